@@ -1,0 +1,1 @@
+"""Learners and policies, behind the Agent contract."""

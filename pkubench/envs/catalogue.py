@@ -1,0 +1,56 @@
+"""Every world of the suite, in one table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pkubench.envs.registry import NAMESPACE, WorldSpec, register_world
+
+_PARTICLE_HORIZON = 25
+_VELOCITY_HORIZON = 1000
+
+_PARTICLE = {
+    "SimpleSpread": "pkubench.envs.particle.spread:SimpleSpread",
+    "SimpleReference": "pkubench.envs.particle.reference:SimpleReference",
+    "SimpleSpeakerListener": "pkubench.envs.particle.speaker_listener:SimpleSpeakerListener",
+}
+_VELOCITY = ("HalfCheetah", "Hopper", "Walker2d", "Swimmer", "Ant", "Humanoid")
+_POKER = {
+    "KuhnPoker": "pkubench.envs.games.poker:KuhnPoker",
+    "LeducPoker": "pkubench.envs.games.poker:LeducPoker",
+}
+
+
+def register_all() -> None:
+    """Register every world; called once, on ``import pkubench``."""
+    for name, entry_point in _PARTICLE.items():
+        for suffix, continuous in (("", False), ("Continuous", True)):
+            _register(
+                f"{name}{suffix}-v0",
+                entry_point,
+                _PARTICLE_HORIZON,
+                continuous_actions=continuous,
+            )
+    for name in _VELOCITY:
+        _register(
+            f"{name}Velocity-v0",
+            f"pkubench.envs.safety.velocity:{name}Velocity",
+            _VELOCITY_HORIZON,
+            extra="mujoco",
+        )
+    for name, entry_point in _POKER.items():
+        _register(f"{name}-v0", entry_point, None, extra="games")
+
+
+def _register(
+    name: str, entry_point: str, horizon: int | None, extra: str | None = None, **kwargs: Any
+) -> None:
+    register_world(
+        WorldSpec(
+            id=f"{NAMESPACE}/{name}",
+            entry_point=entry_point,
+            horizon=horizon,
+            extra=extra,
+            kwargs=kwargs,
+        )
+    )

@@ -1,0 +1,103 @@
+"""The catalogue of worlds: names, where their code is, and what must be installed for it.
+
+Nothing heavy is imported here: a world's module is imported when the world is made.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pkubench.envs.batch import BatchEnv
+from pkubench.errors import ConfigError, MissingExtra, UnknownName
+
+NAMESPACE = "pkubench"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorldSpec:
+    """One registered world."""
+
+    id: str
+    """Full environment id, ``pkubench/Name-vN``."""
+    entry_point: str
+    """``module:Class`` of the BatchEnv."""
+    horizon: int | None
+    """Time limit in steps."""
+    extra: str | None = None
+    """The optional dependency set (pyproject extra) the world needs."""
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """Constructor settings that make this id."""
+
+
+WORLDS: dict[str, WorldSpec] = {}
+
+
+def register_world(spec: WorldSpec) -> None:
+    """Add a world to the catalogue and to Gymnasium's registry.
+
+    Raises:
+        ConfigError: the id is taken.
+    """
+    import gymnasium
+
+    if spec.id in WORLDS:
+        raise ConfigError(f"environment {spec.id!r} is registered already; use a new name or -vN")
+    WORLDS[spec.id] = spec
+    gymnasium.register(
+        id=spec.id,
+        entry_point="pkubench.envs.faces:make_single",
+        vector_entry_point="pkubench.envs.faces:make_vector",
+        max_episode_steps=spec.horizon,
+        kwargs={"world": spec.id, **spec.kwargs},
+    )
+
+
+def resolve(name: str) -> WorldSpec:
+    """Return the spec of a world by full id, or by the name without the namespace.
+
+    Raises:
+        UnknownName: no such world; the message names the nearest one.
+    """
+    full = name if "/" in name else f"{NAMESPACE}/{name}"
+    if full not in WORLDS:
+        raise UnknownName("environment", name, WORLDS, "`pkubench list` shows all")
+    return WORLDS[full]
+
+
+def world_class(spec: WorldSpec) -> type[BatchEnv]:
+    """Import the class of a world.
+
+    Raises:
+        MissingExtra: its optional dependencies are not installed.
+    """
+    module_name, _, class_name = spec.entry_point.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if spec.extra is None or (error.name or "").startswith("pkubench"):
+            raise
+        raise MissingExtra(spec.extra, f"environment {spec.id}") from error
+    cls: type[BatchEnv] = getattr(module, class_name)
+    return cls
+
+
+def make_batch(name: str, num_envs: int = 1, **kwargs: Any) -> BatchEnv:
+    """Make ``num_envs`` lanes of a world by name; ``kwargs`` override the id's settings.
+
+    Raises:
+        UnknownName: no such world.
+        MissingExtra: the world's dependencies are not installed.
+        ConfigError: a setting the world does not have.
+    """
+    spec = resolve(name)
+    cls = world_class(spec)
+    settings = {**spec.kwargs, **kwargs}
+    try:
+        return cls(num_envs=num_envs, **settings)
+    except TypeError as error:
+        if "unexpected keyword" not in str(error):
+            raise
+        raise ConfigError(f"{spec.id}: {error}") from error

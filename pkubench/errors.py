@@ -1,0 +1,83 @@
+"""One exception family: everything a user can do wrong is a ``PkubenchError``.
+
+The command line prints the message on one line and exits with ``exit_code``; it never shows a
+traceback for these.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PkubenchError(Exception):
+    """A mistake the user can mend. The message says what was wrong and what to do."""
+
+    exit_code: int = 2
+
+
+class UnknownName(PkubenchError):
+    """A task, agent, metric or option that does not exist; the message names the nearest one."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        """Build the message for an unknown ``name`` among ``known`` names of one ``kind``."""
+        known = sorted(known)
+        near = nearest(name, known)
+        guess = f"; did you mean {near!r}?" if near else ""
+        listing = f" {hint}" if hint else f" Known: {', '.join(known[:12])}" if known else ""
+        super().__init__(f"no {kind} {name!r}{guess}{listing}")
+        self.kind, self.name, self.nearest = kind, name, near
+
+
+class MissingExtra(PkubenchError):
+    """A capability whose optional dependency is not installed."""
+
+    def __init__(self, extra: str, needed_for: str) -> None:
+        """Name the ``extra`` and what it is ``needed_for``; the message is the pip line."""
+        super().__init__(f"{needed_for} needs an extra: pip install 'pkubench[{extra}]'")
+        self.extra = extra
+
+
+class ConfigError(PkubenchError):
+    """A setting outside its domain, or two settings that do not go together."""
+
+
+class ActionError(PkubenchError):
+    """An action of the wrong shape, dtype or range, or not a number."""
+
+
+class AgentError(PkubenchError):
+    """An agent that cannot be loaded, or does not honour the contract."""
+
+
+class WeightsError(AgentError):
+    """A weights file that is corrupt, truncated, of another format, or does not fit."""
+
+
+class RecordError(PkubenchError):
+    """Records that are corrupt, incomplete, or of another evaluation."""
+
+
+class BundleError(PkubenchError):
+    """A submission bundle that is damaged or not acceptable."""
+
+
+class StorageError(PkubenchError):
+    """A folder or file that cannot be written or read."""
+
+
+class RefusedError(PkubenchError):
+    """Something that would run code from outside, refused without explicit trust."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name closest to ``name``, compared without case and namespace."""
+    by_key: dict[str, str] = {}
+    for candidate in known:
+        by_key.setdefault(_key(candidate), candidate)
+    match = difflib.get_close_matches(_key(name), list(by_key), n=1, cutoff=0.5)
+    return by_key[match[0]] if match else None
+
+
+def _key(name: str) -> str:
+    return name.rsplit("/", 1)[-1].lower()

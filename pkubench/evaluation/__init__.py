@@ -1,0 +1,1 @@
+"""Episodes to records, records to metrics, statistics, plots and reports."""

@@ -1,0 +1,1 @@
+"""Bundles, verification, the store and the site built from records."""

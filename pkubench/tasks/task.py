@@ -1,0 +1,89 @@
+"""Task: an environment, a protocol, metrics and reference scores; the unit everything scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pkubench.errors import ConfigError
+
+TaskKind = Literal["episodes", "population", "text"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """A number of every episode record, and how it is read."""
+
+    name: str
+    """Key of the record, or of its ``metrics``."""
+    higher_is_better: bool
+    unit: str
+    describe: str
+    interval: Literal["t", "wilson", "exact"] = "t"
+    """How one run's interval is computed: Student t, Wilson (0/1 values), or none (exact)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """How a task is evaluated, the same for everyone."""
+
+    episodes: int
+    """Episodes a run (a training seed); 1 where the score is computed exactly."""
+    horizon: int | None
+    """Steps an episode at most."""
+    training_steps: int
+    """Budget of environment steps for ranked entries."""
+    quick_episodes: int
+    """Episodes of ``pkubench evaluate --quick``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A measured score that anchors the normalised scale."""
+
+    agent: str
+    score: float
+    n: int
+    """Runs (or episodes, for an untrained agent) behind the score."""
+    command: str
+    """The command that measured it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A standardized task. Its id is its environment's id."""
+
+    id: str
+    suite: str
+    title: str
+    metrics: tuple[Metric, ...]
+    """The first one ranks."""
+    protocol: Protocol
+    kind: TaskKind = "episodes"
+    env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    references: Mapping[str, Reference] = field(default_factory=dict)
+    """``random`` (normalised 0) and ``reference`` (normalised 1)."""
+    cost_limit: float | None = None
+    """Constrained tasks rank by return among entries whose mean cost is at most this."""
+    notes: str = ""
+    """What a reader must know before comparing numbers (reward sums, rule versions)."""
+
+    def __post_init__(self) -> None:
+        """Check the settings against each other."""
+        if not self.metrics:
+            raise ConfigError(f"task {self.id!r} has no metric")
+        if self.cost_limit is not None and self.cost_limit < 0:
+            raise ConfigError(f"task {self.id!r}: cost_limit must be at least 0")
+
+    @property
+    def ranking(self) -> Metric:
+        """The metric that ranks."""
+        return self.metrics[0]
+
+    def normalised(self, score: float) -> float | None:
+        """Return (score - random) / (reference - random), None where a reference is missing."""
+        if "random" not in self.references or "reference" not in self.references:
+            return None
+        low, high = self.references["random"].score, self.references["reference"].score
+        return None if high == low else (score - low) / (high - low)
