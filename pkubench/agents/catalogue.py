@@ -1,0 +1,68 @@
+"""Every named agent: what paper it comes from, what trains it and where its weights are.
+
+Nothing heavy is imported here; trainers and loaders are named as ``module:function``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pkubench.errors import UnknownName
+
+PRETRAINED = Path(__file__).parent / "pretrained"
+"""Shipped weights: ``pretrained/AGENT/TASKNAME/seedN/{config.json, weights.safetensors, ...}``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSpec:
+    """One named agent."""
+
+    name: str
+    paper: str
+    suites: tuple[str, ...]
+    summary: str
+    trainer: str | None = None
+    """``module:function`` of a ``Trainer``; None for agents that are not trained."""
+
+
+_ON_POLICY = "pkubench.agents.on_policy:train"
+_PSRO = "pkubench.agents.psro:train"
+_HARL = "HARL (JMLR 2024)"
+_OMNISAFE = "OmniSafe (JMLR 2024)"
+_PSD = "PSD-PSRO (NeurIPS 2023)"
+
+_TABLE = (
+    ("random", "-", ("marl", "constrained", "games"), "uniform over the action space", None),
+    ("happo", _HARL, ("marl",), "sequential update with the running ratio product", _ON_POLICY),
+    ("mappo", _HARL, ("marl",), "one shared policy, simultaneous update", _ON_POLICY),
+    ("ippo", _HARL, ("marl",), "independent policies, simultaneous update", _ON_POLICY),
+    ("ppo", _OMNISAFE, ("constrained",), "clipped surrogate, blind to cost", _ON_POLICY),
+    ("ppo-lag", _OMNISAFE, ("constrained",), "PPO with a Lagrange multiplier", _ON_POLICY),
+    ("psro", _PSD, ("games",), "double oracle with exact responses", _PSRO),
+    ("cfr+", _PSD, ("games",), "counterfactual regret minimisation plus", _PSRO),
+)
+
+AGENTS: dict[str, AgentSpec] = {
+    name: AgentSpec(name=name, paper=paper, suites=suites, summary=summary, trainer=trainer)
+    for name, paper, suites, summary, trainer in _TABLE
+}
+
+
+def agent_spec(name: str) -> AgentSpec:
+    """Return the spec of a named agent.
+
+    Raises:
+        UnknownName: no such agent; the message names the nearest one.
+    """
+    if name not in AGENTS:
+        raise UnknownName("agent", name, AGENTS, "`pkubench list` shows all")
+    return AGENTS[name]
+
+
+def import_function(path: str) -> Any:
+    """Return the object behind ``module:function``."""
+    module, _, function = path.partition(":")
+    return getattr(importlib.import_module(module), function)

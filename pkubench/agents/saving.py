@@ -1,0 +1,117 @@
+"""Saved agents: ``config.json`` and ``weights.safetensors``. Never pickle; loading runs no code."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pkubench.errors import MissingExtra, StorageError, WeightsError
+
+FORMAT = 1
+"""Version of the saved-agent format."""
+CONFIG = "config.json"
+WEIGHTS = "weights.safetensors"
+
+Tensors = dict[str, npt.NDArray[Any]]
+
+
+class SavedAgent(NamedTuple):
+    """What a folder of a saved agent holds."""
+
+    config: dict[str, Any]
+    """At least ``format``, ``kind`` (which loader reads it), ``agent`` and ``task``."""
+    tensors: Tensors
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all: a crash leaves the old one.
+
+    Raises:
+        StorageError: the folder cannot be written, or the disk is full.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    write_bytes(path, (json.dumps(value, indent=1) + "\n").encode())
+
+
+def save_agent(folder: Path, config: Mapping[str, Any], tensors: Tensors) -> None:
+    """Save an agent. ``config`` needs ``kind``, ``agent`` and ``task``.
+
+    Raises:
+        StorageError: the folder cannot be written.
+        MissingExtra: safetensors is not installed.
+    """
+    save = _safetensors().save
+    ordered = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    write_bytes(folder / WEIGHTS, save(ordered))
+    write_json(folder / CONFIG, {"format": FORMAT, **config})
+
+
+def load_saved(folder: Path) -> SavedAgent:
+    """Read a saved agent.
+
+    Raises:
+        WeightsError: a file is missing, corrupt, truncated or of another format.
+        MissingExtra: safetensors is not installed.
+    """
+    config_path, weights_path = folder / CONFIG, folder / WEIGHTS
+    for path in (config_path, weights_path):
+        if not path.is_file():
+            raise WeightsError(f"{folder} is not a saved agent: it has no {path.name}")
+    try:
+        config = json.loads(config_path.read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise WeightsError(f"{config_path} is not valid JSON: {error}") from error
+    if not isinstance(config, dict) or "kind" not in config:
+        raise WeightsError(f"{config_path} does not describe a saved agent (no 'kind')")
+    if config.get("format") != FORMAT:
+        raise WeightsError(
+            f"{config_path} has format {config.get('format')!r}; this release reads {FORMAT}"
+        )
+    return SavedAgent(config, load_tensors(weights_path))
+
+
+def load_tensors(path: Path) -> Tensors:
+    """Read a safetensors file into NumPy arrays.
+
+    Raises:
+        WeightsError: it is a pickle, truncated or otherwise no safetensors file.
+    """
+    safetensors = _safetensors()
+    data = path.read_bytes()
+    if data[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK"):
+        raise WeightsError(
+            f"{path} is a pickle or a torch archive, not safetensors; it is refused because "
+            "reading it could run code. Save the weights with safetensors instead"
+        )
+    try:
+        tensors: Tensors = safetensors.load(data)
+    except Exception as error:  # the library raises several private types
+        raise WeightsError(f"{path} is corrupt or truncated: {error}") from error
+    return tensors
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.numpy
+    except ModuleNotFoundError as error:
+        raise MissingExtra("agents", "reading saved agents") from error
+    return safetensors.numpy

@@ -1,0 +1,160 @@
+"""What every trainer shares: progress, settings from the command line, and the training log."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from pkubench.errors import ConfigError, UnknownName
+
+if typing.TYPE_CHECKING:
+    from pkubench.tasks.task import Task
+
+ConfigT = TypeVar("ConfigT")
+
+
+class Progress(NamedTuple):
+    """One report of a running training."""
+
+    steps: int
+    """Environment steps (of one lane each) taken so far; iterations for game learners."""
+    total_steps: int
+    metrics: dict[str, float]
+    """Named numbers of this stage, e.g. ``return``, ``cost``, ``steps_per_second``."""
+
+
+class Trainer(Protocol):
+    """Trains one preset on one task; registered by name in ``agents/catalogue.py``."""
+
+    def __call__(
+        self,
+        agent: str,
+        task: Task,
+        *,
+        steps: int | None,
+        seed: int,
+        settings: Mapping[str, str],
+        out: Path,
+        resume: bool = False,
+        device: str = "cpu",
+    ) -> Iterator[Progress]:
+        """Yield progress while training; leave a saved agent in ``out``.
+
+        Closing the iterator early (Ctrl-C) leaves a checkpoint from which ``resume=True`` goes on
+        to exactly the weights an uninterrupted run would have had.
+
+        Args:
+            agent: preset name.
+            task: what to train on.
+            steps: budget; None is the task's own.
+            seed: the run's seed; everything random derives from it.
+            settings: overrides, ``name -> text``, of the preset's config fields.
+            out: run folder: ``config.json``, ``weights.safetensors``, ``training.jsonl``,
+                ``checkpoint/``.
+            resume: go on from the checkpoint in ``out``.
+            device: ``cpu`` or ``cuda``.
+
+        Raises:
+            ConfigError: settings out of domain, or ``out`` holds another run.
+        """
+        ...
+
+
+def with_settings(config: ConfigT, settings: Mapping[str, str]) -> ConfigT:
+    """Return a copy of a frozen dataclass with fields replaced from text values.
+
+    Values are read as JSON where they parse (``0.1``, ``true``, ``[64, 64]``, ``null``) and as
+    plain text otherwise, then checked against the field's type.
+
+    Raises:
+        UnknownName: no such field.
+        ConfigError: the value is of another type, or outside the field's domain.
+    """
+    assert dataclasses.is_dataclass(config) and not isinstance(config, type)
+    hints = typing.get_type_hints(type(config))
+    changes: dict[str, Any] = {}
+    for name, text in settings.items():
+        if name not in hints:
+            raise UnknownName("setting", name, hints)
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        changes[name] = _fitted(name, value, hints[name])
+    return dataclasses.replace(config, **changes)
+
+
+def _fitted(name: str, value: Any, hint: Any) -> Any:
+    options = (
+        typing.get_args(hint)
+        if typing.get_origin(hint) in (typing.Union, types.UnionType)
+        else (hint,)
+    )
+    for option in options:
+        origin = typing.get_origin(option) or option
+        if option is type(None):
+            if value is None:
+                return None
+        elif origin is typing.Literal:
+            if value in typing.get_args(option):
+                return value
+        elif origin is tuple and isinstance(value, list):
+            return tuple(value)
+        elif origin is float and isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        elif origin is int and isinstance(value, int | float) and not isinstance(value, bool):
+            if float(value).is_integer():
+                return int(value)
+        elif isinstance(origin, type) and isinstance(value, origin):
+            return value
+    wanted = getattr(hint, "__name__", str(hint))
+    raise ConfigError(f"setting {name}={value!r} does not fit its type {wanted}")
+
+
+class TrainingLog:
+    """The training curve: ``training.jsonl``, one line a report, and TensorBoard if installed.
+
+    A resumed run first cuts the lines past its checkpoint, so no step is told twice.
+    """
+
+    def __init__(self, folder: Path, keep_until: int | None = None) -> None:
+        """Open the log in ``folder``; keep lines up to step ``keep_until`` (None: start anew)."""
+        self.path = folder / "training.jsonl"
+        kept: list[str] = []
+        if keep_until is not None and self.path.exists():
+            for line in self.path.read_text().splitlines():
+                try:
+                    if json.loads(line)["steps"] <= keep_until:
+                        kept.append(line)
+                except (json.JSONDecodeError, KeyError):
+                    break
+        self.path.write_text("".join(f"{line}\n" for line in kept))
+        self._file = self.path.open("a")
+        self._board: Any = None
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            return
+        self._board = SummaryWriter(  # type: ignore[no-untyped-call]
+            str(folder / "tensorboard"), purge_step=keep_until
+        )
+
+    def write(self, progress: Progress) -> None:
+        """Append one report."""
+        line = {"steps": progress.steps, **progress.metrics}
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+        if self._board is not None:
+            for name, value in progress.metrics.items():
+                self._board.add_scalar(name, value, progress.steps)
+
+    def close(self) -> None:
+        """Flush and close both logs."""
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
