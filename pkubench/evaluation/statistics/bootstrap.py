@@ -217,6 +217,11 @@ def _over_resamples(statistic: Statistic) -> Callable[..., FloatArray]:
 
     def rows(*samples: FloatArray) -> FloatArray:
         if batched is not None:
+            if (len(samples) == 2) != (bound.func is probability_of_improvement):
+                raise StatisticsError(
+                    "probability_of_improvement compares two samples (give other=...); "
+                    "the other aggregates take one"
+                )
             return np.asarray(batched(*samples, **bound.keywords))
         values = [statistic(*one) for one in zip(*samples, strict=True)]
         return np.array([finite_number(value) for value in values])

@@ -88,5 +88,6 @@ def finite_number(value: Any) -> float:
     """Return what a statistic gave as a float, or say that it is not one."""
     number = np.asarray(value, dtype=np.float64)
     if number.size != 1 or not np.isfinite(number).all():
-        raise StatisticsError(f"the statistic must return one finite number, got {value!r}")
+        what = f"shape {number.shape}" if number.size != 1 else str(value)
+        raise StatisticsError(f"the statistic must return one finite number, got {what}")
     return float(number.reshape(()))
