@@ -73,7 +73,8 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "'$(PYTHON)' cannot make virtual environments. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 2; }
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[all,dev]'
+	@echo "Bringing $(VENV) up to date (minutes the first time, seconds later)"
+	@$(PY) -m pip install -qq --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[all,dev]'
 	@touch $@
 
 .PHONY: clean

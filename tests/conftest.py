@@ -1,0 +1,12 @@
+"""What every test runs under: one thread and no screen."""
+
+from __future__ import annotations
+
+import os
+
+# Before NumPy, torch, MuJoCo or matplotlib are imported by a test module.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MUJOCO_GL", "egl")
+os.environ.setdefault("MPLBACKEND", "agg")
+os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
