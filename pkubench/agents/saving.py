@@ -97,7 +97,10 @@ def load_tensors(path: Path) -> Tensors:
     """
     safetensors = _safetensors()
     data = path.read_bytes()
-    if data[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK"):
+    # A safetensors file starts with the length of its header, which can look like a pickle's first
+    # bytes (640 = 0x0280); the header itself starts with a brace.
+    pickle_or_zip = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK")
+    if data[:2] in pickle_or_zip and data[8:9] != b"{":
         raise WeightsError(
             f"{path} is a pickle or a torch archive, not safetensors; it is refused because "
             "reading it could run code. Save the weights with safetensors instead"
