@@ -52,9 +52,7 @@ def sequence_form(histories: Histories) -> SequenceForm:
     ).tocsr()
     payoff.sum_duplicates()
     payoff.eliminate_zeros()
-    return SequenceForm(
-        (built[0][0], built[1][0]), (built[0][1], built[1][1]), payoff, sequence
-    )
+    return SequenceForm((built[0][0], built[1][0]), (built[0][1], built[1][1]), payoff, sequence)
 
 
 def _chance_reach(histories: Histories) -> NDArray[np.float64]:
@@ -75,9 +73,7 @@ def _forest(histories: Histories, player: int) -> tuple[Forest, Ints, Ints]:
     for first, last in zip(histories.lengths[1:-1], histories.lengths[2:], strict=True):
         above = histories.parent[first:last]
         moved = raw_start[histories.state[above]] if len(raw_start) else np.zeros(len(above))
-        nodes[first:last] = np.where(
-            acts[above], moved + histories.move[first:last], nodes[above]
-        )
+        nodes[first:last] = np.where(acts[above], moved + histories.move[first:last], nodes[above])
     own = np.flatnonzero(acts)
     which = histories.state[own]
     _, seen_first = np.unique(which, return_index=True)
@@ -100,7 +96,7 @@ def _forest(histories: Histories, player: int) -> tuple[Forest, Ints, Ints]:
     for depth in range(int(depths.max(initial=-1)) + 1):
         level = np.flatnonzero(depths == depth)
         level = level[np.argsort(new_of_raw[parents[level]], kind="stable")]
-        for state in level:
+        for state in level.tolist():
             count = int(num_actions[state])
             start = int(raw_start[state])
             new_of_raw[start : start + count] = np.arange(next_sequence, next_sequence + count)
@@ -139,3 +135,23 @@ def stack(form: SequenceForm) -> tuple[Forest, sparse.csr_array]:
         both = sparse.csr_array((forest.size, forest.size))
     rows = np.argsort(position)
     return forest, sparse.csr_array(both[rows])
+
+
+def append_checks(
+    matrix: sparse.csr_array, *below: sparse.csr_array
+) -> tuple[sparse.csr_array, int]:
+    """Append the state rows of each player's constraint matrix, with 32-bit indices.
+
+    Args:
+        matrix: The stacked product of :func:`stack`.
+        below: Constraint matrices of player 0 and player 1; their first row (the root) is left
+            out.
+
+    Returns:
+        The matrix, and the number of appended rows.
+    """
+    checks = sparse.block_diag([part[1:] for part in below], format="csr")
+    joined = sparse.csr_array(sparse.vstack([matrix, checks], format="csr"))
+    joined.indices = joined.indices.astype(np.int32)
+    joined.indptr = joined.indptr.astype(np.int32)
+    return joined, checks.shape[0]

@@ -1,0 +1,174 @@
+"""The linear programs of zero-sum games, solved by SciPy's HiGHS.
+
+All are written for the row player (who maximises); the column player is the row player of the
+negated transpose.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import sparse
+from scipy.optimize import linprog
+
+from pkubench.envs.games.errors import GameError, PlanError
+from pkubench.envs.games.forest import Floats, Forest
+
+_TOLERANCE = 1e-9
+
+
+class Equilibrium(NamedTuple):
+    """A Nash equilibrium of a zero-sum game.
+
+    Attributes:
+        value: What the first player wins on average.
+        x: The first player's strategy: a realization plan, or a distribution in a matrix game.
+        y: The second player's.
+    """
+
+    value: float
+    x: Floats
+    y: Floats
+
+
+class HullValue(NamedTuple):
+    """The best that mixtures of a population can guarantee.
+
+    Attributes:
+        value: Payoff guaranteed against every opponent of the full game.
+        weights: The mixture that guarantees it, one weight a policy.
+    """
+
+    value: float
+    weights: Floats
+
+
+def constraints(forest: Forest) -> sparse.csr_array:
+    """Return ``E`` with ``E @ plan = (1, 0, ..., 0)``: the root, then one row a state."""
+    states = np.arange(len(forest.starts))
+    rows = np.concatenate([[0], 1 + forest.state_of[1:], 1 + states])
+    columns = np.concatenate([[0], np.arange(1, forest.size), forest.parents])
+    ones = np.ones(forest.size)
+    values = np.concatenate([ones, -np.ones(len(states))])
+    return sparse.csr_array((values, (rows, columns)), (1 + len(states), forest.size))
+
+
+def matrix_game(payoff: Floats) -> Equilibrium:
+    """Solve a zero-sum matrix game.
+
+    Args:
+        payoff: float64 ``(rows, columns)``, what the row player wins.
+    """
+    payoff = np.asarray(payoff, np.float64)
+    if payoff.ndim != 2 or not payoff.size or not np.isfinite(payoff).all():
+        raise PlanError(
+            f"a matrix game needs a finite two-dimensional payoff matrix, got shape {payoff.shape}"
+        )
+    rows, columns = payoff.shape
+    objective = np.zeros(rows + 1)
+    objective[-1] = -1.0
+    solution = _solve(
+        objective,
+        np.hstack([-payoff.T, np.ones((columns, 1))]),
+        np.zeros(columns),
+        np.append(np.ones(rows), 0.0)[None],
+        np.ones(1),
+        [(0, None)] * rows + [(None, None)],
+    )
+    x = _distribution(solution.x[:rows])
+    y = _distribution(-solution.ineqlin.marginals)
+    return Equilibrium(float(x @ payoff @ y), x, y)
+
+
+def solve_sequence_form(
+    forests: tuple[Forest, Forest], payoff: sparse.csr_array
+) -> tuple[Floats, Floats]:
+    """Solve the sequence-form program of Koller, Megiddo and von Stengel (1994).
+
+    The first plan is the primal solution; the second is the dual one of the constraints that the
+    opponent's best-response values satisfy.
+
+    Returns:
+        Both plans, projected onto the constraints (see :meth:`Forest.behaviour`).
+    """
+    mine, theirs = forests
+    own = constraints(mine)
+    other = constraints(theirs)
+    objective = np.zeros(mine.size + other.shape[0])
+    objective[mine.size] = -1.0
+    right = np.zeros(own.shape[0])
+    right[0] = 1.0
+    solution = _solve(
+        objective,
+        sparse.hstack([-payoff.T, other.T], format="csr"),
+        np.zeros(theirs.size),
+        sparse.hstack([own, sparse.csr_array((own.shape[0], other.shape[0]))], format="csr"),
+        right,
+        [(0, None)] * mine.size + [(None, None)] * other.shape[0],
+    )
+    x = mine.plan(mine.behaviour(solution.x[: mine.size]))
+    y = theirs.plan(theirs.behaviour(-solution.ineqlin.marginals))
+    return x, y
+
+
+def hull_value(gains: Floats, opponent: Forest) -> HullValue:
+    """Return the value of the game in which one player may only mix given policies.
+
+    ``max over weights of min over the opponent's plans z of weights @ gains @ z``; by duality the
+    inner minimum is the opponent's best-response program (PSD-PSRO, population exploitability).
+
+    Args:
+        gains: float64 ``(policies, opponent sequences)``, what each policy makes each sequence of
+            the opponent worth to the player: ``plans @ A`` for player 0.
+        opponent: The opponent's forest.
+    """
+    policies = len(gains)
+    other = constraints(opponent)
+    objective = np.zeros(policies + other.shape[0])
+    objective[policies] = -1.0
+    equality = np.zeros((1, len(objective)))
+    equality[0, :policies] = 1.0
+    solution = _solve(
+        objective,
+        sparse.hstack([sparse.csr_array(-gains.T), other.T], format="csr"),
+        np.zeros(opponent.size),
+        sparse.csr_array(equality),
+        np.ones(1),
+        [(0, None)] * policies + [(None, None)] * other.shape[0],
+    )
+    weights = _distribution(solution.x[:policies])
+    # The guarantee of exactly these weights, by an exact sweep instead of the solver's objective:
+    # a lower bound of the optimum that is tight to rounding.
+    return HullValue(-float(opponent.best(-(weights @ gains))[0]), weights)
+
+
+def _solve(
+    objective: Floats,
+    a_ub: Any,
+    b_ub: Floats,
+    a_eq: Any,
+    b_eq: Floats,
+    bounds: list[tuple[float | None, float | None]],
+) -> Any:
+    options = {
+        "primal_feasibility_tolerance": _TOLERANCE,
+        "dual_feasibility_tolerance": _TOLERANCE,
+    }
+    solution = linprog(
+        objective, a_ub, b_ub, a_eq, b_eq, bounds=bounds, method="highs", options=options
+    )
+    if solution.status != 0:
+        raise GameError(
+            f"the linear program could not be solved (HiGHS: {solution.message.strip()}); "
+            "payoffs of very different sizes in one game are the usual reason"
+        )
+    return solution
+
+
+def _distribution(weights: Floats) -> Floats:
+    clipped = np.clip(weights, 0.0, None)
+    total = float(clipped.sum())
+    if not total > 0.0:
+        return np.full(len(weights), 1.0 / len(weights))
+    return np.asarray(clipped / total, np.float64)

@@ -1,0 +1,418 @@
+"""``GameTree``: exact values, best responses and exploitability of a small two-player game."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pkubench.envs.games import policies
+from pkubench.envs.games.errors import GameError, PlanError
+from pkubench.envs.games.forest import Floats, Forest
+from pkubench.envs.games.histories import (
+    MAX_HISTORIES,
+    TERMINAL,
+    Histories,
+    enumerate_histories,
+    load_openspiel,
+)
+from pkubench.envs.games.linear_programs import (
+    Equilibrium,
+    HullValue,
+    constraints,
+    hull_value,
+    solve_sequence_form,
+)
+from pkubench.envs.games.policies import InformationState, Policy
+from pkubench.envs.games.sequence_form import append_checks, sequence_form, stack
+
+PLAN_TOLERANCE = 1e-6
+"""How far a plan may miss its constraints (Euclidean norm over all of them)."""
+
+
+class GameTree:
+    """A two-player zero-sum game of perfect recall in sequence form.
+
+    Strategies are *realization plans*: one number a sequence (entry 0 is the empty sequence), the
+    product of the player's own action probabilities along it. Mixing whole strategies is a
+    weighted average of their plans (:meth:`mix`); averaging action probabilities state by state
+    is something else, and wrong. Payoffs are those of player 0; player 1 gets the negative.
+
+    Conventions: ``nash_conv`` is the sum over both players of what a best response would gain;
+    ``exploitability`` is half of it.
+
+    Example:
+        >>> tree = GameTree.from_openspiel("kuhn_poker")
+        >>> x, y = tree.uniform_plan(0), tree.uniform_plan(1)
+        >>> round(tree.nash_conv(x, y), 6)
+        0.916667
+        >>> round(tree.solve().value, 6)
+        -0.055556
+
+    Attributes:
+        histories: The flattened game tree.
+        form: The sequence form (forests and payoff matrix).
+    """
+
+    def __init__(self, histories: Histories) -> None:
+        """Build the sequence form of enumerated histories.
+
+        Raises:
+            GameError: A player lacks perfect recall.
+        """
+        self.histories = histories
+        self.form = sequence_form(histories)
+        self._stacked, matrix = stack(self.form)
+        left, right = self.form.forests
+        self._shapes = ((left.size,), (right.size,))
+        # Two products in one: what each sequence is worth against the opponent, and (below) by
+        # how much each information state's sequences miss their parent.
+        self._matrix, self._num_checks = append_checks(
+            matrix, constraints(left), constraints(right)
+        )
+        order0, order1 = self.form.orders
+        self._states = (
+            _ordered(histories, 0, order0.tolist()),
+            _ordered(histories, 1, order1.tolist()),
+        )
+
+    @classmethod
+    def from_openspiel(cls, name: str, *, max_histories: int = MAX_HISTORIES) -> GameTree:
+        """Build the tree of an OpenSpiel game.
+
+        Args:
+            name: OpenSpiel's name, which may carry parameters: ``leduc_poker``,
+                ``liars_dice(dice_sides=4)``. Simultaneous games are made turn-based.
+            max_histories: Refuse games with more histories than this.
+
+        Raises:
+            MissingExtra: OpenSpiel is not installed.
+            UnknownName: OpenSpiel has no such game.
+            GameError: The game is not two-player zero-sum with enumerable chance, has no perfect
+                recall, or is too large.
+        """
+        return cls(enumerate_histories(load_openspiel(name), max_histories))
+
+    # What the game is
+
+    @property
+    def name(self) -> str:
+        """OpenSpiel's full name of the game, with its parameters."""
+        return self.histories.name
+
+    @property
+    def num_actions(self) -> int:
+        """Number of distinct actions."""
+        return self.histories.num_actions
+
+    @property
+    def num_sequences(self) -> tuple[int, int]:
+        """Length of each player's plans (the empty sequence included)."""
+        return self.form.forests[0].size, self.form.forests[1].size
+
+    @property
+    def num_information_states(self) -> tuple[int, int]:
+        """Number of each player's information states."""
+        return len(self._states[0]), len(self._states[1])
+
+    @property
+    def num_terminals(self) -> int:
+        """Number of terminal histories."""
+        return int((self.histories.player == TERMINAL).sum())
+
+    @property
+    def max_utility(self) -> float:
+        """The most that a player can win."""
+        return float(np.abs(self.histories.utility).max())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over states, legal actions and payoffs: equal for equal games."""
+        digest = hashlib.sha256()
+        for player in (0, 1):
+            for state in self._states[player]:
+                digest.update(f"{state.text}\x00{state.legal_actions}\x01".encode())
+        payoff = self.form.payoff
+        for part in (payoff.indptr, payoff.indices):
+            digest.update(np.asarray(part, "<i8").tobytes())
+        digest.update(np.asarray(payoff.data.round(9) + 0.0, "<f8").tobytes())
+        return digest.hexdigest()
+
+    def information_states(self, player: int) -> tuple[InformationState, ...]:
+        """Return the player's information states, in the order of its sequences."""
+        return self._states[self._player(player)]
+
+    def tensors(self, player: int) -> NDArray[np.float32]:
+        """Return information-state tensors, float32 ``(states, size)``.
+
+        Raises:
+            GameError: OpenSpiel offers no tensors for this game.
+        """
+        tensors = self.histories.states[self._player(player)].tensors
+        if tensors is None:
+            raise GameError(f"game {self.name} has no information-state tensors")
+        ordered: NDArray[np.float32] = tensors[self.form.orders[player]]
+        return ordered
+
+    def legal_mask(self, player: int) -> NDArray[np.bool_]:
+        """Return which actions are legal, bool ``(states, actions)``."""
+        return self._legal_masks[self._player(player)]
+
+    @cached_property
+    def _legal_masks(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        masks = []
+        for states in self._states:
+            mask = np.zeros((len(states), self.num_actions), np.bool_)
+            for row, state in enumerate(states):
+                mask[row, list(state.legal_actions)] = True
+            masks.append(mask)
+        return masks[0], masks[1]
+
+    # Policies and plans
+
+    def realization_plan(self, policy: Policy, player: int) -> Floats:
+        """Turn a behavioural policy into a realization plan.
+
+        Args:
+            policy: A mapping or callable from information-state string to a mapping
+                ``{action: probability}``. Actions left out have probability zero.
+            player: 0 or 1.
+
+        Returns:
+            float64 ``(num_sequences[player],)``.
+
+        Raises:
+            PolicyError: A state is missing, or its probabilities are negative, NaN, on illegal
+                actions, or do not sum to one. The message names the state.
+        """
+        flat = policies.probabilities(policy, self.information_states(player), player)
+        return self._forest(player).plan(np.concatenate([[1.0], flat]))
+
+    def plan_from_table(self, table: ArrayLike, player: int) -> Floats:
+        """Turn a table of action probabilities, ``(states, actions)``, into a plan.
+
+        Rows are ordered as :meth:`information_states`.
+        """
+        flat = policies.table_probabilities(
+            table, self.legal_mask(player), self.information_states(player), player
+        )
+        return self._forest(player).plan(np.concatenate([[1.0], flat]))
+
+    def table(self, plan: ArrayLike, player: int) -> Floats:
+        """Return the action probabilities of a plan, float64 ``(states, actions)``.
+
+        States which the plan never reaches get the uniform distribution.
+        """
+        mask = self.legal_mask(player)
+        table = np.zeros(mask.shape)
+        table[mask] = self._forest(player).behaviour(self._one_plan(plan, player))[1:]
+        return table
+
+    def behaviour(self, plan: ArrayLike, player: int) -> dict[str, dict[int, float]]:
+        """Return a plan as a behavioural policy, the inverse of :meth:`realization_plan`."""
+        flat = self._forest(player).behaviour(self._one_plan(plan, player))[1:].tolist()
+        policy, at = {}, 0
+        for state in self._states[player]:
+            count = len(state.legal_actions)
+            policy[state.text] = dict(zip(state.legal_actions, flat[at : at + count], strict=True))
+            at += count
+        return policy
+
+    def uniform_plan(self, player: int) -> Floats:
+        """Return the plan that plays every legal action with equal probability."""
+        forest = self._forest(player)
+        return forest.plan(forest.behaviour(np.zeros(forest.size)))
+
+    def random_plan(self, player: int, rng: np.random.Generator, *, pure: bool = False) -> Floats:
+        """Return the plan of a random policy.
+
+        Args:
+            player: 0 or 1.
+            rng: Source of randomness.
+            pure: One uniformly chosen action a state; otherwise a uniform point of each simplex.
+        """
+        forest = self._forest(player)
+        draws = rng.exponential(size=forest.size)
+        if pure:
+            chosen = forest.best_sequences(draws)
+            draws = np.zeros(forest.size)
+            draws[chosen] = 1.0
+        return forest.plan(forest.behaviour(draws))
+
+    def mix(self, plans: ArrayLike, weights: ArrayLike) -> Floats:
+        """Return the plan of "draw a policy by ``weights``, then play it throughout".
+
+        Args:
+            plans: ``(policies, sequences)``.
+            weights: ``(policies,)``, a distribution.
+        """
+        rows, mass = np.asarray(plans, np.float64), np.asarray(weights, np.float64)
+        if rows.ndim != 2 or mass.shape != rows.shape[:1]:
+            raise PlanError(f"{rows.shape} plans do not go with {mass.shape} weights")
+        if not (mass >= -1e-9).all() or not abs(mass.sum() - 1.0) <= policies.SUM_TOLERANCE:
+            raise PlanError(f"mixture weights must be a distribution; they sum to {mass.sum():g}")
+        mixed = np.clip(mass, 0.0, None) @ rows
+        return np.asarray(mixed / mixed[0], np.float64)
+
+    def check_plan(self, plan: ArrayLike, player: int) -> Floats:
+        """Return ``plan`` (or a stack of plans) as float64 after checking all constraints.
+
+        Raises:
+            PlanError: Wrong length, negative or NaN entries, or sequences that do not add up to
+                their parent; names the information state.
+        """
+        forest = self._forest(player)
+        array = np.asarray(plan, np.float64)
+        if array.ndim < 1 or array.shape[-1] != forest.size:
+            raise PlanError(
+                f"a realization plan of player {player} in {self.name} has {forest.size} entries, "
+                f"got shape {array.shape}; `realization_plan` makes one from a policy"
+            )
+        if not (array >= -PLAN_TOLERANCE).all():
+            raise PlanError(f"a plan of player {player} has negative or NaN entries")
+        gap = np.abs(forest.imbalance(array))
+        if not (np.linalg.norm(gap, axis=-1) <= PLAN_TOLERANCE).all():
+            worst = int(np.argmax(gap.reshape(-1, gap.shape[-1]).max(axis=0)))
+            what = (
+                "entry 0 (the empty sequence) must be 1"
+                if worst == 0
+                else "the sequences of information state "
+                f"{self._states[player][worst - 1].text!r} do not add up to their parent"
+            )
+            raise PlanError(f"not a realization plan of player {player}: {what}")
+        return array
+
+    def _one_plan(self, plan: ArrayLike, player: int) -> Floats:
+        array = self.check_plan(plan, player)
+        if array.ndim != 1:
+            raise PlanError(
+                f"expected one plan of player {player}, got a stack of shape {array.shape}; "
+                "`mix` turns a population and its weights into one plan"
+            )
+        return array
+
+    # Values
+
+    def expected_value(self, x: ArrayLike, y: ArrayLike) -> float:
+        """Return what player 0 wins on average when ``x`` meets ``y``."""
+        return float(self._one_plan(x, 0) @ (self.form.payoff @ self._one_plan(y, 1)))
+
+    def payoffs(self, plans_0: ArrayLike, plans_1: ArrayLike) -> Floats:
+        """Return the exact payoff matrix of two populations, float64 ``(|X|, |Y|)``."""
+        rows = self.check_plan(np.atleast_2d(plans_0), 0)
+        columns = self.check_plan(np.atleast_2d(plans_1), 1)
+        return np.asarray(rows @ (self.form.payoff @ columns.T), np.float64)
+
+    def gains(self, player: int, opponent_plan: ArrayLike) -> Floats:
+        """Return what the opponent's play makes each own sequence worth, to ``player``.
+
+        Args:
+            player: Whose sequences.
+            opponent_plan: The other player's plan.
+
+        Returns:
+            float64 ``(num_sequences[player],)``; a plan's expected payoff is its dot product.
+        """
+        opponent = self._one_plan(opponent_plan, 1 - self._player(player))
+        if player == 0:
+            return np.asarray(self.form.payoff @ opponent)
+        return -np.asarray(self.form.payoff.T @ opponent)
+
+    def best_response(self, player: int, opponent_plan: ArrayLike) -> tuple[float, Floats]:
+        """Return a pure best response and what it wins.
+
+        Args:
+            player: Who responds.
+            opponent_plan: The other player's plan.
+
+        Returns:
+            The value to ``player`` (also for player 1: positive is good for it), and the plan. Of
+            equally good actions the lowest is chosen, also where the game cannot get to.
+        """
+        forest = self._forest(player)
+        gains = forest.best(self.gains(player, opponent_plan))
+        choice = np.zeros(forest.size)
+        choice[forest.best_sequences(gains)] = 1.0
+        return float(gains[0]), forest.plan(choice)
+
+    def nash_conv(self, x: ArrayLike, y: ArrayLike) -> float:
+        """Return the sum of both players' gains from a best response, 0 at an equilibrium.
+
+        Raises:
+            PlanError: An argument is no realization plan.
+        """
+        x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+        if x.shape != self._shapes[0] or y.shape != self._shapes[1]:
+            self._one_plan(x, 0)
+            self._one_plan(y, 1)
+        both = np.concatenate((x, y))
+        product = self._matrix @ both
+        misses = product[self._stacked.size :]
+        if not (
+            abs(x[0] - 1.0) <= PLAN_TOLERANCE
+            and abs(y[0] - 1.0) <= PLAN_TOLERANCE
+            and both.min() >= -PLAN_TOLERANCE
+            and misses.dot(misses) <= PLAN_TOLERANCE**2
+        ):
+            self._one_plan(x, 0)
+            self._one_plan(y, 1)
+        gains = self._stacked.best(product[: self._stacked.size])
+        return float(gains[0] + gains[1])
+
+    def exploitability(self, x: ArrayLike, y: ArrayLike) -> float:
+        """Return half of :meth:`nash_conv`."""
+        return 0.5 * self.nash_conv(x, y)
+
+    def population_value(self, player: int, plans: ArrayLike) -> HullValue:
+        """Return what the best mixture of a population guarantees ``player``, and the mixture."""
+        rows = self.check_plan(np.atleast_2d(plans), self._player(player))
+        if not len(rows):
+            raise PlanError(f"the population of player {player} is empty")
+        payoff = self.form.payoff
+        gains = (payoff.T @ rows.T).T if player == 0 else -(payoff @ rows.T).T
+        return hull_value(np.ascontiguousarray(gains), self._forest(1 - player))
+
+    def population_exploitability(self, plans_0: ArrayLike, plans_1: ArrayLike) -> float:
+        """Return how much a pair of populations loses to opponents that are not confined to them.
+
+        Minus the sum of what each population's best mixture guarantees (PSD-PSRO, population
+        exploitability): 0 exactly when mixtures of the populations contain an equilibrium, and
+        never larger after adding a policy. On the scale of ``nash_conv``: for one policy a player
+        the two are equal.
+
+        Args:
+            plans_0: Player 0's policies, one realization plan a row.
+            plans_1: Player 1's.
+        """
+        guaranteed = [
+            self.population_value(player, plans).value
+            for player, plans in enumerate((plans_0, plans_1))
+        ]
+        return -sum(guaranteed)
+
+    def solve(self) -> Equilibrium:
+        """Return an equilibrium and the value of the game, by linear programming."""
+        x, y = solve_sequence_form(self.form.forests, self.form.payoff)
+        return Equilibrium(self.expected_value(x, y), x, y)
+
+    def _player(self, player: int) -> int:
+        if player not in (0, 1):
+            raise GameError(f"players are numbered 0 and 1, got {player!r}")
+        return int(player)
+
+    def _forest(self, player: int) -> Forest:
+        return self.form.forests[self._player(player)]
+
+
+def _ordered(histories: Histories, player: int, order: list[int]) -> tuple[InformationState, ...]:
+    states = histories.states[player]
+    return tuple(
+        InformationState(
+            states.texts[i],
+            states.legal_actions[i],
+            None if states.tensors is None else states.tensors[i],
+        )
+        for i in order
+    )
