@@ -19,6 +19,9 @@ CLI   := $(VENV)/bin/pkubench
 EVALUATE := $(CLI) evaluate --all --workers $(WORKERS) --out results
 EXPORT   := $(CLI) leaderboard export results/site
 
+# The theme and a plug-in each print a page of advice about other site builders.
+QUIET_DOCS := NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true
+
 # Unpinned BLAS threads on a busy machine are up to 100 times slower than one.
 export OMP_NUM_THREADS := 1
 
@@ -55,7 +58,7 @@ format: $(READY) ## Put imports and formatting right
 
 .PHONY: docs
 docs: $(READY) ## Build the documentation site into site/
-	$(PY) -m mkdocs build --strict
+	$(QUIET_DOCS) $(PY) -m mkdocs build --strict
 
 .PHONY: bench
 bench: $(READY) ## Measure speed side by side with peers

@@ -1,0 +1,238 @@
+"""Pages that are computed from the code, written while MkDocs builds the site.
+
+One page for each registered environment (from its class docstring, its spaces and its task), one
+for the agents, one for each module of the Python reference, the changelog, and SUMMARY.md, which
+is the navigation: it lists the pages that exist, so a new page needs no entry anywhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import mkdocs_gen_files
+import numpy as np
+from PIL import Image
+
+from pkubench.agents.catalogue import AGENTS
+from pkubench.envs.batch import SOLE_AGENT, BatchEnv
+from pkubench.envs.registry import WORLDS, WorldSpec, make_batch
+from pkubench.tasks.catalogue import tasks
+from pkubench.tasks.task import Task
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+
+FAMILIES = {
+    "particle": "Teams of particles",
+    "safety": "Robots with a cost limit",
+    "games": "Two-player games",
+}
+TUTORIALS = ("evaluate", "train", "add-an-environment", "submit")
+REFERENCE = (
+    "pkubench.envs.batch",
+    "pkubench.envs.registry",
+    "pkubench.envs.faces",
+    "pkubench.envs.games",
+    "pkubench.tasks.task",
+    "pkubench.agents.agent",
+    "pkubench.agents.training",
+    "pkubench.evaluation.statistics",
+    "pkubench.errors",
+)
+
+
+def short_name(world: str) -> str:
+    """Return the id without its namespace."""
+    return world.rpartition("/")[2]
+
+
+def family(spec: WorldSpec) -> str:
+    """Return the title of the family of worlds that a world's module lies in."""
+    part = spec.entry_point.split(".")[2]
+    return FAMILIES.get(part, part.replace("_", " ").capitalize())
+
+
+def space_rows(env: BatchEnv) -> Iterator[str]:
+    """Yield one table row an agent (or one for all agents that are alike)."""
+    spaces = {
+        a: (f"`{env.observation_spaces[a]}`", f"`{env.action_spaces[a]}`") for a in env.agents
+    }
+    if len(set(spaces.values())) == 1:
+        label = "" if env.agents == (SOLE_AGENT,) else f"`{env.agents[0]}` ... `{env.agents[-1]}`"
+        yield f"| {label} | {' | '.join(spaces[env.agents[0]])} |"
+        return
+    for agent, pair in spaces.items():
+        yield f"| `{agent}` | {' | '.join(pair)} |"
+
+
+def example(name: str, env: BatchEnv) -> str:
+    """Return the few lines that a reader pastes to try the world."""
+    lines = [
+        "import pkubench",
+        "",
+        f'envs = pkubench.make_batch("{name}", num_envs=64)',
+        "observations, info = envs.reset(seeds=range(64))",
+        f'print(observations["{env.agents[0]}"].shape)',
+    ]
+    return "\n".join(["```python", *lines, "```"])
+
+
+def task_section(task: Task) -> Iterator[str]:
+    """Yield the standardized task on a world: protocol, metrics and reference scores."""
+    protocol = task.protocol
+    yield f"## The task: {task.title}\n"
+    yield (
+        f"{protocol.episodes} evaluation episodes a run; training budget of ranked entries "
+        f"{protocol.training_steps:,} steps."
+    )
+    if task.cost_limit is not None:
+        yield f"An entry is feasible if its mean cost is at most {task.cost_limit:g}."
+    if task.notes:
+        yield f"\n{task.notes}"
+    yield "\n| metric | better | unit | what it is |\n|---|---|---|---|"
+    for metric in task.metrics:
+        better = "higher" if metric.higher_is_better else "lower"
+        yield f"| {metric.name} | {better} | {metric.unit} | {metric.describe} |"
+    if task.references:
+        yield "\n| reference | agent | score | n | measured by |\n|---|---|---|---|---|"
+    for name, reference in task.references.items():
+        yield (
+            f"| {name} | {reference.agent} | {reference.score:.6g} | {reference.n} "
+            f"| `{reference.command}` |"
+        )
+    yield ""
+
+
+def write_frame(env: BatchEnv, name: str) -> str:
+    """Save a picture of the world at the start of episode 0; return the page's line for it."""
+    env.reset(np.zeros(1, dtype=np.int64))
+    path = f"environments/frames/{name}.png"
+    with mkdocs_gen_files.open(path, "wb") as file:
+        Image.fromarray(env.render()).save(file, format="PNG")
+    return f"![The start of an episode](frames/{name}.png){{ .frame }}\n"
+
+
+def write_environment(spec: WorldSpec, task: Task | None) -> None:
+    """Write the page of one world."""
+    name = short_name(spec.id)
+    env = make_batch(spec.id, num_envs=1)
+    module, _, cls = spec.entry_point.partition(":")
+    page = f"environments/{name}.md"
+    horizon = "none" if spec.horizon is None else f"{spec.horizon} steps"
+    extra = f"`pip install 'pkubench[{spec.extra}]'`" if spec.extra else "nothing beyond the core"
+    with mkdocs_gen_files.open(page, "w") as file:
+        print(f"# {name}\n", file=file)
+        print(write_frame(env, name), file=file)
+        print(f"::: {module}.{cls}", file=file)
+        print("    options:\n      members: false\n      show_root_heading: false", file=file)
+        print("      show_root_toc_entry: false\n      show_bases: false", file=file)
+        print("      show_signature: false\n", file=file)
+        print("## Spaces\n", file=file)
+        print("| agent | observation | action |\n|---|---|---|", file=file)
+        print("\n".join(space_rows(env)), file=file)
+        print(f"\nTime limit: {horizon}. Needs: {extra}.\n", file=file)
+        print(f"## Try it\n\n{example(name, env)}\n", file=file)
+        if task is not None:
+            print("\n".join(task_section(task)), file=file)
+    env.close()
+    mkdocs_gen_files.set_edit_path(page, Path("..", *module.split(".")).with_suffix(".py"))
+
+
+def write_environment_index(groups: dict[str, list[WorldSpec]]) -> None:
+    """Write the list of all worlds."""
+    with mkdocs_gen_files.open("environments/index.md", "w") as file:
+        print("# Environments\n", file=file)
+        print("All registered worlds; `pkubench list` shows them in a shell.\n", file=file)
+        for title, specs in groups.items():
+            print(f"## {title}\n\n| environment | time limit | extra |\n|---|---|---|", file=file)
+            for spec in specs:
+                name = short_name(spec.id)
+                horizon = "" if spec.horizon is None else str(spec.horizon)
+                print(f"| [{name}]({name}.md) | {horizon} | {spec.extra or ''} |", file=file)
+            print(file=file)
+
+
+def write_agents() -> None:
+    """Write the table of named agents."""
+    with mkdocs_gen_files.open("agents/index.md", "w") as file:
+        print("# Agents\n", file=file)
+        print("The names that `train` and `evaluate` take.\n", file=file)
+        print("| agent | from | suites | what it is |\n|---|---|---|---|", file=file)
+        for spec in AGENTS.values():
+            suites = ", ".join(spec.suites)
+            print(f"| `{spec.name}` | {spec.paper} | {suites} | {spec.summary} |", file=file)
+
+
+def write_reference() -> list[str]:
+    """Write one page a module that users write code against; return the modules."""
+    modules = [
+        name
+        for name in REFERENCE
+        if (ROOT / Path(*name.split("."))).with_suffix(".py").exists()
+        or (ROOT / Path(*name.split(".")) / "__init__.py").exists()
+    ]
+    for name in modules:
+        with mkdocs_gen_files.open(f"reference/{name}.md", "w") as file:
+            print(f"# `{name}`\n\n::: {name}\n    options:", file=file)
+            print("      show_root_heading: false\n      show_root_toc_entry: false", file=file)
+    return modules
+
+
+def page_title(path: Path) -> str:
+    """Return the first heading of a page."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("# "):
+            return line[2:].strip()
+    return path.stem.replace("-", " ").capitalize()
+
+
+def section(folder: str, order: Sequence[str] = ()) -> Iterator[str]:
+    """Yield the navigation lines of a folder of hand-written pages, ``order`` first."""
+    pages = sorted((DOCS / folder).glob("*.md"), key=lambda p: (p.stem != "index", p.stem))
+    pages.sort(key=lambda p: order.index(p.stem) if p.stem in order else len(order))
+    for path in pages:
+        yield f"    - [{page_title(path)}]({folder}/{path.name})"
+
+
+def write_navigation(groups: dict[str, list[WorldSpec]], modules: list[str]) -> None:
+    """Write SUMMARY.md from the pages that exist."""
+    lines = ["- [Home](index.md)"]
+    tutorials, concepts = list(section("tutorials", TUTORIALS)), list(section("concepts"))
+    results = list(section("results"))
+    if tutorials:
+        lines += ["- Tutorials", *tutorials]
+    lines += ["- Environments", "    - [All](environments/index.md)"]
+    for title, specs in groups.items():
+        lines.append(f"    - {title}")
+        lines += [
+            f"        - [{short_name(s.id)}](environments/{short_name(s.id)}.md)" for s in specs
+        ]
+    lines += ["- Agents", "    - [All](agents/index.md)", *section("agents")]
+    for title, pages in (("Concepts", concepts), ("Results", results)):
+        if pages:
+            lines += [f"- {title}", *pages]
+    lines += ["- Python reference", *(f"    - [{m}](reference/{m}.md)" for m in modules)]
+    lines += ["- [Architecture](architecture.md)", "- [Changelog](changelog.md)"]
+    with mkdocs_gen_files.open("SUMMARY.md", "w") as file:
+        file.write("---\nsearch:\n  exclude: true\n---\n\n" + "\n".join(lines) + "\n")
+
+
+def main() -> None:
+    """Write all generated pages."""
+    os.environ.setdefault("MUJOCO_GL", "egl")
+    standard = {task.id: task for task in tasks()}
+    groups: dict[str, list[WorldSpec]] = {}
+    for spec in WORLDS.values():
+        groups.setdefault(family(spec), []).append(spec)
+        write_environment(spec, standard.get(spec.id))
+    write_environment_index(groups)
+    write_agents()
+    modules = write_reference()
+    with mkdocs_gen_files.open("changelog.md", "w") as file:
+        file.write((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
+    write_navigation(groups, modules)
+
+
+main()
