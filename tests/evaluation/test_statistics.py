@@ -204,6 +204,10 @@ def test_partial_with_arguments_of_its_own_is_called_as_given() -> None:
     column = functools.partial(lambda scores, task: scores[:, task].mean(), task=1)
     interval = st.stratified_bootstrap(draw(6, 2) + np.array([0.0, 50.0]), column, resamples=100)
     assert 45 < interval.low <= interval.estimate <= interval.high < 55
+    over_all = functools.partial(np.mean, axis=None)
+    scores = draw(6, 2)
+    expected = st.stratified_bootstrap(scores, np.mean, resamples=100)
+    assert st.stratified_bootstrap(scores, over_all, resamples=100) == pytest.approx(expected)
 
 
 def test_bootstrap_draws_do_not_depend_on_the_chunk_size(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,6 +258,13 @@ def test_rank_bounds_are_the_tail_quantiles_of_resampled_ranks() -> None:
     wide = st.rank_intervals(scores, confidence=0.6, statistic=np.mean)
     assert narrow["a"] == (1.5, 1.5, 1.5)
     assert wide["a"] == (1.5, 1.0, 2.0)
+
+
+def test_rank_bounds_are_ranks_that_occurred() -> None:
+    # With two resamples every seed shows one pair of a's ranks; some pair must be 1 and 2.
+    scores = {"a": [[0.0], [1.0]], "b": [[0.5], [0.5]]}
+    found = {st.rank_intervals(scores, seed, 2, statistic=np.mean)["a"] for seed in range(40)}
+    assert found == {(1.5, 1.0, 1.5), (1.5, 1.0, 2.0), (1.5, 1.5, 1.5), (1.5, 1.5, 2.0)}
 
 
 def test_rank_intervals_ignore_the_order_in_which_agents_are_given() -> None:

@@ -96,10 +96,8 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Interva
     rate = k / trials
     centre = (k + z2 / 2) / (trials + z2)
     half = math.sqrt(z2 * (trials * rate * (1.0 - rate) + z2 / 4)) / (trials + z2)
-    # At the ends the formula gives exactly 0 or 1; rounding would give almost that.
-    low = 0.0 if k == 0 else centre - half
-    high = 1.0 if k == trials else centre + half
-    return Interval(rate, low, high)
+    # With k = n the formula gives exactly 1, which rounding would miss; with k = 0 it gives 0.0.
+    return Interval(rate, centre - half, 1.0 if k == trials else centre + half)
 
 
 def _moments(sample: FloatArray) -> tuple[float, float, int]:
