@@ -1,0 +1,1 @@
+"""Worlds with a cost beside the reward: constrained (safe) reinforcement learning."""

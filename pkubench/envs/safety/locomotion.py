@@ -1,0 +1,178 @@
+"""Gymnasium's v4 locomotion tasks with a speed limit, on batches.
+
+The rules here are those of ``gymnasium.envs.mujoco.*_v4``, to the last bit
+(``tests/envs/test_velocity.py``); the cost is Safety-Gymnasium's (Ji et al., "Safety-Gymnasium: A
+Unified Safe Reinforcement Learning Benchmark", NeurIPS 2023 Datasets and Benchmarks).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+from gymnasium.utils.seeding import np_random
+
+from pkubench.envs.batch import SOLE_AGENT, Array, BoolArray, FloatArray, Info
+from pkubench.envs.mujoco_batch import MujocoBatch, gymnasium_model
+from pkubench.envs.seeding import IntArray
+from pkubench.errors import UnknownName
+
+Thresholds = Literal["v0", "v1"]
+
+
+class Locomotion(MujocoBatch):
+    """A robot that is paid for speed, and charged for too much of it.
+
+    The class attributes are a task's numbers; ``pkubench.envs.safety.velocity`` has the tasks.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 20}
+    default_horizon: ClassVar[int | None] = 1000
+
+    model_file: ClassVar[str]
+    """The model, one of Gymnasium's own files."""
+    physics_steps: ClassVar[int]
+    """Physics steps in one step of the world."""
+    thresholds: ClassVar[Mapping[str, float]]
+    """Name of a set of thresholds -> speed in m/s above which a step costs 1."""
+    planar_speed: ClassVar[frozenset[str]] = frozenset()
+    """Sets of thresholds that look at the speed in the plane instead of forward velocity."""
+    forward_weight: ClassVar[float] = 1.0
+    control_weight: ClassVar[float]
+    healthy_reward: ClassVar[float | None] = None
+    """Reward of every step, in tasks that end when the robot falls; None in the others."""
+    reset_noise: ClassVar[float]
+    """Half-width of the uniform noise on the initial state (and see ``normal_velocity``)."""
+    normal_velocity: ClassVar[bool] = False
+    """Initial velocities are drawn from a normal distribution of this deviation instead."""
+    hidden_positions: ClassVar[int] = 1
+    """Leading positions that are not observed, so that no robot knows how far it is."""
+    velocity_clip: ClassVar[float | None] = None
+    """Observed velocities are clipped to plus or minus this."""
+    keeps_data: ClassVar[bool] = False
+    """Whether the task reads what only a lane's own ``MjData`` holds."""
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        max_episode_steps: int | None = -1,
+        num_threads: int = 1,
+        thresholds: Thresholds = "v1",
+    ) -> None:
+        """Make the lanes.
+
+        Args:
+            num_envs: number of lanes.
+            max_episode_steps: time limit; -1 is the 1000 steps of the original, None no limit.
+            num_threads: threads that share the lanes; results do not depend on it.
+            thresholds: speed limits of Safety-Gymnasium's ``-v1`` or ``-v0`` environments.
+
+        Raises:
+            UnknownName: no such set of thresholds.
+            ConfigError: a number that is not positive.
+        """
+        if thresholds not in self.thresholds:
+            raise UnknownName("set of thresholds", str(thresholds), self.thresholds)
+        super().__init__(
+            gymnasium_model(self.model_file),
+            self.physics_steps,
+            num_envs,
+            max_episode_steps,
+            num_threads,
+            persistent=self.keeps_data,
+        )
+        self.threshold = self.thresholds[thresholds]
+        self.limits_planar_speed = thresholds in self.planar_speed
+        self._prepare()
+        self._initial_qpos: FloatArray = np.array(self.model.qpos0)
+        bounds = np.array(self.model.actuator_ctrlrange, dtype=np.float32)
+        self.action_spaces = {SOLE_AGENT: spaces.Box(bounds[:, 0], bounds[:, 1], dtype=np.float32)}
+        size = self._observation().shape[1]
+        self.observation_spaces = {SOLE_AGENT: spaces.Box(-np.inf, np.inf, (size,), np.float64)}
+
+    def _prepare(self) -> None:
+        """Bind the derived fields a task reads: MuJoCo fills them only from then on."""
+
+    def _reset(self, ids: IntArray, seeds: IntArray) -> None:
+        noise, nq, nv = self.reset_noise, self.model.nq, self.model.nv
+        qpos = np.empty((len(ids), nq))
+        qvel = np.empty((len(ids), nv))
+        for row, seed in enumerate(seeds.tolist()):
+            # Gymnasium's generator and order of draws: the same seed starts the same episode.
+            random, _ = np_random(seed)
+            qpos[row] = random.uniform(low=-noise, high=noise, size=nq)
+            if self.normal_velocity:
+                qvel[row] = noise * random.standard_normal(nv)
+            else:
+                qvel[row] = random.uniform(low=-noise, high=noise, size=nv)
+        self._place(ids, self._initial_qpos + qpos, qvel)
+
+    def _step(
+        self, actions: Mapping[str, Array], active: BoolArray | None
+    ) -> tuple[FloatArray, BoolArray, Info]:
+        action = np.asarray(actions[SOLE_AGENT], dtype=np.float32)
+        before = self._position()
+        self._advance(action, active)
+        position = self._position()
+        velocity = (position - before) / self.dt
+        # A simulation that broke down was put elsewhere by MuJoCo: that is no motion.
+        failed = self.failed.copy()
+        broke_down = bool(failed.any())
+        if broke_down:
+            velocity[failed] = 0.0
+
+        forward = self.forward_weight * velocity[:, 0]
+        control = -self._control_cost(action)
+        info: Info = {"x_position": position[:, 0], "x_velocity": velocity[:, 0]}
+        if self.healthy_reward is None:
+            reward = forward + control
+            terminated = failed.copy()
+        else:
+            reward = (forward + self.healthy_reward) + control
+            terminated = failed | ~self._healthy()
+            info["reward_survive"] = np.full(self.num_envs, self.healthy_reward)
+        info["reward_forward"] = forward
+        info["reward_ctrl"] = control.astype(np.float64)
+        if velocity.shape[1] == 2:
+            info["y_position"], info["y_velocity"] = position[:, 1], velocity[:, 1]
+        if self.limits_planar_speed:
+            speed = np.sqrt(velocity[:, 0] ** 2 + velocity[:, 1] ** 2)
+        else:
+            speed = velocity[:, 0]
+        info["cost"] = (speed > self.threshold).astype(np.float64)
+        info["cost_velocity"] = info["cost"].copy()
+        if broke_down:
+            reward[failed] = 0.0
+        info["simulation_failed"] = failed
+        return reward[:, None], terminated, info
+
+    def _observe(self) -> dict[str, Array]:
+        return {SOLE_AGENT: self._observation()}
+
+    def _observation(self) -> FloatArray:
+        """Return what is seen now, (num_envs, observation size)."""
+        observation: FloatArray = self.motion[:, self.hidden_positions :].copy()
+        if self.velocity_clip is not None:
+            velocity = observation[:, self.model.nq - self.hidden_positions :]
+            np.clip(velocity, -self.velocity_clip, self.velocity_clip, out=velocity)
+        return observation
+
+    def _control_cost(self, action: npt.NDArray[np.float32]) -> Array:
+        """Return the price of the action as given, (num_envs,); single precision, as in v4."""
+        cost: Array = np.float32(self.control_weight) * np.square(action).sum(axis=1)
+        return cost
+
+    def _healthy(self) -> BoolArray:
+        """Return whether each robot is still up, (num_envs,), in tasks that end otherwise."""
+        return np.ones(self.num_envs, dtype=np.bool_)
+
+    @abstractmethod
+    def _position(self) -> FloatArray:
+        """Return a copy of what velocity is the difference of: x or x, y in m, (num_envs, 1 or 2).
+
+        Each task of v4 measures its own: a coordinate, a body, the centre of mass.
+        """
