@@ -1,0 +1,50 @@
+"""Every standardized task, by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from importlib import resources
+from typing import Any
+
+from pkubench.errors import UnknownName
+from pkubench.tasks import constrained, games, marl
+from pkubench.tasks.task import Reference, Task
+
+SUITES = {suite.SUITE: suite for suite in (marl, constrained, games)}
+"""Suite name -> the module that lists its tasks."""
+REFERENCES = "references.json"
+"""Measured by ``tools/measure_references.py``; task id -> anchor -> score, n, agent, command."""
+
+
+@functools.cache
+def tasks() -> tuple[Task, ...]:
+    """Return every task, suite by suite."""
+    measured = json.loads((resources.files("pkubench.tasks") / REFERENCES).read_text())
+    return tuple(
+        _with_references(task, measured.get(task.id, {}))
+        for suite in SUITES.values()
+        for task in suite.tasks()
+    )
+
+
+def make_task(name: str) -> Task:
+    """Return a task by its full id or by the name without the namespace.
+
+    >>> make_task("LeducPoker-v0").ranking.name
+    'exploitability'
+
+    Raises:
+        UnknownName: no such task; the message names the nearest one.
+    """
+    known = {task.id: task for task in tasks()}
+    full = name if "/" in name else f"pkubench/{name}"
+    if full not in known:
+        raise UnknownName("task", name, known, "`pkubench list` shows all")
+    return known[full]
+
+
+def _with_references(task: Task, measured: dict[str, dict[str, Any]]) -> Task:
+    anchors = {anchor: Reference(**entry) for anchor, entry in measured.items()}
+    return dataclasses.replace(task, references=anchors) if anchors else task
