@@ -1,0 +1,126 @@
+"""Checkpoints: everything a run needs to go on exactly, in one safetensors file, never pickle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pkubench.agents.on_policy.collector import Collector
+from pkubench.agents.on_policy.learner import Critic, OnPolicyLearner
+from pkubench.agents.saving import Tensors, load_tensors, write_bytes
+from pkubench.errors import WeightsError
+
+FILE = "checkpoint.safetensors"
+_FACTS = "facts"
+
+
+def save_checkpoint(
+    folder: Path, learner: OnPolicyLearner, collector: Collector, facts: dict[str, Any]
+) -> None:
+    """Write the state of learner and lanes, with ``facts`` (JSON values) beside them."""
+    from safetensors.numpy import save
+
+    tensors: Tensors = {f"lanes.{k}": v for k, v in collector.freeze().items()}
+    tensors["generator"] = learner.generator.get_state().numpy()
+    for name, module, optimiser in _trained(learner):
+        for key, tensor in module.state_dict().items():
+            tensors[f"{name}/{key}"] = tensor.cpu().numpy()
+        for k, entry in optimiser.state_dict()["state"].items():
+            for key, tensor in entry.items():
+                tensors[f"{name}#{k}/{key}"] = tensor.cpu().numpy()
+    for name, critic in _critics(learner):
+        if critic.norm is not None:
+            tensors[f"{name}.norm"] = critic.norm.sums
+    for name, norm in learner.norms.items():
+        tensors[f"norm.{name}"] = np.stack([norm.mean, norm.squares])
+        tensors[f"norm.{name}.count"] = np.array([norm.count])
+    if learner.lagrange is not None:
+        tensors["lagrange"] = np.array([learner.lagrange.value, *learner.lagrange.moments])
+    tensors[_FACTS] = np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8)
+    write_bytes(folder / FILE, save({k: np.ascontiguousarray(v) for k, v in tensors.items()}))
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """Return the facts of the checkpoint in ``folder``.
+
+    Raises:
+        WeightsError: there is no checkpoint, or it is damaged.
+    """
+    return _facts(_load(folder))
+
+
+def load_checkpoint(folder: Path, learner: OnPolicyLearner, collector: Collector) -> None:
+    """Put learner and lanes back to the checkpoint in ``folder``.
+
+    Raises:
+        WeightsError: it is damaged, or of networks of another shape.
+    """
+    tensors = _load(folder)
+    try:
+        for name, module, optimiser in _trained(learner):
+            prefix = f"{name}/"
+            module.load_state_dict(
+                {
+                    k.removeprefix(prefix): torch.from_numpy(v)
+                    for k, v in tensors.items()
+                    if k.startswith(prefix)
+                }
+            )
+            state: dict[int, dict[str, torch.Tensor]] = {}
+            for key, value in tensors.items():
+                if key.startswith(f"{name}#"):
+                    k, _, entry = key.removeprefix(f"{name}#").partition("/")
+                    tensor = torch.from_numpy(value.copy())
+                    # safetensors keeps at least one axis; Adam's step count has none
+                    state.setdefault(int(k), {})[entry] = (
+                        tensor.reshape(()) if entry == "step" else tensor
+                    )
+            groups = optimiser.state_dict()["param_groups"]
+            optimiser.load_state_dict({"state": state, "param_groups": groups})
+        for name, critic in _critics(learner):
+            if critic.norm is not None:
+                critic.norm.sums = tensors[f"{name}.norm"].copy()
+        for name, norm in learner.norms.items():
+            norm.mean, norm.squares = tensors[f"norm.{name}"].copy()
+            norm.count = float(tensors[f"norm.{name}.count"][0])
+        if learner.lagrange is not None:
+            value, *moments = (float(v) for v in tensors["lagrange"])
+            learner.lagrange.value, learner.lagrange.moments = value, moments
+        learner.generator.set_state(torch.from_numpy(tensors["generator"].copy()))
+        collector.thaw(
+            {k.removeprefix("lanes."): v for k, v in tensors.items() if k.startswith("lanes.")}
+        )
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise WeightsError(f"{folder / FILE} does not fit this run: {error}") from error
+
+
+def _load(folder: Path) -> Tensors:
+    path = folder / FILE
+    if not path.is_file():
+        raise WeightsError(f"{folder} has no {FILE} to resume from; train without --resume")
+    return load_tensors(path)
+
+
+def _facts(tensors: Tensors) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(tensors[_FACTS].tobytes().decode())
+    return facts
+
+
+def _critics(learner: OnPolicyLearner) -> list[tuple[str, Critic]]:
+    return [(f"critic{k}", c) for k, c in enumerate(learner.critics)] + [
+        (f"cost_critic{k}", c) for k, c in enumerate(learner.cost_critics)
+    ]
+
+
+def _trained(
+    learner: OnPolicyLearner,
+) -> list[tuple[str, torch.nn.Module, torch.optim.Optimizer]]:
+    actors = [
+        (f"actor.{name}", actor, learner.actor_optimisers[name])
+        for name, actor in learner.actors.items()
+    ]
+    return actors + [(name, c.net, c.optimiser) for name, c in _critics(learner)]

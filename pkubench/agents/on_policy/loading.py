@@ -1,0 +1,80 @@
+"""Saved on-policy agents back as actors, without torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from gymnasium import spaces
+
+from pkubench.agents.agent import Agent, Team
+from pkubench.agents.policy import Layers, NetworkPolicy, NetworkSettings
+from pkubench.agents.saving import SavedAgent
+from pkubench.envs.batch import SOLE_AGENT
+from pkubench.envs.registry import make_batch
+from pkubench.errors import AgentError, WeightsError
+
+if TYPE_CHECKING:
+    from pkubench.tasks.task import Task
+
+KIND = "on-policy"
+"""The ``kind`` of these agents' ``config.json``."""
+
+
+def load(saved: SavedAgent, task: Task | None = None, *, stochastic: bool = False) -> Agent | Team:
+    """Return the actor (one agent) or the team a folder holds.
+
+    Args:
+        saved: what ``load_saved`` read.
+        task: the task to act in; None is the one it was trained on.
+        stochastic: sample from the policy in place of taking its mode.
+
+    Raises:
+        WeightsError: the weights do not fit their own description.
+        AgentError: the task has other agents or spaces.
+    """
+    config, tensors = saved
+    if "members" not in config:
+        raise WeightsError("config.json of an on-policy agent needs 'members'")
+    env = make_batch(config["task"] if task is None else task.id, 1)
+    try:
+        if set(env.agents) != set(config["members"]):
+            raise AgentError(
+                f"the agent was trained for {sorted(config['members'])}, "
+                f"the task has {sorted(env.agents)}"
+            )
+        members = {}
+        for agent, member in config["members"].items():
+            space, spec = env.action_spaces[agent], member["spec"]
+            seen = int(np.prod(env.observation_spaces[agent].shape or (1,)))
+            wanted = int(space.n) if isinstance(space, spaces.Discrete) else space.shape
+            outputs = spec["outputs"] if isinstance(space, spaces.Discrete) else (spec["outputs"],)
+            if spec["inputs"] != seen or outputs != wanted:
+                raise AgentError(
+                    f"{agent}: the network maps {spec['inputs']} numbers to {spec['outputs']}, "
+                    f"the task's observation has {seen} and its action space is {space}"
+                )
+            name = member["network"]
+            std = None
+            if not isinstance(space, spaces.Discrete):
+                log_std = tensors[f"{name}.log_std"]
+                std = (
+                    0.5 / (1.0 + np.exp(-log_std))
+                    if member["std"] == "sigmoid"
+                    else np.exp(log_std)
+                )
+            normed = member["observation_norm"]
+            settings = NetworkSettings(
+                space,
+                std,
+                member["action_map"],
+                tensors[f"{agent}.observation_mean"] if normed else None,
+                tensors[f"{agent}.observation_std"] if normed else None,
+            )
+            layers = Layers.read(tensors, name, spec)
+            members[agent] = NetworkPolicy(layers, settings, stochastic=stochastic)
+    except (KeyError, TypeError) as error:
+        raise WeightsError(f"the saved agent is incomplete: {error}") from error
+    finally:
+        env.close()
+    return members[SOLE_AGENT] if set(members) == {SOLE_AGENT} else Team(members)

@@ -1,0 +1,40 @@
+"""Which settings an on-policy agent's name stands for on a task."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pkubench.agents import harl, saferl
+from pkubench.agents.on_policy.config import OnPolicyConfig
+from pkubench.envs.registry import resolve, world_class
+from pkubench.errors import UnknownName
+from pkubench.tasks.task import Task
+
+PRESETS: dict[str, OnPolicyConfig] = {**harl.PRESETS, **saferl.PRESETS}
+
+
+def preset(agent: str, task: Task) -> OnPolicyConfig:
+    """Return the settings of ``agent`` on ``task``.
+
+    Two things come from the task: the cost limit, and whether agents can share an actor (the
+    papers switch sharing off where agents differ in their spaces).
+
+    Raises:
+        UnknownName: no such preset.
+    """
+    if agent not in PRESETS:
+        raise UnknownName("on-policy preset", agent, PRESETS)
+    config = PRESETS[agent]
+    if task.cost_limit is not None:
+        config = replace(config, cost_limit=task.cost_limit)
+    if config.shared and not _agents_alike(task):
+        config = replace(config, shared=False)
+    return config
+
+
+def _agents_alike(task: Task) -> bool:
+    spec = resolve(task.id)
+    env = world_class(spec)(num_envs=1, **{**spec.kwargs, **task.env_kwargs})
+    spaces = {(str(env.observation_spaces[a]), str(env.action_spaces[a])) for a in env.agents}
+    env.close()
+    return len(spaces) == 1

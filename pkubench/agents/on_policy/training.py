@@ -1,0 +1,197 @@
+"""Training an on-policy preset: the loop, its checkpoints and the saved agent."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pkubench.agents.on_policy import checkpoint
+from pkubench.agents.on_policy.collector import Collector, EpisodeWindow
+from pkubench.agents.on_policy.config import OnPolicyConfig
+from pkubench.agents.on_policy.learner import OnPolicyLearner
+from pkubench.agents.on_policy.loading import KIND
+from pkubench.agents.on_policy.presets import preset
+from pkubench.agents.saving import Tensors, save_agent
+from pkubench.agents.training import Progress, TrainingLog, with_settings
+from pkubench.envs.registry import make_batch
+from pkubench.errors import ConfigError
+from pkubench.tasks.task import Task
+
+
+def train(
+    agent: str,
+    task: Task,
+    *,
+    steps: int | None,
+    seed: int,
+    settings: Mapping[str, str],
+    out: Path,
+    resume: bool = False,
+    device: str = "cpu",
+) -> Iterator[Progress]:
+    """Train a preset (see ``pkubench.agents.training.Trainer``)."""
+    total = task.protocol.training_steps if steps is None else steps
+    if total < 1:
+        raise ConfigError(f"--steps must be at least 1, got {total}")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError("no CUDA device is visible to torch; use --device cpu")
+    config = with_settings(preset(agent, task), settings)
+    torch.set_num_threads(config.threads)
+    env = make_batch(task.id, config.num_envs, **task.env_kwargs)
+    try:
+        run = _Run(agent, task, config, seed, total, out, device, dict(settings), env)
+        yield from run.go(resume)
+    finally:
+        env.close()
+
+
+class _Run:
+    """One training run in one folder."""
+
+    def __init__(
+        self,
+        agent: str,
+        task: Task,
+        config: OnPolicyConfig,
+        seed: int,
+        total: int,
+        out: Path,
+        device: str,
+        settings: dict[str, str],
+        env: Any,
+    ) -> None:
+        self.agent, self.task, self.config, self.seed = agent, task, config, seed
+        self.total, self.out, self.device, self.settings = total, out, device, settings
+        self.env = env
+        self.learner = OnPolicyLearner(env, config, seed, device)
+        self.collector = Collector(env, seed, config.window, self.learner.prepare)
+        if config.constraint != "none" and task.cost_limit is None:
+            raise ConfigError(
+                f"{agent} holds a cost constraint but {task.id} has no cost; "
+                "use an agent without a constraint, such as ppo or happo"
+            )
+        self.steps, self.seconds = 0, 0.0
+
+    def go(self, resume: bool) -> Iterator[Progress]:
+        """Train to the end, from the start or from the checkpoint."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        if resume:
+            self._resume()
+        elif (self.out / checkpoint.FILE).exists():
+            raise ConfigError(f"{self.out} holds a run already; add --resume or use another --out")
+        log = TrainingLog(self.out, self.steps if resume else None)
+        saved_at = self.steps
+        try:
+            while self.steps < self.total:
+                progress = self._iterate()
+                log.write(progress)
+                if self.steps - saved_at >= self.config.checkpoint_steps:
+                    self._checkpoint()
+                    saved_at = self.steps
+                yield progress
+            self.save()
+        finally:
+            if self.steps > saved_at:
+                self._checkpoint()
+            log.close()
+
+    def _iterate(self) -> Progress:
+        started = time.perf_counter()
+        config, collector, learner = self.config, self.collector, self.learner
+        data = collector.collect(
+            config.rollout_steps, learner.behave, restart=config.reset_each_rollout
+        )
+        window = collector.window
+        mean = EpisodeWindow.mean
+        diagnostics = learner.update(data, mean(window.costs), self.steps / self.total)
+        self.steps += config.batch_steps
+        elapsed = time.perf_counter() - started
+        self.seconds += elapsed
+        metrics = {
+            "return": mean(window.returns),
+            **({} if self.task.cost_limit is None else {"cost": mean(window.costs)}),
+            "length": mean(window.lengths),
+            **diagnostics,
+            "steps_per_second": config.batch_steps / elapsed,
+            "seconds": self.seconds,
+        }
+        finite = {k: round(v, 6) for k, v in metrics.items() if v == v}
+        return Progress(self.steps, self.total, finite)
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "agent": self.agent,
+            "task": self.task.id,
+            "seed": self.seed,
+            "total_steps": self.total,
+            "settings": dataclasses.asdict(self.config),
+        }
+
+    def _checkpoint(self) -> None:
+        facts = {**self._identity(), "steps": self.steps, "seconds": self.seconds}
+        checkpoint.save_checkpoint(self.out, self.learner, self.collector, facts)
+
+    def _resume(self) -> None:
+        facts = checkpoint.read_facts(self.out)
+        mine = self._identity()
+        for key, value in mine.items():
+            if facts.get(key) != _as_json(value):
+                raise ConfigError(
+                    f"{self.out} holds a run with another {key} ({facts.get(key)!r}); "
+                    "resume it with the settings it began with"
+                )
+        checkpoint.load_checkpoint(self.out, self.learner, self.collector)
+        self.steps, self.seconds = int(facts["steps"]), float(facts["seconds"])
+
+    def save(self) -> None:
+        """Write ``config.json`` and ``weights.safetensors``: the actors, ready to act."""
+        learner = self.learner
+        tensors: Tensors = {}
+        members: dict[str, Any] = {}
+        for name, actor in learner.actors.items():
+            for key, tensor in actor.state_dict().items():
+                key = key.removeprefix("net.")
+                tensors[f"{name}.{key}"] = tensor.cpu().numpy()
+        for agent, name in learner.actor_names.items():
+            norm = learner.norms.get(agent)
+            if norm is not None:
+                tensors[f"{agent}.observation_mean"] = norm.mean.astype("float32")
+                tensors[f"{agent}.observation_std"] = norm.std.astype("float32")
+            members[agent] = {
+                "network": name,
+                "spec": learner.actors[name].net.spec.as_config(),
+                "std": learner.actors[name].std_kind,
+                "action_map": self.config.action_map,
+                "observation_norm": norm is not None,
+            }
+        save_agent(
+            self.out,
+            {
+                "kind": KIND,
+                **self._identity(),
+                "steps": self.steps,
+                "seconds": round(self.seconds, 1),
+                "command": self._command(),
+                "members": members,
+            },
+            tensors,
+        )
+
+    def _command(self) -> str:
+        words = ["pkubench", "train", self.agent, self.task.id, "--steps", str(self.total)]
+        words += ["--seed", str(self.seed)]
+        for key, value in self.settings.items():
+            words += ["--set", f"{key}={value}"]
+        return shlex.join(words)
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _as_json(v) for k, v in value.items()}
+    return list(value) if isinstance(value, tuple) else value

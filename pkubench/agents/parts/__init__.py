@@ -1,0 +1,1 @@
+"""Building blocks learners are composed of: small, pure where possible, shared."""

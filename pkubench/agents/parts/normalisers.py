@@ -1,0 +1,103 @@
+"""Running normalisers: of returns (HARL's ValueNorm) and of observations (OmniSafe's)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+Array = npt.NDArray[Any]
+
+
+class ValueNorm:
+    """Debiased exponential averages of a value target's mean and second moment.
+
+    HARL ``ValueNorm``: beta 0.99999, variance at least 0.01, updated with every minibatch before
+    it is used.
+    """
+
+    def __init__(self, beta: float = 0.99999, min_variance: float = 1e-2) -> None:
+        """Start with no data: normalising is the identity."""
+        self.beta = beta
+        self.min_variance = min_variance
+        self.sums: npt.NDArray[np.float64] = np.zeros(3)
+        """Averages of x, of x squared and of 1."""
+
+    def update(self, targets: Tensor) -> None:
+        """Take in a batch of targets."""
+        batch = targets.double()
+        new = np.array([float(batch.mean()), float((batch * batch).mean()), 1.0])
+        self.sums = self.beta * self.sums + (1.0 - self.beta) * new
+
+    def _moments(self) -> tuple[float, float]:
+        weight = self.sums[2]
+        if weight == 0.0:
+            return 0.0, 1.0
+        mean = self.sums[0] / weight
+        variance = max(self.sums[1] / weight - mean * mean, self.min_variance)
+        return float(mean), float(np.sqrt(variance))
+
+    def normalise(self, targets: Tensor) -> Tensor:
+        """Return (x - mean) / std."""
+        mean, std = self._moments()
+        return (targets - mean) / std
+
+    def denormalise(self, values: Array) -> Array:
+        """Return x * std + mean."""
+        mean, std = self._moments()
+        return np.asarray(values * std + mean, dtype=values.dtype)
+
+
+class ObservationNorm:
+    """Running mean and variance of observations; output clipped to +-5, std at least 0.01.
+
+    OmniSafe's ``Normalizer`` (sample variance). Statistics are part of the policy and frozen at
+    evaluation.
+    """
+
+    min_std = 1e-2
+    limit = 5.0
+
+    def __init__(self, size: int) -> None:
+        """Start with no data: the first batch passes as it is."""
+        self.count = 0.0
+        self.mean: npt.NDArray[np.float64] = np.zeros(size)
+        self.squares: npt.NDArray[np.float64] = np.zeros(size)
+        """Sum of squared deviations from the mean."""
+
+    def update(self, batch: Array) -> None:
+        """Take in observations (B, size) (Chan et al.'s parallel formula)."""
+        batch = batch.astype(np.float64)
+        n = len(batch)
+        mean = batch.mean(0)
+        delta = mean - self.mean
+        total = self.count + n
+        self.squares = (
+            self.squares
+            + ((batch - mean) ** 2).sum(0)
+            + delta**2 * (self.count * n / total)
+        )
+        self.mean = self.mean + delta * (n / total)
+        self.count = total
+
+    @property
+    def std(self) -> npt.NDArray[np.float64]:
+        """Return the floored standard deviations, (size,)."""
+        if self.count < 2:
+            return np.ones_like(self.mean)
+        return np.maximum(np.sqrt(self.squares / (self.count - 1)), self.min_std)
+
+    def __call__(self, batch: Array) -> npt.NDArray[np.float32]:
+        """Return normalised observations, float32."""
+        if self.count < 2:
+            return batch.astype(np.float32)
+        scaled = (batch - self.mean) / self.std
+        return np.clip(scaled, -self.limit, self.limit).astype(np.float32)
+
+
+def standardise(advantages: Tensor, epsilon: float) -> Tensor:
+    """Return (A - mean) / (std + epsilon), the population deviation of all entries."""
+    return (advantages - advantages.mean()) / (torch.std(advantages, correction=0) + epsilon)
