@@ -7,6 +7,9 @@ is the navigation: it lists the pages that exist, so a new page needs no entry a
 
 from __future__ import annotations
 
+import contextlib
+import inspect
+import io
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,7 +20,7 @@ from PIL import Image
 
 from pkubench.agents.catalogue import AGENTS
 from pkubench.envs.batch import SOLE_AGENT, BatchEnv
-from pkubench.envs.registry import WORLDS, WorldSpec, make_batch
+from pkubench.envs.registry import WORLDS, WorldSpec, make_batch, world_class
 from pkubench.tasks.catalogue import tasks
 from pkubench.tasks.task import Task
 
@@ -67,16 +70,51 @@ def space_rows(env: BatchEnv) -> Iterator[str]:
         yield f"| `{agent}` | {' | '.join(pair)} |"
 
 
-def example(name: str, env: BatchEnv) -> str:
-    """Return the few lines that a reader pastes to try the world."""
-    lines = [
-        "import pkubench",
-        "",
-        f'envs = pkubench.make_batch("{name}", num_envs=64)',
-        "observations, info = envs.reset(seeds=range(64))",
-        f'print(observations["{env.agents[0]}"].shape)',
-    ]
-    return "\n".join(["```python", *lines, "```"])
+def description(cls: type[BatchEnv]) -> Iterator[str]:
+    """Yield the docstring of a world's class, its own constants, and what its bases say."""
+    for base in inspect.getmro(cls):
+        if base is BatchEnv:
+            break
+        if base.__doc__:
+            yield f"::: {base.__module__}.{base.__qualname__}\n    options:"
+            yield "      members: false\n      show_root_heading: false\n      show_bases: false"
+            yield "      show_root_toc_entry: false\n      show_signature: false\n"
+        if base is cls:
+            yield from constants(cls)
+
+
+def constants(cls: type[BatchEnv]) -> Iterator[str]:
+    """Yield a table of the numbers that set a world apart from its family."""
+    own = {
+        name: value
+        for name, value in vars(cls).items()
+        if name in cls.__annotations__ and not name.startswith("_") and name != "metadata"
+    }
+    if own:
+        yield "| constant | value |\n|---|---|"
+        for name, value in own.items():
+            yield f"| {name.replace('_', ' ')} | `{value}` |"
+        yield ""
+
+
+def example(world: str) -> Iterator[str]:
+    """Yield the few lines that a reader pastes to try the world, and what they print."""
+    code = "\n".join(
+        [
+            "import gymnasium",
+            "import pkubench",
+            "",
+            f'envs = gymnasium.make_vec("{world}", num_envs=64)',
+            "observations, infos = envs.reset(seed=0)",
+            "step = envs.step(envs.action_space.sample())",
+            'print("rewards:", step[1].shape, step[1].dtype)',
+        ]
+    )
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, f"the example of {world}", "exec"), {})
+    yield f"```python\n{code}\n```\n"
+    yield f"```text\n{printed.getvalue().rstrip()}\n```\n"
 
 
 def task_section(task: Task) -> Iterator[str]:
@@ -118,26 +156,23 @@ def write_environment(spec: WorldSpec, task: Task | None) -> None:
     """Write the page of one world."""
     name = short_name(spec.id)
     env = make_batch(spec.id, num_envs=1)
-    module, _, cls = spec.entry_point.partition(":")
+    cls = world_class(spec)
     page = f"environments/{name}.md"
     horizon = "none" if spec.horizon is None else f"{spec.horizon} steps"
     extra = f"`pip install 'pkubench[{spec.extra}]'`" if spec.extra else "nothing beyond the core"
     with mkdocs_gen_files.open(page, "w") as file:
         print(f"# {name}\n", file=file)
         print(write_frame(env, name), file=file)
-        print(f"::: {module}.{cls}", file=file)
-        print("    options:\n      members: false\n      show_root_heading: false", file=file)
-        print("      show_root_toc_entry: false\n      show_bases: false", file=file)
-        print("      show_signature: false\n", file=file)
+        print("\n".join(description(cls)), file=file)
         print("## Spaces\n", file=file)
         print("| agent | observation | action |\n|---|---|---|", file=file)
         print("\n".join(space_rows(env)), file=file)
         print(f"\nTime limit: {horizon}. Needs: {extra}.\n", file=file)
-        print(f"## Try it\n\n{example(name, env)}\n", file=file)
+        print("## Try it\n", file=file)
+        print("\n".join(example(spec.id)), file=file)
         if task is not None:
             print("\n".join(task_section(task)), file=file)
     env.close()
-    mkdocs_gen_files.set_edit_path(page, Path("..", *module.split(".")).with_suffix(".py"))
 
 
 def write_environment_index(groups: dict[str, list[WorldSpec]]) -> None:
