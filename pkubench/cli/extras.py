@@ -1,0 +1,49 @@
+"""What each optional set of dependencies is for, and by which modules it is known."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import NamedTuple
+
+
+class Extra(NamedTuple):
+    """One pip extra."""
+
+    modules: tuple[str, ...]
+    """Import names, the first is the distribution that matters most."""
+    purpose: str
+
+
+EXTRAS: dict[str, Extra] = {
+    "agents": Extra(("torch", "safetensors", "stable_baselines3"), "training, loading weights"),
+    "marl": Extra(("pettingzoo",), "PettingZoo face of team worlds"),
+    "mujoco": Extra(("mujoco", "gymnasium_robotics"), "robots"),
+    "games": Extra(("pyspiel", "open_spiel"), "poker and other games"),
+    "plots": Extra(("matplotlib", "imageio", "imageio_ffmpeg", "PIL"), "plots and videos"),
+    "leaderboard": Extra(("sqlalchemy", "jinja2", "fastapi", "uvicorn"), "boards and their site"),
+    "onnx": Extra(("onnx", "onnxruntime", "onnxscript"), "ONNX policies, both ways"),
+    "minigrid": Extra(("minigrid",), "grid worlds"),
+    "llm": Extra(("transformers",), "local language models"),
+    "inspect": Extra(("inspect_ai",), "bridge to inspect-ai"),
+    "data": Extra(("minari", "datasets"), "recorded data sets"),
+    "cluster": Extra(("ray",), "evaluation beyond one machine"),
+    "warp": Extra(("mujoco_warp",), "physics on NVIDIA GPUs"),
+}
+
+
+def extra_of_module(module: str) -> str | None:
+    """Return the extra that brings a module, None if no extra does."""
+    top = module.partition(".")[0]
+    return next((name for name, extra in EXTRAS.items() if top in extra.modules), None)
+
+
+def missing_modules(extra: str) -> list[str]:
+    """Return the modules of an extra that are not installed; nothing is imported."""
+    return [module for module in EXTRAS[extra].modules if not _is_installed(module)]
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False

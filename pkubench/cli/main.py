@@ -1,0 +1,168 @@
+"""The ``pkubench`` command: its verbs, and what becomes of errors.
+
+A verb's module is imported when the verb is called, so ``pkubench --help`` costs no more than
+typer, rich and Gymnasium. Exit codes: 0 done, 1 a measured failure (an episode failed, a check
+went red), 2 misuse, 70 a defect of the program, 130 and 143 stopped by a signal.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from typer.core import TyperGroup
+
+from pkubench import __version__
+from pkubench.cli.extras import extra_of_module
+from pkubench.cli.interrupt import Interrupted, command_line
+from pkubench.errors import MissingExtra, PkubenchError
+
+BROKEN_PIPE, DEFECT = 141, 70
+
+
+class Verb(NamedTuple):
+    """One verb: the module of this package that holds its ``app``, and its line in the help."""
+
+    panel: str
+    summary: str
+
+
+VERBS: dict[str, Verb] = {
+    "list": Verb("Look around", "Suites, tasks and agents."),
+    "show": Verb("Look around", "Everything about one task or agent."),
+    "doctor": Verb("Look around", "What this machine has, lacks, and how to mend it."),
+    "train": Verb("Build", "Train an agent on a task; resumable."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are listed from ``VERBS`` and imported only when called."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the real command of a verb in place of the line that stands in the help."""
+        name, listed, rest = super().resolve_command(ctx, args)
+        if name not in VERBS:
+            return name, listed, rest
+        module = importlib.import_module(f"pkubench.cli.{name}")
+        command = typer.main.get_command(module.app)
+        command.name = name
+        return name, command, rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb; Ctrl-C leaves as our own exception, whatever typer would make of it."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted from None
+
+
+def build_app() -> typer.Typer:
+    """Return the application; no verb is imported yet."""
+    app = typer.Typer(
+        cls=LazyGroup,
+        name="pkubench",
+        help="Standardized tasks for teams, constrained robots and games; agents that learn them; "
+        "scores anyone can check.",
+        epilog="Start with: pkubench list",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for name, verb in VERBS.items():
+        app.command(name, help=verb.summary, rich_help_panel=verb.panel)(_listed)
+    return app
+
+
+def _listed() -> None:
+    """Stand in the help for a verb that is not imported yet."""
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"pkubench {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error (PKUBENCH_DEBUG=1).")
+    ] = False,
+) -> None:
+    """Hold the options that come before the verb."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code; messages are on stderr."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = os.environ.get("PKUBENCH_DEBUG", "") not in ("", "0")
+    if "--debug" in arguments:
+        arguments.remove("--debug")
+        debug = True
+    # torch and worker processes read this when they start; many small networks on many BLAS
+    # threads were up to 100 times slower than on one.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with command_line(arguments):
+        try:
+            command = typer.main.get_command(build_app())
+            code = command.main(
+                arguments or ["--help"], prog_name="pkubench", standalone_mode=False
+            )
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # The reader (head, less) went away. Python would complain again while flushing at
+            # exit, so what is left goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return BROKEN_PIPE
+        except Exception as error:
+            if debug:
+                traceback.print_exc()
+            return _report(error)
+    return code if isinstance(code, int) else 0
+
+
+def _report(error: Exception) -> int:
+    """Say on one line what went wrong; return the exit code."""
+    if isinstance(error, ModuleNotFoundError):
+        extra = extra_of_module(error.name or "")
+        if extra is not None:
+            error = MissingExtra(extra, "this")
+    if isinstance(error, Interrupted):
+        _say(str(error))
+        return error.exit_code
+    if isinstance(error, PkubenchError):
+        _say(f"error: {error}")
+        return error.exit_code
+    if isinstance(error, typer.Abort):
+        _say("stopped")
+        return Interrupted.exit_code
+    if hasattr(error, "format_message"):  # a usage error of typer's, or of click's in older ones
+        context = getattr(error, "ctx", None)
+        where = f" (see `{context.command_path} --help`)" if context is not None else ""
+        _say(f"error: {error.format_message().rstrip('.')}{where}")
+        return int(getattr(error, "exit_code", 2))
+    if isinstance(error, OSError):
+        named = f"{error.filename}: " if error.filename else ""
+        _say(f"error: {named}{error.strerror or error}")
+        return 2
+    _say(
+        f"error: unexpected {type(error).__name__}: {error}. "
+        "This is a defect; the same command with --debug shows where"
+    )
+    return DEFECT
+
+
+def _say(message: str) -> None:
+    print(" ".join(message.split()), file=sys.stderr, flush=True)
+
+
+def run() -> None:
+    """Entry point of the console script."""
+    sys.exit(main())

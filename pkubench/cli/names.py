@@ -1,0 +1,31 @@
+"""Names as people type them, and what is shipped under them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pkubench.agents.catalogue import PRETRAINED
+from pkubench.envs.registry import NAMESPACE
+
+
+def short(task_id: str) -> str:
+    """Return an id without the namespace: ``pkubench/KuhnPoker-v0`` -> ``KuhnPoker-v0``."""
+    return task_id.removeprefix(f"{NAMESPACE}/")
+
+
+def shipped_seeds(agent: str, task: str) -> list[Path]:
+    """Return the folders of an agent's shipped weights for a task, one a training seed."""
+    return sorted(
+        folder
+        for folder in (PRETRAINED / agent / short(task)).glob("seed*")
+        if (folder / "config.json").is_file()
+    )
+
+
+def shipped_tasks(agent: str) -> list[str]:
+    """Return the ids of the tasks for which weights of an agent are shipped."""
+    folder = PRETRAINED / agent
+    if not folder.is_dir():
+        return []
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    return [f"{NAMESPACE}/{name}" for name in names if shipped_seeds(agent, name)]

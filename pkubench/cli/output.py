@@ -1,0 +1,202 @@
+"""Where words go: results to stdout, everything else to stderr; JSON alone on its stream."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import IO, Any, NamedTuple, TextIO
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.constrain import Constrain
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+PIPED_WIDTH = 200
+"""Columns when stdout is no terminal: a reader such as grep wants whole lines."""
+
+
+LINE_WIDTH = 100
+PROSE_WIDTH = 30
+GAP = 3
+"""Columns between two columns of a table."""
+
+
+class Column(NamedTuple):
+    """One column of a table."""
+
+    title: str
+    right: bool = False
+    """Numbers stand at the right."""
+    rank: int = 0
+    """Where the terminal is too narrow, columns of the highest rank go first; 0 always stays."""
+    style: str = ""
+    wraps: bool = False
+    """Prose: may be folded to ``PROSE_WIDTH`` before any column goes."""
+
+
+class Output:
+    """The streams of one call of a verb.
+
+    Used as a context manager: with ``json``, whatever a library prints on stdout (some do, on
+    import and from C) is sent to stderr, and only ``document`` writes to the real stdout.
+    """
+
+    def __init__(self, *, json: bool = False, quiet: bool = False) -> None:
+        """Choose between JSON and tables, and whether to be quiet."""
+        self.json, self.quiet = json, quiet
+        self._stdout: TextIO = sys.stdout
+        self._document: IO[str] = sys.stdout
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> Output:
+        if self.json:
+            self._stdout = self._document = sys.stdout
+            self._stdout.flush()
+            if sys.stdout is sys.__stdout__:
+                self._descriptor = os.dup(1)
+                self._document = os.fdopen(os.dup(1), "w", encoding="utf-8")
+                os.dup2(2, 1)
+            sys.stdout = sys.stderr
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if not self.json:
+            return
+        sys.stdout.flush()
+        sys.stdout = self._stdout
+        if self._descriptor is not None:
+            self._document.close()
+            os.dup2(self._descriptor, 1)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    @property
+    def console(self) -> Console:
+        """The terminal for results."""
+        width = None if self._stdout.isatty() else PIPED_WIDTH
+        return Console(file=self._stdout, width=width, highlight=False)
+
+    def document(self, value: Any) -> None:
+        """Print the one JSON document; numbers that are not finite become null."""
+        json.dump(_finite(value), self._document, indent=1, allow_nan=False, ensure_ascii=False)
+        self._document.write("\n")
+        self._document.flush()
+
+    def show(self, *things: RenderableType) -> None:
+        """Print results for people; nothing with ``--json``."""
+        if self.json:
+            return
+        console = self.console
+        with console.capture() as captured:
+            for thing in things:
+                console.print(thing)
+        text = captured.get()
+        if not console.is_terminal:  # nobody wants the padding in a file
+            text = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+        self._stdout.write(text)
+        self._stdout.flush()
+
+    def note(self, message: str) -> None:
+        """Say something on stderr, unless quiet."""
+        if not self.quiet:
+            print(message, file=sys.stderr, flush=True)
+
+    def next(self, *commands: str) -> None:
+        """Name the next useful command on stderr, unless quiet or JSON was asked for."""
+        if self.quiet or self.json:
+            return
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        for number, command in enumerate(commands):
+            lead = "next: " if number == 0 else "      "
+            console.print(Text.assemble((lead, "dim"), (command, "cyan")))
+
+    def table(
+        self, title: str, columns: Sequence[Column], rows: Iterable[Sequence[str | Text]]
+    ) -> Table:
+        """Return a table that fits the terminal: less important columns go before any wraps."""
+        cells = [[_text(cell) for cell in row] for row in rows]
+        kept = self._kept(columns, cells)
+        table = Table(
+            title=title or None,
+            title_justify="left",
+            title_style="bold",
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+            show_edge=False,
+            header_style="dim",
+        )
+        for i in kept:
+            table.add_column(
+                columns[i].title,
+                justify="right" if columns[i].right else "left",
+                style=columns[i].style or None,
+                overflow="fold",
+                no_wrap=columns[i].right,
+            )
+        for row in cells:
+            table.add_row(*(row[i] for i in kept))
+        return table
+
+    def _kept(self, columns: Sequence[Column], cells: Sequence[Sequence[Text]]) -> list[int]:
+        widths = [
+            max([len(column.title), *(row[i].cell_len for row in cells)])
+            for i, column in enumerate(columns)
+        ]
+        widths = [
+            min(width, PROSE_WIDTH) if column.wraps else width
+            for width, column in zip(widths, columns, strict=True)
+        ]
+        kept = list(range(len(columns)))
+        room = self.console.width
+        while sum(widths[i] + GAP for i in kept) - GAP > room:
+            worst = max(kept, key=lambda i: (columns[i].rank, i))
+            if columns[worst].rank == 0:
+                break
+            kept.remove(worst)
+        return kept
+
+
+def facts(rows: Iterable[tuple[str, str | Text]]) -> Table:
+    """Return a two-column card of names and values."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, _text(value))
+    return table
+
+
+def prose(text: str | RenderableType) -> RenderableType:
+    """Return indented text, in lines short enough to read."""
+    body = Text(text) if isinstance(text, str) else text
+    return Constrain(Padding(body, (0, 0, 0, 2)), LINE_WIDTH)
+
+
+def _text(cell: str | Text) -> Text:
+    return cell if isinstance(cell, Text) else Text(cell)
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Write a number for people: about ``digits`` significant ones, a dash for none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.{digits}g}"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if hasattr(value, "item") and not isinstance(value, str | bytes):  # a NumPy scalar
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

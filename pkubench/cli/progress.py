@@ -1,0 +1,89 @@
+"""Progress on stderr: a bar on a terminal, a line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from pkubench.cli.output import number
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class Meter:
+    """One piece of work of known length, told as it goes.
+
+    On a terminal there is a bar with the time that remains; elsewhere one line every few seconds
+    and one at the end; nothing at all when quiet.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        *,
+        quiet: bool = False,
+        unit: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Name the work and what it is counted in."""
+        self._title, self._unit, self._clock = title, unit, clock
+        self._quiet = quiet
+        self._bar: Progress | None = None
+        self._said_at = clock()
+        self._line = ""
+        self._is_said = True
+
+    def __enter__(self) -> Meter:
+        if not self._quiet and sys.stderr.isatty():
+            console = Console(stderr=True)
+            wide = console.width >= 90
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=None if wide else 12),
+                MofNCompleteColumn() if wide else TaskProgressColumn(),
+                TextColumn("{task.fields[detail]}", style="cyan"),
+                TimeRemainingColumn(compact=True),
+                console=console,
+                expand=wide,
+                refresh_per_second=5,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(self._title, total=None, detail="")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        elif not self._is_said:
+            self._say()
+
+    def update(self, done: int, total: int, values: Mapping[str, float] | None = None) -> None:
+        """Report ``done`` of ``total``, and some named numbers."""
+        if self._quiet:
+            return
+        detail = "  ".join(f"{name} {number(value)}" for name, value in (values or {}).items())
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, total=total, detail=detail)
+            return
+        share = f"{100 * done / total:3.0f} %" if total else ""
+        count = f"{done:,}/{total:,}{' ' + self._unit if self._unit else ''}"
+        self._line = "  ".join(part for part in (self._title, share, count, detail) if part)
+        self._is_said = False
+        if self._clock() - self._said_at >= SECONDS_BETWEEN_LINES:
+            self._say()
+
+    def _say(self) -> None:
+        print(self._line, file=sys.stderr, flush=True)
+        self._said_at = self._clock()
+        self._is_said = True

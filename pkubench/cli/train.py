@@ -1,0 +1,223 @@
+"""``pkubench train``: an agent on a task, with progress, to a folder from which it can go on."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+
+from pkubench.agents.catalogue import AGENTS, AgentSpec, agent_spec, import_function
+from pkubench.agents.training import Progress, Trainer
+from pkubench.cli.interrupt import GentleStop, Interrupted, this_command
+from pkubench.cli.names import short
+from pkubench.cli.options import AgentName, Json, Out, Quiet, Seed, TaskName
+from pkubench.cli.output import Output, facts, number
+from pkubench.cli.progress import Meter
+from pkubench.errors import ConfigError
+from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.task import Task
+
+app = typer.Typer()
+
+
+@app.command()
+def train(
+    agent: AgentName,
+    task: TaskName,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", min=1, help="Environment steps; the task's own budget if left."),
+    ] = None,
+    seed: Seed = 0,
+    seeds: Annotated[
+        str | None,
+        typer.Option("--seeds", metavar="A-B", help="Several seeds one after another: 0-4, 1,5,7."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; see `pkubench show`."),
+    ] = None,
+    out: Out = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint in the run folder.")
+    ] = False,
+    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train an agent on a task.
+
+    Leaves config.json, weights.safetensors and training.jsonl (the curve) in the run folder.
+    Ctrl-C stops after the update that is running; --resume then goes on to exactly the weights
+    an uninterrupted run would have had.
+    """
+    spec, chosen = agent_spec(agent), make_task(task)
+    trainer = _trainer(spec, chosen)
+    changes = _settings(settings or [])
+    if device not in ("cpu", "cuda"):
+        raise ConfigError(f"no device {device!r}; choose cpu or cuda")
+    numbers = [seed] if seeds is None else _seeds(seeds)
+    folders = _folders(agent, chosen, numbers, out, is_many=seeds is not None)
+    _check_folders(folders, resume, is_many=seeds is not None)
+    with Output(json=json, quiet=quiet) as output:
+        runs = []
+        for run_seed, folder in zip(numbers, folders, strict=True):
+            began = time.monotonic()
+            progress = trainer(
+                agent,
+                chosen,
+                steps=steps,
+                seed=run_seed,
+                settings=changes,
+                out=folder,
+                resume=resume and folder.exists(),
+                device=device,
+            )
+            title = f"{agent} {short(chosen.id)} seed {run_seed}"
+            last = _follow(progress, title, folder, quiet)
+            runs.append(
+                {
+                    "agent": agent,
+                    "task": chosen.id,
+                    "seed": run_seed,
+                    "steps": last.steps if last else None,
+                    "seconds": round(time.monotonic() - began, 3),
+                    "metrics": last.metrics if last else {},
+                    "out": str(folder),
+                }
+            )
+            if not quiet:
+                output.show(_card(runs[-1]))
+        if json:
+            output.document({"runs": runs})
+        parent = folders[0] if seeds is None else folders[0].parent
+        output.next(
+            shlex.join(["pkubench", "evaluate", str(parent), short(chosen.id)]),
+            shlex.join(["pkubench", "plot", str(parent)]),
+        )
+
+
+def _trainer(spec: AgentSpec, task: Task) -> Trainer:
+    if spec.trainer is None:
+        trained = ", ".join(name for name, other in AGENTS.items() if other.trainer)
+        raise ConfigError(f"agent {spec.name!r} is not trained; these are: {trained}")
+    if task.suite not in spec.suites:
+        fitting = [n for n, s in AGENTS.items() if s.trainer and task.suite in s.suites]
+        raise ConfigError(
+            f"{spec.name} learns {' and '.join(spec.suites)} tasks and {short(task.id)} is one of "
+            f"{task.suite}; agents for it: {', '.join(fitting) or 'none'}"
+        )
+    return cast(Trainer, import_function(spec.trainer))
+
+
+def _settings(pairs: list[str]) -> dict[str, str]:
+    changes: dict[str, str] = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not sign or not name:
+            raise ConfigError(f"--set {pair!r} is not KEY=VALUE, as in --set gamma=0.99")
+        if name in changes:
+            raise ConfigError(f"--set {name} is given twice")
+        changes[name] = value
+    return changes
+
+
+def _seeds(text: str) -> list[int]:
+    """Read ``0-4`` or ``0,2,7-9``."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        if match is None:
+            raise ConfigError(f"--seeds {text!r} is not a list of seeds like 0-4 or 1,5,7")
+        low = int(match[1])
+        high = low if match[2] is None else int(match[2])
+        seeds.extend(range(low, high + 1))
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise ConfigError(f"--seeds {text!r} names no seed, or one twice")
+    return seeds
+
+
+def _folders(
+    agent: str, task: Task, seeds: list[int], out: Path | None, *, is_many: bool
+) -> list[Path]:
+    name = f"{agent}-{short(task.id)}"
+    if is_many:
+        parent = out or Path("runs") / name
+        return [parent / f"seed{seed}" for seed in seeds]
+    return [out or Path("runs") / f"{name}-seed{seeds[0]}"]
+
+
+def _check_folders(folders: list[Path], resume: bool, *, is_many: bool) -> None:
+    """Refuse to write over a run, and to resume where there is nothing."""
+    for folder in folders:
+        is_used = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+        if is_used and not resume:
+            raise ConfigError(
+                f"{folder} holds something already; --resume goes on with a run, "
+                "--out writes elsewhere"
+            )
+        if resume and not is_used and not is_many:
+            raise ConfigError(f"there is no run to resume in {folder}; leave --resume out")
+
+
+def _follow(progress: Iterator[Progress], title: str, folder: Path, quiet: bool) -> Progress | None:
+    """Run the training to its end; on a signal close it where it can go on."""
+    last: Progress | None = None
+    stop = GentleStop("stopping after this update; once more stops at once")
+    with stop:
+        try:
+            with Meter(title, quiet=quiet, unit="steps") as meter:
+                for last in progress:
+                    meter.update(last.steps, last.total_steps, _shown(last.metrics))
+                    if stop.wanted and last.steps < last.total_steps:
+                        break
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"stopped at once; to go on from the last checkpoint in {folder}, if there is "
+                f"one: {this_command(add='--resume')}",
+                stop.exit_code,
+            ) from None
+        finally:
+            # A generator's close runs its ``finally``: this is where the checkpoint is written.
+            close = getattr(progress, "close", None)
+            if close is not None:
+                close()
+    if stop.wanted and last is not None and last.steps < last.total_steps:
+        raise Interrupted(
+            f"stopped at step {last.steps:,} of {last.total_steps:,}, saved in {folder}; "
+            f"to go on: {this_command(add='--resume')}",
+            stop.exit_code,
+        )
+    return last
+
+
+def _shown(metrics: dict[str, float]) -> dict[str, float]:
+    """Choose the numbers worth a place in the bar."""
+    wanted = {
+        "return": "return",
+        "cost": "cost",
+        "exploitability": "exploitability",
+        "nash_conv": "NashConv",
+        "steps_per_second": "steps/s",
+    }
+    return {label: metrics[name] for name, label in wanted.items() if name in metrics}
+
+
+def _card(run: dict[str, Any]) -> Any:
+    values = {name: number(value) for name, value in run["metrics"].items()}
+    return facts(
+        [
+            ("agent", run["agent"]),
+            ("task", run["task"]),
+            ("seed", str(run["seed"])),
+            ("steps", number(run["steps"])),
+            ("time", f"{run['seconds']:.1f} s"),
+            *((name, value) for name, value in values.items()),
+            ("saved in", run["out"]),
+        ]
+    )

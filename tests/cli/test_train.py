@@ -1,0 +1,175 @@
+"""``pkubench train`` around a trainer that only counts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pkubench.agents.training import Progress
+from tests.cli.conftest import Command, tiny_trainer
+
+TASK = "SimpleSpread-v0"
+
+
+def test_a_run_goes_to_its_own_folder_and_names_the_next_command(
+    pkubench: Command, tiny: list[Mapping[str, Any]]
+) -> None:
+    said = pkubench("train", "tiny", TASK, "--seed", 3, "--set", "gamma=0.9")
+    assert said.code == 0, said.err
+    assert Path("runs/tiny-SimpleSpread-v0-seed3/checkpoint.json").read_text() == "40"
+    assert "pkubench evaluate runs/tiny-SimpleSpread-v0-seed3 SimpleSpread-v0" in said.err
+    assert tiny == [{"steps": None, "seed": 3, "settings": {"gamma": "0.9"}, "resume": False}]
+
+
+def test_json_is_one_document_about_every_run(
+    pkubench: Command, tiny: list[Mapping[str, Any]]
+) -> None:
+    said = pkubench("train", "tiny", TASK, "--seeds", "0-1,5", "--out", "many", "--json")
+    runs = said.json["runs"]
+    assert [run["seed"] for run in runs] == [0, 1, 5]
+    assert [run["out"] for run in runs] == ["many/seed0", "many/seed1", "many/seed5"]
+    assert runs[0]["steps"] == 40
+    assert runs[0]["metrics"]["return"] == 20
+    assert "tiny SimpleSpread-v0 seed 5  100 %  40/40 steps  return 20" in said.err
+
+
+def test_a_folder_in_use_is_never_written_over(
+    pkubench: Command, tiny: list[Mapping[str, Any]]
+) -> None:
+    assert pkubench("train", "tiny", TASK, "--out", "run").code == 0
+    said = pkubench("train", "tiny", TASK, "--out", "run", "--steps", 10)
+    assert said.code == 2
+    assert "--resume" in said.err
+    assert Path("run/checkpoint.json").read_text() == "40"
+
+
+def test_resume_needs_something_to_resume(pkubench: Command, tiny: list[Any]) -> None:
+    said = pkubench("train", "tiny", TASK, "--out", "run", "--resume")
+    assert (said.code, len(said.err.splitlines())) == (2, 1)
+    assert "no run to resume in run" in said.err
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "sigterm"]
+)
+def test_a_signal_leaves_a_run_that_resume_finishes(
+    pkubench: Command,
+    tiny: list[Mapping[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    code: int,
+) -> None:
+    def interrupted(*args: Any, **kwargs: Any) -> Iterator[Progress]:
+        run = tiny_trainer(*args, **kwargs)
+        try:
+            for progress in run:
+                if progress.steps == 20:
+                    os.kill(os.getpid(), number)
+                yield progress
+        finally:
+            run.close()  # type: ignore[attr-defined]
+
+    monkeypatch.setattr("pkubench.cli.train.import_function", lambda path: interrupted)
+    said = pkubench("train", "tiny", TASK, "--out", "run")
+    assert said.code == code
+    resume = "pkubench train tiny SimpleSpread-v0 --out run --resume"
+    assert (
+        said.err.splitlines()[-1] == f"stopped at step 20 of 40, saved in run; to go on: {resume}"
+    )
+    assert "Traceback" not in said.err
+    assert Path("run/checkpoint.json").read_text() == "20"
+
+    monkeypatch.setattr("pkubench.cli.train.import_function", lambda path: tiny_trainer)
+    assert pkubench(*resume.split()[1:]).code == 0
+    assert Path("run/checkpoint.json").read_text() == "40"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_ctrl_c_stops_at_once(
+    pkubench: Command, tiny: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stubborn(*args: Any, **kwargs: Any) -> Iterator[Progress]:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        yield Progress(10, 40, {})
+
+    monkeypatch.setattr("pkubench.cli.train.import_function", lambda path: stubborn)
+    said = pkubench("train", "tiny", TASK, "--out", "run")
+    assert said.code == 130
+    assert "stopped at once" in said.err
+    assert "--resume" in said.err
+
+
+def test_ctrl_c_in_a_shell_leaves_a_run_that_resume_finishes(tmp_path: Path) -> None:
+    program = """
+import sys, time
+from pkubench.agents import catalogue
+from pkubench.cli import main, train
+from tests.cli.conftest import tiny_trainer
+
+def slow(*args, **kwargs):
+    run = tiny_trainer(*args, **kwargs)
+    try:
+        for progress in run:
+            yield progress
+            time.sleep(0.1)
+    finally:
+        run.close()
+
+catalogue.AGENTS["tiny"] = catalogue.AgentSpec(
+    name="tiny", paper="-", suites=("marl",), summary="", trainer="-"
+)
+train.import_function = lambda path: slow
+sys.exit(main.main(sys.argv[1:]))
+"""
+    words = [sys.executable, "-c", program, "train", "tiny", TASK, "--steps", "100000"]
+    words += ["--out", str(tmp_path / "run")]
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(words, cwd=root, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "run").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert err.splitlines()[-1].endswith("--resume")
+    assert json.loads((tmp_path / "run" / "checkpoint.json").read_text()) > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (("train", "hapo", TASK), "did you mean 'happo'"),
+        (("train", "tiny", "SimpleSpred"), "did you mean 'pkubench/SimpleSpread-v0'"),
+        (("train", "random", TASK), "is not trained; these are: happo"),
+        (("train", "ppo", TASK), "agents for it: happo, mappo, ippo"),
+        (("train", "tiny", TASK, "--set", "gamma"), "--set 'gamma' is not KEY=VALUE"),
+        (("train", "tiny", TASK, "--set", "a=1", "--set", "a=2"), "--set a is given twice"),
+        (("train", "tiny", TASK, "--seeds", "4-x"), "is not a list of seeds"),
+        (("train", "tiny", TASK, "--seeds", "4-2"), "names no seed"),
+        (("train", "tiny", TASK, "--device", "tpu"), "choose cpu or cuda"),
+        (("train", "tiny", TASK, "--steps", "0"), "--steps"),
+        (("train", "tiny"), "TASK"),
+    ],
+    ids=" ".join,
+)
+def test_misuse_is_one_line_and_exit_code_2(
+    pkubench: Command, tiny: list[Any], words: tuple[str, ...], part: str
+) -> None:
+    said = pkubench(*words)
+    assert said.code == 2
+    assert len(said.err.splitlines()) == 1
+    assert part in said.err
+    assert said.out == ""
+    assert not tiny
