@@ -1,0 +1,404 @@
+"""Figures from plain data: training curves, score intervals, profiles, return against cost.
+
+Each function takes what the records hold (lines of ``training.jsonl``, metrics of ``report.json``,
+arrays of scores), writes one SVG or PNG file, and returns its path. An agent has the same colour
+in every figure, the caption says what the marks mean and over how many runs, and the same data
+give the same bytes. Needs the ``plots`` extra.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pkubench.errors import RecordError, UnknownName
+
+from .plot_style import BASELINE_COLOUR, add_references, agent_styles, canvas, shown
+from .statistics import mean_interval, profile_band
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FloatArray = NDArray[np.float64]
+Run = Sequence[Mapping[str, Any]]
+"""The lines of one run's ``training.jsonl``: ``{"steps": ..., metric: value, ...}``."""
+
+EXPLOITABILITY_FLOOR = 1e-10
+"""What an exact solver leaves of zero; smaller values are drawn here on the log axis."""
+
+_GRID_POINTS = 400
+
+
+def training_curves(
+    runs: Mapping[str, Sequence[Run]],
+    out: str | os.PathLike[str],
+    *,
+    metric: str = "return",
+    title: str = "",
+    references: Mapping[str, float] | None = None,
+    x_label: str = "environment steps",
+    y_label: str | None = None,
+    confidence: float = 0.95,
+) -> Path:
+    """Draw a metric over training: mean and interval over seeds, each seed faint behind.
+
+    Seeds logged at different steps are joined by linear interpolation over the span they share.
+    Lines without the metric (or with NaN, as before the first episode ends) are left out.
+
+    Args:
+        runs: For each agent its runs, one a training seed.
+        out: File to write, ``.svg`` or ``.png``.
+        metric: Key of the lines to draw.
+        title: Line above the figure, such as the task's id.
+        references: Scores drawn as dashed lines, such as ``{"random": -60.2}``.
+        x_label: What ``steps`` counts.
+        y_label: Name and unit of the metric; the metric's key if None.
+        confidence: Coverage of the Student t band, in (0, 1); one seed has no band.
+
+    Returns:
+        The path written.
+
+    Raises:
+        RecordError: If there is no run, or a run has no usable line.
+        UnknownName: If no line of any run has the metric.
+    """
+    curves = _curves(runs, metric)
+    caption = (
+        f"Line: mean over seeds. Band: {100 * confidence:g} % Student t interval over seeds. "
+        f"Thin: each seed. {_counts({name: len(c) for name, c in curves.items()}, 'seed')}"
+    )
+    with canvas(out, title, caption) as (axes,):
+        _draw_curves(axes, curves, confidence, log=False)
+        add_references(axes, references or {})
+        axes.set(xlabel=x_label, ylabel=y_label or metric)
+    return Path(out)
+
+
+def exploitability_curves(
+    runs: Mapping[str, Sequence[Run]],
+    out: str | os.PathLike[str],
+    *,
+    metric: str = "exploitability",
+    title: str = "",
+    references: Mapping[str, float] | None = None,
+    x_label: str = "iterations",
+    y_label: str = "exploitability",
+    confidence: float = 0.95,
+) -> Path:
+    """Draw exploitability over learning on a log axis; 0 is a solved game.
+
+    Mean and band are those of the logarithm (a geometric mean), so the band cannot cross zero.
+    Values below ``EXPLOITABILITY_FLOOR`` are drawn there. Arguments and errors are those of
+    :func:`training_curves`.
+    """
+    curves = _curves(runs, metric)
+    caption = (
+        f"Line: geometric mean over seeds. Band: {100 * confidence:g} % Student t interval of the "
+        f"logarithm. Thin: each seed. 0 is an equilibrium; values under "
+        f"{EXPLOITABILITY_FLOOR:.0e} are drawn there. "
+        f"{_counts({name: len(c) for name, c in curves.items()}, 'seed')}"
+    )
+    with canvas(out, title, caption) as (axes,):
+        axes.set_yscale("log")
+        _draw_curves(axes, curves, confidence, log=True)
+        add_references(axes, references or {})
+        axes.set(xlabel=x_label, ylabel=y_label)
+    return Path(out)
+
+
+def score_intervals(
+    scores: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    out: str | os.PathLike[str],
+    *,
+    title: str = "",
+    x_label: str = "score",
+    higher_is_better: bool | None = None,
+    references: Mapping[str, Mapping[str, float]] | None = None,
+) -> Path:
+    """Draw each agent's score and interval, one panel a task with a scale of its own.
+
+    Args:
+        scores: ``scores[task][agent]`` is a metric of ``report.json``: ``{"mean", "low", "high",
+            "n"}``. Bounds that are None or NaN draw the point alone.
+        out: File to write, ``.svg`` or ``.png``.
+        title: Line above the figure.
+        x_label: Name and unit of the score.
+        higher_is_better: Says so under the axis; None says nothing.
+        references: For each task, scores drawn as dashed lines.
+
+    Returns:
+        The path written.
+
+    Raises:
+        RecordError: If there is no task, a task has no agent, or a metric is malformed.
+    """
+    if not scores or not all(scores.values()):
+        raise RecordError("nothing to draw: each task needs the metrics of at least one agent")
+    styles = agent_styles(name for agents in scores.values() for name in agents)
+    sizes = [len(agents) + 0.4 for agents in scores.values()]
+    caption = "Point: mean. Bar: 95 % confidence interval. n: what the interval is over."
+    height = 1.0 + 0.33 * sum(sizes) + 0.62 * len(scores)
+    better = {True: " (right is better)", False: " (left is better)", None: ""}[higher_is_better]
+    with canvas(out, title, caption, height=height, panels=sizes) as panels:
+        for axes, (task, agents) in zip(panels, scores.items(), strict=True):
+            task_references = (references or {}).get(task, {})
+            axes.set_title(shown(task), pad=16 if task_references else 6)
+            add_references(axes, task_references, vertical=True)
+            for row, (name, measured) in enumerate(agents.items()):
+                mean, low, high, n = _measured(task, name, measured)
+                colour, _, marker = styles[name]
+                axes.hlines(row, low, high, color=colour, linewidth=7, alpha=0.35)
+                axes.plot(mean, row, marker, color=colour, markersize=5)
+                label = f"{mean:.4g}".replace("-", "−")
+                for words, shift, size, grey in (
+                    (label, 6, 10, "#222222"),
+                    (f"n={n}", 48, 8, "#777777"),
+                ):
+                    axes.annotate(
+                        words,
+                        (1.0, row),
+                        xycoords=axes.get_yaxis_transform(),
+                        xytext=(shift, 0),
+                        textcoords="offset points",
+                        va="center",
+                        fontsize=size,
+                        color=grey,
+                    )
+            axes.set_yticks(range(len(agents)), map(shown, agents))
+            axes.set_ylim(len(agents) - 0.4, -0.6)
+            axes.grid(visible=False, axis="y")
+            axes.tick_params(axis="y", length=0)
+            axes.margins(x=0.12)
+        panels[-1].set_xlabel(x_label + better)
+    return Path(out)
+
+
+def performance_profiles(
+    scores: Mapping[str, ArrayLike],
+    out: str | os.PathLike[str],
+    *,
+    title: str = "",
+    thresholds: ArrayLike | None = None,
+    x_label: str = "normalised score τ",
+    seed: int = 0,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+) -> Path:
+    """Draw the fraction of runs above each score, over all tasks, with bootstrap bands.
+
+    Args:
+        scores: For each agent a (runs, tasks) array of normalised scores.
+        out: File to write, ``.svg`` or ``.png``.
+        title: Line above the figure.
+        thresholds: (points,) scores to draw at; None spans the scores given.
+        x_label: Name of the score.
+        seed: Seed of the bootstrap.
+        resamples: Resamples of the bootstrap.
+        confidence: Coverage of the bands, in (0, 1); an agent with one run has none.
+
+    Returns:
+        The path written.
+
+    Raises:
+        RecordError: If there is no agent.
+        StatisticsError: If an array or setting is malformed.
+    """
+    if not scores:
+        raise RecordError("nothing to draw: a performance profile needs at least one agent")
+    arrays = {name: np.asarray(values, dtype=np.float64) for name, values in scores.items()}
+    if thresholds is None:
+        pooled = np.concatenate([values.ravel() for values in arrays.values()])
+        low, high = (float(pooled.min()), float(pooled.max())) if pooled.size else (0.0, 1.0)
+        margin = 0.04 * (high - low) or 0.5
+        thresholds = np.linspace(low - margin, high + margin, _GRID_POINTS)
+    points = np.asarray(thresholds, dtype=np.float64)
+    bands = {n: profile_band(v, points, seed, resamples, confidence) for n, v in arrays.items()}
+    caption = (
+        f"Height: fraction of runs, over all tasks, that score above τ. Band: pointwise "
+        f"{100 * confidence:g} % stratified bootstrap. "
+        f"{_counts({name: len(values) for name, values in arrays.items()}, 'run')}"
+    )
+    styles = agent_styles(arrays)
+    with canvas(out, title, caption) as (axes,):
+        for name, band in bands.items():
+            colour, dash, _ = styles[name]
+            axes.fill_between(points, band.low, band.high, color=colour, alpha=0.18, linewidth=0)
+            axes.plot(points, band.estimate, color=colour, linestyle=dash, label=shown(name))
+        axes.set(xlabel=x_label, ylabel="fraction of runs above τ", ylim=(-0.02, 1.02))
+        axes.margins(x=0)
+    return Path(out)
+
+
+def return_against_cost(
+    runs: Mapping[str, Sequence[Mapping[str, Any]]],
+    out: str | os.PathLike[str],
+    *,
+    cost_limit: float,
+    title: str = "",
+    return_key: str = "return",
+    cost_key: str = "cost",
+    x_label: str = "episode cost",
+    y_label: str = "episode return",
+    confidence: float = 0.95,
+) -> Path:
+    """Draw return against cost with the cost limit: feasible agents lie left of the line.
+
+    Args:
+        runs: For each agent its runs, each a mapping with the mean return and the mean cost.
+        out: File to write, ``.svg`` or ``.png``.
+        cost_limit: The task's limit on the mean cost.
+        title: Line above the figure.
+        return_key: Key of the return.
+        cost_key: Key of the cost.
+        x_label: Name and unit of the cost.
+        y_label: Name and unit of the return.
+        confidence: Coverage of the Student t crosses, in (0, 1).
+
+    Returns:
+        The path written.
+
+    Raises:
+        RecordError: If there is no run, or one lacks a finite return or cost.
+    """
+    if not runs or not all(runs.values()):
+        raise RecordError("nothing to draw: each agent needs at least one run")
+    caption = (
+        f"Cross: mean and {100 * confidence:g} % Student t intervals over runs. Faint: each run. "
+        f"Shaded: mean cost above the limit of {cost_limit:g}. "
+        f"{_counts({name: len(of_agent) for name, of_agent in runs.items()}, 'run')}"
+    )
+    styles = agent_styles(runs)
+    with canvas(out, title, caption, height=4.2) as (axes,):
+        for name, of_agent in runs.items():
+            cost = np.array([_finite(run, cost_key, name) for run in of_agent])
+            value = np.array([_finite(run, return_key, name) for run in of_agent])
+            colour, _, marker = styles[name]
+            axes.plot(cost, value, marker, color=colour, alpha=0.35, markersize=4.5, linewidth=0)
+            x, y = mean_interval(cost, confidence), mean_interval(value, confidence)
+            axes.hlines(y.estimate, x.low, x.high, color=colour, linewidth=1.6)
+            axes.vlines(x.estimate, y.low, y.high, color=colour, linewidth=1.6)
+            axes.plot(x.estimate, y.estimate, marker, color=colour, markersize=8, label=shown(name))
+        left, right = axes.get_xlim()
+        span = max(right, cost_limit) - min(left, cost_limit)
+        left, right = min(left, cost_limit - 0.1 * span), max(right, cost_limit + 0.1 * span)
+        axes.axvspan(cost_limit, right, color="#f4e3df", alpha=0.6, linewidth=0, zorder=0)
+        axes.axvline(cost_limit, color=BASELINE_COLOUR, linestyle=(0, (4, 2)), linewidth=1.3)
+        axes.annotate(
+            f"limit {cost_limit:g}",
+            (cost_limit, 1.0),
+            xycoords=axes.get_xaxis_transform(),
+            xytext=(4, -3),
+            textcoords="offset points",
+            va="top",
+            fontsize=9,
+            color="#555555",
+        )
+        axes.set(xlabel=x_label, ylabel=y_label, xlim=(left, right))
+    return Path(out)
+
+
+Curve = tuple[FloatArray, FloatArray]
+"""Steps and values of one run, both (points,)."""
+
+
+def _curves(runs: Mapping[str, Sequence[Run]], metric: str) -> dict[str, list[Curve]]:
+    if not runs or not all(runs.values()):
+        raise RecordError("nothing to draw: each agent needs at least one run")
+    seen = {key for of_agent in runs.values() for run in of_agent for line in run for key in line}
+    if metric not in seen:
+        raise UnknownName("metric", metric, seen - {"steps"})
+    return {
+        name: [_curve(run, metric, f"run {i} of {name!r}") for i, run in enumerate(of_agent)]
+        for name, of_agent in runs.items()
+    }
+
+
+def _curve(run: Run, metric: str, whose: str) -> Curve:
+    try:
+        pairs = [(float(line["steps"]), line.get(metric)) for line in run]
+        kept = [(step, float(v)) for step, v in pairs if v is not None and math.isfinite(v)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecordError(
+            f"{whose}: each line of a curve needs numbers under 'steps' and {metric!r} ({error})"
+        ) from None
+    if not kept:
+        raise RecordError(f"{whose} has no finite {metric!r}: train longer or leave it out")
+    steps, values = np.array(kept).T
+    order = np.argsort(steps, kind="stable")
+    return steps[order], values[order]
+
+
+def _draw_curves(
+    axes: Axes, curves: Mapping[str, list[Curve]], confidence: float, *, log: bool
+) -> None:
+    from matplotlib.ticker import EngFormatter
+
+    styles = agent_styles(curves)
+    for name, seeds in curves.items():
+        colour, dash, _ = styles[name]
+        if log:
+            seeds = [(x, np.log10(np.maximum(y, EXPLOITABILITY_FLOOR))) for x, y in seeds]
+        grid, values = _on_one_grid(seeds)
+        back = (lambda y: np.power(10.0, y)) if log else np.asarray
+        if len(seeds) > 1:
+            for x, y in seeds:
+                axes.plot(x, back(y), color=colour, linewidth=0.7, alpha=0.35)
+            spans = np.array([mean_interval(column, confidence) for column in values.T])
+            low, high = back(spans[:, 1]), back(spans[:, 2])
+            axes.fill_between(grid, low, high, color=colour, alpha=0.2, linewidth=0)
+        # A curve of one point would draw nothing as a line.
+        dot = "o" if grid.size == 1 else ""
+        mean = back(values.mean(axis=0))
+        axes.plot(grid, mean, color=colour, linestyle=dash, marker=dot, label=shown(name))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.margins(x=0.01)
+
+
+def _on_one_grid(seeds: Sequence[Curve]) -> Curve:
+    """Bring the runs of an agent to common steps: (points,) and (runs, points)."""
+    first = seeds[0][0]
+    if all(np.array_equal(first, steps) for steps, _ in seeds):
+        return first, np.stack([values for _, values in seeds])
+    start, end = max(x[0] for x, _ in seeds), min(x[-1] for x, _ in seeds)
+    if start > end:
+        raise RecordError("the runs of an agent share no training steps: draw them apart")
+    grid = np.unique(np.concatenate([x[(x >= start) & (x <= end)] for x, _ in seeds]))
+    if grid.size > _GRID_POINTS:
+        grid = np.linspace(start, end, _GRID_POINTS)
+    return grid, np.stack([np.interp(grid, x, y) for x, y in seeds])
+
+
+def _measured(task: str, name: str, metric: Mapping[str, Any]) -> tuple[float, float, float, int]:
+    try:
+        mean, n = float(metric["mean"]), int(metric["n"])
+        low, high = (float("nan" if metric[k] is None else metric[k]) for k in ("low", "high"))
+    except (KeyError, TypeError, ValueError):
+        raise RecordError(
+            f"{name!r} on {task!r}: a metric needs numbers under mean, low, high and n; "
+            f"got {dict(metric) if isinstance(metric, Mapping) else metric!r}"
+        ) from None
+    if not math.isfinite(mean):
+        raise RecordError(f"{name!r} on {task!r} has no finite mean to draw: leave it out")
+    return mean, low, high, n
+
+
+def _finite(run: Mapping[str, Any], key: str, name: str) -> float:
+    value = run.get(key)
+    if not isinstance(value, int | float | np.number) or not math.isfinite(value):
+        raise RecordError(f"a run of {name!r} has no finite {key!r}, got {value!r}")
+    return float(value)
+
+
+def _counts(counts: Mapping[str, int], noun: str) -> str:
+    """Say over how many runs: once if all agree, else for each agent."""
+    if len(set(counts.values())) == 1:
+        n = next(iter(counts.values()))
+        return f"n = {n} {noun}{'' if n == 1 else 's'}{' an agent' if len(counts) > 1 else ''}."
+    each = ", ".join(f"{name} {n}" for name, n in counts.items())
+    return f"n in {noun}s: {each}."
