@@ -71,11 +71,10 @@ def space_rows(env: BatchEnv) -> Iterator[str]:
 
 
 def description(cls: type[BatchEnv]) -> Iterator[str]:
-    """Yield the docstring of a world's class, its own constants, and what its bases say."""
+    """Yield the docstring of a world's class, its own constants, and what its family says."""
+    package = cls.__module__.rpartition(".")[0]
     for base in inspect.getmro(cls):
-        if base is BatchEnv:
-            break
-        if base.__doc__:
+        if base.__doc__ and base.__module__.rpartition(".")[0] == package:
             yield f"::: {base.__module__}.{base.__qualname__}\n    options:"
             yield "      members: false\n      show_root_heading: false\n      show_bases: false"
             yield "      show_root_toc_entry: false\n      show_signature: false\n"
@@ -86,9 +85,9 @@ def description(cls: type[BatchEnv]) -> Iterator[str]:
 def constants(cls: type[BatchEnv]) -> Iterator[str]:
     """Yield a table of the numbers that set a world apart from its family."""
     own = {
-        name: value
-        for name, value in vars(cls).items()
-        if name in cls.__annotations__ and not name.startswith("_") and name != "metadata"
+        name: vars(cls)[name]
+        for name in inspect.get_annotations(cls)
+        if name in vars(cls) and not name.startswith("_") and name != "metadata"
     }
     if own:
         yield "| constant | value |\n|---|---|"
