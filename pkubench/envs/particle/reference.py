@@ -26,15 +26,15 @@ _HEARD: Final = slice(11, 21)
 class SimpleReference(ParticleWorld):
     """Two agents, three coloured landmarks; each knows only where the *other* one has to go.
 
-    | part        | type                     | meaning                                              |
-    |-------------|--------------------------|------------------------------------------------------|
-    | agents      | `agent_0`, `agent_1`     | discs of radius 0.05 that pass through each other    |
-    | observation | Box(21) float32          | see below                                            |
-    | action      | Discrete(50)             | move + 5 × word; the moves of SimpleSpread, 10 words |
-    | or          | Box(0, 1, (15,)) float32 | five pushes, then the strength of ten channels       |
-    | reward      | float64, one an agent    | (1 − `local_ratio`) × shared + `local_ratio` × own   |
-    | state       | Box(42) float32          | both observations, one after the other               |
-    | ends        |                          | never; truncated at 25 steps                         |
+    | part        | type                     | meaning                                             |
+    |-------------|--------------------------|-----------------------------------------------------|
+    | agents      | `agent_0`, `agent_1`     | discs of radius 0.05 that pass through each other   |
+    | observation | Box(21) float32          | see below                                           |
+    | action      | Discrete(50)             | move + 5 × word; moves as in SimpleSpread, 10 words |
+    | or          | Box(0, 1, (15,)) float32 | five pushes, then the strength of ten channels      |
+    | reward      | float64, one an agent    | (1 − `local_ratio`) × shared + `local_ratio` × own  |
+    | state       | Box(42) float32          | both observations, one after the other              |
+    | ends        |                          | never; truncated at 25 steps                        |
 
     The *own* part of an agent's reward is minus the distance of its *partner* from the partner's
     goal, so it is paid for being understood; the *shared* part is the mean of both. An observation

@@ -26,18 +26,18 @@ _HEARD: Final = slice(8, 11)
 class SimpleSpeakerListener(ParticleWorld):
     """A speaker that knows the goal but cannot move leads a listener that moves but knows nothing.
 
-    | part        | type                      | meaning                                             |
-    |-------------|---------------------------|-----------------------------------------------------|
-    | agents      | `speaker_0`, `listener_0` | discs of radius 0.075 that touch nothing            |
-    | observation | speaker: Box(3) float32   | colour of the goal                                  |
-    |             | listener: Box(11) float32 | velocity 2, landmarks relative to it 6, message 3   |
-    | action      | speaker: Discrete(3)      | the word it says                                    |
-    | or          | Box(0, 1, (3,)) float32   | the strength of each channel                        |
-    | action      | listener: Discrete(5)     | nothing, left, right, down, up                      |
-    | or          | Box(0, 1, (5,)) float32   | pushes: the net push is right − left and up − down  |
-    | reward      | float64, the same to both | −(distance from listener to goal)²                  |
-    | state       | Box(14) float32           | both observations, one after the other              |
-    | ends        |                           | never; truncated at 25 steps                        |
+    | part        | type                      | meaning                                       |
+    |-------------|---------------------------|-----------------------------------------------|
+    | agents      | `speaker_0`, `listener_0` | discs of radius 0.075 that touch nothing      |
+    | observation | speaker: Box(3) float32   | colour of the goal                            |
+    |             | listener: Box(11) float32 | velocity 2, landmarks (relative) 6, message 3 |
+    | action      | speaker: Discrete(3)      | the word it says                              |
+    | or          | Box(0, 1, (3,)) float32   | the strength of each channel                  |
+    | action      | listener: Discrete(5)     | nothing, left, right, down, up                |
+    | or          | Box(0, 1, (5,)) float32   | pushes: net push right − left and up − down   |
+    | reward      | float64, the same to both | −(distance from listener to goal)²            |
+    | state       | Box(14) float32           | both observations, one after the other        |
+    | ends        |                           | never; truncated at 25 steps                  |
 
     The two agents have different spaces and different jobs: the plainest test that a learner
     handles heterogeneous agents. A message is heard with the observation that follows the step it

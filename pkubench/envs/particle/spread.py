@@ -24,15 +24,15 @@ _SILENT_CHANNELS: Final = 2
 class SimpleSpread(ParticleWorld):
     """N agents share out N landmarks: each landmark wants somebody near, nobody wants a collision.
 
-    | part        | type                    | meaning                                             |
-    |-------------|-------------------------|-----------------------------------------------------|
-    | agents      | `agent_0` ... `agent_2` | discs of radius 0.15 that push each other apart     |
-    | observation | Box(18) float32         | 6 N numbers, see below                              |
-    | action      | Discrete(5)             | nothing, left, right, down, up                      |
-    | or          | Box(0, 1, (5,)) float32 | pushes: the net push is right − left and up − down  |
-    | reward      | float64, one an agent   | (1 − `local_ratio`) × shared + `local_ratio` × own  |
-    | state       | Box(54) float32         | all observations, one after the other               |
-    | ends        |                         | never; truncated at 25 steps                        |
+    | part        | type                    | meaning                                            |
+    |-------------|-------------------------|----------------------------------------------------|
+    | agents      | `agent_0` ... `agent_2` | discs of radius 0.15 that push each other apart    |
+    | observation | Box(18) float32         | 6 N numbers, see below                             |
+    | action      | Discrete(5)             | nothing, left, right, down, up                     |
+    | or          | Box(0, 1, (5,)) float32 | pushes: net push right − left and up − down        |
+    | reward      | float64, one an agent   | (1 − `local_ratio`) × shared + `local_ratio` × own |
+    | state       | Box(54) float32         | all observations, one after the other              |
+    | ends        |                         | never; truncated at 25 steps                       |
 
     The *shared* part is minus the sum, over the landmarks, of the distance to the nearest agent;
     the *own* part is minus the number of agents this one touches. An observation holds the agent's

@@ -242,7 +242,7 @@ class ParticleWorld(BatchEnv):
 
     def _observe(self) -> dict[str, Array]:
         return {
-            body.name: np.ascontiguousarray(self._views[index, : body.sees].T)
+            body.name: np.array(self._views[index, : body.sees].T, order="C")
             for index, body in enumerate(self.bodies)
         }
 

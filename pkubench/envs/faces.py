@@ -1,0 +1,91 @@
+"""The public faces of a BatchEnv: Gymnasium Env, Gymnasium VectorEnv, PettingZoo ParallelEnv.
+
+All three start episode ``s`` on ``reset(seed=s)``; a lane that is reset without a seed goes on with
+the episode that ``seeding.next_seeds`` derives from its last one, and with one drawn from the
+operating system if it never had any. So whatever the face, the lane and the batch, seed ``s`` is
+the same episode.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gymnasium.vector import AutoresetMode
+
+from pkubench.envs.gymnasium_faces import RENDER_MODES, SingleFace, VectorFace
+from pkubench.envs.registry import make_batch
+from pkubench.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from pkubench.envs.parallel_face import ParallelFace
+
+
+def make_single(world: str, render_mode: str | None = None, **kwargs: Any) -> SingleFace:
+    """Make one copy of a world as a Gymnasium environment; ``gymnasium.make`` calls this.
+
+    It has no time limit of its own, because ``gymnasium.make`` wraps it in ``TimeLimit``; pass
+    ``max_episode_steps`` to set one here.
+
+    Raises:
+        UnknownName, MissingExtra, ConfigError: as ``make_batch``.
+    """
+    kwargs.setdefault("max_episode_steps", None)
+    return SingleFace(make_batch(world, 1, **kwargs), render_mode)
+
+
+# Read by gymnasium.make, so that render_mode="human" and "rgb_array_list" get its wrappers.
+make_single.metadata = {"render_modes": list(RENDER_MODES)}  # type: ignore[attr-defined]
+
+
+def make_vector(
+    world: str,
+    num_envs: int = 1,
+    *,
+    autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+    max_episode_steps: int | None = -1,
+    render_mode: str | None = None,
+    **kwargs: Any,
+) -> VectorFace:
+    """Make a native batch of a world; ``gymnasium.make_vec`` calls this.
+
+    Args:
+        world: the world's id.
+        num_envs: number of lanes.
+        autoreset_mode: "NextStep" (Gymnasium's default), "SameStep" or "Disabled".
+        max_episode_steps: time limit, None for none, -1 for the world's own.
+        render_mode: None or "rgb_array".
+        **kwargs: settings of the world.
+
+    Raises:
+        UnknownName, MissingExtra, ConfigError: as ``make_batch``.
+    """
+    batch = make_batch(world, num_envs, max_episode_steps=max_episode_steps, **kwargs)
+    return VectorFace(batch, autoreset_mode, render_mode)
+
+
+def parallel_env(
+    name: str,
+    *,
+    max_episode_steps: int | None = -1,
+    render_mode: str | None = None,
+    **kwargs: Any,
+) -> ParallelFace:
+    """Make one copy of a world as a PettingZoo ``ParallelEnv``.
+
+    Args:
+        name: the world's id, with or without ``pkubench/``.
+        max_episode_steps: time limit, None for none, -1 for the world's own.
+        render_mode: None or "rgb_array".
+        **kwargs: settings of the world.
+
+    Raises:
+        UnknownName, MissingExtra, ConfigError: as ``make_batch``; also if PettingZoo is missing.
+    """
+    try:
+        from pkubench.envs.parallel_face import ParallelFace
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("pkubench"):
+            raise
+        raise MissingExtra("marl", "pkubench.parallel_env") from error
+    batch = make_batch(name, 1, max_episode_steps=max_episode_steps, **kwargs)
+    return ParallelFace(batch, render_mode)
