@@ -36,6 +36,7 @@ VERBS: dict[str, Verb] = {
     "list": Verb("Look around", "Suites, tasks and agents."),
     "show": Verb("Look around", "Everything about one task or agent."),
     "doctor": Verb("Look around", "What this machine has, lacks, and how to mend it."),
+    "check": Verb("Build", "Hold an environment to the contract."),
     "train": Verb("Build", "Train an agent on a task; resumable."),
 }
 

@@ -1,0 +1,94 @@
+"""``pkubench check``: hold an environment to the contract."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from pkubench.cli.names import short
+from pkubench.cli.options import Json, Quiet, complete_tasks
+from pkubench.cli.output import Column, Output
+from pkubench.cli.progress import Meter
+from pkubench.envs.batch import BatchEnv
+from pkubench.envs.checks import CHECKS, Subject, run_checks
+from pkubench.envs.registry import WORLDS, make_batch, resolve
+from pkubench.errors import ConfigError
+
+app = typer.Typer()
+
+_STYLES = {"pass": "green", "fail": "red", "skip": "dim"}
+
+
+@app.command()
+def check(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="TASK|MODULE:CLASS",
+            help="A registered environment, or the class of a new one.",
+            autocompletion=complete_tasks,
+        ),
+    ],
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Hold an environment to the contract. Exit code 1 if it breaks a rule."""
+    subject = _subject(name)
+    with Output(json=json, quiet=quiet) as output:
+        outcomes = []
+        with Meter(f"checking {subject.name}", quiet=quiet, unit="checks") as meter:
+            for outcome in run_checks(subject):
+                outcomes.append(outcome)
+                meter.update(len(outcomes), len(CHECKS))
+        failed = sum(outcome.status == "fail" for outcome in outcomes)
+        if json:
+            checks = [outcome._asdict() for outcome in outcomes]
+            output.document({"environment": subject.name, "ok": not failed, "checks": checks})
+        else:
+            columns = (
+                Column("check", style="bold"),
+                Column(""),
+                Column("rule", wraps=True),
+            )
+            rows = []
+            for outcome in outcomes:
+                told = Text(outcome.rule.replace("``", ""))
+                if outcome.detail:
+                    told.append(f"\n{outcome.detail}", style=_STYLES[outcome.status])
+                status = Text(outcome.status, style=_STYLES[outcome.status])
+                rows.append((outcome.check, status, told))
+            output.show(output.table(subject.name, columns, rows), "")
+            if not failed and subject.name in WORLDS:
+                output.next(f"pkubench evaluate random {short(subject.name)}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _subject(name: str) -> Subject:
+    if ":" not in name:
+        spec = resolve(name)
+        make_batch(spec.id).close()  # a missing extra is one line, not twelve failures
+        return Subject(spec.id, functools.partial(make_batch, spec.id))
+    module_name, _, class_name = name.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # as ``python -m`` does: the class is often here
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and module_name.startswith(error.name):
+            raise ConfigError(
+                f"there is no module {module_name!r}; run this in the folder that holds it"
+            ) from error
+        raise
+    found: Any = getattr(module, class_name, None)
+    if not (isinstance(found, type) and issubclass(found, BatchEnv)):
+        raise ConfigError(
+            f"{name} is no BatchEnv class; a world is a subclass of pkubench.envs.batch.BatchEnv"
+        )
+    return Subject(name, found)
