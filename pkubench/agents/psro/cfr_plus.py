@@ -33,6 +33,8 @@ class CFRPlusConfig:
     """Iterations left out of the average; iteration ``t`` weighs ``max(t - delay, 0)``."""
     tolerance: float = 0.0
     """Stop when NashConv is at most this times the largest payoff."""
+    report_every: int = 10
+    """Iterations between two lines of the training curve."""
 
     def __post_init__(self) -> None:
         """Check the domains."""
@@ -40,6 +42,8 @@ class CFRPlusConfig:
             raise ConfigError(f"delay must be at least 0, got {self.delay}")
         if not 0.0 <= self.tolerance < 1.0:
             raise ConfigError(f"tolerance must lie in [0, 1), got {self.tolerance}")
+        if self.report_every < 1:
+            raise ConfigError(f"report_every must be at least 1, got {self.report_every}")
 
 
 class CFRPlus:
@@ -50,6 +54,7 @@ class CFRPlus:
     def __init__(self, tree: GameTree, config: CFRPlusConfig, seed: int = 0) -> None:
         """Start from zero regrets. ``seed`` has no effect; nothing here is random."""
         self.tree, self.config, self.iteration = tree, config, 0
+        self.report_every = config.report_every
         self.regrets = [np.zeros(size) for size in tree.num_sequences]
         self.sums = [np.zeros(size) for size in tree.num_sequences]
         self._matrices = (tree.form.payoff, (-tree.form.payoff.T).tocsr())

@@ -10,6 +10,7 @@ reference curve that PSD-PSRO and its baselines are measured against.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -25,11 +26,16 @@ class PSROConfig:
 
     tolerance: float = 1e-9
     """A response that gains at most this (times the largest payoff) is not added."""
+    ties: Literal["lowest", "random"] = "random"
+    """Which of equally good actions a response takes. Where the opponent never leads, all are
+    equal: a fixed choice there makes weak policies, a random one keeps populations diverse."""
     pe_every: int = 1
     """Population exploitability is computed at every so many iterations (and at the last)."""
 
     def __post_init__(self) -> None:
         """Check the domains."""
+        if self.ties not in ("lowest", "random"):
+            raise ConfigError(f"ties must be 'lowest' or 'random', got {self.ties!r}")
         if not 0.0 <= self.tolerance < 1.0:
             raise ConfigError(f"tolerance must lie in [0, 1), got {self.tolerance}; default 1e-9")
         if self.pe_every < 1:
@@ -40,10 +46,11 @@ class DoubleOracle:
     """Two growing populations of pure policies, one a player, starting from a random one each."""
 
     pure = True
+    report_every = 1
 
     def __init__(self, tree: GameTree, config: PSROConfig, seed: int) -> None:
         """Draw the first policy of each player: one uniformly chosen action at every state."""
-        self.tree, self.config, self.iteration = tree, config, 0
+        self.tree, self.config, self.seed, self.iteration = tree, config, seed, 0
         rng = np.random.default_rng(seed)
         self._plans = [[tree.random_plan(player, rng, pure=True)] for player in (0, 1)]
         self._refresh()
@@ -60,7 +67,14 @@ class DoubleOracle:
         x = self.tree.mix(rows, self.restricted.x)
         y = self.tree.mix(columns, self.restricted.y)
         value = self.tree.expected_value(x, y)
-        best_0, best_1 = self.tree.best_response(0, y), self.tree.best_response(1, x)
+        # A stream of its own for each iteration: a resumed run draws the same lots.
+        rng = (
+            np.random.default_rng([self.seed, self.iteration])
+            if self.config.ties == "random"
+            else None
+        )
+        best_0 = self.tree.best_response(0, y, rng)
+        best_1 = self.tree.best_response(1, x, rng)
         self._gains = (best_0[0] - value, best_1[0] + value)
         self._responses = (best_0[1], best_1[1])
 
@@ -85,8 +99,8 @@ class DoubleOracle:
             payoff[:, -1] = tree.payoffs(self._plans[0], new[1])[:, 0]
         self._meta_payoff = payoff
         self.restricted = matrix_game(payoff)
-        self._answer()
         self.iteration += 1
+        self._answer()
 
     def measure(self, last: bool) -> dict[str, float]:
         """Return the figures of the present populations (payoff units of the game)."""

@@ -15,6 +15,8 @@ class GameLearner(Protocol):
     """Improves a pair of populations, one iteration at a time."""
 
     iteration: int
+    report_every: int
+    """Iterations between two lines of the training curve."""
     pure: bool
     """Whether all policies are pure, which saves them in one byte a state."""
 

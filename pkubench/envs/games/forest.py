@@ -112,20 +112,27 @@ class Forest:
             gains[above:first] += np.bincount(parents, values, first - above)
         return gains
 
-    def best_sequences(self, gains: Floats) -> Ints:
-        """Return each information state's best sequence after :meth:`best`, lowest index on ties.
+    def best_sequences(self, gains: Floats, rng: np.random.Generator | None = None) -> Ints:
+        """Return each information state's best sequence after :meth:`best`.
 
         Values within a relative ``TIE`` count as tied, so that the choice does not hang on the
         last bit of a sum.
+
+        Args:
+            gains: What :meth:`best` left.
+            rng: Chooses uniformly among tied actions; without it the lowest index wins.
         """
         if not len(self.starts):
             return self.starts
         tail = gains[self.roots :]
         starts = self.starts - self.roots
+        state = self.state_of[self.roots :]
         slack = TIE * max(1.0, float(np.abs(tail).max()))
-        best = np.maximum.reduceat(tail, starts) - slack
-        index = np.arange(self.roots, self.size)
-        index[tail < best[self.state_of[self.roots :]]] = self.size
+        tied = tail >= (np.maximum.reduceat(tail, starts) - slack)[state]
+        if rng is not None:
+            lots = np.where(tied, rng.random(len(tail)), -1.0)
+            tied = lots == np.maximum.reduceat(lots, starts)[state]
+        index = np.where(tied, np.arange(self.roots, self.size), self.size)
         return np.minimum.reduceat(index, starts)
 
     def average(self, gains: Floats, behaviour: Floats) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -124,3 +124,43 @@ def table_probabilities(
         # The single-state check knows which of the rules is broken.
         _distribution(dict(enumerate(array[row].tolist())), states[row], player)
     return np.asarray((array / total[:, None])[legal], np.float64)
+
+
+class TabularPolicy(Mapping[str, Mapping[int, float]]):
+    """A behavioural policy held as one array; rows are made into mappings when asked for.
+
+    Many policies of one player share one ``layout``, so a population of hundreds stays small.
+    """
+
+    __slots__ = ("_layout", "_probabilities")
+
+    def __init__(self, layout: Mapping[str, tuple[int, tuple[int, ...]]], flat: Floats) -> None:
+        """Hold ``flat``, the probabilities of all actions of all states, placed by ``layout``."""
+        self._layout = layout
+        self._probabilities = flat
+
+    def __getitem__(self, text: str) -> dict[int, float]:
+        """Return ``{action: probability}`` at an information state."""
+        start, legal = self._layout[text]
+        row = self._probabilities[start : start + len(legal)].tolist()
+        return dict(zip(legal, row, strict=True))
+
+    def __contains__(self, text: object) -> bool:
+        return text in self._layout
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._layout)
+
+    def __len__(self) -> int:
+        return len(self._layout)
+
+
+def tabular_layout(
+    states: tuple[InformationState, ...],
+) -> dict[str, tuple[int, tuple[int, ...]]]:
+    """Return where each state's probabilities start in a flat array, and its legal actions."""
+    layout, at = {}, 0
+    for state in states:
+        layout[state.text] = (at, state.legal_actions)
+        at += len(state.legal_actions)
+    return layout

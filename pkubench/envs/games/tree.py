@@ -320,21 +320,24 @@ class GameTree:
             return np.asarray(self.form.payoff @ opponent)
         return -np.asarray(self.form.payoff.T @ opponent)
 
-    def best_response(self, player: int, opponent_plan: ArrayLike) -> tuple[float, Floats]:
+    def best_response(
+        self, player: int, opponent_plan: ArrayLike, rng: np.random.Generator | None = None
+    ) -> tuple[float, Floats]:
         """Return a pure best response and what it wins.
 
         Args:
             player: Who responds.
             opponent_plan: The other player's plan.
+            rng: Draws among equally good actions (which all are where the opponent's play never
+                leads). Without it the lowest action is chosen.
 
         Returns:
-            The value to ``player`` (also for player 1: positive is good for it), and the plan. Of
-            equally good actions the lowest is chosen, also where the game cannot get to.
+            The value to ``player`` (also for player 1: positive is good for it), and the plan.
         """
         forest = self._forest(player)
         gains = forest.best(self.gains(player, opponent_plan))
         choice = np.zeros(forest.size)
-        choice[forest.best_sequences(gains)] = 1.0
+        choice[forest.best_sequences(gains, rng)] = 1.0
         return float(gains[0]), forest.plan(choice)
 
     def nash_conv(self, x: ArrayLike, y: ArrayLike) -> float:
@@ -359,7 +362,8 @@ class GameTree:
             self._one_plan(x, 0)
             self._one_plan(y, 1)
         gains = self._stacked.best(product[: self._stacked.size])
-        return float(gains[0] + gains[1])
+        # Both gains are differences that rounding can push below zero.
+        return max(float(gains[0] + gains[1]), 0.0)
 
     def exploitability(self, x: ArrayLike, y: ArrayLike) -> float:
         """Return half of :meth:`nash_conv`."""
@@ -390,7 +394,7 @@ class GameTree:
             self.population_value(player, plans).value
             for player, plans in enumerate((plans_0, plans_1))
         ]
-        return -sum(guaranteed)
+        return max(-sum(guaranteed), 0.0)
 
     def solve(self) -> Equilibrium:
         """Return an equilibrium and the value of the game, by linear programming."""

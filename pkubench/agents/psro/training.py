@@ -1,0 +1,168 @@
+"""Train a game learner: iterations, curve, checkpoints and the saved population."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from pkubench.agents.psro.cfr_plus import CFRPlus, CFRPlusConfig
+from pkubench.agents.psro.double_oracle import DoubleOracle, PSROConfig
+from pkubench.agents.psro.learner import GameLearner, Tensors
+from pkubench.agents.psro.population import save_population
+from pkubench.agents.saving import CONFIG, load_saved, save_agent
+from pkubench.agents.training import Progress, TrainingLog, with_settings
+from pkubench.envs.games.tree import GameTree
+from pkubench.envs.games.trees import tree_of_world
+from pkubench.errors import ConfigError, PkubenchError, StorageError, UnknownName, WeightsError
+
+if TYPE_CHECKING:
+    from pkubench.tasks.task import Task
+
+CHECKPOINT = "checkpoint"
+SECONDS_BETWEEN_CHECKPOINTS = 20.0
+
+
+class Preset(NamedTuple):
+    """A named game learner."""
+
+    config: PSROConfig | CFRPlusConfig
+    learner: Callable[[GameTree, Any, int], GameLearner]
+
+
+PRESETS = {
+    "psro": Preset(PSROConfig(), DoubleOracle),
+    "cfr+": Preset(CFRPlusConfig(), CFRPlus),
+}
+
+
+def train(
+    agent: str,
+    task: Task,
+    *,
+    steps: int | None,
+    seed: int,
+    settings: Mapping[str, str],
+    out: Path,
+    resume: bool = False,
+    device: str = "cpu",
+) -> Iterator[Progress]:
+    """Train ``psro`` or ``cfr+`` on a game task; see ``pkubench.agents.training.Trainer``.
+
+    A step is one iteration. Progress carries ``nash_conv``, ``exploitability``,
+    ``population_exploitability`` (where computed), ``policies`` and ``seconds``. These learners
+    run on the CPU whatever ``device`` says.
+
+    Raises:
+        ConfigError: A setting out of its domain, or ``out`` holds another run.
+        StorageError: ``out`` cannot be written.
+    """
+    if agent not in PRESETS:
+        raise UnknownName("game learner", agent, PRESETS)
+    preset = PRESETS[agent]
+    config = with_settings(preset.config, settings)
+    total = task.protocol.training_steps if steps is None else steps
+    if total < 1:
+        raise ConfigError(f"steps must be at least 1 iteration, got {total}")
+    tree = tree_of_world(task.id)
+    run: dict[str, Any] = {
+        "agent": agent,
+        "task": task.id,
+        "seed": seed,
+        "settings": dataclasses.asdict(config),
+        "fingerprint": tree.fingerprint,
+    }
+    saved = _checkpoint(out, run) if resume else None
+    if not resume and ((out / CONFIG).exists() or (out / CHECKPOINT).exists()):
+        raise ConfigError(
+            f"{out} holds a run already; resume it (--resume) or choose another --out"
+        )
+    learner = preset.learner(tree, config, seed)
+    if saved is not None:
+        try:
+            learner.restore(saved)
+        except (KeyError, ValueError, IndexError, PkubenchError) as error:
+            raise WeightsError(
+                f"the checkpoint in {out / CHECKPOINT} is damaged ({error}); delete the run and "
+                "train anew"
+            ) from error
+    return _iterate(learner, tree, total, run, out, saved)
+
+
+def _iterate(
+    learner: GameLearner,
+    tree: GameTree,
+    total: int,
+    run: dict[str, Any],
+    out: Path,
+    saved: Tensors | None,
+) -> Iterator[Progress]:
+    log = _open_log(out, None if saved is None else learner.iteration)
+    before = 0.0 if saved is None else float(saved["seconds"][0])
+    started = last_saved = time.perf_counter()
+    whole = _snapshot(learner, before)
+    try:
+        while learner.iteration < total and not learner.finished:
+            learner.advance()
+            last = learner.iteration >= total or learner.finished
+            whole = _snapshot(learner, before + time.perf_counter() - started)
+            if not last and learner.iteration % learner.report_every:
+                continue
+            metrics = learner.measure(last)
+            now = time.perf_counter()
+            metrics["seconds"] = before + now - started
+            progress = Progress(learner.iteration, total, metrics)
+            log.write(progress)
+            if now - last_saved > SECONDS_BETWEEN_CHECKPOINTS:
+                _save(learner, tree, run, out, whole)
+                last_saved = time.perf_counter()
+            yield progress
+    finally:
+        # Ctrl-C may strike in the middle of an iteration; what is saved is the last whole one.
+        learner.restore(whole)
+        _save(learner, tree, run, out, whole)
+        log.close()
+
+
+def _snapshot(learner: GameLearner, seconds: float) -> Tensors:
+    return {**learner.state(), "seconds": np.array([seconds])}
+
+
+def _save(
+    learner: GameLearner, tree: GameTree, run: dict[str, Any], out: Path, whole: Tensors
+) -> None:
+    # All that changes is in one file, which is replaced whole: a kill cannot tear it.
+    save_agent(out / CHECKPOINT, {"kind": "game-checkpoint", **run}, whole)
+    config = {**run, "iterations": learner.iteration}
+    save_population(out, tree, learner.plans(), learner.meta_strategy(), config, pure=learner.pure)
+
+
+def _checkpoint(out: Path, run: dict[str, Any]) -> Tensors | None:
+    """Return the checkpoint in ``out``, or None if the run was killed before its first one."""
+    folder = out / CHECKPOINT
+    if not (folder / CONFIG).exists():
+        return None
+    saved = load_saved(folder)
+    other = [key for key, value in run.items() if saved.config.get(key) != value]
+    if other:
+        raise ConfigError(
+            f"{out} holds another run: its {other[0]} is {saved.config.get(other[0])!r}, not "
+            f"{run[other[0]]!r}; choose another --out"
+        )
+    if "seconds" not in saved.tensors or "iteration" not in saved.tensors:
+        raise WeightsError(
+            f"the checkpoint in {folder} lacks its counters; delete it and train anew"
+        )
+    return saved.tensors
+
+
+def _open_log(out: Path, keep_until: int | None) -> TrainingLog:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        return TrainingLog(out, keep_until)
+    except OSError as error:
+        raise StorageError(f"cannot write {out}: {error.strerror or error}") from error

@@ -1,0 +1,29 @@
+"""Trees that are built once a process: worlds, trainers and scorers ask for the same few games."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from pkubench.envs.games.tree import GameTree
+from pkubench.envs.registry import resolve, world_class
+from pkubench.errors import ConfigError
+
+
+@lru_cache(maxsize=8)
+def game_tree(game: str) -> GameTree:
+    """Return the tree of an OpenSpiel game, built on first use. Treat it as read-only."""
+    return GameTree.from_openspiel(game)
+
+
+def tree_of_world(world: str) -> GameTree:
+    """Return the tree behind a registered game world, such as ``LeducPoker-v0``.
+
+    Raises:
+        UnknownName: No such world.
+        ConfigError: The world is no game.
+    """
+    spec = resolve(world)
+    game = getattr(world_class(spec), "game", None)
+    if not isinstance(game, str):
+        raise ConfigError(f"{spec.id} is not a game with a tree; choose one of the games suite")
+    return game_tree(game)
