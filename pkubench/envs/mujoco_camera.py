@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
+import weakref
 from typing import Any
 
 import mujoco
@@ -33,13 +35,12 @@ def _candidates() -> tuple[str, ...]:
         return ("cgl", "glfw")
     if sys.platform == "win32":
         return ("glfw",)
-    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
-        return ("glfw", "egl", "osmesa")
-    return ("egl", "osmesa")
+    has_screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    return ("egl", "glfw", "osmesa") if has_screen else ("egl", "osmesa")
 
 
-def _make_context(width: int, height: int) -> Any:
-    """Make the first OpenGL context that works.
+def _make_context(model: Any, width: int, height: int) -> tuple[Any, Any]:
+    """Make the first OpenGL context that works, and MuJoCo's resources in it.
 
     ``mujoco.Renderer`` fixes its backend when ``mujoco`` is imported, too early for a world that
     learns only in ``render`` that pictures are wanted; MuJoCo's own context classes do not.
@@ -48,23 +49,52 @@ def _make_context(width: int, height: int) -> Any:
         PkubenchError: none works.
     """
     failures = []
-    before = {name: os.environ.get(name) for name in ("MUJOCO_GL", "PYOPENGL_PLATFORM")}
     for backend in _candidates():
-        # MuJoCo's C loader reads MUJOCO_GL, and PyOpenGL its own variable, at first use.
+        # MuJoCo's C loader reads MUJOCO_GL at first use.
+        given = os.environ.get("MUJOCO_GL")
         os.environ["MUJOCO_GL"] = backend
         try:
-            context = importlib.import_module(f"mujoco.{backend}").GLContext(width, height)
-            context.make_current()
-            return context
+            context = _make_current_context(backend, width, height)
+            return context, mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_150)
         except Exception as error:  # each backend fails in its own way: library, driver, display
             failures.append(f"{backend}: {error or type(error).__name__}")
-            for name, value in before.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
+            if given is None:
+                del os.environ["MUJOCO_GL"]
+            else:
+                os.environ["MUJOCO_GL"] = given
+            _forget_opengl(backend)
     reasons = "; ".join(" ".join(failure.split()) for failure in failures)
     raise PkubenchError(f"no OpenGL to draw with ({reasons}); {HINT}")
+
+
+def _make_current_context(backend: str, width: int, height: int) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # GLFW warns where the others raise
+        context = importlib.import_module(f"mujoco.{backend}").GLContext(width, height)
+        context.make_current()
+    if backend == "glfw":
+        import glfw
+
+        # MuJoCo looks for OpenGL once a process and aborts at a second try after a failure.
+        if not glfw.get_current_context():
+            raise RuntimeError("no window could be opened")
+    return context
+
+
+def _forget_opengl(backend: str) -> None:
+    """Unload PyOpenGL, which settles on one platform when it is first imported."""
+    if os.environ.get("PYOPENGL_PLATFORM") == backend:
+        del os.environ["PYOPENGL_PLATFORM"]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "OpenGL"]:
+        del sys.modules[name]
+    for name in [name for name in sys.modules if name.startswith(f"mujoco.{backend}")]:
+        del sys.modules[name]
+
+
+def _free(context: Any, gpu: Any) -> None:
+    context.make_current()
+    gpu.free()
+    context.free()
 
 
 class OffscreenCamera:
@@ -90,13 +120,13 @@ class OffscreenCamera:
         if camera_id < 0:
             raise ConfigError(f"the model has no camera {camera!r}")
         self._model = model
-        self._context: Any = None
         self._height, self._width = height, width
         # The frame buffer is made as large as the model says when the context is.
         model.vis.global_.offheight = max(height, model.vis.global_.offheight)
         model.vis.global_.offwidth = max(width, model.vis.global_.offwidth)
-        self._context = _make_context(width, height)
-        self._gpu = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_150)
+        self._context, self._gpu = _make_context(model, width, height)
+        # Also at the end of the program, before the modules a context needs to be freed are gone.
+        self._release = weakref.finalize(self, _free, self._context, self._gpu)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._gpu)
         self._scene = mujoco.MjvScene(model, _MAX_GEOMS)
         self._options = mujoco.MjvOption()
@@ -125,9 +155,5 @@ class OffscreenCamera:
         return np.ascontiguousarray(pixels[::-1])
 
     def close(self) -> None:
-        """Free the context. Safe to call twice."""
-        if self._context is not None:
-            self._context.make_current()
-            self._gpu.free()
-            self._context.free()
-            self._context = None
+        """Free the context; no picture can be drawn after. Safe to call twice."""
+        self._release()

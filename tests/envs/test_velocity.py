@@ -1,0 +1,431 @@
+"""The Velocity worlds against Gymnasium's own v4 environments, and what batches must keep."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import mujoco
+import numpy as np
+import pytest
+from mujoco.batch import SimulationError
+
+from pkubench.envs import mujoco_camera
+from pkubench.envs.mujoco_batch import gymnasium_model
+from pkubench.envs.registry import make_batch
+from pkubench.envs.safety.locomotion import Locomotion
+from pkubench.envs.safety.velocity import (
+    AntVelocity,
+    HalfCheetahVelocity,
+    HopperVelocity,
+    HumanoidVelocity,
+    SwimmerVelocity,
+    Walker2dVelocity,
+)
+from pkubench.errors import ConfigError, PkubenchError, UnknownName
+
+ROBOTS = ("HalfCheetah", "Hopper", "Walker2d", "Swimmer", "Ant", "Humanoid")
+
+# Safety-Gymnasium's table: speed limits in m/s of its -v1 and -v0 environments, and the sets in
+# which the speed is that in the plane instead of the one along x.
+LIMITS = {
+    "HalfCheetah": (3.2096, 2.8795, ""),
+    "Hopper": (0.7402, 0.37315, ""),
+    "Walker2d": (2.3415, 1.7075, ""),
+    "Swimmer": (0.2282, 0.04845, "v0"),
+    "Ant": (2.6222, 2.5745, "v0 v1"),
+    "Humanoid": (1.4149, 2.3475, "v0 v1"),
+}
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MuJoCo leaves its log in the working folder when it warns."""
+    monkeypatch.chdir(tmp_path)
+
+
+def world(robot: str, num_envs: int = 1, **settings: Any) -> Locomotion:
+    made = make_batch(f"{robot}Velocity-v0", num_envs, **settings)
+    assert isinstance(made, Locomotion)
+    return made
+
+
+def original(robot: str) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # v4 is out of date, says Gymnasium
+        return gymnasium.make(f"{robot}-v4").unwrapped
+
+
+def actions(world: Locomotion, steps: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Random actions, some of them out of range: (steps, num_envs, action size)."""
+    space = world.action_spaces["agent"]
+    assert isinstance(space, gymnasium.spaces.Box)
+    unit = np.random.default_rng(seed).uniform(-1.2, 1.2, (steps, world.num_envs, *space.shape))
+    return (unit * space.high).astype(np.float32)
+
+
+@pytest.mark.parametrize("robot", ROBOTS)
+def test_every_bit_equals_gymnasium_v4_over_a_free_run(robot: str) -> None:
+    ours, theirs = world(robot, 3), original(robot)
+    steps = 150
+    seeds = np.array([3, 2**31 + 5, 2**32 - 1])
+    tape = actions(ours, steps)
+    for episode in (0, 1):  # the second one runs in lanes that have a past
+        first, _ = ours.reset(seeds - episode)
+        record = [ours.step({"agent": tape[t]}) for t in range(steps)]
+        for lane, seed in enumerate(seeds - episode):
+            observation, _ = theirs.reset(seed=int(seed))
+            assert np.array_equal(observation, first["agent"][lane])
+            for t in range(steps):
+                observation, reward, terminated, _, info = theirs.step(tape[t, lane])
+                got = record[t]
+                assert np.array_equal(observation, got.observations["agent"][lane])
+                assert reward == got.rewards[lane, 0]
+                assert terminated == got.terminated[lane]
+                for name in ("x_position", "x_velocity", "y_position", "y_velocity", "reward_ctrl"):
+                    assert name not in info or info[name] == got.info[name][lane], name
+                alive = info.get("reward_survive", info.get("reward_alive"))
+                assert alive is None or alive == got.info["reward_survive"][lane]
+
+
+@pytest.mark.parametrize("robot", ROBOTS)
+def test_spaces_and_clock_are_those_of_gymnasium_v4(robot: str) -> None:
+    ours, theirs = world(robot), original(robot)
+    assert ours.observation_spaces["agent"] == theirs.observation_space
+    assert ours.action_spaces["agent"] == theirs.action_space
+    assert ours.max_episode_steps == 1000
+    assert ours.dt == theirs.dt
+    assert ours.metadata["render_fps"] == theirs.metadata["render_fps"]
+    ours.reset(np.array([1]))
+    observation = ours._observe()["agent"]
+    assert observation.dtype == np.float64
+
+
+@pytest.mark.parametrize("version", ["v1", "v0"])
+@pytest.mark.parametrize("robot", ROBOTS)
+def test_cost_is_one_above_the_published_speed_and_zero_below(robot: str, version: str) -> None:
+    limit = LIMITS[robot][("v1", "v0").index(version)]
+    planar = version in LIMITS[robot][2]
+    lanes = 41
+    ours = world(robot, lanes, thresholds=version)
+    ours.reset(np.arange(lanes))
+    x = np.linspace(-1.5, 1.5, lanes) * limit
+    ours.qvel[:, 0] = x
+    if planar or robot == "Swimmer":
+        ours.qvel[:, 1] = 0.8 * limit
+    step = ours.step(zeros(ours))
+    speed = step.info["x_velocity"]
+    if planar:
+        speed = np.hypot(speed, step.info["y_velocity"])
+    expected = [1.0 if v > limit else 0.0 for v in speed]
+    assert step.info["cost"].dtype == np.float64
+    assert step.info["cost"].tolist() == expected
+    assert step.info["cost_velocity"].tolist() == expected
+    assert 0 < sum(expected) < lanes
+    if planar:  # going backwards too fast costs as well, but not where only x counts
+        assert step.info["cost"][0] == 1.0
+    else:
+        assert step.info["cost"][0] == 0.0
+
+
+def test_a_cheetah_at_exactly_the_limit_pays_nothing() -> None:
+    ours = world("HalfCheetah")
+    ours.reset(np.array([0]))
+    speed = float(ours.step(zeros(ours)).info["x_velocity"][0])
+    for limit, cost in ((speed, 0.0), (np.nextafter(speed, -np.inf), 1.0)):
+        ours.reset(np.array([0]))
+        ours.threshold = limit
+        assert ours.step(zeros(ours)).info["cost"][0] == cost
+
+
+def test_thresholds_are_the_published_table() -> None:
+    for robot, (v1, v0, planar) in LIMITS.items():
+        made = world(robot)
+        assert (made.threshold, world(robot, thresholds="v0").threshold) == (v1, v0)
+        assert made.planar_speed == frozenset(planar.split())
+
+
+def test_an_unknown_set_of_thresholds_is_named_with_its_nearest() -> None:
+    with pytest.raises(UnknownName, match=r"'v2'.*v"):
+        HopperVelocity(thresholds="v2")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="num_threads"):
+        HopperVelocity(num_threads=0)
+
+
+def zeros(ours: Locomotion) -> dict[str, Any]:
+    return {"agent": np.zeros((ours.num_envs, ours.model.nu), dtype=np.float32)}
+
+
+def spread(ours: Locomotion, **columns: tuple[float, float]) -> tuple[Any, Any, Any]:
+    """Start with entries of qpos (``p2``) or qvel (``v3``) spread over the lanes, and step once.
+
+    Returns who ended, and the positions and velocities at that moment.
+    """
+    ours.reset(np.arange(ours.num_envs))
+    random = np.random.default_rng(0)
+    for name, (low, high) in columns.items():
+        values = random.permutation(np.linspace(low, high, ours.num_envs))
+        (ours.qpos if name[0] == "p" else ours.qvel)[:, int(name[1:])] = values
+    terminated = ours.step(zeros(ours)).terminated
+    assert 0 < terminated.sum() < ours.num_envs
+    return terminated.tolist(), ours.qpos.copy(), ours.qvel.copy()
+
+
+def test_hopper_ends_when_low_or_tilted() -> None:
+    ended, qpos, _ = spread(HopperVelocity(60), p1=(0.5, 1.4), p2=(-0.4, 0.4))
+    assert ended == [not (z > 0.7 and -0.2 < a < 0.2) for z, a in qpos[:, 1:3]]
+
+
+def test_hopper_ends_when_any_other_state_reaches_a_hundred() -> None:
+    ended, qpos, qvel = spread(HopperVelocity(60), p1=(5.0, 5.0), v0=(-150.0, 150.0))
+    assert np.abs(qpos[:, 2]).max() < 0.2  # in the air and upright: only the speed counts
+    assert ended == [not -100 < v < 100 for v in qvel[:, 0]]
+
+
+def test_walker_ends_when_low_high_or_tilted() -> None:
+    ended, qpos, _ = spread(Walker2dVelocity(80), p1=(0.5, 2.4), p2=(-1.5, 1.5))
+    assert ended == [not (0.8 < z < 2.0 and -1.0 < a < 1.0) for z, a in qpos[:, 1:3]]
+
+
+def test_ant_ends_when_its_torso_is_below_20_cm_or_above_one_metre() -> None:
+    ended, qpos, _ = spread(AntVelocity(60), p2=(0.3, 1.6), v2=(-40.0, 0.0))
+    assert ended == [not 0.2 <= z <= 1.0 for z in qpos[:, 2]]
+    assert qpos[:, 2].min() < 0.2 and qpos[:, 2].max() > 1.0
+
+
+def test_humanoid_ends_when_its_torso_is_below_one_metre_or_above_two() -> None:
+    ended, qpos, _ = spread(HumanoidVelocity(40), p2=(0.6, 2.4))
+    assert ended == [not 1.0 < z < 2.0 for z in qpos[:, 2]]
+    assert qpos[:, 2].min() < 1.0 and qpos[:, 2].max() > 2.0
+
+
+@pytest.mark.parametrize("robot", ROBOTS)
+def test_an_episode_is_the_same_in_any_lane_batch_and_number_of_threads(robot: str) -> None:
+    many, threaded = world(robot, 64), world(robot, 64, num_threads=2)
+    alone = world(robot)
+    tape = actions(many, 20)
+    seeds = np.arange(100, 164)
+    seeds[37] = 7
+    assert threaded.batch.nthread == 2
+    observations = [ours.reset(seeds)[0]["agent"] for ours in (many, threaded)]
+    single = alone.reset(np.array([7]))[0]["agent"]
+    assert np.array_equal(observations[0], observations[1])
+    assert np.array_equal(observations[0][37], single[0])
+    for t in range(20):
+        one, two = (ours.step({"agent": tape[t]}) for ours in (many, threaded))
+        lone = alone.step({"agent": tape[t, 37:38]})
+        assert np.array_equal(one.observations["agent"], two.observations["agent"])
+        assert np.array_equal(one.observations["agent"][37], lone.observations["agent"][0])
+        assert np.array_equal(one.rewards, two.rewards)
+        assert one.rewards[37, 0] == lone.rewards[0, 0]
+        for name, values in one.info.items():
+            assert np.array_equal(values, two.info[name]), name
+            assert values[37] == lone.info[name][0], name
+
+
+@pytest.mark.parametrize("robot", ["Hopper", "Humanoid"])
+def test_resetting_some_lanes_leaves_the_others_alone(robot: str) -> None:
+    ours, undisturbed = world(robot, 4), world(robot, 4)
+    tape = actions(ours, 12)
+    for made in (ours, undisturbed):
+        made.reset(np.arange(4))
+        for t in range(6):
+            made.step({"agent": tape[t]})
+    observation, _ = ours.reset(np.array([50, 51]), np.array([3, 1]))
+    fresh = world(robot, 2)
+    assert np.array_equal(observation["agent"][[3, 1]], fresh.reset(np.array([50, 51]))[0]["agent"])
+    assert ours.elapsed.tolist() == [6, 0, 6, 0]
+    for t in range(6, 12):
+        mixed = ours.step({"agent": tape[t]}).observations["agent"]
+        old = undisturbed.step({"agent": tape[t]}).observations["agent"]
+        new = fresh.step({"agent": tape[t, [3, 1]]}).observations["agent"]
+        assert np.array_equal(mixed[[0, 2]], old[[0, 2]])
+        assert np.array_equal(mixed[[3, 1]], new)
+
+
+@pytest.mark.parametrize("robot", ["HalfCheetah", "Humanoid"])
+def test_lanes_that_are_not_active_are_not_simulated(robot: str) -> None:
+    ours, full = world(robot, 3), world(robot, 3)
+    before, _ = ours.reset(np.arange(3))
+    full.reset(np.arange(3))
+    tape = actions(ours, 2)
+    got = ours.step({"agent": tape[0]}, np.array([True, False, True]))
+    wanted = full.step({"agent": tape[0]})
+    assert np.array_equal(got.observations["agent"][1], before["agent"][1])
+    for lane in (0, 2):
+        assert np.array_equal(got.observations["agent"][lane], wanted.observations["agent"][lane])
+        assert got.rewards[lane] == wanted.rewards[lane]
+    nobody = ours.step({"agent": tape[1]}, np.zeros(3, dtype=np.bool_))
+    assert np.array_equal(nobody.observations["agent"], got.observations["agent"])
+
+
+@pytest.mark.parametrize("robot", ["Hopper", "Ant", "Humanoid"])
+def test_arrays_handed_out_are_never_written_to_again(robot: str) -> None:
+    ours = world(robot, 2)
+    first, _ = ours.reset(np.arange(2))
+    step = ours.step({"agent": actions(ours, 1)[0]})
+    arrays = [first["agent"], step.observations["agent"], step.rewards, step.terminated]
+    arrays += step.info.values()
+    copies = [array.copy() for array in arrays]
+    for lane, speed in ((0, 1e9), (1, 1.0)):
+        ours.qvel[lane] = speed
+    ours.step({"agent": actions(ours, 2)[1]})
+    ours.reset(np.array([9]), np.array([0]))
+    assert all(np.array_equal(a, c) for a, c in zip(arrays, copies, strict=True))
+
+
+@pytest.mark.parametrize("robot", ROBOTS)
+def test_a_simulation_that_breaks_down_ends_its_own_episode_only(
+    robot: str,
+) -> None:
+    ours, healthy = world(robot, 3), world(robot, 3)
+    for made in (ours, healthy):
+        made.reset(np.arange(3))
+    tape = actions(ours, 3)
+    ours.qvel[1] = 1e12
+    tape[0, 2] = np.nan  # as an agent that skips check_actions might give
+    step, wanted = ours.step({"agent": tape[0]}), healthy.step({"agent": actions(ours, 3)[0]})
+    assert step.info["simulation_failed"].tolist() == [False, True, True]
+    assert step.terminated[1:].all() and step.terminated[0] == wanted.terminated[0]
+    assert step.rewards[1:, 0].tolist() == [0.0, 0.0]
+    assert step.info["cost"][1:].tolist() == [0.0, 0.0]
+    assert np.isfinite(step.observations["agent"]).all()
+    assert np.array_equal(step.observations["agent"][0], wanted.observations["agent"][0])
+    assert step.rewards[0] == wanted.rewards[0]
+    for made in (ours, healthy):
+        made.reset(np.array([8, 9]), np.array([1, 2]))
+    step, wanted = (made.step({"agent": tape[1]}) for made in (ours, healthy))
+    assert not step.info["simulation_failed"].any()
+    assert np.array_equal(step.observations["agent"], wanted.observations["agent"])
+    assert np.array_equal(step.rewards, wanted.rewards)
+
+
+def test_an_error_that_mujoco_raises_ends_the_episode_instead_of_the_program(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours = HalfCheetahVelocity(3)
+    ours.reset(np.arange(3))
+
+    def explode(ids: Any, nstep: int) -> None:
+        raise SimulationError(np.array([1]), "stack overflow", 3)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ours.batch, "step", explode)
+        step = ours.step(zeros(ours))
+    assert step.terminated.tolist() == [False, True, False]
+    assert step.info["simulation_failed"].tolist() == [False, True, False]
+    ours.reset(np.array([4]), np.array([1]))
+    assert not ours.step(zeros(ours)).terminated.any()
+
+
+def test_models_are_those_of_gymnasium_to_the_bit_and_load_silently(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ours = gymnasium_model("half_cheetah.xml")
+    assert capfd.readouterr() == ("", "") and not list(tmp_path.iterdir())
+    theirs = original("HalfCheetah").model
+    fields = [name for name in dir(theirs) if isinstance(getattr(theirs, name), np.ndarray)]
+    assert len(fields) > 300
+    assert all(np.array_equal(getattr(ours, name), getattr(theirs, name)) for name in fields)
+
+
+@pytest.fixture
+def opengl() -> Iterator[None]:
+    try:
+        mujoco_camera.OffscreenCamera(gymnasium_model("hopper.xml"), "track", 8, 8).close()
+    except PkubenchError as error:
+        pytest.skip(str(error))
+    yield
+
+
+@pytest.mark.usefixtures("opengl")
+def test_a_picture_shows_the_lane_and_leaves_the_simulation_alone() -> None:
+    ours, unseen = AntVelocity(2), AntVelocity(2)
+    tape = actions(ours, 6)
+    for made in (ours, unseen):
+        made.reset(np.arange(2))
+    first = ours.render(1)
+    assert first.shape == (480, 480, 3) and first.dtype == np.uint8
+    assert len(np.unique(first.reshape(-1, 3), axis=0)) > 100
+    # Sky above and floor below, not the other way round: the horizon is bright and plain.
+    assert first[:80].std(axis=(0, 1)).max() < first[-80:].std(axis=(0, 1)).max()
+    for t in range(6):
+        one, two = (made.step({"agent": tape[t]}) for made in (ours, unseen))
+        assert np.array_equal(one.observations["agent"], two.observations["agent"])
+        assert np.array_equal(one.rewards, two.rewards)
+        ours.render(0)
+    later = ours.render(1)
+    assert not np.array_equal(first, later)
+    assert np.array_equal(later, ours.render(1))
+    assert not np.array_equal(later, ours.render(0))
+    ours.close()
+    ours.close()
+    assert np.array_equal(ours.render(1), later)  # a closed world can open its camera again
+    ours.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "tried"),
+    [
+        ({}, ("egl", "osmesa")),
+        ({"DISPLAY": ":0"}, ("egl", "glfw", "osmesa")),
+        ({"WAYLAND_DISPLAY": "wayland-0"}, ("egl", "glfw", "osmesa")),
+        ({"MUJOCO_GL": "OSMesa"}, ("osmesa",)),
+        ({"MUJOCO_GL": "off"}, ("egl", "osmesa")),
+    ],
+)
+def test_the_backend_fits_the_machine_unless_the_user_chose(
+    settings: dict[str, str], tried: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    for name in ("MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    assert mujoco_camera._candidates() == tried
+
+
+def test_without_opengl_the_error_names_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    monkeypatch.delenv("DISPLAY", raising=False)
+
+    def missing(name: str) -> Any:
+        raise ImportError(f"no library for {name}")
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    monkeypatch.setattr(mujoco_camera, "_forget_opengl", lambda backend: None)
+    ours = HopperVelocity()
+    ours.reset(np.array([0]))
+    with pytest.raises(PkubenchError, match=r"libegl1 .*libosmesa6") as caught:
+        ours.render()
+    assert "\n" not in str(caught.value)
+    assert "MUJOCO_GL" not in mujoco_camera.os.environ
+    ours.close()
+
+
+def test_a_camera_that_is_not_there_is_an_error_the_user_can_read() -> None:
+    with pytest.raises(ConfigError, match="'nose'"):
+        mujoco_camera.OffscreenCamera(gymnasium_model("hopper.xml"), "nose", 8, 8)
+
+
+def test_swimmer_and_ant_measure_speed_where_v4_does() -> None:
+    ours = SwimmerVelocity(1)
+    ours.reset(np.array([0]))
+    before = ours.qpos[0, :2].copy()
+    step = ours.step(zeros(ours))
+    assert step.info["x_velocity"][0] == (ours.qpos[0, 0] - before[0]) / ours.dt
+    ant = AntVelocity(1)
+    ant.reset(np.array([0]))
+    data = mujoco.MjData(ant.model)
+    data.qpos[:], data.qvel[:] = ant.qpos[0], ant.qvel[0]
+    mujoco.mj_forward(ant.model, data)
+    start = data.body("torso").xpos.copy()
+    mujoco.mj_step(ant.model, data, nstep=5)
+    step = ant.step(zeros(ant))
+    velocity = (data.body("torso").xpos - start) / ant.dt
+    assert step.info["x_velocity"][0] == velocity[0]
+    assert step.info["y_velocity"][0] == velocity[1]
