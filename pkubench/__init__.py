@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from pkubench.envs.catalogue import register_all as _register_all
 
 if TYPE_CHECKING:
-    from pkubench.agents.agent import Agent, Population, Team
-    from pkubench.agents.loading import load_agent
+    from pathlib import Path
+
+    from pkubench.agents.agent import Agent, Entrant, Population, Team
     from pkubench.envs.faces import parallel_env
     from pkubench.envs.registry import make_batch
-    from pkubench.evaluation.harness import evaluate
+    from pkubench.evaluation.report import Report
+    from pkubench.evaluation.sources import AgentSource
     from pkubench.tasks.catalogue import make_task, tasks
     from pkubench.tasks.task import Task
 
@@ -26,8 +28,6 @@ _LAZY = {
     "Population": "pkubench.agents.agent",
     "Team": "pkubench.agents.agent",
     "Task": "pkubench.tasks.task",
-    "evaluate": "pkubench.evaluation.harness",
-    "load_agent": "pkubench.agents.loading",
     "make_batch": "pkubench.envs.registry",
     "make_task": "pkubench.tasks.catalogue",
     "parallel_env": "pkubench.envs.faces",
@@ -47,6 +47,58 @@ __all__ = [
     "parallel_env",
     "tasks",
 ]
+
+
+def evaluate(
+    agent: str | Entrant | AgentSource,
+    task: str | Task,
+    *,
+    episodes: int | None = None,
+    seed: int = 0,
+    workers: int = 1,
+    out: Path | str | None = None,
+    trust: bool = False,
+    **options: Any,
+) -> Report:
+    """Score an agent on a task.
+
+    Args:
+        agent: A spelling (``random``, ``happo``, ``runs/my-run``, ``package.module:factory``,
+            ``onnx:policy.onnx``, ...), or an agent, team or population as an object.
+        task: A task, or its name.
+        episodes: Episodes of each run; None is the task's own number.
+        seed: Chooses the set of episodes.
+        workers: Processes; never changes a result.
+        out: Folder for records and report; None keeps records in memory.
+        trust: Allow ``sb3:`` files, which run code when they are read.
+        options: Passed on to ``pkubench.evaluation.harness.evaluate``.
+
+    Raises:
+        PkubenchError: the task or agent does not exist or cannot be loaded, or ``out`` cannot be
+            used. What an agent does wrong while acting is in the report instead.
+    """
+    from pkubench.agents.loading import resolve_agent
+    from pkubench.evaluation import harness
+    from pkubench.tasks.catalogue import make_task
+
+    task = make_task(task) if isinstance(task, str) else task
+    source = resolve_agent(agent, task, trust=trust) if isinstance(agent, str) else agent
+    return harness.evaluate(
+        source, task, episodes=episodes, seed=seed, workers=workers, out=out, **options
+    )
+
+
+def load_agent(spelling: str, task: str | Task | None = None, *, trust: bool = False) -> Entrant:
+    """Load an agent by its spelling; of an agent with several runs, the first.
+
+    Raises:
+        PkubenchError: there is no such agent or task, or it cannot be loaded.
+    """
+    from pkubench.agents import loading
+    from pkubench.tasks.catalogue import make_task
+
+    task = make_task(task) if isinstance(task, str) else task
+    return loading.load_agent(spelling, task, trust=trust)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,384 @@
+"""From the spelling of an agent, the same in every verb, to something the harness can score.
+
+| spelling | meaning |
+|---|---|
+| `random` | uniform over the legal actions |
+| `happo`, `happo@2` | shipped weights for the task: all training seeds, or one |
+| `runs/my-run` | a run folder: `config.json` and weights, or `seed*/` folders of them |
+| `package.module:factory` | your own code, called with the task's id or with nothing |
+| `scripted:NAME` | a hand-written policy of the suite |
+| `onnx:policy.onnx`, `onnx:FOLDER` | an ONNX policy, or a folder with one for each agent id |
+| `sb3:model.zip` | a Stable-Baselines3 model; holds pickles, so it must be trusted |
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from pkubench.agents.agent import (
+    Agent,
+    CentralisedTeam,
+    Entrant,
+    Population,
+    StochasticPolicy,
+    Team,
+)
+from pkubench.agents.catalogue import AGENTS, PRETRAINED, import_function
+from pkubench.agents.saving import CONFIG, WEIGHTS, SavedAgent, load_saved
+from pkubench.errors import AgentError, RefusedError, StorageError, UnknownName, WeightsError
+from pkubench.tasks.task import Task
+
+LOADERS: dict[str, str] = {
+    "on-policy": "pkubench.agents.on_policy.loading:load",
+    "population": "pkubench.agents.loading:load_game_population",
+}
+"""``config["kind"]`` of a saved agent -> ``module:function(saved, task)`` that rebuilds it."""
+
+_MODULE_SPELLING = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+
+@dataclass(frozen=True)
+class AgentRun:
+    """One trained run of an agent; picklable, so that other processes can load it."""
+
+    label: str
+    """Folder name of the run's records, e.g. ``seed1``."""
+    function: Callable[..., Entrant] = field(repr=False)
+    """Module-level function that loads the entrant."""
+    arguments: tuple[Any, ...] = ()
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    """File name -> SHA-256 of what is loaded."""
+    reusable: bool = True
+    """Whether one loaded entrant may serve many blocks of episodes (see the harness)."""
+
+    def load(self) -> Entrant:
+        """Return the entrant.
+
+        Raises:
+            AgentError: it cannot be loaded, or does not fit the task.
+        """
+        return self.function(*self.arguments)
+
+
+@dataclass(frozen=True)
+class AgentSource:
+    """An agent by name, with all its runs: training seeds, the sample of every interval."""
+
+    name: str
+    label: str
+    """``builtin``, ``pretrained``, ``saved``, ``code``, ``scripted``, ``onnx`` or ``sb3``."""
+    runs: tuple[AgentRun, ...]
+
+
+def resolve_agent(spelling: str, task: Task | None = None, *, trust: bool = False) -> AgentSource:
+    """Find an agent by its spelling. Reads and hashes files; loads nothing.
+
+    Args:
+        spelling: See the table above.
+        task: What it is to act in; needed by all but run folders.
+        trust: Allow what runs code that comes with a file (``sb3:``).
+
+    Raises:
+        UnknownName: no such agent; the message names the nearest one.
+        AgentError: it does not exist for this task.
+        RefusedError: it would run code from a file, and ``trust`` is not set.
+    """
+    prefix, colon, rest = spelling.partition(":")
+    if colon and prefix in _PREFIXES:
+        if not rest:
+            raise AgentError(f"agent {spelling!r} names nothing after the colon")
+        return _PREFIXES[prefix](rest, task, trust)
+    name, _, seed = spelling.partition("@")
+    if name in AGENTS and not colon:
+        return _named(name, seed, task)
+    folder = Path(spelling)
+    if folder.is_dir():
+        return _folder(folder, task)
+    if _MODULE_SPELLING.fullmatch(spelling):
+        return _code(spelling, task)
+    if colon:
+        raise UnknownName("kind of agent", f"{prefix}:", [f"{p}:" for p in _PREFIXES])
+    if "/" in spelling or os.sep in spelling:
+        raise AgentError(f"there is no run folder {spelling!r}")
+    known = "`pkubench list` shows all; a run folder, package.module:factory or one of "
+    raise UnknownName("agent", spelling, AGENTS, known + " ".join(f"{p}:" for p in _PREFIXES))
+
+
+def load_agent(spelling: str, task: Task | None = None, *, trust: bool = False) -> Entrant:
+    """Load an agent by its spelling; of an agent with several runs, the first.
+
+    Raises:
+        AgentError: it cannot be loaded, or does not fit the task.
+        UnknownName: no such agent.
+        RefusedError: it would run code from a file, and ``trust`` is not set.
+    """
+    return resolve_agent(spelling, task, trust=trust).runs[0].load()
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def checked_entrant(value: Any, spelling: str) -> Entrant:
+    """Return ``value`` if the harness can score it.
+
+    Raises:
+        AgentError: it is none of the kinds of entrants.
+    """
+    if isinstance(value, Team | Population | CentralisedTeam | Agent):
+        return value
+    if isinstance(value, StochasticPolicy):  # enough for a game, where nobody has to act
+        return cast(Entrant, value)
+    raise AgentError(
+        f"{spelling} gave a {type(value).__name__}, which is no Agent (begin and act), Team, "
+        "CentralisedTeam or Population"
+    )
+
+
+# What has a name in the catalogue
+
+
+def _named(name: str, seed: str, task: Task | None) -> AgentSource:
+    if task is None:
+        raise AgentError(f"agent {name!r} depends on the task; name one")
+    if name == "random":
+        return AgentSource(name, "builtin", (AgentRun("run", load_random, (task,)),))
+    short = task.id.rpartition("/")[2]
+    parent = PRETRAINED / name
+    if not (parent / short).is_dir():
+        there = sorted(path.name for path in parent.glob("*") if path.is_dir())
+        have = f"there are weights for {', '.join(there)}; " if there else ""
+        raise AgentError(
+            f"no weights of {name!r} are shipped for {short}; {have}"
+            f"`pkubench train {name} {short}` makes some"
+        )
+    runs = _seed_folders(parent / short)
+    if seed:
+        chosen = {path.name: path for path in runs}
+        wanted = seed if seed.startswith("seed") else f"seed{seed}"
+        if wanted not in chosen:
+            raise UnknownName(f"seed of {name} on {short}", seed, chosen)
+        runs = [chosen[wanted]]
+    label = f"{name}@{seed}" if seed else name
+    return AgentSource(label, "pretrained", tuple(_saved_run(path, task) for path in runs))
+
+
+def load_random(task: Task) -> Entrant:
+    """Return the random entrant of a task's world (for a game, one policy for both seats)."""
+    from pkubench.agents.random import random_entrant
+    from pkubench.envs.registry import make_batch
+
+    world = make_batch(task.id, 1, **task.env_kwargs)
+    try:
+        return random_entrant(world)
+    finally:
+        world.close()
+
+
+# Saved agents
+
+
+def _folder(folder: Path, task: Task | None = None) -> AgentSource:
+    paths = [folder] if (folder / CONFIG).is_file() else _seed_folders(folder)
+    if not paths:
+        raise WeightsError(
+            f"{folder} is not a saved agent: it has neither {CONFIG} nor seed*/{CONFIG}"
+        )
+    runs = tuple(_saved_run(path, task) for path in paths)
+    return AgentSource(folder.resolve().name, "saved", runs)
+
+
+def _seed_folders(folder: Path) -> list[Path]:
+    paths = [path for path in folder.glob("seed*") if (path / CONFIG).is_file()]
+    return sorted(paths, key=lambda path: (len(path.name), path.name))
+
+
+def _saved_run(folder: Path, task: Task | None) -> AgentRun:
+    hashes = {
+        name: file_hash(folder / name) for name in (CONFIG, WEIGHTS) if (folder / name).is_file()
+    }
+    label = folder.name if folder.name.startswith("seed") else "run"
+    return AgentRun(label, load_folder, (folder.absolute(), task), hashes)
+
+
+def load_folder(folder: Path, task: Task | None) -> Entrant:
+    """Rebuild a saved agent.
+
+    Raises:
+        WeightsError: its files are damaged, or of a kind this release does not know.
+        AgentError: it was trained for other spaces than the task's.
+    """
+    saved = load_saved(folder)
+    kind = str(saved.config["kind"])
+    if kind not in LOADERS:
+        raise WeightsError(
+            f"{folder / CONFIG} is of kind {kind!r}; this release loads {', '.join(LOADERS)}"
+        )
+    loaded: Entrant = import_function(LOADERS[kind])(saved, task)
+    return loaded
+
+
+def load_game_population(saved: SavedAgent, task: Task | None) -> Population:
+    """Rebuild a population of game policies.
+
+    Raises:
+        WeightsError: the weights are damaged.
+        AgentError: it plays another game than the task's.
+    """
+    from pkubench.agents.psro import load_population
+
+    if task is not None:
+        from pkubench.envs.games.trees import tree_of_world
+
+        wanted, game = tree_of_world(task.id).name, saved.config.get("game")
+        if game != wanted:
+            raise AgentError(f"the population plays {game}, the task {task.id} is {wanted}")
+    return load_population(saved)
+
+
+# Code of the user
+
+
+def _code(spelling: str, task: Task | None, trust: bool = False) -> AgentSource:
+    module = spelling.partition(":")[0]
+    here = os.getcwd()
+    if here not in sys.path and "" not in sys.path:  # an installed command does not look here
+        sys.path.append(here)
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError, AttributeError) as error:
+        raise AgentError(f"agent {spelling!r}: {error}") from error
+    if spec is None:
+        prefixes = " ".join(f"{prefix}:" for prefix in _PREFIXES)
+        raise AgentError(
+            f"agent {spelling!r}: there is no module {module!r} here, and no such prefix; "
+            f"prefixes are {prefixes}"
+        )
+    origin = Path(spec.origin) if spec.origin else None
+    hashes = {origin.name: file_hash(origin)} if origin is not None and origin.is_file() else {}
+    arguments = (spelling, None if task is None else task.id)
+    run = AgentRun("run", load_code, arguments, hashes, reusable=False)
+    return AgentSource(spelling, "code", (run,))
+
+
+def load_code(spelling: str, task_id: str | None) -> Entrant:
+    """Import ``package.module:factory`` and call it, with the task's id if it takes an argument.
+
+    Raises:
+        AgentError: there is no such thing, or it gives no entrant.
+    """
+    module_name, _, path = spelling.partition(":")
+    found: Any = importlib.import_module(module_name)
+    for part in path.split("."):
+        if not hasattr(found, part):
+            raise AgentError(f"agent {spelling!r}: {module_name} has no {path!r}")
+        found = getattr(found, part)
+    if not callable(found):
+        return checked_entrant(found, spelling)
+    return checked_entrant(_call(found, spelling, task_id), spelling)
+
+
+def _call(factory: Callable[..., Any], spelling: str, task_id: str | None) -> Any:
+    try:
+        parameters = list(inspect.signature(factory).parameters.values())
+    except (TypeError, ValueError):  # built-in callables tell no signature
+        return factory()
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    needed = [p for p in positional if p.default is p.empty]
+    if len(needed) > 1:
+        raise AgentError(f"agent {spelling!r}: its factory may take one argument, the task's id")
+    if not positional:
+        return factory()
+    if task_id is None:
+        if needed:
+            raise AgentError(f"agent {spelling!r} depends on the task; name one")
+        return factory()
+    return factory(task_id)
+
+
+# Prefixes
+
+
+def _scripted(name: str, task: Task | None, trust: bool) -> AgentSource:
+    known = import_function("pkubench.agents.scripted:SCRIPTED")
+    if name not in known:
+        raise UnknownName("scripted agent", name, known)
+    if task is None:
+        raise AgentError(f"agent 'scripted:{name}' depends on the task; name one")
+    run = AgentRun("run", load_scripted, (name, task.id))
+    return AgentSource(f"scripted:{name}", "scripted", (run,))
+
+
+def load_scripted(name: str, task_id: str) -> Entrant:
+    """Return a scripted agent of the suite."""
+    entrant: Entrant = import_function("pkubench.agents.scripted:SCRIPTED")[name](task_id)
+    return entrant
+
+
+def _onnx(path: str, task: Task | None, trust: bool) -> AgentSource:
+    where = Path(path)
+    files = [where]
+    if where.is_dir():
+        files = sorted([*where.glob("*.onnx"), *where.glob("team.json")])
+    if not files or not all(file.is_file() for file in files):
+        raise AgentError(f"there is no ONNX policy at {path}")
+    if task is None:
+        raise AgentError(f"agent 'onnx:{path}' depends on the task; name one")
+    hashes = {file.name: file_hash(file) for file in files}
+    run = AgentRun("run", load_onnx, (where.absolute(), task), hashes)
+    return AgentSource(f"onnx:{where.stem}", "onnx", (run,))
+
+
+def load_onnx(path: Path, task: Task) -> Entrant:
+    """Return the entrant of an ONNX file or folder."""
+    from pkubench.agents.adapters.onnx import load_policy
+
+    return load_policy(path, task)
+
+
+def _sb3(path: str, task: Task | None, trust: bool) -> AgentSource:
+    where = Path(path)
+    if not where.is_file():
+        raise AgentError(f"there is no Stable-Baselines3 model at {path}")
+    if not trust:
+        raise RefusedError(
+            f"{path} holds pickles, and reading them runs whatever code they hold; if the file is "
+            "your own, add --trust (trust=True). `pkubench export --onnx` makes a file that is safe"
+        )
+    if task is None:
+        raise AgentError(f"agent 'sb3:{path}' depends on the task; name one")
+    run = AgentRun("run", load_sb3, (where.absolute(), task), {where.name: file_hash(where)})
+    return AgentSource(f"sb3:{where.stem}", "sb3", (run,))
+
+
+def load_sb3(path: Path, task: Task) -> Entrant:
+    """Return the entrant of a Stable-Baselines3 zip. Runs code that the file holds."""
+    from pkubench.agents.adapters.sb3 import load_policy
+
+    return load_policy(path, task)
+
+
+_PREFIXES: dict[str, Callable[[str, Task | None, bool], AgentSource]] = {
+    "scripted": _scripted,
+    "onnx": _onnx,
+    "sb3": _sb3,
+}

@@ -1,0 +1,123 @@
+"""Checking what an agent returned, lane by lane: one bad lane fails one episode, not the batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from pkubench.agents.agent import Array, BoolArray
+from pkubench.errors import ActionError
+
+
+class ActionFault(ActionError):
+    """An action that fails the episode of every active lane of the batch."""
+
+
+class ActionCheck:
+    """Turns one agent's answers into arrays that its world can take."""
+
+    def __init__(self, agent: str, space: spaces.Space[Any], lanes: int) -> None:
+        """Prepare the check of ``lanes`` actions of ``agent`` in ``space``."""
+        self.agent, self.space = agent, space
+        self._is_box = isinstance(space, spaces.Box)
+        self._is_text = isinstance(space, spaces.Text)
+        self._shape = (lanes, *(space.shape or ()))
+        self._low: npt.NDArray[np.int64] | int = 0
+        self._count: npt.NDArray[np.uint64] | np.uint64 = np.uint64(0)
+        if isinstance(space, spaces.Discrete):
+            self._low, self._count = int(space.start), np.uint64(space.n)
+        elif isinstance(space, spaces.MultiDiscrete):
+            self._low = space.start.astype(np.int64)
+            self._count = space.nvec.astype(np.uint64)
+        elif isinstance(space, spaces.MultiBinary):
+            self._count = np.uint64(2)
+        elif not self._is_box and not self._is_text:
+            raise ActionError(f"actions of {agent!r} lie in {space}, which cannot be scored")
+
+    def __call__(
+        self, answer: Any, active: BoolArray, mask: Array | None
+    ) -> tuple[Array, dict[int, str]]:
+        """Return a fresh array of valid actions and the faults of single lanes.
+
+        Lanes with a fault and lanes that are not active get a neutral action.
+
+        Raises:
+            ActionFault: the whole answer has the wrong shape or dtype.
+        """
+        if self._is_text:
+            return self._texts(answer, active)
+        try:
+            array = np.array(answer)  # a copy: the agent may go on writing to its own
+        except Exception as error:
+            raise ActionFault(f"wrong-shape: {self.agent} gave no array ({error})") from error
+        if array.shape != self._shape:
+            raise ActionFault(
+                f"wrong-shape: {self.agent} gave {array.shape}, wanted {self._shape} ({self.space})"
+            )
+        if self._is_box:
+            return self._box(array, active)
+        return self._discrete(array, active, mask)
+
+    def _box(self, array: Array, active: BoolArray) -> tuple[Array, dict[int, str]]:
+        if array.dtype.kind not in "fiu":
+            raise ActionFault(
+                f"wrong-dtype: {self.agent} gave {array.dtype}, wanted {self.space.dtype}"
+            )
+        with np.errstate(over="ignore"):  # what overflows becomes infinite and is reported below
+            array = array.astype(self.space.dtype, copy=False)
+        finite = np.isfinite(array)
+        if finite.all():
+            return array, {}
+        bad = ~finite.reshape(len(array), -1).all(axis=1)
+        array[bad] = 0
+        return array, _faults(bad & active, f"not-finite: {self.agent} gave NaN or infinity")
+
+    def _discrete(
+        self, array: Array, active: BoolArray, mask: Array | None
+    ) -> tuple[Array, dict[int, str]]:
+        if array.dtype.kind not in "iu":
+            raise ActionFault(f"wrong-dtype: {self.agent} gave {array.dtype}, wanted an integer")
+        array = array.astype(np.int64, copy=False)
+        # Below the start wraps to a huge unsigned number: one comparison sees both ends.
+        outside = (array - self._low).view(np.uint64) >= self._count
+        faults: dict[int, str] = {}
+        if outside.any():
+            bad = outside.reshape(len(array), -1).any(axis=1)
+            for lane in np.flatnonzero(bad & active).tolist():
+                faults[lane] = (
+                    f"out-of-range: {self.agent} chose {array[lane].tolist()} of {self.space}"
+                )
+            array[bad] = self._low
+        if mask is not None and array.ndim == 1:
+            lanes = np.arange(len(array))
+            illegal = (mask[lanes, array - self._low] == 0) & active
+            for lane in np.flatnonzero(illegal).tolist():
+                faults.setdefault(
+                    lane, f"illegal-action: {self.agent} chose {int(array[lane])}, which is masked"
+                )
+            # Inactive lanes too must hold something their world can take.
+            legal = mask.argmax(axis=1) + self._low
+            array = np.where((mask[lanes, array - self._low] == 0), legal, array)
+        return array, faults
+
+    def _texts(self, answer: Any, active: BoolArray) -> tuple[Array, dict[int, str]]:
+        if isinstance(answer, str) or not hasattr(answer, "__len__"):
+            raise ActionFault(f"wrong-dtype: {self.agent} gave {type(answer).__name__}, not a list")
+        if len(answer) != self._shape[0]:
+            raise ActionFault(
+                f"wrong-shape: {self.agent} gave {len(answer)} texts, wanted {self._shape[0]}"
+            )
+        texts = np.empty(len(answer), dtype=object)
+        faults = {}
+        for lane, text in enumerate(answer):
+            texts[lane] = text if isinstance(text, str) else ""
+            if active[lane] and not isinstance(text, str):
+                faults[lane] = f"wrong-dtype: {self.agent} gave {type(text).__name__}, not a text"
+        return texts, faults
+
+
+def _faults(bad: BoolArray, reason: str) -> dict[int, str]:
+    return dict.fromkeys(np.flatnonzero(bad).tolist(), reason)

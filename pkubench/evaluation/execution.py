@@ -1,0 +1,210 @@
+"""Blocks of episodes as jobs, and where they run: in this process or in others."""
+
+from __future__ import annotations
+
+import random
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from types import FrameType, TracebackType
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from pkubench.agents.agent import Entrant
+from pkubench.envs.registry import WORLDS, WorldSpec, make_batch, register_world
+from pkubench.envs.seeding import agent_seeds
+from pkubench.evaluation.episodes import Clock, StepLimit, run_block
+from pkubench.evaluation.populations import score_population
+from pkubench.evaluation.records import EpisodeRecord
+from pkubench.evaluation.sources import RunSource
+from pkubench.tasks.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long an agent may take, in seconds of wall-clock time. None: as long as it likes."""
+
+    act: float | None = 60.0
+    """One call of ``begin`` or ``act``, for a whole block."""
+    load: float | None = 600.0
+    """Loading the agent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One block of episodes of one run. Picklable; its records depend on nothing else."""
+
+    index: int
+    task: Task
+    world: WorldSpec
+    run: RunSource
+    owner: str
+    """The agent's name: a process serves one owner, so no agent's code meets another's."""
+    first: int
+    seeds: tuple[int, ...]
+    limits: Limits
+
+
+class Result(NamedTuple):
+    """The records of a finished job, in the order of episodes."""
+
+    job: Job
+    records: list[EpisodeRecord]
+
+
+class Backend(Protocol):
+    """Runs jobs somewhere. Where, and in which order, never changes a record."""
+
+    def map(self, jobs: Iterable[Job]) -> Iterator[Result]:
+        """Yield the result of every job, in any order.
+
+        Raises:
+            AgentError: an agent cannot be loaded or does not fit its world.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release what the backend holds."""
+        ...
+
+
+class Loader:
+    """Loads the entrants of jobs, once where a run says that it may be reused."""
+
+    def __init__(self) -> None:
+        """Start with nothing loaded."""
+        self._key: tuple[str, str, str] | None = None
+        self._entrant: Entrant | None = None
+
+    def __call__(self, job: Job) -> Entrant:
+        """Return the entrant of a job."""
+        key = (job.owner, job.run.label, job.task.id)
+        if self._entrant is None or key != self._key or not job.run.reusable:
+            self._entrant = job.run.load()
+            self._key = key
+        return self._entrant
+
+
+def run_job(
+    job: Job, entrant: Entrant, clock: Clock | None = None, steps_taken: Any = None
+) -> Iterator[EpisodeRecord]:
+    """Run the episodes of a job; yield each record as its episode ends."""
+    if job.world.id not in WORLDS:
+        register_world(job.world)
+    _seed_global_generators(job)
+    if job.task.kind == "population":
+        yield from score_population(entrant, job.task, job.seeds[0], clock)
+        return
+    settings = dict(job.task.env_kwargs)
+    if job.task.protocol.horizon != job.world.horizon:
+        settings["max_episode_steps"] = job.task.protocol.horizon
+    world = make_batch(job.task.id, num_envs=len(job.seeds), **settings)
+    try:
+        seeds = np.array(job.seeds, dtype=np.int64)
+        yield from run_block(world, entrant, job.task, job.first, seeds, clock, steps_taken)
+    finally:
+        world.close()
+
+
+def _seed_global_generators(job: Job) -> None:
+    """Make an agent that draws from global generators depend on its block alone."""
+    seed = int(agent_seeds(np.array(job.seeds[:1], dtype=np.int64), "global")[0])
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - the legacy generator is the one agents misuse
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.manual_seed(seed)
+
+
+class InProcess:
+    """Runs jobs one after another in this process: for debugging, and for unpicklable objects.
+
+    An agent that hangs is interrupted by a signal where Python allows it (the main thread; not
+    inside a library's C code). One that kills its process kills this one.
+    """
+
+    def map(self, jobs: Iterable[Job]) -> Iterator[Result]:
+        """Yield the result of every job, in order."""
+        loader = Loader()
+        for job in jobs:
+            with _AlarmHandler(), _GlobalGenerators():
+                entrant = loader(job)
+                clock = AlarmClock(job.limits.act) if _can_alarm(job) else None
+                records = sorted(
+                    run_job(job, entrant, clock or nullcontext()), key=lambda r: r.episode
+                )
+            yield Result(job, records)
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def _can_alarm(job: Job) -> bool:
+    return job.limits.act is not None and _in_main_thread()
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+class AlarmClock:
+    """Raises ``StepLimit`` in the main thread when what it surrounds takes too long."""
+
+    def __init__(self, limit: float | None) -> None:
+        """Allow ``limit`` seconds."""
+        self.limit = limit or 0.0
+
+    def __enter__(self) -> None:
+        """Wind the clock."""
+        signal.setitimer(signal.ITIMER_REAL, self.limit)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop the clock."""
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+
+
+class _AlarmHandler:
+    """Installs the alarm's handler for a while and puts the old one back."""
+
+    def __enter__(self) -> None:
+        self._old: Any = None
+        if _in_main_thread():
+            self._old = signal.signal(signal.SIGALRM, _ring)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if _in_main_thread():
+            signal.signal(signal.SIGALRM, self._old or signal.SIG_DFL)
+
+
+class _GlobalGenerators:
+    """Puts the caller's global generators back to where they were."""
+
+    def __enter__(self) -> None:
+        self._states = random.getstate(), np.random.get_state()  # noqa: NPY002
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        random.setstate(self._states[0])
+        np.random.set_state(self._states[1])  # noqa: NPY002
+
+
+def _ring(number: int, frame: FrameType | None) -> None:
+    raise StepLimit

@@ -1,0 +1,257 @@
+"""The harness: an agent, a task, a fixed set of episodes; out come records and a report.
+
+The set of episodes is fixed before the first step, and they run in fixed blocks of 16 lanes, each
+in a fresh world; so the records are the same bytes whatever the number of workers, and whether or
+not the evaluation was killed and started again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pkubench import __version__
+from pkubench.agents.agent import Entrant
+from pkubench.envs.registry import resolve
+from pkubench.envs.seeding import evaluation_seeds
+from pkubench.errors import AgentError, ConfigError, RecordError
+from pkubench.evaluation.episodes import BLOCK
+from pkubench.evaluation.execution import Backend, InProcess, Job, Limits
+from pkubench.evaluation.records import EpisodeRecord
+from pkubench.evaluation.report import SCHEMA, Report, RunRecords, build_report
+from pkubench.evaluation.sources import AgentSource, ObjectSource, RunSource, as_source
+from pkubench.evaluation.storage import MemoryRun, RunFolder
+from pkubench.evaluation.workers import ProcessPool
+from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.task import Task
+
+_ENGINES = {"mujoco": "mujoco", "games": "open-spiel"}
+"""Extra of a world -> the distribution whose version its records depend on."""
+_UNSAFE = re.compile(r"[^A-Za-z0-9._+@-]+")
+
+
+class Progress(NamedTuple):
+    """How far an evaluation is."""
+
+    done: int
+    """Episodes with a record, over all runs, those of an interrupted evaluation included."""
+    total: int
+
+
+def evaluate(
+    agent: Entrant | AgentSource,
+    task: Task | str,
+    *,
+    episodes: int | None = None,
+    seed: int = 0,
+    workers: int = 1,
+    out: Path | str | None = None,
+    name: str | None = None,
+    limits: Limits | None = None,
+    backend: Backend | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Report:
+    """Score an agent on a task.
+
+    Args:
+        agent: An Agent, Team, CentralisedTeam or Population, or a source of several runs (see
+            ``pkubench.agents.loading``; ``pkubench.evaluate`` takes spellings too).
+        task: A task, or its name.
+        episodes: Episodes of each run; None is the task's own number.
+        seed: Chooses the set of episodes. A longer evaluation begins with a shorter one's.
+        workers: Processes. 0 runs everything in this process, for debugging. Never changes a
+            result.
+        out: Folder for ``AGENT/TASK/RUN/episodes.jsonl`` and ``AGENT/TASK/report.json``; an
+            interrupted evaluation goes on from what it holds. None keeps records in memory.
+        name: How to call an agent given as an object.
+        limits: How long the agent may take.
+        backend: Where blocks run; overrides ``workers`` and is left open.
+        progress: Called whenever a block is done.
+
+    Raises:
+        UnknownName: no such task.
+        AgentError: the agent cannot be loaded or does not fit the task's world. Whatever it does
+            wrong while acting is a failed episode in the report instead.
+        RecordError: ``out`` holds another evaluation.
+        StorageError: ``out`` cannot be written.
+        MissingExtra: the task's world needs something that is not installed.
+    """
+    task = make_task(task) if isinstance(task, str) else task
+    if task.kind == "population":
+        episodes = 1
+    episodes = task.protocol.episodes if episodes is None else episodes
+    if episodes < 1:
+        raise ConfigError(f"episodes must be at least 1, got {episodes}")
+    if seed < 0:
+        raise ConfigError(f"seed must be at least 0, got {seed}")
+    source = as_source(agent, name)
+    folder = None if out is None else evaluation_folder(out, source.name, task)
+    runs = [_open(run, source, task, seed, episodes, folder) for run in source.runs]
+    try:
+        _run_blocks(runs, source, task, limits or Limits(), backend, workers, progress)
+    finally:
+        for run in runs:
+            run.sink.close()
+    report = build_report([run.finished(task) for run in runs], task)
+    if folder is not None:
+        report.save(folder)
+    return report
+
+
+def evaluation_folder(out: Path | str, agent: str, task: Task) -> Path:
+    """Return where the records of an agent on a task lie below ``out``."""
+    return Path(out) / folder_name(agent) / folder_name(task.id.rpartition("/")[2])
+
+
+def folder_name(name: str) -> str:
+    """Return a name with everything replaced that a folder's name should not hold."""
+    return _UNSAFE.sub("-", name).strip("-.") or "agent"
+
+
+def versions_for(task: Task) -> dict[str, str]:
+    """Return the versions of everything that a task's records may depend on."""
+    found = {
+        "python": platform.python_version(),
+        "pkubench": __version__,
+        "numpy": metadata.version("numpy"),
+    }
+    engine = _ENGINES.get(resolve(task.id).extra or "")
+    if engine is not None:
+        try:
+            found[engine] = metadata.version(engine)
+        except metadata.PackageNotFoundError:  # making the world will say so better
+            found[engine] = "missing"
+    return found
+
+
+@dataclass
+class _Run:
+    source: RunSource
+    settings: Mapping[str, Any]
+    seeds: list[int]
+    sink: RunFolder | MemoryRun
+
+    def blocks(self) -> Iterator[tuple[int, tuple[int, ...]]]:
+        """Yield the first episode and the seeds of each block without records."""
+        for first in range(len(self.sink.records), len(self.seeds), BLOCK):
+            yield first, tuple(self.seeds[first : first + BLOCK])
+
+    def finished(self, task: Task) -> RunRecords:
+        data = "".join(f"{record.line(task)}\n" for record in self.sink.records)
+        return RunRecords(
+            label=self.source.label,
+            settings=self.settings,
+            records=self.sink.records,
+            digest=hashlib.sha256(data.encode()).hexdigest(),
+        )
+
+
+def _open(
+    run: RunSource,
+    source: AgentSource,
+    task: Task,
+    seed: int,
+    episodes: int,
+    folder: Path | None,
+) -> _Run:
+    settings = {
+        "schema": SCHEMA,
+        "task": task.id,
+        "agent": source.name,
+        "label": source.label,
+        "run": run.label,
+        "hashes": dict(run.hashes),
+        "seed": seed,
+        "episodes": episodes,
+        "horizon": task.protocol.horizon,
+        "env_kwargs": dict(task.env_kwargs),
+        "block": BLOCK,
+        "threads": 1,
+        "versions": versions_for(task),
+    }
+    seeds = evaluation_seeds(seed, episodes).tolist()
+    if folder is None:
+        return _Run(run, settings, seeds, MemoryRun())
+    ends = [*range(BLOCK, episodes, BLOCK), episodes]
+    sink = RunFolder(folder / folder_name(run.label), task, settings, ends)
+    for record in sink.records:
+        if record.seed != seeds[record.episode]:
+            raise RecordError(
+                f"{sink.path}:{record.episode + 1} has seed {record.seed}, wanted "
+                f"{seeds[record.episode]}: its lines were changed"
+            )
+    return _Run(run, settings, seeds, sink)
+
+
+def _run_blocks(
+    runs: Sequence[_Run],
+    source: AgentSource,
+    task: Task,
+    limits: Limits,
+    backend: Backend | None,
+    workers: int,
+    progress: Callable[[Progress], None] | None,
+) -> None:
+    jobs: list[Job] = []
+    owners: list[_Run] = []
+    for run in runs:
+        for first, seeds in run.blocks():
+            jobs.append(
+                Job(
+                    index=len(jobs),
+                    task=task,
+                    world=resolve(task.id),
+                    run=run.source,
+                    owner=source.name,
+                    first=first,
+                    seeds=seeds,
+                    limits=limits,
+                )
+            )
+            owners.append(run)
+    total = sum(len(run.seeds) for run in runs)
+    done = sum(len(run.sink.records) for run in runs)
+    if progress is not None:
+        progress(Progress(done, total))
+    if not jobs:
+        return
+    chosen = backend or _backend(source, workers)
+    waiting: dict[int, list[EpisodeRecord]] = {}
+    try:
+        for result in chosen.map(jobs):
+            waiting[result.job.index] = result.records
+            done += len(result.records)
+            _write_in_order(jobs, owners, waiting)
+            if progress is not None:
+                progress(Progress(done, total))
+    finally:
+        if backend is None:
+            chosen.close()
+
+
+def _write_in_order(
+    jobs: Sequence[Job], owners: Sequence[_Run], waiting: dict[int, list[EpisodeRecord]]
+) -> None:
+    """Append what is next in its run's file; later blocks wait."""
+    for index in sorted(waiting):
+        if len(owners[index].sink.records) == jobs[index].first:
+            owners[index].sink.append(waiting.pop(index))
+
+
+def _backend(source: AgentSource, workers: int) -> Backend:
+    if workers == 0:
+        return InProcess()
+    if isinstance(source, ObjectSource) and not source.is_portable:
+        if workers > 1:
+            raise AgentError(
+                f"agent {source.name!r} exists in this process only (it cannot be pickled, or is "
+                "defined in the running script): give it as package.module:factory, or workers=1"
+            )
+        return InProcess()
+    return ProcessPool(workers)

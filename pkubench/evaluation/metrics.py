@@ -1,0 +1,76 @@
+"""From episode records to the numbers of a report: one value a run, then an interval over runs."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from pkubench.evaluation.records import EpisodeRecord
+from pkubench.evaluation.statistics import mean_interval, wilson_interval
+from pkubench.tasks.task import Metric, Task
+
+Sample = Literal["runs", "episodes"]
+
+
+class Aggregate(NamedTuple):
+    """A metric's mean and its 95 % interval.
+
+    All are None where an episode failed: a mean over the episodes that an agent survived would
+    reward crashing in the bad ones. The bounds are None where the sample has a single value.
+    """
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    n: int
+    """Size of the sample: runs, or episodes of the only run."""
+
+
+def run_mean(records: Sequence[EpisodeRecord], metric: str) -> float | None:
+    """Return a run's mean of a metric; None if an episode failed or does not have the metric."""
+    values = [record.value(metric) for record in records]
+    known = [value for value in values if value is not None]
+    if not known or len(known) < len(values):
+        return None
+    return math.fsum(known) / len(known)
+
+
+def aggregate(runs: Sequence[Sequence[EpisodeRecord]], metric: Metric) -> Aggregate:
+    """Return a metric's mean and interval: over runs if there are several, else over episodes."""
+    means = [run_mean(records, metric.name) for records in runs]
+    n = len(runs) if len(runs) > 1 else len(runs[0])
+    known = [mean for mean in means if mean is not None]
+    if not known or len(known) < len(means):
+        return Aggregate(None, None, None, n)
+    if len(known) > 1:
+        mean, low, high = mean_interval(known)
+        return Aggregate(mean, low, high, n)
+    if metric.interval == "exact" and n == 1:
+        return Aggregate(known[0], known[0], known[0], n)
+    values = [value for record in runs[0] if (value := record.value(metric.name)) is not None]
+    if metric.interval == "wilson":
+        mean, low, high = wilson_interval(round(math.fsum(values)), n)
+    else:
+        _, low, high = mean_interval(values)
+    return Aggregate(known[0], _bound(low), _bound(high), n)
+
+
+def failures(runs: Sequence[Sequence[EpisodeRecord]]) -> dict[str, int]:
+    """Return how many episodes failed, by reason, the most frequent first."""
+    counts = Counter(
+        record.failure for records in runs for record in records if record.failure is not None
+    )
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def feasible(task: Task, cost: float | None) -> bool | None:
+    """Return whether a mean cost is within the task's limit; None where there is no limit."""
+    if task.cost_limit is None:
+        return None
+    return cost is not None and cost <= task.cost_limit
+
+
+def _bound(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -1,0 +1,86 @@
+"""Game tasks: an entrant becomes realization plans, and its exploitability is computed exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pkubench.agents.agent import Entrant, Population, StochasticPolicy, Team
+from pkubench.errors import AgentError
+from pkubench.evaluation.episodes import Clock, StepLimit, failed_record, failure_reason
+from pkubench.evaluation.records import EpisodeRecord
+from pkubench.tasks.task import Task
+
+if TYPE_CHECKING:
+    from pkubench.envs.games import GameTree
+
+SEATS = ("player_0", "player_1")
+
+
+def score_population(
+    entrant: Entrant, task: Task, seed: int, clock: Clock | None = None
+) -> Iterator[EpisodeRecord]:
+    """Yield the one record of a game task.
+
+    ``return`` is what the entrant's first seat wins against its own second seat.
+
+    Raises:
+        AgentError: the entrant cannot tell its action probabilities.
+    """
+    from pkubench.envs.games.trees import tree_of_world
+
+    tree = tree_of_world(task.id)
+    members = [_member(entrant, player) for player in (0, 1)]
+    try:
+        with clock or nullcontext():
+            x, y = (_plan(member, tree, player) for player, member in enumerate(members))
+    except (Exception, SystemExit, StepLimit) as error:
+        yield failed_record(0, seed, 0, failure_reason("policy", error))
+        return
+    nash_conv = tree.nash_conv(x, y)
+    value = tree.expected_value(x, y)
+    values = {"nash_conv": nash_conv, "exploitability": nash_conv / 2}
+    yield EpisodeRecord(
+        episode=0,
+        seed=seed,
+        return_=value,
+        returns={SEATS[0]: value, SEATS[1]: -value},
+        length=0,
+        metrics={m.name: values[m.name] for m in task.metrics if m.name in values},
+    )
+
+
+def _member(entrant: Entrant, player: int) -> Population | StochasticPolicy:
+    """Return who plays a seat.
+
+    Raises:
+        AgentError: nobody does, or nobody whose probabilities can be asked for.
+    """
+    member: Any = entrant
+    if isinstance(entrant, Team):
+        if SEATS[player] not in entrant.members:
+            raise AgentError(f"the team has no member for {SEATS[player]!r}")
+        member = entrant.members[SEATS[player]]
+    if not isinstance(member, Population | StochasticPolicy):
+        raise AgentError(
+            f"game tasks are scored exactly, so {type(member).__name__} must tell its action "
+            "probabilities (action_probabilities, see StochasticPolicy) or be a Population"
+        )
+    return member
+
+
+def _plan(member: Population | StochasticPolicy, tree: GameTree, player: int) -> Any:
+    if isinstance(member, Population):
+        plans = [tree.realization_plan(policy, player) for policy in member.policies[player]]
+        weights = np.asarray(member.meta_strategy[player], dtype=np.float64)
+        return tree.mix(np.stack(plans), weights)
+    mask = tree.legal_mask(player)
+    table = np.asarray(
+        member.action_probabilities(tree.tensors(player).copy(), mask.astype(np.int8))
+    )
+    if table.shape != mask.shape:
+        raise AgentError(f"action_probabilities gave shape {table.shape}, wanted {mask.shape}")
+    return tree.plan_from_table(table, player)

@@ -1,0 +1,202 @@
+"""Episode records: one JSON line an episode, the source of every number people read."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pkubench.errors import RecordError, StorageError
+from pkubench.tasks.task import Task
+
+EPISODES = "episodes.jsonl"
+RUN = "run.json"
+REPORT = "report.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodeRecord:
+    """What one episode gave.
+
+    A failed episode has no score: ``return_``, ``cost`` and ``success`` are None, ``returns`` and
+    ``metrics`` are empty, and ``failure`` says why. Its ``length`` is the steps taken before.
+    """
+
+    episode: int
+    """Number within the evaluation, from 0."""
+    seed: int
+    """The world's seed."""
+    return_: float | None
+    """Rewards summed over the episode and over all agents, without discount."""
+    returns: Mapping[str, float] = field(default_factory=dict)
+    """The same for each agent id."""
+    cost: float | None = None
+    """Costs summed over the episode."""
+    length: int
+    """Steps taken."""
+    success: bool | None = None
+    """Whether the goal was reached, in worlds that have one."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """The task's further metrics."""
+    failure: str | None = None
+    """``reason: details`` if the agent did not finish the episode."""
+
+    def value(self, metric: str) -> float | None:
+        """Return the episode's value of a metric, None where it has none."""
+        if self.failure is not None:
+            return None
+        if metric == "return":
+            return self.return_
+        if metric == "cost":
+            return self.cost
+        if metric == "length":
+            return float(self.length)
+        if metric == "success":
+            return None if self.success is None else float(self.success)
+        return self.metrics.get(metric)
+
+    def line(self, task: Task) -> str:
+        """Return the record as its line (without newline): same record, same bytes."""
+        names = {metric.name for metric in task.metrics}
+        entries: dict[str, Any] = {
+            "episode": self.episode,
+            "seed": self.seed,
+            "return": self.return_,
+            "returns": dict(self.returns),
+        }
+        if "cost" in names:
+            entries["cost"] = self.cost
+        entries["length"] = self.length
+        if "success" in names:
+            entries["success"] = self.success
+        entries["metrics"] = dict(self.metrics)
+        entries["failure"] = self.failure
+        return json.dumps(entries, allow_nan=False)
+
+
+def parse_record(line: str, where: str) -> EpisodeRecord:
+    """Read a record from its line.
+
+    Args:
+        line: The JSON text.
+        where: File and line number, for messages.
+
+    Raises:
+        RecordError: not a record, or its values contradict each other.
+    """
+    try:
+        entries = json.loads(line)
+        record = EpisodeRecord(
+            episode=_integer(entries["episode"]),
+            seed=_integer(entries["seed"]),
+            return_=_number(entries["return"]),
+            returns={str(k): _finite(v) for k, v in entries["returns"].items()},
+            cost=_number(entries.get("cost")),
+            length=_integer(entries["length"]),
+            success=_flag(entries.get("success")),
+            metrics={str(k): _finite(v) for k, v in entries["metrics"].items()},
+            failure=None if entries["failure"] is None else str(entries["failure"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RecordError(f"{where} is not an episode record ({error!r:.100})") from error
+    if (record.return_ is None) != (record.failure is not None):
+        raise RecordError(f"{where}: a record has either a return or a failure")
+    return record
+
+
+def read_records(path: Path, episodes: int | None = None) -> list[EpisodeRecord]:
+    """Read a finished ``episodes.jsonl``.
+
+    Args:
+        path: The file.
+        episodes: How many there must be; None accepts any number.
+
+    Raises:
+        RecordError: missing, torn, out of order, repeated or incomplete records.
+    """
+    text = read_text(path)
+    if text and not text.endswith("\n"):
+        raise RecordError(f"{path} ends in a torn line; run the evaluation again to complete it")
+    records = [
+        parse_record(line, f"{path}:{number}")
+        for number, line in enumerate(text.splitlines(), start=1)
+    ]
+    check_order(records, path)
+    if episodes is not None and len(records) != episodes:
+        raise RecordError(
+            f"{path} has {len(records)} of {episodes} episodes; run the evaluation again to "
+            "complete it"
+        )
+    return records
+
+
+def check_order(records: Iterable[EpisodeRecord], path: Path) -> None:
+    """Check that records are episodes 0, 1, 2, ... in this order.
+
+    Raises:
+        RecordError: an episode is missing, repeated or out of order.
+    """
+    for number, record in enumerate(records):
+        if record.episode != number:
+            raise RecordError(
+                f"{path}:{number + 1} is episode {record.episode}, wanted {number}: "
+                "lines were removed, repeated or reordered"
+            )
+
+
+def read_text(path: Path) -> str:
+    """Read a text file of records.
+
+    Raises:
+        RecordError: it does not exist or is not text.
+        StorageError: it cannot be read.
+    """
+    try:
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError as error:
+        raise RecordError(f"there are no records at {path}") from error
+    except UnicodeDecodeError as error:
+        raise RecordError(f"{path} is not text: {error}") from error
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        RecordError: it does not exist or is no JSON object.
+        StorageError: it cannot be read.
+    """
+    try:
+        value = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise RecordError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise RecordError(f"{path} is not a JSON object")
+    return value
+
+
+def _integer(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{value!r} is not an integer")
+    return value
+
+
+def _finite(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is not a finite number")
+    return float(value)
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else _finite(value)
+
+
+def _flag(value: Any) -> bool | None:
+    if value is not None and not isinstance(value, bool):
+        raise ValueError(f"{value!r} is not true, false or null")
+    return value
