@@ -140,9 +140,7 @@ class TrainingLog:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             return
-        self._board = SummaryWriter(  # type: ignore[no-untyped-call]
-            str(folder / "tensorboard"), purge_step=keep_until
-        )
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=keep_until)
 
     def write(self, progress: Progress) -> None:
         """Append one report."""

@@ -81,9 +81,7 @@ class BatchEnv(ABC):
         """Number of agents of the world."""
         return len(self.agents)
 
-    def reset(
-        self, seeds: IntArray, ids: IntArray | None = None
-    ) -> tuple[dict[str, Array], Info]:
+    def reset(self, seeds: IntArray, ids: IntArray | None = None) -> tuple[dict[str, Array], Info]:
         """Start new episodes from ``seeds`` in the lanes ``ids`` (all lanes if None).
 
         Args:

@@ -21,7 +21,7 @@ IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
 EVALUATION_SEED_START: Final = 2**31
-"""First seed reserved for evaluation; seeds stay below 2**32 so that legacy generators take them."""
+"""First seed reserved for evaluation; seeds stay below 2**32, which legacy generators take."""
 
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1: Final = np.uint64(0xBF58476D1CE4E5B9)
@@ -109,7 +109,8 @@ class LaneRandom:
 
     def words(self, ids: IntArray, size: int) -> npt.NDArray[np.uint64]:
         """Return the next ``size`` 64-bit words of each lane, shape (len(ids), size)."""
-        steps = self.count[ids, None] + np.arange(1, size + 1, dtype=np.uint64)
+        offsets: npt.NDArray[np.uint64] = np.arange(1, size + 1, dtype=np.uint64)
+        steps = self.count[ids, None] + offsets
         self.count[ids] += np.uint64(size)
         return mix64(self.key[ids, None] + steps * _GOLDEN)
 
