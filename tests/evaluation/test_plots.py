@@ -115,9 +115,10 @@ def test_bytes_do_not_depend_on_the_process_or_the_users_matplotlibrc(tmp_path: 
 
 
 def test_drawing_leaves_matplotlibs_settings_as_they_were(tmp_path: Path) -> None:
-    before = dict(matplotlib.rcParams)
-    FIGURES["training"](tmp_path / "a.png")
-    assert dict(matplotlib.rcParams) == before
+    with matplotlib.rc_context({"font.size": 3.0, "svg.hashsalt": "mine"}):
+        before = dict(matplotlib.rcParams)
+        FIGURES["training"](tmp_path / "a.png")
+        assert dict(matplotlib.rcParams) == before
 
 
 # What is drawn ---------------------------------------------------------------------------------
@@ -251,6 +252,8 @@ def test_an_agent_has_one_colour_whatever_the_figure_and_the_order() -> None:
     together = plot_style.agent_styles(["mappo", "random", "happo", "ippo"])
     assert together["happo"] == alone
     assert together == plot_style.agent_styles(["ippo", "happo", "mappo", "random"])
+    crowd = [f"agent {i}" for i in range(12)]  # some of them must collide
+    assert plot_style.agent_styles(crowd) == plot_style.agent_styles(crowd[::-1])
     assert together["random"].colour == plot_style.BASELINE_COLOUR
 
 
