@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium import spaces
 from mpe2 import simple_reference_v3, simple_speaker_listener_v4, simple_spread_v3
 
+from pkubench.agents.scripted import AssignmentAgent
 from pkubench.envs.particle.reference import SimpleReference
 from pkubench.envs.particle.speaker_listener import SimpleSpeakerListener
 from pkubench.envs.particle.spread import SimpleSpread
-from pkubench.envs.particle.world import ParticleWorld
+from pkubench.envs.particle.world import (
+    CONTACT_FORCE,
+    CONTACT_MARGIN,
+    CONTACT_RANGE,
+    DT,
+    ParticleWorld,
+)
+from pkubench.envs.seeding import LaneRandom
+from pkubench.errors import ConfigError
 
 SEEDS, STEPS = 100, 25
 
@@ -78,9 +89,10 @@ def test_every_step_equals_mpe2(name: str, continuous: bool) -> None:
     assert ours.state_space == theirs[0].state_space
     rng = np.random.default_rng(7)
     for step in range(STEPS):
-        state = np.stack([env.state() for env in theirs])
-        assert ours.state().dtype == state.dtype
-        np.testing.assert_allclose(ours.state(), state, rtol=0, atol=1e-6)
+        if step % 6 == 0:
+            state = np.stack([env.state() for env in theirs])
+            assert ours.state().dtype == state.dtype
+            np.testing.assert_allclose(ours.state(), state, rtol=0, atol=1e-6)
         # The continuous actions reach outside [0, 1], because both sides must clip them.
         actions = {
             agent: rng.uniform(-0.3, 1.3, (count, *space.shape)).astype(np.float32)
@@ -91,16 +103,19 @@ def test_every_step_equals_mpe2(name: str, continuous: bool) -> None:
         if step % 5 == 0:  # bring some of them together, so that contact forces matter
             move_towards_first(ours, actions, continuous)
         got = ours.step(actions)
-        for lane, env in enumerate(theirs):
-            wanted = env.step({agent: actions[agent][lane] for agent in ours.agents})
-            for index, agent in enumerate(ours.agents):
-                assert got.observations[agent].dtype == np.float32
-                np.testing.assert_allclose(
-                    got.observations[agent][lane], wanted[0][agent], rtol=0, atol=1e-6
-                )
-                assert abs(got.rewards[lane, index] - wanted[1][agent]) < 1e-9
-                assert got.terminated[lane] == wanted[2][agent]
-                assert got.truncated[lane] == wanted[3][agent]
+        wanted = [
+            env.step({agent: actions[agent][lane] for agent in ours.agents})
+            for lane, env in enumerate(theirs)
+        ]
+        for index, agent in enumerate(ours.agents):
+            observations, rewards, terminated, truncated = (
+                np.stack([parts[k][agent] for parts in wanted]) for k in range(4)
+            )
+            assert got.observations[agent].dtype == observations.dtype == np.float32
+            np.testing.assert_allclose(got.observations[agent], observations, rtol=0, atol=1e-6)
+            np.testing.assert_allclose(got.rewards[:, index], rewards, rtol=0, atol=1e-9)
+            np.testing.assert_array_equal(got.terminated, terminated)
+            np.testing.assert_array_equal(got.truncated, truncated)
 
 
 def move_towards_first(world: ParticleWorld, actions: dict[str, Any], continuous: bool) -> None:
@@ -114,3 +129,232 @@ def move_towards_first(world: ParticleWorld, actions: dict[str, Any], continuous
             actions[agent][np.arange(len(right)), np.where(right, 2, 1)] = 1.0
         else:
             actions[agent][:] = np.where(right, 2, 1)
+
+
+class Playing:
+    """Mean team return (the sum over agents and steps) of a policy over many episodes."""
+
+    EPISODES = 20_000
+
+    def __init__(self, world: ParticleWorld, choose: Callable[..., dict[str, Any]]) -> None:
+        seeds = np.arange(world.num_envs)
+        observations, _ = world.reset(seeds)
+        returns = np.zeros(world.num_envs)
+        for _ in range(STEPS):
+            step = world.step(choose(world, observations))
+            observations = step.observations
+            returns += step.rewards.sum(axis=1)
+        assert step.truncated.all() and not step.terminated.any()
+        self.mean = returns.mean()
+        self.standard_error = returns.std(ddof=1) / np.sqrt(world.num_envs)
+
+
+def random_actions(world: ParticleWorld, observations: dict[str, Any]) -> dict[str, Any]:
+    ids = np.arange(world.num_envs)
+    draws = {}
+    for agent, space in world.action_spaces.items():
+        if isinstance(space, spaces.Discrete):
+            draws[agent] = DICE.integers(ids, 1, int(space.n))[:, 0]
+        else:
+            draws[agent] = DICE.uniform(ids, space.shape[0]).astype(np.float32)
+    return draws
+
+
+DICE = LaneRandom(Playing.EPISODES)
+DICE.seed(np.arange(Playing.EPISODES), np.arange(Playing.EPISODES) + 10**6)
+
+
+def no_actions(world: ParticleWorld, observations: dict[str, Any]) -> dict[str, Any]:
+    return {
+        agent: np.zeros((world.num_envs, *space.shape), dtype=space.dtype)
+        for agent, space in world.action_spaces.items()
+    }
+
+
+def assigned_actions(world: ParticleWorld, observations: dict[str, Any]) -> dict[str, Any]:
+    active = np.ones(world.num_envs, dtype=np.bool_)
+    return {
+        agent: AssignmentAgent(index, world.continuous_actions).act(
+            observations[agent], None, active
+        )[0]
+        for index, agent in enumerate(world.agents)
+    }
+
+
+@pytest.mark.parametrize("rules", ["v3", "v2"])
+@pytest.mark.parametrize(
+    ("policy", "continuous", "published", "their_error"),
+    [
+        (random_actions, False, {"v3": -79.4, "v2": -115.5}, 0.17),
+        (random_actions, True, {"v3": -75.7, "v2": -112.1}, 0.17),
+        (no_actions, False, {"v3": -72.4, "v2": -108.8}, 0.17),
+        (assigned_actions, False, {"v3": -22.3, "v2": -57.8}, 0.07),
+        (assigned_actions, True, {"v3": -19.8, "v2": -56.1}, 0.06),
+    ],
+    ids=["random", "random-continuous", "no-op", "assignment", "assignment-continuous"],
+)
+def test_known_policies_of_simple_spread_get_their_known_returns(
+    policy: Callable[..., dict[str, Any]],
+    continuous: bool,
+    published: dict[str, float],
+    their_error: float,
+    rules: Any,
+) -> None:
+    world = SimpleSpread(Playing.EPISODES, continuous_actions=continuous, rules=rules)
+    played = Playing(world, policy)
+    # Both means are estimates, ours over as many episodes as theirs; theirs are rounded to 0.1.
+    tolerance = 3 * np.hypot(played.standard_error, their_error) + 0.05
+    assert played.mean == pytest.approx(published[rules], abs=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("cls", "continuous", "published", "their_error"),
+    [
+        (SimpleReference, True, -55.3, 1.3),
+        (SimpleReference, False, -59.2, 1.4),
+        (SimpleSpeakerListener, True, -78.0, 4.6),
+        (SimpleSpeakerListener, False, -85.0, 4.9),
+    ],
+)
+def test_random_play_of_the_talking_worlds_gets_its_known_return(
+    cls: type[ParticleWorld], continuous: bool, published: float, their_error: float
+) -> None:
+    played = Playing(cls(Playing.EPISODES, continuous_actions=continuous), random_actions)
+    assert played.mean == pytest.approx(published, abs=3 * their_error)
+
+
+def placed(world: ParticleWorld, places: list[tuple[float, float]]) -> ParticleWorld:
+    """Put agents and landmarks of the only lane at rest at ``places``."""
+    world.reset(np.zeros(1, dtype=np.int64))
+    world.positions[:, :, 0] = places
+    world.refresh()
+    return world
+
+
+def test_spread_pays_for_near_landmarks_and_charges_for_touching() -> None:
+    # Agents 0 and 1 overlap (0.25 apart, they touch below 0.3), agent 2 stands alone.
+    places = [(0.0, 0.0), (0.25, 0.0), (-0.5, -0.5), (0.0, 0.4), (0.25, -0.3), (-0.5, 0.5)]
+    world = placed(SimpleSpread(1, num_agents=3), places)
+    # Nearest agents: 0 at 0.4, 1 at 0.3; the last landmark is 1 from agent 2, but agent 0 is at
+    # sqrt(0.5) = 0.7071068. The reward looks at the positions after the step; nothing moves yet.
+    step = world.step({agent: np.array([0]) for agent in world.agents})
+    far = 0.4 + 0.3 + 0.5**0.5
+    wanted = [-0.5 * far - 0.5, -0.5 * far - 0.5, -0.5 * far]
+    np.testing.assert_allclose(step.rewards[0], wanted, rtol=0, atol=1e-12)
+    old = placed(SimpleSpread(1, num_agents=3, rules="v2"), [(9.0, 9.0), *places[1:]])
+    reward = old.step({agent: np.array([0]) for agent in old.agents}).rewards[0]
+    # v2: the self-collision costs each agent 0.5 more, and nobody touches anybody here.
+    lost = np.hypot(0.25, 0.4) + 0.3 + np.hypot(0.75, 0.5)
+    np.testing.assert_allclose(reward, [-0.5 * lost - 0.5] * 3, rtol=0, atol=1e-12)
+
+
+def test_a_push_moves_an_agent_one_step_later_under_v3_and_at_once_under_v2() -> None:
+    right = {"agent_0": np.array([2])}
+    for rules, places in (("v3", [0.0, 0.05, 0.1375]), ("v2", [0.05, 0.1375, 0.253125])):
+        world = placed(SimpleSpread(1, num_agents=1, rules=rules), [(0.0, 0.0), (1.0, 0.0)])
+        for place in places:
+            world.step(right)
+            assert world.positions[0, 0, 0] == pytest.approx(place, abs=1e-15)
+        # Velocities 0.5, 0.5 × 0.75 + 0.5 = 0.875, 1.15625 under either rule.
+        assert world.velocities[0, 0, 0] == pytest.approx(1.15625, abs=1e-15)
+
+
+def test_bodies_push_each_other_apart_with_the_soft_contact_force() -> None:
+    world = placed(SimpleSpread(1, num_agents=2), [(0.0, 0.0), (0.0, 0.3), (1, 1), (1, -1)])
+    world.step({agent: np.array([0]) for agent in world.agents})
+    # At exactly the touching distance the overlap is 1e-3 × log 2, the force 100 × that, dt 0.1.
+    wanted = 100 * 1e-3 * np.log(2) * 0.1
+    np.testing.assert_allclose(
+        world.velocities[:, :, 0], [[0, -wanted], [0, wanted]], rtol=1e-12, atol=1e-15
+    )
+
+
+def test_the_contact_force_left_out_is_too_small_to_be_seen() -> None:
+    gap = CONTACT_RANGE
+    force = CONTACT_FORCE * CONTACT_MARGIN * np.logaddexp(0.0, -gap / CONTACT_MARGIN)
+    assert 0 < force * DT < 2e-50
+    assert np.float32(force * DT) == 0.0
+
+
+def test_two_bodies_at_one_point_do_not_break_the_world() -> None:
+    world = placed(SimpleSpread(1, num_agents=2), [(0, 0), (0, 0), (1, 1), (-1, 0)])
+    step = world.step({"agent_0": np.array([0]), "agent_1": np.array([2])})
+    assert np.isfinite(step.observations["agent_0"]).all()
+    assert np.isfinite(world.step({a: np.array([0]) for a in world.agents}).rewards).all()
+
+
+def test_reference_pays_an_agent_for_where_its_partner_stands() -> None:
+    world = SimpleReference(1, local_ratio=0.8)
+    placed(world, [(0.0, 0.0), (1.0, 0.0), (0.0, 0.5), (1.0, -0.25), (-1.0, 0.0)])
+    world.goals[:, 0] = [1, 0]  # agent 1 has to reach landmark 1, agent 0 landmark 0
+    world.refresh()
+    # A move of 0 with word 3, and a move of 2 (right) with word 7.
+    step = world.step({"agent_0": np.array([0 + 5 * 3]), "agent_1": np.array([2 + 5 * 7])})
+    own = np.array([-0.25, -0.5])  # agent 1 is 0.25 from landmark 1, agent 0 is 0.5 from its own
+    wanted = 0.2 * own.mean() + 0.8 * own
+    np.testing.assert_allclose(step.rewards[0], wanted, rtol=0, atol=1e-12)
+    first, second = step.observations["agent_0"][0], step.observations["agent_1"][0]
+    np.testing.assert_array_equal(first[8:11], [0.25, 0.75, 0.25])
+    np.testing.assert_array_equal(second[8:11], [0.75, 0.25, 0.25])
+    assert first[11:].argmax() == 7 and first[11:].sum() == 1
+    assert second[11:].argmax() == 3 and second[11:].sum() == 1
+    assert second[0] == 0.5 and first[0] == 0.0
+
+
+def test_speaker_and_listener_share_minus_the_squared_distance() -> None:
+    world = SimpleSpeakerListener(1)
+    placed(world, [(0.7, 0.7), (0.0, 0.0), (0.5, 0.0), (0.0, -1.0), (0.3, 0.4)])
+    world.goals[0, 0] = 1
+    step = world.step({"speaker_0": np.array([2]), "listener_0": np.array([3])})
+    np.testing.assert_allclose(step.rewards[0], [-1.0, -1.0], rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(step.observations["speaker_0"][0], np.float32([0.15, 0.65, 0.15]))
+    np.testing.assert_array_equal(step.observations["listener_0"][0, 8:], [0, 0, 1])
+    step = world.step({"speaker_0": np.array([0]), "listener_0": np.array([0])})
+    # Pushed down once: velocity −0.5, so 0.05 further down, and 0.95 from the goal.
+    np.testing.assert_allclose(step.rewards[0], [-(0.95**2)] * 2, rtol=0, atol=1e-12)
+    assert world.positions[0, 0, 0] == 0.7  # the speaker stays where it is
+
+
+def test_messages_are_silent_at_the_start_of_an_episode() -> None:
+    world = SimpleReference(2)
+    world.reset(np.arange(2))
+    world.step({agent: np.array([49, 49]) for agent in world.agents})
+    observations, _ = world.reset(np.array([5]), np.array([1]))
+    assert observations["agent_0"][0, 11:].sum() == 1
+    assert observations["agent_0"][1, 11:].sum() == 0
+
+
+def test_starts_are_uniform_and_goals_are_even() -> None:
+    world = SimpleReference(20_000)
+    world.reset(np.arange(20_000))
+    places = world.positions.reshape(-1)
+    assert places.min() < -0.999 and places.max() > 0.999 and np.abs(places).max() <= 1
+    # Standard error of the mean of 200,000 uniform numbers: sqrt(1/3 / 200,000) = 0.0013.
+    assert abs(places.mean()) < 5 * 0.0013
+    assert abs((places**2).mean() - 1 / 3) < 5 * 0.0007
+    shares = np.bincount(world.goals.reshape(-1), minlength=3) / 40_000
+    np.testing.assert_allclose(shares, 1 / 3, atol=5 * np.sqrt(2 / 9 / 40_000))
+
+
+def test_every_lane_of_a_large_team_adds_up_in_the_same_order() -> None:
+    lanes, seeds = 16, np.arange(16)
+    rng = np.random.default_rng(0)
+    many = SimpleSpread(lanes, num_agents=17)
+    many.reset(seeds)
+    alone = SimpleSpread(1, num_agents=17)
+    alone.reset(seeds[5:6])
+    for _ in range(STEPS):
+        actions = {agent: rng.integers(0, 5, lanes) for agent in many.agents}
+        got = many.step(actions)
+        wanted = alone.step({agent: action[5:6] for agent, action in actions.items()})
+        assert got.rewards[5].tobytes() == wanted.rewards[0].tobytes()
+        assert got.observations["agent_9"][5].tobytes() == wanted.observations["agent_9"].tobytes()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"num_agents": 0}, {"local_ratio": 1.5}, {"rules": "v1"}, {"num_envs": 0}],
+)
+def test_settings_out_of_range_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(settings))):
+        SimpleSpread(**settings)
