@@ -54,7 +54,9 @@ def test_import_pkubench_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--help",), ("list",), ("list", "--json"), ("evaluate", "--help")], ids=" ".join
+    "arguments",
+    [("--help",), ("list",), ("list", "--json"), ("show", "SimpleSpread-v0")],
+    ids=" ".join,
 )
 def test_quick_commands_import_nothing_heavy(arguments: tuple[str, ...]) -> None:
     imported = imported_by(RUN, *arguments)
