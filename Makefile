@@ -17,7 +17,7 @@ CLI   := $(VENV)/bin/pkubench
 
 # The main job: every agent we ship, on every task it was made for, then the site from the records.
 EVALUATE := $(CLI) evaluate --all --workers $(WORKERS) --out results
-EXPORT   := $(CLI) leaderboard export results/site
+EXPORT   := $(CLI) leaderboard export results/site --results results
 
 # The theme and a plug-in each print a page of advice about other site builders.
 QUIET_DOCS := NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true

@@ -1,0 +1,97 @@
+"""What works with the core dependencies alone, and what a missing extra says.
+
+A finder in front of all others hides the modules of every extra from a fresh interpreter, which is
+what an environment made by ``pip install pkubench`` looks like to the code.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pkubench.cli.extras import EXTRAS
+from pkubench.envs.registry import WORLDS
+
+HIDDEN = sorted({module for extra in EXTRAS.values() for module in extra.modules})
+HIDE = f"""
+import sys
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {HIDDEN!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Hidden())
+"""
+RUN = "from pkubench.cli.main import run; run()"
+STEP = """
+import json
+import sys
+import numpy as np
+import pkubench
+from pkubench.errors import MissingExtra
+said = {}
+for world in sys.argv[1:]:
+    try:
+        envs = pkubench.make_batch(world, num_envs=2)
+        envs.reset(np.arange(2))
+        actions = {
+            a: np.stack([space.sample(), space.sample()]) for a, space in envs.action_spaces.items()
+        }
+        said[world] = str(envs.step(actions).rewards.shape[0])
+    except MissingExtra as error:
+        said[world] = str(error)
+print(json.dumps(said))
+"""
+
+
+def core_only(
+    program: str, *arguments: str, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", HIDE + program, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=cwd,
+    )
+
+
+def test_the_modules_of_extras_are_really_hidden() -> None:
+    done = core_only("import torch")
+    assert done.returncode == 1
+    assert "No module named 'torch'" in done.stderr
+
+
+def test_worlds_run_on_the_core_or_name_the_extra_they_need() -> None:
+    done = core_only(STEP, *WORLDS)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    for world, spec in WORLDS.items():
+        expected = f"pip install 'pkubench[{spec.extra}]'" if spec.extra else "2"
+        assert expected in said[world], world
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("list",), ("doctor",)], ids=" ".join)
+def test_the_command_line_runs_on_the_core(arguments: tuple[str, ...]) -> None:
+    done = core_only(RUN, *arguments)
+    assert done.returncode in (0, 1) if arguments == ("doctor",) else done.returncode == 0
+    assert "Traceback" not in done.stderr
+
+
+def test_random_play_is_scored_on_the_core(tmp_path: Path) -> None:
+    done = core_only(
+        RUN, "evaluate", "random", "SimpleSpread-v0", "--quick", "--json", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert "SimpleSpread" in done.stdout
+
+
+def test_training_without_torch_says_which_extra_to_install(tmp_path: Path) -> None:
+    done = core_only(RUN, "train", "happo", "SimpleSpread-v0", "--steps", "100", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "pip install 'pkubench[agents]'" in done.stderr
+    assert "Traceback" not in done.stderr
