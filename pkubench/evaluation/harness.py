@@ -221,7 +221,7 @@ def _run_blocks(
         progress(Progress(done, total))
     if not jobs:
         return
-    chosen = backend or _backend(source, workers)
+    chosen = backend or backend_for(source, workers)
     waiting: dict[int, list[EpisodeRecord]] = {}
     try:
         for result in chosen.map(jobs):
@@ -244,7 +244,13 @@ def _write_in_order(
             owners[index].sink.append(waiting.pop(index))
 
 
-def _backend(source: AgentSource, workers: int) -> Backend:
+def backend_for(source: AgentSource, workers: int) -> Backend:
+    """Return where an agent's blocks run: ``workers`` processes, or this one.
+
+    Raises:
+        AgentError: the agent exists in this process only, and several processes were asked for.
+        ConfigError: ``workers`` is negative.
+    """
     if workers == 0:
         return InProcess()
     if isinstance(source, ObjectSource) and not source.is_portable:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pkubench.errors import ConfigError
+from pkubench.errors import ConfigError, UnknownName
 
 TaskKind = Literal["episodes", "population", "text"]
 
@@ -80,6 +80,17 @@ class Task:
     def ranking(self) -> Metric:
         """The metric that ranks."""
         return self.metrics[0]
+
+    def metric(self, name: str | None = None) -> Metric:
+        """Return a metric by name; None is the one that ranks.
+
+        Raises:
+            UnknownName: the task has no such metric.
+        """
+        by_name = {metric.name: metric for metric in self.metrics}
+        if name is not None and name not in by_name:
+            raise UnknownName(f"metric of {self.id}", name, by_name)
+        return self.ranking if name is None else by_name[name]
 
     def normalised(self, score: float) -> float | None:
         """Return (score - random) / (reference - random), None where a reference is missing."""

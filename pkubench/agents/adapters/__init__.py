@@ -1,0 +1,1 @@
+"""Agents from other libraries behind the contract: ONNX graphs and Stable-Baselines3 models."""
