@@ -45,7 +45,7 @@ def sequence_form(histories: Histories) -> SequenceForm:
     built = [_forest(histories, player) for player in (0, 1)]
     sequence = np.stack([nodes for _, _, nodes in built])
     ends = np.flatnonzero(histories.player == TERMINAL)
-    reach = _chance_reach(histories)
+    reach = chance_reach(histories)
     sizes = tuple(forest.size for forest, _, _ in built)
     payoff = sparse.coo_array(
         (reach[ends] * histories.utility[ends], (sequence[0, ends], sequence[1, ends])), sizes
@@ -55,7 +55,8 @@ def sequence_form(histories: Histories) -> SequenceForm:
     return SequenceForm((built[0][0], built[1][0]), (built[0][1], built[1][1]), payoff, sequence)
 
 
-def _chance_reach(histories: Histories) -> NDArray[np.float64]:
+def chance_reach(histories: Histories) -> NDArray[np.float64]:
+    """Return the product of the chance probabilities on the way to each history."""
     reach = histories.chance.copy()
     for first, last in zip(histories.lengths[1:-1], histories.lengths[2:], strict=True):
         reach[first:last] *= reach[histories.parent[first:last]]

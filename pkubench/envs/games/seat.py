@@ -1,0 +1,191 @@
+"""One seat of a two-player game against a fixed opponent, stepped as table look-ups.
+
+The whole game tree lies in arrays. All that chance and the opponent may do between two own moves
+is one distribution over the next places where the learner acts or the play is over, so a step of
+all lanes is: look up the child of (history, action), and find one draw a lane in a table of
+cumulative probabilities.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from pkubench.envs.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
+from pkubench.envs.games.histories import TERMINAL
+from pkubench.envs.games.opponents import opponents
+from pkubench.envs.games.outcomes import Outcomes
+from pkubench.envs.games.trees import game_tree
+from pkubench.envs.seeding import IntArray, LaneRandom
+from pkubench.errors import ActionError, ConfigError
+
+Seat = Literal["random", 0, 1]
+
+
+class GameSeat(BatchEnv):
+    """Base of the game worlds; a world names its ``game`` and draws its picture.
+
+    ``history`` (int64, one a lane) numbers the lane's place in ``tree.histories``.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 2}
+    default_horizon: ClassVar[int | None] = None
+    game: ClassVar[str]
+    """OpenSpiel's name of the game."""
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        max_episode_steps: int | None = -1,
+        *,
+        opponent: Any = "uniform",
+        seat: Seat = "random",
+        illegal: Literal["lose", "error"] = "lose",
+    ) -> None:
+        """Make ``num_envs`` tables.
+
+        Args:
+            num_envs: Number of lanes.
+            max_episode_steps: None or -1: games end by themselves.
+            opponent: ``"uniform"``, ``"equilibrium"``, a policy or a population (one member is
+                drawn for each episode); see :func:`pkubench.envs.games.opponents.opponents`.
+            seat: The learner's seat: 0, 1, or ``"random"``, drawn for each episode.
+            illegal: What an illegal action does: ``"lose"`` ends the play with the worst loss of
+                the game and ``info["illegal"]``; ``"error"`` makes ``check_actions`` refuse it.
+
+        Raises:
+            MissingExtra: OpenSpiel is not installed.
+            ConfigError, UnknownName, PolicyError: A setting that does not fit.
+        """
+        super().__init__(num_envs, max_episode_steps)
+        if seat not in ("random", 0, 1):
+            raise ConfigError(f"seat must be 0, 1 or 'random', got {seat!r}")
+        if illegal not in ("lose", "error"):
+            raise ConfigError(f"illegal must be 'lose' or 'error', got {illegal!r}")
+        self.seat_choice, self.illegal = seat, illegal
+        self.tree = game_tree(self.game)
+        self._outcomes = Outcomes.build(self.tree, opponents(self.tree, opponent))
+        self._lay_tables()
+        size = self._tensors.shape[1]
+        self.observation_spaces = {SOLE_AGENT: spaces.Box(0.0, 1.0, (size,), np.float32)}
+        self.action_spaces = {SOLE_AGENT: spaces.Discrete(self.tree.num_actions)}
+        self.random = LaneRandom(num_envs)
+        self.history: IntArray = np.zeros(num_envs, dtype=np.int64)
+        self.seat: IntArray = np.zeros(num_envs, dtype=np.int64)
+        self._policy: IntArray = np.zeros(num_envs, dtype=np.int64)
+        self._forfeited: BoolArray = np.zeros(num_envs, dtype=np.bool_)
+        self._shown: IntArray = np.zeros(num_envs, dtype=np.int64)
+
+    def _lay_tables(self) -> None:
+        """Lay out what the player to act sees, what it may do and where that leads."""
+        tree, histories = self.tree, self.tree.histories
+        count, actions = len(histories.player), tree.num_actions
+        sizes = tree.num_information_states
+        # The last row of tensors and masks is for places where nobody acts any more.
+        self._row: IntArray = np.full(count, sum(sizes), dtype=np.int64)
+        for player, offset in ((0, 0), (1, sizes[0])):
+            own = np.flatnonzero(histories.player == player)
+            position = np.empty(sizes[player], dtype=np.int64)
+            position[tree.form.orders[player]] = np.arange(sizes[player])
+            self._row[own] = offset + position[histories.state[own]]
+        tensors = [tree.tensors(0), tree.tensors(1)]
+        self._tensors = np.concatenate([*tensors, np.zeros_like(tensors[0][:1])])
+        masks = [tree.legal_mask(0), tree.legal_mask(1), np.ones((1, actions), np.bool_)]
+        self._masks = np.concatenate(masks).astype(np.int8)
+        self._child: IntArray = np.full((count, actions), -1, dtype=np.int64)
+        moved = np.flatnonzero(histories.parent >= 0)
+        moved = moved[histories.player[histories.parent[moved]] >= 0]
+        self._child[histories.parent[moved], histories.action[moved]] = moved
+        self._is_end = histories.player == TERMINAL
+
+    def _reset(self, ids: IntArray, seeds: IntArray) -> None:
+        self.random.seed(ids, seeds)
+        draws = self.random.uniform(ids, 3)
+        seat = (draws[:, 0] < 0.5).astype(np.int64)
+        if self.seat_choice != "random":
+            seat[:] = self.seat_choice
+        self.seat[ids] = seat
+        self._policy[ids] = self._outcomes.policy(seat, draws[:, 1])
+        root = np.zeros(len(ids), dtype=np.int64)
+        self.history[ids] = self._outcomes.next(seat, self._policy[ids], root, draws[:, 2])
+        self._forfeited[ids] = False
+        self._look(ids)
+
+    def _look(self, ids: IntArray) -> None:
+        """Note what the lanes ``ids`` show now."""
+        self._shown[ids] = np.where(
+            self._forfeited[ids], len(self._masks) - 1, self._row[self.history[ids]]
+        )
+
+    def _step(
+        self, actions: Mapping[str, Array], active: BoolArray | None
+    ) -> tuple[FloatArray, BoolArray, Info]:
+        over = self._is_end[self.history] | self._forfeited
+        moving = ~over if active is None else ~over & active
+        ids = self._all if moving.all() else np.flatnonzero(moving)
+        child = self._child[self.history[ids], actions[SOLE_AGENT][ids]]
+        illegal = np.zeros(self.num_envs, dtype=np.bool_)
+        if (child < 0).any():
+            illegal[ids[child < 0]] = True
+            self._forfeited |= illegal
+            self._look(ids)
+            ids, child = ids[child >= 0], child[child >= 0]
+        draws = self.random.uniform(ids, 1)[:, 0]
+        self.history[ids] = self._outcomes.next(self.seat[ids], self._policy[ids], child, draws)
+        self._look(ids)
+        ended = self._is_end[self.history] | self._forfeited
+        won = self.tree.histories.utility[self.history]
+        rewards = np.where(moving & ended, np.where(self.seat == 0, won, 0.0 - won), 0.0)
+        rewards[illegal] = -self.tree.max_utility
+        return rewards[:, None], ended, {**self._info(), "illegal": illegal}
+
+    def _observe(self) -> dict[str, Array]:
+        return {SOLE_AGENT: self._tensors[self._shown]}
+
+    def _info(self) -> Info:
+        return {
+            "action_mask": self._masks[self._shown],
+            "seat": self.seat.copy(),
+            "illegal": np.zeros(self.num_envs, dtype=np.bool_),
+        }
+
+    def check_actions(
+        self, actions: Mapping[str, Any], active: BoolArray | None = None
+    ) -> dict[str, Array]:
+        """Check as the base does and, with ``illegal="error"``, the rules of the game too."""
+        checked = super().check_actions(actions, active)
+        if self.illegal == "error":
+            mask = self._masks[self._shown].astype(np.bool_)
+            looked_at = slice(None) if active is None else active
+            legal = np.take_along_axis(mask, checked[SOLE_AGENT][:, None] % mask.shape[1], 1)[:, 0]
+            bad = np.flatnonzero(~legal[looked_at])
+            if len(bad):
+                lane = int(self._all[looked_at][bad[0]])
+                raise ActionError(
+                    f"action {int(checked[SOLE_AGENT][lane])} of lane {lane} is illegal here; "
+                    f"info['action_mask'] allows {np.flatnonzero(mask[lane]).tolist()}"
+                )
+        return checked
+
+    def moves(self, lane: int = 0) -> list[tuple[int, int]]:
+        """Return the play so far as (who moved: 0, 1 or ``CHANCE``; which action)."""
+        histories, node = self.tree.histories, int(self.history[lane])
+        path = []
+        while node:
+            above = int(histories.parent[node])
+            path.append((int(histories.player[above]), int(histories.action[node])))
+            node = above
+        return path[::-1]
+
+    @abstractmethod
+    def describe(self, lane: int = 0) -> str:
+        """Tell a lane's table in words, as the learner's seat sees it."""
+
+    @abstractmethod
+    def render(self, lane: int = 0) -> npt.NDArray[np.uint8]:
+        """Draw one lane's table."""

@@ -1,0 +1,225 @@
+"""The poker worlds, held to OpenSpiel's own states and to exact expectations."""
+
+from __future__ import annotations
+
+import gymnasium
+import numpy as np
+import pyspiel
+import pytest
+
+import pkubench
+from pkubench.agents.agent import Population
+from pkubench.envs.checks import Subject, run_checks
+from pkubench.envs.games.poker import KuhnPoker, LeducPoker
+from pkubench.envs.games.seat import GameSeat
+from pkubench.errors import ActionError, ConfigError, UnknownName
+
+WORLDS = [KuhnPoker, LeducPoker]
+
+
+def random_legal(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return (mask * (1.0 - rng.random(mask.shape))).argmax(axis=1)
+
+
+def state_of(world: GameSeat, game: pyspiel.Game, lane: int) -> pyspiel.State:
+    state = game.new_initial_state()
+    for who, action in world.moves(lane):
+        assert state.current_player() == who
+        assert action in state.legal_actions()
+        state.apply_action(action)
+    return state
+
+
+@pytest.mark.parametrize("kind", WORLDS)
+def test_every_step_shows_what_openspiels_state_shows(kind: type[GameSeat]) -> None:
+    lanes = 150
+    world = kind(num_envs=lanes)
+    game = pyspiel.load_game(kind.game)
+    rng = np.random.default_rng(0)
+    observations, info = world.reset(np.arange(lanes, dtype=np.int64))
+    assert set(info["seat"]) == {0, 1}
+    over = np.zeros(lanes, dtype=bool)
+    while not over.all():
+        for lane in np.flatnonzero(~over):
+            state, seat = state_of(world, game, lane), int(info["seat"][lane])
+            assert state.current_player() == seat
+            np.testing.assert_array_equal(
+                observations["agent"][lane], np.float32(state.information_state_tensor(seat))
+            )
+            np.testing.assert_array_equal(info["action_mask"][lane], state.legal_actions_mask(seat))
+        step = world.step({"agent": random_legal(info["action_mask"], rng)})
+        for lane in np.flatnonzero(~over):
+            state = state_of(world, game, lane)
+            assert bool(step.terminated[lane]) == state.is_terminal()
+            wanted = state.returns()[int(info["seat"][lane])] if state.is_terminal() else 0.0
+            assert step.rewards[lane, 0] == wanted
+        # A lane that is over stays where it is and pays nothing more.
+        assert (step.rewards[over, 0] == 0.0).all() and step.terminated[over].all()
+        assert not step.truncated.any()
+        over |= step.terminated
+        observations, info = step.observations, step.info
+    assert (observations["agent"] == 0.0).all()
+    assert (info["action_mask"] == 1).all()
+
+
+@pytest.mark.parametrize("seat", [0, 1])
+@pytest.mark.parametrize("opponent", ["uniform", "equilibrium", "population"])
+def test_mean_returns_are_the_exact_expected_value(opponent: str, seat: int) -> None:
+    # The learner plays a fixed random policy; the tree says what that wins on average.
+    lanes = 20_000
+    tree = LeducPoker().tree
+    rng = np.random.default_rng(4)
+    plans = [[tree.random_plan(p, rng, pure=True) for _ in range(3)] for p in (0, 1)]
+    weights = np.array([0.5, 0.0, 0.5])
+    if opponent == "population":
+        members = [[tree.behaviour(plan, p) for plan in plans[p]] for p in (0, 1)]
+        played: object = Population((members[0], members[1]), (weights, weights))
+        theirs = tree.mix(plans[1 - seat], weights)
+    elif opponent == "equilibrium":
+        played, theirs = opponent, tree.solve()[2 - seat]
+    else:
+        played, theirs = opponent, tree.uniform_plan(1 - seat)
+    mine = tree.random_plan(seat, rng)
+    table = tree.table(mine, seat)
+    rows = {tensor.tobytes(): k for k, tensor in enumerate(tree.tensors(seat))}
+
+    world = LeducPoker(num_envs=lanes, opponent=played, seat=seat)
+    observations, _ = world.reset(np.arange(lanes, dtype=np.int64))
+    total, over = np.zeros(lanes), np.zeros(lanes, dtype=bool)
+    while not over.all():
+        state = [rows.get(row.tobytes(), 0) for row in observations["agent"]]
+        draws = rng.random((lanes, 1))
+        actions = (draws >= np.cumsum(table[state], axis=1)).sum(axis=1).clip(max=2)
+        actions[over] = 0
+        step = world.step({"agent": actions}, ~over)
+        assert not step.info["illegal"].any()
+        total += step.rewards[:, 0] * ~over
+        over |= step.terminated
+        observations = step.observations
+    value = tree.expected_value(*((mine, theirs) if seat == 0 else (theirs, mine)))
+    wanted = value if seat == 0 else -value
+    assert total.mean() == pytest.approx(wanted, abs=4 * total.std() / np.sqrt(lanes))
+
+
+def test_deals_are_even_and_seats_are_shared_fairly() -> None:
+    lanes = 30_000
+    world = LeducPoker(num_envs=lanes)
+    _, info = world.reset(np.arange(lanes, dtype=np.int64))
+    assert info["seat"].mean() == pytest.approx(0.5, abs=4 * 0.5 / np.sqrt(lanes))
+    deals = np.array(
+        [[a for who, a in world.moves(lane) if who < 0] for lane in range(0, lanes, 3)]
+    )
+    counts = np.bincount(deals[:, 0] * 6 + deals[:, 1], minlength=36)
+    assert (counts.reshape(6, 6).diagonal() == 0).all()
+    expected = len(deals) / 30
+    chi_squared = ((counts[counts > 0] - expected) ** 2 / expected).sum()
+    assert chi_squared < 58.3  # 0.999 quantile with 29 degrees of freedom
+
+
+def test_a_fixed_seat_is_kept_and_an_episode_does_not_depend_on_its_lane() -> None:
+    world = LeducPoker(num_envs=8, seat=1)
+    _, info = world.reset(np.arange(8, dtype=np.int64))
+    assert (info["seat"] == 1).all()
+    alone, many = LeducPoker(num_envs=1), LeducPoker(num_envs=9)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        _, one = alone.reset(np.array([seed]))
+        many.reset(np.arange(9) * 1000)
+        _, info = many.reset(np.array([seed]), np.array([6]))
+        done = False
+        while not done:
+            np.testing.assert_array_equal(one["action_mask"][0], info["action_mask"][6])
+            action = random_legal(one["action_mask"], rng)
+            first = alone.step({"agent": action})
+            other = many.step({"agent": np.full(9, action[0])}, np.arange(9) == 6)
+            assert alone.moves(0) == many.moves(6)
+            assert first.rewards[0, 0] == other.rewards[6, 0]
+            one, info, done = first.info, other.info, bool(first.terminated[0])
+
+
+def first_without_a_bet(world: GameSeat) -> int:
+    """Reset to an episode whose first decision has nothing to call; return its seed."""
+    for seed in range(100):
+        _, info = world.reset(np.array([seed]))
+        if info["action_mask"][0, 0] == 0:
+            return seed
+    raise AssertionError("folding is legal everywhere")
+
+
+def test_an_illegal_action_loses_the_play_at_once() -> None:
+    world = LeducPoker()
+    first_without_a_bet(world)
+    step = world.step({"agent": np.array([0])})
+    assert step.rewards[0, 0] == -13.0 and step.terminated[0] and step.info["illegal"][0]
+    assert "illegal action" in world.describe()
+    again = world.step({"agent": np.array([1])})
+    assert again.rewards[0, 0] == 0.0 and again.terminated[0] and not again.info["illegal"][0]
+
+
+def test_an_illegal_action_is_an_error_where_the_user_wants_one() -> None:
+    env = gymnasium.make("pkubench/LeducPoker-v0", illegal="error", seat=0)
+    _, info = env.reset(seed=0)
+    assert info["action_mask"].tolist() == [0, 1, 1]
+    with pytest.raises(ActionError, match=r"action 0 of lane 0 is illegal.*\[1, 2\]"):
+        env.step(0)
+    env.step(1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "says"),
+    [
+        ({"opponent": "equilibrum"}, UnknownName, "did you mean 'equilibrium'"),
+        ({"opponent": 3}, ConfigError, "opponent must be"),
+        ({"seat": 2}, ConfigError, "seat must be"),
+        ({"illegal": "ignore"}, ConfigError, "illegal must be"),
+        ({"colour": "red"}, ConfigError, "colour"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(
+    settings: dict[str, object], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        pkubench.make_batch("KuhnPoker-v0", **settings)
+
+
+@pytest.mark.parametrize("kind", WORLDS)
+def test_the_worlds_keep_every_rule_of_the_house(kind: type[GameSeat]) -> None:
+    failed = [
+        outcome for outcome in run_checks(Subject(kind.__name__, kind)) if outcome.status == "fail"
+    ]
+    assert not failed, failed
+
+
+@pytest.mark.parametrize("kind", WORLDS)
+def test_the_words_on_the_table_tell_the_chips_that_openspiel_pays(kind: type[GameSeat]) -> None:
+    # Whoever folds, or loses the showdown, loses exactly the chips put in.
+    lanes = 200
+    world = kind(num_envs=lanes)
+    rng = np.random.default_rng(2)
+    _, info = world.reset(np.arange(lanes, dtype=np.int64))
+    over = np.zeros(lanes, dtype=bool)
+    won = np.zeros(lanes)
+    while not over.all():
+        step = world.step({"agent": random_legal(info["action_mask"], rng)}, ~over)
+        won += np.where(over, 0.0, step.rewards[:, 0])
+        over |= step.terminated
+        info = step.info
+    for lane in range(lanes):
+        table = world.table(lane)  # type: ignore[attr-defined]
+        assert table.won == won[lane]
+        lost_by = table.own_chips if won[lane] < 0 else table.other_chips
+        assert won[lane] == 0 or abs(won[lane]) == lost_by
+        folded = any("fold" in said for said in table.betting)
+        assert (table.other_card is None) == folded
+
+
+def test_a_picture_hides_the_other_card_until_the_showdown() -> None:
+    world = KuhnPoker(num_envs=40, seat=0)
+    world.reset(np.arange(40, dtype=np.int64))
+    by_own_card: dict[str, set[bytes]] = {}
+    for lane in range(40):
+        table = world.table(lane)
+        by_own_card.setdefault(table.own_card, set()).add(world.render(lane).tobytes())
+    assert {len(pictures) for pictures in by_own_card.values()} == {1}
+    assert len(by_own_card) == 3
+    assert world.render(0).shape == (320, 480, 3)
