@@ -1,0 +1,30 @@
+"""Write the golden playthroughs anew: ``python -m tests.envs.golden --write [WORLD ...]``."""
+
+from __future__ import annotations
+
+import argparse
+
+from pkubench.envs.registry import resolve
+from tests.envs.golden import path, trace
+from tests.envs.tape import HERE
+
+
+def main() -> None:
+    """Write the files, or say which differ."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help="write the files")
+    parser.add_argument("world", nargs="*", help="only these worlds")
+    options = parser.parse_args()
+    worlds = [resolve(name).id for name in options.world] or HERE
+    for world in worlds:
+        now = trace(world)
+        file = path(world)
+        if file.exists() and file.read_text(encoding="utf-8") == now:
+            continue
+        print(f"{world}: {'written' if options.write else 'differs'}")
+        if options.write:
+            file.write_text(now, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
