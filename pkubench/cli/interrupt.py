@@ -38,10 +38,11 @@ def command_line(arguments: Sequence[str]) -> Iterator[None]:
 
 
 def this_command(*, add: str = "") -> str:
-    """Return the command the user typed, with the flag ``add`` unless it is there already."""
+    """Return the command the user typed, with the words of ``add`` unless they are there."""
     words = list(_arguments)
-    if add and add not in words:
-        words.append(add)
+    more = add.split()
+    if more and more[0] not in words:
+        words += more
     return shlex.join(["pkubench", *words])
 
 

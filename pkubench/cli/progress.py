@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -59,7 +60,7 @@ class Meter:
                 refresh_per_second=5,
             )
             self._bar.start()
-            self._task = self._bar.add_task(self._title, total=None, detail="")
+            self._task = self._bar.add_task(escape(self._title), total=None, detail="")
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -68,13 +69,26 @@ class Meter:
         elif not self._is_said:
             self._say()
 
-    def update(self, done: int, total: int, values: Mapping[str, float] | None = None) -> None:
-        """Report ``done`` of ``total``, and some named numbers."""
+    def update(
+        self,
+        done: int,
+        total: int,
+        values: Mapping[str, float] | None = None,
+        title: str | None = None,
+    ) -> None:
+        """Report ``done`` of ``total``, some named numbers, and a new title if the work has one."""
         if self._quiet:
             return
+        self._title = self._title if title is None else title
         detail = "  ".join(f"{name} {number(value)}" for name, value in (values or {}).items())
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, total=total, detail=detail)
+            self._bar.update(
+                self._task,
+                description=escape(self._title),
+                completed=done,
+                total=total,
+                detail=detail,
+            )
             return
         share = f"{100 * done / total:3.0f} %" if total else ""
         count = f"{done:,}/{total:,}{' ' + self._unit if self._unit else ''}"

@@ -18,7 +18,7 @@ from pkubench.cli.names import short
 from pkubench.cli.options import AgentName, Json, Out, Quiet, Seed, TaskName
 from pkubench.cli.output import Output, facts, number
 from pkubench.cli.progress import Meter
-from pkubench.errors import ConfigError
+from pkubench.errors import ConfigError, UnknownName
 from pkubench.tasks.catalogue import make_task
 from pkubench.tasks.task import Task
 
@@ -79,7 +79,14 @@ def train(
                 device=device,
             )
             title = f"{agent} {short(chosen.id)} seed {run_seed}"
-            last = _follow(progress, title, folder, quiet)
+            try:
+                last = _follow(progress, title, folder, quiet)
+            except UnknownName as error:
+                if error.kind != "setting":
+                    raise
+                guess = f"; did you mean {error.nearest!r}?" if error.nearest else ";"
+                hint = f"`pkubench show {agent}` lists all"
+                raise ConfigError(f"{agent} has no setting {error.name!r}{guess} {hint}") from error
             runs.append(
                 {
                     "agent": agent,

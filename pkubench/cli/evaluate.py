@@ -1,0 +1,255 @@
+"""``pkubench evaluate``: agents on tasks; out come records, reports and one table."""
+
+from __future__ import annotations
+
+import json as json_module
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+
+from pkubench.agents.catalogue import AGENTS
+from pkubench.cli.interrupt import Interrupted, sigterm_as_interrupt, this_command
+from pkubench.cli.names import shipped_tasks, short
+from pkubench.cli.options import Episodes, Json, Out, Quiet, Seed, Trust, Workers, complete_tasks
+from pkubench.cli.output import Output
+from pkubench.cli.progress import Meter
+from pkubench.errors import AgentError, ConfigError, MissingExtra, UnknownName
+from pkubench.tasks.catalogue import make_task, tasks
+from pkubench.tasks.task import Task
+
+app = typer.Typer()
+
+BACKENDS = ("local",)
+
+
+class Pair(NamedTuple):
+    """One evaluation to do."""
+
+    agent: str
+    """Spelling of the agent."""
+    task: Task
+    asked_for: bool
+    """Named by the user: an agent that does not fit is an error. Otherwise it is left out."""
+
+
+def _complete(incomplete: str) -> list[str]:
+    agents = [name for name in AGENTS if name.startswith(incomplete)]
+    return agents + complete_tasks(incomplete)
+
+
+@app.command()
+def evaluate(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[AGENT] [TASK...]",
+            help="The agent (see `pkubench show`; any spelling) and tasks. With --agents only "
+            "tasks. A run folder knows its own task.",
+            autocompletion=_complete,
+        ),
+    ] = None,
+    agents: Annotated[
+        str | None,
+        typer.Option("--agents", metavar="A,B,C", help="Several agents, for one table."),
+    ] = None,
+    suite: Annotated[
+        str | None, typer.Option("--suite", metavar="SUITE", help="All tasks of a suite.")
+    ] = None,
+    all_: Annotated[
+        bool,
+        typer.Option(
+            "--all",
+            help="All tasks an agent has weights for or can act in; without an agent, all that "
+            "are shipped, and random.",
+        ),
+    ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer episodes, for a first look.")
+    ] = False,
+    seed: Seed = 0,
+    episodes: Episodes = None,
+    workers: Workers = 1,
+    out: Out = None,
+    trust: Trust = False,
+    backend: Annotated[
+        str, typer.Option("--backend", help="Where episodes run: local (processes).")
+    ] = "local",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score agents on tasks.
+
+    With --out every episode is a line of OUT/AGENT/TASK/RUN/episodes.jsonl, and the same command
+    goes on where it was stopped. Exit code 1 if an agent failed an episode.
+    """
+    if backend not in BACKENDS:
+        raise UnknownName("backend", backend, BACKENDS)
+    if quick and episodes is not None:
+        raise ConfigError("--quick and --episodes both say how many episodes; give one")
+    pairs = _pairs(list(words or []), agents, suite, all_)
+    is_one = agents is None and suite is None and not all_ and len(pairs) == 1
+
+    from pkubench.agents.loading import resolve_agent
+    from pkubench.cli.results import in_order, reports_table
+    from pkubench.evaluation.harness import Progress, evaluate
+    from pkubench.evaluation.workers import ProcessPool
+
+    with Output(json=json, quiet=quiet) as output, sigterm_as_interrupt():
+        reports = []
+        pool = ProcessPool(workers)
+
+        def left_out(pair: Pair, error: Exception) -> None:
+            if pair.asked_for:
+                raise error
+            output.note(f"left out {pair.agent} on {short(pair.task.id)}: {error}")
+
+        sources = []
+        for pair in pairs:  # a misspelled agent is said before anything runs
+            try:
+                sources.append((pair, resolve_agent(pair.agent, pair.task, trust=trust)))
+            except AgentError as error:
+                left_out(pair, error)
+        try:
+            with Meter("", quiet=quiet, unit="episodes") as meter:
+                for number, (pair, source) in enumerate(sources, start=1):
+                    title = f"{pair.agent} on {short(pair.task.id)}"
+                    if len(sources) > 1:
+                        title = f"[{number}/{len(sources)}] {title}"
+
+                    def told(progress: Progress, title: str = title) -> None:
+                        meter.update(progress.done, progress.total, title=title)
+
+                    wanted = pair.task.protocol.quick_episodes if quick else episodes
+                    try:
+                        report = evaluate(
+                            source,
+                            pair.task,
+                            episodes=wanted,
+                            seed=seed,
+                            out=out,
+                            backend=pool,
+                            progress=told,
+                        )
+                    except (AgentError, MissingExtra) as error:
+                        left_out(pair, error)
+                    else:
+                        reports.append(report)
+        except KeyboardInterrupt:
+            kept = "to go on where it stopped" if out else "nothing is kept without --out; again"
+            raise Interrupted(f"stopped; {kept}: {this_command()}") from None
+        finally:
+            pool.close()
+        if not reports:
+            raise AgentError("none of the agents can act in any of the tasks")
+        reports = in_order(reports)
+        if json:
+            documents = [report.to_json() for report in reports]
+            output.document(documents[0] if is_one else documents)
+        else:
+            output.show("", *reports_table(output, reports), "")
+            _next(output, out, len(reports))
+    if any(report.failed for report in reports):
+        raise typer.Exit(1)
+
+
+def _next(output: Output, out: Path | None, reports: int) -> None:
+    if out is None:
+        output.next(this_command(add="--out results"))
+    elif reports > 1:
+        output.next(
+            f"pkubench compare {out}",
+            f"pkubench plot {out}",
+            f"pkubench leaderboard export {out / 'site'} --results {out}",
+        )
+    else:
+        output.next(f"pkubench verify {out} --rerun 16", f"pkubench plot {out}")
+
+
+def _pairs(words: list[str], agents: str | None, suite: str | None, all_: bool) -> list[Pair]:
+    """Return what to evaluate, task by task."""
+    if agents is not None:
+        names = [name.strip() for name in agents.split(",") if name.strip()]
+        if not names:
+            raise ConfigError("--agents names no agent, as in --agents random,happo")
+        task_names = words
+    elif words:
+        names, task_names = words[:1], words[1:]
+    elif all_ or suite is not None:
+        names, task_names = ["random", *(name for name in AGENTS if shipped_tasks(name))], []
+    else:
+        raise ConfigError(
+            "name an agent and a task, as in `pkubench evaluate random SimpleSpread-v0`, or --all"
+        )
+    chosen = [make_task(name) for name in task_names]
+    if suite is not None:
+        chosen += _of_suite(suite)
+    chosen = list({task.id: task for task in chosen}.values())
+    if all_ and chosen:
+        raise ConfigError("--all means every task; leave out the tasks and --suite")
+    if chosen and suite is None:
+        return [Pair(name, task, True) for task in chosen for name in names]
+    if not chosen and not all_:
+        return [pair for name in names for pair in _own_task(name)]
+    return _fitting(names, chosen or list(tasks()), several=len(names) > 1)
+
+
+def _of_suite(suite: str) -> list[Task]:
+    suites = dict.fromkeys(task.suite for task in tasks())
+    if suite not in suites:
+        raise UnknownName("suite", suite, suites)
+    return [task for task in tasks() if task.suite == suite]
+
+
+def _own_task(agent: str) -> Iterator[Pair]:
+    """Yield the task that a run folder was trained on."""
+    folder = Path(agent)
+    for path in (folder / "config.json", *sorted(folder.glob("seed*/config.json"))):
+        if not path.is_file():
+            continue
+        try:
+            task = json_module.loads(path.read_bytes())["task"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise AgentError(f"{path} does not name the run's task: {error!r}") from error
+        yield Pair(agent, make_task(str(task)), True)
+        return
+    if agent in AGENTS:
+        raise ConfigError(f"evaluate {agent} on what? Name a task, a --suite, or --all")
+    if any(
+        short(task.id) == agent.partition("/")[2] or short(task.id) == agent for task in tasks()
+    ):
+        raise ConfigError(
+            f"{agent} is a task; the agent comes first: pkubench evaluate random {agent}"
+        )
+    from pkubench.agents.loading import resolve_agent
+
+    resolve_agent(agent)  # says best what is wrong with the name
+    raise ConfigError(f"evaluate {agent} on what? Name a task, a --suite, or --all")
+
+
+def _fitting(names: list[str], chosen: list[Task], *, several: bool) -> list[Pair]:
+    """Return the pairs of ``--all`` and ``--suite``.
+
+    A catalogued agent takes the tasks it has weights for. Beside other agents, random takes the
+    tasks that one of them takes, because a table compares. What else acts takes all tasks, and is
+    left out where it does not fit.
+    """
+    trained = {name: set(shipped_tasks(name)) for name in names if name in AGENTS}
+    others = [name for name in names if name not in AGENTS]
+    compared = set().union(*(ids for name, ids in trained.items() if name != "random"))
+    if "random" in trained:
+        everything = {task.id for task in chosen}
+        trained["random"] = compared if several and compared and not others else everything
+    pairs = []
+    for task in chosen:
+        for name in names:
+            if name in others or task.id in trained[name]:
+                pairs.append(Pair(name, task, False))
+    without = [n for n in trained if n != "random" and not any(p.agent == n for p in pairs)]
+    if without and not pairs:
+        raise AgentError(
+            f"no weights of {', '.join(without)} are shipped for any of these tasks; "
+            f"`pkubench train {without[0]} TASK` makes some"
+        )
+    return pairs

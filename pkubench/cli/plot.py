@@ -1,0 +1,261 @@
+"""``pkubench plot``: curves from runs; bars, profiles and return against cost from results."""
+
+from __future__ import annotations
+
+import json as json_module
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from pkubench.cli.names import short
+from pkubench.cli.options import Json, Out, Quiet
+from pkubench.cli.output import Output
+from pkubench.cli.results import find_reports
+from pkubench.errors import ConfigError, MissingExtra, RecordError, UnknownName
+from pkubench.evaluation.report import Report
+from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.task import Task
+
+app = typer.Typer()
+
+KINDS = ("curves", "bars", "profile", "cost")
+FORMATS = (".svg", ".png")
+
+
+class Figure(NamedTuple):
+    """A figure that can be drawn."""
+
+    name: str
+    draw: Callable[[Path], Path]
+
+
+class Curve(NamedTuple):
+    """One run's training log."""
+
+    agent: str
+    task: Task
+    lines: list[dict[str, Any]]
+
+
+@app.command()
+def plot(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH...", help="Run folders, results, or folders that hold many."),
+    ],
+    kind: Annotated[
+        str | None,
+        typer.Option("--kind", help="curves, bars, profile or cost; all that fit if left."),
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option("--metric", help="Of curves and bars; the ranking one if left.")
+    ] = None,
+    out: Out = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Draw what the records hold, as SVG or PNG.
+
+    Run folders (training.jsonl) give training curves, one line an agent with a band over seeds;
+    results (report.json) give scores with intervals, performance profiles, and return against
+    cost. --out names a folder, or a file where there is one figure.
+    """
+    if kind is not None and kind not in KINDS:
+        raise UnknownName("kind of plot", kind, KINDS)
+    for path in paths:
+        if not path.exists():
+            raise RecordError(f"there is nothing at {path}")
+    figures: list[Figure] = []
+    if kind in (None, "curves"):
+        figures += _curve_figures(_curves(paths), metric)
+    if kind != "curves":
+        figures += _result_figures(find_reports(paths), kind, metric)
+    if not figures:
+        raise RecordError(
+            f"no {kind or 'figure'} can be drawn from {', '.join(map(str, paths))}: no "
+            "training.jsonl of `pkubench train` and no report.json of `pkubench evaluate` fits"
+        )
+    files = _files(figures, out)
+    with Output(json=json, quiet=quiet) as output:
+        written = []
+        try:
+            for figure, file in zip(figures, files, strict=True):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                written.append(figure.draw(file))
+        except ModuleNotFoundError as error:
+            raise MissingExtra("plots", "pkubench plot") from error
+        if json:
+            output.document({"figures": [str(path) for path in written]})
+        for path in written:
+            output.show(str(path))
+
+
+def _files(figures: Sequence[Figure], out: Path | None) -> list[Path]:
+    if out is not None and out.suffix:
+        if out.suffix not in FORMATS:
+            raise ConfigError(f"--out {out}: figures are {' or '.join(FORMATS)} files")
+        if len(figures) > 1:
+            names = ", ".join(figure.name for figure in figures)
+            raise ConfigError(
+                f"there are {len(figures)} figures ({names}): give a folder, or choose with --kind"
+            )
+        return [out]
+    folder = out or Path("plots")
+    return [folder / f"{figure.name}.svg" for figure in figures]
+
+
+def _curves(paths: Iterable[Path]) -> list[Curve]:
+    """Return the training logs under the paths."""
+    folders = sorted(
+        {
+            log.parent
+            for path in paths
+            for log in ([path] if path.name == "training.jsonl" else path.rglob("training.jsonl"))
+        }
+    )
+    return [curve for folder in folders if (curve := _curve(folder)) is not None]
+
+
+def _curve(folder: Path) -> Curve | None:
+    """Read one run's log; None for a run without a config, such as one that has just begun."""
+    log, config_path = folder / "training.jsonl", folder / "config.json"
+    if not config_path.is_file():
+        return None
+    try:
+        config = json_module.loads(config_path.read_text(encoding="utf-8"))
+        lines = [
+            json_module.loads(line)
+            for line in log.read_text(encoding="utf-8").splitlines()
+            if line.endswith("}")  # the last line of a killed run may be torn
+        ]
+        agent, task = str(config["agent"]), make_task(config["task"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise RecordError(f"{folder} is not a readable run: {error!r}") from error
+    return Curve(agent, task, lines) if lines else None
+
+
+def _curve_figures(curves: Sequence[Curve], metric: str | None) -> list[Figure]:
+    from pkubench.evaluation.plots import exploitability_curves, training_curves
+
+    by_task: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
+    for curve in curves:
+        by_task[curve.task.id][curve.agent].append(curve.lines)
+    figures = []
+    for task_id, runs in by_task.items():
+        task = make_task(task_id)
+        names = [metric] if metric else [m.name for m in task.metrics[:2] if _logged(runs, m.name)]
+        for name in names:
+            draw = exploitability_curves if task.kind == "population" else training_curves
+            references = _references(task) if name == task.ranking.name else {}
+            figures.append(
+                Figure(
+                    f"{short(task_id)}-{name}-curve",
+                    _bind(
+                        draw,
+                        {agent: list(lines) for agent, lines in runs.items()},
+                        metric=name,
+                        title=task_id,
+                        references=references,
+                    ),
+                )
+            )
+    return figures
+
+
+def _logged(runs: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], metric: str) -> bool:
+    return all(
+        any(line.get(metric) is not None for line in run) for of in runs.values() for run in of
+    )
+
+
+def _result_figures(
+    reports: Sequence[Report], kind: str | None, metric: str | None
+) -> list[Figure]:
+    by_task: dict[str, dict[str, Report]] = defaultdict(dict)
+    for report in reports:
+        by_task[report.task][report.agent] = report
+    figures: list[Figure] = []
+    if kind in (None, "bars"):
+        figures += _bars(by_task, metric)
+    if kind in (None, "profile"):
+        figures += _profile(by_task)
+    if kind in (None, "cost"):
+        figures += _costs(by_task)
+    return figures
+
+
+def _bars(by_task: Mapping[str, Mapping[str, Report]], metric: str | None) -> Iterator[Figure]:
+    from pkubench.evaluation.plots import score_intervals
+
+    by_metric: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+    for task_id, agents in by_task.items():
+        name = metric or make_task(task_id).ranking.name
+        measured = {
+            agent: report.metrics[name]._asdict()
+            for agent, report in agents.items()
+            if name in report.metrics and report.metrics[name].mean is not None
+        }
+        if measured:
+            by_metric[name][task_id] = measured
+    for name, scores in by_metric.items():
+        of_tasks = [make_task(task_id) for task_id in scores]
+        meaning = next(m for m in of_tasks[0].metrics if m.name == name)
+        references = {task.id: _references(task) for task in of_tasks if task.ranking.name == name}
+        yield Figure(
+            f"{name}-scores",
+            _bind(
+                score_intervals,
+                scores,
+                x_label=f"{name} ({meaning.unit})",
+                higher_is_better=meaning.higher_is_better,
+                references=references,
+            ),
+        )
+
+
+def _profile(by_task: Mapping[str, Mapping[str, Report]]) -> Iterator[Figure]:
+    """Normalised scores as (runs, tasks), over the tasks that each agent with runs has done."""
+    from pkubench.evaluation.plots import performance_profiles
+
+    columns: dict[str, list[list[float]]] = defaultdict(list)
+    for task_id, agents in by_task.items():
+        task = make_task(task_id)
+        for agent, report in agents.items():
+            means = [run.metrics[task.ranking.name] for run in report.runs]
+            scaled = [task.normalised(mean) for mean in means if mean is not None]
+            known = [value for value in scaled if value is not None]
+            if len(known) > 1:  # an agent without training has no runs to spread
+                columns[agent].append(known)
+    scores = {agent: list(zip(*rows, strict=False)) for agent, rows in columns.items()}
+    if scores:
+        yield Figure("profile", _bind(performance_profiles, scores))
+
+
+def _costs(by_task: Mapping[str, Mapping[str, Report]]) -> Iterator[Figure]:
+    from pkubench.evaluation.plots import return_against_cost
+
+    for task_id, agents in by_task.items():
+        limit = make_task(task_id).cost_limit
+        if limit is None:
+            continue
+        points = {
+            agent: [run.metrics for run in report.runs]
+            for agent, report in agents.items()
+            if report.failed == 0
+        }
+        if points:
+            yield Figure(
+                f"{short(task_id)}-return-cost",
+                _bind(return_against_cost, points, cost_limit=limit, title=task_id),
+            )
+
+
+def _references(task: Task) -> dict[str, float]:
+    return {name: reference.score for name, reference in task.references.items()}
+
+
+def _bind(draw: Callable[..., Path], data: Any, **settings: Any) -> Callable[[Path], Path]:
+    return lambda file: draw(data, file, **settings)

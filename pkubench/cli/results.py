@@ -1,0 +1,115 @@
+"""Finding evaluations in folders; their numbers are computed from the episode lines, always."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from pkubench.cli.names import short
+from pkubench.cli.output import Column, Output, number
+from pkubench.errors import RecordError
+from pkubench.evaluation.records import EPISODES
+from pkubench.evaluation.report import Report, ranking_key
+from pkubench.tasks.catalogue import make_task, tasks
+
+
+def find_folders(paths: Iterable[Path]) -> Iterator[Path]:
+    """Yield every ``OUT/AGENT/TASK`` at or below the paths, or a single run's folder as given.
+
+    Raises:
+        RecordError: a path does not exist.
+    """
+    seen: set[Path] = set()
+    for path in paths:
+        if not path.exists():
+            raise RecordError(f"there is nothing at {path}")
+        if (path / EPISODES).is_file():
+            found = [path]
+        else:
+            found = sorted({file.parent.parent for file in path.rglob(EPISODES)})
+        for folder in found:
+            if folder.resolve() not in seen:
+                seen.add(folder.resolve())
+                yield folder
+
+
+def find_reports(paths: Iterable[Path]) -> list[Report]:
+    """Return the reports of all evaluations at or below the paths, in the order of the tasks.
+
+    Raises:
+        RecordError: a path does not exist, or records are damaged or incomplete.
+    """
+    return in_order(Report.from_records(folder) for folder in find_folders(paths))
+
+
+def in_order(reports: Iterable[Report]) -> list[Report]:
+    """Return reports as a board would: task by task, the best first."""
+    place = {task.id: number for number, task in enumerate(tasks())}
+
+    def key(report: Report) -> tuple[int, tuple[int, float], str]:
+        best = ranking_key(report, make_task(report.task))
+        return place.get(report.task, len(place)), best, report.agent
+
+    return sorted(reports, key=key)
+
+
+def reports_table(output: Output, reports: Iterable[Report]) -> list[RenderableType]:
+    """Return the table of scores, and a line for every kind of failure."""
+    reports = list(reports)
+    columns = (
+        Column("task", style="bold"),
+        Column("agent", style="bold"),
+        Column("metric", rank=3),
+        Column("mean", right=True),
+        Column("95 % interval", right=True, rank=2),
+        Column("n", right=True, rank=2),
+        Column("cost", right=True, rank=1),
+        Column("normalised", right=True, rank=1),
+        Column("failed", right=True, rank=1),
+    )
+    # A column that is empty in every row says nothing.
+    has_cost = any(make_task(report.task).cost_limit is not None for report in reports)
+    rows: list[list[str | Text]] = []
+    last = ""
+    for report in reports:
+        metric = make_task(report.task).ranking
+        measured = report.metrics[metric.name]
+        bounds = "–"
+        if measured.low is not None and measured.high is not None:
+            bounds = f"{number(measured.low)} to {number(measured.high)}"
+        if metric.interval == "exact" and measured.n == 1:
+            bounds = "exact"
+        rows.append(
+            [
+                short(report.task) if report.task != last else "",
+                report.agent,
+                f"{metric.name} {'↑' if metric.higher_is_better else '↓'}",
+                number(measured.mean),
+                bounds,
+                f"{measured.n} {report.sample}" if measured.n > 1 else str(measured.n),
+                _cost(report),
+                number(report.normalised, 3),
+                Text(number(report.failed), style="red" if report.failed else "dim"),
+            ]
+        )
+        last = report.task
+    kept = [i for i, column in enumerate(columns) if has_cost or column.title != "cost"]
+    table = output.table("", [columns[i] for i in kept], [[row[i] for i in kept] for row in rows])
+    return [table, *(_failures(reports))]
+
+
+def _cost(report: Report) -> Text:
+    if report.feasible is None:
+        return Text("")
+    cost = report.metrics["cost"].mean
+    return Text(number(cost), style="green" if report.feasible else "red")
+
+
+def _failures(reports: Iterable[Report]) -> Iterator[Text]:
+    for report in reports:
+        for reason, count in report.failures.items():
+            where = f"{report.agent} on {short(report.task)}"
+            yield Text(f"{count} episodes of {where} failed: {reason}", style="red")

@@ -1,0 +1,303 @@
+"""``pkubench evaluate``, ``compare`` and ``plot`` on small evaluations."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from textwrap import dedent
+
+import numpy as np
+import pytest
+
+from pkubench.evaluation.statistics import welch_interval
+from tests.cli.conftest import Command
+
+SPREAD = "SimpleSpread-v0"
+AGENTS = dedent(
+    '''
+    import os
+    import sys
+    import time
+
+    import numpy as np
+
+    from pkubench.agents.agent import Team
+
+
+    class Still:
+        """Does nothing, and says so on every channel there is."""
+
+        def begin(self, seeds):
+            print("printed by an agent")
+            os.write(1, b"written by an agent")
+            return None
+
+        def act(self, observation, state, active):
+            return np.zeros(len(active), dtype=np.int64), state
+
+
+    class Crash(Still):
+        def act(self, observation, state, active):
+            raise ValueError("no idea")
+
+
+    class Slow:
+        def begin(self, seeds):
+            return None
+
+        def act(self, observation, state, active):
+            time.sleep(0.01)
+            return np.zeros(len(active), dtype=np.int64), state
+
+
+    def team(member):
+        return Team({f"agent_{i}": member() for i in range(3)})
+
+
+    def still(task):
+        print("imported", file=sys.stdout)
+        return team(Still)
+
+
+    def crash(task):
+        return team(Crash)
+
+
+    def slow(task):
+        return team(Slow)
+    '''
+)
+
+
+@pytest.fixture(autouse=True)
+def agents(pkubench: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("mine.py").write_text(AGENTS)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+
+
+def evaluate(pkubench: Command, *words: str) -> None:
+    said = pkubench("evaluate", *words)
+    assert said.code == 0, said.err
+
+
+def test_one_agent_on_one_task_is_one_json_report(pkubench: Command) -> None:
+    said = pkubench("evaluate", "random", SPREAD, "--episodes", 3, "--json")
+    assert said.code == 0
+    report = said.json
+    assert report["task"] == "pkubench/SimpleSpread-v0"
+    assert report["agent"] == "random"
+    assert set(report["metrics"]["return"]) == {"mean", "low", "high", "n"}
+    assert report["score"] == report["metrics"]["return"]["mean"]
+
+
+def test_several_are_a_list_and_what_agents_print_stays_off_stdout(pkubench: Command) -> None:
+    said = pkubench("evaluate", "--agents", "random,mine:still", SPREAD, "--episodes", 2, "--json")
+    assert said.code == 0, said.err
+    assert [report["agent"] for report in said.json] != []
+    assert {report["agent"] for report in said.json} == {"random", "mine:still"}
+
+
+def test_the_table_names_agents_intervals_and_sample(pkubench: Command) -> None:
+    said = pkubench("evaluate", "--agents", "random,mine:still", SPREAD, "KuhnPoker-v0", "--quick")
+    assert said.code == 2  # mine:still is no player of a game, and it was asked for by name
+    said = pkubench("evaluate", "random", SPREAD, "KuhnPoker-v0", "--quick", "--out", "results")
+    assert said.code == 0
+    assert "50 episodes" in said.out
+    assert "exact" in said.out
+    assert "pkubench compare results" in said.err
+
+
+def test_records_lie_where_the_design_says(pkubench: Command) -> None:
+    evaluate(pkubench, "random", SPREAD, "--episodes", "3", "--out", "results")
+    lines = Path("results/random/SimpleSpread-v0/run/episodes.jsonl").read_text().splitlines()
+    assert [json.loads(line)["episode"] for line in lines] == [0, 1, 2]
+    assert Path("results/random/SimpleSpread-v0/report.json").is_file()
+
+
+def test_a_failing_agent_is_a_result_with_exit_code_1(pkubench: Command) -> None:
+    said = pkubench("evaluate", "mine:crash", SPREAD, "--episodes", 2)
+    assert said.code == 1
+    assert "2 episodes of mine:crash on SimpleSpread-v0 failed" in said.out
+    assert "ValueError: no idea" in said.out
+    assert "Traceback" not in said.err
+
+
+def test_a_suite_leaves_out_what_does_not_fit_and_says_so(pkubench: Command) -> None:
+    said = pkubench("evaluate", "mine:still", "--suite", "games")
+    assert (said.code, said.out) == (2, "")
+    assert "left out mine:still on KuhnPoker-v0: the team has no member for" in said.err
+    said = pkubench("evaluate", "mine:still", "--suite", "marl", "--episodes", 1)
+    assert said.code == 1  # pushes are no integers: the agent sits down, and fails the episode
+    assert "episodes of mine:still on SimpleSpreadContinuous-v0 failed: wrong" in said.out
+
+
+def test_all_of_an_untrained_agent_is_every_task(pkubench: Command) -> None:
+    said = pkubench("evaluate", "random", "--suite", "games", "--json")
+    assert [report["task"] for report in said.json] == [
+        "pkubench/KuhnPoker-v0",
+        "pkubench/LeducPoker-v0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        ((), "name an agent and a task"),
+        (("random",), "evaluate random on what?"),
+        ((SPREAD,), "the agent comes first: pkubench evaluate random SimpleSpread-v0"),
+        (("hapo", SPREAD), "did you mean 'happo'"),
+        (("random", "SimpleSpred-v0"), "did you mean 'pkubench/SimpleSpread-v0'"),
+        (("random", SPREAD, "--backend", "ray"), "no backend 'ray'"),
+        (("random", "--suite", "games", "--all"), "--all means every task"),
+        (("random", "--suite", "gamez"), "did you mean 'games'"),
+        (("random", SPREAD, "--quick", "--episodes", "3"), "--quick and --episodes"),
+        (("random", SPREAD, "--episodes", "0"), "--episodes"),
+        (("random", SPREAD, "--workers", "0"), "--workers"),
+        (("random", SPREAD, "--seed", "-1"), "--seed"),
+        (("--agents", ",", SPREAD), "--agents names no agent"),
+        (("sb3:none.zip", SPREAD), "no Stable-Baselines3 model"),
+        (("--agents", "random,hapo", SPREAD), "did you mean 'happo'"),
+    ],
+    ids=" ".join,
+)
+def test_misuse_is_one_line_and_exit_code_2(
+    pkubench: Command, words: tuple[str, ...], part: str
+) -> None:
+    said = pkubench("evaluate", *words)
+    assert said.code == 2
+    assert part in said.err
+    assert len(said.err.splitlines()) == 1
+    assert said.out == ""
+
+
+def test_an_unwriteable_folder_is_one_line(pkubench: Command) -> None:
+    Path("taken").write_text("a file")
+    said = pkubench("evaluate", "random", SPREAD, "--episodes", 1, "--out", "taken", "-q")
+    assert (said.code, len(said.err.splitlines())) == (2, 1)
+    assert "cannot write" in said.err
+
+
+def test_ctrl_c_keeps_whole_blocks_and_the_same_command_finishes(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "pkubench", "evaluate", "mine:slow", SPREAD]
+    words += ["--episodes", "48", "--out", "results", "--quiet"]
+    process = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    lines = tmp_path / "results" / "mine-slow" / SPREAD / "run" / "episodes.jsonl"
+    deadline = time.monotonic() + 30
+    while not lines.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "to go on where it stopped: pkubench evaluate mine:slow SimpleSpread-v0" in err
+    assert len(err.splitlines()) == 1
+    kept = lines.read_text()
+    assert len(kept.splitlines()) in (16, 32)
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert lines.read_text().startswith(kept)
+    assert len(lines.read_text().splitlines()) == 48
+
+
+def test_compare_gives_the_welch_interval_of_the_records(pkubench: Command) -> None:
+    for agent in ("random", "mine:still"):
+        evaluate(pkubench, agent, SPREAD, "--episodes", "20", "--out", "results")
+    values = {
+        agent: [
+            json.loads(line)["return"]
+            for line in Path(f"results/{agent}/{SPREAD}/run/episodes.jsonl")
+            .read_text()
+            .splitlines()
+        ]
+        for agent in ("random", "mine-still")
+    }
+    [found] = pkubench("compare", "results", "--baseline", "random", "--json").json["comparisons"]
+    expected = welch_interval(values["mine-still"], values["random"])
+    assert (found["a"], found["b"], found["n_a"], found["n_b"]) == ("mine:still", "random", 20, 20)
+    assert found["difference"] == pytest.approx(expected.estimate)
+    assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high))
+    wins = np.array(values["mine-still"])[:, None] > np.array(values["random"])
+    assert found["probability_of_improvement"] == pytest.approx(wins.mean())
+
+
+def test_compare_evaluates_agents_named_with_a_task(pkubench: Command) -> None:
+    said = pkubench("compare", "random", "mine:still", "--task", SPREAD, "--episodes", 4)
+    assert said.code == 0, said.err
+    assert "Differences in the ranking metric" in said.out
+    assert "sample is episodes" in said.out
+
+
+def test_lower_is_better_in_games(pkubench: Command) -> None:
+    Path("mine.py").write_text(
+        AGENTS
+        + dedent(
+            '''
+            class Uniform:
+                """Plays the first legal action."""
+
+                def action_probabilities(self, observation, mask):
+                    first = np.cumsum(mask, axis=1) == 1
+                    return (first & (mask == 1)).astype(float)
+
+
+            def first(task):
+                return Uniform()
+            '''
+        )
+    )
+    found = pkubench("compare", "random", "mine:first", "--task", "KuhnPoker-v0", "--json")
+    [comparison] = found.json["comparisons"]
+    # Always passing (1.0 exploitable by hand) is worse than uniform play (11/24).
+    assert (comparison["a"], comparison["b"]) == ("random", "mine:first")
+    assert comparison["difference"] < 0
+    assert comparison["probability_of_improvement"] == 1.0
+    assert comparison["verdict"] == "unclear"
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (("compare", "nowhere"), "compare nowhere on what? Name a --task"),
+        (("compare", "results", "--baseline", "rando"), "did you mean 'random'"),
+        (("compare", "results"), "nothing to compare"),
+        (("compare", "empty"), "no finished evaluation is below empty"),
+        (("plot", "nowhere"), "there is nothing at nowhere"),
+        (("plot", "empty"), "no figure can be drawn from empty"),
+        (("plot", "results", "--kind", "bar"), "did you mean 'bars'"),
+        (("plot", "results", "--out", "figure.gif"), "figures are .svg or .png files"),
+    ],
+    ids=" ".join,
+)
+def test_misuse_of_results_is_one_line(
+    pkubench: Command, words: tuple[str, ...], part: str
+) -> None:
+    Path("empty").mkdir()
+    evaluate(pkubench, "random", SPREAD, "--episodes", "2", "--out", "results", "--quiet")
+    said = pkubench(*words)
+    assert (said.code, len(said.err.splitlines())) == (2, 1)
+    assert part in said.err
+
+
+def test_plot_draws_scores_and_curves(pkubench: Command) -> None:
+    evaluate(pkubench, "random", SPREAD, "--episodes", "4", "--out", "results", "--quiet")
+    for seed in (0, 1):
+        run = Path(f"runs/seed{seed}")
+        run.mkdir(parents=True)
+        (run / "config.json").write_text(
+            json.dumps({"agent": "happo", "task": f"pkubench/{SPREAD}"})
+        )
+        points = [{"steps": 10 * i, "return": i + seed} for i in range(5)]
+        lines = [json.dumps(point) for point in points]
+        (run / "training.jsonl").write_text("\n".join(lines) + '\n{"steps": 50, "ret')
+    said = pkubench("plot", "results", "runs", "--json")
+    assert said.code == 0, said.err
+    assert said.json["figures"] == [
+        "plots/SimpleSpread-v0-return-curve.svg",
+        "plots/return-scores.svg",
+    ]
+    assert Path("plots/return-scores.svg").read_text().startswith("<?xml")
+    assert pkubench("plot", "runs", "--out", "curve.png").code == 0
+    assert Path("curve.png").read_bytes().startswith(b"\x89PNG")
