@@ -1,0 +1,66 @@
+"""A board of one's own results: what was evaluated on this machine, by this harness."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from pkubench.evaluation.records import REPORT, read_json
+from pkubench.leaderboard.bundle import create_bundle, task_folders
+from pkubench.leaderboard.reading import Bundle
+from pkubench.leaderboard.store import Board
+from pkubench.leaderboard.tiers import Tier, Verdict, Verification
+
+
+def board_of_results(
+    results: str | os.PathLike[str],
+    where: str | os.PathLike[str] = ":memory:",
+    *,
+    weights: Sequence[str | os.PathLike[str]] = (),
+) -> Board:
+    """Return a board with every agent of a results folder.
+
+    The records come from this machine's own harness, so nothing is run again: agents whose weights
+    are at hand count as verified. Agents that are code stay self-reported, as on any board.
+
+    Args:
+        results: what ``pkubench evaluate --out`` wrote, with one folder an agent.
+        where: a board to add to; by default a new one in memory.
+        weights: folders with weights of agents that pkubench does not ship; agents whose weights
+            are in none of them are self-reported.
+
+    Raises:
+        BundleError: there are no records.
+        RecordError: records are corrupt or incomplete.
+        StorageError: the board cannot be written.
+    """
+    by_agent: dict[str, list[Path]] = {}
+    for folder in task_folders([Path(results)]):
+        by_agent.setdefault(str(read_json(folder / REPORT).get("agent")), []).append(folder)
+    board = Board.open(where)
+    with tempfile.TemporaryDirectory(prefix="pkubench-board-") as temporary:
+        for number, (agent, folders) in enumerate(sorted(by_agent.items())):
+            path = Path(temporary) / f"{number}.zip"
+            bundle = create_bundle(
+                folders, path, name=agent[:80], weights=weights, missing_weights="leave-out"
+            )
+            board.submit(bundle, evaluated_here(bundle))
+    return board
+
+
+def evaluated_here(bundle: Bundle) -> Verification:
+    """Return the verdicts on records that this machine's own harness just made."""
+    verdicts = {}
+    for task in bundle.tasks:
+        if bundle.manifest.kind == "external":
+            verdict = Verdict(Tier.SELF_REPORTED, "the agent is code that ran outside a sandbox")
+        elif bundle.manifest.kind != "named" and not all(run.entry.weights for run in task.runs):
+            verdict = Verdict(Tier.SELF_REPORTED, "the weights are not at hand")
+        else:
+            verdict = Verdict(
+                Tier.VERIFIED_WEIGHTS, "evaluated by this board's own harness from these weights"
+            )
+        verdicts[task.task.id] = verdict
+    return Verification(verdicts)

@@ -1,0 +1,411 @@
+"""Build the site: read the board once, rank, and fill the templates."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+from markupsafe import Markup
+
+from pkubench import __version__
+from pkubench.errors import StorageError
+from pkubench.leaderboard.entries import Entry, RunResult, Submitter
+from pkubench.leaderboard.ranking import (
+    MIN_SEEDS,
+    RESAMPLES,
+    Standing,
+    SuiteStanding,
+    rank_suite,
+    rank_task,
+)
+from pkubench.leaderboard.site.drawing import (
+    Curve,
+    Scale,
+    bar_picture,
+    curve_of,
+    curves_picture,
+    interval_picture,
+    number,
+    tick_label,
+)
+from pkubench.leaderboard.store import Board
+from pkubench.tasks.catalogue import SUITES, tasks
+from pkubench.tasks.task import Metric, Task
+
+MARKER = "site.json"
+"""Lists the files of the site, so that the next export knows what it may replace and remove."""
+_ASSETS = ("style.css", "sort.js")
+_UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
+_MOST_CURVES = 8
+
+
+class Mark(NamedTuple):
+    """A dashed line: a reference score or a limit."""
+
+    name: str
+    value: float
+
+
+class Key(NamedTuple):
+    """A line of a figure's legend."""
+
+    name: str
+    colour: int
+    n: int
+
+
+class Figure(NamedTuple):
+    """Training curves of one metric."""
+
+    title: str
+    axis: str
+    picture: Markup
+    keys: tuple[Key, ...]
+    marks: tuple[Mark, ...]
+
+
+class Row(NamedTuple):
+    """A standing with its pictures."""
+
+    standing: Standing
+    picture: Markup
+    bar: Markup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskPage:
+    """Everything the page of a task shows."""
+
+    task: Task
+    standings: tuple[Standing, ...]
+    rows: tuple[Row, ...]
+    figures: tuple[Figure, ...]
+    marks: tuple[Mark, ...]
+
+    @property
+    def short(self) -> str:
+        """Name without the namespace."""
+        return self.task.id.rpartition("/")[2]
+
+    @property
+    def slug(self) -> str:
+        """Name of its file and anchor."""
+        return _UNSAFE.sub("-", self.short)
+
+    @property
+    def href(self) -> str:
+        """Address below the site's root."""
+        return f"tasks/{self.slug}.html"
+
+    @property
+    def metric(self) -> Metric:
+        """The ranking metric."""
+        return self.task.ranking
+
+    @property
+    def references(self) -> list[tuple[str, Any]]:
+        """Reference scores by name."""
+        return sorted(self.task.references.items())
+
+    @property
+    def leaders(self) -> list[Standing]:
+        """Who has rank 1."""
+        return [standing for standing in self.standings if standing.rank == 1]
+
+    @property
+    def has_normalised(self) -> bool:
+        """Whether the task has both reference scores."""
+        return self.task.normalised(0.0) is not None
+
+
+class SuiteRow(NamedTuple):
+    """A suite's standing with its picture."""
+
+    standing: SuiteStanding
+    picture: Markup
+
+
+class SuitePage(NamedTuple):
+    """Everything the page of a suite shows."""
+
+    name: str
+    summary: str
+    pages: tuple[TaskPage, ...]
+    compared: tuple[TaskPage, ...]
+    rows: tuple[SuiteRow, ...]
+
+
+def export(board: Board, folder: str | os.PathLike[str]) -> Path:
+    """Write the site of a board as static files and return the path of its first page.
+
+    The same board gives the same bytes. An earlier export in ``folder`` is replaced: its files
+    that are no longer needed are removed, and nothing else in the folder is touched.
+
+    Raises:
+        StorageError: the folder cannot be written, or holds files that are no exported site.
+    """
+    root = Path(folder)
+    files = dict(_Site(board).files())
+    listing = {"schema": 1, "files": sorted(files)}
+    old = _earlier_files(root)
+    try:
+        # The marker comes first: a killed export is recognised as one by the next.
+        root.mkdir(parents=True, exist_ok=True)
+        _write(root / MARKER, _json({**listing, "files": sorted({*files, *old})}))
+        for name, data in sorted(files.items()):
+            _write(root / name, data)
+        for name in sorted(set(old) - files.keys()):
+            (root / name).unlink(missing_ok=True)
+        _write(root / MARKER, _json(listing))
+    except OSError as error:
+        raise StorageError(f"cannot write the site to {root}: {error.strerror or error}") from error
+    return root / "index.html"
+
+
+class _Site:
+    def __init__(self, board: Board) -> None:
+        self.board = board
+        self.entries = board.entries()
+        self.submitters = board.submissions()
+        self.document = board.export_json()
+        self.colours = {s.digest: number for number, s in enumerate(self.submitters)}
+        by_task: dict[str, list[Entry]] = {}
+        for entry in self.entries:
+            by_task.setdefault(entry.task, []).append(entry)
+        self.pages = [
+            self._task_page(task, by_task[task.id]) for task in tasks() if task.id in by_task
+        ]
+        self.suites = [suite for name in SUITES if (suite := self._suite_page(name)) is not None]
+        self.environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("pkubench.leaderboard.site"),
+            autoescape=True,  # every name and text of a submission is escaped
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+        )
+        self.environment.filters |= {
+            "number": number,
+            "label": _label,
+            "sentence": _sentence,
+            "page": agent_page,
+            "steps": lambda value: "\N{EN DASH}" if value is None else tick_label(float(value)),
+        }
+        self.environment.globals |= {
+            "version": __version__,
+            "min_seeds": MIN_SEEDS,
+            "resamples": RESAMPLES,
+            "navigation": [
+                {"href": "index.html", "text": "Overview"},
+                *(
+                    {"href": f"suites/{suite.name}.html", "text": suite.name.title()}
+                    for suite in self.suites
+                ),
+                {"href": "methodology.html", "text": "Method"},
+            ],
+        }
+
+    def files(self) -> Iterator[tuple[str, bytes]]:
+        """Yield each file's name below the root and its content."""
+        package = resources.files("pkubench.leaderboard.site")
+        for name in _ASSETS:
+            yield name, (package / name).read_bytes()
+        yield "board.json", _json(self.document)
+        counts = {
+            "agents": len(self.submitters),
+            "tasks": len(self.pages),
+            "runs": sum(len(entry.runs) for entry in self.entries),
+            "episodes": sum(len(run.records) for entry in self.entries for run in entry.runs),
+        }
+        yield self._page(
+            "index.html",
+            "index.html",
+            suites=self.suites,
+            submitters=self.submitters,
+            counts=counts,
+        )
+        yield self._page("methodology.html", "methodology.html")
+        for suite in self.suites:
+            yield self._page(f"suites/{suite.name}.html", "suite.html", suite=suite)
+        for page in self.pages:
+            yield self._page(page.href, "task.html", page=page)
+        for submitter in self.submitters:
+            yield from self._agent_files(submitter)
+
+    def _page(self, name: str, template: str, **values: Any) -> tuple[str, bytes]:
+        root = "../" * name.count("/")
+        text = self.environment.get_template(template).render(root=root, here=name, **values)
+        return name, text.encode()
+
+    def _task_page(self, task: Task, entries: Sequence[Entry]) -> TaskPage:
+        standings = rank_task(task, entries)
+        marks = {name: reference.score for name, reference in sorted(task.references.items())}
+        scores = [standing.score for standing in standings if standing.score is not None]
+        scale = Scale.around(scores, marks)
+        return TaskPage(
+            task=task,
+            standings=standings,
+            rows=tuple(_row(task, standing, scale) for standing in standings),
+            figures=tuple(self._figures(task, entries)),
+            marks=tuple(Mark(*item) for item in marks.items()),
+        )
+
+    def _figures(self, task: Task, entries: Sequence[Entry]) -> Iterator[Figure]:
+        """Yield a figure for each metric of the task that the training curves have."""
+        for metric in task.metrics:
+            curves = []
+            for entry in entries:
+                runs = [run.curve for run in entry.runs if run.curve]
+                colour = self.colours[entry.submitter.digest]
+                curve = curve_of(entry.submitter.name, colour, runs, metric.name)
+                if curve is not None:
+                    curves.append(curve)
+            if curves:
+                yield _figure(task, metric, curves[:_MOST_CURVES], with_runs=len(curves) == 1)
+
+    def _suite_page(self, name: str) -> SuitePage | None:
+        pages = tuple(page for page in self.pages if page.task.suite == name)
+        if not pages:
+            return None
+        compared = tuple(page for page in pages if page.has_normalised)
+        standings = rank_suite(
+            [page.task for page in compared], {page.task.id: page.standings for page in compared}
+        )
+        scale = Scale.around(
+            [s.aggregate for s in standings if s.aggregate is not None],
+            {"random": 0.0, "reference": 1.0},
+        )
+        summary = (SUITES[name].__doc__ or "").strip().partition("\n")[0]
+        rows = tuple(SuiteRow(standing, _suite_picture(standing, scale)) for standing in standings)
+        return SuitePage(name, summary, pages, compared, rows)
+
+    def _agent_files(self, submitter: Submitter) -> Iterator[tuple[str, bytes]]:
+        bundle = self.board.bundle(submitter.digest)
+        stem = agent_page(submitter).removeprefix("agents/").removesuffix(".html")
+        bundle_name = f"downloads/{stem}/{stem}.zip"
+        yield bundle_name, bundle
+        parts = []
+        for page in self.pages:
+            for row in page.rows:
+                entry = row.standing.entry
+                if entry.submitter.digest != submitter.digest:
+                    continue
+                runs = []
+                for run in entry.runs:
+                    label = _UNSAFE.sub("-", run.name)
+                    name = f"downloads/{stem}/{page.slug}/{label}.episodes.jsonl"
+                    yield name, run.lines
+                    runs.append({"result": run, "href": name})
+                parts.append(
+                    {
+                        "page": page,
+                        "row": row,
+                        "runs": runs,
+                        "metrics": [metric.name for metric in page.task.metrics],
+                        "figures": list(self._figures(page.task, [entry])),
+                        "command": _command(entry.runs),
+                        "config": _config(entry.runs),
+                    }
+                )
+        yield self._page(
+            agent_page(submitter),
+            "agent.html",
+            submitter=submitter,
+            parts=parts,
+            bundle={"href": bundle_name, "size": _size(len(bundle))},
+        )
+
+
+def agent_page(submitter: Submitter) -> str:
+    """Return the address of a submission's page: its name made safe, and its hash."""
+    safe = _UNSAFE.sub("-", submitter.name).strip("-.")[:40] or "agent"
+    return f"agents/{safe}-{submitter.digest[:8]}.html"
+
+
+def _row(task: Task, standing: Standing, scale: Scale | None) -> Row:
+    name, picture, bar = standing.entry.submitter.name, Markup(""), Markup("")
+    if standing.score is not None and scale is not None:
+        low, high = number(standing.score.low), number(standing.score.high)
+        label = f"{name}: {number(standing.score.estimate)}, interval {low} to {high}"
+        picture = interval_picture(standing.score, scale, label)
+    if standing.normalised is not None:
+        bar = bar_picture(standing.normalised, f"normalised {number(standing.normalised, 3)}")
+    return Row(standing, picture, bar)
+
+
+def _suite_picture(standing: SuiteStanding, scale: Scale | None) -> Markup:
+    if standing.aggregate is None or scale is None:
+        return Markup("")
+    label = f"{standing.submitter.name}: {number(standing.aggregate.estimate, 3)}"
+    return interval_picture(standing.aggregate, scale, label)
+
+
+def _figure(task: Task, metric: Metric, curves: Sequence[Curve], *, with_runs: bool) -> Figure:
+    marks: dict[str, float] = {}
+    if metric is task.ranking:
+        marks = {name: reference.score for name, reference in sorted(task.references.items())}
+    elif metric.name == "cost" and task.cost_limit is not None:
+        marks = {"limit": task.cost_limit}
+    axis = "iterations" if task.kind == "population" else "environment steps"
+    label = f"{metric.name} of {', '.join(curve.name for curve in curves)} over {axis}"
+    return Figure(
+        title=_label(metric.name),
+        axis=axis,
+        picture=curves_picture(curves, label, marks, with_runs=with_runs),
+        keys=tuple(Key(curve.name, curve.colour, len(curve.runs)) for curve in curves),
+        marks=tuple(Mark(*item) for item in marks.items()),
+    )
+
+
+def _command(runs: Sequence[RunResult]) -> str | None:
+    commands = [run.command for run in runs if run.command is not None]
+    return "\n".join(commands) if commands else None
+
+
+def _config(runs: Sequence[RunResult]) -> str | None:
+    """Return the configuration of the first run; the others differ in their seeds."""
+    configs = [run.config for run in runs if run.config]
+    return json.dumps(configs[0], indent=2, sort_keys=True) if configs else None
+
+
+def _label(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def _sentence(text: str) -> str:
+    """Begin with a capital, end with a full stop."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?", ")")) else ".")
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{max(1, round(count / 1e3))} kB"
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+def _earlier_files(root: Path) -> list[str]:
+    """Return the files of an earlier export; refuse a folder with anything else in it."""
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return []
+    try:
+        found = json.loads((root / MARKER).read_bytes())["files"]
+        names = [str(name) for name in found]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise StorageError(
+            f"{root} is not empty and holds no exported site; choose another folder"
+        ) from None
+    return [name for name in names if ".." not in name and not name.startswith("/")]
