@@ -216,7 +216,10 @@ def test_compare_gives_the_welch_interval_of_the_records(pkubench: Command) -> N
     }
     [found] = pkubench("compare", "results", "--baseline", "random", "--json").json["comparisons"]
     expected = welch_interval(values["mine-still"], values["random"])
-    assert (found["a"], found["b"], found["n_a"], found["n_b"]) == ("mine:still", "random", 20, 20)
+    assert [(side["agent"], side["n"]) for side in (found["first"], found["second"])] == [
+        ("mine:still", 20),
+        ("random", 20),
+    ]
     assert found["difference"] == pytest.approx(expected.estimate)
     assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high))
     wins = np.array(values["mine-still"])[:, None] > np.array(values["random"])
@@ -251,7 +254,7 @@ def test_lower_is_better_in_games(pkubench: Command) -> None:
     found = pkubench("compare", "random", "mine:first", "--task", "KuhnPoker-v0", "--json")
     [comparison] = found.json["comparisons"]
     # Always passing (1.0 exploitable by hand) is worse than uniform play (11/24).
-    assert (comparison["a"], comparison["b"]) == ("random", "mine:first")
+    assert comparison["first"]["agent"] == "random"
     assert comparison["difference"] < 0
     assert comparison["probability_of_improvement"] == 1.0
     assert comparison["verdict"] == "unclear"
@@ -263,7 +266,7 @@ def test_lower_is_better_in_games(pkubench: Command) -> None:
         (("compare", "nowhere"), "compare nowhere on what? Name a --task"),
         (("compare", "results", "--baseline", "rando"), "did you mean 'random'"),
         (("compare", "results"), "nothing to compare"),
-        (("compare", "empty"), "no finished evaluation is below empty"),
+        (("compare", "empty"), "nothing to compare"),
         (("plot", "nowhere"), "there is nothing at nowhere"),
         (("plot", "empty"), "no figure can be drawn from empty"),
         (("plot", "results", "--kind", "bar"), "did you mean 'bars'"),
