@@ -34,13 +34,18 @@ class Verb(NamedTuple):
 
 VERBS: dict[str, Verb] = {
     "list": Verb("Look around", "Suites, tasks and agents."),
-    "show": Verb("Look around", "Everything about one task or agent."),
+    "show": Verb("Look around", "Everything about one task, agent or run."),
     "doctor": Verb("Look around", "What this machine has, lacks, and how to mend it."),
     "check": Verb("Build", "Hold an environment to the contract."),
     "train": Verb("Build", "Train an agent on a task; resumable."),
+    "export": Verb("Build", "Turn an agent into an ONNX policy."),
     "evaluate": Verb("Measure", "Score agents on tasks, one record an episode."),
     "compare": Verb("Measure", "Which agent is better, and how sure is that?"),
     "plot": Verb("Measure", "Curves, bars and profiles from runs or results."),
+    "verify": Verb("Measure", "Check that results or a bundle are what they say."),
+    "bundle": Verb("Share", "Pack records and weights into one file to submit."),
+    "submit": Verb("Share", "Check a bundle and put it on a board."),
+    "leaderboard": Verb("Share", "Show a board, or write it as a web site."),
 }
 
 
@@ -150,7 +155,9 @@ def _report(error: Exception) -> int:
     if hasattr(error, "format_message"):  # a usage error of typer's, or of click's in older ones
         context = getattr(error, "ctx", None)
         where = f" (see `{context.command_path} --help`)" if context is not None else ""
-        _say(f"error: {error.format_message().rstrip('.')}{where}")
+        message = error.format_message().rstrip(".")
+        if message:  # without arguments, help was printed, and that is all there is to say
+            _say(f"error: {message}{where}")
         return int(getattr(error, "exit_code", 2))
     if isinstance(error, OSError):
         named = f"{error.filename}: " if error.filename else ""

@@ -1,0 +1,119 @@
+"""``pkubench bundle``: records and weights of one agent in one file to submit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pkubench.cli.names import short
+from pkubench.cli.options import Json, Quiet
+from pkubench.cli.output import Output, facts
+from pkubench.errors import ConfigError
+
+app = typer.Typer()
+
+PREVIEW_DIGITS = 12
+"""Digits of a hash that people are shown."""
+
+
+@app.command()
+def bundle(
+    results: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RESULTS|RUN...",
+            help="Folders of `pkubench evaluate --out` (one agent), and run folders with the "
+            "weights that were evaluated.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.zip", help="The bundle to write.")],
+    name: Annotated[
+        str | None, typer.Option("--name", help="What the board calls the agent.")
+    ] = None,
+    author: Annotated[
+        list[str] | None, typer.Option("--author", help="Whom to name; may be repeated.")
+    ] = None,
+    description: Annotated[
+        str | None, typer.Option("--description", help="A few sentences for the agent's page.")
+    ] = None,
+    code_url: Annotated[
+        str | None, typer.Option("--code-url", metavar="URL", help="Where the code is.")
+    ] = None,
+    license_: Annotated[
+        str, typer.Option("--license", help="Licence of the weights, by its SPDX name.")
+    ] = "Apache-2.0",
+    weights: Annotated[
+        list[Path] | None,
+        typer.Option("--weights", metavar="PATH", help="Where the evaluated weights are."),
+    ] = None,
+    no_weights: Annotated[
+        bool, typer.Option("--no-weights", help="Leave weights out: shown, never ranked.")
+    ] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Pack the records of one agent, and its weights, into one zip.
+
+    Weights are recognised by their hash, so a parent folder will do; those that pkubench ships
+    need not be named. The same input gives the same bytes.
+    """
+    if no_weights and weights:
+        raise ConfigError("--weights and --no-weights contradict each other; give one")
+    from pkubench.leaderboard.bundle import create_bundle
+
+    runs = [path for path in results if _is_run(path)]
+    records = [path for path in results if path not in runs]
+    if not records:
+        raise ConfigError(
+            f"{', '.join(map(str, runs))}: runs without records; first "
+            f"`pkubench evaluate {runs[0]} --out results`, then `pkubench bundle results "
+            f"{runs[0]} --out {out}`"
+        )
+    with Output(json=json, quiet=quiet) as output:
+        made = create_bundle(
+            records,
+            out,
+            name=name,
+            authors=author,
+            description=description,
+            code_url=code_url,
+            license=license_,
+            weights=[*runs, *(weights or [])],
+            include_weights=not no_weights,
+        )
+        manifest = made.manifest
+        episodes = sum(len(run.records) for task in made.tasks for run in task.runs)
+        if json:
+            output.document(
+                {
+                    "bundle": str(made.path),
+                    "digest": made.digest,
+                    "name": manifest.name,
+                    "agent": manifest.agent,
+                    "kind": manifest.kind,
+                    "tasks": [entry.task.id for entry in made.tasks],
+                    "episodes": episodes,
+                    "bytes": made.path.stat().st_size,
+                }
+            )
+            return
+        weight_files = sum(len(run.entry.weights) for task in made.tasks for run in task.runs)
+        output.show(
+            facts(
+                [
+                    ("bundle", f"{made.path} ({made.path.stat().st_size / 1e6:.1f} MB)"),
+                    ("agent", manifest.name),
+                    ("tasks", ", ".join(short(entry.task.id) for entry in made.tasks)),
+                    ("episodes", f"{episodes:,}"),
+                    ("weights", f"{weight_files} files" if weight_files else "none"),
+                    ("digest", made.digest[:PREVIEW_DIGITS]),
+                ]
+            )
+        )
+        output.next(f"pkubench verify {out}", f"pkubench submit {out} --board board.sqlite")
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "config.json").is_file() or any(path.glob("seed*/config.json"))

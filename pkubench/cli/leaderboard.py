@@ -1,0 +1,210 @@
+"""``pkubench leaderboard``: show a board, or write it as a static web site."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from pkubench.cli.names import short
+from pkubench.cli.options import Json, Quiet, complete_tasks
+from pkubench.cli.output import Column, Output, number
+from pkubench.cli.submit import BoardPlace, board_place
+from pkubench.errors import ConfigError, StorageError, UnknownName
+from pkubench.tasks.catalogue import make_task, tasks
+from pkubench.tasks.task import Task
+
+if TYPE_CHECKING:
+    from pkubench.leaderboard.ranking import Standing
+    from pkubench.leaderboard.store import Board
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Show a board, or write it as a web site."
+)
+
+ResultsFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--results",
+        metavar="DIR",
+        help="Instead of a board: the results of `pkubench evaluate --out DIR`.",
+    ),
+]
+WeightsFolders = Annotated[
+    list[Path] | None,
+    typer.Option("--weights", metavar="PATH", help="With --results: where own weights are."),
+]
+
+
+@app.command()
+def show(
+    task: Annotated[
+        str | None,
+        typer.Argument(metavar="[TASK]", help="Only this task.", autocompletion=complete_tasks),
+    ] = None,
+    board: BoardPlace = None,
+    results: ResultsFolder = None,
+    weights: WeightsFolders = None,
+    suite: Annotated[
+        str | None, typer.Option("--suite", metavar="SUITE", help="Only this suite.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Who stands where: ranks with intervals, and why an entry has none."""
+    from pkubench.leaderboard.ranking import rank_task
+
+    suites = {known.suite for known in tasks()}
+    if suite is not None and suite not in suites:
+        raise UnknownName("suite", suite, suites)
+    chosen = [make_task(task)] if task is not None else list(tasks())
+    with Output(json=json, quiet=quiet) as output, _open(board, results, weights) as opened:
+        present = set(opened.tasks())
+        tables = [
+            (known, rank_task(known, opened.entries(known.id)))
+            for known in chosen
+            if known.id in present and suite in (None, known.suite)
+        ]
+        if json:
+            output.document(
+                {
+                    "tasks": [
+                        {
+                            "task": known.id,
+                            "suite": known.suite,
+                            "metric": known.ranking.name,
+                            "standings": [_document(standing) for standing in standings],
+                        }
+                        for known, standings in tables
+                    ]
+                }
+            )
+            return
+        if not tables:
+            output.show("The board has no entries here.")
+        for known, standings in tables:
+            output.show(_table(output, known, standings), "")
+        where = _same_place(board, results, weights)
+        output.next(f"pkubench leaderboard export site{where}")
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the site goes.")],
+    board: BoardPlace = None,
+    results: ResultsFolder = None,
+    weights: WeightsFolders = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a board as a static web site: plain files that work from a disk or any server."""
+    from pkubench.leaderboard.site import export as write_site
+
+    with Output(json=json, quiet=quiet) as output, _open(board, results, weights) as opened:
+        page = write_site(opened, folder)
+        if json:
+            output.document({"site": str(page)})
+            return
+        output.show(str(page))
+        output.next(f"python -m http.server --directory {folder}")
+
+
+def _open(board: str | None, results: Path | None, weights: list[Path] | None) -> Board:
+    from pkubench.leaderboard import Board, board_of_results
+
+    if results is not None:
+        if board is not None:
+            raise ConfigError("--board and --results both say what to show; give one")
+        return board_of_results(results, weights=weights or ())
+    if weights:
+        raise ConfigError("--weights belongs to --results; a board has its own weights")
+    place = board_place(board)
+    if "://" not in place and not Path(place).is_file():
+        raise StorageError(
+            f"there is no board at {place}; `pkubench submit` makes one, --results DIR shows "
+            "the results of `pkubench evaluate --out DIR`"
+        )
+    return Board.open(place)
+
+
+def _same_place(board: str | None, results: Path | None, weights: list[Path] | None) -> str:
+    if results is not None:
+        return f" --results {results}" + "".join(f" --weights {path}" for path in weights or ())
+    return f" --board {board}" if board else ""
+
+
+def _document(standing: Standing) -> dict[str, Any]:
+    entry = standing.entry
+    return {
+        "rank": standing.rank,
+        "rank_range": standing.rank_range,
+        "name": entry.submitter.name,
+        "submission": entry.submitter.digest,
+        "tier": entry.verdict.tier.value,
+        "score": None if standing.score is None else standing.score._asdict(),
+        "normalised": standing.normalised,
+        "cost": None if standing.cost is None else standing.cost._asdict(),
+        "feasible": standing.feasible,
+        "seeds": entry.seeds,
+        "unranked": standing.unranked,
+    }
+
+
+def _table(output: Output, task: Task, standings: tuple[Standing, ...]) -> Any:
+    columns = [
+        Column("rank", right=True),
+        Column("agent", style="bold"),
+        Column(f"{task.ranking.name} {'↑' if task.ranking.higher_is_better else '↓'}", right=True),
+        Column("95 % interval", right=True, rank=1),
+        Column("cost", right=True, rank=1),
+        Column("normalised", right=True, rank=2),
+        Column("seeds", right=True, rank=3),
+        Column("tier", rank=4),
+        Column("why not ranked", rank=2, wraps=True),
+    ]
+    rows: list[list[str | Text]] = []
+    for standing in standings:
+        score = standing.score
+        bounds = "–"
+        if score is not None and score.low == score.low:  # not NaN
+            bounds = f"{number(score.low)} to {number(score.high)}"
+        cost = Text("")
+        if standing.cost is not None:
+            style = "green" if standing.feasible else "red"
+            cost = Text(number(standing.cost.estimate), style=style)
+        tier = standing.entry.verdict.tier
+        rows.append(
+            [
+                _rank(standing),
+                Text(standing.entry.submitter.name, style="" if tier.is_ranked else "dim"),
+                number(None if score is None else score.estimate),
+                bounds,
+                cost,
+                number(standing.normalised, 3),
+                str(standing.entry.seeds),
+                tier.value,
+                standing.unranked or "",
+            ]
+        )
+    empty = {
+        i
+        for i, column in enumerate(columns)
+        if column.title in ("cost", "why not ranked") and not any(str(row[i]) for row in rows)
+    }
+    kept = [i for i in range(len(columns)) if i not in empty]
+    limit = "" if task.cost_limit is None else f" (cost limit {number(task.cost_limit)})"
+    return output.table(
+        f"{short(task.id)}{limit}",
+        [columns[i] for i in kept],
+        [[row[i] for i in kept] for row in rows],
+    )
+
+
+def _rank(standing: Standing) -> str:
+    if standing.rank is None:
+        return "–"
+    if standing.rank_range is None or standing.rank_range[0] == standing.rank_range[1]:
+        return str(standing.rank)
+    return f"{standing.rank} ({standing.rank_range[0]}–{standing.rank_range[1]})"

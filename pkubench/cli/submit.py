@@ -1,0 +1,109 @@
+"""``pkubench submit``: check a bundle, run its weights again, and put it on a board."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from pkubench.cli.interrupt import sigterm_as_interrupt
+from pkubench.cli.names import short
+from pkubench.cli.options import Json, Quiet, Workers
+from pkubench.cli.output import Column, Output
+from pkubench.errors import BundleError
+
+app = typer.Typer()
+
+BOARD = "board.sqlite"
+VARIABLE = "PKUBENCH_BOARD"
+
+BoardPlace = Annotated[
+    str | None,
+    typer.Option(
+        "--board",
+        metavar="FILE|DIR|URL",
+        help=f"SQLite file, folder with a {BOARD}, or a database URL; ${VARIABLE} or "
+        f"./{BOARD} if left.",
+    ),
+]
+
+
+def board_place(given: str | None) -> str:
+    """Return the file or URL of the board that was meant."""
+    place = given or os.environ.get(VARIABLE) or BOARD
+    if "://" in place or place == ":memory:":
+        return place
+    path = Path(place)
+    is_folder = path.is_dir() or (not path.exists() and not path.suffix)
+    return str(path / BOARD if is_folder else path)
+
+
+@app.command()
+def submit(
+    file: Annotated[Path, typer.Argument(metavar="FILE.zip", help="What `pkubench bundle` made.")],
+    board: BoardPlace = None,
+    no_rerun: Annotated[
+        bool,
+        typer.Option("--no-rerun", help="Do not run the weights again: shown, never ranked."),
+    ] = False,
+    workers: Workers = 1,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Check a bundle, run its weights again, and put it on a board.
+
+    Nothing that is submitted is executed: weights are data for architectures that pkubench
+    registers, or ONNX graphs. Records that the weights do not reproduce are refused, exit code 1.
+    """
+    from pkubench.leaderboard import Board, read_bundle, verify_bundle
+    from pkubench.leaderboard.tiers import Verification
+
+    place = board_place(board)
+    with Output(json=json, quiet=quiet) as output, sigterm_as_interrupt():
+        bundle = read_bundle(file)
+        verification = Verification({})
+        if not no_rerun:
+            verification = verify_bundle(bundle, workers=workers, progress=output.note)
+        if verification.is_contradicted:
+            reasons = [v.reason for v in verification.verdicts.values() if v.is_contradicted]
+            refused = BundleError(f"{file} is refused: {reasons[0]}")
+            refused.exit_code = 1
+            raise refused
+        with Board.open(place) as opened:
+            submission = opened.submit(
+                bundle,
+                None if no_rerun else verification,
+                submitted_at=datetime.datetime.now(datetime.UTC),
+            )
+        verdicts = {task.task.id: verification.verdict(task.task.id) for task in bundle.tasks}
+        if json:
+            output.document(
+                {
+                    "board": place,
+                    "submission": submission.digest,
+                    "is_new": submission.is_new,
+                    "tasks": {
+                        task: {"tier": verdict.tier.value, "reason": verdict.reason}
+                        for task, verdict in verdicts.items()
+                    },
+                }
+            )
+            return
+        columns = (
+            Column("task", style="bold"),
+            Column("tier"),
+            Column("why", rank=1, wraps=True),
+        )
+        rows = []
+        for task, verdict in verdicts.items():
+            style = "green" if verdict.tier.is_ranked else "yellow"
+            rows.append((short(task), Text(verdict.tier.value, style=style), verdict.reason))
+        what = "is on" if submission.is_new else "was already on"
+        title = f"{bundle.manifest.name} {what} {place}"
+        output.show(output.table(title, columns, rows))
+        given = f" --board {board}" if board else ""
+        output.next(f"pkubench leaderboard show{given}", f"pkubench leaderboard export site{given}")
