@@ -140,7 +140,8 @@ class NetworkPolicy:
                 out = out - np.log(-np.log(np.maximum(draws, 1e-300)))
             return out.argmax(-1) + int(space.start), state
         if state is not None:
-            out = out + self.settings.std * state.normal(np.arange(len(out)), out.shape[1])
+            noise = state.normal(np.arange(len(out)), out.shape[1])
+            out = out + np.asarray(self.settings.std) * noise
         return map_action(out, space, self.settings.action_map), state
 
     def action_probabilities(self, observation: Array, action_mask: Array) -> FloatArray:
@@ -149,7 +150,8 @@ class NetworkPolicy:
             raise AgentError("action probabilities exist for discrete actions only")
         logits = np.where(action_mask, self._outputs(observation).astype(np.float64), -np.inf)
         if not self.stochastic:
-            return np.eye(logits.shape[1])[logits.argmax(-1)]
+            indicator: FloatArray = np.eye(logits.shape[1])[logits.argmax(-1)]
+            return indicator
         weights = np.exp(logits - logits.max(-1, keepdims=True))
         probabilities: FloatArray = weights / weights.sum(-1, keepdims=True)
         return probabilities

@@ -35,9 +35,9 @@ def save_checkpoint(
     for name, critic in _critics(learner):
         if critic.norm is not None:
             tensors[f"{name}.norm"] = critic.norm.sums
-    for name, norm in learner.norms.items():
-        tensors[f"norm.{name}"] = np.stack([norm.mean, norm.squares])
-        tensors[f"norm.{name}.count"] = np.array([norm.count])
+    for name, running in learner.norms.items():
+        tensors[f"norm.{name}"] = np.stack([running.mean, running.squares])
+        tensors[f"norm.{name}.count"] = np.array([running.count])
     if learner.lagrange is not None:
         tensors["lagrange"] = np.array([learner.lagrange.value, *learner.lagrange.moments])
     tensors[_FACTS] = np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8)
@@ -84,12 +84,12 @@ def load_checkpoint(folder: Path, learner: OnPolicyLearner, collector: Collector
         for name, critic in _critics(learner):
             if critic.norm is not None:
                 critic.norm.sums = tensors[f"{name}.norm"].copy()
-        for name, norm in learner.norms.items():
-            norm.mean, norm.squares = tensors[f"norm.{name}"].copy()
-            norm.count = float(tensors[f"norm.{name}.count"][0])
+        for name, running in learner.norms.items():
+            running.mean, running.squares = tensors[f"norm.{name}"].copy()
+            running.count = float(tensors[f"norm.{name}.count"][0])
         if learner.lagrange is not None:
-            value, *moments = (float(v) for v in tensors["lagrange"])
-            learner.lagrange.value, learner.lagrange.moments = value, moments
+            multiplier, *moments = tensors["lagrange"].tolist()
+            learner.lagrange.value, learner.lagrange.moments = multiplier, moments
         learner.generator.set_state(torch.from_numpy(tensors["generator"].copy()))
         collector.thaw(
             {k.removeprefix("lanes."): v for k, v in tensors.items() if k.startswith("lanes.")}

@@ -161,7 +161,8 @@ class Collector:
                 rows[name].append(value)
             if len(ended):
                 for lane in ended:
-                    self.window.add(*self.sums[:, lane], int(env.elapsed[lane]))
+                    total, cost = self.sums[:, lane]
+                    self.window.add(float(total), float(cost), int(env.elapsed[lane]))
                 self._reset(ended)
                 next_inputs, next_state = self.prepare(
                     self.raw, self.state_of(self.raw), len(ended) == env.num_envs

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from torch import Tensor, nn
 
 from pkubench.agents.on_policy.collector import Array, Rollout
@@ -46,7 +47,8 @@ class Critic:
 
     def __call__(self, states: Tensor) -> Tensor:
         """Return values on the network's own (normalised) scale, (B,)."""
-        return self.net(states).squeeze(-1)
+        values: Tensor = self.net(states).squeeze(-1)
+        return values
 
     def values(self, states: Array, device: str) -> Array:
         """Return values on the network's scale for states (..., s)."""
@@ -109,9 +111,7 @@ class OnPolicyLearner:
         self.actor_optimisers = {
             name: _adam(actor, config.actor_lr, config) for name, actor in self.actors.items()
         }
-        state_size = (
-            sum(sizes.values()) if env.state_space is None else _flat_size(env.state_space)
-        )
+        state_size = sum(sizes.values()) if env.state_space is None else _flat_size(env.state_space)
         self.local = config.critic == "local"
         inputs = list(sizes.values()) if self.local else [state_size]
         self.critics = [Critic(size, config, device, self.generator) for size in inputs]
@@ -160,14 +160,12 @@ class OnPolicyLearner:
             space = self.action_spaces[agent]
             mapped[agent] = (
                 raw[agent] + int(space.start)
-                if self.actors[name].discrete
+                if isinstance(space, spaces.Discrete)
                 else map_action(raw[agent], space, self.config.action_map)
             )
         return raw, mapped, log_probs
 
-    def update(
-        self, data: Rollout, episode_cost: float, progress: float
-    ) -> dict[str, float]:
+    def update(self, data: Rollout, episode_cost: float, progress: float) -> dict[str, float]:
         """Improve actors and critics on one rollout.
 
         Args:
@@ -256,9 +254,7 @@ class OnPolicyLearner:
         )
         return raw, advantages
 
-    def _update_critic(
-        self, critic: Critic, states: Array, raw: Array, advantage: Array
-    ) -> float:
+    def _update_critic(self, critic: Critic, states: Array, raw: Array, advantage: Array) -> float:
         inputs = _flat(states, self.device)
         old = _flat(raw, self.device)
         targets = _flat(advantage + critic.denormalise(raw), self.device)
@@ -270,9 +266,7 @@ class OnPolicyLearner:
                 total, count = total + float(loss.detach()), count + 1
         return total / count
 
-    def _update_sequentially(
-        self, data: Rollout, advantages: Sequence[Tensor]
-    ) -> dict[str, float]:
+    def _update_sequentially(self, data: Rollout, advantages: Sequence[Tensor]) -> dict[str, float]:
         """Update agents in a random order; each sees the ratios of those before (HARL Alg. 3)."""
         count = len(self.agents)
         order = torch.randperm(count, generator=self.generator).tolist()
@@ -340,7 +334,7 @@ class OnPolicyLearner:
                 kl = float((log_ratio.detach().exp() - 1.0 - log_ratio.detach()).mean())
             if old is not None and config.target_kl is not None:
                 with torch.no_grad():
-                    kl = float(old.kl(actor(observations, masks)).mean())  # type: ignore[arg-type]
+                    kl = float(old.kl(actor(observations, masks)).mean())
                 if kl > config.target_kl:
                     break
         return kl, entropy
@@ -364,7 +358,7 @@ def _descend(
     loss: Tensor, module: nn.Module, optimiser: torch.optim.Optimizer, max_norm: float
 ) -> None:
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    torch.autograd.backward(loss)
     nn.utils.clip_grad_norm_(module.parameters(), max_norm)
     optimiser.step()
 

@@ -43,7 +43,11 @@ def gae(
     going_on = (~terminated).astype(rewards.dtype)
     delta = rewards + gamma * going_on * next_values - values
     chain = gamma * lam * (~(terminated | truncated)).astype(rewards.dtype)
-    cut = np.ones_like(delta) if bootstrap_truncated else (~truncated | terminated).astype(delta.dtype)
+    cut = (
+        np.ones_like(delta)
+        if bootstrap_truncated
+        else (~truncated | terminated).astype(delta.dtype)
+    )
     advantages = np.empty_like(delta)
     running = np.zeros_like(delta[0])
     for t in range(len(delta) - 1, -1, -1):

@@ -12,8 +12,8 @@ from pkubench.errors import ConfigError
 class Lagrange:
     """A multiplier lambda >= 0 that rises while the episode cost exceeds its limit.
 
-    Gradient ascent on ``lambda (EpCost - limit)`` by Adam, clamped to [0, ``upper``] (None: no bound), once an
-    update before the policy (OmniSafe ``Lagrange``; Ray, Achiam & Amodei 2019).
+    Gradient ascent on ``lambda (EpCost - limit)`` by Adam, clamped to [0, ``upper``] (None: no
+    bound), once an update before the policy (OmniSafe ``Lagrange``; Ray, Achiam & Amodei 2019).
     """
 
     limit: float

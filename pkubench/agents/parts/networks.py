@@ -6,6 +6,7 @@ training (here) and in NumPy for acting (``policy.py``).
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -45,9 +46,7 @@ class MLP(nn.Module):
         super().__init__()
         self.spec = spec
         sizes = (spec.inputs, *spec.hidden)
-        self.linears = nn.ModuleList(
-            nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
-        )
+        self.linears = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
         self.norms = nn.ModuleList(nn.LayerNorm(s) for s in sizes) if spec.layer_norm else None
         self.head = nn.Linear(sizes[-1], spec.outputs)
         self._activate = functional.relu if spec.activation == "relu" else torch.tanh

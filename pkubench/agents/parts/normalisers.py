@@ -76,9 +76,7 @@ class ObservationNorm:
         delta = mean - self.mean
         total = self.count + n
         self.squares = (
-            self.squares
-            + ((batch - mean) ** 2).sum(0)
-            + delta**2 * (self.count * n / total)
+            self.squares + ((batch - mean) ** 2).sum(0) + delta**2 * (self.count * n / total)
         )
         self.mean = self.mean + delta * (n / total)
         self.count = total

@@ -17,9 +17,7 @@ def ppo_clip(ratio: Tensor, advantage: Tensor, factor: Tensor, clip: float) -> T
             ones for a single agent or a simultaneous update. It multiplies outside the minimum.
         clip: eps.
     """
-    surrogate = torch.minimum(
-        ratio * advantage, ratio.clamp(1.0 - clip, 1.0 + clip) * advantage
-    )
+    surrogate = torch.minimum(ratio * advantage, ratio.clamp(1.0 - clip, 1.0 + clip) * advantage)
     return -(factor * surrogate).mean()
 
 

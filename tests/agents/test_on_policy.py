@@ -1,0 +1,311 @@
+"""The composed on-policy learner: its update against a slow reference, learning, resuming."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pkubench.agents.on_policy import train
+from pkubench.agents.on_policy.collector import Collector
+from pkubench.agents.on_policy.config import OnPolicyConfig
+from pkubench.agents.on_policy.learner import OnPolicyLearner
+from pkubench.agents.on_policy.loading import load
+from pkubench.agents.saving import load_saved, load_tensors
+from pkubench.envs.registry import make_batch
+from pkubench.errors import AgentError, ConfigError, UnknownName, WeightsError
+from pkubench.tasks.catalogue import make_task
+from tests.agents.worlds import MEAN_LENGTH, SharingWorld, SpeedWorld, task_of
+
+SMALL = {
+    "num_envs": "8",
+    "rollout_steps": "8",
+    "hidden": "[16]",
+    "epochs": "3",
+    "critic_epochs": "3",
+    "minibatches": "2",
+    "checkpoint_steps": "64",
+}
+
+
+def _train(agent: str, task: Any, out: Path, steps: int, seed: int = 0, **more: Any) -> list[Any]:
+    settings = {**SMALL, **{k: str(v) for k, v in more.pop("settings", {}).items()}}
+    return list(train(agent, task, steps=steps, seed=seed, settings=settings, out=out, **more))
+
+
+def _learner(config: OnPolicyConfig, seed: int = 3) -> tuple[OnPolicyLearner, Any]:
+    env = make_batch("SimpleSpread-v0", config.num_envs)
+    learner = OnPolicyLearner(env, config, seed)
+    collector = Collector(env, seed, config.window, learner.prepare)
+    return learner, collector.collect(config.rollout_steps, learner.behave, False)
+
+
+def _slow_happo(
+    learner: OnPolicyLearner, data: Any, config: OnPolicyConfig
+) -> dict[str, list[torch.Tensor]]:
+    """HAPPO from the paper's formulae, one sample and one agent at a time where it matters."""
+    T, N = data.rewards.shape
+    critic = learner.critics[0]
+    with torch.no_grad():
+        values = critic(torch.from_numpy(data.states)).numpy().astype(np.float64)
+        after = critic(torch.from_numpy(data.next_states)).numpy().astype(np.float64)
+    advantage = np.zeros((T, N))
+    for lane in range(N):
+        running = 0.0
+        for t in reversed(range(T)):
+            alive = 0.0 if data.terminated[t, lane] else 1.0
+            delta = data.rewards[t, lane] + config.gamma * alive * after[t, lane]
+            delta -= values[t, lane]
+            on = 0.0 if data.terminated[t, lane] or data.truncated[t, lane] else 1.0
+            running = delta + config.gamma * config.lam * on * running
+            advantage[t, lane] = running
+    a = advantage.reshape(-1)
+    a = torch.from_numpy((a - a.mean()) / (a.std() + config.advantage_epsilon)).float()
+    # the critics are trained first and draw no random numbers with a single minibatch
+    generator = torch.Generator()
+    generator.set_state(learner.generator.get_state())
+    order = torch.randperm(len(learner.agents), generator=generator).tolist()
+    factor = torch.ones(T * N)
+    result = {}
+    for k in order:
+        agent = learner.agents[k]
+        actor = learner.actors[agent]
+        copy = type(actor)(
+            actor.net.spec,
+            learner.action_spaces[agent],
+            config.std,
+            config.log_std_init,
+            torch.Generator(),
+        )
+        copy.load_state_dict(actor.state_dict())
+        optimiser = torch.optim.Adam(copy.parameters(), lr=config.actor_lr, eps=1e-5)
+        observations = torch.from_numpy(data.observations[agent].reshape(T * N, -1))
+        actions = torch.from_numpy(data.actions[agent].reshape(-1))
+        old = torch.from_numpy(data.log_probs[agent].reshape(-1))
+        for _ in range(config.epochs):
+            p = torch.distributions.Categorical(logits=copy.net(observations))
+            ratio = torch.exp(p.log_prob(actions) - old)
+            low, high = 1 - config.clip, 1 + config.clip
+            smaller = torch.where(
+                ratio * a < ratio.clamp(low, high) * a, ratio * a, ratio.clamp(low, high) * a
+            )
+            loss = -(factor * smaller).mean() - config.entropy * p.entropy().mean()
+            optimiser.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(copy.parameters(), config.max_grad_norm)
+            optimiser.step()
+        with torch.no_grad():
+            p = torch.distributions.Categorical(logits=copy.net(observations))
+            factor = factor * torch.exp(p.log_prob(actions) - old)
+        result[agent] = [w.detach() for w in copy.parameters()]
+    return result
+
+
+def test_a_happo_update_equals_a_slow_reference_written_from_the_paper() -> None:
+    config = OnPolicyConfig(
+        scheme="sequential",
+        num_envs=6,
+        rollout_steps=30,
+        hidden=(32,),
+        epochs=3,
+        actor_lr=5e-3,
+        value_norm=False,
+    )
+    learner, data = _learner(config)
+    expected = _slow_happo(learner, data, config)
+    learner.update(data, math.nan, 0.0)
+    for agent, weights in expected.items():
+        for ours, slow in zip(learner.actors[agent].parameters(), weights, strict=True):
+            torch.testing.assert_close(ours.detach(), slow, atol=1e-5, rtol=0)
+
+
+def test_the_product_of_ratios_is_the_joint_ratio_after_a_sweep() -> None:
+    config = OnPolicyConfig(
+        scheme="sequential", num_envs=8, rollout_steps=25, hidden=(16,), actor_lr=1e-2
+    )
+    learner, data = _learner(config)
+    factors: list[torch.Tensor] = []
+    update = learner._update_actor
+
+    def spy(name: str, batch: Any, advantage: Any, factor: torch.Tensor) -> Any:
+        factors.append(factor.clone())
+        return update(name, batch, advantage, factor)
+
+    learner._update_actor = spy  # type: ignore[method-assign]
+    generator = torch.Generator()
+    generator.set_state(learner.generator.get_state())
+    order = torch.randperm(3, generator=generator).tolist()
+    learner.update(data, math.nan, 0.0)
+    first = [learner.agents[k] for k in order[:2]]
+    ratio = torch.ones_like(factors[0])
+    for agent in first:
+        ratio = ratio * learner._ratio(agent, learner._batch(data, [agent]))
+    assert torch.equal(factors[0], torch.ones_like(factors[0]))
+    torch.testing.assert_close(factors[2], ratio)
+    assert float((factors[2] - 1).abs().max()) > 1e-3
+
+
+def test_agents_are_updated_in_a_random_order() -> None:
+    config = OnPolicyConfig(scheme="sequential", num_envs=2, rollout_steps=5, hidden=(8,))
+    learner, data = _learner(config)
+    orders = set()
+    update = learner._update_actor
+
+    def spy(name: str, *rest: Any) -> Any:
+        names.append(name)
+        return update(name, *rest)
+
+    learner._update_actor = spy  # type: ignore[method-assign]
+    for _ in range(40):
+        names: list[str] = []
+        learner.update(data, math.nan, 0.0)
+        orders.add(tuple(names))
+    assert len(orders) == 6
+
+
+def test_separate_policies_reach_what_a_shared_one_cannot(tmp_path: Path) -> None:
+    """The parameter-sharing gap for two agents: 1 against 2 * 2**-2."""
+    task = task_of(SharingWorld)
+    settings = {"num_envs": 32, "rollout_steps": 8, "actor_lr": 0.01, "entropy": 0.0}
+    separate = _train("happo", task, tmp_path / "h", 20_000, settings=settings)
+    shared = _train("mappo", task, tmp_path / "m", 20_000, settings=settings)
+    assert separate[-1].metrics["return"] > 3.8
+    assert shared[-1].metrics["return"] < 2.4
+
+
+def test_ppo_lag_finds_the_best_feasible_return_where_ppo_ignores_the_limit(
+    tmp_path: Path,
+) -> None:
+    limit = MEAN_LENGTH / 2
+    task = task_of(SpeedWorld, cost_limit=limit)
+    settings = {"num_envs": 16, "rollout_steps": 32, "actor_lr": 0.003, "minibatches": 2}
+    settings |= {"lr_decay": "false", "lambda_lr": 0.02, "epochs": 10, "critic_epochs": 10}
+    blind = _train("ppo", task, tmp_path / "p", 25_000, settings=settings)
+    safe = _train("ppo-lag", task, tmp_path / "l", 40_000, settings=settings)
+
+    def late(run: list[Any], name: str) -> float:
+        return float(np.mean([p.metrics[name] for p in run[-25:]]))
+
+    assert late(blind, "cost") > 0.8 * MEAN_LENGTH
+    assert late(safe, "cost") == pytest.approx(limit, rel=0.2)
+    assert late(safe, "return") == pytest.approx(0.75 * MEAN_LENGTH, rel=0.2)
+    assert late(safe, "multiplier") > 0.1
+
+
+@pytest.mark.parametrize(("agent", "world"), [("happo", SharingWorld), ("ppo-lag", SpeedWorld)])
+def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
+    tmp_path: Path, agent: str, world: Any
+) -> None:
+    task = task_of(world, cost_limit=2.0 if world is SpeedWorld else None)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    _train(agent, task, whole, 640)
+    run = train(agent, task, steps=640, seed=0, settings=SMALL, out=parts)
+    for _ in range(5):
+        next(run)
+    run.close()
+    rest = _train(agent, task, parts, 640, resume=True)
+    assert rest[0].steps > 64
+    for name in ("weights.safetensors", "config.json"):
+        if name == "config.json":
+            ours, theirs = (json.loads((f / name).read_text()) for f in (parts, whole))
+            assert {**ours, "seconds": 0} == {**theirs, "seconds": 0}
+        else:
+            assert (parts / name).read_bytes() == (whole / name).read_bytes()
+    curves = [
+        [json.loads(line)["return"] for line in (f / "training.jsonl").read_text().splitlines()]
+        for f in (parts, whole)
+        if "return" in (f / "training.jsonl").read_text().splitlines()[0]
+    ]
+    assert all(c == curves[0] for c in curves)
+    steps = [json.loads(x)["steps"] for x in (parts / "training.jsonl").read_text().splitlines()]
+    assert steps == sorted(set(steps))
+
+
+def test_the_same_seed_trains_the_same_weights_and_another_seed_others(tmp_path: Path) -> None:
+    task = make_task("SimpleSpread-v0")
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        _train("happo", task, tmp_path / name, 128, seed=seed)
+    a, b, c = ((tmp_path / n / "weights.safetensors").read_bytes() for n in "abc")
+    assert a == b
+    assert a != c
+
+
+def test_a_run_is_neither_overwritten_nor_resumed_with_other_settings(tmp_path: Path) -> None:
+    task = task_of(SharingWorld)
+    _train("happo", task, tmp_path, 128)
+    with pytest.raises(ConfigError, match="--resume"):
+        _train("happo", task, tmp_path, 128)
+    with pytest.raises(ConfigError, match="another settings"):
+        _train("happo", task, tmp_path, 128, resume=True, settings={"clip": 0.1})
+
+
+def test_a_damaged_checkpoint_is_named_not_loaded(tmp_path: Path) -> None:
+    task = task_of(SharingWorld)
+    _train("happo", task, tmp_path, 128)
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(WeightsError, match="corrupt or truncated"):
+        _train("happo", task, tmp_path, 256, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("agent", "task"),
+    [("happo", "SimpleSpread-v0"), ("ippo", "SimpleReferenceContinuous-v0")],
+)
+def test_the_numpy_actor_acts_like_the_torch_one(tmp_path: Path, agent: str, task: str) -> None:
+    _train(agent, make_task(task), tmp_path, 128)
+    team = load(load_saved(tmp_path))
+    env = make_batch(task, 50)
+    observations, _ = env.reset(np.arange(50))
+    tensors = load_tensors(tmp_path / "weights.safetensors")
+    config = OnPolicyConfig(hidden=(16,))
+    learner = OnPolicyLearner(env, config, 99)
+    for name, member in team.members.items():  # type: ignore[union-attr]
+        weights = {
+            k.removeprefix(f"{name}."): torch.from_numpy(v)
+            for k, v in tensors.items()
+            if k.startswith(f"{name}.")
+        }
+        actor = learner.actors[name]
+        actor.net.load_state_dict({k: v for k, v in weights.items() if k != "log_std"})
+        with torch.no_grad():
+            theirs = actor.net(torch.from_numpy(observations[name])).numpy()
+        np.testing.assert_allclose(member._outputs(observations[name]), theirs, atol=1e-5)
+        action, _ = member.act(observations[name], member.begin(np.arange(50)), np.ones(50, bool))
+        assert env.action_spaces[name].contains(action[0])
+
+
+def test_a_stochastic_actor_samples_from_its_distribution(tmp_path: Path) -> None:
+    _train("happo", task_of(SharingWorld), tmp_path, 64)
+    team = load(load_saved(tmp_path), stochastic=True)
+    member = team.members["a"]  # type: ignore[union-attr]
+    n = 20_000
+    observation, mask = np.ones((n, 2), np.float32), np.ones((n, 2), np.int8)
+    actions, _ = member.act(observation, member.begin(np.arange(n)), np.ones(n, bool))
+    chance = member.action_probabilities(observation[:1], mask[:1])[0, 1]
+    assert abs(actions.mean() - chance) < 4 * math.sqrt(0.25 / n)
+
+
+def test_an_agent_of_other_spaces_is_refused(tmp_path: Path) -> None:
+    _train("happo", task_of(SharingWorld), tmp_path, 64)
+    with pytest.raises(AgentError, match="trained for"):
+        load(load_saved(tmp_path), make_task("SimpleSpread-v0"))
+
+
+def test_wrong_settings_are_one_clear_error(tmp_path: Path) -> None:
+    task = task_of(SharingWorld)
+    with pytest.raises(UnknownName, match="clip"):
+        _train("happo", task, tmp_path, 64, settings={"clipp": 0.1})
+    with pytest.raises(ConfigError, match=r"clip must lie in \(0, 1\)"):
+        _train("happo", task, tmp_path, 64, settings={"clip": 1.5})
+    with pytest.raises(ConfigError, match="shared=false"):
+        _train("happo", task, tmp_path, 64, settings={"shared": "true"})
+    with pytest.raises(ConfigError, match="no cost"):
+        _train("ppo-lag", task, tmp_path, 64)
+    with pytest.raises(ConfigError, match="at least 0"):
+        _train("ppo-lag", task, tmp_path, 64, settings={"cost_limit": -1})

@@ -1,0 +1,169 @@
+"""The parts learners are composed of, held to numbers worked by hand and to torch's own."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from pkubench.agents.parts.advantages import gae
+from pkubench.agents.parts.constraints import Lagrange
+from pkubench.agents.parts.distributions import Categorical, DiagonalGaussian
+from pkubench.agents.parts.normalisers import ObservationNorm, ValueNorm, standardise
+from pkubench.agents.parts.update_rules import ppo_clip, value_loss
+from pkubench.errors import ConfigError
+
+
+def _column(*values: float) -> np.ndarray:
+    return np.array(values, dtype=np.float32)[:, None]
+
+
+def _flags(*values: int) -> np.ndarray:
+    return np.array(values, dtype=bool)[:, None]
+
+
+def test_gae_equals_the_sum_worked_by_hand() -> None:
+    # delta = 1 + .5*2 - 1 = 1; 2 + .5*4 - 2 = 2; 3 + .5*8 - 4 = 3; chain .5*.5 = .25
+    advantages = gae(
+        _column(1, 2, 3),
+        _column(1, 2, 4),
+        _column(2, 4, 8),
+        _flags(0, 0, 0),
+        _flags(0, 0, 0),
+        gamma=0.5,
+        lam=0.5,
+    )
+    assert advantages[:, 0].tolist() == [1 + 0.25 * 2.75, 2 + 0.25 * 3, 3]
+
+
+def test_truncation_bootstraps_from_the_final_state_and_termination_does_not() -> None:
+    common = dict(gamma=0.5, lam=0.5)
+    args = (_column(1, 2), _column(1, 2), _column(10, 4))
+    truncated = gae(*args, _flags(0, 0), _flags(1, 0), **common)
+    terminated = gae(*args, _flags(1, 0), _flags(0, 0), **common)
+    assert truncated[0, 0] == 1 + 0.5 * 10 - 1  # the final state's value, and no chain past it
+    assert terminated[0, 0] == 1 - 1
+    assert truncated[1, 0] == terminated[1, 0] == 2 + 0.5 * 4 - 2
+
+
+def test_harls_official_truncation_gives_the_truncated_step_no_advantage() -> None:
+    advantages = gae(
+        _column(1, 2, 3),
+        _column(1, 2, 4),
+        _column(2, 10, 8),
+        _flags(0, 0, 0),
+        _flags(0, 1, 0),
+        gamma=0.5,
+        lam=0.5,
+        bootstrap_truncated=False,
+    )
+    assert advantages[:, 0].tolist() == [1.0, 0.0, 3.0]
+
+
+def test_ppo_clip_equals_four_cases_worked_by_hand() -> None:
+    ratio = torch.tensor([1.5, 1.5, 0.5, 0.5])
+    advantage = torch.tensor([1.0, -1.0, 1.0, -1.0])
+    factor = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    # min(1.5, 1.2)=1.2; min(-1.5, -1.2)=-1.5; min(.5, .8)=.5; min(-.5, -.8)=-.8
+    expected = -(1.2 - 3.0 + 1.5 - 3.2) / 4
+    assert float(ppo_clip(ratio, advantage, factor, 0.2)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_clip_stops_the_gradient_only_where_the_ratio_went_far_enough() -> None:
+    ratio = torch.tensor([1.5, 1.5, 1.1], requires_grad=True)
+    ppo_clip(ratio, torch.tensor([1.0, -1.0, 1.0]), torch.ones(3), 0.2).backward()
+    assert ratio.grad is not None
+    assert ratio.grad.tolist() == pytest.approx([0.0, 1 / 3, -1 / 3])
+
+
+def test_value_loss_takes_the_larger_of_clipped_and_plain_huber() -> None:
+    value, old, target = torch.tensor([1.0]), torch.tensor([0.0]), torch.tensor([2.0])
+    # plain: .5 * 1; clipped prediction .2: error 1.8 -> .5 * 1.8^2 with delta 10, 1.3 with delta 1
+    wide = value_loss(value, old, target, clip=0.2, huber_delta=10.0)
+    narrow = value_loss(value, old, target, clip=0.2, huber_delta=1.0)
+    plain = value_loss(value, old, target, clip=None, huber_delta=None)
+    assert float(wide) == pytest.approx(0.5 * 1.8**2)
+    assert float(narrow) == pytest.approx(1.0 * (1.8 - 0.5))
+    assert float(plain) == pytest.approx(1.0)
+
+
+def test_categorical_agrees_with_torch() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, other = torch.randn(6, 4, generator=generator), torch.randn(6, 4, generator=generator)
+    ours, theirs = Categorical.from_logits(logits), torch.distributions.Categorical(logits=logits)
+    actions = torch.tensor([0, 1, 2, 3, 0, 1])
+    torch.testing.assert_close(ours.log_prob(actions), theirs.log_prob(actions))
+    torch.testing.assert_close(ours.entropy(), theirs.entropy())
+    kl = torch.distributions.kl_divergence(theirs, torch.distributions.Categorical(logits=other))
+    torch.testing.assert_close(ours.kl(Categorical.from_logits(other)), kl)
+
+
+def test_categorical_samples_with_its_probabilities_and_never_a_masked_action() -> None:
+    logits = torch.log(torch.tensor([0.5, 0.3, 0.2])).expand(60_000, 3)
+    generator = torch.Generator().manual_seed(0)
+    counts = torch.bincount(Categorical.from_logits(logits).sample(generator), minlength=3) / 60_000
+    torch.testing.assert_close(counts, torch.tensor([0.5, 0.3, 0.2]), atol=0.008, rtol=0)
+    masked = Categorical.from_logits(logits, torch.tensor([1, 0, 1]))
+    counts = torch.bincount(masked.sample(generator), minlength=3) / 60_000
+    torch.testing.assert_close(counts, torch.tensor([5 / 7, 0.0, 2 / 7]), atol=0.008, rtol=0)
+    assert float(masked.log_p.exp()[0, 1]) == 0.0
+
+
+def test_gaussian_agrees_with_torch_summed_over_dimensions() -> None:
+    generator = torch.Generator().manual_seed(0)
+    mean, actions = torch.randn(5, 3, generator=generator), torch.randn(5, 3, generator=generator)
+    std, other_std = torch.tensor([0.5, 1.0, 2.0]), torch.tensor([0.7, 0.9, 1.5])
+    ours, theirs = DiagonalGaussian(mean, std), torch.distributions.Normal(mean, std)
+    other = torch.distributions.Normal(actions, other_std)
+    torch.testing.assert_close(ours.log_prob(actions), theirs.log_prob(actions).sum(-1))
+    torch.testing.assert_close(ours.entropy(), theirs.entropy().sum(-1))
+    kl = torch.distributions.kl_divergence(theirs, other).sum(-1)
+    torch.testing.assert_close(ours.kl(DiagonalGaussian(actions, other_std)), kl)
+
+
+def test_value_norm_is_debiased_and_keeps_a_variance_floor() -> None:
+    norm = ValueNorm()
+    norm.update(torch.tensor([10.0, 14.0]))
+    assert norm.normalise(torch.tensor([12.0, 14.0])).tolist() == pytest.approx([0, 1], abs=1e-4)
+    values = np.array([-1.0, 0.5], dtype=np.float32)
+    back = norm.normalise(torch.from_numpy(norm.denormalise(values)))
+    assert back.tolist() == pytest.approx(values.tolist(), abs=1e-4)
+    flat = ValueNorm()
+    flat.update(torch.full((4,), 3.0))
+    assert float(flat.normalise(torch.tensor([4.0]))[0]) == pytest.approx(10.0, rel=1e-3)
+
+
+def test_observation_norm_holds_the_sample_moments_of_all_it_saw() -> None:
+    data = np.random.default_rng(0).normal(3.0, 2.0, (90, 2))
+    norm = ObservationNorm(2)
+    for part in np.split(data, [7, 40]):
+        norm.update(part)
+    np.testing.assert_allclose(norm.mean, data.mean(0))
+    np.testing.assert_allclose(norm.std, data.std(0, ddof=1))
+    far = norm(np.array([[1e6, -1e6]]))
+    assert far.tolist() == [[5.0, -5.0]]
+
+
+def test_standardise_uses_the_population_deviation() -> None:
+    out = standardise(torch.tensor([1.0, 3.0]), 0.0)
+    assert out.tolist() == pytest.approx([-1.0, 1.0])
+
+
+def test_the_multiplier_rises_above_the_limit_and_falls_to_zero_below_it() -> None:
+    lagrange = Lagrange(limit=25.0, value=0.1, learning_rate=0.035)
+    lagrange.update(35.0)
+    assert lagrange.value == pytest.approx(0.135, abs=1e-6)  # Adam's first step is the rate
+    for _ in range(40):
+        lagrange.update(0.0)
+    assert lagrange.value == 0.0
+    lagrange.update(math.nan)
+    assert lagrange.value == 0.0
+    weights = Lagrange.weights(3.0)
+    assert weights == pytest.approx((0.25, -0.75))
+
+
+def test_a_negative_cost_limit_is_refused() -> None:
+    with pytest.raises(ConfigError, match="at least 0"):
+        Lagrange(limit=-1.0)

@@ -1,0 +1,108 @@
+"""Tiny worlds with known optima, for tests of learners."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from pkubench.envs.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
+from pkubench.envs.registry import WORLDS, WorldSpec
+from pkubench.envs.seeding import IntArray
+from pkubench.tasks.task import Metric, Protocol, Task
+
+RETURN = Metric(name="return", higher_is_better=True, unit="reward", describe="sum of rewards")
+
+
+class SharingWorld(BatchEnv):
+    """Two agents, reward 1 when their actions differ: a shared policy gets at most one half."""
+
+    default_horizon = 4
+
+    def __init__(self, num_envs: int = 1, max_episode_steps: int | None = -1) -> None:
+        super().__init__(num_envs, max_episode_steps)
+        self.agents = ("a", "b")
+        box = spaces.Box(0.0, 1.0, (2,), np.float32)
+        self.observation_spaces = {a: box for a in self.agents}
+        self.action_spaces = {a: spaces.Discrete(2) for a in self.agents}
+
+    def _reset(self, ids: IntArray, seeds: IntArray) -> None:
+        pass
+
+    def _step(
+        self, actions: Mapping[str, Array], active: BoolArray | None
+    ) -> tuple[FloatArray, BoolArray, Info]:
+        reward = (actions["a"] != actions["b"]).astype(np.float64) / 2
+        return np.stack([reward, reward], 1), np.zeros(self.num_envs, bool), {}
+
+    def _observe(self) -> dict[str, Array]:
+        return {a: np.ones((self.num_envs, 2), np.float32) for a in self.agents}
+
+    def render(self, lane: int = 0) -> Any:
+        return np.zeros((2, 2, 3), np.uint8)
+
+
+MEAN_LENGTH = (1 - 0.9**20) / 0.1
+
+
+class SpeedWorld(BatchEnv):
+    """Reward 1 - (1 - a)^2, cost a, for a in [0, 1]: a strictly concave constrained problem.
+
+    Ends early with chance 0.1 a step, so lanes are out of step with each other and an episode has
+    ``MEAN_LENGTH`` steps on average. Unconstrained, a = 1; with an episode's cost at most
+    MEAN_LENGTH / 2, a = 1/2 and the best feasible return is 0.75 MEAN_LENGTH.
+    """
+
+    default_horizon = 20
+
+    def __init__(self, num_envs: int = 1, max_episode_steps: int | None = -1) -> None:
+        super().__init__(num_envs, max_episode_steps)
+        self.observation_spaces = {SOLE_AGENT: spaces.Box(-10, 10, (2,), np.float64)}
+        self.action_spaces = {SOLE_AGENT: spaces.Box(-1.0, 1.0, (1,), np.float32)}
+        from pkubench.envs.seeding import LaneRandom
+
+        self._random = LaneRandom(num_envs)
+        self._draw = np.zeros((num_envs, 2))
+
+    def _reset(self, ids: IntArray, seeds: IntArray) -> None:
+        self._random.seed(ids, seeds)
+        self._draw[ids] = self._random.uniform(ids, 2, -1.0, 1.0)
+
+    def _step(
+        self, actions: Mapping[str, Array], active: BoolArray | None
+    ) -> tuple[FloatArray, BoolArray, Info]:
+        action = np.clip(actions[SOLE_AGENT].astype(np.float64), 0.0, 1.0)
+        self._draw = self._random.uniform(self._all, 2, -1.0, 1.0)
+        reward = 1.0 - (1.0 - action) ** 2
+        return reward, self._draw[:, 0] > 0.8, {"cost": action[:, 0]}
+
+    def _observe(self) -> dict[str, Array]:
+        return {SOLE_AGENT: self._draw.copy()}
+
+    def render(self, lane: int = 0) -> Any:
+        return np.zeros((2, 2, 3), np.uint8)
+
+
+def task_of(world: type[BatchEnv], cost_limit: float | None = None, **more: Any) -> Task:
+    """Register a test world once and return a task on it."""
+    name = f"pkubench/{world.__name__}-v0"
+    if name not in WORLDS:
+        WORLDS[name] = WorldSpec(
+            id=name,
+            entry_point=f"{world.__module__}:{world.__qualname__}",
+            horizon=world.default_horizon,
+        )
+    protocol = Protocol(
+        episodes=4, horizon=world.default_horizon, training_steps=1000, quick_episodes=2
+    )
+    return Task(
+        id=name,
+        suite="test",
+        title="a test world",
+        metrics=(RETURN,),
+        protocol=protocol,
+        cost_limit=cost_limit,
+        **more,
+    )
