@@ -7,6 +7,8 @@ one ``mujoco.MjData`` a lane, for any number of lanes and threads.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import re
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,6 +32,23 @@ _DIVERGED = [
 """Warnings after which MuJoCo has put the simulation (or its controls) back to the defaults."""
 
 _TOTAL_MASS = re.compile(r'\s+settotalmass="([^"]*)"')
+
+
+def _stop_phase_clock() -> None:
+    """Keep MuJoCo from reading the clock around every phase of every physics step.
+
+    Its Python package has it do so, for ``MjData.timer``; on small robots that is a tenth of the
+    time. ``set_mjcb_time(None)`` goes back to that clock, so the C variable itself is cleared.
+    A program that uses these worlds finds zeros in ``MjData.timer``, unless it sets a clock.
+    """
+    for library in Path(mujoco.__path__[0]).glob("libmujoco.*"):
+        # The library may lack the variable in another version: then the clock goes on.
+        with contextlib.suppress(OSError, ValueError):
+            ctypes.c_void_p.in_dll(ctypes.CDLL(str(library)), "mjcb_time").value = None
+
+
+if mujoco.get_mjcb_time() is None:  # the package's own clock, not one the user has set
+    _stop_phase_clock()
 
 
 def gymnasium_model(file_name: str) -> Any:

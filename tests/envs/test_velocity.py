@@ -287,12 +287,14 @@ def test_a_simulation_that_breaks_down_ends_its_own_episode_only(
         made.reset(np.arange(3))
     tape = actions(ours, 3)
     ours.qvel[1] = 1e12
+    ours.qpos[1, 0] = -1e3  # from where MuJoCo puts it back to 0, which is no motion
     tape[0, 2] = np.nan  # as an agent that skips check_actions might give
     step, wanted = ours.step({"agent": tape[0]}), healthy.step({"agent": actions(ours, 3)[0]})
     assert step.info["simulation_failed"].tolist() == [False, True, True]
     assert step.terminated[1:].all() and step.terminated[0] == wanted.terminated[0]
     assert step.rewards[1:, 0].tolist() == [0.0, 0.0]
-    assert step.info["cost"][1:].tolist() == [0.0, 0.0]
+    for name in ("cost", "x_velocity", "reward_forward"):
+        assert step.info[name][1:].tolist() == [0.0, 0.0], name
     assert np.isfinite(step.observations["agent"]).all()
     assert np.array_equal(step.observations["agent"][0], wanted.observations["agent"][0])
     assert step.rewards[0] == wanted.rewards[0]
@@ -331,6 +333,13 @@ def test_models_are_those_of_gymnasium_to_the_bit_and_load_silently(
     fields = [name for name in dir(theirs) if isinstance(getattr(theirs, name), np.ndarray)]
     assert len(fields) > 300
     assert all(np.array_equal(getattr(ours, name), getattr(theirs, name)) for name in fields)
+
+
+def test_no_clock_is_read_in_the_physics() -> None:
+    ours = HalfCheetahVelocity()
+    data = mujoco.MjData(ours.model)
+    mujoco.mj_step(ours.model, data)
+    assert data.timer[mujoco.mjtTimer.mjTIMER_STEP].duration == 0.0
 
 
 @pytest.fixture

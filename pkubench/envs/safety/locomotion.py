@@ -11,6 +11,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+import mujoco
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
@@ -77,8 +78,12 @@ class Locomotion(MujocoBatch):
         """
         if thresholds not in self.thresholds:
             raise UnknownName("set of thresholds", str(thresholds), self.thresholds)
+        model = gymnasium_model(self.model_file)
+        # One robot is one island of constraints: not looking for more saves 2 to 6 % of the time
+        # and changes no bit.
+        model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_ISLAND)
         super().__init__(
-            gymnasium_model(self.model_file),
+            model,
             self.physics_steps,
             num_envs,
             max_episode_steps,
