@@ -134,6 +134,8 @@ def test_cfr_plus_stops_at_its_tolerance() -> None:
 @pytest.mark.parametrize(
     ("config", "settings"),
     [
+        (PSROConfig, {"iterations": 0}),
+        (CFRPlusConfig, {"iterations": 0}),
         (PSROConfig, {"tolerance": 1.0}),
         (PSROConfig, {"pe_every": 0}),
         (PSROConfig, {"ties": "highest"}),

@@ -29,6 +29,8 @@ from pkubench.errors import ConfigError
 class CFRPlusConfig:
     """Settings of the preset ``cfr+``."""
 
+    iterations: int = 1000
+    """Iterations unless the run is given a number of steps."""
     delay: int = 0
     """Iterations left out of the average; iteration ``t`` weighs ``max(t - delay, 0)``."""
     tolerance: float = 0.0
@@ -38,6 +40,8 @@ class CFRPlusConfig:
 
     def __post_init__(self) -> None:
         """Check the domains."""
+        if self.iterations < 1:
+            raise ConfigError(f"iterations must be at least 1, got {self.iterations}")
         if self.delay < 0:
             raise ConfigError(f"delay must be at least 0, got {self.delay}")
         if not 0.0 <= self.tolerance < 1.0:

@@ -6,7 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,16 +27,12 @@ CHECKPOINT = "checkpoint"
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
 
 
-class Preset(NamedTuple):
-    """A named game learner."""
+PRESETS: dict[str, PSROConfig | CFRPlusConfig] = {"psro": PSROConfig(), "cfr+": CFRPlusConfig()}
+"""Named game learners and their settings."""
 
-    config: PSROConfig | CFRPlusConfig
-    learner: Callable[[GameTree, Any, int], GameLearner]
-
-
-PRESETS = {
-    "psro": Preset(PSROConfig(), DoubleOracle),
-    "cfr+": Preset(CFRPlusConfig(), CFRPlus),
+_LEARNERS: dict[str, Callable[[GameTree, Any, int], GameLearner]] = {
+    "psro": DoubleOracle,
+    "cfr+": CFRPlus,
 }
 
 
@@ -53,9 +49,9 @@ def train(
 ) -> Iterator[Progress]:
     """Train ``psro`` or ``cfr+`` on a game task; see ``pkubench.agents.training.Trainer``.
 
-    A step is one iteration. Progress carries ``nash_conv``, ``exploitability``,
-    ``population_exploitability`` (where computed), ``policies`` and ``seconds``. These learners
-    run on the CPU whatever ``device`` says.
+    A step is one iteration; without ``steps`` the preset's ``iterations`` are done. Progress
+    carries ``nash_conv``, ``exploitability``, ``population_exploitability`` (where computed),
+    ``policies`` and ``seconds``. These learners run on the CPU whatever ``device`` says.
 
     Raises:
         ConfigError: A setting out of its domain, or ``out`` holds another run.
@@ -63,9 +59,8 @@ def train(
     """
     if agent not in PRESETS:
         raise UnknownName("game learner", agent, PRESETS)
-    preset = PRESETS[agent]
-    config = with_settings(preset.config, settings)
-    total = task.protocol.training_steps if steps is None else steps
+    config = with_settings(PRESETS[agent], settings)
+    total = config.iterations if steps is None else steps
     if total < 1:
         raise ConfigError(f"steps must be at least 1 iteration, got {total}")
     tree = tree_of_world(task.id)
@@ -81,7 +76,7 @@ def train(
         raise ConfigError(
             f"{out} holds a run already; resume it (--resume) or choose another --out"
         )
-    learner = preset.learner(tree, config, seed)
+    learner = _LEARNERS[agent](tree, config, seed)
     if saved is not None:
         try:
             learner.restore(saved)
