@@ -280,8 +280,8 @@ class VectorFace(_Face, VectorEnv[Any, Any, Any]):
 
     def _lane_observation(self, observations: Mapping[str, Array], lane: int) -> Any:
         if self.is_team:
-            return {agent: observations[agent][lane].copy() for agent in self.world.agents}
-        return observations[self.world.agents[0]][lane].copy()
+            return {agent: observations[agent][lane] for agent in self.world.agents}
+        return observations[self.world.agents[0]][lane]
 
     def _with_rewards(self, info: Info, rewards: FloatArray) -> dict[str, Any]:
         if not self.is_team:
