@@ -1,0 +1,385 @@
+"""The harness: the same bytes whatever runs them, and numbers that can be worked out by hand."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pkubench
+from pkubench.agents.agent import Team
+from pkubench.agents.random import random_entrant
+from pkubench.envs.registry import make_batch, resolve
+from pkubench.envs.seeding import evaluation_seeds
+from pkubench.errors import AgentError, ConfigError, RecordError, StorageError, UnknownName
+from pkubench.evaluation.execution import InProcess, Limits
+from pkubench.evaluation.harness import evaluate, evaluation_folder
+from pkubench.evaluation.records import EPISODES, RUN, read_records
+from pkubench.evaluation.report import Report
+from tests.evaluation.actors import Honest, HonestBox, Printer, Scribbler, Sloppy
+from tests.evaluation.counting import COST, RETURN, SUCCESS, TOTAL, CountingWorld, counting_task
+
+ROOT = Path(__file__).parents[2]
+
+
+def lines_of(out: Path) -> bytes:
+    (path,) = out.rglob(EPISODES)
+    return path.read_bytes()
+
+
+def by_hand(seed: int) -> tuple[float, int, float]:
+    """One episode of the honest agent, played by a loop over a world of one lane."""
+    world = CountingWorld(1)
+    observations, _ = world.reset(np.array([seed]))
+    total, cost = 0.0, 0.0
+    for length in range(1, 13):  # noqa: B007 - it is returned
+        action = observations["agent"][:, 1].astype(np.int64)
+        step = world.step({"agent": action})
+        observations = step.observations
+        total += float(step.rewards[0, 0])
+        cost += float(step.info["cost"][0])
+        if step.terminated[0] or step.truncated[0]:
+            break
+    return total, length, cost
+
+
+def test_each_record_is_what_a_loop_over_one_episode_gives(tmp_path: Path) -> None:
+    task = counting_task(RETURN, COST, SUCCESS, TOTAL, episodes=21)
+    evaluate(Honest(), task, workers=0, out=tmp_path)
+    (path,) = tmp_path.rglob(EPISODES)
+    records = read_records(path, 21)
+    assert [r.seed for r in records] == evaluation_seeds(0, 21).tolist()
+    for record in records:
+        total, length, cost = by_hand(record.seed)
+        assert record.return_ == pytest.approx(total, abs=1e-12)
+        assert (record.length, record.cost) == (length, cost)
+        assert record.returns == {"agent": record.return_}
+        assert record.success is (total > 0.45)
+        assert record.metrics["total"] == pytest.approx(total, abs=1e-12)
+        assert record.failure is None
+    assert {r.length for r in records} > {12}, "some episodes end early, some at the limit"
+
+
+def test_one_two_and_eight_workers_write_the_same_bytes(tmp_path: Path) -> None:
+    task = counting_task(episodes=75)
+    agent = Sloppy()
+    for workers in (0, 1, 2, 8):
+        evaluate(agent, task, workers=workers, out=tmp_path / str(workers))
+    written = {lines_of(tmp_path / str(workers)) for workers in (0, 1, 2, 8)}
+    assert len(written) == 1
+    reports = {p.read_bytes() for p in tmp_path.rglob("report.json")}
+    assert len(reports) == 1
+
+
+def test_a_longer_evaluation_begins_with_the_blocks_of_a_shorter_one(tmp_path: Path) -> None:
+    agent = Honest()
+    for episodes in (32, 48):
+        evaluate(agent, counting_task(), episodes=episodes, workers=0, out=tmp_path / f"{episodes}")
+    assert lines_of(tmp_path / "48").startswith(lines_of(tmp_path / "32"))
+
+
+def test_another_seed_is_another_set_of_episodes() -> None:
+    task = counting_task()
+    first, second = (evaluate(Honest(), task, workers=0, seed=s) for s in (0, 1))
+    assert first.score != second.score
+
+
+def test_agents_draw_from_their_own_seeds_not_from_the_worlds(tmp_path: Path) -> None:
+    seen: list[np.ndarray[Any, Any]] = []
+
+    class Spy(Honest):
+        def begin(self, seeds: Any) -> Any:
+            seen.append(seeds)
+            return super().begin(seeds)
+
+        def __deepcopy__(self, memo: Any) -> Spy:
+            return self
+
+    evaluate(Spy(), counting_task(), episodes=3)
+    assert not set(seen[0].tolist()) & set(evaluation_seeds(0, 3).tolist())
+
+
+def test_an_agent_may_scribble_on_what_it_gets(tmp_path: Path) -> None:
+    task = counting_task(players=2)
+    for name, member in (("honest", Honest()), ("scribbler", Scribbler())):
+        team = Team({"p0": member, "p1": Honest()})
+        evaluate(team, task, workers=0, out=tmp_path / name)
+    assert lines_of(tmp_path / "honest") == lines_of(tmp_path / "scribbler")
+
+
+def test_returns_are_summed_over_the_team(tmp_path: Path) -> None:
+    task = counting_task(players=2, episodes=5)
+    report = evaluate(Team({"p0": Honest(), "p1": Honest()}), task, workers=0, out=tmp_path)
+    (path,) = tmp_path.rglob(EPISODES)
+    records = read_records(path)
+    for record in records:
+        assert set(record.returns) == {"p0", "p1"}
+        assert record.return_ == sum(record.returns.values())
+    assert report.score == pytest.approx(np.mean([r.return_ for r in records]))
+
+
+def test_masked_worlds_hand_masks_over_and_random_keeps_to_them(tmp_path: Path) -> None:
+    task = counting_task(masked=True)
+    world = make_batch(task.id, 1)
+    report = evaluate(random_entrant(world), task, workers=0)
+    assert report.failed == 0
+    refused = evaluate(Honest(), task, workers=0)
+    assert set(refused.failures) == {"illegal-action: agent chose 0, which is masked"}
+
+
+def test_the_horizon_of_the_protocol_counts(tmp_path: Path) -> None:
+    import dataclasses
+
+    task = counting_task()
+    short = dataclasses.replace(task, protocol=dataclasses.replace(task.protocol, horizon=4))
+    evaluate(Honest(), short, workers=0, out=tmp_path)
+    (path,) = tmp_path.rglob(EPISODES)
+    assert max(r.length for r in read_records(path)) == 4
+
+
+def test_success_has_a_wilson_interval_and_a_single_episode_none() -> None:
+    task = counting_task(SUCCESS, RETURN)
+    report = evaluate(Honest(), task, workers=0)
+    mean, low, high, n = report.metrics["success"]
+    assert n == 40 and mean is not None and low is not None and high is not None
+    assert 0 <= low < mean < high <= 1
+    alone = evaluate(Honest(), task, workers=0, episodes=1)
+    assert alone.metrics["return"].low is None
+    assert json.loads(json.dumps(alone.to_json(), allow_nan=False))["metrics"]["return"]["n"] == 1
+
+
+def test_a_team_over_the_cost_limit_has_no_score() -> None:
+    report = evaluate(Honest(), counting_task(RETURN, COST, cost_limit=50.0), workers=0)
+    assert report.feasible is True and report.score == report.metrics["return"].mean
+    assert report.normalised == pytest.approx(report.score / 2)
+    report = evaluate(Honest(), counting_task(RETURN, COST, cost_limit=0.5), workers=0)
+    assert report.feasible is False and report.score is None and report.normalised is None
+    assert report.metrics["return"].mean is not None
+
+
+def test_global_generators_of_the_caller_are_left_alone() -> None:
+    np.random.seed(5)  # noqa: NPY002
+    expected = np.random.rand(2)  # noqa: NPY002
+    np.random.seed(5)  # noqa: NPY002
+    first = np.random.rand()  # noqa: NPY002
+    evaluate(Sloppy(), counting_task(), episodes=2, workers=0)
+    assert np.array_equal([first, np.random.rand()], expected)  # noqa: NPY002
+
+
+def test_what_an_agent_prints_does_not_reach_standard_output(capfd: Any) -> None:
+    report = evaluate(Printer(), counting_task(), episodes=2)
+    assert report.failed == 0
+    assert capfd.readouterr().out == ""
+
+
+def test_objects_of_a_script_run_in_process_and_refuse_many_workers() -> None:
+    class Local(Honest):
+        pass
+
+    assert evaluate(Local(), counting_task(), episodes=3).failed == 0
+    with pytest.raises(AgentError, match=r"package\.module:factory"):
+        evaluate(Local(), counting_task(), episodes=3, workers=2)
+
+
+def test_wrong_arguments_are_named() -> None:
+    with pytest.raises(ConfigError, match="episodes"):
+        evaluate(Honest(), counting_task(), episodes=0)
+    with pytest.raises(ConfigError, match="seed"):
+        evaluate(Honest(), counting_task(), seed=-1)
+    with pytest.raises(ConfigError, match="workers"):
+        evaluate(Honest(), counting_task(), workers=-1)
+    with pytest.raises(UnknownName, match="SimpleSpread-v0"):
+        evaluate(Honest(), "SimpelSpread-v0")
+    with pytest.raises(AgentError, match=r"pkubench\.evaluate\('random'"):
+        evaluate("random", "SimpleSpread-v0")  # type: ignore[arg-type]
+
+
+def test_an_entrant_that_does_not_fit_the_world_is_refused() -> None:
+    with pytest.raises(AgentError, match="takes a Team"):
+        evaluate(Honest(), counting_task(players=2), workers=0)
+    with pytest.raises(AgentError, match=r"no member for \['p1'\]"):
+        evaluate(Team({"p0": Honest()}), counting_task(players=2))
+    with pytest.raises(AgentError, match="no begin and act"):
+        evaluate(3, counting_task(), workers=0)  # type: ignore[arg-type]
+
+
+# Records on disk
+
+
+def test_a_finished_evaluation_is_read_again_not_run_again(tmp_path: Path) -> None:
+    task = counting_task()
+    first = evaluate(Honest(), task, out=tmp_path)
+
+    class Refusing(InProcess):
+        def map(self, jobs: Any) -> Any:
+            raise AssertionError("nothing is left to run")
+
+    again = evaluate(Honest(), task, out=tmp_path, backend=Refusing())
+    assert again == first
+    folder = evaluation_folder(tmp_path, "Honest", task)
+    assert Report.from_records(folder, task) == first
+    assert json.loads((folder / "report.json").read_text()) == first.to_json()
+
+
+@pytest.mark.parametrize("keep", ["16 lines", "21 lines", "half a line", "nothing"])
+def test_an_interrupted_evaluation_goes_on_to_the_same_bytes(tmp_path: Path, keep: str) -> None:
+    task = counting_task()
+    evaluate(Honest(), task, workers=0, out=tmp_path)
+    (path,) = tmp_path.rglob(EPISODES)
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    cut = {"16 lines": 16, "21 lines": 21, "half a line": 33, "nothing": 0}[keep]
+    path.write_bytes(b"".join(lines[:cut]) + (lines[cut][:20] if keep == "half a line" else b""))
+    done: list[int] = []
+    evaluate(Honest(), task, workers=0, out=tmp_path, progress=lambda p: done.append(p.done))
+    assert path.read_bytes() == whole
+    assert done[0] == {16: 16, 21: 16, 33: 32, 0: 0}[cut] and done[-1] == 40
+
+
+def test_kill_nine_in_the_middle_then_resume_gives_the_same_bytes(tmp_path: Path) -> None:
+    script = """
+import sys
+from pkubench.agents.loading import resolve_agent
+from pkubench.evaluation.harness import evaluate
+from tests.evaluation.counting import counting_task
+task = counting_task(episodes=96)
+source = resolve_agent("tests.evaluation.actors:slow", task)
+evaluate(source, task, workers=2, out=sys.argv[1])
+"""
+    command = [sys.executable, "-c", script]
+    killed = subprocess.Popen([*command, str(tmp_path / "killed")], cwd=ROOT)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        paths = list((tmp_path / "killed").rglob(EPISODES))
+        if paths and paths[0].stat().st_size > 0:
+            break
+        time.sleep(0.005)
+    killed.kill()
+    killed.wait()
+    (path,) = (tmp_path / "killed").rglob(EPISODES)
+    assert 0 < path.read_bytes().count(b"\n") < 96
+    subprocess.run([*command, str(tmp_path / "killed")], cwd=ROOT, check=True, timeout=60)
+    subprocess.run([*command, str(tmp_path / "whole")], cwd=ROOT, check=True, timeout=60)
+    assert path.read_bytes() == lines_of(tmp_path / "whole")
+    assert path.read_bytes().count(b"\n") == 96
+
+
+def test_another_evaluations_folder_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    task = counting_task()
+    evaluate(Honest(), task, workers=0, out=tmp_path)
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    with pytest.raises(RecordError, match="another evaluation \\(seed: 0 there, 1 now\\)"):
+        evaluate(Honest(), task, workers=0, out=tmp_path, seed=1)
+    with pytest.raises(RecordError, match="episodes: 40 there, 24 now"):
+        evaluate(Honest(), task, workers=0, out=tmp_path, episodes=24)
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda b: b[10:], "is not an episode record"),
+        (lambda b: b.replace(b'"seed": ', b'"seed": 1'), "has seed"),
+        (lambda b: b"".join(b.splitlines(keepends=True)[1:]), "removed, repeated or reordered"),
+        (lambda b: b"\xff\xfe" + b, "is not text"),
+        (lambda b: b.replace(b'"return": ', b'"return": 1e999, "x": ', 1), "not an episode record"),
+    ],
+)
+def test_damaged_records_are_named_not_overwritten(
+    tmp_path: Path, damage: Any, message: str
+) -> None:
+    task = counting_task()
+    evaluate(Honest(), task, workers=0, out=tmp_path)
+    (path,) = tmp_path.rglob(EPISODES)
+    path.write_bytes(damage(path.read_bytes()))
+    before = path.read_bytes()
+    with pytest.raises(RecordError, match=message):
+        evaluate(Honest(), task, workers=0, out=tmp_path)
+    assert path.read_bytes() == before
+
+
+def test_records_without_their_description_are_refused(tmp_path: Path) -> None:
+    evaluate(Honest(), counting_task(), workers=0, out=tmp_path)
+    (run,) = tmp_path.rglob(RUN)
+    run.unlink()
+    with pytest.raises(RecordError, match=r"run\.json is not"):
+        evaluate(Honest(), counting_task(), workers=0, out=tmp_path)
+    run.write_text("{")
+    with pytest.raises(RecordError, match="not valid JSON"):
+        evaluate(Honest(), counting_task(), workers=0, out=tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(StorageError, match="cannot write"):
+        evaluate(Honest(), counting_task(), workers=0, out=blocked)
+
+
+def test_a_full_disk_keeps_whole_lines_and_goes_on_later(tmp_path: Path) -> None:
+    script = """
+import resource, signal, sys
+from pkubench.errors import StorageError
+from pkubench.evaluation.harness import evaluate
+from tests.evaluation.actors import Honest
+from tests.evaluation.counting import counting_task
+task = counting_task(episodes=80)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (6000, resource.RLIM_INFINITY))
+try:
+    evaluate(Honest(), task, workers=0, out=sys.argv[1])
+except StorageError as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+evaluate(Honest(), task, workers=0, out=sys.argv[1])
+evaluate(Honest(), task, workers=0, out=sys.argv[1] + "-whole")
+"""
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(out)],
+        cwd=ROOT,
+        check=True,
+        timeout=60,
+        capture_output=True,
+        text=True,
+    )
+    assert "cannot write" in done.stdout and done.stdout.count("\n") == 1
+    assert lines_of(out) == lines_of(tmp_path / "out-whole")
+
+
+def test_progress_is_told_block_by_block() -> None:
+    told: list[tuple[int, int]] = []
+    evaluate(Honest(), counting_task(), workers=0, progress=lambda p: told.append(tuple(p)))
+    assert told == [(0, 40), (16, 40), (32, 40), (40, 40)]
+
+
+# The shipped tasks
+
+
+def test_random_play_is_scored_on_a_team_task_and_on_games() -> None:
+    spread = pkubench.evaluate("random", "SimpleSpread-v0", episodes=64)
+    mean, low, high, n = spread.metrics["return"]
+    assert low < -79 < high and n == 64 and mean == spread.score
+    leduc = pkubench.evaluate("random", "LeducPoker-v0")
+    assert leduc.metrics["nash_conv"].mean == pytest.approx(4.747222, abs=1e-6)
+    assert leduc.score == pytest.approx(4.747222 / 2, abs=1e-6)
+    assert leduc.metrics["exploitability"].low == leduc.score
+
+
+def test_a_plain_agent_cannot_play_a_task_that_is_scored_exactly() -> None:
+    with pytest.raises(AgentError, match="action_probabilities"):
+        evaluate(HonestBox(), "KuhnPoker-v0", workers=0)
+
+
+def test_limits_of_none_let_an_agent_take_its_time() -> None:
+    assert evaluate(Honest(), counting_task(), episodes=2, limits=Limits(None, None)).failed == 0
+
+
+def test_the_test_world_is_known_to_the_registry() -> None:
+    assert resolve(counting_task().id).entry_point.endswith("CountingWorld")

@@ -1,0 +1,203 @@
+"""Agents that go wrong: the episode fails with a named reason, and everything else goes on."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pkubench.agents.loading import resolve_agent
+from pkubench.errors import AgentError
+from pkubench.evaluation.execution import Limits
+from pkubench.evaluation.harness import evaluate
+from pkubench.evaluation.records import EPISODES, EpisodeRecord, read_records
+from pkubench.evaluation.report import ranking_key
+from tests.evaluation.actors import Faulty, FaultyBox, Honest, HonestBox
+from tests.evaluation.counting import COST, RETURN, counting_task
+
+LANE = 3
+TIMEOUT = "timeout: the agent did not answer within its time limit"
+
+
+def records_of(out: Path) -> list[EpisodeRecord]:
+    (path,) = out.rglob(EPISODES)
+    return read_records(path)
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory: pytest.TempPathFactory) -> list[EpisodeRecord]:
+    out = tmp_path_factory.mktemp("honest")
+    evaluate(Honest(), counting_task(), workers=0, out=out)
+    return records_of(out)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("raising", "agent-error: agent: ValueError: object at 0x..."),
+        ("exiting", "agent-error: agent: SystemExit: enough"),
+        ("shape", "wrong-shape: agent gave (16,) minus one"),
+        ("dtype", "wrong-dtype: agent gave float64, wanted an integer"),
+        ("words", "wrong-dtype: agent gave <U3, wanted an integer"),
+        ("ragged", "wrong-shape: agent gave no array"),
+        ("alone", "wrong-shape: act of agent must return (actions, state), got ndarray"),
+        ("dying", "crashed: the agent's process ended with exit code 7"),
+        ("killed", "crashed: the agent's process was ended by SIGKILL"),
+    ],
+)
+def test_a_fault_of_the_batch_fails_its_active_episodes(
+    fault: str, reason: str, truth: list[EpisodeRecord], tmp_path: Path
+) -> None:
+    workers = 1 if fault in ("dying", "killed") else 0
+    report = evaluate(Faulty(fault), counting_task(), workers=workers, out=tmp_path)
+    for record, honest in zip(records_of(tmp_path), truth, strict=True):
+        if honest.length <= 3:  # over before the fault
+            assert record == honest
+        else:
+            assert record.failure is not None
+            assert record.length == 3 and record.return_ is None and not record.returns
+            if fault == "shape":
+                assert record.failure.startswith("wrong-shape: agent gave (")
+            else:
+                assert record.failure.startswith(reason)
+                assert "\n" not in record.failure
+    assert report.failed == sum(r.length > 3 for r in truth) == sum(report.failures.values())
+    assert report.score is None and report.normalised is None
+    assert report.metrics["return"].mean is None, "no mean over the episodes that were survived"
+
+
+@pytest.mark.parametrize("fault", ["hanging", "deaf"])
+def test_a_hanging_agent_is_stopped_and_its_finished_episodes_are_kept(
+    fault: str, truth: list[EpisodeRecord], tmp_path: Path
+) -> None:
+    started = time.monotonic()
+    task = counting_task()
+    limits = Limits(act=0.3)
+    report = evaluate(Faulty(fault), task, episodes=16, workers=1, out=tmp_path, limits=limits)
+    assert time.monotonic() - started < 20
+    records = records_of(tmp_path)
+    for record, honest in zip(records, truth, strict=False):
+        if honest.length <= 3:
+            assert record == honest
+        else:
+            assert record.failure == TIMEOUT and record.length == 3
+    assert report.failures == {TIMEOUT: report.failed}
+    assert report.failed == sum(r.length > 3 for r in truth[:16])
+
+
+def test_a_hang_in_this_process_is_interrupted_too() -> None:
+    report = evaluate(
+        Faulty("hanging"), counting_task(), episodes=8, workers=0, limits=Limits(act=0.2)
+    )
+    assert 0 < report.failed <= 8
+    assert set(report.failures) == {TIMEOUT}
+
+
+@pytest.mark.parametrize(
+    ("fault", "settings", "reason"),
+    [
+        ("outside", {}, "out-of-range: agent chose -1 of Discrete(3)"),
+        ("masked", {"masked": True}, "illegal-action: agent chose 0, which is masked"),
+        ("nan", {"continuous": True}, "not-finite: agent gave NaN or infinity"),
+    ],
+)
+def test_a_fault_of_one_lane_fails_one_episode_of_its_block(
+    fault: str, settings: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    task = counting_task(**settings)
+    bad = FaultyBox(fault, LANE) if fault == "nan" else Faulty(fault, LANE)
+    if fault == "masked":
+        bad = OnlyLane()
+    evaluate(bad, task, workers=0, out=tmp_path / "bad", episodes=16)
+    good = HonestBox() if fault == "nan" else OnlyLane(-1) if fault == "masked" else Honest()
+    evaluate(good, task, workers=0, out=tmp_path / "good", episodes=16)
+    pairs = zip(records_of(tmp_path / "bad"), records_of(tmp_path / "good"), strict=True)
+    different = {b.episode: b for b, g in pairs if b != g}
+    assert set(different) == {LANE}
+    assert different[LANE].failure == reason and different[LANE].length == 3
+
+
+class OnlyLane(Honest):
+    """Always plays 1, and in its fourth step 0 (which is masked) in one lane."""
+
+    def __init__(self, lane: int = LANE) -> None:
+        self.lane = lane
+
+    def act(self, observation: Any, state: Any, active: Any) -> tuple[Any, Any]:
+        actions = np.ones(len(active), np.int64)
+        if self.lane >= 0 and state[0] == 3:
+            actions[self.lane] = 0
+        return actions, state + 1
+
+
+def test_what_inactive_lanes_answer_does_not_matter(tmp_path: Path) -> None:
+    class Wild(Honest):
+        def act(self, observation: Any, state: Any, active: Any) -> tuple[Any, Any]:
+            actions, state = super().act(observation, state, active)
+            return np.where(active, actions, -(10**9)), state
+
+    for name, agent in (("wild", Wild()), ("honest", Honest())):
+        evaluate(agent, counting_task(), workers=0, out=tmp_path / name, name="same")
+    assert records_of(tmp_path / "wild") == records_of(tmp_path / "honest")
+
+
+def test_a_crash_leaves_the_other_blocks_alone(tmp_path: Path) -> None:
+    report = evaluate(DiesInSecondBlock(), counting_task(), workers=2, out=tmp_path)
+    records = records_of(tmp_path)
+    assert all(r.failure is None for r in [*records[:16], *records[32:]])
+    assert all(r.failure is not None for r in records[16:32])
+    assert report.failed == 16
+
+
+class DiesInSecondBlock(Honest):
+    """Ends its process when it is asked to begin the block that starts with episode 16."""
+
+    def begin(self, seeds: Any) -> Any:
+        import os
+
+        from pkubench.envs.seeding import agent_seeds, evaluation_seeds
+
+        if seeds[0] == agent_seeds(evaluation_seeds(0, 1, first=16), "agent")[0]:
+            os._exit(1)
+        return super().begin(seeds)
+
+
+@pytest.mark.parametrize(
+    ("spelling", "message"),
+    [
+        ("tests.evaluation.actors:broken", "could not be loaded: RuntimeError: no weights today"),
+        ("tests.evaluation.actors:two", "may take one argument"),
+        ("tests.evaluation.actors:NOT_AN_AGENT", "gave a int, which is no Agent"),
+        ("tests.evaluation.actors:nobody", "has no 'nobody'"),
+        ("tests.evaluation.actors:endless", "could not be loaded: timeout"),
+    ],
+)
+def test_an_agent_that_cannot_be_loaded_is_one_line_and_leaves_nothing(
+    spelling: str, message: str, tmp_path: Path
+) -> None:
+    task = counting_task()
+    source = resolve_agent(spelling, task)
+    with pytest.raises(AgentError, match=message) as caught:
+        evaluate(source, task, out=tmp_path, limits=Limits(load=2.0))
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.rglob(EPISODES))
+
+
+def test_a_fault_in_the_world_is_not_blamed_on_the_agent() -> None:
+    from pkubench.evaluation.workers import WorkerError
+
+    with pytest.raises(WorkerError, match="broken world"):
+        evaluate(Honest(), counting_task(broken=True))
+
+
+def test_failed_entries_rank_last_and_infeasible_ones_before_them() -> None:
+    strict = counting_task(RETURN, COST, cost_limit=0.5)
+    loose = counting_task(RETURN, COST, cost_limit=50.0)
+    scored = evaluate(Honest(), loose, workers=0)
+    infeasible = evaluate(Honest(), strict, workers=0)
+    failed = evaluate(Faulty("raising"), loose, workers=0)
+    order = sorted([failed, infeasible, scored], key=lambda r: ranking_key(r, loose))
+    assert order == [scored, infeasible, failed]
