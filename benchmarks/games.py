@@ -1,0 +1,167 @@
+"""The game engine beside OpenSpiel's C++ code, in one run.
+
+``python -m benchmarks.games`` prints two Markdown tables, and exits with 1 if the bar is missed:
+Leduc NashConv at least 1,000 times as fast as ``pyspiel.nash_conv``. Both score the same random
+behavioural policy and must agree to 1e-9. Ours takes realization plans, which a population has
+anyway; the time to make both from a dictionary of probabilities stands beside it. A step of the
+second table is one decision of the learner's seat at Leduc poker against the uniform opponent with
+its observation, action mask and resets; OpenSpiel's states are driven by a Python loop, as by its
+users. Everything runs on one thread; runs alternate and the median of the rounds counts for both
+sides. Under a minute.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import argparse
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pyspiel
+
+from pkubench.envs.games import GameTree
+from pkubench.envs.registry import make_batch
+from pkubench.envs.seeding import TrainingSeeds
+
+GAMES = ("kuhn_poker", "leduc_poker", "liars_dice(dice_sides=4)", "liars_dice(dice_sides=5)")
+BAR = 1000.0
+LANES = (1, 64, 1024, 8192)
+
+
+def seconds_a_call(call: Callable[[], object], budget_s: float) -> float:
+    """Return the mean seconds of as many calls as fit in the budget, at least one."""
+    calls, start = 0, time.perf_counter()
+    while True:
+        call()
+        calls += 1
+        spent = time.perf_counter() - start
+        if spent >= budget_s:
+            return spent / calls
+
+
+def medians(
+    calls: dict[str, Callable[[], object]], rounds: int, budget_s: float
+) -> dict[str, float]:
+    """Alternate the calls; return each one's median seconds."""
+    for call in calls.values():
+        call()
+    found: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            found[name].append(seconds_a_call(call, budget_s))
+    return {name: statistics.median(times) for name, times in found.items()}
+
+
+def nash_conv_row(name: str, rounds: int) -> float:
+    """Print one game's row; return how many times as fast ours is."""
+    start = time.perf_counter()
+    tree = GameTree.from_openspiel(name)
+    build_s = time.perf_counter() - start
+    game = pyspiel.load_game(name)
+    rng = np.random.default_rng(0)
+    plans = [tree.random_plan(player, rng) for player in (0, 1)]
+    policy = {**tree.behaviour(plans[0], 0), **tree.behaviour(plans[1], 1)}
+    theirs = pyspiel.TabularPolicy({text: list(row.items()) for text, row in policy.items()})
+    ours, peers = tree.nash_conv(*plans), pyspiel.nash_conv(game, theirs)
+    if abs(ours - peers) > 1e-9:
+        sys.exit(f"{name}: NashConv is {ours} here and {peers} in OpenSpiel")
+    spent = medians(
+        {
+            "ours": lambda: tree.nash_conv(plans[0], plans[1]),
+            "plans": lambda: [tree.realization_plan(policy, player) for player in (0, 1)],
+            "theirs": lambda: pyspiel.nash_conv(game, theirs),
+        },
+        rounds,
+        0.15,
+    )
+    ratio = spent["theirs"] / spent["ours"]
+    solve_s = seconds_a_call(tree.solve, 0.0)
+    print(
+        f"| {name} | {sum(tree.num_information_states):,} | {1e3 * spent['theirs']:.3f} "
+        f"| {1e3 * spent['ours']:.4f} | {ratio:,.0f} | {1e3 * spent['plans']:.2f} "
+        f"| {build_s:.2f} | {solve_s:.2f} |",
+        flush=True,
+    )
+    return ratio
+
+
+def openspiel_steps(steps: int) -> float:
+    """Play Leduc poker on OpenSpiel's states; return decisions a second."""
+    game = pyspiel.load_game("leduc_poker")
+    draw = random.Random(0)
+    done, start = 0, time.perf_counter()
+    while done < steps:
+        seat = draw.randrange(2)
+        state = game.new_initial_state()
+        while not state.is_terminal():
+            if state.is_chance_node():
+                state.apply_action(draw.choice(state.legal_actions()))  # all cards as likely
+            elif state.current_player() == seat:
+                np.array(state.information_state_tensor(seat), np.float32)
+                np.array(state.legal_actions_mask(seat), np.int8)
+                state.apply_action(draw.choice(state.legal_actions()))
+                done += 1
+            else:
+                state.apply_action(draw.choice(state.legal_actions()))
+        state.returns()
+    return done / (time.perf_counter() - start)
+
+
+def batch_steps(lanes: int, seconds: float) -> float:
+    """Play Leduc poker with uniformly random legal actions; return decisions a second."""
+    world = make_batch("LeducPoker-v0", lanes)
+    seeds, everyone = TrainingSeeds(0, lanes), np.arange(lanes)
+    _, info = world.reset(seeds.next(everyone))
+    draws = np.random.default_rng(0).random((64, lanes, 3))
+    done, start = 0, time.perf_counter()
+    while (spent := time.perf_counter() - start) < seconds:
+        for draw in draws:
+            step = world.step({"agent": (info["action_mask"] * (1.0 - draw)).argmax(axis=1)})
+            info = step.info
+            over = np.flatnonzero(step.terminated)
+            if len(over):
+                _, info = world.reset(seeds.next(over), over)
+            done += lanes
+    return done / spent
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    print("| game | states | OpenSpiel C++ ms | ours ms | ratio | plans ms | build s | solve s |")
+    print("|---|---|---|---|---|---|---|---|")
+    ratios = {name: nash_conv_row(name, rounds) for name in GAMES}
+
+    print("\n| Leduc poker | decisions a second | / OpenSpiel |")
+    print("|---|---|---|")
+    batch_steps(64, 0.1)
+    peers, ours = [], {lanes: list[float]() for lanes in LANES}
+    for _ in range(rounds):
+        peers.append(openspiel_steps(5_000))
+        for lanes in LANES:
+            ours[lanes].append(batch_steps(lanes, 0.3))
+    peer = statistics.median(peers)
+    print(f"| OpenSpiel states, Python loop | {peer:,.0f} | 1 |")
+    for lanes, rates in ours.items():
+        rate = statistics.median(rates)
+        print(f"| ours, {lanes} lanes | {rate:,.0f} | {rate / peer:.1f} |")
+
+    leduc = ratios["leduc_poker"]
+    verdict = "yes" if leduc >= BAR else "NO"
+    print(
+        f"\nLeduc NashConv, OpenSpiel / ours: {leduc:,.0f}; at least {BAR:,.0f} wanted: {verdict}"
+    )
+    sys.exit(leduc < BAR)
+
+
+if __name__ == "__main__":
+    main()
