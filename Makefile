@@ -65,7 +65,7 @@ bench: $(READY) ## Measure speed side by side with peers
 	$(PY) -m benchmarks
 
 results-%: benchmarks/results/%.py $(READY) ## Measure a published table again: benchmarks/results/NAME.py
-	$(PY) $<
+	$(PY) -m benchmarks.results.$*
 
 .PHONY: setup
 setup: $(READY) ## Only make or update the virtual environment

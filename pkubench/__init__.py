@@ -6,6 +6,7 @@ Heavy libraries are imported when something needs them, not here.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from pkubench.envs.catalogue import register_all as _register_all
@@ -13,12 +14,13 @@ from pkubench.envs.catalogue import register_all as _register_all
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pkubench import tasks
     from pkubench.agents.agent import Agent, Entrant, Population, Team
     from pkubench.envs.faces import parallel_env
     from pkubench.envs.registry import make_batch
     from pkubench.evaluation.report import Report
     from pkubench.evaluation.sources import AgentSource
-    from pkubench.tasks.catalogue import make_task, tasks
+    from pkubench.tasks.catalogue import make_task
     from pkubench.tasks.task import Task
 
 __version__ = "0.1.0"
@@ -31,7 +33,6 @@ _LAZY = {
     "make_batch": "pkubench.envs.registry",
     "make_task": "pkubench.tasks.catalogue",
     "parallel_env": "pkubench.envs.faces",
-    "tasks": "pkubench.tasks.catalogue",
 }
 
 __all__ = [
@@ -103,10 +104,10 @@ def load_agent(spelling: str, task: str | Task | None = None, *, trust: bool = F
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
+    if name == "tasks":  # a callable package: see its docstring
+        return importlib.import_module("pkubench.tasks")
     if name not in _LAZY:
         raise AttributeError(f"module 'pkubench' has no attribute {name!r}")
-    import importlib
-
     value = getattr(importlib.import_module(_LAZY[name]), name)
     globals()[name] = value
     return value

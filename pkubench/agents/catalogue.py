@@ -39,8 +39,12 @@ _TABLE = (
     ("happo", _HARL, ("marl",), "sequential update with the running ratio product", _ON_POLICY),
     ("mappo", _HARL, ("marl",), "one shared policy, simultaneous update", _ON_POLICY),
     ("ippo", _HARL, ("marl",), "independent policies, simultaneous update", _ON_POLICY),
+    ("happo-paper", _HARL, ("marl",), "HAPPO with the official numbers", _ON_POLICY),
+    ("mappo-paper", _HARL, ("marl",), "MAPPO with the official numbers", _ON_POLICY),
     ("ppo", _OMNISAFE, ("constrained",), "clipped surrogate, blind to cost", _ON_POLICY),
     ("ppo-lag", _OMNISAFE, ("constrained",), "PPO with a Lagrange multiplier", _ON_POLICY),
+    ("ppo-paper", _OMNISAFE, ("constrained",), "PPO with the official numbers", _ON_POLICY),
+    ("ppo-lag-paper", _OMNISAFE, ("constrained",), "PPOLag, official numbers", _ON_POLICY),
     ("psro", _PSD, ("games",), "double oracle with exact responses", _PSRO),
     ("cfr+", _PSD, ("games",), "counterfactual regret minimisation plus", _PSRO),
 )
