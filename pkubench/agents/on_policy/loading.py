@@ -49,12 +49,16 @@ def load(saved: SavedAgent, task: Task | None = None, *, stochastic: bool = Fals
             seen = int(np.prod(env.observation_spaces[agent].shape or (1,)))
             wanted = int(space.n) if isinstance(space, spaces.Discrete) else space.shape
             outputs = spec["outputs"] if isinstance(space, spaces.Discrete) else (spec["outputs"],)
-            if spec["inputs"] != seen or outputs != wanted:
-                raise AgentError(
-                    f"{agent}: the network maps {spec['inputs']} numbers to {spec['outputs']}, "
-                    f"the task's observation has {seen} and its action space is {space}"
-                )
             name = member["network"]
+            # A Gaussian head has a spread; without the check 5 means would pass for 5 logits.
+            is_gaussian = f"{name}.log_std" in tensors
+            fits = is_gaussian is not isinstance(space, spaces.Discrete)
+            if spec["inputs"] != seen or outputs != wanted or not fits:
+                head = "means of a Gaussian" if is_gaussian else "logits"
+                raise AgentError(
+                    f"{agent}: the network maps {spec['inputs']} numbers to {spec['outputs']} "
+                    f"{head}, the task's observation has {seen} and its action space is {space}"
+                )
             std = None
             if not isinstance(space, spaces.Discrete):
                 log_std = tensors[f"{name}.log_std"]

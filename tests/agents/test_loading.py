@@ -1,0 +1,237 @@
+"""Agents by spelling: what each one finds, and one clear line for everything that is wrong."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pkubench
+from pkubench.agents import catalogue, loading
+from pkubench.agents.agent import Population, Team
+from pkubench.agents.catalogue import import_function
+from pkubench.agents.loading import resolve_agent
+from pkubench.errors import AgentError, PkubenchError, RefusedError, UnknownName, WeightsError
+from pkubench.evaluation.harness import evaluate
+from pkubench.tasks.catalogue import make_task
+from tests.evaluation.actors import Honest, Sloppy
+from tests.evaluation.counting import counting_task
+
+SPREAD, KUHN = make_task("SimpleSpread-v0"), make_task("KuhnPoker-v0")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``happo`` on SimpleSpread, two seeds of a few steps, and ``psro`` on Kuhn."""
+    out = tmp_path_factory.mktemp("runs")
+    train = import_function(catalogue.agent_spec("happo").trainer or "")
+    settings = {"num_envs": "2", "rollout_steps": "5", "hidden": "[8]", "epochs": "1"}
+    for seed in (1, 2):
+        folder = out / "happo" / "SimpleSpread-v0" / f"seed{seed}"
+        list(train("happo", SPREAD, steps=10, seed=seed, settings=settings, out=folder))
+    train = import_function(catalogue.agent_spec("psro").trainer or "")
+    folder = out / "psro" / "KuhnPoker-v0" / "seed1"
+    list(train("psro", KUHN, steps=20, seed=1, settings={}, out=folder))
+    return out
+
+
+@pytest.fixture
+def seed_folder(trained: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(trained / "happo" / "SimpleSpread-v0" / "seed1", tmp_path / "mine")
+
+
+def test_random_is_a_team_where_the_world_has_several_agents() -> None:
+    team = pkubench.load_agent("random", "SimpleSpread-v0")
+    assert isinstance(team, Team) and set(team.members) == {"agent_0", "agent_1", "agent_2"}
+
+
+def test_a_run_folder_is_one_run_and_a_folder_of_seeds_is_several(trained: Path) -> None:
+    one = resolve_agent(str(trained / "happo" / "SimpleSpread-v0" / "seed1"), SPREAD)
+    assert [run.label for run in one.runs] == ["seed1"]
+    assert set(one.runs[0].hashes) == {"config.json", "weights.safetensors"}
+    all_runs = resolve_agent(str(trained / "happo" / "SimpleSpread-v0"), SPREAD)
+    assert [run.label for run in all_runs.runs] == ["seed1", "seed2"]
+    assert isinstance(all_runs.runs[0].load(), Team)
+
+
+def test_a_preset_is_all_its_shipped_seeds_or_the_one_named(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(loading, "PRETRAINED", trained)
+    report = evaluate(resolve_agent("happo", SPREAD), SPREAD, episodes=4, out=tmp_path)
+    assert (report.sample, report.metrics["return"].n, len(report.runs)) == ("runs", 2, 2)
+    means = [run.metrics["return"] for run in report.runs]
+    assert report.score == pytest.approx(np.mean(means)) and means[0] != means[1]
+    assert (tmp_path / "happo" / "SimpleSpread-v0" / "seed2" / "episodes.jsonl").is_file()
+    one = resolve_agent("happo@2", SPREAD)
+    assert (one.name, [run.label for run in one.runs]) == ("happo@2", ["seed2"])
+    with pytest.raises(UnknownName, match="seed2"):
+        resolve_agent("happo@3", SPREAD)
+    with pytest.raises(AgentError, match="weights for SimpleSpread-v0"):
+        resolve_agent("happo", make_task("SimpleReference-v0"))
+
+
+def test_a_population_comes_back_and_only_for_its_game(trained: Path) -> None:
+    folder = str(trained / "psro" / "KuhnPoker-v0" / "seed1")
+    assert isinstance(resolve_agent(folder, KUHN).runs[0].load(), Population)
+    assert evaluate(resolve_agent(folder, KUHN), KUHN, workers=0).failed == 0
+    with pytest.raises(AgentError, match="leduc_poker"):
+        resolve_agent(folder, make_task("LeducPoker-v0")).runs[0].load()
+
+
+def test_a_saved_agent_does_not_act_on_other_spaces(seed_folder: Path) -> None:
+    task = make_task("SimpleReference-v0")
+    with pytest.raises(AgentError, match="agent_2"):
+        resolve_agent(str(seed_folder), task).runs[0].load()
+    task = make_task("SimpleSpreadContinuous-v0")
+    with pytest.raises(AgentError, match=r"18 numbers to 5 logits.*Box"):
+        evaluate(resolve_agent(str(seed_folder), task), task, episodes=1)
+
+
+def test_code_of_ones_own_is_called_with_the_task_or_with_nothing() -> None:
+    task = counting_task()
+    for factory in ("honest", "Honest", "slow"):
+        source = resolve_agent(f"tests.evaluation.actors:{factory}", task)
+        assert source.label == "code" and set(source.runs[0].hashes) == {"actors.py"}
+        assert isinstance(source.runs[0].load(), Honest)
+    with pytest.raises(AgentError, match="depends on the task"):
+        resolve_agent("tests.evaluation.actors:slow").runs[0].load()
+
+
+def test_code_that_remembers_between_blocks_gives_the_same_with_any_workers() -> None:
+    task = counting_task()
+    source = resolve_agent("tests.evaluation.actors:sloppy", task)
+    reports = [evaluate(source, task, workers=workers) for workers in (0, 1, 2)]
+    assert reports[0].runs == reports[1].runs == reports[2].runs
+    as_object = evaluate(Sloppy(), task).runs[0].hashes["episodes.jsonl"]
+    assert as_object == reports[0].runs[0].hashes["episodes.jsonl"]
+
+
+def test_a_module_of_the_working_directory_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
+    Path("my_very_own_agent.py").write_text(
+        "from tests.evaluation.actors import Honest\nmake = Honest\n"
+    )
+    task = counting_task()
+    assert evaluate(resolve_agent("my_very_own_agent:make", task), task, episodes=3).failed == 0
+
+
+@pytest.mark.parametrize(
+    ("spelling", "error", "message"),
+    [
+        ("hapo", UnknownName, "did you mean 'happo'"),
+        ("runs/nothing-here", AgentError, "no run folder"),
+        ("no_such_module:make", AgentError, "no module 'no_such_module'.*onnx: sb3:"),
+        ("openai:gpt x", UnknownName, "onnx:"),
+        ("onnx:", AgentError, "names nothing"),
+        ("onnx:missing.onnx", AgentError, "no ONNX policy at missing.onnx"),
+        ("sb3:missing.zip", AgentError, "no Stable-Baselines3 model"),
+        ("scripted:assignmnt", UnknownName, "did you mean 'assignment'"),
+    ],
+)
+def test_an_unknown_spelling_is_one_helpful_line(
+    spelling: str, error: type[PkubenchError], message: str
+) -> None:
+    with pytest.raises(error, match=message) as caught:
+        resolve_agent(spelling, SPREAD)
+    assert "\n" not in str(caught.value)
+
+
+def test_random_needs_to_know_the_task() -> None:
+    with pytest.raises(AgentError, match="name one"):
+        resolve_agent("random")
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _pickle(path: Path) -> None:
+    path.write_bytes(pickle.dumps({"weights": [1.0]}))
+
+
+def _header(path: Path) -> None:
+    path.write_bytes(b"\xff" * 8 + path.read_bytes()[8:])
+
+
+def _nan(path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    tensors = load_file(path)
+    next(iter(tensors.values()))[...] = np.nan
+    save_file(tensors, path)
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "message"),
+    [
+        ("weights.safetensors", _truncate, "corrupt or truncated"),
+        ("weights.safetensors", _header, "corrupt or truncated"),
+        ("weights.safetensors", _pickle, "is a pickle"),
+        ("weights.safetensors", _nan, "NaN or infinity"),
+        ("weights.safetensors", Path.unlink, "has no weights.safetensors"),
+        ("config.json", _truncate, "not valid JSON"),
+        ("config.json", lambda p: p.write_bytes(b"\xff\xfe\x00"), "not valid JSON"),
+        ("config.json", lambda p: p.write_text("[]"), "does not describe"),
+        ("config.json", lambda p: p.write_text('{"format": 9, "kind": "x"}'), "has format 9"),
+        ("config.json", lambda p: p.write_text('{"format": 1, "kind": "x"}'), "of kind 'x'"),
+        ("config.json", Path.unlink, "neither config.json"),
+    ],
+)
+def test_damaged_files_of_a_saved_agent_are_named(
+    seed_folder: Path, file: str, damage: Any, message: str
+) -> None:
+    damage(seed_folder / file)
+    with pytest.raises(WeightsError, match=message) as caught:
+        evaluate(resolve_agent(str(seed_folder), SPREAD), SPREAD, episodes=1, workers=0)
+    assert "\n" not in str(caught.value)
+
+
+def test_damage_reaches_the_caller_from_a_worker_as_the_same_error(seed_folder: Path) -> None:
+    _pickle(seed_folder / "weights.safetensors")
+    with pytest.raises(WeightsError, match="is a pickle"):
+        evaluate(resolve_agent(str(seed_folder), SPREAD), SPREAD, episodes=1, workers=1)
+
+
+class Bomb:
+    """What a hostile zip might hold: unpickling it leaves a file."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (Path(self.path),))
+
+
+def test_a_pickle_renamed_to_safetensors_is_never_opened(seed_folder: Path) -> None:
+    mark = seed_folder / "exploded"
+    (seed_folder / "weights.safetensors").write_bytes(pickle.dumps(Bomb(str(mark))))
+    with pytest.raises(WeightsError):
+        resolve_agent(str(seed_folder), SPREAD).runs[0].load()
+    assert not mark.exists()
+
+
+def test_an_sb3_zip_is_refused_without_trust(tmp_path: Path) -> None:
+    path = tmp_path / "model.zip"
+    path.write_bytes(b"PK\x03\x04 anything")
+    task = make_task("HalfCheetahVelocity-v0")
+    with pytest.raises(RefusedError, match="--trust"):
+        resolve_agent(f"sb3:{path}", task)
+    with pytest.raises(WeightsError, match="no Stable-Baselines3 model"):
+        resolve_agent(f"sb3:{path}", task, trust=True).runs[0].load()
+
+
+def test_changed_weights_are_another_evaluation(seed_folder: Path, tmp_path: Path) -> None:
+    evaluate(resolve_agent(str(seed_folder), SPREAD), SPREAD, episodes=2, out=tmp_path / "out")
+    config = json.loads((seed_folder / "config.json").read_text())
+    (seed_folder / "config.json").write_text(json.dumps({**config, "note": "retrained"}))
+    with pytest.raises(PkubenchError, match="another evaluation \\(hashes"):
+        evaluate(resolve_agent(str(seed_folder), SPREAD), SPREAD, episodes=2, out=tmp_path / "out")
