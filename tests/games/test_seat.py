@@ -12,6 +12,7 @@ from pkubench.agents.agent import Population
 from pkubench.envs.checks import Subject, run_checks
 from pkubench.envs.games.poker import KuhnPoker, LeducPoker
 from pkubench.envs.games.seat import GameSeat
+from pkubench.envs.games.trees import tree_of_world
 from pkubench.errors import ActionError, ConfigError, UnknownName
 
 WORLDS = [KuhnPoker, LeducPoker]
@@ -223,3 +224,9 @@ def test_a_picture_hides_the_other_card_until_the_showdown() -> None:
     assert {len(pictures) for pictures in by_own_card.values()} == {1}
     assert len(by_own_card) == 3
     assert world.render(0).shape == (320, 480, 3)
+
+
+def test_a_world_that_is_no_game_has_no_tree() -> None:
+    assert tree_of_world("LeducPoker-v0") is LeducPoker().tree
+    with pytest.raises(ConfigError, match="SimpleSpread-v0 is not a game"):
+        tree_of_world("SimpleSpread-v0")

@@ -84,13 +84,16 @@ def test_nash_conv_equals_openspiels_on_random_behavioural_policies(name: str) -
     if game.get_type().dynamics == pyspiel.GameType.Dynamics.SIMULTANEOUS:
         game = pyspiel.convert_to_turn_based(game)
     rng = np.random.default_rng(7)
-    for _ in range(20):
+    # OpenSpiel takes a tenth of a second a call; poker gets the full twenty.
+    for trial in range(20 if "poker" in name else 6):
         policy = random_policy(tree, rng)
         x, y = (tree.realization_plan(policy, player) for player in (0, 1))
         table = {text: list(row.items()) for text, row in policy.items()}
         theirs = pyspiel.nash_conv(game, table)
         assert tree.nash_conv(x, y) == pytest.approx(theirs, abs=1e-9)
         assert tree.exploitability(x, y) == pytest.approx(theirs / 2, abs=1e-9)
+        if trial > 2:
+            continue
         expected = pyspiel.expected_returns(
             game.new_initial_state(), pyspiel.TabularPolicy(table), -1, True
         )
