@@ -142,6 +142,21 @@ def test_a_masked_reset_takes_the_seeds_of_its_lanes() -> None:
     ):
         assert_same(a, b, "masked reset")
     np.testing.assert_array_equal(ours.seeds.last, [0, 21, 2, next_seeds(np.array([3]))[0], 24])
+    for vector in (ours, theirs):
+        vector.reset(seed=70, options={"reset_mask": mask.copy()})
+    np.testing.assert_array_equal(ours.seeds.last, [0, 71, 2, 73, 74])
+
+
+def test_a_masked_reset_leaves_lanes_that_are_over_waiting() -> None:
+    env = VectorFace(Walk(3, 2), "Disabled")
+    env.reset(seed=0)
+    for _ in range(2):
+        env.step(np.ones(3, dtype=np.int64))
+    env.reset(options={"reset_mask": np.array([True, False, True])})
+    with pytest.raises(gymnasium.error.ResetNeeded, match=r"\[1\] are over"):
+        env.step(np.ones(3, dtype=np.int64))
+    env.reset(options={"reset_mask": np.array([False, True, False])})
+    env.step(np.ones(3, dtype=np.int64))
 
 
 def test_lane_i_starts_the_episode_of_seed_plus_i_and_goes_on_with_the_next() -> None:
