@@ -1,0 +1,1 @@
+"""Published tables, each one committed, resumable command: ``make results-NAME``."""
