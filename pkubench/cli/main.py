@@ -38,6 +38,7 @@ VERBS: dict[str, Verb] = {
     "doctor": Verb("Look around", "What this machine has, lacks, and how to mend it."),
     "check": Verb("Build", "Hold an environment to the contract."),
     "train": Verb("Build", "Train an agent on a task; resumable."),
+    "watch": Verb("Build", "Film an agent: mp4 or gif."),
     "export": Verb("Build", "Turn an agent into an ONNX policy."),
     "evaluate": Verb("Measure", "Score agents on tasks, one record an episode."),
     "compare": Verb("Measure", "Which agent is better, and how sure is that?"),

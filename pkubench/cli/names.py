@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pkubench.agents.catalogue import PRETRAINED
+from pkubench.agents.catalogue import AGENTS, PRETRAINED
 from pkubench.envs.registry import NAMESPACE
 
 
 def short(task_id: str) -> str:
     """Return an id without the namespace: ``pkubench/KuhnPoker-v0`` -> ``KuhnPoker-v0``."""
     return task_id.removeprefix(f"{NAMESPACE}/")
+
+
+def spelling(folder: Path) -> str:
+    """Return how to name a run folder so that nobody takes it for a named agent."""
+    return f"./{folder}" if str(folder) in AGENTS else str(folder)
 
 
 def shipped_seeds(agent: str, task: str) -> list[Path]:

@@ -14,7 +14,7 @@ import typer
 from pkubench.agents.catalogue import AGENTS, AgentSpec, agent_spec, import_function
 from pkubench.agents.training import Progress, Trainer
 from pkubench.cli.interrupt import GentleStop, Interrupted, this_command
-from pkubench.cli.names import short
+from pkubench.cli.names import short, spelling
 from pkubench.cli.options import AgentName, Json, Out, Quiet, Seed, TaskName
 from pkubench.cli.output import Output, facts, number
 from pkubench.cli.progress import Meter
@@ -104,7 +104,7 @@ def train(
             output.document({"runs": runs})
         parent = folders[0] if seeds is None else folders[0].parent
         output.next(
-            shlex.join(["pkubench", "evaluate", str(parent), short(chosen.id)]),
+            shlex.join(["pkubench", "evaluate", spelling(parent), short(chosen.id)]),
             shlex.join(["pkubench", "plot", str(parent)]),
         )
 

@@ -53,6 +53,15 @@ def score_population(
     )
 
 
+def realization_plans(entrant: Entrant, tree: GameTree) -> tuple[Any, Any]:
+    """Return an entrant's strategies as realization plans, float64 (sequences,) for each seat.
+
+    Raises:
+        AgentError: it cannot tell its action probabilities.
+    """
+    return _plan(_member(entrant, 0), tree, 0), _plan(_member(entrant, 1), tree, 1)
+
+
 def _member(entrant: Entrant, player: int) -> Population | StochasticPolicy:
     """Return who plays a seat.
 

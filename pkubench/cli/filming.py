@@ -1,0 +1,223 @@
+"""Films of episodes: a camera around a world, and players for games that are scored on paper."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from pkubench.agents.agent import (
+    Agent,
+    BoolArray,
+    Entrant,
+    FloatArray,
+    IntArray,
+    MaskedObservation,
+    Population,
+)
+from pkubench.envs.batch import Array, BatchEnv, Info, Step
+from pkubench.envs.registry import make_batch
+from pkubench.envs.seeding import LaneRandom
+from pkubench.errors import ConfigError, MissingExtra, StorageError
+from pkubench.evaluation.episodes import run_block
+from pkubench.evaluation.records import EpisodeRecord
+from pkubench.tasks.task import Metric, Task
+
+FORMATS = (".mp4", ".gif")
+MOST_FPS = {".mp4": 30, ".gif": 20}
+"""Pictures a second at most: drawing robots is slow, and viewers slow down gifs that are faster."""
+HOLD_S = 1.0
+"""How long the last picture of an episode stays."""
+
+_CHIPS = Metric(name="return", higher_is_better=True, unit="chips", describe="won against itself")
+"""What one play of a game tells; its task's metrics are about whole strategies."""
+
+Picture = npt.NDArray[np.uint8]
+
+
+class Reel:
+    """A film being written; appears under its name only when it is finished."""
+
+    def __init__(self, path: Path, world_fps: float, speed: float = 1.0) -> None:
+        """Open ``path``, an ``.mp4`` or ``.gif``.
+
+        Args:
+            path: The file.
+            world_fps: Steps of the world in a second of its time.
+            speed: Times faster than the world. Pictures are left out, so it also draws faster.
+
+        Raises:
+            MissingExtra: imageio is not installed.
+            StorageError: the file cannot be written.
+        """
+        try:
+            from imageio import v2 as imageio
+        except ModuleNotFoundError as error:
+            raise MissingExtra("plots", "writing a film") from error
+        self.path = path
+        self._partial = path.with_name(f".partial-{path.name}")
+        self.every = max(1, math.ceil(world_fps * speed / MOST_FPS[path.suffix]))
+        self.fps = world_fps * speed / self.every
+        self._last: Picture | None = None
+        settings: dict[str, Any] = {"fps": self.fps, "macro_block_size": 2, "quality": 8}
+        if path.suffix == ".gif":
+            settings = {"duration": 1000.0 / self.fps, "loop": 0}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = imageio.get_writer(self._partial, **settings)
+        except ModuleNotFoundError as error:
+            raise MissingExtra("plots", "writing a film") from error
+        except OSError as error:
+            raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+
+    def add(self, picture: Picture) -> None:
+        """Add the next picture, (height, width, 3) uint8."""
+        self._last = picture
+        try:
+            self._writer.append_data(picture)
+        except OSError as error:
+            raise StorageError(f"cannot write {self.path}: {error.strerror or error}") from error
+
+    def hold(self) -> None:
+        """Let the last picture stay for a moment."""
+        if self._last is not None:
+            for _ in range(max(1, round(HOLD_S * self.fps))):
+                self.add(self._last)
+
+    def finish(self) -> None:
+        """Close the film and give it its name."""
+        self._writer.close()
+        self._partial.replace(self.path)
+
+    def drop(self) -> None:
+        """Remove what was written."""
+        self._writer.close()
+        self._partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def reel(path: Path, world_fps: float, speed: float = 1.0) -> Iterator[Reel]:
+    """Write a film; nothing is left of it if something goes wrong or is stopped."""
+    film = Reel(path, world_fps, speed)
+    try:
+        yield film
+    except BaseException:
+        film.drop()
+        raise
+    film.finish()
+
+
+class Camera:
+    """A world of one lane that films itself; everything else is the world's own."""
+
+    def __init__(self, world: BatchEnv, film: Reel, told: Callable[[int], None]) -> None:
+        """Film ``world``; ``told`` hears the number of each step."""
+        self._world, self._film, self._told = world, film, told
+        self._steps = 0
+
+    def __getattr__(self, name: str) -> Any:
+        """Be the world in all other respects."""
+        return getattr(self._world, name)
+
+    def reset(self, seeds: IntArray, ids: IntArray | None = None) -> tuple[dict[str, Array], Info]:
+        """Reset the world and film its start."""
+        start = self._world.reset(seeds, ids)
+        self._film.add(self._world.render(0))
+        return start
+
+    def step(self, actions: Mapping[str, Array], active: BoolArray | None = None) -> Step:
+        """Advance the world; film every so many steps, and the last one."""
+        step = self._world.step(actions, active)
+        self._steps += 1
+        is_over = bool(step.terminated[0] | step.truncated[0])
+        if self._steps % self._film.every == 0 or is_over:
+            self._film.add(self._world.render(0))
+        self._told(self._steps)
+        return step
+
+
+def filmed_episode(
+    entrant: Entrant,
+    task: Task,
+    episode: int,
+    seed: int,
+    film: Reel,
+    told: Callable[[int], None],
+) -> EpisodeRecord:
+    """Play one episode in front of the camera and return its record."""
+    world = make_world(task, entrant)
+    try:
+        if task.kind == "population":
+            entrant = cast(Agent, GamePlayer(entrant, task))
+            task = dataclasses.replace(task, metrics=(_CHIPS,))
+        camera = cast(BatchEnv, Camera(world, film, told))
+        [record] = run_block(camera, entrant, task, episode, np.array([seed], dtype=np.int64))
+    finally:
+        world.close()
+    film.hold()
+    return record
+
+
+def make_world(task: Task, entrant: Entrant | None = None) -> BatchEnv:
+    """Make one lane of a task's world; in a game the entrant sits in the other seat too."""
+    settings = dict(task.env_kwargs)
+    if task.kind == "text":
+        raise ConfigError(f"{task.id} is a conversation: there is nothing to film")
+    if task.kind == "population" and entrant is not None:
+        from pkubench.envs.games.trees import tree_of_world
+        from pkubench.evaluation.populations import realization_plans
+
+        tree = tree_of_world(task.id)
+        plans = realization_plans(entrant, tree)
+        seats = [tree.behaviour(plans[player], player) for player in (0, 1)]
+        surely = np.ones(1)
+        opponent = Population(([seats[0]], [seats[1]]), (surely, surely))
+        return make_batch(task.id, 1, opponent=opponent, **settings)
+    if task.protocol.horizon is not None:
+        settings["max_episode_steps"] = task.protocol.horizon
+    return make_batch(task.id, 1, **settings)
+
+
+class GamePlayer:
+    """Sits down at a table with the strategy that the game task scores on paper.
+
+    The entrant's mixture over policies is played as the one behavioural strategy that has the
+    same distribution over plays (Kuhn's theorem: the games have perfect recall).
+    """
+
+    def __init__(self, entrant: Entrant, task: Task) -> None:
+        """Work out what to do in every information state of both seats."""
+        from pkubench.envs.games.trees import tree_of_world
+        from pkubench.evaluation.populations import realization_plans
+
+        tree = tree_of_world(task.id)
+        plans = realization_plans(entrant, tree)
+        self._table: dict[bytes, FloatArray] = {}
+        for player in (0, 1):
+            rows = tree.table(plans[player], player)
+            for tensor, row in zip(tree.tensors(player), rows, strict=True):
+                self._table[tensor.tobytes()] = row
+
+    def begin(self, seeds: IntArray) -> LaneRandom:
+        """Start a random stream for each episode."""
+        random = LaneRandom(len(seeds))
+        random.seed(np.arange(len(seeds), dtype=np.int64), seeds)
+        return random
+
+    def act(
+        self, observation: MaskedObservation, state: LaneRandom, active: BoolArray
+    ) -> tuple[IntArray, LaneRandom]:
+        """Draw actions (episodes,) from the strategy."""
+        lanes = np.flatnonzero(active)
+        actions = np.zeros(len(active), dtype=np.int64)
+        draws = state.uniform(lanes, 1)[:, 0]
+        for lane, draw in zip(lanes, draws, strict=True):
+            row = self._table[observation.observation[lane].astype(np.float32).tobytes()]
+            actions[lane] = min(np.searchsorted(np.cumsum(row), draw, side="right"), len(row) - 1)
+        return actions, state

@@ -1,0 +1,118 @@
+"""``pkubench watch``: film an agent at work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pkubench.cli.interrupt import sigterm_as_interrupt
+from pkubench.cli.names import short
+from pkubench.cli.options import AgentName, Json, Quiet, Seed, TaskName, Trust
+from pkubench.cli.output import Column, Output, number
+from pkubench.cli.progress import Meter
+from pkubench.errors import ConfigError
+from pkubench.tasks.catalogue import make_task
+
+app = typer.Typer()
+
+
+@app.command()
+def watch(
+    agent: AgentName,
+    task: TaskName,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE", help="An .mp4 or .gif; videos/AGENT-TASK.mp4 if left."
+        ),
+    ] = None,
+    seed: Seed = 0,
+    episodes: Annotated[int, typer.Option("--episodes", min=1, help="Episodes in the film.")] = 1,
+    speed: Annotated[
+        float, typer.Option("--speed", min=0.01, help="Times faster than the world's own time.")
+    ] = 1.0,
+    trust: Trust = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Film an agent: the first episodes of the evaluation with the same --seed.
+
+    In a game the agent sits in both seats. Exit code 1 if it fails an episode.
+    """
+    chosen = make_task(task)
+    from pkubench.agents.loading import resolve_agent
+    from pkubench.cli.filming import FORMATS, filmed_episode, make_world, reel
+    from pkubench.envs.seeding import evaluation_seeds
+    from pkubench.evaluation.harness import folder_name
+
+    name = f"{folder_name(Path(agent).name)}-{short(chosen.id)}"
+    path = out or Path("videos") / f"{name}.mp4"
+    if path.suffix not in FORMATS:
+        raise ConfigError(f"--out {path}: films are {' or '.join(FORMATS)} files")
+    with Output(json=json, quiet=quiet) as output, sigterm_as_interrupt():
+        run = resolve_agent(agent, chosen, trust=trust).runs[0]
+        fps = float(make_world(chosen).metadata["render_fps"])
+        records = []
+        title = f"filming {agent} on {short(chosen.id)}"
+        with reel(path, fps, speed) as film, Meter(title, quiet=quiet, unit="steps") as meter:
+            for episode, episode_seed in enumerate(evaluation_seeds(seed, episodes).tolist()):
+
+                def told(step: int, before: int = episode) -> None:
+                    # How long an episode without a time limit will be, nobody knows.
+                    limit = chosen.protocol.horizon or step
+                    meter.update(before * limit + step, episodes * limit)
+
+                entrant = run.load()
+                records.append(filmed_episode(entrant, chosen, episode, episode_seed, film, told))
+                told(chosen.protocol.horizon or records[-1].length)
+        if json:
+            output.document(
+                {
+                    "film": str(path),
+                    "agent": agent,
+                    "run": run.label,
+                    "task": chosen.id,
+                    "episodes": [
+                        {
+                            "seed": record.seed,
+                            "return": record.return_,
+                            "cost": record.cost,
+                            "length": record.length,
+                            "failure": record.failure,
+                        }
+                        for record in records
+                    ],
+                }
+            )
+        else:
+            columns = (
+                Column("seed", style="bold"),
+                Column("return", right=True),
+                Column("cost", right=True, rank=1),
+                Column("steps", right=True),
+                Column("failure", wraps=True),
+            )
+            rows = [
+                (
+                    str(record.seed),
+                    number(record.return_),
+                    number(record.cost),
+                    number(record.length),
+                    record.failure or "",
+                )
+                for record in records
+            ]
+            has_cost = any(record.cost is not None for record in records)
+            has_failure = any(record.failure for record in records)
+            kept = [0, 1, *([2] if has_cost else []), 3, *([4] if has_failure else [])]
+            output.show(
+                str(path),
+                "",
+                output.table("", [columns[i] for i in kept], [[r[i] for i in kept] for r in rows]),
+                "",
+            )
+            output.next(f"pkubench evaluate {agent} {short(chosen.id)}")
+    if any(record.failure for record in records):
+        raise typer.Exit(1)
