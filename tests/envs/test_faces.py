@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -199,6 +201,12 @@ def test_gymnasium_makes_the_native_batch() -> None:
     assert observations["agent_1"].shape == (7, 12)
     short = gymnasium.make_vec("pkubench/SimpleSpread-v0", num_envs=2, max_episode_steps=4)
     assert short.unwrapped.world.max_episode_steps == 4
+
+
+def test_gymnasium_finds_the_worlds_without_an_import_of_ours() -> None:
+    # Gymnasium 1.4 has no plug-in entry point any more; the module is named before the colon.
+    code = 'import gymnasium; gymnasium.make("pkubench:pkubench/SimpleSpread-v0").reset(seed=0)'
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
 
 def test_the_single_face_leaves_the_time_limit_to_gymnasium() -> None:
