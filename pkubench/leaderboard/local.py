@@ -59,8 +59,9 @@ def evaluated_here(bundle: Bundle) -> Verification:
         elif bundle.manifest.kind != "named" and not all(run.entry.weights for run in task.runs):
             verdict = Verdict(Tier.SELF_REPORTED, "the weights are not at hand")
         else:
+            from_what = "" if bundle.manifest.kind == "named" else " from these weights"
             verdict = Verdict(
-                Tier.VERIFIED_WEIGHTS, "evaluated by this board's own harness from these weights"
+                Tier.VERIFIED_WEIGHTS, f"evaluated by this board's own harness{from_what}"
             )
         verdicts[task.task.id] = verdict
     return Verification(verdicts)

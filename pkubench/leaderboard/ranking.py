@@ -58,7 +58,7 @@ class Standing:
     feasible: bool | None
     """Whether the mean cost is within the limit; None on tasks without one."""
     normalised: float | None
-    """0 is the random agent, 1 the reference."""
+    """0 is the random agent, 1 the reference; None over the cost limit or without references."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class SuiteStanding:
     rank_range: tuple[int, int] | None
     unranked: str | None
     aggregate: Interval | None
-    """IQM of normalised scores with its stratified-bootstrap interval."""
+    """IQM of normalised scores with its stratified-bootstrap interval; None if a task has none."""
     tasks: tuple[str, ...]
     """Tasks of the suite that it was evaluated on."""
     seeds: int
@@ -103,7 +103,7 @@ def rank_task(task: Task, entries: Sequence[Entry], seed: int = 0) -> tuple[Stan
                 score=score,
                 cost=None if task.cost_limit is None else entry.interval("cost"),
                 feasible=entry.report.feasible,
-                normalised=None if score is None else task.normalised(score.estimate),
+                normalised=entry.report.normalised,
             )
         )
     return tuple(sorted(standings, key=lambda standing: _order(task, standing)))
@@ -148,7 +148,9 @@ def rank_suite(
     for digest, own in by_submission.items():
         array = scores[digest]
         aggregate = (
-            stratified_bootstrap(array, iqm, seed=seed, resamples=RESAMPLES) if array.size else None
+            stratified_bootstrap(array, iqm, seed=seed, resamples=RESAMPLES)
+            if array.size and all(standing.normalised is not None for standing in own.values())
+            else None
         )
         found.append(
             SuiteStanding(

@@ -155,7 +155,7 @@ def parse_lines(lines: bytes, where: str) -> tuple[EpisodeRecord, ...]:
             raise BundleError(f"{where} is empty or ends in a torn line")
         records = tuple(
             parse_record(line, f"{where}:{number}")
-            for number, line in enumerate(text.split("\n")[:-1], start=1)
+            for number, line in enumerate(text.splitlines(), start=1)
         )
         check_order(records, Path(where))
     except (RecordError, UnicodeDecodeError) as error:
@@ -188,7 +188,7 @@ def _read_run(
     info = _object(decode(member(entry.info), entry.info), entry.info)
     lines = member(entry.episodes)
     records = parse_lines(lines, entry.episodes)
-    _check_settings(entry, task, manifest, info, records)
+    _check_settings(entry, task, manifest, info, lines, records)
     config: Mapping[str, Any] = {}
     curve = b""
     for name in entry.weights:
@@ -217,6 +217,7 @@ def _check_settings(
     task: Task,
     manifest: Manifest,
     info: Mapping[str, Any],
+    lines: bytes,
     records: tuple[EpisodeRecord, ...],
 ) -> None:
     """Check that a run is what the harness writes for this task under the task's own protocol."""
@@ -238,6 +239,14 @@ def _check_settings(
         raise BundleError(f"{entry.info} has no whole 'seed'")
     if not isinstance(info.get("hashes"), dict):
         raise BundleError(f"{entry.info} has no 'hashes'")
+    text = lines.decode().splitlines()
+    for record, line in zip(records, text, strict=True):
+        where = f"{entry.episodes}:{record.episode + 1}"
+        if record.line(task) != line:
+            raise BundleError(f"{where} is not written as the harness writes it")
+        total = math.fsum(record.returns.values())
+        if record.failure is None and task.kind == "episodes" and record.return_ != total:
+            raise BundleError(f"{where}: return is {record.return_}, the agents' sum is {total}")
     for record, wanted in zip(records, evaluation_seeds(seed, len(records)).tolist(), strict=True):
         if record.seed != wanted:
             raise BundleError(

@@ -26,6 +26,7 @@ from pkubench.leaderboard.ranking import (
     rank_task,
 )
 from pkubench.leaderboard.site.drawing import (
+    COLOURS,
     Curve,
     Scale,
     bar_picture,
@@ -116,8 +117,8 @@ class TaskPage:
 
     @property
     def leaders(self) -> list[Standing]:
-        """Who has rank 1."""
-        return [standing for standing in self.standings if standing.rank == 1]
+        """Who has rank 1, if that is within the cost limit."""
+        return [s for s in self.standings if s.rank == 1 and s.feasible is not False]
 
     @property
     def has_normalised(self) -> bool:
@@ -197,6 +198,9 @@ class _Site:
             "sentence": _sentence,
             "page": agent_page,
             "steps": lambda value: "\N{EN DASH}" if value is None else tick_label(float(value)),
+            "short": lambda value: f"{value:,.6g}".replace("-", "\N{MINUS SIGN}"),
+            "heading": _heading,
+            "count": lambda value: f"{value:,}",
         }
         self.environment.globals |= {
             "version": __version__,
@@ -205,7 +209,7 @@ class _Site:
             "navigation": [
                 {"href": "index.html", "text": "Overview"},
                 *(
-                    {"href": f"suites/{suite.name}.html", "text": suite.name.title()}
+                    {"href": f"suites/{suite.name}.html", "text": _heading(suite.name)}
                     for suite in self.suites
                 ),
                 {"href": "methodology.html", "text": "Method"},
@@ -247,8 +251,9 @@ class _Site:
     def _task_page(self, task: Task, entries: Sequence[Entry]) -> TaskPage:
         standings = rank_task(task, entries)
         marks = {name: reference.score for name, reference in sorted(task.references.items())}
-        scores = [standing.score for standing in standings if standing.score is not None]
-        scale = Scale.around(scores, marks)
+        scores = [s.score for s in standings if s.score is not None]
+        ranked = [s.score for s in standings if s.score is not None and s.rank is not None]
+        scale = Scale.around(ranked if len(ranked) > 1 else scores, marks)
         return TaskPage(
             task=task,
             standings=standings,
@@ -260,10 +265,13 @@ class _Site:
     def _figures(self, task: Task, entries: Sequence[Entry]) -> Iterator[Figure]:
         """Yield a figure for each metric of the task that the training curves have."""
         for metric in task.metrics:
-            curves = []
+            curves: list[Curve] = []
             for entry in entries:
                 runs = [run.curve for run in entry.runs if run.curve]
-                colour = self.colours[entry.submitter.digest]
+                colour = self.colours[entry.submitter.digest] % COLOURS
+                taken = {curve.colour for curve in curves}
+                if colour in taken and len(taken) < COLOURS:  # its own one, if that is free
+                    colour = next(k for k in range(COLOURS) if k not in taken)
                 curve = curve_of(entry.submitter.name, colour, runs, metric.name)
                 if curve is not None:
                     curves.append(curve)
@@ -278,9 +286,10 @@ class _Site:
         standings = rank_suite(
             [page.task for page in compared], {page.task.id: page.standings for page in compared}
         )
+        scores = [s.aggregate for s in standings if s.aggregate is not None]
+        ranked = [s.aggregate for s in standings if s.aggregate is not None and s.rank is not None]
         scale = Scale.around(
-            [s.aggregate for s in standings if s.aggregate is not None],
-            {"random": 0.0, "reference": 1.0},
+            ranked if len(ranked) > 1 else scores, {"random": 0.0, "reference": 1.0}
         )
         summary = (SUITES[name].__doc__ or "").strip().partition("\n")[0]
         rows = tuple(SuiteRow(standing, _suite_picture(standing, scale)) for standing in standings)
@@ -353,12 +362,16 @@ def _figure(task: Task, metric: Metric, curves: Sequence[Curve], *, with_runs: b
         marks = {name: reference.score for name, reference in sorted(task.references.items())}
     elif metric.name == "cost" and task.cost_limit is not None:
         marks = {"limit": task.cost_limit}
+    # Exact scores fall by orders of magnitude towards 0.
+    log = metric.interval == "exact" and not metric.higher_is_better
+    if log:
+        marks = {name: value for name, value in marks.items() if value > 0.0}
     axis = "iterations" if task.kind == "population" else "environment steps"
     label = f"{metric.name} of {', '.join(curve.name for curve in curves)} over {axis}"
     return Figure(
-        title=_label(metric.name),
+        title=_label(metric.name) + (" (logarithmic)" if log else ""),
         axis=axis,
-        picture=curves_picture(curves, label, marks, with_runs=with_runs),
+        picture=curves_picture(curves, label, marks, with_runs=with_runs, log=log),
         keys=tuple(Key(curve.name, curve.colour, len(curve.runs)) for curve in curves),
         marks=tuple(Mark(*item) for item in marks.items()),
     )
@@ -377,6 +390,11 @@ def _config(runs: Sequence[RunResult]) -> str | None:
 
 def _label(name: str) -> str:
     return name.replace("_", " ").capitalize()
+
+
+def _heading(name: str) -> str:
+    """Write a suite's name as a heading; short ones are abbreviations."""
+    return name.upper() if len(name) <= 4 else name.capitalize()
 
 
 def _sentence(text: str) -> str:

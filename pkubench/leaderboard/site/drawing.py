@@ -17,6 +17,8 @@ FloatArray = npt.NDArray[np.float64]
 COLOURS = 8
 """Classes ``c0`` ... of the style sheet."""
 MINUS = "\N{MINUS SIGN}"
+LOG_FLOOR = 1e-8
+"""What an exact solver leaves of zero; smaller values are drawn here on a logarithmic axis."""
 _POINTS = 160
 
 
@@ -30,30 +32,39 @@ class Scale(NamedTuple):
 
     @classmethod
     def around(cls, intervals: Sequence[Interval], marks: Mapping[str, float]) -> Scale | None:
-        """Return a scale that shows all intervals and marks; None when there is nothing."""
+        """Return a scale that shows the intervals, and the marks near them; None without any.
+
+        A mark further away than the intervals are wide would squeeze them into dots.
+        """
         values = [v for i in intervals for v in i if math.isfinite(v)]
-        values += list(marks.values())
         if not values:
             return None
         low, high = min(values), max(values)
-        margin = 0.06 * (high - low) or 0.5 * abs(high) or 1.0
-        return cls(low - margin, high + margin, tuple(marks.items()))
+        span = (high - low) or 0.5 * abs(high) or 1.0
+        near = {k: v for k, v in marks.items() if low - span <= v <= high + span}
+        low, high = min(low, *near.values(), high), max(high, *near.values(), low)
+        margin = 0.08 * max(high - low, span)
+        return cls(low - margin, high + margin, tuple(near.items()))
 
     def at(self, value: float, width: float) -> float:
         """Return the horizontal place of a value on a picture ``width`` wide."""
         return width * (value - self.low) / (self.high - self.low)
 
+    def side(self, value: float) -> int:
+        """Return -1, 0 or 1: whether a value lies left of the span, in it, or right of it."""
+        return int(value > self.high) - int(value < self.low)
+
 
 def number(value: float | None, digits: int = 4) -> str:
     """Write a number for people: four significant digits, a real minus sign, no exponent soup.
 
-    >>> number(-37.25149), number(2711.5), number(0.000012), number(0.0), number(None)
+    >>> number(-37.25149), number(2711.5), number(0.000012), number(1e-12), number(None)
     ('\N{MINUS SIGN}37.25', '2,712', '1.2e\N{MINUS SIGN}5', '0', '\N{EN DASH}')
     """
     if value is None or not math.isfinite(value):
         return "\N{EN DASH}"
     size = abs(value)
-    if size < 1e-12:
+    if size < 1e-9:  # what exact solvers leave of zero
         return "0"
     if size < 1e-3 or size >= 1e7:
         mantissa, _, exponent = f"{value:.1e}".partition("e")
@@ -70,8 +81,16 @@ def interval_picture(interval: Interval, scale: Scale, label: str) -> Markup:
     for name, value in scale.marks:
         x = _c(scale.at(value, width))
         parts.append(f'<line class="mark mark-{name}" x1="{x}" y1="1" x2="{x}" y2="25"/>')
+    side = scale.side(interval.estimate)
+    if side:  # an arrow at the edge: further that way
+        edge, back = (1.0, 9.0) if side < 0 else (width - 1.0, width - 9.0)
+        points = f"{_c(edge)},{middle:g} {_c(back)},{middle - 6:g} {_c(back)},{middle + 6:g}"
+        parts.append(f'<polygon class="dot" points="{points}"/>')
+        return _svg("interval", width, 26, label, parts)
     if math.isfinite(interval.low):
-        low, high = _c(scale.at(interval.low, width)), _c(scale.at(interval.high, width))
+        low, high = (
+            _c(scale.at(min(max(bound, scale.low), scale.high), width)) for bound in interval[1:]
+        )
         parts.append(f'<line class="span" x1="{low}" y1="{middle:g}" x2="{high}" y2="{middle:g}"/>')
     dot = _c(scale.at(interval.estimate, width))
     parts.append(f'<circle class="dot" cx="{dot}" cy="{middle:g}" r="5"/>')
@@ -136,9 +155,23 @@ def curve_of(
 
 
 def curves_picture(
-    curves: Sequence[Curve], label: str, marks: Mapping[str, float], *, with_runs: bool
+    curves: Sequence[Curve],
+    label: str,
+    marks: Mapping[str, float],
+    *,
+    with_runs: bool,
+    log: bool = False,
 ) -> Markup:
-    """Draw training curves over steps: means, and each run faint behind where asked for."""
+    """Draw training curves over steps: means, and each run faint behind where asked for.
+
+    With ``log`` the vertical axis is logarithmic, and values below ``LOG_FLOOR`` are drawn there.
+    """
+    if log:
+        curves = [
+            curve._replace(mean=_log10(curve.mean), runs=tuple(map(_log10, curve.runs)))
+            for curve in curves
+        ]
+        marks = {name: float(_log10(np.array(value))) for name, value in marks.items()}
     left, right, top, bottom, width, height = 58.0, 10.0, 10.0, 30.0, 420.0, 230.0
     shown = [c.mean for c in curves] + [r for c in curves if with_runs for r in c.runs]
     values = np.concatenate([*shown, np.array(list(marks.values()), dtype=np.float64)])
@@ -158,10 +191,11 @@ def curves_picture(
     parts = []
     for tick in y_ticks:
         y = _c(y_of(tick))
+        y_label = f"{10.0**tick:g}".replace("-", MINUS) if log else tick_label(tick)
+        if log and tick != round(tick):
+            continue
         parts.append(f'<line class="grid" x1="{left:g}" y1="{y}" x2="{width - right:g}" y2="{y}"/>')
-        parts.append(
-            f'<text x="{left - 6:g}" y="{y}" dy="4" text-anchor="end">{tick_label(tick)}</text>'
-        )
+        parts.append(f'<text x="{left - 6:g}" y="{y}" dy="4" text-anchor="end">{y_label}</text>')
     for tick in x_ticks:
         if tick > x_high:
             continue
@@ -180,6 +214,10 @@ def curves_picture(
                 parts.append(f'<path class="run c{curve.colour}" d="{_path(xs, y_of(run))}"/>')
         parts.append(f'<path class="curve c{curve.colour}" d="{_path(xs, y_of(curve.mean))}"/>')
     return _svg("curves", width, height, label, parts)
+
+
+def _log10(values: FloatArray) -> FloatArray:
+    return np.log10(np.maximum(values, LOG_FLOOR))
 
 
 def nice_ticks(low: float, high: float, most: int = 5) -> list[float]:

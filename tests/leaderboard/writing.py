@@ -1,0 +1,113 @@
+"""Results folders as the harness leaves them, written by its own record writer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pkubench.agents.saving import save_agent
+from pkubench.envs.seeding import evaluation_seeds
+from pkubench.evaluation.harness import evaluation_folder, versions_for
+from pkubench.evaluation.records import EpisodeRecord
+from pkubench.evaluation.report import SCHEMA, Report
+from pkubench.evaluation.storage import RunFolder
+from pkubench.tasks.catalogue import make_task
+
+Writer = Callable[..., Path]
+
+
+def write_results(
+    root: Path,
+    agent: str,
+    task_name: str,
+    scores: Sequence[Sequence[float]],
+    *,
+    costs: Sequence[Sequence[float]] | None = None,
+    label: str = "saved",
+    seed: int = 0,
+    failure: str | None = None,
+    curves: bool = True,
+    settings: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write one run for each row of ``scores`` (one score an episode) and return AGENT's folder.
+
+    Weights, with a config and a training curve, go to ``root / "weights" / AGENT / TASK / seedN``.
+    """
+    task = make_task(task_name)
+    folder = evaluation_folder(root / "results", agent, task)
+    for k, row in enumerate(scores):
+        hashes = {}
+        if label == "saved":
+            weights = root / "weights" / agent / task_name / f"seed{k}"
+            config = {
+                "kind": "on-policy",
+                "agent": agent,
+                "task": task.id,
+                "seed": k,
+                "steps": 1000,
+            }
+            save_agent(weights, config, {"w": np.full((2, 3), k, np.float32)})
+            for file in ("config.json", "weights.safetensors"):
+                hashes[file] = hashlib.sha256((weights / file).read_bytes()).hexdigest()
+            if curves:
+                lines = [
+                    {"steps": s, task.ranking.name: row[0] * (1 + 1 / s), "cost": 30.0 / s}
+                    for s in (100, 300, 1000)
+                ]
+                (weights / "training.jsonl").write_text(
+                    "".join(json.dumps(x) + "\n" for x in lines)
+                )
+        fingerprint = {
+            "schema": SCHEMA,
+            "task": task.id,
+            "agent": agent,
+            "label": label,
+            "run": f"seed{k}",
+            "hashes": hashes,
+            "seed": seed,
+            "episodes": len(row),
+            "horizon": task.protocol.horizon,
+            "env_kwargs": dict(task.env_kwargs),
+            "block": 16,
+            "threads": 1,
+            "versions": versions_for(task),
+            **(settings or {}),
+        }
+        names = {metric.name for metric in task.metrics}
+        records = []
+        for i, (s, value) in enumerate(
+            zip(evaluation_seeds(seed, len(row)).tolist(), row, strict=True)
+        ):
+            failed = failure is not None and i == 0
+            extra = {} if "return" in names else {"exploitability": value, "nash_conv": 2 * value}
+            records.append(
+                EpisodeRecord(
+                    episode=i,
+                    seed=s,
+                    return_=None if failed else value,
+                    returns={} if failed else {"agent_0": value},
+                    cost=costs[k][i] if costs is not None and not failed else None,
+                    length=25,
+                    metrics={} if failed else extra,
+                    failure=failure if failed else None,
+                )
+            )
+        run = RunFolder(folder / f"seed{k}", task, fingerprint, [len(row)])
+        run.append(records)
+        run.close()
+    Report.from_records(folder, task).save(folder)
+    return folder.parent
+
+
+def spread_scores(
+    mean: float, runs: int = 5, episodes: int = 200, seed: int = 0
+) -> list[list[float]]:
+    """Return scores of a plausible agent: runs differ, episodes differ more."""
+    rng = np.random.default_rng(seed)
+    offsets = rng.normal(0.0, 1.0, (runs, 1))
+    return (mean + offsets + rng.normal(0.0, 4.0, (runs, episodes))).round(6).tolist()
