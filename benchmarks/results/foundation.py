@@ -90,15 +90,11 @@ def main() -> None:
 
 
 def train(jobs: int, scale: float) -> None:
-    """Train every run that has no weights yet, longest rows first in each round of seeds."""
-    work = [
-        (row, seed)
-        for seed in range(max(r.seeds for r in ROWS))
-        for row in ROWS
-        if seed < row.seeds
-    ]
+    """Train every run that has no weights yet, seed 0 of all rows first."""
+    rounds = range(max(row.seeds for row in ROWS))
+    work = [(row, seed, scale) for seed in rounds for row in ROWS if seed < row.seeds]
     with ThreadPoolExecutor(jobs) as pool:
-        for message in pool.map(lambda job: _train_one(*job, scale), work):
+        for message in pool.map(_train_one, *zip(*work, strict=True)):
             print(message, flush=True)
 
 

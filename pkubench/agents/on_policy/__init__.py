@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 from pkubench.agents.training import Progress
 from pkubench.errors import MissingExtra
 
 
-def train(*args: Any, **kwargs: Any) -> Iterator[Progress]:
+def train(*args: Any, **kwargs: Any) -> Generator[Progress, None, None]:
     """Train a preset; torch is imported here, not before (see ``training.train``)."""
     try:
         import torch  # noqa: F401 - looked for, so that the error names the extra

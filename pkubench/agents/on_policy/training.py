@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ def train(
     out: Path,
     resume: bool = False,
     device: str = "cpu",
-) -> Iterator[Progress]:
+) -> Generator[Progress, None, None]:
     """Train a preset (see ``pkubench.agents.training.Trainer``)."""
     total = task.protocol.training_steps if steps is None else steps
     if total < 1:
@@ -78,7 +78,7 @@ class _Run:
             )
         self.steps, self.seconds = 0, 0.0
 
-    def go(self, resume: bool) -> Iterator[Progress]:
+    def go(self, resume: bool) -> Generator[Progress, None, None]:
         """Train to the end, from the start or from the checkpoint."""
         self.out.mkdir(parents=True, exist_ok=True)
         if resume:
