@@ -81,7 +81,9 @@ class Loader:
         self._entrant: Entrant | None = None
 
     def __call__(self, job: Job) -> Entrant:
-        """Return the entrant of a job."""
+        """Return the entrant of a job, after making its world known to this process."""
+        if job.world.id not in WORLDS:
+            register_world(job.world)
         key = (job.owner, job.run.label, job.task.id)
         if self._entrant is None or key != self._key or not job.run.reusable:
             self._entrant = job.run.load()
@@ -93,8 +95,6 @@ def run_job(
     job: Job, entrant: Entrant, clock: Clock | None = None, steps_taken: Any = None
 ) -> Iterator[EpisodeRecord]:
     """Run the episodes of a job; yield each record as its episode ends."""
-    if job.world.id not in WORLDS:
-        register_world(job.world)
     _seed_global_generators(job)
     if job.task.kind == "population":
         yield from score_population(entrant, job.task, job.seeds[0], clock)
