@@ -103,7 +103,9 @@ def rank_task(task: Task, entries: Sequence[Entry], seed: int = 0) -> tuple[Stan
                 score=score,
                 cost=None if task.cost_limit is None else entry.interval("cost"),
                 feasible=entry.report.feasible,
-                normalised=entry.report.normalised,
+                normalised=None
+                if score is None or entry.report.feasible is False
+                else task.normalised(score.estimate),
             )
         )
     return tuple(sorted(standings, key=lambda standing: _order(task, standing)))

@@ -40,7 +40,8 @@ def write_results(
     """
     task = make_task(task_name)
     folder = evaluation_folder(root / "results", agent, task)
-    for k, row in enumerate(scores):
+    for k, given in enumerate(scores):
+        row = [float(score) for score in given]
         hashes = {}
         if label == "saved":
             weights = root / "weights" / agent / task_name / f"seed{k}"

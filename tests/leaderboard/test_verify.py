@@ -1,0 +1,162 @@
+"""Verification on real agents: what was recorded is what the weights do."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pkubench.agents.loading import resolve_agent
+from pkubench.agents.psro.training import train
+from pkubench.evaluation.harness import evaluate
+from pkubench.evaluation.report import build_report
+from pkubench.leaderboard import Board, create_bundle, rank_task, read_bundle, verify_bundle
+from pkubench.leaderboard.archive import Digest, write_archive
+from pkubench.leaderboard.manifest import MANIFEST, encode
+from pkubench.leaderboard.reading import Bundle, parse_lines, run_records
+from pkubench.leaderboard.tiers import Tier
+from pkubench.leaderboard.verify import RELATIVE_TOLERANCE
+from pkubench.tasks.catalogue import make_task
+from tests.leaderboard.writing import Writer, spread_scores
+
+SPREAD, KUHN = "SimpleSpread-v0", "KuhnPoker-v0"
+KUHN_ID = f"pkubench/{KUHN}"
+
+
+@pytest.fixture
+def random_bundle(tmp_path: Path) -> Bundle:
+    task = make_task(SPREAD)
+    evaluate(resolve_agent("random", task), task, episodes=20, workers=0, out=tmp_path / "results")
+    return create_bundle(tmp_path / "results" / "random", tmp_path / "random.zip")
+
+
+@pytest.fixture(scope="module")
+def kuhn(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Return a bundle of five trained CFR+ runs."""
+    pytest.importorskip("pyspiel")
+    folder = tmp_path_factory.mktemp("kuhn")
+    task = make_task(KUHN)
+    for seed in range(5):
+        out = folder / "solver" / f"seed{seed}"
+        for _ in train("cfr+", task, steps=20 + seed, seed=seed, settings={}, out=out):
+            pass
+    source = resolve_agent(str(folder / "solver"), task)
+    evaluate(source, task, workers=0, out=folder / "results")
+    return create_bundle(
+        folder / "results" / "solver", folder / "solver.zip", weights=folder / "solver"
+    )
+
+
+def altered(bundle: Bundle, factor: float) -> Bundle:
+    """Return a bundle of one game with every score scaled, consistent in itself."""
+    with zipfile.ZipFile(bundle.path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    (task,) = bundle.tasks
+    runs = []
+    for run in task.runs:
+        (record,) = run.records
+        line = json.loads(record.line(task.task))
+        line["metrics"] = {name: value * factor for name, value in line["metrics"].items()}
+        data = (json.dumps(line) + "\n").encode()
+        members[run.entry.episodes] = data
+        runs.append(run_records(replace(run, lines=data, records=parse_lines(data, run.name))))
+    report = next(name for name in members if name.endswith("report.json"))
+    members[report] = encode(build_report(runs, task.task).to_json())
+    manifest = json.loads(members.pop(MANIFEST))
+    for name, data in members.items():
+        digest = Digest.of(data)
+        manifest["members"][name] = {"sha256": digest.sha256, "bytes": digest.size}
+    path = bundle.path.with_name(f"altered-{factor}.zip")
+    write_archive(path, {MANIFEST: encode(manifest), **members})
+    return read_bundle(path)
+
+
+def test_saved_weights_give_the_same_bytes_again_and_are_ranked(kuhn: Bundle) -> None:
+    verification = verify_bundle(kuhn, workers=0)
+    verdict = verification.verdict(KUHN_ID)
+    assert verdict.tier is Tier.VERIFIED_WEIGHTS
+    assert "5 episodes of 5 runs gave the same bytes" in verdict.reason
+    board = Board.open()
+    board.submit(kuhn, verification)
+    (standing,) = rank_task(make_task(KUHN), board.entries(KUHN_ID))
+    assert standing.rank == 1
+    assert [run.seed for run in standing.entry.runs] == [0, 1, 2, 3, 4]
+    assert standing.entry.runs[0].curve
+
+
+def test_numbers_better_than_the_weights_are_contradicted(kuhn: Bundle) -> None:
+    verdict = verify_bundle(altered(kuhn, 0.5), workers=0).verdict(KUHN_ID)
+    assert verdict.is_contradicted
+    assert verdict.tier is Tier.SELF_REPORTED
+    assert "seed0, episode 0" in verdict.reason
+
+
+def test_last_bits_may_differ_and_the_reason_is_recorded(kuhn: Bundle) -> None:
+    verdict = verify_bundle(altered(kuhn, 1.0 + 0.01 * RELATIVE_TOLERANCE), workers=0).verdict(
+        KUHN_ID
+    )
+    assert verdict.tier is Tier.VERIFIED_WEIGHTS
+    assert "agree within" in verdict.reason
+    assert "last bits" in verdict.reason
+
+
+def test_a_named_agent_is_run_again_by_its_name(random_bundle: Bundle) -> None:
+    assert random_bundle.manifest.kind == "named"
+    verdict = verify_bundle(random_bundle, workers=0).verdict(f"pkubench/{SPREAD}")
+    assert verdict.tier is Tier.VERIFIED_WEIGHTS
+    assert "20 episodes of 1 run gave the same bytes" in verdict.reason
+
+
+def test_made_up_records_of_a_named_agent_are_contradicted(tmp_path: Path, results: Writer) -> None:
+    agent = results("random", SPREAD, spread_scores(-10.0, runs=1, episodes=16), label="builtin")
+    bundle = create_bundle(agent, tmp_path / "a.zip")
+    assert verify_bundle(bundle, workers=0).is_contradicted
+
+
+@pytest.mark.parametrize("spelling", ["evil_module:factory", "sb3:model.zip", "../runs/mine"])
+def test_a_spelling_from_a_bundle_never_runs_code(
+    tmp_path: Path, results: Writer, monkeypatch: pytest.MonkeyPatch, spelling: str
+) -> None:
+    (tmp_path / "evil_module.py").write_text("open('ran', 'w').write('yes')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    # A bundle that claims to be of a kind that can be run by its name.
+    agent = results(spelling, SPREAD, spread_scores(-10.0, runs=1, episodes=4), label="builtin")
+    bundle = create_bundle(agent, tmp_path / "a.zip")
+    assert bundle.manifest.kind == "named"
+    verdict = verify_bundle(bundle, workers=0).verdict(f"pkubench/{SPREAD}")
+    assert verdict.tier is Tier.SELF_REPORTED
+    assert "no agent of pkubench" in verdict.reason
+    assert not (tmp_path / "ran").exists()
+
+
+def test_code_is_not_run(tmp_path: Path, results: Writer) -> None:
+    scores = spread_scores(-10.0, runs=1, episodes=4)
+    agent = results("mine:factory", SPREAD, scores, label="code")
+    bundle = create_bundle(agent, tmp_path / "a.zip")
+    assert bundle.manifest.kind == "external"
+    verdict = verify_bundle(bundle, workers=0).verdict(f"pkubench/{SPREAD}")
+    assert verdict.tier is Tier.SELF_REPORTED
+    assert "code" in verdict.reason
+
+
+def test_weights_that_fit_no_architecture_stay_self_reported(
+    tmp_path: Path, results: Writer
+) -> None:
+    agent = results("tuned", SPREAD, spread_scores(-38.0, runs=1, episodes=4))
+    bundle = create_bundle(agent, tmp_path / "a.zip", weights=tmp_path / "weights")
+    verdict = verify_bundle(bundle, workers=0).verdict(f"pkubench/{SPREAD}")
+    assert verdict.tier is Tier.SELF_REPORTED
+    assert not verdict.is_contradicted
+    assert "cannot be run again" in verdict.reason
+
+
+def test_without_weights_there_is_nothing_to_verify(tmp_path: Path, results: Writer) -> None:
+    agent = results("tuned", SPREAD, spread_scores(-38.0, runs=1, episodes=4))
+    bundle = create_bundle(agent, tmp_path / "a.zip", include_weights=False)
+    verdict = verify_bundle(bundle, workers=0).verdict(f"pkubench/{SPREAD}")
+    assert verdict.tier is Tier.SELF_REPORTED
+    assert "no weights" in verdict.reason
