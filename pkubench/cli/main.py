@@ -43,6 +43,7 @@ VERBS: dict[str, Verb] = {
     "evaluate": Verb("Measure", "Score agents on tasks, one record an episode."),
     "compare": Verb("Measure", "Which agent is better, and how sure is that?"),
     "plot": Verb("Measure", "Curves, bars and profiles from runs or results."),
+    "reproduce": Verb("Measure", "The command behind an agent, a score or a run."),
     "verify": Verb("Measure", "Check that results or a bundle are what they say."),
     "bundle": Verb("Share", "Pack records and weights into one file to submit."),
     "submit": Verb("Share", "Check a bundle and put it on a board."),

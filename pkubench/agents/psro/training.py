@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -85,7 +86,10 @@ def train(
                 f"the checkpoint in {out / CHECKPOINT} is damaged ({error}); delete the run and "
                 "train anew"
             ) from error
-    return _iterate(learner, tree, total, run, out, saved)
+    words = ["pkubench", "train", agent, task.id, "--steps", str(total), "--seed", str(seed)]
+    for name, value in settings.items():
+        words += ["--set", f"{name}={value}"]
+    return _iterate(learner, tree, total, run, out, saved, shlex.join(words))
 
 
 def _iterate(
@@ -95,6 +99,7 @@ def _iterate(
     run: dict[str, Any],
     out: Path,
     saved: Tensors | None,
+    command: str,
 ) -> Iterator[Progress]:
     log = _open_log(out, None if saved is None else learner.iteration)
     before = 0.0 if saved is None else float(saved["seconds"][0])
@@ -113,13 +118,13 @@ def _iterate(
             progress = Progress(learner.iteration, total, metrics)
             log.write(progress)
             if now - last_saved > SECONDS_BETWEEN_CHECKPOINTS:
-                _save(learner, tree, run, out, whole)
+                _save(learner, tree, run, out, whole, command)
                 last_saved = time.perf_counter()
             yield progress
     finally:
         # Ctrl-C may strike in the middle of an iteration; what is saved is the last whole one.
         learner.restore(whole)
-        _save(learner, tree, run, out, whole)
+        _save(learner, tree, run, out, whole, command)
         log.close()
 
 
@@ -128,11 +133,16 @@ def _snapshot(learner: GameLearner, seconds: float) -> Tensors:
 
 
 def _save(
-    learner: GameLearner, tree: GameTree, run: dict[str, Any], out: Path, whole: Tensors
+    learner: GameLearner,
+    tree: GameTree,
+    run: dict[str, Any],
+    out: Path,
+    whole: Tensors,
+    command: str,
 ) -> None:
     # All that changes is in one file, which is replaced whole: a kill cannot tear it.
     save_agent(out / CHECKPOINT, {"kind": "game-checkpoint", **run}, whole)
-    config = {**run, "iterations": learner.iteration}
+    config = {**run, "iterations": learner.iteration, "command": command}
     save_population(out, tree, learner.plans(), learner.meta_strategy(), config, pure=learner.pure)
 
 

@@ -1,0 +1,173 @@
+"""``pkubench reproduce``: the command behind a shipped agent, a reference score or a run."""
+
+from __future__ import annotations
+
+import hashlib
+import json as json_module
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+
+from pkubench.agents.catalogue import AGENTS
+from pkubench.cli.names import shipped_seeds, shipped_tasks, short
+from pkubench.cli.options import Json, Quiet, complete_agents, complete_tasks
+from pkubench.cli.output import Column, Output
+from pkubench.errors import ConfigError, RefusedError, StorageError, UnknownName
+from pkubench.tasks.catalogue import make_task, tasks
+from pkubench.tasks.task import Task
+
+app = typer.Typer()
+
+VERBS = ("train", "evaluate")
+"""What a stored command may do when it is run."""
+WEIGHTS = "weights.safetensors"
+
+
+class Source(NamedTuple):
+    """Something that was measured or trained, and the command that did it."""
+
+    what: str
+    command: str
+    folder: Path | None
+    """The run that the command made."""
+
+
+def _complete(incomplete: str) -> list[str]:
+    return complete_agents(incomplete) + complete_tasks(incomplete)
+
+
+@app.command()
+def reproduce(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="AGENT|TASK|RUN|TABLE",
+            help="A shipped agent, a task (its reference scores and agents), a run folder, or in "
+            "a checkout a table of docs/results.",
+            autocompletion=_complete,
+        ),
+    ],
+    task: Annotated[
+        str | None,
+        typer.Option("--task", help="Of an agent, only this task.", autocompletion=complete_tasks),
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of an agent, only this seed.")] = None,
+    run: Annotated[bool, typer.Option("--run", help="Run the commands too.")] = False,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where --run puts its runs.")
+    ] = Path("reproduced"),
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Print the commands that made something, one a line; with --run, do it again.
+
+    A training that is run again is compared with the shipped weights byte for byte. Another
+    processor or other versions may differ in the last bits, which training magnifies: then
+    `pkubench compare` tells whether the scores agree.
+    """
+    sources = list(_sources(name, None if task is None else make_task(task), seed))
+    if not sources:
+        narrowed = " with this --task and --seed" if (task, seed) != (None, None) else ""
+        raise ConfigError(f"nothing is shipped for {name}{narrowed} that has a command")
+    with Output(json=json, quiet=quiet) as output:
+        if not run:
+            if json:
+                commands = [{"what": s.what, "command": s.command} for s in sources]
+                output.document({"commands": commands})
+                return
+            for source in sources:
+                output.show(source.command)
+            output.next(f"pkubench reproduce {name} --run")
+            return
+        found = [_again(source, out, quiet, output) for source in sources]
+        if json:
+            documents = [
+                {"what": source.what, "command": source.command, "result": result}
+                for source, result in zip(sources, found, strict=True)
+            ]
+            output.document({"commands": documents})
+            return
+        columns = (Column("what", style="bold"), Column("result", wraps=True))
+        rows = [(source.what, result) for source, result in zip(sources, found, strict=True)]
+        output.show(output.table("", columns, rows))
+
+
+def _sources(name: str, task: Task | None, seed: int | None) -> Iterator[Source]:
+    if name in AGENTS:
+        ids = [task.id] if task is not None else shipped_tasks(name)
+        for task_id in ids:
+            for folder in shipped_seeds(name, task_id):
+                if seed is None or folder.name == f"seed{seed}":
+                    yield _of_run(folder, f"{name} {short(task_id)} {folder.name}")
+        return
+    if (Path(name) / "config.json").is_file():
+        yield _of_run(Path(name), name)
+        return
+    if Path(f"benchmarks/results/{name}.py").is_file():  # in a checkout
+        yield Source(f"table {name}", f"make results-{name}", None)
+        return
+    known = {known.id for known in tasks()}
+    if name not in known | {short(task_id) for task_id in known}:
+        raise UnknownName("agent, task or run", name, known | AGENTS.keys(), "See: pkubench list")
+    chosen = make_task(name)
+    for anchor, reference in chosen.references.items():
+        yield Source(f"{anchor} score of {short(chosen.id)}", reference.command, None)
+    for agent in AGENTS:
+        for folder in shipped_seeds(agent, chosen.id):
+            if seed is None or folder.name == f"seed{seed}":
+                yield _of_run(folder, f"{agent} {short(chosen.id)} {folder.name}")
+
+
+def _of_run(folder: Path, what: str) -> Source:
+    path = folder / "config.json"
+    try:
+        config = json_module.loads(path.read_bytes())
+        command = str(config["command"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"{path} does not hold the command that made it: {error!r}") from error
+    return Source(what, command, folder)
+
+
+def _again(source: Source, out: Path, quiet: bool, output: Output) -> str:
+    """Run a command in this process and say how its result compares."""
+    from pkubench.cli.main import main
+
+    words = shlex.split(source.command)
+    if words[:1] != ["pkubench"] or words[1:2] not in ([verb] for verb in VERBS):
+        raise RefusedError(
+            f"{source.command!r} is not one of pkubench's own trainings or evaluations; it is "
+            "only run by hand"
+        )
+    words = words[1:]
+    folder = None
+    if words[0] == "train":
+        folder = out / source.what.replace(" ", "-").replace("/", "-")
+        words = [*_without_out(words), "--out", str(folder)]
+    output.note(shlex.join(["pkubench", *words]))
+    code = main([*words, *(["--quiet"] if quiet else [])])
+    if code:
+        raise typer.Exit(code)
+    if folder is None or source.folder is None:
+        return "done"
+    if _digest(folder) == _digest(source.folder):
+        return "the same weights, byte for byte"
+    return f"other weights, in {folder}; compare {source.folder} {folder} tells how they score"
+
+
+def _without_out(words: list[str]) -> list[str]:
+    kept, skip = [], False
+    for word in words:
+        if not skip and word != "--out" and not word.startswith("--out="):
+            kept.append(word)
+        skip = word == "--out"
+    return kept
+
+
+def _digest(folder: Path) -> str:
+    try:
+        return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    except OSError as error:
+        raise StorageError(f"cannot read {folder / WEIGHTS}: {error.strerror or error}") from error
