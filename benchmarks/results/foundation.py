@@ -30,6 +30,8 @@ ROOT = Path(__file__).parents[2]
 RUNS = ROOT / "runs" / "foundation"
 RESULTS = ROOT / "results" / "foundation"
 PAGE = ROOT / "docs" / "results" / "foundation.md"
+DONE = "done"
+"""Marks a run whose training came to its end."""
 CURVE_LINES = 200
 """Lines kept of a shipped training curve."""
 
@@ -102,16 +104,17 @@ def train(jobs: int, scale: float) -> None:
 def _train_one(row: Row, seed: int, scale: float) -> str:
     out = row.folder / f"seed{seed}"
     name = f"{row.label or row.agent} {row.task} seed {seed}"
-    if (out / "weights.safetensors").exists():
+    if (out / DONE).exists():
         return f"{name}: done before"
     command = [sys.executable, "-m", "pkubench", "train", row.agent, row.task, "--quiet"]
     command += ["--steps", str(int(row.steps * scale)), "--seed", str(seed), "--out", str(out)]
-    if any(out.glob("checkpoint*")):
+    if any(out.glob("checkpoint*")):  # left by an interrupted training
         command.append("--resume")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     if done.returncode:
         return f"{name}: FAILED\n{done.stderr[-2000:]}"
+    (out / DONE).touch()
     return f"{name}: trained, {_last_line(out)}"
 
 
@@ -139,7 +142,7 @@ def ship() -> None:
 def _finished(row: Row) -> Iterator[Path]:
     for seed in range(row.seeds):
         run = row.folder / f"seed{seed}"
-        if (run / "weights.safetensors").exists():
+        if (run / DONE).exists():
             yield run
 
 

@@ -14,6 +14,8 @@ from pkubench.tasks.catalogue import make_task
 if TYPE_CHECKING:
     from benchmarks.results.foundation import Row
 
+DONE = "done"
+
 _SPREAD_V2_SHIFT = -37.5
 """What the self-collision of the v2 rules adds to the team return of an episode."""
 _PUBLISHED = {
@@ -62,7 +64,7 @@ def _lines(
     tasks: list[str] = []
     table: dict[str, list[str]] = {}
     for row in rows:
-        if not list(row.folder.glob("seed*/weights.safetensors")):
+        if not list(row.folder.glob(f"seed*/{DONE}")):
             continue
         if row.task not in tasks:
             tasks.append(row.task)
