@@ -22,7 +22,7 @@ CHANCE = -1
 TERMINAL = -4
 """``Histories.player`` at the end of a play."""
 
-MAX_HISTORIES = 3_000_000
+MAX_HISTORIES = 2_000_000
 """Default limit of the enumeration; Liar's dice with six sides has 294,883 histories."""
 
 

@@ -73,8 +73,10 @@ def _forest(histories: Histories, player: int) -> tuple[Forest, Ints, Ints]:
     acts = histories.player == player
     for first, last in zip(histories.lengths[1:-1], histories.lengths[2:], strict=True):
         above = histories.parent[first:last]
-        moved = raw_start[histories.state[above]] if len(raw_start) else np.zeros(len(above))
-        nodes[first:last] = np.where(acts[above], moved + histories.move[first:last], nodes[above])
+        nodes[first:last] = nodes[above]
+        moved = first + np.flatnonzero(acts[above])
+        state = histories.state[histories.parent[moved]]
+        nodes[moved] = raw_start[state] + histories.move[moved]
     own = np.flatnonzero(acts)
     which = histories.state[own]
     _, seen_first = np.unique(which, return_index=True)

@@ -122,7 +122,7 @@ class GameTree:
         """Number of terminal histories."""
         return int((self.histories.player == TERMINAL).sum())
 
-    @property
+    @cached_property
     def max_utility(self) -> float:
         """The most that a player can win."""
         return float(np.abs(self.histories.utility).max())
