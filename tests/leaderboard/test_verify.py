@@ -7,8 +7,11 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from pkubench.agents.adapters.onnx import TEAM_FORMAT
+from pkubench.agents.adapters.onnx_export import Linear, mlp_bytes
 from pkubench.agents.loading import resolve_agent
 from pkubench.agents.psro.training import train
 from pkubench.evaluation.harness import evaluate
@@ -160,3 +163,25 @@ def test_without_weights_there_is_nothing_to_verify(tmp_path: Path, results: Wri
     verdict = verify_bundle(bundle, workers=0).verdict(f"pkubench/{SPREAD}")
     assert verdict.tier is Tier.SELF_REPORTED
     assert "no weights" in verdict.reason
+
+
+def test_an_onnx_team_is_run_again(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    task = make_task(SPREAD)
+    team = tmp_path / "team"
+    team.mkdir()
+    rng = np.random.default_rng(0)
+    agents = [f"agent_{k}" for k in range(3)]
+    for agent in agents:
+        layer = Linear(rng.normal(size=(18, 5)).astype(np.float32), np.zeros(5, np.float32))
+        (team / f"{agent}.onnx").write_bytes(mlp_bytes([layer], 18, 5, "logits"))
+    files = {agent: f"{agent}.onnx" for agent in agents}
+    (team / "team.json").write_text(json.dumps({"format": TEAM_FORMAT, "members": files}))
+    source = resolve_agent(f"onnx:{team}", task)
+    evaluate(source, task, episodes=16, workers=0, out=tmp_path / "results")
+    (agent_folder,) = (tmp_path / "results").iterdir()
+    bundle = create_bundle(agent_folder, tmp_path / "a.zip", name="mine", weights=team)
+    assert bundle.manifest.kind == "onnx"
+    verdict = verify_bundle(bundle, workers=0).verdict(f"pkubench/{SPREAD}")
+    assert verdict.tier is Tier.VERIFIED_WEIGHTS, verdict.reason
