@@ -235,7 +235,7 @@ def _table(output: Output, comparisons: Sequence[Comparison]) -> Any:
                 c.second.agent,
                 f"{c.difference:+.4g}",
                 interval,
-                number(c.p_value, 2),
+                "–" if c.p_value is None else f"{c.p_value:.2g}",
                 f"{c.probability_of_improvement:.0%}",
                 f"{c.first.n}, {c.second.n} {c.sample}",
                 Text(verdict(c), style=styles[verdict(c)]),

@@ -51,6 +51,10 @@ VERBS: dict[str, Verb] = {
 }
 
 
+class ReaderGone(Exception):
+    """Whoever read our stdout (head, less) closed it."""
+
+
 class LazyGroup(TyperGroup):
     """A group whose commands are listed from ``VERBS`` and imported only when called."""
 
@@ -65,11 +69,13 @@ class LazyGroup(TyperGroup):
         return name, command, rest
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the verb; Ctrl-C leaves as our own exception, whatever typer would make of it."""
+        """Run the verb; Ctrl-C and a closed pipe are ours to answer, before typer does."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise Interrupted from None
+        except BrokenPipeError:
+            raise ReaderGone from None
 
 
 def build_app() -> typer.Typer:
@@ -127,9 +133,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 arguments or ["--help"], prog_name="pkubench", standalone_mode=False
             )
             sys.stdout.flush()
-        except BrokenPipeError:
-            # The reader (head, less) went away. Python would complain again while flushing at
-            # exit, so what is left goes nowhere.
+        except (ReaderGone, BrokenPipeError):
+            # Python would complain again while flushing at exit, so what is left goes nowhere.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return BROKEN_PIPE
         except Exception as error:

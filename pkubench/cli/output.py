@@ -16,6 +16,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+ROUNDING = 1e-13
+"""What float64 leaves of a zero; smaller numbers are shown as 0."""
 PIPED_WIDTH = 200
 """Columns when stdout is no terminal: a reader such as grep wants whole lines."""
 
@@ -185,6 +187,8 @@ def number(value: float | None, digits: int = 4) -> str:
     """Write a number for people: about ``digits`` significant ones, a dash for none."""
     if value is None or not math.isfinite(value):
         return "–"
+    if abs(value) < ROUNDING:
+        return "0"
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}"
     if abs(value) >= 1000:

@@ -1,0 +1,264 @@
+"""The command as a whole: help, quick verbs, purity of stdout, and what becomes of errors."""
+
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pkubench.cli import main as main_module
+from pkubench.cli import progress as progress_module
+from pkubench.cli.main import VERBS, main
+from pkubench.cli.output import Column, Output, number
+from pkubench.cli.progress import Meter
+from pkubench.errors import StorageError
+from pkubench.tasks.catalogue import tasks
+from tests.cli.conftest import Command
+
+
+def test_help_lists_every_verb_and_imports_none(pkubench: Command) -> None:
+    said = pkubench("--help")
+    assert said.code == 0
+    for verb in VERBS:
+        assert verb in said.out
+    program = (
+        "import sys; from pkubench.cli.main import main; main(['--help']); "
+        f"print([v for v in {list(VERBS)} if 'pkubench.cli.' + v in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == "[]\n"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(pkubench: Command, verb: str) -> None:
+    said = pkubench(verb, "--help")
+    assert said.code == 0
+    assert f"pkubench {verb}" in said.out
+
+
+def test_nothing_is_help(pkubench: Command) -> None:
+    assert "Usage: pkubench" in pkubench().out
+
+
+def test_list_has_the_schema_of_the_design(pkubench: Command) -> None:
+    said = pkubench("list", "--json")
+    assert (said.code, said.err) == (0, "")
+    listing = said.json
+    assert set(listing) == {"suites", "tasks", "agents"}
+    assert listing["suites"] == ["marl", "constrained", "games"]
+    assert [task["id"] for task in listing["tasks"]] == [task.id for task in tasks()]
+    kuhn = next(task for task in listing["tasks"] if task["id"] == "pkubench/KuhnPoker-v0")
+    assert (kuhn["suite"], kuhn["metric"], kuhn["higher_is_better"]) == (
+        "games",
+        "exploitability",
+        False,
+    )
+    happo = next(agent for agent in listing["agents"] if agent["name"] == "happo")
+    assert happo["suites"] == ["marl"]
+    assert "HARL" in happo["paper"]
+
+
+def test_list_of_a_suite_leaves_out_the_others(pkubench: Command) -> None:
+    said = pkubench("list", "--suite", "games")
+    assert "LeducPoker-v0" in said.out
+    assert "psro" in said.out
+    assert "SimpleSpread" not in said.out
+    assert "happo" not in said.out
+
+
+def test_quiet_silences_hints(pkubench: Command) -> None:
+    assert "next:" in pkubench("list").err
+    assert pkubench("list", "--quiet").err == ""
+
+
+def test_show_has_protocol_metrics_notes_and_the_worlds_page(pkubench: Command) -> None:
+    out = pkubench("show", "SimpleSpread-v0").out
+    for part in ("25 steps", "team return", "Before you compare", "agents share out N landmarks"):
+        assert part in out
+    card = pkubench("show", "pkubench/HopperVelocity-v0", "--json").json
+    assert card["cost_limit"] == 25.0
+    assert [metric["name"] for metric in card["metrics"]] == ["return", "cost"]
+
+
+def test_show_has_an_agents_settings_with_their_meaning(pkubench: Command) -> None:
+    out = pkubench("show", "happo").out
+    assert "rollout_steps" in out
+    assert "Steps a lane takes between updates." in out
+    card = pkubench("show", "ppo-lag", "--json").json
+    assert card["settings"]["constraint"] == "lagrangian"
+    assert "Settings" in pkubench("show", "psro").out
+
+
+def test_show_reads_a_run_folder(pkubench: Command) -> None:
+    Path("run").mkdir()
+    Path("run/config.json").write_text('{"agent": "happo", "seed": 7}')
+    assert pkubench("show", "run", "--json").json == {"agent": "happo", "seed": 7}
+    Path("run/config.json").write_text("{")
+    assert pkubench("show", "run").code == 2
+
+
+def test_doctor_finds_folders_and_extras(
+    pkubench: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pkubench.cli.doctor._can_draw", lambda backend: backend == "osmesa")
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    said = pkubench("doctor", "--json")
+    assert said.code == 0
+    found = {finding["name"]: finding for finding in said.json["findings"]}
+    assert found["numpy"]["status"] == "ok"
+    assert found["drawing"]["value"] == "MUJOCO_GL=osmesa"
+    monkeypatch.setattr("pkubench.cli.doctor._is_writeable", lambda folder: False)
+    said = pkubench("doctor")
+    assert said.code == 1
+    assert "cannot be written; choose another folder with --out" in said.out
+
+
+def test_doctor_gives_the_pip_line_of_what_is_missing(
+    pkubench: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_mujoco(name: str) -> object:
+        return None if name in ("mujoco", "torch") else object()
+
+    monkeypatch.setattr("pkubench.cli.extras.find_spec", without_mujoco)
+    said = pkubench("doctor")
+    assert said.code == 0
+    assert "mujoco: pip install 'pkubench[mujoco]'" in said.out
+    assert "agents: pip install 'pkubench[agents]'" in said.out
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (("lst",), "Did you mean 'list'"),
+        (("list", "--jsn"), "see `pkubench list --help`"),
+        (("list", "--suite", "game"), "did you mean 'games'"),
+        (("show", "hapo"), "did you mean 'happo'"),
+        (("show", "LeducPokr-v0"), "did you mean 'pkubench/LeducPoker-v0'"),
+        (("show",), "TASK|AGENT"),
+    ],
+    ids=" ".join,
+)
+def test_misuse_is_one_line_and_exit_code_2(
+    pkubench: Command, words: tuple[str, ...], part: str
+) -> None:
+    said = pkubench(*words)
+    assert (said.code, said.out, len(said.err.splitlines())) == (2, "", 1)
+    assert part in said.err
+
+
+def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise error
+
+    monkeypatch.setattr("pkubench.cli.list.tasks", fail)
+    main_module.importlib.import_module("pkubench.cli.list")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "part"),
+    [
+        (StorageError("cannot write x:\n disk full"), 2, "error: cannot write x: disk full"),
+        (ModuleNotFoundError("no", name="mujoco.batch"), 2, "pip install 'pkubench[mujoco]'"),
+        (OSError(errno.ENOSPC, "No space left on device", "out/x"), 2, "out/x: No space left"),
+        (ZeroDivisionError("division by zero"), 70, "unexpected ZeroDivisionError"),
+        (KeyboardInterrupt(), 130, "stopped; to start again: pkubench list"),
+    ],
+    ids=["ours", "missing module", "full disk", "defect", "ctrl-c"],
+)
+def test_errors_are_one_line_with_the_right_code(
+    pkubench: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    code: int,
+    part: str,
+) -> None:
+    fail_with(monkeypatch, error)
+    said = pkubench("list")
+    assert (said.code, said.out, len(said.err.splitlines())) == (code, "", 1)
+    assert part in said.err
+
+
+def test_debug_shows_where(pkubench: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_with(monkeypatch, ZeroDivisionError("division by zero"))
+    assert "Traceback" in pkubench("list", "--debug").err
+    monkeypatch.setenv("PKUBENCH_DEBUG", "1")
+    assert "Traceback" in pkubench("list").err
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    words = [sys.executable, "-m", "pkubench", "list", "--json"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=30) == main_module.BROKEN_PIPE
+
+
+def test_json_owns_stdout_even_against_c_libraries(tmp_path: Path) -> None:
+    program = (
+        "import os, sys; from pkubench.cli.output import Output\n"
+        "with Output(json=True) as output:\n"
+        "    print('chatter'); os.write(1, b'from C'); output.document({'nan': float('nan')})\n"
+        "print('after')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    document, _, after = done.stdout.rpartition("}")
+    assert json.loads(document + "}") == {"nan": None}
+    assert after.strip() == "after"
+    assert "chatter" in done.stderr
+    assert "from C" in done.stderr
+
+
+def test_tables_drop_columns_rather_than_break_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = Output()
+    columns = (Column("name"), Column("extra", rank=2), Column("score", right=True, rank=1))
+    rows = [("a" * 20, "b" * 20, "1.5")]
+    for width, kept in ((80, 3), (40, 2), (22, 1)):
+        monkeypatch.setattr("pkubench.cli.output.PIPED_WIDTH", width)
+        assert len(output.table("", columns, rows).columns) == kept
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (float("nan"), "–"),
+        (25.0, "25"),
+        (-37.123456, "-37.12"),
+        (12345.6, "12,346"),
+        (1234567, "1,234,567"),
+        (0.00012347, "0.0001235"),
+        (-4e-17, "0"),
+    ],
+)
+def test_numbers_are_written_for_people(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+def test_without_a_terminal_progress_is_a_line_every_few_seconds(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    now = 0.0
+    with Meter("work", unit="steps", clock=lambda: now) as meter:
+        for done in range(1, 101):
+            now = done * 0.1
+            meter.update(done, 100, {"return": done / 2})
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == round(10.0 / progress_module.SECONDS_BETWEEN_LINES)
+    assert lines[-1] == "work  100 %  100/100 steps  return 50"
+    with Meter("work", quiet=True) as meter:
+        meter.update(1, 1)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_module_is_the_command() -> None:
+    assert main(["--version"]) == 0
