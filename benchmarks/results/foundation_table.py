@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pkubench
+from benchmarks.results.running import Row, finished
 from pkubench.agents.catalogue import PRETRAINED
 from pkubench.agents.saving import write_json
 from pkubench.evaluation.harness import evaluation_folder
@@ -15,11 +15,6 @@ from pkubench.evaluation.records import EPISODES, read_records
 from pkubench.evaluation.report import Report
 from pkubench.evaluation.statistics import Interval, mean_interval, welch_interval
 from pkubench.tasks.catalogue import make_task
-
-if TYPE_CHECKING:
-    from benchmarks.results.foundation import Row
-
-DONE = "done"
 
 _SPREAD_V2_SHIFT = -37.5
 """What the self-collision of the v2 rules adds to the team return of an episode."""
@@ -69,19 +64,19 @@ def _lines(
     tasks: list[str] = []
     table: dict[str, list[str]] = {}
     for row in rows:
-        if not list(row.folder.glob(f"seed*/{DONE}")):
+        if len(list(finished(row))) < row.seeds:
+            print(f"left out, its training is not finished: {row.name} on {row.task}")
             continue
         if row.task not in tasks:
             tasks.append(row.task)
             report = pkubench.evaluate("random", row.task, workers=2, out=results)
             table[row.task] = [_line("random", "-", report, "")]
-        name = row.label or row.agent
-        report = pkubench.evaluate(str(row.folder), row.task, workers=2, out=results, name=name)
-        reports[name, row.task] = report
+        report = pkubench.evaluate(str(row.folder), row.task, workers=2, out=results, name=row.name)
+        reports[row.name, row.task] = report
         if row.ships:
-            _store_scores(row, evaluation_folder(results, name, make_task(row.task)), report)
-        published = _PUBLISHED.get((name, row.task), "")
-        table[row.task].append(_line(name, _budget(row), report, published))
+            _store_scores(row, evaluation_folder(results, row.name, make_task(row.task)), report)
+        published = _PUBLISHED.get((row.name, row.task), "")
+        table[row.task].append(_line(row.name, _budget(row), report, published))
     for task in tasks:
         metric = make_task(task).ranking
         yield f"### {task}\n\n"
@@ -114,7 +109,7 @@ def _rounded(interval: Interval) -> dict[str, float | None]:
 
 
 def _budget(row: Row) -> str:
-    configs = [json.loads(p.read_text()) for p in sorted(row.folder.glob("seed*/config.json"))]
+    configs = [json.loads(p.read_text()) for p in (run / "config.json" for run in finished(row))]
     steps = configs[0].get("steps", row.steps)
     seconds = [c["seconds"] for c in configs if "seconds" in c]
     unit = "iterations" if row.agent == "psro" else "steps"
