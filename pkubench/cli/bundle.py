@@ -8,11 +8,15 @@ from typing import Annotated
 import typer
 
 from pkubench.cli.names import short
-from pkubench.cli.options import Json, Quiet
+from pkubench.cli.options import (
+    Json,
+    Quiet,
+    verb_app,
+)
 from pkubench.cli.output import Output, facts
 from pkubench.errors import ConfigError
 
-app = typer.Typer()
+app = verb_app()
 
 PREVIEW_DIGITS = 12
 """Digits of a hash that people are shown."""

@@ -12,7 +12,12 @@ import typer
 from rich.text import Text
 
 from pkubench.cli.names import short
-from pkubench.cli.options import Json, Quiet, complete_tasks
+from pkubench.cli.options import (
+    Json,
+    Quiet,
+    complete_tasks,
+    verb_app,
+)
 from pkubench.cli.output import Column, Output
 from pkubench.cli.progress import Meter
 from pkubench.envs.batch import BatchEnv
@@ -20,7 +25,7 @@ from pkubench.envs.checks import CHECKS, Subject, run_checks
 from pkubench.envs.registry import WORLDS, make_batch, resolve
 from pkubench.errors import ConfigError
 
-app = typer.Typer()
+app = verb_app()
 
 _STYLES = {"pass": "green", "fail": "red", "skip": "dim"}
 

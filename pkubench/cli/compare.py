@@ -12,7 +12,16 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from pkubench.cli.names import short
-from pkubench.cli.options import Episodes, Json, Quiet, Seed, Trust, Workers, complete_tasks
+from pkubench.cli.options import (
+    Episodes,
+    Json,
+    Quiet,
+    Seed,
+    Trust,
+    Workers,
+    complete_tasks,
+    verb_app,
+)
 from pkubench.cli.output import Column, Output, number, prose
 from pkubench.cli.progress import Meter
 from pkubench.cli.results import find_folders, in_order
@@ -22,7 +31,7 @@ from pkubench.evaluation.report import Report, RunRecords, build_report, read_ru
 from pkubench.tasks.catalogue import make_task
 from pkubench.tasks.task import Task
 
-app = typer.Typer()
+app = verb_app()
 
 
 class Evaluated(NamedTuple):

@@ -18,10 +18,14 @@ from rich.text import Text
 
 from pkubench import __version__
 from pkubench.cli.extras import EXTRAS, missing_modules
-from pkubench.cli.options import Json, Quiet
+from pkubench.cli.options import (
+    Json,
+    Quiet,
+    verb_app,
+)
 from pkubench.cli.output import Column, Output
 
-app = typer.Typer()
+app = verb_app()
 
 LOW_DISK_BYTES = 2 * 1024**3
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

@@ -12,14 +12,24 @@ import typer
 from pkubench.agents.catalogue import AGENTS
 from pkubench.cli.interrupt import Interrupted, sigterm_as_interrupt, this_command
 from pkubench.cli.names import shipped_tasks, short
-from pkubench.cli.options import Episodes, Json, Out, Quiet, Seed, Trust, Workers, complete_tasks
+from pkubench.cli.options import (
+    Episodes,
+    Json,
+    Out,
+    Quiet,
+    Seed,
+    Trust,
+    Workers,
+    complete_tasks,
+    verb_app,
+)
 from pkubench.cli.output import Output
 from pkubench.cli.progress import Meter
 from pkubench.errors import AgentError, ConfigError, MissingExtra, UnknownName
 from pkubench.tasks.catalogue import make_task, tasks
 from pkubench.tasks.task import Task
 
-app = typer.Typer()
+app = verb_app()
 
 BACKENDS = ("local",)
 
@@ -44,7 +54,7 @@ def evaluate(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[AGENT] [TASK...]",
+            metavar="AGENT [TASK...]",
             help="The agent (see `pkubench show`; any spelling) and tasks. With --agents only "
             "tasks. A run folder knows its own task.",
             autocompletion=_complete,
@@ -74,7 +84,8 @@ def evaluate(
     out: Out = None,
     trust: Trust = False,
     backend: Annotated[
-        str, typer.Option("--backend", help="Where episodes run: local (processes).")
+        str,
+        typer.Option("--backend", metavar="local", help="Where episodes run: local (processes)."),
     ] = "local",
     json: Json = False,
     quiet: Quiet = False,

@@ -8,12 +8,19 @@ from typing import Annotated
 import typer
 
 from pkubench.cli.names import short
-from pkubench.cli.options import AgentName, Json, Quiet, TaskName, Trust
+from pkubench.cli.options import (
+    AgentName,
+    Json,
+    Quiet,
+    TaskName,
+    Trust,
+    verb_app,
+)
 from pkubench.cli.output import Output
 from pkubench.errors import StorageError
 from pkubench.tasks.catalogue import make_task
 
-app = typer.Typer()
+app = verb_app()
 
 
 @app.command()

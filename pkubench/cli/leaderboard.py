@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from pkubench.leaderboard.store import Board
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Show a board, or write it as a web site."
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="Show a board, or write it as a web site.",
 )
 
 ResultsFolder = Annotated[

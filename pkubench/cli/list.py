@@ -8,14 +8,18 @@ import typer
 
 from pkubench.agents.catalogue import AGENTS, AgentSpec
 from pkubench.cli.names import shipped_tasks, short
-from pkubench.cli.options import Json, Quiet
+from pkubench.cli.options import (
+    Json,
+    Quiet,
+    verb_app,
+)
 from pkubench.cli.output import Column, Output, number
 from pkubench.envs.registry import WORLDS
 from pkubench.errors import UnknownName
 from pkubench.tasks.catalogue import tasks
 from pkubench.tasks.task import Task
 
-app = typer.Typer()
+app = verb_app()
 
 
 @app.command()

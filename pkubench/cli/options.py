@@ -8,6 +8,11 @@ from typing import Annotated
 import typer
 
 
+def verb_app() -> typer.Typer:
+    """Return the application of one verb; its docstring is Markdown."""
+    return typer.Typer(add_completion=False, rich_markup_mode="markdown")
+
+
 def complete_tasks(incomplete: str) -> list[str]:
     """Return the task names that begin so, for the shell's completion."""
     from pkubench.tasks.catalogue import tasks
@@ -40,14 +45,23 @@ TaskName = Annotated[
         autocompletion=complete_tasks,
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Everything random follows from it.")]
+Seed = Annotated[
+    int, typer.Option("--seed", metavar="N", min=0, help="Everything random follows from it.")
+]
 Episodes = Annotated[
     int | None,
-    typer.Option("--episodes", min=1, help="Episodes of each run; the task's own number if left."),
+    typer.Option(
+        "--episodes",
+        metavar="N",
+        min=1,
+        help="Episodes of each run; the task's own number if left.",
+    ),
 ]
 Workers = Annotated[
     int,
-    typer.Option("--workers", min=1, help="Processes. Results are the same for any number."),
+    typer.Option(
+        "--workers", metavar="N", min=1, help="Processes. Results are the same for any number."
+    ),
 ]
 Out = Annotated[Path | None, typer.Option("--out", metavar="PATH", help="Where to write.")]
 Json = Annotated[

@@ -11,7 +11,12 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from pkubench.cli.names import short
-from pkubench.cli.options import Json, Out, Quiet
+from pkubench.cli.options import (
+    Json,
+    Out,
+    Quiet,
+    verb_app,
+)
 from pkubench.cli.output import Output
 from pkubench.cli.results import find_reports
 from pkubench.errors import ConfigError, MissingExtra, RecordError, UnknownName
@@ -19,7 +24,7 @@ from pkubench.evaluation.report import Report
 from pkubench.tasks.catalogue import make_task
 from pkubench.tasks.task import Task
 
-app = typer.Typer()
+app = verb_app()
 
 KINDS = ("curves", "bars", "profile", "cost")
 FORMATS = (".svg", ".png")

@@ -13,13 +13,19 @@ import typer
 
 from pkubench.agents.catalogue import AGENTS
 from pkubench.cli.names import shipped_seeds, shipped_tasks, short
-from pkubench.cli.options import Json, Quiet, complete_agents, complete_tasks
+from pkubench.cli.options import (
+    Json,
+    Quiet,
+    complete_agents,
+    complete_tasks,
+    verb_app,
+)
 from pkubench.cli.output import Column, Output
 from pkubench.errors import ConfigError, RefusedError, StorageError, UnknownName
 from pkubench.tasks.catalogue import make_task, tasks
 from pkubench.tasks.task import Task
 
-app = typer.Typer()
+app = verb_app()
 
 VERBS = ("train", "evaluate")
 """What a stored command may do when it is run."""

@@ -19,14 +19,20 @@ from rich.text import Text
 
 from pkubench.agents.catalogue import AGENTS, AgentSpec
 from pkubench.cli.names import shipped_seeds, shipped_tasks, short
-from pkubench.cli.options import Json, Quiet, complete_agents, complete_tasks
+from pkubench.cli.options import (
+    Json,
+    Quiet,
+    complete_agents,
+    complete_tasks,
+    verb_app,
+)
 from pkubench.cli.output import Column, Output, facts, number, prose
 from pkubench.envs.registry import WORLDS, world_class
 from pkubench.errors import MissingExtra, StorageError, UnknownName
 from pkubench.tasks.catalogue import make_task, tasks
 from pkubench.tasks.task import Metric, Task
 
-app = typer.Typer()
+app = verb_app()
 
 PRESET_MODULES = ("pkubench.agents.harl", "pkubench.agents.saferl", "pkubench.agents.psro")
 """Where ``PRESETS`` are: agent name -> a config dataclass."""

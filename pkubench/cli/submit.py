@@ -12,11 +12,16 @@ from rich.text import Text
 
 from pkubench.cli.interrupt import sigterm_as_interrupt
 from pkubench.cli.names import short
-from pkubench.cli.options import Json, Quiet, Workers
+from pkubench.cli.options import (
+    Json,
+    Quiet,
+    Workers,
+    verb_app,
+)
 from pkubench.cli.output import Column, Output
 from pkubench.errors import BundleError
 
-app = typer.Typer()
+app = verb_app()
 
 BOARD = "board.sqlite"
 VARIABLE = "PKUBENCH_BOARD"

@@ -15,14 +15,22 @@ from pkubench.agents.catalogue import AGENTS, AgentSpec, agent_spec, import_func
 from pkubench.agents.training import Progress, Trainer
 from pkubench.cli.interrupt import GentleStop, Interrupted, this_command
 from pkubench.cli.names import short, spelling
-from pkubench.cli.options import AgentName, Json, Out, Quiet, Seed, TaskName
+from pkubench.cli.options import (
+    AgentName,
+    Json,
+    Out,
+    Quiet,
+    Seed,
+    TaskName,
+    verb_app,
+)
 from pkubench.cli.output import Output, facts, number
 from pkubench.cli.progress import Meter
 from pkubench.errors import ConfigError, UnknownName
 from pkubench.tasks.catalogue import make_task
 from pkubench.tasks.task import Task
 
-app = typer.Typer()
+app = verb_app()
 
 
 @app.command()
@@ -31,7 +39,9 @@ def train(
     task: TaskName,
     steps: Annotated[
         int | None,
-        typer.Option("--steps", min=1, help="Environment steps; the task's own budget if left."),
+        typer.Option(
+            "--steps", metavar="N", min=1, help="Environment steps; the task's own budget if left."
+        ),
     ] = None,
     seed: Seed = 0,
     seeds: Annotated[
@@ -46,7 +56,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint in the run folder.")
     ] = False,
-    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+    device: Annotated[
+        str, typer.Option("--device", metavar="cpu|cuda", help="Where to compute.")
+    ] = "cpu",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:

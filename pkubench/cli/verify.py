@@ -10,7 +10,13 @@ from rich.text import Text
 
 from pkubench.cli.interrupt import sigterm_as_interrupt
 from pkubench.cli.names import short
-from pkubench.cli.options import Json, Quiet, Trust, Workers
+from pkubench.cli.options import (
+    Json,
+    Quiet,
+    Trust,
+    Workers,
+    verb_app,
+)
 from pkubench.cli.output import Column, Output
 from pkubench.cli.results import find_folders
 from pkubench.errors import AgentError, ConfigError, PkubenchError, RecordError
@@ -19,7 +25,7 @@ from pkubench.evaluation.report import run_folders
 from pkubench.tasks.catalogue import make_task
 from pkubench.tasks.task import Task
 
-app = typer.Typer()
+app = verb_app()
 
 
 @app.command()

@@ -9,13 +9,21 @@ import typer
 
 from pkubench.cli.interrupt import sigterm_as_interrupt
 from pkubench.cli.names import short
-from pkubench.cli.options import AgentName, Json, Quiet, Seed, TaskName, Trust
+from pkubench.cli.options import (
+    AgentName,
+    Json,
+    Quiet,
+    Seed,
+    TaskName,
+    Trust,
+    verb_app,
+)
 from pkubench.cli.output import Column, Output, number
 from pkubench.cli.progress import Meter
 from pkubench.errors import ConfigError
 from pkubench.tasks.catalogue import make_task
 
-app = typer.Typer()
+app = verb_app()
 
 
 @app.command()
@@ -29,9 +37,14 @@ def watch(
         ),
     ] = None,
     seed: Seed = 0,
-    episodes: Annotated[int, typer.Option("--episodes", min=1, help="Episodes in the film.")] = 1,
+    episodes: Annotated[
+        int, typer.Option("--episodes", metavar="N", min=1, help="Episodes in the film.")
+    ] = 1,
     speed: Annotated[
-        float, typer.Option("--speed", min=0.01, help="Times faster than the world's own time.")
+        float,
+        typer.Option(
+            "--speed", metavar="X", min=0.01, help="Times faster than the world's own time."
+        ),
     ] = 1.0,
     trust: Trust = False,
     json: Json = False,
