@@ -235,23 +235,10 @@ def _training(saved: Mapping[str, bytes]) -> dict[str, Any]:
     files = {name.rpartition("/")[2]: data for name, data in saved.items()}
     try:
         config = json.loads(files.get(CONFIG, b"{}"))
-    except ValueError as error:
-        raise BundleError(f"{CONFIG} of the weights is not valid JSON: {error}") from error
-    lines = files.get(CURVE, b"").splitlines()
-    steps = config.get("steps")
-    if steps is None and lines:
-        try:
-            steps = json.loads(lines[-1])["steps"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise BundleError(f"{CURVE} ends in a line that is no report") from error
-    found = {"seed": config.get("seed"), "steps": steps, "command": config.get("command")}
-    if found["command"] is None and {"agent", "task", "seed"} <= config.keys():
-        task = str(config["task"]).rpartition("/")[2]
-        budget = "" if config.get("steps") is None else f" --steps {config['steps']}"
-        found["command"] = (
-            f"pkubench train {config['agent']} {task}{budget} --seed {config['seed']}"
-        )
-    return {key: value for key, value in found.items() if value is not None}
+        told = {key: config.get(key) for key in ("seed", "steps", "command")}
+    except (ValueError, AttributeError) as error:
+        raise BundleError(f"{CONFIG} of the weights is not a JSON object: {error}") from error
+    return {key: value for key, value in told.items() if value is not None}
 
 
 def _content(path: Path) -> bytes:

@@ -2,9 +2,9 @@
 
 Rules, the same for everyone:
 
-* an entry is ranked when the board verified it, it has at least :data:`MIN_SEEDS` training seeds,
-  it played all episodes of the protocol and none failed; every other entry is shown with the
-  reason why it is not ranked;
+* an entry is ranked when the board verified it, it has at least :data:`MIN_SEEDS` training seeds
+  within the task's training budget, it played all episodes of the protocol and none failed;
+  every other entry is shown with the reason why it is not ranked;
 * a task ranks by the mean over runs of its ranking metric; equal means share a rank;
 * a task with a cost limit ranks entries whose mean cost is within the limit by return, and after
   them the others, the lowest cost first;
@@ -185,6 +185,9 @@ def _why_not(task: Task, entry: Entry) -> str | None:
         return f"{report.episodes} of the {wanted} episodes a run that a rank needs"
     if entry.seeds < MIN_SEEDS:
         return f"{entry.seeds} of the {MIN_SEEDS} training seeds a rank needs"
+    longest = max((run.steps for run in entry.runs if run.steps is not None), default=0)
+    if longest > task.protocol.training_steps:
+        return f"trained for {longest:,} steps; the budget is {task.protocol.training_steps:,}"
     if entry.values(task.ranking.name) is None:
         return f"its records have no {task.ranking.name}"
     if task.cost_limit is not None and entry.values("cost") is None:

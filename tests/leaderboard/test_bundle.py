@@ -87,7 +87,7 @@ def test_a_bundle_holds_weights_records_and_what_the_config_tells(bundle_path: P
     assert [run.entry.training["seed"] for run in task.runs] == [0, 1]
     assert task.runs[1].entry.training["steps"] == 1000
     assert task.runs[1].entry.training["command"] == (
-        "pkubench train tuned SimpleSpread-v0 --steps 1000 --seed 1"
+        "pkubench train tuned SimpleSpread-v0 --seed 1"
     )
     with zipfile.ZipFile(bundle_path) as archive:
         names = archive.namelist()

@@ -126,6 +126,7 @@ def test_the_rank_interval_keeps_return_and_cost_of_a_run_together(scene: Scene)
         ({"seed": 3}, "episodes of seed 3"),
         ({"failure": "bad-action: NaN"}, "5 of 1000 episodes failed"),
         ({"label": "builtin"}, "not trained"),
+        ({"steps": 10_000_001}, "the budget is 10,000,000"),
     ],
 )
 def test_an_entry_that_breaks_a_rule_is_shown_with_the_reason_and_takes_no_rank(

@@ -32,6 +32,7 @@ def write_results(
     seed: int = 0,
     failure: str | None = None,
     curves: bool = True,
+    steps: int = 1000,
     settings: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write one run for each row of ``scores`` (one score an episode) and return AGENT's folder.
@@ -50,7 +51,8 @@ def write_results(
                 "agent": agent,
                 "task": task.id,
                 "seed": k,
-                "steps": 1000,
+                "steps": steps,
+                "command": f"pkubench train {agent} {task_name} --seed {k}",
             }
             save_agent(weights, config, {"w": np.full((2, 3), k, np.float32)})
             for file in ("config.json", "weights.safetensors"):
