@@ -222,13 +222,13 @@ def _overall(table: Mapping[str, Mapping[str, Evaluated]]) -> list[dict[str, Any
 
 def _table(output: Output, comparisons: Sequence[Comparison]) -> Any:
     columns = (
-        Column("task", style="bold", rank=1),
+        Column("task", style="bold"),
         Column("agent"),
         Column("against"),
         Column("difference", right=True),
-        Column("95 % interval", right=True, rank=2),
+        Column("95 % interval", right=True, rank=1),
         Column("p", right=True, rank=4),
-        Column("P(better)", right=True, rank=1),
+        Column("P(better)", right=True, rank=2),
         Column("n", right=True, rank=3),
         Column(""),
     )

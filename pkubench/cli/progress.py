@@ -66,7 +66,7 @@ class Meter:
     def __exit__(self, *exception: object) -> None:
         if self._bar is not None:
             self._bar.stop()
-        elif not self._is_said:
+        elif not self._is_said and exception[:1] == (None,):
             self._say()
 
     def update(

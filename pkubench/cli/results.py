@@ -71,7 +71,11 @@ def reports_table(output: Output, reports: Iterable[Report]) -> list[RenderableT
         Column("failed", right=True, rank=1),
     )
     # A column that is empty in every row says nothing.
-    has_cost = any(make_task(report.task).cost_limit is not None for report in reports)
+    empty = set()
+    if all(make_task(report.task).cost_limit is None for report in reports):
+        empty.add("cost")
+    if all(report.normalised is None for report in reports):
+        empty.add("normalised")
     rows: list[list[str | Text]] = []
     last = ""
     for report in reports:
@@ -96,7 +100,7 @@ def reports_table(output: Output, reports: Iterable[Report]) -> list[RenderableT
             ]
         )
         last = report.task
-    kept = [i for i, column in enumerate(columns) if has_cost or column.title != "cost"]
+    kept = [i for i, column in enumerate(columns) if column.title not in empty]
     table = output.table("", [columns[i] for i in kept], [[row[i] for i in kept] for row in rows])
     return [table, *(_failures(reports))]
 

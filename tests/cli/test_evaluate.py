@@ -13,6 +13,8 @@ from textwrap import dedent
 import numpy as np
 import pytest
 
+from pkubench.cli import evaluate as evaluate_module
+from pkubench.errors import AgentError
 from pkubench.evaluation.statistics import welch_interval
 from tests.cli.conftest import Command
 
@@ -141,6 +143,35 @@ def test_all_of_an_untrained_agent_is_every_task(pkubench: Command) -> None:
         "pkubench/KuhnPoker-v0",
         "pkubench/LeducPoker-v0",
     ]
+
+
+def pairs(*words: str, agents: str | None = None, suite: str | None = None) -> list[str]:
+    found = evaluate_module._pairs(list(words), agents, suite, suite is None)
+    return [f"{pair.agent} {pair.task.id.removeprefix('pkubench/')}" for pair in found]
+
+
+def test_all_is_what_is_shipped_with_random_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = {"happo": [SPREAD], "mappo": [SPREAD], "psro": ["KuhnPoker-v0"]}
+    monkeypatch.setattr(
+        evaluate_module,
+        "shipped_tasks",
+        lambda agent: [f"pkubench/{task}" for task in shipped.get(agent, [])],
+    )
+    everything = [
+        f"random {SPREAD}",
+        f"happo {SPREAD}",
+        f"mappo {SPREAD}",
+        "random KuhnPoker-v0",
+        "psro KuhnPoker-v0",
+    ]
+    assert pairs() == everything
+    assert pairs(agents="random,happo,mappo,psro") == everything
+    assert pairs("happo") == [f"happo {SPREAD}"]
+    assert pairs(agents="random,psro") == ["random KuhnPoker-v0", "psro KuhnPoker-v0"]
+    assert pairs(suite="games") == ["random KuhnPoker-v0", "psro KuhnPoker-v0"]
+    assert len(pairs("random")) == 14
+    with pytest.raises(AgentError, match="no weights of ppo"):
+        pairs("ppo")
 
 
 @pytest.mark.parametrize(
