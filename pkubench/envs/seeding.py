@@ -66,11 +66,13 @@ def agent_seeds(seeds: IntArray, name: str = "agent") -> IntArray:
     A cryptographic hash (BLAKE2b) is used because an agent that could invert it would know the
     world's future. Shape as ``seeds``, int64, in [0, 2**63).
     """
-    digests = (
-        hashlib.blake2b(f"{name}:{int(s)}".encode(), digest_size=8, person=b"pkubench").digest()
-        for s in seeds
-    )
-    return np.array([int.from_bytes(d, "little") >> 1 for d in digests], dtype=np.int64)
+    named = hashlib.blake2b(f"{name}:".encode(), digest_size=8, person=b"pkubench")
+    words = []
+    for seed in np.asarray(seeds).tolist():
+        one = named.copy()  # a third of the time of a new one
+        one.update(b"%d" % seed)
+        words.append(int.from_bytes(one.digest(), "little") >> 1)
+    return np.array(words, dtype=np.int64)
 
 
 class TrainingSeeds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from gymnasium import spaces
 
 from pkubench.agents.agent import Array, BoolArray
 from pkubench.errors import ActionError
+
+_INT64 = np.dtype(np.int64)
 
 
 class ActionFault(ActionError):
@@ -25,10 +28,13 @@ class ActionCheck:
         self._is_box = isinstance(space, spaces.Box)
         self._is_text = isinstance(space, spaces.Text)
         self._shape = (lanes, *(space.shape or ()))
+        self._dtype = space.dtype
+        self._range: range | None = None
         self._low: npt.NDArray[np.int64] | int = 0
         self._count: npt.NDArray[np.uint64] | np.uint64 = np.uint64(0)
         if isinstance(space, spaces.Discrete):
             self._low, self._count = int(space.start), np.uint64(space.n)
+            self._range = range(int(space.start), int(space.start + space.n))
         elif isinstance(space, spaces.MultiDiscrete):
             self._low = space.start.astype(np.int64)
             self._count = space.nvec.astype(np.uint64)
@@ -42,12 +48,23 @@ class ActionCheck:
     ) -> tuple[Array, dict[int, str]]:
         """Return a fresh array of valid actions and the faults of single lanes.
 
-        Lanes with a fault and lanes that are not active get a neutral action.
+        Lanes with a fault and lanes that are not active get an action that the world can take.
+
+        Args:
+            answer: What the agent returned.
+            active: Which lanes count.
+            mask: (lanes, actions), 1 where legal; None if all are.
 
         Raises:
             ActionFault: the whole answer has the wrong shape or dtype.
         """
-        if self._is_text:
+        if type(answer) is np.ndarray and answer.dtype == _INT64 and mask is None:
+            # The usual answer of discrete worlds; for 16 numbers Python is quicker than NumPy.
+            if self._range is not None and answer.shape == self._shape:
+                chosen = answer.tolist()
+                if min(chosen) in self._range and max(chosen) in self._range:
+                    return answer.copy(), {}
+        elif self._is_text:
             return self._texts(answer, active)
         try:
             array = np.array(answer)  # a copy: the agent may go on writing to its own
@@ -66,8 +83,12 @@ class ActionCheck:
             raise ActionFault(
                 f"wrong-dtype: {self.agent} gave {array.dtype}, wanted {self.space.dtype}"
             )
-        with np.errstate(over="ignore"):  # what overflows becomes infinite and is reported below
-            array = array.astype(self.space.dtype, copy=False)
+        if array.dtype != self._dtype:
+            with np.errstate(over="ignore"):  # what overflows is infinite, and reported below
+                array = array.astype(self.space.dtype)
+        # One sum of squares sees NaN and infinity in any element; the rest finds out which.
+        if math.isfinite(np.vdot(array, array)):
+            return array, {}
         finite = np.isfinite(array)
         if finite.all():
             return array, {}
@@ -80,7 +101,8 @@ class ActionCheck:
     ) -> tuple[Array, dict[int, str]]:
         if array.dtype.kind not in "iu":
             raise ActionFault(f"wrong-dtype: {self.agent} gave {array.dtype}, wanted an integer")
-        array = array.astype(np.int64, copy=False)
+        if array.dtype != _INT64:
+            array = array.astype(np.int64)
         # Below the start wraps to a huge unsigned number: one comparison sees both ends.
         outside = (array - self._low).view(np.uint64) >= self._count
         faults: dict[int, str] = {}

@@ -15,7 +15,7 @@ from pkubench.envs.batch import BatchEnv
 from pkubench.errors import PkubenchError
 from pkubench.evaluation.actions import ActionFault
 from pkubench.evaluation.records import EpisodeRecord
-from pkubench.evaluation.seats import Seat, checks_of, seats_of
+from pkubench.evaluation.seats import ACTION_MASK, Seat, checks_of, seats_of
 from pkubench.tasks.task import Task
 
 BLOCK = 16
@@ -50,7 +50,7 @@ def run_block(
         task: Whose metrics are recorded.
         first: Number of the first episode.
         seeds: int64 (lanes,), the episodes' seeds.
-        clock: Entered around every call of the entrant; may raise ``StepLimit``.
+        clock: Entered around each step's calls of the entrant; may raise ``StepLimit``.
         steps_taken: Called with the number of steps taken after each.
 
     Raises:
@@ -74,6 +74,7 @@ class _Block:
     ) -> None:
         self.world, self.seats, self.first, self.seeds = world, seats, first, seeds
         self.clock, self.steps_taken = clock, steps_taken
+        self.seed_list: list[int] = seeds.tolist()
         lanes = len(seeds)
         self.active: BoolArray = np.ones(lanes, dtype=np.bool_)
         self.returns = np.zeros((lanes, world.num_agents))
@@ -83,83 +84,103 @@ class _Block:
         self.extra = [m.name for m in task.metrics if m.name not in _KEPT_METRICS]
         self.checks = checks_of(world)
         self.length = 0
+        self.alive = lanes
+        # Masks are rare; whether a world has any is known from its first info.
+        self.masks: dict[str, Array | None] = dict.fromkeys(world.agents)
+        self.is_masked = False
 
     def run(self) -> Iterator[EpisodeRecord]:
         observations, info = self.world.reset(self.seeds)
+        self.is_masked = any(key.startswith(ACTION_MASK) for key in info)
+        name = ""
         try:
             with self.clock:
                 for seat in self.seats:
+                    name = seat.name
                     seat.begin(self.seeds)
         except (Exception, SystemExit, StepLimit) as error:
-            yield from self._fail_all(failure_reason(seat.name, error))
+            yield from self._fail_all(failure_reason(name, error))
             return
-        while self.active.any():
+        lanes = len(self.seeds)
+        while self.alive:
             try:
                 actions, faults = self._actions(observations, info)
             except ActionFault as fault:
                 yield from self._fail_all(str(fault))
                 return
-            for lane, reason in sorted(faults.items()):
-                yield self._failed(lane, reason)
-                self.active[lane] = False
-            if faults and not self.active.any():
-                return
-            step = self.world.step(actions, None if self.active.all() else self.active.copy())
+            if faults:
+                for lane, reason in sorted(faults.items()):
+                    yield self._failed(lane, reason)
+                    self._end(lane)
+                if not self.alive:
+                    return
+            everyone = self.alive == lanes
+            step = self.world.step(actions, None if everyone else self.active.copy())
             self.length += 1
             if self.steps_taken is not None:
                 self.steps_taken(self.length)
             observations, info = step.observations, step.info
-            self.returns[self.active] += step.rewards[self.active]
-            if self.has_cost:
-                self.costs[self.active] += info["cost"][self.active]
-            ended = self.active & (step.terminated | step.truncated)
-            if ended.any():
-                for lane in np.flatnonzero(ended).tolist():
+            if everyone:
+                self.returns += step.rewards
+                if self.has_cost:
+                    self.costs += info["cost"]
+            else:  # what comes back for lanes that are over means nothing
+                self.returns[self.active] += step.rewards[self.active]
+                if self.has_cost:
+                    self.costs[self.active] += info["cost"][self.active]
+            ended = step.terminated | step.truncated
+            if True in ended.tolist():  # for 16 flags Python is quicker than NumPy
+                for lane in np.flatnonzero(ended & self.active).tolist():
                     yield self._finished(lane, info)
-                self.active &= ~ended
+                    self._end(lane)
 
     def _actions(
         self, observations: Mapping[str, Any], info: Mapping[str, Any]
     ) -> tuple[dict[str, Array], dict[int, str]]:
+        if self.is_masked:
+            views = (view for seat in self.seats for view in seat.views)
+            self.masks = {view.agent: view.mask(info) for view in views}
+        answers: dict[str, Any] = {}
+        name = ""
+        try:
+            with self.clock:
+                for seat in self.seats:
+                    name = seat.name
+                    seat.act(observations, self.masks, self.active, answers)
+        except ActionFault:
+            raise
+        except (Exception, SystemExit, StepLimit) as error:
+            raise ActionFault(failure_reason(name, error)) from error
         actions: dict[str, Array] = {}
         faults: dict[int, str] = {}
-        masks = {view.agent: view.mask(info) for seat in self.seats for view in seat.views}
-        for seat in self.seats:
-            try:
-                with self.clock:
-                    answers = seat.act(observations, masks, self.active)
-            except ActionFault:
-                raise
-            except (Exception, SystemExit, StepLimit) as error:
-                raise ActionFault(failure_reason(seat.name, error)) from error
-            for view in seat.views:
-                agent = view.agent
-                actions[agent], wrong = self.checks[agent](
-                    answers[agent], self.active, masks[agent]
-                )
-                for lane, reason in wrong.items():
-                    faults.setdefault(lane, reason)
+        for agent, check in self.checks.items():
+            actions[agent], wrong = check(answers[agent], self.active, self.masks[agent])
+            if wrong:
+                faults = {**wrong, **faults}
         return actions, faults
+
+    def _end(self, lane: int) -> None:
+        self.active[lane] = False
+        self.alive -= 1
 
     def _fail_all(self, reason: str) -> Iterator[EpisodeRecord]:
         for lane in np.flatnonzero(self.active).tolist():
             yield self._failed(lane, reason)
-        self.active[:] = False
+            self._end(lane)
 
     def _failed(self, lane: int, reason: str) -> EpisodeRecord:
-        return failed_record(self.first + lane, int(self.seeds[lane]), self.length, reason)
+        return failed_record(self.first + lane, self.seed_list[lane], self.length, reason)
 
     def _finished(self, lane: int, info: Mapping[str, Any]) -> EpisodeRecord:
-        returns = [float(value) for value in self.returns[lane]]
-        total = math.fsum(returns)
-        if not math.isfinite(total):
+        returns = self.returns[lane].tolist()
+        if not all(map(math.isfinite, returns)):
             raise PkubenchError(
-                f"the world gave a reward that is not finite (seed {int(self.seeds[lane])})"
+                f"the world gave a reward that is not finite (seed {self.seed_list[lane]})"
             )
         return EpisodeRecord(
             episode=self.first + lane,
-            seed=int(self.seeds[lane]),
-            return_=total,
+            seed=self.seed_list[lane],
+            return_=math.fsum(returns),
             returns=dict(zip(self.world.agents, returns, strict=True)),
             cost=float(self.costs[lane]) if self.has_cost else None,
             length=self.length,

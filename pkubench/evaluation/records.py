@@ -16,6 +16,8 @@ EPISODES = "episodes.jsonl"
 RUN = "run.json"
 REPORT = "report.json"
 
+_ENCODER = json.JSONEncoder(allow_nan=False)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeRecord:
@@ -60,7 +62,7 @@ class EpisodeRecord:
 
     def line(self, task: Task) -> str:
         """Return the record as its line (without newline): same record, same bytes."""
-        names = {metric.name for metric in task.metrics}
+        names = [metric.name for metric in task.metrics]
         entries: dict[str, Any] = {
             "episode": self.episode,
             "seed": self.seed,
@@ -74,7 +76,7 @@ class EpisodeRecord:
             entries["success"] = self.success
         entries["metrics"] = dict(self.metrics)
         entries["failure"] = self.failure
-        return json.dumps(entries, allow_nan=False)
+        return _ENCODER.encode(entries)
 
 
 def parse_record(line: str, where: str) -> EpisodeRecord:

@@ -48,7 +48,7 @@ class View:
     def __call__(self, observations: Mapping[str, Any], mask: Array | None) -> Any:
         """Return what the agent is shown."""
         own = observations[self.agent]
-        if isinstance(own, np.ndarray) and own.dtype != object:
+        if isinstance(own, np.ndarray) and own.dtype.kind != "O":
             seen: Any = own.copy()
         else:  # conversations: lists of messages
             seen = [copy.deepcopy(conversation) for conversation in own]
@@ -72,16 +72,17 @@ class Seat:
         observations: Mapping[str, Any],
         masks: Mapping[str, Array | None],
         active: BoolArray,
-    ) -> Mapping[str, Any]:
-        """Return the raw answers, agent id -> actions.
+        answers: dict[str, Any],
+    ) -> None:
+        """Ask for actions; put the raw answers into ``answers``, by agent id.
 
         Raises:
             ActionFault: the answer is no pair, or lacks an agent id.
         """
+        view = self.views[0]
         if self.joint:
-            shown: Any = {view.agent: view(observations, masks[view.agent]) for view in self.views}
+            shown: Any = {v.agent: v(observations, masks[v.agent]) for v in self.views}
         else:
-            view = self.views[0]
             shown = view(observations, masks[view.agent])
         answer = self.actor.act(shown, self.state, active.copy())
         if not isinstance(answer, tuple) or len(answer) != 2:
@@ -91,10 +92,11 @@ class Seat:
             )
         actions, self.state = answer
         if not self.joint:
-            return {self.views[0].agent: actions}
-        if not isinstance(actions, Mapping) or any(v.agent not in actions for v in self.views):
+            answers[view.agent] = actions
+        elif isinstance(actions, Mapping) and all(v.agent in actions for v in self.views):
+            answers.update(actions)
+        else:
             raise ActionFault(f"wrong-shape: {self.name} must return actions for every agent id")
-        return actions
 
 
 def seats_of(entrant: Entrant, world: BatchEnv) -> list[Seat]:
