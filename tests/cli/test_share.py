@@ -187,7 +187,7 @@ def test_a_film_that_fails_leaves_nothing(
     def fail(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pkubench.cli.filming.run_block", fail)
+    monkeypatch.setattr("pkubench.cli.filming.Reel.hold", fail)
     assert pkubench("watch", "random", SPREAD, "--out", "film.mp4").code == 130
     assert not list(Path().glob("*film*"))
 

@@ -78,7 +78,13 @@ def test_a_signal_leaves_a_run_that_resume_finishes(
         finally:
             run.close()  # type: ignore[attr-defined]
 
-    monkeypatch.setattr("pkubench.cli.train.import_function", lambda path: interrupted)
+    kept = []  # so that nothing but the command itself closes the generator
+
+    def start(*args: Any, **kwargs: Any) -> Iterator[Progress]:
+        kept.append(interrupted(*args, **kwargs))
+        return kept[0]
+
+    monkeypatch.setattr("pkubench.cli.train.import_function", lambda path: start)
     said = pkubench("train", "tiny", TASK, "--out", "run")
     assert said.code == code
     resume = "pkubench train tiny SimpleSpread-v0 --out run --resume"
