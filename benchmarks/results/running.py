@@ -52,9 +52,9 @@ class Row:
 
 
 def train(rows: Sequence[Row], jobs: int, scale: float) -> None:
-    """Train every run that has no weights yet, seed 0 of all rows first."""
-    rounds = range(max(row.seeds for row in rows))
-    work = [(row, seed, scale) for seed in rounds for row in rows if seed < row.seeds]
+    """Train every run that is not finished: what ships first, seed 0 of all rows before seed 1."""
+    work = [(row, seed, scale) for row in rows for seed in range(row.seeds)]
+    work.sort(key=lambda job: (not job[0].ships, job[1]))
     with ThreadPoolExecutor(jobs) as pool:
         for message in pool.map(_train_one, *zip(*work, strict=True)):
             print(message, flush=True)
