@@ -204,6 +204,7 @@ def _first_run(manifest: dict[str, Any]) -> dict[str, Any]:
         (lambda m: m.update(name="a\u202eb"), "control characters"),
         (lambda m: m.update(kind="code"), "known: named, saved"),
         (lambda m: m.update(code_url="javascript:alert(1)"), "not a web address"),
+        (lambda m: m.update(code_url="javascript://host/%0aalert(1)"), "not a web address"),
         (lambda m: m.update(code_url="https:///x"), "not a web address"),
         (lambda m: m.update(tasks=[]), "names no task"),
         (lambda m: m["tasks"].append(m["tasks"][0]), "twice"),
@@ -274,7 +275,7 @@ def test_a_symlink_is_refused(bundle_path: Path) -> None:
         link.create_system = 3
         link.external_attr = (stat.S_IFLNK | 0o777) << 16
         archive.writestr(link, "/etc/passwd")
-    with pytest.raises(BundleError, match="link"):
+    with pytest.raises(BundleError, match="a link or a special file"):
         read_bundle(bundle_path)
 
 

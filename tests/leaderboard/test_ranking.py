@@ -102,6 +102,13 @@ def test_feasible_entries_come_before_infeasible_ones_whatever_their_return(scen
     assert [standing.feasible for standing in found.values()] == [True, True, False, False]
 
 
+def test_the_rank_interval_puts_a_feasible_loss_above_an_infeasible_one(scene: Scene) -> None:
+    scene.add("safe", CHEETAH, constant([-500.0] * 5, 16), costs=constant([0.0] * 5, 16))
+    scene.add("unsafe", CHEETAH, constant([-400.0] * 5, 16), costs=constant([30.0] * 5, 16))
+    found = scene.standings(CHEETAH)
+    assert (found["safe"].rank_range, found["unsafe"].rank_range) == ((1, 1), (2, 2))
+
+
 def test_the_rank_interval_keeps_return_and_cost_of_a_run_together(scene: Scene) -> None:
     # One run in five is fast and far over the limit: in most resamples with it the mean cost is
     # over the limit, so this entry may be first or second, and the other one as well.

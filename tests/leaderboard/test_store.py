@@ -10,11 +10,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pkubench.errors import BundleError, StorageError, UnknownName
-from pkubench.leaderboard import Board, create_bundle
+from pkubench.leaderboard import Board, create_bundle, store
 from pkubench.leaderboard.local import board_of_results, evaluated_here
 from pkubench.leaderboard.reading import Bundle
 from pkubench.leaderboard.tiers import Tier, Verdict, Verification
@@ -163,6 +164,23 @@ def test_a_submitter_waits_for_another_one(tmp_path: Path, bundles: list[Bundle]
     assert process.communicate(timeout=60)[0].split() == ["1"]
 
 
+def test_nobody_else_writes_between_looking_and_storing(
+    tmp_path: Path, bundles: list[Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, find = tmp_path / "b.sqlite", store._find
+
+    def find_and_interfere(*arguments: Any) -> int | None:
+        other = sqlite3.connect(path, timeout=0, isolation_level=None)
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+        other.close()
+        return find(*arguments)
+
+    with Board.open(path) as board:
+        monkeypatch.setattr(store, "_find", find_and_interfere)
+        assert board.submit(bundles[0]).is_new
+
+
 def test_kill_in_the_middle_of_a_submit_leaves_the_old_board(
     tmp_path: Path, bundles: list[Bundle]
 ) -> None:
@@ -249,3 +267,11 @@ def test_a_board_of_own_results_ranks_what_has_weights(tmp_path: Path, results: 
         "lost": Tier.SELF_REPORTED,
         "mine:make": Tier.SELF_REPORTED,
     }
+
+
+def test_the_tables_are_portable_to_postgresql() -> None:
+    from sqlalchemy.dialects import postgresql
+    from sqlalchemy.schema import CreateTable
+
+    for table in store._METADATA.sorted_tables:
+        assert "CREATE TABLE" in str(CreateTable(table).compile(dialect=postgresql.dialect()))
