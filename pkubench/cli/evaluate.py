@@ -225,6 +225,11 @@ def _own_task(agent: str) -> Iterator[Pair]:
             raise AgentError(f"{path} does not name the run's task: {error!r}") from error
         yield Pair(agent, make_task(str(task)), True)
         return
+    if any(folder.glob("checkpoint*")) or any(folder.glob("seed*/checkpoint*")):
+        raise AgentError(
+            f"{agent} is a run that was stopped before its end; finish it with the command that "
+            "began it and --resume"
+        )
     if agent in AGENTS:
         raise ConfigError(f"evaluate {agent} on what? Name a task, a --suite, or --all")
     if any(

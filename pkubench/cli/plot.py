@@ -105,7 +105,8 @@ def _files(figures: Sequence[Figure], out: Path | None) -> list[Path]:
         if len(figures) > 1:
             names = ", ".join(figure.name for figure in figures)
             raise ConfigError(
-                f"there are {len(figures)} figures ({names}): give a folder, or choose with --kind"
+                f"there are {len(figures)} figures ({names}): give a folder, or choose one "
+                "with --kind and --metric"
             )
         return [out]
     folder = out or Path("plots")
