@@ -27,7 +27,14 @@ _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1: Final = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2: Final = np.uint64(0x94D049BB133111EB)
 _RANGE_MASK: Final = np.uint64(2**31 - 1)
-_S30, _S27, _S31, _S11 = (np.uint64(s) for s in (30, 27, 31, 11))
+_S30, _S27, _S31, _S11, _S16 = (np.uint64(s) for s in (30, 27, 31, 11, 16))
+
+_ODD: Final = (0x2C1B3C6D, 0x297A2D39)
+_SPREAD: Final = tuple(np.uint64(odd) for odd in _ODD)
+_GATHER: Final = tuple(np.uint64(pow(odd, -1, 2**31)) for odd in reversed(_ODD))
+"""Odd multipliers of 31-bit words, and those that undo them."""
+_STRIDE: Final = np.uint64(0x4F1BBCDD)
+"""Odd, so that counting by it meets every 31-bit word before it meets one again."""
 
 
 def mix64(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -56,15 +63,35 @@ def evaluation_seeds(seed: int, episodes: int, first: int = 0) -> IntArray:
 
 
 def next_seeds(seeds: IntArray) -> IntArray:
-    """Return the seed of the episode that follows each given one in its lane, in [0, 2**31)."""
-    return (_hash(0x6E657874, seeds) & _RANGE_MASK).astype(np.int64)
+    """Return the seed of the episode that follows each given one in its lane, in [0, 2**31).
+
+    The seeds below 2**31 form one single cycle: a lane plays all of them before it plays one again,
+    and two lanes never fall into step. A hash applied to its own results does not do: it soon runs
+    into a short cycle (64 lanes play the same episodes as each other after about 1,000). Larger
+    seeds enter the cycle at a hashed place.
+    """
+    seeds = np.asarray(seeds, dtype=np.int64)
+    outside = (seeds < 0) | (seeds >= EVALUATION_SEED_START)
+    place = np.where(outside, _hash(0x6E657874, seeds) & _RANGE_MASK, seeds.astype(np.uint64))
+    count = _mix31(_mix31(place, _GATHER) + _STRIDE & _RANGE_MASK, _SPREAD)
+    return count.astype(np.int64)
+
+
+def _mix31(
+    words: npt.NDArray[np.uint64], multipliers: tuple[np.uint64, ...]
+) -> npt.NDArray[np.uint64]:
+    """Mix 31-bit words by a bijection; ``_GATHER`` undoes what ``_SPREAD`` does."""
+    for multiplier in multipliers:
+        words = (words ^ (words >> _S16)) * multiplier & _RANGE_MASK
+    return words ^ (words >> _S16)
 
 
 def agent_seeds(seeds: IntArray, name: str = "agent") -> IntArray:
-    """Return the seeds an agent gets for its own sampling; they do not reveal the episode's.
+    """Return the seeds an agent gets for its own sampling, unrelated to the world's numbers.
 
-    A cryptographic hash (BLAKE2b) is used because an agent that could invert it would know the
-    world's future. Shape as ``seeds``, int64, in [0, 2**63).
+    A cryptographic hash (BLAKE2b) keeps the episode's seed from being read off by accident or by a
+    network. It is no secret to code that sets out to find it: evaluation seeds are public and can
+    be hashed one by one. Shape as ``seeds``, int64, in [0, 2**63).
     """
     named = hashlib.blake2b(f"{name}:".encode(), digest_size=8, person=b"pkubench")
     words = []
