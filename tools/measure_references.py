@@ -1,0 +1,86 @@
+"""Measure the reference scores of the tasks and write them to pkubench/tasks/references.json.
+
+    python tools/measure_references.py [TASK ...] [--only random|reference]
+
+Every normalised score stands on these numbers: 0 is the random agent, 1 the reference agent. Both
+are scored by the harness like any entry, the random agent on many more episodes. In games the
+reference is the equilibrium, whose exploitability is 0. Entries that are not measured again stay as
+they are; a reference agent without shipped weights for a task is passed over with a note.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pkubench
+from pkubench.errors import AgentError
+from pkubench.tasks.catalogue import REFERENCES
+from pkubench.tasks.task import Task
+
+FILE = Path(pkubench.__file__).parent / "tasks" / REFERENCES
+REFERENCE_AGENTS = {"marl": "happo", "constrained": "ppo-lag"}
+RANDOM_FACTOR = {"marl": 100, "constrained": 10, "games": 1}
+"""The random agent has no training seeds, so many episodes take their place."""
+
+
+def measured(task: Task, agent: str, episodes: int, anchor: str) -> dict[str, Any]:
+    """Score an agent and return its entry of the file."""
+    report = pkubench.evaluate(agent, task, episodes=episodes)
+    found = report.metrics[task.ranking.name]
+    if found.mean is None or (anchor == "reference" and report.score is None):
+        why = "it is over the cost limit" if report.failed == 0 else next(iter(report.failures))
+        raise AgentError(f"{agent} gives no {anchor} score on {task.id}: {why}")
+    short = task.id.rpartition("/")[2]
+    command = f"pkubench evaluate {agent} {short} --episodes {episodes}"
+    return {"agent": agent, "score": found.mean, "n": found.n, "command": command}
+
+
+def equilibrium() -> dict[str, Any]:
+    """Return the entry of a game's equilibrium, which needs no measurement."""
+    command = "GameTree.solve(): no strategy is exploitable by less than 0"
+    return {"agent": "equilibrium", "score": 0.0, "n": 1, "command": command}
+
+
+def entries(task: Task, only: str | None) -> dict[str, dict[str, Any]]:
+    """Measure what was asked for of one task."""
+    found: dict[str, dict[str, Any]] = {}
+    episodes = task.protocol.episodes
+    if only in (None, "random"):
+        many = RANDOM_FACTOR[task.suite] * episodes
+        found["random"] = measured(task, "random", many, "random")
+    if only in (None, "reference"):
+        if task.kind == "population":
+            found["reference"] = equilibrium()
+        else:
+            agent = REFERENCE_AGENTS[task.suite]
+            try:
+                found["reference"] = measured(task, agent, episodes, "reference")
+            except AgentError as error:
+                print(f"{task.id}: {error}", file=sys.stderr)
+    return found
+
+
+def main() -> int:
+    """Measure, and rewrite the file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("tasks", nargs="*", metavar="TASK", help="default: all")
+    parser.add_argument("--only", choices=("random", "reference"))
+    options = parser.parse_args()
+    chosen = [pkubench.make_task(name) for name in options.tasks] or list(pkubench.tasks())
+    stored: dict[str, dict[str, Any]] = json.loads(FILE.read_text())
+    for task in chosen:
+        new = entries(task, options.only)
+        stored[task.id] = {**stored.get(task.id, {}), **new}
+        for anchor, entry in new.items():
+            print(f"{task.id} {anchor}: {entry['agent']} {entry['score']:.4f} (n = {entry['n']})")
+    ordered = {t.id: stored[t.id] for t in pkubench.tasks() if stored.get(t.id)}
+    FILE.write_text(json.dumps(ordered, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
