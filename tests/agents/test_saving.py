@@ -1,0 +1,100 @@
+"""Saved agents survive a round trip; anything damaged or dangerous is named, never loaded."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pkubench.agents.saving import CONFIG, WEIGHTS, load_saved, load_tensors, save_agent
+from pkubench.errors import StorageError, WeightsError
+
+FACTS = {"kind": "on-policy", "agent": "happo", "task": "pkubench/SimpleSpread-v0"}
+
+
+def _save(folder: Path) -> None:
+    save_agent(folder, FACTS, {"w": np.arange(6, dtype=np.float32).reshape(2, 3)})
+
+
+def test_a_saved_agent_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    _save(tmp_path)
+    config, tensors = load_saved(tmp_path)
+    assert config == {"format": 1, **FACTS}
+    assert tensors["w"].dtype == np.float32
+    assert tensors["w"].tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+@pytest.mark.parametrize("count", range(1, 24))
+def test_no_header_length_of_safetensors_is_taken_for_a_pickle(tmp_path: Path, count: int) -> None:
+    tensors = {f"tensor{k:02d}": np.full(1, k, np.float32) for k in range(count)}
+    save_agent(tmp_path, FACTS, tensors)
+    assert sorted(load_tensors(tmp_path / WEIGHTS)) == sorted(tensors)
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_a_pickle_renamed_safetensors_is_refused_without_being_read(
+    tmp_path: Path, protocol: int
+) -> None:
+    _save(tmp_path)
+    (tmp_path / WEIGHTS).write_bytes(pickle.dumps({"w": [1.0]}, protocol=protocol))
+    with pytest.raises(WeightsError, match=r"pickle|corrupt"):
+        load_saved(tmp_path)
+
+
+def test_a_torch_archive_is_refused(tmp_path: Path) -> None:
+    _save(tmp_path)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("data.pkl", b"")
+    (tmp_path / WEIGHTS).write_bytes(buffer.getvalue())
+    with pytest.raises(WeightsError, match="pickle"):
+        load_saved(tmp_path)
+
+
+@pytest.mark.parametrize("length", [0, 4, 20, -1])
+def test_truncated_weights_are_named(tmp_path: Path, length: int) -> None:
+    _save(tmp_path)
+    path = tmp_path / WEIGHTS
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(WeightsError, match="corrupt or truncated"):
+        load_saved(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", json.dumps({"format": 1}), "\xff"])
+def test_a_damaged_config_is_named(tmp_path: Path, text: str) -> None:
+    _save(tmp_path)
+    (tmp_path / CONFIG).write_bytes(text.encode("latin-1"))
+    with pytest.raises(WeightsError, match=CONFIG):
+        load_saved(tmp_path)
+
+
+def test_another_format_is_refused(tmp_path: Path) -> None:
+    _save(tmp_path)
+    (tmp_path / CONFIG).write_text(json.dumps({"format": 99, **FACTS}))
+    with pytest.raises(WeightsError, match="format 99"):
+        load_saved(tmp_path)
+
+
+def test_a_folder_without_weights_is_no_agent(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="is not a saved agent"):
+        load_saved(tmp_path)
+
+
+def test_a_write_that_fails_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _save(tmp_path)
+    before = (tmp_path / WEIGHTS).read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(StorageError, match="No space left"):
+        save_agent(tmp_path, FACTS, {"w": np.zeros(3)})
+    assert (tmp_path / WEIGHTS).read_bytes() == before
