@@ -36,19 +36,18 @@ class Layers:
         """Take the arrays of the network ``prefix`` out of saved tensors.
 
         Raises:
-            WeightsError: a tensor is missing, not finite, or of another shape than ``spec`` says.
+            WeightsError: ``spec`` describes no network, or a tensor does not fit it.
         """
-        sizes = [int(spec["inputs"]), *map(int, spec["hidden"]), int(spec["outputs"])]
+        sizes = [spec["inputs"], *spec["hidden"], spec["outputs"]]
+        if not all(type(size) is int and size > 0 for size in sizes):
+            raise WeightsError(f"network {prefix!r} has layers of {sizes[:8]} units")
+        if spec["activation"] not in ("relu", "tanh"):
+            raise WeightsError(
+                f"network {prefix!r} has an unknown activation {spec['activation']!r}"
+            )
 
         def take(name: str, shape: tuple[int, ...]) -> Array:
-            key = f"{prefix}.{name}"
-            if key not in tensors:
-                raise WeightsError(f"the weights lack the tensor {key!r}")
-            if tensors[key].shape != shape:
-                raise WeightsError(f"tensor {key!r} has shape {tensors[key].shape}, wanted {shape}")
-            if not np.isfinite(tensors[key]).all():
-                raise WeightsError(f"tensor {key!r} holds NaN or infinity")
-            return tensors[key].astype(np.float32)
+            return saved_floats(tensors, f"{prefix}.{name}", shape)
 
         def linear(name: str, k: int) -> tuple[Array, Array]:
             weight = take(f"{name}.weight", (sizes[k + 1], sizes[k]))
@@ -80,6 +79,26 @@ class Layers:
             if self.norms:
                 x = _layer_norm(x, *self.norms[k + 1])
         raise WeightsError("a network needs a head")
+
+
+def saved_floats(tensors: Mapping[str, Array], key: str, shape: tuple[int, ...]) -> Array:
+    """Return a saved tensor in single precision.
+
+    Raises:
+        WeightsError: it is missing, of another shape, no floating-point numbers, or not finite.
+    """
+    if key not in tensors:
+        raise WeightsError(f"the weights lack the tensor {key!r}")
+    tensor = tensors[key]
+    if tensor.shape != shape:
+        raise WeightsError(f"tensor {key!r} has shape {tensor.shape}, wanted {shape}")
+    if tensor.dtype.kind != "f":
+        raise WeightsError(f"tensor {key!r} has dtype {tensor.dtype}, wanted floating point")
+    with np.errstate(over="ignore"):  # a double too large for single precision becomes infinite
+        values = tensor.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise WeightsError(f"tensor {key!r} holds NaN or infinity (in single precision)")
+    return values
 
 
 def _layer_norm(x: Array, scale: Array, shift: Array) -> Array:

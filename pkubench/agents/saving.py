@@ -70,6 +70,7 @@ def load_saved(folder: Path) -> SavedAgent:
 
     Raises:
         WeightsError: a file is missing, corrupt, truncated or of another format.
+        StorageError: a file cannot be read.
         MissingExtra: safetensors is not installed.
     """
     config_path, weights_path = folder / CONFIG, folder / WEIGHTS
@@ -77,8 +78,8 @@ def load_saved(folder: Path) -> SavedAgent:
         if not path.is_file():
             raise WeightsError(f"{folder} is not a saved agent: it has no {path.name}")
     try:
-        config = json.loads(config_path.read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        config = json.loads(_read(config_path))
+    except (ValueError, RecursionError) as error:  # also numbers too long, brackets too deep
         raise WeightsError(f"{config_path} is not valid JSON: {error}") from error
     if not isinstance(config, dict) or "kind" not in config:
         raise WeightsError(f"{config_path} does not describe a saved agent (no 'kind')")
@@ -96,7 +97,7 @@ def load_tensors(path: Path) -> Tensors:
         WeightsError: it is a pickle, truncated or otherwise no safetensors file.
     """
     safetensors = _safetensors()
-    data = path.read_bytes()
+    data = _read(path)
     # A safetensors file starts with the length of its header, which can look like a pickle's first
     # bytes (640 = 0x0280); the header itself starts with a brace.
     pickle_or_zip = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK")
@@ -110,6 +111,13 @@ def load_tensors(path: Path) -> Tensors:
     except Exception as error:  # the library raises several private types
         raise WeightsError(f"{path} is corrupt or truncated: {error}") from error
     return tensors
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _safetensors() -> Any:

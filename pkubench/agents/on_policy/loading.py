@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import spaces
 
 from pkubench.agents.agent import Agent, Team
-from pkubench.agents.policy import Layers, NetworkPolicy, NetworkSettings
-from pkubench.agents.saving import SavedAgent
+from pkubench.agents.policy import Array, Layers, NetworkPolicy, NetworkSettings, saved_floats
+from pkubench.agents.saving import SavedAgent, Tensors
 from pkubench.envs.batch import SOLE_AGENT
 from pkubench.envs.registry import make_batch
 from pkubench.errors import AgentError, WeightsError
@@ -34,8 +34,8 @@ def load(saved: SavedAgent, task: Task | None = None, *, stochastic: bool = Fals
         AgentError: the task has other agents or spaces.
     """
     config, tensors = saved
-    if "members" not in config:
-        raise WeightsError("config.json of an on-policy agent needs 'members'")
+    if not isinstance(config.get("members"), dict) or not isinstance(config.get("task"), str):
+        raise WeightsError("config.json of an on-policy agent needs 'task' and 'members'")
     env = make_batch(config["task"] if task is None else task.id, 1)
     try:
         if set(env.agents) != set(config["members"]):
@@ -59,26 +59,42 @@ def load(saved: SavedAgent, task: Task | None = None, *, stochastic: bool = Fals
                     f"{agent}: the network maps {spec['inputs']} numbers to {spec['outputs']} "
                     f"{head}, the task's observation has {seen} and its action space is {space}"
                 )
-            std = None
-            if not isinstance(space, spaces.Discrete):
-                log_std = tensors[f"{name}.log_std"]
-                std = (
-                    0.5 / (1.0 + np.exp(-log_std))
-                    if member["std"] == "sigmoid"
-                    else np.exp(log_std)
+            mean = deviation = None
+            if member["observation_norm"]:
+                mean = saved_floats(tensors, f"{agent}.observation_mean", (seen,))
+                deviation = _positive(
+                    saved_floats(tensors, f"{agent}.observation_std", (seen,)),
+                    f"the observation deviations of {agent}",
                 )
-            normed = member["observation_norm"]
+            if member["action_map"] not in ("clip", "affine"):
+                raise WeightsError(f"{agent}: unknown action_map {member['action_map']!r}")
             settings = NetworkSettings(
-                space,
-                std,
-                member["action_map"],
-                tensors[f"{agent}.observation_mean"] if normed else None,
-                tensors[f"{agent}.observation_std"] if normed else None,
+                space, _std(tensors, name, member, space), member["action_map"], mean, deviation
             )
             layers = Layers.read(tensors, name, spec)
             members[agent] = NetworkPolicy(layers, settings, stochastic=stochastic)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"the saved agent is incomplete: {error}") from error
     finally:
         env.close()
     return members[SOLE_AGENT] if set(members) == {SOLE_AGENT} else Team(members)
+
+
+def _std(
+    tensors: Tensors, name: str, member: dict[str, Any], space: spaces.Space[Any]
+) -> Array | None:
+    """Return the standard deviations of a Gaussian head, None for a categorical one."""
+    if isinstance(space, spaces.Discrete):
+        return None
+    log_std = saved_floats(tensors, f"{name}.log_std", space.shape or ())
+    if member["std"] not in ("sigmoid", "log"):
+        raise WeightsError(f"network {name!r} has an unknown kind of deviation {member['std']!r}")
+    with np.errstate(over="ignore"):
+        std = 0.5 / (1.0 + np.exp(-log_std)) if member["std"] == "sigmoid" else np.exp(log_std)
+    return _positive(std, f"the action deviations of network {name!r}")
+
+
+def _positive(values: Array, what: str) -> Array:
+    if not ((values > 0.0) & np.isfinite(values)).all():
+        raise WeightsError(f"{what} must be positive and finite")
+    return values
