@@ -87,7 +87,7 @@ def train(
                 seed=run_seed,
                 settings=changes,
                 out=folder,
-                resume=resume and folder.exists(),
+                resume=resume and _can_resume(folder, output),
                 device=device,
             )
             title = f"{agent} {short(chosen.id)} seed {run_seed}"
@@ -182,6 +182,15 @@ def _check_folders(folders: list[Path], resume: bool, *, is_many: bool) -> None:
             )
         if resume and not is_used and not is_many:
             raise ConfigError(f"there is no run to resume in {folder}; leave --resume out")
+
+
+def _can_resume(folder: Path, output: Output) -> bool:
+    """Return whether there is something to go on from; a run killed early starts anew."""
+    if any(folder.glob("checkpoint*")) or (folder / "config.json").exists():
+        return True
+    if folder.exists():
+        output.note(f"{folder} was stopped before its first checkpoint: it starts anew")
+    return False
 
 
 def _follow(progress: Iterator[Progress], title: str, folder: Path, quiet: bool) -> Progress | None:

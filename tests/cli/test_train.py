@@ -115,6 +115,17 @@ def test_a_second_ctrl_c_stops_at_once(
     assert "--resume" in said.err
 
 
+def test_a_run_killed_before_its_first_checkpoint_starts_anew(
+    pkubench: Command, tiny: list[Mapping[str, Any]]
+) -> None:
+    Path("run").mkdir()
+    Path("run/training.jsonl").write_text("")
+    said = pkubench("train", "tiny", TASK, "--out", "run", "--resume")
+    assert said.code == 0
+    assert "stopped before its first checkpoint" in said.err
+    assert tiny[0]["resume"] is False
+
+
 def test_ctrl_c_in_a_shell_leaves_a_run_that_resume_finishes(tmp_path: Path) -> None:
     program = """
 import sys, time
