@@ -17,6 +17,7 @@ from pkubench.agents.on_policy.config import OnPolicyConfig
 from pkubench.agents.on_policy.learner import OnPolicyLearner
 from pkubench.agents.on_policy.loading import load
 from pkubench.agents.saving import load_saved, load_tensors
+from pkubench.agents.training import with_settings
 from pkubench.envs.registry import make_batch
 from pkubench.errors import AgentError, ConfigError, UnknownName, WeightsError
 from pkubench.tasks.catalogue import make_task
@@ -309,3 +310,26 @@ def test_wrong_settings_are_one_clear_error(tmp_path: Path) -> None:
         _train("ppo-lag", task, tmp_path, 64)
     with pytest.raises(ConfigError, match="at least 0"):
         _train("ppo-lag", task, tmp_path, 64, settings={"cost_limit": -1})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("actor_lr", "NaN"),
+        ("critic_lr", "Infinity"),
+        ("entropy", "-0.1"),
+        ("window", "0"),
+        ("threads", "0"),
+        ("hidden", '["a"]'),
+        ("hidden", "[64, 0]"),
+        ("hidden", "[true]"),
+        ("target_kl", "-1"),
+        ("huber_delta", "0"),
+        ("lambda_init", "-1"),
+        ("lambda_upper", "-1"),
+        ("log_std_init", "NaN"),
+    ],
+)
+def test_a_setting_out_of_its_domain_is_named_before_training(name: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        with_settings(OnPolicyConfig(), {name: text})

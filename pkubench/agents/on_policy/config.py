@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from pkubench.errors import ConfigError
+
+_AT_LEAST_ONE = (
+    "num_envs",
+    "rollout_steps",
+    "epochs",
+    "critic_epochs",
+    "minibatches",
+    "window",
+    "threads",
+)
+_POSITIVE = ("actor_lr", "critic_lr", "max_grad_norm", "reward_scale", "target_kl", "huber_delta")
+_NOT_NEGATIVE = (
+    "entropy",
+    "adam_epsilon",
+    "advantage_epsilon",
+    "critic_l2",
+    "actor_gain",
+    "cost_limit",
+    "lambda_init",
+    "lambda_lr",
+    "lambda_upper",
+    "checkpoint_steps",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,23 +105,34 @@ class OnPolicyConfig:
 
     def __post_init__(self) -> None:
         """Check each setting's domain and those that do not go together."""
-        for name in ("num_envs", "rollout_steps", "epochs", "critic_epochs", "minibatches"):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ConfigError(f"{field.name} must be a finite number, got {value}")
+        for name in _AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("gamma", "lam", "cost_lam"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
-        for name in ("actor_lr", "critic_lr", "max_grad_norm", "reward_scale"):
-            if getattr(self, name) <= 0.0:
-                raise ConfigError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in _POSITIVE:
+            value = getattr(self, name)
+            if value is not None and value <= 0.0:
+                raise ConfigError(f"{name} must be positive, got {value}")
+        for name in _NOT_NEGATIVE:
+            value = getattr(self, name)
+            if value is not None and value < 0.0:
+                raise ConfigError(f"{name} must be at least 0, got {value}")
+        if not all(type(units) is int and units > 0 for units in self.hidden):
+            raise ConfigError(
+                f"hidden must be a list of layer sizes such as [64, 64]: {self.hidden}"
+            )
         if not 0.0 < self.clip < 1.0:
             raise ConfigError(f"clip must lie in (0, 1), got {self.clip}; the papers use 0.2")
         if self.minibatches > self.num_envs * self.rollout_steps:
             raise ConfigError(f"{self.minibatches} minibatches of {self.batch_steps} samples")
         if self.scheme == "sequential" and self.shared:
             raise ConfigError("a sequential update needs separate actors: set shared=false")
-        if self.cost_limit < 0.0:
-            raise ConfigError(f"cost_limit must be at least 0, got {self.cost_limit}")
 
     @property
     def batch_steps(self) -> int:
