@@ -63,7 +63,7 @@ def train(rows: Sequence[Row], jobs: int, scale: float) -> None:
 def _train_one(row: Row, seed: int, scale: float) -> str:
     out = row.folder / f"seed{seed}"
     name = f"{row.name} {row.task} seed {seed}"
-    if (out / DONE).exists():
+    if (out / DONE).exists() or _restore(row, seed, int(row.steps * scale)):
         return f"{name}: done before"
     command = [sys.executable, "-m", "pkubench", "train", row.agent, row.task, "--quiet"]
     command += ["--steps", str(int(row.steps * scale)), "--seed", str(seed), "--out", str(out)]
@@ -77,6 +77,23 @@ def _train_one(row: Row, seed: int, scale: float) -> str:
     return f"{name}: trained, {_last_line(out)}"
 
 
+def _restore(row: Row, seed: int, steps: int) -> bool:
+    """Take a run that ships with the package as done, if it had the same budget."""
+    shipped = _shipped_folder(row) / f"seed{seed}"
+    if not row.ships or not (shipped / "config.json").exists():
+        return False
+    command = json.loads((shipped / "config.json").read_text())["command"]
+    if f"--steps {steps} " not in f"{command} ":
+        return False
+    shutil.copytree(shipped, row.folder / f"seed{seed}", dirs_exist_ok=True)
+    (row.folder / f"seed{seed}" / DONE).touch()
+    return True
+
+
+def _shipped_folder(row: Row) -> Path:
+    return PRETRAINED / row.agent / make_task(row.task).id.rpartition("/")[2]
+
+
 def _last_line(out: Path) -> str:
     last = json.loads((out / "training.jsonl").read_text().splitlines()[-1])
     return ", ".join(f"{k} {v:.4g}" for k, v in list(last.items())[:4])
@@ -86,10 +103,12 @@ def ship(rows: Sequence[Row]) -> None:
     """Copy weights, configuration and a thinned curve of finished rows into the package."""
     for row in rows:
         for run in finished(row) if row.ships else ():
-            target = PRETRAINED / row.agent / make_task(row.task).id.rpartition("/")[2] / run.name
+            target = _shipped_folder(row) / run.name
             target.mkdir(parents=True, exist_ok=True)
             for name in ("config.json", "weights.safetensors"):
                 shutil.copyfile(run / name, target / name)
+            if (target / "training.jsonl").exists():
+                continue  # restored from here, or shipped before
             lines = (run / "training.jsonl").read_text().splitlines()
             stride = max(1, -(-len(lines) // CURVE_LINES))
             kept = lines[stride - 1 :: stride]
