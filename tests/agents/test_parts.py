@@ -123,6 +123,21 @@ def test_gaussian_agrees_with_torch_summed_over_dimensions() -> None:
     torch.testing.assert_close(ours.kl(DiagonalGaussian(actions, other_std)), kl)
 
 
+@pytest.mark.parametrize("kind", ["categorical", "gaussian"])
+def test_noise_is_drawn_where_the_generator_is_and_not_where_the_network_is(kind: str) -> None:
+    """Torch refuses a CPU generator on a GPU; the meta device stands for a GPU here."""
+    far = torch.zeros((5, 3), device="meta")
+    pi = Categorical(far) if kind == "categorical" else DiagonalGaussian(far, far[0])
+    generator, twin = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
+    assert pi.sample(generator).device.type == "meta"
+    noise = torch.empty(5, 3)
+    if kind == "categorical":
+        noise.exponential_(generator=twin)
+    else:
+        noise.normal_(generator=twin)
+    assert torch.equal(generator.get_state(), twin.get_state())
+
+
 def test_value_norm_is_debiased_and_keeps_a_variance_floor() -> None:
     norm = ValueNorm()
     norm.update(torch.tensor([10.0, 14.0]))
@@ -162,6 +177,25 @@ def test_the_multiplier_rises_above_the_limit_and_falls_to_zero_below_it() -> No
     assert lagrange.value == 0.0
     weights = Lagrange.weights(3.0)
     assert weights == pytest.approx((0.25, -0.75))
+
+
+def test_the_multiplier_stays_below_its_upper_bound() -> None:
+    lagrange = Lagrange(limit=0.0, value=0.0, learning_rate=0.5, upper=0.8)
+    for _ in range(5):
+        lagrange.update(10.0)
+    assert lagrange.value == 0.8
+
+
+def test_the_multiplier_follows_torchs_adam() -> None:
+    lagrange = Lagrange(limit=25.0, value=1.0, learning_rate=0.035)
+    theirs = torch.nn.Parameter(torch.tensor(1.0, dtype=torch.float64))
+    adam = torch.optim.Adam([theirs], lr=0.035)
+    for cost in (60.0, 10.0, 31.0, 24.0, 90.0):
+        lagrange.update(cost)
+        adam.zero_grad()
+        (-theirs * (cost - 25.0)).backward()
+        adam.step()
+    assert lagrange.value == pytest.approx(float(theirs.detach()), abs=1e-12)
 
 
 def test_a_negative_cost_limit_is_refused() -> None:

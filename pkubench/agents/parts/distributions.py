@@ -29,8 +29,8 @@ class Categorical:
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Draw (B,) int64 actions (Gumbel-max: one pass, no cumulative sums)."""
-        noise = torch.empty_like(self.log_p).exponential_(generator=generator)
-        return (self.log_p - noise.log_()).argmax(dim=-1)
+        noise = _empty(self.log_p, generator).exponential_(generator=generator).log_()
+        return (self.log_p - noise.to(self.log_p.device)).argmax(dim=-1)
 
     def mode(self) -> Tensor:
         """Return the likeliest actions, (B,)."""
@@ -66,8 +66,8 @@ class DiagonalGaussian:
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Draw (B, d) actions, unsquashed."""
-        noise = torch.empty_like(self.mean).normal_(generator=generator)
-        return self.mean + self.std * noise
+        noise = _empty(self.mean, generator).normal_(generator=generator)
+        return self.mean + self.std * noise.to(self.mean.device)
 
     def mode(self) -> Tensor:
         """Return the means, (B, d)."""
@@ -96,6 +96,14 @@ class DiagonalGaussian:
     def __getitem__(self, index: Tensor) -> DiagonalGaussian:
         """Return the distributions of some samples."""
         return DiagonalGaussian(self.mean[index], self.std)
+
+
+def _empty(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Return room for noise where ``generator`` is: torch draws nowhere else.
+
+    A generator on the CPU also gives a run on a GPU the noise of the same run on the CPU.
+    """
+    return torch.empty(like.shape, dtype=like.dtype, device=generator.device)
 
 
 Distribution = Categorical | DiagonalGaussian
