@@ -118,6 +118,25 @@ def test_a_rollout_may_begin_with_new_episodes_everywhere() -> None:
         assert (data.observations[SOLE_AGENT][0, :, 0] == 0).all()
 
 
+def test_observation_statistics_count_what_each_step_led_to_and_no_observation_twice() -> None:
+    config = OnPolicyConfig(num_envs=LANES, hidden=(4,), observation_norm=True)
+    env = Ladder(LANES)
+    learner = OnPolicyLearner(env, config, 0)
+    counting = Collector(env, 11, 7, learner.prepare)
+    plain = Collector(Ladder(LANES), 11, 7, _as_they_are)
+    seen = []
+    for part in range(2):
+        counting.collect(17, _idle, restart=False)
+        data = plain.collect(17, _idle, restart=False)
+        first = [data.observations[SOLE_AGENT][:1]] if part == 0 else []
+        seen += [*first, data.next_observations[SOLE_AGENT]]
+    every = np.concatenate(seen).reshape(-1, 2).astype(np.float64)
+    norm = learner.norms[SOLE_AGENT]
+    assert norm.count == len(every) == LANES * (1 + 34)
+    np.testing.assert_allclose(norm.mean, every.mean(0))
+    np.testing.assert_allclose(norm.std, every.std(0, ddof=1))
+
+
 class Masked(BatchEnv):
     """Two agents with four actions of which two are legal, others at every step."""
 

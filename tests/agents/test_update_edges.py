@@ -1,0 +1,135 @@
+"""One update of the on-policy learner: what critics are trained towards, and when actors stop."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pkubench.agents.on_policy.collector import Collector, Rollout
+from pkubench.agents.on_policy.config import OnPolicyConfig
+from pkubench.agents.on_policy.learner import Critic, OnPolicyLearner
+from pkubench.envs.batch import Array
+from pkubench.envs.registry import make_batch
+from tests.agents.worlds import SpeedWorld
+
+
+def _slow_returns(
+    critic: Critic, rewards: Array, before: Array, after: Array, data: Rollout, lam: float
+) -> Array:
+    """Lambda returns, 0.9 the discount: one lane and one step at a time."""
+    values, following = (
+        critic.denormalise(critic.values(states, "cpu")).astype(np.float64)
+        for states in (before, after)
+    )
+    returns = np.zeros(rewards.shape)
+    for lane in range(rewards.shape[1]):
+        running = 0.0
+        for t in reversed(range(len(rewards))):
+            if data.terminated[t, lane]:
+                running = rewards[t, lane] - values[t, lane]
+            else:
+                delta = rewards[t, lane] + 0.9 * following[t, lane] - values[t, lane]
+                running = delta + 0.9 * lam * running * (not data.truncated[t, lane])
+            returns[t, lane] = running + values[t, lane]
+    return returns.reshape(-1)
+
+
+@pytest.mark.parametrize("critic", ["state", "local"])
+@pytest.mark.parametrize("constraint", ["none", "lagrangian"])
+def test_critics_are_trained_towards_the_returns_of_what_they_judge(
+    critic: Any, constraint: Any
+) -> None:
+    config = OnPolicyConfig(
+        critic=critic,
+        constraint=constraint,
+        num_envs=5,
+        rollout_steps=45,
+        hidden=(8,),
+        gamma=0.9,
+        lam=0.8,
+        cost_lam=0.5,
+        reward_scale=0.1,
+        cost_limit=1.0,
+    )
+    env = SpeedWorld(5) if constraint == "lagrangian" else make_batch("SimpleSpeakerListener-v0", 5)
+    learner = OnPolicyLearner(env, config, 0)
+    collector = Collector(env, 0, 10, learner.prepare)
+    for critics, centre in ((learner.critics, 5.0), (learner.cost_critics, -3.0)):
+        for one in critics:  # normalisers with a past, so that both scales matter
+            assert one.norm is not None
+            one.norm.update(torch.tensor([centre, centre + 4.0]))
+    data = collector.collect(45, learner.behave, False)
+    assert data.truncated.any()
+    expected = []
+    for k, agent in enumerate(env.agents if critic == "local" else env.agents[:1]):
+        before, after = data.states, data.next_states
+        if critic == "local":
+            before, after = data.observations[agent], data.next_observations[agent]
+        scaled = data.rewards * 0.1
+        expected.append(_slow_returns(learner.critics[k], scaled, before, after, data, 0.8))
+        if constraint == "lagrangian":
+            judge = learner.cost_critics[k]
+            expected.append(_slow_returns(judge, data.costs, before, after, data, 0.5))
+    seen: list[tuple[Critic, Array]] = []
+    loss = Critic.loss
+
+    def spy(self: Critic, states: Any, old_values: Any, targets: torch.Tensor) -> torch.Tensor:
+        seen.append((self, targets.numpy().copy()))
+        return loss(self, states, old_values, targets)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Critic, "loss", spy)
+        learner.update(data, 2.0, 0.0)
+    judges = learner.critics
+    if constraint == "lagrangian":
+        judges = [c for pair in zip(judges, learner.cost_critics, strict=True) for c in pair]
+    assert len(seen) == 5 * len(expected)
+    for k, (judge, wanted) in enumerate(zip(judges, expected, strict=True)):
+        for who, targets in seen[5 * k : 5 * k + 5]:  # five passes over the same returns
+            assert who is judge
+            np.testing.assert_allclose(targets, wanted, atol=2e-4, rtol=1e-4)
+
+
+def test_the_weight_of_the_critics_squares_pulls_it_to_zero() -> None:
+    squares = []
+    for weight in (0.0, 0.5):
+        config = OnPolicyConfig(hidden=(8,), critic_l2=weight, value_norm=False)
+        critic = Critic(2, config, "cpu", torch.Generator().manual_seed(0))
+        states, old, targets = torch.ones(4, 2), torch.zeros(4), torch.zeros(4)
+        squares.append(float(critic.loss(states, old, targets).detach()))
+        total = sum(float(p.detach().pow(2).sum()) for p in critic.net.parameters())
+    assert squares[1] - squares[0] == pytest.approx(0.5 * total, rel=1e-5)
+
+
+@pytest.mark.parametrize(("limit", "passes"), [(1e-9, 1), (None, 6), (1e9, 6)])
+def test_passes_stop_once_the_policy_moved_past_the_target(
+    limit: float | None, passes: int
+) -> None:
+    config = OnPolicyConfig(
+        num_envs=4, rollout_steps=25, hidden=(8,), epochs=6, target_kl=limit, actor_lr=1e-2
+    )
+    env = make_batch("SimpleSpread-v0", 4)
+    learner = OnPolicyLearner(env, config, 0)
+    collector = Collector(env, 0, 10, learner.prepare)
+    data = collector.collect(25, learner.behave, False)
+    learner.update(data, math.nan, 0.0)
+    for optimiser in learner.actor_optimisers.values():
+        steps = {int(state["step"]) for state in optimiser.state.values()}
+        assert steps == {passes}
+
+
+def test_the_learning_rate_of_the_actor_falls_linearly() -> None:
+    config = OnPolicyConfig(num_envs=4, rollout_steps=5, hidden=(8,), lr_decay=True, actor_lr=0.4)
+    env = make_batch("SimpleSpread-v0", 4)
+    learner = OnPolicyLearner(env, config, 0)
+    collector = Collector(env, 0, 10, learner.prepare)
+    data = collector.collect(5, learner.behave, False)
+    for progress, rate in ((0.0, 0.4), (0.25, 0.3), (0.9, 0.04)):
+        learner.update(data, math.nan, progress)
+        for optimiser in learner.actor_optimisers.values():
+            assert optimiser.param_groups[0]["lr"] == pytest.approx(rate)
+        assert learner.critics[0].optimiser.param_groups[0]["lr"] == config.critic_lr
