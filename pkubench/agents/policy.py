@@ -118,7 +118,7 @@ class NetworkSettings(NamedTuple):
     std: Array | None
     """(d,) of a Gaussian; None for a categorical head."""
     action_map: str
-    """``clip``: the unsquashed output, clipped; ``affine``: [-1, 1] stretched to the bounds."""
+    """``clip``: the output itself; ``affine``: [-1, 1] stretched to the bounds; both clipped."""
     observation_mean: Array | None
     observation_std: Array | None
 
@@ -189,8 +189,8 @@ class NetworkPolicy:
 def map_action(raw: Array, space: spaces.Space[Any], how: str) -> Array:
     """Return environment actions (B, d) from network outputs, in the space's dtype.
 
-    ``affine`` maps [-1, 1] to the bounds and leaves clipping to the world, as OmniSafe does;
-    ``clip`` clips to the bounds.
+    ``affine`` maps [-1, 1] to the bounds, as OmniSafe does; ``clip`` takes outputs as they are.
+    Both end by clipping to the bounds.
     """
     assert isinstance(space, spaces.Box)
     if how == "affine":

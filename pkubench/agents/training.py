@@ -54,8 +54,8 @@ class Trainer(Protocol):
             steps: budget; None is the task's own.
             seed: the run's seed; everything random derives from it.
             settings: overrides, ``name -> text``, of the preset's config fields.
-            out: run folder: ``config.json``, ``weights.safetensors``, ``training.jsonl``,
-                ``checkpoint/``.
+            out: run folder: ``config.json``, ``weights.safetensors``, ``training.jsonl`` and a
+                checkpoint (``checkpoint.safetensors``, or a folder ``checkpoint``).
             resume: go on from the checkpoint in ``out``.
             device: ``cpu`` or ``cuda``.
 
