@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from tests.evaluation.actors import Faulty, FaultyBox, Honest, HonestBox
 from tests.evaluation.counting import COST, RETURN, counting_task
 
 LANE = 3
+ROOT = Path(__file__).parents[2]
 TIMEOUT = "timeout: the agent did not answer within its time limit"
 
 
@@ -201,3 +205,52 @@ def test_failed_entries_rank_last_and_infeasible_ones_before_them() -> None:
     failed = evaluate(Faulty("raising"), loose, workers=0)
     order = sorted([failed, infeasible, scored], key=lambda r: ranking_key(r, loose))
     assert order == [scored, infeasible, failed]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_no_process_outlives_an_evaluation_that_is_stopped(number: signal.Signals) -> None:
+    script = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from pkubench.evaluation.harness import evaluate
+from tests.evaluation.actors import Faulty
+from tests.evaluation.counting import counting_task
+evaluate(Faulty("deaf"), counting_task(), workers=1)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    worker = _wait_for(lambda: _children(process.pid))
+    time.sleep(0.7)  # until the agent hangs, with every signal blocked
+    process.send_signal(number)
+    process.communicate(timeout=20)
+    assert _wait_for(lambda: not _is_running(worker[0]))
+
+
+def _children(pid: int) -> list[int]:
+    paths = Path("/proc").glob("[0-9]*/stat")
+    found = []
+    for path in paths:
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it ended while we looked
+            continue
+        if int(fields[1]) == pid:
+            found.append(int(path.parent.name))
+    return found
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _wait_for(condition: Any) -> Any:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.05)
+    return None
