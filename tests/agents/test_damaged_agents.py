@@ -52,6 +52,30 @@ def test_the_undamaged_agent_acts(tmp_path: Path) -> None:
     assert actions.shape == (3, 1) and np.isfinite(actions).all()
 
 
+@pytest.mark.parametrize(("std", "wanted"), [("log", 0.2), ("sigmoid", 0.5 * 0.2 / 1.2)])
+def test_a_loaded_agent_uses_every_part_of_its_file(
+    tmp_path: Path, std: str, wanted: float
+) -> None:
+    rng = np.random.default_rng(0)
+    first, last = rng.normal(size=(8, 2)), rng.normal(size=(1, 8)) / 10
+    mean, deviation = np.array([3.0, -4.0]), np.array([2.0, 0.5])
+
+    def fill(config: Config, tensors: Arrays) -> None:
+        config["members"]["agent"]["std"] = std
+        given = {"linears.0.weight": first, "head.weight": last, "head.bias": np.array([0.1])}
+        given |= {"observation_mean": mean, "observation_std": deviation}
+        given |= {"log_std": np.log([0.2])}
+        tensors.update({f"agent.{name}": value.astype(np.float32) for name, value in given.items()})
+
+    agent: Any = load(load_saved(_write(tmp_path, fill)))
+    seen = rng.normal(mean, 3 * deviation, (50, 2))  # some of them beyond five deviations
+    actions, _ = agent.act(seen, agent.begin(np.arange(50)), np.ones(50, bool))
+    inputs = np.clip((seen - mean) / deviation, -5, 5)
+    by_hand = np.tanh(inputs @ first.T) @ last.T + 0.1
+    np.testing.assert_allclose(actions, np.clip(by_hand, -1, 1), atol=1e-5)
+    assert agent.settings.std == pytest.approx(wanted, rel=1e-5)
+
+
 def _tensor(name: str, value: Any) -> Change:
     return lambda config, tensors: tensors.__setitem__(f"agent.{name}", np.asarray(value))
 
