@@ -52,9 +52,9 @@ class Row:
 
 
 def train(rows: Sequence[Row], jobs: int, scale: float) -> None:
-    """Train every run that is not finished: what ships first, seed 0 of all rows before seed 1."""
+    """Train every run that is not finished: what ships first, row by row."""
     work = [(row, seed, scale) for row in rows for seed in range(row.seeds)]
-    work.sort(key=lambda job: (not job[0].ships, job[1]))
+    work.sort(key=lambda job: not job[0].ships)
     with ThreadPoolExecutor(jobs) as pool:
         for message in pool.map(_train_one, *zip(*work, strict=True)):
             print(message, flush=True)
