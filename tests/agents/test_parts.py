@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 
+from pkubench.agents.parts.actor import Actor
 from pkubench.agents.parts.advantages import gae
 from pkubench.agents.parts.constraints import Lagrange
 from pkubench.agents.parts.distributions import Categorical, DiagonalGaussian
+from pkubench.agents.parts.networks import MLP, NetworkSpec
 from pkubench.agents.parts.normalisers import ObservationNorm, ValueNorm, standardise
 from pkubench.agents.parts.update_rules import ppo_clip, value_loss
 from pkubench.errors import ConfigError
@@ -114,7 +118,7 @@ def test_categorical_samples_with_its_probabilities_and_never_a_masked_action() 
 def test_gaussian_agrees_with_torch_summed_over_dimensions() -> None:
     generator = torch.Generator().manual_seed(0)
     mean, actions = torch.randn(5, 3, generator=generator), torch.randn(5, 3, generator=generator)
-    std, other_std = torch.tensor([0.5, 1.0, 2.0]), torch.tensor([0.7, 0.9, 1.5])
+    std, other_std = torch.tensor([0.5, 1.0, 3.0]), torch.tensor([0.7, 0.9, 1.5])
     ours, theirs = DiagonalGaussian(mean, std), torch.distributions.Normal(mean, std)
     other = torch.distributions.Normal(actions, other_std)
     torch.testing.assert_close(ours.log_prob(actions), theirs.log_prob(actions).sum(-1))
@@ -159,6 +163,48 @@ def test_observation_norm_holds_the_sample_moments_of_all_it_saw() -> None:
     np.testing.assert_allclose(norm.std, data.std(0, ddof=1))
     far = norm(np.array([[1e6, -1e6]]))
     assert far.tolist() == [[5.0, -5.0]]
+
+
+def test_a_feature_that_hardly_varies_is_divided_by_the_least_deviation() -> None:
+    norm = ObservationNorm(1)
+    norm.update(np.array([[1.0], [1.0], [1.0], [1.001]]))
+    assert norm.std[0] == 0.01
+    assert norm(norm.mean[None] + 0.02)[0, 0] == pytest.approx(2.0)
+
+
+def _spec(**changes: Any) -> NetworkSpec:
+    settings: dict[str, Any] = {"inputs": 6, "hidden": (12, 8), "outputs": 3, "activation": "relu"}
+    settings |= {"layer_norm": True, "init": "orthogonal", "head_gain": 0.01}
+    return NetworkSpec(**{**settings, **changes})
+
+
+@pytest.mark.parametrize(("activation", "gain"), [("relu", math.sqrt(2)), ("tanh", 5 / 3)])
+def test_orthogonal_layers_have_the_gain_of_their_activation_and_heads_their_own(
+    activation: Any, gain: float
+) -> None:
+    net = MLP(_spec(activation=activation), torch.Generator().manual_seed(0))
+    for layer, wanted in ((net.linears[0], gain), (net.linears[1], gain), (net.head, 0.01)):
+        singular = torch.linalg.svdvals(layer.weight.detach())  # type: ignore[arg-type]
+        torch.testing.assert_close(singular, torch.full_like(singular, wanted))
+        assert not layer.bias.any()
+
+
+def test_a_network_is_norm_then_linear_activation_norm_for_each_layer() -> None:
+    net = MLP(_spec(head_gain=1.0), torch.Generator().manual_seed(0))
+    x = 3.0 * torch.randn(5, 6, generator=torch.Generator().manual_seed(1)) + 1.0
+    h = torch.nn.functional.layer_norm(x, (6,))
+    for k, size in enumerate((12, 8)):
+        h = torch.nn.functional.layer_norm(torch.relu(net.linears[k](h)), (size,))
+    torch.testing.assert_close(net(x), net.head(h))
+
+
+def test_initial_deviations_are_those_of_the_papers() -> None:
+    box = spaces.Box(-1.0, 1.0, (3,), np.float32)
+    make = torch.Generator().manual_seed(0)
+    harl = Actor(_spec(), box, "sigmoid", 0.0, make).std()
+    omnisafe = Actor(_spec(), box, "log", 0.0, make).std()
+    assert harl.tolist() == pytest.approx([0.3655293] * 3)  # 0.5 / (1 + 1 / e)
+    assert omnisafe.tolist() == [1.0, 1.0, 1.0]
 
 
 def test_standardise_uses_the_population_deviation() -> None:
