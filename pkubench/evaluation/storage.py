@@ -80,14 +80,14 @@ class RunFolder:
 
     def _check(self, fingerprint: dict[str, Any]) -> None:
         path = self.folder / RUN
-        if not path.exists():
-            if self.path.exists():
-                raise RecordError(
-                    f"{self.path} is there but {RUN} is not, so nobody can tell what it holds; "
-                    "choose another --out"
-                )
-            write_json(path, fingerprint)
+        if not (self.path.exists() and self.path.stat().st_size):
+            write_json(path, fingerprint)  # nothing was recorded, so nothing can be mixed up
             return
+        if not path.exists():
+            raise RecordError(
+                f"{self.path} is there but {RUN} is not, so nobody can tell what it holds; "
+                "choose another --out"
+            )
         found = read_json(path)
         for key in [*fingerprint, *(key for key in found if key not in fingerprint)]:
             if found.get(key) != fingerprint.get(key):
