@@ -60,12 +60,16 @@ class ActionCheck:
         """
         if self._is_text:
             return self._texts(answer, active)
-        if type(answer) is np.ndarray and answer.dtype == _INT64 and mask is None:
-            # The usual answer of discrete worlds; for 16 numbers Python is quicker than NumPy.
-            if self._range is not None and answer.shape == self._shape:
-                chosen = answer.tolist()
-                if min(chosen) in self._range and max(chosen) in self._range:
-                    return answer.copy(), {}
+        if (
+            type(answer) is np.ndarray
+            and answer.dtype == _INT64
+            and answer.shape == self._shape
+            and self._range is not None
+            and mask is None
+        ):  # the usual answer of discrete worlds; for 16 numbers Python is quicker than NumPy
+            chosen = answer.tolist()
+            if min(chosen) in self._range and max(chosen) in self._range:
+                return answer.copy(), {}
         try:
             array = np.array(answer)  # a copy: the agent may go on writing to its own
         except Exception as error:

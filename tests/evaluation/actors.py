@@ -119,7 +119,7 @@ class Sloppy:
     def act(self, observation: Any, state: Any, active: Any) -> tuple[Any, Any]:
         self.calls += 1
         draw = random.randrange(3) + int(np.random.randint(3))  # noqa: NPY002
-        return (observation[:, 1].astype(np.int64) + self.calls + draw) % 3, None
+        return (observation[:, 1].astype(np.int64) + self.calls // 7 + draw) % 3, None
 
 
 class Scribbler(Honest):
