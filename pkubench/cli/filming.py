@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -65,12 +66,17 @@ class Reel:
         self.every = max(1, math.ceil(world_fps * speed / MOST_FPS[path.suffix]))
         self.fps = world_fps * speed / self.every
         self._last: Picture | None = None
+        self._pictures = 0
         settings: dict[str, Any] = {"fps": self.fps, "macro_block_size": 2, "quality": 8}
         if path.suffix == ".gif":
             settings = {"duration": 1000.0 / self.fps, "loop": 0}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = imageio.get_writer(self._partial, **settings)
+            self._partial.touch()  # where this fails, imageio prints a traceback of its own
+            # A gif is made in memory: imageio would try a full disk again, aloud, at every exit.
+            self._gif = io.BytesIO() if path.suffix == ".gif" else None
+            where = {} if self._gif is None else {"format": "GIF"}
+            self._writer = imageio.get_writer(self._gif or self._partial, **where, **settings)
         except ModuleNotFoundError as error:
             raise MissingExtra("plots", "writing a film") from error
         except OSError as error:
@@ -81,6 +87,7 @@ class Reel:
         self._last = picture
         try:
             self._writer.append_data(picture)
+            self._pictures += 1
         except OSError as error:
             raise StorageError(f"cannot write {self.path}: {error.strerror or error}") from error
 
@@ -91,14 +98,44 @@ class Reel:
                 self.add(self._last)
 
     def finish(self) -> None:
-        """Close the film and give it its name."""
-        self._writer.close()
-        self._partial.replace(self.path)
+        """Close the film and give it its name.
+
+        Raises:
+            StorageError: it could not be written whole, as on a full disk.
+        """
+        try:
+            self._writer.close()
+            if self._gif is not None:
+                self._partial.write_bytes(self._gif.getvalue())
+            if not self._is_whole():
+                raise StorageError(
+                    f"cannot write {self.path}: the film broke off; is the disk full?"
+                )
+            self._partial.replace(self.path)
+        except OSError as error:
+            raise StorageError(f"cannot write {self.path}: {error.strerror or error}") from error
+        finally:
+            self._partial.unlink(missing_ok=True)
+
+    def _is_whole(self) -> bool:
+        """Count the pictures of a video: the encoder reports a full disk on stderr only."""
+        if self.path.suffix != ".mp4":
+            return True
+        from imageio_ffmpeg import count_frames_and_secs
+
+        try:
+            return int(count_frames_and_secs(str(self._partial))[0]) >= self._pictures
+        except RuntimeError:
+            return False
 
     def drop(self) -> None:
         """Remove what was written."""
-        self._writer.close()
-        self._partial.unlink(missing_ok=True)
+        try:
+            self._writer.close()
+        except OSError:  # such as the full disk that is being reported already
+            pass
+        finally:
+            self._partial.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -181,6 +181,21 @@ def test_watch_films_worlds_and_games(pkubench: Command, here: Path) -> None:
     assert not list(Path().glob(".partial*"))
 
 
+def test_a_film_that_the_disk_cut_short_is_no_success(
+    pkubench: Command, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import imageio_ffmpeg
+
+    def unreadable(path: str) -> None:
+        raise RuntimeError("moov atom not found")
+
+    monkeypatch.setattr(imageio_ffmpeg, "count_frames_and_secs", unreadable)
+    said = pkubench("watch", "random", "KuhnPoker-v0", "--out", "cut.mp4")
+    assert said.code == 2
+    assert "cannot write cut.mp4: the film broke off" in said.err
+    assert not list(here.glob("*cut.mp4"))
+
+
 def test_a_film_that_fails_leaves_nothing(
     pkubench: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
