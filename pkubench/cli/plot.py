@@ -163,7 +163,7 @@ def _curve_figures(curves: Sequence[Curve], metric: str | None) -> list[Figure]:
                         draw,
                         {agent: list(lines) for agent, lines in runs.items()},
                         metric=name,
-                        title=task_id,
+                        title=short(task_id),
                         references=references,
                     ),
                 )
@@ -255,7 +255,7 @@ def _costs(by_task: Mapping[str, Mapping[str, Report]]) -> Iterator[Figure]:
         if points:
             yield Figure(
                 f"{short(task_id)}-return-cost",
-                _bind(return_against_cost, points, cost_limit=limit, title=task_id),
+                _bind(return_against_cost, points, cost_limit=limit, title=short(task_id)),
             )
 
 

@@ -104,7 +104,8 @@ def agent_styles(names: Iterable[str]) -> dict[str, AgentStyle]:
 
 def shown(name: str) -> str:
     """Return a name as a label: long ones lose their middle, and no sign in it is markup."""
-    short = name if len(name) <= _NAME_LETTERS else f"{name[:11]}…{name[-16:]}"
+    short = name.removeprefix("pkubench/")
+    short = short if len(short) <= _NAME_LETTERS else f"{short[:11]}…{short[-16:]}"
     # Matplotlib reads $ as mathematics and leaves labels that start with _ out of the legend.
     return ("\u200b" if short.startswith("_") else "") + short.replace("$", r"\$")
 

@@ -88,7 +88,7 @@ def exploitability_curves(
     title: str = "",
     references: Mapping[str, float] | None = None,
     x_label: str = "iterations",
-    y_label: str = "exploitability",
+    y_label: str | None = None,
     confidence: float = 0.95,
 ) -> Path:
     """Draw exploitability over learning on a log axis; 0 is a solved game.
@@ -105,10 +105,15 @@ def exploitability_curves(
         f"{_counts({name: len(c) for name, c in curves.items()}, 'seed')}"
     )
     with canvas(out, title, caption) as (axes,):
+        from matplotlib.ticker import MaxNLocator
+
         axes.set_yscale("log")
         _draw_curves(axes, curves, confidence, log=True)
-        add_references(axes, references or {})
-        axes.set(xlabel=x_label, ylabel=y_label)
+        # A log axis has no place for an equilibrium's 0, and its label would break the layout.
+        known = (references or {}).items()
+        add_references(axes, {n: score for n, score in known if score > EXPLOITABILITY_FLOOR})
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set(xlabel=x_label, ylabel=y_label or metric)
     return Path(out)
 
 

@@ -293,6 +293,32 @@ def test_colours_are_told_apart_with_every_kind_of_colour_vision() -> None:
         assert apart.min() > 0.15
 
 
+def test_an_equilibrium_reference_of_zero_does_not_break_a_log_axis(
+    tmp_path: Path, drawn: list[Any]
+) -> None:
+    lines = [[{"steps": i, "nash_conv": 1.0 / i} for i in range(1, 6)]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a layout that collapses only warns
+        plots.exploitability_curves(
+            {"psro": lines},
+            tmp_path / "e.svg",
+            metric="nash_conv",
+            references={"random": 0.5, "reference": 0.0},
+        )
+    axes = drawn[0].axes[0]
+    assert [t.get_text() for t in axes.texts] == ["random"]
+    assert axes.get_ylabel() == "nash_conv"
+    assert all(float(tick).is_integer() for tick in axes.get_xticks())
+
+
+def test_a_task_is_titled_without_its_namespace_and_in_full(
+    tmp_path: Path, drawn: list[Any]
+) -> None:
+    scores = {"pkubench/SimpleSpeakerListener-v0": {"a": {"mean": 1, "low": 0, "high": 2, "n": 5}}}
+    plots.score_intervals(scores, tmp_path / "s.svg")
+    assert drawn[0].axes[0].get_title(loc="left") == "SimpleSpeakerListener-v0"
+
+
 # Refusals --------------------------------------------------------------------------------------
 
 
