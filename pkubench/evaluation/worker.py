@@ -55,7 +55,7 @@ def main(connection_fd: int, shared_fd: int) -> None:
     while True:
         try:
             job: Job = pickle.loads(connection.recv_bytes())
-        except EOFError:
+        except (EOFError, ConnectionResetError):  # closed, or killed with a job on its way
             return
         try:
             _serve(job, connection, clock, loader)
