@@ -143,7 +143,7 @@ class _Run:
         for key, value in mine.items():
             if facts.get(key) != _as_json(value):
                 raise ConfigError(
-                    f"{self.out} holds a run with another {key} ({facts.get(key)!r}); "
+                    f"{self.out} holds a run with {_differing(key, facts.get(key), value)}; "
                     "resume it with the settings it began with"
                 )
         checkpoint.load_checkpoint(self.out, self.learner, self.collector)
@@ -189,6 +189,14 @@ class _Run:
         for key, value in self.settings.items():
             words += ["--set", f"{key}={value}"]
         return shlex.join(words)
+
+
+def _differing(key: str, held: Any, mine: Any) -> str:
+    """Name what a checkpoint holds where it differs; of many settings, only those."""
+    if not (isinstance(held, dict) and isinstance(mine, dict)):
+        return f"another {key} ({held!r}, not {mine!r})"
+    names = [name for name in mine if held.get(name) != _as_json(mine[name])]
+    return "other settings: " + ", ".join(f"{n}={held.get(n)!r}, not {mine[n]!r}" for n in names)
 
 
 def _as_json(value: Any) -> Any:
