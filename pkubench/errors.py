@@ -23,9 +23,9 @@ class UnknownName(PkubenchError):
         """Build the message for an unknown ``name`` among ``known`` names of one ``kind``."""
         known = sorted(known)
         near = nearest(name, known)
-        guess = f"; did you mean {near!r}?" if near else ""
-        listing = f" {hint}" if hint else f" Known: {', '.join(known[:12])}" if known else ""
-        super().__init__(f"no {kind} {name!r}{guess}{listing}")
+        listing = hint or (f"known: {', '.join(known[:12])}" if known else "")
+        guess = f"; did you mean {near!r}? " if near else "; " if listing else ""
+        super().__init__(f"no {kind} {name!r}{guess}{listing}".rstrip())
         self.kind, self.name, self.nearest = kind, name, near
 
 

@@ -166,11 +166,10 @@ def _named(name: str, seed: str, task: Task | None) -> AgentSource:
     parent = PRETRAINED / name
     if not (parent / short).is_dir():
         there = sorted(path.name for path in parent.glob("*") if path.is_dir())
-        have = f"there are weights for {', '.join(there)}; " if there else ""
-        raise AgentError(
-            f"no weights of {name!r} are shipped for {short}; {have}"
-            f"`pkubench train {name} {short}` makes some"
-        )
+        have = f"; there are weights for {', '.join(there)}" if there else ""
+        if task.suite in AGENTS[name].suites:
+            have += f"; `pkubench train {name} {short}` makes some"
+        raise AgentError(f"no weights of {name!r} are shipped for {short}{have}")
     runs = _seed_folders(parent / short)
     if seed:
         chosen = {path.name: path for path in runs}
@@ -200,6 +199,11 @@ def load_random(task: Task) -> Entrant:
 def _folder(folder: Path, task: Task | None = None) -> AgentSource:
     paths = [folder] if (folder / CONFIG).is_file() else _seed_folders(folder)
     if not paths:
+        if (folder / "training.jsonl").is_file() and not (folder / WEIGHTS).exists():
+            raise WeightsError(
+                f"{folder} holds a training that was cut off before it saved an agent; the command "
+                "that began it goes on with --resume"
+            )
         raise WeightsError(
             f"{folder} is not a saved agent: it has neither {CONFIG} nor seed*/{CONFIG}"
         )

@@ -11,6 +11,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
+from pkubench.agents.catalogue import AGENTS
 from pkubench.cli.names import short
 from pkubench.cli.options import (
     Episodes,
@@ -22,7 +23,7 @@ from pkubench.cli.options import (
     complete_tasks,
     verb_app,
 )
-from pkubench.cli.output import Column, Output, number, prose
+from pkubench.cli.output import Column, Output, number, prose, signed
 from pkubench.cli.progress import Meter
 from pkubench.cli.results import find_folders, in_order
 from pkubench.errors import ConfigError, RecordError, UnknownName
@@ -80,6 +81,9 @@ def compare(
     folders = [Path(name) for name in names if Path(name).is_dir() and not _is_agent(Path(name))]
     agents = [name for name in names if Path(name) not in folders]
     if agents and not chosen:
+        lost = [name for name in agents if _is_unknown(name)]
+        if lost:
+            raise UnknownName("results folder or agent", lost[0], AGENTS)
         raise ConfigError(
             f"compare {', '.join(agents)} on what? Name a --task, or a results folder"
         )
@@ -110,6 +114,10 @@ def verdict(comparison: Comparison) -> str:
     if comparison.low <= 0 <= comparison.high:
         return "unclear"
     return "better" if (comparison.low > 0) == comparison.higher_is_better else "worse"
+
+
+def _is_unknown(name: str) -> bool:
+    return name.partition("@")[0] not in AGENTS and ":" not in name and not Path(name).exists()
 
 
 def _is_agent(path: Path) -> bool:
@@ -242,7 +250,7 @@ def _table(output: Output, comparisons: Sequence[Comparison]) -> Any:
                 short(c.task) if c.task != last else "",
                 c.first.agent,
                 c.second.agent,
-                f"{c.difference:+.4g}",
+                signed(c.difference),
                 interval,
                 "–" if c.p_value is None else f"{c.p_value:.2g}",
                 f"{c.probability_of_improvement:.0%}",

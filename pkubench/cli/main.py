@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from pkubench import __version__
-from pkubench.cli.extras import extra_of_module
+from pkubench.cli.extras import EXTRAS, extra_of_module
 from pkubench.cli.interrupt import Interrupted, command_line
 from pkubench.errors import MissingExtra, PkubenchError
 
@@ -149,7 +149,7 @@ def _report(error: Exception) -> int:
     if isinstance(error, ModuleNotFoundError):
         extra = extra_of_module(error.name or "")
         if extra is not None:
-            error = MissingExtra(extra, "this")
+            error = MissingExtra(extra, f"this command ({EXTRAS[extra].purpose})")
     if isinstance(error, Interrupted):
         _say(str(error))
         return error.exit_code

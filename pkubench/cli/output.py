@@ -196,6 +196,11 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{value:.{digits}g}"
 
 
+def signed(value: float) -> str:
+    """Write a difference for people: as :func:`number`, with its sign."""
+    return number(value) if value < 0 or abs(value) < ROUNDING else f"+{number(value)}"
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): _finite(item) for key, item in value.items()}

@@ -86,7 +86,9 @@ def reproduce(
                 return
             for source in sources:
                 output.show(source.command)
-            output.next(f"pkubench reproduce {name} --run")
+            chosen = "" if task is None else f" --task {task}"
+            chosen += "" if seed is None else f" --seed {seed}"
+            output.next(f"pkubench reproduce {name}{chosen} --run")
             return
         found = [_again(source, out, quiet, output) for source in sources]
         if json:
@@ -117,7 +119,7 @@ def _sources(name: str, task: Task | None, seed: int | None) -> Iterator[Source]
         return
     known = {known.id for known in tasks()}
     if name not in known | {short(task_id) for task_id in known}:
-        raise UnknownName("agent, task or run", name, known | AGENTS.keys(), "See: pkubench list")
+        raise UnknownName("agent, task or run", name, known | AGENTS.keys(), "see: pkubench list")
     chosen = make_task(name)
     for anchor, reference in chosen.references.items():
         yield Source(f"{anchor} score of {short(chosen.id)}", reference.command, None)

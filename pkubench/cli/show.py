@@ -63,7 +63,7 @@ def show(
             known = {task.id for task in tasks()}
             if name not in known | {short(task) for task in known}:
                 raise UnknownName(
-                    "task or agent", name, known | AGENTS.keys(), "See: pkubench list"
+                    "task or agent", name, known | AGENTS.keys(), "see: pkubench list"
                 )
             _show_task(output, make_task(name))
 

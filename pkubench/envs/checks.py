@@ -263,7 +263,7 @@ def check_pettingzoo(subject: Subject) -> None:
 
         from pkubench.envs.parallel_face import ParallelFace
     except ModuleNotFoundError as error:
-        raise MissingExtra("marl", "PettingZoo's tests") from error
+        raise MissingExtra("marl", "this check") from error
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         parallel_api_test(ParallelFace(subject.make(num_envs=1)), num_cycles=60)

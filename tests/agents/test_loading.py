@@ -235,3 +235,19 @@ def test_changed_weights_are_another_evaluation(seed_folder: Path, tmp_path: Pat
     (seed_folder / "config.json").write_text(json.dumps({**config, "note": "retrained"}))
     with pytest.raises(PkubenchError, match="another evaluation \\(hashes"):
         evaluate(resolve_agent(str(seed_folder), SPREAD), SPREAD, episodes=2, out=tmp_path / "out")
+
+
+def test_weights_that_are_not_shipped_come_with_a_training_only_if_the_agent_learns_the_task() -> (
+    None
+):
+    with pytest.raises(AgentError, match="train happo SimpleSpreadContinuous-v0` makes some"):
+        resolve_agent("happo", make_task("SimpleSpreadContinuous-v0"))
+    with pytest.raises(AgentError, match="no weights") as refused:
+        resolve_agent("happo", make_task("HopperVelocity-v0"))
+    assert "pkubench train" not in str(refused.value)
+
+
+def test_a_training_that_was_cut_off_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "training.jsonl").write_text("")
+    with pytest.raises(AgentError, match="cut off.*--resume"):
+        resolve_agent(str(tmp_path), SPREAD)

@@ -294,7 +294,8 @@ def test_lower_is_better_in_games(pkubench: Command) -> None:
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        (("compare", "nowhere"), "compare nowhere on what? Name a --task"),
+        (("compare", "nowhere"), "no results folder or agent 'nowhere'"),
+        (("compare", "random"), "compare random on what? Name a --task"),
         (("compare", "results", "--baseline", "rando"), "did you mean 'random'"),
         (("compare", "results"), "nothing to compare"),
         (("compare", "empty"), "nothing to compare"),
