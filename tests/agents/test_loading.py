@@ -249,5 +249,5 @@ def test_weights_that_are_not_shipped_come_with_a_training_only_if_the_agent_lea
 
 def test_a_training_that_was_cut_off_is_named_as_such(tmp_path: Path) -> None:
     (tmp_path / "training.jsonl").write_text("")
-    with pytest.raises(AgentError, match="cut off.*--resume"):
+    with pytest.raises(AgentError, match=r"cut off.*--resume"):
         resolve_agent(str(tmp_path), SPREAD)

@@ -241,7 +241,7 @@ def test_a_run_is_neither_overwritten_nor_resumed_with_other_settings(tmp_path: 
     _train("happo", task, tmp_path, 128)
     with pytest.raises(ConfigError, match="--resume"):
         _train("happo", task, tmp_path, 128)
-    with pytest.raises(ConfigError, match="other settings: clip=0.2, not 0.1;"):
+    with pytest.raises(ConfigError, match=r"other settings: clip=0\.2, not 0\.1;"):
         _train("happo", task, tmp_path, 128, resume=True, settings={"clip": 0.1})
 
 
