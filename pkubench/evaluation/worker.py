@@ -93,7 +93,10 @@ def _class_name(error: PkubenchError) -> str:
 
 
 def _send(connection: mpc.Connection, message: dict[str, object]) -> None:
-    connection.send_bytes(json.dumps(message).encode())
+    try:
+        connection.send_bytes(json.dumps(message).encode())
+    except (BrokenPipeError, ConnectionResetError):  # the evaluation was killed: nobody listens
+        raise SystemExit(0) from None
 
 
 def _end_with(parent: int) -> None:

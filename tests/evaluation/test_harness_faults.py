@@ -256,3 +256,20 @@ def _wait_for(condition: Any) -> Any:
             return value
         time.sleep(0.05)
     return None
+
+
+def test_workers_of_a_killed_evaluation_end_without_a_traceback(tmp_path: Path) -> None:
+    words = ["evaluate", "random", "SimpleSpread-v0", "--episodes", "4000", "--workers", "2"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "pkubench", *words, "--out", str(tmp_path)],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as command:
+        until = time.monotonic() + 60
+        while not any(path.stat().st_size for path in tmp_path.rglob(EPISODES)):
+            assert time.monotonic() < until and command.poll() is None
+            time.sleep(0.02)
+        command.kill()
+        _, said = command.communicate(timeout=30)  # ends when the workers have closed it
+    assert "Traceback" not in said
