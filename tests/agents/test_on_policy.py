@@ -227,6 +227,33 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
     assert steps == sorted(set(steps))
 
 
+def test_an_interrupt_in_the_middle_of_an_update_leaves_no_half_updated_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = task_of(SharingWorld)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    _train("happo", task, whole, 640)
+    update = OnPolicyLearner._update_critic
+    calls = 0
+
+    def strike(self: OnPolicyLearner, *args: Any) -> float:
+        nonlocal calls
+        calls += 1
+        loss = update(self, *args)
+        if calls == 4:
+            raise KeyboardInterrupt
+        return loss
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OnPolicyLearner, "_update_critic", strike)
+        with pytest.raises(KeyboardInterrupt):
+            _train("happo", task, parts, 640, settings={"checkpoint_steps": 128})
+    _train("happo", task, parts, 640, resume=True, settings={"checkpoint_steps": 128})
+    assert (parts / "weights.safetensors").read_bytes() == (
+        whole / "weights.safetensors"
+    ).read_bytes()
+
+
 def test_the_same_seed_trains_the_same_weights_and_another_seed_others(tmp_path: Path) -> None:
     task = make_task("SimpleSpread-v0")
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):

@@ -87,9 +87,14 @@ class _Run:
             raise ConfigError(f"{self.out} holds a run already; add --resume or use another --out")
         log = TrainingLog(self.out, self.steps if resume else None)
         saved_at = self.steps
+        # An interrupt may strike in the middle of an update, where networks and lanes belong to no
+        # step of the run; a checkpoint is taken between updates only.
+        is_between_updates = True
         try:
             while self.steps < self.total:
+                is_between_updates = False
                 progress = self._iterate()
+                is_between_updates = True
                 log.write(progress)
                 if self.steps - saved_at >= self.config.checkpoint_steps:
                     self._checkpoint()
@@ -97,7 +102,7 @@ class _Run:
                 yield progress
             self.save()
         finally:
-            if self.steps > saved_at:
+            if self.steps > saved_at and is_between_updates:
                 self._checkpoint()
             log.close()
 
