@@ -43,6 +43,7 @@ class OnPolicyConfig:
     critic: Literal["state", "local"] = "state"
     """``state``: one critic of the global state; ``local``: each agent's own observation."""
     constraint: Literal["none", "lagrangian"] = "none"
+    """How the episode cost is held at ``cost_limit``; ``none`` ignores costs."""
 
     num_envs: int = 20
     """Lanes stepped together."""
@@ -51,51 +52,78 @@ class OnPolicyConfig:
     reset_each_rollout: bool = False
     """Start new episodes at every rollout (OmniSafe does)."""
     gamma: float = 0.99
+    """Discount a step, of rewards and costs."""
     lam: float = 0.95
+    """GAE's lambda for rewards: 0 trusts the critic, 1 the returns."""
     cost_lam: float = 0.95
+    """GAE's lambda for costs."""
     truncation: Literal["bootstrap", "official"] = "bootstrap"
     """``official``: HARL's ``use_proper_time_limits``, which gives truncated steps advantage 0."""
 
     epochs: int = 5
     """Passes of the actor over the data."""
     critic_epochs: int = 5
+    """Passes of each critic over the data."""
     minibatches: int = 1
     """Parts the data is cut into in a pass."""
     clip: float = 0.2
+    """Half-width of the interval round 1 in which the ratio is trusted."""
     entropy: float = 0.01
+    """Weight of the entropy bonus."""
     target_kl: float | None = None
     """Stop the passes once the mean KL(old||new) over the batch passes this."""
 
     actor_lr: float = 5e-4
+    """Adam's learning rate of the actors."""
     critic_lr: float = 5e-4
+    """Adam's learning rate of the critics."""
     lr_decay: bool = False
     """Linear decay of the actor's learning rate to 0 over the run."""
     adam_epsilon: float = 1e-5
+    """Adam's epsilon."""
     max_grad_norm: float = 10.0
+    """Gradients longer than this are scaled down to it."""
 
     hidden: tuple[int, ...] = (128, 128)
+    """Widths of the hidden layers, of actors and critics."""
     activation: Literal["relu", "tanh"] = "relu"
+    """After each hidden layer."""
     layer_norm: bool = True
+    """LayerNorm on the input and after each activation (HARL)."""
     init: Literal["orthogonal", "kaiming"] = "orthogonal"
+    """Initial weights: HARL's or torch's own."""
     actor_gain: float = 0.01
+    """Gain of the actor's last layer; small starts near uniform actions."""
     std: Literal["sigmoid", "log"] = "sigmoid"
+    """Deviation of Box actions: ``0.5 sigmoid(x)`` from 0.3655 (HARL), or ``exp(x)``."""
     log_std_init: float = 0.0
+    """Where x starts with ``std="log"``."""
     action_map: Literal["clip", "affine"] = "clip"
+    """Box actions: clipped to the bounds, or [-1, 1] stretched to them and clipped."""
 
     value_norm: bool = True
+    """Critics learn returns normalised by running moments."""
     value_clip: bool = True
+    """The critic's loss distrusts moves of more than ``clip`` from the old value."""
     huber_delta: float | None = 10.0
+    """Where the critic's loss turns linear; None is squared error."""
     critic_l2: float = 0.0
     """Weight of the critic's summed squared parameters in its loss."""
     observation_norm: bool = False
+    """Observations are normalised by running moments, saved with the policy."""
     reward_scale: float = 1.0
     """Rewards are multiplied by this inside the learner; reported returns are not."""
     advantage_epsilon: float = 1e-5
+    """Added to the deviation advantages are divided by."""
 
     cost_limit: float = 25.0
+    """Mean episode cost to hold; a task's own limit replaces it."""
     lambda_init: float = 0.001
+    """The multiplier's start."""
     lambda_lr: float = 0.035
+    """Adam's learning rate of the multiplier."""
     lambda_upper: float | None = None
+    """Upper bound of the multiplier."""
     threads: int = 1
     """Threads of torch; results are bit-reproducible at equal threads."""
     window: int = 100
