@@ -77,25 +77,38 @@ class Loader:
 
     def __init__(self) -> None:
         """Start with nothing loaded."""
-        self._key: tuple[str, str, str] | None = None
+        self._run: RunSource | None = None
         self._entrant: Entrant | None = None
 
     def __call__(self, job: Job) -> Entrant:
         """Return the entrant of a job, after making its world known to this process."""
         if job.world.id not in WORLDS:
             register_world(job.world)
-        key = (job.owner, job.run.label, job.task.id)
-        if self._entrant is None or key != self._key or not job.run.reusable:
-            self._entrant = job.run.load()
-            self._key = key
+        # Runs are compared whole, with where they lie and their hashes: names are not unique.
+        if not job.run.reusable or self._entrant is None or job.run != self._run:
+            self._entrant, self._run = None, None
+            self._entrant, self._run = self._loaded(job.run), job.run
         return self._entrant
+
+    def _loaded(self, run: RunSource) -> Entrant:
+        """Load an entrant that is the same in every block, whatever it draws meanwhile."""
+        _seed_global_generators(0)
+        imported = len(sys.modules)
+        entrant = run.load()
+        if not run.reusable and len(sys.modules) != imported:
+            # A module is imported once a process; what it drew then must not shift what follows.
+            del entrant
+            _seed_global_generators(0)
+            entrant = run.load()
+        return entrant
 
 
 def run_job(
     job: Job, entrant: Entrant, clock: Clock | None = None, steps_taken: Any = None
 ) -> Iterator[EpisodeRecord]:
     """Run the episodes of a job; yield each record as its episode ends."""
-    _seed_global_generators(job)
+    # An agent that draws from global generators shall depend on its block alone.
+    _seed_global_generators(int(agent_seeds(np.array(job.seeds[:1], np.int64), "global")[0]))
     if job.task.kind == "population":
         yield from score_population(entrant, job.task, job.seeds[0], clock)
         return
@@ -110,9 +123,7 @@ def run_job(
         world.close()
 
 
-def _seed_global_generators(job: Job) -> None:
-    """Make an agent that draws from global generators depend on its block alone."""
-    seed = int(agent_seeds(np.array(job.seeds[:1], dtype=np.int64), "global")[0])
+def _seed_global_generators(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - the legacy generator is the one agents misuse
     torch = sys.modules.get("torch")
@@ -195,6 +206,8 @@ class _GlobalGenerators:
 
     def __enter__(self) -> None:
         self._states = random.getstate(), np.random.get_state()  # noqa: NPY002
+        torch = sys.modules.get("torch")
+        self._torch = None if torch is None else torch.get_rng_state()
 
     def __exit__(
         self,
@@ -204,6 +217,8 @@ class _GlobalGenerators:
     ) -> None:
         random.setstate(self._states[0])
         np.random.set_state(self._states[1])  # noqa: NPY002
+        if self._torch is not None:
+            sys.modules["torch"].set_rng_state(self._torch)
 
 
 def _ring(number: int, frame: FrameType | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pkubench.agents.catalogue import import_function
 from pkubench.agents.loading import resolve_agent
 from pkubench.errors import AgentError, PkubenchError, RefusedError, UnknownName, WeightsError
 from pkubench.evaluation.harness import evaluate
+from pkubench.evaluation.workers import ProcessPool
 from pkubench.tasks.catalogue import make_task
 from tests.evaluation.actors import Honest, Sloppy
 from tests.evaluation.counting import counting_task
@@ -110,6 +112,48 @@ def test_code_that_remembers_between_blocks_gives_the_same_with_any_workers() ->
     assert reports[0].runs == reports[1].runs == reports[2].runs
     as_object = evaluate(Sloppy(), task).runs[0].hashes["episodes.jsonl"]
     assert as_object == reports[0].runs[0].hashes["episodes.jsonl"]
+
+
+def test_agents_of_one_name_are_each_scored_by_their_own_weights(
+    trained: Path, tmp_path: Path
+) -> None:
+    sources = []
+    for seed in ("seed1", "seed2"):
+        folder = trained / "happo" / "SimpleSpread-v0" / seed
+        copy = shutil.copytree(folder, tmp_path / seed / "same")
+        sources.append(resolve_agent(str(copy), SPREAD))
+    assert sources[0].name == sources[1].name == "same"
+    pool = ProcessPool(1)
+    try:
+        together = [evaluate(s, SPREAD, episodes=2, backend=pool).score for s in sources]
+    finally:
+        pool.close()
+    apart = [evaluate(source, SPREAD, episodes=2).score for source in sources]
+    assert together == apart and apart[0] != apart[1]
+
+
+def test_code_that_draws_while_it_loads_is_one_agent_in_all_blocks_and_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = """
+        import random
+        import numpy as np
+        random.random(), np.random.rand()  # only in the block that imports the module
+        class Drawn:
+            def __init__(self):
+                self.plan = [random.randrange(3), *np.random.randint(0, 3, 11)]
+            def begin(self, seeds):
+                return 0
+            def act(self, observation, state, active):
+                return np.full(len(active), self.plan[state], np.int64), state + 1
+    """
+    (tmp_path / "drawn_agent.py").write_text(textwrap.dedent(code))
+    monkeypatch.syspath_prepend(tmp_path)
+    task = counting_task()
+    source = resolve_agent("drawn_agent:Drawn", task)
+    reports = [evaluate(source, task, workers=workers) for workers in (1, 1, 3, 0)]
+    assert reports[0].failed == 0
+    assert all(report.runs == reports[0].runs for report in reports)
 
 
 def test_a_module_of_the_working_directory_is_found(
