@@ -93,12 +93,15 @@ class ActionCheck:
         # One sum of squares sees NaN and infinity in any element; the rest finds out which.
         if math.isfinite(np.vdot(array, array)):
             return array, {}
-        finite = np.isfinite(array)
-        if finite.all():
-            return array, {}
-        bad = ~finite.reshape(len(array), -1).all(axis=1)
+        rows = array.reshape(len(array), -1)
+        finite = np.isfinite(rows).all(axis=1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            bad = ~np.isfinite(np.square(rows).sum(axis=1))
         array[bad] = 0
-        return array, _faults(bad & active, f"not-finite: {self.agent} gave NaN or infinity")
+        faults = _faults(bad & ~finite & active, f"not-finite: {self.agent} gave NaN or infinity")
+        # Worlds charge for squares of actions: such a number would make the reward infinite.
+        too_large = f"out-of-range: {self.agent} gave numbers too large to be squared"
+        return array, faults | _faults(bad & finite & active, too_large)
 
     def _discrete(
         self, array: Array, active: BoolArray, mask: Array | None

@@ -193,7 +193,10 @@ def failure_reason(name: str, error: BaseException) -> str:
     """Return why ``name`` failed, on one line and the same in every process."""
     if isinstance(error, StepLimit):
         return TIMEOUT
-    first_line = (str(error).strip().splitlines() or [""])[0]
+    try:
+        first_line = (str(error).strip().splitlines() or [""])[0]
+    except Exception:  # an agent's exception may fail at telling its text, too
+        first_line = ""
     text = _ADDRESS.sub("0x...", f"{type(error).__name__}: {first_line}".removesuffix(": "))
     return f"agent-error: {name}: {text[:200]}"
 

@@ -92,8 +92,10 @@ def evaluate(
         raise ConfigError(f"seed must be at least 0, got {seed}")
     source = as_source(agent, name)
     folder = None if out is None else evaluation_folder(out, source.name, task)
-    runs = [_open(run, source, task, seed, episodes, folder) for run in source.runs]
+    runs: list[_Run] = []
     try:
+        for run_source in source.runs:
+            runs.append(_open(run_source, source, task, seed, episodes, folder))
         _run_blocks(runs, source, task, limits or Limits(), backend, workers, progress)
     finally:
         for run in runs:
@@ -182,6 +184,7 @@ def _open(
     sink = RunFolder(folder / folder_name(run.label), task, settings, ends)
     for record in sink.records:
         if record.seed != seeds[record.episode]:
+            sink.close()
             raise RecordError(
                 f"{sink.path}:{record.episode + 1} has seed {record.seed}, wanted "
                 f"{seeds[record.episode]}: its lines were changed"

@@ -16,6 +16,10 @@ EPISODES = "episodes.jsonl"
 RUN = "run.json"
 REPORT = "report.json"
 
+_NO_RECORD = (
+    *(KeyError, TypeError, ValueError, AttributeError),
+    *(RecursionError, OverflowError),  # brackets too deep, integers beyond any float
+)
 _ENCODER = json.JSONEncoder(allow_nan=False)
 
 
@@ -102,7 +106,7 @@ def parse_record(line: str, where: str) -> EpisodeRecord:
             metrics={str(k): _finite(v) for k, v in entries["metrics"].items()},
             failure=None if entries["failure"] is None else str(entries["failure"]),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except _NO_RECORD as error:
         raise RecordError(f"{where} is not an episode record ({error!r:.100})") from error
     if (record.return_ is None) != (record.failure is not None):
         raise RecordError(f"{where}: a record has either a return or a failure")
@@ -175,7 +179,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         value = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also numbers too long, brackets too deep
         raise RecordError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(value, dict):
         raise RecordError(f"{path} is not a JSON object")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,11 @@ from pkubench.evaluation.records import (
     read_text,
 )
 from pkubench.tasks.task import Task
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # not a Unix: nothing keeps two evaluations out of one folder
+    fcntl = None  # type: ignore[assignment]
 
 
 class RunFolder:
@@ -38,13 +44,18 @@ class RunFolder:
 
         Raises:
             RecordError: the folder holds another evaluation; nothing in it is touched.
-            StorageError: it cannot be written.
+            StorageError: it cannot be written, or another process is writing to it.
         """
         self.folder, self.task = folder, task
         self.path = folder / EPISODES
         self._file: IO[bytes] | None = None
-        self._check(json.loads(json.dumps(dict(fingerprint))))
-        self.records = self._kept(block_ends)
+        self._lock = _locked(folder)
+        try:
+            self._check(json.loads(json.dumps(dict(fingerprint))))
+            self.records = self._kept(block_ends)
+        except BaseException:
+            self._unlock()
+            raise
 
     def append(self, records: Sequence[EpisodeRecord]) -> None:
         """Write the records of the next block.
@@ -67,16 +78,22 @@ class RunFolder:
         self.records.extend(records)
 
     def close(self) -> None:
-        """Make what was written durable and close the file."""
-        if self._file is None:
-            return
+        """Make what was written durable, close the file and let others have the folder."""
         try:
-            os.fsync(self._file.fileno())
+            if self._file is not None:
+                os.fsync(self._file.fileno())
         except OSError as error:
             raise StorageError(f"cannot write {self.path}: {error.strerror or error}") from error
         finally:
-            self._file.close()
-            self._file = None
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+            self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _check(self, fingerprint: dict[str, Any]) -> None:
         path = self.folder / RUN
@@ -151,6 +168,37 @@ def write_json(path: Path, value: Any) -> None:
         partial.replace(path)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _locked(folder: Path) -> int | None:
+    """Return a descriptor that holds the folder until it is closed, also by a kill.
+
+    None where the system or the file system has no such locks.
+
+    Raises:
+        StorageError: another evaluation holds it, or it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot write {folder}: {error.strerror or error}") from error
+    if fcntl is None:
+        return None
+    descriptor = None
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)  # type: ignore[arg-type]
+        raise StorageError(
+            f"another process is evaluating into {folder}; wait for its end or choose another --out"
+        ) from error
+    except OSError:  # a network's file system without locks
+        if descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+        return None
+    return descriptor
 
 
 def _short(value: Any) -> str:

@@ -26,6 +26,13 @@ class Honest:
         return observation[:, 1].astype(np.int64), state + 1
 
 
+class Speechless(Exception):
+    """Cannot be told."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
 class Faulty(Honest):
     """Honest for three steps; then ``fault`` happens."""
 
@@ -40,6 +47,9 @@ class Faulty(Honest):
 
     def raising(self, actions: Any, state: Any) -> Any:
         raise ValueError(f"object at {hex(id(self))}\nsecond line")
+
+    def speechless(self, actions: Any, state: Any) -> Any:
+        raise Speechless
 
     def exiting(self, actions: Any, state: Any) -> Any:
         sys.exit("enough")
@@ -65,6 +75,11 @@ class Faulty(Honest):
     def nan(self, actions: Any, state: Any) -> Any:
         floats = actions.astype(np.float32)[:, None]
         floats[self.lane] = np.nan
+        return floats, state
+
+    def vast(self, actions: Any, state: Any) -> Any:
+        floats = actions.astype(np.float32)[:, None]
+        floats[self.lane] = -3e38
         return floats, state
 
     def outside(self, actions: Any, state: Any) -> Any:

@@ -168,8 +168,11 @@ def test_global_generators_of_the_caller_are_left_alone() -> None:
     expected = np.random.rand(2)  # noqa: NPY002
     np.random.seed(5)  # noqa: NPY002
     first = np.random.rand()  # noqa: NPY002
+    torch = pytest.importorskip("torch")
+    state = torch.get_rng_state()
     evaluate(Sloppy(), counting_task(), episodes=2, workers=0)
     assert np.array_equal([first, np.random.rand()], expected)  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_what_an_agent_prints_does_not_reach_standard_output(capfd: Any) -> None:
@@ -270,6 +273,18 @@ evaluate(source, task, workers=2, out=sys.argv[1])
     assert path.read_bytes().count(b"\n") == 96
 
 
+def test_two_processes_cannot_mix_their_records_in_one_folder(tmp_path: Path) -> None:
+    task = counting_task()
+
+    def second(progress: Any) -> None:
+        with pytest.raises(StorageError, match="another process is evaluating into"):
+            evaluate(Honest(), task, workers=0, out=tmp_path)
+
+    evaluate(Honest(), task, workers=0, out=tmp_path, progress=second)
+    assert Report.from_records(evaluation_folder(tmp_path, "Honest", task), task).failed == 0
+    evaluate(Honest(), task, workers=0, out=tmp_path)  # and nobody holds it now
+
+
 def test_another_evaluations_folder_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     task = counting_task()
     evaluate(Honest(), task, workers=0, out=tmp_path)
@@ -289,6 +304,8 @@ def test_another_evaluations_folder_is_refused_and_left_as_it_is(tmp_path: Path)
         (lambda b: b"".join(b.splitlines(keepends=True)[1:]), "removed, repeated or reordered"),
         (lambda b: b"\xff\xfe" + b, "is not text"),
         (lambda b: b.replace(b'"return": ', b'"return": 1e999, "x": ', 1), "not an episode record"),
+        (lambda b: b.replace(b'"return": ', b'"return": 1%0400d, "x": ' % 0, 1), "not an episode"),
+        (lambda b: b.replace(b"{", b"[" * 100_000, 1), "not an episode record"),
     ],
 )
 def test_damaged_records_are_named_not_overwritten(

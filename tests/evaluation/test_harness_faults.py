@@ -42,6 +42,7 @@ def truth(tmp_path_factory: pytest.TempPathFactory) -> list[EpisodeRecord]:
     ("fault", "reason"),
     [
         ("raising", "agent-error: agent: ValueError: object at 0x..."),
+        ("speechless", "agent-error: agent: Speechless"),
         ("exiting", "agent-error: agent: SystemExit: enough"),
         ("shape", "wrong-shape: agent gave (16,) minus one"),
         ("dtype", "wrong-dtype: agent gave float64, wanted an integer"),
@@ -106,17 +107,19 @@ def test_a_hang_in_this_process_is_interrupted_too() -> None:
         ("outside", {}, "out-of-range: agent chose -1 of Discrete(3)"),
         ("masked", {"masked": True}, "illegal-action: agent chose 0, which is masked"),
         ("nan", {"continuous": True}, "not-finite: agent gave NaN or infinity"),
+        ("vast", {"continuous": True}, "out-of-range: agent gave numbers too large to be squared"),
     ],
 )
 def test_a_fault_of_one_lane_fails_one_episode_of_its_block(
     fault: str, settings: dict[str, Any], reason: str, tmp_path: Path
 ) -> None:
     task = counting_task(**settings)
-    bad = FaultyBox(fault, LANE) if fault == "nan" else Faulty(fault, LANE)
+    is_box = "continuous" in settings
+    bad = FaultyBox(fault, LANE) if is_box else Faulty(fault, LANE)
     if fault == "masked":
         bad = OnlyLane()
     evaluate(bad, task, workers=0, out=tmp_path / "bad", episodes=16)
-    good = HonestBox() if fault == "nan" else OnlyLane(-1) if fault == "masked" else Honest()
+    good = HonestBox() if is_box else OnlyLane(-1) if fault == "masked" else Honest()
     evaluate(good, task, workers=0, out=tmp_path / "good", episodes=16)
     pairs = zip(records_of(tmp_path / "bad"), records_of(tmp_path / "good"), strict=True)
     different = {b.episode: b for b, g in pairs if b != g}
