@@ -157,6 +157,30 @@ def _external(model: Any) -> None:
     tensor.external_data.add(key="location", value="weights.bin")
 
 
+def _external_in_a_function(model: Any) -> None:
+    """A function that ends in a sparse constant, whose values are in another file."""
+    values = onnx.TensorProto(dims=[1], data_type=onnx.TensorProto.FLOAT, name="secret")
+    values.data_location = onnx.TensorProto.EXTERNAL
+    values.external_data.add(key="location", value="weights.bin")
+    indices = onnx.helper.make_tensor("at", onnx.TensorProto.INT64, [1], [0])
+    sparse = onnx.helper.make_sparse_tensor(values, indices, [1])
+    constant = onnx.helper.make_node("Constant", [], ["y"])
+    constant.attribute.add(
+        name="sparse_value", type=onnx.AttributeProto.SPARSE_TENSOR, sparse_tensor=sparse
+    )
+    opset = list(model.opset_import)[:1]
+    model.functions.append(
+        onnx.helper.make_function("ai.onnx.ml", "Read", [], ["y"], [constant], opset)
+    )
+
+
+def _drawing(model: Any) -> None:
+    last = model.graph.node[-1]
+    out = last.output[0]
+    last.output[0] = "plain"
+    model.graph.node.append(onnx.helper.make_node("RandomNormalLike", ["plain"], [out]))
+
+
 def _fixed_batch(model: Any) -> None:
     for value in (model.graph.input[0], model.graph.output[0]):
         value.type.tensor_type.shape.dim[0].dim_value = 4
@@ -172,7 +196,9 @@ def _integers(model: Any) -> None:
         (b"not a model", "not a valid ONNX model|cannot be run"),
         (mlp_bytes(IDENTITY, 2, 2, "action")[:-40], "not a valid ONNX model|cannot be run"),
         (altered(_foreign), "com.evil"),
-        (altered(_external), "valid ONNX|other files"),
+        (altered(_external), "other files"),
+        (altered(_external_in_a_function), "other files"),
+        (altered(_drawing), r"draws random numbers \(RandomNormalLike\)"),
         (altered(_fixed_batch), "free batch axis"),
         (altered(_integers), "not a valid ONNX model|cannot be run|float32 or float64"),
         (mlp_bytes([Linear(np.ones((3, 2)), np.ones(2))], 3, 2, "action"), "of 3 numbers"),

@@ -12,6 +12,7 @@ A team is a folder: ``team.json`` (``{"format": 1, "members": {AGENT_ID: FILE}}`
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,13 @@ MAX_BYTES = 256 * 2**20
 """Larger files are refused."""
 DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 """Operator sets a policy may use: the standard ones."""
+RANDOM_OPERATORS = frozenset(
+    {
+        *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
+        *("Bernoulli", "Multinomial"),
+    }
+)
+"""Operators that a policy may not use: ONNX Runtime does not draw from the episode's seed."""
 OUTPUT_KEY = "pkubench.output"
 TEAM_FILE = "team.json"
 TEAM_FORMAT = 1
@@ -161,7 +169,7 @@ def _members(folder: Path) -> dict[str, Path]:
         members = {str(agent): str(file) for agent, file in listed["members"].items()}
     except FileNotFoundError as error:
         raise WeightsError(f"{folder} has no {TEAM_FILE}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError(f"{path} does not list the members of a team: {error}") from error
     if listed.get("format") != TEAM_FORMAT:
         raise WeightsError(f"{path} has format {listed.get('format')!r}, wanted {TEAM_FORMAT}")
@@ -192,31 +200,46 @@ def _checked(model: bytes, origin: str) -> str | None:
         raise WeightsError(f"{origin} is larger than {MAX_BYTES >> 20} MiB")
     try:
         parsed = onnx.load_model_from_string(model)
+        parts = list(_messages(parsed))
+        # First of all: the checker, too, would follow the paths of other files.
+        tensors = (part for part in parts if isinstance(part, onnx.TensorProto))
+        if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors):
+            raise WeightsError(f"{origin} keeps weights in other files; save them inside the model")
         onnx.checker.check_model(parsed)
+    except WeightsError:
+        raise
     except Exception as error:  # protobuf and the checker raise several types
         text = (str(error).strip().splitlines() or ["damaged"])[0]
         raise WeightsError(f"{origin} is not a valid ONNX model: {text:.200}") from error
-    domains = {opset.domain for opset in parsed.opset_import} | {f.domain for f in parsed.functions}
-    foreign = sorted(domains - DOMAINS)
+    named = (onnx.NodeProto, onnx.OperatorSetIdProto, onnx.FunctionProto)
+    foreign = sorted({part.domain for part in parts if isinstance(part, named)} - DOMAINS)
     if foreign:
         raise WeightsError(f"{origin} uses operators of {foreign}; only standard ones are allowed")
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(parsed.graph)):
-        raise WeightsError(f"{origin} keeps weights in other files; save them inside the model")
+    nodes = (part for part in parts if isinstance(part, onnx.NodeProto))
+    drawing = sorted({node.op_type for node in nodes if _is_random(node)})
+    if drawing:
+        raise WeightsError(
+            f"{origin} draws random numbers ({', '.join(drawing)}), so its episodes could not be "
+            "repeated; export the most likely action"
+        )
     kinds = [entry.value for entry in parsed.metadata_props if entry.key == OUTPUT_KEY]
     if kinds and kinds[0] not in ("action", "logits"):
         raise WeightsError(f"{origin}: metadata {OUTPUT_KEY} is {kinds[0]!r}, not action or logits")
     return str(kinds[0]) if kinds else None
 
 
-def _tensors(graph: Any) -> list[Any]:
-    found = list(graph.initializer)
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                found.append(attribute.t)
-            if attribute.HasField("g"):
-                found += _tensors(attribute.g)
-    return found
+def _messages(message: Any) -> Iterator[Any]:
+    """Yield a protobuf message and all inside it: nested graphs, functions, sparse tensors..."""
+    yield message
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for inner in [value] if hasattr(value, "ListFields") else value:
+                yield from _messages(inner)
+
+
+def _is_random(node: Any) -> bool:
+    is_training = node.op_type == "Dropout" and len(node.input) > 2 and node.input[2] != ""
+    return is_training or node.op_type in RANDOM_OPERATORS
 
 
 def _session(model: bytes, origin: str) -> Any:
