@@ -3,7 +3,7 @@
 Rules, the same for everyone:
 
 * an entry is ranked when the board verified it, it has at least :data:`MIN_SEEDS` training seeds
-  within the task's training budget, it played all episodes of the protocol and none failed;
+  within the task's training budget, it played exactly the protocol's episodes and none failed;
   every other entry is shown with the reason why it is not ranked;
 * a task ranks by the mean over runs of its ranking metric; equal means share a rank;
 * a task with a cost limit ranks entries whose mean cost is within the limit by return, and after
@@ -183,9 +183,14 @@ def _why_not(task: Task, entry: Entry) -> str | None:
         return f"evaluated on the episodes of seed {report.seed}, not {EVALUATION_SEED}"
     if report.episodes < wanted:
         return f"{report.episodes} of the {wanted} episodes a run that a rank needs"
+    if report.episodes > wanted:  # the number could be chosen to end on lucky ones
+        return f"{report.episodes} episodes a run; a rank compares the same {wanted}"
     if entry.seeds < MIN_SEEDS:
         return f"{entry.seeds} of the {MIN_SEEDS} training seeds a rank needs"
-    longest = max((run.steps for run in entry.runs if run.steps is not None), default=0)
+    steps = [run.steps for run in entry.runs if run.steps is not None]
+    if len(steps) < len(entry.runs) and task.kind == "episodes":  # solvers of games take none
+        return "does not tell for how many steps it was trained"
+    longest = max(steps, default=0)
     if longest > task.protocol.training_steps:
         return f"trained for {longest:,} steps; the budget is {task.protocol.training_steps:,}"
     if entry.values(task.ranking.name) is None:
@@ -246,13 +251,15 @@ def _whole(interval: Interval) -> tuple[int, int]:
 
 
 def _order(task: Task, standing: Standing) -> tuple[object, ...]:
-    """Sort key: ranked, then unranked by score, then those without a score."""
+    """Sort key: ranked, then unranked as they would rank, then those without a score."""
     if standing.rank is not None:
         return (0, standing.rank, standing.entry.key)
     if standing.score is None:
         return (2, 0.0, standing.entry.key)
+    if standing.feasible is False and standing.cost is not None:  # below all that kept the limit
+        return (1, math.inf, standing.cost.estimate, standing.entry.key)
     sign = -1.0 if task.ranking.higher_is_better else 1.0
-    return (1, sign * standing.score.estimate, standing.entry.key)
+    return (1, sign * standing.score.estimate, 0.0, standing.entry.key)
 
 
 def _suite_order(standing: SuiteStanding) -> tuple[object, ...]:

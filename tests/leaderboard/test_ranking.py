@@ -129,11 +129,13 @@ def test_the_rank_interval_keeps_return_and_cost_of_a_run_together(scene: Scene)
     [
         ({"runs": 4}, "4 of the 5 training seeds"),
         ({"episodes": 150}, "150 of the 200 episodes"),
+        ({"episodes": 216}, "216 episodes a run; a rank compares the same 200"),
         ({"verified": False}, "self-reported"),
         ({"seed": 3}, "episodes of seed 3"),
         ({"failure": "bad-action: NaN"}, "5 of 1000 episodes failed"),
         ({"label": "builtin"}, "not trained"),
         ({"steps": 10_000_001}, "the budget is 10,000,000"),
+        ({"steps": None}, "does not tell for how many steps"),
     ],
 )
 def test_an_entry_that_breaks_a_rule_is_shown_with_the_reason_and_takes_no_rank(
@@ -147,6 +149,14 @@ def test_an_entry_that_breaks_a_rule_is_shown_with_the_reason_and_takes_no_rank(
     assert reason in (found["ruled-out"].unranked or "")
     assert found["ranked"].rank == 1
     assert list(found) == ["ranked", "ruled-out"]
+
+
+def test_unranked_entries_over_the_cost_limit_stand_below_those_within(scene: Scene) -> None:
+    scene.add("reckless", CHEETAH, constant([3000.0], 16), costs=constant([900.0], 16))
+    scene.add("risky", CHEETAH, constant([2000.0], 16), costs=constant([30.0], 16))
+    scene.add("careful", CHEETAH, constant([1000.0], 16), costs=constant([25.0], 16))
+    scene.add("slow", CHEETAH, constant([900.0], 16), costs=constant([0.0], 16))
+    assert list(scene.standings(CHEETAH)) == ["careful", "slow", "risky", "reckless"]
 
 
 def test_the_same_training_seed_five_times_is_one_seed(scene: Scene, tmp_path: Path) -> None:

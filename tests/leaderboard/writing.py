@@ -32,7 +32,7 @@ def write_results(
     seed: int = 0,
     failure: str | None = None,
     curves: bool = True,
-    steps: int = 1000,
+    steps: int | None = 1000,
     settings: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write one run for each row of ``scores`` (one score an episode) and return AGENT's folder.
