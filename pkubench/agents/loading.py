@@ -161,6 +161,8 @@ def _named(name: str, seed: str, task: Task | None) -> AgentSource:
     if task is None:
         raise AgentError(f"agent {name!r} depends on the task; name one")
     if name == "random":
+        if seed:
+            raise AgentError("random is not trained, so it has no seeds: leave out what follows @")
         return AgentSource(name, "builtin", (AgentRun("run", load_random, (task,)),))
     short = task.id.rpartition("/")[2]
     parent = PRETRAINED / name

@@ -203,7 +203,10 @@ def _comparisons(
 
 
 def _overall(table: Mapping[str, Mapping[str, Evaluated]]) -> list[dict[str, Any]]:
-    """Aggregate normalised scores over the tasks that all agents with several runs share."""
+    """Aggregate normalised scores over the tasks that all agents with several runs share.
+
+    As on a board, what is over a cost limit has no normalised score.
+    """
     import numpy as np
 
     from pkubench.evaluation.statistics import iqm, optimality_gap, stratified_bootstrap
@@ -215,17 +218,23 @@ def _overall(table: Mapping[str, Mapping[str, Evaluated]]) -> list[dict[str, Any
             means = [run.metrics[task.ranking.name] for run in evaluated.report.runs]
             scaled = [task.normalised(mean) for mean in means if mean is not None]
             known = [value for value in scaled if value is not None]
-            if len(known) == len(means) > 1:
+            if len(known) == len(means) > 1 and evaluated.report.feasible is not False:
                 columns.setdefault(agent, {})[task_id] = known
+    if not columns:
+        return []
+    shared = set.intersection(*(set(by_task) for by_task in columns.values()))
     rows = []
-    for agent, by_task in columns.items():
+    for agent, all_tasks in columns.items():
+        by_task = {task_id: values for task_id, values in all_tasks.items() if task_id in shared}
+        if not by_task:
+            return []
         runs = min(map(len, by_task.values()))
         matrix = np.array([values[:runs] for values in by_task.values()]).T
         row: dict[str, Any] = {"agent": agent, "tasks": sorted(by_task), "runs": runs}
         for name, statistic in (("iqm", iqm), ("optimality_gap", optimality_gap)):
             row[name] = stratified_bootstrap(matrix, statistic)._asdict()
         rows.append(row)
-    return sorted(rows, key=lambda row: (-len(row["tasks"]), -row["iqm"]["estimate"]))
+    return sorted(rows, key=lambda row: -row["iqm"]["estimate"])
 
 
 def _table(output: Output, comparisons: Sequence[Comparison]) -> Any:

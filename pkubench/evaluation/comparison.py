@@ -57,7 +57,7 @@ def compare(
         task: What was evaluated; None looks it up.
 
     Raises:
-        RecordError: records are damaged, of different tasks or seeds, or hold failed episodes.
+        RecordError: records are damaged, of different tasks, or hold failed episodes.
         UnknownName: the task has no such metric.
     """
     sides = [[read_run(path) for path in run_folders(folder)] for folder in (first, second)]

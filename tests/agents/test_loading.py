@@ -189,6 +189,11 @@ def test_an_unknown_spelling_is_one_helpful_line(
     assert "\n" not in str(caught.value)
 
 
+def test_random_has_no_training_seeds_to_choose() -> None:
+    with pytest.raises(AgentError, match="random is not trained"):
+        resolve_agent("random@3", SPREAD)
+
+
 def test_random_needs_to_know_the_task() -> None:
     with pytest.raises(AgentError, match="name one"):
         resolve_agent("random")
