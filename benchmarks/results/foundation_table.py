@@ -8,12 +8,8 @@ from pathlib import Path
 
 import pkubench
 from benchmarks.results.running import Row, finished
-from pkubench.agents.catalogue import PRETRAINED
-from pkubench.agents.saving import write_json
-from pkubench.evaluation.harness import evaluation_folder
-from pkubench.evaluation.records import EPISODES, read_records
 from pkubench.evaluation.report import Report
-from pkubench.evaluation.statistics import Interval, mean_interval, welch_interval
+from pkubench.evaluation.statistics import welch_interval
 from pkubench.tasks.catalogue import make_task
 
 _SPREAD_V2_SHIFT = -37.5
@@ -73,8 +69,6 @@ def _lines(
             table[row.task] = [_line("random", "-", report, "")]
         report = pkubench.evaluate(str(row.folder), row.task, workers=2, out=results, name=row.name)
         reports[row.name, row.task] = report
-        if row.ships:
-            _store_scores(row, evaluation_folder(results, row.name, make_task(row.task)), report)
         published = _PUBLISHED.get((row.name, row.task), "")
         table[row.task].append(_line(row.name, _budget(row), report, published))
     for task in tasks:
@@ -87,25 +81,6 @@ def _lines(
         yield "|" + "---|" * len(columns) + "\n"
         yield from table[task]
         yield "\n"
-
-
-def _store_scores(row: Row, folder: Path, report: Report) -> None:
-    """Keep each shipped run's score and interval over episodes beside its weights."""
-    task = make_task(row.task)
-    metric = task.ranking.name
-    for run in report.runs:
-        values = [record.value(metric) for record in read_records(folder / run.label / EPISODES)]
-        found = mean_interval([v for v in values if v is not None])
-        target = PRETRAINED / row.agent / task.id.rpartition("/")[2] / run.label / "score.json"
-        write_json(target, {"metric": metric, "n": len(values), **_rounded(found)})
-
-
-def _rounded(interval: Interval) -> dict[str, float | None]:
-    return {
-        "mean": interval.estimate,
-        "low": None if interval.low != interval.low else interval.low,
-        "high": None if interval.high != interval.high else interval.high,
-    }
 
 
 def _budget(row: Row) -> str:

@@ -14,13 +14,18 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import pkubench
 from pkubench.agents.catalogue import PRETRAINED
+from pkubench.agents.saving import write_json
 from pkubench.tasks.catalogue import make_task
 
 ROOT = Path(__file__).parents[2]
 DONE = "done"
 """Marks a run whose training came to its end."""
+SCORE = "score.json"
+"""A shipped run's score, which a test holds it to."""
 CURVE_LINES = 200
 """Lines kept of a shipped training curve."""
 
@@ -100,21 +105,37 @@ def _last_line(out: Path) -> str:
 
 
 def ship(rows: Sequence[Row]) -> None:
-    """Copy weights, configuration and a thinned curve of finished rows into the package."""
+    """Copy weights, configuration, a thinned curve and the score of finished rows' runs."""
     for row in rows:
         for run in finished(row) if row.ships else ():
             target = _shipped_folder(row) / run.name
+            if (target / SCORE).exists():
+                continue  # restored from here, or shipped before
             target.mkdir(parents=True, exist_ok=True)
             for name in ("config.json", "weights.safetensors"):
                 shutil.copyfile(run / name, target / name)
-            if (target / "training.jsonl").exists():
-                continue  # restored from here, or shipped before
             lines = (run / "training.jsonl").read_text().splitlines()
             stride = max(1, -(-len(lines) // CURVE_LINES))
             kept = lines[stride - 1 :: stride]
             (target / "training.jsonl").write_text("".join(f"{line}\n" for line in kept))
+            write_json(target / SCORE, _score(run, row))
+            print(f"shipped {row.name} {row.task} {run.name}", flush=True)
     size = sum(f.stat().st_size for f in PRETRAINED.rglob("*") if f.is_file())
     print(f"shipped weights: {size / 1e6:.1f} MB")
+
+
+def _score(run: Path, row: Row) -> dict[str, Any]:
+    """Score one run; its interval is over episodes (none where the score is exact)."""
+    task = make_task(row.task)
+    report = pkubench.evaluate(str(run), task)
+    found = report.metrics[task.ranking.name]
+    return {
+        "metric": task.ranking.name,
+        "mean": found.mean,
+        "low": found.low,
+        "high": found.high,
+        "n": found.n,
+    }
 
 
 def finished(row: Row) -> Iterator[Path]:

@@ -1,0 +1,74 @@
+"""The shipped agents score what is written beside their weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import pkubench
+from pkubench.agents.catalogue import AGENTS, PRETRAINED
+from pkubench.agents.loading import resolve_agent
+from pkubench.tasks.catalogue import make_task
+
+RUNS = sorted(path.parent for path in PRETRAINED.glob("*/*/seed*/weights.safetensors"))
+LIMIT_BYTES = 40e6
+
+
+def _name(run: Path) -> str:
+    return "/".join(run.parts[-3:])
+
+
+def _cases() -> list[object]:
+    """All runs; in the quick run only the first seed of tasks that take seconds an evaluation."""
+    slow = pytest.mark.slow
+    return [
+        pytest.param(
+            run,
+            id=_name(run),
+            marks=[slow] if "Velocity" in run.parts[-2] and run.name != "seed0" else [],
+        )
+        for run in RUNS
+    ]
+
+
+def test_shipped_runs_are_named_agents_of_seeds_zero_to_four() -> None:
+    shipped: dict[tuple[str, str], list[str]] = {}
+    for run in RUNS:
+        agent, task, seed = run.parts[-3:]
+        assert agent in AGENTS
+        assert make_task(task)
+        shipped.setdefault((agent, task), []).append(seed)
+    assert shipped
+    for seeds in shipped.values():
+        assert set(seeds) <= {f"seed{k}" for k in range(5)}
+
+
+def test_all_weights_together_stay_under_the_limit() -> None:
+    assert sum(f.stat().st_size for f in PRETRAINED.rglob("*") if f.is_file()) < LIMIT_BYTES
+
+
+@pytest.mark.parametrize("run", RUNS, ids=_name)
+def test_a_shipped_run_says_how_it_was_made(run: Path) -> None:
+    config = json.loads((run / "config.json").read_text())
+    assert config["command"].startswith(f"pkubench train {run.parts[-3]} {config['task']}")
+    assert f"--seed {config['seed']}" in config["command"]
+    assert run.name == f"seed{config['seed']}"
+    curve = [json.loads(x) for x in (run / "training.jsonl").read_text().splitlines()]
+    steps = [line["steps"] for line in curve]
+    assert steps == sorted(set(steps))
+
+
+@pytest.mark.parametrize("run", _cases())
+def test_a_shipped_run_scores_inside_its_stored_interval(run: Path) -> None:
+    stored = json.loads((run / "score.json").read_text())
+    task = make_task(run.parts[-2])
+    agent = f"{run.parts[-3]}@{run.name.removeprefix('seed')}"
+    report = pkubench.evaluate(resolve_agent(agent, task), task, workers=0)
+    found = report.metrics[stored["metric"]].mean
+    assert found is not None
+    if stored["low"] is None:  # exact scores have no interval
+        assert found == pytest.approx(stored["mean"], abs=1e-6)
+    else:
+        assert stored["low"] <= found <= stored["high"]
