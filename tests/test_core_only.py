@@ -67,10 +67,12 @@ def test_the_modules_of_extras_are_really_hidden() -> None:
 
 
 def test_worlds_run_on_the_core_or_name_the_extra_they_need() -> None:
-    done = core_only(STEP, *WORLDS)
+    # other tests of this process may have registered worlds of their own
+    worlds = {w: spec for w, spec in WORLDS.items() if spec.entry_point.startswith("pkubench.")}
+    done = core_only(STEP, *worlds)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
-    for world, spec in WORLDS.items():
+    for world, spec in worlds.items():
         expected = f"pip install 'pkubench[{spec.extra}]'" if spec.extra else "2"
         assert expected in said[world], world
 
