@@ -106,9 +106,11 @@ def reports_table(output: Output, reports: Iterable[Report]) -> list[RenderableT
 
 
 def _cost(report: Report) -> Text:
-    if report.feasible is None:
+    if make_task(report.task).cost_limit is None:
         return Text("")
     cost = report.metrics["cost"].mean
+    if report.feasible is None:  # episodes failed, so nobody knows
+        return Text(number(cost))
     return Text(number(cost), style="green" if report.feasible else "red")
 
 

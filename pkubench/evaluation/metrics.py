@@ -66,10 +66,13 @@ def failures(runs: Sequence[Sequence[EpisodeRecord]]) -> dict[str, int]:
 
 
 def feasible(task: Task, cost: float | None) -> bool | None:
-    """Return whether a mean cost is within the task's limit; None where there is no limit."""
-    if task.cost_limit is None:
+    """Return whether a mean cost is within the task's limit.
+
+    None where there is no limit, or where the cost is unknown because episodes failed.
+    """
+    if task.cost_limit is None or cost is None:
         return None
-    return cost is not None and cost <= task.cost_limit
+    return cost <= task.cost_limit
 
 
 def _bound(value: float) -> float | None:

@@ -72,7 +72,7 @@ class Report:
     normalised: float | None
     """0 is the random agent, 1 the reference agent; None without score or references."""
     feasible: bool | None
-    """Whether the mean cost is within the limit; None for tasks without one."""
+    """Whether the mean cost is within the limit; None without limit, or if an episode failed."""
     failed: int
     """Episodes that the agent did not finish, over all runs."""
     failures: Mapping[str, int]

@@ -212,6 +212,12 @@ def test_failed_entries_rank_last_and_infeasible_ones_before_them() -> None:
     assert order == [scored, infeasible, failed]
 
 
+def test_feasibility_is_unknown_where_episodes_failed() -> None:
+    task = counting_task(RETURN, COST, cost_limit=50.0)
+    assert evaluate(Faulty("raising"), task, workers=0).feasible is None
+    assert evaluate(Honest(), task, workers=0).feasible is True
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_no_process_outlives_an_evaluation_that_is_stopped(number: signal.Signals) -> None:
     script = """
