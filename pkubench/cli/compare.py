@@ -73,9 +73,10 @@ def compare(
 ) -> None:
     """Compare agents: differences of means with Welch intervals, chances of improvement.
 
-    On each task the best agent (or --baseline) stands against each other one. Where agents have
-    several training runs, runs are the sample; episodes of one run say how well that run acts and
-    nothing about the algorithm.
+    On each task the best agent (or --baseline) stands against each other one. An agent with
+    several training runs is a sample of their means; one with a single run is a sample of its
+    episodes, which say how well that run acts and nothing about the algorithm. Where an agent is
+    over a cost limit, its return wins nothing: the verdict is infeasible.
     """
     chosen = [make_task(name) for name in task or []]
     folders = [Path(name) for name in names if Path(name).is_dir() and not _is_agent(Path(name))]
@@ -108,12 +109,23 @@ def compare(
 
 
 def verdict(comparison: Comparison) -> str:
-    """Return ``better`` or ``worse`` where the interval leaves out 0, otherwise ``unclear``."""
+    """Return ``better`` or ``worse`` where the interval leaves out 0, otherwise ``unclear``.
+
+    ``infeasible`` if an agent's mean cost is over the task's limit: it has no score to compare.
+    """
+    if over_limit(comparison):
+        return "infeasible"
     if comparison.low is None or comparison.high is None:
         return "unclear"
     if comparison.low <= 0 <= comparison.high:
         return "unclear"
     return "better" if (comparison.low > 0) == comparison.higher_is_better else "worse"
+
+
+def over_limit(comparison: Comparison) -> list[str]:
+    """Return the agents whose mean cost is over the task's limit."""
+    sides = (comparison.first, comparison.second)
+    return [side.agent for side in sides if side.feasible is False]
 
 
 def _is_unknown(name: str) -> bool:
@@ -249,7 +261,7 @@ def _table(output: Output, comparisons: Sequence[Comparison]) -> Any:
         Column("n", right=True, rank=3),
         Column(""),
     )
-    styles = {"better": "green", "worse": "red", "unclear": "yellow"}
+    styles = {"better": "green", "worse": "red", "unclear": "yellow", "infeasible": "red"}
     rows = []
     last = ""
     for c in comparisons:
@@ -263,12 +275,18 @@ def _table(output: Output, comparisons: Sequence[Comparison]) -> Any:
                 interval,
                 "–" if c.p_value is None else f"{c.p_value:.2g}",
                 f"{c.probability_of_improvement:.0%}",
-                f"{c.first.n}, {c.second.n} {c.sample}",
+                _sizes(c),
                 Text(verdict(c), style=styles[verdict(c)]),
             )
         )
         last = c.task
     return output.table("Differences in the ranking metric", columns, rows)
+
+
+def _sizes(c: Comparison) -> str:
+    if c.sample == "mixed":
+        return f"{c.first.n} {c.first.sample}, {c.second.n} {c.second.sample}"
+    return f"{c.first.n}, {c.second.n} {c.sample}"
 
 
 def _overall_table(output: Output, overall: Sequence[Mapping[str, Any]]) -> Any:
@@ -295,7 +313,7 @@ def _overall_table(output: Output, overall: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def _remarks(comparisons: Sequence[Comparison]) -> list[RenderableType]:
-    remarks = []
+    remarks: list[RenderableType] = []
     if any(c.sample == "episodes" and c.low is not None for c in comparisons):
         remarks.append(
             prose(
@@ -303,6 +321,19 @@ def _remarks(comparisons: Sequence[Comparison]) -> list[RenderableType]:
                 "several training runs of both say something about an algorithm."
             )
         )
-    if any(c.sample == "runs" and min(c.first.n, c.second.n) < 5 for c in comparisons):
+    if any(c.sample == "mixed" for c in comparisons):
+        remarks.append(
+            prose(
+                "Runs against episodes: one side is the mean over training runs, the other a "
+                "single policy. That says nothing about the algorithm behind the single one."
+            )
+        )
+    for c in comparisons:
+        for agent in over_limit(c):
+            remarks.append(
+                prose(f"{agent} is over the cost limit of {short(c.task)}: it has no score there.")
+            )
+    sides = [side for c in comparisons for side in (c.first, c.second)]
+    if any(side.sample == "runs" and side.n < 5 for side in sides):
         remarks.append(prose("Fewer than 5 runs: shown, not ranked on a board."))
     return remarks

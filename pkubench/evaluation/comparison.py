@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pkubench.errors import RecordError
 from pkubench.evaluation.metrics import Sample
@@ -20,6 +20,10 @@ class Side(NamedTuple):
     agent: str
     mean: float
     n: int
+    sample: Sample
+    """What ``n`` counts: the agent's runs if it has several, else the episodes of its only run."""
+    feasible: bool | None = None
+    """Whether its mean cost is within the task's limit; None for tasks without one."""
 
 
 class Comparison(NamedTuple):
@@ -28,8 +32,8 @@ class Comparison(NamedTuple):
     task: str
     metric: str
     higher_is_better: bool
-    sample: Sample
-    """What ``n`` counts: runs where both agents have several, else episodes."""
+    sample: Literal["runs", "episodes", "mixed"]
+    """What both sides count; ``mixed`` if runs of one stand against episodes of the other."""
     first: Side
     second: Side
     difference: float
@@ -38,7 +42,10 @@ class Comparison(NamedTuple):
     high: float | None
     p_value: float | None
     probability_of_improvement: float
-    """Probability that a run (or episode) of the first is better than one of the second."""
+    """Probability that a run (or episode) of the first is better than one of the second.
+
+    Where only one side has several runs: that one of them is better than the other side's mean.
+    """
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as JSON values."""
@@ -82,25 +89,27 @@ def compare_records(
                 f"{report.agent} failed {report.failed} episodes of {report.task} "
                 f"({next(iter(report.failures))}); there is no mean to compare"
             )
-    by_run = min(len(runs) for runs in sides) > 1
-    values = [
-        _sample(report, runs, metric, by_run) for report, runs in zip(reports, sides, strict=True)
-    ]
+    values = [_values(report, runs, metric) for report, runs in zip(reports, sides, strict=True)]
     gap = welch_interval(values[0], values[1])
+    samples = {report.sample for report in reports}
     sign = 1.0 if metric.higher_is_better else -1.0
-    better = probability_of_improvement(
-        [[sign * value] for value in values[0]], [[sign * value] for value in values[1]]
-    )
+    units = values
+    if len(samples) > 1:  # a run's mean and a single episode are not of one kind
+        units = [
+            side if report.sample == "runs" else [sum(side) / len(side)]
+            for report, side in zip(reports, values, strict=True)
+        ]
+    better = probability_of_improvement(*([[sign * value] for value in side] for side in units))
     known = gap.p_value == gap.p_value  # not NaN
     first, second = (
-        Side(report.agent, sum(sample) / len(sample), len(sample))
-        for report, sample in zip(reports, values, strict=True)
+        Side(report.agent, sum(side) / len(side), len(side), report.sample, report.feasible)
+        for report, side in zip(reports, values, strict=True)
     )
     return Comparison(
         task=task.id,
         metric=metric.name,
         higher_is_better=metric.higher_is_better,
-        sample="runs" if by_run else "episodes",
+        sample=samples.pop() if len(samples) == 1 else "mixed",
         first=first,
         second=second,
         difference=gap.estimate,
@@ -111,11 +120,10 @@ def compare_records(
     )
 
 
-def _sample(
-    report: Report, runs: Sequence[RunRecords], metric: Metric, by_run: bool
-) -> list[float]:
-    if by_run:
+def _values(report: Report, runs: Sequence[RunRecords], metric: Metric) -> list[float]:
+    """Return one side's independent values: episodes of one policy share that policy."""
+    if report.sample == "runs":
         means = [run.metrics[metric.name] for run in report.runs]
         return [mean for mean in means if mean is not None]
-    values = [record.value(metric.name) for run in runs for record in run.records]
+    values = [record.value(metric.name) for record in runs[0].records]
     return [value for value in values if value is not None]

@@ -10,6 +10,7 @@ import pytest
 from pkubench.cli import compare
 from pkubench.tasks.catalogue import make_task
 from pkubench.tasks.task import Reference
+from tests.cli.conftest import Command
 from tests.leaderboard.writing import write_results
 
 KUHN, LEDUC, CHEETAH = "KuhnPoker-v0", "LeducPoker-v0", "HalfCheetahVelocity-v0"
@@ -40,3 +41,33 @@ def test_what_is_over_the_cost_limit_is_not_averaged(
     table = compare._by_task(list(compare._from_folders([tmp_path / "results"], [])))
     (row,) = compare._overall(table)
     assert (row["agent"], row["iqm"]["estimate"]) == ("careful", 0.5)
+
+
+@pytest.mark.parametrize("baseline", [None, "careful", "reckless"])
+def test_what_is_over_the_cost_limit_is_never_better(
+    tmp_path: Path, pkubench: Command, baseline: str | None
+) -> None:
+    for agent, scores, cost in (
+        ("reckless", [3000.0, 3001.0, 2999.0], 900.0),
+        ("careful", [500.0, 501.0, 499.0], 20.0),
+    ):
+        write_results(tmp_path, agent, CHEETAH, [[score] for score in scores], costs=[[cost]] * 3)
+    words = ["compare", str(tmp_path / "results")]
+    words += ["--baseline", baseline] if baseline else []
+    (found,) = pkubench(*words, "--json").json["comparisons"]
+    assert found["verdict"] == "infeasible"
+    sides = {side["agent"]: side["feasible"] for side in (found["first"], found["second"])}
+    assert sides == {"reckless": False, "careful": True}
+    said = pkubench(*words).out
+    assert "reckless is over the cost limit of HalfCheetahVelocity-v0" in said
+    assert "better" not in said.replace("P(better)", "")
+
+
+def test_the_table_says_which_side_is_runs_and_which_episodes(
+    tmp_path: Path, pkubench: Command
+) -> None:
+    write_results(tmp_path, "trained", CHEETAH, [[1.0, 2.0]] * 5, costs=[[1.0, 1.0]] * 5)
+    write_results(tmp_path, "alone", CHEETAH, [[0.0, 1.0]], costs=[[1.0, 1.0]])
+    said = pkubench("compare", str(tmp_path / "results")).out
+    assert "5 runs, 2 episodes" in said
+    assert "Runs against episodes" in said

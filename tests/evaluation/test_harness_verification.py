@@ -207,6 +207,22 @@ def test_single_runs_are_compared_by_their_episodes(out: Path) -> None:
     assert found.p_value is not None and found.p_value < 0.001
 
 
+def test_several_runs_against_a_single_one_are_run_means_against_its_episodes(out: Path) -> None:
+    found = compare(folder(out), folder(out, "two") / "seed1", task=TASK)
+    means = [run.metrics["return"] for run in Report.from_records(folder(out), TASK).runs]
+    lines = (folder(out, "two") / "seed1" / EPISODES).read_text().splitlines()
+    returns = [json.loads(line)["return"] for line in lines]
+    expected = stats.ttest_ind(means, returns, equal_var=False).confidence_interval(0.95)
+    assert found.sample == "mixed"
+    assert [(side.n, side.sample) for side in (found.first, found.second)] == [
+        (3, "runs"),
+        (40, "episodes"),
+    ]
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert found.probability_of_improvement == np.mean(np.array(means) > np.mean(returns))
+    assert found.to_json()["first"]["sample"] == "runs"
+
+
 def test_what_failed_cannot_be_compared(out: Path) -> None:
     evaluate(Faulty("raising"), TASK, workers=0, out=out)
     with pytest.raises(RecordError, match="Faulty failed"):
