@@ -19,9 +19,8 @@ from pkubench.cli.options import (
 )
 from pkubench.cli.output import Column, Output
 from pkubench.cli.results import find_folders
-from pkubench.errors import AgentError, ConfigError, PkubenchError, RecordError
-from pkubench.evaluation.records import RUN, read_json
-from pkubench.evaluation.report import run_folders
+from pkubench.errors import AgentError, ConfigError, PkubenchError, RecordError, UnknownName
+from pkubench.evaluation.report import read_settings, run_folders
 from pkubench.tasks.catalogue import make_task
 from pkubench.tasks.task import Task
 
@@ -113,19 +112,21 @@ def _result_rows(
     folders = list(find_folders([path]))
     if not folders:
         raise RecordError(f"{path} holds no records; give what `pkubench evaluate --out` wrote")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for folder in folders:
-        settings = read_json(run_folders(folder)[0] / RUN)
-        task = make_task(str(settings.get("task")))
+        try:
+            settings = read_settings(run_folders(folder)[0])
+            task = make_task(settings["task"])
+        except (RecordError, UnknownName) as error:
+            # What it is of can only be read off its place, OUT/AGENT/TASK.
+            row = {"task": folder.name, "agent": folder.parent.name, "folder": str(folder)}
+            rows.append({**row, "ok": False, "found": [str(error)]})
+            continue
         source = None
         if rerun:
             output.note(f"running {settings.get('agent')} on {short(task.id)} again")
             source = _source(settings, agent, task, trust)
-        row: dict[str, Any] = {
-            "task": task.id,
-            "agent": str(settings.get("agent")),
-            "folder": str(folder),
-        }
+        row = {"task": task.id, "agent": settings["agent"], "folder": str(folder)}
         try:
             found = verify(folder, task=task, agent=source, episodes=rerun, workers=workers)
         except RecordError as error:

@@ -27,6 +27,9 @@ SCHEMA = 1
 
 _SAME_IN_ALL_RUNS = ("task", "agent", "label", "seed", "episodes", "block", "threads", "versions")
 
+_LOWEST = {"seed": -(2**63), "episodes": 1, "block": 1, "threads": 1}
+"""Lowest sound values of the settings that are integers."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecords:
@@ -152,19 +155,41 @@ def run_folders(folder: Path) -> list[Path]:
     return sorted(paths, key=lambda path: (len(path.name), path.name))
 
 
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Read one run's ``run.json``.
+
+    Raises:
+        RecordError: it is missing or damaged, or a setting is not what the harness writes.
+    """
+    settings = read_json(folder / RUN)
+    for key in (*_SAME_IN_ALL_RUNS, "run", "hashes"):
+        if key not in settings:
+            raise RecordError(f"{folder / RUN} has no {key!r}")
+        value = settings[key]
+        if key in _LOWEST:
+            lowest = _LOWEST[key]
+            wanted = f"an integer of at least {lowest}"
+            is_sound = type(value) is int and lowest <= value < 2**63
+        elif key in ("versions", "hashes"):
+            wanted = "an object of texts"
+            is_sound = isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
+        else:
+            wanted, is_sound = "a text", isinstance(value, str)
+        if not is_sound:
+            raise RecordError(f"{folder / RUN}: {key!r} is {value!r:.80}, wanted {wanted}")
+    return settings
+
+
 def read_run(folder: Path) -> RunRecords:
     """Read one run's records.
 
     Raises:
         RecordError: they are missing, damaged or incomplete.
     """
-    settings = read_json(folder / RUN)
-    for key in (*_SAME_IN_ALL_RUNS, "run", "hashes"):
-        if key not in settings:
-            raise RecordError(f"{folder / RUN} has no {key!r}")
+    settings = read_settings(folder)
     records = read_records(folder / EPISODES, settings["episodes"])
     digest = hashlib.sha256((folder / EPISODES).read_bytes()).hexdigest()
-    return RunRecords(label=str(settings["run"]), settings=settings, records=records, digest=digest)
+    return RunRecords(label=settings["run"], settings=settings, records=records, digest=digest)
 
 
 def build_report(runs: Sequence[RunRecords], task: Task | None = None) -> Report:
