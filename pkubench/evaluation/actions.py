@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from gymnasium import spaces
 
 from pkubench.agents.agent import Array, BoolArray
 from pkubench.errors import ActionError
+from pkubench.evaluation.failures import told
 
 _INT64 = np.dtype(np.int64)
 
@@ -43,6 +45,26 @@ class ActionCheck:
         elif not self._is_box and not self._is_text:
             raise ActionError(f"actions of {agent!r} lie in {space}, which cannot be scored")
 
+    def taken(self, answer: Any) -> Any:
+        """Turn an answer into arrays or texts that run no code of the agent any more.
+
+        Call it under the agent's clock: ``__array__``, ``__len__`` and the like are the agent's.
+
+        Returns:
+            What ``__call__`` takes: an array, or a list with an entry for each lane.
+
+        Raises:
+            ActionFault: it is no array, or no list of the right length.
+        """
+        if type(answer) is np.ndarray and not self._is_text:
+            return answer
+        if self._is_text:
+            return self._texts_taken(answer)
+        try:
+            return np.array(answer)
+        except Exception as error:
+            raise ActionFault(f"wrong-shape: {self.agent} gave no array ({told(error)})") from error
+
     def __call__(
         self, answer: Any, active: BoolArray, mask: Array | None
     ) -> tuple[Array, dict[int, str]]:
@@ -51,7 +73,7 @@ class ActionCheck:
         Lanes with a fault and lanes that are not active get an action that the world can take.
 
         Args:
-            answer: What the agent returned.
+            answer: What ``taken`` made of the agent's answer.
             active: Which lanes count.
             mask: (lanes, actions), 1 where legal; None if all are.
 
@@ -70,10 +92,7 @@ class ActionCheck:
             chosen = answer.tolist()
             if min(chosen) in self._range and max(chosen) in self._range:
                 return answer.copy(), {}
-        try:
-            array = np.array(answer)  # a copy: the agent may go on writing to its own
-        except Exception as error:
-            raise ActionFault(f"wrong-shape: {self.agent} gave no array ({error})") from error
+        array = np.array(answer)  # a copy: the agent may go on writing to its own
         if array.shape != self._shape:
             raise ActionFault(
                 f"wrong-shape: {self.agent} gave {array.shape}, wanted {self._shape} ({self.space})"
@@ -132,20 +151,38 @@ class ActionCheck:
             array = np.where((mask[lanes, array - self._low] == 0), legal, array)
         return array, faults
 
-    def _texts(self, answer: Any, active: BoolArray) -> tuple[Array, dict[int, str]]:
+    def _texts_taken(self, answer: Any) -> list[Any]:
+        """Return each lane's text, or what it is instead."""
+        wanted = self._shape[0]
         if isinstance(answer, str) or not hasattr(answer, "__len__"):
             raise ActionFault(f"wrong-dtype: {self.agent} gave {type(answer).__name__}, not a list")
-        if len(answer) != self._shape[0]:
-            raise ActionFault(
-                f"wrong-shape: {self.agent} gave {len(answer)} texts, wanted {self._shape[0]}"
-            )
+        given = len(answer)
+        if given == wanted:
+            entries = list(itertools.islice(iter(answer), wanted))
+            given = len(entries)
+        if given != wanted:
+            raise ActionFault(f"wrong-shape: {self.agent} gave {given} texts, wanted {wanted}")
+        return [
+            str.__str__(entry) if isinstance(entry, str) else _NoText(type(entry).__name__)
+            for entry in entries
+        ]
+
+    def _texts(
+        self, answer: list[str | _NoText], active: BoolArray
+    ) -> tuple[Array, dict[int, str]]:
         texts = np.empty(len(answer), dtype=object)
         faults = {}
         for lane, text in enumerate(answer):
             texts[lane] = text if isinstance(text, str) else ""
             if active[lane] and not isinstance(text, str):
-                faults[lane] = f"wrong-dtype: {self.agent} gave {type(text).__name__}, not a text"
+                faults[lane] = f"wrong-dtype: {self.agent} gave {text.kind}, not a text"
         return texts, faults
+
+
+class _NoText(NamedTuple):
+    """What stands where a lane's answer is no text."""
+
+    kind: str
 
 
 def _faults(bad: BoolArray, reason: str) -> dict[int, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -14,6 +13,7 @@ from pkubench.agents.agent import Array, BoolArray, Entrant, IntArray
 from pkubench.envs.batch import BatchEnv
 from pkubench.errors import PkubenchError
 from pkubench.evaluation.actions import ActionFault
+from pkubench.evaluation.failures import printable, told
 from pkubench.evaluation.records import EpisodeRecord
 from pkubench.evaluation.seats import ACTION_MASK, Seat, checks_of, seats_of
 from pkubench.tasks.task import Task
@@ -21,7 +21,6 @@ from pkubench.tasks.task import Task
 BLOCK = 16
 """Lanes of a block. Fixed, because float results differ in the last bits between batch sizes."""
 
-_ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
 _KEPT_METRICS = frozenset({"return", "cost", "length", "success"})
 Clock = AbstractContextManager[Any]
 
@@ -99,7 +98,7 @@ class _Block:
                     name = seat.name
                     seat.begin(self.seeds)
         except (Exception, SystemExit, StepLimit) as error:
-            yield from self._fail_all(failure_reason(name, error))
+            yield from self._fail_all(self._reason(name, error))
             return
         lanes = len(self.seeds)
         while self.alive:
@@ -147,10 +146,12 @@ class _Block:
                 for seat in self.seats:
                     name = seat.name
                     seat.act(observations, self.masks, self.active, answers)
+                    for view in seat.views:  # runs code of the answer, so under its clock
+                        answers[view.agent] = self.checks[view.agent].taken(answers[view.agent])
         except ActionFault:
             raise
         except (Exception, SystemExit, StepLimit) as error:
-            raise ActionFault(failure_reason(name, error)) from error
+            raise ActionFault(self._reason(name, error)) from error
         actions: dict[str, Array] = {}
         faults: dict[int, str] = {}
         for agent, check in self.checks.items():
@@ -158,6 +159,14 @@ class _Block:
             if wrong:
                 faults = {**wrong, **faults}
         return actions, faults
+
+    def _reason(self, name: str, error: BaseException) -> str:
+        """Ask an error why; its text is the agent's code and gets no longer than a step."""
+        try:
+            with self.clock:
+                return failure_reason(name, error)
+        except StepLimit:
+            return f"agent-error: {name}: {type(error).__name__}"
 
     def _end(self, lane: int) -> None:
         self.active[lane] = False
@@ -193,14 +202,11 @@ def failure_reason(name: str, error: BaseException) -> str:
     """Return why ``name`` failed, on one line and the same in every process."""
     if isinstance(error, StepLimit):
         return TIMEOUT
-    try:
-        first_line = (str(error).strip().splitlines() or [""])[0]
-    except Exception:  # an agent's exception may fail at telling its text, too
-        first_line = ""
-    text = _ADDRESS.sub("0x...", f"{type(error).__name__}: {first_line}".removesuffix(": "))
-    return f"agent-error: {name}: {text[:200]}"
+    return f"agent-error: {name}: {told(error)}"
 
 
 def failed_record(episode: int, seed: int, length: int, reason: str) -> EpisodeRecord:
     """Return the record of an episode that the agent did not finish."""
-    return EpisodeRecord(episode=episode, seed=seed, return_=None, length=length, failure=reason)
+    return EpisodeRecord(
+        episode=episode, seed=seed, return_=None, length=length, failure=printable(reason)
+    )

@@ -16,6 +16,7 @@ from types import TracebackType
 
 from pkubench.errors import AgentError, PkubenchError
 from pkubench.evaluation.execution import Job, Loader, run_job
+from pkubench.evaluation.failures import told
 from pkubench.evaluation.workers import LOADING, SLOTS, STARTED, STEPS
 
 
@@ -73,8 +74,7 @@ def _serve(job: Job, connection: mpc.Connection, clock: SharedClock, loader: Loa
         except PkubenchError:
             raise
         except (Exception, SystemExit) as error:
-            what = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise AgentError(f"agent {job.owner!r} could not be loaded: {what}") from error
+            raise AgentError(f"agent {job.owner!r} could not be loaded: {told(error)}") from error
     clock.slots[LOADING] = 0.0
     torch = sys.modules.get("torch")
     if torch is not None:

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium import spaces
 
 from pkubench.agents.loading import resolve_agent
 from pkubench.errors import AgentError
+from pkubench.evaluation.actions import ActionCheck, ActionFault
 from pkubench.evaluation.execution import Limits
 from pkubench.evaluation.harness import evaluate
 from pkubench.evaluation.records import EPISODES, EpisodeRecord, read_records
@@ -91,6 +93,104 @@ def test_a_hanging_agent_is_stopped_and_its_finished_episodes_are_kept(
             assert record.failure == TIMEOUT and record.length == 3
     assert report.failures == {TIMEOUT: report.failed}
     assert report.failed == sum(r.length > 3 for r in truth[:16])
+
+
+class Answering(Honest):
+    """Gives an object whose conversion runs code of its own."""
+
+    def __init__(self, convert: Any) -> None:
+        self.convert = convert
+
+    def act(self, observation: Any, state: Any, active: Any) -> tuple[Any, Any]:
+        convert = self.convert
+
+        class Answer:
+            def __array__(self, *args: Any, **kwargs: Any) -> Any:
+                return convert()
+
+        return Answer(), state
+
+
+def _leave() -> Any:
+    sys.exit("enough")
+
+
+@pytest.mark.parametrize(
+    ("convert", "reason"),
+    [
+        (lambda: time.sleep(20), TIMEOUT),
+        (_leave, "agent-error: agent: SystemExit: enough"),
+        (lambda: 1 // 0, "wrong-shape: agent gave no array (ZeroDivisionError: integer division"),
+    ],
+)
+def test_turning_an_answer_into_an_array_is_the_agents_time_and_fault(
+    convert: Any, reason: str
+) -> None:
+    limits = Limits(act=0.3)
+    began = time.monotonic()
+    task = counting_task(episodes=1)
+    report = evaluate(Answering(convert), task, workers=0, limits=limits)
+    ((found, count),) = report.failures.items()
+    assert found.startswith(reason) and count == 1
+    assert time.monotonic() - began < 5
+
+
+class Unanswered(Exception):
+    """Never says why."""
+
+    def __str__(self) -> str:
+        time.sleep(20)
+        return ""
+
+
+class Colourful(Honest):
+    """Fails with a text of terminal codes, or with none within the time."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def act(self, observation: Any, state: Any, active: Any) -> tuple[Any, Any]:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("\x1b[2J\ud800 gone\u202e\nmore"), r"ValueError: \x1b[2J\ud800 gone\u202e"),
+        (ValueError("\x1b" * 10_000), None),
+        (Unanswered(), "Unanswered"),
+    ],
+)
+def test_what_an_agent_says_when_it_fails_is_printable_short_and_in_time(
+    error: Exception, reason: str | None
+) -> None:
+    report = evaluate(
+        Colourful(error), counting_task(episodes=1), workers=0, limits=Limits(act=0.3)
+    )
+    (found,) = report.failures
+    assert found.isprintable() and len(found) < 300
+    assert reason is None or found == f"agent-error: agent: {reason}"
+
+
+def test_texts_are_taken_as_plain_texts_and_their_length_is_asked_for_by_taking_them() -> None:
+    class Loud(str):
+        def __str__(self) -> str:
+            raise RuntimeError("loud")
+
+    class Lengthless(list[str]):
+        def __len__(self) -> int:
+            raise RuntimeError("no length")
+
+    check = ActionCheck("agent", spaces.Text(10), 2)
+    active = np.array([True, True])
+    texts, faults = check(check.taken([Loud("a"), 3]), active, None)
+    assert [type(text) for text in texts] == [str, str] and list(texts) == ["a", ""]
+    assert faults == {1: "wrong-dtype: agent gave int, not a text"}
+    with pytest.raises(RuntimeError, match="no length"):  # under the clock, so the agent's fault
+        check.taken(Lengthless())
+    for wrong in (["a"], "ab", 3, ["a", "b", "c"]):
+        with pytest.raises(ActionFault):
+            check.taken(wrong)
 
 
 def test_a_hang_in_this_process_is_interrupted_too() -> None:
