@@ -15,8 +15,8 @@ def printable(text: str) -> str:
 
     What an agent says reaches terminals, JSON and pages.
 
-    >>> printable("red: \x1b[31m")
-    'red: \\\x1b[31m'
+    >>> printable("red: \x1b[31m") == "red: \\x1b[31m"
+    True
     """
     shown = text[:LONGEST]  # first, since spelling out a gigabyte takes its time
     if not shown.isprintable():

@@ -164,11 +164,13 @@ class Colourful(Honest):
 def test_what_an_agent_says_when_it_fails_is_printable_short_and_in_time(
     error: Exception, reason: str | None
 ) -> None:
+    began = time.monotonic()
     report = evaluate(
         Colourful(error), counting_task(episodes=1), workers=0, limits=Limits(act=0.3)
     )
     (found,) = report.failures
     assert found.isprintable() and len(found) < 300
+    assert time.monotonic() - began < 5
     assert reason is None or found == f"agent-error: agent: {reason}"
 
 
