@@ -22,8 +22,10 @@ def board_of_results(
 ) -> Board:
     """Return a board with every agent of a results folder.
 
-    The records come from this machine's own harness, so nothing is run again: agents whose weights
-    are at hand count as verified. Agents that are code stay self-reported, as on any board.
+    The records come from this machine's own harness, so nothing is run again: on a board in memory,
+    agents whose weights are at hand are labelled as evaluated here and ranked. Agents that are code
+    stay self-reported, as on any board; and so does everything on a board that is kept, because
+    others submit to it too and nothing was run again for it.
 
     Args:
         results: what ``pkubench evaluate --out`` wrote, with one folder an agent.
@@ -40,13 +42,14 @@ def board_of_results(
     for folder in task_folders([Path(results)]):
         by_agent.setdefault(str(read_json(folder / REPORT).get("agent")), []).append(folder)
     board = Board.open(where)
+    is_own = os.fspath(where) == ":memory:"
     with tempfile.TemporaryDirectory(prefix="pkubench-board-") as temporary:
         for number, (agent, folders) in enumerate(sorted(by_agent.items())):
             path = Path(temporary) / f"{number}.zip"
             bundle = create_bundle(
                 folders, path, name=agent[:80], weights=weights, missing_weights="leave-out"
             )
-            board.submit(bundle, evaluated_here(bundle))
+            board.submit(bundle, evaluated_here(bundle) if is_own else None)
     return board
 
 
@@ -61,7 +64,7 @@ def evaluated_here(bundle: Bundle) -> Verification:
         else:
             from_what = "" if bundle.manifest.kind == "named" else " from these weights"
             verdict = Verdict(
-                Tier.VERIFIED_WEIGHTS, f"evaluated by this board's own harness{from_what}"
+                Tier.EVALUATED_HERE, f"evaluated by this board's own harness{from_what}"
             )
         verdicts[task.task.id] = verdict
     return Verification(verdicts)

@@ -14,6 +14,9 @@ class Tier(enum.StrEnum):
     """The board ran the weights on the same seeds and got the same episodes."""
     VERIFIED_CODE = "verified-code"
     """The board ran submitted code inside a sandbox and got the same episodes."""
+    EVALUATED_HERE = "evaluated-here"
+    """The board's own harness made these episodes: of an agent that has no weights to verify, or
+    on a board in memory of its owner's own results. No weights were run again."""
     SELF_REPORTED = "self-reported"
     """The records are consistent, but nobody ran the agent again. Shown, not ranked."""
 

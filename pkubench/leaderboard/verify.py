@@ -42,9 +42,10 @@ def verify_bundle(
         progress: called with a sentence before each run.
 
     Returns:
-        A verdict for each task: ``verified-weights`` if every episode of every run is the same;
-        otherwise ``self-reported`` with the reason, marked as contradicted where the agent did
-        something else than the records say.
+        A verdict for each task: ``verified-weights`` if every episode of every run is the same
+        (``evaluated-here`` for an agent of pkubench's own without weights); otherwise
+        ``self-reported`` with the reason, marked as contradicted where the agent did something
+        else than the records say.
 
     Raises:
         StorageError: there is no room for temporary files.
@@ -81,10 +82,12 @@ def _verify_task(
                 is_contradicted=True,
             )
         worst = max(worst, difference)
+    is_named = bundle.manifest.kind == "named"  # and so has no weights that could be verified
+    tier = Tier.EVALUATED_HERE if is_named else Tier.VERIFIED_WEIGHTS
     if worst == 0.0:
-        return Verdict(Tier.VERIFIED_WEIGHTS, f"run again, {_count(task)} gave the same bytes")
+        return Verdict(tier, f"run again, {_count(task)} gave the same bytes")
     return Verdict(
-        Tier.VERIFIED_WEIGHTS,
+        tier,
         f"run again, {_count(task)} agree within {worst:.1e} (relative; {RELATIVE_TOLERANCE:g} is "
         f"accepted, because {_why_not_equal(task)})",
     )

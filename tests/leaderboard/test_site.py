@@ -5,6 +5,7 @@ from __future__ import annotations
 import html.parser
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,10 @@ from pkubench.errors import StorageError
 from pkubench.evaluation.statistics import Interval
 from pkubench.leaderboard import Board, create_bundle
 from pkubench.leaderboard.local import evaluated_here
-from pkubench.leaderboard.site import export
+from pkubench.leaderboard.site import builder, export
 from pkubench.leaderboard.site.drawing import Scale, curve_of, curves_picture, interval_picture
+from pkubench.tasks import catalogue
+from pkubench.tasks.task import Reference
 from tests.leaderboard.writing import Writer, spread_scores
 
 SPREAD, CHEETAH, KUHN = "SimpleSpread-v0", "HalfCheetahVelocity-v0", "KuhnPoker-v0"
@@ -151,7 +154,8 @@ def test_the_table_shows_rank_score_cost_tier_and_reason(board: Board, tmp_path:
     spread = " ".join(found[f"tasks/{SPREAD}.html"].words)
     assert "2 of the 5 training seeds a rank needs" in spread
     assert "a baseline that is not trained" in spread
-    assert "self reported" in spread and "verified weights" in spread
+    assert "self reported" in spread and "evaluated here" in spread
+    assert "verified weights" not in spread  # random has none, and nothing was run again
     (entry,) = [e for e in board.entries() if e.submitter.name == "happo"]
     assert f"{entry.report.metrics['return'].mean:.2f}".replace("-", "\N{MINUS SIGN}") in spread
     cheetah = " ".join(found[f"tasks/{CHEETAH}.html"].words)
@@ -159,6 +163,24 @@ def test_the_table_shows_rank_score_cost_tier_and_reason(board: Board, tmp_path:
     assert ("within limit" in cheetah) != ("over limit" in cheetah)
     for page in (f"tasks/{SPREAD}.html", f"tasks/{CHEETAH}.html"):
         assert "caption" in found[page].tags and found[page].tags.count("svg") > 2
+
+
+def test_reference_scores_are_written_like_the_scores_beside_them(
+    board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    references = {
+        name: Reference(agent=name, score=score, n=5, command="measured")
+        for name, score in (("random", -79.02771), ("reference", 18.75593))
+    }
+    known = [
+        replace(task, references=references) if task.id.endswith(SPREAD) else task
+        for task in catalogue.tasks()
+    ]
+    monkeypatch.setattr(builder, "tasks", lambda: known)
+    export(board, tmp_path / "site")
+    spread = " ".join(pages(tmp_path / "site")[f"tasks/{SPREAD}.html"].words)
+    assert "\N{MINUS SIGN}79.03" in spread and "18.76" in spread
+    assert "79.027" not in spread and "18.755" not in spread
 
 
 def test_downloads_are_the_submitted_bytes(board: Board, tmp_path: Path) -> None:

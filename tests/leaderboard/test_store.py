@@ -70,7 +70,7 @@ def test_what_is_submitted_comes_back_byte_for_byte(tmp_path: Path, bundles: lis
         assert board.tasks() == (ID,)
         assert board.bundle(submission.digest) == bundles[0].path.read_bytes()
         assert entry.submitter.submitted_at == "2031-05-04T12:00:00+00:00"
-        assert entry.verdict.tier is Tier.VERIFIED_WEIGHTS
+        assert entry.verdict.tier is Tier.EVALUATED_HERE
         run, original = entry.runs[1], bundles[0].tasks[0].runs[1]
         assert run.lines == original.lines
         assert run.records == original.records
@@ -104,9 +104,9 @@ def test_a_later_verification_lifts_the_tier(bundles: list[Bundle]) -> None:
     board.submit(bundles[0])
     assert board.entries()[0].verdict.tier is Tier.SELF_REPORTED
     board.submit(bundles[0], evaluated_here(bundles[0]))
-    assert board.entries()[0].verdict.tier is Tier.VERIFIED_WEIGHTS
+    assert board.entries()[0].verdict.tier is Tier.EVALUATED_HERE
     board.submit(bundles[0])
-    assert board.entries()[0].verdict.tier is Tier.VERIFIED_WEIGHTS
+    assert board.entries()[0].verdict.tier is Tier.EVALUATED_HERE
 
 
 def test_records_that_the_weights_contradict_are_not_taken(bundles: list[Bundle]) -> None:
@@ -263,10 +263,20 @@ def test_a_board_of_own_results_ranks_what_has_weights(tmp_path: Path, results: 
     with board_of_results(tmp_path / "results", weights=[tmp_path / "weights"]) as board:
         tiers = {entry.submitter.name: entry.verdict.tier for entry in board.entries()}
     assert tiers == {
-        "tuned": Tier.VERIFIED_WEIGHTS,
+        "tuned": Tier.EVALUATED_HERE,  # nothing was run again, so no weights were verified
         "lost": Tier.SELF_REPORTED,
         "mine:make": Tier.SELF_REPORTED,
     }
+
+
+def test_own_results_on_a_board_that_is_kept_are_self_reported(
+    tmp_path: Path, results: Writer
+) -> None:
+    results("tuned", TASK, spread_scores(-38.0))
+    place, weights = tmp_path / "board.sqlite", [tmp_path / "weights"]
+    with board_of_results(tmp_path / "results", place, weights=weights) as board:
+        (entry,) = board.entries()
+        assert entry.verdict.tier is Tier.SELF_REPORTED
 
 
 def test_the_tables_are_portable_to_postgresql() -> None:
