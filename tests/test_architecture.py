@@ -18,12 +18,14 @@ MAX_LINES = 500
 # Room -> what it may import of the other rooms. A name with a dot is one module or subpackage.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "errors": (),
+    "files": ("errors",),
     "envs": ("errors",),
     "tasks": ("errors", "envs"),
     # Learners see a task by its contract, worlds through the batch contract, and games through
     # their exact engine; never a suite or a world by name.
     "agents": (
         "errors",
+        "files",
         "tasks.task",
         "envs.batch",
         "envs.faces",
@@ -32,7 +34,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "envs.seeding",
     ),
     # Evaluation knows agents by the contract, never by name.
-    "evaluation": ("errors", "envs", "tasks", "agents.agent"),
+    "evaluation": ("errors", "files", "envs", "tasks", "agents.agent"),
     "leaderboard": ("errors", "envs", "tasks", "evaluation", "agents.agent", "agents.loading"),
     "cli": ("errors", "envs", "tasks", "agents", "evaluation", "leaderboard"),
 }
@@ -154,6 +156,12 @@ def test_every_room_of_the_house_is_in_the_picture() -> None:
     picture = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     missing = [name for name in sorted(rooms) if f"pkubench/{name}/" not in picture]
     assert not missing, f"docs/architecture.md does not show {missing}"
+
+
+def test_one_module_knows_how_a_file_is_written_whole() -> None:
+    writers = [module_name(p) for p in MODULES if "fsync" in p.read_text(encoding="utf-8")]
+    # Episode lines are appended, so the store of records makes its own file durable.
+    assert writers == ["pkubench.evaluation.storage", "pkubench.files"]
 
 
 def test_no_module_is_longer_than_one_reading() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pkubench.errors import MissingExtra, StorageError, WeightsError
+from pkubench.files import write_bytes, write_json
 
 FORMAT = 1
 """Version of the saved-agent format."""
@@ -29,29 +29,6 @@ class SavedAgent(NamedTuple):
     tensors: Tensors
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: a crash leaves the old one.
-
-    Raises:
-        StorageError: the folder cannot be written, or the disk is full.
-    """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all."""
-    write_bytes(path, (json.dumps(value, indent=1) + "\n").encode())
-
-
 def save_agent(folder: Path, config: Mapping[str, Any], tensors: Tensors) -> None:
     """Save an agent. ``config`` needs ``kind``, ``agent`` and ``task``.
 
@@ -62,7 +39,7 @@ def save_agent(folder: Path, config: Mapping[str, Any], tensors: Tensors) -> Non
     save = _safetensors().save
     ordered = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
     write_bytes(folder / WEIGHTS, save(ordered))
-    write_json(folder / CONFIG, {"format": FORMAT, **config})
+    write_json(folder / CONFIG, {"format": FORMAT, **config}, allow_nan=True)
 
 
 def load_saved(folder: Path) -> SavedAgent:

@@ -18,7 +18,7 @@ from pkubench.evaluation.records import (
     read_json,
     read_records,
 )
-from pkubench.evaluation.storage import write_json
+from pkubench.files import write_json
 from pkubench.tasks.catalogue import make_task
 from pkubench.tasks.task import Task
 

@@ -19,6 +19,7 @@ from pkubench.evaluation.records import (
     read_json,
     read_text,
 )
+from pkubench.files import write_json
 from pkubench.tasks.task import Task
 
 try:
@@ -150,24 +151,6 @@ class MemoryRun:
 
     def close(self) -> None:
         """Do nothing."""
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all: a crash leaves the old one.
-
-    Raises:
-        StorageError: the folder cannot be written, or the disk is full.
-    """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write((json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _locked(folder: Path) -> int | None:

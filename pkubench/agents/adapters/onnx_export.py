@@ -13,8 +13,8 @@ from gymnasium import spaces
 from pkubench.agents.adapters.onnx import OUTPUT_KEY, TEAM_FILE, TEAM_FORMAT, OnnxPolicy
 from pkubench.agents.agent import Agent, Entrant, Team
 from pkubench.agents.policy import NetworkPolicy
-from pkubench.agents.saving import write_bytes, write_json
 from pkubench.errors import AgentError, MissingExtra
+from pkubench.files import write_bytes, write_json
 
 Array = npt.NDArray[Any]
 OPSET = 17

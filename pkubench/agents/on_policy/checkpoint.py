@@ -11,8 +11,9 @@ import torch
 
 from pkubench.agents.on_policy.collector import Collector
 from pkubench.agents.on_policy.learner import Critic, OnPolicyLearner
-from pkubench.agents.saving import Tensors, load_tensors, write_bytes
+from pkubench.agents.saving import Tensors, load_tensors
 from pkubench.errors import WeightsError
+from pkubench.files import write_bytes
 
 FILE = "checkpoint.safetensors"
 _FACTS = "facts"
