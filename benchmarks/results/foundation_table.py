@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pkubench
 from benchmarks.results.running import Row, finished
+from pkubench.agents.loading import resolve_agent
 from pkubench.evaluation.report import Report
 from pkubench.evaluation.statistics import welch_interval
 from pkubench.tasks.catalogue import make_task
@@ -67,7 +69,8 @@ def _lines(
             tasks.append(row.task)
             report = pkubench.evaluate("random", row.task, workers=2, out=results)
             table[row.task] = [_line("random", "-", report, "")]
-        report = pkubench.evaluate(str(row.folder), row.task, workers=2, out=results, name=row.name)
+        source = replace(resolve_agent(str(row.folder), make_task(row.task)), name=row.name)
+        report = pkubench.evaluate(source, row.task, workers=2, out=results)
         reports[row.name, row.task] = report
         published = _PUBLISHED.get((row.name, row.task), "")
         table[row.task].append(_line(row.name, _budget(row), report, published))

@@ -18,7 +18,7 @@ from typing import Any
 
 import pkubench
 from pkubench.agents.catalogue import PRETRAINED
-from pkubench.agents.saving import write_json
+from pkubench.files import write_json
 from pkubench.tasks.catalogue import make_task
 
 ROOT = Path(__file__).parents[2]
