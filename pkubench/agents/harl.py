@@ -11,7 +11,7 @@ presets to use differ from them in four ways:
   the reward of 100 steps of a 25-step episode, and its error drowns the advantage of an action;
 * learning rates are 1e-3, not 5e-4.
 
-Chosen on training seeds of SimpleSpread; ``docs/results/foundation.md`` has both side by side.
+Chosen on training seeds of SimpleSpread; ``make results-foundation`` trains both for comparison.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Presets of OmniSafe's on-policy algorithms (Ji et al., JMLR 25, 2024).
 
-``PAPER`` holds the official numbers: 20,000 steps an update, 40 passes of minibatches of 64. On
-two CPU cores that is 12,500 optimiser steps an update; the default preset takes the same data in
-10 passes of larger minibatches, which trains about ten times as fast. Both are measured in
-``docs/results``.
+``*_PAPER`` hold the official numbers: 20,000 steps an update, 40 passes of minibatches of 64, which
+is 12,500 optimiser steps an update. The default presets, sized for a CPU, take 4,096 steps and 10
+passes of 16 minibatches; ``docs/results/foundation.md`` has their scores. The official presets are
+provided but not yet measured there.
 """
 
 from __future__ import annotations
