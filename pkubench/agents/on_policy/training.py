@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from pkubench.agents.memory import keep_freed_memory
 from pkubench.agents.on_policy import checkpoint
 from pkubench.agents.on_policy.collector import Collector, EpisodeWindow
 from pkubench.agents.on_policy.config import OnPolicyConfig
@@ -43,6 +44,7 @@ def train(
         raise ConfigError("no CUDA device is visible to torch; use --device cpu")
     config = with_settings(preset(agent, task), settings)
     torch.set_num_threads(config.threads)
+    keep_freed_memory()
     env = make_batch(task.id, config.num_envs, **task.env_kwargs)
     try:
         run = _Run(agent, task, config, seed, total, out, device, dict(settings), env)
