@@ -1,0 +1,68 @@
+"""The hand-written controllers do what they say, from the observation of one agent alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import pkubench
+from pkubench.agents.scripted import MessengerAgent, scripted_agent
+from pkubench.errors import AgentError
+
+ALONE = np.ones(1, dtype=bool)
+LANDMARKS = [(1.0, 0.0), (-1.0, 0.0), (0.0, 1.0)]
+GOAL_2 = (0.25, 0.25, 0.75)
+LEFT, RIGHT, UP = 1, 2, 4
+
+
+def reference_view(heard: int | None) -> np.ndarray:
+    """SimpleReference: at rest, the landmarks around, the partner's goal is landmark 2."""
+    message = np.zeros(10) if heard is None else np.eye(10)[heard]
+    return np.array([[0, 0, *np.ravel(LANDMARKS), *GOAL_2, *message]], dtype=np.float32)
+
+
+@pytest.mark.parametrize(("heard", "move"), [(0, RIGHT), (1, LEFT), (2, UP), (None, UP)])
+def test_messenger_names_the_goal_and_walks_where_it_is_told(heard: int | None, move: int) -> None:
+    # Unheard of, it heads for the mean of the landmarks, (0, 1/3): up.
+    action, _ = MessengerAgent("both", continuous=False).act(reference_view(heard), None, ALONE)
+    assert action.tolist() == [move + 5 * 2]
+
+
+def test_messenger_with_pushes_and_channels() -> None:
+    action, _ = MessengerAgent("both", continuous=True).act(reference_view(0), None, ALONE)
+    assert action.shape == (1, 15)
+    assert action[0, :5].tolist() == [0, 0, 1, 0, 0]
+    assert action[0, 5:].tolist() == np.eye(10)[2].tolist()
+
+
+def test_speaker_says_a_word_and_the_listener_follows_it() -> None:
+    speaker = MessengerAgent("speaker", continuous=False)
+    assert speaker.act(np.array([GOAL_2]), None, ALONE)[0].tolist() == [2]
+    view = np.array([[0, 0, *np.ravel(LANDMARKS), 0, 1, 0]])
+    listener = MessengerAgent("listener", continuous=False)
+    assert listener.act(view, None, ALONE)[0].tolist() == [LEFT]
+
+
+@pytest.mark.parametrize(
+    ("task", "at_least"),
+    [
+        ("SimpleReference-v0", -16.5),
+        ("SimpleReferenceContinuous-v0", -13.5),
+        ("SimpleSpeakerListener-v0", -17.5),
+        ("SimpleSpeakerListenerContinuous-v0", -14.0),
+    ],
+)
+def test_messenger_is_far_above_random_play(task: str, at_least: float) -> None:
+    # 400 episodes: the bounds are three standard errors below the means in the docstring.
+    report = pkubench.evaluate("scripted:messenger", task, episodes=400)
+    assert report.score is not None
+    assert report.score > at_least
+
+
+def test_scripted_agents_refuse_other_tasks() -> None:
+    with pytest.raises(AgentError, match="SimpleReference and SimpleSpeakerListener"):
+        scripted_agent("messenger", "pkubench/SimpleSpread-v0")
+    with pytest.raises(AgentError, match="SimpleSpread tasks only"):
+        scripted_agent("assignment", "pkubench/SimpleReference-v0")
+    with pytest.raises(AgentError, match="sees 11 numbers as listener, got 3"):
+        MessengerAgent("listener", continuous=False).act(np.zeros((1, 3)), None, ALONE)
