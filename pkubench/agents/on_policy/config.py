@@ -16,12 +16,24 @@ _AT_LEAST_ONE = (
     "minibatches",
     "window",
     "threads",
+    "cg_iterations",
+    "fisher_every",
+    "search_steps",
 )
-_POSITIVE = ("actor_lr", "critic_lr", "max_grad_norm", "reward_scale", "target_kl", "huber_delta")
+_POSITIVE = (
+    "kl_limit",
+    "actor_lr",
+    "critic_lr",
+    "max_grad_norm",
+    "reward_scale",
+    "target_kl",
+    "huber_delta",
+)
 _NOT_NEGATIVE = (
     "entropy",
     "adam_epsilon",
     "advantage_epsilon",
+    "cg_damping",
     "critic_l2",
     "actor_gain",
     "cost_limit",
@@ -40,6 +52,9 @@ class OnPolicyConfig:
     """``sequential``: agents in a random order, each weighted by the ratios of those before."""
     shared: bool = False
     """One actor for all agents; needs equal spaces."""
+    update: Literal["ppo-clip", "a2c", "trust-region"] = "ppo-clip"
+    """How an actor moves: passes of Adam on the clipped surrogate (PPO) or the plain one (A2C), or
+    one step inside a KL ball (TRPO), without entropy bonus, minibatches or learning rate."""
     critic: Literal["state", "local"] = "state"
     """``state``: one critic of the global state; ``local``: each agent's own observation."""
     constraint: Literal["none", "lagrangian"] = "none"
@@ -72,6 +87,23 @@ class OnPolicyConfig:
     """Weight of the entropy bonus."""
     target_kl: float | None = None
     """Stop the passes once the mean KL(old||new) over the batch passes this."""
+
+    kl_limit: float = 0.01
+    """Trust region: radius of the ball in mean KL(old||new)."""
+    cg_iterations: int = 10
+    """Trust region: most steps of conjugate gradients."""
+    cg_damping: float = 0.1
+    """Trust region: added to the diagonal of the Fisher matrix."""
+    fisher_every: int = 1
+    """Trust region: every how many-th sample the Fisher matrix averages over; 1 is all."""
+    search_steps: int = 10
+    """Trust region: lengths the line search tries."""
+    search_decay: float = 0.8
+    """Trust region: each length is this share of the one before."""
+    accept_ratio: float = 0.5
+    """Trust region: least share of the linearly expected improvement that must be found."""
+    discrete_kl: Literal["true", "official"] = "true"
+    """Trust region, Discrete actions: ``official`` is HARL's sum without the old probabilities."""
 
     actor_lr: float = 5e-4
     """Adam's learning rate of the actors."""
@@ -140,7 +172,7 @@ class OnPolicyConfig:
         for name in _AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("gamma", "lam", "cost_lam"):
+        for name in ("gamma", "lam", "cost_lam", "accept_ratio"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
         for name in _POSITIVE:
@@ -157,6 +189,10 @@ class OnPolicyConfig:
             )
         if not 0.0 < self.clip < 1.0:
             raise ConfigError(f"clip must lie in (0, 1), got {self.clip}; the papers use 0.2")
+        if not 0.0 < self.search_decay < 1.0:
+            raise ConfigError(f"search_decay must lie in (0, 1), got {self.search_decay}")
+        if self.update == "trust-region" and self.entropy != 0.0:
+            raise ConfigError("a trust-region step has no entropy bonus: set entropy=0")
         if self.minibatches > self.num_envs * self.rollout_steps:
             raise ConfigError(f"{self.minibatches} minibatches of {self.batch_steps} samples")
         if self.scheme == "sequential" and self.shared:

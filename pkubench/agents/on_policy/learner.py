@@ -24,7 +24,8 @@ from pkubench.agents.parts.constraints import Lagrange
 from pkubench.agents.parts.distributions import Distribution
 from pkubench.agents.parts.networks import MLP, NetworkSpec
 from pkubench.agents.parts.normalisers import ObservationNorm, ValueNorm, standardise
-from pkubench.agents.parts.update_rules import ppo_clip, value_loss
+from pkubench.agents.parts.trust_region import Samples, TrustRegion, trust_region_step
+from pkubench.agents.parts.update_rules import ppo_clip, surrogate, value_loss
 from pkubench.agents.policy import map_action
 from pkubench.envs.batch import BatchEnv
 from pkubench.errors import ConfigError
@@ -271,30 +272,26 @@ class OnPolicyLearner:
         count = len(self.agents)
         order = torch.randperm(count, generator=self.generator).tolist()
         factor = torch.ones(advantages[0].shape, device=self.device)
-        kls, entropies = [], []
+        reports = []
         for position, k in enumerate(order):
             agent = self.agents[k]
             batch = self._batch(data, [agent])
-            kl, entropy = self._update_actor(agent, batch, advantages[k], factor)
-            kls.append(kl)
-            entropies.append(entropy)
+            reports.append(self._update_actor(agent, batch, advantages[k], factor))
             if position < count - 1:
                 factor = factor * self._ratio(agent, batch)
-        return {"kl": float(np.mean(kls)), "entropy": float(np.mean(entropies))}
+        return _means(reports)
 
     def _update_simultaneously(
         self, data: Rollout, advantages: Sequence[Tensor]
     ) -> dict[str, float]:
-        kls, entropies = [], []
+        reports = []
         for name in self.actors:
             members = [a for a in self.agents if self.actor_names[a] == name]
             batch = self._batch(data, members)
             advantage = torch.cat([advantages[self.agents.index(a)] for a in members])
             factor = torch.ones(advantage.shape, device=self.device)
-            kl, entropy = self._update_actor(name, batch, advantage, factor)
-            kls.append(kl)
-            entropies.append(entropy)
-        return {"kl": float(np.mean(kls)), "entropy": float(np.mean(entropies))}
+            reports.append(self._update_actor(name, batch, advantage, factor))
+        return _means(reports)
 
     def _batch(self, data: Rollout, members: Sequence[str]) -> dict[str, Tensor | None]:
         def gather(source: Mapping[str, Array]) -> Tensor | None:
@@ -311,9 +308,11 @@ class OnPolicyLearner:
 
     def _update_actor(
         self, name: str, batch: Mapping[str, Any], advantage: Tensor, factor: Tensor
-    ) -> tuple[float, float]:
+    ) -> dict[str, float]:
         """Run the passes over one actor's data; return the last KL(old||new) and entropy."""
         config, actor = self.config, self.actors[name]
+        if config.update == "trust-region":
+            return self._step_in_trust_region(actor, batch, advantage, factor)
         optimiser = self.actor_optimisers[name]
         observations, actions = batch["observations"], batch["actions"]
         old_log_probs, masks = batch["log_probs"], batch["masks"]
@@ -327,7 +326,11 @@ class OnPolicyLearner:
                 pi = actor(observations[index], None if masks is None else masks[index])
                 log_ratio = pi.log_prob(actions[index]) - old_log_probs[index]
                 mean_entropy = pi.entropy().mean()
-                loss = ppo_clip(log_ratio.exp(), advantage[index], factor[index], config.clip)
+                ratio, some, weights = log_ratio.exp(), advantage[index], factor[index]
+                if config.update == "a2c":
+                    loss = -surrogate(ratio, some, weights)
+                else:
+                    loss = ppo_clip(ratio, some, weights, config.clip)
                 loss = loss - config.entropy * mean_entropy
                 _descend(loss, actor, optimiser, config.max_grad_norm)
                 entropy = float(mean_entropy.detach())
@@ -337,7 +340,31 @@ class OnPolicyLearner:
                     kl = float(old.kl(actor(observations, masks)).mean())
                 if kl > config.target_kl:
                     break
-        return kl, entropy
+        return {"kl": kl, "entropy": entropy}
+
+    def _step_in_trust_region(
+        self, actor: Actor, batch: Mapping[str, Any], advantage: Tensor, factor: Tensor
+    ) -> dict[str, float]:
+        """Take one step on the whole batch; return what it did, ``accepted`` 0.0 or 1.0."""
+        config = self.config
+        settings = TrustRegion(
+            radius=config.kl_limit,
+            cg_iterations=config.cg_iterations,
+            cg_damping=config.cg_damping,
+            fisher_every=config.fisher_every,
+            search_steps=config.search_steps,
+            search_decay=config.search_decay,
+            accept_ratio=config.accept_ratio,
+            discrete_kl=config.discrete_kl,
+        )
+        samples = Samples(**batch, advantage=advantage, factor=factor)
+        step = trust_region_step(actor, samples, settings)
+        return {
+            "kl": step.kl,
+            "entropy": step.entropy,
+            "accepted": float(step.is_accepted),
+            "fraction": step.fraction,
+        }
 
     @torch.no_grad()
     def _ratio(self, name: str, batch: Mapping[str, Any]) -> Tensor:
@@ -352,6 +379,10 @@ class OnPolicyLearner:
             return [slice(None)]
         order = torch.randperm(samples, generator=self.generator).to(self.device)
         return list(torch.tensor_split(order, self.config.minibatches))
+
+
+def _means(reports: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([report[name] for report in reports])) for name in reports[0]}
 
 
 def _descend(

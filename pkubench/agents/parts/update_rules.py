@@ -21,6 +21,15 @@ def ppo_clip(ratio: Tensor, advantage: Tensor, factor: Tensor, clip: float) -> T
     return -(factor * surrogate).mean()
 
 
+def surrogate(ratio: Tensor, advantage: Tensor, factor: Tensor) -> Tensor:
+    """Return the surrogate objective ``mean[M r A]``, to be maximised.
+
+    HAA2C ascends it and HATRPO maximises it inside a KL ball. Its gradient at ``r = 1`` is that of
+    the joint objective, given the agents behind ``M``; the arguments are those of ``ppo_clip``.
+    """
+    return (factor * ratio * advantage).mean()
+
+
 def value_loss(
     value: Tensor,
     old_value: Tensor,
