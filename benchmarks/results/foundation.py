@@ -1,9 +1,9 @@
 """The reference agents of the foundation suites and their table, by one resumable command.
 
-``make results-foundation`` trains what is not trained yet (two processes, one thread each), puts
-the weights into the package and writes ``docs/results/foundation.md``. Stop it and start it again
-at will: finished runs stay, interrupted ones go on from their checkpoints. A user with more time
-edits nothing but ``--scale``.
+``make results-foundation`` trains and scores what has no record yet (two processes, one thread
+each), puts the weights into the package and writes ``docs/results/foundation.md``. Stop it and
+start it again at will: finished runs stay, interrupted ones go on from their checkpoints. A user
+with more time edits nothing but ``--scale``; ``--fresh`` trains again what has a record.
 
     python -m benchmarks.results.foundation --stage train     # only the training
     python -m benchmarks.results.foundation --stage ship      # only weights into the package
@@ -12,10 +12,9 @@ edits nothing but ``--scale``.
 
 from __future__ import annotations
 
-import argparse
-
-from benchmarks.results.foundation_table import write_table
-from benchmarks.results.running import ROOT, Row, ship, train
+from benchmarks.results.foundation_page import write_page
+from benchmarks.results.rows import Row
+from benchmarks.results.running import run_stages
 
 _SPREAD = 1_500_000
 _TALK = 1_000_000
@@ -34,26 +33,10 @@ ROWS = (
     Row("mappo", "SimpleReference-v0", _TALK, 5),
     Row("ppo", "HopperVelocity-v0", _HOPPER, 5),
     Row("ppo", "HalfCheetahVelocity-v0", _CHEETAH, 5),
-    Row("happo", "SimpleSpread-v0", 10_000_000, 1, ships=False, label="happo-10m"),
-    Row("happo-paper", "SimpleSpread-v0", _SPREAD, 3, ships=False),
+    Row("happo", "SimpleSpread-v0", 10_000_000, 1, ships=0, label="happo-10m"),
+    Row("happo-paper", "SimpleSpread-v0", _SPREAD, 3, ships=0),
 )
 
 
-def main() -> None:
-    """Run the stages."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--stage", choices=("all", "train", "ship", "table"), default="all")
-    parser.add_argument("--jobs", type=int, default=2, help="training processes at once")
-    parser.add_argument("--scale", type=float, default=1.0, help="multiplies every step budget")
-    args = parser.parse_args()
-    if args.stage in ("all", "train"):
-        train(ROWS, args.jobs, args.scale)
-    if args.stage in ("all", "ship"):
-        ship(ROWS)
-    if args.stage in ("all", "table"):
-        results, page = ROOT / "results" / "foundation", ROOT / "docs/results/foundation.md"
-        write_table(ROWS, results, page)
-
-
 if __name__ == "__main__":
-    main()
+    run_stages(ROWS, (__doc__ or "").split("\n")[0], write_page)

@@ -1,0 +1,111 @@
+"""Writes ``docs/results/foundation.md``: every figure in it is computed from records here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from benchmarks.results.page import Table, markdown, table_of, versus
+from benchmarks.results.records import Scored
+from benchmarks.results.rows import ROOT, Row
+from pkubench.tasks.constrained import COST_LIMIT
+
+_SPREAD_V2_SHIFT = -37.5
+"""What the self-collision of the v2 rules adds to the team return of an episode."""
+_PUBLISHED = {
+    ("happo-10m", "SimpleSpread-v0"): "-62 at 10 M steps on the v2 scale",
+    ("happo", "SimpleSpeakerListener-v0"): "about -9 at 10 M",
+    ("mappo", "SimpleSpeakerListener-v0"): "-13 at 10 M",
+    ("happo", "SimpleReference-v0"): "-12 to -13 at 10 M",
+    ("mappo", "SimpleReference-v0"): "-12 to -13 at 10 M",
+    ("ppo", "HalfCheetahVelocity-v0"): "6921.8, cost 919 at 10 M",
+    ("ppo-lag", "HalfCheetahVelocity-v0"): "2946.2, cost 3.4 at 10 M",
+    ("ppo", "HopperVelocity-v0"): "2337.1, cost 550 at 10 M",
+    ("ppo-lag", "HopperVelocity-v0"): "961.9, cost 14.0 at 10 M",
+}
+"""HARL figures 2-3 (read off curves, 2-3 % error) and OmniSafe's benchmark page, 10 M steps."""
+_CONTROLLERS = {
+    "SimpleSpread-v0": "scripted:assignment",
+    "SimpleReference-v0": "scripted:messenger",
+    "SimpleSpeakerListener-v0": "scripted:messenger",
+}
+_HEAD = """# Foundation: reference agents
+
+Written by `make results-foundation`; no figure here is typed by hand. Every row is scored by
+`pkubench evaluate` on seeds no learner has met. Intervals are 95 % Student t intervals over
+training seeds (n); a row with one run shows the interval over its episodes and says so. The
+records behind the figures, with the command of every run, are in `benchmarks/results/records`.
+
+"""
+
+
+def write_page(rows: tuple[Row, ...], scale: float) -> None:
+    """Write the page from the records of all finished rows."""
+    table = table_of(rows, scale, _CONTROLLERS)
+    sections = [_HEAD]
+    for title, suffix in (
+        ("Cooperative particle worlds", ""),
+        ("Robots under a speed limit (cost at most 25 an episode)", "Velocity-v0"),
+        ("Poker (exact exploitability)", "Poker-v0"),
+    ):
+        chosen = [t for t in table if t.endswith(suffix) and (suffix or t.startswith("Simple"))]
+        if chosen:
+            sections.append(f"## {title}\n\n")
+        for task in chosen:
+            sections += markdown(task, table[task], _PUBLISHED, _CONTROLLERS.get(task, "-"))
+    page = ROOT / "docs/results/foundation.md"
+    page.write_text("".join([*sections, "## Verdicts\n\n", *_verdicts(table)]))
+    print(f"wrote {page}")
+
+
+def _verdicts(table: Table) -> list[str]:
+    """Say in words, from the numbers, what the table shows against the stated bars."""
+    lines = []
+    spread = table.get("SimpleSpread-v0", {})
+    if "happo" in spread:
+        met = "meets" if spread["happo"].mean("return") >= -38 else "misses"
+        lines.append(
+            f"- HAPPO on SimpleSpread {met} the bar of -38 at 1.5 M steps: "
+            f"{spread['happo'].text('return')}, n = {len(spread['happo'].runs)}.\n"
+        )
+    lines += [versus(table, task, "happo", "mappo") for task in _CONTROLLERS]
+    if "happo-10m" in spread:
+        score = spread["happo-10m"].mean("return")
+        lines.append(
+            f"- One HAPPO run of 10 M steps on SimpleSpread: {score:.1f} by the v3 rules, about "
+            f"{score + _SPREAD_V2_SHIFT:.1f} on the published v2 scale, where the paper's curve "
+            "ends near -62. One run is no claim.\n"
+        )
+    if "happo-paper" in spread:
+        lines.append(
+            "- HAPPO with the official numbers (gamma 0.99, 5e-4, 20 x 200) at 1.5 M steps: "
+            f"{spread['happo-paper'].text('return')}; `pkubench/agents/harl.py` says what we "
+            "changed.\n"
+        )
+    for robot, bar in (("HalfCheetah", 2500.0), ("Hopper", None)):
+        lines += _constrained(table.get(f"{robot}Velocity-v0", {}), robot, bar)
+    return lines
+
+
+def _constrained(lines: Mapping[str, Scored], robot: str, bar: float | None) -> Iterator[str]:
+    """Say whether PPO-Lag holds the limit, and what PPO pays without one."""
+    if "ppo-lag" not in lines:
+        return
+    safe = lines["ppo-lag"]
+    is_within = safe.mean("cost") <= COST_LIMIT
+    text = (
+        f"- PPO-Lag on {robot}Velocity: cost {safe.text('cost')}, "
+        f"{'within' if is_within else 'above'} the limit of {COST_LIMIT:g} on average; "
+        f"return {safe.text('return')}"
+    )
+    if bar is not None:
+        met = "meets" if is_within and safe.mean("return") >= bar else "misses"
+        text += f"; it {met} the bar of {bar:,.0f}"
+    yield text + ".\n"
+    over = [f"seed {k}" for k, run in enumerate(safe.runs) if run["cost"] > COST_LIMIT]
+    if over:
+        yield f"    - Runs above the limit on their own: {', '.join(over)}.\n"
+    if "ppo" in lines:
+        yield (
+            f"    - PPO, blind to cost, pays {lines['ppo'].text('cost')} for a return of "
+            f"{lines['ppo'].text('return')} at the same budget.\n"
+        )

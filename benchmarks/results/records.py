@@ -1,0 +1,125 @@
+"""Records of trained runs: what the harness said of each, kept in the repository.
+
+A table takes hours to train and its weights would fill the package, so each finished run leaves one
+small file, ``records/TABLE/ROW/TASK/seedN.json``: the training command, the hash of the weights
+and the harness's own report. Pages are computed from these files. Anybody can train a run again
+with the command in it and compare.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pkubench
+from benchmarks.results.rows import Row
+from pkubench.evaluation.statistics import mean_interval
+from pkubench.files import write_json
+from pkubench.tasks.catalogue import make_task
+
+RECORDS = Path(__file__).parent / "records"
+"""Where the records are; weights and curves are in ``runs`` while they are needed."""
+
+
+def path_of(row: Row, seed: int) -> Path:
+    """Return where the record of one run is or will be."""
+    return RECORDS / row.table / row.name / row.task / f"seed{seed}.json"
+
+
+def read(row: Row, seed: int, budget: int) -> dict[str, Any] | None:
+    """Return the record of a run of that budget, None if there is none."""
+    path = path_of(row, seed)
+    if not path.exists():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found if found["budget"] == budget else None
+
+
+def write(row: Row, seed: int, budget: int, run: Path) -> dict[str, Any]:
+    """Evaluate a finished run by its task's protocol and keep what came out."""
+    config = json.loads((run / "config.json").read_text())
+    report = pkubench.evaluate(str(run), row.task).to_json()
+    report["agent"] = row.agent  # the run's folder is a path of this machine
+    record = {
+        "row": row.name,
+        "agent": row.agent,
+        "task": row.task,
+        "seed": seed,
+        "budget": budget,
+        "steps": config.get("steps", budget),
+        "seconds": config.get("seconds"),
+        "command": config["command"],
+        "weights": hashlib.sha256((run / "weights.safetensors").read_bytes()).hexdigest(),
+        "report": report,
+    }
+    path_of(row, seed).parent.mkdir(parents=True, exist_ok=True)
+    write_json(path_of(row, seed), record)
+    return record
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One line of a table."""
+
+    name: str
+    training: str
+    """Budget and time of training, or a dash."""
+    sample: str
+    """What the intervals are over: ``runs``, or the ``episodes`` of the only run."""
+    metrics: Mapping[str, tuple[float, float | None, float | None, int]]
+    """Name -> mean, low, high, n."""
+    runs: Sequence[Mapping[str, float]]
+    """Each run's means."""
+
+    def text(self, metric: str) -> str:
+        """Return ``mean [low, high]``."""
+        mean, low, high, _ = self.metrics[metric]
+        if low is None or high is None:
+            return f"{mean:.4g}"
+        return f"{mean:.4g} [{low:.4g}, {high:.4g}]"
+
+    def mean(self, metric: str) -> float:
+        """Return the mean over runs."""
+        return self.metrics[metric][0]
+
+
+def scored_row(row: Row, budget: int) -> Scored | None:
+    """Return a row's line from its records, None if a run is missing."""
+    found = [read(row, seed, budget) for seed in range(row.seeds)]
+    records = [record for record in found if record is not None]
+    if len(records) < row.seeds:
+        return None
+    unit = "iterations" if row.agent == "psro" else "steps"
+    seconds = [r["seconds"] for r in records if r["seconds"] is not None]
+    took = f", {sum(seconds) / len(seconds):.0f} s a run" if seconds else ""
+    training = f"{records[0]['steps']:,} {unit}{took}"
+    return _scored(row.name, training, [r["report"] for r in records])
+
+
+def scored_agent(agent: str, task: str) -> Scored:
+    """Evaluate an agent that needs no training."""
+    return _scored(agent, "-", [pkubench.evaluate(agent, task, workers=2).to_json()])
+
+
+def _scored(name: str, training: str, reports: Sequence[Mapping[str, Any]]) -> Scored:
+    names = [metric.name for metric in make_task(reports[0]["task"]).metrics]
+    runs = [{m: _value(name, r, m) for m in names} for r in reports]
+    metrics: dict[str, tuple[float, float | None, float | None, int]] = {}
+    for m in names:
+        if len(runs) == 1:
+            only = reports[0]["metrics"][m]
+            metrics[m] = (only["mean"], only["low"], only["high"], only["n"])
+        else:
+            metrics[m] = (*mean_interval([run[m] for run in runs]), len(runs))
+    return Scored(name, training, "episodes" if len(runs) == 1 else "runs", metrics, runs)
+
+
+def _value(name: str, report: Mapping[str, Any], metric: str) -> float:
+    value = report["metrics"][metric]["mean"]
+    if value is None:
+        raise ValueError(f"{name} failed episodes of {report['task']}: {report['failures']}")
+    return float(value)

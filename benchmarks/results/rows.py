@@ -1,0 +1,53 @@
+"""A table of results is a list of rows: an agent on a task, so many seeds of so many steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pkubench.agents.catalogue import PRETRAINED
+from pkubench.tasks.catalogue import make_task
+
+ROOT = Path(__file__).parents[2]
+DONE = "done"
+"""Marks a run whose training came to its end."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table."""
+
+    agent: str
+    task: str
+    steps: int
+    seeds: int
+    ships: int = 5
+    """Seeds whose weights go into the package, from seed 0 on."""
+    label: str = ""
+    """Another name than the agent's, for a row with another budget or settings."""
+    table: str = "foundation"
+    """Names the folder of its runs and records."""
+
+    @property
+    def name(self) -> str:
+        """How the row is called in the table."""
+        return self.label or self.agent
+
+    def budget(self, scale: float) -> int:
+        """Return the steps of a run when all budgets are multiplied by ``scale``."""
+        return int(self.steps * scale)
+
+    def run(self, seed: int) -> Path:
+        """Return the folder of a run."""
+        return ROOT / "runs" / self.table / self.name / self.task / f"seed{seed}"
+
+    def shipped(self, seed: int) -> Path:
+        """Return where the weights of a run are in the package."""
+        return PRETRAINED / self.agent / make_task(self.task).id.rpartition("/")[2] / f"seed{seed}"
+
+
+def runs_of(rows: tuple[Row, ...]) -> Iterator[tuple[Row, int]]:
+    """Yield all runs, those that ship first, row by row."""
+    yield from ((row, seed) for row in rows for seed in range(min(row.ships, row.seeds)))
+    yield from ((row, seed) for row in rows for seed in range(row.ships, row.seeds))
