@@ -111,6 +111,8 @@ class OnPolicyConfig:
     """Adam's learning rate of the critics."""
     lr_decay: bool = False
     """Linear decay of the actor's learning rate to 0 over the run."""
+    critic_lr_decay: bool = False
+    """The same for the critics."""
     adam_epsilon: float = 1e-5
     """Adam's epsilon."""
     max_grad_norm: float = 10.0

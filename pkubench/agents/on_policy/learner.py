@@ -182,6 +182,10 @@ class OnPolicyLearner:
             for optimiser in self.actor_optimisers.values():
                 for group in optimiser.param_groups:
                     group["lr"] = config.actor_lr * (1.0 - progress)
+        if config.critic_lr_decay:
+            for critic in self.critics + self.cost_critics:
+                for group in critic.optimiser.param_groups:
+                    group["lr"] = config.critic_lr * (1.0 - progress)
         metrics: dict[str, float] = {}
         advantages = self._advantages(data, metrics, episode_cost)
         if config.scheme == "sequential":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from pkubench.agents import harl, saferl
 from pkubench.agents.on_policy.config import OnPolicyConfig
@@ -16,20 +17,31 @@ PRESETS: dict[str, OnPolicyConfig] = {**harl.PRESETS, **saferl.PRESETS}
 def preset(agent: str, task: Task) -> OnPolicyConfig:
     """Return the settings of ``agent`` on ``task``.
 
-    Two things come from the task: the cost limit, and whether agents can share an actor (the
-    papers switch sharing off where agents differ in their spaces).
+    Three things come from the task: numbers tuned for its world (``harl.TUNED``), the cost limit,
+    and whether agents can share an actor (the papers switch sharing off where agents differ in
+    their spaces).
 
     Raises:
         UnknownName: no such preset.
     """
     if agent not in PRESETS:
         raise UnknownName("on-policy preset", agent, PRESETS)
-    config = PRESETS[agent]
+    config = replace(PRESETS[agent], **tuned(agent, task.id))
     if task.cost_limit is not None:
         config = replace(config, cost_limit=task.cost_limit)
     if config.shared and not _agents_alike(task):
         config = replace(config, shared=False)
     return config
+
+
+def tuned(agent: str, task_id: str) -> dict[str, Any]:
+    """Return the settings of ``agent`` that its paper, or we, chose for one world or its family."""
+    name = task_id.rpartition("/")[2]
+    changes: dict[str, Any] = {}
+    for start in sorted(harl.TUNED, key=len):
+        if name.startswith(start):
+            changes |= harl.TUNED[start].get(agent, {})
+    return changes
 
 
 def _agents_alike(task: Task) -> bool:
