@@ -34,17 +34,18 @@ _HARL = "HARL (JMLR 2024)"
 _OMNISAFE = "OmniSafe (JMLR 2024)"
 _PSD = "PSD-PSRO (NeurIPS 2023)"
 _TEAMS = ("marl", "diagnostics")
+_ALL = ("marl", "constrained", "games", "diagnostics")
 
 _TABLE = (
-    ("random", "-", ("marl", "constrained", "games", "diagnostics"), "uniform over the action space", None),
+    ("random", "-", _ALL, "uniform over the action space", None),
     ("happo", _HARL, _TEAMS, "sequential update with the running ratio product", _ON_POLICY),
     ("mappo", _HARL, _TEAMS, "one shared policy, simultaneous update", _ON_POLICY),
     ("ippo", _HARL, _TEAMS, "independent policies, simultaneous update", _ON_POLICY),
-    ("hatrpo", _HARL, ("marl",), "sequential steps in a ball of the true KL", _ON_POLICY),
-    ("haa2c", _HARL, ("marl",), "sequential update of the plain surrogate", _ON_POLICY),
-    ("happo-simultaneous", _HARL, ("marl",), "HAPPO without the sequence", _ON_POLICY),
-    ("hatrpo-simultaneous", _HARL, ("marl",), "HATRPO without the sequence", _ON_POLICY),
-    ("haa2c-simultaneous", _HARL, ("marl",), "HAA2C without the sequence", _ON_POLICY),
+    ("hatrpo", _HARL, _TEAMS, "sequential steps in a ball of the true KL", _ON_POLICY),
+    ("haa2c", _HARL, _TEAMS, "sequential update of the plain surrogate", _ON_POLICY),
+    ("happo-simultaneous", _HARL, _TEAMS, "HAPPO without the sequence", _ON_POLICY),
+    ("hatrpo-simultaneous", _HARL, _TEAMS, "HATRPO without the sequence", _ON_POLICY),
+    ("haa2c-simultaneous", _HARL, _TEAMS, "HAA2C without the sequence", _ON_POLICY),
     ("happo-paper", _HARL, ("marl",), "HAPPO with the official numbers", _ON_POLICY),
     ("mappo-paper", _HARL, ("marl",), "MAPPO with the official numbers", _ON_POLICY),
     ("hatrpo-paper", _HARL, ("marl",), "HATRPO with the official numbers", _ON_POLICY),
