@@ -31,6 +31,7 @@ FAMILIES = {
     "particle": "Teams of particles",
     "safety": "Robots with a cost limit",
     "games": "Two-player games",
+    "diagnostics": "Games solved on paper",
 }
 TUTORIALS = ("evaluate", "train", "add-an-environment", "submit")
 REFERENCE = (
@@ -38,6 +39,8 @@ REFERENCE = (
     "pkubench.envs.registry",
     "pkubench.envs.faces",
     "pkubench.envs.games",
+    "pkubench.envs.diagnostics.equilibria",
+    "pkubench.envs.diagnostics.tabular",
     "pkubench.tasks.task",
     "pkubench.agents.agent",
     "pkubench.agents.training",

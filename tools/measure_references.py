@@ -22,8 +22,8 @@ from pkubench.tasks.catalogue import REFERENCES
 from pkubench.tasks.task import Task
 
 FILE = Path(pkubench.__file__).parent / "tasks" / REFERENCES
-REFERENCE_AGENTS = {"marl": "happo", "constrained": "ppo-lag"}
-RANDOM_FACTOR = {"marl": 100, "constrained": 10, "games": 1}
+REFERENCE_AGENTS = {"marl": "happo", "constrained": "ppo-lag", "diagnostics": "scripted:optimum"}
+RANDOM_FACTOR = {"marl": 100, "constrained": 10, "games": 1, "diagnostics": 100}
 """The random agent has no training seeds, so many episodes take their place."""
 
 

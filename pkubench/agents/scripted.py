@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pkubench.agents.agent import Array, BoolArray, Entrant, FloatArray, IntArray, Team
+from pkubench.envs.registry import make_batch
 from pkubench.errors import AgentError, UnknownName
 
 _MOVES: Final = 5
@@ -205,9 +206,42 @@ def messenger_team(task_id: str) -> Entrant:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class ConstantAgent:
+    """Plays one action, whatever it sees."""
+
+    action: Array
+    """Of the agent's action space."""
+
+    def begin(self, seeds: IntArray) -> None:
+        """Nothing is remembered and nothing is drawn."""
+
+    def act(self, observation: Array, state: None, active: BoolArray) -> tuple[Array, None]:
+        """Return the action for every episode."""
+        return np.repeat(self.action[None], len(active), axis=0), None
+
+
+def optimum_team(task_id: str) -> Entrant:
+    """Return the team that plays a best joint action of a game which knows one.
+
+    Raises:
+        AgentError: the task's world has no ``optimal_actions``.
+    """
+    world = make_batch(task_id)
+    actions: dict[str, Array] | None = getattr(world, "optimal_actions", None)
+    world.close()
+    if actions is None:
+        raise AgentError(
+            "scripted:optimum plays the suite diagnostics, whose best joint actions are known, "
+            f"not {task_id!r}"
+        )
+    return Team({agent: ConstantAgent(action) for agent, action in actions.items()})
+
+
 SCRIPTED: dict[str, Callable[[str], Entrant]] = {
     "assignment": assignment_team,
     "messenger": messenger_team,
+    "optimum": optimum_team,
 }
 """Factories of the scripted agents, by the NAME of ``scripted:NAME``, from a task id."""
 

@@ -19,6 +19,12 @@ _POKER = {
     "KuhnPoker": "pkubench.envs.games.poker:KuhnPoker",
     "LeducPoker": "pkubench.envs.games.poker:LeducPoker",
 }
+_DIAGNOSTICS = {
+    "Climbing": "pkubench.envs.diagnostics.matrix_games:Climbing",
+    "Penalty": "pkubench.envs.diagnostics.matrix_games:Penalty",
+    "SharingGap": "pkubench.envs.diagnostics.sharing_gap:SharingGap",
+    "SignGame": "pkubench.envs.diagnostics.sign_game:SignGame",
+}
 
 
 def register_all() -> None:
@@ -40,6 +46,8 @@ def register_all() -> None:
         )
     for name, entry_point in _POKER.items():
         _register(f"{name}-v0", entry_point, None, extra="games")
+    for name, entry_point in _DIAGNOSTICS.items():
+        _register(f"{name}-v0", entry_point, None)
 
 
 def _register(

@@ -9,10 +9,10 @@ from importlib import resources
 from typing import Any
 
 from pkubench.errors import UnknownName
-from pkubench.tasks import constrained, games, marl
+from pkubench.tasks import constrained, diagnostics, games, marl
 from pkubench.tasks.task import Reference, Task
 
-SUITES = {suite.SUITE: suite for suite in (marl, constrained, games)}
+SUITES = {suite.SUITE: suite for suite in (marl, constrained, games, diagnostics)}
 """Suite name -> the module that lists its tasks."""
 REFERENCES = "references.json"
 """Measured by ``tools/measure_references.py``; task id -> anchor -> score, n, agent, command."""

@@ -1,0 +1,1 @@
+"""Games small enough to solve on paper: they show what an algorithm's theory claims."""
