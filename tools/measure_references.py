@@ -25,6 +25,8 @@ FILE = Path(pkubench.__file__).parent / "tasks" / REFERENCES
 REFERENCE_AGENTS = {"marl": "happo", "constrained": "ppo-lag", "diagnostics": "scripted:optimum"}
 RANDOM_FACTOR = {"marl": 100, "constrained": 10, "games": 1, "diagnostics": 100}
 """The random agent has no training seeds, so many episodes take their place."""
+LONG_HORIZON, LONG_FACTOR = 1000, 10
+"""Longer episodes hold more, and cost more."""
 
 
 def measured(task: Task, agent: str, episodes: int, anchor: str) -> dict[str, Any]:
@@ -50,7 +52,8 @@ def entries(task: Task, only: str | None) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     episodes = task.protocol.episodes
     if only in (None, "random"):
-        many = RANDOM_FACTOR[task.suite] * episodes
+        long = (task.protocol.horizon or 0) >= LONG_HORIZON
+        many = (LONG_FACTOR if long else RANDOM_FACTOR[task.suite]) * episodes
         found["random"] = measured(task, "random", many, "random")
     if only in (None, "reference"):
         if task.kind == "population":

@@ -7,7 +7,7 @@ from typing import Any
 from pkubench.envs.registry import NAMESPACE, WorldSpec, register_world
 
 _PARTICLE_HORIZON = 25
-_VELOCITY_HORIZON = 1000
+_ROBOT_HORIZON = 1000
 
 _PARTICLE = {
     "SimpleSpread": "pkubench.envs.particle.spread:SimpleSpread",
@@ -15,6 +15,14 @@ _PARTICLE = {
     "SimpleSpeakerListener": "pkubench.envs.particle.speaker_listener:SimpleSpeakerListener",
 }
 _VELOCITY = ("HalfCheetah", "Hopper", "Walker2d", "Swimmer", "Ant", "Humanoid")
+_MULTI_ROBOTS = {
+    "HalfCheetah": ("2x3", "6x1"),
+    "Hopper": ("3x1",),
+    "Walker2d": ("2x3", "6x1"),
+    "Swimmer": ("2x1",),
+    "Ant": ("4x2", "2x4", "2x4d"),
+    "Humanoid": ("9p8", "17x1"),
+}
 _POKER = {
     "KuhnPoker": "pkubench.envs.games.poker:KuhnPoker",
     "LeducPoker": "pkubench.envs.games.poker:LeducPoker",
@@ -41,9 +49,18 @@ def register_all() -> None:
         _register(
             f"{name}Velocity-v0",
             f"pkubench.envs.safety.velocity:{name}Velocity",
-            _VELOCITY_HORIZON,
+            _ROBOT_HORIZON,
             extra="mujoco",
         )
+    for name, factorizations in _MULTI_ROBOTS.items():
+        for factorization in factorizations:
+            _register(
+                f"Multi{name}{factorization}-v0",
+                f"pkubench.envs.multi_mujoco.robots:Multi{name}",
+                _ROBOT_HORIZON,
+                extra="mujoco",
+                factorization=factorization,
+            )
     for name, entry_point in _POKER.items():
         _register(f"{name}-v0", entry_point, None, extra="games")
     for name, entry_point in _DIAGNOSTICS.items():

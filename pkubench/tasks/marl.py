@@ -1,4 +1,4 @@
-"""Cooperative particle worlds: how well a team plays that sees only its members' own views."""
+"""Cooperative worlds: how well a team does whose members act on their own views."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ _RETURN = Metric(
     unit="reward",
     describe="team return: rewards summed over the episode and over all agents",
 )
-_PROTOCOL = Protocol(episodes=200, horizon=25, training_steps=10_000_000, quick_episodes=50)
+_PARTICLE_PROTOCOL = Protocol(
+    episodes=200, horizon=25, training_steps=10_000_000, quick_episodes=50
+)
+_ROBOT_PROTOCOL = Protocol(episodes=16, horizon=1000, training_steps=10_000_000, quick_episodes=4)
 _NOTES = (
     "The return is the SUM of all agents' rewards, as HARL reports it; packages that report one "
     "agent's reward or the mean show a smaller number."
@@ -26,17 +29,54 @@ _TITLES = {
     "SimpleReference": "two agents tell each other where to go",
     "SimpleSpeakerListener": "one agent speaks, the other walks",
 }
+_ROBOTS = {
+    "HalfCheetah2x3": "two agents, a leg each, run a cheetah",
+    "HalfCheetah6x1": "six agents, a joint each, run a cheetah",
+    "Hopper3x1": "three agents, a joint each, hop on one leg",
+    "Walker2d2x3": "two agents, a leg each, walk",
+    "Walker2d6x1": "six agents, a joint each, walk",
+    "Swimmer2x1": "two agents, a joint each, swim",
+    "Ant4x2": "four agents, a leg each, walk an ant",
+    "Ant2x4": "two agents, the front and the back legs, walk an ant",
+    "Ant2x4d": "two agents, two legs across from each other, walk an ant",
+    "Humanoid9p8": "two agents, the upper and the lower body, walk a humanoid",
+    "Humanoid17x1": "seventeen agents, a joint each, walk a humanoid",
+}
+_ROBOT_NOTES = (
+    "The return is that of Gymnasium's single-agent v5 environment, once: each of n agents is "
+    "given 1/n of the reward. Agents see the whole state and their number, standardised, as in "
+    "HARL. HARL's published returns are of the v2 environments, with other rewards and contacts: "
+    "not comparable in numbers."
+)
 
 
 def tasks() -> tuple[Task, ...]:
     """Return the tasks of the suite."""
+    return _particle_tasks() + _robot_tasks()
+
+
+def _robot_tasks() -> tuple[Task, ...]:
+    return tuple(
+        Task(
+            id=f"pkubench/Multi{name}-v0",
+            suite=SUITE,
+            title=title,
+            metrics=(_RETURN,),
+            protocol=_ROBOT_PROTOCOL,
+            notes=_ROBOT_NOTES,
+        )
+        for name, title in _ROBOTS.items()
+    )
+
+
+def _particle_tasks() -> tuple[Task, ...]:
     return tuple(
         Task(
             id=f"pkubench/{name}{suffix}-v0",
             suite=SUITE,
             title=f"{title} ({'continuous' if suffix else 'discrete'} actions)",
             metrics=(_RETURN,),
-            protocol=_PROTOCOL,
+            protocol=_PARTICLE_PROTOCOL,
             notes=_NOTES + (_SPREAD_NOTES if name == "SimpleSpread" else ""),
         )
         for name, title in _TITLES.items()

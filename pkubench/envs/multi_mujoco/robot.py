@@ -1,0 +1,291 @@
+"""The base of the Multi-Agent MuJoCo worlds: Gymnasium's v5 rules, and what each agent sees.
+
+The physics, rewards, ends and initial distributions are those of ``gymnasium.envs.mujoco.*_v5``
+(``tests/envs/test_multi_mujoco.py``).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+import mujoco
+import numpy as np
+from gymnasium import spaces
+
+from pkubench.envs.batch import Array, BoolArray, FloatArray, Info
+from pkubench.envs.mujoco_batch import MujocoBatch, gymnasium_model
+from pkubench.envs.multi_mujoco.factorization import (
+    Graph,
+    Layout,
+    Part,
+    action_order,
+    nearest_columns,
+)
+from pkubench.envs.seeding import IntArray, LaneRandom
+from pkubench.errors import ConfigError, UnknownName
+
+
+class MultiRobot(MujocoBatch):
+    """One robot whose joints are moved by several agents, all paid for its forward speed.
+
+    **What an agent sees.** By default (`agent_obsk=None`) the mode of HARL: the whole state of the
+    robot, that is, the observation of Gymnasium's single-agent v5 environment, then a one-hot
+    number of the agent, and of these numbers x each vector's (x − mean(x)) / std(x); the state for
+    centralised critics is then the state alone, put on the same scale. Published results of HAPPO,
+    HASAC and their kin are in this mode. With `agent_obsk=k` an agent sees what it sees in
+    Gymnasium-Robotics' `mamujoco_v1`, unscaled: all about its own joints, the angles of the joints
+    at most k edges away in the graph of the robot, and the motion of the root; the state is
+    Gymnasium's observation.
+
+    **Reward.** There is one reward, that of Gymnasium's v5 environment. Each of the n agents is
+    given 1/n of it, so the sum over agents, which is the team return of tasks and learners, is the
+    return of the single-agent environment. (Gymnasium-Robotics gives every agent the whole.)
+
+    **Not the numbers of the papers.** HARL was run on the v2 environments of OpenAI's Gym. Since
+    then contact forces are observed and charged for (Ant, Humanoid), a fallen robot no longer
+    gets the reward for being healthy (Hopper, Walker2d, Ant, Humanoid), the feet of the walker
+    have other friction, and the physics has other contacts. Compare agents on these worlds with
+    one another; compare them with published curves by rank only.
+
+    `info`: `reward_forward`, `reward_ctrl`, `reward_survive` (robots that can fall),
+    `reward_contact` (Ant, Humanoid), `x_position`, `x_velocity`, `y_position`, `y_velocity` (robots
+    that move in the plane), `simulation_failed`. The reward is the sum of those named so. Where
+    MuJoCo meets a value it cannot go on with, Gymnasium silently goes on from the default state;
+    here the episode ends with reward 0 and `simulation_failed`.
+
+    Settings: `factorization`, `agent_obsk`, `max_episode_steps`, `num_threads` (results do not
+    depend on it).
+
+    Source: Peng et al., "FACMAC: Factored Multi-Agent Centralised Policy Gradients", NeurIPS 2021
+    (Multi-Agent MuJoCo); Zhong et al., "Heterogeneous-Agent Reinforcement Learning", JMLR 25(32),
+    2024 (what its agents see).
+    """
+
+    default_horizon: ClassVar[int | None] = 1000
+
+    graph: ClassVar[Graph]
+    """Joints, neighbours and factorizations."""
+    model_file: ClassVar[str]
+    """The model, one of Gymnasium's own files."""
+    physics_steps: ClassVar[int]
+    """Physics steps in one step of the world."""
+    forward_weight: ClassVar[float] = 1.0
+    control_weight: ClassVar[float]
+    healthy_reward: ClassVar[float | None] = None
+    """Reward of a step after which the robot is up; None for robots that cannot fall."""
+    reset_noise: ClassVar[float]
+    """Half-width of the uniform noise on the initial state (and see ``normal_velocity``)."""
+    normal_velocity: ClassVar[bool] = False
+    """Initial velocities are drawn from a normal distribution of this deviation instead."""
+    hidden_positions: ClassVar[int] = 1
+    """Leading positions that are not observed, so that no robot knows how far it is."""
+    velocity_clip: ClassVar[float | None] = None
+    """Velocities of the whole state are clipped to plus or minus this."""
+    clips_nearest: ClassVar[bool] = False
+    """Whether those that an agent sees of its nearest joints are clipped as well."""
+    feels_contacts: ClassVar[bool] = False
+    """Whether contact forces are observed and charged for."""
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        max_episode_steps: int | None = -1,
+        num_threads: int = 1,
+        *,
+        factorization: str,
+        agent_obsk: int | None = None,
+    ) -> None:
+        """Make the lanes.
+
+        Args:
+            num_envs: number of lanes.
+            max_episode_steps: time limit; -1 is the 1000 steps of the original, None no limit.
+            num_threads: threads that share the lanes; results do not depend on it.
+            factorization: who moves what, a name in the robot's table.
+            agent_obsk: edges of the graph an agent sees across (0: its own joints alone); None is
+                the whole state with the agent's number, standardised.
+
+        Raises:
+            UnknownName: the robot is not factorized so.
+            ConfigError: a negative number of edges, or another number that is not positive.
+        """
+        if factorization not in self.graph.parts:
+            raise UnknownName("factorization", factorization, self.graph.parts)
+        if agent_obsk is not None and agent_obsk < 0:
+            raise ConfigError(f"agent_obsk must be at least 0 or None, got {agent_obsk}")
+        model = gymnasium_model(self.model_file)
+        # One robot is one island of constraints: not looking for more saves 2 to 6 % of the time
+        # and changes no bit.
+        model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_ISLAND)
+        super().__init__(
+            model,
+            self.physics_steps,
+            num_envs,
+            max_episode_steps,
+            num_threads,
+            persistent=self.feels_contacts,
+        )
+        self.factorization = factorization
+        self.agent_obsk = agent_obsk
+        self._random = LaneRandom(num_envs)
+        self._initial_qpos: FloatArray = np.array(self.model.qpos0)
+        self._prepare()
+        parts = self.graph.parts[factorization]
+        self.agents = tuple(f"agent_{i}" for i in range(len(parts)))
+        self._order = action_order(self.graph, parts)
+        size = self._whole().shape[1]
+        self.state_space = spaces.Box(-np.inf, np.inf, (size,), np.float64)
+        self._columns = self._look(parts, size)
+        low, high = np.array(self.model.actuator_ctrlrange[0], dtype=np.float32)
+        self.observation_spaces = {
+            agent: spaces.Box(-np.inf, np.inf, (len(columns),), np.float64)
+            for agent, columns in zip(self.agents, self._columns, strict=True)
+        }
+        self.action_spaces = {
+            agent: spaces.Box(float(low), float(high), (len(part),), np.float32)
+            for agent, part in zip(self.agents, parts, strict=True)
+        }
+
+    def _look(self, parts: tuple[Part, ...], state_size: int) -> list[IntArray]:
+        """Prepare the gathering of observations; return what columns each agent gets."""
+        if self.agent_obsk is None:
+            return [np.arange(state_size + len(parts))] * len(parts)
+        fields = self._fields()
+        widths = {name: array.shape[1] for name, array in fields.items()}
+        starts = dict(zip(widths, np.cumsum([0, *widths.values()]).tolist(), strict=False))
+        layout = Layout(
+            starts,
+            {name: width // self.model.nbody for name, width in widths.items()},
+            self.model.nq,
+            self.model.nv,
+        )
+        seen = [nearest_columns(self.graph, part, self.agent_obsk, layout) for part in parts]
+        self._seen: IntArray = np.concatenate(seen)
+        self._cuts: list[int] = np.cumsum([0, *map(len, seen)]).tolist()
+        return seen
+
+    def _prepare(self) -> None:
+        """Bind the derived fields a robot reads: MuJoCo fills them only from then on."""
+
+    def _reset(self, ids: IntArray, seeds: IntArray) -> None:
+        self._random.seed(ids, seeds)
+        noise, nq, nv = self.reset_noise, self.model.nq, self.model.nv
+        qpos = self._initial_qpos + self._random.uniform(ids, nq, -noise, noise)
+        if self.normal_velocity:
+            qvel = noise * self._random.normal(ids, nv)
+        else:
+            qvel = self._random.uniform(ids, nv, -noise, noise)
+        self._place(ids, qpos, qvel)
+
+    def _step(
+        self, actions: Mapping[str, Array], active: BoolArray | None
+    ) -> tuple[FloatArray, BoolArray, Info]:
+        given = np.concatenate([actions[agent] for agent in self.agents], axis=1, dtype=np.float32)
+        before = self._position()
+        self._advance(given.take(self._order, axis=1), active)
+        velocity = (self._position() - before) / self.dt
+        # A simulation that broke down was put elsewhere by MuJoCo: that is no motion.
+        failed = self.failed.copy()
+        broke_down = bool(failed.any())
+        if broke_down:
+            velocity[failed] = 0.0
+
+        # In double precision, and added up in this order, as in v5.
+        earned = self.forward_weight * velocity[:, 0]
+        spent = self.control_weight * np.square(self.ctrl).sum(axis=1)
+        info: Info = {
+            "reward_forward": earned,
+            "reward_ctrl": -spent,
+            "x_position": self.qpos[:, 0].copy(),
+            "x_velocity": velocity[:, 0],
+        }
+        if self.feels_contacts:
+            contact = self._contact_cost()
+            spent = spent + contact
+            info["reward_contact"] = -contact
+        terminated = failed
+        if self.healthy_reward is not None:
+            healthy = self._healthy()
+            alive = healthy * self.healthy_reward
+            earned = earned + alive
+            terminated = failed | ~healthy
+            info["reward_survive"] = alive
+        if velocity.shape[1] == 2:
+            info["y_position"], info["y_velocity"] = self.qpos[:, 1].copy(), velocity[:, 1]
+        reward = earned - spent
+        if broke_down:
+            reward[failed] = 0.0
+        info["simulation_failed"] = failed.copy()
+        shares = np.empty((self.num_envs, self.num_agents))
+        shares[...] = (reward / self.num_agents)[:, None]
+        return shares, terminated, info
+
+    def state(self) -> FloatArray:
+        """Return what Gymnasium's v5 environment observes, standardised in HARL's mode."""
+        whole = self._whole()
+        if self.agent_obsk is None:
+            whole -= whole.mean(axis=1, keepdims=True)
+            whole /= np.sqrt(np.square(whole).mean(axis=1, keepdims=True))
+        return whole
+
+    def _observe(self) -> dict[str, Array]:
+        if self.agent_obsk is None:
+            return dict(zip(self.agents, self._numbered(), strict=True))
+        fields = np.concatenate(list(self._fields().values()), axis=1)
+        seen = fields.take(self._seen, axis=1)
+        cuts = zip(self.agents, self._cuts, self._cuts[1:], strict=False)
+        return {agent: seen[:, start:stop] for agent, start, stop in cuts}
+
+    def _numbered(self) -> FloatArray:
+        """Return the standardised state and number of each agent, (num_agents, num_envs, size).
+
+        All agents' vectors hold the same numbers up to the place of the 1, hence have one mean and
+        one deviation.
+        """
+        whole, count = self._whole(), self.num_agents
+        size = whole.shape[1] + count
+        mean = (whole.sum(axis=1, keepdims=True) + 1.0) / size
+        whole -= mean
+        spread = np.square(whole).sum(axis=1, keepdims=True)
+        spread += (count - 1) * np.square(mean) + np.square(1.0 - mean)
+        scale = np.sqrt(spread / size)
+        whole /= scale
+        vectors = np.empty((count, self.num_envs, size))
+        vectors[:, :, :-count] = whole
+        vectors[:, :, -count:] = -mean / scale
+        own = (1.0 - mean[:, 0]) / scale[:, 0]
+        for agent in range(count):
+            vectors[agent, :, size - count + agent] = own
+        return vectors
+
+    def _whole(self) -> FloatArray:
+        """Return a new array of what Gymnasium's v5 environment observes, (num_envs, size)."""
+        whole: FloatArray = self.motion[:, self.hidden_positions :].copy()
+        if self.velocity_clip is not None:
+            velocity = whole[:, self.model.nq - self.hidden_positions :]
+            np.clip(velocity, -self.velocity_clip, self.velocity_clip, out=velocity)
+        return whole
+
+    def _fields(self) -> dict[str, FloatArray]:
+        """Return what agents' nearest joints are read from: field -> (num_envs, width)."""
+        qvel = self.qvel
+        if self.velocity_clip is not None and self.clips_nearest:
+            qvel = np.clip(qvel, -self.velocity_clip, self.velocity_clip)
+        return {"qpos": self.qpos, "qvel": qvel}
+
+    def _healthy(self) -> BoolArray:
+        """Return whether each robot is still up, (num_envs,), of those that can fall."""
+        return np.ones(self.num_envs, dtype=np.bool_)
+
+    def _contact_cost(self) -> FloatArray:
+        """Return the price of the contact forces, (num_envs,), of robots that feel them."""
+        return np.zeros(self.num_envs)
+
+    @abstractmethod
+    def _position(self) -> FloatArray:
+        """Return a copy of what velocity is the difference of: x or x, y in m, (num_envs, 1 or 2).
+
+        Each robot of v5 measures its own: a coordinate, a body, the centre of mass.
+        """
