@@ -11,6 +11,7 @@ import contextlib
 import inspect
 import io
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -20,7 +21,10 @@ from PIL import Image
 
 from pkubench.agents.catalogue import AGENTS
 from pkubench.envs.batch import SOLE_AGENT, BatchEnv
+from pkubench.envs.diagnostics import equilibria
+from pkubench.envs.diagnostics.matrix_games import penalty
 from pkubench.envs.registry import WORLDS, WorldSpec, make_batch, world_class
+from pkubench.evaluation.plot_style import PALETTE, canvas
 from pkubench.tasks.catalogue import tasks
 from pkubench.tasks.task import Task
 
@@ -202,6 +206,31 @@ def write_agents() -> None:
             print(f"| `{spec.name}` | {spec.paper} | {suites} | {spec.summary} |", file=file)
 
 
+def write_soft_objective(alpha: float = 1.0, sweeps: int = 12) -> None:
+    """Draw how the soft objective of Penalty moves when agents update in turn and at once."""
+    payoffs = penalty(-100)
+    with tempfile.TemporaryDirectory() as folder:
+        drawn = Path(folder) / "soft-objective.svg"
+        caption = f"Exact soft best responses at alpha = {alpha:g} from uniform play (-17.58)."
+        with canvas(drawn, "Penalty, k = -100", caption) as (axes,):
+            for (label, sweep), colour in zip(
+                (
+                    ("in turn", equilibria.sequential_sweep),
+                    ("at once", equilibria.simultaneous_sweep),
+                ),
+                PALETTE,
+                strict=False,
+            ):
+                policies, values = equilibria.uniform_policies(payoffs), []
+                for _ in range(sweeps):
+                    policies = sweep(payoffs, policies, alpha)
+                    values.append(equilibria.soft_objective(payoffs, policies, alpha))
+                axes.plot(range(1, sweeps + 1), values, marker="o", label=label, color=colour)
+            axes.set(xlabel="sweeps over both agents", ylabel="soft objective F")
+        with mkdocs_gen_files.open("concepts/soft-objective.svg", "w") as file:
+            file.write(drawn.read_text(encoding="utf-8"))
+
+
 def write_reference() -> list[str]:
     """Write one page a module that users write code against; return the modules."""
     modules = [
@@ -266,6 +295,7 @@ def main() -> None:
         write_environment(spec, standard.get(spec.id))
     write_environment_index(groups)
     write_agents()
+    write_soft_objective()
     modules = write_reference()
     with mkdocs_gen_files.open("changelog.md", "w") as file:
         file.write((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))

@@ -162,9 +162,12 @@ def test_off_the_symmetric_line_the_mild_penalty_game_ends_in_one_of_two_corners
     assert np.abs(corners[0] - corners[1]).max() > 0.5
 
 
-@pytest.mark.parametrize(("alpha", "value"), [(0.1, 2.0), (1.0, 1.574066), (5.0, 0.599869)])
+@pytest.mark.parametrize(
+    ("alpha", "value", "pushed"),
+    [(0.1, 2.0, 0.0), (1.0, 1.574066, 0.0185), (5.0, 0.599869, 0.7917)],
+)
 def test_the_harsh_penalty_game_ends_on_the_symmetric_line_and_returns_to_it(
-    alpha: float, value: float
+    alpha: float, value: float, pushed: float
 ) -> None:
     payoffs = penalty(-100)
     found = quantal_response_equilibrium(payoffs, alpha)
@@ -175,7 +178,7 @@ def test_the_harsh_penalty_game_ends_on_the_symmetric_line_and_returns_to_it(
     # A nudge (1, 0, -1) d off the line is multiplied by (110 / alpha)^2 p_0 q_0 in a sweep, because
     # the payoffs turn it into 110 (1, 0, -1) d and the softmax that into 110 p_0 / alpha of it.
     multiplier = (110 / alpha) ** 2 * rows[0] * columns[0]
-    assert multiplier < 0.8
+    assert multiplier == pytest.approx(pushed, abs=1e-4)
     size = 1e-3 * columns[0]
     nudge = size * np.array([1.0, 0.0, -1.0])
     swept = sequential_sweep(payoffs, (rows, columns + nudge), alpha)
