@@ -29,8 +29,10 @@ class AgentSpec:
 
 
 _ON_POLICY = "pkubench.agents.on_policy:train"
+_OFF_POLICY = "pkubench.agents.off_policy:train"
 _PSRO = "pkubench.agents.psro:train"
 _HARL = "HARL (JMLR 2024)"
+_HASAC = "HASAC (ICLR 2024)"
 _OMNISAFE = "OmniSafe (JMLR 2024)"
 _PSD = "PSD-PSRO (NeurIPS 2023)"
 _TEAMS = ("marl", "diagnostics")
@@ -50,6 +52,21 @@ _TABLE = (
     ("mappo-paper", _HARL, ("marl",), "MAPPO with the official numbers", _ON_POLICY),
     ("hatrpo-paper", _HARL, ("marl",), "HATRPO with the official numbers", _ON_POLICY),
     ("haa2c-paper", _HARL, ("marl",), "HAA2C with the official numbers", _ON_POLICY),
+    ("hasac", _HASAC, _TEAMS, "sequential soft actor-critic", _OFF_POLICY),
+    ("hatd3", _HARL, _TEAMS, "sequential TD3", _OFF_POLICY),
+    ("haddpg", _HARL, _TEAMS, "sequential DDPG", _OFF_POLICY),
+    ("masac", _HASAC, _TEAMS, "soft actor-critic, one shared policy at once", _OFF_POLICY),
+    ("matd3", _HARL, _TEAMS, "TD3 beside the others' replayed actions", _OFF_POLICY),
+    ("maddpg", _HARL, _TEAMS, "DDPG beside the others' replayed actions", _OFF_POLICY),
+    ("hasac-simultaneous", _HASAC, _TEAMS, "HASAC without the sequence", _OFF_POLICY),
+    ("hatd3-simultaneous", _HARL, _TEAMS, "HATD3 without the sequence", _OFF_POLICY),
+    ("haddpg-simultaneous", _HARL, _TEAMS, "HADDPG without the sequence", _OFF_POLICY),
+    ("hasac-paper", _HASAC, ("marl",), "HASAC with the official numbers", _OFF_POLICY),
+    ("hatd3-paper", _HARL, ("marl",), "HATD3 with the official numbers", _OFF_POLICY),
+    ("haddpg-paper", _HARL, ("marl",), "HADDPG with the official numbers", _OFF_POLICY),
+    ("masac-paper", _HASAC, ("marl",), "MASAC with HASAC's numbers", _OFF_POLICY),
+    ("matd3-paper", _HARL, ("marl",), "MATD3 with HATD3's numbers", _OFF_POLICY),
+    ("maddpg-paper", _HARL, ("marl",), "MADDPG with HADDPG's numbers", _OFF_POLICY),
     ("ppo", _OMNISAFE, ("constrained",), "clipped surrogate, blind to cost", _ON_POLICY),
     ("ppo-lag", _OMNISAFE, ("constrained",), "PPO with a Lagrange multiplier", _ON_POLICY),
     ("ppo-paper", _OMNISAFE, ("constrained",), "PPO with the official numbers", _ON_POLICY),

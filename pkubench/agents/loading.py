@@ -40,6 +40,7 @@ from pkubench.tasks.task import Task
 
 LOADERS: dict[str, str] = {
     "on-policy": "pkubench.agents.on_policy.loading:load",
+    "off-policy": "pkubench.agents.off_policy.loading:load",
     "population": "pkubench.agents.loading:load_game_population",
 }
 """``config["kind"]`` of a saved agent -> ``module:function(saved, task)`` that rebuilds it."""

@@ -30,6 +30,8 @@ class Layers:
     norms: tuple[tuple[Array, Array], ...]
     """(scale, shift) of the LayerNorm on the input and after each activation; empty: none."""
     activation: str
+    last_activation: str | None = None
+    """After the last hidden layer, where it is another one."""
 
     @staticmethod
     def read(tensors: Mapping[str, Array], prefix: str, spec: Mapping[str, Any]) -> Layers:
@@ -41,10 +43,10 @@ class Layers:
         sizes = [spec["inputs"], *spec["hidden"], spec["outputs"]]
         if not all(type(size) is int and size > 0 for size in sizes):
             raise WeightsError(f"network {prefix!r} has layers of {sizes[:8]} units")
-        if spec["activation"] not in ("relu", "tanh"):
-            raise WeightsError(
-                f"network {prefix!r} has an unknown activation {spec['activation']!r}"
-            )
+        last_activation = spec.get("last_activation", spec["activation"])
+        for activation in (spec["activation"], last_activation):
+            if activation not in ("relu", "tanh"):
+                raise WeightsError(f"network {prefix!r} has an unknown activation {activation!r}")
 
         def take(name: str, shape: tuple[int, ...]) -> Array:
             return saved_floats(tensors, f"{prefix}.{name}", shape)
@@ -60,7 +62,12 @@ class Layers:
             for k, size in enumerate(sizes[:-1])
             if spec["layer_norm"]
         ]
-        return Layers(tuple(linears), tuple(norms), str(spec["activation"]))
+        return Layers(tuple(linears), tuple(norms), str(spec["activation"]), last_activation)
+
+    def activation_after(self, k: int) -> str:
+        """Return the activation of the ``k``-th hidden layer."""
+        is_last = k == len(self.linears) - 2
+        return self.last_activation if is_last and self.last_activation else self.activation
 
     def __call__(self, x: Array) -> Array:
         """Map (B, inputs) float32 to (B, outputs) float32."""
@@ -72,7 +79,7 @@ class Layers:
             x += bias
             if k == last:
                 return x
-            if self.activation == "relu":
+            if self.activation_after(k) == "relu":
                 np.maximum(x, 0.0, out=x)
             else:
                 np.tanh(x, out=x)
@@ -118,7 +125,8 @@ class NetworkSettings(NamedTuple):
     std: Array | None
     """(d,) of a Gaussian; None for a categorical head."""
     action_map: str
-    """``clip``: the output itself; ``affine``: [-1, 1] stretched to the bounds; both clipped."""
+    """``clip``: the output itself; ``affine``: [-1, 1] stretched to the bounds; ``high``: times
+    the upper bound of the first number; all clipped."""
     observation_mean: Array | None
     observation_std: Array | None
 
@@ -189,12 +197,15 @@ class NetworkPolicy:
 def map_action(raw: Array, space: spaces.Space[Any], how: str) -> Array:
     """Return environment actions (B, d) from network outputs, in the space's dtype.
 
-    ``affine`` maps [-1, 1] to the bounds, as OmniSafe does; ``clip`` takes outputs as they are.
-    Both end by clipping to the bounds.
+    ``affine`` maps [-1, 1] to the bounds, as OmniSafe does; ``clip`` takes outputs as they are;
+    ``high`` multiplies by the first upper bound, as the official HASAC does. All end by clipping
+    to the bounds.
     """
     assert isinstance(space, spaces.Box)
     if how == "affine":
         half = (space.high - space.low) / 2
         raw = space.low + half * (raw + 1.0)
+    elif how == "high":
+        raw = raw * space.high[0]
     clipped: Array = np.clip(raw, space.low, space.high).astype(space.dtype)
     return clipped

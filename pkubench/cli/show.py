@@ -34,7 +34,12 @@ from pkubench.tasks.task import Metric, Task
 
 app = verb_app()
 
-PRESET_MODULES = ("pkubench.agents.harl", "pkubench.agents.saferl", "pkubench.agents.psro")
+PRESET_MODULES = (
+    "pkubench.agents.harl",
+    "pkubench.agents.hasac",
+    "pkubench.agents.saferl",
+    "pkubench.agents.psro",
+)
 """Where ``PRESETS`` are: agent name -> a config dataclass."""
 
 

@@ -12,6 +12,7 @@ from gymnasium import spaces
 
 from pkubench.agents.adapters.onnx import OUTPUT_KEY, TEAM_FILE, TEAM_FORMAT, OnnxPolicy
 from pkubench.agents.agent import Agent, Entrant, Team
+from pkubench.agents.off_policy.loading import SquashedPolicy
 from pkubench.agents.policy import NetworkPolicy
 from pkubench.errors import AgentError, MissingExtra
 from pkubench.files import write_bytes, write_json
@@ -181,7 +182,7 @@ def model_bytes(agent: Agent | Any) -> bytes:
     if isinstance(agent, NetworkPolicy):
         return _network_bytes(agent)
     raise AgentError(
-        f"{type(agent).__name__} cannot be written as ONNX; saved on-policy agents, "
+        f"{type(agent).__name__} cannot be written as ONNX; saved on- and off-policy agents, "
         "Stable-Baselines3 policies of dense layers and teams of them can"
     )
 
@@ -195,16 +196,22 @@ def _network_bytes(policy: NetworkPolicy) -> bytes:
         layers.append(LayerNorm(*networks.norms[0]))
     last = len(networks.linears) - 1
     for k, (weight, bias) in enumerate(networks.linears):
+        if k == last and isinstance(policy, SquashedPolicy):  # the log-deviations are left out
+            weight, bias = weight[:, : policy.size], bias[: policy.size]
         layers.append(Linear(weight, bias))
         if k < last:
-            layers.append(Activation(networks.activation))
+            layers.append(Activation(networks.activation_after(k)))
             if networks.norms:
                 layers.append(LayerNorm(*networks.norms[k + 1]))
-    inputs, outputs = networks.linears[0][0].shape[0], networks.linears[-1][0].shape[1]
+    inputs, outputs = networks.linears[0][0].shape[0], len(bias)
     space = settings.space
     if isinstance(space, spaces.Discrete):
         return mlp_bytes(layers, inputs, outputs, "logits")
     assert isinstance(space, spaces.Box)
+    if isinstance(policy, SquashedPolicy):
+        layers.append(Activation("tanh"))
+    if settings.action_map == "high":
+        layers.append(Affine(np.full(outputs, space.high[0]), np.zeros(outputs)))
     if settings.action_map == "affine":
         half = (space.high - space.low) / 2
         layers.append(Affine(half, space.low + half))

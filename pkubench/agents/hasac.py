@@ -1,0 +1,119 @@
+"""Presets of the off-policy methods of HARL and HASAC.
+
+HADDPG, HATD3 (Zhong et al., JMLR 25(32), 2024) and HASAC (Liu et al., ICLR 2024) update the agents
+one after another, each beside the fresh actions of those already updated. MADDPG and MATD3 show
+the critic the replayed actions of the others, in the same official code: two differences at once.
+The ``-simultaneous`` presets differ from theirs in the sequence alone: actions of the current
+policies, of before the update. MASAC is the simultaneous HASAC with one actor for like agents.
+
+``*-paper`` have the official networks and numbers, tuned ones by task (``PAPER``). The plain names
+are for a CPU: smaller networks and batches at the same ratio of one update to 20 environment
+steps, chosen on training seeds of the continuous particle worlds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from pkubench.agents.off_policy.config import OffPolicyConfig
+
+HASAC = OffPolicyConfig(rule="sac", last_activation="tanh")
+"""The official numbers for the particle worlds."""
+
+HATD3 = OffPolicyConfig(
+    rule="td3", hidden=(128, 128), n_step=1, actor_lr=5e-4, critic_lr=1e-3, policy_delay=2
+)
+"""The official numbers for the particle worlds."""
+
+HADDPG = replace(HATD3, rule="ddpg", policy_delay=1)
+"""The official numbers for the particle worlds."""
+
+_WIDE: dict[str, Any] = {"hidden": (256, 256)}
+_MUJOCO = (
+    "MultiHalfCheetah2x3",
+    "MultiHopper3x1",
+    "MultiWalker2d2x3",
+    "MultiWalker2d6x1",
+    "MultiAnt4x2",
+    "MultiHumanoid17x1",
+)
+
+PAPER: dict[str, dict[str, dict[str, Any]]] = {
+    "sac": {
+        "MultiAnt4x2": {
+            "actor_lr": 1e-3,
+            "critic_lr": 3e-4,
+            "alpha": 0.2,
+            "alpha_auto": False,
+            "n_step": 5,
+        },
+        "MultiHalfCheetah2x3": {"actor_lr": 1e-3, "critic_lr": 1e-3, "n_step": 10},
+        "MultiWalker2d2x3": {"critic_lr": 1e-3, "alpha": 0.2, "alpha_auto": False, "n_step": 20},
+        "MultiWalker2d6x1": {"critic_lr": 1e-3, "alpha": 0.2, "alpha_auto": False, "n_step": 20},
+        # of HumanoidStandup 17x1; the paper's numbers for Humanoid and Hopper are not published
+        "MultiHumanoid17x1": {"actor_lr": 1e-3, "critic_lr": 1e-3, "n_step": 10},
+        "MultiHopper3x1": {"actor_lr": 1e-3, "critic_lr": 1e-3, "n_step": 10},
+    },
+    "td3": {
+        "MultiAnt4x2": {**_WIDE, "n_step": 5},
+        "MultiHalfCheetah2x3": {**_WIDE, "n_step": 10},
+        "MultiHopper3x1": {**_WIDE, "n_step": 5},
+        "MultiWalker2d2x3": {**_WIDE, "n_step": 20, "policy_delay": 8},
+        "MultiWalker2d6x1": {**_WIDE, "n_step": 25},
+        "MultiHumanoid17x1": {**_WIDE, "n_step": 5},
+    },
+    "ddpg": {
+        # published as 10 to 20 over the tasks
+        **{task: {**_WIDE, "n_step": 10} for task in _MUJOCO},
+        "MultiAnt4x2": {**_WIDE, "n_step": 10, "updates_per_step": 0.5, "exploration": 0.05},
+    },
+}
+"""Rule -> task (without namespace and version) -> settings tuned by the papers."""
+
+SMALL: dict[str, dict[str, Any]] = {
+    "sac": {"hidden": (64, 64), "batch_size": 256, "actor_lr": 1e-3, "critic_lr": 1e-3},
+    "td3": {"hidden": (64, 64), "batch_size": 256, "actor_lr": 1e-3, "critic_lr": 1e-3},
+    "ddpg": {"hidden": (64, 64), "batch_size": 256, "actor_lr": 1e-3, "critic_lr": 1e-3},
+}
+"""Rule -> what the plain names change on every task."""
+
+SMALL_PARTICLE: dict[str, dict[str, Any]] = {
+    "sac": {"gamma": 0.95, "n_step": 1},
+    "td3": {"gamma": 0.95},
+    "ddpg": {"gamma": 0.95},
+}
+"""Rule -> what they change on tasks ``PAPER`` does not name, which are the particle worlds."""
+
+_RULES = {"sac": HASAC, "td3": HATD3, "ddpg": HADDPG}
+_METHODS: dict[str, tuple[str, dict[str, Any]]] = {
+    "haddpg": ("ddpg", {}),
+    "hatd3": ("td3", {}),
+    "hasac": ("sac", {}),
+    "haddpg-simultaneous": ("ddpg", {"scheme": "simultaneous"}),
+    "hatd3-simultaneous": ("td3", {"scheme": "simultaneous"}),
+    "hasac-simultaneous": ("sac", {"scheme": "simultaneous"}),
+    "maddpg": ("ddpg", {"scheme": "replayed"}),
+    "matd3": ("td3", {"scheme": "replayed"}),
+    "masac": ("sac", {"scheme": "simultaneous", "shared": True}),
+}
+
+NAMES = (*_METHODS, *(f"{name}-paper" for name in _METHODS if "-" not in name))
+"""Every preset."""
+
+
+def preset_for(name: str, task: str) -> OffPolicyConfig:
+    """Return the settings of a preset of ``NAMES`` on a task (without namespace and version)."""
+    method = name.removesuffix("-paper")
+    rule, differences = _METHODS[method]
+    tuned = PAPER[rule].get(task, {})
+    settings = {**tuned, **differences}
+    if method == name:
+        settings = {**tuned, **SMALL[rule], **differences}
+        if task not in PAPER[rule]:
+            settings |= SMALL_PARTICLE[rule]
+    return replace(_RULES[rule], **settings)
+
+
+PRESETS = {name: preset_for(name, "SimpleSpreadContinuous") for name in NAMES}
+"""The presets on the particle worlds."""

@@ -1,0 +1,139 @@
+"""The settings of an off-policy learner. A preset is one instance of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from pkubench.errors import ConfigError
+
+_AT_LEAST_ONE = (
+    "num_envs",
+    "train_interval",
+    "batch_size",
+    "buffer_size",
+    "n_step",
+    "policy_delay",
+    "window",
+    "threads",
+)
+_POSITIVE = ("actor_lr", "critic_lr", "alpha", "alpha_lr", "updates_per_step", "temperature")
+_NOT_NEGATIVE = ("warmup_steps", "exploration", "target_noise", "noise_clip", "checkpoint_steps")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OffPolicyConfig:
+    """Replay + rule + scheme. Defaults are HARL's for HASAC on the particle worlds."""
+
+    rule: Literal["ddpg", "td3", "sac"] = "sac"
+    """One critic (DDPG), delayed and smoothed twins (TD3), or twins with entropy (SAC)."""
+    scheme: Literal["sequential", "simultaneous", "replayed"] = "sequential"
+    """What the critic is told of the other agents while one learns. ``sequential``: their actions
+    now, of those before it in a random order under the policy just updated (HADDPG, HATD3, HASAC);
+    ``simultaneous``: their actions under the policies before the update; ``replayed``: the actions
+    of the transition (MADDPG, MATD3)."""
+    shared: bool = False
+    """One actor for all agents; needs equal spaces."""
+
+    num_envs: int = 20
+    """Lanes stepped together."""
+    warmup_steps: int = 10_000
+    """Environment steps of uniform random actions before the first update."""
+    train_interval: int = 50
+    """Steps of every lane between two bursts of updates."""
+    updates_per_step: float = 1.0
+    """Updates for each step of all lanes; an environment step gets this over ``num_envs``."""
+    batch_size: int = 1000
+    """Transitions of one update."""
+    buffer_size: int = 1_000_000
+    """Rows of replay over all lanes; the final observation of an episode takes one too."""
+    n_step: int = 20
+    """Steps of reward in a target; fewer at the end of an episode."""
+    gamma: float = 0.99
+    """Discount a step."""
+    tau: float = 0.005
+    """Share by which a target network follows its network at an update."""
+
+    actor_lr: float = 5e-4
+    """Adam's learning rate of the actors."""
+    critic_lr: float = 5e-4
+    """Adam's learning rate of the critics."""
+    hidden: tuple[int, ...] = (256, 256)
+    """Widths of the hidden layers, of actors and critics; ReLU after each."""
+    last_activation: Literal["relu", "tanh"] = "relu"
+    """After the actor's last hidden layer; HASAC's Box actor has tanh."""
+
+    policy_delay: int = 1
+    """Actors and target networks move at every so manieth update of the critics (TD3)."""
+    exploration: float = 0.1
+    """DDPG, TD3, Box: deviation of the noise on actions, in halves of the action's range."""
+    target_noise: float = 0.2
+    """TD3, Box: deviation of the noise on target actions, in the same unit."""
+    noise_clip: float = 0.5
+    """TD3, Box: that noise is cut here."""
+
+    alpha: float = 1.0
+    """SAC: temperature, or where it starts."""
+    alpha_auto: bool = True
+    """SAC: one temperature an agent, and one for the critic, follow their target entropies."""
+    alpha_lr: float = 3e-4
+    """SAC: Adam's learning rate of the log-temperatures."""
+    target_entropy: Literal["corrected", "official"] = "corrected"
+    """SAC, Discrete: 0.98 log n; ``official`` is HARL's 0, which lowers alpha at every step."""
+    bounds: Literal["rescale", "official"] = "rescale"
+    """Box: [-1, 1] is stretched to [low, high]; ``official`` is HASAC's product with ``high``
+    alone, whose log-density leaves the constant out; the world clips."""
+    temperature: float = 1.0
+    """Discrete: of the straight-through Gumbel-softmax."""
+
+    threads: int = 1
+    """Threads of torch; results are bit-reproducible at equal threads."""
+    window: int = 100
+    """Recent episodes behind the reported return."""
+    checkpoint_steps: int = 200_000
+    """Environment steps between checkpoints, which hold the replay too."""
+
+    def __post_init__(self) -> None:
+        """Check each setting's domain and those that do not go together."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ConfigError(f"{field.name} must be a finite number, got {value}")
+        for name in _AT_LEAST_ONE:
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in _POSITIVE:
+            if getattr(self, name) <= 0.0:
+                raise ConfigError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in _NOT_NEGATIVE:
+            if getattr(self, name) < 0.0:
+                raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}")
+        for name in ("gamma", "tau"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ConfigError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
+        if not self.hidden or not all(type(units) is int and units > 0 for units in self.hidden):
+            raise ConfigError(
+                f"hidden must be a list of layer sizes such as [64, 64]: {self.hidden}"
+            )
+        if self.shared and self.scheme != "simultaneous":
+            raise ConfigError("agents share an actor in the simultaneous scheme only")
+        if self.updates_per_step * self.train_interval < 1.0:
+            raise ConfigError("updates_per_step * train_interval must be at least 1 update")
+        if self.buffer_size < 2 * self.num_envs:
+            raise ConfigError(f"buffer_size must be at least 2 rows a lane, got {self.buffer_size}")
+
+    @property
+    def interval_steps(self) -> int:
+        """Environment steps between two bursts of updates."""
+        return self.num_envs * self.train_interval
+
+    @property
+    def updates(self) -> int:
+        """Updates of one burst."""
+        return round(self.updates_per_step * self.train_interval)
+
+    @property
+    def critics(self) -> int:
+        """Critics side by side: 1 for DDPG, otherwise twins."""
+        return 1 if self.rule == "ddpg" else 2

@@ -1,0 +1,435 @@
+"""The composed off-policy learner: one update from one batch, for S training seeds at once.
+
+The critic sees state and joint action. It is regressed to ``r_n + gamma^k (1 - term) V'`` with V'
+by the rule: ``Q'(s', mu'(o'))`` (DDPG), the smaller twin at smoothed actions (TD3), or the smaller
+twin minus ``alpha sum_i log pi^i`` at sampled ones (SAC). Then the agents climb the critic by the
+scheme (HARL section 5; HASAC): one after another, each seeing the fresh actions of those already
+updated; or all at once; or each beside the replayed actions of the others (MADDPG).
+
+Gradients are written by hand. What stays the same between agents is computed once: all actors'
+forward passes, the critic's first-layer sums (one agent's action changes a few columns of its
+input), and no parameter gradient of a critic is formed while actors learn. A test holds a whole
+update to a slow one by autograd.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from pkubench.agents.off_policy.config import OffPolicyConfig
+from pkubench.agents.off_policy.heads import Drawn, rows_of
+from pkubench.agents.off_policy.networks import ActorGroup, Critics, groups_of
+from pkubench.agents.parts.actor import action_size
+from pkubench.agents.parts.off_policy_rules import (
+    bootstrap_target,
+    chosen_twin,
+    next_value,
+    squared_error_gradient,
+    target_entropy,
+    temperature_gradient,
+)
+from pkubench.agents.parts.replay import Array, RowLayout
+from pkubench.agents.parts.stacked import Adam
+from pkubench.envs.batch import BatchEnv
+from pkubench.envs.seeding import LaneRandom
+
+
+class Batch(NamedTuple):
+    """Transitions to learn from; the learner may write to the action columns of both rows."""
+
+    rows: Tensor
+    """(S, B, width), in the layout."""
+    next_rows: Tensor
+    """(S, B, width): what followed, k steps on."""
+    rewards: Tensor
+    """(S, B): n-step sums."""
+    costs: Tensor
+    """(S, B): the same of costs, for critics of cost."""
+    discounts: Tensor
+    """(S, B): gamma^k, 0 after termination."""
+
+
+class Noise(NamedTuple):
+    """The numbers an update draws, one (G S, B, d) a group; None where a head needs none."""
+
+    target: list[Tensor | None]
+    """For actions at the next state."""
+    present: list[Tensor | None]
+    """For actions of the policies before the update; an agent's own gradient uses the same."""
+    fresh: list[Tensor | None]
+    """For actions of the policies after it, shown to later agents."""
+
+
+class OffPolicyLearner:
+    """Networks and their update. Knows nothing of episodes, files or progress."""
+
+    def __init__(
+        self, env: BatchEnv, config: OffPolicyConfig, seeds: Sequence[int], device: str = "cpu"
+    ) -> None:
+        """Build the networks of each training seed for ``env``'s spaces.
+
+        Raises:
+            ConfigError: an action space no actor fits.
+        """
+        self.config, self.device, self.seeds = config, device, tuple(seeds)
+        self.agents, self.action_spaces = env.agents, dict(env.action_spaces)
+        sizes = {a: _flat_size(env.observation_spaces[a]) for a in env.agents}
+        actions = {a: action_size(env.action_spaces[a]) for a in env.agents}
+        state_size = None
+        if env.state_space is not None and type(env).state is not BatchEnv.state:
+            state_size = _flat_size(env.state_space)
+        self.layout = RowLayout.of(sizes, actions, state_size)
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        alike = [
+            (sizes[a], actions[a], isinstance(env.action_spaces[a], spaces.Discrete))
+            for a in env.agents
+        ]
+        self.groups = [
+            ActorGroup(
+                members,
+                sizes[members[0]],
+                [env.action_spaces[a] for a in members],
+                len(self.seeds),
+                config,
+                device,
+            )
+            for members in groups_of(env.agents, alike)
+        ]
+        self.place = {
+            agent: (g, m)
+            for g, group in enumerate(self.groups)
+            for m, agent in enumerate(group.agents)
+        }
+        self.critics = {"reward": self._new_critics()}
+        self._initialise()
+        self.updates = 0
+        """Updates so far; the order of the agents is drawn from this number."""
+        self.policy_updates = 0
+        self.log_alpha = torch.full(
+            (len(self.seeds), len(self.agents) + 1), float(np.log(config.alpha)), device=device
+        )
+        """(S, n + 1): one an agent, the last one the critic's."""
+        self.alpha_adam = Adam(self.log_alpha, config.alpha_lr)
+        goals = [
+            target_entropy(
+                actions[a],
+                isinstance(env.action_spaces[a], spaces.Discrete),
+                config.target_entropy == "official",
+            )
+            for a in env.agents
+        ]
+        self.target_entropies = torch.tensor([*goals, sum(goals)], device=device)
+        self.target_actors = [group.net.flat.clone() for group in self.groups]
+        """Slow copies of the actors, for DDPG and TD3."""
+        self._target_nets = [
+            group.net.on(flat) for group, flat in zip(self.groups, self.target_actors, strict=True)
+        ]
+        self._behaviours = [
+            [group.net.every(s, len(self.seeds)) for group in self.groups]
+            for s in range(len(self.seeds))
+        ]
+
+    def _new_critics(self) -> Critics:
+        inputs = self.layout.joint.stop - self.layout.joint.start
+        return Critics(inputs, len(self.seeds), self.config, self.device)
+
+    def _initialise(self) -> None:
+        for s, generator in enumerate(self.generators):
+            for group in self.groups:
+                rows = {group.network_of(m, s) for m in range(len(group.agents))}
+                for row in sorted(rows):
+                    group.net.initialise(row, generator)
+            for critics in self.critics.values():
+                for k in range(critics.count):
+                    critics.net.initialise(k * len(self.seeds) + s, generator)
+        for critics in self.critics.values():
+            critics.target.flat.copy_(critics.net.flat)
+
+    def count_to(self, updates: int, policy_updates: int) -> None:
+        """Set how many updates there have been, as a checkpoint says."""
+        self.updates, self.policy_updates = updates, policy_updates
+        for critics in self.critics.values():
+            critics.adam.count = updates
+        for group in self.groups:
+            group.count_to(policy_updates)
+        self.alpha_adam.count = policy_updates
+
+    # Acting
+
+    @torch.no_grad()
+    def act(self, seed: int, observations: Mapping[str, Array]) -> dict[str, Array]:
+        """Return exploring actions of the ``seed``-th training seed in the world's own terms."""
+        actions: dict[str, Array] = {}
+        generator = self.generators[seed]
+        for group, net in zip(self.groups, self._behaviours[seed], strict=True):
+            x = torch.from_numpy(np.stack([observations[a] for a in group.agents]))
+            x = x.to(self.device)
+            if group.shared:
+                outputs = net.forward(x.view(1, -1, x.shape[-1]))[0].view(*x.shape[:2], -1)
+            else:
+                outputs = net.forward(x)[0]
+            room = torch.empty(*x.shape[:2], group.head.size)
+            if group.head.is_discrete:
+                room.exponential_(generator=generator)
+            else:
+                room.normal_(generator=generator)
+            drawn = group.head.explore(outputs, room.to(self.device)).cpu().numpy()
+            for member, agent in enumerate(group.agents):
+                actions[agent] = self._of_the_world(agent, drawn[member])
+        return actions
+
+    def act_randomly(self, seed: int, lanes: int) -> dict[str, Array]:
+        """Return uniform random actions."""
+        actions = {}
+        for agent, space in self.action_spaces.items():
+            unit = torch.rand(lanes, action_size(space), generator=self.generators[seed]).numpy()
+            if isinstance(space, spaces.Box):
+                actions[agent] = (space.low + (space.high - space.low) * unit).astype(space.dtype)
+            else:
+                actions[agent] = self._of_the_world(agent, unit)
+        return actions
+
+    def _of_the_world(self, agent: str, values: Array) -> Array:
+        space = self.action_spaces[agent]
+        if isinstance(space, spaces.Discrete):
+            return np.asarray(values.argmax(-1) + int(space.start))
+        return values.astype(space.dtype, copy=False)
+
+    # Learning
+
+    def order(self) -> list[int]:
+        """Return the agents in this update's order: random by the update's number alone.
+
+        So it is the same for all training seeds of a batch, and for a seed trained alone.
+        """
+        if self.config.scheme == "replayed":
+            return list(range(len(self.agents)))
+        stream = LaneRandom(1)
+        lane = np.zeros(1, dtype=np.int64)
+        stream.seed(lane, np.array([self.updates]))
+        return stream.uniform(lane, len(self.agents))[0].argsort().tolist()  # type: ignore[no-any-return]
+
+    def draw_noise(self, batch: int, is_policy_update: bool) -> Noise:
+        """Draw what an update of ``batch`` transitions needs, each training seed from its own."""
+        kinds = []
+        for group in self.groups:
+            learning = group.head.learning_noise if is_policy_update else None
+            fresh = learning if self.config.scheme == "sequential" else None
+            kinds.append((group.head.target_noise, learning, fresh))
+        rows = [
+            [
+                [self._numbers(kind, len(group.agents), batch, group.head.size, g) for kind in each]
+                for group, each in zip(self.groups, kinds, strict=True)
+            ]
+            for g in self.generators
+        ]
+
+        def gathered(k: int) -> list[Tensor | None]:
+            found: list[Tensor | None] = []
+            for g in range(len(self.groups)):
+                parts = [part for row in rows if (part := row[g][k]) is not None]
+                if not parts:
+                    found.append(None)
+                elif len(parts) == 1:
+                    found.append(parts[0].to(self.device))
+                else:
+                    found.append(torch.stack(parts, 1).flatten(0, 1).to(self.device))
+            return found
+
+        return Noise(gathered(0), gathered(1), gathered(2))
+
+    @staticmethod
+    def _numbers(
+        kind: str | None, agents: int, batch: int, size: int, generator: torch.Generator
+    ) -> Tensor | None:
+        if kind is None:
+            return None
+        room = torch.empty(agents, batch, size)
+        if kind == "normal":
+            return room.normal_(generator=generator)
+        return room.exponential_(generator=generator)
+
+    @torch.no_grad()
+    def update(self, batch: Batch, noise: Noise | None = None) -> dict[str, Tensor]:
+        """Improve critics and, every ``policy_delay``-th time, actors and targets.
+
+        Args:
+            batch: a transition for each sample and training seed.
+            noise: the numbers to use in place of fresh ones (for tests).
+
+        Returns:
+            Diagnostics, (S,) each.
+        """
+        config = self.config
+        is_policy_update = (self.updates + 1) % config.policy_delay == 0
+        if noise is None:
+            noise = self.draw_noise(batch.rewards.shape[1], is_policy_update)
+        alpha = self.log_alpha.exp() if config.rule == "sac" else None
+        found = self._update_critics(batch, noise, alpha)
+        if is_policy_update:
+            log_probs = self._update_actors(batch, noise, alpha)
+            if log_probs is not None:
+                found["entropy"] = -log_probs.mean((1, 2))
+                if config.alpha_auto:
+                    self._update_alpha(log_probs)
+            for critics in self.critics.values():
+                critics.follow()
+            if config.rule != "sac":
+                for group, slow in zip(self.groups, self.target_actors, strict=True):
+                    slow.lerp_(group.net.flat, config.tau)
+            self.policy_updates += 1
+        self.updates += 1
+        if alpha is not None:
+            found["alpha"] = alpha[:, :-1].mean(1)
+        return found
+
+    def _update_critics(
+        self, batch: Batch, noise: Noise, alpha: Tensor | None
+    ) -> dict[str, Tensor]:
+        layout, S = self.layout, len(self.seeds)
+        log_prob: Tensor | None = None
+        for g, group in enumerate(self.groups):
+            observations = self._observations(group, batch.next_rows)
+            if self.config.rule == "sac":
+                outputs = group.forward(observations)[0]
+            else:
+                outputs = group.forward(observations, self._target_nets[g])[0]
+            actions, own = group.head.target(outputs, noise.target[g])
+            self._place_actions(group, batch.next_rows, actions)
+            if own is not None:
+                total = own.view(len(group.agents), S, -1).sum(0)
+                log_prob = total if log_prob is None else log_prob + total
+        critics = self.critics["reward"]
+        q_next = critics.target_values(batch.next_rows[..., layout.joint])
+        temperature = None if alpha is None else alpha[:, -1:]
+        target = bootstrap_target(
+            batch.rewards, batch.discounts, next_value(q_next, log_prob, temperature)
+        )
+        q, hidden, x = critics.values(batch.rows[..., layout.joint])
+        gradient = squared_error_gradient(q, target)
+        found = {
+            "value_loss": gradient.square().sum((0, 2)) * (q.shape[-1] / 4.0),
+            "value": q[0].mean(-1),
+        }
+        critics.learn(x, hidden, gradient)
+        return found
+
+    def _update_actors(self, batch: Batch, noise: Noise, alpha: Tensor | None) -> Tensor | None:
+        """Step every actor; return log-probabilities (S, n, B) for SAC."""
+        S, layout, critics = len(self.seeds), self.layout, self.critics["reward"]
+        # TD3 climbs its first critic, SAC the smaller twin
+        K = 2 if self.config.rule == "sac" else 1
+        net = critics.net.rows(0, K * S)
+        first, origin = net.layers[0].weight, layout.joint.start
+        rows, passes, drawn = batch.rows, [], []
+        sums: Tensor | None = None
+        if self.config.scheme == "replayed":
+            sums = net.first(critics.wide(rows[..., layout.joint], K))
+        for g, group in enumerate(self.groups):
+            outputs, hidden, x = group.forward(self._observations(group, rows))
+            passes.append((hidden, x))
+            drawn.append(group.head.draw(outputs, noise.present[g], 0, len(outputs)))
+            if sums is None:
+                self._place_actions(group, rows, drawn[g].action)
+        if sums is None:
+            sums = net.first(critics.wide(rows[..., layout.joint], K))
+
+        def climb(at: Tensor, columns: slice) -> Tensor:
+            """Return dQ/da (S, B, d) of some action columns, at first-layer sums."""
+            q, hidden = net.from_first(at)
+            if K == 2:
+                gradient = chosen_twin(q.view(2, S, -1)).view(2 * S, -1, 1)
+            else:
+                gradient = torch.ones_like(q)
+            by_input = net.input_gradient(hidden, gradient, _moved(columns, -origin))
+            return by_input.view(K, S, *by_input.shape[1:]).sum(0)
+
+        def moved(at: Tensor, agent: str, change: Tensor) -> Tensor:
+            """Return the sums after one agent's action (S, B, d) has changed."""
+            weight = first[:, _moved(layout.actions[agent], -origin)]
+            return torch.baddbmm(at, critics.wide(change, K), weight)
+
+        if self.config.scheme == "simultaneous":
+            every = slice(layout.joint.start + layout.state_size, layout.joint.stop)
+            whole = climb(sums, every)
+            for g, group in enumerate(self.groups):
+                parts = [whole[..., _moved(layout.actions[a], -every.start)] for a in group.agents]
+                self._learn_group(g, drawn[g], parts, alpha, passes[g])
+        elif self.config.scheme == "replayed":
+            for g, group in enumerate(self.groups):
+                parts = []
+                for m, agent in enumerate(group.agents):
+                    columns = layout.actions[agent]
+                    change = drawn[g].action[slice(*group.span(m))] - rows[..., columns]
+                    parts.append(climb(moved(sums, agent, change), columns))
+                self._learn_group(g, drawn[g], parts, alpha, passes[g])
+        else:
+            order = self.order()
+            for position, k in enumerate(order):
+                agent = self.agents[k]
+                g, m = self.place[agent]
+                group, (hidden, x) = self.groups[g], passes[g]
+                a, b = group.span(m)
+                own = rows_of(drawn[g], a, b)
+                by_action = climb(sums, layout.actions[agent])
+                temperature = None if alpha is None else alpha[:, k, None, None]
+                gradient = group.head.gradient(own, by_action, temperature, a, b)
+                group.learn_one(m, x, hidden, gradient)
+                if position + 1 < len(order):
+                    fresh = noise.fresh[g]
+                    again = group.head.draw(
+                        group.forward_one(m, x), None if fresh is None else fresh[a:b], a, b
+                    )
+                    sums = moved(sums, agent, again.action - own.action)
+        if alpha is None:
+            return None
+        parts = []
+        for agent in self.agents:
+            g, m = self.place[agent]
+            log_prob = drawn[g].log_prob  # type: ignore[union-attr]
+            parts.append(log_prob[slice(*self.groups[g].span(m))])
+        return torch.stack(parts, 1)
+
+    def _learn_group(
+        self,
+        g: int,
+        drawn: Drawn,
+        by_action: list[Tensor],
+        alpha: Tensor | None,
+        forward: tuple[list[Tensor], Tensor],
+    ) -> None:
+        """Step a group's actors at once; ``by_action`` holds dQ/da (S, B, d) of each."""
+        group, (hidden, x) = self.groups[g], forward
+        temperature = None
+        if alpha is not None:
+            columns = [self.agents.index(a) for a in group.agents]
+            temperature = alpha[:, columns].t().reshape(-1, 1, 1)
+        together = torch.cat(by_action)
+        gradient = group.head.gradient(drawn, together, temperature, 0, len(together))
+        group.learn(x, hidden, gradient)
+
+    def _update_alpha(self, log_probs: Tensor) -> None:
+        every = torch.cat([log_probs, log_probs.sum(1, keepdim=True)], 1)
+        self.alpha_adam.gradient.copy_(temperature_gradient(every, self.target_entropies))
+        self.alpha_adam.step()
+
+    def _observations(self, group: ActorGroup, rows: Tensor) -> Tensor:
+        return torch.stack([rows[..., self.layout.observations[a]] for a in group.agents])
+
+    def _place_actions(self, group: ActorGroup, rows: Tensor, actions: Tensor) -> None:
+        for m, agent in enumerate(group.agents):
+            rows[..., self.layout.actions[agent]] = actions[slice(*group.span(m))]
+
+
+def _moved(columns: slice, by: int) -> slice:
+    return slice(columns.start + by, columns.stop + by)
+
+
+def _flat_size(space: spaces.Space[object]) -> int:
+    return int(np.prod(space.shape or (1,)))

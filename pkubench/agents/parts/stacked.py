@@ -1,0 +1,178 @@
+"""Networks of one shape side by side, with hand-written gradients: one operation for all of them.
+
+Twin critics, agents with equal spaces and training seeds are rows of one stack. All parameters of
+a row lie in one flat piece of memory, so an optimiser step or a soft update of many networks is a
+few passes over one array. The gradients are those autograd would give (a test compares them).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+_relu_backward = torch.ops.aten.threshold_backward.grad_input
+_tanh_backward = torch.ops.aten.tanh_backward.grad_input
+
+
+class Layer(NamedTuple):
+    """Views of one layer's parameters (or of their gradients) in the flat rows."""
+
+    weight: Tensor
+    """(R, inputs, outputs)."""
+    bias: Tensor
+    """(R, 1, outputs)."""
+
+
+def layers_of(flat: Tensor, sizes: tuple[int, ...]) -> list[Layer]:
+    """Return the layers that lie in ``flat`` (R, P)."""
+    layers, at = [], 0
+    for a, b in itertools.pairwise(sizes):
+        weight = flat[:, at : at + a * b].view(-1, a, b)
+        at += a * b
+        layers.append(Layer(weight, flat[:, at : at + b].view(-1, 1, b)))
+        at += b
+    return layers
+
+
+def parameter_count(sizes: tuple[int, ...]) -> int:
+    """Return P, the parameters of one network."""
+    return sum(a * b + b for a, b in itertools.pairwise(sizes))
+
+
+class StackedMLP:
+    """R multi-layer perceptrons of one shape: Linear, ReLU, ..., Linear.
+
+    ``is_last_tanh``: the last hidden layer has tanh in place of ReLU, as HASAC's actor does.
+    """
+
+    def __init__(self, rows: int, sizes: tuple[int, ...], is_last_tanh: bool = False) -> None:
+        """Make room for parameters; ``initialise`` fills it."""
+        self.sizes, self.is_last_tanh = sizes, is_last_tanh
+        self.flat = torch.zeros(rows, parameter_count(sizes))
+        """(R, P)."""
+        self.layers = layers_of(self.flat, sizes)
+
+    def to(self, device: str) -> StackedMLP:
+        """Move to ``device`` and return self."""
+        self.flat = self.flat.to(device)
+        self.layers = layers_of(self.flat, self.sizes)
+        return self
+
+    def initialise(self, row: int, generator: torch.Generator) -> None:
+        """Fill one network as torch's ``Linear`` does: uniform in ±1/sqrt(inputs)."""
+        for weight, bias in self.layers:
+            bound = 1.0 / math.sqrt(weight.shape[1])
+            for part in (weight[row], bias[row]):
+                fresh = torch.empty(part.shape).uniform_(-bound, bound, generator=generator)
+                part.copy_(fresh)
+
+    def on(self, flat: Tensor) -> StackedMLP:
+        """Return networks of the same shape whose parameters lie in ``flat`` (any R, P)."""
+        part = object.__new__(StackedMLP)
+        part.sizes, part.is_last_tanh = self.sizes, self.is_last_tanh
+        part.flat, part.layers = flat, layers_of(flat, self.sizes)
+        return part
+
+    def rows(self, start: int, stop: int) -> StackedMLP:
+        """Return a view of some of the networks."""
+        return self.on(self.flat[start:stop])
+
+    def every(self, start: int, step: int) -> StackedMLP:
+        """Return a view of every ``step``-th network from ``start`` on."""
+        return self.on(self.flat[start::step])
+
+    def first(self, x: Tensor) -> Tensor:
+        """Return the first layer's sums (R, B, h) of inputs (R, B, inputs)."""
+        weight, bias = self.layers[0]
+        return torch.baddbmm(bias, x, weight)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return outputs (R, B, outputs) of inputs (R, B, inputs), and the hidden layers."""
+        return self._from(self.first(x))
+
+    def from_first(self, sums: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Go on from the first layer's sums (R, B, h), which are left as they are."""
+        return self._from(sums, is_kept=True)
+
+    def _from(self, sums: Tensor, is_kept: bool = False) -> tuple[Tensor, list[Tensor]]:
+        hidden = []
+        last = len(self.layers) - 1
+        for k in range(1, last + 1):
+            if k == last and self.is_last_tanh:
+                sums = sums.tanh() if is_kept and k == 1 else sums.tanh_()
+            else:
+                sums = sums.relu() if is_kept and k == 1 else sums.relu_()
+            hidden.append(sums)
+            weight, bias = self.layers[k]
+            sums = torch.baddbmm(bias, sums, weight)
+        return sums, hidden
+
+    def _into_hidden(self, grad: Tensor, k: int, hidden: Tensor) -> Tensor:
+        """Return the gradient of the sums below hidden layer ``k`` from that of its outputs."""
+        weight = self.layers[k].weight.transpose(1, 2)
+        # with one output the product is an outer product, which a broadcast does faster
+        grad = grad * weight if weight.shape[1] == 1 else torch.bmm(grad, weight)
+        if k == len(self.layers) - 1 and self.is_last_tanh:
+            return _tanh_backward(grad, hidden, grad_input=grad)  # type: ignore[no-any-return]
+        return _relu_backward(grad, hidden, 0.0, grad_input=grad)  # type: ignore[no-any-return]
+
+    def backward(self, x: Tensor, hidden: list[Tensor], grad: Tensor, into: list[Layer]) -> None:
+        """Write the parameters' gradients.
+
+        Args:
+            x: (R, B, inputs) of the forward pass.
+            hidden: what the forward pass returned; left as it is.
+            grad: (R, B, outputs), of the loss by the outputs.
+            into: layers of the gradient's flat rows.
+        """
+        for k in range(len(self.layers) - 1, 0, -1):
+            torch.bmm(hidden[k - 1].transpose(1, 2), grad, out=into[k].weight)
+            torch.sum(grad, 1, keepdim=True, out=into[k].bias)
+            grad = self._into_hidden(grad, k, hidden[k - 1])
+        torch.bmm(x.transpose(1, 2), grad, out=into[0].weight)
+        torch.sum(grad, 1, keepdim=True, out=into[0].bias)
+
+    def input_gradient(self, hidden: list[Tensor], grad: Tensor, columns: slice) -> Tensor:
+        """Return the gradient by some of the inputs, (R, B, columns); of no parameter."""
+        for k in range(len(self.layers) - 1, 0, -1):
+            grad = self._into_hidden(grad, k, hidden[k - 1])
+        return torch.bmm(grad, self.layers[0].weight[:, columns].transpose(1, 2))
+
+
+class Adam:
+    """Adam (Kingma & Ba 2015) on one flat array, in a few passes.
+
+    The formulae and defaults are those of ``torch.optim.Adam``.
+    """
+
+    def __init__(self, parameters: Tensor, lr: float, epsilon: float = 1e-8) -> None:
+        """Optimise ``parameters`` in place."""
+        self.parameters, self.lr, self.epsilon = parameters, lr, epsilon
+        self.gradient = torch.zeros_like(parameters)
+        """What ``step`` follows; written by whoever computes it."""
+        self.first = torch.zeros_like(parameters)
+        self.second = torch.zeros_like(parameters)
+        self._room = torch.zeros_like(parameters)
+        self.count = 0
+
+    def rows(self, start: int, stop: int) -> Adam:
+        """Return an optimiser of some rows, on the same memory; it counts its own steps."""
+        part = object.__new__(Adam)
+        part.lr, part.epsilon, part.count = self.lr, self.epsilon, self.count
+        for name in ("parameters", "gradient", "first", "second", "_room"):
+            setattr(part, name, getattr(self, name)[start:stop])
+        return part
+
+    def step(self) -> None:
+        """Move the parameters against ``gradient``."""
+        self.count += 1
+        g, room = self.gradient, self._room
+        self.first.lerp_(g, 0.1)
+        self.second.mul_(0.999).addcmul_(g, g, value=0.001)
+        torch.sqrt(self.second, out=room)
+        room.div_(math.sqrt(1.0 - 0.999**self.count)).add_(self.epsilon)
+        self.parameters.addcdiv_(self.first, room, value=-self.lr / (1.0 - 0.9**self.count))

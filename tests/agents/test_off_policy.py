@@ -1,0 +1,265 @@
+"""The composed off-policy learner: one update against a slow one written with autograd."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pkubench.agents.off_policy.config import OffPolicyConfig
+from pkubench.agents.off_policy.learner import Batch, Noise, OffPolicyLearner
+from pkubench.envs.registry import make_batch
+
+SPREAD, SPEAKER = "SimpleSpreadContinuous-v0", "SimpleSpeakerListener-v0"
+BATCH = 64
+
+
+class SlowTeam:
+    """The learner's networks as modules, updated by autograd, one agent and formula at a time."""
+
+    def __init__(self, learner: OffPolicyLearner, seed: int = 0) -> None:
+        self.config, self.agents = learner.config, learner.agents
+        self.layout, self.spaces = learner.layout, learner.action_spaces
+        self.actors: dict[str, nn.Sequential] = {}
+        self.slow_actors: dict[str, nn.Sequential] = {}
+        for agent in self.agents:
+            g, m = learner.place[agent]
+            group = learner.groups[g]
+            row = group.network_of(m, seed)
+            is_tanh = group.net.is_last_tanh
+            self.actors[agent] = _module(group.net.flat[row], group.net.sizes, is_tanh)
+            self.slow_actors[agent] = _module(
+                learner.target_actors[g][row], group.net.sizes, is_tanh
+            )
+        critics, seeds = learner.critics["reward"], len(learner.seeds)
+        self.critics = [
+            _module(critics.net.flat[k * seeds + seed], critics.net.sizes, False)
+            for k in range(critics.count)
+        ]
+        self.slow_critics = copy.deepcopy(self.critics)
+        config = self.config
+        self.optimisers = {
+            a: torch.optim.Adam(self.actors[a].parameters(), lr=config.actor_lr)
+            for a in self.agents
+        }
+        self.critic_optimiser = torch.optim.Adam(
+            [p for c in self.critics for p in c.parameters()], lr=config.critic_lr
+        )
+        self.log_alpha = learner.log_alpha[seed].clone().requires_grad_()
+        self.alpha_optimiser = torch.optim.Adam([self.log_alpha], lr=config.alpha_lr)
+        self.updates = 0
+
+    def policy(self, agent: str, actor: nn.Module, seen: Tensor, noise: Tensor | None) -> Any:
+        """A differentiable sample and its log-probability."""
+        out, space = actor(seen), self.spaces[agent]
+        if isinstance(space, spaces.Discrete):
+            assert noise is not None
+            z = (out - noise.log()) / self.config.temperature
+            soft = torch.softmax(z, -1)
+            hard = functional.one_hot(z.argmax(-1), int(space.n)).float()
+            action = hard + soft - soft.detach()
+            return action, (action * torch.log_softmax(out, -1)).sum(-1)
+        low, high = torch.from_numpy(space.low), torch.from_numpy(space.high)
+        if self.config.rule != "sac":
+            return low + (torch.tanh(out) + 1) / 2 * (high - low), None
+        mean, log_std = out.chunk(2, -1)
+        normal = torch.distributions.Normal(mean, log_std.clamp(-20, 2).exp())
+        assert noise is not None
+        u = mean + normal.scale * noise
+        action = low + (torch.tanh(u) + 1) / 2 * (high - low)
+        jacobian = torch.log((1 - torch.tanh(u).double() ** 2) * (high - low) / 2)
+        return action, (normal.log_prob(u) - jacobian).sum(-1).float()
+
+    def target_action(self, agent: str, seen: Tensor, noise: Tensor | None) -> Any:
+        space = self.spaces[agent]
+        if self.config.rule == "sac":
+            return self.policy(agent, self.actors[agent], seen, noise)
+        out = self.slow_actors[agent](seen)
+        if isinstance(space, spaces.Discrete):
+            scores = out if noise is None else out - noise.log()
+            return functional.one_hot(scores.argmax(-1), int(space.n)).float(), None
+        low, high = torch.from_numpy(space.low), torch.from_numpy(space.high)
+        action = low + (torch.tanh(out) + 1) / 2 * (high - low)
+        if noise is not None:
+            scale = (high - low) / 2
+            action = action + (0.2 * scale * noise).clamp(-0.5 * scale, 0.5 * scale)
+        return action.clamp(low, high), None
+
+    def update(self, batch: Batch, noise: Any, order: list[int]) -> None:
+        """``noise[kind][agent]``: numbers of one training seed."""
+        rows, after = batch.rows[0].clone(), batch.next_rows[0].clone()
+        state = slice(self.layout.joint.start, self.layout.joint.start + self.layout.state_size)
+        seen = {a: rows[:, self.layout.observations[a]] for a in self.agents}
+        replayed = {a: rows[:, self.layout.actions[a]] for a in self.agents}
+        alpha = self.log_alpha.detach().exp()
+        with torch.no_grad():
+            actions, total = [], torch.zeros(len(rows))
+            for agent in self.agents:
+                o = after[:, self.layout.observations[agent]]
+                action, log_prob = self.target_action(agent, o, noise["target"][agent])
+                actions.append(action)
+                total += 0 if log_prob is None else log_prob
+            x = torch.cat([after[:, state], *actions], -1)
+            value = torch.stack([c(x)[:, 0] for c in self.slow_critics]).amin(0)
+            if self.config.rule == "sac":
+                value = value - alpha[-1] * total
+            y = batch.rewards[0] + batch.discounts[0] * value
+        x = torch.cat([rows[:, state], *replayed.values()], -1)
+        loss = sum(functional.mse_loss(c(x)[:, 0], y) for c in self.critics)
+        self.critic_optimiser.zero_grad()
+        loss.backward()  # type: ignore[union-attr]
+        self.critic_optimiser.step()
+        self.updates += 1
+        if self.updates % self.config.policy_delay:
+            return
+        self._update_actors(rows[:, state], seen, replayed, noise, order, alpha)
+        with torch.no_grad():
+            pairs: list[tuple[nn.Module, nn.Module]] = [
+                *zip(self.slow_critics, self.critics, strict=True),
+                *((self.slow_actors[a], self.actors[a]) for a in self.agents),
+            ]
+            for slow, net in pairs:
+                for p, q in zip(slow.parameters(), net.parameters(), strict=True):
+                    p.copy_((1 - self.config.tau) * p + self.config.tau * q)
+
+    def _update_actors(
+        self, state: Tensor, seen: Any, replayed: Any, noise: Any, order: list[int], alpha: Tensor
+    ) -> None:
+        scheme = self.config.scheme
+        now = noise["present"]
+        with torch.no_grad():
+            shown = {a: self.policy(a, self.actors[a], seen[a], now[a])[0] for a in self.agents}
+        if scheme == "replayed":
+            shown = dict(replayed)
+        gradients, entropies = {}, [torch.zeros(())] * len(self.agents)
+        for k in order:
+            agent = self.agents[k]
+            action, log_prob = self.policy(agent, self.actors[agent], seen[agent], now[agent])
+            x = torch.cat([state, *((shown | {agent: action})[a] for a in self.agents)], -1)
+            if self.config.rule == "sac":
+                q = torch.minimum(self.critics[0](x), self.critics[1](x))[:, 0]
+                loss = (alpha[k] * log_prob - q).mean()
+                entropies[k] = log_prob.detach()
+            else:
+                loss = -self.critics[0](x).mean()
+            gradients[agent] = torch.autograd.grad(loss, list(self.actors[agent].parameters()))
+            if scheme == "sequential":
+                self._step(agent, gradients[agent])
+                with torch.no_grad():
+                    fresh = noise["fresh"][agent]
+                    shown[agent] = self.policy(agent, self.actors[agent], seen[agent], fresh)[0]
+        if scheme != "sequential":
+            for agent, gradient in gradients.items():
+                self._step(agent, gradient)
+        if self.config.rule == "sac" and self.config.alpha_auto:
+            log_probs = torch.stack([*entropies, torch.stack(entropies).sum(0)])
+            goals = []
+            for agent in self.agents:
+                space = self.spaces[agent]
+                is_discrete = isinstance(space, spaces.Discrete)
+                goals.append(0.98 * math.log(space.n) if is_discrete else -space.shape[0])
+            goal = torch.tensor([*goals, sum(goals)])
+            self.alpha_optimiser.zero_grad()
+            (-self.log_alpha * (log_probs.mean(1) + goal)).sum().backward()
+            self.alpha_optimiser.step()
+
+    def _step(self, agent: str, gradients: Any) -> None:
+        for p, g in zip(self.actors[agent].parameters(), gradients, strict=True):
+            p.grad = g
+        self.optimisers[agent].step()
+
+
+def _module(flat: Tensor, sizes: tuple[int, ...], is_last_tanh: bool) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    at = 0
+    for k, (a, b) in enumerate(itertools.pairwise(sizes)):
+        linear = nn.Linear(a, b)
+        with torch.no_grad():
+            linear.weight.copy_(flat[at : at + a * b].view(a, b).t())
+            linear.bias.copy_(flat[at + a * b : at + a * b + b])
+        at += a * b + b
+        layers.append(linear)
+        if k < len(sizes) - 2:
+            layers.append(nn.Tanh() if is_last_tanh and k == len(sizes) - 3 else nn.ReLU())
+    return nn.Sequential(*layers)
+
+
+def _flat(module: nn.Module) -> Tensor:
+    return torch.cat([p.detach().t().flatten() for p in module.parameters()])
+
+
+def _learner(rule: Any, scheme: Any, task: str, **more: Any) -> OffPolicyLearner:
+    settings = {
+        "hidden": (32, 24),
+        "batch_size": BATCH,
+        "actor_lr": 1e-3,
+        "critic_lr": 1e-3,
+        "tau": 0.1,
+        "alpha": 0.3,
+        "alpha_lr": 1e-2,
+        "last_activation": "tanh" if rule == "sac" else "relu",
+        "policy_delay": 2 if rule == "td3" else 1,
+    }
+    config = OffPolicyConfig(rule=rule, scheme=scheme, **{**settings, **more})
+    return OffPolicyLearner(make_batch(task, 4), config, [7])
+
+
+def _batch(learner: OffPolicyLearner, seed: int) -> Batch:
+    rng = np.random.default_rng(seed)
+    width = learner.layout.width
+
+    def normal(*shape: int) -> Tensor:
+        return torch.from_numpy(rng.normal(size=shape).astype(np.float32))
+
+    ended = torch.from_numpy((rng.random((1, BATCH)) < 0.3).astype(np.float32))
+    return Batch(
+        normal(1, BATCH, width),
+        normal(1, BATCH, width),
+        normal(1, BATCH),
+        torch.zeros(1, BATCH),
+        0.9 * (1 - ended),
+    )
+
+
+def _by_agent(learner: OffPolicyLearner, noise: Noise) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for kind, parts in noise._asdict().items():
+        found[kind] = {}
+        for agent in learner.agents:
+            g, m = learner.place[agent]
+            found[kind][agent] = None if parts[g] is None else parts[g][m].clone()
+    return found
+
+
+@pytest.mark.parametrize("scheme", ["sequential", "simultaneous", "replayed"])
+@pytest.mark.parametrize("rule", ["sac", "td3", "ddpg"])
+@pytest.mark.parametrize("task", [SPREAD, SPEAKER])
+def test_updates_equal_a_slow_reference_by_autograd(rule: str, scheme: str, task: str) -> None:
+    learner = _learner(rule, scheme, task)
+    slow = SlowTeam(learner)
+    for update in range(4):
+        batch, order = _batch(learner, update), learner.order()
+        is_policy_update = (update + 1) % learner.config.policy_delay == 0
+        noise = learner.draw_noise(BATCH, is_policy_update)
+        slow.update(batch, _by_agent(learner, noise), order)
+        learner.update(batch, noise)
+    for agent in learner.agents:
+        g, m = learner.place[agent]
+        actors, targets = learner.groups[g].net.flat[m], learner.target_actors[g][m]
+        torch.testing.assert_close(actors, _flat(slow.actors[agent]), atol=1e-5, rtol=0)
+        if rule != "sac":
+            expected = _flat(slow.slow_actors[agent])
+            torch.testing.assert_close(targets, expected, atol=1e-5, rtol=0)
+    critics = learner.critics["reward"]
+    for k, (net, target) in enumerate(zip(slow.critics, slow.slow_critics, strict=True)):
+        torch.testing.assert_close(critics.net.flat[k], _flat(net), atol=1e-5, rtol=0)
+        torch.testing.assert_close(critics.target.flat[k], _flat(target), atol=1e-5, rtol=0)
+    torch.testing.assert_close(learner.log_alpha[0], slow.log_alpha.detach(), atol=1e-5, rtol=0)
