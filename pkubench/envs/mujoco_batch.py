@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -51,27 +52,32 @@ if mujoco.get_mjcb_time() is None:  # the package's own clock, not one the user 
     _stop_phase_clock()
 
 
-def gymnasium_model(file_name: str) -> Any:
-    """Return the ``mujoco.MjModel`` of a model file that ships with Gymnasium."""
+def gymnasium_model(file_name: str, edit: Callable[[Any], None] | None = None) -> Any:
+    """Return the ``mujoco.MjModel`` of a model file that ships with Gymnasium (``load_model``)."""
     from gymnasium.envs import mujoco as gymnasium_mujoco
 
-    return load_model(Path(gymnasium_mujoco.__path__[0]) / "assets" / file_name)
+    return load_model(Path(gymnasium_mujoco.__path__[0]) / "assets" / file_name, edit)
 
 
-def load_model(path: Path) -> Any:
-    """Return the ``mujoco.MjModel`` of an MJCF file.
+def load_model(path: Path, edit: Callable[[Any], None] | None = None) -> Any:
+    """Return the ``mujoco.MjModel`` of an MJCF file, changed by ``edit`` as an ``MjSpec`` if given.
 
     MuJoCo 4 deprecates the compiler attribute ``settotalmass`` with a warning on stderr and a
     ``MUJOCO_LOG.TXT`` in the working folder at every load; it is applied here to the compiled
-    model instead, which gives the same bits. Such a file must not refer to others by relative path.
+    model instead, which gives the same bits. Such a file, and one that is edited, must not refer to
+    others by relative path.
     """
     text = path.read_text(encoding="utf-8")
     match = _TOTAL_MASS.search(text)
-    if match is None:
+    if match is None and edit is None:
         return mujoco.MjModel.from_xml_path(str(path))
-    model = mujoco.MjModel.from_xml_string(_TOTAL_MASS.sub("", text))
-    mujoco.mj_setTotalmass(model, float(match[1]))
-    mujoco.mj_setConst(model, mujoco.MjData(model))
+    spec = mujoco.MjSpec.from_string(_TOTAL_MASS.sub("", text))
+    if edit is not None:
+        edit(spec)
+    model = spec.compile()
+    if match is not None:
+        mujoco.mj_setTotalmass(model, float(match[1]))
+        mujoco.mj_setConst(model, mujoco.MjData(model))
     return model
 
 

@@ -16,6 +16,7 @@ from gymnasium import spaces
 
 from pkubench.envs.batch import Array, BoolArray, FloatArray, Info
 from pkubench.envs.mujoco_batch import MujocoBatch, gymnasium_model
+from pkubench.envs.multi_mujoco.contacts import name_floor_pairs
 from pkubench.envs.multi_mujoco.factorization import (
     Graph,
     Layout,
@@ -115,7 +116,7 @@ class MultiRobot(MujocoBatch):
             raise UnknownName("factorization", factorization, self.graph.parts)
         if agent_obsk is not None and agent_obsk < 0:
             raise ConfigError(f"agent_obsk must be at least 0 or None, got {agent_obsk}")
-        model = gymnasium_model(self.model_file)
+        model = gymnasium_model(self.model_file, name_floor_pairs)
         # One robot is one island of constraints: not looking for more saves 2 to 6 % of the time
         # and changes no bit.
         model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_ISLAND)

@@ -202,6 +202,7 @@ class _Feeling(MultiRobot):
 
     def _prepare(self) -> None:
         self._contact_forces: FloatArray = np.zeros((self.num_envs, self.model.nbody * 6))
+        self._touching = self.bind("ncon")
         self._scratch = mujoco.MjData(self.model)
 
     def _place(self, ids: IntArray, qpos: FloatArray, qvel: FloatArray) -> None:
@@ -210,7 +211,8 @@ class _Feeling(MultiRobot):
 
     def _advance(self, ctrl: Array, active: BoolArray | None) -> IntArray:
         lanes = super()._advance(ctrl, active)
-        for lane in lanes.tolist():
+        self._contact_forces[lanes] = 0.0
+        for lane in lanes[self._touching[lanes].ravel() > 0].tolist():
             self.batch.get_data(lane, self._scratch)
             mujoco.mj_rnePostConstraint(self.model, self._scratch)
             self._contact_forces[lane] = self._scratch.cfrc_ext.ravel()
