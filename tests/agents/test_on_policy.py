@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,13 @@ import numpy as np
 import pytest
 import torch
 
+from pkubench.agents.harl import TUNED
 from pkubench.agents.on_policy import train
 from pkubench.agents.on_policy.collector import Collector
 from pkubench.agents.on_policy.config import OnPolicyConfig
 from pkubench.agents.on_policy.learner import OnPolicyLearner
 from pkubench.agents.on_policy.loading import load
+from pkubench.agents.on_policy.presets import PRESETS, tuned
 from pkubench.agents.saving import load_saved, load_tensors
 from pkubench.agents.training import with_settings
 from pkubench.envs.registry import make_batch
@@ -173,9 +177,10 @@ def test_separate_policies_reach_what_a_shared_one_cannot(tmp_path: Path) -> Non
     """The parameter-sharing gap for two agents: 1 against 2 * 2**-2."""
     task = task_of(SharingWorld)
     settings = {"num_envs": 32, "rollout_steps": 8, "actor_lr": 0.01, "entropy": 0.0}
-    separate = _train("happo", task, tmp_path / "h", 20_000, settings=settings)
+    for agent, steps in (("happo", 20_000), ("haa2c", 8_000), ("hatrpo", 8_000)):
+        separate = _train(agent, task, tmp_path / agent, steps, settings=settings)
+        assert separate[-1].metrics["return"] > 3.8
     shared = _train("mappo", task, tmp_path / "m", 20_000, settings=settings)
-    assert separate[-1].metrics["return"] > 3.8
     assert shared[-1].metrics["return"] < 2.4
 
 
@@ -198,7 +203,10 @@ def test_ppo_lag_finds_the_best_feasible_return_where_ppo_ignores_the_limit(
     assert late(safe, "multiplier") > 0.1
 
 
-@pytest.mark.parametrize(("agent", "world"), [("happo", SharingWorld), ("ppo-lag", SpeedWorld)])
+@pytest.mark.parametrize(
+    ("agent", "world"),
+    [("happo", SharingWorld), ("ppo-lag", SpeedWorld), ("hatrpo", SharingWorld)],
+)
 def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
     tmp_path: Path, agent: str, world: Any
 ) -> None:
@@ -360,3 +368,51 @@ def test_wrong_settings_are_one_clear_error(tmp_path: Path) -> None:
 def test_a_setting_out_of_its_domain_is_named_before_training(name: str, text: str) -> None:
     with pytest.raises(ConfigError, match=name):
         with_settings(OnPolicyConfig(), {name: text})
+
+
+@pytest.mark.parametrize(
+    ("agent", "task", "numbers"),
+    [  # the official tuned configuration files, read by hand
+        (
+            "happo-paper",
+            "MultiHalfCheetah2x3-v0",
+            "clip=.05 epochs=15 critic_epochs=15",
+        ),
+        ("mappo-paper", "MultiHopper3x1-v0", "clip=.05 epochs=10 entropy=0 lr_decay=1"),
+        ("happo-paper", "MultiWalker2d2x3-v0", "clip=.05 minibatches=2 actor_lr=.001 entropy=0"),
+        ("happo-paper", "MultiWalker2d6x1-v0", "clip=.1 entropy=.01 epochs=5 lr_decay=0"),
+        ("happo-paper", "MultiAnt4x2-v0", "clip=.1 entropy=0 epochs=5 lr_decay=0 gamma=.99"),
+        ("mappo-paper", "MultiHumanoid17x1-v0", "clip=.1 entropy=0 lr_decay=1 rollout_steps=100"),
+        ("hatrpo-paper", "MultiAnt4x2-v0", "kl_limit=.005 clip=.2 fisher_every=1 num_envs=20"),
+        ("hatrpo-paper", "MultiHalfCheetah2x3-v0", "kl_limit=.01"),
+        ("hatrpo-paper", "MultiHopper3x1-v0", "kl_limit=.001"),
+        ("hatrpo-paper", "MultiWalker2d6x1-v0", "kl_limit=.005"),
+        ("hatrpo-paper", "SimpleSpread-v0", "kl_limit=.005 cg_damping=.1 search_decay=.8"),
+        ("haa2c-paper", "MultiHopper3x1-v0", "actor_lr=.0001 critic_lr=.0001 epochs=3 lr_decay=1"),
+        ("haa2c-paper", "MultiWalker2d2x3-v0", "actor_lr=.0001 epochs=5 critic_lr_decay=1"),
+        ("haa2c-paper", "MultiAnt4x2-v0", "actor_lr=.0005 clip=.1 entropy=0 lr_decay=1"),
+    ],
+)
+def test_a_paper_preset_has_the_official_numbers_of_its_task(
+    agent: str, task: str, numbers: str
+) -> None:
+    config = replace(PRESETS[agent], **tuned(agent, f"pkubench/{task}"))
+    found = {name: float(getattr(config, name)) for name in re.findall(r"[a-z_]+(?==)", numbers)}
+    assert found == {n: float(v) for n, _, v in (x.partition("=") for x in numbers.split())}
+    assert config.hidden == ((128, 128, 128) if task.startswith("Multi") else (128, 128))
+
+
+def test_every_row_of_tuned_numbers_belongs_to_an_agent_and_is_valid() -> None:
+    for start, rows in TUNED.items():
+        for agent in rows:
+            config = replace(PRESETS[agent], **tuned(agent, f"pkubench/{start}-v0"))
+            assert config.batch_steps in (2000, 4000)
+
+
+def test_the_critics_learning_rate_falls_only_where_it_is_told_to() -> None:
+    for decays in (False, True):
+        learner, data = _learner(OnPolicyConfig(num_envs=2, rollout_steps=5, hidden=(8,)))
+        learner.config = replace(learner.config, critic_lr_decay=decays)
+        learner.update(data, math.nan, 0.25)
+        rate = learner.critics[0].optimiser.param_groups[0]["lr"]
+        assert rate == pytest.approx(5e-4 * (0.75 if decays else 1.0))
