@@ -4,10 +4,10 @@
 the paper's networks (three actors and a critic of 128-128) HAPPO (five passes over 4,000 steps)
 trains at least 5 times, and HATRPO (ten conjugate-gradient steps, the Fisher matrix of every fourth
 state) at least 4 times as many environment steps a second as mpe2 merely steps with random actions.
-Everything of training counts: acting, stepping, advantages, updates, logs. The official shape takes
-the Fisher matrix of all states. mpe2 is a
-Python loop and can use one core; training is measured with one and with two torch threads.
-Contenders take turns and the best round counts for each.
+The official shape takes the Fisher matrix of all states. Everything of training counts: acting,
+stepping, advantages, updates, logs. mpe2 is a Python loop and can use one core; training is
+measured with one and with two torch threads. Contenders take turns and the best round counts for
+each.
 """
 
 from __future__ import annotations
