@@ -83,7 +83,8 @@ class _Tables:
         """Update the actors once on exact expectations."""
         game, learner, rows = self.game, self.learner, self.rows
         policies = self.policies()
-        weight = game.joint(policies) * game.visits(policies).reshape(-1, *[1] * len(ACTIONS))
+        agents = len(learner.agents)
+        weight = game.joint(policies) * game.visits(policies).reshape(-1, *[1] * agents)
         advantage = torch.from_numpy((weight * game.advantage(policies)).reshape(-1)).float()
         states = np.eye(game.states, dtype=np.float32)[rows[:, 0]][:, None]
         actions = {a: rows[:, k + 1][:, None] for k, a in enumerate(learner.agents)}
@@ -106,7 +107,10 @@ class _Tables:
             next_states=states,
         )
         # mean over rows times the number of rows is the weighted sum over them
-        return learner._update_sequentially(data, [advantage * len(rows)] * len(ACTIONS))
+        advantages = [advantage * len(rows)] * agents
+        if learner.config.scheme == "simultaneous":
+            return learner._update_simultaneously(data, advantages)
+        return learner._update_sequentially(data, advantages)
 
 
 def _kl(old: Floats, new: Floats) -> float:
@@ -152,6 +156,25 @@ def test_hatrpo_stays_in_its_ball_and_the_joint_return_never_falls(
     assert max(moved) > 0.4 * radius  # the ball is used, not only respected
     share = (returns[-1] - returns[0]) / (game.upper_bound() - returns[0])
     assert share > (0.2 if radius == 0.002 else 0.5)
+
+
+@pytest.mark.parametrize("scheme", ["sequential", "simultaneous"])
+def test_without_the_sequence_the_same_steps_lower_the_joint_return(scheme: Any) -> None:
+    """Two agents are paid for differing and lean the same way: each alone should change sides."""
+    game = TabularGame(1.0 - np.eye(2)[None], np.ones((1, 2, 2, 1)), np.ones(1), 0.0)
+    for seed in range(4):
+        tables = _Tables(game, replace(TABLES, scheme=scheme, kl_limit=0.5), seed)
+        with torch.no_grad():
+            for actor in tables.learner.actors.values():
+                actor.net.head.weight.zero_()
+                actor.net.head.bias.copy_(torch.tensor([0.6, 0.4]).log())
+        assert game.objective(tables.policies()) == pytest.approx(0.48, abs=1e-6)
+        tables.update()
+        after = game.objective(tables.policies())
+        if scheme == "sequential":
+            assert after > 0.6
+        else:
+            assert after < 0.4
 
 
 def test_the_product_of_ratios_is_the_exact_joint_ratio_after_a_sweep() -> None:
