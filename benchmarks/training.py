@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.training`` prints a Markdown table and exits with 1 if a bar is missed: with
 the paper's networks (three actors and a critic of 128-128) HAPPO (five passes over 4,000 steps)
-trains at least 5 times, and HATRPO (ten conjugate-gradient steps, the Fisher matrix of every fourth
+trains at least 5 times, and HATRPO (ten conjugate-gradient steps, the Fisher matrix of every third
 state) at least 4 times as many environment steps a second as mpe2 merely steps with random actions.
 The official shape takes the Fisher matrix of all states. Everything of training counts: acting,
 stepping, advantages, updates, logs. mpe2 is a Python loop and can use one core; training is

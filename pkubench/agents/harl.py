@@ -51,10 +51,11 @@ MAPPO = replace(HAPPO, scheme="simultaneous", shared=True)
 IPPO = replace(HAPPO, scheme="simultaneous", critic="local")
 """Independent actors and independent critics on local observations."""
 
-HATRPO = replace(HAPPO, update="trust-region", kl_limit=0.01, entropy=0.0, fisher_every=4)
-"""HATRPO with the numbers above, HARL's default radius, and the Fisher matrix of every fourth
+HATRPO = replace(HAPPO, update="trust-region", kl_limit=0.01, entropy=0.0, fisher_every=3)
+"""HATRPO with the numbers above, HARL's default radius, and the Fisher matrix of every third
 state: its products are most of the work, and a part of the data suffices for a direction (Schulman
-et al. 2015, appendix C); gradient, KL and line search see all of it."""
+et al. 2015, appendix C); gradient, KL and line search see all of it. Three does not divide the
+number of lanes, so that the part has states of every lane."""
 
 HAA2C = replace(HAPPO, update="a2c")
 """HAA2C with the numbers above."""
