@@ -33,6 +33,7 @@ DOCS = ROOT / "docs"
 
 FAMILIES = {
     "particle": "Teams of particles",
+    "multi_mujoco": "Robots moved by a team",
     "safety": "Robots with a cost limit",
     "games": "Two-player games",
     "diagnostics": "Games solved on paper",

@@ -29,7 +29,7 @@ STEPS = 12
 SEEDS = np.arange(64) + 2_000
 
 every_world = pytest.mark.parametrize("name", HERE)
-TEAMS = ("pkubench.envs.particle", "pkubench.envs.diagnostics")
+TEAMS = tuple(f"pkubench.envs.{name}" for name in ("particle", "diagnostics", "multi_mujoco"))
 every_team = pytest.mark.parametrize(
     "name", [name for name in HERE if WORLDS[name].entry_point.startswith(TEAMS)]
 )

@@ -11,11 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import mujoco
 import numpy as np
 import pytest
 
+from pkubench.envs.multi_mujoco.contacts import name_floor_pairs
+from pkubench.envs.multi_mujoco.factorization import Graph
+from pkubench.envs.multi_mujoco.graphs import WALKER
 from pkubench.envs.multi_mujoco.robot import MultiRobot
 from pkubench.envs.registry import make_batch
+from pkubench.errors import ConfigError, UnknownName
 
 ROBOTS = {
     "HalfCheetah": ("2x3", "6x1"),
@@ -128,7 +133,7 @@ def test_agents_see_and_earn_what_they_do_in_the_original(
                     if name != "simulation_failed":
                         assert values[lane] == info[name], name
                 ends += terminated["agent_0"]
-        assert (ends > 0) == (robot in ("Hopper", "Walker2d", "Humanoid")) or robot == "Ant"
+        assert robot not in ("Hopper", "Walker2d", "Humanoid") or ends > 0
 
 
 @every_world
@@ -152,3 +157,143 @@ def test_by_default_agents_see_the_state_and_their_number_on_one_scale(
             np.testing.assert_allclose(ours.state()[lane], expected, rtol=0, atol=1e-12)
         seen = ours.step(given).observations
         raw.step(given)
+
+
+FALLS = {"Hopper": (1, 0.5, 1.4), "Walker2d": (1, 0.5, 2.4), "Ant": (2, 0.1, 1.2)}
+FALLS["Humanoid"] = (2, 0.8, 2.3)
+"""Robots that can fall -> entry of qpos that is their height, from where it is spread, to where."""
+
+
+@pytest.mark.parametrize("robot", FALLS)
+def test_robots_fall_where_the_original_does_and_earn_nothing_for_being_up(robot: str) -> None:
+    entry, low, high = FALLS[robot]
+    lanes = 24
+    ours = world(robot, num_envs=lanes, agent_obsk=0)
+    theirs = original(robot, ours.factorization, 0)
+    ours.reset(np.arange(lanes))
+    qpos, qvel = ours.qpos.copy(), ours.qvel.copy()
+    qpos[:, entry] = np.linspace(low, high, lanes)
+    ours._place(np.arange(lanes), qpos, qvel)
+    step = ours.step({a: np.zeros((lanes, *s.shape)) for a, s in ours.action_spaces.items()})
+    assert 0 < step.terminated.sum() < lanes
+    still = {a: np.zeros(s.shape) for a, s in ours.action_spaces.items()}
+    for lane in range(lanes):
+        theirs.reset(seed=0)
+        theirs.single_agent_env.unwrapped.set_state(qpos[lane], qvel[lane])
+        _, rewards, terminated, _, infos = theirs.step(still)
+        assert step.terminated[lane] == terminated["agent_0"]
+        assert step.rewards[lane].sum() == pytest.approx(rewards["agent_0"], rel=1e-12)
+        alive = step.info["reward_survive"][lane]
+        assert alive == infos["agent_0"]["reward_survive"]
+        assert (alive == 0.0) == step.terminated[lane]
+
+
+@every_robot
+def test_episodes_start_as_the_original_draws_them(robot: str) -> None:
+    # v5's own numbers: half-width of the uniform noise, and whether velocities are normal.
+    noise, normal = {
+        "HalfCheetah": (0.1, True),
+        "Hopper": (5e-3, False),
+        "Walker2d": (5e-3, False),
+        "Swimmer": (0.1, False),
+        "Ant": (0.1, True),
+        "Humanoid": (1e-2, False),
+    }[robot]
+    ours = world(robot, num_envs=400)
+    ours.reset(np.arange(400))
+    offset, speed = ours.qpos - ours.model.qpos0, np.array(ours.qvel)
+    for values, gaussian in ((offset, False), (speed, normal)):
+        spread = noise if gaussian else noise / np.sqrt(3)
+        count = values.size
+        assert values.mean() == pytest.approx(0.0, abs=4 * spread / np.sqrt(count))
+        assert values.std() == pytest.approx(spread, rel=4 / np.sqrt(count))
+        assert (np.abs(values).max() > noise) == gaussian
+        # Every number is drawn for itself.
+        assert np.abs(np.corrcoef(values.T) - np.eye(values.shape[1])).max() < 5 / np.sqrt(400)
+
+
+@pytest.mark.parametrize(
+    ("robot", "pairs"),
+    [("HalfCheetah", 8), ("Walker2d", 7), ("Ant", 13), ("Hopper", 0), ("Humanoid", 0)],
+)
+def test_only_robots_that_pass_through_themselves_name_their_contacts(
+    robot: str, pairs: int
+) -> None:
+    # Whether the named contacts are the original's is seen in its bits, above.
+    assert world(robot).model.npair == pairs
+
+
+def test_a_model_whose_contacts_are_not_that_simple_stays_as_it_is() -> None:
+    passive = '<geom name="{}" size="1" contype="1" conaffinity="0"/>'
+    first, second = passive.format("b"), passive.format("c")
+    solid = second.replace('conaffinity="0"', 'conaffinity="1"')
+    for floor, bodies, wanted in (
+        ("", (first,), 1),
+        ("", (first, second), 2),
+        ("", (first + second,), 2),
+        ('gap="0.1" margin="0.2"', (first,), 0),
+        ("", (first, solid), 0),
+    ):
+        moving = "".join(f"<body><freejoint/>{geoms}</body>" for geoms in bodies)
+        plane = f'<geom type="plane" size="1 1 1" {floor}/>'
+        spec = mujoco.MjSpec.from_string(f"<mujoco><worldbody>{plane}{moving}</worldbody></mujoco>")
+        name_floor_pairs(spec)
+        model = spec.compile()
+        assert model.npair == wanted, (floor, bodies)
+        assert model.geom_contype.any() == (wanted == 0)
+
+
+@pytest.mark.parametrize("robot", ["HalfCheetah", "Ant"])
+def test_results_do_not_depend_on_the_number_of_threads(robot: str) -> None:
+    one, two = (world(robot, num_envs=6, num_threads=n) for n in (1, 2))
+    seen = [ours.reset(np.arange(6))[0] for ours in (one, two)]
+    for given in actions(one, 10):
+        steps = [ours.step(given) for ours in (one, two)]
+        seen = [step.observations for step in steps]
+        assert np.array_equal(steps[0].rewards, steps[1].rewards)
+        assert all(np.array_equal(seen[0][agent], seen[1][agent]) for agent in one.agents)
+
+
+@every_robot
+def test_a_simulation_that_breaks_down_ends_its_own_episode_only(robot: str) -> None:
+    ours, healthy = world(robot, num_envs=2), world(robot, num_envs=2)
+    for made in (ours, healthy):
+        made.reset(np.arange(2))
+    ours.qvel[1] = 1e12
+    given = actions(ours, 1)[0]
+    step, wanted = ours.step(given), healthy.step(given)
+    assert step.info["simulation_failed"].tolist() == [False, True]
+    assert step.terminated[1] and not step.rewards[1].any()
+    for agent in ours.agents:
+        assert np.isfinite(step.observations[agent]).all()
+        assert np.array_equal(step.observations[agent][0], wanted.observations[agent][0])
+    assert np.array_equal(step.rewards[0], wanted.rewards[0])
+
+
+def test_neighbourhoods_grow_along_the_edges() -> None:
+    assert WALKER.neighbourhoods(("foot_joint",), 4) == [
+        ["foot_joint"],
+        ["leg_joint"],
+        ["thigh_joint"],
+        ["thigh_left_joint"],
+        ["leg_left_joint"],
+    ]
+    ring = Graph(
+        joints=("a", "b", "c", "d"),
+        motors=("a", "b", "c", "d"),
+        edges=(("a", "b"), ("b", "c", "d")),
+        parts={},
+        root_positions=(),
+        root_velocities=(),
+    )
+    assert ring.neighbourhoods(("a",), 3) == [["a"], ["b"], ["c", "d"], []]
+    assert ring.neighbourhoods(("d", "a"), 1) == [["a", "d"], ["b", "c"]]
+
+
+def test_what_a_user_can_do_wrong_is_said() -> None:
+    with pytest.raises(UnknownName, match="no factorization '3x2'; known: 2x3, 6x1"):
+        make_batch("MultiHalfCheetah2x3-v0", factorization="3x2")
+    with pytest.raises(ConfigError, match="agent_obsk must be at least 0 or None, got -1"):
+        world("Hopper", agent_obsk=-1)
+    with pytest.raises(ConfigError, match="num_threads"):
+        world("Hopper", num_threads=0)

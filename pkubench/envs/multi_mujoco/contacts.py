@@ -27,7 +27,7 @@ def name_floor_pairs(spec: Any) -> None:
     """
     model = spec.compile()
     wanted = _pairs(model)
-    contacts = _all_contacts(model)
+    contacts = _floor_contacts(model)
     if model.npair or model.nexclude or model.geom_gap.any() or wanted != set(contacts):
         return
     for number, geom in enumerate(spec.geoms):
@@ -53,7 +53,7 @@ def _pairs(model: Any) -> set[tuple[int, int]]:
     return set(zip(first.tolist(), second.tolist(), strict=True))
 
 
-def _all_contacts(model: Any) -> dict[tuple[int, int], Any]:
+def _floor_contacts(model: Any) -> dict[tuple[int, int], Any]:
     """Return a contact of each part of a robot with the floor: MuJoCo mixes their parameters."""
     # The middle phase would not notice that the floor was moved.
     model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_MIDPHASE)
@@ -62,4 +62,5 @@ def _all_contacts(model: Any) -> dict[tuple[int, int], Any]:
     floor = model.body_weldid[model.geom_bodyid] == 0
     data.geom_xpos[floor] += _LIFT_M * np.asarray(data.geom_xmat[floor])[:, [2, 5, 8]]
     mujoco.mj_collision(model, data)
-    return {(int(c.geom1), int(c.geom2)): c for c in data.contact}
+    touched = [c for c in data.contact if floor[c.geom1] or floor[c.geom2]]
+    return {(int(c.geom1), int(c.geom2)): c for c in touched}

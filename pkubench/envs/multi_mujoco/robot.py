@@ -45,10 +45,10 @@ class MultiRobot(MujocoBatch):
     return of the single-agent environment. (Gymnasium-Robotics gives every agent the whole.)
 
     **Not the numbers of the papers.** HARL was run on the v2 environments of OpenAI's Gym. Since
-    then contact forces are observed and charged for (Ant, Humanoid), a fallen robot no longer
-    gets the reward for being healthy (Hopper, Walker2d, Ant, Humanoid), the feet of the walker
-    have other friction, and the physics has other contacts. Compare agents on these worlds with
-    one another; compare them with published curves by rank only.
+    then a fallen robot no longer earns the reward for being up (Hopper, Walker2d, Ant, Humanoid),
+    contact forces are computed, observed and charged for (Ant, Humanoid), the walker's right foot
+    grips like its left, and MuJoCo's physics has changed. Compare agents on these worlds with
+    one another; compare with published curves who is better than whom, not the returns.
 
     `info`: `reward_forward`, `reward_ctrl`, `reward_survive` (robots that can fall),
     `reward_contact` (Ant, Humanoid), `x_position`, `x_velocity`, `y_position`, `y_velocity` (robots
