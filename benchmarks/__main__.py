@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-COMPARISONS = ("particle", "training", "velocity", "multi_mujoco", "games", "harness")
+COMPARISONS = ("particle", "training", "off_policy", "velocity", "multi_mujoco", "games", "harness")
 
 
 def main() -> int:

@@ -183,7 +183,9 @@ def _module(flat: Tensor, sizes: tuple[int, ...], is_last_tanh: bool) -> nn.Sequ
     for k, (a, b) in enumerate(itertools.pairwise(sizes)):
         linear = nn.Linear(a, b)
         with torch.no_grad():
-            linear.weight.copy_(flat[at : at + a * b].view(a, b).t())
+            part = flat[at : at + a * b]
+            is_head = k == len(sizes) - 2  # which lies as torch has it, the others transposed
+            linear.weight.copy_(part.view(b, a) if is_head else part.view(a, b).t())
             linear.bias.copy_(flat[at + a * b : at + a * b + b])
         at += a * b + b
         layers.append(linear)
@@ -193,7 +195,8 @@ def _module(flat: Tensor, sizes: tuple[int, ...], is_last_tanh: bool) -> nn.Sequ
 
 
 def _flat(module: nn.Module) -> Tensor:
-    return torch.cat([p.detach().t().flatten() for p in module.parameters()])
+    *hidden, weight, bias = (p.detach() for p in module.parameters())
+    return torch.cat([*(p.t().flatten() for p in hidden), weight.flatten(), bias])
 
 
 def _learner(rule: Any, scheme: Any, task: str, **more: Any) -> OffPolicyLearner:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pkubench.agents.parts.stacked import tanh
+
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 
@@ -55,7 +57,7 @@ def sample(outputs: Tensor, noise: Tensor, bounds: Bounds) -> Squashed:
     log_std = raw.clamp(LOG_STD_MIN, LOG_STD_MAX)
     spread = log_std.exp().mul_(noise)
     u = mean + spread
-    unit = u.tanh()
+    unit = tanh(u)
     correction = (math.log(2.0) - u - functional.softplus(-2.0 * u)).mul_(2.0)
     per_dimension = (noise * noise).mul_(-0.5).sub_(log_std).sub_(correction)
     constant = bounds.log_scale + unit.shape[-1] * _LOG_SQRT_2PI
@@ -88,12 +90,12 @@ def actor_gradient(drawn: Squashed, q_gradient: Tensor, alpha: Tensor, half: Ten
 
 def mode(outputs: Tensor, bounds: Bounds) -> Tensor:
     """Return ``middle + half tanh(mean)``, (..., d): how the policy acts when it is evaluated."""
-    return torch.addcmul(bounds.middle, bounds.half, outputs.chunk(2, dim=-1)[0].tanh())
+    return torch.addcmul(bounds.middle, bounds.half, tanh(outputs.chunk(2, dim=-1)[0]))
 
 
 def deterministic(outputs: Tensor, bounds: Bounds) -> tuple[Tensor, Tensor]:
     """Return ``middle + half t`` and ``t = tanh(outputs)``, (..., d): the policy of DDPG."""
-    unit = outputs.tanh()
+    unit = tanh(outputs)
     return torch.addcmul(bounds.middle, bounds.half, unit), unit
 
 
