@@ -33,16 +33,9 @@ def name_floor_pairs(spec: Any) -> None:
     for number, geom in enumerate(spec.geoms):
         geom.name = geom.name or f"geom {number}"
         geom.contype = geom.conaffinity = 0
-    for (first, second), contact in contacts.items():
-        spec.add_pair(
-            geomname1=spec.geoms[first].name,
-            geomname2=spec.geoms[second].name,
-            condim=contact.dim,
-            margin=contact.includemargin,
-            friction=contact.friction,
-            solref=contact.solref,
-            solimp=contact.solimp,
-        )
+    for (first, second), settings in contacts.items():
+        names = {"geomname1": spec.geoms[first].name, "geomname2": spec.geoms[second].name}
+        spec.add_pair(**names, **settings)
 
 
 def _pairs(model: Any) -> set[tuple[int, int]]:
@@ -53,8 +46,8 @@ def _pairs(model: Any) -> set[tuple[int, int]]:
     return set(zip(first.tolist(), second.tolist(), strict=True))
 
 
-def _floor_contacts(model: Any) -> dict[tuple[int, int], Any]:
-    """Return a contact of each part of a robot with the floor: MuJoCo mixes their parameters."""
+def _floor_contacts(model: Any) -> dict[tuple[int, int], dict[str, Any]]:
+    """Return how each part of a robot touches the floor, as MuJoCo mixes it from the two geoms."""
     # The middle phase would not notice that the floor was moved.
     model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_MIDPHASE)
     data = mujoco.MjData(model)
@@ -62,5 +55,14 @@ def _floor_contacts(model: Any) -> dict[tuple[int, int], Any]:
     floor = model.body_weldid[model.geom_bodyid] == 0
     data.geom_xpos[floor] += _LIFT_M * np.asarray(data.geom_xmat[floor])[:, [2, 5, 8]]
     mujoco.mj_collision(model, data)
-    touched = [c for c in data.contact if floor[c.geom1] or floor[c.geom2]]
-    return {(int(c.geom1), int(c.geom2)): c for c in touched}
+    return {
+        (int(contact.geom1), int(contact.geom2)): {
+            "condim": int(contact.dim),
+            "margin": float(contact.includemargin),
+            "friction": contact.friction.copy(),
+            "solref": contact.solref.copy(),
+            "solimp": contact.solimp.copy(),
+        }
+        for contact in data.contact
+        if floor[contact.geom1] or floor[contact.geom2]
+    }

@@ -8,7 +8,6 @@ import mujoco
 import numpy as np
 
 from pkubench.envs.batch import Array, BoolArray, FloatArray
-from pkubench.envs.multi_mujoco.factorization import Graph
 from pkubench.envs.multi_mujoco.graphs import ANT, HALF_CHEETAH, HOPPER, HUMANOID, SWIMMER, WALKER
 from pkubench.envs.multi_mujoco.robot import MultiRobot
 from pkubench.envs.seeding import IntArray
@@ -50,7 +49,7 @@ class MultiHalfCheetah(MultiRobot):
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 20}
-    graph: ClassVar[Graph] = HALF_CHEETAH
+    graph = HALF_CHEETAH
     model_file: ClassVar[str] = "half_cheetah.xml"
     physics_steps: ClassVar[int] = 5
     control_weight: ClassVar[float] = 0.1
@@ -88,7 +87,7 @@ class MultiHopper(MultiRobot):
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 125}
-    graph: ClassVar[Graph] = HOPPER
+    graph = HOPPER
     model_file: ClassVar[str] = "hopper.xml"
     physics_steps: ClassVar[int] = 4
     control_weight: ClassVar[float] = 1e-3
@@ -137,7 +136,7 @@ class MultiWalker2d(MultiRobot):
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 125}
-    graph: ClassVar[Graph] = WALKER
+    graph = WALKER
     model_file: ClassVar[str] = "walker2d_v5.xml"
     physics_steps: ClassVar[int] = 4
     control_weight: ClassVar[float] = 1e-3
@@ -179,7 +178,7 @@ class MultiSwimmer(MultiRobot):
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 25}
-    graph: ClassVar[Graph] = SWIMMER
+    graph = SWIMMER
     model_file: ClassVar[str] = "swimmer.xml"
     physics_steps: ClassVar[int] = 4
     control_weight: ClassVar[float] = 1e-4
@@ -190,7 +189,7 @@ class MultiSwimmer(MultiRobot):
         return self.qpos[:, :2].copy()
 
 
-class _Feeling(MultiRobot):
+class _FeelsContacts(MultiRobot):
     """A robot that feels the forces of its contacts, which MuJoCo computes on request only.
 
     They are of the last evaluation within a step, which leaves its contacts nowhere but in the
@@ -219,7 +218,7 @@ class _Feeling(MultiRobot):
         return lanes
 
 
-class MultiAnt(_Feeling):
+class MultiAnt(_FeelsContacts):
     """A four-legged robot walks in the plane, its legs moved by two agents or four.
 
     | part        | type                     | meaning                                            |
@@ -253,7 +252,7 @@ class MultiAnt(_Feeling):
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 20}
-    graph: ClassVar[Graph] = ANT
+    graph = ANT
     model_file: ClassVar[str] = "ant.xml"
     physics_steps: ClassVar[int] = 5
     control_weight: ClassVar[float] = 0.5
@@ -290,7 +289,7 @@ class MultiAnt(_Feeling):
         return healthy
 
 
-class MultiHumanoid(_Feeling):
+class MultiHumanoid(_FeelsContacts):
     """A humanoid walks in the plane, moved by two halves of its body or by each joint alone.
 
     | part        | type                     | meaning                                            |
@@ -330,7 +329,7 @@ class MultiHumanoid(_Feeling):
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 67}
-    graph: ClassVar[Graph] = HUMANOID
+    graph = HUMANOID
     model_file: ClassVar[str] = "humanoid.xml"
     physics_steps: ClassVar[int] = 5
     forward_weight: ClassVar[float] = 1.25
