@@ -27,6 +27,11 @@ class AgentSpec:
     trainer: str | None = None
     """``module:function`` of a ``Trainer``; None for agents that are not trained."""
 
+    @property
+    def together(self) -> str | None:
+        """``module:function`` that trains several seeds side by side, if there is one."""
+        return f"{_OFF_POLICY}_together" if self.trainer == _OFF_POLICY else None
+
 
 _ON_POLICY = "pkubench.agents.on_policy:train"
 _OFF_POLICY = "pkubench.agents.off_policy:train"

@@ -48,6 +48,10 @@ def train(
         str | None,
         typer.Option("--seeds", metavar="A-B", help="Several seeds one after another: 0-4, 1,5,7."),
     ] = None,
+    together: Annotated[
+        bool,
+        typer.Option("--together", help="Off-policy: the seeds side by side in one process."),
+    ] = False,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; see `pkubench show`."),
@@ -69,7 +73,7 @@ def train(
     an uninterrupted run would have had.
     """
     spec, chosen = agent_spec(agent), make_task(task)
-    trainer = _trainer(spec, chosen)
+    _check_trainer(spec, chosen, together)
     changes = _settings(settings or [])
     if device not in ("cpu", "cuda"):
         raise ConfigError(f"no device {device!r}; choose cpu or cuda")
@@ -78,40 +82,47 @@ def train(
     _check_folders(folders, resume, is_many=seeds is not None)
     with Output(json=json, quiet=quiet) as output:
         runs = []
-        for run_seed, folder in zip(numbers, folders, strict=True):
+        for job in (
+            [list(zip(numbers, folders, strict=True))]
+            if together
+            else [[pair] for pair in zip(numbers, folders, strict=True)]
+        ):
             began = time.monotonic()
-            progress = trainer(
-                agent,
+            reports: list[Progress] = []
+            progress = _start(
+                spec,
                 chosen,
+                job,
+                reports,
                 steps=steps,
-                seed=run_seed,
                 settings=changes,
-                out=folder,
-                resume=resume and _can_resume(folder, output),
+                resume=resume and all([_can_resume(folder, output) for _, folder in job]),
                 device=device,
             )
-            title = f"{agent} {short(chosen.id)} seed {run_seed}"
+            title = f"{agent} {short(chosen.id)} seed {', '.join(str(n) for n, _ in job)}"
             try:
-                last = _follow(progress, title, folder, quiet)
+                _follow(progress, title, job[0][1].parent if together else job[0][1], quiet)
             except UnknownName as error:
                 if error.kind != "setting":
                     raise
                 guess = f"; did you mean {error.nearest!r}?" if error.nearest else ";"
                 hint = f"`pkubench show {agent}` lists all"
                 raise ConfigError(f"{agent} has no setting {error.name!r}{guess} {hint}") from error
-            runs.append(
-                {
-                    "agent": agent,
-                    "task": chosen.id,
-                    "seed": run_seed,
-                    "steps": last.steps if last else None,
-                    "seconds": round(time.monotonic() - began, 3),
-                    "metrics": last.metrics if last else {},
-                    "out": str(folder),
-                }
-            )
-            if not quiet:
-                output.show(_card(runs[-1]))
+            for k, (run_seed, folder) in enumerate(job):
+                last = reports[k] if reports else None
+                runs.append(
+                    {
+                        "agent": agent,
+                        "task": chosen.id,
+                        "seed": run_seed,
+                        "steps": last.steps if last else None,
+                        "seconds": round(time.monotonic() - began, 3),
+                        "metrics": last.metrics if last else {},
+                        "out": str(folder),
+                    }
+                )
+                if not quiet:
+                    output.show(_card(runs[-1]))
         if json:
             output.document({"runs": runs})
         parent = folders[0] if seeds is None else folders[0].parent
@@ -121,7 +132,7 @@ def train(
         )
 
 
-def _trainer(spec: AgentSpec, task: Task) -> Trainer:
+def _check_trainer(spec: AgentSpec, task: Task, together: bool) -> None:
     if spec.trainer is None:
         trained = ", ".join(name for name, other in AGENTS.items() if other.trainer)
         raise ConfigError(f"agent {spec.name!r} is not trained; these are: {trained}")
@@ -131,7 +142,34 @@ def _trainer(spec: AgentSpec, task: Task) -> Trainer:
             f"{spec.name} learns {' and '.join(spec.suites)} tasks and {short(task.id)} is one of "
             f"{task.suite}; agents for it: {', '.join(fitting) or 'none'}"
         )
-    return cast(Trainer, import_function(spec.trainer))
+    if together and spec.together is None:
+        raise ConfigError(f"{spec.name} trains one seed at a time: leave --together out")
+
+
+def _start(
+    spec: AgentSpec,
+    task: Task,
+    job: list[tuple[int, Path]],
+    reports: list[Progress],
+    **options: Any,
+) -> Iterator[Progress]:
+    """Train one seed, or several side by side; keep the latest report of each in ``reports``."""
+    progress: Any
+    if len(job) > 1:
+        seeds, outs = [seed for seed, _ in job], [folder for _, folder in job]
+        several = import_function(str(spec.together))
+        progress = several(spec.name, task, seeds=seeds, outs=outs, **options)
+    else:
+        trainer = cast(Trainer, import_function(str(spec.trainer)))
+        progress = trainer(spec.name, task, seed=job[0][0], out=job[0][1], **options)
+    try:
+        for latest in progress:
+            reports[:] = latest if len(job) > 1 else [latest]
+            yield reports[0]
+    finally:
+        # the checkpoint is written by the trainer's own ``finally``
+        if hasattr(progress, "close"):
+            progress.close()
 
 
 def _settings(pairs: list[str]) -> dict[str, str]:

@@ -190,3 +190,19 @@ def test_misuse_is_one_line_and_exit_code_2(
     assert part in said.err
     assert said.out == ""
     assert not tiny
+
+
+def test_seeds_trained_together_are_ordinary_runs(pkubench: Command) -> None:
+    tiny = ["num_envs=2", "train_interval=5", "warmup_steps=20", "hidden=[8]", "batch_size=8"]
+    changes = [word for setting in tiny for word in ("--set", setting)]
+    words = ("train", "hatd3", "SimpleSpreadContinuous-v0", "--seeds", "4,9", "--together")
+    said = pkubench(*words, "--steps", 60, "--out", "many", "--json", *changes)
+    assert said.code == 0, said.err
+    assert [(run["seed"], run["steps"]) for run in said.json["runs"]] == [(4, 60), (9, 60)]
+    for seed in (4, 9):
+        config = json.loads(Path(f"many/seed{seed}/config.json").read_text())
+        assert config["seed"] == seed
+        assert f"--seed {seed}" in config["command"]
+    said = pkubench("train", "happo", TASK, "--seeds", "0-1", "--together")
+    assert (said.code, len(said.err.splitlines())) == (2, 1)
+    assert "one seed at a time" in said.err
