@@ -188,6 +188,34 @@ def test_robots_fall_where_the_original_does_and_earn_nothing_for_being_up(robot
         assert (alive == 0.0) == step.terminated[lane]
 
 
+@pytest.mark.parametrize("robot", ["Hopper", "Walker2d"])
+def test_fast_robots_are_seen_and_judged_as_in_the_original(robot: str) -> None:
+    # Hopper's velocities are clipped wherever they are seen, Walker2d's in the whole state alone;
+    # Hopper also falls when one of them reaches 100.
+    speeds = np.array([-150.0, -50.0, 5.0, 50.0, 150.0])
+    lanes = len(speeds)
+    ours = world(robot, num_envs=lanes, agent_obsk=1)
+    theirs = original(robot, ours.factorization, 1)
+    ours.reset(np.arange(lanes))
+    qpos, qvel = ours.qpos.copy(), ours.qvel.copy()
+    qpos[:, 1] += 0.4  # in the air, where nothing slows it down
+    qvel[:, 0] = speeds
+    ours._place(np.arange(lanes), qpos, qvel)
+    step = ours.step({a: np.zeros((lanes, *s.shape)) for a, s in ours.action_spaces.items()})
+    still = {a: np.zeros(s.shape) for a, s in ours.action_spaces.items()}
+    state = ours.state()
+    for lane in range(lanes):
+        theirs.reset(seed=0)
+        theirs.single_agent_env.unwrapped.set_state(qpos[lane], qvel[lane])
+        observations, _, terminated, *_ = theirs.step(still)
+        assert np.array_equal(state[lane], theirs.state())
+        assert step.terminated[lane] == terminated["agent_0"]
+        for agent in ours.agents:
+            assert np.array_equal(step.observations[agent][lane], observations[agent])
+    fell = robot == "Hopper"
+    assert step.terminated.tolist() == [fell, False, False, False, fell]
+
+
 @every_robot
 def test_episodes_start_as_the_original_draws_them(robot: str) -> None:
     # v5's own numbers: half-width of the uniform noise, and whether velocities are normal.
