@@ -242,6 +242,18 @@ def _by_agent(learner: OffPolicyLearner, noise: Noise) -> dict[str, dict[str, An
     return found
 
 
+def test_agents_are_updated_in_every_order_equally_often() -> None:
+    learner = _learner("sac", "sequential", SPREAD)
+    orders = []
+    for learner.updates in range(6000):
+        orders.append(tuple(learner.order()))
+    counts = [orders.count(order) for order in set(orders)]
+    assert len(counts) == 6
+    # 1,000 each, a binomial deviation of 29
+    assert max(abs(count - 1000) for count in counts) < 120
+    assert any(a != b for a, b in itertools.pairwise(orders[:5]))
+
+
 @pytest.mark.parametrize("scheme", ["sequential", "simultaneous", "replayed"])
 @pytest.mark.parametrize("rule", ["sac", "td3", "ddpg"])
 @pytest.mark.parametrize("task", [SPREAD, SPEAKER])

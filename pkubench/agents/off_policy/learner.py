@@ -37,7 +37,10 @@ from pkubench.agents.parts.off_policy_rules import (
 from pkubench.agents.parts.replay import Array, RowLayout
 from pkubench.agents.parts.stacked import Adam
 from pkubench.envs.batch import BatchEnv
-from pkubench.envs.seeding import LaneRandom
+from pkubench.envs.seeding import mix64
+
+_ODD = np.uint64(0x9E3779B97F4A7C15)
+"""SplitMix64's increment: successive counts times this, mixed, are its stream."""
 
 
 class Batch(NamedTuple):
@@ -210,10 +213,10 @@ class OffPolicyLearner:
         """
         if self.config.scheme == "replayed":
             return list(range(len(self.agents)))
-        stream = LaneRandom(1)
-        lane = np.zeros(1, dtype=np.int64)
-        stream.seed(lane, np.array([self.updates]))
-        return stream.uniform(lane, len(self.agents))[0].argsort().tolist()  # type: ignore[no-any-return]
+        count = len(self.agents)
+        places = np.arange(self.updates * count, (self.updates + 1) * count, dtype=np.uint64)
+        order: list[int] = mix64(places * _ODD).argsort().tolist()
+        return order
 
     def draw_noise(self, batch: int, is_policy_update: bool) -> Noise:
         """Draw what an update of ``batch`` transitions needs, each training seed from its own."""
@@ -256,12 +259,15 @@ class OffPolicyLearner:
         return room.exponential_(generator=generator)
 
     @torch.no_grad()
-    def update(self, batch: Batch, noise: Noise | None = None) -> dict[str, Tensor]:
+    def update(
+        self, batch: Batch, noise: Noise | None = None, *, is_reported: bool = False
+    ) -> dict[str, Tensor]:
         """Improve critics and, every ``policy_delay``-th time, actors and targets.
 
         Args:
             batch: a transition for each sample and training seed.
             noise: the numbers to use in place of fresh ones (for tests).
+            is_reported: compute diagnostics.
 
         Returns:
             Diagnostics, (S,) each.
@@ -271,11 +277,12 @@ class OffPolicyLearner:
         if noise is None:
             noise = self.draw_noise(batch.rewards.shape[1], is_policy_update)
         alpha = self.log_alpha.exp() if config.rule == "sac" else None
-        found = self._update_critics(batch, noise, alpha)
+        found = self._update_critics(batch, noise, alpha, is_reported)
         if is_policy_update:
             log_probs = self._update_actors(batch, noise, alpha)
             if log_probs is not None:
-                found["entropy"] = -log_probs.mean((1, 2))
+                if is_reported:
+                    found["entropy"] = -log_probs.mean((1, 2))
                 if config.alpha_auto:
                     self._update_alpha(log_probs)
             for critics in self.critics.values():
@@ -285,12 +292,12 @@ class OffPolicyLearner:
                     slow.lerp_(group.net.flat, config.tau)
             self.policy_updates += 1
         self.updates += 1
-        if alpha is not None:
+        if alpha is not None and is_reported:
             found["alpha"] = alpha[:, :-1].mean(1)
         return found
 
     def _update_critics(
-        self, batch: Batch, noise: Noise, alpha: Tensor | None
+        self, batch: Batch, noise: Noise, alpha: Tensor | None, is_reported: bool
     ) -> dict[str, Tensor]:
         layout, S = self.layout, len(self.seeds)
         log_prob: Tensor | None = None
@@ -313,10 +320,10 @@ class OffPolicyLearner:
         )
         q, hidden, x = critics.values(batch.rows[..., layout.joint])
         gradient = squared_error_gradient(q, target)
-        found = {
-            "value_loss": gradient.square().sum((0, 2)) * (q.shape[-1] / 4.0),
-            "value": q[0].mean(-1),
-        }
+        found = {}
+        if is_reported:
+            found["value_loss"] = gradient.square().sum((0, 2)) * (q.shape[-1] / 4.0)
+            found["value"] = q[0].mean(-1)
         critics.learn(x, hidden, gradient)
         return found
 

@@ -340,7 +340,8 @@ class _Runs:
                 run.replay.gather(drawn[row].next_rows[k], self.room[1, row])
             rows, next_rows = torch.from_numpy(self.room).to(learner.device)
             batch = Batch(rows, next_rows, *(values[k] for values in sums))
-            found |= learner.update(batch)
+            # TD3's last update may be one without actors; SAC's has them always
+            found = learner.update(batch, is_reported=k + 1 == config.updates)
         return found
 
     def _checkpoint(self) -> None:
