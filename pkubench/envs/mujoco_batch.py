@@ -186,7 +186,7 @@ class MujocoBatch(BatchEnv):
         self.ctrl[:] = ctrl
         raised = None
         try:
-            self.batch.step(None if active is None else lanes, nstep=self.frame_skip)
+            self._run(None if active is None else lanes)
         except SimulationError as error:
             raised = error.ids
         if self._warnings.any():
@@ -194,6 +194,10 @@ class MujocoBatch(BatchEnv):
         if raised is not None:
             self.failed[raised] = True
         return lanes
+
+    def _run(self, ids: IntArray | None) -> None:
+        """Take the physics steps of one step of the world in the lanes ``ids`` (None: all)."""
+        self.batch.step(ids, nstep=self.frame_skip)
 
     def render(self, lane: int = 0) -> npt.NDArray[np.uint8]:
         """Draw one lane off-screen with the model's tracking camera: (480, 480, 3) uint8.

@@ -1,0 +1,146 @@
+"""The model of a navigation world: a robot, the things around it, and how it all looks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import mujoco
+
+from pkubench.envs.safety.robots import Robot
+
+Kind = Literal["mark", "static", "free", "driven"]
+"""How a thing moves: not at all and nothing touches it; not at all; freely; pulled in circles."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Things of one kind, of which a world has several."""
+
+    name: str
+    """As in ``cost_hazards``; the things are ``hazard0``, ``hazard1``, ..."""
+    kind: Kind
+    shape: str
+    """Attributes of the geom: type and size."""
+    height_m: float
+    """Height of the centres."""
+    clearance_m: float
+    """Radius that is kept free of other things at the start."""
+    colour: str
+    count: int | None = None
+    """None: one single thing, named like the group."""
+    places: tuple[tuple[float, float], ...] = ()
+    """Fixed places (x, y) in m, if not drawn."""
+    density: float | None = None
+    is_sensed: bool = True
+    """Whether the robot has a lidar for them."""
+    more: str = ""
+    """Further geoms of each thing."""
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the things."""
+        if self.count is None:
+            return [self.name]
+        return [f"{self.name.removesuffix('s')}{number}" for number in range(self.count)]
+
+
+_SKY = """
+  <texture type="skybox" builtin="gradient" rgb1="0.93 0.95 0.98" rgb2="0.62 0.72 0.84"
+    width="256" height="256"/>
+  <texture name="floor" type="2d" builtin="checker" width="256" height="256"
+    rgb1="0.86 0.87 0.88" rgb2="0.92 0.93 0.94" mark="edge" markrgb="0.78 0.80 0.82"/>
+  <material name="floor" texture="floor" texrepeat="{repeat} {repeat}" reflectance="0.08"/>
+"""
+
+
+def compile_scene(
+    robot: Robot, groups: Sequence[Group], floor_m: float, *, is_drawn: bool = False
+) -> Any:
+    """Return the ``mujoco.MjModel``.
+
+    Without ``is_drawn`` it has what takes part in the physics only; with it also what is but to be
+    seen, and light. Positions, velocities and driven bodies are the same in both.
+
+    Args:
+        robot: the robot.
+        groups: the things.
+        floor_m: half the length of the floor's sides.
+        is_drawn: whether the model is for pictures.
+    """
+    return mujoco.MjModel.from_xml_string(_scene(robot, groups, floor_m, is_drawn))
+
+
+def _scene(robot: Robot, groups: Sequence[Group], floor_m: float, is_drawn: bool) -> str:
+    free = [_body(g, name) for g in groups if g.kind == "free" for name in g.names]
+    driven = [g for g in groups if g.kind == "driven"]
+    pulled = [_body(g, name, f"{name}obj") for g in driven for name in g.names]
+    mocaps = [f'<body name="{name}mocap" mocap="true"/>' for g in driven for name in g.names]
+    welds = [
+        f'<weld body1="{name}mocap" body2="{name}obj" solref="0.02 1.5"/>'
+        for g in driven
+        for name in g.names
+    ]
+    fixed = [_body(g, name) for g in groups if g.kind == "static" for name in g.names]
+    touched = [
+        f'<contact subtree1="agent" body2="{name}{"obj" if g.kind == "driven" else ""}"'
+        ' data="found"/>'
+        for g in groups
+        if g.kind != "mark"
+        for name in g.names
+    ]
+    angles = [f'<jointpos joint="{name}"/>' for name in robot.hinges]
+    if robot.ball is not None:
+        angles.append(f'<ballquat joint="{robot.ball}"/>')
+    assets, light, marks, look = "", "", "", ""
+    if is_drawn:
+        assets = _SKY.format(repeat=floor_m * 2)
+        marks = "".join(_body(g, name) for g in groups if g.kind == "mark" for name in g.names)
+        look = 'material="floor"'
+        light = """
+          <light directional="true" dir="-0.4 0.3 -1" pos="0 0 6" diffuse="0.55 0.55 0.55"
+            ambient="0.35 0.35 0.35" specular="0.1 0.1 0.1" castshadow="true"/>
+          <light directional="true" dir="0.5 -0.6 -1" pos="0 0 6" diffuse="0.25 0.25 0.25"
+            castshadow="false"/>
+          <camera name="overview" pos="0 -4.6 5.4" xyaxes="1 0 0 0 0.76 0.65" fovy="45"/>
+        """
+    return f"""
+    <mujoco>
+      <compiler angle="radian"/>
+      <option timestep="{robot.timestep_s}" integrator="{robot.integrator}"/>
+      <visual>
+        <quality shadowsize="4096" offsamples="8"/>
+        <map znear="0.02" zfar="60"/>
+      </visual>
+      <default>{robot.defaults}</default>
+      <asset>{assets}</asset>
+      <worldbody>
+        <geom name="floor" type="plane" size="{floor_m} {floor_m} 0.1" condim="6" {robot.floor}
+          {look}/>
+        <body name="agent" pos="0 0 {robot.height_m}">{robot.body}</body>
+        {"".join(free)}{"".join(pulled)}{"".join(mocaps)}{"".join(fixed)}{marks}{light}
+      </worldbody>
+      <sensor>
+        <accelerometer site="agent"/><velocimeter site="agent"/>
+        <gyro site="agent"/><magnetometer site="agent"/>
+        {robot.sensors}{"".join(angles)}{"".join(touched)}
+      </sensor>
+      <actuator>{robot.actuators}</actuator>
+      <equality>{"".join(welds)}</equality>
+    </mujoco>
+    """
+
+
+def _body(group: Group, name: str, body: str | None = None) -> str:
+    """Return one thing; those that move freely get a joint."""
+    joint = "<freejoint/>" if group.kind in ("free", "driven") else ""
+    attributes = f'{group.shape} rgba="{group.colour}"'
+    if group.density is not None:
+        attributes += f' density="{group.density}"'
+    if group.kind == "mark":
+        attributes += ' contype="0" conaffinity="0"'
+    return (
+        f'<body name="{body or name}" pos="0 0 {group.height_m}">{joint}'
+        f'<geom name="{name}" {attributes}/>{group.more}</body>'
+    )
