@@ -49,7 +49,16 @@ PAPER: dict[str, dict[str, dict[str, Any]]] = {
             "alpha_auto": False,
             "n_step": 5,
         },
+        "MultiAnt2x4": {
+            "actor_lr": 1e-3,
+            "critic_lr": 3e-4,
+            "alpha": 0.2,
+            "alpha_auto": False,
+            "n_step": 5,
+            "batch_size": 2200,
+        },
         "MultiHalfCheetah2x3": {"actor_lr": 1e-3, "critic_lr": 1e-3, "n_step": 10},
+        "MultiHalfCheetah6x1": {"actor_lr": 1e-3, "critic_lr": 1e-3, "n_step": 10},
         "MultiWalker2d2x3": {"critic_lr": 1e-3, "alpha": 0.2, "alpha_auto": False, "n_step": 20},
         "MultiWalker2d6x1": {"critic_lr": 1e-3, "alpha": 0.2, "alpha_auto": False, "n_step": 20},
         # of HumanoidStandup 17x1; the paper's numbers for Humanoid and Hopper are not published
@@ -90,7 +99,7 @@ SMALL_PARTICLE: dict[str, dict[str, Any]] = {
     "td3": {"gamma": 0.95},
     "ddpg": {"gamma": 0.95},
 }
-"""Rule -> what they change on tasks ``PAPER`` does not name, which are the particle worlds."""
+"""Rule -> what they change besides on tasks that are not Multi-Agent MuJoCo."""
 
 _RULES = {"sac": HASAC, "td3": HATD3, "ddpg": HADDPG}
 _METHODS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -123,7 +132,7 @@ def preset_for(name: str, task: str) -> OffPolicyConfig:
     settings = {**tuned, **differences}
     if method == name:
         settings = {**SMALL[rule], **_kept(tuned), **differences}
-        if task not in PAPER[rule]:
+        if not task.startswith("Multi"):
             settings |= SMALL_PARTICLE[rule]
     return replace(_RULES[rule], **settings)
 
