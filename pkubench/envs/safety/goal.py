@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 
@@ -32,9 +31,10 @@ class Goal(Navigation):
     def _extent(self, level: int) -> float:
         return _EXTENTS_M[level]
 
+    def _prepare(self) -> None:
+        self._distance: FloatArray = np.zeros(self.num_envs)
+
     def _begin(self, ids: IntArray) -> None:
-        if not hasattr(self, "_distance"):
-            self._distance: FloatArray = np.zeros(self.num_envs)
         self._distance[ids] = self._distance_to_goal()[ids]
 
     def _reward(self) -> FloatArray:

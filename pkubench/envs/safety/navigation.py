@@ -28,6 +28,9 @@ _PHYSICS_STEPS = 10
 _LARGEST_REWARD = 10.0
 _REWARD_OF_FAILURE = -10.0
 _ROBOT_CLEARANCE_M = 0.4
+TRAVEL_M = 0.35
+"""Radius of the circles of driven things."""
+_DRIVEN_STATE = int(mujoco.mjtState.mjSTATE_CTRL | mujoco.mjtState.mjSTATE_MOCAP_POS)
 _NO_SENSORS = int(mujoco.mjtDisableBit.mjDSBL_SENSOR)
 
 
@@ -48,7 +51,6 @@ class Navigation(MujocoBatch):
     lidar_reach_m: ClassVar[float] = 3.0
     clips_reward: ClassVar[bool] = True
     """Whether rewards are kept within ±10."""
-    draws_goal: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -91,7 +93,7 @@ class Navigation(MujocoBatch):
         move are brought up to date when a goal is renewed."""
         self.yaws: FloatArray = np.zeros((num_envs, count))
         """How they were turned, in rad."""
-        self.reached: BoolArray = np.zeros(num_envs, dtype=np.bool_)
+        self._prepare()
 
         control = self.model.actuator_ctrlrange.astype(np.float32)
         self._low, self._high = self.model.actuator_ctrlrange.T.copy()
@@ -129,6 +131,9 @@ class Navigation(MujocoBatch):
     def _renew(self, lane: int, random: np.random.RandomState) -> bool:
         """Draw a lane's next goal; return False if none can be found."""
         return True
+
+    def _prepare(self) -> None:
+        """Make the arrays a task remembers things in."""
 
     def _begin(self, ids: IntArray) -> None:
         """Remember what the first reward needs, in the lanes ``ids`` that start an episode."""
@@ -179,6 +184,20 @@ class Navigation(MujocoBatch):
             sensor += len(bodies)
             if group.kind != "static":
                 self._qpos_at[group.name] = model.jnt_qposadr[model.body_jntadr[bodies]]
+        driven = [group for group in solid if group.kind == "driven"]
+        self._driven = driven[0] if driven else None
+        if self._driven is not None:
+            # Relative pose of each weld: the body is held where it started.
+            self._welds = self.batch.expand("eq_data")
+            self._time: FloatArray = self.bind("time")
+        first_angle = self._touch_start - len(self.robot.hinges)
+        if self.robot.ball is not None:
+            first_angle -= 4
+        self._plain = np.setdiff1d(np.arange(first_angle), self.robot.unseen)
+        self._angles = slice(first_angle, first_angle + len(self.robot.hinges))
+        self._postures = [
+            (int(model.joint(name).qposadr[0]), angle) for name, angle in self.robot.posture
+        ]
         if not self.robot.is_free or any(group.kind == "static" for group in solid):
             self._body_pos = self.batch.expand("body_pos")
             self._body_quat = self.batch.expand("body_quat")
@@ -192,12 +211,17 @@ class Navigation(MujocoBatch):
             self.yaws[lane] = turn * random.random_sample(self.yaws.shape[1])
             # The first goal is drawn anew too: the one of the layout is never played.
             self._renew(lane, random)
+            for start, angle in self._postures:
+                noise = self.robot.posture_noise
+                noise = -noise + (noise + noise) * random.random_sample()
+                rest[row, start] = angle + noise if angle >= 0 else angle - noise
         self._put(ids, rest)
         for group in self.groups:
             if group.places:
                 self.places[ids, self._spots[group.name]] = group.places
+            if group.yaws_rad:
+                self.yaws[ids, self._spots[group.name]] = group.yaws_rad
         self._place(ids, rest, np.zeros((len(ids), self.model.nv)))
-        self.reached[ids] = False
         self._begin(ids)
 
     def _put(self, ids: IntArray, qpos: FloatArray) -> None:
@@ -219,15 +243,35 @@ class Navigation(MujocoBatch):
                 for number, start in enumerate(self._qpos_at[group.name].tolist()):
                     qpos[:, start : start + 2] = places[:, spot.start + number]
                     qpos[:, start + 3 : start + 7] = quats[:, spot.start + number]
+            if group.kind == "driven":
+                self._welds[ids, :, 3:5] = places[:, spot]
+                self._welds[ids, :, 5] = group.height_m
+                self._welds[ids, :, 6:10] = quats[:, spot]
 
     def _run(self, ids: IntArray | None) -> None:
         # What the sensors say matters only at the end of the step.
         self._flags |= _NO_SENSORS
         try:
-            super()._run(ids)
+            if self._driven is None:
+                super()._run(ids)
+            else:
+                self._drive(self._driven, self._all if ids is None else ids)
         finally:
             self._flags &= ~_NO_SENSORS
             self.batch.forward(ids)
+
+    def _drive(self, group: Group, ids: IntArray) -> None:
+        """Take the physics steps, moving what pulls the driven things before each of them."""
+        control = np.empty((len(ids), self.frame_skip, self.model.nu + 3 * self.model.nmocap))
+        control[:, :, : self.model.nu] = self.ctrl[ids, None]
+        time = self._time[ids]
+        for step in range(self.frame_skip):
+            pull = control[:, step, self.model.nu :].reshape(len(ids), -1, 3)
+            pull[..., 0] = (np.sin(time) * TRAVEL_M)[:, None]
+            pull[..., 1] = (np.cos(time) * TRAVEL_M)[:, None]
+            pull[..., 2] = group.height_m
+            time += self.model.opt.timestep
+        self.batch.rollout(self.frame_skip, control, _DRIVEN_STATE, (), ids)
 
     def _step(
         self, actions: Mapping[str, Array], active: BoolArray | None
@@ -256,6 +300,8 @@ class Navigation(MujocoBatch):
         if reached.any():
             self._begin(np.flatnonzero(reached))
 
+        if self.robot.least_height_m is not None:
+            terminated |= self._xpos[:, self._agent, 2] <= self.robot.least_height_m
         total = failed.copy()
         info: Info = {}
         for name, broken in costs.items():
@@ -280,14 +326,20 @@ class Navigation(MujocoBatch):
 
     def _observation(self) -> FloatArray:
         """Return what is seen now, (num_envs, observation size)."""
-        position, rotation = self._xpos[:, self._agent], self._xmat[:, self._agent]
-        parts = [self._sensors[:, : self._touch_start]]
-        parts += [
-            pseudo_lidar(position, rotation, self._seen_places(group), self.lidar_reach_m)
-            for group in self.groups
-            if group.is_sensed
-        ]
+        parts = [self._sensors[:, self._plain]]
+        if self.robot.hinges:
+            angles = self._sensors[:, self._angles]
+            turns = np.stack((np.sin(angles), np.cos(angles)), axis=2)
+            parts.append(turns.reshape(self.num_envs, -1))
+        if self.robot.ball is not None:
+            parts.append(_matrix(self._sensors[:, self._angles.stop : self._touch_start]))
+        parts += [self._ring(group) for group in self.groups if group.is_sensed]
         return np.concatenate(parts, axis=1)
+
+    def _ring(self, group: Group) -> FloatArray:
+        """Return what the lidar for a group says, (num_envs, 16)."""
+        position, rotation = self._xpos[:, self._agent], self._xmat[:, self._agent]
+        return pseudo_lidar(position, rotation, self._seen_places(group), self.lidar_reach_m)
 
     def _seen_places(self, group: Group) -> FloatArray:
         """Return where the things of a group are now, (num_envs, count, 2) in m."""
@@ -300,6 +352,15 @@ class Navigation(MujocoBatch):
     def _robot_xy(self) -> FloatArray:
         place: FloatArray = self._xpos[:, self._agent, :2]
         return place
+
+    def _robot_velocity(self) -> FloatArray:
+        """Return the horizontal velocity of the robot's centre, (num_envs, 2) in m/s."""
+        if self.robot.is_free:
+            return self.qvel[:, :2]
+        # The axes it slides along are turned by the yaw it started with.
+        cos, sin = np.cos(self.yaws[:, 0]), np.sin(self.yaws[:, 0])
+        along, across = self.qvel[:, 0], self.qvel[:, 1]
+        return np.stack((cos * along - sin * across, sin * along + cos * across), axis=1)
 
     def _touched(self, name: str) -> FloatArray:
         """Return the number of contacts of the robot with each thing of a group, (n, count)."""
@@ -336,3 +397,22 @@ class Navigation(MujocoBatch):
             return False
         self.places[lane, number] = place
         return True
+
+
+def _matrix(quat: FloatArray) -> FloatArray:
+    """Return the rotation matrices of unit quaternions, (n, 4) to (n, 9), row by row."""
+    w, x, y, z = quat.T
+    return np.stack(
+        (
+            w * w + x * x - y * y - z * z,
+            2 * (x * y - w * z),
+            2 * (x * z + w * y),
+            2 * (x * y + w * z),
+            w * w - x * x + y * y - z * z,
+            2 * (y * z - w * x),
+            2 * (x * z - w * y),
+            2 * (y * z + w * x),
+            w * w - x * x - y * y + z * z,
+        ),
+        axis=1,
+    )

@@ -32,6 +32,8 @@ class Group:
     """None: one single thing, named like the group."""
     places: tuple[tuple[float, float], ...] = ()
     """Fixed places (x, y) in m, if not drawn."""
+    yaws_rad: tuple[float, ...] = ()
+    """Fixed yaws."""
     density: float | None = None
     is_sensed: bool = True
     """Whether the robot has a lidar for them."""

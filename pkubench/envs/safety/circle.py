@@ -1,0 +1,99 @@
+"""Run round a circle, or straight ahead, between walls that must not be crossed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from pkubench.envs.batch import BoolArray, FloatArray
+from pkubench.envs.safety.layouts import Rectangle
+from pkubench.envs.safety.navigation import Navigation
+from pkubench.envs.safety.scene import Group
+from pkubench.envs.safety.things import circle, walls
+from pkubench.envs.seeding import IntArray
+
+_RADIUS_M = 1.5
+_CIRCLE_WALL_M = 1.125
+_CIRCLE_START_M = 0.8
+_CIRCLE_SCALE = 0.1
+
+_RUN_FLOOR_M = 17.5
+_RUN_WALL_M = 0.5
+_RUN_START_M = 0.2
+_RUN_AIM = (0.0, -1e3)
+_RUN_SCALE = 60.0
+
+
+class Circle(Navigation):
+    """A robot runs round a circle whose sides lie behind walls."""
+
+    default_horizon: ClassVar[int | None] = 500
+    robot_clearance_m: ClassVar[float] = 0.0
+    lidar_reach_m: ClassVar[float] = 6.0
+
+    def _groups(self, level: int) -> Sequence[Group]:
+        groups = [circle(_RADIUS_M)]
+        if level > 0:
+            groups.append(walls(2 * level, _CIRCLE_WALL_M, self.floor_m))
+        return groups
+
+    def _extent(self, level: int) -> float:
+        return _CIRCLE_START_M
+
+    def _reward(self) -> FloatArray:
+        x, y = self._robot_xy().T
+        u, v = self._robot_velocity().T
+        rho = np.sqrt(x**2 + y**2)
+        reward: FloatArray = _CIRCLE_SCALE * ((v * x - u * y) / rho) / (
+            1.0 + np.abs(rho - _RADIUS_M)
+        )
+        return reward
+
+    def _costs(self) -> dict[str, BoolArray]:
+        if self.level == 0:
+            return {}
+        outside = np.abs(self._robot_xy()[:, : self.level]) > _CIRCLE_WALL_M
+        return {"cost_out_of_boundary": outside.any(axis=1)}
+
+
+class Run(Navigation):
+    """A robot runs straight ahead between two walls."""
+
+    default_horizon: ClassVar[int | None] = 500
+    levels: ClassVar[tuple[int, ...]] = (0,)
+    robot_clearance_m: ClassVar[float] = 0.0
+    floor_m: ClassVar[float] = _RUN_FLOOR_M
+    clips_reward: ClassVar[bool] = False
+
+    def _groups(self, level: int) -> Sequence[Group]:
+        return [walls(2, _RUN_WALL_M, _RUN_FLOOR_M)]
+
+    def _extent(self, level: int) -> float:
+        return _RUN_START_M
+
+    def _robot_area(self, level: int) -> Rectangle:
+        end = _RUN_FLOOR_M - 1.0
+        return -_RUN_START_M, end, _RUN_START_M, end
+
+    def _prepare(self) -> None:
+        self._potential: FloatArray = np.zeros(self.num_envs)
+
+    def _begin(self, ids: IntArray) -> None:
+        self._potential[ids] = self._progress()[ids]
+
+    def _progress(self) -> FloatArray:
+        offset = self._robot_xy() - _RUN_AIM
+        progress: FloatArray = -_RUN_SCALE * np.sqrt(np.square(offset).sum(axis=1))
+        return progress
+
+    def _reward(self) -> FloatArray:
+        progress = self._progress()
+        reward = progress - self._potential
+        self._potential = progress
+        return reward
+
+    def _costs(self) -> dict[str, BoolArray]:
+        outside = np.abs(self._robot_xy()[:, 0]) > _RUN_WALL_M
+        return {"cost_out_of_boundary": outside}
