@@ -21,6 +21,8 @@ from pkubench.agents.off_policy.learner import OffPolicyLearner
 from pkubench.agents.off_policy.loading import load
 from pkubench.agents.off_policy.presets import preset
 from pkubench.agents.off_policy.training import train_together
+from pkubench.agents.on_policy.collector import Collector
+from pkubench.agents.parts.replay import ReplayBuffer
 from pkubench.agents.saving import load_saved, load_tensors, save_agent
 from pkubench.envs.registry import make_batch
 from pkubench.errors import AgentError, ConfigError, UnknownName, WeightsError
@@ -100,6 +102,45 @@ def test_an_interrupt_in_the_middle_of_an_update_goes_back_to_the_last_checkpoin
             _train("hasac", task, parts, 300)
     _train("hasac", task, parts, 300, resume=True)
     assert _weights(parts) == _weights(whole)
+
+
+@pytest.mark.parametrize("name", ["SimpleSpeakerListener-v0", "SpeedWorld"])
+def test_the_replay_is_told_what_each_step_led_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    task = task_of(SpeedWorld) if name == "SpeedWorld" else make_task(name)
+    played: list[Any] = []
+    told: list[Any] = []
+    collect, add = Collector.collect, ReplayBuffer.add
+
+    def spy_collect(self: Collector, *args: Any, **kwargs: Any) -> Any:
+        played.append(collect(self, *args, **kwargs))
+        return played[-1]
+
+    def spy_add(self: ReplayBuffer, *args: Any) -> None:
+        told.append((self.layout, *args))
+        add(self, *args)
+
+    monkeypatch.setattr(Collector, "collect", spy_collect)
+    monkeypatch.setattr(ReplayBuffer, "add", spy_add)
+    _train("hatd3", task, tmp_path, 1000)
+    ends = np.zeros(2, int)
+    for data, (layout, rows, after, terminated, truncated) in zip(played, told, strict=True):
+        for agent, columns in layout.observations.items():
+            np.testing.assert_array_equal(rows[..., columns], data.observations[agent])
+            np.testing.assert_array_equal(after[..., columns], data.next_observations[agent])
+        for agent, columns in layout.actions.items():
+            numbers = rows[..., columns]
+            if name != "SpeedWorld":
+                assert (numbers.sum(-1) == 1).all()
+                numbers = numbers.argmax(-1)
+            np.testing.assert_array_equal(numbers, data.actions[agent])
+        np.testing.assert_array_equal(rows[..., layout.reward], data.rewards)
+        np.testing.assert_array_equal(rows[..., layout.cost], data.costs)
+        np.testing.assert_array_equal(terminated, data.terminated)
+        np.testing.assert_array_equal(truncated, data.truncated)
+        ends += terminated.sum(), truncated.sum()
+    assert (ends > 0).tolist() == [name == "SpeedWorld", True]
 
 
 def test_a_completed_run_holds_no_replay_and_resuming_it_changes_nothing(tmp_path: Path) -> None:
