@@ -38,12 +38,12 @@ MODEL_ARRAYS = (
     "actuator_ctrllimited actuator_ctrlrange actuator_forcelimited actuator_forcerange sensor_type "
     "sensor_objtype sensor_objid sensor_dim sensor_adr sensor_cutoff sensor_noise eq_type "
     "eq_obj1id eq_obj2id eq_active eq_data eq_solref eq_solimp"
-).split()
+)
 OPTIONS = (
     "timestep gravity wind magnetic density viscosity impratio integrator solver cone jacobian "
     "iterations tolerance noslip_iterations noslip_tolerance mpr_iterations mpr_tolerance "
     "o_margin o_solref o_solimp disableflags enableflags"
-).split()
+)
 NAMED = {
     "body": "nbody",
     "joint": "njnt",
@@ -234,9 +234,7 @@ class Oracle:
         if self.agent == "Point":
             rotation = data.body("agent").xmat.reshape(3, 3)[:2, :2]
             turned = data.qpos[2]
-            back = np.array(
-                [[np.cos(turned), np.sin(turned)], [-np.sin(turned), np.cos(turned)]]
-            )
+            back = np.array([[np.cos(turned), np.sin(turned)], [-np.sin(turned), np.cos(turned)]])
             axes = rotation @ back
             data.qpos[:2] = axes.T @ (xy - task.model.body("agent").pos[:2])
         else:
@@ -395,17 +393,15 @@ def quantised(obs: np.ndarray) -> np.ndarray:
 def model_facts(oracle: Oracle) -> dict[str, Any]:
     """Return the compiled model's constants: those of the first reset."""
     model = oracle.task.model
-    facts = {n: np.array(getattr(model, n)).tolist() for n in MODEL_ARRAYS}
-    facts |= {f"opt_{n}": np.array(getattr(model.opt, n)).tolist() for n in OPTIONS}
+    facts = {n: np.array(getattr(model, n)).tolist() for n in MODEL_ARRAYS.split()}
+    facts |= {f"opt_{n}": np.array(getattr(model.opt, n)).tolist() for n in OPTIONS.split()}
     for kind, count in NAMED.items():
         names = [getattr(model, kind)(i).name for i in range(getattr(model, count))]
         facts[f"{kind}_names"] = names
     return facts
 
 
-def recorded(
-    task: str, steps: int, opening: int
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def recorded(task: str, steps: int, opening: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Record one task: its traces and the constants of its model."""
     oracle = Oracle(task)
     oracle.env.reset(seed=0)
@@ -495,7 +491,9 @@ def main() -> None:
         (options.into / f"{task}.json").write_text(json.dumps(facts), encoding="utf-8")
         file = options.into / f"{task}.npz"
         np.savez_compressed(file, **arrays)
-        print(f"   {len(arrays['step_reset'])} steps, {file.stat().st_size / 1000:.0f} kB", flush=True)
+        print(
+            f"   {len(arrays['step_reset'])} steps, {file.stat().st_size / 1000:.0f} kB", flush=True
+        )
 
 
 if __name__ == "__main__":
