@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-import venv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,36 @@ def home() -> Path:
     return Path(os.environ.get("PKUBENCH_PEERS", Path.home() / ".cache" / "pkubench-peers"))
 
 
-def peer_python(name: str, requirements: Sequence[str]) -> Path:
-    """Return the interpreter of the environment ``name``, made on first use.
+def interpreter(version: str) -> Path:
+    """Return a Python of a ``version`` such as "3.10", for peers that refuse ours.
+
+    ``PKUBENCH_PYTHON`` names one; otherwise it is looked for on the path and among pyenv's.
 
     Raises:
-        PeerError: pip could not install the ``requirements``.
+        PeerError: there is none.
+    """
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    named = [os.environ.get("PKUBENCH_PYTHON"), shutil.which(f"python{version}")]
+    found = [Path(p) for p in named if p] + sorted(pyenv.glob(f"{version}.*/bin/python"))
+    ask = "import sys; print('%d.%d' % sys.version_info[:2])"
+    for python in found:
+        # pyenv's shims stand on the path without a Python behind them.
+        told = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=False)
+        if told.stdout.strip() == version:
+            return python
+    raise PeerError(f"no Python {version} here; name one in PKUBENCH_PYTHON")
+
+
+def peer_python(name: str, requirements: Sequence[str], version: str | None = None) -> Path:
+    """Return the interpreter of the environment ``name``, made on first use.
+
+    Args:
+        name: of the environment's folder.
+        requirements: what pip installs into it.
+        version: of its Python, ours by default.
+
+    Raises:
+        PeerError: there is no such Python, or pip could not install the ``requirements``.
     """
     folder = home() / name
     python = folder / "bin" / "python"
@@ -36,7 +61,8 @@ def peer_python(name: str, requirements: Sequence[str]) -> Path:
     if done.exists() and done.read_text(encoding="utf-8") == wanted:
         return python
     print(f"Making {folder} ({', '.join(requirements)}); once, some minutes", file=sys.stderr)
-    venv.create(folder, with_pip=True, clear=True)
+    base = interpreter(version) if version else Path(sys.executable)
+    subprocess.run([base, "-m", "venv", "--clear", folder], check=True)
     install = subprocess.run(
         [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *requirements],
         capture_output=True,
@@ -51,14 +77,19 @@ def peer_python(name: str, requirements: Sequence[str]) -> Path:
 
 
 def run_peer(
-    name: str, requirements: Sequence[str], script: str, *arguments: str, timeout_s: float = 900
+    name: str,
+    requirements: Sequence[str],
+    script: str,
+    *arguments: str,
+    timeout_s: float = 900,
+    version: str | None = None,
 ) -> Any:
     """Run ``benchmarks/SCRIPT`` in a peer's environment; return the JSON of its last line.
 
     Raises:
         PeerError: it could not be installed, failed, or took too long.
     """
-    command = [str(peer_python(name, requirements)), str(HERE / script), *arguments]
+    command = [str(peer_python(name, requirements, version)), str(HERE / script), *arguments]
     try:
         ran = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=timeout_s
