@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -31,11 +32,15 @@ def run_stages(rows: Rows, describe: str, write_page: Callable[[Rows, float], No
     parser.add_argument("--jobs", type=int, default=2, help="training processes at once")
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies every step budget")
     parser.add_argument(
+        "--only", default="", help="rows to train whose 'NAME TASK' matches this regular expression"
+    )
+    parser.add_argument(
         "--fresh", action="store_true", help="train anew what the repository has records of"
     )
     args = parser.parse_args()
     if args.stage in ("all", "train"):
-        train(rows, args.jobs, args.scale, args.fresh)
+        chosen = tuple(row for row in rows if re.search(args.only, f"{row.name} {row.task}"))
+        train(chosen, args.jobs, args.scale, args.fresh)
     if args.stage in ("all", "ship"):
         ship(rows, args.scale)
     if args.stage in ("all", "table"):

@@ -1,0 +1,43 @@
+"""Heterogeneous multi-agent learners on the particle worlds and on Multi-Agent MuJoCo.
+
+``make results-marl`` trains and scores what has no record yet and writes ``docs/results/marl.md``.
+It takes hours; stop it and start it again at will. ``--scale`` multiplies every budget, ``--fresh``
+trains again what has a record.
+"""
+
+from __future__ import annotations
+
+from benchmarks.results.marl_page import write_page
+from benchmarks.results.rows import Row
+from benchmarks.results.running import run_stages
+
+_STEPS = 1_000_000
+_SPREAD, _TALK, _REFERENCE = (
+    f"Simple{name}Continuous-v0" for name in ("Spread", "SpeakerListener", "Reference")
+)
+_PARTICLE = (_SPREAD, _TALK, _REFERENCE)
+_CLAIMED = ("happo", "mappo", "hasac", "hatd3")
+_OTHERS = ("hatrpo", "haa2c", "haddpg", "maddpg", "matd3", "masac")
+_ABLATIONS = ("happo-simultaneous", "hatd3-simultaneous", "hasac-simultaneous")
+
+
+def _row(agent: str, task: str, seeds: int, **more: object) -> Row:
+    return Row(agent, task, _STEPS, seeds, **{"ships": 1, "table": "marl", **more})  # type: ignore[arg-type]
+
+
+ROWS = (
+    *(_row(agent, task, 5) for task in _PARTICLE for agent in _CLAIMED),
+    *(_row(agent, task, 3) for task in _PARTICLE for agent in _OTHERS),
+    *(_row(agent, _SPREAD, 5) for agent in _ABLATIONS),
+    *(_row(a, t, 3) for t in ("MultiHalfCheetah2x3-v0", "MultiHopper3x1-v0") for a in _CLAIMED),
+    *(_row(a, t, 1) for t in ("MultiWalker2d2x3-v0", "MultiAnt4x2-v0") for a in _CLAIMED),
+    Row("mappo", "SimpleSpread-v0", 10_000_000, 1, ships=0, label="mappo-10m", table="marl"),
+    Row("happo", "SimpleSpread-v0", 10_000_000, 1, ships=0, label="happo-10m"),
+    *(
+        Row(f"{a}-paper", "SimpleSpread-v0", 10_000_000, 1, 0, f"{a}-paper-10m", "marl")
+        for a in ("happo", "mappo")
+    ),
+)
+
+if __name__ == "__main__":
+    run_stages(ROWS, (__doc__ or "").split("\n")[0], write_page)

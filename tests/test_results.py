@@ -1,0 +1,86 @@
+"""Published pages say what the runs' records say, and the records are of the shipped weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.results import foundation, marl, records
+from benchmarks.results.rows import ROOT, Row, runs_of
+from pkubench.tasks.catalogue import make_task
+
+TABLES = {"foundation": foundation.ROWS, "marl": marl.ROWS}
+RECORDED = [
+    pytest.param(row, seed, id=f"{row.table}/{row.name}/{row.task}/{seed}")
+    for row, seed in {run: None for rows in TABLES.values() for run in runs_of(rows)}
+    if records.path_of(row, seed).exists()
+]
+
+
+@pytest.mark.parametrize(("row", "seed"), RECORDED)
+def test_a_record_is_of_the_row_it_stands_in(row: Row, seed: int) -> None:
+    record = json.loads(records.path_of(row, seed).read_text())
+    assert (record["row"], record["agent"], record["task"], record["seed"]) == (
+        row.name,
+        row.agent,
+        row.task,
+        seed,
+    )
+    assert record["budget"] == row.steps
+    assert f"--steps {row.steps} --seed {seed}" in record["command"]
+    report = record["report"]
+    assert report["failed"] == 0
+    assert report["episodes"] == make_task(row.task).protocol.episodes
+    assert report["runs"][0]["hashes"]["weights.safetensors"] == record["weights"]
+
+
+@pytest.mark.parametrize(("row", "seed"), RECORDED)
+def test_shipped_weights_and_scores_are_the_recorded_ones(row: Row, seed: int) -> None:
+    shipped = row.shipped(seed)
+    if seed >= row.ships:
+        return
+    record = json.loads(records.path_of(row, seed).read_text())
+    weights = (shipped / "weights.safetensors").read_bytes()
+    assert hashlib.sha256(weights).hexdigest() == record["weights"]
+    score = json.loads((shipped / "score.json").read_text())
+    assert score["mean"] == record["report"]["metrics"][score["metric"]]["mean"]
+
+
+def pages() -> dict[str, Path]:
+    return {name: ROOT / "docs/results" / f"{name}.md" for name in TABLES}
+
+
+@pytest.mark.parametrize("name", [name for name, page in pages().items() if page.exists()])
+def test_a_page_holds_every_finished_row_and_no_other(name: str) -> None:
+    sections = pages()[name].read_text().split("\n### ")
+    shown = {}
+    for section in sections[1:]:
+        task, *lines = section.splitlines()
+        shown[task] = {
+            line.split(" | ")[0].removeprefix("| "): line for line in lines if "|" in line
+        }
+    wanted: dict[str, set[str]] = {}
+    for row in TABLES[name]:
+        found = records.scored_row(row, row.steps)
+        if found is not None:
+            metric = make_task(row.task).ranking.name
+            assert found.text(metric) in shown[row.task][row.name]
+            assert f" {found.metrics[metric][-1]} {found.sample} " in shown[row.task][row.name]
+            wanted.setdefault(row.task, set()).add(row.name)
+    anchors = {"agent", "random", "|---|---|---|---|---|---|"}
+    for task, rows in wanted.items():
+        others = {n for n in shown[task] if "scripted:" not in n and not n.startswith("|--")}
+        assert others - anchors == rows
+
+
+def test_the_foundation_is_whole() -> None:
+    missing = [
+        f"{row.name} {row.task} {seed}"
+        for row, seed in runs_of(foundation.ROWS)
+        if not records.path_of(row, seed).exists()
+        or (seed < row.ships and not (row.shipped(seed) / "weights.safetensors").exists())
+    ]
+    assert not missing
