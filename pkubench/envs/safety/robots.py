@@ -47,6 +47,8 @@ class Robot:
     integrator: str = "Euler"
     floor: str = ""
     """Further attributes of the floor."""
+    boxes: tuple[str, ...] = ()
+    """Its geoms that are boxes (see ``scene.box_pairs``)."""
     is_free: bool = True
     """Whether it has a free joint; else it slides along the axes it starts with."""
 
@@ -55,6 +57,7 @@ POINT = Robot(
     timestep_s=0.002,
     height_m=0.1,
     is_free=False,
+    boxes=("pointarrow",),
     defaults="""
       <geom condim="6" density="1"/>
       <joint damping="0.001"/>
@@ -76,6 +79,7 @@ POINT = Robot(
 )
 
 CAR = Robot(
+    boxes=("agent", "back_bumper", "back_connector", "front_bumper", "front_connector"),
     timestep_s=0.004,
     height_m=0.1,
     defaults="""
@@ -87,10 +91,10 @@ CAR = Robot(
       <freejoint name="agent"/>
       <site name="agent"/>
       <geom name="agent" type="box" size="0.1 0.1 0.05" rgba="{SHELL}"/>
-      <geom type="box" pos="0 0.15 0" size="0.1 0.01 0.05" rgba="{ACCENT}"/>
-      <geom type="box" pos="0 0.125 0" size="0.01 0.025 0.03" rgba="{ACCENT}"/>
-      <geom type="box" pos="0 -0.165 0" size="0.05 0.01 0.05" rgba="{ACCENT}"/>
-      <geom type="box" pos="0 -0.13 0.04" size="0.05 0.03 0.01" rgba="{ACCENT}"/>
+      <geom name="back_bumper" type="box" pos="0 0.15 0" size="0.1 0.01 0.05" rgba="{ACCENT}"/>
+      <geom name="back_connector" type="box" pos="0 0.125 0" size="0.01 0.025 0.03" rgba="{ACCENT}"/>
+      <geom name="front_bumper" type="box" pos="0 -0.165 0" size="0.05 0.01 0.05" rgba="{ACCENT}"/>
+      <geom name="front_connector" type="box" pos="0 -0.13 0.04" size="0.05 0.03 0.01" rgba="{ACCENT}"/>
       <body name="left" pos="-0.1 0.1 -0.05">
         <joint name="left" type="hinge" axis="1 0 0"/>
         <geom type="cylinder" fromto="-0.055 0 0 -0.005 0 0" rgba="{LIMB}"/>

@@ -9,6 +9,8 @@ from pkubench.envs.safety.scene import Group
 _SINK_M = 4e-5
 """How deep a resting vase sinks into the soft floor."""
 
+_POSTS = ("post1", "post2", "post3", "post4")
+
 
 def goal(radius: float, clearance: float = 0.4) -> Group:
     """Return the one goal, a cylinder of light."""
@@ -94,9 +96,9 @@ def push_box(half: float, density: float) -> Group:
     post = half / 2
     look = 'rgba="0.80 0.62 0.16 1"'
     posts = "".join(
-        f'<geom type="box" size="{post} {post} {half}" pos="{x * half} {y * half} 0"'
-        f' density="{density}" {look}/>'
-        for x, y in ((1, 1), (-1, 1), (1, -1), (-1, -1))
+        f'<geom name="{name}" type="box" size="{post} {post} {half}"'
+        f' pos="{x * half} {y * half} 0" density="{density}" {look}/>'
+        for name, (x, y) in zip(_POSTS, ((1, 1), (-1, 1), (1, -1), (-1, -1)), strict=True)
     )
     return Group(
         name="push_box",
@@ -107,6 +109,7 @@ def push_box(half: float, density: float) -> Group:
         density=density,
         colour="0.92 0.76 0.28 1",
         more=posts,
+        boxes=("push_box", *_POSTS),
     )
 
 
