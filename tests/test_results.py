@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,10 @@ def test_a_record_is_of_the_row_it_stands_in(row: Row, seed: int) -> None:
         seed,
     )
     assert record["budget"] == row.steps
-    assert f"--steps {row.steps} --seed {seed}" in record["command"]
+    alone = f"--steps {row.steps} --seed {seed}" in record["command"]
+    together = re.search(r" --seeds ([0-9,]+) --together", record["command"])
+    assert alone or (together is not None and str(seed) in together[1].split(","))
+    assert alone or seed >= row.ships
     report = record["report"]
     assert report["failed"] == 0
     assert report["episodes"] == make_task(row.task).protocol.episodes

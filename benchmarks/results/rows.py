@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pkubench.agents.catalogue import PRETRAINED
+from pkubench.agents.catalogue import PRETRAINED, agent_spec
 from pkubench.tasks.catalogue import make_task
 
 ROOT = Path(__file__).parents[2]
@@ -51,3 +51,16 @@ def runs_of(rows: tuple[Row, ...]) -> Iterator[tuple[Row, int]]:
     """Yield all runs, those that ship first, row by row."""
     yield from ((row, seed) for row in rows for seed in range(min(row.ships, row.seeds)))
     yield from ((row, seed) for row in rows for seed in range(row.ships, row.seeds))
+
+
+def jobs_of(runs: Iterable[tuple[Row, int]]) -> list[tuple[Row, tuple[int, ...]]]:
+    """Group runs into training processes.
+
+    Off-policy seeds that do not ship train side by side, which is quicker. What ships trains alone,
+    so that anybody can make the same bytes again with one short command.
+    """
+    jobs: dict[tuple[Row, int], list[int]] = {}
+    for row, seed in runs:
+        side_by_side = agent_spec(row.agent).together is not None and seed >= row.ships
+        jobs.setdefault((row, row.ships if side_by_side else seed), []).append(seed)
+    return [(row, tuple(seeds)) for (row, _), seeds in jobs.items()]

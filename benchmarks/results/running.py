@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 
 from benchmarks.results import records
-from benchmarks.results.rows import DONE, ROOT, Row, runs_of
+from benchmarks.results.rows import DONE, ROOT, Row, jobs_of, runs_of
 from pkubench.agents.catalogue import PRETRAINED
 from pkubench.files import write_json
 from pkubench.tasks.catalogue import make_task
@@ -49,33 +49,49 @@ def run_stages(rows: Rows, describe: str, write_page: Callable[[Rows, float], No
 
 def train(rows: Rows, jobs: int, scale: float, fresh: bool) -> None:
     """Train and score every run that has no record yet: what ships first, row by row."""
+    missing = [
+        (row, seed)
+        for row, seed in runs_of(rows)
+        if fresh or records.read(row, seed, row.budget(scale)) is None
+    ]
     with ThreadPoolExecutor(jobs) as pool:
-        waiting: dict[Future[str], tuple[Row, int]] = {}
-        for row, seed in runs_of(rows):
-            if fresh or records.read(row, seed, row.budget(scale)) is None:
-                waiting[pool.submit(_train_one, row, seed, row.budget(scale), fresh)] = row, seed
+        waiting: dict[Future[str], tuple[Row, tuple[int, ...]]] = {}
+        for row, seeds in jobs_of(missing):
+            done = pool.submit(_train_job, row, seeds, row.budget(scale), fresh)
+            waiting[done] = row, seeds
         for done in as_completed(waiting):
-            row, seed = waiting[done]
-            print(f"{row.name} {row.task} seed {seed}: {done.result()}", flush=True)
-            if (row.run(seed) / DONE).exists():
-                records.write(row, seed, row.budget(scale), row.run(seed))
+            row, seeds = waiting[done]
+            print(f"{row.name} {row.task} seed {_listed(seeds)}: {done.result()}", flush=True)
+            for seed in seeds:
+                if (row.run(seed) / DONE).exists():
+                    records.write(row, seed, row.budget(scale), row.run(seed))
 
 
-def _train_one(row: Row, seed: int, budget: int, fresh: bool) -> str:
-    out = row.run(seed)
-    if (out / DONE).exists() or (not fresh and _restore(row, seed, budget)):
+def _train_job(row: Row, seeds: tuple[int, ...], budget: int, fresh: bool) -> str:
+    if all((row.run(s) / DONE).exists() for s in seeds):
+        return "done before"
+    if len(seeds) == 1 and not fresh and _restore(row, seeds[0], budget):
         return "done before"
     command = [sys.executable, "-m", "pkubench", "train", row.agent, row.task, "--quiet"]
-    command += ["--steps", str(budget), "--seed", str(seed), "--out", str(out)]
-    if any(out.glob("checkpoint*")):  # left by an interrupted training
+    command += ["--steps", str(budget)]
+    if len(seeds) == 1:
+        command += ["--seed", str(seeds[0]), "--out", str(row.run(seeds[0]))]
+    else:
+        command += ["--seeds", _listed(seeds), "--together", "--out", str(row.run(0).parent)]
+    if any(row.run(seeds[0]).glob("checkpoint*")):  # left by an interrupted training
         command.append("--resume")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     if ran.returncode:
         return f"FAILED\n{ran.stderr[-2000:]}"
-    (out / DONE).touch()
-    last = json.loads((out / "training.jsonl").read_text().splitlines()[-1])
+    for seed in seeds:
+        (row.run(seed) / DONE).touch()
+    last = json.loads((row.run(seeds[0]) / "training.jsonl").read_text().splitlines()[-1])
     return "trained, " + ", ".join(f"{k} {v:.4g}" for k, v in list(last.items())[:4])
+
+
+def _listed(seeds: tuple[int, ...]) -> str:
+    return ",".join(map(str, seeds))
 
 
 def _restore(row: Row, seed: int, budget: int) -> bool:

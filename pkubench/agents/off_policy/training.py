@@ -80,7 +80,7 @@ def train_together(
     torch.set_num_threads(config.threads)
     keep_freed_memory()
     runs = [
-        _Run(agent, task, config, seed, total, out, dict(settings))
+        _Run(agent, task, config, seed, tuple(seeds), total, out, dict(settings))
         for seed, out in zip(seeds, outs, strict=True)
     ]
     try:
@@ -102,11 +102,14 @@ class _Run:
         task: Task,
         config: OffPolicyConfig,
         seed: int,
+        seeds: tuple[int, ...],
         total: int,
         out: Path,
         settings: dict[str, str],
     ) -> None:
         self.agent, self.task, self.config, self.seed = agent, task, config, seed
+        self.seeds = seeds
+        """All seeds of the process: what a run becomes depends on them in the last bits."""
         self.total, self.out, self.settings = total, out, settings
         self.env: BatchEnv = make_batch(task.id, config.num_envs, **task.env_kwargs)
 
@@ -216,7 +219,10 @@ class _Run:
 
     def _command(self) -> str:
         words = ["pkubench", "train", self.agent, self.task.id, "--steps", str(self.total)]
-        words += ["--seed", str(self.seed)]
+        if len(self.seeds) > 1:
+            words += ["--seeds", ",".join(map(str, self.seeds)), "--together"]
+        else:
+            words += ["--seed", str(self.seed)]
         for key, value in self.settings.items():
             words += ["--set", f"{key}={value}"]
         return shlex.join(words)
