@@ -12,6 +12,12 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+SAFETY_GYMNASIUM = (
+    "safety-gymnasium",
+    ["safety-gymnasium==1.0.0", "mujoco==2.3.3", "gymnasium==0.28.1", "numpy==1.23.5"],
+    "3.10",
+)
+"""The environment of the original Safety-Gymnasium: name, requirements, version of Python."""
 
 
 class PeerError(RuntimeError):

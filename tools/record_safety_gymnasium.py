@@ -19,14 +19,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers import PeerError, peer_python
+from benchmarks.peers import SAFETY_GYMNASIUM, PeerError, peer_python
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "tests" / "data" / "safety"
 MODELS = "models.json.xz"
 RECORDER = Path(__file__).with_name("safety_gymnasium_recorder.py")
-PYTHON = "3.10"
-REQUIREMENTS = ("safety-gymnasium==1.0.0", "mujoco==2.3.3", "gymnasium==0.28.1", "numpy==1.23.5")
 LEVELS = ("Goal0", "Goal1", "Goal2", "Circle0", "Circle1", "Circle2", "Run0")
 CONTACTS = ("Push0", "Push1", "Push2", "Button0", "Button1", "Button2")
 TASKS = tuple(a + t for a in ("Point", "Car", "Ant", "Doggo") for t in LEVELS + CONTACTS)
@@ -69,7 +67,7 @@ def main() -> None:
         parser.error(f"no such task: {', '.join(unknown)}; there are {', '.join(TASKS)}")
     options.into.mkdir(parents=True, exist_ok=True)
     try:
-        python = peer_python("safety-gymnasium", REQUIREMENTS, PYTHON)
+        python = peer_python(*SAFETY_GYMNASIUM)
         with tempfile.TemporaryDirectory() as made, ThreadPoolExecutor(options.jobs) as pool:
             tasks = options.tasks or TASKS
             waiting = [
