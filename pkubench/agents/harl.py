@@ -84,17 +84,17 @@ _HOPPER = {"clip": 0.05, "epochs": 10, "critic_epochs": 10, **_DECAY}
 _WALKER = {"clip": 0.05, "minibatches": 2, "actor_lr": 1e-3, "critic_lr": 1e-3, **_DECAY}
 _SLOW = {"actor_lr": 1e-4, "critic_lr": 1e-4}
 _CPU = {
-    "num_envs": 40,
+    "num_envs": 20,
     "rollout_steps": 100,
     "gamma": 0.99,
     "action_map": "affine",
-    "clip": 0.1,
+    "clip": 0.2,
     "entropy": 0.0,
     "epochs": 10,
     "critic_epochs": 10,
-    "minibatches": 2,
-    "actor_lr": 5e-4,
-    "critic_lr": 5e-4,
+    "minibatches": 4,
+    "actor_lr": 7e-4,
+    "critic_lr": 1e-3,
 }
 _CPU_HAA2C = {**_CPU, "epochs": 5}
 
@@ -141,5 +141,6 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
 
 The ``-paper`` rows are the official tuned configuration files of Multi-Agent MuJoCo (10 M steps,
 20 lanes of 200); robots and agents without such a file keep the family's row. The others are sized
-for a CPU.
+for a CPU: updates are half as large and steps longer than the official ones, chosen on a training
+seed of HalfCheetah 2x3 and Hopper 3x1 at 300,000 steps.
 """
