@@ -18,6 +18,8 @@ SAFETY_GYMNASIUM = (
     "3.10",
 )
 """The environment of the original Safety-Gymnasium: name, requirements, version of Python."""
+OMNISAFE = ("omnisafe", ["omnisafe==0.5.0", "torch==2.13.0", "numpy==1.26.4"], "3.10")
+"""OmniSafe's: it brings safety-gymnasium 0.4.1 and MuJoCo 2.3.0, and imports only on numpy 1."""
 
 
 class PeerError(RuntimeError):

@@ -1,0 +1,61 @@
+"""Training speed of OmniSafe's own PPOLag; run in its own environment (`OMNISAFE` of the peers).
+
+``python omnisafe_peer.py TASK STEPS ITERATIONS BATCH ENVIRONMENTS EPOCHS`` prints, as JSON, the
+environment steps per second of the best epoch, and its seconds of rollout and of update. An epoch
+is STEPS steps and ITERATIONS passes over them in minibatches of BATCH, with no early stop, so that
+the number of updates is the same for everybody; all else is OmniSafe's preset.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def main() -> None:
+    """Train, read what OmniSafe logged, print."""
+    task = sys.argv[1]
+    steps, iterations, batch, environments, epochs = (int(word) for word in sys.argv[2:])
+    stdout = os.dup(1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        import omnisafe
+
+        settings = {
+            "train_cfgs": {
+                "total_steps": steps * epochs,
+                "vector_env_nums": environments,
+                "torch_threads": 1,
+            },
+            "algo_cfgs": {
+                "steps_per_epoch": steps,
+                "update_iters": iterations,
+                "batch_size": batch,
+                "kl_early_stop": False,
+            },
+            "logger_cfgs": {"use_wandb": False, "use_tensorboard": False},
+        }
+        omnisafe.Agent("PPOLag", f"Safety{task}-v0", custom_cfgs=settings).learn()
+        (log,) = Path(folder).rglob("progress.csv")
+        with log.open(encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        os.chdir("/")
+    best = min(rows, key=lambda row: float(row["Time/Epoch"]))
+    os.dup2(stdout, 1)
+    told = {
+        "steps": steps / float(best["Time/Epoch"]),
+        "rollout_s": float(best["Time/Rollout"]),
+        "update_s": float(best["Time/Update"]),
+    }
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()
