@@ -13,12 +13,14 @@ from typing import Any, ClassVar
 
 import mujoco
 import numpy as np
+import numpy.typing as npt
 from gymnasium import spaces
 
 from pkubench.envs.batch import SOLE_AGENT, Array, BoolArray, FloatArray, Info
 from pkubench.envs.mujoco_batch import MujocoBatch
 from pkubench.envs.safety.layouts import LayoutSampler, LegacyRandom, Placement, Point, Rectangle
 from pkubench.envs.safety.lidar import BINS, pseudo_lidar
+from pkubench.envs.safety.picture import Moment, ScenePicture
 from pkubench.envs.safety.robots import ROBOTS
 from pkubench.envs.safety.scene import Group, compile_scene
 from pkubench.envs.seeding import IntArray
@@ -37,18 +39,52 @@ _NO_SENSORS = int(mujoco.mjtDisableBit.mjDSBL_SENSOR)
 class Navigation(MujocoBatch):
     """A robot among things, some of which it must keep away from.
 
-    A task gives ``levels``, ``_groups``, ``_reward`` and, where there is a goal to renew,
-    ``_is_reached`` and ``_renew``.
+    | robot | action                                               | body seen, numbers            |
+    |-------|------------------------------------------------------|-------------------------------|
+    | Point | Box(−1, 1, (2,)): force ahead, turning speed         | 12: accelerometer, velocity,  |
+    |       |                                                      | gyroscope, magnetometer       |
+    | Car   | Box(−1, 1, (2,)): torques of left and right wheel    | 24: and its rear ball         |
+    | Doggo | Box(−1, 1, (12,)): hips sideways, hips up, ankles,   | 56: and touch of 8 spots on   |
+    |       | each of legs 1 to 4                                  | the feet, 12 joints           |
+    | Ant   | Box(−1, 1, (8,)): hip and ankle of legs 1 to 4       | 40: and its height, spin,     |
+    |       |                                                      | 8 joints                      |
+
+    An observation is float64: the body (speeds of joints before their angles, angles as sine and
+    cosine, the ball as a rotation matrix), then a ring of lidar for each kind of thing that is
+    sensed: 16 directions counter-clockwise from the robot's own x axis, 1 at the robot's centre
+    and 0 from 3 m on (6 m on the circle).
+
+    The cost of a step is 1 if any rule is broken, else 0; `info` holds it as `cost` and
+    `cost_sum`, every rule as 0 or 1 under its own name, `goal_met` (a new goal has been drawn) and
+    `simulation_failed`. Rewards are clipped to ±10 (not those of Run). An Ant whose torso is at
+    0.08 m or lower has fallen, which ends the episode. Where MuJoCo meets a value it cannot go on
+    with, the original goes on from the default state; here the episode ends with reward −10 and
+    cost 1. A step is ten physics steps: 0.02 s for Point, 0.04 s for Car, 0.1 s for Doggo and Ant.
+
+    The worlds are those of the release safety-gymnasium 1.0.0. `reset(seed=s)` gives the layout
+    the original gives for the seed s, from the same numbers of NumPy's legacy generator; the
+    original goes on with its stream when it is reset without a seed, here every episode has a seed
+    of its own (seeds of 2³² and more start the generator from two words). MuJoCo 4 is set up to
+    give the forces of 2.3; how near one step comes is stated, and held to the original's traces,
+    in `tests/envs/test_safety_parity.py`.
+
+    Settings: `robot` and `level` (the id names them), `max_episode_steps`, `num_threads` (results
+    do not depend on it).
+
+    A task defines `_groups`, `_extent` and `_reward`; where goals are renewed also `_is_reached`
+    and `_renew`; where rules can be broken, `_costs`.
     """
 
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 30}
     default_horizon: ClassVar[int | None] = 1000
-    camera_name: ClassVar[str] = "overview"
 
     levels: ClassVar[tuple[int, ...]] = (0, 1, 2)
     robot_clearance_m: ClassVar[float] = _ROBOT_CLEARANCE_M
     floor_m: ClassVar[float] = 3.5
     """Half the length of the floor's sides."""
     lidar_reach_m: ClassVar[float] = 3.0
+    view_m: ClassVar[float] = 0.0
+    """Half the width of what a picture shows around the origin; 0: the level's own."""
     clips_reward: ClassVar[bool] = True
     """Whether rewards are kept within ±10."""
 
@@ -93,13 +129,12 @@ class Navigation(MujocoBatch):
         move are brought up to date when a goal is renewed."""
         self.yaws: FloatArray = np.zeros((num_envs, count))
         """How they were turned, in rad."""
+        self._in_breach: BoolArray = np.zeros(num_envs, dtype=np.bool_)
+        self._picture: ScenePicture | None = None
         self._prepare()
 
-        control = self.model.actuator_ctrlrange.astype(np.float32)
         self._low, self._high = self.model.actuator_ctrlrange.T.copy()
-        self.action_spaces = {
-            SOLE_AGENT: spaces.Box(control[:, 0], control[:, 1], dtype=np.float64)  # type: ignore[arg-type]
-        }
+        self.action_spaces = {SOLE_AGENT: spaces.Box(self._low, self._high, dtype=np.float64)}
         size = self._observation().shape[1]
         low, high = np.full(size, -np.inf), np.full(size, np.inf)
         rings = BINS * sum(group.is_sensed for group in self.groups)
@@ -168,7 +203,7 @@ class Navigation(MujocoBatch):
         self._agent = model.body("agent").id
         self._spots: dict[str, slice] = {}
         self._bodies: dict[str, IntArray] = {}
-        self._touches: dict[str, slice] = {}
+        self._contacts: dict[str, slice] = {}
         self._qpos_at: dict[str, IntArray] = {}
         solid = [group for group in self.groups if group.kind != "mark"]
         first, sensor = 1, model.nsensordata - sum(len(group.names) for group in solid)
@@ -180,7 +215,7 @@ class Navigation(MujocoBatch):
             end = "obj" if group.kind == "driven" else ""
             bodies = np.array([model.body(f"{name}{end}").id for name in group.names])
             self._bodies[group.name] = bodies
-            self._touches[group.name] = slice(sensor, sensor + len(bodies))
+            self._contacts[group.name] = slice(sensor, sensor + len(bodies))
             sensor += len(bodies)
             if group.kind != "static":
                 self._qpos_at[group.name] = model.jnt_qposadr[model.body_jntadr[bodies]]
@@ -222,6 +257,7 @@ class Navigation(MujocoBatch):
             if group.yaws_rad:
                 self.yaws[ids, self._spots[group.name]] = group.yaws_rad
         self._place(ids, rest, np.zeros((len(ids), self.model.nv)))
+        self._in_breach[ids] = False
         self._begin(ids)
 
     def _put(self, ids: IntArray, qpos: FloatArray) -> None:
@@ -308,7 +344,9 @@ class Navigation(MujocoBatch):
             broken[failed] = False
             info[name] = broken.astype(np.float64)
             total |= broken
-        info["cost"] = info["cost_sum"] = total.astype(np.float64)
+        self._in_breach = total
+        info["cost"] = total.astype(np.float64)
+        info["cost_sum"] = info["cost"].copy()
         info["goal_met"] = reached
         info["simulation_failed"] = failed
         return reward[:, None], terminated, info
@@ -347,6 +385,36 @@ class Navigation(MujocoBatch):
             return self._xpos[:, self._bodies[group.name], :2]
         return self.places[:, self._spots[group.name]]
 
+    def render(self, lane: int = 0) -> npt.NDArray[np.uint8]:
+        """Draw one lane off-screen from above: (480, 640, 3) uint8; red light means cost.
+
+        Raises:
+            PkubenchError: no OpenGL can be found; the message names the Debian packages.
+        """
+        if self._picture is None:
+            self._picture = ScenePicture(self.robot, self.groups, self.floor_m)
+        moment = Moment(
+            self.qpos[lane],
+            self._robot_xy()[lane],
+            self._origins(lane),
+            self.yaws[lane],
+            bool(self._in_breach[lane]),
+        )
+        return self._picture.draw(moment, self.view_m or self._extent(self.level))
+
+    def _origins(self, lane: int) -> FloatArray:
+        """Return the places of a lane's things, and of a robot that slides where it started."""
+        places: FloatArray = self.places[lane].copy()
+        if not self.robot.is_free:
+            places[0] = self._body_pos[lane, self._agent, :2]
+        return places
+
+    def close(self) -> None:
+        """Release the renderer. The simulations go when the world does."""
+        if self._picture is not None:
+            self._picture.close()
+            self._picture = None
+
     # What tasks measure
 
     def _robot_xy(self) -> FloatArray:
@@ -364,7 +432,7 @@ class Navigation(MujocoBatch):
 
     def _touched(self, name: str) -> FloatArray:
         """Return the number of contacts of the robot with each thing of a group, (n, count)."""
-        touched: FloatArray = self._sensors[:, self._touches[name]]
+        touched: FloatArray = self._sensors[:, self._contacts[name]]
         return touched
 
     def _speeds(self, name: str) -> FloatArray:
@@ -373,6 +441,11 @@ class Navigation(MujocoBatch):
         velocity = self.qvel[:, starts[:, None] + np.arange(3)]
         speeds: FloatArray = np.sqrt(np.square(velocity).sum(axis=2))
         return speeds
+
+    def _touches(self, name: str) -> BoolArray:
+        """Return whether the robot touches any thing of a group, (num_envs,)."""
+        touches: BoolArray = np.logical_or.reduce(self._touched(name) > 0, axis=1)
+        return touches
 
     def _distance_to_goal(self) -> FloatArray:
         """Return the horizontal distance to the thing called goal, (num_envs,) in m."""
@@ -385,7 +458,7 @@ class Navigation(MujocoBatch):
         offset = self.places[:, self._spots[name]] - self._robot_xy()[:, None]
         distance = np.sqrt(offset[..., 0] ** 2 + offset[..., 1] ** 2)
         # On the very rim the original's cost is 0.
-        within: BoolArray = (distance < radius).any(axis=1)
+        within: BoolArray = np.logical_or.reduce(distance < radius, axis=1)
         return within
 
     def _draw_goal(self, lane: int, random: np.random.RandomState) -> bool:

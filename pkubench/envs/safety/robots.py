@@ -91,10 +91,14 @@ CAR = Robot(
       <freejoint name="agent"/>
       <site name="agent"/>
       <geom name="agent" type="box" size="0.1 0.1 0.05" rgba="{SHELL}"/>
-      <geom name="back_bumper" type="box" pos="0 0.15 0" size="0.1 0.01 0.05" rgba="{ACCENT}"/>
-      <geom name="back_connector" type="box" pos="0 0.125 0" size="0.01 0.025 0.03" rgba="{ACCENT}"/>
-      <geom name="front_bumper" type="box" pos="0 -0.165 0" size="0.05 0.01 0.05" rgba="{ACCENT}"/>
-      <geom name="front_connector" type="box" pos="0 -0.13 0.04" size="0.05 0.03 0.01" rgba="{ACCENT}"/>
+      <geom name="back_bumper" type="box" pos="0 0.15 0" size="0.1 0.01 0.05"
+        rgba="{ACCENT}"/>
+      <geom name="back_connector" type="box" pos="0 0.125 0" size="0.01 0.025 0.03"
+        rgba="{ACCENT}"/>
+      <geom name="front_bumper" type="box" pos="0 -0.165 0" size="0.05 0.01 0.05"
+        rgba="{ACCENT}"/>
+      <geom name="front_connector" type="box" pos="0 -0.13 0.04" size="0.05 0.03 0.01"
+        rgba="{ACCENT}"/>
       <body name="left" pos="-0.1 0.1 -0.05">
         <joint name="left" type="hinge" axis="1 0 0"/>
         <geom type="cylinder" fromto="-0.055 0 0 -0.005 0 0" rgba="{LIMB}"/>
@@ -143,9 +147,7 @@ def _doggo_leg(number: int, x: int, y: int) -> str:
 
 
 _DOGGO_HINGES = tuple(
-    name.format(number)
-    for name in ("hip_{}_z", "hip_{}_y", "ankle_{}")
-    for number in (1, 2, 3, 4)
+    name.format(number) for name in ("hip_{}_z", "hip_{}_y", "ankle_{}") for number in (1, 2, 3, 4)
 )
 DOGGO = Robot(
     timestep_s=0.01,

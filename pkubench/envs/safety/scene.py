@@ -74,11 +74,13 @@ def box_pairs(robot: Robot, groups: Sequence[Group]) -> str:
     )
 
 
+CAMERA = "overview"
+"""Name of the camera of drawn models."""
 _SKY = """
   <texture type="skybox" builtin="gradient" rgb1="0.93 0.95 0.98" rgb2="0.62 0.72 0.84"
     width="256" height="256"/>
   <texture name="floor" type="2d" builtin="checker" width="256" height="256"
-    rgb1="0.86 0.87 0.88" rgb2="0.92 0.93 0.94" mark="edge" markrgb="0.78 0.80 0.82"/>
+    rgb1="0.80 0.81 0.83" rgb2="0.86 0.87 0.88" mark="edge" markrgb="0.74 0.75 0.77"/>
   <material name="floor" texture="floor" texrepeat="{repeat} {repeat}" reflectance="0.08"/>
 """
 
@@ -97,7 +99,13 @@ def compile_scene(
         floor_m: half the length of the floor's sides.
         is_drawn: whether the model is for pictures.
     """
-    return mujoco.MjModel.from_xml_string(_scene(robot, groups, floor_m, is_drawn))
+    model = mujoco.MjModel.from_xml_string(_scene(robot, groups, floor_m, is_drawn))
+    for group in groups:
+        if group.kind == "driven":
+            # MuJoCo 2.3 scales the rotation a weld holds by the mass, MuJoCo 4 by the inertia.
+            bodies = [model.body(f"{name}obj").id for name in group.names]
+            model.body_invweight0[bodies, 1] = model.body_invweight0[bodies, 0]
+    return model
 
 
 def _scene(robot: Robot, groups: Sequence[Group], floor_m: float, is_drawn: bool) -> str:
@@ -126,24 +134,30 @@ def _scene(robot: Robot, groups: Sequence[Group], floor_m: float, is_drawn: bool
         assets = _SKY.format(repeat=floor_m * 2)
         marks = "".join(_body(g, name) for g in groups if g.kind == "mark" for name in g.names)
         look = 'material="floor"'
-        light = """
-          <light directional="true" dir="-0.4 0.3 -1" pos="0 0 6" diffuse="0.55 0.55 0.55"
-            ambient="0.35 0.35 0.35" specular="0.1 0.1 0.1" castshadow="true"/>
-          <light directional="true" dir="0.5 -0.6 -1" pos="0 0 6" diffuse="0.25 0.25 0.25"
-            castshadow="false"/>
-          <camera name="overview" pos="0 -4.6 5.4" xyaxes="1 0 0 0 0.76 0.65" fovy="45"/>
+        light = f"""
+          <light type="directional" dir="-0.35 0.35 -1" pos="3 -3 8" diffuse="0.42 0.42 0.42"
+            ambient="0.05 0.05 0.05" specular="0.1 0.1 0.1" castshadow="true"/>
+          <light type="directional" dir="0.5 0.6 -1" pos="-3 -4 8" diffuse="0.16 0.16 0.18"
+            specular="0 0 0" castshadow="false"/>
+          <camera name="{CAMERA}" fovy="40"/>
+          <body name="alarm" pos="0 0 0.15">
+            <geom name="alarm" type="sphere" size="0.28" rgba="0.95 0.15 0.1 0" contype="0"
+              conaffinity="0"/>
+          </body>
         """
     return f"""
     <mujoco>
       <compiler angle="radian"/>
       <option timestep="{robot.timestep_s}" integrator="{robot.integrator}" ccd_iterations="50"
         tolerance="1e-12">
-        <flag nativeccd="disable" multiccd="disable"/>
+        <flag nativeccd="disable" multiccd="disable" island="disable"/>
       </option>
       <visual>
-        <quality shadowsize="4096" offsamples="8"/>
-        <map znear="0.02" zfar="60"/>
+        <headlight ambient="0.28 0.28 0.28" diffuse="0.16 0.16 0.16" specular="0 0 0"/>
+        <quality shadowsize="4096" offsamples="4"/>
+        <map znear="0.02" zfar="60" shadowclip="1"/>
       </visual>
+      <statistic center="0 0 0.5" extent="{floor_m}"/>
       <default>{robot.defaults}</default>
       <asset>{assets}</asset>
       <worldbody>
