@@ -15,6 +15,15 @@ _PARTICLE = {
     "SimpleSpeakerListener": "pkubench.envs.particle.speaker_listener:SimpleSpeakerListener",
 }
 _VELOCITY = ("HalfCheetah", "Hopper", "Walker2d", "Swimmer", "Ant", "Humanoid")
+_NAVIGATORS = ("Point", "Car", "Doggo", "Ant")
+_NAVIGATION = {
+    "Goal": ("pkubench.envs.safety.goal:Goal", 1000, (0, 1, 2)),
+    "Button": ("pkubench.envs.safety.button:Button", 1000, (0, 1, 2)),
+    "Push": ("pkubench.envs.safety.push:Push", 1000, (0, 1, 2)),
+    "Circle": ("pkubench.envs.safety.circle:Circle", 500, (0, 1, 2)),
+    "Run": ("pkubench.envs.safety.circle:Run", 500, (0,)),
+}
+"""Task -> module and class, time limit, levels."""
 _MULTI_ROBOTS = {
     "HalfCheetah": ("2x3", "6x1"),
     "Hopper": ("3x1",),
@@ -52,6 +61,11 @@ def register_all() -> None:
             _ROBOT_HORIZON,
             extra="mujoco",
         )
+    for task, (entry_point, horizon, levels) in _NAVIGATION.items():
+        for robot in _NAVIGATORS:
+            for level in levels:
+                name = f"{robot}{task}{level}-v0"
+                _register(name, entry_point, horizon, extra="mujoco", robot=robot, level=level)
     for name, factorizations in _MULTI_ROBOTS.items():
         for factorization in factorizations:
             _register(

@@ -23,12 +23,13 @@ import pkubench
 from pkubench.envs.batch import Array, BatchEnv, Info
 from pkubench.envs.registry import WORLDS, make_batch, resolve, world_class
 from pkubench.errors import ConfigError, PkubenchError
-from tests.envs.tape import HERE, SHIPPED, Tape
+from tests.envs.tape import HERE, SAMPLE, SHIPPED, Tape
 
 STEPS = 12
 SEEDS = np.arange(64) + 2_000
 
 every_world = pytest.mark.parametrize("name", HERE)
+sampled_worlds = pytest.mark.parametrize("name", SAMPLE)
 TEAMS = tuple(f"pkubench.envs.{name}" for name in ("particle", "diagnostics", "multi_mujoco"))
 every_team = pytest.mark.parametrize(
     "name", [name for name in HERE if WORLDS[name].entry_point.startswith(TEAMS)]
@@ -36,7 +37,7 @@ every_team = pytest.mark.parametrize(
 WITHOUT_CHANCE = "pkubench.envs.diagnostics"
 """Games that start the same whatever the seed, and see the same until they are over."""
 every_world_of_chance = pytest.mark.parametrize(
-    "name", [name for name in HERE if not WORLDS[name].entry_point.startswith(WITHOUT_CHANCE)]
+    "name", [name for name in SAMPLE if not WORLDS[name].entry_point.startswith(WITHOUT_CHANCE)]
 )
 
 
@@ -101,7 +102,7 @@ def test_the_class_and_the_catalogue_agree(name: str) -> None:
     assert gymnasium.spec(name).max_episode_steps == spec.horizon
 
 
-@every_world
+@sampled_worlds
 def test_gymnasium_finds_nothing_wrong_with_it(name: str) -> None:
     env = gymnasium.make(name)
     with warnings.catch_warnings(record=True) as caught:
@@ -151,14 +152,14 @@ def test_what_it_gives_lies_in_its_spaces(name: str) -> None:
     world.close()
 
 
-@every_world
+@sampled_worlds
 def test_the_same_seeds_and_actions_give_the_same_bits(name: str) -> None:
     runs = [play(make_batch(name, 4), SEEDS[:4], STEPS) for _ in range(2)]
     for first, second in zip(*runs, strict=True):
         assert all(first.of(lane) == second.of(lane) for lane in range(4))
 
 
-@every_world
+@sampled_worlds
 def test_an_episode_is_the_same_in_any_lane_of_any_batch(name: str) -> None:
     alone = play(make_batch(name, 1), SEEDS[37:38], STEPS)
     among_many = play(make_batch(name, 64), SEEDS, STEPS)
@@ -173,7 +174,7 @@ def test_other_seeds_give_other_episodes(name: str) -> None:
     assert len(stories) > 16
 
 
-@every_world
+@sampled_worlds
 def test_a_reset_of_some_lanes_leaves_the_others_alone(name: str) -> None:
     left, right = make_batch(name, 4), make_batch(name, 4)
     moments = [list(play(world, SEEDS[:4], 3))[-1] for world in (left, right)]
@@ -191,7 +192,7 @@ def test_a_reset_of_some_lanes_leaves_the_others_alone(name: str) -> None:
     assert right.elapsed.tolist() == [4, 1, 4, 1]
 
 
-@every_world
+@sampled_worlds
 def test_lanes_that_are_not_active_may_be_given_anything(name: str) -> None:
     active = np.array([True, False, True, False])
     left, right = make_batch(name, 4), make_batch(name, 4)
@@ -213,7 +214,7 @@ def test_lanes_that_are_not_active_may_be_given_anything(name: str) -> None:
     assert fresh.of(1) == alone.of(0) and fresh.of(3) == alone.of(1)
 
 
-@every_world
+@sampled_worlds
 @pytest.mark.parametrize("lanes", [1, 3])
 def test_what_it_gave_is_never_written_to_again(name: str, lanes: int) -> None:
     world = make_batch(name, lanes)
@@ -235,7 +236,7 @@ def test_what_it_gave_is_never_written_to_again(name: str, lanes: int) -> None:
     assert twin.arrays.keys() == moment.arrays.keys()
 
 
-@every_world
+@sampled_worlds
 def test_only_the_clock_truncates(name: str) -> None:
     limited = list(play(make_batch(name, 4, max_episode_steps=7), SEEDS[:4], 8))[1:]
     for count, moment in enumerate(limited, start=1):
@@ -246,7 +247,7 @@ def test_only_the_clock_truncates(name: str) -> None:
         np.testing.assert_array_equal(moment.arrays["terminated"], unlimited.arrays["terminated"])
 
 
-@every_world
+@sampled_worlds
 def test_its_picture_shows_its_state(name: str) -> None:
     world = make_batch(name, 3)
     world.reset(SEEDS[:3])

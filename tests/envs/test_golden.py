@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.envs import golden
-from tests.envs.tape import HERE
+from tests.envs.tape import SAMPLE
 
 TOLERANCE = {
     "particle": 2e-5,
@@ -45,7 +45,7 @@ def _alike(word: str, want: str, tolerance: float) -> bool:
     return abs(number - wanted) <= tolerance * max(1.0, abs(wanted))
 
 
-@pytest.mark.parametrize("world", HERE)
+@pytest.mark.parametrize("world", SAMPLE)
 def test_it_plays_as_it_did(world: str) -> None:
     file = golden.path(world)
     assert file.exists(), f"write it: python -m tests.envs.golden --write {world}"
@@ -56,7 +56,7 @@ def test_it_plays_as_it_did(world: str) -> None:
 
 def test_no_playthrough_is_left_over() -> None:
     assert {file.name for file in golden.FOLDER.glob("*.txt")} == {
-        golden.path(world).name for world in HERE
+        golden.path(world).name for world in SAMPLE
     }
 
 

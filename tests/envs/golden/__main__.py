@@ -6,7 +6,7 @@ import argparse
 
 from pkubench.envs.registry import resolve
 from tests.envs.golden import path, trace
-from tests.envs.tape import HERE
+from tests.envs.tape import SAMPLE
 
 
 def main() -> None:
@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write the files")
     parser.add_argument("world", nargs="*", help="only these worlds")
     options = parser.parse_args()
-    worlds = [resolve(name).id for name in options.world] or HERE
+    worlds = [resolve(name).id for name in options.world] or SAMPLE
     for world in worlds:
         now = trace(world)
         file = path(world)
