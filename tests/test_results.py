@@ -17,13 +17,13 @@ TABLES = {"foundation": foundation.ROWS, "marl": marl.ROWS}
 RECORDED = [
     pytest.param(row, seed, id=f"{row.table}/{row.name}/{row.task}/{seed}")
     for row, seed in {run: None for rows in TABLES.values() for run in runs_of(rows)}
-    if records.path_of(row, seed).exists()
+    if records.path_of(row, seed, row.steps).exists()
 ]
 
 
 @pytest.mark.parametrize(("row", "seed"), RECORDED)
 def test_a_record_is_of_the_row_it_stands_in(row: Row, seed: int) -> None:
-    record = json.loads(records.path_of(row, seed).read_text())
+    record = json.loads(records.path_of(row, seed, row.steps).read_text())
     assert (record["row"], record["agent"], record["task"], record["seed"]) == (
         row.name,
         row.agent,
@@ -31,6 +31,7 @@ def test_a_record_is_of_the_row_it_stands_in(row: Row, seed: int) -> None:
         seed,
     )
     assert record["budget"] == row.steps
+    assert records.read(row, seed, row.steps) == record  # of the settings the preset has now
     alone = f"--steps {row.steps} --seed {seed}" in record["command"]
     together = re.search(r" --seeds ([0-9,]+) --together", record["command"])
     assert alone or (together is not None and str(seed) in together[1].split(","))
@@ -46,7 +47,7 @@ def test_shipped_weights_and_scores_are_the_recorded_ones(row: Row, seed: int) -
     shipped = row.shipped(seed)
     if seed >= row.ships:
         return
-    record = json.loads(records.path_of(row, seed).read_text())
+    record = json.loads(records.path_of(row, seed, row.steps).read_text())
     weights = (shipped / "weights.safetensors").read_bytes()
     assert hashlib.sha256(weights).hexdigest() == record["weights"]
     score = json.loads((shipped / "score.json").read_text())
@@ -84,7 +85,7 @@ def test_the_foundation_is_whole() -> None:
     missing = [
         f"{row.name} {row.task} {seed}"
         for row, seed in runs_of(foundation.ROWS)
-        if not records.path_of(row, seed).exists()
+        if not records.path_of(row, seed, row.steps).exists()
         or (seed < row.ships and not (row.shipped(seed) / "weights.safetensors").exists())
     ]
     assert not missing

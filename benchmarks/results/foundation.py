@@ -3,7 +3,8 @@
 ``make results-foundation`` trains and scores what has no record yet (two processes, one thread
 each), puts the weights into the package and writes ``docs/results/foundation.md``. Stop it and
 start it again at will: finished runs stay, interrupted ones go on from their checkpoints. A user
-with more time edits nothing but ``--scale``; ``--fresh`` trains again what has a record.
+with more time edits nothing but ``--scale``, whose results stay in ``runs``; ``--fresh`` trains
+again what has a record.
 
     python -m benchmarks.results.foundation --stage train     # only the training
     python -m benchmarks.results.foundation --stage ship      # only weights into the package
@@ -12,7 +13,7 @@ with more time edits nothing but ``--scale``; ``--fresh`` trains again what has 
 
 from __future__ import annotations
 
-from benchmarks.results.foundation_page import write_page
+from benchmarks.results.foundation_page import page_of
 from benchmarks.results.rows import Row
 from benchmarks.results.running import run_stages
 
@@ -39,4 +40,4 @@ ROWS = (
 
 
 if __name__ == "__main__":
-    run_stages(ROWS, (__doc__ or "").split("\n")[0], write_page)
+    run_stages(ROWS, "foundation", (__doc__ or "").split("\n")[0], page_of)

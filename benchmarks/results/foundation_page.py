@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from benchmarks.results.page import Table, markdown, table_of, versus
+from benchmarks.results.page import Pair, Table, markdown, table_of, verdicts
 from benchmarks.results.records import Scored
-from benchmarks.results.rows import ROOT, Row
+from benchmarks.results.rows import Row
 from pkubench.tasks.constrained import COST_LIMIT
 
 _SPREAD_V2_SHIFT = -37.5
@@ -30,16 +30,18 @@ _CONTROLLERS = {
 }
 _HEAD = """# Foundation: reference agents
 
-Written by `make results-foundation`; no figure here is typed by hand. Every row is scored by
+Written by `make results-foundation`; no score here is typed by hand. Every row is scored by
 `pkubench evaluate` on seeds no learner has met. Intervals are 95 % Student t intervals over
-training seeds (n); a row with one run shows the interval over its episodes and says so. The
-records behind the figures, with the command of every run, are in `benchmarks/results/records`.
+training seeds (n); a row with one run shows the interval over its episodes and says so. Differences
+have Welch's intervals, and p-values are corrected for the number of comparisons (Holm). The records
+behind the figures, with the command of every run, are in `benchmarks/results/records`. *Published*
+scores are from the papers' pages and figures.
 
 """
 
 
-def write_page(rows: tuple[Row, ...], scale: float) -> None:
-    """Write the page from the records of all finished rows."""
+def page_of(rows: tuple[Row, ...], scale: float) -> str:
+    """Return the page, from the records of all finished rows."""
     table = table_of(rows, scale, _CONTROLLERS)
     sections = [_HEAD]
     for title, suffix in (
@@ -52,9 +54,7 @@ def write_page(rows: tuple[Row, ...], scale: float) -> None:
             sections.append(f"## {title}\n\n")
         for task in chosen:
             sections += markdown(task, table[task], _PUBLISHED, _CONTROLLERS.get(task, "-"))
-    page = ROOT / "docs/results/foundation.md"
-    page.write_text("".join([*sections, "## Verdicts\n\n", *_verdicts(table)]))
-    print(f"wrote {page}")
+    return "".join([*sections, "## Verdicts\n\n", *_verdicts(table)])
 
 
 def _verdicts(table: Table) -> list[str]:
@@ -67,7 +67,7 @@ def _verdicts(table: Table) -> list[str]:
             f"- HAPPO on SimpleSpread {met} the bar of -38 at 1.5 M steps: "
             f"{spread['happo'].text('return')}, n = {len(spread['happo'].runs)}.\n"
         )
-    lines += [versus(table, task, "happo", "mappo") for task in _CONTROLLERS]
+    lines += verdicts(table, [Pair(task, "happo", "mappo") for task in _CONTROLLERS])
     if "happo-10m" in spread:
         score = spread["happo-10m"].mean("return")
         lines.append(

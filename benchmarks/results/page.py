@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from benchmarks.results.records import Scored, scored_agent, scored_row
 from benchmarks.results.rows import Row
-from pkubench.evaluation.statistics import welch_interval
+from pkubench.evaluation.statistics import Difference, welch_interval
 from pkubench.tasks.catalogue import make_task
 
 Table = dict[str, dict[str, Scored]]
@@ -63,24 +64,55 @@ def markdown(
     yield "\n"
 
 
-def versus(table: Table, task: str, ours: str, theirs: str) -> str:
-    """Return a line of Markdown: the difference of two rows with its interval, and a verdict.
+class Pair(NamedTuple):
+    """Two rows to compare on a task."""
 
-    Welch's interval over training seeds; empty if one of the rows is not there.
+    task: str
+    ours: str
+    theirs: str
+
+
+def verdicts(table: Table, pairs: Sequence[Pair]) -> Iterator[str]:
+    """Yield a line of Markdown for each pair whose two rows are there.
+
+    Differences with Welch's intervals over training seeds. A row is called better if its p-value
+    stays below 0.05 after Holm's correction for all the pairs given together.
     """
-    lines = table.get(task, {})
-    if ours not in lines or theirs not in lines:
-        return ""
-    metric = make_task(task).ranking.name
-    left, right = ([run[metric] for run in lines[name].runs] for name in (ours, theirs))
-    subject = f"- {ours} minus {theirs} on {task.removesuffix('-v0')}"
-    if min(len(left), len(right)) < 2:
-        return f"{subject}: too few runs to say.\n"
-    found = welch_interval(left, right)
-    verdict = "no difference shown"
-    if found.low > 0 or found.high < 0:
-        verdict = f"{ours if found.low > 0 else theirs} is better"
-    return (
-        f"{subject}: {found.estimate:.4g} [{found.low:.4g}, {found.high:.4g}], Welch, "
-        f"n = {len(left)} and {len(right)}: {verdict}.\n"
-    )
+    found: list[tuple[Pair, Difference, str]] = []
+    for pair in pairs:
+        lines = table.get(pair.task, {})
+        if pair.ours not in lines or pair.theirs not in lines:
+            continue
+        metric = make_task(pair.task).ranking.name
+        left, right = ([run[metric] for run in lines[name].runs] for name in pair[1:])
+        subject = f"- {pair.ours} minus {pair.theirs} on {pair.task.removesuffix('-v0')}"
+        if min(len(left), len(right)) < 2:
+            yield f"{subject}: one run a side, so nothing to say.\n"
+            continue
+        difference = welch_interval(left, right)
+        text = (
+            f"{subject}: {difference.estimate:.4g} [{difference.low:.4g}, {difference.high:.4g}], "
+            f"n = {len(left)} and {len(right)}"
+        )
+        found.append((pair, difference, text))
+    corrected = holm([difference.p_value for _, difference, _ in found])
+    for (pair, difference, text), p in zip(found, corrected, strict=True):
+        verdict = "no difference shown"
+        if p < 0.05:
+            verdict = f"**{pair.ours if difference.estimate > 0 else pair.theirs} is better**"
+        yield f"{text}, corrected p = {p:.2g}: {verdict}.\n"
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values corrected for their number (Holm 1979): the family-wise error is kept.
+
+    The k-th smallest of m is multiplied by m - k + 1, and none falls below a smaller one's.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, k in enumerate(sorted(range(len(p_values)), key=lambda k: p_values[k])):
+        largest = max(largest, (len(p_values) - rank) * p_values[k])
+        corrected[k] = min(largest, 1.0)
+    return corrected

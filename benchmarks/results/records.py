@@ -25,18 +25,20 @@ RECORDS = Path(__file__).parent / "records"
 """Where the records are; weights and curves are in ``runs`` while they are needed."""
 
 
-def path_of(row: Row, seed: int) -> Path:
-    """Return where the record of one run is or will be."""
+def path_of(row: Row, seed: int, budget: int) -> Path:
+    """Return where the record of a run is or will be; of another budget, beside the run."""
+    if budget != row.steps:
+        return row.run(seed, budget) / "record.json"
     return RECORDS / row.table / row.name / row.task / f"seed{seed}.json"
 
 
 def read(row: Row, seed: int, budget: int) -> dict[str, Any] | None:
-    """Return the record of a run of that budget, None if there is none."""
-    path = path_of(row, seed)
+    """Return the record of a run, None if there is none of this budget and these settings."""
+    path = path_of(row, seed, budget)
     if not path.exists():
         return None
     found: dict[str, Any] = json.loads(path.read_text())
-    return found if found["budget"] == budget else None
+    return found if found["budget"] == budget and row.is_made_by(found, budget) else None
 
 
 def write(row: Row, seed: int, budget: int, run: Path) -> dict[str, Any]:
@@ -53,12 +55,18 @@ def write(row: Row, seed: int, budget: int, run: Path) -> dict[str, Any]:
         "steps": config.get("steps", budget),
         "seconds": config.get("seconds"),
         "command": config["command"],
-        "weights": hashlib.sha256((run / "weights.safetensors").read_bytes()).hexdigest(),
+        "settings": config.get("settings", {}),
+        "weights": sha256_of(run / "weights.safetensors"),
         "report": report,
     }
-    path_of(row, seed).parent.mkdir(parents=True, exist_ok=True)
-    write_json(path_of(row, seed), record)
+    path_of(row, seed, budget).parent.mkdir(parents=True, exist_ok=True)
+    write_json(path_of(row, seed, budget), record)
     return record
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hash of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -94,9 +102,13 @@ def scored_row(row: Row, budget: int) -> Scored | None:
     if len(records) < row.seeds:
         return None
     unit = "iterations" if row.agent == "psro" else "steps"
+    training = f"{records[0]['steps']:,} {unit}"
+    settings = records[0]["settings"]
+    if "updates_per_step" in settings:
+        ratio = settings["num_envs"] / settings["updates_per_step"]
+        training += f", an update every {ratio:.3g}"
     seconds = [r["seconds"] for r in records if r["seconds"] is not None]
-    took = f", {sum(seconds) / len(seconds):.0f} s a run" if seconds else ""
-    training = f"{records[0]['steps']:,} {unit}{took}"
+    training += f", {sum(seconds) / len(seconds):.0f} s a run" if seconds else ""
     return _scored(row.name, training, [r["report"] for r in records])
 
 

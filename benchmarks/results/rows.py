@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from pkubench.agents.catalogue import PRETRAINED, agent_spec
+from pkubench.agents.catalogue import PRETRAINED, agent_spec, import_function
 from pkubench.tasks.catalogue import make_task
 
 ROOT = Path(__file__).parents[2]
@@ -38,13 +39,38 @@ class Row:
         """Return the steps of a run when all budgets are multiplied by ``scale``."""
         return int(self.steps * scale)
 
-    def run(self, seed: int) -> Path:
-        """Return the folder of a run."""
-        return ROOT / "runs" / self.table / self.name / self.task / f"seed{seed}"
+    def run(self, seed: int, budget: int, fresh: bool = False) -> Path:
+        """Return the folder of a run; ``fresh`` runs do not mix with those before."""
+        table = f"{self.table}-fresh" if fresh else self.table
+        return ROOT / "runs" / table / self.name / self.task / str(budget) / f"seed{seed}"
 
     def shipped(self, seed: int) -> Path:
         """Return where the weights of a run are in the package."""
         return PRETRAINED / self.agent / make_task(self.task).id.rpartition("/")[2] / f"seed{seed}"
+
+    def is_made_by(self, config: Mapping[str, Any], budget: int) -> bool:
+        """Return whether a run's ``config.json`` is of this row as the presets are now.
+
+        A setting that came later than the run is left out of account: it has its default.
+        """
+        if f"--steps {budget} " not in f"{config['command']} ":
+            return False
+        if "settings" not in config:
+            return True
+        now = settings_of(self.agent, self.task)
+        return all(_plain(now.get(name)) == value for name, value in config["settings"].items())
+
+
+def settings_of(agent: str, task: str) -> dict[str, Any]:
+    """Return the settings a preset stands for on a task now."""
+    package = str(agent_spec(agent).trainer).partition(":")[0]
+    if package == "pkubench.agents.psro":
+        return asdict(import_function(f"{package}.training:PRESETS")[agent])
+    return asdict(import_function(f"{package}.presets:preset")(agent, make_task(task)))
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def runs_of(rows: tuple[Row, ...]) -> Iterator[tuple[Row, int]]:

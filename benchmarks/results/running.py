@@ -11,8 +11,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
 
 from benchmarks.results import records
+from benchmarks.results.records import sha256_of
 from benchmarks.results.rows import DONE, ROOT, Row, jobs_of, runs_of
 from pkubench.agents.catalogue import PRETRAINED
 from pkubench.files import write_json
@@ -25,8 +28,14 @@ CURVE_LINES = 200
 Rows = tuple[Row, ...]
 
 
-def run_stages(rows: Rows, describe: str, write_page: Callable[[Rows, float], None]) -> None:
-    """Parse the command line that all tables share and run what it asks for."""
+def run_stages(
+    rows: Rows, table: str, describe: str, page_of: Callable[[Rows, float], str]
+) -> None:
+    """Parse the command line that all tables share and run what it asks for.
+
+    Only the rows' full budgets reach the package and the documentation; with ``--scale`` weights,
+    records and page stay in ``runs``.
+    """
     parser = argparse.ArgumentParser(description=describe)
     parser.add_argument("--stage", choices=("all", "train", "ship", "table"), default="all")
     parser.add_argument("--jobs", type=int, default=2, help="training processes at once")
@@ -42,9 +51,14 @@ def run_stages(rows: Rows, describe: str, write_page: Callable[[Rows, float], No
         chosen = tuple(row for row in rows if re.search(args.only, f"{row.name} {row.task}"))
         train(chosen, args.jobs, args.scale, args.fresh)
     if args.stage in ("all", "ship"):
-        ship(rows, args.scale)
+        ship(rows)
     if args.stage in ("all", "table"):
-        write_page(rows, args.scale)
+        page = ROOT / "docs/results" / f"{table}.md"
+        if args.scale != 1.0:
+            page = ROOT / "runs" / table / f"scale-{args.scale:g}.md"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(page_of(rows, args.scale))
+        print(f"wrote {page}")
 
 
 def train(rows: Rows, jobs: int, scale: float, fresh: bool) -> None:
@@ -61,32 +75,44 @@ def train(rows: Rows, jobs: int, scale: float, fresh: bool) -> None:
             waiting[done] = row, seeds
         for done in as_completed(waiting):
             row, seeds = waiting[done]
+            budget = row.budget(scale)
             print(f"{row.name} {row.task} seed {_listed(seeds)}: {done.result()}", flush=True)
             for seed in seeds:
-                if (row.run(seed) / DONE).exists():
-                    records.write(row, seed, row.budget(scale), row.run(seed))
+                if _is_done(row, seed, budget, fresh):
+                    records.write(row, seed, budget, row.run(seed, budget, fresh))
+
+
+def _is_done(row: Row, seed: int, budget: int, fresh: bool) -> bool:
+    run = row.run(seed, budget, fresh)
+    if not (run / DONE).exists():
+        return False
+    return row.is_made_by(json.loads((run / "config.json").read_text()), budget)
 
 
 def _train_job(row: Row, seeds: tuple[int, ...], budget: int, fresh: bool) -> str:
-    if all((row.run(s) / DONE).exists() for s in seeds):
+    if all(_is_done(row, s, budget, fresh) for s in seeds):
         return "done before"
     if len(seeds) == 1 and not fresh and _restore(row, seeds[0], budget):
         return "done before"
+    runs = [row.run(seed, budget, fresh) for seed in seeds]
+    for run in runs:
+        if (run / DONE).exists():  # of settings that the preset has no longer
+            shutil.rmtree(run)
     command = [sys.executable, "-m", "pkubench", "train", row.agent, row.task, "--quiet"]
     command += ["--steps", str(budget)]
     if len(seeds) == 1:
-        command += ["--seed", str(seeds[0]), "--out", str(row.run(seeds[0]))]
+        command += ["--seed", str(seeds[0]), "--out", str(runs[0])]
     else:
-        command += ["--seeds", _listed(seeds), "--together", "--out", str(row.run(0).parent)]
-    if any(row.run(seeds[0]).glob("checkpoint*")):  # left by an interrupted training
+        command += ["--seeds", _listed(seeds), "--together", "--out", str(runs[0].parent)]
+    if any(runs[0].glob("checkpoint*")):  # left by an interrupted training
         command.append("--resume")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     if ran.returncode:
         return f"FAILED\n{ran.stderr[-2000:]}"
-    for seed in seeds:
-        (row.run(seed) / DONE).touch()
-    last = json.loads((row.run(seeds[0]) / "training.jsonl").read_text().splitlines()[-1])
+    for run in runs:
+        (run / DONE).touch()
+    last = json.loads((runs[0] / "training.jsonl").read_text().splitlines()[-1])
     return "trained, " + ", ".join(f"{k} {v:.4g}" for k, v in list(last.items())[:4])
 
 
@@ -95,35 +121,47 @@ def _listed(seeds: tuple[int, ...]) -> str:
 
 
 def _restore(row: Row, seed: int, budget: int) -> bool:
-    """Take a run that ships with the package as done, if it had the same budget."""
+    """Take a run that ships with the package as done, if it is of the same budget and settings."""
     config = row.shipped(seed) / "config.json"
     if seed >= row.ships or not config.exists():
         return False
-    if f"--steps {budget} " not in f"{json.loads(config.read_text())['command']} ":
+    if not row.is_made_by(json.loads(config.read_text()), budget):
         return False
-    shutil.copytree(config.parent, row.run(seed), dirs_exist_ok=True)
-    (row.run(seed) / DONE).touch()
+    run = row.run(seed, budget)
+    shutil.copytree(config.parent, run, dirs_exist_ok=True)
+    (run / DONE).touch()
     return True
 
 
-def ship(rows: Rows, scale: float) -> None:
-    """Copy weights, configuration, a thinned curve and the score of runs into the package."""
+def ship(rows: Rows) -> None:
+    """Copy weights, configuration, a thinned curve and the score of runs into the package.
+
+    Only of runs that have the rows' full budgets, the last trained ones first.
+    """
     for row, seed in runs_of(rows):
-        run, target = row.run(seed), row.shipped(seed)
-        record = records.read(row, seed, row.budget(scale))
-        if seed >= row.ships or record is None or not (run / DONE).exists():
+        record = records.read(row, seed, row.steps)
+        if seed >= row.ships or record is None:
             continue
-        if (run / SCORE).exists():
-            continue  # restored from the package
-        target.mkdir(parents=True, exist_ok=True)
-        for name in ("config.json", "weights.safetensors"):
-            shutil.copyfile(run / name, target / name)
-        lines = (run / "training.jsonl").read_text().splitlines()
-        stride = max(1, -(-len(lines) // CURVE_LINES))
-        kept = lines[stride - 1 :: stride]
-        (target / "training.jsonl").write_text("".join(f"{line}\n" for line in kept))
-        metric = make_task(row.task).ranking.name
-        write_json(target / SCORE, {"metric": metric, **record["report"]["metrics"][metric]})
-        print(f"shipped {row.name} {row.task} seed {seed}", flush=True)
+        for run in (row.run(seed, row.steps, fresh=True), row.run(seed, row.steps)):
+            weights = run / "weights.safetensors"
+            if weights.exists() and sha256_of(weights) == record["weights"]:
+                _ship_run(run, row, seed, record)
+                break
     size = sum(f.stat().st_size for f in PRETRAINED.rglob("*") if f.is_file())
     print(f"shipped weights: {size / 1e6:.1f} MB")
+
+
+def _ship_run(run: Path, row: Row, seed: int, record: dict[str, Any]) -> None:
+    target = row.shipped(seed)
+    if (run / SCORE).exists():
+        return  # restored from the package
+    target.mkdir(parents=True, exist_ok=True)
+    for name in ("config.json", "weights.safetensors"):
+        shutil.copyfile(run / name, target / name)
+    lines = (run / "training.jsonl").read_text().splitlines()
+    stride = max(1, -(-len(lines) // CURVE_LINES))
+    kept = lines[stride - 1 :: stride]
+    (target / "training.jsonl").write_text("".join(f"{line}\n" for line in kept))
+    metric = make_task(row.task).ranking.name
+    write_json(target / SCORE, {"metric": metric, **record["report"]["metrics"][metric]})
+    print(f"shipped {row.name} {row.task} seed {seed}", flush=True)
