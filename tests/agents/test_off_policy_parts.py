@@ -13,7 +13,7 @@ from pkubench.agents.parts import gumbel, off_policy_rules, squashed
 from pkubench.agents.parts.replay import ReplayBuffer, RowLayout
 from pkubench.agents.parts.squashed import Bounds
 from pkubench.agents.parts.stacked import Adam, StackedMLP, layers_of
-from pkubench.errors import WeightsError
+from pkubench.errors import ConfigError, WeightsError
 
 LAYOUT = RowLayout.of({"a": 2}, {"a": 1}, None)
 
@@ -109,6 +109,27 @@ def test_a_full_ring_holds_the_newest_transitions_only() -> None:
     newest = [[float(r["row"][0]) for r in records[-19:]] for records in story.episodes]
     assert seen <= {value for lane in newest for value in lane}
     assert all(lane[-1] in seen for lane in newest)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 5])
+def test_a_replay_without_a_transition_says_so_in_place_of_searching_for_ever(steps: int) -> None:
+    def played(rows: int) -> tuple[Any, ...]:
+        numbers = np.zeros((steps, 2, LAYOUT.width), np.float32)
+        ends = np.zeros((steps, 2), bool)
+        ends[-1:] = True
+        replay = ReplayBuffer(LAYOUT, 2, 2 * rows)
+        if steps:
+            replay.add(numbers, numbers, np.zeros_like(ends), ends)
+        return replay, replay.steps
+
+    replay, held = played(2)  # the final observation leaves no room for the step before it
+    assert held == 0
+    with pytest.raises(ConfigError, match="no transition to draw: 2 rows a lane"):
+        replay.draw(1, 8, 1, 0.9, torch.Generator())
+    replay, held = played(3)
+    assert held == (2 if steps else 0)
+    if steps:
+        assert (replay.draw(1, 8, 1, 0.9, torch.Generator()).discounts == np.float32(0.9)).all()
 
 
 def test_a_frozen_replay_thaws_to_the_same_draws_and_a_wrong_one_is_refused() -> None:

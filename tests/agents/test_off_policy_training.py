@@ -333,11 +333,16 @@ def test_wrong_settings_are_one_clear_error(tmp_path: Path) -> None:
         ("hidden", "[]", ConfigError, "layer sizes"),
         ("shared", "true", ConfigError, "simultaneous"),
         ("actor_lr", "NaN", ConfigError, "finite"),
+        ("buffer_size", 15, ConfigError, r"n_step \+ 2 rows a lane, 16 in all: got 15"),
     ):
         with pytest.raises(error, match=words):
             _train("hasac", task, tmp_path, 100, **{setting: value})
     with pytest.raises(UnknownName):
         preset("hasack", task)
+
+
+def test_the_smallest_replay_allowed_trains(tmp_path: Path) -> None:
+    assert _train("hatd3", make_task(SPREAD), tmp_path, 400, buffer_size=16)[-1].steps == 400
 
 
 def test_every_preset_is_in_the_catalogue_and_its_ablation_differs_in_the_scheme_alone() -> None:

@@ -47,7 +47,8 @@ class OffPolicyConfig:
     batch_size: int = 1000
     """Transitions of one update."""
     buffer_size: int = 1_000_000
-    """Rows of replay over all lanes; the final observation of an episode takes one too."""
+    """Rows of replay over all lanes, at least ``n_step + 2`` each; the final observation of an
+    episode takes one too."""
     n_step: int = 20
     """Steps of reward in a target; fewer at the end of an episode."""
     gamma: float = 0.99
@@ -120,8 +121,12 @@ class OffPolicyConfig:
             raise ConfigError("agents share an actor in the simultaneous scheme only")
         if self.updates_per_step * self.train_interval < 1.0:
             raise ConfigError("updates_per_step * train_interval must be at least 1 update")
-        if self.buffer_size < 2 * self.num_envs:
-            raise ConfigError(f"buffer_size must be at least 2 rows a lane, got {self.buffer_size}")
+        # n rows of rewards, the final observation of an episode, and the row being written
+        if self.buffer_size < (self.n_step + 2) * self.num_envs:
+            raise ConfigError(
+                f"buffer_size must be at least n_step + 2 rows a lane, "
+                f"{(self.n_step + 2) * self.num_envs} in all: got {self.buffer_size}"
+            )
 
     @property
     def interval_steps(self) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pkubench.errors import WeightsError
+from pkubench.errors import ConfigError, WeightsError
 
 Array = npt.NDArray[Any]
 IntArray = npt.NDArray[np.int64]
@@ -151,10 +151,13 @@ class ReplayBuffer:
         """Draw ``updates`` batches of ``size`` transitions uniformly, with replacement.
 
         The n-step reward stops at the end of an episode and at the newest step.
+
+        Raises:
+            ConfigError: no transition is held.
         """
         total = updates * size
         held = np.minimum(self.heads, self.length - 1)
-        deepest = int(held.max())
+        deepest = max(int(held.max()), 1)
         lanes = np.empty(total, dtype=np.int64)
         starts = np.empty(total, dtype=np.int64)
         missing = np.arange(total)
@@ -166,6 +169,10 @@ class ReplayBuffer:
             start = self.heads[lane] - 1 - age
             good = age < held[lane]
             good &= self.kind[lane, start % self.length] != _FINAL
+            if not good.any() and not self.steps:
+                raise ConfigError(
+                    f"the replay holds no transition to draw: {self.length} rows a lane"
+                )
             lanes[missing[good]], starts[missing[good]] = lane[good], start[good]
             missing = missing[~good]
         return self._n_step(lanes, starts, n_step, gamma, (updates, size))
