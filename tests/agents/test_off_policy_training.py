@@ -357,10 +357,75 @@ def test_every_preset_is_in_the_catalogue_and_its_ablation_differs_in_the_scheme
                 if getattr(one, field) != getattr(two, field)
             }
             assert differing == {"scheme"}
-    paper = hasac.preset_for("hatd3-paper", "MultiWalker2d2x3")
-    assert (paper.hidden, paper.n_step, paper.policy_delay) == ((256, 256), 20, 8)
-    paper = hasac.preset_for("hasac-paper", "MultiAnt4x2")
-    assert (paper.actor_lr, paper.critic_lr, paper.alpha_auto) == (1e-3, 3e-4, False)
+
+
+PUBLISHED = """
+hasac  Ant4x2         20 1000 1e-3 3e-4  5 fixed
+hasac  Ant2x4         20 2200 1e-3 3e-4  5 fixed
+hasac  HalfCheetah2x3 20 1000 1e-3 1e-3 10 tuned
+hasac  HalfCheetah6x1 20 1000 1e-3 1e-3 10 tuned
+hasac  Walker2d2x3    20 1000 5e-4 1e-3 20 fixed
+hasac  Walker2d6x1    20 1000 5e-4 1e-3 20 fixed
+hatd3  Ant4x2         10 1000 5e-4 1e-3  5 2
+hatd3  HalfCheetah2x3 10 1000 5e-4 1e-3 10 2
+hatd3  Hopper3x1      10 1000 5e-4 1e-3  5 2
+hatd3  Walker2d2x3    10 1000 5e-4 1e-3 20 8
+hatd3  Walker2d6x1    10 1000 5e-4 1e-3 25 2
+hatd3  Humanoid17x1   10 1000 5e-4 1e-3  5 2
+haddpg Ant4x2         10 1000 5e-4 1e-3 20 1
+haddpg HalfCheetah2x3 10 1000 5e-4 1e-3 20 1
+haddpg Hopper3x1      10 1000 5e-4 1e-3 20 1
+haddpg Walker2d2x3    10 1000 5e-4 1e-3 10 1
+haddpg Walker2d6x1    10 1000 5e-4 1e-3 20 1
+"""
+"""HARL's tuned files: lanes, batch, the actors' and critics' rates, n-step, and how the temperature
+is found (SAC) or at every which update the actors move."""
+TAKEN = """
+hasac  Hopper3x1      20 1000 1e-3 1e-3 10 tuned
+hasac  Humanoid17x1   20 1000 1e-3 1e-3 10 tuned
+haddpg Humanoid17x1   10 1000 5e-4 1e-3 20 1
+"""
+"""The same where HARL has no file."""
+TWINS = {"haddpg": ("haddpg", "maddpg"), "hatd3": ("hatd3", "matd3"), "hasac": ("hasac", "masac")}
+
+
+def test_paper_presets_have_the_published_numbers() -> None:
+    listed = set()
+    for line in (PUBLISHED + TAKEN).split("\n"):
+        if not line:
+            continue
+        method, world, *numbers = line.split()
+        lanes, batch, actor_lr, critic_lr, n_step = map(float, numbers[:5])
+        listed.add((method, f"Multi{world}"))
+        for name in TWINS[method]:
+            c = hasac.preset_for(f"{name}-paper", f"Multi{world}")
+            found = (c.num_envs, c.batch_size, c.actor_lr, c.critic_lr, c.n_step)
+            assert found == (lanes, batch, actor_lr, critic_lr, n_step), line
+            assert (c.hidden, c.gamma, c.tau) == ((256, 256), 0.99, 0.005)
+            is_ant_ddpg = (method, world) == ("haddpg", "Ant4x2")
+            every = 10 if lanes == 10 and not is_ant_ddpg else 20
+            assert c.updates * every == c.interval_steps
+            assert c.exploration == (0.05 if is_ant_ddpg else 0.1)
+            if method == "hasac":
+                alpha = (1.0, True) if numbers[5] == "tuned" else (0.2, False)
+                assert (c.alpha, c.alpha_auto) == alpha, line
+            else:
+                assert c.policy_delay == int(numbers[5]), line
+            small = hasac.preset_for(name, f"Multi{world}")
+            assert (small.num_envs, small.hidden, small.batch_size) == (20, (64, 64), 256)
+            assert (small.n_step, small.policy_delay) == (c.n_step, c.policy_delay)
+    rules = {"sac": "hasac", "td3": "hatd3", "ddpg": "haddpg"}
+    tuned = {(rules[rule], task) for rule, tasks in hasac.PAPER.items() for task in tasks}
+    assert tuned == listed
+    for name, hidden, critic_lr, n_step in (
+        ("hasac", (256, 256), 5e-4, 20),
+        ("hatd3", (128, 128), 1e-3, 1),
+        ("haddpg", (128, 128), 1e-3, 1),
+    ):
+        for twin in TWINS[name]:
+            c = hasac.preset_for(f"{twin}-paper", "SimpleSpreadContinuous")
+            assert (c.num_envs, c.batch_size, c.actor_lr, c.updates) == (20, 1000, 5e-4, 50)
+            assert (c.hidden, c.critic_lr, c.n_step) == (hidden, critic_lr, n_step)
 
 
 LEARNING = {
