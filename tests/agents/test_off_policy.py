@@ -15,7 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pkubench.agents.off_policy.config import OffPolicyConfig
+from pkubench.agents.off_policy.heads import log_scale
 from pkubench.agents.off_policy.learner import Batch, Noise, OffPolicyLearner
+from pkubench.agents.parts import squashed
+from pkubench.agents.parts.off_policy_rules import target_entropy
+from pkubench.agents.parts.squashed import Bounds
 from pkubench.envs.registry import make_batch
 
 SPREAD, SPEAKER = "SimpleSpreadContinuous-v0", "SimpleSpeakerListener-v0"
@@ -165,7 +169,10 @@ class SlowTeam:
             for agent in self.agents:
                 space = self.spaces[agent]
                 is_discrete = isinstance(space, spaces.Discrete)
-                goals.append(0.98 * math.log(space.n) if is_discrete else -space.shape[0])
+                if is_discrete:
+                    goals.append(0.98 * math.log(space.n))
+                else:  # -1 a number before the stretch to [low, high]
+                    goals.append(float((np.log((space.high - space.low) / 2) - 1).sum()))
             goal = torch.tensor([*goals, sum(goals)])
             self.alpha_optimiser.zero_grad()
             (-self.log_alpha * (log_probs.mean(1) + goal)).sum().backward()
@@ -254,11 +261,33 @@ def test_agents_are_updated_in_every_order_equally_often() -> None:
     assert any(a != b for a, b in itertools.pairwise(orders[:5]))
 
 
+def test_the_target_entropy_of_a_stretched_action_means_what_it_does_unstretched() -> None:
+    stretched = -5 + 5 * math.log(0.5)  # Box(0, 1, (5,)): half a unit either way
+    learner = _learner("sac", "sequential", SPREAD)
+    assert learner.target_entropies.tolist() == pytest.approx([stretched] * 3 + [3 * stretched])
+    official = _learner("sac", "sequential", SPREAD, bounds="official")
+    assert official.target_entropies.tolist() == [-5, -5, -5, -15]
+    discrete = _learner("sac", "sequential", SPEAKER).target_entropies.tolist()
+    assert discrete[:2] == pytest.approx([0.98 * math.log(3), 0.98 * math.log(5)])
+    wide = spaces.Box(np.array([-1, -2], "f4"), np.array([1, 4], "f4"))
+    assert log_scale(wide, "rescale") == pytest.approx(math.log(3))
+    # the same policy is as far from its target in every unit
+    outputs, noise = torch.tensor([[0.4, -0.3]]), torch.tensor([[0.8]])
+    gaps = []
+    for half in (1.0, 3.0):
+        bounds = Bounds(torch.zeros(1), torch.tensor([half]), torch.tensor(math.log(half)))
+        log_prob = float(squashed.sample(outputs, noise, bounds).log_prob)
+        gaps.append(log_prob + target_entropy(1, False, False, math.log(half)))
+    assert gaps[0] == pytest.approx(gaps[1], abs=1e-6)
+
+
 @pytest.mark.parametrize("scheme", ["sequential", "simultaneous", "replayed"])
 @pytest.mark.parametrize("rule", ["sac", "td3", "ddpg"])
 @pytest.mark.parametrize("task", [SPREAD, SPEAKER])
 def test_updates_equal_a_slow_reference_by_autograd(rule: str, scheme: str, task: str) -> None:
     learner = _learner(rule, scheme, task)
+    # a temperature of its own for every agent and the critic
+    learner.log_alpha += torch.linspace(-0.5, 0.7, learner.log_alpha.shape[1])
     slow = SlowTeam(learner)
     for update in range(4):
         batch, order = _batch(learner, update), learner.order()

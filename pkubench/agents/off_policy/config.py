@@ -34,7 +34,8 @@ class OffPolicyConfig:
     ``simultaneous``: their actions under the policies before the update; ``replayed``: the actions
     of the transition (MADDPG, MATD3)."""
     shared: bool = False
-    """One actor for all agents; needs equal spaces."""
+    """One actor for agents with equal numbers of observations and actions of the same kind; the
+    others get one of their own, or one for each such group."""
 
     num_envs: int = 20
     """Lanes stepped together."""
@@ -81,7 +82,8 @@ class OffPolicyConfig:
     alpha_lr: float = 3e-4
     """SAC: Adam's learning rate of the log-temperatures."""
     target_entropy: Literal["corrected", "official"] = "corrected"
-    """SAC, Discrete: 0.98 log n; ``official`` is HARL's 0, which lowers alpha at every step."""
+    """SAC, Discrete: 0.98 log n; ``official`` is HARL's 0, which lowers alpha at every step. Box
+    is -1 a number in either case, for actions in [-1, 1] before they are stretched."""
     bounds: Literal["rescale", "official"] = "rescale"
     """Box: [-1, 1] is stretched to [low, high]; ``official`` is HASAC's product with ``high``
     alone, whose log-density leaves the constant out; the world clips."""

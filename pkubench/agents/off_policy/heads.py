@@ -150,3 +150,8 @@ def box_bounds(space: spaces.Space[Any], how: str) -> tuple[Any, Any, Any]:
         return np.zeros_like(half), half, np.zeros_like(half)
     half = (high - low) / 2
     return (high + low) / 2, half, np.log(half)
+
+
+def log_scale(space: spaces.Space[Any], how: str) -> float:
+    """Return by how much a Box action's log-density falls by being stretched from [-1, 1]."""
+    return float(box_bounds(space, how)[2].sum()) if isinstance(space, spaces.Box) else 0.0

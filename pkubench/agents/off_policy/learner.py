@@ -23,7 +23,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from pkubench.agents.off_policy.config import OffPolicyConfig
-from pkubench.agents.off_policy.heads import Drawn, rows_of
+from pkubench.agents.off_policy.heads import Drawn, log_scale, rows_of
 from pkubench.agents.off_policy.networks import ActorGroup, Critics, groups_of
 from pkubench.agents.parts.actor import action_size
 from pkubench.agents.parts.off_policy_rules import (
@@ -124,6 +124,7 @@ class OffPolicyLearner:
                 actions[a],
                 isinstance(env.action_spaces[a], spaces.Discrete),
                 config.target_entropy == "official",
+                log_scale(env.action_spaces[a], config.bounds),
             )
             for a in env.agents
         ]

@@ -51,13 +51,17 @@ def temperature_gradient(log_prob: Tensor, target_entropy: Tensor) -> Tensor:
     return -(log_prob.mean(-1) + target_entropy)
 
 
-def target_entropy(actions: int, is_discrete: bool, official: bool) -> float:
+def target_entropy(
+    actions: int, is_discrete: bool, official: bool, log_scale: float = 0.0
+) -> float:
     """Return the entropy an agent's temperature aims at, in nats.
 
-    Box: ``-dim``. Discrete: ``0.98 log n`` (Christodoulou 2019); the official HASAC takes
-    ``-prod(shape)`` of a scalar's empty shape, computed as 0 here as there it forces the
+    Box: ``-dim`` for an action in [-1, 1], where the papers measure it; ``log_scale``, the sum of
+    log half the width of the action's intervals, carries it over to the action's own units, in
+    which its log-density is. Discrete: ``0.98 log n`` (Christodoulou 2019); the official HASAC
+    takes ``-prod(shape)`` of a scalar's empty shape, computed as 0 here as there it forces the
     temperature down at every step.
     """
     if not is_discrete:
-        return -float(actions)
+        return log_scale - float(actions)
     return 0.0 if official else 0.98 * math.log(actions)
