@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal
 
+from pkubench.agents.parts.settings import check_domains
 from pkubench.errors import ConfigError
 
 _AT_LEAST_ONE = (
@@ -167,24 +167,13 @@ class OnPolicyConfig:
 
     def __post_init__(self) -> None:
         """Check each setting's domain and those that do not go together."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ConfigError(f"{field.name} must be a finite number, got {value}")
-        for name in _AT_LEAST_ONE:
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("gamma", "lam", "cost_lam", "accept_ratio"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ConfigError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
-        for name in _POSITIVE:
-            value = getattr(self, name)
-            if value is not None and value <= 0.0:
-                raise ConfigError(f"{name} must be positive, got {value}")
-        for name in _NOT_NEGATIVE:
-            value = getattr(self, name)
-            if value is not None and value < 0.0:
-                raise ConfigError(f"{name} must be at least 0, got {value}")
+        check_domains(
+            self,
+            at_least_one=_AT_LEAST_ONE,
+            shares=("gamma", "lam", "cost_lam", "accept_ratio"),
+            positive=_POSITIVE,
+            not_negative=_NOT_NEGATIVE,
+        )
         if not all(type(units) is int and units > 0 for units in self.hidden):
             raise ConfigError(
                 f"hidden must be a list of layer sizes such as [64, 64]: {self.hidden}"
