@@ -289,8 +289,8 @@ def test_changed_weights_are_another_evaluation(seed_folder: Path, tmp_path: Pat
 def test_weights_that_are_not_shipped_come_with_a_training_only_if_the_agent_learns_the_task() -> (
     None
 ):
-    with pytest.raises(AgentError, match="train happo SimpleSpreadContinuous-v0` makes some"):
-        resolve_agent("happo", make_task("SimpleSpreadContinuous-v0"))
+    with pytest.raises(AgentError, match="train ippo SimpleSpreadContinuous-v0` makes some"):
+        resolve_agent("ippo", make_task("SimpleSpreadContinuous-v0"))
     with pytest.raises(AgentError, match="no weights") as refused:
         resolve_agent("happo", make_task("HopperVelocity-v0"))
     assert "pkubench train" not in str(refused.value)

@@ -202,7 +202,7 @@ def test_seeds_trained_together_are_ordinary_runs(pkubench: Command) -> None:
     for seed in (4, 9):
         config = json.loads(Path(f"many/seed{seed}/config.json").read_text())
         assert config["seed"] == seed
-        assert f"--seed {seed}" in config["command"]
+        assert "--seeds 4,9 --together" in config["command"]
     said = pkubench("train", "happo", TASK, "--seeds", "0-1", "--together")
     assert (said.code, len(said.err.splitlines())) == (2, 1)
     assert "one seed at a time" in said.err
