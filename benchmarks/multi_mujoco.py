@@ -1,8 +1,8 @@
 """Steps per second of Multi-Agent MuJoCo beside Gymnasium-Robotics' own, in one run.
 
-``python -m benchmarks.multi_mujoco`` prints Markdown tables, and exits with 1 if the bar is missed:
+``python -m benchmarks.multi_mujoco`` prints Markdown tables, and exits with 1 if a bar is missed:
 HalfCheetah 2x3 and Ant 4x2 must do at least three times the steps per core of
-``mamujoco_v1.parallel_env``. ``--only Ant`` measures one robot.
+``mamujoco_v1.parallel_env``, in each of the two loops below. ``--only Ant`` measures one robot.
 
 Both step through the same states and show their agents the same numbers (``agent_obsk=1``, the
 original's default). *Random play* samples every agent's action from its space and steps: the peer
@@ -146,8 +146,16 @@ def _row(robot: str, rate: dict[str, Rate], suffix: str) -> str:
     return f"| {robot} {FACTORIZATIONS[robot]} | {peer:,.0f} | {ours:,.0f} | {ours / peer:.2f} |"
 
 
+def _judge(robot: str, rate: dict[str, Rate], loop: str, suffix: str) -> int:
+    """Print how one loop stands to the bar; return 1 if it is missed."""
+    ratio = rate[f"ours{suffix}"].core / rate[f"peer{suffix}"].core
+    verdict = "met" if ratio >= BAR else "MISSED"
+    print(f"{robot}, {loop}, per core: {ratio:.2f} x the peer (bar: {BAR:g} x): {verdict}")
+    return int(ratio < BAR)
+
+
 def main() -> int:
-    """Print the tables; return 1 if the bar is missed."""
+    """Print the tables; return 1 if a bar is missed in either loop."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", choices=tuple(FACTORIZATIONS), help="measure one robot")
     parser.add_argument("--rounds", type=int, default=8)
@@ -167,12 +175,12 @@ def main() -> int:
     print("|---|---:|---:|---:|---:|")
     for robot, rate in found.items():
         print(f"{_row(robot, rate, '')} {rate['ours whole'].core:,.0f} |")
+    print()
     missed = 0
     for robot in found:
         if robot in BARRED:
-            ratio = found[robot]["ours random"].core / found[robot]["peer random"].core
-            print(f"\n{robot}, random play, per core: {ratio:.2f} x the peer (bar: {BAR:g} x)")
-            missed |= int(ratio < BAR)
+            missed |= _judge(robot, found[robot], "random play", " random")
+            missed |= _judge(robot, found[robot], "stepping alone", "")
     return missed
 
 
