@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import spaces
 
 from pkubench.agents.agent import Agent, BoolArray, Team
+from pkubench.agents.parts.saved_team import read_team
 from pkubench.agents.policy import Array, Layers, NetworkPolicy, NetworkSettings, map_action
 from pkubench.agents.saving import SavedAgent
-from pkubench.envs.batch import SOLE_AGENT
-from pkubench.envs.registry import make_batch
 from pkubench.envs.seeding import LaneRandom
 from pkubench.errors import AgentError, WeightsError
 
@@ -69,27 +69,8 @@ def load(saved: SavedAgent, task: Task | None = None, *, stochastic: bool = Fals
         WeightsError: the weights do not fit their own description.
         AgentError: the task has other agents or spaces.
     """
-    config = saved.config
-    if not isinstance(config.get("members"), dict) or not isinstance(config.get("task"), str):
-        raise WeightsError("config.json of an off-policy agent needs 'task' and 'members'")
-    env = make_batch(config["task"] if task is None else task.id, 1)
-    try:
-        if set(env.agents) != set(config["members"]):
-            raise AgentError(
-                f"the agent was trained for {sorted(config['members'])}, "
-                f"the task has {sorted(env.agents)}"
-            )
-        members = {}
-        for agent, member in config["members"].items():
-            seen = int(np.prod(env.observation_spaces[agent].shape or (1,)))
-            members[agent] = _member(
-                agent, member, env.action_spaces[agent], seen, saved, stochastic
-            )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(f"the saved agent is incomplete: {error}") from error
-    finally:
-        env.close()
-    return members[SOLE_AGENT] if set(members) == {SOLE_AGENT} else Team(members)
+    read = partial(_member, saved=saved, stochastic=stochastic)
+    return read_team(saved, task, KIND, read)
 
 
 def _member(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import spaces
 
 from pkubench.agents.agent import Agent, Team
+from pkubench.agents.parts.saved_team import read_team
 from pkubench.agents.policy import Array, Layers, NetworkPolicy, NetworkSettings, saved_floats
 from pkubench.agents.saving import SavedAgent, Tensors
-from pkubench.envs.batch import SOLE_AGENT
-from pkubench.envs.registry import make_batch
 from pkubench.errors import AgentError, WeightsError
 
 if TYPE_CHECKING:
@@ -33,51 +33,45 @@ def load(saved: SavedAgent, task: Task | None = None, *, stochastic: bool = Fals
         WeightsError: the weights do not fit their own description.
         AgentError: the task has other agents or spaces.
     """
-    config, tensors = saved
-    if not isinstance(config.get("members"), dict) or not isinstance(config.get("task"), str):
-        raise WeightsError("config.json of an on-policy agent needs 'task' and 'members'")
-    env = make_batch(config["task"] if task is None else task.id, 1)
-    try:
-        if set(env.agents) != set(config["members"]):
-            raise AgentError(
-                f"the agent was trained for {sorted(config['members'])}, "
-                f"the task has {sorted(env.agents)}"
-            )
-        members = {}
-        for agent, member in config["members"].items():
-            space, spec = env.action_spaces[agent], member["spec"]
-            seen = int(np.prod(env.observation_spaces[agent].shape or (1,)))
-            wanted = int(space.n) if isinstance(space, spaces.Discrete) else space.shape
-            outputs = spec["outputs"] if isinstance(space, spaces.Discrete) else (spec["outputs"],)
-            name = member["network"]
-            # A Gaussian head has a spread; without the check 5 means would pass for 5 logits.
-            is_gaussian = f"{name}.log_std" in tensors
-            fits = is_gaussian is not isinstance(space, spaces.Discrete)
-            if spec["inputs"] != seen or outputs != wanted or not fits:
-                head = "means of a Gaussian" if is_gaussian else "logits"
-                raise AgentError(
-                    f"{agent}: the network maps {spec['inputs']} numbers to {spec['outputs']} "
-                    f"{head}, the task's observation has {seen} and its action space is {space}"
-                )
-            mean = deviation = None
-            if member["observation_norm"]:
-                mean = saved_floats(tensors, f"{agent}.observation_mean", (seen,))
-                deviation = _positive(
-                    saved_floats(tensors, f"{agent}.observation_std", (seen,)),
-                    f"the observation deviations of {agent}",
-                )
-            if member["action_map"] not in ("clip", "affine"):
-                raise WeightsError(f"{agent}: unknown action_map {member['action_map']!r}")
-            settings = NetworkSettings(
-                space, _std(tensors, name, member, space), member["action_map"], mean, deviation
-            )
-            layers = Layers.read(tensors, name, spec)
-            members[agent] = NetworkPolicy(layers, settings, stochastic=stochastic)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(f"the saved agent is incomplete: {error}") from error
-    finally:
-        env.close()
-    return members[SOLE_AGENT] if set(members) == {SOLE_AGENT} else Team(members)
+    read = partial(_member, saved=saved, stochastic=stochastic)
+    return read_team(saved, task, KIND, read)
+
+
+def _member(
+    agent: str,
+    member: dict[str, Any],
+    space: spaces.Space[Any],
+    seen: int,
+    saved: SavedAgent,
+    stochastic: bool,
+) -> NetworkPolicy:
+    spec, tensors = member["spec"], saved.tensors
+    wanted = int(space.n) if isinstance(space, spaces.Discrete) else space.shape
+    outputs = spec["outputs"] if isinstance(space, spaces.Discrete) else (spec["outputs"],)
+    name = member["network"]
+    # A Gaussian head has a spread; without the check 5 means would pass for 5 logits.
+    is_gaussian = f"{name}.log_std" in tensors
+    fits = is_gaussian is not isinstance(space, spaces.Discrete)
+    if spec["inputs"] != seen or outputs != wanted or not fits:
+        head = "means of a Gaussian" if is_gaussian else "logits"
+        raise AgentError(
+            f"{agent}: the network maps {spec['inputs']} numbers to {spec['outputs']} "
+            f"{head}, the task's observation has {seen} and its action space is {space}"
+        )
+    mean = deviation = None
+    if member["observation_norm"]:
+        mean = saved_floats(tensors, f"{agent}.observation_mean", (seen,))
+        deviation = _positive(
+            saved_floats(tensors, f"{agent}.observation_std", (seen,)),
+            f"the observation deviations of {agent}",
+        )
+    if member["action_map"] not in ("clip", "affine"):
+        raise WeightsError(f"{agent}: unknown action_map {member['action_map']!r}")
+    settings = NetworkSettings(
+        space, _std(tensors, name, member, space), member["action_map"], mean, deviation
+    )
+    layers = Layers.read(tensors, name, spec)
+    return NetworkPolicy(layers, settings, stochastic=stochastic)
 
 
 def _std(
