@@ -28,7 +28,7 @@ def read_team(saved: SavedAgent, task: Task | None, kind: str, read: MemberReade
     Args:
         saved: what ``load_saved`` read.
         task: the task to act in; None is the one it was trained on.
-        kind: what to call the agent in errors.
+        kind: the agents' ``kind``, for errors.
         read: makes one member; a missing or wrong entry may raise what indexing raises.
 
     Raises:
