@@ -217,9 +217,9 @@ def test_updates_at_once_jump_for_ever_and_lower_the_soft_objective(
     assert -np.diff(values).min() == pytest.approx(fall, abs=1e-3)
     once = simultaneous_sweep(payoffs, policies, alpha)
     twice = simultaneous_sweep(payoffs, once, alpha)
-    for now, next_, after in zip(policies, once, twice, strict=True):
-        assert np.abs(next_ - now).max() > 0.1  # it moves on, ...
-        np.testing.assert_allclose(after, now, atol=1e-9)  # ... and comes back: a cycle of two
+    for start, next_, after in zip(policies, once, twice, strict=True):
+        assert np.abs(next_ - start).max() > 0.1  # it moves on, ...
+        np.testing.assert_allclose(after, start, atol=1e-9)  # ... and comes back: a cycle of two
     in_turn = quantal_response_equilibrium(payoffs, alpha)
     assert in_turn.residual < 1e-12 < 0.1 < qre_residual(payoffs, policies, alpha)
     assert values[-100:].max() < in_turn.objective - 0.2

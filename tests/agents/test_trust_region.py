@@ -144,8 +144,8 @@ def test_a_step_that_no_length_makes_acceptable_leaves_every_bit_as_it_was(space
     assert step[:3] == (0.0, 0.0, 0.0)
     flat = samples._replace(advantage=torch.zeros(200, dtype=torch.float64))
     assert not trust_region_step(actor, flat, TrustRegion()).is_accepted
-    for now, then in zip(actor.parameters(), before, strict=True):
-        assert torch.equal(now, then)
+    for found, then in zip(actor.parameters(), before, strict=True):
+        assert torch.equal(found, then)
     step = trust_region_step(actor, samples, TrustRegion(radius=20.0, search_steps=40))
     assert step.is_accepted
     assert step.fraction < 1.0

@@ -2,7 +2,7 @@
 
 The worlds are those of Safety-Gymnasium 1.0.0 (Ji et al., "Safety-Gymnasium: A Unified Safe
 Reinforcement Learning Benchmark", NeurIPS 2023 Datasets and Benchmarks): the same models, the same
-numbers drawn in the same order, the same rewards and costs.
+numbers drawn in the same order, the same rewards and costs. Their physics is MuJoCo 4's.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ class Navigation(MujocoBatch):
     original goes on with its stream when it is reset without a seed, here every episode has a seed
     of its own (seeds of 2³² and more start the generator from two words). MuJoCo 4 is set up to
     give the forces of 2.3; how near one step comes is stated, and held to the original's traces,
-    in `tests/envs/test_safety_parity.py`.
+    in `tests/envs/test_safety_parity.py`. Ant's dynamics are close, not equal: the Runge-Kutta
+    steps of MuJoCo 4 are others.
 
     Settings: `robot` and `level` (the id names them), `max_episode_steps`, `num_threads` (results
     do not depend on it).
