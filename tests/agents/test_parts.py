@@ -221,8 +221,7 @@ def test_the_multiplier_rises_above_the_limit_and_falls_to_zero_below_it() -> No
     assert lagrange.value == 0.0
     lagrange.update(math.nan)
     assert lagrange.value == 0.0
-    weights = Lagrange.weights(3.0)
-    assert weights == pytest.approx((0.25, -0.75))
+    assert Lagrange(limit=25.0, value=3.0).weights() == pytest.approx((0.25, -0.75))
 
 
 def test_the_multiplier_stays_below_its_upper_bound() -> None:

@@ -40,7 +40,7 @@ def save_checkpoint(
         tensors[f"norm.{name}"] = np.stack([running.mean, running.squares])
         tensors[f"norm.{name}.count"] = np.array([running.count])
     if learner.lagrange is not None:
-        tensors["lagrange"] = np.array([learner.lagrange.value, *learner.lagrange.moments])
+        tensors["lagrange"] = np.array(learner.lagrange.state())
     tensors[_FACTS] = np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8)
     write_bytes(folder / FILE, save({k: np.ascontiguousarray(v) for k, v in tensors.items()}))
 
@@ -89,8 +89,7 @@ def load_checkpoint(folder: Path, learner: OnPolicyLearner, collector: Collector
             running.mean, running.squares = tensors[f"norm.{name}"].copy()
             running.count = float(tensors[f"norm.{name}.count"][0])
         if learner.lagrange is not None:
-            multiplier, *moments = tensors["lagrange"].tolist()
-            learner.lagrange.value, learner.lagrange.moments = multiplier, moments
+            learner.lagrange.restore(tensors["lagrange"].tolist())
         learner.generator.set_state(torch.from_numpy(tensors["generator"].copy()))
         collector.thaw(
             {k.removeprefix("lanes."): v for k, v in tensors.items() if k.startswith("lanes.")}

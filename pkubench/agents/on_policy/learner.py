@@ -120,7 +120,10 @@ class OnPolicyLearner:
         self.cost_critics: list[Critic] = []
         if config.constraint == "lagrangian":
             self.lagrange = Lagrange(
-                config.cost_limit, config.lambda_init, config.lambda_lr, config.lambda_upper
+                limit=config.cost_limit,
+                value=config.lambda_init,
+                learning_rate=config.lambda_lr,
+                upper=config.lambda_upper,
             )
             self.cost_critics = [Critic(size, config, device, self.generator) for size in inputs]
         self.norms: dict[str, ObservationNorm] = {}
@@ -223,7 +226,7 @@ class OnPolicyLearner:
                 )
                 jobs.append(("cost_value_loss", cost_critic, states, raw, advantage))
                 cost = _flat(advantage, self.device)
-                of_reward, of_cost = Lagrange.weights(self.lagrange.value)
+                of_reward, of_cost = self.lagrange.weights()
                 total = of_reward * total + of_cost * (cost - cost.mean())
             combined.append(total)
         for name, critic, states, raw, advantage in jobs:
