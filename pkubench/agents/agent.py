@@ -72,6 +72,26 @@ class Agent(Protocol):
 
 
 @runtime_checkable
+class CostObserver(Protocol):
+    """An Agent that is told each step's cost, as one that keeps a budget must be (Saute).
+
+    A world with a cost gives it to whoever acts, beside the observation; most agents need not know.
+    """
+
+    def observe_cost(self, cost: FloatArray, state: State) -> State:
+        """Take in what the last step cost.
+
+        Args:
+            cost: float64 (episodes,); what comes for episodes that are over means nothing.
+            state: what ``act`` returned.
+
+        Returns:
+            The new state.
+        """
+        ...
+
+
+@runtime_checkable
 class StochasticPolicy(Protocol):
     """An Agent without memory that can tell its action probabilities, so games score it exactly."""
 

@@ -72,10 +72,32 @@ _TABLE = (
     ("masac-paper", _HASAC, ("marl",), "MASAC with HASAC's numbers", _OFF_POLICY),
     ("matd3-paper", _HARL, ("marl",), "MATD3 with HATD3's numbers", _OFF_POLICY),
     ("maddpg-paper", _HARL, ("marl",), "MADDPG with HADDPG's numbers", _OFF_POLICY),
-    ("ppo", _OMNISAFE, ("constrained",), "clipped surrogate, blind to cost", _ON_POLICY),
-    ("ppo-lag", _OMNISAFE, ("constrained",), "PPO with a Lagrange multiplier", _ON_POLICY),
-    ("ppo-paper", _OMNISAFE, ("constrained",), "PPO with the official numbers", _ON_POLICY),
-    ("ppo-lag-paper", _OMNISAFE, ("constrained",), "PPOLag, official numbers", _ON_POLICY),
+    *(
+        (name, _OMNISAFE, ("constrained",), summary, _ON_POLICY)
+        for method, told in (
+            ("policy-gradient", "plain surrogate, blind to cost"),
+            ("natural-pg", "natural gradient, blind to cost"),
+            ("ppo", "clipped surrogate, blind to cost"),
+            ("trpo", "step in a KL ball, blind to cost"),
+            ("ppo-lag", "PPO with a Lagrange multiplier"),
+            ("trpo-lag", "TRPO with a Lagrange multiplier"),
+            ("rcpo", "natural gradient with a Lagrange multiplier"),
+            ("pdo", "policy gradient with a Lagrange multiplier"),
+            ("cppo-pid", "PPO with a PID-controlled multiplier"),
+            ("trpo-pid", "TRPO with a PID-controlled multiplier"),
+            ("cpo", "step in the safe part of a KL ball"),
+            ("pcpo", "step in a KL ball, projected on the safe side"),
+            ("focops", "towards the best policy of any form, with a multiplier"),
+            ("cup", "PPO on the reward, then a correction for the cost"),
+            ("p3o", "PPO with an exact penalty"),
+            ("ipo", "PPO with a logarithmic barrier"),
+            ("crpo", "TRPO on the reward while the cost allows, else on the cost"),
+            ("ppo-saute", "PPO that sees what is left of its cost budget"),
+            ("ppo-early-terminated", "PPO whose training episodes end with their budget"),
+        )
+        for name, summary in ((method, told), (f"{method}-paper", f"{told}; official numbers"))
+    ),
+    ("happo-lag", _HARL, ("constrained",), "HAPPO with a Lagrange multiplier", _ON_POLICY),
     ("psro", _PSD, ("games",), "double oracle with exact responses", _PSRO),
     ("cfr+", _PSD, ("games",), "counterfactual regret minimisation plus", _PSRO),
 )

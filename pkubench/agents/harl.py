@@ -60,8 +60,12 @@ number of lanes, so that the part has states of every lane."""
 HAA2C = replace(HAPPO, update="a2c")
 """HAA2C with the numbers above."""
 
+HAPPO_LAG = replace(HAPPO, constraint="lagrangian")
+"""HAPPO under a cost limit: every agent climbs (A_R - lambda A_C) / (1 + lambda) of the team."""
+
 PRESETS = {
     "happo": HAPPO,
+    "happo-lag": HAPPO_LAG,
     "mappo": MAPPO,
     "ippo": IPPO,
     "hatrpo": HATRPO,
@@ -105,6 +109,7 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
         "hatrpo-paper": {**_DEEP, "clip": 0.2, "kl_limit": 0.01},
         "haa2c-paper": _DEEP_HAA2C,
         "happo": _CPU,
+        "happo-lag": _CPU,
         "mappo": _CPU,
         "ippo": _CPU,
         "hatrpo": _CPU,

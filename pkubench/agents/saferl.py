@@ -1,14 +1,36 @@
 """Presets of OmniSafe's on-policy algorithms (Ji et al., JMLR 25, 2024).
 
-``*_PAPER`` hold the official numbers: 20,000 steps an update, 40 passes of minibatches of 64, which
-is 12,500 optimiser steps an update. The default presets, sized for a CPU, take 4,096 steps and 10
-passes of 16 minibatches; ``docs/results/foundation.md`` has their scores. The official presets are
-provided but not yet measured there.
+Each is an update rule and a way to hold the constraint, and nothing else is different:
+
+======================  ===============  ====================
+algorithm               update           constraint
+======================  ===============  ====================
+PolicyGradient          a2c              none
+NaturalPG               trust-region     none (no search)
+PPO, TRPO               as named         none
+PPOLag, TRPOLag         as named         lagrangian
+RCPO, PDO               NaturalPG's, PG  lagrangian
+CPPOPID, TRPOPID        as named         pid
+CPO, PCPO               trust-region     linearised, projected
+FOCOPS                  focops           lagrangian
+CUP                     ppo-clip         corrected
+P3O                     ppo-clip         exact-penalty
+IPO                     ppo-clip         interior-point
+OnCRPO                  trust-region     rectified
+PPOSaute                ppo-clip         saute
+PPOEarlyTerminated      ppo-clip         early-termination
+======================  ===============  ====================
+
+``*-paper`` have the official numbers: 20,000 steps an update and minibatches of 64 in 40 passes,
+12,500 optimiser steps an update for PPO and its kin. The plain names are sized for a CPU: 4,096
+steps, 10 passes of 16 minibatches, and critics that learn normalised returns. Teams hold a
+constraint by the same parts: see HAPPO-Lag in ``harl.py``.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from pkubench.agents.on_policy.config import OnPolicyConfig
 
@@ -43,9 +65,6 @@ PPO_PAPER = OnPolicyConfig(
 )
 """OmniSafe's PPO with its published settings."""
 
-PPO_LAG_PAPER = replace(PPO_PAPER, constraint="lagrangian")
-"""OmniSafe's PPOLag with its published settings."""
-
 PPO = replace(
     PPO_PAPER,
     num_envs=16,
@@ -59,12 +78,99 @@ PPO = replace(
 )
 """PPO sized for a CPU."""
 
-PPO_LAG = replace(PPO, constraint="lagrangian")
-"""PPO with a Lagrange multiplier, sized for a CPU."""
-
-PRESETS = {
-    "ppo": PPO,
-    "ppo-lag": PPO_LAG,
-    "ppo-paper": PPO_PAPER,
-    "ppo-lag-paper": PPO_LAG_PAPER,
+_STEP: dict[str, Any] = {
+    "update": "trust-region",
+    "kl_limit": 0.01,
+    "cg_iterations": 15,
+    "cg_damping": 0.1,
+    "search_steps": 15,
+    "search_decay": 0.8,
+    "accept_ratio": 0.0,
+    "target_kl": None,
+    "critic_epochs": 10,
+    "critic_lr": 1e-3,
 }
+"""What every step in a trust region has in OmniSafe; only the critics make passes."""
+
+_RULES: dict[str, dict[str, Any]] = {
+    "policy-gradient": {"update": "a2c"},
+    "natural-pg": {**_STEP, "search_steps": 0},
+    "ppo": {},
+    "trpo": _STEP,
+    "focops": {"update": "focops"},
+}
+"""Base -> how it differs from PPO."""
+
+_PID = {"constraint": "pid"}
+_LAG = {"constraint": "lagrangian"}
+_SEARCH = {"search_steps": 20}
+"""CPO and PCPO look longer for a length."""
+
+_METHODS: dict[str, tuple[str, dict[str, Any]]] = {
+    "policy-gradient": ("policy-gradient", {}),
+    "natural-pg": ("natural-pg", {}),
+    "ppo": ("ppo", {}),
+    "trpo": ("trpo", {}),
+    "ppo-lag": ("ppo", _LAG),
+    "trpo-lag": ("trpo", _LAG),
+    "rcpo": ("natural-pg", _LAG),
+    "pdo": ("policy-gradient", _LAG),
+    "cppo-pid": ("ppo", _PID),
+    "trpo-pid": ("trpo", _PID),
+    "cpo": ("trpo", {"constraint": "linearised", **_SEARCH}),
+    "pcpo": ("trpo", {"constraint": "projected", **_SEARCH}),
+    "focops": ("focops", {**_LAG, "lambda_upper": 2.0}),
+    "cup": ("ppo", {"constraint": "corrected", "lambda_upper": 2.0}),
+    "p3o": ("ppo", {"constraint": "exact-penalty", "kappa": 20.0}),
+    "ipo": ("ppo", {"constraint": "interior-point", "kappa": 0.01, "penalty_max": 1.0}),
+    "crpo": ("trpo", {"constraint": "rectified", "tolerance": 2.0}),
+    "ppo-saute": ("ppo", {"constraint": "saute"}),
+    "ppo-early-terminated": ("ppo", {"constraint": "early-termination"}),
+}
+"""Name -> base, and how it differs from it."""
+
+_PAPER: dict[str, dict[str, Any]] = {
+    "policy-gradient": {"epochs": 10, "critic_epochs": 10, "target_kl": None, "window": 50},
+    "pdo": {"epochs": 10, "critic_epochs": 10, "target_kl": None, "signal_norm": True},
+    "cup": {"target_kl": 0.01},
+    "p3o": {"epochs": 10, "critic_epochs": 10},
+    "ipo": {"epochs": 10, "critic_epochs": 10, "signal_norm": True},
+}
+"""Name -> official numbers besides."""
+
+_STEP_PAPER: dict[str, Any] = {"minibatches": 156}
+"""Minibatches of 128 for the critics of a trust-region step."""
+
+_PG = {"epochs": 1, "actor_lr": 1e-3}
+_SMALL: dict[str, dict[str, Any]] = {
+    "policy-gradient": {"target_kl": None, **_PG},
+    "pdo": {"target_kl": None, **_PG},
+}
+"""Name -> what the CPU presets change besides."""
+
+
+def _preset(name: str) -> OnPolicyConfig:
+    method = name.removesuffix("-paper")
+    base, differences = _METHODS[method]
+    rule = _RULES[base]
+    if method == name:
+        return replace(PPO, **{**rule, **differences, **_SMALL.get(name, {})})
+    sized = _STEP_PAPER if rule.get("update") == "trust-region" else {}
+    return replace(PPO_PAPER, **{**rule, **sized, **differences, **_PAPER.get(method, {})})
+
+
+NAMES = (*_METHODS, *(f"{name}-paper" for name in _METHODS))
+"""Every preset of one robot."""
+PRESETS: dict[str, OnPolicyConfig] = {name: _preset(name) for name in NAMES}
+
+_SAUTE_GOAL = {"saute_gamma": 0.9999, "unsafe_reward": -0.2}
+TUNED: dict[str, dict[str, dict[str, Any]]] = {
+    start: {"ppo-saute": _SAUTE_GOAL, "ppo-saute-paper": {**_SAUTE_GOAL, "epochs": 80}}
+    for start in (
+        f"{robot}{task}{k}"
+        for robot in ("Point", "Car")
+        for task in ("Goal", "Circle")
+        for k in (1, 2)
+    )
+}
+"""Start of a task's name -> agent -> OmniSafe's exceptions for it."""

@@ -80,6 +80,7 @@ class _Block:
         self.costs = np.zeros(lanes)
         names = {metric.name for metric in task.metrics}
         self.has_cost, self.has_success = "cost" in names, "success" in names
+        self.observers = [seat for seat in seats if self.has_cost and seat.observes_cost]
         self.extra = [m.name for m in task.metrics if m.name not in _KEPT_METRICS]
         self.checks = checks_of(world)
         self.length = 0
@@ -132,6 +133,12 @@ class _Block:
                 for lane in np.flatnonzero(ended & self.active).tolist():
                     yield self._finished(lane, info)
                     self._end(lane)
+            if self.observers and self.alive:
+                try:
+                    self._tell(info["cost"])
+                except ActionFault as fault:
+                    yield from self._fail_all(str(fault))
+                    return
 
     def _actions(
         self, observations: Mapping[str, Any], info: Mapping[str, Any]
@@ -159,6 +166,17 @@ class _Block:
             if wrong:
                 faults = {**wrong, **faults}
         return actions, faults
+
+    def _tell(self, cost: Array) -> None:
+        """Tell those who observe costs what the step cost."""
+        name = ""
+        try:
+            with self.clock:
+                for seat in self.observers:
+                    name = seat.name
+                    seat.observe_cost(cost)
+        except (Exception, SystemExit, StepLimit) as error:
+            raise ActionFault(self._reason(name, error)) from error
 
     def _reason(self, name: str, error: BaseException) -> str:
         """Ask an error why; its text is the agent's code and gets no longer than a step."""

@@ -13,6 +13,7 @@ from pkubench.agents.agent import (
     Array,
     BoolArray,
     CentralisedTeam,
+    CostObserver,
     Entrant,
     IntArray,
     MaskedObservation,
@@ -61,6 +62,7 @@ class Seat:
     def __init__(self, name: str, actor: Any, views: Sequence[View], joint: bool) -> None:
         """Seat ``actor``; ``joint`` says that it gets and gives mappings over agent ids."""
         self.name, self.actor, self.views, self.joint = name, actor, views, joint
+        self.observes_cost = isinstance(actor, CostObserver)
         self.state: State = None
 
     def begin(self, seeds: IntArray) -> None:
@@ -97,6 +99,10 @@ class Seat:
             answers.update(actions)
         else:
             raise ActionFault(f"wrong-shape: {self.name} must return actions for every agent id")
+
+    def observe_cost(self, cost: Array) -> None:
+        """Tell an actor that wants to know what the last step cost."""
+        self.state = self.actor.observe_cost(cost.copy(), self.state)
 
 
 def seats_of(entrant: Entrant, world: BatchEnv) -> list[Seat]:

@@ -137,9 +137,9 @@ def test_the_product_of_ratios_is_the_joint_ratio_after_a_sweep() -> None:
     factors: list[torch.Tensor] = []
     update = learner._update_actor
 
-    def spy(name: str, batch: Any, advantage: Any, factor: torch.Tensor) -> Any:
+    def spy(name: str, batch: Any, advantage: Any, factor: torch.Tensor, cost: Any) -> Any:
         factors.append(factor.clone())
-        return update(name, batch, advantage, factor)
+        return update(name, batch, advantage, factor, cost)
 
     learner._update_actor = spy  # type: ignore[method-assign]
     generator = torch.Generator()

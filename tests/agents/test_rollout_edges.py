@@ -16,6 +16,7 @@ from pkubench.agents.on_policy.checkpoint import load_checkpoint, save_checkpoin
 from pkubench.agents.on_policy.collector import Collector
 from pkubench.agents.on_policy.config import OnPolicyConfig
 from pkubench.agents.on_policy.learner import OnPolicyLearner
+from pkubench.agents.parts.constraints import Lagrange
 from pkubench.envs.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
 from pkubench.envs.seeding import IntArray, TrainingSeeds
 from tests.agents.worlds import SpeedWorld
@@ -192,9 +193,9 @@ def test_masked_actions_are_neither_taken_nor_counted_in_the_update(scheme: Any)
     factors = []
     update = learner._update_actor
 
-    def spy(name: str, batch: Any, advantage: Any, factor: torch.Tensor) -> Any:
+    def spy(name: str, batch: Any, advantage: Any, factor: torch.Tensor, cost: Any) -> Any:
         factors.append(factor.clone())
-        return update(name, batch, advantage, factor)
+        return update(name, batch, advantage, factor, cost)
 
     learner._update_actor = spy  # type: ignore[method-assign]
     for optimiser in learner.actor_optimisers.values():
@@ -237,9 +238,9 @@ def test_a_checkpoint_holds_every_part_of_the_state(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, learner, collector, {"steps": 1})
     other, lanes = _run(1)
     load_checkpoint(tmp_path, other, lanes)
-    assert learner.lagrange is not None and other.lagrange is not None
-    assert learner.lagrange.value > 0.0
-    assert other.lagrange == learner.lagrange
+    assert isinstance(learner.constraint, Lagrange)
+    assert learner.constraint.value > 0.0
+    assert other.constraint == learner.constraint
     assert collector.env.elapsed.max() > 0 and len(collector.window.costs) == 5
     assert lanes.window == collector.window
     for old, new in zip(
@@ -262,4 +263,4 @@ def test_a_checkpoint_holds_every_part_of_the_state(tmp_path: Path) -> None:
         learner.actors[SOLE_AGENT].parameters(), other.actors[SOLE_AGENT].parameters(), strict=True
     ):
         assert torch.equal(old, new)
-    assert other.lagrange == learner.lagrange
+    assert other.constraint == learner.constraint

@@ -411,7 +411,7 @@ def test_wrong_settings_of_a_trust_region_are_named() -> None:
         ("cg_iterations", "0"),
         ("cg_damping", "-1"),
         ("fisher_every", "0"),
-        ("search_steps", "0"),
+        ("search_steps", "-1"),
         ("search_decay", "1"),
         ("accept_ratio", "1.5"),
         ("entropy", "0.01"),

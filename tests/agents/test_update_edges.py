@@ -11,7 +11,8 @@ import torch
 
 from pkubench.agents.on_policy.collector import Collector, Rollout
 from pkubench.agents.on_policy.config import OnPolicyConfig
-from pkubench.agents.on_policy.learner import Critic, OnPolicyLearner
+from pkubench.agents.on_policy.critic import Critic
+from pkubench.agents.on_policy.learner import OnPolicyLearner
 from pkubench.envs.batch import Array
 from pkubench.envs.registry import make_batch
 from tests.agents.worlds import SpeedWorld

@@ -10,7 +10,9 @@ import numpy as np
 import torch
 
 from pkubench.agents.on_policy.collector import Collector
-from pkubench.agents.on_policy.learner import Critic, OnPolicyLearner
+from pkubench.agents.on_policy.critic import Critic
+from pkubench.agents.on_policy.learner import OnPolicyLearner
+from pkubench.agents.parts.normalisers import ObservationNorm
 from pkubench.agents.saving import Tensors, load_tensors
 from pkubench.errors import WeightsError
 from pkubench.files import write_bytes
@@ -36,11 +38,11 @@ def save_checkpoint(
     for name, critic in _critics(learner):
         if critic.norm is not None:
             tensors[f"{name}.norm"] = critic.norm.sums
-    for name, running in learner.norms.items():
+    for name, running in _norms(learner):
         tensors[f"norm.{name}"] = np.stack([running.mean, running.squares])
         tensors[f"norm.{name}.count"] = np.array([running.count])
-    if learner.lagrange is not None:
-        tensors["lagrange"] = np.array(learner.lagrange.state())
+    if learner.constraint is not None:
+        tensors["constraint"] = np.array(learner.constraint.state())
     tensors[_FACTS] = np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8)
     write_bytes(folder / FILE, save({k: np.ascontiguousarray(v) for k, v in tensors.items()}))
 
@@ -85,11 +87,11 @@ def load_checkpoint(folder: Path, learner: OnPolicyLearner, collector: Collector
         for name, critic in _critics(learner):
             if critic.norm is not None:
                 critic.norm.sums = tensors[f"{name}.norm"].copy()
-        for name, running in learner.norms.items():
+        for name, running in _norms(learner):
             running.mean, running.squares = tensors[f"norm.{name}"].copy()
             running.count = float(tensors[f"norm.{name}.count"][0])
-        if learner.lagrange is not None:
-            learner.lagrange.restore(tensors["lagrange"].tolist())
+        if learner.constraint is not None:
+            learner.constraint.restore(tensors["constraint"].tolist())
         learner.generator.set_state(torch.from_numpy(tensors["generator"].copy()))
         collector.thaw(
             {k.removeprefix("lanes."): v for k, v in tensors.items() if k.startswith("lanes.")}
@@ -108,6 +110,11 @@ def _load(folder: Path) -> Tensors:
 def _facts(tensors: Tensors) -> dict[str, Any]:
     facts: dict[str, Any] = json.loads(tensors[_FACTS].tobytes().decode())
     return facts
+
+
+def _norms(learner: OnPolicyLearner) -> list[tuple[str, ObservationNorm]]:
+    signals = ((f"signal.{name}", norm) for name, norm in learner.signal_norms.items())
+    return [*learner.norms.items(), *signals]
 
 
 def _critics(learner: OnPolicyLearner) -> list[tuple[str, Critic]]:

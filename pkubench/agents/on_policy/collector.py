@@ -139,7 +139,7 @@ class Collector:
             self.raw, self.info = step.observations, step.info
             reward = step.rewards.sum(1)
             cost = self.info.get(self.cost_key)
-            self.sums[0] += reward
+            self.sums[0] += self.info.get("reward", reward)  # of the world, were it changed
             if cost is not None:
                 self.sums[1] += cost
             done = step.terminated | step.truncated

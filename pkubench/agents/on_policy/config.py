@@ -18,7 +18,7 @@ _AT_LEAST_ONE = (
     "threads",
     "cg_iterations",
     "fisher_every",
-    "search_steps",
+    "pid_delay",
 )
 _POSITIVE = (
     "kl_limit",
@@ -28,6 +28,9 @@ _POSITIVE = (
     "reward_scale",
     "target_kl",
     "huber_delta",
+    "focops_eta",
+    "focops_lam",
+    "saute_gamma",
 )
 _NOT_NEGATIVE = (
     "entropy",
@@ -40,8 +43,34 @@ _NOT_NEGATIVE = (
     "lambda_init",
     "lambda_lr",
     "lambda_upper",
+    "pid_kp",
+    "pid_ki",
+    "pid_kd",
+    "kappa",
+    "penalty_max",
+    "tolerance",
+    "search_steps",
     "checkpoint_steps",
 )
+
+
+Constraint = Literal[
+    "none",
+    "lagrangian",
+    "pid",
+    "interior-point",
+    "rectified",
+    "exact-penalty",
+    "corrected",
+    "linearised",
+    "projected",
+    "saute",
+    "early-termination",
+]
+_IN_THE_STEP = ("linearised", "projected")
+_IN_THE_LOSS = ("exact-penalty", "corrected")
+WITHOUT_COST_CRITIC = ("none", "saute", "early-termination")
+"""Constraints under which costs need no critic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +81,22 @@ class OnPolicyConfig:
     """``sequential``: agents in a random order, each weighted by the ratios of those before."""
     shared: bool = False
     """One actor for all agents; needs equal spaces."""
-    update: Literal["ppo-clip", "a2c", "trust-region"] = "ppo-clip"
-    """How an actor moves: passes of Adam on the clipped surrogate (PPO) or the plain one (A2C), or
-    one step inside a KL ball (TRPO), without entropy bonus, minibatches or learning rate."""
+    update: Literal["ppo-clip", "a2c", "focops", "trust-region"] = "ppo-clip"
+    """How an actor moves: passes of Adam on the clipped surrogate (PPO), on the plain one (A2C), or
+    towards the best policy of any form (FOCOPS); or one step inside a KL ball (TRPO), without
+    entropy bonus, minibatches or learning rate."""
     critic: Literal["state", "local"] = "state"
     """``state``: one critic of the global state; ``local``: each agent's own observation."""
-    constraint: Literal["none", "lagrangian"] = "none"
-    """How the episode cost is held at ``cost_limit``; ``none`` ignores costs."""
+    constraint: Constraint = "none"
+    """How the episode cost is held at ``cost_limit``. ``none`` ignores costs. A multiplier in the
+    advantage: ``lagrangian``, ``pid`` (a controller sets it), ``interior-point`` (IPO);
+    ``rectified``: reward or cost, never both (CRPO). A part of the update: ``linearised`` (CPO) and
+    ``projected`` (PCPO) bend a trust-region step; ``exact-penalty`` (P3O) and ``corrected`` (CUP's
+    second phase) go with passes of Adam. A changed world: ``saute`` (the budget left is observed,
+    and nothing is earned without), ``early-termination``."""
+    variant: Literal["paper", "omnisafe"] = "paper"
+    """``omnisafe`` restores what its code does otherwise: no scale between cost sums and step means
+    (CPO, PCPO, P3O), no clipping of costs (P3O), the sign of r (CPO), g for H^-1 g (PCPO)."""
 
     num_envs: int = 20
     """Lanes stepped together."""
@@ -97,7 +135,7 @@ class OnPolicyConfig:
     fisher_every: int = 1
     """Trust region: every how many-th sample the Fisher matrix averages over; 1 is all."""
     search_steps: int = 10
-    """Trust region: lengths the line search tries."""
+    """Trust region: lengths the line search tries; 0 takes the whole step (natural gradient)."""
     search_decay: float = 0.8
     """Trust region: each length is this share of the one before."""
     accept_ratio: float = 0.5
@@ -145,6 +183,9 @@ class OnPolicyConfig:
     """Weight of the critic's summed squared parameters in its loss."""
     observation_norm: bool = False
     """Observations are normalised by running moments, saved with the policy."""
+    signal_norm: bool = False
+    """Rewards and costs are standardised by running moments inside the learner (OmniSafe's
+    ``reward_normalize`` and ``cost_normalize``); what is reported and held is not."""
     reward_scale: float = 1.0
     """Rewards are multiplied by this inside the learner; reported returns are not."""
     advantage_epsilon: float = 1e-5
@@ -158,6 +199,30 @@ class OnPolicyConfig:
     """Adam's learning rate of the multiplier."""
     lambda_upper: float | None = None
     """Upper bound of the multiplier."""
+    pid_kp: float = 0.1
+    """PID: weight of the smoothed excess."""
+    pid_ki: float = 0.01
+    """PID: weight of its sum."""
+    pid_kd: float = 0.01
+    """PID: weight of the cost's rise."""
+    pid_delay: int = 10
+    """PID: updates over which that rise is taken."""
+    pid_smoothing: float = 0.95
+    """PID: share of the old value in the moving averages."""
+    kappa: float = 20.0
+    """Weight of the penalty (P3O: 20) or of the barrier (IPO: 0.01)."""
+    penalty_max: float = 1.0
+    """IPO: the multiplier's upper bound, taken past the limit."""
+    tolerance: float = 2.0
+    """CRPO: excess up to which the reward is climbed."""
+    focops_eta: float = 0.02
+    """FOCOPS: KL up to which a state pulls."""
+    focops_lam: float = 1.5
+    """FOCOPS: temperature of the best policy."""
+    saute_gamma: float = 0.999
+    """Saute: discount of the budget."""
+    unsafe_reward: float = -1.0
+    """Saute: reward of a step without budget."""
     threads: int = 1
     """Threads of torch; results are bit-reproducible at equal threads."""
     window: int = 100
@@ -170,7 +235,7 @@ class OnPolicyConfig:
         check_domains(
             self,
             at_least_one=_AT_LEAST_ONE,
-            shares=("gamma", "lam", "cost_lam", "accept_ratio"),
+            shares=("gamma", "lam", "cost_lam", "accept_ratio", "pid_smoothing", "saute_gamma"),
             positive=_POSITIVE,
             not_negative=_NOT_NEGATIVE,
         )
@@ -184,6 +249,13 @@ class OnPolicyConfig:
             raise ConfigError(f"search_decay must lie in (0, 1), got {self.search_decay}")
         if self.update == "trust-region" and self.entropy != 0.0:
             raise ConfigError("a trust-region step has no entropy bonus: set entropy=0")
+        is_step = self.update == "trust-region"
+        if self.constraint in _IN_THE_STEP and not is_step:
+            raise ConfigError(f"{self.constraint!r} bends a step: set update=trust-region")
+        if self.constraint in _IN_THE_STEP and self.search_steps == 0:
+            raise ConfigError(f"{self.constraint!r} needs a line search: set search_steps=15")
+        if self.constraint in _IN_THE_LOSS and is_step:
+            raise ConfigError(f"{self.constraint!r} goes with passes of Adam: set update=ppo-clip")
         if self.minibatches > self.num_envs * self.rollout_steps:
             raise ConfigError(f"{self.minibatches} minibatches of {self.batch_steps} samples")
         if self.scheme == "sequential" and self.shared:

@@ -9,74 +9,37 @@ one agent it is PPO; with a multiplier in the advantage it is PPO-Lag, or HAPPO-
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from torch import Tensor, nn
+from torch import Tensor
 
+from pkubench.agents.on_policy.actor_update import update_actor
 from pkubench.agents.on_policy.collector import Array, Rollout
-from pkubench.agents.on_policy.config import OnPolicyConfig
+from pkubench.agents.on_policy.config import WITHOUT_COST_CRITIC, OnPolicyConfig
+from pkubench.agents.on_policy.critic import Critic, adam, descend, spec_of
 from pkubench.agents.parts.actor import Actor, action_size
 from pkubench.agents.parts.advantages import gae
-from pkubench.agents.parts.constraints import Lagrange
+from pkubench.agents.parts.constraints import (
+    PID,
+    Barrier,
+    Corrected,
+    Lagrange,
+    Measured,
+    Rectified,
+)
 from pkubench.agents.parts.distributions import Distribution
-from pkubench.agents.parts.networks import MLP, NetworkSpec
-from pkubench.agents.parts.normalisers import ObservationNorm, ValueNorm, standardise
-from pkubench.agents.parts.trust_region import Samples, TrustRegion, trust_region_step
-from pkubench.agents.parts.update_rules import ppo_clip, surrogate, value_loss
+from pkubench.agents.parts.normalisers import ObservationNorm, standardise
+from pkubench.agents.parts.trust_region import Samples
 from pkubench.agents.policy import map_action
 from pkubench.envs.batch import BatchEnv
 from pkubench.errors import ConfigError
 
 SHARED = "shared"
 """Name of the one actor of a parameter-sharing team."""
-
-
-class Critic:
-    """A value network, its normaliser and its optimiser; for reward or for cost."""
-
-    def __init__(
-        self, inputs: int, config: OnPolicyConfig, device: str, generator: torch.Generator
-    ) -> None:
-        """Build a critic of ``inputs`` features."""
-        self.config = config
-        self.net = MLP(_spec(inputs, 1, 1.0, config), generator).to(device)
-        self.norm = ValueNorm() if config.value_norm else None
-        self.optimiser = _adam(self.net, config.critic_lr, config)
-
-    def __call__(self, states: Tensor) -> Tensor:
-        """Return values on the network's own (normalised) scale, (B,)."""
-        values: Tensor = self.net(states).squeeze(-1)
-        return values
-
-    def values(self, states: Array, device: str) -> Array:
-        """Return values on the network's scale for states (..., s)."""
-        with torch.no_grad():
-            flat = torch.from_numpy(states.reshape(-1, states.shape[-1])).to(device)
-            return self(flat).cpu().numpy().reshape(states.shape[:-1])
-
-    def denormalise(self, values: Array) -> Array:
-        """Return values on the scale of returns."""
-        return values if self.norm is None else self.norm.denormalise(values)
-
-    def loss(self, states: Tensor, old_values: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss of one minibatch; updates the normaliser first, as HARL does."""
-        if self.norm is not None:
-            self.norm.update(targets)
-            targets = self.norm.normalise(targets)
-        loss = value_loss(
-            self(states),
-            old_values,
-            targets,
-            clip=self.config.clip if self.config.value_clip else None,
-            huber_delta=self.config.huber_delta,
-        )
-        if self.config.critic_l2:
-            squares = torch.stack([p.pow(2).sum() for p in self.net.parameters()])
-            loss = loss + self.config.critic_l2 * squares.sum()
-        return loss
 
 
 class OnPolicyLearner:
@@ -105,32 +68,32 @@ class OnPolicyLearner:
             if name in self.actors:
                 continue
             space = env.action_spaces[agent]
-            spec = _spec(sizes[agent], action_size(space), config.actor_gain, config)
+            spec = spec_of(sizes[agent], action_size(space), config.actor_gain, config)
             self.actors[name] = Actor(
                 spec, space, config.std, config.log_std_init, self.generator
             ).to(device)
         self.actor_optimisers = {
-            name: _adam(actor, config.actor_lr, config) for name, actor in self.actors.items()
+            name: adam(actor, config.actor_lr, config) for name, actor in self.actors.items()
         }
         state_size = sum(sizes.values()) if env.state_space is None else _flat_size(env.state_space)
         self.local = config.critic == "local"
         inputs = list(sizes.values()) if self.local else [state_size]
         self.critics = [Critic(size, config, device, self.generator) for size in inputs]
-        self.lagrange: Lagrange | None = None
+        self.constraint = constraint_of(config)
         self.cost_critics: list[Critic] = []
-        if config.constraint == "lagrangian":
-            self.lagrange = Lagrange(
-                limit=config.cost_limit,
-                value=config.lambda_init,
-                learning_rate=config.lambda_lr,
-                upper=config.lambda_upper,
-            )
+        if self.constraint is not None:
             self.cost_critics = [Critic(size, config, device, self.generator) for size in inputs]
         self.norms: dict[str, ObservationNorm] = {}
         if config.observation_norm:
-            self.norms = {a: ObservationNorm(sizes[a]) for a in self.agents}
+            # the budget of Saute stands last and keeps its scale
+            kept = 1 if config.constraint == "saute" else 0
+            self.norms = {a: ObservationNorm(sizes[a], kept) for a in self.agents}
             if len(self.agents) > 1:
-                self.norms["state"] = ObservationNorm(state_size)
+                self.norms["state"] = ObservationNorm(state_size, kept)
+        self.signal_norms: dict[str, ObservationNorm] = {}
+        """Running moments of rewards and costs."""
+        if config.signal_norm:
+            self.signal_norms = {name: ObservationNorm(1) for name in ("rewards", "costs")}
 
     def prepare(
         self, observations: Mapping[str, Array], state: Array, fresh: bool
@@ -169,13 +132,20 @@ class OnPolicyLearner:
             )
         return raw, mapped, log_probs
 
-    def update(self, data: Rollout, episode_cost: float, progress: float) -> dict[str, float]:
+    def update(
+        self,
+        data: Rollout,
+        episode_cost: float,
+        progress: float,
+        episode_length: float = 1.0,
+    ) -> dict[str, float]:
         """Improve actors and critics on one rollout.
 
         Args:
             data: the rollout, collected with the present actors.
-            episode_cost: mean undiscounted cost of recent episodes, for the multiplier.
+            episode_cost: mean undiscounted cost of recent episodes, for the constraint.
             progress: share of the run done, in [0, 1], for the learning-rate decay.
+            episode_length: mean steps of these episodes.
 
         Returns:
             Named diagnostics: ``entropy``, ``kl``, ``value_loss``, ``multiplier``...
@@ -190,26 +160,43 @@ class OnPolicyLearner:
                 for group in critic.optimiser.param_groups:
                     group["lr"] = config.critic_lr * (1.0 - progress)
         metrics: dict[str, float] = {}
-        advantages = self._advantages(data, metrics, episode_cost)
+        if self.constraint is not None:
+            self.constraint.update(episode_cost, episode_length)
+            if not isinstance(self.constraint, Rectified) and self.constraint.multiplier:
+                metrics["multiplier"] = self.constraint.multiplier
+        advantages, costs = self._advantages(self._normalised(data), metrics)
         if config.scheme == "sequential":
-            metrics |= self._update_sequentially(data, advantages)
+            metrics |= self._update_sequentially(data, advantages, costs)
         else:
-            metrics |= self._update_simultaneously(data, advantages)
+            metrics |= self._update_simultaneously(data, advantages, costs)
         return metrics
 
+    def _normalised(self, data: Rollout) -> Rollout:
+        """Return the rollout with rewards and costs standardised, where the settings say so."""
+        signals: dict[str, Array] = {}
+        for name, norm in self.signal_norms.items():
+            signal = getattr(data, name)
+            steps = []
+            for row in signal[..., None]:
+                norm.update(row)
+                steps.append(norm(row)[:, 0])
+            signals[name] = np.stack(steps)
+        return replace(data, **signals) if signals else data  # type: ignore[arg-type]
+
     def _advantages(
-        self, data: Rollout, metrics: dict[str, float], episode_cost: float
-    ) -> list[Tensor]:
-        """Return each agent's flat advantages, and train the critics on the matching returns."""
+        self, data: Rollout, metrics: dict[str, float]
+    ) -> tuple[list[Tensor], list[Tensor] | None]:
+        """Return each agent's flat advantages: those to climb, and those of cost if there are any.
+
+        Trains the critics on the matching returns.
+        """
         inputs = (
             [(data.observations[a], data.next_observations[a]) for a in self.agents]
             if self.local
             else [(data.states, data.next_states)]
         )
         combined: list[Tensor] = []
-        if self.lagrange is not None:
-            self.lagrange.update(episode_cost)
-            metrics["multiplier"] = self.lagrange.value
+        costs: list[Tensor] = []
         jobs: list[tuple[str, Critic, Array, Array, Array]] = []
         for k, (states, next_states) in enumerate(inputs):
             critic = self.critics[k]
@@ -219,19 +206,21 @@ class OnPolicyLearner:
             )
             jobs.append(("value_loss", critic, states, raw, advantage))
             total = standardise(_flat(advantage, self.device), self.config.advantage_epsilon)
-            if self.lagrange is not None:
+            if self.constraint is not None:
                 cost_critic = self.cost_critics[k]
                 raw, advantage = self._estimate(
                     cost_critic, data, data.costs, states, next_states, self.config.cost_lam
                 )
                 jobs.append(("cost_value_loss", cost_critic, states, raw, advantage))
                 cost = _flat(advantage, self.device)
-                of_reward, of_cost = self.lagrange.weights()
-                total = of_reward * total + of_cost * (cost - cost.mean())
+                costs.append(cost - cost.mean())
+                of_reward, of_cost = self.constraint.weights()
+                total = of_reward * total + of_cost * costs[-1]
             combined.append(total)
         for name, critic, states, raw, advantage in jobs:
             metrics[name] = self._update_critic(critic, states, raw, advantage)
-        return combined if self.local else combined * len(self.agents)
+        each = 1 if self.local else len(self.agents)
+        return combined * each, costs * each if costs else None
 
     def _estimate(
         self,
@@ -270,11 +259,13 @@ class OnPolicyLearner:
         for _ in range(self.config.critic_epochs):
             for index in self._minibatches(len(inputs)):
                 loss = critic.loss(inputs[index], old[index], targets[index])
-                _descend(loss, critic.net, critic.optimiser, self.config.max_grad_norm)
+                descend(loss, critic.net, critic.optimiser, self.config.max_grad_norm)
                 total, count = total + float(loss.detach()), count + 1
         return total / count
 
-    def _update_sequentially(self, data: Rollout, advantages: Sequence[Tensor]) -> dict[str, float]:
+    def _update_sequentially(
+        self, data: Rollout, advantages: Sequence[Tensor], costs: Sequence[Tensor] | None = None
+    ) -> dict[str, float]:
         """Update agents in a random order; each sees the ratios of those before (HARL Alg. 3)."""
         count = len(self.agents)
         order = torch.randperm(count, generator=self.generator).tolist()
@@ -283,21 +274,23 @@ class OnPolicyLearner:
         for position, k in enumerate(order):
             agent = self.agents[k]
             batch = self._batch(data, [agent])
-            reports.append(self._update_actor(agent, batch, advantages[k], factor))
+            cost = None if costs is None else costs[k]
+            reports.append(self._update_actor(agent, batch, advantages[k], factor, cost))
             if position < count - 1:
                 factor = factor * self._ratio(agent, batch)
         return _means(reports)
 
     def _update_simultaneously(
-        self, data: Rollout, advantages: Sequence[Tensor]
+        self, data: Rollout, advantages: Sequence[Tensor], costs: Sequence[Tensor] | None = None
     ) -> dict[str, float]:
         reports = []
         for name in self.actors:
-            members = [a for a in self.agents if self.actor_names[a] == name]
-            batch = self._batch(data, members)
-            advantage = torch.cat([advantages[self.agents.index(a)] for a in members])
+            members = [k for k, a in enumerate(self.agents) if self.actor_names[a] == name]
+            batch = self._batch(data, [self.agents[k] for k in members])
+            advantage = torch.cat([advantages[k] for k in members])
+            cost = None if costs is None else torch.cat([costs[k] for k in members])
             factor = torch.ones(advantage.shape, device=self.device)
-            reports.append(self._update_actor(name, batch, advantage, factor))
+            reports.append(self._update_actor(name, batch, advantage, factor, cost))
         return _means(reports)
 
     def _batch(self, data: Rollout, members: Sequence[str]) -> dict[str, Tensor | None]:
@@ -314,64 +307,18 @@ class OnPolicyLearner:
         }
 
     def _update_actor(
-        self, name: str, batch: Mapping[str, Any], advantage: Tensor, factor: Tensor
+        self,
+        name: str,
+        batch: Mapping[str, Any],
+        advantage: Tensor,
+        factor: Tensor,
+        cost: Tensor | None = None,
     ) -> dict[str, float]:
-        """Run the passes over one actor's data; return the last KL(old||new) and entropy."""
-        config, actor = self.config, self.actors[name]
-        if config.update == "trust-region":
-            return self._step_in_trust_region(actor, batch, advantage, factor)
-        optimiser = self.actor_optimisers[name]
-        observations, actions = batch["observations"], batch["actions"]
-        old_log_probs, masks = batch["log_probs"], batch["masks"]
-        old: Distribution | None = None
-        if config.target_kl is not None:
-            with torch.no_grad():
-                old = actor(observations, masks)
-        kl = entropy = float("nan")
-        for _ in range(config.epochs):
-            for index in self._minibatches(len(observations)):
-                pi = actor(observations[index], None if masks is None else masks[index])
-                log_ratio = pi.log_prob(actions[index]) - old_log_probs[index]
-                mean_entropy = pi.entropy().mean()
-                ratio, some, weights = log_ratio.exp(), advantage[index], factor[index]
-                if config.update == "a2c":
-                    loss = -surrogate(ratio, some, weights)
-                else:
-                    loss = ppo_clip(ratio, some, weights, config.clip)
-                loss = loss - config.entropy * mean_entropy
-                _descend(loss, actor, optimiser, config.max_grad_norm)
-                entropy = float(mean_entropy.detach())
-                kl = float((log_ratio.detach().exp() - 1.0 - log_ratio.detach()).mean())
-            if old is not None and config.target_kl is not None:
-                with torch.no_grad():
-                    kl = float(old.kl(actor(observations, masks)).mean())
-                if kl > config.target_kl:
-                    break
-        return {"kl": kl, "entropy": entropy}
-
-    def _step_in_trust_region(
-        self, actor: Actor, batch: Mapping[str, Any], advantage: Tensor, factor: Tensor
-    ) -> dict[str, float]:
-        """Take one step on the whole batch; return what it did, ``accepted`` 0.0 or 1.0."""
-        config = self.config
-        settings = TrustRegion(
-            radius=config.kl_limit,
-            cg_iterations=config.cg_iterations,
-            cg_damping=config.cg_damping,
-            fisher_every=config.fisher_every,
-            search_steps=config.search_steps,
-            search_decay=config.search_decay,
-            accept_ratio=config.accept_ratio,
-            discrete_kl=config.discrete_kl,
-        )
         samples = Samples(**batch, advantage=advantage, factor=factor)
-        step = trust_region_step(actor, samples, settings)
-        return {
-            "kl": step.kl,
-            "entropy": step.entropy,
-            "accepted": float(step.is_accepted),
-            "fraction": step.fraction,
-        }
+        actor, optimiser = self.actors[name], self.actor_optimisers[name]
+        return update_actor(
+            actor, optimiser, samples, cost, self.constraint, self.config, self._minibatches
+        )
 
     @torch.no_grad()
     def _ratio(self, name: str, batch: Mapping[str, Any]) -> Tensor:
@@ -388,35 +335,38 @@ class OnPolicyLearner:
         return list(torch.tensor_split(order, self.config.minibatches))
 
 
+def constraint_of(config: OnPolicyConfig) -> Measured | None:
+    """Return what holds the cost; None where nothing does, or a changed world."""
+    kind, limit, start = config.constraint, config.cost_limit, config.lambda_init
+    if kind in WITHOUT_COST_CRITIC:
+        return None
+    if kind == "pid":
+        return PID(
+            limit=limit,
+            value=start,
+            kp=config.pid_kp,
+            ki=config.pid_ki,
+            kd=config.pid_kd,
+            smoothing=config.pid_smoothing,
+            delay=config.pid_delay,
+        )
+    if kind == "interior-point":
+        return Barrier(limit=limit, value=0.0, kappa=config.kappa, upper=config.penalty_max)
+    if kind == "rectified":
+        return Rectified(limit=limit, tolerance=config.tolerance)
+    if kind in ("lagrangian", "corrected"):
+        made = Lagrange if kind == "lagrangian" else Corrected
+        return made(
+            limit=limit,
+            value=start,
+            learning_rate=config.lambda_lr,
+            upper=config.lambda_upper,
+        )
+    return Measured(limit=limit)
+
+
 def _means(reports: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([report[name] for report in reports])) for name in reports[0]}
-
-
-def _descend(
-    loss: Tensor, module: nn.Module, optimiser: torch.optim.Optimizer, max_norm: float
-) -> None:
-    optimiser.zero_grad(set_to_none=True)
-    torch.autograd.backward(loss)
-    nn.utils.clip_grad_norm_(module.parameters(), max_norm)
-    optimiser.step()
-
-
-def _adam(module: nn.Module, learning_rate: float, config: OnPolicyConfig) -> torch.optim.Adam:
-    return torch.optim.Adam(
-        module.parameters(), lr=learning_rate, eps=config.adam_epsilon, fused=True
-    )
-
-
-def _spec(inputs: int, outputs: int, gain: float, config: OnPolicyConfig) -> NetworkSpec:
-    return NetworkSpec(
-        inputs=inputs,
-        hidden=config.hidden,
-        outputs=outputs,
-        activation=config.activation,
-        layer_norm=config.layer_norm,
-        init=config.init,
-        head_gain=gain,
-    )
 
 
 def _flat_size(space: Any) -> int:

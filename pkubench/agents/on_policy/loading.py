@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from pkubench.agents.agent import Agent, Team
+from pkubench.agents.parts.budget import Budget, BudgetPolicy
 from pkubench.agents.parts.saved_team import read_team
 from pkubench.agents.policy import Array, Layers, NetworkPolicy, NetworkSettings, saved_floats
 from pkubench.agents.saving import SavedAgent, Tensors
@@ -44,8 +45,10 @@ def _member(
     seen: int,
     saved: SavedAgent,
     stochastic: bool,
-) -> NetworkPolicy:
+) -> Agent:
     spec, tensors = member["spec"], saved.tensors
+    budget = _budget(member)
+    seen += budget is not None
     wanted = int(space.n) if isinstance(space, spaces.Discrete) else space.shape
     outputs = spec["outputs"] if isinstance(space, spaces.Discrete) else (spec["outputs"],)
     name = member["network"]
@@ -71,7 +74,18 @@ def _member(
         space, _std(tensors, name, member, space), member["action_map"], mean, deviation
     )
     layers = Layers.read(tensors, name, spec)
-    return NetworkPolicy(layers, settings, stochastic=stochastic)
+    policy = NetworkPolicy(layers, settings, stochastic=stochastic)
+    return policy if budget is None else BudgetPolicy(policy, budget)
+
+
+def _budget(member: dict[str, Any]) -> Budget | None:
+    """Return the budget of an agent trained under Saute."""
+    if "budget" not in member:
+        return None
+    total, gamma = (float(member["budget"][name]) for name in Budget._fields)
+    if not (0.0 < total < np.inf and 0.0 < gamma <= 1.0):
+        raise WeightsError(f"a budget of {total:g} discounted by {gamma:g} is none")
+    return Budget(total, gamma)
 
 
 def _std(

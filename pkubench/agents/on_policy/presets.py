@@ -12,12 +12,14 @@ from pkubench.errors import UnknownName
 from pkubench.tasks.task import Task
 
 PRESETS: dict[str, OnPolicyConfig] = {**harl.PRESETS, **saferl.PRESETS}
+TUNED = {**harl.TUNED, **saferl.TUNED}
+"""Start of a task's name -> agent -> settings that replace the preset's; longer starts win."""
 
 
 def preset(agent: str, task: Task) -> OnPolicyConfig:
     """Return the settings of ``agent`` on ``task``.
 
-    Three things come from the task: numbers tuned for its world (``harl.TUNED``), the cost limit,
+    Three things come from the task: numbers tuned for its world (``TUNED``), the cost limit,
     and whether agents can share an actor (the papers switch sharing off where agents differ in
     their spaces).
 
@@ -38,9 +40,9 @@ def tuned(agent: str, task_id: str) -> dict[str, Any]:
     """Return the settings of ``agent`` that its paper, or we, chose for one world or its family."""
     name = task_id.rpartition("/")[2]
     changes: dict[str, Any] = {}
-    for start in sorted(harl.TUNED, key=len):
+    for start in sorted(TUNED, key=len):
         if name.startswith(start):
-            changes |= harl.TUNED[start].get(agent, {})
+            changes |= TUNED[start].get(agent, {})
     return changes
 
 

@@ -18,8 +18,10 @@ from pkubench.agents.on_policy.config import OnPolicyConfig
 from pkubench.agents.on_policy.learner import OnPolicyLearner
 from pkubench.agents.on_policy.loading import KIND
 from pkubench.agents.on_policy.presets import preset
+from pkubench.agents.parts.budget import Budget, EarlyTermination, Saute
 from pkubench.agents.saving import Tensors, save_agent
 from pkubench.agents.training import Progress, TrainingLog, with_settings
+from pkubench.envs.batch import BatchEnv
 from pkubench.envs.registry import make_batch
 from pkubench.errors import ConfigError
 from pkubench.tasks.task import Task
@@ -43,14 +45,34 @@ def train(
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError("no CUDA device is visible to torch; use --device cpu")
     config = with_settings(preset(agent, task), settings)
+    if config.constraint != "none" and task.cost_limit is None:
+        raise ConfigError(
+            f"{agent} holds a cost constraint but {task.id} has no cost; "
+            "use an agent without a constraint, such as ppo or happo"
+        )
     torch.set_num_threads(config.threads)
     keep_freed_memory()
-    env = make_batch(task.id, config.num_envs, **task.env_kwargs)
+    env = _changed(make_batch(task.id, config.num_envs, **task.env_kwargs), config)
     try:
         run = _Run(agent, task, config, seed, total, out, device, dict(settings), env)
         yield from run.go(resume)
     finally:
         env.close()
+
+
+def _changed(env: BatchEnv, config: OnPolicyConfig) -> BatchEnv:
+    """Return the world to train in: the task's own, or one with a budget of cost."""
+    if config.constraint == "early-termination":
+        return EarlyTermination(env, config.cost_limit)
+    if config.constraint != "saute":
+        return env
+    return Saute(env, _budget(env, config), config.unsafe_reward)
+
+
+def _budget(env: BatchEnv, config: OnPolicyConfig) -> Budget:
+    if env.max_episode_steps is None:
+        raise ConfigError("Saute spreads its budget over a time limit, and the world has none")
+    return Budget.of_limit(config.cost_limit, config.saute_gamma, env.max_episode_steps)
 
 
 class _Run:
@@ -66,18 +88,13 @@ class _Run:
         out: Path,
         device: str,
         settings: dict[str, str],
-        env: Any,
+        env: BatchEnv,
     ) -> None:
         self.agent, self.task, self.config, self.seed = agent, task, config, seed
         self.total, self.out, self.device, self.settings = total, out, device, settings
         self.env = env
         self.learner = OnPolicyLearner(env, config, seed, device)
         self.collector = Collector(env, seed, config.window, self.learner.prepare)
-        if config.constraint != "none" and task.cost_limit is None:
-            raise ConfigError(
-                f"{agent} holds a cost constraint but {task.id} has no cost; "
-                "use an agent without a constraint, such as ppo or happo"
-            )
         self.steps, self.seconds = 0, 0.0
 
     def go(self, resume: bool) -> Generator[Progress, None, None]:
@@ -116,7 +133,9 @@ class _Run:
         )
         window = collector.window
         mean = EpisodeWindow.mean
-        diagnostics = learner.update(data, mean(window.costs), self.steps / self.total)
+        diagnostics = learner.update(
+            data, mean(window.costs), self.steps / self.total, mean(window.lengths)
+        )
         self.steps += config.batch_steps
         elapsed = time.perf_counter() - started
         self.seconds += elapsed
@@ -177,6 +196,8 @@ class _Run:
                 "action_map": self.config.action_map,
                 "observation_norm": norm is not None,
             }
+            if isinstance(self.env, Saute):
+                members[agent]["budget"] = self.env.budget._asdict()
         save_agent(
             self.out,
             {

@@ -61,8 +61,12 @@ class ObservationNorm:
     min_std = 1e-2
     limit = 5.0
 
-    def __init__(self, size: int) -> None:
-        """Start with no data: the first batch passes as it is."""
+    def __init__(self, size: int, kept: int = 0) -> None:
+        """Start with no data: the first batch passes as it is.
+
+        The last ``kept`` numbers of an observation are clipped and nothing else.
+        """
+        self.scaled = size - kept
         self.count = 0.0
         self.mean: npt.NDArray[np.float64] = np.zeros(size)
         self.squares: npt.NDArray[np.float64] = np.zeros(size)
@@ -79,6 +83,7 @@ class ObservationNorm:
             self.squares + ((batch - mean) ** 2).sum(0) + delta**2 * (self.count * n / total)
         )
         self.mean = self.mean + delta * (n / total)
+        self.mean[self.scaled :] = 0.0
         self.count = total
 
     @property
@@ -86,7 +91,9 @@ class ObservationNorm:
         """Return the floored standard deviations, (size,)."""
         if self.count < 2:
             return np.ones_like(self.mean)
-        return np.maximum(np.sqrt(self.squares / (self.count - 1)), self.min_std)
+        std = np.maximum(np.sqrt(self.squares / (self.count - 1)), self.min_std)
+        std[self.scaled :] = 1.0
+        return std
 
     def __call__(self, batch: Array) -> npt.NDArray[np.float32]:
         """Return normalised observations, float32."""

@@ -9,7 +9,6 @@ import numpy as np
 from gymnasium import spaces
 
 from pkubench.agents.agent import Agent, Team
-from pkubench.agents.policy import NetworkPolicy
 from pkubench.agents.saving import SavedAgent
 from pkubench.envs.batch import SOLE_AGENT
 from pkubench.envs.registry import make_batch
@@ -18,7 +17,7 @@ from pkubench.errors import AgentError, WeightsError
 if TYPE_CHECKING:
     from pkubench.tasks.task import Task
 
-MemberReader = Callable[[str, dict[str, Any], "spaces.Space[Any]", int], NetworkPolicy]
+MemberReader = Callable[[str, dict[str, Any], "spaces.Space[Any]", int], Agent]
 """From an agent's name, its entry in ``members``, its action space and the numbers it observes."""
 
 

@@ -34,7 +34,7 @@ class TrustRegion:
     fisher_every: int = 1
     """Every how many-th sample the Fisher matrix averages over; 1 is all."""
     search_steps: int = 10
-    """Lengths the line search tries."""
+    """Lengths the line search tries; 0 takes the whole step unseen (natural gradient)."""
     search_decay: float = 0.8
     """Each length is this share of the one before."""
     accept_ratio: float = 0.5
@@ -87,16 +87,10 @@ def trust_region_step(actor: Actor, samples: Samples, settings: TrustRegion) -> 
     agent (M = 1) this is TRPO (Schulman et al. 2015).
     """
     pi = actor(samples.observations, samples.masks)
-    before = _surrogate(pi, samples)
+    before = surrogate_of(pi, samples)
     old, start = pi.detach(), parameters_to_vector(actor.parameters()).detach()
     g = flat_gradient(before, actor)
-    fisher = Fisher(
-        actor,
-        samples.observations[:: settings.fisher_every],
-        None if samples.masks is None else samples.masks[:: settings.fisher_every],
-        damping=settings.cg_damping,
-        discrete_kl=settings.discrete_kl,
-    )
+    fisher = fisher_of(actor, samples, settings)
     x, image = conjugate_gradient(fisher, g, settings.cg_iterations, settings.cg_tolerance)
     entropy, curvature = float(old.entropy().mean()), float(x @ image)
     if not curvature > 0.0:  # a zero gradient, or one that is not finite
@@ -109,17 +103,36 @@ def trust_region_step(actor: Actor, samples: Samples, settings: TrustRegion) -> 
         nonlocal kl, improvement
         new: Distribution = actor(samples.observations, samples.masks)
         kl = float(mean_kl(old, new, settings.discrete_kl))
-        improvement = float(_surrogate(new, samples)) - reached
+        improvement = float(surrogate_of(new, samples)) - reached
+        if settings.search_steps == 0:
+            return True
         is_worth_it = improvement > settings.accept_ratio * fraction * expected
         return kl < settings.radius and improvement > 0.0 and is_worth_it
 
-    fraction = line_search(actor, start, step, accept, settings.search_steps, settings.search_decay)
+    tries = max(settings.search_steps, 1)
+    fraction = line_search(actor, start, step, accept, tries, settings.search_decay)
     return Step(fraction, kl, improvement, entropy) if fraction else Step(0.0, 0.0, 0.0, entropy)
 
 
-def flat_gradient(value: Tensor, actor: Actor) -> Tensor:
-    """Return the gradient of a scalar in the order of ``actor.parameters()``, (P,)."""
-    gradients = torch.autograd.grad(value, list(actor.parameters()), materialize_grads=True)
+def fisher_of(actor: Actor, samples: Samples, settings: TrustRegion) -> Fisher:
+    """Return the damped Fisher matrix of the actor over every so manieth sample."""
+    return Fisher(
+        actor,
+        samples.observations[:: settings.fisher_every],
+        None if samples.masks is None else samples.masks[:: settings.fisher_every],
+        damping=settings.cg_damping,
+        discrete_kl=settings.discrete_kl,
+    )
+
+
+def flat_gradient(value: Tensor, actor: Actor, keep_graph: bool = False) -> Tensor:
+    """Return the gradient of a scalar in the order of ``actor.parameters()``, (P,).
+
+    ``keep_graph`` says that another scalar of the same forward pass will be differentiated too.
+    """
+    gradients = torch.autograd.grad(
+        value, list(actor.parameters()), retain_graph=keep_graph, materialize_grads=True
+    )
     return torch.cat([gradient.reshape(-1) for gradient in gradients])
 
 
@@ -188,6 +201,7 @@ def _place(actor: Actor, vector: Tensor) -> None:
         parameter.copy_(part.view_as(parameter))
 
 
-def _surrogate(pi: Distribution, samples: Samples) -> Tensor:
+def surrogate_of(pi: Distribution, samples: Samples) -> Tensor:
+    """Return ``mean[M r A]`` of a distribution over the samples' actions."""
     ratio = (pi.log_prob(samples.actions) - samples.log_probs).exp()
     return surrogate(ratio, samples.advantage, samples.factor)

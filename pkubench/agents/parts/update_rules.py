@@ -30,6 +30,67 @@ def surrogate(ratio: Tensor, advantage: Tensor, factor: Tensor) -> Tensor:
     return (factor * ratio * advantage).mean()
 
 
+def focops(
+    ratio: Tensor, advantage: Tensor, factor: Tensor, kl: Tensor, *, trusted: float, softness: float
+) -> Tensor:
+    """Return FOCOPS' loss ``mean[1(KL <= eta) (KL - M r A / lam)]`` (Zhang et al. 2020, eq. 13).
+
+    Its gradient points from the present policy to ``pi_old exp(A / lam)``, the best one without
+    limits on its form; states whose KL has left the trusted region no longer pull.
+
+    Args:
+        ratio: (B,), pi_new / pi_old.
+        advantage: (B,), of reward and cost together.
+        factor: (B,), as in ``ppo_clip``.
+        kl: (B,), KL(new || old).
+        trusted: eta.
+        softness: lam.
+    """
+    inside = (kl.detach() <= trusted).to(kl.dtype)
+    return (inside * (kl - factor * ratio * advantage / softness)).mean()
+
+
+def exact_penalty(
+    ratio: Tensor,
+    cost_advantage: Tensor,
+    factor: Tensor,
+    *,
+    clip: float | None,
+    excess: float,
+    weight: float,
+) -> Tensor:
+    """Return P3O's penalty ``kappa max(0, mean[M r A_C] + excess)`` (Zhang et al. 2022, eq. 8).
+
+    Args:
+        ratio: (B,), pi_new / pi_old.
+        cost_advantage: (B,).
+        factor: (B,), as in ``ppo_clip``.
+        clip: eps of the pessimistic ``max(r A_C, clip(r) A_C)``; None leaves ``r A_C`` (OmniSafe).
+        excess: mean episode cost minus the limit, over the mean episode length. The paper has
+            discounted costs and the factor ``1 - gamma`` here.
+        weight: kappa; large enough, the loss has the constrained problem's solution.
+    """
+    change = ratio * cost_advantage
+    if clip is not None:
+        change = torch.maximum(change, ratio.clamp(1.0 - clip, 1.0 + clip) * cost_advantage)
+    return weight * torch.relu((factor * change).mean() + excess)
+
+
+def cup_correction(
+    ratio: Tensor, cost_advantage: Tensor, factor: Tensor, kl: Tensor, weight: float
+) -> Tensor:
+    """Return the loss of CUP's second phase ``mean[nu c M r A_C + KL]`` (Yang et al. 2022, eq. 18).
+
+    Args:
+        ratio: (B,), pi_new / pi_old, of the policy that collected the data.
+        cost_advantage: (B,).
+        factor: (B,), as in ``ppo_clip``.
+        kl: (B,), KL(new || the policy after the first phase).
+        weight: the multiplier nu times ``c = (1 - gamma lam) / (1 - gamma)``.
+    """
+    return (weight * factor * ratio * cost_advantage + kl).mean()
+
+
 def value_loss(
     value: Tensor,
     old_value: Tensor,

@@ -182,8 +182,8 @@ def test_the_product_of_ratios_is_the_exact_joint_ratio_after_a_sweep() -> None:
     tables = _Tables(game, replace(TABLES, kl_limit=0.05), 3)
     update, seen = tables.learner._update_actor, []
 
-    def spy(name: str, batch: Any, advantage: Any, factor: torch.Tensor) -> Any:
-        report = update(name, batch, advantage, factor)
+    def spy(name: str, batch: Any, advantage: Any, factor: torch.Tensor, cost: Any) -> Any:
+        report = update(name, batch, advantage, factor, cost)
         seen.append(factor * tables.learner._ratio(name, batch))
         return report
 
