@@ -14,6 +14,7 @@ from pkubench.envs.seeding import IntArray
 from pkubench.tasks.task import Metric, Protocol, Task
 
 RETURN = Metric(name="return", higher_is_better=True, unit="reward", describe="sum of rewards")
+COST = Metric(name="cost", higher_is_better=False, unit="cost", describe="sum of costs")
 
 
 class SharingWorld(BatchEnv):
@@ -85,8 +86,10 @@ class SpeedWorld(BatchEnv):
         return np.zeros((2, 2, 3), np.uint8)
 
 
-def task_of(world: type[BatchEnv], cost_limit: float | None = None, **more: Any) -> Task:
-    """Register a test world once and return a task on it."""
+def task_of(
+    world: type[BatchEnv], cost_limit: float | None = None, cost: bool = False, **more: Any
+) -> Task:
+    """Register a test world once and return a task on it, which may record costs."""
     name = f"pkubench/{world.__name__}-v0"
     if name not in WORLDS:
         WORLDS[name] = WorldSpec(
@@ -101,7 +104,7 @@ def task_of(world: type[BatchEnv], cost_limit: float | None = None, **more: Any)
         id=name,
         suite="test",
         title="a test world",
-        metrics=(RETURN,),
+        metrics=(RETURN, COST) if cost else (RETURN,),
         protocol=protocol,
         cost_limit=cost_limit,
         **more,

@@ -1,0 +1,180 @@
+"""Worlds with a budget of cost, the agents trained in them, and the harness that tells them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from pkubench.agents.agent import CostObserver
+from pkubench.agents.loading import load_agent
+from pkubench.agents.on_policy.training import train
+from pkubench.agents.parts.budget import Budget, BudgetPolicy, EarlyTermination, Saute
+from pkubench.envs.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
+from pkubench.envs.seeding import IntArray
+from pkubench.errors import ConfigError
+from pkubench.evaluation.episodes import run_block
+from tests.agents.worlds import MEAN_LENGTH, SpeedWorld, task_of
+
+
+class TollWorld(BatchEnv):
+    """Five steps; an action's value is the step's reward and its cost."""
+
+    default_horizon = 5
+
+    def __init__(self, num_envs: int = 1, max_episode_steps: int | None = -1) -> None:
+        super().__init__(num_envs, max_episode_steps)
+        self.observation_spaces = {SOLE_AGENT: spaces.Box(-1.0, 1.0, (2,), np.float32)}
+        self.action_spaces = {SOLE_AGENT: spaces.Box(-4.0, 4.0, (1,), np.float32)}
+
+    def _reset(self, ids: IntArray, seeds: IntArray) -> None:
+        pass
+
+    def _step(
+        self, actions: Mapping[str, Array], active: BoolArray | None
+    ) -> tuple[FloatArray, BoolArray, Info]:
+        toll = actions[SOLE_AGENT].astype(np.float64)
+        return toll, np.zeros(self.num_envs, np.bool_), {"cost": toll[:, 0].copy()}
+
+    def _observe(self) -> dict[str, Array]:
+        return {SOLE_AGENT: np.full((self.num_envs, 2), 0.5, np.float32)}
+
+    def render(self, lane: int = 0) -> Any:
+        return np.zeros((2, 2, 3), np.uint8)
+
+
+def _pay(*tolls: float) -> dict[str, Array]:
+    return {SOLE_AGENT: np.array(tolls, np.float32)[:, None]}
+
+
+def test_the_budget_of_a_limit_worked_by_hand() -> None:
+    # a cost of 10/5 a step, discounted: 2 (1 + .5 + .25 + .125 + .0625)
+    assert Budget.of_limit(10.0, 0.5, 5).total == pytest.approx(3.875)
+    assert Budget.of_limit(10.0, 1.0, 5).total == pytest.approx(10.0)
+    with pytest.raises(ConfigError, match="positive"):
+        Budget.of_limit(0.0, 0.5, 5)
+
+
+def test_saute_shows_what_is_left_and_pays_nothing_without_it() -> None:
+    world = Saute(TollWorld(2), Budget(total=4.0, gamma=0.5), unsafe_reward=-3.0)
+    observations, _ = world.reset(np.array([1, 2]))
+    assert world.observation_spaces[SOLE_AGENT].shape == (3,)
+    np.testing.assert_array_equal(observations[SOLE_AGENT], [[0.5, 0.5, 1.0]] * 2)
+    step = world.step(_pay(1.0, 3.0))
+    # (1 - 1/4) / .5 and (1 - 3/4) / .5
+    np.testing.assert_allclose(step.observations[SOLE_AGENT][:, 2], [1.5, 0.5])
+    np.testing.assert_array_equal(step.rewards[:, 0], [1.0, 3.0])
+    step = world.step(_pay(2.0, 2.0))
+    np.testing.assert_allclose(step.observations[SOLE_AGENT][:, 2], [2.0, 0.0])
+    np.testing.assert_array_equal(step.rewards[:, 0], [2.0, -3.0])  # nothing is left: unsafe
+    np.testing.assert_array_equal(step.info["reward"], [2.0, 2.0])  # what the world paid
+    np.testing.assert_allclose(world.state()[:, 2], [2.0, 0.0])
+    observations, _ = world.reset(np.array([3]), np.array([1]))
+    np.testing.assert_allclose(observations[SOLE_AGENT][:, 2], [2.0, 1.0])  # the other goes on
+
+
+def test_early_termination_ends_an_episode_once_its_cost_is_over_the_limit() -> None:
+    world = EarlyTermination(TollWorld(3), limit=3.0)
+    world.reset(np.array([1, 2, 3]))
+    first = world.step(_pay(3.0, 4.0, 1.0))
+    np.testing.assert_array_equal(first.terminated, [False, True, False])  # 3 is not over 3
+    np.testing.assert_array_equal(first.rewards[:, 0], [3.0, 0.0, 1.0])
+    world.reset(np.array([4]), np.array([1]))
+    second = world.step(_pay(1.0, 2.0, 1.0))
+    np.testing.assert_array_equal(second.terminated, [True, False, False])  # a count of its own
+
+
+def test_a_world_without_cost_has_no_budget() -> None:
+    class Free(TollWorld):
+        def _step(self, actions: Any, active: Any) -> Any:
+            return (*super()._step(actions, active)[:2], {})
+
+    world = EarlyTermination(Free(1), limit=3.0)
+    world.reset(np.array([1]))
+    with pytest.raises(ConfigError, match="no cost"):
+        world.step(_pay(1.0))
+
+
+class Recorder:
+    """Pays one, and notes what it is shown and told."""
+
+    def __init__(self) -> None:
+        self.seen: list[Array] = []
+
+    def begin(self, seeds: Any) -> Any:
+        return None
+
+    def act(self, observation: Any, state: Any, active: Any) -> tuple[Any, Any]:
+        self.seen.append(observation.copy())
+        return np.linspace(1.0, 2.0, len(observation), dtype=np.float32)[:, None], state
+
+
+def test_a_policy_acts_on_the_same_share_in_training_and_in_the_harness() -> None:
+    budget = Budget(total=4.0, gamma=0.9)
+    world = Saute(TollWorld(2), budget, -1.0)
+    shown = [world.reset(np.array([1, 2]))[0][SOLE_AGENT]]
+    for _ in range(4):
+        shown.append(world.step(_pay(1.0, 2.0)).observations[SOLE_AGENT])
+    inner = Recorder()
+    policy = BudgetPolicy(inner, budget)
+    assert isinstance(policy, CostObserver) and not isinstance(inner, CostObserver)
+    task = task_of(TollWorld, cost_limit=3.0, cost=True)
+    records = list(run_block(TollWorld(2), policy, task, 0, np.array([1, 2])))
+    assert [record.cost for record in sorted(records, key=lambda r: r.episode)] == [5.0, 10.0]
+    np.testing.assert_array_equal(np.stack(inner.seen), np.stack(shown))
+
+
+class Deaf(BudgetPolicy):
+    """Fails when it is told of a cost."""
+
+    def observe_cost(self, cost: Any, state: Any) -> Any:
+        raise RuntimeError("no ear")
+
+
+def test_an_agent_that_fails_to_hear_of_a_cost_fails_its_episodes_with_a_reason() -> None:
+    task = task_of(TollWorld, cost_limit=3.0, cost=True)
+    agent = Deaf(Recorder(), Budget(4.0, 0.9))
+    records = list(run_block(TollWorld(2), agent, task, 0, np.array([1, 2])))
+    assert len(records) == 2
+    assert all("no ear" in str(record.failure) for record in records)
+
+
+SMALL = {"num_envs": "8", "rollout_steps": "32", "minibatches": "2", "hidden": "[8]"}
+
+
+@pytest.mark.parametrize("agent", ["ppo-saute", "ppo-early-terminated"])
+def test_a_run_under_a_budget_resumes_to_the_same_bytes(agent: str, tmp_path: Path) -> None:
+    task = task_of(SpeedWorld, cost_limit=MEAN_LENGTH / 2)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for _ in train(agent, task, steps=2048, seed=1, settings=SMALL, out=whole):
+        pass
+    halted = train(agent, task, steps=2048, seed=1, settings=SMALL, out=parts)
+    for progress in halted:
+        if progress.steps >= 1024:
+            halted.close()
+            break
+    for _ in train(agent, task, steps=2048, seed=1, settings=SMALL, out=parts, resume=True):
+        pass
+    weights = [(folder / "weights.safetensors").read_bytes() for folder in (whole, parts)]
+    assert weights[0] == weights[1]
+
+
+def test_a_saute_agent_is_saved_with_its_budget(tmp_path: Path) -> None:
+    task = task_of(SpeedWorld, cost_limit=MEAN_LENGTH / 2)
+    for _ in train("ppo-saute", task, steps=512, seed=1, settings=SMALL, out=tmp_path / "run"):
+        pass
+    agent = load_agent(str(tmp_path / "run"), task)
+    assert isinstance(agent, BudgetPolicy)
+    assert agent.budget == Budget.of_limit(MEAN_LENGTH / 2, 0.999, 20)
+    state = agent.begin(np.array([1, 2]))
+    active = np.ones(2, np.bool_)
+    observation = np.zeros((2, 2))
+    before, state = agent.act(observation, state, active)
+    state = agent.observe_cost(np.array([0.0, 4.0]), state)
+    after, _ = agent.act(observation, state, active)
+    assert before[0] == before[1]
+    assert after[0] != after[1]  # the second has spent most of its budget

@@ -1,0 +1,379 @@
+"""Constraints: what they make of measured costs, by hand; and steps that hold a constraint."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from scipy.optimize import minimize
+from torch import Tensor
+from torch.func import functional_call
+
+from pkubench.agents.on_policy.config import OnPolicyConfig
+from pkubench.agents.on_policy.learner import constraint_of
+from pkubench.agents.parts.actor import Actor
+from pkubench.agents.parts.constrained_step import (
+    Products,
+    constrained_step,
+    cpo_combination,
+    pcpo_combination,
+)
+from pkubench.agents.parts.constraints import (
+    PID,
+    Barrier,
+    Corrected,
+    Lagrange,
+    Measured,
+    Rectified,
+)
+from pkubench.agents.parts.networks import NetworkSpec
+from pkubench.agents.parts.trust_region import Samples, TrustRegion
+from pkubench.agents.parts.update_rules import cup_correction, exact_penalty, focops
+from pkubench.errors import ConfigError
+
+
+def test_pid_follows_three_updates_worked_by_hand() -> None:
+    pid = PID(limit=10.0, value=0.5, kp=0.2, ki=0.1, kd=0.3, smoothing=0.5, delay=2)
+    pid.update(14.0)  # excess 4: I .5 + .4, P 2, smooth cost 7, rise 7 over the 0 before any
+    assert pid.value == pytest.approx(0.2 * 2.0 + 0.9 + 0.3 * 7.0)
+    pid.update(8.0)  # excess -2: I .7, P 0, smooth 7.5, rise 7.5 over the same 0
+    assert pid.value == pytest.approx(0.7 + 0.3 * 7.5)
+    pid.update(0.0)  # excess -10: I 0, not -.3; P -5; smooth 3.75, below 7 two updates ago
+    assert pid.value == 0.0
+    pid.update(20.0)  # excess 10: I 1, P 2.5, smooth 11.875, rise over 7.5
+    assert pid.value == pytest.approx(0.2 * 2.5 + 1.0 + 0.3 * (11.875 - 7.5))
+    assert pid.weights() == pytest.approx((1 / (1 + pid.value), -pid.value / (1 + pid.value)))
+
+
+def test_the_barrier_steepens_towards_the_limit_and_is_capped_past_it() -> None:
+    barrier = Barrier(limit=25.0, value=0.0, kappa=0.5, upper=2.0)
+    for cost, wanted in ((0.0, 0.02), (24.0, 0.5), (24.9, 2.0), (25.0, 2.0), (400.0, 2.0)):
+        barrier.update(cost)
+        assert barrier.value == pytest.approx(wanted, rel=1e-6), cost
+
+
+def test_crpo_descends_the_cost_only_beyond_its_tolerance() -> None:
+    crpo = Rectified(limit=25.0, tolerance=2.0)
+    for cost, wanted in ((10.0, (1.0, 0.0)), (27.0, (1.0, 0.0)), (27.5, (0.0, -1.0))):
+        crpo.update(cost)
+        assert crpo.weights() == wanted
+
+
+def test_cups_multiplier_stays_out_of_the_first_phase() -> None:
+    cup = Corrected(limit=25.0, value=0.5, learning_rate=0.1, upper=2.0)
+    cup.update(50.0)
+    assert cup.value == pytest.approx(0.6)
+    assert cup.weights() == (1.0, 0.0)
+
+
+def test_an_empty_window_changes_nothing_and_the_excess_is_measured() -> None:
+    measured = Measured(limit=25.0)
+    measured.update(40.0, 200.0)
+    measured.update(math.nan, math.nan)
+    assert (measured.excess, measured.length) == (15.0, 200.0)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["lagrangian", "pid", "interior-point", "rectified", "exact-penalty", "corrected"],
+)
+def test_a_constraint_goes_on_exactly_from_its_state(kind: Any) -> None:
+    config = OnPolicyConfig(constraint=kind, kappa=0.3, lambda_lr=0.1)
+    one, other = constraint_of(config), constraint_of(config)
+    assert one is not None and other is not None
+    for cost in (60.0, 10.0, 31.0):
+        one.update(cost, 100.0)
+    other.restore(one.state())
+    for cost in (24.0, 90.0):
+        one.update(cost, 50.0)
+        other.update(cost, 50.0)
+    assert other == one
+    assert other.weights() == one.weights()
+
+
+def test_settings_that_do_not_go_together_are_refused() -> None:
+    with pytest.raises(ConfigError, match="update=trust-region"):
+        OnPolicyConfig(constraint="linearised")
+    with pytest.raises(ConfigError, match="update=ppo-clip"):
+        OnPolicyConfig(constraint="exact-penalty", update="trust-region", entropy=0.0)
+    with pytest.raises(ConfigError, match="search_steps=15"):
+        OnPolicyConfig(constraint="projected", update="trust-region", entropy=0.0, search_steps=0)
+
+
+PHI = math.atan2(0.8, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("b", "c", "wanted", "case"),
+    [
+        ((0.0, 0.1), -1.0, (1.0, 0.0), 3),  # the half-space lies ten radii away
+        ((-1.0, 0.0), -0.5, (1.0, 0.0), 2),  # it cuts the ball on the other side
+        # the best point of the arc is where the line leaves the circle
+        ((0.6, 0.8), -0.3, (math.cos(PHI - math.acos(0.3)), math.sin(PHI - math.acos(0.3))), 2),
+        ((0.6, 0.8), 0.5, (math.cos(PHI - math.acos(-0.5)), math.sin(PHI - math.acos(-0.5))), 1),
+        ((0.6, 0.8), 0.0, (math.cos(PHI - math.pi / 2), math.sin(PHI - math.pi / 2)), 1),
+        ((-0.6, -0.8), 0.0, (1.0, 0.0), 1),  # on the limit, and the best step lowers the cost
+        ((0.6, 0.8), 2.0, (-0.6, -0.8), 0),  # nothing in the ball is safe
+    ],
+)
+def test_cpos_cases_on_a_unit_disc_worked_by_hand(
+    b: tuple[float, float], c: float, wanted: tuple[float, float], case: int
+) -> None:
+    g, b_ = np.array([1.0, 0.0]), np.array(b)
+    found = cpo_combination(Products(1.0, float(g @ b_), float(b_ @ b_), c, radius=0.5))
+    assert found.case == case
+    step = found.of_reward * g - found.of_cost * b_
+    np.testing.assert_allclose(step, wanted, atol=1e-9)
+
+
+def _problem(rng: np.random.Generator) -> tuple[Any, Any, Any, float, float]:
+    n = int(rng.integers(2, 6))
+    root = rng.normal(size=(n, n))
+    g, b = rng.normal(size=n), rng.normal(size=n) * rng.choice([0.1, 1.0, 3.0])
+    return root @ root.T + 0.3 * np.eye(n), g, b, 0.3 * rng.normal(), rng.choice([0.01, 0.1])
+
+
+def _best(h: Any, g: Any, b: Any, c: float, radius: float, start: Any) -> Any:
+    """Solve ``max g'd`` in the ball and the half-space with a general solver."""
+    return minimize(
+        lambda d: -g @ d,
+        start,
+        jac=lambda d: -g,
+        constraints=[
+            {"type": "ineq", "fun": lambda d: radius - 0.5 * d @ h @ d},
+            {"type": "ineq", "fun": lambda d: -c - b @ d},
+        ],
+        method="SLSQP",
+        options={"ftol": 1e-14, "maxiter": 500},
+    )
+
+
+def _projected(h: Any, b: Any, c: float, point: Any) -> Any:
+    """Return the point of the half-space nearest in the metric ``h``."""
+    return minimize(
+        lambda d: 0.5 * (d - point) @ h @ (d - point),
+        point,
+        constraints=[{"type": "ineq", "fun": lambda d: -c - b @ d}],
+        method="SLSQP",
+        options={"ftol": 1e-14},
+    ).x
+
+
+def test_cpos_step_is_the_optimum_that_a_general_solver_finds() -> None:
+    rng, seen = np.random.default_rng(0), set()
+    for _ in range(120):
+        h, g, b, c, radius = _problem(rng)
+        x, p = np.linalg.solve(h, g), np.linalg.solve(h, b)
+        found = cpo_combination(Products(g @ x, g @ p, b @ p, c, radius))
+        seen.add(found.case)
+        d = found.of_reward * x - found.of_cost * p
+        if found.case == 0:  # the ball's point of least cost, and even that is unsafe
+            assert c + b @ d > 0.0
+            assert 0.5 * d @ h @ d == pytest.approx(radius)
+            continue
+        solved = _best(h, g, b, c, radius, start=-c * p / (b @ p))
+        assert 0.5 * d @ h @ d <= radius * (1 + 1e-6)
+        assert c + b @ d <= 1e-7
+        if solved.success:
+            assert g @ d == pytest.approx(-solved.fun, abs=1e-7)
+    assert seen == {0, 1, 2, 3}
+
+
+def test_the_sign_that_omnisafe_gives_r_breaks_the_constraint() -> None:
+    g, b = np.array([1.0, 0.0]), np.array([0.6, 0.8])
+    theirs = cpo_combination(Products(1.0, -float(g @ b), 1.0, -0.3, 0.5))
+    step = theirs.of_reward * g - theirs.of_cost * b
+    assert b @ step > 0.3 + 0.2
+
+
+def test_pcpos_step_is_the_nearest_safe_point_in_kl() -> None:
+    rng = np.random.default_rng(1)
+    moved = 0
+    for _ in range(60):
+        h, g, b, c, radius = _problem(rng)
+        x, p = np.linalg.solve(h, g), np.linalg.solve(h, b)
+        found = pcpo_combination(Products(g @ x, g @ p, b @ p, c, radius))
+        d = found.of_reward * x - found.of_cost * p
+        free = x * math.sqrt(2 * radius / (g @ x))
+        nearest = _projected(h, b, c, free)
+        np.testing.assert_allclose(d, nearest, atol=1e-5)
+        moved += found.of_cost > 0
+    assert 10 < moved < 60
+
+
+BOX = spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+
+def _case(seed: int, spread: float = 1.0) -> tuple[Actor, Samples, Tensor]:
+    """Return an actor in float64, a batch, and advantages of cost that go with those of reward."""
+    make = torch.Generator().manual_seed(seed)
+    spec = NetworkSpec(
+        inputs=3,
+        hidden=(6,),
+        outputs=2,
+        activation="tanh",
+        layer_norm=False,
+        init="kaiming",
+        head_gain=1.0,
+    )
+    actor = Actor(spec, BOX, "log", -0.3, make).double()
+    seen = torch.randn(200, 3, generator=make, dtype=torch.float64)
+    with torch.no_grad():
+        pi = actor(seen)
+        actions = pi.sample(make)
+        log_probs = pi.log_prob(actions)
+    reward = actions[:, 0] + 0.2 * torch.randn(200, generator=make, dtype=torch.float64)
+    cost = spread * (actions[:, 0] + 0.7 * actions[:, 1])
+    factor = 0.5 + torch.rand(200, generator=make, dtype=torch.float64)
+    samples = Samples(seen, None, actions, log_probs, reward - reward.mean(), factor)
+    return actor, samples, cost - cost.mean()
+
+
+def _flat(actor: Actor) -> Tensor:
+    return torch.cat([p.detach().reshape(-1) for p in actor.parameters()])
+
+
+SETTINGS = TrustRegion(
+    radius=0.02, cg_iterations=200, cg_tolerance=1e-24, cg_damping=0.1, search_steps=20
+)
+
+
+def _slow_step(
+    actor: Actor, samples: Samples, costs: Tensor, excess: float, rule: str
+) -> tuple[Tensor, int]:
+    """Return the parameters after a step, by an explicit matrix and a plain search."""
+    names = [name for name, _ in actor.named_parameters()]
+    shapes = [p.shape for p in actor.parameters()]
+    start = _flat(actor)
+
+    def at(theta: Tensor) -> Any:
+        parts = torch.split(theta, [s.numel() for s in shapes])
+        values = {n: p.view(s) for n, p, s in zip(names, parts, shapes, strict=True)}
+        return functional_call(actor, values, (samples.observations,))
+
+    old = at(start)
+
+    def kl(theta: Tensor) -> Tensor:
+        return old.kl(at(theta)).mean()
+
+    def gain(theta: Tensor, advantage: Tensor) -> Tensor:
+        ratio = (at(theta).log_prob(samples.actions) - samples.log_probs).exp()
+        return (samples.factor * ratio * advantage).mean()
+
+    theta = start.clone().requires_grad_()
+    g = torch.autograd.grad(gain(theta, samples.advantage), theta)[0]
+    b = torch.autograd.grad(gain(theta, costs), theta)[0]
+    h = torch.autograd.functional.hessian(kl, start) + 0.1 * torch.eye(len(start)).double()
+    x, p = torch.linalg.solve(h, g), torch.linalg.solve(h, b)
+    q, r, s = float(g @ x), float(g @ p), float(b @ p)
+    combine = cpo_combination if rule == "linearised" else pcpo_combination
+    found = combine(Products(q, r, s, excess, 0.02))
+    step = found.of_reward * x - found.of_cost * p
+    for k in range(20):
+        new = start + 0.8**k * step
+        better = float(gain(new, samples.advantage) - gain(start, samples.advantage)) >= 0
+        cheap = float(gain(new, costs) - gain(start, costs)) <= max(-excess, 0.0)
+        if float(kl(new)) <= 0.02 and cheap and (better or found.case <= 1):
+            return new.detach(), k
+    return start, -1
+
+
+@pytest.mark.parametrize("rule", ["linearised", "projected"])
+@pytest.mark.parametrize("excess", [-5.0, -0.05, -0.005, 0.02, 5.0])
+def test_a_constrained_step_equals_one_with_an_explicit_fisher_matrix(
+    rule: Any, excess: float
+) -> None:
+    actor, samples, costs = _case(3)
+    wanted, tries = _slow_step(actor, samples, costs, excess, rule)
+    report = constrained_step(actor, samples, costs, excess, SETTINGS, rule)
+    assert report.step.fraction == (0.0 if tries < 0 else pytest.approx(0.8**tries))
+    torch.testing.assert_close(_flat(actor), wanted, atol=1e-9, rtol=0)
+    if rule == "linearised":
+        assert tries >= 0 and report.case == {-5.0: 3, -0.05: 2, -0.005: 2, 0.02: 1, 5.0: 0}[excess]
+
+
+def test_a_safe_policy_stays_within_its_slack_and_an_unsafe_one_gets_cheaper() -> None:
+    for excess in (-0.1, -0.01, 0.01, 0.3):
+        actor, samples, costs = _case(5)
+        report = constrained_step(actor, samples, costs, excess, SETTINGS, "linearised")
+        assert report.step.is_accepted
+        assert report.cost_change <= max(-excess, 0.0)
+        assert report.step.kl <= 0.02
+        if excess > 0.0:
+            assert report.cost_change < 0.0
+        else:
+            assert report.step.improvement > 0.0
+
+
+def test_without_a_cost_gradient_the_step_is_trpos() -> None:
+    actor, samples, costs = _case(6)
+    report = constrained_step(actor, samples, 0.0 * costs, -1.0, SETTINGS, "linearised")
+    assert report.case == 4 and report.step.is_accepted
+    actor, samples, costs = _case(6)
+    above = constrained_step(actor, samples, 0.0 * costs, 1.0, SETTINGS, "linearised")
+    assert above.case == 4 and above.step.is_accepted
+
+
+def test_pcpo_of_omnisafe_climbs_the_plain_gradient() -> None:
+    steps = []
+    for variant in ("paper", "omnisafe"):
+        actor, samples, costs = _case(7)
+        start = _flat(actor)
+        chosen: Any = variant
+        constrained_step(actor, samples, costs, -50.0, SETTINGS, "projected", chosen)
+        steps.append(_flat(actor) - start)
+    actor, samples, _ = _case(7)
+    ratio = (actor(samples.observations).log_prob(samples.actions) - samples.log_probs).exp()
+    gradient = torch.autograd.grad(
+        (samples.factor * ratio * samples.advantage).mean(), list(actor.parameters())
+    )
+    g = torch.cat([part.reshape(-1) for part in gradient])
+
+    def along(step: Tensor) -> float:
+        return float(step @ g / (step.norm() * g.norm()))
+
+    assert along(steps[1]) == pytest.approx(1.0, abs=1e-9)
+    assert along(steps[0]) < 0.99
+
+
+def test_focops_loss_worked_by_hand() -> None:
+    ratio, advantage = torch.tensor([1.2, 0.9, 2.0]), torch.tensor([1.0, -2.0, 5.0])
+    factor, kl = torch.tensor([1.0, 2.0, 1.0]), torch.tensor([0.01, 0.02, 0.5])
+    loss = focops(ratio, advantage, factor, kl, trusted=0.02, softness=1.5)
+    # the third state has left the trusted region
+    wanted = ((0.01 - 1.2 / 1.5) + (0.02 + 2.0 * 0.9 * 2.0 / 1.5)) / 3
+    assert float(loss) == pytest.approx(wanted)
+
+
+def test_the_exact_penalty_worked_by_hand() -> None:
+    ratio, cost = torch.tensor([1.5, 0.5]), torch.tensor([2.0, -2.0])
+    factor = torch.tensor([1.0, 3.0])
+    # pessimistic: max(3, 2.4) and max(-1, -1.6)
+    wanted = 20.0 * ((3.0 - 3.0 * 1.0) / 2 + 0.1)
+    loss = exact_penalty(ratio, cost, factor, clip=0.2, excess=0.1, weight=20.0)
+    assert float(loss) == pytest.approx(wanted)
+    assert float(exact_penalty(ratio, cost, factor, clip=0.2, excess=-0.1, weight=20.0)) == 0.0
+    swapped = exact_penalty(ratio.flip(0), cost, factor, clip=0.2, excess=4.0, weight=1.0)
+    assert float(swapped) == pytest.approx((0.8 * 2.0 - 3.0 * 1.2 * 2.0) / 2 + 4.0)
+    plain = exact_penalty(ratio.flip(0), cost, factor, clip=None, excess=5.0, weight=1.0)
+    assert float(plain) == pytest.approx((0.5 * 2.0 - 3.0 * 1.5 * 2.0) / 2 + 5.0)
+
+
+def test_cups_correction_worked_by_hand() -> None:
+    ratio, cost = torch.tensor([1.5, 0.5]), torch.tensor([2.0, -4.0])
+    kl, factor = torch.tensor([0.1, 0.3]), torch.tensor([1.0, 2.0])
+    loss = cup_correction(ratio, cost, factor, kl, weight=3.0)
+    assert float(loss) == pytest.approx((3.0 * 3.0 + 0.1 + 3.0 * 2.0 * -2.0 + 0.3) / 2)
+
+
+def test_a_negative_limit_is_refused_by_every_constraint() -> None:
+    for made in (Measured, Lagrange, PID, Rectified):
+        with pytest.raises(ConfigError, match="at least 0"):
+            made(limit=-1.0)
+    with pytest.raises(ConfigError, match="cost_limit"):
+        replace(OnPolicyConfig(), cost_limit=-1.0)

@@ -1,0 +1,281 @@
+"""Whole updates of the constrained algorithms against slow ones in float64, written out plainly."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from pkubench.agents import harl, saferl
+from pkubench.agents.on_policy.collector import Collector
+from pkubench.agents.on_policy.config import OnPolicyConfig
+from pkubench.agents.on_policy.learner import OnPolicyLearner
+from pkubench.agents.on_policy.presets import preset
+from pkubench.agents.on_policy.training import train
+from pkubench.agents.parts.constraints import Lagrange
+from pkubench.errors import ConfigError
+from pkubench.tasks.catalogue import make_task
+from tests.agents.worlds import MEAN_LENGTH, SpeedWorld, task_of
+
+LIMIT = MEAN_LENGTH / 2
+SMALL: dict[str, Any] = {
+    "num_envs": 8,
+    "rollout_steps": 16,
+    "hidden": (12,),
+    "epochs": 2,
+    "minibatches": 2,
+    "actor_lr": 1e-2,
+    "critic_epochs": 1,
+    "cost_limit": LIMIT,
+    "max_grad_norm": 0.7,
+}
+
+
+class _Moves:
+    """What a learner's actors were given and where they came from, update by update."""
+
+    def __init__(self, learner: OnPolicyLearner) -> None:
+        self.given: list[tuple[Any, ...]] = []
+        update = learner._update_actor
+
+        def spy(name: str, batch: Any, advantage: Any, factor: Any, cost: Any) -> Any:
+            generator = learner.generator.get_state().clone()
+            actor = copy.deepcopy(learner.actors[name]).double()
+            self.given.append((name, actor, batch, advantage, factor.clone(), cost, generator))
+            return update(name, batch, advantage, factor, cost)
+
+        learner._update_actor = spy  # type: ignore[method-assign]
+
+
+def _learner(name: str, cost: float, **changes: Any) -> tuple[OnPolicyLearner, _Moves]:
+    """Train one update at a measured episode cost of ``cost`` and return what happened."""
+    settings = {
+        field: getattr(saferl.PRESETS[name], field) for field in OnPolicyConfig.__dataclass_fields__
+    }
+    config = OnPolicyConfig(**{**settings, **SMALL, **changes})
+    learner = OnPolicyLearner(SpeedWorld(config.num_envs), config, 0)
+    collector = Collector(SpeedWorld(config.num_envs), 0, 50, learner.prepare)
+    for critic in learner.critics + learner.cost_critics:  # values that are not near zero
+        with torch.no_grad():
+            critic.net.head.bias.add_(1.0)
+    moves = _Moves(learner)
+    data = collector.collect(config.rollout_steps, learner.behave, False)
+    learner.update(data, cost, 0.0, MEAN_LENGTH)
+    return learner, moves
+
+
+def _slow(learner: OnPolicyLearner, moves: _Moves, losses: list[Any]) -> Tensor:
+    """Return the actor's parameters after passes over each of ``losses``, one phase a loss."""
+    (_, actor, batch, advantage, factor, cost, generator_state) = moves.given[-1]
+    config = learner.config
+    generator = torch.Generator()
+    generator.set_state(generator_state)
+    optimiser = torch.optim.Adam(actor.parameters(), lr=config.actor_lr, eps=config.adam_epsilon)
+    observations, actions = batch["observations"].double(), batch["actions"].double()
+    log_probs = batch["log_probs"].double()
+    for loss_of in losses:
+        with torch.no_grad():
+            start = actor(observations)
+        for _ in range(config.epochs):
+            order = torch.randperm(len(actions), generator=generator)
+            for index in torch.tensor_split(order, config.minibatches):
+                pi = actor(observations[index])
+                ratio = (pi.log_prob(actions[index]) - log_probs[index]).exp()
+                loss = loss_of(
+                    pi,
+                    start[index],
+                    ratio,
+                    advantage.double()[index],
+                    factor.double()[index],
+                    cost.double()[index],
+                )
+                optimiser.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(actor.parameters(), config.max_grad_norm)
+                optimiser.step()
+            if config.target_kl is not None:
+                with torch.no_grad():
+                    if float(start.kl(actor(observations)).mean()) > config.target_kl:
+                        break
+    return torch.cat([p.detach().reshape(-1) for p in actor.parameters()])
+
+
+def _after(learner: OnPolicyLearner) -> Tensor:
+    return torch.cat(
+        [p.detach().double().reshape(-1) for p in learner.actors["agent"].parameters()]
+    )
+
+
+def _clipped(pi: Any, old: Any, ratio: Tensor, a: Tensor, m: Tensor, c: Tensor) -> Tensor:
+    return -(m * torch.minimum(ratio * a, ratio.clamp(0.8, 1.2) * a)).mean()
+
+
+def _gaussian_kl(p: Any, q: Any) -> Tensor:
+    normal = torch.distributions.Normal
+    kl: Tensor = torch.distributions.kl_divergence(normal(p.mean, p.std), normal(q.mean, q.std))
+    return kl.sum(-1)
+
+
+def test_a_ppo_lag_update_climbs_the_weighted_advantages() -> None:
+    learner, moves = _learner("ppo-lag", 9.0, lambda_lr=0.5, target_kl=None)
+    assert isinstance(learner.constraint, Lagrange)
+    assert learner.constraint.value == pytest.approx(0.501)  # before the policy moved
+    torch.testing.assert_close(
+        _after(learner), _slow(learner, moves, [_clipped]), atol=1e-5, rtol=0
+    )
+
+
+def test_a_focops_update_equals_a_slow_reference() -> None:
+    def loss(pi: Any, old: Any, ratio: Tensor, a: Tensor, m: Tensor, c: Tensor) -> Tensor:
+        kl = _gaussian_kl(pi, old)
+        return ((kl - ratio * a / 1.5) * (kl <= 0.002)).mean()
+
+    learner, moves = _learner("focops", 9.0, focops_eta=0.002, target_kl=None)
+    torch.testing.assert_close(_after(learner), _slow(learner, moves, [loss]), atol=1e-5, rtol=0)
+
+
+def test_a_p3o_update_equals_a_slow_reference() -> None:
+    def loss(pi: Any, old: Any, ratio: Tensor, a: Tensor, m: Tensor, c: Tensor) -> Tensor:
+        change = torch.maximum(ratio * c, ratio.clamp(0.8, 1.2) * c).mean()
+        penalty = 20.0 * torch.relu(change + (9.0 - LIMIT) / MEAN_LENGTH)
+        return _clipped(pi, old, ratio, a, m, c) + penalty
+
+    learner, moves = _learner("p3o", 9.0, target_kl=None)
+    torch.testing.assert_close(_after(learner), _slow(learner, moves, [loss]), atol=1e-5, rtol=0)
+
+
+def test_a_cup_update_equals_a_slow_reference_in_two_phases() -> None:
+    def correction(pi: Any, middle: Any, ratio: Tensor, a: Tensor, m: Tensor, c: Tensor) -> Tensor:
+        weight = 0.501 * (1 - 0.99 * 0.95) / (1 - 0.99)
+        return (weight * ratio * c + _gaussian_kl(pi, middle)).mean()
+
+    learner, moves = _learner("cup", 9.0, lambda_lr=0.5, target_kl=None)
+    wanted = _slow(learner, moves, [_clipped, correction])
+    torch.testing.assert_close(_after(learner), wanted, atol=1e-5, rtol=0)
+
+
+def test_passes_stop_once_the_policy_has_moved_far_enough() -> None:
+    learner, moves = _learner("ppo-lag", 9.0, target_kl=1e-4, epochs=6)
+    wanted = _slow(learner, moves, [_clipped])
+    torch.testing.assert_close(_after(learner), wanted, atol=1e-5, rtol=0)
+    free, _ = _learner("ppo-lag", 9.0, target_kl=None, epochs=6)
+    assert float((_after(learner) - _after(free)).abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize(("cost", "climbs"), [(LIMIT + 1.9, True), (LIMIT + 2.1, False)])
+def test_crpo_climbs_the_reward_or_descends_the_cost(cost: float, climbs: bool) -> None:
+    _, moves = _learner("crpo", cost)
+    (_, _, _, advantage, _, costs, _) = moves.given[-1]
+    if climbs:
+        assert float(advantage.std(correction=0)) == pytest.approx(1.0, abs=1e-5)
+    else:
+        torch.testing.assert_close(advantage, -costs)
+
+
+def test_costs_are_centred_and_rewards_standardised_before_they_are_mixed() -> None:
+    _, moves = _learner("ppo-lag", 9.0, lambda_lr=3.0)
+    (_, _, _, advantage, _, cost, _) = moves.given[-1]
+    reward = 4.001 * advantage + 3.001 * cost
+    assert float(cost.mean()) == pytest.approx(0.0, abs=1e-6)
+    assert float(reward.mean()) == pytest.approx(0.0, abs=1e-5)
+    assert float(reward.std(correction=0)) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_a_cpo_update_uses_the_excess_of_a_step_and_omnisafes_that_of_an_episode() -> None:
+    cases = {}
+    for variant in ("paper", "omnisafe"):
+        learner, moves = _learner("cpo", LIMIT + 0.05, variant=variant, epochs=1)
+        assert learner.constraint is not None
+        assert learner.constraint.excess == pytest.approx(0.05)
+        before = torch.cat([p.reshape(-1) for p in moves.given[-1][1].parameters()])
+        cases[variant] = _after(learner) - before
+    assert float((cases["paper"] - cases["omnisafe"]).norm()) > 1e-4
+
+
+def test_later_agents_of_a_team_count_the_cost_that_earlier_ones_have_saved() -> None:
+    from pkubench.agents.on_policy.actor_update import _excess_of_a_step
+    from pkubench.agents.parts.constraints import Measured
+
+    constraint = Measured(limit=10.0)
+    constraint.update(30.0, 100.0)
+    factor, costs = torch.tensor([0.5, 2.0]), torch.tensor([1.0, -1.0])
+    found = _excess_of_a_step(constraint, factor, costs, OnPolicyConfig())
+    # 20 / 100, and what is saved: (-.5 * 1 + 1 * -1) / 2
+    assert found == pytest.approx(0.2 - 0.75)
+
+
+def test_happo_lag_is_happo_on_the_weighted_advantage() -> None:
+    assert harl.PRESETS["happo-lag"].scheme == "sequential"
+    assert harl.PRESETS["happo-lag"].constraint == "lagrangian"
+
+
+def test_a_world_without_cost_is_refused_by_every_safe_agent(tmp_path: Path) -> None:
+    task = make_task("SimpleSpread-v0")
+    for name in ("happo-lag", "cpo", "ppo-saute"):
+        with pytest.raises(ConfigError, match="has no cost"):
+            next(train(name, task, steps=10, seed=0, settings={}, out=tmp_path / name))
+
+
+def test_rewards_are_standardised_for_the_learner_and_not_for_reports() -> None:
+    learner, _ = _learner("ppo", 0.0, signal_norm=True)
+    moments = learner.signal_norms["rewards"]
+    assert moments.count == 8 * 16
+    assert 0.0 < moments.mean[0] < 1.0
+
+
+TUNED: dict[str, str] = {
+    "num_envs": "16",
+    "rollout_steps": "64",
+    "minibatches": "4",
+    "hidden": "[16]",
+    "window": "64",
+    "actor_lr": "0.003",
+    "lr_decay": "false",
+}
+FREE = ("policy-gradient", "natural-pg", "ppo", "trpo")
+SLOW_MULTIPLIER = {"lambda_lr": "0.01"}
+LEARNERS: dict[str, dict[str, str]] = {
+    "ppo-lag": {},
+    "cppo-pid": {},
+    "trpo-pid": {},
+    "cpo": {},
+    "pcpo": {},
+    "ipo": {},
+}
+
+
+def _learned(name: str, folder: Path, **changes: str) -> tuple[float, float]:
+    """Return the mean return and cost of the last updates of a run on the concave world."""
+    task = task_of(SpeedWorld, cost_limit=LIMIT)
+    settings = {**TUNED, **changes}
+    found = [
+        (progress.metrics["return"], progress.metrics["cost"])
+        for progress in train(name, task, steps=40_000, seed=1, settings=settings, out=folder)
+    ]
+    mean = np.array(found[-15:]).mean(0)
+    return float(mean[0]), float(mean[1])
+
+
+@pytest.mark.parametrize("name", FREE)
+def test_blind_to_cost_the_free_optimum_is_reached(name: str, tmp_path: Path) -> None:
+    reward, cost = _learned(name, tmp_path / "run")
+    assert reward > 0.9 * MEAN_LENGTH
+    assert cost > 1.5 * LIMIT
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_a_safe_agent_comes_near_the_best_feasible_return(name: str, tmp_path: Path) -> None:
+    reward, cost = _learned(name, tmp_path / "run", **LEARNERS[name])
+    assert cost < 1.15 * LIMIT
+    assert reward > 0.8 * 0.75 * MEAN_LENGTH
+
+
+Loss = Callable[..., Tensor]
+assert math.isfinite(MEAN_LENGTH)
