@@ -244,7 +244,7 @@ SETTINGS = TrustRegion(
 
 
 def _slow_step(
-    actor: Actor, samples: Samples, costs: Tensor, excess: float, rule: str
+    actor: Actor, samples: Samples, costs: Tensor, excess: float, rule: str, sign: float = 1.0
 ) -> tuple[Tensor, int]:
     """Return the parameters after a step, by an explicit matrix and a plain search."""
     names = [name for name, _ in actor.named_parameters()]
@@ -270,7 +270,7 @@ def _slow_step(
     b = torch.autograd.grad(gain(theta, costs), theta)[0]
     h = torch.autograd.functional.hessian(kl, start) + 0.1 * torch.eye(len(start)).double()
     x, p = torch.linalg.solve(h, g), torch.linalg.solve(h, b)
-    q, r, s = float(g @ x), float(g @ p), float(b @ p)
+    q, r, s = float(g @ x), sign * float(g @ p), float(b @ p)
     combine = cpo_combination if rule == "linearised" else pcpo_combination
     found = combine(Products(q, r, s, excess, 0.02))
     step = found.of_reward * x - found.of_cost * p
@@ -308,6 +308,26 @@ def test_a_safe_policy_stays_within_its_slack_and_an_unsafe_one_gets_cheaper() -
             assert report.cost_change < 0.0
         else:
             assert report.step.improvement > 0.0
+
+
+def test_a_safe_policy_shortens_a_step_that_would_lower_its_reward() -> None:
+    actor, samples, costs = _case(20)
+    samples = samples._replace(advantage=costs + 0.3 * samples.advantage)
+    wide = replace(SETTINGS, radius=0.5)
+    report = constrained_step(actor, samples, costs, -0.001, wide, "linearised")
+    assert report.step.fraction == pytest.approx(0.8**3)  # the whole step costs 0.21 of reward
+    assert report.step.improvement > 0.0
+
+
+def test_omnisafes_cpo_takes_the_step_with_the_wrong_sign() -> None:
+    actor, samples, costs = _case(3)
+    wanted, tries = _slow_step(actor, samples, costs, -0.005, "linearised", sign=-1.0)
+    report = constrained_step(actor, samples, costs, -0.005, SETTINGS, "linearised", "omnisafe")
+    assert report.step.fraction == pytest.approx(0.8**tries)
+    torch.testing.assert_close(_flat(actor), wanted, atol=1e-9, rtol=0)
+    other, samples, costs = _case(3)
+    constrained_step(other, samples, costs, -0.005, SETTINGS, "linearised")
+    assert float((_flat(other) - wanted).norm()) > 1e-2
 
 
 def test_without_a_cost_gradient_the_step_is_trpos() -> None:

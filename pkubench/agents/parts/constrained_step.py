@@ -63,10 +63,10 @@ def cpo_combination(n: Products) -> Combination:
     """Solve ``max g'd`` in the ball and the half-space (Achiam et al. 2017, theorem 2).
 
     With a multiplier lambda of the ball and nu of the constraint, ``d = (x - nu p) / lambda`` and
-    ``nu = max(0, lambda c + r) / s``. The dual, as a function of lambda alone, is concave with a
-    kink at ``-r / c``, so its maximum is the best of three: the kink, and the peaks of the two
-    formulas it has on either side. In case 0 the ball has no safe point, and the cost is lowered
-    as far as the ball allows.
+    ``nu = max(0, lambda c + r) / s``. The dual, as a function of lambda alone, is concave and
+    smooth, so its maximum is the peak of one of the two formulas it has where nu is positive and
+    where it is 0. In case 0 the ball has no safe point, and the cost is lowered as far as the ball
+    allows.
 
     The paper minimises, so its g is ours negated and its r too. OmniSafe takes the paper's
     formulas with the gradient of the objective: there r has the wrong sign (``variant``).
@@ -85,8 +85,6 @@ def cpo_combination(n: Products) -> Combination:
     candidates = [of_ball]
     if room > 0.0:
         candidates.append(math.sqrt(max(q - r * r / s, 0.0) / room))
-    if c != 0.0:
-        candidates.append(-r / c)
     # with g along b lambda may be 0, where d is nought over nought
     multiplier = max((max(m, 1e-4 * of_ball) for m in candidates), key=dual)
     nu = max(0.0, multiplier * c + r) / s
