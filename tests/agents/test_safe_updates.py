@@ -15,7 +15,6 @@ from pkubench.agents import harl, saferl
 from pkubench.agents.on_policy.collector import Collector
 from pkubench.agents.on_policy.config import OnPolicyConfig
 from pkubench.agents.on_policy.learner import OnPolicyLearner
-from pkubench.agents.on_policy.presets import preset
 from pkubench.agents.on_policy.training import train
 from pkubench.agents.parts.constraints import Lagrange
 from pkubench.errors import ConfigError
