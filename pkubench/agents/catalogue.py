@@ -41,6 +41,7 @@ _HASAC = "HASAC (ICLR 2024)"
 _OMNISAFE = "OmniSafe (JMLR 2024)"
 _PSD = "PSD-PSRO (NeurIPS 2023)"
 _TEAMS = ("marl", "diagnostics")
+_CONSTRAINED = ("constrained", "diagnostics")
 _ALL = ("marl", "constrained", "games", "diagnostics")
 
 _TABLE = (
@@ -72,8 +73,8 @@ _TABLE = (
     ("masac-paper", _HASAC, ("marl",), "MASAC with HASAC's numbers", _OFF_POLICY),
     ("matd3-paper", _HARL, ("marl",), "MATD3 with HATD3's numbers", _OFF_POLICY),
     ("maddpg-paper", _HARL, ("marl",), "MADDPG with HADDPG's numbers", _OFF_POLICY),
-    ("ppo", _OMNISAFE, ("constrained",), "clipped surrogate, blind to cost", _ON_POLICY),
-    ("ppo-lag", _OMNISAFE, ("constrained",), "PPO with a Lagrange multiplier", _ON_POLICY),
+    ("ppo", _OMNISAFE, _CONSTRAINED, "clipped surrogate, blind to cost", _ON_POLICY),
+    ("ppo-lag", _OMNISAFE, _CONSTRAINED, "PPO with a Lagrange multiplier", _ON_POLICY),
     ("ppo-paper", _OMNISAFE, ("constrained",), "PPO with the official numbers", _ON_POLICY),
     ("ppo-lag-paper", _OMNISAFE, ("constrained",), "PPOLag, official numbers", _ON_POLICY),
     ("psro", _PSD, ("games",), "double oracle with exact responses", _PSRO),
