@@ -30,7 +30,7 @@ _TITLES = {
 
 
 _CONSTRAINED_NOTES = (
-    "The optimum within the limit uses it up, so an agent that plays it is within the limit only on "
+    "The optimum uses the cost limit up, so an agent that plays it is within the limit only on "
     "average: read the violation with its interval. Saved policies are evaluated at their mode"
 )
 _DRAWN = (
@@ -63,8 +63,8 @@ def _constrained() -> Iterator[Task]:
             "risky short cuts, and a limit on falls",
             risky_corridor.COST_LIMIT,
             50,
-            "falls",
-            "falls in the episode",
+            "10 a fall",
+            "10 for each fall in the episode",
             _CONSTRAINED_NOTES + _DRAWN,
         ),
         (

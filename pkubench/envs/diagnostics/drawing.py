@@ -151,8 +151,10 @@ def draw_corridor(
     return sheet.picture()
 
 
-def draw_road(title: str, speed: float, limit: float, way: float) -> npt.NDArray[np.uint8]:
-    """Draw a car's speed in [0, 1] on a scale with its limit, above a road it has made ``way`` on.
+def draw_road(
+    title: str, speed: float, limit: float, top: float, way: float
+) -> npt.NDArray[np.uint8]:
+    """Draw a car's speed on a scale up to ``top`` with its limit, above a road ``way`` along.
 
     Returns (HEIGHT, WIDTH, 3) uint8.
 
@@ -160,22 +162,21 @@ def draw_road(title: str, speed: float, limit: float, way: float) -> npt.NDArray
         MissingExtra: Pillow is not installed.
     """
     sheet = _Sheet(title)
-    left, width, top, height = 50.0, 380.0, 96.0, 44.0
-    sheet.box(left, top, width, height, _FIELD)
-    sheet.box(left + limit * width, top, (1 - limit) * width, height, _mixed(_BAD, 0.15))
+    left, width, upper, height = 50.0, 380.0, 96.0, 44.0
+    mark = left + limit / top * width
+    sheet.box(left, upper, width, height, _FIELD)
+    sheet.box(mark, upper, left + width - mark, height, _mixed(_BAD, 0.15))
     color = _mixed(_BAD if speed > limit else _GOOD, 0.65)
-    sheet.box(left, top + 8, speed * width, height - 16, color)
-    sheet.box(left + limit * width - 1, top - 10, 2, height + 20, _INK, is_outlined=False)
-    for place, words in ((0.0, "0"), (limit, f"limit {limit:g}"), (1.0, "1")):
-        sheet.text(left + place * width, top + height + 22, words, 12)
-    sheet.text(left + width / 2, top - 22, f"speed {speed:.2f}", 14)
+    sheet.box(left, upper + 8, abs(speed) / top * width, height - 16, color)
+    sheet.box(mark - 1, upper - 10, 2, height + 20, _INK, is_outlined=False)
+    for place, words in ((left, "0"), (mark, f"limit {limit:g}"), (left + width, f"{top:g}")):
+        sheet.text(place, upper + height + 22, words, 12)
+    sheet.text(left + width / 2, upper - 22, f"speed {speed:.2f}", 14)
     road, stripe = 212.0, 40.0
     sheet.box(0, road, WIDTH, 64, _mixed(_INK, 0.75), is_outlined=False)
     shift = way * stripe % stripe
     for k in range(-1, int(WIDTH / stripe) + 1):
-        sheet.box(
-            k * stripe + stripe - shift, road + 30, stripe / 2, 4, _FIELD, is_outlined=False
-        )
+        sheet.box(k * stripe + stripe - shift, road + 30, stripe / 2, 4, _FIELD, is_outlined=False)
     sheet.box(WIDTH / 2 - 24, road + 14, 48, 24, _CHOSEN)
     for wheel in (-14, 14):
         sheet.disc(WIDTH / 2 + wheel, road + 40, 7, _INK)

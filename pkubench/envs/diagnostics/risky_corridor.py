@@ -1,4 +1,4 @@
-"""RiskyCorridor: planks over pits, and a limit on falls that only a drawn lot uses up exactly."""
+"""RiskyCorridor: planks over pits, and a limit on falls that only a lottery uses up exactly."""
 
 from __future__ import annotations
 
@@ -37,8 +37,9 @@ PLANKS: Final = (Plank(2, 5, 0.2), Plank(6, 11, 0.8), Plank(12, 16, 0.5), Plank(
 GOAL: Final = 20
 STEP_REWARD: Final = -0.1
 GOAL_REWARD: Final = 2.0
-COST_LIMIT: Final = 0.5
-"""Falls an episode, on average."""
+FALL_COST: Final = 10.0
+COST_LIMIT: Final = 5.0
+"""Half a fall an episode, on average."""
 BACK, ON, LEAP = range(3)
 
 
@@ -50,7 +51,7 @@ class RiskyCorridor(BatchEnv):
     | observation | Box(0, 1, (21,)) float32 | the cell, one-hot                                |
     | action      | Discrete(3)              | step back, step on, take the plank               |
     | reward      | float64                  | −0.1 a step, and 2 for the goal                  |
-    | cost        | 0 or 1                   | 1 for a fall                                     |
+    | cost        | 0 or 10                  | 10 for a fall                                    |
     | ends        |                          | in cell 20, the goal; truncated after 50 steps   |
 
     | plank | from cell | to cell | saves   | risk of a fall | steps saved a fall |
@@ -65,19 +66,21 @@ class RiskyCorridor(BatchEnv):
     `cost`.
 
     **The optimum.** Walking round every pit takes 20 steps and earns 0. Taking plank k with
-    probability pₖ earns 0.1 sₖ pₖ more (s the steps it saves) at a cost of qₖ pₖ (q its risk), and
-    a step back earns nothing and costs time. So the best policy within a limit d fills a knapsack
-    with planks, the most steps a fall first: with d = 0.5 plank 1 always (cost 0.2) and plank 3
-    with probability 0.6 (cost 0.3), which earns 0.2 + 0.18 = **0.38**. The multiplier is what one
-    more fall would earn at plank 3: λ = 0.3 / 0.5 = **0.6**. Without a limit all four planks pay:
-    return 1 at a cost of 2, four times the limit.
+    probability pₖ earns 0.1 sₖ pₖ more (s the steps it saves) at a cost of 10 qₖ pₖ (q its risk),
+    and a step back earns nothing and costs time. So the best policy within a limit d fills a
+    knapsack with planks, the most steps a fall first: with d = 5 plank 1 always (cost 2) and plank
+    3 with probability 0.6 (cost 3), which earns 0.2 + 0.18 = **0.38**. The multiplier is what one
+    more unit of cost would earn at plank 3: λ = 0.3 / 5 = **0.06**. Without a limit all four planks
+    pay: return 1 at a cost of 20, four times the limit.
 
     **What it shows.** The best feasible policy must draw lots, in one cell. Policies that always do
     the same in a cell get at most 0.3 within the limit, by plank 3 alone; the mode of the optimum,
-    with plank 3 always, costs 0.7. A saved agent that is evaluated at its mode is therefore either
+    with plank 3 always, costs 7. A saved agent that is evaluated at its mode is therefore either
     poorer than what it learned or over the limit: look at the cost of training as well, or compute
-    its return and cost exactly (`pkubench.envs.diagnostics.constrained_mdp.evaluate`). The plank
-    that saves most is not the one to take: what counts is its ratio to the risk.
+    its return and cost exactly (`pkubench.envs.diagnostics.constrained_mdp.evaluate`). Given any
+    multiplier but 0.06, plank 3 is best taken always or never, so a multiplier and a policy that
+    follow each other circle round the optimum: their average is near it, their last state need not
+    be. And the plank that saves most is not the one to take: what counts is its ratio to the risk.
 
     `model` is the world as a table, and `tests/envs/test_constrained_worlds.py` holds all of this
     to a linear program. `scripted:optimum` plays the best feasible policy.
@@ -113,7 +116,7 @@ class RiskyCorridor(BatchEnv):
         self._falls[lanes] += has_fallen
         is_there = self._cell == GOAL
         cost = np.zeros(self.num_envs)
-        cost[lanes] = has_fallen
+        cost[lanes] = FALL_COST * has_fallen
         return (STEP_REWARD + GOAL_REWARD * is_there)[:, None], is_there, {"cost": cost}
 
     def _observe(self) -> dict[str, Array]:
@@ -137,7 +140,7 @@ class RiskyCorridor(BatchEnv):
         rewards = STEP_REWARD + GOAL_REWARD * (LEADS_TO == GOAL)
         horizon = self.max_episode_steps or self.default_horizon
         assert horizon is not None
-        return ConstrainedMDP(rewards, RISKS, transitions, np.eye(GOAL + 1)[0], horizon)
+        return ConstrainedMDP(rewards, FALL_COST * RISKS, transitions, np.eye(GOAL + 1)[0], horizon)
 
     @staticmethod
     def choose_optimally(observation: Array, lots: FloatArray) -> Array:
@@ -172,12 +175,12 @@ LEADS_TO, RISKS = _tables()
 
 
 def optimal_policy(cost_limit: float) -> FloatArray:
-    """Return the best policy within a limit on falls, (cells, 3): the greedy knapsack of planks."""
+    """Return the best policy within a limit on cost, (cells, 3): the greedy knapsack of planks."""
     policy = np.zeros(RISKS.shape)
     policy[:, ON] = 1.0
-    left = cost_limit
+    falls = cost_limit / FALL_COST
     for plank in sorted(PLANKS, key=lambda plank: plank.saves / plank.risk, reverse=True):
-        chance = min(1.0, left / plank.risk)
+        chance = min(1.0, falls / plank.risk)
         policy[plank.start] = (0.0, 1.0 - chance, chance)
-        left -= chance * plank.risk
+        falls -= chance * plank.risk
     return policy

@@ -17,42 +17,44 @@ from pkubench.errors import ConfigError
 if TYPE_CHECKING:
     from pkubench.envs.diagnostics.constrained_mdp import ConstrainedMDP
 
-THRUST: Final = 0.25
-"""Change of speed of a step at full action."""
+TOP_SPEED: Final = 1.5
+"""Speed that full throttle tends to."""
 FREE_SPEED: Final = 0.5
 """Speed up to which driving costs nothing."""
-COST_LIMIT: Final = 4.5
+COST_LIMIT: Final = 5.0
 BEST_SPEED: Final = 0.75
 """Speed the best feasible policy holds."""
 
 
 class SpeedLimit(BatchEnv):
-    """A car is paid for the way it makes; what it drives above a speed limit costs its square.
+    """A car is paid for its way less the drag; what it drives above a speed limit costs its square.
 
-    | part        | type                     | meaning                                          |
-    |-------------|--------------------------|--------------------------------------------------|
-    | observation | Box(0, 1, (1,)) float32  | speed v                                          |
-    | action      | Box(-1, 1, (1,)) float32 | a: the speed becomes v' = v + a / 4, in [0, 1]   |
-    | reward      | float64                  | v', the way made in the step                     |
-    | cost        | float64 in [0, 1]        | 4 max(0, v' − 1/2)²                              |
-    | ends        |                          | never; truncated after 20 steps                  |
+    | part        | type                         | meaning                                      |
+    |-------------|------------------------------|----------------------------------------------|
+    | observation | Box(-1.5, 1.5, (1,)) float32 | speed v                                      |
+    | action      | Box(-1, 1, (1,)) float32     | throttle a: next speed v' = (v + 1.5 a) / 2  |
+    | reward      | float64                      | 2 v' − v'²                                   |
+    | cost        | float64 in [0, 4]            | 4 max(0, v' − 1/2)²                          |
+    | ends        |                              | never; truncated after 20 steps              |
 
     An episode starts at rest, and nothing is left to chance. Actions beyond the bounds are clipped.
     `info`: `cost`.
 
-    **The optimum.** Full thrust gives the speeds 1/4, 1/2, 3/4, 1, 1, ...: return 18.5, cost 17.25.
-    Keeping to the limit gives 1/4, 1/2, 1/2, ...: return 9.75, cost 0. With the cost limit
-    d = 4.5 the best is to drive up to 3/4 and stay there: return 1/4 + 1/2 + 18 · 3/4 = **14.25** at
-    a cost of 18 · 1/4 = 4.5. Proof: weigh cost with λ = **0.5**. A step at speed v' then counts
-    v' − 2 max(0, v' − 1/2)², which rises up to v' = 3/4 and falls after it. No speed is above 1/4
-    after the first step or above 1/2 after the second, so no episode counts more than the one that
-    drives 1/4, 1/2, 3/4, 3/4, ..., whatever draws lots: E[return] − λ E[cost] ≤ 14.25 − λ d. Where
-    E[cost] ≤ d, E[return] ≤ 14.25.
+    **The optimum.** Without a limit the best speed is 1: 3/4 after the first step at full throttle,
+    then 1, a return of 19.9375 at a cost of 19.25. Keeping to the speed limit of 1/2 earns 15 at no
+    cost. With the cost limit d = 5 the best is to hold 3/4 from the first step on (a = 1, then
+    a = 1/2): a return of 20 · 15/16 = **18.75** at a cost of 20 · 1/4 = 5. Proof: weigh cost with
+    λ = **1/4**. A step at speed v' then counts 2 v' − v'² − max(0, v' − 1/2)², a strictly concave
+    function whose slope 2 − 2 v' − 2 (v' − 1/2) is 0 at v' = 3/4. So no episode counts more than
+    one at 3/4 throughout, whatever draws lots: E[return] − λ E[cost] ≤ 18.75 − λ d, and where
+    E[cost] ≤ d, E[return] ≤ 18.75.
 
-    **What it shows.** Cost is strictly convex above the limit and the return is linear, so the
-    optimum needs no lots: deterministic learners (DDPG, TD3) can reach it, and an evaluation of the
-    mode loses nothing. It lies on the constraint: a learner that plays safe leaves return behind, one
-    whose multiplier lags swings around 4.5.
+    **What it shows.** Return is strictly concave and cost convex, so the optimum needs no lots:
+    deterministic learners (DDPG, TD3) can reach it, and an evaluation of the mode loses nothing.
+    For every multiplier there is one best speed, so a multiplier and a policy that follow each
+    other settle. The optimum lies on the constraint: a learner that plays safe leaves return
+    behind, one whose multiplier lags swings around 5. Noise costs as well, because cost is convex:
+    a stochastic policy that keeps the limit in training drives slower than its mode could.
 
     `scripted:optimum` plays the best feasible policy. `speed_table` is the world on a grid of
     speeds that the optimum lies on, and `tests/envs/test_constrained_worlds.py` solves it as a
@@ -67,7 +69,7 @@ class SpeedLimit(BatchEnv):
     def __init__(self, num_envs: int = 1, max_episode_steps: int | None = -1) -> None:
         """Make ``num_envs`` lanes."""
         super().__init__(num_envs, max_episode_steps)
-        self.observation_spaces = {SOLE_AGENT: spaces.Box(0.0, 1.0, (1,), np.float32)}
+        self.observation_spaces = {SOLE_AGENT: spaces.Box(-TOP_SPEED, TOP_SPEED, (1,), np.float32)}
         self.action_spaces = {SOLE_AGENT: spaces.Box(-1.0, 1.0, (1,), np.float32)}
         self._speed: FloatArray = np.zeros(num_envs)
         self._sums: FloatArray = np.zeros((2, num_envs))
@@ -81,12 +83,12 @@ class SpeedLimit(BatchEnv):
         self, actions: Mapping[str, Array], active: BoolArray | None
     ) -> tuple[FloatArray, BoolArray, Info]:
         lanes = self._all if active is None else np.flatnonzero(active)
-        thrust = np.clip(actions[SOLE_AGENT][lanes, 0].astype(np.float64), -1.0, 1.0)
-        self._speed[lanes] = next_speed(self._speed[lanes], thrust)
+        action = np.clip(actions[SOLE_AGENT][lanes, 0].astype(np.float64), -1.0, 1.0)
+        self._speed[lanes] = (self._speed[lanes] + TOP_SPEED * action) / 2.0
         cost = speeding_cost(self._speed)
         self._sums[:, lanes] += np.stack([self._speed, cost])[:, lanes]
         is_over = np.zeros(self.num_envs, dtype=np.bool_)
-        return self._speed[:, None].copy(), is_over, {"cost": cost}
+        return driving_reward(self._speed)[:, None], is_over, {"cost": cost}
 
     def _observe(self) -> dict[str, Array]:
         return {SOLE_AGENT: self._speed[:, None].astype(np.float32)}
@@ -95,7 +97,8 @@ class SpeedLimit(BatchEnv):
         """Draw the lane's road and its speed beside the limit: (320, 480, 3) uint8."""
         way, cost = (float(total) for total in self._sums[:, lane])
         told = f"step {int(self.elapsed[lane])}, way {way:.2f}, cost {cost:.2f}"
-        return draw_road(f"SpeedLimit   ({told})", float(self._speed[lane]), FREE_SPEED, way)
+        speed = float(self._speed[lane])
+        return draw_road(f"SpeedLimit   ({told})", speed, FREE_SPEED, TOP_SPEED, way)
 
     @staticmethod
     def choose_optimally(observation: Array, lots: FloatArray) -> Array:
@@ -108,42 +111,51 @@ class SpeedLimit(BatchEnv):
         Returns:
             Actions (episodes, 1) float32.
         """
-        action: Array = np.clip((BEST_SPEED - observation) / THRUST, -1.0, 1.0).astype(np.float32)
+        action: Array = np.clip(action_to(BEST_SPEED, observation), -1.0, 1.0).astype(np.float32)
         return action
 
 
-def next_speed(speed: FloatArray, thrust: FloatArray) -> FloatArray:
-    """Return the speed after a step; ``thrust`` in [-1, 1]."""
-    moved: FloatArray = np.clip(speed + THRUST * thrust, 0.0, 1.0)
-    return moved
+def action_to(wanted: float | FloatArray, speed: Array) -> Array:
+    """Return the throttle that leads from ``speed`` to the speed ``wanted`` in one step."""
+    action: Array = (2.0 * wanted - speed) / TOP_SPEED
+    return action
+
+
+def driving_reward(speed: FloatArray) -> FloatArray:
+    """Return 2 v - v^2: the way made less the drag."""
+    reward: FloatArray = 2.0 * speed - speed**2
+    return reward
 
 
 def speeding_cost(speed: FloatArray) -> FloatArray:
-    """Return 4 max(0, v - 1/2)^2, which is 1 at full speed."""
+    """Return 4 max(0, v - 1/2)^2, which is 1 at the speed that is best without a limit."""
     cost: FloatArray = 4.0 * np.maximum(speed - FREE_SPEED, 0.0) ** 2
     return cost
 
 
 def speed_table(parts: int, horizon: int = 20) -> ConstrainedMDP:
-    """Return the world on a grid of speeds, with the actions that lead from point to point.
+    """Return the world on the speeds 0, 1/``parts``, ..., 5/4.
 
-    State k is the speed k / (4 ``parts``), action j the thrust (j - ``parts``) / ``parts``. Every
-    policy of the table is one of the world, so the table's optimum is at most the world's.
+    Action j leads to the speed j / ``parts``, or to the one nearest to it that the throttle can
+    reach. Every policy of the table is one of the world, so its optimum is at most the world's.
 
     Args:
-        parts: grid points a full thrust passes.
+        parts: points of the grid up to speed 1, a multiple of 4, so that the optimum is on it.
         horizon: steps of an episode.
 
     Raises:
-        ConfigError: parts is below 1.
+        ConfigError: parts is no positive multiple of 4.
     """
     from pkubench.envs.diagnostics.constrained_mdp import ConstrainedMDP
 
-    if parts < 1:
-        raise ConfigError(f"parts must be at least 1, got {parts}")
-    count = round(parts / THRUST) + 1
-    speeds: FloatArray = np.arange(count) * THRUST / parts
-    thrusts = np.arange(-parts, parts + 1) / parts
-    moved = next_speed(speeds[:, None], thrusts)
-    transitions = np.eye(count)[np.rint(moved * parts / THRUST).astype(np.int64)]
-    return ConstrainedMDP(moved, speeding_cost(moved), transitions, np.eye(count)[0], horizon)
+    if parts < 4 or parts % 4:
+        raise ConfigError(f"parts must be a positive multiple of 4, got {parts}")
+    points = np.arange(5 * parts // 4 + 1)
+    half = points[:, None] / 2
+    furthest = TOP_SPEED / 2 * parts
+    reached = np.clip(points, np.ceil(half - furthest), np.floor(half + furthest)).astype(np.int64)
+    moved: FloatArray = reached / parts
+    unit: FloatArray = np.eye(len(points))
+    return ConstrainedMDP(
+        driving_reward(moved), speeding_cost(moved), unit[reached], unit[0], horizon
+    )
