@@ -28,6 +28,22 @@ class Aggregate(NamedTuple):
     """Size of the sample: runs, or episodes of the only run."""
 
 
+class Constraint(NamedTuple):
+    """How well an entry keeps a task's cost limit d."""
+
+    cost_limit: float
+    """d, on the mean cost of an episode."""
+    violation: Aggregate
+    """max(0, mean cost - d), with the interval of the mean cost put through the same function.
+
+    The function is monotone, so the interval covers the true violation as often as the cost's
+    interval covers the true cost. An upper bound of 0 says that the limit is kept with confidence;
+    a lower bound above 0, that it is broken with confidence.
+    """
+    feasible_runs: Aggregate
+    """Share of the runs whose own mean cost is at most d, with Wilson's interval."""
+
+
 def run_mean(records: Sequence[EpisodeRecord], metric: str) -> float | None:
     """Return a run's mean of a metric; None if an episode failed or does not have the metric."""
     values = [record.value(metric) for record in records]
@@ -73,6 +89,28 @@ def feasible(task: Task, cost: float | None) -> bool | None:
     if task.cost_limit is None or cost is None:
         return None
     return cost <= task.cost_limit
+
+
+def constraint(
+    task: Task, cost: Aggregate | None, runs: Sequence[Sequence[EpisodeRecord]]
+) -> Constraint | None:
+    """Return how well the runs keep the task's limit; None for a task without one.
+
+    Args:
+        task: gives the limit.
+        cost: the aggregate of the metric ``cost``.
+        runs: the records of each run.
+    """
+    limit = task.cost_limit
+    if limit is None or cost is None:
+        return None
+    means = [mean for records in runs if (mean := run_mean(records, "cost")) is not None]
+    if cost.mean is None or len(means) < len(runs):
+        unknown = Aggregate(None, None, None, len(runs))
+        return Constraint(limit, unknown._replace(n=cost.n), unknown)
+    mean, low, high = (None if x is None else max(0.0, x - limit) for x in cost[:3])
+    within = wilson_interval(sum(mean <= limit for mean in means), len(means))
+    return Constraint(limit, Aggregate(mean, low, high, cost.n), Aggregate(*within, len(means)))
 
 
 def _bound(value: float) -> float | None:

@@ -72,7 +72,9 @@ class _Run:
         self.total, self.out, self.device, self.settings = total, out, device, settings
         self.env = env
         self.learner = OnPolicyLearner(env, config, seed, device)
-        self.collector = Collector(env, seed, config.window, self.learner.prepare)
+        self.collector = Collector(
+            env, seed, config.window, self.learner.prepare, cost_limit=task.cost_limit
+        )
         if config.constraint != "none" and task.cost_limit is None:
             raise ConfigError(
                 f"{agent} holds a cost constraint but {task.id} has no cost; "
@@ -115,15 +117,13 @@ class _Run:
             config.rollout_steps, learner.behave, restart=config.reset_each_rollout
         )
         window = collector.window
-        mean = EpisodeWindow.mean
-        diagnostics = learner.update(data, mean(window.costs), self.steps / self.total)
+        episode_cost = EpisodeWindow.mean(window.costs)
+        diagnostics = learner.update(data, episode_cost, self.steps / self.total)
         self.steps += config.batch_steps
         elapsed = time.perf_counter() - started
         self.seconds += elapsed
         metrics = {
-            "return": mean(window.returns),
-            **({} if self.task.cost_limit is None else {"cost": mean(window.costs)}),
-            "length": mean(window.lengths),
+            **window.curve(),
             **diagnostics,
             "steps_per_second": config.batch_steps / elapsed,
             "seconds": self.seconds,
@@ -185,6 +185,7 @@ class _Run:
                 "steps": self.steps,
                 "seconds": round(self.seconds, 1),
                 "command": self._command(),
+                **self.collector.window.costs_of_training(),
                 "members": members,
             },
             tensors,
