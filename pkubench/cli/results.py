@@ -122,13 +122,11 @@ def _constraint(report: Report) -> tuple[str, str]:
     found = report.constraint
     if found is None:
         return "", ""
-    violation, feasible = found.violation, found.feasible_runs
+    violation = found.violation
     text = number(violation.mean)
     if violation.low is not None and violation.high is not None:
         text += f" ({number(violation.low)} to {number(violation.high)})"
-    if feasible.mean is None:
-        return text, "–"
-    return text, f"{round(feasible.mean * feasible.n)} of {feasible.n}"
+    return text, found.runs_within or "–"
 
 
 def _failures(reports: Iterable[Report]) -> Iterator[Text]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pkubench.evaluation.records import EpisodeRecord
 from pkubench.evaluation.statistics import mean_interval, wilson_interval
@@ -42,6 +42,20 @@ class Constraint(NamedTuple):
     """
     feasible_runs: Aggregate
     """Share of the runs whose own mean cost is at most d, with Wilson's interval."""
+
+    @property
+    def runs_within(self) -> str:
+        """How many runs are feasible, in words; empty where episodes failed."""
+        share, n = self.feasible_runs.mean, self.feasible_runs.n
+        return "" if share is None else f"{round(share * n)} of {n}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "cost_limit": self.cost_limit,
+            "violation": self.violation._asdict(),
+            "feasible_runs": self.feasible_runs._asdict(),
+        }
 
 
 def run_mean(records: Sequence[EpisodeRecord], metric: str) -> float | None:
@@ -92,25 +106,24 @@ def feasible(task: Task, cost: float | None) -> bool | None:
 
 
 def constraint(
-    task: Task, cost: Aggregate | None, runs: Sequence[Sequence[EpisodeRecord]]
+    limit: float | None, cost: Aggregate | None, run_costs: Sequence[float | None]
 ) -> Constraint | None:
-    """Return how well the runs keep the task's limit; None for a task without one.
+    """Return how well runs keep a task's limit; None for a task without one.
 
     Args:
-        task: gives the limit.
+        limit: the task's cost limit.
         cost: the aggregate of the metric ``cost``.
-        runs: the records of each run.
+        run_costs: each run's mean cost; None where an episode failed.
     """
-    limit = task.cost_limit
     if limit is None or cost is None:
         return None
-    means = [mean for records in runs if (mean := run_mean(records, "cost")) is not None]
-    if cost.mean is None or len(means) < len(runs):
-        unknown = Aggregate(None, None, None, len(runs))
-        return Constraint(limit, unknown._replace(n=cost.n), unknown)
+    known = [mean for mean in run_costs if mean is not None]
+    if cost.mean is None or len(known) < len(run_costs):
+        unknown = Aggregate(None, None, None, cost.n)
+        return Constraint(limit, unknown, unknown._replace(n=len(run_costs)))
     mean, low, high = (None if x is None else max(0.0, x - limit) for x in cost[:3])
-    within = wilson_interval(sum(mean <= limit for mean in means), len(means))
-    return Constraint(limit, Aggregate(mean, low, high, cost.n), Aggregate(*within, len(means)))
+    within = wilson_interval(sum(value <= limit for value in known), len(known))
+    return Constraint(limit, Aggregate(mean, low, high, cost.n), Aggregate(*within, len(known)))
 
 
 def _bound(value: float) -> float | None:

@@ -107,7 +107,7 @@ class Report:
             "score": self.score,
             "normalised": self.normalised,
             "feasible": self.feasible,
-            **({} if self.constraint is None else {"constraint": _as_json(self.constraint)}),
+            **({} if self.constraint is None else {"constraint": self.constraint.to_json()}),
             "metrics": {name: value._asdict() for name, value in self.metrics.items()},
             "sample": self.sample,
             "seed": self.seed,
@@ -238,7 +238,7 @@ def build_report(runs: Sequence[RunRecords], task: Task | None = None) -> Report
         score=score,
         normalised=None if score is None else task.normalised(score),
         feasible=is_feasible,
-        constraint=constraint(task, cost, records),
+        constraint=constraint(task.cost_limit, cost, [run_mean(run, "cost") for run in records]),
         failed=sum(reasons.values()),
         failures=reasons,
         runs=tuple(_summary(run, task) for run in runs),
@@ -260,14 +260,6 @@ def ranking_key(report: Report, task: Task) -> tuple[int, float]:
     if report.failed == 0 and cost is not None:
         return 1, cost
     return 2, float(report.failed)
-
-
-def _as_json(found: Constraint) -> dict[str, Any]:
-    return {
-        "cost_limit": found.cost_limit,
-        "violation": found.violation._asdict(),
-        "feasible_runs": found.feasible_runs._asdict(),
-    }
 
 
 def _summary(run: RunRecords, task: Task) -> RunSummary:
