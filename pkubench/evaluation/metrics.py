@@ -118,7 +118,7 @@ def constraint(
     if limit is None or cost is None:
         return None
     known = [mean for mean in run_costs if mean is not None]
-    if cost.mean is None or len(known) < len(run_costs):
+    if cost.mean is None:  # an episode failed
         unknown = Aggregate(None, None, None, cost.n)
         return Constraint(limit, unknown, unknown._replace(n=len(run_costs)))
     mean, low, high = (None if x is None else max(0.0, x - limit) for x in cost[:3])

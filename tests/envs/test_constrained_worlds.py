@@ -169,6 +169,9 @@ def test_the_corridor_is_a_knapsack_at_every_limit() -> None:
     (drawn,) = np.argwhere((found.occupancy > 1e-9).sum(axis=-1) > 1)
     assert drawn[1] == PLANKS[2].start
     np.testing.assert_allclose(found.policy[tuple(drawn)], [0.0, 0.4, 0.6])
+    # It is a policy everywhere: even in the cells it never comes to.
+    assert found.occupancy[0, 7].sum() == 0.0
+    np.testing.assert_allclose(found.policy[0, 7], 1 / 3)
 
 
 def test_policies_without_lots_get_less_in_the_corridor() -> None:
