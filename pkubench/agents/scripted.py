@@ -231,9 +231,7 @@ class OptimalAgent:
 
     def begin(self, seeds: IntArray) -> LaneRandom:
         """Start one random stream an episode: the policy may have to draw lots."""
-        streams = LaneRandom(len(seeds))
-        streams.seed(np.arange(len(seeds)), seeds)
-        return streams
+        return LaneRandom.started(seeds)
 
     def act(
         self, observation: Array, state: LaneRandom, active: BoolArray
