@@ -36,7 +36,7 @@ FAMILIES = {
     "multi_mujoco": "Robots moved by a team",
     "safety": "Robots with a cost limit",
     "games": "Two-player games",
-    "diagnostics": "Games solved on paper",
+    "diagnostics": "Worlds solved on paper",
 }
 TUTORIALS = ("evaluate", "train", "add-an-environment", "submit")
 REFERENCE = (
@@ -46,6 +46,7 @@ REFERENCE = (
     "pkubench.envs.games",
     "pkubench.envs.diagnostics.equilibria",
     "pkubench.envs.diagnostics.tabular",
+    "pkubench.envs.diagnostics.constrained_mdp",
     "pkubench.tasks.task",
     "pkubench.agents.agent",
     "pkubench.agents.training",

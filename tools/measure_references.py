@@ -4,7 +4,8 @@
 
 Every normalised score stands on these numbers: 0 is the random agent, 1 the reference agent. Both
 are scored by the harness like any entry, the random agent on many more episodes. In games the
-reference is the equilibrium, whose exploitability is 0. Entries that are not measured again stay as
+reference is the equilibrium, whose exploitability is 0; where a linear program gives the optimum
+within the cost limit, it is that optimum. Entries that are not measured again stay as
 they are; a reference agent without shipped weights for a task is passed over with a note.
 """
 
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pkubench
+from pkubench.envs.diagnostics.constrained_mdp import solve
+from pkubench.envs.registry import make_batch
 from pkubench.errors import AgentError
 from pkubench.tasks.catalogue import REFERENCES
 from pkubench.tasks.task import Task
@@ -47,6 +50,17 @@ def equilibrium() -> dict[str, Any]:
     return {"agent": "equilibrium", "score": 0.0, "n": 1, "command": command}
 
 
+def optimum_of(task: Task) -> dict[str, Any] | None:
+    """Return the exact optimum within the cost limit of a world that is a table, else None."""
+    world = make_batch(task.id)
+    model = getattr(world, "model", None)
+    if model is None or task.cost_limit is None:
+        return None
+    score = round(solve(model, task.cost_limit).value, 12)
+    command = f"constrained_mdp.solve({type(world).__name__}().model, {task.cost_limit:g})"
+    return {"agent": "scripted:optimum", "score": score, "n": 1, "command": command}
+
+
 def entries(task: Task, only: str | None) -> dict[str, dict[str, Any]]:
     """Measure what was asked for of one task."""
     found: dict[str, dict[str, Any]] = {}
@@ -58,6 +72,8 @@ def entries(task: Task, only: str | None) -> dict[str, dict[str, Any]]:
     if only in (None, "reference"):
         if task.kind == "population":
             found["reference"] = equilibrium()
+        elif (optimum := optimum_of(task)) is not None:
+            found["reference"] = optimum
         else:
             agent = REFERENCE_AGENTS[task.suite]
             try:

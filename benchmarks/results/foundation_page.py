@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from benchmarks.results.page import Pair, Table, markdown, table_of, verdicts
+from benchmarks.results.page import Pair, Table, markdown, return_cost_figure, table_of, verdicts
 from benchmarks.results.records import Scored
-from benchmarks.results.rows import Row
+from benchmarks.results.rows import Row, page_path
 from pkubench.tasks.constrained import COST_LIMIT
 
 _SPREAD_V2_SHIFT = -37.5
@@ -43,7 +43,7 @@ scores are from the papers' pages and figures.
 def page_of(rows: tuple[Row, ...], scale: float) -> str:
     """Return the page, from the records of all finished rows."""
     table = table_of(rows, scale, _CONTROLLERS)
-    sections = [_HEAD]
+    sections, page = [_HEAD], page_path("foundation", scale)
     for title, suffix in (
         ("Cooperative particle worlds", ""),
         ("Robots under a speed limit (cost at most 25 an episode)", "Velocity-v0"),
@@ -54,6 +54,7 @@ def page_of(rows: tuple[Row, ...], scale: float) -> str:
             sections.append(f"## {title}\n\n")
         for task in chosen:
             sections += markdown(task, table[task], _PUBLISHED, _CONTROLLERS.get(task, "-"))
+            sections.append(return_cost_figure(task, table[task], page))
     return "".join([*sections, "## Verdicts\n\n", *_verdicts(table)])
 
 

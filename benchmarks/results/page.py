@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.results.records import Scored, scored_agent, scored_row
 from benchmarks.results.rows import Row
+from pkubench.evaluation.plots import return_against_cost
 from pkubench.evaluation.statistics import Difference, welch_interval
 from pkubench.tasks.catalogue import make_task
 
@@ -47,14 +49,20 @@ def markdown(
     metric = found.ranking.name
     has_cost = found.cost_limit is not None
     columns = ["agent", "training", f"{metric.replace('_', ' ')} [95 %]"]
-    columns += [*(["cost [95 %]"] if has_cost else []), "n"]
+    is_counted = any(line.training_costs for line in lines.values())
+    if has_cost:  # docs/concepts/constraints.md says what these are
+        columns += ["cost [95 %]", "violation [95 %]", "feasible runs"]
+        columns += ["excess in training"] if is_counted else []
+    columns += ["n"]
     columns += [*([f"normalised ({anchor} = 100)"] if anchor in lines else []), "published"]
     yield f"### {task}\n\n"
     yield "| " + " | ".join(columns) + " |\n"
     yield "|" + "---|" * len(columns) + "\n"
     for name, line in lines.items():
         cells = [name, line.training, line.text(metric)]
-        cells += [line.text("cost")] if has_cost else []
+        if has_cost:
+            cells += [line.text("cost"), line.violation(), line.feasible_runs()]
+            cells += [line.training_excess()] if is_counted else []
         cells.append(f"{line.metrics[metric][-1]} {line.sample}")
         if anchor in lines:
             low, high = lines["random"].mean(metric), lines[anchor].mean(metric)
@@ -62,6 +70,26 @@ def markdown(
         cells.append(published.get((name, task), "-"))
         yield "| " + " | ".join(cells) + " |\n"
     yield "\n"
+
+
+def return_cost_figure(task: str, lines: Mapping[str, Scored], page: Path) -> str:
+    """Draw return against cost of one task's lines, and return the Markdown that shows it.
+
+    The figure lies beside the page, ``figures/PAGE-TASK.svg``, in the same bytes each time. Tasks
+    without a cost limit have none: the empty text.
+    """
+    found = make_task(task)
+    if found.cost_limit is None:
+        return ""
+    figure = Path("figures") / f"{page.stem}-{task}.svg"
+    return_against_cost(
+        {name: line.runs for name, line in lines.items()},
+        page.parent / figure,
+        cost_limit=found.cost_limit,
+        title=task,
+        x_label=f"episode cost ({found.metric('cost').unit})",
+    )
+    return f"![Return against cost on {task}: limit {found.cost_limit:g}]({figure.as_posix()})\n\n"
 
 
 class Pair(NamedTuple):

@@ -17,6 +17,7 @@ from typing import Any
 
 import pkubench
 from benchmarks.results.rows import Row
+from pkubench.evaluation.metrics import Aggregate, Constraint, constraint
 from pkubench.evaluation.statistics import mean_interval
 from pkubench.files import write_json
 from pkubench.tasks.catalogue import make_task
@@ -59,6 +60,8 @@ def write(row: Row, seed: int, budget: int, run: Path) -> dict[str, Any]:
         "weights": sha256_of(run / "weights.safetensors"),
         "report": report,
     }
+    if "training_cost" in config:
+        record["training_cost"] = config["training_cost"]
     path_of(row, seed, budget).parent.mkdir(parents=True, exist_ok=True)
     write_json(path_of(row, seed, budget), record)
     return record
@@ -82,6 +85,10 @@ class Scored:
     """Name -> mean, low, high, n."""
     runs: Sequence[Mapping[str, float]]
     """Each run's means."""
+    constraint: Constraint | None = None
+    """How well the cost limit is kept; None in a task without one."""
+    training_costs: Sequence[Mapping[str, float]] = ()
+    """Each run's cost of training, where all runs know it."""
 
     def text(self, metric: str) -> str:
         """Return ``mean [low, high]``."""
@@ -89,6 +96,29 @@ class Scored:
         if low is None or high is None:
             return f"{mean:.4g}"
         return f"{mean:.4g} [{low:.4g}, {high:.4g}]"
+
+    def violation(self) -> str:
+        """Return the violation of the cost limit, ``mean [low, high]``."""
+        if self.constraint is None:
+            return "-"
+        mean, low, high, _ = self.constraint.violation
+        return f"{mean:.3g}" if low is None else f"{mean:.3g} [{low:.3g}, {high:.3g}]"
+
+    def feasible_runs(self) -> str:
+        """Return how many runs are within the limit, with Wilson's interval of the share."""
+        if self.constraint is None or self.sample != "runs":
+            return "-"
+        _, low, high, _ = self.constraint.feasible_runs
+        return f"{self.constraint.runs_within} [{low:.2f}, {high:.2f}]"
+
+    def training_excess(self) -> str:
+        """Return the mean excess cost of a training episode, over runs ``mean [low, high]``."""
+        if not self.training_costs:
+            return "-"
+        found = mean_interval([cost["mean_excess"] for cost in self.training_costs])
+        if len(self.training_costs) == 1:
+            return f"{found.estimate:.4g}"
+        return f"{found.estimate:.4g} [{found.low:.4g}, {found.high:.4g}]"
 
     def mean(self, metric: str) -> float:
         """Return the mean over runs."""
@@ -109,7 +139,9 @@ def scored_row(row: Row, budget: int) -> Scored | None:
         training += f", an update every {ratio:.3g}"
     seconds = [r["seconds"] for r in records if r["seconds"] is not None]
     training += f", {sum(seconds) / len(seconds):.0f} s a run" if seconds else ""
-    return _scored(row.name, training, [r["report"] for r in records])
+    costs = [r["training_cost"] for r in records if "training_cost" in r]
+    costs = costs if len(costs) == len(records) else []
+    return _scored(row.name, training, [r["report"] for r in records], costs)
 
 
 def scored_agent(agent: str, task: str) -> Scored:
@@ -117,8 +149,14 @@ def scored_agent(agent: str, task: str) -> Scored:
     return _scored(agent, "-", [pkubench.evaluate(agent, task, workers=2).to_json()])
 
 
-def _scored(name: str, training: str, reports: Sequence[Mapping[str, Any]]) -> Scored:
-    names = [metric.name for metric in make_task(reports[0]["task"]).metrics]
+def _scored(
+    name: str,
+    training: str,
+    reports: Sequence[Mapping[str, Any]],
+    training_costs: Sequence[Mapping[str, float]] = (),
+) -> Scored:
+    task = make_task(reports[0]["task"])
+    names = [metric.name for metric in task.metrics]
     runs = [{m: _value(name, r, m) for m in names} for r in reports]
     metrics: dict[str, tuple[float, float | None, float | None, int]] = {}
     for m in names:
@@ -127,7 +165,12 @@ def _scored(name: str, training: str, reports: Sequence[Mapping[str, Any]]) -> S
             metrics[m] = (only["mean"], only["low"], only["high"], only["n"])
         else:
             metrics[m] = (*mean_interval([run[m] for run in runs]), len(runs))
-    return Scored(name, training, "episodes" if len(runs) == 1 else "runs", metrics, runs)
+    sample = "episodes" if len(runs) == 1 else "runs"
+    kept = None
+    if task.cost_limit is not None:
+        costs = [run["cost"] for run in runs]
+        kept = constraint(task.cost_limit, Aggregate(*metrics["cost"]), costs)
+    return Scored(name, training, sample, metrics, runs, kept, training_costs)
 
 
 def _value(name: str, report: Mapping[str, Any], metric: str) -> float:

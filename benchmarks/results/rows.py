@@ -61,6 +61,13 @@ class Row:
         return all(_plain(now.get(name)) == value for name, value in config["settings"].items())
 
 
+def page_path(table: str, scale: float) -> Path:
+    """Return where a table's page is: in the documentation, of other budgets in ``runs``."""
+    if scale == 1.0:
+        return ROOT / "docs/results" / f"{table}.md"
+    return ROOT / "runs" / table / f"scale-{scale:g}.md"
+
+
 def settings_of(agent: str, task: str) -> dict[str, Any]:
     """Return the settings a preset stands for on a task now."""
     package = str(agent_spec(agent).trainer).partition(":")[0]

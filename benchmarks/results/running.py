@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.results import records
 from benchmarks.results.records import sha256_of
-from benchmarks.results.rows import DONE, ROOT, Row, jobs_of, runs_of
+from benchmarks.results.rows import DONE, ROOT, Row, jobs_of, page_path, runs_of
 from pkubench.agents.catalogue import PRETRAINED
 from pkubench.files import write_json
 from pkubench.tasks.catalogue import make_task
@@ -53,9 +53,7 @@ def run_stages(
     if args.stage in ("all", "ship"):
         ship(rows)
     if args.stage in ("all", "table"):
-        page = ROOT / "docs/results" / f"{table}.md"
-        if args.scale != 1.0:
-            page = ROOT / "runs" / table / f"scale-{args.scale:g}.md"
+        page = page_path(table, args.scale)
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(page_of(rows, args.scale))
         print(f"wrote {page}")

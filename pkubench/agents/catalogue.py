@@ -41,6 +41,7 @@ _HASAC = "HASAC (ICLR 2024)"
 _OMNISAFE = "OmniSafe (JMLR 2024)"
 _PSD = "PSD-PSRO (NeurIPS 2023)"
 _TEAMS = ("marl", "diagnostics")
+_CONSTRAINED = ("constrained", "diagnostics")
 _ALL = ("marl", "constrained", "games", "diagnostics")
 
 _TABLE = (
@@ -73,7 +74,7 @@ _TABLE = (
     ("matd3-paper", _HARL, ("marl",), "MATD3 with HATD3's numbers", _OFF_POLICY),
     ("maddpg-paper", _HARL, ("marl",), "MADDPG with HADDPG's numbers", _OFF_POLICY),
     *(
-        (name, _OMNISAFE, ("constrained",), summary, _ON_POLICY)
+        (name, _OMNISAFE, _CONSTRAINED, summary, _ON_POLICY)
         for method, told in (
             ("policy-gradient", "plain surrogate, blind to cost"),
             ("natural-pg", "natural gradient, blind to cost"),
@@ -97,7 +98,7 @@ _TABLE = (
         )
         for name, summary in ((method, told), (f"{method}-paper", f"{told}; official numbers"))
     ),
-    ("happo-lag", _HARL, ("constrained",), "HAPPO with a Lagrange multiplier", _ON_POLICY),
+    ("happo-lag", _HARL, _CONSTRAINED, "HAPPO with a Lagrange multiplier", _ON_POLICY),
     ("psro", _PSD, ("games",), "double oracle with exact responses", _PSRO),
     ("cfr+", _PSD, ("games",), "counterfactual regret minimisation plus", _PSRO),
 )

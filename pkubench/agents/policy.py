@@ -146,9 +146,7 @@ class NetworkPolicy:
         """Start episodes; a stochastic policy gets one random stream an episode."""
         if not self.stochastic:
             return None
-        streams = LaneRandom(len(seeds))
-        streams.seed(np.arange(len(seeds)), seeds)
-        return streams
+        return LaneRandom.started(seeds)
 
     def act(
         self, observation: Any, state: LaneRandom | None, active: BoolArray

@@ -52,9 +52,7 @@ class RandomAgent:
 
     def begin(self, seeds: IntArray) -> LaneRandom:
         """Start one random stream an episode."""
-        streams = LaneRandom(len(seeds))
-        streams.seed(np.arange(len(seeds)), seeds)
-        return streams
+        return LaneRandom.started(seeds)
 
     def act(
         self, observation: Any, state: LaneRandom, active: BoolArray

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from pkubench.agents.agent import Array, BoolArray, Entrant, FloatArray, IntArray, Team
 from pkubench.envs.registry import make_batch
+from pkubench.envs.seeding import LaneRandom
 from pkubench.errors import AgentError, UnknownName
 
 _MOVES: Final = 5
@@ -221,19 +222,40 @@ class ConstantAgent:
         return np.repeat(self.action[None], len(active), axis=0), None
 
 
+@dataclass(frozen=True, slots=True)
+class OptimalAgent:
+    """Plays the best policy within the cost limit, in a world that knows it."""
+
+    choose: Callable[[Array, FloatArray], Array]
+    """From observations (episodes, ...) and lots (episodes,) in [0, 1) to actions."""
+
+    def begin(self, seeds: IntArray) -> LaneRandom:
+        """Start one random stream an episode: the policy may have to draw lots."""
+        return LaneRandom.started(seeds)
+
+    def act(
+        self, observation: Array, state: LaneRandom, active: BoolArray
+    ) -> tuple[Array, LaneRandom]:
+        """Return the actions (episodes, ...)."""
+        lots = state.uniform(np.arange(len(active)), 1)[:, 0]
+        return self.choose(observation, lots), state
+
+
 def optimum_team(task_id: str) -> Entrant:
-    """Return the team that plays a best joint action of a game which knows one.
+    """Return what plays the known optimum: a game's joint action, or a policy within a limit.
 
     Raises:
-        AgentError: the task's world has no ``optimal_actions``.
+        AgentError: the task's world knows no optimum.
     """
     world = make_batch(task_id)
     actions: dict[str, Array] | None = getattr(world, "optimal_actions", None)
+    choose: Callable[[Array, FloatArray], Array] | None = getattr(world, "choose_optimally", None)
     world.close()
+    if choose is not None:
+        return OptimalAgent(choose)
     if actions is None:
         raise AgentError(
-            "scripted:optimum plays the suite diagnostics, whose best joint actions are known, "
-            f"not {task_id!r}"
+            f"scripted:optimum plays the suite diagnostics, whose optima are known, not {task_id!r}"
         )
     return Team({agent: ConstantAgent(action) for agent, action in actions.items()})
 

@@ -243,9 +243,7 @@ class GamePlayer:
 
     def begin(self, seeds: IntArray) -> LaneRandom:
         """Start a random stream for each episode."""
-        random = LaneRandom(len(seeds))
-        random.seed(np.arange(len(seeds), dtype=np.int64), seeds)
-        return random
+        return LaneRandom.started(seeds)
 
     def act(
         self, observation: MaskedObservation, state: LaneRandom, active: BoolArray

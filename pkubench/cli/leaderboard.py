@@ -140,6 +140,7 @@ def _same_place(board: str | None, results: Path | None, weights: list[Path] | N
 
 def _document(standing: Standing) -> dict[str, Any]:
     entry = standing.entry
+    kept = entry.report.constraint
     return {
         "rank": standing.rank,
         "rank_range": standing.rank_range,
@@ -150,6 +151,7 @@ def _document(standing: Standing) -> dict[str, Any]:
         "normalised": standing.normalised,
         "cost": None if standing.cost is None else standing.cost._asdict(),
         "feasible": standing.feasible,
+        "constraint": None if kept is None else kept.to_json(),
         "seeds": entry.seeds,
         "unranked": standing.unranked,
     }

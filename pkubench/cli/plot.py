@@ -244,9 +244,10 @@ def _costs(by_task: Mapping[str, Mapping[str, Report]]) -> Iterator[Figure]:
     from pkubench.evaluation.plots import return_against_cost
 
     for task_id, agents in by_task.items():
-        limit = make_task(task_id).cost_limit
-        if limit is None:
+        task = make_task(task_id)
+        if task.cost_limit is None:
             continue
+        units = {metric.name: metric.unit for metric in task.metrics}
         points = {
             agent: [run.metrics for run in report.runs]
             for agent, report in agents.items()
@@ -255,7 +256,14 @@ def _costs(by_task: Mapping[str, Mapping[str, Report]]) -> Iterator[Figure]:
         if points:
             yield Figure(
                 f"{short(task_id)}-return-cost",
-                _bind(return_against_cost, points, cost_limit=limit, title=short(task_id)),
+                _bind(
+                    return_against_cost,
+                    points,
+                    cost_limit=task.cost_limit,
+                    title=short(task_id),
+                    references={n: s for n, s in _references(task).items() if n != "random"},
+                    x_label=f"episode cost ({units['cost']})",
+                ),
             )
 
 

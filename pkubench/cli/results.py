@@ -67,13 +67,15 @@ def reports_table(output: Output, reports: Iterable[Report]) -> list[RenderableT
         Column("95 % interval", right=True, rank=2),
         Column("n", right=True, rank=2),
         Column("cost", right=True, rank=1),
+        Column("violation", right=True, rank=2),
+        Column("feasible runs", right=True, rank=3),
         Column("normalised", right=True, rank=1),
         Column("failed", right=True, rank=1),
     )
     # A column that is empty in every row says nothing.
     empty = set()
     if all(make_task(report.task).cost_limit is None for report in reports):
-        empty.add("cost")
+        empty |= {"cost", "violation", "feasible runs"}
     if all(report.normalised is None for report in reports):
         empty.add("normalised")
     rows: list[list[str | Text]] = []
@@ -95,6 +97,7 @@ def reports_table(output: Output, reports: Iterable[Report]) -> list[RenderableT
                 bounds,
                 f"{measured.n} {report.sample}" if measured.n > 1 else str(measured.n),
                 _cost(report),
+                *_constraint(report),
                 number(report.normalised, 3),
                 Text(number(report.failed), style="red" if report.failed else "dim"),
             ]
@@ -112,6 +115,18 @@ def _cost(report: Report) -> Text:
     if report.feasible is None:  # episodes failed, so nobody knows
         return Text(number(cost))
     return Text(number(cost), style="green" if report.feasible else "red")
+
+
+def _constraint(report: Report) -> tuple[str, str]:
+    """Return how far the mean cost is over the limit, and how many runs are within it."""
+    found = report.constraint
+    if found is None:
+        return "", ""
+    violation = found.violation
+    text = number(violation.mean)
+    if violation.low is not None and violation.high is not None:
+        text += f" ({number(violation.low)} to {number(violation.high)})"
+    return text, found.runs_within or "–"
 
 
 def _failures(reports: Iterable[Report]) -> Iterator[Text]:

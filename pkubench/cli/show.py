@@ -89,6 +89,7 @@ def _show_task(output: Output, task: Task) -> None:
     ]
     if task.cost_limit is not None:
         rows.append(("cost limit", f"mean cost of an episode at most {number(task.cost_limit)}"))
+        rows.append(("beside it", "violation of the limit, feasible runs, cost of training"))
     settings = ", ".join(f"{key}={value}" for key, value in task.env_kwargs.items())
     if settings:
         rows.append(("settings", settings))

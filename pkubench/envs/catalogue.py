@@ -42,6 +42,11 @@ _DIAGNOSTICS = {
     "SharingGap": "pkubench.envs.diagnostics.sharing_gap:SharingGap",
     "SignGame": "pkubench.envs.diagnostics.sign_game:SignGame",
 }
+_CONSTRAINED_DIAGNOSTICS = {
+    "RiskyCorridor": ("pkubench.envs.diagnostics.risky_corridor:RiskyCorridor", 50),
+    "SpeedLimit": ("pkubench.envs.diagnostics.speed_limit:SpeedLimit", 20),
+}
+"""World -> module and class, time limit."""
 
 
 def register_all() -> None:
@@ -79,6 +84,8 @@ def register_all() -> None:
         _register(f"{name}-v0", entry_point, None, extra="games")
     for name, entry_point in _DIAGNOSTICS.items():
         _register(f"{name}-v0", entry_point, None)
+    for name, (entry_point, horizon) in _CONSTRAINED_DIAGNOSTICS.items():
+        _register(f"{name}-v0", entry_point, horizon)
 
 
 def _register(

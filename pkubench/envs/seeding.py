@@ -131,6 +131,13 @@ class LaneRandom:
         self.key: npt.NDArray[np.uint64] = np.zeros(num_envs, dtype=np.uint64)
         self.count: npt.NDArray[np.uint64] = np.zeros(num_envs, dtype=np.uint64)
 
+    @classmethod
+    def started(cls, seeds: IntArray) -> LaneRandom:
+        """Return one stream a seed, lane ``i`` started from ``seeds[i]``."""
+        streams = cls(len(seeds))
+        streams.seed(np.arange(len(seeds)), seeds)
+        return streams
+
     def seed(self, ids: IntArray, seeds: IntArray) -> None:
         """Start the streams of lanes ``ids`` afresh from ``seeds``."""
         self.key[ids] = _hash(0x6C616E65, seeds)

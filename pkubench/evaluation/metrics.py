@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pkubench.evaluation.records import EpisodeRecord
 from pkubench.evaluation.statistics import mean_interval, wilson_interval
@@ -26,6 +26,36 @@ class Aggregate(NamedTuple):
     high: float | None
     n: int
     """Size of the sample: runs, or episodes of the only run."""
+
+
+class Constraint(NamedTuple):
+    """How well an entry keeps a task's cost limit d."""
+
+    cost_limit: float
+    """d, on the mean cost of an episode."""
+    violation: Aggregate
+    """max(0, mean cost - d), with the interval of the mean cost put through the same function.
+
+    The function is monotone, so the interval covers the true violation as often as the cost's
+    interval covers the true cost. An upper bound of 0 says that the limit is kept with confidence;
+    a lower bound above 0, that it is broken with confidence.
+    """
+    feasible_runs: Aggregate
+    """Share of the runs whose own mean cost is at most d, with Wilson's interval."""
+
+    @property
+    def runs_within(self) -> str:
+        """How many runs are feasible, in words; empty where episodes failed."""
+        share, n = self.feasible_runs.mean, self.feasible_runs.n
+        return "" if share is None else f"{round(share * n)} of {n}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "cost_limit": self.cost_limit,
+            "violation": self.violation._asdict(),
+            "feasible_runs": self.feasible_runs._asdict(),
+        }
 
 
 def run_mean(records: Sequence[EpisodeRecord], metric: str) -> float | None:
@@ -73,6 +103,27 @@ def feasible(task: Task, cost: float | None) -> bool | None:
     if task.cost_limit is None or cost is None:
         return None
     return cost <= task.cost_limit
+
+
+def constraint(
+    limit: float | None, cost: Aggregate | None, run_costs: Sequence[float | None]
+) -> Constraint | None:
+    """Return how well runs keep a task's limit; None for a task without one.
+
+    Args:
+        limit: the task's cost limit.
+        cost: the aggregate of the metric ``cost``.
+        run_costs: each run's mean cost; None where an episode failed.
+    """
+    if limit is None or cost is None:
+        return None
+    known = [mean for mean in run_costs if mean is not None]
+    if cost.mean is None:  # an episode failed
+        unknown = Aggregate(None, None, None, cost.n)
+        return Constraint(limit, unknown, unknown._replace(n=len(run_costs)))
+    mean, low, high = (None if x is None else max(0.0, x - limit) for x in cost[:3])
+    within = wilson_interval(sum(value <= limit for value in known), len(known))
+    return Constraint(limit, Aggregate(mean, low, high, cost.n), Aggregate(*within, len(known)))
 
 
 def _bound(value: float) -> float | None:

@@ -26,6 +26,9 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 BASELINE_COLOUR = "#767676"
 """The random agent and reference lines: the darkest grey that still reads as background."""
 
+FEASIBLE_COLOUR = "#e6f2ec"
+"""Ground of what is within a cost limit: pale enough for any agent's colour on it."""
+
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
 _MARKERS = ("o", "s", "^", "D")
 _SALT = "1527"

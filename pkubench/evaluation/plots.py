@@ -19,7 +19,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from pkubench.errors import RecordError, UnknownName
 
-from .plot_style import BASELINE_COLOUR, add_references, agent_styles, canvas, shown
+from .plot_style import (
+    BASELINE_COLOUR,
+    FEASIBLE_COLOUR,
+    add_references,
+    agent_styles,
+    canvas,
+    shown,
+)
 from .statistics import mean_interval, profile_band
 
 if TYPE_CHECKING:
@@ -246,6 +253,7 @@ def return_against_cost(
     *,
     cost_limit: float,
     title: str = "",
+    references: Mapping[str, float] | None = None,
     return_key: str = "return",
     cost_key: str = "cost",
     x_label: str = "episode cost",
@@ -254,11 +262,14 @@ def return_against_cost(
 ) -> Path:
     """Draw return against cost with the cost limit: feasible agents lie left of the line.
 
+    The mark of an agent whose mean cost is over the limit is hollow.
+
     Args:
         runs: For each agent its runs, each a mapping with the mean return and the mean cost.
         out: File to write, ``.svg`` or ``.png``.
         cost_limit: The task's limit on the mean cost.
         title: Line above the figure.
+        references: Returns drawn as dashed lines, such as the best feasible one.
         return_key: Key of the return.
         cost_key: Key of the cost.
         x_label: Name and unit of the cost.
@@ -274,8 +285,8 @@ def return_against_cost(
     if not runs or not all(runs.values()):
         raise RecordError("nothing to draw: each agent needs at least one run")
     caption = (
-        f"Cross: mean and {100 * confidence:g} % Student t intervals over runs. Faint: each run. "
-        f"Shaded: mean cost above the limit of {cost_limit:g}. "
+        f"Cross: mean and {100 * confidence:g} % Student t intervals over runs, hollow where the "
+        f"mean cost is over the limit of {cost_limit:g}. Faint: each run. Shaded: feasible. "
         f"{_counts({name: len(of_agent) for name, of_agent in runs.items()}, 'run')}"
     )
     styles = agent_styles(runs)
@@ -284,23 +295,37 @@ def return_against_cost(
             cost = np.array([_finite(run, cost_key, name) for run in of_agent])
             value = np.array([_finite(run, return_key, name) for run in of_agent])
             colour, _, marker = styles[name]
-            axes.plot(cost, value, marker, color=colour, alpha=0.35, markersize=4.5, linewidth=0)
+            if len(of_agent) > 1:
+                axes.plot(cost, value, marker, color=colour, alpha=0.3, markersize=4, linewidth=0)
             x, y = mean_interval(cost, confidence), mean_interval(value, confidence)
-            axes.hlines(y.estimate, x.low, x.high, color=colour, linewidth=1.6)
-            axes.vlines(x.estimate, y.low, y.high, color=colour, linewidth=1.6)
-            axes.plot(x.estimate, y.estimate, marker, color=colour, markersize=8, label=shown(name))
+            low = max(x.low, 0.0) if cost.min() >= 0.0 else x.low  # no cost is below 0
+            axes.hlines(y.estimate, low, x.high, color=colour, linewidth=1.6, zorder=2.5)
+            axes.vlines(x.estimate, y.low, y.high, color=colour, linewidth=1.6, zorder=2.5)
+            axes.plot(
+                x.estimate,
+                y.estimate,
+                marker,
+                color=colour,
+                markerfacecolor=colour if x.estimate <= cost_limit else "white",
+                markeredgewidth=1.8,
+                markersize=8,
+                label=shown(name),
+                zorder=3,
+            )
         left, right = axes.get_xlim()
         span = max(right, cost_limit) - min(left, cost_limit)
         left, right = min(left, cost_limit - 0.1 * span), max(right, cost_limit + 0.1 * span)
-        axes.axvspan(cost_limit, right, color="#f4e3df", alpha=0.6, linewidth=0, zorder=0)
+        axes.axvspan(left, cost_limit, color=FEASIBLE_COLOUR, linewidth=0, zorder=0)
         axes.axvline(cost_limit, color=BASELINE_COLOUR, linestyle=(0, (4, 2)), linewidth=1.3)
+        add_references(axes, references or {})
         axes.annotate(
             f"limit {cost_limit:g}",
             (cost_limit, 1.0),
             xycoords=axes.get_xaxis_transform(),
-            xytext=(4, -3),
+            xytext=(0, 2),
             textcoords="offset points",
-            va="top",
+            ha="center",
+            va="bottom",
             fontsize=9,
             color="#555555",
         )

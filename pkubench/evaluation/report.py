@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from pkubench.errors import RecordError
-from pkubench.evaluation.metrics import Aggregate, Sample, aggregate, failures, feasible, run_mean
+from pkubench.evaluation.metrics import (
+    Aggregate,
+    Constraint,
+    Sample,
+    aggregate,
+    constraint,
+    failures,
+    feasible,
+    run_mean,
+)
 from pkubench.evaluation.records import (
     EPISODES,
     REPORT,
@@ -76,6 +85,8 @@ class Report:
     """0 is the random agent, 1 the reference agent; None without score or references."""
     feasible: bool | None
     """Whether the mean cost is within the limit; None without limit, or if an episode failed."""
+    constraint: Constraint | None
+    """Violation of the cost limit and share of feasible runs; None for tasks without a limit."""
     failed: int
     """Episodes that the agent did not finish, over all runs."""
     failures: Mapping[str, int]
@@ -96,6 +107,7 @@ class Report:
             "score": self.score,
             "normalised": self.normalised,
             "feasible": self.feasible,
+            **({} if self.constraint is None else {"constraint": self.constraint.to_json()}),
             "metrics": {name: value._asdict() for name, value in self.metrics.items()},
             "sample": self.sample,
             "seed": self.seed,
@@ -210,8 +222,8 @@ def build_report(runs: Sequence[RunRecords], task: Task | None = None) -> Report
     records = [run.records for run in runs]
     metrics = {metric.name: aggregate(records, metric) for metric in task.metrics}
     reasons = failures(records)
-    cost = metrics["cost"].mean if "cost" in metrics else None
-    is_feasible = feasible(task, cost)
+    cost = metrics.get("cost")
+    is_feasible = feasible(task, None if cost is None else cost.mean)
     score = metrics[task.ranking.name].mean
     if is_feasible is False:
         score = None
@@ -226,6 +238,7 @@ def build_report(runs: Sequence[RunRecords], task: Task | None = None) -> Report
         score=score,
         normalised=None if score is None else task.normalised(score),
         feasible=is_feasible,
+        constraint=constraint(task.cost_limit, cost, [run_mean(run, "cost") for run in records]),
         failed=sum(reasons.values()),
         failures=reasons,
         runs=tuple(_summary(run, task) for run in runs),

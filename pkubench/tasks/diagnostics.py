@@ -1,7 +1,10 @@
-"""Games solved on paper: whether an algorithm does what its theory says."""
+"""Worlds solved on paper: whether an algorithm does what its theory says."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from pkubench.envs.diagnostics import risky_corridor, speed_limit
 from pkubench.tasks.task import Metric, Protocol, Task
 
 SUITE = "diagnostics"
@@ -26,10 +29,24 @@ _TITLES = {
 }
 
 
+_CONSTRAINED_NOTES = (
+    "The optimum uses the cost limit up, so an agent that plays it is within the limit only on "
+    "average: read the violation with its interval. Saved policies are evaluated at their mode"
+)
+_DRAWN = (
+    ", and the optimum here draws lots: what a stochastic policy gets on average is computed "
+    "exactly by `pkubench.envs.diagnostics.constrained_mdp`."
+)
+
+
 def tasks() -> tuple[Task, ...]:
     """Return the tasks of the suite."""
-    return tuple(
-        Task(
+    return (*_games(), *_constrained())
+
+
+def _games() -> Iterator[Task]:
+    for name, title in _TITLES.items():
+        yield Task(
             id=f"pkubench/{name}-v0",
             suite=SUITE,
             title=title,
@@ -37,5 +54,44 @@ def tasks() -> tuple[Task, ...]:
             protocol=_PROTOCOL,
             notes=_NOTES,
         )
-        for name, title in _TITLES.items()
-    )
+
+
+def _constrained() -> Iterator[Task]:
+    for name, title, limit, horizon, unit, counted, notes in (
+        (
+            "RiskyCorridor",
+            "risky short cuts, and a limit on falls",
+            risky_corridor.COST_LIMIT,
+            50,
+            "10 a fall",
+            "10 for each fall in the episode",
+            _CONSTRAINED_NOTES + _DRAWN,
+        ),
+        (
+            "SpeedLimit",
+            "as far as a limit on speeding allows",
+            speed_limit.COST_LIMIT,
+            20,
+            "squared excess speed",
+            "4 max(0, v - 1/2)^2 summed over the episode",
+            _CONSTRAINED_NOTES + ", where the optimum here is as well.",
+        ),
+    ):
+        rewards = Metric(
+            name="return",
+            higher_is_better=True,
+            unit="reward",
+            describe="rewards summed over the episode, without discount",
+        )
+        cost = Metric(name="cost", higher_is_better=False, unit=unit, describe=counted)
+        yield Task(
+            id=f"pkubench/{name}-v0",
+            suite=SUITE,
+            title=title,
+            metrics=(rewards, cost),
+            protocol=Protocol(
+                episodes=200, horizon=horizon, training_steps=200_000, quick_episodes=50
+            ),
+            cost_limit=limit,
+            notes=notes,
+        )

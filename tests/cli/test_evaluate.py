@@ -337,3 +337,13 @@ def test_plot_draws_scores_and_curves(pkubench: Command) -> None:
     assert Path("plots/return-scores.svg").read_text().startswith("<?xml")
     assert pkubench("plot", "runs", "--out", "curve.png").code == 0
     assert Path("curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_constrained_task_shows_its_violation(pkubench: Command) -> None:
+    said = pkubench("evaluate", "random", "SpeedLimit-v0", "--episodes", "8", "--json")
+    found = said.json["constraint"]
+    assert found["cost_limit"] == 5.0 and found["violation"]["n"] == 8
+    table = pkubench("evaluate", "random", "SpeedLimit-v0", "--episodes", "8").out
+    assert "violation" in table and "feasible runs" in table
+    assert "violation" not in pkubench("evaluate", "random", "Climbing-v0").out
+    assert "violation of the limit" in pkubench("show", "SpeedLimit-v0").out

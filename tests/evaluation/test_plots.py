@@ -206,17 +206,30 @@ def test_profiles_start_at_one_and_end_at_zero(drawn: list[Any], tmp_path: Path)
     assert "n = 2 runs." in words(drawn[0])
 
 
-def test_the_cost_limit_is_inside_the_figure_and_costlier_is_shaded(
+def test_the_cost_limit_is_inside_the_figure_and_the_feasible_side_is_shaded(
     drawn: list[Any], tmp_path: Path
 ) -> None:
-    cheap = {"a": [{"return": 1.0, "cost": 1.0}, {"return": 2.0, "cost": 2.0}]}
-    plots.return_against_cost(cheap, tmp_path / "a.svg", cost_limit=25.0)
+    mixed = {
+        "a": [{"return": 1.0, "cost": 1.0}, {"return": 2.0, "cost": 2.0}],
+        "b": [{"return": 3.0, "cost": 24.0}, {"return": 3.0, "cost": 28.0}],
+    }
+    plots.return_against_cost(
+        mixed, tmp_path / "a.svg", cost_limit=25.0, references={"reference": 2.5}
+    )
     (axes,) = drawn[0].axes
     left, right = axes.get_xlim()
     assert left < 1.0 < 25.0 < right
-    assert axes.patches[0].get_x() == 25.0
-    assert (line(axes, "a").get_xdata()[0], line(axes, "a").get_ydata()[0]) == (1.5, 1.5)
-    assert "limit 25" in words(drawn[0])
+    (shade,) = axes.patches
+    assert (shade.get_x(), shade.get_x() + shade.get_width()) == (left, 25.0)
+    within, over = line(axes, "a"), line(axes, "b")
+    assert (within.get_xdata()[0], within.get_ydata()[0]) == (1.5, 1.5)
+    assert within.get_markerfacecolor() == within.get_color()
+    assert over.get_xdata()[0] == 26.0 and over.get_markerfacecolor() == "white"
+    # Student t, 95 %, two runs 1 apart: 12.706 x 0.5 to either side; no cost is below 0.
+    (cross,) = axes.collections[0].get_segments()
+    assert cross[:, 0].tolist() == pytest.approx([0.0, 1.5 + 6.353], abs=1e-3)
+    for text in ("limit 25", "reference", "hollow", "n = 2 runs an agent."):
+        assert text in words(drawn[0])
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -161,6 +161,9 @@ def test_the_table_shows_rank_score_cost_tier_and_reason(board: Board, tmp_path:
     cheetah = " ".join(found[f"tasks/{CHEETAH}.html"].words)
     assert "cost limit" in cheetah.lower()
     assert ("within limit" in cheetah) != ("over limit" in cheetah)
+    (ppo,) = [e for e in board.entries() if e.submitter.name == "ppo"]
+    means = [run.metrics["cost"] for run in ppo.report.runs]
+    assert f"{sum(mean <= 25.0 for mean in means)} of 5 runs within" in cheetah
     for page in (f"tasks/{SPREAD}.html", f"tasks/{CHEETAH}.html"):
         assert "caption" in found[page].tags and found[page].tags.count("svg") > 2
 

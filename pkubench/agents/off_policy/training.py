@@ -20,7 +20,7 @@ from pkubench.agents.off_policy.config import OffPolicyConfig
 from pkubench.agents.off_policy.learner import Batch, OffPolicyLearner
 from pkubench.agents.off_policy.loading import KIND
 from pkubench.agents.off_policy.presets import preset
-from pkubench.agents.on_policy.collector import Collector, EpisodeWindow, Rollout, masks_of
+from pkubench.agents.on_policy.collector import Collector, Rollout, masks_of
 from pkubench.agents.parts.replay import Array, ReplayBuffer
 from pkubench.agents.saving import CONFIG, Tensors, load_saved, save_agent
 from pkubench.agents.training import Progress, TrainingLog, with_settings
@@ -116,7 +116,9 @@ class _Run:
     def start(self, learner: OffPolicyLearner) -> None:
         """Make lanes and replay."""
         self.learner = learner
-        self.collector = Collector(self.env, self.seed, self.config.window, _plain)
+        self.collector = Collector(
+            self.env, self.seed, self.config.window, _plain, cost_limit=self.task.cost_limit
+        )
         self.replay = ReplayBuffer(learner.layout, self.env.num_envs, self.config.buffer_size)
 
     def remember(self, data: Rollout) -> None:
@@ -212,6 +214,7 @@ class _Run:
                 "steps": steps,
                 "seconds": round(seconds, 1),
                 "command": self._command(),
+                **self.collector.window.costs_of_training(),
                 "members": members,
             },
             tensors,
@@ -296,14 +299,10 @@ class _Runs:
         found = self._update() if self.steps > config.warmup_steps else {}
         elapsed = time.perf_counter() - started
         self.seconds += elapsed
-        mean = EpisodeWindow.mean
         reports = []
         for row, run in enumerate(self.runs):
-            window = run.collector.window
             metrics = {
-                "return": mean(window.returns),
-                **({} if run.task.cost_limit is None else {"cost": mean(window.costs)}),
-                "length": mean(window.lengths),
+                **run.collector.window.curve(),
                 **{name: float(values[row]) for name, values in found.items()},
                 "steps_per_second": config.interval_steps / elapsed,
                 "seconds": self.seconds,

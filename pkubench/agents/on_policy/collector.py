@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from pkubench.agents.parts.safety_regret import TrainingCost
 from pkubench.envs.batch import BatchEnv
 from pkubench.envs.seeding import TrainingSeeds
 
@@ -58,9 +59,11 @@ class Rollout:
 
 @dataclass(slots=True)
 class EpisodeWindow:
-    """Undiscounted sums of the most recent finished episodes."""
+    """Undiscounted sums of the most recent finished episodes, and totals of cost over all."""
 
     size: int
+    training: TrainingCost | None = None
+    """None in a task without a cost limit."""
     returns: deque[float] = field(default_factory=deque)
     costs: deque[float] = field(default_factory=deque)
     lengths: deque[float] = field(default_factory=deque)
@@ -75,6 +78,20 @@ class EpisodeWindow:
             queue.append(value)
             if len(queue) > self.size:
                 queue.popleft()
+        if self.training is not None:
+            self.training.add(cost)
+
+    def curve(self) -> dict[str, float]:
+        """Return the columns of ``training.jsonl`` that the episodes make; NaN where unknown."""
+        columns = {"return": self.mean(self.returns), "length": self.mean(self.lengths)}
+        if self.training is not None:
+            columns |= {"cost": self.mean(self.costs), **self.training.curve()}
+        return columns
+
+    def costs_of_training(self) -> dict[str, Any]:
+        """Return the entry ``training_cost`` of ``config.json``, or nothing where it is unknown."""
+        found = None if self.training is None else self.training.summary()
+        return {} if found is None else {"training_cost": found}
 
     @staticmethod
     def mean(values: deque[float]) -> float:
@@ -86,16 +103,23 @@ class Collector:
     """Steps the training lanes with a behaviour policy."""
 
     def __init__(
-        self, env: BatchEnv, seed: int, window: int, prepare: _Prepare, cost_key: str = "cost"
+        self,
+        env: BatchEnv,
+        seed: int,
+        window: int,
+        prepare: _Prepare,
+        cost_key: str = "cost",
+        cost_limit: float | None = None,
     ) -> None:
         """Start an episode in each lane of ``env``.
 
         ``prepare`` turns a world's arrays into network inputs (normalisation), seeing each fresh
-        array once.
+        array once; with the task's ``cost_limit`` the cost of training is counted.
         """
         self.env = env
         self.seeds = TrainingSeeds(seed, env.num_envs)
-        self.window = EpisodeWindow(window)
+        counted = None if cost_limit is None else TrainingCost(cost_limit)
+        self.window = EpisodeWindow(window, counted)
         self.prepare = prepare
         self.cost_key = cost_key
         self.lane_seeds = np.zeros(env.num_envs, dtype=np.int64)
@@ -183,6 +207,8 @@ class Collector:
                 [self.window.returns, self.window.costs, self.window.lengths], dtype=np.float64
             ),
         }
+        if self.window.training is not None:
+            frozen["training_cost"] = self.window.training.freeze()
         for agent in self.env.agents:
             if self.history:
                 frozen[f"history.{agent}"] = np.stack([h[agent] for h in self.history])
@@ -201,6 +227,8 @@ class Collector:
         ):
             queue.clear()
             queue.extend(float(v) for v in values)
+        if self.window.training is not None:
+            self.window.training.thaw(frozen.get("training_cost"))
         agents = self.env.agents
         length = int(elapsed.max())
         self.raw, self.info = self.env.reset(self.lane_seeds)

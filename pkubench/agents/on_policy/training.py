@@ -94,7 +94,9 @@ class _Run:
         self.total, self.out, self.device, self.settings = total, out, device, settings
         self.env = env
         self.learner = OnPolicyLearner(env, config, seed, device)
-        self.collector = Collector(env, seed, config.window, self.learner.prepare)
+        self.collector = Collector(
+            env, seed, config.window, self.learner.prepare, cost_limit=task.cost_limit
+        )
         self.steps, self.seconds = 0, 0.0
 
     def go(self, resume: bool) -> Generator[Progress, None, None]:
@@ -132,17 +134,14 @@ class _Run:
             config.rollout_steps, learner.behave, restart=config.reset_each_rollout
         )
         window = collector.window
-        mean = EpisodeWindow.mean
-        diagnostics = learner.update(
-            data, mean(window.costs), self.steps / self.total, mean(window.lengths)
-        )
+        episode_cost = EpisodeWindow.mean(window.costs)
+        episode_length = EpisodeWindow.mean(window.lengths)
+        diagnostics = learner.update(data, episode_cost, self.steps / self.total, episode_length)
         self.steps += config.batch_steps
         elapsed = time.perf_counter() - started
         self.seconds += elapsed
         metrics = {
-            "return": mean(window.returns),
-            **({} if self.task.cost_limit is None else {"cost": mean(window.costs)}),
-            "length": mean(window.lengths),
+            **window.curve(),
             **diagnostics,
             "steps_per_second": config.batch_steps / elapsed,
             "seconds": self.seconds,
@@ -206,6 +205,7 @@ class _Run:
                 "steps": self.steps,
                 "seconds": round(self.seconds, 1),
                 "command": self._command(),
+                **self.collector.window.costs_of_training(),
                 "members": members,
             },
             tensors,

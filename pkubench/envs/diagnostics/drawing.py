@@ -1,4 +1,4 @@
-"""Pictures of the diagnostic games: a payoff table, a row of choices, a plane (Pillow)."""
+"""Pictures of the diagnostic worlds: payoffs, choices, a plane, a corridor, a road (Pillow)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def draw_payoffs(
     Raises:
         MissingExtra: Pillow is not installed.
     """
-    sheet = _Sheet(title, None if chosen is None else float(payoffs[chosen]))
+    sheet = _Sheet(_told(title, None if chosen is None else float(payoffs[chosen])))
     rows, columns = payoffs.shape
     width, height = (_RIGHT - _LEFT) / columns, (_BOTTOM - _TOP) / rows
     largest = float(np.abs(payoffs).max()) or 1.0
@@ -75,7 +75,7 @@ def draw_choices(
     Raises:
         MissingExtra: Pillow is not installed.
     """
-    sheet = _Sheet(title, None if chosen is None else payoff)
+    sheet = _Sheet(_told(title, None if chosen is None else payoff))
     step = 400 / count
     radius = min(34.0, 0.4 * step)
     for index in range(count):
@@ -97,7 +97,7 @@ def draw_plane(title: str, chosen: tuple[float, float] | None) -> npt.NDArray[np
     Raises:
         MissingExtra: Pillow is not installed.
     """
-    sheet = _Sheet(title, None if chosen is None else chosen[0] * chosen[1])
+    sheet = _Sheet(_told(title, None if chosen is None else chosen[0] * chosen[1]))
     cells, left, side = 20, 134.0, float(_BOTTOM - _TOP)
     size = side / cells
     centres = (np.arange(cells) + 0.5) / cells * 2 - 1
@@ -116,18 +116,89 @@ def draw_plane(title: str, chosen: tuple[float, float] | None) -> npt.NDArray[np
     return sheet.picture()
 
 
-class _Sheet:
-    """A sheet of paper with a title and, once the game is over, the payoff."""
+def draw_corridor(
+    title: str, goal: int, planks: Sequence[tuple[int, int, float]], cell: int
+) -> npt.NDArray[np.uint8]:
+    """Draw a corridor of cells 0 to ``goal`` with a walker in one of them.
 
-    def __init__(self, title: str, payoff: float | None) -> None:
+    ``planks`` are (cell in front, cell behind, risk): they span a pit, redder with the risk, and
+    the corridor winds round below it. Returns (HEIGHT, WIDTH, 3) uint8.
+
+    Raises:
+        MissingExtra: Pillow is not installed.
+    """
+    sheet = _Sheet(title)
+    size, top, dip = 20.0, 120.0, 74.0
+    left = (WIDTH - size * (goal + 1)) / 2
+    around = {c: (start, end) for start, end, _ in planks for c in range(start + 1, end)}
+    centres = {c: (left + (c + 0.5) * size, top + size / 2) for c in range(goal + 1)}
+    for start, end, risk in planks:
+        first, last = centres[start][0] + size / 2, centres[end][0] - size / 2
+        sheet.box(first, top, last - first, dip, _mixed(_INK, 0.75), is_outlined=False)
+        sheet.box(first - 4, top + 6, last - first + 8, 7, _mixed(_BAD, 0.2 + 0.8 * risk))
+        middle = (first + last) / 2
+        sheet.text(middle, top - 36, f"{risk:.0%}", 13)
+        sheet.text(middle, top - 20, f"saves {end - start - 1}", 10)
+    for number, (x, y) in centres.items():
+        if number in around:  # the way round lies below the pit
+            y += dip
+            centres[number] = x, y
+        color = _mixed(_GOOD, 0.55) if number == goal else _FIELD
+        sheet.box(x - size / 2, y - size / 2, size, size, color)
+        sheet.text(x, y, str(number), 9)
+    sheet.disc(*centres[cell], 8, _CHOSEN)
+    sheet.text(WIDTH / 2, top + 2 * dip, "planks over pits: risk of a fall, steps saved", 12)
+    return sheet.picture()
+
+
+def draw_road(
+    title: str, speed: float, limit: float, top: float, way: float
+) -> npt.NDArray[np.uint8]:
+    """Draw a car's speed on a scale up to ``top`` with its limit, above a road ``way`` along.
+
+    Returns (HEIGHT, WIDTH, 3) uint8.
+
+    Raises:
+        MissingExtra: Pillow is not installed.
+    """
+    sheet = _Sheet(title)
+    left, width, upper, height = 50.0, 380.0, 96.0, 44.0
+    mark = left + limit / top * width
+    sheet.box(left, upper, width, height, _FIELD)
+    sheet.box(mark, upper, left + width - mark, height, _mixed(_BAD, 0.15))
+    color = _mixed(_BAD if speed > limit else _GOOD, 0.65)
+    sheet.box(left, upper + 8, abs(speed) / top * width, height - 16, color)
+    sheet.box(mark - 1, upper - 10, 2, height + 20, _INK, is_outlined=False)
+    for place, words in ((left, "0"), (mark, f"limit {limit:g}"), (left + width, f"{top:g}")):
+        sheet.text(place, upper + height + 22, words, 12)
+    sheet.text(left + width / 2, upper - 22, f"speed {speed:.2f}", 14)
+    road, stripe = 212.0, 40.0
+    sheet.box(0, road, WIDTH, 64, _mixed(_INK, 0.75), is_outlined=False)
+    shift = way * stripe % stripe
+    for k in range(-1, int(WIDTH / stripe) + 1):
+        sheet.box(k * stripe + stripe - shift, road + 30, stripe / 2, 4, _FIELD, is_outlined=False)
+    sheet.box(WIDTH / 2 - 24, road + 14, 48, 24, _CHOSEN)
+    for wheel in (-14, 14):
+        sheet.disc(WIDTH / 2 + wheel, road + 40, 7, _INK)
+    return sheet.picture()
+
+
+def _told(title: str, payoff: float | None) -> str:
+    """Return a game's title with, once the game is over, the payoff."""
+    return f"{title}   ({'to be played' if payoff is None else f'payoff {payoff:.4g}'})"
+
+
+class _Sheet:
+    """A sheet of paper with a title."""
+
+    def __init__(self, title: str) -> None:
         try:
             from PIL import Image, ImageDraw
         except ModuleNotFoundError as error:
             raise MissingExtra("plots", "drawing a game") from error
         self._image: Any = Image.new("RGB", (WIDTH * _SMOOTHING, HEIGHT * _SMOOTHING), _PAPER)
         self._pen: Pen = ImageDraw.Draw(self._image)
-        told = "to be played" if payoff is None else f"payoff {payoff:.4g}"
-        self.text(WIDTH / 2, 22, f"{title}   ({told})", 15)
+        self.text(WIDTH / 2, 22, title, 15)
 
     def text(self, x: float, y: float, text: str, size: int) -> None:
         from PIL import ImageFont
