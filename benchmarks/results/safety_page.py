@@ -1,0 +1,169 @@
+"""Writes ``docs/results/safety.md``: every figure in it is computed from records here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from benchmarks.results.page import (
+    Pair,
+    Table,
+    markdown,
+    page_path,
+    return_cost_figure,
+    table_of,
+    verdicts,
+)
+from benchmarks.results.records import Scored
+from benchmarks.results.rows import Row
+from pkubench.tasks.catalogue import make_task
+
+_ON_POLICY = {
+    "PointGoal1-v0": {
+        "ppo": "25.4, 55.7",
+        "ppo-lag": "13.0, 25.8",
+        "trpo-lag": "18.5, 23.0",
+        "cpo": "20.5, 28.8",
+        "pcpo": "18.6, 23.0",
+        "focops": "15.0, 33.7",
+        "cup": "14.4, 19.0",
+        "p3o": "1.6, 31.1",
+        "cppo-pid": "8.4, 25.7",
+        "trpo-pid": "19.2, 21.4",
+    },
+    "CarGoal1-v0": {
+        "ppo": "33.4, 58.1",
+        "ppo-lag": "13.3, 21.7",
+        "trpo-lag": "27.0, 26.8",
+        "cpo": "25.5, 43.3",
+    },
+    "HalfCheetahVelocity-v0": {
+        "ppo": "6922, 919",
+        "ppo-lag": "2946, 3.4",
+        "trpo-lag": "2885, 9.0",
+        "cpo": "2787, 4.7",
+        "pcpo": "1678, 19.1",
+        "focops": "2965, 2.4",
+        "cup": "2851, 4.3",
+        "p3o": "2118, 27.6",
+        "cppo-pid": "2838, 8.1",
+        "trpo-pid": "2797, 11.2",
+    },
+    "HopperVelocity-v0": {
+        "ppo": "2337, 550",
+        "ppo-lag": "962, 14.0",
+        "trpo-lag": "1392, 11.2",
+        "cpo": "1714, 13.4",
+        "pcpo": "1551, 15.5",
+        "focops": "1438, 10.1",
+        "cup": "1716, 7.5",
+        "p3o": "1232, 16.3",
+        "cppo-pid": "1713, 9.0",
+        "trpo-pid": "1179, 18.8",
+    },
+}
+"""OmniSafe's benchmark page, on policy, 10 M steps: return, cost."""
+_OFF_POLICY = {
+    "HopperVelocity-v0": {
+        "td3": "3404, 974",
+        "td3-lag": "929, 40.7",
+        "sac-lag": "964, 20.2",
+        "sac-pid": "813, 92.2",
+    },
+    "PointCircle1-v0": {
+        "ddpg": "113.7, 421.5",
+        "td3": "115.2, 391.1",
+        "sac": "115.1, 403.4",
+        "ddpg-lag": "70.7, 22.0",
+        "td3-lag": "83.1, 7.8",
+        "sac-lag": "83.7, 12.8",
+        "ddpg-pid": "71.6, 0",
+        "td3-pid": "71.0, 0",
+        "sac-pid": "75.2, 4.5",
+    },
+}
+"""The same page, off policy: 1 M steps, 3 M on PointCircle1."""
+_CEILINGS = {
+    "HalfCheetahVelocity-v0": (1000 * 3.2096, "1,000 steps at the limit of 3.2096"),
+    "HopperVelocity-v0": (1000 * (0.7402 + 1.0), "1,000 steps at the limit of 0.7402, upright"),
+}
+"""What a run without cost can earn at most: speed limit and healthy reward, no control cost."""
+_HEAD = """# Constrained control
+
+Written by `make results-safety`; no score here is typed by hand. Every run is scored by
+`pkubench evaluate`, with its deterministic policy, on seeds no learner has met. The cost limit is
+25 an episode. Intervals are 95 % Student t intervals over training seeds (n); a row with one run
+shows the interval over its episodes and says so. *Violation* is max(0, mean cost - 25), *feasible
+runs* how many seeds keep the limit on their own, and *excess in training* what exploring cost
+beyond the limit, an episode ([definitions](../concepts/constraints.md)). The records, with command
+and settings of every run, are in `benchmarks/results/records/safety`.
+
+*Published* are return and cost of OmniSafe's benchmark page: 10 M steps on policy, 1 M off policy
+(3 M on PointCircle1), so budgets differ; rows named `10m` have the official settings and budget.
+
+"""
+
+
+def page_of(rows: tuple[Row, ...], scale: float) -> str:
+    """Return the page, from the records of all finished rows."""
+    table = table_of(rows, scale, {})
+    sections, page = [_HEAD], page_path("safety", scale)
+    for title, suffix in (
+        ("Navigation", ""),
+        ("Robots under a speed limit", "Velocity-v0"),
+    ):
+        chosen = [t for t in table if t.endswith("Velocity-v0") is bool(suffix)]
+        if chosen:
+            sections.append(f"## {title}\n\n")
+        for task in chosen:
+            sections += markdown(task, table[task], _published(task), "-")
+            sections.append(return_cost_figure(task, table[task], page))
+            sections += _ceiling(task, table[task])
+    return "".join([*sections, *_claims(table)])
+
+
+def _published(task: str) -> dict[tuple[str, str], str]:
+    both = {**_ON_POLICY.get(task, {}), **_OFF_POLICY.get(task, {})}
+    long = {f"{name}-paper-10m": text for name, text in _ON_POLICY.get(task, {}).items()}
+    return {(name, task): text for name, text in {**both, **long}.items()}
+
+
+def _ceiling(task: str, lines: Mapping[str, Scored]) -> Iterator[str]:
+    """Say what a run without cost can earn, and check that none earned more.
+
+    Raises:
+        ValueError: one did, so a world or a score is wrong.
+    """
+    if task not in _CEILINGS:
+        return
+    ceiling, why = _CEILINGS[task]
+    for name, line in lines.items():
+        for run in line.runs:
+            if run["cost"] == 0.0 and run["return"] > ceiling:
+                raise ValueError(f"{name} on {task} earned {run['return']} without cost: {why}")
+    yield f"Without cost no run can earn more than {ceiling:,.0f}: {why}.\n\n"
+
+
+def _claims(table: Table) -> Iterator[str]:
+    yield "## What the runs show\n\n"
+    yield (
+        "Returns are compared among agents that hold a constraint. Differences have Welch's 95 % "
+        "intervals over training seeds; p-values are corrected for the number of comparisons "
+        "(Holm), and *better* is said below 0.05. A better return at a broken limit is no gain: "
+        "read it beside the violations.\n\n"
+    )
+    pairs = [
+        Pair(task, ours, "ppo-lag")
+        for task in table
+        for ours in ("trpo-lag", "cpo", "cppo-pid", "focops", "cup")
+    ]
+    yield from verdicts(table, pairs)
+    yield "\nWho keeps the limit, over all tasks here:\n\n"
+    names = dict.fromkeys(n for lines in table.values() for n in lines if n != "random")
+    for name in names:
+        runs = [
+            run["cost"] <= float(make_task(task).cost_limit or 0.0)
+            for task, lines in table.items()
+            if name in lines
+            for run in lines[name].runs
+        ]
+        yield f"- {name}: {sum(runs)} of {len(runs)} runs.\n"
