@@ -40,23 +40,23 @@ class Gaussians(NamedTuple):
     """(d, B)."""
     std: Array
     """(d, 1)."""
-    growth: Array
-    """(d, 1): d log std / d parameter, 1 for ``exp``."""
+    growth: Array | float
+    """(d, 1): d log std / d parameter; 1 for ``exp``."""
 
     @staticmethod
     def from_outputs(mean: Array, log_std: Array, kind: StdKind) -> Gaussians:
         """Build from the outputs (d, B) and the deviation's parameter (d,)."""
         column = log_std[:, None]
         if kind == "log":
-            return Gaussians(mean, np.exp(column), np.ones_like(column))
+            return Gaussians(mean, np.exp(column), 1.0)
         sigmoid = 1.0 / (1.0 + np.exp(-column))
         return Gaussians(mean, 0.5 * sigmoid, 1.0 - sigmoid)
 
     def log_prob(self, actions: Array) -> Array:
         """Return log pi(a) (B,) of actions (d, B)."""
         z = (actions - self.mean) / self.std
-        constant = float(np.log(self.std).sum()) + len(self.std) * _LOG_SQRT_2PI
-        return np.multiply(z, z).sum(0) * -0.5 - constant
+        constant = np.add.reduce(np.log(self.std), None) + len(self.std) * _LOG_SQRT_2PI
+        return np.add.reduce(np.multiply(z, z)) * -0.5 - constant
 
     def entropy(self) -> float:
         """Return the mean entropy in nats."""
@@ -78,29 +78,29 @@ class Gaussians(NamedTuple):
             actions: (d, B), of ``slopes.log_prob``.
             old: the policy the divergences are from or to.
         """
-        by_mean = np.zeros_like(self.mean)
-        by_log_std = np.full_like(self.std, slopes.entropy)
+        by_mean = np.zeros(self.mean.shape, self.mean.dtype)
+        by_log_std = np.zeros(self.std.shape, self.std.dtype) + slopes.entropy
         if slopes.log_prob is not None:
             z = (actions - self.mean) / self.std
             weighted = z * slopes.log_prob
             by_mean += weighted / self.std
-            by_log_std += (weighted * z).sum(1, keepdims=True) - slopes.log_prob.sum()
+            by_log_std += _along(weighted, z) - np.add.reduce(slopes.log_prob)
         if slopes.kl_from is not None:
             assert old is not None
             z = (self.mean - old.mean) / self.std
             weighted = z * slopes.kl_from
             by_mean += weighted / self.std
-            by_log_std += (1.0 - (old.std / self.std) ** 2) * slopes.kl_from.sum()
-            by_log_std -= (weighted * z).sum(1, keepdims=True)
+            by_log_std += (1.0 - (old.std / self.std) ** 2) * np.add.reduce(slopes.kl_from)
+            by_log_std -= _along(weighted, z)
         if slopes.kl_to is not None:
             assert old is not None
             by_mean += (self.mean - old.mean) * slopes.kl_to / old.std**2
-            by_log_std += ((self.std / old.std) ** 2 - 1.0) * slopes.kl_to.sum()
+            by_log_std += ((self.std / old.std) ** 2 - 1.0) * np.add.reduce(slopes.kl_to)
         return by_mean, (by_log_std * self.growth)[:, 0]
 
     def copy(self) -> Gaussians:
         """Return the distributions in memory of their own."""
-        return Gaussians(*(part.copy() for part in self))
+        return self._replace(mean=self.mean.copy())
 
     def part(self, index: Any) -> Gaussians:
         """Return the distributions of some samples."""
@@ -176,3 +176,8 @@ class Categoricals(NamedTuple):
 
 
 Policies = Gaussians | Categoricals
+
+
+def _along(a: Array, b: Array) -> Array:
+    """Return the sum over samples of the product, (d, 1)."""
+    return np.add.reduce(np.multiply(a, b), 1, keepdims=True)

@@ -64,4 +64,4 @@ def value_loss_slope(
             other = bounded * (far - 0.5 * bounded)
         slope *= (kept == moved) | (loss >= other)
         loss = np.maximum(loss, other)
-    return loss.mean(-1), slope
+    return np.add.reduce(loss, -1) / samples, slope

@@ -8,6 +8,7 @@ them.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,10 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 
 from pkubench.agents.parts.actor import Actor
-from pkubench.agents.parts.backprop import Backprop
+from pkubench.agents.parts.backprop import FlatNetworks, networks_for
 from pkubench.agents.parts.hand_gradients import Categoricals, Gaussians, Policies, Slopes
 from pkubench.agents.parts.loss_gradients import value_loss_slope
 from pkubench.agents.parts.networks import MLP
@@ -57,7 +57,7 @@ class Minibatches:
             self._room = np.empty_like(inputs)
         share, rest = divmod(len(inputs), parts)
         edges = [k * share + min(k, rest) for k in range(parts + 1)]
-        self._slices = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+        self._slices = [slice(a, b) for a, b in itertools.pairwise(edges)]
 
     def one_pass(self) -> Iterator[Part]:
         """Go through all samples once."""
@@ -71,30 +71,29 @@ class Minibatches:
             yield Part(self._room[part], {k: array[..., part] for k, array in samples.items()})
 
 
-class _Trainer:
+class Trainer:
     """R networks of one shape, each with its own clipping; one Adam."""
 
     def __init__(
         self,
-        nets: Sequence[MLP],
-        extras: Sequence[nn.Parameter],
+        networks: FlatNetworks,
+        *,
         lr: float,
         epsilon: float,
         max_grad_norm: float,
     ) -> None:
-        self.backprop = Backprop(nets, extras)
-        self.adam = Adam(self.backprop.flat, lr, epsilon)
-        self.adam.gradient = self.backprop.gradient
-        self.max_grad_norm = max_grad_norm
-        self.prepare = self.backprop.prepare
-        self._gradients = list(self.backprop.gradient.numpy())
+        """Train ``networks``."""
+        self.networks, self.max_grad_norm = networks, max_grad_norm
+        self.prepare = networks.prepare
+        self.adam = Adam(networks.flat, lr, epsilon)
+        self.adam.gradient = networks.gradient
+        self._rows = list(networks.gradient.unbind())
 
-    def _descend(self) -> None:
+    def step(self) -> None:
         """Scale gradients that are too long, row by row, and take a step of Adam."""
-        for gradient in self._gradients:
-            norm = math.sqrt(gradient @ gradient)
-            # torch's clip_grad_norm_ adds the same 1e-6; a norm that is no number spoils the
-            # gradient there too
+        for gradient in self._rows:
+            norm = math.sqrt(gradient.dot(gradient).item())
+            # The 1e-6 is clip_grad_norm_'s; there too a norm that is no number spoils the gradient.
             if not norm + 1e-6 <= self.max_grad_norm:
                 gradient *= self.max_grad_norm / (norm + 1e-6)
         self.adam.step()
@@ -102,8 +101,8 @@ class _Trainer:
     def state(self) -> dict[str, Array]:
         """Return Adam's moments (R, P) and step count, for a checkpoint; copies."""
         return {
-            "first": self.adam.first.numpy().copy(),
-            "second": self.adam.second.numpy().copy(),
+            "first": self.adam.first.cpu().numpy().copy(),
+            "second": self.adam.second.cpu().numpy().copy(),
             "count": np.array([self.adam.count], np.int64),
         }
 
@@ -125,27 +124,28 @@ class _Trainer:
         self.adam.count = int(state["count"][0])
 
 
-class ActorTrainer(_Trainer):
+class ActorTrainer(Trainer):
     """Gradient steps of one actor, on any loss of its log-probabilities and divergences."""
 
-    def __init__(self, actor: Actor, *, lr: float, epsilon: float, max_grad_norm: float) -> None:
-        """Take over ``actor``'s parameters."""
+    def __init__(
+        self, actor: Actor, samples: int, *, lr: float, epsilon: float, max_grad_norm: float
+    ) -> None:
+        """Take over ``actor``'s parameters, to train on minibatches of ``samples``."""
         self.actor = actor
         extras = [] if actor.discrete else [actor.log_std]
-        super().__init__([actor.net], extras, lr, epsilon, max_grad_norm)
-        flat = self.backprop.flat.numpy()[0]
-        self._log_std = flat[len(flat) - (0 if actor.discrete else actor.log_std.numel()) :]
+        networks = networks_for([actor.net], extras, samples)
+        super().__init__(networks, lr=lr, epsilon=epsilon, max_grad_norm=max_grad_norm)
 
     def policies(self, inputs: Array, masks: Array | None = None) -> Policies:
         """Return the distributions of many prepared inputs (N, ...), in memory of their own.
 
         ``masks`` are (n, N), 0 where an action is forbidden.
         """
-        return self._heads(self.backprop.outputs(inputs)[0], masks)
+        return self._heads(self.networks.outputs(inputs)[0], masks)
 
     def forward(self, inputs: Array, masks: Array | None = None) -> Policies:
         """Return the distributions of a minibatch; they hold until the next call."""
-        return self._heads(self.backprop.forward(inputs)[0], masks)
+        return self._heads(self.networks.forward(inputs)[0], masks)
 
     def descend(
         self, pi: Policies, slopes: Slopes, actions: Array, old: Policies | None = None
@@ -159,17 +159,19 @@ class ActorTrainer(_Trainer):
             old: the policy that divergences are from or to, of the same samples.
         """
         by_outputs, by_extra = pi.gradient(slopes, actions, old)  # type: ignore[arg-type]
-        self.backprop.backward(by_outputs[None])
-        self.backprop.extra_gradient[0] = by_extra
-        self._descend()
+        self.networks.backward(by_outputs[None])
+        if not self.actor.discrete:
+            self.networks.set_extra_gradient(0, by_extra)
+        self.step()
 
     def _heads(self, outputs: Array, masks: Array | None) -> Policies:
         if self.actor.discrete:
             return Categoricals.from_outputs(outputs, masks)
-        return Gaussians.from_outputs(outputs, self._log_std, self.actor.std_kind)
+        log_std = self.actor.log_std.detach().cpu().numpy()
+        return Gaussians.from_outputs(outputs, log_std, self.actor.std_kind)
 
 
-class CriticTrainer(_Trainer):
+class CriticTrainer(Trainer):
     """Gradient steps of critics that see the same inputs, such as one of reward and one of cost.
 
     The loss of each is ``value_loss`` plus ``l2`` times the sum of its squared parameters.
@@ -178,6 +180,7 @@ class CriticTrainer(_Trainer):
     def __init__(
         self,
         nets: Sequence[MLP],
+        samples: int,
         *,
         lr: float,
         epsilon: float,
@@ -186,27 +189,31 @@ class CriticTrainer(_Trainer):
         clip: float | None = None,
         huber_delta: float | None = None,
     ) -> None:
-        """Take over the parameters of ``nets``; ``clip`` and ``huber_delta``: ``value_loss``."""
-        super().__init__(nets, [], lr, epsilon, max_grad_norm)
+        """Take over the parameters of ``nets``, to train on minibatches of ``samples``.
+
+        ``clip`` and ``huber_delta`` are those of ``value_loss``.
+        """
+        networks = networks_for(nets, [], samples)
+        super().__init__(networks, lr=lr, epsilon=epsilon, max_grad_norm=max_grad_norm)
         self.l2, self.clip, self.huber_delta = l2, clip, huber_delta
 
     def values(self, inputs: Array) -> Array:
         """Return the values (R, N) of many prepared inputs."""
-        return self.backprop.outputs(inputs)[:, 0]
+        return self.networks.outputs(inputs)[:, 0]
 
     def descend(self, inputs: Array, old_values: Array, targets: Array) -> Array:
         """Take a step on a minibatch of prepared inputs; return each critic's loss before it, (R,).
 
         ``old_values`` and ``targets`` are (R, B), on the networks' scale.
         """
-        values = self.backprop.forward(inputs)[:, 0]
+        values = self.networks.forward(inputs)[:, 0]
         losses, slope = value_loss_slope(
             values, old_values, targets, clip=self.clip, huber_delta=self.huber_delta
         )
-        self.backprop.backward(slope[:, None])
+        self.networks.backward(slope[:, None])
         if self.l2:
-            flat = self.backprop.flat
-            self.backprop.gradient.add_(flat, alpha=2.0 * self.l2)
-            losses = losses + [self.l2 * (row @ row) for row in flat.numpy()]
-        self._descend()
+            flat = self.networks.flat
+            self.networks.gradient.add_(flat, alpha=2.0 * self.l2)
+            losses = losses + [self.l2 * row.dot(row).item() for row in flat]
+        self.step()
         return losses
