@@ -1,4 +1,4 @@
-"""The on-policy trainers: hand-made gradients and whole updates against autograd and torch's own."""
+"""The on-policy trainers: hand-made gradients and updates against autograd and torch's Adam."""
 
 from __future__ import annotations
 
@@ -147,7 +147,10 @@ def test_a_gaussians_gradients_are_autograds(which, std):
     def std_of(x):
         return x.exp() if std == "log" else 0.5 * torch.sigmoid(x)
 
-    pi, old = DiagonalGaussian(mean, std_of(log_std)), DiagonalGaussian(old_mean, std_of(old_log_std))
+    pi, old = (
+        DiagonalGaussian(mean, std_of(log_std)),
+        DiagonalGaussian(old_mean, std_of(old_log_std)),
+    )
     mine = Gaussians.from_outputs(mean.detach().numpy().T, log_std.detach().numpy(), std)
     their = Gaussians.from_outputs(old_mean.numpy().T, old_log_std.numpy(), std)
     np.testing.assert_allclose(mine.log_prob(actions.numpy().T), pi.log_prob(actions).detach())
@@ -403,3 +406,19 @@ def test_a_gradient_that_is_no_number_spoils_the_parameters_as_in_torch():
     targets = np.full((1, BATCH), math.nan)
     trainer.descend(trainer.prepare(np.ones((BATCH, INPUTS))), targets, targets)
     assert all(p.isnan().all() for p in net.parameters())
+
+
+@pytest.mark.parametrize("space", [BOX, DISCRETE], ids=["box", "discrete"])
+def test_old_policies_stay_what_they_were_while_the_actor_moves(space):
+    actor = actor_of(space, "tanh", False, "log")
+    trainer = ActorTrainer(actor, BATCH, lr=0.1, epsilon=1e-8, max_grad_norm=1.0)
+    x = trainer.prepare(np.random.default_rng(0).standard_normal((BATCH, INPUTS)))
+    actions = np.zeros((3, BATCH)) if space is BOX else np.zeros(BATCH, np.int64)
+    old = trainer.policies(x)
+    before = old.log_prob(actions).copy(), old.entropy()
+    for _ in range(3):
+        pi = trainer.forward(x)
+        trainer.descend(pi, Slopes(log_prob=-np.ones(BATCH)), actions, old)
+    np.testing.assert_array_equal(old.log_prob(actions), before[0])
+    assert old.entropy() == before[1]
+    assert (old.kl(trainer.policies(x)) > 0.01).all()

@@ -65,7 +65,8 @@ class FlatNetworks(ABC):
         self.gradient = torch.zeros_like(self.flat)
         """(R, P), what ``backward`` writes, and ``set_extra_gradient``."""
         self.layers, self.gradients = self._layers_of(self.flat), self._layers_of(self.gradient)
-        self._extra_gradients = list(self.gradient[:, self._inner :].unbind())
+        self._extras = self.flat[:, self._inner :]
+        self._extra_gradients = self.gradient[:, self._inner :]
         self._inputs: Array = np.empty((0, 0))
         for row, net in enumerate(nets):
             for parameter, view in _pairs(net, self.layers, row):
@@ -87,9 +88,13 @@ class FlatNetworks(ABC):
             layers.append(Layer(affine, *normed))
         return layers
 
-    def set_extra_gradient(self, row: int, gradient: Array) -> None:
-        """Write the gradient (E,) of a row's extra parameters, which ``backward`` leaves alone."""
-        self._extra_gradients[row].copy_(torch.from_numpy(gradient))
+    def extras(self) -> Array:
+        """Return the extra parameters, (R, E); on the CPU a view."""
+        return self._extras.cpu().numpy()
+
+    def set_extra_gradient(self, gradient: Array) -> None:
+        """Write the gradient (R, E) of the extra parameters, which ``backward`` leaves alone."""
+        self._extra_gradients.copy_(torch.from_numpy(gradient))
 
     @abstractmethod
     def prepare(self, inputs: Array) -> Array:
@@ -303,9 +308,9 @@ def _through_normalising(gradient: Array, normal: Array, inverse_std: Array) -> 
     gradient *= inverse_std
 
 
-def _pairs(net: MLP, layers: list[Layer], row: int) -> list[tuple[nn.Parameter, Tensor]]:
+def _pairs(net: MLP, layers: list[Layer], row: int) -> list[tuple[Tensor, Tensor]]:
     """Return a network's parameters, each with its view in ``layers``."""
-    pairs: list[tuple[nn.Parameter, Tensor]] = []
+    pairs: list[tuple[Tensor, Tensor]] = []
     for k, linear in enumerate([*net.linears, net.head]):
         affine, scale, shift = layers[k]
         assert isinstance(linear, nn.Linear)
@@ -317,7 +322,7 @@ def _pairs(net: MLP, layers: list[Layer], row: int) -> list[tuple[nn.Parameter, 
     return pairs
 
 
-def _adopt(parameter: nn.Parameter, view: Tensor) -> None:
+def _adopt(parameter: Tensor, view: Tensor) -> None:
     """Move a parameter's values into ``view``, and make it that view."""
     view.copy_(parameter.detach())
     parameter.data = view

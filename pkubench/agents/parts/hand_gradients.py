@@ -38,6 +38,8 @@ class Gaussians(NamedTuple):
 
     mean: Array
     """(d, B)."""
+    log_std: Array
+    """(d, 1)."""
     std: Array
     """(d, 1)."""
     growth: Array | float
@@ -46,27 +48,30 @@ class Gaussians(NamedTuple):
     @staticmethod
     def from_outputs(mean: Array, log_std: Array, kind: StdKind) -> Gaussians:
         """Build from the outputs (d, B) and the deviation's parameter (d,)."""
-        column = log_std[:, None]
+        column = log_std[:, None].copy()  # the parameter moves on, these distributions stay
         if kind == "log":
-            return Gaussians(mean, np.exp(column), 1.0)
+            return Gaussians(mean, column, np.exp(column), 1.0)
         sigmoid = 1.0 / (1.0 + np.exp(-column))
-        return Gaussians(mean, 0.5 * sigmoid, 1.0 - sigmoid)
+        return Gaussians(mean, np.log(0.5 * sigmoid), 0.5 * sigmoid, 1.0 - sigmoid)
 
     def log_prob(self, actions: Array) -> Array:
         """Return log pi(a) (B,) of actions (d, B)."""
         z = (actions - self.mean) / self.std
-        constant = np.add.reduce(np.log(self.std), None) + len(self.std) * _LOG_SQRT_2PI
-        return np.add.reduce(np.multiply(z, z)) * -0.5 - constant
+        constant = np.add.reduce(self.log_std, None) + len(self.std) * _LOG_SQRT_2PI
+        z *= z
+        log_prob: Array = np.add.reduce(z) * -0.5 - constant
+        return log_prob
 
     def entropy(self) -> float:
         """Return the mean entropy in nats."""
-        return float(np.log(self.std).sum()) + len(self.std) * (_LOG_SQRT_2PI + 0.5)
+        return float(self.log_std.sum()) + len(self.std) * (_LOG_SQRT_2PI + 0.5)
 
     def kl(self, other: Gaussians) -> Array:
         """Return KL(self || other), (B,)."""
         ratio = (self.std / other.std) ** 2
         shift = ((self.mean - other.mean) / other.std) ** 2
-        return 0.5 * (shift.sum(0) + (ratio - 1.0 - np.log(ratio)).sum())
+        kl: Array = 0.5 * (shift.sum(0) + (ratio - 1.0 - np.log(ratio)).sum())
+        return kl
 
     def gradient(
         self, slopes: Slopes, actions: Array, old: Gaussians | None = None

@@ -161,14 +161,13 @@ class ActorTrainer(Trainer):
         by_outputs, by_extra = pi.gradient(slopes, actions, old)  # type: ignore[arg-type]
         self.networks.backward(by_outputs[None])
         if not self.actor.discrete:
-            self.networks.set_extra_gradient(0, by_extra)
+            self.networks.set_extra_gradient(by_extra[None])
         self.step()
 
     def _heads(self, outputs: Array, masks: Array | None) -> Policies:
         if self.actor.discrete:
             return Categoricals.from_outputs(outputs, masks)
-        log_std = self.actor.log_std.detach().cpu().numpy()
-        return Gaussians.from_outputs(outputs, log_std, self.actor.std_kind)
+        return Gaussians.from_outputs(outputs, self.networks.extras()[0], self.actor.std_kind)
 
 
 class CriticTrainer(Trainer):
