@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 
 MOST_BY_HAND = 1024
 """Samples of the largest minibatch that ``networks_for`` has differentiated by hand."""
-CHUNK = 512
+CHUNK = 256
 """Samples that go through a network together when only its outputs are asked for."""
 
 _tanh_backward = torch.ops.aten.tanh_backward.grad_input
