@@ -1,0 +1,67 @@
+"""Derivatives of the losses in ``update_rules.py``, sample by sample, in NumPy.
+
+Autograd agrees with each of them (a test compares them).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+def ppo_clip_slope(ratio: Array, weight: Array, clip: float) -> Array:
+    """Return the derivative (B,) of the loss ``ppo_clip`` by each sample's log-probability.
+
+    Args:
+        ratio: (B,), r = pi_new(a|o) / pi_old(a|o).
+        weight: (B,), M A, the factor times the advantage; the factor is not negative.
+        clip: eps.
+    """
+    plain = ratio * weight
+    clipped = np.minimum(np.maximum(ratio, 1.0 - clip), 1.0 + clip) * weight
+    return plain * (plain <= clipped) * (-1.0 / len(ratio))
+
+
+def surrogate_slope(ratio: Array, weight: Array) -> Array:
+    """Return the derivative (B,) of minus ``surrogate``; the arguments are as above."""
+    return ratio * weight * (-1.0 / len(ratio))
+
+
+def value_loss_slope(
+    value: Array,
+    old_value: Array,
+    target: Array,
+    *,
+    clip: float | None,
+    huber_delta: float | None,
+) -> tuple[Array, Array]:
+    """Return ``value_loss`` of each critic (R,), and its derivatives by the values (R, B).
+
+    The arguments are those of ``value_loss``, each (R, B). Where the plain and the clipped loss are
+    equal the plain one counts; ``torch.maximum`` lets each count half.
+    """
+    error = value - target
+    samples = value.shape[-1]
+    if huber_delta is None:
+        slope = error * (2.0 / samples)
+        loss = np.multiply(error, error)
+    else:
+        bounded = np.minimum(np.maximum(error, -huber_delta), huber_delta)
+        slope = bounded * (1.0 / samples)
+        loss = bounded * (error - 0.5 * bounded)
+    if clip is not None:
+        moved = value - old_value
+        kept = np.minimum(np.maximum(moved, -clip), clip)
+        far = old_value + kept - target
+        if huber_delta is None:
+            other = np.multiply(far, far)
+        else:
+            bounded = np.minimum(np.maximum(far, -huber_delta), huber_delta)
+            other = bounded * (far - 0.5 * bounded)
+        slope *= (kept == moved) | (loss >= other)
+        loss = np.maximum(loss, other)
+    return np.add.reduce(loss, -1) / samples, slope
