@@ -41,6 +41,7 @@ _HASAC = "HASAC (ICLR 2024)"
 _OMNISAFE = "OmniSafe (JMLR 2024)"
 _PSD = "PSD-PSRO (NeurIPS 2023)"
 _TEAMS = ("marl", "diagnostics")
+_LIMITED = ("constrained",)
 _ALL = ("marl", "constrained", "games", "diagnostics")
 
 _TABLE = (
@@ -57,7 +58,7 @@ _TABLE = (
     ("mappo-paper", _HARL, ("marl",), "MAPPO with the official numbers", _ON_POLICY),
     ("hatrpo-paper", _HARL, ("marl",), "HATRPO with the official numbers", _ON_POLICY),
     ("haa2c-paper", _HARL, ("marl",), "HAA2C with the official numbers", _ON_POLICY),
-    ("hasac", _HASAC, _TEAMS, "sequential soft actor-critic", _OFF_POLICY),
+    ("hasac", _HASAC, (*_TEAMS, *_LIMITED), "sequential soft actor-critic", _OFF_POLICY),
     ("hatd3", _HARL, _TEAMS, "sequential TD3", _OFF_POLICY),
     ("haddpg", _HARL, _TEAMS, "sequential DDPG", _OFF_POLICY),
     ("masac", _HASAC, _TEAMS, "soft actor-critic, one shared policy at once", _OFF_POLICY),
@@ -66,6 +67,8 @@ _TABLE = (
     ("hasac-simultaneous", _HASAC, _TEAMS, "HASAC without the sequence", _OFF_POLICY),
     ("hatd3-simultaneous", _HARL, _TEAMS, "HATD3 without the sequence", _OFF_POLICY),
     ("haddpg-simultaneous", _HARL, _TEAMS, "HADDPG without the sequence", _OFF_POLICY),
+    ("hasac-lag", _HASAC, _LIMITED, "HASAC with a Lagrange multiplier", _OFF_POLICY),
+    ("hatd3-lag", _HARL, _LIMITED, "HATD3 with a Lagrange multiplier", _OFF_POLICY),
     ("hasac-paper", _HASAC, ("marl",), "HASAC with the official numbers", _OFF_POLICY),
     ("hatd3-paper", _HARL, ("marl",), "HATD3 with the official numbers", _OFF_POLICY),
     ("haddpg-paper", _HARL, ("marl",), "HADDPG with the official numbers", _OFF_POLICY),
@@ -76,6 +79,24 @@ _TABLE = (
     ("ppo-lag", _OMNISAFE, ("constrained",), "PPO with a Lagrange multiplier", _ON_POLICY),
     ("ppo-paper", _OMNISAFE, ("constrained",), "PPO with the official numbers", _ON_POLICY),
     ("ppo-lag-paper", _OMNISAFE, ("constrained",), "PPOLag, official numbers", _ON_POLICY),
+    ("ddpg", _OMNISAFE, _LIMITED, "deterministic policy gradient, blind to cost", _OFF_POLICY),
+    ("td3", _OMNISAFE, _LIMITED, "delayed, smoothed twins, blind to cost", _OFF_POLICY),
+    ("sac", _OMNISAFE, _LIMITED, "soft actor-critic, blind to cost", _OFF_POLICY),
+    ("ddpg-lag", _OMNISAFE, _LIMITED, "DDPG with a Lagrange multiplier", _OFF_POLICY),
+    ("td3-lag", _OMNISAFE, _LIMITED, "TD3 with a Lagrange multiplier", _OFF_POLICY),
+    ("sac-lag", _OMNISAFE, _LIMITED, "SAC with a Lagrange multiplier", _OFF_POLICY),
+    ("ddpg-pid", _OMNISAFE, _LIMITED, "DDPG with a multiplier set by a controller", _OFF_POLICY),
+    ("td3-pid", _OMNISAFE, _LIMITED, "TD3 with a multiplier set by a controller", _OFF_POLICY),
+    ("sac-pid", _OMNISAFE, _LIMITED, "SAC with a multiplier set by a controller", _OFF_POLICY),
+    ("ddpg-paper", _OMNISAFE, _LIMITED, "DDPG with the official numbers", _OFF_POLICY),
+    ("td3-paper", _OMNISAFE, _LIMITED, "TD3 with the official numbers", _OFF_POLICY),
+    ("sac-paper", _OMNISAFE, _LIMITED, "SAC with the official numbers", _OFF_POLICY),
+    ("ddpg-lag-paper", _OMNISAFE, _LIMITED, "DDPGLag with the official numbers", _OFF_POLICY),
+    ("td3-lag-paper", _OMNISAFE, _LIMITED, "TD3Lag with the official numbers", _OFF_POLICY),
+    ("sac-lag-paper", _OMNISAFE, _LIMITED, "SACLag with the official numbers", _OFF_POLICY),
+    ("ddpg-pid-paper", _OMNISAFE, _LIMITED, "DDPGPID with the official numbers", _OFF_POLICY),
+    ("td3-pid-paper", _OMNISAFE, _LIMITED, "TD3PID with the official numbers", _OFF_POLICY),
+    ("sac-pid-paper", _OMNISAFE, _LIMITED, "SACPID with the official numbers", _OFF_POLICY),
     ("psro", _PSD, ("games",), "double oracle with exact responses", _PSRO),
     ("cfr+", _PSD, ("games",), "counterfactual regret minimisation plus", _PSRO),
 )

@@ -38,6 +38,23 @@ def chosen_twin(q: Tensor) -> Tensor:
     return torch.stack([is_first, 1.0 - is_first])
 
 
+def climbed(q: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the gradient of what an actor climbs by the critics' values q (K, S, B).
+
+    That is ``Q``, or ``min(Q1, Q2)`` of twins (SAC), or with a multiplier lambda
+    ``(Q - lambda Q_cost) / (1 + lambda)`` (OmniSafe, ``-Lag`` and ``-PID``).
+
+    Args:
+        q: with weights the critic of cost first, then one of reward or twins.
+        weights: (2, S, 1): 1/(1 + lambda) and -lambda/(1 + lambda), or None.
+    """
+    rewards = q if weights is None else q[1:]
+    by_reward = torch.ones_like(rewards) if len(rewards) == 1 else chosen_twin(rewards)
+    if weights is None:
+        return by_reward
+    return torch.cat([weights[1].expand_as(q[0])[None], weights[0] * by_reward])
+
+
 def smoothing(noise: Tensor, half: Tensor, std: float, clip: float) -> Tensor:
     """Return TD3's target noise ``clip(std * noise, -clip, clip) * half``, (..., d)."""
     return (noise * std).clamp_(-clip, clip).mul_(half)

@@ -194,3 +194,12 @@ class Adam:
         torch.sqrt(self.second, out=room)
         room.div_(math.sqrt(1.0 - 0.999**self.count)).add_(self.epsilon)
         self.parameters.addcdiv_(self.first, room, value=-self.lr / (1.0 - 0.9**self.count))
+
+
+def shorten(gradients: Tensor, limit: float) -> None:
+    """Scale gradients (K, S, P) down in place where K networks together are longer than ``limit``.
+
+    As ``torch.nn.utils.clip_grad_norm_`` does, for each of S seeds apart.
+    """
+    norm = gradients.square().sum((0, 2)).sqrt_()
+    gradients.mul_((limit / (norm + 1e-6)).clamp_(max=1.0)[:, None])
