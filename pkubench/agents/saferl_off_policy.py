@@ -71,14 +71,16 @@ SMALL: dict[str, Any] = {
     "actor_lr": 1e-3,
     "critic_lr": 1e-3,
     "max_grad_norm": None,
+    "alpha": 0.1,
+    "alpha_auto": True,
 }
 """What the plain names change."""
 SMALL_CONSTRAINED: dict[str, dict[str, Any]] = {
     "lag": {"lambda_warmup_steps": 0, "lambda_lr": 0.02},
     "pid": {
         "lambda_warmup_steps": 0,
-        "pid_kp": 0.02,
-        "pid_ki": 2e-4,
+        "pid_kp": 0.01,
+        "pid_ki": 1e-4,
         "pid_kd": 0.01,
     },
 }

@@ -61,9 +61,10 @@ class SlowTeam:
         self.critic_optimiser = torch.optim.Adam(
             [p for c in self.critics for p in c.parameters()], lr=config.critic_lr
         )
-        self.cost_optimisers = [
-            torch.optim.Adam(c.parameters(), lr=config.critic_lr) for c in self.cost_critics
-        ]
+        if self.cost_critics:
+            self.cost_optimiser = torch.optim.Adam(
+                [p for c in self.cost_critics for p in c.parameters()], lr=config.critic_lr
+            )
         self.log_alpha = learner.log_alpha[seed].clone().requires_grad_()
         self.alpha_optimiser = torch.optim.Adam([self.log_alpha], lr=config.alpha_lr)
         self.updates = 0
@@ -139,26 +140,23 @@ class SlowTeam:
                 value = value - alpha[-1] * total
             y = batch.rewards[0] + batch.discounts[0] * value
             if self.config.variant == "omnisafe":
-                modes = [
-                    self.mode(a, after[:, self.layout.observations[a]]) for a in self.agents
-                ]
+                modes = [self.mode(a, after[:, self.layout.observations[a]]) for a in self.agents]
                 x = torch.cat([after[:, state], *modes], -1)
-            costs = [
-                batch.costs[0] + batch.discounts[0] * c(x)[:, 0] for c in self.slow_cost_critics
-            ]
+            if self.slow_cost_critics:
+                later = torch.stack([c(x)[:, 0] for c in self.slow_cost_critics]).amax(0)
+                cost = batch.costs[0] + batch.discounts[0] * later
         x = torch.cat([rows[:, state], *replayed.values()], -1)
         loss = sum(functional.mse_loss(c(x)[:, 0], y) for c in self.critics)
         self.critic_optimiser.zero_grad()
         loss.backward()  # type: ignore[union-attr]
         self.clip(*self.critics)
         self.critic_optimiser.step()
-        for critic, optimiser, y in zip(
-            self.cost_critics, self.cost_optimisers, costs, strict=True
-        ):
-            optimiser.zero_grad()
-            functional.mse_loss(critic(x)[:, 0], y).backward()
-            self.clip(critic)
-            optimiser.step()
+        if self.cost_critics:
+            loss = sum(functional.mse_loss(c(x)[:, 0], cost) for c in self.cost_critics)
+            self.cost_optimiser.zero_grad()
+            loss.backward()  # type: ignore[union-attr]
+            self.clip(*self.cost_critics)
+            self.cost_optimiser.step()
         self.updates += 1
         if self.updates % self.config.policy_delay:
             return
@@ -193,9 +191,10 @@ class SlowTeam:
                 entropies[k] = log_prob.detach()
             else:
                 loss = -self.critics[0](x).mean()
-            for constraint, critic in zip(self.constraints, self.cost_critics, strict=True):
+            for constraint in self.constraints:
                 multiplier = constraint.value
-                loss = (loss + multiplier * critic(x).mean()) / (1 + multiplier)
+                cost = torch.stack([c(x) for c in self.cost_critics]).amax(0).mean()
+                loss = (loss + multiplier * cost) / (1 + multiplier)
             gradients[agent] = torch.autograd.grad(loss, list(self.actors[agent].parameters()))
             if scheme == "sequential":
                 self._step(agent, gradients[agent])
@@ -341,6 +340,15 @@ def test_the_variant_of_omnisafe_takes_its_targets_at_the_mode_of_the_actor(
 ) -> None:
     more = {"constraint": "pid", "variant": "omnisafe"}
     _hold_to_the_reference(_learner(rule, "sequential", task, **more))
+
+
+@pytest.mark.parametrize("rule", ["sac", "td3", "ddpg"])
+@pytest.mark.parametrize("variant", ["published", "omnisafe"])
+def test_of_twin_critics_of_cost_the_larger_counts(rule: str, variant: str) -> None:
+    more = {"constraint": "pid", "variant": variant, "cost_twins": True}
+    learner = _learner(rule, "sequential", SPREAD, **more)
+    assert learner.critics.costs == 2
+    _hold_to_the_reference(learner)
 
 
 @pytest.mark.parametrize("scheme", ["sequential", "simultaneous"])

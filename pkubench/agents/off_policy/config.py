@@ -128,6 +128,9 @@ class OffPolicyConfig:
 
     cost_limit: float = 25.0
     """Mean episode cost to hold; a task's own limit replaces it."""
+    cost_twins: bool = False
+    """Two critics of cost, of which the larger counts, as of those of reward the smaller does.
+    OmniSafe has one, which actors that descend it learn to find too low."""
     lambda_warmup_steps: int = 0
     """Environment steps before the multiplier moves at all."""
     lambda_init: float = 0.001
@@ -195,8 +198,8 @@ class OffPolicyConfig:
 
     @property
     def cost_critics(self) -> int:
-        """Critics of cost: one where a constraint is held."""
-        return 0 if self.constraint == "none" else 1
+        """Critics of cost side by side: none where no constraint is held."""
+        return 0 if self.constraint == "none" else 1 + self.cost_twins
 
 
 def constraint_of(config: OffPolicyConfig) -> Multiplied:

@@ -327,8 +327,9 @@ class OffPolicyLearner:
         if C:
             if self.config.variant == "omnisafe":
                 q_next = critics.target_values(self._at_the_mode(batch.next_rows))
-            cost = bootstrap_target(batch.costs, batch.discounts, q_next[0])
-            targets = torch.cat([cost[None], targets])
+            future = -next_value(-q_next[:C], None, None)  # the larger of twins
+            cost = bootstrap_target(batch.costs, batch.discounts, future)
+            targets = torch.cat([cost.expand(C, *cost.shape), targets])
         q, hidden, x = critics.values(batch.rows[..., layout.joint])
         gradient = squared_error_gradient(q, targets)
         found = {}
@@ -336,7 +337,7 @@ class OffPolicyLearner:
             losses = gradient.square().sum(2) * (q.shape[-1] / 4.0)
             found["value_loss"], found["value"] = losses[C:].sum(0), q[C].mean(-1)
             if C:
-                found["cost_value_loss"], found["cost_value"] = losses[0], q[0].mean(-1)
+                found["cost_value_loss"], found["cost_value"] = losses[:C].sum(0), q[0].mean(-1)
         critics.learn(x, hidden, gradient)
         return found
 
@@ -379,7 +380,7 @@ class OffPolicyLearner:
         def climb(at: Tensor, columns: slice) -> Tensor:
             """Return what is climbed by some action columns, (S, B, d), at first-layer sums."""
             q, hidden = net.from_first(at)
-            gradient = climbed(q.view(K, S, -1), weights).view(K * S, -1, 1)
+            gradient = climbed(q.view(K, S, -1), critics.costs, weights).view(K * S, -1, 1)
             by_input = net.input_gradient(hidden, gradient, _moved(columns, -origin))
             return by_input.view(K, S, *by_input.shape[1:]).sum(0)
 

@@ -116,8 +116,8 @@ class ActorGroup:
 class Critics:
     """K critics of state and joint action for each training seed, and their slow targets.
 
-    The critic of cost, where there is one, comes first, then those of reward: so what an actor
-    climbs, the cost and the first critic of reward or both twins, lies together.
+    Those of cost, if any, come first, then those of reward: so what an actor climbs, the cost and
+    the first critic of reward or both, lies together.
     """
 
     def __init__(self, inputs: int, seeds: int, config: OffPolicyConfig, device: str) -> None:

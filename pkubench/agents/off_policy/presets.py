@@ -9,8 +9,7 @@ from pkubench.agents.off_policy.config import OffPolicyConfig
 from pkubench.errors import UnknownName
 from pkubench.tasks.task import Task
 
-_MODULES = (hasac, saferl_off_policy)
-NAMES = tuple(name for module in _MODULES for name in module.NAMES)
+NAMES = (*hasac.NAMES, *saferl_off_policy.NAMES)
 """Every preset."""
 
 
@@ -20,9 +19,9 @@ def preset(agent: str, task: Task) -> OffPolicyConfig:
     Raises:
         UnknownName: no such preset.
     """
-    for module in _MODULES:
-        if agent in module.NAMES:
-            config = module.preset_for(agent, task.id.rpartition("/")[2].rpartition("-v")[0])
-            limit = config.cost_limit if task.cost_limit is None else task.cost_limit
-            return replace(config, cost_limit=limit)
-    raise UnknownName("off-policy preset", agent, NAMES)
+    if agent not in NAMES:
+        raise UnknownName("off-policy preset", agent, NAMES)
+    name = task.id.rpartition("/")[2].rpartition("-v")[0]
+    preset_for = hasac.preset_for if agent in hasac.NAMES else saferl_off_policy.preset_for
+    config = preset_for(agent, name)
+    return config if task.cost_limit is None else replace(config, cost_limit=task.cost_limit)
