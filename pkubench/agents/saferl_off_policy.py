@@ -68,9 +68,10 @@ SMALL: dict[str, Any] = {
     "warmup_steps": 10_000,
     "updates_per_step": 2.0,
     "hidden": (64, 64),
-    "actor_lr": 1e-3,
+    "actor_lr": 5e-4,
     "critic_lr": 1e-3,
     "max_grad_norm": None,
+    "cost_twins": True,
     "alpha": 0.1,
     "alpha_auto": True,
 }
