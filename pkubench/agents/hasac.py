@@ -144,5 +144,6 @@ def preset_for(name: str, task: str) -> OffPolicyConfig:
     return replace(_RULES[rule], **settings)
 
 
-PRESETS = {name: preset_for(name, "SimpleSpreadContinuous") for name in NAMES}
-"""The presets on the particle worlds."""
+_SHOWN = {name: "MultiHalfCheetah2x3Velocity" for name in NAMES if name.endswith("-lag")}
+PRESETS = {n: preset_for(n, _SHOWN.get(n, "SimpleSpreadContinuous")) for n in NAMES}
+"""The presets on the particle worlds; of those that hold a limit, on a team under one."""
