@@ -103,8 +103,14 @@ SMALL_PARTICLE: dict[str, dict[str, Any]] = {
 }
 """Rule -> what they change besides on tasks that are not Multi-Agent MuJoCo."""
 
-LAG: dict[str, Any] = {"constraint": "lagrangian", "lambda_lr": 0.02, "window": 20}
-"""What a limit on the cost changes; the window is one episode a lane."""
+LAG: dict[str, Any] = {
+    "constraint": "lagrangian",
+    "cost_twins": True,
+    "lambda_lr": 0.1,
+    "window": 20,
+}
+"""What a limit on the cost changes. The window is one episode a lane. Lanes of equal episodes end
+together, so that the multiplier moves once in 20,000 steps; hence its rate."""
 
 _RULES = {"sac": HASAC, "td3": HATD3, "ddpg": HADDPG}
 _METHODS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -255,6 +255,15 @@ def test_a_team_under_a_speed_limit_keeps_its_robot_s_tuned_numbers() -> None:
         assert free.n_step == 10 and (free.constraint == "lagrangian") == name.endswith("lag")
 
 
+def test_a_small_multiplier_moves_by_less_where_it_moves_more_often() -> None:
+    rates = {
+        task: saferl_off_policy.preset_for("sac-lag", task).lambda_lr
+        for task in ("HopperVelocity", "HalfCheetahVelocity", "AntGoal1", "PointCircle1")
+    }
+    assert list(rates.values()) == [0.02, 0.05, 0.02, 0.05]
+    assert saferl_off_policy.preset_for("sac-lag-paper", "HopperVelocity").lambda_lr == 1e-5
+
+
 def _mean_actions(out: Path, task: Any, observation: Any) -> dict[str, float]:
     loaded: Any = load_agent(str(out), task)
     members = getattr(loaded, "members", {"agent": loaded})
