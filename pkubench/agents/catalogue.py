@@ -41,12 +41,19 @@ _HASAC = "HASAC (ICLR 2024)"
 _OMNISAFE = "OmniSafe (JMLR 2024)"
 _PSD = "PSD-PSRO (NeurIPS 2023)"
 _TEAMS = ("marl", "diagnostics")
-_CONSTRAINED = ("constrained", "diagnostics")
+_LIMITED = ("constrained",)
+_CONSTRAINED = (*_LIMITED, "diagnostics")
 _ALL = ("marl", "constrained", "games", "diagnostics")
 
 _TABLE = (
     ("random", "-", _ALL, "uniform over the action space", None),
-    ("happo", _HARL, _TEAMS, "sequential update with the running ratio product", _ON_POLICY),
+    (
+        "happo",
+        _HARL,
+        (*_TEAMS, *_LIMITED),
+        "sequential update with the running ratio product",
+        _ON_POLICY,
+    ),
     ("mappo", _HARL, _TEAMS, "one shared policy, simultaneous update", _ON_POLICY),
     ("ippo", _HARL, _TEAMS, "independent policies, simultaneous update", _ON_POLICY),
     ("hatrpo", _HARL, _TEAMS, "sequential steps in a ball of the true KL", _ON_POLICY),
@@ -58,7 +65,7 @@ _TABLE = (
     ("mappo-paper", _HARL, ("marl",), "MAPPO with the official numbers", _ON_POLICY),
     ("hatrpo-paper", _HARL, ("marl",), "HATRPO with the official numbers", _ON_POLICY),
     ("haa2c-paper", _HARL, ("marl",), "HAA2C with the official numbers", _ON_POLICY),
-    ("hasac", _HASAC, _TEAMS, "sequential soft actor-critic", _OFF_POLICY),
+    ("hasac", _HASAC, (*_TEAMS, *_LIMITED), "sequential soft actor-critic", _OFF_POLICY),
     ("hatd3", _HARL, _TEAMS, "sequential TD3", _OFF_POLICY),
     ("haddpg", _HARL, _TEAMS, "sequential DDPG", _OFF_POLICY),
     ("masac", _HASAC, _TEAMS, "soft actor-critic, one shared policy at once", _OFF_POLICY),
@@ -67,6 +74,8 @@ _TABLE = (
     ("hasac-simultaneous", _HASAC, _TEAMS, "HASAC without the sequence", _OFF_POLICY),
     ("hatd3-simultaneous", _HARL, _TEAMS, "HATD3 without the sequence", _OFF_POLICY),
     ("haddpg-simultaneous", _HARL, _TEAMS, "HADDPG without the sequence", _OFF_POLICY),
+    ("hasac-lag", _HASAC, _LIMITED, "HASAC with a Lagrange multiplier", _OFF_POLICY),
+    ("hatd3-lag", _HARL, _LIMITED, "HATD3 with a Lagrange multiplier", _OFF_POLICY),
     ("hasac-paper", _HASAC, ("marl",), "HASAC with the official numbers", _OFF_POLICY),
     ("hatd3-paper", _HARL, ("marl",), "HATD3 with the official numbers", _OFF_POLICY),
     ("haddpg-paper", _HARL, ("marl",), "HADDPG with the official numbers", _OFF_POLICY),
@@ -98,7 +107,24 @@ _TABLE = (
         )
         for name, summary in ((method, told), (f"{method}-paper", f"{told}; official numbers"))
     ),
-    ("happo-lag", _HARL, _CONSTRAINED, "HAPPO with a Lagrange multiplier", _ON_POLICY),
+    ("happo-lag", _HARL, _LIMITED, "HAPPO with a Lagrange multiplier", _ON_POLICY),
+    *(
+        (name, _OMNISAFE, _CONSTRAINED, summary, _OFF_POLICY)
+        for rule, told in (
+            ("ddpg", "deterministic policy gradient"),
+            ("td3", "delayed, smoothed twins"),
+            ("sac", "soft actor-critic"),
+        )
+        for method, summary in (
+            (rule, f"{told}, blind to cost"),
+            (f"{rule}-lag", f"{told}, with a Lagrange multiplier"),
+            (f"{rule}-pid", f"{told}, with a PID-controlled multiplier"),
+        )
+        for name, summary in (
+            (method, summary),
+            (f"{method}-paper", f"{summary}; official numbers"),
+        )
+    ),
     ("psro", _PSD, ("games",), "double oracle with exact responses", _PSRO),
     ("cfr+", _PSD, ("games",), "counterfactual regret minimisation plus", _PSRO),
 )

@@ -38,6 +38,7 @@ PRESET_MODULES = (
     "pkubench.agents.harl",
     "pkubench.agents.hasac",
     "pkubench.agents.saferl",
+    "pkubench.agents.saferl_off_policy",
     "pkubench.agents.psro",
 )
 """Where ``PRESETS`` are: agent name -> a config dataclass."""

@@ -32,6 +32,8 @@ _MULTI_ROBOTS = {
     "Ant": ("4x2", "2x4", "2x4d"),
     "Humanoid": ("9p8", "17x1"),
 }
+_LIMITED_MULTI_ROBOTS = {"HalfCheetah": "2x3", "Ant": "4x2"}
+"""Those that there are under a speed limit too."""
 _POKER = {
     "KuhnPoker": "pkubench.envs.games.poker:KuhnPoker",
     "LeducPoker": "pkubench.envs.games.poker:LeducPoker",
@@ -80,6 +82,14 @@ def register_all() -> None:
                 extra="mujoco",
                 factorization=factorization,
             )
+    for name, factorization in _LIMITED_MULTI_ROBOTS.items():
+        _register(
+            f"Multi{name}{factorization}Velocity-v0",
+            f"pkubench.envs.multi_mujoco.velocity:Multi{name}Velocity",
+            _ROBOT_HORIZON,
+            extra="mujoco",
+            factorization=factorization,
+        )
     for name, entry_point in _POKER.items():
         _register(f"{name}-v0", entry_point, None, extra="games")
     for name, entry_point in _DIAGNOSTICS.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from pkubench.tasks.task import Metric, Protocol, Task
 
@@ -28,8 +29,14 @@ _ROBOTS = {
     "Ant": "an ant",
     "Humanoid": "a humanoid",
 }
-
-
+_TEAMS = {
+    "HalfCheetah2x3": "two agents, a leg each, run a cheetah",
+    "Ant4x2": "four agents, a leg each, walk an ant",
+}
+_TEAM_NOTES = (
+    "Return and cost are the team's: each of n agents is given 1/n of the reward, and a step above "
+    "the limit costs 1, once. Agents see the whole state and their number, standardised."
+)
 _NAVIGATORS = {"Point": "a point", "Car": "a car", "Doggo": "a dog", "Ant": "an ant"}
 _NAVIGATION = {
     "Goal": ("moves to goal after goal", 1000, ("freely", "past hazards", "past hazards, vases")),
@@ -51,13 +58,20 @@ _NAVIGATION = {
 
 def tasks() -> tuple[Task, ...]:
     """Return the tasks of the suite."""
-    return (*_velocity(), *_navigation())
+    return (*_velocity(), *_teams(), *_navigation())
 
 
 def _velocity() -> Iterator[Task]:
     for name, robot in _ROBOTS.items():
         title = f"{robot} moves forward below a speed limit"
         yield _task(f"{name}Velocity", title, "above the speed limit", 1000)
+
+
+def _teams() -> Iterator[Task]:
+    for name, title in _TEAMS.items():
+        title = f"{title} below a speed limit"
+        task = _task(f"Multi{name}Velocity", title, "above the speed limit", 1000)
+        yield replace(task, notes=f"{task.notes} {_TEAM_NOTES}")
 
 
 def _navigation() -> Iterator[Task]:

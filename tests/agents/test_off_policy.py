@@ -43,12 +43,16 @@ class SlowTeam:
             self.slow_actors[agent] = _module(
                 learner.target_actors[g][row], group.net.sizes, is_tanh
             )
-        critics, seeds = learner.critics["reward"], len(learner.seeds)
-        self.critics = [
+        critics, seeds = learner.critics, len(learner.seeds)
+        modules = [
             _module(critics.net.flat[k * seeds + seed], critics.net.sizes, False)
             for k in range(critics.count)
         ]
+        self.cost_critics = modules[: critics.costs]
+        self.critics = modules[critics.costs :]
+        self.slow_cost_critics = copy.deepcopy(self.cost_critics)
         self.slow_critics = copy.deepcopy(self.critics)
+        self.constraints = learner.constraints[seed : seed + 1]
         config = self.config
         self.optimisers = {
             a: torch.optim.Adam(self.actors[a].parameters(), lr=config.actor_lr)
@@ -57,6 +61,10 @@ class SlowTeam:
         self.critic_optimiser = torch.optim.Adam(
             [p for c in self.critics for p in c.parameters()], lr=config.critic_lr
         )
+        if self.cost_critics:
+            self.cost_optimiser = torch.optim.Adam(
+                [p for c in self.cost_critics for p in c.parameters()], lr=config.critic_lr
+            )
         self.log_alpha = learner.log_alpha[seed].clone().requires_grad_()
         self.alpha_optimiser = torch.optim.Adam([self.log_alpha], lr=config.alpha_lr)
         self.updates = 0
@@ -86,6 +94,8 @@ class SlowTeam:
         space = self.spaces[agent]
         if self.config.rule == "sac":
             return self.policy(agent, self.actors[agent], seen, noise)
+        if self.config.variant == "omnisafe" and self.config.rule == "ddpg":
+            return self.mode(agent, seen), None
         out = self.slow_actors[agent](seen)
         if isinstance(space, spaces.Discrete):
             scores = out if noise is None else out - noise.log()
@@ -96,6 +106,19 @@ class SlowTeam:
             scale = (high - low) / 2
             action = action + (0.2 * scale * noise).clamp(-0.5 * scale, 0.5 * scale)
         return action.clamp(low, high), None
+
+    def mode(self, agent: str, seen: Tensor) -> Tensor:
+        out, space = self.actors[agent](seen), self.spaces[agent]
+        if isinstance(space, spaces.Discrete):
+            return functional.one_hot(out.argmax(-1), int(space.n)).float()
+        low, high = torch.from_numpy(space.low), torch.from_numpy(space.high)
+        mean = out.chunk(2, -1)[0] if self.config.rule == "sac" else out
+        return low + (torch.tanh(mean) + 1) / 2 * (high - low)
+
+    def clip(self, *modules: nn.Module) -> None:
+        if self.config.max_grad_norm is not None:
+            parameters = [p for m in modules for p in m.parameters()]
+            nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm)
 
     def update(self, batch: Batch, noise: Any, order: list[int]) -> None:
         """``noise[kind][agent]``: numbers of one training seed."""
@@ -116,11 +139,24 @@ class SlowTeam:
             if self.config.rule == "sac":
                 value = value - alpha[-1] * total
             y = batch.rewards[0] + batch.discounts[0] * value
+            if self.config.variant == "omnisafe":
+                modes = [self.mode(a, after[:, self.layout.observations[a]]) for a in self.agents]
+                x = torch.cat([after[:, state], *modes], -1)
+            if self.slow_cost_critics:
+                later = torch.stack([c(x)[:, 0] for c in self.slow_cost_critics]).amax(0)
+                cost = batch.costs[0] + batch.discounts[0] * later
         x = torch.cat([rows[:, state], *replayed.values()], -1)
         loss = sum(functional.mse_loss(c(x)[:, 0], y) for c in self.critics)
         self.critic_optimiser.zero_grad()
         loss.backward()  # type: ignore[union-attr]
+        self.clip(*self.critics)
         self.critic_optimiser.step()
+        if self.cost_critics:
+            loss = sum(functional.mse_loss(c(x)[:, 0], cost) for c in self.cost_critics)
+            self.cost_optimiser.zero_grad()
+            loss.backward()  # type: ignore[union-attr]
+            self.clip(*self.cost_critics)
+            self.cost_optimiser.step()
         self.updates += 1
         if self.updates % self.config.policy_delay:
             return
@@ -128,6 +164,7 @@ class SlowTeam:
         with torch.no_grad():
             pairs: list[tuple[nn.Module, nn.Module]] = [
                 *zip(self.slow_critics, self.critics, strict=True),
+                *zip(self.slow_cost_critics, self.cost_critics, strict=True),
                 *((self.slow_actors[a], self.actors[a]) for a in self.agents),
             ]
             for slow, net in pairs:
@@ -154,6 +191,10 @@ class SlowTeam:
                 entropies[k] = log_prob.detach()
             else:
                 loss = -self.critics[0](x).mean()
+            for constraint in self.constraints:
+                multiplier = constraint.value
+                cost = torch.stack([c(x) for c in self.cost_critics]).amax(0).mean()
+                loss = (loss + multiplier * cost) / (1 + multiplier)
             gradients[agent] = torch.autograd.grad(loss, list(self.actors[agent].parameters()))
             if scheme == "sequential":
                 self._step(agent, gradients[agent])
@@ -180,7 +221,8 @@ class SlowTeam:
 
     def _step(self, agent: str, gradients: Any) -> None:
         for p, g in zip(self.actors[agent].parameters(), gradients, strict=True):
-            p.grad = g
+            p.grad = g.clone()
+        self.clip(self.actors[agent])
         self.optimisers[agent].step()
 
 
@@ -234,7 +276,7 @@ def _batch(learner: OffPolicyLearner, seed: int) -> Batch:
         normal(1, BATCH, width),
         normal(1, BATCH, width),
         normal(1, BATCH),
-        torch.zeros(1, BATCH),
+        normal(1, BATCH).abs(),
         0.9 * (1 - ended),
     )
 
@@ -284,8 +326,44 @@ def test_the_target_entropy_of_a_stretched_action_means_what_it_does_unstretched
 @pytest.mark.parametrize("scheme", ["sequential", "simultaneous", "replayed"])
 @pytest.mark.parametrize("rule", ["sac", "td3", "ddpg"])
 @pytest.mark.parametrize("task", [SPREAD, SPEAKER])
-def test_updates_equal_a_slow_reference_by_autograd(rule: str, scheme: str, task: str) -> None:
-    learner = _learner(rule, scheme, task)
+@pytest.mark.parametrize("constraint", ["none", "lagrangian"])
+def test_updates_equal_a_slow_reference_by_autograd(
+    rule: str, scheme: str, task: str, constraint: str
+) -> None:
+    _hold_to_the_reference(_learner(rule, scheme, task, constraint=constraint))
+
+
+@pytest.mark.parametrize("rule", ["sac", "td3", "ddpg"])
+@pytest.mark.parametrize("task", [SPREAD, SPEAKER])
+def test_the_variant_of_omnisafe_takes_its_targets_at_the_mode_of_the_actor(
+    rule: str, task: str
+) -> None:
+    more = {"constraint": "pid", "variant": "omnisafe"}
+    _hold_to_the_reference(_learner(rule, "sequential", task, **more))
+
+
+@pytest.mark.parametrize("rule", ["sac", "td3", "ddpg"])
+@pytest.mark.parametrize("variant", ["published", "omnisafe"])
+def test_of_twin_critics_of_cost_the_larger_counts(rule: str, variant: str) -> None:
+    more = {"constraint": "pid", "variant": variant, "cost_twins": True}
+    learner = _learner(rule, "sequential", SPREAD, **more)
+    assert learner.critics.costs == 2
+    _hold_to_the_reference(learner)
+
+
+@pytest.mark.parametrize("scheme", ["sequential", "simultaneous"])
+def test_gradients_are_clipped_as_torch_clips_each_optimiser_s(scheme: str) -> None:
+    more = {"constraint": "lagrangian", "max_grad_norm": 0.2}
+    learner = _learner("sac", scheme, SPREAD, **more)
+    _hold_to_the_reference(learner)
+    norms = learner.critics.adam.gradient.norm(dim=1)
+    assert float(norms[0]) == pytest.approx(0.2, abs=1e-4)  # of cost, alone
+    assert float(norms[1:].norm()) == pytest.approx(0.2, abs=1e-4)  # of reward, together
+
+
+def _hold_to_the_reference(learner: OffPolicyLearner) -> None:
+    for constraint in learner.constraints:
+        constraint.value = 0.7
     # a temperature of its own for every agent and the critic
     learner.log_alpha += torch.linspace(-0.5, 0.7, learner.log_alpha.shape[1])
     slow = SlowTeam(learner)
@@ -299,11 +377,12 @@ def test_updates_equal_a_slow_reference_by_autograd(rule: str, scheme: str, task
         g, m = learner.place[agent]
         actors, targets = learner.groups[g].net.flat[m], learner.target_actors[g][m]
         torch.testing.assert_close(actors, _flat(slow.actors[agent]), atol=1e-5, rtol=0)
-        if rule != "sac":
+        if learner.config.rule != "sac":
             expected = _flat(slow.slow_actors[agent])
             torch.testing.assert_close(targets, expected, atol=1e-5, rtol=0)
-    critics = learner.critics["reward"]
-    for k, (net, target) in enumerate(zip(slow.critics, slow.slow_critics, strict=True)):
+    critics = learner.critics
+    modules = [*slow.cost_critics, *slow.critics], [*slow.slow_cost_critics, *slow.slow_critics]
+    for k, (net, target) in enumerate(zip(*modules, strict=True)):
         torch.testing.assert_close(critics.net.flat[k], _flat(net), atol=1e-5, rtol=0)
         torch.testing.assert_close(critics.target.flat[k], _flat(target), atol=1e-5, rtol=0)
     torch.testing.assert_close(learner.log_alpha[0], slow.log_alpha.detach(), atol=1e-5, rtol=0)

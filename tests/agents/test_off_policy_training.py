@@ -19,7 +19,7 @@ from pkubench.agents.off_policy import train
 from pkubench.agents.off_policy.config import OffPolicyConfig
 from pkubench.agents.off_policy.learner import OffPolicyLearner
 from pkubench.agents.off_policy.loading import load
-from pkubench.agents.off_policy.presets import preset
+from pkubench.agents.off_policy.presets import NAMES, preset
 from pkubench.agents.off_policy.training import train_together
 from pkubench.agents.on_policy.collector import Collector
 from pkubench.agents.parts.replay import ReplayBuffer
@@ -58,11 +58,13 @@ def _weights(folder: Path) -> bytes:
     return (folder / "weights.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("agent", ["hasac", "hatd3"])
+@pytest.mark.parametrize("agent", ["hasac", "hatd3", "sac-lag", "td3-pid"])
 def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
     tmp_path: Path, agent: str
 ) -> None:
-    task = task_of(SpeedWorld) if agent == "hatd3" else make_task("SimpleSpeakerListener-v0")
+    task = make_task("SimpleSpeakerListener-v0")
+    if agent != "hasac":
+        task = task_of(SpeedWorld, cost_limit=0.5)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     _train(agent, task, whole, 600)
     run = train(agent, task, steps=600, seed=0, settings=SMALL, out=parts)
@@ -74,10 +76,14 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
     assert rest[0].steps == 280
     assert _weights(parts) == _weights(whole)
     curves = [
-        [json.loads(line).get("return") for line in (f / "training.jsonl").read_text().splitlines()]
+        [
+            [json.loads(line).get(name) for name in ("return", "multiplier")]
+            for line in (f / "training.jsonl").read_text().splitlines()
+        ]
         for f in (parts, whole)
     ]
     assert curves[0] == curves[1]
+    assert (len({multiplier for _, multiplier in curves[0]}) > 10) == ("-" in agent)
 
 
 def test_an_interrupt_in_the_middle_of_an_update_goes_back_to_the_last_checkpoint(
@@ -157,12 +163,19 @@ def test_a_completed_run_holds_no_replay_and_resuming_it_changes_nothing(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("agent", "name"), [("hasac", SPREAD), ("matd3", SPREAD), ("masac", "SimpleSpread-v0")]
+    ("agent", "name"),
+    [
+        ("hasac", SPREAD),
+        ("matd3", SPREAD),
+        ("masac", "SimpleSpread-v0"),
+        ("sac-lag", "SpeedWorld"),
+    ],
 )
 def test_a_seed_trained_beside_others_becomes_what_it_becomes_alone(
     tmp_path: Path, agent: str, name: str
 ) -> None:
-    task, seeds = make_task(name), [3, 8, 5]
+    task = task_of(SpeedWorld, cost_limit=1.0) if name == "SpeedWorld" else make_task(name)
+    seeds = [3, 8, 5]
     together = train_together(
         agent,
         task,
@@ -347,7 +360,7 @@ def test_the_smallest_replay_allowed_trains(tmp_path: Path) -> None:
 
 def test_every_preset_is_in_the_catalogue_and_its_ablation_differs_in_the_scheme_alone() -> None:
     listed = {n for n, s in AGENTS.items() if s.trainer == "pkubench.agents.off_policy:train"}
-    assert listed == set(hasac.NAMES)
+    assert listed == set(NAMES)
     for task in ("SimpleSpreadContinuous", "MultiAnt4x2"):
         for name in ("haddpg", "hatd3", "hasac"):
             one, two = (hasac.preset_for(n, task) for n in (name, f"{name}-simultaneous"))

@@ -86,6 +86,40 @@ class SpeedWorld(BatchEnv):
         return np.zeros((2, 2, 3), np.uint8)
 
 
+class BudgetWorld(BatchEnv):
+    """Two agents share a budget: reward 1 - (1 - a)^2 + (1 - (1 - b)^2) / 2, cost (a + b) / 2.
+
+    Episodes of ``default_horizon`` steps. With a cost of at most 1/2 a step, a + b = 1, and the
+    marginal rewards 2 (1 - a) and 1 - b are equal where a = 2/3, b = 1/3: return 7/6 a step. Equal
+    shares earn 9/8. Unconstrained, a = b = 1.
+    """
+
+    default_horizon = 10
+
+    def __init__(self, num_envs: int = 1, max_episode_steps: int | None = -1) -> None:
+        super().__init__(num_envs, max_episode_steps)
+        self.agents = ("a", "b")
+        self.observation_spaces = {a: spaces.Box(0.0, 1.0, (2,), np.float32) for a in self.agents}
+        self.action_spaces = {a: spaces.Box(0.0, 1.0, (1,), np.float32) for a in self.agents}
+
+    def _reset(self, ids: IntArray, seeds: IntArray) -> None:
+        pass
+
+    def _step(
+        self, actions: Mapping[str, Array], active: BoolArray | None
+    ) -> tuple[FloatArray, BoolArray, Info]:
+        a, b = (np.clip(actions[x][:, 0].astype(np.float64), 0.0, 1.0) for x in self.agents)
+        reward = 1.0 - (1.0 - a) ** 2 + (1.0 - (1.0 - b) ** 2) / 2.0
+        shares = np.stack([reward, reward], 1) / 2.0
+        return shares, np.zeros(self.num_envs, bool), {"cost": (a + b) / 2.0}
+
+    def _observe(self) -> dict[str, Array]:
+        return {a: np.ones((self.num_envs, 2), np.float32) for a in self.agents}
+
+    def render(self, lane: int = 0) -> Any:
+        return np.zeros((2, 2, 3), np.uint8)
+
+
 def task_of(
     world: type[BatchEnv], cost_limit: float | None = None, cost: bool = False, **more: Any
 ) -> Task:

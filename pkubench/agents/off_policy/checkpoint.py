@@ -43,7 +43,8 @@ def save_checkpoint(
     for name, rows in _state(learner, seed):
         tensors[name] = rows.cpu().numpy()
     counts = {"updates": learner.updates, "policy_updates": learner.policy_updates}
-    text = json.dumps({**facts, **counts})
+    held = {"constraint": learner.constraints[seed].state()} if learner.constraints else {}
+    text = json.dumps({**facts, **counts, **held})
     tensors[_FACTS] = np.frombuffer(text.encode(), dtype=np.uint8)
     write_bytes(folder / FILE, save({k: np.ascontiguousarray(v) for k, v in tensors.items()}))
 
@@ -88,11 +89,13 @@ def restore(
             rows.copy_(torch.from_numpy(saved))
         learner.generators[seed].set_state(torch.from_numpy(tensors["generator"].copy()))
         learner.count_to(int(facts["updates"]), int(facts["policy_updates"]))
+        if learner.constraints:
+            learner.constraints[seed].restore([*map(float, facts["constraint"])])
         for part, prefix in ((replay, "replay."), (collector, "lanes.")):
             part.thaw(
                 {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
             )
-    except (KeyError, RuntimeError, ValueError, IndexError) as error:
+    except (KeyError, RuntimeError, TypeError, ValueError, IndexError) as error:
         raise WeightsError(f"the checkpoint does not fit this run: {error}") from error
 
 
@@ -102,9 +105,8 @@ def _state(learner: OffPolicyLearner, seed: int) -> Iterator[tuple[str, Tensor]]
     for g, group in enumerate(learner.groups):
         stacks.append((f"actors{g}", group.adam))
         yield f"actors{g}.target", learner.target_actors[g][seed :: len(learner.seeds)]
-    for name, critics in learner.critics.items():
-        stacks.append((f"critics.{name}", critics.adam))
-        yield f"critics.{name}.target", critics.target.flat[seed :: len(learner.seeds)]
+    stacks.append(("critics", learner.critics.adam))
+    yield "critics.target", learner.critics.target.flat[seed :: len(learner.seeds)]
     stacks.append(("log_alpha", learner.alpha_adam))
     for name, adam in stacks:
         for part in ("parameters", "first", "second"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from pkubench.agents.parts.constraints import PID, Lagrange, Multiplied
 from pkubench.agents.parts.settings import check_domains
 from pkubench.errors import ConfigError
 
@@ -15,16 +16,39 @@ _AT_LEAST_ONE = (
     "buffer_size",
     "n_step",
     "policy_delay",
+    "pid_delay",
     "window",
     "threads",
 )
-_POSITIVE = ("actor_lr", "critic_lr", "alpha", "alpha_lr", "updates_per_step", "temperature")
-_NOT_NEGATIVE = ("warmup_steps", "exploration", "target_noise", "noise_clip", "checkpoint_steps")
+_POSITIVE = (
+    "actor_lr",
+    "critic_lr",
+    "max_grad_norm",
+    "alpha",
+    "alpha_lr",
+    "updates_per_step",
+    "temperature",
+)
+_NOT_NEGATIVE = (
+    "warmup_steps",
+    "exploration",
+    "target_noise",
+    "noise_clip",
+    "cost_limit",
+    "lambda_init",
+    "lambda_lr",
+    "lambda_upper",
+    "lambda_warmup_steps",
+    "pid_kp",
+    "pid_ki",
+    "pid_kd",
+    "checkpoint_steps",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OffPolicyConfig:
-    """Replay + rule + scheme. Defaults are HARL's for HASAC on the particle worlds."""
+    """Replay + rule + constraint + scheme. Defaults are HARL's for HASAC on the particle worlds."""
 
     rule: Literal["ddpg", "td3", "sac"] = "sac"
     """One critic (DDPG), delayed and smoothed twins (TD3), or twins with entropy (SAC)."""
@@ -36,6 +60,15 @@ class OffPolicyConfig:
     shared: bool = False
     """One actor for agents with equal numbers of observations and actions of the same kind; the
     others get one of their own, or one for each such group."""
+    constraint: Literal["none", "lagrangian", "pid"] = "none"
+    """How the episode cost is held at ``cost_limit``: by a multiplier lambda, with which actors
+    climb ``(Q - lambda Q_cost) / (1 + lambda)``. It is learned by gradient ascent (``lagrangian``)
+    or set by a controller (``pid``); ``none`` ignores costs."""
+    variant: Literal["published", "omnisafe"] = "published"
+    """``published``: the multiplier moves before a burst of updates, if an episode ended since the
+    burst before; DDPG's target and the critic of cost see the rule's own target actions.
+    ``omnisafe``: it moves after every update, from episodes that may be the same as before (hence
+    rates of 1e-5), and those two see the mode of the actor itself, not of its slow copy."""
 
     num_envs: int = 20
     """Lanes stepped together."""
@@ -61,6 +94,9 @@ class OffPolicyConfig:
     """Adam's learning rate of the actors."""
     critic_lr: float = 5e-4
     """Adam's learning rate of the critics."""
+    max_grad_norm: float | None = None
+    """Gradients longer than this are scaled down to it: an agent's, those of a seed's critics of
+    reward together, its critic of cost's. None leaves them as they are."""
     hidden: tuple[int, ...] = (256, 256)
     """Widths of the hidden layers, of actors and critics; ReLU after each."""
     last_activation: Literal["relu", "tanh"] = "relu"
@@ -90,10 +126,34 @@ class OffPolicyConfig:
     temperature: float = 1.0
     """Discrete: of the straight-through Gumbel-softmax."""
 
+    cost_limit: float = 25.0
+    """Mean episode cost to hold; a task's own limit replaces it."""
+    cost_twins: bool = False
+    """Two critics of cost, of which the larger counts, as of those of reward the smaller does.
+    OmniSafe has one, which actors that descend it learn to find too low."""
+    lambda_warmup_steps: int = 0
+    """Environment steps before the multiplier moves at all."""
+    lambda_init: float = 0.001
+    """The multiplier's start."""
+    lambda_lr: float = 0.035
+    """Lagrangian: Adam's learning rate of the multiplier."""
+    lambda_upper: float | None = None
+    """Lagrangian: upper bound of the multiplier; None is no bound."""
+    pid_kp: float = 0.1
+    """PID: weight of the smoothed excess of the cost over its limit."""
+    pid_ki: float = 0.01
+    """PID: weight of the summed excess."""
+    pid_kd: float = 0.01
+    """PID: weight of the rise of the smoothed cost."""
+    pid_smoothing: float = 0.95
+    """PID: share of the old value in both moving averages."""
+    pid_delay: int = 10
+    """PID: moves of the multiplier over which that rise is taken."""
+
     threads: int = 1
     """Threads of torch; results are bit-reproducible at equal threads."""
     window: int = 100
-    """Recent episodes behind the reported return."""
+    """Recent episodes behind the reported return and the multiplier's cost."""
     checkpoint_steps: int = 200_000
     """Environment steps between checkpoints, which hold the replay too."""
 
@@ -102,7 +162,7 @@ class OffPolicyConfig:
         check_domains(
             self,
             at_least_one=_AT_LEAST_ONE,
-            shares=("gamma", "tau"),
+            shares=("gamma", "tau", "pid_smoothing"),
             positive=_POSITIVE,
             not_negative=_NOT_NEGATIVE,
         )
@@ -133,5 +193,30 @@ class OffPolicyConfig:
 
     @property
     def critics(self) -> int:
-        """Critics side by side: 1 for DDPG, otherwise twins."""
+        """Critics of reward side by side: 1 for DDPG, otherwise twins."""
         return 1 if self.rule == "ddpg" else 2
+
+    @property
+    def cost_critics(self) -> int:
+        """Critics of cost side by side: none where no constraint is held."""
+        return 0 if self.constraint == "none" else 1 + self.cost_twins
+
+
+def constraint_of(config: OffPolicyConfig) -> Multiplied:
+    """Return a fresh multiplier as the settings have it."""
+    if config.constraint == "pid":
+        return PID(
+            config.cost_limit,
+            config.lambda_init,
+            kp=config.pid_kp,
+            ki=config.pid_ki,
+            kd=config.pid_kd,
+            smoothing=config.pid_smoothing,
+            delay=config.pid_delay,
+        )
+    return Lagrange(
+        config.cost_limit,
+        config.lambda_init,
+        learning_rate=config.lambda_lr,
+        upper=config.lambda_upper,
+    )

@@ -125,6 +125,14 @@ class Head:
             action = action.clamp(middle - half, middle + half)
         return action, None
 
+    def mode(self, outputs: Tensor) -> Tensor:
+        """Return the likeliest actions (R, B, d), of all the group's networks."""
+        if self.is_discrete:
+            return gumbel.one_hot(outputs)
+        if self.is_soft:
+            return squashed.mode(outputs, self.bounds)
+        return squashed.deterministic(outputs, self.bounds)[0]
+
     def explore(self, outputs: Tensor, noise: Tensor) -> Tensor:
         """Return what to do in the world, (R, B, d), from networks of one training seed."""
         if self.is_discrete:

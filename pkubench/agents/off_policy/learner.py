@@ -6,6 +6,10 @@ twin minus ``alpha sum_i log pi^i`` at sampled ones (SAC). Then the agents climb
 scheme (HARL section 5; HASAC): one after another, each seeing the fresh actions of those already
 updated; or all at once; or each beside the replayed actions of the others (MADDPG).
 
+With a constraint a critic of cost is regressed to ``c_n + gamma^k (1 - term) Q_cost'`` at the same
+next actions, without entropy, and agents climb ``(Q - lambda Q_cost) / (1 + lambda)``, where Q is
+the rule's own: SAC's entropy is divided too. A training seed has its own multiplier lambda.
+
 Gradients are written by hand. What stays the same between agents is computed once: all actors'
 forward passes, the critic's first-layer sums (one agent's action changes a few columns of its
 input), and no parameter gradient of a critic is formed while actors learn. A test holds a whole
@@ -22,13 +26,13 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from pkubench.agents.off_policy.config import OffPolicyConfig
+from pkubench.agents.off_policy.config import OffPolicyConfig, constraint_of
 from pkubench.agents.off_policy.heads import Drawn, log_scale, rows_of
 from pkubench.agents.off_policy.networks import ActorGroup, Critics, groups_of
 from pkubench.agents.parts.actor import action_size
 from pkubench.agents.parts.off_policy_rules import (
     bootstrap_target,
-    chosen_twin,
+    climbed,
     next_value,
     squared_error_gradient,
     target_entropy,
@@ -109,7 +113,10 @@ class OffPolicyLearner:
             for g, group in enumerate(self.groups)
             for m, agent in enumerate(group.agents)
         }
-        self.critics = {"reward": self._new_critics()}
+        inputs = self.layout.joint.stop - self.layout.joint.start
+        self.critics = Critics(inputs, len(self.seeds), config, device)
+        self.constraints = [constraint_of(config) for _ in seeds] if config.cost_critics else []
+        """One a training seed, or none at all."""
         self._initialise()
         self.updates = 0
         """Updates so far; the order of the agents is drawn from this number."""
@@ -139,27 +146,26 @@ class OffPolicyLearner:
             for s in range(len(self.seeds))
         ]
 
-    def _new_critics(self) -> Critics:
-        inputs = self.layout.joint.stop - self.layout.joint.start
-        return Critics(inputs, len(self.seeds), self.config, self.device)
-
     def _initialise(self) -> None:
         for s, generator in enumerate(self.generators):
             for group in self.groups:
                 rows = {group.network_of(m, s) for m in range(len(group.agents))}
                 for row in sorted(rows):
                     group.net.initialise(row, generator)
-            for critics in self.critics.values():
-                for k in range(critics.count):
-                    critics.net.initialise(k * len(self.seeds) + s, generator)
-        for critics in self.critics.values():
-            critics.target.flat.copy_(critics.net.flat)
+            self.critics.initialise(s, generator)
+
+    @property
+    def weights(self) -> Tensor | None:
+        """How reward and cost are mixed in what actors climb, (2, S, 1); None without a cost."""
+        if not self.constraints:
+            return None
+        pairs = [constraint.weights() for constraint in self.constraints]
+        return torch.tensor(pairs, device=self.device).t()[..., None]
 
     def count_to(self, updates: int, policy_updates: int) -> None:
         """Set how many updates there have been, as a checkpoint says."""
         self.updates, self.policy_updates = updates, policy_updates
-        for critics in self.critics.values():
-            critics.adam.count = updates
+        self.critics.adam.count = updates
         for group in self.groups:
             group.count_to(policy_updates)
         self.alpha_adam.count = policy_updates
@@ -286,8 +292,7 @@ class OffPolicyLearner:
                     found["entropy"] = -log_probs.mean((1, 2))
                 if config.alpha_auto:
                     self._update_alpha(log_probs)
-            for critics in self.critics.values():
-                critics.follow()
+            self.critics.follow()
             if config.rule != "sac":
                 for group, slow in zip(self.groups, self.target_actors, strict=True):
                     slow.lerp_(group.net.flat, config.tau)
@@ -295,6 +300,8 @@ class OffPolicyLearner:
         self.updates += 1
         if alpha is not None and is_reported:
             found["alpha"] = alpha[:, :-1].mean(1)
+        if self.constraints and is_reported:
+            found["multiplier"] = torch.tensor([c.multiplier for c in self.constraints])
         return found
 
     def _update_critics(
@@ -304,35 +311,57 @@ class OffPolicyLearner:
         log_prob: Tensor | None = None
         for g, group in enumerate(self.groups):
             observations = self._observations(group, batch.next_rows)
-            if self.config.rule == "sac":
-                outputs = group.forward(observations)[0]
-            else:
-                outputs = group.forward(observations, self._target_nets[g])[0]
+            net = None if self._is_live else self._target_nets[g]
+            outputs = group.forward(observations, net)[0]
             actions, own = group.head.target(outputs, noise.target[g])
             self._place_actions(group, batch.next_rows, actions)
             if own is not None:
                 total = own.view(len(group.agents), S, -1).sum(0)
                 log_prob = total if log_prob is None else log_prob + total
-        critics = self.critics["reward"]
+        critics, C = self.critics, self.critics.costs
         q_next = critics.target_values(batch.next_rows[..., layout.joint])
         temperature = None if alpha is None else alpha[:, -1:]
-        target = bootstrap_target(
-            batch.rewards, batch.discounts, next_value(q_next, log_prob, temperature)
-        )
+        future = next_value(q_next[C:], log_prob, temperature)
+        target = bootstrap_target(batch.rewards, batch.discounts, future)
+        targets = target.expand(critics.count - C, *target.shape)
+        if C:
+            if self.config.variant == "omnisafe":
+                q_next = critics.target_values(self._at_the_mode(batch.next_rows))
+            future = -next_value(-q_next[:C], None, None)  # the larger of twins
+            cost = bootstrap_target(batch.costs, batch.discounts, future)
+            targets = torch.cat([cost.expand(C, *cost.shape), targets])
         q, hidden, x = critics.values(batch.rows[..., layout.joint])
-        gradient = squared_error_gradient(q, target)
+        gradient = squared_error_gradient(q, targets)
         found = {}
         if is_reported:
-            found["value_loss"] = gradient.square().sum((0, 2)) * (q.shape[-1] / 4.0)
-            found["value"] = q[0].mean(-1)
+            losses = gradient.square().sum(2) * (q.shape[-1] / 4.0)
+            found["value_loss"], found["value"] = losses[C:].sum(0), q[C].mean(-1)
+            if C:
+                found["cost_value_loss"], found["cost_value"] = losses[:C].sum(0), q[0].mean(-1)
         critics.learn(x, hidden, gradient)
         return found
 
+    @property
+    def _is_live(self) -> bool:
+        """Whether actions at the next state are those of the actors, not of their slow copies."""
+        config = self.config
+        return config.rule == "sac" or (config.rule, config.variant) == ("ddpg", "omnisafe")
+
+    def _at_the_mode(self, rows: Tensor) -> Tensor:
+        """Return state and joint action with every action at the mode of its actor."""
+        for group in self.groups:
+            outputs = group.forward(self._observations(group, rows))[0]
+            self._place_actions(group, rows, group.head.mode(outputs))
+        return rows[..., self.layout.joint]
+
     def _update_actors(self, batch: Batch, noise: Noise, alpha: Tensor | None) -> Tensor | None:
         """Step every actor; return log-probabilities (S, n, B) for SAC."""
-        S, layout, critics = len(self.seeds), self.layout, self.critics["reward"]
-        # TD3 climbs its first critic, SAC the smaller twin
-        K = 2 if self.config.rule == "sac" else 1
+        S, layout, critics = len(self.seeds), self.layout, self.critics
+        # TD3 climbs its first critic, SAC the smaller twin; that of cost comes before them
+        K = critics.costs + (2 if self.config.rule == "sac" else 1)
+        weights = self.weights
+        if weights is not None and alpha is not None:
+            alpha = alpha * weights[0]
         net = critics.net.rows(0, K * S)
         first, origin = net.layers[0].weight, layout.joint.start
         rows, passes, drawn = batch.rows, [], []
@@ -349,12 +378,9 @@ class OffPolicyLearner:
             sums = net.first(critics.wide(rows[..., layout.joint], K))
 
         def climb(at: Tensor, columns: slice) -> Tensor:
-            """Return dQ/da (S, B, d) of some action columns, at first-layer sums."""
+            """Return what is climbed by some action columns, (S, B, d), at first-layer sums."""
             q, hidden = net.from_first(at)
-            if K == 2:
-                gradient = chosen_twin(q.view(2, S, -1)).view(2 * S, -1, 1)
-            else:
-                gradient = torch.ones_like(q)
+            gradient = climbed(q.view(K, S, -1), critics.costs, weights).view(K * S, -1, 1)
             by_input = net.input_gradient(hidden, gradient, _moved(columns, -origin))
             return by_input.view(K, S, *by_input.shape[1:]).sum(0)
 

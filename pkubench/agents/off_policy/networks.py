@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from gymnasium import spaces
 from torch import Tensor
 
 from pkubench.agents.off_policy.config import OffPolicyConfig
 from pkubench.agents.off_policy.heads import Head
-from pkubench.agents.parts.stacked import Adam, Layer, StackedMLP, layers_of
+from pkubench.agents.parts.stacked import Adam, Layer, StackedMLP, layers_of, shorten
 
 
 class ActorGroup:
@@ -34,6 +35,7 @@ class ActorGroup:
     ) -> None:
         """Make room for the networks."""
         self.agents, self.seeds, self.shared = agents, seeds, config.shared
+        self.limit = config.max_grad_norm
         self.head = Head(group, seeds, config)
         if not self.head.is_discrete:
             self.head.bounds = type(self.head.bounds)(*(b.to(device) for b in self.head.bounds))
@@ -85,6 +87,8 @@ class ActorGroup:
             apart = gradient.view(groups, self.seeds, batch, -1).transpose(0, 1)
             gradient = apart.reshape(self.seeds, groups * batch, -1) / groups
         self.net.backward(x, hidden, gradient, self._into)
+        if self.limit is not None:
+            shorten(self.adam.gradient[None], self.limit)
         self.adam.step()
 
     def learn_one(self, member: int, x: Tensor, hidden: list[Tensor], gradient: Tensor) -> None:
@@ -92,6 +96,8 @@ class ActorGroup:
         a, b = self.span(member)
         net, adam, into = self._one[member]
         net.backward(x[a:b], [h[a:b] for h in hidden], gradient, into)
+        if self.limit is not None:
+            shorten(adam.gradient[None], self.limit)
         adam.step()
 
     def forward_one(self, member: int, x: Tensor) -> Tensor:
@@ -110,17 +116,26 @@ class ActorGroup:
 class Critics:
     """K critics of state and joint action for each training seed, and their slow targets.
 
-    A learner keeps these by name (``reward``): a cost constraint adds its own beside it.
+    Those of cost, if any, come first, then those of reward: so what an actor climbs, the cost and
+    the first critic of reward or both, lies together.
     """
 
     def __init__(self, inputs: int, seeds: int, config: OffPolicyConfig, device: str) -> None:
         """Make room for the networks."""
-        self.count, self.seeds, self.tau = config.critics, seeds, config.tau
+        self.costs, self.count = config.cost_critics, config.cost_critics + config.critics
+        self.seeds, self.tau, self.limit = seeds, config.tau, config.max_grad_norm
         sizes = (inputs, *config.hidden, 1)
         self.net = StackedMLP(self.count * seeds, sizes).to(device)
         self.target = StackedMLP(self.count * seeds, sizes).to(device)
         self.adam = Adam(self.net.flat, config.critic_lr)
         self._into = layers_of(self.adam.gradient, sizes)
+
+    def initialise(self, seed: int, generator: torch.Generator) -> None:
+        """Draw the networks of one training seed; those of reward as if there were no cost."""
+        for k in (*range(self.costs, self.count), *range(self.costs)):
+            row = k * self.seeds + seed
+            self.net.initialise(row, generator)
+            self.target.flat[row].copy_(self.net.flat[row])
 
     def wide(self, x: Tensor, count: int | None = None) -> Tensor:
         """Return (S, B, i) once for each critic, (K S, B, i)."""
@@ -141,6 +156,10 @@ class Critics:
     def learn(self, x: Tensor, hidden: list[Tensor], gradient: Tensor) -> None:
         """Step all critics on the gradient by their values (K, S, B)."""
         self.net.backward(x, hidden, gradient.reshape(len(x), -1, 1), self._into)
+        if self.limit is not None:
+            each = self.adam.gradient.view(self.count, self.seeds, -1)
+            shorten(each[: self.costs], self.limit)
+            shorten(each[self.costs :], self.limit)
         self.adam.step()
 
     def follow(self) -> None:

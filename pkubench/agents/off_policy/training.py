@@ -6,7 +6,7 @@ import dataclasses
 import json
 import shlex
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,13 @@ from pkubench.agents.off_policy.config import OffPolicyConfig
 from pkubench.agents.off_policy.learner import Batch, OffPolicyLearner
 from pkubench.agents.off_policy.loading import KIND
 from pkubench.agents.off_policy.presets import preset
-from pkubench.agents.on_policy.collector import Collector, Rollout, masks_of
+from pkubench.agents.on_policy.collector import (
+    Behaviour,
+    Collector,
+    EpisodeWindow,
+    Rollout,
+    masks_of,
+)
 from pkubench.agents.parts.replay import Array, ReplayBuffer
 from pkubench.agents.saving import CONFIG, Tensors, load_saved, save_agent
 from pkubench.agents.training import Progress, TrainingLog, with_settings
@@ -77,6 +83,11 @@ def train_together(
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError("no CUDA device is visible to torch; use --device cpu")
     config = with_settings(preset(agent, task), settings)
+    if config.constraint != "none" and task.cost_limit is None:
+        raise ConfigError(
+            f"{agent} holds a cost constraint but {task.id} has no cost; "
+            "use an agent without a constraint, such as sac or hasac"
+        )
     torch.set_num_threads(config.threads)
     keep_freed_memory()
     runs = [
@@ -112,6 +123,8 @@ class _Run:
         """All seeds of the process: what a run becomes depends on them in the last bits."""
         self.total, self.out, self.settings = total, out, settings
         self.env: BatchEnv = make_batch(task.id, config.num_envs, **task.env_kwargs)
+        self.has_news = False
+        """Whether an episode ended in the newest steps."""
 
     def start(self, learner: OffPolicyLearner) -> None:
         """Make lanes and replay."""
@@ -134,6 +147,12 @@ class _Run:
         rows = np.concatenate([*seen, *actions, sums], axis=-1)
         next_rows = np.concatenate([*after, *map(np.zeros_like, actions), 0.0 * sums], axis=-1)
         self.replay.add(rows, next_rows, data.terminated, data.truncated)
+
+    def collect(self, act: Behaviour) -> None:
+        """Take a training interval's steps and remember them."""
+        begun = self.collector.seeds.episode.sum()
+        self.remember(self.collector.collect(self.config.train_interval, act, restart=False))
+        self.has_news = bool(self.collector.seeds.episode.sum() > begun)
 
     def _numbers(self, agent: str, actions: Array) -> Array:
         """Return actions (T, N, d) as the critic sees them."""
@@ -294,7 +313,7 @@ class _Runs:
         is_warm = self.steps >= config.warmup_steps
         for row, run in enumerate(self.runs):
             act = partial(self._act, row, is_warm)
-            run.remember(run.collector.collect(config.train_interval, act, restart=False))
+            run.collect(act)
         self.steps += config.interval_steps
         found = self._update() if self.steps > config.warmup_steps else {}
         elapsed = time.perf_counter() - started
@@ -328,6 +347,9 @@ class _Runs:
     def _update(self) -> dict[str, torch.Tensor]:
         """Do a burst of updates; return the diagnostics of the last."""
         config, learner = self.config, self.learner
+        is_omnisafe = config.variant == "omnisafe"
+        if not is_omnisafe:
+            self._hear([row for row, run in enumerate(self.runs) if run.has_news])
         drawn = [
             run.replay.draw(
                 config.updates, config.batch_size, config.n_step, config.gamma, generator
@@ -347,7 +369,18 @@ class _Runs:
             batch = Batch(rows, next_rows, *(values[k] for values in sums))
             # TD3's last update may be one without actors; SAC's has them always
             found = learner.update(batch, is_reported=k + 1 == config.updates)
+            if is_omnisafe:
+                self._hear(range(len(self.runs)))
         return found
+
+    def _hear(self, rows: Iterable[int]) -> None:
+        """Tell the constraints of some runs what their recent episodes cost."""
+        if not self.learner.constraints or self.steps <= self.config.lambda_warmup_steps:
+            return
+        for row in rows:
+            window = self.runs[row].collector.window
+            cost, length = map(EpisodeWindow.mean, (window.costs, window.lengths))
+            self.learner.constraints[row].update(cost, length)
 
     def _checkpoint(self) -> None:
         for row, run in enumerate(self.runs):

@@ -38,6 +38,29 @@ def chosen_twin(q: Tensor) -> Tensor:
     return torch.stack([is_first, 1.0 - is_first])
 
 
+def climbed(q: Tensor, costs: int = 0, weights: Tensor | None = None) -> Tensor:
+    """Return the gradient of what an actor climbs by the critics' values q (K, S, B).
+
+    That is ``Q``, or ``min(Q1, Q2)`` of twins (SAC), or with a multiplier lambda
+    ``(Q - lambda Q_cost) / (1 + lambda)`` (OmniSafe, ``-Lag`` and ``-PID``), where ``Q_cost`` is
+    one critic or the larger of twins.
+
+    Args:
+        q: the critics of cost first, then one of reward or twins.
+        costs: how many of them are of cost.
+        weights: (2, S, 1): 1/(1 + lambda) and -lambda/(1 + lambda); None without a cost.
+    """
+    by_reward = _by_estimate(q[costs:])
+    if weights is None:
+        return by_reward
+    return torch.cat([weights[1] * _by_estimate(-q[:costs]), weights[0] * by_reward])
+
+
+def _by_estimate(q: Tensor) -> Tensor:
+    """Return the gradient of the one critic's value, or of the smaller of twins, by q (K, S, B)."""
+    return torch.ones_like(q) if len(q) == 1 else chosen_twin(q)
+
+
 def smoothing(noise: Tensor, half: Tensor, std: float, clip: float) -> Tensor:
     """Return TD3's target noise ``clip(std * noise, -clip, clip) * half``, (..., d)."""
     return (noise * std).clamp_(-clip, clip).mul_(half)

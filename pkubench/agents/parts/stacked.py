@@ -204,3 +204,12 @@ class Adam:
             amsgrad=False,
             maximize=False,
         )
+
+
+def shorten(gradients: Tensor, limit: float) -> None:
+    """Scale gradients (K, S, P) down in place where K networks together are longer than ``limit``.
+
+    As ``torch.nn.utils.clip_grad_norm_`` does, for each of S seeds apart.
+    """
+    norm = gradients.square().sum((0, 2)).sqrt_()
+    gradients.mul_((limit / (norm + 1e-6)).clamp_(max=1.0)[:, None])

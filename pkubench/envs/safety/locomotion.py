@@ -144,11 +144,7 @@ class Locomotion(MujocoBatch):
         info["reward_ctrl"] = control.astype(np.float64)
         if velocity.shape[1] == 2:
             info["y_position"], info["y_velocity"] = position[:, 1], velocity[:, 1]
-        if self.limits_planar_speed:
-            speed = np.sqrt(velocity[:, 0] ** 2 + velocity[:, 1] ** 2)
-        else:
-            speed = velocity[:, 0]
-        info["cost"] = (speed > self.threshold).astype(np.float64)
+        info["cost"] = speed_cost(velocity, self.threshold, self.limits_planar_speed)
         info["cost_velocity"] = info["cost"].copy()
         if broke_down:
             reward[failed] = 0.0
@@ -181,3 +177,18 @@ class Locomotion(MujocoBatch):
 
         Each task of v4 measures its own: a coordinate, a body, the centre of mass.
         """
+
+
+def speed_cost(velocity: FloatArray, threshold: float, is_planar: bool) -> FloatArray:
+    """Return 1 for each robot that is faster than its limit and 0 for the others, (num_envs,).
+
+    Args:
+        velocity: m/s, (num_envs, 1 or 2): along x, and y.
+        threshold: m/s.
+        is_planar: whether the speed in the plane counts, in place of that along x.
+    """
+    speed = velocity[:, 0]
+    if is_planar:
+        speed = np.sqrt(velocity[:, 0] ** 2 + velocity[:, 1] ** 2)
+    cost: FloatArray = (speed > threshold).astype(np.float64)
+    return cost

@@ -1,0 +1,338 @@
+"""Off-policy agents under a cost constraint: multipliers, when they move, presets, learning."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pkubench.agents import hasac, saferl_off_policy
+from pkubench.agents.loading import load_agent
+from pkubench.agents.off_policy import train
+from pkubench.agents.off_policy.config import OffPolicyConfig, constraint_of
+from pkubench.agents.off_policy.learner import OffPolicyLearner
+from pkubench.agents.off_policy.presets import preset
+from pkubench.agents.on_policy.collector import Collector
+from pkubench.agents.parts import off_policy_rules
+from pkubench.agents.parts.constraints import PID, Lagrange
+from pkubench.agents.parts.stacked import shorten
+from pkubench.envs.registry import make_batch
+from pkubench.errors import ConfigError
+from pkubench.tasks.catalogue import make_task
+from tests.agents.worlds import MEAN_LENGTH, BudgetWorld, SharingWorld, SpeedWorld, task_of
+
+LEARNING = {
+    "num_envs": 8,
+    "train_interval": 5,
+    "updates_per_step": 1,
+    "warmup_steps": 500,
+    "hidden": "[32, 32]",
+    "batch_size": 128,
+    "buffer_size": 20_000,
+    "actor_lr": 3e-3,
+    "critic_lr": 3e-3,
+    "alpha_lr": 1e-2,
+    "n_step": 1,
+    "gamma": 0.9,
+    "window": 30,
+}
+
+
+def _train(agent: str, task: Any, out: Path, steps: int, **more: Any) -> list[Any]:
+    settings = {k: str(v) for k, v in {**LEARNING, **more}.items()}
+    return list(train(agent, task, steps=steps, seed=0, settings=settings, out=out))
+
+
+def test_what_actors_climb_is_mixed_as_worked_by_hand() -> None:
+    # lambda 3 for the first of two training seeds, 0 for the second
+    weights = torch.tensor([[[0.25], [1.0]], [[-0.75], [0.0]]])
+    cost = torch.tensor([[[5.0], [5.0]]])
+    twins = torch.tensor([[[1.0], [4.0]], [[2.0], [3.0]]])
+    found = off_policy_rules.climbed(torch.cat([cost, twins]), 1, weights)
+    assert found[..., 0].tolist() == [[-0.75, 0.0], [0.25, 0.0], [0.0, 1.0]]
+    # of twin costs the larger, beside one critic of reward
+    found = off_policy_rules.climbed(torch.cat([twins, cost]), 2, weights)
+    assert found[..., 0].tolist() == [[0.0, 0.0], [-0.75, 0.0], [0.25, 1.0]]
+    assert off_policy_rules.climbed(twins)[..., 0].tolist() == [[1.0, 0.0], [0.0, 1.0]]
+    assert off_policy_rules.climbed(cost).tolist() == [[[1.0], [1.0]]]
+
+
+def test_gradients_are_shortened_seed_by_seed() -> None:
+    gradients = torch.tensor([[[3.0], [0.3]], [[4.0], [0.4]]])  # lengths 5 and 0.5
+    shorten(gradients, 2.0)
+    torch.testing.assert_close(gradients, torch.tensor([[[1.2], [0.3]], [[1.6], [0.4]]]))
+
+
+def test_multipliers_of_the_settings_follow_sequences_worked_by_hand() -> None:
+    config = OffPolicyConfig(
+        constraint="pid",
+        cost_limit=25.0,
+        lambda_init=0.0,
+        pid_kp=0.1,
+        pid_ki=0.01,
+        pid_kd=0.1,
+        pid_smoothing=0.5,
+        pid_delay=2,
+    )
+    pid = constraint_of(config)
+    assert isinstance(pid, PID)
+    found = []
+    for cost in (35.0, 45.0, float("nan"), 15.0):
+        pid.update(cost, 100.0)
+        found.append(pid.value)
+    # 0.5 + 0.1 + 1.75; 1.25 + 0.3 + 3.125; no episode, no change; 0.125 + 0.2 + 0.5625
+    assert found == pytest.approx([2.35, 4.675, 4.675, 0.8875])
+    config = OffPolicyConfig(constraint="lagrangian", lambda_lr=0.02, lambda_upper=0.05)
+    lagrange = constraint_of(config)
+    assert isinstance(lagrange, Lagrange)
+    found = []
+    for cost in (35.0, 35.0, 15.0, 80.0, 80.0):
+        lagrange.update(cost, 100.0)
+        found.append(lagrange.value)
+    # two full steps; the mean gradient is then -2.62, its root mean square 10; then the bound
+    assert found == pytest.approx([0.021, 0.041, 0.04623985, 0.05, 0.05], abs=1e-6)
+
+
+class _Diary:
+    """What the world, the constraint and the learner did, in order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.lines: list[tuple[str, Any]] = []
+        collect, hear, update = Collector.collect, Lagrange.update, OffPolicyLearner.update
+
+        def spy_collect(collector: Collector, *args: Any, **kwargs: Any) -> Any:
+            data = collect(collector, *args, **kwargs)
+            ended = bool((data.terminated | data.truncated).any())
+            window = collector.window
+            means = tuple(float(np.mean(v or [np.nan])) for v in (window.costs, window.lengths))
+            self.lines.append(("steps", (ended, *means)))
+            return data
+
+        def spy_hear(constraint: Lagrange, cost: float, length: float = 1.0) -> None:
+            self.lines.append(("hear", (cost, length)))
+            hear(constraint, cost, length)
+
+        def spy_update(learner: OffPolicyLearner, *args: Any, **kwargs: Any) -> Any:
+            self.lines.append(("update", None))
+            return update(learner, *args, **kwargs)
+
+        monkeypatch.setattr(Collector, "collect", spy_collect)
+        monkeypatch.setattr(Lagrange, "update", spy_hear)
+        monkeypatch.setattr(OffPolicyLearner, "update", spy_update)
+
+
+def test_the_multiplier_moves_before_a_burst_and_on_fresh_episodes_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diary = _Diary(monkeypatch)
+    task = task_of(SpeedWorld, cost_limit=1.0)
+    _train("td3-lag", task, tmp_path, 120, num_envs=2, train_interval=2, warmup_steps=20)
+    bursts: list[list[Any]] = []
+    for what, told in diary.lines:
+        if what == "steps":
+            bursts.append([])
+        bursts[-1].append((what, told))
+    heard = 0
+    for k, (first, *rest) in enumerate(bursts):
+        ended, cost, length = first[1]
+        words = [what for what, _ in rest]
+        if k < 5:  # the first update comes after 24 steps
+            assert words == []
+        elif ended:
+            assert words == ["hear", "update", "update"]
+            assert rest[0][1] == pytest.approx((cost, length))
+            heard += 1
+        else:
+            assert words == ["update", "update"]
+    assert len(bursts) == 30 and 5 < heard < 22
+
+
+def test_omnisafe_moves_it_after_every_update_from_the_same_episodes_once_warm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diary = _Diary(monkeypatch)
+    task = task_of(SpeedWorld, cost_limit=1.0)
+    more = {"num_envs": 2, "train_interval": 2, "warmup_steps": 20, "variant": "omnisafe"}
+    run = _train("td3-lag", task, tmp_path, 120, lambda_warmup_steps=60, **more)
+    words = [what for what, _ in diary.lines]
+    idle, blind = 5 * ["steps"], 10 * ["steps", "update", "update"]
+    assert words == idle + blind + 15 * ["steps", "update", "hear", "update", "hear"]
+    told = [v for what, v in diary.lines if what == "hear"]
+    assert told[0] == told[1]
+    multipliers = [p.metrics.get("multiplier") for p in run]
+    # what the last update of a burst saw: one of its two moves
+    assert multipliers[5:15] == 10 * [0.001] and multipliers[15] == pytest.approx(0.021)
+
+
+def test_a_task_without_cost_and_wrong_numbers_are_clear_errors(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"sac-lag holds a cost constraint but .* has no cost"):
+        _train("sac-lag", task_of(SharingWorld), tmp_path, 100)
+    task = task_of(SpeedWorld, cost_limit=1.0)
+    for setting, value, words in (
+        ("cost_limit", -1, "cost_limit must be at least 0"),
+        ("pid_kp", -0.1, "pid_kp must be at least 0"),
+        ("pid_smoothing", 1.5, r"pid_smoothing must lie in \[0, 1\]"),
+        ("pid_delay", 0, "pid_delay must be at least 1"),
+        ("max_grad_norm", 0, "max_grad_norm must be positive"),
+        ("constraint", "barrier", "constraint='barrier' does not fit"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            _train("sac-pid", task, tmp_path, 100, **{setting: value})
+
+
+def test_the_limit_held_is_the_task_s_own() -> None:
+    assert preset("sac-lag", task_of(SpeedWorld, cost_limit=3.5)).cost_limit == 3.5
+    assert preset("sac-lag", make_task("HopperVelocity-v0")).cost_limit == 25.0
+
+
+def test_a_constraint_leaves_the_first_networks_of_its_cost_blind_twin_as_they_are() -> None:
+    task = task_of(SpeedWorld, cost_limit=1.0)
+    env = make_batch(task.id, 4)
+    blind, held = (OffPolicyLearner(env, preset(n, task), [5, 6]) for n in ("sac", "sac-lag"))
+    assert held.critics.costs == 2
+    torch.testing.assert_close(blind.groups[0].net.flat, held.groups[0].net.flat)
+    torch.testing.assert_close(blind.critics.net.flat, held.critics.net.flat[4:])
+    assert (held.critics.net.flat[0] != held.critics.net.flat[2]).any()
+
+
+PUBLISHED = """
+ddpg     Hopper       25000 1 3e-4 3e-4 0.2  -
+td3      Hopper       25000 2 3e-4 3e-4 0.2  -
+sac      Hopper       10000 2 3e-4 3e-4 0.2  -
+sac      PointGoal1   10000 2 5e-6 1e-3 1e-5 -
+td3      CarCircle1   25000 2 5e-6 1e-3 0.2  -
+ddpg-lag Hopper       25000 1 3e-4 3e-4 0.2  1e-3 1e-5
+td3-lag  CarGoal1     25000 2 5e-6 1e-3 0.2  0    5e-7
+sac-lag  Hopper       10000 2 3e-4 3e-4 0.2  1e-3 1e-5
+sac-lag  PointCircle1 10000 2 5e-6 1e-3 1e-5 0    5e-7
+sac-lag  PointCircle2 10000 2 3e-4 3e-4 0.2  1e-3 1e-5
+ddpg-pid Hopper       25000 1 1e-4 3e-4 0.2  0    1e-6 1e-7 1e-7
+td3-pid  Hopper       25000 2 1e-4 3e-4 0.2  1e-3 1e-6 1e-7 1e-7
+sac-pid  Hopper       10000 2 1e-4 3e-4 0.2  1e-3 1e-6 1e-7 1e-7
+sac-pid  PointGoal1   10000 2 5e-6 1e-3 1e-5 1e-3 5e-7 1e-8 1e-8
+"""
+"""OmniSafe's files: random steps, at every which update actors move, the rates of actors and
+critics, SAC's temperature; the multiplier's start and its rate or gains."""
+
+
+def test_paper_presets_have_the_published_numbers() -> None:
+    for line in filter(None, PUBLISHED.split("\n")):
+        name, world, *words = line.split()
+        warmup, delay, actor_lr, critic_lr, alpha = map(float, words[:5])
+        c = saferl_off_policy.preset_for(f"{name}-paper", world)
+        assert (c.warmup_steps, c.policy_delay) == (warmup, delay), line
+        assert (c.actor_lr, c.critic_lr) == (actor_lr, critic_lr), line
+        assert (c.hidden, c.batch_size, c.buffer_size) == ((256, 256), 256, 1_000_000)
+        assert (c.gamma, c.tau, c.n_step, c.max_grad_norm) == (0.99, 0.005, 1, 40.0)
+        assert c.updates == c.interval_steps and c.variant == "omnisafe" and not c.cost_twins
+        assert (c.exploration, c.target_noise, c.noise_clip) == (0.1, 0.2, 0.5)
+        assert c.window == (50 if name == "ddpg" else 10)
+        assert c.rule == name.partition("-")[0] and not c.alpha_auto
+        if c.rule == "sac":
+            assert c.alpha == alpha, line
+        numbers = [float(w) for w in words[5:] if w != "-"]
+        if not numbers:
+            assert c.constraint == "none"
+            continue
+        start, *gains = numbers
+        # epochs of 2,000 steps up to number 100
+        assert (c.lambda_init, c.lambda_warmup_steps) == (start, 202_000), line
+        found = [c.lambda_lr] if c.constraint == "lagrangian" else [c.pid_kp, c.pid_ki, c.pid_kd]
+        assert found == gains, line
+        assert (c.pid_smoothing, c.pid_delay, c.lambda_upper) == (0.95, 10, None)
+
+
+def test_a_team_under_a_speed_limit_keeps_its_robot_s_tuned_numbers() -> None:
+    for name in ("hasac", "hasac-lag", "hatd3-lag"):
+        free, limited = (
+            hasac.preset_for(name, f"MultiHalfCheetah2x3{end}") for end in ("", "Velocity")
+        )
+        assert free == limited
+        assert free.n_step == 10 and (free.constraint == "lagrangian") == name.endswith("lag")
+
+
+def test_a_small_multiplier_moves_by_less_where_it_moves_more_often() -> None:
+    rates = {
+        task: saferl_off_policy.preset_for("sac-lag", task).lambda_lr
+        for task in ("HopperVelocity", "HalfCheetahVelocity", "AntGoal1", "PointCircle1")
+    }
+    assert list(rates.values()) == [0.02, 0.05, 0.02, 0.05]
+    assert saferl_off_policy.preset_for("sac-lag-paper", "HopperVelocity").lambda_lr == 1e-5
+
+
+def _mean_actions(out: Path, task: Any, observation: Any) -> dict[str, float]:
+    loaded: Any = load_agent(str(out), task)
+    members = getattr(loaded, "members", {"agent": loaded})
+    n = len(observation)
+    found = {}
+    for agent, policy in members.items():
+        actions, _ = policy.act(observation, policy.begin(np.arange(n)), np.ones(n, bool))
+        found[agent] = float(actions.mean())
+    return found
+
+
+CONSTRAINED = [f"{rule}-{kind}" for rule in ("ddpg", "td3", "sac") for kind in ("lag", "pid")]
+GAINS = {
+    "lambda_init": 0.5,
+    "lambda_lr": 0.01,
+    "pid_kp": 0.2,
+    "pid_ki": 0.01,
+    "pid_kd": 0.1,
+    "window": 16,
+    "updates_per_step": 2,
+    "tau": 0.01,
+    "exploration": 0.2,
+}
+"""For costs of a few an episode, not of hundreds, and actors that keep up with the multiplier."""
+
+
+@pytest.mark.parametrize("agent", [*CONSTRAINED, "ddpg", "td3", "sac"])
+def test_every_preset_finds_the_known_optimum(tmp_path: Path, agent: str) -> None:
+    """SpeedWorld: a = 1/2 is the best that costs MEAN_LENGTH / 2; the cost-blind take a = 1."""
+    task = task_of(SpeedWorld, cost_limit=MEAN_LENGTH / 2)
+    run = _train(agent, task, tmp_path, 10_000, **GAINS)
+    late = {k: float(np.mean([p.metrics[k] for p in run[-60:]])) for k in ("return", "cost")}
+    action = _mean_actions(tmp_path, task, np.random.default_rng(0).uniform(-1, 1, (50, 2)))
+    if agent in CONSTRAINED:
+        assert action["agent"] == pytest.approx(0.5, abs=0.12)
+        assert late["cost"] == pytest.approx(MEAN_LENGTH / 2, rel=0.15)
+        assert late["return"] == pytest.approx(0.75 * MEAN_LENGTH, rel=0.2)
+        multiplier = np.mean([p.metrics["multiplier"] for p in run[-60:]])
+        assert multiplier == pytest.approx(1.0, abs=0.3)  # the marginal reward 2 (1 - a)
+    else:
+        assert action["agent"] > 0.85
+        assert late["cost"] > 0.7 * MEAN_LENGTH
+    lines = [json.loads(line) for line in (tmp_path / "training.jsonl").read_text().splitlines()]
+    assert ("cost_value_loss" in lines[-1]) == (agent in CONSTRAINED)
+
+
+@pytest.mark.parametrize(
+    ("agent", "scheme", "steps", "near"),
+    [
+        ("hasac-lag", "sequential", 7000, 0.07),
+        ("hasac-lag", "simultaneous", 7000, 0.07),
+        ("hasac-lag", "replayed", 7000, 0.07),
+        ("hatd3-lag", "sequential", 12_000, 0.2),
+    ],
+)
+def test_a_team_shares_a_budget_where_it_is_worth_most(
+    tmp_path: Path, agent: str, scheme: str, steps: int, near: float
+) -> None:
+    """BudgetWorld: a = 2/3 and b = 1/3 share the limit of 5 an episode, at a price of 4/3."""
+    task = task_of(BudgetWorld, cost_limit=5.0)
+    more = {**GAINS, "scheme": scheme, "alpha": 0.05, "gamma": 0.5, "lambda_init": 1.0}
+    run = _train(agent, task, tmp_path, steps, **more)
+    late = {
+        k: float(np.mean([p.metrics[k] for p in run[-60:]]))
+        for k in ("return", "cost", "multiplier")
+    }
+    assert late["cost"] == pytest.approx(5.0, rel=0.1)
+    assert late["return"] == pytest.approx(70 / 6, rel=near / 2)
+    assert late["multiplier"] == pytest.approx(4 / 3, abs=near)
+    actions = _mean_actions(tmp_path, task, np.ones((4, 2), np.float32))
+    assert actions["a"] == pytest.approx(2 / 3, abs=near)
+    assert actions["b"] == pytest.approx(1 / 3, abs=near)
