@@ -8,6 +8,7 @@ import json
 from importlib import resources
 from typing import Any
 
+from pkubench.envs.registry import family_of
 from pkubench.errors import UnknownName
 from pkubench.tasks import constrained, diagnostics, games, marl
 from pkubench.tasks.task import Reference, Task
@@ -30,14 +31,18 @@ def tasks() -> tuple[Task, ...]:
 
 
 def make_task(name: str) -> Task:
-    """Return a task by its full id or by the name without the namespace.
+    """Return a task by its full id, by the name without the namespace, or of a named game.
 
     >>> make_task("LeducPoker-v0").ranking.name
     'exploitability'
+    >>> make_task("openspiel:tic_tac_toe").kind
+    'population'
 
     Raises:
         UnknownName: no such task; the message names the nearest one.
     """
+    if family_of(name) is not None:
+        return games.task_by_name(name)
     known = {task.id: task for task in tasks()}
     full = name if "/" in name else f"pkubench/{name}"
     if full not in known:

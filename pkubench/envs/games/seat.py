@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -36,7 +37,8 @@ class GameSeat(BatchEnv):
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 2}
     default_horizon: ClassVar[int | None] = None
     game: ClassVar[str]
-    """OpenSpiel's name of the game."""
+    """The game, as :func:`pkubench.envs.games.trees.game_tree` names it; ``{fields}`` in it are
+    filled from ``parameters``, and for a registered world from its settings."""
 
     def __init__(
         self,
@@ -46,6 +48,7 @@ class GameSeat(BatchEnv):
         opponent: Any = "uniform",
         seat: Seat = "random",
         illegal: Literal["lose", "error"] = "lose",
+        parameters: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         """Make ``num_envs`` tables.
 
@@ -57,6 +60,7 @@ class GameSeat(BatchEnv):
             seat: The learner's seat: 0, 1, or ``"random"``, drawn for each episode.
             illegal: What an illegal action does: ``"lose"`` ends the play with the worst loss of
                 the game and ``info["illegal"]``; ``"error"`` makes ``check_actions`` refuse it.
+            parameters: What fills the fields of ``game``; set by the worlds that have some.
 
         Raises:
             MissingExtra: OpenSpiel is not installed.
@@ -68,11 +72,14 @@ class GameSeat(BatchEnv):
         if illegal not in ("lose", "error"):
             raise ConfigError(f"illegal must be 'lose' or 'error', got {illegal!r}")
         self.seat_choice, self.illegal = seat, illegal
-        self.tree = game_tree(self.game)
+        self.tree = game_tree(self.game.format_map(parameters))
         self._outcomes = Outcomes.build(self.tree, opponents(self.tree, opponent))
         self._lay_tables()
+        # Tensors are indicators in most games; a game by name may count in them.
+        low = min(float(self._tensors.min()), 0.0)
+        high = max(float(self._tensors.max()), 1.0)
         size = self._tensors.shape[1]
-        self.observation_spaces = {SOLE_AGENT: spaces.Box(0.0, 1.0, (size,), np.float32)}
+        self.observation_spaces = {SOLE_AGENT: spaces.Box(low, high, (size,), np.float32)}
         self.action_spaces = {SOLE_AGENT: spaces.Discrete(self.tree.num_actions)}
         self.random = LaneRandom(num_envs)
         self.history: IntArray = np.zeros(num_envs, dtype=np.int64)
@@ -181,6 +188,14 @@ class GameSeat(BatchEnv):
             path.append((int(histories.player[above]), int(histories.action[node])))
             node = above
         return path[::-1]
+
+    def won(self, lane: int = 0) -> float | None:
+        """Return what a lane's seat has won by the rules of the game, None while it is played."""
+        node = int(self.history[lane])
+        if not self._is_end[node]:
+            return None
+        utility = float(self.tree.histories.utility[node])
+        return utility if self.seat[lane] == 0 else 0.0 - utility
 
     @abstractmethod
     def describe(self, lane: int = 0) -> str:
