@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from pkubench.envs.games.matrix_catalogue import make_matrix_game
 from pkubench.envs.games.tree import GameTree
 from pkubench.envs.registry import resolve, world_class
 from pkubench.errors import ConfigError
@@ -14,11 +15,15 @@ def game_tree(game: str) -> GameTree:
     """Return the tree of a game, built on first use. Treat it as read-only.
 
     Args:
-        game: OpenSpiel's name with parameters, with or without ``openspiel:`` before it.
+        game: OpenSpiel's name with parameters, with or without ``openspiel:`` before it; or a
+            matrix game, ``matrix:NAME(parameters)`` or ``payoff:FILE.npy``.
 
     Raises:
-        MissingExtra, UnknownName, GameError: As :meth:`GameTree.from_openspiel`.
+        MissingExtra, UnknownName, GameError: As :meth:`GameTree.from_openspiel` and
+            :func:`pkubench.envs.games.matrix_catalogue.make_matrix_game`.
     """
+    if game.startswith(("matrix:", "payoff:")):
+        return make_matrix_game(game).tree()
     return GameTree.from_openspiel(game.removeprefix("openspiel:"))
 
 
