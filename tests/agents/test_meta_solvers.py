@@ -178,6 +178,10 @@ def test_alpha_rank_of_two_policies_is_worked_by_hand() -> None:
     np.testing.assert_allclose(solve_symmetric("alpha-rank", payoff), [0.0, 1.0], atol=1e-9)
     np.testing.assert_allclose(solve_symmetric("alpha-rank", 0 * payoff), 0.5, atol=1e-12)
     np.testing.assert_allclose(solve_symmetric("alpha-rank", RPS), 1 / 3, atol=1e-12)
+    # 2 takes over 0 and 1 takes over 2; 0 and 1 are equal and switch half as often. In balance
+    # pi_0 (1 + 1/2) = pi_1 / 2 and pi_2 = pi_0.
+    tied = np.array([[0.0, 0.0, -1.0], [0.0, 0.0, 1.0], [1.0, -1.0, 0.0]])
+    np.testing.assert_allclose(solve_symmetric("alpha-rank", tied), [0.2, 0.6, 0.2], atol=1e-9)
     # Two populations, one of them with a single policy: the other's better one.
     np.testing.assert_allclose(SOLVERS["alpha-rank"]([[1.0, 2.0]]).y, [1.0, 0.0], atol=1e-9)
     np.testing.assert_allclose(SOLVERS["alpha-rank"]([[1.0], [2.0]]).x, [0.0, 1.0], atol=1e-9)
