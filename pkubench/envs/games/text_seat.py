@@ -55,7 +55,7 @@ class AnyGame(TextSeat):
         """Return the game's own text of the learner's information state."""
         node, seat = int(self.history[lane]), int(self.seat[lane])
         who = f"{self.tree.name}: you are player {seat}"
-        if self._is_end[node] or self._forfeited[lane]:
+        if self.won(lane) is not None or self._forfeited[lane]:
             return [who, "the play is over"]
         state = self.tree.histories.states[seat].texts[self.tree.histories.state[node]]
         return [who, *state.splitlines()]
