@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pyspiel
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from pkubench.envs.games import GameError, GameTree
 from pkubench.envs.games.game_batch import GameBatch
 from pkubench.envs.games.game_tables import game_tables
+from pkubench.envs.games.histories import enumerate_histories
 from pkubench.envs.games.trees import game_tree, tree_of_world
 from pkubench.errors import ActionError, ConfigError
 
@@ -90,6 +93,42 @@ def test_chance_draws_each_deal_with_the_probability_openspiel_gives_it(world: s
         assert edges.tolist() == [reached[0], reached[-1]]
 
 
+MOVES_IN_A_ROW = """EFG 2 R "Moves" { "A" "B" } ""
+c "" 1 "" { "play" 1/4 "skip" 3/4 } 0
+p "" 1 1 "" { "go" "stop" } 0
+c "" 2 "" { "up" 1/5 "down" 4/5 } 0
+t "" 1 "" { 1 -1 }
+t "" 2 "" { 2 -2 }
+t "" 3 "" { 3 -3 }
+c "" 3 "" { "on" 1/3 "off" 2/3 } 0
+c "" 4 "" { "in" 1/2 "out" 1/2 } 0
+t "" 4 "" { 4 -4 }
+t "" 5 "" { 5 -5 }
+t "" 6 "" { 6 -6 }
+"""
+
+
+def test_moves_of_chance_in_a_row_are_one_draw() -> None:
+    # The root reaches the decision (1/4) or, three moves deep, 4, 5 (each 3/4 1/3 1/2) or 6 (1/2);
+    # "go" draws 1 or 2. The deepest outcomes of the first draw come after those of the second.
+    histories = enumerate_histories(pyspiel.load_efg_game(MOVES_IN_A_ROW))
+    only, none = histories.states
+    seen = dataclasses.replace(only, tensors=np.ones((1, 1), np.float32))
+    unseen = dataclasses.replace(none, tensors=np.zeros((0, 1), np.float32))
+    tree = GameTree(dataclasses.replace(histories, states=(seen, unseen)))
+    games = GameBatch(tree, 30_000)
+    games.reset(np.arange(30_000))
+    for wanted in (
+        {0.0: 1 / 4, 4.0: 1 / 8, 5.0: 1 / 8, 6.0: 1 / 2},
+        {1.0: 1 / 20, 2.0: 1 / 5, 4.0: 1 / 8, 5.0: 1 / 8, 6.0: 1 / 2},
+    ):
+        values, counts = np.unique(games.returns[:, 0], return_counts=True)
+        assert values.tolist() == list(wanted)
+        np.testing.assert_allclose(counts / 30_000, list(wanted.values()), atol=0.012)
+        games.step(games.action_mask.argmax(axis=1))
+    assert games.over.all()
+
+
 def test_mean_returns_are_the_exact_expected_value() -> None:
     tree = tree_of_world("LeducPoker-v0")
     rng = np.random.default_rng(0)
@@ -108,6 +147,11 @@ def test_mean_returns_are_the_exact_expected_value() -> None:
 def test_a_play_does_not_depend_on_its_place_and_waits_when_told() -> None:
     tree = tree_of_world("LeducPoker-v0")
     alone, many = GameBatch(tree, 1), GameBatch(tree, 9)
+    many.reset(np.arange(9) + 50)
+    for seed in range(9):
+        alone.reset(np.array([seed + 50]))
+        assert alone.history[0] == many.history[seed]
+    assert len(set(many.history.tolist())) > 4
     for seed in range(30):
         many.reset(np.arange(9) * 1000)
         many.reset(np.array([seed]), np.array([6]))
