@@ -15,7 +15,7 @@ from pkubench.envs.games.histories import MAX_HISTORIES, TERMINAL, Histories, In
 from pkubench.envs.games.linear_programs import Equilibrium, HullValue, matrix_game
 from pkubench.envs.games.policies import SUM_TOLERANCE
 from pkubench.envs.games.tree import GameTree
-from pkubench.envs.games.zero_sum import ZeroSumGame
+from pkubench.envs.games.zero_sum import ZeroSumGame, checked_amount
 
 ANTISYMMETRY = 1e-6
 """How far (times the largest payoff) a matrix may be from ``-matrix.T`` and count as symmetric."""
@@ -183,6 +183,16 @@ class MatrixGame(ZeroSumGame):
         """Return what each own action wins for ``player`` against ``opponent_plan``."""
         opponent = self._one_plan(opponent_plan, 1 - self._player(player))
         return np.asarray(self.payoff @ opponent if player == 0 else -(opponent @ self.payoff))
+
+    def terminal_weights(self, player: int, opponent_plan: ArrayLike) -> Floats:
+        """Return ones: every play ends with the one action chosen, whatever the opponent does."""
+        self._one_plan(opponent_plan, 1 - self._player(player))
+        return np.ones(self.shape[player])
+
+    def smooth(self, player: int, plans: ArrayLike, amount: float) -> Floats:
+        """Return strategies after adding ``amount`` to every probability, rescaled."""
+        raised = self.check_plan(plans, player) + checked_amount(amount)
+        return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
 
     def best_response(
         self, player: int, opponent_plan: ArrayLike, rng: np.random.Generator | None = None

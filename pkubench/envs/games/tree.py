@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 
 from pkubench.envs.games import policies
 from pkubench.envs.games.errors import GameError, PlanError
@@ -26,8 +27,8 @@ from pkubench.envs.games.linear_programs import (
     solve_sequence_form,
 )
 from pkubench.envs.games.policies import InformationState, Policy
-from pkubench.envs.games.sequence_form import append_checks, sequence_form, stack
-from pkubench.envs.games.zero_sum import ZeroSumGame
+from pkubench.envs.games.sequence_form import append_checks, chance_reach, sequence_form, stack
+from pkubench.envs.games.zero_sum import ZeroSumGame, checked_amount
 
 PLAN_TOLERANCE = 1e-6
 """How far a plan may miss its constraints (Euclidean norm over all of them)."""
@@ -307,6 +308,39 @@ class GameTree(ZeroSumGame):
         if player == 0:
             return np.asarray(self.form.payoff @ opponent)
         return -np.asarray(self.form.payoff.T @ opponent)
+
+    def terminal_weights(self, player: int, opponent_plan: ArrayLike) -> Floats:
+        """Return what chance and the opponent put on a play ending with each own sequence.
+
+        Args:
+            player: Whose sequences.
+            opponent_plan: The other player's plan.
+
+        Returns:
+            float64 ``(num_sequences[player],)``; times a plan they sum to one.
+        """
+        opponent = self._one_plan(opponent_plan, 1 - self._player(player))
+        chance = self._chance if player == 0 else self._chance.T
+        return np.asarray(chance @ opponent)
+
+    @cached_property
+    def _chance(self) -> sparse.csr_array:
+        """Probability by chance of the plays that end with each pair of sequences."""
+        ends = np.flatnonzero(self.histories.player == TERMINAL)
+        entries = chance_reach(self.histories)[ends], tuple(self.form.sequence[:, ends])
+        return sparse.coo_array(entries, self.num_sequences).tocsr()
+
+    def smooth(self, player: int, plans: ArrayLike, amount: float) -> Floats:
+        """Return plans after adding ``amount`` to every action's probability, rescaled.
+
+        Args:
+            player: Whose plans.
+            plans: One plan, or one a row.
+            amount: At least 0; where a plan never leads it counts as uniform.
+        """
+        forest = self._forest(player)
+        played = forest.behaviour(self.check_plan(plans, player))
+        return forest.plan(forest.behaviour(played + checked_amount(amount)))
 
     def best_response(
         self, player: int, opponent_plan: ArrayLike, rng: np.random.Generator | None = None

@@ -80,6 +80,20 @@ class ZeroSumGame(ABC):
         """
 
     @abstractmethod
+    def terminal_weights(self, player: int, opponent_plan: ArrayLike) -> Floats:
+        """Return what chance and the opponent put on a play ending with each own sequence.
+
+        The probability that it does is this times the own plan's entry.
+        """
+
+    @abstractmethod
+    def smooth(self, player: int, plans: ArrayLike, amount: float) -> Floats:
+        """Return plans after adding ``amount`` to every action's probability, rescaled.
+
+        Divergences between pure policies are infinite; official code adds 0.001 first.
+        """
+
+    @abstractmethod
     def best_response(
         self, player: int, opponent_plan: ArrayLike, rng: np.random.Generator | None = None
     ) -> tuple[float, Floats]:
@@ -154,3 +168,14 @@ class ZeroSumGame(ABC):
         if player not in (0, 1):
             raise GameError(f"players are numbered 0 and 1, got {player!r}")
         return int(player)
+
+
+def checked_amount(amount: float) -> float:
+    """Return the amount of smoothing.
+
+    Raises:
+        PlanError: It is negative or not finite.
+    """
+    if not 0.0 <= amount < float("inf"):
+        raise PlanError(f"the amount of smoothing must be at least 0, got {amount}")
+    return amount
