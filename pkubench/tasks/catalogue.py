@@ -50,6 +50,20 @@ def make_task(name: str) -> Task:
     return known[full]
 
 
+def make_listed_task(name: str) -> Task:
+    """Return a task of the catalogue, as :func:`make_task`, and no game that is only named.
+
+    What comes from outside (a submission) may not have this machine look for files or build games
+    of any size.
+
+    Raises:
+        UnknownName: no such task, or a game that is not listed.
+    """
+    if family_of(name) is not None:
+        raise UnknownName("listed task", name, (), "`pkubench list` shows all that boards take")
+    return make_task(name)
+
+
 def _with_references(task: Task, measured: dict[str, dict[str, Any]]) -> Task:
     anchors = {anchor: Reference(**entry) for anchor, entry in measured.items()}
     return dataclasses.replace(task, references=anchors) if anchors else task

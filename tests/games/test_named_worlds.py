@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -15,6 +17,7 @@ from pkubench.envs.games.tree import GameTree
 from pkubench.envs.games.trees import tree_of_world
 from pkubench.envs.registry import make_batch
 from pkubench.errors import ConfigError, UnknownName
+from pkubench.leaderboard import create_bundle
 from pkubench.tasks.catalogue import make_task
 
 
@@ -127,6 +130,12 @@ def test_a_game_without_tensors_is_scored_by_the_policies_of_a_population() -> N
     entrant = Population(([seats[0]], [seats[1]]), (np.ones(1), np.ones(1)))
     report = pkubench.evaluate(entrant, "openspiel:nim(pile_sizes=1;2)")
     assert report.score == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_named_game_has_no_place_on_a_board(tmp_path: Path) -> None:
+    pkubench.evaluate("random", "openspiel:kuhn_poker", out=tmp_path)
+    with pytest.raises(UnknownName, match="no listed task 'openspiel:kuhn_poker'"):
+        create_bundle(tmp_path, tmp_path / "a.zip", include_weights=False)
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,11 @@ def test_blotto_is_openspiels_and_of_the_known_rank(coins: int, rank: int) -> No
     assert five.payoff[placed.index((3, 2, 0)), placed.index((2, 0, 3))] == 1.0
 
 
+def test_blotto_with_one_field_has_one_action() -> None:
+    assert compositions(7, 1).tolist() == [[7]]
+    assert named("blotto(7,1)").payoff.tolist() == [[0.0]]
+
+
 def test_weighted_rock_paper_scissors_has_its_textbook_equilibrium() -> None:
     solution = named("rock_paper_scissors(rock=2,paper=3,scissors=5)").solve()
     np.testing.assert_allclose(solution.x, [0.5, 0.2, 0.3], atol=1e-9)
@@ -277,10 +282,15 @@ def test_parameters_are_told_in_order_or_by_name() -> None:
         ("matrix:blotto(coin=5)", ConfigError, "coin"),
         ("matrix:blotto(5.5,3)", ConfigError, "coins must be a whole number"),
         ("matrix:blotto(40,6)", ConfigError, "more than 5,000 actions"),
+        ("matrix:blotto(1000000000,500000000)", ConfigError, "more than 5,000 actions"),
         ("matrix:blotto(0,3)", ConfigError, "at least 1"),
         ("matrix:cyclic(4)", ConfigError, "odd"),
         ("matrix:elo(5,noise=-1)", ConfigError, "noise must be at least 0"),
-        ("matrix:disc(0)", ConfigError, "at least 1 action"),
+        ("matrix:disc(0)", ConfigError, r"1 \.\. 5,000 actions"),
+        ("matrix:game_of_skill(10**6)", ConfigError, "numbers as parameters"),
+        ("matrix:game_of_skill(1000000)", ConfigError, r"5,000 actions"),
+        ("matrix:gaussian(2,6000)", ConfigError, r"5,000 actions"),
+        ("matrix:disc(4,seed=-1)", ConfigError, "seed must be at least 0"),
         ("matrix:rock_paper_scissors(rock=0)", ConfigError, "more than 0"),
         ("matrix:disc(__import__('os'))", ConfigError, "numbers as parameters"),
         ("matrix:disc(True)", ConfigError, "numbers as parameters"),

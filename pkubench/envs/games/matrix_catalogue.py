@@ -9,6 +9,7 @@ import ast
 import inspect
 from collections.abc import Callable
 from itertools import combinations
+from math import comb
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ from pkubench.envs.games.normal_form import (
 )
 from pkubench.errors import ConfigError, UnknownName
 
-BLOTTO_MAX_ACTIONS = 5000
-"""Larger Blotto games are refused: their payoff matrix alone takes gigabytes."""
+MOST_ACTIONS = 5000
+"""Larger games are refused: the payoff matrix alone takes hundreds of megabytes."""
 
 
 def rock_paper_scissors(
@@ -49,8 +50,8 @@ def cyclic(n: int = 5) -> SymmetricMatrixGame:
     Rock-paper-scissors (3) and rock-paper-scissors-lizard-Spock (5) are two of them. Uniform play
     is the only equilibrium, and all of the game is cyclic: every rating is zero.
     """
-    if n < 3 or n % 2 == 0:
-        raise ConfigError(f"n must be odd and at least 3, got {n}")
+    if n % 2 == 0 or not 3 <= n <= MOST_ACTIONS:
+        raise ConfigError(f"n must be odd and lie in 3 .. {MOST_ACTIONS}, got {n}")
     ahead = (np.arange(n)[None, :] - np.arange(n)[:, None]) % n
     payoff = np.where(ahead == 0, 0.0, np.where(ahead <= n // 2, 1.0, -1.0))
     return SymmetricMatrixGame(payoff, "cyclic")
@@ -78,18 +79,16 @@ def blotto(coins: int = 10, fields: int = 3) -> SymmetricMatrixGame:
 
 def compositions(coins: int, fields: int) -> NDArray[np.int64]:
     """Return all ways to put ``coins`` on ``fields``, int64 ``(ways, fields)``, lexicographic."""
-    bars: list[tuple[int, ...]] = []
-    # Stars and bars: where the fields - 1 bars stand among coins + fields - 1 places.
-    for chosen in combinations(range(coins + fields - 1), fields - 1):
-        bars.append(chosen)
-        if len(bars) > BLOTTO_MAX_ACTIONS:
-            raise ConfigError(
-                f"blotto with {coins} coins on {fields} fields has more than "
-                f"{BLOTTO_MAX_ACTIONS:,} actions; choose a smaller one"
-            )
-    edges = np.array(bars, np.int64).reshape(len(bars), fields - 1)
-    walls = np.full((len(bars), 1), -1), np.full((len(bars), 1), coins + fields - 1)
-    return np.diff(np.hstack([walls[0], edges, walls[1]])) - 1
+    places = coins + fields - 1
+    if max(coins, fields) > MOST_ACTIONS or comb(places, fields - 1) > MOST_ACTIONS:
+        raise ConfigError(
+            f"blotto with {coins} coins on {fields} fields has more than {MOST_ACTIONS:,} actions; "
+            "choose a smaller one"
+        )
+    # Stars and bars: where the fields - 1 bars stand among the places.
+    bars = np.array(list(combinations(range(places), fields - 1)), np.int64)
+    walls = np.full((len(bars), 1), -1), np.full((len(bars), 1), places)
+    return np.diff(np.hstack([walls[0], bars, walls[1]])) - 1
 
 
 def game_of_skill(n: int = 888, seed: int = 0) -> SymmetricMatrixGame:
@@ -97,7 +96,7 @@ def game_of_skill(n: int = 888, seed: int = 0) -> SymmetricMatrixGame:
 
     ``(W - W.T) / 2 + S[:, None] - S[None, :]`` with independent standard normal ``W`` and ``S``.
     """
-    rng = _generator(n, seed)
+    rng = _generator((n,), seed)
     noise, skill = rng.standard_normal((n, n)), rng.standard_normal(n)
     payoff = (noise - noise.T) / 2.0 + skill[:, None] - skill[None, :]
     return SymmetricMatrixGame(payoff, "game_of_skill")
@@ -109,7 +108,7 @@ def disc(n: int = 100, seed: int = 0) -> SymmetricMatrixGame:
     Who stands ahead, counter-clockwise, wins the area that both points span with the centre:
     ``x0 y1 - x1 y0``. Of rank 2; the whole continuum of points is purely cyclic.
     """
-    rng = _generator(n, seed)
+    rng = _generator((n,), seed)
     radius, angle = np.sqrt(rng.random(n)), 2.0 * np.pi * rng.random(n)
     x, y = radius * np.cos(angle), radius * np.sin(angle)
     return SymmetricMatrixGame(np.outer(x, y) - np.outer(y, x), "disc")
@@ -117,7 +116,7 @@ def disc(n: int = 100, seed: int = 0) -> SymmetricMatrixGame:
 
 def transitive(n: int = 100, seed: int = 0) -> SymmetricMatrixGame:
     """Return a game of ratings alone: ``S[i] - S[j]``, ``S`` standard normal. No cycles."""
-    skill = _generator(n, seed).standard_normal(n)
+    skill = _generator((n,), seed).standard_normal(n)
     return SymmetricMatrixGame(skill[:, None] - skill[None, :], "transitive")
 
 
@@ -131,7 +130,7 @@ def elo(n: int = 100, noise: float = 0.0, seed: int = 0) -> SymmetricMatrixGame:
     """
     if noise < 0:
         raise ConfigError(f"noise must be at least 0, got {noise}")
-    rng = _generator(n, seed)
+    rng = _generator((n,), seed)
     rating = rng.uniform(0.0, 2000.0, n)
     score = 2.0 / (1.0 + 10.0 ** ((rating[None, :] - rating[:, None]) / 400.0)) - 1.0
     above = np.triu(np.clip(score + noise * rng.standard_normal((n, n)), -1.0, 1.0), 1)
@@ -140,13 +139,16 @@ def elo(n: int = 100, noise: float = 0.0, seed: int = 0) -> SymmetricMatrixGame:
 
 def gaussian(rows: int = 10, columns: int = 10, seed: int = 0) -> MatrixGame:
     """Return a game of independent standard normal payoffs; rows and columns differ."""
-    rng = _generator(min(rows, columns), seed)
+    rng = _generator((rows, columns), seed)
     return MatrixGame(rng.standard_normal((rows, columns)), "gaussian")
 
 
-def _generator(n: int, seed: int) -> np.random.Generator:
-    if n < 1 or seed < 0:
-        raise ConfigError(f"a game needs at least 1 action and a seed of at least 0: {n}, {seed}")
+def _generator(actions: tuple[int, ...], seed: int) -> np.random.Generator:
+    """Return the generator of a random game after checking its size."""
+    if not all(1 <= n <= MOST_ACTIONS for n in actions):
+        raise ConfigError(f"a game needs 1 .. {MOST_ACTIONS:,} actions a player, got {actions}")
+    if seed < 0:
+        raise ConfigError(f"seed must be at least 0, got {seed}")
     return np.random.default_rng(seed)
 
 
