@@ -232,10 +232,12 @@ def test_the_stationary_distribution_keeps_small_probabilities() -> None:
     weights = meta_solvers.stationary(np.array([[0.0, 1e-200], [1.0, 0.0]]))
     assert weights[1] == pytest.approx(1e-200, rel=1e-12)
     rng = np.random.default_rng(1)
-    chain = rng.random((7, 7))
-    chain /= chain.sum(axis=1, keepdims=True)
-    weights = meta_solvers.stationary(chain)
-    np.testing.assert_allclose(weights @ chain, weights, atol=1e-12)
+    for states in (1, 2, 7, 64, 65, 66, 200):  # panels of 64 states
+        chain = rng.random((states, states)) ** 4
+        chain /= chain.sum(axis=1, keepdims=True)
+        weights = meta_solvers.stationary(chain)
+        assert weights.sum() == pytest.approx(1.0)
+        np.testing.assert_allclose(weights @ chain, weights, atol=1e-14)
 
 
 @pytest.mark.parametrize(

@@ -136,9 +136,11 @@ def test_ties_go_to_the_lowest_action_or_to_the_lot() -> None:
     assert drawn == {0, 2}
 
 
-def test_double_oracle_solves_a_matrix_game_through_its_tree() -> None:
-    tree = game_tree("matrix:blotto(5,3)")
-    learner = DoubleOracle(tree, PSROConfig(), 0)
+@pytest.mark.parametrize("as_tree", [False, True])
+def test_double_oracle_solves_a_matrix_game_as_it_is_and_as_a_tree(as_tree: bool) -> None:
+    spelling = "matrix:blotto(5,3)"
+    game: ZeroSumGame = game_tree(spelling) if as_tree else make_matrix_game(spelling)
+    learner = DoubleOracle(game, PSROConfig(), 0)
     while not learner.finished:
         learner.advance()
     assert learner.restricted.value == pytest.approx(0.0, abs=1e-9)

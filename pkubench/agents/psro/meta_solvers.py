@@ -24,6 +24,7 @@ MOST_PROFILES = 2_500
 EPSILON = 1e-10
 """How rarely alpha-rank's chain moves to what is worse, in the limit of strong selection."""
 _TIE = 1e-14
+_PANEL = 64
 
 
 class MetaStrategy(NamedTuple):
@@ -231,10 +232,16 @@ def stationary(rates: Floats) -> Floats:
     """
     work = np.array(rates, np.float64)
     np.fill_diagonal(work, 0.0)
-    for last in range(len(work) - 1, 0, -1):
-        leaving = work[last, :last].sum()
-        work[:last, last] /= leaving
-        work[:last, :last] += np.outer(work[:last, last], work[last, :last])
+    # States are eliminated from the last to the second. Those of a panel first update each other's
+    # rows and columns; what lies above and left of the panel waits for one matrix product.
+    for end in range(len(work), 1, -_PANEL):
+        first = max(end - _PANEL, 1)
+        for state in range(end - 1, first - 1, -1):
+            row, column = work[state, :state], work[:state, state]
+            column /= row.sum()
+            work[first:state, :state] += np.outer(column[first:], row)
+            work[:first, first:state] += np.outer(column[:first], row[first:])
+        work[:first, :first] += work[:first, first:end] @ work[first:end, :first]
     weights = np.zeros(len(work))
     weights[0] = 1.0
     for state in range(1, len(work)):
