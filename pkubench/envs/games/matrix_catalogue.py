@@ -1,6 +1,7 @@
 """Matrix games by name, and from a file: ``matrix:blotto(10,3)``, ``payoff:league.npy``.
 
-Random games are drawn from their own ``seed``: equal parameters give equal payoffs, bit by bit.
+Random games are drawn from their own ``seed``: with one release of NumPy, equal parameters give
+equal payoffs.
 """
 
 from __future__ import annotations
@@ -125,8 +126,9 @@ def elo(n: int = 100, noise: float = 0.0, seed: int = 0) -> SymmetricMatrixGame:
 
     Ratings are uniform on 0 .. 2000, and ``i`` wins ``2 / (1 + 10 ** ((R[j] - R[i]) / 400)) - 1``
     against ``j`` on average. To each pair a normal draw of deviation ``noise`` is added and the
-    sum is kept within -1 .. 1 (Czarnecki et al. 2020 use 0.1, 0.5 and 1). Without noise the game
-    is transitive: the best rating is the equilibrium.
+    sum is kept within -1 .. 1. The PSD-PSRO code lists such games with noise 0.1, 0.5 and 1 but
+    not how they were drawn, so the recipe is ours. Without noise the game is transitive: the best
+    rating is the equilibrium.
     """
     if noise < 0:
         raise ConfigError(f"noise must be at least 0, got {noise}")
