@@ -75,6 +75,11 @@ def test_worlds_run_on_the_core_or_name_the_extra_they_need() -> None:
     for world, spec in worlds.items():
         expected = f"pip install 'pkubench[{spec.extra}]'" if spec.extra else "2"
         assert expected in said[world], world
+    done = core_only(STEP, "matrix:cyclic(7)", "openspiel:kuhn_poker")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["matrix:cyclic(7)"] == "2"
+    assert "pip install 'pkubench[games]'" in said["openspiel:kuhn_poker"]
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("list",), ("doctor",)], ids=" ".join)

@@ -22,7 +22,7 @@ from pkubench.cli.output import Column, Output
 from pkubench.cli.progress import Meter
 from pkubench.envs.batch import BatchEnv
 from pkubench.envs.checks import CHECKS, Subject, run_checks
-from pkubench.envs.registry import WORLDS, make_batch, resolve
+from pkubench.envs.registry import WORLDS, family_of, make_batch, resolve
 from pkubench.errors import ConfigError
 
 app = verb_app()
@@ -76,7 +76,7 @@ def check(
 
 
 def _subject(name: str) -> Subject:
-    if ":" not in name:
+    if ":" not in name or family_of(name) is not None:
         spec = resolve(name)
         make_batch(spec.id).close()  # a missing extra is one line, not twelve failures
         return Subject(spec.id, functools.partial(make_batch, spec.id))

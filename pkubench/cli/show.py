@@ -27,7 +27,7 @@ from pkubench.cli.options import (
     verb_app,
 )
 from pkubench.cli.output import Column, Output, facts, number, prose
-from pkubench.envs.registry import WORLDS, world_class
+from pkubench.envs.registry import family_of, resolve, world_class
 from pkubench.errors import MissingExtra, StorageError, UnknownName
 from pkubench.tasks.catalogue import make_task, tasks
 from pkubench.tasks.task import Metric, Task
@@ -67,7 +67,7 @@ def show(
             _show_run(output, Path(name))
         else:
             known = {task.id for task in tasks()}
-            if name not in known | {short(task) for task in known}:
+            if family_of(name) is None and name not in known | {short(task) for task in known}:
                 raise UnknownName(
                     "task or agent", name, known | AGENTS.keys(), "see: pkubench list"
                 )
@@ -117,10 +117,10 @@ _KINDS = {
 
 def _description(task: Task) -> str:
     """Return the docstring of the task's world, or the line that says how to get it."""
-    if task.id not in WORLDS:
-        return ""
     try:
-        return inspect.getdoc(world_class(WORLDS[task.id])) or ""
+        return inspect.getdoc(world_class(resolve(task.id))) or ""
+    except UnknownName:
+        return ""
     except MissingExtra as error:
         return str(error)
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from pkubench.envs.registry import NAMESPACE, WorldSpec, register_world
+from pkubench.envs.registry import (
+    FAMILIES,
+    NAMESPACE,
+    WorldFamily,
+    WorldSpec,
+    register_world,
+)
 
 _PARTICLE_HORIZON = 25
 _ROBOT_HORIZON = 1000
@@ -38,6 +44,10 @@ _POKER = {
     "KuhnPoker": "pkubench.envs.games.poker:KuhnPoker",
     "LeducPoker": "pkubench.envs.games.poker:LeducPoker",
 }
+_LIARS_DICE_SIDES = (4, 5, 6)
+_GOOFSPIEL_CARDS = (4, 5)
+_GAMES_BY_NAME = {"openspiel": "games", "matrix": None, "payoff": None}
+"""Prefix of games that are named and not listed -> the extra they need."""
 _DIAGNOSTICS = {
     "Climbing": "pkubench.envs.diagnostics.matrix_games:Climbing",
     "Penalty": "pkubench.envs.diagnostics.matrix_games:Penalty",
@@ -92,6 +102,23 @@ def register_all() -> None:
         )
     for name, entry_point in _POKER.items():
         _register(f"{name}-v0", entry_point, None, extra="games")
+    for sides in _LIARS_DICE_SIDES:
+        entry_point = "pkubench.envs.games.liars_dice:LiarsDice"
+        _register(f"LiarsDice{sides}-v0", entry_point, None, extra="games", sides=sides)
+    for cards in _GOOFSPIEL_CARDS:
+        entry_point = "pkubench.envs.games.goofspiel:Goofspiel"
+        _register(
+            f"Goofspiel{cards}-v0",
+            entry_point,
+            None,
+            extra="games",
+            cards=cards,
+            returns="win_loss",
+        )
+    for prefix, needs in _GAMES_BY_NAME.items():
+        FAMILIES[prefix] = WorldFamily(
+            prefix=prefix, entry_point="pkubench.envs.games.text_seat:AnyGame", extra=needs
+        )
     for name, entry_point in _DIAGNOSTICS.items():
         _register(f"{name}-v0", entry_point, None)
     for name, (entry_point, horizon) in _CONSTRAINED_DIAGNOSTICS.items():

@@ -35,6 +35,20 @@ class WorldSpec:
 WORLDS: dict[str, WorldSpec] = {}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorldFamily:
+    """Worlds that are too many to list: every name ``prefix:...`` is one."""
+
+    prefix: str
+    entry_point: str
+    """``module:Class`` of the BatchEnv, which takes the whole name as the setting ``game``."""
+    extra: str | None = None
+
+
+FAMILIES: dict[str, WorldFamily] = {}
+"""Prefix -> its family; see :func:`resolve`."""
+
+
 def register_world(spec: WorldSpec) -> None:
     """Add a world to the catalogue and to Gymnasium's registry.
 
@@ -55,12 +69,31 @@ def register_world(spec: WorldSpec) -> None:
     )
 
 
+def family_of(name: str) -> WorldFamily | None:
+    """Return the family that a name such as ``openspiel:tic_tac_toe`` belongs to, if any."""
+    prefix, colon, _ = name.partition(":")
+    return FAMILIES.get(prefix) if colon else None
+
+
 def resolve(name: str) -> WorldSpec:
-    """Return the spec of a world by full id, or by the name without the namespace.
+    """Return the spec of a world by full id, by the name without the namespace, or of a family.
+
+    >>> resolve("openspiel:tic_tac_toe").kwargs["game"]
+    'openspiel:tic_tac_toe'
 
     Raises:
-        UnknownName: no such world; the message names the nearest one.
+        UnknownName: no such world; the message names the nearest one. Whether a family has the
+            game is found out when it is made.
     """
+    family = family_of(name)
+    if family is not None:
+        return WorldSpec(
+            id=name,
+            entry_point=family.entry_point,
+            horizon=None,
+            extra=family.extra,
+            kwargs={"game": name},
+        )
     full = name if "/" in name else f"{NAMESPACE}/{name}"
     if full not in WORLDS:
         raise UnknownName("environment", name, WORLDS, "`pkubench list` shows all")

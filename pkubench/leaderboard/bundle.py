@@ -24,7 +24,7 @@ from pkubench.leaderboard.manifest import (
     encode,
 )
 from pkubench.leaderboard.reading import CONFIG, CURVE, DATA_FILES, Bundle, read_bundle
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.catalogue import make_listed_task
 from pkubench.tasks.task import Task
 
 __all__ = ["Bundle", "create_bundle", "read_bundle", "task_folders"]
@@ -89,7 +89,7 @@ def create_bundle(
     given = _candidates(_paths(weights))
     for folder in task_folders(_paths(results)):
         report = read_json(folder / REPORT)
-        task = make_task(str(report.get("task")))
+        task = make_listed_task(str(report.get("task")))
         agents[str(report.get("agent"))] = str(report.get("label"))
         if any(entry.task == task.id for entry in tasks):
             raise BundleError(f"two folders hold records of {task.id}; give one of them")

@@ -24,7 +24,7 @@ from pkubench.leaderboard.manifest import (
     parse_manifest,
 )
 from pkubench.leaderboard.weights import check_weights
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.catalogue import make_listed_task
 from pkubench.tasks.task import Task
 
 CONFIG = "config.json"
@@ -167,7 +167,7 @@ def parse_lines(lines: bytes, where: str) -> tuple[EpisodeRecord, ...]:
 
 def _read_task(archive: Archive, manifest: Manifest, entry: TaskEntry) -> BundleTask:
     try:
-        task = make_task(entry.task)
+        task = make_listed_task(entry.task)
     except UnknownName as error:
         raise BundleError(f"{archive.path.name}: {error}") from error
     if task.id != entry.task:

@@ -8,6 +8,7 @@ import json
 from importlib import resources
 from typing import Any
 
+from pkubench.envs.registry import family_of
 from pkubench.errors import UnknownName
 from pkubench.tasks import constrained, diagnostics, games, marl
 from pkubench.tasks.task import Reference, Task
@@ -30,19 +31,37 @@ def tasks() -> tuple[Task, ...]:
 
 
 def make_task(name: str) -> Task:
-    """Return a task by its full id or by the name without the namespace.
+    """Return a task by its full id, by the name without the namespace, or of a named game.
 
     >>> make_task("LeducPoker-v0").ranking.name
     'exploitability'
+    >>> make_task("openspiel:tic_tac_toe").kind
+    'population'
 
     Raises:
         UnknownName: no such task; the message names the nearest one.
     """
+    if family_of(name) is not None:
+        return games.task_by_name(name)
     known = {task.id: task for task in tasks()}
     full = name if "/" in name else f"pkubench/{name}"
     if full not in known:
         raise UnknownName("task", name, known, "`pkubench list` shows all")
     return known[full]
+
+
+def make_listed_task(name: str) -> Task:
+    """Return a task of the catalogue, as :func:`make_task`, and no game that is only named.
+
+    What comes from outside (a submission) may not have this machine look for files or build games
+    of any size.
+
+    Raises:
+        UnknownName: no such task, or a game that is not listed.
+    """
+    if family_of(name) is not None:
+        raise UnknownName("listed task", name, (), "`pkubench list` shows all that boards take")
+    return make_task(name)
 
 
 def _with_references(task: Task, measured: dict[str, dict[str, Any]]) -> Task:

@@ -6,43 +6,63 @@ from pkubench.tasks.task import Metric, Protocol, Task
 
 SUITE = "games"
 
-_METRICS = (
-    Metric(
-        name="exploitability",
-        higher_is_better=False,
-        unit="chips a game",
-        describe="half the NashConv: mean gain of a best response over both seats",
-        interval="exact",
-    ),
-    Metric(
-        name="nash_conv",
-        higher_is_better=False,
-        unit="chips a game",
-        describe="sum over seats of what a best response gains against the other seat's strategy",
-        interval="exact",
-    ),
-)
 _PROTOCOL = Protocol(episodes=1, horizon=None, training_steps=1_000_000, quick_episodes=1)
-_TITLES = {
-    "KuhnPoker": "three cards, one bet",
-    "LeducPoker": "six cards, two rounds of betting",
+_NOTES = (
+    "Computed on the whole game tree, so there is no sampling error: one record a run. "
+    "Exploitability here is NashConv / 2; some papers call NashConv itself so."
+)
+_CHIPS, _POINTS = "chips a game", "points a game (1 won, -1 lost)"
+_GAMES = {
+    "KuhnPoker": ("three cards, one bet", _CHIPS),
+    "LeducPoker": ("six cards, two rounds of betting", _CHIPS),
+    "LiarsDice4": ("one die each of four sides, bids on both", _POINTS),
+    "LiarsDice5": ("one die each of five sides, bids on both", _POINTS),
+    "LiarsDice6": ("one die each of six sides, bids on both", _POINTS),
+    "Goofspiel4": ("four secret bids for four prizes", _POINTS),
+    "Goofspiel5": ("five secret bids for five prizes", _POINTS),
 }
+"""Name -> what it is, and the unit of its payoffs."""
 
 
 def tasks() -> tuple[Task, ...]:
     """Return the tasks of the suite."""
     return tuple(
-        Task(
-            id=f"pkubench/{name}-v0",
-            suite=SUITE,
-            title=title,
-            metrics=_METRICS,
-            protocol=_PROTOCOL,
-            kind="population",
-            notes=(
-                "Computed on the whole game tree, so there is no sampling error: one record a "
-                "run. Exploitability here is NashConv / 2; some papers call NashConv itself so."
+        _task(f"pkubench/{name}-v0", title, unit) for name, (title, unit) in _GAMES.items()
+    )
+
+
+def task_by_name(name: str) -> Task:
+    """Return the task of a game that is named and not listed: ``openspiel:tic_tac_toe``.
+
+    It is scored like the listed ones; it has no reference scores and no place on a leaderboard.
+    """
+    return _task(name, "any two-player zero-sum game", "payoff a game")
+
+
+def _task(name: str, title: str, unit: str) -> Task:
+    return Task(
+        id=name,
+        suite=SUITE,
+        title=title,
+        metrics=(
+            Metric(
+                name="exploitability",
+                higher_is_better=False,
+                unit=unit,
+                describe="half the NashConv: mean gain of a best response over both seats",
+                interval="exact",
             ),
-        )
-        for name, title in _TITLES.items()
+            Metric(
+                name="nash_conv",
+                higher_is_better=False,
+                unit=unit,
+                describe=(
+                    "sum over seats of what a best response gains against the other seat's strategy"
+                ),
+                interval="exact",
+            ),
+        ),
+        protocol=_PROTOCOL,
+        kind="population",
+        notes=_NOTES,
     )

@@ -143,6 +143,11 @@ def test_all_of_an_untrained_agent_is_every_task(pkubench: Command) -> None:
     assert [report["task"] for report in said.json] == [
         "pkubench/KuhnPoker-v0",
         "pkubench/LeducPoker-v0",
+        "pkubench/LiarsDice4-v0",
+        "pkubench/LiarsDice5-v0",
+        "pkubench/LiarsDice6-v0",
+        "pkubench/Goofspiel4-v0",
+        "pkubench/Goofspiel5-v0",
     ]
 
 

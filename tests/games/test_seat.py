@@ -1,6 +1,8 @@
-"""The poker worlds, held to OpenSpiel's own states and to exact expectations."""
+"""The game worlds, held to OpenSpiel's own states and to exact expectations."""
 
 from __future__ import annotations
+
+import functools
 
 import gymnasium
 import numpy as np
@@ -13,9 +15,19 @@ from pkubench.envs.checks import Subject, run_checks
 from pkubench.envs.games.poker import KuhnPoker, LeducPoker
 from pkubench.envs.games.seat import GameSeat
 from pkubench.envs.games.trees import tree_of_world
+from pkubench.envs.registry import make_batch
 from pkubench.errors import ActionError, ConfigError, UnknownName
 
-WORLDS = [KuhnPoker, LeducPoker]
+POKER = [KuhnPoker, LeducPoker]
+WORLDS = [
+    "KuhnPoker-v0",
+    "LeducPoker-v0",
+    "LiarsDice4-v0",
+    "LiarsDice5-v0",
+    "Goofspiel4-v0",
+    "Goofspiel5-v0",
+    "openspiel:dark_hex(num_rows=2,num_cols=2)",
+]
 
 
 def random_legal(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -31,11 +43,12 @@ def state_of(world: GameSeat, game: pyspiel.Game, lane: int) -> pyspiel.State:
     return state
 
 
-@pytest.mark.parametrize("kind", WORLDS)
-def test_every_step_shows_what_openspiels_state_shows(kind: type[GameSeat]) -> None:
+@pytest.mark.parametrize("name", WORLDS)
+def test_every_step_shows_what_openspiels_state_shows(name: str) -> None:
     lanes = 150
-    world = kind(num_envs=lanes)
-    game = pyspiel.load_game(kind.game)
+    world = make_batch(name, lanes)
+    assert isinstance(world, GameSeat)
+    game = pyspiel.load_game(tree_of_world(name).name)
     rng = np.random.default_rng(0)
     observations, info = world.reset(np.arange(lanes, dtype=np.int64))
     assert set(info["seat"]) == {0, 1}
@@ -183,15 +196,14 @@ def test_settings_that_do_not_fit_are_refused(
         pkubench.make_batch("KuhnPoker-v0", **settings)
 
 
-@pytest.mark.parametrize("kind", WORLDS)
-def test_the_worlds_keep_every_rule_of_the_house(kind: type[GameSeat]) -> None:
-    failed = [
-        outcome for outcome in run_checks(Subject(kind.__name__, kind)) if outcome.status == "fail"
-    ]
+@pytest.mark.parametrize("name", WORLDS)
+def test_the_worlds_keep_every_rule_of_the_house(name: str) -> None:
+    subject = Subject(name, functools.partial(make_batch, name))
+    failed = [outcome for outcome in run_checks(subject) if outcome.status == "fail"]
     assert not failed, failed
 
 
-@pytest.mark.parametrize("kind", WORLDS)
+@pytest.mark.parametrize("kind", POKER)
 def test_the_words_on_the_table_tell_the_chips_that_openspiel_pays(kind: type[GameSeat]) -> None:
     # Whoever folds, or loses the showdown, loses exactly the chips put in.
     lanes = 200

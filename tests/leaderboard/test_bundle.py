@@ -210,6 +210,8 @@ def _first_run(manifest: dict[str, Any]) -> dict[str, Any]:
         (lambda m: m["tasks"].append(m["tasks"][0]), "twice"),
         (lambda m: m["tasks"][0].update(task="pkubench/SimpleSpred-v0"), "SimpleSpread-v0"),
         (lambda m: m["tasks"][0].update(task="SimpleSpread-v0"), "full id"),
+        (lambda m: m["tasks"][0].update(task="payoff:/etc/passwd"), "no listed task"),
+        (lambda m: m["tasks"][0].update(task="openspiel:chess"), "no listed task"),
         (lambda m: m["tasks"][0].update(runs=[]), "has no run"),
         (lambda m: _first_run(m).update(episodes="nowhere.jsonl"), "no hash"),
         (lambda m: _first_run(m).update(weights="x"), "must be a list"),

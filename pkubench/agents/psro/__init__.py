@@ -1,4 +1,4 @@
-"""Game learners: double oracle (PSRO with exact responses) and CFR+, and saved populations."""
+"""Game learners (double oracle, CFR+), meta-solvers, and saved populations."""
 
 from pkubench.agents.psro.cfr_plus import CFRPlus, CFRPlusConfig
 from pkubench.agents.psro.double_oracle import DoubleOracle, PSROConfig

@@ -16,7 +16,7 @@ import numpy as np
 
 from pkubench.agents.psro.learner import Floats, Tensors
 from pkubench.envs.games.linear_programs import matrix_game
-from pkubench.envs.games.tree import GameTree
+from pkubench.envs.games.zero_sum import ZeroSumGame
 from pkubench.errors import ConfigError
 
 
@@ -53,7 +53,7 @@ class DoubleOracle:
     pure = True
     report_every = 1
 
-    def __init__(self, tree: GameTree, config: PSROConfig, seed: int) -> None:
+    def __init__(self, tree: ZeroSumGame, config: PSROConfig, seed: int) -> None:
         """Draw the first policy of each player: one uniformly chosen action at every state."""
         self.tree, self.config, self.seed, self.iteration = tree, config, seed, 0
         rng = np.random.default_rng(seed)

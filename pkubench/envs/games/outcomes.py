@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pkubench.envs.games.draws import pick, running_shares
 from pkubench.envs.games.forest import Floats, Ints
 from pkubench.envs.games.histories import TERMINAL
 from pkubench.envs.games.opponents import Opponent
@@ -57,7 +57,7 @@ class Outcomes:
             sequence = tree.form.sequence[1 - seat, stop]
             for number, plan in enumerate(other.plans):
                 start = first[seat] + number * len(places) + group
-                sums.append(start + _running(reach[stop] * plan[sequence], group))
+                sums.append(start + running_shares(reach[stop] * plan[sequence], group))
                 stops.append(stop)
             first.append(first[seat] + len(places) * len(other.plans))
             count.append(len(places))
@@ -88,10 +88,7 @@ class Outcomes:
             draws: In [0, 1).
         """
         number = self.first[seat] + policy * self.count[seat] + self.rank[place]
-        # Adding a draw just below 1 may round up to the next distribution's range.
-        value = np.minimum(number + draws, np.nextafter(number + 1.0, 0.0))
-        stops: Ints = self.stop[np.searchsorted(self.cumulative, value, "right")]
-        return stops
+        return self.stop[pick(self.cumulative, number, draws)]
 
 
 def _last_own_move(tree: GameTree, seat: int) -> Ints:
@@ -102,20 +99,3 @@ def _last_own_move(tree: GameTree, seat: int) -> Ints:
         above = histories.parent[start:end]
         after[start:end] = np.where(histories.player[above] == seat, after[start:end], after[above])
     return after
-
-
-def _running(weights: Floats, group: NDArray[np.intp]) -> Floats:
-    """Return running sums within each group, scaled so that each ends at exactly 1.
-
-    A group that is never reached (no weight) is spread evenly; its draws are never made.
-    """
-    starts = np.flatnonzero(np.diff(group, prepend=-1))
-    totals = np.add.reduceat(weights, starts)[group]
-    sizes = np.diff(np.append(starts, len(group)))[group]
-    shares = np.where(totals > 0.0, weights / np.where(totals > 0.0, totals, 1.0), 1.0 / sizes)
-    running = np.cumsum(shares)
-    running -= (running[starts] - shares[starts])[group]
-    # From the last entry with weight on, exactly 1: what has none is then never drawn.
-    index = np.arange(len(group))
-    last = np.maximum.reduceat(np.where(shares > 0.0, index, -1), starts)[group]
-    return np.where(index >= last, 1.0, np.minimum(running, 1.0))

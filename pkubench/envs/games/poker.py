@@ -34,11 +34,8 @@ class _Poker(GameSeat):
                 continue
             rounds[-1].append(self._bet(who, action, chips, self.raises[len(rounds) - 1]))
             folded = who if rounds[-1][-1] == "fold" else folded
-        seat = int(self.seat[lane])
-        node = int(self.history[lane])
-        over = bool(self._is_end[node])
-        won = float(self.tree.histories.utility[node]) * (1 if seat == 0 else -1)
-        showdown = over and folded < 0
+        seat, won = int(self.seat[lane]), self.won(lane)
+        showdown = won is not None and folded < 0
         return Table(
             title=self.title,
             own_card=cards[seat],
@@ -49,7 +46,7 @@ class _Poker(GameSeat):
             other_chips=chips[1 - seat],
             betting=tuple(tuple(said) for said in rounds),
             first_to_act_is_self=seat == 0,
-            won=won if over else None,
+            won=won,
             forfeited=bool(self._forfeited[lane]),
         )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from pkubench.envs.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
-from pkubench.envs.games.histories import TERMINAL
+from pkubench.envs.games.game_tables import game_tables
 from pkubench.envs.games.opponents import opponents
 from pkubench.envs.games.outcomes import Outcomes
 from pkubench.envs.games.trees import game_tree
@@ -36,7 +37,8 @@ class GameSeat(BatchEnv):
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 2}
     default_horizon: ClassVar[int | None] = None
     game: ClassVar[str]
-    """OpenSpiel's name of the game."""
+    """The game, as :func:`pkubench.envs.games.trees.game_tree` names it; ``{fields}`` in it are
+    filled from ``parameters``, and for a registered world from its settings."""
 
     def __init__(
         self,
@@ -46,6 +48,7 @@ class GameSeat(BatchEnv):
         opponent: Any = "uniform",
         seat: Seat = "random",
         illegal: Literal["lose", "error"] = "lose",
+        parameters: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         """Make ``num_envs`` tables.
 
@@ -57,6 +60,7 @@ class GameSeat(BatchEnv):
             seat: The learner's seat: 0, 1, or ``"random"``, drawn for each episode.
             illegal: What an illegal action does: ``"lose"`` ends the play with the worst loss of
                 the game and ``info["illegal"]``; ``"error"`` makes ``check_actions`` refuse it.
+            parameters: What fills the fields of ``game``; set by the worlds that have some.
 
         Raises:
             MissingExtra: OpenSpiel is not installed.
@@ -68,11 +72,15 @@ class GameSeat(BatchEnv):
         if illegal not in ("lose", "error"):
             raise ConfigError(f"illegal must be 'lose' or 'error', got {illegal!r}")
         self.seat_choice, self.illegal = seat, illegal
-        self.tree = game_tree(self.game)
+        self.tree = game_tree(self.game.format_map(parameters))
         self._outcomes = Outcomes.build(self.tree, opponents(self.tree, opponent))
-        self._lay_tables()
-        size = self._tensors.shape[1]
-        self.observation_spaces = {SOLE_AGENT: spaces.Box(0.0, 1.0, (size,), np.float32)}
+        self._tables = game_tables(self.tree)
+        self._nobody = len(self._tables.masks) - 1
+        # Tensors are indicators in most games; a game by name may count in them.
+        low = min(float(self._tables.tensors.min()), 0.0)
+        high = max(float(self._tables.tensors.max()), 1.0)
+        size = self._tables.tensors.shape[1]
+        self.observation_spaces = {SOLE_AGENT: spaces.Box(low, high, (size,), np.float32)}
         self.action_spaces = {SOLE_AGENT: spaces.Discrete(self.tree.num_actions)}
         self.random = LaneRandom(num_envs)
         self.history: IntArray = np.zeros(num_envs, dtype=np.int64)
@@ -80,28 +88,6 @@ class GameSeat(BatchEnv):
         self._policy: IntArray = np.zeros(num_envs, dtype=np.int64)
         self._forfeited: BoolArray = np.zeros(num_envs, dtype=np.bool_)
         self._shown: IntArray = np.zeros(num_envs, dtype=np.int64)
-
-    def _lay_tables(self) -> None:
-        """Lay out what the player to act sees, what it may do and where that leads."""
-        tree, histories = self.tree, self.tree.histories
-        count, actions = len(histories.player), tree.num_actions
-        sizes = tree.num_information_states
-        # The last row of tensors and masks is for places where nobody acts any more.
-        self._row: IntArray = np.full(count, sum(sizes), dtype=np.int64)
-        for player, offset in ((0, 0), (1, sizes[0])):
-            own = np.flatnonzero(histories.player == player)
-            position = np.empty(sizes[player], dtype=np.int64)
-            position[tree.form.orders[player]] = np.arange(sizes[player])
-            self._row[own] = offset + position[histories.state[own]]
-        tensors = [tree.tensors(0), tree.tensors(1)]
-        self._tensors = np.concatenate([*tensors, np.zeros_like(tensors[0][:1])])
-        masks = [tree.legal_mask(0), tree.legal_mask(1), np.ones((1, actions), np.bool_)]
-        self._masks = np.concatenate(masks).astype(np.int8)
-        self._child: IntArray = np.full((count, actions), -1, dtype=np.int64)
-        moved = np.flatnonzero(histories.parent >= 0)
-        moved = moved[histories.player[histories.parent[moved]] >= 0]
-        self._child[histories.parent[moved], histories.action[moved]] = moved
-        self._is_end = histories.player == TERMINAL
 
     def _reset(self, ids: IntArray, seeds: IntArray) -> None:
         self.random.seed(ids, seeds)
@@ -119,16 +105,16 @@ class GameSeat(BatchEnv):
     def _look(self, ids: IntArray) -> None:
         """Note what the lanes ``ids`` show now."""
         self._shown[ids] = np.where(
-            self._forfeited[ids], len(self._masks) - 1, self._row[self.history[ids]]
+            self._forfeited[ids], self._nobody, self._tables.row[self.history[ids]]
         )
 
     def _step(
         self, actions: Mapping[str, Array], active: BoolArray | None
     ) -> tuple[FloatArray, BoolArray, Info]:
-        over = self._is_end[self.history] | self._forfeited
+        over = self._tables.is_end[self.history] | self._forfeited
         moving = ~over if active is None else ~over & active
         ids = self._all if moving.all() else np.flatnonzero(moving)
-        child = self._child[self.history[ids], actions[SOLE_AGENT][ids]]
+        child = self._tables.child[self.history[ids], actions[SOLE_AGENT][ids]]
         illegal = np.zeros(self.num_envs, dtype=np.bool_)
         if (child < 0).any():
             illegal[ids[child < 0]] = True
@@ -138,18 +124,18 @@ class GameSeat(BatchEnv):
         draws = self.random.uniform(ids, 1)[:, 0]
         self.history[ids] = self._outcomes.next(self.seat[ids], self._policy[ids], child, draws)
         self._look(ids)
-        ended = self._is_end[self.history] | self._forfeited
+        ended = self._tables.is_end[self.history] | self._forfeited
         won = self.tree.histories.utility[self.history]
         rewards = np.where(moving & ended, np.where(self.seat == 0, won, 0.0 - won), 0.0)
         rewards[illegal] = -self.tree.max_utility
         return rewards[:, None], ended, {**self._info(), "illegal": illegal}
 
     def _observe(self) -> dict[str, Array]:
-        return {SOLE_AGENT: self._tensors[self._shown]}
+        return {SOLE_AGENT: self._tables.tensors[self._shown]}
 
     def _info(self) -> Info:
         return {
-            "action_mask": self._masks[self._shown],
+            "action_mask": self._tables.masks[self._shown],
             "seat": self.seat.copy(),
             "illegal": np.zeros(self.num_envs, dtype=np.bool_),
         }
@@ -160,7 +146,7 @@ class GameSeat(BatchEnv):
         """Check as the base does and, with ``illegal="error"``, the rules of the game too."""
         checked = super().check_actions(actions, active)
         if self.illegal == "error":
-            mask = self._masks[self._shown].astype(np.bool_)
+            mask = self._tables.masks[self._shown].astype(np.bool_)
             looked_at = slice(None) if active is None else active
             legal = np.take_along_axis(mask, checked[SOLE_AGENT][:, None] % mask.shape[1], 1)[:, 0]
             bad = np.flatnonzero(~legal[looked_at])
@@ -181,6 +167,14 @@ class GameSeat(BatchEnv):
             path.append((int(histories.player[above]), int(histories.action[node])))
             node = above
         return path[::-1]
+
+    def won(self, lane: int = 0) -> float | None:
+        """Return what a lane's seat has won by the rules of the game, None while it is played."""
+        node = int(self.history[lane])
+        if not self._tables.is_end[node]:
+            return None
+        utility = float(self.tree.histories.utility[node])
+        return utility if self.seat[lane] == 0 else 0.0 - utility
 
     @abstractmethod
     def describe(self, lane: int = 0) -> str:

@@ -74,7 +74,7 @@ def words(table: Table) -> str:
         f"your chips in the pot: {table.own_chips}   theirs: {table.other_chips}",
         f"betting: {bets(table)}",
     ]
-    result = _result(table)
+    result = result_words(table.won, table.forfeited)
     return "\n".join([*lines, result] if result else lines)
 
 
@@ -103,7 +103,7 @@ def draw_table(table: Table) -> npt.NDArray[np.uint8]:
     _text(pen, (80, 241), "you", 15, _PAPER)
     _chips(pen, (215, 241), table.own_chips, _OWN)
 
-    result = _result(table)
+    result = result_words(table.won, table.forfeited)
     for row, said in enumerate(bets(table).split(" | ")):
         _text(pen, (372, 130 + 26 * row), f"{row + 1}: {said}", _fitting(said), _PAPER)
     if result:
@@ -111,14 +111,15 @@ def draw_table(table: Table) -> npt.NDArray[np.uint8]:
     return np.asarray(image.reduce(_SMOOTHING), dtype=np.uint8).copy()
 
 
-def _result(table: Table) -> str:
-    if table.forfeited:
+def result_words(won: float | None, forfeited: bool) -> str:
+    """Tell how a play ended for who looks at it; empty while it goes on."""
+    if forfeited:
         return "you lose by an illegal action"
-    if table.won is None:
+    if won is None:
         return ""
-    if table.won == 0:
+    if won == 0:
         return "a draw"
-    return f"you {'win' if table.won > 0 else 'lose'} {abs(table.won):g}"
+    return f"you {'win' if won > 0 else 'lose'} {abs(won):g}"
 
 
 def _fitting(text: str) -> int:

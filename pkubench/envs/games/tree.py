@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 
 from pkubench.envs.games import policies
 from pkubench.envs.games.errors import GameError, PlanError
@@ -26,13 +27,14 @@ from pkubench.envs.games.linear_programs import (
     solve_sequence_form,
 )
 from pkubench.envs.games.policies import InformationState, Policy
-from pkubench.envs.games.sequence_form import append_checks, sequence_form, stack
+from pkubench.envs.games.sequence_form import append_checks, chance_reach, sequence_form, stack
+from pkubench.envs.games.zero_sum import ZeroSumGame, checked_amount
 
 PLAN_TOLERANCE = 1e-6
 """How far a plan may miss its constraints (Euclidean norm over all of them)."""
 
 
-class GameTree:
+class GameTree(ZeroSumGame):
     """A two-player zero-sum game of perfect recall in sequence form.
 
     Strategies are *realization plans*: one number a sequence (entry 0 is the empty sequence), the
@@ -248,12 +250,8 @@ class GameTree:
             plans: ``(policies, sequences)``.
             weights: ``(policies,)``, a distribution.
         """
-        rows, mass = np.asarray(plans, np.float64), np.asarray(weights, np.float64)
-        if rows.ndim != 2 or mass.shape != rows.shape[:1]:
-            raise PlanError(f"{rows.shape} plans do not go with {mass.shape} weights")
-        if not (mass >= -1e-9).all() or not abs(mass.sum() - 1.0) <= policies.SUM_TOLERANCE:
-            raise PlanError(f"mixture weights must be a distribution; they sum to {mass.sum():g}")
-        mixed = np.clip(mass, 0.0, None) @ rows
+        rows, mass = self._mixture(plans, weights)
+        mixed = mass @ rows
         return np.asarray(mixed / mixed[0], np.float64)
 
     def check_plan(self, plan: ArrayLike, player: int) -> Floats:
@@ -284,15 +282,6 @@ class GameTree:
             raise PlanError(f"not a realization plan of player {player}: {what}")
         return array
 
-    def _one_plan(self, plan: ArrayLike, player: int) -> Floats:
-        array = self.check_plan(plan, player)
-        if array.ndim != 1:
-            raise PlanError(
-                f"expected one plan of player {player}, got a stack of shape {array.shape}; "
-                "`mix` turns a population and its weights into one plan"
-            )
-        return array
-
     # Values
 
     def expected_value(self, x: ArrayLike, y: ArrayLike) -> float:
@@ -319,6 +308,39 @@ class GameTree:
         if player == 0:
             return np.asarray(self.form.payoff @ opponent)
         return -np.asarray(self.form.payoff.T @ opponent)
+
+    def terminal_weights(self, player: int, opponent_plan: ArrayLike) -> Floats:
+        """Return what chance and the opponent put on a play ending with each own sequence.
+
+        Args:
+            player: Whose sequences.
+            opponent_plan: The other player's plan.
+
+        Returns:
+            float64 ``(num_sequences[player],)``; times a plan they sum to one.
+        """
+        opponent = self._one_plan(opponent_plan, 1 - self._player(player))
+        chance = self._chance if player == 0 else self._chance.T
+        return np.asarray(chance @ opponent)
+
+    @cached_property
+    def _chance(self) -> sparse.csr_array:
+        """Probability by chance of the plays that end with each pair of sequences."""
+        ends = np.flatnonzero(self.histories.player == TERMINAL)
+        entries = chance_reach(self.histories)[ends], tuple(self.form.sequence[:, ends])
+        return sparse.coo_array(entries, self.num_sequences).tocsr()
+
+    def smooth(self, player: int, plans: ArrayLike, amount: float) -> Floats:
+        """Return plans after adding ``amount`` to every action's probability, rescaled.
+
+        Args:
+            player: Whose plans.
+            plans: One plan, or one a row.
+            amount: At least 0; where a plan never leads it counts as uniform.
+        """
+        forest = self._forest(player)
+        played = forest.behaviour(self.check_plan(plans, player))
+        return forest.plan(forest.behaviour(played + checked_amount(amount)))
 
     def best_response(
         self, player: int, opponent_plan: ArrayLike, rng: np.random.Generator | None = None
@@ -365,46 +387,15 @@ class GameTree:
         # Both gains are differences that rounding can push below zero.
         return max(float(gains[0] + gains[1]), 0.0)
 
-    def exploitability(self, x: ArrayLike, y: ArrayLike) -> float:
-        """Return half of :meth:`nash_conv`."""
-        return 0.5 * self.nash_conv(x, y)
-
-    def population_value(self, player: int, plans: ArrayLike) -> HullValue:
-        """Return what the best mixture of a population guarantees ``player``, and the mixture."""
-        rows = self.check_plan(np.atleast_2d(plans), self._player(player))
-        if not len(rows):
-            raise PlanError(f"the population of player {player} is empty")
+    def _guarantee(self, player: int, rows: Floats) -> HullValue:
         payoff = self.form.payoff
         gains = (payoff.T @ rows.T).T if player == 0 else -(payoff @ rows.T).T
         return hull_value(np.ascontiguousarray(gains), self._forest(1 - player))
-
-    def population_exploitability(self, plans_0: ArrayLike, plans_1: ArrayLike) -> float:
-        """Return how much a pair of populations loses to opponents that are not confined to them.
-
-        Minus the sum of what each population's best mixture guarantees (PSD-PSRO, population
-        exploitability): 0 exactly when mixtures of the populations contain an equilibrium, and
-        never larger after adding a policy. On the scale of ``nash_conv``: for one policy a player
-        the two are equal.
-
-        Args:
-            plans_0: Player 0's policies, one realization plan a row.
-            plans_1: Player 1's.
-        """
-        guaranteed = [
-            self.population_value(player, plans).value
-            for player, plans in enumerate((plans_0, plans_1))
-        ]
-        return max(-sum(guaranteed), 0.0)
 
     def solve(self) -> Equilibrium:
         """Return an equilibrium and the value of the game, by linear programming."""
         x, y = solve_sequence_form(self.form.forests, self.form.payoff)
         return Equilibrium(self.expected_value(x, y), x, y)
-
-    def _player(self, player: int) -> int:
-        if player not in (0, 1):
-            raise GameError(f"players are numbered 0 and 1, got {player!r}")
-        return int(player)
 
     def _forest(self, player: int) -> Forest:
         return self.form.forests[self._player(player)]

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from pkubench.envs.games.matrix_catalogue import make_matrix_game
 from pkubench.envs.games.tree import GameTree
 from pkubench.envs.registry import resolve, world_class
 from pkubench.errors import ConfigError
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def game_tree(game: str) -> GameTree:
-    """Return the tree of an OpenSpiel game, built on first use. Treat it as read-only."""
-    return GameTree.from_openspiel(game)
+    """Return the tree of a game, built on first use. Treat it as read-only.
+
+    Args:
+        game: OpenSpiel's name with parameters, with or without ``openspiel:`` before it; or a
+            matrix game, ``matrix:NAME(parameters)`` or ``payoff:FILE.npy``.
+
+    Raises:
+        MissingExtra, UnknownName, GameError: As :meth:`GameTree.from_openspiel` and
+            :func:`pkubench.envs.games.matrix_catalogue.make_matrix_game`.
+    """
+    if game.startswith(("matrix:", "payoff:")):
+        return make_matrix_game(game).tree()
+    return GameTree.from_openspiel(game.removeprefix("openspiel:"))
 
 
 def tree_of_world(world: str) -> GameTree:
@@ -26,4 +38,4 @@ def tree_of_world(world: str) -> GameTree:
     game = getattr(world_class(spec), "game", None)
     if not isinstance(game, str):
         raise ConfigError(f"{spec.id} is not a game with a tree; choose one of the games suite")
-    return game_tree(game)
+    return game_tree(game.format_map(spec.kwargs))

@@ -1,0 +1,317 @@
+"""Meta-solvers: from the payoffs among policies to the distribution that the next ones answer.
+
+All are pure functions of what the row player wins in a zero-sum meta-game. Only ``nash`` is an
+equilibrium; the others are what population learning is often run with instead, and PSRO's outcome
+depends on the choice. With equal starts the two sides of an antisymmetric game move alike, so a
+single population takes ``solve_symmetric``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pkubench.envs.games.forest import Floats
+from pkubench.envs.games.linear_programs import matrix_game
+from pkubench.envs.games.normal_form import checked_payoff
+from pkubench.errors import ConfigError, UnknownName
+
+MOST_PROFILES = 2_500
+"""Largest chain that alpha-rank is computed on; its cost grows with the cube."""
+EPSILON = 1e-10
+"""How rarely alpha-rank's chain moves to what is worse, in the limit of strong selection."""
+_TIE = 1e-14
+_PANEL = 64
+
+
+class MetaStrategy(NamedTuple):
+    """A distribution over each population.
+
+    Attributes:
+        x: float64 ``(rows,)``.
+        y: float64 ``(columns,)``.
+    """
+
+    x: Floats
+    y: Floats
+
+
+MetaSolver = Callable[[ArrayLike], MetaStrategy]
+
+
+def nash(payoff: ArrayLike) -> MetaStrategy:
+    """Return an equilibrium, by linear programming (HiGHS)."""
+    solution = matrix_game(_table(payoff))
+    return MetaStrategy(solution.x, solution.y)
+
+
+def uniform(payoff: ArrayLike) -> MetaStrategy:
+    """Return equal weights, whatever the payoffs (fictitious self-play over populations)."""
+    rows, columns = _table(payoff).shape
+    return MetaStrategy(np.full(rows, 1.0 / rows), np.full(columns, 1.0 / columns))
+
+
+def fictitious_play(
+    payoff: ArrayLike, *, iterations: int = 1000, start: MetaStrategy | None = None
+) -> MetaStrategy:
+    """Return the average play of two players who answer each other's average (Brown 1951).
+
+    Simultaneous moves; ties go to the lowest index. The start counts as one play. Its
+    exploitability falls slowly, about as ``iterations ** -0.5``, and is biased upwards: score
+    populations with :func:`nash`.
+
+    Args:
+        payoff: ``(rows, columns)``.
+        iterations: Answers of each player.
+        start: First play of both; uniform if None.
+    """
+    table = _table(payoff)
+    if iterations < 1:
+        raise ConfigError(f"iterations must be at least 1, got {iterations}")
+    first = uniform(table) if start is None else start
+    played_x, played_y = first.x.copy(), first.y.copy()
+    worth_x, worth_y = table @ played_y, -(played_x @ table)
+    for _ in range(iterations):
+        row, column = int(worth_x.argmax()), int(worth_y.argmax())
+        played_x[row] += 1.0
+        played_y[column] += 1.0
+        worth_x += table[:, column]
+        worth_y -= table[row]
+    return MetaStrategy(played_x / played_x.sum(), played_y / played_y.sum())
+
+
+def regret_matching(payoff: ArrayLike, *, iterations: int = 10_000) -> MetaStrategy:
+    """Return the average play of two regret matchers (Hart and Mas-Colell 2000).
+
+    Each plays in proportion to the positive part of its regrets ``R``, uniformly where none is
+    positive, and then adds ``u - x @ u`` to ``R``. The average is within
+    ``2 max|payoff| sqrt(n / iterations)`` of an equilibrium (each side).
+
+    Args:
+        payoff: ``(rows, columns)``.
+        iterations: Plays of each player.
+    """
+    table = _table(payoff)
+    if iterations < 1:
+        raise ConfigError(f"iterations must be at least 1, got {iterations}")
+    regrets = [np.zeros(size) for size in table.shape]
+    sums = [np.zeros(size) for size in table.shape]
+    for _ in range(iterations):
+        x, y = (_matched(regret) for regret in regrets)
+        for player, (own, worth) in enumerate(((x, table @ y), (y, -(x @ table)))):
+            sums[player] += own
+            regrets[player] += worth - own @ worth
+    return MetaStrategy(sums[0] / iterations, sums[1] / iterations)
+
+
+def _matched(regrets: Floats) -> Floats:
+    positive = np.maximum(regrets, 0.0)
+    total = positive.sum()
+    return positive / total if total > 0.0 else np.full(len(regrets), 1.0 / len(regrets))
+
+
+def projected_replicator(
+    payoff: ArrayLike, *, iterations: int = 10_000, dt: float = 0.05, floor: float = 1e-6
+) -> MetaStrategy:
+    """Return the average of projected replicator dynamics (Lanctot et al. 2017).
+
+    ``x <- P[x + dt x (u - x @ u) / max|payoff|]``, simultaneously for both players from uniform
+    play, where ``P`` projects onto the distributions that give every policy at least ``floor``.
+    Dividing by the largest payoff makes ``dt`` mean the same in every game.
+
+    Args:
+        payoff: ``(rows, columns)``.
+        iterations: Steps.
+        dt: Size of a step, in (0, 1).
+        floor: Least probability of each policy; at most 1 over their number.
+    """
+    table = _table(payoff)
+    if iterations < 1 or not 0.0 < dt < 1.0:
+        raise ConfigError(f"need iterations >= 1 and dt in (0, 1), got {iterations} and {dt}")
+    if not 0.0 <= floor <= 1.0 / max(table.shape):
+        raise ConfigError(f"floor must lie in [0, {1.0 / max(table.shape):g}], got {floor}")
+    table = table * (dt / (np.abs(table).max() or 1.0))
+    x, y = uniform(table)
+    sum_x, sum_y = x.copy(), y.copy()
+    for _ in range(iterations):
+        worth_x, worth_y = table @ y, -(x @ table)
+        x, y = _replicated(x, worth_x, floor), _replicated(y, worth_y, floor)
+        sum_x += x
+        sum_y += y
+    return MetaStrategy(sum_x / sum_x.sum(), sum_y / sum_y.sum())
+
+
+def _replicated(own: Floats, worth: Floats, floor: float) -> Floats:
+    moved = own + own * (worth - own @ worth)
+    # The step keeps the sum, so only what falls below the floor needs projecting.
+    return project_to_simplex(moved, floor) if moved.min() < floor else moved
+
+
+def project_to_simplex(point: Floats, floor: float = 0.0) -> Floats:
+    """Return the nearest distribution (Euclidean) with no entry below ``floor``.
+
+    ``max(point - shift, floor)`` with the one ``shift`` that makes it sum to one (Wang and
+    Carreira-Perpinan 2013).
+    """
+    descending = np.sort(point)[::-1]
+    kept = np.arange(1, len(point) + 1)
+    # If the largest k entries stay above the floor, this is the shift.
+    shifts = (np.cumsum(descending) - 1.0 + (len(point) - kept) * floor) / kept
+    above = np.flatnonzero(descending - shifts > floor)
+    # Nothing stays above the floor where the floor leaves no freedom.
+    shift = shifts[above[-1]] if len(above) else np.inf
+    return np.asarray(np.maximum(point - shift, floor))
+
+
+def alpha_rank(
+    payoff: ArrayLike, *, alpha: float | None = None, population: int = 50
+) -> MetaStrategy:
+    """Return the marginals of alpha-rank (Omidshafiei et al. 2019) with two populations.
+
+    A Markov chain over pairs of policies: one player at a time, drawn with its new policy from all
+    ``rows + columns - 2``, switches with the probability that a mutant takes over a population of
+    ``population`` individuals under selection of strength ``alpha``. Its stationary distribution
+    ranks the pairs.
+
+    Args:
+        payoff: ``(rows, columns)``, at most ``MOST_PROFILES`` pairs.
+        alpha: Strength of selection, in units of 1 over payoff; None is its limit, in which better
+            policies always take over, equal ones half of the time, worse ones almost never
+            (``EPSILON``).
+        population: Individuals of each population, at least 2.
+
+    Raises:
+        ConfigError: Too many pairs, or a setting out of its domain.
+    """
+    table = _table(payoff)
+    rows, columns = table.shape
+    takes_over = _fixation(alpha, population)
+    _check_size(table.size)
+    chain = np.zeros((rows, columns, rows, columns))
+    for j in range(columns):  # player 0 goes from row i to row k
+        chain[:, j, :, j] = takes_over(table[None, :, j] - table[:, None, j])
+    for i in range(rows):  # player 1 goes from column j to column l, and wants little for player 0
+        chain[i, :, i, :] = takes_over(table[i, :, None] - table[i, None, :])
+    weights = stationary(chain.reshape(table.size, table.size)).reshape(rows, columns)
+    return MetaStrategy(weights.sum(axis=1), weights.sum(axis=0))
+
+
+def alpha_rank_symmetric(
+    payoff: ArrayLike, *, alpha: float | None = None, population: int = 50
+) -> Floats:
+    """Return alpha-rank of one population in a symmetric game.
+
+    As :func:`alpha_rank`, but a mutant ``r`` meets residents ``s`` of its own population: their
+    fitnesses differ by ``payoff[r, s] * population / (population - 1)``.
+
+    Args:
+        payoff: Antisymmetric ``(policies, policies)``.
+        alpha: As for :func:`alpha_rank`.
+        population: As for :func:`alpha_rank`.
+    """
+    table = _table(payoff)
+    if table.shape[0] != table.shape[1]:
+        raise ConfigError(f"a symmetric game has a square payoff matrix, got {table.shape}")
+    _check_size(len(table))
+    takes_over = _fixation(alpha, population)
+    return stationary(takes_over(table.T * (population / (population - 1.0))))
+
+
+def stationary(rates: Floats) -> Floats:
+    """Return the stationary distribution of a Markov chain.
+
+    Grassmann, Taskar and Heyman (1985): elimination without subtractions, so that probabilities
+    many orders of magnitude apart come out accurate.
+
+    Args:
+        rates: Non-negative ``(states, states)``, from row to column, up to a common factor; the
+            diagonal is ignored. The chain must have one recurrent class that holds state 0.
+    """
+    work = np.array(rates, np.float64)
+    np.fill_diagonal(work, 0.0)
+    # States are eliminated from the last to the second. Those of a panel first update each other's
+    # rows and columns; what lies above and left of the panel waits for one matrix product.
+    for end in range(len(work), 1, -_PANEL):
+        first = max(end - _PANEL, 1)
+        for state in range(end - 1, first - 1, -1):
+            row, column = work[state, :state], work[:state, state]
+            column /= row.sum()
+            work[first:state, :state] += np.outer(column[first:], row)
+            work[:first, first:state] += np.outer(column[:first], row[first:])
+        work[:first, :first] += work[:first, first:end] @ work[first:end, :first]
+    weights = np.zeros(len(work))
+    weights[0] = 1.0
+    for state in range(1, len(work)):
+        weights[state] = weights[:state] @ work[:state, state]
+    return np.asarray(weights / weights.sum())
+
+
+def _fixation(alpha: float | None, population: int) -> Callable[[Floats], Floats]:
+    """Return the probability that a mutant takes over, as a function of its advantage."""
+    if alpha is not None and not alpha > 0.0:
+        raise ConfigError(f"alpha must be positive or None, got {alpha}")
+    if population < 2:
+        raise ConfigError(f"population must be at least 2, got {population}")
+
+    def in_the_limit(advantage: Floats) -> Floats:
+        better = np.where(advantage > 0.0, 1.0 - EPSILON, EPSILON)
+        return np.asarray(np.where(np.abs(advantage) <= _TIE, 0.5, better))
+
+    def with_alpha(advantage: Floats) -> Floats:
+        # (1 - exp(-u)) / (1 - exp(-m u)), written for u >= 0; a negative u has exp((m - 1) u)
+        # times the value at -u.
+        u = float(alpha or 0.0) * advantage
+        size = np.maximum(np.abs(u), _TIE)
+        rate = np.expm1(-size) / np.expm1(-population * size)
+        rate = np.where(u < 0.0, rate * np.exp((population - 1) * np.minimum(u, 0.0)), rate)
+        # What underflows must stay possible, or the chain falls apart.
+        return np.asarray(np.maximum(rate, np.finfo(np.float64).tiny))
+
+    return in_the_limit if alpha is None else with_alpha
+
+
+def _check_size(profiles: int) -> None:
+    if profiles > MOST_PROFILES:
+        raise ConfigError(
+            f"alpha-rank of {profiles:,} profiles takes too long (at most {MOST_PROFILES:,}); "
+            "choose another meta-solver or fewer policies"
+        )
+
+
+SOLVERS: dict[str, MetaSolver] = {
+    "nash": nash,
+    "fictitious-play": fictitious_play,
+    "regret-matching": regret_matching,
+    "alpha-rank": alpha_rank,
+    "projected-replicator": projected_replicator,
+    "uniform": uniform,
+}
+"""Meta-solvers by the name that settings use."""
+
+
+def meta_solver(name: str) -> MetaSolver:
+    """Return a meta-solver by name.
+
+    Raises:
+        UnknownName: No such solver.
+    """
+    if name not in SOLVERS:
+        raise UnknownName("meta-solver", name, SOLVERS)
+    return SOLVERS[name]
+
+
+def solve_symmetric(name: str, payoff: ArrayLike) -> Floats:
+    """Return the meta-strategy of a single population, from its antisymmetric payoffs.
+
+    Raises:
+        UnknownName: No such solver.
+    """
+    solver = meta_solver(name)
+    return alpha_rank_symmetric(payoff) if solver is alpha_rank else solver(payoff).x
+
+
+def _table(payoff: ArrayLike) -> NDArray[np.float64]:
+    return checked_payoff(payoff, "the meta-game")

@@ -1,0 +1,321 @@
+"""Normal-form games: exact values, best responses and exploitability of a payoff matrix."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pkubench.envs.games.errors import GameError, PlanError
+from pkubench.envs.games.forest import TIE, Floats
+from pkubench.envs.games.histories import MAX_HISTORIES, TERMINAL, Histories, InformationStates
+from pkubench.envs.games.linear_programs import Equilibrium, HullValue, matrix_game
+from pkubench.envs.games.policies import SUM_TOLERANCE
+from pkubench.envs.games.tree import GameTree
+from pkubench.envs.games.zero_sum import ZeroSumGame, checked_amount
+
+ANTISYMMETRY = 1e-6
+"""How far (times the largest payoff) a matrix may be from ``-matrix.T`` and count as symmetric."""
+
+
+class MatrixGame(ZeroSumGame):
+    """A two-player zero-sum game given by what the row player wins.
+
+    Player 0 chooses a row and maximises, player 1 a column. A strategy (a *plan*) is a
+    distribution over rows or columns; methods are named and mean as in
+    :class:`pkubench.envs.games.GameTree`, so a learner runs on either.
+
+    Example:
+        >>> pennies = MatrixGame([[1, -1], [-1, 1]])
+        >>> pennies.nash_conv([1, 0], [1, 0])
+        2.0
+        >>> pennies.solve().x.tolist()
+        [0.5, 0.5]
+
+    Attributes:
+        payoff: float64 ``(rows, columns)``, read-only.
+    """
+
+    def __init__(self, payoff: ArrayLike, name: str = "matrix game") -> None:
+        """Hold a copy of ``payoff``.
+
+        Raises:
+            GameError: The payoffs are no finite matrix of numbers.
+        """
+        self.payoff = checked_payoff(payoff, name)
+        self.payoff.flags.writeable = False
+        self._name = name
+
+    # What the game is
+
+    @property
+    def name(self) -> str:
+        """What the game is called; a spelling that makes it again, if it was made by name."""
+        return self._name
+
+    def renamed(self, name: str) -> Self:
+        """Return the same game under another name."""
+        return type(self)(self.payoff, name)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of rows and of columns: the length of each player's plans."""
+        return self.payoff.shape[0], self.payoff.shape[1]
+
+    @cached_property
+    def max_utility(self) -> float:
+        """The most that a player can win."""
+        return float(np.abs(self.payoff).max())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over shape and payoffs (to nine decimals): equal for equal games."""
+        digest = hashlib.sha256(str(self.shape).encode())
+        digest.update(np.asarray(self.payoff.round(9) + 0.0, "<f8").tobytes())
+        return digest.hexdigest()
+
+    def normalised(self) -> Self:
+        """Return the same game with payoffs divided by the largest one."""
+        if self.max_utility == 0.0:
+            raise GameError(f"{self.name}: all payoffs are zero, so they have no scale")
+        return type(self)(self.payoff / self.max_utility, self.name)
+
+    def tree(self) -> GameTree:
+        """Return the game as a tree of two moves, for everything that takes trees.
+
+        Player 1 moves second and does not see the row. Information states are called ``row`` and
+        ``column``; their tensors say which seat is to move.
+
+        Raises:
+            GameError: More than two million histories.
+        """
+        rows, columns = self.shape
+        count = 1 + rows + rows * columns
+        if count > MAX_HISTORIES:
+            raise GameError(
+                f"{self.name} has {rows} x {columns} outcomes, more than the "
+                f"{MAX_HISTORIES:,} histories of a tree; use MatrixGame itself"
+            )
+        # In breadth-first order: the root, one history a row, one a cell.
+        sizes, player = [1, rows, rows * columns], np.array([0, 1, TERMINAL], np.int8)
+        moves = np.concatenate([[0], np.arange(rows), np.tile(np.arange(columns), rows)])
+        above = np.concatenate([[-1], np.zeros(rows), np.repeat(1 + np.arange(rows), columns)])
+        below = np.concatenate([[1], 1 + rows + columns * np.arange(rows)])
+        seats = np.eye(2, dtype=np.float32)
+        return GameTree(
+            Histories(
+                name=self.name,
+                num_actions=max(self.shape),
+                player=np.repeat(player, sizes),
+                state=np.repeat(np.array([0, 0, -1], np.int32), sizes),
+                parent=above.astype(np.int32),
+                move=moves.astype(np.int32),
+                action=np.concatenate([[-1], moves[1:]]).astype(np.int32),
+                first_child=np.append(below, np.full(rows * columns, count)).astype(np.int32),
+                num_children=np.repeat(np.array([rows, columns, 0], np.int32), sizes),
+                chance=np.ones(count),
+                utility=np.concatenate([np.zeros(1 + rows), self.payoff.ravel()]),
+                lengths=np.cumsum([0, *sizes]),
+                states=(
+                    InformationStates(("row",), (tuple(range(rows)),), seats[:1]),
+                    InformationStates(("column",), (tuple(range(columns)),), seats[1:]),
+                ),
+            )
+        )
+
+    # Plans
+
+    def check_plan(self, plan: ArrayLike, player: int) -> Floats:
+        """Return a distribution (or a stack of them) as float64 after checking it.
+
+        Raises:
+            PlanError: Wrong length, negative or NaN entries, or a sum that is not one.
+        """
+        array = np.asarray(plan, np.float64)
+        size = self.shape[self._player(player)]
+        if array.ndim < 1 or array.shape[-1] != size:
+            raise PlanError(
+                f"a strategy of player {player} in {self.name} has {size} entries, got shape "
+                f"{array.shape}"
+            )
+        if not (array >= 0.0).all():
+            raise PlanError(f"a strategy of player {player} has negative or NaN entries")
+        sums = array.sum(axis=-1)
+        if not (np.abs(sums - 1.0) <= SUM_TOLERANCE).all():
+            worst = float(np.ravel(sums)[np.abs(np.ravel(sums) - 1.0).argmax()])
+            raise PlanError(f"a strategy of player {player} sums to {worst:g}, not to 1")
+        return array
+
+    def uniform_plan(self, player: int) -> Floats:
+        """Return the uniform distribution."""
+        size = self.shape[self._player(player)]
+        return np.full(size, 1.0 / size)
+
+    def random_plan(self, player: int, rng: np.random.Generator, *, pure: bool = False) -> Floats:
+        """Return a uniformly drawn action (``pure``) or point of the simplex."""
+        size = self.shape[self._player(player)]
+        if pure:
+            return _pure(int(rng.integers(size)), size)
+        draws = rng.exponential(size=size)
+        return np.asarray(draws / draws.sum())
+
+    def mix(self, plans: ArrayLike, weights: ArrayLike) -> Floats:
+        """Return the weighted average of strategies, one a row of ``plans``."""
+        rows, mass = self._mixture(plans, weights)
+        return np.asarray((mass / mass.sum()) @ rows, np.float64)
+
+    # Values
+
+    def expected_value(self, x: ArrayLike, y: ArrayLike) -> float:
+        """Return what player 0 wins on average when ``x`` meets ``y``."""
+        return float(self._one_plan(x, 0) @ self.payoff @ self._one_plan(y, 1))
+
+    def payoffs(self, plans_0: ArrayLike, plans_1: ArrayLike) -> Floats:
+        """Return the exact payoff matrix of two populations, float64 ``(|X|, |Y|)``."""
+        rows = self.check_plan(np.atleast_2d(plans_0), 0)
+        columns = self.check_plan(np.atleast_2d(plans_1), 1)
+        return np.asarray(rows @ self.payoff @ columns.T, np.float64)
+
+    def gains(self, player: int, opponent_plan: ArrayLike) -> Floats:
+        """Return what each own action wins for ``player`` against ``opponent_plan``."""
+        opponent = self._one_plan(opponent_plan, 1 - self._player(player))
+        return np.asarray(self.payoff @ opponent if player == 0 else -(opponent @ self.payoff))
+
+    def terminal_weights(self, player: int, opponent_plan: ArrayLike) -> Floats:
+        """Return ones: every play ends with the one action chosen, whatever the opponent does."""
+        self._one_plan(opponent_plan, 1 - self._player(player))
+        return np.ones(self.shape[player])
+
+    def smooth(self, player: int, plans: ArrayLike, amount: float) -> Floats:
+        """Return strategies after adding ``amount`` to every probability, rescaled."""
+        raised = self.check_plan(plans, player) + checked_amount(amount)
+        return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
+
+    def best_response(
+        self, player: int, opponent_plan: ArrayLike, rng: np.random.Generator | None = None
+    ) -> tuple[float, Floats]:
+        """Return what the best action wins for ``player``, and the action as a plan.
+
+        Args:
+            player: Who responds.
+            opponent_plan: The other player's strategy.
+            rng: Draws among equally good actions; without it the lowest index is chosen.
+        """
+        gains = self.gains(player, opponent_plan)
+        tied = np.flatnonzero(gains >= gains.max() - TIE * max(1.0, self.max_utility))
+        chosen = tied[0] if rng is None else rng.choice(tied)
+        return float(gains.max()), _pure(int(chosen), len(gains))
+
+    def nash_conv(self, x: ArrayLike, y: ArrayLike) -> float:
+        """Return the sum of both players' gains from a best response, 0 at an equilibrium."""
+        best = self.gains(0, y).max() + self.gains(1, x).max()
+        # Rounding can push the difference below zero.
+        return max(float(best), 0.0)
+
+    def _guarantee(self, player: int, rows: Floats) -> HullValue:
+        gains = rows @ self.payoff if player == 0 else -(rows @ self.payoff.T)
+        weights = matrix_game(gains).x
+        return HullValue(float((weights @ gains).min()), weights)
+
+    def solve(self) -> Equilibrium:
+        """Return an equilibrium and the value of the game, by linear programming."""
+        return matrix_game(self.payoff)
+
+
+class SymmetricMatrixGame(MatrixGame):
+    """A game in which both players choose among the same actions: ``payoff == -payoff.T``.
+
+    One population plays both sides. The value is 0, so a single strategy ``p`` has
+    ``exploitability(p, p) == max(payoff @ p)``.
+
+    Example:
+        >>> rps = SymmetricMatrixGame([[0, -1, 1], [1, 0, -1], [-1, 1, 0]])
+        >>> rps.exploitability_of([0.5, 0.5, 0.0])
+        0.5
+    """
+
+    def __init__(self, payoff: ArrayLike, name: str = "symmetric matrix game") -> None:
+        """Hold a copy of ``payoff``, made exactly antisymmetric.
+
+        Raises:
+            GameError: It is not antisymmetric, to a millionth of the largest payoff.
+        """
+        array = checked_payoff(payoff, name)
+        if not is_antisymmetric(array):
+            where = _asymmetry(array)
+            raise GameError(f"{name} is no symmetric game: {where}; MatrixGame takes any matrix")
+        super().__init__((array - array.T) / 2.0, name)
+
+    def exploitability_of(self, strategy: ArrayLike) -> float:
+        """Return what the best response to one strategy wins: ``max(payoff @ p)``."""
+        return self.exploitability(strategy, strategy)
+
+    def population_exploitability_of(self, plans: ArrayLike) -> float:
+        """Return what one population loses at best to an opponent that is not confined to it.
+
+        ``-max over p in the hull of min over q of p @ payoff @ q``: half of
+        ``population_exploitability(plans, plans)``, on the scale of :meth:`exploitability_of`.
+        """
+        return max(-self.population_value(0, plans).value, 0.0)
+
+    def ratings(self) -> Floats:
+        """Return the mean payoff of each action against all, its transitive strength.
+
+        With it ``payoff = ratings[:, None] - ratings[None, :] + cyclic_part()``, the combinatorial
+        Hodge decomposition (Balduzzi et al. 2018, "Re-evaluating Evaluation").
+        """
+        return np.asarray(self.payoff.mean(axis=1))
+
+    def cyclic_part(self) -> Floats:
+        """Return what ratings cannot explain: antisymmetric, and every row sums to zero."""
+        ratings = self.ratings()
+        return np.asarray(self.payoff - (ratings[:, None] - ratings[None, :]))
+
+
+def checked_payoff(payoff: ArrayLike, name: str) -> Floats:
+    """Return a copy of ``payoff`` as float64.
+
+    Raises:
+        GameError: It is no finite, non-empty, two-dimensional array of real numbers.
+    """
+    array = np.asarray(payoff)
+    if array.dtype.kind not in "biuf":
+        raise GameError(f"{name}: payoffs must be real numbers, got dtype {array.dtype}")
+    if array.ndim != 2 or not array.size:
+        raise GameError(
+            f"{name}: payoffs must be a table of (rows, columns), got shape {array.shape}"
+        )
+    wrong = np.argwhere(~np.isfinite(array))
+    if len(wrong):
+        row, column = wrong[0].tolist()
+        raise GameError(
+            f"{name}: {len(wrong)} of {array.size} payoffs are not finite, the first at row {row}, "
+            f"column {column}: {array[row, column]}"
+        )
+    return array.astype(np.float64)
+
+
+def is_antisymmetric(array: Floats) -> bool:
+    """Say whether a payoff matrix is that of a symmetric game, up to ``ANTISYMMETRY``."""
+    if array.shape[0] != array.shape[1]:
+        return False
+    return bool(np.abs(array + array.T).max() <= ANTISYMMETRY * np.abs(array).max())
+
+
+def _asymmetry(array: Floats) -> str:
+    if array.shape[0] != array.shape[1]:
+        return f"it has {array.shape[0]} rows and {array.shape[1]} columns"
+    row, column = np.unravel_index(int(np.abs(array + array.T).argmax()), array.shape)
+    return (
+        f"row {row} wins {array[row, column]:g} against column {column}, and row {column} wins "
+        f"{array[column, row]:g} against column {row}; they must be opposite"
+    )
+
+
+def _pure(action: int, size: int) -> Floats:
+    plan = np.zeros(size)
+    plan[action] = 1.0
+    return plan

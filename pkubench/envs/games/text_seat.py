@@ -1,0 +1,61 @@
+"""A seat at a game that is told in lines of text, and the world of any game at all."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from pkubench.envs.games.seat import GameSeat
+from pkubench.envs.games.table_picture import draw_text, result_words
+
+
+class TextSeat(GameSeat):
+    """Base of the worlds whose picture is their description."""
+
+    @abstractmethod
+    def lines(self, lane: int) -> list[str]:
+        """Return what a lane's seat sees, line by line, without the result."""
+
+    def describe(self, lane: int = 0) -> str:
+        """Tell a lane's play in words, as the learner's seat sees it."""
+        result = result_words(self.won(lane), bool(self._forfeited[lane]))
+        return "\n".join([*self.lines(lane), *([result] if result else [])])
+
+    def render(self, lane: int = 0) -> npt.NDArray[np.uint8]:
+        """Draw one lane's description: (320, 480, 3) uint8."""
+        return draw_text(self.describe(lane))
+
+
+class AnyGame(TextSeat):
+    """A seat at any two-player zero-sum game that the exact engine takes, by name.
+
+    | part        | type                 | meaning                                             |
+    |-------------|----------------------|-----------------------------------------------------|
+    | observation | Box(n) float32       | the game's information-state tensor                 |
+    | action      | Discrete(actions)    | numbered as OpenSpiel does; rows or columns of a matrix |
+    | reward      | float                | the payoff at the end, otherwise 0                  |
+    | ends        |                      | when the game ends; no time limit                   |
+
+    It has no id of its own: ``make_batch("openspiel:tic_tac_toe")``, and the same spelling names
+    the task in every verb. Settings are those of the poker worlds.
+    """
+
+    game: ClassVar[str] = "{game}"
+
+    def __init__(
+        self, num_envs: int = 1, max_episode_steps: int | None = -1, *, game: str, **table: Any
+    ) -> None:
+        """Make ``num_envs`` tables of ``game``; ``table`` are the settings of every game world."""
+        super().__init__(num_envs, max_episode_steps, parameters={"game": game}, **table)
+
+    def lines(self, lane: int) -> list[str]:
+        """Return the game's own text of the learner's information state."""
+        node, seat = int(self.history[lane]), int(self.seat[lane])
+        who = f"{self.tree.name}: you are player {seat}"
+        if self.won(lane) is not None or self._forfeited[lane]:
+            return [who, "the play is over"]
+        state = self.tree.histories.states[seat].texts[self.tree.histories.state[node]]
+        return [who, *state.splitlines()]

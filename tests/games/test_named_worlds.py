@@ -1,0 +1,157 @@
+"""Liar's dice and Goofspiel, held to their rules on every play; and games that are only named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pkubench
+from pkubench.agents.agent import Population
+from pkubench.envs.games.goofspiel import Goofspiel
+from pkubench.envs.games.histories import CHANCE, TERMINAL
+from pkubench.envs.games.liars_dice import LiarsDice
+from pkubench.envs.games.seat import GameSeat
+from pkubench.envs.games.tree import GameTree
+from pkubench.envs.games.trees import tree_of_world
+from pkubench.envs.registry import make_batch
+from pkubench.errors import ConfigError, UnknownName
+from pkubench.leaderboard import create_bundle
+from pkubench.tasks.catalogue import make_task
+
+
+def plays(tree: GameTree) -> list[tuple[list[tuple[int, int]], float]]:
+    """Every complete play: who moved and how, and what player 0 won."""
+    histories, found = tree.histories, []
+    for end in np.flatnonzero(histories.player == TERMINAL):
+        path, node = [], int(end)
+        while node:
+            above = int(histories.parent[node])
+            path.append((int(histories.player[above]), int(histories.action[node])))
+            node = above
+        found.append((path[::-1], float(histories.utility[end])))
+    return found
+
+
+@pytest.mark.parametrize("sides", [4, 5])
+def test_liars_dice_pays_by_the_rules_its_page_tells(sides: int) -> None:
+    for path, won in plays(tree_of_world(f"LiarsDice{sides}-v0")):
+        dice = [action + 1 for who, action in path if who == CHANCE]
+        said = [(who, action) for who, action in path if who != CHANCE]
+        assert len(dice) == 2 and [who for who, _ in said] == [k % 2 for k in range(len(said))]
+        bids = [action for _, action in said[:-1]]
+        assert said[-1][1] == 2 * sides and len(bids) >= 1
+        assert bids == sorted(set(bids)) and bids[-1] < 2 * sides
+        quantity, face = 1 + bids[-1] // sides, 1 + bids[-1] % sides
+        is_true = sum(die in (face, sides) for die in dice) >= quantity
+        winner = said[-2][0] if is_true else said[-1][0]
+        assert won == (1.0 if winner == 0 else -1.0)
+
+
+@pytest.mark.parametrize("returns", ["win_loss", "point_difference"])
+def test_goofspiel_pays_by_the_rules_its_page_tells(returns: str) -> None:
+    world = Goofspiel(cards=4, returns=returns)  # type: ignore[arg-type]
+    for path, won in plays(world.tree):
+        bids: list[list[int]] = [[], []]
+        for who, action in path:
+            bids[who].append(action + 1)
+        assert len(path) == 6 and all(len(set(own)) == 3 for own in bids)
+        for own in bids:
+            own += set(range(1, 5)) - set(own)
+        points = [
+            sum(prize for prize, a, b in zip((4, 3, 2, 1), mine, other, strict=True) if a > b)
+            for mine, other in (bids, bids[::-1])
+        ]
+        difference = points[0] - points[1]
+        assert won == (difference / 2 if returns == "point_difference" else np.sign(difference))
+
+
+def finished(world: GameSeat) -> None:
+    """Play all lanes to their end with random legal actions."""
+    rng = np.random.default_rng(0)
+    _, info = world.reset(np.arange(world.num_envs, dtype=np.int64))
+    over = np.zeros(world.num_envs, dtype=bool)
+    while not over.all():
+        mask = info["action_mask"]
+        step = world.step({"agent": (mask * (1.0 - rng.random(mask.shape))).argmax(axis=1)})
+        info, over = step.info, over | step.terminated
+
+
+def test_words_hide_the_other_die_until_a_bid_is_called() -> None:
+    world = LiarsDice(num_envs=60, sides=4, seat=0)
+    world.reset(np.arange(60, dtype=np.int64))
+    assert {world.describe(lane) for lane in range(60)} == {
+        f"Liar's dice, 4 sides (4 is wild)\nyour die: {die}   their die: ?\nbids: -"
+        for die in (1, 2, 3, 4)
+    }
+    finished(world)
+    for lane in range(60):
+        dice = [action + 1 for who, action in world.moves(lane) if who == CHANCE]
+        text = world.describe(lane)
+        assert f"your die: {dice[0]}   their die: {dice[1]}" in text
+        assert text.endswith("you win 1") if world.won(lane) == 1.0 else "you lose 1" in text
+
+
+def test_words_tell_who_took_each_prize() -> None:
+    world = Goofspiel(num_envs=60, cards=5)
+    world.reset(np.arange(60, dtype=np.int64))
+    # Seat 1 moves second in the tree; the bid that lies on the table already stays secret.
+    assert len({world.describe(lane) for lane in range(60)}) == 1
+    finished(world)
+    for lane in range(60):
+        text = world.describe(lane)
+        taken = text.splitlines()[4].removeprefix("prizes: ").split(", ")
+        assert [word.split()[0] for word in taken] == ["5", "4", "3", "2", "1"]
+        points = {"you": 0, "they": 0, "nobody": 0}
+        for word in taken:
+            points[word.split()[1]] += int(word.split()[0])
+        assert np.sign(points["you"] - points["they"]) == world.won(lane)
+
+
+def test_a_named_game_is_a_task_and_a_world_like_any_other() -> None:
+    task = make_task("openspiel:kuhn_poker")
+    assert tree_of_world(task.id).fingerprint == tree_of_world("KuhnPoker-v0").fingerprint
+    named = pkubench.evaluate("random", task.id)
+    listed = pkubench.evaluate("random", "KuhnPoker-v0")
+    assert named.score == listed.score == pytest.approx(0.916667 / 2, abs=1e-6)
+    world = make_batch("openspiel:kuhn_poker", 3, seat=1)
+    assert isinstance(world, GameSeat)
+    world.reset(np.arange(3, dtype=np.int64))
+    text = world.describe(0)
+    assert text.startswith("kuhn_poker(): you are player 1")
+    finished(world)
+    assert "the play is over" in world.describe(1) and world.render(1).shape == (320, 480, 3)
+
+
+def test_a_game_without_tensors_is_scored_by_the_policies_of_a_population() -> None:
+    tree = tree_of_world("openspiel:nim(pile_sizes=1;2)")
+    seats = [tree.behaviour(plan, p) for p, plan in enumerate(tree.solve()[1:])]
+    entrant = Population(([seats[0]], [seats[1]]), (np.ones(1), np.ones(1)))
+    report = pkubench.evaluate(entrant, "openspiel:nim(pile_sizes=1;2)")
+    assert report.score == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_named_game_has_no_place_on_a_board(tmp_path: Path) -> None:
+    pkubench.evaluate("random", "openspiel:kuhn_poker", out=tmp_path)
+    with pytest.raises(UnknownName, match="no listed task 'openspiel:kuhn_poker'"):
+        create_bundle(tmp_path, tmp_path / "a.zip", include_weights=False)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "says"),
+    [
+        (lambda: LiarsDice(sides=1), ConfigError, "sides must be at least 2"),
+        (lambda: Goofspiel(cards=1), ConfigError, "cards must be at least 2"),
+        (lambda: Goofspiel(returns="points"), ConfigError, "'win_loss' or 'point_difference'"),  # type: ignore[arg-type]
+        (lambda: LiarsDice(seat=3), ConfigError, "seat must be"),
+        (lambda: make_batch("openspiel:leduc"), UnknownName, "leduc_poker"),
+        (lambda: pkubench.evaluate("random", "openspiel:leduc"), UnknownName, "leduc_poker"),
+        (lambda: make_batch("openspeil:kuhn_poker"), UnknownName, "no environment"),
+    ],
+)
+def test_what_does_not_exist_is_refused_by_name(
+    make: object, error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        make()  # type: ignore[operator]
