@@ -31,6 +31,11 @@ from pkubench.agents.parts.constraints import (
     Measured,
     Rectified,
 )
+from pkubench.agents.parts.loss_gradients import (
+    cup_slopes,
+    exact_penalty_slope,
+    focops_slopes,
+)
 from pkubench.agents.parts.networks import NetworkSpec
 from pkubench.agents.parts.trust_region import Samples, TrustRegion
 from pkubench.agents.parts.update_rules import cup_correction, exact_penalty, focops
@@ -389,6 +394,34 @@ def test_cups_correction_worked_by_hand() -> None:
     kl, factor = torch.tensor([0.1, 0.3]), torch.tensor([1.0, 2.0])
     loss = cup_correction(ratio, cost, factor, kl, weight=3.0)
     assert float(loss) == pytest.approx((3.0 * 3.0 + 0.1 + 3.0 * 2.0 * -2.0 + 0.3) / 2)
+
+
+@pytest.mark.parametrize("excess", [-3.0, 0.0, 3.0])
+@pytest.mark.parametrize("clip", [None, 0.2])
+def test_the_slopes_that_training_follows_are_autograds(excess: float, clip: float | None) -> None:
+    rng = np.random.default_rng(2)
+    log_ratio, costs, weight = (torch.from_numpy(rng.normal(0.0, 0.4, 40)) for _ in range(3))
+    factor, kl = (torch.from_numpy(rng.uniform(0.0, 2.0, 40)) for _ in range(2))
+    log_ratio.requires_grad_()
+    kl.requires_grad_()
+    arrays = [t.detach().numpy() for t in (log_ratio.exp(), costs, factor, kl, weight)]
+    ratio, cost, m, divergence, w = arrays
+
+    penalty = exact_penalty(log_ratio.exp(), costs, factor, clip=clip, excess=excess, weight=7.0)
+    (wanted,) = torch.autograd.grad(penalty, log_ratio)
+    found = exact_penalty_slope(ratio, cost, m, clip=clip, excess=excess, weight=7.0)
+    np.testing.assert_allclose(found, wanted, atol=1e-12)
+    assert (np.abs(found).max() > 0.0) is (excess == 3.0 or float(penalty.detach()) > 0.0)
+
+    loss = focops(log_ratio.exp(), weight, factor, kl, trusted=0.7, softness=1.5)
+    slopes = focops_slopes(ratio, m * w, divergence, trusted=0.7, softness=1.5)
+    for mine, theirs in zip(slopes, torch.autograd.grad(loss, (log_ratio, kl)), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-12)
+
+    loss = cup_correction(log_ratio.exp(), costs, factor, kl, 3.0)
+    slopes = cup_slopes(ratio, cost, m, 3.0)
+    for mine, theirs in zip(slopes, torch.autograd.grad(loss, (log_ratio, kl)), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-12)
 
 
 def test_a_negative_limit_is_refused_by_every_constraint() -> None:

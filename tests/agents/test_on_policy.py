@@ -17,6 +17,7 @@ from pkubench.agents.harl import TUNED
 from pkubench.agents.on_policy import train
 from pkubench.agents.on_policy.collector import Collector
 from pkubench.agents.on_policy.config import OnPolicyConfig
+from pkubench.agents.on_policy.critic import CriticStack
 from pkubench.agents.on_policy.learner import OnPolicyLearner
 from pkubench.agents.on_policy.loading import load
 from pkubench.agents.on_policy.presets import PRESETS, tuned
@@ -55,10 +56,9 @@ def _slow_happo(
 ) -> dict[str, list[torch.Tensor]]:
     """HAPPO from the paper's formulae, one sample and one agent at a time where it matters."""
     T, N = data.rewards.shape
-    critic = learner.critics[0]
-    with torch.no_grad():
-        values = critic(torch.from_numpy(data.states)).numpy().astype(np.float64)
-        after = critic(torch.from_numpy(data.next_states)).numpy().astype(np.float64)
+    critic = learner.stacks[0].members[0]
+    values = critic.values(data.states, "cpu").astype(np.float64)
+    after = critic.values(data.next_states, "cpu").astype(np.float64)
     advantage = np.zeros((T, N))
     for lane in range(N):
         running = 0.0
@@ -241,19 +241,19 @@ def test_an_interrupt_in_the_middle_of_an_update_leaves_no_half_updated_checkpoi
     task = task_of(SharingWorld)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     _train("happo", task, whole, 640)
-    update = OnPolicyLearner._update_critic
+    fit = CriticStack.fit
     calls = 0
 
-    def strike(self: OnPolicyLearner, *args: Any) -> float:
+    def strike(self: CriticStack, *args: Any) -> list[float]:
         nonlocal calls
         calls += 1
-        loss = update(self, *args)
+        losses = fit(self, *args)
         if calls == 4:
             raise KeyboardInterrupt
-        return loss
+        return losses
 
     with monkeypatch.context() as patch:
-        patch.setattr(OnPolicyLearner, "_update_critic", strike)
+        patch.setattr(CriticStack, "fit", strike)
         with pytest.raises(KeyboardInterrupt):
             _train("happo", task, parts, 640, settings={"checkpoint_steps": 128})
     _train("happo", task, parts, 640, resume=True, settings={"checkpoint_steps": 128})
@@ -414,5 +414,5 @@ def test_the_critics_learning_rate_falls_only_where_it_is_told_to() -> None:
         learner, data = _learner(OnPolicyConfig(num_envs=2, rollout_steps=5, hidden=(8,)))
         learner.config = replace(learner.config, critic_lr_decay=decays)
         learner.update(data, math.nan, 0.25)
-        rate = learner.critics[0].optimiser.param_groups[0]["lr"]
+        rate = learner.stacks[0].trainer.adam.lr
         assert rate == pytest.approx(5e-4 * (0.75 if decays else 1.0))

@@ -11,7 +11,7 @@ import torch
 
 from pkubench.agents.on_policy.collector import Collector, Rollout
 from pkubench.agents.on_policy.config import OnPolicyConfig
-from pkubench.agents.on_policy.critic import Critic
+from pkubench.agents.on_policy.critic import Critic, CriticStack
 from pkubench.agents.on_policy.learner import OnPolicyLearner
 from pkubench.envs.batch import Array
 from pkubench.envs.registry import make_batch
@@ -59,10 +59,11 @@ def test_critics_are_trained_towards_the_returns_of_what_they_judge(
     env = SpeedWorld(5) if constraint == "lagrangian" else make_batch("SimpleSpeakerListener-v0", 5)
     learner = OnPolicyLearner(env, config, 0)
     collector = Collector(env, 0, 10, learner.prepare)
-    for critics, centre in ((learner.critics, 5.0), (learner.cost_critics, -3.0)):
-        for one in critics:  # normalisers with a past, so that both scales matter
+    for stack in learner.stacks:
+        for one, centre in zip(stack.members, (5.0, -3.0), strict=False):
+            # normalisers with a past, so that both scales matter
             assert one.norm is not None
-            one.norm.update(torch.tensor([centre, centre + 4.0]))
+            one.norm.update(np.array([centre, centre + 4.0]))
     data = collector.collect(45, learner.behave, False)
     assert data.truncated.any()
     expected = []
@@ -71,38 +72,37 @@ def test_critics_are_trained_towards_the_returns_of_what_they_judge(
         if critic == "local":
             before, after = data.observations[agent], data.next_observations[agent]
         scaled = data.rewards * 0.1
-        expected.append(_slow_returns(learner.critics[k], scaled, before, after, data, 0.8))
+        judges = learner.stacks[k].members
+        expected.append([_slow_returns(judges[0], scaled, before, after, data, 0.8)])
         if constraint == "lagrangian":
-            judge = learner.cost_critics[k]
-            expected.append(_slow_returns(judge, data.costs, before, after, data, 0.5))
-    seen: list[tuple[Critic, Array]] = []
-    loss = Critic.loss
+            expected[-1].append(_slow_returns(judges[1], data.costs, before, after, data, 0.5))
+    seen: list[tuple[CriticStack, Array]] = []
+    normalised = CriticStack._normalised
 
-    def spy(self: Critic, states: Any, old_values: Any, targets: torch.Tensor) -> torch.Tensor:
-        seen.append((self, targets.numpy().copy()))
-        return loss(self, states, old_values, targets)
+    def spy(self: CriticStack, targets: Array) -> Array:
+        seen.append((self, targets.copy()))
+        return normalised(self, targets)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Critic, "loss", spy)
+        patched.setattr(CriticStack, "_normalised", spy)
         learner.update(data, 2.0, 0.0)
-    judges = learner.critics
-    if constraint == "lagrangian":
-        judges = [c for pair in zip(judges, learner.cost_critics, strict=True) for c in pair]
     assert len(seen) == 5 * len(expected)
-    for k, (judge, wanted) in enumerate(zip(judges, expected, strict=True)):
+    for k, (stack, wanted) in enumerate(zip(learner.stacks, expected, strict=True)):
         for who, targets in seen[5 * k : 5 * k + 5]:  # five passes over the same returns
-            assert who is judge
-            np.testing.assert_allclose(targets, wanted, atol=2e-4, rtol=1e-4)
+            assert who is stack
+            np.testing.assert_allclose(targets, np.stack(wanted), atol=2e-4, rtol=1e-4)
 
 
 def test_the_weight_of_the_critics_squares_pulls_it_to_zero() -> None:
     squares = []
     for weight in (0.0, 0.5):
-        config = OnPolicyConfig(hidden=(8,), critic_l2=weight, value_norm=False)
-        critic = Critic(2, config, "cpu", torch.Generator().manual_seed(0))
-        states, old, targets = torch.ones(4, 2), torch.zeros(4), torch.zeros(4)
-        squares.append(float(critic.loss(states, old, targets).detach()))
-        total = sum(float(p.detach().pow(2).sum()) for p in critic.net.parameters())
+        config = OnPolicyConfig(hidden=(8,), critic_l2=weight, value_norm=False, critic_epochs=1)
+        generator = torch.Generator().manual_seed(0)
+        stack = CriticStack(2, 1, config, "cpu", generator)
+        parameters = list(stack.members[0].net.parameters())
+        total = sum(float(p.detach().pow(2).sum()) for p in parameters)
+        states, nothing = np.ones((4, 2), np.float32), np.zeros((1, 4), np.float32)
+        squares += stack.fit(states, nothing, nothing, generator)
     assert squares[1] - squares[0] == pytest.approx(0.5 * total, rel=1e-5)
 
 
@@ -118,9 +118,8 @@ def test_passes_stop_once_the_policy_moved_past_the_target(
     collector = Collector(env, 0, 10, learner.prepare)
     data = collector.collect(25, learner.behave, False)
     learner.update(data, math.nan, 0.0)
-    for optimiser in learner.actor_optimisers.values():
-        steps = {int(state["step"]) for state in optimiser.state.values()}
-        assert steps == {passes}
+    for trainer in learner.trainers.values():
+        assert trainer.adam.count == passes
 
 
 def test_the_learning_rate_of_the_actor_falls_linearly() -> None:
@@ -131,6 +130,6 @@ def test_the_learning_rate_of_the_actor_falls_linearly() -> None:
     data = collector.collect(5, learner.behave, False)
     for progress, rate in ((0.0, 0.4), (0.25, 0.3), (0.9, 0.04)):
         learner.update(data, math.nan, progress)
-        for optimiser in learner.actor_optimisers.values():
-            assert optimiser.param_groups[0]["lr"] == pytest.approx(rate)
-        assert learner.critics[0].optimiser.param_groups[0]["lr"] == config.critic_lr
+        for trainer in learner.trainers.values():
+            assert trainer.adam.lr == pytest.approx(rate)
+        assert learner.stacks[0].trainer.adam.lr == config.critic_lr

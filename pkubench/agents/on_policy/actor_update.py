@@ -5,141 +5,139 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from pkubench.agents.on_policy.collector import Array
 from pkubench.agents.on_policy.config import OnPolicyConfig
-from pkubench.agents.on_policy.critic import descend
 from pkubench.agents.parts.actor import Actor
 from pkubench.agents.parts.constrained_step import constrained_step
 from pkubench.agents.parts.constraints import Lagrange, Measured
-from pkubench.agents.parts.distributions import Distribution
-from pkubench.agents.parts.trust_region import Samples, TrustRegion, trust_region_step
-from pkubench.agents.parts.update_rules import (
-    cup_correction,
-    exact_penalty,
-    focops,
-    ppo_clip,
-    surrogate,
+from pkubench.agents.parts.hand_gradients import Policies, Slopes
+from pkubench.agents.parts.loss_gradients import (
+    cup_slopes,
+    exact_penalty_slope,
+    focops_slopes,
+    ppo_clip_slope,
+    surrogate_slope,
 )
+from pkubench.agents.parts.trainers import ActorTrainer, Minibatches
+from pkubench.agents.parts.trust_region import Samples, TrustRegion, trust_region_step
 
-Minibatches = Callable[[int], list[Any]]
-"""From a number of samples to the index sets of one pass."""
+Loss = Callable[[Policies, Array, dict[str, Array], Policies], Slopes]
+"""From the policy now, its ratios, a minibatch's samples and the policy before: derivatives."""
 
 
-def update_actor(
-    actor: Actor,
-    optimiser: torch.optim.Optimizer,
+def update_by_passes(
+    trainer: ActorTrainer,
     samples: Samples,
     costs: Tensor | None,
     constraint: Measured | None,
     config: OnPolicyConfig,
-    minibatches: Minibatches,
+    generator: torch.Generator,
 ) -> dict[str, float]:
-    """Move ``actor`` by the settings' rule; return diagnostics such as ``kl`` and ``entropy``.
+    """Descend the rule's loss in passes of Adam; return diagnostics: ``kl`` and ``entropy``.
 
     Args:
-        actor: moved in place.
-        optimiser: of its parameters; a trust-region step leaves it alone.
+        trainer: of the actor, which moves in place.
         samples: the batch, with the advantage the actor climbs.
         costs: (B,), advantages of cost; None without a cost critic.
         constraint: what holds the cost, None without one.
         config: the rule and its numbers.
-        minibatches: cuts a pass.
+        generator: puts the samples in order.
     """
-    excess = 0.0
-    if constraint is not None and costs is not None:
-        excess = _excess_of_a_step(constraint, samples.factor, costs, config)
-    if config.update == "trust-region":
-        return _step(actor, samples, costs, excess, config)
-    with torch.no_grad():
-        old: Distribution = actor(samples.observations, samples.masks)
+    named = {
+        "masks": None if samples.masks is None else _last(samples.masks),
+        "actions": _last(samples.actions),
+        "log_probs": _last(samples.log_probs),
+        "factor": _last(samples.factor),
+        "weight": _last(samples.factor * samples.advantage),
+        "costs": None if costs is None else _last(costs),
+    }
+    inputs = trainer.prepare(samples.observations.cpu().numpy())
+    excess = excess_of_a_step(constraint, samples.factor, costs, config)
 
-    def first(pi: Distribution, ratio: Tensor, index: Any) -> Tensor:
-        advantage, factor = samples.advantage[index], samples.factor[index]
+    def first(pi: Policies, ratio: Array, part: dict[str, Array], old: Policies) -> Slopes:
+        by_kl = None
         if config.update == "a2c":
-            loss = -surrogate(ratio, advantage, factor)
+            slope = surrogate_slope(ratio, part["weight"])
         elif config.update == "focops":
-            kl = pi.kl(old[index])  # type: ignore[arg-type]
-            loss = focops(
+            slope, by_kl = focops_slopes(
                 ratio,
-                advantage,
-                factor,
-                kl,
+                part["weight"],
+                pi.kl(old),  # type: ignore[arg-type]
                 trusted=config.focops_eta,
                 softness=config.focops_lam,
             )
         else:
-            loss = ppo_clip(ratio, advantage, factor, config.clip)
-        if config.constraint == "exact-penalty" and costs is not None:
-            clip = config.clip if config.variant == "paper" else None
-            loss = loss + exact_penalty(
-                ratio, costs[index], factor, clip=clip, excess=excess, weight=config.kappa
+            slope = ppo_clip_slope(ratio, part["weight"], config.clip)
+        if config.constraint == "exact-penalty":
+            slope = slope + exact_penalty_slope(
+                ratio,
+                part["costs"],
+                part["factor"],
+                clip=config.clip if config.variant == "paper" else None,
+                excess=excess,
+                weight=config.kappa,
             )
-        return loss - config.entropy * pi.entropy().mean()
+        return Slopes(log_prob=slope, kl_to=by_kl, entropy=-config.entropy)
 
-    report = _passes(actor, optimiser, samples, old, first, config, minibatches)
-    if config.constraint != "corrected" or costs is None:
+    report = _passes(trainer, inputs, named, first, config, generator)
+    if config.constraint != "corrected":
         return report
     assert isinstance(constraint, Lagrange)
     weight = constraint.value * (1.0 - config.gamma * config.lam) / (1.0 - config.gamma)
-    with torch.no_grad():
-        middle: Distribution = actor(samples.observations, samples.masks)
 
-    def second(pi: Distribution, ratio: Tensor, index: Any) -> Tensor:
-        kl = pi.kl(middle[index])  # type: ignore[arg-type]
-        return cup_correction(ratio, costs[index], samples.factor[index], kl, weight)
+    def second(pi: Policies, ratio: Array, part: dict[str, Array], middle: Policies) -> Slopes:
+        slope, by_kl = cup_slopes(ratio, part["costs"], part["factor"], weight)
+        return Slopes(log_prob=slope, kl_to=by_kl)
 
-    corrected = _passes(actor, optimiser, samples, middle, second, config, minibatches)
+    corrected = _passes(trainer, inputs, named, second, config, generator)
     return {**report, "correction_kl": corrected["kl"]}
 
 
-def _excess_of_a_step(
-    constraint: Measured, factor: Tensor, costs: Tensor, config: OnPolicyConfig
-) -> float:
-    """Return the cost's excess on the scale of ``mean[M r A_C]``, a mean over steps.
-
-    An episode's cost is a sum over its steps, so the excess is divided by their number. What the
-    agents updated before have already changed, ``mean[(M - 1) A_C]``, is added.
-    """
-    if config.variant == "omnisafe":
-        return constraint.excess
-    return constraint.excess / constraint.length + float(((factor - 1.0) * costs).mean())
-
-
 def _passes(
-    actor: Actor,
-    optimiser: torch.optim.Optimizer,
-    samples: Samples,
-    start: Distribution,
-    loss_of: Callable[[Distribution, Tensor, Any], Tensor],
+    trainer: ActorTrainer,
+    inputs: Array,
+    samples: dict[str, Array | None],
+    loss: Loss,
     config: OnPolicyConfig,
-    minibatches: Minibatches,
+    generator: torch.Generator,
 ) -> dict[str, float]:
     """Descend a loss; stop early once KL(start||now) passes ``target_kl``."""
+    masks = samples["masks"]
+    start = trainer.policies(inputs, masks)
+    batches = Minibatches(inputs, {**samples, "start": start.table}, config.minibatches, generator)
     kl = entropy = float("nan")
     for _ in range(config.epochs):
-        for index in minibatches(len(samples.observations)):
-            masks = None if samples.masks is None else samples.masks[index]
-            pi: Distribution = actor(samples.observations[index], masks)
-            log_ratio = pi.log_prob(samples.actions[index]) - samples.log_probs[index]
-            loss = loss_of(pi, log_ratio.exp(), index)
-            descend(loss, actor, optimiser, config.max_grad_norm)
-            entropy = float(pi.entropy().mean().detach())
-            kl = float((log_ratio.detach().exp() - 1.0 - log_ratio.detach()).mean())
+        for part in batches.one_pass():
+            held = part.samples
+            pi = trainer.forward(part.inputs, held.get("masks"))
+            log_ratio = pi.log_prob(held["actions"]) - held["log_probs"]
+            ratio = np.exp(log_ratio)
+            old = start.with_table(held["start"])
+            slopes = loss(pi, ratio, held, old)
+            trainer.descend(pi, slopes, held["actions"], old)
+        entropy, kl = pi.entropy(), float((ratio - 1.0 - log_ratio).mean())
         if config.target_kl is not None:
-            with torch.no_grad():
-                now: Distribution = actor(samples.observations, samples.masks)
-                kl = float(start.kl(now).mean())  # type: ignore[arg-type]
+            kl = float(start.kl(trainer.policies(inputs, masks)).mean())  # type: ignore[arg-type]
             if kl > config.target_kl:
                 break
     return {"kl": kl, "entropy": entropy}
 
 
-def _step(
-    actor: Actor, samples: Samples, costs: Tensor | None, excess: float, config: OnPolicyConfig
+def update_by_a_step(
+    actor: Actor,
+    samples: Samples,
+    costs: Tensor | None,
+    constraint: Measured | None,
+    config: OnPolicyConfig,
 ) -> dict[str, float]:
-    """Take one step on the whole batch; return what it did, ``accepted`` 0.0 or 1.0."""
+    """Take one step in a trust region; return what it did, ``accepted`` 0.0 or 1.0.
+
+    The arguments are those of ``update_by_passes``.
+    """
     settings = TrustRegion(
         radius=config.kl_limit,
         cg_iterations=config.cg_iterations,
@@ -152,6 +150,7 @@ def _step(
     )
     more: dict[str, float] = {}
     if costs is not None and config.constraint in ("linearised", "projected"):
+        excess = excess_of_a_step(constraint, samples.factor, costs, config)
         found = constrained_step(
             actor, samples, costs, excess, settings, config.constraint, config.variant
         )
@@ -165,3 +164,24 @@ def _step(
         "fraction": step.fraction,
         **more,
     }
+
+
+def excess_of_a_step(
+    constraint: Measured | None, factor: Tensor, costs: Tensor | None, config: OnPolicyConfig
+) -> float:
+    """Return the cost's excess on the scale of ``mean[M r A_C]``, a mean over steps.
+
+    An episode's cost is a sum over its steps, so the excess is divided by their number. What the
+    agents updated before have already changed, ``mean[(M - 1) A_C]``, is added.
+    """
+    if constraint is None or costs is None:
+        return 0.0
+    if config.variant == "omnisafe":
+        return constraint.excess
+    return constraint.excess / constraint.length + float(((factor - 1.0) * costs).mean())
+
+
+def _last(tensor: Tensor) -> Array:
+    """Return samples (B, ...) with the samples on the last axis."""
+    array: Any = tensor.cpu().numpy()
+    return np.ascontiguousarray(array.T)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pkubench.agents.on_policy.collector import Collector
 from pkubench.agents.on_policy.critic import Critic
 from pkubench.agents.on_policy.learner import OnPolicyLearner
 from pkubench.agents.parts.normalisers import ObservationNorm
+from pkubench.agents.parts.trainers import Trainer
 from pkubench.agents.saving import Tensors, load_tensors
 from pkubench.errors import WeightsError
 from pkubench.files import write_bytes
@@ -29,12 +31,12 @@ def save_checkpoint(
 
     tensors: Tensors = {f"lanes.{k}": v for k, v in collector.freeze().items()}
     tensors["generator"] = learner.generator.get_state().numpy()
-    for name, module, optimiser in _trained(learner):
+    for name, module in _modules(learner):
         for key, tensor in module.state_dict().items():
             tensors[f"{name}/{key}"] = tensor.cpu().numpy()
-        for k, entry in optimiser.state_dict()["state"].items():
-            for key, tensor in entry.items():
-                tensors[f"{name}#{k}/{key}"] = tensor.cpu().numpy()
+    for name, trainer in _trainers(learner):
+        for key, moments in trainer.state().items():
+            tensors[f"{name}#{key}"] = moments
     for name, critic in _critics(learner):
         if critic.norm is not None:
             tensors[f"{name}.norm"] = critic.norm.sums
@@ -64,26 +66,10 @@ def load_checkpoint(folder: Path, learner: OnPolicyLearner, collector: Collector
     """
     tensors = _load(folder)
     try:
-        for name, module, optimiser in _trained(learner):
-            prefix = f"{name}/"
-            module.load_state_dict(
-                {
-                    k.removeprefix(prefix): torch.from_numpy(v)
-                    for k, v in tensors.items()
-                    if k.startswith(prefix)
-                }
-            )
-            state: dict[int, dict[str, torch.Tensor]] = {}
-            for key, value in tensors.items():
-                if key.startswith(f"{name}#"):
-                    k, _, entry = key.removeprefix(f"{name}#").partition("/")
-                    tensor = torch.from_numpy(value.copy())
-                    # safetensors keeps at least one axis; Adam's step count has none
-                    state.setdefault(int(k), {})[entry] = (
-                        tensor.reshape(()) if entry == "step" else tensor
-                    )
-            groups = optimiser.state_dict()["param_groups"]
-            optimiser.load_state_dict({"state": state, "param_groups": groups})
+        for name, module in _modules(learner):
+            module.load_state_dict(_named(tensors, f"{name}/", torch.from_numpy))
+        for name, trainer in _trainers(learner):
+            trainer.load_state(_named(tensors, f"{name}#", np.asarray))
         for name, critic in _critics(learner):
             if critic.norm is not None:
                 critic.norm.sums = tensors[f"{name}.norm"].copy()
@@ -118,16 +104,23 @@ def _norms(learner: OnPolicyLearner) -> list[tuple[str, ObservationNorm]]:
 
 
 def _critics(learner: OnPolicyLearner) -> list[tuple[str, Critic]]:
-    return [(f"critic{k}", c) for k, c in enumerate(learner.critics)] + [
-        (f"cost_critic{k}", c) for k, c in enumerate(learner.cost_critics)
+    return [
+        (f"critic{k}.{row}", critic)
+        for k, stack in enumerate(learner.stacks)
+        for row, critic in enumerate(stack.members)
     ]
 
 
-def _trained(
-    learner: OnPolicyLearner,
-) -> list[tuple[str, torch.nn.Module, torch.optim.Optimizer]]:
-    actors = [
-        (f"actor.{name}", actor, learner.actor_optimisers[name])
-        for name, actor in learner.actors.items()
-    ]
-    return actors + [(name, c.net, c.optimiser) for name, c in _critics(learner)]
+def _modules(learner: OnPolicyLearner) -> list[tuple[str, torch.nn.Module]]:
+    actors = [(f"actor.{name}", actor) for name, actor in learner.actors.items()]
+    return [*actors, *((name, critic.net) for name, critic in _critics(learner))]
+
+
+def _trainers(learner: OnPolicyLearner) -> list[tuple[str, Trainer]]:
+    actors = [(f"actor.{name}", trainer) for name, trainer in learner.trainers.items()]
+    return [*actors, *((f"critic{k}", stack.trainer) for k, stack in enumerate(learner.stacks))]
+
+
+def _named(tensors: Tensors, prefix: str, read: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return what is saved under names that start with ``prefix``, by the rest of the name."""
+    return {k.removeprefix(prefix): read(v) for k, v in tensors.items() if k.startswith(prefix)}

@@ -1,77 +1,96 @@
-"""Critics, and what they share with actors: the networks' shape and one optimiser step."""
+"""Critics: of reward, and of cost where a constraint is held, on the same inputs."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
-from torch import Tensor, nn
 
 from pkubench.agents.on_policy.collector import Array
 from pkubench.agents.on_policy.config import OnPolicyConfig
 from pkubench.agents.parts.networks import MLP, NetworkSpec
 from pkubench.agents.parts.normalisers import ValueNorm
-from pkubench.agents.parts.update_rules import value_loss
+from pkubench.agents.parts.trainers import CriticTrainer, Minibatches
 
 
 class Critic:
-    """A value network, its normaliser and its optimiser; for reward or for cost."""
+    """A value network and the normaliser of its returns; for reward or for cost."""
 
     def __init__(
         self, inputs: int, config: OnPolicyConfig, device: str, generator: torch.Generator
     ) -> None:
         """Build a critic of ``inputs`` features."""
-        self.config = config
         self.net = MLP(spec_of(inputs, 1, 1.0, config), generator).to(device)
         self.norm = ValueNorm() if config.value_norm else None
-        self.optimiser = adam(self.net, config.critic_lr, config)
-
-    def __call__(self, states: Tensor) -> Tensor:
-        """Return values on the network's own (normalised) scale, (B,)."""
-        values: Tensor = self.net(states).squeeze(-1)
-        return values
 
     def values(self, states: Array, device: str) -> Array:
-        """Return values on the network's scale for states (..., s)."""
+        """Return values on the network's own (normalised) scale for states (..., s)."""
         with torch.no_grad():
             flat = torch.from_numpy(states.reshape(-1, states.shape[-1])).to(device)
-            return self(flat).cpu().numpy().reshape(states.shape[:-1])
+            values: Array = self.net(flat).squeeze(-1).cpu().numpy()
+        return values.reshape(states.shape[:-1])
 
     def denormalise(self, values: Array) -> Array:
         """Return values on the scale of returns."""
         return values if self.norm is None else self.norm.denormalise(values)
 
-    def loss(self, states: Tensor, old_values: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss of one minibatch; updates the normaliser first, as HARL does."""
-        if self.norm is not None:
-            self.norm.update(targets)
-            targets = self.norm.normalise(targets)
-        loss = value_loss(
-            self(states),
-            old_values,
-            targets,
-            clip=self.config.clip if self.config.value_clip else None,
-            huber_delta=self.config.huber_delta,
+
+class CriticStack:
+    """Critics of equal inputs, trained together: every minibatch is theirs in common."""
+
+    def __init__(
+        self,
+        inputs: int,
+        count: int,
+        config: OnPolicyConfig,
+        device: str,
+        generator: torch.Generator,
+    ) -> None:
+        """Build ``count`` critics of ``inputs`` features."""
+        self.config = config
+        self.members = [Critic(inputs, config, device, generator) for _ in range(count)]
+        self.trainer = CriticTrainer(
+            [critic.net for critic in self.members],
+            -(-config.batch_steps // config.minibatches),
+            lr=config.critic_lr,
+            epsilon=config.adam_epsilon,
+            max_grad_norm=config.max_grad_norm,
+            l2=config.critic_l2,
+            clip=config.clip if config.value_clip else None,
+            huber_delta=config.huber_delta,
         )
-        if self.config.critic_l2:
-            squares = torch.stack([p.pow(2).sum() for p in self.net.parameters()])
-            loss = loss + self.config.critic_l2 * squares.sum()
-        return loss
 
+    def fit(
+        self, states: Array, raw: Array, targets: Array, generator: torch.Generator
+    ) -> list[float]:
+        """Descend the value loss on all samples, pass by pass; return each critic's mean loss.
 
-def adam(module: nn.Module, learning_rate: float, config: OnPolicyConfig) -> torch.optim.Adam:
-    """Return the optimiser of a network."""
-    return torch.optim.Adam(
-        module.parameters(), lr=learning_rate, eps=config.adam_epsilon, fused=True
-    )
+        Args:
+            states: (B, s).
+            raw: (R, B), values on the networks' scale when the data was collected.
+            targets: (R, B), returns.
+            generator: puts the samples in order.
+        """
+        trainer, config = self.trainer, self.config
+        samples = {"raw": raw, "targets": targets}
+        batches = Minibatches(trainer.prepare(states), samples, config.minibatches, generator)
+        total, count = np.zeros(len(self.members)), 0
+        for _ in range(config.critic_epochs):
+            for part in batches.one_pass():
+                wanted = self._normalised(part.samples["targets"])
+                total += trainer.descend(part.inputs, part.samples["raw"], wanted)
+                count += 1
+        return [float(loss) for loss in total / count]
 
-
-def descend(
-    loss: Tensor, module: nn.Module, optimiser: torch.optim.Optimizer, max_norm: float
-) -> None:
-    """Take one optimiser step down ``loss``, its gradient cut to ``max_norm``."""
-    optimiser.zero_grad(set_to_none=True)
-    torch.autograd.backward(loss)
-    nn.utils.clip_grad_norm_(module.parameters(), max_norm)
-    optimiser.step()
+    def _normalised(self, targets: Array) -> Array:
+        """Return targets (R, B) on the networks' scale; the normalisers hear them first (HARL)."""
+        if self.members[0].norm is None:
+            return targets
+        wanted = np.empty_like(targets)
+        for row, critic in enumerate(self.members):
+            assert critic.norm is not None
+            critic.norm.update(targets[row])
+            wanted[row] = critic.norm.normalise(targets[row])
+        return wanted
 
 
 def spec_of(inputs: int, outputs: int, gain: float, config: OnPolicyConfig) -> NetworkSpec:

@@ -17,10 +17,10 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from pkubench.agents.on_policy.actor_update import update_actor
+from pkubench.agents.on_policy.actor_update import update_by_a_step, update_by_passes
 from pkubench.agents.on_policy.collector import Array, Rollout
 from pkubench.agents.on_policy.config import WITHOUT_COST_CRITIC, OnPolicyConfig
-from pkubench.agents.on_policy.critic import Critic, adam, descend, spec_of
+from pkubench.agents.on_policy.critic import Critic, CriticStack, spec_of
 from pkubench.agents.parts.actor import Actor, action_size
 from pkubench.agents.parts.advantages import gae
 from pkubench.agents.parts.constraints import (
@@ -33,6 +33,7 @@ from pkubench.agents.parts.constraints import (
 )
 from pkubench.agents.parts.distributions import Distribution
 from pkubench.agents.parts.normalisers import ObservationNorm, standardise
+from pkubench.agents.parts.trainers import ActorTrainer
 from pkubench.agents.parts.trust_region import Samples
 from pkubench.agents.policy import map_action
 from pkubench.envs.batch import BatchEnv
@@ -72,17 +73,25 @@ class OnPolicyLearner:
             self.actors[name] = Actor(
                 spec, space, config.std, config.log_std_init, self.generator
             ).to(device)
-        self.actor_optimisers = {
-            name: adam(actor, config.actor_lr, config) for name, actor in self.actors.items()
-        }
+        self.trainers: dict[str, ActorTrainer] = {}
+        """By actor; a step in a trust region needs none."""
+        if config.update != "trust-region":
+            for name, actor in self.actors.items():
+                members = sum(of == name for of in self.actor_names.values())
+                self.trainers[name] = ActorTrainer(
+                    actor,
+                    -(-config.batch_steps * members // config.minibatches),
+                    lr=config.actor_lr,
+                    epsilon=config.adam_epsilon,
+                    max_grad_norm=config.max_grad_norm,
+                )
         state_size = sum(sizes.values()) if env.state_space is None else _flat_size(env.state_space)
         self.local = config.critic == "local"
         inputs = list(sizes.values()) if self.local else [state_size]
-        self.critics = [Critic(size, config, device, self.generator) for size in inputs]
         self.constraint = constraint_of(config)
-        self.cost_critics: list[Critic] = []
-        if self.constraint is not None:
-            self.cost_critics = [Critic(size, config, device, self.generator) for size in inputs]
+        count = 1 if self.constraint is None else 2
+        self.stacks = [CriticStack(k, count, config, device, self.generator) for k in inputs]
+        """One a kind of input: a critic of reward and, under a constraint, one of cost."""
         self.norms: dict[str, ObservationNorm] = {}
         if config.observation_norm:
             # the budget of Saute stands last and keeps its scale
@@ -152,13 +161,11 @@ class OnPolicyLearner:
         """
         config = self.config
         if config.lr_decay:
-            for optimiser in self.actor_optimisers.values():
-                for group in optimiser.param_groups:
-                    group["lr"] = config.actor_lr * (1.0 - progress)
+            for trainer in self.trainers.values():
+                trainer.adam.lr = config.actor_lr * (1.0 - progress)
         if config.critic_lr_decay:
-            for critic in self.critics + self.cost_critics:
-                for group in critic.optimiser.param_groups:
-                    group["lr"] = config.critic_lr * (1.0 - progress)
+            for stack in self.stacks:
+                stack.trainer.adam.lr = config.critic_lr * (1.0 - progress)
         metrics: dict[str, float] = {}
         if self.constraint is not None:
             self.constraint.update(episode_cost, episode_length)
@@ -197,28 +204,31 @@ class OnPolicyLearner:
         )
         combined: list[Tensor] = []
         costs: list[Tensor] = []
-        jobs: list[tuple[str, Critic, Array, Array, Array]] = []
-        for k, (states, next_states) in enumerate(inputs):
-            critic = self.critics[k]
-            rewards = data.rewards * np.float32(self.config.reward_scale)
-            raw, advantage = self._estimate(
-                critic, data, rewards, states, next_states, self.config.lam
-            )
-            jobs.append(("value_loss", critic, states, raw, advantage))
-            total = standardise(_flat(advantage, self.device), self.config.advantage_epsilon)
+        fits: list[tuple[CriticStack, Array, Array, Array]] = []
+        streams = [(data.rewards * np.float32(self.config.reward_scale), self.config.lam)]
+        if self.constraint is not None:
+            streams.append((data.costs, self.config.cost_lam))
+        for stack, (states, next_states) in zip(self.stacks, inputs, strict=True):
+            estimates = [
+                self._estimate(critic, data, signal, states, next_states, lam)
+                for critic, (signal, lam) in zip(stack.members, streams, strict=True)
+            ]
+            raw, targets, advantages = (np.stack(of) for of in zip(*estimates, strict=True))
+            fits.append((stack, states, raw, targets))
+            flat = [_flat(advantage, self.device) for advantage in advantages]
+            total = standardise(flat[0], self.config.advantage_epsilon)
             if self.constraint is not None:
-                cost_critic = self.cost_critics[k]
-                raw, advantage = self._estimate(
-                    cost_critic, data, data.costs, states, next_states, self.config.cost_lam
-                )
-                jobs.append(("cost_value_loss", cost_critic, states, raw, advantage))
-                cost = _flat(advantage, self.device)
-                costs.append(cost - cost.mean())
+                costs.append(flat[1] - flat[1].mean())
                 of_reward, of_cost = self.constraint.weights()
                 total = of_reward * total + of_cost * costs[-1]
             combined.append(total)
-        for name, critic, states, raw, advantage in jobs:
-            metrics[name] = self._update_critic(critic, states, raw, advantage)
+        for stack, states, raw, targets in fits:
+            flat_states = states.reshape(-1, states.shape[-1])
+            sizes = (len(stack.members), -1)
+            losses = stack.fit(
+                flat_states, raw.reshape(sizes), targets.reshape(sizes), self.generator
+            )
+            metrics |= dict(zip(("value_loss", "cost_value_loss"), losses, strict=False))
         each = 1 if self.local else len(self.agents)
         return combined * each, costs * each if costs else None
 
@@ -230,8 +240,8 @@ class OnPolicyLearner:
         states: Array,
         next_states: Array,
         lam: float,
-    ) -> tuple[Array, Array]:
-        """Return the critic's raw values (T, N) and the advantages (T, N)."""
+    ) -> tuple[Array, Array, Array]:
+        """Return the critic's raw values, the returns and the advantages, each (T, N)."""
         raw = critic.values(states, self.device)
         values = critic.denormalise(raw)
         next_values = np.empty_like(values)
@@ -249,19 +259,7 @@ class OnPolicyLearner:
             lam=lam,
             bootstrap_truncated=self.config.truncation == "bootstrap",
         )
-        return raw, advantages
-
-    def _update_critic(self, critic: Critic, states: Array, raw: Array, advantage: Array) -> float:
-        inputs = _flat(states, self.device)
-        old = _flat(raw, self.device)
-        targets = _flat(advantage + critic.denormalise(raw), self.device)
-        total, count = 0.0, 0
-        for _ in range(self.config.critic_epochs):
-            for index in self._minibatches(len(inputs)):
-                loss = critic.loss(inputs[index], old[index], targets[index])
-                descend(loss, critic.net, critic.optimiser, self.config.max_grad_norm)
-                total, count = total + float(loss.detach()), count + 1
-        return total / count
+        return raw, advantages + values, advantages
 
     def _update_sequentially(
         self, data: Rollout, advantages: Sequence[Tensor], costs: Sequence[Tensor] | None = None
@@ -315,9 +313,10 @@ class OnPolicyLearner:
         cost: Tensor | None = None,
     ) -> dict[str, float]:
         samples = Samples(**batch, advantage=advantage, factor=factor)
-        actor, optimiser = self.actors[name], self.actor_optimisers[name]
-        return update_actor(
-            actor, optimiser, samples, cost, self.constraint, self.config, self._minibatches
+        if self.config.update == "trust-region":
+            return update_by_a_step(self.actors[name], samples, cost, self.constraint, self.config)
+        return update_by_passes(
+            self.trainers[name], samples, cost, self.constraint, self.config, self.generator
         )
 
     @torch.no_grad()
@@ -326,13 +325,6 @@ class OnPolicyLearner:
         pi = self.actors[name](batch["observations"], batch["masks"])
         ratio: Tensor = (pi.log_prob(batch["actions"]) - batch["log_probs"]).exp()
         return ratio
-
-    def _minibatches(self, samples: int) -> list[Any]:
-        """Return the index sets of one pass; the whole batch in order when there is one part."""
-        if self.config.minibatches == 1:
-            return [slice(None)]
-        order = torch.randperm(samples, generator=self.generator).to(self.device)
-        return list(torch.tensor_split(order, self.config.minibatches))
 
 
 def constraint_of(config: OnPolicyConfig) -> Measured | None:

@@ -103,13 +103,14 @@ class Gaussians(NamedTuple):
             by_log_std += ((self.std / old.std) ** 2 - 1.0) * np.add.reduce(slopes.kl_to)
         return by_mean, (by_log_std * self.growth)[:, 0]
 
-    def copy(self) -> Gaussians:
-        """Return the distributions in memory of their own."""
-        return self._replace(mean=self.mean.copy())
+    @property
+    def table(self) -> Array:
+        """What differs between samples, (d, B)."""
+        return self.mean
 
-    def part(self, index: Any) -> Gaussians:
-        """Return the distributions of some samples."""
-        return self._replace(mean=self.mean[:, index])
+    def with_table(self, table: Array) -> Gaussians:
+        """Return the distributions of the samples of another table, such as a minibatch's."""
+        return self._replace(mean=table)
 
 
 class Categoricals(NamedTuple):
@@ -170,14 +171,17 @@ class Categoricals(NamedTuple):
             by_logits[self.mask == 0] = 0.0
         return by_logits, np.empty(0, p.dtype)
 
-    def copy(self) -> Categoricals:
-        """Return the distributions in memory of their own."""
-        return Categoricals(self.log_p.copy(), self.mask)
+    @property
+    def table(self) -> Array:
+        """What differs between samples, (n, B)."""
+        return self.log_p
 
-    def part(self, index: Any) -> Categoricals:
-        """Return the distributions of some samples."""
-        mask = None if self.mask is None else self.mask[:, index]
-        return Categoricals(self.log_p[:, index], mask)
+    def with_table(self, table: Array) -> Categoricals:
+        """Return the distributions of the samples of another table, such as a minibatch's.
+
+        The mask is left out: divergences from these need none.
+        """
+        return Categoricals(table)
 
 
 Policies = Gaussians | Categoricals

@@ -31,6 +31,52 @@ def surrogate_slope(ratio: Array, weight: Array) -> Array:
     return ratio * weight * (-1.0 / len(ratio))
 
 
+def focops_slopes(
+    ratio: Array, weight: Array, kl: Array, *, trusted: float, softness: float
+) -> tuple[Array, Array]:
+    """Return the derivatives (B,) of ``focops`` by log-probability and by KL(new || old).
+
+    Args:
+        ratio: (B,), as above.
+        weight: (B,), M A.
+        kl: (B,), KL(new || old).
+        trusted: eta.
+        softness: lam.
+    """
+    inside = (kl <= trusted) * ratio.dtype.type(1.0 / len(ratio))
+    return inside * ratio * weight * (-1.0 / softness), inside
+
+
+def exact_penalty_slope(
+    ratio: Array,
+    cost_advantage: Array,
+    factor: Array,
+    *,
+    clip: float | None,
+    excess: float,
+    weight: float,
+) -> Array:
+    """Return the derivative (B,) of ``exact_penalty`` by log-probability; its own arguments."""
+    change = ratio * cost_advantage
+    slope = change
+    if clip is not None:
+        clipped = np.minimum(np.maximum(ratio, 1.0 - clip), 1.0 + clip) * cost_advantage
+        slope = change * (change >= clipped)
+        change = np.maximum(change, clipped)
+    if float((factor * change).mean()) + excess <= 0.0:
+        return np.zeros_like(ratio)
+    penalised: Array = factor * slope * (weight / len(ratio))
+    return penalised
+
+
+def cup_slopes(
+    ratio: Array, cost_advantage: Array, factor: Array, weight: float
+) -> tuple[Array, Array]:
+    """Return the derivatives (B,) of ``cup_correction`` by log-probability and by its KL."""
+    share = ratio.dtype.type(1.0 / len(ratio))
+    return ratio * cost_advantage * factor * (weight / len(ratio)), np.full_like(ratio, share)
+
+
 def value_loss_slope(
     value: Array,
     old_value: Array,

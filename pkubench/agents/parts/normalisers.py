@@ -26,10 +26,10 @@ class ValueNorm:
         self.sums: npt.NDArray[np.float64] = np.zeros(3)
         """Averages of x, of x squared and of 1."""
 
-    def update(self, targets: Tensor) -> None:
-        """Take in a batch of targets."""
-        batch = targets.double()
-        new = np.array([float(batch.mean()), float((batch * batch).mean()), 1.0])
+    def update(self, targets: Array) -> None:
+        """Take in a batch of targets, (B,)."""
+        batch = targets.astype(np.float64)
+        new = np.array([batch.mean(), batch @ batch / len(batch), 1.0])
         self.sums = self.beta * self.sums + (1.0 - self.beta) * new
 
     def _moments(self) -> tuple[float, float]:
@@ -40,10 +40,10 @@ class ValueNorm:
         variance = max(self.sums[1] / weight - mean * mean, self.min_variance)
         return float(mean), float(np.sqrt(variance))
 
-    def normalise(self, targets: Tensor) -> Tensor:
+    def normalise(self, targets: Array) -> Array:
         """Return (x - mean) / std."""
         mean, std = self._moments()
-        return (targets - mean) / std
+        return np.asarray((targets - mean) / std, dtype=targets.dtype)
 
     def denormalise(self, values: Array) -> Array:
         """Return x * std + mean."""

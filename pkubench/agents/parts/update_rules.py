@@ -1,4 +1,8 @@
-"""Policy and value losses as pure functions of tensors; each can be fed numbers by hand."""
+"""Policy and value losses as pure functions of tensors; each can be fed numbers by hand.
+
+Training descends them by the derivatives in ``loss_gradients.py``; these are the formulas, for
+readers, for steps in a trust region, and for the tests that hold the two together.
+"""
 
 from __future__ import annotations
 
