@@ -346,7 +346,7 @@ def test_without_a_cost_gradient_the_step_is_trpos() -> None:
 
 def test_pcpo_of_omnisafe_climbs_the_plain_gradient() -> None:
     steps = []
-    for variant in ("paper", "omnisafe"):
+    for variant in ("published", "omnisafe"):
         actor, samples, costs = _case(7)
         start = _flat(actor)
         chosen: Any = variant
@@ -411,7 +411,7 @@ def test_the_slopes_that_training_follows_are_autograds(excess: float, clip: flo
     (wanted,) = torch.autograd.grad(penalty, log_ratio)
     found = exact_penalty_slope(ratio, cost, m, clip=clip, excess=excess, weight=7.0)
     np.testing.assert_allclose(found, wanted, atol=1e-12)
-    assert (np.abs(found).max() > 0.0) is (excess == 3.0 or float(penalty.detach()) > 0.0)
+    assert found.any() == (float(penalty.detach()) > 0.0)
 
     loss = focops(log_ratio.exp(), weight, factor, kl, trusted=0.7, softness=1.5)
     slopes = focops_slopes(ratio, m * w, divergence, trusted=0.7, softness=1.5)

@@ -188,13 +188,13 @@ def test_costs_are_centred_and_rewards_standardised_before_they_are_mixed() -> N
 
 def test_a_cpo_update_uses_the_excess_of_a_step_and_omnisafes_that_of_an_episode() -> None:
     cases = {}
-    for variant in ("paper", "omnisafe"):
+    for variant in ("published", "omnisafe"):
         learner, moves = _learner("cpo", LIMIT + 0.05, variant=variant, epochs=1)
         assert learner.constraint is not None
         assert learner.constraint.excess == pytest.approx(0.05)
         before = torch.cat([p.detach().reshape(-1) for p in moves.given[-1][1].parameters()])
         cases[variant] = _after(learner) - before
-    assert float((cases["paper"] - cases["omnisafe"]).norm()) > 1e-4
+    assert float((cases["published"] - cases["omnisafe"]).norm()) > 1e-4
 
 
 def test_later_agents_of_a_team_count_the_cost_that_earlier_ones_have_saved() -> None:

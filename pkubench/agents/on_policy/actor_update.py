@@ -77,7 +77,7 @@ def update_by_passes(
                 ratio,
                 part["costs"],
                 part["factor"],
-                clip=config.clip if config.variant == "paper" else None,
+                clip=config.clip if config.variant == "published" else None,
                 excess=excess,
                 weight=config.kappa,
             )

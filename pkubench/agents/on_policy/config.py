@@ -94,7 +94,7 @@ class OnPolicyConfig:
     ``projected`` (PCPO) bend a trust-region step; ``exact-penalty`` (P3O) and ``corrected`` (CUP's
     second phase) go with passes of Adam. A changed world: ``saute`` (the budget left is observed,
     and nothing is earned without), ``early-termination``."""
-    variant: Literal["paper", "omnisafe"] = "paper"
+    variant: Literal["published", "omnisafe"] = "published"
     """``omnisafe`` restores what its code does otherwise: no scale between cost sums and step means
     (CPO, PCPO, P3O), no clipping of costs (P3O), the sign of r (CPO), g for H^-1 g (PCPO)."""
 

@@ -29,7 +29,7 @@ from pkubench.agents.parts.trust_region import (
     surrogate_of,
 )
 
-Variant = Literal["paper", "omnisafe"]
+Variant = Literal["published", "omnisafe"]
 _NO_GRADIENT = 1e-6
 """A cost gradient whose square is below this bends nothing."""
 
@@ -127,7 +127,7 @@ def constrained_step(
     excess: float,
     settings: TrustRegion,
     rule: Literal["linearised", "projected"],
-    variant: Variant = "paper",
+    variant: Variant = "published",
 ) -> ConstrainedStep:
     """Raise ``mean[M r A]`` inside the ball, with ``excess + mean[M r A_C]`` held below zero.
 
