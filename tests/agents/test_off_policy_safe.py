@@ -156,7 +156,9 @@ def test_omnisafe_moves_it_after_every_update_from_the_same_episodes_once_warm(
 ) -> None:
     diary = _Diary(monkeypatch)
     task = task_of(SpeedWorld, cost_limit=1.0)
-    more = {"num_envs": 2, "train_interval": 2, "warmup_steps": 20, "variant": "omnisafe"}
+    more: dict[str, Any] = {"num_envs": 2, "train_interval": 2, "warmup_steps": 20}
+    more["variant"] = "omnisafe"
+    more["lambda_lr"] = 0.02
     run = _train("td3-lag", task, tmp_path, 120, lambda_warmup_steps=60, **more)
     words = [what for what, _ in diary.lines]
     idle, blind = 5 * ["steps"], 10 * ["steps", "update", "update"]
@@ -316,7 +318,7 @@ def test_every_preset_finds_the_known_optimum(tmp_path: Path, agent: str) -> Non
         ("hasac-lag", "sequential", 7000, 0.07),
         ("hasac-lag", "simultaneous", 7000, 0.07),
         ("hasac-lag", "replayed", 7000, 0.07),
-        ("hatd3-lag", "sequential", 12_000, 0.2),
+        ("hatd3-lag", "sequential", 14_000, 0.15),
     ],
 )
 def test_a_team_shares_a_budget_where_it_is_worth_most(
@@ -325,9 +327,11 @@ def test_a_team_shares_a_budget_where_it_is_worth_most(
     """BudgetWorld: a = 2/3 and b = 1/3 share the limit of 5 an episode, at a price of 4/3."""
     task = task_of(BudgetWorld, cost_limit=5.0)
     more = {**GAINS, "scheme": scheme, "alpha": 0.05, "gamma": 0.5, "lambda_init": 1.0}
+    more["buffer_size"] = 2000
     run = _train(agent, task, tmp_path, steps, **more)
+    # the averages of a multiplier method settle before its iterates do
     late = {
-        k: float(np.mean([p.metrics[k] for p in run[-60:]]))
+        k: float(np.mean([p.metrics[k] for p in run[len(run) // 2 :]]))
         for k in ("return", "cost", "multiplier")
     }
     assert late["cost"] == pytest.approx(5.0, rel=0.1)
