@@ -315,10 +315,10 @@ def test_every_preset_finds_the_known_optimum(tmp_path: Path, agent: str) -> Non
 @pytest.mark.parametrize(
     ("agent", "scheme", "steps", "near"),
     [
-        ("hasac-lag", "sequential", 7000, 0.07),
-        ("hasac-lag", "simultaneous", 7000, 0.07),
-        ("hasac-lag", "replayed", 7000, 0.07),
-        ("hatd3-lag", "sequential", 14_000, 0.15),
+        ("hasac-lag", "sequential", 10_000, 0.1),
+        ("hasac-lag", "simultaneous", 10_000, 0.1),
+        ("hasac-lag", "replayed", 10_000, 0.1),
+        ("hatd3-lag", "sequential", 14_000, 0.2),
     ],
 )
 def test_a_team_shares_a_budget_where_it_is_worth_most(
@@ -331,10 +331,10 @@ def test_a_team_shares_a_budget_where_it_is_worth_most(
     run = _train(agent, task, tmp_path, steps, **more)
     # the averages of a multiplier method settle before its iterates do
     late = {
-        k: float(np.mean([p.metrics[k] for p in run[len(run) // 2 :]]))
+        k: float(np.mean([p.metrics[k] for p in run[2 * len(run) // 3 :]]))
         for k in ("return", "cost", "multiplier")
     }
-    assert late["cost"] == pytest.approx(5.0, rel=0.1)
+    assert late["cost"] == pytest.approx(5.0, rel=near)
     assert late["return"] == pytest.approx(70 / 6, rel=near / 2)
     assert late["multiplier"] == pytest.approx(4 / 3, abs=near)
     actions = _mean_actions(tmp_path, task, np.ones((4, 2), np.float32))
