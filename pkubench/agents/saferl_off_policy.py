@@ -10,8 +10,8 @@ after each.
 
 The plain names are sized for a CPU (``SMALL``): eight lanes, networks of 64-64 and an update in
 four steps; SAC finds its temperature. They have two critics of cost, of which the larger counts: in
-the trial on Hopper the single one, which actors descend, came to promise a cost below 0. Chosen on
-training seed 1000 of HopperVelocity and PointCircle1.
+a trial on Hopper (SAC-Lag, training seed 1000) the single one, which actors descend, came to
+promise a cost below 0. Chosen on that seed of HopperVelocity and PointCircle1.
 """
 
 from __future__ import annotations

