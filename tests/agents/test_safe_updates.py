@@ -230,46 +230,52 @@ def test_rewards_are_standardised_for_the_learner_and_not_for_reports() -> None:
 
 TUNED: dict[str, str] = {
     "num_envs": "16",
-    "rollout_steps": "64",
+    "rollout_steps": "32",
     "minibatches": "4",
     "hidden": "[16]",
     "window": "64",
     "actor_lr": "0.003",
     "lr_decay": "false",
+    "lambda_lr": "0.02",
 }
 FREE = ("policy-gradient", "natural-pg", "ppo", "trpo")
-SLOW_MULTIPLIER = {"lambda_lr": "0.01"}
-LEARNERS: dict[str, dict[str, str]] = {
-    "ppo-lag": {},
-    "cppo-pid": {},
-    "trpo-pid": {},
-    "cpo": {},
-    "pcpo": {},
-    "ipo": {},
+SAFE = {
+    **dict.fromkeys(("ppo-lag", "trpo-lag", "rcpo", "cppo-pid", "trpo-pid"), (0.85, 1.25)),
+    **dict.fromkeys(("cpo", "pcpo", "ipo", "focops", "cup", "pdo"), (0.7, 1.25)),
+    # a cost of up to 2 above the limit is tolerated
+    "crpo": (0.9, (LIMIT + 2.0) / LIMIT + 0.1),
+    # a large penalty, a discounted budget and a cut episode stay well below the limit
+    **dict.fromkeys(("p3o", "ppo-saute", "ppo-early-terminated"), (0.4, 1.0)),
 }
+"""Agent -> least return, a share of the best feasible one, and most cost, a share of the limit."""
 
 
-def _learned(name: str, folder: Path, **changes: str) -> tuple[float, float]:
-    """Return the mean return and cost of the last updates of a run on the concave world."""
+def test_every_preset_is_put_to_the_test() -> None:
+    known = {name for name in saferl.NAMES if not name.endswith("-paper")}
+    assert known == {*FREE, *SAFE}
+
+
+def _learned(name: str, steps: int, folder: Path) -> tuple[float, float]:
+    """Return the mean return and cost of the last third of a run on the concave world."""
     task = task_of(SpeedWorld, cost_limit=LIMIT)
-    settings = {**TUNED, **changes}
     found = [
         (progress.metrics["return"], progress.metrics["cost"])
-        for progress in train(name, task, steps=40_000, seed=1, settings=settings, out=folder)
+        for progress in train(name, task, steps=steps, seed=1, settings=TUNED, out=folder)
     ]
-    mean = np.array(found[-15:]).mean(0)
+    mean = np.array(found[-len(found) // 3 :]).mean(0)
     return float(mean[0]), float(mean[1])
 
 
 @pytest.mark.parametrize("name", FREE)
 def test_blind_to_cost_the_free_optimum_is_reached(name: str, tmp_path: Path) -> None:
-    reward, cost = _learned(name, tmp_path / "run")
-    assert reward > 0.9 * MEAN_LENGTH
+    reward, cost = _learned(name, 30_000, tmp_path / "run")
+    assert reward > 0.85 * MEAN_LENGTH
     assert cost > 1.5 * LIMIT
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", SAFE)
 def test_a_safe_agent_comes_near_the_best_feasible_return(name: str, tmp_path: Path) -> None:
-    reward, cost = _learned(name, tmp_path / "run", **LEARNERS[name])
-    assert cost < 1.15 * LIMIT
-    assert reward > 0.8 * 0.75 * MEAN_LENGTH
+    reward, cost = _learned(name, 60_000, tmp_path / "run")
+    least, most = SAFE[name]
+    assert cost < most * LIMIT
+    assert reward > least * 0.75 * MEAN_LENGTH
