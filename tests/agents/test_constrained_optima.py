@@ -1,0 +1,64 @@
+"""Constrained learners on a process in a table, whose optimum a linear program gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pkubench.agents.loading import load_agent
+from pkubench.agents.on_policy.training import train
+from pkubench.tasks.catalogue import make_task
+from tests.agents.optima import exact, late, optimum
+
+CORRIDOR = "RiskyCorridor-v0"
+SETTINGS: dict[str, str] = {
+    "num_envs": "32",
+    "rollout_steps": "50",
+    "minibatches": "4",
+    "hidden": "[16]",
+    "window": "128",
+    "actor_lr": "0.001",
+    "critic_lr": "0.003",
+    "lr_decay": "false",
+    "lambda_lr": "0.05",
+}
+
+
+def _run(name: str, folder: Path, **changes: str) -> list[Any]:
+    task = make_task(CORRIDOR)
+    settings = {**SETTINGS, **changes}
+    return list(train(name, task, steps=80_000, seed=2, settings=settings, out=folder))
+
+
+@pytest.mark.parametrize("name", ["cpo", "pcpo"])
+def test_steps_that_hold_the_constraint_settle_at_the_linear_programs_optimum(
+    name: str, tmp_path: Path
+) -> None:
+    best, limit = optimum(CORRIDOR), make_task(CORRIDOR).cost_limit
+    run = _run(name, tmp_path / "run")
+    # an optimum that draws lots: no policy without lots earns more than 0.3 within the limit
+    assert late(run, "return", 0.5) == pytest.approx(best.value, abs=0.06)
+    assert late(run, "cost", 0.5) == pytest.approx(limit, abs=0.8)
+    found = exact(load_agent(str(tmp_path / "run"), make_task(CORRIDOR)))
+    assert found.value > 0.25
+    assert found.cost < 1.5 * limit  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("name", ["cpo", "ppo-lag", "trpo-pid", "crpo", "ppo"])
+def test_no_policy_that_was_learned_beats_the_dual_bound(name: str, tmp_path: Path) -> None:
+    """For every policy, return <= V* + lambda* (cost - limit): the multiplier prices the limit."""
+    best, limit = optimum(CORRIDOR), make_task(CORRIDOR).cost_limit
+    assert limit is not None
+    _run(name, tmp_path / "run")
+    found = exact(load_agent(str(tmp_path / "run"), make_task(CORRIDOR)))
+    bound = best.value + best.multiplier * (found.cost - limit)
+    assert found.value <= bound + 1e-9
+    assert found.value > bound - 0.35  # it learned something: a random policy lies 2 below
+
+
+def test_blind_to_cost_the_short_way_is_taken(tmp_path: Path) -> None:
+    run = _run("ppo", tmp_path / "run", entropy="0.001")
+    assert late(run, "return") > 0.8
+    assert late(run, "cost") > 15.0
