@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
-COMPARISONS = ("particle", "training", "off_policy", "velocity", "multi_mujoco", "games", "harness")
+COMPARISONS = (
+    *("particle", "training", "off_policy", "velocity", "multi_mujoco", "safety", "safe_training"),
+    *("games", "harness"),
+)
 
 
 def main() -> int:

@@ -292,7 +292,7 @@ def test_weights_that_are_not_shipped_come_with_a_training_only_if_the_agent_lea
     with pytest.raises(AgentError, match="train ippo SimpleSpreadContinuous-v0` makes some"):
         resolve_agent("ippo", make_task("SimpleSpreadContinuous-v0"))
     with pytest.raises(AgentError, match="no weights") as refused:
-        resolve_agent("happo", make_task("HopperVelocity-v0"))
+        resolve_agent("mappo", make_task("HopperVelocity-v0"))
     assert "pkubench train" not in str(refused.value)
 
 

@@ -60,7 +60,7 @@ def test_list_has_the_schema_of_the_design(pkubench: Command) -> None:
         False,
     )
     happo = next(agent for agent in listing["agents"] if agent["name"] == "happo")
-    assert happo["suites"] == ["marl", "diagnostics"]
+    assert happo["suites"] == ["marl", "diagnostics", "constrained"]
     assert "HARL" in happo["paper"]
 
 
