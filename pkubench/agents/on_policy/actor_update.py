@@ -25,7 +25,7 @@ from pkubench.agents.parts.loss_gradients import (
 from pkubench.agents.parts.trainers import ActorTrainer, Minibatches
 from pkubench.agents.parts.trust_region import Samples, TrustRegion, trust_region_step
 
-Loss = Callable[[Policies, Array, dict[str, Array], Policies], Slopes]
+Loss = Callable[[Policies, Array, dict[str, Array], Policies | None], Slopes]
 """From the policy now, its ratios, a minibatch's samples and the policy before: derivatives."""
 
 
@@ -58,7 +58,7 @@ def update_by_passes(
     inputs = trainer.prepare(samples.observations.cpu().numpy())
     excess = excess_of_a_step(constraint, samples.factor, costs, config)
 
-    def first(pi: Policies, ratio: Array, part: dict[str, Array], old: Policies) -> Slopes:
+    def first(pi: Policies, ratio: Array, part: dict[str, Array], old: Policies | None) -> Slopes:
         by_kl = None
         if config.update == "a2c":
             slope = surrogate_slope(ratio, part["weight"])
@@ -83,17 +83,20 @@ def update_by_passes(
             )
         return Slopes(log_prob=slope, kl_to=by_kl, entropy=-config.entropy)
 
-    report = _passes(trainer, inputs, named, first, config, generator)
+    looks_back = config.update == "focops"
+    report = _passes(trainer, inputs, named, first, looks_back, config, generator)
     if config.constraint != "corrected":
         return report
     assert isinstance(constraint, Lagrange)
     weight = constraint.value * (1.0 - config.gamma * config.lam) / (1.0 - config.gamma)
 
-    def second(pi: Policies, ratio: Array, part: dict[str, Array], middle: Policies) -> Slopes:
+    def second(
+        pi: Policies, ratio: Array, part: dict[str, Array], middle: Policies | None
+    ) -> Slopes:
         slope, by_kl = cup_slopes(ratio, part["costs"], part["factor"], weight)
         return Slopes(log_prob=slope, kl_to=by_kl)
 
-    corrected = _passes(trainer, inputs, named, second, config, generator)
+    corrected = _passes(trainer, inputs, named, second, True, config, generator)
     return {**report, "correction_kl": corrected["kl"]}
 
 
@@ -102,13 +105,20 @@ def _passes(
     inputs: Array,
     samples: dict[str, Array | None],
     loss: Loss,
+    looks_back: bool,
     config: OnPolicyConfig,
     generator: torch.Generator,
 ) -> dict[str, float]:
-    """Descend a loss; stop early once KL(start||now) passes ``target_kl``."""
-    masks = samples["masks"]
-    start = trainer.policies(inputs, masks)
-    batches = Minibatches(inputs, {**samples, "start": start.table}, config.minibatches, generator)
+    """Descend a loss; stop early once KL(start||now) passes ``target_kl``.
+
+    ``looks_back`` says that the loss has a divergence from the policy at the start.
+    """
+    masks, start = samples["masks"], None
+    if looks_back or config.target_kl is not None:
+        start = trainer.policies(inputs, masks)
+    if looks_back and start is not None:
+        samples = {**samples, "start": start.table}
+    batches = Minibatches(inputs, samples, config.minibatches, generator)
     kl = entropy = float("nan")
     for _ in range(config.epochs):
         for part in batches.one_pass():
@@ -116,11 +126,11 @@ def _passes(
             pi = trainer.forward(part.inputs, held.get("masks"))
             log_ratio = pi.log_prob(held["actions"]) - held["log_probs"]
             ratio = np.exp(log_ratio)
-            old = start.with_table(held["start"])
+            old = start.with_table(held["start"]) if start and looks_back else None
             slopes = loss(pi, ratio, held, old)
             trainer.descend(pi, slopes, held["actions"], old)
         entropy, kl = pi.entropy(), float((ratio - 1.0 - log_ratio).mean())
-        if config.target_kl is not None:
+        if config.target_kl is not None and start is not None:
             kl = float(start.kl(trainer.policies(inputs, masks)).mean())  # type: ignore[arg-type]
             if kl > config.target_kl:
                 break
