@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from pkubench.agents.agent import CostObserver
+from pkubench.agents.adapters.onnx_export import export_onnx
+from pkubench.agents.agent import CostObserver, MaskedObservation
 from pkubench.agents.loading import load_agent
 from pkubench.agents.on_policy.training import train
 from pkubench.agents.parts.budget import Budget, BudgetPolicy, EarlyTermination, Saute
 from pkubench.envs.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
 from pkubench.envs.seeding import IntArray
-from pkubench.errors import ConfigError
+from pkubench.errors import AgentError, ConfigError
 from pkubench.evaluation.episodes import run_block
 from tests.agents.worlds import MEAN_LENGTH, SpeedWorld, task_of
 
@@ -126,6 +127,27 @@ def test_a_policy_acts_on_the_same_share_in_training_and_in_the_harness() -> Non
     records = list(run_block(TollWorld(2), policy, task, 0, np.array([1, 2])))
     assert [record.cost for record in sorted(records, key=lambda r: r.episode)] == [5.0, 10.0]
     np.testing.assert_array_equal(np.stack(inner.seen), np.stack(shown))
+
+
+def test_what_is_legal_is_passed_on_with_the_share() -> None:
+    class Masked(Recorder):
+        def act(self, observation: Any, state: Any, active: Any) -> tuple[Any, Any]:
+            self.seen.append(observation)
+            return np.zeros(len(active), np.int64), state
+
+    inner = Masked()
+    policy = BudgetPolicy(inner, Budget(4.0, 0.9))
+    mask = np.array([[1, 0], [0, 1]], np.int8)
+    shown = MaskedObservation(np.zeros((2, 3), np.float32), mask)
+    policy.act(shown, policy.begin(np.array([1, 2])), np.ones(2, np.bool_))
+    (seen,) = inner.seen
+    np.testing.assert_array_equal(seen.observation, [[0.0, 0.0, 0.0, 1.0]] * 2)
+    np.testing.assert_array_equal(seen.action_mask, mask)
+
+
+def test_a_budget_cannot_be_kept_in_onnx_and_the_error_says_why(tmp_path: Path) -> None:
+    with pytest.raises(AgentError, match="an ONNX policy is told none: share the run folder"):
+        export_onnx(BudgetPolicy(Recorder(), Budget(4.0, 0.9)), tmp_path / "policy.onnx")
 
 
 class Deaf(BudgetPolicy):

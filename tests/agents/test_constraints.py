@@ -39,6 +39,7 @@ from pkubench.agents.parts.loss_gradients import (
 from pkubench.agents.parts.networks import NetworkSpec
 from pkubench.agents.parts.trust_region import Samples, TrustRegion
 from pkubench.agents.parts.update_rules import cup_correction, exact_penalty, focops
+from pkubench.agents.training import with_settings
 from pkubench.errors import ConfigError
 
 
@@ -106,6 +107,10 @@ def test_settings_that_do_not_go_together_are_refused() -> None:
         OnPolicyConfig(constraint="linearised")
     with pytest.raises(ConfigError, match="update=ppo-clip"):
         OnPolicyConfig(constraint="exact-penalty", update="trust-region", entropy=0.0)
+    with pytest.raises(ConfigError, match="gamma below 1"):
+        OnPolicyConfig(constraint="corrected", gamma=1.0)
+    with pytest.raises(ConfigError, match=r"'linearized' does not fit; .* 'linearised'"):
+        with_settings(OnPolicyConfig(), {"constraint": "linearized"})
     with pytest.raises(ConfigError, match="search_steps=15"):
         OnPolicyConfig(constraint="projected", update="trust-region", entropy=0.0, search_steps=0)
 

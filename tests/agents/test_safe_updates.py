@@ -170,6 +170,18 @@ def test_passes_stop_once_the_policy_has_moved_far_enough() -> None:
     assert float((_after(learner) - _after(free)).abs().max()) > 1e-3
 
 
+def test_a_multiplier_of_nought_is_told_as_such_and_one_that_is_none_is_not() -> None:
+    told: dict[str, dict[str, float]] = {}
+    for name in ("ppo-lag", "cpo", "crpo"):
+        learner, _ = _learner(name, 0.0, lambda_init=0.0)
+        env = Collector(SpeedWorld(8), 0, 50, learner.prepare)
+        told[name] = learner.update(env.collect(16, learner.behave, False), 0.0, 0.0, MEAN_LENGTH)
+        if isinstance(learner.constraint, Lagrange):
+            assert learner.constraint.value == 0.0
+    assert told["ppo-lag"]["multiplier"] == 0.0
+    assert "multiplier" not in told["cpo"] and "multiplier" not in told["crpo"]
+
+
 @pytest.mark.parametrize(("cost", "climbs"), [(LIMIT + 1.9, True), (LIMIT + 2.1, False)])
 def test_crpo_climbs_the_reward_or_descends_the_cost(cost: float, climbs: bool) -> None:
     _, moves = _learner("crpo", cost)
