@@ -329,6 +329,14 @@ def test_a_safe_policy_shortens_a_step_that_would_lower_its_reward() -> None:
     assert report.step.improvement > 0.0
 
 
+def test_an_unsafe_policy_may_lose_reward_on_its_way_back() -> None:
+    actor, samples, costs = _case(3)
+    samples = samples._replace(advantage=costs + 0.3 * samples.advantage)
+    report = constrained_step(actor, samples, costs, 0.1, SETTINGS, "linearised")
+    assert report.case == 1 and report.step.is_accepted
+    assert report.step.improvement < 0.0 and report.cost_change < 0.0
+
+
 def test_omnisafes_cpo_takes_the_step_with_the_wrong_sign() -> None:
     actor, samples, costs = _case(3)
     wanted, tries = _slow_step(actor, samples, costs, -0.005, "linearised", sign=-1.0)

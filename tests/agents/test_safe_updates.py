@@ -152,6 +152,16 @@ def test_a_p3o_update_equals_a_slow_reference() -> None:
     torch.testing.assert_close(_after(learner), _slow(learner, moves, [loss]), atol=1e-5, rtol=0)
 
 
+def test_omnisafes_p3o_neither_clips_costs_nor_divides_the_excess() -> None:
+    def loss(pi: Any, old: Any, ratio: Tensor, a: Tensor, m: Tensor, c: Tensor) -> Tensor:
+        penalty = 20.0 * torch.relu((ratio * c).mean() + 9.0 - LIMIT)
+        return _clipped(pi, old, ratio, a, m, c) + penalty
+
+    more: dict[str, Any] = {"variant": "omnisafe", "target_kl": None, "epochs": 6}
+    learner, moves = _learner("p3o", 9.0, **more, actor_lr=5e-2)
+    torch.testing.assert_close(_after(learner), _slow(learner, moves, [loss]), atol=1e-5, rtol=0)
+
+
 def test_a_cup_update_equals_a_slow_reference_in_two_phases() -> None:
     def correction(pi: Any, middle: Any, ratio: Tensor, a: Tensor, m: Tensor, c: Tensor) -> Tensor:
         weight = 0.501 * (1 - 0.99 * 0.95) / (1 - 0.99)
@@ -280,11 +290,18 @@ def test_a_world_without_cost_is_refused_by_every_safe_agent(tmp_path: Path) -> 
             next(train(name, task, steps=10, seed=0, settings={}, out=tmp_path / name))
 
 
-def test_rewards_are_standardised_for_the_learner_and_not_for_reports() -> None:
+def test_rewards_and_costs_are_standardised_for_the_learner_and_not_for_reports() -> None:
     learner, _ = _learner("ppo", 0.0, signal_norm=True)
-    moments = learner.signal_norms["rewards"]
-    assert moments.count == 8 * 16
-    assert 0.0 < moments.mean[0] < 1.0
+    for name in ("rewards", "costs"):
+        moments = learner.signal_norms[name]
+        assert moments.count == 8 * 16
+        assert 0.0 < moments.mean[0] < 1.0
+    collector = Collector(SpeedWorld(8), 1, 50, learner.prepare)
+    data = collector.collect(16, learner.behave, False)
+    seen = learner._normalised(data)
+    for plain, standard in ((data.rewards, seen.rewards), (data.costs, seen.costs)):
+        assert float(plain.min()) >= 0.0 and float(standard.min()) < -0.5
+        assert abs(float(standard.mean())) < 0.3
 
 
 TUNED: dict[str, str] = {
