@@ -112,6 +112,9 @@ def _fitted(name: str, value: Any, hint: Any) -> Any:
                 return int(value)
         elif isinstance(origin, type) and isinstance(value, origin):
             return value
+    if typing.get_origin(hint) is typing.Literal:
+        choices = ", ".join(map(repr, typing.get_args(hint)))
+        raise ConfigError(f"setting {name}={value!r} does not fit; choose one of {choices}")
     wanted = getattr(hint, "__name__", str(hint))
     raise ConfigError(f"setting {name}={value!r} does not fit its type {wanted}")
 

@@ -10,13 +10,18 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from pkubench.agents.agent import CostObserver
+from pkubench.agents import saferl
+from pkubench.agents.adapters.onnx_export import export_onnx
+from pkubench.agents.agent import CostObserver, MaskedObservation
 from pkubench.agents.loading import load_agent
+from pkubench.agents.on_policy.collector import Collector
+from pkubench.agents.on_policy.learner import OnPolicyLearner
 from pkubench.agents.on_policy.training import train
 from pkubench.agents.parts.budget import Budget, BudgetPolicy, EarlyTermination, Saute
+from pkubench.agents.parts.normalisers import ObservationNorm
 from pkubench.envs.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
 from pkubench.envs.seeding import IntArray
-from pkubench.errors import ConfigError
+from pkubench.errors import AgentError, ConfigError
 from pkubench.evaluation.episodes import run_block
 from tests.agents.worlds import MEAN_LENGTH, SpeedWorld, task_of
 
@@ -77,6 +82,61 @@ def test_saute_shows_what_is_left_and_pays_nothing_without_it() -> None:
     np.testing.assert_allclose(observations[SOLE_AGENT][:, 2], [2.0, 1.0])  # the other goes on
 
 
+class TollTeam(TollWorld):
+    """Two members; the world pays one what it pays the other twice over."""
+
+    def __init__(self, num_envs: int = 1, max_episode_steps: int | None = -1) -> None:
+        super().__init__(num_envs, max_episode_steps)
+        self.agents = ("a", "b")
+        self.observation_spaces = dict.fromkeys(self.agents, self.observation_spaces[SOLE_AGENT])
+        self.action_spaces = dict.fromkeys(self.agents, self.action_spaces[SOLE_AGENT])
+
+    def _step(self, actions: Any, active: Any) -> Any:
+        toll = actions["a"][:, 0] + actions["b"][:, 0].astype(np.float64)
+        return np.stack([toll, 2.0 * toll], 1), np.zeros(self.num_envs, np.bool_), {"cost": toll}
+
+    def _observe(self) -> dict[str, Array]:
+        return dict.fromkeys(self.agents, np.full((self.num_envs, 2), 0.5, np.float32))
+
+
+def test_a_team_divides_the_unsafe_reward_and_all_see_what_is_left() -> None:
+    world = Saute(TollTeam(2), Budget(total=4.0, gamma=1.0), unsafe_reward=-3.0)
+    world.reset(np.array([1, 2]))
+    half, whole = np.array([[0.5], [2.5]], np.float32), np.array([[0.5], [1.5]], np.float32)
+    step = world.step({"a": half, "b": whole})
+    np.testing.assert_array_equal(step.rewards, [[1.0, 2.0], [-1.5, -1.5]])
+    np.testing.assert_array_equal(step.info["reward"], [3.0, 12.0])
+    for agent in world.agents:
+        np.testing.assert_array_equal(step.observations[agent][:, 2], [0.75, 0.0])
+
+
+def test_reports_speak_of_the_world_as_it_is() -> None:
+    def behave(observations: Any, masks: Any) -> Any:
+        actions = _pay(1.0, 2.0)
+        return actions, actions, {SOLE_AGENT: np.zeros(2, np.float32)}
+
+    def plain(observations: Any, state: Any, fresh: bool) -> Any:
+        return observations, state
+
+    collector = Collector(Saute(TollWorld(2), Budget(4.0, 1.0), -50.0), 0, 10, plain)
+    data = collector.collect(5, behave, restart=False)
+    assert list(collector.window.returns) == [5.0, 10.0]
+    # the budget is spent after the fourth step of the one and after the second of the other
+    np.testing.assert_array_equal(data.rewards.sum(0), [3.0 - 100.0, 2.0 - 200.0])
+
+
+def test_the_share_that_is_left_keeps_its_scale() -> None:
+    norm = ObservationNorm(3, kept=1)
+    batch = np.array([[1.0, 10.0, 0.2], [3.0, 30.0, 0.8], [5.0, 80.0, 9.0]])
+    norm.update(batch)
+    assert (norm.mean[2], norm.std[2]) == (0.0, 1.0)
+    np.testing.assert_allclose(norm(batch)[:, 2], [0.2, 0.8, 5.0], rtol=1e-6)
+    assert abs(float(norm(batch)[:, :2].mean())) < 1e-6
+    config = saferl.PRESETS["ppo-saute"]
+    learner = OnPolicyLearner(Saute(TollWorld(2), Budget(4.0, 1.0), -1.0), config, 0)
+    assert learner.norms[SOLE_AGENT].scaled == 2
+
+
 def test_early_termination_ends_an_episode_once_its_cost_is_over_the_limit() -> None:
     world = EarlyTermination(TollWorld(3), limit=3.0)
     world.reset(np.array([1, 2, 3]))
@@ -128,6 +188,27 @@ def test_a_policy_acts_on_the_same_share_in_training_and_in_the_harness() -> Non
     np.testing.assert_array_equal(np.stack(inner.seen), np.stack(shown))
 
 
+def test_what_is_legal_is_passed_on_with_the_share() -> None:
+    class Masked(Recorder):
+        def act(self, observation: Any, state: Any, active: Any) -> tuple[Any, Any]:
+            self.seen.append(observation)
+            return np.zeros(len(active), np.int64), state
+
+    inner = Masked()
+    policy = BudgetPolicy(inner, Budget(4.0, 0.9))
+    mask = np.array([[1, 0], [0, 1]], np.int8)
+    shown = MaskedObservation(np.zeros((2, 3), np.float32), mask)
+    policy.act(shown, policy.begin(np.array([1, 2])), np.ones(2, np.bool_))
+    (seen,) = inner.seen
+    np.testing.assert_array_equal(seen.observation, [[0.0, 0.0, 0.0, 1.0]] * 2)
+    np.testing.assert_array_equal(seen.action_mask, mask)
+
+
+def test_a_budget_cannot_be_kept_in_onnx_and_the_error_says_why(tmp_path: Path) -> None:
+    with pytest.raises(AgentError, match="an ONNX policy is told none: share the run folder"):
+        export_onnx(BudgetPolicy(Recorder(), Budget(4.0, 0.9)), tmp_path / "policy.onnx")
+
+
 class Deaf(BudgetPolicy):
     """Fails when it is told of a cost."""
 
@@ -146,8 +227,10 @@ def test_an_agent_that_fails_to_hear_of_a_cost_fails_its_episodes_with_a_reason(
 SMALL = {"num_envs": "8", "rollout_steps": "32", "minibatches": "2", "hidden": "[8]"}
 
 
-@pytest.mark.parametrize("agent", ["ppo-saute", "ppo-early-terminated"])
-def test_a_run_under_a_budget_resumes_to_the_same_bytes(agent: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("agent", ["ppo-saute", "ppo-early-terminated", "pdo-paper"])
+def test_a_run_whose_signals_are_changed_resumes_to_the_same_bytes(
+    agent: str, tmp_path: Path
+) -> None:
     task = task_of(SpeedWorld, cost_limit=MEAN_LENGTH / 2)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     for _ in train(agent, task, steps=2048, seed=1, settings=SMALL, out=whole):

@@ -39,6 +39,7 @@ from pkubench.agents.parts.loss_gradients import (
 from pkubench.agents.parts.networks import NetworkSpec
 from pkubench.agents.parts.trust_region import Samples, TrustRegion
 from pkubench.agents.parts.update_rules import cup_correction, exact_penalty, focops
+from pkubench.agents.training import with_settings
 from pkubench.errors import ConfigError
 
 
@@ -106,6 +107,10 @@ def test_settings_that_do_not_go_together_are_refused() -> None:
         OnPolicyConfig(constraint="linearised")
     with pytest.raises(ConfigError, match="update=ppo-clip"):
         OnPolicyConfig(constraint="exact-penalty", update="trust-region", entropy=0.0)
+    with pytest.raises(ConfigError, match="gamma below 1"):
+        OnPolicyConfig(constraint="corrected", gamma=1.0)
+    with pytest.raises(ConfigError, match=r"'linearized' does not fit; .* 'linearised'"):
+        with_settings(OnPolicyConfig(), {"constraint": "linearized"})
     with pytest.raises(ConfigError, match="search_steps=15"):
         OnPolicyConfig(constraint="projected", update="trust-region", entropy=0.0, search_steps=0)
 
@@ -322,6 +327,14 @@ def test_a_safe_policy_shortens_a_step_that_would_lower_its_reward() -> None:
     report = constrained_step(actor, samples, costs, -0.001, wide, "linearised")
     assert report.step.fraction == pytest.approx(0.8**3)  # the whole step costs 0.21 of reward
     assert report.step.improvement > 0.0
+
+
+def test_an_unsafe_policy_may_lose_reward_on_its_way_back() -> None:
+    actor, samples, costs = _case(3)
+    samples = samples._replace(advantage=costs + 0.3 * samples.advantage)
+    report = constrained_step(actor, samples, costs, 0.1, SETTINGS, "linearised")
+    assert report.case == 1 and report.step.is_accepted
+    assert report.step.improvement < 0.0 and report.cost_change < 0.0
 
 
 def test_omnisafes_cpo_takes_the_step_with_the_wrong_sign() -> None:

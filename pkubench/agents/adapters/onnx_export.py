@@ -13,6 +13,7 @@ from gymnasium import spaces
 from pkubench.agents.adapters.onnx import OUTPUT_KEY, TEAM_FILE, TEAM_FORMAT, OnnxPolicy
 from pkubench.agents.agent import Agent, Entrant, Team
 from pkubench.agents.off_policy.loading import SquashedPolicy
+from pkubench.agents.parts.budget import BudgetPolicy
 from pkubench.agents.policy import NetworkPolicy
 from pkubench.errors import AgentError, MissingExtra
 from pkubench.files import write_bytes, write_json
@@ -181,6 +182,11 @@ def model_bytes(agent: Agent | Any) -> bytes:
         return agent.model
     if isinstance(agent, NetworkPolicy):
         return _network_bytes(agent)
+    if isinstance(agent, BudgetPolicy):
+        raise AgentError(
+            "an agent trained under Saute keeps count of what its steps cost, and an ONNX policy "
+            "is told none: share the run folder"
+        )
     raise AgentError(
         f"{type(agent).__name__} cannot be written as ONNX; saved on- and off-policy agents, "
         "Stable-Baselines3 policies of dense layers and teams of them can"

@@ -56,7 +56,7 @@ def update_by_passes(
         "costs": None if costs is None else _last(costs),
     }
     inputs = trainer.prepare(samples.observations.cpu().numpy())
-    excess = excess_of_a_step(constraint, samples.factor, costs, config)
+    excess = 0.0 if constraint is None else excess_of_a_step(constraint, config)
 
     def first(pi: Policies, ratio: Array, part: dict[str, Array], old: Policies | None) -> Slopes:
         by_kl = None
@@ -159,8 +159,10 @@ def update_by_a_step(
         discrete_kl=config.discrete_kl,
     )
     more: dict[str, float] = {}
-    if costs is not None and config.constraint in ("linearised", "projected"):
-        excess = excess_of_a_step(constraint, samples.factor, costs, config)
+    if config.constraint in ("linearised", "projected"):
+        assert constraint is not None and costs is not None
+        # steps are judged by what they change, and the agents before have changed something too
+        excess = excess_of_a_step(constraint, config) + changed_before(samples.factor, costs)
         found = constrained_step(
             actor, samples, costs, excess, settings, config.constraint, config.variant
         )
@@ -176,19 +178,19 @@ def update_by_a_step(
     }
 
 
-def excess_of_a_step(
-    constraint: Measured | None, factor: Tensor, costs: Tensor | None, config: OnPolicyConfig
-) -> float:
+def excess_of_a_step(constraint: Measured, config: OnPolicyConfig) -> float:
     """Return the cost's excess on the scale of ``mean[M r A_C]``, a mean over steps.
 
-    An episode's cost is a sum over its steps, so the excess is divided by their number. What the
-    agents updated before have already changed, ``mean[(M - 1) A_C]``, is added.
+    An episode's cost is a sum over its steps, so the excess is divided by their number.
     """
-    if constraint is None or costs is None:
-        return 0.0
     if config.variant == "omnisafe":
         return constraint.excess
-    return constraint.excess / constraint.length + float(((factor - 1.0) * costs).mean())
+    return constraint.excess / constraint.length
+
+
+def changed_before(factor: Tensor, costs: Tensor) -> float:
+    """Return ``mean[(M - 1) A_C]``: by how much the agents updated before have moved the cost."""
+    return float(((factor - 1.0) * costs).mean())
 
 
 def _last(tensor: Tensor) -> Array:

@@ -256,6 +256,8 @@ class OnPolicyConfig:
             raise ConfigError(f"{self.constraint!r} needs a line search: set search_steps=15")
         if self.constraint in _IN_THE_LOSS and is_step:
             raise ConfigError(f"{self.constraint!r} goes with passes of Adam: set update=ppo-clip")
+        if self.constraint == "corrected" and self.gamma == 1.0:
+            raise ConfigError("CUP weighs costs by (1 - gamma lam)/(1 - gamma): set gamma below 1")
         if self.minibatches > self.num_envs * self.rollout_steps:
             raise ConfigError(f"{self.minibatches} minibatches of {self.batch_steps} samples")
         if self.scheme == "sequential" and self.shared:

@@ -29,6 +29,7 @@ from pkubench.agents.parts.constraints import (
     Corrected,
     Lagrange,
     Measured,
+    Multiplied,
     Rectified,
 )
 from pkubench.agents.parts.distributions import Distribution
@@ -169,7 +170,7 @@ class OnPolicyLearner:
         metrics: dict[str, float] = {}
         if self.constraint is not None:
             self.constraint.update(episode_cost, episode_length)
-            if not isinstance(self.constraint, Rectified) and self.constraint.multiplier:
+            if isinstance(self.constraint, Multiplied):
                 metrics["multiplier"] = self.constraint.multiplier
         advantages, costs = self._advantages(self._normalised(data), metrics)
         if config.scheme == "sequential":

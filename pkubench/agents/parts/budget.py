@@ -14,7 +14,14 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from pkubench.agents.agent import Agent, BoolArray, FloatArray, IntArray, State
+from pkubench.agents.agent import (
+    Agent,
+    BoolArray,
+    FloatArray,
+    IntArray,
+    MaskedObservation,
+    State,
+)
 from pkubench.envs.batch import Array, BatchEnv, Info
 from pkubench.errors import ConfigError
 
@@ -178,7 +185,12 @@ class BudgetPolicy:
     def act(self, observation: Any, state: State, active: BoolArray) -> tuple[Any, State]:
         """Act on the observation and what is left."""
         own, left = state
-        actions, own = self.policy.act(with_share(np.asarray(observation), left), own, active)
+        if isinstance(observation, MaskedObservation):
+            shared = with_share(observation.observation, left)
+            seen: Any = observation._replace(observation=shared)
+        else:
+            seen = with_share(np.asarray(observation), left)
+        actions, own = self.policy.act(seen, own, active)
         return actions, (own, left)
 
     def observe_cost(self, cost: FloatArray, state: State) -> State:

@@ -1,0 +1,106 @@
+"""The ``-paper`` presets of OmniSafe's on-policy algorithms against its configuration files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pkubench.agents import saferl
+from pkubench.agents.on_policy.presets import preset
+from pkubench.tasks.catalogue import make_task
+
+PUBLISHED = """
+policy-gradient      plain      10 64  0.02 3e-4 -
+natural-pg           natural    10 128 0.01 1e-3 -
+ppo                  clip       40 64  0.02 3e-4 -
+trpo                 search-15  10 128 0.01 1e-3 -
+ppo-lag              clip       40 64  0.02 3e-4 lagrangian
+trpo-lag             search-15  10 128 0.01 1e-3 lagrangian
+rcpo                 natural    10 128 0.01 1e-3 lagrangian
+pdo                  plain      40 64  0.02 3e-4 lagrangian
+cppo-pid             clip       40 64  0.02 3e-4 pid
+trpo-pid             search-15  10 128 0.01 1e-3 pid
+cpo                  search-20  10 128 0.01 1e-3 linearised
+pcpo                 search-200 10 128 0.01 1e-3 projected
+focops               focops     40 64  0.02 3e-4 lagrangian
+cup                  clip       40 64  0.01 3e-4 corrected
+p3o                  clip       10 64  0.02 3e-4 exact-penalty
+ipo                  clip       10 64  0.02 3e-4 interior-point
+crpo                 search-15  10 128 0.01 1e-3 rectified
+ppo-saute            clip       40 64  0.02 3e-4 saute
+ppo-early-terminated clip       40 64  0.02 3e-4 early-termination
+"""
+"""The official YAML files and, for searches, the code: how the actor moves, ``update_iters``,
+``batch_size``, ``target_kl`` (all files without a search stop early), the critics' rate; and how we
+call the constraint."""
+NORMALISED = ("pdo", "ipo")
+"""Those whose files have ``reward_normalize`` and ``cost_normalize``."""
+BOUNDED = ("focops", "cup")
+"""Those whose files have ``lagrangian_upper_bound``: 2."""
+
+
+def _lines() -> list[list[str]]:
+    return [line.split() for line in PUBLISHED.split("\n") if line]
+
+
+def test_the_table_has_every_algorithm() -> None:
+    assert {line[0] for line in _lines()} == {name.removesuffix("-paper") for name in saferl.NAMES}
+
+
+@pytest.mark.parametrize("line", _lines(), ids=lambda line: line[0])
+def test_a_paper_preset_has_the_published_numbers(line: list[str]) -> None:
+    name, move, *numbers, constraint = line
+    passes, size, target, critic_lr = map(float, numbers)
+    c = preset(f"{name}-paper", make_task("HopperVelocity-v0"))
+    assert (c.batch_steps, c.reset_each_rollout, c.cost_limit) == (20_000, True, 25.0)
+    assert (c.hidden, c.activation, c.init, c.log_std_init) == ((64, 64), "tanh", "kaiming", 0.0)
+    assert (c.gamma, c.lam, c.cost_lam, c.clip, c.entropy) == (0.99, 0.95, 0.95, 0.2, 0.0)
+    assert (c.critic_l2, c.max_grad_norm, c.critic_lr) == (0.001, 40.0, critic_lr)
+    assert c.observation_norm and c.signal_norm == (name in NORMALISED)
+    assert not c.value_norm and not c.value_clip and c.huber_delta is None
+    assert (c.critic_epochs, c.minibatches) == (passes, 20_000 // size)
+    assert c.window == (50 if name == "policy-gradient" else 100)
+    assert c.constraint == ("none" if constraint == "-" else constraint)
+    if move in ("plain", "clip", "focops"):
+        assert c.update == {"plain": "a2c", "clip": "ppo-clip", "focops": "focops"}[move]
+        assert (c.epochs, c.target_kl, c.actor_lr, c.lr_decay) == (passes, target, 3e-4, True)
+    else:
+        assert (c.update, c.kl_limit) == ("trust-region", target)
+        assert (c.cg_iterations, c.cg_damping, c.fisher_every) == (15, 0.1, 1)
+        tries = 0 if move == "natural" else int(move.removeprefix("search-"))
+        assert (c.search_steps, c.search_decay, c.accept_ratio) == (tries, 0.8, 0.0)
+    if constraint in ("lagrangian", "corrected"):
+        upper = 2.0 if name in BOUNDED else None
+        assert (c.lambda_init, c.lambda_lr, c.lambda_upper) == (0.001, 0.035, upper)
+    if constraint == "pid":
+        assert (c.pid_kp, c.pid_ki, c.pid_kd) == (0.1, 0.01, 0.01)
+        assert (c.pid_delay, c.pid_smoothing, c.lambda_init) == (10, 0.95, 0.001)
+    own: dict[str, Any] = {
+        "focops": {"focops_eta": 0.02, "focops_lam": 1.5},
+        "p3o": {"kappa": 20.0},
+        "ipo": {"kappa": 0.01, "penalty_max": 1.0},
+        "crpo": {"tolerance": 2.0},
+        "ppo-saute": {"saute_gamma": 0.999, "unsafe_reward": -1.0},
+    }
+    assert {field: getattr(c, field) for field in own.get(name, {})} == own.get(name, {})
+
+
+@pytest.mark.parametrize(
+    ("task", "passes", "gamma", "unsafe", "is_normed"),
+    [
+        ("PointGoal1-v0", 80, 0.9999, -0.2, False),
+        ("CarGoal2-v0", 80, 0.9999, -0.2, False),
+        ("PointCircle2-v0", 80, 0.9999, -0.2, True),
+        ("CarCircle1-v0", 80, 0.9999, -0.2, True),
+        ("PointGoal0-v0", 40, 0.999, -1.0, True),
+        ("DoggoGoal1-v0", 40, 0.999, -1.0, True),
+        ("PointPush1-v0", 40, 0.999, -1.0, True),
+    ],
+)
+def test_saute_has_numbers_of_its_own_for_eight_navigation_tasks(
+    task: str, passes: int, gamma: float, unsafe: float, is_normed: bool
+) -> None:
+    c = preset("ppo-saute-paper", make_task(task))
+    assert (c.epochs, c.critic_epochs) == (passes, passes)  # one loop in the official code
+    assert (c.saute_gamma, c.unsafe_reward, c.observation_norm) == (gamma, unsafe, is_normed)
