@@ -1,22 +1,24 @@
-"""CFR+ on the sequence form: the reference solver of small games.
+"""CFR+ and CFR on the sequence form: the reference solvers of small games.
 
-Tammelin (2014); Bowling, Burch, Johanson and Tammelin (2015). Alternating updates, regrets cut at
-zero, and averaging linear in the iteration. Iteration ``t`` of player ``i`` with behaviour ``b``,
-from ``u(s) =`` counterfactual value of sequence ``s`` (what follows it is played by ``b``) and
-``v(h) = sum_a b(a) u(ha)``:
+CFR+ (Tammelin 2014; Bowling, Burch, Johanson and Tammelin 2015) has alternating updates, regrets
+cut at zero, and averaging linear in the iteration. Iteration ``t`` of player ``i`` with behaviour
+``b``, from ``u(s) =`` counterfactual value of sequence ``s`` (what follows it is played by ``b``)
+and ``v(h) = sum_a b(a) u(ha)``:
 
     S  <- S + t x(b)                          x(b): the realization plan of b
     R(ha) <- max(R(ha) + u(ha) - v(h), 0)
     b(a) <- R(ha) / sum R(h.), uniform where that is 0/0
 
-The average policy is the realization plan ``S / S(empty)``. Each update is one sparse product and
-two sweeps over the player's forest, so an iteration on Leduc poker takes a fraction of a
-millisecond.
+CFR (Zinkevich et al. 2007) does not cut regrets, plays by their positive parts, and averages
+with equal weights. The average policy is the realization plan ``S / S(empty)``. Each update is one
+sparse product and two sweeps over the player's forest, so an iteration on Leduc poker takes a
+fraction of a millisecond.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -27,12 +29,15 @@ from pkubench.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CFRPlusConfig:
-    """Settings of the preset ``cfr+``."""
+    """Settings of the presets ``cfr+`` and ``cfr``."""
 
+    variant: Literal["cfr+", "cfr"] = "cfr+"
+    """Whether regrets are cut at zero and the average is linear in the iteration."""
     iterations: int = 1000
     """Iterations unless the run is given a number of steps."""
     delay: int = 0
-    """Iterations left out of the average; iteration ``t`` weighs ``max(t - delay, 0)``."""
+    """Iterations left out of the average; iteration ``t`` weighs ``max(t - delay, 0)``, in CFR 1
+    where that is positive."""
     tolerance: float = 0.0
     """Stop when NashConv is at most this times the largest payoff."""
     report_every: int = 10
@@ -40,6 +45,8 @@ class CFRPlusConfig:
 
     def __post_init__(self) -> None:
         """Check the domains."""
+        if self.variant not in ("cfr+", "cfr"):
+            raise ConfigError(f"variant must be 'cfr+' or 'cfr', got {self.variant!r}")
         if self.iterations < 1:
             raise ConfigError(f"iterations must be at least 1, got {self.iterations}")
         if self.delay < 0:
@@ -81,7 +88,9 @@ class CFRPlus:
     def advance(self) -> None:
         """Do one iteration: player 0 first, then player 1 against player 0's new policy."""
         self.iteration += 1
+        is_plus = self.config.variant == "cfr+"
         weight = max(self.iteration - self.config.delay, 0)
+        weight = weight if is_plus else min(weight, 1)
         for player, forest in enumerate(self.tree.form.forests):
             behaviour, regrets = self._behaviours[player], self.regrets[player]
             values = forest.average(self._matrices[player] @ self._plans[1 - player], behaviour)
@@ -89,7 +98,8 @@ class CFRPlus:
             own = values[1:]
             baseline = np.add.reduceat(own * behaviour[1:], forest.starts - 1)
             regrets[1:] += own - baseline[forest.state_of[1:]]
-            np.maximum(regrets, 0.0, out=regrets)
+            if is_plus:
+                np.maximum(regrets, 0.0, out=regrets)
             self._behaviours[player] = forest.behaviour(regrets)
             self._plans[player] = forest.plan(self._behaviours[player])
 
