@@ -18,7 +18,7 @@ from pkubench.errors import ConfigError, UnknownName
 RPS = make_matrix_game("matrix:rock_paper_scissors")
 SKILL = make_matrix_game("matrix:game_of_skill(25)")
 GAUSSIAN = make_matrix_game("matrix:gaussian(12,9)")
-KUHN = game_tree("kuhn_poker")
+KUHN, LEDUC = game_tree("kuhn_poker"), game_tree("leduc_poker")
 ROCK, PAPER, SCISSORS = np.eye(3)
 
 
@@ -69,6 +69,21 @@ def test_a_half_step_moves_half_way_and_a_plateau_of_three_percent_ends_it() -> 
         assert len(learner.state()["plans_0"]) == 2 + (turn == 5)
     learner.advance()
     assert len(learner.plans()[0]) == 3
+
+
+def test_a_step_on_a_tree_mixes_whole_policies() -> None:
+    # A half step makes the mean of both policies' payoffs against everybody, which averaging
+    # action probabilities state by state does not.
+    learner = PopulationLearner(LEDUC, PSRO_PRESETS["psro-paper"], 0)
+    before = [learner.state()[f"plans_{player}"][-1] for player in (0, 1)]
+    opponents = learner.plans()
+    learner.advance()
+    after = [learner.state()[f"plans_{player}"][1] for player in (0, 1)]
+    for player in (0, 1):
+        best, plan = LEDUC.best_response(player, opponents[1 - player][0])
+        worth = LEDUC.gains(player, opponents[1 - player][0])
+        assert after[player] @ worth == pytest.approx((before[player] @ worth + best) / 2)
+        np.testing.assert_allclose(after[player], (before[player] + plan) / 2)
 
 
 def test_in_a_pipeline_the_upper_policy_answers_the_lower_one_too() -> None:
