@@ -48,25 +48,25 @@ class _Side:
     """One population.
 
     Attributes:
-        rows: All policies, those in training last.
+        rows: All policies, one a row, those in training last; changed in place.
         performance: Of each policy, its last payoff in training counted from 1 below a draw.
         unseen: 1 if the last policy has had no response yet and is no part of the population.
         jobs: PSRO_rN only: what is still to be answered; the first by the policy in training.
         busy: PSRO_rN only: a policy is in training.
     """
 
-    rows: list[Floats] = field(default_factory=list)
-    performance: list[float] = field(default_factory=list)
+    rows: Floats
+    performance: list[float]
     unseen: int = 0
     jobs: list[Target] = field(default_factory=list)
     busy: bool = False
 
     @property
-    def seen(self) -> list[Floats]:
+    def seen(self) -> Floats:
         return self.rows[: len(self.rows) - self.unseen]
 
     def start(self, row: Floats) -> None:
-        self.rows.append(row)
+        self.rows = np.vstack([self.rows, row])
         self.performance.append(_FIRST)
         self.unseen = 1
 
@@ -94,15 +94,13 @@ class PopulationLearner:
         self.config, self.seed, self.iteration = config, seed, 0
         self.pure = config.pure
         self.responses = 0
-        self._sides = {side: _Side() for side in self.space.sides}
         rng = np.random.default_rng(seed)
-        in_training = 0 if config.targets == "rectified" else config.learners
-        for _ in range(1 + in_training):
+        first = {side: self.space.fresh(side, rng)[None] for side in self.space.sides}
+        self._sides = {side: _Side(rows, [_FIRST]) for side, rows in first.items()}
+        for _ in range(0 if config.targets == "rectified" else config.learners):
             for number, side in self._sides.items():
                 side.start(self.space.fresh(number, rng))
-        for side in self._sides.values():
-            side.unseen = min(in_training, 1)
-        self._table = self.space.payoffs(*self.plans())
+        self._table = self.space.payoffs(*self._seen())
         self.entries = self._table.size
         self._score()
 
@@ -110,7 +108,7 @@ class PopulationLearner:
         """Solve the restricted game and find what responses gain against its solution."""
         name = self.config.meta_solver
         self._meta = self._solve(name if name.startswith("nash") else "nash", *self._table.shape)
-        self._gains = self.space.gains(self.plans(), self.meta_strategy())
+        self._gains = self.space.gains(self._seen(), self.meta_strategy())
 
     def _solve(self, solver: str, rows: int, columns: int) -> MetaStrategy:
         """Return the meta-strategy among the first policies of each side."""
@@ -124,8 +122,12 @@ class PopulationLearner:
 
     def plans(self) -> tuple[Floats, Floats]:
         """Return both populations, one policy a row; the same twice in a symmetric game."""
-        stacks = [np.stack(side.seen) for side in self._sides.values()]
-        return stacks[0], stacks[-1]
+        rows, columns = self._seen()
+        return rows.copy(), columns.copy()
+
+    def _seen(self) -> tuple[Floats, Floats]:
+        views = [side.seen for side in self._sides.values()]
+        return views[0], views[-1]
 
     def meta_strategy(self) -> tuple[Floats, Floats]:
         """Return both sides' equilibrium mixtures of the restricted game."""
@@ -156,7 +158,7 @@ class PopulationLearner:
         }
         if last or self.finished or self.iteration % config.pe_every == 0:
             metrics["population_exploitability"] = self.space.population_exploitability(
-                self.plans()
+                self._seen()
             )
         return metrics
 
@@ -209,7 +211,8 @@ class PopulationLearner:
                 del side.jobs[0]
                 side.busy = False
             if side.unseen:  # the response was nothing new
-                del side.rows[-1], side.performance[-1]
+                side.rows = side.rows[:-1]
+                del side.performance[-1]
                 side.unseen = 0
 
     def _good_targets(self, number: int) -> list[Target]:
@@ -249,9 +252,9 @@ class PopulationLearner:
             situation = Situation(
                 side=number,
                 row=side.rows[place],
-                own=np.stack(side.rows[: len(target.own)]),
+                own=side.rows[: len(target.own)],
                 own_weights=target.own,
-                opponents=np.stack(others[: len(target.weights)]),
+                opponents=others[: len(target.weights)],
                 weights=target.weights,
                 payoffs=table[: len(target.own), : len(target.weights)],
                 iteration=self.iteration,
@@ -260,7 +263,7 @@ class PopulationLearner:
             self.responses += 1
             if (may_decline and config.pure) and (
                 response.gain <= config.tolerance * self.space.scale
-                or any(np.array_equal(response.row, row) for row in side.rows[:place])
+                or (side.rows[:place] == response.row).all(axis=1).any()
             ):
                 continue
             moved[number] = response.row
@@ -278,7 +281,7 @@ class PopulationLearner:
 
     def _refresh(self, places: dict[int, int]) -> None:
         """Compute the entries of the payoff table that the policies at ``places`` change."""
-        rows, columns = self.plans()
+        rows, columns = self._seen()
         table = np.zeros((len(rows), len(columns)))
         old = self._table
         table[: old.shape[0], : old.shape[1]] = old
@@ -307,9 +310,7 @@ class PopulationLearner:
         }
         for number, side in self._sides.items():
             # Pure plans hold zeros and ones.
-            tensors[f"plans_{number}"] = np.stack(side.rows).astype(
-                np.int8 if self.pure else np.float64
-            )
+            tensors[f"plans_{number}"] = side.rows.astype(np.int8 if self.pure else np.float64)
             tensors[f"performance_{number}"] = np.array(side.performance)
             tensors[f"flags_{number}"] = np.array([side.unseen, side.busy], np.int64)
             if side.jobs:
@@ -329,7 +330,7 @@ class PopulationLearner:
                 owns, weights = state[f"job_own_{number}"], state[f"job_weights_{number}"]
                 jobs = [Target(*pair) for pair in zip(owns, weights, strict=True)]
             self._sides[number] = _Side(
-                rows=list(state[f"plans_{number}"].astype(np.float64)),
+                rows=state[f"plans_{number}"].astype(np.float64),
                 performance=state[f"performance_{number}"].tolist(),
                 unseen=unseen,
                 jobs=jobs,

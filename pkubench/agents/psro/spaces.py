@@ -107,7 +107,7 @@ class PlanSpace:
         self.sides = (0,) if isinstance(game, SymmetricMatrixGame) else (0, 1)
         self.scale = game.max_utility or 1.0
         self._binding: list[Ints | None] = [None, None]
-        self._worth: list[dict[int, tuple[Floats, Floats]]] = [{}, {}]
+        self._worth: list[dict[bytes, Floats]] = [{}, {}]
 
     def fresh(self, side: int, rng: np.random.Generator) -> Floats:
         """Return a random plan: pure if all are, else as official code draws it."""
@@ -122,12 +122,13 @@ class PlanSpace:
 
     def gains(self, populations: tuple[Floats, Floats], meta: tuple[Floats, Floats]) -> Floats:
         """Return what each side's best response gains, by exact sweeps."""
-        x, y = (self.game.mix(rows, w) for rows, w in zip(populations, meta, strict=True))
-        value = self.game.expected_value(x, y)
-        first = self.game.best_response(0, y)[0] - value
-        if self.sides == (0,):
-            return np.array([first, first])
-        return np.array([first, self.game.best_response(1, x)[0] + value])
+        mixed = [self.game.mix(rows, w) for rows, w in zip(populations, meta, strict=True)]
+        found = []
+        for side in self.sides:
+            worth = self.game.gains(side, mixed[1 - side])
+            best, _ = self.game.best_plan(side, worth)
+            found.append(best - float(mixed[side] @ worth))
+        return np.array([found[0], found[-1]])
 
     def population_exploitability(self, populations: tuple[Floats, Floats]) -> float:
         """Return it exactly; in matrix games from the columns that counted the last time."""
@@ -135,7 +136,9 @@ class PlanSpace:
             return self.game.population_exploitability(*populations)
         guaranteed = []
         for side in self.sides:
-            worth = np.stack([self._worth_of(side, row) for row in populations[side]])
+            known = {row.tobytes(): self._worth_of(side, row) for row in populations[side]}
+            self._worth[side] = known  # policies that have moved on are forgotten
+            worth = np.stack([known[row.tobytes()] for row in populations[side]])
             solution, self._binding[side] = wide_game(worth, self._binding[side])
             guaranteed.append(float((solution.x @ worth).min()))
         return max(-sum(guaranteed) * (2 // len(self.sides)), 0.0)
@@ -143,11 +146,12 @@ class PlanSpace:
     def _worth_of(self, side: int, row: Floats) -> Floats:
         """Return what a policy wins against each action; most rows are those of last time."""
         assert isinstance(self.game, MatrixGame)
-        known = self._worth[side].get(hash(row.tobytes()))
-        if known is None or not np.array_equal(known[0], row):
-            found = row @ self.game.payoff if side == 0 else -(self.game.payoff @ row)
-            known = self._worth[side][hash(row.tobytes())] = (row, found)
-        return known[1]
+        name = row.tobytes()
+        if name not in self._worth[side]:
+            self._worth[side][name] = (
+                row @ self.game.payoff if side == 0 else -(self.game.payoff @ row)
+            )
+        return self._worth[side][name]
 
     # Responses
 
