@@ -86,6 +86,15 @@ def test_a_step_on_a_tree_mixes_whole_policies() -> None:
         np.testing.assert_allclose(after[player], (before[player] + plan) / 2)
 
 
+def test_a_policy_that_lost_everything_goes_on_from_there() -> None:
+    # Rock loses 1 against paper, so it stands at 0; half way to scissors it wins 0, at 1.
+    learner = started(RPS, PSRO_PRESETS["psro-paper"], [PAPER, ROCK])
+    learner.restore({**learner.state(), "performance_0": np.array([0.1, 0.0])})
+    learner.advance()
+    np.testing.assert_allclose(learner.state()["performance_0"], [0.1, 1.0])
+    assert len(learner.state()["plans_0"]) == 2
+
+
 def test_in_a_pipeline_the_upper_policy_answers_the_lower_one_too() -> None:
     # The lower policy answers rock with paper, and is finished; so the upper one is the lower one
     # now, and answers the equilibrium of rock and paper, which is paper, with scissors.

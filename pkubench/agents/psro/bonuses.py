@@ -23,6 +23,9 @@ from pkubench.agents.psro.diversity import hull_distance
 from pkubench.envs.games.forest import Floats
 from pkubench.envs.games.zero_sum import ZeroSumGame
 
+_RANK = 1e-10
+"""Singular values smaller than this, relative to the largest, are zero."""
+
 
 class Bonus(ABC):
     """A number for each candidate plan; more is more diverse."""
@@ -183,7 +186,9 @@ class PayoffDistance(Bonus):
             old: float64 ``(old policies, opponents)``, their payoffs.
         """
         table = old.T
-        inverse = np.linalg.pinv(table)
+        # Populations outgrow the rank of a game's payoffs; what rounding leaves of the other
+        # singular values must not be inverted.
+        inverse = np.linalg.pinv(table, rcond=_RANK)
         self._worth = worth
         self._outside = np.eye(len(table)) - table @ inverse
         self._sums = inverse.sum(axis=0)

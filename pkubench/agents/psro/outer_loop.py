@@ -268,8 +268,8 @@ class PopulationLearner:
                 continue
             moved[number] = response.row
             performance = 1.0 + response.payoff / self.space.scale
-            growth = performance / side.performance[place] - 1.0
-            is_done[number] = config.step == 1.0 or growth < config.plateau
+            wanted = (1.0 + config.plateau) * side.performance[place]
+            is_done[number] = config.step == 1.0 or performance < wanted
             side.performance[place] = performance
         for number, row in moved.items():
             side = self._sides[number]
