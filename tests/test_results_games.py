@@ -1,4 +1,4 @@
-"""The games' page is what its records say, and records are of the settings that presets have now."""
+"""The games' page is what its records say, and they are of the settings that presets have now."""
 
 from __future__ import annotations
 

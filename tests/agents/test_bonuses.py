@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,6 +136,16 @@ def test_payoff_distance_is_the_formula_of_the_paper() -> None:
     assert PayoffDistance(worth, old).values(inside[None])[0] == pytest.approx(0.0, abs=1e-12)
 
 
+def test_payoffs_of_more_policies_than_the_game_has_rank_keep_their_distance() -> None:
+    worth, old = payoffs_of(LEDUC, 0)
+    many = np.vstack([old, [0.5, 0.5, 0.0] @ old, [0.2, -1.0, 1.8] @ old])  # still of rank 3
+    plans = population(LEDUC, 0, 4, seed=3)
+    for plan, found in zip(plans, PayoffDistance(worth, many).values(plans), strict=True):
+        b = worth @ plan
+        inside = old.T @ np.linalg.lstsq(old.T, b, rcond=None)[0]
+        assert found == pytest.approx(((b - inside) ** 2).sum(), rel=1e-6)
+
+
 def test_cardinality_is_the_trace_with_the_candidate_in_the_table() -> None:
     worth, old = payoffs_of(KUHN, 1)
     plans = population(KUHN, 1, 5, seed=3)
@@ -171,19 +182,26 @@ def test_jensen_shannon_is_the_gap_of_entropies_of_the_official_code() -> None:
 
 
 def test_few_distances_need_solving_to_find_the_best_of_all_actions() -> None:
-    members = population(SKILL, 0, 5)
-    bonus = HullDistance(SKILL, 0, members, SKILL.uniform_plan(1), 0.3, SMOOTHING)
-    actions, base = np.eye(30), SKILL.gains(0, members[0]) / SKILL.max_utility
-    assert bonus.argmax(actions, base) == int((base + bonus.values(actions)).argmax())
-    solved, solve = [], bonus._nearest
+    rng = np.random.default_rng(0)
+    misled = 0
+    for _ in range(40):
+        # Pure members: mixtures of them come much nearer than any one does to spread-out plans.
+        members = np.eye(30)[rng.choice(30, 12, replace=False)]
+        bonus = HullDistance(SKILL, 0, members, SKILL.uniform_plan(1), 0.3, SMOOTHING)
+        plans = rng.dirichlet(np.full(30, 0.1), size=30)
+        base = 0.1 * rng.normal(size=30)
+        wanted = int((base + bonus.values(plans)).argmax())
+        misled += wanted != int((base + 0.3 * bonus._distances(plans).min(axis=1)).argmax())
+        solved, solve = [], bonus._nearest
 
-    def counted(plan: np.ndarray) -> tuple[float, np.ndarray]:
-        solved.append(plan)
-        return solve(plan)
+        def counted(plan: np.ndarray, solved: list = solved, solve: Any = solve) -> Any:
+            solved.append(plan)
+            return solve(plan)
 
-    bonus._nearest = counted  # type: ignore[method-assign]
-    bonus.argmax(actions, base)
-    assert len(solved) < 15
+        bonus._nearest = counted  # type: ignore[method-assign]
+        assert bonus.argmax(plans, base) == wanted
+        assert len(solved) < 30
+    assert misled > 3  # the nearest member alone would often have chosen another
 
 
 def situation(game: ZeroSumGame, side: int, row: np.ndarray) -> Situation:
@@ -191,6 +209,21 @@ def situation(game: ZeroSumGame, side: int, row: np.ndarray) -> Situation:
     payoffs = game.payoffs(own, opponents) if side == 0 else -game.payoffs(opponents, own).T
     weights = np.array([0.4, 0.3, 0.2, 0.1])
     return Situation(side, row, own, weights, opponents, weights, payoffs, 0)
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_the_gain_of_a_response_is_over_what_the_own_mixture_wins(side: int) -> None:
+    space = PlanSpace(KUHN, PSRO_PRESETS["psro"])
+    seen = situation(KUHN, side, KUHN.uniform_plan(side))
+    own, opponent = (
+        KUHN.mix(seen.own, seen.own_weights),
+        KUHN.mix(seen.opponents, seen.weights),
+    )
+    pair = (own, opponent) if side == 0 else (opponent, own)
+    value = KUHN.expected_value(*pair) * (1 if side == 0 else -1)
+    response = space.respond(seen, np.random.default_rng(0))
+    assert response.payoff == pytest.approx(KUHN.best_response(side, opponent)[0])
+    assert response.gain == pytest.approx(response.payoff - value)
 
 
 @pytest.mark.parametrize("diversity", ["members", "hull", "dpp", "bd-rd"])

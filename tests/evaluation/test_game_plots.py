@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def test_the_hull_of_a_square_is_its_corners() -> None:
 def test_every_point_is_inside_its_hull() -> None:
     points = CLOUDS["psro"]
     corners = hull(points)
-    for a, b in zip(corners[:-1], corners[1:], strict=True):
+    for a, b in itertools.pairwise(corners):
         side = b - a
         turn = side[0] * (points[:, 1] - a[1]) - side[1] * (points[:, 0] - a[0])
         assert (turn >= -1e-12).all()
