@@ -149,9 +149,9 @@ def _section(game: str, lines: list[Line], page: Path) -> Iterator[str]:
     if game == MIXTURE:
         yield (
             "*Published*: what Adam found against the mixture, stored by the authors; a local "
-            "search finds at most what the exact one does, so those are lower bounds. They were trained "
-            "with fictitious play for the meta-strategy, here it is exact; why BD&RD-PSRO is so "
-            "far from its stored figure here we do not know.\n\n"
+            "search finds at most what the exact one does, so those are lower bounds. There "
+            "fictitious play makes the meta-strategy, here it is exact; why BD&RD-PSRO is so far "
+            "from its stored figure here we do not know.\n\n"
         )
     elif published:
         yield (

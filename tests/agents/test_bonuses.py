@@ -22,6 +22,7 @@ from pkubench.agents.psro.settings import PSRO_PRESETS
 from pkubench.agents.psro.spaces import PlanSpace, Situation
 from pkubench.envs.games import ZeroSumGame, make_matrix_game
 from pkubench.envs.games.trees import game_tree
+from pkubench.errors import ConfigError, UnknownName
 
 KUHN, LEDUC = game_tree("kuhn_poker"), game_tree("leduc_poker")
 RPS = make_matrix_game("matrix:rock_paper_scissors")
@@ -328,3 +329,12 @@ def test_a_point_climbs_the_gradient_of_payoff_and_bonus(name: str) -> None:
     assert objective(response.row) > objective(seen.row)
     # Each of five Adam steps of 0.1 moves a coordinate by at most a little more than 0.1.
     assert np.abs(response.row - seen.row).max() < 0.6
+
+
+def test_settings_of_the_mixture_model_are_those_of_known_presets() -> None:
+    assert mixture_settings("psd-psro").learners == 4
+    assert mixture_settings("psro-rn-paper").learners == 1
+    with pytest.raises(UnknownName, match="psd-psro"):
+        mixture_settings("psd-pro")
+    with pytest.raises(ConfigError, match="choose psd-psro"):
+        mixture_settings("psd-psro-hull")

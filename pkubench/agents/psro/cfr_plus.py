@@ -22,7 +22,7 @@ from typing import Literal
 
 import numpy as np
 
-from pkubench.agents.psro.learner import Floats, Tensors
+from pkubench.agents.psro.learner import AverageLearner, Floats, Tensors
 from pkubench.envs.games.tree import GameTree
 from pkubench.errors import ConfigError
 
@@ -57,14 +57,13 @@ class CFRPlusConfig:
             raise ConfigError(f"report_every must be at least 1, got {self.report_every}")
 
 
-class CFRPlus:
+class CFRPlus(AverageLearner):
     """Regret tables of both players. Deterministic: it starts from the uniform policy."""
-
-    pure = False
 
     def __init__(self, tree: GameTree, config: CFRPlusConfig, seed: int = 0) -> None:
         """Start from zero regrets. ``seed`` has no effect; nothing here is random."""
-        self.tree, self.config, self.iteration = tree, config, 0
+        self.game = self.tree = tree
+        self.config, self.iteration = config, 0
         self.report_every = config.report_every
         self.regrets = [np.zeros(size) for size in tree.num_sequences]
         self.sums = [np.zeros(size) for size in tree.num_sequences]
@@ -83,7 +82,7 @@ class CFRPlus:
         if self.config.tolerance == 0.0:
             return False
         bar = self.config.tolerance * self.tree.max_utility
-        return self.tree.nash_conv(*self._average()) <= bar
+        return self.tree.nash_conv(*self.average()) <= bar
 
     def advance(self) -> None:
         """Do one iteration: player 0 first, then player 1 against player 0's new policy."""
@@ -103,34 +102,13 @@ class CFRPlus:
             self._behaviours[player] = forest.behaviour(regrets)
             self._plans[player] = forest.plan(self._behaviours[player])
 
-    def _average(self) -> tuple[Floats, Floats]:
+    def average(self) -> tuple[Floats, Floats]:
+        """Return both average policies, as plans."""
         rows = [
             total / total[0] if total[0] > 0.0 else plan
             for total, plan in zip(self.sums, self._plans, strict=True)
         ]
         return rows[0], rows[1]
-
-    def measure(self, last: bool) -> dict[str, float]:
-        """Return the figures of the average policy (payoff units of the game)."""
-        x, y = self._average()
-        nash_conv = max(self.tree.nash_conv(x, y), 0.0)
-        # For one policy a player, population exploitability is NashConv.
-        return {
-            "nash_conv": nash_conv,
-            "exploitability": 0.5 * nash_conv,
-            "value": self.tree.expected_value(x, y),
-            "policies": 2.0,
-            "population_exploitability": nash_conv,
-        }
-
-    def plans(self) -> tuple[Floats, Floats]:
-        """Return both average policies, one plan in one row each."""
-        x, y = self._average()
-        return x[None], y[None]
-
-    def meta_strategy(self) -> tuple[Floats, Floats]:
-        """Return the trivial mixtures."""
-        return np.ones(1), np.ones(1)
 
     def state(self) -> Tensors:
         """Return what :meth:`restore` needs to go on bit for bit."""

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from pkubench.agents.psro.learner import Floats, Tensors
+from pkubench.agents.psro.learner import AverageLearner, Floats, Tensors
 from pkubench.envs.games.zero_sum import ZeroSumGame
 from pkubench.errors import ConfigError
 
@@ -40,10 +40,8 @@ class XFPConfig:
             raise ConfigError(f"response_episodes must be at least 0, got {self.response_episodes}")
 
 
-class FictitiousPlay:
+class FictitiousPlay(AverageLearner):
     """The average policies of both players, which start uniform."""
-
-    pure = False
 
     def __init__(self, game: ZeroSumGame, config: XFPConfig, seed: int) -> None:
         """Start from uniform play, which counts as one response."""
@@ -68,27 +66,14 @@ class FictitiousPlay:
         for average, answer in zip(self._averages, answers, strict=True):
             average += (answer - average) / (self.iteration + 1)
 
+    def average(self) -> tuple[Floats, Floats]:
+        """Return both average policies, as plans."""
+        return self._averages[0], self._averages[1]
+
     def measure(self, last: bool) -> dict[str, float]:
-        """Return the figures of the average policies (payoff units of the game)."""
-        x, y = self._averages
-        nash_conv = self.game.nash_conv(x, y)
-        # For one policy a player, population exploitability is NashConv.
-        return {
-            "nash_conv": nash_conv,
-            "exploitability": 0.5 * nash_conv,
-            "value": self.game.expected_value(x, y),
-            "policies": 2.0,
-            "episodes": 2.0 * self.iteration * self.config.response_episodes,
-            "population_exploitability": nash_conv,
-        }
-
-    def plans(self) -> tuple[Floats, Floats]:
-        """Return both average policies, one plan in one row each."""
-        return self._averages[0][None].copy(), self._averages[1][None].copy()
-
-    def meta_strategy(self) -> tuple[Floats, Floats]:
-        """Return the trivial mixtures."""
-        return np.ones(1), np.ones(1)
+        """Return the figures of the average policies, and the episodes they stand for."""
+        episodes = 2.0 * self.iteration * self.config.response_episodes
+        return {**super().measure(last), "episodes": episodes}
 
     def state(self) -> Tensors:
         """Return what :meth:`restore` needs to go on bit for bit."""

@@ -19,7 +19,7 @@ from pkubench.agents.psro.settings import PSRO_PRESETS, PSROConfig
 from pkubench.agents.psro.spaces import Response, Situation
 from pkubench.envs.games.forest import Floats
 from pkubench.envs.games.mixture_model import MixtureModel
-from pkubench.errors import ConfigError
+from pkubench.errors import ConfigError, UnknownName
 
 _ADAM_STEPS, _RATE = 5, 0.1
 _SPREAD = 0.01
@@ -28,14 +28,19 @@ _NUDGE = 1e-5
 
 
 def mixture_settings(name: str) -> PSROConfig:
-    """Return a preset's settings for the mixture model: four policies in training, no plateau.
+    """Return a preset's settings for the mixture model, as in official code.
+
+    A pipeline has four policies in training there, the others one; each iteration ends one.
 
     Raises:
-        ConfigError: PSRO_rN has the pipeline's numbers there only with one learner.
+        UnknownName: No such preset.
+        ConfigError: ``psd-psro-hull``; official code has no hull of points.
     """
-    config = PSRO_PRESETS[f"{name}-paper"]
+    if name not in PSRO_PRESETS:
+        raise UnknownName("population learner", name, PSRO_PRESETS)
+    config = PSRO_PRESETS[f"{name.removesuffix('-paper')}-paper"]
     if config.diversity == "hull":
-        raise ConfigError("points have no hull of plans; choose psd-psro")
+        raise ConfigError("the mixture model's points have no hull of plans; choose psd-psro")
     learners = 4 if config.learners > 1 and config.targets == "pipeline" else 1
     return replace(config, iterations=50, learners=learners, step=1.0, diversity_step=1.0)
 
