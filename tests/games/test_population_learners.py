@@ -9,6 +9,7 @@ import pytest
 
 from pkubench.agents.psro import PRESETS, FictitiousPlay, PopulationLearner, PSROConfig, XFPConfig
 from pkubench.agents.psro.meta_solvers import fictitious_play
+from pkubench.agents.psro.mixture_points import PointSpace, mixture_settings
 from pkubench.agents.psro.settings import PSRO_PRESETS
 from pkubench.envs.games import ZeroSumGame, make_matrix_game
 from pkubench.envs.games.linear_programs import matrix_game
@@ -242,6 +243,27 @@ def test_a_learner_restored_from_its_state_goes_on_bit_for_bit(
         a.shape != b.shape or (a != b).any()
         for a, b in zip(whole.plans(), other.plans(), strict=True)
     )
+
+
+def test_a_learner_on_the_mixture_model_restored_from_its_state_goes_on_bit_for_bit() -> None:
+    config = mixture_settings("psd-psro")
+    whole, first, second = (PopulationLearner(PointSpace(config), config, 3) for _ in range(3))
+    for _ in range(8):
+        whole.advance()
+    for _ in range(3):
+        first.advance()
+    second.restore(first.state())
+    for _ in range(5):
+        second.advance()
+    np.testing.assert_array_equal(whole.plans()[0], second.plans()[0])
+    figures = whole.measure(True)
+    points, weights = whole.plans()[0], whole.meta_strategy()[0]
+    model = whole.space.model  # type: ignore[attr-defined]
+    assert figures["exploitability"] == model.exploitability(points, weights)
+    assert figures["population_exploitability"] == pytest.approx(
+        2.0 * model.population_exploitability(points), abs=1e-8
+    )
+    assert 0.0 < figures["population_exploitability"] <= figures["nash_conv"]
 
 
 @pytest.mark.parametrize("diversity", ["none", "members", "hull", "dpp", "bd-rd"])

@@ -50,6 +50,7 @@ class PointSpace:
 
     sides = (0,)
     scale = 1.0
+    pure = False
 
     def __init__(self, config: PSROConfig) -> None:
         """Hold the game."""

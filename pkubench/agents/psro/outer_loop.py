@@ -92,7 +92,7 @@ class PopulationLearner:
         """
         self.space = PlanSpace(game, config) if isinstance(game, ZeroSumGame) else game
         self.config, self.seed, self.iteration = config, seed, 0
-        self.pure = config.pure
+        self.pure = self.space.pure
         self.responses = 0
         rng = np.random.default_rng(seed)
         first = {side: self.space.fresh(side, rng)[None] for side in self.space.sides}
@@ -261,7 +261,7 @@ class PopulationLearner:
             )
             response = self.space.respond(situation, rng)
             self.responses += 1
-            if (may_decline and config.pure) and (
+            if (may_decline and self.pure) and (
                 response.gain <= config.tolerance * self.space.scale
                 or (side.rows[:place] == response.row).all(axis=1).any()
             ):

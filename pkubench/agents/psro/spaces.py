@@ -76,6 +76,8 @@ class PolicySpace(Protocol):
     """``(0,)`` if one population plays both sides, else ``(0, 1)``."""
     scale: float
     """The largest payoff."""
+    pure: bool
+    """Whether all policies are pure plans, of zeros and ones."""
 
     def fresh(self, side: int, rng: np.random.Generator) -> Floats:
         """Return a random policy."""
@@ -106,6 +108,7 @@ class PlanSpace:
         self.game, self.config = game, config
         self.sides = (0,) if isinstance(game, SymmetricMatrixGame) else (0, 1)
         self.scale = game.max_utility or 1.0
+        self.pure = config.pure
         self._binding: list[Ints | None] = [None, None]
         self._worth: list[dict[bytes, Floats]] = [{}, {}]
 
