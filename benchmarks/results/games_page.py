@@ -35,6 +35,7 @@ _NMM = {
     "psd-psro": 0.0168,
 }
 """Likewise for the mixture model: what Adam finds against the mixture, 50 iterations."""
+_SKILL = "matrix:game_of_skill"
 _ZERO = 1e-9
 _CLAIMED, _BAR = 0.0088 / 0.0202, 0.75
 _HEAD = """# Games
@@ -85,10 +86,12 @@ class Line(NamedTuple):
 def page_of(rows: Sequence[GameRow], page: Path) -> str:
     """Return the page, from the records of all rows whose runs are all done."""
     games: dict[str, list[Line]] = {}
+    left_out: dict[str, list[str]] = {}
     for row in rows:
         runs = read(row)
         if len(runs) < row.seeds:
             print(f"left out, its runs are not finished: {row.agent} on {row.game}")
+            left_out.setdefault(row.game, []).append(row.method)
             continue
         games.setdefault(row.game, []).append(Line(row, runs[: row.seeds]))
     sections = [_HEAD, *_ratio(games)]
@@ -99,6 +102,9 @@ def page_of(rows: Sequence[GameRow], page: Path) -> str:
         sections += [f"## {title}\n\n"] if chosen else []
         for game in chosen:
             sections += _section(game, games[game], page)
+    if left_out:
+        sections.append("## Not yet measured\n\nRows whose runs are not all done:\n\n")
+        sections += [f"- {game}: {', '.join(names)}\n" for game, names in left_out.items()]
     return "".join(sections)
 
 
@@ -110,7 +116,7 @@ def _rounded(value: float) -> float:
 def _section(game: str, lines: list[Line], page: Path) -> Iterator[str]:
     """Yield one game's table, comparisons and figures."""
     yield f"### {game}\n\n"
-    if len(lines) < 3:
+    if len(lines) < 3 and game.startswith(_SKILL):
         yield "Run for the ratio above.\n\n"
     budgets = {}
     for budget in ("episodes", "seconds"):
@@ -213,7 +219,7 @@ def _ratio(games: dict[str, list[Line]]) -> Iterator[str]:
     told = []
     for game, lines in games.items():
         found = {line.row.method: line for line in lines}
-        if not game.startswith("matrix:game_of_skill") or not {"psd-psro", "p-psro"} <= set(found):
+        if not game.startswith(_SKILL) or not {"psd-psro", "p-psro"} <= set(found):
             continue
         ours, theirs = (float(np.mean(found[m].ends("pe"))) for m in ("psd-psro", "p-psro"))
         ratios.append(ours / theirs)
