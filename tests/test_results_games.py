@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.results import games
+from benchmarks.results import games, games_page
 from benchmarks.results.game_records import MIXTURE, GameRow, read
-from benchmarks.results.games_page import Line, page_of
+from benchmarks.results.games_page import Line
 from pkubench.agents.psro.mixture_points import mixture_settings
 from pkubench.agents.psro.training import PRESETS
 
@@ -60,9 +60,12 @@ def test_values_at_equal_budgets_are_the_last_within_them() -> None:
     assert line.ends("pe") == [1.0, 1.0]
 
 
-def test_the_page_is_written_from_the_records(tmp_path: Path) -> None:
-    assert page_of(games.ROWS, tmp_path / "games.md") == PAGE.read_text()
-    drawn = {path.name for path in (tmp_path / "figures").iterdir()}
-    assert drawn == set(re.findall(r"\(figures/(.*?)\)", PAGE.read_text()))
-    for name in drawn:
-        assert (PAGE.parent / "figures" / name).exists()
+def test_the_page_is_written_from_the_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    for name in ("exploitability_curves", "gamescape", "policies_in_plane"):
+        monkeypatch.setattr(games_page, name, lambda data, out, **_: drawn.append(out.name))
+    assert games_page.page_of(games.ROWS, tmp_path / "games.md") == PAGE.read_text()
+    assert drawn == re.findall(r"\(figures/(.*?)\)", PAGE.read_text())
+    assert all((PAGE.parent / "figures" / name).exists() for name in drawn)

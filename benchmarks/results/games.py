@@ -52,7 +52,11 @@ ROWS = (
         for game in SKILL[1:]
         for method in ("p-psro", "psd-psro")
     ),
-    *(GameRow(method, game, 200, 5, every=10) for game in TREES for method in ON_TREES),
+    *(
+        GameRow(method, game, 200, 5, every=1 if game == TREES[0] else 10)
+        for game in TREES
+        for method in ON_TREES
+    ),
 )
 
 
