@@ -125,8 +125,23 @@ _TABLE = (
             (f"{method}-paper", f"{summary}; official numbers"),
         )
     ),
-    ("psro", _PSD, ("games",), "double oracle with exact responses", _PSRO),
+    *(
+        (name, _PSD, ("games",), summary, _PSRO)
+        for method, told in (
+            ("psro", "double oracle with exact responses"),
+            ("p-psro", "PSRO with two policies in training at once"),
+            ("psro-rn", "PSRO whose policies answer those they do not lose to"),
+            ("dpp-psro", "P-PSRO that seeks a large determinantal process"),
+            ("bd-rd-psro", "P-PSRO that seeks other behaviour and other payoffs"),
+            ("psd-psro", "P-PSRO that seeks distance from every member"),
+            ("psd-psro-hull", "P-PSRO that seeks distance from the policy hull"),
+            ("self-play", "responses to the newest policy alone"),
+        )
+        for name, summary in ((method, told), (f"{method}-paper", f"{told}; official numbers"))
+    ),
     ("cfr+", _PSD, ("games",), "counterfactual regret minimisation plus", _PSRO),
+    ("cfr", _PSD, ("games",), "counterfactual regret minimisation", _PSRO),
+    ("xfp", _PSD, ("games",), "extensive-form fictitious play", _PSRO),
 )
 
 AGENTS: dict[str, AgentSpec] = {

@@ -1,14 +1,16 @@
-"""Double oracle and CFR+: convergence, the published trend, and equality with OpenSpiel's CFR+."""
+"""Double oracle and CFR: convergence, the published trend, and equality with OpenSpiel's CFR."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 import pyspiel
 import pytest
 from open_spiel.python.algorithms import cfr
 
+from pkubench.agents.psro import PopulationLearner, PSROConfig
 from pkubench.agents.psro.cfr_plus import CFRPlus, CFRPlusConfig
-from pkubench.agents.psro.double_oracle import DoubleOracle, PSROConfig
 from pkubench.envs.games import GameTree
 from pkubench.envs.games.trees import tree_of_world
 from pkubench.errors import ConfigError
@@ -21,7 +23,7 @@ LEDUC = GameTree.from_openspiel("leduc_poker")
 def test_double_oracle_solves_kuhn_poker_in_a_few_iterations_from_any_start(ties: str) -> None:
     taken = []
     for seed in range(10):
-        learner = DoubleOracle(KUHN, PSROConfig(ties=ties), seed)  # type: ignore[arg-type]
+        learner = PopulationLearner(KUHN, PSROConfig(ties=ties), seed)  # type: ignore[arg-type]
         while not learner.finished:
             learner.advance()
         figures = learner.measure(last=True)
@@ -38,7 +40,7 @@ def test_double_oracle_follows_the_reference_curve_on_leduc_poker() -> None:
     # 50; starts and ties shift single runs by about a third, so two are averaged.
     at = {10: [], 50: []}  # type: dict[int, list[dict[str, float]]]
     for seed in range(2):
-        learner = DoubleOracle(LEDUC, PSROConfig(ties="lowest", pe_every=10), seed)
+        learner = PopulationLearner(LEDUC, PSROConfig(ties="lowest", pe_every=10), seed)
         last = np.inf
         for _ in range(50):
             learner.advance()
@@ -67,7 +69,7 @@ def test_double_oracle_follows_the_reference_curve_on_liars_dice() -> None:
     figures = []
     for seed in range(2):
         config = PSROConfig(ties="lowest", pe_every=100)
-        learner = DoubleOracle(tree_of_world("LiarsDice4-v0"), config, seed)
+        learner = PopulationLearner(tree_of_world("LiarsDice4-v0"), config, seed)
         for _ in range(100):
             learner.advance()
         figures.append(learner.measure(last=True))
@@ -80,7 +82,7 @@ def test_double_oracle_follows_the_reference_curve_on_liars_dice() -> None:
 def test_double_oracle_solves_goofspiel_outright() -> None:
     # The reference run (psd-psro, section 6) is at 0 at iteration 228; ties drawn by lot get there
     # sooner (120 iterations with seed 0).
-    learner = DoubleOracle(tree_of_world("Goofspiel5-v0"), PSROConfig(pe_every=1000), 0)
+    learner = PopulationLearner(tree_of_world("Goofspiel5-v0"), PSROConfig(pe_every=1000), 0)
     while not learner.finished:
         learner.advance()
     figures = learner.measure(last=True)
@@ -91,13 +93,13 @@ def test_double_oracle_solves_goofspiel_outright() -> None:
 
 
 def test_a_double_oracle_restored_from_its_state_goes_on_to_the_same_populations() -> None:
-    whole = DoubleOracle(LEDUC, PSROConfig(), 3)
+    whole = PopulationLearner(LEDUC, PSROConfig(), 3)
     for _ in range(12):
         whole.advance()
-    first = DoubleOracle(LEDUC, PSROConfig(), 3)
+    first = PopulationLearner(LEDUC, PSROConfig(), 3)
     for _ in range(5):
         first.advance()
-    second = DoubleOracle(LEDUC, PSROConfig(), 3)
+    second = PopulationLearner(LEDUC, PSROConfig(), 3)
     second.restore(first.state())
     for _ in range(7):
         second.advance()
@@ -106,11 +108,15 @@ def test_a_double_oracle_restored_from_its_state_goes_on_to_the_same_populations
     assert whole.measure(True)["nash_conv"] == pytest.approx(second.measure(True)["nash_conv"])
 
 
+@pytest.mark.parametrize("variant", ["cfr+", "cfr"])
 @pytest.mark.parametrize("tree", [KUHN, LEDUC], ids=["kuhn", "leduc"])
-def test_cfr_plus_equals_openspiels_policy_iteration_by_iteration(tree: GameTree) -> None:
+def test_regret_minimisation_equals_openspiels_iteration_by_iteration(
+    tree: GameTree, variant: Literal["cfr+", "cfr"]
+) -> None:
     game = pyspiel.load_game(tree.name)
-    theirs = cfr.CFRPlusSolver(game) if tree is KUHN else pyspiel.CFRPlusSolver(game)
-    ours = CFRPlus(tree, CFRPlusConfig())
+    name = "CFRPlusSolver" if variant == "cfr+" else "CFRSolver"
+    theirs = getattr(cfr if tree is KUHN else pyspiel, name)(game)
+    ours = CFRPlus(tree, CFRPlusConfig(variant=variant))
     for _ in range(6):
         theirs.evaluate_and_update_policy()
         ours.advance()
@@ -168,6 +174,7 @@ def test_cfr_plus_stops_at_its_tolerance() -> None:
         (PSROConfig, {"tolerance": 1.0}),
         (PSROConfig, {"pe_every": 0}),
         (PSROConfig, {"ties": "highest"}),
+        (CFRPlusConfig, {"variant": "mccfr"}),
         (CFRPlusConfig, {"delay": -1}),
         (CFRPlusConfig, {"tolerance": -0.1}),
         (CFRPlusConfig, {"report_every": 0}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyspiel
 import pytest
 
-from pkubench.agents.psro import CFRPlus, CFRPlusConfig, DoubleOracle, PSROConfig
+from pkubench.agents.psro import CFRPlus, CFRPlusConfig, PopulationLearner, PSROConfig
 from pkubench.envs.games import GameError, GameTree
 from pkubench.envs.games.histories import enumerate_histories
 
@@ -64,10 +64,10 @@ def test_a_game_in_which_only_one_player_moves_is_a_decision_problem() -> None:
     assert tree.best_response(1, x)[0] == pytest.approx(-3.5)
     assert tree.population_exploitability([x], [y]) == pytest.approx(0.5)
     assert tree.solve().value == pytest.approx(4.0)
-    learner = DoubleOracle(tree, PSROConfig(), 0)
+    learner = PopulationLearner(tree, PSROConfig(), 0)
     while not learner.finished:
         learner.advance()
-    assert learner.restricted.value == pytest.approx(4.0)
+    assert learner.measure(True)["restricted_value"] == pytest.approx(4.0)
     cfr = CFRPlus(tree, CFRPlusConfig())
     for _ in range(30):
         cfr.advance()

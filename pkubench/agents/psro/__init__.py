@@ -1,16 +1,20 @@
-"""Game learners (double oracle, CFR+), meta-solvers, and saved populations."""
+"""Game learners (PSRO and its kin, fictitious play, CFR), meta-solvers, saved populations."""
 
 from pkubench.agents.psro.cfr_plus import CFRPlus, CFRPlusConfig
-from pkubench.agents.psro.double_oracle import DoubleOracle, PSROConfig
+from pkubench.agents.psro.fictitious_play import FictitiousPlay, XFPConfig
+from pkubench.agents.psro.outer_loop import PopulationLearner
 from pkubench.agents.psro.population import load_population, save_population
+from pkubench.agents.psro.settings import PSROConfig
 from pkubench.agents.psro.training import PRESETS, train
 
 __all__ = [
     "PRESETS",
     "CFRPlus",
     "CFRPlusConfig",
-    "DoubleOracle",
+    "FictitiousPlay",
     "PSROConfig",
+    "PopulationLearner",
+    "XFPConfig",
     "load_population",
     "save_population",
     "train",

@@ -1,38 +1,43 @@
-"""CFR+ on the sequence form: the reference solver of small games.
+"""CFR+ and CFR on the sequence form: the reference solvers of small games.
 
-Tammelin (2014); Bowling, Burch, Johanson and Tammelin (2015). Alternating updates, regrets cut at
-zero, and averaging linear in the iteration. Iteration ``t`` of player ``i`` with behaviour ``b``,
-from ``u(s) =`` counterfactual value of sequence ``s`` (what follows it is played by ``b``) and
-``v(h) = sum_a b(a) u(ha)``:
+CFR+ (Tammelin 2014; Bowling, Burch, Johanson and Tammelin 2015) has alternating updates, regrets
+cut at zero, and averaging linear in the iteration. Iteration ``t`` of player ``i`` with behaviour
+``b``, from ``u(s) =`` counterfactual value of sequence ``s`` (what follows it is played by ``b``)
+and ``v(h) = sum_a b(a) u(ha)``:
 
     S  <- S + t x(b)                          x(b): the realization plan of b
     R(ha) <- max(R(ha) + u(ha) - v(h), 0)
     b(a) <- R(ha) / sum R(h.), uniform where that is 0/0
 
-The average policy is the realization plan ``S / S(empty)``. Each update is one sparse product and
-two sweeps over the player's forest, so an iteration on Leduc poker takes a fraction of a
-millisecond.
+CFR (Zinkevich et al. 2007) does not cut regrets, plays by their positive parts, and averages
+with equal weights. The average policy is the realization plan ``S / S(empty)``. Each update is one
+sparse product and two sweeps over the player's forest, so an iteration on Leduc poker takes a
+fraction of a millisecond.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from pkubench.agents.psro.learner import Floats, Tensors
+from pkubench.agents.psro.learner import AverageLearner, Floats, Tensors
 from pkubench.envs.games.tree import GameTree
 from pkubench.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CFRPlusConfig:
-    """Settings of the preset ``cfr+``."""
+    """Settings of the presets ``cfr+`` and ``cfr``."""
 
+    variant: Literal["cfr+", "cfr"] = "cfr+"
+    """Whether regrets are cut at zero and the average is linear in the iteration."""
     iterations: int = 1000
     """Iterations unless the run is given a number of steps."""
     delay: int = 0
-    """Iterations left out of the average; iteration ``t`` weighs ``max(t - delay, 0)``."""
+    """Iterations left out of the average; iteration ``t`` weighs ``max(t - delay, 0)``, in CFR 1
+    where that is positive."""
     tolerance: float = 0.0
     """Stop when NashConv is at most this times the largest payoff."""
     report_every: int = 10
@@ -40,6 +45,8 @@ class CFRPlusConfig:
 
     def __post_init__(self) -> None:
         """Check the domains."""
+        if self.variant not in ("cfr+", "cfr"):
+            raise ConfigError(f"variant must be 'cfr+' or 'cfr', got {self.variant!r}")
         if self.iterations < 1:
             raise ConfigError(f"iterations must be at least 1, got {self.iterations}")
         if self.delay < 0:
@@ -50,14 +57,13 @@ class CFRPlusConfig:
             raise ConfigError(f"report_every must be at least 1, got {self.report_every}")
 
 
-class CFRPlus:
+class CFRPlus(AverageLearner):
     """Regret tables of both players. Deterministic: it starts from the uniform policy."""
-
-    pure = False
 
     def __init__(self, tree: GameTree, config: CFRPlusConfig, seed: int = 0) -> None:
         """Start from zero regrets. ``seed`` has no effect; nothing here is random."""
-        self.tree, self.config, self.iteration = tree, config, 0
+        self.game = self.tree = tree
+        self.config, self.iteration = config, 0
         self.report_every = config.report_every
         self.regrets = [np.zeros(size) for size in tree.num_sequences]
         self.sums = [np.zeros(size) for size in tree.num_sequences]
@@ -76,12 +82,14 @@ class CFRPlus:
         if self.config.tolerance == 0.0:
             return False
         bar = self.config.tolerance * self.tree.max_utility
-        return self.tree.nash_conv(*self._average()) <= bar
+        return self.tree.nash_conv(*self.average()) <= bar
 
     def advance(self) -> None:
         """Do one iteration: player 0 first, then player 1 against player 0's new policy."""
         self.iteration += 1
+        is_plus = self.config.variant == "cfr+"
         weight = max(self.iteration - self.config.delay, 0)
+        weight = weight if is_plus else min(weight, 1)
         for player, forest in enumerate(self.tree.form.forests):
             behaviour, regrets = self._behaviours[player], self.regrets[player]
             values = forest.average(self._matrices[player] @ self._plans[1 - player], behaviour)
@@ -89,38 +97,18 @@ class CFRPlus:
             own = values[1:]
             baseline = np.add.reduceat(own * behaviour[1:], forest.starts - 1)
             regrets[1:] += own - baseline[forest.state_of[1:]]
-            np.maximum(regrets, 0.0, out=regrets)
+            if is_plus:
+                np.maximum(regrets, 0.0, out=regrets)
             self._behaviours[player] = forest.behaviour(regrets)
             self._plans[player] = forest.plan(self._behaviours[player])
 
-    def _average(self) -> tuple[Floats, Floats]:
+    def average(self) -> tuple[Floats, Floats]:
+        """Return both average policies, as plans."""
         rows = [
             total / total[0] if total[0] > 0.0 else plan
             for total, plan in zip(self.sums, self._plans, strict=True)
         ]
         return rows[0], rows[1]
-
-    def measure(self, last: bool) -> dict[str, float]:
-        """Return the figures of the average policy (payoff units of the game)."""
-        x, y = self._average()
-        nash_conv = max(self.tree.nash_conv(x, y), 0.0)
-        # For one policy a player, population exploitability is NashConv.
-        return {
-            "nash_conv": nash_conv,
-            "exploitability": 0.5 * nash_conv,
-            "value": self.tree.expected_value(x, y),
-            "policies": 2.0,
-            "population_exploitability": nash_conv,
-        }
-
-    def plans(self) -> tuple[Floats, Floats]:
-        """Return both average policies, one plan in one row each."""
-        x, y = self._average()
-        return x[None], y[None]
-
-    def meta_strategy(self) -> tuple[Floats, Floats]:
-        """Return the trivial mixtures."""
-        return np.ones(1), np.ones(1)
 
     def state(self) -> Tensors:
         """Return what :meth:`restore` needs to go on bit for bit."""

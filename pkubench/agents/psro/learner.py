@@ -1,11 +1,14 @@
-"""What the training loop asks of a game learner."""
+"""What the training loop asks of a game learner, and what learners of one average policy share."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pkubench.envs.games.zero_sum import ZeroSumGame
 
 Floats = NDArray[np.float64]
 Tensors = dict[str, NDArray[Any]]
@@ -48,3 +51,36 @@ class GameLearner(Protocol):
     def restore(self, state: Tensors) -> None:
         """Go back to a saved state."""
         ...
+
+
+class AverageLearner(ABC):
+    """A learner whose result is one average policy a player."""
+
+    pure = False
+    game: ZeroSumGame
+
+    @abstractmethod
+    def average(self) -> tuple[Floats, Floats]:
+        """Return both average policies, as plans."""
+
+    def measure(self, last: bool) -> dict[str, float]:
+        """Return the figures of the average policies (payoff units of the game)."""
+        x, y = self.average()
+        nash_conv = max(self.game.nash_conv(x, y), 0.0)
+        # For one policy a player, population exploitability is NashConv.
+        return {
+            "nash_conv": nash_conv,
+            "exploitability": 0.5 * nash_conv,
+            "value": self.game.expected_value(x, y),
+            "policies": 2.0,
+            "population_exploitability": nash_conv,
+        }
+
+    def plans(self) -> tuple[Floats, Floats]:
+        """Return both average policies, one plan in one row each."""
+        x, y = self.average()
+        return x[None].copy(), y[None].copy()
+
+    def meta_strategy(self) -> tuple[Floats, Floats]:
+        """Return the trivial mixtures."""
+        return np.ones(1), np.ones(1)

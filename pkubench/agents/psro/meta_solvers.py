@@ -1,9 +1,9 @@
 """Meta-solvers: from the payoffs among policies to the distribution that the next ones answer.
 
-All are pure functions of what the row player wins in a zero-sum meta-game. Only ``nash`` is an
-equilibrium; the others are what population learning is often run with instead, and PSRO's outcome
-depends on the choice. With equal starts the two sides of an antisymmetric game move alike, so a
-single population takes ``solve_symmetric``.
+All are pure functions of what the row player wins in a zero-sum meta-game. Only ``nash`` and
+``nash-simplex`` are equilibria; the others are what population learning is often run with instead,
+and PSRO's outcome depends on the choice. With equal starts the two sides of an antisymmetric game
+move alike, so a single population takes ``solve_symmetric``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from pkubench.envs.games.forest import Floats
 from pkubench.envs.games.linear_programs import matrix_game
 from pkubench.envs.games.normal_form import checked_payoff
+from pkubench.envs.games.simplex import simplex_game
 from pkubench.errors import ConfigError, UnknownName
 
 MOST_PROFILES = 2_500
@@ -45,6 +46,15 @@ MetaSolver = Callable[[ArrayLike], MetaStrategy]
 def nash(payoff: ArrayLike) -> MetaStrategy:
     """Return an equilibrium, by linear programming (HiGHS)."""
     solution = matrix_game(_table(payoff))
+    return MetaStrategy(solution.x, solution.y)
+
+
+def nash_simplex(payoff: ArrayLike) -> MetaStrategy:
+    """Return an equilibrium by a dense simplex method, many times as quick on small tables.
+
+    Where a game has several equilibria it may be another one than :func:`nash` returns.
+    """
+    solution = simplex_game(_table(payoff))
     return MetaStrategy(solution.x, solution.y)
 
 
@@ -283,6 +293,7 @@ def _check_size(profiles: int) -> None:
 
 SOLVERS: dict[str, MetaSolver] = {
     "nash": nash,
+    "nash-simplex": nash_simplex,
     "fictitious-play": fictitious_play,
     "regret-matching": regret_matching,
     "alpha-rank": alpha_rank,

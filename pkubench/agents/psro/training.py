@@ -5,20 +5,22 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pkubench.agents.psro.cfr_plus import CFRPlus, CFRPlusConfig
-from pkubench.agents.psro.double_oracle import DoubleOracle, PSROConfig
-from pkubench.agents.psro.learner import GameLearner, Tensors
+from pkubench.agents.psro.fictitious_play import FictitiousPlay, XFPConfig
+from pkubench.agents.psro.learner import Floats, GameLearner, Tensors
+from pkubench.agents.psro.outer_loop import PopulationLearner
 from pkubench.agents.psro.population import save_population
+from pkubench.agents.psro.settings import PSRO_PRESETS, PSROConfig
 from pkubench.agents.saving import CONFIG, load_saved, save_agent
 from pkubench.agents.training import Progress, TrainingLog, with_settings
 from pkubench.envs.games.tree import GameTree
-from pkubench.envs.games.trees import tree_of_world
+from pkubench.envs.games.trees import game_of_world, tree_of_world
 from pkubench.errors import ConfigError, PkubenchError, StorageError, UnknownName, WeightsError
 
 if TYPE_CHECKING:
@@ -28,13 +30,27 @@ CHECKPOINT = "checkpoint"
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
 
 
-PRESETS: dict[str, PSROConfig | CFRPlusConfig] = {"psro": PSROConfig(), "cfr+": CFRPlusConfig()}
+Settings = PSROConfig | CFRPlusConfig | XFPConfig
+PRESETS: dict[str, Settings] = {
+    **PSRO_PRESETS,
+    "cfr+": CFRPlusConfig(),
+    "cfr": CFRPlusConfig(variant="cfr"),
+    "xfp": XFPConfig(),
+}
 """Named game learners and their settings."""
 
-_LEARNERS: dict[str, Callable[[GameTree, Any, int], GameLearner]] = {
-    "psro": DoubleOracle,
-    "cfr+": CFRPlus,
-}
+
+def learner(config: Settings, world: str, seed: int) -> GameLearner:
+    """Return the learner that settings stand for, before its first iteration.
+
+    Population learners and fictitious play take matrix games as they are (a symmetric one with one
+    population for both sides); regrets are kept on the game's tree.
+    """
+    if isinstance(config, CFRPlusConfig):
+        return CFRPlus(tree_of_world(world), config, seed)
+    if isinstance(config, XFPConfig):
+        return FictitiousPlay(game_of_world(world), config, seed)
+    return PopulationLearner(game_of_world(world), config, seed)
 
 
 def train(
@@ -48,11 +64,13 @@ def train(
     resume: bool = False,
     device: str = "cpu",
 ) -> Iterator[Progress]:
-    """Train ``psro`` or ``cfr+`` on a game task; see ``pkubench.agents.training.Trainer``.
+    """Train a preset on a game task; see ``pkubench.agents.training.Trainer``.
 
     A step is one iteration; without ``steps`` the preset's ``iterations`` are done. Progress
     carries ``nash_conv``, ``exploitability``, ``population_exploitability`` (where computed),
-    ``policies`` and ``seconds``. These learners run on the CPU whatever ``device`` says.
+    ``policies``, ``episodes`` (what learning by episodes would have taken) and ``seconds`` (of
+    learning; ``scoring_seconds`` are those of computing the figures). These learners run on the
+    CPU whatever ``device`` says.
 
     Raises:
         ConfigError: A setting out of its domain, or ``out`` holds another run.
@@ -77,10 +95,10 @@ def train(
         raise ConfigError(
             f"{out} holds a run already; resume it (--resume) or choose another --out"
         )
-    learner = _LEARNERS[agent](tree, config, seed)
+    made = learner(config, task.id, seed)
     if saved is not None:
         try:
-            learner.restore(saved)
+            made.restore(saved)
         except (KeyError, ValueError, IndexError, PkubenchError) as error:
             raise WeightsError(
                 f"the checkpoint in {out / CHECKPOINT} is damaged ({error}); delete the run and "
@@ -89,7 +107,7 @@ def train(
     words = ["pkubench", "train", agent, task.id, "--steps", str(total), "--seed", str(seed)]
     for name, value in settings.items():
         words += ["--set", f"{name}={value}"]
-    return _iterate(learner, tree, total, run, out, saved, shlex.join(words))
+    return _iterate(made, tree, total, run, out, saved, shlex.join(words))
 
 
 def _iterate(
@@ -102,19 +120,24 @@ def _iterate(
     command: str,
 ) -> Iterator[Progress]:
     log = _open_log(out, None if saved is None else learner.iteration)
-    before = 0.0 if saved is None else float(saved["seconds"][0])
-    started = last_saved = time.perf_counter()
-    whole = _snapshot(learner, before)
+    clock = np.zeros(2) if saved is None else saved["seconds"].astype(np.float64)
+    last_saved = time.perf_counter()
+    whole = _snapshot(learner, clock)
     try:
         while learner.iteration < total and not learner.finished:
+            started = time.perf_counter()
             learner.advance()
             last = learner.iteration >= total or learner.finished
-            whole = _snapshot(learner, before + time.perf_counter() - started)
+            learnt = time.perf_counter()
+            clock = clock + np.array([learnt - started, 0.0])
+            whole = _snapshot(learner, clock)
             if not last and learner.iteration % learner.report_every:
                 continue
             metrics = learner.measure(last)
             now = time.perf_counter()
-            metrics["seconds"] = before + now - started
+            clock = clock + np.array([0.0, now - learnt])
+            whole["seconds"] = clock
+            metrics["seconds"], metrics["scoring_seconds"] = clock.tolist()
             progress = Progress(learner.iteration, total, metrics)
             log.write(progress)
             if now - last_saved > SECONDS_BETWEEN_CHECKPOINTS:
@@ -128,8 +151,8 @@ def _iterate(
         log.close()
 
 
-def _snapshot(learner: GameLearner, seconds: float) -> Tensors:
-    return {**learner.state(), "seconds": np.array([seconds])}
+def _snapshot(learner: GameLearner, clock: Floats) -> Tensors:
+    return {**learner.state(), "seconds": clock}
 
 
 def _save(
@@ -143,7 +166,16 @@ def _save(
     # All that changes is in one file, which is replaced whole: a kill cannot tear it.
     save_agent(out / CHECKPOINT, {"kind": "game-checkpoint", **run}, whole)
     config = {**run, "iterations": learner.iteration, "command": command}
-    save_population(out, tree, learner.plans(), learner.meta_strategy(), config, pure=learner.pure)
+    plans = learner.plans()
+    rows, columns = (_plans_of_tree(tree, player, plans[player]) for player in (0, 1))
+    save_population(out, tree, (rows, columns), learner.meta_strategy(), config, pure=learner.pure)
+
+
+def _plans_of_tree(tree: GameTree, player: int, plans: Floats) -> Floats:
+    """Return plans on the game's tree: before an action of a matrix game is the empty sequence."""
+    if plans.shape[1] == tree.num_sequences[player]:
+        return plans
+    return np.hstack([np.ones((len(plans), 1)), plans])
 
 
 def _checkpoint(out: Path, run: dict[str, Any]) -> Tensors | None:

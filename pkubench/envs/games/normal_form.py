@@ -194,20 +194,34 @@ class MatrixGame(ZeroSumGame):
         raised = self.check_plan(plans, player) + checked_amount(amount)
         return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
 
-    def best_response(
-        self, player: int, opponent_plan: ArrayLike, rng: np.random.Generator | None = None
+    def best_plan(
+        self, player: int, slopes: ArrayLike, rng: np.random.Generator | None = None
     ) -> tuple[float, Floats]:
-        """Return what the best action wins for ``player``, and the action as a plan.
+        """Return the largest slope, and its action as a plan.
 
         Args:
-            player: Who responds.
-            opponent_plan: The other player's strategy.
+            player: Whose action.
+            slopes: One number an action.
             rng: Draws among equally good actions; without it the lowest index is chosen.
         """
-        gains = self.gains(player, opponent_plan)
-        tied = np.flatnonzero(gains >= gains.max() - TIE * max(1.0, self.max_utility))
+        worth = self._slopes(player, slopes)
+        tied = np.flatnonzero(worth >= worth.max() - TIE * max(1.0, self.max_utility))
         chosen = tied[0] if rng is None else rng.choice(tied)
-        return float(gains.max()), _pure(int(chosen), len(gains))
+        return float(worth.max()), _pure(int(chosen), len(worth))
+
+    def climb(self, player: int, plan: ArrayLike, slopes: ArrayLike, rate: float) -> Floats:
+        """Return a strategy after a step of multiplicative weights: ``plan * exp(rate slopes)``."""
+        worth = self._slopes(player, slopes)
+        moved = self._one_plan(plan, player) * np.exp(rate * (worth - worth.max()))
+        return np.asarray(moved / moved.sum())
+
+    def _slopes(self, player: int, slopes: ArrayLike) -> Floats:
+        worth = np.asarray(slopes, np.float64)
+        if worth.shape != (self.shape[self._player(player)],):
+            raise PlanError(
+                f"player {player} has {self.shape[player]} actions, got slopes of {worth.shape}"
+            )
+        return worth
 
     def nash_conv(self, x: ArrayLike, y: ArrayLike) -> float:
         """Return the sum of both players' gains from a best response, 0 at an equilibrium."""

@@ -342,25 +342,46 @@ class GameTree(ZeroSumGame):
         played = forest.behaviour(self.check_plan(plans, player))
         return forest.plan(forest.behaviour(played + checked_amount(amount)))
 
-    def best_response(
-        self, player: int, opponent_plan: ArrayLike, rng: np.random.Generator | None = None
+    def best_plan(
+        self, player: int, slopes: ArrayLike, rng: np.random.Generator | None = None
     ) -> tuple[float, Floats]:
-        """Return a pure best response and what it wins.
+        """Return the most that ``plan @ slopes`` can be, and a pure plan that attains it.
 
         Args:
-            player: Who responds.
-            opponent_plan: The other player's plan.
+            player: Whose plan.
+            slopes: One number a sequence.
             rng: Draws among equally good actions (which all are where the opponent's play never
                 leads). Without it the lowest action is chosen.
-
-        Returns:
-            The value to ``player`` (also for player 1: positive is good for it), and the plan.
         """
         forest = self._forest(player)
-        gains = forest.best(self.gains(player, opponent_plan))
+        gains = forest.best(self._slopes(player, slopes))
         choice = np.zeros(forest.size)
         choice[forest.best_sequences(gains, rng)] = 1.0
         return float(gains[0]), forest.plan(choice)
+
+    def climb(self, player: int, plan: ArrayLike, slopes: ArrayLike, rate: float) -> Floats:
+        """Return a plan after one step of mirror ascent at every information state.
+
+        ``b(a) <- b(a) exp(rate q(a)) / sum``, with ``q`` what an action is worth by ``slopes`` if
+        the plan goes on after it.
+        """
+        forest = self._forest(player)
+        behaviour = forest.behaviour(self._one_plan(plan, player))
+        worth = forest.average(self._slopes(player, slopes), behaviour)
+        # Only differences within a state count; the largest is taken out before the exponential.
+        best = np.maximum.reduceat(worth[1:], forest.starts - 1)[forest.state_of[1:]]
+        behaviour[1:] *= np.exp(rate * (worth[1:] - best))
+        return forest.plan(forest.behaviour(behaviour))
+
+    def _slopes(self, player: int, slopes: ArrayLike) -> Floats:
+        """Return a copy of one number a sequence."""
+        worth = np.array(slopes, np.float64)
+        if worth.shape != (self._forest(player).size,):
+            raise PlanError(
+                f"player {player} has {self._forest(player).size} sequences, got slopes of "
+                f"{worth.shape}"
+            )
+        return worth
 
     def nash_conv(self, x: ArrayLike, y: ArrayLike) -> float:
         """Return the sum of both players' gains from a best response, 0 at an equilibrium.

@@ -5,9 +5,24 @@ from __future__ import annotations
 from functools import lru_cache
 
 from pkubench.envs.games.matrix_catalogue import make_matrix_game
+from pkubench.envs.games.normal_form import MatrixGame
 from pkubench.envs.games.tree import GameTree
+from pkubench.envs.games.zero_sum import ZeroSumGame
 from pkubench.envs.registry import resolve, world_class
 from pkubench.errors import ConfigError
+
+_MATRIX = ("matrix:", "payoff:")
+
+
+@lru_cache(maxsize=16)
+def matrix_game(game: str) -> MatrixGame:
+    """Return a matrix game by its spelling, made on first use. Treat it as read-only.
+
+    Raises:
+        UnknownName, ConfigError, GameError: As
+            :func:`pkubench.envs.games.matrix_catalogue.make_matrix_game`.
+    """
+    return make_matrix_game(game)
 
 
 @lru_cache(maxsize=16)
@@ -22,8 +37,8 @@ def game_tree(game: str) -> GameTree:
         MissingExtra, UnknownName, GameError: As :meth:`GameTree.from_openspiel` and
             :func:`pkubench.envs.games.matrix_catalogue.make_matrix_game`.
     """
-    if game.startswith(("matrix:", "payoff:")):
-        return make_matrix_game(game).tree()
+    if game.startswith(_MATRIX):
+        return matrix_game(game).tree()
     return GameTree.from_openspiel(game.removeprefix("openspiel:"))
 
 
@@ -34,8 +49,22 @@ def tree_of_world(world: str) -> GameTree:
         UnknownName: No such world.
         ConfigError: The world is no game.
     """
+    return game_tree(_game_of(world))
+
+
+def game_of_world(world: str) -> ZeroSumGame:
+    """Return the game behind a registered world: a matrix game as such, any other as its tree.
+
+    Raises:
+        UnknownName, ConfigError: As :func:`tree_of_world`.
+    """
+    game = _game_of(world)
+    return matrix_game(game) if game.startswith(_MATRIX) else game_tree(game)
+
+
+def _game_of(world: str) -> str:
     spec = resolve(world)
     game = getattr(world_class(spec), "game", None)
     if not isinstance(game, str):
         raise ConfigError(f"{spec.id} is not a game with a tree; choose one of the games suite")
-    return game_tree(game.format_map(spec.kwargs))
+    return game.format_map(spec.kwargs)

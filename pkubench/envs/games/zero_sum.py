@@ -94,16 +94,45 @@ class ZeroSumGame(ABC):
         """
 
     @abstractmethod
+    def best_plan(
+        self, player: int, slopes: ArrayLike, rng: np.random.Generator | None = None
+    ) -> tuple[float, Floats]:
+        """Return the most that ``plan @ slopes`` can be, and a pure plan that attains it.
+
+        Args:
+            player: Whose plan.
+            slopes: A worth for each entry of a plan, such as :meth:`gains`.
+            rng: Draws among equally good actions (which all are where the opponent's play never
+                leads). Without it the lowest action is chosen.
+        """
+
+    @abstractmethod
+    def climb(self, player: int, plan: ArrayLike, slopes: ArrayLike, rate: float) -> Floats:
+        """Return a plan after one step of mirror ascent on an objective with these ``slopes``.
+
+        At every decision, actions are weighted by ``exp(rate x what they lead to)``, the natural
+        policy gradient; for a linear objective no step goes downhill.
+
+        Args:
+            player: Whose plan.
+            plan: A plan; actions of probability 0 stay there.
+            slopes: The gradient of the objective in the plan's entries.
+            rate: Size of the step, in units of 1 over the objective.
+        """
+
     def best_response(
         self, player: int, opponent_plan: ArrayLike, rng: np.random.Generator | None = None
     ) -> tuple[float, Floats]:
         """Return what a best response wins for ``player``, and a pure one as a plan.
 
+        The value is the player's own, also for player 1: positive is good for it.
+
         Args:
             player: Who responds.
             opponent_plan: The other player's plan.
-            rng: Draws among equally good actions; without it the lowest action is chosen.
+            rng: As for :meth:`best_plan`.
         """
+        return self.best_plan(player, self.gains(player, opponent_plan), rng)
 
     @abstractmethod
     def nash_conv(self, x: ArrayLike, y: ArrayLike) -> float:

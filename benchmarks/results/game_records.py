@@ -1,0 +1,74 @@
+"""Records of population learners: one file a row, a curve a seed.
+
+Unlike a trained network's, a population's curve is the result, and anybody can compute it again
+from agent, game and seed; so records hold curves and no weights.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pkubench.files import write_json
+
+RECORDS = Path(__file__).parent / "records" / "games"
+MIXTURE = "mixture model"
+
+
+@dataclass(frozen=True)
+class GameRow:
+    """One row of a table: an agent on a game, so many seeds of so many iterations."""
+
+    agent: str
+    game: str
+    iterations: int
+    seeds: int
+    every: int
+    """Iterations between two points of the curve."""
+
+    @property
+    def method(self) -> str:
+        """The algorithm's name without the suffix of its settings."""
+        return self.agent.removesuffix("-paper")
+
+    @property
+    def path(self) -> Path:
+        """Where its record is."""
+        folder = "".join(c if c.isalnum() else "-" for c in self.game).strip("-")
+        return RECORDS / folder / f"{self.agent}.json"
+
+
+def read(row: GameRow) -> list[dict[str, Any]]:
+    """Return the runs of a row that are done, of these iterations and points, by seed."""
+    if not row.path.exists():
+        return []
+    record = json.loads(row.path.read_text())
+    same = (record["iterations"], record["every"]) == (row.iterations, row.every)
+    return list(record["runs"]) if same else []
+
+
+def write(row: GameRow, runs: Sequence[Mapping[str, Any]], versions: Mapping[str, str]) -> None:
+    """Keep a row's runs. What all have in common, the settings, is told once."""
+    row.path.parent.mkdir(parents=True, exist_ok=True)
+    settings = runs[-1].get("settings")
+    if settings is None:
+        settings = json.loads(row.path.read_text())["settings"]
+    command = f"pkubench train {row.agent} '{row.game}' --steps {row.iterations} --seed SEED"
+    if row.game == MIXTURE:
+        command = f"python -m benchmarks.results.games --only '^{row.agent} {MIXTURE}'"
+    write_json(
+        row.path,
+        {
+            "agent": row.agent,
+            "game": row.game,
+            "iterations": row.iterations,
+            "every": row.every,
+            "command": command,
+            "settings": settings,
+            "versions": dict(versions),
+            "runs": [{k: v for k, v in run.items() if k != "settings"} for run in runs],
+        },
+    )

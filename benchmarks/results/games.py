@@ -1,0 +1,176 @@
+"""Population learners on matrix games and game trees: exploitability under equal budgets.
+
+``make results-games`` runs what has no record yet, one run after the other, and writes
+``docs/results/games.md``. Stop it and start it again at will: each finished run is in its row's
+record. The matrix games take minutes, the trees hours; ``--only`` chooses rows by a regular
+expression on ``AGENT GAME``, ``--seconds`` ends the work after so long.
+
+    python -m benchmarks.results.games --stage train --only matrix:
+    python -m benchmarks.results.games --stage table
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import argparse
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import pkubench
+from benchmarks.results import games_page
+from benchmarks.results.game_records import MIXTURE, GameRow, read, write
+from pkubench.agents.psro.learner import GameLearner
+from pkubench.agents.psro.mixture_points import PointSpace, mixture_settings
+from pkubench.agents.psro.outer_loop import PopulationLearner
+from pkubench.agents.psro.settings import PSROConfig
+from pkubench.agents.psro.training import PRESETS, learner
+from pkubench.envs.games.normal_form import MatrixGame
+from pkubench.envs.games.trees import game_of_world
+
+METHODS = ("psro", "p-psro", "psro-rn", "dpp-psro", "bd-rd-psro", "psd-psro", "self-play")
+SKILL = tuple(f"matrix:game_of_skill(888,{seed})" for seed in range(5))
+TREES = ("KuhnPoker-v0", "LeducPoker-v0", "LiarsDice5-v0", "Goofspiel5-v0")
+ON_TREES = (*METHODS[:-1], "psd-psro-hull", "cfr+")
+ROWS = (
+    *(
+        GameRow(f"{method}-paper", game, 200, 10, every=5)
+        for game in (SKILL[0], "matrix:blotto(10,3)")
+        for method in METHODS
+    ),
+    *(GameRow(method, MIXTURE, 50, 10, every=5) for method in METHODS),
+    *(
+        GameRow(f"{method}-paper", game, 200, 10, every=5)
+        for game in SKILL[1:]
+        for method in ("p-psro", "psd-psro")
+    ),
+    *(
+        GameRow(method, game, 200, 5, every=1 if game == TREES[0] else 10)
+        for game in TREES
+        for method in ON_TREES
+    ),
+)
+
+
+def started(row: GameRow, seed: int) -> tuple[GameLearner, Mapping[str, Any], float]:
+    """Return a run's learner, its settings and the largest payoff."""
+    if row.game == MIXTURE:
+        config = mixture_settings(row.agent)
+        return PopulationLearner(PointSpace(config), config, seed), asdict(config), 1.0
+    settings = PRESETS[row.agent]
+    game = game_of_world(row.game)
+    # Payoffs of matrix games are told in units of the largest one, as in the published figures.
+    scale = game.max_utility if isinstance(game, MatrixGame) else 1.0
+    if isinstance(settings, PSROConfig):
+        settings = replace(settings, pe_every=10**9)
+    made = learner(settings, row.game, seed)
+    return made, asdict(PRESETS[row.agent]), scale
+
+
+def run(row: GameRow, seed: int) -> dict[str, Any]:
+    """Do one run and return what is kept of it."""
+    made, settings, scale = started(row, seed)
+    spent = 0.0
+    curve: dict[str, list[float]] = {}
+
+    def point() -> None:
+        figures = made.measure(last=True)
+        # A symmetric matrix game has one population: its exploitability is that of one side.
+        figures["pe"] = figures["population_exploitability"] / 2.0
+        kept = {name: figures[name] / scale for name in ("exploitability", "pe")}
+        kept |= {"episodes": figures.get("episodes", 0.0), "policies": figures["policies"]}
+        for name, value in {"iterations": made.iteration, "seconds": spent, **kept}.items():
+            curve.setdefault(name, []).append(float(f"{value:.6g}"))
+
+    point()
+    while made.iteration < row.iterations and not made.finished:
+        before = time.perf_counter()
+        made.advance()
+        spent += time.perf_counter() - before
+        is_last = made.iteration == row.iterations or made.finished
+        if is_last or made.iteration % row.every == 0:
+            point()
+    return {
+        "seed": seed,
+        "finished": bool(made.finished),
+        "curve": curve,
+        "settings": dict(settings),
+        **({"plane": plane(row, made)} if seed == 0 else {}),
+    }
+
+
+def plane(row: GameRow, made: GameLearner) -> list[list[float]] | None:
+    """Return a population as points of a plane: the model's, or that of a game's main directions.
+
+    These are the first two right singular vectors of the payoffs, the same for every method.
+    """
+    points = made.plans()[0]
+    if row.game != MIXTURE:
+        game = game_of_world(row.game)
+        if not isinstance(game, MatrixGame):
+            return None
+        payoff = game.payoff / game.max_utility
+        directions = np.linalg.svd(payoff)[2][:2]
+        points = points @ payoff @ directions.T
+    return [[float(f"{value:.4g}") for value in point] for point in points]
+
+
+@dataclass
+class Clock:
+    """How long the work may go on."""
+
+    seconds: float
+    started: float = 0.0
+
+    def is_over(self) -> bool:
+        """Return whether the time is up."""
+        return time.monotonic() - self.started > self.seconds
+
+
+def train(rows: Sequence[GameRow], seconds: float) -> None:
+    """Do every run that has no record, and write each when it is done."""
+    clock = Clock(seconds, time.monotonic())
+    for row in rows:
+        done = read(row)
+        for seed in range(len(done), row.seeds):
+            if clock.is_over():
+                print(f"time is up before {row.agent} {row.game} seed {seed}", flush=True)
+                return
+            before = time.perf_counter()
+            done.append(run(row, seed))
+            write(row, done, {"pkubench": pkubench.__version__, "numpy": np.__version__})
+            last = {name: values[-1] for name, values in done[-1]["curve"].items()}
+            print(
+                f"{row.agent} {row.game} seed {seed}: exploitability {last['exploitability']:.4g}, "
+                f"PE {last['pe']:.4g}, {last['seconds']:.1f} s of learning, "
+                f"{time.perf_counter() - before:.1f} s in all",
+                flush=True,
+            )
+
+
+def main() -> None:
+    """Run the stages that the command line asks for."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--stage", choices=("all", "train", "table"), default="all")
+    parser.add_argument("--only", default="", help="rows whose 'AGENT GAME' this matches")
+    parser.add_argument("--seconds", type=float, default=float("inf"))
+    args = parser.parse_args()
+    if args.stage in ("all", "train"):
+        chosen = [row for row in ROWS if re.search(args.only, f"{row.agent} {row.game}")]
+        train(chosen, args.seconds)
+    if args.stage in ("all", "table"):
+        page = Path(__file__).parents[2] / "docs/results/games.md"
+        page.write_text(games_page.page_of(ROWS, page))
+        print(f"wrote {page}")
+
+
+if __name__ == "__main__":
+    main()
