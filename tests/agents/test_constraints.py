@@ -37,7 +37,7 @@ from pkubench.agents.parts.loss_gradients import (
     focops_slopes,
 )
 from pkubench.agents.parts.networks import NetworkSpec
-from pkubench.agents.parts.trust_region import Samples, TrustRegion
+from pkubench.agents.parts.trust_region import Samples, TrustRegion, trust_region_step
 from pkubench.agents.parts.update_rules import cup_correction, exact_penalty, focops
 from pkubench.agents.training import with_settings
 from pkubench.errors import ConfigError
@@ -327,6 +327,15 @@ def test_a_safe_policy_shortens_a_step_that_would_lower_its_reward() -> None:
     report = constrained_step(actor, samples, costs, -0.001, wide, "linearised")
     assert report.step.fraction == pytest.approx(0.8**3)  # the whole step costs 0.21 of reward
     assert report.step.improvement > 0.0
+
+
+def test_a_natural_gradient_takes_the_whole_step_unseen() -> None:
+    for tries, fraction in ((1, 0.0), (0, 1.0)):
+        actor, samples, _ = _case(3)
+        wide = replace(SETTINGS, radius=2.0, search_steps=tries)
+        step = trust_region_step(actor, samples, wide)
+        assert step.fraction == fraction
+    assert step.kl > 2.0  # which a search refuses
 
 
 def test_an_unsafe_policy_may_lose_reward_on_its_way_back() -> None:
