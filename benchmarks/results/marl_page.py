@@ -71,8 +71,10 @@ Written by `make results-marl`; no score here is typed by hand. Every run is sco
 `pkubench evaluate` on seeds no learner has met. Intervals are 95 % Student t intervals over
 training seeds (n); a row with one run shows the interval over its episodes and says so. The column
 *training* has the budget of environment steps, for off-policy learners the steps between two
-gradient updates, and the time of a run. The records, with command and settings of every run, are in
-`benchmarks/results/records/marl`.
+gradient updates, and the time of a run: of its process, which several off-policy seeds may share,
+on a machine of two cores that did other work too. Equal budgets are of environment steps; an
+off-policy learner computes more in each. The records, with command and settings of every run, are
+in `benchmarks/results/records/marl`.
 
 *Published* are the ends of HARL's curves, read off its figures: 10 M steps, for off-policy learners
 on particle worlds 5 M. On SimpleSpread they were measured by the v2 rules, where an agent also
