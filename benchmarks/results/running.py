@@ -104,6 +104,9 @@ def _train_job(row: Row, seeds: tuple[int, ...], budget: int, fresh: bool) -> st
         command += ["--seeds", _listed(seeds), "--together", "--out", str(runs[0].parent)]
     if any(runs[0].glob("checkpoint*")):  # left by an interrupted training
         command.append("--resume")
+    else:  # it came to no checkpoint
+        for run in runs:
+            shutil.rmtree(run, ignore_errors=True)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     if ran.returncode:

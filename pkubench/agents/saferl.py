@@ -122,7 +122,7 @@ _METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "focops": ("focops", {**_LAG, "lambda_upper": 2.0}),
     "cup": ("ppo", {"constraint": "corrected", "lambda_upper": 2.0}),
     "p3o": ("ppo", {"constraint": "exact-penalty", "kappa": 20.0}),
-    "ipo": ("ppo", {"constraint": "interior-point", "kappa": 0.01, "penalty_max": 1.0}),
+    "ipo": ("ppo", {"constraint": "interior-point", "barrier": 0.01, "penalty_max": 1.0}),
     "crpo": ("trpo", {"constraint": "rectified", "tolerance": 2.0}),
     "ppo-saute": ("ppo", {"constraint": "saute"}),
     "ppo-early-terminated": ("ppo", {"constraint": "early-termination"}),

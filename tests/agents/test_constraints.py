@@ -141,6 +141,17 @@ def test_cpos_cases_on_a_unit_disc_worked_by_hand(
     np.testing.assert_allclose(step, wanted, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("c", "wanted"), [(-0.3, (0.0, 0.0)), (0.5, (-0.3, -0.4)), (2.0, (-0.6, -0.8))]
+)
+def test_with_nothing_to_gain_cpo_goes_to_the_nearest_safe_point(
+    c: float, wanted: tuple[float, float]
+) -> None:
+    b = np.array([0.6, 0.8])
+    found = cpo_combination(Products(0.0, 0.0, float(b @ b), c, radius=0.5))
+    np.testing.assert_allclose(-found.of_cost * b, wanted, atol=1e-9)
+
+
 def _problem(rng: np.random.Generator) -> tuple[Any, Any, Any, float, float]:
     n = int(rng.integers(2, 6))
     root = rng.normal(size=(n, n))
@@ -344,6 +355,16 @@ def test_an_unsafe_policy_may_lose_reward_on_its_way_back() -> None:
     report = constrained_step(actor, samples, costs, 0.1, SETTINGS, "linearised")
     assert report.case == 1 and report.step.is_accepted
     assert report.step.improvement < 0.0 and report.cost_change < 0.0
+
+
+def test_an_unsafe_policy_gets_cheaper_even_where_no_reward_is_to_be_had() -> None:
+    for rule in ("linearised", "projected"):
+        actor, samples, costs = _case(5)
+        samples = samples._replace(advantage=0.0 * samples.advantage)
+        report = constrained_step(actor, samples, costs, 0.3, SETTINGS, rule)
+        assert report.step.is_accepted and report.cost_change < 0.0
+        report = constrained_step(actor, samples, costs, -0.3, SETTINGS, rule)
+        assert not report.step.is_accepted
 
 
 def test_omnisafes_cpo_takes_the_step_with_the_wrong_sign() -> None:

@@ -79,7 +79,7 @@ def test_a_paper_preset_has_the_published_numbers(line: list[str]) -> None:
     own: dict[str, Any] = {
         "focops": {"focops_eta": 0.02, "focops_lam": 1.5},
         "p3o": {"kappa": 20.0},
-        "ipo": {"kappa": 0.01, "penalty_max": 1.0},
+        "ipo": {"barrier": 0.01, "penalty_max": 1.0},
         "crpo": {"tolerance": 2.0},
         "ppo-saute": {"saute_gamma": 0.999, "unsafe_reward": -1.0},
     }

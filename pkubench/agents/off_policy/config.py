@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pkubench.agents.parts.constraints import PID, Lagrange, Multiplied
+from pkubench.agents.parts import constraints
+from pkubench.agents.parts.constraints import Multiplied, MultiplierSettings
 from pkubench.agents.parts.settings import check_domains
 from pkubench.errors import ConfigError
 
@@ -34,20 +35,13 @@ _NOT_NEGATIVE = (
     "exploration",
     "target_noise",
     "noise_clip",
-    "cost_limit",
-    "lambda_init",
-    "lambda_lr",
-    "lambda_upper",
     "lambda_warmup_steps",
-    "pid_kp",
-    "pid_ki",
-    "pid_kd",
     "checkpoint_steps",
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OffPolicyConfig:
+class OffPolicyConfig(MultiplierSettings):
     """Replay + rule + constraint + scheme. Defaults are HARL's for HASAC on the particle worlds."""
 
     rule: Literal["ddpg", "td3", "sac"] = "sac"
@@ -126,29 +120,11 @@ class OffPolicyConfig:
     temperature: float = 1.0
     """Discrete: of the straight-through Gumbel-softmax."""
 
-    cost_limit: float = 25.0
-    """Mean episode cost to hold; a task's own limit replaces it."""
     cost_twins: bool = False
     """Two critics of cost, of which the larger counts, as of those of reward the smaller does.
     OmniSafe has one, which actors that descend it learn to find too low."""
     lambda_warmup_steps: int = 0
     """Environment steps before the multiplier moves at all."""
-    lambda_init: float = 0.001
-    """The multiplier's start."""
-    lambda_lr: float = 0.035
-    """Lagrangian: Adam's learning rate of the multiplier."""
-    lambda_upper: float | None = None
-    """Lagrangian: upper bound of the multiplier; None is no bound."""
-    pid_kp: float = 0.1
-    """PID: weight of the smoothed excess of the cost over its limit."""
-    pid_ki: float = 0.01
-    """PID: weight of the summed excess."""
-    pid_kd: float = 0.01
-    """PID: weight of the rise of the smoothed cost."""
-    pid_smoothing: float = 0.95
-    """PID: share of the old value in both moving averages."""
-    pid_delay: int = 10
-    """PID: moves of the multiplier over which that rise is taken."""
 
     threads: int = 1
     """Threads of torch; results are bit-reproducible at equal threads."""
@@ -164,7 +140,7 @@ class OffPolicyConfig:
             at_least_one=_AT_LEAST_ONE,
             shares=("gamma", "tau", "pid_smoothing"),
             positive=_POSITIVE,
-            not_negative=_NOT_NEGATIVE,
+            not_negative=(*_NOT_NEGATIVE, *constraints.NOT_NEGATIVE),
         )
         if not self.hidden or not all(type(units) is int and units > 0 for units in self.hidden):
             raise ConfigError(
@@ -204,19 +180,4 @@ class OffPolicyConfig:
 
 def constraint_of(config: OffPolicyConfig) -> Multiplied:
     """Return a fresh multiplier as the settings have it."""
-    if config.constraint == "pid":
-        return PID(
-            config.cost_limit,
-            config.lambda_init,
-            kp=config.pid_kp,
-            ki=config.pid_ki,
-            kd=config.pid_kd,
-            smoothing=config.pid_smoothing,
-            delay=config.pid_delay,
-        )
-    return Lagrange(
-        config.cost_limit,
-        config.lambda_init,
-        learning_rate=config.lambda_lr,
-        upper=config.lambda_upper,
-    )
+    return config.pid() if config.constraint == "pid" else config.lagrange()

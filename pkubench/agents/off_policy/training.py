@@ -6,7 +6,7 @@ import dataclasses
 import json
 import shlex
 import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -123,8 +123,6 @@ class _Run:
         """All seeds of the process: what a run becomes depends on them in the last bits."""
         self.total, self.out, self.settings = total, out, settings
         self.env: BatchEnv = make_batch(task.id, config.num_envs, **task.env_kwargs)
-        self.has_news = False
-        """Whether an episode ended in the newest steps."""
 
     def start(self, learner: OffPolicyLearner) -> None:
         """Make lanes and replay."""
@@ -150,9 +148,7 @@ class _Run:
 
     def collect(self, act: Behaviour) -> None:
         """Take a training interval's steps and remember them."""
-        begun = self.collector.seeds.episode.sum()
         self.remember(self.collector.collect(self.config.train_interval, act, restart=False))
-        self.has_news = bool(self.collector.seeds.episode.sum() > begun)
 
     def _numbers(self, agent: str, actions: Array) -> Array:
         """Return actions (T, N, d) as the critic sees them."""
@@ -349,7 +345,7 @@ class _Runs:
         config, learner = self.config, self.learner
         is_omnisafe = config.variant == "omnisafe"
         if not is_omnisafe:
-            self._hear([row for row, run in enumerate(self.runs) if run.has_news])
+            self._hear(EpisodeWindow.news)
         drawn = [
             run.replay.draw(
                 config.updates, config.batch_size, config.n_step, config.gamma, generator
@@ -370,17 +366,15 @@ class _Runs:
             # TD3's last update may be one without actors; SAC's has them always
             found = learner.update(batch, is_reported=k + 1 == config.updates)
             if is_omnisafe:
-                self._hear(range(len(self.runs)))
+                self._hear(EpisodeWindow.means)
         return found
 
-    def _hear(self, rows: Iterable[int]) -> None:
-        """Tell the constraints of some runs what their recent episodes cost."""
+    def _hear(self, told: Callable[[EpisodeWindow], tuple[float, float]]) -> None:
+        """Tell the constraints what recent episodes cost and how long they were."""
         if not self.learner.constraints or self.steps <= self.config.lambda_warmup_steps:
             return
-        for row in rows:
-            window = self.runs[row].collector.window
-            cost, length = map(EpisodeWindow.mean, (window.costs, window.lengths))
-            self.learner.constraints[row].update(cost, length)
+        for run, constraint in zip(self.runs, self.learner.constraints, strict=True):
+            constraint.update(*told(run.collector.window))
 
     def _checkpoint(self) -> None:
         for row, run in enumerate(self.runs):

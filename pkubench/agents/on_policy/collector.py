@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from pkubench.agents.parts.budget import UNCHANGED_REWARD
 from pkubench.agents.parts.safety_regret import TrainingCost
 from pkubench.envs.batch import BatchEnv
 from pkubench.envs.seeding import TrainingSeeds
@@ -67,9 +68,12 @@ class EpisodeWindow:
     returns: deque[float] = field(default_factory=deque)
     costs: deque[float] = field(default_factory=deque)
     lengths: deque[float] = field(default_factory=deque)
+    has_news: bool = False
+    """Whether an episode ended since ``news`` was last asked for."""
 
     def add(self, total: float, cost: float, length: int) -> None:
         """Take in one finished episode."""
+        self.has_news = True
         for queue, value in (
             (self.returns, total),
             (self.costs, cost),
@@ -80,6 +84,20 @@ class EpisodeWindow:
                 queue.popleft()
         if self.training is not None:
             self.training.add(cost)
+
+    def news(self) -> tuple[float, float]:
+        """Return mean cost and length, or NaN where no episode ended since this was last asked.
+
+        A constraint that heard one mean twice would move twice for one excess.
+        """
+        if not self.has_news:
+            return float("nan"), float("nan")
+        self.has_news = False
+        return self.means()
+
+    def means(self) -> tuple[float, float]:
+        """Return mean cost and length of the recent episodes, NaN without one."""
+        return self.mean(self.costs), self.mean(self.lengths)
 
     def curve(self) -> dict[str, float]:
         """Return the columns of ``training.jsonl`` that the episodes make; NaN where unknown."""
@@ -163,7 +181,7 @@ class Collector:
             self.raw, self.info = step.observations, step.info
             reward = step.rewards.sum(1)
             cost = self.info.get(self.cost_key)
-            self.sums[0] += self.info.get("reward", reward)  # of the world, were it changed
+            self.sums[0] += self.info.get(UNCHANGED_REWARD, reward)
             if cost is not None:
                 self.sums[1] += cost
             done = step.terminated | step.truncated
@@ -206,6 +224,7 @@ class Collector:
             "window": np.array(
                 [self.window.returns, self.window.costs, self.window.lengths], dtype=np.float64
             ),
+            "has_news": np.array(self.window.has_news),
         }
         if self.window.training is not None:
             frozen["training_cost"] = self.window.training.freeze()
@@ -227,6 +246,8 @@ class Collector:
         ):
             queue.clear()
             queue.extend(float(v) for v in values)
+        # a checkpoint of an earlier release does not say: between updates all was heard mostly
+        self.window.has_news = bool(frozen.get("has_news", False))
         if self.window.training is not None:
             self.window.training.thaw(frozen.get("training_cost"))
         agents = self.env.agents

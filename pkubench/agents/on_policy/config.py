@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from pkubench.agents.parts import constraints
+from pkubench.agents.parts.constraints import MultiplierSettings
 from pkubench.agents.parts.settings import check_domains
 from pkubench.errors import ConfigError
 
@@ -39,14 +41,8 @@ _NOT_NEGATIVE = (
     "cg_damping",
     "critic_l2",
     "actor_gain",
-    "cost_limit",
-    "lambda_init",
-    "lambda_lr",
-    "lambda_upper",
-    "pid_kp",
-    "pid_ki",
-    "pid_kd",
     "kappa",
+    "barrier",
     "penalty_max",
     "tolerance",
     "search_steps",
@@ -74,7 +70,7 @@ WITHOUT_COST_CRITIC = ("none", "saute", "early-termination")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OnPolicyConfig:
+class OnPolicyConfig(MultiplierSettings):
     """Rollout + GAE + update rule + constraint + scheme. Defaults are HARL's (HAPPO yaml)."""
 
     scheme: Literal["sequential", "simultaneous"] = "simultaneous"
@@ -191,26 +187,10 @@ class OnPolicyConfig:
     advantage_epsilon: float = 1e-5
     """Added to the deviation advantages are divided by."""
 
-    cost_limit: float = 25.0
-    """Mean episode cost to hold; a task's own limit replaces it."""
-    lambda_init: float = 0.001
-    """The multiplier's start."""
-    lambda_lr: float = 0.035
-    """Adam's learning rate of the multiplier."""
-    lambda_upper: float | None = None
-    """Upper bound of the multiplier."""
-    pid_kp: float = 0.1
-    """PID: weight of the smoothed excess."""
-    pid_ki: float = 0.01
-    """PID: weight of its sum."""
-    pid_kd: float = 0.01
-    """PID: weight of the cost's rise."""
-    pid_delay: int = 10
-    """PID: updates over which that rise is taken."""
-    pid_smoothing: float = 0.95
-    """PID: share of the old value in the moving averages."""
     kappa: float = 20.0
-    """Weight of the penalty (P3O: 20) or of the barrier (IPO: 0.01)."""
+    """P3O: weight of the penalty."""
+    barrier: float = 0.01
+    """IPO: weight of the logarithmic barrier."""
     penalty_max: float = 1.0
     """IPO: the multiplier's upper bound, taken past the limit."""
     tolerance: float = 2.0
@@ -237,7 +217,7 @@ class OnPolicyConfig:
             at_least_one=_AT_LEAST_ONE,
             shares=("gamma", "lam", "cost_lam", "accept_ratio", "pid_smoothing", "saute_gamma"),
             positive=_POSITIVE,
-            not_negative=_NOT_NEGATIVE,
+            not_negative=(*_NOT_NEGATIVE, *constraints.NOT_NEGATIVE),
         )
         if not all(type(units) is int and units > 0 for units in self.hidden):
             raise ConfigError(

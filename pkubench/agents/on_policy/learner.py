@@ -24,7 +24,6 @@ from pkubench.agents.on_policy.critic import Critic, CriticStack, spec_of
 from pkubench.agents.parts.actor import Actor, action_size
 from pkubench.agents.parts.advantages import gae
 from pkubench.agents.parts.constraints import (
-    PID,
     Barrier,
     Corrected,
     Lagrange,
@@ -153,7 +152,8 @@ class OnPolicyLearner:
 
         Args:
             data: the rollout, collected with the present actors.
-            episode_cost: mean undiscounted cost of recent episodes, for the constraint.
+            episode_cost: mean undiscounted cost of recent episodes, for the constraint; NaN if
+                it is to stay as it is.
             progress: share of the run done, in [0, 1], for the learning-rate decay.
             episode_length: mean steps of these episodes.
 
@@ -330,32 +330,18 @@ class OnPolicyLearner:
 
 def constraint_of(config: OnPolicyConfig) -> Measured | None:
     """Return what holds the cost; None where nothing does, or a changed world."""
-    kind, limit, start = config.constraint, config.cost_limit, config.lambda_init
+    kind, limit = config.constraint, config.cost_limit
     if kind in WITHOUT_COST_CRITIC:
         return None
     if kind == "pid":
-        return PID(
-            limit=limit,
-            value=start,
-            kp=config.pid_kp,
-            ki=config.pid_ki,
-            kd=config.pid_kd,
-            smoothing=config.pid_smoothing,
-            delay=config.pid_delay,
-        )
-    if kind == "interior-point":
-        return Barrier(limit=limit, value=0.0, kappa=config.kappa, upper=config.penalty_max)
-    if kind == "rectified":
-        return Rectified(limit=limit, tolerance=config.tolerance)
+        return config.pid()
     if kind in ("lagrangian", "corrected"):
-        made = Lagrange if kind == "lagrangian" else Corrected
-        return made(
-            limit=limit,
-            value=start,
-            learning_rate=config.lambda_lr,
-            upper=config.lambda_upper,
-        )
-    return Measured(limit=limit)
+        return config.lagrange(Corrected if kind == "corrected" else Lagrange)
+    if kind == "interior-point":
+        return Barrier(limit, 0.0, kappa=config.barrier, upper=config.penalty_max)
+    if kind == "rectified":
+        return Rectified(limit, tolerance=config.tolerance)
+    return Measured(limit)
 
 
 def _means(reports: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -13,7 +13,7 @@ import torch
 
 from pkubench.agents.memory import keep_freed_memory
 from pkubench.agents.on_policy import checkpoint
-from pkubench.agents.on_policy.collector import Collector, EpisodeWindow
+from pkubench.agents.on_policy.collector import Collector
 from pkubench.agents.on_policy.config import OnPolicyConfig
 from pkubench.agents.on_policy.learner import OnPolicyLearner
 from pkubench.agents.on_policy.loading import KIND
@@ -133,15 +133,13 @@ class _Run:
         data = collector.collect(
             config.rollout_steps, learner.behave, restart=config.reset_each_rollout
         )
-        window = collector.window
-        episode_cost = EpisodeWindow.mean(window.costs)
-        episode_length = EpisodeWindow.mean(window.lengths)
-        diagnostics = learner.update(data, episode_cost, self.steps / self.total, episode_length)
+        cost, length = collector.window.news()
+        diagnostics = learner.update(data, cost, self.steps / self.total, length)
         self.steps += config.batch_steps
         elapsed = time.perf_counter() - started
         self.seconds += elapsed
         metrics = {
-            **window.curve(),
+            **collector.window.curve(),
             **diagnostics,
             "steps_per_second": config.batch_steps / elapsed,
             "seconds": self.seconds,

@@ -1,7 +1,7 @@
 """Worlds changed by a budget of cost, to train in: Saute and early termination.
 
 Both wrap a ``BatchEnv`` and stay one. What an episode earned in the world as it is stands in
-``info["reward"]``, so that reports speak of it and not of the changed reward.
+``info[UNCHANGED_REWARD]``, so that reports speak of it and not of the changed reward.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from pkubench.agents.agent import (
 )
 from pkubench.envs.batch import Array, BatchEnv, Info
 from pkubench.errors import ConfigError
+
+UNCHANGED_REWARD = "unchanged_reward"
+"""Key of an info: what the step earned (N,) in the world as it is."""
 
 
 class Budget(NamedTuple):
@@ -76,7 +79,7 @@ class ChangedWorld(BatchEnv):
         if "cost" not in step.info:
             raise ConfigError(f"{type(self.inner).__name__} has no cost to keep a budget of")
         self._seen = step.observations
-        info = {**step.info, "reward": step.rewards.sum(1)}
+        info = {**step.info, UNCHANGED_REWARD: step.rewards.sum(1)}
         rewards, terminated = self._change(step.rewards, step.terminated, info)
         return rewards, terminated, info
 

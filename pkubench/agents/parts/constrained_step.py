@@ -72,6 +72,8 @@ def cpo_combination(n: Products) -> Combination:
     formulas with the gradient of the objective: there r has the wrong sign (``variant``).
     """
     q, r, s, c, radius = n
+    if not q > 0.0:  # nothing to gain: only go where it is safe, as near as that is
+        return Combination(0.0, min(max(c, 0.0) / s, math.sqrt(2.0 * radius / s)), 0)
     room = 2.0 * radius - c * c / s
     if room < 0.0:  # the constraint does not cut the ball: all of it is safe, or nothing
         whole = _to_the_boundary(q, radius), math.sqrt(2.0 * radius / s)
@@ -156,7 +158,7 @@ def constrained_step(
     x, image = conjugate_gradient(fisher, g, settings.cg_iterations, settings.cg_tolerance)
     q, entropy = float(x @ image), float(old.entropy().mean())
     still = ConstrainedStep(Step(0.0, 0.0, 0.0, entropy), 0, 0.0)
-    if not q > 0.0:  # a zero gradient, or one that is not finite
+    if not math.isfinite(q) or (q <= 0.0 and excess <= 0.0):  # nothing known, or nothing to do
         return still
     p, _ = conjugate_gradient(fisher, b, settings.cg_iterations, settings.cg_tolerance)
     r, s = float(g @ p), float(b @ p)

@@ -219,3 +219,60 @@ class Corrected(Lagrange):
     def weights(self) -> Weights:
         """Return (1, 0)."""
         return Weights(1.0, 0.0)
+
+
+NOT_NEGATIVE = (
+    "cost_limit",
+    "lambda_init",
+    "lambda_lr",
+    "lambda_upper",
+    "pid_kp",
+    "pid_ki",
+    "pid_kd",
+)
+"""Of the settings below those that are at least 0, for ``check_domains``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MultiplierSettings:
+    """The settings of a limit and its multiplier; the config of every learner has them."""
+
+    cost_limit: float = 25.0
+    """Mean episode cost to hold; a task's own limit replaces it."""
+    lambda_init: float = 0.001
+    """The multiplier's start."""
+    lambda_lr: float = 0.035
+    """Lagrangian: Adam's learning rate of the multiplier."""
+    lambda_upper: float | None = None
+    """Lagrangian: upper bound of the multiplier; None is no bound."""
+    pid_kp: float = 0.1
+    """PID: weight of the smoothed excess of the cost over its limit."""
+    pid_ki: float = 0.01
+    """PID: weight of the summed excess."""
+    pid_kd: float = 0.01
+    """PID: weight of the rise of the smoothed cost."""
+    pid_smoothing: float = 0.95
+    """PID: share of the old value in both moving averages."""
+    pid_delay: int = 10
+    """PID: moves of the multiplier over which that rise is taken."""
+
+    def lagrange(self, kind: type[Lagrange] = Lagrange) -> Lagrange:
+        """Return a fresh multiplier that gradient ascent moves."""
+        return kind(
+            self.cost_limit,
+            self.lambda_init,
+            learning_rate=self.lambda_lr,
+            upper=self.lambda_upper,
+        )
+
+    def pid(self) -> PID:
+        """Return a fresh multiplier that a controller sets."""
+        return PID(
+            self.cost_limit,
+            self.lambda_init,
+            kp=self.pid_kp,
+            ki=self.pid_ki,
+            kd=self.pid_kd,
+            smoothing=self.pid_smoothing,
+            delay=self.pid_delay,
+        )
