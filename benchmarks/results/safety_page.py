@@ -84,6 +84,7 @@ _OFF_POLICY = {
 """The same page, off policy: 1 M steps, 3 M on PointCircle1."""
 _CEILINGS = {
     "HalfCheetahVelocity-v0": (1000 * 3.2096, "1,000 steps at the limit of 3.2096"),
+    "MultiHalfCheetah2x3Velocity-v0": (1000 * 3.2096, "1,000 steps at the limit of 3.2096"),
     "HopperVelocity-v0": (1000 * (0.7402 + 1.0), "1,000 steps at the limit of 0.7402, upright"),
 }
 """What a run without cost can earn at most: speed limit and healthy reward, no control cost."""

@@ -50,7 +50,7 @@ class Budget(NamedTuple):
         return Budget(limit * discounted / steps, gamma)
 
     def after(self, left: FloatArray, cost: Array) -> FloatArray:
-        """Return the share that is left after a step's cost (Sootla et al. 2022, eq. 4)."""
+        """Return the share that is left after a step's cost (Sootla et al. 2022)."""
         remaining: FloatArray = (left - cost / self.total) / self.gamma
         return remaining
 

@@ -96,8 +96,8 @@ def cpo_combination(n: Products) -> Combination:
 def pcpo_combination(n: Products) -> Combination:
     """Step to the ball's boundary for the reward, then project on the constraint in KL.
 
-    ``d = sqrt(2 radius / q) x - max(0, (sqrt(2 radius / q) r + c) / s) p`` (Yang et al. 2020,
-    eq. 6). The projection goes as far as it must, past the ball if need be.
+    ``d = sqrt(2 radius / q) x - max(0, (sqrt(2 radius / q) r + c) / s) p`` (Yang et al.
+    2020). The projection goes as far as it must, past the ball if need be.
     """
     length = _to_the_boundary(n.q, n.radius)
     return Combination(length, max(0.0, (length * n.r + n.c) / n.s), 0)

@@ -1,9 +1,10 @@
 """Ways to hold a cost constraint, as far as they turn measured episode costs into numbers.
 
-Once an update, before the policy moves, a constraint hears the mean undiscounted cost of recent
-episodes and their mean length. From then on it says how the advantages of reward and cost are
-mixed, and by how much the cost exceeds its limit. What a rule does with the latter (a cut in the
-step, a penalty in the loss, a second phase) is in ``constrained_step.py`` and ``update_rules.py``.
+Before the policy moves, and if an episode ended since it last did, a constraint hears the mean
+undiscounted cost of recent episodes and their mean length. From then on it says how the advantages
+of reward and cost are mixed, and by how much the cost exceeds its limit. What a rule does with the
+latter (a cut in the step, a penalty in the loss, a second phase) is in ``constrained_step.py`` and
+``update_rules.py``.
 """
 
 from __future__ import annotations

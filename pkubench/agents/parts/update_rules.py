@@ -37,7 +37,7 @@ def surrogate(ratio: Tensor, advantage: Tensor, factor: Tensor) -> Tensor:
 def focops(
     ratio: Tensor, advantage: Tensor, factor: Tensor, kl: Tensor, *, trusted: float, softness: float
 ) -> Tensor:
-    """Return FOCOPS' loss ``mean[1(KL <= eta) (KL - M r A / lam)]`` (Zhang et al. 2020, eq. 13).
+    """Return FOCOPS' loss ``mean[1(KL <= eta) (KL - M r A / lam)]`` (Zhang et al. 2020).
 
     Its gradient points from the present policy to ``pi_old exp(A / lam)``, the best one without
     limits on its form; states whose KL has left the trusted region no longer pull.
@@ -63,7 +63,7 @@ def exact_penalty(
     excess: float,
     weight: float,
 ) -> Tensor:
-    """Return P3O's penalty ``kappa max(0, mean[M r A_C] + excess)`` (Zhang et al. 2022, eq. 8).
+    """Return P3O's penalty ``kappa max(0, mean[M r A_C] + excess)`` (Zhang et al. 2022).
 
     Args:
         ratio: (B,), pi_new / pi_old.
@@ -83,7 +83,7 @@ def exact_penalty(
 def cup_correction(
     ratio: Tensor, cost_advantage: Tensor, factor: Tensor, kl: Tensor, weight: float
 ) -> Tensor:
-    """Return the loss of CUP's second phase ``mean[nu c M r A_C + KL]`` (Yang et al. 2022, eq. 18).
+    """Return the loss of CUP's second phase ``mean[nu c M r A_C + KL]`` (Yang et al. 2022).
 
     Args:
         ratio: (B,), pi_new / pi_old, of the policy that collected the data.
