@@ -53,7 +53,7 @@ Budgets are made equal three ways. *At equal iterations* is the end of the runs.
 is the last point of a run within the smallest number of episodes that a method's runs end with: an
 iteration counts 20,000 episodes for each policy trained and 1,000 for each new entry of the payoff
 table, the numbers of the published code with a deep oracle. *At equal seconds* is the same for the
-time of learning, on one thread and without the time of scoring. Self-play is scored like the
+processor time of learning, on one thread and without that of scoring. Self-play is scored like the
 others, by the mixture of all that it has met.
 
 """
@@ -199,6 +199,9 @@ def _comparisons(lines: Sequence[Line]) -> Iterator[str]:
         left, right = ours[0].ends("pe"), line.ends("pe")
         if np.ptp([*left, *right]) > 0.0:
             pairs.append((line, welch_interval(left, right)))
+    if not pairs:
+        yield "All runs end with the same PE.\n\n"
+        return
     corrected = holm([difference.p_value for _, difference in pairs])
     yield "PE of PSD-PSRO minus that of others (Welch, p-values corrected by Holm):\n\n"
     for (line, difference), p in zip(pairs, corrected, strict=True):
