@@ -7,8 +7,16 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.results.page import Pair, Table, markdown, table_of, verdicts
-from benchmarks.results.rows import Row
+from benchmarks.results.page import (
+    Pair,
+    Table,
+    markdown,
+    score_figure,
+    table_of,
+    unfinished,
+    verdicts,
+)
+from benchmarks.results.rows import Row, page_path
 from pkubench.evaluation.statistics import (
     iqm,
     probability_of_improvement,
@@ -26,6 +34,7 @@ _CONTROLLERS = {
     _REFERENCE: "scripted:messenger",
     "SimpleSpread-v0": "scripted:assignment",
 }
+_ANCHORS = {"random", *_CONTROLLERS.values()}
 _CURVES = {
     _SPREAD: {
         "happo": "-65",
@@ -74,17 +83,30 @@ training seeds (n); a row with one run shows the interval over its episodes and 
 gradient updates, and the time of a run: of its process, which several off-policy seeds may share,
 on a machine of two cores that did other work too. Equal budgets are of environment steps; an
 off-policy learner computes more in each. The records, with command and settings of every run, are
-in `benchmarks/results/records/marl`.
+in `benchmarks/results/records/marl`. Seed 0 of each row ships with the package, one run of those
+averaged here: `make evaluate` and `pkubench evaluate NAME TASK` score that run alone.
+
+*Normalised* is 100 (s - random) / (controller - random). The controllers are heuristics, not
+optima, so a learner can pass 100. (`pkubench evaluate` normalises by each task's own reference,
+which for SimpleSpread is a trained agent.)
+
+The numbers of the small off-policy presets were chosen on one training seed of which no record was
+kept; it may be one of those reported here. No evaluation seed was used.
 
 *Published* are the ends of HARL's curves, read off its figures: 10 M steps, for off-policy learners
 on particle worlds 5 M. On SimpleSpread they were measured by the v2 rules, where an agent also
 collides with itself, {shift:g} an episode; the bracket leaves that out.
 
 """
+_TEN_MILLION = """Rows named `10m` are the agent of that name, trained for the paper's 10 M steps.
+Five seeds of 1.5 M steps are in [foundation](foundation.md).
+
+"""
 _MUJOCO_NOTE = """The robots are Gymnasium's v5. HARL's published returns are of Gym's v2 robots,
 which differ in control cost, contact forces, healthy reward and observations, so the two columns
 are not on one scale: 'published' only tells what order of return the paper trained to, in 10 M
-steps.
+steps. Three runs of so few steps leave intervals that often span the whole range: they show what a
+run may come to, and seldom decide between learners.
 
 """
 
@@ -92,6 +114,7 @@ steps.
 def page_of(rows: tuple[Row, ...], scale: float) -> str:
     """Return the page, from the records of all finished rows."""
     table = table_of(rows, scale, _CONTROLLERS)
+    page = page_path("marl", scale)
     sections = [_HEAD.format(shift=_V2_SHIFT)]
     for title, note, prefix in (
         ("Particle worlds", "", "Simple"),
@@ -100,9 +123,12 @@ def page_of(rows: tuple[Row, ...], scale: float) -> str:
         chosen = [task for task in table if task.startswith(prefix)]
         if chosen:
             sections.append(f"## {title}\n\n{note}")
+            several = {t: table[t] for t in chosen if len(table[t].keys() - _ANCHORS) > 1}
+            sections.append(score_figure(prefix.lower(), title, several, _ANCHORS, page))
         for task in chosen:
             sections += markdown(task, table[task], _published(task), _CONTROLLERS.get(task, "-"))
-    return "".join([*sections, *_claims(table)])
+            sections += [_TEN_MILLION] if task == "SimpleSpread-v0" else []
+    return "".join([*sections, *_claims(table), *unfinished(rows, scale)])
 
 
 def _published(task: str) -> dict[tuple[str, str], str]:
@@ -123,7 +149,8 @@ def _claims(table: Table) -> Iterator[str]:
     yield "## The papers' claims\n\n"
     yield (
         "Differences have Welch's 95 % intervals over training seeds; p-values are corrected for "
-        "the number of comparisons of a claim (Holm), and *better* is said below 0.05.\n\n"
+        "the number of comparisons of a claim (Holm), and *better* is said below 0.05. The "
+        "intervals are not corrected, so one can leave out 0 where no difference is shown.\n\n"
     )
     robots = [task for task in table if task.startswith("Multi")]
     for title, note, pairs, tasks in (
@@ -168,11 +195,21 @@ def _claims(table: Table) -> Iterator[str]:
         chosen = [Pair(task, a, b) for a, b in pairs for task in tasks]
         lines = list(verdicts(table, chosen))
         if lines:
-            yield f"### {title}\n\n{note}\n\n"
+            yield f"### {title}\n\n{note} {_tally(lines)}\n\n"
             yield from lines
             particle = [task for task in tasks if task.startswith("Simple")]
             yield from (text for a, b in pairs if (text := _over_tasks(table, particle, a, b)))
             yield "\n"
+
+
+def _tally(lines: list[str]) -> str:
+    """Say how the comparisons of a claim came out."""
+    first = sum(f"**{line[2:].split()[0]} is better**" in line for line in lines)
+    decided = sum("is better**" in line for line in lines)
+    return (
+        f"Of {len(lines)} comparisons measured, {first} are for the first named, "
+        f"{decided - first} for the second, {len(lines) - decided} undecided."
+    )
 
 
 def _over_tasks(table: Table, tasks: list[str], ours: str, theirs: str) -> str:
@@ -185,11 +222,16 @@ def _over_tasks(table: Table, tasks: list[str], ours: str, theirs: str) -> str:
     better = stratified_bootstrap(x, probability_of_improvement, other=y)
     left, right = stratified_bootstrap(x, iqm), stratified_bootstrap(y, iqm)
     return (
-        f"- Over these particle worlds, random 0 and controller 100: IQM of {ours} "
-        f"{left.estimate:.1f} [{left.low:.1f}, {left.high:.1f}], of {theirs} {right.estimate:.1f} "
-        f"[{right.low:.1f}, {right.high:.1f}]; a run of {ours} beats one of {theirs} with "
-        f"probability {better.estimate:.2f} [{better.low:.2f}, {better.high:.2f}] (bootstrap).\n"
+        f"- Over {', '.join(_short(task) for task in tasks)}, random 0 and controller 100: "
+        f"IQM of {ours} {left.estimate:.1f} [{left.low:.1f}, {left.high:.1f}], of {theirs} "
+        f"{right.estimate:.1f} [{right.low:.1f}, {right.high:.1f}]; a run of {ours} beats "
+        f"one of {theirs} with probability {better.estimate:.2f} "
+        f"[{better.low:.2f}, {better.high:.2f}] (bootstrap).\n"
     )
+
+
+def _short(task: str) -> str:
+    return task.removeprefix("Simple").removesuffix("Continuous-v0")
 
 
 def _normalised(table: Table, tasks: list[str], name: str) -> npt.NDArray[np.float64]:

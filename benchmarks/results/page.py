@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.results.records import Scored, scored_agent, scored_row
+from benchmarks.results.records import Scored, read, scored_agent, scored_row
 from benchmarks.results.rows import Row
-from pkubench.evaluation.plots import return_against_cost
+from pkubench.evaluation.plots import return_against_cost, score_intervals
 from pkubench.evaluation.statistics import Difference, welch_interval
 from pkubench.tasks.catalogue import make_task
 
@@ -90,6 +90,40 @@ def return_cost_figure(task: str, lines: Mapping[str, Scored], page: Path) -> st
         x_label=f"episode cost ({found.metric('cost').unit})",
     )
     return f"![Return against cost on {task}: limit {found.cost_limit:g}]({figure.as_posix()})\n\n"
+
+
+def score_figure(stem: str, title: str, table: Table, anchors: Set[str], page: Path) -> str:
+    """Draw the scores of tasks, a panel each, and return the Markdown that shows the figure.
+
+    Lines named in ``anchors`` are dashed. The figure lies beside the page,
+    ``figures/PAGE-STEM.svg``.
+    """
+    scores, references = {}, {}
+    for task, lines in table.items():
+        metric = make_task(task).ranking.name
+        scores[task] = {
+            name: dict(zip(("mean", "low", "high", "n"), line.metrics[metric], strict=True))
+            for name, line in lines.items()
+            if name not in anchors
+        }
+        references[task] = {n: lines[n].mean(metric) for n in lines if n in anchors}
+    figure = Path("figures") / f"{page.stem}-{stem}.svg"
+    score_intervals(
+        scores, page.parent / figure, title=title, x_label="return", references=references
+    )
+    return f"![Scores and intervals: {title}]({figure.as_posix()})\n\n"
+
+
+def unfinished(rows: Sequence[Row], scale: float) -> Iterator[str]:
+    """Yield a section on the rows that have no line, since not all of their runs are done."""
+    missing: dict[str, list[str]] = {}
+    for row in rows:
+        done = sum(read(row, seed, row.budget(scale)) is not None for seed in range(row.seeds))
+        if done < row.seeds:
+            missing.setdefault(row.task, []).append(f"{row.name} ({done} of {row.seeds} runs)")
+    if missing:
+        yield "## Not yet measured\n\nRows are shown when all their runs are done:\n\n"
+        yield from (f"- {task}: {', '.join(names)}\n" for task, names in missing.items())
 
 
 class Pair(NamedTuple):

@@ -8,13 +8,12 @@ from benchmarks.results.page import (
     Pair,
     Table,
     markdown,
-    page_path,
     return_cost_figure,
     table_of,
     verdicts,
 )
 from benchmarks.results.records import Scored
-from benchmarks.results.rows import Row
+from benchmarks.results.rows import Row, page_path
 from pkubench.tasks.catalogue import make_task
 
 _ON_POLICY = {
