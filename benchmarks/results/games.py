@@ -46,7 +46,7 @@ ROWS = (
         for game in (SKILL[0], "matrix:blotto(10,3)")
         for method in METHODS
     ),
-    *(GameRow(method, MIXTURE, 50, 10, every=5) for method in METHODS),
+    *(GameRow(method, MIXTURE, 50, 10, every=5) for method in (*METHODS, "bd-rd-psro-official")),
     *(
         GameRow(f"{method}-paper", game, 200, 10, every=5)
         for game in SKILL[1:]

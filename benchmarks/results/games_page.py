@@ -30,6 +30,7 @@ _NMM = {
     "psro": 0.4088,
     "psro-rn": 0.4479,
     "bd-rd-psro": 0.0397,
+    "bd-rd-psro-official": 0.0397,
     "p-psro": 0.0279,
     "dpp-psro": 0.0249,
     "psd-psro": 0.0168,
@@ -156,8 +157,9 @@ def _section(game: str, lines: list[Line], page: Path) -> Iterator[str]:
         yield (
             "*Published*: what Adam found against the mixture, stored by the authors; a local "
             "search finds at most what the exact one does, so those are lower bounds. There "
-            "fictitious play makes the meta-strategy, here it is exact; why BD&RD-PSRO is so far "
-            "from its stored figure here we do not know.\n\n"
+            "fictitious play makes the meta-strategy, here it is exact. The stored figure of "
+            "BD&RD-PSRO is that of its code's rounding noise, which `bd-rd-psro-official` keeps "
+            "([why](../agents/games.md#where-we-depart-from-published-code)).\n\n"
         )
     elif published:
         yield (

@@ -111,7 +111,7 @@ class PointSpace:
             return lambda points: share * table.values(_unit(self._plans(points) @ against.T))
         # The weight of both bonuses of BD&RD-PSRO is 1 - w / 2.
         weight = 1.0 - (1.0 - share) / 2.0
-        table_rd = PayoffDistance(against, situation.payoffs)
+        table_rd = PayoffDistance(against, situation.payoffs, self.config.payoff_inverse)
         played = _shares(situation.own_weights @ self.model.features(situation.own), 0.0)
         return lambda points: (
             weight

@@ -57,6 +57,9 @@ class PSROConfig:
     """Weight of the distance in plays, in units of the largest payoff a nat."""
     diversity_step: float = 1.0
     """``step`` of diverse responses."""
+    payoff_inverse: Literal["ranked", "official"] = "ranked"
+    """How BD&RD-PSRO's distance of payoffs inverts the payoff table: without the singular values
+    that rounding leaves, or with them in single precision, as the released mixture model."""
     smoothing: float = 0.001
     """Added to every action's probability before distances in plays are taken."""
     response_episodes: int = 20_000
@@ -105,6 +108,7 @@ _CHOICES = {
     "targets": ("pipeline", "rectified", "latest"),
     "oracle": ("exact", "mirror"),
     "diversity": ("none", "members", "hull", "dpp", "bd-rd"),
+    "payoff_inverse": ("ranked", "official"),
 }
 _CHANCE = 0.1977
 """P(z > 0.85) of a standard normal z."""
@@ -116,6 +120,9 @@ _EXACT = {
     "psro-rn": PSROConfig(targets="rectified", learners=2),
     "dpp-psro": PSROConfig(learners=2, diversity="dpp", diversity_chance=_CHANCE),
     "bd-rd-psro": PSROConfig(learners=2, diversity="bd-rd", diversity_chance=_CHANCE),
+    "bd-rd-psro-official": PSROConfig(
+        learners=2, diversity="bd-rd", diversity_chance=_CHANCE, payoff_inverse="official"
+    ),
     "psd-psro": PSROConfig(learners=2, diversity="members", diversity_chance=_CHANCE),
     "psd-psro-hull": PSROConfig(learners=2, diversity="hull", diversity_chance=_CHANCE),
     "self-play": PSROConfig(targets="latest"),

@@ -198,7 +198,7 @@ class PlanSpace:
         against = [game.gains(side, row) / self.scale for row in situation.opponents]
         old = situation.payoffs / self.scale
         if config.diversity == "bd-rd":
-            return PayoffDistance(np.stack(against), old), 0.0
+            return PayoffDistance(np.stack(against), old, config.payoff_inverse), 0.0
         return Cardinality(np.stack(against), old, self.sides == (0,)), 0.0
 
     def _listed(self, row: Floats, base: Floats, bonus: Bonus, step: float) -> Floats:
