@@ -137,6 +137,8 @@ _TABLE = (
             ("psd-psro", "P-PSRO that seeks distance from every member"),
             ("psd-psro-hull", "P-PSRO that seeks distance from the policy hull"),
             ("self-play", "responses to the newest policy alone"),
+            ("psro-deep", "PSRO whose responses are learnt from plays"),
+            ("psd-psro-deep", "PSD-PSRO whose responses are learnt from plays"),
         )
         for name, summary in ((method, told), (f"{method}-paper", f"{told}; official numbers"))
     ),

@@ -191,17 +191,14 @@ class PayoffDistance(Bonus):
                 released mixture model does. Populations outgrow the rank of a game's payoffs; from
                 then on ``O O^+`` is off by numbers of the size of 1, and the bonus is mostly noise.
         """
-        if inverse == "official":
-            table = old.T.astype(np.float32)
-            inverted = np.linalg.pinv(table, rcond=1e-15)  # less than single precision tells
-        else:
-            table = old.T
-            inverted = np.linalg.pinv(table, rcond=_RANK)
+        is_official = inverse == "official"
+        table = old.T.astype(np.float32 if is_official else np.float64)
+        # The released 1e-15 is less than single precision tells from 0.
+        inverted = np.linalg.pinv(table, rcond=1e-15 if is_official else _RANK)
         self._worth = worth
         self._outside = np.eye(len(table)) - table @ inverted
         # A projection, so its square is itself; with the noise it is none.
-        is_projection = inverse == "ranked"
-        self._squared = self._outside if is_projection else self._outside.T @ self._outside
+        self._squared = self._outside.T @ self._outside if is_official else self._outside
         self._sums = inverted.sum(axis=0)
         self._scale = float(np.linalg.svd(table, compute_uv=False).min()) ** 2 / table.shape[1]
 
