@@ -16,9 +16,10 @@ responses on game trees and mirror ascent find their way. Payoffs are in units o
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pkubench.agents.psro.diversity import hull_distance
 from pkubench.envs.games.forest import Floats
@@ -192,7 +193,7 @@ class PayoffDistance(Bonus):
                 then on ``O O^+`` is off by numbers of the size of 1, and the bonus is mostly noise.
         """
         is_official = inverse == "official"
-        table = old.T.astype(np.float32 if is_official else np.float64)
+        table: NDArray[Any] = old.T.astype(np.float32) if is_official else old.T
         # The released 1e-15 is less than single precision tells from 0.
         inverted = np.linalg.pinv(table, rcond=1e-15 if is_official else _RANK)
         self._worth = worth

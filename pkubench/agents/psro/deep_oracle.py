@@ -14,6 +14,7 @@ goes up on the divergence of the network's softmax from it.
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from pkubench.agents.psro.dqn import DQN, Anchor, Decisions, divergences_from, log_policy
 from pkubench.agents.psro.learner import Tensors
@@ -75,6 +76,7 @@ class ValueSpace(PolicySpace):
                 f"oracle={config.oracle} learns by playing game trees, and {game.name} is a "
                 "matrix; choose oracle=exact"
             )
+        torch.set_num_threads(1)  # sums in another order end in other bits, and soon in other play
         self.game, self.config, self.scale = game, config, game.max_utility or 1.0
         self.episodes: int = 0
         tables = game_tables(game)
