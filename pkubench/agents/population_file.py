@@ -161,8 +161,8 @@ def _content(path: Path) -> bytes:
 
 def _too_large(path: Path) -> str:
     return (
-        f"{path.name} holds more than {MOST_BYTES >> 20} MiB; hand in fewer policies, such as those "
-        "with weight in the meta-strategy"
+        f"{path.name} holds more than {MOST_BYTES >> 20} MiB; hand in fewer policies, such as "
+        "those with weight in the meta-strategy"
     )
 
 
