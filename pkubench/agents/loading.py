@@ -290,6 +290,20 @@ def load_population_file(path: Path, task: Task) -> Population:
     return read_population(path, task)
 
 
+def load_unbuilt(source: AgentSource, game: str) -> Entrant:
+    """Return an agent's first run, to be met in plays of a game whose tree is not built.
+
+    Raises:
+        AgentError: it cannot be loaded.
+    """
+    run = source.runs[0]
+    if source.label != "population":
+        return run.load()
+    from pkubench.agents.population_file import read_unbuilt_population
+
+    return read_unbuilt_population(run.arguments[0], game)
+
+
 def check_population_file(name: str, data: bytes) -> None:
     """Check that a file's bytes are a population of some game.
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from pkubench.agents.agent import Population
 from pkubench.agents.loading import POPULATION_SUFFIXES
 from pkubench.envs.games.errors import PolicyError
+from pkubench.envs.games.histories import load_openspiel
 from pkubench.envs.games.policies import (
     TabularPolicy,
     probabilities,
@@ -88,6 +89,52 @@ def read_population(path: Path, task: Task) -> Population:
         raise AgentError(
             f"{path.name}: {error}; it must hold one probability a policy, with sum 1"
         ) from error
+
+
+def read_unbuilt_population(path: Path, game: str) -> Population:
+    """Read a population of a game whose tree is not built.
+
+    States and legal actions cannot be listed, so they are checked where plays lead.
+
+    Args:
+        path: The file.
+        game: OpenSpiel's name of the game.
+
+    Raises:
+        WeightsError, AgentError, StorageError: As :func:`read_population`.
+    """
+    data = _content(path)
+    told, seats = _json(path, data) if path.suffix == ".json" else _npz(path, data)
+    full = str(load_openspiel(game))
+    if told not in (full, full.removesuffix("()"), game):
+        raise AgentError(f"{path.name} is a population of {told[:80]!r}, wanted {full!r}")
+    members: list[list[Any]] = []
+    for seat in seats:
+        if seat.states is None:
+            members.append([_numbered(policy) for policy in seat.policies])
+            continue
+        if seat.policies.shape[1] != len(seat.states):
+            raise AgentError(f"{path.name}: probabilities and states are of different lengths")
+        place = {text: k for k, text in enumerate(seat.states)}
+        members.append([_Rows(place, table) for table in seat.policies])
+    metas = [_meta(path, player, seat) for player, seat in enumerate(seats)]
+    return Population((members[0], members[1]), (metas[0], metas[1]))
+
+
+class _Rows(Mapping[str, Mapping[int, float]]):
+    """A table of action probabilities as a policy."""
+
+    def __init__(self, place: Mapping[str, int], table: NDArray[np.floating]) -> None:
+        self._place, self._table = place, table
+
+    def __getitem__(self, text: str) -> dict[int, float]:
+        return dict(enumerate(self._table[self._place[text]].tolist()))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._place)
+
+    def __len__(self) -> int:
+        return len(self._place)
 
 
 def write_population(path: Path, population: Population, task: Task) -> None:

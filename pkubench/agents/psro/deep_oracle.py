@@ -16,8 +16,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from pkubench.agents.psro.dqn import DQN, Anchor, Decisions, divergences_from, log_policy
+from pkubench.agents.psro.dqn import DQN, Anchor, divergences_from, log_policy
 from pkubench.agents.psro.learner import Tensors
+from pkubench.agents.psro.plays import play
 from pkubench.agents.psro.settings import PSROConfig
 from pkubench.agents.psro.spaces import PolicySpace, Response, Situation
 from pkubench.envs.games.draws import pick, running_shares
@@ -175,65 +176,33 @@ class ValueSpace(PolicySpace):
         rng: np.random.Generator,
     ) -> Anchor | None:
         """Play a batch of games into the replay; return the closest member if there are any."""
-        games, count = self._games, self.config.parallel_games
-        games.reset(rng.integers(0, 2**31, count))
-        drawn = opponents.draw(count, rng)
-        lanes, rows, actions, played = [], [], [], []
-        while not games.over.all():
-            row, player = games.row, games.player
-            chosen = np.zeros(count, np.int64)
-            own, other = np.flatnonzero(player == side), np.flatnonzero(player == 1 - side)
-            chosen[other] = opponents.act(drawn[other], row[other], rng)
-            if len(own):
-                chosen[own], probabilities = self._explore(learner, row[own], rng)
-                lanes.append(own)
-                rows.append(row[own])
-                actions.append(chosen[own])
-                played.append(probabilities)
-            games.step(chosen)
+        count, nobody = self.config.parallel_games, len(self._masks) - 1
+        is_greedy, temperature = self.config.oracle == "dqn", self._temperature
+
+        def act(rows: Ints, rng: np.random.Generator) -> tuple[Ints, Floats]:
+            return learner.act(rows, rng, is_greedy=is_greedy, temperature=temperature)
+
+        played = play(self._games, count, side, opponents, act, nobody, rng)
         self.episodes += count
-        if not lanes:
+        if played is None:
             return None
-        # Lane by lane, each in the order of play.
-        lane = np.concatenate(lanes)
-        order = np.argsort(lane, kind="stable")
-        lane, row = lane[order], np.concatenate(rows)[order]
-        is_last = np.append(lane[1:] != lane[:-1], True)
-        rewards = np.where(is_last, games.returns[lane, side], 0.0)
-        anchor = None
+        decisions, anchor = played.decisions, None
         if members is not None:
-            local = row - self._rows[side].start
-            distances = divergences_from(np.concatenate(played)[order], members[:, local])
+            local = decisions.rows - self._rows[side].start
+            distances = divergences_from(played.distributions, members[:, local])
             nearest = int(distances.sum(axis=1).argmin())
             weight = self.config.diversity_weight * self.scale
-            walked = np.bincount(lane, distances[nearest], count)
-            rewards += np.where(is_last, weight * walked[lane], 0.0)
+            walked = np.bincount(played.lanes, distances[nearest], count)
+            bonus = np.where(played.is_last, weight * walked[played.lanes], 0.0)
+            decisions = decisions._replace(rewards=decisions.rewards + bonus)
             anchor = self._anchor(side, members[nearest], weight)
-        after = np.where(is_last, len(self._masks) - 1, np.append(row[1:], 0))
-        learner.replay.add(Decisions(row, np.concatenate(actions)[order], rewards, after))
+        learner.replay.add(decisions)
         return anchor
 
     def _anchor(self, side: int, log_member: Floats, weight: float) -> Anchor:
         wide = np.zeros(self._masks.shape)
         wide[self._rows[side]] = log_member
         return Anchor(wide, weight, self._temperature)
-
-    def _explore(self, learner: DQN, rows: Ints, rng: np.random.Generator) -> tuple[Ints, Floats]:
-        """Return actions, and the distributions that the bonus takes them to be drawn from.
-
-        As in published code these are the softmax, or uniform where a random action was due.
-        """
-        values, legal = learner.values(rows), self._legal[rows]
-        soft = np.exp(log_policy(values / self._temperature, legal))
-        is_random = rng.random(len(rows)) < self.config.exploration
-        soft[is_random] = (legal / legal.sum(axis=1, keepdims=True))[is_random]
-        running = np.cumsum(soft, axis=1)
-        running /= running[:, -1:]
-        drawn = (rng.random((len(rows), 1)) >= running).sum(axis=1)
-        if self.config.oracle == "dqn":
-            best = np.where(legal, values, -np.inf).argmax(axis=1)
-            drawn = np.where(is_random, drawn, best)
-        return drawn, soft
 
     # Resuming
 

@@ -112,13 +112,13 @@ class DQN:
         """Make a network that knows nothing.
 
         Args:
-            observations: ``(rows, size)``.
-            masks: ``(rows, actions)``; not 0 where an action is legal.
+            observations: ``(rows, size)``; looked at, not copied.
+            masks: ``(rows, actions)``; not 0 where an action is legal; likewise.
             config: The settings.
             rng: Gives the seed of the weights, orthogonal as in published code.
         """
         self._observations = torch.from_numpy(observations)
-        self._masks = masks.astype(np.bool_)
+        self._masks = masks
         self._nobody = len(masks) - 1
         self.config, self.replay = config, Replay(config.replay_size)
         self._sizes = (observations.shape[1], *config.hidden, masks.shape[1])
@@ -139,6 +139,44 @@ class DQN:
         """Return the value of every action at some rows, float64 ``(rows, actions)``."""
         return _forward(self._net, self._observations[rows])
 
+    def act(
+        self,
+        rows: Ints,
+        rng: np.random.Generator,
+        *,
+        is_greedy: bool,
+        temperature: float,
+        exploration: float | None = None,
+    ) -> tuple[Ints, Floats]:
+        """Return legal actions, and the distributions that bonuses take them to be drawn from.
+
+        Args:
+            rows: Where to act.
+            rng: Draws the actions.
+            is_greedy: Play the best action, not the softmax.
+            temperature: Of the softmax, in units of the game's payoffs.
+            exploration: Probability of a random action; None is that of the settings.
+
+        Returns:
+            int64 ``(rows,)``, and float64 ``(rows, actions)``: as in published code the softmax,
+            also where the best action is played, or uniform where a random one was due.
+        """
+        values, legal = self.values(rows), self._legal(rows)
+        soft = np.exp(log_policy(values / temperature, legal))
+        share = self.config.exploration if exploration is None else exploration
+        is_random = rng.random(len(rows)) < share
+        soft[is_random] = (legal / legal.sum(axis=1, keepdims=True))[is_random]
+        running = np.cumsum(soft, axis=1)
+        running /= running[:, -1:]
+        drawn = (rng.random((len(rows), 1)) >= running).sum(axis=1)
+        if is_greedy:
+            best = np.where(legal, values, -np.inf).argmax(axis=1)
+            drawn = np.where(is_random, drawn, best)
+        return drawn, soft
+
+    def _legal(self, rows: Ints) -> NDArray[np.bool_]:
+        return self._masks[rows].astype(np.bool_)
+
     def update(self, rng: np.random.Generator, anchor: Anchor | None = None) -> float:
         """Take a gradient step on drawn decisions; return the mean squared error before it.
 
@@ -152,7 +190,7 @@ class DQN:
         outputs, hidden = self._net.forward(x)
         values = outputs[0].numpy().astype(np.float64)
         after = _forward(self._target, self._observations[drawn.next_rows])
-        legal = self._masks[drawn.next_rows] if self.config.masked_targets else None
+        legal = self._legal(drawn.next_rows) if self.config.masked_targets else None
         wanted = targets(drawn.rewards, after, legal, drawn.next_rows == self._nobody)
         slope, error = squared_error(values, drawn.actions, wanted)
         if anchor is not None:
@@ -161,7 +199,7 @@ class DQN:
                 * divergence_slope(
                     values / anchor.temperature,
                     anchor.log_policy[drawn.rows],
-                    self._masks[drawn.rows],
+                    self._legal(drawn.rows),
                 )
                 / (len(values) * anchor.temperature)
             )
