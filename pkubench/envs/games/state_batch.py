@@ -81,7 +81,7 @@ class StateBatch:
     @property
     def over(self) -> NDArray[np.bool_]:
         """Which plays are finished."""
-        return self.player == TERMINAL
+        return np.asarray(self.player == TERMINAL)
 
     @property
     def returns(self) -> Floats:
