@@ -16,6 +16,7 @@ from pkubench.agents.psro import PSROConfig, train
 from pkubench.agents.psro.deep_oracle import Opponents, ValueSpace
 from pkubench.agents.psro.deep_settings import DeepOracleConfig
 from pkubench.agents.psro.dqn import DQN, Anchor, Decisions, log_policy, targets
+from pkubench.agents.psro.plays import play
 from pkubench.agents.psro.settings import PSRO_PRESETS
 from pkubench.agents.psro.spaces import Situation
 from pkubench.agents.psro.training import learner
@@ -208,6 +209,22 @@ def test_opponents_are_whole_policies_and_not_averages_of_their_actions() -> Non
     assert (opponents.act(drawn[again], games.row[again], rng) == 0).all()
 
 
+def test_training_plays_meet_each_policy_as_often_as_its_weight_says() -> None:
+    # One always passes, the other always bets: what the second seat sees tells whom it has met.
+    plans = np.stack([KUHN.realization_plan(lambda _, a=a: {a: 1.0}, 0) for a in (0, 1)])
+    opponents = Opponents(KUHN, 0, plans, np.array([0.25, 0.75]))
+
+    def passing(rows: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros(len(rows), np.int64), np.ones((len(rows), 2))
+
+    rng = np.random.default_rng(0)
+    played = play(GameBatch(KUHN, 2000), 2000, 1, opponents, passing, 12, rng)
+    assert played is not None
+    texts = [state.text for state in KUHN.information_states(1)]
+    bets = np.mean([texts[row - 6].endswith("b") for row in played.decisions.rows.tolist()])
+    assert bets == pytest.approx(0.75, abs=0.04)
+
+
 # How good it becomes
 
 
@@ -263,15 +280,16 @@ def test_diversity_pays_each_play_its_divergence_from_the_closest_member() -> No
     )
     space = ValueSpace(KUHN, config)
     rng = np.random.default_rng(3)
-    members = np.stack([space.fresh(1, rng) for _ in range(3)])
-    opponents = Opponents(KUHN, 0, KUHN.uniform_plan(0)[None], np.ones(1))
-    logs = space._log_policies(1, members)
+    members = np.stack([space.fresh(0, rng) for _ in range(3)])
+    opponents = Opponents(KUHN, 1, KUHN.uniform_plan(1)[None], np.ones(1))
+    logs = space._log_policies(0, members)
     plain, paid = space._new(np.random.default_rng(1)), space._new(np.random.default_rng(1))
-    assert space._gather(plain, 1, opponents, None, np.random.default_rng(4)) is None
-    anchor = space._gather(paid, 1, opponents, logs, np.random.default_rng(4))
+    assert space._gather(plain, 0, opponents, None, np.random.default_rng(4)) is None
+    anchor = space._gather(paid, 0, opponents, logs, np.random.default_rng(4))
     assert anchor is not None
     old, new = plain.replay._columns, paid.replay._columns
     size = len(plain.replay)
+    assert size > 50  # the first seat decides twice in some plays
     np.testing.assert_array_equal(old.rows, new.rows)
     # Slowly: the distributions are the softmax, or uniform where exploring; the exploring decisions
     # are those of the same draws.
@@ -285,7 +303,7 @@ def test_diversity_pays_each_play_its_divergence_from_the_closest_member() -> No
             row = int(old.rows[k])
             values = plain.values(np.array([row]))[0]
             own = np.exp(values / tau) / np.exp(values / tau).sum()
-            table = members[member][1 + 2 * (row - 6) :][:2] / tau
+            table = members[member][1 + 2 * row :][:2] / tau
             other = np.exp(table) / np.exp(table).sum()
             walked += float((own * np.log(own / other)).sum())
             if old.next_rows[k] == 12:
@@ -294,7 +312,7 @@ def test_diversity_pays_each_play_its_divergence_from_the_closest_member() -> No
                 walked = 0.0
         bonuses.append(found)
     nearest = int(np.argmin(total))
-    np.testing.assert_allclose(np.exp(anchor.log_policy[6:12]), np.exp(logs[nearest]), atol=1e-12)
+    np.testing.assert_allclose(np.exp(anchor.log_policy[:6]), np.exp(logs[nearest]), atol=1e-12)
     ends = added[old.next_rows[:size] == 12]
     assert (added[old.next_rows[:size] != 12] == 0.0).all()
     wanted = 0.1 * KUHN.max_utility * np.array(bonuses[nearest])
