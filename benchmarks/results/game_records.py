@@ -35,6 +35,16 @@ class GameRow:
         return self.agent.removesuffix("-paper")
 
     @property
+    def is_deep(self) -> bool:
+        """Whether responses are learnt from plays, so that episodes are those played."""
+        return self.method.endswith("-deep")
+
+    @property
+    def heading(self) -> str:
+        """The part of the page that it stands in: what is counted differently stands apart."""
+        return f"{self.game}, learnt from plays" if self.is_deep else self.game
+
+    @property
     def path(self) -> Path:
         """Where its record is."""
         folder = "".join(c if c.isalnum() else "-" for c in self.game).strip("-")

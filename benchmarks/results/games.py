@@ -40,13 +40,14 @@ METHODS = ("psro", "p-psro", "psro-rn", "dpp-psro", "bd-rd-psro", "psd-psro", "s
 SKILL = tuple(f"matrix:game_of_skill(888,{seed})" for seed in range(5))
 TREES = ("KuhnPoker-v0", "LeducPoker-v0", "LiarsDice5-v0", "Goofspiel5-v0")
 ON_TREES = (*METHODS[:-1], "psd-psro-hull", "cfr+")
+DEEP = ("psro-deep", "psd-psro-deep")
 ROWS = (
     *(
         GameRow(f"{method}-paper", game, 200, 10, every=5)
         for game in (SKILL[0], "matrix:blotto(10,3)")
         for method in METHODS
     ),
-    *(GameRow(method, MIXTURE, 50, 10, every=5) for method in METHODS),
+    *(GameRow(method, MIXTURE, 50, 10, every=5) for method in (*METHODS, "bd-rd-psro-official")),
     *(
         GameRow(f"{method}-paper", game, 200, 10, every=5)
         for game in SKILL[1:]
@@ -57,6 +58,7 @@ ROWS = (
         for game in TREES
         for method in ON_TREES
     ),
+    *(GameRow(method, "LeducPoker-v0", 162, 3, every=9) for method in DEEP),
 )
 
 

@@ -30,11 +30,13 @@ _NMM = {
     "psro": 0.4088,
     "psro-rn": 0.4479,
     "bd-rd-psro": 0.0397,
+    "bd-rd-psro-official": 0.0397,
     "p-psro": 0.0279,
     "dpp-psro": 0.0249,
     "psd-psro": 0.0168,
 }
 """Likewise for the mixture model: what Adam finds against the mixture, 50 iterations."""
+_OFFICIAL_PLAYS = 162 * 20_000
 _SKILL = "matrix:game_of_skill"
 _ZERO = 1e-9
 _CLAIMED, _BAR = 0.0088 / 0.0202, 0.75
@@ -91,13 +93,13 @@ def page_of(rows: Sequence[GameRow], page: Path) -> str:
         runs = read(row)
         if len(runs) < row.seeds:
             print(f"left out, its runs are not finished: {row.agent} on {row.game}")
-            left_out.setdefault(row.game, []).append(row.method)
+            left_out.setdefault(row.heading, []).append(row.method)
             continue
-        games.setdefault(row.game, []).append(Line(row, runs[: row.seeds]))
+        games.setdefault(row.heading, []).append(Line(row, runs[: row.seeds]))
     sections = [_HEAD, *_ratio(games)]
     for title, chosen in (
-        ("Matrix games", [g for g in games if not g.endswith("-v0")]),
-        ("Game trees", [g for g in games if g.endswith("-v0")]),
+        ("Matrix games", [g for g in games if not _is_tree(games[g])]),
+        ("Game trees", [g for g in games if _is_tree(games[g])]),
     ):
         sections += [f"## {title}\n\n"] if chosen else []
         for game in chosen:
@@ -106,6 +108,10 @@ def page_of(rows: Sequence[GameRow], page: Path) -> str:
         sections.append("## Not yet measured\n\nRows whose runs are not all done:\n\n")
         sections += [f"- {game}: {', '.join(names)}\n" for game, names in left_out.items()]
     return "".join(sections)
+
+
+def _is_tree(lines: Sequence[Line]) -> bool:
+    return lines[0].row.game.endswith("-v0")
 
 
 def _rounded(value: float) -> float:
@@ -118,11 +124,14 @@ def _section(game: str, lines: list[Line], page: Path) -> Iterator[str]:
     yield f"### {game}\n\n"
     if len(lines) < 3 and game.startswith(_SKILL):
         yield "Run for the ratio above.\n\n"
+    if lines[0].row.is_deep:
+        yield _deep_budget(lines)
     budgets = {}
     for budget in ("episodes", "seconds"):
         counted = [line for line in lines if max(line.ends(budget)) > 0]
         budgets[budget] = min(float(np.mean(line.ends(budget))) for line in counted)
     last = max(line.row.iterations for line in lines)
+    is_tree = _is_tree(lines)
     columns = [
         "method",
         f"exploitability, {last} iterations",
@@ -134,7 +143,7 @@ def _section(game: str, lines: list[Line], page: Path) -> Iterator[str]:
         "policies",
         "s a run",
         "n",
-        *(["solved"] if game.endswith("-v0") else []),
+        *(["solved"] if is_tree else []),
     ]
     published = _published(game)
     columns += ["published"] if published else []
@@ -148,7 +157,7 @@ def _section(game: str, lines: list[Line], page: Path) -> Iterator[str]:
         cells.append(f"{np.mean(line.ends('policies')):.0f}")
         cells.append(f"{np.mean(line.ends('seconds')):.2g}")
         cells.append(str(len(line.runs)))
-        cells += [line.solved()] if game.endswith("-v0") else []
+        cells += [line.solved()] if is_tree else []
         cells += [published.get(line.row.method, "-")] if published else []
         yield "| " + " | ".join(cells) + " |\n"
     yield "\n"
@@ -156,8 +165,9 @@ def _section(game: str, lines: list[Line], page: Path) -> Iterator[str]:
         yield (
             "*Published*: what Adam found against the mixture, stored by the authors; a local "
             "search finds at most what the exact one does, so those are lower bounds. There "
-            "fictitious play makes the meta-strategy, here it is exact; why BD&RD-PSRO is so far "
-            "from its stored figure here we do not know.\n\n"
+            "fictitious play makes the meta-strategy, here it is exact. The stored figure of "
+            "BD&RD-PSRO is that of its code's rounding noise, which `bd-rd-psro-official` keeps "
+            "([why](../agents/games.md#where-we-depart-from-published-code)).\n\n"
         )
     elif published:
         yield (
@@ -167,6 +177,20 @@ def _section(game: str, lines: list[Line], page: Path) -> Iterator[str]:
         )
     yield from _comparisons(lines)
     yield from _figures(game, lines, page)
+
+
+def _deep_budget(lines: Sequence[Line]) -> str:
+    """Return what the runs of learnt responses took, beside the published budget."""
+    plays = max(float(np.mean(line.ends("episodes"))) for line in lines)
+    iterations = max(line.row.iterations for line in lines)
+    return (
+        "Responses are learnt by Q-learning from plays and played as a softmax; the payoff table "
+        "is computed, so episodes here are the plays of training, each counted once. A run has "
+        f"{plays / 1e6:.3g} M of them in {iterations} iterations, "
+        f"{plays / _OFFICIAL_PLAYS:.0%} of the {_OFFICIAL_PLAYS / 1e6:.3g} M with which the "
+        "published code trains (162 iterations of 20,000; it plays 1,000 more for each new entry "
+        "of its table).\n\n"
+    )
 
 
 def _published(game: str) -> dict[str, str]:
@@ -190,8 +214,8 @@ def _text(values: Sequence[float]) -> str:
 
 def _comparisons(lines: Sequence[Line]) -> Iterator[str]:
     """Yield the differences of PE between PSD-PSRO and each other method."""
-    ours = [line for line in lines if line.row.method == "psd-psro"]
-    others = [line for line in lines if line.row.method not in ("psd-psro", "cfr+")]
+    ours = [line for line in lines if line.row.method in ("psd-psro", "psd-psro-deep")]
+    others = [line for line in lines if line not in ours and line.row.method != "cfr+"]
     if not ours or not others:
         return
     pairs = []
@@ -207,7 +231,7 @@ def _comparisons(lines: Sequence[Line]) -> Iterator[str]:
     for (line, difference), p in zip(pairs, corrected, strict=True):
         verdict = "no difference shown"
         if p < 0.05:
-            better = "psd-psro" if difference.estimate < 0.0 else line.row.method
+            better = ours[0].row.method if difference.estimate < 0.0 else line.row.method
             verdict = f"**{better} is lower**"
         yield (
             f"- {line.row.method}: {difference.estimate:.3g} [{difference.low:.3g}, "
@@ -251,14 +275,14 @@ def _ratio(games: dict[str, list[Line]]) -> Iterator[str]:
 
 def _figures(game: str, lines: Sequence[Line], page: Path) -> Iterator[str]:
     """Draw a game's figures beside the page and yield the Markdown that shows them."""
-    if len(lines) < 3:
+    if len(lines) < 3 and not lines[0].row.is_deep:
         return
     stem = "games-" + "".join(c if c.isalnum() else "-" for c in game).strip("-")
     folder = page.parent / "figures"
     for column, word in (("exploitability", "exploitability"), ("pe", "PE")):
         for budget, label in (
             ("iterations", "iterations"),
-            ("episodes", "episodes (equivalent)"),
+            ("episodes", "plays" if lines[0].row.is_deep else "episodes (equivalent)"),
             ("seconds", "seconds of learning"),
         ):
             runs = {

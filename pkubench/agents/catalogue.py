@@ -133,9 +133,12 @@ _TABLE = (
             ("psro-rn", "PSRO whose policies answer those they do not lose to"),
             ("dpp-psro", "P-PSRO that seeks a large determinantal process"),
             ("bd-rd-psro", "P-PSRO that seeks other behaviour and other payoffs"),
+            ("bd-rd-psro-official", "BD&RD-PSRO with the rounding noise of its released code"),
             ("psd-psro", "P-PSRO that seeks distance from every member"),
             ("psd-psro-hull", "P-PSRO that seeks distance from the policy hull"),
             ("self-play", "responses to the newest policy alone"),
+            ("psro-deep", "PSRO whose responses are learnt from plays"),
+            ("psd-psro-deep", "PSD-PSRO whose responses are learnt from plays"),
         )
         for name, summary in ((method, told), (f"{method}-paper", f"{told}; official numbers"))
     ),

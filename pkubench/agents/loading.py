@@ -5,6 +5,7 @@
 | `random` | uniform over the legal actions |
 | `happo`, `happo@2` | shipped weights for the task: all training seeds, or one |
 | `runs/my-run` | a run folder: `config.json` and weights, or `seed*/` folders of them |
+| `population.npz`, `population.json` | policies and a meta-strategy for a game, as one file |
 | `package.module:factory` | your own code, called with the task's id or with nothing |
 | `scripted:NAME` | a hand-written policy of the suite |
 | `onnx:policy.onnx`, `onnx:FOLDER` | an ONNX policy, or a folder with one for each agent id |
@@ -45,6 +46,9 @@ LOADERS: dict[str, str] = {
 }
 """``config["kind"]`` of a saved agent -> ``module:function(saved, task)`` that rebuilds it."""
 
+POPULATION_SUFFIXES = (".npz", ".json")
+"""What population files are called; see ``population_file``."""
+
 _MODULE_SPELLING = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
@@ -77,7 +81,8 @@ class AgentSource:
 
     name: str
     label: str
-    """``builtin``, ``pretrained``, ``saved``, ``code``, ``scripted``, ``onnx`` or ``sb3``."""
+    """``builtin``, ``pretrained``, ``saved``, ``population``, ``code``, ``scripted``, ``onnx`` or
+    ``sb3``."""
     runs: tuple[AgentRun, ...]
 
 
@@ -105,6 +110,8 @@ def resolve_agent(spelling: str, task: Task | None = None, *, trust: bool = Fals
     folder = Path(spelling)
     if folder.is_dir():
         return _folder(folder, task)
+    if folder.suffix in POPULATION_SUFFIXES:
+        return _population(folder, task)
     if _MODULE_SPELLING.fullmatch(spelling):
         return _code(spelling, task)
     if colon:
@@ -260,6 +267,52 @@ def load_game_population(saved: SavedAgent, task: Task | None) -> Population:
         if game != wanted:
             raise AgentError(f"the population plays {game}, the task {task.id} is {wanted}")
     return load_population(saved)
+
+
+def _population(path: Path, task: Task | None) -> AgentSource:
+    if not path.is_file():
+        raise AgentError(f"there is no population file {str(path)!r}")
+    if task is None:
+        raise AgentError(f"agent {str(path)!r} depends on the task; name one")
+    hashes = {path.name: file_hash(path)}
+    run = AgentRun("run", load_population_file, (path.absolute(), task), hashes)
+    return AgentSource(path.stem, "population", (run,))
+
+
+def load_population_file(path: Path, task: Task) -> Population:
+    """Return the population of a file.
+
+    Raises:
+        AgentError: the file is damaged, or does not fit the task's game.
+    """
+    from pkubench.agents.population_file import read_population
+
+    return read_population(path, task)
+
+
+def load_unbuilt(source: AgentSource, game: str) -> Entrant:
+    """Return an agent's first run, to be met in plays of a game whose tree is not built.
+
+    Raises:
+        AgentError: it cannot be loaded.
+    """
+    run = source.runs[0]
+    if source.label != "population":
+        return run.load()
+    from pkubench.agents.population_file import read_unbuilt_population
+
+    return read_unbuilt_population(run.arguments[0], game)
+
+
+def check_population_file(name: str, data: bytes) -> None:
+    """Check that a file's bytes are a population of some game.
+
+    Raises:
+        WeightsError: they are damaged, too many, or something else.
+    """
+    from pkubench.agents.population_file import check_population_bytes
+
+    check_population_bytes(name, data)
 
 
 # Code of the user

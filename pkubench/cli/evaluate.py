@@ -10,6 +10,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from pkubench.agents.catalogue import AGENTS
+from pkubench.cli.bounds import show_bound
 from pkubench.cli.interrupt import Interrupted, sigterm_as_interrupt, this_command
 from pkubench.cli.names import shipped_tasks, short
 from pkubench.cli.options import (
@@ -83,6 +84,16 @@ def evaluate(
     workers: Workers = 1,
     out: Out = None,
     trust: Trust = False,
+    responses: Annotated[
+        int | None,
+        typer.Option(
+            "--responses",
+            metavar="PLAYS",
+            min=1,
+            help="In a game whose tree is too large: learn a response to each seat from so many "
+            "plays, and report a lower bound of exploitability.",
+        ),
+    ] = None,
     backend: Annotated[
         str,
         typer.Option("--backend", metavar="local", help="Where episodes run: local (processes)."),
@@ -101,6 +112,14 @@ def evaluate(
         raise ConfigError("--quick and --episodes both say how many episodes; give one")
     pairs = _pairs(list(words or []), agents, suite, all_)
     is_one = agents is None and suite is None and not all_ and len(pairs) == 1
+    if responses is not None:
+        if not is_one or pairs[0].task.kind != "population" or out is not None:
+            raise ConfigError(
+                "--responses takes one agent and one game, and keeps no records; leave out --out"
+            )
+        with Output(json=json, quiet=quiet) as output:
+            show_bound(output, pairs[0].agent, pairs[0].task, responses, seed, trust=trust)
+        return
 
     from pkubench.agents.loading import resolve_agent
     from pkubench.cli.results import in_order, reports_table

@@ -1,4 +1,4 @@
-"""``pkubench export``: an agent as ONNX, which anybody can run and nobody need trust."""
+"""``pkubench export``: an agent as one file, which anybody can run and nobody need trust."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pkubench.cli.options import (
     verb_app,
 )
 from pkubench.cli.output import Output
-from pkubench.errors import StorageError
+from pkubench.errors import AgentError, ConfigError, StorageError
 from pkubench.tasks.catalogue import make_task
 
 app = verb_app()
@@ -28,9 +28,17 @@ def export(
     agent: AgentName,
     task: TaskName,
     onnx: Annotated[
-        Path,
-        typer.Option("--onnx", metavar="FILE", help="File to write; for a team a folder."),
-    ],
+        Path | None,
+        typer.Option("--onnx", metavar="FILE", help="ONNX file to write; for a team a folder."),
+    ] = None,
+    population: Annotated[
+        Path | None,
+        typer.Option(
+            "--population",
+            metavar="FILE",
+            help="File of game policies to write, *.npz or *.json.",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace what is there already.")
     ] = False,
@@ -38,17 +46,21 @@ def export(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Turn an agent into an ONNX policy.
+    """Turn an agent into an ONNX policy, or a population of a game into one file.
 
     A team becomes a folder with one file an agent id. ONNX policies are deterministic: of a
-    stochastic policy the most likely action (the mode) is kept.
+    stochastic policy the most likely action (the mode) is kept. A population file holds every
+    policy's probabilities at every information state, and the meta-strategy.
     """
-    from pkubench.agents.adapters.onnx_export import export_onnx
+    from pkubench.agents.agent import Population
     from pkubench.agents.loading import resolve_agent
 
     chosen = make_task(task)
-    if onnx.exists() and not overwrite:
-        raise StorageError(f"{onnx} is there already; --overwrite replaces it")
+    target = onnx or population
+    if target is None or (onnx and population):
+        raise ConfigError("name one file to write, with --onnx FILE or --population FILE")
+    if target.exists() and not overwrite:
+        raise StorageError(f"{target} is there already; --overwrite replaces it")
     with Output(json=json, quiet=quiet) as output:
         source = resolve_agent(agent, chosen, trust=trust)
         run = source.runs[0]
@@ -57,9 +69,21 @@ def export(
                 f"{agent} has {len(source.runs)} runs; this is {run.label}. Another one: "
                 f"{agent}@SEED, or its own folder"
             )
-        export_onnx(run.load(), onnx)
-        if json:
-            output.document({"onnx": str(onnx), "agent": agent, "run": run.label})
+        entrant = run.load()
+        if onnx is not None:
+            from pkubench.agents.adapters.onnx_export import export_onnx
+
+            export_onnx(entrant, onnx)
+        elif isinstance(entrant, Population):
+            from pkubench.agents.population_file import write_population
+
+            write_population(target, entrant, chosen)
         else:
-            output.show(str(onnx))
-        output.next(f"pkubench evaluate onnx:{onnx} {short(chosen.id)}")
+            raise AgentError(f"{agent} is no population of game policies; --onnx takes policies")
+        if json:
+            kind = "population" if onnx is None else "onnx"
+            output.document({kind: str(target), "agent": agent, "run": run.label})
+        else:
+            output.show(str(target))
+        spelling = target if onnx is None else f"onnx:{onnx}"
+        output.next(f"pkubench evaluate {spelling} {short(chosen.id)}")

@@ -228,10 +228,13 @@ def _preset(agent: str) -> Any:
 
 
 def _meanings(cls: type[Any]) -> dict[str, str]:
-    """Return the docstrings that stand under a dataclass's fields."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
-    assert isinstance(tree, ast.ClassDef)
-    return dict(_field_docs(tree.body))
+    """Return the docstrings that stand under a dataclass's fields, inherited ones too."""
+    meanings: dict[str, str] = {}
+    for part in reversed(cls.__mro__[:-1]):  # all but object
+        tree = ast.parse(textwrap.dedent(inspect.getsource(part))).body[0]
+        assert isinstance(tree, ast.ClassDef)
+        meanings |= _field_docs(tree.body)
+    return meanings
 
 
 def _field_docs(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:

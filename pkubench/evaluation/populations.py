@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -36,13 +36,18 @@ def score_population(
     members = [_member(entrant, player) for player in (0, 1)]
     try:
         with clock or nullcontext():
-            x, y = (_plan(member, tree, player) for player, member in enumerate(members))
+            plans = [_plans(member, tree, player) for player, member in enumerate(members)]
     except (Exception, SystemExit, StepLimit) as error:
         yield failed_record(0, seed, 0, failure_reason("policy", error))
         return
+    x, y = (_mixed(tree, *found) for found in plans)
     nash_conv = tree.nash_conv(x, y)
     value = tree.expected_value(x, y)
-    values = {"nash_conv": nash_conv, "exploitability": nash_conv / 2}
+    values = {
+        "nash_conv": nash_conv,
+        "exploitability": nash_conv / 2,
+        "population_exploitability": _population_exploitability(tree, plans, nash_conv),
+    }
     yield EpisodeRecord(
         episode=0,
         seed=seed,
@@ -59,7 +64,8 @@ def realization_plans(entrant: Entrant, tree: GameTree) -> tuple[Any, Any]:
     Raises:
         AgentError: it cannot tell its action probabilities.
     """
-    return _plan(_member(entrant, 0), tree, 0), _plan(_member(entrant, 1), tree, 1)
+    x, y = (_mixed(tree, *_plans(_member(entrant, player), tree, player)) for player in (0, 1))
+    return x, y
 
 
 def _member(entrant: Entrant, player: int) -> Population | StochasticPolicy:
@@ -81,15 +87,30 @@ def _member(entrant: Entrant, player: int) -> Population | StochasticPolicy:
     return member
 
 
-def _plan(member: Population | StochasticPolicy, tree: GameTree, player: int) -> Any:
+def _plans(member: Population | StochasticPolicy, tree: GameTree, player: int) -> tuple[Any, Any]:
+    """Return a seat's policies as realization plans, one a row, and the probability of each."""
     if isinstance(member, Population):
         plans = [tree.realization_plan(policy, player) for policy in member.policies[player]]
-        weights = np.asarray(member.meta_strategy[player], dtype=np.float64)
-        return tree.mix(np.stack(plans), weights)
+        return np.stack(plans), np.asarray(member.meta_strategy[player], dtype=np.float64)
     mask = tree.legal_mask(player)
     table = np.asarray(
         member.action_probabilities(tree.tensors(player).copy(), mask.astype(np.int8))
     )
     if table.shape != mask.shape:
         raise AgentError(f"action_probabilities gave shape {table.shape}, wanted {mask.shape}")
-    return tree.plan_from_table(table, player)
+    return tree.plan_from_table(table, player)[None], np.ones(1)
+
+
+def _mixed(tree: GameTree, plans: Any, weights: Any) -> Any:
+    """Return the plan that is played; a single policy's is its own, to the last bit."""
+    return plans[0] if len(plans) == 1 else tree.mix(plans, weights)
+
+
+def _population_exploitability(
+    tree: GameTree, plans: Sequence[tuple[Any, Any]], nash_conv: float
+) -> float:
+    """Return what the policies lose however they are mixed; of one a seat that is NashConv."""
+    (rows, _), (columns, _) = plans
+    if len(rows) == len(columns) == 1:
+        return nash_conv
+    return tree.population_exploitability(rows, columns)

@@ -14,7 +14,7 @@ from typing import IO
 
 from pkubench.errors import BundleError, StorageError
 
-SUFFIXES = (".json", ".jsonl", ".safetensors", ".onnx")
+SUFFIXES = (".json", ".jsonl", ".safetensors", ".onnx", ".npz")
 """What a bundle may hold: data only. Anything else, such as a pickle or a script, is refused."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)

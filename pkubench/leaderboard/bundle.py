@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pkubench import __version__
-from pkubench.agents.loading import file_hash, resolve_agent
+from pkubench.agents.loading import POPULATION_SUFFIXES, file_hash, resolve_agent
 from pkubench.errors import AgentError, BundleError, StorageError, UnknownName
 from pkubench.evaluation.records import EPISODES, REPORT, RUN, read_json
 from pkubench.evaluation.report import run_folders
@@ -37,6 +37,7 @@ _KINDS = {
     "pretrained": "saved",
     "saved": "saved",
     "onnx": "onnx",
+    "population": "population",
 }
 """Where an agent comes from (``label`` of a report) -> kind of the bundle."""
 
@@ -219,7 +220,8 @@ def _find_weights(info: Mapping[str, Any], folders: Sequence[Path]) -> Path | No
 
 def _are_weights(info: Mapping[str, Any]) -> bool:
     """Whether what was evaluated is data, rather than code or a pickle."""
-    return all(f in DATA_FILES or f.endswith((".safetensors", ".onnx")) for f in info["hashes"])
+    suffixes = (".safetensors", ".onnx", *POPULATION_SUFFIXES)
+    return all(f in DATA_FILES or f.endswith(suffixes) for f in info["hashes"])
 
 
 def _not_found(info: Mapping[str, Any]) -> str:

@@ -15,8 +15,9 @@ from pkubench.leaderboard.archive import Digest
 SCHEMA = 1
 """Version of the bundle format."""
 MANIFEST = "manifest.json"
-KINDS = ("named", "saved", "onnx", "external")
-"""How a board can run it again: by its name, from saved weights, from an ONNX graph; or not."""
+KINDS = ("named", "saved", "onnx", "population", "external")
+"""How a board can run it again: by its name, from saved weights, from an ONNX graph, from a file of
+game policies; or not."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pkubench.agents.loading import AgentSource, resolve_agent
+from pkubench.agents.loading import POPULATION_SUFFIXES, AgentSource, resolve_agent
 from pkubench.errors import AgentError, RefusedError, UnknownName
 from pkubench.evaluation.harness import evaluate, versions_for
 from pkubench.evaluation.records import EPISODES, EpisodeRecord, read_records
@@ -122,6 +122,11 @@ def _source(bundle: Bundle, task: BundleTask, run: BundleRun, folder: Path) -> A
     bundle.extract_weights(run, folder)
     if bundle.manifest.kind == "saved":
         return resolve_agent(str(folder.resolve()), task.task)
+    if bundle.manifest.kind == "population":
+        files = [path for path in sorted(folder.iterdir()) if path.suffix in POPULATION_SUFFIXES]
+        if len(files) != 1:
+            raise RefusedError(f"the run {run.name!r} has {len(files)} population files, not one")
+        return resolve_agent(str(files[0].resolve()), task.task)
     graphs = sorted(folder.glob("*.onnx"))
     alone = len(graphs) == 1 and not (folder / "team.json").exists()
     return resolve_agent(f"onnx:{graphs[0] if alone else folder}", task.task)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pkubench.errors import BundleError, MissingExtra
+from pkubench.agents.loading import POPULATION_SUFFIXES, check_population_file
+from pkubench.errors import BundleError, MissingExtra, WeightsError
 from pkubench.leaderboard.manifest import decode
 
 _LONGEST_HEADER = 8 << 20
@@ -38,8 +39,16 @@ def check_weights(name: str, data: bytes) -> None:
         _check_safetensors(name, data)
     elif name.endswith(".onnx"):
         _check_onnx(name, data)
+    elif name.endswith(POPULATION_SUFFIXES):
+        try:
+            check_population_file(name, data)
+        except WeightsError as error:
+            raise BundleError(str(error)) from error
     else:
-        raise BundleError(f"{name} is no weights file; weights are *.safetensors or *.onnx")
+        raise BundleError(
+            f"{name} is no weights file; weights are *.safetensors or *.onnx, populations *.npz or "
+            "*.json"
+        )
 
 
 def _check_safetensors(name: str, data: bytes) -> None:

@@ -61,6 +61,16 @@ def _task(name: str, title: str, unit: str) -> Task:
                 ),
                 interval="exact",
             ),
+            Metric(
+                name="population_exploitability",
+                higher_is_better=False,
+                unit=unit,
+                describe=(
+                    "what a population's policies lose to best responses however they are mixed, "
+                    "summed over seats; for a single policy the NashConv"
+                ),
+                interval="exact",
+            ),
         ),
         protocol=_PROTOCOL,
         kind="population",

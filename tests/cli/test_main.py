@@ -86,6 +86,12 @@ def test_show_has_protocol_metrics_notes_and_the_worlds_page(pkubench: Command) 
     assert [metric["name"] for metric in card["metrics"]] == ["return", "cost"]
 
 
+def test_show_tells_the_meaning_of_inherited_settings_too(pkubench: Command) -> None:
+    said = pkubench("show", "psro-deep")
+    assert "Decisions kept, the newest" in said.out
+    assert "Steps of mirror ascent a response" in said.out
+
+
 def test_show_has_an_agents_settings_with_their_meaning(pkubench: Command) -> None:
     out = pkubench("show", "happo").out
     assert "rollout_steps" in out

@@ -16,8 +16,10 @@ responses on game trees and mirror ascent find their way. Payoffs are in units o
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pkubench.agents.psro.diversity import hull_distance
 from pkubench.envs.games.forest import Floats
@@ -178,20 +180,27 @@ class PayoffDistance(Bonus):
     singular value: a lower bound of the distance from the convex hull.
     """
 
-    def __init__(self, worth: Floats, old: Floats) -> None:
+    def __init__(
+        self, worth: Floats, old: Floats, inverse: Literal["ranked", "official"] = "ranked"
+    ) -> None:
         """Measure payoffs ``worth @ plan`` against those of old policies.
 
         Args:
             worth: float64 ``(opponents, sequences)``, see ``ZeroSumGame.gains``.
             old: float64 ``(old policies, opponents)``, their payoffs.
+            inverse: ``official`` inverts in single precision all singular values there are, as the
+                released mixture model does. Populations outgrow the rank of a game's payoffs; from
+                then on ``O O^+`` is off by numbers of the size of 1, and the bonus is mostly noise.
         """
-        table = old.T
-        # Populations outgrow the rank of a game's payoffs; what rounding leaves of the other
-        # singular values must not be inverted.
-        inverse = np.linalg.pinv(table, rcond=_RANK)
+        is_official = inverse == "official"
+        table: NDArray[Any] = old.T.astype(np.float32) if is_official else old.T
+        # The released 1e-15 is less than single precision tells from 0.
+        inverted = np.linalg.pinv(table, rcond=1e-15 if is_official else _RANK)
         self._worth = worth
-        self._outside = np.eye(len(table)) - table @ inverse
-        self._sums = inverse.sum(axis=0)
+        self._outside = np.eye(len(table)) - table @ inverted
+        # A projection, so its square is itself; with the noise it is none.
+        self._squared = self._outside.T @ self._outside if is_official else self._outside
+        self._sums = inverted.sum(axis=0)
         self._scale = float(np.linalg.svd(table, compute_uv=False).min()) ** 2 / table.shape[1]
 
     def values(self, plans: Floats) -> Floats:
@@ -204,8 +213,7 @@ class PayoffDistance(Bonus):
         """Return the gradient, by the chain rule through the payoffs."""
         payoffs = self._worth @ plan
         along = -2.0 * self._scale * (1.0 - self._sums @ payoffs) * self._sums
-        # Outside of O is a projection, so its square is itself.
-        return np.asarray((along + 2.0 * self._outside @ payoffs) @ self._worth)
+        return np.asarray((along + 2.0 * self._squared @ payoffs) @ self._worth)
 
 
 class Cardinality(Bonus):

@@ -16,7 +16,7 @@ import numpy as np
 
 from pkubench.agents.psro.bonuses import Cardinality, PayoffDistance
 from pkubench.agents.psro.settings import PSRO_PRESETS, PSROConfig
-from pkubench.agents.psro.spaces import Response, Situation
+from pkubench.agents.psro.spaces import PolicySpace, Response, Situation
 from pkubench.envs.games.forest import Floats
 from pkubench.envs.games.mixture_model import MixtureModel
 from pkubench.errors import ConfigError, UnknownName
@@ -45,7 +45,7 @@ def mixture_settings(name: str) -> PSROConfig:
     return replace(config, iterations=50, learners=learners, step=1.0, diversity_step=1.0)
 
 
-class PointSpace:
+class PointSpace(PolicySpace):
     """Points of the mixture model; one population plays both sides."""
 
     sides = (0,)
@@ -111,7 +111,7 @@ class PointSpace:
             return lambda points: share * table.values(_unit(self._plans(points) @ against.T))
         # The weight of both bonuses of BD&RD-PSRO is 1 - w / 2.
         weight = 1.0 - (1.0 - share) / 2.0
-        table_rd = PayoffDistance(against, situation.payoffs)
+        table_rd = PayoffDistance(against, situation.payoffs, self.config.payoff_inverse)
         played = _shares(situation.own_weights @ self.model.features(situation.own), 0.0)
         return lambda points: (
             weight

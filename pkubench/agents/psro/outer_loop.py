@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pkubench.agents.psro.deep_settings import DEEP
 from pkubench.agents.psro.learner import Floats, Tensors
 from pkubench.agents.psro.meta_solvers import MetaStrategy, meta_solver, solve_symmetric
 from pkubench.agents.psro.settings import PSROConfig
@@ -90,7 +91,7 @@ class PopulationLearner:
             config: The settings.
             seed: Equal seeds give equal populations.
         """
-        self.space = PlanSpace(game, config) if isinstance(game, ZeroSumGame) else game
+        self.space = _space(game, config) if isinstance(game, ZeroSumGame) else game
         self.config, self.seed, self.iteration = config, seed, 0
         self.pure = self.space.pure
         self.responses = 0
@@ -121,9 +122,9 @@ class PopulationLearner:
     # What there is
 
     def plans(self) -> tuple[Floats, Floats]:
-        """Return both populations, one policy a row; the same twice in a symmetric game."""
+        """Return both populations, one plan a row; the same twice in a symmetric game."""
         rows, columns = self._seen()
-        return rows.copy(), columns.copy()
+        return self.space.plans(0, rows).copy(), self.space.plans(1, columns).copy()
 
     def _seen(self) -> tuple[Floats, Floats]:
         views = [side.seen for side in self._sides.values()]
@@ -141,8 +142,9 @@ class PopulationLearner:
     def measure(self, last: bool) -> dict[str, float]:
         """Return the figures of the present populations (payoff units of the game).
 
-        ``episodes`` is what learning by episodes would have taken: ``response_episodes`` for each
-        policy trained for an iteration, ``payoff_episodes`` for each entry of the payoff table.
+        ``episodes`` are the plays that responses were learnt from; where none are played, what
+        that would have taken: ``response_episodes`` for each policy trained for an iteration,
+        ``payoff_episodes`` for each entry of the payoff table.
         """
         nash_conv = max(float(self._gains.sum()), 0.0)
         x, y = self.meta_strategy()
@@ -154,6 +156,8 @@ class PopulationLearner:
             "policies": float(sum(len(side.seen) for side in self._sides.values())),
             "episodes": float(
                 self.responses * config.response_episodes + self.entries * config.payoff_episodes
+                if self.space.episodes is None
+                else self.space.episodes
             ),
         }
         if last or self.finished or self.iteration % config.pe_every == 0:
@@ -307,6 +311,7 @@ class PopulationLearner:
             "iteration": np.array([self.iteration], np.int64),
             "counters": np.array([self.responses, self.entries], np.int64),
             "table": self._table.copy(),
+            **{f"space_{name}": value for name, value in self.space.state().items()},
         }
         for number, side in self._sides.items():
             # Pure plans hold zeros and ones.
@@ -323,6 +328,9 @@ class PopulationLearner:
         self.iteration = int(state["iteration"][0])
         self.responses, self.entries = (int(count) for count in state["counters"])
         self._table = state["table"].astype(np.float64)
+        self.space.restore(
+            {k.removeprefix("space_"): v for k, v in state.items() if k.startswith("space_")}
+        )
         for number in self._sides:
             unseen, busy = (int(flag) for flag in state[f"flags_{number}"])
             jobs: list[Target] = []
@@ -337,3 +345,12 @@ class PopulationLearner:
                 busy=bool(busy),
             )
         self._score()
+
+
+def _space(game: ZeroSumGame, config: PSROConfig) -> PolicySpace:
+    """Return the policies that an oracle makes of a game."""
+    if config.oracle in DEEP:
+        from pkubench.agents.psro.deep_oracle import ValueSpace  # and torch, which takes a second
+
+        return ValueSpace(game, config)
+    return PlanSpace(game, config)

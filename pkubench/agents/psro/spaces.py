@@ -18,6 +18,7 @@ from pkubench.agents.psro.bonuses import (
     MemberDistance,
     PayoffDistance,
 )
+from pkubench.agents.psro.learner import Tensors
 from pkubench.agents.psro.settings import PSROConfig
 from pkubench.envs.games.forest import Floats, Ints
 from pkubench.envs.games.normal_form import MatrixGame, SymmetricMatrixGame
@@ -78,6 +79,8 @@ class PolicySpace(Protocol):
     """The largest payoff."""
     pure: bool
     """Whether all policies are pure plans, of zeros and ones."""
+    episodes: int | None = None
+    """Plays that responses were learnt from; None where none are played."""
 
     def fresh(self, side: int, rng: np.random.Generator) -> Floats:
         """Return a random policy."""
@@ -99,8 +102,20 @@ class PolicySpace(Protocol):
         """Return the exact population exploitability, on the scale of NashConv."""
         ...
 
+    def plans(self, side: int, rows: Floats) -> Floats:
+        """Return policies as plans of the game; without a word of its own, rows are that."""
+        return rows
 
-class PlanSpace:
+    def state(self) -> Tensors:
+        """Return what ``restore`` needs beside the rows: nothing, of a space without memory."""
+        return {}
+
+    def restore(self, state: Tensors) -> None:
+        """Go back to a saved state."""
+        return None
+
+
+class PlanSpace(PolicySpace):
     """The plans of a tree or matrix game."""
 
     def __init__(self, game: ZeroSumGame, config: PSROConfig) -> None:
@@ -198,7 +213,7 @@ class PlanSpace:
         against = [game.gains(side, row) / self.scale for row in situation.opponents]
         old = situation.payoffs / self.scale
         if config.diversity == "bd-rd":
-            return PayoffDistance(np.stack(against), old), 0.0
+            return PayoffDistance(np.stack(against), old, config.payoff_inverse), 0.0
         return Cardinality(np.stack(against), old, self.sides == (0,)), 0.0
 
     def _listed(self, row: Floats, base: Floats, bonus: Bonus, step: float) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shlex
 import time
 from collections.abc import Iterator, Mapping
@@ -87,7 +88,8 @@ def train(
         "agent": agent,
         "task": task.id,
         "seed": seed,
-        "settings": dataclasses.asdict(config),
+        # As JSON has it, for it is compared with what a checkpoint's file holds: lists, no tuples.
+        "settings": json.loads(json.dumps(dataclasses.asdict(config))),
         "fingerprint": tree.fingerprint,
     }
     saved = _checkpoint(out, run) if resume else None

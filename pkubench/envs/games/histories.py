@@ -156,7 +156,8 @@ def enumerate_histories(game: Any, max_histories: int = MAX_HISTORIES) -> Histor
         if lengths[-1] > max_histories:
             raise GameError(
                 f"game {game} has more than {max_histories:,} histories; the engine holds the "
-                "whole tree in memory, so choose a smaller variant or raise max_histories"
+                "whole tree in memory, so choose a smaller variant or raise max_histories; "
+                "`pkubench evaluate AGENT GAME --responses 20000` gives a lower bound without it"
             )
         longer: list[Any] = []
         for node in level:

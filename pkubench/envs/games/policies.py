@@ -82,7 +82,7 @@ def _distribution(given: Any, state: InformationState, player: int) -> list[floa
     if illegal:
         raise PolicyError(
             f"{where}: action {illegal[0]!r} has probability {given[illegal[0]]!r} but only "
-            f"{list(state.legal_actions)} are legal"
+            f"{list(state.legal_actions)} are legal; give it probability 0"
         )
     try:
         row = [float(given.get(action, 0.0)) for action in state.legal_actions]
@@ -92,7 +92,9 @@ def _distribution(given: Any, state: InformationState, player: int) -> list[floa
     if not all(p >= 0.0 for p in row):
         raise PolicyError(f"{where}: probabilities {row} must not be negative or NaN")
     if not abs(total - 1.0) <= SUM_TOLERANCE:
-        raise PolicyError(f"{where}: probabilities {row} sum to {total:g}, not to 1")
+        raise PolicyError(
+            f"{where}: probabilities {row} sum to {total:g}, not to 1; divide them by it"
+        )
     return [p / total for p in row]
 
 

@@ -52,6 +52,19 @@ def tree_of_world(world: str) -> GameTree:
     return game_tree(_game_of(world))
 
 
+def openspiel_name(world: str) -> str:
+    """Return the OpenSpiel game behind a registered world, without building its tree.
+
+    Raises:
+        UnknownName: No such world.
+        ConfigError: The world is no game of OpenSpiel's.
+    """
+    game = _game_of(world)
+    if game.startswith(_MATRIX):
+        raise ConfigError(f"{world} is a matrix, and scored exactly")
+    return game.removeprefix("openspiel:")
+
+
 def game_of_world(world: str) -> ZeroSumGame:
     """Return the game behind a registered world: a matrix game as such, any other as its tree.
 

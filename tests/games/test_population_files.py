@@ -1,0 +1,256 @@
+"""Populations as files: written, read, refused with the first wrong state, scored, submitted."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pkubench
+from pkubench.agents import population_file
+from pkubench.agents.agent import Population
+from pkubench.agents.loading import load_agent, resolve_agent
+from pkubench.agents.population_file import read_population, write_population
+from pkubench.envs.games.trees import game_tree
+from pkubench.errors import AgentError, BundleError, StorageError, WeightsError
+from pkubench.evaluation.harness import evaluate
+from pkubench.leaderboard import create_bundle, read_bundle, verify_bundle
+from pkubench.leaderboard.tiers import Tier
+from pkubench.leaderboard.weights import check_weights
+from pkubench.tasks.catalogue import make_task
+
+TREE, TASK = game_tree("kuhn_poker"), make_task("KuhnPoker-v0")
+KUHN = "pkubench/KuhnPoker-v0"
+
+
+def population() -> Population:
+    rng = np.random.default_rng(0)
+    members = [
+        [TREE.behaviour(TREE.random_plan(player, rng), player) for _ in range(count)]
+        for player, count in ((0, 3), (1, 2))
+    ]
+    return Population(
+        (members[0], members[1]), (np.array([0.5, 0.125, 0.375]), np.array([0.25, 0.75]))
+    )
+
+
+def plans(entrant: Population) -> list[np.ndarray]:
+    return [
+        np.stack([TREE.realization_plan(policy, player) for policy in entrant.policies[player]])
+        for player in (0, 1)
+    ]
+
+
+@pytest.mark.parametrize("suffix", ["npz", "json"])
+def test_a_population_survives_its_file(tmp_path: Path, suffix: str) -> None:
+    path, again = tmp_path / f"mine.{suffix}", tmp_path / f"again.{suffix}"
+    write_population(path, population(), TASK)
+    read = read_population(path, TASK)
+    for ours, theirs in zip(plans(population()), plans(read), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-12)
+    for mine, its in zip(population().meta_strategy, read.meta_strategy, strict=True):
+        np.testing.assert_array_equal(mine, its)
+    write_population(again, population(), TASK)
+    assert path.read_bytes() == again.read_bytes()
+
+
+@pytest.mark.parametrize("suffix", ["npz", "json"])
+def test_a_population_file_is_scored_like_any_agent(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"mine.{suffix}"
+    write_population(path, population(), TASK)
+    report = pkubench.evaluate(str(path), TASK, workers=0)
+    rows = plans(population())
+    x, y = (TREE.mix(rows[player], population().meta_strategy[player]) for player in (0, 1))
+    found = {name: value.mean for name, value in report.metrics.items()}
+    assert found["nash_conv"] == pytest.approx(TREE.nash_conv(x, y))
+    assert found["exploitability"] == pytest.approx(TREE.nash_conv(x, y) / 2)
+    wanted = TREE.population_exploitability(*rows)
+    assert found["population_exploitability"] == pytest.approx(wanted, abs=1e-9)
+    assert 0.0 < wanted < TREE.nash_conv(x, y)
+    assert report.agent == "mine" and report.label == "population"
+
+
+def test_population_exploitability_of_a_single_policy_is_its_nash_conv() -> None:
+    report = evaluate(load_agent("random", TASK), TASK, workers=0)
+    found = {name: value.mean for name, value in report.metrics.items()}
+    assert found["population_exploitability"] == found["nash_conv"] == pytest.approx(0.916667)
+
+
+def arrays_of(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as read:
+        return dict(read)
+
+
+def changed(tmp_path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    path = tmp_path / "mine.npz"
+    write_population(path, population(), TASK)
+    arrays: dict[str, Any] = arrays_of(path)
+    change(arrays)
+    np.savez(path, **arrays)
+    return path
+
+
+def drop_state(arrays: dict[str, Any]) -> None:
+    keep = arrays["states_1"] != "0b"
+    arrays["states_1"] = arrays["states_1"][keep]
+    arrays["probabilities_1"] = arrays["probabilities_1"][:, keep]
+
+
+def set_row(policy: int, state: str, row: list[float]) -> Callable[[dict[str, Any]], None]:
+    def change(arrays: dict[str, Any]) -> None:
+        arrays["probabilities_0"][policy, arrays["states_0"].tolist().index(state)] = row
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (drop_state, "states_1 lacks 1 of 6 information states, the first being '0b'.*add a row"),
+        (set_row(2, "1pb", [0.5, 0.4]), "policy 2: .*'1pb'.*sum to 0.9, not to 1; divide"),
+        (set_row(1, "0", [1.5, -0.5]), "policy 1: .*'0'.*negative"),
+        (set_row(0, "2", [np.nan, 1.0]), "policy 0: .*'2'.*NaN"),
+        (lambda a: a.update(game=np.array("leduc_poker()")), "of 'leduc_poker.*name that"),
+        (lambda a: a.update(meta_0=np.array([0.5, 0.5, 0.5])), "player 0.*sums to 1.5.*sum 1"),
+        (lambda a: a.update(meta_0=np.array([1.5, -0.5, 0.0])), "player 0.*negative"),
+        (lambda a: a.update(meta_1=np.ones(3) / 3), "player 1: 2 policies but"),
+        (lambda a: a.update(probabilities_0=a["probabilities_0"][:, :, :1]), "must have shape"),
+        (lambda a: a.update(states_0=np.arange(6)), "'states_0' of mine.npz has shape"),
+        (lambda a: a.pop("meta_0"), "lacks 'meta_0'"),
+        (lambda a: a.update(more=np.ones(2)), "holds further ones"),
+        (lambda a: a.update(meta_0=np.array([{}], dtype=object)), "pickled objects are refused"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_named_with_the_fix(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None], says: str
+) -> None:
+    with pytest.raises(AgentError, match=says):
+        read_population(changed(tmp_path, change), TASK)
+
+
+def test_states_may_come_in_any_order_and_probabilities_within_the_tolerance(
+    tmp_path: Path,
+) -> None:
+    def change(arrays: dict[str, Any]) -> None:
+        order = np.random.default_rng(1).permutation(6)
+        arrays["states_0"] = arrays["states_0"][order]
+        arrays["probabilities_0"] = arrays["probabilities_0"][:, order].astype(np.float32)
+        arrays["game"] = np.array("KuhnPoker-v0")
+
+    read = read_population(changed(tmp_path, change), TASK)
+    for ours, theirs in zip(plans(population()), plans(read), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_an_illegal_action_is_named(tmp_path: Path) -> None:
+    leduc = make_task("LeducPoker-v0")
+    uniform = load_agent("psro", leduc)
+    assert isinstance(uniform, Population)
+    path = tmp_path / "leduc.npz"
+    one = Population((uniform.policies[0][:1], uniform.policies[1][:1]), (np.ones(1), np.ones(1)))
+    write_population(path, one, leduc)
+    arrays = arrays_of(path)
+    arrays["probabilities_0"][0, 0] = [1.0, 0.0, 0.0]
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+    with pytest.raises(
+        AgentError, match=r"action 0 has probability 1.0 but only \[1, 2\] are legal"
+    ):
+        read_population(path, leduc)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda d: d["players"][0]["policies"][1].pop("1"), "policy 1: .*lacks 1 of 6.*'1'"),
+        (lambda d: d["players"][1]["policies"][0]["0p"].update({"1": 9}), "policy 0: .*'0p'.*sum"),
+        (lambda d: d["players"][1]["policies"][0]["0p"].update({"7": 0.5}), "'0p': action 7"),
+        (lambda d: d["players"][1]["policies"][0].update({"0p": [1, 0]}), "'0p': expected a map"),
+        (lambda d: d["players"][1]["policies"][0].update({"0p": {"a": 1}}), "policy 0: invalid"),
+        (lambda d: d["players"][0].update(policies=[3]), "policy 0: a policy is an object"),
+        (lambda d: d["players"][0].update(meta_strategy="all"), "meta-strategy of player 0"),
+        (lambda d: d.pop("game"), "is no population"),
+        (lambda d: d.update(game=3), "does not name its game"),
+        (lambda d: d["players"].pop(), "two players"),
+    ],
+)
+def test_what_is_wrong_with_json_is_named(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], says: str
+) -> None:
+    path = tmp_path / "mine.json"
+    write_population(path, population(), TASK)
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+    with pytest.raises(AgentError, match=says):
+        read_population(path, TASK)
+
+
+def test_damaged_and_too_large_files_are_refused_before_they_are_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mine.npz"
+    write_population(path, population(), TASK)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(WeightsError, match="damaged"):
+        read_population(path, TASK)
+    path.write_bytes(b"not a zip")
+    with pytest.raises(WeightsError, match="damaged"):
+        read_population(path, TASK)
+    # Ten MiB of zeros in ten KiB.
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("game.npy", bytes(10 << 20))
+    path.write_bytes(buffer.getvalue())
+    monkeypatch.setattr(population_file, "MOST_BYTES", 1 << 20)
+    with pytest.raises(WeightsError, match="more than 1 MiB"):
+        read_population(path, TASK)
+    path.write_bytes(bytes(2 << 20))
+    with pytest.raises(WeightsError, match="more than 1 MiB"):
+        read_population(path, TASK)
+    deep = tmp_path / "deep.json"
+    deep.write_text("[" * 100_000)
+    with pytest.raises(WeightsError, match="not valid JSON"):
+        read_population(deep, TASK)
+
+
+def test_names_that_are_no_files_are_told(tmp_path: Path) -> None:
+    with pytest.raises(AgentError, match="no population file"):
+        resolve_agent(str(tmp_path / "none.npz"), TASK)
+    path = tmp_path / "mine.npz"
+    write_population(path, population(), TASK)
+    with pytest.raises(AgentError, match="depends on the task"):
+        resolve_agent(str(path))
+    with pytest.raises(AgentError, match=r"\*\.npz or \*\.json"):
+        write_population(tmp_path / "mine.txt", population(), TASK)
+    with pytest.raises(StorageError):
+        write_population(path / "below.npz", population(), TASK)
+
+
+@pytest.mark.parametrize("suffix", ["npz", "json"])
+def test_a_population_is_bundled_and_verified(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / "weights" / f"mine.{suffix}"
+    write_population(path, population(), TASK)
+    evaluate(resolve_agent(str(path), TASK), TASK, workers=0, out=tmp_path / "results")
+    bundle = create_bundle(
+        tmp_path / "results" / "mine", tmp_path / "mine.zip", weights=tmp_path / "weights"
+    )
+    assert bundle.manifest.kind == "population"
+    verdict = verify_bundle(read_bundle(tmp_path / "mine.zip"), workers=0).verdict(KUHN)
+    assert verdict.tier is Tier.VERIFIED_WEIGHTS
+    assert "the same bytes" in verdict.reason
+
+
+def test_a_bundle_with_something_else_for_a_population_is_refused() -> None:
+    with pytest.raises(BundleError, match="damaged"):
+        check_weights("weights/mine.npz", b"\x80\x04\x95 a pickle")
+    with pytest.raises(BundleError, match="no population"):
+        check_weights("weights/mine.json", b"{}")
+    with pytest.raises(BundleError, match="no weights file"):
+        check_weights("weights/mine.pt", b"")

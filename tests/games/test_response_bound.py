@@ -1,0 +1,166 @@
+"""Lower bounds of exploitability by learnt responses, held to exact values where there are some."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyspiel
+import pytest
+from typer.testing import CliRunner
+
+from pkubench.agents.agent import Population
+from pkubench.agents.loading import load_unbuilt, resolve_agent
+from pkubench.agents.population_file import write_population
+from pkubench.agents.psro.response_bound import ResponseBound, response_bound
+from pkubench.cli.evaluate import app
+from pkubench.envs.games import GameTree, PolicyError
+from pkubench.envs.games.errors import GameError
+from pkubench.envs.games.state_batch import StateBatch
+from pkubench.envs.games.trees import game_tree
+from pkubench.errors import AgentError, ConfigError
+from pkubench.tasks.catalogue import make_task
+
+KUHN = game_tree("kuhn_poker")
+
+
+def of_plans(tree: GameTree, x: np.ndarray, y: np.ndarray) -> Population:
+    return Population(([tree.behaviour(x, 0)], [tree.behaviour(y, 1)]), (np.ones(1), np.ones(1)))
+
+
+def test_plays_on_states_show_what_the_tree_shows() -> None:
+    tree = game_tree("leduc_poker")
+    slow = StateBatch("leduc_poker", 40, 1000)
+    slow.reset(np.arange(40))
+    texts = [s.text for player in (0, 1) for s in tree.information_states(player)]
+    rng = np.random.default_rng(0)
+    ends: dict[str, list[float]] = {}
+    while not slow.over.all():
+        for lane in np.flatnonzero(~slow.over).tolist():
+            state = slow.states[slow.row[lane]]
+            place = texts.index(state.text)
+            np.testing.assert_array_equal(
+                slow.tensors[slow.row[lane]],
+                tree.tensors(int(slow.player[lane]))[place - 468 * int(slow.player[lane])],
+            )
+            assert np.flatnonzero(slow.masks[slow.row[lane]]).tolist() == list(state.legal_actions)
+        weights = rng.random((40, 3)) * slow.masks[slow.row]
+        slow.step(weights.argmax(axis=1))
+    for lane, state in enumerate(slow._plays):
+        ends[str(state.history())] = slow.returns[lane].tolist()
+        assert slow.returns[lane].tolist() == state.returns()
+    assert len(ends) > 20
+    assert (slow.row == slow.nobody).all() and (slow.returns.sum(axis=1) == 0.0).all()
+
+
+def test_chance_on_states_draws_with_its_probabilities_whatever_the_lane() -> None:
+    games = StateBatch("kuhn_poker", 3000, 100)
+    games.reset(np.arange(3000))
+    cards = [state.history()[0] for state in games._plays]
+    np.testing.assert_allclose(np.bincount(cards) / 3000, 1 / 3, atol=0.04)
+    alone = StateBatch("kuhn_poker", 1, 100)
+    for seed in (0, 7, 2999):
+        alone.reset(np.array([seed]))
+        assert alone._plays[0].history() == games._plays[seed].history()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_bound_is_near_the_exact_value_and_not_above_it(seed: int) -> None:
+    entrant = of_plans(KUHN, KUHN.uniform_plan(0), KUHN.uniform_plan(1))
+    exact = KUHN.nash_conv(KUHN.uniform_plan(0), KUHN.uniform_plan(1))
+    found = response_bound(entrant, "kuhn_poker", 2000, seed)
+    assert found.nash_conv_low < exact
+    assert found.nash_conv > 0.75 * exact
+    assert (found.plays, found.scored) == (2000, 1000)
+    values = [KUHN.best_response(0, KUHN.uniform_plan(1))[0]]
+    values.append(KUHN.best_response(1, KUHN.uniform_plan(0))[0])
+    for won, error, best in zip(found.wins, found.errors, values, strict=True):
+        assert won < best + 4 * error
+
+
+def test_an_equilibrium_has_nothing_to_find() -> None:
+    solution = KUHN.solve()
+    found = response_bound(of_plans(KUHN, solution.x, solution.y), "kuhn_poker", 1000, 0)
+    assert found.nash_conv_low == 0.0
+
+
+def test_a_mixture_is_met_as_whole_policies() -> None:
+    # Half always pass, half always bet. Who has passed never calls a later bet, and a response that
+    # learns so bets after every pass; against averaged actions it would not be worth as much.
+    timid, bold = (KUHN.realization_plan(lambda _, a=a: {a: 1.0}, 0) for a in (0, 1))
+    policies = [KUHN.behaviour(plan, 0) for plan in (timid, bold)]
+    uniform = KUHN.behaviour(KUHN.uniform_plan(1), 1)
+    entrant = Population((policies, [uniform]), (np.array([0.5, 0.5]), np.ones(1)))
+    found = response_bound(entrant, "kuhn_poker", 2000, 0)
+    best, _ = KUHN.best_response(1, KUHN.mix([timid, bold], [0.5, 0.5]))
+    averaged, _ = KUHN.best_response(1, KUHN.uniform_plan(0))
+    assert abs(best - averaged) > 0.05
+    assert found.wins[1] == pytest.approx(best, abs=max(0.06, 3 * found.errors[1]))
+
+
+def test_a_game_too_large_for_a_tree_is_bounded() -> None:
+    name = "liars_dice(numdice=2)"
+    assert pyspiel.load_game(name).max_game_length() > 20
+
+    class Uniform:
+        def action_probabilities(self, observation: np.ndarray, mask: np.ndarray) -> np.ndarray:
+            return mask / mask.sum(axis=1, keepdims=True)
+
+    found = response_bound(Uniform(), name, 400, 0)  # type: ignore[arg-type]
+    assert 0.3 < found.nash_conv <= 2.0
+    again = response_bound(Uniform(), name, 400, 0)  # type: ignore[arg-type]
+    assert again == found
+
+
+@pytest.mark.parametrize("suffix", ["npz", "json"])
+def test_a_file_is_met_without_a_tree(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entrant = of_plans(KUHN, KUHN.uniform_plan(0), KUHN.uniform_plan(1))
+    path = tmp_path / f"mine.{suffix}"
+    task = make_task("openspiel:kuhn_poker")
+    write_population(path, entrant, task)
+    monkeypatch.setattr(GameTree, "from_openspiel", None)
+    met = load_unbuilt(resolve_agent(str(path), task), "kuhn_poker")
+    found = response_bound(met, "kuhn_poker", 200, 0)
+    assert found == response_bound(entrant, "kuhn_poker", 200, 0)
+    with pytest.raises(AgentError, match=r"population of 'kuhn_poker.*wanted 'leduc"):
+        load_unbuilt(resolve_agent(str(path), task), "leduc_poker")
+
+
+def test_the_command_tells_a_lower_bound_with_its_budget(tmp_path: Path) -> None:
+    path = tmp_path / "mine.npz"
+    task = make_task("openspiel:kuhn_poker")
+    write_population(path, of_plans(KUHN, KUHN.uniform_plan(0), KUHN.uniform_plan(1)), task)
+    words = [str(path), "openspiel:kuhn_poker", "--responses", "200"]
+    said = CliRunner().invoke(app, words)
+    assert said.exit_code == 0
+    assert "LOWER BOUND" in said.output and "200 plays of learning and 100" in said.output
+    told = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
+    assert told["nash_conv_at_least"] >= told["nash_conv_at_least_95"] >= 0.0
+    assert told["plays_of_learning"] == 200
+
+
+def test_what_is_wrong_with_an_entrant_is_told_where_a_play_meets_it() -> None:
+    entrant = of_plans(KUHN, KUHN.uniform_plan(0), KUHN.uniform_plan(1))
+    lacking = {k: v for k, v in KUHN.behaviour(KUHN.uniform_plan(1), 1).items() if k != "0b"}
+    broken = Population((entrant.policies[0], [lacking]), (np.ones(1), np.ones(1)))
+    with pytest.raises(PolicyError, match=r"player 1 lacks 1 of 1 .*'0b'"):
+        response_bound(broken, "kuhn_poker", 200, 0)
+    with pytest.raises(ConfigError, match="at least 100 plays"):
+        response_bound(entrant, "kuhn_poker", 50, 0)
+    with pytest.raises(AgentError, match="cannot tell any"):
+        response_bound(object(), "kuhn_poker", 200, 0)  # type: ignore[arg-type]
+    with pytest.raises(GameError, match="no information-state tensors"):
+        response_bound(entrant, "nim", 200, 0)
+    with pytest.raises(GameError, match="do not fit"):
+        StateBatch("kuhn_poker", 2, 1 << 40)
+
+
+def test_the_bound_is_a_sum_with_a_one_sided_interval() -> None:
+    bound = ResponseBound((1.0, 0.5), (0.3, 0.4), 100, 50)
+    assert bound.nash_conv == 1.5
+    assert bound.nash_conv_low == pytest.approx(1.5 - 1.645 * 0.5, abs=1e-3)
+    assert ResponseBound((-1.0, 0.5), (0.1, 0.1), 100, 50).nash_conv == 0.0
+    assert bound.to_json()["exploitability_at_least"] == 0.75
