@@ -156,7 +156,8 @@ def _scored(
     training_costs: Sequence[Mapping[str, float]] = (),
 ) -> Scored:
     task = make_task(reports[0]["task"])
-    names = [metric.name for metric in task.metrics]
+    # a metric that came later than a record is left out of the line
+    names = [m.name for m in task.metrics if all(m.name in r["metrics"] for r in reports)]
     runs = [{m: _value(name, r, m) for m in names} for r in reports]
     metrics: dict[str, tuple[float, float | None, float | None, int]] = {}
     for m in names:
