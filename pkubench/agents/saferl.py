@@ -146,13 +146,17 @@ _STEP_PAPER: dict[str, Any] = {"minibatches": 156}
 
 _WINDOW = 32
 """Episodes: two of each lane, eight updates. OmniSafe's 100 are five of its updates."""
+_WHOLE = {"rollout_steps": 1000, "minibatches": 64, "window": 16}
+"""An update of whole episodes. One step is all that CPO makes of it, and of 4,096 steps it promises
+what it does not keep: what it thinks the cost will fall by is mostly noise."""
 _SMALL_CONSTRAINED: dict[str, dict[str, Any]] = {
     "lagrangian": {"lambda_lr": 0.1},
     "corrected": {"lambda_lr": 0.1},
     "pid": {"pid_ki": 0.03, "pid_smoothing": 0.8},
     "exact-penalty": {"kappa": 5.0},
+    **dict.fromkeys(("linearised", "projected", "rectified"), _WHOLE),
 }
-"""Constraint -> what the CPU presets change besides the window."""
+"""Constraint -> what the CPU presets change besides."""
 
 _PG = {"epochs": 1, "actor_lr": 1e-3}
 _SMALL: dict[str, dict[str, Any]] = {
@@ -183,7 +187,10 @@ _SAUTE_PAPER = {**_SAUTE_TUNED, "epochs": 80, "critic_epochs": 80}
 _FALLING = tuple(f"{robot}Velocity" for robot in ("Hopper", "Walker2d", "Ant", "Humanoid"))
 _OFTEN = (*_FALLING, "RiskyCorridor", "SpeedLimit")
 """Worlds whose episodes end early or are short, so that a constraint hears in every update."""
-_OFFICIAL = {"window": 100, "lambda_lr": 0.035, "pid_ki": 0.01, "pid_smoothing": 0.95}
+_OFFICIAL = {
+    **{"window": 100, "lambda_lr": 0.035, "pid_ki": 0.01, "pid_smoothing": 0.95},
+    **{name: getattr(PPO, name) for name in ("rollout_steps", "minibatches")},
+}
 TUNED: dict[str, dict[str, dict[str, Any]]] = {
     f"{robot}{task}{k}": {
         "ppo-saute": _SAUTE_TUNED,
