@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from pkubench.envs.seeding import MAX_SEED
 
 
 def verb_app() -> typer.Typer:
@@ -28,6 +32,23 @@ def complete_agents(incomplete: str) -> list[str]:
     return [name for name in AGENTS if name.startswith(incomplete)]
 
 
+def whole_number(low: int) -> Callable[[str], int]:
+    """Return what reads a whole number of at least ``low`` from a flag: ``100000`` or ``1e5``."""
+
+    def read(text: str) -> int:
+        try:
+            value = Decimal(str(text))
+        except InvalidOperation:
+            value = Decimal("NaN")
+        if not value.is_finite() or value != value.to_integral_value():
+            raise typer.BadParameter(f"{text!r} is not a whole number such as 100000 or 1e5")
+        if not low <= value <= MAX_SEED:
+            raise typer.BadParameter(f"{text} does not lie in {low}..2**63 - 1")
+        return int(value)
+
+    return read
+
+
 AgentName = Annotated[
     str,
     typer.Argument(
@@ -46,21 +67,27 @@ TaskName = Annotated[
     ),
 ]
 Seed = Annotated[
-    int, typer.Option("--seed", metavar="N", min=0, help="Everything random follows from it.")
+    int,
+    typer.Option(
+        "--seed", metavar="N", parser=whole_number(0), help="Everything random follows from it."
+    ),
 ]
 Episodes = Annotated[
     int | None,
     typer.Option(
         "--episodes",
         metavar="N",
-        min=1,
+        parser=whole_number(1),
         help="Episodes of each run; the task's own number if left.",
     ),
 ]
 Workers = Annotated[
     int,
     typer.Option(
-        "--workers", metavar="N", min=1, help="Processes. Results are the same for any number."
+        "--workers",
+        metavar="N",
+        parser=whole_number(1),
+        help="Processes. Results are the same for any number.",
     ),
 ]
 Out = Annotated[Path | None, typer.Option("--out", metavar="PATH", help="Where to write.")]
