@@ -143,6 +143,6 @@ def _settings_of(cls: type[BatchEnv]) -> set[str]:
     return {
         parameter.name
         for base in cls.__mro__
-        for parameter in inspect.signature(base.__init__).parameters.values()
+        for parameter in inspect.signature(base).parameters.values()
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-    } - {"self", "num_envs"}
+    } - {"num_envs"}

@@ -101,6 +101,8 @@ def test_a_run_killed_before_its_first_checkpoint_is_resumed_as_what_it_is(
     start("parts", resume=True)
     weights = [tmp_path / name / "weights.safetensors" for name in ("whole", "parts")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
+    largest = {"out": tmp_path / "largest", "steps": 20, "settings": settings}
+    assert list(train(agent, make_task(task), seed=MAX_SEED, **largest))
     with pytest.raises(ConfigError, match=r"seed must lie in 0\.\."):
         where = {"out": tmp_path / "large", "steps": 60, "settings": settings}
         list(train(agent, make_task(task), seed=MAX_SEED + 1, **where))
