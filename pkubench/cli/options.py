@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,8 +31,8 @@ def complete_agents(incomplete: str) -> list[str]:
     return [name for name in AGENTS if name.startswith(incomplete)]
 
 
-def whole_number(low: int) -> Callable[[str], int]:
-    """Return what reads a whole number of at least ``low`` from a flag: ``100000`` or ``1e5``."""
+def count(flag: str, low: int, meaning: str) -> Any:
+    """Return the option of a whole number of at least ``low``: ``100000`` or ``1e5``."""
 
     def read(text: str) -> int:
         try:
@@ -46,7 +45,7 @@ def whole_number(low: int) -> Callable[[str], int]:
             raise typer.BadParameter(f"{text} does not lie in {low}..2**63 - 1")
         return int(value)
 
-    return read
+    return typer.Option(flag, metavar="N", parser=read, help=meaning)
 
 
 AgentName = Annotated[
@@ -66,30 +65,13 @@ TaskName = Annotated[
         autocompletion=complete_tasks,
     ),
 ]
-Seed = Annotated[
-    int,
-    typer.Option(
-        "--seed", metavar="N", parser=whole_number(0), help="Everything random follows from it."
-    ),
-]
+SEED = count("--seed", 0, "Everything random follows from it.")
+Seed = Annotated[int, SEED]
 Episodes = Annotated[
     int | None,
-    typer.Option(
-        "--episodes",
-        metavar="N",
-        parser=whole_number(1),
-        help="Episodes of each run; the task's own number if left.",
-    ),
+    count("--episodes", 1, "Episodes of each run; the task's own number if left."),
 ]
-Workers = Annotated[
-    int,
-    typer.Option(
-        "--workers",
-        metavar="N",
-        parser=whole_number(1),
-        help="Processes. Results are the same for any number.",
-    ),
-]
+Workers = Annotated[int, count("--workers", 1, "Processes. Results are the same for any number.")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="PATH", help="Where to write.")]
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON document on stdout and nothing else there.")

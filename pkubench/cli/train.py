@@ -17,13 +17,14 @@ from pkubench.agents.training import Progress, Trainer
 from pkubench.cli.interrupt import GentleStop, Interrupted, this_command
 from pkubench.cli.names import short, spelling
 from pkubench.cli.options import (
+    SEED,
     AgentName,
     Json,
     Out,
     Quiet,
     TaskName,
+    count,
     verb_app,
-    whole_number,
 )
 from pkubench.cli.output import Output, facts, number
 from pkubench.cli.presets import check_learns, preset_of
@@ -46,22 +47,9 @@ def train(
     task: TaskName,
     steps: Annotated[
         int | None,
-        typer.Option(
-            "--steps",
-            metavar="N",
-            parser=whole_number(1),
-            help="Environment steps, such as 1e5; the task's own budget if left.",
-        ),
+        count("--steps", 1, "Environment steps, such as 1e5; the task's own budget if left."),
     ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            "--seed",
-            metavar="N",
-            parser=whole_number(0),
-            help="Everything random follows from it; 0 if left.",
-        ),
-    ] = None,
+    seed: Annotated[int | None, SEED] = None,
     seeds: Annotated[
         str | None,
         typer.Option("--seeds", metavar="A-B", help="Several seeds one after another: 0-4, 1,5,7."),
@@ -104,7 +92,7 @@ def train(
     folders = _folders(agent, chosen, numbers, out, is_many=seeds is not None)
     _check_folders(folders, resume, is_many=seeds is not None)
     with Output(json=json, quiet=quiet) as output:
-        for remark in _remarks(spec, chosen, changes):
+        for remark in () if quiet else _remarks(spec, chosen, changes):
             output.note(remark)
         runs = []
         for job in (

@@ -140,7 +140,7 @@ def test_a_folder_with_another_run_is_refused(tmp_path: Path) -> None:
         run(tmp_path, name="Kuhn", resume=True, seed=2)
     with pytest.raises(ConfigError, match="other settings: ties="):
         run(tmp_path, name="Kuhn", resume=True, ties="lowest")
-    with pytest.raises(ConfigError, match="its task"):
+    with pytest.raises(ConfigError, match="another task"):
         run(tmp_path, name="Leduc", resume=True)
 
 
