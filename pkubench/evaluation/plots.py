@@ -155,7 +155,7 @@ def score_intervals(
         raise RecordError("nothing to draw: each task needs the metrics of at least one agent")
     styles = agent_styles(name for agents in scores.values() for name in agents)
     sizes = [len(agents) + 0.4 for agents in scores.values()]
-    caption = "Point: mean. Bar: 95 % confidence interval. n: what the interval is over."
+    caption = "Point: mean. Bar: 95 % confidence interval. Right: mean and n of the interval."
     height = 1.0 + 0.33 * sum(sizes) + 0.62 * len(scores)
     better = {True: ", right is better", False: ", left is better", None: ""}[higher_is_better]
     with canvas(out, title, caption, height=height, panels=sizes) as panels:
