@@ -7,6 +7,7 @@ traceback for these.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -23,7 +24,8 @@ class UnknownName(PkubenchError):
         """Build the message for an unknown ``name`` among ``known`` names of one ``kind``."""
         known = sorted(known)
         near = nearest(name, known)
-        listing = hint or (f"known: {', '.join(known[:12])}" if known else "")
+        more = f" and {len(known) - 12} more" if len(known) > 12 else ""
+        listing = hint or (f"known: {', '.join(known[:12])}{more}" if known else "")
         guess = f"; did you mean {near!r}? " if near else "; " if listing else ""
         super().__init__(f"no {kind} {name!r}{guess}{listing}".rstrip())
         self.kind, self.name, self.nearest = kind, name, near
@@ -70,14 +72,14 @@ class RefusedError(PkubenchError):
     """Something that would run code from outside, refused without explicit trust."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name closest to ``name``, compared without case and namespace."""
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.5) -> str | None:
+    """Return the known name closest to ``name``, without case, namespace and version."""
     by_key: dict[str, str] = {}
     for candidate in known:
         by_key.setdefault(_key(candidate), candidate)
-    match = difflib.get_close_matches(_key(name), list(by_key), n=1, cutoff=0.5)
+    match = difflib.get_close_matches(_key(name), list(by_key), n=1, cutoff=cutoff)
     return by_key[match[0]] if match else None
 
 
 def _key(name: str) -> str:
-    return name.rsplit("/", 1)[-1].lower()
+    return re.sub(r"-v\d+$", "", name.rsplit("/", 1)[-1].lower())

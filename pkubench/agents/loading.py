@@ -35,6 +35,7 @@ from pkubench.agents.agent import (
     Team,
 )
 from pkubench.agents.catalogue import AGENTS, PRETRAINED, import_function
+from pkubench.agents.runs import training_folders, trainings
 from pkubench.agents.saving import CONFIG, WEIGHTS, SavedAgent, load_saved
 from pkubench.errors import AgentError, RefusedError, StorageError, UnknownName, WeightsError
 from pkubench.tasks.task import Task
@@ -180,7 +181,7 @@ def _named(name: str, seed: str, task: Task | None) -> AgentSource:
         if task.suite in AGENTS[name].suites:
             have += f"; `pkubench train {name} {short}` makes some"
         raise AgentError(f"no weights of {name!r} are shipped for {short}{have}")
-    runs = _seed_folders(parent / short)
+    runs = _saved(parent / short)
     if seed:
         chosen = {path.name: path for path in runs}
         wanted = seed if seed.startswith("seed") else f"seed{seed}"
@@ -207,13 +208,10 @@ def load_random(task: Task) -> Entrant:
 
 
 def _folder(folder: Path, task: Task | None = None) -> AgentSource:
-    paths = [folder] if (folder / CONFIG).is_file() else _seed_folders(folder)
+    paths = _saved(folder)
     if not paths:
-        if (folder / "training.jsonl").is_file() and not (folder / WEIGHTS).exists():
-            raise WeightsError(
-                f"{folder} holds a training that was cut off before it saved an agent; the command "
-                "that began it goes on with --resume"
-            )
+        for run in trainings(folder):
+            raise WeightsError(run.unfinished)
         raise WeightsError(
             f"{folder} is not a saved agent: it has neither {CONFIG} nor seed*/{CONFIG}"
         )
@@ -221,9 +219,8 @@ def _folder(folder: Path, task: Task | None = None) -> AgentSource:
     return AgentSource(folder.resolve().name, "saved", runs)
 
 
-def _seed_folders(folder: Path) -> list[Path]:
-    paths = [path for path in folder.glob("seed*") if (path / CONFIG).is_file()]
-    return sorted(paths, key=lambda path: (len(path.name), path.name))
+def _saved(folder: Path) -> list[Path]:
+    return [path for path in training_folders(folder) if (path / CONFIG).is_file()]
 
 
 def _saved_run(folder: Path, task: Task | None) -> AgentRun:

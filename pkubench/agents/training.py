@@ -6,16 +6,26 @@ import dataclasses
 import json
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from pkubench.agents.runs import CURVE
+from pkubench.envs.seeding import check_seed
 from pkubench.errors import ConfigError, UnknownName
 
 if typing.TYPE_CHECKING:
     from pkubench.tasks.task import Task
 
 ConfigT = TypeVar("ConfigT")
+
+
+class _Limited(Protocol):
+    @property
+    def constraint(self) -> str: ...
+
+
+LimitedT = TypeVar("LimitedT", bound=_Limited)
 
 
 class Progress(NamedTuple):
@@ -54,15 +64,58 @@ class Trainer(Protocol):
             steps: budget; None is the task's own.
             seed: the run's seed; everything random derives from it.
             settings: overrides, ``name -> text``, of the preset's config fields.
-            out: run folder: ``config.json``, ``weights.safetensors``, ``training.jsonl`` and a
-                checkpoint (``checkpoint.safetensors``, or a folder ``checkpoint``).
-            resume: go on from the checkpoint in ``out``.
+            out: run folder: ``training.json`` before the first step (see ``agents.runs``),
+                ``training.jsonl`` and a checkpoint (``checkpoint.safetensors``, or a folder
+                ``checkpoint``) meanwhile, ``config.json`` and ``weights.safetensors`` at the end.
+            resume: go on with the run in ``out``: from its checkpoint, or from the start if it was
+                killed before its first one.
             device: ``cpu`` or ``cuda``.
 
         Raises:
             ConfigError: settings out of domain, or ``out`` holds another run.
         """
         ...
+
+
+def configured(
+    agent: str,
+    task: Task,
+    preset: LimitedT,
+    settings: Mapping[str, str],
+    *,
+    steps: int | None,
+    seeds: Sequence[int],
+    device: str,
+) -> tuple[LimitedT, int]:
+    """Return a preset with its settings changed, and the budget, once they fit task and machine.
+
+    Raises:
+        UnknownName: no such setting.
+        ConfigError: a budget below 1, a seed out of range, no such device, a setting of a wrong
+            type or out of its domain, or a constraint where nothing costs.
+    """
+    total = task.protocol.training_steps if steps is None else steps
+    if total < 1:
+        raise ConfigError(f"--steps must be at least 1, got {total}")
+    for seed in seeds:
+        check_seed(seed)
+    if device.startswith("cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ConfigError("no CUDA device is visible to torch; use --device cpu")
+    config = with_settings(preset, settings)
+    if config.constraint != "none" and task.cost_limit is None:
+        if preset.constraint == "none":
+            raise ConfigError(
+                f"constraint={config.constraint} holds a cost limit and {task.id} has no cost; "
+                "leave --set constraint out"
+            )
+        raise ConfigError(
+            f"{agent} holds a cost constraint but {task.id} has no cost; "
+            "use an agent without a constraint, such as ppo, happo or hasac"
+        )
+    return config, total
 
 
 def with_settings(config: ConfigT, settings: Mapping[str, str]) -> ConfigT:
@@ -115,8 +168,18 @@ def _fitted(name: str, value: Any, hint: Any) -> Any:
     if typing.get_origin(hint) is typing.Literal:
         choices = ", ".join(map(repr, typing.get_args(hint)))
         raise ConfigError(f"setting {name}={value!r} does not fit; choose one of {choices}")
-    wanted = getattr(hint, "__name__", str(hint))
-    raise ConfigError(f"setting {name}={value!r} does not fit its type {wanted}")
+    wanted = " or ".join(_WANTED.get(typing.get_origin(o) or o, str(o)) for o in options)
+    raise ConfigError(f"setting {name}={value!r} does not fit: it must be {wanted}")
+
+
+_WANTED: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    tuple: "a list such as [64, 64]",
+    type(None): "null",
+}
 
 
 class TrainingLog:
@@ -127,7 +190,7 @@ class TrainingLog:
 
     def __init__(self, folder: Path, keep_until: int | None = None) -> None:
         """Open the log in ``folder``; keep lines up to step ``keep_until`` (None: start anew)."""
-        self.path = folder / "training.jsonl"
+        self.path = folder / CURVE
         kept: list[str] = []
         if keep_until is not None and self.path.exists():
             for line in self.path.read_text().splitlines():

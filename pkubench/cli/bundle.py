@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pkubench.agents.runs import training_folders
 from pkubench.cli.names import short
 from pkubench.cli.options import (
     Json,
@@ -67,7 +68,7 @@ def bundle(
         raise ConfigError("--weights and --no-weights contradict each other; give one")
     from pkubench.leaderboard.bundle import create_bundle
 
-    runs = [path for path in results if _is_run(path)]
+    runs = [path for path in results if training_folders(path)]
     records = [path for path in results if path not in runs]
     if not records:
         raise ConfigError(
@@ -117,7 +118,3 @@ def bundle(
             )
         )
         output.next(f"pkubench verify {out}", f"pkubench submit {out} --board board.sqlite")
-
-
-def _is_run(path: Path) -> bool:
-    return (path / "config.json").is_file() or any(path.glob("seed*/config.json"))

@@ -12,7 +12,9 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from pkubench.agents.catalogue import AGENTS
-from pkubench.cli.names import short
+from pkubench.agents.loading import AgentSource, resolve_agent
+from pkubench.agents.runs import training_folders
+from pkubench.cli.names import check_apart, short
 from pkubench.cli.options import (
     Episodes,
     Json,
@@ -84,15 +86,23 @@ def compare(
     if agents and not chosen:
         lost = [name for name in agents if _is_unknown(name)]
         if lost:
-            raise UnknownName("results folder or agent", lost[0], AGENTS)
+            raise UnknownName(
+                "results folder or agent", lost[0], AGENTS, "`pkubench list` shows all agents"
+            )
         raise ConfigError(
             f"compare {', '.join(agents)} on what? Name a --task, or a results folder"
         )
     with Output(json=json, quiet=quiet) as output:
+        # a misspelled agent is said before anything runs
+        sources = [
+            (name, resolve_agent(name, wanted, trust=trust), wanted)
+            for name in agents
+            for wanted in chosen
+        ]
+        check_apart((name, source.name, wanted.id) for name, source, wanted in sources)
         found = list(_from_folders(folders, chosen))
-        for name in agents:
-            for wanted in chosen:
-                found.append(_evaluated(name, wanted, seed, episodes, workers, trust, output))
+        for _, source, wanted in sources:
+            found.append(_evaluated(source, wanted, seed, episodes, workers, output))
         table = _by_task(found)
         comparisons = _comparisons(table, baseline)
         overall = _overall(table)
@@ -133,7 +143,7 @@ def _is_unknown(name: str) -> bool:
 
 
 def _is_agent(path: Path) -> bool:
-    return (path / "config.json").is_file() or any(path.glob("seed*/config.json"))
+    return bool(training_folders(path))
 
 
 def _from_folders(folders: Sequence[Path], chosen: Sequence[Task]) -> Iterator[Evaluated]:
@@ -145,19 +155,16 @@ def _from_folders(folders: Sequence[Path], chosen: Sequence[Task]) -> Iterator[E
 
 
 def _evaluated(
-    agent: str,
+    source: AgentSource,
     task: Task,
     seed: int,
     episodes: int | None,
     workers: int,
-    trust: bool,
     output: Output,
 ) -> Evaluated:
-    from pkubench.agents.loading import resolve_agent
     from pkubench.evaluation.harness import Progress, evaluate, evaluation_folder
 
-    source = resolve_agent(agent, task, trust=trust)
-    title = f"{agent} on {short(task.id)}"
+    title = f"{source.name} on {short(task.id)}"
     with (
         tempfile.TemporaryDirectory(prefix="pkubench-compare-") as folder,
         Meter(title, quiet=output.quiet, unit="episodes") as meter,

@@ -103,7 +103,9 @@ def _extras() -> Iterator[Finding]:
                 name,
                 "absent",
                 f"for {extra.purpose}; lacks {', '.join(missing)}",
-                f"pip install 'pkubench[{name}]'",
+                f"{extra.caution}; left out of pkubench[all]"
+                if extra.caution
+                else f"pip install 'pkubench[{name}]'",
             )
         else:
             version = _version(extra.modules[0]) or ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json as json_module
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -10,9 +10,10 @@ from typing import Annotated, NamedTuple
 import typer
 
 from pkubench.agents.catalogue import AGENTS
+from pkubench.agents.runs import training_folders, trainings
 from pkubench.cli.bounds import show_bound
 from pkubench.cli.interrupt import Interrupted, sigterm_as_interrupt, this_command
-from pkubench.cli.names import shipped_tasks, short
+from pkubench.cli.names import check_apart, shipped_tasks, short
 from pkubench.cli.options import (
     Episodes,
     Json,
@@ -141,6 +142,7 @@ def evaluate(
                 sources.append((pair, resolve_agent(pair.agent, pair.task, trust=trust)))
             except AgentError as error:
                 left_out(pair, error)
+        check_apart((pair.agent, source.name, pair.task.id) for pair, source in sources)
         try:
             with Meter("", quiet=quiet, unit="episodes") as meter:
                 for number, (pair, source) in enumerate(sources, start=1):
@@ -206,6 +208,12 @@ def _pairs(words: list[str], agents: str | None, suite: str | None, all_: bool) 
         task_names = words
     elif words:
         names, task_names = words[:1], words[1:]
+        more = [word for word in task_names if word in AGENTS or training_folders(Path(word))]
+        is_list = "," in words[0] and ":" not in words[0] and not Path(words[0]).exists()
+        if more or is_list:
+            tasks_left = [word for word in task_names if word not in more]
+            several = ["--agents", ",".join([*names, *more]), *tasks_left]
+            raise ConfigError(f"several agents are named by {shlex.join(several)}")
     elif all_ or suite is not None:
         names, task_names = ["random", *(name for name in AGENTS if shipped_tasks(name))], []
     else:
@@ -234,21 +242,14 @@ def _of_suite(suite: str) -> list[Task]:
 
 def _own_task(agent: str) -> Iterator[Pair]:
     """Yield the task that a run folder was trained on."""
-    folder = Path(agent)
-    for path in (folder / "config.json", *sorted(folder.glob("seed*/config.json"))):
-        if not path.is_file():
+    for run in trainings(Path(agent)):
+        if not run.is_finished:  # resolve_agent says how to go on
             continue
-        try:
-            task = json_module.loads(path.read_bytes())["task"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise AgentError(f"{path} does not name the run's task: {error!r}") from error
-        yield Pair(agent, make_task(str(task)), True)
+        task = run.facts.get("task")
+        if not isinstance(task, str):
+            raise AgentError(f"{run.folder} does not name the run's task")
+        yield Pair(agent, make_task(task), True)
         return
-    if any(folder.glob("checkpoint*")) or any(folder.glob("seed*/checkpoint*")):
-        raise AgentError(
-            f"{agent} is a run that was stopped before its end; finish it with the command that "
-            "began it and --resume"
-        )
     if agent in AGENTS:
         raise ConfigError(f"evaluate {agent} on what? Name a task, a --suite, or --all")
     if any(

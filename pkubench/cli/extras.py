@@ -12,7 +12,11 @@ class Extra(NamedTuple):
     modules: tuple[str, ...]
     """Import names, the first is the distribution that matters most."""
     purpose: str
+    caution: str = ""
+    """Why ``pkubench[all]`` leaves it out, where it does."""
 
+
+_LATER = "nothing in this release uses it"
 
 EXTRAS: dict[str, Extra] = {
     "agents": Extra(("torch", "safetensors", "stable_baselines3"), "training, loading weights"),
@@ -22,12 +26,17 @@ EXTRAS: dict[str, Extra] = {
     "plots": Extra(("matplotlib", "imageio", "imageio_ffmpeg", "PIL"), "plots and videos"),
     "leaderboard": Extra(("sqlalchemy", "jinja2", "fastapi", "uvicorn"), "boards and their site"),
     "onnx": Extra(("onnx", "onnxruntime", "onnxscript"), "ONNX policies, both ways"),
-    "minigrid": Extra(("minigrid",), "grid worlds"),
-    "llm": Extra(("transformers",), "local language models"),
-    "inspect": Extra(("inspect_ai",), "bridge to inspect-ai"),
-    "data": Extra(("minari", "datasets"), "recorded data sets"),
-    "cluster": Extra(("ray",), "evaluation beyond one machine"),
-    "warp": Extra(("mujoco_warp",), "physics on NVIDIA GPUs"),
+    "minigrid": Extra(
+        ("minigrid",),
+        "grid worlds",
+        f"{_LATER}, and its pygame overwrites files of the pygame-ce that team worlds bring: an "
+        "environment of its own is safer",
+    ),
+    "llm": Extra(("transformers",), "local language models", _LATER),
+    "inspect": Extra(("inspect_ai",), "bridge to inspect-ai", _LATER),
+    "data": Extra(("minari", "datasets"), "recorded data sets", _LATER),
+    "cluster": Extra(("ray",), "evaluation beyond one machine", _LATER),
+    "warp": Extra(("mujoco_warp",), "physics on NVIDIA GPUs", _LATER),
 }
 
 

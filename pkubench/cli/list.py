@@ -49,7 +49,8 @@ def list_(
         output.show(_tasks_table(output, chosen), "", _agents_table(output, agents))
         output.show("")
         example = short(chosen[0].id)
-        output.next(f"pkubench show {example}", f"pkubench evaluate random {example}")
+        narrower = [f"pkubench list --suite {suites[0]}"] if suite is None else []
+        output.next(*narrower, f"pkubench show {example}", f"pkubench evaluate random {example}")
 
 
 def _task(task: Task) -> dict[str, Any]:

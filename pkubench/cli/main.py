@@ -7,7 +7,9 @@ went red), 2 misuse, 70 a defect of the program, 130 and 143 stopped by a signal
 
 from __future__ import annotations
 
+import errno
 import importlib
+import json
 import os
 import sys
 import traceback
@@ -140,45 +142,64 @@ def main(argv: Sequence[str] | None = None) -> int:
         except Exception as error:
             if debug:
                 traceback.print_exc()
-            return _report(error)
+            message, code = _report(error)
+            if message:
+                print(message, file=sys.stderr, flush=True)
+            if "--json" in arguments:
+                print(
+                    json.dumps({"error": message.removeprefix("error: "), "exit_code": code}),
+                    flush=True,
+                )
+            return code
     return code if isinstance(code, int) else 0
 
 
-def _report(error: Exception) -> int:
-    """Say on one line what went wrong; return the exit code."""
+def _report(error: Exception) -> tuple[str, int]:
+    """Return one line that says what went wrong, and the exit code."""
+    message, code = _told(error)
+    return " ".join(message.split()), code
+
+
+def _told(error: Exception) -> tuple[str, int]:
     if isinstance(error, ModuleNotFoundError):
         extra = extra_of_module(error.name or "")
         if extra is not None:
             error = MissingExtra(extra, f"this command ({EXTRAS[extra].purpose})")
     if isinstance(error, Interrupted):
-        _say(str(error))
-        return error.exit_code
+        return str(error), error.exit_code
     if isinstance(error, PkubenchError):
-        _say(f"error: {error}")
-        return error.exit_code
+        return f"error: {error}", error.exit_code
     if isinstance(error, typer.Abort):
-        _say("stopped")
-        return Interrupted.exit_code
+        return "stopped", Interrupted.exit_code
     if hasattr(error, "format_message"):  # a usage error of typer's, or of click's in older ones
         context = getattr(error, "ctx", None)
         where = f" (see `{context.command_path} --help`)" if context is not None else ""
         message = error.format_message().rstrip(".")
-        if message:  # without arguments, help was printed, and that is all there is to say
-            _say(f"error: {message}{where}")
-        return int(getattr(error, "exit_code", 2))
+        # without arguments, help was printed, and that is all there is to say
+        return f"error: {message}{where}" if message else "", int(getattr(error, "exit_code", 2))
+    if _is_out_of_memory(error):
+        return (
+            f"error: not enough memory ({error}); make smaller what needs it: batch_size, "
+            "buffer_size, num_envs, rollout_steps or hidden of a training (--set), --workers of "
+            "an evaluation",
+            2,
+        )
     if isinstance(error, OSError):
         named = f"{error.filename}: " if error.filename else ""
-        _say(f"error: {named}{error.strerror or error}")
-        return 2
-    _say(
+        return f"error: {named}{error.strerror or error}", 2
+    return (
         f"error: unexpected {type(error).__name__}: {error}. "
-        "This is a defect; the same command with --debug shows where"
+        "This is a defect; the same command with --debug shows where",
+        DEFECT,
     )
-    return DEFECT
 
 
-def _say(message: str) -> None:
-    print(" ".join(message.split()), file=sys.stderr, flush=True)
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    # torch has an exception for GPUs, and for the processor no more than a sentence
+    is_torchs = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError) or is_torchs
 
 
 def run() -> None:

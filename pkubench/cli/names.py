@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 from pkubench.agents.catalogue import AGENTS, PRETRAINED
 from pkubench.envs.registry import NAMESPACE
+from pkubench.errors import ConfigError
 
 
 def short(task_id: str) -> str:
@@ -13,9 +16,33 @@ def short(task_id: str) -> str:
     return task_id.removeprefix(f"{NAMESPACE}/")
 
 
+def handful(names: Iterable[str]) -> str:
+    """Return the first few of many names, for an error that says where all of them are."""
+    return ", ".join(islice(names, 5))
+
+
 def spelling(folder: Path) -> str:
     """Return how to name a run folder so that nobody takes it for a named agent."""
     return f"./{folder}" if str(folder) in AGENTS else str(folder)
+
+
+def check_apart(agents: Iterable[tuple[str, str, str]]) -> None:
+    """Refuse two agents of one name on one task: nobody could tell their scores apart.
+
+    Args:
+        agents: of each, how it was spelled, the name of its records, and the task's id.
+
+    Raises:
+        ConfigError: two have the same name.
+    """
+    seen: dict[tuple[str, str], str] = {}
+    for spelled, name, task in agents:
+        first = seen.setdefault((name, task), spelled)
+        if first != spelled:
+            raise ConfigError(
+                f"{first} and {spelled} are both called {name}; rename one of the folders, or "
+                "evaluate each with an --out of its own"
+            )
 
 
 def shipped_seeds(agent: str, task: str) -> list[Path]:

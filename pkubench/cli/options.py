@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from pkubench.envs.seeding import MAX_SEED
 
 
 def verb_app() -> typer.Typer:
@@ -28,6 +31,23 @@ def complete_agents(incomplete: str) -> list[str]:
     return [name for name in AGENTS if name.startswith(incomplete)]
 
 
+def count(flag: str, low: int, meaning: str) -> Any:
+    """Return the option of a whole number of at least ``low``: ``100000`` or ``1e5``."""
+
+    def read(text: str) -> int:
+        try:
+            value = Decimal(str(text))
+        except InvalidOperation:
+            value = Decimal("NaN")
+        if not value.is_finite() or value != value.to_integral_value():
+            raise typer.BadParameter(f"{text!r} is not a whole number such as 100000 or 1e5")
+        if not low <= value <= MAX_SEED:
+            raise typer.BadParameter(f"{text} does not lie in {low}..2**63 - 1")
+        return int(value)
+
+    return typer.Option(flag, metavar="N", parser=read, help=meaning)
+
+
 AgentName = Annotated[
     str,
     typer.Argument(
@@ -45,24 +65,13 @@ TaskName = Annotated[
         autocompletion=complete_tasks,
     ),
 ]
-Seed = Annotated[
-    int, typer.Option("--seed", metavar="N", min=0, help="Everything random follows from it.")
-]
+SEED = count("--seed", 0, "Everything random follows from it.")
+Seed = Annotated[int, SEED]
 Episodes = Annotated[
     int | None,
-    typer.Option(
-        "--episodes",
-        metavar="N",
-        min=1,
-        help="Episodes of each run; the task's own number if left.",
-    ),
+    count("--episodes", 1, "Episodes of each run; the task's own number if left."),
 ]
-Workers = Annotated[
-    int,
-    typer.Option(
-        "--workers", metavar="N", min=1, help="Processes. Results are the same for any number."
-    ),
-]
+Workers = Annotated[int, count("--workers", 1, "Processes. Results are the same for any number.")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="PATH", help="Where to write.")]
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON document on stdout and nothing else there.")

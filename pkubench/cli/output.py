@@ -19,7 +19,7 @@ from rich.text import Text
 ROUNDING = 1e-13
 """What float64 leaves of a zero; smaller numbers are shown as 0."""
 PIPED_WIDTH = 200
-"""Columns when stdout is no terminal: a reader such as grep wants whole lines."""
+"""Columns when stdout is no terminal and COLUMNS is not set: grep wants whole lines."""
 
 
 LINE_WIDTH = 100
@@ -80,7 +80,8 @@ class Output:
     @property
     def console(self) -> Console:
         """The terminal for results."""
-        width = None if self._stdout.isatty() else PIPED_WIDTH
+        is_known = self._stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal()
+        width = None if is_known else PIPED_WIDTH
         return Console(file=self._stdout, width=width, highlight=False)
 
     def document(self, value: Any) -> None:

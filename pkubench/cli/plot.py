@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from pkubench.agents.runs import CURVE, read_curve, read_training
 from pkubench.cli.names import short
 from pkubench.cli.options import (
     Json,
@@ -119,28 +119,22 @@ def _curves(paths: Iterable[Path]) -> list[Curve]:
         {
             log.parent
             for path in paths
-            for log in ([path] if path.name == "training.jsonl" else path.rglob("training.jsonl"))
+            for log in ([path] if path.name == CURVE else path.rglob(CURVE))
         }
     )
     return [curve for folder in folders if (curve := _curve(folder)) is not None]
 
 
 def _curve(folder: Path) -> Curve | None:
-    """Read one run's log; None for a run without a config, such as one that has just begun."""
-    log, config_path = folder / "training.jsonl", folder / "config.json"
-    if not config_path.is_file():
+    """Read one run's log, as far as it came; None where nothing says what was trained."""
+    run = read_training(folder)
+    if run is None or not run.facts:
         return None
-    try:
-        config = json_module.loads(config_path.read_text(encoding="utf-8"))
-        lines = [
-            json_module.loads(line)
-            for line in log.read_text(encoding="utf-8").splitlines()
-            if line.endswith("}")  # the last line of a killed run may be torn
-        ]
-        agent, task = str(config["agent"]), make_task(config["task"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise RecordError(f"{folder} is not a readable run: {error!r}") from error
-    return Curve(agent, task, lines) if lines else None
+    agent, task = run.facts.get("agent"), run.facts.get("task")
+    if not (isinstance(agent, str) and isinstance(task, str)):
+        raise RecordError(f"{folder} is not a readable run: it does not name its agent and task")
+    lines = read_curve(folder)
+    return Curve(agent, make_task(task), lines) if lines else None
 
 
 def _curve_figures(curves: Sequence[Curve], metric: str | None) -> list[Figure]:
@@ -200,7 +194,7 @@ def _bars(by_task: Mapping[str, Mapping[str, Report]], metric: str | None) -> It
     for task_id, agents in by_task.items():
         name = metric or make_task(task_id).ranking.name
         measured = {
-            agent: report.metrics[name]._asdict()
+            agent: {**report.metrics[name]._asdict(), "sample": report.sample}
             for agent, report in agents.items()
             if name in report.metrics and report.metrics[name].mean is not None
         }

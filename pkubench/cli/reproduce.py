@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json as json_module
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from pkubench.agents.catalogue import AGENTS
+from pkubench.agents.runs import read_training, training_folders
 from pkubench.cli.names import shipped_seeds, shipped_tasks, short
 from pkubench.cli.options import (
     Json,
@@ -21,7 +21,7 @@ from pkubench.cli.options import (
     verb_app,
 )
 from pkubench.cli.output import Column, Output
-from pkubench.errors import ConfigError, RefusedError, StorageError, UnknownName
+from pkubench.errors import AgentError, ConfigError, RefusedError, StorageError, UnknownName
 from pkubench.tasks.catalogue import make_task, tasks
 from pkubench.tasks.task import Task
 
@@ -104,6 +104,12 @@ def reproduce(
 
 
 def _sources(name: str, task: Task | None, seed: int | None) -> Iterator[Source]:
+    agent, _, at = name.partition("@")
+    if at and agent in AGENTS:
+        number = at.removeprefix("seed")
+        if not number.isdecimal() or seed not in (None, int(number)):
+            raise ConfigError(f"{name} does not name one seed; reproduce {agent} --seed N does")
+        name, seed = agent, int(number)
     if name in AGENTS:
         ids = [task.id] if task is not None else shipped_tasks(name)
         for task_id in ids:
@@ -111,8 +117,9 @@ def _sources(name: str, task: Task | None, seed: int | None) -> Iterator[Source]
                 if seed is None or folder.name == f"seed{seed}":
                     yield _of_run(folder, f"{name} {short(task_id)} {folder.name}")
         return
-    if (Path(name) / "config.json").is_file():
-        yield _of_run(Path(name), name)
+    folders = training_folders(Path(name))
+    if folders:
+        yield from (_of_run(folder, str(folder)) for folder in folders)
         return
     if Path(f"benchmarks/results/{name}.py").is_file():  # in a checkout
         yield Source(f"table {name}", f"make results-{name}", None)
@@ -130,13 +137,12 @@ def _sources(name: str, task: Task | None, seed: int | None) -> Iterator[Source]
 
 
 def _of_run(folder: Path, what: str) -> Source:
-    path = folder / "config.json"
-    try:
-        config = json_module.loads(path.read_bytes())
-        command = str(config["command"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"{path} does not hold the command that made it: {error!r}") from error
-    return Source(what, command, folder)
+    run = read_training(folder)
+    if run is not None and not run.is_finished:
+        raise ConfigError(run.unfinished)
+    if run is None or run.command is None:
+        raise StorageError(f"{folder} does not hold the command that made it")
+    return Source(what, run.command, folder)
 
 
 def _again(source: Source, out: Path, quiet: bool, output: Output) -> str:
@@ -157,7 +163,9 @@ def _again(source: Source, out: Path, quiet: bool, output: Output) -> str:
     output.note(shlex.join(["pkubench", *words]))
     code = main([*words, *(["--quiet"] if quiet else [])])
     if code:
-        raise typer.Exit(code)
+        error = AgentError(f"{source.what} was not made again: its command ended with {code}")
+        error.exit_code = code
+        raise error
     if folder is None or source.folder is None:
         return "done"
     if _digest(folder) == _digest(source.folder):

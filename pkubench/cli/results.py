@@ -57,8 +57,20 @@ def in_order(reports: Iterable[Report]) -> list[Report]:
 
 
 def reports_table(output: Output, reports: Iterable[Report]) -> list[RenderableType]:
-    """Return the table of scores, and a line for every kind of failure."""
+    """Return the tables of scores, and a line for every kind of failure.
+
+    Tasks with a cost limit have a table of their own, because most of its columns are theirs alone.
+    """
     reports = list(reports)
+    groups: tuple[list[Report], list[Report]] = ([], [])
+    for report in reports:
+        groups[make_task(report.task).cost_limit is not None].append(report)
+    tables = [_table(output, group) for group in groups if group]
+    spaced = [part for table in tables for part in (table, "")][:-1]
+    return [*spaced, *_failures(reports)]
+
+
+def _table(output: Output, reports: list[Report]) -> RenderableType:
     columns = (
         Column("task", style="bold"),
         Column("agent", style="bold"),
@@ -104,8 +116,7 @@ def reports_table(output: Output, reports: Iterable[Report]) -> list[RenderableT
         )
         last = report.task
     kept = [i for i, column in enumerate(columns) if column.title not in empty]
-    table = output.table("", [columns[i] for i in kept], [[row[i] for i in kept] for row in rows])
-    return [table, *(_failures(reports))]
+    return output.table("", [columns[i] for i in kept], [[row[i] for i in kept] for row in rows])
 
 
 def _cost(report: Report) -> Text:

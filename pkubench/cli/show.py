@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import importlib
 import inspect
-import itertools
 import json as json_module
-import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +13,8 @@ from rich.markdown import Markdown
 from rich.text import Text
 
 from pkubench.agents.catalogue import AGENTS, AgentSpec
+from pkubench.agents.loading import AgentSource, resolve_agent
+from pkubench.agents.runs import Training, trainings
 from pkubench.cli.names import shipped_seeds, shipped_tasks, short
 from pkubench.cli.options import (
     Json,
@@ -27,21 +24,13 @@ from pkubench.cli.options import (
     verb_app,
 )
 from pkubench.cli.output import Column, Output, facts, number, prose
+from pkubench.cli.presets import meanings, preset_of
 from pkubench.envs.registry import family_of, resolve, world_class
-from pkubench.errors import MissingExtra, StorageError, UnknownName
+from pkubench.errors import ConfigError, MissingExtra, UnknownName
 from pkubench.tasks.catalogue import make_task, tasks
 from pkubench.tasks.task import Metric, Task
 
 app = verb_app()
-
-PRESET_MODULES = (
-    "pkubench.agents.harl",
-    "pkubench.agents.hasac",
-    "pkubench.agents.saferl",
-    "pkubench.agents.saferl_off_policy",
-    "pkubench.agents.psro",
-)
-"""Where ``PRESETS`` are: agent name -> a config dataclass."""
 
 
 def _complete(incomplete: str) -> list[str]:
@@ -53,24 +42,44 @@ def show(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="TASK|AGENT", help="A name or run folder.", autocompletion=_complete
+            metavar="TASK|AGENT",
+            help="A task, or an agent in any spelling: a name, a run folder, ...",
+            autocompletion=_complete,
         ),
     ],
+    task: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TASK]",
+            help="Of an agent, what its settings are on this task.",
+            autocompletion=complete_tasks,
+        ),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Everything about one task, agent or run."""
+    chosen = None if task is None else make_task(task)
+    agent, _, seed = name.partition("@")
+    is_world = family_of(name) is not None
+    runs = trainings(Path(name))
     with Output(json=json, quiet=quiet) as output:
-        if name in AGENTS:
-            _show_agent(output, AGENTS[name])
-        elif (Path(name) / "config.json").is_file():
-            _show_run(output, Path(name))
+        if agent in AGENTS and not (seed and chosen):
+            _show_agent(output, AGENTS[agent], chosen)
+        elif len(runs) == 1:
+            _show_run(output, runs[0])
+        elif runs:
+            _show_runs(output, Path(name), runs)
+        elif agent in AGENTS or (":" in name and not is_world):
+            _show_source(output, resolve_agent(name, chosen))
         else:
             known = {task.id for task in tasks()}
-            if family_of(name) is None and name not in known | {short(task) for task in known}:
+            if not is_world and name not in known | {short(task) for task in known}:
                 raise UnknownName(
                     "task or agent", name, known | AGENTS.keys(), "see: pkubench list"
                 )
+            if chosen is not None:
+                raise ConfigError(f"show one task at a time: {name}, or {task}")
             _show_task(output, make_task(name))
 
 
@@ -163,9 +172,9 @@ def _references(output: Output, task: Task) -> Any:
     return output.table("Reference scores", columns, rows)
 
 
-def _show_agent(output: Output, spec: AgentSpec) -> None:
-    config = _preset(spec.name)
-    meanings = _meanings(type(config)) if config is not None else {}
+def _show_agent(output: Output, spec: AgentSpec, task: Task | None) -> None:
+    config = preset_of(spec, task)
+    told = meanings(type(config)) if config is not None else {}
     settings = dataclasses.asdict(config) if config is not None else {}
     weights = {task: len(shipped_seeds(spec.name, task)) for task in shipped_tasks(spec.name)}
     if output.json:
@@ -186,64 +195,73 @@ def _show_agent(output: Output, spec: AgentSpec) -> None:
     if settings:
         columns = (
             Column("setting", style="bold"),
-            Column("default", right=True),
+            Column("default" if task is None else f"on {short(task.id)}", right=True),
             Column("meaning", rank=1, wraps=True),
         )
         rows_of_settings = [
-            (key, json_module.dumps(value), meanings.get(key, ""))
-            for key, value in settings.items()
+            (key, json_module.dumps(value), told.get(key, "")) for key, value in settings.items()
         ]
-        output.show(output.table("Settings (--set KEY=VALUE)", columns, rows_of_settings), "")
-    known = [task.id for task in tasks() if task.suite in spec.suites]
-    example = short(next(iter(weights), known[0] if known else "TASK"))
+        title = "Settings (--set KEY=VALUE)"
+        if task is None:
+            title += f"; a task may change some: pkubench show {spec.name} TASK"
+        output.show(output.table(title, columns, rows_of_settings), "")
+    known = [task.id] if task else [t.id for t in tasks() if t.suite in spec.suites]
+    example = short(next(iter(() if task else weights), known[0] if known else "TASK"))
     examples = [f"pkubench evaluate {spec.name} {example}"]
     if spec.trainer is not None:
         examples.insert(0 if not weights else 1, f"pkubench train {spec.name} {example}")
     output.next(*examples)
 
 
-def _show_run(output: Output, folder: Path) -> None:
-    path = folder / "config.json"
-    try:
-        config = json_module.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise StorageError(f"{path} is not readable JSON: {error}") from error
+def _show_source(output: Output, source: AgentSource) -> None:
+    files = {name: digest for run in source.runs for name, digest in run.hashes.items()}
+    card = {"name": source.name, "kind": source.label, "runs": [run.label for run in source.runs]}
     if output.json:
-        output.document(config)
+        output.document({**card, "files": files})
         return
-    rows: list[tuple[str, str | Text]] = []
-    for key, value in config.items():
-        text = value if isinstance(value, str) else json_module.dumps(value)
-        rows.append((key, text if len(text) < 400 else f"{text[:397]}..."))
-    output.show(Text(str(folder), style="bold"), facts(rows), "")
-    output.next(f"pkubench evaluate {folder}", f"pkubench plot {folder}")
+    rows = [("kind", source.label), ("runs", ", ".join(run.label for run in source.runs))]
+    rows += [(name, f"sha256 {digest}") for name, digest in files.items()]
+    output.show(Text(source.name, style="bold"), facts(rows), "")
 
 
-def _preset(agent: str) -> Any:
-    for name in PRESET_MODULES:
-        presets = getattr(importlib.import_module(name), "PRESETS", {})
-        if agent in presets:
-            return presets[agent]
-    return None
+def _show_run(output: Output, run: Training) -> None:
+    if output.json:
+        output.document(run.facts)
+        return
+    rows = [(key, _in_words(value)) for key, value in run.facts.items()]
+    if not run.is_finished:
+        rows.append(("training", f"not finished: {run.progress}"))
+    output.show(Text(str(run.folder), style="bold"), facts(rows), "")
+    if run.is_finished:
+        output.next(f"pkubench evaluate {run.folder}", f"pkubench plot {run.folder}")
+    else:
+        output.next(run.way_on, f"pkubench plot {run.folder}")
 
 
-def _meanings(cls: type[Any]) -> dict[str, str]:
-    """Return the docstrings that stand under a dataclass's fields, inherited ones too."""
-    meanings: dict[str, str] = {}
-    for part in reversed(cls.__mro__[:-1]):  # all but object
-        tree = ast.parse(textwrap.dedent(inspect.getsource(part))).body[0]
-        assert isinstance(tree, ast.ClassDef)
-        meanings |= _field_docs(tree.body)
-    return meanings
+def _in_words(value: Any) -> str:
+    """Return a fact of a run on one line; what is nested deeper is told by name (see --json)."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, dict):
+        return json_module.dumps(value)
+    if any(isinstance(item, dict) for item in value.values()):
+        return ", ".join(value)
+    return ", ".join(f"{key}={json_module.dumps(item)}" for key, item in value.items())
 
 
-def _field_docs(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
-    for field, after in itertools.pairwise(body):
-        if (
-            isinstance(field, ast.AnnAssign)
-            and isinstance(field.target, ast.Name)
-            and isinstance(after, ast.Expr)
-            and isinstance(after.value, ast.Constant)
-            and isinstance(after.value.value, str)
-        ):
-            yield field.target.id, " ".join(after.value.value.replace("``", "").split())
+def _show_runs(output: Output, folder: Path, runs: list[Training]) -> None:
+    if output.json:
+        output.document({"runs": [{"folder": str(run.folder), **run.facts} for run in runs]})
+        return
+    columns = (Column("run", style="bold"), Column("agent"), Column("task"), Column("training"))
+    rows = [
+        (
+            run.folder.name,
+            str(run.facts.get("agent", "–")),
+            short(str(run.facts.get("task", "–"))),
+            "finished" if run.is_finished else f"not finished: {run.progress}",
+        )
+        for run in runs
+    ]
+    output.show(output.table(str(folder), columns, rows), "")
+    output.next(f"pkubench show {runs[0].folder}", f"pkubench plot {folder}")

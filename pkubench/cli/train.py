@@ -11,26 +11,34 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from pkubench.agents.catalogue import AGENTS, AgentSpec, agent_spec, import_function
+from pkubench.agents.catalogue import AgentSpec, agent_spec, import_function
+from pkubench.agents.runs import read_curve, read_training
 from pkubench.agents.training import Progress, Trainer
 from pkubench.cli.interrupt import GentleStop, Interrupted, this_command
 from pkubench.cli.names import short, spelling
 from pkubench.cli.options import (
+    SEED,
     AgentName,
     Json,
     Out,
     Quiet,
-    Seed,
     TaskName,
+    count,
     verb_app,
 )
 from pkubench.cli.output import Output, facts, number
+from pkubench.cli.presets import check_learns, preset_of
 from pkubench.cli.progress import Meter
+from pkubench.envs.registry import make_batch
+from pkubench.envs.seeding import check_seed
 from pkubench.errors import ConfigError, UnknownName
 from pkubench.tasks.catalogue import make_task
 from pkubench.tasks.task import Task
 
 app = verb_app()
+
+MOST_SEEDS = 1000
+"""Of one command."""
 
 
 @app.command()
@@ -39,11 +47,9 @@ def train(
     task: TaskName,
     steps: Annotated[
         int | None,
-        typer.Option(
-            "--steps", metavar="N", min=1, help="Environment steps; the task's own budget if left."
-        ),
+        count("--steps", 1, "Environment steps, such as 1e5; the task's own budget if left."),
     ] = None,
-    seed: Seed = 0,
+    seed: Annotated[int | None, SEED] = None,
     seeds: Annotated[
         str | None,
         typer.Option("--seeds", metavar="A-B", help="Several seeds one after another: 0-4, 1,5,7."),
@@ -58,7 +64,7 @@ def train(
     ] = None,
     out: Out = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the checkpoint in the run folder.")
+        bool, typer.Option("--resume", help="Go on with the run in the folder.")
     ] = False,
     device: Annotated[
         str, typer.Option("--device", metavar="cpu|cuda", help="Where to compute.")
@@ -68,19 +74,26 @@ def train(
 ) -> None:
     """Train an agent on a task.
 
-    Leaves config.json, weights.safetensors and training.jsonl (the curve) in the run folder.
+    Leaves config.json, weights.safetensors and training.jsonl (the curve) in the run folder;
+    training.json there says from the first step on what is trained.
     Ctrl-C stops after the update that is running; --resume then goes on to exactly the weights
     an uninterrupted run would have had.
     """
     spec, chosen = agent_spec(agent), make_task(task)
-    _check_trainer(spec, chosen, together)
+    check_learns(spec, chosen)
+    if together and spec.together is None:
+        raise ConfigError(f"{spec.name} trains one seed at a time: leave --together out")
+    if seed is not None and seeds is not None:
+        raise ConfigError("--seed and --seeds both say which seeds; give one")
     changes = _settings(settings or [])
     if device not in ("cpu", "cuda"):
         raise ConfigError(f"no device {device!r}; choose cpu or cuda")
-    numbers = [seed] if seeds is None else _seeds(seeds)
+    numbers = [seed or 0] if seeds is None else _seeds(seeds)
     folders = _folders(agent, chosen, numbers, out, is_many=seeds is not None)
     _check_folders(folders, resume, is_many=seeds is not None)
     with Output(json=json, quiet=quiet) as output:
+        for remark in () if quiet else _remarks(spec, chosen, changes):
+            output.note(remark)
         runs = []
         for job in (
             [list(zip(numbers, folders, strict=True))]
@@ -96,7 +109,7 @@ def train(
                 reports,
                 steps=steps,
                 settings=changes,
-                resume=resume and all([_can_resume(folder, output) for _, folder in job]),
+                resume=resume and all([_is_begun(folder, output) for _, folder in job]),
                 device=device,
             )
             title = f"{agent} {short(chosen.id)} seed {', '.join(str(n) for n, _ in job)}"
@@ -109,7 +122,7 @@ def train(
                 hint = f"`pkubench show {agent}` lists all"
                 raise ConfigError(f"{agent} has no setting {error.name!r}{guess} {hint}") from error
             for k, (run_seed, folder) in enumerate(job):
-                last = reports[k] if reports else None
+                last = reports[k] if reports else _last_report(folder)
                 runs.append(
                     {
                         "agent": agent,
@@ -121,7 +134,9 @@ def train(
                         "out": str(folder),
                     }
                 )
-                if not quiet:
+                if not reports:
+                    output.note(f"{folder} is finished: there was nothing left to train")
+                elif not quiet:
                     output.show(_card(runs[-1]))
         if json:
             output.document({"runs": runs})
@@ -132,18 +147,20 @@ def train(
         )
 
 
-def _check_trainer(spec: AgentSpec, task: Task, together: bool) -> None:
-    if spec.trainer is None:
-        trained = ", ".join(name for name, other in AGENTS.items() if other.trainer)
-        raise ConfigError(f"agent {spec.name!r} is not trained; these are: {trained}")
-    if task.suite not in spec.suites:
-        fitting = [n for n, s in AGENTS.items() if s.trainer and task.suite in s.suites]
-        raise ConfigError(
-            f"{spec.name} learns {' and '.join(spec.suites)} tasks and {short(task.id)} is one of "
-            f"{task.suite}; agents for it: {', '.join(fitting) or 'none'}"
-        )
-    if together and spec.together is None:
-        raise ConfigError(f"{spec.name} trains one seed at a time: leave --together out")
+def _remarks(spec: AgentSpec, task: Task, changes: dict[str, str]) -> Iterator[str]:
+    """Yield what is legal but seldom meant."""
+    if task.cost_limit is not None:
+        constraint = changes.get("constraint", preset_of(spec, task).constraint)
+        if constraint == "none":
+            yield (
+                f"note: {spec.name} does not look at the cost, which {short(task.id)} limits to "
+                f"{number(task.cost_limit)}"
+            )
+    if "marl" in spec.suites and task.suite != "marl":
+        world = make_batch(task.id, 1, **task.env_kwargs)
+        world.close()
+        if len(world.agents) == 1:
+            yield f"note: {short(task.id)} has one agent: there is no team for {spec.name} to train"
 
 
 def _start(
@@ -193,6 +210,9 @@ def _seeds(text: str) -> list[int]:
             raise ConfigError(f"--seeds {text!r} is not a list of seeds like 0-4 or 1,5,7")
         low = int(match[1])
         high = low if match[2] is None else int(match[2])
+        check_seed(high)
+        if high - low >= MOST_SEEDS:
+            raise ConfigError(f"--seeds {part} are more than {MOST_SEEDS:,} seeds")
         seeds.extend(range(low, high + 1))
     if not seeds or len(set(seeds)) != len(seeds):
         raise ConfigError(f"--seeds {text!r} names no seed, or one twice")
@@ -222,13 +242,20 @@ def _check_folders(folders: list[Path], resume: bool, *, is_many: bool) -> None:
             raise ConfigError(f"there is no run to resume in {folder}; leave --resume out")
 
 
-def _can_resume(folder: Path, output: Output) -> bool:
-    """Return whether there is something to go on from; a run killed early starts anew."""
-    if any(folder.glob("checkpoint*")) or (folder / "config.json").exists():
-        return True
-    if folder.exists():
+def _is_begun(folder: Path, output: Output) -> bool:
+    """Return whether there is something in ``folder`` for the trainer to go on with."""
+    run = read_training(folder)
+    if run is not None and not run.is_finished and not any(folder.glob("checkpoint*")):
         output.note(f"{folder} was stopped before its first checkpoint: it starts anew")
-    return False
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def _last_report(folder: Path) -> Progress | None:
+    curve = read_curve(folder)
+    if not curve:
+        return None
+    steps = curve[-1].pop("steps")
+    return Progress(steps, steps, curve[-1])
 
 
 def _follow(progress: Iterator[Progress], title: str, folder: Path, quiet: bool) -> Progress | None:

@@ -15,6 +15,7 @@ from pkubench.cli.options import (
     Quiet,
     Trust,
     Workers,
+    count,
     verb_app,
 )
 from pkubench.cli.output import Column, Output
@@ -35,9 +36,7 @@ def verify(
     ],
     rerun: Annotated[
         int,
-        typer.Option(
-            "--rerun", metavar="N", min=0, help="Run N episodes of each run again (blocks of 16)."
-        ),
+        count("--rerun", 0, "Run N episodes of each run again (blocks of 16)."),
     ] = 0,
     agent: Annotated[
         str | None,

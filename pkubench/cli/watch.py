@@ -16,6 +16,7 @@ from pkubench.cli.options import (
     Seed,
     TaskName,
     Trust,
+    count,
     verb_app,
 )
 from pkubench.cli.output import Column, Output, number
@@ -37,9 +38,7 @@ def watch(
         ),
     ] = None,
     seed: Seed = 0,
-    episodes: Annotated[
-        int, typer.Option("--episodes", metavar="N", min=1, help="Episodes in the film.")
-    ] = 1,
+    episodes: Annotated[int, count("--episodes", 1, "Episodes in the film.")] = 1,
     speed: Annotated[
         float,
         typer.Option(

@@ -6,6 +6,7 @@ Nothing heavy is imported here: a world's module is imported when the world is m
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -121,9 +122,8 @@ def make_batch(name: str, num_envs: int = 1, **kwargs: Any) -> BatchEnv:
     """Make ``num_envs`` lanes of a world by name; ``kwargs`` override the id's settings.
 
     Raises:
-        UnknownName: no such world.
         MissingExtra: the world's dependencies are not installed.
-        ConfigError: a setting the world does not have.
+        UnknownName: no such world, or a setting that the world does not have.
     """
     spec = resolve(name)
     cls = world_class(spec)
@@ -131,6 +131,18 @@ def make_batch(name: str, num_envs: int = 1, **kwargs: Any) -> BatchEnv:
     try:
         return cls(num_envs=num_envs, **settings)
     except TypeError as error:
-        if "unexpected keyword" not in str(error):
+        known = _settings_of(cls)
+        unknown = [name for name in kwargs if name not in known]
+        if not unknown or "unexpected keyword" not in str(error):
             raise
-        raise ConfigError(f"{spec.id}: {error}") from error
+        raise UnknownName(f"setting of {spec.id}", unknown[0], known) from error
+
+
+def _settings_of(cls: type[BatchEnv]) -> set[str]:
+    """Return the keywords of a world's constructor, and of those that it passes them on to."""
+    return {
+        parameter.name
+        for base in cls.__mro__
+        for parameter in inspect.signature(base).parameters.values()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    } - {"num_envs"}

@@ -17,11 +17,16 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from pkubench.errors import ConfigError
+
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
 EVALUATION_SEED_START: Final = 2**31
 """First seed reserved for evaluation; seeds stay below 2**32, which legacy generators take."""
+
+MAX_SEED: Final = 2**63 - 1
+"""Largest seed of a run or of an evaluation: what int64 holds, and every generator takes."""
 
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1: Final = np.uint64(0xBF58476D1CE4E5B9)
@@ -35,6 +40,16 @@ _GATHER: Final = tuple(np.uint64(pow(odd, -1, 2**31)) for odd in reversed(_ODD))
 """Odd multipliers of 31-bit words, and those that undo them."""
 _STRIDE: Final = np.uint64(0x4F1BBCDD)
 """Odd, so that counting by it meets every 31-bit word before it meets one again."""
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that a generator would not take.
+
+    Raises:
+        ConfigError: it is negative or larger than ``MAX_SEED``.
+    """
+    if not 0 <= seed <= MAX_SEED:
+        raise ConfigError(f"seed must lie in 0..2**63 - 1, got {seed}")
 
 
 def mix64(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from pkubench import __version__
 from pkubench.agents.agent import Entrant
 from pkubench.envs.registry import resolve
-from pkubench.envs.seeding import evaluation_seeds
+from pkubench.envs.seeding import check_seed, evaluation_seeds
 from pkubench.errors import AgentError, ConfigError, RecordError
 from pkubench.evaluation.episodes import BLOCK
 from pkubench.evaluation.execution import Backend, InProcess, Job, Limits
@@ -88,8 +88,7 @@ def evaluate(
     episodes = task.protocol.episodes if episodes is None else episodes
     if episodes < 1:
         raise ConfigError(f"episodes must be at least 1, got {episodes}")
-    if seed < 0:
-        raise ConfigError(f"seed must be at least 0, got {seed}")
+    check_seed(seed)
     source = as_source(agent, name)
     folder = None if out is None else evaluation_folder(out, source.name, task)
     runs: list[_Run] = []

@@ -137,7 +137,8 @@ def score_intervals(
 
     Args:
         scores: ``scores[task][agent]`` is a metric of ``report.json``: ``{"mean", "low", "high",
-            "n"}``. Bounds that are None or NaN draw the point alone.
+            "n"}``, and ``"sample"`` if known (``runs`` or ``episodes``, what n counts). Bounds that
+            are None or NaN draw the point alone.
         out: File to write, ``.svg`` or ``.png``.
         title: Line above the figure.
         x_label: Name and unit of the score.
@@ -154,9 +155,9 @@ def score_intervals(
         raise RecordError("nothing to draw: each task needs the metrics of at least one agent")
     styles = agent_styles(name for agents in scores.values() for name in agents)
     sizes = [len(agents) + 0.4 for agents in scores.values()]
-    caption = "Point: mean. Bar: 95 % confidence interval. n: what the interval is over."
+    caption = "Point: mean. Bar: 95 % confidence interval. Right: mean and n of the interval."
     height = 1.0 + 0.33 * sum(sizes) + 0.62 * len(scores)
-    better = {True: " (right is better)", False: " (left is better)", None: ""}[higher_is_better]
+    better = {True: ", right is better", False: ", left is better", None: ""}[higher_is_better]
     with canvas(out, title, caption, height=height, panels=sizes) as panels:
         for axes, (task, agents) in zip(panels, scores.items(), strict=True):
             task_references = (references or {}).get(task, {})
@@ -170,7 +171,7 @@ def score_intervals(
                 label = f"{mean:.4g}".replace("-", "−")
                 for words, shift, size, grey in (
                     (label, 6, 10, "#222222"),
-                    (f"n={n}", 48, 8, "#777777"),
+                    (_size(n, measured.get("sample")), 48, 8, "#777777"),
                 ):
                     axes.annotate(
                         words,
@@ -189,6 +190,10 @@ def score_intervals(
             axes.margins(x=0.12)
         panels[-1].set_xlabel(x_label + better)
     return Path(out)
+
+
+def _size(n: int, sample: str | None) -> str:
+    return f"n={n}" if sample is None or n == 1 else f"{n} {sample}"
 
 
 def performance_profiles(

@@ -108,11 +108,20 @@ class RunFolder:
             )
         found = read_json(path)
         for key in [*fingerprint, *(key for key in found if key not in fingerprint)]:
-            if found.get(key) != fingerprint.get(key):
+            there, now = found.get(key), fingerprint.get(key)
+            if there == now:
+                continue
+            if key == "hashes" and isinstance(there, dict) and isinstance(now, dict):
+                files = sorted(name for name in there | now if there.get(name) != now.get(name))
                 raise RecordError(
-                    f"{self.folder} holds another evaluation ({key}: {_short(found.get(key))} "
-                    f"there, {_short(fingerprint.get(key))} now); choose another --out or remove it"
+                    f"{self.folder} holds the evaluation of another agent that is called "
+                    f"{fingerprint.get('agent')!r} too ({', '.join(files)} there and now differ); "
+                    "choose another --out, or rename the agent's folder"
                 )
+            raise RecordError(
+                f"{self.folder} holds another evaluation ({key}: {_short(there)} there, "
+                f"{_short(now)} now); choose another --out or remove it"
+            )
 
     def _kept(self, block_ends: Sequence[int]) -> list[EpisodeRecord]:
         if not self.path.exists():

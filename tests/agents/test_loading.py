@@ -17,6 +17,7 @@ from pkubench.agents import catalogue, loading
 from pkubench.agents.agent import Population, Team
 from pkubench.agents.catalogue import import_function
 from pkubench.agents.loading import resolve_agent
+from pkubench.agents.runs import begin_training
 from pkubench.errors import AgentError, PkubenchError, RefusedError, UnknownName, WeightsError
 from pkubench.evaluation.harness import evaluate
 from pkubench.evaluation.workers import ProcessPool
@@ -232,7 +233,7 @@ def _nan(path: Path) -> None:
         ("config.json", lambda p: p.write_text("[]"), "does not describe"),
         ("config.json", lambda p: p.write_text('{"format": 9, "kind": "x"}'), "has format 9"),
         ("config.json", lambda p: p.write_text('{"format": 1, "kind": "x"}'), "of kind 'x'"),
-        ("config.json", Path.unlink, "neither config.json"),
+        ("config.json", Path.unlink, "has not finished its training"),
     ],
 )
 def test_damaged_files_of_a_saved_agent_are_named(
@@ -282,7 +283,7 @@ def test_changed_weights_are_another_evaluation(seed_folder: Path, tmp_path: Pat
     evaluate(resolve_agent(str(seed_folder), SPREAD), SPREAD, episodes=2, out=tmp_path / "out")
     config = json.loads((seed_folder / "config.json").read_text())
     (seed_folder / "config.json").write_text(json.dumps({**config, "note": "retrained"}))
-    with pytest.raises(PkubenchError, match="another evaluation \\(hashes"):
+    with pytest.raises(PkubenchError, match=r"called 'mine' too \(config.json there"):
         evaluate(resolve_agent(str(seed_folder), SPREAD), SPREAD, episodes=2, out=tmp_path / "out")
 
 
@@ -296,7 +297,10 @@ def test_weights_that_are_not_shipped_come_with_a_training_only_if_the_agent_lea
     assert "pkubench train" not in str(refused.value)
 
 
-def test_a_training_that_was_cut_off_is_named_as_such(tmp_path: Path) -> None:
-    (tmp_path / "training.jsonl").write_text("")
-    with pytest.raises(AgentError, match=r"cut off.*--resume"):
+def test_a_training_that_was_cut_off_is_named_with_the_command_that_goes_on(
+    tmp_path: Path,
+) -> None:
+    begin_training(tmp_path, {"agent": "happo"}, "pkubench train happo T --seed 0", resume=False)
+    command = f"pkubench train happo T --seed 0 --out {tmp_path} --resume"
+    with pytest.raises(AgentError, match=f"before its first report.; to go on: {command}$"):
         resolve_agent(str(tmp_path), SPREAD)

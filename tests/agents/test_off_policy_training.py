@@ -212,6 +212,11 @@ def test_a_batch_of_seeds_resumes_from_its_folders(tmp_path: Path) -> None:
     for _ in range(9):
         next(run)
     run.close()
+    checkpoint = tmp_path / "parts" / "seed1" / "checkpoint.safetensors"
+    kept = checkpoint.rename(tmp_path / "kept")
+    with pytest.raises(ConfigError, match=r"stopped at different steps \(\[0, 180\]\)"):
+        list(start(tmp_path / "parts", resume=True))
+    kept.rename(checkpoint)
     list(start(tmp_path / "parts", resume=True))
     for seed in ("seed0", "seed1"):
         assert _weights(tmp_path / "parts" / seed) == _weights(tmp_path / "whole" / seed)

@@ -286,7 +286,7 @@ def test_a_damaged_checkpoint_is_named_not_loaded(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(WeightsError, match="corrupt or truncated"):
-        _train("happo", task, tmp_path, 256, resume=True)
+        _train("happo", task, tmp_path, 128, resume=True)
 
 
 @pytest.mark.parametrize(

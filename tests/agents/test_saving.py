@@ -98,3 +98,4 @@ def test_a_write_that_fails_leaves_the_old_file(
     with pytest.raises(StorageError, match="No space left"):
         save_agent(tmp_path, FACTS, {"w": np.zeros(3)})
     assert (tmp_path / WEIGHTS).read_bytes() == before
+    assert not list(tmp_path.glob("*.partial"))

@@ -198,6 +198,9 @@ def test_all_is_what_is_shipped_with_random_beside_it(monkeypatch: pytest.Monkey
         (("--agents", ",", SPREAD), "--agents names no agent"),
         (("sb3:none.zip", SPREAD), "no Stable-Baselines3 model"),
         (("--agents", "random,hapo", SPREAD), "did you mean 'happo'"),
+        (("happo,mappo", SPREAD), f"several agents are named by --agents happo,mappo {SPREAD}"),
+        (("happo", "mappo", SPREAD), f"named by --agents happo,mappo {SPREAD}"),
+        (("random", SPREAD, "--seed", str(2**64)), "does not lie in 0..2**63 - 1"),
     ],
     ids=" ".join,
 )
@@ -270,6 +273,27 @@ def test_compare_evaluates_agents_named_with_a_task(pkubench: Command) -> None:
     assert "sample is episodes" in said.out
 
 
+def test_compare_names_a_misspelled_agent_before_it_plays(
+    pkubench: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pkubench.evaluation.harness.evaluate", None)  # must not be called
+    said = pkubench("compare", "random", "hapo", "--task", SPREAD)
+    assert said.code == 2
+    assert "did you mean 'happo'" in said.err
+
+
+def test_two_agents_of_one_name_are_told_apart_or_refused(pkubench: Command) -> None:
+    for place in ("a", "b"):
+        folder = Path(place, "mine")
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps({"seed": place}))
+    told = "a/mine and b/mine are both called mine; rename one of the folders"
+    said = pkubench("evaluate", "--agents", "a/mine,b/mine", SPREAD, "--out", "results")
+    assert (said.code, len(said.err.splitlines())) == (2, 1)
+    assert told in said.err
+    assert told in pkubench("compare", "a/mine", "b/mine", "--task", SPREAD).err
+
+
 def test_lower_is_better_in_games(pkubench: Command) -> None:
     Path("mine.py").write_text(
         AGENTS
@@ -302,6 +326,7 @@ def test_lower_is_better_in_games(pkubench: Command) -> None:
     [
         (("compare", "nowhere"), "no results folder or agent 'nowhere'"),
         (("compare", "random"), "compare random on what? Name a --task"),
+        (("compare", "nowhere"), "`pkubench list` shows all agents"),
         (("compare", "results", "--baseline", "rando"), "did you mean 'random'"),
         (("compare", "results"), "nothing to compare"),
         (("compare", "empty"), "nothing to compare"),
@@ -351,4 +376,8 @@ def test_a_constrained_task_shows_its_violation(pkubench: Command) -> None:
     table = pkubench("evaluate", "random", "SpeedLimit-v0", "--episodes", "8").out
     assert "violation" in table and "feasible runs" in table
     assert "violation" not in pkubench("evaluate", "random", "Climbing-v0").out
+    said = pkubench("evaluate", "random", "Climbing-v0", "SpeedLimit-v0", "--episodes", "2")
+    free, limited = said.out.strip().split("\n\n")
+    assert "Climbing-v0" in free and "violation" not in free
+    assert "SpeedLimit-v0" in limited and "violation" in limited
     assert "violation of the limit" in pkubench("show", "SpeedLimit-v0").out

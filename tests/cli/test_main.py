@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import subprocess
@@ -10,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from pkubench.agents.off_policy.presets import preset
 from pkubench.cli import main as main_module
 from pkubench.cli import progress as progress_module
 from pkubench.cli.main import VERBS, main
 from pkubench.cli.output import Column, Output, number
 from pkubench.cli.progress import Meter
 from pkubench.errors import StorageError
-from pkubench.tasks.catalogue import tasks
+from pkubench.tasks.catalogue import make_task, tasks
 from tests.cli.conftest import Command
 
 
@@ -101,12 +103,52 @@ def test_show_has_an_agents_settings_with_their_meaning(pkubench: Command) -> No
     assert "Settings" in pkubench("show", "psro").out
 
 
+def test_show_has_what_a_task_makes_of_an_agents_settings(pkubench: Command) -> None:
+    assert "a task may change some: pkubench show hasac TASK" in pkubench("show", "hasac").out
+    said = pkubench("show", "hasac", "MultiHopper3x1-v0")
+    assert "on MultiHopper3x1-v0" in said.out
+    assert "pkubench train hasac MultiHopper3x1-v0" in said.err
+    told = pkubench("show", "hasac", "MultiHopper3x1-v0", "--json").json["settings"]
+    config = preset("hasac", make_task("MultiHopper3x1-v0"))
+    assert told == json.loads(json.dumps(dataclasses.asdict(config)))
+    assert told != pkubench("show", "hasac", "--json").json["settings"]
+    assert pkubench("show", "hasac", "KuhnPoker-v0").code == 2
+    assert "Settings" in pkubench("show", "psro", "KuhnPoker-v0").out
+
+
+def test_show_knows_every_spelling_of_an_agent(pkubench: Command) -> None:
+    said = pkubench("show", "scripted:optimum", "Climbing-v0", "--json")
+    assert said.json == {
+        "name": "scripted:optimum",
+        "kind": "scripted",
+        "runs": ["run"],
+        "files": {},
+    }
+    assert "depends on the task; name one" in pkubench("show", "scripted:optimum").err
+    assert pkubench("show", "happo@2").out.startswith("happo\n")
+    card = pkubench("show", "happo@2", "SimpleSpread-v0", "--json").json
+    assert (card["name"], card["runs"]) == ("happo@2", ["seed2"])
+    assert set(card["files"]) == {"config.json", "weights.safetensors"}
+    assert "sha256" in pkubench("show", "happo@2", "SimpleSpread-v0").out
+    assert "one task at a time" in pkubench("show", "KuhnPoker-v0", "LeducPoker-v0").err
+
+
+def test_show_names_the_members_of_a_run_without_their_networks(pkubench: Command) -> None:
+    Path("run").mkdir()
+    members = {"agent_0": {"spec": {"inputs": 3}}, "agent_1": {"spec": {"inputs": 4}}}
+    Path("run/config.json").write_text(json.dumps({"agent": "happo", "members": members}))
+    assert "agent_0, agent_1\n" in pkubench("show", "run").out
+    assert pkubench("show", "run", "--json").json["members"] == members
+
+
 def test_show_reads_a_run_folder(pkubench: Command) -> None:
     Path("run").mkdir()
     Path("run/config.json").write_text('{"agent": "happo", "seed": 7}')
     assert pkubench("show", "run", "--json").json == {"agent": "happo", "seed": 7}
     Path("run/config.json").write_text("{")
-    assert pkubench("show", "run").code == 2
+    said = pkubench("show", "run")
+    assert said.code == 2
+    assert "config.json is not valid JSON: Expecting property name" in said.err
 
 
 def test_doctor_finds_folders_and_extras(
@@ -129,13 +171,18 @@ def test_doctor_gives_the_pip_line_of_what_is_missing(
     pkubench: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def without_mujoco(name: str) -> object:
-        return None if name in ("mujoco", "torch") else object()
+        return None if name in ("mujoco", "torch", "minigrid", "ray") else object()
 
     monkeypatch.setattr("pkubench.cli.extras.find_spec", without_mujoco)
     said = pkubench("doctor")
     assert said.code == 0
     assert "mujoco: pip install 'pkubench[mujoco]'" in said.out
     assert "agents: pip install 'pkubench[agents]'" in said.out
+    # no advice to install what nothing uses yet, let alone what breaks an installation
+    assert "pip install 'pkubench[minigrid]'" not in said.out
+    assert "pip install 'pkubench[cluster]'" not in said.out
+    assert "cluster: nothing in this release uses it; left out of pkubench[all]" in said.out
+    assert "its pygame overwrites files of the pygame-ce" in said.out
 
 
 @pytest.mark.parametrize(
@@ -172,10 +219,13 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         (StorageError("cannot write x:\n disk full"), 2, "error: cannot write x: disk full"),
         (ModuleNotFoundError("no", name="mujoco.batch"), 2, "pip install 'pkubench[mujoco]'"),
         (OSError(errno.ENOSPC, "No space left on device", "out/x"), 2, "out/x: No space left"),
+        (MemoryError("Unable to allocate 52.9 GiB"), 2, "not enough memory (Unable to allocate"),
+        (RuntimeError("CPU: can't allocate memory"), 2, "make smaller what needs it: batch_size"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), 2, "--workers of an evaluation"),
         (ZeroDivisionError("division by zero"), 70, "unexpected ZeroDivisionError"),
         (KeyboardInterrupt(), 130, "stopped; to start again: pkubench list"),
     ],
-    ids=["ours", "missing module", "full disk", "defect", "ctrl-c"],
+    ids=["ours", "missing module", "full disk", "memory", "torch", "fork", "defect", "ctrl-c"],
 )
 def test_errors_are_one_line_with_the_right_code(
     pkubench: Command,
@@ -188,6 +238,15 @@ def test_errors_are_one_line_with_the_right_code(
     said = pkubench("list")
     assert (said.code, said.out, len(said.err.splitlines())) == (code, "", 1)
     assert part in said.err
+    said = pkubench("list", "--json")
+    assert said.json == {"error": said.err.strip().removeprefix("error: "), "exit_code": code}
+
+
+def test_a_misuse_is_a_json_document_too(pkubench: Command) -> None:
+    said = pkubench("list", "--suite", "gamez", "--json")
+    assert said.json["exit_code"] == said.code == 2
+    assert "did you mean 'games'" in said.json["error"]
+    assert pkubench("list", "--jsn", "--json").json["exit_code"] == 2
 
 
 def test_debug_shows_where(pkubench: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,6 +281,18 @@ def test_json_owns_stdout_even_against_c_libraries(tmp_path: Path) -> None:
     assert after.strip() == "after"
     assert "chatter" in done.stderr
     assert "from C" in done.stderr
+
+
+def test_what_is_piped_is_as_wide_as_columns_says(
+    pkubench: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    widths = []
+    for columns in ("", "120", "250"):
+        monkeypatch.setenv("COLUMNS", columns)
+        widths.append(Output().console.width)
+    assert widths == [200, 120, 250]
+    assert "pkubench list --suite marl" in pkubench("list").err
+    assert "--suite" not in pkubench("list", "--suite", "games").err
 
 
 def test_tables_drop_columns_rather_than_break_words(monkeypatch: pytest.MonkeyPatch) -> None:

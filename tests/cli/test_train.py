@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from pkubench.agents.runs import begin_training
 from pkubench.agents.training import Progress
 from tests.cli.conftest import Command, tiny_trainer
 
@@ -118,12 +119,83 @@ def test_a_second_ctrl_c_stops_at_once(
 def test_a_run_killed_before_its_first_checkpoint_starts_anew(
     pkubench: Command, tiny: list[Mapping[str, Any]]
 ) -> None:
-    Path("run").mkdir()
-    Path("run/training.jsonl").write_text("")
+    stopped_run("run")
     said = pkubench("train", "tiny", TASK, "--out", "run", "--resume")
     assert said.code == 0
     assert "stopped before its first checkpoint" in said.err
-    assert tiny[0]["resume"] is False
+    assert tiny[0]["resume"] is True
+
+
+def test_every_verb_knows_a_stopped_run_and_how_it_goes_on(
+    pkubench: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped_run("run")
+    command = f"pkubench train happo pkubench/{TASK} --steps 400 --seed 3"
+    way_on = f"{command} --out run --resume"
+    for words in (("evaluate", "run"), ("evaluate", "run", TASK), ("reproduce", "run")):
+        said = pkubench(*words)
+        assert (said.code, said.out) == (2, "")
+        told = f"error: run has not finished its training (step 20 of 400); to go on: {way_on}\n"
+        assert said.err == told
+    said = pkubench("show", "run")
+    assert said.code == 0
+    assert "step 20 of 400" in said.out
+    assert "gamma=0.9" in said.out
+    assert f"next: {way_on}" in said.err
+    assert pkubench("show", "run", "--json").json["command"] == command
+    assert pkubench("plot", "run", "--json").json["figures"] == [f"plots/{TASK}-return-curve.svg"]
+    said = pkubench("train", "happo", TASK, "--steps", 60, "--out", "run", "--resume")
+    assert said.code == 2
+    assert f"another seed (3, not 0); resume it with the settings it began with: {way_on}" in (
+        said.err
+    )
+    Path("many/seed2").mkdir(parents=True)
+    Path("many/seed2/config.json").write_text(json.dumps({"agent": "happo", "task": TASK}))
+    Path("run").rename("many/seed3")
+    said = pkubench("show", "many")
+    told = [" ".join(line.split()) for line in said.out.splitlines()]
+    assert f"seed2 happo {TASK} finished" in told
+    assert f"seed3 happo {TASK} not finished: step 20 of 400" in told
+    assert len(pkubench("show", "many", "--json").json["runs"]) == 2
+    assert "many/seed2 does not hold the command" in pkubench("reproduce", "many").err
+    assert "many/seed3 --resume" in pkubench("reproduce", "many/seed3").err
+
+
+def stopped_run(folder: str) -> None:
+    identity = {"agent": "happo", "task": f"pkubench/{TASK}", "seed": 3, "total_steps": 400}
+    identity["settings"] = {"gamma": 0.9}
+    command = f"pkubench train happo pkubench/{TASK} --steps 400 --seed 3"
+    begin_training(Path(folder), identity, command, resume=False)
+    lines = [json.dumps({"steps": n, "return": n}) for n in (10, 20)]
+    Path(folder, "training.jsonl").write_text("\n".join(lines) + '\n{"ste')
+
+
+def test_a_finished_run_is_not_trained_again(pkubench: Command, tiny: list[Any]) -> None:
+    assert pkubench("train", "tiny", TASK, "--out", "run").code == 0
+    Path("run/training.jsonl").write_text('{"steps": 40, "return": 20.0}\n')
+    said = pkubench("train", "tiny", TASK, "--out", "run", "--resume")
+    assert (said.code, said.out) == (0, "")
+    assert "run is finished: there was nothing left to train" in said.err
+    [run] = pkubench("train", "tiny", TASK, "--out", "run", "--resume", "--json").json["runs"]
+    assert (run["steps"], run["metrics"]) == (40, {"return": 20.0})
+
+
+def test_what_is_legal_but_seldom_meant_is_told(
+    pkubench: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pkubench.cli.train.import_function", lambda path: tiny_trainer)
+    words = ("--out", "run", "--steps", 10)
+    said = pkubench("train", "happo", "HalfCheetahVelocity-v0", *words)
+    assert "happo does not look at the cost, which HalfCheetahVelocity-v0 limits to 25" in said.err
+    assert "HalfCheetahVelocity-v0 has one agent: there is no team for happo to train" in said.err
+    said = pkubench("train", "ppo-lag", "HalfCheetahVelocity-v0", "--out", "run2", "--steps", 10)
+    assert "note:" not in said.err
+    assert "note:" not in pkubench("train", "happo", TASK, "--out", "run3", "--steps", 10).err
+
+
+def test_steps_may_be_written_with_an_exponent(pkubench: Command, tiny: list[Any]) -> None:
+    assert pkubench("train", "tiny", TASK, "--out", "run", "--steps", "1e2").code == 0
+    assert tiny[0]["steps"] == 100
 
 
 def test_ctrl_c_in_a_shell_leaves_a_run_that_resume_finishes(tmp_path: Path) -> None:
@@ -169,8 +241,17 @@ sys.exit(main.main(sys.argv[1:]))
     [
         (("train", "hapo", TASK), "did you mean 'happo'"),
         (("train", "tiny", "SimpleSpred"), "did you mean 'pkubench/SimpleSpread-v0'"),
-        (("train", "random", TASK), "is not trained; these are: happo"),
-        (("train", "ppo", TASK), "agents for it: happo, mappo, ippo"),
+        (("train", "random", TASK), "these are: happo, mappo, ippo, hatrpo, haa2c, and more in"),
+        (("train", "ppo", TASK), "ppo learns constrained and diagnostics tasks and SimpleSpread"),
+        (("train", "ppo", TASK), "agents for it: happo, mappo, ippo, hatrpo, haa2c; `pkubench"),
+        (("train", "hasac-lag", "MultiHalfCheetah2x3-v0"), "'MultiHalfCheetah2x3Velocity-v0'? ag"),
+        (("train", "tiny", TASK, "--seed", "3", "--seeds", "0-4"), "--seed and --seeds both"),
+        (("train", "tiny", TASK, "--seed", str(2**63)), "does not lie in 0..2**63 - 1"),
+        (("train", "tiny", TASK, "--seeds", f"1,{2**63}"), "seed must lie in 0..2**63 - 1"),
+        (("train", "tiny", TASK, "--seeds", "0-1000"), "more than 1,000 seeds"),
+        (("train", "tiny", TASK, "--steps", "1e5x"), "'1e5x' is not a whole number such as"),
+        (("train", "tiny", TASK, "--steps", "0.5"), "is not a whole number such as 100000 or 1e5"),
+        (("train", "tiny", TASK, "--steps", "1e999999999"), "does not lie in 1..2**63 - 1"),
         (("train", "tiny", TASK, "--set", "gamma"), "--set 'gamma' is not KEY=VALUE"),
         (("train", "tiny", TASK, "--set", "a=1", "--set", "a=2"), "--set a is given twice"),
         (("train", "tiny", TASK, "--seeds", "4-x"), "is not a list of seeds"),

@@ -287,7 +287,7 @@ def test_a_seed_that_no_episode_can_have_is_refused(seed: Any) -> None:
 def test_settings_that_do_not_exist_are_refused() -> None:
     with pytest.raises(UnknownName, match="SimpleSpread-v0"):
         make_single("SimpleSpred-v0")
-    with pytest.raises(ConfigError, match="colour"):
+    with pytest.raises(UnknownName, match="colour"):
         make_vector("SimpleSpread-v0", colour="red")
     with pytest.raises(ConfigError, match="render_mode"):
         parallel_env("SimpleSpread-v0", render_mode="ansi")
@@ -348,3 +348,18 @@ def test_pictures_come_only_when_asked_for() -> None:
 def test_the_package_hands_out_the_faces() -> None:
     assert pkubench.parallel_env is parallel_env
     assert pkubench.make_batch is make_batch
+
+
+def test_a_setting_that_a_world_does_not_have_is_named_with_the_nearest() -> None:
+    with pytest.raises(
+        UnknownName, match="no setting of pkubench/SimpleSpread-v0 'num_agent'; did"
+    ):
+        gymnasium.make("pkubench/SimpleSpread-v0", num_agent=4)
+    with pytest.raises(UnknownName, match=r"'zzz'; known: .*num_agents") as refused:
+        make_batch("SimpleSpread-v0", 2, zzz=4)
+    assert "num_envs" not in str(refused.value)
+
+
+def test_no_name_is_suggested_that_is_far_from_the_one_given() -> None:
+    with pytest.raises(UnknownName, match="no environment 'pkubench/Nope-v0'; `pkubench list`"):
+        make_batch("pkubench/Nope-v0")

@@ -196,6 +196,14 @@ def test_score_intervals_have_a_panel_a_task_and_a_bar_an_interval(
         assert text in words(drawn[0])
 
 
+def test_a_score_says_what_it_counts_where_that_is_known(drawn: list[Any], tmp_path: Path) -> None:
+    measured = {"mean": 1.0, "low": 0.5, "high": 1.5}
+    scores = {"T": {"a": {**measured, "n": 200, "sample": "episodes"}, "b": {**measured, "n": 3}}}
+    plots.score_intervals(scores, tmp_path / "a.svg", x_label="return (m)", higher_is_better=False)
+    for text in ("200 episodes", "n=3", "return (m), left is better"):
+        assert text in words(drawn[0])
+
+
 def test_profiles_start_at_one_and_end_at_zero(drawn: list[Any], tmp_path: Path) -> None:
     plots.performance_profiles({"a": [[0.0, 1.0], [0.5, 0.25]]}, tmp_path / "a.svg", resamples=20)
     curve = line(drawn[0].axes[0], "a")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import shlex
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
@@ -28,8 +26,9 @@ from pkubench.agents.on_policy.collector import (
     masks_of,
 )
 from pkubench.agents.parts.replay import Array, ReplayBuffer
-from pkubench.agents.saving import CONFIG, Tensors, load_saved, save_agent
-from pkubench.agents.training import Progress, TrainingLog, with_settings
+from pkubench.agents.runs import begin_training, check_identity, is_closed, train_command
+from pkubench.agents.saving import Tensors, load_saved, save_agent
+from pkubench.agents.training import Progress, TrainingLog, configured
 from pkubench.envs.batch import BatchEnv
 from pkubench.envs.registry import make_batch
 from pkubench.errors import ConfigError
@@ -77,17 +76,9 @@ def train_together(
     Each has its own lanes, replay, noise and initial weights, and becomes what it would have
     become alone. Otherwise as ``pkubench.agents.training.Trainer``.
     """
-    total = task.protocol.training_steps if steps is None else steps
-    if total < 1:
-        raise ConfigError(f"--steps must be at least 1, got {total}")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError("no CUDA device is visible to torch; use --device cpu")
-    config = with_settings(preset(agent, task), settings)
-    if config.constraint != "none" and task.cost_limit is None:
-        raise ConfigError(
-            f"{agent} holds a cost constraint but {task.id} has no cost; "
-            "use an agent without a constraint, such as sac or hasac"
-        )
+    config, total = configured(
+        agent, task, preset(agent, task), settings, steps=steps, seeds=seeds, device=device
+    )
     torch.set_num_threads(config.threads)
     keep_freed_memory()
     runs = [
@@ -170,26 +161,6 @@ class _Run:
             "settings": dataclasses.asdict(self.config),
         }
 
-    def check(self, facts: Mapping[str, Any]) -> None:
-        """Refuse to go on with another run.
-
-        Raises:
-            ConfigError: ``facts`` are of another agent, task, seed or settings.
-        """
-        for key, value in self.identity().items():
-            mine, held = json.loads(json.dumps(value)), facts.get(key)
-            if held == mine:
-                continue
-            what = f"another {key} ({held!r}, not {mine!r})"
-            if isinstance(held, dict) and isinstance(mine, dict):
-                names = [name for name in mine if held.get(name) != mine[name]]
-                what = "other settings: " + ", ".join(
-                    f"{n}={held.get(n)!r}, not {mine[n]!r}" for n in names
-                )
-            raise ConfigError(
-                f"{self.out} holds a run with {what}; resume it with the settings it began with"
-            )
-
     def save(self, row: int, steps: int, seconds: float) -> None:
         """Write ``config.json`` and ``weights.safetensors``: the actors, ready to act."""
         learner = self.learner
@@ -228,22 +199,16 @@ class _Run:
                 **self.identity(),
                 "steps": steps,
                 "seconds": round(seconds, 1),
-                "command": self._command(),
+                "command": self.command(),
                 **self.collector.window.costs_of_training(),
                 "members": members,
             },
             tensors,
         )
 
-    def _command(self) -> str:
-        words = ["pkubench", "train", self.agent, self.task.id, "--steps", str(self.total)]
-        if len(self.seeds) > 1:
-            words += ["--seeds", ",".join(map(str, self.seeds)), "--together"]
-        else:
-            words += ["--seed", str(self.seed)]
-        for key, value in self.settings.items():
-            words += ["--set", f"{key}={value}"]
-        return shlex.join(words)
+    def command(self) -> str:
+        """Return the command that trains this run."""
+        return train_command(self.agent, self.task.id, self.total, self.seeds, self.settings)
 
 
 class _Runs:
@@ -264,17 +229,11 @@ class _Runs:
     def go(self, resume: bool) -> Generator[list[Progress], None, None]:
         """Train to the end, from the start or from the checkpoints."""
         for run in self.runs:
-            run.out.mkdir(parents=True, exist_ok=True)
+            begin_training(run.out, run.identity(), run.command(), resume=resume)
         if resume:
             if self._is_over():
                 return
             self._resume()
-        else:
-            for run in self.runs:
-                if any((run.out / name).exists() for name in (checkpoint.FILE, CONFIG)):
-                    raise ConfigError(
-                        f"{run.out} holds a run already; add --resume or use another --out"
-                    )
         logs = [TrainingLog(run.out, self.steps if resume else None) for run in self.runs]
         saved_at = self.steps
         # An interrupt may strike in the middle of an update, where networks and lanes belong to no
@@ -384,16 +343,19 @@ class _Runs:
     def _is_over(self) -> bool:
         """Return whether every run was completed, as its saved agent without checkpoint says."""
         for run in self.runs:
-            if (run.out / checkpoint.FILE).exists() or not (run.out / CONFIG).exists():
+            if not is_closed(run.out):
                 return False
-            run.check(load_saved(run.out).config)
+            check_identity(run.out, load_saved(run.out).config, run.identity())
         return True
 
     def _resume(self) -> None:
         reached = set()
         for row, run in enumerate(self.runs):
+            if not (run.out / checkpoint.FILE).exists():  # killed before its first one
+                reached.add(self.total if is_closed(run.out) else 0)
+                continue
             tensors, facts = checkpoint.read_checkpoint(run.out)
-            run.check(facts)
+            check_identity(run.out, facts, run.identity())
             checkpoint.restore(tensors, facts, self.learner, row, run.collector, run.replay)
             reached.add(int(facts["steps"]))
             self.steps, self.seconds = int(facts["steps"]), float(facts["seconds"])

@@ -239,7 +239,10 @@ class OnPolicyConfig(MultiplierSettings):
         if self.constraint == "corrected" and self.gamma == 1.0:
             raise ConfigError("CUP weighs costs by (1 - gamma lam)/(1 - gamma): set gamma below 1")
         if self.minibatches > self.num_envs * self.rollout_steps:
-            raise ConfigError(f"{self.minibatches} minibatches of {self.batch_steps} samples")
+            raise ConfigError(
+                f"minibatches must be at most num_envs * rollout_steps, the {self.batch_steps} "
+                f"samples of an update: got {self.minibatches}"
+            )
         if self.scheme == "sequential" and self.shared:
             raise ConfigError("a sequential update needs separate actors: set shared=false")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import time
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -19,8 +18,9 @@ from pkubench.agents.on_policy.learner import OnPolicyLearner
 from pkubench.agents.on_policy.loading import KIND
 from pkubench.agents.on_policy.presets import preset
 from pkubench.agents.parts.budget import Budget, EarlyTermination, Saute
+from pkubench.agents.runs import begin_training, check_identity, is_closed, train_command
 from pkubench.agents.saving import Tensors, save_agent
-from pkubench.agents.training import Progress, TrainingLog, with_settings
+from pkubench.agents.training import Progress, TrainingLog, configured
 from pkubench.envs.batch import BatchEnv
 from pkubench.envs.registry import make_batch
 from pkubench.errors import ConfigError
@@ -39,17 +39,9 @@ def train(
     device: str = "cpu",
 ) -> Generator[Progress, None, None]:
     """Train a preset (see ``pkubench.agents.training.Trainer``)."""
-    total = task.protocol.training_steps if steps is None else steps
-    if total < 1:
-        raise ConfigError(f"--steps must be at least 1, got {total}")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError("no CUDA device is visible to torch; use --device cpu")
-    config = with_settings(preset(agent, task), settings)
-    if config.constraint != "none" and task.cost_limit is None:
-        raise ConfigError(
-            f"{agent} holds a cost constraint but {task.id} has no cost; "
-            "use an agent without a constraint, such as ppo or happo"
-        )
+    config, total = configured(
+        agent, task, preset(agent, task), settings, steps=steps, seeds=[seed], device=device
+    )
     torch.set_num_threads(config.threads)
     keep_freed_memory()
     env = _changed(make_batch(task.id, config.num_envs, **task.env_kwargs), config)
@@ -101,11 +93,11 @@ class _Run:
 
     def go(self, resume: bool) -> Generator[Progress, None, None]:
         """Train to the end, from the start or from the checkpoint."""
-        self.out.mkdir(parents=True, exist_ok=True)
+        begin_training(self.out, self._identity(), self._command(), resume=resume)
+        if resume and is_closed(self.out):
+            return
         if resume:
             self._resume()
-        elif (self.out / checkpoint.FILE).exists():
-            raise ConfigError(f"{self.out} holds a run already; add --resume or use another --out")
         log = TrainingLog(self.out, self.steps if resume else None)
         saved_at = self.steps
         # An interrupt may strike in the middle of an update, where networks and lanes belong to no
@@ -161,14 +153,10 @@ class _Run:
         checkpoint.save_checkpoint(self.out, self.learner, self.collector, facts)
 
     def _resume(self) -> None:
+        if not (self.out / checkpoint.FILE).exists():  # killed before its first one
+            return
         facts = checkpoint.read_facts(self.out)
-        mine = self._identity()
-        for key, value in mine.items():
-            if facts.get(key) != _as_json(value):
-                raise ConfigError(
-                    f"{self.out} holds a run with {_differing(key, facts.get(key), value)}; "
-                    "resume it with the settings it began with"
-                )
+        check_identity(self.out, facts, self._identity())
         checkpoint.load_checkpoint(self.out, self.learner, self.collector)
         self.steps, self.seconds = int(facts["steps"]), float(facts["seconds"])
 
@@ -210,22 +198,4 @@ class _Run:
         )
 
     def _command(self) -> str:
-        words = ["pkubench", "train", self.agent, self.task.id, "--steps", str(self.total)]
-        words += ["--seed", str(self.seed)]
-        for key, value in self.settings.items():
-            words += ["--set", f"{key}={value}"]
-        return shlex.join(words)
-
-
-def _differing(key: str, held: Any, mine: Any) -> str:
-    """Name what a checkpoint holds where it differs; of many settings, only those."""
-    if not (isinstance(held, dict) and isinstance(mine, dict)):
-        return f"another {key} ({held!r}, not {mine!r})"
-    names = [name for name in mine if held.get(name) != _as_json(mine[name])]
-    return "other settings: " + ", ".join(f"{n}={held.get(n)!r}, not {mine[n]!r}" for n in names)
-
-
-def _as_json(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _as_json(v) for k, v in value.items()}
-    return list(value) if isinstance(value, tuple) else value
+        return train_command(self.agent, self.task.id, self.total, [self.seed], self.settings)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shlex
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,10 +17,12 @@ from pkubench.agents.psro.learner import Floats, GameLearner, Tensors
 from pkubench.agents.psro.outer_loop import PopulationLearner
 from pkubench.agents.psro.population import save_population
 from pkubench.agents.psro.settings import PSRO_PRESETS, PSROConfig
+from pkubench.agents.runs import begin_training, check_identity, train_command
 from pkubench.agents.saving import CONFIG, load_saved, save_agent
 from pkubench.agents.training import Progress, TrainingLog, with_settings
 from pkubench.envs.games.tree import GameTree
 from pkubench.envs.games.trees import game_of_world, tree_of_world
+from pkubench.envs.seeding import check_seed
 from pkubench.errors import ConfigError, PkubenchError, StorageError, UnknownName, WeightsError
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def train(
     total = config.iterations if steps is None else steps
     if total < 1:
         raise ConfigError(f"steps must be at least 1 iteration, got {total}")
+    check_seed(seed)
     tree = tree_of_world(task.id)
     run: dict[str, Any] = {
         "agent": agent,
@@ -92,12 +94,10 @@ def train(
         "settings": json.loads(json.dumps(dataclasses.asdict(config))),
         "fingerprint": tree.fingerprint,
     }
-    saved = _checkpoint(out, run) if resume else None
-    if not resume and ((out / CONFIG).exists() or (out / CHECKPOINT).exists()):
-        raise ConfigError(
-            f"{out} holds a run already; resume it (--resume) or choose another --out"
-        )
     made = learner(config, task.id, seed)
+    command = train_command(agent, task.id, total, [seed], settings)
+    begin_training(out, run, command, resume=resume)
+    saved = _checkpoint(out, run) if resume else None
     if saved is not None:
         try:
             made.restore(saved)
@@ -106,10 +106,7 @@ def train(
                 f"the checkpoint in {out / CHECKPOINT} is damaged ({error}); delete the run and "
                 "train anew"
             ) from error
-    words = ["pkubench", "train", agent, task.id, "--steps", str(total), "--seed", str(seed)]
-    for name, value in settings.items():
-        words += ["--set", f"{name}={value}"]
-    return _iterate(made, tree, total, run, out, saved, shlex.join(words))
+    return _iterate(made, tree, total, run, out, saved, command)
 
 
 def _iterate(
@@ -186,12 +183,7 @@ def _checkpoint(out: Path, run: dict[str, Any]) -> Tensors | None:
     if not (folder / CONFIG).exists():
         return None
     saved = load_saved(folder)
-    other = [key for key, value in run.items() if saved.config.get(key) != value]
-    if other:
-        raise ConfigError(
-            f"{out} holds another run: its {other[0]} is {saved.config.get(other[0])!r}, not "
-            f"{run[other[0]]!r}; choose another --out"
-        )
+    check_identity(out, saved.config, run)
     if "seconds" not in saved.tensors or "iteration" not in saved.tensors:
         raise WeightsError(
             f"the checkpoint in {folder} lacks its counters; delete it and train anew"

@@ -1,0 +1,191 @@
+"""Run folders: what a training is stands there from its first step, for whoever trains it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pkubench.agents import off_policy, on_policy, psro
+from pkubench.agents.runs import (
+    TRAINING,
+    begin_training,
+    read_curve,
+    read_training,
+    training_folders,
+    trainings,
+)
+from pkubench.agents.training import configured, with_settings
+from pkubench.envs.seeding import MAX_SEED
+from pkubench.errors import ConfigError, StorageError
+from pkubench.tasks.catalogue import make_task
+
+SPREAD = "SimpleSpreadContinuous-v0"
+HERE = {
+    "agent": "happo",
+    "task": "T",
+    "total_steps": 400,
+    "settings": {"gamma": 0.9, "hidden": (8,)},
+}
+COMMAND = "pkubench train happo T --seed 0 --set 'hidden=[8]'"
+TRAINERS: list[tuple[Callable[..., Any], str, str, dict[str, str], str]] = [
+    (
+        on_policy.train,
+        "happo",
+        SPREAD,
+        {"num_envs": "2", "rollout_steps": "10", "hidden": "[8]"},
+        "gamma",
+    ),
+    (
+        off_policy.train,
+        "hatd3",
+        SPREAD,
+        {"num_envs": "2", "train_interval": "5", "warmup_steps": "20", "hidden": "[8]"},
+        "gamma",
+    ),
+    (psro.train, "cfr+", "KuhnPoker-v0", {"report_every": "1"}, "report_every"),
+]
+
+
+class Killed(BaseException):
+    """What a kill is to a program: nothing is saved on the way out."""
+
+
+@pytest.mark.parametrize(
+    ("train", "agent", "task", "settings", "other"), TRAINERS, ids=["on", "off", "games"]
+)
+def test_a_run_killed_before_its_first_checkpoint_is_resumed_as_what_it_is(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    train: Callable[..., Any],
+    agent: str,
+    task: str,
+    settings: dict[str, str],
+    other: str,
+) -> None:
+    def start(out: str, resume: bool = False, steps: int = 60, **more: str) -> list[Any]:
+        where = {"out": tmp_path / out, "resume": resume}
+        changes = {**settings, **more}
+        return list(train(agent, make_task(task), steps=steps, seed=5, settings=changes, **where))
+
+    start("whole")
+    with monkeypatch.context() as patch:
+
+        def kill(*args: Any) -> None:
+            raise Killed
+
+        patch.setattr("pkubench.agents.training.TrainingLog.write", kill)
+        for module in ("on_policy", "off_policy"):
+            patch.setattr(f"pkubench.agents.{module}.checkpoint.save_checkpoint", kill)
+        patch.setattr("pkubench.agents.psro.training._save", kill)
+        with pytest.raises(Killed):
+            start("parts")
+    assert not list((tmp_path / "parts").glob("checkpoint*"))
+    run = read_training(tmp_path / "parts")
+    assert run is not None
+    assert (run.is_finished, run.facts["agent"], run.facts["seed"]) == (False, agent, 5)
+    assert (
+        run.facts["settings"][other] == read_training(tmp_path / "whole").facts["settings"][other]
+    )  # type: ignore[union-attr]
+    assert str(run.command).startswith(f"pkubench train {agent} ")
+
+    with pytest.raises(ConfigError, match="--resume"):
+        start("parts")
+    with pytest.raises(
+        ConfigError, match=rf"other settings: {other}=.*; resume .*: pkubench train"
+    ):
+        start("parts", resume=True, **{other: "0.5" if other == "gamma" else "7"})
+    start("parts", resume=True)
+    weights = [tmp_path / name / "weights.safetensors" for name in ("whole", "parts")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    largest = {"out": tmp_path / "largest", "steps": 20, "settings": settings}
+    assert list(train(agent, make_task(task), seed=MAX_SEED, **largest))
+    with pytest.raises(ConfigError, match=r"seed must lie in 0\.\."):
+        where = {"out": tmp_path / "large", "steps": 60, "settings": settings}
+        list(train(agent, make_task(task), seed=MAX_SEED + 1, **where))
+    assert not (tmp_path / "large").exists()
+
+
+def test_what_a_run_is_stands_in_its_folder_from_the_beginning(tmp_path: Path) -> None:
+    assert read_training(tmp_path) is None
+    begin_training(tmp_path, HERE, COMMAND, resume=False)
+    run = read_training(tmp_path)
+    assert run is not None
+    assert run.facts == {**json.loads(json.dumps(HERE)), "command": COMMAND}
+    assert run.progress == "before its first report"
+    assert run.way_on == f"{COMMAND} --out {tmp_path} --resume"
+    (tmp_path / "training.jsonl").write_text('{"steps": 200, "return": 1.0}\n{"steps": 3')
+    assert run.progress == "step 200 of 400"
+    begin_training(tmp_path, HERE, COMMAND, resume=True)
+    with pytest.raises(ConfigError, match=r"another total_steps \(400, not 500\)"):
+        begin_training(tmp_path, {**HERE, "total_steps": 500}, COMMAND, resume=True)
+    with pytest.raises(ConfigError, match="holds a run already"):
+        begin_training(tmp_path, HERE, COMMAND, resume=False)
+
+
+def test_seeds_trained_together_go_on_together(tmp_path: Path) -> None:
+    for seed in (10, 9):
+        begin_training(tmp_path / f"seed{seed}", HERE, f"{COMMAND} --together", resume=False)
+    assert training_folders(tmp_path) == [tmp_path / "seed9", tmp_path / "seed10"]
+    assert trainings(tmp_path)[0].way_on.endswith(f"--together --out {tmp_path} --resume")
+
+
+def test_a_curve_of_nobody_knows_what_is_not_gone_on_with(tmp_path: Path) -> None:
+    (tmp_path / "training.jsonl").write_text('{"steps": 10}\n')
+    with pytest.raises(ConfigError, match="nothing there says what was trained"):
+        begin_training(tmp_path, HERE, COMMAND, resume=True)
+    assert not (tmp_path / TRAINING).exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "not valid JSON: Expecting"),
+        ("[1]", "not a JSON object"),
+        ("[" * 100_000, "not valid JSON"),
+        ("\xff", "not valid JSON"),
+    ],
+    ids=["torn", "a list", "deep", "bytes"],
+)
+def test_a_damaged_description_is_named(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / TRAINING).write_bytes(text.encode("latin-1"))
+    with pytest.raises(StorageError, match=words):
+        read_training(tmp_path)
+
+
+def test_a_damaged_line_of_a_curve_is_named(tmp_path: Path) -> None:
+    assert read_curve(tmp_path) == []
+    (tmp_path / "training.jsonl").write_text('{"steps": 1}\n{"return": 2}\n')
+    with pytest.raises(StorageError, match=r"training.jsonl:2 does not say its steps"):
+        read_curve(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("hidden", "64", r"it must be a list such as \[64, 64\]"),
+        ("gamma", "nan", "it must be a number"),
+        ("num_envs", "2.5", "it must be a whole number"),
+        ("shared", "1", "it must be true or false"),
+    ],
+)
+def test_a_setting_of_a_wrong_type_names_what_fits(name: str, text: str, words: str) -> None:
+    from pkubench.agents.on_policy.presets import preset
+
+    with pytest.raises(ConfigError, match=words):
+        with_settings(preset("happo", make_task(SPREAD)), {name: text})
+
+
+def test_a_constraint_is_refused_where_it_comes_from() -> None:
+    from pkubench.agents.off_policy.presets import preset
+
+    task = make_task(SPREAD)
+    how: dict[str, Any] = {"steps": 10, "seeds": [0], "device": "cpu"}
+    asked = {"constraint": "lagrangian"}
+    with pytest.raises(ConfigError, match="leave --set constraint out"):
+        configured("hasac", task, preset("hasac", task), asked, **how)
+    with pytest.raises(ConfigError, match="sac-lag holds a cost constraint"):
+        configured("sac-lag", task, preset("sac-lag", task), {}, **how)
