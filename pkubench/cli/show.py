@@ -198,8 +198,10 @@ def _show_agent(output: Output, spec: AgentSpec, task: Task | None) -> None:
             Column("default" if task is None else f"on {short(task.id)}", right=True),
             Column("meaning", rank=1, wraps=True),
         )
+        own = type(config).__annotations__  # what is inherited comes last
         rows_of_settings = [
-            (key, json_module.dumps(value), told.get(key, "")) for key, value in settings.items()
+            (key, json_module.dumps(settings[key]), told.get(key, ""))
+            for key in sorted(settings, key=lambda key: key not in own)
         ]
         title = "Settings (--set KEY=VALUE)"
         if task is None:
