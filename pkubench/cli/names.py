@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
@@ -14,6 +15,11 @@ from pkubench.errors import ConfigError
 def short(task_id: str) -> str:
     """Return an id without the namespace: ``pkubench/KuhnPoker-v0`` -> ``KuhnPoker-v0``."""
     return task_id.removeprefix(f"{NAMESPACE}/")
+
+
+def typed(task_id: str) -> str:
+    """Return a task's short name as one types it in a shell: ``'matrix:blotto(10,3)'``."""
+    return shlex.quote(short(task_id))
 
 
 def handful(names: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from rich.text import Text
 from pkubench.agents.catalogue import AGENTS, AgentSpec
 from pkubench.agents.loading import AgentSource, resolve_agent
 from pkubench.agents.runs import Training, trainings
-from pkubench.cli.names import shipped_seeds, shipped_tasks, short
+from pkubench.cli.names import shipped_seeds, shipped_tasks, short, typed
 from pkubench.cli.options import (
     Json,
     Quiet,
@@ -112,8 +112,10 @@ def _show_task(output: Output, task: Task) -> None:
     if description:
         output.show(Text("The world", style="bold"), prose(Markdown(description)), "")
     agents = [a.name for a in AGENTS.values() if task.suite in a.suites and a.trainer]
-    examples = [f"pkubench evaluate random {short(task.id)}"]
-    examples += [f"pkubench train {agents[0]} {short(task.id)}"] if agents else []
+    if task.cost_limit is not None:  # of the learners one that holds a limit
+        agents.sort(key=lambda name: name != ("happo-lag" if "/Multi" in task.id else "ppo-lag"))
+    examples = [f"pkubench evaluate random {typed(task.id)}"]
+    examples += [f"pkubench train {agents[0]} {typed(task.id)}"] if agents else []
     output.next(*examples)
 
 
@@ -208,10 +210,12 @@ def _show_agent(output: Output, spec: AgentSpec, task: Task | None) -> None:
             title += f"; a task may change some: pkubench show {spec.name} TASK"
         output.show(output.table(title, columns, rows_of_settings), "")
     known = [task.id] if task else [t.id for t in tasks() if t.suite in spec.suites]
-    example = short(next(iter(() if task else weights), known[0] if known else "TASK"))
-    examples = [f"pkubench evaluate {spec.name} {example}"]
+    chosen = next(iter(() if task else weights), known[0] if known else "TASK")
+    examples = []
+    if spec.trainer is None or chosen in weights:
+        examples.append(f"pkubench evaluate {spec.name} {typed(chosen)}")
     if spec.trainer is not None:
-        examples.insert(0 if not weights else 1, f"pkubench train {spec.name} {example}")
+        examples.append(f"pkubench train {spec.name} {typed(chosen)}")
     output.next(*examples)
 
 

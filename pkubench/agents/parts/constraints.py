@@ -239,7 +239,7 @@ class MultiplierSettings:
     """The settings of a limit and its multiplier; the config of every learner has them."""
 
     cost_limit: float = 25.0
-    """Mean episode cost to hold; a task's own limit replaces it."""
+    """Mean episode cost to hold; by default the task's limit."""
     lambda_init: float = 0.001
     """The multiplier's start."""
     lambda_lr: float = 0.035

@@ -39,8 +39,8 @@ class AnyGame(TextSeat):
     | reward      | float                | the payoff at the end, otherwise 0                  |
     | ends        |                      | when the game ends; no time limit                   |
 
-    It has no id of its own: ``make_batch("openspiel:tic_tac_toe")``, and the same spelling names
-    the task in every verb. Settings are those of the poker worlds.
+    It has no id of its own: ``make_batch("openspiel:liars_dice(dice_sides=3)")``, and the
+    same spelling names the task in every verb. It needs a game with information states. Settings are those of the poker worlds.
     """
 
     game: ClassVar[str] = "{game}"
