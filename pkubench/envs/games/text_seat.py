@@ -40,7 +40,8 @@ class AnyGame(TextSeat):
     | ends        |                      | when the game ends; no time limit                   |
 
     It has no id of its own: ``make_batch("openspiel:liars_dice(dice_sides=3)")``, and the
-    same spelling names the task in every verb. It needs a game with information states. Settings are those of the poker worlds.
+    same spelling names the task in every verb. It needs a game with information states.
+    Settings are those of the poker worlds.
     """
 
     game: ClassVar[str] = "{game}"
