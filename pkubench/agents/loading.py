@@ -310,7 +310,7 @@ def check_population_file(name: str, data: bytes) -> None:
     Raises:
         WeightsError: they are damaged, too many, or something else.
     """
-    from pkubench.agents.population_file import check_population_bytes
+    from pkubench.agents.population_content import check_population_bytes
 
     check_population_bytes(name, data)
 
