@@ -261,9 +261,9 @@ def load_game_population(saved: SavedAgent, task: Task | None) -> Population:
     from pkubench.agents.psro import load_population
 
     if task is not None:
-        from pkubench.envs.games.trees import tree_of_world
+        from pkubench.envs.games.trees import game_of_world
 
-        wanted, game = tree_of_world(task.id).name, saved.config.get("game")
+        wanted, game = game_of_world(task.id).name, saved.config.get("game")
         if game != wanted:
             raise AgentError(f"the population plays {game}, the task {task.id} is {wanted}")
     return load_population(saved)

@@ -42,8 +42,8 @@ from pkubench.envs.games.policies import (
     table_probabilities,
     tabular_layout,
 )
-from pkubench.envs.games.tree import GameTree
-from pkubench.envs.games.trees import tree_of_world
+from pkubench.envs.games.trees import game_of_world
+from pkubench.envs.games.zero_sum import ZeroSumGame
 from pkubench.errors import AgentError, nearest
 from pkubench.files import write_bytes
 from pkubench.tasks.task import Task
@@ -61,16 +61,16 @@ def read_population(path: Path, task: Task) -> Population:
             the first information state that is, and what to do.
         StorageError: It cannot be read.
     """
-    game, seats = population_content(path, read_bytes(path))
-    tree = tree_of_world(task.id)
+    told, seats = population_content(path, read_bytes(path))
+    game = game_of_world(task.id)
     short = task.id.rpartition("/")[2]
-    if game not in (tree.name, tree.name.removesuffix("()"), task.id, short):
+    if told not in (game.name, game.name.removesuffix("()"), task.id, short):
         raise AgentError(
-            f"{path.name} is a population of {game[:80]!r}, the task {short} plays {tree.name!r}; "
+            f"{path.name} is a population of {told[:80]!r}, the task {short} plays {game.name!r}; "
             f"name that as its game if it is meant for it"
         )
     return _population(
-        path, seats, [_policies(path, tree, player, seat) for player, seat in enumerate(seats)]
+        path, seats, [_policies(path, game, player, seat) for player, seat in enumerate(seats)]
     )
 
 
@@ -130,11 +130,11 @@ def write_population(path: Path, population: Population, task: Task) -> None:
     """
     if path.suffix not in POPULATION_SUFFIXES:
         raise AgentError(f"a population file is called *.npz or *.json, not {path.name!r}")
-    tree = tree_of_world(task.id)
-    arrays: dict[str, NDArray[Any]] = {"game": np.array(tree.name)}
+    game = game_of_world(task.id)
+    arrays: dict[str, NDArray[Any]] = {"game": np.array(game.name)}
     players = []
     for player in (0, 1):
-        states, legal = tree.information_states(player), tree.legal_mask(player)
+        states, legal = game.information_states(player), game.legal_mask(player)
         try:
             flat = [probabilities(p, states, player) for p in population.policies[player]]
         except PolicyError as error:
@@ -156,7 +156,7 @@ def write_population(path: Path, population: Population, task: Task) -> None:
             f"meta_{player}": meta,
         }
     if path.suffix == ".json":
-        write_bytes(path, (json.dumps({"game": tree.name, "players": players}) + "\n").encode())
+        write_bytes(path, (json.dumps({"game": game.name, "players": players}) + "\n").encode())
         return
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
@@ -176,16 +176,16 @@ def _population(path: Path, seats: tuple[Seat, Seat], members: list[list[Any]]) 
         ) from error
 
 
-def _policies(path: Path, tree: GameTree, player: int, seat: Seat) -> list[TabularPolicy]:
-    states = tree.information_states(player)
+def _policies(path: Path, game: ZeroSumGame, player: int, seat: Seat) -> list[TabularPolicy]:
+    states = game.information_states(player)
     layout = tabular_layout(states)
     if seat.states is None:
         tables: Any = _mappings(path, player, seat)
         for number, policy in enumerate(tables):
-            _check_known(f"{path.name}, policy {number}", states, policy, player, tree)
+            _check_known(f"{path.name}, policy {number}", states, policy, player, game)
     else:
         place = {text: k for k, text in enumerate(seat.states)}
-        _check_known(f"{path.name}: states_{player}", states, place, player, tree)
+        _check_known(f"{path.name}: states_{player}", states, place, player, game)
         missing = [state.text for state in states if state.text not in place]
         if missing:
             close = nearest(missing[0], seat.states)
@@ -194,13 +194,13 @@ def _policies(path: Path, tree: GameTree, player: int, seat: Seat) -> list[Tabul
                 f"{path.name}: states_{player} lacks {len(missing)} of {len(states)} information "
                 f"states, the first being {missing[0]!r}{hint}; add a row for each"
             )
-        _check_actions(path, player, seat, tree.num_actions)
+        _check_actions(path, player, seat, game.num_actions)
         tables = seat.policies[:, [place[state.text] for state in states]]
     made = []
     for number, table in enumerate(tables):
         try:
             if seat.states is not None:
-                flat = table_probabilities(table, tree.legal_mask(player), states, player)
+                flat = table_probabilities(table, game.legal_mask(player), states, player)
             else:
                 flat = probabilities(table, states, player)
         except PolicyError as error:
@@ -214,7 +214,7 @@ def _check_known(
     states: tuple[InformationState, ...],
     told: Mapping[str, Any],
     player: int,
-    tree: GameTree,
+    game: ZeroSumGame,
 ) -> None:
     """Refuse states that the game does not have: they are misspelt, or the other player's."""
     known = {state.text for state in states}
@@ -223,7 +223,7 @@ def _check_known(
         close = nearest(unknown[0], [state.text for state in states])
         hint = f" (the nearest is {close!r})" if close else ""
         raise AgentError(
-            f"{where} has {len(unknown)} information states that player {player} of {tree.name!r} "
+            f"{where} has {len(unknown)} information states that player {player} of {game.name!r} "
             f"does not have, the first being {unknown[0]!r}{hint}; leave them out"
         )
 

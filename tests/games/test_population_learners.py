@@ -231,6 +231,16 @@ def test_populations_score_alike_whichever_meta_solver_trained(game: ZeroSumGame
         assert other.measure(True) == one.measure(True)
 
 
+def test_responses_answer_the_meta_solver_that_trains_and_not_the_one_that_scores() -> None:
+    rows = np.vstack([np.eye(25)[[3, 7, 11]], np.eye(25)[19]])
+    config = replace(PSRO_PRESETS["psro"], ties="lowest", meta_solver="uniform")
+    learner = started(SKILL, config, list(rows))
+    wanted = int((SKILL.payoff @ rows[:3].mean(axis=0)).argmax())
+    assert wanted != int((SKILL.payoff @ rows[:3].T @ learner.meta_strategy()[0]).argmax())
+    learner.advance()
+    assert learner.plans()[0][-1].argmax() == wanted
+
+
 def test_of_several_equilibria_the_same_is_scored_whichever_trained() -> None:
     # A row twice: the solvers put their weight on different copies, or share it.
     rows = np.vstack([np.eye(25)[[3, 3, 7, 7, 11, 11]], np.eye(25)[19]])
