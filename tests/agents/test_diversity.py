@@ -182,5 +182,5 @@ def test_what_does_not_go_together_is_refused() -> None:
         RPS.smooth(0, [1.0, 0.0, 0.0], -1.0)
     with pytest.raises(PlanError, match="sums to"):
         RPS.terminal_weights(0, [0.5, 0.5, 0.5])
-    with pytest.raises(GameError, match="did not settle"):
+    with pytest.raises(GameError, match=r"did not settle.*smoothing=0.01.*diversity=members"):
         hull_distance([0.2, 0.3, 0.5], [[0.8, 0.1, 0.1], [0.1, 0.2, 0.7]], ONES, tolerance=-1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from pkubench.agents.loading import load_unbuilt, resolve_agent
 from pkubench.agents.population_file import write_population
 from pkubench.agents.psro.response_bound import ResponseBound, response_bound
 from pkubench.cli.evaluate import app
-from pkubench.envs.games import GameTree, PolicyError
+from pkubench.envs.games import GameTree, PolicyError, state_batch
 from pkubench.envs.games.errors import GameError
 from pkubench.envs.games.state_batch import StateBatch
 from pkubench.envs.games.trees import game_tree
@@ -166,6 +167,14 @@ def test_what_is_wrong_with_an_entrant_is_told_where_a_play_meets_it() -> None:
         response_bound(entrant, "nim", 200, 0)
     with pytest.raises(GameError, match="do not fit"):
         StateBatch("kuhn_poker", 2, 1 << 40)
+
+
+def test_the_memory_of_masks_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A state of Kuhn poker takes 11 singles and 2 bytes.
+    for most, fits in ((100 * 46, True), (100 * 46 - 1, False)):
+        monkeypatch.setattr(state_batch, "MOST_BYTES", most)
+        with nullcontext() if fits else pytest.raises(GameError, match="2 actions do not fit"):
+            StateBatch("kuhn_poker", 2, 99)
 
 
 def test_the_bound_is_a_sum_with_a_one_sided_interval() -> None:
