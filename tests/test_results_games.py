@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from benchmarks.results import games, games_page
-from benchmarks.results.game_records import MIXTURE, GameRow, read
-from benchmarks.results.games_page import Line
+from benchmarks.results import game_records, games, games_page
+from benchmarks.results.game_records import MIXTURE, GameRow, Line, read, write
+from benchmarks.results.games_claim import claim, comparisons
+from benchmarks.results.page import holm
 from pkubench.agents.psro.mixture_points import mixture_settings
 from pkubench.agents.psro.training import PRESETS
+from pkubench.evaluation.statistics import welch_interval
 
 PAGE = Path(__file__).parents[1] / "docs/results/games.md"
 RECORDED = [row for row in games.ROWS if row.path.exists()]
@@ -57,13 +59,68 @@ def default_settings(now: Any) -> dict[str, Any]:
     return {field.name: field.default for field in fields(now)}
 
 
-def test_values_at_equal_budgets_are_the_last_within_them() -> None:
+def test_values_at_equal_budgets_lie_on_the_line_between_points() -> None:
     row = GameRow("psro", "KuhnPoker-v0", 20, 2, 10)
     curve = {"seconds": [0.0, 1.0, 2.5], "episodes": [1.0, 5.0, 9.0], "pe": [3.0, 2.0, 1.0]}
     line = Line(row, [{"curve": curve}, {"curve": {**curve, "seconds": [0.0, 0.1, 0.2]}}])
-    assert line.at("pe", "seconds", 2.0) == [2.0, 1.0]
-    assert line.at("pe", "episodes", 5.0) == [2.0, 2.0]
+    # Two thirds of the way from 1 s to 2.5 s; the second run has ended.
+    assert line.at("pe", "seconds", 2.0) == pytest.approx([2.0 - 2.0 / 3.0, 1.0])
+    assert line.at("pe", "episodes", 3.0) == [2.5, 2.5]
     assert line.ends("pe") == [1.0, 1.0]
+
+
+def row_of(method: str, values: list[float], game: str = "KuhnPoker-v0") -> Line:
+    curves = [
+        {
+            **{name: [0.0, 1.0] for name in ("iterations", "policies")},
+            **{name: [9.0, value] for name in ("exploitability", "pe")},
+            "episodes": [0.0, 10.0 if method == "self-play" else 1e6],
+            "seconds": [0.0, 0.1 if method == "self-play" else 4.0],
+        }
+        for value in values
+    ]
+    runs = [{"curve": curve, "finished": False} for curve in curves]
+    return Line(GameRow(method, game, 1, len(values), 1), runs)
+
+
+def test_self_play_does_not_set_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(games_page, "_figures", lambda *_: iter(()))
+    lines = [row_of("psro", [1.0, 1.1]), row_of("self-play", [5.0, 5.1])]
+    told = "".join(games_page._section("KuhnPoker-v0", lines, tmp_path / "games.md"))
+    assert "exploitability, 1 M episodes" in told and "exploitability, 4 s" in told
+
+
+def test_the_claim_counts_all_comparisons_of_the_section_and_corrects_for_them() -> None:
+    low, middle, high = [1.0, 1.01, 0.99], [2.0, 2.01, 1.99], [3.0, 3.01, 2.99]
+    lines = [row_of("psd-psro", low), row_of("dpp-psro", middle), row_of("psro", high)]
+    # Three pairs of ranks and two metrics: the largest p-value counts once, the smallest six times.
+    plain = [welch_interval(a, b).p_value for a, b in ((low, middle), (low, high), (middle, high))]
+    found = comparisons(lines)
+    assert [each.p for each in found] == pytest.approx(holm([p for p in plain for _ in range(2)]))
+    told = "".join(claim(lines))
+    assert "for all 6 comparisons" in told and "**is reproduced**" in told
+    assert "- PE: PSD-PSRO is better in 2, worse in 0, undecided in 0." in told
+
+    told = "".join(claim([*lines, row_of("p-psro", [0.5, 1.9, 2.5])]))
+    assert "is reproduced in part" in told
+    assert "- PE: PSD-PSRO is better in 2, worse in 0, undecided in 1." in told
+
+    told = "".join(claim([row_of("psd-psro", high), *lines[1:], row_of("self-play", low)]))
+    assert "**is not reproduced**" in told and "worse in 2" in told
+
+
+def test_a_record_by_another_clock_is_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(game_records, "RECORDS", tmp_path)
+    row = GameRow("psro", "KuhnPoker-v0", 1, 1, 1)
+    write(row, [{"seed": 0, "settings": {}, "curve": {}}], {})
+    assert len(read(row)) == 1
+    record = json.loads(row.path.read_text())
+    assert record["clock"] == "processor"
+    del record["clock"]
+    row.path.write_text(json.dumps(record))
+    assert read(row) == []
 
 
 def test_the_page_is_written_from_the_records(
@@ -75,3 +132,11 @@ def test_the_page_is_written_from_the_records(
     assert games_page.page_of(games.ROWS, tmp_path / "games.md") == PAGE.read_text()
     assert drawn == re.findall(r"\(figures/(.*?)\)", PAGE.read_text())
     assert all((PAGE.parent / "figures" / name).exists() for name in drawn)
+
+
+def test_the_deep_rows_are_told_with_the_published_weight_and_network() -> None:
+    lines = [row_of(f"{name}-deep", [1.0, 2.0], "LeducPoker-v0") for name in ("psro", "psd-psro")]
+    told = games_page._deep_budget(lines)
+    ours = PRESETS["psd-psro-deep"]
+    assert f"diversity weight {ours.diversity_weight:g} " in told and "which is 1/13)" in told
+    assert "published: 256 x 256 x 256" in told and told.count("diversity weight") == 1

@@ -10,12 +10,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from pkubench.files import write_json
 
+_ZERO = 1e-9
 RECORDS = Path(__file__).parent / "records" / "games"
 MIXTURE = "mixture model"
+CLOCK = "processor"
+"""What seconds of records count; those of a wall clock, as older ones have, are another figure."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +56,45 @@ class GameRow:
         return RECORDS / folder / f"{self.agent}.json"
 
 
+class Line(NamedTuple):
+    """One row with all its runs."""
+
+    row: GameRow
+    runs: list[dict[str, Any]]
+
+    def at(self, column: str, budget: str, most: float) -> list[float]:
+        """Return each run's value at a budget, on the line between the points around it.
+
+        The last point before would say where a run was up to ``every`` iterations ago. Of a run
+        that ends sooner it is the end.
+        """
+        return [
+            _rounded(float(np.interp(most, run["curve"][budget], run["curve"][column])))
+            for run in self.runs
+        ]
+
+    def ends(self, column: str) -> list[float]:
+        """Return each run's last value."""
+        return [_rounded(run["curve"][column][-1]) for run in self.runs]
+
+    def solved(self) -> str:
+        """Return how many runs came to an equilibrium, and after how many iterations."""
+        taken = [run["curve"]["iterations"][-1] for run in self.runs if run["finished"]]
+        return f"{len(taken)}, at {np.mean(taken):.0f}" if taken else "0"
+
+
+def _rounded(value: float) -> float:
+    """Return a value, or 0 for what rounding leaves of it."""
+    return value if abs(value) > _ZERO else 0.0
+
+
 def read(row: GameRow) -> list[dict[str, Any]]:
-    """Return the runs of a row that are done, of these iterations and points, by seed."""
+    """Return the runs of a row that are done, of these iterations, points and clock, by seed."""
     if not row.path.exists():
         return []
     record = json.loads(row.path.read_text())
-    same = (record["iterations"], record["every"]) == (row.iterations, row.every)
-    return list(record["runs"]) if same else []
+    told = (record["iterations"], record["every"], record.get("clock"))
+    return list(record["runs"]) if told == (row.iterations, row.every, CLOCK) else []
 
 
 def write(row: GameRow, runs: Sequence[Mapping[str, Any]], versions: Mapping[str, str]) -> None:
@@ -76,6 +113,7 @@ def write(row: GameRow, runs: Sequence[Mapping[str, Any]], versions: Mapping[str
             "game": row.game,
             "iterations": row.iterations,
             "every": row.every,
+            "clock": CLOCK,
             "command": command,
             "settings": settings,
             "versions": dict(versions),

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.results.game_records import MIXTURE, GameRow, read
-from benchmarks.results.page import holm
+from benchmarks.results.game_records import MIXTURE, GameRow, Line, read
+from benchmarks.results.games_claim import claim
+from pkubench.agents.psro.settings import PSROConfig
+from pkubench.agents.psro.training import PRESETS
 from pkubench.envs.games.mixture_model import CENTRES
 from pkubench.evaluation.game_plots import gamescape, policies_in_plane
 from pkubench.evaluation.plots import exploitability_curves
-from pkubench.evaluation.statistics import mean_interval, welch_interval
+from pkubench.evaluation.statistics import mean_interval
 
 _ALPHASTAR = {
     "psro": (0.0531, 0.0235),
@@ -38,7 +39,6 @@ _NMM = {
 """Likewise for the mixture model: what Adam finds against the mixture, 50 iterations."""
 _OFFICIAL_PLAYS = 162 * 20_000
 _SKILL = "matrix:game_of_skill"
-_ZERO = 1e-9
 _CLAIMED, _BAR = 0.0088 / 0.0202, 0.75
 _HEAD = """# Games
 
@@ -52,37 +52,14 @@ how many iterations on average. Payoffs of matrix games are in units of the larg
 `benchmarks/results/records/games`; [game learners](../agents/games.md) says what the methods are.
 
 Budgets are made equal three ways. *At equal iterations* is the end of the runs. *At equal episodes*
-is the last point of a run within the smallest number of episodes that a method's runs end with: an
-iteration counts 20,000 episodes for each policy trained and 1,000 for each new entry of the payoff
-table, the numbers of the published code with a deep oracle. *At equal seconds* is the same for the
-processor time of learning, on one thread and without that of scoring. Self-play is scored like the
-others, by the mixture of all that it has met.
+is where a run is at the smallest number of episodes that a method's runs end with, self-play's left
+out, on the line between the two points of its curve around that; a run that ends sooner is taken at
+its end. An iteration counts 20,000 episodes for each policy trained and 1,000 for each new entry of
+the payoff table, the numbers of the published code with a deep oracle. *At equal seconds* is the
+same for the processor time of learning, on one thread and without that of scoring. Self-play is
+scored like the others, by the mixture of all that it has met.
 
 """
-
-
-class Line(NamedTuple):
-    """One row with all its runs."""
-
-    row: GameRow
-    runs: list[dict[str, Any]]
-
-    def at(self, column: str, budget: str, most: float) -> list[float]:
-        """Return, for each run, the last value within a budget."""
-        found = []
-        for run in self.runs:
-            spent = np.array(run["curve"][budget])
-            found.append(run["curve"][column][int((spent <= most).sum()) - 1])
-        return [_rounded(value) for value in found]
-
-    def ends(self, column: str) -> list[float]:
-        """Return each run's last value."""
-        return [_rounded(run["curve"][column][-1]) for run in self.runs]
-
-    def solved(self) -> str:
-        """Return how many runs came to an equilibrium, and after how many iterations."""
-        taken = [run["curve"]["iterations"][-1] for run in self.runs if run["finished"]]
-        return f"{len(taken)}, at {np.mean(taken):.0f}" if taken else "0"
 
 
 def page_of(rows: Sequence[GameRow], page: Path) -> str:
@@ -96,7 +73,7 @@ def page_of(rows: Sequence[GameRow], page: Path) -> str:
             left_out.setdefault(row.heading, []).append(row.method)
             continue
         games.setdefault(row.heading, []).append(Line(row, runs[: row.seeds]))
-    sections = [_HEAD, *_ratio(games)]
+    sections = [_HEAD, *claim([line for lines in games.values() for line in lines]), *_ratio(games)]
     for title, chosen in (
         ("Matrix games", [g for g in games if not _is_tree(games[g])]),
         ("Game trees", [g for g in games if _is_tree(games[g])]),
@@ -114,11 +91,6 @@ def _is_tree(lines: Sequence[Line]) -> bool:
     return lines[0].row.game.endswith("-v0")
 
 
-def _rounded(value: float) -> float:
-    """Return a value, or 0 for what rounding leaves of it."""
-    return value if abs(value) > _ZERO else 0.0
-
-
 def _section(game: str, lines: list[Line], page: Path) -> Iterator[str]:
     """Yield one game's table, comparisons and figures."""
     yield f"### {game}\n\n"
@@ -128,7 +100,9 @@ def _section(game: str, lines: list[Line], page: Path) -> Iterator[str]:
         yield _deep_budget(lines)
     budgets = {}
     for budget in ("episodes", "seconds"):
-        counted = [line for line in lines if max(line.ends(budget)) > 0]
+        # Self-play hardly spends anything, and no population method gets far on as little.
+        counted = [line for line in lines if line.row.method != "self-play"]
+        counted = [line for line in counted or lines if max(line.ends(budget)) > 0]
         budgets[budget] = min(float(np.mean(line.ends(budget))) for line in counted)
     last = max(line.row.iterations for line in lines)
     is_tree = _is_tree(lines)
@@ -175,7 +149,6 @@ def _section(game: str, lines: list[Line], page: Path) -> Iterator[str]:
             "AlphaStar league (not redistributable), by 1,000 rounds of fictitious play, PE "
             "without the policies in training.\n\n"
         )
-    yield from _comparisons(lines)
     yield from _figures(game, lines, page)
 
 
@@ -189,7 +162,25 @@ def _deep_budget(lines: Sequence[Line]) -> str:
         f"{plays / 1e6:.3g} M of them in {iterations} iterations, "
         f"{plays / _OFFICIAL_PLAYS:.0%} of the {_OFFICIAL_PLAYS / 1e6:.3g} M with which the "
         "published code trains (162 iterations of 20,000; it plays 1,000 more for each new entry "
-        "of its table).\n\n"
+        f"of its table).\n\n{''.join(_deep_settings(line) for line in lines)}\n"
+    )
+
+
+def _deep_settings(line: Line) -> str:
+    """Return what a row's network and weight are, beside those of the published code."""
+    ours, theirs = PRESETS[line.row.agent], PRESETS[f"{line.row.method}-paper"]
+    assert isinstance(ours, PSROConfig) and isinstance(theirs, PSROConfig)
+    weights = ""
+    if ours.diversity != "none":
+        weights = (
+            f"; diversity weight {ours.diversity_weight:g} of the largest payoff a nat (published: "
+            f"{theirs.diversity_weight:.2g}, which is 1/{1 / theirs.diversity_weight:.0f})"
+        )
+    layers = [" x ".join(str(width) for width in made.hidden) for made in (ours, theirs)]
+    return (
+        f"- {line.row.method}: hidden layers {layers[0]} (published: {layers[1]}), "
+        f"{ours.response_episodes:,} plays a response (published: {theirs.response_episodes:,})"
+        f"{weights}.\n"
     )
 
 
@@ -210,34 +201,6 @@ def _text(values: Sequence[float]) -> str:
         return f"{values[0]:.3g}"
     found = mean_interval(values)
     return f"{found.estimate:.3g} [{max(found.low, 0.0):.3g}, {found.high:.3g}]"
-
-
-def _comparisons(lines: Sequence[Line]) -> Iterator[str]:
-    """Yield the differences of PE between PSD-PSRO and each other method."""
-    ours = [line for line in lines if line.row.method in ("psd-psro", "psd-psro-deep")]
-    others = [line for line in lines if line not in ours and line.row.method != "cfr+"]
-    if not ours or not others:
-        return
-    pairs = []
-    for line in others:
-        left, right = ours[0].ends("pe"), line.ends("pe")
-        if np.ptp([*left, *right]) > 0.0:
-            pairs.append((line, welch_interval(left, right)))
-    if not pairs:
-        yield "All runs end with the same PE.\n\n"
-        return
-    corrected = holm([difference.p_value for _, difference in pairs])
-    yield "PE of PSD-PSRO minus that of others (Welch, p-values corrected by Holm):\n\n"
-    for (line, difference), p in zip(pairs, corrected, strict=True):
-        verdict = "no difference shown"
-        if p < 0.05:
-            better = ours[0].row.method if difference.estimate < 0.0 else line.row.method
-            verdict = f"**{better} is lower**"
-        yield (
-            f"- {line.row.method}: {difference.estimate:.3g} [{difference.low:.3g}, "
-            f"{difference.high:.3g}], p = {p:.2g}: {verdict}.\n"
-        )
-    yield "\n"
 
 
 def _ratio(games: dict[str, list[Line]]) -> Iterator[str]:

@@ -258,9 +258,9 @@ def load_game_population(saved: SavedAgent, task: Task | None) -> Population:
     from pkubench.agents.psro import load_population
 
     if task is not None:
-        from pkubench.envs.games.trees import tree_of_world
+        from pkubench.envs.games.trees import game_of_world
 
-        wanted, game = tree_of_world(task.id).name, saved.config.get("game")
+        wanted, game = game_of_world(task.id).name, saved.config.get("game")
         if game != wanted:
             raise AgentError(f"the population plays {game}, the task {task.id} is {wanted}")
     return load_population(saved)
@@ -307,7 +307,7 @@ def check_population_file(name: str, data: bytes) -> None:
     Raises:
         WeightsError: they are damaged, too many, or something else.
     """
-    from pkubench.agents.population_file import check_population_bytes
+    from pkubench.agents.population_content import check_population_bytes
 
     check_population_bytes(name, data)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from pkubench.cli.names import short
 from pkubench.cli.output import Output
 from pkubench.tasks.task import Task
@@ -27,9 +29,11 @@ def show_bound(
         return
     output.show(
         f"{agent} on {short(task.id)}: LOWER BOUND of exploitability, no exact score",
-        f"  exploitability is at least {bound.nash_conv / 2:.4g} (NashConv {bound.nash_conv:.4g}; "
-        f"above {bound.nash_conv_low:.4g} with 95 % confidence)",
-        f"  responses win {bound.wins[0]:.4g} in the first seat, {bound.wins[1]:.4g} in the second",
+        f"  exploitability is at least {bound.nash_conv_low / 2:.4g} (NashConv "
+        f"{bound.nash_conv_low:.4g}) with 95 % confidence",
+        f"  responses win {bound.wins[0]:.4g} in the first seat, {bound.wins[1]:.4g} in the "
+        f"second: an estimate of half their sum, {bound.estimate / 2:.4g}, with standard error "
+        f"{np.hypot(*bound.errors) / 2:.2g}",
         f"  budget: {bound.plays:,} plays of learning and {bound.scored:,} of scoring a seat; more "
         "may find more",
     )

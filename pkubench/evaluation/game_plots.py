@@ -78,7 +78,7 @@ def policies_in_plane(
     """
     clouds = {name: _points(name, points) for name, points in _some(policies).items()}
     bells = _points("centres", centres)
-    caption = "Point: a policy of one run. Cross: the top of a bell; each beats the next three."
+    caption = "Point: a policy of one run. Cross: the top of a bell; each beats three others."
     styles = agent_styles(clouds)
     with canvas(out, title, caption, height=4.8) as (axes,):
         axes.plot(*bells.T, "x", color=BASELINE_COLOUR, markersize=9, markeredgewidth=2)

@@ -15,7 +15,7 @@ from pkubench.evaluation.records import EpisodeRecord
 from pkubench.tasks.task import Task
 
 if TYPE_CHECKING:
-    from pkubench.envs.games import GameTree
+    from pkubench.envs.games import ZeroSumGame
 
 SEATS = ("player_0", "player_1")
 
@@ -30,23 +30,23 @@ def score_population(
     Raises:
         AgentError: the entrant cannot tell its action probabilities.
     """
-    from pkubench.envs.games.trees import tree_of_world
+    from pkubench.envs.games.trees import game_of_world
 
-    tree = tree_of_world(task.id)
+    game = game_of_world(task.id)
     members = [_member(entrant, player) for player in (0, 1)]
     try:
         with clock or nullcontext():
-            plans = [_plans(member, tree, player) for player, member in enumerate(members)]
+            plans = [_plans(member, game, player) for player, member in enumerate(members)]
     except (Exception, SystemExit, StepLimit) as error:
         yield failed_record(0, seed, 0, failure_reason("policy", error))
         return
-    x, y = (_mixed(tree, *found) for found in plans)
-    nash_conv = tree.nash_conv(x, y)
-    value = tree.expected_value(x, y)
+    x, y = (_mixed(game, *found) for found in plans)
+    nash_conv = game.nash_conv(x, y)
+    value = game.expected_value(x, y)
     values = {
         "nash_conv": nash_conv,
         "exploitability": nash_conv / 2,
-        "population_exploitability": _population_exploitability(tree, plans, nash_conv),
+        "population_exploitability": _population_exploitability(game, plans, nash_conv),
     }
     yield EpisodeRecord(
         episode=0,
@@ -58,13 +58,13 @@ def score_population(
     )
 
 
-def realization_plans(entrant: Entrant, tree: GameTree) -> tuple[Any, Any]:
+def realization_plans(entrant: Entrant, game: ZeroSumGame) -> tuple[Any, Any]:
     """Return an entrant's strategies as realization plans, float64 (sequences,) for each seat.
 
     Raises:
         AgentError: it cannot tell its action probabilities.
     """
-    x, y = (_mixed(tree, *_plans(_member(entrant, player), tree, player)) for player in (0, 1))
+    x, y = (_mixed(game, *_plans(_member(entrant, player), game, player)) for player in (0, 1))
     return x, y
 
 
@@ -87,30 +87,32 @@ def _member(entrant: Entrant, player: int) -> Population | StochasticPolicy:
     return member
 
 
-def _plans(member: Population | StochasticPolicy, tree: GameTree, player: int) -> tuple[Any, Any]:
+def _plans(
+    member: Population | StochasticPolicy, game: ZeroSumGame, player: int
+) -> tuple[Any, Any]:
     """Return a seat's policies as realization plans, one a row, and the probability of each."""
     if isinstance(member, Population):
-        plans = [tree.realization_plan(policy, player) for policy in member.policies[player]]
+        plans = [game.realization_plan(policy, player) for policy in member.policies[player]]
         return np.stack(plans), np.asarray(member.meta_strategy[player], dtype=np.float64)
-    mask = tree.legal_mask(player)
+    mask = game.legal_mask(player)
     table = np.asarray(
-        member.action_probabilities(tree.tensors(player).copy(), mask.astype(np.int8))
+        member.action_probabilities(game.tensors(player).copy(), mask.astype(np.int8))
     )
     if table.shape != mask.shape:
         raise AgentError(f"action_probabilities gave shape {table.shape}, wanted {mask.shape}")
-    return tree.plan_from_table(table, player)[None], np.ones(1)
+    return game.plan_from_table(table, player)[None], np.ones(1)
 
 
-def _mixed(tree: GameTree, plans: Any, weights: Any) -> Any:
+def _mixed(game: ZeroSumGame, plans: Any, weights: Any) -> Any:
     """Return the plan that is played; a single policy's is its own, to the last bit."""
-    return plans[0] if len(plans) == 1 else tree.mix(plans, weights)
+    return plans[0] if len(plans) == 1 else game.mix(plans, weights)
 
 
 def _population_exploitability(
-    tree: GameTree, plans: Sequence[tuple[Any, Any]], nash_conv: float
+    game: ZeroSumGame, plans: Sequence[tuple[Any, Any]], nash_conv: float
 ) -> float:
     """Return what the policies lose however they are mixed; of one a seat that is NashConv."""
     (rows, _), (columns, _) = plans
     if len(rows) == len(columns) == 1:
         return nash_conv
-    return tree.population_exploitability(rows, columns)
+    return game.population_exploitability(rows, columns)

@@ -22,6 +22,7 @@ from pkubench.agents.psro.outer_loop import PopulationLearner
 from pkubench.agents.psro.settings import PSRO_PRESETS
 from pkubench.agents.psro.spaces import PlanSpace, Situation
 from pkubench.envs.games import ZeroSumGame, make_matrix_game
+from pkubench.envs.games.mixture_model import CENTRES
 from pkubench.envs.games.trees import game_tree
 from pkubench.errors import ConfigError, UnknownName
 
@@ -338,6 +339,56 @@ def test_points_of_the_mixture_model_see_the_payoffs_of_the_game() -> None:
     np.testing.assert_allclose(
         space._plans(points) @ space._worth(opponents).T, space.payoffs(points, opponents)
     )
+
+
+def situation_of(space: PointSpace, own: np.ndarray) -> Situation:
+    weights = np.full(len(own), 1.0 / len(own))
+    return Situation(0, own[0], own, weights, own, weights, space.payoffs(own, own), 40)
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_cardinality_of_points_is_of_the_whole_table_with_rows_of_length_one(size: int) -> None:
+    space = PointSpace(mixture_settings("dpp-psro"))
+    own = 2.0 * np.random.default_rng(size).normal(size=(size, 2))
+    point = np.array([0.3, -1.7])
+    every = [*own, point]
+    table = []
+    for mine in every:
+        row = [float(space.model.payoffs(mine[None], its[None])[0, 0]) for its in every]
+        length = sum(value * value for value in row) ** 0.5
+        table.append([value / length for value in row])
+    gram = [
+        [sum(a * b for a, b in zip(one, other, strict=True)) for other in table] for one in table
+    ]
+    wanted = sum(1.0 - 1.0 / (1.0 + value) for value in np.linalg.eigvalsh(gram))
+    bonus = space._bonus(situation_of(space, own), 0.4)
+    assert bonus(point[None])[0] == pytest.approx(0.4 * wanted, rel=1e-9)
+
+
+def test_weights_of_bonuses_of_points_are_those_of_official_code() -> None:
+    # The point stands on the second bell, the only policy on the first.
+    own, point = CENTRES[:1], CENTRES[1]
+    gaps = [
+        [sum((a - b) ** 2 for a, b in zip(p, c, strict=True)) for c in CENTRES]
+        for p in (own[0], point)
+    ]
+    bells = [[np.exp(-0.5 * 0.54 * gap) for gap in row] for row in gaps]
+    old, new = ([value / sum(row) for value in row] for row in bells)
+    space = PointSpace(mixture_settings("bd-rd-psro"))
+    (found,) = space._bonus(situation_of(space, own), 0.5)(point[None])
+    mean = [(a + b) / 2 for a, b in zip(old, new, strict=True)]
+    entropy = [-sum(p * np.log(p) for p in row) for row in (mean, old, new)]
+    (won,) = space.payoffs(point[None], own)[0]
+    # One policy with payoff 0 against itself: all of the payoff lies outside the gamescape.
+    wanted = (1 - 0.5 / 2) * (150.0 * (2 * entropy[0] - entropy[1] - entropy[2]) + won**2)
+    assert found == pytest.approx(wanted, rel=1e-9)
+
+    space = PointSpace(mixture_settings("psd-psro"))
+    (found,) = space._bonus(situation_of(space, own), 0.5)(point[None])
+    raised = [[value + 1e-3 for value in row] for row in bells]
+    old, new = ([value / sum(row) for value in row] for row in raised)
+    distance = sum(p * np.log(p / q) for p, q in zip(new, old, strict=True))
+    assert found == pytest.approx(0.5 * 0.3 * distance, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", ["psro", "psd-psro", "dpp-psro", "bd-rd-psro"])

@@ -9,6 +9,7 @@ from scipy.optimize import minimize
 from pkubench.agents.psro.diversity import divergences, hull_distance
 from pkubench.envs.games import GameError, GameTree, PlanError, ZeroSumGame, make_matrix_game
 from pkubench.envs.games.histories import CHANCE
+from pkubench.envs.games.normal_form import MatrixGame
 from pkubench.envs.games.trees import game_tree
 
 RPS = make_matrix_game("matrix:rock_paper_scissors")
@@ -81,9 +82,9 @@ def test_the_distance_of_a_symmetric_case_is_worked_by_hand() -> None:
 
 @pytest.mark.parametrize("name", ["kuhn_poker", "leduc_poker", "matrix:blotto(5,3)"])
 def test_a_mixture_of_members_is_in_the_hull_though_far_from_every_member(name: str) -> None:
-    game: ZeroSumGame = (
-        make_matrix_game("matrix:blotto(5,3)") if name == "matrix" else game_tree(name)
-    )
+    is_matrix = name.startswith("matrix:")
+    game: ZeroSumGame = make_matrix_game(name) if is_matrix else game_tree(name)
+    assert isinstance(game, MatrixGame) == is_matrix
     rng = np.random.default_rng(1)
     members = np.stack([game.random_plan(0, rng, pure=k < 3) for k in range(6)])
     weights = game.terminal_weights(0, game.uniform_plan(1))
@@ -181,5 +182,5 @@ def test_what_does_not_go_together_is_refused() -> None:
         RPS.smooth(0, [1.0, 0.0, 0.0], -1.0)
     with pytest.raises(PlanError, match="sums to"):
         RPS.terminal_weights(0, [0.5, 0.5, 0.5])
-    with pytest.raises(GameError, match="did not settle"):
+    with pytest.raises(GameError, match=r"did not settle.*smoothing=0.01.*diversity=members"):
         hull_distance([0.2, 0.3, 0.5], [[0.8, 0.1, 0.1], [0.1, 0.2, 0.7]], ONES, tolerance=-1.0)

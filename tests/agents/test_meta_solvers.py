@@ -151,6 +151,18 @@ def test_one_step_of_the_replicator_is_worked_by_hand() -> None:
     np.testing.assert_allclose(x, [0.5 + 0.0375 / 2, 0.5 - 0.0375 / 2], atol=1e-12)
 
 
+@pytest.mark.parametrize("shift", [-2.0, 2.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_replicator_stays_on_the_simplex_whatever_the_value(seed: int, shift: float) -> None:
+    # A constant added to all payoffs changes who wins, and no preference.
+    payoff = random_payoff(seed)
+    scale = np.abs(payoff).max()
+    x, y = meta_solvers.projected_replicator(payoff + shift * scale, iterations=10_000)
+    assert x.sum() == pytest.approx(1.0, abs=1e-12) and y.sum() == pytest.approx(1.0, abs=1e-12)
+    assert (x >= 1e-6 - 1e-12).all() and (y >= 1e-6 - 1e-12).all()
+    assert exploitability(payoff, MetaStrategy(x, y)) < 0.05 * scale
+
+
 def test_the_projection_is_the_nearest_point_with_a_floor() -> None:
     # The example of Wang and Carreira-Perpinan: (0.4, 0.7, 0.6) with floor 0.2, shift 0.25.
     point = np.array([0.4, 0.7, 0.6])
@@ -182,6 +194,14 @@ def test_alpha_rank_of_two_policies_is_worked_by_hand() -> None:
     # pi_0 (1 + 1/2) = pi_1 / 2 and pi_2 = pi_0.
     tied = np.array([[0.0, 0.0, -1.0], [0.0, 0.0, 1.0], [1.0, -1.0, 0.0]])
     np.testing.assert_allclose(solve_symmetric("alpha-rank", tied), [0.2, 0.6, 0.2], atol=1e-9)
+    # Rounding at the size of the payoffs makes no difference of equal ones.
+    rounded = 1e6 * tied
+    rounded[0, 1], rounded[1, 0] = 1e-9, -1e-9
+    np.testing.assert_allclose(solve_symmetric("alpha-rank", rounded), [0.2, 0.6, 0.2], atol=1e-9)
+    two = np.array([[1e6, 0.0], [1e6 + 1e-9, 0.0]])
+    np.testing.assert_allclose(SOLVERS["alpha-rank"](two).x, 0.5, atol=1e-9)
+    # And small payoffs are none the less different.
+    np.testing.assert_allclose(solve_symmetric("alpha-rank", 1e-14 * payoff), [0, 1], atol=1e-9)
     # Two populations, one of them with a single policy: the other's better one.
     np.testing.assert_allclose(SOLVERS["alpha-rank"]([[1.0, 2.0]]).y, [1.0, 0.0], atol=1e-9)
     np.testing.assert_allclose(SOLVERS["alpha-rank"]([[1.0], [2.0]]).x, [0.0, 1.0], atol=1e-9)

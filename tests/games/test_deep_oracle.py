@@ -147,6 +147,29 @@ def test_a_replay_keeps_the_newest_decisions() -> None:
     assert [column[k] for column in drawn] == [1, 2, 3.0, 4]
 
 
+def test_exploration_draws_from_all_legal_actions_alike() -> None:
+    rng = np.random.default_rng(3)
+    made = ValueSpace(LEDUC, QUICK)._new(rng)
+    legal = LEDUC.legal_mask(0)
+    rows = np.flatnonzero(made._legal(np.arange(len(legal))).sum(axis=1) == 3)[:2]
+    rows = np.append(rows, np.flatnonzero(made._legal(np.arange(len(legal))).sum(axis=1) == 2)[:1])
+    many = np.repeat(rows, 6000)
+    for is_greedy in (False, True):
+        drawn, soft = made.act(many, rng, is_greedy=is_greedy, temperature=0.01, exploration=1.0)
+        for row in rows:
+            chances = made._legal(np.array([row]))[0] / made._legal(np.array([row])).sum()
+            np.testing.assert_array_equal(soft[many == row], np.tile(chances, (6000, 1)))
+            found = np.bincount(drawn[many == row], minlength=3) / 6000
+            np.testing.assert_allclose(found, chances, atol=0.03)
+            assert (found[chances == 0.0] == 0.0).all()
+        # Half of the time exploring: the rest plays as before.
+        drawn, soft = made.act(many, rng, is_greedy=True, temperature=0.01, exploration=0.5)
+        (greedy,) = np.unique(
+            made.act(many, rng, is_greedy=True, temperature=1, exploration=0)[0][:1]
+        )
+        assert (drawn[:6000] == greedy).mean() == pytest.approx(0.5 + 0.5 / 3, abs=0.03)
+
+
 # What is played is what is scored
 
 

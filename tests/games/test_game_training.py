@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import pkubench
 from pkubench.agents.psro import load_population, train
 from pkubench.agents.saving import load_saved, save_agent
 from pkubench.agents.training import Progress
-from pkubench.envs.games import GameTree
+from pkubench.envs.games import GameError, GameTree
+from pkubench.envs.games.trees import game_tree
 from pkubench.errors import ConfigError, StorageError, UnknownName, WeightsError
+from pkubench.tasks.catalogue import make_task
 from pkubench.tasks.task import Metric, Protocol, Task
 
 TREES = {
@@ -199,3 +202,18 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     save_agent(folder, config, {**saved.tensors, "plans_0": saved.tensors["plans_0"][:, :5]})
     with pytest.raises(WeightsError, match=r"checkpoint.*damaged"):
         run(tmp_path, name="Kuhn", resume=True)
+
+
+@pytest.mark.parametrize("agent", ["psro", "psd-psro-paper", "xfp"])
+def test_a_matrix_too_large_for_a_tree_is_trained_on_saved_and_scored(
+    tmp_path: Path, agent: str
+) -> None:
+    payoff = np.random.default_rng(0).normal(size=(1500, 1500))
+    np.save(tmp_path / "league.npy", payoff - payoff.T)
+    name = f"payoff:{tmp_path / 'league.npy'}"
+    with pytest.raises(GameError, match="use MatrixGame itself"):
+        game_tree(name)
+    league = make_task(name)
+    *_, last = train(agent, league, steps=3, seed=0, settings={}, out=tmp_path / "run")
+    report = pkubench.evaluate(str(tmp_path / "run"), league, workers=0)
+    assert report.metrics["nash_conv"].mean == pytest.approx(last.metrics["nash_conv"])

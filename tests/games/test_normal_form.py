@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from math import comb
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from pkubench.envs.games import (
     make_matrix_game,
 )
 from pkubench.envs.games.matrix_catalogue import compositions
-from pkubench.envs.games.trees import game_tree
+from pkubench.envs.games.trees import game_tree, matrix_game
 from pkubench.envs.registry import make_batch
 from pkubench.errors import ConfigError, UnknownName
 
@@ -365,6 +366,46 @@ def test_a_file_that_holds_no_payoffs_is_refused(
     np.save(file, array)
     with pytest.raises(GameError, match=says):
         load_payoff(file)
+
+
+def test_a_file_of_too_many_actions_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "large.npy"
+    for shape, kind in (((6000, 6000), "<f8"), ((5001, 1), "<f8"), ((10**12,), "|i1")):
+        with file.open("wb") as stream:
+            np.lib.format.write_array_header_1_0(
+                stream, {"descr": kind, "fortran_order": False, "shape": shape}
+            )
+        with pytest.raises(GameError, match=r"at most 5,000 actions a player, so leave some out"):
+            load_payoff(file)
+
+
+def test_a_file_written_again_is_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "league.npy"
+    for scale in (1.0, 2.0):
+        np.save(file, scale * named("cyclic(5)").payoff)
+        os.utime(file, ns=(0, int(scale)))
+        game = matrix_game(f"payoff:{file}")
+        assert game is matrix_game(f"payoff:{file}")
+        assert game.max_utility == game_tree(f"payoff:{file}").max_utility == scale
+
+
+@pytest.mark.parametrize("player", [0, 1])
+def test_policies_of_a_matrix_game_are_those_of_its_tree(player: int) -> None:
+    game = make_matrix_game("matrix:gaussian(3,5)")
+    tree, rng = game.tree(), np.random.default_rng(0)
+    assert game.num_actions == tree.num_actions == 5
+    (mine,), (its,) = game.information_states(player), tree.information_states(player)
+    assert (mine.text, mine.legal_actions) == (its.text, its.legal_actions)
+    np.testing.assert_array_equal(game.tensors(player), tree.tensors(player))
+    np.testing.assert_array_equal(mine.tensor, its.tensor)
+    np.testing.assert_array_equal(game.legal_mask(player), tree.legal_mask(player))
+    plan = game.random_plan(player, rng)
+    table = np.zeros((1, 5))
+    table[0, : len(plan)] = plan
+    policy = {mine.text: dict(enumerate(plan.tolist()))}
+    np.testing.assert_allclose(game.plan_from_table(table, player), plan)
+    np.testing.assert_allclose(game.realization_plan(policy, player), plan)
+    np.testing.assert_allclose(tree.realization_plan(policy, player)[1:], plan)
 
 
 class Trap:

@@ -13,10 +13,14 @@ import numpy as np
 import pytest
 
 import pkubench
-from pkubench.agents import population_file
+from pkubench.agents import population_content
 from pkubench.agents.agent import Population
 from pkubench.agents.loading import load_agent, resolve_agent
-from pkubench.agents.population_file import read_population, write_population
+from pkubench.agents.population_file import (
+    read_population,
+    read_unbuilt_population,
+    write_population,
+)
 from pkubench.envs.games.trees import game_tree
 from pkubench.errors import AgentError, BundleError, StorageError, WeightsError
 from pkubench.evaluation.harness import evaluate
@@ -109,6 +113,14 @@ def set_row(policy: int, state: str, row: list[float]) -> Callable[[dict[str, An
     return change
 
 
+def set_state(old: str, new: str) -> Callable[[dict[str, Any]], None]:
+    def change(arrays: dict[str, Any]) -> None:
+        states = arrays["states_0"]
+        arrays["states_0"] = np.array([new if text == old else text for text in states.tolist()])
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -119,7 +131,10 @@ def set_row(policy: int, state: str, row: list[float]) -> Callable[[dict[str, An
         (lambda a: a.update(game=np.array("leduc_poker()")), "of 'leduc_poker.*name that"),
         (lambda a: a.update(meta_0=np.array([0.5, 0.5, 0.5])), "player 0.*sums to 1.5.*sum 1"),
         (lambda a: a.update(meta_0=np.array([1.5, -0.5, 0.0])), "player 0.*negative"),
-        (lambda a: a.update(meta_1=np.ones(3) / 3), "player 1: 2 policies but"),
+        (lambda a: a.update(meta_1=np.ones(3) / 3), "is of 2 policies, but meta_1 has 3.*equal"),
+        (lambda a: a.update(states_1=a["states_1"][:5]), "is of 6 states, but states_1 has 5"),
+        (set_state("0", "1"), "states_0 has '1' 2 times; give each .* one row"),
+        (set_state("0", "0pb!"), "states_0 has 1 .* does not have, .*'0pb!' .*'0pb'.*leave"),
         (lambda a: a.update(probabilities_0=a["probabilities_0"][:, :, :1]), "must have shape"),
         (lambda a: a.update(states_0=np.arange(6)), "'states_0' of mine.npz has shape"),
         (lambda a: a.pop("meta_0"), "lacks 'meta_0'"),
@@ -171,7 +186,22 @@ def test_an_illegal_action_is_named(tmp_path: Path) -> None:
         (lambda d: d["players"][1]["policies"][0]["0p"].update({"1": 9}), "policy 0: .*'0p'.*sum"),
         (lambda d: d["players"][1]["policies"][0]["0p"].update({"7": 0.5}), "'0p': action 7"),
         (lambda d: d["players"][1]["policies"][0].update({"0p": [1, 0]}), "'0p': expected a map"),
-        (lambda d: d["players"][1]["policies"][0].update({"0p": {"a": 1}}), "policy 0: invalid"),
+        (
+            lambda d: d["players"][1]["policies"][0].update({"0p": {"a": 1}}),
+            "'0p': 'a' is no act",
+        ),
+        (lambda d: d["players"][1]["policies"][0].update({"0p": {"00": 1}}), "'00' is no action"),
+        (lambda d: d["players"][1]["policies"][0].update({"0p": {"fold": 1}}), "'fold' is no act"),
+        (lambda d: d["players"][1]["policies"][0]["0p"].update({"0": "1"}), "'1' of action 0 is n"),
+        (lambda d: d["players"][1]["policies"][0]["0p"].update({"0": True}), "True of action 0 is"),
+        (lambda d: d["players"][1]["policies"][0]["0p"].update({"0": 10**400}), "is not a number"),
+        (
+            lambda d: d["players"][1]["policies"][0].update({"9p": {"0": 1}}),
+            "0 has 1 .*'9p'",
+        ),
+        (lambda d: d["players"][0]["meta_strategy"].append(10**400), "a list of numbers"),
+        (lambda d: d["players"][0].update(meta_strategy=[True, False, False]), "a list of numbers"),
+        (lambda d: d["players"][0].update(meta_strategy=["1", 0, 0]), "a list of numbers"),
         (lambda d: d["players"][0].update(policies=[3]), "policy 0: a policy is an object"),
         (lambda d: d["players"][0].update(meta_strategy="all"), "meta-strategy of player 0"),
         (lambda d: d.pop("game"), "is no population"),
@@ -191,6 +221,83 @@ def test_what_is_wrong_with_json_is_named(
         read_population(path, TASK)
 
 
+@pytest.mark.parametrize("action", ["fold", "00", "-1", "1" * 5000])
+def test_without_a_tree_actions_of_json_are_checked_too(tmp_path: Path, action: str) -> None:
+    path = tmp_path / "mine.json"
+    write_population(path, population(), TASK)
+    document = json.loads(path.read_text())
+    document["players"][1]["policies"][0]["0p"] = {action: 1.0}
+    path.write_text(json.dumps(document))
+    with pytest.raises(AgentError, match=r"mine.json, policy 0: .*'0p'.*is no action; write"):
+        read_unbuilt_population(path, "kuhn_poker")
+
+
+def test_without_a_tree_tables_have_the_games_actions(tmp_path: Path) -> None:
+    path = changed(tmp_path, lambda a: a.update(probabilities_0=np.ones((3, 6, 7)) / 7))
+    with pytest.raises(AgentError, match=r"\(policies, 6, 2\), got \(3, 6, 7\)"):
+        read_unbuilt_population(path, "kuhn_poker")
+
+
+def test_a_state_told_twice_in_json_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    write_population(path, population(), TASK)
+    path.write_text(path.read_text().replace('"0p": {', '"0p": {"0": 1.0}, "0p": {', 1))
+    with pytest.raises(WeightsError, match="'0p' stands twice"):
+        read_population(path, TASK)
+
+
+def header(kind: str, shape: tuple[int, ...]) -> bytes:
+    """What an array's file begins with; its elements are left out."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        buffer, {"descr": kind, "fortran_order": False, "shape": shape}
+    )
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "says"),
+    [
+        ({"states_0": ("<U0", (2 * 10**9,))}, "'states_0' of mine.npz has shape .*at least one"),
+        ({"probabilities_0": ("<f8", (2 * 10**9, 0, 2))}, "'probabilities_0' .*at least one of"),
+        ({"meta_0": ("<f8", (10**12,))}, "'meta_0' has shape .* but 0 bytes"),
+        ({"meta_0": ("<f8", (-1,))}, "'meta_0' has shape .* but 0 bytes"),
+        ({"game": ("|O", ())}, "'game' holds objects"),
+    ],
+)
+def test_sizes_are_checked_before_there_are_arrays(
+    tmp_path: Path, arrays: dict[str, Any], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mine.npz"
+    write_population(path, population(), TASK)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in parts.items():
+            told = arrays.get(name.removesuffix(".npy"))
+            archive.writestr(name, header(*told) if told else data)
+    monkeypatch.setattr(np, "load", None)
+    with pytest.raises(WeightsError, match=says):
+        read_population(path, TASK)
+
+
+def test_the_numbers_of_policies_and_states_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / "mine.npz", tmp_path / "mine.json"]
+    for path in paths:
+        write_population(path, population(), TASK)
+    monkeypatch.setattr(np, "load", None)
+    monkeypatch.setattr(population_content, "MOST_POLICIES", 2)
+    for path in paths:
+        with pytest.raises(WeightsError, match="3 policies of player 0, at most 2"):
+            read_population(path, TASK)
+    monkeypatch.setattr(population_content, "MOST_POLICIES", 3)
+    monkeypatch.setattr(population_content, "MOST_STATES", 5)
+    with pytest.raises(WeightsError, match="6 information states of player 0, at most 5"):
+        read_population(paths[0], TASK)
+
+
 def test_damaged_and_too_large_files_are_refused_before_they_are_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,7 +315,7 @@ def test_damaged_and_too_large_files_are_refused_before_they_are_unpacked(
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("game.npy", bytes(10 << 20))
     path.write_bytes(buffer.getvalue())
-    monkeypatch.setattr(population_file, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(population_content, "MOST_BYTES", 1 << 20)
     with pytest.raises(WeightsError, match="more than 1 MiB"):
         read_population(path, TASK)
     path.write_bytes(bytes(2 << 20))

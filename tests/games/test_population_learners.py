@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
 
 from pkubench.agents.psro import PRESETS, FictitiousPlay, PopulationLearner, PSROConfig, XFPConfig
+from pkubench.agents.psro.diversity import divergences, hull_distance
 from pkubench.agents.psro.meta_solvers import fictitious_play
 from pkubench.agents.psro.mixture_points import PointSpace, mixture_settings
 from pkubench.agents.psro.settings import PSRO_PRESETS
+from pkubench.agents.psro.spaces import PlanSpace, Situation
 from pkubench.envs.games import ZeroSumGame, make_matrix_game
 from pkubench.envs.games.linear_programs import matrix_game
 from pkubench.envs.games.trees import game_tree
@@ -169,6 +172,85 @@ def test_psro_with_exact_responses_is_double_oracle(game: ZeroSumGame, seed: int
         np.testing.assert_array_equal(mine, plain)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_rectified_learners_train_with_any_meta_solver(seed: int) -> None:
+    # With uniform weights some policies win less than the value against everybody.
+    game = make_matrix_game(f"matrix:gaussian(60,60,{seed})")
+    config = replace(PSRO_PRESETS["psro-rn"], meta_solver="uniform")
+    learner = PopulationLearner(game, config, 0)
+    for _ in range(25):
+        learner.advance()
+    assert np.isfinite(learner.measure(True)["nash_conv"])
+
+
+def test_a_rectified_policy_that_loses_to_all_answers_the_whole_mixture() -> None:
+    config = replace(PSRO_PRESETS["psro-rn"], meta_solver="uniform")
+    learner = PopulationLearner(GAUSSIAN, config, 0)
+    state = learner.state()
+    # The second row loses to both columns, by the value 3/2 of uniform play.
+    table = np.array([[3.0, 3.0], [0.0, 0.0]])
+    rows = {p: np.eye(GAUSSIAN.shape[p])[:2].astype(np.int8) for p in (0, 1)}
+    plans = {f"plans_{p}": rows[p] for p in (0, 1)}
+    flags = {f"flags_{p}": np.array([0, 0]) for p in (0, 1)}
+    both = {f"performance_{p}": np.full(2, 0.1) for p in (0, 1)}
+    learner.restore({**state, "table": table, **plans, **flags, **both})
+    first, second = learner._good_targets(0)
+    np.testing.assert_array_equal(first.weights, [0.5, 0.5])
+    np.testing.assert_array_equal(second.weights, [0.5, 0.5])
+
+
+def test_a_rectified_learner_with_many_light_policies_goes_on_from_the_heaviest() -> None:
+    config = replace(PSRO_PRESETS["psro-rn"], meta_solver="uniform")
+    learner = PopulationLearner(SKILL, config, 0)
+    rows = np.tile(np.eye(25), (5, 1))[:120]
+    table = SKILL.payoffs(rows, rows)
+    learner.restore(
+        {
+            **learner.state(),
+            "table": table,
+            "plans_0": rows,
+            "performance_0": np.full(120, 0.1),
+            "flags_0": np.array([0, 0]),
+        }
+    )
+    # All have 1/120, so the first is as heavy as any.
+    (target,) = learner._good_targets(0)
+    np.testing.assert_allclose(target.weights, (table[0] >= -1e-12) / (table[0] >= -1e-12).sum())
+    learner.advance()
+
+
+@pytest.mark.parametrize("game", [SKILL, KUHN], ids=["matrix", "tree"])
+def test_populations_score_alike_whichever_meta_solver_trained(game: ZeroSumGame) -> None:
+    one = PopulationLearner(game, replace(PSRO_PRESETS["psro"], ties="lowest"), 0)
+    for _ in range(4):
+        one.advance()
+    for solver in ("nash", "nash-simplex", "uniform", "projected-replicator"):
+        other = PopulationLearner(game, replace(one.config, meta_solver=solver), 0)
+        other.restore(one.state())
+        np.testing.assert_array_equal(other.meta_strategy()[0], one.meta_strategy()[0])
+        assert other.measure(True) == one.measure(True)
+
+
+def test_responses_answer_the_meta_solver_that_trains_and_not_the_one_that_scores() -> None:
+    rows = np.vstack([np.eye(25)[[3, 7, 11]], np.eye(25)[19]])
+    config = replace(PSRO_PRESETS["psro"], ties="lowest", meta_solver="uniform")
+    learner = started(SKILL, config, list(rows))
+    wanted = int((SKILL.payoff @ rows[:3].mean(axis=0)).argmax())
+    assert wanted != int((SKILL.payoff @ rows[:3].T @ learner.meta_strategy()[0]).argmax())
+    learner.advance()
+    assert learner.plans()[0][-1].argmax() == wanted
+
+
+def test_of_several_equilibria_the_same_is_scored_whichever_trained() -> None:
+    # A row twice: the solvers put their weight on different copies, or share it.
+    rows = np.vstack([np.eye(25)[[3, 3, 7, 7, 11, 11]], np.eye(25)[19]])
+    weights = []
+    for solver in ("nash", "nash-simplex"):
+        learner = started(SKILL, replace(PSRO_PRESETS["psro"], meta_solver=solver), list(rows))
+        weights.append(learner.meta_strategy()[0])
+    np.testing.assert_array_equal(*weights)
+
+
 @pytest.mark.parametrize("name", ["psro", "psro-rn"])
 @pytest.mark.parametrize("game", [KUHN, SKILL, GAUSSIAN], ids=["kuhn", "skill", "gaussian"])
 def test_what_only_adds_policies_never_raises_population_exploitability(
@@ -312,6 +394,47 @@ def test_distance_from_the_hull_lowers_population_exploitability_on_games_of_ski
     assert np.mean(ratios) < 1.0
 
 
+@pytest.mark.parametrize("name", ["psd-psro", "psd-psro-hull"])
+def test_a_preset_seeks_distance_from_members_or_from_their_hull(name: str) -> None:
+    # Of the 64 pure policies of Kuhn poker's first seat, the one farthest from these members is not
+    # the one farthest from their mixtures.
+    rng = np.random.default_rng(6)
+    members = np.stack([KUHN.random_plan(0, rng, pure=True) for _ in range(8)])
+    opponent = KUHN.uniform_plan(1)
+    config = replace(PSRO_PRESETS[name], diversity_chance=1.0, diversity_weight=100.0)
+    space = PlanSpace(KUHN, config)
+    situation = Situation(
+        side=0,
+        row=members[0],
+        own=members,
+        own_weights=np.full(8, 1.0 / 8.0),
+        opponents=opponent[None],
+        weights=np.ones(1),
+        payoffs=np.zeros((8, 1)),
+        iteration=0,
+    )
+    found = space.respond(situation, np.random.default_rng(0)).row
+    pure = [
+        KUHN.realization_plan({s.text: {a: 1.0} for s, a in zip(states, acts, strict=True)}, 0)
+        for states in [KUHN.information_states(0)]
+        for acts in product((0, 1), repeat=len(states))
+    ]
+    weights = KUHN.terminal_weights(0, opponent)
+    smooth = KUHN.smooth(0, members, config.smoothing)
+    worth = KUHN.gains(0, opponent) / KUHN.max_utility
+    values = []
+    for plan in pure:
+        own = KUHN.smooth(0, plan[None], config.smoothing)[0]
+        nearest = divergences(own, smooth, weights).min()
+        beyond = hull_distance(own, smooth, weights).distance
+        values.append([worth @ plan + 100.0 * nearest, worth @ plan + 100.0 * beyond])
+    by_members, by_hull = np.array(values).T
+    wanted, other = (by_members, by_hull) if name == "psd-psro" else (by_hull, by_members)
+    place = next(k for k, plan in enumerate(pure) if np.array_equal(plan, found))
+    assert wanted[place] == pytest.approx(wanted.max(), rel=1e-9)
+    assert wanted[other.argmax()] < 0.96 * wanted.max()
+
+
 def test_fictitious_play_in_a_matrix_game_is_browns() -> None:
     learner = FictitiousPlay(GAUSSIAN, XFPConfig(), 0)
     for _ in range(50):
@@ -336,6 +459,35 @@ def test_fictitious_play_on_a_tree_averages_whole_policies_as_openspiel_does() -
     wanted = exploitability.nash_conv(game, solver.average_policy())
     assert learner.measure(True)["nash_conv"] == pytest.approx(wanted, rel=0.5)
     assert learner.measure(True)["nash_conv"] < 0.12
+
+
+def test_fictitious_play_on_a_tree_is_worked_by_hand_with_plans() -> None:
+    # On Kuhn poker the average of the first answers has seen several policies, which have passed
+    # and bet with different chances: averages of plans and of action probabilities part.
+    learner = FictitiousPlay(KUHN, XFPConfig(ties="lowest"), 0)
+    played = [[KUHN.uniform_plan(player)] for player in (0, 1)]
+    for turn in range(1, 4):
+        learner.advance()
+        means = [KUHN.mix(rows, np.full(turn, 1.0 / turn)) for rows in played]
+        for player in (0, 1):
+            played[player].append(KUHN.best_response(player, means[1 - player])[1])
+        for player, average in enumerate(learner.average()):
+            np.testing.assert_allclose(average, np.mean(played[player], axis=0), atol=1e-12)
+    apart = [
+        np.abs(_averaged_by_state(played[player], player) - learner.average()[player]).max()
+        for player in (0, 1)
+    ]
+    assert max(apart) > 0.05
+
+
+def _averaged_by_state(plans: list[np.ndarray], player: int) -> np.ndarray:
+    """The plan of the means of action probabilities, which is what must not be learnt."""
+    tables = [KUHN.behaviour(plan, player) for plan in plans]
+    mean = {
+        text: {a: sum(t[text][a] for t in tables) / len(tables) for a in tables[0][text]}
+        for text in tables[0]
+    }
+    return KUHN.realization_plan(mean, player)
 
 
 @pytest.mark.parametrize(

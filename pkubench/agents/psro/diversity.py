@@ -98,7 +98,8 @@ def hull_distance(
     else:
         raise GameError(
             f"the distance from the hull of {len(rows)} policies did not settle: gap {gap:g} "
-            f"after {_MOST_STEPS} steps; smooth the policies or raise the tolerance"
+            f"after {_MOST_STEPS} steps; smooth the policies more (--set smoothing=0.01) or take "
+            "the distance from members (--set diversity=members)"
         )
     distance = _divergence(own, columns @ mixture, mass)
     return HullDistance(max(distance, 0.0), mixture, max(gap, 0.0))

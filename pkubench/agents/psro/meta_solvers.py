@@ -24,7 +24,9 @@ MOST_PROFILES = 2_500
 """Largest chain that alpha-rank is computed on; its cost grows with the cube."""
 EPSILON = 1e-10
 """How rarely alpha-rank's chain moves to what is worse, in the limit of strong selection."""
-_TIE = 1e-14
+_TIE = 1e-12
+"""Payoffs closer than this, in units of the largest one, are equal; less is rounding."""
+_LEAST_SELECTION = 1e-14
 _PANEL = 64
 
 
@@ -156,7 +158,9 @@ def projected_replicator(
 
 def _replicated(own: Floats, worth: Floats, floor: float) -> Floats:
     moved = own + own * (worth - own @ worth)
-    # The step keeps the sum, so only what falls below the floor needs projecting.
+    # The step keeps a sum of one, but multiplies an error in it by 1 - own @ worth: where the value
+    # is negative, rounding alone would grow without bound.
+    moved /= moved.sum()
     return project_to_simplex(moved, floor) if moved.min() < floor else moved
 
 
@@ -198,7 +202,7 @@ def alpha_rank(
     """
     table = _table(payoff)
     rows, columns = table.shape
-    takes_over = _fixation(alpha, population)
+    takes_over = _fixation(alpha, population, float(np.abs(table).max()))
     _check_size(table.size)
     chain = np.zeros((rows, columns, rows, columns))
     for j in range(columns):  # player 0 goes from row i to row k
@@ -226,7 +230,7 @@ def alpha_rank_symmetric(
     if table.shape[0] != table.shape[1]:
         raise ConfigError(f"a symmetric game has a square payoff matrix, got {table.shape}")
     _check_size(len(table))
-    takes_over = _fixation(alpha, population)
+    takes_over = _fixation(alpha, population, float(np.abs(table).max()))
     return stationary(takes_over(table.T * (population / (population - 1.0))))
 
 
@@ -259,8 +263,11 @@ def stationary(rates: Floats) -> Floats:
     return np.asarray(weights / weights.sum())
 
 
-def _fixation(alpha: float | None, population: int) -> Callable[[Floats], Floats]:
-    """Return the probability that a mutant takes over, as a function of its advantage."""
+def _fixation(alpha: float | None, population: int, scale: float) -> Callable[[Floats], Floats]:
+    """Return the probability that a mutant takes over, as a function of its advantage.
+
+    ``scale`` is the largest payoff.
+    """
     if alpha is not None and not alpha > 0.0:
         raise ConfigError(f"alpha must be positive or None, got {alpha}")
     if population < 2:
@@ -268,13 +275,13 @@ def _fixation(alpha: float | None, population: int) -> Callable[[Floats], Floats
 
     def in_the_limit(advantage: Floats) -> Floats:
         better = np.where(advantage > 0.0, 1.0 - EPSILON, EPSILON)
-        return np.asarray(np.where(np.abs(advantage) <= _TIE, 0.5, better))
+        return np.asarray(np.where(np.abs(advantage) <= _TIE * scale, 0.5, better))
 
     def with_alpha(advantage: Floats) -> Floats:
         # (1 - exp(-u)) / (1 - exp(-m u)), written for u >= 0; a negative u has exp((m - 1) u)
         # times the value at -u.
         u = float(alpha or 0.0) * advantage
-        size = np.maximum(np.abs(u), _TIE)
+        size = np.maximum(np.abs(u), _LEAST_SELECTION)
         rate = np.expm1(-size) / np.expm1(-population * size)
         rate = np.where(u < 0.0, rate * np.exp((population - 1) * np.minimum(u, 0.0)), rate)
         # What underflows must stay possible, or the chain falls apart.

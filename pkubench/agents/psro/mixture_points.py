@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pkubench.agents.psro.bonuses import Cardinality, PayoffDistance
+from pkubench.agents.psro.bonuses import PayoffDistance
 from pkubench.agents.psro.settings import PSRO_PRESETS, PSROConfig
 from pkubench.agents.psro.spaces import PolicySpace, Response, Situation
 from pkubench.envs.games.forest import Floats
@@ -51,6 +51,7 @@ class PointSpace(PolicySpace):
     sides = (0,)
     scale = 1.0
     pure = False
+    scorer = "nash-simplex"
 
     def __init__(self, config: PSROConfig) -> None:
         """Hold the game."""
@@ -101,23 +102,19 @@ class PointSpace(PolicySpace):
         if kind == "members":
             old = _shares(self.model.features(situation.own), _SMOOTHING)
             return lambda points: share * _MEMBERS_WEIGHT * self._distance(points, old)
-        # Payoffs are affine in the features, so the features with a 1 behind them are the plan.
-        against = self._worth(situation.opponents)
         if kind == "dpp":
-            norms = np.maximum(np.linalg.norm(situation.payoffs, axis=1), _NUDGE)
-            table = Cardinality(
-                np.eye(len(against)), situation.payoffs / norms[:, None], symmetric=False
-            )
-            return lambda points: share * table.values(_unit(self._plans(points) @ against.T))
+            return lambda points: share * self._cardinality(points, situation)
         # The weight of both bonuses of BD&RD-PSRO is 1 - w / 2.
         weight = 1.0 - (1.0 - share) / 2.0
-        table_rd = PayoffDistance(against, situation.payoffs, self.config.payoff_inverse)
+        # Payoffs are affine in the features, so the features with a 1 behind them are the plan.
+        against = self._worth(situation.opponents)
+        table = PayoffDistance(against, situation.payoffs, self.config.payoff_inverse)
         played = _shares(situation.own_weights @ self.model.features(situation.own), 0.0)
         return lambda points: (
             weight
             * (
                 _BEHAVIOUR_WEIGHT * self._divergence(points, played)
-                + table_rd.values(self._plans(points))
+                + table.values(self._plans(points))
             )
         )
 
@@ -130,6 +127,21 @@ class PointSpace(PolicySpace):
         return np.hstack(
             [features @ self.model.tournament.T + 0.5, -0.5 * features.sum(axis=1, keepdims=True)]
         )
+
+    def _cardinality(self, points: Floats, situation: Situation) -> Floats:
+        """Return ``tr(I - (M M' + I)^-1)`` with each point as the last row and column of ``M``.
+
+        ``M`` holds the payoffs among all policies, each row divided by its length: so a new point
+        rescales the old rows too, and no inverse of theirs is of use.
+        """
+        won = self.model.payoffs(points, situation.own)
+        size = len(situation.own)
+        table = np.zeros((len(points), size + 1, size + 1))
+        table[:, :size, :size] = situation.payoffs
+        table[:, size, :size], table[:, :size, size] = won, -won
+        table = _unit(table)
+        inverses = np.linalg.inv(table @ table.transpose(0, 2, 1) + np.eye(size + 1))
+        return np.asarray(size + 1 - np.trace(inverses, axis1=1, axis2=2))
 
     def _distance(self, points: Floats, old: Floats) -> Floats:
         new = _shares(self.model.features(points), _SMOOTHING)
@@ -150,4 +162,4 @@ def _shares(features: Floats, amount: float) -> Floats:
 
 
 def _unit(rows: Floats) -> Floats:
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), _NUDGE))
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), _NUDGE))

@@ -6,9 +6,9 @@ DPP-, BD&RD- and PSD-PSRO: they differ in what a policy in training answers (``t
 many train at once, and what their responses seek (``spaces``). An iteration moves each policy in
 training once and then, if the lowest has stopped improving, finishes it and starts a new one.
 
-Every figure is exact: the meta-strategy reported is an equilibrium of the restricted game whatever
-the meta-solver that trained, exploitability comes from best responses in the full game, and
-population exploitability from a linear program.
+Every figure is exact: the meta-strategy reported is an equilibrium of the restricted game, found by
+one solver whatever the meta-solver that trained, exploitability comes from best responses in the
+full game, and population exploitability from a linear program.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pkubench.agents.psro.spaces import PlanSpace, PolicySpace, Situation
 from pkubench.envs.games.zero_sum import ZeroSumGame
 
 _LEAST_MASS = 0.01
-"""Policies with less weight in the meta-strategy start no learner in PSRO_rN."""
+"""PSRO_rN answers for policies with more weight in the meta-strategy, or for the heaviest."""
 _TIE = 1e-12
 _FIRST = 0.1
 """What a new policy's first payoff in training is compared with, as in official code."""
@@ -107,8 +107,8 @@ class PopulationLearner:
 
     def _score(self) -> None:
         """Solve the restricted game and find what responses gain against its solution."""
-        name = self.config.meta_solver
-        self._meta = self._solve(name if name.startswith("nash") else "nash", *self._table.shape)
+        # Of several equilibria each solver finds its own, so one scores whichever trained.
+        self._meta = self._solve(self.space.scorer, *self._table.shape)
         self._gains = self.space.gains(self._seen(), self.meta_strategy())
 
     def _solve(self, solver: str, rows: int, columns: int) -> MetaStrategy:
@@ -184,7 +184,7 @@ class PopulationLearner:
         """Move the policies with ``above`` others in training over them, the last ones first."""
         places = {number: len(side.rows) - 1 - above for number, side in self._sides.items()}
         sizes = places[0], places[max(places)]
-        is_scored = sizes == self._table.shape and self.config.meta_solver.startswith("nash")
+        is_scored = sizes == self._table.shape and self.config.meta_solver == self.space.scorer
         meta = self._meta if is_scored else self._solve(self.config.meta_solver, *sizes)
         if self.config.targets == "latest":
             meta = MetaStrategy(*(np.eye(size)[-1] for size in sizes))
@@ -222,14 +222,19 @@ class PopulationLearner:
     def _good_targets(self, number: int) -> list[Target]:
         """Return, for each policy of weight, the opponents it does not lose to, as weights.
 
-        In a game whose sides differ, losing is winning less than the restricted game's value.
+        In a game whose sides differ, losing is winning less than the restricted game's value. A
+        policy that loses to all, which weight has only if the meta-strategy is no equilibrium,
+        answers the whole of it.
         """
         meta = self._solve(self.config.meta_solver, *self._table.shape)
         own, other = meta if number == 0 else meta[::-1]
         table = self._table if number == 0 else -self._table.T
         value = float(own @ table @ other) - _TIE * self.space.scale
-        beaten = [(table[k] >= value) * other for k in np.flatnonzero(own > _LEAST_MASS)]
-        return [Target(own, mass / mass.sum()) for mass in beaten]
+        heavy = np.flatnonzero(own > _LEAST_MASS)
+        answered = heavy if len(heavy) else [int(own.argmax())]
+        beaten = [(table[k] >= value) * other for k in answered]
+        masses = [mass if mass.sum() > 0.0 else other for mass in beaten]
+        return [Target(own, mass / mass.sum()) for mass in masses]
 
     def _move(
         self,

@@ -1,9 +1,10 @@
 """How exploitable an entrant is at least, in a game whose tree is too large to build.
 
 A response is learnt against each seat by Q-learning and then scored by fresh plays. A best response
-wins at least as much, so the sum of what both responses win on average is a *lower bound* of
-NashConv, up to the sampling error that is told with it. A low bound says that this response found
-little, not that there is little to find.
+wins at least as much, so what both responses win is a *lower bound* of NashConv. What they won in
+the plays is an estimate of it, which luck can raise above NashConv; "at least" is said of the
+one-sided 95 % bound below it. A low bound says that this response found little, not that there is
+little to find.
 """
 
 from __future__ import annotations
@@ -48,21 +49,21 @@ class ResponseBound:
     scored: int
 
     @property
-    def nash_conv(self) -> float:
-        """The estimate of a lower bound of NashConv; at least 0, as NashConv is."""
-        return max(sum(self.wins), 0.0)
+    def estimate(self) -> float:
+        """What both responses win together on average; chance can make it negative, or too high."""
+        return sum(self.wins)
 
     @property
     def nash_conv_low(self) -> float:
-        """What NashConv exceeds with 95 % confidence."""
-        return max(sum(self.wins) - _CONFIDENCE * float(np.hypot(*self.errors)), 0.0)
+        """What NashConv exceeds with 95 % confidence; at least 0, as NashConv is."""
+        return max(self.estimate - _CONFIDENCE * float(np.hypot(*self.errors)), 0.0)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
         return {
-            "nash_conv_at_least": self.nash_conv,
-            "exploitability_at_least": self.nash_conv / 2.0,
             "nash_conv_at_least_95": self.nash_conv_low,
+            "exploitability_at_least_95": self.nash_conv_low / 2.0,
+            "responses_win_estimate": self.estimate,
             "response_wins": list(self.wins),
             "standard_errors": list(self.errors),
             "plays_of_learning": self.plays,

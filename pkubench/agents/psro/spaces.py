@@ -79,6 +79,8 @@ class PolicySpace(Protocol):
     """The largest payoff."""
     pure: bool
     """Whether all policies are pure plans, of zeros and ones."""
+    scorer: str = "nash"
+    """The meta-solver whose equilibrium is scored; the same for all learners of a game."""
     episodes: int | None = None
     """Plays that responses were learnt from; None where none are played."""
 
@@ -124,6 +126,8 @@ class PlanSpace(PolicySpace):
         self.sides = (0,) if isinstance(game, SymmetricMatrixGame) else (0, 1)
         self.scale = game.max_utility or 1.0
         self.pure = config.pure
+        if isinstance(game, MatrixGame):  # where an iteration takes less time than HiGHS
+            self.scorer = "nash-simplex"
         self._binding: list[Ints | None] = [None, None]
         self._worth: list[dict[bytes, Floats]] = [{}, {}]
 

@@ -20,8 +20,9 @@ from pkubench.agents.psro.settings import PSRO_PRESETS, PSROConfig
 from pkubench.agents.runs import begin_training, check_identity, train_command
 from pkubench.agents.saving import CONFIG, load_saved, save_agent
 from pkubench.agents.training import Progress, TrainingLog, with_settings
-from pkubench.envs.games.tree import GameTree
+from pkubench.envs.games.normal_form import MatrixGame
 from pkubench.envs.games.trees import game_of_world, tree_of_world
+from pkubench.envs.games.zero_sum import ZeroSumGame
 from pkubench.envs.seeding import check_seed
 from pkubench.errors import ConfigError, PkubenchError, StorageError, UnknownName, WeightsError
 
@@ -85,14 +86,14 @@ def train(
     if total < 1:
         raise ConfigError(f"steps must be at least 1 iteration, got {total}")
     check_seed(seed)
-    tree = tree_of_world(task.id)
+    game = game_of_world(task.id)
     run: dict[str, Any] = {
         "agent": agent,
         "task": task.id,
         "seed": seed,
         # As JSON has it, for it is compared with what a checkpoint's file holds: lists, no tuples.
         "settings": json.loads(json.dumps(dataclasses.asdict(config))),
-        "fingerprint": tree.fingerprint,
+        "fingerprint": game.fingerprint,
     }
     made = learner(config, task.id, seed)
     command = train_command(agent, task.id, total, [seed], settings)
@@ -106,12 +107,12 @@ def train(
                 f"the checkpoint in {out / CHECKPOINT} is damaged ({error}); delete the run and "
                 "train anew"
             ) from error
-    return _iterate(made, tree, total, run, out, saved, command)
+    return _iterate(made, game, total, run, out, saved, command)
 
 
 def _iterate(
     learner: GameLearner,
-    tree: GameTree,
+    game: ZeroSumGame,
     total: int,
     run: dict[str, Any],
     out: Path,
@@ -140,13 +141,13 @@ def _iterate(
             progress = Progress(learner.iteration, total, metrics)
             log.write(progress)
             if now - last_saved > SECONDS_BETWEEN_CHECKPOINTS:
-                _save(learner, tree, run, out, whole, command)
+                _save(learner, game, run, out, whole, command)
                 last_saved = time.perf_counter()
             yield progress
     finally:
         # Ctrl-C may strike in the middle of an iteration; what is saved is the last whole one.
         learner.restore(whole)
-        _save(learner, tree, run, out, whole, command)
+        _save(learner, game, run, out, whole, command)
         log.close()
 
 
@@ -156,7 +157,7 @@ def _snapshot(learner: GameLearner, clock: Floats) -> Tensors:
 
 def _save(
     learner: GameLearner,
-    tree: GameTree,
+    game: ZeroSumGame,
     run: dict[str, Any],
     out: Path,
     whole: Tensors,
@@ -165,16 +166,17 @@ def _save(
     # All that changes is in one file, which is replaced whole: a kill cannot tear it.
     save_agent(out / CHECKPOINT, {"kind": "game-checkpoint", **run}, whole)
     config = {**run, "iterations": learner.iteration, "command": command}
-    plans = learner.plans()
-    rows, columns = (_plans_of_tree(tree, player, plans[player]) for player in (0, 1))
-    save_population(out, tree, (rows, columns), learner.meta_strategy(), config, pure=learner.pure)
+    rows, columns = (_plans_of(game, player, learner.plans()[player]) for player in (0, 1))
+    save_population(out, game, (rows, columns), learner.meta_strategy(), config, pure=learner.pure)
 
 
-def _plans_of_tree(tree: GameTree, player: int, plans: Floats) -> Floats:
-    """Return plans on the game's tree: before an action of a matrix game is the empty sequence."""
-    if plans.shape[1] == tree.num_sequences[player]:
-        return plans
-    return np.hstack([np.ones((len(plans), 1)), plans])
+def _plans_of(game: ZeroSumGame, player: int, plans: Floats) -> Floats:
+    """Return plans as the game has them: regrets of a matrix game are kept on its tree."""
+    return (
+        plans[:, 1:]
+        if isinstance(game, MatrixGame) and plans.shape[1] > game.shape[player]
+        else plans
+    )
 
 
 def _checkpoint(out: Path, run: dict[str, Any]) -> Tensors | None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import ast
 import inspect
+import math
 from collections.abc import Callable
 from itertools import combinations
-from math import comb
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +81,7 @@ def blotto(coins: int = 10, fields: int = 3) -> SymmetricMatrixGame:
 def compositions(coins: int, fields: int) -> NDArray[np.int64]:
     """Return all ways to put ``coins`` on ``fields``, int64 ``(ways, fields)``, lexicographic."""
     places = coins + fields - 1
-    if max(coins, fields) > MOST_ACTIONS or comb(places, fields - 1) > MOST_ACTIONS:
+    if max(coins, fields) > MOST_ACTIONS or math.comb(places, fields - 1) > MOST_ACTIONS:
         raise ConfigError(
             f"blotto with {coins} coins on {fields} fields has more than {MOST_ACTIONS:,} actions; "
             "choose a smaller one"
@@ -251,13 +251,14 @@ def load_payoff(file: Path | str, *, symmetric: bool | None = None) -> MatrixGam
         see :meth:`MatrixGame.normalised`.
 
     Raises:
-        GameError: No such file, no plain array, not two-dimensional, not finite, or not symmetric
-            as claimed.
+        GameError: No such file, no plain array, larger than ``MOST_ACTIONS`` a player, not
+            two-dimensional, not finite, or not symmetric as claimed.
     """
     path = Path(file)
     name = f"payoff:{file}"
     try:
         with path.open("rb") as stream:
+            _check_header(stream, path, name)
             array = np.lib.format.read_array(stream, allow_pickle=False)
     except OSError as error:
         raise GameError(f"cannot read the payoff file {path}: {error.strerror or error}") from error
@@ -270,3 +271,22 @@ def load_payoff(file: Path | str, *, symmetric: bool | None = None) -> MatrixGam
     if symmetric is None:
         symmetric = is_antisymmetric(payoff)
     return SymmetricMatrixGame(payoff, name) if symmetric else MatrixGame(payoff, name)
+
+
+def _check_header(stream: BinaryIO, path: Path, name: str) -> None:
+    """Check what a file says its array is, before anything is allocated for it."""
+    version = np.lib.format.read_magic(stream)
+    first = version == (1, 0)
+    shape, _, dtype = (
+        np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+    )(stream)
+    stream.seek(0)
+    if dtype.hasobject:
+        raise ValueError("it holds pickled objects")
+    if dtype.kind not in "biuf":
+        raise GameError(f"{name}: payoffs must be real numbers, got dtype {dtype}")
+    if (len(shape) == 2 and max(shape) > MOST_ACTIONS) or math.prod(shape) > MOST_ACTIONS**2:
+        raise GameError(
+            f"{path} has payoffs of shape {shape}; a game has at most {MOST_ACTIONS:,} actions a "
+            "player, so leave some out"
+        )

@@ -43,7 +43,9 @@ _MOST_CUTS = 500
 
 
 class MixtureModel:
-    """Seven bells on a circle, each beating the next three; being near any of them is worth more.
+    """Seven bells on a circle, each beating the next three of ``CENTRES``.
+
+    Being near any of them is worth more.
 
     With ``g(x)``, the seven bells' heights at ``x``, and ``G``, the tournament of seven,
 

@@ -7,18 +7,21 @@ from functools import cached_property
 from typing import Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from pkubench.envs.games import policies
 from pkubench.envs.games.errors import GameError, PlanError
 from pkubench.envs.games.forest import TIE, Floats
 from pkubench.envs.games.histories import MAX_HISTORIES, TERMINAL, Histories, InformationStates
 from pkubench.envs.games.linear_programs import Equilibrium, HullValue, matrix_game
-from pkubench.envs.games.policies import SUM_TOLERANCE
+from pkubench.envs.games.policies import SUM_TOLERANCE, InformationState, Policy
 from pkubench.envs.games.tree import GameTree
 from pkubench.envs.games.zero_sum import ZeroSumGame, checked_amount
 
 ANTISYMMETRY = 1e-6
 """How far (times the largest payoff) a matrix may be from ``-matrix.T`` and count as symmetric."""
+_SEATS = ("row", "column")
+"""The players' information states, one each."""
 
 
 class MatrixGame(ZeroSumGame):
@@ -120,10 +123,40 @@ class MatrixGame(ZeroSumGame):
                 utility=np.concatenate([np.zeros(1 + rows), self.payoff.ravel()]),
                 lengths=np.cumsum([0, *sizes]),
                 states=(
-                    InformationStates(("row",), (tuple(range(rows)),), seats[:1]),
-                    InformationStates(("column",), (tuple(range(columns)),), seats[1:]),
+                    InformationStates(_SEATS[:1], (tuple(range(rows)),), seats[:1]),
+                    InformationStates(_SEATS[1:], (tuple(range(columns)),), seats[1:]),
                 ),
             )
+        )
+
+    # Policies, as the game's tree has them but without building it
+
+    @property
+    def num_actions(self) -> int:
+        """The larger number of rows and columns."""
+        return max(self.shape)
+
+    def information_states(self, player: int) -> tuple[InformationState, ...]:
+        """Return the one state ``row`` or ``column``."""
+        actions = tuple(range(self.shape[self._player(player)]))
+        return (InformationState(_SEATS[player], actions, self.tensors(player)[0]),)
+
+    def legal_mask(self, player: int) -> NDArray[np.bool_]:
+        """Return which actions are legal, bool ``(1, actions)``."""
+        return np.arange(self.num_actions)[None] < self.shape[self._player(player)]
+
+    def tensors(self, player: int) -> NDArray[np.float32]:
+        """Return which seat it is, float32 ``(1, 2)``."""
+        return np.eye(2, dtype=np.float32)[[self._player(player)]]
+
+    def realization_plan(self, policy: Policy, player: int) -> Floats:
+        """Turn a policy into the distribution that it plays; see ``GameTree``."""
+        return policies.probabilities(policy, self.information_states(player), player)
+
+    def plan_from_table(self, table: ArrayLike, player: int) -> Floats:
+        """Turn a table of action probabilities, ``(1, actions)``, into a distribution."""
+        return policies.table_probabilities(
+            table, self.legal_mask(player), self.information_states(player), player
         )
 
     # Plans

@@ -86,7 +86,7 @@ def _distribution(given: Any, state: InformationState, player: int) -> list[floa
         )
     try:
         row = [float(given.get(action, 0.0)) for action in state.legal_actions]
-    except (TypeError, ValueError) as wrong:
+    except (TypeError, ValueError, OverflowError) as wrong:
         raise PolicyError(f"{where}: a probability is not a number ({wrong})") from wrong
     total = sum(row)
     if not all(p >= 0.0 for p in row):

@@ -48,9 +48,10 @@ class StateBatch:
             self._game.information_state_tensor_size(),
             self._game.num_distinct_actions(),
         )
-        if (capacity + 1) * size * 4 > MOST_BYTES:
+        if (capacity + 1) * (4 * size + actions) > MOST_BYTES:
             raise GameError(
-                f"{capacity:,} information states of {size} numbers do not fit; play fewer games"
+                f"{capacity:,} information states of {size} numbers and {actions} actions do "
+                "not fit; play fewer games"
             )
         self.tensors: NDArray[np.float32] = np.zeros((capacity + 1, size), np.float32)
         self.masks: NDArray[np.int8] = np.ones((capacity + 1, actions), np.int8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 
 from pkubench.envs.games.matrix_catalogue import make_matrix_game
 from pkubench.envs.games.normal_form import MatrixGame
@@ -11,21 +12,22 @@ from pkubench.envs.games.zero_sum import ZeroSumGame
 from pkubench.envs.registry import resolve, world_class
 from pkubench.errors import ConfigError
 
-_MATRIX = ("matrix:", "payoff:")
+_FILE = "payoff:"
+_MATRIX = ("matrix:", _FILE)
 
 
-@lru_cache(maxsize=16)
 def matrix_game(game: str) -> MatrixGame:
     """Return a matrix game by its spelling, made on first use. Treat it as read-only.
+
+    A payoff file that has been written again is read again.
 
     Raises:
         UnknownName, ConfigError, GameError: As
             :func:`pkubench.envs.games.matrix_catalogue.make_matrix_game`.
     """
-    return make_matrix_game(game)
+    return _matrix_game(game, _written(game))
 
 
-@lru_cache(maxsize=16)
 def game_tree(game: str) -> GameTree:
     """Return the tree of a game, built on first use. Treat it as read-only.
 
@@ -37,9 +39,40 @@ def game_tree(game: str) -> GameTree:
         MissingExtra, UnknownName, GameError: As :meth:`GameTree.from_openspiel` and
             :func:`pkubench.envs.games.matrix_catalogue.make_matrix_game`.
     """
+    return _game_tree(game, _written(game))
+
+
+def zero_sum_game(game: str) -> ZeroSumGame:
+    """Return a matrix game as such, any other as its tree. Treat it as read-only.
+
+    Raises:
+        MissingExtra, UnknownName, ConfigError, GameError: As :func:`matrix_game` and
+            :func:`game_tree`.
+    """
+    return matrix_game(game) if game.startswith(_MATRIX) else game_tree(game)
+
+
+@lru_cache(maxsize=16)
+def _matrix_game(game: str, written: tuple[int, int] | None) -> MatrixGame:
+    return make_matrix_game(game)
+
+
+@lru_cache(maxsize=16)
+def _game_tree(game: str, written: tuple[int, int] | None) -> GameTree:
     if game.startswith(_MATRIX):
-        return matrix_game(game).tree()
+        return _matrix_game(game, written).tree()
     return GameTree.from_openspiel(game.removeprefix("openspiel:"))
+
+
+def _written(game: str) -> tuple[int, int] | None:
+    """Return when a payoff file was last written, and its size; None for what is no file."""
+    if not game.startswith(_FILE):
+        return None
+    try:
+        facts = Path(game.removeprefix(_FILE)).stat()
+    except OSError:  # told by who reads it
+        return None
+    return facts.st_mtime_ns, facts.st_size
 
 
 def tree_of_world(world: str) -> GameTree:
@@ -71,8 +104,7 @@ def game_of_world(world: str) -> ZeroSumGame:
     Raises:
         UnknownName, ConfigError: As :func:`tree_of_world`.
     """
-    game = _game_of(world)
-    return matrix_game(game) if game.startswith(_MATRIX) else game_tree(game)
+    return zero_sum_game(_game_of(world))
 
 
 def _game_of(world: str) -> str:

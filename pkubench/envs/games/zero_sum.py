@@ -5,12 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from pkubench.envs.games.errors import GameError, PlanError
 from pkubench.envs.games.forest import Floats
 from pkubench.envs.games.linear_programs import Equilibrium, HullValue
-from pkubench.envs.games.policies import SUM_TOLERANCE
+from pkubench.envs.games.policies import SUM_TOLERANCE, InformationState, Policy
 
 
 class ZeroSumGame(ABC):
@@ -38,6 +38,35 @@ class ZeroSumGame(ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """SHA-256 over what the game is: equal for equal games."""
+
+    @property
+    @abstractmethod
+    def num_actions(self) -> int:
+        """Number of actions of either player, illegal ones included."""
+
+    @abstractmethod
+    def information_states(self, player: int) -> tuple[InformationState, ...]:
+        """Return the player's information states, in the order of its plans."""
+
+    @abstractmethod
+    def legal_mask(self, player: int) -> NDArray[np.bool_]:
+        """Return which actions are legal, bool ``(states, actions)``."""
+
+    @abstractmethod
+    def tensors(self, player: int) -> NDArray[np.float32]:
+        """Return information-state tensors, float32 ``(states, size)``."""
+
+    @abstractmethod
+    def realization_plan(self, policy: Policy, player: int) -> Floats:
+        """Turn a behavioural policy into a plan.
+
+        Raises:
+            PolicyError: Names the information state and what is wrong with it.
+        """
+
+    @abstractmethod
+    def plan_from_table(self, table: ArrayLike, player: int) -> Floats:
+        """Turn a table of action probabilities, ``(states, actions)``, into a plan."""
 
     @abstractmethod
     def check_plan(self, plan: ArrayLike, player: int) -> Floats:

@@ -1,0 +1,123 @@
+"""The verdict on the paper's claim: PSD-PSRO against every other method on every game measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.results.game_records import Line
+from benchmarks.results.page import holm
+from pkubench.evaluation.statistics import welch_interval
+
+_METRICS = {"exploitability": "exploitability", "pe": "PE"}
+_RANKS = {"psd-psro": 0, "dpp-psro": 1, "bd-rd-psro": 1, "p-psro": 2, "psro-rn": 2, "psro": 2}
+"""The published order at the end of the runs, lowest first; equal ranks are not told apart."""
+_LEVEL = 0.05
+
+
+class Comparison(NamedTuple):
+    """Two methods on a game, by the values at the end of their runs.
+
+    Attributes:
+        game: Where.
+        lower: The method that the paper has lower.
+        other: The method that it is compared with.
+        metric: ``exploitability`` or ``pe``.
+        difference: Of means, the first minus the other.
+        p: Welch's p-value, corrected by Holm for all comparisons.
+    """
+
+    game: str
+    lower: str
+    other: str
+    metric: str
+    difference: float
+    p: float
+
+    @property
+    def verdict(self) -> str:
+        """Whether the first is better (lower), worse, or neither is shown."""
+        if not self.p < _LEVEL:
+            return "undecided"
+        return "better" if self.difference < 0.0 else "worse"
+
+
+def comparisons(lines: Sequence[Line]) -> list[Comparison]:
+    """Compare, on each game, the methods that the paper ranks apart, and PSD-PSRO with all others.
+
+    Both metrics of all games are one family for Holm's correction.
+    """
+    found: list[Comparison] = []
+    for ours in lines:
+        for theirs in lines:
+            one, other = _plain(ours), _plain(theirs)
+            is_ranked = one in _RANKS and _RANKS[one] < _RANKS.get(other, -1)
+            is_other = one == "psd-psro" and other not in _RANKS and other != "cfr+"
+            if ours.row.heading == theirs.row.heading and (is_ranked or is_other):
+                for metric in _METRICS:
+                    gap = welch_interval(ours.ends(metric), theirs.ends(metric))
+                    p = 1.0 if np.isnan(gap.p_value) else gap.p_value
+                    found.append(Comparison(ours.row.heading, one, other, metric, gap.estimate, p))
+    corrected = holm([each.p for each in found])
+    return [each._replace(p=p) for each, p in zip(found, corrected, strict=True)]
+
+
+def claim(lines: Sequence[Line]) -> Iterator[str]:
+    """Yield the section on the paper's claim."""
+    family = comparisons(lines)
+    ours = [each for each in family if each.lower == "psd-psro"]
+    yield "## The paper's claim\n\n"
+    if not ours:
+        yield "PSD-PSRO is not measured yet beside another method.\n\n"
+        return
+    games = dict.fromkeys(each.game for each in ours)
+    yield (
+        f"PSD-PSRO against each other method at the end of the runs, on all {len(games)} games "
+        "measured: difference of means (negative is lower, which is better), Welch's test over "
+        f"seeds, p-values corrected by Holm for all {len(family)} comparisons of this section, "
+        "those among the other ranks of the published order included.\n\n"
+        "| game | against | exploitability | p | verdict | PE | p | verdict |\n"
+        "|---|---|---|---|---|---|---|---|\n"
+    )
+    for game in games:
+        for other in dict.fromkeys(each.other for each in ours if each.game == game):
+            cells = [game, other]
+            for metric in _METRICS:
+                (each,) = (e for e in ours if (e.game, e.other, e.metric) == (game, other, metric))
+                cells += [f"{each.difference:.3g}", f"{each.p:.2g}", each.verdict]
+            yield "| " + " | ".join(cells) + " |\n"
+    yield "\n"
+    for metric, word in _METRICS.items():
+        yield f"- {word}: PSD-PSRO is {_counts([e for e in ours if e.metric == metric])}.\n"
+    ranked = [each for each in family if each.lower in _RANKS and each.other in _RANKS]
+    yield f"\n{_order(ranked)}\n\n"
+
+
+def _order(ranked: Sequence[Comparison]) -> str:
+    """Return whether the published order is found again, from the counts alone."""
+    order = "PSD-PSRO, then DPP and BD&RD, then P-PSRO, PSRO_rN and PSRO"
+    verdicts = [each.verdict for each in ranked]
+    if "worse" in verdicts:
+        word = "is not reproduced"
+    elif verdicts and set(verdicts) == {"better"}:
+        word = "is reproduced"
+    else:
+        word = "is reproduced in part: nothing contradicts it, and not all of it is shown"
+    return (
+        f"The published order of the AlphaStar league (lowest first: {order}) **{word}**: of the "
+        f"{len(ranked)} comparisons between its ranks, the method that it has lower is "
+        f"{_counts(ranked)}."
+    )
+
+
+def _counts(chosen: Sequence[Comparison]) -> str:
+    verdicts = [each.verdict for each in chosen]
+    better, worse, none = (verdicts.count(word) for word in ("better", "worse", "undecided"))
+    return f"better in {better}, worse in {worse}, undecided in {none}"
+
+
+def _plain(line: Line) -> str:
+    """Return the method; learnt responses stand on a page part of their own, so need no suffix."""
+    return line.row.method.removesuffix("-deep")
