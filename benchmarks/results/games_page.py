@@ -40,6 +40,8 @@ _NMM = {
 _OFFICIAL_PLAYS = 162 * 20_000
 _SKILL = "matrix:game_of_skill"
 _CLAIMED, _BAR = 0.0088 / 0.0202, 0.75
+_FAST = ("self-play", "cfr+")
+"""Methods that set no budget for the others, being done before those have begun."""
 _HEAD = """# Games
 
 Written by `make results-games`; no figure of ours is typed by hand. All scores are exact:
@@ -52,9 +54,9 @@ how many iterations on average. Payoffs of matrix games are in units of the larg
 `benchmarks/results/records/games`; [game learners](../agents/games.md) says what the methods are.
 
 Budgets are made equal three ways. *At equal iterations* is the end of the runs. *At equal episodes*
-is where a run is at the smallest number of episodes that a method's runs end with, self-play's left
-out, on the line between the two points of its curve around that; a run that ends sooner is taken at
-its end. An iteration counts 20,000 episodes for each policy trained and 1,000 for each new entry of
+is where a run is at the smallest number of episodes that a method's runs end with, self-play's and
+CFR+'s left out, on the line between the two points of its curve around that; a run that ends sooner
+is taken at its end. An iteration counts 20,000 episodes for each policy trained and 1,000 for each new entry of
 the payoff table, the numbers of the published code with a deep oracle. *At equal seconds* is the
 same for the processor time of learning, on one thread and without that of scoring. Self-play is
 scored like the others, by the mixture of all that it has met.
@@ -101,7 +103,7 @@ def _section(game: str, lines: list[Line], page: Path) -> Iterator[str]:
     budgets = {}
     for budget in ("episodes", "seconds"):
         # Self-play hardly spends anything, and no population method gets far on as little.
-        counted = [line for line in lines if line.row.method != "self-play"]
+        counted = [line for line in lines if line.row.method not in _FAST]
         counted = [line for line in counted or lines if max(line.ends(budget)) > 0]
         budgets[budget] = min(float(np.mean(line.ends(budget))) for line in counted)
     last = max(line.row.iterations for line in lines)
