@@ -56,10 +56,10 @@ how many iterations on average. Payoffs of matrix games are in units of the larg
 Budgets are made equal three ways. *At equal iterations* is the end of the runs. *At equal episodes*
 is where a run is at the smallest number of episodes that a method's runs end with, self-play's and
 CFR+'s left out, on the line between the two points of its curve around that; a run that ends sooner
-is taken at its end. An iteration counts 20,000 episodes for each policy trained and 1,000 for each new entry of
-the payoff table, the numbers of the published code with a deep oracle. *At equal seconds* is the
-same for the processor time of learning, on one thread and without that of scoring. Self-play is
-scored like the others, by the mixture of all that it has met.
+is taken at its end. An iteration counts 20,000 episodes for each policy trained and 1,000 for each
+new entry of the payoff table, the numbers of the published code with a deep oracle. *At equal
+seconds* is the same for the processor time of learning, on one thread and without that of scoring.
+Self-play is scored like the others, by the mixture of all that it has met.
 
 """
 
