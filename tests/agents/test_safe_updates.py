@@ -145,7 +145,7 @@ def test_a_focops_update_equals_a_slow_reference() -> None:
 def test_a_p3o_update_equals_a_slow_reference() -> None:
     def loss(pi: Any, old: Any, ratio: Tensor, a: Tensor, m: Tensor, c: Tensor) -> Tensor:
         change = torch.maximum(ratio * c, ratio.clamp(0.8, 1.2) * c).mean()
-        penalty = 20.0 * torch.relu(change + (9.0 - LIMIT) / MEAN_LENGTH)
+        penalty = 5.0 * torch.relu(change + (9.0 - LIMIT) / MEAN_LENGTH)
         return _clipped(pi, old, ratio, a, m, c) + penalty
 
     learner, moves = _learner("p3o", 9.0, target_kl=None)
@@ -154,7 +154,7 @@ def test_a_p3o_update_equals_a_slow_reference() -> None:
 
 def test_omnisafes_p3o_neither_clips_costs_nor_divides_the_excess() -> None:
     def loss(pi: Any, old: Any, ratio: Tensor, a: Tensor, m: Tensor, c: Tensor) -> Tensor:
-        penalty = 20.0 * torch.relu((ratio * c).mean() + 9.0 - LIMIT)
+        penalty = 5.0 * torch.relu((ratio * c).mean() + 9.0 - LIMIT)
         return _clipped(pi, old, ratio, a, m, c) + penalty
 
     more: dict[str, Any] = {"variant": "omnisafe", "target_kl": None, "epochs": 6}

@@ -95,3 +95,9 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, Any]]:
     monkeypatch.setattr("pkubench.cli.train.import_function", lambda path: tiny_trainer)
     calls.clear()
     return calls
+
+
+@pytest.fixture(autouse=True)
+def _no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Print as into a pipe: workers of pytest-xdist have a width in their environment."""
+    monkeypatch.delenv("COLUMNS", raising=False)

@@ -22,7 +22,7 @@ from gymnasium.utils.env_checker import check_env
 import pkubench
 from pkubench.envs.batch import Array, BatchEnv, Info
 from pkubench.envs.registry import WORLDS, make_batch, resolve, world_class
-from pkubench.errors import ConfigError, PkubenchError
+from pkubench.errors import ConfigError, PkubenchError, UnknownName
 from tests.envs.tape import HERE, SAMPLE, SHIPPED, Tape
 
 STEPS = 12
@@ -300,7 +300,7 @@ def test_its_spaces_survive_copying(name: str, again: Callable[[Any], Any]) -> N
 
 @every_world
 def test_a_setting_it_does_not_have_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match="flavour"):
+    with pytest.raises(UnknownName, match="flavour"):
         make_batch(name, 1, flavour="strawberry")
     with pytest.raises(ConfigError, match="num_envs"):
         make_batch(name, 0)

@@ -186,7 +186,7 @@ def test_an_illegal_action_is_an_error_where_the_user_wants_one() -> None:
         ({"opponent": 3}, ConfigError, "opponent must be"),
         ({"seat": 2}, ConfigError, "seat must be"),
         ({"illegal": "ignore"}, ConfigError, "illegal must be"),
-        ({"colour": "red"}, ConfigError, "colour"),
+        ({"colour": "red"}, UnknownName, "colour"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(
