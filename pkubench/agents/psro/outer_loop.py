@@ -107,9 +107,18 @@ class PopulationLearner:
 
     def _score(self) -> None:
         """Solve the restricted game and find what responses gain against its solution."""
-        # Of several equilibria each solver finds its own, so one scores whichever trained.
-        self._meta = self._solve(self.space.scorer, *self._table.shape)
+        self._meta = self._solve(self._scorer, *self._table.shape)
         self._gains = self.space.gains(self._seen(), self.meta_strategy())
+
+    @property
+    def _scorer(self) -> str:
+        """The exact solver that trains, else the game's own.
+
+        Of several equilibria each solver finds its own: training against one while another is
+        scored may never end.
+        """
+        name = self.config.meta_solver
+        return name if name.startswith("nash") else self.space.scorer
 
     def _solve(self, solver: str, rows: int, columns: int) -> MetaStrategy:
         """Return the meta-strategy among the first policies of each side."""
@@ -184,7 +193,7 @@ class PopulationLearner:
         """Move the policies with ``above`` others in training over them, the last ones first."""
         places = {number: len(side.rows) - 1 - above for number, side in self._sides.items()}
         sizes = places[0], places[max(places)]
-        is_scored = sizes == self._table.shape and self.config.meta_solver == self.space.scorer
+        is_scored = sizes == self._table.shape and self.config.meta_solver == self._scorer
         meta = self._meta if is_scored else self._solve(self.config.meta_solver, *sizes)
         if self.config.targets == "latest":
             meta = MetaStrategy(*(np.eye(size)[-1] for size in sizes))
