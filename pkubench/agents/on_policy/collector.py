@@ -246,7 +246,7 @@ class Collector:
         ):
             queue.clear()
             queue.extend(float(v) for v in values)
-        # a checkpoint of an earlier release does not say: between updates all was heard mostly
+        # a checkpoint of an earlier release does not say; the update before it had heard of all
         self.window.has_news = bool(frozen.get("has_news", False))
         if self.window.training is not None:
             self.window.training.thaw(frozen.get("training_cost"))
