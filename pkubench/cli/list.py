@@ -85,6 +85,7 @@ def _agent(spec: AgentSpec) -> dict[str, Any]:
 
 
 def _tasks_table(output: Output, chosen: list[Task]) -> Any:
+    has_limits = any(task.cost_limit is not None for task in chosen)
     columns = (
         Column("task", style="bold"),
         Column("suite", rank=3),
@@ -92,6 +93,7 @@ def _tasks_table(output: Output, chosen: list[Task]) -> Any:
         Column("metric"),
         Column("random", right=True, rank=1),
         Column("reference", right=True, rank=1),
+        *([Column("cost limit", right=True, rank=1)] if has_limits else ()),
         Column("episodes", right=True, rank=2),
     )
     rows = []
@@ -105,6 +107,7 @@ def _tasks_table(output: Output, chosen: list[Task]) -> Any:
                 task.title,
                 f"{task.ranking.name} {arrow}",
                 *(number(ref.score if ref else None) for ref in references),
+                *([number(task.cost_limit)] if has_limits else ()),
                 number(task.protocol.episodes),
             )
         )

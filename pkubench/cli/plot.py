@@ -73,16 +73,16 @@ def plot(
     for path in paths:
         if not path.exists():
             raise RecordError(f"there is nothing at {path}")
+    curves, reports = _curves(paths), find_reports(paths)
     figures: list[Figure] = []
     if kind in (None, "curves"):
-        figures += _curve_figures(_curves(paths), metric)
+        figures += _curve_figures(curves, metric)
     if kind != "curves":
-        figures += _result_figures(find_reports(paths), kind, metric)
+        figures += _result_figures(reports, kind, metric)
     if not figures:
-        raise RecordError(
-            f"no {kind or 'figure'} can be drawn from {', '.join(map(str, paths))}: no "
-            "training.jsonl of `pkubench train` and no report.json of `pkubench evaluate` fits"
-        )
+        where = ", ".join(map(str, paths))
+        lacking = _lacking(kind, curves, reports)
+        raise RecordError(f"no {kind or 'figure'} can be drawn from {where}: {lacking}")
     files = _files(figures, out)
     with Output(json=json, quiet=quiet) as output:
         written = []
@@ -96,6 +96,28 @@ def plot(
             output.document({"figures": [str(path) for path in written]})
         for path in written:
             output.show(str(path))
+
+
+def _lacking(kind: str | None, curves: Sequence[Curve], reports: Sequence[Report]) -> str:
+    """Return what there would have to be for a figure of this kind."""
+    if not curves and not reports:
+        return (
+            "no training.jsonl of `pkubench train` and no report.json of `pkubench evaluate` fits"
+        )
+    if kind in (None, "curves"):
+        if curves:
+            return "no episode had ended yet where the curve stops; train longer"
+        return "curves are drawn from runs, which `pkubench train` leaves, and here are results"
+    if not reports:
+        return (
+            "such a figure is drawn from results, and here are runs; first: "
+            f"pkubench evaluate RUN {short(curves[0].task.id)}"
+        )
+    return {
+        "bars": "no result there has a mean of this metric",
+        "profile": "it needs two runs or more of an agent, on tasks with a normalised score",
+        "cost": "no result there is of a task with a cost limit, or each has failed episodes",
+    }[kind]
 
 
 def _files(figures: Sequence[Figure], out: Path | None) -> list[Path]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json as json_module
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from gymnasium.spaces import Box, Space
 from rich.markdown import Markdown
 from rich.text import Text
 
@@ -25,7 +28,7 @@ from pkubench.cli.options import (
 )
 from pkubench.cli.output import Column, Output, facts, number, prose
 from pkubench.cli.presets import meanings, preset_of
-from pkubench.envs.registry import family_of, resolve, world_class
+from pkubench.envs.registry import family_of, make_batch, resolve, world_class
 from pkubench.errors import ConfigError, MissingExtra, UnknownName
 from pkubench.tasks.catalogue import make_task, tasks
 from pkubench.tasks.task import Metric, Task
@@ -92,9 +95,10 @@ def _show_task(output: Output, task: Task) -> None:
     rows: list[tuple[str, str | Text]] = [
         ("suite", task.suite),
         ("asks", task.title),
+        *(_spaces(task) if task.kind == "episodes" else ()),
         ("scored by", _KINDS[task.kind]),
         ("episodes", f"{protocol.episodes:,} a run ({protocol.quick_episodes} with --quick)"),
-        ("time limit", f"{protocol.horizon} steps" if protocol.horizon else "the game's end"),
+        ("time limit", f"{protocol.horizon:,} steps" if protocol.horizon else "the game's end"),
         ("training budget", f"{protocol.training_steps:,} steps"),
     ]
     if task.cost_limit is not None:
@@ -110,7 +114,7 @@ def _show_task(output: Output, task: Task) -> None:
     if task.notes:
         output.show(Text("Before you compare", style="bold"), prose(task.notes), "")
     if description:
-        output.show(Text("The world", style="bold"), prose(Markdown(description)), "")
+        output.show(Text("The world", style="bold"), prose(Markdown(_fenced(description))), "")
     agents = [a.name for a in AGENTS.values() if task.suite in a.suites and a.trainer]
     if task.cost_limit is not None:  # of the learners one that holds a limit
         agents.sort(key=lambda name: name != ("happo-lag" if "/Multi" in task.id else "ppo-lag"))
@@ -134,6 +138,36 @@ def _description(task: Task) -> str:
         return ""
     except MissingExtra as error:
         return str(error)
+
+
+def _fenced(docstring: str) -> str:
+    """Return a docstring as Markdown: its sessions of Python in fences, which keep their lines."""
+    return re.sub(
+        r"^>>> .*(?:\n.+)*", lambda found: f"```pycon\n{found[0]}\n```", docstring, flags=re.M
+    )
+
+
+def _spaces(task: Task) -> list[tuple[str, str | Text]]:
+    """Return who acts in a world, on what and how; nothing if its simulator is not installed."""
+    try:
+        world = make_batch(task.id, 1, **task.env_kwargs)
+    except MissingExtra:
+        return []
+    seen, done = (_by_space(of) for of in (world.observation_spaces, world.action_spaces))
+    world.close()
+    rows: list[tuple[str, str | Text]] = [("observation", seen), ("action", done)]
+    return [("agents", ", ".join(world.agents)), *rows] if len(world.agents) > 1 else rows
+
+
+def _by_space(spaces: Mapping[str, Space[Any]]) -> str:
+    agents: dict[str, list[str]] = {}
+    for agent, space in spaces.items():
+        shape = "×".join(map(str, space.shape or ()))
+        name = f"Box({shape})" if isinstance(space, Box) else str(space)
+        agents.setdefault(name, []).append(agent)
+    if len(agents) == 1:
+        return next(iter(agents)) + (" each" if len(spaces) > 1 else "")
+    return "; ".join(f"{', '.join(who)}: {space}" for space, who in agents.items())
 
 
 def _metrics(output: Output, metrics: tuple[Metric, ...]) -> Any:

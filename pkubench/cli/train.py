@@ -91,10 +91,11 @@ def train(
     numbers = [seed or 0] if seeds is None else _seeds(seeds)
     folders = _folders(agent, chosen, numbers, out, is_many=seeds is not None)
     _check_folders(folders, resume, is_many=seeds is not None)
+    is_played = chosen.kind == "episodes"
     with Output(json=json, quiet=quiet) as output:
         for remark in () if quiet else _remarks(spec, chosen, changes):
             output.note(remark)
-        runs = []
+        runs: list[dict[str, Any]] = []
         for job in (
             [list(zip(numbers, folders, strict=True))]
             if together
@@ -138,19 +139,26 @@ def train(
                     output.note(f"{folder} is finished: there was nothing left to train")
                 elif not quiet:
                     output.show(_card(runs[-1]))
+                    if is_played and runs[-1]["metrics"].get("return") is None:
+                        output.note(_no_episode(chosen, steps))
         if json:
             output.document({"runs": runs})
         parent = folders[0] if seeds is None else folders[0].parent
-        output.next(
-            shlex.join(["pkubench", "evaluate", spelling(parent), short(chosen.id)]),
-            shlex.join(["pkubench", "plot", str(parent)]),
-        )
+        commands = [shlex.join(["pkubench", "evaluate", spelling(parent), short(chosen.id)])]
+        if not is_played or any(run["metrics"].get("return") is not None for run in runs):
+            commands.append(shlex.join(["pkubench", "plot", str(parent)]))
+        output.next(*commands)
 
 
 def _remarks(spec: AgentSpec, task: Task, changes: dict[str, str]) -> Iterator[str]:
     """Yield what is legal but seldom meant."""
     if task.cost_limit is not None:
         constraint = changes.get("constraint", preset_of(spec, task).constraint)
+        if changes.get("cost_limit", number(task.cost_limit)) != number(task.cost_limit):
+            yield (
+                f"note: training holds a cost of {changes['cost_limit']}; {short(task.id)} scores, "
+                f"and counts the cost of training, at its own limit of {number(task.cost_limit)}"
+            )
         if constraint == "none":
             yield (
                 f"note: {spec.name} does not look at the cost, which {short(task.id)} limits to "
@@ -161,6 +169,16 @@ def _remarks(spec: AgentSpec, task: Task, changes: dict[str, str]) -> Iterator[s
         world.close()
         if len(world.agents) == 1:
             yield f"note: {short(task.id)} has one agent: there is no team for {spec.name} to train"
+
+
+def _no_episode(task: Task, steps: int | None) -> str:
+    """Return why a finished training has no return to show."""
+    horizon = task.protocol.horizon
+    return (
+        f"note: no episode ended in {number(steps)} steps, so no return was measured: the steps "
+        f"are shared by copies of the world (num_envs), and an episode lasts up to {horizon:,} of "
+        "each; train longer, or with fewer copies"
+    )
 
 
 def _start(

@@ -156,7 +156,9 @@ def canvas(
         figure = Figure(figsize=(WIDTH_IN, height), layout="constrained")
         axes = list(figure.subplots(len(panels), 1, squeeze=False, height_ratios=panels)[:, 0])
         if caption:
-            wrapped = textwrap.fill(caption.replace("$", r"\$"), _CAPTION_COLUMNS)
+            wrapped = textwrap.fill(
+                caption.replace("$", r"\$"), _CAPTION_COLUMNS, break_on_hyphens=False
+            )
             figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=8.5, color="#555555")
         yield axes
         _add_head(figure, axes[0], title)

@@ -67,7 +67,9 @@ def test_list_has_the_schema_of_the_design(pkubench: Command) -> None:
 
 
 def test_list_of_a_suite_leaves_out_the_others(pkubench: Command) -> None:
+    assert "cost limit" in pkubench("list", "--suite", "constrained").out
     said = pkubench("list", "--suite", "games")
+    assert "cost limit" not in said.out
     assert "LeducPoker-v0" in said.out
     assert "psro" in said.out
     assert "SimpleSpread" not in said.out
@@ -83,6 +85,12 @@ def test_show_has_protocol_metrics_notes_and_the_worlds_page(pkubench: Command) 
     out = pkubench("show", "SimpleSpread-v0").out
     for part in ("25 steps", "team return", "Before you compare", "agents share out N landmarks"):
         assert part in out
+    assert "observation      Box(18) each" in out
+    out = pkubench("show", "SimpleSpeakerListener-v0").out
+    assert "observation      speaker_0: Box(3); listener_0: Box(11)" in out
+    out = pkubench("show", "PointGoal1-v0").out
+    assert "observation      Box(60)" in out
+    assert "   >>> import gymnasium, pkubench\n" in out.replace(" \n", "\n"), "lines of code stay"
     card = pkubench("show", "pkubench/HopperVelocity-v0", "--json").json
     assert card["cost_limit"] == 25.0
     assert [metric["name"] for metric in card["metrics"]] == ["return", "cost"]

@@ -191,6 +191,23 @@ def test_what_is_legal_but_seldom_meant_is_told(
     said = pkubench("train", "ppo-lag", "HalfCheetahVelocity-v0", "--out", "run2", "--steps", 10)
     assert "note:" not in said.err
     assert "note:" not in pkubench("train", "happo", TASK, "--out", "run3", "--steps", 10).err
+    limited = ("HalfCheetahVelocity-v0", "--steps", 10, "--out")
+    said = pkubench("train", "ppo-lag", *limited, "run4", "--set", "cost_limit=10")
+    assert "training holds a cost of 10; HalfCheetahVelocity-v0 scores" in said.err
+    assert "at its own limit of 25" in said.err
+    assert "note:" not in pkubench("train", "ppo-lag", *limited, "r5", "--set", "cost_limit=25").err
+
+
+def test_a_training_without_a_whole_episode_says_why_it_has_no_return(pkubench: Command) -> None:
+    words = ("train", "ppo-lag", "PointGoal1-v0", "--steps", 64, "--set", "rollout_steps=4")
+    said = pkubench(*words, "--set", "minibatches=1", "--out", "run")
+    assert said.code == 0, said.err
+    assert "no episode ended in 64 steps, so no return was measured" in said.err
+    assert "pkubench evaluate run PointGoal1-v0" in said.err
+    assert "pkubench plot" not in said.err
+    assert "no episode had ended yet" in pkubench("plot", "run").err
+    said = pkubench("plot", "run", "--kind", "cost")
+    assert "from results, and here are runs; first: pkubench evaluate RUN PointGoal1" in said.err
 
 
 def test_steps_may_be_written_with_an_exponent(pkubench: Command, tiny: list[Any]) -> None:

@@ -155,7 +155,7 @@ def _scene(robot: Robot, groups: Sequence[Group], floor_m: float, is_drawn: bool
       <visual>
         <headlight ambient="0.28 0.28 0.28" diffuse="0.16 0.16 0.16" specular="0 0 0"/>
         <quality shadowsize="4096" offsamples="4"/>
-        <map znear="0.02" zfar="60" shadowclip="1"/>
+        <map znear="0.02" zfar="60" shadowclip="1.5"/>
       </visual>
       <statistic center="0 0 0.5" extent="{floor_m}"/>
       <default>{robot.defaults}</default>
