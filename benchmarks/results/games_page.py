@@ -93,6 +93,11 @@ def _is_tree(lines: Sequence[Line]) -> bool:
     return lines[0].row.game.endswith("-v0")
 
 
+def _seconds(value: float) -> str:
+    """Write a duration to two digits, whole where it is longer than 100 s."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.2g}"
+
+
 def _section(game: str, lines: list[Line], page: Path) -> Iterator[str]:
     """Yield one game's table, comparisons and figures."""
     yield f"### {game}\n\n"
@@ -114,8 +119,8 @@ def _section(game: str, lines: list[Line], page: Path) -> Iterator[str]:
         f"PE, {last} iterations",
         f"exploitability, {budgets['episodes'] / 1e6:.3g} M episodes",
         f"PE, {budgets['episodes'] / 1e6:.3g} M episodes",
-        f"exploitability, {budgets['seconds']:.2g} s",
-        f"PE, {budgets['seconds']:.2g} s",
+        f"exploitability, {_seconds(budgets['seconds'])} s",
+        f"PE, {_seconds(budgets['seconds'])} s",
         "policies",
         "s a run",
         "n",
@@ -131,7 +136,7 @@ def _section(game: str, lines: list[Line], page: Path) -> Iterator[str]:
             for column in ("exploitability", "pe"):
                 cells.append(_text(line.at(column, budget, most)) if is_counted else "-")
         cells.append(f"{np.mean(line.ends('policies')):.0f}")
-        cells.append(f"{np.mean(line.ends('seconds')):.2g}")
+        cells.append(_seconds(float(np.mean(line.ends("seconds")))))
         cells.append(str(len(line.runs)))
         cells += [line.solved()] if is_tree else []
         cells += [published.get(line.row.method, "-")] if published else []
