@@ -224,7 +224,11 @@ class MultiRobot(MujocoBatch):
         return shares, terminated, info
 
     def state(self) -> FloatArray:
-        """Return what Gymnasium's v5 environment observes, standardised in HARL's mode."""
+        """Return what Gymnasium's v5 environment observes, standardised in HARL's mode.
+
+        HARL standardises each vector by its own mean and deviation. An agent's number, which is
+        in its vector, tells it both; the critic's state has no number, so they are lost to it.
+        """
         whole = self._whole()
         if self.agent_obsk is None:
             whole -= whole.mean(axis=1, keepdims=True)
