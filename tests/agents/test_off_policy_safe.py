@@ -252,12 +252,12 @@ def test_paper_presets_have_the_published_numbers() -> None:
 
 
 def test_a_team_under_a_speed_limit_keeps_its_robot_s_tuned_numbers() -> None:
-    for name in ("hasac", "hasac-lag", "hatd3-lag"):
-        free, limited = (
-            hasac.preset_for(name, f"MultiHalfCheetah2x3{end}") for end in ("", "Velocity")
-        )
+    # Walker2d's own: a fixed temperature for SAC, an actor's update after eight of TD3's critics
+    for name, own in (("hasac", 0.2), ("hasac-lag", 0.2), ("hatd3-lag", 8)):
+        free, limited = (hasac.preset_for(name, f"MultiWalker2d2x3{e}") for e in ("", "Velocity"))
         assert free == limited
-        assert free.n_step == 10 and (free.constraint == "lagrangian") == name.endswith("lag")
+        assert (free.policy_delay if name.startswith("hatd3") else free.alpha) == own
+        assert (free.constraint == "lagrangian") == name.endswith("lag")
 
 
 def test_a_small_multiplier_moves_by_less_where_it_moves_more_often() -> None:
