@@ -194,9 +194,16 @@ def _named(name: str, seed: str, task: Task | None) -> AgentSource:
 
 def load_random(task: Task) -> Entrant:
     """Return the random entrant of a task's world (for a game, one policy for both seats)."""
-    from pkubench.agents.random import random_entrant
+    from pkubench.agents.random import RandomAgent, random_entrant
     from pkubench.envs.registry import make_batch
 
+    if task.kind == "population":
+        # Equal probabilities need no table, so the tree is not built for them.
+        from gymnasium.spaces import Discrete
+
+        from pkubench.envs.games.trees import actions_of_world
+
+        return RandomAgent(Discrete(actions_of_world(task.id)))
     world = make_batch(task.id, 1, **task.env_kwargs)
     try:
         return random_entrant(world)
@@ -258,11 +265,14 @@ def load_game_population(saved: SavedAgent, task: Task | None) -> Population:
     from pkubench.agents.psro import load_population
 
     if task is not None:
-        from pkubench.envs.games.trees import game_of_world
+        from pkubench.envs.games.trees import name_of_world
 
-        wanted, game = game_of_world(task.id).name, saved.config.get("game")
+        wanted, game = name_of_world(task.id), saved.config.get("game")
         if game != wanted:
-            raise AgentError(f"the population plays {game}, the task {task.id} is {wanted}")
+            raise AgentError(
+                f"the population plays {str(game)[:80]}, the task {task.id} is {wanted}; evaluate "
+                "it on the game it was made for"
+            )
     return load_population(saved)
 
 

@@ -153,6 +153,19 @@ def test_the_command_tells_a_lower_bound_with_its_budget(tmp_path: Path) -> None
     assert told["plays_of_learning"] == 1000
 
 
+def test_random_is_met_without_a_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(GameTree, "from_openspiel", None)
+    words = [
+        "random",
+        "openspiel:liars_dice(numdice=2,dice_sides=2)",
+        "--responses",
+        "200",
+        "--json",
+    ]
+    told = json.loads(CliRunner().invoke(app, words).stdout)
+    assert told["exploitability_at_least_95"] > 0.0
+
+
 def test_what_is_wrong_with_an_entrant_is_told_where_a_play_meets_it() -> None:
     entrant = of_plans(KUHN, KUHN.uniform_plan(0), KUHN.uniform_plan(1))
     lacking = {k: v for k, v in KUHN.behaviour(KUHN.uniform_plan(1), 1).items() if k != "0b"}
@@ -164,7 +177,7 @@ def test_what_is_wrong_with_an_entrant_is_told_where_a_play_meets_it() -> None:
     with pytest.raises(AgentError, match="cannot tell any"):
         response_bound(object(), "kuhn_poker", 200, 0)  # type: ignore[arg-type]
     with pytest.raises(GameError, match="no information-state tensors"):
-        response_bound(entrant, "nim", 200, 0)
+        response_bound(entrant, "go_fish", 200, 0)
     with pytest.raises(GameError, match="do not fit"):
         StateBatch("kuhn_poker", 2, 1 << 40)
 

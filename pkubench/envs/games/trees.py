@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
+from pkubench.envs.games.histories import load_openspiel, observer
 from pkubench.envs.games.matrix_catalogue import make_matrix_game
 from pkubench.envs.games.normal_form import MatrixGame
 from pkubench.envs.games.tree import GameTree
@@ -105,6 +106,47 @@ def game_of_world(world: str) -> ZeroSumGame:
         UnknownName, ConfigError: As :func:`tree_of_world`.
     """
     return zero_sum_game(_game_of(world))
+
+
+def check_seen(game: str) -> None:
+    """Check that a game can be seen by what acts on observations, without building its tree.
+
+    Args:
+        game: As :func:`game_tree`.
+
+    Raises:
+        MissingExtra, UnknownName, GameError: As ``histories.load_openspiel``; or the game has
+            nothing to observe.
+    """
+    if not game.startswith(_MATRIX):
+        observer(load_openspiel(game.removeprefix("openspiel:")))
+
+
+def name_of_world(world: str) -> str:
+    """Return the full name of the game behind a registered world, without building its tree.
+
+    Raises:
+        UnknownName, ConfigError: As :func:`tree_of_world`.
+    """
+    game = _game_of(world)
+    if game.startswith(_MATRIX):
+        return matrix_game(game).name
+    return str(load_openspiel(game.removeprefix("openspiel:")))
+
+
+def actions_of_world(world: str) -> int:
+    """Return the number of distinct actions in the game of a world, without building its tree.
+
+    Raises:
+        UnknownName, ConfigError: As :func:`tree_of_world`.
+        GameError: As :func:`check_seen`.
+    """
+    game = _game_of(world)
+    if game.startswith(_MATRIX):
+        return matrix_game(game).num_actions
+    loaded = load_openspiel(game.removeprefix("openspiel:"))
+    observer(loaded)
+    return int(loaded.num_distinct_actions())
 
 
 def _game_of(world: str) -> str:
