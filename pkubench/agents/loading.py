@@ -265,14 +265,24 @@ def load_game_population(saved: SavedAgent, task: Task | None) -> Population:
     from pkubench.agents.psro import load_population
 
     if task is not None:
-        from pkubench.envs.games.trees import name_of_world
+        from pkubench.envs.games.spelling import is_same_game
+        from pkubench.envs.games.trees import game_of, is_matrix, matrix_game
 
-        wanted, game = name_of_world(task.id), saved.config.get("game")
-        if game != wanted:
-            raise AgentError(
-                f"the population plays {str(game)[:80]}, the task {task.id} is {wanted}; evaluate "
-                "it on the game it was made for"
-            )
+        told = str(saved.config.get("game"))
+        if is_matrix(game_of(task.id)):
+            # The table itself is compared: a copy of a file is the same game.
+            matrix = matrix_game(game_of(task.id))
+            if saved.config.get("fingerprint") == matrix.fingerprint:
+                return load_population(saved, matrix)
+            what = f"the payoffs of {task.id} are not those it was made for"
+        elif is_same_game(told, task.id):
+            return load_population(saved)
+        else:
+            what = f"{task.id} is another game"
+        raise AgentError(
+            f"the population plays {told[:200]}, and {what}; evaluate it on its own game, or "
+            "train one for this"
+        )
     return load_population(saved)
 
 

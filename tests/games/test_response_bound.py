@@ -129,7 +129,7 @@ def test_a_file_is_met_without_a_tree(
     met = load_unbuilt(resolve_agent(str(path), task), "kuhn_poker")
     found = response_bound(met, "kuhn_poker", 200, 0)
     assert found == response_bound(entrant, "kuhn_poker", 200, 0)
-    with pytest.raises(AgentError, match=r"population of 'kuhn_poker.*wanted 'leduc"):
+    with pytest.raises(AgentError, match=r"population of 'kuhn_poker.*another game than 'leduc"):
         load_unbuilt(resolve_agent(str(path), task), "leduc_poker")
 
 

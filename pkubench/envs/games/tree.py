@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from pkubench.envs.games import policies
-from pkubench.envs.games.errors import GameError, PlanError
+from pkubench.envs.games.errors import PlanError
 from pkubench.envs.games.forest import Floats, Forest
 from pkubench.envs.games.histories import (
     MAX_HISTORIES,

@@ -50,7 +50,12 @@ def zero_sum_game(game: str) -> ZeroSumGame:
         MissingExtra, UnknownName, ConfigError, GameError: As :func:`matrix_game` and
             :func:`game_tree`.
     """
-    return matrix_game(game) if game.startswith(_MATRIX) else game_tree(game)
+    return matrix_game(game) if is_matrix(game) else game_tree(game)
+
+
+def is_matrix(game: str) -> bool:
+    """Return whether a game, as :func:`game_tree` names it, is a matrix."""
+    return game.startswith(_MATRIX)
 
 
 @lru_cache(maxsize=16)
@@ -60,7 +65,7 @@ def _matrix_game(game: str, written: tuple[int, int] | None) -> MatrixGame:
 
 @lru_cache(maxsize=16)
 def _game_tree(game: str, written: tuple[int, int] | None) -> GameTree:
-    if game.startswith(_MATRIX):
+    if is_matrix(game):
         return _matrix_game(game, written).tree()
     return GameTree.from_openspiel(game.removeprefix("openspiel:"))
 
@@ -83,7 +88,7 @@ def tree_of_world(world: str) -> GameTree:
         UnknownName: No such world.
         ConfigError: The world is no game.
     """
-    return game_tree(_game_of(world))
+    return game_tree(game_of(world))
 
 
 def openspiel_name(world: str) -> str:
@@ -93,8 +98,8 @@ def openspiel_name(world: str) -> str:
         UnknownName: No such world.
         ConfigError: The world is no game of OpenSpiel's.
     """
-    game = _game_of(world)
-    if game.startswith(_MATRIX):
+    game = game_of(world)
+    if is_matrix(game):
         raise ConfigError(f"{world} is a matrix, and scored exactly")
     return game.removeprefix("openspiel:")
 
@@ -105,7 +110,7 @@ def game_of_world(world: str) -> ZeroSumGame:
     Raises:
         UnknownName, ConfigError: As :func:`tree_of_world`.
     """
-    return zero_sum_game(_game_of(world))
+    return zero_sum_game(game_of(world))
 
 
 def check_seen(game: str) -> None:
@@ -118,20 +123,8 @@ def check_seen(game: str) -> None:
         MissingExtra, UnknownName, GameError: As ``histories.load_openspiel``; or the game has
             nothing to observe.
     """
-    if not game.startswith(_MATRIX):
+    if not is_matrix(game):
         observer(load_openspiel(game.removeprefix("openspiel:")))
-
-
-def name_of_world(world: str) -> str:
-    """Return the full name of the game behind a registered world, without building its tree.
-
-    Raises:
-        UnknownName, ConfigError: As :func:`tree_of_world`.
-    """
-    game = _game_of(world)
-    if game.startswith(_MATRIX):
-        return matrix_game(game).name
-    return str(load_openspiel(game.removeprefix("openspiel:")))
 
 
 def actions_of_world(world: str) -> int:
@@ -141,15 +134,21 @@ def actions_of_world(world: str) -> int:
         UnknownName, ConfigError: As :func:`tree_of_world`.
         GameError: As :func:`check_seen`.
     """
-    game = _game_of(world)
-    if game.startswith(_MATRIX):
+    game = game_of(world)
+    if is_matrix(game):
         return matrix_game(game).num_actions
     loaded = load_openspiel(game.removeprefix("openspiel:"))
     observer(loaded)
     return int(loaded.num_distinct_actions())
 
 
-def _game_of(world: str) -> str:
+def game_of(world: str) -> str:
+    """Return the game behind a registered world, as :func:`game_tree` takes it.
+
+    Raises:
+        UnknownName: No such world.
+        ConfigError: The world is no game.
+    """
     spec = resolve(world)
     game = getattr(world_class(spec), "game", None)
     if not isinstance(game, str):
