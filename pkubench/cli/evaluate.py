@@ -13,7 +13,7 @@ from pkubench.agents.catalogue import AGENTS
 from pkubench.agents.runs import training_folders, trainings
 from pkubench.cli.bounds import show_bound
 from pkubench.cli.interrupt import Interrupted, sigterm_as_interrupt, this_command
-from pkubench.cli.names import check_apart, shipped_tasks, short
+from pkubench.cli.names import check_apart, counted_in, shipped_tasks, short
 from pkubench.cli.options import (
     Episodes,
     Json,
@@ -144,14 +144,16 @@ def evaluate(
                 left_out(pair, error)
         check_apart((pair.agent, source.name, pair.task.id) for pair, source in sources)
         try:
-            with Meter("", quiet=quiet, unit="episodes") as meter:
+            with Meter("", quiet=quiet) as meter:
                 for number, (pair, source) in enumerate(sources, start=1):
                     title = f"{pair.agent} on {short(pair.task.id)}"
                     if len(sources) > 1:
                         title = f"[{number}/{len(sources)}] {title}"
 
-                    def told(progress: Progress, title: str = title) -> None:
-                        meter.update(progress.done, progress.total, title=title)
+                    unit = counted_in(pair.task)
+
+                    def told(progress: Progress, title: str = title, unit: str = unit) -> None:
+                        meter.update(progress.done, progress.total, title=title, unit=unit)
 
                     wanted = pair.task.protocol.quick_episodes if quick else episodes
                     try:

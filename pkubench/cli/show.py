@@ -28,7 +28,7 @@ from pkubench.cli.presets import meanings, preset_of
 from pkubench.envs.registry import family_of, resolve, world_class
 from pkubench.errors import ConfigError, MissingExtra, UnknownName
 from pkubench.tasks.catalogue import make_task, tasks
-from pkubench.tasks.task import Metric, Task
+from pkubench.tasks.task import Metric, Protocol, Task
 
 app = verb_app()
 
@@ -93,10 +93,12 @@ def _show_task(output: Output, task: Task) -> None:
         ("suite", task.suite),
         ("asks", task.title),
         ("scored by", _KINDS[task.kind]),
-        ("episodes", f"{protocol.episodes:,} a run ({protocol.quick_episodes} with --quick)"),
-        ("time limit", f"{protocol.horizon} steps" if protocol.horizon else "the game's end"),
-        ("training budget", f"{protocol.training_steps:,} steps"),
     ]
+    if task.kind != "population":
+        episodes = f"{protocol.episodes:,} a run ({protocol.quick_episodes} with --quick)"
+        limit = f"{protocol.horizon} steps" if protocol.horizon else "the game's end"
+        rows += [("episodes", episodes), ("time limit", limit)]
+    rows.append(("training budget", _budget(protocol)))
     if task.cost_limit is not None:
         rows.append(("cost limit", f"mean cost of an episode at most {number(task.cost_limit)}"))
         rows.append(("beside it", "violation of the limit, feasible runs, cost of training"))
@@ -117,6 +119,16 @@ def _show_task(output: Output, task: Task) -> None:
     examples = [f"pkubench evaluate random {typed(task.id)}"]
     examples += [f"pkubench train {agents[0]} {typed(task.id)}"] if agents else []
     output.next(*examples)
+
+
+def _budget(protocol: Protocol) -> str:
+    """Return the budget of training in words."""
+    if protocol.training_steps is not None:
+        return f"{protocol.training_steps:,} steps"
+    own = ", ".join(
+        f"{name} {preset_of(AGENTS[name], None).iterations:,}" for name in ("psro", "cfr+")
+    )
+    return f"none; an agent does iterations of its own number ({own}), or --steps N of them"
 
 
 _KINDS = {
@@ -234,14 +246,20 @@ def _show_run(output: Output, run: Training) -> None:
     if output.json:
         output.document(run.facts)
         return
-    rows = [(key, _in_words(value)) for key, value in run.facts.items()]
-    if not run.is_finished:
-        rows.append(("training", f"not finished: {run.progress}"))
+    rows = [(key, _in_words(value)) for key, value in run.facts.items() if key != "ended"]
+    if not run.is_finished or run.ended is not None:
+        rows.append(("training", _standing(run)))
     output.show(Text(str(run.folder), style="bold"), facts(rows), "")
-    if run.is_finished:
-        output.next(f"pkubench evaluate {run.folder}", f"pkubench plot {run.folder}")
-    else:
-        output.next(run.way_on, f"pkubench plot {run.folder}")
+    examples = [] if run.is_finished and not run.is_stopped else [run.way_on]
+    examples += [f"pkubench evaluate {run.folder}"] if run.is_finished else []
+    output.next(*examples, f"pkubench plot {run.folder}")
+
+
+def _standing(run: Training) -> str:
+    """Return how far a training is, in words."""
+    if not run.is_finished:
+        return f"not finished: {run.progress}"
+    return run.ended or "finished"
 
 
 def _in_words(value: Any) -> str:
@@ -265,7 +283,7 @@ def _show_runs(output: Output, folder: Path, runs: list[Training]) -> None:
             run.folder.name,
             str(run.facts.get("agent", "–")),
             short(str(run.facts.get("task", "–"))),
-            "finished" if run.is_finished else f"not finished: {run.progress}",
+            _standing(run),
         )
         for run in runs
     ]

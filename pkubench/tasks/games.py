@@ -6,7 +6,7 @@ from pkubench.tasks.task import Metric, Protocol, Task
 
 SUITE = "games"
 
-_PROTOCOL = Protocol(episodes=1, horizon=None, training_steps=1_000_000, quick_episodes=1)
+_PROTOCOL = Protocol(episodes=1, horizon=None, training_steps=None, quick_episodes=1)
 _NOTES = (
     "Computed on the whole game tree, so there is no sampling error: one record a run. "
     "Exploitability here is NashConv / 2; some papers call NashConv itself so."

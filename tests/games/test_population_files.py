@@ -244,9 +244,7 @@ def test_json_of_something_else_is_told_in_the_words_of_the_format(
 ) -> None:
     path = tmp_path / "mine.json"
     path.write_text(text)
-    with pytest.raises(
-        WeightsError, match=r"is no population: it must be .*'game' bel"
-    ) as told:
+    with pytest.raises(WeightsError, match=r"is no population: it must be .*'game' bel") as told:
         read_population(path, TASK)
     assert "Error(" not in str(told.value)
 

@@ -1,0 +1,82 @@
+"""What the command line says about games: iterations and not steps, and how a training ended."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pkubench.agents.psro import train
+from pkubench.agents.runs import read_training
+from pkubench.agents.training import Progress
+from pkubench.cli.progress import Meter
+from pkubench.tasks.catalogue import make_task
+from tests.cli.conftest import Command
+
+KUHN = make_task("KuhnPoker-v0")
+
+
+def stopped(out: Path, after: int) -> list[Progress]:
+    """Train on Kuhn poker and stop after so many iterations."""
+    seen, training = [], train("psro", KUHN, steps=50, seed=0, settings={}, out=out)
+    for progress in training:
+        seen.append(progress)
+        if len(seen) == after:
+            training.close()  # type: ignore[attr-defined]
+    return seen
+
+
+def test_a_game_task_has_no_budget_of_steps(pkubench: Command) -> None:
+    said = pkubench("show", "KuhnPoker-v0").out
+    assert "none; an agent does iterations of its own number (psro 300, cfr+ 1,000)" in " ".join(
+        said.split()
+    )
+    assert "steps" not in said.split("Metrics")[0].replace("--steps", "")
+    assert "episodes" not in said.split("Metrics")[0]
+    assert pkubench("show", "KuhnPoker-v0", "--json").json["protocol"]["training_steps"] is None
+    assert "10,000,000 steps" in pkubench("show", "SimpleSpread-v0").out
+
+
+def test_a_training_that_finds_an_equilibrium_says_so(pkubench: Command) -> None:
+    said = pkubench("train", "psro", "KuhnPoker-v0", "--steps", 50, "--out", "run")
+    done = len(Path("run/training.jsonl").read_text().splitlines())
+    assert 1 < done < 50
+    assert f"ended at an equilibrium after {done} iterations" in said.err
+    assert f"100 %  {done}/{done} iterations" in said.err
+    assert "steps" not in said.err + said.out
+    card = " ".join(said.out.split())
+    assert f"iterations {done} seconds " in card
+    assert "seconds of learning 0." in card and "seconds of scoring 0." in card
+    shown = pkubench("show", "run").out
+    assert f"ended at an equilibrium after {done} iterations" in " ".join(shown.split())
+    assert pkubench("train", "cfr+", "KuhnPoker-v0", "--steps", 7, "--out", "regrets").code == 0
+    assert "complete: 7 iterations" in pkubench("show", "./regrets").out
+
+
+def test_a_stopped_training_is_told_from_a_solved_one_and_goes_on(pkubench: Command) -> None:
+    stopped(Path("seeds/seed0"), 2)
+    list(train("psro", KUHN, steps=50, seed=1, settings={}, out=Path("seeds/seed1")))
+    said = pkubench("show", "seeds/seed0")
+    assert "stopped at iteration 2 of 50; what it had learnt is saved" in " ".join(said.out.split())
+    assert "--out seeds/seed0 --resume" in said.err and "evaluate seeds/seed0" in said.err
+    table = pkubench("show", "seeds").out
+    assert "stopped at iteration 2 of 50" in table and "ended at an equilibrium after" in table
+    run = read_training(Path("seeds/seed0"))
+    assert run is not None and run.is_stopped
+    words = run.way_on.split()[1:]
+    assert pkubench(*words).code == 0
+    again = json.loads(Path("seeds/seed0/config.json").read_text())
+    list(train("psro", KUHN, steps=50, seed=0, settings={}, out=Path("whole")))
+    assert again["ended"] == "solved"
+    assert again == json.loads(Path("whole/config.json").read_text())
+
+
+def test_an_evaluation_of_a_game_counts_no_episodes(pkubench: Command) -> None:
+    assert "episodes" not in pkubench("evaluate", "random", "KuhnPoker-v0").err
+
+
+def test_progress_never_passes_the_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    with Meter("work", unit="steps") as meter:
+        meter.update(1024, 1000)
+    assert capsys.readouterr().err == "work  100 %  1,024/1,000 steps\n"
