@@ -7,7 +7,7 @@
 | `runs/my-run` | a run folder: `config.json` and weights, or `seed*/` folders of them |
 | `population.npz`, `population.json` | policies and a meta-strategy for a game, as one file |
 | `package.module:factory` | your own code, called with the task's id or with nothing |
-| `scripted:NAME` | a hand-written policy of the suite |
+| `scripted:NAME` | a policy of the suite that needs no training |
 | `onnx:policy.onnx`, `onnx:FOLDER` | an ONNX policy, or a folder with one for each agent id |
 | `sb3:model.zip` | a Stable-Baselines3 model; holds pickles, so it must be trusted |
 """

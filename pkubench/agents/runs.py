@@ -51,12 +51,12 @@ class Training(NamedTuple):
     def ended(self) -> str | None:
         """How the training of a saved agent ended, in words, where its config tells."""
         done = self.facts.get("iterations")
-        words = {
+        words: dict[object, str] = {
             Ended.SOLVED: f"ended at an equilibrium after {done} {self.unit}s",
             Ended.COMPLETE: f"complete: {done} {self.unit}s",
             Ended.STOPPED: f"stopped at {self.progress}; what it had learnt is saved",
         }
-        return words.get(self.facts.get("ended"))  # type: ignore[call-overload, no-any-return]
+        return words.get(self.facts.get("ended"))
 
     @property
     def is_stopped(self) -> bool:

@@ -15,6 +15,7 @@ from rich.text import Text
 from pkubench.agents.catalogue import AGENTS, AgentSpec
 from pkubench.agents.loading import AgentSource, resolve_agent
 from pkubench.agents.runs import Training, trainings
+from pkubench.cli.game_card import game_card, game_rows
 from pkubench.cli.names import shipped_seeds, shipped_tasks, short, typed
 from pkubench.cli.options import (
     Json,
@@ -85,8 +86,10 @@ def show(
 
 def _show_task(output: Output, task: Task) -> None:
     description = _description(task)
+    card, lacking = _card_of(task)
     if output.json:
-        output.document({**dataclasses.asdict(task), "description": description})
+        known = {"game": card} if card else {}
+        output.document({**dataclasses.asdict(task), **known, "description": description})
         return
     protocol = task.protocol
     rows: list[tuple[str, str | Text]] = [
@@ -98,6 +101,8 @@ def _show_task(output: Output, task: Task) -> None:
         episodes = f"{protocol.episodes:,} a run ({protocol.quick_episodes} with --quick)"
         limit = f"{protocol.horizon} steps" if protocol.horizon else "the game's end"
         rows += [("episodes", episodes), ("time limit", limit)]
+    rows += game_rows(card) if card else []
+    rows += [("game", lacking)] if lacking else []
     rows.append(("training budget", _budget(protocol)))
     if task.cost_limit is not None:
         rows.append(("cost limit", f"mean cost of an episode at most {number(task.cost_limit)}"))
@@ -121,6 +126,16 @@ def _show_task(output: Output, task: Task) -> None:
     output.next(*examples)
 
 
+def _card_of(task: Task) -> tuple[dict[str, Any], str]:
+    """Return the facts of a game, none for another task, and what is lacking to know them."""
+    if task.kind != "population":
+        return {}, ""
+    try:
+        return game_card(task), ""
+    except MissingExtra as error:
+        return {}, str(error)
+
+
 def _budget(protocol: Protocol) -> str:
     """Return the budget of training in words."""
     if protocol.training_steps is not None:
@@ -133,7 +148,7 @@ def _budget(protocol: Protocol) -> str:
 
 _KINDS = {
     "episodes": "playing episodes",
-    "population": "exact computation on the game tree",
+    "population": "exact computation on the whole game",
     "text": "conversations",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pkubench.agents.psro import train
@@ -36,6 +37,34 @@ def test_a_game_task_has_no_budget_of_steps(pkubench: Command) -> None:
     assert "episodes" not in said.split("Metrics")[0]
     assert pkubench("show", "KuhnPoker-v0", "--json").json["protocol"]["training_steps"] is None
     assert "10,000,000 steps" in pkubench("show", "SimpleSpread-v0").out
+
+
+def test_a_page_tells_the_size_and_the_value_of_a_game(pkubench: Command) -> None:
+    kuhn = " ".join(pkubench("show", "KuhnPoker-v0").out.split())
+    assert "size 2 actions; 6 and 6 information states; 58 histories" in kuhn
+    assert "value -0.05556 for the first seat" in kuhn
+    blotto = " ".join(pkubench("show", "matrix:blotto(5,3)").out.split())
+    assert "game matrix:blotto(coins=5,fields=3) size 21 rows, 21 columns" in blotto
+    assert "symmetric yes: one population plays both sides value 0 for the rows" in blotto
+    np.save("mine.npy", [[3.0, 0.0, 1.0], [1.0, 2.0, 1.0]])
+    card = pkubench("show", "payoff:mine.npy", "--json").json["game"]
+    assert (card["actions"], card["symmetric"]) == ([2, 3], False)
+    # The third column loses 1 whatever the row; rows mixed by half win 1 from any column.
+    assert card["value"] == pytest.approx(1.0)
+    chess = " ".join(pkubench("show", "openspiel:chess").out.split())
+    assert "too large to score exactly: evaluate with --responses" in chess
+    large = " ".join(pkubench("show", "openspiel:tic_tac_toe").out.split())
+    assert (
+        "9 actions; more than 300,000 histories" in large and "value" not in large.split("Met")[0]
+    )
+    assert "information-state strings" in pkubench("show", "openspiel:backgammon").err
+
+
+def test_every_reference_of_a_game_is_an_agent(pkubench: Command) -> None:
+    reference = KUHN.references["reference"]
+    words = reference.command.split()
+    assert words[:3] == ["pkubench", "evaluate", reference.agent]
+    assert pkubench(*words[1:], "--json").json["score"] == pytest.approx(reference.score, abs=1e-9)
 
 
 def test_a_training_that_finds_an_equilibrium_says_so(pkubench: Command) -> None:

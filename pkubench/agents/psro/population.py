@@ -72,6 +72,19 @@ def save_population(
     save_agent(folder, {**config, **facts}, tensors)
 
 
+def population_of(
+    game: ZeroSumGame, plans: tuple[Floats, Floats], meta_strategy: tuple[Floats, Floats]
+) -> Population:
+    """Return plans, one a row, as policies with a distribution over them."""
+    members = []
+    for player in (0, 1):
+        forest = _forest(game, player)
+        rows = _on_sequences(forest, game.check_plan(np.atleast_2d(plans[player]), player))
+        layout = tabular_layout(game.information_states(player))
+        members.append([TabularPolicy(layout, row) for row in forest.behaviour(rows)[:, 1:]])
+    return Population((members[0], members[1]), meta_strategy)
+
+
 def load_population(saved: SavedAgent, game: ZeroSumGame | None = None) -> Population:
     """Rebuild a population from what ``load_saved`` read.
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pkubench.envs.games.errors import GameError
+from pkubench.envs.games.errors import GameError, GameTooLarge
 from pkubench.errors import MissingExtra, UnknownName
 
 CHANCE = -1
@@ -202,8 +202,8 @@ def check_size(game: Any, max_histories: int = MAX_HISTORIES) -> None:
         max_histories: How many histories may be.
 
     Raises:
-        GameError: By the mean over ``_PROBES`` plays there are more than ``_SURELY`` times as many.
-            A game that passes may still be too large, which the enumeration finds out.
+        GameTooLarge: By the mean over ``_PROBES`` plays there are more than ``_SURELY`` times as
+            many. A game that passes may still be too large, which the enumeration finds out.
     """
     rng = np.random.default_rng(0)
     found, enough = 0.0, _PROBES * _SURELY * max_histories
@@ -222,8 +222,8 @@ def check_size(game: Any, max_histories: int = MAX_HISTORIES) -> None:
             node.apply_action(actions[int(rng.integers(len(actions)))])
 
 
-def _too_large(game: Any, max_histories: int) -> GameError:
-    return GameError(
+def _too_large(game: Any, max_histories: int) -> GameTooLarge:
+    return GameTooLarge(
         f"game {game} has more than {max_histories:,} histories; the engine holds the "
         f"whole tree in memory, so choose a smaller variant, {_WORKS}, or raise max_histories; "
         "`pkubench evaluate AGENT GAME --responses 20000` gives a lower bound without a tree"
@@ -238,8 +238,9 @@ def enumerate_histories(game: Any, max_histories: int = MAX_HISTORIES) -> Histor
         max_histories: Give up (before memory runs out) beyond this many histories.
 
     Raises:
-        GameError: Too many histories, returns that do not sum to zero, or one information state
-            with two different sets of legal actions.
+        GameTooLarge: Too many histories.
+        GameError: Returns that do not sum to zero, or one information state with two different sets
+            of legal actions.
     """
     check_size(game, max_histories)
     try:
