@@ -230,7 +230,9 @@ def _seeds(text: str) -> list[int]:
 def _folders(
     agent: str, task: Task, seeds: list[int], out: Path | None, *, is_many: bool
 ) -> list[Path]:
-    name = f"{agent}-{short(task.id)}"
+    from pkubench.evaluation.harness import folder_name
+
+    name = folder_name(f"{agent}-{short(task.id)}")
     if is_many:
         parent = out or Path("runs") / name
         return [parent / f"seed{seed}" for seed in seeds]

@@ -11,6 +11,7 @@ import pytest
 from pkubench.agents.psro import train
 from pkubench.agents.runs import read_training
 from pkubench.agents.training import Progress
+from pkubench.cli.plot import _axis
 from pkubench.cli.progress import Meter
 from pkubench.tasks.catalogue import make_task
 from tests.cli.conftest import Command
@@ -99,6 +100,26 @@ def test_a_stopped_training_is_told_from_a_solved_one_and_goes_on(pkubench: Comm
     list(train("psro", KUHN, steps=50, seed=0, settings={}, out=Path("whole")))
     assert again["ended"] == "solved"
     assert again == json.loads(Path("whole/config.json").read_text())
+
+
+def test_figures_of_games_have_safe_names_and_labels_in_words(pkubench: Command) -> None:
+    name = "matrix:blotto(4,3)"
+    assert pkubench("train", "psro", name, "--steps", 6).code == 0
+    run = Path("runs/psro-matrix-blotto-4-3-seed0")
+    assert run.is_dir()
+    said = pkubench("plot", str(run), "--json")
+    stem = "plots/matrix-blotto-4-3"
+    assert said.json["figures"] == [
+        f"{stem}-exploitability-curve.svg",
+        f"{stem}-population_exploitability-curve.svg",
+    ]
+    assert _axis(make_task(name), "exploitability") == "exploitability (payoff a game)"
+    assert _axis(KUHN, "population_exploitability") == "population exploitability (chips a game)"
+    assert _axis(KUHN, "nash_conv") == "NashConv (chips a game)"
+    assert _axis(KUHN, "restricted_value") == "restricted value (chips a game)"
+    assert _axis(KUHN, "scoring_seconds") == "seconds of scoring"
+    assert _axis(KUHN, "policies") == "policies"
+    assert "is --metric" in pkubench("plot", str(run), "--kind", "exploitability").err
 
 
 def test_an_evaluation_of_a_game_counts_no_episodes(pkubench: Command) -> None:
