@@ -152,17 +152,19 @@ def _curve_figures(curves: Sequence[Curve], metric: str | None) -> list[Figure]:
         shown = [m.name for m in task.metrics if m.name != "nash_conv"]  # twice exploitability
         names = [metric] if metric else [name for name in shown[:2] if _logged(runs, name)]
         for name in names:
-            draw = exploitability_curves if task.kind == "population" else training_curves
+            is_game = task.kind == "population"
+            is_log = is_game and name in {metric.name for metric in task.metrics}
             references = _references(task) if name == task.ranking.name else {}
             figures.append(
                 Figure(
                     f"{folder_name(short(task_id))}-{name}-curve",
                     _bind(
-                        draw,
+                        exploitability_curves if is_log else training_curves,
                         {agent: list(lines) for agent, lines in runs.items()},
                         metric=name,
                         title=short(task_id),
                         references=references,
+                        x_label="iterations" if is_game else "environment steps",
                         y_label=_axis(task, name),
                     ),
                 )

@@ -119,6 +119,11 @@ def test_figures_of_games_have_safe_names_and_labels_in_words(pkubench: Command)
     assert _axis(KUHN, "restricted_value") == "restricted value (chips a game)"
     assert _axis(KUHN, "scoring_seconds") == "seconds of scoring"
     assert _axis(KUHN, "policies") == "policies"
+    # What may be negative has no place on a log axis; its steps are iterations all the same.
+    assert pkubench("plot", str(run), "--metric", "restricted_value", "--out", "r.svg").code == 0
+    drawn = Path("r.svg").read_text()
+    assert "<!-- restricted value (payoff a game) -->" in drawn and "<!-- iterations -->" in drawn
+    assert "equilibrium" not in drawn
     assert "is --metric" in pkubench("plot", str(run), "--kind", "exploitability").err
 
 
