@@ -114,10 +114,7 @@ def evaluate(
     pairs = _pairs(list(words or []), agents, suite, all_)
     is_one = agents is None and suite is None and not all_ and len(pairs) == 1
     if responses is not None:
-        if not is_one or pairs[0].task.kind != "population" or out is not None:
-            raise ConfigError(
-                "--responses takes one agent and one game, and keeps no records; leave out --out"
-            )
+        _check_responses(pairs, is_one, out)
         with Output(json=json, quiet=quiet) as output:
             show_bound(output, pairs[0].agent, pairs[0].task, responses, seed, trust=trust)
         return
@@ -186,6 +183,22 @@ def evaluate(
             _next(output, out, len(reports))
     if any(report.failed for report in reports):
         raise typer.Exit(1)
+
+
+def _check_responses(pairs: list[Pair], is_one: bool, out: Path | None) -> None:
+    """Refuse what a lower bound of exploitability is not for."""
+    wrong = [short(pair.task.id) for pair in pairs if pair.task.kind != "population"]
+    if wrong:
+        raise ConfigError(
+            f"--responses bounds the exploitability of a game, and {wrong[0]} is none: it is "
+            "scored by its episodes; leave --responses out"
+        )
+    if not is_one:
+        raise ConfigError("--responses takes one agent and one game; give them in turn")
+    if out is not None:
+        raise ConfigError(
+            "--responses keeps no records; leave --out out, or print them with --json"
+        )
 
 
 def _next(output: Output, out: Path | None, reports: int) -> None:

@@ -185,6 +185,8 @@ def _why_not(task: Task, entry: Entry) -> str | None:
         return f"{report.episodes} of the {wanted} episodes a run that a rank needs"
     if report.episodes > wanted:  # the number could be chosen to end on lucky ones
         return f"{report.episodes} episodes a run; a rank compares the same {wanted}"
+    if entry.submitter.manifest.kind == "population":
+        return f"a population file tells no training seeds; a rank needs {MIN_SEEDS}"
     if entry.seeds < MIN_SEEDS:
         return f"{entry.seeds} of the {MIN_SEEDS} training seeds a rank needs"
     steps = [run.steps for run in entry.runs if run.steps is not None]

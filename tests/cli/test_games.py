@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,23 @@ def test_figures_of_games_have_safe_names_and_labels_in_words(pkubench: Command)
 
 def test_an_evaluation_of_a_game_counts_no_episodes(pkubench: Command) -> None:
     assert "episodes" not in pkubench("evaluate", "random", "KuhnPoker-v0").err
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (("random", "SimpleSpread-v0"), "of a game, and SimpleSpread-v0 is none: .* leave --resp"),
+        (("random", "KuhnPoker-v0", "LeducPoker-v0"), "one agent and one game"),
+        (("random", "KuhnPoker-v0", "--out", "x"), "keeps no records; leave --out out"),
+        (("random", "matrix:cyclic(3)"), "is a matrix, and scored exactly; leave --responses out"),
+    ],
+)
+def test_a_bound_of_what_it_is_not_for_is_refused_with_the_reason(
+    pkubench: Command, words: tuple[str, ...], part: str
+) -> None:
+    said = pkubench("evaluate", *words, "--responses", 1000)
+    assert (said.code, len(said.err.splitlines())) == (2, 1)
+    assert re.search(part, said.err)
 
 
 def test_progress_never_passes_the_whole(capsys: pytest.CaptureFixture[str]) -> None:

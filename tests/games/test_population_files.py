@@ -28,8 +28,8 @@ from pkubench.envs.games.tree import GameTree
 from pkubench.envs.games.trees import game_of_world, game_tree
 from pkubench.errors import AgentError, BundleError, StorageError, WeightsError
 from pkubench.evaluation.harness import evaluate
-from pkubench.leaderboard import create_bundle, read_bundle, verify_bundle
-from pkubench.leaderboard.tiers import Tier
+from pkubench.leaderboard import Board, create_bundle, rank_task, read_bundle, verify_bundle
+from pkubench.leaderboard.tiers import Tier, Verification
 from pkubench.leaderboard.weights import check_weights
 from pkubench.tasks.catalogue import make_task
 
@@ -441,7 +441,11 @@ def test_a_population_is_bundled_and_verified(tmp_path: Path, suffix: str) -> No
     assert bundle.manifest.kind == "population"
     verdict = verify_bundle(read_bundle(tmp_path / "mine.zip"), workers=0).verdict(KUHN)
     assert verdict.tier is Tier.VERIFIED_WEIGHTS
-    assert "the same bytes" in verdict.reason
+    assert verdict.reason == "run again, the exact score of 1 run gave the same bytes"
+    with Board.open() as board:
+        board.submit(bundle, Verification({KUHN: verdict}))
+        (standing,) = rank_task(TASK, board.entries(KUHN))
+    assert standing.unranked == "a population file tells no training seeds; a rank needs 5"
 
 
 def test_a_bundle_with_something_else_for_a_population_is_refused() -> None:

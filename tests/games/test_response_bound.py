@@ -16,6 +16,7 @@ from pkubench.agents.loading import load_unbuilt, resolve_agent
 from pkubench.agents.population_file import write_population
 from pkubench.agents.psro.response_bound import ResponseBound, response_bound
 from pkubench.cli.evaluate import app
+from pkubench.cli.output import number
 from pkubench.envs.games import GameTree, PolicyError, state_batch
 from pkubench.envs.games.errors import GameError
 from pkubench.envs.games.state_batch import StateBatch
@@ -140,12 +141,21 @@ def test_the_command_tells_a_lower_bound_with_its_budget(tmp_path: Path) -> None
     words = [str(path), "openspiel:kuhn_poker", "--responses", "1000"]
     said = CliRunner().invoke(app, words)
     assert said.exit_code == 0
-    assert "LOWER BOUND" in said.output and "1,000 plays of learning and 500" in said.output
+    assert (
+        "LOWER BOUND" in said.output and "learnt from 1,000 plays and scored by 500" in said.output
+    )
     told = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
     assert told["responses_win_estimate"] == pytest.approx(sum(told["response_wins"]))
     low = told["exploitability_at_least_95"]
     assert told["responses_win_estimate"] / 2 > low > 0.0
-    assert f"exploitability is at least {low:.4g} (" in said.output
+    # Everything in the table is in one unit, and of exploitability's scale.
+    table = " ".join(said.stdout.split())
+    assert f"exploitability, at least {number(low)} " in table
+    assert f"exploitability, estimate {number(told['responses_win_estimate'] / 2)} " in table
+    first, second = told["response_wins"]
+    assert f"response in the first seat {number(first)} " in table
+    assert f"response in the second seat {number(second)} " in table
+    assert "payoff a game" in table
     assert {name for name in told if "at_least" in name} == {
         "nash_conv_at_least_95",
         "exploitability_at_least_95",

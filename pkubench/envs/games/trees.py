@@ -100,7 +100,7 @@ def openspiel_name(world: str) -> str:
     """
     game = game_of(world)
     if is_matrix(game):
-        raise ConfigError(f"{world} is a matrix, and scored exactly")
+        raise ConfigError(f"{world} is a matrix, and scored exactly; leave --responses out")
     return game.removeprefix("openspiel:")
 
 
