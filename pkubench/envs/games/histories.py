@@ -86,6 +86,19 @@ class Histories:
     states: tuple[InformationStates, InformationStates]
 
 
+def openspiel(game: str) -> Any:
+    """Return the module of OpenSpiel.
+
+    Raises:
+        MissingExtra: It is not installed; ``game`` says what for.
+    """
+    try:
+        import pyspiel
+    except ImportError as missing:
+        raise MissingExtra("games", f"the game {game!r}") from missing
+    return pyspiel
+
+
 def load_openspiel(name: str) -> Any:
     """Load a two-player zero-sum OpenSpiel game, simultaneous ones as turn-based.
 
@@ -98,10 +111,7 @@ def load_openspiel(name: str) -> Any:
         GameError: The parameters are wrong, or the game is not two-player, zero-sum, with
             enumerable chance and information-state strings.
     """
-    try:
-        import pyspiel
-    except ImportError as missing:
-        raise MissingExtra("games", f"the game {name!r}") from missing
+    pyspiel = openspiel(name)
     short = name.split("(", 1)[0].strip()
     known = [game.short_name for game in pyspiel.registered_games()]
     if short not in known:

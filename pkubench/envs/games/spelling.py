@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from pkubench.envs.games.histories import openspiel
 from pkubench.envs.games.matrix_catalogue import full_name
 from pkubench.envs.games.trees import game_of, is_matrix
 from pkubench.envs.registry import family_of
@@ -57,10 +58,7 @@ def _key(spelling: str) -> Any:
 
 
 def _openspiel_key(game: str) -> Any:
-    try:
-        import pyspiel
-    except ImportError as missing:
-        raise MissingExtra("games", f"the game {game!r}") from missing
+    pyspiel = openspiel(game)
     name = game.removeprefix("openspiel:").strip()
     if name.count("(") != name.count(")"):  # which OpenSpiel would complain of on its own
         return None
@@ -77,7 +75,7 @@ def _openspiel_key(game: str) -> Any:
 def _filled(parameters: Mapping[str, Any], defaults: Mapping[str, Mapping[str, Any]]) -> Any:
     """Return a game's parameters with the defaults of those left out; None for no game."""
     name = parameters.get("name")
-    if name not in defaults:
+    if not isinstance(name, str) or name not in defaults:
         return None
     if name == _TURNS and isinstance(parameters.get("game"), dict):
         return _filled(parameters["game"], defaults)
