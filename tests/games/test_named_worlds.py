@@ -141,8 +141,8 @@ def test_a_game_without_tensors_refuses_what_observes_before_its_tree_is_built(
 ) -> None:
     monkeypatch.setattr(GameTree, "from_openspiel", None)
     for make in (
-        lambda: load_agent("random", make_task("openspiel:coordinated_mp")),
-        lambda: make_batch("openspiel:coordinated_mp"),
+        lambda: load_agent("random", make_task("openspiel:coordinated_mp()")),
+        lambda: make_batch("openspiel:coordinated_mp()"),  # a spelling that no other test builds
         lambda: aec.env("coordinated_mp"),
     ):
         with pytest.raises(GameError, match=r"no information-state tensors.* population files"):

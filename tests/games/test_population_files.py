@@ -136,7 +136,7 @@ def set_state(old: str, new: str) -> Callable[[dict[str, Any]], None]:
             lambda a: a.update(game=np.array("leduc_poker()")),
             r"of 'leduc_poker\(\)', .* another game than 'KuhnPoker-v0'; write 'KuhnPoker-v0'",
         ),
-        (lambda a: a.update(game=np.array("(" * 5000 + ")" * 5000)), "another game than"),
+        (lambda a: a.update(game=np.array("a(g=" * 20_000 + ")" * 20_000)), "another game than"),
         (lambda a: a.update(game=np.array("kuhn_poker(players=3)")), "another game than"),
         (lambda a: a.update(game=np.array("payoff:\0.npy")), "another game than"),
         (lambda a: a.update(meta_0=np.array([0.5, 0.5, 0.5])), "player 0.*sums to 1.5.*sum 1"),
