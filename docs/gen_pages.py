@@ -138,7 +138,7 @@ def task_section(task: Task) -> Iterator[str]:
     protocol = task.protocol
     yield f"## The task: {task.title}\n"
     if protocol.training_steps is None:
-        yield "Computed exactly, one record a run; learners count iterations, without a budget."
+        yield "Learners count iterations, each its own number of them; there is no budget."
     else:
         yield (
             f"{protocol.episodes} evaluation episodes a run; training budget of ranked entries "
