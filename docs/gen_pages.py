@@ -137,10 +137,13 @@ def task_section(task: Task) -> Iterator[str]:
     """Yield the standardized task on a world: protocol, metrics and reference scores."""
     protocol = task.protocol
     yield f"## The task: {task.title}\n"
-    yield (
-        f"{protocol.episodes} evaluation episodes a run; training budget of ranked entries "
-        f"{protocol.training_steps:,} steps."
-    )
+    if protocol.training_steps is None:
+        yield "Learners count iterations, each its own number of them; there is no budget."
+    else:
+        yield (
+            f"{protocol.episodes} evaluation episodes a run; training budget of ranked entries "
+            f"{protocol.training_steps:,} steps."
+        )
     if task.cost_limit is not None:
         yield f"An entry is feasible if its mean cost is at most {task.cost_limit:g}."
     if task.notes:

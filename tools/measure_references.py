@@ -44,10 +44,11 @@ def measured(task: Task, agent: str, episodes: int, anchor: str) -> dict[str, An
     return {"agent": agent, "score": found.mean, "n": found.n, "command": command}
 
 
-def equilibrium() -> dict[str, Any]:
-    """Return the entry of a game's equilibrium, which needs no measurement."""
-    command = "GameTree.solve(): no strategy is exploitable by less than 0"
-    return {"agent": "equilibrium", "score": 0.0, "n": 1, "command": command}
+def equilibrium(task: Task) -> dict[str, Any]:
+    """Return the entry of a game's equilibrium: 0, but for the last bits of a linear program."""
+    agent, short = "scripted:equilibrium", task.id.rpartition("/")[2]
+    command = f"pkubench evaluate {agent} {short}"
+    return {"agent": agent, "score": 0.0, "n": 1, "command": command}
 
 
 def optimum_of(task: Task) -> dict[str, Any] | None:
@@ -71,7 +72,7 @@ def entries(task: Task, only: str | None) -> dict[str, dict[str, Any]]:
         found["random"] = measured(task, "random", many, "random")
     if only in (None, "reference"):
         if task.kind == "population":
-            found["reference"] = equilibrium()
+            found["reference"] = equilibrium(task)
         elif (optimum := optimum_of(task)) is not None:
             found["reference"] = optimum
         else:

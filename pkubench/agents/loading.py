@@ -7,7 +7,7 @@
 | `runs/my-run` | a run folder: `config.json` and weights, or `seed*/` folders of them |
 | `population.npz`, `population.json` | policies and a meta-strategy for a game, as one file |
 | `package.module:factory` | your own code, called with the task's id or with nothing |
-| `scripted:NAME` | a hand-written policy of the suite |
+| `scripted:NAME` | a policy of the suite that needs no training |
 | `onnx:policy.onnx`, `onnx:FOLDER` | an ONNX policy, or a folder with one for each agent id |
 | `sb3:model.zip` | a Stable-Baselines3 model; holds pickles, so it must be trusted |
 """
@@ -194,9 +194,16 @@ def _named(name: str, seed: str, task: Task | None) -> AgentSource:
 
 def load_random(task: Task) -> Entrant:
     """Return the random entrant of a task's world (for a game, one policy for both seats)."""
-    from pkubench.agents.random import random_entrant
+    from pkubench.agents.random import RandomAgent, random_entrant
     from pkubench.envs.registry import make_batch
 
+    if task.kind == "population":
+        # Equal probabilities need no table, so the tree is not built for them.
+        from gymnasium.spaces import Discrete
+
+        from pkubench.envs.games.trees import actions_of_world
+
+        return RandomAgent(Discrete(actions_of_world(task.id)))
     world = make_batch(task.id, 1, **task.env_kwargs)
     try:
         return random_entrant(world)
@@ -258,11 +265,24 @@ def load_game_population(saved: SavedAgent, task: Task | None) -> Population:
     from pkubench.agents.psro import load_population
 
     if task is not None:
-        from pkubench.envs.games.trees import game_of_world
+        from pkubench.envs.games.spelling import is_same_game
+        from pkubench.envs.games.trees import game_of, is_matrix, matrix_game
 
-        wanted, game = game_of_world(task.id).name, saved.config.get("game")
-        if game != wanted:
-            raise AgentError(f"the population plays {game}, the task {task.id} is {wanted}")
+        told = str(saved.config.get("game"))
+        if is_matrix(game_of(task.id)):
+            # The table itself is compared: a copy of a file is the same game.
+            matrix = matrix_game(game_of(task.id))
+            if saved.config.get("fingerprint") == matrix.fingerprint:
+                return load_population(saved, matrix)
+            what = f"the payoffs of {task.id} are not those it was made for"
+        elif is_same_game(told, task.id):
+            return load_population(saved)
+        else:
+            what = f"{task.id} is another game"
+        raise AgentError(
+            f"the population plays {told[:200]}, and {what}; evaluate it on its own game, or "
+            "train one for this"
+        )
     return load_population(saved)
 
 

@@ -127,9 +127,9 @@ def _npz(path: Path, data: bytes) -> tuple[str, tuple[Seat, Seat]]:
     except WeightsError:
         raise
     except Exception as error:  # zipfile, zlib and NumPy raise a dozen types on damage
+        reason = str(error)[:200] or type(error).__name__
         raise WeightsError(
-            f"{path.name} is damaged or no .npz of plain arrays ({error!s:.200}); pickled objects "
-            "are refused, so save text with dtype=str"
+            f"{path.name} is damaged or no .npz ({reason}); write it again with numpy.savez"
         ) from error
     for player in (0, 1):
         texts: NDArray[np.str_] = arrays[f"states_{player}"]
@@ -151,7 +151,10 @@ def _header(archive: zipfile.ZipFile, name: str) -> _Header:
         read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version]
         shape, _, dtype = read(file)
         if dtype.hasobject:
-            raise ValueError(f"{name!r} holds objects")
+            raise WeightsError(
+                f"the array {name!r} holds Python objects; pickled objects are refused, so save "
+                "text with dtype=str and numbers with dtype=float"
+            )
         left = info.file_size - file.tell()
     if math.prod(shape) * dtype.itemsize != left:
         raise ValueError(f"{name!r} has shape {shape} and dtype {dtype}, but {left} bytes")
@@ -198,23 +201,24 @@ def _check_counts(path: Path, player: int, policies: int, states: int) -> None:
 def _json(path: Path, data: bytes) -> tuple[str, tuple[Seat, Seat]]:
     try:
         read = json.loads(data, object_pairs_hook=_once)
-        game = read["game"]
-        first, second = (
-            Seat(list(player["policies"]), None, player["meta_strategy"])
-            for player in read["players"]
-        )
     except (ValueError, RecursionError) as error:
-        raise WeightsError(
-            f"{path.name} is not valid JSON, or has not two players: {error!s:.200}"
-        ) from error
-    except (KeyError, TypeError) as error:
-        raise WeightsError(
-            f'{path.name} is no population ({error!r:.80}); it must be {{"game": NAME, "players": '
-            '[{"policies": [...], "meta_strategy": [...]}, {...}]}'
-        ) from error
+        raise WeightsError(f"{path.name} is not valid JSON: {error!s:.200}") from error
+    game, players = _member(path, read, "game"), _member(path, read, "players")
     if not isinstance(game, str):
-        raise WeightsError(f"{path.name} does not name its game")
+        raise WeightsError(f"{path.name} does not name its game: write its task's name as text")
+    if not isinstance(players, list) or len(players) != 2:
+        raise WeightsError(f'{path.name} must have two players in the list "players"')
+    first, second = (
+        Seat(_member(path, player, "policies"), None, _member(path, player, "meta_strategy"))
+        for player in players
+    )
     for player, seat in enumerate((first, second)):
+        if not isinstance(seat.policies, list):
+            raise WeightsError(f"{path.name}: the policies of player {player} must be a list")
+        if not seat.policies:
+            raise WeightsError(
+                f"{path.name} has no policy of player {player}; hand in at least one"
+            )
         _check_counts(path, player, len(seat.policies), 0)
         if not isinstance(seat.meta, list) or not all(is_number(p) for p in seat.meta):
             raise WeightsError(
@@ -222,6 +226,17 @@ def _json(path: Path, data: bytes) -> tuple[str, tuple[Seat, Seat]]:
                 f"a policy, got {seat.meta!r:.40}"
             )
     return game, (first, second)
+
+
+def _member(path: Path, document: Any, name: str) -> Any:
+    """Return one entry of an object that must have it."""
+    if isinstance(document, dict) and name in document:
+        return document[name]
+    kind = f"an object without {name!r}" if isinstance(document, dict) else f"{document!r:.40}"
+    raise WeightsError(
+        f'{path.name} is no population: it must be {{"game": NAME, "players": [{{"policies": '
+        f'[...], "meta_strategy": [...]}}, {{...}}]}}, and has {kind} where {name!r} belongs'
+    )
 
 
 def is_number(value: object) -> bool:

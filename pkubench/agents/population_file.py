@@ -42,6 +42,7 @@ from pkubench.envs.games.policies import (
     table_probabilities,
     tabular_layout,
 )
+from pkubench.envs.games.spelling import is_same_game
 from pkubench.envs.games.trees import game_of_world
 from pkubench.envs.games.zero_sum import ZeroSumGame
 from pkubench.errors import AgentError, nearest
@@ -62,13 +63,8 @@ def read_population(path: Path, task: Task) -> Population:
         StorageError: It cannot be read.
     """
     told, seats = population_content(path, read_bytes(path))
+    _check_game(path, told, task.id)
     game = game_of_world(task.id)
-    short = task.id.rpartition("/")[2]
-    if told not in (game.name, game.name.removesuffix("()"), task.id, short):
-        raise AgentError(
-            f"{path.name} is a population of {told[:80]!r}, the task {short} plays {game.name!r}; "
-            f"name that as its game if it is meant for it"
-        )
     return _population(
         path, seats, [_policies(path, game, player, seat) for player, seat in enumerate(seats)]
     )
@@ -87,13 +83,8 @@ def read_unbuilt_population(path: Path, game: str) -> Population:
         WeightsError, AgentError, StorageError: As :func:`read_population`.
     """
     told, seats = population_content(path, read_bytes(path))
-    loaded = load_openspiel(game)
-    full, actions = str(loaded), loaded.num_distinct_actions()
-    if told not in (full, full.removesuffix("()"), game):
-        raise AgentError(
-            f"{path.name} is a population of {told[:80]!r}, wanted {full!r}; name that as its game "
-            "if it is meant for it"
-        )
+    _check_game(path, told, game)
+    actions = load_openspiel(game).num_distinct_actions()
     members: list[list[Any]] = []
     for player, seat in enumerate(seats):
         if seat.states is None:
@@ -164,6 +155,16 @@ def write_population(path: Path, population: Population, task: Task) -> None:
 
 
 # Checking
+
+
+def _check_game(path: Path, told: str, wanted: str) -> None:
+    """Refuse a population of another game; any spelling of this one will do."""
+    if not is_same_game(told, wanted):
+        short = wanted.rpartition("/")[2] if wanted.startswith("pkubench/") else wanted
+        raise AgentError(
+            f"{path.name} is a population of {told[:80]!r}, which is another game than {short!r}; "
+            f"write {short!r} as its game if it is meant for it"
+        )
 
 
 def _population(path: Path, seats: tuple[Seat, Seat], members: list[list[Any]]) -> Population:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,17 @@ TRAINING = "training.json"
 CURVE = "training.jsonl"
 
 
+class Ended(StrEnum):
+    """How a training whose agent is saved on the way stands; ``ended`` in its ``config.json``."""
+
+    STOPPED = "stopped"
+    """Before its time, by the user or a kill."""
+    COMPLETE = "complete"
+    """All its steps are done."""
+    SOLVED = "solved"
+    """Before its time, at an equilibrium: nothing is left to learn."""
+
+
 class Training(NamedTuple):
     """A training, finished or not."""
 
@@ -30,11 +42,33 @@ class Training(NamedTuple):
     is_finished: bool
 
     @property
+    def unit(self) -> str:
+        """What a step of this run is."""
+        settings = self.facts.get("settings")
+        return "iteration" if isinstance(settings, dict) and "iterations" in settings else "step"
+
+    @property
+    def ended(self) -> str | None:
+        """How the training of a saved agent ended, in words, where its config tells."""
+        done = self.facts.get("iterations")
+        words: dict[object, str] = {
+            Ended.SOLVED: f"ended at an equilibrium after {done} {self.unit}s",
+            Ended.COMPLETE: f"complete: {done} {self.unit}s",
+            Ended.STOPPED: f"stopped at {self.progress}; what it had learnt is saved",
+        }
+        return words.get(self.facts.get("ended"))
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it has an agent to offer and more to train."""
+        return self.facts.get("ended") == Ended.STOPPED
+
+    @property
     def progress(self) -> str:
         """How far an unfinished run came, in words."""
         curve = read_curve(self.folder)
         total = self.facts.get("total_steps")
-        reached = f"step {curve[-1]['steps']:,}" if curve else "before its first report"
+        reached = f"{self.unit} {curve[-1]['steps']:,}" if curve else "before its first report"
         return reached + (f" of {total:,}" if curve and isinstance(total, int) else "")
 
     @property

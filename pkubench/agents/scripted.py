@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pkubench.agents.agent import Array, BoolArray, Entrant, FloatArray, IntArray, Team
 from pkubench.envs.registry import make_batch
 from pkubench.envs.seeding import LaneRandom
-from pkubench.errors import AgentError, UnknownName
+from pkubench.errors import AgentError, ConfigError, UnknownName
 
 _MOVES: Final = 5
 """Moves of a particle; in SimpleReference's Discrete(50) an action is move + 5 x word."""
@@ -260,10 +260,29 @@ def optimum_team(task_id: str) -> Entrant:
     return Team({agent: ConstantAgent(action) for agent, action in actions.items()})
 
 
+def equilibrium_population(task_id: str) -> Entrant:
+    """Return an equilibrium of a game, by linear programming: both seats' one policy.
+
+    Raises:
+        AgentError: the task is no game.
+        GameError: a game that the engine cannot take.
+    """
+    from pkubench.agents.psro.population import population_of
+    from pkubench.envs.games.trees import game_of_world
+
+    try:
+        game = game_of_world(task_id)
+    except ConfigError as error:
+        raise AgentError(f"scripted:equilibrium plays games, not {task_id!r}") from error
+    _, x, y = game.solve()
+    return population_of(game, (x, y), (np.ones(1), np.ones(1)))
+
+
 SCRIPTED: dict[str, Callable[[str], Entrant]] = {
     "assignment": assignment_team,
     "messenger": messenger_team,
     "optimum": optimum_team,
+    "equilibrium": equilibrium_population,
 }
 """Factories of the scripted agents, by the NAME of ``scripted:NAME``, from a task id."""
 

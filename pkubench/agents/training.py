@@ -36,6 +36,13 @@ class Progress(NamedTuple):
     total_steps: int
     metrics: dict[str, float]
     """Named numbers of this stage, e.g. ``return``, ``cost``, ``steps_per_second``."""
+    ended: str = ""
+    """Why this is the last report although ``total_steps`` are not done."""
+
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing is left to train."""
+        return self.steps >= self.total_steps or bool(self.ended)
 
 
 class Trainer(Protocol):
@@ -95,6 +102,8 @@ def configured(
             type or out of its domain, or a constraint where nothing costs.
     """
     total = task.protocol.training_steps if steps is None else steps
+    if total is None:
+        raise ConfigError(f"{task.id} has no budget of its own: say --steps N")
     if total < 1:
         raise ConfigError(f"--steps must be at least 1, got {total}")
     for seed in seeds:

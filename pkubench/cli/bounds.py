@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pkubench.cli.names import short
-from pkubench.cli.output import Output
+from pkubench.cli.output import Column, Output, number
 from pkubench.tasks.task import Task
 
 
@@ -27,13 +27,36 @@ def show_bound(
     if output.json:
         output.document({"task": task.id, "agent": agent, "seed": seed, **bound.to_json()})
         return
-    output.show(
-        f"{agent} on {short(task.id)}: LOWER BOUND of exploitability, no exact score",
-        f"  exploitability is at least {bound.nash_conv_low / 2:.4g} (NashConv "
-        f"{bound.nash_conv_low:.4g}) with 95 % confidence",
-        f"  responses win {bound.wins[0]:.4g} in the first seat, {bound.wins[1]:.4g} in the "
-        f"second: an estimate of half their sum, {bound.estimate / 2:.4g}, with standard error "
-        f"{np.hypot(*bound.errors) / 2:.2g}",
-        f"  budget: {bound.plays:,} plays of learning and {bound.scored:,} of scoring a seat; more "
-        "may find more",
+    unit = task.ranking.unit
+    columns = (
+        Column(""),
+        Column(unit, right=True),
+        Column("standard error", right=True),
+        Column("meaning", rank=1, wraps=True),
     )
+    error = float(np.hypot(*bound.errors)) / 2.0
+    rows = [
+        *(
+            (f"response in the {seat} seat", number(won), number(spread, 2), "what it wins")
+            for seat, won, spread in zip(("first", "second"), bound.wins, bound.errors, strict=True)
+        ),
+        (
+            "exploitability, estimate",
+            number(bound.estimate / 2.0),
+            number(error, 2),
+            "their mean; luck can raise it above the exact value",
+        ),
+        (
+            "exploitability, at least",
+            number(bound.nash_conv_low / 2.0),
+            "",
+            "with 95 % confidence",
+        ),
+    ]
+    title = f"{agent} on {short(task.id)}: LOWER BOUND of exploitability, no exact score"
+    budget = (
+        f"learnt from {bound.plays:,} plays and scored by {bound.scored:,} a seat; more may find "
+        "more"
+    )
+    output.show("", output.table(title, columns, rows), budget, "")
+    output.note("exploitability is the mean over the seats; --json has NashConv, their sum, too")

@@ -14,7 +14,7 @@ from rich.text import Text
 from pkubench.agents.catalogue import AGENTS
 from pkubench.agents.loading import AgentSource, resolve_agent
 from pkubench.agents.runs import training_folders
-from pkubench.cli.names import check_apart, short
+from pkubench.cli.names import check_apart, counted_in, short
 from pkubench.cli.options import (
     Episodes,
     Json,
@@ -167,7 +167,7 @@ def _evaluated(
     title = f"{source.name} on {short(task.id)}"
     with (
         tempfile.TemporaryDirectory(prefix="pkubench-compare-") as folder,
-        Meter(title, quiet=output.quiet, unit="episodes") as meter,
+        Meter(title, quiet=output.quiet, unit=counted_in(task)) as meter,
     ):
 
         def told(progress: Progress) -> None:

@@ -13,7 +13,7 @@ from pkubench.agents.catalogue import AGENTS
 from pkubench.agents.runs import training_folders, trainings
 from pkubench.cli.bounds import show_bound
 from pkubench.cli.interrupt import Interrupted, sigterm_as_interrupt, this_command
-from pkubench.cli.names import check_apart, shipped_tasks, short
+from pkubench.cli.names import check_apart, counted_in, shipped_tasks, short
 from pkubench.cli.options import (
     Episodes,
     Json,
@@ -114,10 +114,7 @@ def evaluate(
     pairs = _pairs(list(words or []), agents, suite, all_)
     is_one = agents is None and suite is None and not all_ and len(pairs) == 1
     if responses is not None:
-        if not is_one or pairs[0].task.kind != "population" or out is not None:
-            raise ConfigError(
-                "--responses takes one agent and one game, and keeps no records; leave out --out"
-            )
+        _check_responses(pairs, is_one, out)
         with Output(json=json, quiet=quiet) as output:
             show_bound(output, pairs[0].agent, pairs[0].task, responses, seed, trust=trust)
         return
@@ -144,14 +141,16 @@ def evaluate(
                 left_out(pair, error)
         check_apart((pair.agent, source.name, pair.task.id) for pair, source in sources)
         try:
-            with Meter("", quiet=quiet, unit="episodes") as meter:
+            with Meter("", quiet=quiet) as meter:
                 for number, (pair, source) in enumerate(sources, start=1):
                     title = f"{pair.agent} on {short(pair.task.id)}"
                     if len(sources) > 1:
                         title = f"[{number}/{len(sources)}] {title}"
 
-                    def told(progress: Progress, title: str = title) -> None:
-                        meter.update(progress.done, progress.total, title=title)
+                    unit = counted_in(pair.task)
+
+                    def told(progress: Progress, title: str = title, unit: str = unit) -> None:
+                        meter.update(progress.done, progress.total, title=title, unit=unit)
 
                     wanted = pair.task.protocol.quick_episodes if quick else episodes
                     try:
@@ -184,6 +183,22 @@ def evaluate(
             _next(output, out, len(reports))
     if any(report.failed for report in reports):
         raise typer.Exit(1)
+
+
+def _check_responses(pairs: list[Pair], is_one: bool, out: Path | None) -> None:
+    """Refuse what a lower bound of exploitability is not for."""
+    wrong = [short(pair.task.id) for pair in pairs if pair.task.kind != "population"]
+    if wrong:
+        raise ConfigError(
+            f"--responses bounds the exploitability of a game, and {wrong[0]} is none: it is "
+            "scored by its episodes; leave --responses out"
+        )
+    if not is_one:
+        raise ConfigError("--responses takes one agent and one game; give them in turn")
+    if out is not None:
+        raise ConfigError(
+            "--responses keeps no records; leave --out out, or print them with --json"
+        )
 
 
 def _next(output: Output, out: Path | None, reports: int) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from pkubench.agents.catalogue import AGENTS, PRETRAINED
 from pkubench.envs.registry import NAMESPACE
 from pkubench.errors import ConfigError
+from pkubench.tasks.task import Task
 
 
 def short(task_id: str) -> str:
@@ -20,6 +21,11 @@ def short(task_id: str) -> str:
 def typed(task_id: str) -> str:
     """Return a task's short name as one types it in a shell: ``'matrix:blotto(10,3)'``."""
     return shlex.quote(short(task_id))
+
+
+def counted_in(task: Task) -> str:
+    """Return what an evaluation counts: episodes, and nothing where a game is computed."""
+    return "" if task.kind == "population" else "episodes"
 
 
 def handful(names: Iterable[str]) -> str:

@@ -69,7 +69,9 @@ def plot(
     cost. --out names a folder, or a file where there is one figure.
     """
     if kind is not None and kind not in KINDS:
-        raise UnknownName("kind of plot", kind, KINDS)
+        raise UnknownName(
+            "kind of plot", kind, KINDS, f"known: {', '.join(KINDS)}; what they show is --metric"
+        )
     for path in paths:
         if not path.exists():
             raise RecordError(f"there is nothing at {path}")
@@ -160,6 +162,7 @@ def _curve(folder: Path) -> Curve | None:
 
 
 def _curve_figures(curves: Sequence[Curve], metric: str | None) -> list[Figure]:
+    from pkubench.evaluation.harness import folder_name
     from pkubench.evaluation.plots import exploitability_curves, training_curves
 
     by_task: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
@@ -168,23 +171,44 @@ def _curve_figures(curves: Sequence[Curve], metric: str | None) -> list[Figure]:
     figures = []
     for task_id, runs in by_task.items():
         task = make_task(task_id)
-        names = [metric] if metric else [m.name for m in task.metrics[:2] if _logged(runs, m.name)]
+        shown = [m.name for m in task.metrics if m.name != "nash_conv"]  # twice exploitability
+        names = [metric] if metric else [name for name in shown[:2] if _logged(runs, name)]
         for name in names:
-            draw = exploitability_curves if task.kind == "population" else training_curves
+            is_game = task.kind == "population"
+            is_log = is_game and name in {metric.name for metric in task.metrics}
             references = _references(task) if name == task.ranking.name else {}
             figures.append(
                 Figure(
-                    f"{short(task_id)}-{name}-curve",
+                    f"{folder_name(short(task_id))}-{name}-curve",
                     _bind(
-                        draw,
+                        exploitability_curves if is_log else training_curves,
                         {agent: list(lines) for agent, lines in runs.items()},
                         metric=name,
                         title=short(task_id),
                         references=references,
+                        x_label="iterations" if is_game else "environment steps",
+                        y_label=_axis(task, name),
                     ),
                 )
             )
     return figures
+
+
+_UNITS = {
+    "nash_conv": "NashConv",
+    "steps_per_second": "steps per second",
+    "seconds": "seconds of learning",
+    "scoring_seconds": "seconds of scoring",
+}
+"""Keys of a training log that their words alone would not tell."""
+
+
+def _axis(task: Task, name: str) -> str:
+    """Return a metric of a training log as the label of an axis, in words with its unit."""
+    words = _UNITS.get(name, name.replace("_", " "))
+    units = {metric.name: metric.unit for metric in task.metrics}
+    unit = units.get(name, task.ranking.unit if name == "restricted_value" else "")
+    return f"{words} ({unit})" if unit else words
 
 
 def _logged(runs: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], metric: str) -> bool:
@@ -224,14 +248,16 @@ def _bars(by_task: Mapping[str, Mapping[str, Report]], metric: str | None) -> It
             by_metric[name][task_id] = measured
     for name, scores in by_metric.items():
         of_tasks = [make_task(task_id) for task_id in scores]
-        meaning = next(m for m in of_tasks[0].metrics if m.name == name)
+        meanings = [task.metric(name) for task in of_tasks]
+        meaning, units = meanings[0], {meaning.unit for meaning in meanings}
+        unit = meaning.unit if len(units) == 1 else "in the unit of each task"
         references = {task.id: _references(task) for task in of_tasks if task.ranking.name == name}
         yield Figure(
             f"{name}-scores",
             _bind(
                 score_intervals,
                 scores,
-                x_label=f"{name} ({meaning.unit})",
+                x_label=f"{name.replace('_', ' ')} ({unit})",
                 higher_is_better=meaning.higher_is_better,
                 references=references,
             ),
@@ -257,6 +283,7 @@ def _profile(by_task: Mapping[str, Mapping[str, Report]]) -> Iterator[Figure]:
 
 
 def _costs(by_task: Mapping[str, Mapping[str, Report]]) -> Iterator[Figure]:
+    from pkubench.evaluation.harness import folder_name
     from pkubench.evaluation.plots import return_against_cost
 
     for task_id, agents in by_task.items():
@@ -271,7 +298,7 @@ def _costs(by_task: Mapping[str, Mapping[str, Report]]) -> Iterator[Figure]:
         }
         if points:
             yield Figure(
-                f"{short(task_id)}-return-cost",
+                f"{folder_name(short(task_id))}-return-cost",
                 _bind(
                     return_against_cost,
                     points,

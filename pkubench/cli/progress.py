@@ -75,22 +75,27 @@ class Meter:
         total: int,
         values: Mapping[str, float] | None = None,
         title: str | None = None,
+        unit: str | None = None,
     ) -> None:
-        """Report ``done`` of ``total``, some named numbers, and a new title if the work has one."""
+        """Report ``done`` of ``total``, some named numbers, and a new title or unit, if any.
+
+        A last step may pass the total (updates are whole); all is done then, and not more.
+        """
         if self._quiet:
             return
         self._title = self._title if title is None else title
+        self._unit = self._unit if unit is None else unit
         detail = "  ".join(f"{name} {number(value)}" for name, value in (values or {}).items())
         if self._bar is not None:
             self._bar.update(
                 self._task,
                 description=escape(self._title),
                 completed=done,
-                total=total,
+                total=max(done, total),
                 detail=detail,
             )
             return
-        share = f"{100 * done / total:3.0f} %" if total else ""
+        share = f"{100 * min(done / total, 1.0):3.0f} %" if total else ""
         count = f"{done:,}/{total:,}{' ' + self._unit if self._unit else ''}"
         self._line = "  ".join(part for part in (self._title, share, count, detail) if part)
         self._is_said = False

@@ -18,6 +18,7 @@ from rich.text import Text
 from pkubench.agents.catalogue import AGENTS, AgentSpec
 from pkubench.agents.loading import AgentSource, resolve_agent
 from pkubench.agents.runs import Training, trainings
+from pkubench.cli.game_card import game_card, game_rows
 from pkubench.cli.names import shipped_seeds, shipped_tasks, short, typed
 from pkubench.cli.options import (
     Json,
@@ -31,7 +32,7 @@ from pkubench.cli.presets import meanings, preset_of
 from pkubench.envs.registry import family_of, make_batch, resolve, world_class
 from pkubench.errors import ConfigError, MissingExtra, UnknownName
 from pkubench.tasks.catalogue import make_task, tasks
-from pkubench.tasks.task import Metric, Task
+from pkubench.tasks.task import Metric, Protocol, Task
 
 app = verb_app()
 
@@ -88,8 +89,10 @@ def show(
 
 def _show_task(output: Output, task: Task) -> None:
     description = _description(task)
+    card, lacking = _card_of(task)
     if output.json:
-        output.document({**dataclasses.asdict(task), "description": description})
+        known = {"game": card} if card else {}
+        output.document({**dataclasses.asdict(task), **known, "description": description})
         return
     protocol = task.protocol
     rows: list[tuple[str, str | Text]] = [
@@ -97,10 +100,14 @@ def _show_task(output: Output, task: Task) -> None:
         ("asks", task.title),
         *(_spaces(task) if task.kind == "episodes" else ()),
         ("scored by", _KINDS[task.kind]),
-        ("episodes", f"{protocol.episodes:,} a run ({protocol.quick_episodes} with --quick)"),
-        ("time limit", f"{protocol.horizon:,} steps" if protocol.horizon else "the game's end"),
-        ("training budget", f"{protocol.training_steps:,} steps"),
     ]
+    if task.kind != "population":
+        episodes = f"{protocol.episodes:,} a run ({protocol.quick_episodes} with --quick)"
+        limit = f"{protocol.horizon:,} steps" if protocol.horizon else "the game's end"
+        rows += [("episodes", episodes), ("time limit", limit)]
+    rows += game_rows(card) if card else []
+    rows += [("game", lacking)] if lacking else []
+    rows.append(("training budget", _budget(protocol)))
     if task.cost_limit is not None:
         rows.append(("cost limit", f"mean cost of an episode at most {number(task.cost_limit)}"))
         rows.append(("beside it", "violation of the limit, feasible runs, cost of training"))
@@ -123,9 +130,29 @@ def _show_task(output: Output, task: Task) -> None:
     output.next(*examples)
 
 
+def _card_of(task: Task) -> tuple[dict[str, Any], str]:
+    """Return the facts of a game, none for another task, and what is lacking to know them."""
+    if task.kind != "population":
+        return {}, ""
+    try:
+        return game_card(task), ""
+    except MissingExtra as error:
+        return {}, str(error)
+
+
+def _budget(protocol: Protocol) -> str:
+    """Return the budget of training in words."""
+    if protocol.training_steps is not None:
+        return f"{protocol.training_steps:,} steps"
+    own = ", ".join(
+        f"{name} {preset_of(AGENTS[name], None).iterations:,}" for name in ("psro", "cfr+")
+    )
+    return f"none; an agent does iterations of its own number ({own}), or --steps N of them"
+
+
 _KINDS = {
     "episodes": "playing episodes",
-    "population": "exact computation on the game tree",
+    "population": "exact computation on the whole game",
     "text": "conversations",
 }
 
@@ -268,14 +295,20 @@ def _show_run(output: Output, run: Training) -> None:
     if output.json:
         output.document(run.facts)
         return
-    rows = [(key, _in_words(value)) for key, value in run.facts.items()]
-    if not run.is_finished:
-        rows.append(("training", f"not finished: {run.progress}"))
+    rows = [(key, _in_words(value)) for key, value in run.facts.items() if key != "ended"]
+    if not run.is_finished or run.ended is not None:
+        rows.append(("training", _standing(run)))
     output.show(Text(str(run.folder), style="bold"), facts(rows), "")
-    if run.is_finished:
-        output.next(f"pkubench evaluate {run.folder}", f"pkubench plot {run.folder}")
-    else:
-        output.next(run.way_on, f"pkubench plot {run.folder}")
+    examples = [] if run.is_finished and not run.is_stopped else [run.way_on]
+    examples += [f"pkubench evaluate {run.folder}"] if run.is_finished else []
+    output.next(*examples, f"pkubench plot {run.folder}")
+
+
+def _standing(run: Training) -> str:
+    """Return how far a training is, in words."""
+    if not run.is_finished:
+        return f"not finished: {run.progress}"
+    return run.ended or "finished"
 
 
 def _in_words(value: Any) -> str:
@@ -299,7 +332,7 @@ def _show_runs(output: Output, folder: Path, runs: list[Training]) -> None:
             run.folder.name,
             str(run.facts.get("agent", "–")),
             short(str(run.facts.get("task", "–"))),
-            "finished" if run.is_finished else f"not finished: {run.progress}",
+            _standing(run),
         )
         for run in runs
     ]

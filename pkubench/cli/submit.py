@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
@@ -20,6 +20,9 @@ from pkubench.cli.options import (
 )
 from pkubench.cli.output import Column, Output
 from pkubench.errors import BundleError
+
+if TYPE_CHECKING:
+    from pkubench.leaderboard.tiers import Verdict
 
 app = verb_app()
 
@@ -47,6 +50,16 @@ def board_place(given: str | None) -> str:
     return str(path / BOARD if is_folder else path)
 
 
+def _known(place: str, digest: str) -> dict[str, Verdict]:
+    """Return what a board says of a bundle; nothing if there is no such board yet."""
+    from pkubench.leaderboard import Board
+
+    if "://" not in place and not Path(place).is_file():
+        return {}
+    with Board.open(place) as opened:
+        return opened.verdicts(digest)
+
+
 @app.command()
 def submit(
     file: Annotated[Path, typer.Argument(metavar="FILE.zip", help="What `pkubench bundle` made.")],
@@ -63,6 +76,7 @@ def submit(
 
     Nothing that is submitted is executed: weights are data for architectures that pkubench
     registers, or ONNX graphs. Records that the weights do not reproduce are refused, exit code 1.
+    A bundle whose weights the board has run already is not run again.
     """
     from pkubench.leaderboard import Board, read_bundle, verify_bundle
     from pkubench.leaderboard.tiers import Verification
@@ -70,8 +84,10 @@ def submit(
     place = board_place(board)
     with Output(json=json, quiet=quiet) as output, sigterm_as_interrupt():
         bundle = read_bundle(file)
+        known = _known(place, bundle.digest)
+        is_verified = bool(known) and all(verdict.tier.is_ranked for verdict in known.values())
         verification = Verification({})
-        if not no_rerun:
+        if not (no_rerun or is_verified):
             verification = verify_bundle(bundle, workers=workers, progress=output.note)
         if verification.is_contradicted:
             reasons = [v.reason for v in verification.verdicts.values() if v.is_contradicted]
@@ -81,10 +97,10 @@ def submit(
         with Board.open(place) as opened:
             submission = opened.submit(
                 bundle,
-                None if no_rerun else verification,
+                None if no_rerun or is_verified else verification,
                 submitted_at=datetime.datetime.now(datetime.UTC),
             )
-        verdicts = {task.task.id: verification.verdict(task.task.id) for task in bundle.tasks}
+            verdicts = opened.verdicts(bundle.digest)
         if json:
             output.document(
                 {
@@ -107,6 +123,9 @@ def submit(
         for task, verdict in verdicts.items():
             style = "green" if verdict.tier.is_ranked else "yellow"
             rows.append((short(task), Text(verdict.tier.value, style=style), verdict.reason))
+        if known:
+            again = "nothing was run again" if no_rerun or is_verified else "it was run again"
+            output.note(f"the same bytes were on {place} already: {again}")
         what = "is on" if submission.is_new else "was already on"
         title = f"{bundle.manifest.name} {what} {place}"
         output.show(output.table(title, columns, rows))

@@ -47,7 +47,12 @@ def train(
     task: TaskName,
     steps: Annotated[
         int | None,
-        count("--steps", 1, "Environment steps, such as 1e5; the task's own budget if left."),
+        count(
+            "--steps",
+            1,
+            "Environment steps, such as 1e5, or iterations of a game learner; if left, the task's "
+            "own budget or the learner's own number.",
+        ),
     ] = None,
     seed: Annotated[int | None, SEED] = None,
     seeds: Annotated[
@@ -114,8 +119,9 @@ def train(
                 device=device,
             )
             title = f"{agent} {short(chosen.id)} seed {', '.join(str(n) for n, _ in job)}"
+            unit = "iteration" if chosen.kind == "population" else "step"
             try:
-                _follow(progress, title, job[0][1].parent if together else job[0][1], quiet)
+                _follow(progress, title, job[0][1].parent if together else job[0][1], unit, quiet)
             except UnknownName as error:
                 if error.kind != "setting":
                     raise
@@ -138,7 +144,9 @@ def train(
                 if not reports:
                     output.note(f"{folder} is finished: there was nothing left to train")
                 elif not quiet:
-                    output.show(_card(runs[-1]))
+                    if last is not None and last.ended:
+                        output.note(f"ended {last.ended} after {last.steps:,} {unit}s")
+                    output.show(_card(runs[-1], unit))
                     if is_played and runs[-1]["metrics"].get("return") is None:
                         output.note(_no_episode(chosen, steps))
         if json:
@@ -240,7 +248,9 @@ def _seeds(text: str) -> list[int]:
 def _folders(
     agent: str, task: Task, seeds: list[int], out: Path | None, *, is_many: bool
 ) -> list[Path]:
-    name = f"{agent}-{short(task.id)}"
+    from pkubench.evaluation.harness import folder_name
+
+    name = folder_name(f"{agent}-{short(task.id)}")
     if is_many:
         parent = out or Path("runs") / name
         return [parent / f"seed{seed}" for seed in seeds]
@@ -276,16 +286,19 @@ def _last_report(folder: Path) -> Progress | None:
     return Progress(steps, steps, curve[-1])
 
 
-def _follow(progress: Iterator[Progress], title: str, folder: Path, quiet: bool) -> Progress | None:
+def _follow(
+    progress: Iterator[Progress], title: str, folder: Path, unit: str, quiet: bool
+) -> Progress | None:
     """Run the training to its end; on a signal close it where it can go on."""
     last: Progress | None = None
     stop = GentleStop("stopping after this update; once more stops at once")
     with stop:
         try:
-            with Meter(title, quiet=quiet, unit="steps") as meter:
+            with Meter(title, quiet=quiet, unit=f"{unit}s") as meter:
                 for last in progress:
-                    meter.update(last.steps, last.total_steps, _shown(last.metrics))
-                    if stop.wanted and last.steps < last.total_steps:
+                    total = last.steps if last.ended else last.total_steps
+                    meter.update(last.steps, total, _shown(last.metrics))
+                    if stop.wanted and not last.is_last:
                         break
         except KeyboardInterrupt:
             raise Interrupted(
@@ -298,9 +311,9 @@ def _follow(progress: Iterator[Progress], title: str, folder: Path, quiet: bool)
             close = getattr(progress, "close", None)
             if close is not None:
                 close()
-    if stop.wanted and last is not None and last.steps < last.total_steps:
+    if stop.wanted and last is not None and not last.is_last:
         raise Interrupted(
-            f"stopped at step {last.steps:,} of {last.total_steps:,}, saved in {folder}; "
+            f"stopped at {unit} {last.steps:,} of {last.total_steps:,}, saved in {folder}; "
             f"to go on: {this_command(add='--resume')}",
             stop.exit_code,
         )
@@ -319,15 +332,19 @@ def _shown(metrics: dict[str, float]) -> dict[str, float]:
     return {label: metrics[name] for name, label in wanted.items() if name in metrics}
 
 
-def _card(run: dict[str, Any]) -> Any:
-    values = {name: number(value) for name, value in run["metrics"].items()}
+_SPENT = {"seconds": "seconds of learning", "scoring_seconds": "seconds of scoring"}
+"""How a card calls parts of the time that the command took, which is its ``seconds``."""
+
+
+def _card(run: dict[str, Any], unit: str) -> Any:
+    values = {_SPENT.get(name, name): number(value) for name, value in run["metrics"].items()}
     return facts(
         [
             ("agent", run["agent"]),
             ("task", run["task"]),
             ("seed", str(run["seed"])),
-            ("steps", number(run["steps"])),
-            ("time", f"{run['seconds']:.1f} s"),
+            (f"{unit}s", number(run["steps"])),
+            ("seconds", f"{run['seconds']:.1f}"),
             *((name, value) for name, value in values.items()),
             ("saved in", run["out"]),
         ]

@@ -38,7 +38,7 @@ WORLDS: dict[str, WorldSpec] = {}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorldFamily:
-    """Worlds that are too many to list: every name ``prefix:...`` is one."""
+    """Worlds that are too many to list: ``prefix:...`` names one, if there is such a game."""
 
     prefix: str
     entry_point: str

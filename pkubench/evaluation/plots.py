@@ -27,6 +27,7 @@ from .plot_style import (
     canvas,
     shown,
 )
+from .solved_axis import Curve, bottom_of, held, set_log_axis
 from .statistics import mean_interval, profile_band
 
 if TYPE_CHECKING:
@@ -36,10 +37,12 @@ FloatArray = NDArray[np.float64]
 Run = Sequence[Mapping[str, Any]]
 """The lines of one run's ``training.jsonl``: ``{"steps": ..., metric: value, ...}``."""
 
-EXPLOITABILITY_FLOOR = 1e-10
-"""What an exact solver leaves of zero; smaller values are drawn here on the log axis."""
+ROUNDING = 1e-13
+"""Means below are written as 0, and scores that are nearer are one."""
 
 _GRID_POINTS = 400
+_LABEL_LETTERS = 34
+"""As many go along the height of a figure."""
 
 
 def training_curves(
@@ -83,7 +86,7 @@ def training_curves(
     with canvas(out, title, caption) as (axes,):
         _draw_curves(axes, curves, confidence, log=False)
         add_references(axes, references or {})
-        axes.set(xlabel=x_label, ylabel=y_label or metric)
+        axes.set(xlabel=x_label, ylabel=_in_lines(y_label or metric))
     return Path(out)
 
 
@@ -101,14 +104,22 @@ def exploitability_curves(
     """Draw exploitability over learning on a log axis; 0 is a solved game.
 
     Mean and band are those of the logarithm (a geometric mean), so the band cannot cross zero.
-    Values below ``EXPLOITABILITY_FLOOR`` are drawn there. Arguments and errors are those of
-    :func:`training_curves`.
+    Values below ``EXPLOITABILITY_FLOOR`` are a solved game's: they are drawn, and count in the
+    mean, on the bottom line of the axis, a power of ten below all others; a run that ends there
+    stays there. Arguments and errors are those of :func:`training_curves`.
     """
-    curves = _curves(runs, metric)
+    curves = {name: held(seeds) for name, seeds in _curves(runs, metric).items()}
+    found = np.concatenate([values for seeds in curves.values() for _, values in seeds])
+    bottom = bottom_of(found)
+    found = np.maximum(found, bottom or 0.0)
+    curves = {
+        name: [(steps, np.maximum(values, bottom or 0.0)) for steps, values in seeds]
+        for name, seeds in curves.items()
+    }
+    solved = "" if bottom is None else ", which counts as the bottom line"
     caption = (
         f"Line: geometric mean over seeds. Band: {100 * confidence:g} % Student t interval of the "
-        f"logarithm. Thin: each seed. 0 is an equilibrium; values under "
-        f"{EXPLOITABILITY_FLOOR:.0e} are drawn there. "
+        f"logarithm. Thin: each seed. 0 is an equilibrium{solved}. "
         f"{_counts({name: len(c) for name, c in curves.items()}, 'seed')}"
     )
     with canvas(out, title, caption) as (axes,):
@@ -117,10 +128,11 @@ def exploitability_curves(
         axes.set_yscale("log")
         _draw_curves(axes, curves, confidence, log=True)
         # A log axis has no place for an equilibrium's 0, and its label would break the layout.
-        known = (references or {}).items()
-        add_references(axes, {n: score for n, score in known if score > EXPLOITABILITY_FLOOR})
+        known = {n: score for n, score in (references or {}).items() if score > (bottom or 0.0)}
+        add_references(axes, known)
+        set_log_axis(axes, np.append(found, list(known.values())), bottom)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set(xlabel=x_label, ylabel=y_label or metric)
+        axes.set(xlabel=x_label, ylabel=_in_lines(y_label or metric))
     return Path(out)
 
 
@@ -168,7 +180,8 @@ def score_intervals(
                 colour, _, marker = styles[name]
                 axes.hlines(row, low, high, color=colour, linewidth=7, alpha=0.35)
                 axes.plot(mean, row, marker, color=colour, markersize=5)
-                label = f"{mean:.4g}".replace("-", "−")
+                # What a solver leaves of zero would not fit, and says no more than 0.
+                label = f"{0.0 if abs(mean) < ROUNDING else mean:.4g}".replace("-", "−")
                 for words, shift, size, grey in (
                     (label, 6, 10, "#222222"),
                     (_size(n, measured.get("sample")), 48, 8, "#777777"),
@@ -232,7 +245,7 @@ def performance_profiles(
     if thresholds is None:
         pooled = np.concatenate([values.ravel() for values in arrays.values()])
         low, high = (float(pooled.min()), float(pooled.max())) if pooled.size else (0.0, 1.0)
-        margin = 0.04 * (high - low) or 0.5
+        margin = 0.04 * (high - low) if high - low > ROUNDING else 0.5
         thresholds = np.linspace(low - margin, high + margin, _GRID_POINTS)
     points = np.asarray(thresholds, dtype=np.float64)
     bands = {n: profile_band(v, points, seed, resamples, confidence) for n, v in arrays.items()}
@@ -338,10 +351,6 @@ def return_against_cost(
     return Path(out)
 
 
-Curve = tuple[FloatArray, FloatArray]
-"""Steps and values of one run, both (points,)."""
-
-
 def _curves(runs: Mapping[str, Sequence[Run]], metric: str) -> dict[str, list[Curve]]:
     if not runs or not all(runs.values()):
         raise RecordError("nothing to draw: each agent needs at least one run")
@@ -378,7 +387,7 @@ def _draw_curves(
     for name, seeds in curves.items():
         colour, dash, _ = styles[name]
         if log:
-            seeds = [(x, np.log10(np.maximum(y, EXPLOITABILITY_FLOOR))) for x, y in seeds]
+            seeds = [(x, np.log10(y)) for x, y in seeds]
         grid, values = _on_one_grid(seeds)
         back = (lambda y: np.power(10.0, y)) if log else np.asarray
         if len(seeds) > 1:
@@ -407,6 +416,11 @@ def _on_one_grid(seeds: Sequence[Curve]) -> Curve:
     if grid.size > _GRID_POINTS:
         grid = np.linspace(start, end, _GRID_POINTS)
     return grid, np.stack([np.interp(grid, x, y) for x, y in seeds])
+
+
+def _in_lines(label: str) -> str:
+    """Return an axis label with its unit on a line of its own if both are too long for one."""
+    return label if len(label) <= _LABEL_LETTERS else label.replace(" (", "\n(", 1)
 
 
 def _measured(task: str, name: str, metric: Mapping[str, Any]) -> tuple[float, float, float, int]:

@@ -228,7 +228,8 @@ def _not_found(info: Mapping[str, Any]) -> str:
     return (
         f"the weights that were evaluated as {info.get('agent')!r}, run {info.get('run')!r} "
         f"({', '.join(sorted(info['hashes']))}), are not where they were looked for; name their "
-        "folder with --weights, or leave them out with --no-weights (then never ranked)"
+        "folder with --weights (or the file itself), or leave them out with --no-weights (then "
+        "never ranked)"
     )
 
 

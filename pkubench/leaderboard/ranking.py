@@ -185,14 +185,16 @@ def _why_not(task: Task, entry: Entry) -> str | None:
         return f"{report.episodes} of the {wanted} episodes a run that a rank needs"
     if report.episodes > wanted:  # the number could be chosen to end on lucky ones
         return f"{report.episodes} episodes a run; a rank compares the same {wanted}"
+    if entry.submitter.manifest.kind == "population":
+        return f"a population file tells no training seeds; a rank needs {MIN_SEEDS}"
     if entry.seeds < MIN_SEEDS:
         return f"{entry.seeds} of the {MIN_SEEDS} training seeds a rank needs"
     steps = [run.steps for run in entry.runs if run.steps is not None]
     if len(steps) < len(entry.runs) and task.kind == "episodes":  # solvers of games take none
         return "does not tell for how many steps it was trained"
-    longest = max(steps, default=0)
-    if longest > task.protocol.training_steps:
-        return f"trained for {longest:,} steps; the budget is {task.protocol.training_steps:,}"
+    longest, budget = max(steps, default=0), task.protocol.training_steps
+    if budget is not None and longest > budget:
+        return f"trained for {longest:,} steps; the budget is {budget:,}"
     if entry.values(task.ranking.name) is None:
         return f"its records have no {task.ranking.name}"
     if task.cost_limit is not None and entry.values("cost") is None:

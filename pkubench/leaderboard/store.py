@@ -171,6 +171,19 @@ class Board:
                     connection.execute(_EPISODES.insert().values(run=run, lines=lines))
         return SubmissionId(bundle.digest, True)
 
+    def verdicts(self, digest: str) -> dict[str, Verdict]:
+        """Return what is known of a submission, task by task; nothing if it is not there."""
+        query = (
+            sql.select(_ENTRIES.c.task, _ENTRIES.c.tier, _ENTRIES.c.reason)
+            .join(_SUBMISSIONS)
+            .where(_SUBMISSIONS.c.digest == digest)
+        )
+        with self._transaction(write=False) as connection:
+            return {
+                task: Verdict(Tier(tier), reason)
+                for task, tier, reason in connection.execute(query)
+            }
+
     def tasks(self) -> tuple[str, ...]:
         """Return the ids of the tasks with an entry, sorted."""
         with self._transaction(write=False) as connection:

@@ -74,7 +74,7 @@ def _verify_task(
                 return Verdict(Tier.SELF_REPORTED, f"the agent cannot be run again: {error}")
         if lines == run.lines:
             continue
-        difference = _compare(run.records, records)
+        difference = _compare(run.records, records, is_game=task.task.kind == "population")
         if isinstance(difference, str):
             return Verdict(
                 Tier.SELF_REPORTED,
@@ -132,11 +132,13 @@ def _source(bundle: Bundle, task: BundleTask, run: BundleRun, folder: Path) -> A
     return resolve_agent(f"onnx:{graphs[0] if alone else folder}", task.task)
 
 
-def _compare(submitted: tuple[EpisodeRecord, ...], again: list[EpisodeRecord]) -> float | str:
+def _compare(
+    submitted: tuple[EpisodeRecord, ...], again: list[EpisodeRecord], *, is_game: bool
+) -> float | str:
     """Return the largest relative difference, or in words the first episode that is another."""
     worst = 0.0
     for old, new in zip(submitted, again, strict=True):
-        where = f"episode {old.episode}"
+        where = "the exact score" if is_game else f"episode {old.episode}"
         for name, a, b in _numbers(old, new):
             if a is None or b is None or isinstance(a, str) or isinstance(b, str):
                 if a != b:
@@ -173,6 +175,8 @@ def _by_key(
 
 def _count(task: BundleTask) -> str:
     runs, episodes = len(task.runs), sum(len(run.records) for run in task.runs)
+    if task.task.kind == "population":  # computed, and not played
+        return f"the exact score{'s' * (runs != 1)} of {runs} run{'s' * (runs != 1)}"
     return f"{episodes} episode{'s' * (episodes != 1)} of {runs} run{'s' * (runs != 1)}"
 
 

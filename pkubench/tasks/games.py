@@ -6,11 +6,17 @@ from pkubench.tasks.task import Metric, Protocol, Task
 
 SUITE = "games"
 
-_PROTOCOL = Protocol(episodes=1, horizon=None, training_steps=1_000_000, quick_episodes=1)
+_PROTOCOL = Protocol(episodes=1, horizon=None, training_steps=None, quick_episodes=1)
 _NOTES = (
-    "Computed on the whole game tree, so there is no sampling error: one record a run. "
+    "Computed on the whole {}, so there is no sampling error: one record a run. "
     "Exploitability here is NashConv / 2; some papers call NashConv itself so."
 )
+_NAMED = {
+    "openspiel": "a two-player zero-sum game of OpenSpiel, by its name",
+    "matrix": "a game in normal form, by its name",
+    "payoff": "a payoff matrix of your own",
+}
+"""Prefix -> what games so named are."""
 _CHIPS, _POINTS = "chips a game", "points a game (1 won, -1 lost)"
 _GAMES = {
     "KuhnPoker": ("three cards, one bet", _CHIPS),
@@ -34,12 +40,16 @@ def tasks() -> tuple[Task, ...]:
 def task_by_name(name: str) -> Task:
     """Return the task of a game that is named and not listed: ``openspiel:tic_tac_toe``.
 
-    It is scored like the listed ones; it has no reference scores and no place on a leaderboard.
+    It is scored like the listed ones; it has no reference scores and no place on a leaderboard. The
+    name is taken as it is: whether there is such a game, and whether the engine takes it, is found
+    out when it is used (``docs/concepts/games.md`` says which it takes).
     """
-    return _task(name, "any two-player zero-sum game", "payoff a game")
+    prefix = name.partition(":")[0]
+    what = "tree" if prefix == "openspiel" else "table"
+    return _task(name, _NAMED[prefix], "payoff a game", what)
 
 
-def _task(name: str, title: str, unit: str) -> Task:
+def _task(name: str, title: str, unit: str, what: str = "tree") -> Task:
     return Task(
         id=name,
         suite=SUITE,
@@ -74,5 +84,5 @@ def _task(name: str, title: str, unit: str) -> Task:
         ),
         protocol=_PROTOCOL,
         kind="population",
-        notes=_NOTES,
+        notes=_NOTES.format(f"game {what}" if what == "tree" else what),
     )

@@ -32,8 +32,9 @@ class Protocol:
     """Episodes a run (a training seed); 1 where the score is computed exactly."""
     horizon: int | None
     """Steps an episode at most."""
-    training_steps: int
-    """Budget of environment steps for ranked entries."""
+    training_steps: int | None
+    """Budget of environment steps for ranked entries; None for games, whose learners count
+    iterations, each its own number of them."""
     quick_episodes: int
     """Episodes of ``pkubench evaluate --quick``."""
 

@@ -83,7 +83,7 @@ def test_a_population_comes_back_and_only_for_its_game(trained: Path) -> None:
     folder = str(trained / "psro" / "KuhnPoker-v0" / "seed1")
     assert isinstance(resolve_agent(folder, KUHN).runs[0].load(), Population)
     assert evaluate(resolve_agent(folder, KUHN), KUHN, workers=0).failed == 0
-    with pytest.raises(AgentError, match="leduc_poker"):
+    with pytest.raises(AgentError, match="LeducPoker-v0 is another game"):
         resolve_agent(folder, make_task("LeducPoker-v0")).runs[0].load()
 
 

@@ -66,3 +66,14 @@ def test_scripted_agents_refuse_other_tasks() -> None:
         scripted_agent("assignment", "pkubench/SimpleReference-v0")
     with pytest.raises(AgentError, match="sees 11 numbers as listener, got 3"):
         MessengerAgent("listener", continuous=False).act(np.zeros((1, 3)), None, ALONE)
+
+
+@pytest.mark.parametrize("name", ["KuhnPoker-v0", "matrix:gaussian(4,6)", "matrix:cyclic(5)"])
+def test_the_equilibrium_of_a_game_cannot_be_exploited(name: str) -> None:
+    report = pkubench.evaluate("scripted:equilibrium", name)
+    assert report.score == pytest.approx(0.0, abs=1e-9)
+
+
+def test_there_is_no_equilibrium_of_what_is_no_game() -> None:
+    with pytest.raises(AgentError, match="plays games, not 'pkubench/SimpleSpread-v0'"):
+        scripted_agent("equilibrium", "pkubench/SimpleSpread-v0")

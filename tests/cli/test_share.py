@@ -85,6 +85,7 @@ def test_a_bundle_goes_to_a_board_and_the_board_to_a_site(pkubench: Command, her
     assert said.json["tasks"]["pkubench/KuhnPoker-v0"]["tier"] == "verified-weights"
     assert Path("board/board.sqlite").is_file()
     assert "was already on" in pkubench("submit", "mine.zip", "--board", "board", "--no-rerun").out
+    assert "the exact scores of 5 runs" in said.json["tasks"]["pkubench/KuhnPoker-v0"]["reason"]
 
     said = pkubench("leaderboard", "show", "--board", "board", "--json")
     [task] = said.json["tasks"]
@@ -94,6 +95,24 @@ def test_a_bundle_goes_to_a_board_and_the_board_to_a_site(pkubench: Command, her
 
     assert pkubench("leaderboard", "export", "site", "--board", "board").code == 0
     assert "Mine" in Path("site/index.html").read_text()
+
+
+def test_a_bundle_that_is_verified_already_is_not_run_again(
+    pkubench: Command, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pkubench.leaderboard import verify
+
+    pkubench("bundle", "results/mine", "mine", "--out", "mine.zip")
+    assert pkubench("submit", "mine.zip", "--no-rerun").code == 0
+    said = pkubench("submit", "mine.zip")  # nobody has run it yet
+    assert "the same bytes were on board.sqlite already: it was run again" in said.err
+    assert "verified-weights" in said.out and "running mine seed0" in said.err
+    monkeypatch.setattr(verify, "verify_bundle", None)
+    for words in ((), ("--no-rerun",)):
+        said = pkubench("submit", "mine.zip", *words)
+        assert (said.code, "running" in said.err) == (0, False)
+        assert "the same bytes were on board.sqlite already: nothing was run again" in said.err
+        assert "was already on board.sqlite" in said.out and "verified-weights" in said.out
 
 
 def test_a_board_can_be_made_of_results(pkubench: Command, here: Path) -> None:

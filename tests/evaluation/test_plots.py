@@ -179,7 +179,58 @@ def test_exploitability_is_a_geometric_mean_on_a_log_axis_with_a_floor(
     plots.exploitability_curves({"psro": seeds}, tmp_path / "a.svg")
     (axes,) = drawn[0].axes
     assert axes.get_yscale() == "log"
-    assert line(axes, "psro").get_ydata() == pytest.approx([2.0, plots.EXPLOITABILITY_FLOOR])
+    # Solved games are drawn a power of ten below the rest, on a line called 0.
+    assert line(axes, "psro").get_ydata() == pytest.approx([2.0, 0.1])
+    labels = {
+        round(float(place), 6): text.get_text()
+        for place, text in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)
+    }
+    assert (labels[0.1], labels[1.0]) == ("0", "1")
+    assert "0 is an equilibrium, which counts as the bottom line" in words(drawn[0])
+
+
+def test_what_solvers_leave_of_zero_does_not_stretch_the_axis(
+    drawn: list[Any], tmp_path: Path
+) -> None:
+    seeds = [
+        [{"steps": i, "exploitability": v} for i, v in enumerate(of, start=1)]
+        for of in ([0.3, 0.1, 3e-17], [0.3, 0.2, 0.05, 2e-13], [0.25, 0.1, 0.04, 0.02, 0.0])
+    ]
+    plots.exploitability_curves({"psro": seeds}, tmp_path / "a.svg", references={"random": 0.46})
+    (axes,) = drawn[0].axes
+    low, high = axes.get_ylim()
+    assert 0.0005 < low < 0.001 and 0.46 < high < 1.0
+    # A run that has solved the game stays solved: the mean goes on to the end of the longest.
+    mean = line(axes, "psro")
+    assert list(mean.get_xdata()) == [1, 2, 3, 4, 5]
+    assert mean.get_ydata()[3:] == pytest.approx([(0.001**2 * 0.02) ** (1 / 3), 0.001])
+
+
+def test_a_run_that_was_only_stopped_is_not_drawn_on(drawn: list[Any], tmp_path: Path) -> None:
+    seeds = [[{"steps": i, "exploitability": 1.0 / i} for i in range(1, n)] for n in (4, 6)]
+    plots.exploitability_curves({"psro": seeds}, tmp_path / "a.svg")
+    assert list(line(drawn[0].axes[0], "psro").get_xdata()) == [1, 2, 3]
+    assert "bottom" not in words(drawn[0])
+
+
+def test_scores_that_differ_by_rounding_alone_make_one_step(
+    drawn: list[Any], tmp_path: Path
+) -> None:
+    plots.performance_profiles({"psro": [[1.0], [1.0 - 2e-16], [1.0]]}, tmp_path / "a.svg")
+    heights = line(drawn[0].axes[0], "psro").get_ydata()
+    assert (heights[0], heights[-1]) == (1.0, 0.0) and set(heights) == {0.0, 1.0}
+
+
+def test_a_long_label_has_its_unit_on_a_line_of_its_own(drawn: list[Any], tmp_path: Path) -> None:
+    label = "population exploitability (payoff a game)"
+    plots.exploitability_curves(SOLVED, tmp_path / "a.svg", y_label=label)
+    assert drawn[0].axes[0].get_ylabel() == "population exploitability\n(payoff a game)"
+
+
+def test_a_score_of_nothing_but_rounding_is_written_as_0(drawn: list[Any], tmp_path: Path) -> None:
+    scores = {"T": {"psro": {"mean": 2.776e-17, "low": 0.0, "high": 0.0, "n": 3}}}
+    plots.score_intervals(scores, tmp_path / "a.svg")
+    assert "0" in [text.get_text() for text in drawn[0].axes[0].texts]
 
 
 def test_score_intervals_have_a_panel_a_task_and_a_bar_an_interval(

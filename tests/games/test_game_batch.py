@@ -181,4 +181,4 @@ def test_what_is_against_the_rules_is_told() -> None:
     with pytest.raises(ConfigError, match="num_games"):
         GameBatch(tree, 0)
     with pytest.raises(GameError, match="no information-state tensors"):
-        GameBatch(game_tree("openspiel:nim(pile_sizes=1;2)"), 1)
+        GameBatch(game_tree("openspiel:coordinated_mp"), 1)

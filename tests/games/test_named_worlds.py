@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyspiel
 import pytest
 
 import pkubench
 from pkubench.agents.agent import Population
+from pkubench.agents.loading import load_agent
+from pkubench.envs.games import aec
+from pkubench.envs.games.errors import GameError
 from pkubench.envs.games.goofspiel import Goofspiel
 from pkubench.envs.games.histories import CHANCE, TERMINAL
 from pkubench.envs.games.liars_dice import LiarsDice
@@ -125,11 +129,48 @@ def test_a_named_game_is_a_task_and_a_world_like_any_other() -> None:
 
 
 def test_a_game_without_tensors_is_scored_by_the_policies_of_a_population() -> None:
-    tree = tree_of_world("openspiel:nim(pile_sizes=1;2)")
+    tree = tree_of_world("openspiel:coordinated_mp")
     seats = [tree.behaviour(plan, p) for p, plan in enumerate(tree.solve()[1:])]
     entrant = Population(([seats[0]], [seats[1]]), (np.ones(1), np.ones(1)))
-    report = pkubench.evaluate(entrant, "openspiel:nim(pile_sizes=1;2)")
+    report = pkubench.evaluate(entrant, "openspiel:coordinated_mp")
     assert report.score == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_game_without_tensors_refuses_what_observes_before_its_tree_is_built(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(GameTree, "from_openspiel", None)
+    for make in (
+        lambda: load_agent("random", make_task("openspiel:coordinated_mp()")),
+        lambda: make_batch("openspiel:coordinated_mp()"),  # a spelling that no other test builds
+        lambda: aec.env("coordinated_mp"),
+    ):
+        with pytest.raises(GameError, match=r"no information-state tensors.* population files"):
+            make()
+
+
+def test_a_game_of_perfect_information_shows_its_position() -> None:
+    name = "openspiel:hex(board_size=2)"
+    # Who moves first wins, from any corner but by one blunder.
+    assert tree_of_world(name).solve().value == pytest.approx(1.0, abs=1e-9)
+    assert 0.0 < pkubench.evaluate("random", name).score < 1.0
+    world = make_batch(name, 1, seat=0)
+    world.reset(np.arange(1, dtype=np.int64))
+    observation, *_ = world.step({"agent": np.array([1])})
+    assert isinstance(world, GameSeat)
+    game = pyspiel.load_game("hex(board_size=2)")
+    state = game.new_initial_state()
+    for _, action in world.moves():
+        state.apply_action(action)
+    assert len(world.moves()) == 2
+    np.testing.assert_array_equal(observation["agent"][0], state.observation_tensor(0))
+    table = aec.env("hex(board_size=2)")
+    table.reset(seed=0)
+    for _, action in world.moves():
+        table.step(action)
+    np.testing.assert_array_equal(
+        table.observe("player_0")["observation"], state.observation_tensor(0)
+    )
 
 
 def test_a_named_game_has_no_place_on_a_board(tmp_path: Path) -> None:

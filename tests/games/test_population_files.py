@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyspiel
 import pytest
 
 import pkubench
@@ -21,11 +22,14 @@ from pkubench.agents.population_file import (
     read_unbuilt_population,
     write_population,
 )
-from pkubench.envs.games.trees import game_tree
+from pkubench.agents.psro.training import train
+from pkubench.envs.games.spelling import is_same_game
+from pkubench.envs.games.tree import GameTree
+from pkubench.envs.games.trees import game_of_world, game_tree
 from pkubench.errors import AgentError, BundleError, StorageError, WeightsError
 from pkubench.evaluation.harness import evaluate
-from pkubench.leaderboard import create_bundle, read_bundle, verify_bundle
-from pkubench.leaderboard.tiers import Tier
+from pkubench.leaderboard import Board, create_bundle, rank_task, read_bundle, verify_bundle
+from pkubench.leaderboard.tiers import Tier, Verification
 from pkubench.leaderboard.weights import check_weights
 from pkubench.tasks.catalogue import make_task
 
@@ -128,7 +132,13 @@ def set_state(old: str, new: str) -> Callable[[dict[str, Any]], None]:
         (set_row(2, "1pb", [0.5, 0.4]), "policy 2: .*'1pb'.*sum to 0.9, not to 1; divide"),
         (set_row(1, "0", [1.5, -0.5]), "policy 1: .*'0'.*negative"),
         (set_row(0, "2", [np.nan, 1.0]), "policy 0: .*'2'.*NaN"),
-        (lambda a: a.update(game=np.array("leduc_poker()")), "of 'leduc_poker.*name that"),
+        (
+            lambda a: a.update(game=np.array("leduc_poker()")),
+            r"of 'leduc_poker\(\)', .* another game than 'KuhnPoker-v0'; write 'KuhnPoker-v0'",
+        ),
+        (lambda a: a.update(game=np.array("a(g=" * 20_000 + ")" * 20_000)), "another game than"),
+        (lambda a: a.update(game=np.array("kuhn_poker(players=3)")), "another game than"),
+        (lambda a: a.update(game=np.array("payoff:\0.npy")), "another game than"),
         (lambda a: a.update(meta_0=np.array([0.5, 0.5, 0.5])), "player 0.*sums to 1.5.*sum 1"),
         (lambda a: a.update(meta_0=np.array([1.5, -0.5, 0.0])), "player 0.*negative"),
         (lambda a: a.update(meta_1=np.ones(3) / 3), "is of 2 policies, but meta_1 has 3.*equal"),
@@ -204,9 +214,16 @@ def test_an_illegal_action_is_named(tmp_path: Path) -> None:
         (lambda d: d["players"][0].update(meta_strategy=["1", 0, 0]), "a list of numbers"),
         (lambda d: d["players"][0].update(policies=[3]), "policy 0: a policy is an object"),
         (lambda d: d["players"][0].update(meta_strategy="all"), "meta-strategy of player 0"),
-        (lambda d: d.pop("game"), "is no population"),
+        (lambda d: d.pop("game"), "is no population: .* an object without 'game'"),
         (lambda d: d.update(game=3), "does not name its game"),
         (lambda d: d["players"].pop(), "two players"),
+        (lambda d: d.update(players={"a": 1, "b": 2}), "two players in the list"),
+        (lambda d: d.update(players=["a", []]), "is no population: .* has 'a' where 'policies'"),
+        (lambda d: d["players"][0].update(policies={"0": {}}), "policies of player 0 must be a li"),
+        (
+            lambda d: d["players"][1].update(policies=[], meta_strategy=[]),
+            "no policy of player 1; hand in at least one",
+        ),
     ],
 )
 def test_what_is_wrong_with_json_is_named(
@@ -219,6 +236,79 @@ def test_what_is_wrong_with_json_is_named(
     path.write_text(json.dumps(document))
     with pytest.raises(AgentError, match=says):
         read_population(path, TASK)
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "3", "null"])
+def test_json_of_something_else_is_told_in_the_words_of_the_format(
+    tmp_path: Path, text: str
+) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(text)
+    with pytest.raises(WeightsError, match=r"is no population: it must be .*'game' bel") as told:
+        read_population(path, TASK)
+    assert "Error(" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "KuhnPoker-v0",
+        "pkubench/KuhnPoker-v0",
+        "kuhn_poker",
+        "kuhn_poker()",
+        "openspiel:kuhn_poker",
+        "openspiel:kuhn_poker(players=2)",
+    ],
+)
+@pytest.mark.parametrize("task", ["KuhnPoker-v0", "openspiel:kuhn_poker"])
+def test_a_file_may_name_its_game_by_any_spelling(tmp_path: Path, told: str, task: str) -> None:
+    path = changed(tmp_path, lambda a: a.update(game=np.array(told)))
+    read = read_population(path, make_task(task))
+    np.testing.assert_array_equal(plans(read)[0], plans(population())[0])
+    assert len(read_unbuilt_population(path, "kuhn_poker").policies[0]) == 3
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("Goofspiel4-v0", game_of_world("Goofspiel4-v0").name, True),
+        ("Goofspiel4-v0", "Goofspiel5-v0", False),
+        ("LiarsDice4-v0", "openspiel:liars_dice(dice_sides=4,numdice=1)", True),
+        ("LiarsDice6-v0", "liars_dice", True),
+        ("openspiel:misere(game=tic_tac_toe())", "misere(game=tic_tac_toe)", True),
+        ("openspiel:misere(game=tic_tac_toe())", "tic_tac_toe", False),
+        ("matrix:blotto(5,3)", "matrix:blotto(fields=3,coins=5)", True),
+        ("matrix:blotto(5,3)", "matrix:blotto(5,4)", False),
+        ("payoff:a.npy", "payoff:./a.npy", True),
+        ("payoff:a.npy", "payoff:b.npy", False),
+        ("SimpleSpread-v0", "SimpleSpread-v0", False),
+        ("openspiel:rubbish", "openspiel:rubbish", False),
+        ("matrix:rubbish", "matrix:rubbish", False),
+    ],
+)
+def test_two_spellings_are_compared_and_no_game_is_made(
+    first: str, second: str, same: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GameTree, "from_openspiel", None)
+    monkeypatch.setattr(pyspiel, "load_game", None)
+    assert is_same_game(first, second) is same is is_same_game(second, first)
+
+
+def test_a_trained_population_knows_its_payoffs_and_not_their_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("a.npy", [[0, 1, -1], [-1, 0, 2], [1, -2, 0]])
+    np.save("copy.npy", [[0, 1, -1], [-1, 0, 2], [1, -2, 0]])
+    np.save("other.npy", [[0, 1, -1], [-1, 0, 1], [1, -1, 0]])
+    task = make_task("payoff:a.npy")
+    list(train("psro", task, steps=9, seed=0, settings={}, out=tmp_path / "run"))
+    for same in ("payoff:a.npy", "payoff:copy.npy"):
+        assert pkubench.evaluate("./run", same).score == pytest.approx(0.0, abs=1e-9)
+    with pytest.raises(AgentError, match=r"plays payoff:a.npy, and the payoffs of payoff:other"):
+        load_agent("./run", make_task("payoff:other.npy"))
+    with pytest.raises(AgentError, match=r"KuhnPoker-v0 is another game"):
+        load_agent("./run", TASK)
 
 
 @pytest.mark.parametrize("action", ["fold", "00", "-1", "1" * 5000])
@@ -262,7 +352,7 @@ def header(kind: str, shape: tuple[int, ...]) -> bytes:
         ({"probabilities_0": ("<f8", (2 * 10**9, 0, 2))}, "'probabilities_0' .*at least one of"),
         ({"meta_0": ("<f8", (10**12,))}, "'meta_0' has shape .* but 0 bytes"),
         ({"meta_0": ("<f8", (-1,))}, "'meta_0' has shape .* but 0 bytes"),
-        ({"game": ("|O", ())}, "'game' holds objects"),
+        ({"game": ("|O", ())}, "'game' holds Python objects"),
     ],
 )
 def test_sizes_are_checked_before_there_are_arrays(
@@ -351,7 +441,11 @@ def test_a_population_is_bundled_and_verified(tmp_path: Path, suffix: str) -> No
     assert bundle.manifest.kind == "population"
     verdict = verify_bundle(read_bundle(tmp_path / "mine.zip"), workers=0).verdict(KUHN)
     assert verdict.tier is Tier.VERIFIED_WEIGHTS
-    assert "the same bytes" in verdict.reason
+    assert verdict.reason == "run again, the exact score of 1 run gave the same bytes"
+    with Board.open() as board:
+        board.submit(bundle, Verification({KUHN: verdict}))
+        (standing,) = rank_task(TASK, board.entries(KUHN))
+    assert standing.unranked == "a population file tells no training seeds; a rank needs 5"
 
 
 def test_a_bundle_with_something_else_for_a_population_is_refused() -> None:

@@ -16,6 +16,7 @@ from pkubench.agents.loading import load_unbuilt, resolve_agent
 from pkubench.agents.population_file import write_population
 from pkubench.agents.psro.response_bound import ResponseBound, response_bound
 from pkubench.cli.evaluate import app
+from pkubench.cli.output import number
 from pkubench.envs.games import GameTree, PolicyError, state_batch
 from pkubench.envs.games.errors import GameError
 from pkubench.envs.games.state_batch import StateBatch
@@ -129,7 +130,7 @@ def test_a_file_is_met_without_a_tree(
     met = load_unbuilt(resolve_agent(str(path), task), "kuhn_poker")
     found = response_bound(met, "kuhn_poker", 200, 0)
     assert found == response_bound(entrant, "kuhn_poker", 200, 0)
-    with pytest.raises(AgentError, match=r"population of 'kuhn_poker.*wanted 'leduc"):
+    with pytest.raises(AgentError, match=r"population of 'kuhn_poker.*another game than 'leduc"):
         load_unbuilt(resolve_agent(str(path), task), "leduc_poker")
 
 
@@ -140,17 +141,39 @@ def test_the_command_tells_a_lower_bound_with_its_budget(tmp_path: Path) -> None
     words = [str(path), "openspiel:kuhn_poker", "--responses", "1000"]
     said = CliRunner().invoke(app, words)
     assert said.exit_code == 0
-    assert "LOWER BOUND" in said.output and "1,000 plays of learning and 500" in said.output
+    assert (
+        "LOWER BOUND" in said.output and "learnt from 1,000 plays and scored by 500" in said.output
+    )
     told = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
     assert told["responses_win_estimate"] == pytest.approx(sum(told["response_wins"]))
     low = told["exploitability_at_least_95"]
     assert told["responses_win_estimate"] / 2 > low > 0.0
-    assert f"exploitability is at least {low:.4g} (" in said.output
+    # Everything in the table is in one unit, and of exploitability's scale.
+    table = " ".join(said.stdout.split())
+    assert f"exploitability, at least {number(low)} " in table
+    assert f"exploitability, estimate {number(told['responses_win_estimate'] / 2)} " in table
+    first, second = told["response_wins"]
+    assert f"response in the first seat {number(first)} " in table
+    assert f"response in the second seat {number(second)} " in table
+    assert "payoff a game" in table
     assert {name for name in told if "at_least" in name} == {
         "nash_conv_at_least_95",
         "exploitability_at_least_95",
     }
     assert told["plays_of_learning"] == 1000
+
+
+def test_random_is_met_without_a_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(GameTree, "from_openspiel", None)
+    words = [
+        "random",
+        "openspiel:liars_dice(numdice=2,dice_sides=2)",
+        "--responses",
+        "200",
+        "--json",
+    ]
+    told = json.loads(CliRunner().invoke(app, words).stdout)
+    assert told["exploitability_at_least_95"] > 0.0
 
 
 def test_what_is_wrong_with_an_entrant_is_told_where_a_play_meets_it() -> None:
@@ -164,7 +187,7 @@ def test_what_is_wrong_with_an_entrant_is_told_where_a_play_meets_it() -> None:
     with pytest.raises(AgentError, match="cannot tell any"):
         response_bound(object(), "kuhn_poker", 200, 0)  # type: ignore[arg-type]
     with pytest.raises(GameError, match="no information-state tensors"):
-        response_bound(entrant, "nim", 200, 0)
+        response_bound(entrant, "go_fish", 200, 0)
     with pytest.raises(GameError, match="do not fit"):
         StateBatch("kuhn_poker", 2, 1 << 40)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import time
 
 import numpy as np
 import pyspiel
 import pytest
 
-from pkubench.envs.games import GameError, GameTree, PlanError, PolicyError
+from pkubench.envs.games import GameError, GameTree, PlanError, PolicyError, histories
+from pkubench.envs.games.histories import check_size, enumerate_histories, load_openspiel
 from pkubench.errors import UnknownName
 
 GOOFSPIEL = "goofspiel(num_cards={},imp_info=True,points_order=descending,returns_type={})"
@@ -337,7 +339,8 @@ def test_an_array_that_is_no_plan_is_refused_by_every_score() -> None:
         ("kuhn_poker(players=3)", GameError, "exactly two"),
         ("kuhn_poker(colour=red)", GameError, "colour"),
         ("matrix_pd", GameError, "not zero-sum"),
-        ("backgammon", GameError, "information-state strings"),
+        ("backgammon", GameError, r"information-state strings .* such as openspiel:liars_dice"),
+        ("negotiation", GameError, "not zero-sum .* such as openspiel:liars_dice"),
         ("liars_dice_ir(dice_sides=3)", GameError, "perfect recall"),
     ],
 )
@@ -349,5 +352,27 @@ def test_games_that_do_not_fit_are_refused_with_the_reason(
 
 
 def test_a_game_that_is_too_large_is_refused_before_memory_runs_out() -> None:
-    with pytest.raises(GameError, match="more than 1,000 histories"):
-        GameTree.from_openspiel("leduc_poker", max_histories=1000)
+    with pytest.raises(GameError, match="more than 9,000 histories"):
+        GameTree.from_openspiel("leduc_poker", max_histories=9000)  # it has 9,457
+    assert GameTree.from_openspiel("leduc_poker", max_histories=9457).num_terminals == 5520
+
+
+@pytest.mark.parametrize("name", ["liars_dice(numdice=2)", "chess", "oshi_zumo"])
+def test_a_game_that_is_much_too_large_is_refused_at_once(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    game = load_openspiel(name)
+    monkeypatch.setattr(histories, "Histories", None)  # what an enumeration ends with
+    began = time.perf_counter()
+    with pytest.raises(GameError, match=r"more than 2,000,000 histories.*--responses 20000"):
+        enumerate_histories(game)
+    assert time.perf_counter() - began < 5.0  # walking to the limit takes most of a minute
+
+
+def test_the_estimate_of_a_games_size_is_that_of_its_levels() -> None:
+    # Levels of 3, 6, 12 and 24 histories, then 48 in the quarter of plays that go on: 57 in the
+    # mean, as there are besides the root. A limit 20 times as small is surely passed.
+    game = load_openspiel("kuhn_poker")
+    check_size(game, max_histories=3)
+    with pytest.raises(GameError, match="more than 2 histories"):
+        check_size(game, max_histories=2)

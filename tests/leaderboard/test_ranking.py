@@ -81,6 +81,11 @@ def test_lower_is_better_where_the_metric_says_so(scene: Scene) -> None:
     assert (found["good"].rank, found["bad"].rank) == (1, 2)
 
 
+def test_a_game_has_no_budget_of_iterations(scene: Scene) -> None:
+    scene.add("long", KUHN, constant([0.001] * 5, 1), steps=10**9)
+    assert scene.standings(KUHN)["long"].rank == 1
+
+
 def test_exact_scores_that_differ_by_rounding_errors_are_equal(scene: Scene) -> None:
     scene.add("a", KUHN, constant([1e-16, 3e-16, 1e-16, 2e-16, 0.0], 1))
     scene.add("b", KUHN, constant([2e-12, 0.0, 1e-12, 0.0, 0.0], 1))

@@ -81,7 +81,7 @@ def test_saved_weights_give_the_same_bytes_again_and_are_ranked(kuhn: Bundle) ->
     verification = verify_bundle(kuhn, workers=0)
     verdict = verification.verdict(KUHN_ID)
     assert verdict.tier is Tier.VERIFIED_WEIGHTS
-    assert "5 episodes of 5 runs gave the same bytes" in verdict.reason
+    assert "the exact scores of 5 runs gave the same bytes" in verdict.reason
     board = Board.open()
     board.submit(kuhn, verification)
     (standing,) = rank_task(make_task(KUHN), board.entries(KUHN_ID))
@@ -94,7 +94,7 @@ def test_numbers_better_than_the_weights_are_contradicted(kuhn: Bundle) -> None:
     verdict = verify_bundle(altered(kuhn, 0.5), workers=0).verdict(KUHN_ID)
     assert verdict.is_contradicted
     assert verdict.tier is Tier.SELF_REPORTED
-    assert "seed0, episode 0" in verdict.reason
+    assert "seed0, the exact score: " in verdict.reason
 
 
 def test_last_bits_may_differ_and_the_reason_is_recorded(kuhn: Bundle) -> None:

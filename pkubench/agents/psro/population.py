@@ -72,8 +72,25 @@ def save_population(
     save_agent(folder, {**config, **facts}, tensors)
 
 
-def load_population(saved: SavedAgent) -> Population:
+def population_of(
+    game: ZeroSumGame, plans: tuple[Floats, Floats], meta_strategy: tuple[Floats, Floats]
+) -> Population:
+    """Return plans, one a row, as policies with a distribution over them."""
+    members = []
+    for player in (0, 1):
+        forest = _forest(game, player)
+        rows = _on_sequences(forest, game.check_plan(np.atleast_2d(plans[player]), player))
+        layout = tabular_layout(game.information_states(player))
+        members.append([TabularPolicy(layout, row) for row in forest.behaviour(rows)[:, 1:]])
+    return Population((members[0], members[1]), meta_strategy)
+
+
+def load_population(saved: SavedAgent, game: ZeroSumGame | None = None) -> Population:
     """Rebuild a population from what ``load_saved`` read.
+
+    Args:
+        saved: The config and arrays.
+        game: Its game; None makes the one that the config names.
 
     Raises:
         WeightsError: It is for another game, or arrays are missing, of a wrong shape or type, or
@@ -82,7 +99,7 @@ def load_population(saved: SavedAgent) -> Population:
     name, fingerprint = saved.config.get("game"), saved.config.get("fingerprint")
     if not isinstance(name, str):
         raise WeightsError("the population's config.json does not name its game")
-    game = zero_sum_game(name)
+    game = game or zero_sum_game(name)
     if fingerprint != game.fingerprint:
         raise WeightsError(
             f"the population was saved for another version of {name} (fingerprint "

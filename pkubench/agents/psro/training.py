@@ -17,7 +17,7 @@ from pkubench.agents.psro.learner import Floats, GameLearner, Tensors
 from pkubench.agents.psro.outer_loop import PopulationLearner
 from pkubench.agents.psro.population import save_population
 from pkubench.agents.psro.settings import PSRO_PRESETS, PSROConfig
-from pkubench.agents.runs import begin_training, check_identity, train_command
+from pkubench.agents.runs import Ended, begin_training, check_identity, train_command
 from pkubench.agents.saving import CONFIG, load_saved, save_agent
 from pkubench.agents.training import Progress, TrainingLog, with_settings
 from pkubench.envs.games.normal_form import MatrixGame
@@ -138,16 +138,17 @@ def _iterate(
             clock = clock + np.array([0.0, now - learnt])
             whole["seconds"] = clock
             metrics["seconds"], metrics["scoring_seconds"] = clock.tolist()
-            progress = Progress(learner.iteration, total, metrics)
+            ended = "at an equilibrium" if learner.finished else ""
+            progress = Progress(learner.iteration, total, metrics, ended)
             log.write(progress)
             if now - last_saved > SECONDS_BETWEEN_CHECKPOINTS:
-                _save(learner, game, run, out, whole, command)
+                _save(learner, game, run, out, whole, command, total)
                 last_saved = time.perf_counter()
             yield progress
     finally:
         # Ctrl-C may strike in the middle of an iteration; what is saved is the last whole one.
         learner.restore(whole)
-        _save(learner, game, run, out, whole, command)
+        _save(learner, game, run, out, whole, command, total)
         log.close()
 
 
@@ -162,10 +163,25 @@ def _save(
     out: Path,
     whole: Tensors,
     command: str,
+    total: int,
 ) -> None:
     # All that changes is in one file, which is replaced whole: a kill cannot tear it.
     save_agent(out / CHECKPOINT, {"kind": "game-checkpoint", **run}, whole)
-    config = {**run, "iterations": learner.iteration, "command": command}
+    # A population is good at any time, so it is saved with what its training still lacks.
+    ended = (
+        Ended.SOLVED
+        if learner.finished
+        else Ended.COMPLETE
+        if learner.iteration >= total
+        else Ended.STOPPED
+    )
+    config = {
+        **run,
+        "iterations": learner.iteration,
+        "total_steps": total,
+        "ended": ended,
+        "command": command,
+    }
     rows, columns = (_plans_of(game, player, learner.plans()[player]) for player in (0, 1))
     save_population(out, game, (rows, columns), learner.meta_strategy(), config, pure=learner.pure)
 

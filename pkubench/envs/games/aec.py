@@ -21,7 +21,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from pkubench.envs.episode_seeds import EpisodeSeeds
-from pkubench.envs.games.histories import CHANCE, load_openspiel
+from pkubench.envs.games.histories import CHANCE, load_openspiel, observer
 from pkubench.envs.seeding import LaneRandom
 from pkubench.errors import ActionError, ConfigError, MissingExtra
 
@@ -43,8 +43,9 @@ def env(game: str = "leduc_poker", render_mode: str | None = None) -> GameAEC:
         render_mode: None, ``"ansi"`` (text), or ``"rgb_array"``.
 
     Raises:
-        MissingExtra, UnknownName, GameError: As :func:`load_openspiel`.
-        ConfigError: No such render mode, or the game has no information-state tensors.
+        MissingExtra, UnknownName, GameError: As :func:`load_openspiel`; or the game has nothing
+            to observe (``histories.observer``).
+        ConfigError: No such render mode.
     """
     return GameAEC(game, render_mode)
 
@@ -71,12 +72,10 @@ class GameAEC(AECEnv[str, Any, Any]):  # type: ignore[misc]
         if render_mode is not None and render_mode not in RENDER_MODES:
             raise ConfigError(f"render_mode must be None or one of {RENDER_MODES}: {render_mode!r}")
         self.game = load_openspiel(game)
-        if not self.game.get_type().provides_information_state_tensor:
-            raise ConfigError(f"game {game!r} has no information-state tensors to observe")
+        size, self._see = observer(self.game)
         self.render_mode = render_mode
         self.possible_agents = list(PLAYERS)
         self.agents = list(PLAYERS)
-        size = int(np.prod(self.game.information_state_tensor_shape()))
         actions = int(self.game.num_distinct_actions())
         self._observation_space = spaces.Dict(
             {
@@ -116,8 +115,7 @@ class GameAEC(AECEnv[str, Any, Any]):  # type: ignore[misc]
         mask = np.zeros(int(self.action_spaces[agent].n), dtype=np.int8)
         if not state.is_terminal() and state.current_player() == player:
             mask[state.legal_actions()] = 1
-        tensor = np.array(state.information_state_tensor(player), dtype=np.float32)
-        return {"observation": tensor, "action_mask": mask}
+        return {"observation": self._see(state, player), "action_mask": mask}
 
     def step(self, action: int | None) -> None:
         """Play ``action`` for the agent to move (None for one whose play is over).

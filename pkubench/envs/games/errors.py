@@ -9,6 +9,10 @@ class GameError(PkubenchError):
     """A game that the engine cannot take: not two-player zero-sum, no perfect recall, too large."""
 
 
+class GameTooLarge(GameError):
+    """A game whose tree has more histories than were allowed."""
+
+
 class PolicyError(PkubenchError):
     """A policy that is not a distribution over legal actions at some information state."""
 

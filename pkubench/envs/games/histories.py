@@ -7,13 +7,14 @@ what it returns is plain NumPy and pickles without it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pkubench.envs.games.errors import GameError
+from pkubench.envs.games.errors import GameError, GameTooLarge
 from pkubench.errors import MissingExtra, UnknownName
 
 CHANCE = -1
@@ -25,6 +26,15 @@ TERMINAL = -4
 MAX_HISTORIES = 2_000_000
 """Default limit of the enumeration; Liar's dice with six sides has 294,883 histories."""
 
+_PROBES, _SURELY = 256, 20.0
+"""Random plays that estimate a tree's size before it is built, and by what factor their mean must
+pass the limit. The estimate is unbiased and never negative, so by Markov's inequality a tree within
+the limit is refused with probability 1/20 at the very worst; of games whose plays are alike, never.
+"""
+
+_WORKS = "such as openspiel:liars_dice(dice_sides=3)"
+"""A game that the engine takes, for messages about those that it does not."""
+
 
 @dataclass(frozen=True, slots=True)
 class InformationStates:
@@ -33,7 +43,7 @@ class InformationStates:
     Attributes:
         texts: OpenSpiel's information-state strings, one a state.
         legal_actions: Legal actions of each state, ascending.
-        tensors: float32 ``(states, size)``, or None if the game offers no tensors.
+        tensors: float32 ``(states, size)``, see :func:`observer`; None if the game offers none.
     """
 
     texts: tuple[str, ...]
@@ -76,6 +86,19 @@ class Histories:
     states: tuple[InformationStates, InformationStates]
 
 
+def openspiel(game: str) -> Any:
+    """Return the module of OpenSpiel.
+
+    Raises:
+        MissingExtra: It is not installed; ``game`` says what for.
+    """
+    try:
+        import pyspiel
+    except ImportError as missing:
+        raise MissingExtra("games", f"the game {game!r}") from missing
+    return pyspiel
+
+
 def load_openspiel(name: str) -> Any:
     """Load a two-player zero-sum OpenSpiel game, simultaneous ones as turn-based.
 
@@ -88,10 +111,7 @@ def load_openspiel(name: str) -> Any:
         GameError: The parameters are wrong, or the game is not two-player, zero-sum, with
             enumerable chance and information-state strings.
     """
-    try:
-        import pyspiel
-    except ImportError as missing:
-        raise MissingExtra("games", f"the game {name!r}") from missing
+    pyspiel = openspiel(name)
     short = name.split("(", 1)[0].strip()
     known = [game.short_name for game in pyspiel.registered_games()]
     if short not in known:
@@ -105,23 +125,119 @@ def load_openspiel(name: str) -> Any:
     kind = game.get_type()
     if game.num_players() != 2:
         raise GameError(
-            f"game {name!r} has {game.num_players()} player(s); the engine needs exactly two"
+            f"game {name!r} has {game.num_players()} player(s); the engine needs exactly two, "
+            f"{_WORKS}"
         )
     if kind.utility != pyspiel.GameType.Utility.ZERO_SUM:
         raise GameError(
             f"game {name!r} is not zero-sum (OpenSpiel says {kind.utility.name.lower()}); "
-            "exploitability by linear programming needs a zero-sum game"
+            f"exploitability by linear programming needs a zero-sum game, {_WORKS}"
         )
     if kind.chance_mode == pyspiel.GameType.ChanceMode.SAMPLED_STOCHASTIC:
-        raise GameError(f"game {name!r} only samples its chance moves; they must be enumerable")
+        raise GameError(
+            f"game {name!r} only samples its chance moves; they must be enumerable, {_WORKS}"
+        )
     if kind.dynamics == pyspiel.GameType.Dynamics.SIMULTANEOUS:
         game = pyspiel.convert_to_turn_based(game)
         kind = game.get_type()
     if kind.dynamics != pyspiel.GameType.Dynamics.SEQUENTIAL:
         raise GameError(f"game {name!r} is neither turn-based nor simultaneous")
     if not kind.provides_information_state_string:
-        raise GameError(f"game {name!r} gives no information-state strings")
+        raise GameError(
+            f"game {name!r} gives no information-state strings (OpenSpiel has them of some games "
+            f"only), so nobody can say what a policy is; choose one that does, {_WORKS}"
+        )
     return game
+
+
+class Observer(NamedTuple):
+    """What a player sees where it is to move, as numbers.
+
+    Attributes:
+        size: How many.
+        see: From OpenSpiel's state and a player to float32 ``(size,)``.
+    """
+
+    size: int
+    see: Callable[[Any, int], NDArray[np.float32]]
+
+
+def observer(game: Any) -> Observer:
+    """Return how a game is seen by a policy that acts on numbers.
+
+    They are OpenSpiel's information-state tensor. Most games of perfect information have none;
+    there the observation tensor, which is the whole position, says as much as anybody needs. (It
+    leaves out the way to the position, which their information states tell apart.)
+
+    Args:
+        game: What :func:`load_openspiel` returned.
+
+    Raises:
+        GameError: The game offers neither.
+    """
+    kind = game.get_type()
+    if kind.provides_information_state_tensor:
+        return Observer(
+            int(np.prod(game.information_state_tensor_shape())),
+            lambda state, player: np.array(state.information_state_tensor(player), np.float32),
+        )
+    if (
+        kind.information == kind.Information.PERFECT_INFORMATION
+        and kind.provides_observation_tensor
+    ):
+        return Observer(
+            int(np.prod(game.observation_tensor_shape())),
+            lambda state, player: np.array(state.observation_tensor(player), np.float32),
+        )
+    raise unobserved(str(game))
+
+
+def unobserved(name: str) -> GameError:
+    """Return the error about a game without :func:`observer`."""
+    return GameError(
+        f"game {name} has no information-state tensors, so what acts on observations (random, "
+        "networks) cannot play it; population files and what learns on the tree (psro, cfr+) can; "
+        f"for the others choose a game that has them, {_WORKS}"
+    )
+
+
+def check_size(game: Any, max_histories: int = MAX_HISTORIES) -> None:
+    """Refuse a game that is much too large, in moments instead of the minutes of an enumeration.
+
+    Knuth's estimator (1975): of a play that chooses evenly at every node, the product of the
+    numbers of children down to a depth is in expectation the number of nodes there.
+
+    Args:
+        game: What :func:`load_openspiel` returned.
+        max_histories: How many histories may be.
+
+    Raises:
+        GameTooLarge: By the mean over ``_PROBES`` plays there are more than ``_SURELY`` times as
+            many. A game that passes may still be too large, which the enumeration finds out.
+    """
+    rng = np.random.default_rng(0)
+    found, enough = 0.0, _PROBES * _SURELY * max_histories
+    for _ in range(_PROBES):
+        node, width = game.new_initial_state(), 1.0
+        while not node.is_terminal():
+            actions = (
+                [action for action, p in node.chance_outcomes() if p > 0.0]
+                if node.is_chance_node()
+                else node.legal_actions()
+            )
+            width *= len(actions)
+            found += width
+            if found > enough:
+                raise _too_large(game, max_histories)
+            node.apply_action(actions[int(rng.integers(len(actions)))])
+
+
+def _too_large(game: Any, max_histories: int) -> GameTooLarge:
+    return GameTooLarge(
+        f"game {game} has more than {max_histories:,} histories; the engine holds the "
+        f"whole tree in memory, so choose a smaller variant, {_WORKS}, or raise max_histories; "
+        "`pkubench evaluate AGENT GAME --responses 20000` gives a lower bound without a tree"
+    )
 
 
 def enumerate_histories(game: Any, max_histories: int = MAX_HISTORIES) -> Histories:
@@ -132,10 +248,15 @@ def enumerate_histories(game: Any, max_histories: int = MAX_HISTORIES) -> Histor
         max_histories: Give up (before memory runs out) beyond this many histories.
 
     Raises:
-        GameError: Too many histories, returns that do not sum to zero, or one information state
-            with two different sets of legal actions.
+        GameTooLarge: Too many histories.
+        GameError: Returns that do not sum to zero, or one information state with two different sets
+            of legal actions.
     """
-    with_tensors = bool(game.get_type().provides_information_state_tensor)
+    check_size(game, max_histories)
+    try:
+        see = observer(game).see
+    except GameError:  # told by ``GameTree.tensors`` to who asks
+        see = None
     player: list[int] = []
     state: list[int] = []
     parent: list[int] = [-1]
@@ -154,11 +275,7 @@ def enumerate_histories(game: Any, max_histories: int = MAX_HISTORIES) -> Histor
     while level:
         lengths.append(lengths[-1] + len(level))
         if lengths[-1] > max_histories:
-            raise GameError(
-                f"game {game} has more than {max_histories:,} histories; the engine holds the "
-                "whole tree in memory, so choose a smaller variant or raise max_histories; "
-                "`pkubench evaluate AGENT GAME --responses 20000` gives a lower bound without it"
-            )
+            raise _too_large(game, max_histories)
         longer: list[Any] = []
         for node in level:
             here = len(player)
@@ -190,8 +307,8 @@ def enumerate_histories(game: Any, max_histories: int = MAX_HISTORIES) -> Histor
                 if which < 0:
                     which = known[text] = len(known)
                     legal_of[who].append(tuple(actions))
-                    if with_tensors:
-                        tensors[who].append(np.array(node.information_state_tensor(), np.float32))
+                    if see is not None:
+                        tensors[who].append(see(node, who))
                 elif list(legal_of[who][which]) != actions:
                     raise GameError(
                         f"game {game}: information state {text!r} of player {who} has legal "
@@ -221,8 +338,8 @@ def enumerate_histories(game: Any, max_histories: int = MAX_HISTORIES) -> Histor
         utility=np.array(utility, np.float64),
         lengths=np.array(lengths, np.int64),
         states=(
-            _states(index[0], legal_of[0], tensors[0] if with_tensors else None),
-            _states(index[1], legal_of[1], tensors[1] if with_tensors else None),
+            _states(index[0], legal_of[0], tensors[0] if see else None),
+            _states(index[1], legal_of[1], tensors[1] if see else None),
         ),
     )
 

@@ -189,6 +189,27 @@ def make_matrix_game(spelling: str) -> MatrixGame:
     prefix, colon, rest = spelling.partition(":")
     if colon and prefix == "payoff":
         return load_payoff(rest)
+    name, bound = _bound(spelling)
+    return NAMED[name](*bound.args, **bound.kwargs).renamed(_full_name(name, bound))
+
+
+def full_name(spelling: str) -> str:
+    """Return ``matrix:NAME(parameters)`` with all parameters written out; no game is made.
+
+    Raises:
+        UnknownName, ConfigError: As :func:`make_matrix_game`.
+    """
+    return _full_name(*_bound(spelling))
+
+
+def _full_name(name: str, bound: inspect.BoundArguments) -> str:
+    parameters = ",".join(f"{key}={value}" for key, value in bound.arguments.items())
+    return f"matrix:{name}({parameters})"
+
+
+def _bound(spelling: str) -> tuple[str, inspect.BoundArguments]:
+    """Return a named game and its parameters, those left out as well."""
+    prefix, colon, rest = spelling.partition(":")
     if not colon or prefix != "matrix":
         raise ConfigError(
             f"a matrix game is spelled matrix:NAME(parameters) or payoff:FILE.npy: {spelling!r}"
@@ -196,8 +217,7 @@ def make_matrix_game(spelling: str) -> MatrixGame:
     name, args, kwargs = _parsed(rest)
     if name not in NAMED:
         raise UnknownName("matrix game", name, NAMED)
-    maker = NAMED[name]
-    signature = inspect.signature(maker)
+    signature = inspect.signature(NAMED[name])
     try:
         bound = signature.bind(*args, **kwargs)
     except TypeError as error:
@@ -208,9 +228,7 @@ def make_matrix_game(spelling: str) -> MatrixGame:
         default = signature.parameters[key].default
         if isinstance(default, int) and not isinstance(value, int):
             raise ConfigError(f"{name}: {key} must be a whole number, got {value!r}")
-    game = maker(*bound.args, **bound.kwargs)
-    parameters = ",".join(f"{key}={value}" for key, value in bound.arguments.items())
-    return game.renamed(f"matrix:{name}({parameters})")
+    return name, bound
 
 
 def _parsed(text: str) -> tuple[str, list[Any], dict[str, Any]]:

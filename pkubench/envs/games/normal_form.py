@@ -333,7 +333,8 @@ def checked_payoff(payoff: ArrayLike, name: str) -> Floats:
         raise GameError(f"{name}: payoffs must be real numbers, got dtype {array.dtype}")
     if array.ndim != 2 or not array.size:
         raise GameError(
-            f"{name}: payoffs must be a table of (rows, columns), got shape {array.shape}"
+            f"{name}: payoffs must be a table of (rows, columns) with one or more of each, what "
+            f"each row wins against each column; got shape {array.shape}"
         )
     wrong = np.argwhere(~np.isfinite(array))
     if len(wrong):

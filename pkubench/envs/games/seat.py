@@ -21,7 +21,7 @@ from pkubench.envs.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArr
 from pkubench.envs.games.game_tables import game_tables
 from pkubench.envs.games.opponents import opponents
 from pkubench.envs.games.outcomes import Outcomes
-from pkubench.envs.games.trees import game_tree
+from pkubench.envs.games.trees import check_seen, game_tree
 from pkubench.envs.seeding import IntArray, LaneRandom
 from pkubench.errors import ActionError, ConfigError
 
@@ -64,6 +64,7 @@ class GameSeat(BatchEnv):
 
         Raises:
             MissingExtra: OpenSpiel is not installed.
+            GameError: A game that the engine cannot take, or that has nothing to observe.
             ConfigError, UnknownName, PolicyError: A setting that does not fit.
         """
         super().__init__(num_envs, max_episode_steps)
@@ -72,7 +73,9 @@ class GameSeat(BatchEnv):
         if illegal not in ("lose", "error"):
             raise ConfigError(f"illegal must be 'lose' or 'error', got {illegal!r}")
         self.seat_choice, self.illegal = seat, illegal
-        self.tree = game_tree(self.game.format_map(parameters))
+        name = self.game.format_map(parameters)
+        check_seen(name)  # before the tree is built, which takes long
+        self.tree = game_tree(name)
         self._outcomes = Outcomes.build(self.tree, opponents(self.tree, opponent))
         self._tables = game_tables(self.tree)
         self._nobody = len(self._tables.masks) - 1

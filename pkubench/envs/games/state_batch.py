@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pkubench.envs.games.errors import GameError
 from pkubench.envs.games.forest import Floats, Ints
-from pkubench.envs.games.histories import TERMINAL, load_openspiel
+from pkubench.envs.games.histories import TERMINAL, load_openspiel, observer
 from pkubench.envs.games.policies import InformationState
 from pkubench.envs.seeding import LaneRandom
 
@@ -42,12 +42,8 @@ class StateBatch:
                 information-state tensors, or they do not fit.
         """
         self._game = load_openspiel(name)
-        if not self._game.get_type().provides_information_state_tensor:
-            raise GameError(f"game {name} has no information-state tensors to learn from")
-        size, actions = (
-            self._game.information_state_tensor_size(),
-            self._game.num_distinct_actions(),
-        )
+        size, self._see = observer(self._game)
+        actions = self._game.num_distinct_actions()
         if (capacity + 1) * (4 * size + actions) > MOST_BYTES:
             raise GameError(
                 f"{capacity:,} information states of {size} numbers and {actions} actions do "
@@ -127,7 +123,7 @@ class StateBatch:
         if row == self.nobody:
             raise GameError(f"plays of {self.name} met more than {row:,} information states")
         legal = tuple(state.legal_actions())
-        self.tensors[row] = state.information_state_tensor(who)
+        self.tensors[row] = self._see(state, who)
         self.masks[row] = 0
         self.masks[row, list(legal)] = 1
         self.states.append(InformationState(text, legal, self.tensors[row]))

@@ -30,18 +30,20 @@ class TextSeat(GameSeat):
 
 
 class AnyGame(TextSeat):
-    """A seat at any two-player zero-sum game that the exact engine takes, by name.
+    """A seat at a game by its name: a matrix, or an OpenSpiel game that the exact engine takes.
 
     | part        | type                 | meaning                                             |
     |-------------|----------------------|-----------------------------------------------------|
-    | observation | Box(n) float32       | the game's information-state tensor                 |
+    | observation | Box(n) float32       | the game's information-state tensor, or the position |
     | action      | Discrete(actions)    | numbered as OpenSpiel does; rows or columns of a matrix |
     | reward      | float                | the payoff at the end, otherwise 0                  |
     | ends        |                      | when the game ends; no time limit                   |
 
     It has no id of its own: ``make_batch("openspiel:liars_dice(dice_sides=3)")``, and the
-    same spelling names the task in every verb. It needs a game with information states.
-    Settings are those of the poker worlds.
+    same spelling names the task in every verb. The engine takes games of OpenSpiel for two,
+    zero-sum, turn-based or simultaneous, with enumerable chance, information-state strings, perfect
+    recall and at most 2,000,000 histories; a seat also needs information-state tensors, or perfect
+    information (then the observation is the position). Settings are those of the poker worlds.
     """
 
     game: ClassVar[str] = "{game}"

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from pkubench.envs.games import policies
-from pkubench.envs.games.errors import GameError, PlanError
+from pkubench.envs.games.errors import PlanError
 from pkubench.envs.games.forest import Floats, Forest
 from pkubench.envs.games.histories import (
     MAX_HISTORIES,
@@ -18,6 +18,7 @@ from pkubench.envs.games.histories import (
     Histories,
     enumerate_histories,
     load_openspiel,
+    unobserved,
 )
 from pkubench.envs.games.linear_programs import (
     Equilibrium,
@@ -147,14 +148,14 @@ class GameTree(ZeroSumGame):
         return self._states[self._player(player)]
 
     def tensors(self, player: int) -> NDArray[np.float32]:
-        """Return information-state tensors, float32 ``(states, size)``.
+        """Return information-state tensors, float32 ``(states, size)``; see ``histories.observer``.
 
         Raises:
             GameError: OpenSpiel offers no tensors for this game.
         """
         tensors = self.histories.states[self._player(player)].tensors
         if tensors is None:
-            raise GameError(f"game {self.name} has no information-state tensors")
+            raise unobserved(self.name)
         ordered: NDArray[np.float32] = tensors[self.form.orders[player]]
         return ordered
 

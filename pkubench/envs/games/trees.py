@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
+from pkubench.envs.games.histories import load_openspiel, observer
 from pkubench.envs.games.matrix_catalogue import make_matrix_game
 from pkubench.envs.games.normal_form import MatrixGame
 from pkubench.envs.games.tree import GameTree
@@ -49,7 +50,12 @@ def zero_sum_game(game: str) -> ZeroSumGame:
         MissingExtra, UnknownName, ConfigError, GameError: As :func:`matrix_game` and
             :func:`game_tree`.
     """
-    return matrix_game(game) if game.startswith(_MATRIX) else game_tree(game)
+    return matrix_game(game) if is_matrix(game) else game_tree(game)
+
+
+def is_matrix(game: str) -> bool:
+    """Return whether a game, as :func:`game_tree` names it, is a matrix."""
+    return game.startswith(_MATRIX)
 
 
 @lru_cache(maxsize=16)
@@ -59,7 +65,7 @@ def _matrix_game(game: str, written: tuple[int, int] | None) -> MatrixGame:
 
 @lru_cache(maxsize=16)
 def _game_tree(game: str, written: tuple[int, int] | None) -> GameTree:
-    if game.startswith(_MATRIX):
+    if is_matrix(game):
         return _matrix_game(game, written).tree()
     return GameTree.from_openspiel(game.removeprefix("openspiel:"))
 
@@ -82,7 +88,7 @@ def tree_of_world(world: str) -> GameTree:
         UnknownName: No such world.
         ConfigError: The world is no game.
     """
-    return game_tree(_game_of(world))
+    return game_tree(game_of(world))
 
 
 def openspiel_name(world: str) -> str:
@@ -92,9 +98,9 @@ def openspiel_name(world: str) -> str:
         UnknownName: No such world.
         ConfigError: The world is no game of OpenSpiel's.
     """
-    game = _game_of(world)
-    if game.startswith(_MATRIX):
-        raise ConfigError(f"{world} is a matrix, and scored exactly")
+    game = game_of(world)
+    if is_matrix(game):
+        raise ConfigError(f"{world} is a matrix, and scored exactly; leave --responses out")
     return game.removeprefix("openspiel:")
 
 
@@ -104,10 +110,45 @@ def game_of_world(world: str) -> ZeroSumGame:
     Raises:
         UnknownName, ConfigError: As :func:`tree_of_world`.
     """
-    return zero_sum_game(_game_of(world))
+    return zero_sum_game(game_of(world))
 
 
-def _game_of(world: str) -> str:
+def check_seen(game: str) -> None:
+    """Check that a game can be seen by what acts on observations, without building its tree.
+
+    Args:
+        game: As :func:`game_tree`.
+
+    Raises:
+        MissingExtra, UnknownName, GameError: As ``histories.load_openspiel``; or the game has
+            nothing to observe.
+    """
+    if not is_matrix(game):
+        observer(load_openspiel(game.removeprefix("openspiel:")))
+
+
+def actions_of_world(world: str) -> int:
+    """Return the number of distinct actions in the game of a world, without building its tree.
+
+    Raises:
+        UnknownName, ConfigError: As :func:`tree_of_world`.
+        GameError: As :func:`check_seen`.
+    """
+    game = game_of(world)
+    if is_matrix(game):
+        return matrix_game(game).num_actions
+    loaded = load_openspiel(game.removeprefix("openspiel:"))
+    observer(loaded)
+    return int(loaded.num_distinct_actions())
+
+
+def game_of(world: str) -> str:
+    """Return the game behind a registered world, as :func:`game_tree` takes it.
+
+    Raises:
+        UnknownName: No such world.
+        ConfigError: The world is no game.
+    """
     spec = resolve(world)
     game = getattr(world_class(spec), "game", None)
     if not isinstance(game, str):

@@ -1,0 +1,96 @@
+"""What ``pkubench show`` says of a game: how large it is, and its value where that is quick."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pkubench.cli.output import number
+from pkubench.tasks.task import Task
+
+MOST_HISTORIES = 300_000
+"""Larger trees are not built for a page; Liar's dice with six sides, just below, takes seconds."""
+MOST_ACTIONS = 300
+"""Of either player in a matrix that is solved for a page."""
+
+
+def game_card(task: Task) -> dict[str, Any]:
+    """Return the facts of a game task; None for what is not computed for a page.
+
+    Raises:
+        MissingExtra: OpenSpiel is needed and not installed.
+        UnknownName, ConfigError, GameError: There is no such game, or none that the engine takes.
+    """
+    from pkubench.envs.games.trees import game_of, is_matrix
+
+    game = game_of(task.id)
+    return _matrix(game) if is_matrix(game) else _tree(game.removeprefix("openspiel:"))
+
+
+def game_rows(card: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the facts as lines of a page."""
+    first, second = card["actions"]
+    is_matrix = "symmetric" in card
+    rows = [("game", card["game"])]
+    if is_matrix:
+        rows.append(("size", f"{first:,} rows, {second:,} columns"))
+        told = "yes: one population plays both sides" if card["symmetric"] else "no"
+        rows.append(("symmetric", told))
+    elif card["information_states"] is None:
+        rows.append(("size", f"{first:,} actions; {card['too_large']}"))
+    else:
+        states = " and ".join(f"{count:,}" for count in card["information_states"])
+        size = f"{first:,} actions; {states} information states; {card['histories']:,} histories"
+        rows.append(("size", size))
+    whose = "the rows" if is_matrix else "the first seat"
+    if card["value"] is not None:
+        rows.append(("value", f"{number(card['value'])} for {whose}"))
+    return rows
+
+
+def _matrix(game: str) -> dict[str, Any]:
+    from pkubench.envs.games.normal_form import SymmetricMatrixGame
+    from pkubench.envs.games.trees import matrix_game
+
+    matrix = matrix_game(game)
+    symmetric = isinstance(matrix, SymmetricMatrixGame)
+    value = 0.0 if symmetric else None
+    if value is None and max(matrix.shape) <= MOST_ACTIONS:
+        value = matrix.solve().value
+    return {
+        "game": matrix.name,
+        "actions": list(matrix.shape),
+        "information_states": [1, 1],
+        "symmetric": symmetric,
+        "value": value,
+    }
+
+
+def _tree(name: str) -> dict[str, Any]:
+    from pkubench.envs.games.errors import GameTooLarge
+    from pkubench.envs.games.histories import check_size, load_openspiel
+    from pkubench.envs.games.tree import GameTree
+
+    game = load_openspiel(name)
+    card: dict[str, Any] = {
+        "game": str(game),
+        "actions": [int(game.num_distinct_actions())] * 2,
+        "information_states": None,
+        "histories": None,
+        "value": None,
+    }
+    try:
+        check_size(game)
+    except GameTooLarge:
+        told = "too large to score exactly: evaluate with --responses 20000"
+        return {**card, "too_large": told}
+    try:
+        tree = GameTree.from_openspiel(name, max_histories=MOST_HISTORIES)
+    except GameTooLarge:
+        told = f"more than {MOST_HISTORIES:,} histories, not counted for this page"
+        return {**card, "too_large": told}
+    return {
+        **card,
+        "information_states": list(tree.num_information_states),
+        "histories": len(tree.histories.player),
+        "value": tree.solve().value,
+    }

@@ -1,0 +1,155 @@
+"""What the command line says about games: iterations and not steps, and how a training ended."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pkubench.agents.psro import train
+from pkubench.agents.runs import read_training
+from pkubench.agents.training import Progress
+from pkubench.cli.plot import _axis
+from pkubench.cli.progress import Meter
+from pkubench.tasks.catalogue import make_task
+from tests.cli.conftest import Command
+
+KUHN = make_task("KuhnPoker-v0")
+
+
+def stopped(out: Path, after: int) -> list[Progress]:
+    """Train on Kuhn poker and stop after so many iterations."""
+    seen, training = [], train("psro", KUHN, steps=50, seed=0, settings={}, out=out)
+    for progress in training:
+        seen.append(progress)
+        if len(seen) == after:
+            training.close()  # type: ignore[attr-defined]
+    return seen
+
+
+def test_a_game_task_has_no_budget_of_steps(pkubench: Command) -> None:
+    said = pkubench("show", "KuhnPoker-v0").out
+    assert "none; an agent does iterations of its own number (psro 300, cfr+ 1,000)" in " ".join(
+        said.split()
+    )
+    assert "steps" not in said.split("Metrics")[0].replace("--steps", "")
+    assert "episodes" not in said.split("Metrics")[0]
+    assert pkubench("show", "KuhnPoker-v0", "--json").json["protocol"]["training_steps"] is None
+    assert "10,000,000 steps" in pkubench("show", "SimpleSpread-v0").out
+
+
+def test_a_page_tells_the_size_and_the_value_of_a_game(pkubench: Command) -> None:
+    kuhn = " ".join(pkubench("show", "KuhnPoker-v0").out.split())
+    assert "size 2 actions; 6 and 6 information states; 58 histories" in kuhn
+    assert "value -0.05556 for the first seat" in kuhn
+    blotto = " ".join(pkubench("show", "matrix:blotto(5,3)").out.split())
+    assert "game matrix:blotto(coins=5,fields=3) size 21 rows, 21 columns" in blotto
+    assert "symmetric yes: one population plays both sides value 0 for the rows" in blotto
+    np.save("mine.npy", [[3.0, 0.0, 1.0], [1.0, 2.0, 1.0]])
+    card = pkubench("show", "payoff:mine.npy", "--json").json["game"]
+    assert (card["actions"], card["symmetric"]) == ([2, 3], False)
+    # The third column loses 1 whatever the row; rows mixed by half win 1 from any column.
+    assert card["value"] == pytest.approx(1.0)
+    chess = " ".join(pkubench("show", "openspiel:chess").out.split())
+    assert "too large to score exactly: evaluate with --responses" in chess
+    large = " ".join(pkubench("show", "openspiel:tic_tac_toe").out.split())
+    assert (
+        "9 actions; more than 300,000 histories" in large and "value" not in large.split("Met")[0]
+    )
+    assert "information-state strings" in pkubench("show", "openspiel:backgammon").err
+
+
+def test_every_reference_of_a_game_is_an_agent(pkubench: Command) -> None:
+    reference = KUHN.references["reference"]
+    words = reference.command.split()
+    assert words[:3] == ["pkubench", "evaluate", reference.agent]
+    assert pkubench(*words[1:], "--json").json["score"] == pytest.approx(reference.score, abs=1e-9)
+
+
+def test_a_training_that_finds_an_equilibrium_says_so(pkubench: Command) -> None:
+    said = pkubench("train", "psro", "KuhnPoker-v0", "--steps", 50, "--out", "run")
+    done = len(Path("run/training.jsonl").read_text().splitlines())
+    assert 1 < done < 50
+    assert f"ended at an equilibrium after {done} iterations" in said.err
+    assert f"100 %  {done}/{done} iterations" in said.err
+    assert "steps" not in said.err + said.out
+    card = " ".join(said.out.split())
+    assert f"iterations {done} seconds " in card
+    assert "seconds of learning 0." in card and "seconds of scoring 0." in card
+    shown = pkubench("show", "run").out
+    assert f"ended at an equilibrium after {done} iterations" in " ".join(shown.split())
+    assert pkubench("train", "cfr+", "KuhnPoker-v0", "--steps", 7, "--out", "regrets").code == 0
+    assert "complete: 7 iterations" in pkubench("show", "./regrets").out
+
+
+def test_a_stopped_training_is_told_from_a_solved_one_and_goes_on(pkubench: Command) -> None:
+    stopped(Path("seeds/seed0"), 2)
+    list(train("psro", KUHN, steps=50, seed=1, settings={}, out=Path("seeds/seed1")))
+    said = pkubench("show", "seeds/seed0")
+    assert "stopped at iteration 2 of 50; what it had learnt is saved" in " ".join(said.out.split())
+    assert "--out seeds/seed0 --resume" in said.err and "evaluate seeds/seed0" in said.err
+    table = pkubench("show", "seeds").out
+    assert "stopped at iteration 2 of 50" in table and "ended at an equilibrium after" in table
+    run = read_training(Path("seeds/seed0"))
+    assert run is not None and run.is_stopped
+    words = run.way_on.split()[1:]
+    assert pkubench(*words).code == 0
+    again = json.loads(Path("seeds/seed0/config.json").read_text())
+    list(train("psro", KUHN, steps=50, seed=0, settings={}, out=Path("whole")))
+    assert again["ended"] == "solved"
+    assert again == json.loads(Path("whole/config.json").read_text())
+
+
+def test_figures_of_games_have_safe_names_and_labels_in_words(pkubench: Command) -> None:
+    name = "matrix:blotto(4,3)"
+    assert pkubench("train", "psro", name, "--steps", 6).code == 0
+    run = Path("runs/psro-matrix-blotto-4-3-seed0")
+    assert run.is_dir()
+    said = pkubench("plot", str(run), "--json")
+    stem = "plots/matrix-blotto-4-3"
+    assert said.json["figures"] == [
+        f"{stem}-exploitability-curve.svg",
+        f"{stem}-population_exploitability-curve.svg",
+    ]
+    assert _axis(make_task(name), "exploitability") == "exploitability (payoff a game)"
+    assert _axis(KUHN, "population_exploitability") == "population exploitability (chips a game)"
+    assert _axis(KUHN, "nash_conv") == "NashConv (chips a game)"
+    assert _axis(KUHN, "restricted_value") == "restricted value (chips a game)"
+    assert _axis(KUHN, "scoring_seconds") == "seconds of scoring"
+    assert _axis(KUHN, "policies") == "policies"
+    # What may be negative has no place on a log axis; its steps are iterations all the same.
+    assert pkubench("plot", str(run), "--metric", "restricted_value", "--out", "r.svg").code == 0
+    drawn = Path("r.svg").read_text()
+    assert "<!-- restricted value (payoff a game) -->" in drawn and "<!-- iterations -->" in drawn
+    assert "equilibrium" not in drawn
+    assert "is --metric" in pkubench("plot", str(run), "--kind", "exploitability").err
+
+
+def test_an_evaluation_of_a_game_counts_no_episodes(pkubench: Command) -> None:
+    assert "episodes" not in pkubench("evaluate", "random", "KuhnPoker-v0").err
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (("random", "SimpleSpread-v0"), "of a game, and SimpleSpread-v0 is none: .* leave --resp"),
+        (("random", "KuhnPoker-v0", "LeducPoker-v0"), "one agent and one game"),
+        (("random", "KuhnPoker-v0", "--out", "x"), "keeps no records; leave --out out"),
+        (("random", "matrix:cyclic(3)"), "is a matrix, and scored exactly; leave --responses out"),
+    ],
+)
+def test_a_bound_of_what_it_is_not_for_is_refused_with_the_reason(
+    pkubench: Command, words: tuple[str, ...], part: str
+) -> None:
+    said = pkubench("evaluate", *words, "--responses", 1000)
+    assert (said.code, len(said.err.splitlines())) == (2, 1)
+    assert re.search(part, said.err)
+
+
+def test_progress_never_passes_the_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    with Meter("work", unit="steps") as meter:
+        meter.update(1024, 1000)
+    assert capsys.readouterr().err == "work  100 %  1,024/1,000 steps\n"
