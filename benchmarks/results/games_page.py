@@ -270,7 +270,13 @@ def _figures(game: str, lines: Sequence[Line], page: Path) -> Iterator[str]:
             }
             name = f"{stem}-{column}-{budget}.svg"
             exploitability_curves(
-                runs, folder / name, metric=column, title=game, x_label=label, y_label=word
+                runs,
+                folder / name,
+                metric=column,
+                title=game,
+                x_label=label,
+                y_label=word,
+                log_x=budget == "seconds",  # methods differ in it by powers of ten
             )
             yield f"![{word} against {label} on {game}](figures/{name})\n"
     planes = {line.row.method: line.runs[0].get("plane") for line in lines}

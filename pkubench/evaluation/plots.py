@@ -100,15 +100,19 @@ def exploitability_curves(
     x_label: str = "iterations",
     y_label: str | None = None,
     confidence: float = 0.95,
+    log_x: bool = False,
 ) -> Path:
     """Draw exploitability over learning on a log axis; 0 is a solved game.
 
     Mean and band are those of the logarithm (a geometric mean), so the band cannot cross zero.
     Values below ``EXPLOITABILITY_FLOOR`` are a solved game's: they are drawn, and count in the
     mean, on the bottom line of the axis, a power of ten below all others; a run that ends there
-    stays there. Arguments and errors are those of :func:`training_curves`.
+    stays there. With ``log_x`` the other axis is logarithmic too, without what is at 0 on it.
+    Other arguments and errors are those of :func:`training_curves`.
     """
     curves = {name: held(seeds) for name, seeds in _curves(runs, metric).items()}
+    if log_x:
+        curves = {n: [(x[x > 0], y[x > 0]) for x, y in seeds] for n, seeds in curves.items()}
     found = np.concatenate([values for seeds in curves.values() for _, values in seeds])
     bottom = bottom_of(found)
     found = np.maximum(found, bottom or 0.0)
@@ -123,7 +127,7 @@ def exploitability_curves(
         f"{_counts({name: len(c) for name, c in curves.items()}, 'seed')}"
     )
     with canvas(out, title, caption) as (axes,):
-        from matplotlib.ticker import MaxNLocator
+        from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
         axes.set_yscale("log")
         _draw_curves(axes, curves, confidence, log=True)
@@ -131,7 +135,14 @@ def exploitability_curves(
         known = {n: score for n, score in (references or {}).items() if score > (bottom or 0.0)}
         add_references(axes, known)
         set_log_axis(axes, np.append(found, list(known.values())), bottom)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if log_x:
+            axes.set_xscale("log")
+            low, high = axes.get_xlim()
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(xlabel=x_label, ylabel=_in_lines(y_label or metric))
     return Path(out)
 

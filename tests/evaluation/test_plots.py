@@ -206,6 +206,17 @@ def test_what_solvers_leave_of_zero_does_not_stretch_the_axis(
     assert mean.get_ydata()[3:] == pytest.approx([(0.001**2 * 0.02) ** (1 / 3), 0.001])
 
 
+def test_what_is_at_0_has_no_place_on_a_log_axis_of_seconds(tmp_path: Path) -> None:
+    """A point at 0 s would lie infinitely far left; the caption's n stays that of the runs."""
+    seeds = [[{"steps": x, "exploitability": y} for x, y in ((0.0, 3.0), (0.1, 1.0), (40.0, 0.1))]]
+    with_start = plots.exploitability_curves({"psro": seeds}, tmp_path / "a.svg", log_x=True)
+    without = [seeds[0][1:]]
+    plots.exploitability_curves({"psro": without}, tmp_path / "b.svg", log_x=True)
+    assert with_start.read_text() == (tmp_path / "b.svg").read_text()
+    plain = plots.exploitability_curves({"psro": without}, tmp_path / "c.svg")
+    assert plain.read_text() != with_start.read_text()
+
+
 def test_a_run_that_was_only_stopped_is_not_drawn_on(drawn: list[Any], tmp_path: Path) -> None:
     seeds = [[{"steps": i, "exploitability": 1.0 / i} for i in range(1, n)] for n in (4, 6)]
     plots.exploitability_curves({"psro": seeds}, tmp_path / "a.svg")
