@@ -85,6 +85,28 @@ def test_a_training_that_finds_an_equilibrium_says_so(pkubench: Command) -> None
     assert "complete: 7 iterations" in pkubench("show", "./regrets").out
 
 
+def test_what_ends_within_a_wide_tolerance_is_not_called_an_equilibrium(
+    pkubench: Command,
+) -> None:
+    for agent in ("cfr+", "psro"):
+        words = ("--set", "tolerance=0.05", "--steps", 50, "--out", f"near/{agent}")
+        said = pkubench("train", agent, "KuhnPoker-v0", *words)
+        shown = pkubench("show", f"near/{agent}").out
+        for text in (said.err, " ".join(shown.split())):
+            assert "ended within a tolerance of 0.05 of an equilibrium after" in text
+            assert "at an equilibrium" not in text
+
+
+def test_a_stopped_training_tells_what_is_saved_and_not_its_last_report(tmp_path: Path) -> None:
+    training = train("cfr+", KUHN, steps=50, seed=0, settings={}, out=tmp_path)
+    next(training)  # every tenth iteration is reported
+    training.close()  # type: ignore[attr-defined]
+    (tmp_path / "training.jsonl").write_text("")
+    run = read_training(tmp_path)
+    assert run is not None
+    assert run.ended == "stopped at iteration 10 of 50; what it had learnt is saved"
+
+
 def test_a_stopped_training_is_told_from_a_solved_one_and_goes_on(pkubench: Command) -> None:
     stopped(Path("seeds/seed0"), 2)
     list(train("psro", KUHN, steps=50, seed=1, settings={}, out=Path("seeds/seed1")))

@@ -17,7 +17,13 @@ from pkubench.agents.psro.learner import Floats, GameLearner, Tensors
 from pkubench.agents.psro.outer_loop import PopulationLearner
 from pkubench.agents.psro.population import save_population
 from pkubench.agents.psro.settings import PSRO_PRESETS, PSROConfig
-from pkubench.agents.runs import Ended, begin_training, check_identity, train_command
+from pkubench.agents.runs import (
+    Ended,
+    begin_training,
+    check_identity,
+    train_command,
+    where_solved,
+)
 from pkubench.agents.saving import CONFIG, load_saved, save_agent
 from pkubench.agents.training import Progress, TrainingLog, with_settings
 from pkubench.envs.games.normal_form import MatrixGame
@@ -138,7 +144,7 @@ def _iterate(
             clock = clock + np.array([0.0, now - learnt])
             whole["seconds"] = clock
             metrics["seconds"], metrics["scoring_seconds"] = clock.tolist()
-            ended = "at an equilibrium" if learner.finished else ""
+            ended = where_solved(run["settings"]) if learner.finished else ""
             progress = Progress(learner.iteration, total, metrics, ended)
             log.write(progress)
             if now - last_saved > SECONDS_BETWEEN_CHECKPOINTS:
