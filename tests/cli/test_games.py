@@ -150,6 +150,18 @@ def test_figures_of_games_have_safe_names_and_labels_in_words(pkubench: Command)
     assert "is --metric" in pkubench("plot", str(run), "--kind", "exploitability").err
 
 
+def test_of_results_only_what_shows_the_metric_asked_for_is_drawn(pkubench: Command) -> None:
+    assert pkubench("evaluate", "psro", "KuhnPoker-v0", "--out", "results").code == 0
+    scores = "plots/{}-scores.svg"
+    every = pkubench("plot", "results", "--json").json["figures"]
+    assert every == [scores.format("exploitability"), "plots/profile.svg"]
+    one = pkubench("plot", "results", "--metric", "nash_conv", "--json").json["figures"]
+    assert one == [scores.format("nash_conv")]
+    assert (
+        "has a mean of speed; known: expl" in pkubench("plot", "results", "--metric", "speed").err
+    )
+
+
 def test_an_evaluation_of_a_game_counts_no_episodes(pkubench: Command) -> None:
     assert "episodes" not in pkubench("evaluate", "random", "KuhnPoker-v0").err
 
