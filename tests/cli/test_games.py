@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +133,21 @@ def test_a_stopped_training_is_told_from_a_solved_one_and_goes_on(pkubench: Comm
     list(train("psro", KUHN, steps=50, seed=0, settings={}, out=Path("whole")))
     assert again["ended"] == "solved"
     assert again == json.loads(Path("whole/config.json").read_text())
+
+
+def test_show_tells_what_a_folder_of_runs_and_a_population_file_are(pkubench: Command) -> None:
+    pkubench("train", "cfr+", "KuhnPoker-v0", "--steps", 1, "--out", "of mine/first one")
+    said = pkubench("show", "of mine")
+    assert (said.code, len(said.err.splitlines())) == (2, 1)
+    assert "of mine holds runs and is none: show one of them, such as of mine/first" in said.err
+    said = pkubench("show", "of mine/first one").err
+    assert "pkubench evaluate 'of mine/first one'\n" in said
+    words = said.split("next: ")[1].splitlines()[0]
+    assert pkubench(*shlex.split(words)[1:]).code == 0
+    pkubench("export", "of mine/first one", "KuhnPoker-v0", "--population", "mine.npz")
+    assert "depends on the task; name one" in pkubench("show", "mine.npz").err
+    assert "sha256" in pkubench("show", "mine.npz", "KuhnPoker-v0").out
+    assert "no task or agent 'yours.npz'" in pkubench("show", "yours.npz").err
 
 
 def test_figures_of_games_have_safe_names_and_labels_in_words(pkubench: Command) -> None:
