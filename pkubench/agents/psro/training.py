@@ -21,6 +21,7 @@ from pkubench.agents.runs import (
     Ended,
     begin_training,
     check_identity,
+    is_closed,
     train_command,
     where_solved,
 )
@@ -104,6 +105,8 @@ def train(
     made = learner(config, task.id, seed)
     command = train_command(agent, task.id, total, [seed], settings)
     begin_training(out, run, command, resume=resume)
+    if resume and is_closed(out):  # a population without its checkpoint must not be written over
+        return iter(())
     saved = _checkpoint(out, run) if resume else None
     if saved is not None:
         try:
@@ -210,7 +213,7 @@ def _checkpoint(out: Path, run: dict[str, Any]) -> Tensors | None:
     check_identity(out, saved.config, run)
     if "seconds" not in saved.tensors or "iteration" not in saved.tensors:
         raise WeightsError(
-            f"the checkpoint in {folder} lacks its counters; delete it and train anew"
+            f"the checkpoint in {folder} lacks its counters; delete the run and train anew"
         )
     return saved.tensors
 
