@@ -72,6 +72,13 @@ def test_a_population_without_its_checkpoint_is_not_trained_over(tmp_path: Path)
     assert (files(tmp_path), (tmp_path / "training.jsonl").read_bytes()) == (before, curve)
 
 
+def test_fewer_steps_than_are_done_leave_a_run_and_its_command_as_they_are(tmp_path: Path) -> None:
+    run(tmp_path, steps=3)
+    before = files(tmp_path)
+    assert run(tmp_path, steps=2, resume=True) == []
+    assert files(tmp_path) == before
+
+
 @pytest.mark.parametrize(("agent", "settings"), [("psro", {}), ("cfr+", {"report_every": "3"})])
 def test_the_saved_population_scores_what_the_last_report_said(
     tmp_path: Path, agent: str, settings: dict[str, str]

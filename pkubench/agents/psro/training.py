@@ -116,6 +116,9 @@ def train(
                 f"the checkpoint in {out / CHECKPOINT} is damaged ({error}); delete the run and "
                 "train anew"
             ) from error
+        # Fewer steps than are done undo none of them, and the command must make what is saved.
+        total = max(total, made.iteration)
+        command = train_command(agent, task.id, total, [seed], settings)
     return _iterate(made, game, total, run, out, saved, command)
 
 
