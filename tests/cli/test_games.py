@@ -15,6 +15,7 @@ from pkubench.agents.runs import read_training
 from pkubench.agents.training import Progress
 from pkubench.cli.plot import _axis
 from pkubench.cli.progress import Meter
+from pkubench.evaluation.comparison import compare
 from pkubench.tasks.catalogue import make_task
 from tests.cli.conftest import Command
 
@@ -173,6 +174,19 @@ def test_figures_of_games_have_safe_names_and_labels_in_words(pkubench: Command)
     assert "<!-- restricted value (payoff a game) -->" in drawn and "<!-- iterations -->" in drawn
     assert "equilibrium" not in drawn
     assert "is --metric" in pkubench("plot", str(run), "--kind", "exploitability").err
+
+
+def test_rounding_makes_no_equilibrium_better_than_another(pkubench: Command) -> None:
+    for side in ("left", "right"):
+        assert pkubench("evaluate", "psro", "KuhnPoker-v0", "--out", side).code == 0
+        for number, file in enumerate(sorted(Path(side).rglob("episodes.jsonl"))):
+            record = json.loads(file.read_text())
+            record["metrics"]["exploitability"] = (1 + 0.01 * number) * 1e-15 * (side == "right")
+            file.write_text(json.dumps(record) + "\n")
+    found = compare(*(Path(side) / "psro/KuhnPoker-v0" for side in ("left", "right")))
+    assert (found.difference, found.probability_of_improvement) == (0.0, 0.5)
+    assert found.p_value is None or found.p_value > 0.05
+    assert found.second.mean == pytest.approx(1.02e-15)
 
 
 def test_of_results_only_what_shows_the_metric_asked_for_is_drawn(pkubench: Command) -> None:
