@@ -263,27 +263,25 @@ def load_game_population(saved: SavedAgent, task: Task | None) -> Population:
         AgentError: it plays another game than the task's.
     """
     from pkubench.agents.psro import load_population
+    from pkubench.envs.games.spelling import is_same_game
+    from pkubench.envs.games.trees import game_of, is_matrix, zero_sum_game
 
-    if task is not None:
-        from pkubench.envs.games.spelling import is_same_game
-        from pkubench.envs.games.trees import game_of, is_matrix, matrix_game
-
-        told = str(saved.config.get("game"))
-        if is_matrix(game_of(task.id)):
-            # The table itself is compared: a copy of a file is the same game.
-            matrix = matrix_game(game_of(task.id))
-            if saved.config.get("fingerprint") == matrix.fingerprint:
-                return load_population(saved, matrix)
-            what = f"the payoffs of {task.id} are not those it was made for"
-        elif is_same_game(told, task.id):
-            return load_population(saved)
-        else:
-            what = f"{task.id} is another game"
+    if task is None:
+        return load_population(saved)
+    game, told = game_of(task.id), str(saved.config.get("game"))
+    # Of a matrix the table itself is compared: a copy of a file is the same game.
+    if is_matrix(game):
+        is_its_own = saved.config.get("fingerprint") == zero_sum_game(game).fingerprint
+        what = f"the payoffs of {task.id} are not those it was made for"
+    else:
+        is_its_own, what = is_same_game(told, task.id), f"{task.id} is another game"
+    if not is_its_own:
         raise AgentError(
             f"the population plays {told[:200]}, and {what}; evaluate it on its own game, or "
             "train one for this"
         )
-    return load_population(saved)
+    # The task's spelling and not the config's: the tree that scores it is not built twice.
+    return load_population(saved, zero_sum_game(game))
 
 
 def _population(path: Path, task: Task | None) -> AgentSource:

@@ -30,7 +30,19 @@ class Ended(StrEnum):
     COMPLETE = "complete"
     """All its steps are done."""
     SOLVED = "solved"
-    """Before its time, at an equilibrium: nothing is left to learn."""
+    """Before its time, at an equilibrium or within the tolerance that was set."""
+
+
+_ROUNDING = 1e-8
+"""What ends within this tolerance, a share of the largest payoff, ends at an equilibrium."""
+
+
+def where_solved(settings: object) -> str:
+    """Return where a game learner with these settings ends before its time, in words."""
+    tolerance = settings.get("tolerance") if isinstance(settings, dict) else None
+    if not isinstance(tolerance, float) or tolerance <= _ROUNDING:
+        return "at an equilibrium"
+    return f"within a tolerance of {tolerance:g} of an equilibrium"
 
 
 class Training(NamedTuple):
@@ -50,13 +62,15 @@ class Training(NamedTuple):
     @property
     def ended(self) -> str | None:
         """How the training of a saved agent ended, in words, where its config tells."""
-        done = self.facts.get("iterations")
-        words: dict[object, str] = {
-            Ended.SOLVED: f"ended at an equilibrium after {done} {self.unit}s",
-            Ended.COMPLETE: f"complete: {done} {self.unit}s",
-            Ended.STOPPED: f"stopped at {self.progress}; what it had learnt is saved",
-        }
-        return words.get(self.facts.get("ended"))
+        done, total = self.facts.get("iterations"), self.facts.get("total_steps")
+        match self.facts.get("ended"):
+            case Ended.SOLVED:
+                return f"ended {where_solved(self.facts.get('settings'))} after {done} {self.unit}s"
+            case Ended.COMPLETE:
+                return f"complete: {done} {self.unit}s"
+            case Ended.STOPPED:  # the saved agent may be newer than the last report of the curve
+                return f"stopped at {self.unit} {done} of {total}; what it had learnt is saved"
+        return None
 
     @property
     def is_stopped(self) -> bool:

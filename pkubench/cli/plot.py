@@ -83,7 +83,7 @@ def plot(
         figures += _result_figures(reports, kind, metric)
     if not figures:
         where = ", ".join(map(str, paths))
-        lacking = _lacking(kind, curves, reports)
+        lacking = _lacking(kind, metric, curves, reports)
         raise RecordError(f"no {kind or 'figure'} can be drawn from {where}: {lacking}")
     files = _files(figures, out)
     with Output(json=json, quiet=quiet) as output:
@@ -100,26 +100,30 @@ def plot(
             output.show(str(path))
 
 
-def _lacking(kind: str | None, curves: Sequence[Curve], reports: Sequence[Report]) -> str:
+def _lacking(
+    kind: str | None, metric: str | None, curves: Sequence[Curve], reports: Sequence[Report]
+) -> str:
     """Return what there would have to be for a figure of this kind."""
     if not curves and not reports:
         return (
             "no training.jsonl of `pkubench train` and no report.json of `pkubench evaluate` fits"
         )
-    if kind in (None, "curves"):
-        if curves:
-            return "no episode had ended yet where the curve stops; train longer"
+    if curves and kind in (None, "curves"):
+        return "no episode had ended yet where the curve stops; train longer"
+    if kind == "curves":
         return "curves are drawn from runs, which `pkubench train` leaves, and here are results"
     if not reports:
         return (
             "such a figure is drawn from results, and here are runs; first: "
             f"pkubench evaluate RUN {short(curves[0].task.id)}"
         )
+    means = sorted({name for r in reports for name, m in r.metrics.items() if m.mean is not None})
     return {
-        "bars": "no result there has a mean of this metric",
+        "bars": f"no result there has a mean of {metric or 'what ranks'}; "
+        f"known: {', '.join(means) or 'none'}",
         "profile": "it needs two runs or more of an agent, on tasks with a normalised score",
         "cost": "no result there is of a task with a cost limit, or each has failed episodes",
-    }[kind]
+    }[kind or "bars"]
 
 
 def _files(figures: Sequence[Figure], out: Path | None) -> list[Path]:
@@ -226,9 +230,10 @@ def _result_figures(
     figures: list[Figure] = []
     if kind in (None, "bars"):
         figures += _bars(by_task, metric)
-    if kind in (None, "profile"):
+    is_whole = kind is None and metric is None  # these two show metrics of their own
+    if kind == "profile" or is_whole:
         figures += _profile(by_task)
-    if kind in (None, "cost"):
+    if kind == "cost" or is_whole:
         figures += _costs(by_task)
     return figures
 

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import json as json_module
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,10 +17,10 @@ from rich.markdown import Markdown
 from rich.text import Text
 
 from pkubench.agents.catalogue import AGENTS, AgentSpec
-from pkubench.agents.loading import AgentSource, resolve_agent
+from pkubench.agents.loading import POPULATION_SUFFIXES, AgentSource, resolve_agent
 from pkubench.agents.runs import Training, trainings
 from pkubench.cli.game_card import game_card, game_rows
-from pkubench.cli.names import shipped_seeds, shipped_tasks, short, typed
+from pkubench.cli.names import handful, shipped_seeds, shipped_tasks, short, spelling, typed
 from pkubench.cli.options import (
     Json,
     Quiet,
@@ -67,6 +68,7 @@ def show(
     agent, _, seed = name.partition("@")
     is_world = family_of(name) is not None
     runs = trainings(Path(name))
+    is_population = Path(name).is_file() and Path(name).suffix in POPULATION_SUFFIXES
     with Output(json=json, quiet=quiet) as output:
         if agent in AGENTS and not (seed and chosen):
             _show_agent(output, AGENTS[agent], chosen)
@@ -74,8 +76,13 @@ def show(
             _show_run(output, runs[0])
         elif runs:
             _show_runs(output, Path(name), runs)
-        elif agent in AGENTS or (":" in name and not is_world):
+        elif agent in AGENTS or (":" in name and not is_world) or is_population:
             _show_source(output, resolve_agent(name, chosen))
+        elif inside := [path for path in sorted(Path(name).glob("*")) if trainings(path)]:
+            raise ConfigError(
+                f"{name} holds runs and is none: show one of them, such as "
+                f"{handful(map(str, inside))}"
+            )
         else:
             known = {task.id for task in tasks()}
             if not is_world and name not in known | {short(task) for task in known}:
@@ -300,8 +307,9 @@ def _show_run(output: Output, run: Training) -> None:
         rows.append(("training", _standing(run)))
     output.show(Text(str(run.folder), style="bold"), facts(rows), "")
     examples = [] if run.is_finished and not run.is_stopped else [run.way_on]
-    examples += [f"pkubench evaluate {run.folder}"] if run.is_finished else []
-    output.next(*examples, f"pkubench plot {run.folder}")
+    for verb in ("evaluate", "plot") if run.is_finished else ("plot",):
+        examples.append(shlex.join(["pkubench", verb, spelling(run.folder)]))
+    output.next(*examples)
 
 
 def _standing(run: Training) -> str:

@@ -98,7 +98,7 @@ def train(
     _check_folders(folders, resume, is_many=seeds is not None)
     is_played = chosen.kind == "episodes"
     with Output(json=json, quiet=quiet) as output:
-        for remark in () if quiet else _remarks(spec, chosen, changes):
+        for remark in () if quiet else _remarks(spec, chosen, changes, steps):
             output.note(remark)
         runs: list[dict[str, Any]] = []
         for job in (
@@ -158,8 +158,12 @@ def train(
         output.next(*commands)
 
 
-def _remarks(spec: AgentSpec, task: Task, changes: dict[str, str]) -> Iterator[str]:
+def _remarks(
+    spec: AgentSpec, task: Task, changes: dict[str, str], steps: int | None
+) -> Iterator[str]:
     """Yield what is legal but seldom meant."""
+    if task.kind == "population" and steps is not None and "iterations" in changes:
+        yield f"note: --steps {steps} is how many iterations are done; the setting has no effect"
     if task.cost_limit is not None:
         constraint = changes.get("constraint", preset_of(spec, task).constraint)
         if changes.get("cost_limit", number(task.cost_limit)) != number(task.cost_limit):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from pkubench.errors import RecordError
-from pkubench.evaluation.metrics import Sample
+from pkubench.evaluation.metrics import EXACT_DIGITS, Sample
 from pkubench.evaluation.report import Report, RunRecords, build_report, read_run, run_folders
 from pkubench.evaluation.statistics import probability_of_improvement, welch_interval
 from pkubench.tasks.catalogue import make_task
@@ -90,6 +90,9 @@ def compare_records(
                 f"({next(iter(report.failures))}); there is no mean to compare"
             )
     values = [_values(report, runs, metric) for report, runs in zip(reports, sides, strict=True)]
+    raw = values
+    if metric.interval == "exact":  # what solvers leave of zero makes nobody better
+        values = [[round(value, EXACT_DIGITS) for value in side] for side in raw]
     gap = welch_interval(values[0], values[1])
     samples = {report.sample for report in reports}
     sign = 1.0 if metric.higher_is_better else -1.0
@@ -103,7 +106,7 @@ def compare_records(
     known = gap.p_value == gap.p_value  # not NaN
     first, second = (
         Side(report.agent, sum(side) / len(side), len(side), report.sample, report.feasible)
-        for report, side in zip(reports, values, strict=True)
+        for report, side in zip(reports, raw, strict=True)
     )
     return Comparison(
         task=task.id,

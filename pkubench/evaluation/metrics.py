@@ -13,6 +13,9 @@ from pkubench.tasks.task import Metric, Task
 
 Sample = Literal["runs", "episodes"]
 
+EXACT_DIGITS = 9
+"""Exactly computed scores that agree to this many decimals are equal; the rest is rounding."""
+
 
 class Aggregate(NamedTuple):
     """A metric's mean and its 95 % interval.

@@ -38,7 +38,7 @@ Run = Sequence[Mapping[str, Any]]
 """The lines of one run's ``training.jsonl``: ``{"steps": ..., metric: value, ...}``."""
 
 ROUNDING = 1e-13
-"""Means below are written as 0, and scores that are nearer are one."""
+"""Scores below are drawn as 0, and scores that are nearer are one."""
 
 _GRID_POINTS = 400
 _LABEL_LETTERS = 34
@@ -191,8 +191,7 @@ def score_intervals(
                 colour, _, marker = styles[name]
                 axes.hlines(row, low, high, color=colour, linewidth=7, alpha=0.35)
                 axes.plot(mean, row, marker, color=colour, markersize=5)
-                # What a solver leaves of zero would not fit, and says no more than 0.
-                label = f"{0.0 if abs(mean) < ROUNDING else mean:.4g}".replace("-", "−")
+                label = f"{mean:.4g}".replace("-", "−")
                 for words, shift, size, grey in (
                     (label, 6, 10, "#222222"),
                     (_size(n, measured.get("sample")), 48, 8, "#777777"),
@@ -445,6 +444,8 @@ def _measured(task: str, name: str, metric: Mapping[str, Any]) -> tuple[float, f
         ) from None
     if not math.isfinite(mean):
         raise RecordError(f"{name!r} on {task!r} has no finite mean to draw: leave it out")
+    # What a solver leaves of zero says no more than 0, and an axis fitted to it would say nothing.
+    mean, low, high = (0.0 if abs(value) < ROUNDING else value for value in (mean, low, high))
     return mean, low, high, n
 
 

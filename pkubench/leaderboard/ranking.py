@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pkubench.evaluation.metrics import EXACT_DIGITS
 from pkubench.evaluation.statistics import (
     Interval,
     iqm,
@@ -34,8 +35,6 @@ MIN_SEEDS = 5
 EVALUATION_SEED = 0
 """Everyone plays the same episodes."""
 RESAMPLES = 2000
-EXACT_DIGITS = 9
-"""Exactly computed scores that agree to this many decimals are equal; the rest is rounding."""
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -18,6 +18,7 @@ from pkubench.agents.agent import Population, Team
 from pkubench.agents.catalogue import import_function
 from pkubench.agents.loading import resolve_agent
 from pkubench.agents.runs import begin_training
+from pkubench.envs.games import GameTree, trees
 from pkubench.errors import AgentError, PkubenchError, RefusedError, UnknownName, WeightsError
 from pkubench.evaluation.harness import evaluate
 from pkubench.evaluation.workers import ProcessPool
@@ -85,6 +86,20 @@ def test_a_population_comes_back_and_only_for_its_game(trained: Path) -> None:
     assert evaluate(resolve_agent(folder, KUHN), KUHN, workers=0).failed == 0
     with pytest.raises(AgentError, match="LeducPoker-v0 is another game"):
         resolve_agent(folder, make_task("LeducPoker-v0")).runs[0].load()
+
+
+@pytest.mark.parametrize("name", ["Goofspiel4-v0", "openspiel:kuhn_poker"])
+def test_an_evaluation_builds_a_population_s_tree_once(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = make_task(name)
+    train = import_function(catalogue.agent_spec("psro").trainer or "")
+    list(train("psro", task, steps=2, seed=0, settings={}, out=tmp_path / "run"))
+    build, built = GameTree.from_openspiel, []
+    monkeypatch.setattr(GameTree, "from_openspiel", lambda game: built.append(game) or build(game))
+    trees._game_tree.cache_clear()
+    assert evaluate(resolve_agent(str(tmp_path / "run"), task), task, workers=0).failed == 0
+    assert len(built) == 1
 
 
 def test_a_saved_agent_does_not_act_on_other_spaces(seed_folder: Path) -> None:

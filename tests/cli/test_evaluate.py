@@ -334,6 +334,7 @@ def test_lower_is_better_in_games(pkubench: Command) -> None:
         (("plot", "empty"), "no figure can be drawn from empty"),
         (("plot", "results", "--kind", "bar"), "did you mean 'bars'"),
         (("plot", "results", "--kind", "curves"), "and here are results"),
+        (("plot", "results", "--metric", "speed"), "has a mean of speed; known: "),
         (("plot", "results", "--kind", "profile"), "it needs two runs or more of an agent"),
         (("plot", "results", "--kind", "cost"), "no result there is of a task with a cost limit"),
         (("plot", "results", "--out", "figure.gif"), "figures are .svg or .png files"),

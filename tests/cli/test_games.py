@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from pkubench.agents.runs import read_training
 from pkubench.agents.training import Progress
 from pkubench.cli.plot import _axis
 from pkubench.cli.progress import Meter
+from pkubench.evaluation.comparison import compare
 from pkubench.tasks.catalogue import make_task
 from tests.cli.conftest import Command
 
@@ -85,6 +87,37 @@ def test_a_training_that_finds_an_equilibrium_says_so(pkubench: Command) -> None
     assert "complete: 7 iterations" in pkubench("show", "./regrets").out
 
 
+def test_of_two_numbers_of_iterations_it_is_said_which_counts(pkubench: Command) -> None:
+    words = ("train", "cfr+", "KuhnPoker-v0", "--set", "iterations=20")
+    said = pkubench(*words, "--steps", 10, "--out", "a").err
+    assert "note: --steps 10 is how many iterations are done; the setting has no effect" in said
+    assert "10/10 iterations" in said
+    said = pkubench(*words, "--out", "b").err
+    assert "note" not in said and "20/20 iterations" in said
+
+
+def test_what_ends_within_a_wide_tolerance_is_not_called_an_equilibrium(
+    pkubench: Command,
+) -> None:
+    for agent in ("cfr+", "psro"):
+        words = ("--set", "tolerance=0.05", "--steps", 50, "--out", f"near/{agent}")
+        said = pkubench("train", agent, "KuhnPoker-v0", *words)
+        shown = pkubench("show", f"near/{agent}").out
+        for text in (said.err, " ".join(shown.split())):
+            assert "ended within a tolerance of 0.05 of an equilibrium after" in text
+            assert "at an equilibrium" not in text
+
+
+def test_a_stopped_training_tells_what_is_saved_and_not_its_last_report(tmp_path: Path) -> None:
+    training = train("cfr+", KUHN, steps=50, seed=0, settings={}, out=tmp_path)
+    next(training)  # every tenth iteration is reported
+    training.close()  # type: ignore[attr-defined]
+    (tmp_path / "training.jsonl").write_text("")
+    run = read_training(tmp_path)
+    assert run is not None
+    assert run.ended == "stopped at iteration 10 of 50; what it had learnt is saved"
+
+
 def test_a_stopped_training_is_told_from_a_solved_one_and_goes_on(pkubench: Command) -> None:
     stopped(Path("seeds/seed0"), 2)
     list(train("psro", KUHN, steps=50, seed=1, settings={}, out=Path("seeds/seed1")))
@@ -101,6 +134,21 @@ def test_a_stopped_training_is_told_from_a_solved_one_and_goes_on(pkubench: Comm
     list(train("psro", KUHN, steps=50, seed=0, settings={}, out=Path("whole")))
     assert again["ended"] == "solved"
     assert again == json.loads(Path("whole/config.json").read_text())
+
+
+def test_show_tells_what_a_folder_of_runs_and_a_population_file_are(pkubench: Command) -> None:
+    pkubench("train", "cfr+", "KuhnPoker-v0", "--steps", 1, "--out", "of mine/first one")
+    said = pkubench("show", "of mine")
+    assert (said.code, len(said.err.splitlines())) == (2, 1)
+    assert "of mine holds runs and is none: show one of them, such as of mine/first" in said.err
+    said = pkubench("show", "of mine/first one").err
+    assert "pkubench evaluate 'of mine/first one'\n" in said
+    words = said.split("next: ")[1].splitlines()[0]
+    assert pkubench(*shlex.split(words)[1:]).code == 0
+    pkubench("export", "of mine/first one", "KuhnPoker-v0", "--population", "mine.npz")
+    assert "depends on the task; name one" in pkubench("show", "mine.npz").err
+    assert "sha256" in pkubench("show", "mine.npz", "KuhnPoker-v0").out
+    assert "no task or agent 'yours.npz'" in pkubench("show", "yours.npz").err
 
 
 def test_figures_of_games_have_safe_names_and_labels_in_words(pkubench: Command) -> None:
@@ -126,6 +174,31 @@ def test_figures_of_games_have_safe_names_and_labels_in_words(pkubench: Command)
     assert "<!-- restricted value (payoff a game) -->" in drawn and "<!-- iterations -->" in drawn
     assert "equilibrium" not in drawn
     assert "is --metric" in pkubench("plot", str(run), "--kind", "exploitability").err
+
+
+def test_rounding_makes_no_equilibrium_better_than_another(pkubench: Command) -> None:
+    for side in ("left", "right"):
+        assert pkubench("evaluate", "psro", "KuhnPoker-v0", "--out", side).code == 0
+        for number, file in enumerate(sorted(Path(side).rglob("episodes.jsonl"))):
+            record = json.loads(file.read_text())
+            record["metrics"]["exploitability"] = (1 + 0.01 * number) * 1e-15 * (side == "right")
+            file.write_text(json.dumps(record) + "\n")
+    found = compare(*(Path(side) / "psro/KuhnPoker-v0" for side in ("left", "right")))
+    assert (found.difference, found.probability_of_improvement) == (0.0, 0.5)
+    assert found.p_value is None or found.p_value > 0.05
+    assert found.second.mean == pytest.approx(1.02e-15)
+
+
+def test_of_results_only_what_shows_the_metric_asked_for_is_drawn(pkubench: Command) -> None:
+    assert pkubench("evaluate", "psro", "KuhnPoker-v0", "--out", "results").code == 0
+    scores = "plots/{}-scores.svg"
+    every = pkubench("plot", "results", "--json").json["figures"]
+    assert every == [scores.format("exploitability"), "plots/profile.svg"]
+    one = pkubench("plot", "results", "--metric", "nash_conv", "--json").json["figures"]
+    assert one == [scores.format("nash_conv")]
+    assert (
+        "has a mean of speed; known: expl" in pkubench("plot", "results", "--metric", "speed").err
+    )
 
 
 def test_an_evaluation_of_a_game_counts_no_episodes(pkubench: Command) -> None:

@@ -238,10 +238,17 @@ def test_a_long_label_has_its_unit_on_a_line_of_its_own(drawn: list[Any], tmp_pa
     assert drawn[0].axes[0].get_ylabel() == "population exploitability\n(payoff a game)"
 
 
-def test_a_score_of_nothing_but_rounding_is_written_as_0(drawn: list[Any], tmp_path: Path) -> None:
-    scores = {"T": {"psro": {"mean": 2.776e-17, "low": 0.0, "high": 0.0, "n": 3}}}
+@pytest.mark.parametrize("high", [2.5e-16, None])
+def test_a_score_of_nothing_but_rounding_is_written_and_drawn_as_0(
+    high: float | None, drawn: list[Any], tmp_path: Path
+) -> None:
+    scores = {"T": {"psro": {"mean": 2.2e-16, "low": high, "high": high, "n": 3}}}
     plots.score_intervals(scores, tmp_path / "a.svg")
-    assert "0" in [text.get_text() for text in drawn[0].axes[0].texts]
+    (axes,) = drawn[0].axes
+    assert "0" in [text.get_text() for text in axes.texts]
+    low, up = axes.get_xlim()
+    assert low < -0.01 and up > 0.01, "an axis in units of 1e-16 tells nothing"
+    assert not axes.xaxis.get_offset_text().get_text()
 
 
 def test_score_intervals_have_a_panel_a_task_and_a_bar_an_interval(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,21 @@ def run(
 
 def files(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in ("config.json", "weights.safetensors")}
+
+
+def test_a_population_without_its_checkpoint_is_not_trained_over(tmp_path: Path) -> None:
+    run(tmp_path, steps=3)
+    shutil.rmtree(tmp_path / "checkpoint")
+    before, curve = files(tmp_path), (tmp_path / "training.jsonl").read_bytes()
+    assert run(tmp_path, steps=2, resume=True) == []
+    assert (files(tmp_path), (tmp_path / "training.jsonl").read_bytes()) == (before, curve)
+
+
+def test_fewer_steps_than_are_done_leave_a_run_and_its_command_as_they_are(tmp_path: Path) -> None:
+    run(tmp_path, steps=3)
+    before = files(tmp_path)
+    assert run(tmp_path, steps=2, resume=True) == []
+    assert files(tmp_path) == before
 
 
 @pytest.mark.parametrize(("agent", "settings"), [("psro", {}), ("cfr+", {"report_every": "3"})])

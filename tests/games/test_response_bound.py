@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def test_a_bound_is_near_the_exact_value_and_not_above_it(seed: int) -> None:
     found = response_bound(entrant, "kuhn_poker", 2000, seed)
     assert found.nash_conv_low < exact
     assert found.estimate > 0.75 * exact
-    assert (found.plays, found.scored) == (2000, 1000)
+    assert (found.plays, found.scored, found.worst) == (2000, 1000, -2.0)
     values = [KUHN.best_response(0, KUHN.uniform_plan(1))[0]]
     values.append(KUHN.best_response(1, KUHN.uniform_plan(0))[0])
     for won, error, best in zip(found.wins, found.errors, values, strict=True):
@@ -200,11 +201,37 @@ def test_the_memory_of_masks_counts_too(monkeypatch: pytest.MonkeyPatch) -> None
             StateBatch("kuhn_poker", 2, 99)
 
 
+def bound_of(first: Sequence[float], second: Sequence[float], worst: float) -> ResponseBound:
+    """Return the bound after these payoffs."""
+    seats = [np.array(won, float) for won in (first, second)]
+    errors = tuple(float(won.std(ddof=1) / np.sqrt(len(won))) for won in seats)
+    wins = tuple(float(won.mean()) for won in seats)
+    return ResponseBound((wins[0], wins[1]), (errors[0], errors[1]), 100, len(first), worst)
+
+
 def test_the_bound_is_a_sum_with_a_one_sided_interval() -> None:
-    bound = ResponseBound((1.0, 0.5), (0.3, 0.4), 100, 50)
-    assert bound.estimate == 1.5
-    assert bound.nash_conv_low == pytest.approx(1.5 - 1.645 * 0.5, abs=1e-3)
-    assert bound.to_json()["nash_conv_at_least_95"] == bound.nash_conv_low
-    assert bound.to_json()["exploitability_at_least_95"] == bound.nash_conv_low / 2
-    below = ResponseBound((-1.0, 0.5), (0.1, 0.1), 100, 50)
-    assert below.estimate == -0.5 and below.nash_conv_low == 0.0
+    first, second = [1.0, 2.0, 0.0, 1.0, 2.0], [0.5, 1.0, -1.0, 1.0, 1.0]
+    bound = bound_of(first, second, -2.0)
+    assert bound.estimate == pytest.approx(sum(first) / 5 + sum(second) / 5)
+    more = [np.array([*won, -2.0]) for won in (first, second)]  # one play more, lost
+    error = np.sqrt(sum(won.var(ddof=1) / 6 for won in more))
+    expected = sum(won.mean() for won in more) - 1.6448536 * error
+    assert bound.nash_conv_low == pytest.approx(max(expected, 0.0), abs=1e-6)
+    many = bound_of(first * 20, second * 20, -2.0)
+    more = [np.array([*won, -2.0]) for won in (first * 20, second * 20)]
+    error = np.sqrt(sum(won.var(ddof=1) / 101 for won in more))
+    expected = sum(won.mean() for won in more) - 1.6448536 * error
+    assert many.nash_conv_low == pytest.approx(expected, abs=1e-6) and expected > 0.5
+    assert many.to_json()["nash_conv_at_least_95"] == many.nash_conv_low
+    assert many.to_json()["exploitability_at_least_95"] == many.nash_conv_low / 2
+    below = bound_of([-1.0, -1.1], [0.5, 0.4], -2.0)
+    assert below.estimate == pytest.approx(-0.6) and below.nash_conv_low == 0.0
+
+
+@pytest.mark.parametrize("chance", [0.5, 0.9, 0.98, 0.995])
+def test_the_bound_holds_in_19_of_20_however_seldom_a_response_loses(chance: float) -> None:
+    rng = np.random.default_rng(0)
+    won = np.where(rng.random((1000, 2, 100)) < chance, 1.0, -1.0)
+    exact = 2 * (2 * chance - 1)
+    holds = [bound_of(*seats, -1.0).nash_conv_low <= exact for seats in won]
+    assert np.mean(holds) > 0.945

@@ -41,12 +41,14 @@ class ResponseBound:
         errors: Standard errors of these.
         plays: Plays of learning, for each seat.
         scored: Plays of scoring, for each seat.
+        worst: The least that a play can pay.
     """
 
     wins: tuple[float, float]
     errors: tuple[float, float]
     plays: int
     scored: int
+    worst: float
 
     @property
     def estimate(self) -> float:
@@ -55,8 +57,18 @@ class ResponseBound:
 
     @property
     def nash_conv_low(self) -> float:
-        """What NashConv exceeds with 95 % confidence; at least 0, as NashConv is."""
-        return max(self.estimate - _CONFIDENCE * float(np.hypot(*self.errors)), 0.0)
+        """What NashConv exceeds with 95 % confidence; at least 0, as NashConv is.
+
+        One play more a seat counts, lost as badly as can be. Of a response that won all its plays
+        the standard error is 0, and without that play their mean would pass for certain.
+        """
+        wins, errors, n = np.array(self.wins), np.array(self.errors), self.scored
+        gaps = wins - self.worst
+        wins = wins - gaps / (n + 1)
+        # Sums of squares about the mean: n (n - 1) error^2 before, and by Welford's step after.
+        squares = n * (n - 1) * errors**2 + n / (n + 1) * gaps**2
+        errors = np.sqrt(squares / (n * (n + 1)))
+        return max(float(wins.sum()) - _CONFIDENCE * float(np.hypot(*errors)), 0.0)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -102,8 +114,8 @@ def response_bound(
             "cannot tell any; hand in a population, or a policy with action_probabilities"
         )
     found = [_respond(entrant, game, side, plays, seed, config) for side in (0, 1)]
-    wins, errors, scored = zip(*found, strict=True)
-    return ResponseBound(wins, errors, plays - plays % config.parallel_games, scored[0])
+    wins, errors, scored, worst = zip(*found, strict=True)
+    return ResponseBound(wins, errors, plays - plays % config.parallel_games, scored[0], min(worst))
 
 
 class _Entrant:
@@ -155,8 +167,8 @@ def _respond(
     plays: int,
     seed: int,
     config: DeepOracleConfig,
-) -> tuple[float, float, int]:
-    """Return what a learnt response wins on average, the standard error, and of how many plays."""
+) -> tuple[float, float, int, float]:
+    """Return a learnt response's mean payoff, its standard error, of how many plays; the worst."""
     count = config.parallel_games
     batches = plays // count
     scoring = max(int(batches * _SCORING_SHARE), 1)
@@ -184,4 +196,5 @@ def _respond(
         play(games, count, side, met, act(0.0), games.nobody, rng)
         won.append(games.returns[:, side])
     every = np.concatenate(won)
-    return float(every.mean()), float(every.std(ddof=1) / np.sqrt(len(every))), len(every)
+    error = float(every.std(ddof=1) / np.sqrt(len(every)))
+    return float(every.mean()), error, len(every), -games.max_utility

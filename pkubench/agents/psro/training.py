@@ -17,7 +17,14 @@ from pkubench.agents.psro.learner import Floats, GameLearner, Tensors
 from pkubench.agents.psro.outer_loop import PopulationLearner
 from pkubench.agents.psro.population import save_population
 from pkubench.agents.psro.settings import PSRO_PRESETS, PSROConfig
-from pkubench.agents.runs import Ended, begin_training, check_identity, train_command
+from pkubench.agents.runs import (
+    Ended,
+    begin_training,
+    check_identity,
+    is_closed,
+    train_command,
+    where_solved,
+)
 from pkubench.agents.saving import CONFIG, load_saved, save_agent
 from pkubench.agents.training import Progress, TrainingLog, with_settings
 from pkubench.envs.games.normal_form import MatrixGame
@@ -98,6 +105,8 @@ def train(
     made = learner(config, task.id, seed)
     command = train_command(agent, task.id, total, [seed], settings)
     begin_training(out, run, command, resume=resume)
+    if resume and is_closed(out):  # a population without its checkpoint must not be written over
+        return iter(())
     saved = _checkpoint(out, run) if resume else None
     if saved is not None:
         try:
@@ -107,6 +116,9 @@ def train(
                 f"the checkpoint in {out / CHECKPOINT} is damaged ({error}); delete the run and "
                 "train anew"
             ) from error
+        # Fewer steps than are done undo none of them, and the command must make what is saved.
+        total = max(total, made.iteration)
+        command = train_command(agent, task.id, total, [seed], settings)
     return _iterate(made, game, total, run, out, saved, command)
 
 
@@ -138,7 +150,7 @@ def _iterate(
             clock = clock + np.array([0.0, now - learnt])
             whole["seconds"] = clock
             metrics["seconds"], metrics["scoring_seconds"] = clock.tolist()
-            ended = "at an equilibrium" if learner.finished else ""
+            ended = where_solved(run["settings"]) if learner.finished else ""
             progress = Progress(learner.iteration, total, metrics, ended)
             log.write(progress)
             if now - last_saved > SECONDS_BETWEEN_CHECKPOINTS:
@@ -204,7 +216,7 @@ def _checkpoint(out: Path, run: dict[str, Any]) -> Tensors | None:
     check_identity(out, saved.config, run)
     if "seconds" not in saved.tensors or "iteration" not in saved.tensors:
         raise WeightsError(
-            f"the checkpoint in {folder} lacks its counters; delete it and train anew"
+            f"the checkpoint in {folder} lacks its counters; delete the run and train anew"
         )
     return saved.tensors
 
