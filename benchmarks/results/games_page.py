@@ -59,7 +59,8 @@ CFR+'s left out, on the line between the two points of its curve around that; a 
 is taken at its end. An iteration counts 20,000 episodes for each policy trained and 1,000 for each
 new entry of the payoff table, the numbers of the published code with a deep oracle. *At equal
 seconds* is the same for the processor time of learning, on one thread and without that of scoring.
-Self-play is scored like the others, by the mixture of all that it has met.
+Self-play is scored like the others, by the mixture of all that it has met. CFR+ draws nothing, so
+it has one run.
 
 """
 
