@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from json import dumps
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -43,6 +44,10 @@ class Curve(NamedTuple):
     agent: str
     task: Task
     lines: list[dict[str, Any]]
+    folder: Path
+    seed: Any
+    settings: str
+    """With the budget, as JSON."""
 
 
 @app.command()
@@ -162,19 +167,48 @@ def _curve(folder: Path) -> Curve | None:
     if not (isinstance(agent, str) and isinstance(task, str)):
         raise RecordError(f"{folder} is not a readable run: it does not name its agent and task")
     lines = read_curve(folder)
-    return Curve(agent, make_task(task), lines) if lines else None
+    if not lines:
+        return None
+    settings = dumps([run.facts.get(name) for name in ("settings", "total_steps")], sort_keys=True)
+    return Curve(agent, make_task(task), lines, folder, run.facts.get("seed"), settings)
+
+
+def _by_label(curves: Sequence[Curve]) -> dict[str, list[list[dict[str, Any]]]]:
+    """Group one task's logs: an agent's seeds together, but apart where settings or budgets differ.
+
+    Raises:
+        RecordError: Two runs are the same seed of one agent with the same settings.
+    """
+    variants: dict[str, set[str]] = defaultdict(set)
+    first: dict[tuple[str, str, Any], Path] = {}
+    for curve in curves:
+        variants[curve.agent].add(curve.settings)
+        folder = first.setdefault((curve.agent, curve.settings, curve.seed), curve.folder)
+        if folder != curve.folder and curve.seed is not None:
+            raise RecordError(
+                f"{folder} and {curve.folder} are both seed {curve.seed} of {curve.agent} on "
+                f"{short(curve.task.id)}, with the same settings and budget: give one of them"
+            )
+    groups: dict[str, list[list[dict[str, Any]]]] = defaultdict(list)
+    for curve in curves:
+        label = curve.agent
+        if len(variants[curve.agent]) > 1:
+            is_seed = curve.folder.name == f"seed{curve.seed}"
+            label += f" ({(curve.folder.parent if is_seed else curve.folder).name})"
+        groups[label].append(curve.lines)
+    return groups
 
 
 def _curve_figures(curves: Sequence[Curve], metric: str | None) -> list[Figure]:
     from pkubench.evaluation.harness import folder_name
     from pkubench.evaluation.plots import exploitability_curves, training_curves
 
-    by_task: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
+    by_task: dict[str, list[Curve]] = defaultdict(list)
     for curve in curves:
-        by_task[curve.task.id][curve.agent].append(curve.lines)
+        by_task[curve.task.id].append(curve)
     figures = []
-    for task_id, runs in by_task.items():
-        task = make_task(task_id)
+    for task_id, of_task in by_task.items():
+        task, runs = make_task(task_id), _by_label(of_task)
         shown = [m.name for m in task.metrics if m.name != "nash_conv"]  # twice exploitability
         names = [metric] if metric else [name for name in shown[:2] if _logged(runs, name)]
         for name in names:
@@ -186,7 +220,7 @@ def _curve_figures(curves: Sequence[Curve], metric: str | None) -> list[Figure]:
                     f"{folder_name(short(task_id))}-{name}-curve",
                     _bind(
                         exploitability_curves if is_log else training_curves,
-                        {agent: list(lines) for agent, lines in runs.items()},
+                        runs,
                         metric=name,
                         title=short(task_id),
                         references=references,
@@ -226,6 +260,10 @@ def _result_figures(
 ) -> list[Figure]:
     by_task: dict[str, dict[str, Report]] = defaultdict(dict)
     for report in reports:
+        if report.agent in by_task[report.task]:
+            raise RecordError(
+                f"there are two results of {report.agent} on {short(report.task)}: give one of them"
+            )
         by_task[report.task][report.agent] = report
     figures: list[Figure] = []
     if kind in (None, "bars"):

@@ -373,6 +373,33 @@ def test_plot_draws_scores_and_curves(pkubench: Command) -> None:
     assert Path("curve.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_curves_of_other_settings_stand_apart_and_none_counts_twice(pkubench: Command) -> None:
+    def run(name: str, seed: int, gamma: float) -> None:
+        facts = {"agent": "happo", "task": f"pkubench/{SPREAD}", "seed": seed}
+        Path(name).mkdir(parents=True)
+        text = json.dumps({**facts, "settings": {"gamma": gamma}, "total_steps": 20})
+        Path(name, "config.json").write_text(text)
+        points = [{"steps": 10 * i, "return": i + seed} for i in range(3)]
+        Path(name, "training.jsonl").write_text("".join(json.dumps(p) + "\n" for p in points))
+
+    run("base/seed0", 0, 0.9)
+    run("base/seed1", 1, 0.9)
+    assert pkubench("plot", "base", "--out", "one.svg").code == 0
+    assert "n = 2 seeds" in Path("one.svg").read_text()
+    run("other/seed0", 0, 0.5)
+    assert pkubench("plot", "base", "other", "--out", "two.svg").code == 0
+    drawn = Path("two.svg").read_text()
+    assert "happo (base)" in drawn and "happo (other)" in drawn
+    run("copy/seed1", 1, 0.9)
+    said = pkubench("plot", "base", "copy", "--out", "three.svg")
+    assert (said.code, len(said.err.splitlines())) == (2, 1)
+    assert "base/seed1 and copy/seed1 are both seed 1 of happo on SimpleSpread-v0" in said.err
+    for folder in ("results", "again"):
+        evaluate(pkubench, "random", SPREAD, "--episodes", "2", "--out", folder, "--quiet")
+    said = pkubench("plot", "results", "again")
+    assert "there are two results of random on SimpleSpread-v0: give one of them" in said.err
+
+
 def test_a_constrained_task_shows_its_violation(pkubench: Command) -> None:
     said = pkubench("evaluate", "random", "SpeedLimit-v0", "--episodes", "8", "--json")
     found = said.json["constraint"]
