@@ -26,6 +26,8 @@ class Comparison(NamedTuple):
         other: The method that it is compared with.
         metric: ``exploitability`` or ``pe``.
         difference: Of means, the first minus the other.
+        low: Of the difference, Welch's 95 % interval, not corrected.
+        high: The same.
         p: Welch's p-value, corrected by Holm for all comparisons.
     """
 
@@ -34,7 +36,16 @@ class Comparison(NamedTuple):
     other: str
     metric: str
     difference: float
+    low: float
+    high: float
     p: float
+
+    @property
+    def told(self) -> str:
+        """The difference with its interval; equal values that do not vary have none."""
+        if not np.isfinite([self.low, self.high]).all():
+            return f"{self.difference:.3g}"
+        return f"{self.difference:.3g} [{self.low:.3g}, {self.high:.3g}]"
 
     @property
     def verdict(self) -> str:
@@ -59,7 +70,8 @@ def comparisons(lines: Sequence[Line]) -> list[Comparison]:
                 for metric in _METRICS:
                     gap = welch_interval(ours.ends(metric), theirs.ends(metric))
                     p = 1.0 if np.isnan(gap.p_value) else gap.p_value
-                    found.append(Comparison(ours.row.heading, one, other, metric, gap.estimate, p))
+                    told = gap.estimate, gap.low, gap.high, p
+                    found.append(Comparison(ours.row.heading, one, other, metric, *told))
     corrected = holm([each.p for each in found])
     return [each._replace(p=p) for each, p in zip(found, corrected, strict=True)]
 
@@ -75,9 +87,11 @@ def claim(lines: Sequence[Line]) -> Iterator[str]:
     games = dict.fromkeys(each.game for each in ours)
     yield (
         f"PSD-PSRO against each other method at the end of the runs, on all {len(games)} games "
-        "measured: difference of means (negative is lower, which is better), Welch's test over "
-        f"seeds, p-values corrected by Holm for all {len(family)} comparisons of this section, "
-        "those among the other ranks of the published order included.\n\n"
+        "measured: difference of means (negative is lower, which is better) with Welch's 95 % "
+        "interval over seeds, and the p-value corrected by Holm for all "
+        f"{len(family)} comparisons of this section, those among the other ranks of the published "
+        "order included. The intervals are not corrected, so one can leave out 0 where nothing is "
+        "decided.\n\n"
         "| game | against | exploitability | p | verdict | PE | p | verdict |\n"
         "|---|---|---|---|---|---|---|---|\n"
     )
@@ -86,7 +100,7 @@ def claim(lines: Sequence[Line]) -> Iterator[str]:
             cells = [game, other]
             for metric in _METRICS:
                 (each,) = (e for e in ours if (e.game, e.other, e.metric) == (game, other, metric))
-                cells += [f"{each.difference:.3g}", f"{each.p:.2g}", each.verdict]
+                cells += [each.told, f"{each.p:.2g}", each.verdict]
             yield "| " + " | ".join(cells) + " |\n"
     yield "\n"
     for metric, word in _METRICS.items():
