@@ -204,7 +204,8 @@ def _claims(table: Table) -> Iterator[str]:
 
 
 def _tally(lines: list[str]) -> str:
-    """Say how the comparisons of a claim came out."""
+    """Say how the comparisons of a claim came out; single runs are none."""
+    lines = [line for line in lines if "corrected p" in line]
     first = sum(f"**{line[2:].split()[0]} is better**" in line for line in lines)
     decided = sum("is better**" in line for line in lines)
     return (
