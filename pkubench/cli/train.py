@@ -18,11 +18,11 @@ from pkubench.cli.interrupt import GentleStop, Interrupted, this_command
 from pkubench.cli.names import short, spelling
 from pkubench.cli.options import (
     SEED,
-    AgentName,
     Json,
     Out,
     Quiet,
     TaskName,
+    complete_agents,
     count,
     verb_app,
 )
@@ -43,7 +43,14 @@ MOST_SEEDS = 1000
 
 @app.command()
 def train(
-    agent: AgentName,
+    agent: Annotated[
+        str,
+        typer.Argument(
+            metavar="AGENT",
+            help="A learner of `pkubench list`, such as happo.",
+            autocompletion=complete_agents,
+        ),
+    ],
     task: TaskName,
     steps: Annotated[
         int | None,
