@@ -105,7 +105,7 @@ def train(
     _check_folders(folders, resume, is_many=seeds is not None)
     is_played = chosen.kind == "episodes"
     with Output(json=json, quiet=quiet) as output:
-        for remark in () if quiet else _remarks(spec, chosen, changes, steps):
+        for remark in () if quiet else _remarks(spec, chosen, changes, steps, numbers):
             output.note(remark)
         runs: list[dict[str, Any]] = []
         for job in (
@@ -166,9 +166,11 @@ def train(
 
 
 def _remarks(
-    spec: AgentSpec, task: Task, changes: dict[str, str], steps: int | None
+    spec: AgentSpec, task: Task, changes: dict[str, str], steps: int | None, seeds: list[int]
 ) -> Iterator[str]:
     """Yield what is legal but seldom meant."""
+    if len(seeds) > 1 and not getattr(preset_of(spec, task), "is_random", True):
+        yield f"note: {spec.name} draws nothing: these {len(seeds)} runs will be one and the same"
     if task.kind == "population" and steps is not None and "iterations" in changes:
         yield f"note: --steps {steps} is how many iterations are done; the setting has no effect"
     if task.cost_limit is not None:

@@ -226,3 +226,10 @@ def test_progress_never_passes_the_whole(capsys: pytest.CaptureFixture[str]) -> 
     with Meter("work", unit="steps") as meter:
         meter.update(1024, 1000)
     assert capsys.readouterr().err == "work  100 %  1,024/1,000 steps\n"
+
+
+def test_seeds_of_what_draws_nothing_are_said_to_be_one_run(pkubench: Command) -> None:
+    words = ("--steps", 2, "--seeds", "0-1")
+    said = pkubench("train", "cfr+", "KuhnPoker-v0", *words, "--out", "cfr")
+    assert "note: cfr+ draws nothing: these 2 runs will be one and the same" in said.err
+    assert "draws nothing" not in pkubench("train", "psro", "KuhnPoker-v0", *words).err

@@ -18,7 +18,7 @@ fraction of a millisecond.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -31,6 +31,8 @@ from pkubench.errors import ConfigError
 class CFRPlusConfig:
     """Settings of the presets ``cfr+`` and ``cfr``."""
 
+    is_random: ClassVar[bool] = False
+    """Nothing is drawn: all seeds are one run."""
     variant: Literal["cfr+", "cfr"] = "cfr+"
     """Whether regrets are cut at zero and the average is linear in the iteration."""
     iterations: int = 1000
