@@ -169,10 +169,11 @@ def _remarks(
     spec: AgentSpec, task: Task, changes: dict[str, str], steps: int | None, seeds: list[int]
 ) -> Iterator[str]:
     """Yield what is legal but seldom meant."""
-    if len(seeds) > 1 and not getattr(preset_of(spec, task), "is_random", True):
-        yield f"note: {spec.name} draws nothing: these {len(seeds)} runs will be one and the same"
-    if task.kind == "population" and steps is not None and "iterations" in changes:
-        yield f"note: --steps {steps} is how many iterations are done; the setting has no effect"
+    if task.kind == "population":
+        if len(seeds) > 1 and not getattr(preset_of(spec, task), "is_random", True):
+            yield f"note: {spec.name} draws nothing: these {len(seeds)} runs will be the same"
+        if steps is not None and "iterations" in changes:
+            yield f"note: --steps {steps} is how many iterations are done; the setting has no effect"
     if task.cost_limit is not None:
         constraint = changes.get("constraint", preset_of(spec, task).constraint)
         if changes.get("cost_limit", number(task.cost_limit)) != number(task.cost_limit):

@@ -231,5 +231,5 @@ def test_progress_never_passes_the_whole(capsys: pytest.CaptureFixture[str]) -> 
 def test_seeds_of_what_draws_nothing_are_said_to_be_one_run(pkubench: Command) -> None:
     words = ("--steps", 2, "--seeds", "0-1")
     said = pkubench("train", "cfr+", "KuhnPoker-v0", *words, "--out", "cfr")
-    assert "note: cfr+ draws nothing: these 2 runs will be one and the same" in said.err
+    assert "note: cfr+ draws nothing: these 2 runs will be the same" in said.err
     assert "draws nothing" not in pkubench("train", "psro", "KuhnPoker-v0", *words).err
