@@ -173,7 +173,7 @@ def _remarks(
         if len(seeds) > 1 and not getattr(preset_of(spec, task), "is_random", True):
             yield f"note: {spec.name} draws nothing: these {len(seeds)} runs will be the same"
         if steps is not None and "iterations" in changes:
-            yield f"note: --steps {steps} is how many iterations are done; the setting has no effect"
+            yield f"note: --steps {steps} is how many iterations are done, whatever is --set"
     if task.cost_limit is not None:
         constraint = changes.get("constraint", preset_of(spec, task).constraint)
         if changes.get("cost_limit", number(task.cost_limit)) != number(task.cost_limit):
