@@ -189,13 +189,19 @@ def _by_label(curves: Sequence[Curve]) -> dict[str, list[list[dict[str, Any]]]]:
                 f"{folder} and {curve.folder} are both seed {curve.seed} of {curve.agent} on "
                 f"{short(curve.task.id)}, with the same settings and budget: give one of them"
             )
+    labels: dict[tuple[str, str], str] = {}
     groups: dict[str, list[list[dict[str, Any]]]] = defaultdict(list)
     for curve in curves:
-        label = curve.agent
-        if len(variants[curve.agent]) > 1:
-            is_seed = curve.folder.name == f"seed{curve.seed}"
-            label += f" ({(curve.folder.parent if is_seed else curve.folder).name})"
-        groups[label].append(curve.lines)
+        variant = curve.agent, curve.settings
+        if variant not in labels:
+            folder = curve.folder.parent if curve.folder.name.startswith("seed") else curve.folder
+            label = curve.agent
+            if len(variants[curve.agent]) > 1:
+                label = f"{curve.agent} ({folder.name})"
+                if label in labels.values():  # another folder of that name
+                    label = f"{curve.agent} ({folder})"
+            labels[variant] = label
+        groups[labels[variant]].append(curve.lines)
     return groups
 
 

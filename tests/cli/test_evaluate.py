@@ -390,6 +390,11 @@ def test_curves_of_other_settings_stand_apart_and_none_counts_twice(pkubench: Co
     assert pkubench("plot", "base", "other", "--out", "two.svg").code == 0
     drawn = Path("two.svg").read_text()
     assert "happo (base)" in drawn and "happo (other)" in drawn
+    run("x/base/seed0", 0, 0.1)
+    assert pkubench("plot", "base", "x", "--out", "same.svg").code == 0
+    drawn = Path("same.svg").read_text()
+    assert "happo (base)" in drawn and "happo (x/base)" in drawn
+    assert "happo (base) 2, happo (x/base) 1" in " ".join(drawn.split())
     run("copy/seed1", 1, 0.9)
     said = pkubench("plot", "base", "copy", "--out", "three.svg")
     assert (said.code, len(said.err.splitlines())) == (2, 1)
