@@ -320,3 +320,14 @@ def test_an_unknown_robot_or_level_is_refused_by_name() -> None:
         make_batch("PointRun0-v0", 1, level=1)
     with pytest.raises(UnknownName, match="CarGoal2-v0"):
         make_batch("CarGoal7-v0")
+
+
+def test_the_bare_floor_has_no_dark_specks() -> None:
+    """The corner of this picture is floor; a shadow map cut too near put black dots on it."""
+    world = make_batch("CarGoal1-v0", 1)
+    world.reset(np.array([1]))
+    try:
+        corner = world.render(0)[420:, 600:].astype(int).sum(axis=2)
+    except PkubenchError as error:
+        pytest.skip(f"no OpenGL on this machine: {error}")
+    assert corner.min() > 0.9 * np.median(corner)
