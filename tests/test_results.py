@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.results import foundation, marl, records
+from benchmarks.results import foundation, marl, records, safety, safety_page
 from benchmarks.results.rows import ROOT, Row, runs_of
 from pkubench.tasks.catalogue import make_task
 
-TABLES = {"foundation": foundation.ROWS, "marl": marl.ROWS}
+TABLES = {"foundation": foundation.ROWS, "marl": marl.ROWS, "safety": safety.ROWS}
 RECORDED = [
     pytest.param(row, seed, id=f"{row.table}/{row.name}/{row.task}/{seed}")
     for row, seed in {run: None for rows in TABLES.values() for run in runs_of(rows)}
