@@ -398,11 +398,17 @@ def _draw_curves(
         colour, dash, _ = styles[name]
         if log:
             seeds = [(x, np.log10(y)) for x, y in seeds]
-        grid, values = _on_one_grid(seeds)
         back = (lambda y: np.power(10.0, y)) if log else np.asarray
         if len(seeds) > 1:
             for x, y in seeds:
-                axes.plot(x, back(y), color=colour, linewidth=0.7, alpha=0.35)
+                dot = "." if x.size == 1 else ""
+                axes.plot(x, back(y), color=colour, marker=dot, linewidth=0.7, alpha=0.35)
+        common = _on_one_grid(seeds)
+        if common is None:  # there is no mean to draw, only the runs
+            axes.plot([], [], color=colour, alpha=0.35, label=f"{shown(name)} (no steps in common)")
+            continue
+        grid, values = common
+        if len(seeds) > 1:
             spans = np.array([mean_interval(column, confidence) for column in values.T])
             low, high = back(spans[:, 1]), back(spans[:, 2])
             axes.fill_between(grid, low, high, color=colour, alpha=0.2, linewidth=0)
@@ -414,14 +420,14 @@ def _draw_curves(
     axes.margins(x=0.01)
 
 
-def _on_one_grid(seeds: Sequence[Curve]) -> Curve:
-    """Bring the runs of an agent to common steps: (points,) and (runs, points)."""
+def _on_one_grid(seeds: Sequence[Curve]) -> Curve | None:
+    """Bring the runs of an agent to common steps: (points,) and (runs, points); None without."""
     first = seeds[0][0]
     if all(np.array_equal(first, steps) for steps, _ in seeds):
         return first, np.stack([values for _, values in seeds])
     start, end = max(x[0] for x, _ in seeds), min(x[-1] for x, _ in seeds)
     if start > end:
-        raise RecordError("the runs of an agent share no training steps: draw them apart")
+        return None
     grid = np.unique(np.concatenate([x[(x >= start) & (x <= end)] for x, _ in seeds]))
     if grid.size > _GRID_POINTS:
         grid = np.linspace(start, end, _GRID_POINTS)
