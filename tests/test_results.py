@@ -7,6 +7,8 @@ import json
 import re
 from pathlib import Path
 
+import gymnasium
+import numpy as np
 import pytest
 
 from benchmarks.results import foundation, marl, records, safety, safety_page
@@ -89,3 +91,44 @@ def test_the_foundation_is_whole() -> None:
         or (seed < row.ships and not (row.shipped(seed) / "weights.safetensors").exists())
     ]
     assert not missing
+
+
+def _line(task: str, earned: float, cost: float) -> records.Scored:
+    return records.Scored("x", "-", "runs", {}, [{"return": earned, "cost": cost}])
+
+
+@pytest.mark.parametrize(
+    ("task", "earned", "cost", "is_possible"),
+    [
+        ("HalfCheetahVelocity-v0", 3209.0, 0.0, True),
+        ("HalfCheetahVelocity-v0", 3210.0, 0.0, False),
+        ("HalfCheetahVelocity-v0", 3210.0, 1.0, True),  # a step above the limit earns more
+        ("HopperVelocity-v0", 1741.0, 0.0, False),
+        ("PointCircle1-v0", 81.0, 400.0, True),
+        ("PointCircle1-v0", 82.0, 400.0, False),  # a world's greatest speed binds all runs
+        ("PointGoal1-v0", 114.0, 60.0, False),
+    ],
+)
+def test_a_return_above_its_ceiling_is_not_published(
+    task: str, earned: float, cost: float, is_possible: bool
+) -> None:
+    lines = {"x": _line(task, earned, cost)}
+    if is_possible:
+        assert "can earn more than" in "".join(safety_page.ceiling_text(task, lines))
+    else:
+        with pytest.raises(ValueError, match=f"x on {task} earned {earned}"):
+            list(safety_page.ceiling_text(task, lines))
+
+
+def test_no_driver_of_point_outruns_the_speed_its_ceilings_are_made_of() -> None:
+    """Full force and turns, held for 1 to 59 steps, which is how speed would build up."""
+    env = gymnasium.make_vec("pkubench/PointCircle1-v0", num_envs=64)
+    rng = np.random.default_rng(0)
+    every, action = rng.integers(1, 60, 64), np.ones((64, 2))
+    seen, fastest = env.reset(seed=0)[0], 0.0
+    for step in range(499):
+        drawn = rng.choice([-1.0, 0.0, 1.0], (64, 2), p=[0.4, 0.2, 0.4])
+        action = np.where((step % every == 0)[:, None], drawn, action)
+        seen = env.step(action)[0]
+        fastest = max(fastest, float(np.linalg.norm(seen[:, 3:5], axis=1).max()))
+    assert 1.4 < fastest < safety_page.POINT_SPEED

@@ -95,7 +95,7 @@ class Ceiling(NamedTuple):
 
 
 _CHEETAH = Ceiling(1000 * 3.2096, "1,000 steps at the limit of 3.2096")
-_POINT_SPEED = 0.015 / 0.01 + 2 * (1 / 0.3) * 0.0193
+POINT_SPEED = 0.015 / 0.01 + 2 * (1 / 0.3) * 0.0193
 """Point's greatest speed, 1.63 m/s: its force over its damping, and twice the turning speed times
 the distance of the centre of mass from the axis, which is all that turning can add."""
 _CEILINGS = {
@@ -105,14 +105,14 @@ _CEILINGS = {
         1000 * (0.7402 + 1.0), "1,000 steps at the limit of 0.7402, upright"
     ),
     "PointGoal1-v0": Ceiling(
-        20.0 * _POINT_SPEED * (1 + 1 / 0.405),
-        f"20 s at Point's greatest speed of {_POINT_SPEED:.2f} m/s, and a goal each 0.405 m, the "
+        20.0 * POINT_SPEED * (1 + 1 / 0.405),
+        f"20 s at Point's greatest speed of {POINT_SPEED:.2f} m/s, and a goal each 0.405 m, the "
         "least way between two",
         without_cost=False,
     ),
     "PointCircle1-v0": Ceiling(
-        500 * 0.1 * _POINT_SPEED,
-        f"500 steps on the rim at Point's greatest speed of {_POINT_SPEED:.2f} m/s",
+        500 * 0.1 * POINT_SPEED,
+        f"500 steps on the rim at Point's greatest speed of {POINT_SPEED:.2f} m/s",
         without_cost=False,
     ),
 }
@@ -146,7 +146,7 @@ def page_of(rows: tuple[Row, ...], scale: float) -> str:
         for task in chosen:
             sections += markdown(task, table[task], _published(task), "-")
             sections.append(return_cost_figure(task, table[task], page))
-            sections += _ceiling(task, table[task])
+            sections += ceiling_text(task, table[task])
     return "".join([*sections, *_claims(table), *unfinished(rows, scale)])
 
 
@@ -156,7 +156,7 @@ def _published(task: str) -> dict[tuple[str, str], str]:
     return {(name, task): text for name, text in {**both, **long}.items()}
 
 
-def _ceiling(task: str, lines: Mapping[str, Scored]) -> Iterator[str]:
+def ceiling_text(task: str, lines: Mapping[str, Scored]) -> Iterator[str]:
     """Say what a run can earn at most, and check that none earned more.
 
     Raises:
@@ -174,7 +174,7 @@ def _ceiling(task: str, lines: Mapping[str, Scored]) -> Iterator[str]:
     yield f"{condition} run can earn more than {ceiling.value:,.0f}: {ceiling.why}."
     above = [
         name
-        for name, text in {**_ON_POLICY, **_OFF_POLICY}.get(task, {}).items()
+        for name, text in {**_ON_POLICY.get(task, {}), **_OFF_POLICY.get(task, {})}.items()
         if not ceiling.without_cost and float(text.partition(",")[0]) > ceiling.value
     ]
     if above:
