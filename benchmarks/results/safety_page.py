@@ -123,8 +123,15 @@ Written by `make results-safety`; no score here is typed by hand. Every run is s
 25 an episode. Intervals are 95 % Student t intervals over training seeds (n); a row with one run
 shows the interval over its episodes and says so. *Violation* is max(0, mean cost - 25), *feasible
 runs* how many seeds keep the limit on their own, and *excess in training* what exploring cost
-beyond the limit, an episode ([definitions](../concepts/constraints.md)). The records, with command
-and settings of every run, are in `benchmarks/results/records/safety`.
+beyond the limit, an episode ([definitions](../concepts/constraints.md)). *Training* is the budget
+of environment steps, for off-policy learners the steps between two gradient updates, and the time
+of a run on one core of a machine that did other work too. Equal budgets are of environment steps;
+an off-policy learner computes more in each. The records, with command and settings of every run,
+are in `benchmarks/results/records/safety`. Seed 0 of each row ships with the package.
+
+The CPU presets of PPO-Lag, CPO and P3O were chosen on PointGoal1 with training seed 1000, which is
+in no row, by the costs of training episodes; the other agents have the numbers that their families
+share. No evaluation seed was used.
 
 *Published* are return and cost of OmniSafe's benchmark page: 10 M steps on policy, 1 M off policy
 (3 M on PointCircle1), so budgets differ; rows named `10m` have the official settings and budget.
