@@ -34,15 +34,19 @@ class SlowTeam:
         self.layout, self.spaces = learner.layout, learner.action_spaces
         self.actors: dict[str, nn.Sequential] = {}
         self.slow_actors: dict[str, nn.Sequential] = {}
+        made: dict[tuple[int, int], tuple[nn.Sequential, nn.Sequential]] = {}
         for agent in self.agents:
             g, m = learner.place[agent]
             group = learner.groups[g]
             row = group.network_of(m, seed)
             is_tanh = group.net.is_last_tanh
-            self.actors[agent] = _module(group.net.flat[row], group.net.sizes, is_tanh)
-            self.slow_actors[agent] = _module(
-                learner.target_actors[g][row], group.net.sizes, is_tanh
-            )
+            if (g, row) not in made:  # where an actor is shared, once for all its agents
+                actor, slow = group.net.flat[row], learner.target_actors[g][row]
+                made[g, row] = (
+                    _module(actor, group.net.sizes, is_tanh),
+                    _module(slow, group.net.sizes, is_tanh),
+                )
+            self.actors[agent], self.slow_actors[agent] = made[g, row]
         critics, seeds = learner.critics, len(learner.seeds)
         modules = [
             _module(critics.net.flat[k * seeds + seed], critics.net.sizes, False)
@@ -165,7 +169,7 @@ class SlowTeam:
             pairs: list[tuple[nn.Module, nn.Module]] = [
                 *zip(self.slow_critics, self.critics, strict=True),
                 *zip(self.slow_cost_critics, self.cost_critics, strict=True),
-                *((self.slow_actors[a], self.actors[a]) for a in self.agents),
+                *dict.fromkeys((self.slow_actors[a], self.actors[a]) for a in self.agents),
             ]
             for slow, net in pairs:
                 for p, q in zip(slow.parameters(), net.parameters(), strict=True):
@@ -202,8 +206,10 @@ class SlowTeam:
                     fresh = noise["fresh"][agent]
                     shown[agent] = self.policy(agent, self.actors[agent], seen[agent], fresh)[0]
         if scheme != "sequential":
-            for agent, gradient in gradients.items():
-                self._step(agent, gradient)
+            for actor in dict.fromkeys(self.actors.values()):
+                members = [a for a in self.agents if self.actors[a] is actor]
+                each = zip(*(gradients[a] for a in members), strict=True)
+                self._step(members[0], [torch.stack(parts).mean(0) for parts in each])
         if self.config.rule == "sac" and self.config.alpha_auto:
             log_probs = torch.stack([*entropies, torch.stack(entropies).sum(0)])
             goals = []
@@ -323,6 +329,23 @@ def test_the_target_entropy_of_a_stretched_action_means_what_it_does_unstretched
     assert gaps[0] == pytest.approx(gaps[1], abs=1e-6)
 
 
+@pytest.mark.parametrize(("bounds", "half"), [("rescale", 0.5), ("official", 1.0)])
+def test_exploration_is_noise_in_units_of_half_the_interval(bounds: str, half: float) -> None:
+    """Actions of the particle worlds lie in [0, 1]; the official code takes them for [-1, 1]."""
+    learner = _learner("td3", "sequential", SPREAD, bounds=bounds, exploration=0.1)
+    head, middle = learner.groups[0].head, 1.0 - half
+    outputs = torch.full((3, 4, head.size), 0.5)
+    noise = torch.linspace(-2, 30, head.size).expand_as(outputs)
+    wanted = middle + half * math.tanh(0.5) + 0.1 * half * noise
+    wanted = wanted.clamp(middle - half, middle + half)
+    assert float(wanted.max()) == 1.0  # noise does not leave the interval
+    torch.testing.assert_close(head.explore(outputs, noise), wanted)
+
+
+def test_the_temperature_is_as_slow_as_hasac_s() -> None:
+    assert OffPolicyConfig().alpha_lr == 3e-4
+
+
 @pytest.mark.parametrize("scheme", ["sequential", "simultaneous", "replayed"])
 @pytest.mark.parametrize("rule", ["sac", "td3", "ddpg"])
 @pytest.mark.parametrize("task", [SPREAD, SPEAKER])
@@ -331,6 +354,14 @@ def test_updates_equal_a_slow_reference_by_autograd(
     rule: str, scheme: str, task: str, constraint: str
 ) -> None:
     _hold_to_the_reference(_learner(rule, scheme, task, constraint=constraint))
+
+
+@pytest.mark.parametrize("rule", ["sac", "td3"])
+@pytest.mark.parametrize("task", [SPREAD, "SimpleReferenceContinuous-v0", "SimpleSpread-v0"])
+def test_a_shared_actor_follows_the_mean_of_its_agents_losses(rule: str, task: str) -> None:
+    learner = _learner(rule, "simultaneous", task, shared=True)
+    assert [len(group.net.flat) for group in learner.groups] == [1]
+    _hold_to_the_reference(learner)
 
 
 @pytest.mark.parametrize("rule", ["sac", "td3", "ddpg"])
@@ -375,7 +406,8 @@ def _hold_to_the_reference(learner: OffPolicyLearner) -> None:
         learner.update(batch, noise)
     for agent in learner.agents:
         g, m = learner.place[agent]
-        actors, targets = learner.groups[g].net.flat[m], learner.target_actors[g][m]
+        row = learner.groups[g].network_of(m, 0)
+        actors, targets = learner.groups[g].net.flat[row], learner.target_actors[g][row]
         torch.testing.assert_close(actors, _flat(slow.actors[agent]), atol=1e-5, rtol=0)
         if learner.config.rule != "sac":
             expected = _flat(slow.slow_actors[agent])

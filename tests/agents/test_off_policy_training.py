@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from pkubench.agents.adapters.onnx_export import export_onnx
 from pkubench.agents.catalogue import AGENTS
 from pkubench.agents.loading import load_agent
 from pkubench.agents.off_policy import train
-from pkubench.agents.off_policy.config import OffPolicyConfig
 from pkubench.agents.off_policy.learner import OffPolicyLearner
 from pkubench.agents.off_policy.loading import load
 from pkubench.agents.off_policy.presets import NAMES, preset
@@ -366,15 +366,17 @@ def test_the_smallest_replay_allowed_trains(tmp_path: Path) -> None:
 def test_every_preset_is_in_the_catalogue_and_its_ablation_differs_in_the_scheme_alone() -> None:
     listed = {n for n, s in AGENTS.items() if s.trainer == "pkubench.agents.off_policy:train"}
     assert listed == set(NAMES)
-    for task in ("SimpleSpreadContinuous", "MultiAnt4x2"):
-        for name in ("haddpg", "hatd3", "hasac"):
-            one, two = (hasac.preset_for(n, task) for n in (name, f"{name}-simultaneous"))
-            differing = {
-                field
-                for field in OffPolicyConfig.__dataclass_fields__
-                if getattr(one, field) != getattr(two, field)
-            }
-            assert differing == {"scheme"}
+    pairs = [
+        *((n, f"{n}-simultaneous", {"scheme": "simultaneous"}) for n in TWINS),
+        ("haddpg", "maddpg", {"scheme": "replayed"}),
+        ("hatd3", "matd3", {"scheme": "replayed"}),
+        ("hasac", "masac", {"scheme": "simultaneous", "shared": True}),
+    ]
+    for task in ("SimpleSpreadContinuous", "MultiAnt4x2", "MultiHopper3x1"):
+        for name, other, differences in pairs:
+            one, two = (hasac.preset_for(n, task) for n in (name, other))
+            assert two == dataclasses.replace(one, **differences)
+            assert one.scheme == "sequential"
 
 
 PUBLISHED = """

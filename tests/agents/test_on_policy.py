@@ -402,6 +402,26 @@ def test_a_paper_preset_has_the_official_numbers_of_its_task(
     assert config.hidden == ((128, 128, 128) if task.startswith("Multi") else (128, 128))
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "differences"),
+    [
+        ("happo", "happo-simultaneous", {"scheme": "simultaneous"}),
+        ("hatrpo", "hatrpo-simultaneous", {"scheme": "simultaneous"}),
+        ("haa2c", "haa2c-simultaneous", {"scheme": "simultaneous"}),
+        ("happo-simultaneous", "mappo", {"shared": True}),
+        ("mappo", "ippo", {"shared": False, "critic": "local"}),
+        ("happo", "happo-lag", {"constraint": "lagrangian"}),
+    ],
+)
+@pytest.mark.parametrize("task", ["SimpleSpread", "SimpleReferenceContinuous", "MultiHopper3x1"])
+def test_an_ablation_differs_in_what_it_takes_out_alone(
+    task: str, one: str, other: str, differences: dict[str, Any]
+) -> None:
+    first, second = (replace(PRESETS[n], **tuned(n, f"pkubench/{task}-v0")) for n in (one, other))
+    assert second == replace(first, **differences)
+    assert second != first
+
+
 def test_every_row_of_tuned_numbers_belongs_to_an_agent_and_is_valid() -> None:
     for start, rows in TUNED.items():
         for agent in rows:

@@ -151,6 +151,12 @@ def test_value_norm_is_debiased_and_keeps_a_variance_floor() -> None:
     values = np.array([-1.0, 0.5], dtype=np.float32)
     back = norm.normalise(norm.denormalise(values))
     assert back.tolist() == pytest.approx(values.tolist(), abs=1e-4)
+    norm.update(np.array([20.0], np.float32))
+    # the average of both updates, the newer one by HARL's 1e-5 the heavier
+    mean = (0.99999 * 12 + 20) / 1.99999
+    square = (0.99999 * 148 + 400) / 1.99999
+    found = norm.normalise(np.array([20.0]))
+    assert float(found[0]) == pytest.approx((20 - mean) / math.sqrt(square - mean**2), rel=1e-6)
     flat = ValueNorm()
     flat.update(np.full(4, 3.0, np.float32))
     assert float(flat.normalise(np.array([4.0], np.float32))[0]) == pytest.approx(10.0, rel=1e-3)
