@@ -11,11 +11,21 @@ import gymnasium
 import numpy as np
 import pytest
 
-from benchmarks.results import foundation, marl, records, safety, safety_page
+from benchmarks.results import (
+    foundation,
+    foundation_page,
+    marl,
+    marl_claims,
+    marl_page,
+    records,
+    safety,
+    safety_page,
+)
 from benchmarks.results.rows import ROOT, Row, runs_of
 from pkubench.tasks.catalogue import make_task
 
 TABLES = {"foundation": foundation.ROWS, "marl": marl.ROWS, "safety": safety.ROWS}
+PAGES = {"foundation": foundation_page, "marl": marl_page, "safety": safety_page}
 RECORDED = [
     pytest.param(row, seed, id=f"{row.table}/{row.name}/{row.task}/{seed}")
     for row, seed in {run: None for rows in TABLES.values() for run in runs_of(rows)}
@@ -81,6 +91,50 @@ def test_a_page_holds_every_finished_row_and_no_other(name: str) -> None:
     for task, rows in wanted.items():
         others = {n for n in shown[task] if "scripted:" not in n and not n.startswith("|--")}
         assert others - anchors == rows
+
+
+@pytest.mark.parametrize("name", [name for name, page in pages().items() if page.exists()])
+def test_a_page_is_what_its_records_give(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the last word, and to a figure's last digit, which another processor may round apart."""
+    module = PAGES[name]
+    monkeypatch.setattr(module, "page_path", lambda *_: tmp_path / f"{name}.md")
+    number = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?")
+    made, kept = module.page_of(TABLES[name], 1.0), pages()[name].read_text()
+    assert number.sub("#", made) == number.sub("#", kept)
+    found, wanted = (
+        [float(n.replace(",", "")) for n in number.findall(text)] for text in (made, kept)
+    )
+    assert found == pytest.approx(wanted, rel=2e-3)
+
+
+def test_a_verdict_says_which_way_a_claim_came_out() -> None:
+    a, b, neither = (
+        f"- a minus b on T: 1 [0, 2], n = 5 and 5, corrected p = 0.01: {words}.\n"
+        for words in ("**a is better**", "**b is better**", "no difference shown")
+    )
+    single = "- a minus b on T: one run a side, so nothing to say.\n"
+    pooled = {
+        word: marl_claims.Pooled("", low, high)
+        for word, low, high in (("for", 0.51, 0.9), ("against", 0.1, 0.49), ("open", 0.4, 0.9))
+    }
+    for lines, over, word, counts in (
+        (
+            [a, neither, single],
+            ["open"],
+            "Supported",
+            "Of 2 .* 1 .* 0 .* 1 und.*of 1 .* 0, 0 and 1",
+        ),
+        ([neither], ["for"], "Supported", "Of 1 .* 0 .* 0 .* 1 undecided; of 1 .* 1, 0 and 0"),
+        ([b], [], "Contradicted", "Of 1 .* 0 .* 1 .* 0 undecided[.]"),
+        ([neither], ["against", "open"], "Contradicted", "of 2 over several worlds 0, 1 and 1"),
+        ([a, b], [], "Mixed", "Of 2 .* 1 .* 1 .* 0 undecided"),
+        ([a], ["against"], "Mixed", "of 1 over several worlds 0, 1 and 0"),
+        ([neither, single], ["open"], "Not shown", "Of 1 .* 0 .* 0 .* 1 undecided"),
+    ):
+        text = marl_claims.verdict(lines, [pooled[key] for key in over])
+        assert re.match(rf"\*\*{word}\.\*\*.*{counts}", text), text
 
 
 def test_the_foundation_is_whole() -> None:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from benchmarks.results.page import Pair, Table, markdown, return_cost_figure, table_of, verdicts
-from benchmarks.results.records import Scored
+from benchmarks.results.page import (
+    Pair,
+    Table,
+    markdown,
+    normalised,
+    return_cost_figure,
+    table_of,
+    verdicts,
+)
+from benchmarks.results.records import Scored, by_old_rules
 from benchmarks.results.rows import Row, page_path
 from pkubench.tasks.constrained import COST_LIMIT
 
-_SPREAD_V2_SHIFT = -37.5
-"""What the self-collision of the v2 rules adds to the team return of an episode."""
 _PUBLISHED = {
     ("happo-10m", "SimpleSpread-v0"): "-62 at 10 M steps on the v2 scale",
     ("happo", "SimpleSpeakerListener-v0"): "about -9 at 10 M",
@@ -70,11 +76,14 @@ def _verdicts(table: Table) -> list[str]:
         )
     lines += verdicts(table, [Pair(task, "happo", "mappo") for task in _CONTROLLERS])
     if "happo-10m" in spread:
-        score = spread["happo-10m"].mean("return")
+        anchors = ("random", _CONTROLLERS["SimpleSpread-v0"])
+        ours = [spread[name].mean("return") for name in ("happo-10m", *anchors)]
+        old = [by_old_rules(name, "SimpleSpread-v0") for name in anchors]
         lines.append(
-            f"- One HAPPO run of 10 M steps on SimpleSpread: {score:.1f} by the v3 rules, about "
-            f"{score + _SPREAD_V2_SHIFT:.1f} on the published v2 scale, where the paper's curve "
-            "ends near -62. One run is no claim.\n"
+            f"- One HAPPO run of 10 M steps on SimpleSpread: {ours[0]:.1f}, which is "
+            f"{normalised(*ours):.0f} where random is 0 and the controller 100. The paper's curve "
+            f"ends near -62 by the v2 rules, which is {normalised(-62.0, *old):.0f} on that scale. "
+            "One run is no claim.\n"
         )
     if "happo-paper" in spread:
         lines.append(

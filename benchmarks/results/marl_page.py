@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
+from functools import cache
 
-import numpy as np
-import numpy.typing as npt
-
-from benchmarks.results.page import (
-    Pair,
-    Table,
-    markdown,
-    score_figure,
-    table_of,
-    unfinished,
-    verdicts,
-)
+from benchmarks.results.marl_claims import claims
+from benchmarks.results.page import markdown, normalised, score_figure, table_of, unfinished
+from benchmarks.results.records import by_old_rules
 from benchmarks.results.rows import Row, page_path
-from pkubench.evaluation.statistics import (
-    iqm,
-    probability_of_improvement,
-    stratified_bootstrap,
-)
 
 _SPREAD, _TALK, _REFERENCE = (
     f"Simple{name}Continuous-v0" for name in ("Spread", "SpeakerListener", "Reference")
 )
-_V2_SHIFT = -37.5
-"""What the self-collision of the v2 rules adds to SimpleSpread's team return of an episode."""
 _CONTROLLERS = {
     _SPREAD: "scripted:assignment",
     _TALK: "scripted:messenger",
@@ -83,20 +70,27 @@ training seeds (n); a row with one run shows the interval over its episodes and 
 gradient updates, and the time of a run: of its process, which several off-policy seeds may share,
 on a machine of two cores that did other work too. Equal budgets are of environment steps; an
 off-policy learner computes more in each. The records, with command and settings of every run, are
-in `benchmarks/results/records/marl`. Seed 0 of each row ships with the package, one run of those
-averaged here: `make evaluate` and `pkubench evaluate NAME TASK` score that run alone.
+in `benchmarks/results/records/marl`. Seed 0 of each row ships with the package, but of rows named
+`10m`: one run of those averaged here, and `make evaluate` and `pkubench evaluate NAME TASK` score
+that run alone.
 
 *Normalised* is 100 (s - random) / (controller - random). The controllers are heuristics, not
 optima, so a learner can pass 100. (`pkubench evaluate` normalises by each task's own reference,
 which for SimpleSpread is a trained agent.)
 
-The numbers of the small off-policy presets were chosen on one training seed of which no record was
-kept; it may be one of those reported here. Their returns of one step on Multi-Agent MuJoCo, where
-the papers have 5 to 20, were chosen on training seed 1000. No evaluation seed was used.
+The numbers of the CPU presets were chosen on training seeds of worlds that are compared here: those
+of HAPPO and MAPPO on SimpleSpread (discrete), and on HalfCheetah 2x3 and Hopper 3x1 at 300,000
+steps; those of the off-policy learners on the three continuous particle worlds, and their returns
+of one step, where the papers have 5 to 20, on HalfCheetah 2x3 with training seed 1000. Of the other
+seeds no record was kept: they may be among those reported. No evaluation seed was used. The CPU
+presets update off policy every 6.67 or 10 steps; the papers do every 20, or 10 for DDPG and TD3 on
+robots.
 
 *Published* are the ends of HARL's curves, read off its figures: 10 M steps, for off-policy learners
-on particle worlds 5 M. On SimpleSpread they were measured by the v2 rules, where an agent also
-collides with itself, {shift:g} an episode; the bracket leaves that out.
+on particle worlds 5 M. On particle worlds they were measured by the v2 rules, where speed comes
+before place in a step and, on SimpleSpread, an agent collides with itself (-37.5 an episode). So
+they are not on the scale of our returns; the bracket normalises them by what random and the
+controller score under those rules, which stands below each table.
 
 """
 _TEN_MILLION = """Rows named `10m` are the agent of that name, trained for the paper's 10 M steps.
@@ -106,8 +100,8 @@ Five seeds of 1.5 M steps are in [foundation](foundation.md).
 _MUJOCO_NOTE = """The robots are Gymnasium's v5. HARL's published returns are of Gym's v2 robots,
 which differ in control cost, contact forces, healthy reward and observations, so the two columns
 are not on one scale: 'published' only tells what order of return the paper trained to, in 10 M
-steps. Three runs of so few steps leave intervals that often span the whole range: they show what a
-run may come to, and seldom decide between learners.
+steps. Where three runs differ much their intervals span the range and decide nothing; where they
+agree, the last table here tells whether more steps could help.
 
 """
 
@@ -116,7 +110,7 @@ def page_of(rows: tuple[Row, ...], scale: float) -> str:
     """Return the page, from the records of all finished rows."""
     table = table_of(rows, scale, _CONTROLLERS)
     page = page_path("marl", scale)
-    sections = [_HEAD.format(shift=_V2_SHIFT)]
+    sections = [_HEAD]
     for title, note, prefix in (
         ("Particle worlds", "", "Simple"),
         ("Multi-Agent MuJoCo", _MUJOCO_NOTE, "Multi"),
@@ -128,120 +122,69 @@ def page_of(rows: tuple[Row, ...], scale: float) -> str:
             sections.append(score_figure(prefix.lower(), title, several, _ANCHORS, page))
         for task in chosen:
             sections += markdown(task, table[task], _published(task), _CONTROLLERS.get(task, "-"))
+            sections += _old_rules_note(task)
             sections += [_TEN_MILLION] if task == "SimpleSpread-v0" else []
-    return "".join([*sections, *_claims(table), *unfinished(rows, scale)])
+    worlds = {task: controller for task, controller in _CONTROLLERS.items() if task in table}
+    return "".join([*sections, *_progress(rows), *claims(table, worlds), *unfinished(rows, scale)])
+
+
+@cache
+def _old_scale(task: str) -> tuple[float, float]:
+    """Return what random and the controller score on a particle world by the v2 rules."""
+    random, controller = (by_old_rules(agent, task) for agent in ("random", _CONTROLLERS[task]))
+    return random, controller
+
+
+def _old_rules_note(task: str) -> Iterator[str]:
+    if task in _CONTROLLERS:
+        low, high = _old_scale(task)
+        yield f"By the v2 rules random scores {low:.4g} and the controller {high:.4g}.\n\n"
 
 
 def _published(task: str) -> dict[tuple[str, str], str]:
-    spread = task.startswith("SimpleSpread")
-    return {
-        (name, task): text + (f" ({_by_v3(text)})" if spread else "")
-        for name, text in _CURVES.get(task, {}).items()
-    }
+    found = {(name, task): text for name, text in _CURVES.get(task, {}).items()}
+    if task not in _CONTROLLERS:
+        return found
+    return {key: with_normalised(text, *_old_scale(task)) for key, text in found.items()}
 
 
-def _by_v3(text: str) -> str:
-    words, _, number = text.rpartition(" ")
-    return f"{words} {float(number) - _V2_SHIFT:g} by v3".strip()
+def with_normalised(text: str, low: float, high: float) -> str:
+    """Return a published figure with its numbers also on the scale ``low`` 0, ``high`` 100.
+
+    >>> with_normalised("-9 to -7", -76.0, -10.0)
+    '-9 to -7 (102 to 105)'
+    """
+    scaled = re.sub(r"-?\d+(\.\d+)?", lambda n: f"{normalised(float(n[0]), low, high):.0f}", text)
+    return f"{text} ({scaled})"
 
 
-def _claims(table: Table) -> Iterator[str]:
-    """Yield the papers' claims, each with its comparisons."""
-    yield "## The papers' claims\n\n"
-    yield (
-        "Differences have Welch's 95 % intervals over training seeds; p-values are corrected for "
-        "the number of comparisons of a claim (Holm), and *better* is said below 0.05. The "
-        "intervals are not corrected, so one can leave out 0 where no difference is shown.\n\n"
-    )
-    robots = [task for task in table if task.startswith("Multi")]
-    for title, note, pairs, tasks in (
-        (
-            "HAPPO against MAPPO (HARL)",
-            "HAPPO has an actor an agent and sequential updates, MAPPO one shared actor and "
-            "simultaneous ones. Where the agents' spaces differ (SpeakerListener) MAPPO shares "
-            "nothing, and only the sequence is compared.",
-            [("happo", "mappo")],
-            [_SPREAD, _TALK, _REFERENCE, *robots],
-        ),
-        (
-            "Sequential against simultaneous updates, all else equal (HARL)",
-            "The two of a pair differ in nothing but the order of the updates.",
-            [
-                ("happo", "happo-simultaneous"),
-                ("hatd3", "hatd3-simultaneous"),
-                ("hasac", "hasac-simultaneous"),
-            ],
-            [_SPREAD, _REFERENCE],
-        ),
-        (
-            "Separate against shared actors, all else equal",
-            "Both update simultaneously; MAPPO and MASAC share one actor.",
-            [("happo-simultaneous", "mappo"), ("hasac-simultaneous", "masac")],
-            [_SPREAD, _REFERENCE],
-        ),
-        (
-            "Current and sequential against replayed actions of the others (HARL)",
-            "As in the official code, MATD3 and MADDPG show the critic the replayed actions of the "
-            "other agents and keep no sequence: two differences at once.",
-            [("hatd3", "matd3"), ("haddpg", "maddpg")],
-            [_SPREAD, _TALK, _REFERENCE],
-        ),
-        (
-            "HASAC against the rest (HASAC)",
-            "The paper finds HASAC best on most tasks.",
-            [("hasac", "hatd3"), ("hasac", "happo"), ("hasac", "mappo")],
-            [_SPREAD, _TALK, _REFERENCE, *robots],
-        ),
-    ):
-        chosen = [Pair(task, a, b) for a, b in pairs for task in tasks]
-        lines = list(verdicts(table, chosen))
-        if lines:
-            yield f"### {title}\n\n{note} {_tally(lines)}\n\n"
-            yield from lines
-            particle = [task for task in tasks if task.startswith("Simple")]
-            yield from (text for a, b in pairs if (text := _over_tasks(table, particle, a, b)))
-            yield "\n"
+def _progress(rows: tuple[Row, ...]) -> Iterator[str]:
+    """Yield a table of returns in the course of training on the robots, of what ships."""
+    lines = []
+    for row in rows:
+        curve = row.shipped(0) / "training.jsonl"
+        if not row.task.startswith("Multi") or not curve.exists():
+            continue
+        log = [line for line in map(json.loads, curve.read_text().splitlines()) if "return" in line]
+        cells = [f"{_mean_near(log, 'return', share):.4g}" for share in (0.3, 0.6, 1.0)]
+        length = f"{_mean_near(log, 'length', 1.0):.0f}"
+        lines.append(" | ".join([f"| {row.task}", row.name, *cells, length]) + " |\n")
+    if lines:
+        yield (
+            "### In the course of training\n\n"
+            "Returns of exploring episodes, the mean over a tenth of the budget, of seed 0. A "
+            "learner that stands at 30 % where it ends has settled, and more of the same steps "
+            "would hardly help it: then the row measures these settings (small networks, few "
+            "updates), not the method. An episode shorter than 1,000 steps ended in a fall.\n\n"
+            "| task | agent | at 30 % | at 60 % | at the end | steps an episode |\n"
+            "|---|---|---|---|---|---|\n"
+        )
+        yield from lines
+        yield "\n"
 
 
-def _tally(lines: list[str]) -> str:
-    """Say how the comparisons of a claim came out; single runs are none."""
-    lines = [line for line in lines if "corrected p" in line]
-    first = sum(f"**{line[2:].split()[0]} is better**" in line for line in lines)
-    decided = sum("is better**" in line for line in lines)
-    return (
-        f"Of {len(lines)} comparisons measured, {first} are for the first named, "
-        f"{decided - first} for the second, {len(lines) - decided} undecided."
-    )
-
-
-def _over_tasks(table: Table, tasks: list[str], ours: str, theirs: str) -> str:
-    """Compare two rows over the particle worlds, on the scale random 0, controller 100."""
-    if not all({ours, theirs} <= set(table.get(task, {})) for task in tasks):
-        return ""
-    x, y = (_normalised(table, tasks, name) for name in (ours, theirs))
-    if min(len(x), len(y)) < 2:
-        return ""
-    better = stratified_bootstrap(x, probability_of_improvement, other=y)
-    left, right = stratified_bootstrap(x, iqm), stratified_bootstrap(y, iqm)
-    return (
-        f"- Over {', '.join(_short(task) for task in tasks)}, random 0 and controller 100: "
-        f"IQM of {ours} {left.estimate:.1f} [{left.low:.1f}, {left.high:.1f}], of {theirs} "
-        f"{right.estimate:.1f} [{right.low:.1f}, {right.high:.1f}]; a run of {ours} beats "
-        f"one of {theirs} with probability {better.estimate:.2f} "
-        f"[{better.low:.2f}, {better.high:.2f}] (bootstrap).\n"
-    )
-
-
-def _short(task: str) -> str:
-    return task.removeprefix("Simple").removesuffix("Continuous-v0")
-
-
-def _normalised(table: Table, tasks: list[str], name: str) -> npt.NDArray[np.float64]:
-    """Return (runs, tasks) scores, random 0 and controller 100."""
-    columns = []
-    for task in tasks:
-        lines = table[task]
-        low, high = lines["random"].mean("return"), lines[_CONTROLLERS[task]].mean("return")
-        values = np.array([run["return"] for run in lines[name].runs])
-        columns.append(100 * (values - low) / (high - low))
-    return np.stack(columns, axis=1)
+def _mean_near(log: list[dict[str, float]], key: str, share: float) -> float:
+    """Return the mean of a key over the tenth of a curve that ends at a share of its steps."""
+    end = log[-1]["steps"] * share
+    near = [line[key] for line in log if end - 0.1 * log[-1]["steps"] < line["steps"] <= end]
+    return sum(near) / len(near)

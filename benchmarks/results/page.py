@@ -66,7 +66,7 @@ def markdown(
         cells.append(f"{line.metrics[metric][-1]} {line.sample}")
         if anchor in lines:
             low, high = lines["random"].mean(metric), lines[anchor].mean(metric)
-            cells.append(f"{100 * (line.mean(metric) - low) / (high - low):.0f}")
+            cells.append(f"{normalised(line.mean(metric), low, high):.0f}")
         cells.append(published.get((name, task), "-"))
         yield "| " + " | ".join(cells) + " |\n"
     yield "\n"
@@ -163,6 +163,15 @@ def verdicts(table: Table, pairs: Sequence[Pair]) -> Iterator[str]:
         if p < 0.05:
             verdict = f"**{pair.ours if difference.estimate > 0 else pair.theirs} is better**"
         yield f"{text}, corrected p = {p:.2g}: {verdict}.\n"
+
+
+def normalised(value: float, low: float, high: float) -> float:
+    """Return a score on the scale where ``low`` is 0 and ``high`` 100.
+
+    >>> normalised(-40.0, -60.0, -20.0)
+    50.0
+    """
+    return 100.0 * (value - low) / (high - low)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +147,17 @@ def scored_row(row: Row, budget: int) -> Scored | None:
 def scored_agent(agent: str, task: str) -> Scored:
     """Evaluate an agent that needs no training."""
     return _scored(agent, "-", [pkubench.evaluate(agent, task, workers=2).to_json()])
+
+
+def by_old_rules(agent: str, task: str) -> float:
+    """Return what an agent scores on a particle world by the v2 rules, HARL's.
+
+    Published scores of those rules are on another scale than ours: positions follow from the new
+    speed, and on SimpleSpread an agent collides with itself, -37.5 an episode.
+    """
+    found = make_task(task)
+    old = replace(found, env_kwargs={**found.env_kwargs, "rules": "v2"})
+    return float(pkubench.evaluate(agent, old, workers=2).metrics[found.ranking.name].mean)
 
 
 def _scored(
