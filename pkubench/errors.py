@@ -73,10 +73,16 @@ class RefusedError(PkubenchError):
 
 
 def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.5) -> str | None:
-    """Return the known name closest to ``name``, without case, namespace and version."""
+    """Return the known name closest to ``name``, without case, namespace and version.
+
+    One that begins with ``name`` is closer than all that do not, and the shortest is the closest.
+    """
     by_key: dict[str, str] = {}
     for candidate in known:
         by_key.setdefault(_key(candidate), candidate)
+    longer = [key for key in by_key if len(_key(name)) > 2 and key.startswith(_key(name))]
+    if longer:
+        return by_key[min(longer, key=len)]
     match = difflib.get_close_matches(_key(name), list(by_key), n=1, cutoff=cutoff)
     return by_key[match[0]] if match else None
 

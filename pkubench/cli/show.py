@@ -130,8 +130,10 @@ def _show_task(output: Output, task: Task) -> None:
     if description:
         output.show(Text("The world", style="bold"), prose(Markdown(_fenced(description))), "")
     agents = [a.name for a in AGENTS.values() if task.suite in a.suites and a.trainer]
-    if task.cost_limit is not None:  # of the learners one that holds a limit
-        agents.sort(key=lambda name: name != ("happo-lag" if "/Multi" in task.id else "ppo-lag"))
+    if task.suite == "constrained":  # first one that holds the limit, if there is one
+        first = "happo" if "/Multi" in task.id else "ppo"
+        first += "" if task.cost_limit is None else "-lag"
+        agents.sort(key=lambda name: name != first)
     examples = [f"pkubench evaluate random {typed(task.id)}"]
     examples += [f"pkubench train {agents[0]} {typed(task.id)}"] if agents else []
     output.next(*examples)

@@ -176,9 +176,10 @@ def _remarks(
             yield f"note: --steps {steps} is how many iterations are done, whatever is --set"
     if task.cost_limit is not None:
         constraint = changes.get("constraint", preset_of(spec, task).constraint)
-        if changes.get("cost_limit", number(task.cost_limit)) != number(task.cost_limit):
+        held = changes.get("cost_limit", number(task.cost_limit))
+        if held != number(task.cost_limit) and not held.startswith("-"):  # which is refused
             yield (
-                f"note: training holds a cost of {changes['cost_limit']}; {short(task.id)} scores, "
+                f"note: training holds a cost of {held}; {short(task.id)} scores, "
                 f"and counts the cost of training, at its own limit of {number(task.cost_limit)}"
             )
         if constraint == "none":

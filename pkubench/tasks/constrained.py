@@ -21,6 +21,10 @@ _NOTES = (
     f"Ranked by mean return among entries whose mean cost is at most {COST_LIMIT:g} an episode; an "
     "entry above the limit has no score."
 )
+_NOTES_WITHOUT_RULES = (
+    "Nothing costs here, so there is no limit: the first level of a family shows what its task asks."
+)
+_NO_RULE = "freely"
 _ROBOTS = {
     "HalfCheetah": "a cheetah",
     "Hopper": "a one-legged hopper",
@@ -39,18 +43,18 @@ _TEAM_NOTES = (
 )
 _NAVIGATORS = {"Point": "a point", "Car": "a car", "Doggo": "a dog", "Ant": "an ant"}
 _NAVIGATION = {
-    "Goal": ("moves to goal after goal", 1000, ("freely", "past hazards", "past hazards, vases")),
+    "Goal": ("moves to goal after goal", 1000, (_NO_RULE, "past hazards", "past hazards, vases")),
     "Button": (
         "presses button after button",
         1000,
-        ("freely", "past hazards, gremlins", "past more of them"),
+        (_NO_RULE, "past hazards, gremlins", "past more of them"),
     ),
     "Push": (
         "pushes a box to goal after goal",
         1000,
-        ("freely", "past hazards", "past hazards, pillars"),
+        (_NO_RULE, "past hazards", "past hazards, pillars"),
     ),
-    "Circle": ("runs round a circle", 500, ("freely", "between two walls", "within four walls")),
+    "Circle": ("runs round a circle", 500, (_NO_RULE, "between two walls", "within four walls")),
     "Run": ("runs straight ahead", 500, ("between two walls",)),
 }
 """Task -> what the robot does, time limit, and how, level by level."""
@@ -79,7 +83,13 @@ def _navigation() -> Iterator[Task]:
         for robot, called in _NAVIGATORS.items():
             for level, way in enumerate(ways):
                 title = f"{called} {deed} {way}"
-                yield _task(f"{robot}{name}{level}", title, "that break a rule", horizon)
+                task = _task(f"{robot}{name}{level}", title, "that break a rule", horizon)
+                yield task if way != _NO_RULE else _without_limit(task)
+
+
+def _without_limit(task: Task) -> Task:
+    """Return a task whose world has no rule to break, so that nothing in it costs."""
+    return replace(task, metrics=(_RETURN,), cost_limit=None, notes=_NOTES_WITHOUT_RULES)
 
 
 def _task(name: str, title: str, counted: str, horizon: int) -> Task:

@@ -1,0 +1,153 @@
+"""No setting of the on-policy learner is ignored on the way from ``train`` to the update."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pkubench.agents.on_policy.config import OnPolicyConfig
+from pkubench.agents.on_policy.learner import OnPolicyLearner
+from pkubench.agents.on_policy.training import train
+from pkubench.agents.saving import load_saved
+from tests.agents.worlds import MEAN_LENGTH, SharingWorld, SpeedWorld, task_of
+
+LIMIT = 0.5
+SMALL = {
+    "num_envs": "4",
+    "rollout_steps": "30",
+    "hidden": "[8]",
+    "minibatches": "2",
+    "actor_lr": "0.02",
+    "critic_lr": "0.02",
+}
+"""A limit that a policy at the start breaks, rollouts longer than an episode, steps that clip."""
+TRPO, PID = "trpo", "cppo-pid"
+CHANGES: dict[str, tuple[str, str]] = {
+    "scheme": ("team", "simultaneous"),
+    "shared": ("simultaneous team", "true"),
+    "critic": ("team", "local"),
+    "update": ("ppo", "a2c"),
+    "constraint": ("ppo-lag", "pid"),
+    "num_envs": ("ppo", "5"),
+    "rollout_steps": ("ppo", "25"),
+    "reset_each_rollout": ("ppo", "true"),
+    "gamma": ("ppo", "0.5"),
+    "lam": ("ppo", "0.5"),
+    "cost_lam": ("ppo-lag", "0.5"),
+    "truncation": ("ppo", "official"),
+    "epochs": ("ppo", "2"),
+    "critic_epochs": ("ppo", "2"),
+    "minibatches": ("ppo", "3"),
+    "clip": ("ppo", "0.01"),
+    "entropy": ("ppo", "0.1"),
+    "target_kl": ("ppo", "1e-9"),
+    "kl_limit": (TRPO, "0.001"),
+    "cg_iterations": (TRPO, "1"),
+    "cg_damping": (TRPO, "1.0"),
+    "fisher_every": (TRPO, "7"),
+    "search_steps": ("far trpo", "0"),
+    "search_decay": ("far trpo", "0.1"),
+    "accept_ratio": (TRPO, "1.0"),
+    "discrete_kl": ("trust team", "official"),
+    "actor_lr": ("ppo", "1e-3"),
+    "critic_lr": ("ppo", "1e-2"),
+    "lr_decay": ("ppo", "false"),
+    "critic_lr_decay": ("ppo", "true"),
+    "adam_epsilon": ("ppo", "0.1"),
+    "max_grad_norm": ("ppo", "0.01"),
+    "hidden": ("ppo", "[9]"),
+    "activation": ("ppo", "relu"),
+    "layer_norm": ("ppo", "true"),
+    "init": ("ppo", "orthogonal"),
+    "actor_gain": ("orthogonal", "1.0"),
+    "std": ("ppo", "sigmoid"),
+    "log_std_init": ("ppo", "0.0"),
+    "action_map": ("ppo", "clip"),
+    "value_norm": ("ppo", "false"),
+    "value_clip": ("raw ppo", "true"),
+    "huber_delta": ("ppo", "0.01"),
+    "critic_l2": ("ppo", "1.0"),
+    "observation_norm": ("ppo", "false"),
+    "signal_norm": ("ppo", "true"),
+    "reward_scale": ("ppo", "0.1"),
+    "advantage_epsilon": ("ppo", "1.0"),
+    "cost_limit": ("ppo-lag", "1.0"),
+    "variant": ("cpo", "omnisafe"),
+    "lambda_init": ("ppo-lag", "1.0"),
+    "lambda_lr": ("ppo-lag", "1.0"),
+    "lambda_upper": ("ppo-lag", "0.01"),
+    "pid_kp": (PID, "1.0"),
+    "pid_ki": (PID, "1.0"),
+    "pid_kd": (PID, "9.0"),
+    "pid_smoothing": (PID, "0.1"),
+    "pid_delay": (PID, "1"),
+    "kappa": ("p3o", "1.0"),
+    "barrier": ("feasible ipo", "0.5"),
+    "penalty_max": ("ipo", "0.2"),
+    "tolerance": ("crpo", "0.1"),
+    "focops_eta": ("focops", "1e-9"),
+    "focops_lam": ("focops", "0.1"),
+    "saute_gamma": ("ppo-saute", "0.9"),
+    "unsafe_reward": ("ppo-saute", "-9.0"),
+    "window": ("ppo-lag", "1"),
+}
+UNSEEN = {"threads", "checkpoint_steps"}
+"""What is not to change the weights."""
+
+
+def _trained(who: str, folder: Path, settings: dict[str, str], steps: int) -> dict[str, Any]:
+    agent, more = {
+        "team": ("happo", {}),
+        "simultaneous team": ("happo", {"scheme": "simultaneous"}),
+        "trust team": ("hatrpo", {}),
+        "orthogonal": ("ppo", {"init": "orthogonal"}),
+        "far trpo": ("trpo", {"kl_limit": "30.0"}),
+        "feasible ipo": ("ipo", {"cost_limit": "6.0"}),
+        "raw ppo": ("ppo", {"value_norm": "false"}),
+    }.get(who, (who, {}))
+    is_team = who.endswith("team")
+    world = SharingWorld if is_team else SpeedWorld
+    task = task_of(world) if is_team else task_of(world, cost_limit=LIMIT)
+    chosen = {**SMALL, **more, **settings}
+    for _ in train(agent, task, steps=steps, seed=3, settings=chosen, out=folder):
+        pass
+    return load_saved(folder).tensors
+
+
+def test_every_setting_is_put_to_the_test() -> None:
+    known = {field.name for field in dataclasses.fields(OnPolicyConfig)}
+    assert known == {*CHANGES, *UNSEEN}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_setting_changes_what_is_learnt(name: str, tmp_path: Path) -> None:
+    who, value = CHANGES[name]
+    plain = _trained(who, tmp_path / "plain", {}, 480)
+    changed = _trained(who, tmp_path / "changed", {name: value}, 480)
+    assert plain.keys() != changed.keys() or any(
+        plain[key].shape != changed[key].shape or not np.array_equal(plain[key], changed[key])
+        for key in plain
+    )
+
+
+def test_the_learner_hears_the_mean_length_of_the_episodes_whose_cost_it_hears(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CPO, PCPO and P3O divide the excess of an episode by it: the scale they work on."""
+    heard: list[tuple[float, float]] = []
+    update = OnPolicyLearner.update
+
+    def spy(self: Any, data: Any, cost: float, done: float, length: float) -> Any:
+        heard.append((cost, length))
+        return update(self, data, cost, done, length)
+
+    monkeypatch.setattr(OnPolicyLearner, "update", spy)
+    _trained("cpo", tmp_path / "run", {"window": "1000"}, 3000)
+    lengths = [length for _, length in heard]
+    # 0.1 of the steps end an episode, 20 do at the latest
+    assert lengths[-1] == pytest.approx(MEAN_LENGTH, rel=0.2)
+    assert len(set(lengths)) > 5
