@@ -21,7 +21,10 @@ from benchmarks.results import (
     safety,
     safety_page,
 )
+from benchmarks.results.page import markdown
 from benchmarks.results.rows import ROOT, Row, runs_of
+from pkubench.evaluation.metrics import Aggregate, constraint
+from pkubench.evaluation.statistics import mean_interval
 from pkubench.tasks.catalogue import make_task
 
 TABLES = {"foundation": foundation.ROWS, "marl": marl.ROWS, "safety": safety.ROWS}
@@ -172,6 +175,47 @@ def test_a_return_above_its_ceiling_is_not_published(
     else:
         with pytest.raises(ValueError, match=f"x on {task} earned {earned}"):
             list(safety_page.ceiling_text(task, lines))
+
+
+def _safe(name: str, returns: list[float], costs: list[float], excess: float) -> records.Scored:
+    runs = [{"return": r, "cost": c} for r, c in zip(returns, costs, strict=True)]
+    metrics = {
+        key: (*mean_interval([run[key] for run in runs]), len(runs)) for key in ("return", "cost")
+    }
+    kept = constraint(25.0, Aggregate(*metrics["cost"]), costs)
+    spent = [{"mean_excess": excess, "mean_cost": -1.0}] * len(runs)
+    return records.Scored(name, "2,000,000 steps", "runs", metrics, runs, kept, spent)
+
+
+def test_a_table_of_safe_agents_says_who_is_better_within_the_limit() -> None:
+    task = "PointGoal1-v0"
+    lines = {
+        "ppo-lag": _safe("ppo-lag", [10.0, 11.0, 12.0], [20.0, 21.0, 30.0], 4.5),
+        "trpo-lag": _safe("trpo-lag", [15.0, 16.0, 17.0], [9.0, 10.0, 11.0], 0.5),
+        "cpo": _safe("cpo", [25.0, 26.0, 27.0], [40.0, 50.0, 60.0], 30.0),
+        "cup": _safe("cup", [5.0, 6.0, 7.0], [1.0, 2.0, 3.0], 0.0),
+    }
+    text = "".join(safety_page.claims({task: lines}))
+    for words in (
+        r"- trpo-lag minus ppo-lag on PointGoal1: 5 .*: \*\*trpo-lag is better\*\*[.]",
+        r"- cpo minus ppo-lag on PointGoal1: 15 .*: cpo earns more, over the limit[.]",
+        r"- cup minus ppo-lag on PointGoal1: -5 .*: \*\*ppo-lag is better\*\*[.]",
+        r"- ppo-lag: 2 of 3 runs[.]",
+        r"- cpo: 0 of 3 runs[.]",
+        r"- cup: 3 of 3 runs[.]",
+    ):
+        assert re.search(words, text), words
+    rows = {
+        line.split(" | ")[0]: line
+        for line in "".join(markdown(task, lines, {("cpo", task): "20.5, 28.8"}, "-")).splitlines()
+    }
+    # mean cost 50, t(2) = 4.303, deviation 10 / sqrt 3: 25 above the limit, 24.84 either way
+    assert rows["| cpo"] == (
+        "| cpo | 2,000,000 steps | 26 [23.52, 28.48] | 50 [25.16, 74.84] | 25 [0.159, 49.8] "
+        "| 0 of 3 [0.00, 0.56] | 30 [30, 30] | 3 runs | 20.5, 28.8 |"
+    )
+    assert "| 4.5 [4.5, 4.5] | 3 runs | - |" in rows["| ppo-lag"]
+    assert "| 2 of 3 [0.21, 0.94] |" in rows["| ppo-lag"]
 
 
 def test_no_driver_of_point_outruns_the_speed_its_ceilings_are_made_of() -> None:

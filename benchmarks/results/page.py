@@ -138,7 +138,8 @@ def verdicts(table: Table, pairs: Sequence[Pair]) -> Iterator[str]:
     """Yield a line of Markdown for each pair whose two rows are there.
 
     Differences with Welch's intervals over training seeds. A row is called better if its p-value
-    stays below 0.05 after Holm's correction for all the pairs given together.
+    stays below 0.05 after Holm's correction for all the pairs given together; one whose mean cost
+    is above the task's limit is never better, it earns more.
     """
     found: list[tuple[Pair, Difference, str]] = []
     for pair in pairs:
@@ -161,7 +162,11 @@ def verdicts(table: Table, pairs: Sequence[Pair]) -> Iterator[str]:
     for (pair, difference, text), p in zip(found, corrected, strict=True):
         verdict = "no difference shown"
         if p < 0.05:
-            verdict = f"**{pair.ours if difference.estimate > 0 else pair.theirs} is better**"
+            winner = pair.ours if difference.estimate > 0 else pair.theirs
+            verdict = f"**{winner} is better**"
+            limit = make_task(pair.task).cost_limit
+            if limit is not None and table[pair.task][winner].mean("cost") > limit:
+                verdict = f"{winner} earns more, over the limit"
         yield f"{text}, corrected p = {p:.2g}: {verdict}.\n"
 
 

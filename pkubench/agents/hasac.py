@@ -7,7 +7,8 @@ The ``-simultaneous`` presets differ from theirs in the sequence alone: actions 
 policies, of before the update. MASAC is the simultaneous HASAC with one actor for like agents.
 
 ``*-paper`` have the official numbers, tuned ones by task (``PAPER``), and the official networks,
-but for the LayerNorm of Discrete actors. The plain names are for a CPU: networks of 64-64 and batches of 256, updated more often (2 times in 20 environment
+but for the LayerNorm of Discrete actors. The plain names are for a CPU: networks of 64-64 and
+batches of 256, updated more often (2 times in 20 environment
 steps for HASAC, 3 times for the others, where the official ratio is 1 in 20, and 1 in 10 for DDPG
 and TD3 on Multi-Agent MuJoCo), chosen on one training seed of the continuous particle worlds, of
 which no record was kept: it may be one of the reported seeds 0 to 4. Tune on seeds from 1000 on. A

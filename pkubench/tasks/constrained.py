@@ -22,7 +22,7 @@ _NOTES = (
     "entry above the limit has no score."
 )
 _NOTES_WITHOUT_RULES = (
-    "Nothing costs here, so there is no limit: the first level of a family shows what its task asks."
+    "Nothing costs here, so there is no limit: a family's first level shows what its task asks."
 )
 _NO_RULE = "freely"
 _ROBOTS = {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,8 @@ from gymnasium import spaces
 from torch import Tensor
 from torch.func import functional_call, jacrev
 
+from pkubench.agents import saferl
+from pkubench.agents.on_policy.actor_update import update_by_a_step
 from pkubench.agents.on_policy.collector import Collector
 from pkubench.agents.on_policy.config import OnPolicyConfig
 from pkubench.agents.on_policy.learner import OnPolicyLearner
@@ -418,3 +422,35 @@ def test_wrong_settings_of_a_trust_region_are_named() -> None:
     ):
         with pytest.raises(ConfigError, match=name):
             with_settings(base, {name: text})
+
+
+def test_omnisafes_ball_is_of_the_kl_averaged_over_the_numbers_of_an_action() -> None:
+    """Three numbers: as a sum of KLs radius and damping are three times as large."""
+    generator = torch.Generator().manual_seed(4)
+    start = _actor(BOX)
+    observations = torch.empty(200, 5, dtype=torch.float64).normal_(generator=generator)
+    pi = start(observations)
+    actions = pi.sample(generator)
+    advantage = torch.empty(200, dtype=torch.float64).normal_(generator=generator)
+    costs = torch.empty(200, dtype=torch.float64).normal_(generator=generator)
+    samples = Samples(
+        observations=observations,
+        actions=actions,
+        log_probs=pi.log_prob(actions).detach(),
+        masks=None,
+        advantage=advantage,
+        factor=torch.ones(200, dtype=torch.float64),
+    )
+    rule = replace(saferl.PRESETS["trpo-lag"], kl_limit=0.02, cg_damping=0.1)
+    official = copy.deepcopy(start)
+    found = update_by_a_step(official, samples, costs, None, replace(rule, variant="omnisafe"))
+    summed = copy.deepcopy(start)
+    wanted = update_by_a_step(
+        summed, samples, costs, None, replace(rule, kl_limit=0.02 * 3, cg_damping=0.1 * 3)
+    )
+    assert found == wanted
+    assert found["kl"] > 0.02
+    smaller = update_by_a_step(copy.deepcopy(start), samples, costs, None, rule)
+    assert 0.0 < smaller["kl"] <= 0.02
+    for one, other in zip(official.parameters(), summed.parameters(), strict=True):
+        assert torch.equal(one, other)

@@ -148,10 +148,14 @@ def update_by_a_step(
 
     The arguments are those of ``update_by_passes``.
     """
+    # OmniSafe averages the KL of Box actions over their numbers too, in the Fisher matrix and in
+    # the line search: as a sum, radius and damping are that many times as large.
+    is_averaged = config.variant == "omnisafe" and not actor.discrete
+    numbers = samples.actions.shape[-1] if is_averaged else 1
     settings = TrustRegion(
-        radius=config.kl_limit,
+        radius=config.kl_limit * numbers,
         cg_iterations=config.cg_iterations,
-        cg_damping=config.cg_damping,
+        cg_damping=config.cg_damping * numbers,
         fisher_every=config.fisher_every,
         search_steps=config.search_steps,
         search_decay=config.search_decay,

@@ -92,7 +92,8 @@ class OnPolicyConfig(MultiplierSettings):
     and nothing is earned without), ``early-termination``."""
     variant: Literal["published", "omnisafe"] = "published"
     """``omnisafe`` restores what its code does otherwise: no scale between cost sums and step means
-    (CPO, PCPO, P3O), no clipping of costs (P3O), the sign of r (CPO), g for H^-1 g (PCPO)."""
+    (CPO, PCPO, P3O), no clipping of costs (P3O), the sign of r (CPO), g for H^-1 g (PCPO), KL
+    averaged over the numbers of an action (trust region)."""
 
     num_envs: int = 20
     """Lanes stepped together."""

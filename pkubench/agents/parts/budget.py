@@ -154,7 +154,8 @@ class EarlyTermination(ChangedWorld):
     """An episode ends, with no reward for its last step, once its cost exceeds the limit.
 
     The count starts anew with every episode. OmniSafe's does so only after it has ended one, so
-    that what a finished episode spent is missing from the next one's budget; that is not offered.
+    that what a finished episode spent is missing from the next one's budget. That is not offered:
+    an episode would no longer be a function of its seed and actions, by which runs are resumed.
     """
 
     def __init__(self, inner: BatchEnv, limit: float) -> None:
