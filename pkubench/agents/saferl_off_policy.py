@@ -47,9 +47,10 @@ DDPG = replace(TD3, rule="ddpg", policy_delay=1)
 _WARMUP = {"lambda_warmup_steps": 202_000}
 """Epochs 0 to 100 of 2,000 steps."""
 CONSTRAINED: dict[str, dict[str, Any]] = {
-    "lag": {"constraint": "lagrangian", "lambda_lr": 1e-5, **_WARMUP},
+    "lag": {"constraint": "lagrangian", "lambda_lr": 1e-5, "cost_norm": True, **_WARMUP},
     "pid": {
         "constraint": "pid",
+        "cost_norm": True,
         "actor_lr": 1e-4,
         "pid_kp": 1e-6,
         "pid_ki": 1e-7,
@@ -63,8 +64,8 @@ NAVIGATION = ("PointGoal1", "CarGoal1", "PointCircle1", "CarCircle1")
 """The tasks that have official numbers of their own."""
 _NAVIGATION: dict[str, dict[str, Any]] = {
     "": {"actor_lr": 5e-6, "critic_lr": 1e-3, "alpha": 1e-5},
-    "lag": {"lambda_init": 0.0, "lambda_lr": 5e-7},
-    "pid": {"pid_kp": 5e-7, "pid_ki": 1e-8, "pid_kd": 1e-8},
+    "lag": {"lambda_init": 0.0, "lambda_lr": 5e-7, "cost_norm": False},
+    "pid": {"pid_kp": 5e-7, "pid_ki": 1e-8, "pid_kd": 1e-8, "cost_norm": False},
 }
 
 SMALL: dict[str, Any] = {
@@ -77,6 +78,7 @@ SMALL: dict[str, Any] = {
     "critic_lr": 1e-3,
     "max_grad_norm": None,
     "cost_twins": True,
+    "cost_norm": False,
     "lambda_warmup_steps": 0,
     "alpha": 0.1,
     "alpha_auto": True,
@@ -117,6 +119,8 @@ def preset_for(name: str, task: str) -> OffPolicyConfig:
         settings |= _EXCEPTIONS.get(method, {})
         if task in NAVIGATION:
             settings |= _NAVIGATION[""] | _NAVIGATION[kind]
+            if method == "ddpg-lag":  # its file alone leaves it on
+                settings["cost_norm"] = True
     return replace(_RULES[rule], **settings)
 
 

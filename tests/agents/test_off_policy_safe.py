@@ -19,6 +19,7 @@ from pkubench.agents.off_policy.presets import preset
 from pkubench.agents.on_policy.collector import Collector
 from pkubench.agents.parts import off_policy_rules
 from pkubench.agents.parts.constraints import PID, Lagrange
+from pkubench.agents.parts.replay import ReplayBuffer
 from pkubench.agents.parts.stacked import shorten
 from pkubench.envs.registry import make_batch
 from pkubench.errors import ConfigError
@@ -243,12 +244,41 @@ def test_paper_presets_have_the_published_numbers() -> None:
         if not numbers:
             assert c.constraint == "none"
             continue
+        is_navigation = world in saferl_off_policy.NAVIGATION
+        assert c.cost_norm == (not is_navigation or name == "ddpg-lag"), line
         start, *gains = numbers
         # epochs of 2,000 steps up to number 100
         assert (c.lambda_init, c.lambda_warmup_steps) == (start, 202_000), line
         found = [c.lambda_lr] if c.constraint == "lagrangian" else [c.pid_kp, c.pid_ki, c.pid_kd]
         assert found == gains, line
         assert (c.pid_smoothing, c.pid_delay, c.lambda_upper) == (0.95, 10, None)
+
+
+def test_costs_are_standardised_for_the_replay_and_not_for_the_multiplier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[Any] = []
+    add = ReplayBuffer.add
+
+    def spy(self: ReplayBuffer, rows: Any, *rest: Any) -> None:
+        kept.append(rows[..., self.layout.cost].copy())
+        add(self, rows, *rest)
+
+    monkeypatch.setattr(ReplayBuffer, "add", spy)
+    task = task_of(SpeedWorld, cost_limit=2.0)
+    plain = _train("sac-lag", task, tmp_path / "plain", 1000)
+    raw = np.concatenate(kept)
+    kept.clear()
+    scaled = _train("sac-lag", task, tmp_path / "scaled", 1000, cost_norm="true")
+    found = np.concatenate(kept)
+    # as far as both act at random, step by step, by the moments of all before and this one
+    seen: list[float] = []
+    for t in range(500 // 8):
+        seen += raw[t].tolist()
+        wanted = (raw[t] - np.mean(seen)) / max(np.std(seen, ddof=1), 0.01)
+        np.testing.assert_allclose(found[t], np.clip(wanted, -5, 5), atol=1e-4)
+    assert raw.min() >= 0.0 > found.min()
+    assert plain[10].metrics["cost"] == scaled[10].metrics["cost"] > 0.0
 
 
 def test_a_team_under_a_speed_limit_keeps_its_robot_s_tuned_numbers() -> None:

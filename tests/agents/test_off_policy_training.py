@@ -65,14 +65,15 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
     task = make_task("SimpleSpeakerListener-v0")
     if agent != "hasac":
         task = task_of(SpeedWorld, cost_limit=0.5)
+    more = {"cost_norm": "true"} if agent == "td3-pid" else {}
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    _train(agent, task, whole, 600)
-    run = train(agent, task, steps=600, seed=0, settings=SMALL, out=parts)
+    _train(agent, task, whole, 600, **more)
+    run = train(agent, task, steps=600, seed=0, settings=_settings(**more), out=parts)
     for _ in range(13):
         next(run)
     run.close()
     assert not (parts / "weights.safetensors").exists()
-    rest = _train(agent, task, parts, 600, resume=True)
+    rest = _train(agent, task, parts, 600, resume=True, **more)
     assert rest[0].steps == 280
     assert _weights(parts) == _weights(whole)
     curves = [

@@ -7,17 +7,16 @@ checkpoint.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pkubench.agents.off_policy.learner import OffPolicyLearner
-from pkubench.agents.on_policy.collector import Collector
-from pkubench.agents.parts.replay import ReplayBuffer
+from pkubench.agents.parts.replay import Array
 from pkubench.agents.saving import Tensors, load_tensors
 from pkubench.errors import WeightsError
 from pkubench.files import write_bytes
@@ -26,19 +25,32 @@ FILE = "checkpoint.safetensors"
 _FACTS = "facts"
 
 
+class Freezable(Protocol):
+    """What can be written down as arrays and put back."""
+
+    def freeze(self) -> dict[str, Array]:
+        """Return it as plain arrays."""
+
+    def thaw(self, frozen: Mapping[str, Array]) -> None:
+        """Go back to a frozen point."""
+
+
 def save_checkpoint(
     folder: Path,
     learner: OffPolicyLearner,
     seed: int,
-    collector: Collector,
-    replay: ReplayBuffer,
+    parts: Mapping[str, Freezable],
     facts: dict[str, Any],
 ) -> None:
-    """Write the state of the ``seed``-th training seed, with ``facts`` (JSON values) beside it."""
+    """Write the state of the ``seed``-th training seed, with ``facts`` (JSON values) beside it.
+
+    ``parts`` are what belongs to the seed besides the networks, by name.
+    """
     from safetensors.numpy import save
 
-    tensors: Tensors = {f"lanes.{k}": v for k, v in collector.freeze().items()}
-    tensors |= {f"replay.{k}": v for k, v in replay.freeze().items()}
+    tensors: Tensors = {
+        f"{name}.{k}": v for name, part in parts.items() for k, v in part.freeze().items()
+    }
     tensors["generator"] = learner.generators[seed].get_state().numpy()
     for name, rows in _state(learner, seed):
         tensors[name] = rows.cpu().numpy()
@@ -73,8 +85,7 @@ def restore(
     facts: dict[str, Any],
     learner: OffPolicyLearner,
     seed: int,
-    collector: Collector,
-    replay: ReplayBuffer,
+    parts: Mapping[str, Freezable],
 ) -> None:
     """Put the ``seed``-th training seed back to a checkpoint.
 
@@ -91,7 +102,8 @@ def restore(
         learner.count_to(int(facts["updates"]), int(facts["policy_updates"]))
         if learner.constraints:
             learner.constraints[seed].restore([*map(float, facts["constraint"])])
-        for part, prefix in ((replay, "replay."), (collector, "lanes.")):
+        for name, part in parts.items():
+            prefix = f"{name}."
             part.thaw(
                 {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
             )

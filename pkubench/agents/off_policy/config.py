@@ -123,6 +123,9 @@ class OffPolicyConfig(MultiplierSettings):
     cost_twins: bool = False
     """Two critics of cost, of which the larger counts, as of those of reward the smaller does.
     OmniSafe has one, which actors that descend it learn to find too low."""
+    cost_norm: bool = False
+    """Costs are standardised by running moments on their way into the replay (OmniSafe's
+    ``cost_normalize``: their mean is taken off too); what is reported and held is not."""
     lambda_warmup_steps: int = 0
     """Environment steps before the multiplier moves at all."""
 

@@ -25,6 +25,7 @@ from pkubench.agents.on_policy.collector import (
     Rollout,
     masks_of,
 )
+from pkubench.agents.parts.normalisers import ObservationNorm
 from pkubench.agents.parts.replay import Array, ReplayBuffer
 from pkubench.agents.runs import begin_training, check_identity, is_closed, train_command
 from pkubench.agents.saving import Tensors, load_saved, save_agent
@@ -97,6 +98,8 @@ class _Run:
 
     replay: ReplayBuffer
     collector: Collector
+    costs: ObservationNorm | None
+    """Moments of the costs, where they are standardised."""
 
     def __init__(
         self,
@@ -122,12 +125,20 @@ class _Run:
             self.env, self.seed, self.config.window, _plain, cost_limit=self.task.cost_limit
         )
         self.replay = ReplayBuffer(learner.layout, self.env.num_envs, self.config.buffer_size)
+        self.costs = ObservationNorm(1) if self.config.cost_norm else None
+
+    @property
+    def parts(self) -> dict[str, checkpoint.Freezable]:
+        """What a checkpoint holds besides the networks."""
+        parts: dict[str, checkpoint.Freezable] = {"lanes": self.collector, "replay": self.replay}
+        return parts if self.costs is None else {**parts, "costs": self.costs}
 
     def remember(self, data: Rollout) -> None:
         """Put a rollout into the replay."""
         layout, agents = self.learner.layout, self.env.agents
         actions = [self._numbers(agent, data.actions[agent]) for agent in agents]
-        sums = np.stack([data.rewards, data.costs], -1)
+        costs = data.costs if self.costs is None else self.costs.in_steps(data.costs)
+        sums = np.stack([data.rewards, costs], -1)
         seen = [data.observations[a] for a in agents]
         after = [data.next_observations[a] for a in agents]
         if layout.is_state_stored:
@@ -338,7 +349,7 @@ class _Runs:
     def _checkpoint(self) -> None:
         for row, run in enumerate(self.runs):
             facts = {**run.identity(), "steps": self.steps, "seconds": self.seconds}
-            checkpoint.save_checkpoint(run.out, self.learner, row, run.collector, run.replay, facts)
+            checkpoint.save_checkpoint(run.out, self.learner, row, run.parts, facts)
 
     def _is_over(self) -> bool:
         """Return whether every run was completed, as its saved agent without checkpoint says."""
@@ -356,7 +367,7 @@ class _Runs:
                 continue
             tensors, facts = checkpoint.read_checkpoint(run.out)
             check_identity(run.out, facts, run.identity())
-            checkpoint.restore(tensors, facts, self.learner, row, run.collector, run.replay)
+            checkpoint.restore(tensors, facts, self.learner, row, run.parts)
             reached.add(int(facts["steps"]))
             self.steps, self.seconds = int(facts["steps"]), float(facts["seconds"])
         if len(reached) > 1:

@@ -41,8 +41,7 @@ def save_checkpoint(
         if critic.norm is not None:
             tensors[f"{name}.norm"] = critic.norm.sums
     for name, running in _norms(learner):
-        tensors[f"norm.{name}"] = np.stack([running.mean, running.squares])
-        tensors[f"norm.{name}.count"] = np.array([running.count])
+        tensors |= {f"norm.{name}.{k}": v for k, v in running.freeze().items()}
     if learner.constraint is not None:
         tensors["constraint"] = np.array(learner.constraint.state())
     tensors[_FACTS] = np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8)
@@ -74,8 +73,7 @@ def load_checkpoint(folder: Path, learner: OnPolicyLearner, collector: Collector
             if critic.norm is not None:
                 critic.norm.sums = tensors[f"{name}.norm"].copy()
         for name, running in _norms(learner):
-            running.mean, running.squares = tensors[f"norm.{name}"].copy()
-            running.count = float(tensors[f"norm.{name}.count"][0])
+            running.thaw({k: tensors[f"norm.{name}.{k}"] for k in ("moments", "count")})
         if learner.constraint is not None:
             learner.constraint.restore(tensors["constraint"].tolist())
         learner.generator.set_state(torch.from_numpy(tensors["generator"].copy()))

@@ -181,14 +181,7 @@ class OnPolicyLearner:
 
     def _normalised(self, data: Rollout) -> Rollout:
         """Return the rollout with rewards and costs standardised, where the settings say so."""
-        signals: dict[str, Array] = {}
-        for name, norm in self.signal_norms.items():
-            signal = getattr(data, name)
-            steps = []
-            for row in signal[..., None]:
-                norm.update(row)
-                steps.append(norm(row)[:, 0])
-            signals[name] = np.stack(steps)
+        signals = {n: norm.in_steps(getattr(data, n)) for n, norm in self.signal_norms.items()}
         return replace(data, **signals) if signals else data  # type: ignore[arg-type]
 
     def _advantages(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,31 @@ class ObservationNorm:
             return batch.astype(np.float32)
         scaled = (batch - self.mean) / self.std
         return np.clip(scaled, -self.limit, self.limit).astype(np.float32)
+
+    def in_steps(self, signal: Array) -> npt.NDArray[np.float32]:
+        """Return a signal of lanes (T, N) normalised step after step, each taken in before."""
+        steps = []
+        for row in signal[..., None]:
+            self.update(row)
+            steps.append(self(row)[:, 0])
+        return np.stack(steps)
+
+    def freeze(self) -> dict[str, Array]:
+        """Return the moments as plain arrays."""
+        moments = np.stack([self.mean, self.squares])
+        return {"moments": moments, "count": np.array([self.count])}
+
+    def thaw(self, frozen: Mapping[str, Array]) -> None:
+        """Go back to a frozen point.
+
+        Raises:
+            ValueError: the moments are of another size.
+        """
+        mean, squares = frozen["moments"]
+        if mean.shape != self.mean.shape:
+            raise ValueError(f"moments have shape {mean.shape}, wanted {self.mean.shape}")
+        self.mean, self.squares = mean.copy(), squares.copy()
+        self.count = float(frozen["count"][0])
 
 
 def standardise(advantages: Tensor, epsilon: float) -> Tensor:
