@@ -145,6 +145,43 @@ def test_one_step_from_a_copied_state(task: str) -> None:
         np.testing.assert_allclose(goals, arrays["state_goal"][after[met], :2], atol=1e-9)
 
 
+def _free_runs(task: str) -> list[np.ndarray]:
+    """Replay the recorded free runs from their start; return how far off the robot was, in m."""
+    arrays = trace_of(task).arrays
+    runs = []
+    for reset in np.unique(arrays["free_reset"]):
+        assert arrays["reset_episode"][reset] == 0
+        world = make_world(task, 1)
+        world.reset(arrays["reset_seed"][[reset]])
+        world.qpos[:] = arrays["reset_qpos"][reset]  # to the last bit of a Car's quaternion
+        world.batch.forward()
+        apart = []
+        for row in np.flatnonzero(arrays["free_reset"] == reset):
+            world.step({"agent": arrays["free_action"][[row]].astype(np.float64)})
+            place = arrays["free_outcome"][row, 5:7]  # after reward, cost and three ends: x, y
+            apart.append(float(np.linalg.norm(world._robot_xy()[0] - place)))
+        runs.append(np.array(apart))
+    return runs
+
+
+@every_task
+def test_a_free_run_stays_with_the_original_until_contacts_part_them(task: str) -> None:
+    """Ten steps are a hundred physics steps; `docs/concepts/parity.md` tells the rest."""
+    for apart in _free_runs(task):
+        if task.startswith("Ant"):
+            assert apart[0] < 1e-5  # its integrator differs
+        elif task.startswith("Car"):
+            assert apart[:10].max() < 0.05
+        else:
+            assert apart[:10].max() < 1e-12
+
+
+def test_most_free_runs_of_a_car_stay_with_the_original_too() -> None:
+    tasks = [task for task in TASKS if task.startswith("Car")]
+    tens = [apart[:10].max() for task in tasks for apart in _free_runs(task)]
+    assert np.mean(np.array(tens) < 1e-12) >= 0.9
+
+
 def test_an_ant_differs_by_its_integrator_only() -> None:
     # MuJoCo 2.3's own steps are these, bit by bit: the classical method of fourth order.
     trace = trace_of("AntRun0")
