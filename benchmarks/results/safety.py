@@ -39,6 +39,7 @@ ROWS = (
     *(_row(agent, task, _M, 3) for task in (_CAR, _CIRCLE) for agent in _FOUR),
     *(_row(agent, task, _M, 3) for task in (_HOPPER, _CIRCLE) for agent in _REPLAYED),
     *(_row(agent, _TEAM, _M, 3) for agent in ("happo", "happo-lag", "hasac-lag")),
+    _row("hatd3-lag", _TEAM, _M // 2, 1),
     *(_row(agent, _CIRCLE, _M // 2, 1) for agent in (*_REST, *_REST_REPLAYED)),
     *(_row(f"{agent}-paper", _GOAL, 10 * _M, 1, 0, f"{agent}-paper-10m") for agent in _FOUR),
 )

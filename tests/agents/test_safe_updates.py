@@ -325,8 +325,8 @@ SAFE = {
 }
 """Agent -> least return, a share of the best feasible one, and most cost, a share of the limit."""
 OWN = {"p3o": {"kappa": "2"}}
-"""P3O's 20 is so far above what a unit of cost is worth here that it does worse than no training:
-its penalty, always on in some minibatch, drives the cost to half the limit."""
+"""A unit of cost is worth less here than on robots: P3O's penalty, always on in some minibatch,
+would drive the cost to half the limit."""
 
 
 def test_every_preset_is_put_to_the_test() -> None:

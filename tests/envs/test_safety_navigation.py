@@ -161,6 +161,16 @@ def test_the_goal_pays_the_way_and_one_more_then_moves() -> None:
     assert not still(world).info["goal_met"][0]
 
 
+def test_an_episode_ends_where_no_goal_can_be_placed(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make_batch("PointGoal0-v0", 2)
+    assert isinstance(world, Navigation)
+    world.reset(np.array([1, 2]))
+    world.places[1, 1] = world._robot_xy()[1]
+    monkeypatch.setattr(world, "_renew", lambda lane, random: False)
+    step = world.step({"agent": np.zeros((2, 2))})
+    assert step.info["goal_met"].tolist() == step.terminated.tolist() == [False, True]
+
+
 def test_rewards_are_kept_within_ten() -> None:
     world = world_at("PointGoal0-v0", 0.0, 0.0)
     world._distance[:] = 50.0
@@ -305,12 +315,23 @@ def test_an_ant_that_lies_down_ends_its_episode() -> None:
     assert step.terminated.tolist() == [False, True]
 
 
-def test_a_simulation_that_breaks_down_ends_with_cost() -> None:
+@pytest.mark.parametrize(("height", "ends"), [(0.0801, False), (0.0799, True)])
+def test_an_ant_has_fallen_at_a_height_of_8_cm(height: float, ends: bool) -> None:
+    world = make_level("AntGoal0-v0")
+    world._advance = lambda *_: world.batch.forward()  # type: ignore[method-assign]
+    world.qpos[0, 2] = height
+    assert world.step({"agent": np.zeros((1, 8))}).terminated[0] == ends
+
+
+def test_a_simulation_that_breaks_down_ends_with_cost_and_nothing_else() -> None:
     world = make_level("PointGoal1-v0")
+    world.places[0, world._spots["goal"]] = world._robot_xy()[0]  # it would be on its goal
+    world.places[0, world._spots["hazards"]] = world._robot_xy()[0]  # and on a hazard
     world.qvel[0, 0] = 1e12
     step = still(world)
     assert step.terminated[0] and step.info["simulation_failed"][0]
     assert (step.rewards[0, 0], step.info["cost"][0]) == (-10.0, 1.0)
+    assert not step.info["goal_met"][0] and step.info["cost_hazards"][0] == 0.0
 
 
 def test_an_unknown_robot_or_level_is_refused_by_name() -> None:

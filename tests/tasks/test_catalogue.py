@@ -50,6 +50,17 @@ def test_a_short_name_will_do_and_a_wrong_one_names_the_nearest() -> None:
     assert make_task("HopperVelocity-v0").metric("cost").unit == "steps"
     with pytest.raises(UnknownName, match="did you mean 'return'"):
         make_task("HopperVelocity-v0").metric("retrun")
+    # what begins alike is nearer than what merely holds the same letters
+    with pytest.raises(UnknownName, match="did you mean 'pkubench/HalfCheetahVelocity-v0'"):
+        make_task("HalfCheetah-v0")
+
+
+@pytest.mark.parametrize("robot", ["Point", "Car", "Doggo", "Ant"])
+def test_a_navigation_task_has_a_limit_where_its_world_has_a_rule(robot: str) -> None:
+    for world in ("Goal", "Button", "Push", "Circle"):
+        limits = [make_task(f"{robot}{world}{level}-v0").cost_limit for level in (0, 1, 2)]
+        assert limits == [None, 25.0, 25.0]
+    assert make_task(f"{robot}Run0-v0").cost_limit == 25.0
 
 
 def test_random_team_returns_agree_with_an_independent_simulation() -> None:
