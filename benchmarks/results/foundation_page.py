@@ -18,11 +18,11 @@ from benchmarks.results.rows import Row, page_path
 from pkubench.tasks.constrained import COST_LIMIT
 
 _PUBLISHED = {
-    ("happo-10m", "SimpleSpread-v0"): "-62 at 10 M steps on the v2 scale",
-    ("happo", "SimpleSpeakerListener-v0"): "about -9 at 10 M",
-    ("mappo", "SimpleSpeakerListener-v0"): "-13 at 10 M",
-    ("happo", "SimpleReference-v0"): "-12 to -13 at 10 M",
-    ("mappo", "SimpleReference-v0"): "-12 to -13 at 10 M",
+    ("happo-10m", "SimpleSpread-v0"): "-62 at 10 M steps, v2 rules",
+    ("happo", "SimpleSpeakerListener-v0"): "about -9 at 10 M, v2 rules",
+    ("mappo", "SimpleSpeakerListener-v0"): "-13 at 10 M, v2 rules",
+    ("happo", "SimpleReference-v0"): "-12 to -13 at 10 M, v2 rules",
+    ("mappo", "SimpleReference-v0"): "-12 to -13 at 10 M, v2 rules",
     ("ppo", "HalfCheetahVelocity-v0"): "6921.8, cost 919 at 10 M",
     ("ppo-lag", "HalfCheetahVelocity-v0"): "2946.2, cost 3.4 at 10 M",
     ("ppo", "HopperVelocity-v0"): "2337.1, cost 550 at 10 M",
@@ -41,7 +41,8 @@ Written by `make results-foundation`; no score here is typed by hand. Every row 
 training seeds (n); a row with one run shows the interval over its episodes and says so. Differences
 have Welch's intervals, and p-values are corrected for the number of comparisons (Holm). The records
 behind the figures, with the command of every run, are in `benchmarks/results/records`. *Published*
-scores are from the papers' pages and figures.
+scores are from the papers' pages and figures; those by the v2 rules of the particle worlds are on
+another scale than ours ([marl](marl.md) normalises both).
 
 """
 

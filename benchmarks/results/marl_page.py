@@ -70,8 +70,8 @@ training seeds (n); a row with one run shows the interval over its episodes and 
 gradient updates, and the time of a run: of its process, which several off-policy seeds may share,
 on a machine of two cores that did other work too. Equal budgets are of environment steps; an
 off-policy learner computes more in each. The records, with command and settings of every run, are
-in `benchmarks/results/records/marl`. Seed 0 of each row ships with the package, but of rows named
-`10m`: one run of those averaged here, and `make evaluate` and `pkubench evaluate NAME TASK` score
+in `benchmarks/results/records/marl`. Seed 0 of each row ships with the package, but not of rows
+named `10m`: one run of those averaged here, and `make evaluate` and `pkubench evaluate NAME TASK` score
 that run alone.
 
 *Normalised* is 100 (s - random) / (controller - random). The controllers are heuristics, not
@@ -153,7 +153,12 @@ def with_normalised(text: str, low: float, high: float) -> str:
 
     >>> with_normalised("-9 to -7", -76.0, -10.0)
     '-9 to -7 (102 to 105)'
+
+    Raises:
+        ValueError: the text has other numbers than scores.
     """
+    if not re.fullmatch(r"(about |below )?-?\d+(\.\d+)?( to -?\d+(\.\d+)?)?", text):
+        raise ValueError(f"not a score: {text!r}")
     scaled = re.sub(r"-?\d+(\.\d+)?", lambda n: f"{normalised(float(n[0]), low, high):.0f}", text)
     return f"{text} ({scaled})"
 
@@ -172,10 +177,11 @@ def _progress(rows: tuple[Row, ...]) -> Iterator[str]:
     if lines:
         yield (
             "### In the course of training\n\n"
-            "Returns of exploring episodes, the mean over a tenth of the budget, of seed 0. A "
-            "learner that stands at 30 % where it ends has settled, and more of the same steps "
-            "would hardly help it: then the row measures these settings (small networks, few "
-            "updates), not the method. An episode shorter than 1,000 steps ended in a fall.\n\n"
+            "Returns of exploring episodes, the mean over a tenth of the budget, of seed 0. They "
+            "are not scores: a policy that explores can earn far less than its mode. But where the "
+            "curve is flat from 30 % on, a low score is of these settings (networks, ratio of "
+            "updates, returns of one step), and a longer run of them need not raise it. An episode "
+            "shorter than 1,000 steps ended in a fall.\n\n"
             "| task | agent | at 30 % | at 60 % | at the end | steps an episode |\n"
             "|---|---|---|---|---|---|\n"
         )

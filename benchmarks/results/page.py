@@ -12,6 +12,8 @@ from pkubench.evaluation.plots import return_against_cost, score_intervals
 from pkubench.evaluation.statistics import Difference, welch_interval
 from pkubench.tasks.catalogue import make_task
 
+LEVEL = 0.05
+"""p-values below it decide."""
 Table = dict[str, dict[str, Scored]]
 """Task -> name of the row -> its line, anchors first."""
 
@@ -134,40 +136,48 @@ class Pair(NamedTuple):
     theirs: str
 
 
-def verdicts(table: Table, pairs: Sequence[Pair]) -> Iterator[str]:
-    """Yield a line of Markdown for each pair whose two rows are there.
-
-    Differences with Welch's intervals over training seeds. A row is called better if its p-value
-    stays below 0.05 after Holm's correction for all the pairs given together; one whose mean cost
-    is above the task's limit is never better, it earns more.
-    """
-    found: list[tuple[Pair, Difference, str]] = []
+def compared(table: Table, pairs: Sequence[Pair]) -> list[tuple[Pair, Difference | None]]:
+    """Return the pairs whose two rows are there, with their difference, None of single runs."""
+    found = []
     for pair in pairs:
         lines = table.get(pair.task, {})
-        if pair.ours not in lines or pair.theirs not in lines:
-            continue
-        metric = make_task(pair.task).ranking.name
-        left, right = ([run[metric] for run in lines[name].runs] for name in pair[1:])
-        subject = f"- {pair.ours} minus {pair.theirs} on {pair.task.removesuffix('-v0')}"
-        if min(len(left), len(right)) < 2:
-            yield f"{subject}: one run a side, so nothing to say.\n"
-            continue
-        difference = welch_interval(left, right)
-        text = (
-            f"{subject}: {difference.estimate:.4g} [{difference.low:.4g}, {difference.high:.4g}], "
-            f"n = {len(left)} and {len(right)}"
-        )
-        found.append((pair, difference, text))
-    corrected = holm([difference.p_value for _, difference, _ in found])
-    for (pair, difference, text), p in zip(found, corrected, strict=True):
-        verdict = "no difference shown"
-        if p < 0.05:
-            winner = pair.ours if difference.estimate > 0 else pair.theirs
-            verdict = f"**{winner} is better**"
-            limit = make_task(pair.task).cost_limit
-            if limit is not None and table[pair.task][winner].mean("cost") > limit:
-                verdict = f"{winner} earns more, over the limit"
-        yield f"{text}, corrected p = {p:.2g}: {verdict}.\n"
+        if pair.ours in lines and pair.theirs in lines:
+            metric = make_task(pair.task).ranking.name
+            left, right = ([run[metric] for run in lines[name].runs] for name in pair[1:])
+            is_single = min(len(left), len(right)) < 2
+            found.append((pair, None if is_single else welch_interval(left, right)))
+    return found
+
+
+def told(table: Table, pair: Pair, difference: Difference | None, p: float) -> str:
+    """Return a line of Markdown about two rows; ``p`` is corrected for what it stands among.
+
+    A row is called better if p is below 0.05. One whose mean cost is above the task's limit is not
+    called so: it earns more.
+    """
+    subject = f"- {pair.ours} minus {pair.theirs} on {pair.task.removesuffix('-v0')}"
+    if difference is None:
+        return f"{subject}: one run a side, so nothing to say.\n"
+    verdict = "no difference shown"
+    if p < LEVEL:
+        winner = pair.ours if difference.estimate > 0 else pair.theirs
+        verdict = f"**{winner} is better**"
+        limit = make_task(pair.task).cost_limit
+        if limit is not None and table[pair.task][winner].mean("cost") > limit:
+            verdict = f"{winner} earns more, over the limit"
+    left, right = (len(table[pair.task][name].runs) for name in pair[1:])
+    return (
+        f"{subject}: {difference.estimate:.4g} [{difference.low:.4g}, {difference.high:.4g}], "
+        f"n = {left} and {right}, corrected p = {p:.2g}: {verdict}.\n"
+    )
+
+
+def verdicts(table: Table, pairs: Sequence[Pair]) -> Iterator[str]:
+    """Yield a line for each pair whose two rows are there, corrected for all of them (Holm)."""
+    found = compared(table, pairs)
+    corrected = iter(holm([difference.p_value for _, difference in found if difference]))
+    for pair, difference in found:
+        yield told(table, pair, difference, next(corrected) if difference else 1.0)
 
 
 def normalised(value: float, low: float, high: float) -> float:

@@ -132,11 +132,12 @@ beyond the limit, an episode ([definitions](../concepts/constraints.md)). *Train
 of environment steps, for off-policy learners the steps between two gradient updates, and the time
 of a run on one core of a machine that did other work too. Equal budgets are of environment steps;
 an off-policy learner computes more in each. The records, with command and settings of every run,
-are in `benchmarks/results/records/safety`. Seed 0 of each row ships with the package.
+are in `benchmarks/results/records/safety`. Seed 0 of a row ships with the package, but not of rows
+named `10m`, nor of PPO and PPO-Lag on HalfCheetahVelocity, which [foundation](foundation.md) ships.
 
-The CPU presets of PPO-Lag, CPO and P3O were chosen on PointGoal1 with training seed 1000, which is
-in no row, by the costs of training episodes; the other agents have the numbers that their families
-share. No evaluation seed was used.
+The CPU presets were chosen with training seed 1000, which is in no row, by returns and costs of
+training episodes: on policy on PointGoal1 and HalfCheetahVelocity, off policy on HopperVelocity and
+PointCircle1. No evaluation seed was used.
 
 *Published* are return and cost of OmniSafe's benchmark page: 10 M steps on policy, 1 M off policy
 (3 M on PointCircle1), so budgets differ; rows named `10m` have the official settings and budget.
@@ -186,10 +187,10 @@ def ceiling_text(task: str, lines: Mapping[str, Scored]) -> Iterator[str]:
     yield f"{condition} run can earn more than {ceiling.value:,.0f}: {ceiling.why}.\n\n"
     if task in _TWO_EPISODES:
         yield (
-            "The published returns above that ceiling are most likely of two episodes: OmniSafe "
-            "starts episodes anew by itself inside a time limit of 1,000 steps, which overwrites "
-            "the world's own of 500, and sums rewards and costs to the outer limit. Halve them, "
-            "and their limit of 25, to compare.\n\n"
+            "The published figures of this world are most likely of two episodes each, some lie "
+            "above that ceiling: OmniSafe starts episodes anew by itself inside a time limit of "
+            "1,000 steps, which overwrites the world's own of 500, and sums rewards and costs to "
+            "the outer limit. Halve them all, and their limit of 25, to compare.\n\n"
         )
 
 

@@ -130,7 +130,7 @@ def _show_task(output: Output, task: Task) -> None:
     if description:
         output.show(Text("The world", style="bold"), prose(Markdown(_fenced(description))), "")
     agents = [a.name for a in AGENTS.values() if task.suite in a.suites and a.trainer]
-    if task.suite == "constrained":  # first one that holds the limit, if there is one
+    if task.suite == "constrained" or task.cost_limit is not None:  # who holds the limit, if any
         first = "happo" if "/Multi" in task.id else "ppo"
         first += "" if task.cost_limit is None else "-lag"
         agents.sort(key=lambda name: name != first)

@@ -165,6 +165,14 @@ def train(
         output.next(*commands)
 
 
+def _is_limit(text: str) -> bool:
+    """Return whether a text is a limit that training accepts; others it refuses itself."""
+    try:
+        return float(text) >= 0.0
+    except ValueError:
+        return False
+
+
 def _remarks(
     spec: AgentSpec, task: Task, changes: dict[str, str], steps: int | None, seeds: list[int]
 ) -> Iterator[str]:
@@ -177,7 +185,7 @@ def _remarks(
     if task.cost_limit is not None:
         constraint = changes.get("constraint", preset_of(spec, task).constraint)
         held = changes.get("cost_limit", number(task.cost_limit))
-        if held != number(task.cost_limit) and not held.startswith("-"):  # which is refused
+        if held != number(task.cost_limit) and _is_limit(held):
             yield (
                 f"note: training holds a cost of {held}; {short(task.id)} scores, "
                 f"and counts the cost of training, at its own limit of {number(task.cost_limit)}"

@@ -22,7 +22,7 @@ _NOTES = (
     "entry above the limit has no score."
 )
 _NOTES_WITHOUT_RULES = (
-    "Nothing costs here, so there is no limit: a family's first level shows what its task asks."
+    "There is no rule to break here and so no limit: a family's first level shows what it asks."
 )
 _NO_RULE = "freely"
 _ROBOTS = {

@@ -265,9 +265,19 @@ SETTINGS = TrustRegion(
 
 
 def _slow_step(
-    actor: Actor, samples: Samples, costs: Tensor, excess: float, rule: str, sign: float = 1.0
+    actor: Actor,
+    samples: Samples,
+    costs: Tensor,
+    excess: float,
+    rule: str,
+    sign: float = 1.0,
+    averaged: int = 1,
 ) -> tuple[Tensor, int]:
-    """Return the parameters after a step, by an explicit matrix and a plain search."""
+    """Return the parameters after a step, by an explicit matrix and a plain search.
+
+    With ``averaged`` above 1 as in OmniSafe: KL is averaged over so many numbers of an action, and
+    PCPO climbs along the plain gradient.
+    """
     names = [name for name, _ in actor.named_parameters()]
     shapes = [p.shape for p in actor.parameters()]
     start = _flat(actor)
@@ -280,7 +290,7 @@ def _slow_step(
     old = at(start)
 
     def kl(theta: Tensor) -> Tensor:
-        return old.kl(at(theta)).mean()
+        return old.kl(at(theta)).mean() / averaged
 
     def gain(theta: Tensor, advantage: Tensor) -> Tensor:
         ratio = (at(theta).log_prob(samples.actions) - samples.log_probs).exp()
@@ -294,7 +304,8 @@ def _slow_step(
     q, r, s = float(g @ x), sign * float(g @ p), float(b @ p)
     combine = cpo_combination if rule == "linearised" else pcpo_combination
     found = combine(Products(q, r, s, excess, 0.02))
-    step = found.of_reward * x - found.of_cost * p
+    ascent = g if averaged > 1 and rule == "projected" else x
+    step = found.of_reward * ascent - found.of_cost * p
     for k in range(20):
         new = start + 0.8**k * step
         better = float(gain(new, samples.advantage) - gain(start, samples.advantage)) >= 0
@@ -316,6 +327,20 @@ def test_a_constrained_step_equals_one_with_an_explicit_fisher_matrix(
     torch.testing.assert_close(_flat(actor), wanted, atol=1e-9, rtol=0)
     if rule == "linearised":
         assert tries >= 0 and report.case == {-5.0: 3, -0.05: 2, -0.005: 2, 0.02: 1, 5.0: 0}[excess]
+
+
+@pytest.mark.parametrize("rule", ["linearised", "projected"])
+@pytest.mark.parametrize("excess", [-5.0, -0.05, -0.005, 0.02])
+def test_omnisafes_steps_equal_its_formulas_with_an_averaged_kl(rule: Any, excess: float) -> None:
+    actor, samples, costs = _case(3)
+    numbers = samples.actions.shape[-1]
+    assert numbers > 1
+    sign = -1.0 if rule == "linearised" else 1.0
+    wanted, tries = _slow_step(actor, samples, costs, excess, rule, sign, numbers)
+    summed = replace(SETTINGS, radius=0.02 * numbers, cg_damping=0.1 * numbers)
+    report = constrained_step(actor, samples, costs, excess, summed, rule, "omnisafe")
+    assert report.step.fraction == (0.0 if tries < 0 else pytest.approx(0.8**tries))
+    torch.testing.assert_close(_flat(actor), wanted, atol=1e-9, rtol=0)
 
 
 def test_a_safe_policy_stays_within_its_slack_and_an_unsafe_one_gets_cheaper() -> None:

@@ -93,7 +93,7 @@ def test_a_paper_preset_has_the_published_numbers(line: list[str]) -> None:
         ("CarGoal2-v0", 80, 0.9999, -0.2, False),
         ("PointCircle2-v0", 80, 0.9999, -0.2, True),
         ("CarCircle1-v0", 80, 0.9999, -0.2, True),
-        ("PointGoal0-v0", 40, 0.999, -1.0, True),
+        ("PointButton1-v0", 40, 0.999, -1.0, True),
         ("DoggoGoal1-v0", 40, 0.999, -1.0, True),
         ("PointPush1-v0", 40, 0.999, -1.0, True),
     ],

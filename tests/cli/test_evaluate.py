@@ -417,5 +417,10 @@ def test_a_constrained_task_shows_its_violation(pkubench: Command) -> None:
     assert "Climbing-v0" in free and "violation" not in free
     assert "SpeedLimit-v0" in limited and "violation" in limited
     assert "violation of the limit" in pkubench("show", "SpeedLimit-v0").out
-    for task, learner in (("PointCircle1-v0", "ppo-lag"), ("PointCircle0-v0", "ppo")):
+    for task, learner in (
+        ("PointCircle1-v0", "ppo-lag"),
+        ("PointCircle0-v0", "ppo"),
+        ("SpeedLimit-v0", "ppo-lag"),
+        ("MultiAnt4x2Velocity-v0", "happo-lag"),
+    ):
         assert f"pkubench train {learner} {task}\n" in pkubench("show", task).err

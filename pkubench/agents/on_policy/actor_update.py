@@ -12,7 +12,7 @@ from torch import Tensor
 from pkubench.agents.on_policy.collector import Array
 from pkubench.agents.on_policy.config import OnPolicyConfig
 from pkubench.agents.parts.actor import Actor
-from pkubench.agents.parts.constrained_step import constrained_step
+from pkubench.agents.parts.constrained_step import constrained_step, numbers_averaged
 from pkubench.agents.parts.constraints import Lagrange, Measured
 from pkubench.agents.parts.hand_gradients import Policies, Slopes
 from pkubench.agents.parts.loss_gradients import (
@@ -148,10 +148,7 @@ def update_by_a_step(
 
     The arguments are those of ``update_by_passes``.
     """
-    # OmniSafe averages the KL of Box actions over their numbers too, in the Fisher matrix and in
-    # the line search: as a sum, radius and damping are that many times as large.
-    is_averaged = config.variant == "omnisafe" and not actor.discrete
-    numbers = samples.actions.shape[-1] if is_averaged else 1
+    numbers = numbers_averaged(actor, samples, config.variant)
     settings = TrustRegion(
         radius=config.kl_limit * numbers,
         cg_iterations=config.cg_iterations,

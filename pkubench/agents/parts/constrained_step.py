@@ -122,6 +122,16 @@ class ConstrainedStep(NamedTuple):
     """Change of the cost's surrogate (0.0 when restored)."""
 
 
+def numbers_averaged(actor: Actor, samples: Samples, variant: Variant) -> int:
+    """Return over how many numbers of an action KL is averaged, by which a summed one is larger.
+
+    OmniSafe averages the KL of Box actions over their numbers, in the Fisher matrix and in the line
+    search. Summed, the same ball has so many times the radius and the damping.
+    """
+    is_averaged = variant == "omnisafe" and not actor.discrete
+    return int(samples.actions.shape[-1]) if is_averaged else 1
+
+
 def constrained_step(
     actor: Actor,
     samples: Samples,
@@ -146,7 +156,7 @@ def constrained_step(
         settings: the ball and the search.
         rule: ``linearised`` is CPO, ``projected`` PCPO.
         variant: ``omnisafe`` restores the code's ``-r`` (CPO) and its ``g`` in place of
-            ``H^-1 g`` (PCPO).
+            ``H^-1 g`` (PCPO), on the scale of its averaged KL (``numbers_averaged``).
     """
     pi = actor(samples.observations, samples.masks)
     of_cost = samples._replace(advantage=cost_advantage)
@@ -168,7 +178,10 @@ def constrained_step(
         chosen = Combination(_to_the_boundary(q, settings.radius), 0.0, 4)
     else:
         chosen = RULES[rule](Products(q, r, s, excess, settings.radius))
-    ascent = g if rule == "projected" and variant == "omnisafe" else x
+    ascent = x
+    if rule == "projected" and variant == "omnisafe":
+        # x is on the scale of the KL and g is not; with an averaged KL the step along g is shorter
+        ascent = g / numbers_averaged(actor, samples, variant)
     step = chosen.of_reward * ascent - chosen.of_cost * p
     reached, cost_reached = float(before.detach()), float(cost_before.detach())
     kl = improvement = cost_change = 0.0

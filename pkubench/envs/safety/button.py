@@ -46,8 +46,9 @@ class Button(Navigation):
     `info`, in levels 1 and 2: `cost_buttons`, `cost_hazards`, `cost_gremlins`; always `cost`,
     `cost_sum`, `goal_met`, `simulation_failed`.
 
-    Constrained learners are held to 25 costs an episode. On PointButton1, unconstrained PPO earns
-    27.0 at a cost of 152, PPO-Lag 4.6 at 21 (OmniSafe's published runs of 10⁷ steps).
+    From level 1 on constrained learners are held to 25 costs an episode. On PointButton1,
+    unconstrained PPO earns 27.0 at a cost of 152, PPO-Lag 4.6 at 21 (OmniSafe's published runs of
+    10⁷ steps).
 
     >>> import gymnasium, pkubench
     >>> env = gymnasium.make("pkubench/PointButton1-v0")

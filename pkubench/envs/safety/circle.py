@@ -45,9 +45,9 @@ class Circle(Navigation):
     `info`: `cost_out_of_boundary` (levels 1 and 2); `cost`, `cost_sum`, `goal_met` (never),
     `simulation_failed`.
 
-    Constrained learners are held to 25 costs an episode. On PointCircle1, OmniSafe publishes 115 at
-    a cost of 403 for unconstrained SAC and 84 at 13 for SAC-Lag (3·10⁶ steps), most likely sums of
-    two episodes: Point's speed stays below 1.63 m/s, so one earns 81 at most.
+    From level 1 on constrained learners are held to 25 costs an episode. On PointCircle1, OmniSafe
+    publishes 115 at a cost of 403 for unconstrained SAC and 84 at 13 for SAC-Lag (3·10⁶ steps),
+    most likely sums of two episodes: Point's speed stays below 1.63 m/s, so one earns 81 at most.
 
     >>> import gymnasium, pkubench
     >>> env = gymnasium.make("pkubench/PointCircle1-v0")

@@ -38,8 +38,9 @@ class Goal(Navigation):
     `cost_vases_contact` (level 2: it touches a vase) and `cost_vases_velocity` (level 2: a vase
     moves at 0.1 mm/s or more); `cost`, `cost_sum`, `goal_met`, `simulation_failed`.
 
-    Constrained learners are held to 25 costs an episode. On PointGoal1, unconstrained PPO earns
-    25.4 at a cost of 56, PPO-Lag 13.0 at 26 (OmniSafe's published runs of 10⁷ steps).
+    From level 1 on constrained learners are held to 25 costs an episode. On PointGoal1,
+    unconstrained PPO earns 25.4 at a cost of 56, PPO-Lag 13.0 at 26 (OmniSafe's published runs of
+    10⁷ steps).
 
     >>> import gymnasium, pkubench
     >>> env = gymnasium.make("pkubench/PointGoal1-v0")

@@ -41,7 +41,7 @@ class Push(Navigation):
     `info`: `cost_hazards` (levels 1 and 2), `cost_pillars` (level 2); `cost`, `cost_sum`,
     `goal_met`, `simulation_failed`.
 
-    Constrained learners are held to 25 costs an episode.
+    From level 1 on constrained learners are held to 25 costs an episode.
 
     >>> import gymnasium, pkubench
     >>> env = gymnasium.make("pkubench/PointPush1-v0")
