@@ -71,8 +71,8 @@ gradient updates, and the time of a run: of its process, which several off-polic
 on a machine of two cores that did other work too. Equal budgets are of environment steps; an
 off-policy learner computes more in each. The records, with command and settings of every run, are
 in `benchmarks/results/records/marl`. Seed 0 of each row ships with the package, but not of rows
-named `10m`: one run of those averaged here, and `make evaluate` and `pkubench evaluate NAME TASK` score
-that run alone.
+named `10m`: one run of those averaged here, and `make evaluate` and `pkubench evaluate NAME TASK`
+score that run alone.
 
 *Normalised* is 100 (s - random) / (controller - random). The controllers are heuristics, not
 optima, so a learner can pass 100. (`pkubench evaluate` normalises by each task's own reference,
