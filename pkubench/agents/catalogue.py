@@ -40,6 +40,7 @@ _HARL = "HARL (JMLR 2024)"
 _HASAC = "HASAC (ICLR 2024)"
 _OMNISAFE = "OmniSafe (JMLR 2024)"
 _PSD = "PSD-PSRO (NeurIPS 2023)"
+_COMPOSED = "composed here"
 _TEAMS = ("marl", "diagnostics")
 _LIMITED = ("constrained",)
 _CONSTRAINED = (*_LIMITED, "diagnostics")
@@ -74,8 +75,8 @@ _TABLE = (
     ("hasac-simultaneous", _HASAC, _TEAMS, "HASAC without the sequence", _OFF_POLICY),
     ("hatd3-simultaneous", _HARL, _TEAMS, "HATD3 without the sequence", _OFF_POLICY),
     ("haddpg-simultaneous", _HARL, _TEAMS, "HADDPG without the sequence", _OFF_POLICY),
-    ("hasac-lag", _HASAC, _LIMITED, "HASAC with a Lagrange multiplier", _OFF_POLICY),
-    ("hatd3-lag", _HARL, _LIMITED, "HATD3 with a Lagrange multiplier", _OFF_POLICY),
+    ("hasac-lag", _COMPOSED, _LIMITED, "HASAC with a Lagrange multiplier", _OFF_POLICY),
+    ("hatd3-lag", _COMPOSED, _LIMITED, "HATD3 with a Lagrange multiplier", _OFF_POLICY),
     ("hasac-paper", _HASAC, ("marl",), "HASAC with the official numbers", _OFF_POLICY),
     ("hatd3-paper", _HARL, ("marl",), "HATD3 with the official numbers", _OFF_POLICY),
     ("haddpg-paper", _HARL, ("marl",), "HADDPG with the official numbers", _OFF_POLICY),
@@ -107,7 +108,7 @@ _TABLE = (
         )
         for name, summary in ((method, told), (f"{method}-paper", f"{told}; official numbers"))
     ),
-    ("happo-lag", _HARL, _LIMITED, "HAPPO with a Lagrange multiplier", _ON_POLICY),
+    ("happo-lag", _COMPOSED, _LIMITED, "HAPPO with a Lagrange multiplier", _ON_POLICY),
     *(
         (name, _OMNISAFE, _CONSTRAINED, summary, _OFF_POLICY)
         for rule, told in (
@@ -142,9 +143,9 @@ _TABLE = (
         )
         for name, summary in ((method, told), (f"{method}-paper", f"{told}; official numbers"))
     ),
-    ("cfr+", _PSD, ("games",), "counterfactual regret minimisation plus", _PSRO),
-    ("cfr", _PSD, ("games",), "counterfactual regret minimisation", _PSRO),
-    ("xfp", _PSD, ("games",), "extensive-form fictitious play", _PSRO),
+    ("cfr+", "CFR+ (Tammelin 2014)", ("games",), "counterfactual regret minimisation plus", _PSRO),
+    ("cfr", "CFR (NeurIPS 2007)", ("games",), "counterfactual regret minimisation", _PSRO),
+    ("xfp", "XFP (ICML 2015)", ("games",), "extensive-form fictitious play", _PSRO),
 )
 
 AGENTS: dict[str, AgentSpec] = {

@@ -126,7 +126,8 @@ def _lacking(
     return {
         "bars": f"no result there has a mean of {metric or 'what ranks'}; "
         f"known: {', '.join(means) or 'none'}",
-        "profile": "it needs two runs or more of an agent, on tasks with a normalised score",
+        "profile": "it needs two runs or more of an agent, on tasks with a normalised score that "
+        "all such agents have done, within the limit where there is one",
         "cost": "no result there is of a task with a cost limit, or each has failed episodes",
     }[kind or "bars"]
 
@@ -221,6 +222,8 @@ def _curve_figures(curves: Sequence[Curve], metric: str | None) -> list[Figure]:
             is_game = task.kind == "population"
             is_log = is_game and name in {metric.name for metric in task.metrics}
             references = _references(task) if name == task.ranking.name else {}
+            if name == "cost" and task.cost_limit is not None:
+                references = {"limit": task.cost_limit}
             figures.append(
                 Figure(
                     f"{folder_name(short(task_id))}-{name}-curve",
@@ -276,7 +279,7 @@ def _result_figures(
         figures += _bars(by_task, metric)
     is_whole = kind is None and metric is None  # these two show metrics of their own
     if kind == "profile" or is_whole:
-        figures += _profile(by_task)
+        figures += _profile(by_task, kind == "profile")
     if kind == "cost" or is_whole:
         figures += _costs(by_task)
     return figures
@@ -289,7 +292,11 @@ def _bars(by_task: Mapping[str, Mapping[str, Report]], metric: str | None) -> It
     for task_id, agents in by_task.items():
         name = metric or make_task(task_id).ranking.name
         measured = {
-            agent: {**report.metrics[name]._asdict(), "sample": report.sample}
+            agent: {
+                **report.metrics[name]._asdict(),
+                "sample": report.sample,
+                "feasible": report.feasible,
+            }
             for agent, report in agents.items()
             if name in report.metrics and report.metrics[name].mean is not None
         }
@@ -313,20 +320,32 @@ def _bars(by_task: Mapping[str, Mapping[str, Report]], metric: str | None) -> It
         )
 
 
-def _profile(by_task: Mapping[str, Mapping[str, Report]]) -> Iterator[Figure]:
-    """Normalised scores as (runs, tasks), over the tasks that each agent with runs has done."""
+def _profile(by_task: Mapping[str, Mapping[str, Report]], is_asked_for: bool) -> Iterator[Figure]:
+    """Normalised scores as (runs, tasks): of agents with several runs, on the tasks all have done.
+
+    A run of an agent that breaks a task's limit has no score there. An agent without as many runs
+    on each task has no place in the figure.
+    """
     from pkubench.evaluation.plots import performance_profiles
 
-    columns: dict[str, list[list[float]]] = defaultdict(list)
+    found: dict[str, dict[str, list[float]]] = defaultdict(dict)
     for task_id, agents in by_task.items():
         task = make_task(task_id)
         for agent, report in agents.items():
             means = [run.metrics[task.ranking.name] for run in report.runs]
             scaled = [task.normalised(mean) for mean in means if mean is not None]
             known = [value for value in scaled if value is not None]
-            if len(known) > 1:  # an agent without training has no runs to spread
-                columns[agent].append(known)
-    scores = {agent: list(zip(*rows, strict=False)) for agent, rows in columns.items()}
+            if len(known) > 1 and report.score is not None:  # one run, or none, has no spread
+                found[agent][task_id] = known
+    common = set.intersection(*map(set, found.values())) if found else set()
+    scores = {}
+    for agent, of_task in found.items():
+        columns = [of_task[task_id] for task_id in sorted(common)]
+        if len({len(column) for column in columns}) == 1:
+            scores[agent] = list(zip(*columns, strict=True))
+        elif columns and is_asked_for:
+            counts = ", ".join(f"{short(t)} {len(of_task[t])}" for t in sorted(common))
+            raise RecordError(f"{agent} has other numbers of runs on each task: {counts}")
     if scores:
         yield Figure("profile", _bind(performance_profiles, scores))
 

@@ -161,7 +161,7 @@ def score_intervals(
     Args:
         scores: ``scores[task][agent]`` is a metric of ``report.json``: ``{"mean", "low", "high",
             "n"}``, and ``"sample"`` if known (``runs`` or ``episodes``, what n counts). Bounds that
-            are None or NaN draw the point alone.
+            are None or NaN draw the point alone; with ``"feasible"`` False it is hollow.
         out: File to write, ``.svg`` or ``.png``.
         title: Line above the figure.
         x_label: Name and unit of the score.
@@ -179,6 +179,9 @@ def score_intervals(
     styles = agent_styles(name for agents in scores.values() for name in agents)
     sizes = [len(agents) + 0.4 for agents in scores.values()]
     caption = "Point: mean. Bar: 95 % confidence interval. Right: mean and n of the interval."
+    every = [measured for agents in scores.values() for measured in agents.values()]
+    if any(measured.get("feasible") is False for measured in every):
+        caption += " Hollow: over the cost limit, so without a score."
     height = 1.0 + 0.33 * sum(sizes) + 0.62 * len(scores)
     better = {True: ", right is better", False: ", left is better", None: ""}[higher_is_better]
     with canvas(out, title, caption, height=height, panels=sizes) as panels:
@@ -190,11 +193,13 @@ def score_intervals(
                 mean, low, high, n = _measured(task, name, measured)
                 colour, _, marker = styles[name]
                 axes.hlines(row, low, high, color=colour, linewidth=7, alpha=0.35)
-                axes.plot(mean, row, marker, color=colour, markersize=5)
+                is_over = measured.get("feasible") is False
+                face = "white" if is_over else colour
+                axes.plot(mean, row, marker, color=colour, markerfacecolor=face, markersize=5)
                 label = f"{mean:.4g}".replace("-", "−")
                 for words, shift, size, grey in (
                     (label, 6, 10, "#222222"),
-                    (_size(n, measured.get("sample")), 48, 8, "#777777"),
+                    (_size(n, measured.get("sample")), 56, 8, "#777777"),
                 ):
                     axes.annotate(
                         words,

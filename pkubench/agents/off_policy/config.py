@@ -97,7 +97,7 @@ class OffPolicyConfig(MultiplierSettings):
     """After the actor's last hidden layer; HASAC's Box actor has tanh."""
 
     policy_delay: int = 1
-    """Actors and target networks move at every so manieth update of the critics (TD3)."""
+    """Actors and target networks move at every n-th update of the critics (TD3)."""
     exploration: float = 0.1
     """DDPG, TD3, Box: deviation of the noise on actions, in halves of the action's range."""
     target_noise: float = 0.2

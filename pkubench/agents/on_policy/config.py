@@ -188,6 +188,9 @@ class OnPolicyConfig(MultiplierSettings):
     advantage_epsilon: float = 1e-5
     """Added to the deviation advantages are divided by."""
 
+    recovery: float = 1.0
+    """CPO, PCPO: an excess above 0 counts so many times, so that a policy over its limit lowers its
+    cost by all means before it earns more. The papers have 1."""
     kappa: float = 20.0
     """P3O: weight of the penalty."""
     barrier: float = 0.01

@@ -115,7 +115,7 @@ def trust_region_step(actor: Actor, samples: Samples, settings: TrustRegion) -> 
 
 
 def fisher_of(actor: Actor, samples: Samples, settings: TrustRegion) -> Fisher:
-    """Return the damped Fisher matrix of the actor over every so manieth sample."""
+    """Return the damped Fisher matrix of the actor over every ``fisher_every``-th sample."""
     return Fisher(
         actor,
         samples.observations[:: settings.fisher_every],
