@@ -196,17 +196,20 @@ def ceiling_text(task: str, lines: Mapping[str, Scored]) -> Iterator[str]:
 
 def claims(table: Table) -> Iterator[str]:
     """Yield who earns more than PPO-Lag, or SAC-Lag, within the limit, and who keeps it."""
-    yield "## What the runs show\n\n"
-    yield (
-        "Returns are compared among agents that hold a constraint. Differences have Welch's 95 % "
-        "intervals over training seeds; p-values are corrected for the number of comparisons "
-        "(Holm), and *better* is said below 0.05, of agents whose mean cost is within the limit: "
-        "to earn more above it is no gain.\n\n"
-    )
     pairs = [Pair(task, ours, "ppo-lag") for task in table for ours in _HOLDING]
     pairs += [Pair(task, ours, "sac-lag") for task in table for ours in ("td3-lag", "sac-pid")]
-    yield from verdicts(table, pairs)
-    yield "\nWho keeps the limit, over all tasks here:\n\n"
+    lines = list(verdicts(table, pairs))
+    yield "## What the runs show\n\n"
+    if lines:
+        yield (
+            "Returns are compared among agents that hold a constraint. Differences have Welch's "
+            "95 % intervals over training seeds; p-values are corrected for the number of "
+            "comparisons (Holm), and *better* is said below 0.05, of agents whose mean cost is "
+            "within the limit: to earn more above it is no gain.\n\n"
+        )
+        yield from lines
+        yield "\n"
+    yield "Who keeps the limit, over all tasks here:\n\n"
     names = dict.fromkeys(n for lines in table.values() for n in lines if n != "random")
     for name in names:
         runs = [
@@ -216,3 +219,4 @@ def claims(table: Table) -> Iterator[str]:
             for run in lines[name].runs
         ]
         yield f"- {name}: {sum(runs)} of {len(runs)} runs.\n"
+    yield "\n"

@@ -85,6 +85,7 @@ CHANGES: dict[str, tuple[str, str]] = {
     "pid_kd": (PID, "9.0"),
     "pid_smoothing": (PID, "0.1"),
     "pid_delay": (PID, "1"),
+    "recovery": ("cpo", "1.0"),
     "kappa": ("p3o", "1.0"),
     "barrier": ("feasible ipo", "0.5"),
     "penalty_max": ("ipo", "0.2"),

@@ -33,6 +33,7 @@ _POSITIVE = (
     "focops_eta",
     "focops_lam",
     "saute_gamma",
+    "recovery",
 )
 _NOT_NEGATIVE = (
     "entropy",
