@@ -215,12 +215,38 @@ def test_costs_are_centred_and_rewards_standardised_before_they_are_mixed() -> N
 def test_a_cpo_update_uses_the_excess_of_a_step_and_omnisafes_that_of_an_episode() -> None:
     cases = {}
     for variant in ("published", "omnisafe"):
-        learner, moves = _learner("cpo", LIMIT + 0.05, variant=variant, epochs=1)
+        learner, moves = _learner("cpo", LIMIT + 0.05, variant=variant, epochs=1, recovery=1.0)
         assert learner.constraint is not None
         assert learner.constraint.excess == pytest.approx(0.05)
         before = torch.cat([p.detach().reshape(-1) for p in moves.given[-1][1].parameters()])
         cases[variant] = _after(learner) - before
     assert float((cases["published"] - cases["omnisafe"]).norm()) > 1e-4
+
+
+@pytest.mark.parametrize("rule", ["cpo", "pcpo"])
+@pytest.mark.parametrize(
+    ("cost", "changes", "wanted"),
+    [
+        (LIMIT + 0.5, {"recovery": 1.0}, 0.5 / MEAN_LENGTH),
+        (LIMIT + 0.5, {}, 5.0 / MEAN_LENGTH),  # the CPU presets recover ten times as hard
+        (LIMIT - 0.5, {}, -0.5 / MEAN_LENGTH),  # and use their slack up as the papers do
+        (LIMIT + 0.5, {"variant": "omnisafe"}, 0.5),
+    ],
+)
+def test_an_excess_counts_as_often_as_recovery_says(
+    monkeypatch: pytest.MonkeyPatch, rule: str, cost: float, changes: Any, wanted: float
+) -> None:
+    told: list[float] = []
+    step = actor_update.constrained_step
+
+    def spy(actor: Any, samples: Any, costs: Any, excess: float, *more: Any) -> Any:
+        told.append(excess)
+        return step(actor, samples, costs, excess, *more)
+
+    monkeypatch.setattr(actor_update, "constrained_step", spy)
+    _learner(rule, cost, **changes)
+    assert told == [pytest.approx(wanted)]
+    assert saferl.PRESETS[f"{rule}-paper"].recovery == 1.0
 
 
 TEAM = {

@@ -164,7 +164,8 @@ def update_by_a_step(
         assert constraint is not None and costs is not None
         # steps are judged by what they change, and the agents before have changed something too
         excess = excess_of_a_step(constraint, config) + changed_before(samples.factor, costs)
-        excess *= config.recovery if excess > 0.0 else 1.0
+        if excess > 0.0 and config.variant == "published":
+            excess *= config.recovery
         found = constrained_step(
             actor, samples, costs, excess, settings, config.constraint, config.variant
         )
