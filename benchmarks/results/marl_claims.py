@@ -92,7 +92,7 @@ def claims(table: Table, controllers: Mapping[str, str]) -> Iterator[str]:
             particle,
         ),
         Claim(
-            "HASAC is better than the rest (HASAC)",
+            "HASAC is better than HATD3, HAPPO and MAPPO (HASAC)",
             "The paper finds it best on most tasks.",
             [("hasac", "hatd3"), ("hasac", "happo"), ("hasac", "mappo")],
             [*particle, *robots],

@@ -70,9 +70,8 @@ training seeds (n); a row with one run shows the interval over its episodes and 
 gradient updates, and the time of a run: of its process, which several off-policy seeds may share,
 on a machine of two cores that did other work too. Equal budgets are of environment steps; an
 off-policy learner computes more in each. The records, with command and settings of every run, are
-in `benchmarks/results/records/marl`. Seed 0 of each row ships with the package, but not of rows
-named `10m`: one run of those averaged here, and `make evaluate` and `pkubench evaluate NAME TASK`
-score that run alone.
+in `benchmarks/results/records/marl`. The package ships seed 0 of each row (of rows named `10m`
+nothing): `make evaluate` and `pkubench evaluate NAME TASK` score that run alone.
 
 *Normalised* is 100 (s - random) / (controller - random). The controllers are heuristics, not
 optima, so a learner can pass 100. (`pkubench evaluate` normalises by each task's own reference,
@@ -81,10 +80,10 @@ which for SimpleSpread is a trained agent.)
 The numbers of the CPU presets were chosen on training seeds of worlds that are compared here: those
 of HAPPO and MAPPO on SimpleSpread (discrete), and on HalfCheetah 2x3 and Hopper 3x1 at 300,000
 steps; those of the off-policy learners on the three continuous particle worlds, and their returns
-of one step, where the papers have 5 to 20, on HalfCheetah 2x3 with training seed 1000. Of the other
-seeds no record was kept: they may be among those reported. No evaluation seed was used. The CPU
-presets update off policy every 6.67 or 10 steps; the papers do every 20, or 10 for DDPG and TD3 on
-robots.
+of one step, where the papers have 5 to 20, on HalfCheetah 2x3 with training seed 1000. Which seeds
+the other choices were made on was not recorded: they may be among those reported. No evaluation
+seed was used. The CPU presets update off policy every 6.67 or 10 steps; the papers do every 20, or
+10 for DDPG and TD3 on robots.
 
 *Published* are the ends of HARL's curves, read off its figures: 10 M steps, for off-policy learners
 on particle worlds 5 M. On particle worlds they were measured by the v2 rules, where speed comes

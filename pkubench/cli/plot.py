@@ -321,13 +321,24 @@ def _bars(by_task: Mapping[str, Mapping[str, Report]], metric: str | None) -> It
 
 
 def _profile(by_task: Mapping[str, Mapping[str, Report]], is_asked_for: bool) -> Iterator[Figure]:
-    """Normalised scores as (runs, tasks): of agents with several runs, on the tasks all have done.
-
-    A run of an agent that breaks a task's limit has no score there. An agent without as many runs
-    on each task has no place in the figure.
-    """
     from pkubench.evaluation.plots import performance_profiles
 
+    scores = profile_scores(by_task, is_asked_for)
+    if scores:
+        yield Figure("profile", _bind(performance_profiles, scores))
+
+
+def profile_scores(
+    by_task: Mapping[str, Mapping[str, Report]], is_asked_for: bool
+) -> dict[str, list[tuple[float, ...]]]:
+    """Return normalised scores (runs, tasks) of agents with several runs, on the tasks all did.
+
+    An agent that breaks a task's limit has no score there. One without as many runs on each task
+    has no place in the figure.
+
+    Raises:
+        RecordError: the figure is asked for by name and an agent's numbers of runs differ.
+    """
     found: dict[str, dict[str, list[float]]] = defaultdict(dict)
     for task_id, agents in by_task.items():
         task = make_task(task_id)
@@ -346,8 +357,7 @@ def _profile(by_task: Mapping[str, Mapping[str, Report]], is_asked_for: bool) ->
         elif columns and is_asked_for:
             counts = ", ".join(f"{short(t)} {len(of_task[t])}" for t in sorted(common))
             raise RecordError(f"{agent} has other numbers of runs on each task: {counts}")
-    if scores:
-        yield Figure("profile", _bind(performance_profiles, scores))
+    return scores
 
 
 def _costs(by_task: Mapping[str, Mapping[str, Report]]) -> Iterator[Figure]:

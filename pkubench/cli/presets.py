@@ -43,7 +43,10 @@ def check_learns(spec: AgentSpec, task: Task) -> None:
     learnt = f"{', '.join(most)} and {last}" if most else last
     near = nearest(task.id, [t.id for t in tasks() if t.suite in spec.suites], cutoff=0.75)
     guess = f"did you mean {short(near)!r}? " if near else ""
-    fitting = handful(n for n, s in AGENTS.items() if s.trainer and task.suite in s.suites)
+    learners = [n for n, s in AGENTS.items() if s.trainer and task.suite in s.suites]
+    if task.suite == "constrained":  # of both: for a team its learners first, else the others
+        learners.sort(key=lambda name: name.startswith("ha") != ("/Multi" in task.id))
+    fitting = handful(sorted(learners, key=lambda name: name.endswith("-paper")))
     raise ConfigError(
         f"{spec.name} learns {learnt} tasks and {short(task.id)} is one of {task.suite}; {guess}"
         f"agents for it: {fitting or 'none'}; `pkubench list --suite {task.suite}` shows all"

@@ -76,6 +76,19 @@ def words(figure: Any) -> str:
     return " ".join(t.get_text() for t in figure.findobj(matplotlib.text.Text)).replace("\n", " ")
 
 
+def test_a_score_over_the_cost_limit_is_hollow_and_the_caption_says_so(
+    tmp_path: Path, drawn: list[Any]
+) -> None:
+    scores = {"Goal": {"ppo": {**SCORES["Leduc-v0"]["psro"], "feasible": False}}}
+    scores["Goal"]["cpo"] = {**SCORES["Leduc-v0"]["psro"], "feasible": True}
+    plots.score_intervals(scores, tmp_path / "f.svg")
+    faces = [line.get_markerfacecolor() for line in drawn[0].axes[0].lines]
+    assert faces[0] == "white" and faces[1] != "white"
+    assert "Hollow: over the cost limit" in words(drawn[0])
+    plots.score_intervals(SCORES, tmp_path / "g.svg")
+    assert "Hollow" not in words(drawn[1])
+
+
 def test_runs_without_common_steps_are_drawn_apart(tmp_path: Path, drawn: list[Any]) -> None:
     later = [{"steps": 10**6 + i, "return": 1.0} for i in range(2)]
     plots.training_curves({"a": [run(1), later], "b": [run(2), run(3)]}, tmp_path / "f.svg")
