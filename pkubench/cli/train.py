@@ -182,9 +182,10 @@ def _remarks(
             yield f"note: {spec.name} draws nothing: these {len(seeds)} runs will be the same"
         if steps is not None and "iterations" in changes:
             yield f"note: --steps {steps} is how many iterations are done, whatever is --set"
-    update = getattr(with_settings(preset_of(spec, task), changes), "batch_steps", 0)
-    if steps is not None and steps < update:
-        yield f"note: one update takes {update:,} steps, so --steps {steps} trains as many"
+    if str(spec.trainer).startswith("pkubench.agents.on_policy:"):
+        update = with_settings(preset_of(spec, task), changes).batch_steps
+        if steps is not None and steps < update:
+            yield f"note: one update takes {update:,} steps, so --steps {steps} trains as many"
     if task.cost_limit is not None:
         constraint = changes.get("constraint", preset_of(spec, task).constraint)
         held = changes.get("cost_limit", number(task.cost_limit))

@@ -184,18 +184,20 @@ def test_what_is_legal_but_seldom_meant_is_told(
     pkubench: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pkubench.cli.train.import_function", lambda path: tiny_trainer)
-    words = ("--out", "run", "--steps", 10)
+    words = ("--out", "run", "--steps", 8192)
     said = pkubench("train", "happo", "HalfCheetahVelocity-v0", *words)
     assert "happo does not look at the cost, which HalfCheetahVelocity-v0 limits to 25" in said.err
     assert "HalfCheetahVelocity-v0 has one agent: there is no team for happo to train" in said.err
-    said = pkubench("train", "ppo-lag", "HalfCheetahVelocity-v0", "--out", "run2", "--steps", 10)
+    said = pkubench("train", "ppo-lag", "HalfCheetahVelocity-v0", "--out", "run2", "--steps", 4096)
     assert "note:" not in said.err
-    assert "note:" not in pkubench("train", "happo", TASK, "--out", "run3", "--steps", 10).err
-    limited = ("HalfCheetahVelocity-v0", "--steps", 10, "--out")
+    assert "note:" not in pkubench("train", "happo", TASK, "--out", "run3", "--steps", 4000).err
+    limited = ("HalfCheetahVelocity-v0", "--steps", 5000, "--out")
     said = pkubench("train", "ppo-lag", *limited, "run4", "--set", "cost_limit=10")
     assert "training holds a cost of 10; HalfCheetahVelocity-v0 scores" in said.err
     assert "at its own limit of 25" in said.err
     assert "note:" not in pkubench("train", "ppo-lag", *limited, "r5", "--set", "cost_limit=25").err
+    said = pkubench("train", "ppo-lag", "HalfCheetahVelocity-v0", "--out", "r6", "--steps", 4095)
+    assert "note: one update takes 4,096 steps, so --steps 4095 trains as many" in said.err
 
 
 def test_a_training_without_a_whole_episode_says_why_it_has_no_return(pkubench: Command) -> None:
