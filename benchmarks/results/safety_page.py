@@ -187,8 +187,8 @@ def ceiling_text(task: str, lines: Mapping[str, Scored]) -> Iterator[str]:
     yield f"{condition} run can earn more than {ceiling.value:,.0f}: {ceiling.why}.\n\n"
     if task in _TWO_EPISODES:
         yield (
-            "The published figures of this world are most likely of two episodes each, some lie "
-            "above that ceiling: OmniSafe starts episodes anew by itself inside a time limit of "
+            "The published figures of this world are most likely of two episodes each (some lie "
+            "above that ceiling): OmniSafe starts episodes anew by itself inside a time limit of "
             "1,000 steps, which overwrites the world's own of 500, and sums rewards and costs to "
             "the outer limit. Halve them all, and their limit of 25, to compare.\n\n"
         )
