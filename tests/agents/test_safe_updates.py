@@ -223,6 +223,20 @@ def test_a_cpo_update_uses_the_excess_of_a_step_and_omnisafes_that_of_an_episode
     assert float((cases["published"] - cases["omnisafe"]).norm()) > 1e-4
 
 
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Collects the excess that each constrained step is told of."""
+    heard: list[float] = []
+    step = actor_update.constrained_step
+
+    def spy(actor: Any, samples: Any, costs: Any, excess: float, *more: Any) -> Any:
+        heard.append(excess)
+        return step(actor, samples, costs, excess, *more)
+
+    monkeypatch.setattr(actor_update, "constrained_step", spy)
+    return heard
+
+
 @pytest.mark.parametrize("rule", ["cpo", "pcpo"])
 @pytest.mark.parametrize(
     ("cost", "changes", "wanted"),
@@ -234,16 +248,8 @@ def test_a_cpo_update_uses_the_excess_of_a_step_and_omnisafes_that_of_an_episode
     ],
 )
 def test_an_excess_counts_as_often_as_recovery_says(
-    monkeypatch: pytest.MonkeyPatch, rule: str, cost: float, changes: Any, wanted: float
+    told: list[float], rule: str, cost: float, changes: Any, wanted: float
 ) -> None:
-    told: list[float] = []
-    step = actor_update.constrained_step
-
-    def spy(actor: Any, samples: Any, costs: Any, excess: float, *more: Any) -> Any:
-        told.append(excess)
-        return step(actor, samples, costs, excess, *more)
-
-    monkeypatch.setattr(actor_update, "constrained_step", spy)
     _learner(rule, cost, **changes)
     assert told == [pytest.approx(wanted)]
     assert saferl.PRESETS[f"{rule}-paper"].recovery == 1.0
@@ -269,16 +275,8 @@ def _team(name: str, cost: float, **changes: Any) -> tuple[OnPolicyLearner, _Mov
 
 
 def test_later_agents_of_a_team_count_the_cost_that_earlier_ones_have_saved(
-    monkeypatch: pytest.MonkeyPatch,
+    told: list[float],
 ) -> None:
-    told: list[float] = []
-    step = actor_update.constrained_step
-
-    def spy(actor: Any, samples: Any, costs: Any, excess: float, *more: Any) -> Any:
-        told.append(excess)
-        return step(actor, samples, costs, excess, *more)
-
-    monkeypatch.setattr(actor_update, "constrained_step", spy)
     _, moves = _team("hatrpo", 7.0, constraint="linearised", kl_limit=0.05)
     (_, _, _, _, first, _, _), (_, _, _, _, factor, costs, _) = moves.given
     assert (first == 1.0).all() and (factor != 1.0).any()
