@@ -15,6 +15,7 @@ from pkubench.evaluation.statistics import (
     probability_of_improvement,
     stratified_bootstrap,
 )
+from pkubench.evaluation.statistics.aggregates import probability_of_improvement_rows
 
 
 class Claim(NamedTuple):
@@ -188,18 +189,11 @@ def permutation_test(
     both = np.concatenate([x, y])
     order = rng.random((draws, *both.shape)).argsort(axis=1)
     shuffled = np.take_along_axis(both[None], order, axis=1)
-    drawn = _chances(shuffled[:, : len(x)], shuffled[:, len(x) :])
-    seen = abs(float(_chances(x, y)) - 0.5)
+    drawn = probability_of_improvement_rows(shuffled[:, : len(x)], shuffled[:, len(x) :])
+    seen = abs(probability_of_improvement(x, y) - 0.5)
     # as far, to rounding
     as_far = int((np.abs(drawn - 0.5) >= seen - 1e-12).sum())
     return (as_far + 1) / (draws + 1)
-
-
-def _chances(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the chance to beat, averaged over worlds, of samples (..., runs, worlds)."""
-    mine, theirs = x[..., :, None, :], y[..., None, :, :]
-    wins = ((mine > theirs) + 0.5 * (mine == theirs)).mean(axis=(-3, -2, -1))
-    return np.asarray(wins)
 
 
 def _scores(table: Table, worlds: Mapping[str, str], name: str) -> npt.NDArray[np.float64] | None:

@@ -145,7 +145,7 @@ def test_one_step_from_a_copied_state(task: str) -> None:
         np.testing.assert_allclose(goals, arrays["state_goal"][after[met], :2], atol=1e-9)
 
 
-def _free_runs(task: str) -> list[np.ndarray]:
+def free_runs(task: str) -> list[np.ndarray]:
     """Replay the recorded free runs from their start; return how far off the robot was, in m."""
     arrays = trace_of(task).arrays
     runs = []
@@ -167,7 +167,7 @@ def _free_runs(task: str) -> list[np.ndarray]:
 @every_task
 def test_a_free_run_stays_with_the_original_until_contacts_part_them(task: str) -> None:
     """Ten steps are a hundred physics steps; `docs/concepts/parity.md` tells the rest."""
-    for apart in _free_runs(task):
+    for apart in free_runs(task):
         if task.startswith("Ant"):
             assert apart[0] < 1e-5  # its integrator differs
         elif task.startswith("Car"):
@@ -178,7 +178,7 @@ def test_a_free_run_stays_with_the_original_until_contacts_part_them(task: str) 
 
 def test_most_free_runs_of_a_car_stay_with_the_original_too() -> None:
     tasks = [task for task in TASKS if task.startswith("Car")]
-    tens = [apart[:10].max() for task in tasks for apart in _free_runs(task)]
+    tens = [apart[:10].max() for task in tasks for apart in free_runs(task)]
     assert np.mean(np.array(tens) < 1e-12) >= 0.75
 
 
