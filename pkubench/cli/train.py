@@ -177,15 +177,19 @@ def _remarks(
     spec: AgentSpec, task: Task, changes: dict[str, str], steps: int | None, seeds: list[int]
 ) -> Iterator[str]:
     """Yield what is legal but seldom meant."""
+    from pkubench.agents.acting import idle
+
     if task.kind == "population":
         if len(seeds) > 1 and not getattr(preset_of(spec, task), "is_random", True):
             yield f"note: {spec.name} draws nothing: these {len(seeds)} runs will be the same"
         if steps is not None and "iterations" in changes:
             yield f"note: --steps {steps} is how many iterations are done, whatever is --set"
-    if str(spec.trainer).startswith("pkubench.agents.on_policy:"):
-        update = with_settings(preset_of(spec, task), changes).batch_steps
-        if steps is not None and steps < update:
-            yield f"note: one update takes {update:,} steps, so --steps {steps} trains as many"
+    config = _configured(spec, task, changes)
+    at_once = getattr(config, "batch_steps", getattr(config, "interval_steps", 1))
+    if steps is not None and steps < at_once:
+        yield f"note: it trains {at_once:,} steps at a time, so --steps {steps} trains as many"
+    for name, beside in idle(config, changes):
+        yield f"note: {name} changes nothing here: it acts with {beside}"
     if task.cost_limit is not None:
         constraint = changes.get("constraint", preset_of(spec, task).constraint)
         held = changes.get("cost_limit", number(task.cost_limit))
@@ -204,6 +208,13 @@ def _remarks(
         world.close()
         if len(world.agents) == 1:
             yield f"note: {short(task.id)} has one agent: there is no team for {spec.name} to train"
+
+
+def _configured(spec: AgentSpec, task: Task, changes: dict[str, str]) -> Any:
+    """Return the settings of a learner of this package; None of another's."""
+    if not str(spec.trainer).startswith("pkubench.agents."):
+        return None
+    return with_settings(preset_of(spec, task), changes)
 
 
 def _no_episode(task: Task, steps: int | None) -> str:

@@ -100,7 +100,8 @@ UNSEEN = {"threads", "checkpoint_steps"}
 """What is not to change the weights."""
 
 
-def _trained(who: str, folder: Path, settings: dict[str, str], steps: int) -> dict[str, Any]:
+def who_trains(who: str) -> tuple[str, Any, dict[str, str]]:
+    """Return agent, task and small settings of a case."""
     agent, more = {
         "team": ("happo", {}),
         "simultaneous team": ("happo", {"scheme": "simultaneous"}),
@@ -113,7 +114,20 @@ def _trained(who: str, folder: Path, settings: dict[str, str], steps: int) -> di
     is_team = who.endswith("team")
     world = SharingWorld if is_team else SpeedWorld
     task = task_of(world) if is_team else task_of(world, cost_limit=LIMIT)
-    chosen = {**SMALL, **more, **settings}
+    return agent, task, {**SMALL, **more}
+
+
+def told_apart(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Return whether two saved agents differ in a weight."""
+    return one.keys() != other.keys() or any(
+        one[key].shape != other[key].shape or not np.array_equal(one[key], other[key])
+        for key in one
+    )
+
+
+def _trained(who: str, folder: Path, settings: dict[str, str], steps: int) -> dict[str, Any]:
+    agent, task, small = who_trains(who)
+    chosen = {**small, **settings}
     for _ in train(agent, task, steps=steps, seed=3, settings=chosen, out=folder):
         pass
     return load_saved(folder).tensors
@@ -129,10 +143,7 @@ def test_a_setting_changes_what_is_learnt(name: str, tmp_path: Path) -> None:
     who, value = CHANGES[name]
     plain = _trained(who, tmp_path / "plain", {}, 480)
     changed = _trained(who, tmp_path / "changed", {name: value}, 480)
-    assert plain.keys() != changed.keys() or any(
-        plain[key].shape != changed[key].shape or not np.array_equal(plain[key], changed[key])
-        for key in plain
-    )
+    assert told_apart(plain, changed)
 
 
 def test_the_learner_hears_the_mean_length_of_the_episodes_whose_cost_it_hears(

@@ -197,7 +197,34 @@ def test_what_is_legal_but_seldom_meant_is_told(
     assert "at its own limit of 25" in said.err
     assert "note:" not in pkubench("train", "ppo-lag", *limited, "r5", "--set", "cost_limit=25").err
     said = pkubench("train", "ppo-lag", "HalfCheetahVelocity-v0", "--out", "r6", "--steps", 4095)
-    assert "note: one update takes 4,096 steps, so --steps 4095 trains as many" in said.err
+    assert "note: it trains 4,096 steps at a time, so --steps 4095 trains as many" in said.err
+    said = pkubench("train", "sac-lag", "HalfCheetahVelocity-v0", "--out", "r7", "--steps", 399)
+    assert "note: it trains 400 steps at a time, so --steps 399 trains as many" in said.err
+
+
+def test_a_setting_that_does_nothing_is_told(
+    pkubench: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pkubench.cli.train.import_function", lambda path: tiny_trainer)
+
+    def told(agent: str, task: str, *pairs: str) -> list[str]:
+        changes = [word for pair in pairs for word in ("--set", pair)]
+        out = f"run-{agent}-{'-'.join(pairs)}"
+        said = pkubench("train", agent, task, "--steps", 8192, *changes, "--out", out)
+        assert said.code == 0, said.err
+        return [line for line in said.err.splitlines() if "changes nothing" in line]
+
+    limited = "PointGoal1-v0"
+    assert told("ppo-lag", limited, "kappa=3", "lambda_lr=0.1") == [
+        "note: kappa changes nothing here: it acts with constraint=exact-penalty"
+    ]
+    assert not told("ppo-lag", limited, "kappa=3", "constraint=exact-penalty")
+    assert told("sac", limited, "alpha_auto=false", "alpha_lr=0.1") == [
+        "note: alpha_lr changes nothing here: it acts with rule=sac and alpha_auto=true"
+    ]
+    assert told("psro", "KuhnPoker-v0", "updates=3") == [
+        "note: updates changes nothing here: it acts with oracle=dqn or softmax"
+    ]
 
 
 def test_a_training_without_a_whole_episode_says_why_it_has_no_return(pkubench: Command) -> None:

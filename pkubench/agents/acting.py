@@ -1,0 +1,109 @@
+"""Which settings of a learner do anything beside which others.
+
+A preset has every setting of its learner, and most algorithms use some: ``kappa`` is P3O's penalty
+and nothing to PPO-Lag. Who sets one of the others would believe that it was tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from pkubench.agents.off_policy.config import OffPolicyConfig
+from pkubench.agents.on_policy.config import WITHOUT_COST_CRITIC, OnPolicyConfig
+from pkubench.agents.psro.deep_settings import DEEP
+from pkubench.agents.psro.settings import PSROConfig
+
+
+class Acting(NamedTuple):
+    """Settings that act only where others have one of some values."""
+
+    names: tuple[str, ...]
+    beside: Mapping[str, tuple[Any, ...]]
+    """Other setting -> its values; all of them are needed."""
+
+    def holds(self, config: Any) -> bool:
+        """Return whether these act in ``config``."""
+        return all(getattr(config, name) in values for name, values in self.beside.items())
+
+    @property
+    def words(self) -> str:
+        """The others, as a user sets them."""
+        return " and ".join(
+            f"{name}={' or '.join(_text(value) for value in values)}"
+            for name, values in self.beside.items()
+        )
+
+
+_LIMITED = ("lagrangian", "pid")
+_PID = ("pid_kp", "pid_ki", "pid_kd", "pid_smoothing", "pid_delay")
+_ON_POLICY_CONSTRAINTS = (
+    *("lagrangian", "pid", "interior-point", "rectified", "exact-penalty", "corrected"),
+    *("linearised", "projected", "saute", "early-termination"),
+)
+_WITH_COST_CRITIC = tuple(c for c in _ON_POLICY_CONSTRAINTS if c not in WITHOUT_COST_CRITIC)
+_STEP = (
+    *("kl_limit", "cg_iterations", "cg_damping", "fisher_every", "search_steps"),
+    *("search_decay", "accept_ratio", "discrete_kl"),
+)
+_PASSES = {"update": ("ppo-clip", "a2c", "focops")}
+
+_ON_POLICY = (
+    Acting(_STEP, {"update": ("trust-region",)}),
+    Acting(("epochs", "target_kl", "actor_lr", "lr_decay"), _PASSES),
+    Acting(("focops_eta", "focops_lam"), {"update": ("focops",)}),
+    Acting(("actor_gain",), {"init": ("orthogonal",)}),
+    Acting(("log_std_init",), {"std": ("log",)}),
+    Acting(("cost_limit",), {"constraint": _ON_POLICY_CONSTRAINTS}),
+    Acting(("cost_lam",), {"constraint": _WITH_COST_CRITIC}),
+    Acting(("lambda_init",), {"constraint": (*_LIMITED, "corrected")}),
+    Acting(("lambda_lr", "lambda_upper"), {"constraint": ("lagrangian", "corrected")}),
+    Acting(_PID, {"constraint": ("pid",)}),
+    Acting(("recovery",), {"constraint": ("linearised", "projected")}),
+    Acting(("kappa",), {"constraint": ("exact-penalty",)}),
+    Acting(("barrier", "penalty_max"), {"constraint": ("interior-point",)}),
+    Acting(("tolerance",), {"constraint": ("rectified",)}),
+    Acting(("saute_gamma", "unsafe_reward"), {"constraint": ("saute",)}),
+)
+_OFF_POLICY = (
+    Acting(("exploration",), {"rule": ("ddpg", "td3")}),
+    Acting(("target_noise", "noise_clip"), {"rule": ("td3",)}),
+    Acting(("alpha", "alpha_auto"), {"rule": ("sac",)}),
+    Acting(("alpha_lr", "target_entropy"), {"rule": ("sac",), "alpha_auto": (True,)}),
+    Acting(("cost_limit", "lambda_init", "cost_twins"), {"constraint": _LIMITED}),
+    Acting(("cost_norm", "lambda_warmup_steps"), {"constraint": _LIMITED}),
+    Acting(("lambda_lr", "lambda_upper"), {"constraint": ("lagrangian",)}),
+    Acting(_PID, {"constraint": ("pid",)}),
+)
+_DEEP = (
+    *("hidden", "learning_rate", "parallel_games", "updates", "batch_size", "replay_size"),
+    *("target_updates", "exploration", "masked_targets", "warm_start"),
+)
+_POPULATION = (
+    Acting(_DEEP, {"oracle": DEEP}),
+    Acting(("mirror_steps", "mirror_rate"), {"oracle": ("mirror",)}),
+    Acting(("payoff_inverse",), {"diversity": ("bd-rd",)}),
+)
+_TABLES: dict[type, tuple[Acting, ...]] = {
+    OnPolicyConfig: _ON_POLICY,
+    OffPolicyConfig: _OFF_POLICY,
+    PSROConfig: _POPULATION,
+}
+
+
+def idle(config: Any, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield those of ``names`` that change nothing in ``config``, and beside what they would.
+
+    What depends on the spaces of a task is not known here and counts as acting (``std`` is of Box
+    actions, ``scheme`` of teams).
+    """
+    groups = _TABLES.get(type(config), ())
+    for name in names:
+        for group in groups:
+            if name in group.names and not group.holds(config):
+                yield name, group.words
+                break
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
