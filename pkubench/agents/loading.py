@@ -35,7 +35,7 @@ from pkubench.agents.agent import (
     Team,
 )
 from pkubench.agents.catalogue import AGENTS, PRETRAINED, import_function
-from pkubench.agents.runs import training_folders, trainings
+from pkubench.agents.runs import read_training, training_folders, trainings
 from pkubench.agents.saving import CONFIG, WEIGHTS, SavedAgent, load_saved
 from pkubench.errors import AgentError, RefusedError, StorageError, UnknownName, WeightsError
 from pkubench.tasks.task import Task
@@ -222,12 +222,31 @@ def _folder(folder: Path, task: Task | None = None) -> AgentSource:
         raise WeightsError(
             f"{folder} is not a saved agent: it has neither {CONFIG} nor seed*/{CONFIG}"
         )
+    _check_alike(folder, paths)
     runs = tuple(_saved_run(path, task) for path in paths)
     return AgentSource(folder.resolve().name, "saved", runs)
 
 
 def _saved(folder: Path) -> list[Path]:
     return [path for path in training_folders(folder) if (path / CONFIG).is_file()]
+
+
+def _check_alike(folder: Path, paths: list[Path]) -> None:
+    """Refuse seeds that are no sample of one agent; what is damaged is named when it is loaded."""
+    if len(paths) < 2:
+        return
+    try:
+        facts = {path: run.facts for path in paths if (run := read_training(path)) is not None}
+    except StorageError:
+        return
+    for name in ("agent", "task", "total_steps", "settings"):
+        for path in paths[1:]:
+            if facts[path].get(name) != facts[paths[0]].get(name):
+                raise WeightsError(
+                    f"{folder} holds runs of unlike agents ({paths[0].name} and {path.name} differ "
+                    f"in {name.replace('total_', '')}), of which a mean says nothing; name one of "
+                    f"them, such as {path}"
+                )
 
 
 def _saved_run(folder: Path, task: Task | None) -> AgentRun:

@@ -63,6 +63,18 @@ def test_a_run_folder_is_one_run_and_a_folder_of_seeds_is_several(trained: Path)
     assert isinstance(all_runs.runs[0].load(), Team)
 
 
+def test_seeds_of_unlike_settings_are_no_sample(trained: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(trained / "happo" / "SimpleSpread-v0", tmp_path / "mixed")
+    config = folder / "seed2" / "config.json"
+    facts = json.loads(config.read_text())
+    facts["settings"]["gamma"] = 0.5
+    config.write_text(json.dumps(facts))
+    words = "seed1 and seed2 differ in settings.*name one of them, such as .*mixed/seed2"
+    with pytest.raises(WeightsError, match=words):
+        resolve_agent(str(folder), SPREAD)
+    assert resolve_agent(str(folder / "seed2"), SPREAD).runs
+
+
 def test_a_preset_is_all_its_shipped_seeds_or_the_one_named(
     trained: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
