@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pkubench.agents.catalogue import PRETRAINED, agent_spec, import_function
+from pkubench.agents.training import with_settings
 from pkubench.tasks.catalogue import make_task
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +30,8 @@ class Row:
     """Another name than the agent's, for a row with another budget or settings."""
     table: str = "foundation"
     """Names the folder of its runs and records."""
+    changes: tuple[tuple[str, str], ...] = ()
+    """Settings that are not the preset's, as after ``--set``; such a row has a label."""
 
     @property
     def name(self) -> str:
@@ -57,7 +60,7 @@ class Row:
             return False
         if "settings" not in config:
             return True
-        now = settings_of(self.agent, self.task)
+        now = settings_of(self.agent, self.task, dict(self.changes))
         return all(_plain(now.get(name)) == value for name, value in config["settings"].items())
 
 
@@ -68,12 +71,14 @@ def page_path(table: str, scale: float) -> Path:
     return ROOT / "runs" / table / f"scale-{scale:g}.md"
 
 
-def settings_of(agent: str, task: str) -> dict[str, Any]:
-    """Return the settings a preset stands for on a task now."""
+def settings_of(agent: str, task: str, changes: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the settings a preset stands for on a task now, with ``changes``."""
     package = str(agent_spec(agent).trainer).partition(":")[0]
     if package == "pkubench.agents.psro":
-        return asdict(import_function(f"{package}.training:PRESETS")[agent])
-    return asdict(import_function(f"{package}.presets:preset")(agent, make_task(task)))
+        preset = import_function(f"{package}.training:PRESETS")[agent]
+    else:
+        preset = import_function(f"{package}.presets:preset")(agent, make_task(task))
+    return asdict(with_settings(preset, changes or {}))
 
 
 def _plain(value: Any) -> Any:

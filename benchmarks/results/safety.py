@@ -7,6 +7,8 @@ multiplies every budget, ``--fresh`` trains again what has a record, ``--only`` 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from benchmarks.results.rows import Row
 from benchmarks.results.running import run_stages
 from benchmarks.results.safety_page import page_of
@@ -42,6 +44,10 @@ ROWS = (
     _row("hatd3-lag", _TEAM, _M // 2, 1),
     *(_row(agent, _CIRCLE, _M // 2, 1) for agent in (*_REST, *_REST_REPLAYED)),
     *(_row(f"{agent}-paper", _GOAL, 10 * _M, 1, 0, f"{agent}-paper-10m") for agent in _FOUR),
+    replace(
+        _row("cpo-paper", _GOAL, 10 * _M, 1, 0, "cpo-omnisafe-10m"),
+        changes=(("variant", "omnisafe"),),
+    ),
 )
 
 if __name__ == "__main__":

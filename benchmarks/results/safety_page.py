@@ -140,7 +140,8 @@ training episodes: on policy on PointGoal1 and HalfCheetahVelocity, off policy o
 PointCircle1. No evaluation seed was used.
 
 *Published* are return and cost of OmniSafe's benchmark page: 10 M steps on policy, 1 M off policy
-(3 M on PointCircle1), so budgets differ; rows named `10m` have the official settings and budget.
+(3 M on PointCircle1), so budgets differ; rows named `10m` have the official settings and budget,
+`omnisafe` with its code's departures from the papers too (`variant=omnisafe`).
 
 """
 
@@ -165,7 +166,11 @@ def page_of(rows: tuple[Row, ...], scale: float) -> str:
 
 def _published(task: str) -> dict[tuple[str, str], str]:
     both = {**_ON_POLICY.get(task, {}), **_OFF_POLICY.get(task, {})}
-    long = {f"{name}-paper-10m": text for name, text in _ON_POLICY.get(task, {}).items()}
+    long = {
+        f"{name}-{kind}-10m": text
+        for name, text in _ON_POLICY.get(task, {}).items()
+        for kind in ("paper", "omnisafe")
+    }
     return {(name, task): text for name, text in {**both, **long}.items()}
 
 
