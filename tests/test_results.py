@@ -245,3 +245,10 @@ def test_no_driver_of_point_outruns_the_speed_its_ceilings_are_made_of() -> None
         seen = env.step(action)[0]
         fastest = max(fastest, float(np.linalg.norm(seen[:, 3:5], axis=1).max()))
     assert 1.4 < fastest < safety_page.POINT_SPEED
+
+
+def test_a_row_with_changed_settings_is_made_by_them_alone() -> None:
+    (row,) = (row for row in safety.ROWS if row.name == "cpo-omnisafe-10m")
+    config = {"command": f"train cpo-paper PointGoal1-v0 --steps {row.steps} --seed 0"}
+    assert row.is_made_by({**config, "settings": {"variant": "omnisafe"}}, row.steps)
+    assert not row.is_made_by({**config, "settings": {"variant": "published"}}, row.steps)

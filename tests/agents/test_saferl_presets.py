@@ -104,3 +104,13 @@ def test_saute_has_numbers_of_its_own_for_eight_navigation_tasks(
     c = preset("ppo-saute-paper", make_task(task))
     assert (c.epochs, c.critic_epochs) == (passes, passes)  # one loop in the official code
     assert (c.saute_gamma, c.unsafe_reward, c.observation_norm) == (gamma, unsafe, is_normed)
+
+
+def test_what_moves_far_at_once_updates_in_whole_episodes_where_cost_is_rare() -> None:
+    far = {"trpo-lag", "trpo-pid", "rcpo", "cpo", "pcpo", "crpo", "focops", "cup"}
+    constrained = {n for n in saferl.NAMES if saferl.PRESETS[n].constraint != "none"}
+    small = {n for n in constrained if not n.endswith("-paper")}
+    for name in small:
+        on_goal = preset(name, make_task("PointGoal1-v0"))
+        assert on_goal.batch_steps == (16_000 if name in far else 4_096), name
+        assert preset(name, make_task("HalfCheetahVelocity-v0")).batch_steps == 4_096, name
