@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium
@@ -190,6 +191,20 @@ def test_a_return_above_its_ceiling_is_not_published(
     else:
         with pytest.raises(ValueError, match=f"x on {task} earned {earned}"):
             list(safety_page.ceiling_text(task, lines))
+
+
+def test_rows_of_one_policy_are_said_to_be_one() -> None:
+    line = _line("PointGoal1-v0", 1.0, 0.0)
+    lines = {
+        "random": line,
+        "scripted:idle": line,  # neither has weights
+        "trpo": replace(line, weights=["a", "b"]),
+        "cpo": replace(line, weights=["a", "c"]),
+        "natural-pg": replace(line, weights=["a", "b"]),
+    }
+    told = list(safety_page.same_weights(lines))
+    assert len(told) == 1
+    assert told[0].startswith("trpo and natural-pg came to the same weights, bit for bit")
 
 
 def _safe(name: str, returns: list[float], costs: list[float], excess: float) -> records.Scored:

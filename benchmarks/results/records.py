@@ -89,6 +89,8 @@ class Scored:
     """How well the cost limit is kept; None in a task without one."""
     training_costs: Sequence[Mapping[str, float]] = ()
     """Each run's cost of training, where all runs know it."""
+    weights: Sequence[str] = ()
+    """Each run's hash of its weights."""
 
     def text(self, metric: str) -> str:
         """Return ``mean [low, high]``."""
@@ -141,7 +143,8 @@ def scored_row(row: Row, budget: int) -> Scored | None:
     training += f", {sum(seconds) / len(seconds):.0f} s a run" if seconds else ""
     costs = [r["training_cost"] for r in records if "training_cost" in r]
     costs = costs if len(costs) == len(records) else []
-    return _scored(row.name, training, [r["report"] for r in records], costs)
+    line = _scored(row.name, training, [r["report"] for r in records], costs)
+    return replace(line, weights=[r["weights"] for r in records])
 
 
 def scored_agent(agent: str, task: str) -> Scored:
