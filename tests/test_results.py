@@ -23,7 +23,8 @@ from benchmarks.results import (
     safety_page,
 )
 from benchmarks.results.page import markdown
-from benchmarks.results.rows import ROOT, Row, runs_of
+from benchmarks.results.rows import ROOT, Row, runs_of, settings_of
+from benchmarks.results.running import is_interrupted
 from pkubench.evaluation.metrics import Aggregate, constraint
 from pkubench.evaluation.statistics import mean_interval
 from pkubench.tasks.catalogue import make_task
@@ -267,3 +268,21 @@ def test_a_row_with_changed_settings_is_made_by_them_alone() -> None:
     config = {"command": f"train cpo-paper PointGoal1-v0 --steps {row.steps} --seed 0"}
     assert row.is_made_by({**config, "settings": {"variant": "omnisafe"}}, row.steps)
     assert not row.is_made_by({**config, "settings": {"variant": "published"}}, row.steps)
+
+
+def test_a_table_goes_on_with_a_run_of_its_own_settings_alone(tmp_path: Path) -> None:
+    row = next(row for row in safety.ROWS if row.name == "focops")
+    facts = {
+        "command": f"pkubench train focops {row.task} --steps {row.steps} --seed 0",
+        "settings": settings_of(row.agent, row.task),
+    }
+    held = tmp_path / "training.json"
+    held.write_text(json.dumps(facts))
+    assert not is_interrupted(row, tmp_path, row.steps)  # it came to no checkpoint
+    (tmp_path / "checkpoint.safetensors").touch()
+    assert is_interrupted(row, tmp_path, row.steps)
+    assert not is_interrupted(row, tmp_path, row.steps // 10)
+    held.write_text(json.dumps({**facts, "settings": {**facts["settings"], "window": 7}}))
+    assert not is_interrupted(row, tmp_path, row.steps)  # the preset had other settings then
+    held.unlink()  # of a release that wrote down nothing before the first step
+    assert not is_interrupted(row, tmp_path, row.steps)
