@@ -286,3 +286,17 @@ def test_a_table_goes_on_with_a_run_of_its_own_settings_alone(tmp_path: Path) ->
     assert not is_interrupted(row, tmp_path, row.steps)  # the preset had other settings then
     held.unlink()  # of a release that wrote down nothing before the first step
     assert not is_interrupted(row, tmp_path, row.steps)
+
+
+def test_a_record_of_another_protocol_is_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row, seed = next(param.values for param in RECORDED if param.id.startswith("safety"))
+    record = json.loads(records.path_of(row, seed, row.steps).read_text())
+    held = tmp_path / "record.json"
+    monkeypatch.setattr(records, "path_of", lambda *_: held)
+    held.write_text(json.dumps(record))
+    assert records.read(row, seed, row.steps) == record
+    record["report"]["episodes"] -= 1
+    held.write_text(json.dumps(record))
+    assert records.read(row, seed, row.steps) is None

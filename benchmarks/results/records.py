@@ -34,12 +34,14 @@ def path_of(row: Row, seed: int, budget: int) -> Path:
 
 
 def read(row: Row, seed: int, budget: int) -> dict[str, Any] | None:
-    """Return the record of a run, None if there is none of this budget and these settings."""
+    """Return the record of a run, None if there is none of this budget, settings and protocol."""
     path = path_of(row, seed, budget)
     if not path.exists():
         return None
     found: dict[str, Any] = json.loads(path.read_text())
-    return found if found["budget"] == budget and row.is_made_by(found, budget) else None
+    is_by_protocol = found["report"]["episodes"] == make_task(row.task).protocol.episodes
+    is_of_row = found["budget"] == budget and row.is_made_by(found, budget)
+    return found if is_by_protocol and is_of_row else None
 
 
 def write(row: Row, seed: int, budget: int, run: Path) -> dict[str, Any]:

@@ -164,15 +164,14 @@ def ship(rows: Rows) -> None:
 
 def _ship_run(run: Path, row: Row, seed: int, record: dict[str, Any]) -> None:
     target = row.shipped(seed)
-    if (run / SCORE).exists():
-        return  # restored from the package
-    target.mkdir(parents=True, exist_ok=True)
-    for name in ("config.json", "weights.safetensors"):
-        shutil.copyfile(run / name, target / name)
-    lines = (run / "training.jsonl").read_text().splitlines()
-    stride = max(1, -(-len(lines) // CURVE_LINES))
-    kept = lines[stride - 1 :: stride]
-    (target / "training.jsonl").write_text("".join(f"{line}\n" for line in kept))
+    if not (run / SCORE).exists():  # else it was restored from the package
+        target.mkdir(parents=True, exist_ok=True)
+        for name in ("config.json", "weights.safetensors"):
+            shutil.copyfile(run / name, target / name)
+        lines = (run / "training.jsonl").read_text().splitlines()
+        stride = max(1, -(-len(lines) // CURVE_LINES))
+        kept = lines[stride - 1 :: stride]
+        (target / "training.jsonl").write_text("".join(f"{line}\n" for line in kept))
     metric = make_task(row.task).ranking.name
     write_json(target / SCORE, {"metric": metric, **record["report"]["metrics"][metric]})
     print(f"shipped {row.name} {row.task} seed {seed}", flush=True)
