@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium
@@ -22,7 +23,8 @@ from benchmarks.results import (
     safety_page,
 )
 from benchmarks.results.page import markdown
-from benchmarks.results.rows import ROOT, Row, runs_of
+from benchmarks.results.rows import ROOT, Row, runs_of, settings_of
+from benchmarks.results.running import is_interrupted
 from pkubench.evaluation.metrics import Aggregate, constraint
 from pkubench.evaluation.statistics import mean_interval
 from pkubench.tasks.catalogue import make_task
@@ -192,6 +194,20 @@ def test_a_return_above_its_ceiling_is_not_published(
             list(safety_page.ceiling_text(task, lines))
 
 
+def test_rows_of_one_policy_are_said_to_be_one() -> None:
+    line = _line("PointGoal1-v0", 1.0, 0.0)
+    lines = {
+        "random": line,
+        "scripted:idle": line,  # neither has weights
+        "trpo": replace(line, weights=["a", "b"]),
+        "cpo": replace(line, weights=["a", "c"]),
+        "natural-pg": replace(line, weights=["a", "b"]),
+    }
+    told = list(safety_page.same_weights(lines))
+    assert len(told) == 1
+    assert told[0].startswith("trpo and natural-pg came to the same weights, bit for bit")
+
+
 def _safe(name: str, returns: list[float], costs: list[float], excess: float) -> records.Scored:
     runs = [{"return": r, "cost": c} for r, c in zip(returns, costs, strict=True)]
     metrics = {
@@ -252,3 +268,35 @@ def test_a_row_with_changed_settings_is_made_by_them_alone() -> None:
     config = {"command": f"train cpo-paper PointGoal1-v0 --steps {row.steps} --seed 0"}
     assert row.is_made_by({**config, "settings": {"variant": "omnisafe"}}, row.steps)
     assert not row.is_made_by({**config, "settings": {"variant": "published"}}, row.steps)
+
+
+def test_a_table_goes_on_with_a_run_of_its_own_settings_alone(tmp_path: Path) -> None:
+    row = next(row for row in safety.ROWS if row.name == "focops")
+    facts = {
+        "command": f"pkubench train focops {row.task} --steps {row.steps} --seed 0",
+        "settings": settings_of(row.agent, row.task),
+    }
+    held = tmp_path / "training.json"
+    held.write_text(json.dumps(facts))
+    assert not is_interrupted(row, tmp_path, row.steps)  # it came to no checkpoint
+    (tmp_path / "checkpoint.safetensors").touch()
+    assert is_interrupted(row, tmp_path, row.steps)
+    assert not is_interrupted(row, tmp_path, row.steps // 10)
+    held.write_text(json.dumps({**facts, "settings": {**facts["settings"], "window": 7}}))
+    assert not is_interrupted(row, tmp_path, row.steps)  # the preset had other settings then
+    held.unlink()  # of a release that wrote down nothing before the first step
+    assert not is_interrupted(row, tmp_path, row.steps)
+
+
+def test_a_record_of_another_protocol_is_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row, seed = next(param.values for param in RECORDED if param.id.startswith("safety"))
+    record = json.loads(records.path_of(row, seed, row.steps).read_text())
+    held = tmp_path / "record.json"
+    monkeypatch.setattr(records, "path_of", lambda *_: held)
+    held.write_text(json.dumps(record))
+    assert records.read(row, seed, row.steps) == record
+    record["report"]["episodes"] -= 1
+    held.write_text(json.dumps(record))
+    assert records.read(row, seed, row.steps) is None

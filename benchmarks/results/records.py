@@ -34,12 +34,14 @@ def path_of(row: Row, seed: int, budget: int) -> Path:
 
 
 def read(row: Row, seed: int, budget: int) -> dict[str, Any] | None:
-    """Return the record of a run, None if there is none of this budget and these settings."""
+    """Return the record of a run, None if there is none of this budget, settings and protocol."""
     path = path_of(row, seed, budget)
     if not path.exists():
         return None
     found: dict[str, Any] = json.loads(path.read_text())
-    return found if found["budget"] == budget and row.is_made_by(found, budget) else None
+    is_by_protocol = found["report"]["episodes"] == make_task(row.task).protocol.episodes
+    is_of_row = found["budget"] == budget and row.is_made_by(found, budget)
+    return found if is_by_protocol and is_of_row else None
 
 
 def write(row: Row, seed: int, budget: int, run: Path) -> dict[str, Any]:
@@ -89,6 +91,8 @@ class Scored:
     """How well the cost limit is kept; None in a task without one."""
     training_costs: Sequence[Mapping[str, float]] = ()
     """Each run's cost of training, where all runs know it."""
+    weights: Sequence[str] = ()
+    """Each run's hash of its weights."""
 
     def text(self, metric: str) -> str:
         """Return ``mean [low, high]``."""
@@ -141,7 +145,8 @@ def scored_row(row: Row, budget: int) -> Scored | None:
     training += f", {sum(seconds) / len(seconds):.0f} s a run" if seconds else ""
     costs = [r["training_cost"] for r in records if "training_cost" in r]
     costs = costs if len(costs) == len(records) else []
-    return _scored(row.name, training, [r["report"] for r in records], costs)
+    line = _scored(row.name, training, [r["report"] for r in records], costs)
+    return replace(line, weights=[r["weights"] for r in records])
 
 
 def scored_agent(agent: str, task: str) -> Scored:

@@ -18,6 +18,7 @@ from benchmarks.results import records
 from benchmarks.results.records import sha256_of
 from benchmarks.results.rows import DONE, ROOT, Row, jobs_of, page_path, runs_of
 from pkubench.agents.catalogue import PRETRAINED
+from pkubench.agents.runs import read_training
 from pkubench.files import write_json
 from pkubench.tasks.catalogue import make_task
 
@@ -103,9 +104,9 @@ def _train_job(row: Row, seeds: tuple[int, ...], budget: int, fresh: bool) -> st
         command += ["--seed", str(seeds[0]), "--out", str(runs[0])]
     else:
         command += ["--seeds", _listed(seeds), "--together", "--out", str(runs[0].parent)]
-    if any(runs[0].glob("checkpoint*")):  # left by an interrupted training
+    if is_interrupted(row, runs[0], budget):
         command.append("--resume")
-    else:  # it came to no checkpoint
+    else:  # it came to no checkpoint, or is of settings that the preset has no longer
         for run in runs:
             shutil.rmtree(run, ignore_errors=True)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -116,6 +117,14 @@ def _train_job(row: Row, seeds: tuple[int, ...], budget: int, fresh: bool) -> st
         (run / DONE).touch()
     last = json.loads((runs[0] / "training.jsonl").read_text().splitlines()[-1])
     return "trained, " + ", ".join(f"{k} {v:.4g}" for k, v in list(last.items())[:4])
+
+
+def is_interrupted(row: Row, run: Path, budget: int) -> bool:
+    """Return whether a folder holds a training of this row, as presets are now, to go on with."""
+    held = read_training(run)
+    if held is None or held.command is None or not any(run.glob("checkpoint*")):
+        return False
+    return row.is_made_by(held.facts, budget)
 
 
 def _listed(seeds: tuple[int, ...]) -> str:
@@ -155,15 +164,14 @@ def ship(rows: Rows) -> None:
 
 def _ship_run(run: Path, row: Row, seed: int, record: dict[str, Any]) -> None:
     target = row.shipped(seed)
-    if (run / SCORE).exists():
-        return  # restored from the package
-    target.mkdir(parents=True, exist_ok=True)
-    for name in ("config.json", "weights.safetensors"):
-        shutil.copyfile(run / name, target / name)
-    lines = (run / "training.jsonl").read_text().splitlines()
-    stride = max(1, -(-len(lines) // CURVE_LINES))
-    kept = lines[stride - 1 :: stride]
-    (target / "training.jsonl").write_text("".join(f"{line}\n" for line in kept))
+    if not (run / SCORE).exists():  # else it was restored from the package
+        target.mkdir(parents=True, exist_ok=True)
+        for name in ("config.json", "weights.safetensors"):
+            shutil.copyfile(run / name, target / name)
+        lines = (run / "training.jsonl").read_text().splitlines()
+        stride = max(1, -(-len(lines) // CURVE_LINES))
+        kept = lines[stride - 1 :: stride]
+        (target / "training.jsonl").write_text("".join(f"{line}\n" for line in kept))
     metric = make_task(row.task).ranking.name
     write_json(target / SCORE, {"metric": metric, **record["report"]["metrics"][metric]})
     print(f"shipped {row.name} {row.task} seed {seed}", flush=True)

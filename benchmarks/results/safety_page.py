@@ -161,6 +161,7 @@ def page_of(rows: tuple[Row, ...], scale: float) -> str:
             sections += markdown(task, table[task], _published(task), "-")
             sections.append(return_cost_figure(task, table[task], page))
             sections += ceiling_text(task, table[task])
+            sections += same_weights(table[task])
     return "".join([*sections, *claims(table), *unfinished(rows, scale)])
 
 
@@ -197,6 +198,21 @@ def ceiling_text(task: str, lines: Mapping[str, Scored]) -> Iterator[str]:
             "1,000 steps, which overwrites the world's own of 500, and sums rewards and costs to "
             "the outer limit. Halve them all, and their limit of 25, to compare.\n\n"
         )
+
+
+def same_weights(lines: Mapping[str, Scored]) -> Iterator[str]:
+    """Say which rows of a task are one and the same policy, bit for bit."""
+    by_weights: dict[tuple[str, ...], list[str]] = {}
+    for name, line in lines.items():
+        if line.weights:
+            by_weights.setdefault(tuple(line.weights), []).append(name)
+    for names in by_weights.values():
+        if len(names) > 1:
+            yield (
+                f"{' and '.join(names)} came to the same weights, bit for bit: what sets them "
+                "apart never acted in these runs "
+                "([why](../agents/constrained.md#where-two-agents-are-one)).\n\n"
+            )
 
 
 def claims(table: Table) -> Iterator[str]:

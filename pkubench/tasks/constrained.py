@@ -58,6 +58,10 @@ _NAVIGATION = {
     "Run": ("runs straight ahead", 500, ("between two walls",)),
 }
 """Task -> what the robot does, time limit, and how, level by level."""
+_LAYOUTS = {"episodes": 64, "quick_episodes": 16}
+"""One policy may cost nothing on one layout and 90 on another, so that 16 of them tell its mean to
+no better than 14 either way; and all runs meet the same layouts, whose luck is in no interval over
+runs. The robots under a speed limit have no layouts: 16 episodes are all alike."""
 
 
 def tasks() -> tuple[Task, ...]:
@@ -84,6 +88,7 @@ def _navigation() -> Iterator[Task]:
             for level, way in enumerate(ways):
                 title = f"{called} {deed} {way}"
                 task = _task(f"{robot}{name}{level}", title, "that break a rule", horizon)
+                task = replace(task, protocol=replace(task.protocol, **_LAYOUTS))
                 yield task if way != _NO_RULE else _without_limit(task)
 
 

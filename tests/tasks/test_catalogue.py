@@ -63,6 +63,12 @@ def test_a_navigation_task_has_a_limit_where_its_world_has_a_rule(robot: str) ->
     assert make_task(f"{robot}Run0-v0").cost_limit == 25.0
 
 
+def test_worlds_whose_episodes_differ_by_their_layouts_have_more_of_them() -> None:
+    episodes = {t.id: t.protocol.episodes for t in tasks() if t.suite == "constrained"}
+    assert {n for name, n in episodes.items() if "Velocity" not in name} == {64}
+    assert {n for name, n in episodes.items() if "Velocity" in name} == {16}
+
+
 def test_random_team_returns_agree_with_an_independent_simulation() -> None:
     # 20 000 episodes of another simulator of the same rules, standard error 0.17 like ours.
     for name, expected in (("SimpleSpread-v0", -79.4), ("SimpleSpreadContinuous-v0", -75.7)):
