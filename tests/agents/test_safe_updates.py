@@ -162,14 +162,24 @@ def test_omnisafes_p3o_neither_clips_costs_nor_divides_the_excess() -> None:
     torch.testing.assert_close(_after(learner), _slow(learner, moves, [loss]), atol=1e-5, rtol=0)
 
 
-def test_a_cup_update_equals_a_slow_reference_in_two_phases() -> None:
-    def correction(pi: Any, middle: Any, ratio: Tensor, a: Tensor, m: Tensor, c: Tensor) -> Tensor:
-        weight = 0.501 * (1 - 0.99 * 0.95) / (1 - 0.99)
-        return (weight * ratio * c + _gaussian_kl(pi, middle)).mean()
+def _correction(pi: Any, middle: Any, ratio: Tensor, a: Tensor, m: Tensor, c: Tensor) -> Tensor:
+    weight = 0.501 * (1 - 0.99 * 0.95) / (1 - 0.99)
+    return (weight * ratio * c + _gaussian_kl(pi, middle)).mean()
 
+
+def test_a_cup_update_equals_a_slow_reference_in_two_phases() -> None:
     learner, moves = _learner("cup", 9.0, lambda_lr=0.5, target_kl=None)
-    wanted = _slow(learner, moves, [_clipped, correction])
+    wanted = _slow(learner, moves, [_clipped, _correction])
     torch.testing.assert_close(_after(learner), wanted, atol=1e-5, rtol=0)
+
+
+def test_cups_correction_stops_once_it_has_moved_far_enough_from_the_first_phase() -> None:
+    # which stays below 0.058 itself
+    learner, moves = _learner("cup", 9.0, lambda_lr=0.5, target_kl=0.06, epochs=6)
+    wanted = _slow(learner, moves, [_clipped, _correction])
+    torch.testing.assert_close(_after(learner), wanted, atol=1e-5, rtol=0)
+    free, _ = _learner("cup", 9.0, lambda_lr=0.5, target_kl=None, epochs=6)
+    assert float((_after(learner) - _after(free)).abs().max()) > 1e-2
 
 
 def test_passes_stop_once_the_policy_has_moved_far_enough() -> None:
@@ -178,6 +188,16 @@ def test_passes_stop_once_the_policy_has_moved_far_enough() -> None:
     torch.testing.assert_close(_after(learner), wanted, atol=1e-5, rtol=0)
     free, _ = _learner("ppo-lag", 9.0, target_kl=None, epochs=6)
     assert float((_after(learner) - _after(free)).abs().max()) > 1e-3
+
+
+def test_how_far_a_policy_has_moved_is_told_from_the_old_one() -> None:
+    # after two passes KL(old || new) is 0.124 and KL(new || old) 0.132
+    more: dict[str, Any] = {"actor_lr": 3e-2, "epochs": 3}
+    learner, moves = _learner("ppo-lag", 9.0, target_kl=0.128, **more)
+    wanted = _slow(learner, moves, [_clipped])
+    torch.testing.assert_close(_after(learner), wanted, atol=1e-5, rtol=0)
+    free, _ = _learner("ppo-lag", 9.0, target_kl=None, **more)
+    torch.testing.assert_close(_after(learner), _after(free), atol=0, rtol=0)
 
 
 def test_a_multiplier_of_nought_is_told_as_such_and_one_that_is_none_is_not() -> None:
