@@ -79,6 +79,8 @@ def test_cups_multiplier_stays_out_of_the_first_phase() -> None:
 
 def test_an_empty_window_changes_nothing_and_the_excess_is_measured() -> None:
     measured = Measured(limit=25.0)
+    measured.update(20.0, 500.0)
+    assert (measured.excess, measured.length) == (-5.0, 500.0)
     measured.update(40.0, 200.0)
     measured.update(math.nan, math.nan)
     assert (measured.excess, measured.length) == (15.0, 200.0)
