@@ -14,6 +14,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 from torch.func import functional_call
 
+from pkubench.agents import saferl
 from pkubench.agents.on_policy.config import OnPolicyConfig
 from pkubench.agents.on_policy.learner import constraint_of
 from pkubench.agents.parts.actor import Actor
@@ -116,6 +117,10 @@ def test_settings_that_do_not_go_together_are_refused() -> None:
         with_settings(OnPolicyConfig(), {"constraint": "linearized"})
     with pytest.raises(ConfigError, match="search_steps=15"):
         OnPolicyConfig(constraint="projected", update="trust-region", entropy=0.0, search_steps=0)
+    for name in ("cpo", "pcpo", "p3o"):
+        with pytest.raises(ConfigError, match="set signal_norm=false"):
+            replace(saferl.PRESETS[name], signal_norm=True)
+        replace(saferl.PRESETS[name], signal_norm=True, variant="omnisafe")  # as its code does
 
 
 PHI = math.atan2(0.8, 0.6)

@@ -306,6 +306,49 @@ def test_later_agents_of_a_team_count_the_cost_that_earlier_ones_have_saved(
     assert told == pytest.approx([0.2, 0.2 + saved])
 
 
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("cost", [3.0, 7.0])
+def test_agents_that_move_at_once_divide_excess_and_slack(
+    told: list[float], cost: float, shared: bool
+) -> None:
+    """To first order what they change adds up: of a shared actor it is n times the mean."""
+    _, moves = _team(
+        "hatrpo", cost, constraint="linearised", scheme="simultaneous", shared=shared, kl_limit=0.05
+    )
+    assert len(moves.given) == (1 if shared else 2)
+    # 2 over the limit, or under it, in an episode of 10 steps; two agents
+    assert told == pytest.approx([(cost - 5.0) / 10.0 / 2] * len(moves.given))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "cost", "is_penalised"),
+    [
+        ("simultaneous", 4.1, True),
+        ("simultaneous", 3.9, False),
+        ("sequential", 4.6, True),
+        ("sequential", 4.4, False),
+    ],
+)
+def test_a_penalty_of_agents_that_move_at_once_is_of_their_part_of_the_slack(
+    scheme: str, cost: float, is_penalised: bool
+) -> None:
+    config = replace(
+        harl.PRESETS["happo-lag"],
+        **{**TEAM, "constraint": "exact-penalty", "minibatches": 1, "scheme": scheme, "clip": 0.9},
+    )
+    learner = OnPolicyLearner(BudgetWorld(8), config, 0)
+    collector = Collector(BudgetWorld(8), 0, 50, learner.prepare)
+    batch = learner._batch(collector.collect(16, learner.behave, False), ["a"])
+    assert learner.constraint is not None
+    learner.constraint.update(cost, 10.0)
+    # at ratios of 1 the surrogate says that .05 a step will be added, 0.5 an episode
+    costs = torch.linspace(-1.0, 1.0, 128) + 0.05
+    before = torch.cat([p.detach().reshape(-1) for p in learner.actors["a"].parameters()])
+    learner._update_actor("a", batch, torch.zeros(128), torch.ones(128), costs)
+    after = torch.cat([p.detach().reshape(-1) for p in learner.actors["a"].parameters()])
+    assert bool((after != before).any()) == is_penalised
+
+
 @pytest.mark.parametrize(("cost", "is_penalised"), [(7.0, True), (6.0, False)])
 def test_a_penalty_counts_what_earlier_agents_have_saved_once(
     cost: float, is_penalised: bool
