@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pkubench.agents.off_policy.config import OffPolicyConfig
-from pkubench.agents.on_policy.config import WITHOUT_COST_CRITIC, OnPolicyConfig
+from pkubench.agents.on_policy.config import IN_THE_STEP, WITHOUT_COST_CRITIC, OnPolicyConfig
 from pkubench.agents.psro.deep_settings import DEEP
 from pkubench.agents.psro.settings import PSROConfig
 
@@ -54,13 +54,12 @@ _ON_POLICY_CONSTRAINTS = (
     *("lagrangian", "pid", "interior-point", "rectified", "exact-penalty", "corrected"),
     *("linearised", "projected", "saute", "early-termination"),
 )
-_IN_THE_STEP = ("linearised", "projected")
 _WITH_COST_CRITIC = tuple(c for c in _ON_POLICY_CONSTRAINTS if c not in WITHOUT_COST_CRITIC)
 _STEP = (
     *("kl_limit", "cg_iterations", "cg_damping", "fisher_every", "search_steps"),
     *("search_decay", "discrete_kl"),
 )
-_SEARCHED = ("none", *(c for c in _ON_POLICY_CONSTRAINTS if c not in _IN_THE_STEP))
+_SEARCHED = ("none", *(c for c in _ON_POLICY_CONSTRAINTS if c not in IN_THE_STEP))
 """Constraints beside which a length is accepted for what it improves."""
 _PASSES = {"update": ("ppo-clip", "a2c", "focops")}
 
@@ -77,7 +76,7 @@ _ON_POLICY = (
     Acting(("lambda_init",), {"constraint": (*_LIMITED, "corrected")}),
     Acting(("lambda_lr", "lambda_upper"), {"constraint": ("lagrangian", "corrected")}),
     Acting(_PID, {"constraint": ("pid",)}),
-    Acting(("recovery",), {"constraint": _IN_THE_STEP, "variant": ("published",)}),
+    Acting(("recovery",), {"constraint": IN_THE_STEP, "variant": ("published",)}),
     Acting(("kappa",), {"constraint": ("exact-penalty",)}),
     Acting(("barrier", "penalty_max"), {"constraint": ("interior-point",)}),
     Acting(("tolerance",), {"constraint": ("rectified",)}),
