@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from benchmarks.results.records import Scored, read, scored_agent, scored_row
 from benchmarks.results.rows import Row
+from pkubench.evaluation.metrics import feasible
 from pkubench.evaluation.plots import return_against_cost, score_intervals
 from pkubench.evaluation.statistics import Difference, welch_interval
 from pkubench.tasks.catalogue import make_task
@@ -162,8 +163,8 @@ def told(table: Table, pair: Pair, difference: Difference | None, p: float) -> s
     if p < LEVEL:
         winner = pair.ours if difference.estimate > 0 else pair.theirs
         verdict = f"**{winner} is better**"
-        limit = make_task(pair.task).cost_limit
-        if limit is not None and table[pair.task][winner].mean("cost") > limit:
+        cost = table[pair.task][winner].metrics.get("cost")
+        if feasible(make_task(pair.task), cost[0] if cost else None) is False:
             verdict = f"{winner} earns more, over the limit"
     left, right = (len(table[pair.task][name].runs) for name in pair[1:])
     return (

@@ -1,4 +1,4 @@
-"""Writes ``docs/results/safety.md``: every figure in it is computed from records here."""
+"""Writes ``docs/results/safety.md``: from records, and an evaluation of ``random`` on the spot."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from benchmarks.results.page import (
 )
 from benchmarks.results.records import Scored
 from benchmarks.results.rows import Row, page_path
+from pkubench.evaluation.metrics import feasible
 from pkubench.tasks.catalogue import make_task
 
 _ON_POLICY = {
@@ -162,6 +163,7 @@ def page_of(rows: tuple[Row, ...], scale: float) -> str:
             sections.append(return_cost_figure(task, table[task], page))
             sections += ceiling_text(task, table[task])
             sections += same_weights(table[task])
+            sections += cut_text(table[task])
     return "".join([*sections, *claims(table), *unfinished(rows, scale)])
 
 
@@ -200,6 +202,16 @@ def ceiling_text(task: str, lines: Mapping[str, Scored]) -> Iterator[str]:
         )
 
 
+def cut_text(lines: Mapping[str, Scored]) -> Iterator[str]:
+    """Say how to read the row of an agent whose training episodes are cut, if it is there."""
+    if "ppo-early-terminated" in lines:
+        yield (
+            "ppo-early-terminated trains on episodes that end at the limit, so its excess in "
+            "training is at most one step's; at evaluation episodes go on, in states it has never "
+            "met.\n\n"
+        )
+
+
 def same_weights(lines: Mapping[str, Scored]) -> Iterator[str]:
     """Say which rows of a task are one and the same policy, bit for bit."""
     by_weights: dict[tuple[str, ...], list[str]] = {}
@@ -234,10 +246,10 @@ def claims(table: Table) -> Iterator[str]:
     names = dict.fromkeys(n for lines in table.values() for n in lines if n != "random")
     for name in names:
         runs = [
-            run["cost"] <= float(make_task(task).cost_limit or 0.0)
+            feasible(make_task(task), run["cost"])
             for task, lines in table.items()
             if name in lines
             for run in lines[name].runs
         ]
-        yield f"- {name}: {sum(runs)} of {len(runs)} runs.\n"
+        yield f"- {name}: {runs.count(True)} of {len(runs)} runs.\n"
     yield "\n"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pkubench.agents.off_policy.config import OffPolicyConfig
-from pkubench.agents.on_policy.config import WITHOUT_COST_CRITIC, OnPolicyConfig
+from pkubench.agents.on_policy.config import IN_THE_STEP, WITHOUT_COST_CRITIC, OnPolicyConfig
 from pkubench.agents.psro.deep_settings import DEEP
 from pkubench.agents.psro.settings import PSROConfig
 
@@ -21,17 +21,30 @@ class Acting(NamedTuple):
     names: tuple[str, ...]
     beside: Mapping[str, tuple[Any, ...]]
     """Other setting -> its values; all of them are needed."""
+    otherwise: Mapping[str, tuple[Any, ...]] | None = None
+    """Others that do as well as those."""
+
+    @property
+    def ways(self) -> tuple[Mapping[str, tuple[Any, ...]], ...]:
+        """What these need: one of them."""
+        return (self.beside,) if self.otherwise is None else (self.beside, self.otherwise)
 
     def holds(self, config: Any) -> bool:
         """Return whether these act in ``config``."""
-        return all(getattr(config, name) in values for name, values in self.beside.items())
+        return any(
+            all(getattr(config, name) in values for name, values in way.items())
+            for way in self.ways
+        )
 
     @property
     def words(self) -> str:
         """The others, as a user sets them."""
-        return " and ".join(
-            f"{name}={' or '.join(_text(value) for value in values)}"
-            for name, values in self.beside.items()
+        return ", or with ".join(
+            " and ".join(
+                f"{name}={' or '.join(_text(value) for value in values)}"
+                for name, values in way.items()
+            )
+            for way in self.ways
         )
 
 
@@ -44,12 +57,16 @@ _ON_POLICY_CONSTRAINTS = (
 _WITH_COST_CRITIC = tuple(c for c in _ON_POLICY_CONSTRAINTS if c not in WITHOUT_COST_CRITIC)
 _STEP = (
     *("kl_limit", "cg_iterations", "cg_damping", "fisher_every", "search_steps"),
-    *("search_decay", "accept_ratio", "discrete_kl"),
+    *("search_decay", "discrete_kl"),
 )
+_SEARCHED = ("none", *(c for c in _ON_POLICY_CONSTRAINTS if c not in IN_THE_STEP))
+"""Constraints beside which a length is accepted for what it improves."""
 _PASSES = {"update": ("ppo-clip", "a2c", "focops")}
 
 _ON_POLICY = (
     Acting(_STEP, {"update": ("trust-region",)}),
+    Acting(("accept_ratio",), {"update": ("trust-region",), "constraint": _SEARCHED}),
+    Acting(("variant",), {"update": ("trust-region",)}, {"constraint": ("exact-penalty",)}),
     Acting(("epochs", "target_kl", "actor_lr", "lr_decay"), _PASSES),
     Acting(("focops_eta", "focops_lam"), {"update": ("focops",)}),
     Acting(("actor_gain",), {"init": ("orthogonal",)}),
@@ -59,13 +76,14 @@ _ON_POLICY = (
     Acting(("lambda_init",), {"constraint": (*_LIMITED, "corrected")}),
     Acting(("lambda_lr", "lambda_upper"), {"constraint": ("lagrangian", "corrected")}),
     Acting(_PID, {"constraint": ("pid",)}),
-    Acting(("recovery",), {"constraint": ("linearised", "projected")}),
+    Acting(("recovery",), {"constraint": IN_THE_STEP, "variant": ("published",)}),
     Acting(("kappa",), {"constraint": ("exact-penalty",)}),
     Acting(("barrier", "penalty_max"), {"constraint": ("interior-point",)}),
     Acting(("tolerance",), {"constraint": ("rectified",)}),
     Acting(("saute_gamma", "unsafe_reward"), {"constraint": ("saute",)}),
 )
 _OFF_POLICY = (
+    Acting(("variant",), {"constraint": _LIMITED}, {"rule": ("ddpg",)}),
     Acting(("exploration",), {"rule": ("ddpg", "td3")}),
     Acting(("target_noise", "noise_clip"), {"rule": ("td3",)}),
     Acting(("alpha", "alpha_auto"), {"rule": ("sac",)}),

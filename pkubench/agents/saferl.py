@@ -147,11 +147,11 @@ _STEP_PAPER: dict[str, Any] = {"minibatches": 156}
 _WINDOW = 32
 """Episodes: two of each lane, eight updates. OmniSafe's 100 are five of its updates."""
 _WHOLE = {"rollout_steps": 1000, "minibatches": 64, "window": 16}
-"""An update of 16 whole episodes, for what moves far at once: steps in a trust region, FOCOPS and
-CUP's correction. Of 4,096 steps they promise a fall in cost that they do not keep, for what they
-think it will be is mostly noise. (Training episodes of seed 1000 on PointGoal1 at 2 M steps, of
-16,000 and of 4,096 steps an update: CUP 15.1 at a cost of 11 and 4.2 at 16, after 2.4 at 137 on
-the way.)"""
+"""An update of 16 whole episodes (32 of Circle and Run), for what moves far at once: steps in a
+trust region, FOCOPS and CUP's correction. Of 4,096 steps they promise a fall in cost that they do
+not keep, for what they think it will be is mostly noise. (Training episodes of seed 1000 on
+PointGoal1 at 2 M steps, of 16,000 and of 4,096 steps an update: CUP 15.1 at a cost of 11 and 4.2 at
+16, after 2.4 at 137 on the way.)"""
 _RECOVERY = {"recovery": 10.0}
 """Even of 16,000 steps CPO is too hopeful, earns more at once and stays over the limit; with an
 excess that counts ten times it recovers first. (The same seed, 1.0 M to 1.4 M steps: 24.1 at a cost

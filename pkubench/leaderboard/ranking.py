@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pkubench.evaluation.metrics import EXACT_DIGITS
+from pkubench.evaluation.metrics import EXACT_DIGITS, feasible
 from pkubench.evaluation.statistics import (
     Interval,
     iqm,
@@ -215,9 +215,7 @@ def _key(task: Task, table: FloatArray) -> tuple[bool, float]:
     goodness, cost = map(float, table.mean(axis=0))
     if task.ranking.interval == "exact":
         goodness = round(goodness, EXACT_DIGITS)
-    if task.cost_limit is None or cost <= task.cost_limit:
-        return True, goodness
-    return False, -cost
+    return (False, -cost) if feasible(task, cost) is False else (True, goodness)
 
 
 def _rank_ranges(task: Task, entries: Sequence[Entry], seed: int) -> dict[str, tuple[int, int]]:

@@ -14,6 +14,7 @@ from pkubench.agents.off_policy import presets as off_policy
 from pkubench.agents.off_policy.config import OffPolicyConfig
 from pkubench.agents.off_policy.training import train as train_off_policy
 from pkubench.agents.on_policy import presets as on_policy
+from pkubench.agents.on_policy.config import OnPolicyConfig
 from pkubench.agents.on_policy.training import train as train_on_policy
 from pkubench.agents.psro.settings import PSRO_PRESETS, PSROConfig
 from pkubench.agents.saving import load_saved
@@ -136,7 +137,7 @@ def test_a_setting_that_changes_what_is_learnt_is_not_called_idle(name: str) -> 
     [
         *("ppo", "trpo", "natural-pg", "policy-gradient", "focops", "ppo-lag", "trpo-pid", "cpo"),
         *("pcpo", "cup", "p3o", "ipo", "crpo", "ppo-saute", "ppo-early-terminated"),
-        *("orthogonal", "team", "trust team"),
+        *("orthogonal", "team", "trust team", "omnisafe cpo"),
     ],
 )
 def test_idle_settings_change_nothing(who: str, tmp_path: Path) -> None:
@@ -154,14 +155,37 @@ def test_idle_settings_change_nothing(who: str, tmp_path: Path) -> None:
     assert not told_apart(trained(more), trained({**more, **changes}))
 
 
-@pytest.mark.parametrize("kind", [OffPolicyConfig, PSROConfig])
+@pytest.mark.parametrize("kind", [OnPolicyConfig, OffPolicyConfig, PSROConfig])
 def test_what_is_said_to_act_beside_others_names_settings_and_their_values(kind: type) -> None:
     hints = typing.get_type_hints(kind)
     for group in acting._TABLES[kind]:
-        assert {*group.names, *group.beside} <= hints.keys()
-        for name, values in group.beside.items():
+        assert {*group.names} <= hints.keys()
+        for name, values in (pair for way in group.ways for pair in way.items()):
             known = {True, False} if hints[name] is bool else {*typing.get_args(hints[name])}
             assert known > {*values}, group
+
+
+@pytest.mark.parametrize(
+    ("presets", "agent", "changes", "name", "words"),
+    [
+        (on_policy, "ppo-lag", {}, "variant", "update=trust-region, or with constraint=exact-pen"),
+        (on_policy, "p3o", {}, "variant", ""),
+        (on_policy, "trpo-lag", {}, "variant", ""),
+        (on_policy, "cpo", {}, "recovery", ""),
+        (on_policy, "cpo", {"variant": "omnisafe"}, "recovery", "and variant=published"),
+        (on_policy, "pcpo", {}, "accept_ratio", "update=trust-region and constraint=none or lagr"),
+        (on_policy, "crpo", {}, "accept_ratio", ""),
+        (off_policy, "sac", {}, "variant", "constraint=lagrangian or pid, or with rule=ddpg"),
+        (off_policy, "sac-pid", {}, "variant", ""),
+        (off_policy, "ddpg", {}, "variant", ""),
+    ],
+)
+def test_what_a_setting_acts_with_is_told_to_who_sets_it_in_vain(
+    presets: Any, agent: str, changes: dict[str, str], name: str, words: str
+) -> None:
+    config = with_settings(presets.preset(agent, task_of(SpeedWorld, cost_limit=LIMIT)), changes)
+    told = dict(acting.idle(config, [name]))
+    assert words in told[name] if words else not told
 
 
 def test_a_population_of_exact_responses_has_no_network() -> None:

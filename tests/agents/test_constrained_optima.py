@@ -48,14 +48,20 @@ def test_steps_that_hold_the_constraint_settle_at_the_linear_programs_optimum(
 
 @pytest.mark.parametrize("name", ["cpo", "ppo-lag", "trpo-pid", "crpo", "ppo"])
 def test_no_policy_that_was_learned_beats_the_dual_bound(name: str, tmp_path: Path) -> None:
-    """For every policy, return <= V* + lambda* (cost - limit): the multiplier prices the limit."""
+    """For every policy, return <= V* + lambda* (cost - limit): the multiplier prices the limit.
+
+    Of those that hold the limit, the last policy lies near it, and wins what its cost is worth.
+    """
     best, limit = optimum(CORRIDOR), make_task(CORRIDOR).cost_limit
     assert limit is not None
     _run(name, tmp_path / "run")
     found = exact(load_agent(str(tmp_path / "run"), make_task(CORRIDOR)))
     bound = best.value + best.multiplier * (found.cost - limit)
-    assert found.value <= bound + 1e-9
-    assert found.value > bound - 0.35  # it learned something: a random policy lies 2 below
+    assert found.value <= bound + 1e-9  # a random policy lies 2 below
+    if name == "ppo":
+        assert found.value > bound - 0.35 and found.cost > 3 * limit
+    else:
+        assert found.value > bound - 0.1 and 0.5 * limit < found.cost < 1.8 * limit
 
 
 def test_blind_to_cost_the_short_way_is_taken(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 from torch.func import functional_call
 
+from pkubench.agents import saferl
 from pkubench.agents.on_policy.config import OnPolicyConfig
 from pkubench.agents.on_policy.learner import constraint_of
 from pkubench.agents.parts.actor import Actor
@@ -79,6 +80,8 @@ def test_cups_multiplier_stays_out_of_the_first_phase() -> None:
 
 def test_an_empty_window_changes_nothing_and_the_excess_is_measured() -> None:
     measured = Measured(limit=25.0)
+    measured.update(20.0, 500.0)
+    assert (measured.excess, measured.length) == (-5.0, 500.0)
     measured.update(40.0, 200.0)
     measured.update(math.nan, math.nan)
     assert (measured.excess, measured.length) == (15.0, 200.0)
@@ -95,6 +98,7 @@ def test_a_constraint_goes_on_exactly_from_its_state(kind: Any) -> None:
     for cost in (60.0, 10.0, 31.0):
         one.update(cost, 100.0)
     other.restore(one.state())
+    assert other == one
     for cost in (24.0, 90.0):
         one.update(cost, 50.0)
         other.update(cost, 50.0)
@@ -113,6 +117,10 @@ def test_settings_that_do_not_go_together_are_refused() -> None:
         with_settings(OnPolicyConfig(), {"constraint": "linearized"})
     with pytest.raises(ConfigError, match="search_steps=15"):
         OnPolicyConfig(constraint="projected", update="trust-region", entropy=0.0, search_steps=0)
+    for name in ("cpo", "pcpo", "p3o"):
+        with pytest.raises(ConfigError, match="set signal_norm=false"):
+            replace(saferl.PRESETS[name], signal_norm=True)
+        replace(saferl.PRESETS[name], signal_norm=True, variant="omnisafe")  # as its code does
 
 
 PHI = math.atan2(0.8, 0.6)
@@ -374,11 +382,12 @@ def test_a_natural_gradient_takes_the_whole_step_unseen() -> None:
     assert step.kl > 2.0  # which a search refuses
 
 
-def test_an_unsafe_policy_may_lose_reward_on_its_way_back() -> None:
+@pytest.mark.parametrize(("rule", "case"), [("linearised", 1), ("projected", 0)])
+def test_an_unsafe_policy_may_lose_reward_on_its_way_back(rule: Any, case: int) -> None:
     actor, samples, costs = _case(3)
     samples = samples._replace(advantage=costs + 0.3 * samples.advantage)
-    report = constrained_step(actor, samples, costs, 0.1, SETTINGS, "linearised")
-    assert report.case == 1 and report.step.is_accepted
+    report = constrained_step(actor, samples, costs, 0.1, SETTINGS, rule)
+    assert report.case == case and report.step.is_accepted
     assert report.step.improvement < 0.0 and report.cost_change < 0.0
 
 
@@ -403,13 +412,22 @@ def test_omnisafes_cpo_takes_the_step_with_the_wrong_sign() -> None:
     assert float((_flat(other) - wanted).norm()) > 1e-2
 
 
-def test_without_a_cost_gradient_the_step_is_trpos() -> None:
+@pytest.mark.parametrize("excess", [-1.0, 1.0])
+@pytest.mark.parametrize("rule", ["linearised", "projected"])
+def test_without_a_cost_gradient_the_step_is_trpos(rule: Any, excess: float) -> None:
     actor, samples, costs = _case(6)
-    report = constrained_step(actor, samples, 0.0 * costs, -1.0, SETTINGS, "linearised")
-    assert report.case == 4 and report.step.is_accepted
-    actor, samples, costs = _case(6)
-    above = constrained_step(actor, samples, 0.0 * costs, 1.0, SETTINGS, "linearised")
-    assert above.case == 4 and above.step.is_accepted
+    report = constrained_step(actor, samples, 0.0 * costs, excess, SETTINGS, rule)
+    other, samples, _ = _case(6)
+    step = trust_region_step(other, samples, SETTINGS)
+    assert report.case == 4 and report.step.fraction == step.fraction > 0.0
+    torch.testing.assert_close(_flat(actor), _flat(other), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize(("spread", "case"), [(1e-3, 2), (3e-4, 4)])
+def test_a_cost_gradient_bends_the_step_down_to_a_square_of_1e_6(spread: float, case: int) -> None:
+    actor, samples, costs = _case(3, spread)  # whose gradient has the square 2.19 spread^2
+    report = constrained_step(actor, samples, costs, -0.005 * spread, SETTINGS, "linearised")
+    assert report.case == case
 
 
 def test_pcpo_of_omnisafe_climbs_the_plain_gradient() -> None:

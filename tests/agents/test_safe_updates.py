@@ -162,14 +162,24 @@ def test_omnisafes_p3o_neither_clips_costs_nor_divides_the_excess() -> None:
     torch.testing.assert_close(_after(learner), _slow(learner, moves, [loss]), atol=1e-5, rtol=0)
 
 
-def test_a_cup_update_equals_a_slow_reference_in_two_phases() -> None:
-    def correction(pi: Any, middle: Any, ratio: Tensor, a: Tensor, m: Tensor, c: Tensor) -> Tensor:
-        weight = 0.501 * (1 - 0.99 * 0.95) / (1 - 0.99)
-        return (weight * ratio * c + _gaussian_kl(pi, middle)).mean()
+def _correction(pi: Any, middle: Any, ratio: Tensor, a: Tensor, m: Tensor, c: Tensor) -> Tensor:
+    weight = 0.501 * (1 - 0.99 * 0.95) / (1 - 0.99)
+    return (weight * ratio * c + _gaussian_kl(pi, middle)).mean()
 
+
+def test_a_cup_update_equals_a_slow_reference_in_two_phases() -> None:
     learner, moves = _learner("cup", 9.0, lambda_lr=0.5, target_kl=None)
-    wanted = _slow(learner, moves, [_clipped, correction])
+    wanted = _slow(learner, moves, [_clipped, _correction])
     torch.testing.assert_close(_after(learner), wanted, atol=1e-5, rtol=0)
+
+
+def test_cups_correction_stops_once_it_has_moved_far_enough_from_the_first_phase() -> None:
+    # which stays below 0.058 itself
+    learner, moves = _learner("cup", 9.0, lambda_lr=0.5, target_kl=0.06, epochs=6)
+    wanted = _slow(learner, moves, [_clipped, _correction])
+    torch.testing.assert_close(_after(learner), wanted, atol=1e-5, rtol=0)
+    free, _ = _learner("cup", 9.0, lambda_lr=0.5, target_kl=None, epochs=6)
+    assert float((_after(learner) - _after(free)).abs().max()) > 1e-2
 
 
 def test_passes_stop_once_the_policy_has_moved_far_enough() -> None:
@@ -178,6 +188,16 @@ def test_passes_stop_once_the_policy_has_moved_far_enough() -> None:
     torch.testing.assert_close(_after(learner), wanted, atol=1e-5, rtol=0)
     free, _ = _learner("ppo-lag", 9.0, target_kl=None, epochs=6)
     assert float((_after(learner) - _after(free)).abs().max()) > 1e-3
+
+
+def test_how_far_a_policy_has_moved_is_told_from_the_old_one() -> None:
+    # after two passes KL(old || new) is 0.124 and KL(new || old) 0.132
+    more: dict[str, Any] = {"actor_lr": 3e-2, "epochs": 3}
+    learner, moves = _learner("ppo-lag", 9.0, target_kl=0.128, **more)
+    wanted = _slow(learner, moves, [_clipped])
+    torch.testing.assert_close(_after(learner), wanted, atol=1e-5, rtol=0)
+    free, _ = _learner("ppo-lag", 9.0, target_kl=None, **more)
+    torch.testing.assert_close(_after(learner), _after(free), atol=0, rtol=0)
 
 
 def test_a_multiplier_of_nought_is_told_as_such_and_one_that_is_none_is_not() -> None:
@@ -284,6 +304,49 @@ def test_later_agents_of_a_team_count_the_cost_that_earlier_ones_have_saved(
     assert saved < -1e-3  # the first agent is over the limit and goes where it is cheaper
     # 2 over the limit in an episode of 10 steps
     assert told == pytest.approx([0.2, 0.2 + saved])
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("cost", [3.0, 7.0])
+def test_agents_that_move_at_once_divide_excess_and_slack(
+    told: list[float], cost: float, shared: bool
+) -> None:
+    """To first order what they change adds up: of a shared actor it is n times the mean."""
+    _, moves = _team(
+        "hatrpo", cost, constraint="linearised", scheme="simultaneous", shared=shared, kl_limit=0.05
+    )
+    assert len(moves.given) == (1 if shared else 2)
+    # 2 over the limit, or under it, in an episode of 10 steps; two agents
+    assert told == pytest.approx([(cost - 5.0) / 10.0 / 2] * len(moves.given))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "cost", "is_penalised"),
+    [
+        ("simultaneous", 4.1, True),
+        ("simultaneous", 3.9, False),
+        ("sequential", 4.6, True),
+        ("sequential", 4.4, False),
+    ],
+)
+def test_a_penalty_of_agents_that_move_at_once_is_of_their_part_of_the_slack(
+    scheme: str, cost: float, is_penalised: bool
+) -> None:
+    config = replace(
+        harl.PRESETS["happo-lag"],
+        **{**TEAM, "constraint": "exact-penalty", "minibatches": 1, "scheme": scheme, "clip": 0.9},
+    )
+    learner = OnPolicyLearner(BudgetWorld(8), config, 0)
+    collector = Collector(BudgetWorld(8), 0, 50, learner.prepare)
+    batch = learner._batch(collector.collect(16, learner.behave, False), ["a"])
+    assert learner.constraint is not None
+    learner.constraint.update(cost, 10.0)
+    # at ratios of 1 the surrogate says that .05 a step will be added, 0.5 an episode
+    costs = torch.linspace(-1.0, 1.0, 128) + 0.05
+    before = torch.cat([p.detach().reshape(-1) for p in learner.actors["a"].parameters()])
+    learner._update_actor("a", batch, torch.zeros(128), torch.ones(128), costs)
+    after = torch.cat([p.detach().reshape(-1) for p in learner.actors["a"].parameters()])
+    assert bool((after != before).any()) == is_penalised
 
 
 @pytest.mark.parametrize(("cost", "is_penalised"), [(7.0, True), (6.0, False)])

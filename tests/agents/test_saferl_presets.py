@@ -114,3 +114,29 @@ def test_what_moves_far_at_once_updates_in_whole_episodes_where_cost_is_rare() -
         on_goal = preset(name, make_task("PointGoal1-v0"))
         assert on_goal.batch_steps == (16_000 if name in far else 4_096), name
         assert preset(name, make_task("HalfCheetahVelocity-v0")).batch_steps == 4_096, name
+
+
+HELD = [n for n, c in saferl.PRESETS.items() if c.constraint != "none" and "-paper" not in n]
+
+
+@pytest.mark.parametrize("task", ["HopperVelocity-v0", "AntVelocity-v0", "RiskyCorridor-v0"])
+@pytest.mark.parametrize("name", HELD)
+def test_official_rates_stay_where_a_constraint_hears_in_every_update(name: str, task: str) -> None:
+    small, paper = (preset(n, make_task(task)) for n in (name, f"{name}-paper"))
+    for field in ("window", "lambda_lr", "pid_kp", "pid_ki", "pid_kd", "pid_smoothing"):
+        assert getattr(small, field) == getattr(paper, field), field
+    assert small.batch_steps == 4_096
+
+
+@pytest.mark.parametrize("task", ["PointGoal1-v0", "CarCircle1-v0", "HalfCheetahVelocity-v0"])
+@pytest.mark.parametrize("name", HELD)
+def test_constraints_that_hear_seldom_are_held_more_quickly(name: str, task: str) -> None:
+    c = preset(name, make_task(task))
+    is_long = c.batch_steps == 16_000
+    assert c.window == (16 if is_long else 32)
+    if c.constraint in ("lagrangian", "corrected"):
+        assert c.lambda_lr == (0.02 if name == "cup" else 0.1)
+    if c.constraint == "pid":
+        assert (c.pid_kp, c.pid_ki, c.pid_kd, c.pid_smoothing) == (0.02, 0.004, 0.01, 0.8)
+    assert c.recovery == (10.0 if name in ("cpo", "pcpo") else 1.0)
+    assert c.kappa == (5.0 if name == "p3o" else 20.0)

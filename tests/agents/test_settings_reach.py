@@ -110,6 +110,7 @@ def who_trains(who: str) -> tuple[str, Any, dict[str, str]]:
         "far trpo": ("trpo", {"kl_limit": "30.0"}),
         "feasible ipo": ("ipo", {"cost_limit": "6.0"}),
         "raw ppo": ("ppo", {"value_norm": "false"}),
+        "omnisafe cpo": ("cpo", {"variant": "omnisafe"}),
     }.get(who, (who, {}))
     is_team = who.endswith("team")
     world = SharingWorld if is_team else SpeedWorld

@@ -173,8 +173,9 @@ def test_an_episode_ends_where_no_goal_can_be_placed(monkeypatch: pytest.MonkeyP
 
 def test_rewards_are_kept_within_ten() -> None:
     world = world_at("PointGoal0-v0", 0.0, 0.0)
-    world._distance[:] = 50.0
-    assert still(world).rewards[0, 0] == 10.0
+    for before, reward in ((50.0, 10.0), (-50.0, -10.0)):
+        world._distance[:] = before
+        assert still(world).rewards[0, 0] == reward
 
 
 def test_touching_or_moving_a_vase_costs_in_level_2_only() -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from pkubench.evaluation.harness import evaluate
-from pkubench.evaluation.metrics import Aggregate, constraint
+from pkubench.evaluation.metrics import Aggregate, constraint, feasible
 from pkubench.evaluation.report import Report
+from pkubench.tasks.catalogue import make_task
 from tests.evaluation.actors import Faulty, Honest
 from tests.evaluation.counting import COST, RETURN, counting_task
 from tests.leaderboard.writing import write_results
@@ -35,6 +36,12 @@ def test_a_mean_within_the_limit_violates_nothing_but_may_do_so_with_its_upper_b
         None,
         None,
     )
+
+
+@pytest.mark.parametrize(("cost", "is_kept"), [(25.0, True), (25.001, False), (None, None)])
+def test_a_cost_of_the_limit_itself_is_feasible(cost: float | None, is_kept: bool | None) -> None:
+    assert feasible(make_task(CHEETAH), cost) is is_kept
+    assert feasible(make_task("PointGoal0-v0"), cost) is None
 
 
 def test_a_task_without_a_limit_has_nothing_to_violate() -> None:

@@ -36,6 +36,7 @@ def update_by_passes(
     constraint: Measured | None,
     config: OnPolicyConfig,
     generator: torch.Generator,
+    at_once: int = 1,
 ) -> dict[str, float]:
     """Descend the rule's loss in passes of Adam; return diagnostics: ``kl`` and ``entropy``.
 
@@ -46,6 +47,7 @@ def update_by_passes(
         constraint: what holds the cost, None without one.
         config: the rule and its numbers.
         generator: puts the samples in order.
+        at_once: agents that move at once; each has its part of the cost's excess.
     """
     named = {
         "masks": None if samples.masks is None else _last(samples.masks),
@@ -56,7 +58,7 @@ def update_by_passes(
         "costs": None if costs is None else _last(costs),
     }
     inputs = trainer.prepare(samples.observations.cpu().numpy())
-    excess = 0.0 if constraint is None else excess_of_a_step(constraint, config)
+    excess = 0.0 if constraint is None else excess_of_a_step(constraint, config) / at_once
 
     def first(pi: Policies, ratio: Array, part: dict[str, Array], old: Policies | None) -> Slopes:
         by_kl = None
@@ -143,6 +145,7 @@ def update_by_a_step(
     costs: Tensor | None,
     constraint: Measured | None,
     config: OnPolicyConfig,
+    at_once: int = 1,
 ) -> dict[str, float]:
     """Take one step in a trust region; return what it did, ``accepted`` 0.0 or 1.0.
 
@@ -163,7 +166,8 @@ def update_by_a_step(
     if config.constraint in ("linearised", "projected"):
         assert constraint is not None and costs is not None
         # steps are judged by what they change, and the agents before have changed something too
-        excess = excess_of_a_step(constraint, config) + changed_before(samples.factor, costs)
+        excess = excess_of_a_step(constraint, config) / at_once
+        excess += changed_before(samples.factor, costs)
         if excess > 0.0 and config.variant == "published":
             excess *= config.recovery
         found = constrained_step(

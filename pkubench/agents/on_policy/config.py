@@ -64,8 +64,11 @@ Constraint = Literal[
     "saute",
     "early-termination",
 ]
-_IN_THE_STEP = ("linearised", "projected")
+IN_THE_STEP = ("linearised", "projected")
+"""Constraints that bend a trust-region step."""
 _IN_THE_LOSS = ("exact-penalty", "corrected")
+_BY_EXCESS = (*IN_THE_STEP, "exact-penalty")
+"""Those that set the cost's excess beside advantages of cost, in one unit."""
 WITHOUT_COST_CRITIC = ("none", "saute", "early-termination")
 """Constraints under which costs need no critic."""
 
@@ -235,12 +238,18 @@ class OnPolicyConfig(MultiplierSettings):
         if self.update == "trust-region" and self.entropy != 0.0:
             raise ConfigError("a trust-region step has no entropy bonus: set entropy=0")
         is_step = self.update == "trust-region"
-        if self.constraint in _IN_THE_STEP and not is_step:
+        if self.constraint in IN_THE_STEP and not is_step:
             raise ConfigError(f"{self.constraint!r} bends a step: set update=trust-region")
-        if self.constraint in _IN_THE_STEP and self.search_steps == 0:
+        if self.constraint in IN_THE_STEP and self.search_steps == 0:
             raise ConfigError(f"{self.constraint!r} needs a line search: set search_steps=15")
         if self.constraint in _IN_THE_LOSS and is_step:
             raise ConfigError(f"{self.constraint!r} goes with passes of Adam: set update=ppo-clip")
+        is_published = self.variant == "published"
+        if self.constraint in _BY_EXCESS and self.signal_norm and is_published:
+            raise ConfigError(
+                f"{self.constraint!r} sets an excess of cost beside advantages of cost, and "
+                "signal_norm gives these another unit: set signal_norm=false"
+            )
         if self.constraint == "corrected" and self.gamma == 1.0:
             raise ConfigError("CUP weighs costs by (1 - gamma lam)/(1 - gamma): set gamma below 1")
         if self.minibatches > self.num_envs * self.rollout_steps:

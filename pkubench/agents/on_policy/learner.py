@@ -307,10 +307,13 @@ class OnPolicyLearner:
         cost: Tensor | None = None,
     ) -> dict[str, float]:
         samples = Samples(**batch, advantage=advantage, factor=factor)
-        if self.config.update == "trust-region":
-            return update_by_a_step(self.actors[name], samples, cost, self.constraint, self.config)
+        config, constraint = self.config, self.constraint
+        at_once = 1 if config.scheme == "sequential" else len(self.agents)
+        if config.update == "trust-region":
+            actor = self.actors[name]
+            return update_by_a_step(actor, samples, cost, constraint, config, at_once)
         return update_by_passes(
-            self.trainers[name], samples, cost, self.constraint, self.config, self.generator
+            self.trainers[name], samples, cost, constraint, config, self.generator, at_once
         )
 
     @torch.no_grad()

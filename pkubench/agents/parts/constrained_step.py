@@ -144,8 +144,8 @@ def constrained_step(
     """Raise ``mean[M r A]`` inside the ball, with ``excess + mean[M r A_C]`` held below zero.
 
     A length is accepted if the mean KL stays inside the ball, the cost's surrogate rises by no
-    more than the slack, ``max(-excess, 0)``, and, unless the policy is unsafe, the reward's does
-    not fall.
+    more than the slack, ``max(-excess, 0)``, and the reward's does not fall, which is not asked of
+    CPO where the policy is unsafe, nor of PCPO where the cost has a gradient.
 
     Args:
         actor: moved in place.

@@ -54,12 +54,6 @@ class Measured:
         """Return how A_R and A_C are mixed."""
         return Weights(1.0, 0.0)
 
-    @property
-    def multiplier(self) -> float:
-        """What a unit of cost weighs against one of reward."""
-        weights = self.weights()
-        return -weights.of_cost / weights.of_reward if weights.of_reward else math.inf
-
     def state(self) -> list[float]:
         """Return everything that changes, for a checkpoint."""
         return [self.excess, self.length]
