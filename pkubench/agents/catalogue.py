@@ -8,9 +8,12 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pkubench.errors import UnknownName
+
+if TYPE_CHECKING:
+    from pkubench.tasks.task import Task
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 """Shipped weights: ``pretrained/AGENT/TASKNAME/seedN/{config.json, weights.safetensors, ...}``."""
@@ -169,3 +172,16 @@ def import_function(path: str) -> Any:
     """Return the object behind ``module:function``."""
     module, _, function = path.partition(":")
     return getattr(importlib.import_module(module), function)
+
+
+def is_learnt(spec: AgentSpec, task: Task) -> bool:
+    """Return whether an agent trains on a task: it is of its suites, and there is what it holds.
+
+    Agents that hold a cost limit do not train where nothing costs.
+    """
+    if spec.trainer is None or task.suite not in spec.suites:
+        return False
+    if task.suite != "constrained" or task.cost_limit is not None:
+        return True
+    preset = import_function(f"{spec.trainer.partition(':')[0]}.presets:preset")
+    return bool(preset(spec.name, task).constraint == "none")

@@ -34,7 +34,7 @@ from pkubench.agents.agent import (
     StochasticPolicy,
     Team,
 )
-from pkubench.agents.catalogue import AGENTS, PRETRAINED, import_function
+from pkubench.agents.catalogue import AGENTS, PRETRAINED, import_function, is_learnt
 from pkubench.agents.runs import read_training, training_folders, trainings
 from pkubench.agents.saving import CONFIG, WEIGHTS, SavedAgent, load_saved
 from pkubench.errors import AgentError, RefusedError, StorageError, UnknownName, WeightsError
@@ -178,7 +178,7 @@ def _named(name: str, seed: str, task: Task | None) -> AgentSource:
     if not (parent / short).is_dir():
         there = sorted(path.name for path in parent.glob("*") if path.is_dir())
         have = f"; there are weights for {', '.join(there)}" if there else ""
-        if task.suite in AGENTS[name].suites:
+        if is_learnt(AGENTS[name], task):
             have += f"; `pkubench train {name} {short}` makes some"
         raise AgentError(f"no weights of {name!r} are shipped for {short}{have}")
     runs = _saved(parent / short)
@@ -270,7 +270,12 @@ def load_folder(folder: Path, task: Task | None) -> Entrant:
         raise WeightsError(
             f"{folder / CONFIG} is of kind {kind!r}; this release loads {', '.join(LOADERS)}"
         )
-    loaded: Entrant = import_function(LOADERS[kind])(saved, task)
+    try:
+        loaded: Entrant = import_function(LOADERS[kind])(saved, task)
+    except WeightsError as error:
+        if str(folder) in str(error):
+            raise
+        raise WeightsError(f"{folder}: {error}") from error
     return loaded
 
 

@@ -16,7 +16,7 @@ from gymnasium.spaces import Box, Space
 from rich.markdown import Markdown
 from rich.text import Text
 
-from pkubench.agents.catalogue import AGENTS, AgentSpec
+from pkubench.agents.catalogue import AGENTS, AgentSpec, is_learnt
 from pkubench.agents.loading import POPULATION_SUFFIXES, AgentSource, resolve_agent
 from pkubench.agents.runs import Training, trainings
 from pkubench.cli.game_card import game_card, game_rows
@@ -253,11 +253,15 @@ def _show_agent(output: Output, spec: AgentSpec, task: Task | None) -> None:
         card = {**dataclasses.asdict(spec), "settings": settings, "weights": weights}
         output.document(card)
         return
+    is_trained = spec.trainer is not None if task is None else is_learnt(spec, task)
+    training = f"pkubench train {spec.name} TASK" if is_trained else "none"
+    if task is not None and spec.trainer is not None and not is_trained:
+        training = f"none on {short(task.id)}: it has no cost to hold"
     rows: list[tuple[str, str | Text]] = [
         ("what", spec.summary),
         ("paper", spec.paper),
         ("suites", ", ".join(spec.suites)),
-        ("training", "none" if spec.trainer is None else f"pkubench train {spec.name} TASK"),
+        ("training", training),
     ]
     output.show(Text(spec.name, style="bold"), facts(rows), "")
     if weights:
@@ -284,7 +288,7 @@ def _show_agent(output: Output, spec: AgentSpec, task: Task | None) -> None:
     examples = []
     if spec.trainer is None or chosen in weights:
         examples.append(f"pkubench evaluate {spec.name} {typed(chosen)}")
-    if spec.trainer is not None:
+    if is_trained:
         examples.append(f"pkubench train {spec.name} {typed(chosen)}")
     output.next(*examples)
 

@@ -155,7 +155,7 @@ def train(
                         output.note(f"ended {last.ended} after {last.steps:,} {unit}s")
                     output.show(_card(runs[-1], unit))
                     if is_played and runs[-1]["metrics"].get("return") is None:
-                        output.note(_no_episode(chosen, steps))
+                        output.note(_no_episode(chosen, last.steps if last else steps))
         if json:
             output.document({"runs": runs})
         parent = folders[0] if seeds is None else folders[0].parent
@@ -203,7 +203,8 @@ def _remarks(
                 f"note: {spec.name} does not look at the cost, which {short(task.id)} limits to "
                 f"{number(task.cost_limit)}"
             )
-    if "marl" in spec.suites and task.suite != "marl":
+    is_for_teams = "marl" in spec.suites or spec.name in ("happo-lag", "hasac-lag", "hatd3-lag")
+    if is_for_teams and task.suite != "marl":
         world = make_batch(task.id, 1, **task.env_kwargs)
         world.close()
         if len(world.agents) == 1:
@@ -298,7 +299,9 @@ def _folders(
 def _check_folders(folders: list[Path], resume: bool, *, is_many: bool) -> None:
     """Refuse to write over a run, and to resume where there is nothing."""
     for folder in folders:
-        is_used = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+        if folder.exists() and not folder.is_dir():
+            raise ConfigError(f"{folder} is a file; --out names the folder of a run")
+        is_used = folder.exists() and any(folder.iterdir())
         if is_used and not resume:
             raise ConfigError(
                 f"{folder} holds something already; --resume goes on with a run, "

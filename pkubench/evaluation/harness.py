@@ -23,7 +23,7 @@ from pkubench.envs.seeding import check_seed, evaluation_seeds
 from pkubench.errors import AgentError, ConfigError, RecordError
 from pkubench.evaluation.episodes import BLOCK
 from pkubench.evaluation.execution import Backend, InProcess, Job, Limits
-from pkubench.evaluation.records import EpisodeRecord
+from pkubench.evaluation.records import RUN, EpisodeRecord
 from pkubench.evaluation.report import SCHEMA, Report, RunRecords, build_report
 from pkubench.evaluation.sources import AgentSource, ObjectSource, RunSource, as_source
 from pkubench.evaluation.storage import MemoryRun, RunFolder
@@ -91,6 +91,8 @@ def evaluate(
     check_seed(seed)
     source = as_source(agent, name)
     folder = None if out is None else evaluation_folder(out, source.name, task)
+    if folder is not None:
+        _check_alone(folder, source)
     runs: list[_Run] = []
     try:
         for run_source in source.runs:
@@ -108,6 +110,21 @@ def evaluate(
 def evaluation_folder(out: Path | str, agent: str, task: Task) -> Path:
     """Return where the records of an agent on a task lie below ``out``."""
     return Path(out) / folder_name(agent) / folder_name(task.id.rpartition("/")[2])
+
+
+def _check_alone(folder: Path, source: AgentSource) -> None:
+    """Refuse a folder with runs of another agent: one report would stand for both.
+
+    Raises:
+        RecordError: there are such runs; nothing is touched.
+    """
+    own = {folder_name(run.label) for run in source.runs}
+    others = [path.parent.name for path in folder.glob(f"*/{RUN}") if path.parent.name not in own]
+    if others:
+        raise RecordError(
+            f"{folder} holds runs that are none of this agent's, which is called {source.name!r} "
+            f"too ({', '.join(sorted(others))}); choose another --out, or rename the agent's folder"
+        )
 
 
 def folder_name(name: str) -> str:

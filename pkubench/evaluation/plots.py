@@ -42,6 +42,8 @@ ROUNDING = 1e-13
 
 _GRID_POINTS = 400
 _LABEL_LETTERS = 34
+_NEVER_BELOW_0 = frozenset({"cost", "training_cost", "excess_cost"})
+"""Metrics of a training log whose bands end at 0."""
 """As many go along the height of a figure."""
 
 
@@ -84,7 +86,8 @@ def training_curves(
         f"Thin: each seed. {_counts({name: len(c) for name, c in curves.items()}, 'seed')}"
     )
     with canvas(out, title, caption) as (axes,):
-        _draw_curves(axes, curves, confidence, log=False)
+        floor = 0.0 if metric in _NEVER_BELOW_0 else -math.inf
+        _draw_curves(axes, curves, confidence, log=False, floor=floor)
         add_references(axes, references or {})
         axes.set(xlabel=x_label, ylabel=_in_lines(y_label or metric))
     return Path(out)
@@ -317,9 +320,11 @@ def return_against_cost(
     """
     if not runs or not all(runs.values()):
         raise RecordError("nothing to draw: each agent needs at least one run")
+    is_crossed = any(len(of_agent) > 1 for of_agent in runs.values())
+    mark = f"Cross: mean and {100 * confidence:g} % Student t intervals over runs"
     caption = (
-        f"Cross: mean and {100 * confidence:g} % Student t intervals over runs, hollow where the "
-        f"mean cost is over the limit of {cost_limit:g}. Faint: each run. Shaded: feasible. "
+        f"{mark if is_crossed else 'Mark: mean of a run'}, hollow where the mean cost is over the "
+        f"limit of {cost_limit:g}. {'Faint: each run. ' if is_crossed else ''}Shaded: feasible. "
         f"{_counts({name: len(of_agent) for name, of_agent in runs.items()}, 'run')}"
     )
     styles = agent_styles(runs)
@@ -394,7 +399,12 @@ def _curve(run: Run, metric: str, whose: str) -> Curve:
 
 
 def _draw_curves(
-    axes: Axes, curves: Mapping[str, list[Curve]], confidence: float, *, log: bool
+    axes: Axes,
+    curves: Mapping[str, list[Curve]],
+    confidence: float,
+    *,
+    log: bool,
+    floor: float = -math.inf,
 ) -> None:
     from matplotlib.ticker import EngFormatter
 
@@ -415,7 +425,7 @@ def _draw_curves(
         grid, values = common
         if len(seeds) > 1:
             spans = np.array([mean_interval(column, confidence) for column in values.T])
-            low, high = back(spans[:, 1]), back(spans[:, 2])
+            low, high = np.maximum(back(spans[:, 1]), floor), back(spans[:, 2])
             axes.fill_between(grid, low, high, color=colour, alpha=0.2, linewidth=0)
         # A curve of one point would draw nothing as a line.
         dot = "o" if grid.size == 1 else ""

@@ -319,9 +319,28 @@ def test_weights_that_are_not_shipped_come_with_a_training_only_if_the_agent_lea
 ):
     with pytest.raises(AgentError, match="train ippo SimpleSpreadContinuous-v0` makes some"):
         resolve_agent("ippo", make_task("SimpleSpreadContinuous-v0"))
-    with pytest.raises(AgentError, match="no weights") as refused:
-        resolve_agent("mappo", make_task("HopperVelocity-v0"))
-    assert "pkubench train" not in str(refused.value)
+    with pytest.raises(AgentError, match="train ppo PointGoal0-v0` makes some"):
+        resolve_agent("ppo", make_task("PointGoal0-v0"))
+    for agent, task in (
+        ("mappo", "HopperVelocity-v0"),
+        ("cpo", "PointGoal0-v0"),
+        ("td3-lag", "PointGoal0-v0"),
+    ):
+        with pytest.raises(AgentError, match="no weights") as refused:
+            resolve_agent(agent, make_task(task))
+        assert "pkubench train" not in str(refused.value)
+
+
+def test_a_report_never_stands_for_the_runs_of_two_agents(
+    seed_folder: Path, tmp_path: Path
+) -> None:
+    evaluate(resolve_agent(str(seed_folder), SPREAD), SPREAD, episodes=2, out=tmp_path / "out")
+    before = {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    other = tmp_path / "elsewhere" / seed_folder.name
+    shutil.copytree(seed_folder, other / "seed7")
+    with pytest.raises(PkubenchError, match=r"called 'mine' too \(run\); choose another --out"):
+        evaluate(resolve_agent(str(other), SPREAD), SPREAD, episodes=2, out=tmp_path / "out")
+    assert {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()} == before
 
 
 def test_a_training_that_was_cut_off_is_named_with_the_command_that_goes_on(

@@ -190,6 +190,8 @@ def test_what_is_legal_but_seldom_meant_is_told(
     assert "HalfCheetahVelocity-v0 has one agent: there is no team for happo to train" in said.err
     said = pkubench("train", "ppo-lag", "HalfCheetahVelocity-v0", "--out", "run2", "--steps", 4096)
     assert "note:" not in said.err
+    said = pkubench("train", "happo-lag", "HalfCheetahVelocity-v0", "--out", "r8", *words[2:])
+    assert "HalfCheetahVelocity-v0 has one agent: there is no team for happo-lag" in said.err
     assert "note:" not in pkubench("train", "happo", TASK, "--out", "run3", "--steps", 4000).err
     limited = ("HalfCheetahVelocity-v0", "--steps", 5000, "--out")
     said = pkubench("train", "ppo-lag", *limited, "run4", "--set", "cost_limit=10")
@@ -234,6 +236,12 @@ def test_a_training_without_a_whole_episode_says_why_it_has_no_return(pkubench: 
     assert "no episode ended in 64 steps, so no return was measured" in said.err
     assert "pkubench evaluate run PointGoal1-v0" in said.err
     assert "pkubench plot" not in said.err
+    said = pkubench(*words, "--set", "minibatches=1", "--steps", 65, "--out", "longer")
+    assert "no episode ended in 128 steps" in said.err  # whole updates
+    Path("file").touch()
+    for more in ((), ("--resume",)):
+        said = pkubench(*words, "--out", "file", *more)
+        assert said.code == 2 and "file is a file; --out names the folder of a run" in said.err
     assert "no episode had ended yet" in pkubench("plot", "run").err
     said = pkubench("plot", "run", "--kind", "cost")
     assert "from results, and here are runs; first: pkubench evaluate RUN PointGoal1" in said.err

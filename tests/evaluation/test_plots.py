@@ -172,6 +172,23 @@ def test_training_curves_show_mean_band_seeds_references_and_n(
         assert text in words(drawn[0])
 
 
+def test_the_band_of_a_cost_ends_at_0(drawn: list[Any], tmp_path: Path) -> None:
+    apart = [[{"steps": s, "cost": c, "return": c} for s in (0, 10)] for c in (10.0, 90.0)]
+    for metric, low in (("cost", 0.0), ("return", 50.0 - 12.706 * 40.0)):
+        plots.training_curves({"a": apart}, tmp_path / "a.svg", metric=metric)
+        band = drawn[-1].axes[0].collections[0].get_paths()[0].vertices
+        assert band[:, 1].min() == pytest.approx(low, abs=0.1)
+
+
+def test_a_figure_of_single_runs_promises_no_crosses(drawn: list[Any], tmp_path: Path) -> None:
+    single = {"a": [{"return": 1.0, "cost": 1.0}], "b": [{"return": 3.0, "cost": 28.0}]}
+    plots.return_against_cost(single, tmp_path / "a.svg", cost_limit=25.0)
+    assert "Mark: mean of a run, hollow where" in words(drawn[0])
+    assert "Cross" not in words(drawn[0]) and "Faint" not in words(drawn[0])
+    plots.return_against_cost({**single, "c": single["a"] * 2}, tmp_path / "b.svg", cost_limit=25.0)
+    assert "Cross" in words(drawn[1])
+
+
 def test_seeds_logged_at_different_steps_are_joined_where_they_overlap(
     drawn: list[Any], tmp_path: Path
 ) -> None:
