@@ -113,7 +113,7 @@ def evaluation_folder(out: Path | str, agent: str, task: Task) -> Path:
 
 
 def _check_alone(folder: Path, source: AgentSource) -> None:
-    """Refuse a folder with runs of another agent: one report would stand for both.
+    """Refuse a folder with other runs, of another agent or seed: one report would stand for all.
 
     Raises:
         RecordError: there are such runs; nothing is touched.
@@ -122,8 +122,9 @@ def _check_alone(folder: Path, source: AgentSource) -> None:
     others = [path.parent.name for path in folder.glob(f"*/{RUN}") if path.parent.name not in own]
     if others:
         raise RecordError(
-            f"{folder} holds runs that are none of this agent's, which is called {source.name!r} "
-            f"too ({', '.join(sorted(others))}); choose another --out, or rename the agent's folder"
+            f"{folder} holds runs that are not among those of {source.name!r} to evaluate now "
+            f"({', '.join(sorted(others))}), and one report is of all runs in a folder; choose "
+            "another --out, or rename the agent's folder"
         )
 
 

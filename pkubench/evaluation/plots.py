@@ -42,9 +42,9 @@ ROUNDING = 1e-13
 
 _GRID_POINTS = 400
 _LABEL_LETTERS = 34
+"""As many go along the height of a figure."""
 _NEVER_BELOW_0 = frozenset({"cost", "training_cost", "excess_cost"})
 """Metrics of a training log whose bands end at 0."""
-"""As many go along the height of a figure."""
 
 
 def training_curves(
