@@ -338,7 +338,7 @@ def test_a_report_never_stands_for_the_runs_of_two_agents(
     before = {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
     other = tmp_path / "elsewhere" / seed_folder.name
     shutil.copytree(seed_folder, other / "seed7")
-    with pytest.raises(PkubenchError, match=r"called 'mine' too \(run\); choose another --out"):
+    with pytest.raises(PkubenchError, match=r"among those of 'mine' to evaluate now \(run\)"):
         evaluate(resolve_agent(str(other), SPREAD), SPREAD, episodes=2, out=tmp_path / "out")
     assert {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()} == before
 
