@@ -35,6 +35,11 @@ class AgentSpec:
         """``module:function`` that trains several seeds side by side, if there is one."""
         return f"{_OFF_POLICY}_together" if self.trainer == _OFF_POLICY else None
 
+    @property
+    def is_for_teams(self) -> bool:
+        """Whether it is a learner of teams: of MARL, or one of those with a cost limit."""
+        return self.trainer is not None and ("marl" in self.suites or self.paper == _COMPOSED)
+
 
 _ON_POLICY = "pkubench.agents.on_policy:train"
 _OFF_POLICY = "pkubench.agents.off_policy:train"

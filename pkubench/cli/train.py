@@ -203,8 +203,7 @@ def _remarks(
                 f"note: {spec.name} does not look at the cost, which {short(task.id)} limits to "
                 f"{number(task.cost_limit)}"
             )
-    is_for_teams = "marl" in spec.suites or spec.name in ("happo-lag", "hasac-lag", "hatd3-lag")
-    if is_for_teams and task.suite != "marl":
+    if spec.is_for_teams and task.suite != "marl":
         world = make_batch(task.id, 1, **task.env_kwargs)
         world.close()
         if len(world.agents) == 1:

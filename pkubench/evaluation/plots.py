@@ -41,6 +41,8 @@ ROUNDING = 1e-13
 """Scores below are drawn as 0, and scores that are nearer are one."""
 
 _GRID_POINTS = 400
+_FAR = 8.0
+"""Limits of cost beyond which those who keep one would stand in a heap on a linear axis."""
 _LABEL_LETTERS = 34
 """As many go along the height of a figure."""
 _NEVER_BELOW_0 = frozenset({"cost", "training_cost", "excess_cost"})
@@ -327,7 +329,7 @@ def return_against_cost(
         f"limit of {cost_limit:g}. {'Faint: each run. ' if is_crossed else ''}Shaded: feasible. "
         f"{_counts({name: len(of_agent) for name, of_agent in runs.items()}, 'run')}"
     )
-    styles = agent_styles(runs)
+    styles, every = agent_styles(runs), [run for of_agent in runs.values() for run in of_agent]
     with canvas(out, title, caption, height=4.2) as (axes,):
         for name, of_agent in runs.items():
             cost = np.array([_finite(run, cost_key, name) for run in of_agent])
@@ -351,8 +353,12 @@ def return_against_cost(
                 zorder=3,
             )
         left, right = axes.get_xlim()
-        span = max(right, cost_limit) - min(left, cost_limit)
-        left, right = min(left, cost_limit - 0.1 * span), max(right, cost_limit + 0.1 * span)
+        if right > _FAR * cost_limit > 0.0 and all(run[cost_key] >= 0.0 for run in every):
+            left, right = _squeeze_far_costs(axes, cost_limit, right)
+            x_label = f"{x_label}, logarithmic from {2.0 * cost_limit:g} on"
+        else:
+            span = max(right, cost_limit) - min(left, cost_limit)
+            left, right = min(left, cost_limit - 0.1 * span), max(right, cost_limit + 0.1 * span)
         axes.axvspan(left, cost_limit, color=FEASIBLE_COLOUR, linewidth=0, zorder=0)
         axes.axvline(cost_limit, color=BASELINE_COLOUR, linestyle=(0, (4, 2)), linewidth=1.3)
         add_references(axes, references or {})
@@ -369,6 +375,18 @@ def return_against_cost(
         )
         axes.set(xlabel=x_label, ylabel=y_label, xlim=(left, right))
     return Path(out)
+
+
+def _squeeze_far_costs(axes: Axes, cost_limit: float, right: float) -> tuple[float, float]:
+    """Leave half of the costs' axis to those near the limit, and return its ends."""
+    from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+
+    axes.set_xscale("symlog", linthresh=2.0 * cost_limit)
+    marks = [0.0, *(k * cost_limit for k in (1, 2, 4, 10, 20, 40, 100) if k * cost_limit < right)]
+    axes.xaxis.set_major_locator(FixedLocator(marks))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    return -0.2 * cost_limit, 1.1 * right
 
 
 def _curves(runs: Mapping[str, Sequence[Run]], metric: str) -> dict[str, list[Curve]]:

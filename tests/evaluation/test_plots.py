@@ -180,6 +180,30 @@ def test_the_band_of_a_cost_ends_at_0(drawn: list[Any], tmp_path: Path) -> None:
         assert band[:, 1].min() == pytest.approx(low, abs=0.1)
 
 
+@pytest.mark.parametrize(("cost", "scale"), [(150.0, "linear"), (900.0, "symlog")])
+def test_costs_far_over_the_limit_leave_room_for_those_near_it(
+    drawn: list[Any], tmp_path: Path, cost: float, scale: str
+) -> None:
+    runs = {"a": [{"return": 1.0, "cost": 5.0}], "b": [{"return": 3.0, "cost": cost}]}
+    plots.return_against_cost(runs, tmp_path / "a.svg", cost_limit=25.0, x_label="cost")
+    (axes,) = drawn[0].axes
+    assert axes.get_xscale() == scale
+    assert ("cost, logarithmic from 50 on" in words(drawn[0])) == (scale == "symlog")
+    low, high = axes.get_xlim()
+    assert low < 0.0 and high > cost
+    if scale == "symlog":
+        at_limit, _ = axes.transAxes.inverted().transform(axes.transData.transform((25.0, 0.0)))
+        assert 0.2 < at_limit < 0.5
+        assert [label.get_text() for label in axes.get_xticklabels()] == [
+            "0",
+            "25",
+            "50",
+            "100",
+            "250",
+            "500",
+        ]
+
+
 def test_a_figure_of_single_runs_promises_no_crosses(drawn: list[Any], tmp_path: Path) -> None:
     single = {"a": [{"return": 1.0, "cost": 1.0}], "b": [{"return": 3.0, "cost": 28.0}]}
     plots.return_against_cost(single, tmp_path / "a.svg", cost_limit=25.0)
