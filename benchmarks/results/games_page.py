@@ -12,8 +12,8 @@ from benchmarks.results.games_claim import claim
 from pkubench.agents.psro.settings import PSROConfig
 from pkubench.agents.psro.training import PRESETS
 from pkubench.envs.games.mixture_model import CENTRES
+from pkubench.evaluation.curve_plots import exploitability_curves
 from pkubench.evaluation.game_plots import gamescape, policies_in_plane
-from pkubench.evaluation.plots import exploitability_curves
 from pkubench.evaluation.statistics import mean_interval
 
 _ALPHASTAR = {

@@ -207,8 +207,8 @@ def _by_label(curves: Sequence[Curve]) -> dict[str, list[list[dict[str, Any]]]]:
 
 
 def _curve_figures(curves: Sequence[Curve], metric: str | None) -> list[Figure]:
+    from pkubench.evaluation.curve_plots import exploitability_curves, training_curves
     from pkubench.evaluation.harness import folder_name
-    from pkubench.evaluation.plots import exploitability_curves, training_curves
 
     by_task: dict[str, list[Curve]] = defaultdict(list)
     for curve in curves:

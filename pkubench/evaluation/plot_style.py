@@ -217,3 +217,12 @@ def add_references(axes: Axes, references: Mapping[str, float], *, vertical: boo
             fontsize=9,
             color="#555555",
         )
+
+
+def counts(sizes: Mapping[str, int], noun: str) -> str:
+    """Say over how many runs: once if all agree, else for each agent."""
+    if len(set(sizes.values())) == 1:
+        n = next(iter(sizes.values()))
+        return f"n = {n} {noun}{'' if n == 1 else 's'}{' an agent' if len(sizes) > 1 else ''}."
+    each = ", ".join(f"{name} {n}" for name, n in sizes.items())
+    return f"n in {noun}s: {each}."

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pkubench.errors import ConfigError, MissingExtra, PkubenchError, RecordError, StorageError
-from pkubench.evaluation import plot_style, plots
+from pkubench.evaluation import curve_plots, plot_style, plots
 from pkubench.evaluation.statistics import mean_interval
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -40,8 +40,10 @@ COSTS = {
 ARRAYS = {"happo": np.linspace(0, 1, 10).reshape(5, 2), "mappo": np.linspace(0.2, 0.7, 6)[:, None]}
 
 FIGURES: dict[str, Callable[[Path], Path]] = {
-    "training": lambda out: plots.training_curves(RUNS, out, references={"random": 0.5}, title="T"),
-    "exploitability": lambda out: plots.exploitability_curves(SOLVED, out),
+    "training": lambda out: curve_plots.training_curves(
+        RUNS, out, references={"random": 0.5}, title="T"
+    ),
+    "exploitability": lambda out: curve_plots.exploitability_curves(SOLVED, out),
     "scores": lambda out: plots.score_intervals(
         SCORES, out, higher_is_better=True, references={"Spread-v0": {"reference": -36.5}}
     ),
@@ -91,7 +93,7 @@ def test_a_score_over_the_cost_limit_is_hollow_and_the_caption_says_so(
 
 def test_runs_without_common_steps_are_drawn_apart(tmp_path: Path, drawn: list[Any]) -> None:
     later = [{"steps": 10**6 + i, "return": 1.0} for i in range(2)]
-    plots.training_curves({"a": [run(1), later], "b": [run(2), run(3)]}, tmp_path / "f.svg")
+    curve_plots.training_curves({"a": [run(1), later], "b": [run(2), run(3)]}, tmp_path / "f.svg")
     axes = drawn[0].axes[0]
     spans = [
         (line.get_xdata()[0], line.get_xdata()[-1]) for line in axes.lines if len(line.get_xdata())
@@ -127,8 +129,9 @@ def test_the_same_data_give_the_same_svg_bytes(name: str, tmp_path: Path) -> Non
 def test_bytes_do_not_depend_on_the_process_or_the_users_matplotlibrc(tmp_path: Path) -> None:
     (tmp_path / "matplotlibrc").write_text("font.size: 30\naxes.facecolor: red\nsvg.hashsalt: x\n")
     code = (
-        "from pkubench.evaluation import plots; import sys;"
-        "plots.training_curves({'b': [[{'steps': 1, 'return': 2.0}, {'steps': 2, 'return': 1.0}]],"
+        "from pkubench.evaluation import curve_plots; import sys;"
+        "curve_plots.training_curves("
+        "{'b': [[{'steps': 1, 'return': 2.0}, {'steps': 2, 'return': 1.0}]],"
         "'a': [[{'steps': 1, 'return': 0.0}, {'steps': 3, 'return': 1.0}]]}, sys.argv[1])"
     )
     root = Path(__file__).resolve().parents[2]
@@ -175,7 +178,7 @@ def test_training_curves_show_mean_band_seeds_references_and_n(
 def test_the_band_of_a_cost_ends_at_0(drawn: list[Any], tmp_path: Path) -> None:
     apart = [[{"steps": s, "cost": c, "return": c} for s in (0, 10)] for c in (10.0, 90.0)]
     for metric, low in (("cost", 0.0), ("return", 50.0 - 12.706 * 40.0)):
-        plots.training_curves({"a": apart}, tmp_path / "a.svg", metric=metric)
+        curve_plots.training_curves({"a": apart}, tmp_path / "a.svg", metric=metric)
         band = drawn[-1].axes[0].collections[0].get_paths()[0].vertices
         assert band[:, 1].min() == pytest.approx(low, abs=0.1)
 
@@ -218,14 +221,14 @@ def test_seeds_logged_at_different_steps_are_joined_where_they_overlap(
 ) -> None:
     early = [{"steps": s, "return": float(s)} for s in (0, 10, 20)]
     late = [{"steps": s, "return": float(s) + 4} for s in (25, 5, 15)]  # out of order, too
-    plots.training_curves({"a": [early, late]}, tmp_path / "a.svg")
+    curve_plots.training_curves({"a": [early, late]}, tmp_path / "a.svg")
     mean = line(drawn[0].axes[0], "a")
     assert list(mean.get_xdata()) == [5, 10, 15, 20]
     assert mean.get_ydata() == pytest.approx([7, 12, 17, 22])
 
 
 def test_one_seed_has_a_line_and_no_band(drawn: list[Any], tmp_path: Path) -> None:
-    plots.training_curves({"a": [run(1.0)]}, tmp_path / "a.svg")
+    curve_plots.training_curves({"a": [run(1.0)]}, tmp_path / "a.svg")
     assert len(drawn[0].axes[0].collections) == 0
     assert "n = 1 seed." in words(drawn[0])
 
@@ -234,7 +237,7 @@ def test_lines_before_the_first_finished_episode_are_left_out(
     drawn: list[Any], tmp_path: Path
 ) -> None:
     lines = [{"steps": 1}, {"steps": 2, "return": float("nan")}, {"steps": 3, "return": None}]
-    plots.training_curves({"a": [[*lines, {"steps": 4, "return": 7.0}]]}, tmp_path / "a.svg")
+    curve_plots.training_curves({"a": [[*lines, {"steps": 4, "return": 7.0}]]}, tmp_path / "a.svg")
     mean = line(drawn[0].axes[0], "a")
     assert (list(mean.get_xdata()), list(mean.get_ydata())) == ([4], [7])
     assert mean.get_marker() == "o"
@@ -244,7 +247,7 @@ def test_exploitability_is_a_geometric_mean_on_a_log_axis_with_a_floor(
     drawn: list[Any], tmp_path: Path
 ) -> None:
     seeds = [[{"steps": 0, "exploitability": v}, {"steps": 1, "exploitability": 0}] for v in (1, 4)]
-    plots.exploitability_curves({"psro": seeds}, tmp_path / "a.svg")
+    curve_plots.exploitability_curves({"psro": seeds}, tmp_path / "a.svg")
     (axes,) = drawn[0].axes
     assert axes.get_yscale() == "log"
     # Solved games are drawn a power of ten below the rest, on a line called 0.
@@ -264,7 +267,9 @@ def test_what_solvers_leave_of_zero_does_not_stretch_the_axis(
         [{"steps": i, "exploitability": v} for i, v in enumerate(of, start=1)]
         for of in ([0.3, 0.1, 3e-17], [0.3, 0.2, 0.05, 2e-13], [0.25, 0.1, 0.04, 0.02, 0.0])
     ]
-    plots.exploitability_curves({"psro": seeds}, tmp_path / "a.svg", references={"random": 0.46})
+    curve_plots.exploitability_curves(
+        {"psro": seeds}, tmp_path / "a.svg", references={"random": 0.46}
+    )
     (axes,) = drawn[0].axes
     low, high = axes.get_ylim()
     assert 0.0005 < low < 0.001 and 0.46 < high < 1.0
@@ -277,17 +282,17 @@ def test_what_solvers_leave_of_zero_does_not_stretch_the_axis(
 def test_what_is_at_0_has_no_place_on_a_log_axis_of_seconds(tmp_path: Path) -> None:
     """A point at 0 s would lie infinitely far left; the caption's n stays that of the runs."""
     seeds = [[{"steps": x, "exploitability": y} for x, y in ((0.0, 3.0), (0.1, 1.0), (40.0, 0.1))]]
-    with_start = plots.exploitability_curves({"psro": seeds}, tmp_path / "a.svg", log_x=True)
+    with_start = curve_plots.exploitability_curves({"psro": seeds}, tmp_path / "a.svg", log_x=True)
     without = [seeds[0][1:]]
-    plots.exploitability_curves({"psro": without}, tmp_path / "b.svg", log_x=True)
+    curve_plots.exploitability_curves({"psro": without}, tmp_path / "b.svg", log_x=True)
     assert with_start.read_text() == (tmp_path / "b.svg").read_text()
-    plain = plots.exploitability_curves({"psro": without}, tmp_path / "c.svg")
+    plain = curve_plots.exploitability_curves({"psro": without}, tmp_path / "c.svg")
     assert plain.read_text() != with_start.read_text()
 
 
 def test_a_run_that_was_only_stopped_is_not_drawn_on(drawn: list[Any], tmp_path: Path) -> None:
     seeds = [[{"steps": i, "exploitability": 1.0 / i} for i in range(1, n)] for n in (4, 6)]
-    plots.exploitability_curves({"psro": seeds}, tmp_path / "a.svg")
+    curve_plots.exploitability_curves({"psro": seeds}, tmp_path / "a.svg")
     assert list(line(drawn[0].axes[0], "psro").get_xdata()) == [1, 2, 3]
     assert "bottom" not in words(drawn[0])
 
@@ -302,7 +307,7 @@ def test_scores_that_differ_by_rounding_alone_make_one_step(
 
 def test_a_long_label_has_its_unit_on_a_line_of_its_own(drawn: list[Any], tmp_path: Path) -> None:
     label = "population exploitability (payoff a game)"
-    plots.exploitability_curves(SOLVED, tmp_path / "a.svg", y_label=label)
+    curve_plots.exploitability_curves(SOLVED, tmp_path / "a.svg", y_label=label)
     assert drawn[0].axes[0].get_ylabel() == "population exploitability\n(payoff a game)"
 
 
@@ -395,7 +400,7 @@ def test_strange_names_are_shown_as_they_are(drawn: list[Any], tmp_path: Path) -
     named = {"$\\frac$": [run(1.0)], "_hidden": [run(2.0)], long: [run(3.0)]}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        plots.training_curves(named, tmp_path / "a.svg", title="costs $5 and 6$")
+        curve_plots.training_curves(named, tmp_path / "a.svg", title="costs $5 and 6$")
     labels = [text.get_text() for text in drawn[0].legends[0].get_texts()]
     assert len(labels) == 3
     assert max(map(len, labels)) <= 30
@@ -457,7 +462,7 @@ def test_an_equilibrium_reference_of_zero_does_not_break_a_log_axis(
     lines = [[{"steps": i, "nash_conv": 1.0 / i} for i in range(1, 6)]]
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a layout that collapses only warns
-        plots.exploitability_curves(
+        curve_plots.exploitability_curves(
             {"psro": lines},
             tmp_path / "e.svg",
             metric="nash_conv",
@@ -483,25 +488,25 @@ def test_a_task_is_titled_without_its_namespace_and_in_full(
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda out: plots.training_curves({}, out), RecordError, "at least one run"),
-        (lambda out: plots.training_curves({"a": []}, out), RecordError, "at least one run"),
+        (lambda out: curve_plots.training_curves({}, out), RecordError, "at least one run"),
+        (lambda out: curve_plots.training_curves({"a": []}, out), RecordError, "at least one run"),
         (
-            lambda out: plots.training_curves(RUNS, out, metric="retrun"),
+            lambda out: curve_plots.training_curves(RUNS, out, metric="retrun"),
             PkubenchError,
             "no metric 'retrun'; did you mean 'return'",
         ),
         (
-            lambda out: plots.training_curves({"a": [run(1), [{"steps": 1}]]}, out),
+            lambda out: curve_plots.training_curves({"a": [run(1), [{"steps": 1}]]}, out),
             RecordError,
             "run 1 of 'a' has no finite 'return'",
         ),
         (
-            lambda out: plots.training_curves({"a": [[{"return": 1.0}]]}, out),
+            lambda out: curve_plots.training_curves({"a": [[{"return": 1.0}]]}, out),
             RecordError,
             "run 0 of 'a'.*'steps'",
         ),
         (
-            lambda out: plots.training_curves({"a": [[{"steps": 1, "return": "x"}]]}, out),
+            lambda out: curve_plots.training_curves({"a": [[{"steps": 1, "return": "x"}]]}, out),
             RecordError,
             "needs numbers",
         ),
@@ -562,5 +567,8 @@ def test_without_matplotlib_the_extra_is_named(
 
 
 def test_importing_the_plots_does_not_import_matplotlib() -> None:
-    code = "import pkubench.evaluation.plots, sys; assert 'matplotlib' not in sys.modules"
+    code = (
+        "import sys; from pkubench.evaluation import curve_plots, game_plots, plots;"
+        "assert 'matplotlib' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
