@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,8 @@ FORMAT = 1
 """Version of the saved-agent format."""
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
+DIGEST = "weights_sha256"
+"""Entry of a saved agent's ``config.json``: what a changed byte of its weights is known by."""
 
 Tensors = dict[str, npt.NDArray[Any]]
 
@@ -36,17 +39,30 @@ def save_agent(folder: Path, config: Mapping[str, Any], tensors: Tensors) -> Non
         StorageError: the folder cannot be written.
         MissingExtra: safetensors is not installed.
     """
-    save = _safetensors().save
+    digest = write_tensors(folder / WEIGHTS, tensors)
+    # Last, so that a kill between the two leaves weights that the old description disowns.
+    write_json(folder / CONFIG, {"format": FORMAT, **config, DIGEST: digest}, allow_nan=True)
+
+
+def write_tensors(path: Path, tensors: Tensors) -> str:
+    """Write a safetensors file whole or not at all, and return its SHA-256.
+
+    Raises:
+        StorageError: the folder cannot be written.
+        MissingExtra: safetensors is not installed.
+    """
     ordered = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
-    write_bytes(folder / WEIGHTS, save(ordered))
-    write_json(folder / CONFIG, {"format": FORMAT, **config}, allow_nan=True)
+    data: bytes = _safetensors().save(ordered)
+    write_bytes(path, data)
+    return hashlib.sha256(data).hexdigest()
 
 
 def load_saved(folder: Path) -> SavedAgent:
     """Read a saved agent.
 
     Raises:
-        WeightsError: a file is missing, corrupt, truncated or of another format.
+        WeightsError: a file is missing, corrupt, truncated, of another format, or not what was
+            saved; weights that their description does not know are taken as they are.
         StorageError: a file cannot be read.
         MissingExtra: safetensors is not installed.
     """
@@ -64,7 +80,16 @@ def load_saved(folder: Path) -> SavedAgent:
         raise WeightsError(
             f"{config_path} has format {config.get('format')!r}; this release reads {FORMAT}"
         )
-    return SavedAgent(config, load_tensors(weights_path))
+    data = _read(weights_path)
+    tensors = _tensors(data, weights_path)
+    digest = hashlib.sha256(data).hexdigest()
+    if config.get(DIGEST, digest) != digest:
+        raise WeightsError(
+            f"{weights_path} is not the file that was saved with {CONFIG} (its SHA-256 is another "
+            "than weights_sha256 there): copy both again, or train on with --resume if the saving "
+            "was interrupted"
+        )
+    return SavedAgent(config, tensors)
 
 
 def load_tensors(path: Path) -> Tensors:
@@ -73,8 +98,11 @@ def load_tensors(path: Path) -> Tensors:
     Raises:
         WeightsError: it is a pickle, truncated or otherwise no safetensors file.
     """
+    return _tensors(_read(path), path)
+
+
+def _tensors(data: bytes, path: Path) -> Tensors:
     safetensors = _safetensors()
-    data = _read(path)
     # A safetensors file starts with the length of its header, which can look like a pickle's first
     # bytes (640 = 0x0280); the header itself starts with a brace.
     pickle_or_zip = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK")

@@ -18,6 +18,7 @@ from pkubench.agents.agent import Population, Team
 from pkubench.agents.catalogue import import_function
 from pkubench.agents.loading import resolve_agent
 from pkubench.agents.runs import begin_training
+from pkubench.agents.saving import load_saved, save_agent
 from pkubench.envs.games import GameTree, trees
 from pkubench.errors import AgentError, PkubenchError, RefusedError, UnknownName, WeightsError
 from pkubench.evaluation.harness import evaluate
@@ -240,11 +241,15 @@ def _header(path: Path) -> None:
 
 
 def _nan(path: Path) -> None:
-    from safetensors.numpy import load_file, save_file
+    config, tensors = load_saved(path.parent)
+    name = next(iter(tensors))
+    save_agent(path.parent, config, {**tensors, name: np.full_like(tensors[name], np.nan)})
 
-    tensors = load_file(path)
-    next(iter(tensors.values()))[...] = np.nan
-    save_file(tensors, path)
+
+def _changed(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
 
 
 @pytest.mark.parametrize(
@@ -254,6 +259,7 @@ def _nan(path: Path) -> None:
         ("weights.safetensors", _header, "corrupt or truncated"),
         ("weights.safetensors", _pickle, "is a pickle"),
         ("weights.safetensors", _nan, "NaN or infinity"),
+        ("weights.safetensors", _changed, "not the file that was saved with config.json"),
         ("weights.safetensors", Path.unlink, "has no weights.safetensors"),
         ("config.json", _truncate, "not valid JSON"),
         ("config.json", lambda p: p.write_bytes(b"\xff\xfe\x00"), "not valid JSON"),

@@ -9,7 +9,7 @@ import pytest
 
 import pkubench
 from pkubench.agents.catalogue import AGENTS, PRETRAINED
-from pkubench.agents.loading import resolve_agent
+from pkubench.agents.loading import file_hash, resolve_agent
 from pkubench.tasks.catalogue import make_task
 
 RUNS = sorted(path.parent for path in PRETRAINED.glob("*/*/seed*/weights.safetensors"))
@@ -55,6 +55,7 @@ def test_a_shipped_run_says_how_it_was_made(run: Path) -> None:
     assert config["command"].startswith(f"pkubench train {run.parts[-3]} {config['task']}")
     assert f"--seed {config['seed']}" in config["command"]
     assert run.name == f"seed{config['seed']}"
+    assert config["weights_sha256"] == file_hash(run / "weights.safetensors")
     curve = [json.loads(x) for x in (run / "training.jsonl").read_text().splitlines()]
     steps = [line["steps"] for line in curve]
     assert steps == sorted(set(steps))

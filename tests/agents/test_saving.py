@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import pickle
@@ -24,9 +25,27 @@ def _save(folder: Path) -> None:
 def test_a_saved_agent_comes_back_bit_for_bit(tmp_path: Path) -> None:
     _save(tmp_path)
     config, tensors = load_saved(tmp_path)
-    assert config == {"format": 1, **FACTS}
+    digest = hashlib.sha256((tmp_path / WEIGHTS).read_bytes()).hexdigest()
+    assert config == {"format": 1, **FACTS, "weights_sha256": digest}
     assert tensors["w"].dtype == np.float32
     assert tensors["w"].tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_a_changed_byte_that_leaves_finite_numbers_is_named(tmp_path: Path) -> None:
+    _save(tmp_path)
+    path = tmp_path / WEIGHTS
+    data = bytearray(path.read_bytes())
+    data[-2] ^= 1
+    path.write_bytes(data)
+    assert np.isfinite(load_tensors(path)["w"]).all()
+    with pytest.raises(WeightsError, match="not the file that was saved"):
+        load_saved(tmp_path)
+
+
+def test_weights_saved_before_digests_were_are_taken_as_they_are(tmp_path: Path) -> None:
+    _save(tmp_path)
+    (tmp_path / CONFIG).write_text(json.dumps({"format": 1, **FACTS}))
+    assert load_saved(tmp_path).tensors["w"].tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
 @pytest.mark.parametrize("count", range(1, 24))

@@ -17,9 +17,8 @@ from torch import Tensor
 
 from pkubench.agents.off_policy.learner import OffPolicyLearner
 from pkubench.agents.parts.replay import Array
-from pkubench.agents.saving import Tensors, load_tensors
+from pkubench.agents.saving import Tensors, load_tensors, write_tensors
 from pkubench.errors import WeightsError
-from pkubench.files import write_bytes
 
 FILE = "checkpoint.safetensors"
 _FACTS = "facts"
@@ -46,8 +45,6 @@ def save_checkpoint(
 
     ``parts`` are what belongs to the seed besides the networks, by name.
     """
-    from safetensors.numpy import save
-
     tensors: Tensors = {
         f"{name}.{k}": v for name, part in parts.items() for k, v in part.freeze().items()
     }
@@ -58,7 +55,7 @@ def save_checkpoint(
     held = {"constraint": learner.constraints[seed].state()} if learner.constraints else {}
     text = json.dumps({**facts, **counts, **held})
     tensors[_FACTS] = np.frombuffer(text.encode(), dtype=np.uint8)
-    write_bytes(folder / FILE, save({k: np.ascontiguousarray(v) for k, v in tensors.items()}))
+    write_tensors(folder / FILE, tensors)
 
 
 def read_checkpoint(folder: Path) -> tuple[Tensors, dict[str, Any]]:

@@ -173,7 +173,9 @@ def update_by_a_step(
         found = constrained_step(
             actor, samples, costs, excess, settings, config.constraint, config.variant
         )
-        step, more = found.step, {"case": float(found.case), "cost_change": found.cost_change}
+        step, more = found.step, {"cost_change": found.cost_change}
+        if config.constraint == "linearised":  # the cases are CPO's
+            more["case"] = float(found.case)
     else:
         step = trust_region_step(actor, samples, settings)
     return {

@@ -15,9 +15,8 @@ from pkubench.agents.on_policy.critic import Critic
 from pkubench.agents.on_policy.learner import OnPolicyLearner
 from pkubench.agents.parts.normalisers import ObservationNorm
 from pkubench.agents.parts.trainers import Trainer
-from pkubench.agents.saving import Tensors, load_tensors
+from pkubench.agents.saving import Tensors, load_tensors, write_tensors
 from pkubench.errors import WeightsError
-from pkubench.files import write_bytes
 
 FILE = "checkpoint.safetensors"
 _FACTS = "facts"
@@ -27,8 +26,6 @@ def save_checkpoint(
     folder: Path, learner: OnPolicyLearner, collector: Collector, facts: dict[str, Any]
 ) -> None:
     """Write the state of learner and lanes, with ``facts`` (JSON values) beside them."""
-    from safetensors.numpy import save
-
     tensors: Tensors = {f"lanes.{k}": v for k, v in collector.freeze().items()}
     tensors["generator"] = learner.generator.get_state().numpy()
     for name, module in _modules(learner):
@@ -45,7 +42,7 @@ def save_checkpoint(
     if learner.constraint is not None:
         tensors["constraint"] = np.array(learner.constraint.state())
     tensors[_FACTS] = np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8)
-    write_bytes(folder / FILE, save({k: np.ascontiguousarray(v) for k, v in tensors.items()}))
+    write_tensors(folder / FILE, tensors)
 
 
 def read_facts(folder: Path) -> dict[str, Any]:

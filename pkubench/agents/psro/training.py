@@ -25,13 +25,14 @@ from pkubench.agents.runs import (
     train_command,
     where_solved,
 )
-from pkubench.agents.saving import CONFIG, load_saved, save_agent
+from pkubench.agents.saving import CONFIG, FORMAT, WEIGHTS, load_saved, write_tensors
 from pkubench.agents.training import Progress, TrainingLog, with_settings
 from pkubench.envs.games.normal_form import MatrixGame
 from pkubench.envs.games.trees import game_of_world, tree_of_world
 from pkubench.envs.games.zero_sum import ZeroSumGame
 from pkubench.envs.seeding import check_seed
 from pkubench.errors import ConfigError, PkubenchError, StorageError, UnknownName, WeightsError
+from pkubench.files import write_json
 
 if TYPE_CHECKING:
     from pkubench.tasks.task import Task
@@ -178,7 +179,9 @@ def _save(
     total: int,
 ) -> None:
     # All that changes is in one file, which is replaced whole: a kill cannot tear it.
-    save_agent(out / CHECKPOINT, {"kind": "game-checkpoint", **run}, whole)
+    write_tensors(out / CHECKPOINT / WEIGHTS, whole)
+    about = {"format": FORMAT, "kind": "game-checkpoint", **run}
+    write_json(out / CHECKPOINT / CONFIG, about, allow_nan=True)
     # A population is good at any time, so it is saved with what its training still lacks.
     ended = (
         Ended.SOLVED
