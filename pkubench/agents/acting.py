@@ -6,6 +6,7 @@ and nothing to PPO-Lag. Who sets one of the others would believe that it was tri
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -14,18 +15,21 @@ from pkubench.agents.on_policy.config import IN_THE_STEP, WITHOUT_COST_CRITIC, O
 from pkubench.agents.psro.deep_settings import DEEP
 from pkubench.agents.psro.settings import PSROConfig
 
+Values = tuple[Any, ...] | range
+"""Values of a setting: some, or all whole numbers of a range, which has no end but a large one."""
+
 
 class Acting(NamedTuple):
     """Settings that act only where others have one of some values."""
 
     names: tuple[str, ...]
-    beside: Mapping[str, tuple[Any, ...]]
+    beside: Mapping[str, Values]
     """Other setting -> its values; all of them are needed."""
-    otherwise: Mapping[str, tuple[Any, ...]] | None = None
+    otherwise: Mapping[str, Values] | None = None
     """Others that do as well as those."""
 
     @property
-    def ways(self) -> tuple[Mapping[str, tuple[Any, ...]], ...]:
+    def ways(self) -> tuple[Mapping[str, Values], ...]:
         """What these need: one of them."""
         return (self.beside,) if self.otherwise is None else (self.beside, self.otherwise)
 
@@ -40,10 +44,7 @@ class Acting(NamedTuple):
     def words(self) -> str:
         """The others, as a user sets them."""
         return ", or with ".join(
-            " and ".join(
-                f"{name}={' or '.join(_text(value) for value in values)}"
-                for name, values in way.items()
-            )
+            " and ".join(f"{name}={_text(values)}" for name, values in way.items())
             for way in self.ways
         )
 
@@ -57,15 +58,21 @@ _ON_POLICY_CONSTRAINTS = (
 _WITH_COST_CRITIC = tuple(c for c in _ON_POLICY_CONSTRAINTS if c not in WITHOUT_COST_CRITIC)
 _STEP = (
     *("kl_limit", "cg_iterations", "cg_damping", "fisher_every", "search_steps"),
-    *("search_decay", "discrete_kl"),
+    "discrete_kl",
 )
+_SEARCHING: Mapping[str, Values] = {
+    "update": ("trust-region",),
+    "search_steps": range(1, sys.maxsize),
+}
+"""Without a step of search, the natural gradient's whole length is taken as it is."""
 _SEARCHED = ("none", *(c for c in _ON_POLICY_CONSTRAINTS if c not in IN_THE_STEP))
 """Constraints beside which a length is accepted for what it improves."""
 _PASSES = {"update": ("ppo-clip", "a2c", "focops")}
 
 _ON_POLICY = (
     Acting(_STEP, {"update": ("trust-region",)}),
-    Acting(("accept_ratio",), {"update": ("trust-region",), "constraint": _SEARCHED}),
+    Acting(("search_decay",), _SEARCHING),
+    Acting(("accept_ratio",), {**_SEARCHING, "constraint": _SEARCHED}),
     Acting(("variant",), {"update": ("trust-region",)}, {"constraint": ("exact-penalty",)}),
     Acting(("epochs", "target_kl", "actor_lr", "lr_decay"), _PASSES),
     Acting(("focops_eta", "focops_lam"), {"update": ("focops",)}),
@@ -123,5 +130,7 @@ def idle(config: Any, names: Iterable[str]) -> Iterator[tuple[str, str]]:
                 break
 
 
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _text(values: Values) -> str:
+    if isinstance(values, range):
+        return f"{values.start} or more"
+    return " or ".join(str(v).lower() if isinstance(v, bool) else str(v) for v in values)

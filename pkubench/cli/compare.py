@@ -42,6 +42,8 @@ class Evaluated(NamedTuple):
 
     report: Report
     runs: list[RunRecords]
+    origin: str
+    """The folder it was read from, or the agent that was scored for it, as given."""
 
 
 @app.command()
@@ -151,7 +153,7 @@ def _from_folders(folders: Sequence[Path], chosen: Sequence[Task]) -> Iterator[E
         runs = [read_run(path) for path in run_folders(folder)]
         report = build_report(runs)
         if not chosen or report.task in {task.id for task in chosen}:
-            yield Evaluated(report, runs)
+            yield Evaluated(report, runs, str(folder))
 
 
 def _evaluated(
@@ -183,7 +185,7 @@ def _evaluated(
             progress=told,
         )
         paths = run_folders(evaluation_folder(folder, source.name, task))
-        return Evaluated(report, [read_run(path) for path in paths])
+        return Evaluated(report, [read_run(path) for path in paths], source.name)
 
 
 def _by_task(found: Sequence[Evaluated]) -> dict[str, dict[str, Evaluated]]:
@@ -193,7 +195,11 @@ def _by_task(found: Sequence[Evaluated]) -> dict[str, dict[str, Evaluated]]:
     for report in in_order(one.report for one in found):
         agents = table.setdefault(report.task, {})
         if report.agent in agents:
-            raise RecordError(f"{report.agent} on {report.task} is there twice; give one of them")
+            origins = agents[report.agent].origin, of_report[id(report)].origin
+            raise RecordError(
+                f"{report.agent} on {report.task} is there twice, from {' and '.join(origins)}; "
+                "give one of them"
+            )
         agents[report.agent] = of_report[id(report)]
     return table
 

@@ -161,6 +161,9 @@ def test_what_is_said_to_act_beside_others_names_settings_and_their_values(kind:
     for group in acting._TABLES[kind]:
         assert {*group.names} <= hints.keys()
         for name, values in (pair for way in group.ways for pair in way.items()):
+            if isinstance(values, range):
+                assert hints[name] is int, group
+                continue
             known = {True, False} if hints[name] is bool else {*typing.get_args(hints[name])}
             assert known > {*values}, group
 
@@ -173,8 +176,10 @@ def test_what_is_said_to_act_beside_others_names_settings_and_their_values(kind:
         (on_policy, "trpo-lag", {}, "variant", ""),
         (on_policy, "cpo", {}, "recovery", ""),
         (on_policy, "cpo", {"variant": "omnisafe"}, "recovery", "and variant=published"),
-        (on_policy, "pcpo", {}, "accept_ratio", "update=trust-region and constraint=none or lagr"),
+        (on_policy, "pcpo", {}, "accept_ratio", "search_steps=1 or more and constraint=none or l"),
         (on_policy, "crpo", {}, "accept_ratio", ""),
+        (on_policy, "natural-pg", {}, "search_decay", "update=trust-region and search_steps=1 or"),
+        (on_policy, "natural-pg", {"search_steps": "1"}, "search_decay", ""),
         (off_policy, "sac", {}, "variant", "constraint=lagrangian or pid, or with rule=ddpg"),
         (off_policy, "sac-pid", {}, "variant", ""),
         (off_policy, "ddpg", {}, "variant", ""),

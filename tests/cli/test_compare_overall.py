@@ -71,3 +71,12 @@ def test_the_table_says_which_side_is_runs_and_which_episodes(
     said = pkubench("compare", str(tmp_path / "results")).out
     assert "5 runs, 2 episodes" in said
     assert "Runs against episodes" in said
+
+
+def test_an_agent_that_is_there_twice_is_told_with_both_its_folders(
+    tmp_path: Path, pkubench: Command
+) -> None:
+    folders = [write_results(tmp_path / name, "one", KUHN, [[0.1], [0.1]]) for name in "ab"]
+    said = pkubench("compare", *map(str, folders))
+    assert said.code == 2
+    assert all(str(folder) in said.err for folder in folders) and "give one of them" in said.err
