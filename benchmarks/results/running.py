@@ -19,6 +19,7 @@ from benchmarks.results.records import sha256_of
 from benchmarks.results.rows import DONE, ROOT, Row, jobs_of, page_path, runs_of
 from pkubench.agents.catalogue import PRETRAINED
 from pkubench.agents.runs import read_training
+from pkubench.agents.saving import CONFIG, DIGEST, WEIGHTS
 from pkubench.files import write_json
 from pkubench.tasks.catalogue import make_task
 
@@ -85,7 +86,7 @@ def _is_done(row: Row, seed: int, budget: int, fresh: bool) -> bool:
     run = row.run(seed, budget, fresh)
     if not (run / DONE).exists():
         return False
-    return row.is_made_by(json.loads((run / "config.json").read_text()), budget)
+    return row.is_made_by(json.loads((run / CONFIG).read_text()), budget)
 
 
 def _train_job(row: Row, seeds: tuple[int, ...], budget: int, fresh: bool) -> str:
@@ -133,7 +134,7 @@ def _listed(seeds: tuple[int, ...]) -> str:
 
 def _restore(row: Row, seed: int, budget: int) -> bool:
     """Take a run that ships with the package as done, if it is of the same budget and settings."""
-    config = row.shipped(seed) / "config.json"
+    config = row.shipped(seed) / CONFIG
     if seed >= row.ships or not config.exists():
         return False
     if not row.is_made_by(json.loads(config.read_text()), budget):
@@ -154,7 +155,7 @@ def ship(rows: Rows) -> None:
         if seed >= row.ships or record is None:
             continue
         for run in (row.run(seed, row.steps, fresh=True), row.run(seed, row.steps)):
-            weights = run / "weights.safetensors"
+            weights = run / WEIGHTS
             if weights.exists() and sha256_of(weights) == record["weights"]:
                 _ship_run(run, row, seed, record)
                 break
@@ -166,8 +167,10 @@ def _ship_run(run: Path, row: Row, seed: int, record: dict[str, Any]) -> None:
     target = row.shipped(seed)
     if not (run / SCORE).exists():  # else it was restored from the package
         target.mkdir(parents=True, exist_ok=True)
-        for name in ("config.json", "weights.safetensors"):
-            shutil.copyfile(run / name, target / name)
+        shutil.copyfile(run / WEIGHTS, target / WEIGHTS)
+        # the digest is in the record also of runs that were saved before configs had one
+        config = json.loads((run / CONFIG).read_text())
+        write_json(target / CONFIG, {**config, DIGEST: record["weights"]}, allow_nan=True)
         lines = (run / "training.jsonl").read_text().splitlines()
         stride = max(1, -(-len(lines) // CURVE_LINES))
         kept = lines[stride - 1 :: stride]
