@@ -105,7 +105,10 @@ def score_figure(stem: str, title: str, table: Table, anchors: Set[str], page: P
     for task, lines in table.items():
         metric = make_task(task).ranking.name
         scores[task] = {
-            name: dict(zip(("mean", "low", "high", "n"), line.metrics[metric], strict=True))
+            name: {
+                **dict(zip(("mean", "low", "high", "n"), line.metrics[metric], strict=True)),
+                "sample": line.sample,
+            }
             for name, line in lines.items()
             if name not in anchors
         }
