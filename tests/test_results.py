@@ -111,6 +111,14 @@ def test_a_page_is_what_its_records_give(
     for found, wanted in zip(number.findall(made), number.findall(kept), strict=True):
         apart = abs(float(found.replace(",", "")) - float(wanted.replace(",", "")))
         assert apart <= 1.01 * max(last_digit(found), last_digit(wanted)), (found, wanted)
+    figures = set(re.findall(r"\(figures/(.*?\.svg)\)", made))
+    assert figures
+    for figure in figures:
+        drawn, shown = (
+            re.findall("<!-- (.*) -->", (page.parent / "figures" / figure).read_text())
+            for page in (tmp_path / name, pages()[name])
+        )
+        assert number.sub("#", " ".join(drawn)) == number.sub("#", " ".join(shown)), figure
 
 
 def last_digit(number: str) -> float:

@@ -42,6 +42,21 @@ def test_a_changed_byte_that_leaves_finite_numbers_is_named(tmp_path: Path) -> N
         load_saved(tmp_path)
 
 
+def test_a_kill_between_weights_and_config_is_known_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _save(tmp_path)
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pkubench.agents.saving.write_json", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_agent(tmp_path, FACTS, {"w": np.zeros(3)})
+    with pytest.raises(WeightsError, match="if the saving was interrupted"):
+        load_saved(tmp_path)
+
+
 def test_weights_saved_before_digests_were_are_taken_as_they_are(tmp_path: Path) -> None:
     _save(tmp_path)
     (tmp_path / CONFIG).write_text(json.dumps({"format": 1, **FACTS}))

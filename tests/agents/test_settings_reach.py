@@ -118,6 +118,16 @@ def who_trains(who: str) -> tuple[str, Any, dict[str, str]]:
     return agent, task, {**SMALL, **more}
 
 
+@pytest.mark.parametrize(("who", "has_cases"), [("cpo", True), ("pcpo", False)])
+def test_the_case_of_a_step_is_logged_where_there_are_cases(
+    who: str, has_cases: bool, tmp_path: Path
+) -> None:
+    agent, task, more = who_trains(who)
+    *_, last = train(agent, task, steps=240, seed=3, settings=more, out=tmp_path / who)
+    assert "cost_change" in last.metrics
+    assert ("case" in last.metrics) is has_cases
+
+
 def told_apart(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Return whether two saved agents differ in a weight."""
     return one.keys() != other.keys() or any(

@@ -205,6 +205,20 @@ def test_damaged_weights_are_named_instead_of_misread(tmp_path: Path) -> None:
         load_population(load_saved(tmp_path / "changed"))
 
 
+def test_a_kill_between_the_files_of_a_checkpoint_loses_nothing(tmp_path: Path) -> None:
+    whole, torn = tmp_path / "whole", tmp_path / "torn"
+    for folder in (whole, torn):
+        run(folder, steps=6, stop_after=3)
+    older = (torn / "checkpoint/config.json").read_bytes()
+    run(torn, steps=6, stop_after=2, resume=True)
+    (torn / "checkpoint/config.json").write_bytes(older)
+    for folder in (whole, torn):
+        run(folder, steps=6, resume=True)
+    assert load_saved(whole).tensors.keys() == load_saved(torn).tensors.keys()
+    for name, tensor in load_saved(whole).tensors.items():
+        assert np.array_equal(tensor, load_saved(torn).tensors[name])
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     run(tmp_path, name="Kuhn", steps=2)
     folder = tmp_path / "checkpoint"
