@@ -72,6 +72,14 @@ class RefusedError(PkubenchError):
     """Something that would run code from outside, refused without explicit trust."""
 
 
+class PkubenchWarning(UserWarning):
+    """Something the user should know about what was done; the command line prints it as a note."""
+
+
+class SupersededWarning(PkubenchWarning):
+    """An id of an earlier version of an environment, which stands for the present one."""
+
+
 def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.5) -> str | None:
     """Return the known name closest to ``name``, without case, namespace and version.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.text import Text
 
 from pkubench.cli.names import short
-from pkubench.cli.options import Json, Quiet, complete_tasks
+from pkubench.cli.options import Json, Quiet, Workers, complete_tasks
 from pkubench.cli.output import Column, Output, number
 from pkubench.cli.submit import BoardPlace, board_place
 from pkubench.errors import ConfigError, StorageError, UnknownName
@@ -39,6 +39,10 @@ WeightsFolders = Annotated[
     list[Path] | None,
     typer.Option("--weights", metavar="PATH", help="With --results: where own weights are."),
 ]
+Rerun = Annotated[
+    bool,
+    typer.Option("--rerun", help="With --results: play every episode again, as for a submission."),
+]
 
 
 @app.command()
@@ -50,6 +54,8 @@ def show(
     board: BoardPlace = None,
     results: ResultsFolder = None,
     weights: WeightsFolders = None,
+    rerun: Rerun = False,
+    workers: Workers = 1,
     suite: Annotated[
         str | None, typer.Option("--suite", metavar="SUITE", help="Only this suite.")
     ] = None,
@@ -63,7 +69,8 @@ def show(
     if suite is not None and suite not in suites:
         raise UnknownName("suite", suite, suites)
     chosen = [make_task(task)] if task is not None else list(tasks())
-    with Output(json=json, quiet=quiet) as output, _open(board, results, weights) as opened:
+    place = _Place(board, results, weights, rerun, workers)
+    with Output(json=json, quiet=quiet) as output, _open(place) as opened:
         present = set(opened.tasks())
         tables = [
             (known, rank_task(known, opened.entries(known.id)))
@@ -99,13 +106,16 @@ def export(
     board: BoardPlace = None,
     results: ResultsFolder = None,
     weights: WeightsFolders = None,
+    rerun: Rerun = False,
+    workers: Workers = 1,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Write a board as a static web site: plain files that work from a disk or any server."""
     from pkubench.leaderboard.site import export as write_site
 
-    with Output(json=json, quiet=quiet) as output, _open(board, results, weights) as opened:
+    place = _Place(board, results, weights, rerun, workers)
+    with Output(json=json, quiet=quiet) as output, _open(place) as opened:
         page = write_site(opened, folder)
         if json:
             output.document({"site": str(page)})
@@ -114,22 +124,39 @@ def export(
         output.next(f"python -m http.server --directory {folder}")
 
 
-def _open(board: str | None, results: Path | None, weights: list[Path] | None) -> Board:
+class _Place(NamedTuple):
+    """Where entries come from: a board, or a folder of results."""
+
+    board: str | None
+    results: Path | None
+    weights: list[Path] | None
+    rerun: bool
+    workers: int
+
+
+def _open(place: _Place) -> Board:
     from pkubench.leaderboard import Board, board_of_results
 
-    if results is not None:
-        if board is not None:
+    if place.results is not None:
+        if place.board is not None:
             raise ConfigError("--board and --results both say what to show; give one")
-        return board_of_results(results, weights=weights or ())
-    if weights:
+        return board_of_results(
+            place.results,
+            weights=place.weights or (),
+            rerun=place.rerun,
+            workers=place.workers,
+        )
+    if place.rerun:
+        raise ConfigError("--rerun belongs to --results; a board ran its weights when it took them")
+    if place.weights:
         raise ConfigError("--weights belongs to --results; a board has its own weights")
-    place = board_place(board)
-    if "://" not in place and not Path(place).is_file():
+    where = board_place(place.board)
+    if "://" not in where and not Path(where).is_file():
         raise StorageError(
-            f"there is no board at {place}; `pkubench submit` makes one, --results DIR shows "
+            f"there is no board at {where}; `pkubench submit` makes one, --results DIR shows "
             "the results of `pkubench evaluate --out DIR`"
         )
-    return Board.open(place)
+    return Board.open(where)
 
 
 def _same_place(board: str | None, results: Path | None, weights: list[Path] | None) -> str:

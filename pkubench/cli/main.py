@@ -7,13 +7,15 @@ went red), 2 misuse, 70 a defect of the program, 130 and 143 stopped by a signal
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import json
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -22,7 +24,7 @@ from typer.core import TyperGroup
 from pkubench import __version__
 from pkubench.cli.extras import EXTRAS, extra_of_module
 from pkubench.cli.interrupt import Interrupted, command_line
-from pkubench.errors import MissingExtra, PkubenchError
+from pkubench.errors import MissingExtra, PkubenchError, PkubenchWarning
 
 BROKEN_PIPE, DEFECT = 141, 70
 
@@ -128,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # torch and worker processes read this when they start; many small networks on many BLAS
     # threads were up to 100 times slower than on one.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    with command_line(arguments):
+    with command_line(arguments), _warnings_as_notes():
         try:
             command = typer.main.get_command(build_app())
             code = command.main(
@@ -152,6 +154,25 @@ def main(argv: Sequence[str] | None = None) -> int:
                 )
             return code
     return code if isinstance(code, int) else 0
+
+
+@contextlib.contextmanager
+def _warnings_as_notes() -> Iterator[None]:
+    """Print our own warnings as a line on stderr, each once, without the place in the code."""
+    usual, said = warnings.showwarning, set[str]()
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if not issubclass(category, PkubenchWarning):
+            usual(message, category, *place, **more)
+        elif str(message) not in said:
+            said.add(str(message))
+            print(f"note: {message}", file=sys.stderr, flush=True)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = usual
 
 
 def _report(error: Exception) -> tuple[str, int]:

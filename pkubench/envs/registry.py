@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pkubench.envs.batch import BatchEnv
-from pkubench.errors import ConfigError, MissingExtra, UnknownName
+from pkubench.errors import ConfigError, MissingExtra, SupersededWarning, UnknownName
 
 NAMESPACE = "pkubench"
 
@@ -31,9 +32,13 @@ class WorldSpec:
     """The optional dependency set (pyproject extra) the world needs."""
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     """Constructor settings that make this id."""
+    supersedes: str | None = None
+    """The id of the version before, which stands for this one now."""
 
 
 WORLDS: dict[str, WorldSpec] = {}
+SUPERSEDED: dict[str, str] = {}
+"""Id of an earlier version -> the id that stands for it now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +66,38 @@ def register_world(spec: WorldSpec) -> None:
     if spec.id in WORLDS:
         raise ConfigError(f"environment {spec.id!r} is registered already; use a new name or -vN")
     WORLDS[spec.id] = spec
-    gymnasium.register(
-        id=spec.id,
-        entry_point="pkubench.envs.faces:make_single",
-        vector_entry_point="pkubench.envs.faces:make_vector",
-        max_episode_steps=spec.horizon,
-        kwargs={"world": spec.id, **spec.kwargs},
+    ids = [spec.id]
+    if spec.supersedes is not None:
+        SUPERSEDED[spec.supersedes] = spec.id
+        ids.append(spec.supersedes)
+    for name in ids:  # Gymnasium itself says of an earlier version that it is out of date
+        gymnasium.register(
+            id=name,
+            entry_point="pkubench.envs.faces:make_single",
+            vector_entry_point="pkubench.envs.faces:make_vector",
+            max_episode_steps=spec.horizon,
+            kwargs={"world": spec.id, **spec.kwargs},
+        )
+
+
+def current_id(name: str) -> str:
+    """Return the full id of a name; of an earlier version, the one that stands for it now.
+
+    Warns:
+        SupersededWarning: ``name`` is an earlier version.
+    """
+    full = name if "/" in name else f"{NAMESPACE}/{name}"
+    if full not in SUPERSEDED:
+        return full
+    current = SUPERSEDED[full]
+    short, now = (part.rpartition("/")[2] for part in (full, current))
+    warnings.warn(
+        f"{short} is {now} now: its episodes start a little differently, so that scores of the "
+        "two are not of the same episodes",
+        SupersededWarning,
+        stacklevel=2,
     )
+    return current
 
 
 def family_of(name: str) -> WorldFamily | None:
@@ -95,7 +125,7 @@ def resolve(name: str) -> WorldSpec:
             extra=family.extra,
             kwargs={"game": name},
         )
-    full = name if "/" in name else f"{NAMESPACE}/{name}"
+    full = current_id(name)
     if full not in WORLDS:
         raise UnknownName("environment", name, WORLDS, "`pkubench list` shows all")
     return WORLDS[full]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pkubench.errors import RecordError, StorageError
+from pkubench.evaluation.machine import MACHINES, machines_of
 from pkubench.evaluation.records import (
     EPISODES,
     RUN,
@@ -49,6 +50,7 @@ class RunFolder:
         """
         self.folder, self.task = folder, task
         self.path = folder / EPISODES
+        self.settings: dict[str, Any] = {}
         self._file: IO[bytes] | None = None
         self._lock = _locked(folder)
         try:
@@ -57,6 +59,21 @@ class RunFolder:
         except BaseException:
             self._unlock()
             raise
+
+    @property
+    def machines(self) -> list[dict[str, str]]:
+        """The machines that wrote the records, as far as they are known."""
+        return machines_of(self.settings)
+
+    def resumed_on(self, machine: dict[str, str]) -> None:
+        """Note a machine that adds to the records; of old records the others are not known.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
+        if machine not in self.machines:
+            self.settings = {**self.settings, MACHINES: [*self.machines, machine]}
+            write_json(self.folder / RUN, self.settings)
 
     def append(self, records: Sequence[EpisodeRecord]) -> None:
         """Write the records of the next block.
@@ -100,16 +117,17 @@ class RunFolder:
         path = self.folder / RUN
         if not (self.path.exists() and self.path.stat().st_size):
             write_json(path, fingerprint)  # nothing was recorded, so nothing can be mixed up
+            self.settings = fingerprint
             return
         if not path.exists():
             raise RecordError(
                 f"{self.path} is there but {RUN} is not, so nobody can tell what it holds; "
                 "choose another --out"
             )
-        found = read_json(path)
+        found = self.settings = read_json(path)
         for key in [*fingerprint, *(key for key in found if key not in fingerprint)]:
             there, now = found.get(key), fingerprint.get(key)
-            if there == now:
+            if there == now or key == MACHINES:  # another machine gives the same bytes, or is found
                 continue
             if key == "hashes" and isinstance(there, dict) and isinstance(now, dict):
                 files = sorted(name for name in there | now if there.get(name) != now.get(name))

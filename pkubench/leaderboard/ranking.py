@@ -28,6 +28,7 @@ from pkubench.evaluation.statistics import (
     stratified_bootstrap,
 )
 from pkubench.leaderboard.entries import Entry, Submitter
+from pkubench.leaderboard.tiers import Tier
 from pkubench.tasks.task import Task
 
 MIN_SEEDS = 5
@@ -176,6 +177,8 @@ def _why_not(task: Task, entry: Entry) -> str | None:
         return f"{report.failed} of {report.episodes * len(report.runs)} episodes failed"
     if entry.submitter.manifest.kind == "named":
         return "a baseline that is not trained"
+    if entry.verdict.tier is Tier.FLAGGED:
+        return entry.verdict.reason
     if not entry.verdict.tier.is_ranked:
         return "self-reported: not run again by this board"
     if report.seed != EVALUATION_SEED:

@@ -8,7 +8,7 @@ import json
 from importlib import resources
 from typing import Any
 
-from pkubench.envs.registry import family_of
+from pkubench.envs.registry import current_id, family_of
 from pkubench.errors import UnknownName
 from pkubench.tasks import constrained, diagnostics, games, marl
 from pkubench.tasks.task import Reference, Task
@@ -44,7 +44,7 @@ def make_task(name: str) -> Task:
     if family_of(name) is not None:
         return games.task_by_name(name)
     known = {task.id: task for task in tasks()}
-    full = name if "/" in name else f"pkubench/{name}"
+    full = current_id(name)
     if full not in known:
         raise UnknownName("task", name, known, "`pkubench list` shows all")
     return known[full]

@@ -298,7 +298,7 @@ sys.exit(main.main(sys.argv[1:]))
         (("train", "random", TASK), "these are: happo, mappo, ippo, hatrpo, haa2c, and more in"),
         (("train", "ppo", TASK), "ppo learns constrained and diagnostics tasks and SimpleSpread"),
         (("train", "ppo", TASK), "agents for it: happo, mappo, ippo, hatrpo, haa2c; `pkubench"),
-        (("train", "hasac-lag", "MultiHalfCheetah2x3-v0"), "'MultiHalfCheetah2x3Velocity-v0'? ag"),
+        (("train", "hasac-lag", "MultiHalfCheetah2x3-v1"), "'MultiHalfCheetah2x3Velocity-v1'? ag"),
         (("train", "tiny", TASK, "--seed", "3", "--seeds", "0-4"), "--seed and --seeds both"),
         (("train", "tiny", TASK, "--seed", str(2**63)), "does not lie in 0..2**63 - 1"),
         (("train", "tiny", TASK, "--seeds", f"1,{2**63}"), "seed must lie in 0..2**63 - 1"),

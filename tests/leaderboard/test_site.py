@@ -14,7 +14,7 @@ import pytest
 from pkubench.errors import StorageError
 from pkubench.evaluation.statistics import Interval
 from pkubench.leaderboard import Board, create_bundle
-from pkubench.leaderboard.local import evaluated_here
+from pkubench.leaderboard.local import own_records
 from pkubench.leaderboard.site import builder, export
 from pkubench.leaderboard.site.drawing import Scale, curve_of, curves_picture, interval_picture
 from pkubench.tasks import catalogue
@@ -82,7 +82,7 @@ def board(tmp_path: Path, results: Writer) -> Board:
             code_url="https://example.org/?a=1&b=\"'><script>" if nasty else None,
             weights=tmp_path / "weights",
         )
-        board.submit(bundle, None if nasty else evaluated_here(bundle))
+        board.submit(bundle, None if nasty else own_records(bundle))
     return board
 
 
@@ -154,7 +154,7 @@ def test_the_table_shows_rank_score_cost_tier_and_reason(board: Board, tmp_path:
     spread = " ".join(found[f"tasks/{SPREAD}.html"].words)
     assert "2 of the 5 training seeds a rank needs" in spread
     assert "a baseline that is not trained" in spread
-    assert "self reported" in spread and "evaluated here" in spread
+    assert "self reported" in spread and "own records" in spread
     assert "verified weights" not in spread  # random has none, and nothing was run again
     (entry,) = [e for e in board.entries() if e.submitter.name == "happo"]
     assert f"{entry.report.metrics['return'].mean:.2f}".replace("-", "\N{MINUS SIGN}") in spread

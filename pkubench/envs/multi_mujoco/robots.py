@@ -39,7 +39,7 @@ class MultiHalfCheetah(MultiRobot):
     deviation 0.1.
 
     >>> import numpy as np, pkubench
-    >>> world = pkubench.make_batch("MultiHalfCheetah2x3-v0", num_envs=64)
+    >>> world = pkubench.make_batch("MultiHalfCheetah2x3-v1", num_envs=64)
     >>> observations, _ = world.reset(np.arange(64))
     >>> step = world.step({agent: np.zeros((64, 3), dtype=np.float32) for agent in world.agents})
     >>> step.observations["agent_0"].shape, world.state().shape

@@ -117,8 +117,7 @@ class Button(Navigation):
     def _tick(self) -> None:
         np.maximum(self.timers - 1, 0, out=self.timers)
 
-    def _ring(self, group: Group) -> FloatArray:
-        ring = super()._ring(group)
-        if group.name == "buttons":
-            ring[self.timers > 0] = 0.0
-        return ring
+    def _rings(self) -> dict[str, FloatArray]:
+        rings = super()._rings()
+        rings["buttons"][self.timers > 0] = 0.0
+        return rings

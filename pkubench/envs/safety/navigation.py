@@ -372,13 +372,19 @@ class Navigation(MujocoBatch):
             parts.append(turns.reshape(self.num_envs, -1))
         if self.robot.ball is not None:
             parts.append(_matrix(self._sensors[:, self._angles.stop : self._touch_start]))
-        parts += [self._ring(group) for group in self.groups if group.is_sensed]
+        parts += self._rings().values()
         return np.concatenate(parts, axis=1)
 
-    def _ring(self, group: Group) -> FloatArray:
-        """Return what the lidar for a group says, (num_envs, 16)."""
+    def _rings(self) -> dict[str, FloatArray]:
+        """Return what the lidar says of each group that it senses, name -> (num_envs, 16)."""
+        sensed = [group for group in self.groups if group.is_sensed]
+        if not sensed:  # nothing in Run has a lidar
+            return {}
         position, rotation = self._xpos[:, self._agent], self._xmat[:, self._agent]
-        return pseudo_lidar(position, rotation, self._seen_places(group), self.lidar_reach_m)
+        places = [self._seen_places(group) for group in sensed]
+        rings = pseudo_lidar(position, rotation, places, self.lidar_reach_m)
+        parts = np.split(rings, len(sensed), axis=1)
+        return dict(zip((group.name for group in sensed), parts, strict=True))
 
     def _seen_places(self, group: Group) -> FloatArray:
         """Return where the things of a group are now, (num_envs, count, 2) in m."""
