@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import os
 import platform
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -117,15 +116,20 @@ def _umath() -> Any:
 
 
 def _blas() -> str:
-    """Return library, version and kernel of NumPy's linear algebra."""
+    """Return library, version and kernel of NumPy's linear algebra (SciPy may load its own)."""
     import numpy as np
 
-    folder = str(Path(np.__file__).parent.parent)
-    for library in threadpool_info():
-        if library["user_api"] == "blas" and library["filepath"].startswith(folder + os.sep):
-            words = (library["internal_api"], library["version"], library.get("architecture"))
-            return " ".join(str(word) for word in words if word)
+    found = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    site = Path(np.__file__).parent.parent
+    own = [lib for lib in found if _is_below(lib["filepath"], site / "numpy.libs", site / "numpy")]
+    for library in own or found:
+        words = (library["internal_api"], library["version"], library.get("architecture"))
+        return " ".join(str(word) for word in words if word)
     return "unknown"
+
+
+def _is_below(path: str, *folders: Path) -> bool:
+    return any(Path(path).resolve().is_relative_to(folder.resolve()) for folder in folders)
 
 
 def _processor() -> str:

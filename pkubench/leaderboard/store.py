@@ -418,6 +418,7 @@ def _without_copies(
             if known is not None:
                 reason = f"the weights of {run.name} are on this board already, as {known}"
                 verdicts[task.task.id] = Verdict(Tier.FLAGGED, reason)
+                break
     return Verification(verdicts)
 
 
