@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pkubench.agents.runs import training_folders
-from pkubench.cli.names import short
+from pkubench.cli.names import as_text, short
 from pkubench.cli.options import (
     Json,
     Quiet,
@@ -80,9 +80,9 @@ def bundle(
         made = create_bundle(
             records,
             out,
-            name=name,
-            authors=author,
-            description=description,
+            name=None if name is None else as_text(name),
+            authors=None if author is None else [as_text(one) for one in author],
+            description=None if description is None else as_text(description),
             code_url=code_url,
             license=license_,
             weights=[*runs, *(weights or [])],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterable
 from itertools import islice
@@ -21,6 +22,11 @@ def short(task_id: str) -> str:
 def typed(task_id: str) -> str:
     """Return a task's short name as one types it in a shell: ``'matrix:blotto(10,3)'``."""
     return shlex.quote(short(task_id))
+
+
+def as_text(argument: str) -> str:
+    """Return an argument as the UTF-8 that it was typed in, also where the locale is C."""
+    return os.fsencode(argument).decode(errors="replace")
 
 
 def counted_in(task: Task) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import math
 import os
 import sys
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import IO, Any, NamedTuple, TextIO
 
@@ -26,6 +29,31 @@ LINE_WIDTH = 100
 PROSE_WIDTH = 30
 GAP = 3
 """Columns between two columns of a table."""
+
+
+_STAND_INS = str.maketrans(
+    "–—−─━│┃╭╮╰╯┌┐└┘↑↓→←›✓✗•·…‘’“”≤≥≈×÷", "-----||++++++++^v><>+x**.''\"\"<>~x/"
+)
+"""What is printed for a character that the terminal's encoding lacks: one for one, so that tables
+keep their columns. Others lose their accents, or become question marks."""
+
+
+def print_anything(*streams: TextIO) -> None:
+    """Let streams of any encoding print any text: what they cannot write is replaced."""
+    codecs.register_error("pkubench", _stand_in)
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="pkubench")
+
+
+def _stand_in(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    character = error.object[error.start]
+    if "\udc80" <= character <= "\udcff":  # a byte of a file's name that is no text
+        return bytes([ord(character) - 0xDC00]), error.start + 1
+    plain = unicodedata.normalize("NFKD", character.translate(_STAND_INS))[0]
+    return plain if plain.isascii() else "?", error.start + 1
 
 
 class Column(NamedTuple):
@@ -85,8 +113,8 @@ class Output:
         return Console(file=self._stdout, width=width, highlight=False)
 
     def document(self, value: Any) -> None:
-        """Print the one JSON document; numbers that are not finite become null."""
-        json.dump(_finite(value), self._document, indent=1, allow_nan=False, ensure_ascii=False)
+        """Print the one JSON document, in ASCII; numbers that are not finite become null."""
+        json.dump(_finite(value), self._document, indent=1, allow_nan=False)
         self._document.write("\n")
         self._document.flush()
 
