@@ -268,10 +268,10 @@ def _table(output: Output, comparisons: Sequence[Comparison]) -> Any:
         Column("agent"),
         Column("against"),
         Column("difference", right=True),
-        Column("95 % interval", right=True, rank=1),
-        Column("p", right=True, rank=4),
-        Column("P(better)", right=True, rank=2),
-        Column("n", right=True, rank=3),
+        Column("95 % interval", right=True),
+        Column("p", right=True, rank=2),
+        Column("P(better)", right=True, rank=1),
+        Column("n", right=True),
         Column(""),
     )
     styles = {"better": "green", "worse": "red", "unclear": "yellow", "infeasible": "red"}
@@ -306,9 +306,9 @@ def _overall_table(output: Output, overall: Sequence[Mapping[str, Any]]) -> Any:
     columns = (
         Column("agent", style="bold"),
         Column("tasks", right=True),
-        Column("runs", right=True, rank=1),
+        Column("runs", right=True),
         Column("IQM", right=True),
-        Column("95 % interval", right=True, rank=1),
+        Column("95 % interval", right=True),
         Column("optimality gap", right=True, rank=2),
     )
     rows = [

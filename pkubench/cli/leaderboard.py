@@ -162,12 +162,12 @@ def _table(output: Output, task: Task, standings: tuple[Standing, ...]) -> Any:
         Column("rank", right=True),
         Column("agent", style="bold"),
         Column(f"{task.ranking.name} {'↑' if task.ranking.higher_is_better else '↓'}", right=True),
-        Column("95 % interval", right=True, rank=1),
-        Column("cost", right=True, rank=1),
-        Column("normalised", right=True, rank=2),
-        Column("seeds", right=True, rank=3),
-        Column("tier", rank=4),
-        Column("why not ranked", rank=2, wraps=True),
+        Column("95 % interval", right=True),
+        Column("cost", right=True),
+        Column("normalised", right=True, rank=3),
+        Column("seeds", right=True),
+        Column("tier", rank=2),
+        Column("why not ranked", rank=1, wraps=True),
     ]
     rows: list[list[str | Text]] = []
     for standing in standings:

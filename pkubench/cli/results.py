@@ -74,14 +74,14 @@ def _table(output: Output, reports: list[Report]) -> RenderableType:
     columns = (
         Column("task", style="bold"),
         Column("agent", style="bold"),
-        Column("metric", rank=3),
+        Column("metric"),
         Column("mean", right=True),
-        Column("95 % interval", right=True, rank=2),
-        Column("n", right=True, rank=2),
-        Column("cost", right=True, rank=1),
-        Column("violation", right=True, rank=2),
-        Column("feasible runs", right=True, rank=3),
-        Column("normalised", right=True, rank=1),
+        Column("95 % interval", right=True),
+        Column("n", right=True),
+        Column("cost", right=True),
+        Column("violation", right=True),
+        Column("feasible runs", right=True, rank=2),
+        Column("normalised", right=True, rank=3),
         Column("failed", right=True, rank=1),
     )
     # A column that is empty in every row says nothing.

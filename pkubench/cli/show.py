@@ -211,7 +211,7 @@ def _metrics(output: Output, metrics: tuple[Metric, ...]) -> Any:
         Column("metric", style="bold"),
         Column("better", rank=1),
         Column("unit", rank=2),
-        Column("interval", rank=3),
+        Column("interval"),
         Column("meaning", wraps=True),
     )
     intervals = {"t": "Student t", "wilson": "Wilson", "exact": "exact"}
@@ -233,7 +233,7 @@ def _references(output: Output, task: Task) -> Any:
         Column("normalised", right=True),
         Column("agent", style="bold"),
         Column("score", right=True),
-        Column("n", right=True, rank=1),
+        Column("n", right=True),
         Column("measured by", rank=2, wraps=True),
     )
     scale = {"random": "0", "reference": "1"}
