@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
-from pkubench.cli.names import short
+from pkubench.cli.names import command, short
 from pkubench.cli.options import Json, Quiet, complete_tasks
 from pkubench.cli.output import Column, Output, number
 from pkubench.cli.submit import BoardPlace, board_place
@@ -90,7 +91,7 @@ def show(
         for known, standings in tables:
             output.show(_table(output, known, standings), "")
         where = _same_place(board, results, weights)
-        output.next(f"pkubench leaderboard export site{where}")
+        output.next(command("leaderboard", "export", "site", *where))
 
 
 @app.command()
@@ -111,7 +112,7 @@ def export(
             output.document({"site": str(page)})
             return
         output.show(str(page))
-        output.next(f"python -m http.server --directory {folder}")
+        output.next(shlex.join(["python", "-m", "http.server", "--directory", str(folder)]))
 
 
 def _open(board: str | None, results: Path | None, weights: list[Path] | None) -> Board:
@@ -132,10 +133,12 @@ def _open(board: str | None, results: Path | None, weights: list[Path] | None) -
     return Board.open(place)
 
 
-def _same_place(board: str | None, results: Path | None, weights: list[Path] | None) -> str:
+def _same_place(
+    board: str | None, results: Path | None, weights: list[Path] | None
+) -> list[str | Path]:
     if results is not None:
-        return f" --results {results}" + "".join(f" --weights {path}" for path in weights or ())
-    return f" --board {board}" if board else ""
+        return ["--results", results, *(x for path in weights or () for x in ("--weights", path))]
+    return ["--board", board] if board else []
 
 
 def _document(standing: Standing) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from pkubench.cli.names import short
 from pkubench.cli.output import Column, Output, number
-from pkubench.errors import RecordError
+from pkubench.errors import RecordError, counted
 from pkubench.evaluation.records import EPISODES
 from pkubench.evaluation.report import Report, ranking_key
 from pkubench.tasks.catalogue import make_task, tasks
@@ -144,4 +144,4 @@ def _failures(reports: Iterable[Report]) -> Iterator[Text]:
     for report in reports:
         for reason, count in report.failures.items():
             where = f"{report.agent} on {short(report.task)}"
-            yield Text(f"{count} episodes of {where} failed: {reason}", style="red")
+            yield Text(f"{counted(count, 'episode')} of {where} failed: {reason}", style="red")

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-import shlex
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
 
 from pkubench.agents.catalogue import AgentSpec, agent_spec, import_function
-from pkubench.agents.runs import read_curve, read_training
+from pkubench.agents.runs import held, read_curve, read_training
 from pkubench.agents.training import Progress, Trainer, configured, with_settings
 from pkubench.cli.interrupt import GentleStop, Interrupted, this_command
-from pkubench.cli.names import short, spelling
+from pkubench.cli.names import command, short, spelling
 from pkubench.cli.options import (
     SEED,
     Json,
@@ -32,8 +31,7 @@ from pkubench.cli.presets import check_learns, preset_of
 from pkubench.cli.progress import Meter
 from pkubench.envs.registry import make_batch
 from pkubench.envs.seeding import check_seed
-from pkubench.errors import ConfigError, UnknownName
-from pkubench.files import lock_folder, unlock
+from pkubench.errors import ConfigError, UnknownName, counted
 from pkubench.tasks.catalogue import make_task
 from pkubench.tasks.task import Task
 
@@ -151,16 +149,16 @@ def train(
                     output.note(f"{folder} is finished: there was nothing left to train")
                 elif not quiet:
                     if last is not None and last.ended:
-                        output.note(f"ended {last.ended} after {last.steps:,} {unit}s")
+                        output.note(f"ended {last.ended} after {counted(f'{last.steps:,}', unit)}")
                     output.show(_card(runs[-1], unit))
                     if is_played and runs[-1]["metrics"].get("return") is None:
                         output.note(_no_episode(chosen, last.steps if last else steps))
         if json:
             output.document({"runs": runs})
         parent = folders[0] if seeds is None else folders[0].parent
-        commands = [shlex.join(["pkubench", "evaluate", spelling(parent), short(chosen.id)])]
+        commands = [command("evaluate", spelling(parent), short(chosen.id))]
         if not is_played or any(run["metrics"].get("return") is not None for run in runs):
-            commands.append(shlex.join(["pkubench", "plot", str(parent)]))
+            commands.append(command("plot", parent))
         output.next(*commands)
 
 
@@ -190,7 +188,8 @@ def _remarks(
             yield f"note: --steps {steps} is how many iterations are done, whatever is --set"
     at_once = getattr(config, "batch_steps", getattr(config, "interval_steps", 1))
     if steps is not None and steps < at_once:
-        yield f"note: it trains {at_once:,} steps at a time, so --steps {steps} trains as many"
+        stride = counted(f"{at_once:,}", "step")
+        yield f"note: it trains {stride} at a time, so --steps {steps} trains as many"
     for name, beside in idle(config, changes):
         yield f"note: {name} changes nothing here: it acts with {beside}"
     if task.cost_limit is not None:
@@ -317,7 +316,7 @@ def _folders(
 
 @contextmanager
 def _claimed(folders: list[Path], resume: bool, *, is_many: bool) -> Iterator[None]:
-    """Hold the folders of all runs of this command, so that nobody else trains into them.
+    """Hold the folders of all runs of this command; refuse what must not be written to.
 
     Raises:
         ConfigError: A folder is a file; it holds something and ``resume`` is not set; or it is
@@ -329,28 +328,15 @@ def _claimed(folders: list[Path], resume: bool, *, is_many: bool) -> Iterator[No
             raise ConfigError(f"{folder} is a file; --out names the folder of a run")
         if resume and not is_many and not _holds_something(folder):
             raise ConfigError(f"there is no run to resume in {folder}; leave --resume out")
-    made = [folder for folder in folders if not folder.exists()]
-    locks: list[int | None] = []
-    try:
+    with held(folders):
+        # only now: while another process trains, that is what a user should read
         for folder in folders:
-            refusal = (
-                f"another process is training into {folder}; wait until it ends, stop it, or "
-                "choose another --out"
-            )
-            locks.append(lock_folder(folder, refusal))
-            # only now: while another process trains, that is what a user should read
             if _holds_something(folder) and not resume:
                 raise ConfigError(
                     f"{folder} holds something already; --resume continues the run, "
                     "--out writes elsewhere"
                 )
         yield
-    finally:
-        for folder in made:
-            with suppress(OSError):  # what a stopped command did not get to leaves no trace
-                folder.rmdir()
-        for lock in locks:
-            unlock(lock)
 
 
 def _holds_something(folder: Path) -> bool:

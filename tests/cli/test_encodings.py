@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 GAME, LIMITED = "KuhnPoker-v0", "RiskyCorridor-v0"
 STORY = [
     ["list"],
+    ["list", "--all"],
     ["show", GAME],
     ["show", "psro"],
     ["doctor"],
