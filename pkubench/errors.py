@@ -97,3 +97,8 @@ def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.5) -> str | No
 
 def _key(name: str) -> str:
     return re.sub(r"-v\d+$", "", name.rsplit("/", 1)[-1].lower())
+
+
+def counted(number: int | str, noun: str) -> str:
+    """Return a number, written as it is given, with its noun: ``1 episode``, ``2,000 episodes``."""
+    return f"{number} {noun}" if str(number) == "1" else f"{number} {noun}s"

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from pkubench.cli.names import short
+from pkubench.cli.names import command, short
 from pkubench.cli.options import (
     Json,
     Quiet,
@@ -70,7 +70,7 @@ def check(
                 rows.append((outcome.check, status, told))
             output.show(output.table(subject.name, columns, rows), "")
             if not failed and subject.name in WORLDS:
-                output.next(f"pkubench evaluate random {short(subject.name)}")
+                output.next(command("evaluate", "random", short(subject.name)))
     if failed:
         raise typer.Exit(1)
 

@@ -13,7 +13,7 @@ from pkubench.agents.catalogue import AGENTS
 from pkubench.agents.runs import training_folders, trainings
 from pkubench.cli.bounds import show_bound
 from pkubench.cli.interrupt import Interrupted, sigterm_as_interrupt, this_command
-from pkubench.cli.names import check_apart, counted_in, shipped_tasks, short
+from pkubench.cli.names import check_apart, command, counted_in, shipped_tasks, short
 from pkubench.cli.options import (
     Episodes,
     Json,
@@ -206,18 +206,18 @@ def _next(output: Output, out: Path | None, reports: int) -> None:
         output.next(this_command(add="--out results"))
     elif reports > 1:
         output.next(
-            f"pkubench compare {out}",
-            f"pkubench plot {out}",
-            f"pkubench leaderboard export {out / 'site'} --results {out}",
+            command("compare", out),
+            command("plot", out),
+            command("leaderboard", "export", out / "site", "--results", out),
         )
     else:
-        output.next(f"pkubench verify {out} --rerun 16", f"pkubench plot {out}")
+        output.next(command("verify", out, "--rerun", 16), command("plot", out))
 
 
 def _pairs(words: list[str], agents: str | None, suite: str | None, all_: bool) -> list[Pair]:
     """Return what to evaluate, task by task."""
     if agents is not None:
-        names = [name.strip() for name in agents.split(",") if name.strip()]
+        names = list(dict.fromkeys(name.strip() for name in agents.split(",") if name.strip()))
         if not names:
             raise ConfigError("--agents names no agent, as in --agents random,happo")
         task_names = words

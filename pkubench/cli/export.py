@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pkubench.cli.names import short
+from pkubench.cli.names import command, short
 from pkubench.cli.options import (
     AgentName,
     Json,
@@ -86,4 +86,4 @@ def export(
         else:
             output.show(str(target))
         spelling = target if onnx is None else f"onnx:{onnx}"
-        output.next(f"pkubench evaluate {spelling} {short(chosen.id)}")
+        output.next(command("evaluate", spelling, short(chosen.id)))

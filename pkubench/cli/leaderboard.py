@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.text import Text
 
-from pkubench.cli.names import short
+from pkubench.cli.names import command, short
 from pkubench.cli.options import Json, Quiet, Workers, complete_tasks
 from pkubench.cli.output import Column, Output, number
 from pkubench.cli.submit import BoardPlace, board_place
@@ -97,7 +98,7 @@ def show(
         for known, standings in tables:
             output.show(_table(output, known, standings), "")
         where = _same_place(board, results, weights)
-        output.next(f"pkubench leaderboard export site{where}")
+        output.next(command("leaderboard", "export", "site", *where))
 
 
 @app.command()
@@ -121,7 +122,7 @@ def export(
             output.document({"site": str(page)})
             return
         output.show(str(page))
-        output.next(f"python -m http.server --directory {folder}")
+        output.next(shlex.join(["python", "-m", "http.server", "--directory", str(folder)]))
 
 
 class _Place(NamedTuple):
@@ -159,10 +160,12 @@ def _open(place: _Place) -> Board:
     return Board.open(where)
 
 
-def _same_place(board: str | None, results: Path | None, weights: list[Path] | None) -> str:
+def _same_place(
+    board: str | None, results: Path | None, weights: list[Path] | None
+) -> list[str | Path]:
     if results is not None:
-        return f" --results {results}" + "".join(f" --weights {path}" for path in weights or ())
-    return f" --board {board}" if board else ""
+        return ["--results", results, *(x for path in weights or () for x in ("--weights", path))]
+    return ["--board", board] if board else []
 
 
 def _document(standing: Standing) -> dict[str, Any]:
@@ -189,12 +192,12 @@ def _table(output: Output, task: Task, standings: tuple[Standing, ...]) -> Any:
         Column("rank", right=True),
         Column("agent", style="bold"),
         Column(f"{task.ranking.name} {'↑' if task.ranking.higher_is_better else '↓'}", right=True),
-        Column("95 % interval", right=True, rank=1),
-        Column("cost", right=True, rank=1),
-        Column("normalised", right=True, rank=2),
-        Column("seeds", right=True, rank=3),
-        Column("tier", rank=4),
-        Column("why not ranked", rank=2, wraps=True),
+        Column("95 % interval", right=True),
+        Column("cost", right=True),
+        Column("normalised", right=True, rank=3),
+        Column("seeds", right=True),
+        Column("tier", rank=2),
+        Column("why not ranked", rank=1, wraps=True),
     ]
     rows: list[list[str | Text]] = []
     for standing in standings:

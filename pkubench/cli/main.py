@@ -24,6 +24,7 @@ from typer.core import TyperGroup
 from pkubench import __version__
 from pkubench.cli.extras import EXTRAS, extra_of_module
 from pkubench.cli.interrupt import Interrupted, command_line
+from pkubench.cli.output import print_anything
 from pkubench.errors import MissingExtra, PkubenchError, PkubenchWarning
 
 BROKEN_PIPE, DEFECT = 141, 70
@@ -130,6 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # torch and worker processes read this when they start; many small networks on many BLAS
     # threads were up to 100 times slower than on one.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    print_anything(sys.stdout, sys.stderr)
     with command_line(arguments), _warnings_as_notes():
         try:
             command = typer.main.get_command(build_app())
@@ -203,6 +205,12 @@ def _told(error: Exception) -> tuple[str, int]:
             f"error: not enough memory ({error}); make smaller what needs it: batch_size, "
             "buffer_size, num_envs, rollout_steps or hidden of a training (--set), --workers of "
             "an evaluation",
+            2,
+        )
+    if isinstance(error, UnicodeEncodeError):  # of a file's name, since streams print anything
+        return (
+            f"error: {error.object!r} cannot be written in {error.encoding}; use names of ASCII "
+            "letters, or a UTF-8 locale such as LC_ALL=C.UTF-8",
             2,
         )
     if isinstance(error, OSError):

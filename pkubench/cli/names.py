@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterable
 from itertools import islice
@@ -18,9 +19,14 @@ def short(task_id: str) -> str:
     return task_id.removeprefix(f"{NAMESPACE}/")
 
 
-def typed(task_id: str) -> str:
-    """Return a task's short name as one types it in a shell: ``'matrix:blotto(10,3)'``."""
-    return shlex.quote(short(task_id))
+def command(verb: str, *words: object) -> str:
+    """Return a command of pkubench as one types it in a shell, quoted where it must be."""
+    return shlex.join(["pkubench", verb, *map(str, words)])
+
+
+def as_text(argument: str) -> str:
+    """Return an argument as the UTF-8 that it was typed in, also where the locale is C."""
+    return os.fsencode(argument).decode(errors="replace")
 
 
 def counted_in(task: Task) -> str:

@@ -12,7 +12,7 @@ import typer
 
 from pkubench.agents.catalogue import AGENTS
 from pkubench.agents.runs import read_training, training_folders
-from pkubench.cli.names import shipped_seeds, shipped_tasks, short
+from pkubench.cli.names import command, shipped_seeds, shipped_tasks, short
 from pkubench.cli.options import (
     Json,
     Quiet,
@@ -86,9 +86,9 @@ def reproduce(
                 return
             for source in sources:
                 output.show(source.command)
-            chosen = "" if task is None else f" --task {task}"
-            chosen += "" if seed is None else f" --seed {seed}"
-            output.next(f"pkubench reproduce {name}{chosen} --run")
+            chosen = [] if task is None else ["--task", task]
+            chosen += [] if seed is None else ["--seed", str(seed)]
+            output.next(command("reproduce", name, *chosen, "--run"))
             return
         found = [_again(source, out, quiet, output) for source in sources]
         if json:

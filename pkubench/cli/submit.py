@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from pkubench.cli.interrupt import sigterm_as_interrupt
-from pkubench.cli.names import short
+from pkubench.cli.names import command, short
 from pkubench.cli.options import (
     Json,
     Quiet,
@@ -142,5 +142,8 @@ def submit(
         what = "is on" if submission.is_new else "was already on"
         title = f"{bundle.manifest.name} {what} {place}"
         output.show(output.table(title, columns, rows))
-        given = f" --board {board}" if board else ""
-        output.next(f"pkubench leaderboard show{given}", f"pkubench leaderboard export site{given}")
+        given = ["--board", board] if board else []
+        output.next(
+            command("leaderboard", "show", *given),
+            command("leaderboard", "export", "site", *given),
+        )

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pkubench.cli.interrupt import sigterm_as_interrupt
-from pkubench.cli.names import short
+from pkubench.cli.names import command, short
 from pkubench.cli.options import (
     AgentName,
     Json,
@@ -125,6 +125,6 @@ def watch(
                 output.table("", [columns[i] for i in kept], [[r[i] for i in kept] for r in rows]),
                 "",
             )
-            output.next(f"pkubench evaluate {agent} {short(chosen.id)}")
+            output.next(command("evaluate", agent, short(chosen.id)))
     if any(record.failure for record in records):
         raise typer.Exit(1)

@@ -11,6 +11,7 @@ import hashlib
 import platform
 import re
 import secrets
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -134,8 +135,16 @@ def _check_alone(folder: Path, source: AgentSource) -> None:
 
 
 def folder_name(name: str) -> str:
-    """Return a name with everything replaced that a folder's name should not hold."""
-    return _UNSAFE.sub("-", name).strip("-.") or "agent"
+    """Return a name with everything replaced that a folder's name should not hold.
+
+    Letters outside ASCII go too; the beginning of a hash keeps names apart that differ in them.
+    """
+    name = unicodedata.normalize("NFC", name)
+    safe = _UNSAFE.sub("-", name).strip("-.") or "agent"
+    if name.isascii():
+        return safe
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
+    return f"{safe}-{digest[:8]}"
 
 
 def versions_for(task: Task, label: str = "") -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -20,13 +19,8 @@ from pkubench.evaluation.records import (
     read_json,
     read_text,
 )
-from pkubench.files import write_json
+from pkubench.files import lock_folder, unlock, write_json
 from pkubench.tasks.task import Task
-
-try:
-    import fcntl
-except ModuleNotFoundError:  # not a Unix: nothing keeps two evaluations out of one folder
-    fcntl = None  # type: ignore[assignment]
 
 
 class RunFolder:
@@ -52,7 +46,11 @@ class RunFolder:
         self.path = folder / EPISODES
         self.settings: dict[str, Any] = {}
         self._file: IO[bytes] | None = None
-        self._lock = _locked(folder)
+        self._lock = lock_folder(
+            folder,
+            f"another process is evaluating into {folder}; wait for its end or choose another "
+            "--out",
+        )
         try:
             self._check(json.loads(json.dumps(dict(fingerprint))))
             self.records = self._kept(block_ends)
@@ -109,9 +107,8 @@ class RunFolder:
             self._unlock()
 
     def _unlock(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        unlock(self._lock)
+        self._lock = None
 
     def _check(self, fingerprint: dict[str, Any]) -> None:
         path = self.folder / RUN
@@ -178,37 +175,6 @@ class MemoryRun:
 
     def close(self) -> None:
         """Do nothing."""
-
-
-def _locked(folder: Path) -> int | None:
-    """Return a descriptor that holds the folder until it is closed, also by a kill.
-
-    None where the system or the file system has no such locks.
-
-    Raises:
-        StorageError: another evaluation holds it, or it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot write {folder}: {error.strerror or error}") from error
-    if fcntl is None:
-        return None
-    descriptor = None
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)  # type: ignore[arg-type]
-        raise StorageError(
-            f"another process is evaluating into {folder}; wait for its end or choose another --out"
-        ) from error
-    except OSError:  # a network's file system without locks
-        if descriptor is not None:
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
-        return None
-    return descriptor
 
 
 def _short(value: Any) -> str:

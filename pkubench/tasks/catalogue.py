@@ -22,7 +22,7 @@ REFERENCES = "references.json"
 @functools.cache
 def tasks() -> tuple[Task, ...]:
     """Return every task, suite by suite."""
-    measured = json.loads((resources.files("pkubench.tasks") / REFERENCES).read_text())
+    measured = json.loads((resources.files("pkubench.tasks") / REFERENCES).read_bytes())
     return tuple(
         _with_references(task, measured.get(task.id, {}))
         for suite in SUITES.values()

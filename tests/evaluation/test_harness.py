@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from pkubench.envs.registry import make_batch, resolve
 from pkubench.envs.seeding import evaluation_seeds
 from pkubench.errors import AgentError, ConfigError, RecordError, StorageError, UnknownName
 from pkubench.evaluation.execution import InProcess, Limits
-from pkubench.evaluation.harness import evaluate, evaluation_folder
+from pkubench.evaluation.harness import evaluate, evaluation_folder, folder_name
 from pkubench.evaluation.records import EPISODES, RUN, read_records
 from pkubench.evaluation.report import Report
 from tests.evaluation.actors import Honest, HonestBox, Printer, Scribbler, Sloppy
@@ -458,3 +459,23 @@ def test_limits_of_none_let_an_agent_take_its_time() -> None:
 
 def test_the_test_world_is_known_to_the_registry() -> None:
     assert resolve(counting_task().id).entry_point.endswith("CountingWorld")
+
+
+def test_names_outside_ascii_have_folders_of_their_own() -> None:
+    ascii_names = {
+        "happo@2": "happo@2",
+        "onnx:a/b.onnx": "onnx-a-b.onnx",
+        "two words": "two-words",
+        "../..": "agent",
+        "": "agent",
+        "_x.y+z-1": "_x.y+z-1",
+    }
+    for name, folder in ascii_names.items():
+        assert folder_name(name) == folder
+    others = ["智能体", "智能", "智能2", "Kühn", "Köhn", "\u00e9", "e\u0301", "\udcff", "\udcfe"]
+    folders = [folder_name(name) for name in others]
+    assert len(set(folders)) == len(others) - 1  # one letter in the two spellings of Unicode
+    assert folders[5] == folders[6]
+    for folder in folders:
+        assert folder.isascii() and re.fullmatch(r"[A-Za-z0-9._+@-]+", folder)
+    assert folder_name("Kühn").startswith("K-hn-")

@@ -121,6 +121,14 @@ class TaskPage:
         return [s for s in self.standings if s.rank == 1 and s.feasible is not False]
 
     @property
+    def contender(self) -> Standing | None:
+        """Who would lead, were it ranked: shown where nobody leads, with the reason."""
+        scored = [s for s in self.standings if s.score is not None]
+        within = [s for s in scored if s.feasible is not False]
+        trained = [s for s in within if s.entry.submitter.manifest.kind != "named"]
+        return next(iter([*trained, *within, *scored]), None)
+
+    @property
     def has_normalised(self) -> bool:
         """Whether the task has both reference scores."""
         return self.task.normalised(0.0) is not None
