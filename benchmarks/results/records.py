@@ -114,6 +114,8 @@ class Scored:
     """Each run's cost of training, where all runs know it."""
     weights: Sequence[str] = ()
     """Each run's hash of its weights."""
+    in_float32: int = 0
+    """Runs that were evaluated when agents acted in float32, and have no weights to do it again."""
 
     def text(self, metric: str) -> str:
         """Return ``mean [low, high]``."""
@@ -167,7 +169,8 @@ def scored_row(row: Row, budget: int) -> Scored | None:
     costs = [r["training_cost"] for r in records if "training_cost" in r]
     costs = costs if len(costs) == len(records) else []
     line = _scored(row.name, training, [r["report"] for r in records], costs)
-    return replace(line, weights=[r["weights"] for r in records])
+    older = sum(acted_in(record) != INFERENCE for record in records)
+    return replace(line, weights=[r["weights"] for r in records], in_float32=older)
 
 
 def scored_agent(agent: str, task: str) -> Scored:
