@@ -16,9 +16,9 @@ from pkubench.tasks.catalogue import make_task
 OLDER = " °"
 """Mark of rows that were evaluated in float32, in whole or in part."""
 OLDER_NOTE = (
-    "° {runs} runs behind the rows so marked were evaluated when agents acted in float32, whose last "
-    "bits depend on the processor. Their weights do not ship, so the figures stay until the rows "
-    "are trained again."
+    "° {runs} runs behind the rows so marked were evaluated when agents acted in float32, whose "
+    "last bits depend on the processor. Their weights do not ship, so the figures stay until the "
+    "rows are trained again."
 )
 LEVEL = 0.05
 """p-values below it decide."""
