@@ -85,6 +85,9 @@ def compare(
     chosen = [make_task(name) for name in task or []]
     folders = [Path(name) for name in names if Path(name).is_dir() and not _is_agent(Path(name))]
     agents = [name for name in names if Path(name) not in folders]
+    twice = [name for name in agents if agents.count(name) > 1]
+    if twice:
+        raise ConfigError(f"compare names {twice[0]} twice; give two agents")
     if agents and not chosen:
         lost = [name for name in agents if _is_unknown(name)]
         if lost:
