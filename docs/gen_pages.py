@@ -38,11 +38,12 @@ FAMILIES = {
     "games": "Two-player games",
     "diagnostics": "Worlds solved on paper",
 }
-TUTORIALS = ("evaluate", "train", "add-an-environment", "submit")
+TUTORIALS = ("evaluate", "train", "use-an-environment", "add-an-environment", "submit")
 REFERENCE = (
     "pkubench.envs.batch",
     "pkubench.envs.registry",
     "pkubench.envs.faces",
+    "pkubench.envs.sb3_vec_env",
     "pkubench.envs.games",
     "pkubench.envs.games.matrix_catalogue",
     "pkubench.envs.games.mixture_model",
