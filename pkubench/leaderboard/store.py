@@ -25,6 +25,7 @@ from pkubench.leaderboard.entries import Entry, StoredRun, Submitter
 from pkubench.leaderboard.reading import Bundle, read_bundle
 from pkubench.leaderboard.tiers import Tier, Verdict, Verification
 from pkubench.tasks.catalogue import tasks as known_tasks
+from pkubench.tasks.outside import registered_tasks
 
 SCHEMA = 1
 """Version of the tables."""
@@ -226,7 +227,7 @@ class Board:
         )
         if task is not None:
             query = query.where(_ENTRIES.c.task == task)
-        known = {known_task.id for known_task in known_tasks()}
+        known = {known_task.id for known_task in (*known_tasks(), *registered_tasks())}
         runs: dict[tuple[str, str], list[StoredRun]] = {}
         heads: dict[tuple[str, str], tuple[Submitter, Verdict]] = {}
         with self._transaction(write=False) as connection:
