@@ -28,11 +28,8 @@ WAYS = {
 ways = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 
 KINDS = (
-    "HalfCheetahVelocity-v0",  # a simulation alone
     "HumanoidVelocity-v0",  # with derived fields, and an MjData for each environment
     "PointButton1-v0",  # with bodies that are driven, and fields of the model
-    "AntCircle2-v0",  # Runge-Kutta
-    "MultiHopper3x1-v0",
     "MultiHumanoid9p8-v0",
     "SimpleReference-v0",
     "RiskyCorridor-v0",

@@ -59,6 +59,7 @@ def test_every_thread_draws_the_same_picture(env: MujocoBatch) -> None:
     np.testing.assert_array_equal(env.render(), picture)
 
 
+@pytest.mark.slow
 def test_threads_that_draw_at_once_do_not_disturb_each_other(env: MujocoBatch) -> None:
     other = make_batch("SwimmerVelocity-v0", 1)
     other.reset(np.arange(1))
