@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import functools
 import importlib
-import os
-import sys
 from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
-from pkubench.cli.names import command, short
+from pkubench.cli.names import command, look_here, short
 from pkubench.cli.options import (
     Json,
     Quiet,
@@ -81,8 +79,7 @@ def _subject(name: str) -> Subject:
         make_batch(spec.id).close()  # a missing extra is one line, not twelve failures
         return Subject(spec.id, functools.partial(make_batch, spec.id))
     module_name, _, class_name = name.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # as ``python -m`` does: the class is often here
+    look_here()  # the class is often here
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

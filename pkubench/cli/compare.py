@@ -14,7 +14,7 @@ from rich.text import Text
 from pkubench.agents.catalogue import AGENTS
 from pkubench.agents.loading import AgentSource, resolve_agent
 from pkubench.agents.runs import training_folders
-from pkubench.cli.names import check_apart, command, counted_in, short
+from pkubench.cli.names import check_apart, command, counted_in, short, task_named
 from pkubench.cli.options import (
     Episodes,
     Json,
@@ -82,7 +82,7 @@ def compare(
     episodes, which say how well that run acts and nothing about the algorithm. Where an agent is
     over a cost limit, its return wins nothing: the verdict is infeasible.
     """
-    chosen = [make_task(name) for name in task or []]
+    chosen = [task_named(name) for name in task or []]
     folders = [Path(name) for name in names if Path(name).is_dir() and not _is_agent(Path(name))]
     agents = [name for name in names if Path(name) not in folders]
     twice = [name for name in agents if agents.count(name) > 1]

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 from rich.text import Text
 
-from pkubench.cli.names import command, short
+from pkubench.cli.names import command, short, task_named
 from pkubench.cli.options import Json, Quiet, Workers, complete_tasks
 from pkubench.cli.output import Column, Output, number
 from pkubench.cli.submit import BoardPlace, board_place
 from pkubench.errors import ConfigError, StorageError, UnknownName
-from pkubench.tasks.catalogue import make_task, tasks
+from pkubench.tasks.catalogue import tasks
+from pkubench.tasks.outside import registered_tasks
 from pkubench.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -69,13 +70,13 @@ def show(
     suites = {known.suite for known in tasks()}
     if suite is not None and suite not in suites:
         raise UnknownName("suite", suite, suites)
-    chosen = [make_task(task)] if task is not None else list(tasks())
+    chosen = None if task is None else task_named(task)
     place = _Place(board, results, weights, rerun, workers)
     with Output(json=json, quiet=quiet) as output, _open(place) as opened:
         present = set(opened.tasks())
         tables = [
             (known, rank_task(known, opened.entries(known.id)))
-            for known in chosen
+            for known in ((*tasks(), *registered_tasks()) if chosen is None else (chosen,))
             if known.id in present and suite in (None, known.suite)
         ]
         if json:

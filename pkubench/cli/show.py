@@ -19,7 +19,15 @@ from pkubench.agents.catalogue import AGENTS, AgentSpec, is_learnt
 from pkubench.agents.loading import POPULATION_SUFFIXES, AgentSource, resolve_agent
 from pkubench.agents.runs import Training, trainings
 from pkubench.cli.game_card import game_card, game_rows
-from pkubench.cli.names import command, handful, shipped_seeds, shipped_tasks, short, spelling
+from pkubench.cli.names import (
+    command,
+    handful,
+    shipped_seeds,
+    shipped_tasks,
+    short,
+    spelling,
+    task_named,
+)
 from pkubench.cli.options import (
     Json,
     Quiet,
@@ -31,7 +39,8 @@ from pkubench.cli.output import Column, Output, facts, number, prose
 from pkubench.cli.presets import meanings, preset_of
 from pkubench.envs.registry import family_of, make_batch, resolve, world_class
 from pkubench.errors import ConfigError, MissingExtra, UnknownName, counted
-from pkubench.tasks.catalogue import make_task, tasks
+from pkubench.tasks.catalogue import tasks
+from pkubench.tasks.outside import is_outside
 from pkubench.tasks.task import Metric, Protocol, Task
 
 app = verb_app()
@@ -63,9 +72,9 @@ def show(
     quiet: Quiet = False,
 ) -> None:
     """Everything about one task, agent or run."""
-    chosen = None if task is None else make_task(task)
+    chosen = None if task is None else task_named(task)
     agent, _, seed = name.partition("@")
-    is_world = family_of(name) is not None
+    is_world = family_of(name) is not None or is_outside(name)
     runs = trainings(Path(name))
     is_population = Path(name).is_file() and Path(name).suffix in POPULATION_SUFFIXES
     with Output(json=json, quiet=quiet) as output:
@@ -90,7 +99,7 @@ def show(
                 )
             if chosen is not None:
                 raise ConfigError(f"show one task at a time: {name}, or {task}")
-            _show_task(output, make_task(name))
+            _show_task(output, task_named(name))
 
 
 def _show_task(output: Output, task: Task) -> None:

@@ -15,7 +15,7 @@ from pkubench.agents.catalogue import AgentSpec, agent_spec, import_function
 from pkubench.agents.runs import held, read_curve, read_training
 from pkubench.agents.training import Progress, Trainer, configured, with_settings
 from pkubench.cli.interrupt import GentleStop, Interrupted, this_command
-from pkubench.cli.names import command, short, spelling
+from pkubench.cli.names import command, short, spelling, task_named
 from pkubench.cli.options import (
     SEED,
     Json,
@@ -32,7 +32,6 @@ from pkubench.cli.progress import Meter
 from pkubench.envs.registry import make_batch
 from pkubench.envs.seeding import check_seed
 from pkubench.errors import ConfigError, UnknownName, counted
-from pkubench.tasks.catalogue import make_task
 from pkubench.tasks.task import Task
 
 app = verb_app()
@@ -91,7 +90,7 @@ def train(
     Ctrl-C stops after the update that is running; --resume then goes on to exactly the weights
     an uninterrupted run would have had.
     """
-    spec, chosen = agent_spec(agent), make_task(task)
+    spec, chosen = agent_spec(agent), task_named(task)
     check_learns(spec, chosen)
     if together and spec.together is None:
         raise ConfigError(f"{spec.name} trains one seed at a time: leave --together out")
@@ -307,7 +306,7 @@ def _folders(
 ) -> list[Path]:
     from pkubench.evaluation.harness import folder_name
 
-    name = folder_name(f"{agent}-{short(task.id)}")
+    name = folder_name(f"{agent}-{task.id.rpartition('/')[2]}")
     if is_many:
         parent = out or Path("runs") / name
         return [parent / f"seed{seed}" for seed in seeds]

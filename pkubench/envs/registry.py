@@ -56,15 +56,19 @@ FAMILIES: dict[str, WorldFamily] = {}
 
 
 def register_world(spec: WorldSpec) -> None:
-    """Add a world to the catalogue and to Gymnasium's registry.
+    """Add a world to the catalogue and to Gymnasium's registry. Again, it changes nothing.
 
     Raises:
-        ConfigError: the id is taken.
+        ConfigError: another world has the id.
     """
     import gymnasium
 
+    if WORLDS.get(spec.id) == spec:
+        return
     if spec.id in WORLDS:
-        raise ConfigError(f"environment {spec.id!r} is registered already; use a new name or -vN")
+        raise ConfigError(
+            f"another environment {spec.id!r} is registered already; use a new name or -vN"
+        )
     WORLDS[spec.id] = spec
     ids = [spec.id]
     if spec.supersedes is not None:
@@ -109,6 +113,10 @@ def family_of(name: str) -> WorldFamily | None:
 def resolve(name: str) -> WorldSpec:
     """Return the spec of a world by full id, by the name without the namespace, or of a family.
 
+    A world of another package may be named ``module:namespace/Name-v0``, as Gymnasium spells it.
+    Its module must be imported: unlike there, it is not imported here, since names also come from
+    files.
+
     >>> resolve("openspiel:tic_tac_toe").kwargs["game"]
     'openspiel:tic_tac_toe'
 
@@ -125,9 +133,11 @@ def resolve(name: str) -> WorldSpec:
             extra=family.extra,
             kwargs={"game": name},
         )
-    full = current_id(name)
+    module, colon, own = name.rpartition(":")
+    full = current_id(own)
     if full not in WORLDS:
-        raise UnknownName("environment", name, WORLDS, "`pkubench list` shows all")
+        hint = f"no module {module!r} that registers it is imported" if colon else ""
+        raise UnknownName("environment", name, WORLDS, hint or "`pkubench list` shows all")
     return WORLDS[full]
 
 

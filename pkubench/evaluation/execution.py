@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from pkubench.agents.agent import Entrant
-from pkubench.envs.registry import WORLDS, WorldSpec, family_of, make_batch, register_world
+from pkubench.envs.registry import WorldSpec, family_of, make_batch, register_world
 from pkubench.envs.seeding import agent_seeds
 from pkubench.evaluation.episodes import (
     OUT_OF_TIME,
@@ -93,7 +93,7 @@ class Loader:
 
     def __call__(self, job: Job) -> Entrant:
         """Return the entrant of a job, after making its world known to this process."""
-        if job.world.id not in WORLDS and family_of(job.world.id) is None:
+        if family_of(job.world.id) is None:
             register_world(job.world)
         # Runs are compared whole, with where they lie and their hashes: names are not unique.
         if not job.run.reusable or self._entrant is None or job.run != self._run:

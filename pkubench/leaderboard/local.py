@@ -13,6 +13,7 @@ from pkubench.leaderboard.reading import Bundle
 from pkubench.leaderboard.store import Board
 from pkubench.leaderboard.tiers import Tier, Verdict, Verification
 from pkubench.leaderboard.verify import verify_bundle
+from pkubench.tasks.catalogue import make_task
 
 
 def board_of_results(
@@ -47,7 +48,9 @@ def board_of_results(
     """
     by_agent: dict[str, list[Path]] = {}
     for folder in task_folders([Path(results)]):
-        by_agent.setdefault(str(read_json(folder / REPORT).get("agent")), []).append(folder)
+        report = read_json(folder / REPORT)
+        make_task(str(report.get("task")))  # imports its module, where it is of another package
+        by_agent.setdefault(str(report.get("agent")), []).append(folder)
     board = Board.open(where)
     is_own = os.fspath(where) == ":memory:"
     with tempfile.TemporaryDirectory(prefix="pkubench-board-") as temporary:

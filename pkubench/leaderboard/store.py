@@ -26,6 +26,7 @@ from pkubench.leaderboard.manifest import parse_manifest
 from pkubench.leaderboard.reading import Bundle, is_weights, read_bundle
 from pkubench.leaderboard.tiers import Tier, Verdict, Verification
 from pkubench.tasks.catalogue import tasks as known_tasks
+from pkubench.tasks.outside import registered_tasks
 
 SCHEMA = 1
 """Version of the tables."""
@@ -230,7 +231,7 @@ class Board:
         )
         if task is not None:
             query = query.where(_ENTRIES.c.task == task)
-        known = {known_task.id for known_task in known_tasks()}
+        known = {known_task.id for known_task in (*known_tasks(), *registered_tasks())}
         runs: dict[tuple[str, str], list[StoredRun]] = {}
         heads: dict[tuple[str, str], tuple[Submitter, Verdict]] = {}
         with self._transaction(write=False) as connection:

@@ -6,12 +6,9 @@ Nothing is new here but the meeting of the two: robot, agents and reward are tho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
-import numpy as np
-
-from pkubench.envs.batch import Array, BoolArray, FloatArray, Info
+from pkubench.envs.batch import FloatArray, Info
 from pkubench.envs.multi_mujoco.robot import MultiRobot
 from pkubench.envs.multi_mujoco.robots import MultiAnt, MultiHalfCheetah
 from pkubench.envs.safety.locomotion import Locomotion, Thresholds, speed_cost
@@ -61,15 +58,11 @@ class _Limited(MultiRobot):
         self.threshold = self.single.thresholds[thresholds]
         self.limits_planar_speed = thresholds in self.single.planar_speed
 
-    def _step(
-        self, actions: Mapping[str, Array], active: BoolArray | None
-    ) -> tuple[FloatArray, BoolArray, Info]:
-        rewards, terminated, info = super()._step(actions, active)
-        names = [name for name in ("x_velocity", "y_velocity") if name in info]
-        velocity = np.stack([info[name] for name in names], axis=1)
+    def _motion_info(self, velocity: FloatArray) -> Info:
+        info = super()._motion_info(velocity)
         info["cost"] = speed_cost(velocity, self.threshold, self.limits_planar_speed)
         info["cost_velocity"] = info["cost"].copy()
-        return rewards, terminated, info
+        return info
 
 
 class MultiHalfCheetahVelocity(_Limited, MultiHalfCheetah):

@@ -74,6 +74,7 @@ class Button(Navigation):
     def _prepare(self) -> None:
         self.targets: IntArray = np.zeros(self.num_envs, dtype=np.int64)
         self.timers: IntArray = np.zeros(self.num_envs, dtype=np.int64)
+        self._wrong: BoolArray = np.zeros(self.num_envs, dtype=np.bool_)
         self._distance: FloatArray = np.zeros(self.num_envs)
 
     def _renew(self, lane: int, random: np.random.RandomState) -> bool:
@@ -98,7 +99,7 @@ class Button(Navigation):
         pressed = self._touched("buttons") > 0
         self._pressed: BoolArray = pressed[self._all, self.targets]
         pressed[self._all, self.targets] = False
-        self._wrong: BoolArray = np.logical_or.reduce(pressed, axis=1)
+        self._wrong = np.logical_or.reduce(pressed, axis=1)
         reward[self._pressed] += 1.0
         return reward
 
