@@ -12,7 +12,11 @@ from pathlib import Path
 import numpy as np
 
 import pkubench
+from pkubench.agents.agent import Population
+from pkubench.agents.psro.population import population_of
+from pkubench.envs.games.trees import game_tree
 
+LIARS = "openspiel:liars_dice(dice_sides=3)"
 ACTIONS, POLICIES = (61, 47), (9, 7)
 """Of the matrix game's players; odd numbers, so that sums have a remainder at any width."""
 
@@ -33,14 +37,26 @@ def write_game(folder: Path) -> tuple[Path, Path]:
     return payoff, population
 
 
+def population_of_tree() -> Population:
+    """Return pure and mixed policies of Liar's dice with their weights."""
+    tree, rng = game_tree(LIARS), np.random.default_rng(3)
+    plans = [
+        np.stack([tree.random_plan(player, rng, pure=k % 2 == 0) for k in range(37)])
+        for player in (0, 1)
+    ]
+    weights = [rng.dirichlet(np.ones(37)) for _ in plans]
+    return population_of(tree, (plans[0], plans[1]), (weights[0], weights[1]))
+
+
 def main(folder: Path, kind: str) -> None:
     """Evaluate and print."""
     payoff, population = write_game(folder)
-    pairs = [
+    pairs: list[tuple[str | Population, str]] = [
         ("psro", "KuhnPoker-v0"),
+        (population_of_tree(), LIARS),
         (str(population), f"payoff:{payoff}"),
         ("scripted:equilibrium", "openspiel:nim(pile_sizes=1;2;3)"),
-        ("random", "openspiel:liars_dice(dice_sides=3)"),
+        ("random", LIARS),
     ]
     if kind == "all":
         pairs += [
@@ -51,9 +67,10 @@ def main(folder: Path, kind: str) -> None:
         ]
     for number, (agent, task) in enumerate(pairs):
         out = folder / str(number)
-        pkubench.evaluate(agent, task, out=out, workers=0)
+        name = None if isinstance(agent, str) else "mixed"
+        pkubench.evaluate(agent, task, out=out, workers=0, name=name)
         for file in sorted(out.rglob("episodes.jsonl")):
-            print(f"{Path(agent).stem} {number} {file.parent.name} {file.read_text()}", end="")
+            print(f"{number} {file.parent.name} {file.read_text()}", end="")
 
 
 if __name__ == "__main__":

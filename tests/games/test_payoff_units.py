@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -136,18 +137,44 @@ def test_constant_payoffs_are_a_game_whose_value_they_are(constant: float) -> No
 
 
 @pytest.mark.parametrize("scale", [1e-9, 1e300])
-@pytest.mark.parametrize("name", ["psro", "psd-psro-paper", "psro-rn"])
-def test_learners_draw_the_same_populations_in_any_unit(name: str, scale: float) -> None:
+@pytest.mark.parametrize(
+    ("name", "as_tree"),
+    [("psro", True), ("psd-psro", True), ("psd-psro-paper", False), ("psro-rn", False)],
+)
+def test_learners_draw_the_same_populations_in_any_unit(
+    name: str, as_tree: bool, scale: float
+) -> None:
     # A power of two near the scale, so that nothing but the unit differs.
     power = int(np.log2(scale))
+    config = PSRO_PRESETS[name]
+    if config.diversity != "none":
+        config = replace(config, diversity_chance=1.0, diversity_weight=2.0)
     rows = []
     for payoff in (gaussian(5, size=9), np.ldexp(gaussian(5, size=9), power)):
-        learner = PopulationLearner(MatrixGame(payoff), PSRO_PRESETS[name], 0)
+        game = MatrixGame(payoff)
+        learner = PopulationLearner(game.tree() if as_tree else game, config, 0)
         for _ in range(4):
             learner.advance()
         rows.append(learner.plans())
     for one, other in zip(*rows, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-12)
+
+
+def test_what_only_rounding_tells_apart_is_tied() -> None:
+    # An equilibrium makes all actions worth nothing; what is left of their worths is rounding.
+    game = SymmetricMatrixGame(
+        1e-9 * np.array([[0, -0.13, 0.9], [0.13, 0, -0.61], [-0.9, 0.61, 0]])
+    )
+    tree, played = game.tree(), np.array([0.61, 0.9, 0.13]) / 1.64
+    for which, plan in ((game, played), (tree, np.append(1.0, played))):
+        worth = which.gains(0, plan)[-3:]
+        assert 0.0 < np.abs(worth).max() < 1e-24
+        draws = (which.best_response(0, plan, np.random.default_rng(k))[1] for k in range(20))
+        assert {int(plan[-3:].argmax()) for plan in draws} == {0, 1, 2}
+    learner = PopulationLearner(tree, PSRO_PRESETS["psro"], 0)
+    learner._table = 1e-26 * np.array([[0.0, 1.0], [-1.0, 0.0]])
+    noisy = learner._solve("nash", 2, 2)
+    np.testing.assert_array_equal(noisy, nash(np.zeros((2, 2))))
 
 
 def test_tied_actions_are_tied_in_any_unit_and_others_are_not() -> None:

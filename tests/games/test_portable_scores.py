@@ -42,8 +42,8 @@ def records(kind: str, processor: dict[str, str], folder: Path) -> str:
 @pytest.mark.parametrize(
     ("kind", "processors", "lines"),
     [
-        ("quick", PROCESSORS[:3], 8),
-        pytest.param("all", PROCESSORS, 16, marks=pytest.mark.slow),
+        ("quick", PROCESSORS[:3], 9),
+        pytest.param("all", PROCESSORS, 17, marks=pytest.mark.slow),
     ],
 )
 def test_records_of_games_are_the_same_bytes_on_every_processor(
