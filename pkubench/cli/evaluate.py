@@ -17,12 +17,14 @@ from pkubench.cli.names import check_apart, command, counted_in, shipped_tasks, 
 from pkubench.cli.options import (
     Episodes,
     Json,
+    MaxHistories,
     Out,
     Quiet,
     Seed,
     Trust,
     Workers,
     complete_tasks,
+    set_max_histories,
     verb_app,
 )
 from pkubench.cli.output import Output
@@ -100,6 +102,7 @@ def evaluate(
         str,
         typer.Option("--backend", metavar="local", help="Where episodes run: local (processes)."),
     ] = "local",
+    max_histories: MaxHistories = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -112,6 +115,7 @@ def evaluate(
         raise UnknownName("backend", backend, BACKENDS)
     if quick and episodes is not None:
         raise ConfigError("--quick and --episodes both say how many episodes; give one")
+    set_max_histories(max_histories)
     pairs = _pairs(list(words or []), agents, suite, all_)
     is_one = agents is None and suite is None and not all_ and len(pairs) == 1
     if responses is not None:

@@ -31,6 +31,14 @@ def complete_agents(incomplete: str) -> list[str]:
     return [name for name in AGENTS if name.startswith(incomplete)]
 
 
+def set_max_histories(count: int | None) -> None:
+    """Do what ``--max-histories`` says, for this process and its workers."""
+    if count is not None:
+        from pkubench.envs.games.histories import allow_histories
+
+        allow_histories(count)
+
+
 def count(flag: str, low: int, meaning: str) -> Any:
     """Return the option of a whole number of at least ``low``: ``100000`` or ``1e5``."""
 
@@ -72,6 +80,15 @@ Episodes = Annotated[
     count("--episodes", 1, "Episodes of each run; the task's own number if left."),
 ]
 Workers = Annotated[int, count("--workers", 1, "Processes. Results are the same for any number.")]
+MaxHistories = Annotated[
+    int | None,
+    count(
+        "--max-histories",
+        1,
+        "Games: the largest tree that is built, 2,000,000 histories if left; a million take about "
+        "0.6 GB (PKUBENCH_MAX_HISTORIES=N means the same, in every verb).",
+    ),
+]
 Out = Annotated[Path | None, typer.Option("--out", metavar="PATH", help="Where to write.")]
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON document on stdout and nothing else there.")

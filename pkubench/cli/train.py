@@ -19,11 +19,13 @@ from pkubench.cli.names import command, short, spelling, task_named
 from pkubench.cli.options import (
     SEED,
     Json,
+    MaxHistories,
     Out,
     Quiet,
     TaskName,
     complete_agents,
     count,
+    set_max_histories,
     verb_app,
 )
 from pkubench.cli.output import Output, facts, number
@@ -80,6 +82,7 @@ def train(
     device: Annotated[
         str, typer.Option("--device", metavar="cpu|cuda", help="Where to compute.")
     ] = "cpu",
+    max_histories: MaxHistories = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -90,6 +93,7 @@ def train(
     Ctrl-C stops after the update that is running; --resume then goes on to exactly the weights
     an uninterrupted run would have had.
     """
+    set_max_histories(max_histories)
     spec, chosen = agent_spec(agent), task_named(task)
     check_learns(spec, chosen)
     if together and spec.together is None:

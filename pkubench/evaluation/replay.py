@@ -21,7 +21,7 @@ import numpy as np
 from scipy import stats
 
 from pkubench.envs.registry import resolve
-from pkubench.errors import RecordError
+from pkubench.errors import RecordError, counted
 from pkubench.evaluation.execution import Backend, Job, Limits
 from pkubench.evaluation.harness import backend_for, versions_for
 from pkubench.evaluation.machine import differences, environment_of, machine, machines_of
@@ -87,9 +87,10 @@ def replay(
     played = _play(jobs, owners, backend or backend_for(agent, workers), backend is None, progress)
     different = [job for job in jobs if _differs(job, owners[job.index], played, task)]
     count = sum(len(job.seeds) for job in jobs)
-    what = "scores computed" if task.kind == "population" else "episodes played"
+    noun, verb = ("score", "computed") if task.kind == "population" else ("episode", "played")
+    what = f"{counted(count, noun)} {verb}"
     if not different:
-        how = f"{count} of {count} {what} again are the same bytes"
+        how = f"{count} of {what} again came out as the same bytes"
         return Replay(count, count, "", how, _by_run(runs, played))
     here, then, versions = machine(), _machines(runs), _versions(runs, task)
     why = [*versions, *differences(then, here)]
@@ -107,11 +108,11 @@ def replay(
     )
     if equal == count:
         how = (
-            f"{count} of {count} {what} again are the same bytes, {_count(different)} of them with "
+            f"{count} of {what} again came out as the same bytes, {_count(different)} of them with "
             f" the recorded kernel and instruction sets ({'; '.join(why)})"
         )
         return Replay(count, equal, "", how, _by_run(runs, played))
-    missed = f"{count - equal} of {count} {what} again came out differently"
+    missed = f"{count - equal} of {what} again came out differently"
     if not why or is_emulated:
         also = ", with the recorded kernel and instruction sets too" if is_emulated else ""
         where = _first_difference(runs, as_there, task)

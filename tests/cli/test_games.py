@@ -233,3 +233,22 @@ def test_seeds_of_what_draws_nothing_are_said_to_be_one_run(pkubench: Command) -
     said = pkubench("train", "cfr+", "KuhnPoker-v0", *words, "--out", "cfr")
     assert "note: cfr+ draws nothing: these 2 runs will be the same" in said.err
     assert "draws nothing" not in pkubench("train", "psro", "KuhnPoker-v0", *words).err
+
+
+def test_a_larger_tree_is_allowed_by_what_the_refusal_names(
+    pkubench: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    game = "openspiel:liars_dice(dice_sides=2)"  # it has 127
+    monkeypatch.setenv("PKUBENCH_MAX_HISTORIES", "20")
+    refused = pkubench("evaluate", "scripted:equilibrium", game)
+    assert refused.code == 2
+    assert "more than 20 histories" in refused.err
+    assert refused.err.count("\n") == 1
+    (flag,) = set(re.findall(r"--max-\w+", refused.err))
+    for verb in ("evaluate", "train"):
+        assert flag in pkubench(verb, "--help").out
+    allowed = pkubench("evaluate", "scripted:equilibrium", game, flag, "1e3", "--json")
+    assert allowed.code == 0, allowed.err
+    assert allowed.json["metrics"]["exploitability"]["mean"] == pytest.approx(0.0, abs=1e-12)
+    trained = pkubench("train", "psro", game, "--steps", "2", flag, "1e3", "--out", "run")
+    assert trained.code == 0, trained.err

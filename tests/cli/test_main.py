@@ -363,7 +363,7 @@ def test_hints_are_commands_that_a_shell_takes_as_they_are(pkubench: Command) ->
         ("evaluate", "--agents", "random,scripted:optimum", *task, "--out", folder),
         ("compare", folder),
         ("verify", folder),
-        ("train", "cfr+", "KuhnPoker-v0", "--steps", "2", "--seeds", "0-1", "--out", runs),
+        ("train", "psro", "KuhnPoker-v0", "--steps", "3", "--seeds", "0-1", "--out", runs),
         ("leaderboard", "show", "--results", folder, "--weights", runs),
         ("leaderboard", "export", site, "--results", folder),
         ("show", runs),

@@ -44,10 +44,10 @@ def test_results_that_were_not_touched_are_verified_and_run_again(
     said = pkubench("verify", "results/random", "--rerun", 1, "--json")
     assert said.code == 0, said.err
     [row] = said.json["checked"]
-    assert row["found"][1] == "16 of 16 episodes played again are the same bytes"
+    assert row["found"][1] == "16 of 16 episodes played again came out as the same bytes"
     said = pkubench("verify", "results/mine", "--rerun", 1, "--agent", "mine")
     assert said.code == 0, said.err
-    assert "5 of 5 scores computed again are the same bytes" in said.out
+    assert "5 of 5 scores computed again came out as the same bytes" in said.out
 
 
 def test_a_changed_line_is_found(pkubench: Command, here: Path) -> None:

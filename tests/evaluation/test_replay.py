@@ -80,7 +80,7 @@ def test_the_same_bytes_settle_it_wherever_they_were_made(folder: Path) -> None:
     for run in (run_of(folder), run_of(folder, blas="mkl 9 Elbrus", libc="musl 1")):
         found = replay([run], source(), TASK, ALL)
         assert (found.problem, found.reproduced) == ("", 48)
-        assert found.how == "48 of 48 episodes played again are the same bytes"
+        assert found.how == "48 of 48 episodes played again came out as the same bytes"
 
 
 @pytest.mark.parametrize("episode", [0, 20, 47])

@@ -11,7 +11,7 @@ from open_spiel.python.algorithms import cfr
 
 from pkubench.agents.psro import PopulationLearner, PSROConfig
 from pkubench.agents.psro.cfr_plus import CFRPlus, CFRPlusConfig
-from pkubench.envs.games import GameTree
+from pkubench.envs.games import GameTree, make_matrix_game
 from pkubench.envs.games.trees import tree_of_world
 from pkubench.errors import ConfigError
 
@@ -172,7 +172,7 @@ def test_cfr_plus_stops_at_its_tolerance() -> None:
         (PSROConfig, {"iterations": 0}),
         (CFRPlusConfig, {"iterations": 0}),
         (PSROConfig, {"tolerance": 1.0}),
-        (PSROConfig, {"pe_every": 0}),
+        (PSROConfig, {"pe_every": -1}),
         (PSROConfig, {"ties": "highest"}),
         (CFRPlusConfig, {"variant": "mccfr"}),
         (CFRPlusConfig, {"delay": -1}),
@@ -185,3 +185,20 @@ def test_settings_out_of_their_domain_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=next(iter(settings))):
         config(**settings)
+
+
+def test_population_exploitability_is_scored_where_it_costs_little_and_at_the_last() -> None:
+    scored = {}
+    for name, game in (("tree", LEDUC), ("matrix", make_matrix_game("matrix:cyclic(5)"))):
+        learner = PopulationLearner(game, PSROConfig(step=0.5, plateau=0.0), 0)
+        scored[name] = []
+        for iteration in range(1, 12):
+            learner.advance()
+            if "population_exploitability" in learner.measure(last=iteration == 11):
+                scored[name].append(iteration)
+    assert scored["tree"] == [10, 11]
+    assert scored["matrix"] == list(range(1, 12))
+    often = PopulationLearner(LEDUC, PSROConfig(pe_every=2), 0)
+    for _ in range(2):
+        often.advance()
+    assert "population_exploitability" in often.measure(last=False)

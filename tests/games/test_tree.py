@@ -10,9 +10,23 @@ import numpy as np
 import pyspiel
 import pytest
 
-from pkubench.envs.games import GameError, GameTree, PlanError, PolicyError, histories
-from pkubench.envs.games.histories import check_size, enumerate_histories, load_openspiel
-from pkubench.errors import UnknownName
+from pkubench.envs.games import (
+    GameError,
+    GameTree,
+    MatrixGame,
+    PlanError,
+    PolicyError,
+    allow_histories,
+    histories,
+)
+from pkubench.envs.games.histories import (
+    LIMIT_VARIABLE,
+    allowed_histories,
+    check_size,
+    enumerate_histories,
+    load_openspiel,
+)
+from pkubench.errors import ConfigError, UnknownName
 
 GOOFSPIEL = "goofspiel(num_cards={},imp_info=True,points_order=descending,returns_type={})"
 TREES: dict[str, GameTree] = {}
@@ -355,6 +369,26 @@ def test_a_game_that_is_too_large_is_refused_before_memory_runs_out() -> None:
     with pytest.raises(GameError, match="more than 9,000 histories"):
         GameTree.from_openspiel("leduc_poker", max_histories=9000)  # it has 9,457
     assert GameTree.from_openspiel("leduc_poker", max_histories=9457).num_terminals == 5520
+
+
+def test_how_large_a_tree_may_be_is_a_setting_of_the_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(LIMIT_VARIABLE, "57")
+    with pytest.raises(GameError, match=r"more than 57 histories.*--max-histories N or PKUBENCH_M"):
+        GameTree.from_openspiel("kuhn_poker")  # it has 58
+    with pytest.raises(GameError, match="more than the 57 histories"):
+        MatrixGame(np.zeros((8, 8))).tree()
+    allow_histories(58)
+    assert len(GameTree.from_openspiel("kuhn_poker").histories.player) == 58
+    with pytest.raises(ConfigError, match="at least 1, got '-3'"):
+        allow_histories(-3)
+    assert allowed_histories() == 58  # what was refused has changed nothing
+    monkeypatch.setenv(LIMIT_VARIABLE, "2e6")
+    with pytest.raises(ConfigError, match=r"PKUBENCH_MAX_HISTORIES .* '2e6'; unset it"):
+        allowed_histories()
+    monkeypatch.delenv(LIMIT_VARIABLE)
+    assert allowed_histories() == 2_000_000
 
 
 @pytest.mark.parametrize("name", ["liars_dice(numdice=2)", "chess", "oshi_zumo"])

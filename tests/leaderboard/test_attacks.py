@@ -230,9 +230,8 @@ def test_a_bundle_made_under_one_kernel_is_verified_under_another(
     with Board.open(tmp_path / "board.sqlite") as board:
         (verdict,) = board.verdicts(honest.digest).values()
     assert verdict.tier is Tier.VERIFIED_WEIGHTS
-    assert verdict.reason == f"{2 * EPISODES} of {2 * EPISODES} episodes played again are the " + (
-        "same bytes"
-    )
+    count = 2 * EPISODES
+    assert verdict.reason == f"{count} of {count} episodes played again came out as the same bytes"
 
 
 def test_of_a_machine_that_cannot_be_imitated_the_board_shows_what_it_played_itself(

@@ -81,7 +81,7 @@ def test_saved_weights_give_the_same_bytes_again_and_are_ranked(kuhn: Bundle) ->
     verification = verify_bundle(kuhn, workers=0)
     verdict = verification.verdict(KUHN_ID)
     assert verdict.tier is Tier.VERIFIED_WEIGHTS
-    assert verdict.reason == "5 of 5 scores computed again are the same bytes"
+    assert verdict.reason == "5 of 5 scores computed again came out as the same bytes"
     board = Board.open()
     board.submit(kuhn, verification)
     (standing,) = rank_task(make_task(KUHN), board.entries(KUHN_ID))
@@ -108,7 +108,7 @@ def test_a_named_agent_is_run_again_by_its_name(random_bundle: Bundle) -> None:
     assert random_bundle.manifest.kind == "named"  # so there are no weights to verify
     verdict = verify_bundle(random_bundle, workers=0).verdict(f"pkubench/{SPREAD}")
     assert verdict.tier is Tier.EVALUATED_HERE
-    assert verdict.reason == "20 of 20 episodes played again are the same bytes"
+    assert verdict.reason == "20 of 20 episodes played again came out as the same bytes"
 
 
 def test_made_up_records_of_a_named_agent_are_contradicted(tmp_path: Path, results: Writer) -> None:

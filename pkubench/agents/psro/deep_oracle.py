@@ -25,7 +25,6 @@ from pkubench.envs.games.draws import pick, running_shares
 from pkubench.envs.games.forest import Floats, Ints
 from pkubench.envs.games.game_batch import GameBatch
 from pkubench.envs.games.game_tables import game_tables
-from pkubench.envs.games.sums import dot
 from pkubench.envs.games.tree import GameTree
 from pkubench.envs.games.zero_sum import ZeroSumGame
 from pkubench.errors import ConfigError
@@ -134,7 +133,7 @@ class ValueSpace(PolicySpace):
         found = []
         for side in (0, 1):
             best, _ = self.game.best_response(side, mixed[1 - side])
-            found.append(best - dot(mixed[side], self.game.gains(side, mixed[1 - side])))
+            found.append(best - float(mixed[side] @ self.game.gains(side, mixed[1 - side])))
         return np.array(found)
 
     def population_exploitability(self, populations: tuple[Floats, Floats]) -> float:

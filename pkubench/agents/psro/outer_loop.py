@@ -23,7 +23,6 @@ from pkubench.agents.psro.learner import Floats, Tensors
 from pkubench.agents.psro.meta_solvers import MetaStrategy, meta_solver, solve_symmetric
 from pkubench.agents.psro.settings import PSROConfig
 from pkubench.agents.psro.spaces import PlanSpace, PolicySpace, Situation
-from pkubench.envs.games.sums import dot, rows_dot
 from pkubench.envs.games.zero_sum import ZeroSumGame
 
 _LEAST_MASS = 0.01
@@ -164,7 +163,7 @@ class PopulationLearner:
         metrics = {
             "nash_conv": nash_conv,
             "exploitability": 0.5 * nash_conv,
-            "restricted_value": dot(x, rows_dot(self._table, y)),
+            "restricted_value": float(x @ self._table @ y),
             "policies": float(sum(len(side.seen) for side in self._sides.values())),
             "episodes": float(
                 self.responses * config.response_episodes + self.entries * config.payoff_episodes
@@ -172,7 +171,8 @@ class PopulationLearner:
                 else self.space.episodes
             ),
         }
-        if last or self.finished or self.iteration % config.pe_every == 0:
+        every = config.pe_every or self.space.pe_every
+        if last or self.finished or self.iteration % every == 0:
             metrics["population_exploitability"] = self.space.population_exploitability(
                 self._seen()
             )

@@ -23,7 +23,6 @@ from pkubench.agents.psro.settings import PSROConfig
 from pkubench.envs.games.forest import Floats, Ints
 from pkubench.envs.games.normal_form import MatrixGame, SymmetricMatrixGame
 from pkubench.envs.games.simplex import wide_game
-from pkubench.envs.games.sums import dot, weighted_rows
 from pkubench.envs.games.zero_sum import ZeroSumGame
 
 _ROUNDS = 20
@@ -82,6 +81,8 @@ class PolicySpace(Protocol):
     """Whether all policies are pure plans, of zeros and ones."""
     scorer: str = "nash"
     """The meta-solver whose equilibrium is scored; the same for all learners of a game."""
+    pe_every: int = 10
+    """Iterations from one population exploitability to the next, by default."""
     episodes: int | None = None
     """Plays that responses were learnt from; None where none are played."""
 
@@ -128,7 +129,7 @@ class PlanSpace(PolicySpace):
         self.scale = game.max_utility or 1.0
         self.pure = config.pure
         if isinstance(game, MatrixGame):  # where an iteration takes less time than HiGHS
-            self.scorer = "nash-simplex"
+            self.scorer, self.pe_every = "nash-simplex", 1
         self._binding: list[Ints | None] = [None, None]
         self._worth: list[dict[bytes, Floats]] = [{}, {}]
 
@@ -150,7 +151,7 @@ class PlanSpace(PolicySpace):
         for side in self.sides:
             worth = self.game.gains(side, mixed[1 - side])
             best, _ = self.game.best_plan(side, worth)
-            found.append(best - dot(mixed[side], worth))
+            found.append(best - float(mixed[side] @ worth))
         return np.array([found[0], found[-1]])
 
     def population_exploitability(self, populations: tuple[Floats, Floats]) -> float:
@@ -163,7 +164,7 @@ class PlanSpace(PolicySpace):
             self._worth[side] = known  # policies that have moved on are forgotten
             worth = np.stack([known[row.tobytes()] for row in populations[side]])
             solution, self._binding[side] = wide_game(worth, self._binding[side])
-            guaranteed.append(float(weighted_rows(solution.x, worth).min()))
+            guaranteed.append(float((solution.x @ worth).min()))
         return max(-sum(guaranteed) * (2 // len(self.sides)), 0.0)
 
     def _worth_of(self, side: int, row: Floats) -> Floats:
@@ -171,7 +172,9 @@ class PlanSpace(PolicySpace):
         assert isinstance(self.game, MatrixGame)
         name = row.tobytes()
         if name not in self._worth[side]:
-            self._worth[side][name] = -self.game.gains(1 - side, row)
+            self._worth[side][name] = (
+                row @ self.game.payoff if side == 0 else -(self.game.payoff @ row)
+            )
         return self._worth[side][name]
 
     # Responses
@@ -192,13 +195,13 @@ class PlanSpace(PolicySpace):
         elif bonus is None:
             best, plan = self.game.best_plan(side, worth, lots)
             own = self.game.mix(situation.own, situation.own_weights)
-            gain = best - dot(own, worth)
+            gain = best - float(own @ worth)
         elif isinstance(self.game, MatrixGame):
             plan = self._listed(situation.row, payoff_weight * worth, bonus, step)
         else:
             plan = self._searched(side, payoff_weight * worth, worth, bonus, lots)
         row = plan if step == 1.0 else (1.0 - step) * situation.row + step * plan
-        return Response(row, dot(row, worth), gain)
+        return Response(row, float(row @ worth), gain)
 
     def _bonus(
         self, situation: Situation, opponent: Floats, rng: np.random.Generator

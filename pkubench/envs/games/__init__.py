@@ -1,6 +1,7 @@
 """Two-player zero-sum games: exact engine and environments."""
 
 from pkubench.envs.games.errors import GameError, PlanError, PolicyError
+from pkubench.envs.games.histories import allow_histories
 from pkubench.envs.games.linear_programs import Equilibrium
 from pkubench.envs.games.matrix_catalogue import load_payoff, make_matrix_game
 from pkubench.envs.games.normal_form import MatrixGame, SymmetricMatrixGame
@@ -18,6 +19,7 @@ __all__ = [
     "PolicyError",
     "SymmetricMatrixGame",
     "ZeroSumGame",
+    "allow_histories",
     "load_payoff",
     "make_matrix_game",
 ]

@@ -7,6 +7,7 @@ what it returns is plain NumPy and pickles without it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pkubench.envs.games.errors import GameError, GameTooLarge
-from pkubench.errors import MissingExtra, UnknownName
+from pkubench.errors import ConfigError, MissingExtra, UnknownName
 
 CHANCE = -1
 """``Histories.player`` where chance moves."""
@@ -25,6 +26,9 @@ TERMINAL = -4
 
 MAX_HISTORIES = 2_000_000
 """Default limit of the enumeration; Liar's dice with six sides has 294,883 histories."""
+
+LIMIT_VARIABLE = "PKUBENCH_MAX_HISTORIES"
+"""Environment variable with another limit; worker processes inherit it."""
 
 _PROBES, _SURELY = 256, 20.0
 """Random plays that estimate a tree's size before it is built, and by what factor their mean must
@@ -84,6 +88,43 @@ class Histories:
     utility: NDArray[np.float64]
     lengths: NDArray[np.int64]
     states: tuple[InformationStates, InformationStates]
+
+
+def allowed_histories() -> int:
+    """Return how many histories a tree may have: ``PKUBENCH_MAX_HISTORIES``, else two million.
+
+    Raises:
+        ConfigError: The variable is not a positive whole number.
+    """
+    given = os.environ.get(LIMIT_VARIABLE, "").strip()
+    if not given:
+        return MAX_HISTORIES
+    if not given.isdecimal() or int(given) < 1:
+        raise ConfigError(
+            f"{LIMIT_VARIABLE} must be a whole number of at least 1, got {given!r}; unset it for "
+            f"{MAX_HISTORIES:,}"
+        )
+    return int(given)
+
+
+def allow_histories(count: int) -> None:
+    """Let trees have up to ``count`` histories, in this process and in workers started later.
+
+    A million take about 0.6 GB of memory and 7 seconds to build. How many are allowed never changes
+    a score. Trees built before are kept.
+
+    Raises:
+        ConfigError: Not a positive whole number.
+    """
+    before = os.environ.get(LIMIT_VARIABLE)
+    os.environ[LIMIT_VARIABLE] = str(count)
+    try:
+        allowed_histories()
+    except ConfigError:
+        os.environ.pop(LIMIT_VARIABLE)
+        if before is not None:
+            os.environ[LIMIT_VARIABLE] = before
+        raise
 
 
 def openspiel(game: str) -> Any:
@@ -209,7 +250,7 @@ def unobserved(name: str) -> GameError:
     )
 
 
-def check_size(game: Any, max_histories: int = MAX_HISTORIES) -> None:
+def check_size(game: Any, max_histories: int | None = None) -> None:
     """Refuse a game that is much too large, in moments instead of the minutes of an enumeration.
 
     Knuth's estimator (1975): of a play that chooses evenly at every node, the product of the
@@ -217,12 +258,13 @@ def check_size(game: Any, max_histories: int = MAX_HISTORIES) -> None:
 
     Args:
         game: What :func:`load_openspiel` returned.
-        max_histories: How many histories may be.
+        max_histories: How many histories may be; :func:`allowed_histories` if left.
 
     Raises:
         GameTooLarge: By the mean over ``_PROBES`` plays there are more than ``_SURELY`` times as
             many. A game that passes may still be too large, which the enumeration finds out.
     """
+    max_histories = allowed_histories() if max_histories is None else max_histories
     rng = np.random.default_rng(0)
     found, enough = 0.0, _PROBES * _SURELY * max_histories
     for _ in range(_PROBES):
@@ -242,24 +284,27 @@ def check_size(game: Any, max_histories: int = MAX_HISTORIES) -> None:
 
 def _too_large(game: Any, max_histories: int) -> GameTooLarge:
     return GameTooLarge(
-        f"game {game} has more than {max_histories:,} histories; the engine holds the "
-        f"whole tree in memory, so choose a smaller variant, {_WORKS}, or raise max_histories; "
-        "`pkubench evaluate AGENT GAME --responses 20000` gives a lower bound without a tree"
+        f"game {game} has more than {max_histories:,} histories; the engine holds the whole tree "
+        f"in memory (0.6 GB a million), so choose a smaller variant, {_WORKS}, or allow more with "
+        f"--max-histories N or {LIMIT_VARIABLE}=N; `pkubench evaluate AGENT GAME --responses "
+        "20000` gives a lower bound without a tree"
     )
 
 
-def enumerate_histories(game: Any, max_histories: int = MAX_HISTORIES) -> Histories:
+def enumerate_histories(game: Any, max_histories: int | None = None) -> Histories:
     """Walk a game breadth first and write down every history of positive chance probability.
 
     Args:
         game: What :func:`load_openspiel` returned.
-        max_histories: Give up (before memory runs out) beyond this many histories.
+        max_histories: Give up (before memory runs out) beyond this many histories;
+            :func:`allowed_histories` if left.
 
     Raises:
         GameTooLarge: Too many histories.
         GameError: Returns that do not sum to zero, or one information state with two different sets
             of legal actions.
     """
+    max_histories = allowed_histories() if max_histories is None else max_histories
     check_size(game, max_histories)
     try:
         see = observer(game).see

@@ -18,7 +18,7 @@ from scipy.optimize import linprog
 from pkubench.envs.games.errors import GameError, PlanError
 from pkubench.envs.games.forest import Floats, Forest
 from pkubench.envs.games.payoff_units import centre, in_units
-from pkubench.envs.games.sums import dot, rows_dot, weighted_rows
+from pkubench.envs.games.sums import weighted_rows
 
 _TOLERANCE = 1e-10
 """What HiGHS lets a constraint be missed by, the least it takes; payoffs are in units."""
@@ -85,7 +85,7 @@ def matrix_game(payoff: Floats) -> Equilibrium:
     )
     x = _distribution(solution.x[:rows])
     y = _distribution(-solution.ineqlin.marginals)
-    return Equilibrium(dot(x, rows_dot(payoff, y)), x, y)
+    return Equilibrium(float(x @ payoff @ y), x, y)
 
 
 def solve_sequence_form(

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from pkubench.envs.games import policies
 from pkubench.envs.games.errors import GameError, PlanError
 from pkubench.envs.games.forest import TIE, Floats
-from pkubench.envs.games.histories import MAX_HISTORIES, TERMINAL, Histories, InformationStates
+from pkubench.envs.games.histories import TERMINAL, Histories, InformationStates, allowed_histories
 from pkubench.envs.games.linear_programs import Equilibrium, HullValue, matrix_game
 from pkubench.envs.games.payoff_units import centre, check_range, identifying, tie
 from pkubench.envs.games.policies import SUM_TOLERANCE, InformationState, Policy
@@ -96,14 +96,14 @@ class MatrixGame(ZeroSumGame):
         ``column``; their tensors say which seat is to move.
 
         Raises:
-            GameError: More than two million histories.
+            GameError: More histories than a tree may have, see ``histories.allowed_histories``.
         """
         rows, columns = self.shape
         count = 1 + rows + rows * columns
-        if count > MAX_HISTORIES:
+        if count > allowed_histories():
             raise GameError(
                 f"{self.name} has {rows} x {columns} outcomes, more than the "
-                f"{MAX_HISTORIES:,} histories of a tree; use MatrixGame itself"
+                f"{allowed_histories():,} histories of a tree; use MatrixGame itself"
             )
         # In breadth-first order: the root, one history a row, one a cell.
         sizes, player = [1, rows, rows * columns], np.array([0, 1, TERMINAL], np.int8)
@@ -214,14 +214,12 @@ class MatrixGame(ZeroSumGame):
         """Return the exact payoff matrix of two populations, float64 ``(|X|, |Y|)``."""
         rows = self.check_plan(np.atleast_2d(plans_0), 0)
         columns = self.check_plan(np.atleast_2d(plans_1), 1)
-        if len(rows) <= len(columns):
-            return np.stack([rows_dot(columns, weighted_rows(x, self.payoff)) for x in rows])
-        return np.stack([rows_dot(rows, rows_dot(self.payoff, y)) for y in columns], axis=1)
+        return np.asarray(rows @ self.payoff @ columns.T, np.float64)
 
     def gains(self, player: int, opponent_plan: ArrayLike) -> Floats:
         """Return what each own action wins for ``player`` against ``opponent_plan``."""
         opponent = self._one_plan(opponent_plan, 1 - self._player(player))
-        return _gains(self.payoff, player, opponent)
+        return np.asarray(self.payoff @ opponent if player == 0 else -(opponent @ self.payoff))
 
     def terminal_weights(self, player: int, opponent_plan: ArrayLike) -> Floats:
         """Return ones: every play ends with the one action chosen, whatever the opponent does."""

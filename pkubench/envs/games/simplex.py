@@ -12,7 +12,6 @@ import numpy as np
 from pkubench.envs.games.forest import Floats, Ints
 from pkubench.envs.games.linear_programs import Equilibrium, matrix_game
 from pkubench.envs.games.payoff_units import centre, in_units, spread
-from pkubench.envs.games.sums import dot, rows_dot, weighted_rows
 
 GAP = 1e-10
 """Largest difference of both guarantees, in units of the payoffs (see ``in_units``)."""
@@ -62,9 +61,9 @@ def simplex_game(payoff: Floats) -> Equilibrium:
     x, y = np.maximum(table[-1, columns:-1], 0.0), np.maximum(z[:columns], 0.0)
     if x.sum() > 0.0 and y.sum() > 0.0:
         x, y = x / x.sum(), y / y.sum()
-        gap = float(rows_dot(units, y).max() - weighted_rows(x, units).min())
+        gap = float((units @ y).max() - (x @ units).min())
         if gap <= GAP:
-            return Equilibrium(dot(x, rows_dot(payoff, y)), x, y)
+            return Equilibrium(float(x @ payoff @ y), x, y)
     return matrix_game(payoff)
 
 
@@ -86,7 +85,7 @@ def wide_game(payoff: Floats, columns: Ints | None = None) -> tuple[Equilibrium,
     slack = GAP * spread(payoff)
     while True:
         solution = simplex_game(payoff[:, columns])
-        worth = weighted_rows(solution.x, payoff)
+        worth = solution.x @ payoff
         worst = int(worth.argmin())
         if worth[worst] >= solution.value - slack:
             break

@@ -13,7 +13,6 @@ from pkubench.envs.games import policies
 from pkubench.envs.games.errors import PlanError
 from pkubench.envs.games.forest import Floats, Forest
 from pkubench.envs.games.histories import (
-    MAX_HISTORIES,
     TERMINAL,
     Histories,
     enumerate_histories,
@@ -36,7 +35,7 @@ from pkubench.envs.games.sequence_form import (
     sequence_form,
     stack,
 )
-from pkubench.envs.games.sums import dot, rows_dot, weighted_rows
+from pkubench.envs.games.sums import dot, weighted_rows
 from pkubench.envs.games.zero_sum import ZeroSumGame, checked_amount
 
 PLAN_TOLERANCE = 1e-6
@@ -92,13 +91,14 @@ class GameTree(ZeroSumGame):
         )
 
     @classmethod
-    def from_openspiel(cls, name: str, *, max_histories: int = MAX_HISTORIES) -> GameTree:
+    def from_openspiel(cls, name: str, *, max_histories: int | None = None) -> GameTree:
         """Build the tree of an OpenSpiel game.
 
         Args:
             name: OpenSpiel's name, which may carry parameters: ``leduc_poker``,
                 ``liars_dice(dice_sides=4)``. Simultaneous games are made turn-based.
-            max_histories: Refuse games with more histories than this.
+            max_histories: Refuse games with more histories than this; if left,
+                ``PKUBENCH_MAX_HISTORIES`` or two million.
 
         Raises:
             MissingExtra: OpenSpiel is not installed.
@@ -303,10 +303,7 @@ class GameTree(ZeroSumGame):
         """Return the exact payoff matrix of two populations, float64 ``(|X|, |Y|)``."""
         rows = self.check_plan(np.atleast_2d(plans_0), 0)
         columns = self.check_plan(np.atleast_2d(plans_1), 1)
-        payoff = self.form.payoff
-        if len(rows) <= len(columns):
-            return np.stack([rows_dot(columns, payoff.T @ x) for x in rows])
-        return np.stack([rows_dot(rows, payoff @ y) for y in columns], axis=1)
+        return np.asarray(rows @ (self.form.payoff @ columns.T), np.float64)
 
     def gains(self, player: int, opponent_plan: ArrayLike) -> Floats:
         """Return what the opponent's play makes each own sequence worth, to ``player``.
