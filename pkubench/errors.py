@@ -52,6 +52,10 @@ class AgentError(PkubenchError):
     """An agent that cannot be loaded, or does not honour the contract."""
 
 
+class AgentNotice(UserWarning):
+    """What was done to make an agent fit a task: not an error, but good to know."""
+
+
 class WeightsError(AgentError):
     """A weights file that is corrupt, truncated, of another format, or does not fit."""
 

@@ -13,7 +13,9 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -22,7 +24,7 @@ from typer.core import TyperGroup
 from pkubench import __version__
 from pkubench.cli.extras import EXTRAS, extra_of_module
 from pkubench.cli.interrupt import Interrupted, command_line
-from pkubench.errors import MissingExtra, PkubenchError
+from pkubench.errors import AgentNotice, MissingExtra, PkubenchError
 
 BROKEN_PIPE, DEFECT = 141, 70
 
@@ -128,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # torch and worker processes read this when they start; many small networks on many BLAS
     # threads were up to 100 times slower than on one.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    with command_line(arguments):
+    with command_line(arguments), _plain_notices():
         try:
             command = typer.main.get_command(build_app())
             code = command.main(
@@ -200,6 +202,23 @@ def _is_out_of_memory(error: Exception) -> bool:
     # torch has an exception for GPUs, and for the processor no more than a sentence
     is_torchs = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
     return isinstance(error, MemoryError) or is_torchs
+
+
+@contextmanager
+def _plain_notices() -> Iterator[None]:
+    """Print what an ``AgentNotice`` says as one line on stderr, without the line of code."""
+    with warnings.catch_warnings():
+        show_others = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *rest: Any, **more: Any) -> None:
+            if issubclass(category, AgentNotice):
+                print(f"note: {message}", file=sys.stderr, flush=True)
+            else:
+                show_others(message, category, *rest, **more)
+
+        warnings.showwarning = show
+        warnings.simplefilter("always", AgentNotice)
+        yield
 
 
 def run() -> None:
