@@ -38,7 +38,7 @@ FAMILIES = {
     "games": "Two-player games",
     "diagnostics": "Worlds solved on paper",
 }
-TUTORIALS = ("evaluate", "train", "add-an-environment", "submit")
+TUTORIALS = ("evaluate", "other-libraries", "train", "add-an-environment", "submit")
 REFERENCE = (
     "pkubench.envs.batch",
     "pkubench.envs.registry",
