@@ -138,6 +138,12 @@ def test_each_layer_computes_its_formula_in_double_precision() -> None:
     check(Linear(w, b), x @ w + b)
     normed = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5)
     check(LayerNorm(w[0], b), normed * w[0] + b)
+    far = np.float64(np.float32(1e4 + 1e-3 * x))  # of which the mean square keeps few digits
+    normed = (far - far.mean(1, keepdims=True)) / np.sqrt(far.var(1, keepdims=True) + 1e-5)
+    found, _ = OnnxPolicy(mlp_bytes([LayerNorm(w[0], b)], 2, 2, "action"), box, 2).act(
+        far, None, ACTIVE
+    )
+    np.testing.assert_array_equal(found, (normed * w[0] + b).astype(np.float32))
     check(Affine(w[0], b), x * w[0] + b)
     check(Clip(np.full(2, -0.5), np.full(2, 0.1)), x.clip(-0.5, 0.1))
     check(Activation("relu"), np.maximum(x, 0))
