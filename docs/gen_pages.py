@@ -8,28 +8,42 @@ is the navigation: it lists the pages that exist, so a new page needs no entry a
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import inspect
 import io
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import mkdocs_gen_files
 import numpy as np
 from PIL import Image
 
 from pkubench.agents.catalogue import AGENTS
+from pkubench.agents.loading import resolve_agent
+from pkubench.cli.filming import Reel, filmed_episode
+from pkubench.cli.names import shipped_tasks
+from pkubench.cli.presets import preset_of
 from pkubench.envs.batch import SOLE_AGENT, BatchEnv
 from pkubench.envs.diagnostics import equilibria
 from pkubench.envs.diagnostics.matrix_games import penalty
 from pkubench.envs.registry import WORLDS, WorldSpec, make_batch, world_class
+from pkubench.envs.seeding import evaluation_seeds
 from pkubench.evaluation.plot_style import PALETTE, canvas
 from pkubench.tasks.catalogue import tasks
 from pkubench.tasks.task import Task
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
+sys.path.insert(0, str(DOCS))
+
+from docstring_pages import as_markdown  # noqa: E402 - the plugin runs this file by its path
+
+FILMED_STEPS = 150
+"""Step of an episode that a page shows, at most; half the episode where that is shorter."""
 
 FAMILIES = {
     "particle": "Teams of particles",
@@ -38,11 +52,19 @@ FAMILIES = {
     "games": "Two-player games",
     "diagnostics": "Worlds solved on paper",
 }
-TUTORIALS = ("evaluate", "other-libraries", "train", "add-an-environment", "submit")
+TUTORIALS = (
+    "evaluate",
+    "other-libraries",
+    "train",
+    "use-an-environment",
+    "add-an-environment",
+    "submit",
+)
 REFERENCE = (
     "pkubench.envs.batch",
     "pkubench.envs.registry",
     "pkubench.envs.faces",
+    "pkubench.envs.sb3_vec_env",
     "pkubench.envs.games",
     "pkubench.envs.games.matrix_catalogue",
     "pkubench.envs.games.mixture_model",
@@ -92,9 +114,7 @@ def description(cls: type[BatchEnv]) -> Iterator[str]:
     package = cls.__module__.rpartition(".")[0]
     for base in inspect.getmro(cls):
         if base.__doc__ and base.__module__.rpartition(".")[0] == package:
-            yield f"::: {base.__module__}.{base.__qualname__}\n    options:"
-            yield "      members: false\n      show_root_heading: false\n      show_bases: false"
-            yield "      show_root_toc_entry: false\n      show_signature: false\n"
+            yield as_markdown(inspect.getdoc(base) or "") + "\n"
         if base is cls:
             yield from constants(cls)
 
@@ -162,13 +182,65 @@ def task_section(task: Task) -> Iterator[str]:
     yield ""
 
 
-def write_frame(env: BatchEnv, name: str) -> str:
-    """Save a picture of the world at the start of episode 0; return the page's line for it."""
-    env.reset(np.zeros(1, dtype=np.int64))
-    path = f"environments/frames/{name}.png"
-    with mkdocs_gen_files.open(path, "wb") as file:
-        Image.fromarray(env.render()).save(file, format="PNG")
-    return f"![The start of an episode](frames/{name}.png){{ .frame }}\n"
+class LastPicture:
+    """A film of which only the last picture is kept."""
+
+    every = sys.maxsize
+
+    def __init__(self) -> None:
+        self.picture: Any = None
+
+    def add(self, picture: Any) -> None:
+        """Keep a picture."""
+        self.picture = picture
+
+    def hold(self) -> None:
+        """Do nothing: the last picture stays."""
+
+
+def shown_agent(task: Task | None) -> str | None:
+    """Return the shipped agent that a page shows: the task's reference, or the first there is.
+
+    Where a cost is limited, it is the first that holds the limit.
+    """
+    if task is None:
+        return None
+    shipped = [name for name in AGENTS if task.id in shipped_tasks(name)]
+    if task.cost_limit is not None:
+        shipped.sort(key=lambda name: preset_of(AGENTS[name], task).constraint == "none")
+    reference = task.references.get("reference")
+    if reference is not None and reference.agent in shipped:
+        return reference.agent
+    return shipped[0] if shipped else None
+
+
+def within_episode(task: Task, agent: str) -> tuple[Any, str]:
+    """Return a picture from within an agent's first evaluation episode, and what it shows."""
+    horizon = task.protocol.horizon
+    steps = None if horizon is None else min(FILMED_STEPS, horizon // 2)
+    cut = dataclasses.replace(
+        task, protocol=dataclasses.replace(task.protocol, horizon=steps), references={}
+    )
+    film, seed = LastPicture(), int(evaluation_seeds(0, 1)[0])
+    entrant = resolve_agent(agent, task).runs[0].load()
+    record = filmed_episode(entrant, cut, 0, seed, cast(Reel, film), lambda step: None)
+    if record.failure is not None:
+        raise RuntimeError(f"{agent} on {task.id}: {record.failure}")
+    when = f"{record.length} steps" if record.length > 1 else "the first step"
+    return film.picture, f"{agent} after {when} of an episode"
+
+
+def write_frame(env: BatchEnv, name: str, task: Task | None) -> str:
+    """Save a picture of the world, with a trained agent where one ships; return the page's line."""
+    agent = shown_agent(task)
+    if task is not None and agent is not None:
+        picture, caption = within_episode(task, agent)
+    else:
+        env.reset(np.zeros(1, dtype=np.int64))
+        picture, caption = env.render(), "The start of an episode"
+    with mkdocs_gen_files.open(f"environments/frames/{name}.png", "wb") as file:
+        Image.fromarray(picture).save(file, format="PNG")
+    return f"![{caption}](frames/{name}.png){{ .frame }}\n\n*{caption}.*\n"
 
 
 def write_environment(spec: WorldSpec, task: Task | None) -> None:
@@ -181,7 +253,7 @@ def write_environment(spec: WorldSpec, task: Task | None) -> None:
     extra = f"`pip install 'pkubench[{spec.extra}]'`" if spec.extra else "nothing beyond the core"
     with mkdocs_gen_files.open(page, "w") as file:
         print(f"# {name}\n", file=file)
-        print(write_frame(env, name), file=file)
+        print(write_frame(env, name, task), file=file)
         print("\n".join(description(cls)), file=file)
         print("## Spaces\n", file=file)
         print("| agent | observation | action |\n|---|---|---|", file=file)

@@ -12,6 +12,8 @@ from gymnasium import spaces
 from pkubench.envs.batch import Array, BatchEnv, BoolArray, FloatArray, Info
 from pkubench.envs.registry import WorldSpec, register_world
 from pkubench.envs.seeding import IntArray, LaneRandom
+from pkubench.tasks.outside import register_task
+from pkubench.tasks.task import Metric, Protocol, Task
 
 CELLS = 8
 HANDOVER = CELLS // 2
@@ -87,3 +89,19 @@ class Relay(BatchEnv):
 
 
 register_world(WorldSpec(id="examples/Relay-v0", entry_point="examples.relay:Relay", horizon=32))
+
+TASK = Task(
+    id="examples.relay:examples/Relay-v0",
+    suite="marl",
+    title="two carriers pass a load down a corridor",
+    metrics=(
+        Metric(
+            name="return",
+            higher_is_better=True,
+            unit="reward",
+            describe="1 if the load was delivered, else 0",
+        ),
+    ),
+    protocol=Protocol(episodes=100, horizon=32, training_steps=100_000, quick_episodes=20),
+)
+register_task(TASK)

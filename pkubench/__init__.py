@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pkubench.evaluation.report import Report
     from pkubench.evaluation.sources import AgentSource
     from pkubench.tasks.catalogue import make_task
+    from pkubench.tasks.outside import register_task
     from pkubench.tasks.task import Task
 
 __version__ = "0.1.0"
@@ -33,6 +34,7 @@ _LAZY = {
     "make_batch": "pkubench.envs.registry",
     "make_task": "pkubench.tasks.catalogue",
     "parallel_env": "pkubench.envs.faces",
+    "register_task": "pkubench.tasks.outside",
 }
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "make_batch",
     "make_task",
     "parallel_env",
+    "register_task",
     "tasks",
 ]
 

@@ -52,10 +52,6 @@ class AgentError(PkubenchError):
     """An agent that cannot be loaded, or does not honour the contract."""
 
 
-class AgentNotice(UserWarning):
-    """What was done to make an agent fit a task: not an error, but good to know."""
-
-
 class WeightsError(AgentError):
     """A weights file that is corrupt, truncated, of another format, or does not fit."""
 
@@ -76,6 +72,18 @@ class RefusedError(PkubenchError):
     """Something that would run code from outside, refused without explicit trust."""
 
 
+class PkubenchWarning(UserWarning):
+    """Something the user should know about what was done; the command line prints it as a note."""
+
+
+class AgentNotice(PkubenchWarning):
+    """What was done to make an agent fit a task: not an error, but good to know."""
+
+
+class SupersededWarning(PkubenchWarning):
+    """An id of an earlier version of an environment, which stands for the present one."""
+
+
 def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.5) -> str | None:
     """Return the known name closest to ``name``, without case, namespace and version.
 
@@ -93,3 +101,8 @@ def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.5) -> str | No
 
 def _key(name: str) -> str:
     return re.sub(r"-v\d+$", "", name.rsplit("/", 1)[-1].lower())
+
+
+def counted(number: int | str, noun: str) -> str:
+    """Return a number, written as it is given, with its noun: ``1 episode``, ``2,000 episodes``."""
+    return f"{number} {noun}" if str(number) == "1" else f"{number} {noun}s"

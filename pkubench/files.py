@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all: a crash leaves the old one."""
+"""Files that are written whole or not at all, and folders that one process at a time writes to."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from pkubench.errors import StorageError
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # not a Unix: nothing keeps two processes out of one folder
+    fcntl = None  # type: ignore[assignment]
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -44,3 +49,48 @@ def write_json(path: Path, value: Any, *, allow_nan: bool = False) -> None:
         ValueError: a number is not finite, and ``allow_nan`` is not set.
     """
     write_bytes(path, (json.dumps(value, indent=1, allow_nan=allow_nan) + "\n").encode())
+
+
+def lock_folder(folder: Path, refusal: str) -> int | None:
+    """Return a descriptor that holds a folder until it is closed (``unlock``), also by a kill.
+
+    None where the system or the file system has no such locks.
+
+    Args:
+        folder: Made if it does not exist.
+        refusal: What the error says if another process holds the folder.
+
+    Raises:
+        StorageError: another process holds it, or it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot write {folder}: {error.strerror or error}") from error
+    if fcntl is None:
+        return None
+    descriptor = None
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_there = os.path.samestat(os.fstat(descriptor), folder.stat())
+    except BlockingIOError as error:
+        unlock(descriptor)
+        raise StorageError(refusal) from error
+    except FileNotFoundError:
+        is_there = False
+    except OSError:  # a network's file system without locks
+        unlock(descriptor)
+        return None
+    if is_there:
+        return descriptor
+    # whoever held the folder removed it between our opening and our locking it
+    unlock(descriptor)
+    return lock_folder(folder, refusal)
+
+
+def unlock(descriptor: int | None) -> None:
+    """Let other processes have a folder that ``lock_folder`` holds."""
+    if descriptor is not None:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)

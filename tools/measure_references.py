@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pkubench
-from pkubench.envs.diagnostics.constrained_mdp import solve
+from pkubench.envs.diagnostics.constrained_mdp import ConstrainedMDP, solve
 from pkubench.envs.registry import make_batch
 from pkubench.errors import AgentError
 from pkubench.tasks.catalogue import REFERENCES
@@ -55,7 +55,7 @@ def optimum_of(task: Task) -> dict[str, Any] | None:
     """Return the exact optimum within the cost limit of a world that is a table, else None."""
     world = make_batch(task.id)
     model = getattr(world, "model", None)
-    if model is None or task.cost_limit is None:
+    if not isinstance(model, ConstrainedMDP) or task.cost_limit is None:
         return None
     score = round(solve(model, task.cost_limit).value, 12)
     command = f"constrained_mdp.solve({type(world).__name__}().model, {task.cost_limit:g})"

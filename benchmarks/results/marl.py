@@ -30,8 +30,8 @@ ROWS = (
     *(_row(agent, task, 3) for task in _PARTICLE for agent in _OTHERS),
     # where the agents' spaces differ nothing is shared, and mappo is happo-simultaneous
     *(_row(agent, task, 5) for task in (_SPREAD, _REFERENCE) for agent in _ABLATIONS),
-    *(_row(a, t, 3) for t in ("MultiHalfCheetah2x3-v0", "MultiHopper3x1-v0") for a in _CLAIMED),
-    *(_row(a, t, 1) for t in ("MultiWalker2d2x3-v0", "MultiAnt4x2-v0") for a in _CLAIMED),
+    *(_row(a, t, 3) for t in ("MultiHalfCheetah2x3-v1", "MultiHopper3x1-v0") for a in _CLAIMED),
+    *(_row(a, t, 1) for t in ("MultiWalker2d2x3-v0", "MultiAnt4x2-v1") for a in _CLAIMED),
     # the papers' networks, batches, returns and ratio of updates, where the small ones stay low
     *(_row(a, "MultiHopper3x1-v0", 1) for a in ("hasac-paper", "hatd3-paper")),
     Row("mappo", "SimpleSpread-v0", 10_000_000, 1, ships=0, label="mappo-10m", table="marl"),

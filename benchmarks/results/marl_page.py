@@ -53,7 +53,7 @@ _CURVES = {
         "happo-paper-10m": "-62",
         "mappo-paper-10m": "-58",
     },
-    "MultiHalfCheetah2x3-v0": {"happo": "7000", "mappo": "6850", "hatd3": "8800"},
+    "MultiHalfCheetah2x3-v1": {"happo": "7000", "mappo": "6850", "hatd3": "8800"},
     "MultiHopper3x1-v0": {
         "happo": "3450 to 3600",
         "mappo": "3600",
@@ -61,7 +61,7 @@ _CURVES = {
         "hatd3-paper": "3550",
     },
     "MultiWalker2d2x3-v0": {"happo": "5400", "mappo": "5000", "hatd3": "7550"},
-    "MultiAnt4x2-v0": {"happo": "5900", "mappo": "5900", "hatd3": "5900"},
+    "MultiAnt4x2-v1": {"happo": "5900", "mappo": "5900", "hatd3": "5900"},
 }
 """HARL (JMLR 2024), ends of the curves, read off the figures with 2-3 % error: 10 M steps, 5 M for
 off-policy methods on particle worlds; SimpleSpread by the v2 rules, MuJoCo by Gym's v2 robots. The

@@ -13,6 +13,13 @@ from pkubench.evaluation.plots import return_against_cost, score_intervals
 from pkubench.evaluation.statistics import Difference, welch_interval
 from pkubench.tasks.catalogue import make_task
 
+OLDER = " °"
+"""Mark of rows that were evaluated in float32, in whole or in part."""
+OLDER_NOTE = (
+    "° {runs} runs behind the rows so marked were evaluated when agents acted in float32, whose "
+    "last bits depend on the processor. Their weights do not ship, so the figures stay until the "
+    "rows are trained again."
+)
 LEVEL = 0.05
 """p-values below it decide."""
 Table = dict[str, dict[str, Scored]]
@@ -66,13 +73,17 @@ def markdown(
         if has_cost:
             cells += [line.text("cost"), line.violation(), line.feasible_runs()]
             cells += [line.training_excess()] if is_counted else []
-        cells.append(f"{line.metrics[metric][-1]} {line.sample}")
+        older = OLDER if line.in_float32 else ""
+        cells.append(f"{line.metrics[metric][-1]} {line.sample}{older}")
         if anchor in lines:
             low, high = lines["random"].mean(metric), lines[anchor].mean(metric)
             cells.append(f"{normalised(line.mean(metric), low, high):.0f}")
         cells.append(published.get((name, task), "-"))
         yield "| " + " | ".join(cells) + " |\n"
     yield "\n"
+    older = sum(line.in_float32 for line in lines.values())
+    if older:
+        yield OLDER_NOTE.format(runs=older) + "\n\n"
 
 
 def return_cost_figure(task: str, lines: Mapping[str, Scored], page: Path) -> str:

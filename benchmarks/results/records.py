@@ -22,6 +22,8 @@ from pkubench.evaluation.statistics import mean_interval
 from pkubench.files import write_json
 from pkubench.tasks.catalogue import make_task
 
+INFERENCE = "float64"
+"""Precision in which saved agents act; what they return is rounded to float32."""
 RECORDS = Path(__file__).parent / "records"
 """Where the records are; weights and curves are in ``runs`` while they are needed."""
 
@@ -47,8 +49,6 @@ def read(row: Row, seed: int, budget: int) -> dict[str, Any] | None:
 def write(row: Row, seed: int, budget: int, run: Path) -> dict[str, Any]:
     """Evaluate a finished run by its task's protocol and keep what came out."""
     config = json.loads((run / "config.json").read_text())
-    report = pkubench.evaluate(str(run), row.task).to_json()
-    report["agent"] = row.agent  # the run's folder is a path of this machine
     record = {
         "row": row.name,
         "agent": row.agent,
@@ -60,13 +60,34 @@ def write(row: Row, seed: int, budget: int, run: Path) -> dict[str, Any]:
         "command": config["command"],
         "settings": config.get("settings", {}),
         "weights": sha256_of(run / "weights.safetensors"),
-        "report": report,
+        **_evaluated(row, run),
     }
     if "training_cost" in config:
         record["training_cost"] = config["training_cost"]
     path_of(row, seed, budget).parent.mkdir(parents=True, exist_ok=True)
     write_json(path_of(row, seed, budget), record)
     return record
+
+
+def write_again(row: Row, seed: int, weights: Path) -> None:
+    """Evaluate the weights of a run again and put what came out in place of its report."""
+    path = path_of(row, seed, row.steps)
+    record = json.loads(path.read_text())
+    write_json(path, {**record, "task": row.task, **_evaluated(row, weights)})
+
+
+def _evaluated(row: Row, run: Path) -> dict[str, Any]:
+    report = pkubench.evaluate(str(run), row.task).to_json()
+    # The run's folder is a path of this machine.
+    return {"inference": INFERENCE, "report": {**report, "agent": row.agent}}
+
+
+def acted_in(record: Mapping[str, Any]) -> str:
+    """Return the precision in which a record's agent acted when it was evaluated.
+
+    Releases that did not keep it acted in float32, whose last bits depend on the processor.
+    """
+    return str(record.get("inference", "float32"))
 
 
 def sha256_of(path: Path) -> str:
@@ -93,6 +114,8 @@ class Scored:
     """Each run's cost of training, where all runs know it."""
     weights: Sequence[str] = ()
     """Each run's hash of its weights."""
+    in_float32: int = 0
+    """Runs that were evaluated when agents acted in float32, and have no weights to do it again."""
 
     def text(self, metric: str) -> str:
         """Return ``mean [low, high]``."""
@@ -146,7 +169,8 @@ def scored_row(row: Row, budget: int) -> Scored | None:
     costs = [r["training_cost"] for r in records if "training_cost" in r]
     costs = costs if len(costs) == len(records) else []
     line = _scored(row.name, training, [r["report"] for r in records], costs)
-    return replace(line, weights=[r["weights"] for r in records])
+    older = sum(acted_in(record) != INFERENCE for record in records)
+    return replace(line, weights=[r["weights"] for r in records], in_float32=older)
 
 
 def scored_agent(agent: str, task: str) -> Scored:

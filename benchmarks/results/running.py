@@ -39,7 +39,13 @@ def run_stages(
     records and page stay in ``runs``.
     """
     parser = argparse.ArgumentParser(description=describe)
-    parser.add_argument("--stage", choices=("all", "train", "ship", "table"), default="all")
+    parser.add_argument(
+        "--stage",
+        choices=("all", "train", "ship", "score", "table"),
+        default="all",
+        help="score: evaluate the shipped weights again, for after a change of environment, "
+        "protocol or acting (not part of all)",
+    )
     parser.add_argument("--jobs", type=int, default=2, help="training processes at once")
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies every step budget")
     parser.add_argument(
@@ -54,6 +60,8 @@ def run_stages(
         train(chosen, args.jobs, args.scale, args.fresh)
     if args.stage in ("all", "ship"):
         ship(rows)
+    if args.stage == "score":
+        score(tuple(row for row in rows if re.search(args.only, f"{row.name} {row.task}")))
     if args.stage in ("all", "table"):
         page = page_path(table, args.scale)
         page.parent.mkdir(parents=True, exist_ok=True)
@@ -163,6 +171,29 @@ def ship(rows: Rows) -> None:
     print(f"shipped weights: {size / 1e6:.1f} MB")
 
 
+def score(rows: Rows) -> None:
+    """Evaluate the shipped weights of rows again; renew their records and ``score.json``.
+
+    Records of runs whose weights do not ship keep their figures, and those that they were made by
+    (see ``records.acted_in``), until the row is trained again.
+    """
+    for row, seed in runs_of(rows):
+        record = records.read(row, seed, row.steps)
+        if record is None:
+            continue
+        weights = row.shipped(seed) / WEIGHTS
+        if seed < row.ships and weights.exists() and sha256_of(weights) == record["weights"]:
+            records.write_again(row, seed, weights.parent)
+            _write_score(row, seed, records.read(row, seed, row.steps) or record)
+            print(f"scored {row.name} {row.task} seed {seed}", flush=True)
+
+
+def _write_score(row: Row, seed: int, record: dict[str, Any]) -> None:
+    metric = make_task(row.task).ranking.name
+    found = {"metric": metric, **record["report"]["metrics"][metric]}
+    write_json(row.shipped(seed) / SCORE, found)
+
+
 def _ship_run(run: Path, row: Row, seed: int, record: dict[str, Any]) -> None:
     target = row.shipped(seed)
     if not (run / SCORE).exists():  # else it was restored from the package
@@ -175,6 +206,5 @@ def _ship_run(run: Path, row: Row, seed: int, record: dict[str, Any]) -> None:
         stride = max(1, -(-len(lines) // CURVE_LINES))
         kept = lines[stride - 1 :: stride]
         (target / "training.jsonl").write_text("".join(f"{line}\n" for line in kept))
-    metric = make_task(row.task).ranking.name
-    write_json(target / SCORE, {"metric": metric, **record["report"]["metrics"][metric]})
+    _write_score(row, seed, record)
     print(f"shipped {row.name} {row.task} seed {seed}", flush=True)

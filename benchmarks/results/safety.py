@@ -15,7 +15,7 @@ from benchmarks.results.safety_page import page_of
 
 _GOAL, _CAR, _CIRCLE = "PointGoal1-v0", "CarGoal1-v0", "PointCircle1-v0"
 _CHEETAH, _HOPPER = "HalfCheetahVelocity-v0", "HopperVelocity-v0"
-_TEAM = "MultiHalfCheetah2x3Velocity-v0"
+_TEAM = "MultiHalfCheetah2x3Velocity-v1"
 _FOUR = ("ppo", "ppo-lag", "trpo-lag", "cpo")
 _SIX = ("pcpo", "focops", "cup", "p3o", "cppo-pid", "trpo-pid")
 _REPLAYED = ("td3", "td3-lag", "sac-lag", "sac-pid")

@@ -106,7 +106,7 @@ POINT_SPEED = 0.015 / 0.01 + 2 * (1 / 0.3) * 0.0193
 the distance of the centre of mass from the axis, which is all that turning can add."""
 _CEILINGS = {
     "HalfCheetahVelocity-v0": _CHEETAH,
-    "MultiHalfCheetah2x3Velocity-v0": _CHEETAH,
+    "MultiHalfCheetah2x3Velocity-v1": _CHEETAH,
     "HopperVelocity-v0": Ceiling(
         1000 * (0.7402 + 1.0), "1,000 steps at the limit of 0.7402, upright"
     ),

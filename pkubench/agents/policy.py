@@ -1,6 +1,11 @@
 """Acting with saved networks in NumPy: no torch, about 10 microseconds for one observation.
 
 The layers are the plain arrays of a ``NetworkSpec``; a test holds them to the torch network.
+
+Networks are saved in single precision and act in double precision, and what they return is rounded
+to single precision. A product of float32 matrices differs between processors in its last bits, and
+a chaotic environment turns that into another score; in float64 the kernels differ 2**29 times less
+than one float32 step, so that the rounded action is the same on all of them.
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ _LAYER_NORM_EPSILON = 1e-5
 
 @dataclass(frozen=True)
 class Layers:
-    """A multi-layer perceptron as arrays (see ``NetworkSpec`` for its shape)."""
+    """A multi-layer perceptron as float64 arrays (see ``NetworkSpec`` for its shape)."""
 
     linears: tuple[tuple[Array, Array], ...]
     """(weight (inputs, outputs), bias) of each hidden layer, then of the head."""
@@ -32,6 +37,13 @@ class Layers:
     activation: str
     last_activation: str | None = None
     """After the last hidden layer, where it is another one."""
+
+    def __post_init__(self) -> None:
+        """Widen the arrays once, not at every call."""
+        for name in ("linears", "norms"):
+            pairs = getattr(self, name)
+            wide = tuple((np.float64(a), np.float64(b)) for a, b in pairs)
+            object.__setattr__(self, name, wide)
 
     @staticmethod
     def read(tensors: Mapping[str, Array], prefix: str, spec: Mapping[str, Any]) -> Layers:
@@ -70,7 +82,7 @@ class Layers:
         return self.last_activation if is_last and self.last_activation else self.activation
 
     def __call__(self, x: Array) -> Array:
-        """Map (B, inputs) float32 to (B, outputs) float32."""
+        """Map (B, inputs) float64 to (B, outputs) float64."""
         if self.norms:
             x = _layer_norm(x, *self.norms[0])
         last = len(self.linears) - 1
@@ -158,22 +170,24 @@ class NetworkPolicy:
         out = self._outputs(observation)
         space = self.settings.space
         if isinstance(space, spaces.Discrete):
-            if mask is not None:
-                out = np.where(mask, out, -np.inf)
             if state is not None:
                 draws = state.uniform(np.arange(len(out)), out.shape[1])
                 out = out - np.log(-np.log(np.maximum(draws, 1e-300)))
+            out = out.astype(np.float32)
+            if mask is not None:
+                out = np.where(mask, out, -np.inf)
             return out.argmax(-1) + int(space.start), state
         if state is not None:
             noise = state.normal(np.arange(len(out)), out.shape[1])
             out = out + np.asarray(self.settings.std) * noise
-        return map_action(out, space, self.settings.action_map), state
+        return map_action(out.astype(np.float32), space, self.settings.action_map), state
 
     def action_probabilities(self, observation: Array, action_mask: Array) -> FloatArray:
         """Return the softmax over legal actions, or the mode's indicator when deterministic."""
         if not isinstance(self.settings.space, spaces.Discrete):
             raise AgentError("action probabilities exist for discrete actions only")
-        logits = np.where(action_mask, self._outputs(observation).astype(np.float64), -np.inf)
+        outputs = self._outputs(observation).astype(np.float32)
+        logits = np.where(action_mask, outputs.astype(np.float64), -np.inf)
         if not self.stochastic:
             indicator: FloatArray = np.eye(logits.shape[1])[logits.argmax(-1)]
             return indicator
@@ -181,15 +195,18 @@ class NetworkPolicy:
         probabilities: FloatArray = weights / weights.sum(-1, keepdims=True)
         return probabilities
 
-    def _outputs(self, observation: Array) -> Array:
-        x = np.asarray(observation)
+    def _outputs(self, observation: Array) -> FloatArray:
+        """Return what the network gives, (B, outputs), not rounded yet."""
+        x = np.asarray(observation, dtype=np.float64)
         inputs = self.layers.linears[0][0].shape[0]
         if x.ndim != 2 or x.shape[1] != inputs:
             raise AgentError(f"the policy takes observations (n, {inputs}), got {x.shape}")
-        if self.settings.observation_mean is not None:
-            x = (x - self.settings.observation_mean) / self.settings.observation_std
+        mean, std = self.settings.observation_mean, self.settings.observation_std
+        if mean is not None and std is not None:
+            x = (x - mean) / std
             x = np.clip(x, -5.0, 5.0)
-        return self.layers(np.asarray(x, dtype=np.float32))
+        outputs: FloatArray = self.layers(x)
+        return outputs
 
 
 def map_action(raw: Array, space: spaces.Space[Any], how: str) -> Array:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pkubench.agents.saving import CONFIG
-from pkubench.errors import ConfigError, StorageError
-from pkubench.files import write_json
+from pkubench.errors import ConfigError, StorageError, counted
+from pkubench.files import lock_folder, unlock, write_json
 
 TRAINING = "training.json"
 CURVE = "training.jsonl"
@@ -65,12 +66,17 @@ class Training(NamedTuple):
         done, total = self.facts.get("iterations"), self.facts.get("total_steps")
         match self.facts.get("ended"):
             case Ended.SOLVED:
-                return f"ended {where_solved(self.facts.get('settings'))} after {done} {self.unit}s"
+                return f"ended {where_solved(self.facts.get('settings'))} after {self._done}"
             case Ended.COMPLETE:
-                return f"complete: {done} {self.unit}s"
+                return f"complete: {self._done}"
             case Ended.STOPPED:  # the saved agent may be newer than the last report of the curve
                 return f"stopped at {self.unit} {done} of {total}; what it had learnt is saved"
         return None
+
+    @property
+    def _done(self) -> str:
+        done = self.facts.get("iterations")
+        return counted(done, self.unit) if isinstance(done, int) else f"{done} {self.unit}s"
 
     @property
     def is_stopped(self) -> bool:
@@ -121,6 +127,33 @@ def train_command(
     for name, value in settings.items():
         words += ["--set", f"{name}={value}"]
     return shlex.join(words)
+
+
+@contextmanager
+def held(folders: Sequence[Path]) -> Iterator[None]:
+    """Keep other processes from training into run folders, until the end or a kill.
+
+    Folders are made for it; those in which nothing was written are removed again.
+
+    Raises:
+        StorageError: Another process trains into one of them, or one cannot be made.
+    """
+    made = [folder for folder in folders if not folder.exists()]
+    locks: list[int | None] = []
+    try:
+        for folder in folders:
+            refusal = (
+                f"another process is training into {folder}; wait until it ends, stop it, or "
+                "choose another --out"
+            )
+            locks.append(lock_folder(folder, refusal))
+        yield
+    finally:
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
+        for lock in locks:
+            unlock(lock)
 
 
 def begin_training(

@@ -202,14 +202,14 @@ class TrainingLog:
         self.path = folder / CURVE
         kept: list[str] = []
         if keep_until is not None and self.path.exists():
-            for line in self.path.read_text().splitlines():
+            for line in self.path.read_text(encoding="utf-8").splitlines():
                 try:
                     if json.loads(line)["steps"] <= keep_until:
                         kept.append(line)
                 except (json.JSONDecodeError, KeyError):
                     break
-        self.path.write_text("".join(f"{line}\n" for line in kept))
-        self._file = self.path.open("a")
+        self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        self._file = self.path.open("a", encoding="utf-8")
         self._board: Any = None
         try:
             from torch.utils.tensorboard import SummaryWriter

@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from pkubench.agents.runs import training_folders
-from pkubench.cli.names import short
+from pkubench.cli.names import as_text, command, short
 from pkubench.cli.options import (
     Json,
     Quiet,
     verb_app,
 )
 from pkubench.cli.output import Output, facts
-from pkubench.errors import ConfigError
+from pkubench.errors import ConfigError, counted
 
 app = verb_app()
 
@@ -73,16 +73,16 @@ def bundle(
     if not records:
         raise ConfigError(
             f"{', '.join(map(str, runs))}: runs without records; first "
-            f"`pkubench evaluate {runs[0]} --out results`, then `pkubench bundle results "
-            f"{runs[0]} --out {out}`"
+            f"`{command('evaluate', runs[0], '--out', 'results')}`, then "
+            f"`{command('bundle', 'results', runs[0], '--out', out)}`"
         )
     with Output(json=json, quiet=quiet) as output:
         made = create_bundle(
             records,
             out,
-            name=name,
-            authors=author,
-            description=description,
+            name=None if name is None else as_text(name),
+            authors=None if author is None else [as_text(one) for one in author],
+            description=None if description is None else as_text(description),
             code_url=code_url,
             license=license_,
             weights=[*runs, *(weights or [])],
@@ -112,9 +112,9 @@ def bundle(
                     ("agent", manifest.name),
                     ("tasks", ", ".join(short(entry.task.id) for entry in made.tasks)),
                     ("episodes", f"{episodes:,}"),
-                    ("weights", f"{weight_files} files" if weight_files else "none"),
+                    ("weights", counted(weight_files, "file") if weight_files else "none"),
                     ("digest", made.digest[:PREVIEW_DIGITS]),
                 ]
             )
         )
-        output.next(f"pkubench verify {out}", f"pkubench submit {out} --board board.sqlite")
+        output.next(command("verify", out), command("submit", out, "--board", "board.sqlite"))

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import functools
 import importlib
-import os
-import sys
 from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
-from pkubench.cli.names import short
+from pkubench.cli.names import command, look_here, short
 from pkubench.cli.options import (
     Json,
     Quiet,
@@ -70,7 +68,7 @@ def check(
                 rows.append((outcome.check, status, told))
             output.show(output.table(subject.name, columns, rows), "")
             if not failed and subject.name in WORLDS:
-                output.next(f"pkubench evaluate random {short(subject.name)}")
+                output.next(command("evaluate", "random", short(subject.name)))
     if failed:
         raise typer.Exit(1)
 
@@ -81,8 +79,7 @@ def _subject(name: str) -> Subject:
         make_batch(spec.id).close()  # a missing extra is one line, not twelve failures
         return Subject(spec.id, functools.partial(make_batch, spec.id))
     module_name, _, class_name = name.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # as ``python -m`` does: the class is often here
+    look_here()  # the class is often here
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

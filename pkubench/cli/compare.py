@@ -14,7 +14,7 @@ from rich.text import Text
 from pkubench.agents.catalogue import AGENTS
 from pkubench.agents.loading import AgentSource, resolve_agent
 from pkubench.agents.runs import training_folders
-from pkubench.cli.names import check_apart, counted_in, short
+from pkubench.cli.names import check_apart, command, counted_in, short, task_named
 from pkubench.cli.options import (
     Episodes,
     Json,
@@ -28,7 +28,7 @@ from pkubench.cli.options import (
 from pkubench.cli.output import Column, Output, number, prose, signed
 from pkubench.cli.progress import Meter
 from pkubench.cli.results import find_folders, in_order
-from pkubench.errors import ConfigError, RecordError, UnknownName
+from pkubench.errors import ConfigError, RecordError, UnknownName, counted
 from pkubench.evaluation.comparison import Comparison, compare_records
 from pkubench.evaluation.report import Report, RunRecords, build_report, read_run, run_folders
 from pkubench.tasks.catalogue import make_task
@@ -82,9 +82,12 @@ def compare(
     episodes, which say how well that run acts and nothing about the algorithm. Where an agent is
     over a cost limit, its return wins nothing: the verdict is infeasible.
     """
-    chosen = [make_task(name) for name in task or []]
+    chosen = [task_named(name) for name in task or []]
     folders = [Path(name) for name in names if Path(name).is_dir() and not _is_agent(Path(name))]
     agents = [name for name in names if Path(name) not in folders]
+    twice = [name for name in agents if agents.count(name) > 1]
+    if twice:
+        raise ConfigError(f"compare names {twice[0]} twice; give two agents")
     if agents and not chosen:
         lost = [name for name in agents if _is_unknown(name)]
         if lost:
@@ -117,7 +120,7 @@ def compare(
             output.show(_overall_table(output, overall), "")
         output.show(*_remarks(comparisons))
         if folders:
-            output.next(f"pkubench plot {folders[0]}")
+            output.next(command("plot", folders[0]))
 
 
 def verdict(comparison: Comparison) -> str:
@@ -268,10 +271,10 @@ def _table(output: Output, comparisons: Sequence[Comparison]) -> Any:
         Column("agent"),
         Column("against"),
         Column("difference", right=True),
-        Column("95 % interval", right=True, rank=1),
-        Column("p", right=True, rank=4),
-        Column("P(better)", right=True, rank=2),
-        Column("n", right=True, rank=3),
+        Column("95 % interval", right=True),
+        Column("p", right=True, rank=2),
+        Column("P(better)", right=True, rank=1),
+        Column("n", right=True),
         Column(""),
     )
     styles = {"better": "green", "worse": "red", "unclear": "yellow", "infeasible": "red"}
@@ -298,17 +301,19 @@ def _table(output: Output, comparisons: Sequence[Comparison]) -> Any:
 
 def _sizes(c: Comparison) -> str:
     if c.sample == "mixed":
-        return f"{c.first.n} {c.first.sample}, {c.second.n} {c.second.sample}"
-    return f"{c.first.n}, {c.second.n} {c.sample}"
+        return ", ".join(
+            counted(side.n, side.sample.removesuffix("s")) for side in (c.first, c.second)
+        )
+    return f"{c.first.n}, {counted(c.second.n, c.sample.removesuffix('s'))}"
 
 
 def _overall_table(output: Output, overall: Sequence[Mapping[str, Any]]) -> Any:
     columns = (
         Column("agent", style="bold"),
         Column("tasks", right=True),
-        Column("runs", right=True, rank=1),
+        Column("runs", right=True),
         Column("IQM", right=True),
-        Column("95 % interval", right=True, rank=1),
+        Column("95 % interval", right=True),
         Column("optimality gap", right=True, rank=2),
     )
     rows = [

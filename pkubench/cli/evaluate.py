@@ -13,7 +13,7 @@ from pkubench.agents.catalogue import AGENTS
 from pkubench.agents.runs import training_folders, trainings
 from pkubench.cli.bounds import show_bound
 from pkubench.cli.interrupt import Interrupted, sigterm_as_interrupt, this_command
-from pkubench.cli.names import check_apart, counted_in, shipped_tasks, short
+from pkubench.cli.names import check_apart, command, counted_in, shipped_tasks, short, task_named
 from pkubench.cli.options import (
     Episodes,
     Json,
@@ -29,6 +29,7 @@ from pkubench.cli.output import Output
 from pkubench.cli.progress import Meter
 from pkubench.errors import AgentError, ConfigError, MissingExtra, UnknownName
 from pkubench.tasks.catalogue import make_task, tasks
+from pkubench.tasks.outside import is_outside
 from pkubench.tasks.task import Task
 
 app = verb_app()
@@ -206,18 +207,18 @@ def _next(output: Output, out: Path | None, reports: int) -> None:
         output.next(this_command(add="--out results"))
     elif reports > 1:
         output.next(
-            f"pkubench compare {out}",
-            f"pkubench plot {out}",
-            f"pkubench leaderboard export {out / 'site'} --results {out}",
+            command("compare", out),
+            command("plot", out),
+            command("leaderboard", "export", out / "site", "--results", out),
         )
     else:
-        output.next(f"pkubench verify {out} --rerun 16", f"pkubench plot {out}")
+        output.next(command("verify", out, "--rerun", 16), command("plot", out))
 
 
 def _pairs(words: list[str], agents: str | None, suite: str | None, all_: bool) -> list[Pair]:
     """Return what to evaluate, task by task."""
     if agents is not None:
-        names = [name.strip() for name in agents.split(",") if name.strip()]
+        names = list(dict.fromkeys(name.strip() for name in agents.split(",") if name.strip()))
         if not names:
             raise ConfigError("--agents names no agent, as in --agents random,happo")
         task_names = words
@@ -235,7 +236,7 @@ def _pairs(words: list[str], agents: str | None, suite: str | None, all_: bool) 
         raise ConfigError(
             "name an agent and a task, as in `pkubench evaluate random SimpleSpread-v0`, or --all"
         )
-    chosen = [make_task(name) for name in task_names]
+    chosen = [task_named(name) for name in task_names]
     if suite is not None:
         chosen += _of_suite(suite)
     chosen = list({task.id: task for task in chosen}.values())
@@ -267,7 +268,7 @@ def _own_task(agent: str) -> Iterator[Pair]:
         return
     if agent in AGENTS:
         raise ConfigError(f"evaluate {agent} on what? Name a task, a --suite, or --all")
-    if any(
+    if is_outside(agent) or any(
         short(task.id) == agent.partition("/")[2] or short(task.id) == agent for task in tasks()
     ):
         raise ConfigError(

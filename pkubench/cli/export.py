@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pkubench.cli.names import short
+from pkubench.cli.names import command, short, task_named
 from pkubench.cli.options import (
     AgentName,
     Json,
@@ -18,7 +18,6 @@ from pkubench.cli.options import (
 )
 from pkubench.cli.output import Output
 from pkubench.errors import AgentError, ConfigError, StorageError
-from pkubench.tasks.catalogue import make_task
 
 app = verb_app()
 
@@ -55,7 +54,7 @@ def export(
     from pkubench.agents.agent import Population
     from pkubench.agents.loading import resolve_agent
 
-    chosen = make_task(task)
+    chosen = task_named(task)
     target = onnx or population
     if target is None or (onnx and population):
         raise ConfigError("name one file to write, with --onnx FILE or --population FILE")
@@ -86,4 +85,4 @@ def export(
         else:
             output.show(str(target))
         spelling = target if onnx is None else f"onnx:{onnx}"
-        output.next(f"pkubench evaluate {spelling} {short(chosen.id)}")
+        output.next(command("evaluate", spelling, short(chosen.id)))

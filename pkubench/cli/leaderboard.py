@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.text import Text
 
-from pkubench.cli.names import short
-from pkubench.cli.options import Json, Quiet, complete_tasks
+from pkubench.cli.names import command, short, task_named
+from pkubench.cli.options import Json, Quiet, Workers, complete_tasks
 from pkubench.cli.output import Column, Output, number
 from pkubench.cli.submit import BoardPlace, board_place
 from pkubench.errors import ConfigError, StorageError, UnknownName
-from pkubench.tasks.catalogue import make_task, tasks
+from pkubench.tasks.catalogue import tasks
+from pkubench.tasks.outside import registered_tasks
 from pkubench.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -39,6 +41,10 @@ WeightsFolders = Annotated[
     list[Path] | None,
     typer.Option("--weights", metavar="PATH", help="With --results: where own weights are."),
 ]
+Rerun = Annotated[
+    bool,
+    typer.Option("--rerun", help="With --results: play every episode again, as for a submission."),
+]
 
 
 @app.command()
@@ -50,6 +56,8 @@ def show(
     board: BoardPlace = None,
     results: ResultsFolder = None,
     weights: WeightsFolders = None,
+    rerun: Rerun = False,
+    workers: Workers = 1,
     suite: Annotated[
         str | None, typer.Option("--suite", metavar="SUITE", help="Only this suite.")
     ] = None,
@@ -62,12 +70,13 @@ def show(
     suites = {known.suite for known in tasks()}
     if suite is not None and suite not in suites:
         raise UnknownName("suite", suite, suites)
-    chosen = [make_task(task)] if task is not None else list(tasks())
-    with Output(json=json, quiet=quiet) as output, _open(board, results, weights) as opened:
+    chosen = None if task is None else task_named(task)
+    place = _Place(board, results, weights, rerun, workers)
+    with Output(json=json, quiet=quiet) as output, _open(place) as opened:
         present = set(opened.tasks())
         tables = [
             (known, rank_task(known, opened.entries(known.id)))
-            for known in chosen
+            for known in ((*tasks(), *registered_tasks()) if chosen is None else (chosen,))
             if known.id in present and suite in (None, known.suite)
         ]
         if json:
@@ -90,7 +99,7 @@ def show(
         for known, standings in tables:
             output.show(_table(output, known, standings), "")
         where = _same_place(board, results, weights)
-        output.next(f"pkubench leaderboard export site{where}")
+        output.next(command("leaderboard", "export", "site", *where))
 
 
 @app.command()
@@ -99,43 +108,65 @@ def export(
     board: BoardPlace = None,
     results: ResultsFolder = None,
     weights: WeightsFolders = None,
+    rerun: Rerun = False,
+    workers: Workers = 1,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Write a board as a static web site: plain files that work from a disk or any server."""
     from pkubench.leaderboard.site import export as write_site
 
-    with Output(json=json, quiet=quiet) as output, _open(board, results, weights) as opened:
+    place = _Place(board, results, weights, rerun, workers)
+    with Output(json=json, quiet=quiet) as output, _open(place) as opened:
         page = write_site(opened, folder)
         if json:
             output.document({"site": str(page)})
             return
         output.show(str(page))
-        output.next(f"python -m http.server --directory {folder}")
+        output.next(shlex.join(["python", "-m", "http.server", "--directory", str(folder)]))
 
 
-def _open(board: str | None, results: Path | None, weights: list[Path] | None) -> Board:
+class _Place(NamedTuple):
+    """Where entries come from: a board, or a folder of results."""
+
+    board: str | None
+    results: Path | None
+    weights: list[Path] | None
+    rerun: bool
+    workers: int
+
+
+def _open(place: _Place) -> Board:
     from pkubench.leaderboard import Board, board_of_results
 
-    if results is not None:
-        if board is not None:
+    if place.results is not None:
+        if place.board is not None:
             raise ConfigError("--board and --results both say what to show; give one")
-        return board_of_results(results, weights=weights or ())
-    if weights:
+        return board_of_results(
+            place.results,
+            weights=place.weights or (),
+            rerun=place.rerun,
+            workers=place.workers,
+        )
+    if place.rerun:
+        raise ConfigError("--rerun belongs to --results; a board ran its weights when it took them")
+    if place.weights:
         raise ConfigError("--weights belongs to --results; a board has its own weights")
-    place = board_place(board)
-    if "://" not in place and not Path(place).is_file():
+    where = board_place(place.board)
+    if "://" not in where and not Path(where).is_file():
         raise StorageError(
-            f"there is no board at {place}; `pkubench submit` makes one, --results DIR shows "
+            f"there is no board at {where}; `pkubench submit` makes one, --results DIR shows "
             "the results of `pkubench evaluate --out DIR`"
         )
-    return Board.open(place)
+    return Board.open(where)
 
 
-def _same_place(board: str | None, results: Path | None, weights: list[Path] | None) -> str:
+def _same_place(
+    board: str | None, results: Path | None, weights: list[Path] | None
+) -> list[str | Path]:
     if results is not None:
-        return f" --results {results}" + "".join(f" --weights {path}" for path in weights or ())
-    return f" --board {board}" if board else ""
+        return ["--results", results, *(x for path in weights or () for x in ("--weights", path))]
+    return ["--board", board] if board else []
 
 
 def _document(standing: Standing) -> dict[str, Any]:
@@ -162,12 +193,12 @@ def _table(output: Output, task: Task, standings: tuple[Standing, ...]) -> Any:
         Column("rank", right=True),
         Column("agent", style="bold"),
         Column(f"{task.ranking.name} {'↑' if task.ranking.higher_is_better else '↓'}", right=True),
-        Column("95 % interval", right=True, rank=1),
-        Column("cost", right=True, rank=1),
-        Column("normalised", right=True, rank=2),
-        Column("seeds", right=True, rank=3),
-        Column("tier", rank=4),
-        Column("why not ranked", rank=2, wraps=True),
+        Column("95 % interval", right=True),
+        Column("cost", right=True),
+        Column("normalised", right=True, rank=3),
+        Column("seeds", right=True),
+        Column("tier", rank=2),
+        Column("why not ranked", rank=1, wraps=True),
     ]
     rows: list[list[str | Text]] = []
     for standing in standings:

@@ -2,40 +2,72 @@
 
 from __future__ import annotations
 
+import fnmatch
+import re
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import typer
+from rich.console import RenderableType
+from rich.text import Text
 
 from pkubench.agents.catalogue import AGENTS, AgentSpec
-from pkubench.cli.names import shipped_tasks, short
+from pkubench.cli.names import command, shipped_tasks, short
 from pkubench.cli.options import (
     Json,
     Quiet,
     verb_app,
 )
-from pkubench.cli.output import Column, Output, number
+from pkubench.cli.output import Column, Output, number, prose
 from pkubench.envs.registry import WORLDS
-from pkubench.errors import UnknownName
-from pkubench.tasks.catalogue import tasks
+from pkubench.errors import UnknownName, counted
+from pkubench.tasks.catalogue import SUITES, tasks
 from pkubench.tasks.task import Task
 
 app = verb_app()
 
 
+_PAPER = "-paper"
+"""Ends the names of agents whose settings are the official numbers of their papers."""
+_FAMILY = re.compile(r"(.*?[a-z])(\d[a-z\d]*|Continuous|)(-v\d+)")
+_FIRST_WORD = re.compile(r"([A-Z][a-z0-9]+)([A-Z].*)")
+
+
 @app.command()
 def list_(
+    patterns: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PATTERN...]",
+            help="Only tasks and agents of these names or with them as a part: PointGoal, 'psro*'.",
+        ),
+    ] = None,
     suite: Annotated[
         str | None, typer.Option("--suite", metavar="SUITE", help="Only this suite.")
     ] = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="A line for each task and each agent, of all variants.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Suites, tasks and agents."""
+    """Suites, tasks and agents.
+
+    Without arguments, names only: `PointGoal{0,1}-v0` are PointGoal0-v0 and PointGoal1-v0, also to
+    a shell. With a suite, a pattern or --all, a table of each.
+    """
     suites = list(dict.fromkeys(task.suite for task in tasks()))
     if suite is not None and suite not in suites:
         raise UnknownName("suite", suite, suites)
     chosen = [task for task in tasks() if suite in (None, task.suite)]
     agents = [spec for spec in AGENTS.values() if suite is None or suite in spec.suites]
+    for pattern in patterns or []:
+        names = [*(short(task.id) for task in chosen), *(spec.name for spec in agents)]
+        if not any(_fits(name, [pattern]) for name in names):
+            raise UnknownName("task or agent", pattern, names, "see: pkubench list --all")
+    if patterns:
+        chosen = [task for task in chosen if _fits(short(task.id), patterns)]
+        agents = [spec for spec in agents if _fits(spec.name, patterns)]
     with Output(json=json, quiet=quiet) as output:
         if json:
             output.document(
@@ -46,11 +78,80 @@ def list_(
                 }
             )
             return
-        output.show(_tasks_table(output, chosen), "", _agents_table(output, agents))
-        output.show("")
-        example = short(chosen[0].id)
-        narrower = [f"pkubench list --suite {suites[0]}"] if suite is None else []
-        output.next(*narrower, f"pkubench show {example}", f"pkubench evaluate random {example}")
+        if patterns or all_ or suite is not None:
+            shown = agents if patterns or all_ else _without_paper(agents)
+            tables = [_tasks_table(output, chosen)] if chosen else []
+            tables += [_agents_table(output, shown)] if shown else []
+            for table in tables:
+                output.show(table, "")
+        else:
+            output.show(*_overview(chosen, agents))
+            shown = _without_paper(agents)
+        hidden = len(agents) - len(shown)
+        if hidden:
+            output.note(
+                f"{hidden} more with the official numbers of their papers, NAME{_PAPER}: add --all"
+            )
+        more = (
+            [] if suite or patterns or all_ else [("list", "--suite", suites[0]), ("list", "--all")]
+        )
+        if chosen:
+            example = short(chosen[0].id)
+            more += [("show", example), ("evaluate", "random", example)]
+        else:
+            more.append(("show", agents[0].name))
+        output.next(*(command(*words) for words in more))
+
+
+def _fits(name: str, patterns: Sequence[str]) -> bool:
+    """Return whether a name matches a pattern, or holds it if that has no wildcard."""
+    given = [pattern if re.search(r"[*?\[]", pattern) else f"*{pattern}*" for pattern in patterns]
+    return any(fnmatch.fnmatchcase(name.lower(), pattern.lower()) for pattern in given)
+
+
+def _without_paper(agents: Iterable[AgentSpec]) -> list[AgentSpec]:
+    return [spec for spec in agents if not spec.name.endswith(_PAPER)]
+
+
+def _overview(chosen: list[Task], agents: list[AgentSpec]) -> list[RenderableType]:
+    """Return the names of all tasks by suite and of all agents by paper, to fit a screen."""
+    parts: list[RenderableType] = []
+    for suite in dict.fromkeys(task.suite for task in chosen):
+        names = [short(task.id) for task in chosen if task.suite == suite]
+        about = (SUITES[suite].__doc__ or "").strip().partition(":")[0]
+        title = Text.assemble((suite, "bold"), f"  {counted(len(names), 'task')}  ", (about, "dim"))
+        parts += [title, prose("  ".join(_braced(names)))]
+    papers: dict[str, list[str]] = {}
+    for spec in _without_paper(agents):
+        papers.setdefault(spec.paper, []).append(spec.name)
+    parts += ["", Text("agents", style="bold")]
+    alone = Text()
+    for paper, names in papers.items():
+        line = Text.assemble(("" if paper == "-" else f"{paper}  ", "dim"), "  ".join(names))
+        if len(names) > 1:
+            parts.append(prose(line))
+        else:
+            alone.append_text(line).append("    ")
+    return [*parts, prose(alone), ""]
+
+
+def _braced(names: Iterable[str]) -> list[str]:
+    """Join names that differ in a number or in their first word, as a shell expands them."""
+    variants: dict[tuple[str, str], list[str]] = {}
+    for name in names:
+        found = _FAMILY.fullmatch(name)
+        stem, variant, version = found.groups() if found else (name, "", "")
+        variants.setdefault((stem, version), []).append(variant)
+    firsts: dict[str, list[str]] = {}
+    for (stem, version), ends in variants.items():
+        first = _FIRST_WORD.fullmatch(stem)
+        begin, rest = first.groups() if first else ("", stem)
+        firsts.setdefault(f"{rest}{_choice(ends)}{version}", []).append(begin)
+    return [f"{_choice(begins)}{rest}" for rest, begins in firsts.items()]
+
+
+def _choice(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{{{','.join(words)}}}"
 
 
 def _task(task: Task) -> dict[str, Any]:
@@ -111,7 +212,7 @@ def _tasks_table(output: Output, chosen: list[Task]) -> Any:
                 number(task.protocol.episodes),
             )
         )
-    return output.table(f"{len(chosen)} tasks", columns, rows)
+    return output.table(counted(len(chosen), "task"), columns, rows)
 
 
 def _agents_table(output: Output, agents: list[AgentSpec]) -> Any:
@@ -125,6 +226,6 @@ def _agents_table(output: Output, agents: list[AgentSpec]) -> Any:
     rows = []
     for spec in agents:
         weights = len(shipped_tasks(spec.name))
-        trained = "–" if spec.trainer is None else f"{weights} task{'s' if weights != 1 else ''}"
+        trained = "–" if spec.trainer is None else counted(weights, "task")
         rows.append((spec.name, ", ".join(spec.suites), trained, spec.summary, spec.paper))
-    return output.table(f"{len(agents)} agents", columns, rows)
+    return output.table(counted(len(agents), "agent"), columns, rows)

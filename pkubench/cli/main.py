@@ -7,6 +7,7 @@ went red), 2 misuse, 70 a defect of the program, 130 and 143 stopped by a signal
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import json
@@ -15,7 +16,6 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -24,7 +24,8 @@ from typer.core import TyperGroup
 from pkubench import __version__
 from pkubench.cli.extras import EXTRAS, extra_of_module
 from pkubench.cli.interrupt import Interrupted, command_line
-from pkubench.errors import AgentNotice, MissingExtra, PkubenchError
+from pkubench.cli.output import print_anything
+from pkubench.errors import MissingExtra, PkubenchError, PkubenchWarning
 
 BROKEN_PIPE, DEFECT = 141, 70
 
@@ -130,7 +131,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # torch and worker processes read this when they start; many small networks on many BLAS
     # threads were up to 100 times slower than on one.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    with command_line(arguments), _plain_notices():
+    print_anything(sys.stdout, sys.stderr)
+    with command_line(arguments), _warnings_as_notes():
         try:
             command = typer.main.get_command(build_app())
             code = command.main(
@@ -154,6 +156,25 @@ def main(argv: Sequence[str] | None = None) -> int:
                 )
             return code
     return code if isinstance(code, int) else 0
+
+
+@contextlib.contextmanager
+def _warnings_as_notes() -> Iterator[None]:
+    """Print our own warnings as a line on stderr, each once, without the place in the code."""
+    usual, said = warnings.showwarning, set[str]()
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if not issubclass(category, PkubenchWarning):
+            usual(message, category, *place, **more)
+        elif str(message) not in said:
+            said.add(str(message))
+            print(f"note: {message}", file=sys.stderr, flush=True)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = usual
 
 
 def _report(error: Exception) -> tuple[str, int]:
@@ -186,6 +207,12 @@ def _told(error: Exception) -> tuple[str, int]:
             "an evaluation",
             2,
         )
+    if isinstance(error, UnicodeEncodeError):  # of a file's name, since streams print anything
+        return (
+            f"error: {error.object!r} cannot be written in {error.encoding}; use names of ASCII "
+            "letters, or a UTF-8 locale such as LC_ALL=C.UTF-8",
+            2,
+        )
     if isinstance(error, OSError):
         named = f"{error.filename}: " if error.filename else ""
         return f"error: {named}{error.strerror or error}", 2
@@ -202,23 +229,6 @@ def _is_out_of_memory(error: Exception) -> bool:
     # torch has an exception for GPUs, and for the processor no more than a sentence
     is_torchs = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
     return isinstance(error, MemoryError) or is_torchs
-
-
-@contextmanager
-def _plain_notices() -> Iterator[None]:
-    """Print what an ``AgentNotice`` says as one line on stderr, without the line of code."""
-    with warnings.catch_warnings():
-        show_others = warnings.showwarning
-
-        def show(message: Any, category: type[Warning], *rest: Any, **more: Any) -> None:
-            if issubclass(category, AgentNotice):
-                print(f"note: {message}", file=sys.stderr, flush=True)
-            else:
-                show_others(message, category, *rest, **more)
-
-        warnings.showwarning = show
-        warnings.simplefilter("always", AgentNotice)
-        yield
 
 
 def run() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import sys
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
@@ -10,6 +12,8 @@ from pathlib import Path
 from pkubench.agents.catalogue import AGENTS, PRETRAINED
 from pkubench.envs.registry import NAMESPACE
 from pkubench.errors import ConfigError
+from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.outside import is_outside
 from pkubench.tasks.task import Task
 
 
@@ -18,9 +22,35 @@ def short(task_id: str) -> str:
     return task_id.removeprefix(f"{NAMESPACE}/")
 
 
-def typed(task_id: str) -> str:
-    """Return a task's short name as one types it in a shell: ``'matrix:blotto(10,3)'``."""
-    return shlex.quote(short(task_id))
+def command(verb: str, *words: object) -> str:
+    """Return a command of pkubench as one types it in a shell, quoted where it must be."""
+    return shlex.join(["pkubench", verb, *map(str, words)])
+
+
+def as_text(argument: str) -> str:
+    """Return an argument as the UTF-8 that it was typed in, also where the locale is C."""
+    return os.fsencode(argument).decode(errors="replace")
+
+
+def task_named(name: str) -> Task:
+    """Return the task that a user has typed; a module in its name may lie in this folder.
+
+    Names that stand in records do not come here: what lies in a folder of results is not imported
+    from there.
+
+    Raises:
+        UnknownName, ConfigError: as ``make_task``.
+    """
+    if is_outside(name):
+        look_here()
+    return make_task(name)
+
+
+def look_here() -> None:
+    """Import modules from this folder too, as ``python -m`` does and an installed command not."""
+    here = os.getcwd()
+    if here not in sys.path and "" not in sys.path:
+        sys.path.append(here)
 
 
 def counted_in(task: Task) -> str:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import math
 import os
 import sys
+import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import IO, Any, NamedTuple, TextIO
+from typing import IO, Any, TextIO
 
-from rich import box
 from rich.console import Console, RenderableType
 from rich.constrain import Constrain
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
+
+from pkubench.cli.tables import Column, fitted
+
+__all__ = ["Column", "Output", "facts", "number", "print_anything", "prose", "signed"]
 
 ROUNDING = 1e-13
 """What float64 leaves of a zero; smaller numbers are shown as 0."""
@@ -23,22 +29,33 @@ PIPED_WIDTH = 200
 
 
 LINE_WIDTH = 100
-PROSE_WIDTH = 30
-GAP = 3
-"""Columns between two columns of a table."""
+"""Columns of prose."""
 
 
-class Column(NamedTuple):
-    """One column of a table."""
+_STAND_INS = str.maketrans(
+    "–—−─━│┃╭╮╰╯┌┐└┘↑↓→←✓✗•·…’“”≤≥≈×÷",
+    '-----||++++++++^v><+x**.\'""<>~x/',
+)
+"""What is printed for a character that the terminal's encoding lacks: one for one, so that tables
+keep their columns. Others lose their accents, or become question marks."""
 
-    title: str
-    right: bool = False
-    """Numbers stand at the right."""
-    rank: int = 0
-    """Where the terminal is too narrow, columns of the highest rank go first; 0 always stays."""
-    style: str = ""
-    wraps: bool = False
-    """Prose: may be folded to ``PROSE_WIDTH`` before any column goes."""
+
+def print_anything(*streams: TextIO) -> None:
+    """Let streams of any encoding print any text: what they cannot write is replaced."""
+    codecs.register_error("pkubench", _stand_in)
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="pkubench")
+
+
+def _stand_in(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    character = error.object[error.start]
+    if "\udc80" <= character <= "\udcff":  # a byte of a file's name that is no text
+        return bytes([ord(character) - 0xDC00]), error.start + 1
+    plain = unicodedata.normalize("NFKD", character.translate(_STAND_INS))[0]
+    return plain if plain.isascii() else "?", error.start + 1
 
 
 class Output:
@@ -85,8 +102,8 @@ class Output:
         return Console(file=self._stdout, width=width, highlight=False)
 
     def document(self, value: Any) -> None:
-        """Print the one JSON document; numbers that are not finite become null."""
-        json.dump(_finite(value), self._document, indent=1, allow_nan=False, ensure_ascii=False)
+        """Print the one JSON document, in ASCII; numbers that are not finite become null."""
+        json.dump(_finite(value), self._document, indent=1, allow_nan=False)
         self._document.write("\n")
         self._document.flush()
 
@@ -120,48 +137,10 @@ class Output:
 
     def table(
         self, title: str, columns: Sequence[Column], rows: Iterable[Sequence[str | Text]]
-    ) -> Table:
-        """Return a table that fits the terminal: less important columns go before any wraps."""
+    ) -> RenderableType:
+        """Return a table that fits the terminal (see ``cli.tables``)."""
         cells = [[_text(cell) for cell in row] for row in rows]
-        kept = self._kept(columns, cells)
-        table = Table(
-            title=title or None,
-            title_justify="left",
-            title_style="bold",
-            box=box.SIMPLE_HEAD,
-            pad_edge=False,
-            show_edge=False,
-            header_style="dim",
-        )
-        for i in kept:
-            table.add_column(
-                columns[i].title,
-                justify="right" if columns[i].right else "left",
-                style=columns[i].style or None,
-                overflow="fold",
-                no_wrap=columns[i].right,
-            )
-        for row in cells:
-            table.add_row(*(row[i] for i in kept))
-        return table
-
-    def _kept(self, columns: Sequence[Column], cells: Sequence[Sequence[Text]]) -> list[int]:
-        widths = [
-            max([len(column.title), *(row[i].cell_len for row in cells)])
-            for i, column in enumerate(columns)
-        ]
-        widths = [
-            min(width, PROSE_WIDTH) if column.wraps else width
-            for width, column in zip(widths, columns, strict=True)
-        ]
-        kept = list(range(len(columns)))
-        room = self.console.width
-        while sum(widths[i] + GAP for i in kept) - GAP > room:
-            worst = max(kept, key=lambda i: (columns[i].rank, i))
-            if columns[worst].rank == 0:
-                break
-            kept.remove(worst)
-        return kept
+        return fitted(title, columns, cells, self.console.width)
 
 
 def facts(rows: Iterable[tuple[str, str | Text]]) -> Table:

@@ -18,6 +18,7 @@ from rich.progress import (
 )
 
 from pkubench.cli.output import number
+from pkubench.errors import counted
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -37,7 +38,7 @@ class Meter:
         unit: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Name the work and what it is counted in."""
+        """Name the work and what it is counted in, such as ``steps``."""
         self._title, self._unit, self._clock = title, unit, clock
         self._quiet = quiet
         self._bar: Progress | None = None
@@ -96,7 +97,9 @@ class Meter:
             )
             return
         share = f"{100 * min(done / total, 1.0):3.0f} %" if total else ""
-        count = f"{done:,}/{total:,}{' ' + self._unit if self._unit else ''}"
+        unit = self._unit.removesuffix("s")
+        whole = f"{total:,}"
+        count = f"{done:,}/{counted(whole, unit) if unit else whole}"
         self._line = "  ".join(part for part in (self._title, share, count, detail) if part)
         self._is_said = False
         if self._clock() - self._said_at >= SECONDS_BETWEEN_LINES:

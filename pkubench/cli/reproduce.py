@@ -12,7 +12,7 @@ import typer
 
 from pkubench.agents.catalogue import AGENTS
 from pkubench.agents.runs import read_training, training_folders
-from pkubench.cli.names import shipped_seeds, shipped_tasks, short
+from pkubench.cli.names import command, shipped_seeds, shipped_tasks, short, task_named
 from pkubench.cli.options import (
     Json,
     Quiet,
@@ -22,7 +22,7 @@ from pkubench.cli.options import (
 )
 from pkubench.cli.output import Column, Output
 from pkubench.errors import AgentError, ConfigError, RefusedError, StorageError, UnknownName
-from pkubench.tasks.catalogue import make_task, tasks
+from pkubench.tasks.catalogue import tasks
 from pkubench.tasks.task import Task
 
 app = verb_app()
@@ -74,7 +74,7 @@ def reproduce(
     processor or other versions may differ in the last bits, which training magnifies: then
     `pkubench compare` tells whether the scores agree.
     """
-    sources = list(_sources(name, None if task is None else make_task(task), seed))
+    sources = list(_sources(name, None if task is None else task_named(task), seed))
     if not sources:
         narrowed = " with this --task and --seed" if (task, seed) != (None, None) else ""
         raise ConfigError(f"nothing is shipped for {name}{narrowed} that has a command")
@@ -86,9 +86,9 @@ def reproduce(
                 return
             for source in sources:
                 output.show(source.command)
-            chosen = "" if task is None else f" --task {task}"
-            chosen += "" if seed is None else f" --seed {seed}"
-            output.next(f"pkubench reproduce {name}{chosen} --run")
+            chosen = [] if task is None else ["--task", task]
+            chosen += [] if seed is None else ["--seed", str(seed)]
+            output.next(command("reproduce", name, *chosen, "--run"))
             return
         found = [_again(source, out, quiet, output) for source in sources]
         if json:
@@ -127,7 +127,7 @@ def _sources(name: str, task: Task | None, seed: int | None) -> Iterator[Source]
     known = {known.id for known in tasks()}
     if name not in known | {short(task_id) for task_id in known}:
         raise UnknownName("agent, task or run", name, known | AGENTS.keys(), "see: pkubench list")
-    chosen = make_task(name)
+    chosen = task_named(name)
     for anchor, reference in chosen.references.items():
         yield Source(f"{anchor} score of {short(chosen.id)}", reference.command, None)
     for agent in AGENTS:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from pkubench.cli.names import short
 from pkubench.cli.output import Column, Output, number
-from pkubench.errors import RecordError
+from pkubench.errors import RecordError, counted
 from pkubench.evaluation.records import EPISODES
 from pkubench.evaluation.report import Report, ranking_key
 from pkubench.tasks.catalogue import make_task, tasks
@@ -74,14 +74,14 @@ def _table(output: Output, reports: list[Report]) -> RenderableType:
     columns = (
         Column("task", style="bold"),
         Column("agent", style="bold"),
-        Column("metric", rank=3),
+        Column("metric"),
         Column("mean", right=True),
-        Column("95 % interval", right=True, rank=2),
-        Column("n", right=True, rank=2),
-        Column("cost", right=True, rank=1),
-        Column("violation", right=True, rank=2),
-        Column("feasible runs", right=True, rank=3),
-        Column("normalised", right=True, rank=1),
+        Column("95 % interval", right=True),
+        Column("n", right=True),
+        Column("cost", right=True),
+        Column("violation", right=True),
+        Column("feasible runs", right=True, rank=2),
+        Column("normalised", right=True, rank=3),
         Column("failed", right=True, rank=1),
     )
     # A column that is empty in every row says nothing.
@@ -144,4 +144,4 @@ def _failures(reports: Iterable[Report]) -> Iterator[Text]:
     for report in reports:
         for reason, count in report.failures.items():
             where = f"{report.agent} on {short(report.task)}"
-            yield Text(f"{count} episodes of {where} failed: {reason}", style="red")
+            yield Text(f"{counted(count, 'episode')} of {where} failed: {reason}", style="red")

@@ -6,7 +6,6 @@ import dataclasses
 import inspect
 import json as json_module
 import re
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +19,15 @@ from pkubench.agents.catalogue import AGENTS, AgentSpec, is_learnt
 from pkubench.agents.loading import POPULATION_SUFFIXES, AgentSource, resolve_agent
 from pkubench.agents.runs import Training, trainings
 from pkubench.cli.game_card import game_card, game_rows
-from pkubench.cli.names import handful, shipped_seeds, shipped_tasks, short, spelling, typed
+from pkubench.cli.names import (
+    command,
+    handful,
+    shipped_seeds,
+    shipped_tasks,
+    short,
+    spelling,
+    task_named,
+)
 from pkubench.cli.options import (
     Json,
     Quiet,
@@ -31,8 +38,9 @@ from pkubench.cli.options import (
 from pkubench.cli.output import Column, Output, facts, number, prose
 from pkubench.cli.presets import meanings, preset_of
 from pkubench.envs.registry import family_of, make_batch, resolve, world_class
-from pkubench.errors import ConfigError, MissingExtra, UnknownName
-from pkubench.tasks.catalogue import make_task, tasks
+from pkubench.errors import ConfigError, MissingExtra, UnknownName, counted
+from pkubench.tasks.catalogue import tasks
+from pkubench.tasks.outside import is_outside
 from pkubench.tasks.task import Metric, Protocol, Task
 
 app = verb_app()
@@ -64,9 +72,9 @@ def show(
     quiet: Quiet = False,
 ) -> None:
     """Everything about one task, agent or run."""
-    chosen = None if task is None else make_task(task)
+    chosen = None if task is None else task_named(task)
     agent, _, seed = name.partition("@")
-    is_world = family_of(name) is not None
+    is_world = family_of(name) is not None or is_outside(name)
     runs = trainings(Path(name))
     is_population = Path(name).is_file() and Path(name).suffix in POPULATION_SUFFIXES
     with Output(json=json, quiet=quiet) as output:
@@ -91,7 +99,7 @@ def show(
                 )
             if chosen is not None:
                 raise ConfigError(f"show one task at a time: {name}, or {task}")
-            _show_task(output, make_task(name))
+            _show_task(output, task_named(name))
 
 
 def _show_task(output: Output, task: Task) -> None:
@@ -110,7 +118,7 @@ def _show_task(output: Output, task: Task) -> None:
     ]
     if task.kind != "population":
         episodes = f"{protocol.episodes:,} a run ({protocol.quick_episodes} with --quick)"
-        limit = f"{protocol.horizon:,} steps" if protocol.horizon else "the game's end"
+        limit = counted(f"{protocol.horizon:,}", "step") if protocol.horizon else "the game's end"
         rows += [("episodes", episodes), ("time limit", limit)]
     rows += game_rows(card) if card else []
     rows += [("game", lacking)] if lacking else []
@@ -134,8 +142,8 @@ def _show_task(output: Output, task: Task) -> None:
         first = "happo" if "/Multi" in task.id else "ppo"
         first += "" if task.cost_limit is None else "-lag"
         agents.sort(key=lambda name: name != first)
-    examples = [f"pkubench evaluate random {typed(task.id)}"]
-    examples += [f"pkubench train {agents[0]} {typed(task.id)}"] if agents else []
+    examples = [command("evaluate", "random", short(task.id))]
+    examples += [command("train", agents[0], short(task.id))] if agents else []
     output.next(*examples)
 
 
@@ -211,7 +219,7 @@ def _metrics(output: Output, metrics: tuple[Metric, ...]) -> Any:
         Column("metric", style="bold"),
         Column("better", rank=1),
         Column("unit", rank=2),
-        Column("interval", rank=3),
+        Column("interval"),
         Column("meaning", wraps=True),
     )
     intervals = {"t": "Student t", "wilson": "Wilson", "exact": "exact"}
@@ -233,7 +241,7 @@ def _references(output: Output, task: Task) -> Any:
         Column("normalised", right=True),
         Column("agent", style="bold"),
         Column("score", right=True),
-        Column("n", right=True, rank=1),
+        Column("n", right=True),
         Column("measured by", rank=2, wraps=True),
     )
     scale = {"random": "0", "reference": "1"}
@@ -287,9 +295,9 @@ def _show_agent(output: Output, spec: AgentSpec, task: Task | None) -> None:
     chosen = next(iter(() if task else weights), known[0] if known else "TASK")
     examples = []
     if spec.trainer is None or chosen in weights:
-        examples.append(f"pkubench evaluate {spec.name} {typed(chosen)}")
+        examples.append(command("evaluate", spec.name, short(chosen)))
     if is_trained:
-        examples.append(f"pkubench train {spec.name} {typed(chosen)}")
+        examples.append(command("train", spec.name, short(chosen)))
     output.next(*examples)
 
 
@@ -314,7 +322,7 @@ def _show_run(output: Output, run: Training) -> None:
     output.show(Text(str(run.folder), style="bold"), facts(rows), "")
     examples = [] if run.is_finished and not run.is_stopped else [run.way_on]
     for verb in ("evaluate", "plot") if run.is_finished else ("plot",):
-        examples.append(shlex.join(["pkubench", verb, spelling(run.folder)]))
+        examples.append(command(verb, spelling(run.folder)))
     output.next(*examples)
 
 
@@ -351,4 +359,4 @@ def _show_runs(output: Output, folder: Path, runs: list[Training]) -> None:
         for run in runs
     ]
     output.show(output.table(str(folder), columns, rows), "")
-    output.next(f"pkubench show {runs[0].folder}", f"pkubench plot {folder}")
+    output.next(command("show", runs[0].folder), command("plot", folder))

@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from pkubench.cli.interrupt import sigterm_as_interrupt
-from pkubench.cli.names import short
+from pkubench.cli.names import command, short
 from pkubench.cli.options import (
     Json,
     Quiet,
@@ -69,15 +69,25 @@ def submit(
         typer.Option("--no-rerun", help="Do not run the weights again: shown, never ranked."),
     ] = False,
     workers: Workers = 1,
+    time_limit: Annotated[
+        float,
+        typer.Option(
+            "--time-limit",
+            metavar="SECONDS",
+            min=1.0,
+            help="How long playing one task's episodes again may take in all; longer: not ranked.",
+        ),
+    ] = 4 * 3600.0,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check a bundle, run its weights again, and put it on a board.
+    """Check a bundle, play all its episodes again, and put it on a board.
 
     Nothing that is submitted is executed: weights are data for architectures that pkubench
     registers, or ONNX graphs. Records that the weights do not reproduce are refused, exit code 1.
     A bundle whose weights the board has run already is not run again.
     """
+    from pkubench.evaluation.execution import Limits
     from pkubench.leaderboard import Board, read_bundle, verify_bundle
     from pkubench.leaderboard.tiers import Verification
 
@@ -88,7 +98,10 @@ def submit(
         is_verified = bool(known) and all(verdict.tier.is_ranked for verdict in known.values())
         verification = Verification({})
         if not (no_rerun or is_verified):
-            verification = verify_bundle(bundle, workers=workers, progress=output.note)
+            limits = Limits(total=time_limit)
+            verification = verify_bundle(
+                bundle, workers=workers, limits=limits, progress=output.note
+            )
         if verification.is_contradicted:
             reasons = [v.reason for v in verification.verdicts.values() if v.is_contradicted]
             refused = BundleError(f"{file} is refused: {reasons[0]}")
@@ -129,5 +142,8 @@ def submit(
         what = "is on" if submission.is_new else "was already on"
         title = f"{bundle.manifest.name} {what} {place}"
         output.show(output.table(title, columns, rows))
-        given = f" --board {board}" if board else ""
-        output.next(f"pkubench leaderboard show{given}", f"pkubench leaderboard export site{given}")
+        given = ["--board", board] if board else []
+        output.next(
+            command("leaderboard", "show", *given),
+            command("leaderboard", "export", "site", *given),
+        )

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-import shlex
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
 
 from pkubench.agents.catalogue import AgentSpec, agent_spec, import_function
-from pkubench.agents.runs import read_curve, read_training
-from pkubench.agents.training import Progress, Trainer, with_settings
+from pkubench.agents.runs import held, read_curve, read_training
+from pkubench.agents.training import Progress, Trainer, configured, with_settings
 from pkubench.cli.interrupt import GentleStop, Interrupted, this_command
-from pkubench.cli.names import short, spelling
+from pkubench.cli.names import command, short, spelling, task_named
 from pkubench.cli.options import (
     SEED,
     Json,
@@ -31,8 +31,7 @@ from pkubench.cli.presets import check_learns, preset_of
 from pkubench.cli.progress import Meter
 from pkubench.envs.registry import make_batch
 from pkubench.envs.seeding import check_seed
-from pkubench.errors import ConfigError, UnknownName
-from pkubench.tasks.catalogue import make_task
+from pkubench.errors import ConfigError, UnknownName, counted
 from pkubench.tasks.task import Task
 
 app = verb_app()
@@ -91,7 +90,7 @@ def train(
     Ctrl-C stops after the update that is running; --resume then goes on to exactly the weights
     an uninterrupted run would have had.
     """
-    spec, chosen = agent_spec(agent), make_task(task)
+    spec, chosen = agent_spec(agent), task_named(task)
     check_learns(spec, chosen)
     if together and spec.together is None:
         raise ConfigError(f"{spec.name} trains one seed at a time: leave --together out")
@@ -102,10 +101,14 @@ def train(
         raise ConfigError(f"no device {device!r}; choose cpu or cuda")
     numbers = [seed or 0] if seeds is None else _seeds(seeds)
     folders = _folders(agent, chosen, numbers, out, is_many=seeds is not None)
-    _check_folders(folders, resume, is_many=seeds is not None)
+    config = _configured(spec, chosen, changes, steps, numbers, device)
+    remarks = () if quiet else tuple(_remarks(spec, chosen, changes, steps, numbers, config))
     is_played = chosen.kind == "episodes"
-    with Output(json=json, quiet=quiet) as output:
-        for remark in () if quiet else _remarks(spec, chosen, changes, steps, numbers):
+    with (
+        Output(json=json, quiet=quiet) as output,
+        _claimed(folders, resume, is_many=seeds is not None),
+    ):
+        for remark in remarks:
             output.note(remark)
         runs: list[dict[str, Any]] = []
         for job in (
@@ -127,14 +130,7 @@ def train(
             )
             title = f"{agent} {short(chosen.id)} seed {', '.join(str(n) for n, _ in job)}"
             unit = "iteration" if chosen.kind == "population" else "step"
-            try:
-                _follow(progress, title, job[0][1].parent if together else job[0][1], unit, quiet)
-            except UnknownName as error:
-                if error.kind != "setting":
-                    raise
-                guess = f"; did you mean {error.nearest!r}?" if error.nearest else ";"
-                hint = f"`pkubench show {agent}` lists all"
-                raise ConfigError(f"{agent} has no setting {error.name!r}{guess} {hint}") from error
+            _follow(progress, title, job[0][1].parent if together else job[0][1], unit, quiet)
             for k, (run_seed, folder) in enumerate(job):
                 last = reports[k] if reports else _last_report(folder)
                 runs.append(
@@ -152,16 +148,16 @@ def train(
                     output.note(f"{folder} is finished: there was nothing left to train")
                 elif not quiet:
                     if last is not None and last.ended:
-                        output.note(f"ended {last.ended} after {last.steps:,} {unit}s")
+                        output.note(f"ended {last.ended} after {counted(f'{last.steps:,}', unit)}")
                     output.show(_card(runs[-1], unit))
                     if is_played and runs[-1]["metrics"].get("return") is None:
                         output.note(_no_episode(chosen, last.steps if last else steps))
         if json:
             output.document({"runs": runs})
         parent = folders[0] if seeds is None else folders[0].parent
-        commands = [shlex.join(["pkubench", "evaluate", spelling(parent), short(chosen.id)])]
+        commands = [command("evaluate", spelling(parent), short(chosen.id))]
         if not is_played or any(run["metrics"].get("return") is not None for run in runs):
-            commands.append(shlex.join(["pkubench", "plot", str(parent)]))
+            commands.append(command("plot", parent))
         output.next(*commands)
 
 
@@ -174,7 +170,12 @@ def _is_limit(text: str) -> bool:
 
 
 def _remarks(
-    spec: AgentSpec, task: Task, changes: dict[str, str], steps: int | None, seeds: list[int]
+    spec: AgentSpec,
+    task: Task,
+    changes: dict[str, str],
+    steps: int | None,
+    seeds: list[int],
+    config: Any,
 ) -> Iterator[str]:
     """Yield what is legal but seldom meant."""
     from pkubench.agents.acting import idle
@@ -184,10 +185,10 @@ def _remarks(
             yield f"note: {spec.name} draws nothing: these {len(seeds)} runs will be the same"
         if steps is not None and "iterations" in changes:
             yield f"note: --steps {steps} is how many iterations are done, whatever is --set"
-    config = _configured(spec, task, changes)
     at_once = getattr(config, "batch_steps", getattr(config, "interval_steps", 1))
     if steps is not None and steps < at_once:
-        yield f"note: it trains {at_once:,} steps at a time, so --steps {steps} trains as many"
+        stride = counted(f"{at_once:,}", "step")
+        yield f"note: it trains {stride} at a time, so --steps {steps} trains as many"
     for name, beside in idle(config, changes):
         yield f"note: {name} changes nothing here: it acts with {beside}"
     if task.cost_limit is not None:
@@ -210,11 +211,28 @@ def _remarks(
             yield f"note: {short(task.id)} has one agent: there is no team for {spec.name} to train"
 
 
-def _configured(spec: AgentSpec, task: Task, changes: dict[str, str]) -> Any:
-    """Return the settings of a learner of this package; None of another's."""
+def _configured(
+    spec: AgentSpec,
+    task: Task,
+    changes: dict[str, str],
+    steps: int | None,
+    seeds: list[int],
+    device: str,
+) -> Any:
+    """Return the settings of a learner of this package, checked; None of another's."""
     if not str(spec.trainer).startswith("pkubench.agents."):
         return None
-    return with_settings(preset_of(spec, task), changes)
+    preset = preset_of(spec, task)
+    try:
+        if task.kind == "population":
+            return with_settings(preset, changes)
+        return configured(
+            spec.name, task, preset, changes, steps=steps, seeds=seeds, device=device
+        )[0]
+    except UnknownName as error:
+        guess = f"; did you mean {error.nearest!r}?" if error.nearest else ";"
+        hint = f"`pkubench show {spec.name}` lists all"
+        raise ConfigError(f"{spec.name} has no setting {error.name!r}{guess} {hint}") from error
 
 
 def _no_episode(task: Task, steps: int | None) -> str:
@@ -288,26 +306,40 @@ def _folders(
 ) -> list[Path]:
     from pkubench.evaluation.harness import folder_name
 
-    name = folder_name(f"{agent}-{short(task.id)}")
+    name = folder_name(f"{agent}-{task.id.rpartition('/')[2]}")
     if is_many:
         parent = out or Path("runs") / name
         return [parent / f"seed{seed}" for seed in seeds]
     return [out or Path("runs") / f"{name}-seed{seeds[0]}"]
 
 
-def _check_folders(folders: list[Path], resume: bool, *, is_many: bool) -> None:
-    """Refuse to write over a run, and to resume where there is nothing."""
+@contextmanager
+def _claimed(folders: list[Path], resume: bool, *, is_many: bool) -> Iterator[None]:
+    """Hold the folders of all runs of this command; refuse what must not be written to.
+
+    Raises:
+        ConfigError: A folder is a file; it holds something and ``resume`` is not set; or it is
+            the only one, holds nothing, and ``resume`` is set.
+        StorageError: Another process trains into one of them, or one cannot be made.
+    """
     for folder in folders:
         if folder.exists() and not folder.is_dir():
             raise ConfigError(f"{folder} is a file; --out names the folder of a run")
-        is_used = folder.exists() and any(folder.iterdir())
-        if is_used and not resume:
-            raise ConfigError(
-                f"{folder} holds something already; --resume goes on with a run, "
-                "--out writes elsewhere"
-            )
-        if resume and not is_used and not is_many:
+        if resume and not is_many and not _holds_something(folder):
             raise ConfigError(f"there is no run to resume in {folder}; leave --resume out")
+    with held(folders):
+        # only now: while another process trains, that is what a user should read
+        for folder in folders:
+            if _holds_something(folder) and not resume:
+                raise ConfigError(
+                    f"{folder} holds something already; --resume continues the run, "
+                    "--out writes elsewhere"
+                )
+        yield
+
+
+def _holds_something(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
 
 
 def _is_begun(folder: Path, output: Output) -> bool:
@@ -315,7 +347,7 @@ def _is_begun(folder: Path, output: Output) -> bool:
     run = read_training(folder)
     if run is not None and not run.is_finished and not any(folder.glob("checkpoint*")):
         output.note(f"{folder} was stopped before its first checkpoint: it starts anew")
-    return folder.is_dir() and any(folder.iterdir())
+    return _holds_something(folder)
 
 
 def _last_report(folder: Path) -> Progress | None:

@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from pkubench.cli.interrupt import sigterm_as_interrupt
-from pkubench.cli.names import short
+from pkubench.cli.names import command, short
 from pkubench.cli.options import (
     Json,
     Quiet,
@@ -20,7 +20,14 @@ from pkubench.cli.options import (
 )
 from pkubench.cli.output import Column, Output
 from pkubench.cli.results import find_folders
-from pkubench.errors import AgentError, ConfigError, PkubenchError, RecordError, UnknownName
+from pkubench.errors import (
+    AgentError,
+    ConfigError,
+    PkubenchError,
+    RecordError,
+    UnknownName,
+    counted,
+)
 from pkubench.evaluation.report import read_settings, run_folders
 from pkubench.tasks.catalogue import make_task
 from pkubench.tasks.task import Task
@@ -36,7 +43,7 @@ def verify(
     ],
     rerun: Annotated[
         int,
-        count("--rerun", 0, "Run N episodes of each run again (blocks of 16)."),
+        count("--rerun", 0, "Play N episodes of each run again (blocks of 16, at random)."),
     ] = 0,
     agent: Annotated[
         str | None,
@@ -74,7 +81,7 @@ def verify(
                 table.append((short(row["task"]), row["agent"], mark, "\n".join(row["found"])))
             output.show("", output.table("", columns, table), "")
             if ok and not rerun:
-                output.next(f"pkubench verify {path} --rerun 16")
+                output.next(command("verify", path, "--rerun", 16))
     if not ok:
         raise typer.Exit(1)
 
@@ -93,7 +100,7 @@ def _bundle_rows(path: Path, rerun: bool, workers: int, output: Output) -> list[
             "task": task.task.id,
             "agent": bundle.manifest.name,
             "ok": True,
-            "found": [f"{episodes} episodes: report, records and weights agree"],
+            "found": [f"{counted(episodes, 'episode')}: report, records and weights agree"],
         }
         if verification is not None:
             verdict = verification.verdict(task.task.id)
@@ -131,13 +138,19 @@ def _result_rows(
         except RecordError as error:
             rows.append({**row, "ok": False, "found": [str(error)]})
             continue
-        good = [
-            f"{found.report.episodes * len(found.report.runs)} episodes: report and lines agree"
-        ]
+        episodes = found.report.episodes * len(found.report.runs)
+        good = [f"{counted(episodes, 'episode')}: report and lines agree"]
         if found.replayed:
-            good.append(f"{found.reproduced} of {found.replayed} run again gave the same bytes")
+            good += [found.how, _escape(found.escape)]
         rows.append({**row, "ok": found.passed, "found": list(found.problems) or good})
     return rows
+
+
+def _escape(chance: float) -> str:
+    """Say how likely a lie would have been found, of the blocks that were drawn."""
+    if chance == 0.0:
+        return "every episode was played again"
+    return f"one altered episode escapes blocks drawn like this with a chance of {chance:.0%}"
 
 
 def _source(settings: dict[str, Any], agent: str | None, task: Task, trust: bool) -> Any:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pkubench.cli.interrupt import sigterm_as_interrupt
-from pkubench.cli.names import short
+from pkubench.cli.names import command, short, task_named
 from pkubench.cli.options import (
     AgentName,
     Json,
@@ -22,7 +22,6 @@ from pkubench.cli.options import (
 from pkubench.cli.output import Column, Output, number
 from pkubench.cli.progress import Meter
 from pkubench.errors import ConfigError
-from pkubench.tasks.catalogue import make_task
 
 app = verb_app()
 
@@ -53,7 +52,7 @@ def watch(
 
     In a game the agent sits in both seats. Exit code 1 if it fails an episode.
     """
-    chosen = make_task(task)
+    chosen = task_named(task)
     from pkubench.agents.loading import resolve_agent
     from pkubench.cli.filming import FORMATS, filmed_episode, make_world, reel
     from pkubench.envs.seeding import evaluation_seeds
@@ -125,6 +124,6 @@ def watch(
                 output.table("", [columns[i] for i in kept], [[r[i] for i in kept] for r in rows]),
                 "",
             )
-            output.next(f"pkubench evaluate {agent} {short(chosen.id)}")
+            output.next(command("evaluate", agent, short(chosen.id)))
     if any(record.failure for record in records):
         raise typer.Exit(1)

@@ -6,6 +6,7 @@ rules every world keeps:
 * Lane *i* draws only from the stream its episode's seed started, so an episode is the same in any
   lane of any batch.
 * ``terminated`` (the world ended) and ``truncated`` (the clock ran out) are different things.
+* ``info`` has one structure, at reset and at every step.
 * Arrays handed out are the caller's to keep: a world never writes to them again.
 """
 
@@ -89,7 +90,9 @@ class BatchEnv(ABC):
             ids: int64 lane numbers without repetition.
 
         Returns:
-            The observations of the whole batch, agent id -> (num_envs, ...), and the infos.
+            The observations of the whole batch, agent id -> (num_envs, ...), and the infos, of
+            the same names, shapes and dtypes as a step's. The infos of environments that were not
+            reset are those of their state, without what their last step earned or cost.
         """
         ids = self._all if ids is None else np.asarray(ids, dtype=np.int64)
         seeds = np.asarray(seeds, dtype=np.int64)
@@ -163,7 +166,11 @@ class BatchEnv(ABC):
         """Return new observation arrays of the present state."""
 
     def _info(self) -> Info:
-        """Return the infos of the present state at reset (e.g. action masks)."""
+        """Return the infos at reset: the names, shapes and dtypes that a step gives.
+
+        What describes the state (positions, action masks) is that of the present state; what a
+        step earns or costs is 0, because no step has been taken.
+        """
         return {}
 
     @abstractmethod

@@ -38,6 +38,9 @@ _MULTI_ROBOTS = {
     "Ant": ("4x2", "2x4", "2x4d"),
     "Humanoid": ("9p8", "17x1"),
 }
+_NORMAL_STARTS = ("HalfCheetah", "Ant")
+"""Robots whose velocity at the start is a normal number. Their -v0 took it from NumPy's ``log1p``,
+which differs between processors in the last bit; everything else about -v1 is the same."""
 _LIMITED_MULTI_ROBOTS = {"HalfCheetah": "2x3", "Ant": "4x2"}
 """Those that there are under a speed limit too."""
 _POKER = {
@@ -86,7 +89,7 @@ def register_all() -> None:
     for name, factorizations in _MULTI_ROBOTS.items():
         for factorization in factorizations:
             _register(
-                f"Multi{name}{factorization}-v0",
+                f"Multi{name}{factorization}-v{multi_version(name)}",
                 f"pkubench.envs.multi_mujoco.robots:Multi{name}",
                 _ROBOT_HORIZON,
                 extra="mujoco",
@@ -94,7 +97,7 @@ def register_all() -> None:
             )
     for name, factorization in _LIMITED_MULTI_ROBOTS.items():
         _register(
-            f"Multi{name}{factorization}Velocity-v0",
+            f"Multi{name}{factorization}Velocity-v{multi_version(name)}",
             f"pkubench.envs.multi_mujoco.velocity:Multi{name}Velocity",
             _ROBOT_HORIZON,
             extra="mujoco",
@@ -125,9 +128,15 @@ def register_all() -> None:
         _register(f"{name}-v0", entry_point, horizon)
 
 
+def multi_version(robot: str) -> int:
+    """Return the version of a team robot's environments."""
+    return 1 if robot in _NORMAL_STARTS else 0
+
+
 def _register(
     name: str, entry_point: str, horizon: int | None, extra: str | None = None, **kwargs: Any
 ) -> None:
+    stem, _, version = name.rpartition("-v")
     register_world(
         WorldSpec(
             id=f"{NAMESPACE}/{name}",
@@ -135,5 +144,6 @@ def _register(
             horizon=horizon,
             extra=extra,
             kwargs=kwargs,
+            supersedes=f"{NAMESPACE}/{stem}-v{int(version) - 1}" if int(version) else None,
         )
     )

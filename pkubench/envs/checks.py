@@ -7,8 +7,10 @@ world breaks the rule, and ``NotApplicable`` where the rule does not concern it.
 
 from __future__ import annotations
 
+import copy
 import inspect
 import io
+import pickle
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stdout
@@ -18,13 +20,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from gymnasium import spaces
 
-from pkubench.envs.batch import Array, BatchEnv, Step
+from pkubench.envs.batch import Array, BatchEnv, Info, Step
 from pkubench.envs.seeding import IntArray
 from pkubench.errors import ActionError, MissingExtra, PkubenchError
 
 STEPS = 40
 """Steps of a trial episode."""
 LANES = 5
+_COPIED_AT = 4
+"""Step after which a trial episode is copied."""
 
 
 class CheckFailed(PkubenchError):
@@ -123,6 +127,53 @@ def check_step(subject: Subject) -> None:
         for key, value in step.info.items():
             if np.shape(value)[:1] != (LANES,):
                 raise CheckFailed(f"info[{key!r}] has shape {np.shape(value)}, wanted ({LANES}, …)")
+
+
+def check_infos(subject: Subject) -> None:
+    """``info`` has the same names, shapes and dtypes at reset and at every step."""
+    with _made(subject, LANES) as world:
+        _, info = world.reset(_seeds(LANES))
+        wanted = _structure(info)
+        for moment in range(STEPS):
+            step = world.step(_actions(world, moment, info))
+            info = step.info
+            _same_structure(wanted, _structure(info), f"step {moment + 1}")
+            if (step.terminated | step.truncated).any():
+                break
+        _, info = world.reset(_seeds(1), np.array([LANES - 1], dtype=np.int64))
+        _same_structure(wanted, _structure(info), "a reset of some lanes")
+
+
+def check_copies(subject: Subject) -> None:
+    """A copy or pickle made within an episode behaves as the original, which it leaves alone."""
+    ways: dict[str, Callable[[Any], Any]] = {
+        "copy.deepcopy": copy.deepcopy,
+        "pickle": lambda world: pickle.loads(pickle.dumps(world)),
+    }
+
+    def resumed(world: BatchEnv, info: Info) -> list[list[Array]]:
+        rest = _play(world, info, range(_COPIED_AT, 2 * _COPIED_AT))[0]
+        observations, info = world.reset(_seeds(LANES) + LANES)
+        start = [observations[agent].copy() for agent in world.agents]
+        return [*rest, start, *_play(world, info, range(_COPIED_AT))[0]]
+
+    with _made(subject, LANES) as untouched:
+        _, info = untouched.reset(_seeds(LANES))
+        _, info = _play(untouched, info, range(_COPIED_AT))
+        wanted = resumed(untouched, info)
+    for way, duplicate in ways.items():
+        with _made(subject, LANES) as world:
+            _, info = world.reset(_seeds(LANES))
+            _, info = _play(world, info, range(_COPIED_AT))
+            try:
+                twin = duplicate(world)
+            except Exception as error:
+                raise CheckFailed(f"{way} fails: {type(error).__name__}: {error}") from error
+            try:
+                _same(wanted, resumed(twin, info), f"after {way}, the copy")
+            finally:
+                twin.close()
+            _same(wanted, resumed(world, info), f"after {way}, the original")
 
 
 def check_determinism(subject: Subject) -> None:
@@ -274,10 +325,12 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     check_docstring,
     check_spaces,
     check_step,
+    check_infos,
     check_determinism,
     check_lane_independence,
     check_partial_reset,
     check_arrays_are_the_callers,
+    check_copies,
     check_time_limit,
     check_bad_actions,
     check_rendering,
@@ -326,12 +379,35 @@ def _actions(
     return actions
 
 
+def _structure(info: Mapping[str, Array]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    return {key: (str(np.asarray(value).dtype), np.shape(value)) for key, value in info.items()}
+
+
+def _same_structure(wanted: Mapping[str, Any], found: Mapping[str, Any], when: str) -> None:
+    for key in sorted(wanted.keys() | found.keys()):
+        if wanted.get(key) != found.get(key):
+            there, here = (_described(side.get(key)) for side in (wanted, found))
+            raise CheckFailed(f"info[{key!r}] is {there} at reset and {here} at {when}")
+
+
+def _described(entry: tuple[str, tuple[int, ...]] | None) -> str:
+    return "missing" if entry is None else f"{entry[0]} {entry[1]}"
+
+
 def _episode(world: BatchEnv, seeds: IntArray, first_lane: int = 0) -> list[list[Array]]:
-    """Play at most ``STEPS`` steps; what a lane shows after its end counts as 0."""
+    """Play at most ``STEPS`` steps of the episodes ``seeds``; return all that was given."""
     observations, info = world.reset(seeds)
-    alive = np.ones(len(seeds), dtype=np.bool_)
-    moments = [[observations[agent].copy() for agent in world.agents]]
-    for moment in range(STEPS):
+    start = [observations[agent].copy() for agent in world.agents]
+    return [start, *_play(world, info, range(STEPS), first_lane)[0]]
+
+
+def _play(
+    world: BatchEnv, info: Info, steps: range, first_lane: int = 0
+) -> tuple[list[list[Array]], Info]:
+    """Take ``steps`` until all lanes have ended; what a lane gives after its end counts as 0."""
+    alive = np.ones(world.num_envs, dtype=np.bool_)
+    moments = []
+    for moment in steps:
         step = world.step(_actions(world, moment, info, first_lane), alive.copy())
         arrays = [array.copy() for array in _arrays(step, world)]
         for array in arrays:
@@ -341,7 +417,7 @@ def _episode(world: BatchEnv, seeds: IntArray, first_lane: int = 0) -> list[list
         alive &= ~(step.terminated | step.truncated)
         if not alive.any():
             break
-    return moments
+    return moments, info
 
 
 def _arrays(step: Step, world: BatchEnv) -> list[Array]:
@@ -350,6 +426,7 @@ def _arrays(step: Step, world: BatchEnv) -> list[Array]:
         step.rewards,
         step.terminated,
         step.truncated,
+        *(step.info[key] for key in sorted(step.info)),
     ]
 
 

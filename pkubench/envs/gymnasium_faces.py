@@ -97,7 +97,7 @@ class SingleFace(_Face, gymnasium.Env[Any, Any]):
         seeds = self.seeds.take(self._lane, seed)
         super().reset(seed=seed)
         observations, info = self.world.reset(seeds)
-        return self._first(observations), lane_info(info)
+        return self._first(observations), self._lane_info(info, np.zeros(self.world.num_agents))
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Advance by one step.
@@ -110,18 +110,12 @@ class SingleFace(_Face, gymnasium.Env[Any, Any]):
             raise ResetNeeded("call reset before step")
         batched = {agent: np.asarray(a)[None] for agent, a in self._by_agent(action).items()}
         step = self.world.step(self.world.check_actions(batched))
-        info = lane_info(step.info)
-        if self.is_team:
-            info["rewards"] = {
-                agent: float(reward)
-                for agent, reward in zip(self.world.agents, step.rewards[0], strict=True)
-            }
         return (
             self._first(step.observations),
             float(team_rewards(step.rewards)[0]),
             bool(step.terminated[0]),
             bool(step.truncated[0]),
-            info,
+            self._lane_info(step.info, step.rewards[0]),
         )
 
     def state(self) -> Array:
@@ -139,6 +133,13 @@ class SingleFace(_Face, gymnasium.Env[Any, Any]):
     def close(self) -> None:
         """Release what the world holds."""
         self.world.close()
+
+    def _lane_info(self, info: Info, rewards: FloatArray) -> dict[str, Any]:
+        """Return the infos, with the reward of each agent of a team (0 at a reset)."""
+        picked = lane_info(info)
+        if self.is_team:
+            picked["rewards"] = dict(zip(self.world.agents, rewards.tolist(), strict=True))
+        return picked
 
     def _first(self, observations: Mapping[str, Array]) -> Any:
         if self.is_team:
@@ -203,7 +204,7 @@ class VectorFace(_Face, VectorEnv[Any, Any, Any]):
         ids = np.flatnonzero(mask)
         observations, info = self.world.reset(self.seeds.take(ids, seed), ids)
         self._over = self._over & ~mask
-        return self._joined(observations), _add_infos({}, info, mask)
+        return self._joined(observations), _add_infos({}, self._with_rewards(info), mask)
 
     def step(self, actions: Any) -> tuple[Any, FloatArray, BoolArray, BoolArray, dict[str, Any]]:
         """Advance every lane by one step, and reset those that are over as the mode says.
@@ -226,8 +227,8 @@ class VectorFace(_Face, VectorEnv[Any, Any, Any]):
         active = ~over if resetting else None
         checked = self.world.check_actions(self._by_agent(actions), active)
         if active is not None and not active.any():
-            observations, info = self._start(over)
-            _add_infos(infos, info, over)
+            observations, start_info = self._start(over)
+            _add_infos(infos, start_info, over)
             self._over = np.zeros_like(over)
             nothing = np.zeros_like(over)
             return self._joined(observations), np.zeros(self.num_envs), nothing, ~self._all, infos
@@ -271,9 +272,10 @@ class VectorFace(_Face, VectorEnv[Any, Any, Any]):
         """Release what the world holds."""
         self.world.close()
 
-    def _start(self, mask: BoolArray) -> tuple[dict[str, Array], Info]:
+    def _start(self, mask: BoolArray) -> tuple[dict[str, Array], dict[str, Any]]:
         ids = np.flatnonzero(mask)
-        return self.world.reset(self.seeds.take(ids), ids)
+        observations, info = self.world.reset(self.seeds.take(ids), ids)
+        return observations, self._with_rewards(info)
 
     def _joined(self, observations: dict[str, Array]) -> Any:
         return observations if self.is_team else observations[self.world.agents[0]]
@@ -283,9 +285,12 @@ class VectorFace(_Face, VectorEnv[Any, Any, Any]):
             return {agent: observations[agent][lane] for agent in self.world.agents}
         return observations[self.world.agents[0]][lane]
 
-    def _with_rewards(self, info: Info, rewards: FloatArray) -> dict[str, Any]:
+    def _with_rewards(self, info: Info, rewards: FloatArray | None = None) -> dict[str, Any]:
+        """Return the infos, with the rewards of each agent of a team (0 at a reset)."""
         if not self.is_team:
             return dict(info)
+        if rewards is None:
+            rewards = np.zeros((self.num_envs, self.world.num_agents))
         by_agent = {agent: rewards[:, k].copy() for k, agent in enumerate(self.world.agents)}
         return {**info, "rewards": by_agent}
 

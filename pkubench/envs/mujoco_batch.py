@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -81,11 +82,50 @@ def load_model(path: Path, edit: Callable[[Any], None] | None = None) -> Any:
     return model
 
 
+@dataclass(frozen=True, slots=True)
+class _ViewAt:
+    """What stands for a live view in a copied or pickled environment: its place in a buffer."""
+
+    buffer: str
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: str
+
+    @classmethod
+    def of(cls, array: Array, buffers: Mapping[str, Array]) -> _ViewAt | None:
+        """Return where ``array`` lies, None if it is not a view of any of the buffers."""
+        start = array.ctypes.data
+        for name, buffer in buffers.items():
+            offset = start - buffer.ctypes.data
+            if array.size and 0 <= offset < buffer.nbytes:
+                return cls(name, offset, array.shape, array.strides, array.dtype.str)
+        return None
+
+    def on(self, buffers: Mapping[str, Array]) -> Array:
+        """Return the same view of another batch's buffers; read-only where they are."""
+        buffer = buffers[self.buffer]
+        return np.ndarray(self.shape, self.dtype, buffer, self.offset, self.strides)
+
+
+def _replaced(value: Any, replace: Callable[[Any], Any]) -> Any:
+    """Return ``value``, and what lists, tuples and dictionaries in it hold, through ``replace``."""
+    if type(value) is dict:
+        return {key: _replaced(item, replace) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_replaced(item, replace) for item in value)
+    return replace(value)
+
+
 class MujocoBatch(BatchEnv):
     """The physics of a world: ``num_envs`` simulations of one model.
 
     A subclass calls ``__init__`` with its model and then defines ``_reset``, ``_step`` and
     ``_observe`` on the attributes below.
+
+    It can be copied and pickled at any moment. Its attributes may hold live views (of ``bind``,
+    ``expand`` and the attributes below), whole or in part, directly or in lists, tuples and
+    dictionaries: a copy's are views of its own simulations. An open camera is not copied.
 
     Attributes:
         model: the ``mujoco.MjModel`` all lanes share.
@@ -131,14 +171,17 @@ class MujocoBatch(BatchEnv):
         self.frame_skip = frame_skip
         self.dt = float(model.opt.timestep) * frame_skip
         self.batch = Batch(model, num_envs, min(num_threads, num_envs), persistent)
+        self._bound: dict[str, Array] = {}
+        self._expanded: dict[str, Array] = {}
         self.qpos: FloatArray = self.batch.bind("qpos")
         self.qvel: FloatArray = self.batch.bind("qvel")
         self.ctrl: FloatArray = self.batch.bind("ctrl")
         self.motion = self._motion_view()
         self.failed: BoolArray = np.zeros(num_envs, dtype=np.bool_)
         self._warnings: npt.NDArray[np.int32] = self.batch.warning[:, :, 1]
-        self._camera: OffscreenCamera | None = None
-        self._drawn: Any = None
+        self._camera: Any = None
+        """What draws, made when a picture is wanted; it can be closed."""
+        self._scratch: Any = None
 
     def _motion_view(self) -> FloatArray:
         """Return positions and velocities as one view; MuJoCo stores them side by side."""
@@ -155,7 +198,64 @@ class MujocoBatch(BatchEnv):
         As after ``mj_step``, it describes the state before the last physics step.
         """
         field: Array = self.batch.bind(name)
+        if not field.flags.writeable:  # the others are parts of ``batch.state``
+            self._bound[name] = field
         return field
+
+    def expand(self, name: str) -> Array:
+        """Give a field of the model a value of its own in each environment.
+
+        Returns:
+            Their live values, (num_envs, ...).
+        """
+        self._expanded[name] = self.batch.expand(name)
+        return self._expanded[name]
+
+    def _buffers(self) -> dict[str, Array]:
+        """Return the arrays that hold all a simulation is, and what was read from it last."""
+        return {
+            "state": self.batch.state,
+            "warning": self.batch.warning,
+            **{f"bind {name}": field for name, field in self._bound.items()},
+            **{f"expand {name}": field for name, field in self._expanded.items()},
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what makes a copy: numbers, and the places of live views instead of the views.
+
+        Of a ``persistent`` batch the ``MjData`` is not among it: what a step leaves there is read
+        in that step.
+        """
+        buffers = self._buffers()
+
+        def placed(value: Any) -> Any:
+            if isinstance(value, np.ndarray):
+                return _ViewAt.of(value, buffers) or value
+            return value
+
+        hidden = ("batch", "_bound", "_expanded")
+        state = {key: value for key, value in vars(self).items() if key not in hidden}
+        state |= {"_camera": None, "_scratch": None}
+        return {
+            "attributes": _replaced(state, placed),
+            "batch": (self.batch.nthread, self.batch.persistent),
+            "fields": (tuple(self._bound), tuple(self._expanded)),
+            "buffers": {name: buffer.copy() for name, buffer in buffers.items()},
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make the simulations of a copy and put them where the original's are."""
+        attributes = state["attributes"]
+        self.batch = Batch(attributes["model"], attributes["num_envs"], *state["batch"])
+        bound, expanded = state["fields"]
+        self._bound = {name: self.batch.bind(name) for name in bound}
+        self._expanded = {name: self.batch.expand(name) for name in expanded}
+        buffers = self._buffers()
+        for name, values in state["buffers"].items():
+            _write(buffers[name], values)
+        vars(self).update(
+            _replaced(attributes, lambda v: v.on(buffers) if isinstance(v, _ViewAt) else v)
+        )
 
     def _place(self, ids: IntArray, qpos: FloatArray, qvel: FloatArray) -> None:
         """Start episodes in the lanes ``ids`` at the given state, all else at its default.
@@ -199,6 +299,12 @@ class MujocoBatch(BatchEnv):
         """Take the physics steps of one step of the world in the lanes ``ids`` (None: all)."""
         self.batch.step(ids, nstep=self.frame_skip)
 
+    def _data_of(self, lane: int) -> Any:
+        """Return one simulation's ``MjData`` in a shared copy, which the next call overwrites."""
+        if self._scratch is None:
+            self._scratch = mujoco.MjData(self.model)
+        return self.batch.get_data(lane, self._scratch)
+
     def render(self, lane: int = 0) -> npt.NDArray[np.uint8]:
         """Draw one lane off-screen with the model's tracking camera: (480, 480, 3) uint8.
 
@@ -207,14 +313,29 @@ class MujocoBatch(BatchEnv):
         """
         if self._camera is None:
             self._camera = OffscreenCamera(self.model, self.camera_name, *self.frame_size)
-            self._drawn = mujoco.MjData(self.model)
-        self.batch.get_data(lane, self._drawn)
-        # get_data brings the state; where the bodies are then has to be computed.
-        mujoco.mj_forward(self.model, self._drawn)
-        return self._camera.draw(self._drawn)
+        data = self._data_of(lane)
+        # It has the state; where the bodies are then has to be computed.
+        mujoco.mj_forward(self.model, data)
+        picture: npt.NDArray[np.uint8] = self._camera.draw(data)
+        return picture
 
     def close(self) -> None:
         """Release the renderer. The simulations go when the world does."""
         if self._camera is not None:
             self._camera.close()
             self._camera = None
+
+
+def _write(buffer: Array, values: Array) -> None:
+    """Write to one of a batch's arrays, also to those it hands out for reading only.
+
+    Raises:
+        ConfigError: the values are those of another version of MuJoCo.
+    """
+    if buffer.shape != values.shape or buffer.dtype != values.dtype:
+        raise ConfigError(
+            f"the environment was saved by another version of MuJoCo than {mujoco.__version__}: "
+            f"its simulations are {values.dtype} {values.shape}, wanted {buffer.dtype} "
+            f"{buffer.shape}; install that version, or make it from its id"
+        )
+    ctypes.memmove(buffer.ctypes.data, np.ascontiguousarray(values).ctypes.data, buffer.nbytes)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
+import threading
 import warnings
 import weakref
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import mujoco
 import numpy as np
@@ -39,23 +42,79 @@ def _candidates() -> tuple[str, ...]:
     return ("egl", "glfw", "osmesa") if has_screen else ("egl", "osmesa")
 
 
-def _make_context(model: Any, width: int, height: int) -> tuple[Any, Any]:
+class _OpenGL(NamedTuple):
+    """A context, and MuJoCo's resources in it."""
+
+    backend: str
+    context: Any
+    gpu: Any
+    process: int
+    """Process that made it; its threads and connections are not in a process forked from it."""
+
+
+_one_at_a_time = threading.RLock()
+_processes: set[int] = set()
+"""Processes that have made a context: this one, and those that it was forked from."""
+_left_alone: list[_OpenGL] = []
+"""Contexts that are never freed: those of the process that this one was forked from, where freeing
+hangs, and those whose display was closed by another library."""
+
+
+def _check_process() -> None:
+    """Refuse to draw in a process whose parent has drawn: drivers hang there.
+
+    Raises:
+        PkubenchError: the parent has made a context; the message names other ways.
+    """
+    if _processes - {os.getpid()}:
+        raise PkubenchError(
+            "this process was forked from one that had drawn pictures, and OpenGL does not "
+            'survive a fork; start workers by "spawn" or "forkserver" (AsyncVectorEnv has '
+            "context=), or draw in the parent only after they were started"
+        )
+
+
+def _forget_display() -> None:
+    """Keep MuJoCo from closing the display at the end of a forked process, which would hang."""
+    egl = sys.modules.get("mujoco.egl")
+    if egl is not None and _processes:
+        vars(egl)["EGL_DISPLAY"] = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_display)
+
+
+@contextlib.contextmanager
+def _current(backend: str, context: Any) -> Iterator[None]:
+    """Draw into a context in this thread; then no thread has it, so that any may be the next."""
+    with _one_at_a_time:
+        if backend == "egl":  # a setting of the thread, without which EGL releases nothing
+            egl = importlib.import_module("mujoco.egl").EGL
+            egl.eglBindAPI(egl.EGL_OPENGL_API)
+        with context.as_current():
+            yield
+
+
+def _make_context(model: Any, width: int, height: int) -> _OpenGL:
     """Make the first OpenGL context that works, and MuJoCo's resources in it.
 
     ``mujoco.Renderer`` fixes its backend when ``mujoco`` is imported, too early for a world that
     learns only in ``render`` that pictures are wanted; MuJoCo's own context classes do not.
 
     Raises:
-        PkubenchError: none works.
+        PkubenchError: none works, or the parent of this process has drawn.
     """
+    _check_process()
     failures = []
     for backend in _candidates():
         # MuJoCo's C loader reads MUJOCO_GL at first use.
         given = os.environ.get("MUJOCO_GL")
         os.environ["MUJOCO_GL"] = backend
         try:
-            context = _make_current_context(backend, width, height)
-            return context, mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_150)
+            made = _open(backend, model, width, height)
+            _processes.add(os.getpid())
+            return made
         except Exception as error:  # each backend fails in its own way: library, driver, display
             failures.append(f"{backend}: {error or type(error).__name__}")
             if given is None:
@@ -67,18 +126,20 @@ def _make_context(model: Any, width: int, height: int) -> tuple[Any, Any]:
     raise PkubenchError(f"no OpenGL to draw with ({reasons}); {HINT}")
 
 
-def _make_current_context(backend: str, width: int, height: int) -> Any:
+def _open(backend: str, model: Any, width: int, height: int) -> _OpenGL:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # GLFW warns where the others raise
         context = importlib.import_module(f"mujoco.{backend}").GLContext(width, height)
-        context.make_current()
-    if backend == "glfw":
-        import glfw
+        with _current(backend, context):
+            if backend == "glfw":
+                import glfw
 
-        # MuJoCo looks for OpenGL once a process and aborts at a second try after a failure.
-        if not glfw.get_current_context():
-            raise RuntimeError("no window could be opened")
-    return context
+                # MuJoCo looks for OpenGL once a process and aborts at a second try after a failure.
+                if not glfw.get_current_context():
+                    raise RuntimeError("no window could be opened")
+            gpu = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_150)
+            mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, gpu)
+    return _OpenGL(backend, context, gpu, os.getpid())
 
 
 def _forget_opengl(backend: str) -> None:
@@ -91,17 +152,20 @@ def _forget_opengl(backend: str) -> None:
         del sys.modules[name]
 
 
-def _free(context: Any, gpu: Any) -> None:
-    context.make_current()
-    gpu.free()
-    context.free()
+def _free(opengl: _OpenGL) -> None:
+    if opengl.process != os.getpid():
+        _left_alone.append(opengl)
+        return
+    try:
+        with _current(opengl.backend, opengl.context):
+            opengl.gpu.free()
+        opengl.context.free()
+    except Exception:  # an error of the backend's own class: the context went with its display
+        _left_alone.append(opengl)
 
 
 class OffscreenCamera:
-    """A camera of one model and the OpenGL context it draws into.
-
-    OpenGL contexts belong to a thread: make and use a camera in the same one.
-    """
+    """A camera of one model and the OpenGL context it draws into, in whatever thread."""
 
     def __init__(self, model: Any, camera: str, height: int, width: int) -> None:
         """Make the context.
@@ -113,7 +177,7 @@ class OffscreenCamera:
             width: width of the pictures in pixels.
 
         Raises:
-            PkubenchError: no OpenGL backend works.
+            PkubenchError: no OpenGL backend works, or the parent of this process has drawn.
             ConfigError: the model has no such camera.
         """
         camera_id = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, camera)
@@ -124,10 +188,9 @@ class OffscreenCamera:
         # The frame buffer is made as large as the model says when the context is.
         model.vis.global_.offheight = max(height, model.vis.global_.offheight)
         model.vis.global_.offwidth = max(width, model.vis.global_.offwidth)
-        self._context, self._gpu = _make_context(model, width, height)
+        self._opengl = _make_context(model, width, height)
         # Also at the end of the program, before the modules a context needs to be freed are gone.
-        self._release = weakref.finalize(self, _free, self._context, self._gpu)
-        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._gpu)
+        self._release = weakref.finalize(self, _free, self._opengl)
         self._scene = mujoco.MjvScene(model, _MAX_GEOMS)
         self._options = mujoco.MjvOption()
         self._perturbation = mujoco.MjvPerturb()
@@ -137,8 +200,13 @@ class OffscreenCamera:
         self._frame = mujoco.MjrRect(0, 0, width, height)
 
     def draw(self, data: Any) -> npt.NDArray[np.uint8]:
-        """Draw the simulation ``data`` (a forwarded ``mujoco.MjData``): (height, width, 3)."""
-        self._context.make_current()
+        """Draw the simulation ``data`` (a forwarded ``mujoco.MjData``): (height, width, 3).
+
+        Raises:
+            PkubenchError: the process was forked after the camera was made, or another library
+                has closed the display.
+        """
+        _check_process()
         mujoco.mjv_updateScene(
             self._model,
             data,
@@ -148,9 +216,18 @@ class OffscreenCamera:
             mujoco.mjtCatBit.mjCAT_ALL,
             self._scene,
         )
-        mujoco.mjr_render(self._frame, self._scene, self._gpu)
         pixels = np.empty((self._height, self._width, 3), dtype=np.uint8)
-        mujoco.mjr_readPixels(pixels, None, self._frame, self._gpu)
+        backend, context, gpu, _ = self._opengl
+        try:
+            with _current(backend, context):
+                mujoco.mjr_render(self._frame, self._scene, gpu)
+                mujoco.mjr_readPixels(pixels, None, self._frame, gpu)
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise PkubenchError(
+                "the OpenGL context of this environment is lost, because another library of this "
+                f"program closed the display; close the environment and draw again ({reason})"
+            ) from error
         # OpenGL's first row is the lowest.
         return np.ascontiguousarray(pixels[::-1])
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pkubench.envs.batch import BatchEnv
-from pkubench.errors import ConfigError, MissingExtra, UnknownName
+from pkubench.errors import ConfigError, MissingExtra, SupersededWarning, UnknownName
 
 NAMESPACE = "pkubench"
 
@@ -31,9 +32,13 @@ class WorldSpec:
     """The optional dependency set (pyproject extra) the world needs."""
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     """Constructor settings that make this id."""
+    supersedes: str | None = None
+    """The id of the version before, which stands for this one now."""
 
 
 WORLDS: dict[str, WorldSpec] = {}
+SUPERSEDED: dict[str, str] = {}
+"""Id of an earlier version -> the id that stands for it now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,23 +56,52 @@ FAMILIES: dict[str, WorldFamily] = {}
 
 
 def register_world(spec: WorldSpec) -> None:
-    """Add a world to the catalogue and to Gymnasium's registry.
+    """Add a world to the catalogue and to Gymnasium's registry. Again, it changes nothing.
 
     Raises:
-        ConfigError: the id is taken.
+        ConfigError: another world has the id.
     """
     import gymnasium
 
+    if WORLDS.get(spec.id) == spec:
+        return
     if spec.id in WORLDS:
-        raise ConfigError(f"environment {spec.id!r} is registered already; use a new name or -vN")
+        raise ConfigError(
+            f"another environment {spec.id!r} is registered already; use a new name or -vN"
+        )
     WORLDS[spec.id] = spec
-    gymnasium.register(
-        id=spec.id,
-        entry_point="pkubench.envs.faces:make_single",
-        vector_entry_point="pkubench.envs.faces:make_vector",
-        max_episode_steps=spec.horizon,
-        kwargs={"world": spec.id, **spec.kwargs},
+    ids = [spec.id]
+    if spec.supersedes is not None:
+        SUPERSEDED[spec.supersedes] = spec.id
+        ids.append(spec.supersedes)
+    for name in ids:  # Gymnasium itself says of an earlier version that it is out of date
+        gymnasium.register(
+            id=name,
+            entry_point="pkubench.envs.faces:make_single",
+            vector_entry_point="pkubench.envs.faces:make_vector",
+            max_episode_steps=spec.horizon,
+            kwargs={"world": spec.id, **spec.kwargs},
+        )
+
+
+def current_id(name: str) -> str:
+    """Return the full id of a name; of an earlier version, the one that stands for it now.
+
+    Warns:
+        SupersededWarning: ``name`` is an earlier version.
+    """
+    full = name if "/" in name else f"{NAMESPACE}/{name}"
+    if full not in SUPERSEDED:
+        return full
+    current = SUPERSEDED[full]
+    short, now = (part.rpartition("/")[2] for part in (full, current))
+    warnings.warn(
+        f"{short} is {now} now: its episodes start a little differently, so that scores of the "
+        "two are not of the same episodes",
+        SupersededWarning,
+        stacklevel=2,
     )
+    return current
 
 
 def family_of(name: str) -> WorldFamily | None:
@@ -78,6 +112,10 @@ def family_of(name: str) -> WorldFamily | None:
 
 def resolve(name: str) -> WorldSpec:
     """Return the spec of a world by full id, by the name without the namespace, or of a family.
+
+    A world of another package may be named ``module:namespace/Name-v0``, as Gymnasium spells it.
+    Its module must be imported: unlike there, it is not imported here, since names also come from
+    files.
 
     >>> resolve("openspiel:tic_tac_toe").kwargs["game"]
     'openspiel:tic_tac_toe'
@@ -95,9 +133,11 @@ def resolve(name: str) -> WorldSpec:
             extra=family.extra,
             kwargs={"game": name},
         )
-    full = name if "/" in name else f"{NAMESPACE}/{name}"
+    module, colon, own = name.rpartition(":")
+    full = current_id(own)
     if full not in WORLDS:
-        raise UnknownName("environment", name, WORLDS, "`pkubench list` shows all")
+        hint = f"no module {module!r} that registers it is imported" if colon else ""
+        raise UnknownName("environment", name, WORLDS, hint or "`pkubench list` shows all")
     return WORLDS[full]
 
 

@@ -2,8 +2,8 @@
 
 Evaluation and training seeds lie in disjoint ranges, so no learner can have met an evaluation
 episode: training seeds are below ``EVALUATION_SEED_START``, evaluation seeds at or above it.
-Everything here is exact integer arithmetic on arrays; it gives the same bits on any platform and
-for any batch.
+Everything here is integer arithmetic, and float64 arithmetic that IEEE 754 fixes to the last bit,
+on arrays; it gives the same bits on any platform and for any batch.
 
 The mixing function is SplitMix64 (Steele, Lea & Flood, "Fast splittable pseudorandom number
 generators", OOPSLA 2014).
@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from pkubench.envs import exact_math
 from pkubench.errors import ConfigError
 
 IntArray = npt.NDArray[np.int64]
@@ -178,6 +179,7 @@ class LaneRandom:
     def normal(self, ids: IntArray, size: int) -> FloatArray:
         """Return standard normal numbers (Box-Muller), shape (len(ids), size)."""
         pairs = self.uniform(ids, 2 * size).reshape(len(ids), size, 2)
-        radius = np.sqrt(-2.0 * np.log1p(-pairs[..., 0]))
-        normal: FloatArray = radius * np.cos(2.0 * np.pi * pairs[..., 1])
+        # 1 - u is exact, because u is a multiple of 2**-53.
+        radius = np.sqrt(-2.0 * exact_math.log(1.0 - pairs[..., 0]))
+        normal: FloatArray = radius * exact_math.cos_of_turns(pairs[..., 1])
         return normal

@@ -15,6 +15,8 @@ from pkubench.errors import ActionError
 from pkubench.evaluation.failures import told
 
 _INT64 = np.dtype(np.int64)
+_MAX_LISTED = 4096
+"""Actions of the largest discrete space whose legal ones are kept as a set."""
 
 
 class ActionFault(ActionError):
@@ -31,12 +33,13 @@ class ActionCheck:
         self._is_text = isinstance(space, spaces.Text)
         self._shape = (lanes, *(space.shape or ()))
         self._dtype = space.dtype
-        self._range: range | None = None
+        self._legal: frozenset[int] | None = None
         self._low: npt.NDArray[np.int64] | int = 0
         self._count: npt.NDArray[np.uint64] | np.uint64 = np.uint64(0)
         if isinstance(space, spaces.Discrete):
             self._low, self._count = int(space.start), np.uint64(space.n)
-            self._range = range(int(space.start), int(space.start + space.n))
+            if space.n <= _MAX_LISTED:
+                self._legal = frozenset(range(int(space.start), int(space.start + space.n)))
         elif isinstance(space, spaces.MultiDiscrete):
             self._low = space.start.astype(np.int64)
             self._count = space.nvec.astype(np.uint64)
@@ -83,15 +86,14 @@ class ActionCheck:
         if self._is_text:
             return self._texts(answer, active)
         if (
-            type(answer) is np.ndarray
-            and answer.dtype == _INT64
+            mask is None
+            and self._legal is not None
+            and type(answer) is np.ndarray
+            and answer.dtype is _INT64
             and answer.shape == self._shape
-            and self._range is not None
-            and mask is None
-        ):  # the usual answer of discrete worlds; for 16 numbers Python is quicker than NumPy
-            chosen = answer.tolist()
-            if min(chosen) in self._range and max(chosen) in self._range:
-                return answer.copy(), {}
+            and self._legal.issuperset(answer.tolist())
+        ):  # the usual answer in discrete environments; for 16 numbers Python beats NumPy
+            return answer.copy(), {}
         array = np.array(answer)  # a copy: the agent may go on writing to its own
         if array.shape != self._shape:
             raise ActionFault(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pkubench.errors import RecordError
+from pkubench.errors import RecordError, counted
 from pkubench.evaluation.metrics import EXACT_DIGITS, Sample
 from pkubench.evaluation.report import Report, RunRecords, build_report, read_run, run_folders
 from pkubench.evaluation.statistics import probability_of_improvement, welch_interval
@@ -86,7 +86,7 @@ def compare_records(
     for report in reports:
         if report.failed:
             raise RecordError(
-                f"{report.agent} failed {report.failed} episodes of {report.task} "
+                f"{report.agent} failed {counted(report.failed, 'episode')} of {report.task} "
                 f"({next(iter(report.failures))}); there is no mean to compare"
             )
     values = [_values(report, runs, metric) for report, runs in zip(reports, sides, strict=True)]

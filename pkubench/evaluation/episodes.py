@@ -26,6 +26,12 @@ Clock = AbstractContextManager[Any]
 
 
 TIMEOUT = "timeout: the agent did not answer within its time limit"
+OUT_OF_TIME = "timeout: the evaluation did not end within its total time limit"
+
+
+def ran_late(record: EpisodeRecord) -> bool:
+    """Return whether an episode failed by the clock, which no second play has to agree with."""
+    return record.failure in (TIMEOUT, OUT_OF_TIME)
 
 
 class StepLimit(BaseException):
@@ -180,6 +186,8 @@ class _Block:
 
     def _reason(self, name: str, error: BaseException) -> str:
         """Ask an error why; its text is the agent's code and gets no longer than a step."""
+        if isinstance(error, StepLimit):
+            return TIMEOUT
         try:
             with self.clock:
                 return failure_reason(name, error)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -15,9 +17,15 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from pkubench.agents.agent import Entrant
-from pkubench.envs.registry import WORLDS, WorldSpec, family_of, make_batch, register_world
+from pkubench.envs.registry import WorldSpec, family_of, make_batch, register_world
 from pkubench.envs.seeding import agent_seeds
-from pkubench.evaluation.episodes import Clock, StepLimit, run_block
+from pkubench.evaluation.episodes import (
+    OUT_OF_TIME,
+    Clock,
+    StepLimit,
+    failed_record,
+    run_block,
+)
 from pkubench.evaluation.populations import score_population
 from pkubench.evaluation.records import EpisodeRecord
 from pkubench.evaluation.sources import RunSource
@@ -32,6 +40,9 @@ class Limits:
     """One call of ``begin`` or ``act``, for a whole block."""
     load: float | None = 600.0
     """Loading the agent."""
+    total: float | None = None
+    """All episodes that a backend is given at once: an agent that thinks just below ``act`` at
+    each step could hold a board for days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +93,7 @@ class Loader:
 
     def __call__(self, job: Job) -> Entrant:
         """Return the entrant of a job, after making its world known to this process."""
-        if job.world.id not in WORLDS and family_of(job.world.id) is None:
+        if family_of(job.world.id) is None:
             register_world(job.world)
         # Runs are compared whole, with where they lie and their hashes: names are not unique.
         if not job.run.reusable or self._entrant is None or job.run != self._run:
@@ -140,11 +151,15 @@ class InProcess:
 
     def map(self, jobs: Iterable[Job]) -> Iterator[Result]:
         """Yield the result of every job, in order."""
-        loader = Loader()
+        loader, started = Loader(), time.monotonic()
         for job in jobs:
+            deadline = deadline_of(job, started)
+            if time.monotonic() > deadline:
+                yield out_of_time(job)
+                continue
             with _AlarmHandler(), _GlobalGenerators():
                 entrant = loader(job)
-                clock = AlarmClock(job.limits.act) if _can_alarm(job) else None
+                clock = AlarmClock(job.limits.act, deadline) if _can_alarm(job) else None
                 records = sorted(
                     run_job(job, entrant, clock or nullcontext()), key=lambda r: r.episode
                 )
@@ -154,8 +169,20 @@ class InProcess:
         """Do nothing."""
 
 
+def deadline_of(job: Job, started: float) -> float:
+    """Return when the total time of jobs that were ``started`` then is over (monotonic clock)."""
+    return math.inf if job.limits.total is None else started + job.limits.total
+
+
+def out_of_time(job: Job) -> Result:
+    """Return the result of a job whose turn did not come within the total time."""
+    numbers = enumerate(job.seeds, start=job.first)
+    return Result(job, [failed_record(number, seed, 0, OUT_OF_TIME) for number, seed in numbers])
+
+
 def _can_alarm(job: Job) -> bool:
-    return job.limits.act is not None and _in_main_thread()
+    is_limited = job.limits.act is not None or job.limits.total is not None
+    return is_limited and _in_main_thread()
 
 
 def _in_main_thread() -> bool:
@@ -165,13 +192,14 @@ def _in_main_thread() -> bool:
 class AlarmClock:
     """Raises ``StepLimit`` in the main thread when what it surrounds takes too long."""
 
-    def __init__(self, limit: float | None) -> None:
-        """Allow ``limit`` seconds."""
-        self.limit = limit or 0.0
+    def __init__(self, limit: float | None, deadline: float = math.inf) -> None:
+        """Allow ``limit`` seconds a call, and none after ``deadline`` (monotonic clock)."""
+        self.limit, self.deadline = limit or math.inf, deadline
 
     def __enter__(self) -> None:
         """Wind the clock."""
-        signal.setitimer(signal.ITIMER_REAL, self.limit)
+        left = max(self.deadline - time.monotonic(), 1e-6)
+        signal.setitimer(signal.ITIMER_REAL, min(self.limit, left))
 
     def __exit__(
         self,

@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import platform
 import re
+import secrets
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -21,8 +23,9 @@ from pkubench.agents.agent import Entrant
 from pkubench.envs.registry import resolve
 from pkubench.envs.seeding import check_seed, evaluation_seeds
 from pkubench.errors import AgentError, ConfigError, RecordError
-from pkubench.evaluation.episodes import BLOCK
+from pkubench.evaluation.episodes import BLOCK, ran_late
 from pkubench.evaluation.execution import Backend, InProcess, Job, Limits
+from pkubench.evaluation.machine import MACHINES, differences, machine
 from pkubench.evaluation.records import RUN, EpisodeRecord
 from pkubench.evaluation.report import SCHEMA, Report, RunRecords, build_report
 from pkubench.evaluation.sources import AgentSource, ObjectSource, RunSource, as_source
@@ -31,8 +34,10 @@ from pkubench.evaluation.workers import ProcessPool
 from pkubench.tasks.catalogue import make_task
 from pkubench.tasks.task import Task
 
-_ENGINES = {"mujoco": "mujoco", "games": "open-spiel"}
-"""Extra of a world -> the distribution whose version its records depend on."""
+_ENGINES = {"mujoco": ("mujoco",), "games": ("open-spiel",)}
+"""Extra of an environment -> the distributions whose versions its records depend on."""
+_RUNTIMES = {"onnx": ("onnxruntime",), "sb3": ("onnxruntime", "stable-baselines3", "torch")}
+"""Where an agent comes from -> the distributions that it acts with."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+@-]+")
 
 
@@ -68,7 +73,8 @@ def evaluate(
         workers: Processes. 0 runs everything in this process, for debugging. Never changes a
             result.
         out: Folder for ``AGENT/TASK/RUN/episodes.jsonl`` and ``AGENT/TASK/report.json``; an
-            interrupted evaluation goes on from what it holds. None keeps records in memory.
+            interrupted evaluation resumes from what it holds, once a block of it, drawn at
+            random, has been played again and is the same bytes. None keeps records in memory.
         name: How to call an agent given as an object.
         limits: How long the agent may take.
         backend: Where blocks run; overrides ``workers`` and is left open.
@@ -78,7 +84,7 @@ def evaluate(
         UnknownName: no such task.
         AgentError: the agent cannot be loaded or does not fit the task's world. Whatever it does
             wrong while acting is a failed episode in the report instead.
-        RecordError: ``out`` holds another evaluation.
+        RecordError: ``out`` holds another evaluation, or lines that the agent does not play here.
         StorageError: ``out`` cannot be written.
         MissingExtra: the task's world needs something that is not installed.
     """
@@ -129,23 +135,36 @@ def _check_alone(folder: Path, source: AgentSource) -> None:
 
 
 def folder_name(name: str) -> str:
-    """Return a name with everything replaced that a folder's name should not hold."""
-    return _UNSAFE.sub("-", name).strip("-.") or "agent"
+    """Return a name with everything replaced that a folder's name should not hold.
+
+    Letters outside ASCII go too; the beginning of a hash keeps names apart that differ in them.
+    """
+    name = unicodedata.normalize("NFC", name)
+    safe = _UNSAFE.sub("-", name).strip("-.") or "agent"
+    if name.isascii():
+        return safe
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
+    return f"{safe}-{digest[:8]}"
 
 
-def versions_for(task: Task) -> dict[str, str]:
-    """Return the versions of everything that a task's records may depend on."""
+def versions_for(task: Task, label: str = "") -> dict[str, str]:
+    """Return the versions of everything that an agent's records on a task may depend on.
+
+    Args:
+        task: What is evaluated.
+        label: Where the agent comes from, as its source says.
+    """
     found = {
         "python": platform.python_version(),
         "pkubench": __version__,
         "numpy": metadata.version("numpy"),
     }
-    engine = _ENGINES.get(resolve(task.id).extra or "")
-    if engine is not None:
+    engines = _ENGINES.get(resolve(task.id).extra or "", ())
+    for distribution in (*engines, *_RUNTIMES.get(label, ())):
         try:
-            found[engine] = metadata.version(engine)
-        except metadata.PackageNotFoundError:  # making the world will say so better
-            found[engine] = "missing"
+            found[distribution] = metadata.version(distribution)
+        except metadata.PackageNotFoundError:  # what needs it will say so better
+            found[distribution] = "missing"
     return found
 
 
@@ -155,11 +174,43 @@ class _Run:
     settings: Mapping[str, Any]
     seeds: list[int]
     sink: RunFolder | MemoryRun
+    found: Sequence[EpisodeRecord]
+    """Records of an earlier, interrupted evaluation."""
 
     def blocks(self) -> Iterator[tuple[int, tuple[int, ...]]]:
         """Yield the first episode and the seeds of each block without records."""
         for first in range(len(self.sink.records), len(self.seeds), BLOCK):
             yield first, tuple(self.seeds[first : first + BLOCK])
+
+    def to_check(self) -> tuple[int, tuple[int, ...]] | None:
+        """Draw a block of the lines that were found; None where none were."""
+        if not self.found:
+            return None
+        first = secrets.choice(range(0, len(self.found), BLOCK))
+        return first, tuple(self.seeds[first : first + BLOCK])
+
+    def check(self, records: Sequence[EpisodeRecord], task: Task) -> None:
+        """Hold found lines to the same episodes, played again.
+
+        Raises:
+            RecordError: they differ; nothing is added to them.
+        """
+        assert isinstance(self.sink, RunFolder)
+        differ = [
+            again.episode
+            for again, then in zip(records, self.found[records[0].episode :], strict=False)
+            if again.line(task) != then.line(task) and not (ran_late(again) or ran_late(then))
+        ]
+        if not differ:
+            self.sink.resumed_on(machine())
+            return
+        why = differences(self.sink.machines, machine())
+        reason = f" ({'; '.join(why)})" if why else ": lines were changed, or it plays at random"
+        raise RecordError(
+            f"{self.sink.path} holds records that the agent does not play here, such as episode "
+            f"{differ[0]}{reason}; {'resume where they were made, or ' if why else ''}choose "
+            "another --out"
+        )
 
     def finished(self, task: Task) -> RunRecords:
         data = "".join(f"{record.line(task)}\n" for record in self.sink.records)
@@ -192,11 +243,12 @@ def _open(
         "env_kwargs": dict(task.env_kwargs),
         "block": BLOCK,
         "threads": 1,
-        "versions": versions_for(task),
+        "versions": versions_for(task, source.label),
+        MACHINES: [machine()],
     }
     seeds = evaluation_seeds(seed, episodes).tolist()
     if folder is None:
-        return _Run(run, settings, seeds, MemoryRun())
+        return _Run(run, settings, seeds, MemoryRun(), ())
     ends = [*range(BLOCK, episodes, BLOCK), episodes]
     sink = RunFolder(folder / folder_name(run.label), task, settings, ends)
     for record in sink.records:
@@ -206,7 +258,7 @@ def _open(
                 f"{sink.path}:{record.episode + 1} has seed {record.seed}, wanted "
                 f"{seeds[record.episode]}: its lines were changed"
             )
-    return _Run(run, settings, seeds, sink)
+    return _Run(run, settings, seeds, sink, tuple(sink.records))
 
 
 def _run_blocks(
@@ -220,8 +272,9 @@ def _run_blocks(
 ) -> None:
     jobs: list[Job] = []
     owners: list[_Run] = []
-    for run in runs:
-        for first, seeds in run.blocks():
+    checks = [[block] if (block := run.to_check()) else [] for run in runs]
+    for run, check in zip(runs, checks, strict=True):  # a block that is checked comes first
+        for first, seeds in [*check, *run.blocks()]:
             jobs.append(
                 Job(
                     index=len(jobs),
@@ -245,6 +298,10 @@ def _run_blocks(
     waiting: dict[int, list[EpisodeRecord]] = {}
     try:
         for result in chosen.map(jobs):
+            run = owners[result.job.index]
+            if result.job.first < len(run.found):
+                run.check(result.records, task)
+                continue
             waiting[result.job.index] = result.records
             done += len(result.records)
             _write_in_order(jobs, owners, waiting)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pkubench.errors import RecordError, StorageError
+from pkubench.errors import RecordError, StorageError, counted
 from pkubench.tasks.task import Task
 
 EPISODES = "episodes.jsonl"
@@ -133,8 +133,8 @@ def read_records(path: Path, episodes: int | None = None) -> list[EpisodeRecord]
     check_order(records, path)
     if episodes is not None and len(records) != episodes:
         raise RecordError(
-            f"{path} has {len(records)} of {episodes} episodes; run the evaluation again to "
-            "complete it"
+            f"{path} has {len(records)} of {counted(episodes, 'episode')}; run the evaluation "
+            "again to complete it"
         )
     return records
 

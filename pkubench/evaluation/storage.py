@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pkubench.errors import RecordError, StorageError
+from pkubench.evaluation.machine import MACHINES, machines_of
 from pkubench.evaluation.records import (
     EPISODES,
     RUN,
@@ -19,13 +19,8 @@ from pkubench.evaluation.records import (
     read_json,
     read_text,
 )
-from pkubench.files import write_json
+from pkubench.files import lock_folder, unlock, write_json
 from pkubench.tasks.task import Task
-
-try:
-    import fcntl
-except ModuleNotFoundError:  # not a Unix: nothing keeps two evaluations out of one folder
-    fcntl = None  # type: ignore[assignment]
 
 
 class RunFolder:
@@ -49,14 +44,34 @@ class RunFolder:
         """
         self.folder, self.task = folder, task
         self.path = folder / EPISODES
+        self.settings: dict[str, Any] = {}
         self._file: IO[bytes] | None = None
-        self._lock = _locked(folder)
+        self._lock = lock_folder(
+            folder,
+            f"another process is evaluating into {folder}; wait for its end or choose another "
+            "--out",
+        )
         try:
             self._check(json.loads(json.dumps(dict(fingerprint))))
             self.records = self._kept(block_ends)
         except BaseException:
             self._unlock()
             raise
+
+    @property
+    def machines(self) -> list[dict[str, str]]:
+        """The machines that wrote the records, as far as they are known."""
+        return machines_of(self.settings)
+
+    def resumed_on(self, machine: dict[str, str]) -> None:
+        """Note a machine that adds to the records; of old records the others are not known.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
+        if machine not in self.machines:
+            self.settings = {**self.settings, MACHINES: [*self.machines, machine]}
+            write_json(self.folder / RUN, self.settings)
 
     def append(self, records: Sequence[EpisodeRecord]) -> None:
         """Write the records of the next block.
@@ -92,24 +107,24 @@ class RunFolder:
             self._unlock()
 
     def _unlock(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        unlock(self._lock)
+        self._lock = None
 
     def _check(self, fingerprint: dict[str, Any]) -> None:
         path = self.folder / RUN
         if not (self.path.exists() and self.path.stat().st_size):
             write_json(path, fingerprint)  # nothing was recorded, so nothing can be mixed up
+            self.settings = fingerprint
             return
         if not path.exists():
             raise RecordError(
                 f"{self.path} is there but {RUN} is not, so nobody can tell what it holds; "
                 "choose another --out"
             )
-        found = read_json(path)
+        found = self.settings = read_json(path)
         for key in [*fingerprint, *(key for key in found if key not in fingerprint)]:
             there, now = found.get(key), fingerprint.get(key)
-            if there == now:
+            if there == now or key == MACHINES:  # another machine gives the same bytes, or is found
                 continue
             if key == "hashes" and isinstance(there, dict) and isinstance(now, dict):
                 files = sorted(name for name in there | now if there.get(name) != now.get(name))
@@ -160,37 +175,6 @@ class MemoryRun:
 
     def close(self) -> None:
         """Do nothing."""
-
-
-def _locked(folder: Path) -> int | None:
-    """Return a descriptor that holds the folder until it is closed, also by a kill.
-
-    None where the system or the file system has no such locks.
-
-    Raises:
-        StorageError: another evaluation holds it, or it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot write {folder}: {error.strerror or error}") from error
-    if fcntl is None:
-        return None
-    descriptor = None
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)  # type: ignore[arg-type]
-        raise StorageError(
-            f"another process is evaluating into {folder}; wait for its end or choose another --out"
-        ) from error
-    except OSError:  # a network's file system without locks
-        if descriptor is not None:
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
-        return None
-    return descriptor
 
 
 def _short(value: Any) -> str:

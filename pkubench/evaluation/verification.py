@@ -6,14 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random, SystemRandom
 from typing import Any
 
-from pkubench.envs.registry import resolve
 from pkubench.envs.seeding import evaluation_seeds
 from pkubench.errors import RecordError
-from pkubench.evaluation.execution import Backend, Job, Limits
-from pkubench.evaluation.harness import backend_for, versions_for
+from pkubench.evaluation.execution import Backend, Limits
 from pkubench.evaluation.records import EPISODES, REPORT, read_json, read_text
+from pkubench.evaluation.replay import replay
 from pkubench.evaluation.report import (
     Report,
     RunRecords,
@@ -35,9 +35,13 @@ class Verification:
     problems: tuple[str, ...]
     """What does not agree, each in one sentence; empty if everything does."""
     replayed: int
-    """Episodes that were run again."""
+    """Episodes that were played again."""
     reproduced: int
     """Those of them that gave the same line, byte for byte."""
+    escape: float = 1.0
+    """Chance that the blocks drawn miss one altered episode, of the run where it is largest."""
+    how: str = ""
+    """What was played again and compared, in a sentence; empty if nothing was."""
 
     @property
     def passed(self) -> bool:
@@ -54,6 +58,7 @@ def verify(
     workers: int = 1,
     limits: Limits | None = None,
     backend: Backend | None = None,
+    random: Random | None = None,
 ) -> Verification:
     """Check ``OUT/AGENT/TASK`` (or one run's folder).
 
@@ -61,11 +66,12 @@ def verify(
         folder: What ``evaluate(..., out=OUT)`` left.
         task: What was evaluated; None looks it up.
         agent: Whose episodes to run again; needed if ``episodes`` is positive.
-        episodes: How many episodes of each run to run again, at least. They run in their own
-            blocks of 16, spread evenly over the evaluation, so the number is rounded up.
+        episodes: How many episodes of each run to play again, at least. They run in their own
+            blocks of 16, drawn at random, so the number is rounded up.
         workers: Processes for that.
         limits: How long the agent may take.
         backend: Where blocks run; overrides ``workers``.
+        random: Draws the blocks; None is the operating system's generator.
 
     Raises:
         RecordError: records are missing, damaged, incomplete or of several evaluations.
@@ -78,14 +84,31 @@ def verify(
     problems = _report_problems(folder, report)
     for path, run in zip(paths, runs, strict=True):
         problems += _line_problems(path, run, task)
-    replayed = reproduced = 0
-    if episodes > 0:
-        if agent is None:
-            raise RecordError("running episodes again needs the agent that was evaluated")
-        found = _replay(runs, agent, task, episodes, workers, limits, backend)
-        replayed, reproduced = found.replayed, found.reproduced
-        problems += found.problems
-    return Verification(report, tuple(problems), replayed, reproduced)
+    if episodes == 0:
+        return Verification(report, tuple(problems), 0, 0)
+    if agent is None:
+        raise RecordError("playing episodes again needs the agent that was evaluated")
+    problems += _hash_problems(runs, agent)
+    blocks = {run.label: chosen_blocks(run, episodes, random) for run in runs}
+    escape = max(
+        1.0 - len(blocks[run.label]) / math.ceil(len(run.records) / int(run.settings["block"]))
+        for run in runs
+    )
+    found = replay(runs, agent, task, blocks, workers=workers, limits=limits, backend=backend)
+    if found.problem:
+        problems.append(found.problem)
+    return Verification(
+        report, tuple(problems), found.replayed, found.reproduced, escape, found.how
+    )
+
+
+def _hash_problems(runs: Sequence[RunRecords], agent: AgentSource) -> list[str]:
+    hashes = {run.label: dict(run.hashes) for run in agent.runs}
+    return [
+        f"run {run.label!r}: the agent's files are not those evaluated"
+        for run in runs
+        if run.label in hashes and hashes[run.label] != dict(run.settings["hashes"])
+    ]
 
 
 def _report_problems(folder: Path, report: Report) -> list[str]:
@@ -117,71 +140,19 @@ def _line_problems(path: Path, run: RunRecords, task: Task) -> list[str]:
     return []
 
 
-@dataclass(frozen=True, slots=True)
-class _Replay:
-    problems: list[str]
-    replayed: int
-    reproduced: int
+def chosen_blocks(run: RunRecords, episodes: int, random: Random | None = None) -> tuple[int, ...]:
+    """Draw the blocks of a run to play again: their first episodes, sorted.
 
-
-def _replay(
-    runs: Sequence[RunRecords],
-    agent: AgentSource,
-    task: Task,
-    episodes: int,
-    workers: int,
-    limits: Limits | None,
-    backend: Backend | None,
-) -> _Replay:
-    problems: list[str] = []
-    sources = {run.label: run for run in agent.runs}
-    jobs: list[Job] = []
-    owners: list[RunRecords] = []
-    for run in runs:
-        if run.label not in sources:
-            raise RecordError(f"agent {agent.name!r} has no run {run.label!r} to run again")
-        if dict(sources[run.label].hashes) != dict(run.settings["hashes"]):
-            problems.append(f"run {run.label!r}: the agent's files are not those evaluated")
-        for first, seeds in _chosen_blocks(run, episodes):
-            limit = limits or Limits()
-            source = sources[run.label]
-            world = resolve(task.id)
-            jobs.append(Job(len(jobs), task, world, source, agent.name, first, seeds, limit))
-            owners.append(run)
-    chosen = backend or backend_for(agent, workers)
-    replayed = reproduced = 0
-    try:
-        for result in chosen.map(jobs):
-            run = owners[result.job.index]
-            for record in result.records:
-                replayed += 1
-                if record.line(task) == run.records[record.episode].line(task):
-                    reproduced += 1
-    finally:
-        if backend is None:
-            chosen.close()
-    if reproduced < replayed:
-        problems.append(
-            f"{replayed - reproduced} of {replayed} episodes came out differently"
-            + _version_hint(runs[0].settings["versions"], versions_for(task))
-        )
-    return _Replay(problems, replayed, reproduced)
-
-
-def _chosen_blocks(run: RunRecords, episodes: int) -> list[tuple[int, tuple[int, ...]]]:
+    Args:
+        run: The run.
+        episodes: How many episodes to play at least; blocks are played whole.
+        random: Where the choice comes from; None is the operating system, so that who wrote the
+            records cannot have known it.
+    """
     size, total = int(run.settings["block"]), len(run.records)
-    starts = list(range(0, total, size))
+    starts = range(0, total, size)
     wanted = min(len(starts), math.ceil(episodes / size))
-    picked = [starts[i * len(starts) // wanted] for i in range(wanted)]
-    return [
-        (first, tuple(record.seed for record in run.records[first : first + size]))
-        for first in picked
-    ]
-
-
-def _version_hint(then: dict[str, str], now: dict[str, str]) -> str:
-    changed = [f"{k} {then.get(k)} then, {now[k]} now" for k in now if then.get(k) != now[k]]
-    return f" ({'; '.join(changed)})" if changed else ""
+    return tuple(sorted((random or SystemRandom()).sample(starts, wanted)))
 
 
 def _short(value: Any) -> str:

@@ -19,15 +19,15 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 import pkubench.errors as errors
 from pkubench.errors import AgentError, PkubenchError
-from pkubench.evaluation.episodes import TIMEOUT, failed_record
-from pkubench.evaluation.execution import Job, Result
+from pkubench.evaluation.episodes import OUT_OF_TIME, TIMEOUT, failed_record
+from pkubench.evaluation.execution import Job, Result, deadline_of, out_of_time
 from pkubench.evaluation.records import EpisodeRecord, parse_record
 
 POLL_S = 0.1
@@ -55,26 +55,35 @@ class WorkerError(PkubenchError):
 class ProcessPool:
     """Runs jobs in up to ``workers`` processes."""
 
-    def __init__(self, workers: int) -> None:
-        """Start no process yet; each starts when there is a job for it."""
+    def __init__(self, workers: int, variables: Mapping[str, str] | None = None) -> None:
+        """Start no process yet; each starts when there is a job for it.
+
+        Args:
+            workers: How many processes.
+            variables: Environment variables of the processes beside this one's, such as the kernel
+                of the linear algebra (see ``machine.environment_of``).
+        """
         if workers < 1:
             raise errors.ConfigError(f"workers must be at least 1, got {workers}")
         self.workers = workers
+        self.variables = dict(variables or {})
         self._idle: list[_Worker] = []
 
     def map(self, jobs: Iterable[Job]) -> Iterator[Result]:
         """Yield results as they come; jobs are handed out one by one, in order."""
-        waiting = deque(jobs)
+        waiting, started = deque(jobs), time.monotonic()
         busy: list[_Worker] = []
         try:
             while waiting or busy:
+                while waiting and time.monotonic() > deadline_of(waiting[0], started):
+                    yield out_of_time(waiting.popleft())
                 while waiting and len(busy) < self.workers:
                     worker = self._worker_for(waiting[0].owner, len(busy))
                     worker.assign(waiting.popleft())
                     busy.append(worker)
                 ready = mpc.wait([worker.connection for worker in busy], timeout=POLL_S)
                 for worker in list(busy):
-                    result = worker.poll(worker.connection in ready)
+                    result = worker.poll(worker.connection in ready, started)
                     if result is None:
                         continue
                     busy.remove(worker)
@@ -97,13 +106,13 @@ class ProcessPool:
                 return worker
         while self._idle and len(self._idle) + busy >= self.workers:
             self._idle.pop().kill()
-        return _Worker(owner)
+        return _Worker(owner, self.variables)
 
 
 class _Worker:
     """One child process, seen from the parent."""
 
-    def __init__(self, owner: str) -> None:
+    def __init__(self, owner: str, variables: Mapping[str, str]) -> None:
         self.owner = owner
         self.job: Job | None = None
         self.records: dict[int, EpisodeRecord] = {}
@@ -115,9 +124,12 @@ class _Worker:
             self.slots = np.frombuffer(self._memory, dtype=np.float64)
             fds = (theirs.fileno(), shared.fileno())
             path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+            environment = {**os.environ, **variables}
+            if "OPENBLAS_CORETYPE" in variables:  # a cache size that was set for another kernel
+                environment.pop("OPENBLAS_L2_SIZE", None)
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "pkubench.evaluation.worker", *map(str, fds)],
-                env={**os.environ, **ONE_THREAD, "PYTHONHASHSEED": "0", "PYTHONPATH": path},
+                env={**environment, **ONE_THREAD, "PYTHONHASHSEED": "0", "PYTHONPATH": path},
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # what an agent prints must not mix with results on stdout
                 pass_fds=fds,
@@ -132,7 +144,7 @@ class _Worker:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.connection.send_bytes(pickle.dumps(job))
 
-    def poll(self, is_ready: bool) -> Result | None:
+    def poll(self, is_ready: bool, pool_started: float) -> Result | None:
         """Take what the worker sent; return the result once the job is over."""
         assert self.job is not None
         while is_ready:
@@ -143,6 +155,9 @@ class _Worker:
             if self._take(message):
                 return self._result()
             is_ready = self.connection.poll()
+        if time.monotonic() > deadline_of(self.job, pool_started):
+            self.kill()
+            return self._died(OUT_OF_TIME)
         started, limits = float(self.slots[STARTED]), self.job.limits
         limit = limits.load if self.slots[LOADING] else limits.act
         if started > 0 and limit is not None and time.monotonic() - started > limit:
@@ -172,7 +187,8 @@ class _Worker:
         assert self.job is not None
         loading, steps = bool(self.slots[LOADING]), int(self.slots[STEPS])
         self.kill()
-        if loading or (not self.slots[STARTED] and steps == 0):
+        is_late = reason == OUT_OF_TIME
+        if not is_late and (loading or (not self.slots[STARTED] and steps == 0)):
             raise AgentError(f"agent {self.owner!r} could not be loaded: {reason}")
         for number, seed in enumerate(self.job.seeds, start=self.job.first):
             if number not in self.records:

@@ -12,6 +12,8 @@ from pkubench.leaderboard.bundle import create_bundle, task_folders
 from pkubench.leaderboard.reading import Bundle
 from pkubench.leaderboard.store import Board
 from pkubench.leaderboard.tiers import Tier, Verdict, Verification
+from pkubench.leaderboard.verify import verify_bundle
+from pkubench.tasks.catalogue import make_task
 
 
 def board_of_results(
@@ -19,28 +21,36 @@ def board_of_results(
     where: str | os.PathLike[str] = ":memory:",
     *,
     weights: Sequence[str | os.PathLike[str]] = (),
+    rerun: bool = False,
+    workers: int = 1,
 ) -> Board:
     """Return a board with every agent of a results folder.
 
-    The records come from this machine's own harness, so nothing is run again: on a board in memory,
-    agents whose weights are at hand are labelled as evaluated here and ranked. Agents that are code
-    stay self-reported, as on any board; and so does everything on a board that is kept, because
-    others submit to it too and nothing was run again for it.
+    Whoever owns the folder may rank what is in it: on a board in memory, agents whose weights are
+    at hand are ranked, and labelled as what they are, records that nobody played again. With
+    ``rerun`` every episode is played again, as for a submission, and labelled accordingly. Agents
+    that are code stay self-reported, as on any board; and so does everything on a board that is
+    kept unless it was played again, because others submit to it too.
 
     Args:
         results: what ``pkubench evaluate --out`` wrote, with one folder an agent.
         where: a board to add to; by default a new one in memory.
         weights: folders with weights of agents that pkubench does not ship; agents whose weights
             are in none of them are self-reported.
+        rerun: play every episode again.
+        workers: processes for that.
 
     Raises:
-        BundleError: there are no records.
+        BundleError: there are no records, two runs have the same weights, or, with ``rerun``, an
+            agent plays other episodes than its records say.
         RecordError: records are corrupt or incomplete.
         StorageError: the board cannot be written.
     """
     by_agent: dict[str, list[Path]] = {}
     for folder in task_folders([Path(results)]):
-        by_agent.setdefault(str(read_json(folder / REPORT).get("agent")), []).append(folder)
+        report = read_json(folder / REPORT)
+        make_task(str(report.get("task")))  # imports its module, where it is of another package
+        by_agent.setdefault(str(report.get("agent")), []).append(folder)
     board = Board.open(where)
     is_own = os.fspath(where) == ":memory:"
     with tempfile.TemporaryDirectory(prefix="pkubench-board-") as temporary:
@@ -49,12 +59,15 @@ def board_of_results(
             bundle = create_bundle(
                 folders, path, name=agent[:80], weights=weights, missing_weights="leave-out"
             )
-            board.submit(bundle, evaluated_here(bundle) if is_own else None)
+            if rerun:
+                board.submit(bundle, verify_bundle(bundle, workers=workers))
+            else:
+                board.submit(bundle, own_records(bundle) if is_own else None)
     return board
 
 
-def evaluated_here(bundle: Bundle) -> Verification:
-    """Return the verdicts on records that this machine's own harness just made."""
+def own_records(bundle: Bundle) -> Verification:
+    """Return the verdicts on records in their owner's folder that nobody played again."""
     verdicts = {}
     for task in bundle.tasks:
         if bundle.manifest.kind == "external":
@@ -62,9 +75,6 @@ def evaluated_here(bundle: Bundle) -> Verification:
         elif bundle.manifest.kind != "named" and not all(run.entry.weights for run in task.runs):
             verdict = Verdict(Tier.SELF_REPORTED, "the weights are not at hand")
         else:
-            from_what = "" if bundle.manifest.kind == "named" else " from these weights"
-            verdict = Verdict(
-                Tier.EVALUATED_HERE, f"evaluated by this board's own harness{from_what}"
-            )
+            verdict = Verdict(Tier.OWN_RECORDS, "from a results folder; nothing was run again")
         verdicts[task.task.id] = verdict
     return Verification(verdicts)

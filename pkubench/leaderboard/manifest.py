@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 from pkubench.errors import BundleError
 from pkubench.leaderboard.archive import Digest
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the bundle format."""
 MANIFEST = "manifest.json"
 KINDS = ("named", "saved", "onnx", "population", "external")
@@ -100,7 +101,20 @@ class Manifest:
                 name: {"sha256": digest.sha256, "bytes": digest.size}
                 for name, digest in sorted(self.members.items())
             },
+            "binding": self.binding(),
         }
+
+    def binding(self) -> str:
+        """Return the SHA-256 of what belongs together: the name, and each run's weights and lines.
+
+        Records and weights of one bundle, or the name of another, make a different one.
+        """
+        runs = [
+            [task.task, run.name, *(self.members[m].sha256 for m in (run.episodes, *run.weights))]
+            for task in self.tasks
+            for run in task.runs
+        ]
+        return hashlib.sha256(encode([self.name, self.agent, runs])).hexdigest()
 
     def referenced(self) -> set[str]:
         """Return the members that the tasks name."""
@@ -176,6 +190,11 @@ def parse_manifest(document: Any) -> Manifest:
     missing = sorted(manifest.referenced() - manifest.members.keys())
     if missing:
         raise BundleError(f"{MANIFEST} names {missing[0]} but gives no hash for it")
+    if top.get("binding", str) != manifest.binding():
+        raise BundleError(
+            f"{MANIFEST} was changed: its 'binding' is not that of this name, these records and "
+            "these weights; make the bundle again with `pkubench bundle`"
+        )
     return manifest
 
 

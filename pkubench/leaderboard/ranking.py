@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pkubench.errors import counted
 from pkubench.evaluation.metrics import EXACT_DIGITS, feasible
 from pkubench.evaluation.statistics import (
     Interval,
@@ -28,6 +29,7 @@ from pkubench.evaluation.statistics import (
     stratified_bootstrap,
 )
 from pkubench.leaderboard.entries import Entry, Submitter
+from pkubench.leaderboard.tiers import Tier
 from pkubench.tasks.task import Task
 
 MIN_SEEDS = 5
@@ -173,9 +175,11 @@ def _why_not(task: Task, entry: Entry) -> str | None:
     """Return why an entry is not ranked, None if it is."""
     report, wanted = entry.report, task.protocol.episodes
     if report.failed:
-        return f"{report.failed} of {report.episodes * len(report.runs)} episodes failed"
+        return f"{report.failed} of {counted(report.episodes * len(report.runs), 'episode')} failed"
     if entry.submitter.manifest.kind == "named":
         return "a baseline that is not trained"
+    if entry.verdict.tier is Tier.FLAGGED:
+        return entry.verdict.reason
     if not entry.verdict.tier.is_ranked:
         return "self-reported: not run again by this board"
     if report.seed != EVALUATION_SEED:
@@ -183,7 +187,7 @@ def _why_not(task: Task, entry: Entry) -> str | None:
     if report.episodes < wanted:
         return f"{report.episodes} of the {wanted} episodes a run that a rank needs"
     if report.episodes > wanted:  # the number could be chosen to end on lucky ones
-        return f"{report.episodes} episodes a run; a rank compares the same {wanted}"
+        return f"{counted(report.episodes, 'episode')} a run; a rank compares the same {wanted}"
     if entry.submitter.manifest.kind == "population":
         return f"a population file tells no training seeds; a rank needs {MIN_SEEDS}"
     if entry.seeds < MIN_SEEDS:

@@ -42,6 +42,11 @@ _CHECKED = (
 """What of a report must follow from the lines. Normalised scores move with the references."""
 
 
+def is_weights(member: str) -> bool:
+    """Return whether a member of a saved agent holds numbers, rather than describes them."""
+    return member.rpartition("/")[2] not in (*DATA_FILES, CURVE)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleRun:
     """One run of a bundle, as read and checked."""
@@ -61,6 +66,11 @@ class BundleRun:
     def name(self) -> str:
         """Name of the run, such as ``seed0``."""
         return self.entry.name
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Members that hold numbers, without descriptions and curve."""
+        return tuple(filter(is_weights, self.entry.weights))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +116,8 @@ def read_bundle(path: str | os.PathLike[str], limits: Limits | None = None) -> B
     """Read a bundle without trusting it; nothing in it is unpacked to disk or executed.
 
     Checked are: names, kinds and sizes of members; the manifest against its schema; the hash of
-    every member; every episode line; the weights' format; and that the reports follow from the
-    lines.
+    every member; every episode line; the weights' format; that the reports follow from the lines;
+    and that no two runs of a task have the same weights.
 
     Raises:
         StorageError: there is no such file.
@@ -125,6 +135,8 @@ def read_bundle(path: str | os.PathLike[str], limits: Limits | None = None) -> B
     if unused:
         raise BundleError(f"{unused[0]} belongs to no run of the manifest; take it out")
     tasks = tuple(_read_task(archive, manifest, entry) for entry in manifest.tasks)
+    for task in tasks:
+        _check_apart(task, manifest)
     return Bundle(
         path=archive.path,
         digest=hashlib.sha256(raw).hexdigest(),
@@ -180,6 +192,19 @@ def _read_task(archive: Archive, manifest: Manifest, entry: TaskEntry) -> Bundle
     runs = tuple(_read_run(run, task, manifest, member) for run in entry.runs)
     _check_report(task, runs, report, entry.report)
     return BundleTask(task=task, report=report, runs=runs)
+
+
+def _check_apart(task: BundleTask, manifest: Manifest) -> None:
+    """Refuse one file of weights that stands for several runs: its interval would be zero."""
+    seen: dict[frozenset[str], str] = {}
+    for run in task.runs:
+        hashes = frozenset(manifest.members[name].sha256 for name in run.weights)
+        if hashes and hashes in seen:
+            raise BundleError(
+                f"{seen[hashes]} and {run.name} of {task.task.id} have the same weights: one "
+                "training is one run, so hand it in once"
+            )
+        seen[hashes] = run.name
 
 
 def _read_run(

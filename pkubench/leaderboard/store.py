@@ -22,9 +22,11 @@ from sqlalchemy.pool import StaticPool
 
 from pkubench.errors import BundleError, StorageError, UnknownName
 from pkubench.leaderboard.entries import Entry, StoredRun, Submitter
-from pkubench.leaderboard.reading import Bundle, read_bundle
+from pkubench.leaderboard.manifest import parse_manifest
+from pkubench.leaderboard.reading import Bundle, is_weights, read_bundle
 from pkubench.leaderboard.tiers import Tier, Verdict, Verification
 from pkubench.tasks.catalogue import tasks as known_tasks
+from pkubench.tasks.outside import registered_tasks
 
 SCHEMA = 1
 """Version of the tables."""
@@ -131,6 +133,7 @@ class Board:
         """Store a bundle, whole or not at all.
 
         A bundle that is there already is not stored twice; a new verification replaces the old.
+        Weights that another submission is ranked with on the same task are flagged.
 
         Args:
             bundle: what :func:`~pkubench.leaderboard.bundle.read_bundle` returned.
@@ -139,20 +142,22 @@ class Board:
             submitted_at: shown on the site; None shows no date.
 
         Raises:
-            BundleError: the agent, run again, did something else than the records say.
+            BundleError: the agent, run again, produced different episodes.
             StorageError: the board cannot be written. Nothing is left behind.
         """
         if verification is not None and verification.is_contradicted:
             reasons = [v.reason for v in verification.verdicts.values() if v.is_contradicted]
             raise BundleError(f"not submitted: {reasons[0]}")
         data = _read(bundle)
-        rows = _rows_of(bundle, verification or Verification({}))
         with self._transaction() as connection:
+            if verification is not None:
+                verification = _without_copies(connection, bundle, verification)
             known = _find(connection, bundle.digest)
             if known is not None:
                 if verification is not None:
                     _judge(connection, known, verification)
                 return SubmissionId(bundle.digest, False)
+            rows = _rows_of(bundle, verification or Verification({}))
             submission = _insert(
                 connection,
                 _SUBMISSIONS,
@@ -226,7 +231,7 @@ class Board:
         )
         if task is not None:
             query = query.where(_ENTRIES.c.task == task)
-        known = {known_task.id for known_task in known_tasks()}
+        known = {known_task.id for known_task in (*known_tasks(), *registered_tasks())}
         runs: dict[tuple[str, str], list[StoredRun]] = {}
         heads: dict[tuple[str, str], tuple[Submitter, Verdict]] = {}
         with self._transaction(write=False) as connection:
@@ -370,6 +375,52 @@ def _judge(connection: sql.Connection, submission: int, verification: Verificati
             .where(_ENTRIES.c.submission == submission, _ENTRIES.c.task == task)
             .values(tier=verdict.tier.value, reason=verdict.reason)
         )
+        entry = sql.select(_ENTRIES.c.id).where(
+            _ENTRIES.c.submission == submission, _ENTRIES.c.task == task
+        )
+        for run, lines in verdict.played.items():
+            key = sql.select(_RUNS.c.id).where(
+                _RUNS.c.entry == entry.scalar_subquery(), _RUNS.c.name == run
+            )
+            connection.execute(
+                _EPISODES.update()
+                .where(_EPISODES.c.run == key.scalar_subquery())
+                .values(lines=lines)
+            )
+
+
+def _without_copies(
+    connection: sql.Connection, bundle: Bundle, verification: Verification
+) -> Verification:
+    """Return verdicts in which weights that another submission is ranked with are flagged."""
+    ranked = [tier.value for tier in Tier if tier.is_ranked]
+    query = (
+        sql.select(_SUBMISSIONS.c.name, _SUBMISSIONS.c.manifest, _ENTRIES.c.task)
+        .join_from(_ENTRIES, _SUBMISSIONS)
+        .where(
+            _ENTRIES.c.task.in_([task.task.id for task in bundle.tasks]),
+            _ENTRIES.c.tier.in_(ranked),
+            _SUBMISSIONS.c.digest != bundle.digest,
+        )
+    )
+    owners: dict[tuple[str, str], str] = {}
+    for name, text, task_id in connection.execute(query):
+        manifest = parse_manifest(json.loads(text))
+        for entry in manifest.tasks:
+            members = [m for run in entry.runs for m in run.weights if is_weights(m)]
+            if entry.task == task_id:
+                owners |= {(task_id, manifest.members[m].sha256): name for m in members}
+    verdicts = dict(verification.verdicts)
+    for task in bundle.tasks:
+        verdict = verification.verdict(task.task.id)
+        for run in task.runs if verdict.tier.is_ranked else ():
+            keys = [(task.task.id, bundle.manifest.members[m].sha256) for m in run.weights]
+            known = next((owners[key] for key in keys if key in owners), None)
+            if known is not None:
+                reason = f"the weights of {run.name} are on this board already, as {known}"
+                verdicts[task.task.id] = Verdict(Tier.FLAGGED, reason)
+                break
+    return Verification(verdicts)
 
 
 def _rows_of(bundle: Bundle, verification: Verification) -> list[tuple[dict[str, Any], Any]]:
@@ -385,7 +436,7 @@ def _rows_of(bundle: Bundle, verification: Verification) -> list[tuple[dict[str,
                     "config": json.dumps(run.config),
                     "curve": run.curve,
                 },
-                run.lines,
+                verdict.played.get(run.name, run.lines),
             )
             for run in task.runs
         ]

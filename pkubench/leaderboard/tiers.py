@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class Tier(enum.StrEnum):
@@ -15,15 +15,19 @@ class Tier(enum.StrEnum):
     VERIFIED_CODE = "verified-code"
     """The board ran submitted code inside a sandbox and got the same episodes."""
     EVALUATED_HERE = "evaluated-here"
-    """The board's own harness made these episodes: of an agent that has no weights to verify, or
-    on a board in memory of its owner's own results. No weights were run again."""
+    """The board's own harness played these episodes, of an agent that has no weights to verify."""
+    OWN_RECORDS = "own-records"
+    """Read from a results folder for its owner, on a board in memory. Nothing was run again."""
+    FLAGGED = "flagged"
+    """The weights gave the same episodes, but look like a copy. Shown with the reason, not
+    ranked."""
     SELF_REPORTED = "self-reported"
     """The records are consistent, but nobody ran the agent again. Shown, not ranked."""
 
     @property
     def is_ranked(self) -> bool:
         """Whether entries of this tier take part in the ranking."""
-        return self is not Tier.SELF_REPORTED
+        return self not in (Tier.FLAGGED, Tier.SELF_REPORTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,10 @@ class Verdict:
     tier: Tier
     reason: str
     is_contradicted: bool = False
-    """The agent was run again and did something else. No board takes such records."""
+    """The agent was run again and produced different episodes. No board takes such records."""
+    played: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """Run -> its episode lines as this board played them, where bytes differ from those handed in
+    and their means agree: what the board shows instead."""
 
 
 NOT_RUN = Verdict(Tier.SELF_REPORTED, "the agent was not run again by this board")

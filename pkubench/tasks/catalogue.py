@@ -8,9 +8,10 @@ import json
 from importlib import resources
 from typing import Any
 
-from pkubench.envs.registry import family_of
+from pkubench.envs.registry import current_id, family_of
 from pkubench.errors import UnknownName
 from pkubench.tasks import constrained, diagnostics, games, marl
+from pkubench.tasks.outside import imported_task, is_outside, registered_tasks
 from pkubench.tasks.task import Reference, Task
 
 SUITES = {suite.SUITE: suite for suite in (marl, constrained, games, diagnostics)}
@@ -21,8 +22,8 @@ REFERENCES = "references.json"
 
 @functools.cache
 def tasks() -> tuple[Task, ...]:
-    """Return every task, suite by suite."""
-    measured = json.loads((resources.files("pkubench.tasks") / REFERENCES).read_text())
+    """Return every task of pkubench, suite by suite."""
+    measured = json.loads((resources.files("pkubench.tasks") / REFERENCES).read_bytes())
     return tuple(
         _with_references(task, measured.get(task.id, {}))
         for suite in SUITES.values()
@@ -33,6 +34,9 @@ def tasks() -> tuple[Task, ...]:
 def make_task(name: str) -> Task:
     """Return a task by its full id, by the name without the namespace, or of a named game.
 
+    ``module:Name-v0`` names one of another package and imports the module
+    (``pkubench.tasks.outside``).
+
     >>> make_task("LeducPoker-v0").ranking.name
     'exploitability'
     >>> make_task("openspiel:tic_tac_toe").kind
@@ -40,11 +44,14 @@ def make_task(name: str) -> Task:
 
     Raises:
         UnknownName: no such task; the message names the nearest one.
+        ConfigError: the module that a name begins with cannot be imported.
     """
     if family_of(name) is not None:
         return games.task_by_name(name)
+    if is_outside(name):
+        return imported_task(name)
     known = {task.id: task for task in tasks()}
-    full = name if "/" in name else f"pkubench/{name}"
+    full = current_id(name)
     if full not in known:
         raise UnknownName("task", name, known, "`pkubench list` shows all")
     return known[full]
@@ -53,13 +60,17 @@ def make_task(name: str) -> Task:
 def make_listed_task(name: str) -> Task:
     """Return a task of the catalogue, as :func:`make_task`, and no game that is only named.
 
-    What comes from outside (a submission) may not have this machine look for files or build games
-    of any size.
+    What comes from outside (a submission) may not have this machine look for files, build games of
+    any size or import modules. A task of another package is found if its module was imported by
+    whoever runs this.
 
     Raises:
         UnknownName: no such task, or a game that is not listed.
     """
-    if family_of(name) is not None:
+    for task in registered_tasks():
+        if task.id == name:
+            return task
+    if family_of(name) is not None or is_outside(name):
         raise UnknownName("listed task", name, (), "`pkubench list` shows all that boards take")
     return make_task(name)
 

@@ -78,7 +78,7 @@ def _velocity() -> Iterator[Task]:
 def _teams() -> Iterator[Task]:
     for name, title in _TEAMS.items():
         title = f"{title} below a speed limit"
-        task = _task(f"Multi{name}Velocity", title, "above the speed limit", 1000)
+        task = _task(f"Multi{name}Velocity", title, "above the speed limit", 1000, version=1)
         yield replace(task, notes=f"{task.notes} {_TEAM_NOTES}")
 
 
@@ -97,7 +97,7 @@ def _without_limit(task: Task) -> Task:
     return replace(task, metrics=(_RETURN,), cost_limit=None, notes=_NOTES_WITHOUT_RULES)
 
 
-def _task(name: str, title: str, counted: str, horizon: int) -> Task:
+def _task(name: str, title: str, counted: str, horizon: int, version: int = 0) -> Task:
     cost = Metric(
         name="cost",
         higher_is_better=False,
@@ -105,7 +105,7 @@ def _task(name: str, title: str, counted: str, horizon: int) -> Task:
         describe=f"steps of the episode {counted}",
     )
     return Task(
-        id=f"pkubench/{name}-v0",
+        id=f"pkubench/{name}-v{version}",
         suite=SUITE,
         title=title,
         metrics=(_RETURN, cost),

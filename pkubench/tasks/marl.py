@@ -30,17 +30,17 @@ _TITLES = {
     "SimpleSpeakerListener": "one agent speaks, the other walks",
 }
 _ROBOTS = {
-    "HalfCheetah2x3": "two agents, a leg each, run a cheetah",
-    "HalfCheetah6x1": "six agents, a joint each, run a cheetah",
-    "Hopper3x1": "three agents, a joint each, hop on one leg",
-    "Walker2d2x3": "two agents, a leg each, walk",
-    "Walker2d6x1": "six agents, a joint each, walk",
-    "Swimmer2x1": "two agents, a joint each, swim",
-    "Ant4x2": "four agents, a leg each, walk an ant",
-    "Ant2x4": "two agents, the front and the back legs, walk an ant",
-    "Ant2x4d": "two agents, two legs across from each other, walk an ant",
-    "Humanoid9p8": "two agents, the upper and the lower body, walk a humanoid",
-    "Humanoid17x1": "seventeen agents, a joint each, walk a humanoid",
+    "HalfCheetah2x3-v1": "two agents, a leg each, run a cheetah",
+    "HalfCheetah6x1-v1": "six agents, a joint each, run a cheetah",
+    "Hopper3x1-v0": "three agents, a joint each, hop on one leg",
+    "Walker2d2x3-v0": "two agents, a leg each, walk",
+    "Walker2d6x1-v0": "six agents, a joint each, walk",
+    "Swimmer2x1-v0": "two agents, a joint each, swim",
+    "Ant4x2-v1": "four agents, a leg each, walk an ant",
+    "Ant2x4-v1": "two agents, the front and the back legs, walk an ant",
+    "Ant2x4d-v1": "two agents, two legs across from each other, walk an ant",
+    "Humanoid9p8-v0": "two agents, the upper and the lower body, walk a humanoid",
+    "Humanoid17x1-v0": "seventeen agents, a joint each, walk a humanoid",
 }
 _ROBOT_NOTES = (
     "The return is that of Gymnasium's single-agent v5 environment, once: each of n agents is "
@@ -58,7 +58,7 @@ def tasks() -> tuple[Task, ...]:
 def _robot_tasks() -> tuple[Task, ...]:
     return tuple(
         Task(
-            id=f"pkubench/Multi{name}-v0",
+            id=f"pkubench/Multi{name}",
             suite=SUITE,
             title=title,
             metrics=(_RETURN,),

@@ -53,7 +53,11 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A standardized task. Its id is its environment's id."""
+    """A standardized task. Its id is its environment's id.
+
+    That of another package's task is ``module:namespace/Name-vN``, as Gymnasium spells the
+    environments of other packages.
+    """
 
     id: str
     suite: str

@@ -375,22 +375,22 @@ def test_a_setting_out_of_its_domain_is_named_before_training(name: str, text: s
     [  # the official tuned configuration files, read by hand
         (
             "happo-paper",
-            "MultiHalfCheetah2x3-v0",
+            "MultiHalfCheetah2x3-v1",
             "clip=.05 epochs=15 critic_epochs=15",
         ),
         ("mappo-paper", "MultiHopper3x1-v0", "clip=.05 epochs=10 entropy=0 lr_decay=1"),
         ("happo-paper", "MultiWalker2d2x3-v0", "clip=.05 minibatches=2 actor_lr=.001 entropy=0"),
         ("happo-paper", "MultiWalker2d6x1-v0", "clip=.1 entropy=.01 epochs=5 lr_decay=0"),
-        ("happo-paper", "MultiAnt4x2-v0", "clip=.1 entropy=0 epochs=5 lr_decay=0 gamma=.99"),
+        ("happo-paper", "MultiAnt4x2-v1", "clip=.1 entropy=0 epochs=5 lr_decay=0 gamma=.99"),
         ("mappo-paper", "MultiHumanoid17x1-v0", "clip=.1 entropy=0 lr_decay=1 rollout_steps=100"),
-        ("hatrpo-paper", "MultiAnt4x2-v0", "kl_limit=.005 clip=.2 fisher_every=1 num_envs=20"),
-        ("hatrpo-paper", "MultiHalfCheetah2x3-v0", "kl_limit=.01"),
+        ("hatrpo-paper", "MultiAnt4x2-v1", "kl_limit=.005 clip=.2 fisher_every=1 num_envs=20"),
+        ("hatrpo-paper", "MultiHalfCheetah2x3-v1", "kl_limit=.01"),
         ("hatrpo-paper", "MultiHopper3x1-v0", "kl_limit=.001"),
         ("hatrpo-paper", "MultiWalker2d6x1-v0", "kl_limit=.005"),
         ("hatrpo-paper", "SimpleSpread-v0", "kl_limit=.005 cg_damping=.1 search_decay=.8"),
         ("haa2c-paper", "MultiHopper3x1-v0", "actor_lr=.0001 critic_lr=.0001 epochs=3 lr_decay=1"),
         ("haa2c-paper", "MultiWalker2d2x3-v0", "actor_lr=.0001 epochs=5 critic_lr_decay=1"),
-        ("haa2c-paper", "MultiAnt4x2-v0", "actor_lr=.0005 clip=.1 entropy=0 lr_decay=1"),
+        ("haa2c-paper", "MultiAnt4x2-v1", "actor_lr=.0005 clip=.1 entropy=0 lr_decay=1"),
     ],
 )
 def test_a_paper_preset_has_the_official_numbers_of_its_task(

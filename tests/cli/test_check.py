@@ -16,6 +16,8 @@ WORLD = dedent(
     from pkubench.envs.batch import BatchEnv
     from pkubench.envs.seeding import LaneRandom
 
+    PLACES = np.zeros((64, 2))
+
     class Walk(BatchEnv):
         """A walker on a line is paid for going right and pushed by the wind."""
 
@@ -93,6 +95,19 @@ def test_a_registered_world_passes_and_the_table_says_so(pkubench: Command) -> N
             "time limit",
         ),
         ("move[:, None].astype(np.float64)", "move[:, None]", "step"),
+        ("ended, {}", 'ended, {"speed": move * 1.0}', "infos"),
+        (
+            "self.place = np.zeros((num_envs, 2))",
+            "self.place = np.zeros((num_envs, 2)); self.look = lambda: None",
+            "copies",
+        ),
+        (
+            "self.place = np.zeros((num_envs, 2))",
+            "self.place = PLACES[:num_envs]; PLACES[:num_envs] = 0\n\n"
+            "    def __setstate__(self, state):\n"
+            "        vars(self).update(state); self.place = PLACES[: self.num_envs]",
+            "copies",  # the copy moves the original's walkers
+        ),
         ("picture[:, 4] = 255", "pass", "rendering"),
         (
             "(2,), np.float32)}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -135,7 +136,7 @@ def test_a_suite_leaves_out_what_does_not_fit_and_says_so(pkubench: Command) -> 
     assert "left out mine:still on KuhnPoker-v0: the team has no member for" in said.err
     said = pkubench("evaluate", "mine:still", "--suite", "marl", "--episodes", 1)
     assert said.code == 1  # pushes are no integers: the agent sits down, and fails the episode
-    assert "episodes of mine:still on SimpleSpreadContinuous-v0 failed: wrong" in said.out
+    assert "1 episode of mine:still on SimpleSpreadContinuous-v0 failed: wrong" in said.out
 
 
 def test_all_of_an_untrained_agent_is_every_task(pkubench: Command) -> None:
@@ -421,10 +422,31 @@ def test_a_constrained_task_shows_its_violation(pkubench: Command) -> None:
         ("PointCircle1-v0", "ppo-lag"),
         ("PointCircle0-v0", "ppo"),
         ("SpeedLimit-v0", "ppo-lag"),
-        ("MultiAnt4x2Velocity-v0", "happo-lag"),
+        ("MultiAnt4x2Velocity-v1", "happo-lag"),
     ):
         assert f"pkubench train {learner} {task}\n" in pkubench("show", task).err
     said = pkubench("show", "cpo", "PointCircle0-v0")
     assert "none on PointCircle0-v0: it has no cost to hold" in said.out
     assert "pkubench train" not in said.err
     assert "pkubench train ppo PointCircle0-v0\n" in pkubench("show", "ppo", "PointCircle0-v0").err
+
+
+def test_an_agent_or_a_task_named_twice_is_evaluated_once(pkubench: Command) -> None:
+    words = ("RiskyCorridor-v0", "RiskyCorridor-v0", "--episodes", "1", "--json")
+    said = pkubench("evaluate", "--agents", "random,scripted:optimum, random", *words)
+    assert sorted(report["agent"] for report in said.json) == ["random", "scripted:optimum"]
+    said = pkubench("compare", "random", "random", "--task", "RiskyCorridor-v0")
+    assert (said.code, said.err) == (2, "error: compare names random twice; give two agents\n")
+
+
+def test_ctrl_c_names_the_command_that_resumes_quoted_as_a_shell_takes_it(
+    pkubench: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pkubench.evaluation.harness.evaluate", stopped)
+    words = ("evaluate", "random", "RiskyCorridor-v0", "--out", "my 'best' $results")
+    said = pkubench(*words)
+    assert (said.code, len(said.err.splitlines())) == (130, 1)
+    assert shlex.split(said.err.partition("stopped: ")[2] or said.err)[-5:] == list(words)

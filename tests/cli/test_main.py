@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +19,7 @@ from pkubench.cli import progress as progress_module
 from pkubench.cli.main import VERBS, main
 from pkubench.cli.output import Column, Output, number
 from pkubench.cli.progress import Meter
-from pkubench.errors import StorageError
+from pkubench.errors import StorageError, counted
 from pkubench.tasks.catalogue import make_task, tasks
 from tests.cli.conftest import Command
 
@@ -347,3 +349,63 @@ def test_without_a_terminal_progress_is_a_line_every_few_seconds(
 
 def test_the_module_is_the_command() -> None:
     assert main(["--version"]) == 0
+
+
+def test_hints_are_commands_that_a_shell_takes_as_they_are(pkubench: Command) -> None:
+    """With a space, a quote and a dollar in every path that the user gave."""
+    folder, site = "my 'best' $results", "a site"
+    Path(folder).mkdir()
+    task = ("RiskyCorridor-v0", "--episodes", "2")
+    runs = "run s"
+    commands = [
+        ("evaluate", "random", *task),
+        ("evaluate", "random", *task, "--out", folder),
+        ("evaluate", "--agents", "random,scripted:optimum", *task, "--out", folder),
+        ("compare", folder),
+        ("verify", folder),
+        ("train", "cfr+", "KuhnPoker-v0", "--steps", "2", "--seeds", "0-1", "--out", runs),
+        ("leaderboard", "show", "--results", folder, "--weights", runs),
+        ("leaderboard", "export", site, "--results", folder),
+        ("show", runs),
+        ("show", f"{runs}/seed0"),
+        ("evaluate", runs, "--out", f"{folder}/two"),
+        ("bundle", f"{folder}/two", runs, "--out", "my bundle.zip"),
+        ("submit", "my bundle.zip", "--board", "my board.sqlite"),
+        ("export", f"{runs}/seed0", "KuhnPoker-v0", "--population", "my population.npz"),
+        ("show", "matrix:blotto(10,3)"),
+    ]
+    known = {folder, site, runs, f"{folder}/two", "my bundle.zip", "my board.sqlite"}
+    known |= {f"{runs}/seed0", f"{folder}/site", "my population.npz", "matrix:blotto(10,3)"}
+    found = set()
+    for words in commands:
+        said = pkubench(*words)
+        assert said.code == 0, said.err
+        hints = said.err[said.err.index("next: ") + 6 :].splitlines()
+        for hint in hints:
+            split = shlex.split(hint)
+            assert split[0] in ("pkubench", "python"), hint
+            odd = {word for word in split if " " in word or "(" in word}
+            assert odd <= known, hint
+            found |= odd
+    assert found == known
+
+
+def test_numbers_agree_with_their_nouns() -> None:
+    written = [counted(n, "episode") for n in (0, 1, 2, "1", "1,000")]
+    assert written == ["0 episodes", "1 episode", "2 episodes", "1 episode", "1,000 episodes"]
+
+
+def test_nothing_speaks_of_1_episodes(pkubench: Command) -> None:
+    agents = ("--agents", "random,scripted:optimum")
+    said = [
+        pkubench("evaluate", *agents, "RiskyCorridor-v0", "--episodes", "1", "--out", "results"),
+        pkubench("compare", "results"),
+        pkubench("verify", "results", "--rerun", "1"),
+        pkubench("leaderboard", "show", "--results", "results"),
+        pkubench("train", "cfr+", "KuhnPoker-v0", "--steps", "1", "--out", "run"),
+        pkubench("show", "run"),
+        pkubench("list", "KuhnPoker"),
+    ]
+    for one in said:
+        assert one.code == 0, one.err
+        assert not re.search(r"\b1 [a-z]+s\b", one.out + one.err), one.out + one.err

@@ -44,10 +44,10 @@ def test_results_that_were_not_touched_are_verified_and_run_again(
     said = pkubench("verify", "results/random", "--rerun", 1, "--json")
     assert said.code == 0, said.err
     [row] = said.json["checked"]
-    assert row["found"][1] == "16 of 16 run again gave the same bytes"
+    assert row["found"][1] == "16 of 16 episodes played again are the same bytes"
     said = pkubench("verify", "results/mine", "--rerun", 1, "--agent", "mine")
     assert said.code == 0, said.err
-    assert "5 of 5 run again gave the same bytes" in said.out
+    assert "5 of 5 scores computed again are the same bytes" in said.out
 
 
 def test_a_changed_line_is_found(pkubench: Command, here: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_bundle_goes_to_a_board_and_the_board_to_a_site(pkubench: Command, her
     assert said.json["tasks"]["pkubench/KuhnPoker-v0"]["tier"] == "verified-weights"
     assert Path("board/board.sqlite").is_file()
     assert "was already on" in pkubench("submit", "mine.zip", "--board", "board", "--no-rerun").out
-    assert "the exact scores of 5 runs" in said.json["tasks"]["pkubench/KuhnPoker-v0"]["reason"]
+    assert "5 of 5 scores computed again" in said.json["tasks"]["pkubench/KuhnPoker-v0"]["reason"]
 
     said = pkubench("leaderboard", "show", "--board", "board", "--json")
     [task] = said.json["tasks"]
@@ -106,7 +106,9 @@ def test_a_bundle_that_is_verified_already_is_not_run_again(
     assert pkubench("submit", "mine.zip", "--no-rerun").code == 0
     said = pkubench("submit", "mine.zip")  # nobody has run it yet
     assert "the same bytes were on board.sqlite already: it was run again" in said.err
-    assert "verified-weights" in said.out and "running mine seed0" in said.err
+    assert (
+        "verified-weights" in said.out and "playing the exact scores of 5 runs of mine" in said.err
+    )
     monkeypatch.setattr(verify, "verify_bundle", None)
     for words in ((), ("--no-rerun",)):
         said = pkubench("submit", "mine.zip", *words)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from pkubench.agents.training import Progress
 from tests.cli.conftest import Command, tiny_trainer
 
 TASK = "SimpleSpread-v0"
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_run_goes_to_its_own_folder_and_names_the_next_command(
@@ -276,8 +277,7 @@ sys.exit(main.main(sys.argv[1:]))
 """
     words = [sys.executable, "-c", program, "train", "tiny", TASK, "--steps", "100000"]
     words += ["--out", str(tmp_path / "run")]
-    root = Path(__file__).parents[2]
-    process = subprocess.Popen(words, cwd=root, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 30
     while not (tmp_path / "run").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -298,7 +298,7 @@ sys.exit(main.main(sys.argv[1:]))
         (("train", "random", TASK), "these are: happo, mappo, ippo, hatrpo, haa2c, and more in"),
         (("train", "ppo", TASK), "ppo learns constrained and diagnostics tasks and SimpleSpread"),
         (("train", "ppo", TASK), "agents for it: happo, mappo, ippo, hatrpo, haa2c; `pkubench"),
-        (("train", "hasac-lag", "MultiHalfCheetah2x3-v0"), "'MultiHalfCheetah2x3Velocity-v0'? ag"),
+        (("train", "hasac-lag", "MultiHalfCheetah2x3-v1"), "'MultiHalfCheetah2x3Velocity-v1'? ag"),
         (("train", "tiny", TASK, "--seed", "3", "--seeds", "0-4"), "--seed and --seeds both"),
         (("train", "tiny", TASK, "--seed", str(2**63)), "does not lie in 0..2**63 - 1"),
         (("train", "tiny", TASK, "--seeds", f"1,{2**63}"), "seed must lie in 0..2**63 - 1"),
@@ -341,3 +341,114 @@ def test_seeds_trained_together_are_ordinary_runs(pkubench: Command) -> None:
     said = pkubench("train", "happo", TASK, "--seeds", "0-1", "--together")
     assert (said.code, len(said.err.splitlines())) == (2, 1)
     assert "one seed at a time" in said.err
+
+
+ENDLESS = """
+import sys, time
+from pathlib import Path
+from pkubench.agents import catalogue
+from pkubench.agents.training import Progress
+from pkubench.cli import main, train
+
+def endless(*args, outs=(), out=None, **kwargs):
+    for folder in outs or [out]:
+        (Path(folder) / "training.json").write_text("{}")
+    while True:
+        time.sleep(0.05)
+        progress = Progress(1, 40, {})
+        yield [progress] * len(outs) if outs else progress
+
+class Spec(catalogue.AgentSpec):
+    together = "-"
+
+catalogue.AGENTS["tiny"] = Spec(
+    name="tiny", paper="-", suites=("marl",), summary="", trainer="-"
+)
+train.import_function = lambda path: endless
+sys.exit(main.main(sys.argv[1:]))
+"""
+"""A pkubench whose agent ``tiny`` trains until it is killed."""
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a training that never ends, in the test's folder, once it has written its files."""
+    running = []
+
+    def start(*words: str, writes: str) -> subprocess.Popen[str]:
+        program = [sys.executable, "-c", ENDLESS, "train", "tiny", TASK, "--quiet", *words]
+        paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        environment = {**os.environ, "PYTHONPATH": paths}
+        process = subprocess.Popen(program, cwd=tmp_path, env=environment, text=True)
+        running.append(process)
+        deadline = time.monotonic() + 60
+        while not (tmp_path / writes / "training.json").exists():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        return process
+
+    yield start
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+def test_nobody_else_trains_into_the_folders_of_a_training_until_it_ends_or_is_killed(
+    pkubench: Command, tiny: list[Any], endless: Callable[..., subprocess.Popen[str]]
+) -> None:
+    first = endless("--seeds", "0-1", "--together", "--out", "many", writes="many/seed1")
+    for words, held in [
+        (("--seeds", "0-1", "--resume"), "seed0"),
+        (("--seeds", "0-1"), "seed0"),
+        (("--seed", "1", "--out", "many/seed1", "--resume"), "seed1"),
+        (("--seed", "1", "--out", "many/seed1"), "seed1"),
+        (("--seeds", "2,1", "--resume"), "seed1"),  # the first of these two is free
+    ]:
+        said = pkubench("train", "tiny", TASK, "--out", "many", *words)
+        assert (said.code, said.out) == (2, "")
+        assert said.err == (
+            f"error: another process is training into many/{held}; wait until it ends, stop it, "
+            "or choose another --out\n"
+        )
+    assert not tiny and not Path("many/seed2").exists() and first.poll() is None
+    first.kill()
+    first.wait()
+    assert "holds something already" in pkubench("train", "tiny", TASK, "--out", "many/seed0").err
+    said = pkubench("train", "tiny", TASK, "--seeds", "0-1", "--out", "many", "--resume")
+    assert (said.code, len(tiny)) == (0, 2), said.err
+
+
+def test_seeds_that_wait_for_their_turn_are_held_too(
+    pkubench: Command, tiny: list[Any], endless: Callable[..., subprocess.Popen[str]]
+) -> None:
+    endless("--seeds", "0-1", "--out", "many", writes="many/seed0")
+    said = pkubench("train", "tiny", TASK, "--seed", "1", "--out", "many/seed1")
+    assert "another process is training into many/seed1" in said.err
+    said = pkubench("train", "tiny", TASK, "--seed", "7", "--out", "many/seed7")
+    assert said.code == 0
+
+
+def test_what_a_stopped_command_did_not_get_to_leaves_no_folder(
+    pkubench: Command, tiny: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*args: Any, **kwargs: Any) -> Iterator[Progress]:
+        os.kill(os.getpid(), signal.SIGINT)
+        yield from tiny_trainer(*args, **kwargs)
+
+    monkeypatch.setattr("pkubench.cli.train.import_function", lambda path: stopped)
+    assert pkubench("train", "tiny", TASK, "--seeds", "0-2", "--out", "many").code == 130
+    assert [path.name for path in Path("many").iterdir()] == ["seed0"]
+
+
+def test_a_bad_setting_is_reported_before_a_folder_in_use(pkubench: Command) -> None:
+    stopped_run("run")
+    for agent, task, words, part in [
+        ("happo", TASK, ("--set", "gama=1"), "happo has no setting 'gama'; did you mean 'gamma'?"),
+        ("happo", TASK, ("--set", "gamma=hot"), "gamma='hot' does not fit: it must be a number"),
+        ("happo", TASK, ("--set", "gamma=2"), "gamma"),
+        ("psro", "KuhnPoker-v0", ("--set", "iterations=x"), "iterations='x' does not fit"),
+    ]:
+        for more in ((), ("--quiet",)):
+            said = pkubench("train", agent, task, *words, *more, "--out", "run")
+            assert (said.code, len(said.err.splitlines())) == (2, 1)
+            assert part in said.err and "--resume" not in said.err

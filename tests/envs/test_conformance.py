@@ -133,7 +133,10 @@ def test_pettingzoo_finds_nothing_wrong_with_it(name: str) -> None:
 def test_what_it_gives_lies_in_its_spaces(name: str) -> None:
     world = make_batch(name, 5)
     assert tuple(world.observation_spaces) == tuple(world.action_spaces) == world.agents
+    structures = []
     for moment in play(world, SEEDS[:5], STEPS):
+        structures.append({key: (array.dtype, array.shape) for key, array in moment.info.items()})
+        assert structures[-1] == structures[0], "infos have one structure, at reset and at step"
         for agent in world.agents:
             space, array = world.observation_spaces[agent], moment.arrays[f"observation {agent}"]
             assert array.shape == (5, *(space.shape or ()))

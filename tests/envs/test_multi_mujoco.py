@@ -320,7 +320,7 @@ def test_neighbourhoods_grow_along_the_edges() -> None:
 
 def test_what_a_user_can_do_wrong_is_said() -> None:
     with pytest.raises(UnknownName, match="no factorization '3x2'; known: 2x3, 6x1"):
-        make_batch("MultiHalfCheetah2x3-v0", factorization="3x2")
+        make_batch("MultiHalfCheetah2x3-v1", factorization="3x2")
     with pytest.raises(ConfigError, match="agent_obsk must be at least 0 or None, got -1"):
         world("Hopper", agent_obsk=-1)
     with pytest.raises(ConfigError, match="num_threads"):

@@ -92,10 +92,10 @@ def test_all_but_the_cost_is_the_world_without_a_limit(
 
 
 def test_it_is_a_constrained_task_and_wrong_settings_are_named() -> None:
-    task = make_task("MultiHalfCheetah2x3Velocity-v0")
+    task = make_task("MultiHalfCheetah2x3Velocity-v1")
     assert (task.suite, task.cost_limit, task.protocol.horizon) == ("constrained", 25.0, 1000)
     assert task.metric("cost").unit == "steps"
     with pytest.raises(UnknownName, match="set of thresholds"):
-        make_batch("MultiAnt4x2Velocity-v0", 1, thresholds="v7")
+        make_batch("MultiAnt4x2Velocity-v1", 1, thresholds="v7")
     with pytest.raises(UnknownName, match="factorization"):
-        make_batch("MultiAnt4x2Velocity-v0", 1, factorization="9x9")
+        make_batch("MultiAnt4x2Velocity-v1", 1, factorization="9x9")

@@ -54,7 +54,7 @@ def still(world: Navigation) -> pkubench.envs.batch.Step:
 )
 def test_a_thing_half_way_reads_a_half_in_its_bin(angle: float, ring: dict[int, float]) -> None:
     things = 1.5 * np.array([[[math.cos(angle), math.sin(angle)]]])
-    seen = pseudo_lidar(np.zeros((1, 3)), UPRIGHT, things, 3.0)
+    seen = pseudo_lidar(np.zeros((1, 3)), UPRIGHT, [things], 3.0)
     wanted = np.zeros(16)
     for place, value in ring.items():
         wanted[place] = value
@@ -64,10 +64,10 @@ def test_a_thing_half_way_reads_a_half_in_its_bin(angle: float, ring: dict[int, 
 def test_the_nearer_of_two_things_counts_and_far_ones_are_not_sensed() -> None:
     middle = np.array([math.cos(math.pi / 16), math.sin(math.pi / 16)])
     things = np.stack([0.6 * middle, 2.4 * middle, -3.1 * middle])[None]
-    seen = pseudo_lidar(np.zeros((1, 3)), UPRIGHT, things, 3.0)[0]
+    seen = pseudo_lidar(np.zeros((1, 3)), UPRIGHT, [things], 3.0)[0]
     np.testing.assert_allclose(seen[[15, 0, 1]], [0.4, 0.8, 0.4], atol=1e-12)
     assert seen[8] == 0.0
-    farther = pseudo_lidar(np.zeros((1, 3)), UPRIGHT, things, 6.0)[0]
+    farther = pseudo_lidar(np.zeros((1, 3)), UPRIGHT, [things], 6.0)[0]
     assert farther[8] == pytest.approx(1 - 3.1 / 6)
 
 
@@ -76,11 +76,11 @@ def test_lidar_turns_with_the_robot_and_measures_in_its_plane() -> None:
     # distance 2; height plays no part for an upright robot.
     turned = np.array([[[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]])
     place = np.array([[1.0, 0.0, 0.4]])
-    seen = pseudo_lidar(place, turned, np.array([[[1.0 - 1e-9, 2.0]]]), 3.0)[0]
+    seen = pseudo_lidar(place, turned, [np.array([[[1.0 - 1e-9, 2.0]]])], 3.0)[0]
     np.testing.assert_allclose(seen[[15, 0, 1]], [1 / 3, 1 / 3, 0.0], atol=1e-8)
     # Pitched by 90 degrees its plane is upright: the thing is 2 to the side and 0.4 below.
     pitched = np.array([[[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]]])
-    seen = pseudo_lidar(place, pitched, np.array([[[1.0, 2.0]]]), 3.0)[0]
+    seen = pseudo_lidar(place, pitched, [np.array([[[1.0, 2.0]]])], 3.0)[0]
     assert seen.max() == pytest.approx(1 - math.hypot(2.0, 0.4) / 3)
 
 

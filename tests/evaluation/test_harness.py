@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -14,12 +15,13 @@ import pytest
 
 import pkubench
 from pkubench.agents.agent import Team
+from pkubench.agents.loading import resolve_agent
 from pkubench.agents.random import random_entrant
 from pkubench.envs.registry import make_batch, resolve
 from pkubench.envs.seeding import evaluation_seeds
 from pkubench.errors import AgentError, ConfigError, RecordError, StorageError, UnknownName
 from pkubench.evaluation.execution import InProcess, Limits
-from pkubench.evaluation.harness import evaluate, evaluation_folder
+from pkubench.evaluation.harness import evaluate, evaluation_folder, folder_name
 from pkubench.evaluation.records import EPISODES, RUN, read_records
 from pkubench.evaluation.report import Report
 from tests.evaluation.actors import Honest, HonestBox, Printer, Scribbler, Sloppy
@@ -215,19 +217,76 @@ def test_an_entrant_that_does_not_fit_the_world_is_refused() -> None:
 # Records on disk
 
 
-def test_a_finished_evaluation_is_read_again_not_run_again(tmp_path: Path) -> None:
+class Noting(InProcess):
+    """Notes which blocks are played."""
+
+    def __init__(self) -> None:
+        self.played: list[int] = []
+
+    def map(self, jobs: Any) -> Any:
+        jobs = list(jobs)
+        self.played += [job.first for job in jobs]
+        return super().map(jobs)
+
+
+def test_a_finished_evaluation_is_read_again_once_one_block_is_checked(tmp_path: Path) -> None:
     task = counting_task()
     first = evaluate(Honest(), task, out=tmp_path)
-
-    class Refusing(InProcess):
-        def map(self, jobs: Any) -> Any:
-            raise AssertionError("nothing is left to run")
-
-    again = evaluate(Honest(), task, out=tmp_path, backend=Refusing())
-    assert again == first
+    drawn = set()
+    for _ in range(24):  # three blocks; one of them is missed with chance 3 (2/3)^24 = 0.0002
+        backend = Noting()
+        assert evaluate(Honest(), task, out=tmp_path, backend=backend) == first
+        assert len(backend.played) == 1
+        drawn |= set(backend.played)
+    assert drawn == {0, 16, 32}
     folder = evaluation_folder(tmp_path, "Honest", task)
     assert Report.from_records(folder, task) == first
     assert json.loads((folder / "report.json").read_text()) == first.to_json()
+
+
+@pytest.mark.parametrize("lines", [16, 40])
+def test_found_lines_that_were_changed_are_not_adopted(tmp_path: Path, lines: int) -> None:
+    task = counting_task()
+    evaluate(Honest(), task, workers=0, out=tmp_path)
+    (path,) = tmp_path.rglob(EPISODES)
+    forged = []
+    for line in path.read_text().splitlines()[:lines]:
+        record = json.loads(line)
+        record["return"] = record["returns"]["agent"] = record["return"] + 5.0
+        forged.append(json.dumps(record) + "\n")
+    path.write_text("".join(forged))
+    before = path.read_bytes()
+    with pytest.raises(RecordError, match=r"does not play here, such as episode \d+: lines were"):
+        evaluate(Honest(), task, workers=0, out=tmp_path)
+    assert path.read_bytes() == before
+
+
+def test_lines_of_another_machine_are_adopted_where_the_bytes_agree(tmp_path: Path) -> None:
+    task = counting_task()
+    evaluate(Honest(), task, workers=0, out=tmp_path)
+    (path,) = tmp_path.rglob(EPISODES)
+    whole = path.read_bytes()
+    path.write_bytes(b"".join(whole.splitlines(keepends=True)[:16]))
+    settings = json.loads((path.parent / "run.json").read_text())
+    (here,) = settings["machines"]
+    there = {**here, "blas": "openblas 0.3.31 SkylakeX"}
+    (path.parent / "run.json").write_text(json.dumps({**settings, "machines": [there]}))
+    evaluate(Honest(), task, workers=0, out=tmp_path)
+    assert path.read_bytes() == whole
+    assert json.loads((path.parent / "run.json").read_text())["machines"] == [there, here]
+    path.write_bytes(whole.replace(b'"length": ', b'"length": 1'))
+    with pytest.raises(RecordError, match=r"SkylakeX then.*resume where they were made"):
+        evaluate(Honest(), task, workers=0, out=tmp_path)
+
+
+def test_all_calls_together_have_a_time_limit_too(tmp_path: Path) -> None:
+    task = counting_task(episodes=64)
+    limits = Limits(total=0.5)
+    for workers in (0, 1):
+        source = resolve_agent("tests.evaluation.actors:slow", task)
+        report = evaluate(source, task, workers=workers, limits=limits)
+        reasons = "".join(report.failures)
+        assert report.failed > 0 and "time limit" in reasons, workers
 
 
 @pytest.mark.parametrize("keep", ["16 lines", "21 lines", "half a line", "nothing"])
@@ -400,3 +459,23 @@ def test_limits_of_none_let_an_agent_take_its_time() -> None:
 
 def test_the_test_world_is_known_to_the_registry() -> None:
     assert resolve(counting_task().id).entry_point.endswith("CountingWorld")
+
+
+def test_names_outside_ascii_have_folders_of_their_own() -> None:
+    ascii_names = {
+        "happo@2": "happo@2",
+        "onnx:a/b.onnx": "onnx-a-b.onnx",
+        "two words": "two-words",
+        "../..": "agent",
+        "": "agent",
+        "_x.y+z-1": "_x.y+z-1",
+    }
+    for name, folder in ascii_names.items():
+        assert folder_name(name) == folder
+    others = ["智能体", "智能", "智能2", "Kühn", "Köhn", "\u00e9", "e\u0301", "\udcff", "\udcfe"]
+    folders = [folder_name(name) for name in others]
+    assert len(set(folders)) == len(others) - 1  # one letter in the two spellings of Unicode
+    assert folders[5] == folders[6]
+    for folder in folders:
+        assert folder.isascii() and re.fullmatch(r"[A-Za-z0-9._+@-]+", folder)
+    assert folder_name("Kühn").startswith("K-hn-")

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,8 @@ from pkubench.errors import RecordError, UnknownName
 from pkubench.evaluation.comparison import compare
 from pkubench.evaluation.harness import evaluate, evaluation_folder
 from pkubench.evaluation.records import EPISODES, REPORT
-from pkubench.evaluation.report import Report
-from pkubench.evaluation.verification import verify
+from pkubench.evaluation.report import Report, read_run
+from pkubench.evaluation.verification import chosen_blocks, verify
 from tests.evaluation.actors import Faulty, Honest
 from tests.evaluation.counting import COST, RETURN, counting_task
 
@@ -92,8 +93,9 @@ def test_one_runs_interval_is_over_its_episodes(out: Path) -> None:
 def test_an_untouched_evaluation_passes_and_replays_to_the_same_bytes(out: Path) -> None:
     found = verify(folder(out), task=TASK, agent=THREE, episodes=20, workers=0)
     assert found.passed and found.problems == ()
-    # 20 episodes are two blocks of 16 of each run; the last block of 40 has 8.
-    assert (found.replayed, found.reproduced) == (96, 96)
+    # 20 episodes are two of the blocks of 16, 16 and 8 of each run, so one in three is not played.
+    assert 3 * 24 <= found.replayed <= 3 * 32 and found.reproduced == found.replayed
+    assert found.escape == pytest.approx(1 / 3)
     assert verify(folder(out), task=TASK).replayed == 0
     everything = verify(folder(out), task=TASK, agent=THREE, episodes=10_000, workers=0)
     assert everything.reproduced == 120 and everything.passed
@@ -137,9 +139,40 @@ def test_a_consistent_forgery_is_found_by_running_again(out: Path) -> None:
     path.write_text("\n".join(forged) + "\n")
     Report.from_records(folder(out), TASK).save(folder(out))
     assert verify(folder(out), task=TASK).passed
-    found = verify(folder(out), task=TASK, agent=THREE, episodes=1, workers=0)
-    assert (found.replayed, found.reproduced) == (48, 32)
-    assert found.problems == ("16 of 48 episodes came out differently",)
+    found = verify(folder(out), task=TASK, agent=THREE, episodes=40, workers=0)
+    assert (found.replayed, found.reproduced) == (120, 80)
+    (problem,) = found.problems
+    assert "40 of 120 episodes played again came out differently: seed1, episode 0" in problem
+
+
+def test_the_blocks_that_are_played_again_are_drawn_by_nobody_who_wrote_the_records(
+    out: Path,
+) -> None:
+    (run,) = [read_run(folder(out) / "seed1")]
+    drawn = {chosen_blocks(run, 16) for _ in range(60)}
+    assert drawn == {(0,), (16,), (32,)}
+    assert chosen_blocks(run, 17, Random(3)) == chosen_blocks(run, 17, Random(3))
+    assert chosen_blocks(run, 1000) == (0, 16, 32)
+
+
+def test_an_alteration_outside_the_first_block_is_found_as_often_as_is_printed(out: Path) -> None:
+    """The attack of the audit: 5 added to every return from episode 16 on."""
+    path = folder(out) / "seed1" / EPISODES
+    forged = []
+    for line in path.read_text().splitlines():
+        record = json.loads(line)
+        if record["episode"] >= 32:
+            record["return"] = record["returns"]["agent"] = record["return"] + 5.0
+        forged.append(json.dumps(record))
+    path.write_text("\n".join(forged) + "\n")
+    Report.from_records(folder(out), TASK).save(folder(out))
+    caught = [
+        not verify(
+            folder(out), task=TASK, agent=THREE, episodes=16, workers=0, random=Random(k)
+        ).passed
+        for k in range(30)
+    ]
+    assert 1 <= sum(caught) < 30  # 10 are expected, as the escape of 2/3 says
 
 
 def test_other_weights_are_noticed_when_running_again(out: Path) -> None:

@@ -441,7 +441,7 @@ def test_a_population_is_bundled_and_verified(tmp_path: Path, suffix: str) -> No
     assert bundle.manifest.kind == "population"
     verdict = verify_bundle(read_bundle(tmp_path / "mine.zip"), workers=0).verdict(KUHN)
     assert verdict.tier is Tier.VERIFIED_WEIGHTS
-    assert verdict.reason == "run again, the exact score of 1 run gave the same bytes"
+    assert verdict.reason == "1 of 1 scores computed again are the same bytes"
     with Board.open() as board:
         board.submit(bundle, Verification({KUHN: verdict}))
         (standing,) = rank_task(TASK, board.entries(KUHN))

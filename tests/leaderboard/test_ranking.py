@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pkubench.leaderboard import Board, create_bundle, rank_suite, rank_task
-from pkubench.leaderboard.local import evaluated_here
+from pkubench.leaderboard.local import own_records
 from pkubench.leaderboard.ranking import Standing
 from pkubench.leaderboard.tiers import Verification
 from pkubench.tasks.catalogue import make_task
@@ -38,7 +38,7 @@ class Scene:
         where = write_results(self.folder, agent, task, scores, **more)
         path = self.folder / f"{agent}.zip"
         bundle = create_bundle(where, path, weights=self.folder)
-        self.board.submit(bundle, evaluated_here(bundle) if verified else Verification({}))
+        self.board.submit(bundle, own_records(bundle) if verified else Verification({}))
 
     def standings(self, task: str) -> dict[str, Standing]:
         known = make_task(task)
@@ -192,7 +192,7 @@ def test_a_suite_ranks_by_the_interquartile_mean_over_runs_and_tasks(scene: Scen
             scene.folder / f"{agent}.zip",
             weights=scene.folder / "weights",
         )
-        scene.board.submit(bundle, evaluated_here(bundle))
+        scene.board.submit(bundle, own_records(bundle))
     scene.add("partial", SPREAD, constant([-20.0] * 5, 200))
     standings = {task.id: rank_task(task, scene.board.entries(task.id)) for task in tasks}
     found = {s.submitter.name: s for s in rank_suite(tasks, standings)}

@@ -14,7 +14,7 @@ import pytest
 from pkubench.errors import StorageError
 from pkubench.evaluation.statistics import Interval
 from pkubench.leaderboard import Board, create_bundle
-from pkubench.leaderboard.local import evaluated_here
+from pkubench.leaderboard.local import own_records
 from pkubench.leaderboard.site import builder, export
 from pkubench.leaderboard.site.drawing import Scale, curve_of, curves_picture, interval_picture
 from pkubench.tasks import catalogue
@@ -82,7 +82,7 @@ def board(tmp_path: Path, results: Writer) -> Board:
             code_url="https://example.org/?a=1&b=\"'><script>" if nasty else None,
             weights=tmp_path / "weights",
         )
-        board.submit(bundle, None if nasty else evaluated_here(bundle))
+        board.submit(bundle, None if nasty else own_records(bundle))
     return board
 
 
@@ -154,7 +154,7 @@ def test_the_table_shows_rank_score_cost_tier_and_reason(board: Board, tmp_path:
     spread = " ".join(found[f"tasks/{SPREAD}.html"].words)
     assert "2 of the 5 training seeds a rank needs" in spread
     assert "a baseline that is not trained" in spread
-    assert "self reported" in spread and "evaluated here" in spread
+    assert "self reported" in spread and "own records" in spread
     assert "verified weights" not in spread  # random has none, and nothing was run again
     (entry,) = [e for e in board.entries() if e.submitter.name == "happo"]
     assert f"{entry.report.metrics['return'].mean:.2f}".replace("-", "\N{MINUS SIGN}") in spread
@@ -166,6 +166,50 @@ def test_the_table_shows_rank_score_cost_tier_and_reason(board: Board, tmp_path:
     assert f"{sum(mean <= 25.0 for mean in means)} of 5 runs within" in cheetah
     for page in (f"tasks/{SPREAD}.html", f"tasks/{CHEETAH}.html"):
         assert "caption" in found[page].tags and found[page].tags.count("svg") > 2
+
+
+def test_where_nobody_leads_the_best_entry_is_shown_with_the_reason(
+    tmp_path: Path, results: Writer
+) -> None:
+    rng = np.random.default_rng(0)
+    goal, hopper, walker = "SwimmerVelocity-v0", "HopperVelocity-v0", "Walker2dVelocity-v0"
+    over, within = [[40.0] * 16] * 5, [[10.0] * 16] * 5
+    normal = lambda mean, runs: rng.normal(mean, 0.1, (runs, 16)).tolist()  # noqa: E731
+    folders = [
+        results("good", SPREAD, spread_scores(-36.0, runs=2)),
+        results("better", SPREAD, spread_scores(-30.0, runs=1)),
+        results("random", SPREAD, spread_scores(-20.0, runs=1), label="builtin"),
+        results("random", KUHN, [[0.5]], label="builtin"),
+        results("wild", goal, normal(30, 5), costs=over),
+        results("tame", goal, normal(20, 1), costs=within[:1]),
+        results("wild", hopper, normal(1000, 5), costs=over),
+        results("few", walker, normal(900, 2), costs=over[:2]),
+    ]
+    board = Board.open()
+    for number, folder in enumerate(folders):
+        bundle = create_bundle(
+            folder, tmp_path / f"{number}.zip", name=folder.name, weights=tmp_path / "weights"
+        )
+        board.submit(bundle, own_records(bundle))
+    export(board, tmp_path / "site")
+    found = pages(tmp_path / "site")
+    for task, name, reason in [
+        (SPREAD, "better", "1 of the 5 training seeds a rank needs"),  # not random, which is above
+        (KUHN, "random", "a baseline that is not trained"),  # but there, nobody else is
+        (goal, "tame", "1 of the 5 training seeds"),  # not who is over the limit
+        (hopper, "wild", "over the cost limit"),
+        (walker, "few", "2 of the 5 training seeds"),
+    ]:
+        suite = catalogue.make_task(task).suite
+        for page in ("index.html", f"suites/{suite}.html"):
+            words = found[page].words
+            start = words.index(task)
+            row = " ".join(words[start : start + 14])
+            assert f"none yet; best without a rank: {name} {reason}" in " ".join(row.split()), row
+        text = " ".join(found[f"tasks/{task}.html"].words)
+        assert ("Nobody is within the cost limit yet" in text) == (task == hopper)
+        assert ("Nobody has a rank yet" in text) == (task != hopper)
+    assert "nobody is ranked yet" not in (tmp_path / "site" / "index.html").read_text()
 
 
 def test_reference_scores_are_written_like_the_scores_beside_them(

@@ -16,7 +16,7 @@ import pytest
 
 from pkubench.errors import BundleError, StorageError, UnknownName
 from pkubench.leaderboard import Board, create_bundle, store
-from pkubench.leaderboard.local import board_of_results, evaluated_here
+from pkubench.leaderboard.local import board_of_results, own_records
 from pkubench.leaderboard.reading import Bundle
 from pkubench.leaderboard.tiers import Tier, Verdict, Verification
 from tests.leaderboard.writing import Writer, spread_scores
@@ -63,14 +63,14 @@ def start(board: Path, *bundles: Bundle) -> subprocess.Popen[str]:
 def test_what_is_submitted_comes_back_byte_for_byte(tmp_path: Path, bundles: list[Bundle]) -> None:
     path = tmp_path / "deep" / "board.sqlite"
     with Board.open(path) as board:
-        submission = board.submit(bundles[0], evaluated_here(bundles[0]), submitted_at=NOW)
+        submission = board.submit(bundles[0], own_records(bundles[0]), submitted_at=NOW)
         assert submission.is_new
     with Board.open(path) as board:
         (entry,) = board.entries(ID)
         assert board.tasks() == (ID,)
         assert board.bundle(submission.digest) == bundles[0].path.read_bytes()
         assert entry.submitter.submitted_at == "2031-05-04T12:00:00+00:00"
-        assert entry.verdict.tier is Tier.EVALUATED_HERE
+        assert entry.verdict.tier is Tier.OWN_RECORDS
         run, original = entry.runs[1], bundles[0].tasks[0].runs[1]
         assert run.lines == original.lines
         assert run.records == original.records
@@ -103,10 +103,10 @@ def test_a_later_verification_lifts_the_tier(bundles: list[Bundle]) -> None:
     board = Board.open()
     board.submit(bundles[0])
     assert board.entries()[0].verdict.tier is Tier.SELF_REPORTED
-    board.submit(bundles[0], evaluated_here(bundles[0]))
-    assert board.entries()[0].verdict.tier is Tier.EVALUATED_HERE
+    board.submit(bundles[0], own_records(bundles[0]))
+    assert board.entries()[0].verdict.tier is Tier.OWN_RECORDS
     board.submit(bundles[0])
-    assert board.entries()[0].verdict.tier is Tier.EVALUATED_HERE
+    assert board.entries()[0].verdict.tier is Tier.OWN_RECORDS
 
 
 def test_records_that_the_weights_contradict_are_not_taken(bundles: list[Bundle]) -> None:
@@ -263,7 +263,7 @@ def test_a_board_of_own_results_ranks_what_has_weights(tmp_path: Path, results: 
     with board_of_results(tmp_path / "results", weights=[tmp_path / "weights"]) as board:
         tiers = {entry.submitter.name: entry.verdict.tier for entry in board.entries()}
     assert tiers == {
-        "tuned": Tier.EVALUATED_HERE,  # nothing was run again, so no weights were verified
+        "tuned": Tier.OWN_RECORDS,  # nothing was run again, so no weights were verified
         "lost": Tier.SELF_REPORTED,
         "mine:make": Tier.SELF_REPORTED,
     }

@@ -54,7 +54,8 @@ def write_results(
                 "steps": steps,
                 "command": f"pkubench train {agent} {task_name} --seed {k}",
             }
-            save_agent(weights, config, {"w": np.full((2, 3), k, np.float32)})
+            drawn = np.random.default_rng([k, *agent.encode()]).normal(size=(2, 3))
+            save_agent(weights, config, {"w": drawn.astype(np.float32)})
             for file in ("config.json", "weights.safetensors"):
                 hashes[file] = hashlib.sha256((weights / file).read_bytes()).hexdigest()
             if curves:
@@ -114,3 +115,15 @@ def spread_scores(
     rng = np.random.default_rng(seed)
     offsets = rng.normal(0.0, 1.0, (runs, 1))
     return (mean + offsets + rng.normal(0.0, 4.0, (runs, episodes))).round(6).tolist()
+
+
+def bind(manifest: dict[str, Any]) -> None:
+    """Put right the binding of a manifest that was changed, as an attacker would."""
+    runs = []
+    for task in manifest["tasks"]:
+        for run in task["runs"]:
+            members = [run["episodes"], *run["weights"]]
+            hashes = [manifest["members"][member]["sha256"] for member in members]
+            runs.append([task["task"], run["name"], *hashes])
+    text = json.dumps([manifest["name"], manifest["agent"], runs], indent=1) + "\n"
+    manifest["binding"] = hashlib.sha256(text.encode()).hexdigest()

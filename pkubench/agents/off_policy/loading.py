@@ -54,7 +54,8 @@ class SquashedPolicy(NetworkPolicy):
         if state is not None:
             noise = state.normal(np.arange(len(out)), self.size)
             mean = mean + np.exp(np.clip(out[:, self.size :], *_LOG_STD_RANGE)) * noise
-        return map_action(np.tanh(mean), self.settings.space, self.settings.action_map), state
+        squashed = np.tanh(mean).astype(np.float32)
+        return map_action(squashed, self.settings.space, self.settings.action_map), state
 
 
 def load(saved: SavedAgent, task: Task | None = None, *, stochastic: bool = False) -> Agent | Team:

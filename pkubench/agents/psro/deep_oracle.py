@@ -25,6 +25,7 @@ from pkubench.envs.games.draws import pick, running_shares
 from pkubench.envs.games.forest import Floats, Ints
 from pkubench.envs.games.game_batch import GameBatch
 from pkubench.envs.games.game_tables import game_tables
+from pkubench.envs.games.sums import dot
 from pkubench.envs.games.tree import GameTree
 from pkubench.envs.games.zero_sum import ZeroSumGame
 from pkubench.errors import ConfigError
@@ -101,7 +102,7 @@ class ValueSpace(PolicySpace):
         if self.config.oracle == "dqn":
             choice = np.zeros_like(rows)
             for plan, row in zip(choice, rows, strict=True):
-                plan[forest.best_sequences(row)] = 1.0
+                plan[forest.best_sequences(row, unit=self.scale)] = 1.0
             return forest.plan(choice)
         played = np.ones_like(rows)
         played[:, 1:] = np.exp(self._log_policies(side, rows))[:, self._legal[self._rows[side]]]
@@ -133,7 +134,7 @@ class ValueSpace(PolicySpace):
         found = []
         for side in (0, 1):
             best, _ = self.game.best_response(side, mixed[1 - side])
-            found.append(best - float(mixed[side] @ self.game.gains(side, mixed[1 - side])))
+            found.append(best - dot(mixed[side], self.game.gains(side, mixed[1 - side])))
         return np.array(found)
 
     def population_exploitability(self, populations: tuple[Floats, Floats]) -> float:

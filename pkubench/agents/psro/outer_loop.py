@@ -23,6 +23,7 @@ from pkubench.agents.psro.learner import Floats, Tensors
 from pkubench.agents.psro.meta_solvers import MetaStrategy, meta_solver, solve_symmetric
 from pkubench.agents.psro.settings import PSROConfig
 from pkubench.agents.psro.spaces import PlanSpace, PolicySpace, Situation
+from pkubench.envs.games.sums import dot, rows_dot
 from pkubench.envs.games.zero_sum import ZeroSumGame
 
 _LEAST_MASS = 0.01
@@ -123,6 +124,8 @@ class PopulationLearner:
     def _solve(self, solver: str, rows: int, columns: int) -> MetaStrategy:
         """Return the meta-strategy among the first policies of each side."""
         table = self._table[:rows, :columns]
+        if np.ptp(table) <= _TIE * self.space.scale:  # a solver would take rounding for payoffs
+            table = np.zeros_like(table)
         if len(self._sides) == 1:
             mass = solve_symmetric(solver, table)
             return MetaStrategy(mass, mass)
@@ -161,7 +164,7 @@ class PopulationLearner:
         metrics = {
             "nash_conv": nash_conv,
             "exploitability": 0.5 * nash_conv,
-            "restricted_value": float(x @ self._table @ y),
+            "restricted_value": dot(x, rows_dot(self._table, y)),
             "policies": float(sum(len(side.seen) for side in self._sides.values())),
             "episodes": float(
                 self.responses * config.response_episodes + self.entries * config.payoff_episodes

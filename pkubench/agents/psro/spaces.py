@@ -23,6 +23,7 @@ from pkubench.agents.psro.settings import PSROConfig
 from pkubench.envs.games.forest import Floats, Ints
 from pkubench.envs.games.normal_form import MatrixGame, SymmetricMatrixGame
 from pkubench.envs.games.simplex import wide_game
+from pkubench.envs.games.sums import dot, weighted_rows
 from pkubench.envs.games.zero_sum import ZeroSumGame
 
 _ROUNDS = 20
@@ -149,7 +150,7 @@ class PlanSpace(PolicySpace):
         for side in self.sides:
             worth = self.game.gains(side, mixed[1 - side])
             best, _ = self.game.best_plan(side, worth)
-            found.append(best - float(mixed[side] @ worth))
+            found.append(best - dot(mixed[side], worth))
         return np.array([found[0], found[-1]])
 
     def population_exploitability(self, populations: tuple[Floats, Floats]) -> float:
@@ -162,7 +163,7 @@ class PlanSpace(PolicySpace):
             self._worth[side] = known  # policies that have moved on are forgotten
             worth = np.stack([known[row.tobytes()] for row in populations[side]])
             solution, self._binding[side] = wide_game(worth, self._binding[side])
-            guaranteed.append(float((solution.x @ worth).min()))
+            guaranteed.append(float(weighted_rows(solution.x, worth).min()))
         return max(-sum(guaranteed) * (2 // len(self.sides)), 0.0)
 
     def _worth_of(self, side: int, row: Floats) -> Floats:
@@ -170,9 +171,7 @@ class PlanSpace(PolicySpace):
         assert isinstance(self.game, MatrixGame)
         name = row.tobytes()
         if name not in self._worth[side]:
-            self._worth[side][name] = (
-                row @ self.game.payoff if side == 0 else -(self.game.payoff @ row)
-            )
+            self._worth[side][name] = -self.game.gains(1 - side, row)
         return self._worth[side][name]
 
     # Responses
@@ -193,13 +192,13 @@ class PlanSpace(PolicySpace):
         elif bonus is None:
             best, plan = self.game.best_plan(side, worth, lots)
             own = self.game.mix(situation.own, situation.own_weights)
-            gain = best - float(own @ worth)
+            gain = best - dot(own, worth)
         elif isinstance(self.game, MatrixGame):
             plan = self._listed(situation.row, payoff_weight * worth, bonus, step)
         else:
             plan = self._searched(side, payoff_weight * worth, worth, bonus, lots)
         row = plan if step == 1.0 else (1.0 - step) * situation.row + step * plan
-        return Response(row, float(row @ worth), gain)
+        return Response(row, dot(row, worth), gain)
 
     def _bonus(
         self, situation: Situation, opponent: Floats, rng: np.random.Generator
@@ -252,7 +251,8 @@ class PlanSpace(PolicySpace):
                 plan = self.game.random_plan(side, draws, pure=True)
             slope = bonus.pure_slopes(plan)
             slopes, met = (slopes + slope, met + 1) if bonus.is_least else (slope, 1)
-            _, plan = self.game.best_plan(side, base + slopes / met, lots)
+            # ``base`` is in units of the largest payoff, as the bonus is.
+            _, plan = self.game.best_plan(side, base + slopes / met, lots, unit=1.0)
             value = float(base @ plan + bonus.values(plan[None])[0])
             if value > highest:
                 best, highest = plan, value

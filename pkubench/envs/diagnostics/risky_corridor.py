@@ -119,6 +119,9 @@ class RiskyCorridor(BatchEnv):
         cost[lanes] = FALL_COST * has_fallen
         return (STEP_REWARD + GOAL_REWARD * is_there)[:, None], is_there, {"cost": cost}
 
+    def _info(self) -> Info:
+        return {"cost": np.zeros(self.num_envs)}
+
     def _observe(self) -> dict[str, Array]:
         return {SOLE_AGENT: np.eye(GOAL + 1, dtype=np.float32)[self._cell]}
 

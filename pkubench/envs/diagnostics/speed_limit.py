@@ -90,6 +90,9 @@ class SpeedLimit(BatchEnv):
         is_over = np.zeros(self.num_envs, dtype=np.bool_)
         return driving_reward(self._speed)[:, None], is_over, {"cost": cost}
 
+    def _info(self) -> Info:
+        return {"cost": np.zeros(self.num_envs)}
+
     def _observe(self) -> dict[str, Array]:
         return {SOLE_AGENT: self._speed[:, None].astype(np.float32)}
 

@@ -112,7 +112,9 @@ class Forest:
             gains[above:first] += np.bincount(parents, values, first - above)
         return gains
 
-    def best_sequences(self, gains: Floats, rng: np.random.Generator | None = None) -> Ints:
+    def best_sequences(
+        self, gains: Floats, rng: np.random.Generator | None = None, *, unit: float = 0.0
+    ) -> Ints:
         """Return each information state's best sequence after :meth:`best`.
 
         Values within a relative ``TIE`` count as tied, so that the choice does not hang on the
@@ -121,13 +123,14 @@ class Forest:
         Args:
             gains: What :meth:`best` left.
             rng: Chooses uniformly among tied actions; without it the lowest index wins.
+            unit: The size of the payoffs that were added up: gains that cancel are less.
         """
         if not len(self.starts):
             return self.starts
         tail = gains[self.roots :]
         starts = self.starts - self.roots
         state = self.state_of[self.roots :]
-        slack = TIE * max(1.0, float(np.abs(tail).max()))
+        slack = TIE * max(unit, float(np.abs(tail).max()))
         tied = tail >= (np.maximum.reduceat(tail, starts) - slack)[state]
         if rng is not None:
             lots = np.where(tied, rng.random(len(tail)), -1.0)

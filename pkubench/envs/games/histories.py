@@ -162,6 +162,14 @@ class Observer(NamedTuple):
     see: Callable[[Any, int], NDArray[np.float32]]
 
 
+def _information_state(state: Any, player: int) -> NDArray[np.float32]:
+    return np.array(state.information_state_tensor(player), np.float32)
+
+
+def _position(state: Any, player: int) -> NDArray[np.float32]:
+    return np.array(state.observation_tensor(player), np.float32)
+
+
 def observer(game: Any) -> Observer:
     """Return how a game is seen by a policy that acts on numbers.
 
@@ -179,7 +187,7 @@ def observer(game: Any) -> Observer:
     if kind.provides_information_state_tensor:
         return Observer(
             int(np.prod(game.information_state_tensor_shape())),
-            lambda state, player: np.array(state.information_state_tensor(player), np.float32),
+            _information_state,
         )
     if (
         kind.information == kind.Information.PERFECT_INFORMATION
@@ -187,7 +195,7 @@ def observer(game: Any) -> Observer:
     ):
         return Observer(
             int(np.prod(game.observation_tensor_shape())),
-            lambda state, player: np.array(state.observation_tensor(player), np.float32),
+            _position,
         )
     raise unobserved(str(game))
 

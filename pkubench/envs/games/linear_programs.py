@@ -1,7 +1,10 @@
 """The linear programs of zero-sum games, solved by SciPy's HiGHS.
 
 All are written for the row player (who maximises); the column player is the row player of the
-negated transpose.
+negated transpose. HiGHS compares with fixed tolerances, so it is given payoffs ``in_units``: what
+comes out is as exact for payoffs in billionths as for any. HiGHS picks no code by processor; its
+next release may find another of several optima, so a value is never its objective but that of
+the strategy found, added up in a fixed order.
 """
 
 from __future__ import annotations
@@ -14,8 +17,11 @@ from scipy.optimize import linprog
 
 from pkubench.envs.games.errors import GameError, PlanError
 from pkubench.envs.games.forest import Floats, Forest
+from pkubench.envs.games.payoff_units import centre, in_units
+from pkubench.envs.games.sums import dot, rows_dot, weighted_rows
 
-_TOLERANCE = 1e-9
+_TOLERANCE = 1e-10
+"""What HiGHS lets a constraint be missed by, the least it takes; payoffs are in units."""
 
 
 class Equilibrium(NamedTuple):
@@ -66,11 +72,12 @@ def matrix_game(payoff: Floats) -> Equilibrium:
             f"a matrix game needs a finite two-dimensional payoff matrix, got shape {payoff.shape}"
         )
     rows, columns = payoff.shape
+    table = in_units(payoff - centre(payoff))
     objective = np.zeros(rows + 1)
     objective[-1] = -1.0
     solution = _solve(
         objective,
-        np.hstack([-payoff.T, np.ones((columns, 1))]),
+        np.hstack([-table.T, np.ones((columns, 1))]),
         np.zeros(columns),
         np.append(np.ones(rows), 0.0)[None],
         np.ones(1),
@@ -78,7 +85,7 @@ def matrix_game(payoff: Floats) -> Equilibrium:
     )
     x = _distribution(solution.x[:rows])
     y = _distribution(-solution.ineqlin.marginals)
-    return Equilibrium(float(x @ payoff @ y), x, y)
+    return Equilibrium(dot(x, rows_dot(payoff, y)), x, y)
 
 
 def solve_sequence_form(
@@ -101,7 +108,7 @@ def solve_sequence_form(
     right[0] = 1.0
     solution = _solve(
         objective,
-        sparse.hstack([-payoff.T, other.T], format="csr"),
+        sparse.hstack([-_in_units(payoff).T, other.T], format="csr"),
         np.zeros(theirs.size),
         sparse.hstack([own, sparse.csr_array((own.shape[0], other.shape[0]))], format="csr"),
         right,
@@ -131,7 +138,7 @@ def hull_value(gains: Floats, opponent: Forest) -> HullValue:
     equality[0, :policies] = 1.0
     solution = _solve(
         objective,
-        sparse.hstack([sparse.csr_array(-gains.T), other.T], format="csr"),
+        sparse.hstack([sparse.csr_array(-in_units(gains).T), other.T], format="csr"),
         np.zeros(opponent.size),
         sparse.csr_array(equality),
         np.ones(1),
@@ -140,7 +147,11 @@ def hull_value(gains: Floats, opponent: Forest) -> HullValue:
     weights = _distribution(solution.x[:policies])
     # The guarantee of exactly these weights, by an exact sweep instead of the solver's objective:
     # a lower bound of the optimum that is tight to rounding.
-    return HullValue(-float(opponent.best(-(weights @ gains))[0]), weights)
+    return HullValue(-float(opponent.best(-weighted_rows(weights, gains))[0]), weights)
+
+
+def _in_units(payoff: sparse.csr_array) -> sparse.csr_array:
+    return sparse.csr_array((in_units(payoff.data), payoff.indices, payoff.indptr), payoff.shape)
 
 
 def _solve(

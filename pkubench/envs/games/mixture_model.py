@@ -18,6 +18,7 @@ from pkubench.envs.games.forest import Floats
 from pkubench.envs.games.linear_programs import HullValue, matrix_game
 from pkubench.envs.games.matrix_catalogue import cyclic
 from pkubench.envs.games.normal_form import SymmetricMatrixGame
+from pkubench.envs.games.sums import rows_dot, weighted_rows
 
 CENTRES: Final = np.array(
     [
@@ -76,7 +77,8 @@ class MixtureModel:
         """Return the payoff matrix of two populations, float64 ``(|X|, |Y|)``."""
         rows, columns = self.features(points_0), self.features(points_1)
         skill = (rows.sum(axis=1)[:, None] - columns.sum(axis=1)[None, :]) / 2.0
-        return np.asarray(rows @ self.tournament @ columns.T + skill)
+        cycles = [rows_dot(columns, weighted_rows(row, self.tournament)) for row in rows]
+        return np.asarray(np.stack(cycles) + skill)
 
     def game_among(self, points: ArrayLike) -> SymmetricMatrixGame:
         """Return the matrix game of a population against itself."""
@@ -84,9 +86,8 @@ class MixtureModel:
 
     def slope(self, points: ArrayLike, opponents: ArrayLike, weights: ArrayLike) -> Floats:
         """Return the gradient of each point's payoff against a mixture, ``(policies, 2)``."""
-        return np.asarray(
-            np.einsum("pkd,k->pd", self.feature_slopes(points), self._worth(opponents, weights)[0])
-        )
+        worth, _ = self._worth(opponents, weights)
+        return np.asarray((self.feature_slopes(points) * worth[:, None]).sum(axis=1))
 
     def best_response(self, opponents: ArrayLike, weights: ArrayLike) -> tuple[float, Floats]:
         """Return the most that any point of the plane wins against a mixture, and the point.
@@ -99,7 +100,7 @@ class MixtureModel:
             weights: ``(policies,)``, a distribution.
         """
         slopes, offset = self._worth(opponents, weights)
-        heights = (self._grid_features @ slopes).reshape(_GRID, _GRID)
+        heights = weighted_rows(slopes, self._grid_features).reshape(_GRID, _GRID)
         padded = np.pad(heights, 1, constant_values=-np.inf)
         around = [
             padded[1 + i : 1 + i + _GRID, 1 + j : 1 + j + _GRID]
@@ -109,7 +110,7 @@ class MixtureModel:
         ]
         is_peak = (heights >= np.max(around, axis=0)).ravel()
         peaks = self._refined(self._grid[is_peak], slopes)
-        values = self.features(peaks) @ slopes
+        values = rows_dot(self.features(peaks), slopes)
         best = int(values.argmax())
         return float(values[best] + offset), peaks[best]
 
@@ -152,8 +153,8 @@ class MixtureModel:
             raise PlanError(f"weights {mass.shape} do not go with {len(features)} points")
         if not abs(mass.sum() - 1.0) <= 1e-5:
             raise PlanError(f"mixture weights must be a distribution; they sum to {mass.sum():g}")
-        mean = mass @ features
-        return self.tournament @ mean + 0.5, -0.5 * float(mean.sum())
+        mean = weighted_rows(mass, features)
+        return rows_dot(self.tournament, mean) + 0.5, -0.5 * float(mean.sum())
 
     @cached_property
     def _grid(self) -> Floats:
@@ -162,7 +163,8 @@ class MixtureModel:
 
     @cached_property
     def _grid_features(self) -> Floats:
-        return self.features(self._grid)
+        """Height of each bell at each point of the grid, ``(7, points)``."""
+        return np.ascontiguousarray(self.features(self._grid).T)
 
     def _refined(self, points: Floats, slopes: Floats) -> Floats:
         """Climb from grid maxima to the maxima they stand for."""
@@ -171,16 +173,25 @@ class MixtureModel:
         for _ in range(20):
             offsets = points[:, None, :] - CENTRES
             weight = slopes * self.features(points)
-            gradient = -PRECISION * np.einsum("pk,pkd->pd", weight, offsets)
-            curvature = PRECISION**2 * np.einsum("pk,pkd,pke->pde", weight, offsets, offsets)
-            curvature -= PRECISION * weight.sum(axis=1)[:, None, None] * np.eye(2)
+            east, north = offsets[..., 0], offsets[..., 1]
+            g0, g1 = (-PRECISION * (weight * way).sum(axis=1) for way in (east, north))
+            # The Hessian's entries; ``about`` is what its diagonal has less.
+            about = PRECISION * weight.sum(axis=1)
+            h00, h01, h11 = (
+                PRECISION**2 * (weight * product).sum(axis=1)
+                for product in (east**2, east * north, north**2)
+            )
+            h00, h11 = h00 - about, h11 - about
+            determinant = h00 * h11 - h01**2
             # On flat ground (the edge of the grid, saddles) Newton's step is not for climbing.
-            is_cap = (np.linalg.det(curvature) > 1e-12) & (np.trace(curvature, 0, 1, 2) < 0.0)
+            is_cap = (determinant > 1e-12) & (h00 + h11 < 0.0)
+            newton = np.stack([h01 * g1 - h11 * g0, h01 * g0 - h00 * g1], axis=1)
             step = np.zeros_like(points)
-            step[is_cap] = np.linalg.solve(curvature[is_cap], -gradient[is_cap][..., None])[..., 0]
+            step[is_cap] = newton[is_cap] / determinant[is_cap, None]
             points = np.clip(points + step, start - 2.0 * spacing, start + 2.0 * spacing)
         # Where the climb went astray, the grid point itself is the better one.
-        is_higher = self.features(points) @ slopes >= self.features(start) @ slopes
+        climbed, before = (rows_dot(self.features(where), slopes) for where in (points, start))
+        is_higher = climbed >= before
         return np.asarray(np.where(is_higher[:, None], points, start))
 
 

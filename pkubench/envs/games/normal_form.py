@@ -14,7 +14,9 @@ from pkubench.envs.games.errors import GameError, PlanError
 from pkubench.envs.games.forest import TIE, Floats
 from pkubench.envs.games.histories import MAX_HISTORIES, TERMINAL, Histories, InformationStates
 from pkubench.envs.games.linear_programs import Equilibrium, HullValue, matrix_game
+from pkubench.envs.games.payoff_units import centre, check_range, identifying, tie
 from pkubench.envs.games.policies import SUM_TOLERANCE, InformationState, Policy
+from pkubench.envs.games.sums import dot, rows_dot, weighted_rows
 from pkubench.envs.games.tree import GameTree
 from pkubench.envs.games.zero_sum import ZeroSumGame, checked_amount
 
@@ -46,7 +48,8 @@ class MatrixGame(ZeroSumGame):
         """Hold a copy of ``payoff``.
 
         Raises:
-            GameError: The payoffs are no finite matrix of numbers.
+            GameError: The payoffs are no finite matrix of numbers, or too large or too small to
+                be added up.
         """
         self.payoff = checked_payoff(payoff, name)
         self.payoff.flags.writeable = False
@@ -75,9 +78,9 @@ class MatrixGame(ZeroSumGame):
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over shape and payoffs (to nine decimals): equal for equal games."""
+        """SHA-256 over shape and payoffs (see ``identifying``): equal for equal games."""
         digest = hashlib.sha256(str(self.shape).encode())
-        digest.update(np.asarray(self.payoff.round(9) + 0.0, "<f8").tobytes())
+        digest.update(np.asarray(identifying(self.payoff, self.max_utility), "<f8").tobytes())
         return digest.hexdigest()
 
     def normalised(self) -> Self:
@@ -198,24 +201,27 @@ class MatrixGame(ZeroSumGame):
     def mix(self, plans: ArrayLike, weights: ArrayLike) -> Floats:
         """Return the weighted average of strategies, one a row of ``plans``."""
         rows, mass = self._mixture(plans, weights)
-        return np.asarray((mass / mass.sum()) @ rows, np.float64)
+        return weighted_rows(mass / mass.sum(), rows)
 
     # Values
 
     def expected_value(self, x: ArrayLike, y: ArrayLike) -> float:
         """Return what player 0 wins on average when ``x`` meets ``y``."""
-        return float(self._one_plan(x, 0) @ self.payoff @ self._one_plan(y, 1))
+        row, column = self._one_plan(x, 0), self._one_plan(y, 1)
+        return dot(row, rows_dot(self.payoff, column))
 
     def payoffs(self, plans_0: ArrayLike, plans_1: ArrayLike) -> Floats:
         """Return the exact payoff matrix of two populations, float64 ``(|X|, |Y|)``."""
         rows = self.check_plan(np.atleast_2d(plans_0), 0)
         columns = self.check_plan(np.atleast_2d(plans_1), 1)
-        return np.asarray(rows @ self.payoff @ columns.T, np.float64)
+        if len(rows) <= len(columns):
+            return np.stack([rows_dot(columns, weighted_rows(x, self.payoff)) for x in rows])
+        return np.stack([rows_dot(rows, rows_dot(self.payoff, y)) for y in columns], axis=1)
 
     def gains(self, player: int, opponent_plan: ArrayLike) -> Floats:
         """Return what each own action wins for ``player`` against ``opponent_plan``."""
         opponent = self._one_plan(opponent_plan, 1 - self._player(player))
-        return np.asarray(self.payoff @ opponent if player == 0 else -(opponent @ self.payoff))
+        return _gains(self.payoff, player, opponent)
 
     def terminal_weights(self, player: int, opponent_plan: ArrayLike) -> Floats:
         """Return ones: every play ends with the one action chosen, whatever the opponent does."""
@@ -228,7 +234,12 @@ class MatrixGame(ZeroSumGame):
         return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
 
     def best_plan(
-        self, player: int, slopes: ArrayLike, rng: np.random.Generator | None = None
+        self,
+        player: int,
+        slopes: ArrayLike,
+        rng: np.random.Generator | None = None,
+        *,
+        unit: float | None = None,
     ) -> tuple[float, Floats]:
         """Return the largest slope, and its action as a plan.
 
@@ -236,9 +247,11 @@ class MatrixGame(ZeroSumGame):
             player: Whose action.
             slopes: One number an action.
             rng: Draws among equally good actions; without it the lowest index is chosen.
+            unit: What slopes are measured in; those of a game's payoffs if left.
         """
         worth = self._slopes(player, slopes)
-        tied = np.flatnonzero(worth >= worth.max() - TIE * max(1.0, self.max_utility))
+        slack = self._tie if unit is None else TIE * unit
+        tied = np.flatnonzero(worth >= worth.max() - slack)
         chosen = tied[0] if rng is None else rng.choice(tied)
         return float(worth.max()), _pure(int(chosen), len(worth))
 
@@ -258,14 +271,29 @@ class MatrixGame(ZeroSumGame):
 
     def nash_conv(self, x: ArrayLike, y: ArrayLike) -> float:
         """Return the sum of both players' gains from a best response, 0 at an equilibrium."""
-        best = self.gains(0, y).max() + self.gains(1, x).max()
+        best = [
+            _gains(self._centred, player, self._one_plan(plan, 1 - player)).max()
+            for player, plan in enumerate((y, x))
+        ]
         # Rounding can push the difference below zero.
-        return max(float(best), 0.0)
+        return max(float(sum(best)), 0.0)
+
+    @cached_property
+    def _tie(self) -> float:
+        return tie(self.payoff)
+
+    @cached_property
+    def _centre(self) -> float:
+        return centre(self.payoff)
+
+    @cached_property
+    def _centred(self) -> Floats:
+        return self.payoff - self._centre if self._centre else self.payoff
 
     def _guarantee(self, player: int, rows: Floats) -> HullValue:
-        gains = rows @ self.payoff if player == 0 else -(rows @ self.payoff.T)
-        weights = matrix_game(gains).x
-        return HullValue(float((weights @ gains).min()), weights)
+        gains = np.stack([_gains(self._centred, 1 - player, row) for row in rows])
+        weights = matrix_game(-gains).x
+        return HullValue(-float(weighted_rows(weights, gains).max()), weights)
 
     def solve(self) -> Equilibrium:
         """Return an equilibrium and the value of the game, by linear programming."""
@@ -322,11 +350,17 @@ class SymmetricMatrixGame(MatrixGame):
         return np.asarray(self.payoff - (ratings[:, None] - ratings[None, :]))
 
 
+def _gains(payoff: Floats, player: int, opponent: Floats) -> Floats:
+    """Return what each own action wins against a strategy of the opponent."""
+    return rows_dot(payoff, opponent) if player == 0 else -weighted_rows(opponent, payoff)
+
+
 def checked_payoff(payoff: ArrayLike, name: str) -> Floats:
     """Return a copy of ``payoff`` as float64.
 
     Raises:
-        GameError: It is no finite, non-empty, two-dimensional array of real numbers.
+        GameError: It is no finite, non-empty, two-dimensional array of real numbers, or they are
+            too large or too small to be added up.
     """
     array = np.asarray(payoff)
     if array.dtype.kind not in "biuf":
@@ -336,14 +370,18 @@ def checked_payoff(payoff: ArrayLike, name: str) -> Floats:
             f"{name}: payoffs must be a table of (rows, columns) with one or more of each, what "
             f"each row wins against each column; got shape {array.shape}"
         )
+    given = array
+    with np.errstate(over="ignore"):  # long doubles; what overflows is named below
+        array = array.astype(np.float64)
     wrong = np.argwhere(~np.isfinite(array))
     if len(wrong):
         row, column = wrong[0].tolist()
         raise GameError(
             f"{name}: {len(wrong)} of {array.size} payoffs are not finite, the first at row {row}, "
-            f"column {column}: {array[row, column]}"
+            f"column {column}: {given[row, column]}"
         )
-    return array.astype(np.float64)
+    check_range(array, name)
+    return array
 
 
 def is_antisymmetric(array: Floats) -> bool:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from pkubench.envs.games.errors import GameError
-from pkubench.envs.games.forest import Forest, Ints
+from pkubench.envs.games.forest import Floats, Forest, Ints
 from pkubench.envs.games.histories import TERMINAL, Histories
 
 
@@ -44,15 +44,32 @@ def sequence_form(histories: Histories) -> SequenceForm:
     """
     built = [_forest(histories, player) for player in (0, 1)]
     sequence = np.stack([nodes for _, _, nodes in built])
+    forests = built[0][0], built[1][0]
+    payoff = payoff_matrix(histories, forests, sequence, histories.utility)
+    return SequenceForm(forests, (built[0][1], built[1][1]), payoff, sequence)
+
+
+def payoff_matrix(
+    histories: Histories,
+    forests: tuple[Forest, Forest],
+    sequence: NDArray[np.int64],
+    utility: Floats,
+) -> sparse.csr_array:
+    """Return the CSR payoff matrix between both players' sequences.
+
+    Args:
+        histories: The flattened game tree.
+        forests: Player 0's and player 1's.
+        sequence: int64 ``(2, histories)``; each player's sequence at each history.
+        utility: float64 ``(histories,)``; what player 0 wins at the end of a play.
+    """
     ends = np.flatnonzero(histories.player == TERMINAL)
-    reach = chance_reach(histories)
-    sizes = tuple(forest.size for forest, _, _ in built)
-    payoff = sparse.coo_array(
-        (reach[ends] * histories.utility[ends], (sequence[0, ends], sequence[1, ends])), sizes
-    ).tocsr()
+    entries = chance_reach(histories)[ends] * utility[ends]
+    sizes = forests[0].size, forests[1].size
+    payoff = sparse.coo_array((entries, (sequence[0, ends], sequence[1, ends])), sizes).tocsr()
     payoff.sum_duplicates()
     payoff.eliminate_zeros()
-    return SequenceForm((built[0][0], built[1][0]), (built[0][1], built[1][1]), payoff, sequence)
+    return payoff
 
 
 def chance_reach(histories: Histories) -> NDArray[np.float64]:
@@ -109,14 +126,20 @@ def _forest(histories: Histories, player: int) -> tuple[Forest, Ints, Ints]:
     return forest, order, new_of_raw[nodes]
 
 
-def stack(form: SequenceForm) -> tuple[Forest, sparse.csr_array]:
+def stack(
+    forests: tuple[Forest, Forest], payoff: sparse.csr_array
+) -> tuple[Forest, sparse.csr_array]:
     """Join both players into one forest, so that one sweep finds both best responses.
+
+    Args:
+        forests: Player 0's and player 1's.
+        payoff: ``A``, the payoff matrix between their sequences.
 
     Returns:
         The forest with two roots, and the CSR matrix ``M`` of shape ``(size, size)`` such that
         ``M @ concatenate([x, y])`` lists, in the forest's numbering, ``A @ y`` and ``-A.T @ x``.
     """
-    left, right = form.forests
+    left, right = forests
     owner = np.repeat([0, 1], [len(left.starts), len(right.starts)])
     depths = np.concatenate([left.depths, right.depths])
     sizes = np.concatenate([np.diff(np.append(f.starts, f.size)) for f in (left, right)])
@@ -133,7 +156,7 @@ def stack(form: SequenceForm) -> tuple[Forest, sparse.csr_array]:
         position[offset + 1 : offset + forest.size] = start[first_state + states] + within
     parents = np.concatenate([position[left.parents], position[left.size + right.parents]])
     forest = Forest.build(2, sizes[order], parents[order], depths[order])
-    both = sparse.block_array([[None, form.payoff], [-form.payoff.T, None]], format="csr")
+    both = sparse.block_array([[None, payoff], [-payoff.T, None]], format="csr")
     if both.shape != (forest.size, forest.size):  # a game whose payoffs are all zero
         both = sparse.csr_array((forest.size, forest.size))
     rows = np.argsort(position)

@@ -11,9 +11,11 @@ import numpy as np
 
 from pkubench.envs.games.forest import Floats, Ints
 from pkubench.envs.games.linear_programs import Equilibrium, matrix_game
+from pkubench.envs.games.payoff_units import centre, in_units, spread
+from pkubench.envs.games.sums import dot, rows_dot, weighted_rows
 
 GAP = 1e-10
-"""Largest difference of both guarantees, times the largest payoff."""
+"""Largest difference of both guarantees, in units of the payoffs (see ``in_units``)."""
 _PIVOT = 1e-11
 
 
@@ -28,9 +30,9 @@ def simplex_game(payoff: Floats) -> Equilibrium:
         payoff: float64 ``(rows, columns)``, what the row player wins.
     """
     rows, columns = payoff.shape
-    shift = 1.0 - float(payoff.min())
+    units = in_units(payoff - centre(payoff))
     table = np.zeros((rows + 1, rows + columns + 1))
-    table[:rows, :columns] = payoff + shift
+    table[:rows, :columns] = units + (1.0 - float(units.min()))
     table[:rows, columns : rows + columns] = np.eye(rows)
     table[:rows, -1] = 1.0
     table[-1, :columns] = -1.0
@@ -60,9 +62,9 @@ def simplex_game(payoff: Floats) -> Equilibrium:
     x, y = np.maximum(table[-1, columns:-1], 0.0), np.maximum(z[:columns], 0.0)
     if x.sum() > 0.0 and y.sum() > 0.0:
         x, y = x / x.sum(), y / y.sum()
-        gap = float((payoff @ y).max() - (x @ payoff).min())
-        if gap <= GAP * max(1.0, float(np.abs(payoff).max())):
-            return Equilibrium(float(x @ payoff @ y), x, y)
+        gap = float(rows_dot(units, y).max() - weighted_rows(x, units).min())
+        if gap <= GAP:
+            return Equilibrium(dot(x, rows_dot(payoff, y)), x, y)
     return matrix_game(payoff)
 
 
@@ -81,10 +83,10 @@ def wide_game(payoff: Floats, columns: Ints | None = None) -> tuple[Equilibrium,
     """
     if columns is None or not len(columns):
         columns = np.array([int(payoff.mean(axis=0).argmin())])
-    slack = GAP * max(1.0, float(np.abs(payoff).max()))
+    slack = GAP * spread(payoff)
     while True:
         solution = simplex_game(payoff[:, columns])
-        worth = solution.x @ payoff
+        worth = weighted_rows(solution.x, payoff)
         worst = int(worth.argmin())
         if worth[worst] >= solution.value - slack:
             break

@@ -27,8 +27,16 @@ from pkubench.envs.games.linear_programs import (
     hull_value,
     solve_sequence_form,
 )
+from pkubench.envs.games.payoff_units import centre, check_range, identifying
 from pkubench.envs.games.policies import InformationState, Policy
-from pkubench.envs.games.sequence_form import append_checks, chance_reach, sequence_form, stack
+from pkubench.envs.games.sequence_form import (
+    append_checks,
+    chance_reach,
+    payoff_matrix,
+    sequence_form,
+    stack,
+)
+from pkubench.envs.games.sums import dot, rows_dot, weighted_rows
 from pkubench.envs.games.zero_sum import ZeroSumGame, checked_amount
 
 PLAN_TOLERANCE = 1e-6
@@ -63,11 +71,13 @@ class GameTree(ZeroSumGame):
         """Build the sequence form of enumerated histories.
 
         Raises:
-            GameError: A player lacks perfect recall.
+            GameError: A player lacks perfect recall, or payoffs are too large or too small to be
+                added up.
         """
+        check_range(histories.utility, histories.name)
         self.histories = histories
         self.form = sequence_form(histories)
-        self._stacked, matrix = stack(self.form)
+        self._stacked, matrix = stack(self.form.forests, self._centred)
         left, right = self.form.forests
         self._shapes = ((left.size,), (right.size,))
         # Two products in one: what each sequence is worth against the opponent, and (below) by
@@ -140,7 +150,7 @@ class GameTree(ZeroSumGame):
         payoff = self.form.payoff
         for part in (payoff.indptr, payoff.indices):
             digest.update(np.asarray(part, "<i8").tobytes())
-        digest.update(np.asarray(payoff.data.round(9) + 0.0, "<f8").tobytes())
+        digest.update(np.asarray(identifying(payoff.data, self.max_utility), "<f8").tobytes())
         return digest.hexdigest()
 
     def information_states(self, player: int) -> tuple[InformationState, ...]:
@@ -252,7 +262,7 @@ class GameTree(ZeroSumGame):
             weights: ``(policies,)``, a distribution.
         """
         rows, mass = self._mixture(plans, weights)
-        mixed = mass @ rows
+        mixed = weighted_rows(mass, rows)
         return np.asarray(mixed / mixed[0], np.float64)
 
     def check_plan(self, plan: ArrayLike, player: int) -> Floats:
@@ -287,13 +297,16 @@ class GameTree(ZeroSumGame):
 
     def expected_value(self, x: ArrayLike, y: ArrayLike) -> float:
         """Return what player 0 wins on average when ``x`` meets ``y``."""
-        return float(self._one_plan(x, 0) @ (self.form.payoff @ self._one_plan(y, 1)))
+        return dot(self._one_plan(x, 0), self.form.payoff @ self._one_plan(y, 1))
 
     def payoffs(self, plans_0: ArrayLike, plans_1: ArrayLike) -> Floats:
         """Return the exact payoff matrix of two populations, float64 ``(|X|, |Y|)``."""
         rows = self.check_plan(np.atleast_2d(plans_0), 0)
         columns = self.check_plan(np.atleast_2d(plans_1), 1)
-        return np.asarray(rows @ (self.form.payoff @ columns.T), np.float64)
+        payoff = self.form.payoff
+        if len(rows) <= len(columns):
+            return np.stack([rows_dot(columns, payoff.T @ x) for x in rows])
+        return np.stack([rows_dot(rows, payoff @ y) for y in columns], axis=1)
 
     def gains(self, player: int, opponent_plan: ArrayLike) -> Floats:
         """Return what the opponent's play makes each own sequence worth, to ``player``.
@@ -344,7 +357,12 @@ class GameTree(ZeroSumGame):
         return forest.plan(forest.behaviour(played + checked_amount(amount)))
 
     def best_plan(
-        self, player: int, slopes: ArrayLike, rng: np.random.Generator | None = None
+        self,
+        player: int,
+        slopes: ArrayLike,
+        rng: np.random.Generator | None = None,
+        *,
+        unit: float | None = None,
     ) -> tuple[float, Floats]:
         """Return the most that ``plan @ slopes`` can be, and a pure plan that attains it.
 
@@ -353,11 +371,13 @@ class GameTree(ZeroSumGame):
             slopes: One number a sequence.
             rng: Draws among equally good actions (which all are where the opponent's play never
                 leads). Without it the lowest action is chosen.
+            unit: What slopes are measured in; the largest payoff if left.
         """
         forest = self._forest(player)
         gains = forest.best(self._slopes(player, slopes))
         choice = np.zeros(forest.size)
-        choice[forest.best_sequences(gains, rng)] = 1.0
+        unit = self.max_utility if unit is None else unit
+        choice[forest.best_sequences(gains, rng, unit=unit)] = 1.0
         return float(gains[0]), forest.plan(choice)
 
     def climb(self, player: int, plan: ArrayLike, slopes: ArrayLike, rate: float) -> Floats:
@@ -409,14 +429,26 @@ class GameTree(ZeroSumGame):
         # Both gains are differences that rounding can push below zero.
         return max(float(gains[0] + gains[1]), 0.0)
 
+    @cached_property
+    def _centre(self) -> float:
+        return centre(self.histories.utility[self.histories.player == TERMINAL])
+
+    @cached_property
+    def _centred(self) -> sparse.csr_array:
+        """The payoff matrix without the centre, which best responses do not depend on."""
+        if not self._centre:
+            return self.form.payoff
+        utility = self.histories.utility - self._centre
+        return payoff_matrix(self.histories, self.form.forests, self.form.sequence, utility)
+
     def _guarantee(self, player: int, rows: Floats) -> HullValue:
-        payoff = self.form.payoff
+        payoff = self._centred
         gains = (payoff.T @ rows.T).T if player == 0 else -(payoff @ rows.T).T
         return hull_value(np.ascontiguousarray(gains), self._forest(1 - player))
 
     def solve(self) -> Equilibrium:
         """Return an equilibrium and the value of the game, by linear programming."""
-        x, y = solve_sequence_form(self.form.forests, self.form.payoff)
+        x, y = solve_sequence_form(self.form.forests, self._centred)
         return Equilibrium(self.expected_value(x, y), x, y)
 
     def _forest(self, player: int) -> Forest:

@@ -36,6 +36,11 @@ class ZeroSumGame(ABC):
 
     @property
     @abstractmethod
+    def _centre(self) -> float:
+        """What is taken off all payoffs before gains are compared; see ``payoff_units``."""
+
+    @property
+    @abstractmethod
     def fingerprint(self) -> str:
         """SHA-256 over what the game is: equal for equal games."""
 
@@ -124,7 +129,12 @@ class ZeroSumGame(ABC):
 
     @abstractmethod
     def best_plan(
-        self, player: int, slopes: ArrayLike, rng: np.random.Generator | None = None
+        self,
+        player: int,
+        slopes: ArrayLike,
+        rng: np.random.Generator | None = None,
+        *,
+        unit: float | None = None,
     ) -> tuple[float, Floats]:
         """Return the most that ``plan @ slopes`` can be, and a pure plan that attains it.
 
@@ -133,6 +143,8 @@ class ZeroSumGame(ABC):
             slopes: A worth for each entry of a plan, such as :meth:`gains`.
             rng: Draws among equally good actions (which all are where the opponent's play never
                 leads). Without it the lowest action is chosen.
+            unit: What slopes are measured in, for values closer than a trillionth of it are equal;
+                the size of the game's payoffs if left.
         """
 
     @abstractmethod
@@ -173,7 +185,7 @@ class ZeroSumGame(ABC):
 
     @abstractmethod
     def _guarantee(self, player: int, rows: Floats) -> HullValue:
-        """Return what the best mixture of checked ``rows`` guarantees ``player``."""
+        """Return what the best mixture of checked ``rows`` guarantees, without the centre."""
 
     def exploitability(self, x: ArrayLike, y: ArrayLike) -> float:
         """Return half of :meth:`nash_conv`."""
@@ -181,10 +193,8 @@ class ZeroSumGame(ABC):
 
     def population_value(self, player: int, plans: ArrayLike) -> HullValue:
         """Return what the best mixture of a population guarantees ``player``, and the mixture."""
-        rows = self.check_plan(np.atleast_2d(plans), self._player(player))
-        if not len(rows):
-            raise PlanError(f"the population of player {player} is empty")
-        return self._guarantee(player, rows)
+        value, weights = self._guarantee(player, self._population(player, plans))
+        return HullValue(value + (self._centre if player == 0 else -self._centre), weights)
 
     def population_exploitability(self, plans_0: ArrayLike, plans_1: ArrayLike) -> float:
         """Return how much a pair of populations loses to opponents that are not confined to them.
@@ -199,10 +209,16 @@ class ZeroSumGame(ABC):
             plans_1: Player 1's.
         """
         guaranteed = [
-            self.population_value(player, plans).value
+            self._guarantee(player, self._population(player, plans)).value
             for player, plans in enumerate((plans_0, plans_1))
         ]
         return max(-sum(guaranteed), 0.0)
+
+    def _population(self, player: int, plans: ArrayLike) -> Floats:
+        rows = self.check_plan(np.atleast_2d(plans), self._player(player))
+        if not len(rows):
+            raise PlanError(f"the population of player {player} is empty")
+        return rows
 
     def _mixture(self, plans: ArrayLike, weights: ArrayLike) -> tuple[Floats, Floats]:
         """Return plans and weights as arrays after checking the weights."""

@@ -196,12 +196,7 @@ class MultiRobot(MujocoBatch):
         # In double precision, and added up in this order, as in v5.
         earned = self.forward_weight * velocity[:, 0]
         spent = self.control_weight * np.square(self.ctrl).sum(axis=1)
-        info: Info = {
-            "reward_forward": earned,
-            "reward_ctrl": -spent,
-            "x_position": self.qpos[:, 0].copy(),
-            "x_velocity": velocity[:, 0],
-        }
+        info = self._motion_info(velocity) | {"reward_forward": earned, "reward_ctrl": -spent}
         if self.feels_contacts:
             contact = self._contact_cost()
             spent = spent + contact
@@ -213,15 +208,27 @@ class MultiRobot(MujocoBatch):
             earned = earned + alive
             terminated = failed | ~healthy
             info["reward_survive"] = alive
-        if velocity.shape[1] == 2:
-            info["y_position"], info["y_velocity"] = self.qpos[:, 1].copy(), velocity[:, 1]
         reward = earned - spent
         if broke_down:
             reward[failed] = 0.0
-        info["simulation_failed"] = failed.copy()
         shares = np.empty((self.num_envs, self.num_agents))
         shares[...] = (reward / self.num_agents)[:, None]
         return shares, terminated, info
+
+    def _info(self) -> Info:
+        earned = ["reward_forward", "reward_ctrl"]
+        earned += ["reward_contact"] * self.feels_contacts
+        earned += ["reward_survive"] * (self.healthy_reward is not None)
+        info = self._motion_info(np.zeros_like(self._position()))
+        return info | {name: np.zeros(self.num_envs) for name in earned}
+
+    def _motion_info(self, velocity: FloatArray) -> Info:
+        """Return what a step and a reset both say of the motion: places and speeds."""
+        info: Info = {"x_position": self.qpos[:, 0].copy(), "x_velocity": velocity[:, 0]}
+        if velocity.shape[1] == 2:
+            info["y_position"], info["y_velocity"] = self.qpos[:, 1].copy(), velocity[:, 1]
+        info["simulation_failed"] = self.failed.copy()
+        return info
 
     def state(self) -> FloatArray:
         """Return what Gymnasium's v5 environment observes, standardised in HARL's mode.

@@ -39,7 +39,7 @@ class MultiHalfCheetah(MultiRobot):
     deviation 0.1.
 
     >>> import numpy as np, pkubench
-    >>> world = pkubench.make_batch("MultiHalfCheetah2x3-v0", num_envs=64)
+    >>> world = pkubench.make_batch("MultiHalfCheetah2x3-v1", num_envs=64)
     >>> observations, _ = world.reset(np.arange(64))
     >>> step = world.step({agent: np.zeros((64, 3), dtype=np.float32) for agent in world.agents})
     >>> step.observations["agent_0"].shape, world.state().shape
@@ -202,7 +202,6 @@ class _FeelsContacts(MultiRobot):
     def _prepare(self) -> None:
         self._contact_forces: FloatArray = np.zeros((self.num_envs, self.model.nbody * 6))
         self._touching = self.bind("ncon")
-        self._scratch = mujoco.MjData(self.model)
 
     def _place(self, ids: IntArray, qpos: FloatArray, qvel: FloatArray) -> None:
         super()._place(ids, qpos, qvel)
@@ -212,9 +211,9 @@ class _FeelsContacts(MultiRobot):
         lanes = super()._advance(ctrl, active)
         self._contact_forces[lanes] = 0.0
         for lane in lanes[self._touching[lanes].ravel() > 0].tolist():
-            self.batch.get_data(lane, self._scratch)
-            mujoco.mj_rnePostConstraint(self.model, self._scratch)
-            self._contact_forces[lane] = self._scratch.cfrc_ext.ravel()
+            data = self._data_of(lane)
+            mujoco.mj_rnePostConstraint(self.model, data)
+            self._contact_forces[lane] = data.cfrc_ext.ravel()
         return lanes
 
 

@@ -6,12 +6,9 @@ Nothing is new here but the meeting of the two: robot, agents and reward are tho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
-import numpy as np
-
-from pkubench.envs.batch import Array, BoolArray, FloatArray, Info
+from pkubench.envs.batch import FloatArray, Info
 from pkubench.envs.multi_mujoco.robot import MultiRobot
 from pkubench.envs.multi_mujoco.robots import MultiAnt, MultiHalfCheetah
 from pkubench.envs.safety.locomotion import Locomotion, Thresholds, speed_cost
@@ -61,15 +58,11 @@ class _Limited(MultiRobot):
         self.threshold = self.single.thresholds[thresholds]
         self.limits_planar_speed = thresholds in self.single.planar_speed
 
-    def _step(
-        self, actions: Mapping[str, Array], active: BoolArray | None
-    ) -> tuple[FloatArray, BoolArray, Info]:
-        rewards, terminated, info = super()._step(actions, active)
-        names = [name for name in ("x_velocity", "y_velocity") if name in info]
-        velocity = np.stack([info[name] for name in names], axis=1)
+    def _motion_info(self, velocity: FloatArray) -> Info:
+        info = super()._motion_info(velocity)
         info["cost"] = speed_cost(velocity, self.threshold, self.limits_planar_speed)
         info["cost_velocity"] = info["cost"].copy()
-        return rewards, terminated, info
+        return info
 
 
 class MultiHalfCheetahVelocity(_Limited, MultiHalfCheetah):
@@ -86,7 +79,7 @@ class MultiHalfCheetahVelocity(_Limited, MultiHalfCheetah):
     | state       | Box(17) float64      | positions without x (8), velocities (9)                |
     | ends        |                      | never; truncated at 1000 steps of 0.05 s               |
 
-    All but the cost is `MultiHalfCheetah2x3-v0`, to the last bit; the cost is that of
+    All but the cost is `MultiHalfCheetah2x3-v1`, to the last bit; the cost is that of
     `HalfCheetahVelocity-v0`. Neither leg can tell from its own torques how fast the robot runs, so
     the limit is the team's to hold. `info`: `cost` and `cost_velocity` besides.
 
@@ -94,7 +87,7 @@ class MultiHalfCheetahVelocity(_Limited, MultiHalfCheetah):
     most 3,210.
 
     >>> import numpy as np, pkubench
-    >>> world = pkubench.make_batch("MultiHalfCheetah2x3Velocity-v0", num_envs=64)
+    >>> world = pkubench.make_batch("MultiHalfCheetah2x3Velocity-v1", num_envs=64)
     >>> observations, _ = world.reset(np.arange(64))
     >>> step = world.step({agent: np.zeros((64, 3), dtype=np.float32) for agent in world.agents})
     >>> step.info["cost"].shape
@@ -118,12 +111,12 @@ class MultiAntVelocity(_Limited, MultiAnt):
     | observation | Box(109) float64         | state and the agent's number, standardised         |
     | or          | Box float64              | with `agent_obsk`: its nearest joints              |
     | action      | Box(−1, 1, (2,))         | torque on hip and ankle of its leg                 |
-    | reward      | float64                  | a quarter of that of `MultiAnt4x2-v0`              |
+    | reward      | float64                  | a quarter of that of `MultiAnt4x2-v1`              |
     | cost        | 0 or 1                   | 1 if √(vₓ² + v_y²) is above 2.6222 m/s             |
     | state       | Box(105) float64         | positions (13), velocities (14), forces (78)       |
     | ends        |                          | it falls; truncated at 1000 steps of 0.05 s        |
 
-    All but the cost is `MultiAnt4x2-v0`, to the last bit; the cost, one for the whole team, is that
+    All but the cost is `MultiAnt4x2-v1`, to the last bit; the cost, one for the whole team, is that
     of `AntVelocity-v0`: the torso's speed in the plane, whatever its direction. `info`: `cost` and
     `cost_velocity` besides.
 

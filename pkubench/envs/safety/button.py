@@ -74,6 +74,7 @@ class Button(Navigation):
     def _prepare(self) -> None:
         self.targets: IntArray = np.zeros(self.num_envs, dtype=np.int64)
         self.timers: IntArray = np.zeros(self.num_envs, dtype=np.int64)
+        self._wrong: BoolArray = np.zeros(self.num_envs, dtype=np.bool_)
         self._distance: FloatArray = np.zeros(self.num_envs)
 
     def _renew(self, lane: int, random: np.random.RandomState) -> bool:
@@ -98,7 +99,7 @@ class Button(Navigation):
         pressed = self._touched("buttons") > 0
         self._pressed: BoolArray = pressed[self._all, self.targets]
         pressed[self._all, self.targets] = False
-        self._wrong: BoolArray = np.logical_or.reduce(pressed, axis=1)
+        self._wrong = np.logical_or.reduce(pressed, axis=1)
         reward[self._pressed] += 1.0
         return reward
 
@@ -117,8 +118,7 @@ class Button(Navigation):
     def _tick(self) -> None:
         np.maximum(self.timers - 1, 0, out=self.timers)
 
-    def _ring(self, group: Group) -> FloatArray:
-        ring = super()._ring(group)
-        if group.name == "buttons":
-            ring[self.timers > 0] = 0.0
-        return ring
+    def _rings(self) -> dict[str, FloatArray]:
+        rings = super()._rings()
+        rings["buttons"][self.timers > 0] = 0.0
+        return rings

@@ -132,24 +132,36 @@ class Locomotion(MujocoBatch):
 
         forward = self.forward_weight * velocity[:, 0]
         control = -self._control_cost(action)
-        info: Info = {"x_position": position[:, 0], "x_velocity": velocity[:, 0]}
         if self.healthy_reward is None:
             reward = forward + control
             terminated = failed.copy()
         else:
             reward = (forward + self.healthy_reward) + control
             terminated = failed | ~self._healthy()
+        info = self._motion_info(position, velocity)
+        info["reward_forward"], info["reward_ctrl"] = forward, control.astype(np.float64)
+        if self.healthy_reward is not None:
             info["reward_survive"] = np.full(self.num_envs, self.healthy_reward)
-        info["reward_forward"] = forward
-        info["reward_ctrl"] = control.astype(np.float64)
+        if broke_down:
+            reward[failed] = 0.0
+        return reward[:, None], terminated, info
+
+    def _info(self) -> Info:
+        position = self._position()
+        info = self._motion_info(position, np.zeros_like(position))
+        earned = ["reward_forward", "reward_ctrl"]
+        earned += ["reward_survive"] * (self.healthy_reward is not None)
+        return info | {name: np.zeros(self.num_envs) for name in earned}
+
+    def _motion_info(self, position: FloatArray, velocity: FloatArray) -> Info:
+        """Return what a step and a reset both say of the motion: places, speeds and their cost."""
+        info: Info = {"x_position": position[:, 0], "x_velocity": velocity[:, 0]}
         if velocity.shape[1] == 2:
             info["y_position"], info["y_velocity"] = position[:, 1], velocity[:, 1]
         info["cost"] = speed_cost(velocity, self.threshold, self.limits_planar_speed)
         info["cost_velocity"] = info["cost"].copy()
-        if broke_down:
-            reward[failed] = 0.0
-        info["simulation_failed"] = failed
-        return reward[:, None], terminated, info
+        info["simulation_failed"] = self.failed.copy()
+        return info
 
     def _observe(self) -> dict[str, Array]:
         return {SOLE_AGENT: self._observation()}

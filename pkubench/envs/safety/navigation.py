@@ -120,7 +120,7 @@ class Navigation(MujocoBatch):
         self.groups = tuple(self._groups(level))
         model = compile_scene(self.robot, self.groups, self.floor_m)
         super().__init__(model, _PHYSICS_STEPS, num_envs, max_episode_steps, num_threads)
-        self._flags = self.batch.expand("opt.disableflags")
+        self._flags = self.expand("opt.disableflags")
         self._bind_bodies()
         self._sampler = LayoutSampler(self._placements(level))
         self._random = LegacyRandom(num_envs)
@@ -131,8 +131,8 @@ class Navigation(MujocoBatch):
         self.yaws: FloatArray = np.zeros((num_envs, count))
         """How they were turned, in rad."""
         self._in_breach: BoolArray = np.zeros(num_envs, dtype=np.bool_)
-        self._picture: ScenePicture | None = None
         self._prepare()
+        self._rules = tuple(self._costs())
 
         self._low, self._high = self.model.actuator_ctrlrange.T.copy()
         self.action_spaces = {SOLE_AGENT: spaces.Box(self._low, self._high, dtype=np.float64)}
@@ -224,7 +224,7 @@ class Navigation(MujocoBatch):
         self._driven = driven[0] if driven else None
         if self._driven is not None:
             # Relative pose of each weld: the body is held where it started.
-            self._welds = self.batch.expand("eq_data")
+            self._welds = self.expand("eq_data")
             self._time: FloatArray = self.bind("time")
         first_angle = self._touch_start - len(self.robot.hinges)
         if self.robot.ball is not None:
@@ -235,8 +235,8 @@ class Navigation(MujocoBatch):
             (int(model.joint(name).qposadr[0]), angle) for name, angle in self.robot.posture
         ]
         if not self.robot.is_free or any(group.kind == "static" for group in solid):
-            self._body_pos = self.batch.expand("body_pos")
-            self._body_quat = self.batch.expand("body_quat")
+            self._body_pos = self.expand("body_pos")
+            self._body_quat = self.expand("body_quat")
 
     def _reset(self, ids: IntArray, seeds: IntArray) -> None:
         turn = 2.0 * np.pi
@@ -352,6 +352,13 @@ class Navigation(MujocoBatch):
         info["simulation_failed"] = failed
         return reward[:, None], terminated, info
 
+    def _info(self) -> Info:
+        names = (*self._rules, "cost", "cost_sum")
+        info: Info = {name: np.zeros(self.num_envs) for name in names}
+        info["goal_met"] = np.zeros(self.num_envs, dtype=np.bool_)
+        info["simulation_failed"] = self.failed.copy()
+        return info
+
     def _refresh(self, lane: int) -> None:
         """Bring the places of what has moved up to date."""
         self.places[lane, 0] = self._xpos[lane, self._agent, :2]
@@ -372,13 +379,19 @@ class Navigation(MujocoBatch):
             parts.append(turns.reshape(self.num_envs, -1))
         if self.robot.ball is not None:
             parts.append(_matrix(self._sensors[:, self._angles.stop : self._touch_start]))
-        parts += [self._ring(group) for group in self.groups if group.is_sensed]
+        parts += self._rings().values()
         return np.concatenate(parts, axis=1)
 
-    def _ring(self, group: Group) -> FloatArray:
-        """Return what the lidar for a group says, (num_envs, 16)."""
+    def _rings(self) -> dict[str, FloatArray]:
+        """Return what the lidar says of each group that it senses, name -> (num_envs, 16)."""
+        sensed = [group for group in self.groups if group.is_sensed]
+        if not sensed:  # nothing in Run has a lidar
+            return {}
         position, rotation = self._xpos[:, self._agent], self._xmat[:, self._agent]
-        return pseudo_lidar(position, rotation, self._seen_places(group), self.lidar_reach_m)
+        places = [self._seen_places(group) for group in sensed]
+        rings = pseudo_lidar(position, rotation, places, self.lidar_reach_m)
+        parts = np.split(rings, len(sensed), axis=1)
+        return dict(zip((group.name for group in sensed), parts, strict=True))
 
     def _seen_places(self, group: Group) -> FloatArray:
         """Return where the things of a group are now, (num_envs, count, 2) in m."""
@@ -392,8 +405,8 @@ class Navigation(MujocoBatch):
         Raises:
             PkubenchError: no OpenGL can be found; the message names the Debian packages.
         """
-        if self._picture is None:
-            self._picture = ScenePicture(self.robot, self.groups, self.floor_m)
+        if self._camera is None:
+            self._camera = ScenePicture(self.robot, self.groups, self.floor_m)
         moment = Moment(
             self.qpos[lane],
             self._robot_xy()[lane],
@@ -401,7 +414,10 @@ class Navigation(MujocoBatch):
             self.yaws[lane],
             bool(self._in_breach[lane]),
         )
-        return self._picture.draw(moment, self.view_m or self._extent(self.level))
+        picture: npt.NDArray[np.uint8] = self._camera.draw(
+            moment, self.view_m or self._extent(self.level)
+        )
+        return picture
 
     def _origins(self, lane: int) -> FloatArray:
         """Return the places of a lane's things, and of a robot that slides where it started."""
@@ -409,12 +425,6 @@ class Navigation(MujocoBatch):
         if not self.robot.is_free:
             places[0] = self._body_pos[lane, self._agent, :2]
         return places
-
-    def close(self) -> None:
-        """Release the renderer. The simulations go when the world does."""
-        if self._picture is not None:
-            self._picture.close()
-            self._picture = None
 
     # What tasks measure
 

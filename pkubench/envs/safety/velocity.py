@@ -398,7 +398,6 @@ class HumanoidVelocity(Locomotion):
         self._centres = self.bind("xipos")
         self._derived = [self.bind(name) for name in ("cinert", "cvel", "qfrc_actuator")]
         self._contact_forces: FloatArray = np.zeros((self.num_envs, self.model.nbody * 6))
-        self._scratch = mujoco.MjData(self.model)
         self._mass = np.array(self.model.body_mass)
 
     def _place(self, ids: IntArray, qpos: FloatArray, qvel: FloatArray) -> None:
@@ -408,9 +407,9 @@ class HumanoidVelocity(Locomotion):
     def _advance(self, ctrl: Array, active: BoolArray | None) -> IntArray:
         lanes = super()._advance(ctrl, active)
         for lane in lanes.tolist():
-            self.batch.get_data(lane, self._scratch)
-            mujoco.mj_rnePostConstraint(self.model, self._scratch)
-            self._contact_forces[lane] = self._scratch.cfrc_ext.ravel()
+            data = self._data_of(lane)
+            mujoco.mj_rnePostConstraint(self.model, data)
+            self._contact_forces[lane] = data.cfrc_ext.ravel()
         return lanes
 
     def _observation(self) -> FloatArray:

@@ -38,6 +38,7 @@ from pkubench.leaderboard.site.drawing import (
 )
 from pkubench.leaderboard.store import Board
 from pkubench.tasks.catalogue import SUITES, tasks
+from pkubench.tasks.outside import registered_tasks
 from pkubench.tasks.task import Metric, Task
 
 MARKER = "site.json"
@@ -121,6 +122,14 @@ class TaskPage:
         return [s for s in self.standings if s.rank == 1 and s.feasible is not False]
 
     @property
+    def contender(self) -> Standing | None:
+        """Who would lead, were it ranked: shown where nobody leads, with the reason."""
+        scored = [s for s in self.standings if s.score is not None]
+        within = [s for s in scored if s.feasible is not False]
+        trained = [s for s in within if s.entry.submitter.manifest.kind != "named"]
+        return next(iter([*trained, *within, *scored]), None)
+
+    @property
     def has_normalised(self) -> bool:
         """Whether the task has both reference scores."""
         return self.task.normalised(0.0) is not None
@@ -180,10 +189,12 @@ class _Site:
         by_task: dict[str, list[Entry]] = {}
         for entry in self.entries:
             by_task.setdefault(entry.task, []).append(entry)
+        known = (*tasks(), *registered_tasks())
         self.pages = [
-            self._task_page(task, by_task[task.id]) for task in tasks() if task.id in by_task
+            self._task_page(task, by_task[task.id]) for task in known if task.id in by_task
         ]
-        self.suites = [suite for name in SUITES if (suite := self._suite_page(name)) is not None]
+        names = dict.fromkeys([*SUITES, *(task.suite for task in known)])
+        self.suites = [suite for name in names if (suite := self._suite_page(name)) is not None]
         self.environment = jinja2.Environment(
             loader=jinja2.PackageLoader("pkubench.leaderboard.site"),
             autoescape=True,  # every name and text of a submission is escaped
@@ -291,7 +302,8 @@ class _Site:
         scale = Scale.around(
             ranked if len(ranked) > 1 else scores, {"random": 0.0, "reference": 1.0}
         )
-        summary = (SUITES[name].__doc__ or "").strip().partition("\n")[0]
+        text = SUITES[name].__doc__ if name in SUITES else "Tasks of another package."
+        summary = (text or "").strip().partition("\n")[0]
         rows = tuple(SuiteRow(standing, _suite_picture(standing, scale)) for standing in standings)
         return SuitePage(name, summary, pages, compared, rows)
 

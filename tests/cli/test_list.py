@@ -1,0 +1,57 @@
+"""``pkubench list``: a screen of names, and tables of what is asked for."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+import pytest
+
+from pkubench.agents.catalogue import AGENTS
+from pkubench.tasks.catalogue import tasks
+from tests.cli.conftest import Command
+
+SHORT = [task.id.partition("/")[2] for task in tasks()]
+
+
+def test_the_overview_fits_a_screen_and_names_everything(
+    pkubench: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    said = pkubench("list")
+    lines = said.out.splitlines()
+    assert len(lines) <= 36 and max(map(len, lines)) <= 80
+    names = re.findall(r"\S+-v\d+\b", said.out)
+    shell = ["bash", "-c", f"echo {' '.join(names)}"]
+    expanded = subprocess.run(shell, capture_output=True, text=True, check=True).stdout.split()
+    assert sorted(expanded) == sorted(SHORT), "the names are those a shell makes of them"
+    assert set(AGENTS) - set(said.out.split()) == {name for name in AGENTS if "-paper" in name}
+    paper = sum(name.endswith("-paper") for name in AGENTS)
+    assert f"{paper} more with the official numbers" in said.err
+    assert "pkubench list --all" in said.err
+
+
+def test_a_suite_is_a_table_without_variants_and_all_has_every_row(pkubench: Command) -> None:
+    def first_words(*words: str) -> set[str]:
+        return {line.split()[0] for line in pkubench("list", *words).out.splitlines() if line}
+
+    every = first_words("--all")
+    assert every >= {*SHORT, *AGENTS}
+    games = {name for name, spec in AGENTS.items() if "games" in spec.suites}
+    shown = first_words("--suite", "games")
+    assert shown & AGENTS.keys() == {name for name in games if not name.endswith("-paper")}
+    assert first_words("--suite", "games", "--all") >= games
+
+
+def test_patterns_choose_tasks_and_agents(pkubench: Command) -> None:
+    said = pkubench("list", "psd-psro", "leduc")
+    names = {line.split()[0] for line in said.out.splitlines() if line}
+    assert names >= {"psd-psro", "psd-psro-paper", "psd-psro-deep", "LeducPoker-v0"}
+    assert not names & {"psro", "KuhnPoker-v0"}
+    assert "1 task\n" in said.out
+    chosen = pkubench("list", "psd-psro", "KuhnPoker-v?", "--json").json
+    assert [task["id"] for task in chosen["tasks"]] == ["pkubench/KuhnPoker-v0"]
+    said = pkubench("list", "cfr", "hapo")
+    assert (said.code, len(said.err.splitlines())) == (2, 1)
+    assert "no task or agent 'hapo'; did you mean 'happo'" in said.err
+    assert pkubench("list", "*-paper", "--suite", "diagnostics").code in (0, 2)

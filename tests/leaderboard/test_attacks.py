@@ -1,0 +1,279 @@
+"""Ways to be ranked without deserving it, each refused or flagged with its reason."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pkubench.agents.catalogue import PRETRAINED
+from pkubench.agents.loading import resolve_agent
+from pkubench.agents.saving import load_saved, save_agent
+from pkubench.errors import BundleError
+from pkubench.evaluation.execution import Limits
+from pkubench.evaluation.harness import evaluate
+from pkubench.evaluation.machine import machine
+from pkubench.evaluation.report import Report, build_report
+from pkubench.leaderboard import (
+    Board,
+    board_of_results,
+    create_bundle,
+    rank_task,
+    read_bundle,
+    verify_bundle,
+)
+from pkubench.leaderboard.archive import Digest, write_archive
+from pkubench.leaderboard.copies import share_of_close, suspicions
+from pkubench.leaderboard.manifest import MANIFEST, encode
+from pkubench.leaderboard.reading import Bundle, parse_lines, run_records
+from pkubench.leaderboard.site import export
+from pkubench.leaderboard.tiers import Tier
+from pkubench.tasks.catalogue import make_task
+from tests.leaderboard.writing import Writer, bind, spread_scores
+
+TASK = make_task("SimpleSpreadContinuous-v0")
+SHIPPED = PRETRAINED / "happo" / "SimpleSpreadContinuous-v0" / "seed0"
+EPISODES = 32
+ROOT = Path(__file__).parents[2]
+Change = Callable[[int, dict[str, Any], dict[str, np.ndarray]], None]
+
+
+def runs(folder: Path, change: Change, count: int = 5) -> Path:
+    """Write seeds of one shipped run, each changed by ``change(seed, config, tensors)``."""
+    for seed in range(count):
+        saved = load_saved(SHIPPED)
+        config, tensors = dict(saved.config), {k: v.copy() for k, v in saved.tensors.items()}
+        config["seed"] = seed
+        change(seed, config, tensors)
+        save_agent(folder / f"seed{seed}", config, tensors)
+    return folder
+
+
+def bundled(tmp_path: Path, weights: Path, name: str = "mine") -> Bundle:
+    """Evaluate runs and pack them."""
+    results = tmp_path / f"results-{weights.name}"
+    evaluate(resolve_agent(str(weights), TASK), TASK, episodes=EPISODES, workers=0, out=results)
+    path = tmp_path / f"{name}.zip"
+    return create_bundle(results / weights.name, path, name=name, weights=weights)
+
+
+def nudged(seed: int, config: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+    """Change one number by a millionth, so that hashes differ."""
+    name = next(key for key in sorted(tensors) if key.endswith("bias"))
+    tensors[name].ravel()[0] += 1e-6 * (seed + 1)
+
+
+def retrained(seed: int, config: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+    """Give other weights altogether, as another training would."""
+    rng = np.random.default_rng(seed)
+    for name, tensor in tensors.items():
+        if name.endswith("weight"):
+            tensors[name] = rng.permutation(tensor.ravel()).reshape(tensor.shape)
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Two runs that are what they say."""
+    folder = tmp_path_factory.mktemp("honest")
+    return bundled(folder, runs(folder / "agent", retrained, count=2))
+
+
+def test_one_run_copied_five_times_is_refused(tmp_path: Path) -> None:
+    weights = runs(tmp_path / "copied", lambda *_: None)
+    with pytest.raises(BundleError, match=r"seed0 and seed1 of .* have the same weights"):
+        bundled(tmp_path, weights)
+
+
+def test_copies_that_differ_by_a_millionth_are_flagged_and_take_no_rank(tmp_path: Path) -> None:
+    bundle = bundled(tmp_path, runs(tmp_path / "nudged", nudged))
+    verdict = verify_bundle(bundle, workers=0).verdict(TASK.id)
+    assert verdict.tier is Tier.FLAGGED
+    assert "100% of the weights of seed0 and seed1 lie within 1%" in verdict.reason
+    with Board.open() as board:
+        board.submit(bundle, verify_bundle(bundle, workers=0))
+        (standing,) = rank_task(TASK, board.entries(TASK.id))
+    assert standing.rank is None
+    assert standing.unranked is not None and "counted twice" in standing.unranked
+
+
+def test_two_runs_with_one_curve_are_flagged(tmp_path: Path) -> None:
+    weights = runs(tmp_path / "curves", retrained, count=2)
+    for run in weights.iterdir():
+        shutil.copy(SHIPPED / "training.jsonl", run)
+    verdict = verify_bundle(bundled(tmp_path, weights), workers=0).verdict(TASK.id)
+    assert verdict.tier is Tier.FLAGGED and "have the same training curve" in verdict.reason
+
+
+def test_five_trainings_are_not_taken_for_one() -> None:
+    seeds = sorted((PRETRAINED / "happo" / "SimpleSpread-v0").glob("seed*"))
+    other = sorted((PRETRAINED / "ppo-lag" / "HopperVelocity-v0").glob("seed*"))
+    for folder in (seeds, other):
+        tensors = [load_saved(path).tensors for path in folder]
+        assert len(tensors) > 1
+        for k in range(1, len(tensors)):
+            assert share_of_close(tensors[0], tensors[k]) < 0.1
+    assert share_of_close(tensors[0], tensors[0]) == 1.0
+    assert share_of_close({}, {}) == 0.0
+
+
+def test_equal_records_alone_condemn_nobody(tmp_path: Path, results: Writer) -> None:
+    """On a small deterministic task five honest trainings play the same episodes."""
+    scores = [spread_scores(-38.0, runs=1, episodes=4)[0]] * 5
+    agent = results("tuned", TASK.id.rpartition("/")[2], scores, curves=False)
+    bundle = create_bundle(agent, tmp_path / "a.zip", weights=tmp_path / "weights")
+    assert suspicions(bundle, bundle.tasks[0]) == []
+
+
+def test_a_bundle_under_another_name_is_flagged(tmp_path: Path, honest: Bundle) -> None:
+    other = renamed(honest, tmp_path / "other.zip")
+    with Board.open() as board:
+        board.submit(other)  # self-reported: whoever only claims weights takes them from nobody
+        board.submit(honest, verify_bundle(honest, workers=0))
+        (tier,) = {v.tier for v in board.verdicts(honest.digest).values()}
+        assert tier is Tier.VERIFIED_WEIGHTS
+        board.submit(other, verify_bundle(other, workers=0))
+        (verdict,) = board.verdicts(other.digest).values()
+        board.submit(honest, verify_bundle(honest, workers=0))  # and its owner keeps the tier
+        (again,) = board.verdicts(honest.digest).values()
+    assert verdict.tier is Tier.FLAGGED
+    assert verdict.reason == "the weights of seed0 are on this board already, as mine"
+    assert again.tier is Tier.VERIFIED_WEIGHTS
+
+
+def renamed(bundle: Bundle, path: Path) -> Bundle:
+    """Return the bundle under another name."""
+    with zipfile.ZipFile(bundle.path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    manifest = json.loads(members.pop(MANIFEST))
+    manifest["name"] = "other"
+    write_archive(path, {MANIFEST: encode(manifest), **members})
+    with pytest.raises(BundleError, match="its 'binding' is not that of this name"):
+        read_bundle(path)
+    bind(manifest)
+    write_archive(path, {MANIFEST: encode(manifest), **members})
+    return read_bundle(path)
+
+
+def raised(bundle: Bundle, path: Path, episode: int, machines: list[dict[str, str]]) -> Path:
+    """Write a bundle, consistent in itself, with one return of its first run raised by 0.5 %."""
+    with zipfile.ZipFile(bundle.path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    (task,) = bundle.tasks
+    computed = []
+    for number, run in enumerate(task.runs):
+        lines = run.lines.decode().splitlines()
+        if number == 0:
+            line = json.loads(lines[episode])
+            line["returns"] = {k: v + 0.005 * abs(v) for k, v in line["returns"].items()}
+            line["return"] = math.fsum(line["returns"].values())
+            lines[episode] = json.dumps(line)
+        data = ("\n".join(lines) + "\n").encode()
+        info = {**run.info, "machines": machines}
+        members[run.entry.episodes] = data
+        members[run.entry.info] = encode(info)
+        computed.append((run, data, info))
+    report = build_report(
+        [
+            run_records(replace(run, lines=data, info=info, records=parse_lines(data, run.name)))
+            for run, data, info in computed
+        ],
+        task.task,
+    )
+    (name,) = (name for name in members if name.endswith("report.json"))
+    members[name] = encode(report.to_json())
+    manifest = json.loads(members.pop(MANIFEST))
+    for name, data in members.items():
+        digest = Digest.of(data)
+        manifest["members"][name] = {"sha256": digest.sha256, "bytes": digest.size}
+    bind(manifest)
+    write_archive(path, {MANIFEST: encode(manifest), **members})
+    read_bundle(path)
+    return path
+
+
+def submitted(path: Path, board: Path, kernel: str) -> subprocess.CompletedProcess[str]:
+    """Run ``pkubench submit`` in a process whose linear algebra uses a kernel."""
+    env = {**os.environ, "OPENBLAS_CORETYPE": kernel, "PYTHONPATH": str(ROOT)}
+    env.pop("OPENBLAS_L2_SIZE", None)
+    command = [sys.executable, "-m", "pkubench", "submit", str(path), "--board", str(board)]
+    return subprocess.run(command, env=env, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(("episode", "kernel"), [(3, "Nehalem"), (29, "Prescott")])
+def test_a_return_raised_by_half_a_per_cent_in_any_block_is_refused_under_any_kernel(
+    tmp_path: Path, honest: Bundle, episode: int, kernel: str
+) -> None:
+    path = raised(honest, tmp_path / "raised.zip", episode, [machine()])
+    refused = submitted(path, tmp_path / "board.sqlite", kernel)
+    assert refused.returncode == 1, refused.stderr
+    assert f"seed0, episode {episode} has return" in refused.stderr
+    own = verify_bundle(read_bundle(path), workers=0)
+    assert own.is_contradicted
+
+
+def test_a_bundle_made_under_one_kernel_is_verified_under_another(
+    tmp_path: Path, honest: Bundle
+) -> None:
+    accepted = submitted(honest.path, tmp_path / "board.sqlite", "Prescott")
+    assert accepted.returncode == 0, accepted.stderr
+    with Board.open(tmp_path / "board.sqlite") as board:
+        (verdict,) = board.verdicts(honest.digest).values()
+    assert verdict.tier is Tier.VERIFIED_WEIGHTS
+    assert verdict.reason == f"{2 * EPISODES} of {2 * EPISODES} episodes played again are the " + (
+        "same bytes"
+    )
+
+
+def test_of_a_machine_that_cannot_be_imitated_the_board_shows_what_it_played_itself(
+    tmp_path: Path, honest: Bundle
+) -> None:
+    there = {**machine(), "libc": "musl 1.2"}
+    bundle = read_bundle(raised(honest, tmp_path / "raised.zip", 3, [there]))
+    with Board.open() as board:
+        board.submit(bundle, verify_bundle(bundle, workers=0))
+        (entry,) = board.entries(TASK.id)
+    assert entry.verdict.tier is Tier.VERIFIED_WEIGHTS
+    assert "Welch's test" in entry.verdict.reason and "shown are those" in entry.verdict.reason
+    assert entry.runs[0].lines == honest.tasks[0].runs[0].lines
+    assert entry.runs[0].lines != bundle.tasks[0].runs[0].lines
+
+
+def test_a_board_of_own_results_does_not_say_that_it_evaluated_them(
+    tmp_path: Path, honest: Bundle
+) -> None:
+    weights = runs(tmp_path / "agent", retrained, count=2)
+    results = tmp_path / "results"
+    evaluate(resolve_agent(str(weights), TASK), TASK, episodes=16, workers=0, out=results)
+    (file,) = results.rglob("seed0/episodes.jsonl")
+    lines = file.read_text().splitlines()
+    first = json.loads(lines[0])
+    first["returns"] = dict.fromkeys(first["returns"], 0.0)
+    first["return"] = 0.0
+    file.write_text("\n".join([json.dumps(first), *lines[1:]]) + "\n")
+    Report.from_records(file.parents[1], TASK).save(file.parents[1])
+    with board_of_results(results, weights=[weights]) as board:
+        (entry,) = board.entries(TASK.id)
+        assert entry.verdict.tier is Tier.OWN_RECORDS
+        page = export(board, tmp_path / "site")
+        text = "".join(p.read_text() for p in page.parent.rglob("*.html"))
+    assert "own records" in text and 'class="badge evaluated-here" title' not in text
+    with pytest.raises(BundleError, match=r"produced different episodes: .*seed0, episode 0"):
+        board_of_results(results, weights=[weights], rerun=True, workers=0)
+
+
+def test_an_agent_that_takes_too_long_in_all_is_not_verified(honest: Bundle) -> None:
+    verification = verify_bundle(honest, workers=1, limits=Limits(total=0.001))
+    verdict = verification.verdict(TASK.id)
+    assert verdict.tier is Tier.SELF_REPORTED and not verdict.is_contradicted
+    assert "took longer than" in verdict.reason

@@ -1,0 +1,65 @@
+"""Environment pages: what a docstring says survives the way to Markdown and HTML."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import re
+from html import unescape
+from pathlib import Path
+
+import pytest
+from markdown import markdown
+
+from pkubench.envs.registry import WORLDS, resolve, world_class
+from tests.envs.tape import SHIPPED
+
+_PATH = Path(__file__).parents[1] / "docs" / "docstring_pages.py"
+_SPEC = importlib.util.spec_from_file_location("docstring_pages", _PATH)
+assert _SPEC is not None and _SPEC.loader is not None
+pages = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(pages)
+
+CLASSES = {WORLDS[name].entry_point: name for name in SHIPPED}
+
+
+def html(text: str) -> str:
+    return markdown(text, extensions=["tables", "fenced_code"])
+
+
+def test_an_example_is_one_block_of_code() -> None:
+    text = "Try:\n\n>>> 1 + 1\n2\n>>> 2\n2\n\nEnd.\n\n>>> 3\n3"
+    assert pages.as_markdown(text) == (
+        "Try:\n\n```pycon\n>>> 1 + 1\n2\n>>> 2\n2\n```\n\nEnd.\n\n```pycon\n>>> 3\n3\n```"
+    )
+
+
+def test_a_row_that_goes_on_is_one_row() -> None:
+    text = (
+        "| part | type | meaning |\n|------|:-----|---------|\n| cost | 0, 1 | 1 on a     |\n"
+        "|      |      | hazard or  |\n|      |      | a vase     |\n| ends |      | at 9       |\n"
+        "\nEnd."
+    )
+    assert pages.as_markdown(text).splitlines() == [
+        "| part | type | meaning |",
+        "|------|:-----|---------|",
+        "| cost | 0, 1 | 1 on a hazard or a vase |",
+        "| ends |  | at 9 |",
+        "",
+        "End.",
+    ]
+
+
+@pytest.mark.parametrize("name", CLASSES.values(), ids=CLASSES)
+def test_no_page_has_quotations_or_rows_without_a_name(name: str) -> None:
+    text = inspect.getdoc(world_class(resolve(name))) or ""
+    page = html(pages.as_markdown(text))
+    assert "<blockquote>" not in page
+    assert not re.search(r"<tr>\s*<td></td>", page)
+    assert page.count("<table>") == len(re.findall(r"^\|[\s:|-]+\|$", text, re.MULTILINE)) >= 1
+    examples = re.findall(r"(?:^|\n\n)>>> ", text)
+    assert page.count("<pre><code") == len(examples)
+    words = re.findall(r"\w+", re.sub(r"[|`*_>-]", " ", text))
+    plain = unescape(re.sub(r"<[^>]+>", " ", page))
+    shown = re.findall(r"\w+", re.sub(r"[|`*_>-]", " ", plain))
+    assert sorted(shown) == sorted(words), "no word of the docstring is lost"

@@ -1,0 +1,153 @@
+"""The blocks of README.md and the tutorials run as they are written, page by page, in order.
+
+A block without a mark runs here, each page in an empty folder. The line before a block may say
+otherwise, in a comment that readers of the page do not see:
+
+    <!-- slow -->            seconds or more, or needs a shell: runs with ``make test-slow``
+    <!-- not run: WHY -->    an illustration
+
+A block of Python with a title is written to the file of that name. Sessions (pycon) are doctests.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from pkubench.cli.main import main
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "docs/index.md", *sorted(ROOT.glob("docs/tutorials/*.md"))]
+FENCE = re.compile(
+    r"(?:^<!-- (?P<mark>.*) -->\n)?^``` ?(?P<info>\S.*)\n(?P<text>(?:.*\n)*?)^```$", re.M
+)
+MARK = re.compile(r"slow|not run: \S.*")
+
+
+class Block(NamedTuple):
+    """A fenced block of a page."""
+
+    kind: str
+    """``bash``, ``python``, ``pycon`` or ``text``."""
+    title: str
+    """Of a file to write."""
+    mark: str
+    """``slow``, ``not run: WHY``, or nothing."""
+    text: str
+
+
+def blocks(page: Path) -> list[Block]:
+    found = []
+    for match in FENCE.finditer(page.read_text(encoding="utf-8")):
+        info, mark = match["info"], match["mark"] or ""
+        kind = re.sub(r"[{}.]", " ", info.partition("title=")[0]).strip()
+        title = re.search(r'title="(.*?)"', info)
+        assert not mark or MARK.fullmatch(mark), f"{page.name}: what does <!-- {mark} --> mean?"
+        text = re.sub(r'--8<-- "(.*)"\n', lambda m: (ROOT / m[1]).read_text(), match["text"])
+        found.append(Block(kind, title[1] if title else "", mark, text))
+    return found
+
+
+def write(block: Block, folder: Path) -> None:
+    path = folder / block.title
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(block.text, encoding="utf-8")
+
+
+def commands(block: Block) -> list[list[str]]:
+    """The words of each command; a block that needs a shell for more has to be marked slow."""
+    lines = block.text.replace("\\\n", " ").splitlines()
+    found = [words for line in lines if (words := shlex.split(line, comments=True))]
+    for words in found:
+        assert words[0] == "pkubench" and not {"|", ">", "&&", ";"} & set(words), words
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_runs_as_it_is_written(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    before = set(sys.modules)
+    for block in blocks(page):
+        if block.kind == "python" and not block.mark:
+            write(block, tmp_path)
+        elif block.kind == "bash" and not block.mark:
+            for words in commands(block):
+                assert main(words[1:]) == 0, f"{shlex.join(words)}: {capfd.readouterr().err}"
+    for name in set(sys.modules) - before:  # those of the page's own files, which another may name
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_runs_in_a_shell_slow_blocks_too(page: Path, tmp_path: Path) -> None:
+    shims, folder = tmp_path / "bin", tmp_path / "empty"
+    shims.mkdir()
+    folder.mkdir()
+    for name, call in {"pkubench": "-m pkubench", "python": ""}.items():
+        (shims / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {call} "$@"\n')
+        (shims / name).chmod(0o755)
+    environment = {
+        **os.environ,
+        "PATH": f"{shims}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        "OMP_NUM_THREADS": "1",
+    }
+    for block in blocks(page):
+        if block.mark.startswith("not run"):
+            continue
+        if block.kind == "python":
+            write(block, folder)
+        elif block.kind == "bash":
+            shell = ["bash", "-euo", "pipefail", "-c", block.text]
+            done = subprocess.run(
+                shell, cwd=folder, env=environment, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, f"{block.text}\n{done.stderr}"
+            assert "Traceback" not in done.stderr
+
+
+def test_every_block_is_of_a_kind_that_is_tested() -> None:
+    for page in PAGES:
+        found = blocks(page)
+        fences = len(re.findall(r"^ *```", page.read_text(encoding="utf-8"), re.M))
+        assert fences == 2 * len(found), f"{page.name} has a fence that is not read"
+        for block in found:
+            assert block.kind in ("bash", "python", "pycon", "text"), (page.name, block.kind)
+            assert block.title or block.kind != "python", f"{page.name}: name the file of {block}"
+    tutorials = [page for page in PAGES if page.parent.name == "tutorials"]
+    assert all(any(b.kind == "bash" and not b.mark for b in blocks(page)) for page in tutorials)
+
+
+def test_marks_and_files_are_read_as_the_convention_says(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "a\n```bash\npkubench list \\\n    --json  # all\n```\n<!-- slow -->\n```bash\nls\n```\n\n"
+        '<!-- not run: why -->\n```bash\nrm\n```\n``` { .python title="a/b.py" }\nx = 1\n```\n'
+    )
+    plain, slow, never, file = blocks(page)
+    assert commands(plain) == [["pkubench", "list", "--json"]]
+    assert (slow.mark, never.mark, file.kind, file.title) == (
+        "slow",
+        "not run: why",
+        "python",
+        "a/b.py",
+    )
+    write(file, tmp_path)
+    assert (tmp_path / "a" / "b.py").read_text() == "x = 1\n"
+    for line in ("ls", "pkubench list | cat"):
+        with pytest.raises(AssertionError):
+            commands(plain._replace(text=line))
+    page.write_text("<!-- skip -->\n```bash\nls\n```\n")
+    with pytest.raises(AssertionError, match="what does"):
+        blocks(page)
