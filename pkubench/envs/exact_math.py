@@ -85,6 +85,26 @@ def arctan2(y: FloatArray, x: FloatArray) -> FloatArray:
     return signed
 
 
+def rotation_matrices(quat: FloatArray) -> FloatArray:
+    """Return the rotation matrices of unit quaternions, (n, 4) to (n, 9), row by row."""
+    w, x, y, z = quat.T
+    found: FloatArray = np.stack(
+        (
+            w * w + x * x - y * y - z * z,
+            2 * (x * y - w * z),
+            2 * (x * z + w * y),
+            2 * (x * y + w * z),
+            w * w - x * x + y * y - z * z,
+            2 * (y * z - w * x),
+            2 * (x * z - w * y),
+            2 * (y * z + w * x),
+            w * w - x * x - y * y + z * z,
+        ),
+        axis=1,
+    )
+    return found
+
+
 def _polynomial(x: FloatArray, coefficients: tuple[float, ...]) -> FloatArray:
     """Return ``sum_k c_k x^(n - k)`` by Horner's rule; ``coefficients`` are c_0 to c_n."""
     total = np.full_like(x, coefficients[0])

@@ -134,8 +134,9 @@ class _Block:
                 self.returns[self.active] += step.rewards[self.active]
                 if self.has_cost:
                     self.costs[self.active] += info["cost"][self.active]
-            ended = step.terminated | step.truncated
-            if True in ended.tolist():  # for 16 flags Python is quicker than NumPy
+            # For 16 flags Python is quicker than NumPy.
+            if True in step.terminated.tolist() or True in step.truncated.tolist():
+                ended = step.terminated | step.truncated
                 for lane in np.flatnonzero(ended & self.active).tolist():
                     yield self._finished(lane, info)
                     self._end(lane)

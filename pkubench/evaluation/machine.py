@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import platform
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ MACHINES = "machines"
 DECISIVE = ("simd", "blas", "libc")
 """Facts that may change a bit; two processors with the same ones compute the same."""
 
+_DISABLED = "NPY_DISABLE_CPU_FEATURES"
 _FEATURES = {
     "Prescott": ("SSE3",),
     "Nehalem": ("SSE42",),
@@ -88,7 +90,8 @@ def environment_of(then: Iterable[Mapping[str, str]], now: Mapping[str, str]) ->
     available, wanted = set(now["simd"].split()), set(simd.split())
     if libc != now["libc"] or library != own_library or not wanted <= available:
         return {}
-    variables = {"NPY_DISABLE_CPU_FEATURES": " ".join(sorted(available - wanted))}
+    off = {*os.environ.get(_DISABLED, "").split(), *(available - wanted)}  # stays off, goes off
+    variables = {_DISABLED: " ".join(sorted(off))}
     if kernel != own_kernel:
         if not all(map(_has, _FEATURES.get(kernel, ("unknown",)))):
             return {}

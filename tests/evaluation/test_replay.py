@@ -112,7 +112,9 @@ def test_records_that_name_no_machine_are_compared_by_their_means(folder: Path) 
     assert found.problem == "" and "do not say on what machine" in found.how
 
 
-def test_a_kernel_is_imitated_only_where_the_processor_has_what_it_needs() -> None:
+def test_a_kernel_is_imitated_only_where_the_processor_has_what_it_needs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def variables(**changed: str) -> dict[str, str]:
         return machines.environment_of([{**HERE, **changed}], HERE)
 
@@ -124,6 +126,8 @@ def test_a_kernel_is_imitated_only_where_the_processor_has_what_it_needs() -> No
         sorted(set(HERE["simd"].split()) - {"X86_V2"})
     )
     assert variables(simd="X86_V2 X86_V9") == {}
+    monkeypatch.setenv("NPY_DISABLE_CPU_FEATURES", "AVX512_SPR")  # what is off stays off
+    assert variables()["NPY_DISABLE_CPU_FEATURES"] == "AVX512_SPR"
     assert machines.environment_of([HERE, {**HERE, "simd": "X86_V2"}], HERE) == {}
 
 

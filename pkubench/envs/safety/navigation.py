@@ -17,6 +17,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from pkubench.envs.batch import SOLE_AGENT, Array, BoolArray, FloatArray, Info
+from pkubench.envs.exact_math import rotation_matrices
 from pkubench.envs.mujoco_batch import MujocoBatch
 from pkubench.envs.safety.layouts import LayoutSampler, LegacyRandom, Placement, Point, Rectangle
 from pkubench.envs.safety.lidar import BINS, pseudo_lidar
@@ -378,7 +379,7 @@ class Navigation(MujocoBatch):
             turns = np.stack((np.sin(angles), np.cos(angles)), axis=2)
             parts.append(turns.reshape(self.num_envs, -1))
         if self.robot.ball is not None:
-            parts.append(_matrix(self._sensors[:, self._angles.stop : self._touch_start]))
+            parts.append(rotation_matrices(self._sensors[:, self._angles.stop : self._touch_start]))
         parts += self._rings().values()
         return np.concatenate(parts, axis=1)
 
@@ -481,22 +482,3 @@ class Navigation(MujocoBatch):
             return False
         self.places[lane, number] = place
         return True
-
-
-def _matrix(quat: FloatArray) -> FloatArray:
-    """Return the rotation matrices of unit quaternions, (n, 4) to (n, 9), row by row."""
-    w, x, y, z = quat.T
-    return np.stack(
-        (
-            w * w + x * x - y * y - z * z,
-            2 * (x * y - w * z),
-            2 * (x * z + w * y),
-            2 * (x * y + w * z),
-            w * w - x * x + y * y - z * z,
-            2 * (y * z - w * x),
-            2 * (x * z - w * y),
-            2 * (y * z + w * x),
-            w * w - x * x - y * y + z * z,
-        ),
-        axis=1,
-    )
