@@ -303,3 +303,28 @@ def test_several_outputs_of_which_none_is_the_action_are_listed(names: list[str]
     message = f"has the outputs {', '.join(names)}; call the one with the action 'action'"
     with pytest.raises(AgentError, match=message):
         OnnxPolicy(several_outputs(names), spaces.Box(-9, 9, (2,)), 2)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_network_exported_in_double_precision_is_taken(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnxscript")
+
+    class Rounded(torch.nn.Module):  # type: ignore[misc, name-defined, unused-ignore]
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = torch.nn.Sequential(torch.nn.Linear(11, 64), torch.nn.Tanh()).double()
+            self.head = torch.nn.Linear(64, 3).double()
+
+        def forward(self, x: Any) -> Any:
+            return self.head(self.net(x)).float()
+
+    net, x = Rounded(), torch.randn(6, 11, dtype=torch.float64)
+    path = tmp_path / "policy.onnx"
+    shapes = ({0: "batch"},)
+    torch.onnx.export(net, (x,), path, external_data=False, dynamic_shapes=shapes)
+    agent: Any = OnnxPolicy(path.read_bytes(), spaces.Box(-9, 9, (3,)), 11)
+    found, _ = agent.act(x.numpy(), None, ACTIVE)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, net(x).detach().numpy())
