@@ -96,6 +96,8 @@ def test_an_exported_policy_computes_in_double_precision_and_rounds(
     again = OnnxPolicy(model_bytes(policy), box, 4)
     found, _ = again.act(observation, None, np.ones(500, np.bool_))
     np.testing.assert_array_equal(found, expected)
+    ours, _ = policy.act(observation, None, np.ones(500, np.bool_))
+    np.testing.assert_array_equal(found, ours)
     assert again.model == model_bytes(again) and len(np.unique(found)) > 100
 
 
