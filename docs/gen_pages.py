@@ -52,7 +52,14 @@ FAMILIES = {
     "games": "Two-player games",
     "diagnostics": "Worlds solved on paper",
 }
-TUTORIALS = ("evaluate", "train", "use-an-environment", "add-an-environment", "submit")
+TUTORIALS = (
+    "evaluate",
+    "other-libraries",
+    "train",
+    "use-an-environment",
+    "add-an-environment",
+    "submit",
+)
 REFERENCE = (
     "pkubench.envs.batch",
     "pkubench.envs.registry",

@@ -68,7 +68,8 @@ def evaluate(
 
     Args:
         agent: A spelling (``random``, ``happo``, ``runs/my-run``, ``package.module:factory``,
-            ``onnx:policy.onnx``, ...), or an agent, team or population as an object.
+            ``onnx:policy.onnx``, ...), or an agent, team or population as an object. For a game
+            also a policy of OpenSpiel, which is read at every information state.
         task: A task, or its name.
         episodes: Episodes of each run; None is the task's own number.
         seed: Chooses the set of episodes.
@@ -82,11 +83,20 @@ def evaluate(
             used. What an agent does wrong while acting is in the report instead.
     """
     from pkubench.agents.loading import resolve_agent
+    from pkubench.agents.user_code import checked_entrant
     from pkubench.evaluation import harness
+    from pkubench.evaluation.sources import AgentSource
     from pkubench.tasks.catalogue import make_task
 
     task = make_task(task) if isinstance(task, str) else task
-    source = resolve_agent(agent, task, trust=trust) if isinstance(agent, str) else agent
+    source: Entrant | AgentSource
+    if isinstance(agent, str):
+        source = resolve_agent(agent, task, trust=trust)
+    elif isinstance(agent, AgentSource):
+        source = agent
+    else:
+        source = checked_entrant(agent, "what was given to evaluate", task.id)
+        options.setdefault("name", type(agent).__name__)
     return harness.evaluate(
         source, task, episodes=episodes, seed=seed, workers=workers, out=out, **options
     )

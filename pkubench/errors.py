@@ -76,6 +76,10 @@ class PkubenchWarning(UserWarning):
     """Something the user should know about what was done; the command line prints it as a note."""
 
 
+class AgentNotice(PkubenchWarning):
+    """What was done to make an agent fit a task: not an error, but good to know."""
+
+
 class SupersededWarning(PkubenchWarning):
     """An id of an earlier version of an environment, which stands for the present one."""
 

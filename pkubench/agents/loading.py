@@ -15,29 +15,30 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import importlib.util
-import inspect
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from pkubench.agents.agent import (
-    Agent,
-    CentralisedTeam,
-    Entrant,
-    Population,
-    StochasticPolicy,
-    Team,
-)
+from pkubench.agents.agent import Entrant, Population
 from pkubench.agents.catalogue import AGENTS, PRETRAINED, import_function, is_learnt
 from pkubench.agents.runs import read_training, training_folders, trainings
 from pkubench.agents.saving import CONFIG, WEIGHTS, SavedAgent, load_saved
-from pkubench.errors import AgentError, RefusedError, StorageError, UnknownName, WeightsError
+from pkubench.agents.spelling_hints import meant
+from pkubench.agents.user_code import load_code
+from pkubench.errors import (
+    AgentError,
+    AgentNotice,
+    RefusedError,
+    StorageError,
+    UnknownName,
+    WeightsError,
+)
 from pkubench.tasks.task import Task
 
 LOADERS: dict[str, str] = {
@@ -88,7 +89,9 @@ class AgentSource:
 
 
 def resolve_agent(spelling: str, task: Task | None = None, *, trust: bool = False) -> AgentSource:
-    """Find an agent by its spelling. Reads and hashes files; loads nothing.
+    """Find an agent by its spelling. Reads and hashes files; loads no weights.
+
+    What is done to make an agent fit is said by an ``AgentNotice`` (a warning).
 
     Args:
         spelling: See the table above.
@@ -100,6 +103,8 @@ def resolve_agent(spelling: str, task: Task | None = None, *, trust: bool = Fals
         AgentError: it does not exist for this task.
         RefusedError: it would run code from a file, and ``trust`` is not set.
     """
+    if not spelling.strip():
+        raise AgentError("the agent's name is empty; `pkubench list` shows what there is")
     prefix, colon, rest = spelling.partition(":")
     if colon and prefix in _PREFIXES:
         if not rest:
@@ -109,6 +114,8 @@ def resolve_agent(spelling: str, task: Task | None = None, *, trust: bool = Fals
     if name in AGENTS and not colon:
         return _named(name, seed, task)
     folder = Path(spelling)
+    if hint := meant(folder):
+        raise AgentError(hint)
     if folder.is_dir():
         return _folder(folder, task)
     if folder.suffix in POPULATION_SUFFIXES:
@@ -145,22 +152,6 @@ def file_hash(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
-
-
-def checked_entrant(value: Any, spelling: str) -> Entrant:
-    """Return ``value`` if the harness can score it.
-
-    Raises:
-        AgentError: it is none of the kinds of entrants.
-    """
-    if isinstance(value, Team | Population | CentralisedTeam | Agent):
-        return value
-    if isinstance(value, StochasticPolicy):  # enough for a game, where nobody has to act
-        return cast(Entrant, value)
-    raise AgentError(
-        f"{spelling} gave a {type(value).__name__}, which is no Agent (begin and act), Team, "
-        "CentralisedTeam or Population"
-    )
 
 
 # What has a name in the catalogue
@@ -379,41 +370,6 @@ def _code(spelling: str, task: Task | None, trust: bool = False) -> AgentSource:
     return AgentSource(spelling, "code", (run,))
 
 
-def load_code(spelling: str, task_id: str | None) -> Entrant:
-    """Import ``package.module:factory`` and call it, with the task's id if it takes an argument.
-
-    Raises:
-        AgentError: there is no such thing, or it gives no entrant.
-    """
-    module_name, _, path = spelling.partition(":")
-    found: Any = importlib.import_module(module_name)
-    for part in path.split("."):
-        if not hasattr(found, part):
-            raise AgentError(f"agent {spelling!r}: {module_name} has no {path!r}")
-        found = getattr(found, part)
-    if not callable(found):
-        return checked_entrant(found, spelling)
-    return checked_entrant(_call(found, spelling, task_id), spelling)
-
-
-def _call(factory: Callable[..., Any], spelling: str, task_id: str | None) -> Any:
-    try:
-        parameters = list(inspect.signature(factory).parameters.values())
-    except (TypeError, ValueError):  # built-in callables tell no signature
-        return factory()
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    needed = [p for p in positional if p.default is p.empty]
-    if len(needed) > 1:
-        raise AgentError(f"agent {spelling!r}: its factory may take one argument, the task's id")
-    if not positional:
-        return factory()
-    if task_id is None:
-        if needed:
-            raise AgentError(f"agent {spelling!r} depends on the task; name one")
-        return factory()
-    return factory(task_id)
-
-
 # Prefixes
 
 
@@ -465,7 +421,13 @@ def _sb3(path: str, task: Task | None, trust: bool) -> AgentSource:
         )
     if task is None:
         raise AgentError(f"agent 'sb3:{path}' depends on the task; name one")
-    run = AgentRun("run", load_sb3, (where.absolute(), task), {where.name: file_hash(where)})
+    from pkubench.agents.adapters.sb3 import fit
+
+    fitted = fit(where, task)
+    for notice in fitted.notices:
+        warnings.warn(AgentNotice(notice), stacklevel=4)
+    hashes = {file.name: file_hash(file) for file in (where, *fitted.files)}
+    run = AgentRun("run", load_sb3, (where.absolute(), task), hashes)
     return AgentSource(f"sb3:{where.stem}", "sb3", (run,))
 
 

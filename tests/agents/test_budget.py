@@ -211,7 +211,7 @@ def test_what_is_legal_is_passed_on_with_the_share() -> None:
 
 
 def test_a_budget_cannot_be_kept_in_onnx_and_the_error_says_why(tmp_path: Path) -> None:
-    with pytest.raises(AgentError, match="an ONNX policy is told none: share the run folder"):
+    with pytest.raises(AgentError, match="an ONNX policy is given no costs: share the run folder"):
         export_onnx(BudgetPolicy(Recorder(), Budget(4.0, 0.9)), tmp_path / "policy.onnx")
 
 

@@ -208,6 +208,10 @@ def test_a_module_of_the_working_directory_is_found(
         ("onnx:missing.onnx", AgentError, "no ONNX policy at missing.onnx"),
         ("sb3:missing.zip", AgentError, "no Stable-Baselines3 model"),
         ("scripted:assignmnt", UnknownName, "did you mean 'assignment'"),
+        ("", AgentError, "the agent's name is empty"),
+        ("  ", AgentError, "the agent's name is empty"),
+        ("missing.onnx", AgentError, "no file 'missing.onnx'; .*spelt onnx:missing.onnx"),
+        ("runs/missing.zip", AgentError, "no file .*spelt sb3:runs/missing.zip"),
     ],
 )
 def test_an_unknown_spelling_is_one_helpful_line(
@@ -216,6 +220,38 @@ def test_an_unknown_spelling_is_one_helpful_line(
     with pytest.raises(error, match=message) as caught:
         resolve_agent(spelling, SPREAD)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "meant"),
+    [
+        ("policy.onnx", "onnx:{folder}/policy.onnx"),
+        ("model.zip", r"sb3:{folder}/model.zip \(with --trust\)"),
+        ("team/team.json", "onnx:{folder}/team"),
+        ("run/config.json", "{folder}/run"),
+        ("run/weights.safetensors", "{folder}/run"),
+        ("mine.py", "mine:FACTORY"),
+    ],
+)
+def test_a_file_without_what_says_its_kind_names_the_right_spelling(
+    file: str, meant: str, tmp_path: Path
+) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"")
+    message = f"'{path}' is .*; did you mean {meant.format(folder=tmp_path)}\\?$"
+    with pytest.raises(AgentError, match=message):
+        resolve_agent(str(path), SPREAD)
+    if file == "team/team.json":
+        with pytest.raises(AgentError, match=f"did you mean onnx:{path.parent}"):
+            resolve_agent(str(path.parent), SPREAD)
+
+
+def test_a_file_of_torch_is_said_to_be_one(tmp_path: Path) -> None:
+    path = tmp_path / "actor.pth"
+    path.write_bytes(b"")
+    with pytest.raises(AgentError, match=r"export it as ONNX \(onnx:FILE\)"):
+        resolve_agent(str(path), SPREAD)
 
 
 def test_random_has_no_training_seeds_to_choose() -> None:
@@ -308,8 +344,8 @@ def test_an_sb3_zip_is_refused_without_trust(tmp_path: Path) -> None:
     task = make_task("HalfCheetahVelocity-v0")
     with pytest.raises(RefusedError, match="--trust"):
         resolve_agent(f"sb3:{path}", task)
-    with pytest.raises(WeightsError, match="no Stable-Baselines3 model"):
-        resolve_agent(f"sb3:{path}", task, trust=True).runs[0].load()
+    with pytest.raises(WeightsError, match="not a Stable-Baselines3 model: it is not a zip file"):
+        resolve_agent(f"sb3:{path}", task, trust=True)
 
 
 def test_changed_weights_are_another_evaluation(seed_folder: Path, tmp_path: Path) -> None:

@@ -7,12 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
 
-import pkubench
 from pkubench.agents.adapters.onnx import OnnxPolicy
 from pkubench.agents.adapters.onnx_export import (
     Activation,
@@ -20,18 +18,20 @@ from pkubench.agents.adapters.onnx_export import (
     Clip,
     LayerNorm,
     Linear,
+    Round,
     Standardise,
+    Widen,
     export_onnx,
     mlp_bytes,
     model_bytes,
 )
 from pkubench.agents.agent import MaskedObservation, Team
 from pkubench.agents.loading import resolve_agent
-from pkubench.agents.policy import Layers, NetworkPolicy, NetworkSettings
+from pkubench.agents.off_policy.loading import SquashedPolicy
+from pkubench.agents.policy import Layers, NetworkPolicy, NetworkSettings, map_action
 from pkubench.agents.random import RandomAgent
 from pkubench.errors import AgentError, PkubenchError, WeightsError
 from pkubench.evaluation.harness import evaluate
-from pkubench.tasks.catalogue import make_task
 from tests.evaluation.counting import counting_task
 
 onnx = pytest.importorskip("onnx")
@@ -47,7 +47,7 @@ def network(space: spaces.Space[Any], how: str = "affine", normed: bool = True) 
     outputs = int(space.n) if isinstance(space, spaces.Discrete) else space.shape[0]  # type: ignore[index]
     sizes = (4, 8, 8, outputs)
     linears = tuple(
-        (RNG.normal(size=(a, b)).astype("f"), RNG.normal(size=b).astype("f"))
+        (RNG.normal(size=(a, b)).astype("f") / a, 0.1 * RNG.normal(size=b).astype("f"))
         for a, b in itertools.pairwise(sizes)
     )
     norms = tuple(
@@ -58,18 +58,59 @@ def network(space: spaces.Space[Any], how: str = "affine", normed: bool = True) 
     return NetworkPolicy(layers, NetworkSettings(space, np.ones(outputs), how, mean, std))
 
 
-@pytest.mark.parametrize("how", ["affine", "clip"])
-@pytest.mark.parametrize("normed", [True, False])
-def test_a_network_policy_acts_the_same_as_onnx(how: str, normed: bool) -> None:
-    box = spaces.Box(np.array([-1, 0], "f"), np.array([1, 3], "f"))
-    policy = network(box, how, normed)
-    model = model_bytes(policy)
-    again = OnnxPolicy(model, box, 4)
-    observation = RNG.normal(size=(6, 4)) * 3
-    ours, _ = policy.act(observation, None, ACTIVE)
-    theirs, _ = again.act(observation, None, ACTIVE)
-    np.testing.assert_allclose(theirs, ours, atol=2e-5)
-    assert again.model == model and len(np.unique(ours.round(3))) > 3
+def double_precision(policy: NetworkPolicy, x: Any) -> Any:
+    """What a policy's network gives, in float64 by its formulae, rounded to float32."""
+    settings, networks = policy.settings, policy.layers
+
+    def normed(x: Any, k: int) -> Any:
+        if not networks.norms:
+            return x
+        scale, shift = (np.float64(a) for a in networks.norms[k])
+        centred = x - x.mean(1, keepdims=True)
+        return centred / np.sqrt((centred**2).mean(1, keepdims=True) + 1e-5) * scale + shift
+
+    x = np.float64(x)
+    if settings.observation_mean is not None:
+        x = ((x - settings.observation_mean) / settings.observation_std).clip(-5, 5)
+    x = normed(x, 0)
+    for k, (weight, bias) in enumerate(networks.linears):
+        x = x @ np.float64(weight) + np.float64(bias)
+        if k < len(networks.linears) - 1:
+            x = normed(np.tanh(x), k + 1)
+    return np.tanh(x).astype("f") if isinstance(policy, SquashedPolicy) else x.astype("f")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("how", ["affine", "clip", "high"])
+@pytest.mark.parametrize("squashed", [True, False])
+def test_an_exported_policy_computes_in_double_precision_and_rounds(
+    how: str, squashed: bool, dtype: Any
+) -> None:
+    box = spaces.Box(np.array([-9, -7.9], dtype), np.array([5, 7.7], dtype), dtype=dtype)
+    policy = network(box, how, normed=not squashed)
+    if squashed:
+        policy = SquashedPolicy(policy.layers, policy.settings, "deterministic")
+    observation = RNG.normal(size=(500, 4)) * 3
+    raw = double_precision(policy, observation)
+    expected = map_action(raw, box, how)
+    again = OnnxPolicy(model_bytes(policy), box, 4)
+    found, _ = again.act(observation, None, np.ones(500, np.bool_))
+    np.testing.assert_array_equal(found, expected)
+    ours, _ = policy.act(observation, None, np.ones(500, np.bool_))
+    np.testing.assert_array_equal(found, ours)
+    assert again.model == model_bytes(again) and len(np.unique(found)) > 100
+
+
+def test_an_exported_policy_is_as_small_as_its_weights_in_single_precision() -> None:
+    box = spaces.Box(-1, 1, (2,))
+    linears = tuple(
+        (RNG.normal(size=shape).astype("f"), np.zeros(shape[1], "f"))
+        for shape in [(4, 500), (500, 2)]
+    )
+    layers = Layers(linears, (), "tanh")
+    policy = NetworkPolicy(layers, NetworkSettings(box, np.ones(2), "clip", None, None))
+    numbers = sum(weight.size + bias.size for weight, bias in linears)
+    assert len(model_bytes(policy)) < 4 * numbers + 2000
 
 
 def test_a_categorical_policy_chooses_the_same_legal_actions(tmp_path: Path) -> None:
@@ -84,23 +125,39 @@ def test_a_categorical_policy_chooses_the_same_legal_actions(tmp_path: Path) -> 
         np.testing.assert_array_equal(again.act(shown, None, ACTIVE)[0], ours)
 
 
-def test_each_layer_computes_its_formula() -> None:
-    x = RNG.normal(size=(6, 2)).astype(np.float32)
+def test_each_layer_computes_its_formula_in_double_precision() -> None:
+    x = RNG.normal(size=(6, 2)).astype(np.float32).astype(np.float64)
     box = spaces.Box(-9, 9, (2,))
 
     def run(*layers: Any) -> np.ndarray[Any, Any]:
         model = mlp_bytes(layers, 2, 2, "action")
         return np.asarray(OnnxPolicy(model, box, 2).act(x, None, ACTIVE)[0])
 
-    w, b = RNG.normal(size=(2, 2)).astype("f"), RNG.normal(size=2).astype("f")
-    np.testing.assert_allclose(run(Linear(w, b)), x @ w + b, rtol=1e-5)
+    def check(layer: Any, formula: Any) -> None:
+        np.testing.assert_array_equal(run(layer), formula.astype(np.float32))
+
+    w, b = RNG.normal(size=(2, 2)), RNG.normal(size=2)
+    check(Linear(w, b), x @ w + b)
     normed = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5)
-    np.testing.assert_allclose(run(LayerNorm(w[0], b)), normed * w[0] + b, rtol=1e-3, atol=1e-5)
-    np.testing.assert_allclose(run(Affine(w[0], b)), x * w[0] + b, rtol=1e-5)
-    np.testing.assert_allclose(run(Clip(np.full(2, -0.5), np.full(2, 0.1))), x.clip(-0.5, 0.1))
-    np.testing.assert_allclose(run(Activation("relu")), np.maximum(x, 0))
-    scaled = ((x.astype(np.float64) - b) / 0.1).clip(-5, 5)
-    np.testing.assert_allclose(run(Standardise(b, np.full(2, 0.1), 5.0)), scaled, rtol=1e-5)
+    check(LayerNorm(w[0], b), normed * w[0] + b)
+    far = np.float64(np.float32(1e4 + 1e-3 * x))  # of which the mean square keeps few digits
+    normed = (far - far.mean(1, keepdims=True)) / np.sqrt(far.var(1, keepdims=True) + 1e-5)
+    found, _ = OnnxPolicy(mlp_bytes([LayerNorm(w[0], b)], 2, 2, "action"), box, 2).act(
+        far, None, ACTIVE
+    )
+    np.testing.assert_array_equal(found, (normed * w[0] + b).astype(np.float32))
+    check(Affine(w[0], b), x * w[0] + b)
+    check(Clip(np.full(2, -0.5), np.full(2, 0.1)), x.clip(-0.5, 0.1))
+    check(Activation("relu"), np.maximum(x, 0))
+    check(Activation("elu"), np.where(x > 0, x, np.expm1(x)))
+    check(Activation("sigmoid"), 1 / (1 + np.exp(-x)))
+    check(Standardise(b, np.full(2, 0.1), 5.0), ((x - b) / 0.1).clip(-5, 5))
+    third = np.full(2, 1 / 3)
+    single = np.float32(x) * np.float32(third)
+    np.testing.assert_array_equal(run(Round(), Affine(third, np.zeros(2))), single)
+    np.testing.assert_array_equal(
+        run(Round(), Widen(), Affine(third, np.zeros(2))), np.float32(x) * third
+    )
     with pytest.raises(AgentError, match="'swish' cannot be exported"):
         run(Activation("swish"))
 
@@ -196,10 +253,10 @@ def _integers(model: Any) -> None:
         (b"not a model", "not a valid ONNX model|cannot be run"),
         (mlp_bytes(IDENTITY, 2, 2, "action")[:-40], "not a valid ONNX model|cannot be run"),
         (altered(_foreign), "com.evil"),
-        (altered(_external), "other files"),
+        (altered(_external), r"other files.*external_data=False, dynamic_shapes=.*dynamic_axes"),
         (altered(_external_in_a_function), "other files"),
         (altered(_drawing), r"draws random numbers \(RandomNormalLike\)"),
-        (altered(_fixed_batch), "free batch axis"),
+        (altered(_fixed_batch), r"free batch axis.*dynamic_shapes=.*dynamic_axes"),
         (altered(_integers), "not a valid ONNX model|cannot be run|float32 or float64"),
         (mlp_bytes([Linear(np.ones((3, 2)), np.ones(2))], 3, 2, "action"), "of 3 numbers"),
         (mlp_bytes([Linear(np.ones((2, 3)), np.ones(3))], 2, 3, "action"), "of 3 numbers"),
@@ -217,96 +274,59 @@ def test_logits_of_another_count_are_refused() -> None:
         OnnxPolicy(mlp_bytes(IDENTITY, 2, 2, "logits"), spaces.Discrete(3), 2)
 
 
-# Stable-Baselines3
+def several_outputs(names: list[str]) -> bytes:
+    """A graph of three outputs: twice the observation, its sum, and it."""
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    nodes = [
+        helper.make_node("Add", ["x", "x"], [names[0]]),
+        helper.make_node("ReduceSum", ["x"], [names[1]], keepdims=1),
+        helper.make_node("Identity", ["x"], [names[2]]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "policy",
+        [helper.make_tensor_value_info("x", kind, ["batch", 2])],
+        [helper.make_tensor_value_info(name, kind, ["batch", None]) for name in names],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    return bytes(helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString())
 
 
-@pytest.fixture(scope="module")
-def ppo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    sb3 = pytest.importorskip("stable_baselines3")
-    env = gymnasium.make("pkubench/HalfCheetahVelocity-v0")
-    model = sb3.PPO("MlpPolicy", env, n_steps=128, batch_size=64, n_epochs=2, seed=0)
-    model.learn(128)
-    path = tmp_path_factory.mktemp("sb3") / "model.zip"
-    model.save(path)
-    env.close()
-    return path
+@pytest.mark.parametrize("name", ["action", "actions"])
+def test_of_several_outputs_the_action_is_taken(name: str) -> None:
+    box, x = spaces.Box(-9, 9, (2,)), RNG.normal(size=(6, 2)).astype("f")
+    for names in ([name, "value", "log_prob"], ["other", "value", name]):
+        found, _ = OnnxPolicy(several_outputs(names), box, 2).act(x, None, ACTIVE)
+        np.testing.assert_array_equal(found, 2 * x if names[0] == name else x)
 
 
-def test_an_sb3_zip_is_scored_when_trusted_and_its_onnx_gives_the_same_bytes(
-    ppo: Path, tmp_path: Path
-) -> None:
-    task = make_task("HalfCheetahVelocity-v0")
-    trusted = pkubench.evaluate(f"sb3:{ppo}", task, episodes=2, trust=True)
-    assert trusted.failed == 0 and trusted.label == "sb3"
+@pytest.mark.parametrize("names", [["5", "6", "7"], ["action", "value", "actions"]])
+def test_several_outputs_of_which_none_is_the_action_are_listed(names: list[str]) -> None:
+    message = f"has the outputs {', '.join(names)}; call the one with the action 'action'"
+    with pytest.raises(AgentError, match=message):
+        OnnxPolicy(several_outputs(names), spaces.Box(-9, 9, (2,)), 2)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_network_exported_in_double_precision_is_taken(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnxscript")
+
+    class Rounded(torch.nn.Module):  # type: ignore[misc, name-defined, unused-ignore]
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = torch.nn.Sequential(torch.nn.Linear(11, 64), torch.nn.Tanh()).double()
+            self.head = torch.nn.Linear(64, 3).double()
+
+        def forward(self, x: Any) -> Any:
+            return self.head(self.net(x)).float()
+
+    net, x = Rounded(), torch.randn(6, 11, dtype=torch.float64)
     path = tmp_path / "policy.onnx"
-    export_onnx(pkubench.load_agent(f"sb3:{ppo}", task, trust=True), path)
-    free = pkubench.evaluate(f"onnx:{path}", task, episodes=2)
-    assert free.score == trusted.score
-    assert free.runs[0].hashes["episodes.jsonl"] == trusted.runs[0].hashes["episodes.jsonl"]
-
-
-def test_an_sb3_policy_does_what_predict_does(ppo: Path) -> None:
-    from pkubench.agents.adapters.sb3 import load_model
-
-    agent = pkubench.load_agent(f"sb3:{ppo}", "HalfCheetahVelocity-v0", trust=True)
-    observation = RNG.normal(size=(6, 17)) * 3
-    expected, _ = load_model(ppo).predict(observation, deterministic=True)
-    actions, _ = agent.act(observation, None, ACTIVE)  # type: ignore[union-attr]
-    np.testing.assert_allclose(actions, expected, atol=1e-6)
-
-
-def test_an_sb3_policy_for_other_spaces_is_refused(ppo: Path) -> None:
-    with pytest.raises(AgentError, match=r"\(17,\).*the task has Box.*\(11,\)"):
-        pkubench.load_agent(f"sb3:{ppo}", "HopperVelocity-v0", trust=True)
-    with pytest.raises(AgentError, match="policy of one agent"):
-        pkubench.load_agent(f"sb3:{ppo}", "SimpleSpread-v0", trust=True)
-
-
-def test_a_truncated_zip_is_named(ppo: Path, tmp_path: Path) -> None:
-    cut = tmp_path / "cut.zip"
-    cut.write_bytes(ppo.read_bytes()[:-2000])
-    with pytest.raises(WeightsError, match="no Stable-Baselines3 model"):
-        pkubench.load_agent(f"sb3:{cut}", "HalfCheetahVelocity-v0", trust=True)
-
-
-@pytest.mark.parametrize("name", ["A2C", "DQN", "SAC", "TD3", "DDPG"])
-def test_the_other_algorithms_become_the_same_graph(name: str) -> None:
-    sb3 = pytest.importorskip("stable_baselines3")
-    from pkubench.agents.adapters.sb3 import dense_graph
-
-    box = spaces.Box(np.array([-2, 0], "f"), np.array([1, 5], "f"))
-    space: spaces.Space[Any] = spaces.Discrete(3) if name == "DQN" else box
-
-    class Fake(gymnasium.Env[Any, Any]):
-        observation_space = spaces.Box(-1, 1, (4,), np.float32)
-        action_space = space
-
-        def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
-            return np.zeros(4, "f"), {}
-
-    settings = {} if name == "A2C" else {"buffer_size": 10}
-    model = getattr(sb3, name)("MlpPolicy", Fake(), seed=1, **settings)
-    graph = dense_graph(model)
-    assert graph is not None
-    observation = RNG.normal(size=(6, 4)).astype("f") * 3
-    expected, _ = model.predict(observation, deterministic=True)
-    actions, _ = OnnxPolicy(graph, space, 4).act(observation, None, ACTIVE)
-    np.testing.assert_allclose(actions, expected, atol=1e-5)
-    assert name != "A2C" or (actions[:, 1] == 0).any(), "the mean lies below the bound and is cut"
-
-
-def test_a_zip_tells_its_algorithm_by_its_settings(tmp_path: Path) -> None:
-    sb3 = pytest.importorskip("stable_baselines3")
-    from pkubench.agents.adapters.sb3 import PredictingPolicy, load_model
-
-    for name in ("PPO", "A2C", "DQN", "SAC", "TD3"):
-        env = "CartPole-v1" if name in ("PPO", "A2C", "DQN") else "Pendulum-v1"
-        settings = {"buffer_size": 10} if name in ("DQN", "SAC", "TD3") else {}
-        model = getattr(sb3, name)("MlpPolicy", env, seed=1, **settings)
-        model.save(tmp_path / name)
-        loaded = load_model(tmp_path / f"{name}.zip")
-        assert type(loaded).__name__ == name
-        agent = PredictingPolicy(loaded)
-        size = loaded.observation_space.shape[0]
-        actions, _ = agent.act(np.zeros((6, size), "f"), agent.begin(np.arange(6)), ACTIVE)
-        assert len(actions) == 6
+    shapes = ({0: "batch"},)
+    torch.onnx.export(net, (x,), path, external_data=False, dynamic_shapes=shapes)
+    agent: Any = OnnxPolicy(path.read_bytes(), spaces.Box(-9, 9, (3,)), 11)
+    found, _ = agent.act(x.numpy(), None, ACTIVE)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, net(x).detach().numpy())

@@ -1,10 +1,11 @@
 """ONNX policies as agents: no code of the author's runs, and one thread gives the same bits.
 
 A policy file maps one agent's observations (batch, d) to actions. Its one input is float32 or
-float64 with a free batch axis; its one output is either the action itself or, for ``Discrete``
-spaces, logits (batch, n) of which the largest wins (of the legal ones, where the world has a
-mask). The metadata entry ``pkubench.output`` says which (``action`` or ``logits``); without it the
-output's type and rank do. Policies have no memory and take no random numbers.
+float64 with a free batch axis. Its output (of several, the one called ``action`` or ``actions``) is
+either the action itself or, for ``Discrete`` spaces, logits (batch, n) of which the largest wins
+(of the legal ones, where the environment has a mask). The metadata entry ``pkubench.output`` says
+which (``action`` or ``logits``); without it the output's type and rank do. Policies have no memory
+and take no random numbers.
 
 A team is a folder: ``team.json`` (``{"format": 1, "members": {AGENT_ID: FILE}}``) and the files.
 """
@@ -41,7 +42,15 @@ RANDOM_OPERATORS = frozenset(
 OUTPUT_KEY = "pkubench.output"
 TEAM_FILE = "team.json"
 TEAM_FORMAT = 1
+ACTION_OUTPUTS = ("action", "actions")
+"""What the output with the action is called in a graph that has others too."""
 
+_HOW_TO_EXPORT = (
+    "export it with torch.onnx.export(net, (x,), FILE, external_data=False, dynamic_shapes=({0: "
+    '"batch"},)); with the older exporter (dynamo=False), dynamic_axes={"input": {0: "batch"}} and '
+    'input_names=["input"]'
+)
+"""For ``torch``: one file, and any number of observations at once."""
 _FLOATS = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 _INTEGERS = {"tensor(int64)", "tensor(int32)"}
 
@@ -100,7 +109,7 @@ class OnnxPolicy:
         if len(shape) != 2 or isinstance(shape[0], int):
             raise AgentError(
                 f"{self.origin} takes observations of shape {shape}; wanted (batch, "
-                f"{observations}) with a free batch axis (dynamic_axes of the export)"
+                f"{observations}) with a free batch axis: {_HOW_TO_EXPORT}"
             )
         if isinstance(shape[1], int) and shape[1] != observations:
             raise AgentError(
@@ -110,10 +119,7 @@ class OnnxPolicy:
         return found.name, _FLOATS[found.type]
 
     def _fitting_output(self, kind: str | None) -> tuple[str, bool]:
-        outputs = self._session.get_outputs()
-        if len(outputs) != 1:
-            raise AgentError(f"{self.origin} has {len(outputs)} outputs; a policy has one")
-        (found,) = outputs
+        found = self._action_output()
         width = found.shape[1] if len(found.shape) > 1 else None
         if isinstance(self.space, spaces.Discrete):
             is_logits = found.type in _FLOATS if kind is None else kind == "logits"
@@ -133,6 +139,20 @@ class OnnxPolicy:
                 f"{self.origin} gives actions of {width} numbers, the task's are {self.space}"
             )
         return found.name, False
+
+    def _action_output(self) -> Any:
+        """Return the only output, or the only one that is called an action."""
+        outputs = self._session.get_outputs()
+        if len(outputs) > 1:
+            named = [output for output in outputs if output.name in ACTION_OUTPUTS]
+            if len(named) != 1:
+                names = ", ".join(output.name for output in outputs)
+                raise AgentError(
+                    f"{self.origin} has the outputs {names}; call the one with the action 'action' "
+                    "(output_names of torch.onnx.export), or export it alone"
+                )
+            return named[0]
+        return outputs[0]
 
 
 def load_policy(path: Path, task: Task) -> Agent | Team:
@@ -204,7 +224,10 @@ def _checked(model: bytes, origin: str) -> str | None:
         # First of all: the checker, too, would follow the paths of other files.
         tensors = (part for part in parts if isinstance(part, onnx.TensorProto))
         if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors):
-            raise WeightsError(f"{origin} keeps weights in other files; save them inside the model")
+            raise WeightsError(
+                f"{origin} keeps weights in other files, and only the file itself is read: "
+                f"{_HOW_TO_EXPORT}"
+            )
         onnx.checker.check_model(parsed)
     except WeightsError:
         raise

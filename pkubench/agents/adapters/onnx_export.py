@@ -1,4 +1,9 @@
-"""Writing policies as ONNX: a network is a list of plain layers, so no torch is needed."""
+"""Writing policies as ONNX: a network is a list of plain layers, so no torch is needed.
+
+The graph computes in float64 and rounds to float32 where the NumPy policies do (``Round``). Matrix
+products differ between processors in their last bits, of which rounding leaves nothing: the file
+gives the same actions on every machine. Weights stay float32 in it and are widened when it is run.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from pkubench.agents.adapters.onnx import OUTPUT_KEY, TEAM_FILE, TEAM_FORMAT, OnnxPolicy
+from pkubench.agents.adapters.predicting import PredictingPolicy
 from pkubench.agents.agent import Agent, Entrant, Team
 from pkubench.agents.off_policy.loading import SquashedPolicy
 from pkubench.agents.parts.budget import BudgetPolicy
@@ -20,10 +26,11 @@ from pkubench.files import write_bytes, write_json
 
 Array = npt.NDArray[Any]
 OPSET = 17
-"""The first with LayerNormalization; every ONNX Runtime since 1.12 runs it."""
+"""Every ONNX Runtime since 1.12 runs it."""
 IR_VERSION = 8
 
-ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "elu": "Elu", "sigmoid": "Sigmoid"}
+ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid", "elu": ""}
+"""Names of activations, and the operators that compute them (``elu`` is put together)."""
 
 
 class Linear(NamedTuple):
@@ -55,7 +62,7 @@ class Affine(NamedTuple):
 
 
 class Standardise(NamedTuple):
-    """``clip((x - mean) / std, -bound, bound)`` in float64; first layer only."""
+    """``clip((x - mean) / std, -bound, bound)``."""
 
     mean: Array
     std: Array
@@ -69,20 +76,34 @@ class Clip(NamedTuple):
     high: Array
 
 
-Layer = Linear | LayerNorm | Activation | Affine | Standardise | Clip
+class Round(NamedTuple):
+    """Round to float32; what follows is computed in float32."""
+
+
+class Widen(NamedTuple):
+    """Back to float64, after a ``Round``."""
+
+
+Layer = Linear | LayerNorm | Activation | Affine | Standardise | Clip | Round | Widen
 
 
 def mlp_bytes(
-    layers: Sequence[Layer], inputs: int, outputs: int, output: Literal["action", "logits"]
+    layers: Sequence[Layer],
+    inputs: int,
+    outputs: int,
+    output: Literal["action", "logits"],
+    *,
+    wide_input: bool = False,
 ) -> bytes:
     """Return the ONNX model of a network.
 
     Args:
-        layers: What happens to an observation, in order, in float32 (float64 up to and including
-            a leading ``Standardise``).
+        layers: What happens to an observation, in order, in float64 until a ``Round``. Where there
+            is none the output is rounded.
         inputs: Numbers in one observation.
         outputs: Numbers in one output.
         output: What the output is.
+        wide_input: Take observations as float64; False takes them rounded to float32.
 
     Raises:
         AgentError: an activation has no ONNX operator here.
@@ -96,49 +117,86 @@ def mlp_bytes(
     nodes: list[Any] = []
     constants: list[Any] = []
     current = "observation"
+    is_wide = True
 
-    def constant(value: Any, dtype: Any = np.float32) -> str:
-        name = f"c{len(constants)}"
-        array = np.ascontiguousarray(value, dtype=dtype)
-        constants.append(numpy_helper.from_array(array, name))
+    def node(operator: str, *inputs: str, **attributes: Any) -> str:
+        name = f"x{len(nodes)}"
+        nodes.append(helper.make_node(operator, inputs, [name], **attributes))
         return name
+
+    def constant(value: Any) -> str:
+        """Store an array, in single precision if that loses nothing, as what the graph is in."""
+        array = np.asarray(value)
+        with np.errstate(over="ignore"):
+            narrow = np.ascontiguousarray(array, dtype=np.float32)
+        is_narrow = not is_wide or bool((narrow == array).all())
+        stored = narrow if is_narrow else np.ascontiguousarray(array, dtype=np.float64)
+        name = f"c{len(constants)}"
+        constants.append(numpy_helper.from_array(stored, name))
+        return node("Cast", name, to=TensorProto.DOUBLE) if is_wide and is_narrow else name
 
     def apply(operator: str, *others: str, **attributes: Any) -> None:
         nonlocal current
-        name = f"x{len(nodes)}"
-        nodes.append(helper.make_node(operator, [current, *others], [name], **attributes))
-        current = name
+        current = node(operator, current, *others, **attributes)
 
-    is_double = bool(layers) and isinstance(layers[0], Standardise)
-    for layer in layers:
+    def elu() -> None:
+        """ONNX Runtime has no Elu in double precision."""
+        nonlocal current
+        zero, one = constant(0.0), constant(1.0)
+        falling = node("Sub", node("Exp", node("Min", current, zero)), one)
+        current = node("Add", node("Max", current, zero), falling)
+
+    def layer_norm(scale: Array, shift: Array, epsilon: float) -> None:
+        """ONNX Runtime's own takes the mean square less the squared mean, which cancels digits."""
+        apply("Sub", node("ReduceMean", current, axes=[-1]))
+        size = constant(float(len(scale)))
+        variance = node("Div", node("ReduceSumSquare", current, axes=[-1]), size)
+        apply("Div", node("Sqrt", node("Add", variance, constant(epsilon))))
+        apply("Mul", constant(scale))
+        apply("Add", constant(shift))
+
+    if not wide_input:
+        apply("Cast", to=TensorProto.DOUBLE)
+    is_rounded = any(isinstance(layer, Round) for layer in layers)
+    for layer in layers if is_rounded else [*layers, Round()]:
         match layer:
             case Linear(weight, bias):
                 apply("Gemm", constant(weight), constant(bias))
             case LayerNorm(scale, shift, epsilon):
-                apply("LayerNormalization", constant(scale), constant(shift), epsilon=epsilon)
+                layer_norm(scale, shift, epsilon)
+            case Activation("elu"):
+                elu()
             case Activation(name):
                 if name not in ACTIVATIONS:
                     raise AgentError(f"activation {name!r} cannot be exported")
                 apply(ACTIVATIONS[name])
             case Affine(scale, shift):
-                apply("Mul", constant(scale))
-                apply("Add", constant(shift))
+                if np.any(scale != 1.0):
+                    apply("Mul", constant(scale))
+                if np.any(shift != 0.0):
+                    apply("Add", constant(shift))
             case Standardise(mean, std, bound):
-                apply("Sub", constant(mean, np.float64))
-                apply("Div", constant(std, np.float64))
-                limits = constant(-bound, np.float64), constant(bound, np.float64)
-                apply("Clip", *limits)
-                apply("Cast", to=TensorProto.FLOAT)
+                apply("Sub", constant(mean))
+                apply("Div", constant(std))
+                apply("Clip", constant(-bound), constant(bound))
             case Clip(low, high):
                 apply("Max", constant(low))
                 apply("Min", constant(high))
+            case Round():
+                apply("Cast", to=TensorProto.FLOAT)
+                is_wide = False
+            case Widen():
+                apply("Cast", to=TensorProto.DOUBLE)
+                is_wide = True
     nodes.append(helper.make_node("Identity", [current], [output]))
-    kind = TensorProto.DOUBLE if is_double else TensorProto.FLOAT
+    taken, given = (
+        TensorProto.DOUBLE if wide else TensorProto.FLOAT for wide in (wide_input, is_wide)
+    )
     graph = helper.make_graph(
         nodes,
         "policy",
-        [helper.make_tensor_value_info("observation", kind, ["batch", inputs])],
-        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", outputs])],
+        [helper.make_tensor_value_info("observation", taken, ["batch", inputs])],
+        [helper.make_tensor_value_info(output, given, ["batch", outputs])],
         constants,
     )
     model = helper.make_model(
@@ -185,8 +243,10 @@ def model_bytes(agent: Agent | Any) -> bytes:
     if isinstance(agent, BudgetPolicy):
         raise AgentError(
             "an agent trained under Saute keeps count of what its steps cost, and an ONNX policy "
-            "is told none: share the run folder"
+            "is given no costs: share the run folder"
         )
+    if isinstance(agent, PredictingPolicy):
+        raise AgentError(f"this policy cannot be written as ONNX: {agent.why_no_graph}")
     raise AgentError(
         f"{type(agent).__name__} cannot be written as ONNX; saved on- and off-policy agents, "
         "Stable-Baselines3 policies of dense layers and teams of them can"
@@ -212,14 +272,21 @@ def _network_bytes(policy: NetworkPolicy) -> bytes:
     inputs, outputs = networks.linears[0][0].shape[0], len(bias)
     space = settings.space
     if isinstance(space, spaces.Discrete):
-        return mlp_bytes(layers, inputs, outputs, "logits")
+        return mlp_bytes(layers, inputs, outputs, "logits", wide_input=True)
     assert isinstance(space, spaces.Box)
     if isinstance(policy, SquashedPolicy):
         layers.append(Activation("tanh"))
-    if settings.action_map == "high":
-        layers.append(Affine(np.full(outputs, space.high[0]), np.zeros(outputs)))
+    # From here on what ``map_action`` does, operation by operation: in float32 until it meets the
+    # bounds of a space in float64.
+    layers.append(Round())
+    ones, zeros = np.ones(outputs), np.zeros(outputs)
     if settings.action_map == "affine":
-        half = (space.high - space.low) / 2
-        layers.append(Affine(half, space.low + half))
+        layers.append(Affine(ones, ones))
+    if space.dtype == np.float64:
+        layers.append(Widen())
+    if settings.action_map == "high":
+        layers.append(Affine(np.full(outputs, space.high[0]), zeros))
+    if settings.action_map == "affine":
+        layers.append(Affine((space.high - space.low) / 2, space.low))
     layers.append(Clip(space.low, space.high))
-    return mlp_bytes(layers, inputs, outputs, "action")
+    return mlp_bytes(layers, inputs, outputs, "action", wide_input=True)

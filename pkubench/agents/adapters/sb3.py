@@ -1,74 +1,79 @@
-"""Stable-Baselines3 models as agents.
+"""Stable-Baselines3 and sb3-contrib models as agents.
 
 Reading a zip of Stable-Baselines3 runs whatever code its pickles hold, so nothing here is called
 without the user's explicit trust (``agents/loading.py``).
 
-Policies of dense layers (``MlpPolicy`` of PPO, A2C, DQN, SAC, TD3, DDPG) are turned into an ONNX
-graph and run as such, so that the file ``export --onnx`` writes gives the very same scores. All
-others act through ``model.predict(deterministic=True)``. ``VecNormalize`` statistics are not part
-of the zip: train without, or export the policy together with them as your own ``module:factory``.
+A policy acts through its own ``predict(deterministic=True)``, with its recurrent state if it has
+one. Policies that are exactly Stable-Baselines3's own dense ones (``MlpPolicy`` of PPO, A2C, DQN,
+SAC, TD3, DDPG, TRPO) are turned into an ONNX graph that agrees with ``predict``, so that the file
+``export --onnx`` writes gives the very same scores.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import importlib
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
 
-from pkubench.agents.adapters.onnx import OnnxPolicy
-from pkubench.agents.adapters.onnx_export import (
-    Activation,
-    Affine,
-    Clip,
-    Layer,
-    Linear,
-    mlp_bytes,
+from pkubench.agents.adapters.fitting import (
+    Rescaling,
+    action_rescaling,
+    check_observations,
+    described,
 )
-from pkubench.agents.agent import Agent, Array, BoolArray, IntArray, MaskedObservation
+from pkubench.agents.adapters.onnx import OnnxPolicy
+from pkubench.agents.adapters.predicting import PredictingPolicy, Statistics
+from pkubench.agents.adapters.sb3_zip import (
+    TRAINING_ONLY,
+    Algorithm,
+    Header,
+    read_statistics,
+    statistics_file,
+)
+from pkubench.agents.agent import Agent, Array, BoolArray
 from pkubench.envs.registry import make_batch
-from pkubench.errors import AgentError, MissingExtra, WeightsError
+from pkubench.errors import AgentError, AgentNotice, MissingExtra, WeightsError
 
 if TYPE_CHECKING:
     from pkubench.tasks.task import Task
 
-_ACTIVATIONS = {"Tanh": "tanh", "ReLU": "relu", "ELU": "elu", "Sigmoid": "sigmoid"}
+SAMPLES = 64
+"""Observations on which two ways to act are compared."""
+_REASONS = {
+    "RecurrentPPO": "it has a recurrent state, and an ONNX policy has no memory",
+    "MaskablePPO": "it acts through sb3-contrib's own code, which takes the mask of legal actions",
+}
 
 
-class PredictingPolicy:
-    """An Agent that asks ``model.predict`` for the deterministic action."""
+class Fit(NamedTuple):
+    """How a model and a task go together."""
 
-    def __init__(self, model: Any) -> None:
-        """Wrap a loaded model."""
-        self.policy = model.policy
-        self.policy.set_training_mode(False)
+    action_space: spaces.Space[Any]
+    rescaling: Rescaling | None
+    statistics: Path | None
+    """File of the observations' statistics, to be applied before the policy."""
+    notices: tuple[str, ...]
+    """What the user should know."""
 
-    def begin(self, seeds: IntArray) -> tuple[Any, BoolArray]:
-        """Start episodes: no recurrent state yet, and every episode at its start."""
-        return None, np.ones(len(seeds), dtype=np.bool_)
-
-    def act(
-        self, observation: Any, state: tuple[Any, BoolArray], active: BoolArray
-    ) -> tuple[Array, tuple[Any, BoolArray]]:
-        """Return the mode of the policy and the recurrent state, if it has one."""
-        if isinstance(observation, MaskedObservation):
-            observation = observation.observation
-        memory, starts = state
-        actions, memory = self.policy.predict(observation, memory, starts, deterministic=True)
-        return np.asarray(actions), (memory, np.zeros_like(starts))
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What is read beside the zip."""
+        return () if self.statistics is None else (self.statistics,)
 
 
-def load_policy(path: Path, task: Task) -> Agent:
-    """Return the agent of a zip. Runs code that the file holds.
+def fit(path: Path, task: Task) -> Fit:
+    """Compare a model with a task. Opens the pickles of its spaces; no weights are read.
 
     Raises:
-        WeightsError: the zip is damaged or of no known algorithm.
-        AgentError: its spaces are not the task's.
-        MissingExtra: stable-baselines3 is not installed.
+        WeightsError: the zip is damaged or something else.
+        AgentError: its spaces are not the task's, or its observations were normalised by what is
+            not there.
     """
-    model = load_model(path)
+    header = Header(path)
     world = make_batch(task.id, 1, **task.env_kwargs)
     try:
         if world.num_agents > 1:
@@ -80,119 +85,150 @@ def load_policy(path: Path, task: Task) -> Agent:
         )
     finally:
         world.close()
-    if model.observation_space.shape != seen.shape or not _same_actions(model.action_space, acted):
+    check_observations(path.name, header.observation_space, seen)
+    trained = header.action_space
+    if isinstance(trained, spaces.Discrete) and trained.start != 0:
         raise AgentError(
-            f"{path.name} was trained for observations {model.observation_space} and actions "
-            f"{model.action_space}; the task has {seen} and {acted}"
+            f"{path.name} was trained on {described(trained)}, but models of Stable-Baselines3 "
+            "number their actions from 0; train behind a wrapper that does too"
         )
-    graph = dense_graph(model)
-    if graph is None:
-        return PredictingPolicy(model)
-    return OnnxPolicy(graph, acted, int(np.prod(seen.shape or (1,))), path.name)
+    rescaling = action_rescaling(path.name, trained, acted)
+    notices = []
+    if rescaling is not None:
+        notices.append(
+            f"{path.name} acts in {described(trained)}; its actions are rescaled to the task's "
+            f"{described(acted)}, as RescaleAction(-1, 1) did in its training"
+        )
+    statistics = statistics_file(path)
+    if statistics is not None and not header.is_normalised:
+        notices.append(
+            f"{statistics.name} is not used: {path.name} was not trained behind VecNormalize"
+        )
+        statistics = None
+    elif statistics is not None:
+        notices.append(f"observations are normalised by {statistics.name}, as in training")
+    elif header.is_normalised:
+        raise AgentError(
+            f"{path.name} was trained behind VecNormalize, whose statistics are not in the zip; "
+            f"put what env.save('vecnormalize.pkl') wrote beside it (also if only rewards were "
+            "normalised)"
+        )
+    return Fit(acted, rescaling, statistics, tuple(notices))
 
 
-def load_model(path: Path) -> Any:
-    """Load a zip with the algorithm that wrote it. Runs code that the file holds.
+def load_policy(path: Path, task: Task) -> Agent:
+    """Return the agent of a zip. Runs code that the file holds.
 
     Raises:
-        WeightsError: the zip is damaged or of no known algorithm.
+        WeightsError: the zip is damaged.
+        AgentError: as :func:`fit`; or no known algorithm wrote it.
         MissingExtra: stable-baselines3 is not installed.
     """
+    fitted = fit(path, task)
+    model, algorithm = load_model(path)
+    policy = model.policy
+    statistics = None
+    if fitted.statistics is not None:
+        statistics = read_statistics(fitted.statistics, policy.observation_space.shape)
+    samples = sample_observations(policy.observation_space)
+    graph, why = _graph(path, algorithm, policy, statistics, fitted)
+
+    def predicting(double: bool) -> PredictingPolicy:
+        return PredictingPolicy(
+            policy,
+            why_no_graph=why,
+            statistics=statistics,
+            rescaling=fitted.rescaling,
+            takes_masks=algorithm.name == "MaskablePPO",
+            double=double,
+        )
+
+    single = predicting(double=False)
+    expected = _actions(single, samples)
     try:
-        import stable_baselines3 as sb3
-        from stable_baselines3.common.save_util import load_from_zip_file
-    except ModuleNotFoundError as error:
-        raise MissingExtra("agents", "a Stable-Baselines3 model") from error
+        agent = predicting(double=True)
+        actions = _actions(agent, samples)
+        is_alike = _agree(actions, expected, tolerance=1e-3)
+    except Exception:  # whatever code of its own raises at another precision
+        is_alike = False
+    if not is_alike:
+        warnings.warn(
+            AgentNotice(
+                f"{path.name} acts in single precision, because its policy computes something else "
+                "in double: its scores may differ between processors"
+            ),
+            stacklevel=2,
+        )
+        policy.float()
+        return single
+    if graph is not None and _agree(_actions(graph, samples), actions, tolerance=1e-6):
+        return graph
+    return agent
+
+
+def load_model(path: Path) -> tuple[Any, Algorithm]:
+    """Load a zip with the algorithm that wrote it, on the CPU. Runs code that the file holds.
+
+    Raises:
+        WeightsError: the zip is damaged.
+        AgentError: no known algorithm wrote it, or its package is not installed.
+        MissingExtra: stable-baselines3 is not installed.
+    """
+    algorithm = Header(path).algorithm()
+    cls = getattr(importlib.import_module(algorithm.package), algorithm.name)
     try:
-        data, parameters, _ = load_from_zip_file(path, device="cpu")
-    except Exception as error:  # zip, JSON and pickle each raise their own types
+        return cls.load(path, device="cpu", custom_objects=TRAINING_ONLY), algorithm
+    except Exception as error:  # pickle, torch and the constructors raise their own types
         text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise WeightsError(f"{path} is no Stable-Baselines3 model: {text:.200}") from error
-    if not isinstance(data, dict) or not isinstance(parameters, dict):
-        raise WeightsError(f"{path} is no Stable-Baselines3 model: it lacks data or parameters")
-    for algorithm in _candidates(sb3, data, parameters):
-        try:
-            return algorithm.load(path, device="cpu")
-        except Exception:
-            continue
-    raise WeightsError(f"{path} was written by no algorithm of Stable-Baselines3 {sb3.__version__}")
+        raise WeightsError(
+            f"{path} was saved by {algorithm.name} and cannot be loaded: {text:.200}"
+        ) from error
 
 
-def _candidates(sb3: Any, data: dict[str, Any], parameters: dict[str, Any]) -> Iterable[Any]:
-    """Return the algorithms a zip may be of, judged by the settings only they have."""
-    if "clip_range" in data:
-        return (sb3.PPO,)
-    if "exploration_rate" in data:
-        return (sb3.DQN,)
-    if "ent_coef_optimizer" in parameters or "target_entropy" in data:
-        return (sb3.SAC,)
-    if "policy_delay" in data:
-        return (sb3.TD3, sb3.DDPG)
-    return (sb3.A2C,)
+def sample_observations(space: spaces.Space[Any], count: int = SAMPLES) -> Array:
+    """Return observations of a space, (count, ...): small, usual and large ones within its bounds.
+
+    Always the same ones; no global generator is used.
+    """
+    if not isinstance(space, spaces.Box) or np.dtype(space.dtype).kind != "f":
+        space.seed(0)
+        return np.stack([space.sample() for _ in range(count)])
+    rng = np.random.default_rng(0)
+    scale = 10.0 ** rng.uniform(-2, 1, size=(count, *[1] * len(space.shape)))
+    drawn = rng.normal(size=(count, *space.shape)) * scale
+    drawn[0] = 0.0
+    return np.clip(drawn, space.low, space.high).astype(space.dtype)
 
 
-def dense_graph(model: Any) -> bytes | None:
-    """Return the ONNX model of a policy of dense layers; None if it is anything else."""
-    if not isinstance(model.observation_space, spaces.Box):
-        return None
-    parts = (
-        model.policy,
-        getattr(model.policy, "actor", None),
-        getattr(model.policy, "q_net", None),
-    )
-    extractors = [getattr(part, "features_extractor", None) for part in parts]
-    if any(type(e).__name__ not in ("FlattenExtractor", "NoneType") for e in extractors):
-        return None
-    space = model.action_space
-    found = _modules(model.policy)
-    if found is None:
-        return None
-    modules, is_squashed = found
-    layers: list[Layer] = []
-    width = 0
-    for module in modules:
-        name = type(module).__name__
-        if name == "Linear":
-            weight, bias = (p.detach().numpy() for p in (module.weight, module.bias))
-            layers.append(Linear(weight.T, bias))
-            width = len(bias)
-        elif name in _ACTIVATIONS:
-            layers.append(Activation(_ACTIVATIONS[name]))
-        else:
-            return None
-    inputs = int(np.prod(model.observation_space.shape))
-    if isinstance(space, spaces.Discrete):
-        return mlp_bytes(layers, inputs, width, "logits")
-    if not isinstance(space, spaces.Box):
-        return None
-    if is_squashed:  # networks answer in [-1, 1]
-        half = (space.high - space.low) / 2
-        layers.append(Affine(half.reshape(-1), (space.low + half).reshape(-1)))
-    layers.append(Clip(space.low.reshape(-1), space.high.reshape(-1)))
-    return mlp_bytes(layers, inputs, width, "action")
+def _graph(
+    path: Path, algorithm: Algorithm, policy: Any, statistics: Statistics | None, fitted: Fit
+) -> tuple[OnnxPolicy | None, str]:
+    """Return the policy as a graph, or why there is none."""
+    if algorithm.name in _REASONS:
+        return None, _REASONS[algorithm.name]
+    from pkubench.agents.adapters.sb3_graph import NotDense, dense_graph
+
+    inputs = int(np.prod(policy.observation_space.shape or (1,)))
+    try:
+        model = dense_graph(policy, statistics, fitted.rescaling)
+        graph = OnnxPolicy(model, fitted.action_space, inputs, path.name)
+    except NotDense as error:
+        return None, f"{error}, and only Stable-Baselines3's own policies of dense layers are known"
+    except MissingExtra as error:
+        return None, str(error)
+    return graph, "its dense layers alone do not give what its predict gives"
 
 
-def _modules(policy: Any) -> tuple[list[Any], bool] | None:
-    """Return the modules from observation to the mode of the action, and whether it is squashed."""
-    import torch
-
-    if hasattr(policy, "mlp_extractor") and hasattr(policy, "action_net"):  # PPO, A2C
-        if getattr(policy, "use_sde", False) or policy.squash_output:
-            return None
-        return [*policy.mlp_extractor.policy_net, policy.action_net], False
-    if hasattr(policy, "q_net"):  # DQN: the greedy action
-        return list(policy.q_net.q_net), False
-    actor = getattr(policy, "actor", None)
-    if actor is None:
-        return None
-    if hasattr(actor, "latent_pi"):  # SAC: tanh of the mean
-        if actor.use_sde:
-            return None
-        return [*actor.latent_pi, actor.mu, torch.nn.Tanh()], True
-    return list(actor.mu), True  # TD3, DDPG: the network ends in tanh
+def _actions(agent: Agent, observations: Array) -> Array:
+    active: BoolArray = np.ones(len(observations), np.bool_)
+    actions, _ = agent.act(observations, agent.begin(np.arange(len(observations))), active)
+    return np.asarray(actions)
 
 
-def _same_actions(a: spaces.Space[Any], b: spaces.Space[Any]) -> bool:
-    if isinstance(a, spaces.Discrete) and isinstance(b, spaces.Discrete):
-        return bool(a.n == b.n and a.start == b.start)
-    return type(a) is type(b) and a.shape == b.shape
+def _agree(ours: Array, theirs: Array, tolerance: float) -> bool:
+    """Whether actions are the same, up to a tolerance relative to 1 if they are continuous."""
+    if ours.shape != theirs.shape:
+        return False
+    if theirs.dtype.kind != "f":
+        return bool(np.array_equal(ours, theirs))
+    return bool(np.allclose(ours, theirs, rtol=tolerance, atol=tolerance))
