@@ -172,7 +172,7 @@ def test_cfr_plus_stops_at_its_tolerance() -> None:
         (PSROConfig, {"iterations": 0}),
         (CFRPlusConfig, {"iterations": 0}),
         (PSROConfig, {"tolerance": 1.0}),
-        (PSROConfig, {"pe_every": -1}),
+        (PSROConfig, {"pe_every": 0}),
         (PSROConfig, {"ties": "highest"}),
         (CFRPlusConfig, {"variant": "mccfr"}),
         (CFRPlusConfig, {"delay": -1}),
@@ -189,16 +189,20 @@ def test_settings_out_of_their_domain_are_refused(
 
 def test_population_exploitability_is_scored_where_it_costs_little_and_at_the_last() -> None:
     scored = {}
-    for name, game in (("tree", LEDUC), ("matrix", make_matrix_game("matrix:cyclic(5)"))):
-        learner = PopulationLearner(game, PSROConfig(step=0.5, plateau=0.0), 0)
+    for name, game, every in (
+        ("tree", KUHN, 1),
+        ("tree, seldom", KUHN, 50),
+        ("matrix", make_matrix_game("matrix:cyclic(5)"), 1),
+    ):
+        learner = PopulationLearner(game, PSROConfig(pe_every=every, tolerance=0.0), 0)
+        learner._gains = np.ones(2)  # not solved, so that it is never the last
         scored[name] = []
-        for iteration in range(1, 12):
-            learner.advance()
-            if "population_exploitability" in learner.measure(last=iteration == 11):
+        for iteration in range(1, 156):
+            learner.iteration = iteration
+            if "population_exploitability" in learner.measure(last=iteration == 155):
                 scored[name].append(iteration)
-    assert scored["tree"] == [10, 11]
-    assert scored["matrix"] == list(range(1, 12))
-    often = PopulationLearner(LEDUC, PSROConfig(pe_every=2), 0)
-    for _ in range(2):
-        often.advance()
-    assert "population_exploitability" in often.measure(last=False)
+    dense, thinning = [*range(1, 20)], [20, 22, 24, 26, 28, 30, 33, 36, 39, 40, 44, 48, 50, 55]
+    sparse = [60, 66, 70, 77, 80, 88, 90, 99, *range(100, 156, 10), 155]
+    assert scored["tree"] == [*dense, *thinning, *sparse]
+    assert scored["tree, seldom"] == [50, 100, 150, 155]
+    assert scored["matrix"] == [*range(1, 156)]

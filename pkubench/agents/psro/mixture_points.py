@@ -52,7 +52,6 @@ class PointSpace(PolicySpace):
     scale = 1.0
     pure = False
     scorer = "nash-simplex"
-    pe_every = 1
 
     def __init__(self, config: PSROConfig) -> None:
         """Hold the game."""

@@ -171,7 +171,9 @@ class PopulationLearner:
                 else self.space.episodes
             ),
         }
-        every = config.pe_every or self.space.pe_every
+        every = config.pe_every
+        if every == 1 and self.space.is_pe_dear:
+            every = max(self.iteration // 10, 1)
         if last or self.finished or self.iteration % every == 0:
             metrics["population_exploitability"] = self.space.population_exploitability(
                 self._seen()

@@ -24,10 +24,10 @@ class PSROConfig(DeepOracleConfig):
     ties: Literal["lowest", "random"] = "random"
     """Which of equally good actions a response takes. Where the opponent never leads, all are
     equal: a fixed choice there makes weak policies, a random one keeps populations diverse."""
-    pe_every: int = 0
-    """Population exploitability is computed at every so many iterations (and at the last); 0 for
-    every one where it costs little (matrix games) and every tenth on trees, where its linear
-    programs take several times as long as an iteration."""
+    pe_every: int = 1
+    """Population exploitability is computed at every so many iterations (and at the last). On
+    trees, where its linear programs soon take several times as long as an iteration, 1 means every
+    one up to the twentieth, then ever fewer, and every tenth from the hundredth on."""
     meta_solver: str = "nash"
     """Whose distribution over opponents a response answers; see ``meta_solvers``."""
     targets: Literal["pipeline", "rectified", "latest"] = "pipeline"
@@ -83,11 +83,10 @@ class PSROConfig(DeepOracleConfig):
             if getattr(self, name) not in known:
                 listed = ", ".join(map(repr, known))
                 raise ConfigError(f"{name} must be one of {listed}, got {getattr(self, name)!r}")
-        for name in ("iterations", "learners", "mirror_steps"):
+        for name in ("iterations", "pe_every", "learners", "mirror_steps"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
-        at_least_0 = ("pe_every", "response_episodes", "payoff_episodes", "plateau")
-        for name in (*at_least_0, "diversity_weight"):
+        for name in ("response_episodes", "payoff_episodes", "plateau", "diversity_weight"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}")
         for name in ("step", "diversity_step"):

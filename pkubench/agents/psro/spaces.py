@@ -81,8 +81,8 @@ class PolicySpace(Protocol):
     """Whether all policies are pure plans, of zeros and ones."""
     scorer: str = "nash"
     """The meta-solver whose equilibrium is scored; the same for all learners of a game."""
-    pe_every: int = 10
-    """Iterations from one population exploitability to the next, by default."""
+    is_pe_dear: bool = False
+    """Whether population exploitability soon takes longer than an iteration."""
     episodes: int | None = None
     """Plays that responses were learnt from; None where none are played."""
 
@@ -127,9 +127,9 @@ class PlanSpace(PolicySpace):
         self.game, self.config = game, config
         self.sides = (0,) if isinstance(game, SymmetricMatrixGame) else (0, 1)
         self.scale = game.max_utility or 1.0
-        self.pure = config.pure
+        self.pure, self.is_pe_dear = config.pure, not isinstance(game, MatrixGame)
         if isinstance(game, MatrixGame):  # where an iteration takes less time than HiGHS
-            self.scorer, self.pe_every = "nash-simplex", 1
+            self.scorer = "nash-simplex"
         self._binding: list[Ints | None] = [None, None]
         self._worth: list[dict[bytes, Floats]] = [{}, {}]
 
