@@ -28,7 +28,7 @@ from typing import Any
 from pkubench.agents.agent import Entrant, Population
 from pkubench.agents.catalogue import AGENTS, PRETRAINED, import_function, is_learnt
 from pkubench.agents.runs import read_training, training_folders, trainings
-from pkubench.agents.saving import CONFIG, WEIGHTS, SavedAgent, load_saved
+from pkubench.agents.saving import CONFIG, WEIGHTS, SavedAgent, Tensors, load_saved
 from pkubench.agents.spelling_hints import meant
 from pkubench.agents.user_code import load_code
 from pkubench.errors import (
@@ -255,7 +255,34 @@ def load_folder(folder: Path, task: Task | None) -> Entrant:
         WeightsError: its files are damaged, or of a kind this release does not know.
         AgentError: it was trained for other spaces than the task's.
     """
+    return _rebuilt(folder, load_saved(folder), task)
+
+
+class _Noting(dict[str, Any]):
+    """Tensors that note which of them are read."""
+
+    def __init__(self, tensors: Tensors) -> None:
+        super().__init__(tensors)
+        self.read: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        self.read[name] = super().__getitem__(name)
+        return self.read[name]
+
+
+def tensors_read(folder: Path, task: Task) -> Tensors:
+    """Return those tensors of a saved agent that acting reads, by name.
+
+    Raises:
+        WeightsError, AgentError: as :func:`load_folder`.
+    """
     saved = load_saved(folder)
+    noting = _Noting(saved.tensors)
+    _rebuilt(folder, saved._replace(tensors=noting), task)
+    return noting.read
+
+
+def _rebuilt(folder: Path, saved: SavedAgent, task: Task | None) -> Entrant:
     kind = str(saved.config["kind"])
     if kind not in LOADERS:
         raise WeightsError(

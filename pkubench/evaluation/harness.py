@@ -26,7 +26,7 @@ from pkubench.errors import AgentError, ConfigError, RecordError
 from pkubench.evaluation.episodes import BLOCK, ran_late
 from pkubench.evaluation.execution import Backend, InProcess, Job, Limits
 from pkubench.evaluation.machine import MACHINES, differences, machine
-from pkubench.evaluation.records import RUN, EpisodeRecord
+from pkubench.evaluation.records import RUN, EpisodeRecord, contradiction
 from pkubench.evaluation.report import SCHEMA, Report, RunRecords, build_report
 from pkubench.evaluation.sources import AgentSource, ObjectSource, RunSource, as_source
 from pkubench.evaluation.storage import MemoryRun, RunFolder
@@ -176,6 +176,11 @@ class _Run:
     sink: RunFolder | MemoryRun
     found: Sequence[EpisodeRecord]
     """Records of an earlier, interrupted evaluation."""
+    is_checked: bool = False
+    """Whether one of their blocks was played again; nothing is added before."""
+
+    def __post_init__(self) -> None:
+        self.is_checked = not self.found
 
     def blocks(self) -> Iterator[tuple[int, tuple[int, ...]]]:
         """Yield the first episode and the seeds of each block without records."""
@@ -203,6 +208,7 @@ class _Run:
         ]
         if not differ:
             self.sink.resumed_on(machine())
+            self.is_checked = True
             return
         why = differences(self.sink.machines, machine())
         reason = f" ({'; '.join(why)})" if why else ": lines were changed, or it plays at random"
@@ -258,6 +264,9 @@ def _open(
                 f"{sink.path}:{record.episode + 1} has seed {record.seed}, wanted "
                 f"{seeds[record.episode]}: its lines were changed"
             )
+        if wrong := contradiction(record, task):
+            sink.close()
+            raise RecordError(f"{sink.path}:{record.episode + 1}: {wrong}; choose another --out")
     return _Run(run, settings, seeds, sink, tuple(sink.records))
 
 
@@ -301,9 +310,9 @@ def _run_blocks(
             run = owners[result.job.index]
             if result.job.first < len(run.found):
                 run.check(result.records, task)
-                continue
-            waiting[result.job.index] = result.records
-            done += len(result.records)
+            else:
+                waiting[result.job.index] = result.records
+                done += len(result.records)
             _write_in_order(jobs, owners, waiting)
             if progress is not None:
                 progress(Progress(done, total))
@@ -317,7 +326,8 @@ def _write_in_order(
 ) -> None:
     """Append what is next in its run's file; later blocks wait."""
     for index in sorted(waiting):
-        if len(owners[index].sink.records) == jobs[index].first:
+        run = owners[index]
+        if run.is_checked and len(run.sink.records) == jobs[index].first:
             owners[index].sink.append(waiting.pop(index))
 
 

@@ -8,9 +8,13 @@ instruction sets that NumPy uses, the kernel of its linear algebra, and the C li
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import importlib
+import math
 import os
 import platform
+import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +26,8 @@ MACHINES = "machines"
 DECISIVE = ("simd", "blas", "libc")
 """Facts that may change a bit; two processors with the same ones compute the same."""
 
+_FACTS = ("processor", *DECISIVE)
+_MAX_MACHINES = 16
 _DISABLED = "NPY_DISABLE_CPU_FEATURES"
 _FEATURES = {
     "Prescott": ("SSE3",),
@@ -40,19 +46,26 @@ def machine() -> dict[str, str]:
         "processor": _processor(),
         "simd": " ".join(_simd()),
         "blas": _blas(),
-        "libc": " ".join(platform.libc_ver()) or platform.platform(terse=True),
+        "libc": f"{' '.join(platform.libc_ver()).strip() or platform.system()} {_libm()}",
     }
 
 
 def machines_of(settings: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return the machines that wrote a run's records, as its ``run.json`` says; [] if it does not.
 
-    What a stranger wrote there is believed only as far as it has the form that we write.
+    A stranger may have written it: what has not the form that we write is taken for nothing.
     """
     found = settings.get(MACHINES)
-    if not isinstance(found, list) or not all(isinstance(facts, dict) for facts in found):
+    if not isinstance(found, list) or not all(map(_is_machine, found)):
         return []
-    return [{str(name): str(value) for name, value in facts.items()} for facts in found]
+    return [dict(facts) for facts in found[:_MAX_MACHINES]]
+
+
+def _is_machine(facts: Any) -> bool:
+    return isinstance(facts, dict) and all(
+        name in _FACTS and isinstance(value, str) and value.isprintable() and len(value) <= 200
+        for name, value in facts.items()
+    )
 
 
 def differences(then: Iterable[Mapping[str, str]], now: Mapping[str, str]) -> list[str]:
@@ -79,7 +92,7 @@ def environment_of(then: Iterable[Mapping[str, str]], now: Mapping[str, str]) ->
     OpenBLAS and NumPy take a kernel and a SIMD level from the environment when they are loaded.
 
     Returns:
-        Name -> value; nothing if this processor cannot, or if it is no matter of these two.
+        Name -> value; nothing if this processor cannot, or if other facts differ too.
     """
     kinds = {tuple(found.get(fact, "") for fact in DECISIVE) for found in then}
     if len(kinds) != 1:
@@ -88,7 +101,9 @@ def environment_of(then: Iterable[Mapping[str, str]], now: Mapping[str, str]) ->
     library, _, kernel = blas.rpartition(" ")
     own_library, _, own_kernel = now["blas"].rpartition(" ")
     available, wanted = set(now["simd"].split()), set(simd.split())
-    if libc != now["libc"] or library != own_library or not wanted <= available:
+    # NumPy does not start without the instruction sets that it was built to need.
+    needed = set(getattr(_umath(), "__cpu_baseline__", ()))
+    if libc != now["libc"] or library != own_library or not needed <= wanted <= available:
         return {}
     off = {*os.environ.get(_DISABLED, "").split(), *(available - wanted)}  # stays off, goes off
     variables = {_DISABLED: " ".join(sorted(off))}
@@ -133,6 +148,19 @@ def _blas() -> str:
 
 def _is_below(path: str, *folders: Path) -> bool:
     return any(Path(path).resolve().is_relative_to(folder.resolve()) for folder in folders)
+
+
+@functools.cache
+def _libm() -> str:
+    """Return a fingerprint of what the C library's mathematical functions give to the last bit.
+
+    One version of glibc has several variants of each and takes one by the processor (FMA, AVX2), or
+    by ``GLIBC_TUNABLES``; physics calls them.
+    """
+    # The variants differ in about one value of 2,000.
+    points = [math.fmod(61.803398874989 * k, 100.0) for k in range(1, 10_001)]
+    values = [function(x) for function in (math.sin, math.cos, math.exp) for x in points]
+    return hashlib.sha256(struct.pack(f"<{len(values)}d", *values)).hexdigest()[:8]
 
 
 def _processor() -> str:

@@ -139,6 +139,14 @@ def read_records(path: Path, episodes: int | None = None) -> list[EpisodeRecord]
     return records
 
 
+def contradiction(record: EpisodeRecord, task: Task) -> str:
+    """Return in words what of a record cannot be, whoever played it; empty if nothing."""
+    total = math.fsum(record.returns.values())
+    if record.failure is None and task.kind == "episodes" and record.return_ != total:
+        return f"the return is {record.return_}, but the agents' sum is {total}"
+    return ""
+
+
 def check_order(records: Iterable[EpisodeRecord], path: Path) -> None:
     """Check that records are episodes 0, 1, 2, ... in this order.
 

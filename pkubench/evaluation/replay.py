@@ -14,14 +14,16 @@ machine explains it:
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
 
 from pkubench.envs.registry import resolve
-from pkubench.errors import RecordError, counted
+from pkubench.errors import AgentError, RecordError, counted
+from pkubench.evaluation.episodes import ran_late
 from pkubench.evaluation.execution import Backend, Job, Limits
 from pkubench.evaluation.harness import backend_for, versions_for
 from pkubench.evaluation.machine import differences, environment_of, machine, machines_of
@@ -54,6 +56,8 @@ class Replay:
     """What was compared and how, in a sentence."""
     records: Mapping[str, Sequence[EpisodeRecord]]
     """Label of a run -> its episodes as they were played here, in order."""
+    is_late: bool = False
+    """Whether the only problem is the clock, which says nothing about the records."""
 
 
 def replay(
@@ -83,48 +87,76 @@ def replay(
         RecordError: the agent has no run of a recorded label.
         AgentError: the agent cannot be loaded.
     """
-    jobs, owners = _jobs(runs, agent, task, blocks, limits or Limits())
+    limits = limits or Limits()
+    started = time.monotonic()
+    jobs, owners = _jobs(runs, agent, task, blocks, limits)
     played = _play(jobs, owners, backend or backend_for(agent, workers), backend is None, progress)
-    different = [job for job in jobs if _differs(job, owners[job.index], played, task)]
-    count = sum(len(job.seeds) for job in jobs)
+    by_run = _by_run(runs, played)
+    recorded = {(run.label, r.episode): r for run in runs for r in run.records}
+    late = sum(ran_late(recorded[key]) for key in played)
+    count = len(played)
     noun, verb = ("score", "computed") if task.kind == "population" else ("episode", "played")
     what = f"{counted(count, noun)} {verb}"
+    aside = f" ({counted(late, noun)} that failed by the clock left aside)" if late else ""
+    slow = sum(ran_late(r) and not ran_late(recorded[key]) for key, r in played.items())
+    if slow:
+        problem = f"{counted(slow, noun)} did not end within the time limits when {verb} again"
+        return Replay(count, count - slow, problem, problem, by_run, is_late=True)
+    different = [job for job in jobs if _differs(job, owners[job.index], played, task)]
     if not different:
-        how = f"{count} of {what} again came out as the same bytes"
-        return Replay(count, count, "", how, _by_run(runs, played))
+        how = f"{count} of {what} again came out as the same bytes{aside}"
+        return Replay(count, count, "", how, by_run)
     here, then, versions = machine(), _machines(runs), _versions(runs, task)
     why = [*versions, *differences(then, here)]
-    variables = environment_of(then, here) if why and not versions else {}
     as_there = dict(played)
-    is_emulated = bool(variables) and backend is None and _is_portable(agent)
-    if is_emulated:
-        pool = ProcessPool(max(workers, 1), variables)
-        as_there |= _play(different, owners, pool, True, None)
+    is_imitated = False
+    variables = environment_of(then, here) if why and not versions else {}
+    if variables and backend is None and _is_portable(agent):
+        left = time_left(limits, started)
+        try:
+            again, owner = _jobs(runs, agent, task, _blocks(different, owners), left)
+            as_there |= _play(again, owner, ProcessPool(max(workers, 1), variables), True, None)
+            is_imitated = True
+        except AgentError:  # such a process does not start here: then it is as if it could not
+            as_there = dict(played)
     equal = sum(
-        as_there[run.label, record.episode].line(task) == record.line(task)
+        _agrees(record, as_there[run.label, record.episode], task)
         for run in runs
         for record in run.records
         if (run.label, record.episode) in as_there
     )
     if equal == count:
         how = (
-            f"{count} of {what} again came out as the same bytes, {_count(different)} of them with "
-            f" the recorded kernel and instruction sets ({'; '.join(why)})"
+            f"{count} of {what} again came out as the same bytes{aside}, {_count(different)} of "
+            f"them with the recorded kernel and instruction sets ({'; '.join(why)})"
         )
-        return Replay(count, equal, "", how, _by_run(runs, played))
-    missed = f"{count - equal} of {what} again came out differently"
-    if not why or is_emulated:
-        also = ", with the recorded kernel and instruction sets too" if is_emulated else ""
-        where = _first_difference(runs, as_there, task)
-        problem = f"{missed}{also}: {where}"
-        return Replay(count, equal, problem, problem, _by_run(runs, played))
+        return Replay(count, equal, "", how, by_run)
+    missed = f"{count - equal} of {what} again came out differently{aside}"
+    if not why or is_imitated:
+        also = ", with the recorded kernel and instruction sets too" if is_imitated else ""
+        problem = f"{missed}{also}: {_first_difference(runs, as_there, task)}"
+        return Replay(count, equal, problem, problem, by_run)
     found = disagreement(runs, played, task)
     how = (
         f"{missed} ({'; '.join(why)}), so each run's means were compared by Welch's test at a "
         f"level of {LEVEL:g} over all of them"
     )
     problem = f"{how}: {found}" if found else ""
-    return Replay(count, equal, problem, problem or f"{how}; they agree", _by_run(runs, played))
+    return Replay(count, equal, problem, problem or f"{how}; they agree", by_run)
+
+
+def time_left(limits: Limits, started: float) -> Limits:
+    """Return limits without the time that has passed since ``started`` (monotonic clock)."""
+    if limits.total is None:
+        return limits
+    return replace(limits, total=max(limits.total - (time.monotonic() - started), 0.0))
+
+
+def _blocks(jobs: Sequence[Job], owners: Sequence[RunRecords]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {run.label: [] for run in owners}
+    for job in jobs:
+        found[owners[job.index].label].append(job.first)
+    return found
 
 
 def disagreement(
@@ -136,8 +168,7 @@ def disagreement(
     test, two-sided, at ``LEVEL`` divided by the number of comparisons (Bonferroni). Scores that are
     computed rather than sampled may differ by ``EXACT_TOLERANCE``.
     """
-    names = [metric.name for metric in task.metrics]
-    level = LEVEL / (len(runs) * (len(names) + 1))
+    level = LEVEL / (len(runs) * (len(task.metrics) + 1))
     for run in runs:
         pairs = [
             (record, played[run.label, record.episode])
@@ -147,25 +178,33 @@ def disagreement(
         failed = [[float(r.failure is not None) for r in side] for side in zip(*pairs, strict=True)]
         if differ(failed[0], failed[1], level):
             return f"run {run.label}: {_sum(failed[0])} episodes failed then, {_sum(failed[1])} now"
-        for name in names:
+        for metric in task.metrics:
+            name = metric.name
             then, now = (
                 [value for record in side if (value := record.value(name)) is not None]
                 for side in zip(*pairs, strict=True)
             )
-            if differ(then, now, level):
+            if differ(then, now, level, is_exact=metric.interval == "exact"):
                 return f"run {run.label}: mean {name} {_mean(then)} then, {_mean(now)} now"
     return ""
 
 
-def differ(then: Sequence[float], now: Sequence[float], level: float) -> bool:
-    """Return whether two samples have different means at a level, by Welch's test."""
+def differ(
+    then: Sequence[float], now: Sequence[float], level: float, *, is_exact: bool = False
+) -> bool:
+    """Return whether two samples have different means at a level, by Welch's test.
+
+    Values that are computed, or the same in all episodes, may differ by ``EXACT_TOLERANCE``. A
+    single sampled value on either side tells nothing.
+    """
     a, b = np.asarray(then, np.float64), np.asarray(now, np.float64)
     if not (len(a) and len(b)):
         return len(a) != len(b)
     scale = max(np.abs(a).max(), np.abs(b).max(), 1.0)
-    if min(len(a), len(b)) < 2 or max(a.std(), b.std()) <= EXACT_TOLERANCE * scale:
+    is_single = min(len(a), len(b)) < 2
+    if is_exact or (not is_single and max(a.std(), b.std()) <= EXACT_TOLERANCE * scale):
         return bool(abs(a.mean() - b.mean()) > EXACT_TOLERANCE * scale)
-    return bool(stats.ttest_ind(a, b, equal_var=False).pvalue < level)
+    return not is_single and bool(stats.ttest_ind(a, b, equal_var=False).pvalue < level)
 
 
 def _jobs(
@@ -223,7 +262,11 @@ def _play(
 
 def _differs(job: Job, run: RunRecords, played: Played, task: Task) -> bool:
     numbers = range(job.first, job.first + len(job.seeds))
-    return any(played[run.label, n].line(task) != run.records[n].line(task) for n in numbers)
+    return not all(_agrees(run.records[n], played[run.label, n], task) for n in numbers)
+
+
+def _agrees(then: EpisodeRecord, again: EpisodeRecord, task: Task) -> bool:
+    return ran_late(then) or then.line(task) == again.line(task)
 
 
 def _by_run(runs: Sequence[RunRecords], played: Played) -> dict[str, list[EpisodeRecord]]:
@@ -241,7 +284,8 @@ def _machines(runs: Sequence[RunRecords]) -> list[Mapping[str, str]]:
     """Return the different machines that wrote the records; records of old name none."""
     found: list[Mapping[str, str]] = []
     for run in runs:
-        found += [facts for facts in machines_of(run.settings) if facts not in found]
+        for facts in machines_of(run.settings):
+            found += [facts] if facts not in found else []
     return found
 
 
@@ -265,7 +309,7 @@ def _first_difference(runs: Sequence[RunRecords], played: Played, task: Task) ->
     for run in runs:
         for record in run.records:
             again = played.get((run.label, record.episode))
-            if again is None or again.line(task) == record.line(task):
+            if again is None or _agrees(record, again, task):
                 continue
             where = f"{run.label}, episode {record.episode}"
             for what, then, now in _numbers(record, again, task):

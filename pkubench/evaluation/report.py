@@ -174,9 +174,19 @@ def read_settings(folder: Path) -> dict[str, Any]:
         RecordError: it is missing or damaged, or a setting is not what the harness writes.
     """
     settings = read_json(folder / RUN)
+    check_settings(settings, str(folder / RUN))
+    return settings
+
+
+def check_settings(settings: Mapping[str, Any], where: str) -> None:
+    """Check that settings have the form that the harness writes.
+
+    Raises:
+        RecordError: one is missing or of another kind; ``where`` names the file.
+    """
     for key in (*_SAME_IN_ALL_RUNS, "run", "hashes"):
         if key not in settings:
-            raise RecordError(f"{folder / RUN} has no {key!r}")
+            raise RecordError(f"{where} has no {key!r}")
         value = settings[key]
         if key in _LOWEST:
             lowest = _LOWEST[key]
@@ -188,8 +198,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
         else:
             wanted, is_sound = "a text", isinstance(value, str)
         if not is_sound:
-            raise RecordError(f"{folder / RUN}: {key!r} is {value!r:.80}, wanted {wanted}")
-    return settings
+            raise RecordError(f"{where}: {key!r} is {value!r:.80}, wanted {wanted}")
 
 
 def read_run(folder: Path) -> RunRecords:

@@ -12,7 +12,7 @@ from typing import Any
 from pkubench.envs.seeding import evaluation_seeds
 from pkubench.errors import RecordError
 from pkubench.evaluation.execution import Backend, Limits
-from pkubench.evaluation.records import EPISODES, REPORT, read_json, read_text
+from pkubench.evaluation.records import EPISODES, REPORT, contradiction, read_json, read_text
 from pkubench.evaluation.replay import replay
 from pkubench.evaluation.report import (
     Report,
@@ -134,9 +134,8 @@ def _line_problems(path: Path, run: RunRecords, task: Task) -> list[str]:
             return [f"{where} has seed {record.seed}, but this evaluation's is {seed}"]
         if record.line(task) != line:
             return [f"{where} is not written as the harness writes it"]
-        total = math.fsum(record.returns.values())
-        if record.failure is None and task.kind == "episodes" and record.return_ != total:
-            return [f"{where}: the return is {record.return_}, but the agents' sum is {total}"]
+        if wrong := contradiction(record, task):
+            return [f"{where}: {wrong}"]
     return []
 
 

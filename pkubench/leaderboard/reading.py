@@ -12,8 +12,9 @@ from typing import Any
 
 from pkubench.envs.seeding import evaluation_seeds
 from pkubench.errors import BundleError, PkubenchError, RecordError, StorageError, UnknownName
-from pkubench.evaluation.records import EpisodeRecord, check_order, parse_record
-from pkubench.evaluation.report import RunRecords, build_report
+from pkubench.evaluation.episodes import BLOCK
+from pkubench.evaluation.records import EpisodeRecord, check_order, contradiction, parse_record
+from pkubench.evaluation.report import RunRecords, build_report, check_settings
 from pkubench.leaderboard.archive import Archive, Digest, Limits
 from pkubench.leaderboard.manifest import (
     MANIFEST,
@@ -246,7 +247,13 @@ def _check_settings(
     records: tuple[EpisodeRecord, ...],
 ) -> None:
     """Check that a run is what the harness writes for this task under the task's own protocol."""
+    try:
+        check_settings(info, entry.info)
+    except RecordError as error:
+        raise BundleError(str(error)) from error
     expected = {
+        "block": BLOCK,
+        "threads": 1,
         "task": task.id,
         "agent": manifest.agent,
         "run": entry.name,
@@ -259,19 +266,16 @@ def _check_settings(
             raise BundleError(
                 f"{entry.info} says {key} = {str(info.get(key))[:80]!r}, wanted {value!r}"
             )
-    seed = info.get("seed")
-    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
-        raise BundleError(f"{entry.info} has no whole 'seed'")
-    if not isinstance(info.get("hashes"), dict):
-        raise BundleError(f"{entry.info} has no 'hashes'")
+    seed = info["seed"]
+    if seed < 0:
+        raise BundleError(f"{entry.info} has a negative seed")
     text = lines.decode().splitlines()
     for record, line in zip(records, text, strict=True):
         where = f"{entry.episodes}:{record.episode + 1}"
         if record.line(task) != line:
             raise BundleError(f"{where} is not written as the harness writes it")
-        total = math.fsum(record.returns.values())
-        if record.failure is None and task.kind == "episodes" and record.return_ != total:
-            raise BundleError(f"{where}: return is {record.return_}, the agents' sum is {total}")
+        if wrong := contradiction(record, task):
+            raise BundleError(f"{where}: {wrong}")
     for record, wanted in zip(records, evaluation_seeds(seed, len(records)).tolist(), strict=True):
         if record.seed != wanted:
             raise BundleError(

@@ -21,9 +21,9 @@ import sqlalchemy as sql
 from sqlalchemy.pool import StaticPool
 
 from pkubench.errors import BundleError, StorageError, UnknownName
+from pkubench.leaderboard.copies import known_weights
 from pkubench.leaderboard.entries import Entry, StoredRun, Submitter
-from pkubench.leaderboard.manifest import parse_manifest
-from pkubench.leaderboard.reading import Bundle, is_weights, read_bundle
+from pkubench.leaderboard.reading import Bundle, read_bundle
 from pkubench.leaderboard.tiers import Tier, Verdict, Verification
 from pkubench.tasks.catalogue import tasks as known_tasks
 from pkubench.tasks.outside import registered_tasks
@@ -393,33 +393,23 @@ def _without_copies(
     connection: sql.Connection, bundle: Bundle, verification: Verification
 ) -> Verification:
     """Return verdicts in which weights that another submission is ranked with are flagged."""
-    ranked = [tier.value for tier in Tier if tier.is_ranked]
-    query = (
-        sql.select(_SUBMISSIONS.c.name, _SUBMISSIONS.c.manifest, _ENTRIES.c.task)
-        .join_from(_ENTRIES, _SUBMISSIONS)
-        .where(
-            _ENTRIES.c.task.in_([task.task.id for task in bundle.tasks]),
-            _ENTRIES.c.tier.in_(ranked),
-            _SUBMISSIONS.c.digest != bundle.digest,
-        )
-    )
-    owners: dict[tuple[str, str], str] = {}
-    for name, text, task_id in connection.execute(query):
-        manifest = parse_manifest(json.loads(text))
-        for entry in manifest.tasks:
-            members = [m for run in entry.runs for m in run.weights if is_weights(m)]
-            if entry.task == task_id:
-                owners |= {(task_id, manifest.members[m].sha256): name for m in members}
     verdicts = dict(verification.verdicts)
     for task in bundle.tasks:
-        verdict = verification.verdict(task.task.id)
-        for run in task.runs if verdict.tier.is_ranked else ():
-            keys = [(task.task.id, bundle.manifest.members[m].sha256) for m in run.weights]
-            known = next((owners[key] for key in keys if key in owners), None)
-            if known is not None:
-                reason = f"the weights of {run.name} are on this board already, as {known}"
-                verdicts[task.task.id] = Verdict(Tier.FLAGGED, reason)
-                break
+        if verification.verdict(task.task.id).tier is not Tier.VERIFIED_WEIGHTS:
+            continue  # on a board of one's own results, everything is one's own
+        query = (
+            sql.select(_SUBMISSIONS.c.name, _SUBMISSIONS.c.bundle)
+            .join_from(_ENTRIES, _SUBMISSIONS)
+            .where(
+                _ENTRIES.c.task == task.task.id,
+                _ENTRIES.c.tier == Tier.VERIFIED_WEIGHTS.value,
+                _SUBMISSIONS.c.digest != bundle.digest,
+            )
+        )
+        others = [(str(name), bytes(data)) for name, data in connection.execute(query)]
+        found = known_weights(bundle, task, others)
+        if found:
+            verdicts[task.task.id] = Verdict(Tier.FLAGGED, found)
     return Verification(verdicts)
 
 

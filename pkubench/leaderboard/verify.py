@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import re
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from pkubench.agents.loading import POPULATION_SUFFIXES, AgentSource, resolve_agent
 from pkubench.errors import AgentError, RefusedError, UnknownName
-from pkubench.evaluation.episodes import OUT_OF_TIME
 from pkubench.evaluation.execution import Limits
-from pkubench.evaluation.replay import Replay, replay
+from pkubench.evaluation.replay import Replay, replay, time_left
 from pkubench.leaderboard.copies import suspicions
 from pkubench.leaderboard.reading import Bundle, BundleRun, BundleTask, run_records
 from pkubench.leaderboard.tiers import Tier, Verdict, Verification
 
 TOTAL_S = 4 * 3600.0
-"""How long playing all episodes of one task of a bundle may take, unless the board says else."""
+"""How long playing all episodes of a bundle may take, unless the board says otherwise."""
 
 _NAMED = re.compile(r"random|scripted:[A-Za-z0-9_-]+")
 """Spellings that name an agent of pkubench and nothing else: no path, no module."""
@@ -41,7 +41,7 @@ def verify_bundle(
     Args:
         bundle: what :func:`~pkubench.leaderboard.bundle.read_bundle` returned.
         workers: processes of each evaluation; see :func:`pkubench.evaluate`.
-        limits: how long the agent may take, one call and all of a task's episodes together.
+        limits: how long the agent may take, one call and all episodes of the bundle together.
         progress: called with a sentence before each task.
 
     Returns:
@@ -55,10 +55,10 @@ def verify_bundle(
         StorageError: there is no room for temporary files.
         MissingExtra: the task's environment or the weights need something that is not installed.
     """
-    limits = limits or Limits(total=TOTAL_S)
+    limits, started = limits or Limits(total=TOTAL_S), time.monotonic()
     return Verification(
         {
-            task.task.id: _verify_task(bundle, task, workers, limits, progress)
+            task.task.id: _verify_task(bundle, task, workers, time_left(limits, started), progress)
             for task in bundle.tasks
         }
     )
@@ -81,17 +81,16 @@ def _verify_task(
     with tempfile.TemporaryDirectory(prefix="pkubench-verify-") as folder:
         try:
             found = _play_again(bundle, task, Path(folder), workers, limits)
+            copies = [] if kind == "named" or found.problem else suspicions(task, Path(folder))
         except (AgentError, UnknownName, RefusedError) as error:
             return Verdict(Tier.SELF_REPORTED, f"the agent cannot be run again: {error}")
-    if any(r.failure == OUT_OF_TIME for records in found.records.values() for r in records):
-        return Verdict(
-            Tier.SELF_REPORTED,
-            f"playing {_count(task)} again took longer than the {limits.total:,.0f} s allowed",
-        )
+    if found.is_late:
+        return Verdict(Tier.SELF_REPORTED, f"the agent cannot be run again: {found.problem}")
+    if found.replayed != sum(len(run.records) for run in task.runs):
+        raise RuntimeError(f"{found.replayed} episodes were played again, which are not all")
     if found.problem:
         reason = f"played again, the agent produced different episodes: {found.problem}"
         return Verdict(Tier.SELF_REPORTED, reason, is_contradicted=True)
-    copies = suspicions(bundle, task) if kind != "named" else []
     if copies:
         return Verdict(Tier.FLAGGED, f"looks like one training counted twice: {copies[0]}")
     # An agent that is named has no weights that could be verified.

@@ -193,3 +193,25 @@ def two(first: str, second: str) -> Honest:
 
 
 NOT_AN_AGENT = 3
+
+
+class Single:
+    """A network of random weights that acts in single precision, as pkubench's own do not."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(0)
+        shapes = ((2, 64), (64, 64), (64, 64), (64, 1))
+        self.layers = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+
+    def begin(self, seeds: Any) -> None:
+        return None
+
+    def act(self, observation: Any, state: Any, active: Any) -> tuple[Any, Any]:
+        x = np.asarray(observation, np.float32) + np.float32(1.0)
+        for layer in self.layers:
+            x = np.sin(3.0 * (x @ layer[: x.shape[1]]))  # which makes much of a last bit
+        return np.abs(x), state
+
+
+def single() -> Single:
+    return Single()

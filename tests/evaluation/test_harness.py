@@ -15,7 +15,6 @@ import pytest
 
 import pkubench
 from pkubench.agents.agent import Team
-from pkubench.agents.loading import resolve_agent
 from pkubench.agents.random import random_entrant
 from pkubench.envs.registry import make_batch, resolve
 from pkubench.envs.seeding import evaluation_seeds
@@ -279,14 +278,63 @@ def test_lines_of_another_machine_are_adopted_where_the_bytes_agree(tmp_path: Pa
         evaluate(Honest(), task, workers=0, out=tmp_path)
 
 
-def test_all_calls_together_have_a_time_limit_too(tmp_path: Path) -> None:
+class Backwards(InProcess):
+    """Plays the blocks in the order that is worst for who checks the first."""
+
+    def map(self, jobs: Any) -> Any:
+        return super().map(reversed(list(jobs)))
+
+
+def test_nothing_is_added_to_found_lines_before_one_of_their_blocks_was_checked(
+    tmp_path: Path,
+) -> None:
     task = counting_task(episodes=64)
-    limits = Limits(total=0.5)
-    for workers in (0, 1):
-        source = resolve_agent("tests.evaluation.actors:slow", task)
-        report = evaluate(source, task, workers=workers, limits=limits)
-        reasons = "".join(report.failures)
-        assert report.failed > 0 and "time limit" in reasons, workers
+    evaluate(Honest(), task, workers=0, out=tmp_path)
+    (path,) = tmp_path.rglob(EPISODES)
+    whole = path.read_bytes()
+    honest = b"".join(whole.splitlines(keepends=True)[:16])
+    forged = honest.replace(b'"length": ', b'"length": 1')
+    path.write_bytes(forged)
+    with pytest.raises(RecordError, match="does not play here"):
+        evaluate(Honest(), task, out=tmp_path, backend=Backwards())
+    assert path.read_bytes() == forged
+    path.write_bytes(honest)
+    evaluate(Honest(), task, out=tmp_path, backend=Backwards())
+    assert path.read_bytes() == whole
+
+
+def test_a_found_line_that_contradicts_itself_is_refused_without_playing(tmp_path: Path) -> None:
+    task = counting_task(episodes=64)
+    evaluate(Honest(), task, workers=0, out=tmp_path)
+    (path,) = tmp_path.rglob(EPISODES)
+    lines = path.read_text().splitlines()
+    record = json.loads(lines[50])
+    record["return"] += 1.0
+    path.write_text("\n".join([*lines[:50], json.dumps(record), *lines[51:]]) + "\n")
+    for _ in range(5):  # whichever block is drawn
+        with pytest.raises(RecordError, match=r"51: the return is .* the agents' sum is"):
+            evaluate(Honest(), task, workers=0, out=tmp_path)
+
+
+class Sleeper(Honest):
+    """Takes its time."""
+
+    def act(self, observation: Any, state: Any, active: Any) -> tuple[Any, Any]:
+        time.sleep(20.0)
+        return super().act(observation, state, active)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_all_calls_together_have_a_time_limit_too(workers: int) -> None:
+    """One call that outlasts it, and jobs whose turn does not come."""
+    began = time.monotonic()
+    report = evaluate(
+        Sleeper(), counting_task(episodes=48), workers=workers, limits=Limits(total=0.5)
+    )
+    assert report.failed == 48 and time.monotonic() - began < 10
+    assert all(reason.startswith("timeout") for reason in report.failures)
+    late = [r for r in report.failures if "the evaluation did not end" in r]
+    assert sum(report.failures[reason] for reason in late) >= 32
 
 
 @pytest.mark.parametrize("keep", ["16 lines", "21 lines", "half a line", "nothing"])

@@ -42,7 +42,7 @@ THOROUGH = (
     ("ppo", "HalfCheetahVelocity-v0", 4),
     ("cpo", "PointCircle1-v0", 16),
     ("trpo-lag", "CarGoal1-v0", 2),
-    ("ppo-saute", "PointGoal1-v0", 4),
+    ("ppo-saute", "PointCircle1-v0", 8),
     ("sac-lag", "PointCircle1-v0", 8),
     ("happo-lag", "MultiHalfCheetah2x3Velocity-v1", 4),
     ("mappo", "SimpleReference-v0", 64),
@@ -132,7 +132,7 @@ def check(
     for variables in chosen[1:]:
         there, found = hashes(pairs, folder, variables)
         is_another = any(there[fact] != facts[fact] for fact in ("simd", "blas"))
-        assert is_another or "ATEN_CPU_CAPABILITY" in variables, "the setting changed nothing"
+        assert is_another or variables.get("ATEN_CPU_CAPABILITY"), "the setting changed nothing"
         assert found == expected, (variables, there)
 
 

@@ -34,13 +34,13 @@ from pkubench.leaderboard import (
     verify_bundle,
 )
 from pkubench.leaderboard.archive import Digest, write_archive
-from pkubench.leaderboard.copies import share_of_close, suspicions
+from pkubench.leaderboard.copies import arrays_of, share_of_close, suspicions
 from pkubench.leaderboard.manifest import MANIFEST, encode
 from pkubench.leaderboard.reading import Bundle, parse_lines, run_records
 from pkubench.leaderboard.site import export
 from pkubench.leaderboard.tiers import Tier
 from pkubench.tasks.catalogue import make_task
-from tests.leaderboard.writing import Writer, bind, spread_scores
+from tests.leaderboard.writing import bind
 
 TASK = make_task("SimpleSpreadContinuous-v0")
 SHIPPED = PRETRAINED / "happo" / "SimpleSpreadContinuous-v0" / "seed0"
@@ -77,7 +77,7 @@ def nudged(seed: int, config: dict[str, Any], tensors: dict[str, np.ndarray]) ->
 def retrained(seed: int, config: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
     """Give other weights altogether, as another training would."""
     rng = np.random.default_rng(seed)
-    for name, tensor in tensors.items():
+    for name, tensor in sorted(tensors.items()):
         if name.endswith("weight"):
             tensors[name] = rng.permutation(tensor.ravel()).reshape(tensor.shape)
 
@@ -116,23 +116,98 @@ def test_two_runs_with_one_curve_are_flagged(tmp_path: Path) -> None:
 
 
 def test_five_trainings_are_not_taken_for_one() -> None:
-    seeds = sorted((PRETRAINED / "happo" / "SimpleSpread-v0").glob("seed*"))
-    other = sorted((PRETRAINED / "ppo-lag" / "HopperVelocity-v0").glob("seed*"))
-    for folder in (seeds, other):
-        tensors = [load_saved(path).tensors for path in folder]
-        assert len(tensors) > 1
-        for k in range(1, len(tensors)):
-            assert share_of_close(tensors[0], tensors[k]) < 0.1
-    assert share_of_close(tensors[0], tensors[0]) == 1.0
-    assert share_of_close({}, {}) == 0.0
+    for agent, name in (("happo", "SimpleSpread-v0"), ("ppo-lag", "HopperVelocity-v0")):
+        task = make_task(name)
+        seeds = sorted((PRETRAINED / agent / name).glob("seed*"))
+        networks = [arrays_of(folder, task) for folder in seeds]
+        assert len(networks) == 5
+        assert max(share_of_close(networks[0], other) for other in networks[1:]) < 0.001
+        assert share_of_close(networks[0], networks[0]) == 1.0
+    assert share_of_close([], []) == 0.0
 
 
-def test_equal_records_alone_condemn_nobody(tmp_path: Path, results: Writer) -> None:
+def test_a_copy_is_known_under_other_names_in_another_order_and_beside_other_tensors() -> None:
+    rng = np.random.default_rng(0)
+    network = [rng.normal(size=shape) for shape in ((8, 4), (8,), (4, 8), (8,), (64, 64))]
+    junk = rng.normal(size=100_000)
+    assert share_of_close(network, [*network[::-1], junk]) == 1.0
+    assert share_of_close([junk, *network], network) == 1.0
+    half = [network[0], network[1], *(rng.normal(size=a.shape) for a in network[2:])]
+    size = sum(a.size for a in network)
+    assert share_of_close(network, half) == pytest.approx((8 * 4 + 8) / size)
+    assert share_of_close(network, [1.005 * a for a in network]) == 1.0
+    assert share_of_close(network, [1.02 * a for a in network]) == 0.0
+
+
+def test_tensors_that_nobody_reads_hide_no_copy(tmp_path: Path) -> None:
+    """One of another size in each run, and a curve that differs in a space."""
+
+    def padded(seed: int, config: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+        rng = np.random.default_rng(seed)
+        tensors[f"zz{seed}"] = rng.normal(size=300_000 + seed).astype(np.float32)
+
+    weights = runs(tmp_path / "padded", padded, count=2)
+    curve = (SHIPPED / "training.jsonl").read_text()
+    for seed, run in enumerate(sorted(weights.iterdir())):
+        (run / "training.jsonl").write_text(curve.replace(": ", ":" + " " * (seed + 1)))
+    bundle = bundled(tmp_path, weights)
+    verdict = verify_bundle(bundle, workers=0).verdict(TASK.id)
+    assert verdict.tier is Tier.FLAGGED and "same training curve" in verdict.reason
+    for run in weights.iterdir():
+        (run / "training.jsonl").unlink()
+    (tmp_path / "mine.zip").unlink()
+    verdict = verify_bundle(bundled(tmp_path, weights), workers=0).verdict(TASK.id)
+    assert verdict.tier is Tier.FLAGGED and "100% of the weights" in verdict.reason
+
+
+def test_equal_records_alone_condemn_nobody(tmp_path: Path, honest: Bundle) -> None:
     """On a small deterministic task five honest trainings play the same episodes."""
-    scores = [spread_scores(-38.0, runs=1, episodes=4)[0]] * 5
-    agent = results("tuned", TASK.id.rpartition("/")[2], scores, curves=False)
-    bundle = create_bundle(agent, tmp_path / "a.zip", weights=tmp_path / "weights")
-    assert suspicions(bundle, bundle.tasks[0]) == []
+    (task,) = honest.tasks
+    same = replace(task, runs=tuple(replace(run, lines=task.runs[0].lines) for run in task.runs))
+    for run in same.runs:
+        honest.extract_weights(run, tmp_path / run.name)
+    assert suspicions(same, tmp_path) == []
+
+
+@pytest.mark.parametrize("block", [-16, 0, 1, 10**9, "16", True, None])
+def test_blocks_of_another_size_leave_no_episode_unplayed(
+    tmp_path: Path, honest: Bundle, block: Any
+) -> None:
+    with pytest.raises(BundleError, match=r"'block' is|says block = "):
+        rewritten(honest, tmp_path / "blocks.zip", info={"block": block})
+
+
+@pytest.mark.parametrize(
+    ("machines", "shown"),
+    [
+        ([{"simd": "", "blas": machine()["blas"], "libc": machine()["libc"]}], "simd  then"),
+        ([{**machine(), "libc": "\x1b[2J\n\nverified by the organisers"}], "do not say on what"),
+        ([{**machine(), "libc": "x" * 201}], "do not say on what"),
+        ([{**machine(), "more": "x"}], "do not say on what"),
+    ],
+)
+def test_made_up_machines_neither_break_the_check_nor_reach_the_terminal(
+    tmp_path: Path, honest: Bundle, machines: list[dict[str, str]], shown: str
+) -> None:
+    """The board then shows what it played itself, as of any machine that it cannot imitate."""
+    bundle = read_bundle(raised(honest, tmp_path / "raised.zip", 3, machines))
+    verdict = verify_bundle(bundle, workers=0).verdict(TASK.id)
+    assert verdict.tier is Tier.VERIFIED_WEIGHTS and shown in verdict.reason
+    assert verdict.reason.isprintable() and len(verdict.reason) < 600
+    assert verdict.played["seed0"] == honest.tasks[0].runs[0].lines
+
+
+def test_played_episodes_replace_those_of_an_earlier_unverified_submission(
+    tmp_path: Path, honest: Bundle
+) -> None:
+    bundle = read_bundle(
+        raised(honest, tmp_path / "raised.zip", 3, [{**machine(), "libc": "musl"}])
+    )
+    with Board.open() as board:
+        board.submit(bundle)
+        board.submit(bundle, verify_bundle(bundle, workers=0))
+        (entry,) = board.entries(TASK.id)
+    assert entry.runs[0].lines == honest.tasks[0].runs[0].lines
 
 
 def test_a_bundle_under_another_name_is_flagged(tmp_path: Path, honest: Bundle) -> None:
@@ -147,7 +222,7 @@ def test_a_bundle_under_another_name_is_flagged(tmp_path: Path, honest: Bundle) 
         board.submit(honest, verify_bundle(honest, workers=0))  # and its owner keeps the tier
         (again,) = board.verdicts(honest.digest).values()
     assert verdict.tier is Tier.FLAGGED
-    assert verdict.reason == "the weights of seed0 are on this board already, as mine"
+    assert verdict.reason == "the weights of seed0 are on this board already, as seed0 of mine"
     assert again.tier is Tier.VERIFIED_WEIGHTS
 
 
@@ -167,26 +242,32 @@ def renamed(bundle: Bundle, path: Path) -> Bundle:
 
 def raised(bundle: Bundle, path: Path, episode: int, machines: list[dict[str, str]]) -> Path:
     """Write a bundle, consistent in itself, with one return of its first run raised by 0.5 %."""
+    return rewritten(bundle, path, episode, info={"machines": machines})
+
+
+def rewritten(
+    bundle: Bundle, path: Path, episode: int | None = None, *, info: dict[str, Any]
+) -> Path:
+    """Write a bundle with other settings in ``run.json``, and one return raised if asked for."""
     with zipfile.ZipFile(bundle.path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     (task,) = bundle.tasks
     computed = []
     for number, run in enumerate(task.runs):
         lines = run.lines.decode().splitlines()
-        if number == 0:
+        if number == 0 and episode is not None:
             line = json.loads(lines[episode])
             line["returns"] = {k: v + 0.005 * abs(v) for k, v in line["returns"].items()}
             line["return"] = math.fsum(line["returns"].values())
             lines[episode] = json.dumps(line)
         data = ("\n".join(lines) + "\n").encode()
-        info = {**run.info, "machines": machines}
         members[run.entry.episodes] = data
-        members[run.entry.info] = encode(info)
-        computed.append((run, data, info))
+        members[run.entry.info] = encode({**run.info, **info})
+        computed.append((run, data))
     report = build_report(
         [
-            run_records(replace(run, lines=data, info=info, records=parse_lines(data, run.name)))
-            for run, data, info in computed
+            run_records(replace(run, lines=data, records=parse_lines(data, run.name)))
+            for run, data in computed
         ],
         task.task,
     )
@@ -271,8 +352,24 @@ def test_a_board_of_own_results_does_not_say_that_it_evaluated_them(
         board_of_results(results, weights=[weights], rerun=True, workers=0)
 
 
-def test_an_agent_that_takes_too_long_in_all_is_not_verified(honest: Bundle) -> None:
-    verification = verify_bundle(honest, workers=1, limits=Limits(total=0.001))
-    verdict = verification.verdict(TASK.id)
+def test_an_agent_that_takes_too_long_is_not_verified(honest: Bundle) -> None:
+    verdict = verify_bundle(honest, workers=1, limits=Limits(total=0.001)).verdict(TASK.id)
     assert verdict.tier is Tier.SELF_REPORTED and not verdict.is_contradicted
-    assert "took longer than" in verdict.reason
+    assert "within the time limits" in verdict.reason or "could not be loaded" in verdict.reason
+
+
+def test_the_weights_of_another_entry_are_known_after_a_change(tmp_path: Path) -> None:
+    owner = bundled(tmp_path, runs(tmp_path / "owner", retrained, count=2), "owner")
+
+    def changed(seed: int, config: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+        retrained(seed, config, tensors)
+        nudged(seed, config, tensors)
+        tensors["zz"] = np.ones(100_000, np.float32)
+
+    thief = bundled(tmp_path, runs(tmp_path / "thief", changed, count=2), "thief")
+    with Board.open() as board:
+        board.submit(owner, verify_bundle(owner, workers=0))
+        board.submit(thief, verify_bundle(thief, workers=0))
+        (verdict,) = board.verdicts(thief.digest).values()
+    assert verdict.tier is Tier.FLAGGED
+    assert verdict.reason == "the weights of seed0 are on this board already, as seed0 of owner"
