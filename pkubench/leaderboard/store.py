@@ -22,7 +22,7 @@ from sqlalchemy.pool import StaticPool
 
 from pkubench.errors import BundleError, StorageError, UnknownName
 from pkubench.leaderboard.entries import Entry, StoredRun, Submitter
-from pkubench.leaderboard.manifest import parse_manifest
+from pkubench.leaderboard.manifest import STORED_SCHEMAS, parse_manifest
 from pkubench.leaderboard.reading import Bundle, is_weights, read_bundle
 from pkubench.leaderboard.tiers import Tier, Verdict, Verification
 from pkubench.tasks.catalogue import tasks as known_tasks
@@ -405,7 +405,7 @@ def _without_copies(
     )
     owners: dict[tuple[str, str], str] = {}
     for name, text, task_id in connection.execute(query):
-        manifest = parse_manifest(json.loads(text))
+        manifest = parse_manifest(json.loads(text), schemas=STORED_SCHEMAS)
         for entry in manifest.tasks:
             members = [m for run in entry.runs for m in run.weights if is_weights(m)]
             if entry.task == task_id:
