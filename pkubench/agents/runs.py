@@ -133,20 +133,24 @@ def train_command(
 def held(folders: Sequence[Path]) -> Iterator[None]:
     """Keep other processes from training into run folders, until the end or a kill.
 
-    Folders are made for it; those in which nothing was written are removed again.
+    Folders are made for it; those in which nothing was written are removed again, if this process
+    got them: the one that holds a folder may not have written its first file yet.
 
     Raises:
         StorageError: Another process trains into one of them, or one cannot be made.
     """
-    made = [folder for folder in folders if not folder.exists()]
+    made: list[Path] = []
     locks: list[int | None] = []
     try:
         for folder in folders:
+            is_new = not folder.exists()
             refusal = (
                 f"another process is training into {folder}; wait until it ends, stop it, or "
                 "choose another --out"
             )
             locks.append(lock_folder(folder, refusal))
+            if is_new:
+                made.append(folder)
         yield
     finally:
         for folder in made:

@@ -29,7 +29,7 @@ from pkubench.errors import (
     counted,
 )
 from pkubench.evaluation.report import read_settings, run_folders
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.catalogue import make_task, why_outdated
 from pkubench.tasks.task import Task
 
 app = verb_app()
@@ -122,6 +122,9 @@ def _result_rows(
     for folder in folders:
         try:
             settings = read_settings(run_folders(folder)[0])
+            outdated = why_outdated(settings["task"])
+            if outdated is not None:
+                raise RecordError(outdated)
             task = make_task(settings["task"])
         except (RecordError, UnknownName) as error:
             # What it is of can only be read off its place, OUT/AGENT/TASK.

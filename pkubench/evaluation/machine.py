@@ -30,7 +30,6 @@ _FACTS = ("processor", *DECISIVE)
 _MAX_MACHINES = 16
 _DISABLED = "NPY_DISABLE_CPU_FEATURES"
 _FEATURES = {
-    "Prescott": ("SSE3",),
     "Nehalem": ("SSE42",),
     "Sandybridge": ("AVX",),
     "Haswell": ("AVX2", "FMA3"),

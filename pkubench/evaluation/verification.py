@@ -22,7 +22,7 @@ from pkubench.evaluation.report import (
     run_folders,
 )
 from pkubench.evaluation.sources import AgentSource
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.catalogue import make_task, why_outdated
 from pkubench.tasks.task import Task
 
 
@@ -79,8 +79,12 @@ def verify(
     """
     paths = run_folders(folder)
     runs = [read_run(path) for path in paths]
-    task = task or make_task(str(runs[0].settings["task"]))
+    recorded = str(runs[0].settings["task"])
+    task = task or make_task(recorded)
     report = build_report(runs, task)
+    outdated = why_outdated(recorded)
+    if outdated is not None:  # the present task has other episodes than these
+        return Verification(report, (outdated,), 0, 0)
     problems = _report_problems(folder, report)
     for path, run in zip(paths, runs, strict=True):
         problems += _line_problems(path, run, task)

@@ -24,7 +24,7 @@ from pkubench.leaderboard.manifest import (
     encode,
 )
 from pkubench.leaderboard.reading import CONFIG, CURVE, DATA_FILES, Bundle, read_bundle
-from pkubench.tasks.catalogue import make_listed_task
+from pkubench.tasks.catalogue import make_listed_task, why_outdated
 from pkubench.tasks.task import Task
 
 __all__ = ["Bundle", "create_bundle", "read_bundle", "task_folders"]
@@ -78,8 +78,9 @@ def create_bundle(
         include_weights: False makes a bundle that a board can show but not verify.
 
     Raises:
-        BundleError: there are no records, records of several agents, the evaluated weights are not
-            where they were looked for, or the records are not consistent.
+        BundleError: there are no records, records of several agents or of an earlier version of a
+            task, the evaluated weights are not where they were looked for, or the records are not
+            consistent.
         RecordError: a record file is corrupt.
         StorageError: ``out`` cannot be written.
     """
@@ -90,6 +91,9 @@ def create_bundle(
     given = _candidates(_paths(weights))
     for folder in task_folders(_paths(results)):
         report = read_json(folder / REPORT)
+        outdated = why_outdated(str(report.get("task")))
+        if outdated is not None:
+            raise BundleError(f"{folder}: {outdated}")
         task = make_listed_task(str(report.get("task")))
         agents[str(report.get("agent"))] = str(report.get("label"))
         if any(entry.task == task.id for entry in tasks):

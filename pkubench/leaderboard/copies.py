@@ -80,7 +80,8 @@ def known_weights(bundle: Bundle, task: BundleTask, others: Iterable[tuple[str, 
             for theirs, network in _stored(data, task.task, folder / f"other{number}"):
                 for mine, arrays in own.items():
                     if share_of_close(arrays, network) >= SHARE:
-                        return f"the weights of {mine} are on this board already, as {theirs} of {name}"
+                        known = f"{theirs} of {name}"
+                        return f"the weights of {mine} are on this board already, as {known}"
     return ""
 
 

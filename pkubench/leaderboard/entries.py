@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pkubench.evaluation.records import EpisodeRecord, parse_record
 from pkubench.evaluation.report import Report, RunRecords, build_report
 from pkubench.evaluation.statistics import Interval
-from pkubench.leaderboard.manifest import Manifest, parse_manifest
+from pkubench.leaderboard.manifest import STORED_SCHEMAS, Manifest, parse_manifest
 from pkubench.leaderboard.tiers import Verdict
 
 FloatArray = npt.NDArray[np.float64]
@@ -180,4 +180,4 @@ class Entry:
 
 @functools.lru_cache(maxsize=256)
 def _parsed(manifest: str) -> Manifest:
-    return parse_manifest(json.loads(manifest))
+    return parse_manifest(json.loads(manifest), schemas=STORED_SCHEMAS)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from pkubench.errors import PkubenchWarning
 from pkubench.evaluation.records import REPORT, read_json
 from pkubench.leaderboard.bundle import create_bundle, task_folders
 from pkubench.leaderboard.reading import Bundle
 from pkubench.leaderboard.store import Board
 from pkubench.leaderboard.tiers import Tier, Verdict, Verification
 from pkubench.leaderboard.verify import verify_bundle
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.catalogue import make_task, why_outdated
 
 
 def board_of_results(
@@ -40,6 +42,9 @@ def board_of_results(
         rerun: play every episode again.
         workers: processes for that.
 
+    Warns:
+        PkubenchWarning: records of an earlier version of a task are left out.
+
     Raises:
         BundleError: there are no records, two runs have the same weights, or, with ``rerun``, an
             agent plays other episodes than its records say.
@@ -49,6 +54,10 @@ def board_of_results(
     by_agent: dict[str, list[Path]] = {}
     for folder in task_folders([Path(results)]):
         report = read_json(folder / REPORT)
+        outdated = why_outdated(str(report.get("task")))
+        if outdated is not None:
+            warnings.warn(f"{folder} is left out: its {outdated}", PkubenchWarning, stacklevel=2)
+            continue
         make_task(str(report.get("task")))  # imports its module, where it is of another package
         by_agent.setdefault(str(report.get("agent")), []).append(folder)
     board = Board.open(where)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +15,9 @@ from pkubench.leaderboard.archive import Digest
 
 SCHEMA = 2
 """Version of the bundle format."""
+STORED_SCHEMAS = (1, SCHEMA)
+"""Versions that a board may hold. It took those of version 1, which have no ``binding``, when that
+was the format; as a file they are not accepted any more."""
 MANIFEST = "manifest.json"
 KINDS = ("named", "saved", "onnx", "population", "external")
 """How a board can run it again: by its name, from saved weights, from an ONNX graph, from a file of
@@ -149,15 +152,19 @@ def decode(data: bytes, what: str) -> Any:
         raise BundleError(f"{what} is not valid JSON: {error}") from error
 
 
-def parse_manifest(document: Any) -> Manifest:
+def parse_manifest(document: Any, *, schemas: Collection[int] = (SCHEMA,)) -> Manifest:
     """Check a manifest against the schema.
+
+    Args:
+        document: the JSON document.
+        schemas: the versions of the format that are accepted.
 
     Raises:
         BundleError: the first thing that is wrong, with its place.
     """
     top = _Reader(document, MANIFEST)
     schema = top.get("schema", int)
-    if schema != SCHEMA:
+    if schema not in schemas:
         raise BundleError(
             f"{MANIFEST} has schema {schema}; this release reads {SCHEMA}. "
             "Make the bundle again with this release"
@@ -190,7 +197,7 @@ def parse_manifest(document: Any) -> Manifest:
     missing = sorted(manifest.referenced() - manifest.members.keys())
     if missing:
         raise BundleError(f"{MANIFEST} names {missing[0]} but gives no hash for it")
-    if top.get("binding", str) != manifest.binding():
+    if schema > 1 and top.get("binding", str) != manifest.binding():
         raise BundleError(
             f"{MANIFEST} was changed: its 'binding' is not that of this name, these records and "
             "these weights; make the bundle again with `pkubench bundle`"

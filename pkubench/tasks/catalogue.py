@@ -8,7 +8,7 @@ import json
 from importlib import resources
 from typing import Any
 
-from pkubench.envs.registry import current_id, family_of
+from pkubench.envs.registry import SUPERSEDED, current_id, family_of
 from pkubench.errors import UnknownName
 from pkubench.tasks import constrained, diagnostics, games, marl
 from pkubench.tasks.outside import imported_task, is_outside, registered_tasks
@@ -55,6 +55,18 @@ def make_task(name: str) -> Task:
     if full not in known:
         raise UnknownName("task", name, known, "`pkubench list` shows all")
     return known[full]
+
+
+def why_outdated(task_id: str) -> str | None:
+    """Return why records of a task, named by its full id, are not of the present one, if so.
+
+    Records of an earlier version are of episodes that nobody can play any more.
+    """
+    current = SUPERSEDED.get(task_id)
+    if current is None:
+        return None
+    before, now = (part.rpartition("/")[2] for part in (task_id, current))
+    return f"records are of {before}, which is {now} now: evaluate again"
 
 
 def make_listed_task(name: str) -> Task:

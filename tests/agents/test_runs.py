@@ -13,6 +13,7 @@ from pkubench.agents import off_policy, on_policy, psro
 from pkubench.agents.runs import (
     TRAINING,
     begin_training,
+    held,
     read_curve,
     read_training,
     training_folders,
@@ -21,6 +22,7 @@ from pkubench.agents.runs import (
 from pkubench.agents.training import configured, with_settings
 from pkubench.envs.seeding import MAX_SEED
 from pkubench.errors import ConfigError, StorageError
+from pkubench.files import lock_folder, unlock
 from pkubench.tasks.catalogue import make_task
 
 SPREAD = "SimpleSpreadContinuous-v0"
@@ -107,6 +109,28 @@ def test_a_run_killed_before_its_first_checkpoint_is_resumed_as_what_it_is(
         where = {"out": tmp_path / "large", "steps": 60, "settings": settings}
         list(train(agent, make_task(task), seed=MAX_SEED + 1, **where))
     assert not (tmp_path / "large").exists()
+
+
+def test_a_refused_process_leaves_the_folder_of_the_one_that_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, contested = tmp_path / "seed0", tmp_path / "seed1"
+    others: list[int | None] = []
+
+    def second(folder: Path, refusal: str) -> int | None:
+        if folder == contested:  # another process makes and locks it just before this one
+            others.append(lock_folder(folder, "not expected"))
+        return lock_folder(folder, refusal)
+
+    monkeypatch.setattr("pkubench.agents.runs.lock_folder", second)
+    with (
+        pytest.raises(StorageError, match="another process is training into"),
+        held([mine, contested]),
+    ):
+        pytest.fail("the folder is another's")
+    assert contested.is_dir(), "it is empty until that process writes its first file"
+    assert not mine.exists(), "made for nothing"
+    unlock(others[0])
 
 
 def test_what_a_run_is_stands_in_its_folder_from_the_beginning(tmp_path: Path) -> None:

@@ -279,7 +279,7 @@ class DiesInSecondBlock(Honest):
     [
         ("tests.evaluation.actors:broken", "could not be loaded: RuntimeError: no weights today"),
         ("tests.evaluation.actors:two", "may take one argument"),
-        ("tests.evaluation.actors:NOT_AN_AGENT", "gave a int, which is no Agent"),
+        ("tests.evaluation.actors:NOT_AN_AGENT", r"is not an agent \(int\)"),
         ("tests.evaluation.actors:nobody", "has no 'nobody'"),
         ("tests.evaluation.actors:endless", "could not be loaded: timeout"),
     ],

@@ -29,8 +29,8 @@ ROOT = Path(__file__).parents[2]
 TASK = make_task("SimpleSpread-v0")
 HERE = machines.machine()
 LIBRARY, _, KERNEL = HERE["blas"].rpartition(" ")
-OTHER = "Prescott" if KERNEL != "Prescott" else "Nehalem"
-"""A kernel that any x86-64 processor can run, and that is not the one in use."""
+OTHER = "Nehalem" if KERNEL != "Nehalem" else "Sandybridge"
+"""A kernel that any processor of these days can run, and that is not the one in use."""
 
 
 @pytest.fixture(scope="module")

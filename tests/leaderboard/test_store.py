@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import signal
 import sqlite3
@@ -17,6 +18,7 @@ import pytest
 from pkubench.errors import BundleError, StorageError, UnknownName
 from pkubench.leaderboard import Board, create_bundle, store
 from pkubench.leaderboard.local import board_of_results, own_records
+from pkubench.leaderboard.manifest import STORED_SCHEMAS, parse_manifest
 from pkubench.leaderboard.reading import Bundle
 from pkubench.leaderboard.tiers import Tier, Verdict, Verification
 from tests.leaderboard.writing import Writer, spread_scores
@@ -78,6 +80,36 @@ def test_what_is_submitted_comes_back_byte_for_byte(tmp_path: Path, bundles: lis
         assert [line["steps"] for line in run.curve] == [100, 300, 1000]
         mean = bundles[0].tasks[0].report["metrics"]["return"]["mean"]
         assert entry.report.metrics["return"].mean == mean
+
+
+def test_a_board_of_the_first_format_works_on(tmp_path: Path, bundles: list[Bundle]) -> None:
+    """Manifests of schema 1, as an earlier release stored them, have no ``binding``."""
+    path = tmp_path / "b.sqlite"
+    with Board.open(path) as board:
+        board.submit(bundles[0], own_records(bundles[0]))
+        present = board.export_json()
+    with sqlite3.connect(path) as connection:
+        (text,) = connection.execute("select manifest from submissions").fetchone()
+        document = {**json.loads(text), "schema": 1}
+        del document["binding"]
+        connection.execute("update submissions set manifest = ?", [json.dumps(document)])
+    with Board.open(path) as board:
+        assert board.export_json() == present
+        # Taking a bundle reads whose weights are there already.
+        copied = create_bundle(
+            tmp_path / "results" / "alpha",
+            tmp_path / "copy.zip",
+            name="another name",
+            weights=tmp_path / "weights",
+        )
+        board.submit(copied, own_records(copied))
+        tiers = {entry.submitter.name: entry.verdict.tier for entry in board.entries()}
+        assert tiers == {"alpha": Tier.OWN_RECORDS, "another name": Tier.FLAGGED}
+    with pytest.raises(BundleError, match="has schema 1; this release reads 2"):
+        parse_manifest(document)
+    document["schema"] = 2
+    with pytest.raises(BundleError, match="has no 'binding'"):
+        parse_manifest(document, schemas=STORED_SCHEMAS)
 
 
 def test_no_aggregate_is_stored(tmp_path: Path, bundles: list[Bundle]) -> None:
