@@ -75,7 +75,7 @@ def submit(
             "--time-limit",
             metavar="SECONDS",
             min=1.0,
-            help="How long playing one task's episodes again may take in all; longer: not ranked.",
+            help="How long playing all episodes again may take; what takes longer is not ranked.",
         ),
     ] = 4 * 3600.0,
     json: Json = False,
