@@ -52,7 +52,7 @@ def _stand_in(error: UnicodeError) -> tuple[str | bytes, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     character = error.object[error.start]
-    if "\udc80" <= character <= "\udcff":  # a byte of a file's name that is no text
+    if "\udc80" <= character <= "\udcff":  # a byte of a file's name that is not text
         return bytes([ord(character) - 0xDC00]), error.start + 1
     plain = unicodedata.normalize("NFKD", character.translate(_STAND_INS))[0]
     return plain if plain.isascii() else "?", error.start + 1

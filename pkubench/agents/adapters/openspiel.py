@@ -29,7 +29,7 @@ def as_population(policy: Any, task_id: str) -> Population:
         task_id: A task on a game of OpenSpiel.
 
     Raises:
-        AgentError: The task is no such game, the policy belongs to another game, or lacks an
+        AgentError: The task is not such a game, the policy belongs to another game, or lacks an
             information state.
         GameTooLarge: The game's tree does not fit in memory.
     """

@@ -357,7 +357,7 @@ def checked_payoff(payoff: ArrayLike, name: str) -> Floats:
     """Return a copy of ``payoff`` as float64.
 
     Raises:
-        GameError: It is no finite, non-empty, two-dimensional array of real numbers, or they are
+        GameError: It is not a finite, non-empty, two-dimensional array of real numbers, or they are
             too large or too small to be added up.
     """
     array = np.asarray(payoff)
