@@ -11,11 +11,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pkubench.errors import BundleError
+from pkubench.leaderboard.archive import MANIFEST as MANIFEST
 from pkubench.leaderboard.archive import Digest
 
 SCHEMA = 2
 """Version of the bundle format."""
-MANIFEST = "manifest.json"
 KINDS = ("named", "saved", "onnx", "population", "external")
 """How a board can run it again: by its name, from saved weights, from an ONNX graph, from a file of
 game policies; or not."""
