@@ -86,9 +86,9 @@ def evaluate(
     from pkubench.agents.user_code import checked_entrant
     from pkubench.evaluation import harness
     from pkubench.evaluation.sources import AgentSource
-    from pkubench.tasks.catalogue import make_task
+    from pkubench.tasks.catalogue import as_task
 
-    task = make_task(task) if isinstance(task, str) else task
+    task = as_task(task)
     source: Entrant | AgentSource
     if isinstance(agent, str):
         source = resolve_agent(agent, task, trust=trust)
@@ -109,10 +109,10 @@ def load_agent(spelling: str, task: str | Task | None = None, *, trust: bool = F
         PkubenchError: there is no such agent or task, or it cannot be loaded.
     """
     from pkubench.agents import loading
-    from pkubench.tasks.catalogue import make_task
+    from pkubench.tasks.catalogue import as_task
 
-    task = make_task(task) if isinstance(task, str) else task
-    return loading.load_agent(spelling, task, trust=trust)
+    chosen = None if task is None else as_task(task)
+    return loading.load_agent(spelling, chosen, trust=trust)
 
 
 def __getattr__(name: str) -> Any:

@@ -66,6 +66,11 @@ def lock_folder(folder: Path, refusal: str) -> int | None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        for path in (folder, *folder.parents):
+            if path.is_file():
+                raise StorageError(
+                    f"cannot write {folder}: {path} is a file; name a folder"
+                ) from error
         raise StorageError(f"cannot write {folder}: {error.strerror or error}") from error
     if fcntl is None:
         return None

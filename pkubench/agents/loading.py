@@ -34,10 +34,13 @@ from pkubench.agents.user_code import load_code
 from pkubench.errors import (
     AgentError,
     AgentNotice,
+    MissingExtra,
+    PkubenchError,
     RefusedError,
     StorageError,
     UnknownName,
     WeightsError,
+    counted,
 )
 from pkubench.tasks.task import Task
 
@@ -169,6 +172,12 @@ def _named(name: str, seed: str, task: Task | None) -> AgentSource:
     if not (parent / short).is_dir():
         there = sorted(path.name for path in parent.glob("*") if path.is_dir())
         have = f"; there are weights for {', '.join(there)}" if there else ""
+        own = AGENTS[name].suites
+        if task.suite not in own and any(task.suite in spec.suites for spec in AGENTS.values()):
+            have = (
+                f": {name} is for tasks of {' and '.join(own)}, and this is one of {task.suite}; "
+                f"`pkubench list --suite {task.suite}` shows agents for it"
+            )
         if is_learnt(AGENTS[name], task):
             have += f"; `pkubench train {name} {short}` makes some"
         raise AgentError(f"no weights of {name!r} are shipped for {short}{have}")
@@ -294,6 +303,14 @@ def _rebuilt(folder: Path, saved: SavedAgent, task: Task | None) -> Entrant:
         if str(folder) in str(error):
             raise
         raise WeightsError(f"{folder}: {error}") from error
+    except MissingExtra:
+        raise
+    except PkubenchError as error:
+        run = read_training(folder)
+        own = None if run is None else run.facts.get("task")
+        if task is None or own in (None, task.id):
+            raise
+        raise AgentError(f"{folder} was trained on {own!s:.80}: {error}") from error
     return loaded
 
 
@@ -421,7 +438,14 @@ def _onnx(path: str, task: Task | None, trust: bool) -> AgentSource:
     files = [where]
     if where.is_dir():
         files = sorted([*where.glob("*.onnx"), *where.glob("team.json")])
-    if not files or not all(file.is_file() for file in files):
+        names = [file.name for file in files]
+        if "team.json" not in names:
+            raise AgentError(
+                f"the folder {path} has no team.json, which says whose policies its "
+                f"{counted(len(names), 'ONNX file')} are; name one file, or make the folder with "
+                "`pkubench export`"
+            )
+    if not all(file.is_file() for file in files):
         raise AgentError(f"there is no ONNX policy at {path}")
     if task is None:
         raise AgentError(f"agent 'onnx:{path}' depends on the task; name one")

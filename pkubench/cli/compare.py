@@ -27,7 +27,7 @@ from pkubench.cli.options import (
 )
 from pkubench.cli.output import Column, Output, number, prose, signed
 from pkubench.cli.progress import Meter
-from pkubench.cli.results import find_folders, in_order
+from pkubench.cli.results import find_folders, in_order, of_known_tasks
 from pkubench.errors import ConfigError, RecordError, UnknownName, counted
 from pkubench.evaluation.comparison import Comparison, compare_records
 from pkubench.evaluation.report import Report, RunRecords, build_report, read_run, run_folders
@@ -152,9 +152,11 @@ def _is_agent(path: Path) -> bool:
 
 
 def _from_folders(folders: Sequence[Path], chosen: Sequence[Task]) -> Iterator[Evaluated]:
-    for folder in find_folders(folders):
+    def read(folder: Path) -> tuple[list[RunRecords], Report]:
         runs = [read_run(path) for path in run_folders(folder)]
-        report = build_report(runs)
+        return runs, build_report(runs)
+
+    for folder, (runs, report) in of_known_tasks(find_folders(folders), read):
         if not chosen or report.task in {task.id for task in chosen}:
             yield Evaluated(report, runs, str(folder))
 

@@ -30,6 +30,7 @@ from pkubench.cli.options import (
 from pkubench.cli.output import Output
 from pkubench.cli.progress import Meter
 from pkubench.errors import AgentError, ConfigError, MissingExtra, UnknownName
+from pkubench.evaluation.sources import AgentSource
 from pkubench.tasks.catalogue import make_task, tasks
 from pkubench.tasks.outside import is_outside
 from pkubench.tasks.task import Task
@@ -172,6 +173,7 @@ def evaluate(
                         left_out(pair, error)
                     else:
                         reports.append(report)
+                        last = pair.agent, source
         except KeyboardInterrupt:
             kept = "to go on where it stopped" if out else "nothing is kept without --out; again"
             raise Interrupted(f"stopped; {kept}: {this_command()}") from None
@@ -185,7 +187,7 @@ def evaluate(
             output.document(documents[0] if is_one else documents)
         else:
             output.show("", *reports_table(output, reports), "")
-            _next(output, out, len(reports))
+            _next(output, out, len(reports), *last)
     if any(report.failed for report in reports):
         raise typer.Exit(1)
 
@@ -206,7 +208,8 @@ def _check_responses(pairs: list[Pair], is_one: bool, out: Path | None) -> None:
         )
 
 
-def _next(output: Output, out: Path | None, reports: int) -> None:
+def _next(output: Output, out: Path | None, reports: int, agent: str, source: AgentSource) -> None:
+    """Name what to do next; ``agent`` is how ``source``, the last one scored, was spelled."""
     if out is None:
         output.next(this_command(add="--out results"))
     elif reports > 1:
@@ -216,7 +219,13 @@ def _next(output: Output, out: Path | None, reports: int) -> None:
             command("leaderboard", "export", out / "site", "--results", out),
         )
     else:
-        output.next(command("verify", out, "--rerun", 16), command("plot", out))
+        from pkubench.evaluation.harness import folder_name
+
+        again: list[object] = [out, "--rerun", 16]
+        if source.name != agent:  # its records do not say where it is
+            again = [out / folder_name(source.name), *again[1:], "--agent", agent]
+            again += ["--trust"] if source.label == "sb3" else []
+        output.next(command("verify", *again), command("plot", out))
 
 
 def _pairs(words: list[str], agents: str | None, suite: str | None, all_: bool) -> list[Pair]:

@@ -39,11 +39,13 @@ def command_line(arguments: Sequence[str]) -> Iterator[None]:
 
 def this_command(*, add: str = "") -> str:
     """Return the command the user typed, with the words of ``add`` unless they are there."""
+    from pkubench.cli.names import present  # not to be paid for by `pkubench --help`
+
     words = list(_arguments)
     more = add.split()
     if more and more[0] not in words:
         words += more
-    return shlex.join(["pkubench", *words])
+    return shlex.join(["pkubench", *map(present, words)])
 
 
 @contextmanager

@@ -198,7 +198,7 @@ def _table(output: Output, task: Task, standings: tuple[Standing, ...]) -> Any:
         Column("normalised", right=True, rank=3),
         Column("seeds", right=True),
         Column("tier", rank=2),
-        Column("why not ranked", rank=1, wraps=True),
+        Column("why not ranked", wraps=True),
     ]
     rows: list[list[str | Text]] = []
     for standing in standings:

@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from pkubench.agents.catalogue import AGENTS, AgentSpec
-from pkubench.cli.names import command, shipped_tasks, short
+from pkubench.cli.names import command, present_with_notice, shipped_tasks, short
 from pkubench.cli.options import (
     Json,
     Quiet,
@@ -56,12 +56,13 @@ def list_(
     Without arguments, names only: `PointGoal{0,1}-v0` are PointGoal0-v0 and PointGoal1-v0, also to
     a shell. With a suite, a pattern or --all, a table of each.
     """
+    patterns = [present_with_notice(pattern) for pattern in patterns or []]
     suites = list(dict.fromkeys(task.suite for task in tasks()))
     if suite is not None and suite not in suites:
         raise UnknownName("suite", suite, suites)
     chosen = [task for task in tasks() if suite in (None, task.suite)]
     agents = [spec for spec in AGENTS.values() if suite is None or suite in spec.suites]
-    for pattern in patterns or []:
+    for pattern in patterns:
         names = [*(short(task.id) for task in chosen), *(spec.name for spec in agents)]
         if not any(_fits(name, [pattern]) for name in names):
             raise UnknownName("task or agent", pattern, names, "see: pkubench list --all")

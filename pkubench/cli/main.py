@@ -25,7 +25,7 @@ from pkubench import __version__
 from pkubench.cli.extras import EXTRAS, extra_of_module
 from pkubench.cli.interrupt import Interrupted, command_line
 from pkubench.cli.output import print_anything
-from pkubench.errors import MissingExtra, PkubenchError, PkubenchWarning
+from pkubench.errors import ConfigError, MissingExtra, PkubenchError, PkubenchWarning
 
 BROKEN_PIPE, DEFECT = 141, 70
 
@@ -71,6 +71,7 @@ class LazyGroup(TyperGroup):
         module = importlib.import_module(f"pkubench.cli.{name}")
         command = typer.main.get_command(module.app)
         command.name = name
+        _refuse_empty(command, rest)
         return name, command, rest
 
     def invoke(self, ctx: Any) -> Any:
@@ -81,6 +82,28 @@ class LazyGroup(TyperGroup):
             raise Interrupted from None
         except BrokenPipeError:
             raise ReaderGone from None
+
+
+def _refuse_empty(command: Any, words: Sequence[str]) -> None:
+    """Refuse an empty word, such as an unset variable of a shell: as a path it would mean here.
+
+    Raises:
+        ConfigError: one is empty.
+    """
+    verbs = [command, *getattr(command, "commands", {}).values()]
+    options = {
+        flag
+        for verb in verbs
+        for option in verb.params
+        if not getattr(option, "is_flag", True)  # an argument has no flags at all
+        for flag in option.opts
+    }
+    for before, word in zip(["", *words], words, strict=False):
+        if not word:
+            what = before if before in options else f"an argument of `pkubench {command.name}`"
+            raise ConfigError(f"{what} is empty")
+        if word.endswith("=") and word[:-1] in options:
+            raise ConfigError(f"{word[:-1]} is empty")
 
 
 def build_app() -> typer.Typer:

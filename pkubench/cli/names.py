@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from pkubench.agents.catalogue import AGENTS, PRETRAINED
-from pkubench.envs.registry import NAMESPACE
+from pkubench.envs.registry import NAMESPACE, current_id, superseded_by
 from pkubench.errors import ConfigError
 from pkubench.tasks.catalogue import make_task
 from pkubench.tasks.outside import is_outside
@@ -24,7 +24,24 @@ def short(task_id: str) -> str:
 
 def command(verb: str, *words: object) -> str:
     """Return a command of pkubench as one types it in a shell, quoted where it must be."""
-    return shlex.join(["pkubench", verb, *map(str, words)])
+    return shlex.join(["pkubench", verb, *(present(str(word)) for word in words)])
+
+
+def present(word: str) -> str:
+    """Return the present name of an earlier version of a task; any other word as it is."""
+    current = superseded_by(word)
+    return word if current is None else short(current)
+
+
+def present_with_notice(name: str) -> str:
+    """Return the same as :func:`present`, and warn that scores of the two differ.
+
+    Warns:
+        SupersededWarning: ``name`` is an earlier version.
+    """
+    if superseded_by(name) is not None:
+        current_id(name)
+    return present(name)
 
 
 def as_text(argument: str) -> str:

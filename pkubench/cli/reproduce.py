@@ -12,7 +12,15 @@ import typer
 
 from pkubench.agents.catalogue import AGENTS
 from pkubench.agents.runs import read_training, training_folders
-from pkubench.cli.names import command, shipped_seeds, shipped_tasks, short, task_named
+from pkubench.cli.names import (
+    command,
+    present,
+    present_with_notice,
+    shipped_seeds,
+    shipped_tasks,
+    short,
+    task_named,
+)
 from pkubench.cli.options import (
     Json,
     Quiet,
@@ -74,6 +82,7 @@ def reproduce(
     processor or other versions may differ in the last bits, which training magnifies: then
     `pkubench compare` tells whether the scores agree.
     """
+    name = present_with_notice(name)
     sources = list(_sources(name, None if task is None else task_named(task), seed))
     if not sources:
         narrowed = " with this --task and --seed" if (task, seed) != (None, None) else ""
@@ -142,7 +151,8 @@ def _of_run(folder: Path, what: str) -> Source:
         raise ConfigError(run.unfinished)
     if run is None or run.command is None:
         raise StorageError(f"{folder} does not hold the command that made it")
-    return Source(what, run.command, folder)
+    words = map(present, shlex.split(run.command))  # the run may be of before a new version
+    return Source(what, shlex.join(words), folder)
 
 
 def _again(source: Source, out: Path, quiet: bool, output: Output) -> str:

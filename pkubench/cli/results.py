@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import RenderableType
 from rich.text import Text
 
 from pkubench.cli.names import short
 from pkubench.cli.output import Column, Output, number
-from pkubench.errors import RecordError, counted
+from pkubench.errors import (
+    ConfigError,
+    PkubenchError,
+    PkubenchWarning,
+    RecordError,
+    UnknownName,
+    counted,
+)
 from pkubench.evaluation.records import EPISODES
 from pkubench.evaluation.report import Report, ranking_key
 from pkubench.tasks.catalogue import make_task, tasks
+
+_T = TypeVar("_T")
 
 
 def find_folders(paths: Iterable[Path]) -> Iterator[Path]:
@@ -42,7 +53,33 @@ def find_reports(paths: Iterable[Path]) -> list[Report]:
     Raises:
         RecordError: a path does not exist, or records are damaged or incomplete.
     """
-    return in_order(Report.from_records(folder) for folder in find_folders(paths))
+    return in_order(
+        report for _, report in of_known_tasks(find_folders(paths), Report.from_records)
+    )
+
+
+def of_known_tasks(folders: Iterable[Path], read: Callable[[Path], _T]) -> list[tuple[Path, _T]]:
+    """Return each folder and what ``read`` makes of it; those of tasks not known here are left out.
+
+    A task of another package is known only if its module can be imported. What is left out is
+    said in a warning each; if that is all there is, it is the error.
+
+    Raises:
+        ConfigError, UnknownName: no folder is of a known task.
+        RecordError: as ``read``.
+    """
+    found: list[tuple[Path, _T]] = []
+    left_out: list[tuple[Path, PkubenchError]] = []
+    for folder in folders:
+        try:
+            found.append((folder, read(folder)))
+        except (ConfigError, UnknownName) as error:
+            left_out.append((folder, error))
+    if left_out and not found:
+        raise left_out[0][1]
+    for folder, reason in left_out:
+        warnings.warn(PkubenchWarning(f"left out {folder}: {reason}"), stacklevel=2)
+    return found
 
 
 def in_order(reports: Iterable[Report]) -> list[Report]:

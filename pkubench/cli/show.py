@@ -22,6 +22,7 @@ from pkubench.cli.game_card import game_card, game_rows
 from pkubench.cli.names import (
     command,
     handful,
+    present_with_notice,
     shipped_seeds,
     shipped_tasks,
     short,
@@ -73,6 +74,7 @@ def show(
 ) -> None:
     """Everything about one task, agent or run."""
     chosen = None if task is None else task_named(task)
+    name = present_with_notice(name)
     agent, _, seed = name.partition("@")
     is_world = family_of(name) is not None or is_outside(name)
     runs = trainings(Path(name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from rich.text import Text
@@ -23,16 +23,32 @@ from pkubench.cli.results import find_folders
 from pkubench.errors import (
     AgentError,
     ConfigError,
+    MissingExtra,
     PkubenchError,
     RecordError,
     UnknownName,
     counted,
 )
 from pkubench.evaluation.report import read_settings, run_folders
+from pkubench.evaluation.sources import AgentSource
 from pkubench.tasks.catalogue import make_task, why_outdated
 from pkubench.tasks.task import Task
 
 app = verb_app()
+
+_MARKS = {True: ("ok", "green"), False: ("wrong", "red"), None: ("not rerun", "yellow")}
+"""``ok`` of a row -> its mark and style; None where lines agree but --rerun found no agent."""
+
+
+class _Entry(NamedTuple):
+    """One ``OUT/AGENT/TASK`` whose task is known."""
+
+    folder: Path
+    agent: str
+    label: str
+    """Where the agent came from when it was evaluated, as ``run.json`` says."""
+    runs: tuple[str, ...]
+    task: Task
 
 
 @app.command()
@@ -56,7 +72,8 @@ def verify(
 ) -> None:
     """Check that reports follow from the episode lines, and lines from seeds and agents.
 
-    Exit code 1 if something does not agree.
+    Exit code 1 if something does not agree. An entry whose agent is not found is checked by its
+    lines only, and marked `not rerun`; exit code 2 if no agent is found.
     """
     if agent is not None and not rerun:
         raise ConfigError("--agent says whom to run again: add --rerun N")
@@ -65,7 +82,7 @@ def verify(
             rows = _bundle_rows(path, rerun > 0, workers, output)
         else:
             rows = _result_rows(path, rerun, agent, workers, trust, output)
-        ok = all(row["ok"] for row in rows)
+        ok = all(row["ok"] is not False for row in rows)
         if json:
             output.document({"ok": ok, "checked": rows})
         else:
@@ -77,7 +94,7 @@ def verify(
             )
             table = []
             for row in rows:
-                mark = Text("ok", style="green") if row["ok"] else Text("wrong", style="red")
+                mark = Text(*_MARKS[row["ok"]])
                 table.append((short(row["task"]), row["agent"], mark, "\n".join(row["found"])))
             output.show("", output.table("", columns, table), "")
             if ok and not rerun:
@@ -113,40 +130,74 @@ def _bundle_rows(path: Path, rerun: bool, workers: int, output: Output) -> list[
 def _result_rows(
     path: Path, rerun: int, agent: str | None, workers: int, trust: bool, output: Output
 ) -> list[dict[str, Any]]:
-    from pkubench.evaluation.verification import verify
-
     folders = list(find_folders([path]))
     if not folders:
         raise RecordError(f"{path} holds no records; give what `pkubench evaluate --out` wrote")
     rows: list[dict[str, Any]] = []
-    for folder in folders:
+    entries: dict[int, _Entry] = {}
+    unknown: list[ConfigError] = []
+    for number, folder in enumerate(folders):
+        # What it is of can only be read off its place, OUT/AGENT/TASK, until it has been read.
+        row = {"task": folder.name, "agent": folder.parent.name, "folder": str(folder), "ok": False}
+        rows.append(row)
         try:
-            settings = read_settings(run_folders(folder)[0])
-            outdated = why_outdated(settings["task"])
-            if outdated is not None:
-                raise RecordError(outdated)
-            task = make_task(settings["task"])
+            entry = entries[number] = _entry(folder)
         except (RecordError, UnknownName) as error:
-            # What it is of can only be read off its place, OUT/AGENT/TASK.
-            row = {"task": folder.name, "agent": folder.parent.name, "folder": str(folder)}
-            rows.append({**row, "ok": False, "found": [str(error)]})
-            continue
+            row["found"] = [str(error)]
+        except ConfigError as error:  # the module of its task cannot be imported
+            row["found"] = [str(error)]
+            unknown.append(error)
+        else:
+            row |= {"task": entry.task.id, "agent": entry.agent}
+    if len(unknown) == len(rows):
+        raise unknown[0]
+    given = _given(agent, list(entries.values()), trust)
+    lost: list[PkubenchError] = []
+    for number, entry in entries.items():
         source = None
         if rerun:
-            output.note(f"running {settings.get('agent')} on {short(task.id)} again")
-            source = _source(settings, agent, task, trust)
-        row = {"task": task.id, "agent": settings["agent"], "folder": str(folder)}
-        try:
-            found = verify(folder, task=task, agent=source, episodes=rerun, workers=workers)
-        except RecordError as error:
-            rows.append({**row, "ok": False, "found": [str(error)]})
-            continue
-        episodes = found.report.episodes * len(found.report.runs)
-        good = [f"{counted(episodes, 'episode')}: report and lines agree"]
-        if found.replayed:
-            good += [found.how, _escape(found.escape)]
-        rows.append({**row, "ok": found.passed, "found": list(found.problems) or good})
+            try:
+                source = given.get(entry.folder) or _source(entry, trust)
+                output.note(f"running {entry.agent} on {short(entry.task.id)} again")
+                rows[number] |= _checked(entry, source, rerun, workers)
+                continue
+            except (AgentError, MissingExtra) as error:
+                if entry.folder in given:
+                    raise
+                lost.append(error)
+        rows[number] |= _checked(entry, None, 0, workers)
+        if rerun and rows[number]["ok"]:
+            rows[number] |= {
+                "ok": None,
+                "found": [*rows[number]["found"], f"not rerun: {lost[-1]}"],
+            }
+    if lost and all(row["ok"] is None for row in rows):
+        raise lost[0]
     return rows
+
+
+def _entry(folder: Path) -> _Entry:
+    settings = [read_settings(run) for run in run_folders(folder)]
+    first, runs = settings[0], tuple(run["run"] for run in settings)
+    outdated = why_outdated(first["task"])
+    if outdated is not None:
+        raise RecordError(outdated)
+    return _Entry(folder, first["agent"], first["label"], runs, make_task(first["task"]))
+
+
+def _checked(entry: _Entry, source: AgentSource | None, rerun: int, workers: int) -> dict[str, Any]:
+    """Return ``ok`` and ``found`` of an entry."""
+    from pkubench.evaluation.verification import verify
+
+    try:
+        found = verify(entry.folder, task=entry.task, agent=source, episodes=rerun, workers=workers)
+    except RecordError as error:
+        return {"ok": False, "found": [str(error)]}
+    episodes = found.report.episodes * len(found.report.runs)
+    good = [f"{counted(episodes, 'episode')}: report and lines agree"]
+    if found.replayed:
+        good += [found.how, _escape(found.escape)]
+    return {"ok": found.passed, "found": list(found.problems) or good}
 
 
 def _escape(chance: float) -> str:
@@ -156,17 +207,66 @@ def _escape(chance: float) -> str:
     return f"one altered episode escapes blocks drawn like this with a chance of {chance:.0%}"
 
 
-def _source(settings: dict[str, Any], agent: str | None, task: Task, trust: bool) -> Any:
+def _given(agent: str | None, entries: list[_Entry], trust: bool) -> dict[Path, AgentSource]:
+    """Return the agent of ``--agent`` for each entry that it stands for.
+
+    That is every entry, or among entries of several agents those of its name.
+
+    Raises:
+        ConfigError: it stands for none, or lacks a recorded run.
+        PkubenchError: there is no such agent.
+    """
+    if agent is None or not entries:
+        return {}
     from pkubench.agents.loading import resolve_agent
 
-    if agent is not None:
-        return resolve_agent(agent, task, trust=trust)
-    recorded = str(settings.get("agent"))
-    if settings.get("label") == "saved" and (Path("runs") / recorded).is_dir():
-        recorded = str(Path("runs") / recorded)
+    names = {entry.agent for entry in entries}
+    found: dict[Path, AgentSource] = {}
+    refusal: PkubenchError | None = None
+    for entry in entries:
+        try:
+            source = resolve_agent(agent, entry.task, trust=trust)
+        except AgentError as error:  # it may not exist for another agent's task
+            refusal = error
+            continue
+        if len(names) > 1 and source.name != entry.agent:
+            continue
+        if lacking := _lacking(source, entry):
+            raise ConfigError(f"--agent {agent} is not what {entry.folder} records: {lacking}")
+        found[entry.folder] = source
+    if found:
+        return found
+    raise refusal or ConfigError(
+        f"--agent {agent} has the name of none of these agents ({', '.join(sorted(names))}); give "
+        f"the folder of the one it stands for, such as {entries[0].folder.parent}"
+    )
+
+
+def _source(entry: _Entry, trust: bool) -> AgentSource:
+    """Return an agent by its recorded name; a run folder is looked for in ``./runs``.
+
+    Raises:
+        AgentError: it is not there, or lacks a recorded run.
+    """
+    from pkubench.agents.loading import resolve_agent
+
+    spelled = entry.agent
+    if entry.label == "saved" and (Path("runs") / spelled).is_dir():
+        spelled = str(Path("runs") / spelled)
     try:
-        return resolve_agent(recorded, task, trust=trust)
+        source = resolve_agent(spelled, entry.task, trust=trust)
+        lacking = _lacking(source, entry)
     except PkubenchError as error:
-        raise AgentError(
-            f"to run {recorded} again, say where it is now with --agent ({error})"
-        ) from error
+        lacking = str(error)
+    if lacking:
+        raise AgentError(f"to run {spelled} again, say where it is with --agent PATH ({lacking})")
+    return source
+
+
+def _lacking(source: AgentSource, entry: _Entry) -> str:
+    """Return which recorded run an agent does not have, in words; empty if it has all."""
+    own = [run.label for run in source.runs]
+    lost = [label for label in entry.runs if label not in own]
+    if not lost:
+        return ""
+    return f"agent {source.name!r} has no run {lost[0]!r}, only {', '.join(own)}"

@@ -84,6 +84,11 @@ def register_world(spec: WorldSpec) -> None:
         )
 
 
+def superseded_by(name: str) -> str | None:
+    """Return the id that stands for an earlier version now; None for any other name."""
+    return SUPERSEDED.get(name if "/" in name else f"{NAMESPACE}/{name}")
+
+
 def current_id(name: str) -> str:
     """Return the full id of a name; of an earlier version, the one that stands for it now.
 
@@ -91,9 +96,9 @@ def current_id(name: str) -> str:
         SupersededWarning: ``name`` is an earlier version.
     """
     full = name if "/" in name else f"{NAMESPACE}/{name}"
-    if full not in SUPERSEDED:
+    current = superseded_by(full)
+    if current is None:
         return full
-    current = SUPERSEDED[full]
     short, now = (part.rpartition("/")[2] for part in (full, current))
     warnings.warn(
         f"{short} is {now} now: its episodes start a little differently, so that scores of the "

@@ -23,6 +23,7 @@ from pkubench.agents.agent import Entrant
 from pkubench.envs.registry import resolve
 from pkubench.envs.seeding import check_seed, evaluation_seeds
 from pkubench.errors import AgentError, ConfigError, RecordError
+from pkubench.evaluation.arguments import output_folder, whole_number
 from pkubench.evaluation.episodes import BLOCK, ran_late
 from pkubench.evaluation.execution import Backend, InProcess, Job, Limits
 from pkubench.evaluation.machine import MACHINES, differences, machine
@@ -31,7 +32,7 @@ from pkubench.evaluation.report import SCHEMA, Report, RunRecords, build_report
 from pkubench.evaluation.sources import AgentSource, ObjectSource, RunSource, as_source
 from pkubench.evaluation.storage import MemoryRun, RunFolder
 from pkubench.evaluation.workers import ProcessPool
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.catalogue import as_task
 from pkubench.tasks.task import Task
 
 _ENGINES = {"mujoco": ("mujoco",), "games": ("open-spiel",)}
@@ -82,16 +83,19 @@ def evaluate(
 
     Raises:
         UnknownName: no such task.
+        ConfigError: an argument is not of its kind or outside its domain.
         AgentError: the agent cannot be loaded or does not fit the task's world. Whatever it does
             wrong while acting is a failed episode in the report instead.
         RecordError: ``out`` holds another evaluation, or lines that the agent does not play here.
         StorageError: ``out`` cannot be written.
         MissingExtra: the task's world needs something that is not installed.
     """
-    task = make_task(task) if isinstance(task, str) else task
+    task = as_task(task)
+    seed, workers = whole_number("seed", seed), whole_number("workers", workers)
+    out = output_folder(out)
     if task.kind == "population":
         episodes = 1
-    episodes = task.protocol.episodes if episodes is None else episodes
+    episodes = task.protocol.episodes if episodes is None else whole_number("episodes", episodes)
     if episodes < 1:
         raise ConfigError(f"episodes must be at least 1, got {episodes}")
     check_seed(seed)

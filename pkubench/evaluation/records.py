@@ -107,10 +107,23 @@ def parse_record(line: str, where: str) -> EpisodeRecord:
             failure=None if entries["failure"] is None else str(entries["failure"]),
         )
     except _NO_RECORD as error:
-        raise RecordError(f"{where} is not an episode record ({error!r:.100})") from error
+        raise RecordError(f"{where} is not an episode record ({_why(error)})") from error
     if (record.return_ is None) != (record.failure is not None):
         raise RecordError(f"{where}: a record has either a return or a failure")
     return record
+
+
+def _why(error: Exception) -> str:
+    """Return what is wrong with a line in words."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"no JSON: {error}"
+    if isinstance(error, KeyError):
+        return f"it has no {error}"
+    if isinstance(error, ValueError):
+        return f"{error!s:.100}"
+    if isinstance(error, RecursionError | OverflowError):
+        return "its brackets are too deep, or a number is too large"
+    return "a value is of another type"
 
 
 def read_records(path: Path, episodes: int | None = None) -> list[EpisodeRecord]:

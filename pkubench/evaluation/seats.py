@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -119,7 +119,8 @@ def seats_of(entrant: Entrant, world: BatchEnv) -> list[Seat]:
         missing = [agent for agent in ids if agent not in entrant.members]
         if missing:
             raise AgentError(
-                f"the team has no member for {missing}; the world's agents are {list(ids)}"
+                f"the team has no member for {_listed(missing)}; it has "
+                f"{_listed(entrant.members)}, and the environment's agents are {_listed(ids)}"
             )
         return [Seat(a, entrant.members[a], (views[a],), joint=False) for a in ids]
     if isinstance(entrant, CentralisedTeam) and entrant.centralised is True:
@@ -132,6 +133,10 @@ def seats_of(entrant: Entrant, world: BatchEnv) -> list[Seat]:
             "(or a CentralisedTeam), not a single Agent"
         )
     return [Seat(ids[0], entrant, (views[ids[0]],), joint=False)]
+
+
+def _listed(names: Iterable[object]) -> str:
+    return ", ".join(map(str, names)) or "none"
 
 
 def checks_of(world: BatchEnv) -> dict[str, ActionCheck]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -159,5 +160,5 @@ def chosen_blocks(run: RunRecords, episodes: int, random: Random | None = None) 
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = json.dumps(value)
     return text if len(text) <= 80 else text[:77] + "..."

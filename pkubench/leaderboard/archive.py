@@ -17,6 +17,8 @@ from pkubench.errors import BundleError, StorageError
 SUFFIXES = (".json", ".jsonl", ".safetensors", ".onnx", ".npz")
 """What a bundle may hold: data only. Anything else, such as a pickle or a script, is refused."""
 
+MANIFEST = "manifest.json"
+"""The member that every bundle has."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _CHUNK = 1 << 20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=@-]*(/[A-Za-z0-9][A-Za-z0-9._+=@-]*)*")
@@ -134,6 +136,11 @@ class Archive:
                 f"{self.path} is not a zip file, or is cut short ({error}); make it again with "
                 "`pkubench bundle`"
             ) from error
+        if MANIFEST not in (info.filename for info in infos):
+            raise BundleError(
+                f"{self.path.name} is not a bundle (it has no {MANIFEST}); make one with "
+                "`pkubench bundle`"
+            )
         if len(infos) > self.limits.members:
             raise BundleError(
                 f"{self.path.name} has {len(infos)} members; at most {self.limits.members} are read"

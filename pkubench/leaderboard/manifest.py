@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pkubench.errors import BundleError
+from pkubench.leaderboard.archive import MANIFEST as MANIFEST
 from pkubench.leaderboard.archive import Digest
 
 SCHEMA = 2
@@ -18,7 +19,6 @@ SCHEMA = 2
 STORED_SCHEMAS = (1, SCHEMA)
 """Versions that a board may hold. It took those of version 1, which have no ``binding``, when that
 was the format; as a file they are not accepted any more."""
-MANIFEST = "manifest.json"
 KINDS = ("named", "saved", "onnx", "population", "external")
 """How a board can run it again: by its name, from saved weights, from an ONNX graph, from a file of
 game policies; or not."""

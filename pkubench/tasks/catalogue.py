@@ -9,7 +9,7 @@ from importlib import resources
 from typing import Any
 
 from pkubench.envs.registry import SUPERSEDED, current_id, family_of
-from pkubench.errors import UnknownName
+from pkubench.errors import ConfigError, UnknownName
 from pkubench.tasks import constrained, diagnostics, games, marl
 from pkubench.tasks.outside import imported_task, is_outside, registered_tasks
 from pkubench.tasks.task import Reference, Task
@@ -67,6 +67,19 @@ def why_outdated(task_id: str) -> str | None:
         return None
     before, now = (part.rpartition("/")[2] for part in (task_id, current))
     return f"records are of {before}, which is {now} now: evaluate again"
+
+
+def as_task(task: Task | str) -> Task:
+    """Return a task given as itself or by name, as :func:`make_task` takes it.
+
+    Raises:
+        UnknownName, ConfigError: as ``make_task``, or it is neither.
+    """
+    if isinstance(task, Task):
+        return task
+    if not isinstance(task, str):
+        raise ConfigError(f"task must be a Task or the name of one, got {task!r:.80}")
+    return make_task(task)
 
 
 def make_listed_task(name: str) -> Task:
