@@ -32,7 +32,7 @@ def reports() -> list[Report]:
     limited = evaluate("random", "RiskyCorridor-v0", episodes=3, workers=0)
     free = evaluate("random", "Climbing-v0", episodes=3, workers=0)
     return [
-        replace(limited, task="pkubench/MultiHalfCheetah2x3Velocity-v0", agent=LONG),
+        replace(limited, task="pkubench/MultiHalfCheetah2x3Velocity-v1", agent=LONG),
         replace(limited, task="pkubench/HalfCheetahVelocity-v0", agent="cppo-pid"),
         replace(free, task="pkubench/SimpleSpeakerListenerContinuous-v0", agent=LONG),
         replace(free, task="pkubench/SimpleSpread-v0", agent="happo"),
@@ -118,7 +118,7 @@ def test_names_are_folded_between_their_parts(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "20")
     for name, lines in [
-        ("MultiHalfCheetah2x3Velocity-v0", ["MultiHalfCheetah2x3", "Velocity-v0"]),
+        ("MultiHalfCheetah2x3Velocity-v1", ["MultiHalfCheetah2x3", "Velocity-v1"]),
         ("onnx:runs/night/policy.onnx", ["onnx:runs/night/", "policy.onnx"]),
         ("x" * 50, ["x" * 20, "x" * 20, "x" * 10]),
         ("囲" * 15, ["囲" * 10, "囲" * 5]),
