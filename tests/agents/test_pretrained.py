@@ -21,16 +21,16 @@ def _name(run: Path) -> str:
 
 
 def _cases() -> list[object]:
-    """All runs; in the quick run only the first seed of tasks that take seconds an evaluation."""
-    slow = pytest.mark.slow
-    return [
-        pytest.param(
-            run,
-            id=_name(run),
-            marks=[slow] if "Velocity" in run.parts[-2] and run.name != "seed0" else [],
-        )
-        for run in RUNS
-    ]
+    """All runs; in the quick run the first seed of robots, and of navigation one agent a task."""
+    seen: set[str] = set()
+    cases: list[object] = []
+    for run in RUNS:
+        task = run.parts[-2]
+        takes_long = task.startswith(("Point", "Car"))
+        is_slow = (takes_long and task in seen) or ("Velocity" in task and run.name != "seed0")
+        seen.add(task)
+        cases.append(pytest.param(run, id=_name(run), marks=[pytest.mark.slow] * is_slow))
+    return cases
 
 
 def test_shipped_runs_are_named_agents_of_seeds_zero_to_four() -> None:
