@@ -63,6 +63,7 @@ def made(name: str, game: ZeroSumGame, player: int) -> Bonus:
 
 
 def test_distances_are_those_of_the_smoothed_policies() -> None:
+    nearer = []
     for game in GAMES.values():
         for player in (0, 1):
             members, plans = population(game, player, 4), population(game, player, 3, seed=1)
@@ -77,7 +78,9 @@ def test_distances_are_those_of_the_smoothed_policies() -> None:
                 assert in_hull == pytest.approx(
                     0.7 * hull_distance(new, smooth, mass).distance, abs=1e-7
                 )
-                assert in_hull < found
+                assert in_hull <= found + 1e-12  # equal where a member is the nearest of the hull
+                nearer.append(found - in_hull)
+    assert max(nearer) > 1e-3
 
 
 def test_the_distance_of_rock_from_paper_is_worked_by_hand() -> None:

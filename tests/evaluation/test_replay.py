@@ -199,6 +199,7 @@ def test_a_kernel_is_imitated_only_where_the_processor_has_what_it_needs(
     def variables(**changed: str) -> dict[str, str]:
         return machines.environment_of([{**HERE, **changed}], HERE)
 
+    monkeypatch.delenv("NPY_DISABLE_CPU_FEATURES", raising=False)
     assert variables(blas=f"{LIBRARY} {OTHER}")["OPENBLAS_CORETYPE"] == OTHER
     assert variables(blas=f"{LIBRARY} Unheard") == {}
     assert variables(blas=f"mkl 1 {OTHER}") == {}
