@@ -210,7 +210,8 @@ def test_a_kernel_is_imitated_only_where_the_processor_has_what_it_needs(
     assert variables(simd="X86_V2 X86_V9") == {}
     monkeypatch.setenv("NPY_DISABLE_CPU_FEATURES", "AVX512_SPR")  # what is off stays off
     assert variables()["NPY_DISABLE_CPU_FEATURES"] == "AVX512_SPR"
-    assert machines.environment_of([HERE, {**HERE, "simd": "X86_V2"}], HERE) == {}
+    two = [{**HERE, "simd": "X86_V2"}, {**HERE, "simd": "X86_V2 X86_V3"}]
+    assert machines.environment_of(two, HERE) == {}
 
 
 def test_what_a_stranger_writes_as_machine_is_not_taken_for_one() -> None:
