@@ -34,7 +34,7 @@ CLOSE = 0.01
 """Relative distance below which two tensors are taken for one; five trainings do not come near."""
 SHARE = 0.1
 """Share of a network's numbers in such tensors from which two runs are taken for one training.
-Between the five seeds of every agent that pkubench ships it is below 0.0001."""
+Between the five seeds of every agent that pkubench ships it is below 0.001."""
 _TIMES = ("seconds", "per_second")
 """What the keys of a curve end in that differ between two trainings of the same weights."""
 

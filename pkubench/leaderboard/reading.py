@@ -125,8 +125,6 @@ def read_bundle(path: str | os.PathLike[str], limits: Limits | None = None) -> B
         BundleError: the first thing that is wrong with it.
     """
     archive = Archive(Path(path), limits)
-    if MANIFEST not in archive:
-        raise BundleError(f"{archive.path.name} has no {MANIFEST}, so it is no pkubench bundle")
     raw = archive.read(MANIFEST)
     manifest = parse_manifest(decode(raw, MANIFEST))
     for member in archive.names:
