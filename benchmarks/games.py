@@ -33,14 +33,14 @@ from collections.abc import Callable
 import numpy as np
 import pyspiel
 
-from pkubench.agents.psro import PopulationLearner
-from pkubench.agents.psro.settings import PSRO_PRESETS
+from pkubench.agents.families.psro import PopulationLearner
+from pkubench.agents.families.psro.settings import PSRO_PRESETS
+from pkubench.envs.core.registry import make_batch
+from pkubench.envs.core.seeding import FloatArray, IntArray, TrainingSeeds
 from pkubench.envs.games import GameTree
 from pkubench.envs.games.game_batch import GameBatch
 from pkubench.envs.games.matrix_catalogue import game_of_skill
 from pkubench.envs.games.trees import game_tree
-from pkubench.envs.registry import make_batch
-from pkubench.envs.seeding import FloatArray, IntArray, TrainingSeeds
 
 GAMES = ("kuhn_poker", "leduc_poker", "liars_dice(dice_sides=4)", "liars_dice(dice_sides=5)")
 BARS = {"leduc_poker": 1000.0, "liars_dice(dice_sides=5)": 500.0}

@@ -22,12 +22,12 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from pkubench.agents.parts.actor import Actor
-from pkubench.agents.parts.hand_gradients import Slopes
-from pkubench.agents.parts.loss_gradients import ppo_clip_slope
-from pkubench.agents.parts.networks import MLP, NetworkSpec
-from pkubench.agents.parts.trainers import ActorTrainer, CriticTrainer, Minibatches, Part
-from pkubench.agents.parts.update_rules import ppo_clip, value_loss
+from pkubench.agents.nn.actor import Actor
+from pkubench.agents.nn.fast.hand_gradients import Slopes
+from pkubench.agents.nn.fast.loss_gradients import ppo_clip_slope
+from pkubench.agents.nn.networks import MLP, NetworkSpec
+from pkubench.agents.rl.trainers import ActorTrainer, CriticTrainer, Minibatches, Part
+from pkubench.agents.rl.update_rules import ppo_clip, value_loss
 
 INPUTS, ACTIONS, CLIP, L2, MAX_NORM, LR = 60, 2, 0.2, 0.001, 40.0, 3e-4
 SAMPLES = 20_000

@@ -25,16 +25,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from gymnasium import spaces
 
-from pkubench.agents.agent import Agent, Entrant, Team
-from pkubench.agents.policy import Layers, NetworkPolicy, NetworkSettings
-from pkubench.agents.random import random_entrant
-from pkubench.envs.batch import BatchEnv
-from pkubench.envs.registry import make_batch
-from pkubench.envs.seeding import evaluation_seeds
-from pkubench.evaluation.episodes import BLOCK, run_block
-from pkubench.evaluation.worker import SharedClock
-from pkubench.evaluation.workers import SLOTS
-from pkubench.tasks.catalogue import make_task
+from pkubench.agents.contract import Agent, Entrant, Team
+from pkubench.agents.families.scripted.random import random_entrant
+from pkubench.agents.nn.fast.policy import Layers, NetworkPolicy, NetworkSettings
+from pkubench.envs.core.batch import BatchEnv
+from pkubench.envs.core.registry import make_batch
+from pkubench.envs.core.seeding import evaluation_seeds
+from pkubench.evaluation.run.episodes import BLOCK, run_block
+from pkubench.evaluation.run.worker import SharedClock
+from pkubench.evaluation.run.workers import SLOTS
+from pkubench.tasks.registry import make_task
 from pkubench.tasks.task import Task
 
 BAR = 0.15

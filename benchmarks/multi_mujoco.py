@@ -106,7 +106,7 @@ def _face_steps(robot: str, agent_obsk: int | None) -> Iterator[int]:
 
 def _batch_steps(robot: str, agent_obsk: int | None) -> Iterator[int]:
     import pkubench
-    from pkubench.envs.seeding import TrainingSeeds
+    from pkubench.envs.core.seeding import TrainingSeeds
 
     world = pkubench.make_batch(_name(robot), LANES, agent_obsk=agent_obsk)
     seeds = TrainingSeeds(0, LANES)

@@ -37,11 +37,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import pkubench  # noqa: F401 - registers the worlds
-from pkubench.agents.hasac import preset_for
-from pkubench.agents.memory import keep_freed_memory
-from pkubench.agents.off_policy.config import OffPolicyConfig
-from pkubench.agents.off_policy.learner import Batch, OffPolicyLearner
-from pkubench.envs.registry import make_batch
+from pkubench.agents.families.off_policy.hasac import preset_for
+from pkubench.agents.rl.memory import keep_freed_memory
+from pkubench.agents.rl.off_policy.config import OffPolicyConfig
+from pkubench.agents.rl.off_policy.learner import Batch, OffPolicyLearner
+from pkubench.envs.core.registry import make_batch
 
 BAR = 2.0
 SEEDS = 5

@@ -25,9 +25,9 @@ from multiprocessing import get_context
 import numpy as np
 
 from benchmarks.peers import PeerError, run_peer
-from pkubench.envs.faces import make_single, make_vector
-from pkubench.envs.registry import make_batch
-from pkubench.envs.seeding import TrainingSeeds
+from pkubench.envs.adapters.factories import make_single, make_vector
+from pkubench.envs.core.registry import make_batch
+from pkubench.envs.core.seeding import TrainingSeeds
 
 STEPS = 25
 BATCHES = (256, 1024, 4096)

@@ -23,8 +23,8 @@ import time
 from pathlib import Path
 
 from benchmarks.peers import OMNISAFE, PeerError, run_peer
-from pkubench.agents.on_policy import train
-from pkubench.tasks.catalogue import make_task
+from pkubench.agents.families.on_policy import train
+from pkubench.tasks.registry import make_task
 
 BAR = 15.0
 STEPS, PASSES, BATCH = 20_000, 40, 64

@@ -21,8 +21,8 @@ import time
 import numpy as np
 
 from benchmarks.peers import SAFETY_GYMNASIUM, PeerError, run_peer
-from pkubench.envs.registry import make_batch
-from pkubench.envs.seeding import TrainingSeeds
+from pkubench.envs.core.registry import make_batch
+from pkubench.envs.core.seeding import TrainingSeeds
 
 LANES = 256
 THREADS = 2

@@ -101,7 +101,7 @@ def _face_steps(robot: str) -> Iterator[int]:
 
 def _batch_steps(robot: str, num_threads: int) -> Iterator[int]:
     import pkubench
-    from pkubench.envs.seeding import TrainingSeeds
+    from pkubench.envs.core.seeding import TrainingSeeds
 
     world = pkubench.make_batch(f"{robot}Velocity-v0", LANES, num_threads=num_threads)
     seeds = TrainingSeeds(0, LANES)

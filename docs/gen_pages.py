@@ -23,17 +23,17 @@ import numpy as np
 from PIL import Image
 
 from pkubench.agents.catalogue import AGENTS
-from pkubench.agents.loading import resolve_agent
+from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.cli.filming import Reel, filmed_episode
 from pkubench.cli.names import shipped_tasks
 from pkubench.cli.presets import preset_of
-from pkubench.envs.batch import SOLE_AGENT, BatchEnv
+from pkubench.envs.core.batch import SOLE_AGENT, BatchEnv
+from pkubench.envs.core.registry import WORLDS, WorldSpec, make_batch, world_class
+from pkubench.envs.core.seeding import evaluation_seeds
 from pkubench.envs.diagnostics import equilibria
 from pkubench.envs.diagnostics.matrix_games import penalty
-from pkubench.envs.registry import WORLDS, WorldSpec, make_batch, world_class
-from pkubench.envs.seeding import evaluation_seeds
-from pkubench.evaluation.plot_style import PALETTE, canvas
-from pkubench.tasks.catalogue import tasks
+from pkubench.evaluation.figures.style import PALETTE, canvas
+from pkubench.tasks.registry import tasks
 from pkubench.tasks.task import Task
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,10 +61,10 @@ TUTORIALS = (
     "submit",
 )
 REFERENCE = (
-    "pkubench.envs.batch",
-    "pkubench.envs.registry",
-    "pkubench.envs.faces",
-    "pkubench.envs.sb3_vec_env",
+    "pkubench.envs.core.batch",
+    "pkubench.envs.core.registry",
+    "pkubench.envs.adapters.factories",
+    "pkubench.envs.adapters.sb3",
     "pkubench.envs.games",
     "pkubench.envs.games.matrix_catalogue",
     "pkubench.envs.games.mixture_model",
@@ -73,13 +73,13 @@ REFERENCE = (
     "pkubench.envs.diagnostics.tabular",
     "pkubench.envs.diagnostics.constrained_mdp",
     "pkubench.tasks.task",
-    "pkubench.agents.agent",
+    "pkubench.agents.contract",
     "pkubench.agents.training",
-    "pkubench.agents.psro.settings",
-    "pkubench.agents.psro.outer_loop",
-    "pkubench.agents.psro.bonuses",
-    "pkubench.agents.psro.meta_solvers",
-    "pkubench.agents.psro.diversity",
+    "pkubench.agents.families.psro.settings",
+    "pkubench.agents.families.psro.outer_loop",
+    "pkubench.agents.families.psro.bonuses",
+    "pkubench.agents.families.psro.meta_solvers",
+    "pkubench.agents.families.psro.diversity",
     "pkubench.evaluation.statistics",
     "pkubench.errors",
 )

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from pkubench.envs.batch import Array, BatchEnv, BoolArray, FloatArray, Info
-from pkubench.envs.registry import WorldSpec, register_world
-from pkubench.envs.seeding import IntArray, LaneRandom
+from pkubench.envs.core.batch import Array, BatchEnv, BoolArray, FloatArray, Info
+from pkubench.envs.core.registry import WorldSpec, register_world
+from pkubench.envs.core.seeding import IntArray, LaneRandom
 from pkubench.tasks.outside import register_task
 from pkubench.tasks.task import Metric, Protocol, Task
 

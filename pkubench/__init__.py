@@ -15,25 +15,25 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pkubench import tasks
-    from pkubench.agents.agent import Agent, Entrant, Population, Team
-    from pkubench.envs.faces import parallel_env
-    from pkubench.envs.registry import make_batch
+    from pkubench.agents.contract import Agent, Entrant, Population, Team
+    from pkubench.envs.adapters.factories import parallel_env
+    from pkubench.envs.core.registry import make_batch
     from pkubench.evaluation.report import Report
-    from pkubench.evaluation.sources import AgentSource
-    from pkubench.tasks.catalogue import make_task
+    from pkubench.evaluation.run.sources import AgentSource
     from pkubench.tasks.outside import register_task
+    from pkubench.tasks.registry import make_task
     from pkubench.tasks.task import Task
 
 __version__ = "0.1.0"
 
 _LAZY = {
-    "Agent": "pkubench.agents.agent",
-    "Population": "pkubench.agents.agent",
-    "Team": "pkubench.agents.agent",
+    "Agent": "pkubench.agents.contract",
+    "Population": "pkubench.agents.contract",
+    "Team": "pkubench.agents.contract",
     "Task": "pkubench.tasks.task",
-    "make_batch": "pkubench.envs.registry",
-    "make_task": "pkubench.tasks.catalogue",
-    "parallel_env": "pkubench.envs.faces",
+    "make_batch": "pkubench.envs.core.registry",
+    "make_task": "pkubench.tasks.registry",
+    "parallel_env": "pkubench.envs.adapters.factories",
     "register_task": "pkubench.tasks.outside",
 }
 
@@ -76,17 +76,17 @@ def evaluate(
         workers: Processes; never changes a result.
         out: Folder for records and report; None keeps records in memory.
         trust: Allow ``sb3:`` files, which run code when they are read.
-        options: Passed on to ``pkubench.evaluation.harness.evaluate``.
+        options: Passed on to ``pkubench.evaluation.run.harness.evaluate``.
 
     Raises:
         PkubenchError: the task or agent does not exist or cannot be loaded, or ``out`` cannot be
             used. What an agent does wrong while acting is in the report instead.
     """
-    from pkubench.agents.loading import resolve_agent
-    from pkubench.agents.user_code import checked_entrant
-    from pkubench.evaluation import harness
-    from pkubench.evaluation.sources import AgentSource
-    from pkubench.tasks.catalogue import as_task
+    from pkubench.agents.resolve.loading import resolve_agent
+    from pkubench.agents.resolve.user_code import checked_entrant
+    from pkubench.evaluation.run import harness
+    from pkubench.evaluation.run.sources import AgentSource
+    from pkubench.tasks.registry import as_task
 
     task = as_task(task)
     source: Entrant | AgentSource
@@ -108,8 +108,8 @@ def load_agent(spelling: str, task: str | Task | None = None, *, trust: bool = F
     Raises:
         PkubenchError: there is no such agent or task, or it cannot be loaded.
     """
-    from pkubench.agents import loading
-    from pkubench.tasks.catalogue import as_task
+    from pkubench.agents.resolve import loading
+    from pkubench.tasks.registry import as_task
 
     chosen = None if task is None else as_task(task)
     return loading.load_agent(spelling, chosen, trust=trust)

@@ -21,21 +21,26 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "files": ("errors",),
     "envs": ("errors",),
     "tasks": ("errors", "envs"),
-    # Learners see a task by its contract, worlds through the batch contract, and games through
-    # their exact engine; never a suite or a world by name.
+    # Learners see a task by its contract, environments through the batch contract, and games
+    # through their exact engine; never a suite or an environment by name.
     "agents": (
         "errors",
         "files",
         "tasks.task",
-        "envs.batch",
-        "envs.faces",
+        "envs.core",
+        "envs.adapters",
         "envs.games",
-        "envs.registry",
-        "envs.seeding",
     ),
     # Evaluation knows agents by the contract, never by name.
-    "evaluation": ("errors", "files", "envs", "tasks", "agents.agent"),
-    "leaderboard": ("errors", "envs", "tasks", "evaluation", "agents.agent", "agents.loading"),
+    "evaluation": ("errors", "files", "envs", "tasks", "agents.contract"),
+    "leaderboard": (
+        "errors",
+        "envs",
+        "tasks",
+        "evaluation",
+        "agents.contract",
+        "agents.resolve.loading",
+    ),
     "cli": ("errors", "envs", "tasks", "agents", "evaluation", "leaderboard"),
 }
 
@@ -117,14 +122,14 @@ def test_imports_point_one_way() -> None:
     ("source", "text"),
     [
         ("pkubench.envs.x", "from pkubench.tasks.task import Task"),
-        ("pkubench.envs.x", "def f():\n    import pkubench.agents.agent"),
+        ("pkubench.envs.x", "def f():\n    import pkubench.agents.contract"),
         ("pkubench.tasks.x", "from pkubench import evaluate"),
         ("pkubench.tasks.x", "import pkubench"),
-        ("pkubench.evaluation.x", "from pkubench.agents.loading import load_agent"),
-        ("pkubench.evaluation.x", "import_module('pkubench.agents.harl')"),
+        ("pkubench.evaluation.x", "from pkubench.agents.resolve.loading import load_agent"),
+        ("pkubench.evaluation.x", "import_module('pkubench.agents.families.on_policy.harl')"),
         ("pkubench.evaluation.x.y", "from ...agents import happo"),
         ("pkubench.agents.x", "from pkubench.envs.particle.spread import SimpleSpread"),
-        ("pkubench.agents.x", "from pkubench.tasks.catalogue import make_task"),
+        ("pkubench.agents.x", "from pkubench.tasks.registry import make_task"),
         ("pkubench.errors", "from pkubench.envs import batch"),
         ("pkubench.leaderboard.x", "from pkubench.cli.main import run"),
     ],
@@ -136,11 +141,11 @@ def test_an_import_against_the_stream_is_seen(source: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("source", "text"),
     [
-        ("pkubench.evaluation.x", "from pkubench.agents.agent import Agent"),
+        ("pkubench.evaluation.x", "from pkubench.agents.contract import Agent"),
         ("pkubench.evaluation.x.y", "from ..metrics import mean"),
         ("pkubench.agents.x", "from pkubench.envs.games.tree import GameTree"),
         ("pkubench.leaderboard.x", "from pkubench import __version__"),
-        ("pkubench.cli.x", "from pkubench.leaderboard.store import Store"),
+        ("pkubench.cli.x", "from pkubench.leaderboard.board.store import Store"),
         ("pkubench.envs.x", "import numpy as np"),
         ("pkubench.envs.x", "hint = 'pkubench.parallel_env'"),
     ],
@@ -161,7 +166,7 @@ def test_every_room_of_the_house_is_in_the_picture() -> None:
 def test_one_module_knows_how_a_file_is_written_whole() -> None:
     writers = [module_name(p) for p in MODULES if "fsync" in p.read_text(encoding="utf-8")]
     # Episode lines are appended, so the store of records makes its own file durable.
-    assert writers == ["pkubench.evaluation.storage", "pkubench.files"]
+    assert writers == ["pkubench.evaluation.run.storage", "pkubench.files"]
 
 
 def test_no_module_is_longer_than_one_reading() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pkubench.cli.extras import EXTRAS
-from pkubench.envs.registry import WORLDS
+from pkubench.envs.core.registry import WORLDS
 
 HIDDEN = sorted({module for extra in EXTRAS.values() for module in extra.modules})
 HIDE = f"""

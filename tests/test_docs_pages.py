@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from markdown import markdown
 
-from pkubench.envs.registry import WORLDS, resolve, world_class
+from pkubench.envs.core.registry import WORLDS, resolve, world_class
 from tests.envs.tape import SHIPPED
 
 _PATH = Path(__file__).parents[1] / "docs" / "docstring_pages.py"

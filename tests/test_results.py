@@ -25,10 +25,10 @@ from benchmarks.results import (
 from benchmarks.results.page import markdown
 from benchmarks.results.rows import ROOT, Row, runs_of, settings_of
 from benchmarks.results.running import is_interrupted
-from pkubench.envs.registry import SUPERSEDED
+from pkubench.envs.core.registry import SUPERSEDED
 from pkubench.evaluation.metrics import Aggregate, constraint
 from pkubench.evaluation.statistics import mean_interval
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.registry import make_task
 
 TABLES = {"foundation": foundation.ROWS, "marl": marl.ROWS, "safety": safety.ROWS}
 PAGES = {"foundation": foundation_page, "marl": marl_page, "safety": safety_page}

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pkubench
+from pkubench.envs.core.registry import make_batch
 from pkubench.envs.diagnostics.constrained_mdp import ConstrainedMDP, solve
-from pkubench.envs.registry import make_batch
 from pkubench.errors import AgentError
-from pkubench.tasks.catalogue import REFERENCES
+from pkubench.tasks.registry import REFERENCES
 from pkubench.tasks.task import Task
 
 FILE = Path(pkubench.__file__).parent / "tasks" / REFERENCES

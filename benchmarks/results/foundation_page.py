@@ -15,7 +15,7 @@ from benchmarks.results.page import (
 )
 from benchmarks.results.records import Scored, by_old_rules
 from benchmarks.results.rows import Row, page_path
-from pkubench.tasks.constrained import COST_LIMIT
+from pkubench.tasks.suites.constrained import COST_LIMIT
 
 _PUBLISHED = {
     ("happo-10m", "SimpleSpread-v0"): "-62 at 10 M steps, v2 rules",
@@ -89,8 +89,8 @@ def _verdicts(table: Table) -> list[str]:
     if "happo-paper" in spread:
         lines.append(
             "- HAPPO with the official numbers (gamma 0.99, 5e-4, 20 x 200) at 1.5 M steps: "
-            f"{spread['happo-paper'].text('return')}; `pkubench/agents/harl.py` says what we "
-            "changed.\n"
+            f"{spread['happo-paper'].text('return')}; "
+            "`pkubench/agents/families/on_policy/harl.py` says what we changed.\n"
         )
     for robot, bar in (("HalfCheetah", 2500.0), ("Hopper", None)):
         lines += _constrained(table.get(f"{robot}Velocity-v0", {}), robot, bar)

@@ -28,11 +28,11 @@ import numpy as np
 import pkubench
 from benchmarks.results import games_page
 from benchmarks.results.game_records import MIXTURE, GameRow, read, write
-from pkubench.agents.psro.learner import GameLearner
-from pkubench.agents.psro.mixture_points import PointSpace, mixture_settings
-from pkubench.agents.psro.outer_loop import PopulationLearner
-from pkubench.agents.psro.settings import PSROConfig
-from pkubench.agents.psro.training import PRESETS, learner
+from pkubench.agents.families.psro.learner import GameLearner
+from pkubench.agents.families.psro.mixture_points import PointSpace, mixture_settings
+from pkubench.agents.families.psro.outer_loop import PopulationLearner
+from pkubench.agents.families.psro.settings import PSROConfig
+from pkubench.agents.families.psro.training import PRESETS, learner
 from pkubench.envs.games.normal_form import MatrixGame
 from pkubench.envs.games.trees import game_of_world
 

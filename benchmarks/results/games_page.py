@@ -9,11 +9,11 @@ import numpy as np
 
 from benchmarks.results.game_records import MIXTURE, GameRow, Line, read
 from benchmarks.results.games_claim import claim
-from pkubench.agents.psro.settings import PSROConfig
-from pkubench.agents.psro.training import PRESETS
+from pkubench.agents.families.psro.settings import PSROConfig
+from pkubench.agents.families.psro.training import PRESETS
 from pkubench.envs.games.mixture_model import CENTRES
-from pkubench.evaluation.curve_plots import exploitability_curves
-from pkubench.evaluation.game_plots import gamescape, policies_in_plane
+from pkubench.evaluation.figures.curves import exploitability_curves
+from pkubench.evaluation.figures.games import gamescape, policies_in_plane
 from pkubench.evaluation.statistics import mean_interval
 
 _ALPHASTAR = {

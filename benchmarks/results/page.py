@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from benchmarks.results.records import Scored, read, scored_agent, scored_row
 from benchmarks.results.rows import Row
+from pkubench.evaluation.figures.plots import return_against_cost, score_intervals
 from pkubench.evaluation.metrics import feasible
-from pkubench.evaluation.plots import return_against_cost, score_intervals
 from pkubench.evaluation.statistics import Difference, welch_interval
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.registry import make_task
 
 OLDER = " °"
 """Mark of rows that were evaluated in float32, in whole or in part."""

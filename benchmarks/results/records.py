@@ -20,7 +20,7 @@ from benchmarks.results.rows import Row
 from pkubench.evaluation.metrics import Aggregate, Constraint, constraint
 from pkubench.evaluation.statistics import mean_interval
 from pkubench.files import write_json
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.registry import make_task
 
 INFERENCE = "float64"
 """Precision in which saved agents act; what they return is rounded to float32."""

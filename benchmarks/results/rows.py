@@ -9,7 +9,7 @@ from typing import Any
 
 from pkubench.agents.catalogue import PRETRAINED, agent_spec, import_function
 from pkubench.agents.training import with_settings
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.registry import make_task
 
 ROOT = Path(__file__).parents[2]
 DONE = "done"
@@ -74,7 +74,7 @@ def page_path(table: str, scale: float) -> Path:
 def settings_of(agent: str, task: str, changes: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return the settings a preset stands for on a task now, with ``changes``."""
     package = str(agent_spec(agent).trainer).partition(":")[0]
-    if package == "pkubench.agents.psro":
+    if package == "pkubench.agents.families.psro":
         preset = import_function(f"{package}.training:PRESETS")[agent]
     else:
         preset = import_function(f"{package}.presets:preset")(agent, make_task(task))

@@ -18,10 +18,10 @@ from benchmarks.results import records
 from benchmarks.results.records import sha256_of
 from benchmarks.results.rows import DONE, ROOT, Row, jobs_of, page_path, runs_of
 from pkubench.agents.catalogue import PRETRAINED
-from pkubench.agents.runs import read_training
-from pkubench.agents.saving import CONFIG, DIGEST, WEIGHTS
+from pkubench.agents.saved.files import CONFIG, DIGEST, WEIGHTS
+from pkubench.agents.saved.runs import read_training
 from pkubench.files import write_json
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.registry import make_task
 
 SCORE = "score.json"
 """A shipped run's score, which a test holds it to."""

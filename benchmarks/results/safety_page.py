@@ -17,7 +17,7 @@ from benchmarks.results.page import (
 from benchmarks.results.records import Scored
 from benchmarks.results.rows import Row, page_path
 from pkubench.evaluation.metrics import feasible
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.registry import make_task
 
 _ON_POLICY = {
     "PointGoal1-v0": {

@@ -10,10 +10,10 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from pkubench.agents.off_policy.config import OffPolicyConfig
-from pkubench.agents.on_policy.config import IN_THE_STEP, WITHOUT_COST_CRITIC, OnPolicyConfig
-from pkubench.agents.psro.deep_settings import DEEP
-from pkubench.agents.psro.settings import PSROConfig
+from pkubench.agents.families.psro.deep_settings import DEEP
+from pkubench.agents.families.psro.settings import PSROConfig
+from pkubench.agents.rl.off_policy.config import OffPolicyConfig
+from pkubench.agents.rl.on_policy.config import IN_THE_STEP, WITHOUT_COST_CRITIC, OnPolicyConfig
 
 Values = tuple[Any, ...] | range
 """Values of a setting: some, or all whole numbers of a range, which has no end but a large one."""

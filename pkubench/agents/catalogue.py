@@ -15,8 +15,8 @@ from pkubench.errors import UnknownName
 if TYPE_CHECKING:
     from pkubench.tasks.task import Task
 
-PRETRAINED = Path(__file__).parent / "pretrained"
-"""Shipped weights: ``pretrained/AGENT/TASKNAME/seedN/{config.json, weights.safetensors, ...}``."""
+PRETRAINED = Path(__file__).parents[1] / "weights"
+"""Shipped weights: ``weights/AGENT/TASKNAME/seedN/{config.json, weights.safetensors, ...}``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +41,9 @@ class AgentSpec:
         return self.trainer is not None and ("marl" in self.suites or self.paper == _COMPOSED)
 
 
-_ON_POLICY = "pkubench.agents.on_policy:train"
-_OFF_POLICY = "pkubench.agents.off_policy:train"
-_PSRO = "pkubench.agents.psro:train"
+_ON_POLICY = "pkubench.agents.families.on_policy:train"
+_OFF_POLICY = "pkubench.agents.families.off_policy:train"
+_PSRO = "pkubench.agents.families.psro:train"
 _HARL = "HARL (JMLR 2024)"
 _HASAC = "HASAC (ICLR 2024)"
 _OMNISAFE = "OmniSafe (JMLR 2024)"

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from pkubench.agents.runs import CURVE
-from pkubench.envs.seeding import check_seed
+from pkubench.agents.saved.runs import CURVE
+from pkubench.envs.core.seeding import check_seed
 from pkubench.errors import ConfigError, UnknownName
 
 if typing.TYPE_CHECKING:

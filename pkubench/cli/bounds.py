@@ -17,8 +17,8 @@ def show_bound(
     Raises:
         AgentError, ConfigError, GameError, PolicyError: As ``response_bound``.
     """
-    from pkubench.agents.loading import load_unbuilt, resolve_agent
-    from pkubench.agents.psro.response_bound import response_bound
+    from pkubench.agents.families.psro.response_bound import response_bound
+    from pkubench.agents.resolve.loading import load_unbuilt, resolve_agent
     from pkubench.envs.games.trees import openspiel_name
 
     game = openspiel_name(task.id)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pkubench.agents.runs import training_folders
+from pkubench.agents.saved.runs import training_folders
 from pkubench.cli.names import as_text, command, short
 from pkubench.cli.options import (
     Json,
@@ -66,7 +66,7 @@ def bundle(
     """
     if no_weights and weights:
         raise ConfigError("--weights and --no-weights contradict each other; give one")
-    from pkubench.leaderboard.bundle import create_bundle
+    from pkubench.leaderboard.submissions.bundle import create_bundle
 
     runs = [path for path in results if training_folders(path)]
     records = [path for path in results if path not in runs]

@@ -18,9 +18,9 @@ from pkubench.cli.options import (
 )
 from pkubench.cli.output import Column, Output
 from pkubench.cli.progress import Meter
-from pkubench.envs.batch import BatchEnv
-from pkubench.envs.checks import CHECKS, Subject, run_checks
-from pkubench.envs.registry import WORLDS, family_of, make_batch, resolve
+from pkubench.envs.core.batch import BatchEnv
+from pkubench.envs.core.checks import CHECKS, Subject, run_checks
+from pkubench.envs.core.registry import WORLDS, family_of, make_batch, resolve
 from pkubench.errors import ConfigError
 
 app = verb_app()
@@ -91,6 +91,7 @@ def _subject(name: str) -> Subject:
     found: Any = getattr(module, class_name, None)
     if not (isinstance(found, type) and issubclass(found, BatchEnv)):
         raise ConfigError(
-            f"{name} is no BatchEnv class; a world is a subclass of pkubench.envs.batch.BatchEnv"
+            f"{name} is not a BatchEnv class; an environment is a subclass of "
+            "pkubench.envs.core.batch.BatchEnv"
         )
     return Subject(name, found)

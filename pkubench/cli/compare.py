@@ -12,8 +12,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from pkubench.agents.catalogue import AGENTS
-from pkubench.agents.loading import AgentSource, resolve_agent
-from pkubench.agents.runs import training_folders
+from pkubench.agents.resolve.loading import AgentSource, resolve_agent
+from pkubench.agents.saved.runs import training_folders
 from pkubench.cli.names import check_apart, command, counted_in, short, task_named
 from pkubench.cli.options import (
     Episodes,
@@ -31,7 +31,7 @@ from pkubench.cli.results import find_folders, in_order, of_known_tasks
 from pkubench.errors import ConfigError, RecordError, UnknownName, counted
 from pkubench.evaluation.comparison import Comparison, compare_records
 from pkubench.evaluation.report import Report, RunRecords, build_report, read_run, run_folders
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.registry import make_task
 from pkubench.tasks.task import Task
 
 app = verb_app()
@@ -169,7 +169,7 @@ def _evaluated(
     workers: int,
     output: Output,
 ) -> Evaluated:
-    from pkubench.evaluation.harness import Progress, evaluate, evaluation_folder
+    from pkubench.evaluation.run.harness import Progress, evaluate, evaluation_folder
 
     title = f"{source.name} on {short(task.id)}"
     with (

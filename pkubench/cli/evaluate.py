@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from pkubench.agents.catalogue import AGENTS
-from pkubench.agents.runs import training_folders, trainings
+from pkubench.agents.saved.runs import training_folders, trainings
 from pkubench.cli.bounds import show_bound
 from pkubench.cli.interrupt import Interrupted, sigterm_as_interrupt, this_command
 from pkubench.cli.names import check_apart, command, counted_in, shipped_tasks, short, task_named
@@ -30,9 +30,9 @@ from pkubench.cli.options import (
 from pkubench.cli.output import Output
 from pkubench.cli.progress import Meter
 from pkubench.errors import AgentError, ConfigError, MissingExtra, UnknownName
-from pkubench.evaluation.sources import AgentSource
-from pkubench.tasks.catalogue import make_task, tasks
+from pkubench.evaluation.run.sources import AgentSource
 from pkubench.tasks.outside import is_outside
+from pkubench.tasks.registry import make_task, tasks
 from pkubench.tasks.task import Task
 
 app = verb_app()
@@ -125,10 +125,10 @@ def evaluate(
             show_bound(output, pairs[0].agent, pairs[0].task, responses, seed, trust=trust)
         return
 
-    from pkubench.agents.loading import resolve_agent
+    from pkubench.agents.resolve.loading import resolve_agent
     from pkubench.cli.results import in_order, reports_table
-    from pkubench.evaluation.harness import Progress, evaluate
-    from pkubench.evaluation.workers import ProcessPool
+    from pkubench.evaluation.run.harness import Progress, evaluate
+    from pkubench.evaluation.run.workers import ProcessPool
 
     with Output(json=json, quiet=quiet) as output, sigterm_as_interrupt():
         reports = []
@@ -219,7 +219,7 @@ def _next(output: Output, out: Path | None, reports: int, agent: str, source: Ag
             command("leaderboard", "export", out / "site", "--results", out),
         )
     else:
-        from pkubench.evaluation.harness import folder_name
+        from pkubench.evaluation.run.harness import folder_name
 
         again: list[object] = [out, "--rerun", 16]
         if source.name != agent:  # its records do not say where it is
@@ -287,7 +287,7 @@ def _own_task(agent: str) -> Iterator[Pair]:
         raise ConfigError(
             f"{agent} is a task; the agent comes first: pkubench evaluate random {agent}"
         )
-    from pkubench.agents.loading import resolve_agent
+    from pkubench.agents.resolve.loading import resolve_agent
 
     resolve_agent(agent)  # says best what is wrong with the name
     raise ConfigError(f"evaluate {agent} on what? Name a task, a --suite, or --all")

@@ -51,8 +51,8 @@ def export(
     stochastic policy the most likely action (the mode) is kept. A population file holds every
     policy's probabilities at every information state, and the meta-strategy.
     """
-    from pkubench.agents.agent import Population
-    from pkubench.agents.loading import resolve_agent
+    from pkubench.agents.contract import Population
+    from pkubench.agents.resolve.loading import resolve_agent
 
     chosen = task_named(task)
     target = onnx or population
@@ -74,7 +74,7 @@ def export(
 
             export_onnx(entrant, onnx)
         elif isinstance(entrant, Population):
-            from pkubench.agents.population_file import write_population
+            from pkubench.agents.saved.population_file import write_population
 
             write_population(target, entrant, chosen)
         else:

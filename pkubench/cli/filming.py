@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from pkubench.agents.agent import (
+from pkubench.agents.contract import (
     Agent,
     BoolArray,
     Entrant,
@@ -22,12 +22,12 @@ from pkubench.agents.agent import (
     MaskedObservation,
     Population,
 )
-from pkubench.envs.batch import Array, BatchEnv, Info, Step
-from pkubench.envs.registry import make_batch
-from pkubench.envs.seeding import LaneRandom
+from pkubench.envs.core.batch import Array, BatchEnv, Info, Step
+from pkubench.envs.core.registry import make_batch
+from pkubench.envs.core.seeding import LaneRandom
 from pkubench.errors import ConfigError, MissingExtra, StorageError
-from pkubench.evaluation.episodes import run_block
-from pkubench.evaluation.records import EpisodeRecord
+from pkubench.evaluation.run.episodes import run_block
+from pkubench.tasks.records import EpisodeRecord
 from pkubench.tasks.task import Metric, Task
 
 FORMATS = (".mp4", ".gif")
@@ -208,7 +208,7 @@ def make_world(task: Task, entrant: Entrant | None = None) -> BatchEnv:
         raise ConfigError(f"{task.id} is a conversation: there is nothing to film")
     if task.kind == "population" and entrant is not None:
         from pkubench.envs.games.trees import tree_of_world
-        from pkubench.evaluation.populations import realization_plans
+        from pkubench.evaluation.run.populations import realization_plans
 
         tree = tree_of_world(task.id)
         plans = realization_plans(entrant, tree)
@@ -231,7 +231,7 @@ class GamePlayer:
     def __init__(self, entrant: Entrant, task: Task) -> None:
         """Work out what to do in every information state of both seats."""
         from pkubench.envs.games.trees import tree_of_world
-        from pkubench.evaluation.populations import realization_plans
+        from pkubench.evaluation.run.populations import realization_plans
 
         tree = tree_of_world(task.id)
         plans = realization_plans(entrant, tree)

@@ -14,13 +14,13 @@ from pkubench.cli.options import Json, Quiet, Workers, complete_tasks
 from pkubench.cli.output import Column, Output, number
 from pkubench.cli.submit import BoardPlace, board_place
 from pkubench.errors import ConfigError, StorageError, UnknownName
-from pkubench.tasks.catalogue import tasks
 from pkubench.tasks.outside import registered_tasks
+from pkubench.tasks.registry import tasks
 from pkubench.tasks.task import Task
 
 if TYPE_CHECKING:
-    from pkubench.leaderboard.ranking import Standing
-    from pkubench.leaderboard.store import Board
+    from pkubench.leaderboard.board.ranking import Standing
+    from pkubench.leaderboard.board.store import Board
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -65,7 +65,7 @@ def show(
     quiet: Quiet = False,
 ) -> None:
     """Who stands where: ranks with intervals, and why an entry has none."""
-    from pkubench.leaderboard.ranking import rank_task
+    from pkubench.leaderboard.board.ranking import rank_task
 
     suites = {known.suite for known in tasks()}
     if suite is not None and suite not in suites:

@@ -19,9 +19,9 @@ from pkubench.cli.options import (
     verb_app,
 )
 from pkubench.cli.output import Column, Output, number, prose
-from pkubench.envs.registry import WORLDS
+from pkubench.envs.core.registry import WORLDS
 from pkubench.errors import UnknownName, counted
-from pkubench.tasks.catalogue import SUITES, tasks
+from pkubench.tasks.registry import SUITES, tasks
 from pkubench.tasks.task import Task
 
 app = verb_app()

@@ -10,10 +10,10 @@ from itertools import islice
 from pathlib import Path
 
 from pkubench.agents.catalogue import AGENTS, PRETRAINED
-from pkubench.envs.registry import NAMESPACE, current_id, superseded_by
+from pkubench.envs.core.registry import NAMESPACE, current_id, superseded_by
 from pkubench.errors import ConfigError
-from pkubench.tasks.catalogue import make_task
 from pkubench.tasks.outside import is_outside
+from pkubench.tasks.registry import make_task
 from pkubench.tasks.task import Task
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pkubench.envs.seeding import MAX_SEED
+from pkubench.envs.core.seeding import MAX_SEED
 
 
 def verb_app() -> typer.Typer:
@@ -18,7 +18,7 @@ def verb_app() -> typer.Typer:
 
 def complete_tasks(incomplete: str) -> list[str]:
     """Return the task names that begin so, for the shell's completion."""
-    from pkubench.tasks.catalogue import tasks
+    from pkubench.tasks.registry import tasks
 
     short = [task.id.partition("/")[2] for task in tasks()]
     return [name for name in short if name.lower().startswith(incomplete.lower())]

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from pkubench.agents.runs import CURVE, read_curve, read_training
+from pkubench.agents.saved.runs import CURVE, read_curve, read_training
 from pkubench.cli.names import short
 from pkubench.cli.options import (
     Json,
@@ -22,7 +22,7 @@ from pkubench.cli.output import Output
 from pkubench.cli.results import find_reports
 from pkubench.errors import ConfigError, MissingExtra, RecordError, UnknownName
 from pkubench.evaluation.report import Report
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.registry import make_task
 from pkubench.tasks.task import Task
 
 app = verb_app()
@@ -207,8 +207,8 @@ def _by_label(curves: Sequence[Curve]) -> dict[str, list[list[dict[str, Any]]]]:
 
 
 def _curve_figures(curves: Sequence[Curve], metric: str | None) -> list[Figure]:
-    from pkubench.evaluation.curve_plots import exploitability_curves, training_curves
-    from pkubench.evaluation.harness import folder_name
+    from pkubench.evaluation.figures.curves import exploitability_curves, training_curves
+    from pkubench.evaluation.run.harness import folder_name
 
     by_task: dict[str, list[Curve]] = defaultdict(list)
     for curve in curves:
@@ -286,7 +286,7 @@ def _result_figures(
 
 
 def _bars(by_task: Mapping[str, Mapping[str, Report]], metric: str | None) -> Iterator[Figure]:
-    from pkubench.evaluation.plots import score_intervals
+    from pkubench.evaluation.figures.plots import score_intervals
 
     by_metric: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
     for task_id, agents in by_task.items():
@@ -321,7 +321,7 @@ def _bars(by_task: Mapping[str, Mapping[str, Report]], metric: str | None) -> It
 
 
 def _profile(by_task: Mapping[str, Mapping[str, Report]], is_asked_for: bool) -> Iterator[Figure]:
-    from pkubench.evaluation.plots import performance_profiles
+    from pkubench.evaluation.figures.plots import performance_profiles
 
     scores = profile_scores(by_task, is_asked_for)
     if scores:
@@ -361,8 +361,8 @@ def profile_scores(
 
 
 def _costs(by_task: Mapping[str, Mapping[str, Report]]) -> Iterator[Figure]:
-    from pkubench.evaluation.harness import folder_name
-    from pkubench.evaluation.plots import return_against_cost
+    from pkubench.evaluation.figures.plots import return_against_cost
+    from pkubench.evaluation.run.harness import folder_name
 
     for task_id, agents in by_task.items():
         task = make_task(task_id)

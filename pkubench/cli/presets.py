@@ -13,15 +13,15 @@ from typing import Any
 from pkubench.agents.catalogue import AGENTS, AgentSpec, import_function
 from pkubench.cli.names import handful, short
 from pkubench.errors import ConfigError, nearest
-from pkubench.tasks.catalogue import tasks
+from pkubench.tasks.registry import tasks
 from pkubench.tasks.task import Task
 
 PRESET_MODULES = (
-    "pkubench.agents.harl",
-    "pkubench.agents.hasac",
-    "pkubench.agents.saferl",
-    "pkubench.agents.saferl_off_policy",
-    "pkubench.agents.psro",
+    "pkubench.agents.families.on_policy.harl",
+    "pkubench.agents.families.off_policy.hasac",
+    "pkubench.agents.families.on_policy.saferl",
+    "pkubench.agents.families.off_policy.saferl",
+    "pkubench.agents.families.psro",
 )
 """Where ``PRESETS`` are: agent name -> a config dataclass."""
 

@@ -11,7 +11,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from pkubench.agents.catalogue import AGENTS
-from pkubench.agents.runs import read_training, training_folders
+from pkubench.agents.saved.runs import read_training, training_folders
 from pkubench.cli.names import (
     command,
     present,
@@ -30,7 +30,7 @@ from pkubench.cli.options import (
 )
 from pkubench.cli.output import Column, Output
 from pkubench.errors import AgentError, ConfigError, RefusedError, StorageError, UnknownName
-from pkubench.tasks.catalogue import tasks
+from pkubench.tasks.registry import tasks
 from pkubench.tasks.task import Task
 
 app = verb_app()

@@ -20,9 +20,9 @@ from pkubench.errors import (
     UnknownName,
     counted,
 )
-from pkubench.evaluation.records import EPISODES
 from pkubench.evaluation.report import Report, ranking_key
-from pkubench.tasks.catalogue import make_task, tasks
+from pkubench.tasks.records import EPISODES
+from pkubench.tasks.registry import make_task, tasks
 
 _T = TypeVar("_T")
 

@@ -16,8 +16,8 @@ from rich.markdown import Markdown
 from rich.text import Text
 
 from pkubench.agents.catalogue import AGENTS, AgentSpec, is_learnt
-from pkubench.agents.loading import POPULATION_SUFFIXES, AgentSource, resolve_agent
-from pkubench.agents.runs import Training, trainings
+from pkubench.agents.resolve.loading import POPULATION_SUFFIXES, AgentSource, resolve_agent
+from pkubench.agents.saved.runs import Training, trainings
 from pkubench.cli.game_card import game_card, game_rows
 from pkubench.cli.names import (
     command,
@@ -38,10 +38,10 @@ from pkubench.cli.options import (
 )
 from pkubench.cli.output import Column, Output, facts, number, prose
 from pkubench.cli.presets import meanings, preset_of
-from pkubench.envs.registry import family_of, make_batch, resolve, world_class
+from pkubench.envs.core.registry import family_of, make_batch, resolve, world_class
 from pkubench.errors import ConfigError, MissingExtra, UnknownName, counted
-from pkubench.tasks.catalogue import tasks
 from pkubench.tasks.outside import is_outside
+from pkubench.tasks.registry import tasks
 from pkubench.tasks.task import Metric, Protocol, Task
 
 app = verb_app()

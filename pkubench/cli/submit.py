@@ -22,7 +22,7 @@ from pkubench.cli.output import Column, Output
 from pkubench.errors import BundleError
 
 if TYPE_CHECKING:
-    from pkubench.leaderboard.tiers import Verdict
+    from pkubench.leaderboard.board.tiers import Verdict
 
 app = verb_app()
 
@@ -87,9 +87,9 @@ def submit(
     registers, or ONNX graphs. Records that the weights do not reproduce are refused, exit code 1.
     A bundle whose weights the board has run already is not run again.
     """
-    from pkubench.evaluation.execution import Limits
+    from pkubench.evaluation.run.execution import Limits
     from pkubench.leaderboard import Board, read_bundle, verify_bundle
-    from pkubench.leaderboard.tiers import Verification
+    from pkubench.leaderboard.board.tiers import Verification
 
     place = board_place(board)
     with Output(json=json, quiet=quiet) as output, sigterm_as_interrupt():

@@ -12,7 +12,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from pkubench.agents.catalogue import AgentSpec, agent_spec, import_function
-from pkubench.agents.runs import held, read_curve, read_training
+from pkubench.agents.saved.runs import held, read_curve, read_training
 from pkubench.agents.training import Progress, Trainer, configured, with_settings
 from pkubench.cli.interrupt import GentleStop, Interrupted, this_command
 from pkubench.cli.names import command, short, spelling, task_named
@@ -31,8 +31,8 @@ from pkubench.cli.options import (
 from pkubench.cli.output import Output, facts, number
 from pkubench.cli.presets import check_learns, preset_of
 from pkubench.cli.progress import Meter
-from pkubench.envs.registry import make_batch
-from pkubench.envs.seeding import check_seed
+from pkubench.envs.core.registry import make_batch
+from pkubench.envs.core.seeding import check_seed
 from pkubench.errors import ConfigError, UnknownName, counted
 from pkubench.tasks.task import Task
 
@@ -308,7 +308,7 @@ def _seeds(text: str) -> list[int]:
 def _folders(
     agent: str, task: Task, seeds: list[int], out: Path | None, *, is_many: bool
 ) -> list[Path]:
-    from pkubench.evaluation.harness import folder_name
+    from pkubench.evaluation.run.harness import folder_name
 
     name = folder_name(f"{agent}-{task.id.rpartition('/')[2]}")
     if is_many:

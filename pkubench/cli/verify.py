@@ -30,8 +30,8 @@ from pkubench.errors import (
     counted,
 )
 from pkubench.evaluation.report import read_settings, run_folders
-from pkubench.evaluation.sources import AgentSource
-from pkubench.tasks.catalogue import make_task, why_outdated
+from pkubench.evaluation.run.sources import AgentSource
+from pkubench.tasks.registry import make_task, why_outdated
 from pkubench.tasks.task import Task
 
 app = verb_app()
@@ -187,7 +187,7 @@ def _entry(folder: Path) -> _Entry:
 
 def _checked(entry: _Entry, source: AgentSource | None, rerun: int, workers: int) -> dict[str, Any]:
     """Return ``ok`` and ``found`` of an entry."""
-    from pkubench.evaluation.verification import verify
+    from pkubench.evaluation.run.verification import verify
 
     try:
         found = verify(entry.folder, task=entry.task, agent=source, episodes=rerun, workers=workers)
@@ -218,7 +218,7 @@ def _given(agent: str | None, entries: list[_Entry], trust: bool) -> dict[Path, 
     """
     if agent is None or not entries:
         return {}
-    from pkubench.agents.loading import resolve_agent
+    from pkubench.agents.resolve.loading import resolve_agent
 
     names = {entry.agent for entry in entries}
     found: dict[Path, AgentSource] = {}
@@ -248,7 +248,7 @@ def _source(entry: _Entry, trust: bool) -> AgentSource:
     Raises:
         AgentError: it is not there, or lacks a recorded run.
     """
-    from pkubench.agents.loading import resolve_agent
+    from pkubench.agents.resolve.loading import resolve_agent
 
     spelled = entry.agent
     if entry.label == "saved" and (Path("runs") / spelled).is_dir():

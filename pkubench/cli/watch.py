@@ -53,10 +53,10 @@ def watch(
     In a game the agent sits in both seats. Exit code 1 if it fails an episode.
     """
     chosen = task_named(task)
-    from pkubench.agents.loading import resolve_agent
+    from pkubench.agents.resolve.loading import resolve_agent
     from pkubench.cli.filming import FORMATS, filmed_episode, make_world, reel
-    from pkubench.envs.seeding import evaluation_seeds
-    from pkubench.evaluation.harness import folder_name
+    from pkubench.envs.core.seeding import evaluation_seeds
+    from pkubench.evaluation.run.harness import folder_name
 
     name = f"{folder_name(Path(agent).name)}-{short(chosen.id)}"
     path = out or Path("videos") / f"{name}.mp4"

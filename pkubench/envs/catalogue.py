@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pkubench.envs.registry import (
+from pkubench.envs.core.registry import (
     FAMILIES,
     NAMESPACE,
     WorldFamily,

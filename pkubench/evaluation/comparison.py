@@ -10,7 +10,7 @@ from pkubench.errors import RecordError, counted
 from pkubench.evaluation.metrics import EXACT_DIGITS, Sample
 from pkubench.evaluation.report import Report, RunRecords, build_report, read_run, run_folders
 from pkubench.evaluation.statistics import probability_of_improvement, welch_interval
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.registry import make_task
 from pkubench.tasks.task import Metric, Task
 
 

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-from pkubench.evaluation.records import EpisodeRecord
 from pkubench.evaluation.statistics import mean_interval, wilson_interval
+from pkubench.tasks.records import EpisodeRecord
 from pkubench.tasks.task import Metric, Task
 
 Sample = Literal["runs", "episodes"]

@@ -19,7 +19,8 @@ from pkubench.evaluation.metrics import (
     feasible,
     run_mean,
 )
-from pkubench.evaluation.records import (
+from pkubench.files import write_json
+from pkubench.tasks.records import (
     EPISODES,
     REPORT,
     RUN,
@@ -27,8 +28,7 @@ from pkubench.evaluation.records import (
     read_json,
     read_records,
 )
-from pkubench.files import write_json
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.registry import make_task
 from pkubench.tasks.task import Task
 
 SCHEMA = 1

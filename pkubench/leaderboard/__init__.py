@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pkubench.leaderboard.bundle import create_bundle, read_bundle
-    from pkubench.leaderboard.local import board_of_results
-    from pkubench.leaderboard.ranking import rank_suite, rank_task
-    from pkubench.leaderboard.store import Board
-    from pkubench.leaderboard.verify import verify_bundle
+    from pkubench.leaderboard.board.local import board_of_results
+    from pkubench.leaderboard.board.ranking import rank_suite, rank_task
+    from pkubench.leaderboard.board.store import Board
+    from pkubench.leaderboard.submissions.bundle import create_bundle, read_bundle
+    from pkubench.leaderboard.submissions.verify import verify_bundle
 
 _LAZY = {
-    "Board": "pkubench.leaderboard.store",
-    "board_of_results": "pkubench.leaderboard.local",
-    "create_bundle": "pkubench.leaderboard.bundle",
-    "rank_suite": "pkubench.leaderboard.ranking",
-    "rank_task": "pkubench.leaderboard.ranking",
-    "read_bundle": "pkubench.leaderboard.bundle",
-    "verify_bundle": "pkubench.leaderboard.verify",
+    "Board": "pkubench.leaderboard.board.store",
+    "board_of_results": "pkubench.leaderboard.board.local",
+    "create_bundle": "pkubench.leaderboard.submissions.bundle",
+    "rank_suite": "pkubench.leaderboard.board.ranking",
+    "rank_task": "pkubench.leaderboard.board.ranking",
+    "read_bundle": "pkubench.leaderboard.submissions.bundle",
+    "verify_bundle": "pkubench.leaderboard.submissions.verify",
 }
 
 __all__ = [

@@ -18,7 +18,7 @@ class _TasksModule(types.ModuleType):
 
     def __call__(self) -> tuple[Task, ...]:
         """Return every task, in the order of the suites."""
-        from pkubench.tasks.catalogue import tasks
+        from pkubench.tasks.registry import tasks
 
         return tasks()
 

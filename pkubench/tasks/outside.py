@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import re
 
-from pkubench.envs.registry import family_of, resolve
+from pkubench.envs.core.registry import family_of, resolve
 from pkubench.errors import ConfigError, UnknownName
 from pkubench.tasks.task import Task
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from pkubench.agents.agent import Population
-from pkubench.envs.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
-from pkubench.envs.registry import WORLDS, WorldSpec, register_world
-from pkubench.envs.seeding import IntArray, LaneRandom
+from pkubench.agents.contract import Population
+from pkubench.envs.core.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
+from pkubench.envs.core.registry import WORLDS, WorldSpec, register_world
+from pkubench.envs.core.seeding import IntArray, LaneRandom
 from pkubench.tasks.task import Metric, Protocol, Task
 
 RETURN = Metric(name="return", higher_is_better=True, unit="reward", describe="sum of rewards")

@@ -16,7 +16,7 @@ from pkubench.envs.diagnostics.constrained_mdp import (
 )
 from pkubench.envs.diagnostics.risky_corridor import GOAL, RiskyCorridor
 from pkubench.envs.diagnostics.speed_limit import speed_table
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.registry import make_task
 
 
 def model_of(name: str) -> ConstrainedMDP:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pkubench.agents.psro.bonuses import (
+from pkubench.agents.families.psro.bonuses import (
     Bonus,
     Cardinality,
     HullDistance,
@@ -16,11 +16,11 @@ from pkubench.agents.psro.bonuses import (
     MemberDistance,
     PayoffDistance,
 )
-from pkubench.agents.psro.diversity import divergences, hull_distance
-from pkubench.agents.psro.mixture_points import PointSpace, mixture_settings
-from pkubench.agents.psro.outer_loop import PopulationLearner
-from pkubench.agents.psro.settings import PSRO_PRESETS
-from pkubench.agents.psro.spaces import PlanSpace, Situation
+from pkubench.agents.families.psro.diversity import divergences, hull_distance
+from pkubench.agents.families.psro.mixture_points import PointSpace, mixture_settings
+from pkubench.agents.families.psro.outer_loop import PopulationLearner
+from pkubench.agents.families.psro.settings import PSRO_PRESETS
+from pkubench.agents.families.psro.spaces import PlanSpace, Situation
 from pkubench.envs.games import ZeroSumGame, make_matrix_game
 from pkubench.envs.games.mixture_model import CENTRES
 from pkubench.envs.games.trees import game_tree

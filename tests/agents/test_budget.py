@@ -10,25 +10,25 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from pkubench.agents import saferl
 from pkubench.agents.adapters.onnx_export import export_onnx
-from pkubench.agents.agent import CostObserver, MaskedObservation
-from pkubench.agents.loading import load_agent
-from pkubench.agents.on_policy.collector import Collector
-from pkubench.agents.on_policy.learner import OnPolicyLearner
-from pkubench.agents.on_policy.training import train
-from pkubench.agents.parts.budget import (
+from pkubench.agents.contract import CostObserver, MaskedObservation
+from pkubench.agents.families.on_policy import saferl
+from pkubench.agents.families.on_policy.training import train
+from pkubench.agents.nn.normalisers import ObservationNorm
+from pkubench.agents.resolve.loading import load_agent
+from pkubench.agents.rl.budget import (
     UNCHANGED_REWARD,
     Budget,
     BudgetPolicy,
     EarlyTermination,
     Saute,
 )
-from pkubench.agents.parts.normalisers import ObservationNorm
-from pkubench.envs.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
-from pkubench.envs.seeding import IntArray
+from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
+from pkubench.agents.rl.rollout import Collector
+from pkubench.envs.core.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
+from pkubench.envs.core.seeding import IntArray
 from pkubench.errors import AgentError, ConfigError
-from pkubench.evaluation.episodes import run_block
+from pkubench.evaluation.run.episodes import run_block
 from tests.agents.worlds import MEAN_LENGTH, SpeedWorld, task_of
 
 

@@ -14,17 +14,21 @@ from scipy.optimize import minimize
 from torch import Tensor
 from torch.func import functional_call
 
-from pkubench.agents import saferl
-from pkubench.agents.on_policy.config import OnPolicyConfig
-from pkubench.agents.on_policy.learner import constraint_of
-from pkubench.agents.parts.actor import Actor
-from pkubench.agents.parts.constrained_step import (
+from pkubench.agents.families.on_policy import saferl
+from pkubench.agents.nn.actor import Actor
+from pkubench.agents.nn.fast.loss_gradients import (
+    cup_slopes,
+    exact_penalty_slope,
+    focops_slopes,
+)
+from pkubench.agents.nn.networks import NetworkSpec
+from pkubench.agents.rl.constrained_step import (
     Products,
     constrained_step,
     cpo_combination,
     pcpo_combination,
 )
-from pkubench.agents.parts.constraints import (
+from pkubench.agents.rl.constraints import (
     PID,
     Barrier,
     Corrected,
@@ -32,14 +36,10 @@ from pkubench.agents.parts.constraints import (
     Measured,
     Rectified,
 )
-from pkubench.agents.parts.loss_gradients import (
-    cup_slopes,
-    exact_penalty_slope,
-    focops_slopes,
-)
-from pkubench.agents.parts.networks import NetworkSpec
-from pkubench.agents.parts.trust_region import Samples, TrustRegion, trust_region_step
-from pkubench.agents.parts.update_rules import cup_correction, exact_penalty, focops
+from pkubench.agents.rl.on_policy.config import OnPolicyConfig
+from pkubench.agents.rl.on_policy.learner import constraint_of
+from pkubench.agents.rl.trust_region import Samples, TrustRegion, trust_region_step
+from pkubench.agents.rl.update_rules import cup_correction, exact_penalty, focops
 from pkubench.agents.training import with_settings
 from pkubench.errors import ConfigError
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pkubench.agents.agent import CentralisedTeam, Team
+from pkubench.agents.contract import CentralisedTeam, Team
 from pkubench.errors import AgentError
-from pkubench.evaluation.harness import evaluate
-from pkubench.evaluation.records import EPISODES
+from pkubench.evaluation.run.harness import evaluate
+from pkubench.tasks.records import EPISODES
 from tests.agents.contract_agents import (
     Doubling,
     Remembering,

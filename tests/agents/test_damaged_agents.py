@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pkubench.agents.on_policy.loading import load
-from pkubench.agents.saving import load_saved, save_agent
+from pkubench.agents.families.on_policy.loading import load
+from pkubench.agents.saved.files import load_saved, save_agent
 from pkubench.errors import WeightsError
 from tests.agents.worlds import SpeedWorld, task_of
 

@@ -13,17 +13,18 @@ import numpy as np
 import pytest
 
 import pkubench
-from pkubench.agents import catalogue, loading
-from pkubench.agents.agent import Population, Team
+from pkubench.agents import catalogue
 from pkubench.agents.catalogue import import_function
-from pkubench.agents.loading import resolve_agent
-from pkubench.agents.runs import begin_training
-from pkubench.agents.saving import load_saved, save_agent
+from pkubench.agents.contract import Population, Team
+from pkubench.agents.resolve import loading
+from pkubench.agents.resolve.loading import resolve_agent
+from pkubench.agents.saved.files import load_saved, save_agent
+from pkubench.agents.saved.runs import begin_training
 from pkubench.envs.games import GameTree, trees
 from pkubench.errors import AgentError, PkubenchError, RefusedError, UnknownName, WeightsError
-from pkubench.evaluation.harness import evaluate
-from pkubench.evaluation.workers import ProcessPool
-from pkubench.tasks.catalogue import make_task
+from pkubench.evaluation.run.harness import evaluate
+from pkubench.evaluation.run.workers import ProcessPool
+from pkubench.tasks.registry import make_task
 from tests.evaluation.actors import Honest, Sloppy
 from tests.evaluation.counting import counting_task
 

@@ -25,13 +25,13 @@ from pkubench.agents.adapters.onnx_export import (
     mlp_bytes,
     model_bytes,
 )
-from pkubench.agents.agent import MaskedObservation, Team
-from pkubench.agents.loading import resolve_agent
-from pkubench.agents.off_policy.loading import SquashedPolicy
-from pkubench.agents.policy import Layers, NetworkPolicy, NetworkSettings, map_action
-from pkubench.agents.random import RandomAgent
+from pkubench.agents.contract import MaskedObservation, Team
+from pkubench.agents.families.off_policy.loading import SquashedPolicy
+from pkubench.agents.families.scripted.random import RandomAgent
+from pkubench.agents.nn.fast.policy import Layers, NetworkPolicy, NetworkSettings, map_action
+from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.errors import AgentError, PkubenchError, WeightsError
-from pkubench.evaluation.harness import evaluate
+from pkubench.evaluation.run.harness import evaluate
 from tests.evaluation.counting import counting_task
 
 onnx = pytest.importorskip("onnx")

@@ -11,8 +11,8 @@ from open_spiel.python.algorithms import regret_matching as their_matching
 from open_spiel.python.algorithms.psro_v2.utils import get_alpharank_marginals
 from open_spiel.python.egt import alpharank
 
-from pkubench.agents.psro import meta_solvers
-from pkubench.agents.psro.meta_solvers import SOLVERS, MetaStrategy, solve_symmetric
+from pkubench.agents.families.psro import meta_solvers
+from pkubench.agents.families.psro.meta_solvers import SOLVERS, MetaStrategy, solve_symmetric
 from pkubench.envs.games import GameError, make_matrix_game
 from pkubench.errors import ConfigError, UnknownName
 

@@ -14,13 +14,13 @@ from gymnasium import spaces
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pkubench.agents.off_policy.config import OffPolicyConfig
-from pkubench.agents.off_policy.heads import log_scale
-from pkubench.agents.off_policy.learner import Batch, Noise, OffPolicyLearner
-from pkubench.agents.parts import squashed
-from pkubench.agents.parts.off_policy_rules import target_entropy
-from pkubench.agents.parts.squashed import Bounds
-from pkubench.envs.registry import make_batch
+from pkubench.agents.nn import squashed
+from pkubench.agents.nn.squashed import Bounds
+from pkubench.agents.rl.off_policy.config import OffPolicyConfig
+from pkubench.agents.rl.off_policy.heads import log_scale
+from pkubench.agents.rl.off_policy.learner import Batch, Noise, OffPolicyLearner
+from pkubench.agents.rl.off_policy_rules import target_entropy
+from pkubench.envs.core.registry import make_batch
 
 SPREAD, SPEAKER = "SimpleSpreadContinuous-v0", "SimpleSpeakerListener-v0"
 BATCH = 64

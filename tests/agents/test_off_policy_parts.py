@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from pkubench.agents.parts import gumbel, off_policy_rules, squashed
-from pkubench.agents.parts.replay import ReplayBuffer, RowLayout
-from pkubench.agents.parts.squashed import Bounds
-from pkubench.agents.parts.stacked import Adam, StackedMLP, layers_of
+from pkubench.agents.nn import gumbel, squashed
+from pkubench.agents.nn.fast.stacked import Adam, StackedMLP, layers_of
+from pkubench.agents.nn.squashed import Bounds
+from pkubench.agents.rl import off_policy_rules
+from pkubench.agents.rl.replay import ReplayBuffer, RowLayout
 from pkubench.errors import ConfigError, WeightsError
 
 LAYOUT = RowLayout.of({"a": 2}, {"a": 1}, None)

@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from pkubench.agents import hasac, saferl_off_policy
-from pkubench.agents.loading import load_agent
-from pkubench.agents.off_policy import train
-from pkubench.agents.off_policy.config import OffPolicyConfig, constraint_of
-from pkubench.agents.off_policy.learner import OffPolicyLearner
-from pkubench.agents.off_policy.presets import preset
-from pkubench.agents.on_policy.collector import Collector
-from pkubench.agents.parts import off_policy_rules
-from pkubench.agents.parts.constraints import PID, Lagrange
-from pkubench.agents.parts.replay import ReplayBuffer
-from pkubench.agents.parts.stacked import shorten
-from pkubench.envs.registry import make_batch
+from pkubench.agents.families.off_policy import hasac, train
+from pkubench.agents.families.off_policy import saferl as saferl_off_policy
+from pkubench.agents.families.off_policy.presets import preset
+from pkubench.agents.nn.fast.stacked import shorten
+from pkubench.agents.resolve.loading import load_agent
+from pkubench.agents.rl import off_policy_rules
+from pkubench.agents.rl.constraints import PID, Lagrange
+from pkubench.agents.rl.off_policy.config import OffPolicyConfig, constraint_of
+from pkubench.agents.rl.off_policy.learner import OffPolicyLearner
+from pkubench.agents.rl.replay import ReplayBuffer
+from pkubench.agents.rl.rollout import Collector
+from pkubench.envs.core.registry import make_batch
 from pkubench.errors import ConfigError
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.registry import make_task
 from tests.agents.worlds import MEAN_LENGTH, BudgetWorld, SharingWorld, SpeedWorld, task_of
 
 LEARNING = {

@@ -11,22 +11,21 @@ import numpy as np
 import pytest
 import torch
 
-from pkubench.agents import hasac
 from pkubench.agents.adapters.onnx import load_policy
 from pkubench.agents.adapters.onnx_export import export_onnx
 from pkubench.agents.catalogue import AGENTS
-from pkubench.agents.loading import load_agent
-from pkubench.agents.off_policy import train
-from pkubench.agents.off_policy.learner import OffPolicyLearner
-from pkubench.agents.off_policy.loading import load
-from pkubench.agents.off_policy.presets import NAMES, preset
-from pkubench.agents.off_policy.training import train_together
-from pkubench.agents.on_policy.collector import Collector
-from pkubench.agents.parts.replay import ReplayBuffer
-from pkubench.agents.saving import load_saved, load_tensors, save_agent
-from pkubench.envs.registry import make_batch
+from pkubench.agents.families.off_policy import hasac, train
+from pkubench.agents.families.off_policy.loading import load
+from pkubench.agents.families.off_policy.presets import NAMES, preset
+from pkubench.agents.families.off_policy.training import train_together
+from pkubench.agents.resolve.loading import load_agent
+from pkubench.agents.rl.off_policy.learner import OffPolicyLearner
+from pkubench.agents.rl.replay import ReplayBuffer
+from pkubench.agents.rl.rollout import Collector
+from pkubench.agents.saved.files import load_saved, load_tensors, save_agent
+from pkubench.envs.core.registry import make_batch
 from pkubench.errors import AgentError, ConfigError, UnknownName, WeightsError
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.registry import make_task
 from tests.agents.worlds import MEAN_LENGTH, SharingWorld, SpeedWorld, task_of
 
 SMALL = {
@@ -365,7 +364,9 @@ def test_the_smallest_replay_allowed_trains(tmp_path: Path) -> None:
 
 
 def test_every_preset_is_in_the_catalogue_and_its_ablation_differs_in_the_scheme_alone() -> None:
-    listed = {n for n, s in AGENTS.items() if s.trainer == "pkubench.agents.off_policy:train"}
+    listed = {
+        n for n, s in AGENTS.items() if s.trainer == "pkubench.agents.families.off_policy:train"
+    }
     assert listed == set(NAMES)
     pairs = [
         *((n, f"{n}-simultaneous", {"scheme": "simultaneous"}) for n in TWINS),

@@ -13,19 +13,19 @@ import numpy as np
 import pytest
 import torch
 
-from pkubench.agents.harl import TUNED
-from pkubench.agents.on_policy import train
-from pkubench.agents.on_policy.collector import Collector
-from pkubench.agents.on_policy.config import OnPolicyConfig
-from pkubench.agents.on_policy.critic import CriticStack
-from pkubench.agents.on_policy.learner import OnPolicyLearner
-from pkubench.agents.on_policy.loading import load
-from pkubench.agents.on_policy.presets import PRESETS, tuned
-from pkubench.agents.saving import load_saved, load_tensors
+from pkubench.agents.families.on_policy import train
+from pkubench.agents.families.on_policy.harl import TUNED
+from pkubench.agents.families.on_policy.loading import load
+from pkubench.agents.families.on_policy.presets import PRESETS, tuned
+from pkubench.agents.rl.on_policy.config import OnPolicyConfig
+from pkubench.agents.rl.on_policy.critic import CriticStack
+from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
+from pkubench.agents.rl.rollout import Collector
+from pkubench.agents.saved.files import load_saved, load_tensors
 from pkubench.agents.training import with_settings
-from pkubench.envs.registry import make_batch
+from pkubench.envs.core.registry import make_batch
 from pkubench.errors import AgentError, ConfigError, UnknownName, WeightsError
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.registry import make_task
 from tests.agents.worlds import MEAN_LENGTH, SharingWorld, SpeedWorld, task_of
 
 SMALL = {

@@ -10,13 +10,13 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from pkubench.agents.parts.actor import Actor
-from pkubench.agents.parts.advantages import gae
-from pkubench.agents.parts.constraints import Lagrange
-from pkubench.agents.parts.distributions import Categorical, DiagonalGaussian
-from pkubench.agents.parts.networks import MLP, NetworkSpec
-from pkubench.agents.parts.normalisers import ObservationNorm, ValueNorm, standardise
-from pkubench.agents.parts.update_rules import ppo_clip, value_loss
+from pkubench.agents.nn.actor import Actor
+from pkubench.agents.nn.distributions import Categorical, DiagonalGaussian
+from pkubench.agents.nn.networks import MLP, NetworkSpec
+from pkubench.agents.nn.normalisers import ObservationNorm, ValueNorm, standardise
+from pkubench.agents.rl.advantages import gae
+from pkubench.agents.rl.constraints import Lagrange
+from pkubench.agents.rl.update_rules import ppo_clip, value_loss
 from pkubench.errors import ConfigError
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from pkubench.agents.agent import MaskedObservation
-from pkubench.agents.policy import Layers, NetworkPolicy, NetworkSettings, map_action
+from pkubench.agents.contract import MaskedObservation
+from pkubench.agents.nn.fast.policy import Layers, NetworkPolicy, NetworkSettings, map_action
 
 IDENTITY = Layers(((np.eye(2, dtype=np.float32), np.zeros(2, np.float32)),), (), "relu")
 LOPSIDED = spaces.Box(np.float32([-2, 0]), np.float32([6, 1]))

@@ -9,8 +9,8 @@ import pytest
 
 import pkubench
 from pkubench.agents.catalogue import AGENTS, PRETRAINED
-from pkubench.agents.loading import file_hash, resolve_agent
-from pkubench.tasks.catalogue import make_task
+from pkubench.agents.resolve.loading import file_hash, resolve_agent
+from pkubench.tasks.registry import make_task
 
 RUNS = sorted(path.parent for path in PRETRAINED.glob("*/*/seed*/weights.safetensors"))
 LIMIT_BYTES = 40e6

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from pkubench.agents.agent import MaskedObservation
-from pkubench.agents.random import RandomAgent
+from pkubench.agents.contract import MaskedObservation
+from pkubench.agents.families.scripted.random import RandomAgent
 from pkubench.errors import AgentError
 
 SEEDS = np.arange(30_000)

@@ -12,13 +12,13 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from pkubench.agents.on_policy.checkpoint import load_checkpoint, save_checkpoint
-from pkubench.agents.on_policy.collector import Collector
-from pkubench.agents.on_policy.config import OnPolicyConfig
-from pkubench.agents.on_policy.learner import OnPolicyLearner
-from pkubench.agents.parts.constraints import Lagrange
-from pkubench.envs.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
-from pkubench.envs.seeding import IntArray, TrainingSeeds
+from pkubench.agents.families.on_policy.checkpoint import load_checkpoint, save_checkpoint
+from pkubench.agents.rl.constraints import Lagrange
+from pkubench.agents.rl.on_policy.config import OnPolicyConfig
+from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
+from pkubench.agents.rl.rollout import Collector
+from pkubench.envs.core.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
+from pkubench.envs.core.seeding import IntArray, TrainingSeeds
 from tests.agents.worlds import SpeedWorld
 
 LANES = 6

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pkubench.agents import off_policy, on_policy, psro
-from pkubench.agents.runs import (
+from pkubench.agents.saved.runs import (
     TRAINING,
     begin_training,
     held,
@@ -20,10 +20,10 @@ from pkubench.agents.runs import (
     trainings,
 )
 from pkubench.agents.training import configured, with_settings
-from pkubench.envs.seeding import MAX_SEED
+from pkubench.envs.core.seeding import MAX_SEED
 from pkubench.errors import ConfigError, StorageError
 from pkubench.files import lock_folder, unlock
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.registry import make_task
 
 SPREAD = "SimpleSpreadContinuous-v0"
 HERE = {
@@ -82,7 +82,7 @@ def test_a_run_killed_before_its_first_checkpoint_is_resumed_as_what_it_is(
         patch.setattr("pkubench.agents.training.TrainingLog.write", kill)
         for module in ("on_policy", "off_policy"):
             patch.setattr(f"pkubench.agents.{module}.checkpoint.save_checkpoint", kill)
-        patch.setattr("pkubench.agents.psro.training._save", kill)
+        patch.setattr("pkubench.agents.families.psro.training._save", kill)
         with pytest.raises(Killed):
             start("parts")
     assert not list((tmp_path / "parts").glob("checkpoint*"))
@@ -122,7 +122,7 @@ def test_a_refused_process_leaves_the_folder_of_the_one_that_trains(
             others.append(lock_folder(folder, "not expected"))
         return lock_folder(folder, refusal)
 
-    monkeypatch.setattr("pkubench.agents.runs.lock_folder", second)
+    monkeypatch.setattr("pkubench.agents.saved.runs.lock_folder", second)
     with (
         pytest.raises(StorageError, match="another process is training into"),
         held([mine, contested]),
@@ -197,14 +197,14 @@ def test_a_damaged_line_of_a_curve_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_a_setting_of_a_wrong_type_names_what_fits(name: str, text: str, words: str) -> None:
-    from pkubench.agents.on_policy.presets import preset
+    from pkubench.agents.families.on_policy.presets import preset
 
     with pytest.raises(ConfigError, match=words):
         with_settings(preset("happo", make_task(SPREAD)), {name: text})
 
 
 def test_a_constraint_is_refused_where_it_comes_from() -> None:
-    from pkubench.agents.off_policy.presets import preset
+    from pkubench.agents.families.off_policy.presets import preset
 
     task = make_task(SPREAD)
     how: dict[str, Any] = {"steps": 10, "seeds": [0], "device": "cpu"}

@@ -12,16 +12,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from pkubench.agents import harl, saferl
-from pkubench.agents.loading import load_agent
-from pkubench.agents.on_policy import actor_update
-from pkubench.agents.on_policy.collector import Collector
-from pkubench.agents.on_policy.config import OnPolicyConfig
-from pkubench.agents.on_policy.learner import OnPolicyLearner
-from pkubench.agents.on_policy.training import train
-from pkubench.agents.parts.constraints import Lagrange
+from pkubench.agents.families.on_policy import harl, saferl
+from pkubench.agents.families.on_policy.training import train
+from pkubench.agents.resolve.loading import load_agent
+from pkubench.agents.rl.constraints import Lagrange
+from pkubench.agents.rl.on_policy import actor_update
+from pkubench.agents.rl.on_policy.config import OnPolicyConfig
+from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
+from pkubench.agents.rl.rollout import Collector
 from pkubench.errors import ConfigError
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.registry import make_task
 from tests.agents.optima import late
 from tests.agents.worlds import MEAN_LENGTH, BudgetWorld, SpeedWorld, task_of
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from pkubench.agents import saferl
-from pkubench.agents.on_policy.presets import preset
-from pkubench.tasks.catalogue import make_task
+from pkubench.agents.families.on_policy import saferl
+from pkubench.agents.families.on_policy.presets import preset
+from pkubench.tasks.registry import make_task
 
 PUBLISHED = """
 policy-gradient      plain      10 64  0.02 3e-4 -

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pkubench.agents.off_policy import train as train_off_policy
-from pkubench.agents.on_policy import train
-from pkubench.agents.on_policy.collector import Collector
-from pkubench.agents.parts.safety_regret import TrainingCost, excess_cost
-from pkubench.envs.batch import SOLE_AGENT
-from pkubench.tasks.catalogue import make_task
+from pkubench.agents.families.off_policy import train as train_off_policy
+from pkubench.agents.families.on_policy import train
+from pkubench.agents.rl.rollout import Collector
+from pkubench.agents.rl.safety_regret import TrainingCost, excess_cost
+from pkubench.envs.core.batch import SOLE_AGENT
+from pkubench.tasks.registry import make_task
 from tests.agents.worlds import SpeedWorld, task_of
 
 QUICK = {"num_envs": "4", "hidden": "[8]", "checkpoint_steps": "100", "threads": "1"}

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pkubench.agents.saving import CONFIG, WEIGHTS, load_saved, load_tensors, save_agent
+from pkubench.agents.saved.files import CONFIG, WEIGHTS, load_saved, load_tensors, save_agent
 from pkubench.errors import StorageError, WeightsError
 
 FACTS = {"kind": "on-policy", "agent": "happo", "task": "pkubench/SimpleSpread-v0"}
@@ -50,7 +50,7 @@ def test_a_kill_between_weights_and_config_is_known_afterwards(
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pkubench.agents.saving.write_json", killed)
+    monkeypatch.setattr("pkubench.agents.saved.files.write_json", killed)
     with pytest.raises(KeyboardInterrupt):
         save_agent(tmp_path, FACTS, {"w": np.zeros(3)})
     with pytest.raises(WeightsError, match="if the saving was interrupted"):

@@ -21,9 +21,9 @@ from gymnasium import spaces
 import pkubench
 from pkubench.agents.adapters.fitting import is_same
 from pkubench.agents.adapters.onnx_export import export_onnx
-from pkubench.agents.loading import resolve_agent
+from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.cli.main import main
-from pkubench.envs.seeding import evaluation_seeds
+from pkubench.envs.core.seeding import evaluation_seeds
 from pkubench.errors import AgentError, AgentNotice, PkubenchError, RefusedError, WeightsError
 from pkubench.tasks.task import Task
 from tests.evaluation.counting import counting_task
@@ -172,7 +172,7 @@ def test_masks_of_legal_actions_reach_a_maskable_model(tmp_path: Path) -> None:
     model = model_of("MaskablePPO", CHOICE)
     path = saved(model, tmp_path)
     agent: Any = load_policy(path, task)
-    from pkubench.agents.agent import MaskedObservation
+    from pkubench.agents.contract import MaskedObservation
 
     observation = RNG.normal(size=(6, 2))
     free, _ = agent.act(observation, agent.begin(np.arange(6)), ACTIVE)

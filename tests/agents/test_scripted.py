@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import pkubench
-from pkubench.agents.scripted import MessengerAgent, scripted_agent
+from pkubench.agents.families.scripted.policies import MessengerAgent, scripted_agent
 from pkubench.errors import AgentError
 
 ALONE = np.ones(1, dtype=bool)

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 import torch
 
-from pkubench.agents.loading import load_agent
-from pkubench.agents.off_policy.training import train as train_off_policy
-from pkubench.agents.on_policy import train
-from pkubench.agents.parts import gumbel
+from pkubench.agents.families.off_policy.training import train as train_off_policy
+from pkubench.agents.families.on_policy import train
+from pkubench.agents.nn import gumbel
+from pkubench.agents.resolve.loading import load_agent
 from pkubench.envs.diagnostics import tabular
 from pkubench.envs.diagnostics.equilibria import (
     Policies,
@@ -38,7 +38,7 @@ from pkubench.envs.diagnostics.equilibria import (
 from pkubench.envs.diagnostics.matrix_games import CLIMBING, penalty
 from pkubench.envs.diagnostics.sharing_gap import SharingGap, best_shared_value
 from pkubench.errors import ConfigError
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.registry import make_task
 
 ROUNDING = 1e-12
 """How far a sum of some dozen terms below 100 may be off."""

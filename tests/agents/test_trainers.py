@@ -11,18 +11,18 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from pkubench.agents.parts.actor import Actor
-from pkubench.agents.parts.backprop import Autograd, Backprop, networks_for
-from pkubench.agents.parts.distributions import Categorical, DiagonalGaussian
-from pkubench.agents.parts.hand_gradients import Categoricals, Gaussians, Slopes
-from pkubench.agents.parts.loss_gradients import (
+from pkubench.agents.nn.actor import Actor
+from pkubench.agents.nn.distributions import Categorical, DiagonalGaussian
+from pkubench.agents.nn.fast.backprop import Autograd, Backprop, networks_for
+from pkubench.agents.nn.fast.hand_gradients import Categoricals, Gaussians, Slopes
+from pkubench.agents.nn.fast.loss_gradients import (
     ppo_clip_slope,
     surrogate_slope,
     value_loss_slope,
 )
-from pkubench.agents.parts.networks import MLP, NetworkSpec
-from pkubench.agents.parts.trainers import ActorTrainer, CriticTrainer, Minibatches
-from pkubench.agents.parts.update_rules import ppo_clip, surrogate, value_loss
+from pkubench.agents.nn.networks import MLP, NetworkSpec
+from pkubench.agents.rl.trainers import ActorTrainer, CriticTrainer, Minibatches
+from pkubench.agents.rl.update_rules import ppo_clip, surrogate, value_loss
 
 INPUTS, BATCH = 5, 17
 BOX, DISCRETE = spaces.Box(-1.0, 1.0, (3,)), spaces.Discrete(4)

@@ -16,27 +16,27 @@ from gymnasium import spaces
 from torch import Tensor
 from torch.func import functional_call, jacrev
 
-from pkubench.agents import saferl
-from pkubench.agents.on_policy.actor_update import update_by_a_step
-from pkubench.agents.on_policy.collector import Collector
-from pkubench.agents.on_policy.config import OnPolicyConfig
-from pkubench.agents.on_policy.learner import OnPolicyLearner
-from pkubench.agents.on_policy.presets import preset
-from pkubench.agents.parts.actor import Actor
-from pkubench.agents.parts.distributions import Categorical
-from pkubench.agents.parts.fisher import Fisher, mean_kl
-from pkubench.agents.parts.networks import NetworkSpec
-from pkubench.agents.parts.trust_region import (
+from pkubench.agents.families.on_policy import saferl
+from pkubench.agents.families.on_policy.presets import preset
+from pkubench.agents.nn.actor import Actor
+from pkubench.agents.nn.distributions import Categorical
+from pkubench.agents.nn.networks import NetworkSpec
+from pkubench.agents.rl.fisher import Fisher, mean_kl
+from pkubench.agents.rl.on_policy.actor_update import update_by_a_step
+from pkubench.agents.rl.on_policy.config import OnPolicyConfig
+from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
+from pkubench.agents.rl.rollout import Collector
+from pkubench.agents.rl.trust_region import (
     Samples,
     TrustRegion,
     conjugate_gradient,
     trust_region_step,
 )
-from pkubench.agents.parts.update_rules import surrogate
+from pkubench.agents.rl.update_rules import surrogate
 from pkubench.agents.training import with_settings
-from pkubench.envs.registry import make_batch
+from pkubench.envs.core.registry import make_batch
 from pkubench.errors import ConfigError
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.registry import make_task
 from tests.agents.worlds import SpeedWorld
 
 Floats = npt.NDArray[np.float64]

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from pkubench.agents.on_policy.collector import Collector, Rollout
-from pkubench.agents.on_policy.config import OnPolicyConfig
-from pkubench.agents.on_policy.critic import Critic, CriticStack
-from pkubench.agents.on_policy.learner import OnPolicyLearner
-from pkubench.envs.batch import Array
-from pkubench.envs.registry import make_batch
+from pkubench.agents.rl.on_policy.config import OnPolicyConfig
+from pkubench.agents.rl.on_policy.critic import Critic, CriticStack
+from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
+from pkubench.agents.rl.rollout import Collector, Rollout
+from pkubench.envs.core.batch import Array
+from pkubench.envs.core.registry import make_batch
 from tests.agents.worlds import SpeedWorld
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from pkubench.envs.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
-from pkubench.envs.registry import WORLDS, WorldSpec
-from pkubench.envs.seeding import IntArray
+from pkubench.envs.core.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
+from pkubench.envs.core.registry import WORLDS, WorldSpec
+from pkubench.envs.core.seeding import IntArray
 from pkubench.tasks.task import Metric, Protocol, Task
 
 RETURN = Metric(name="return", higher_is_better=True, unit="reward", describe="sum of rewards")
@@ -62,7 +62,7 @@ class SpeedWorld(BatchEnv):
         super().__init__(num_envs, max_episode_steps)
         self.observation_spaces = {SOLE_AGENT: spaces.Box(-10, 10, (2,), np.float64)}
         self.action_spaces = {SOLE_AGENT: spaces.Box(-1.0, 1.0, (1,), np.float32)}
-        from pkubench.envs.seeding import LaneRandom
+        from pkubench.envs.core.seeding import LaneRandom
 
         self._random = LaneRandom(num_envs)
         self._draw = np.zeros((num_envs, 2))

@@ -13,8 +13,8 @@ WORLD = dedent(
     '''
     import numpy as np
     from gymnasium import spaces
-    from pkubench.envs.batch import BatchEnv
-    from pkubench.envs.seeding import LaneRandom
+    from pkubench.envs.core.batch import BatchEnv
+    from pkubench.envs.core.seeding import LaneRandom
 
     PLACES = np.zeros((64, 2))
 
@@ -149,7 +149,7 @@ def test_arrays_that_the_world_keeps_writing_to_are_found(pkubench: Command) -> 
     [
         ("SimpleSpred", "did you mean 'pkubench/SimpleSpread-v0'"),
         ("nowhere:World", "there is no module 'nowhere'"),
-        ("json:JSONDecoder", "is no BatchEnv class"),
+        ("json:JSONDecoder", "is not a BatchEnv class"),
     ],
 )
 def test_a_name_that_leads_nowhere_is_misuse(pkubench: Command, name: str, part: str) -> None:

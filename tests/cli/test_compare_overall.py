@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pkubench.cli import compare
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.registry import make_task
 from pkubench.tasks.task import Reference
 from tests.cli.conftest import Command
 from tests.leaderboard.writing import write_results

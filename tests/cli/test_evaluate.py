@@ -17,7 +17,7 @@ import pytest
 from pkubench.cli import evaluate as evaluate_module
 from pkubench.errors import AgentError
 from pkubench.evaluation.statistics import welch_interval
-from pkubench.tasks.catalogue import tasks
+from pkubench.tasks.registry import tasks
 from tests.cli.conftest import Command
 
 SPREAD = "SimpleSpread-v0"
@@ -29,7 +29,7 @@ AGENTS = dedent(
 
     import numpy as np
 
-    from pkubench.agents.agent import Team
+    from pkubench.agents.contract import Team
 
 
     class Still:
@@ -277,7 +277,7 @@ def test_compare_evaluates_agents_named_with_a_task(pkubench: Command) -> None:
 def test_compare_names_a_misspelled_agent_before_it_plays(
     pkubench: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pkubench.evaluation.harness.evaluate", None)  # must not be called
+    monkeypatch.setattr("pkubench.evaluation.run.harness.evaluate", None)  # must not be called
     said = pkubench("compare", "random", "hapo", "--task", SPREAD)
     assert said.code == 2
     assert "did you mean 'happo'" in said.err
@@ -445,7 +445,7 @@ def test_ctrl_c_names_the_command_that_resumes_quoted_as_a_shell_takes_it(
     def stopped(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pkubench.evaluation.harness.evaluate", stopped)
+    monkeypatch.setattr("pkubench.evaluation.run.harness.evaluate", stopped)
     words = ("evaluate", "random", "RiskyCorridor-v0", "--out", "my 'best' $results")
     said = pkubench(*words)
     assert (said.code, len(said.err.splitlines())) == (130, 1)

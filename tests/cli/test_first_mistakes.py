@@ -192,7 +192,7 @@ def test_messages_name_what_is_there(
     monkeypatch.syspath_prepend(here)
     Path("empty").mkdir()
     Path("team.py").write_text(
-        "from pkubench.agents.agent import Team\n"
+        "from pkubench.agents.contract import Team\n"
         "class Still:\n"
         "    def begin(self, seeds): pass\n"
         "    def act(self, observation, state, active): return [0] * len(active), None\n"

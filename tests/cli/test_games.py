@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pkubench.agents.psro import train
-from pkubench.agents.runs import read_training
+from pkubench.agents.families.psro import train
+from pkubench.agents.saved.runs import read_training
 from pkubench.agents.training import Progress
 from pkubench.cli.plot import _axis
 from pkubench.cli.progress import Meter
 from pkubench.evaluation.comparison import compare
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.registry import make_task
 from tests.cli.conftest import Command
 
 KUHN = make_task("KuhnPoker-v0")

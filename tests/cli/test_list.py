@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from pkubench.agents.catalogue import AGENTS
-from pkubench.tasks.catalogue import tasks
+from pkubench.tasks.registry import tasks
 from tests.cli.conftest import Command
 
 SHORT = [task.id.partition("/")[2] for task in tasks()]

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from pkubench.agents.off_policy.presets import preset
+from pkubench.agents.families.off_policy.presets import preset
 from pkubench.cli import main as main_module
 from pkubench.cli import progress as progress_module
 from pkubench.cli.main import VERBS, main
 from pkubench.cli.output import Column, Output, number
 from pkubench.cli.progress import Meter
 from pkubench.errors import StorageError, counted
-from pkubench.tasks.catalogue import make_task, tasks
+from pkubench.tasks.registry import make_task, tasks
 from tests.cli.conftest import Command
 
 

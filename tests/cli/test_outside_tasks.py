@@ -13,11 +13,11 @@ import pytest
 
 import pkubench as package
 from examples.relay import TASK
-from pkubench.envs.registry import WORLDS, register_world, resolve
+from pkubench.envs.core.registry import WORLDS, register_world, resolve
 from pkubench.errors import BundleError, ConfigError, UnknownName
-from pkubench.leaderboard.bundle import create_bundle, read_bundle
+from pkubench.leaderboard.submissions.bundle import create_bundle, read_bundle
 from pkubench.tasks import outside
-from pkubench.tasks.catalogue import make_listed_task, make_task, tasks
+from pkubench.tasks.registry import make_listed_task, make_task, tasks
 from tests.cli.conftest import Command
 
 OWN = TASK.id.replace("examples.relay", "own_relay").replace("examples/", "own/")

@@ -9,7 +9,7 @@ import pytest
 
 from pkubench.cli.plot import profile_scores
 from pkubench.errors import RecordError
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.registry import make_task
 
 SPREAD, TALK, HOPPER = (
     f"pkubench/{name}-v0" for name in ("SimpleSpread", "SimpleSpeakerListener", "HopperVelocity")

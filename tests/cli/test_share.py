@@ -102,7 +102,7 @@ def test_a_bundle_goes_to_a_board_and_the_board_to_a_site(pkubench: Command, her
 def test_a_bundle_that_is_verified_already_is_not_run_again(
     pkubench: Command, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pkubench.leaderboard import verify
+    from pkubench.leaderboard.submissions import verify
 
     pkubench("bundle", "results/mine", "mine", "--out", "mine.zip")
     assert pkubench("submit", "mine.zip", "--no-rerun").code == 0
@@ -138,8 +138,8 @@ def test_a_forged_bundle_is_refused(pkubench: Command, here: Path) -> None:
 def test_weights_that_do_something_else_are_refused_with_exit_code_1(
     pkubench: Command, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pkubench.leaderboard import verify
-    from pkubench.leaderboard.tiers import Tier, Verdict, Verification
+    from pkubench.leaderboard.board.tiers import Tier, Verdict, Verification
+    from pkubench.leaderboard.submissions import verify
 
     contradicted = Verdict(Tier.SELF_REPORTED, "did something else", is_contradicted=True)
     monkeypatch.setattr(

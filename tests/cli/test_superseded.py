@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pkubench.envs.registry import SUPERSEDED
-from pkubench.evaluation.verification import verify
-from pkubench.tasks.catalogue import make_task, why_outdated
+from pkubench.envs.core.registry import SUPERSEDED
+from pkubench.evaluation.run.verification import verify
+from pkubench.tasks.registry import make_task, why_outdated
 from tests.cli.conftest import Command
 from tests.leaderboard.writing import write_results
 
@@ -65,7 +65,7 @@ def test_verify_says_what_they_are_and_plays_nothing(
     def replay(*args: object, **kwargs: object) -> None:
         pytest.fail("episodes of the present version were played against these records")
 
-    monkeypatch.setattr("pkubench.evaluation.verification.replay", replay)
+    monkeypatch.setattr("pkubench.evaluation.run.verification.replay", replay)
     for words in ((), ("--rerun", "2")):
         said = pkubench("verify", str(old / "random" / BEFORE), *words, "--json")
         assert said.code == 1, said.err

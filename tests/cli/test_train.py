@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pkubench.agents.runs import begin_training
+from pkubench.agents.saved.runs import begin_training
 from pkubench.agents.training import Progress
 from tests.cli.conftest import Command, tiny_trainer
 

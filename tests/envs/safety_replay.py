@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pkubench.envs.registry import make_batch
+from pkubench.envs.core.registry import make_batch
 from pkubench.envs.safety.button import Button
 from pkubench.envs.safety.circle import Run
 from pkubench.envs.safety.goal import Goal

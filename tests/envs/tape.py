@@ -8,9 +8,9 @@ import re
 import numpy as np
 from gymnasium import spaces
 
-from pkubench.envs.batch import Array, BatchEnv, Info
-from pkubench.envs.registry import WORLDS
-from pkubench.envs.seeding import IntArray, LaneRandom
+from pkubench.envs.core.batch import Array, BatchEnv, Info
+from pkubench.envs.core.registry import WORLDS
+from pkubench.envs.core.seeding import IntArray, LaneRandom
 
 _OWN_STREAM = 10**6
 """Added to an episode's seed, so that the tape does not draw the numbers the world draws."""

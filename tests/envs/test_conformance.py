@@ -20,8 +20,8 @@ from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
 
 import pkubench
-from pkubench.envs.batch import Array, BatchEnv, Info
-from pkubench.envs.registry import WORLDS, make_batch, resolve, world_class
+from pkubench.envs.core.batch import Array, BatchEnv, Info
+from pkubench.envs.core.registry import WORLDS, make_batch, resolve, world_class
 from pkubench.errors import ConfigError, PkubenchError, UnknownName
 from tests.envs.tape import HERE, SAMPLE, SHIPPED, Tape
 

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 import pkubench
-from pkubench.agents.scripted import scripted_agent
-from pkubench.envs.batch import SOLE_AGENT
+from pkubench.agents.families.scripted.policies import scripted_agent
+from pkubench.envs.core.batch import SOLE_AGENT
+from pkubench.envs.core.registry import make_batch
 from pkubench.envs.diagnostics import risky_corridor, speed_limit
 from pkubench.envs.diagnostics.constrained_mdp import ConstrainedMDP, evaluate, solve
 from pkubench.envs.diagnostics.risky_corridor import BACK, LEAP, ON, PLANKS, RiskyCorridor
 from pkubench.envs.diagnostics.speed_limit import SpeedLimit, action_to, speed_table
-from pkubench.envs.registry import make_batch
 from pkubench.errors import ConfigError
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.registry import make_task
 from tests.agents.optima import exact, model_of, optimum
 
 WORLDS = ("RiskyCorridor-v0", "SpeedLimit-v0")

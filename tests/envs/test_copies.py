@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import pkubench
-from pkubench.envs import checks
+from pkubench.envs.core import checks
+from pkubench.envs.core.registry import make_batch
 from pkubench.envs.games import aec
-from pkubench.envs.registry import make_batch
 from pkubench.errors import ConfigError
 from tests.envs.tape import HERE
 

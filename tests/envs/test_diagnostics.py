@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 import pkubench
-from pkubench.agents.scripted import scripted_agent
+from pkubench.agents.families.scripted.policies import scripted_agent
+from pkubench.envs.core.registry import make_batch
 from pkubench.envs.diagnostics.cooperative_game import CooperativeGame
 from pkubench.envs.diagnostics.sharing_gap import best_shared_value, shared_policy_value
 from pkubench.envs.diagnostics.sign_game import sequential_step, simultaneous_step
-from pkubench.envs.registry import make_batch
 from pkubench.errors import AgentError, ConfigError
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.registry import make_task
 
 GAMES = ("Climbing-v0", "Penalty-v0", "SharingGap-v0", "SignGame-v0")
 # Claus & Boutilier (1998), written out once more.

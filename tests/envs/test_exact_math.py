@@ -10,8 +10,8 @@ import mpmath
 import numpy as np
 import pytest
 
-from pkubench.envs import exact_math
-from pkubench.envs.seeding import LaneRandom
+from pkubench.envs.core import exact_math
+from pkubench.envs.core.seeding import LaneRandom
 
 RNG = np.random.default_rng(0)
 UNITS = 1.0 - RNG.integers(0, 2**53, 400) * 2.0**-53
@@ -70,7 +70,7 @@ def test_normal_numbers_have_the_moments_of_the_normal_law() -> None:
 PRINT = """
 import hashlib, numpy as np
 from pkubench.envs import exact_math
-from pkubench.envs.seeding import LaneRandom
+from pkubench.envs.core.seeding import LaneRandom
 drawn = LaneRandom.started(np.arange(50)).normal(np.arange(50), 101)
 angles = exact_math.arctan2(drawn[:, 1:], drawn[:, :-1])
 print(hashlib.sha256(drawn.tobytes() + angles.tobytes()).hexdigest())

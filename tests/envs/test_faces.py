@@ -17,12 +17,12 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import pkubench
-from pkubench.envs.batch import Array, BatchEnv, BoolArray, FloatArray, Info
-from pkubench.envs.episode_seeds import EpisodeSeeds
-from pkubench.envs.faces import make_single, make_vector, parallel_env
-from pkubench.envs.gymnasium_faces import SingleFace, VectorFace
-from pkubench.envs.registry import make_batch
-from pkubench.envs.seeding import IntArray, LaneRandom, next_seeds
+from pkubench.envs.adapters.factories import make_single, make_vector, parallel_env
+from pkubench.envs.adapters.gymnasium import SingleFace, VectorFace
+from pkubench.envs.core.batch import Array, BatchEnv, BoolArray, FloatArray, Info
+from pkubench.envs.core.episode_seeds import EpisodeSeeds
+from pkubench.envs.core.registry import make_batch
+from pkubench.envs.core.seeding import IntArray, LaneRandom, next_seeds
 from pkubench.errors import ActionError, ConfigError, UnknownName
 
 LANES = 5

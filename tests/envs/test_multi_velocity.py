@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pkubench.envs.core.registry import make_batch
 from pkubench.envs.multi_mujoco.robot import MultiRobot
-from pkubench.envs.registry import make_batch
 from pkubench.envs.safety.locomotion import Locomotion
 from pkubench.errors import UnknownName
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.registry import make_task
 
 PAIRS = [("HalfCheetah", "2x3", 3.2096, 2.8795), ("Ant", "4x2", 2.6222, 2.5745)]
 LANES, STEPS = 16, 60

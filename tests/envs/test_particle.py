@@ -10,7 +10,8 @@ import pytest
 from gymnasium import spaces
 from mpe2 import simple_reference_v3, simple_speaker_listener_v4, simple_spread_v3
 
-from pkubench.agents.scripted import AssignmentAgent
+from pkubench.agents.families.scripted.policies import AssignmentAgent
+from pkubench.envs.core.seeding import LaneRandom
 from pkubench.envs.particle.reference import SimpleReference
 from pkubench.envs.particle.speaker_listener import SimpleSpeakerListener
 from pkubench.envs.particle.spread import SimpleSpread
@@ -21,7 +22,6 @@ from pkubench.envs.particle.world import (
     DT,
     ParticleWorld,
 )
-from pkubench.envs.seeding import LaneRandom
 from pkubench.errors import ConfigError
 
 SEEDS, STEPS = 100, 25

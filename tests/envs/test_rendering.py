@@ -13,9 +13,9 @@ import gymnasium
 import numpy as np
 import pytest
 
-from pkubench.envs import mujoco_camera
-from pkubench.envs.mujoco_batch import MujocoBatch
-from pkubench.envs.registry import make_batch
+from pkubench.envs.core.registry import make_batch
+from pkubench.envs.mujoco import camera as mujoco_camera
+from pkubench.envs.mujoco.batch import MujocoBatch
 from pkubench.errors import ConfigError, PkubenchError
 
 
@@ -84,7 +84,7 @@ def test_threads_that_draw_at_once_do_not_disturb_each_other(env: MujocoBatch) -
 def test_a_forked_process_is_refused_and_ends(env: MujocoBatch) -> None:
     code = """
 import os, sys, numpy as np
-from pkubench.envs.registry import make_batch
+from pkubench.envs.core.registry import make_batch
 from pkubench.errors import PkubenchError
 old = make_batch("HopperVelocity-v0", 1)
 old.reset(np.arange(1))

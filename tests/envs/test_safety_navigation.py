@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import pkubench
-from pkubench.envs.registry import make_batch
+from pkubench.envs.core.registry import make_batch
+from pkubench.envs.core.seeding import evaluation_seeds
 from pkubench.envs.safety.button import Button
 from pkubench.envs.safety.layouts import LayoutSampler, LegacyRandom, Placement
 from pkubench.envs.safety.lidar import pseudo_lidar
 from pkubench.envs.safety.navigation import Navigation
-from pkubench.envs.seeding import evaluation_seeds
 from pkubench.errors import PkubenchError, UnknownName
 
 UPRIGHT = np.eye(3)[None]
@@ -35,7 +35,7 @@ def put(world: Navigation, x: float, y: float) -> None:
     world.batch.forward()
 
 
-def still(world: Navigation) -> pkubench.envs.batch.Step:
+def still(world: Navigation) -> pkubench.envs.core.batch.Step:
     return world.step({"agent": np.zeros((1, world.model.nu))})
 
 

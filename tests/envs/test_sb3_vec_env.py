@@ -15,7 +15,7 @@ pytest.importorskip("stable_baselines3")
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
-from pkubench.envs.sb3_vec_env import as_sb3_vec_env
+from pkubench.envs.adapters.sb3 import as_sb3_vec_env
 
 COUNT = 3
 HOPPER = "pkubench/HopperVelocity-v0"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pkubench.envs.seeding import (
+from pkubench.envs.core.seeding import (
     EVALUATION_SEED_START,
     LaneRandom,
     TrainingSeeds,

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from mujoco.batch import SimulationError
 
-from pkubench.envs import mujoco_camera
-from pkubench.envs.mujoco_batch import gymnasium_model
-from pkubench.envs.registry import make_batch
+from pkubench.envs.core.registry import make_batch
+from pkubench.envs.mujoco import camera as mujoco_camera
+from pkubench.envs.mujoco.batch import gymnasium_model
 from pkubench.envs.safety.locomotion import Locomotion
 from pkubench.envs.safety.velocity import (
     AntVelocity,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pkubench.agents.agent import MaskedObservation
+from pkubench.agents.contract import MaskedObservation
 
 
 class Honest:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from pkubench.envs.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
-from pkubench.envs.registry import WORLDS, WorldSpec, register_world
-from pkubench.envs.seeding import IntArray, LaneRandom
+from pkubench.envs.core.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
+from pkubench.envs.core.registry import WORLDS, WorldSpec, register_world
+from pkubench.envs.core.seeding import IntArray, LaneRandom
 from pkubench.tasks.task import Metric, Protocol, Reference, Task
 
 CHOICES = 3

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pkubench.evaluation.harness import evaluate
 from pkubench.evaluation.metrics import Aggregate, constraint, feasible
 from pkubench.evaluation.report import Report
-from pkubench.tasks.catalogue import make_task
+from pkubench.evaluation.run.harness import evaluate
+from pkubench.tasks.registry import make_task
 from tests.evaluation.actors import Faulty, Honest
 from tests.evaluation.counting import COST, RETURN, counting_task
 from tests.leaderboard.writing import write_results

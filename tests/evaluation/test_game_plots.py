@@ -10,7 +10,7 @@ import pytest
 
 from pkubench.envs.games.mixture_model import CENTRES
 from pkubench.errors import RecordError
-from pkubench.evaluation.game_plots import gamescape, hull, policies_in_plane
+from pkubench.evaluation.figures.games import gamescape, hull, policies_in_plane
 
 CLOUDS = {
     "psro": np.random.default_rng(0).normal(size=(20, 2)),

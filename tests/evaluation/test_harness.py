@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 
 import pkubench
-from pkubench.agents.agent import Team
-from pkubench.agents.random import random_entrant
-from pkubench.envs.registry import make_batch, resolve
-from pkubench.envs.seeding import evaluation_seeds
+from pkubench.agents.contract import Team
+from pkubench.agents.families.scripted.random import random_entrant
+from pkubench.envs.core.registry import make_batch, resolve
+from pkubench.envs.core.seeding import evaluation_seeds
 from pkubench.errors import AgentError, ConfigError, RecordError, StorageError, UnknownName
-from pkubench.evaluation.execution import InProcess, Limits
-from pkubench.evaluation.harness import evaluate, evaluation_folder, folder_name
-from pkubench.evaluation.records import EPISODES, RUN, read_records
 from pkubench.evaluation.report import Report
+from pkubench.evaluation.run.execution import InProcess, Limits
+from pkubench.evaluation.run.harness import evaluate, evaluation_folder, folder_name
+from pkubench.tasks.records import EPISODES, RUN, read_records
 from tests.evaluation.actors import Honest, HonestBox, Printer, Scribbler, Sloppy
 from tests.evaluation.counting import COST, RETURN, SUCCESS, TOTAL, CountingWorld, counting_task
 
@@ -355,8 +355,8 @@ def test_an_interrupted_evaluation_goes_on_to_the_same_bytes(tmp_path: Path, kee
 def test_kill_nine_in_the_middle_then_resume_gives_the_same_bytes(tmp_path: Path) -> None:
     script = """
 import sys
-from pkubench.agents.loading import resolve_agent
-from pkubench.evaluation.harness import evaluate
+from pkubench.agents.resolve.loading import resolve_agent
+from pkubench.evaluation.run.harness import evaluate
 from tests.evaluation.counting import counting_task
 task = counting_task(episodes=96)
 source = resolve_agent("tests.evaluation.actors:slow", task)
@@ -450,7 +450,7 @@ def test_a_full_disk_keeps_whole_lines_and_goes_on_later(tmp_path: Path) -> None
     script = """
 import resource, signal, sys
 from pkubench.errors import StorageError
-from pkubench.evaluation.harness import evaluate
+from pkubench.evaluation.run.harness import evaluate
 from tests.evaluation.actors import Honest
 from tests.evaluation.counting import counting_task
 task = counting_task(episodes=80)

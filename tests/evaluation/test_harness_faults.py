@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from pkubench.agents.loading import resolve_agent
+from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.errors import AgentError
-from pkubench.evaluation.actions import ActionCheck, ActionFault
-from pkubench.evaluation.execution import Limits
-from pkubench.evaluation.harness import evaluate
-from pkubench.evaluation.records import EPISODES, EpisodeRecord, read_records
 from pkubench.evaluation.report import ranking_key
+from pkubench.evaluation.run.actions import ActionCheck, ActionFault
+from pkubench.evaluation.run.execution import Limits
+from pkubench.evaluation.run.harness import evaluate
+from pkubench.tasks.records import EPISODES, EpisodeRecord, read_records
 from tests.evaluation.actors import Faulty, FaultyBox, Honest, HonestBox
 from tests.evaluation.counting import COST, RETURN, counting_task
 
@@ -267,7 +267,7 @@ class DiesInSecondBlock(Honest):
     def begin(self, seeds: Any) -> Any:
         import os
 
-        from pkubench.envs.seeding import agent_seeds, evaluation_seeds
+        from pkubench.envs.core.seeding import agent_seeds, evaluation_seeds
 
         if seeds[0] == agent_seeds(evaluation_seeds(0, 1, first=16), "agent")[0]:
             os._exit(1)
@@ -298,7 +298,7 @@ def test_an_agent_that_cannot_be_loaded_is_one_line_and_leaves_nothing(
 
 
 def test_a_fault_in_the_world_is_not_blamed_on_the_agent() -> None:
-    from pkubench.evaluation.workers import WorkerError
+    from pkubench.evaluation.run.workers import WorkerError
 
     with pytest.raises(WorkerError, match="broken world"):
         evaluate(Honest(), counting_task(broken=True))
@@ -325,7 +325,7 @@ def test_no_process_outlives_an_evaluation_that_is_stopped(number: signal.Signal
     script = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from pkubench.evaluation.harness import evaluate
+from pkubench.evaluation.run.harness import evaluate
 from tests.evaluation.actors import Faulty
 from tests.evaluation.counting import counting_task
 evaluate(Faulty("deaf"), counting_task(), workers=1)

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pkubench.agents.agent import Entrant
+from pkubench.agents.contract import Entrant
 from pkubench.errors import RecordError, UnknownName
 from pkubench.evaluation.comparison import compare
-from pkubench.evaluation.harness import evaluate, evaluation_folder
-from pkubench.evaluation.records import EPISODES, REPORT
 from pkubench.evaluation.report import Report, read_run
-from pkubench.evaluation.verification import chosen_blocks, verify
+from pkubench.evaluation.run.harness import evaluate, evaluation_folder
+from pkubench.evaluation.run.verification import chosen_blocks, verify
+from pkubench.tasks.records import EPISODES, REPORT
 from tests.evaluation.actors import Faulty, Honest
 from tests.evaluation.counting import COST, RETURN, counting_task
 

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from pkubench.errors import ConfigError, MissingExtra, PkubenchError, RecordError, StorageError
-from pkubench.evaluation import curve_plots, plot_style, plots
+from pkubench.evaluation.figures import curves as curve_plots
+from pkubench.evaluation.figures import plots
+from pkubench.evaluation.figures import style as plot_style
 from pkubench.evaluation.statistics import mean_interval
 
 matplotlib = pytest.importorskip("matplotlib")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from pkubench.evaluation.machine import environment_of, machine
+from pkubench.evaluation.run.machine import environment_of, machine
 
 Pairs = tuple[tuple[str, str, int], ...]
 ROOT = Path(__file__).parents[2]
@@ -58,7 +58,7 @@ LEVELS = ("", "X86_V4 AVX512_ICL AVX512_SPR", "X86_V3 X86_V4 AVX512_ICL AVX512_S
 SCRIPT = """
 import hashlib, json, pathlib, sys, tempfile
 import pkubench
-from pkubench.evaluation.machine import machine
+from pkubench.evaluation.run.machine import machine
 found = {}
 for agent, task, episodes in json.loads(sys.argv[1]):
     with tempfile.TemporaryDirectory() as out:

@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pkubench.agents.loading import AgentSource, resolve_agent
-from pkubench.evaluation import machine as machines
-from pkubench.evaluation.episodes import TIMEOUT, failed_record
-from pkubench.evaluation.harness import evaluate
-from pkubench.evaluation.records import EPISODES, RUN, EpisodeRecord
-from pkubench.evaluation.replay import LEVEL, differ, disagreement, replay
+from pkubench.agents.resolve.loading import AgentSource, resolve_agent
 from pkubench.evaluation.report import RunRecords, read_run, run_folders
-from pkubench.tasks.catalogue import make_task
+from pkubench.evaluation.run import machine as machines
+from pkubench.evaluation.run.episodes import TIMEOUT, failed_record
+from pkubench.evaluation.run.harness import evaluate
+from pkubench.evaluation.run.replay import LEVEL, differ, disagreement, replay
+from pkubench.tasks.records import EPISODES, RUN, EpisodeRecord
+from pkubench.tasks.registry import make_task
 from pkubench.tasks.task import Task
 
 ROOT = Path(__file__).parents[2]
@@ -119,7 +119,7 @@ def test_records_of_another_kernel_agree_once_that_kernel_is_used(tmp_path: Path
 
 def test_other_mathematical_functions_are_another_c_library() -> None:
     """glibc has variants by processor; physics would differ, and the kernel cannot mend it."""
-    script = "from pkubench.evaluation.machine import machine; print(machine()['libc'])"
+    script = "from pkubench.evaluation.run.machine import machine; print(machine()['libc'])"
     tunables = "glibc.cpu.hwcaps=-AVX2,-FMA,-FMA4,-AVX"
     printed = [
         subprocess.run(

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 import pkubench
-from pkubench.agents.agent import Population
-from pkubench.agents.psro.population import population_of
+from pkubench.agents.contract import Population
+from pkubench.agents.families.psro.population import population_of
 from pkubench.envs.games.trees import game_tree
 
 LIARS = "openspiel:liars_dice(dice_sides=3)"

@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 import torch
 
-from pkubench.agents.psro import PSROConfig, train
-from pkubench.agents.psro.deep_oracle import Opponents, ValueSpace
-from pkubench.agents.psro.deep_settings import DeepOracleConfig
-from pkubench.agents.psro.dqn import DQN, Anchor, Decisions, log_policy, targets
-from pkubench.agents.psro.plays import play
-from pkubench.agents.psro.settings import PSRO_PRESETS
-from pkubench.agents.psro.spaces import Situation
-from pkubench.agents.psro.training import learner
+from pkubench.agents.families.psro import PSROConfig, train
+from pkubench.agents.families.psro.deep_oracle import Opponents, ValueSpace
+from pkubench.agents.families.psro.deep_settings import DeepOracleConfig
+from pkubench.agents.families.psro.dqn import DQN, Anchor, Decisions, log_policy, targets
+from pkubench.agents.families.psro.plays import play
+from pkubench.agents.families.psro.settings import PSRO_PRESETS
+from pkubench.agents.families.psro.spaces import Situation
+from pkubench.agents.families.psro.training import learner
 from pkubench.envs.games.game_batch import GameBatch
 from pkubench.envs.games.trees import game_tree
 from pkubench.errors import ConfigError
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.registry import make_task
 
 KUHN, LEDUC = game_tree("kuhn_poker"), game_tree("leduc_poker")
 QUICK = PSROConfig(

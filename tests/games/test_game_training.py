@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 import pkubench
-from pkubench.agents.psro import load_population, train
-from pkubench.agents.saving import load_saved, save_agent
+from pkubench.agents.families.psro import load_population, train
+from pkubench.agents.saved.files import load_saved, save_agent
 from pkubench.agents.training import Progress
 from pkubench.envs.games import GameError, GameTree
 from pkubench.envs.games.trees import game_tree
 from pkubench.errors import ConfigError, StorageError, UnknownName, WeightsError
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.registry import make_task
 from pkubench.tasks.task import Metric, Protocol, Task
 
 TREES = {
@@ -122,7 +122,7 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(tmp_path: Path, agent: str
 def test_an_interrupt_in_the_middle_of_an_iteration_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pkubench.agents.psro.cfr_plus import CFRPlus
+    from pkubench.agents.families.psro.cfr_plus import CFRPlus
 
     run(tmp_path / "whole", "cfr+", report_every="1")
     whole_advance = CFRPlus.advance

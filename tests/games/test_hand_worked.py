@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyspiel
 import pytest
 
-from pkubench.agents.psro import CFRPlus, CFRPlusConfig, PopulationLearner, PSROConfig
+from pkubench.agents.families.psro import CFRPlus, CFRPlusConfig, PopulationLearner, PSROConfig
 from pkubench.envs.games import GameError, GameTree
 from pkubench.envs.games.histories import enumerate_histories
 

@@ -9,8 +9,9 @@ import pyspiel
 import pytest
 
 import pkubench
-from pkubench.agents.agent import Population
-from pkubench.agents.loading import load_agent
+from pkubench.agents.contract import Population
+from pkubench.agents.resolve.loading import load_agent
+from pkubench.envs.core.registry import make_batch
 from pkubench.envs.games import aec
 from pkubench.envs.games.errors import GameError
 from pkubench.envs.games.goofspiel import Goofspiel
@@ -19,10 +20,9 @@ from pkubench.envs.games.liars_dice import LiarsDice
 from pkubench.envs.games.seat import GameSeat
 from pkubench.envs.games.tree import GameTree
 from pkubench.envs.games.trees import tree_of_world
-from pkubench.envs.registry import make_batch
 from pkubench.errors import ConfigError, UnknownName
 from pkubench.leaderboard import create_bundle
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.registry import make_task
 
 
 def plays(tree: GameTree) -> list[tuple[list[tuple[int, int]], float]]:

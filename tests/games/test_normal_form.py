@@ -12,8 +12,9 @@ import pyspiel
 import pytest
 
 import pkubench
-from pkubench.agents.agent import Population
-from pkubench.agents.psro import PopulationLearner, PSROConfig
+from pkubench.agents.contract import Population
+from pkubench.agents.families.psro import PopulationLearner, PSROConfig
+from pkubench.envs.core.registry import make_batch
 from pkubench.envs.games import (
     GameError,
     MatrixGame,
@@ -25,7 +26,6 @@ from pkubench.envs.games import (
 )
 from pkubench.envs.games.matrix_catalogue import compositions
 from pkubench.envs.games.trees import game_tree, matrix_game
-from pkubench.envs.registry import make_batch
 from pkubench.errors import ConfigError, UnknownName
 
 

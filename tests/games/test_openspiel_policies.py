@@ -9,8 +9,8 @@ import pytest
 
 import pkubench
 from pkubench.agents.adapters.openspiel import as_population
-from pkubench.agents.agent import Population
-from pkubench.agents.user_code import load_code
+from pkubench.agents.contract import Population
+from pkubench.agents.resolve.user_code import load_code
 from pkubench.errors import AgentError
 from tests.evaluation.counting import counting_task
 

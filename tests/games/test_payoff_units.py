@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pkubench.agents.loading import resolve_agent
-from pkubench.agents.psro import PopulationLearner
-from pkubench.agents.psro.meta_solvers import nash, nash_simplex
-from pkubench.agents.psro.settings import PSRO_PRESETS
+from pkubench.agents.families.psro import PopulationLearner
+from pkubench.agents.families.psro.meta_solvers import nash, nash_simplex
+from pkubench.agents.families.psro.settings import PSRO_PRESETS
+from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.envs.games import (
     Equilibrium,
     GameError,
@@ -27,8 +27,8 @@ from pkubench.envs.games import (
 from pkubench.envs.games.forest import Floats
 from pkubench.envs.games.payoff_units import exponent, in_units, spread
 from pkubench.envs.games.simplex import simplex_game, wide_game
-from pkubench.evaluation.populations import score_population
-from pkubench.tasks.catalogue import make_task
+from pkubench.evaluation.run.populations import score_population
+from pkubench.tasks.registry import make_task
 
 SCALES = (1.0, 1e-5, 1e-9, 1e-300, 1e300)
 RPS = np.array([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]])

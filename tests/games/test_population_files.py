@@ -14,24 +14,24 @@ import pyspiel
 import pytest
 
 import pkubench
-from pkubench.agents import population_content
-from pkubench.agents.agent import Population
-from pkubench.agents.loading import load_agent, resolve_agent
-from pkubench.agents.population_file import (
+from pkubench.agents.contract import Population
+from pkubench.agents.families.psro.training import train
+from pkubench.agents.resolve.loading import load_agent, resolve_agent
+from pkubench.agents.saved import population_content
+from pkubench.agents.saved.population_file import (
     read_population,
     read_unbuilt_population,
     write_population,
 )
-from pkubench.agents.psro.training import train
 from pkubench.envs.games.spelling import is_same_game
 from pkubench.envs.games.tree import GameTree
 from pkubench.envs.games.trees import game_of_world, game_tree
 from pkubench.errors import AgentError, BundleError, StorageError, WeightsError
-from pkubench.evaluation.harness import evaluate
+from pkubench.evaluation.run.harness import evaluate
 from pkubench.leaderboard import Board, create_bundle, rank_task, read_bundle, verify_bundle
-from pkubench.leaderboard.tiers import Tier, Verification
-from pkubench.leaderboard.weights import check_weights
-from pkubench.tasks.catalogue import make_task
+from pkubench.leaderboard.board.tiers import Tier, Verification
+from pkubench.leaderboard.submissions.weights import check_weights
+from pkubench.tasks.registry import make_task
 
 TREE, TASK = game_tree("kuhn_poker"), make_task("KuhnPoker-v0")
 KUHN = "pkubench/KuhnPoker-v0"

@@ -8,13 +8,19 @@ from itertools import product
 import numpy as np
 import pytest
 
-from pkubench.agents.psro import PRESETS, FictitiousPlay, PopulationLearner, PSROConfig, XFPConfig
-from pkubench.agents.psro.deep_settings import DEEP
-from pkubench.agents.psro.diversity import divergences, hull_distance
-from pkubench.agents.psro.meta_solvers import fictitious_play
-from pkubench.agents.psro.mixture_points import PointSpace, mixture_settings
-from pkubench.agents.psro.settings import PSRO_PRESETS
-from pkubench.agents.psro.spaces import PlanSpace, Situation
+from pkubench.agents.families.psro import (
+    PRESETS,
+    FictitiousPlay,
+    PopulationLearner,
+    PSROConfig,
+    XFPConfig,
+)
+from pkubench.agents.families.psro.deep_settings import DEEP
+from pkubench.agents.families.psro.diversity import divergences, hull_distance
+from pkubench.agents.families.psro.meta_solvers import fictitious_play
+from pkubench.agents.families.psro.mixture_points import PointSpace, mixture_settings
+from pkubench.agents.families.psro.settings import PSRO_PRESETS
+from pkubench.agents.families.psro.spaces import PlanSpace, Situation
 from pkubench.envs.games import ZeroSumGame, make_matrix_game
 from pkubench.envs.games.linear_programs import matrix_game
 from pkubench.envs.games.trees import game_tree

@@ -12,10 +12,10 @@ import pyspiel
 import pytest
 from typer.testing import CliRunner
 
-from pkubench.agents.agent import Population
-from pkubench.agents.loading import load_unbuilt, resolve_agent
-from pkubench.agents.population_file import write_population
-from pkubench.agents.psro.response_bound import ResponseBound, response_bound
+from pkubench.agents.contract import Population
+from pkubench.agents.families.psro.response_bound import ResponseBound, response_bound
+from pkubench.agents.resolve.loading import load_unbuilt, resolve_agent
+from pkubench.agents.saved.population_file import write_population
 from pkubench.cli.evaluate import app
 from pkubench.cli.output import number
 from pkubench.envs.games import GameTree, PolicyError, state_batch
@@ -23,7 +23,7 @@ from pkubench.envs.games.errors import GameError
 from pkubench.envs.games.state_batch import StateBatch
 from pkubench.envs.games.trees import game_tree
 from pkubench.errors import AgentError, ConfigError
-from pkubench.tasks.catalogue import make_task
+from pkubench.tasks.registry import make_task
 
 KUHN = game_tree("kuhn_poker")
 

@@ -10,12 +10,12 @@ import pyspiel
 import pytest
 
 import pkubench
-from pkubench.agents.agent import Population
-from pkubench.envs.checks import Subject, run_checks
+from pkubench.agents.contract import Population
+from pkubench.envs.core.checks import Subject, run_checks
+from pkubench.envs.core.registry import make_batch
 from pkubench.envs.games.poker import KuhnPoker, LeducPoker
 from pkubench.envs.games.seat import GameSeat
 from pkubench.envs.games.trees import tree_of_world
-from pkubench.envs.registry import make_batch
 from pkubench.errors import ActionError, ConfigError, UnknownName
 
 POKER = [KuhnPoker, LeducPoker]

@@ -19,13 +19,13 @@ import numpy as np
 import pytest
 
 from pkubench.agents.catalogue import PRETRAINED
-from pkubench.agents.loading import resolve_agent
-from pkubench.agents.saving import load_saved, save_agent
+from pkubench.agents.resolve.loading import resolve_agent
+from pkubench.agents.saved.files import load_saved, save_agent
 from pkubench.errors import BundleError
-from pkubench.evaluation.execution import Limits
-from pkubench.evaluation.harness import evaluate
-from pkubench.evaluation.machine import machine
 from pkubench.evaluation.report import Report, build_report
+from pkubench.evaluation.run.execution import Limits
+from pkubench.evaluation.run.harness import evaluate
+from pkubench.evaluation.run.machine import machine
 from pkubench.leaderboard import (
     Board,
     board_of_results,
@@ -34,13 +34,13 @@ from pkubench.leaderboard import (
     read_bundle,
     verify_bundle,
 )
-from pkubench.leaderboard.archive import Digest, write_archive
-from pkubench.leaderboard.copies import arrays_of, share_of_close, suspicions
-from pkubench.leaderboard.manifest import MANIFEST, encode
-from pkubench.leaderboard.reading import Bundle, parse_lines, run_records
+from pkubench.leaderboard.board.reading import Bundle, parse_lines, run_records
+from pkubench.leaderboard.board.tiers import Tier
 from pkubench.leaderboard.site import export
-from pkubench.leaderboard.tiers import Tier
-from pkubench.tasks.catalogue import make_task
+from pkubench.leaderboard.submissions.archive import Digest, write_archive
+from pkubench.leaderboard.submissions.copies import arrays_of, share_of_close, suspicions
+from pkubench.leaderboard.submissions.manifest import MANIFEST, encode
+from pkubench.tasks.registry import make_task
 from tests.leaderboard.writing import bind
 
 TASK = make_task("SimpleSpreadContinuous-v0")

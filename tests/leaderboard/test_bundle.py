@@ -18,8 +18,8 @@ import pytest
 
 from pkubench.errors import BundleError, RecordError, StorageError
 from pkubench.leaderboard import create_bundle, read_bundle
-from pkubench.leaderboard.archive import Limits
-from pkubench.leaderboard.weights import check_weights
+from pkubench.leaderboard.submissions.archive import Limits
+from pkubench.leaderboard.submissions.weights import check_weights
 from tests.leaderboard.writing import Writer, bind, spread_scores
 
 TASK = "SimpleSpread-v0"

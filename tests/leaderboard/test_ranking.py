@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from pkubench.leaderboard import Board, create_bundle, rank_suite, rank_task
-from pkubench.leaderboard.local import own_records
-from pkubench.leaderboard.ranking import Standing
-from pkubench.leaderboard.tiers import Verification
-from pkubench.tasks.catalogue import make_task
+from pkubench.leaderboard.board.local import own_records
+from pkubench.leaderboard.board.ranking import Standing
+from pkubench.leaderboard.board.tiers import Verification
+from pkubench.tasks.registry import make_task
 from pkubench.tasks.task import Reference, Task
 from tests.leaderboard.writing import write_results
 

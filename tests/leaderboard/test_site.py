@@ -14,10 +14,10 @@ import pytest
 from pkubench.errors import StorageError
 from pkubench.evaluation.statistics import Interval
 from pkubench.leaderboard import Board, create_bundle
-from pkubench.leaderboard.local import own_records
+from pkubench.leaderboard.board.local import own_records
 from pkubench.leaderboard.site import builder, export
 from pkubench.leaderboard.site.drawing import Scale, curve_of, curves_picture, interval_picture
-from pkubench.tasks import catalogue
+from pkubench.tasks import registry as catalogue
 from pkubench.tasks.task import Reference
 from tests.leaderboard.writing import Writer, spread_scores
 

@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 
 from pkubench.errors import BundleError, StorageError, UnknownName
-from pkubench.leaderboard import Board, create_bundle, store
-from pkubench.leaderboard.local import board_of_results, own_records
-from pkubench.leaderboard.manifest import STORED_SCHEMAS, parse_manifest
-from pkubench.leaderboard.reading import Bundle
-from pkubench.leaderboard.tiers import Tier, Verdict, Verification
+from pkubench.leaderboard import Board, create_bundle
+from pkubench.leaderboard.board import store
+from pkubench.leaderboard.board.local import board_of_results, own_records
+from pkubench.leaderboard.board.reading import Bundle
+from pkubench.leaderboard.board.tiers import Tier, Verdict, Verification
+from pkubench.leaderboard.submissions.manifest import STORED_SCHEMAS, parse_manifest
 from tests.leaderboard.writing import Writer, spread_scores
 
 TASK = "SimpleSpread-v0"

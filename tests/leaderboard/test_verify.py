@@ -12,16 +12,16 @@ import pytest
 
 from pkubench.agents.adapters.onnx import TEAM_FORMAT
 from pkubench.agents.adapters.onnx_export import Linear, mlp_bytes
-from pkubench.agents.loading import resolve_agent
-from pkubench.agents.psro.training import train
-from pkubench.evaluation.harness import evaluate
+from pkubench.agents.families.psro.training import train
+from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.evaluation.report import build_report
+from pkubench.evaluation.run.harness import evaluate
 from pkubench.leaderboard import Board, create_bundle, rank_task, read_bundle, verify_bundle
-from pkubench.leaderboard.archive import Digest, write_archive
-from pkubench.leaderboard.manifest import MANIFEST, encode
-from pkubench.leaderboard.reading import Bundle, parse_lines, run_records
-from pkubench.leaderboard.tiers import Tier
-from pkubench.tasks.catalogue import make_task
+from pkubench.leaderboard.board.reading import Bundle, parse_lines, run_records
+from pkubench.leaderboard.board.tiers import Tier
+from pkubench.leaderboard.submissions.archive import Digest, write_archive
+from pkubench.leaderboard.submissions.manifest import MANIFEST, encode
+from pkubench.tasks.registry import make_task
 from tests.leaderboard.writing import Writer, bind, spread_scores
 
 SPREAD, KUHN = "SimpleSpread-v0", "KuhnPoker-v0"

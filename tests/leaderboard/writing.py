@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from pkubench.agents.saving import save_agent
-from pkubench.envs.seeding import evaluation_seeds
-from pkubench.evaluation.harness import evaluation_folder, versions_for
-from pkubench.evaluation.records import EpisodeRecord
+from pkubench.agents.saved.files import save_agent
+from pkubench.envs.core.seeding import evaluation_seeds
 from pkubench.evaluation.report import SCHEMA, Report
-from pkubench.evaluation.storage import RunFolder
-from pkubench.tasks.catalogue import make_task
+from pkubench.evaluation.run.harness import evaluation_folder, versions_for
+from pkubench.evaluation.run.storage import RunFolder
+from pkubench.tasks.records import EpisodeRecord
+from pkubench.tasks.registry import make_task
 
 Writer = Callable[..., Path]
 

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 import pkubench
-from pkubench.envs.registry import WORLDS
+from pkubench.envs.core.registry import WORLDS
 from pkubench.errors import UnknownName
-from pkubench.tasks.catalogue import SUITES, make_task, tasks
+from pkubench.tasks.registry import SUITES, make_task, tasks
 from pkubench.tasks.task import Task
 
 ALL = {task.id: task for task in tasks()}

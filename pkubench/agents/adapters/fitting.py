@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from pkubench.agents.agent import Array
+from pkubench.agents.contract import Array
 from pkubench.errors import AgentError
 
 

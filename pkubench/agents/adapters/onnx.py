@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gymnasium import spaces
 
-from pkubench.agents.agent import Agent, Array, BoolArray, IntArray, MaskedObservation, Team
-from pkubench.envs.batch import SOLE_AGENT
-from pkubench.envs.registry import make_batch
+from pkubench.agents.contract import Agent, Array, BoolArray, IntArray, MaskedObservation, Team
+from pkubench.envs.core.batch import SOLE_AGENT
+from pkubench.envs.core.registry import make_batch
 from pkubench.errors import AgentError, MissingExtra, StorageError, WeightsError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pkubench.agents.agent import Population
+from pkubench.agents.contract import Population
 from pkubench.envs.games.errors import PolicyError
 from pkubench.envs.games.histories import load_openspiel
 from pkubench.envs.games.policies import TabularPolicy, probabilities, tabular_layout

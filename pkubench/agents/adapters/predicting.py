@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pkubench.agents.adapters.fitting import Rescaling
-from pkubench.agents.agent import Array, BoolArray, IntArray, MaskedObservation
+from pkubench.agents.contract import Array, BoolArray, IntArray, MaskedObservation
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,8 @@ from pkubench.agents.adapters.sb3_zip import (
     read_statistics,
     statistics_file,
 )
-from pkubench.agents.agent import Agent, Array, BoolArray
-from pkubench.envs.registry import make_batch
+from pkubench.agents.contract import Agent, Array, BoolArray
+from pkubench.envs.core.registry import make_batch
 from pkubench.errors import AgentError, AgentNotice, MissingExtra, WeightsError
 
 if TYPE_CHECKING:

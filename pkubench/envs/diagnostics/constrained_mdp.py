@@ -31,7 +31,7 @@ import numpy as np
 from scipy import sparse
 from scipy.optimize import linprog
 
-from pkubench.envs.batch import FloatArray
+from pkubench.envs.core.batch import FloatArray
 from pkubench.errors import ConfigError
 
 _TOLERANCE = 1e-9

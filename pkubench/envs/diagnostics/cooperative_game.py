@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from pkubench.envs.batch import Array, BatchEnv, BoolArray, FloatArray, Info
-from pkubench.envs.seeding import IntArray
+from pkubench.envs.core.batch import Array, BatchEnv, BoolArray, FloatArray, Info
+from pkubench.envs.core.seeding import IntArray
 
 _STAGES: Final = 2
 """The game is still to be played, or it is over."""

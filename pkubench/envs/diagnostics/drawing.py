@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from pkubench.envs.batch import FloatArray
+from pkubench.envs.core.batch import FloatArray
 from pkubench.errors import MissingExtra
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pkubench.envs.batch import FloatArray
+from pkubench.envs.core.batch import FloatArray
 from pkubench.errors import ConfigError
 
 Policies = tuple[FloatArray, ...]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from pkubench.envs.batch import Array, FloatArray
+from pkubench.envs.core.batch import Array, FloatArray
 from pkubench.envs.diagnostics.cooperative_game import CooperativeGame
 from pkubench.envs.diagnostics.drawing import draw_payoffs
 from pkubench.errors import ConfigError

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from pkubench.envs.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
+from pkubench.envs.core.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
+from pkubench.envs.core.seeding import IntArray, LaneRandom
 from pkubench.envs.diagnostics.drawing import draw_corridor
-from pkubench.envs.seeding import IntArray, LaneRandom
 
 if TYPE_CHECKING:
     from pkubench.envs.diagnostics.constrained_mdp import ConstrainedMDP

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from pkubench.envs.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
+from pkubench.envs.core.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
+from pkubench.envs.core.seeding import IntArray
 from pkubench.envs.diagnostics.drawing import draw_road
-from pkubench.envs.seeding import IntArray
 from pkubench.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pkubench.envs.batch import FloatArray
+from pkubench.envs.core.batch import FloatArray
 from pkubench.envs.diagnostics.equilibria import (
     Policies,
     action_values,

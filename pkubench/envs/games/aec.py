@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from pkubench.envs.episode_seeds import EpisodeSeeds
+from pkubench.envs.core.episode_seeds import EpisodeSeeds
+from pkubench.envs.core.seeding import LaneRandom
 from pkubench.envs.games.histories import CHANCE, load_openspiel, observer
-from pkubench.envs.seeding import LaneRandom
 from pkubench.errors import ActionError, ConfigError, MissingExtra
 
 try:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pkubench.envs.core.seeding import LaneRandom
 from pkubench.envs.games.forest import Floats, Ints
 from pkubench.envs.games.game_tables import game_tables
 from pkubench.envs.games.tree import GameTree
-from pkubench.envs.seeding import LaneRandom
 from pkubench.errors import ActionError, ConfigError
 
 

@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from pkubench.envs.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
+from pkubench.envs.core.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
+from pkubench.envs.core.seeding import IntArray, LaneRandom
 from pkubench.envs.games.game_tables import game_tables
 from pkubench.envs.games.opponents import opponents
 from pkubench.envs.games.outcomes import Outcomes
 from pkubench.envs.games.trees import check_seen, game_tree
-from pkubench.envs.seeding import IntArray, LaneRandom
 from pkubench.errors import ActionError, ConfigError
 
 Seat = Literal["random", 0, 1]

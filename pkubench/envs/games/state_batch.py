@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pkubench.envs.core.seeding import LaneRandom
 from pkubench.envs.games.errors import GameError
 from pkubench.envs.games.forest import Floats, Ints
 from pkubench.envs.games.histories import TERMINAL, load_openspiel, observer
 from pkubench.envs.games.policies import InformationState
-from pkubench.envs.seeding import LaneRandom
 
 MOST_BYTES = 4 << 30
 """Observations of more information states than fit here are refused."""

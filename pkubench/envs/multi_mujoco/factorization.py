@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pkubench.envs.seeding import IntArray
+from pkubench.envs.core.seeding import IntArray
 
 Part = tuple[str, ...]
 """The joints of one agent, in the order of its actions."""

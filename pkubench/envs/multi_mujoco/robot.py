@@ -14,8 +14,9 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
-from pkubench.envs.batch import Array, BoolArray, FloatArray, Info
-from pkubench.envs.mujoco_batch import MujocoBatch, gymnasium_model
+from pkubench.envs.core.batch import Array, BoolArray, FloatArray, Info
+from pkubench.envs.core.seeding import IntArray, LaneRandom
+from pkubench.envs.mujoco.batch import MujocoBatch, gymnasium_model
 from pkubench.envs.multi_mujoco.contacts import name_floor_pairs
 from pkubench.envs.multi_mujoco.factorization import (
     Graph,
@@ -24,7 +25,6 @@ from pkubench.envs.multi_mujoco.factorization import (
     action_order,
     nearest_columns,
 )
-from pkubench.envs.seeding import IntArray, LaneRandom
 from pkubench.errors import ConfigError, UnknownName
 
 

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 import mujoco
 import numpy as np
 
-from pkubench.envs.batch import Array, BoolArray, FloatArray
+from pkubench.envs.core.batch import Array, BoolArray, FloatArray
+from pkubench.envs.core.seeding import IntArray
 from pkubench.envs.multi_mujoco.graphs import ANT, HALF_CHEETAH, HOPPER, HUMANOID, SWIMMER, WALKER
 from pkubench.envs.multi_mujoco.robot import MultiRobot
-from pkubench.envs.seeding import IntArray
 
 
 class MultiHalfCheetah(MultiRobot):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pkubench.envs.batch import FloatArray, Info
+from pkubench.envs.core.batch import FloatArray, Info
 from pkubench.envs.multi_mujoco.robot import MultiRobot
 from pkubench.envs.multi_mujoco.robots import MultiAnt, MultiHalfCheetah
 from pkubench.envs.safety.locomotion import Locomotion, Thresholds, speed_cost

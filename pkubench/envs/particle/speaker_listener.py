@@ -7,10 +7,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from pkubench.envs.batch import FloatArray
+from pkubench.envs.core.batch import FloatArray
+from pkubench.envs.core.seeding import IntArray
 from pkubench.envs.particle.drawing import GREY, LANDMARK_COLORS, Caption, Disc
 from pkubench.envs.particle.world import Body, ParticleWorld, Rules
-from pkubench.envs.seeding import IntArray
 
 CHANNELS: Final = 3
 LANDMARKS: Final = 3

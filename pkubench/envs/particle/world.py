@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from pkubench.envs.batch import Array, BatchEnv, BoolArray, FloatArray, Info
+from pkubench.envs.core.batch import Array, BatchEnv, BoolArray, FloatArray, Info
+from pkubench.envs.core.seeding import IntArray, LaneRandom
 from pkubench.envs.particle.drawing import Caption, Disc, draw_scene
-from pkubench.envs.seeding import IntArray, LaneRandom
 from pkubench.errors import ConfigError
 
 Rules = Literal["v3", "v2"]

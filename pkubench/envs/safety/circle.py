@@ -7,12 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from pkubench.envs.batch import BoolArray, FloatArray
+from pkubench.envs.core.batch import BoolArray, FloatArray
+from pkubench.envs.core.seeding import IntArray
 from pkubench.envs.safety.layouts import Rectangle
 from pkubench.envs.safety.navigation import Navigation
 from pkubench.envs.safety.scene import Group
 from pkubench.envs.safety.things import circle, walls
-from pkubench.envs.seeding import IntArray
 
 _RADIUS_M = 1.5
 _CIRCLE_WALL_M = 1.125

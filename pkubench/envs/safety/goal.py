@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pkubench.envs.batch import BoolArray, FloatArray
+from pkubench.envs.core.batch import BoolArray, FloatArray
+from pkubench.envs.core.seeding import IntArray
 from pkubench.envs.safety.navigation import Navigation
 from pkubench.envs.safety.scene import Group
 from pkubench.envs.safety.things import goal, hazards, vases
-from pkubench.envs.seeding import IntArray
 
 GOAL_RADIUS_M = 0.3
 HAZARD_RADIUS_M = 0.2

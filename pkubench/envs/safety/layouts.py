@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pkubench.envs.seeding import IntArray
+from pkubench.envs.core.seeding import IntArray
 from pkubench.errors import PkubenchError
 
 Rectangle = tuple[float, float, float, float]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pkubench.envs.batch import FloatArray
-from pkubench.envs.exact_math import arctan2
+from pkubench.envs.core.batch import FloatArray
+from pkubench.envs.core.exact_math import arctan2
 
 BINS = 16
 """Directions of the ring, counter-clockwise from straight ahead (the robot's own x axis)."""

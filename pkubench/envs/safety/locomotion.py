@@ -17,9 +17,9 @@ import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.utils.seeding import np_random
 
-from pkubench.envs.batch import SOLE_AGENT, Array, BoolArray, FloatArray, Info
-from pkubench.envs.mujoco_batch import MujocoBatch, gymnasium_model
-from pkubench.envs.seeding import IntArray
+from pkubench.envs.core.batch import SOLE_AGENT, Array, BoolArray, FloatArray, Info
+from pkubench.envs.core.seeding import IntArray
+from pkubench.envs.mujoco.batch import MujocoBatch, gymnasium_model
 from pkubench.errors import UnknownName
 
 Thresholds = Literal["v0", "v1"]

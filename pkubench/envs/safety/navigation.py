@@ -16,15 +16,15 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from pkubench.envs.batch import SOLE_AGENT, Array, BoolArray, FloatArray, Info
-from pkubench.envs.exact_math import rotation_matrices
-from pkubench.envs.mujoco_batch import MujocoBatch
+from pkubench.envs.core.batch import SOLE_AGENT, Array, BoolArray, FloatArray, Info
+from pkubench.envs.core.exact_math import rotation_matrices
+from pkubench.envs.core.seeding import IntArray
+from pkubench.envs.mujoco.batch import MujocoBatch
 from pkubench.envs.safety.layouts import LayoutSampler, LegacyRandom, Placement, Point, Rectangle
 from pkubench.envs.safety.lidar import BINS, pseudo_lidar
 from pkubench.envs.safety.picture import Moment, ScenePicture
 from pkubench.envs.safety.robots import ROBOTS
 from pkubench.envs.safety.scene import Group, compile_scene
-from pkubench.envs.seeding import IntArray
 from pkubench.errors import UnknownName
 
 _PHYSICS_STEPS = 10

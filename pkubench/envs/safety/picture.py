@@ -9,8 +9,8 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from pkubench.envs.batch import FloatArray
-from pkubench.envs.mujoco_camera import OffscreenCamera
+from pkubench.envs.core.batch import FloatArray
+from pkubench.envs.mujoco.camera import OffscreenCamera
 from pkubench.envs.safety.robots import Robot
 from pkubench.envs.safety.scene import CAMERA, Group, compile_scene
 

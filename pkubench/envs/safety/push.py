@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pkubench.envs.batch import BoolArray, FloatArray
+from pkubench.envs.core.batch import BoolArray, FloatArray
+from pkubench.envs.core.seeding import IntArray
 from pkubench.envs.safety.navigation import Navigation
 from pkubench.envs.safety.scene import Group
 from pkubench.envs.safety.things import goal, hazards, pillars, push_box
-from pkubench.envs.seeding import IntArray
 
 _GOAL_RADIUS_M = 0.3
 _HAZARD_RADIUS_M = 0.3

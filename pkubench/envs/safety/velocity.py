@@ -14,9 +14,9 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from pkubench.envs.batch import Array, BoolArray, FloatArray
+from pkubench.envs.core.batch import Array, BoolArray, FloatArray
+from pkubench.envs.core.seeding import IntArray
 from pkubench.envs.safety.locomotion import Locomotion
-from pkubench.envs.seeding import IntArray
 
 
 class HalfCheetahVelocity(Locomotion):

@@ -16,8 +16,8 @@ from markupsafe import Markup
 
 from pkubench import __version__
 from pkubench.errors import StorageError
-from pkubench.leaderboard.entries import Entry, RunResult, Submitter
-from pkubench.leaderboard.ranking import (
+from pkubench.leaderboard.board.entries import Entry, RunResult, Submitter
+from pkubench.leaderboard.board.ranking import (
     MIN_SEEDS,
     RESAMPLES,
     Standing,
@@ -25,6 +25,7 @@ from pkubench.leaderboard.ranking import (
     rank_suite,
     rank_task,
 )
+from pkubench.leaderboard.board.store import Board
 from pkubench.leaderboard.site.drawing import (
     COLOURS,
     Curve,
@@ -36,9 +37,8 @@ from pkubench.leaderboard.site.drawing import (
     number,
     tick_label,
 )
-from pkubench.leaderboard.store import Board
-from pkubench.tasks.catalogue import SUITES, tasks
 from pkubench.tasks.outside import registered_tasks
+from pkubench.tasks.registry import SUITES, tasks
 from pkubench.tasks.task import Metric, Task
 
 MARKER = "site.json"

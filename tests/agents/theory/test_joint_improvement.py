@@ -16,12 +16,12 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from pkubench.agents.on_policy.collector import Rollout
-from pkubench.agents.on_policy.config import OnPolicyConfig
-from pkubench.agents.on_policy.learner import OnPolicyLearner
-from pkubench.agents.parts.update_rules import surrogate
-from pkubench.envs.batch import Array, BatchEnv, BoolArray, FloatArray, Info
-from pkubench.envs.seeding import IntArray
+from pkubench.agents.rl.on_policy.config import OnPolicyConfig
+from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
+from pkubench.agents.rl.rollout import Rollout
+from pkubench.agents.rl.update_rules import surrogate
+from pkubench.envs.core.batch import Array, BatchEnv, BoolArray, FloatArray, Info
+from pkubench.envs.core.seeding import IntArray
 from tests.agents.theory.tabular import Floats, TabularGame, along, random_policies
 
 ACTIONS = (2, 3, 4)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pkubench.envs.batch import Array, Info
-from pkubench.envs.registry import WORLDS, make_batch
+from pkubench.envs.core.batch import Array, Info
+from pkubench.envs.core.registry import WORLDS, make_batch
 from tests.envs.tape import Tape
 
 FOLDER = Path(__file__).parent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from pkubench.envs.registry import resolve
+from pkubench.envs.core.registry import resolve
 from tests.envs.golden import path, trace
 from tests.envs.tape import SAMPLE
 

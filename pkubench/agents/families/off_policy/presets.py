@@ -1,0 +1,28 @@
+"""Which settings an off-policy agent's name stands for on a task."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pkubench.agents.families.off_policy import hasac
+from pkubench.agents.families.off_policy import saferl as saferl_off_policy
+from pkubench.agents.rl.off_policy.config import OffPolicyConfig
+from pkubench.errors import UnknownName
+from pkubench.tasks.task import Task
+
+NAMES = (*hasac.NAMES, *saferl_off_policy.NAMES)
+"""Every preset."""
+
+
+def preset(agent: str, task: Task) -> OffPolicyConfig:
+    """Return the settings of ``agent`` on ``task``, whose cost limit it takes.
+
+    Raises:
+        UnknownName: no such preset.
+    """
+    if agent not in NAMES:
+        raise UnknownName("off-policy preset", agent, NAMES)
+    name = task.id.rpartition("/")[2].rpartition("-v")[0]
+    preset_for = hasac.preset_for if agent in hasac.NAMES else saferl_off_policy.preset_for
+    config = preset_for(agent, name)
+    return config if task.cost_limit is None else replace(config, cost_limit=task.cost_limit)

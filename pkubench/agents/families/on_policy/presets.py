@@ -1,0 +1,54 @@
+"""Which settings an on-policy agent's name stands for on a task."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from pkubench.agents.families.on_policy import harl, saferl
+from pkubench.agents.rl.on_policy.config import OnPolicyConfig
+from pkubench.envs.core.registry import resolve, world_class
+from pkubench.errors import UnknownName
+from pkubench.tasks.task import Task
+
+PRESETS: dict[str, OnPolicyConfig] = {**harl.PRESETS, **saferl.PRESETS}
+TUNED = {**harl.TUNED, **saferl.TUNED}
+"""Start of a task's name -> agent -> settings that replace the preset's; longer starts win."""
+
+
+def preset(agent: str, task: Task) -> OnPolicyConfig:
+    """Return the settings of ``agent`` on ``task``.
+
+    Three things come from the task: numbers tuned for its world (``TUNED``), the cost limit,
+    and whether agents can share an actor (the papers switch sharing off where agents differ in
+    their spaces).
+
+    Raises:
+        UnknownName: no such preset.
+    """
+    if agent not in PRESETS:
+        raise UnknownName("on-policy preset", agent, PRESETS)
+    config = replace(PRESETS[agent], **tuned(agent, task.id))
+    if task.cost_limit is not None:
+        config = replace(config, cost_limit=task.cost_limit)
+    if config.shared and not _agents_alike(task):
+        config = replace(config, shared=False)
+    return config
+
+
+def tuned(agent: str, task_id: str) -> dict[str, Any]:
+    """Return the settings of ``agent`` that its paper, or we, chose for one world or its family."""
+    name = task_id.rpartition("/")[2]
+    changes: dict[str, Any] = {}
+    for start in sorted(TUNED, key=len):
+        if name.startswith(start):
+            changes |= TUNED[start].get(agent, {})
+    return changes
+
+
+def _agents_alike(task: Task) -> bool:
+    spec = resolve(task.id)
+    env = world_class(spec)(num_envs=1, **{**spec.kwargs, **task.env_kwargs})
+    spaces = {(str(env.observation_spaces[a]), str(env.action_spaces[a])) for a in env.agents}
+    env.close()
+    return len(spaces) == 1

@@ -1,0 +1,1 @@
+"""Agents that are not trained: random and scripted ones."""

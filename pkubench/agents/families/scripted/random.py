@@ -1,0 +1,97 @@
+"""The random agent: uniform over the (legal) actions, the zero of every normalised scale."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from pkubench.agents.contract import (
+    Agent,
+    Array,
+    BoolArray,
+    FloatArray,
+    IntArray,
+    MaskedObservation,
+    Team,
+)
+from pkubench.envs.core.batch import BatchEnv
+from pkubench.envs.core.seeding import LaneRandom
+from pkubench.errors import AgentError
+
+
+class RandomAgent:
+    """Acts uniformly at random in one action space, legal actions only where there is a mask.
+
+    Bounded ``Box`` dimensions are uniform between their bounds, unbounded ones standard normal.
+    Each episode draws from its own stream, so it does not depend on the batch it runs in.
+    """
+
+    def __init__(self, space: spaces.Space[Any]) -> None:
+        """Act in ``space``.
+
+        Raises:
+            AgentError: no uniform choice is defined for it (texts, for example).
+        """
+        if not isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.Box):
+            raise AgentError(f"the random agent cannot act in {space}")
+        self.space = space
+        self._low: Any
+        self._range: Any
+        self._shape: tuple[int, ...] = space.shape or ()
+        self._size = int(np.prod(space.shape or (1,)))
+        if isinstance(space, spaces.Box):
+            self._bounded = bool(np.isfinite(space.low).all() and np.isfinite(space.high).all())
+            self._low = space.low.astype(np.float64)
+            self._range = space.high.astype(np.float64) - self._low if self._bounded else self._low
+        elif isinstance(space, spaces.Discrete):
+            self._low, self._range = np.float64(space.start), np.float64(space.n)
+        else:
+            self._low, self._range = space.start, space.nvec.astype(np.float64)
+
+    def begin(self, seeds: IntArray) -> LaneRandom:
+        """Start one random stream an episode."""
+        return LaneRandom.started(seeds)
+
+    def act(
+        self, observation: Any, state: LaneRandom, active: BoolArray
+    ) -> tuple[Array, LaneRandom]:
+        """Return actions (episodes, ...) of the space's dtype."""
+        lanes = np.arange(len(active))
+        if isinstance(observation, MaskedObservation):
+            legal = np.cumsum(observation.action_mask != 0, axis=1)
+            # The k-th legal action, k uniform: the first at which k legal ones have been passed.
+            wanted = np.floor(state.uniform(lanes, 1) * legal[:, -1:])
+            return (legal > wanted).argmax(axis=1) + int(self._low), state
+        if isinstance(self.space, spaces.Box) and not self._bounded:
+            draws = self._unbounded(state, lanes)
+        else:
+            draws = state.uniform(lanes, self._size)
+            draws = draws.reshape(len(lanes), *self._shape) * self._range
+            if not isinstance(self.space, spaces.Box):
+                return np.floor(draws).astype(np.int64) + np.int64(self._low), state
+            draws += self._low
+        return draws.astype(self.space.dtype), state
+
+    def action_probabilities(self, observation: Array, action_mask: Array) -> FloatArray:
+        """Return equal probabilities for all legal actions, (batch, actions)."""
+        legal = (np.asarray(action_mask) != 0).astype(np.float64)
+        probabilities: FloatArray = legal / legal.sum(axis=1, keepdims=True)
+        return probabilities
+
+    def _unbounded(self, state: LaneRandom, lanes: IntArray) -> FloatArray:
+        assert isinstance(self.space, spaces.Box)
+        low, high = self.space.low, self.space.high
+        draws = state.normal(lanes, self._size).reshape(len(lanes), *self.space.shape)
+        uniform = state.uniform(lanes, self._size).reshape(draws.shape)
+        both = np.isfinite(low) & np.isfinite(high)
+        width = np.where(both, high.astype(np.float64) - np.where(both, low, 0.0), 1.0)
+        bounded = np.where(both, low, 0.0) + uniform * width
+        return np.where(both, bounded, np.clip(draws, low, high))
+
+
+def random_entrant(world: BatchEnv) -> Agent | Team:
+    """Return the random entrant of a world: an agent, or a team where it has several."""
+    members = {agent: RandomAgent(world.action_spaces[agent]) for agent in world.agents}
+    return Team(members) if len(members) > 1 else members[world.agents[0]]

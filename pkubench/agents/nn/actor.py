@@ -1,0 +1,75 @@
+"""Actors: a network that gives an action distribution."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from pkubench.agents.nn.distributions import Categorical, DiagonalGaussian, Distribution
+from pkubench.agents.nn.networks import MLP, NetworkSpec
+from pkubench.errors import ConfigError
+
+StdKind = Literal["sigmoid", "log"]
+ActionMap = Literal["clip", "affine"]
+
+
+class Actor(nn.Module):
+    """MLP with a categorical head (Discrete) or a Gaussian one (Box).
+
+    The Gaussian's deviation does not depend on the state. ``std="sigmoid"`` is HARL's
+    ``0.5 * sigmoid(log_std)`` with log_std starting at 1 (0.3655); ``std="log"`` is
+    ``exp(log_std)`` with log_std starting at ``log_std_init`` (OmniSafe: 0).
+    """
+
+    def __init__(
+        self,
+        spec: NetworkSpec,
+        space: spaces.Space[Any],
+        std: StdKind,
+        log_std_init: float,
+        generator: torch.Generator,
+    ) -> None:
+        """Build the actor for one action ``space``; ``spec.outputs`` must fit it."""
+        super().__init__()
+        self.net = MLP(spec, generator)
+        self.std_kind: StdKind = std
+        self.discrete = isinstance(space, spaces.Discrete)
+        if not self.discrete:
+            start = 1.0 if std == "sigmoid" else log_std_init
+            self.log_std = nn.Parameter(torch.full((spec.outputs,), start))
+
+    def std(self) -> Tensor:
+        """Return the standard deviations, (d,)."""
+        return std_of(self.log_std, self.std_kind)
+
+    def forward(self, observations: Tensor, mask: Tensor | None = None) -> Distribution:
+        """Return the distribution over actions for observations (B, inputs)."""
+        out = self.net(observations)
+        if self.discrete:
+            return Categorical.from_logits(out, mask)
+        return DiagonalGaussian(out, self.std())
+
+
+def std_of(log_std: Tensor, kind: StdKind) -> Tensor:
+    """Return the standard deviation a parameter stands for."""
+    return 0.5 * torch.sigmoid(log_std) if kind == "sigmoid" else log_std.exp()
+
+
+def action_size(space: spaces.Space[Any]) -> int:
+    """Return the number of outputs an actor needs for ``space``.
+
+    Raises:
+        ConfigError: the space is neither Discrete nor a bounded one-dimensional Box.
+    """
+    if isinstance(space, spaces.Discrete):
+        return int(space.n)
+    if isinstance(space, spaces.Box) and len(space.shape) == 1:
+        if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
+            raise ConfigError(f"the action space {space} has no bounds")
+        return int(math.prod(space.shape))
+    raise ConfigError(f"learners act in Discrete and one-dimensional Box spaces, not {space}")

@@ -1,0 +1,192 @@
+"""What an actor's outputs mean, and how a loss moves them: distributions with hand-made gradients.
+
+The twins of ``distributions.py`` in NumPy, with samples on the last axis as ``backprop.py`` has
+them. A loss on them is told by its derivatives: by each sample's log-probability, by each sample's
+divergence from another policy, and by the mean entropy.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pkubench.agents.nn.actor import StdKind
+
+Array = npt.NDArray[Any]
+
+_LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
+
+
+class Slopes(NamedTuple):
+    """Derivatives of a scalar loss by what a distribution says of each sample; each is (B,)."""
+
+    log_prob: Array | None = None
+    """By log pi(a|o)."""
+    kl_from: Array | None = None
+    """By KL(old || pi), as CUP's phase and TRPO's ball measure it."""
+    kl_to: Array | None = None
+    """By KL(pi || old), as FOCOPS measures it."""
+    entropy: float = 0.0
+    """By the mean entropy of the B samples: minus the weight of a bonus."""
+
+
+class Gaussians(NamedTuple):
+    """Diagonal normal distributions of one deviation, ``DiagonalGaussian``'s twin."""
+
+    mean: Array
+    """(d, B)."""
+    log_std: Array
+    """(d, 1)."""
+    std: Array
+    """(d, 1)."""
+    growth: Array | float
+    """(d, 1): d log std / d parameter; 1 for ``exp``."""
+
+    @staticmethod
+    def from_outputs(mean: Array, log_std: Array, kind: StdKind) -> Gaussians:
+        """Build from the outputs (d, B) and the deviation's parameter (d,)."""
+        column = log_std[:, None].copy()  # the parameter moves on, these distributions stay
+        if kind == "log":
+            return Gaussians(mean, column, np.exp(column), 1.0)
+        sigmoid = 1.0 / (1.0 + np.exp(-column))
+        return Gaussians(mean, np.log(0.5 * sigmoid), 0.5 * sigmoid, 1.0 - sigmoid)
+
+    def log_prob(self, actions: Array) -> Array:
+        """Return log pi(a) (B,) of actions (d, B)."""
+        z = (actions - self.mean) / self.std
+        constant = np.add.reduce(self.log_std, None) + len(self.std) * _LOG_SQRT_2PI
+        z *= z
+        log_prob: Array = np.add.reduce(z) * -0.5 - constant
+        return log_prob
+
+    def entropy(self) -> float:
+        """Return the mean entropy in nats."""
+        return float(self.log_std.sum()) + len(self.std) * (_LOG_SQRT_2PI + 0.5)
+
+    def kl(self, other: Gaussians) -> Array:
+        """Return KL(self || other), (B,)."""
+        ratio = (self.std / other.std) ** 2
+        shift = ((self.mean - other.mean) / other.std) ** 2
+        kl: Array = 0.5 * (shift.sum(0) + (ratio - 1.0 - np.log(ratio)).sum())
+        return kl
+
+    def gradient(
+        self, slopes: Slopes, actions: Array, old: Gaussians | None = None
+    ) -> tuple[Array, Array]:
+        """Return the loss's gradients by the outputs (d, B) and by the parameter (d,).
+
+        Args:
+            slopes: the loss's derivatives.
+            actions: (d, B), of ``slopes.log_prob``.
+            old: the policy the divergences are from or to.
+        """
+        by_mean = np.zeros(self.mean.shape, self.mean.dtype)
+        by_log_std = np.zeros(self.std.shape, self.std.dtype) + slopes.entropy
+        if slopes.log_prob is not None:
+            z = (actions - self.mean) / self.std
+            weighted = z * slopes.log_prob
+            by_mean += weighted / self.std
+            by_log_std += _along(weighted, z) - np.add.reduce(slopes.log_prob)
+        if slopes.kl_from is not None:
+            assert old is not None
+            z = (self.mean - old.mean) / self.std
+            weighted = z * slopes.kl_from
+            by_mean += weighted / self.std
+            by_log_std += (1.0 - (old.std / self.std) ** 2) * np.add.reduce(slopes.kl_from)
+            by_log_std -= _along(weighted, z)
+        if slopes.kl_to is not None:
+            assert old is not None
+            by_mean += (self.mean - old.mean) * slopes.kl_to / old.std**2
+            by_log_std += ((self.std / old.std) ** 2 - 1.0) * np.add.reduce(slopes.kl_to)
+        return by_mean, (by_log_std * self.growth)[:, 0]
+
+    @property
+    def table(self) -> Array:
+        """What differs between samples, (d, B)."""
+        return self.mean
+
+    def with_table(self, table: Array) -> Gaussians:
+        """Return the distributions of the samples of another table, such as a minibatch's."""
+        return self._replace(mean=table)
+
+
+class Categoricals(NamedTuple):
+    """Distributions over n actions, ``Categorical``'s twin."""
+
+    log_p: Array
+    """(n, B), normalised log-probabilities."""
+    mask: Array | None = None
+    """(n, B), 0 where an action is forbidden: a constant, with no gradient."""
+
+    @staticmethod
+    def from_outputs(logits: Array, mask: Array | None = None) -> Categoricals:
+        """Normalise ``logits`` (n, B); actions with ``mask`` 0 get probability 0."""
+        if mask is not None:
+            logits = np.where(mask == 0, logits.dtype.type(-1e10), logits)
+        shifted = logits - logits.max(0)
+        return Categoricals(shifted - np.log(np.exp(shifted).sum(0)), mask)
+
+    def log_prob(self, actions: Array) -> Array:
+        """Return log pi(a) (B,) of actions (B,)."""
+        return self.log_p[actions, np.arange(len(actions))]
+
+    def entropy(self) -> float:
+        """Return the mean entropy in nats."""
+        return float(-(np.exp(self.log_p) * self.log_p).sum(0).mean())
+
+    def kl(self, other: Categoricals) -> Array:
+        """Return KL(self || other), (B,)."""
+        kl: Array = (np.exp(self.log_p) * (self.log_p - other.log_p)).sum(0)
+        return kl
+
+    def gradient(
+        self, slopes: Slopes, actions: Array, old: Categoricals | None = None
+    ) -> tuple[Array, Array]:
+        """Return the loss's gradients by the outputs (n, B), and by no further parameter (0,).
+
+        Args:
+            slopes: the loss's derivatives.
+            actions: (B,), of ``slopes.log_prob``.
+            old: the policy the divergences are from or to.
+        """
+        p = np.exp(self.log_p)
+        by_logits = np.zeros_like(p)
+        if slopes.log_prob is not None:
+            by_logits -= p * slopes.log_prob
+            by_logits[actions, np.arange(len(actions))] += slopes.log_prob
+        if slopes.entropy:
+            surprise = self.log_p - (p * self.log_p).sum(0)
+            by_logits -= p * surprise * (slopes.entropy / p.shape[1])
+        if slopes.kl_from is not None:
+            assert old is not None
+            by_logits += (p - np.exp(old.log_p)) * slopes.kl_from
+        if slopes.kl_to is not None:
+            assert old is not None
+            excess = self.log_p - old.log_p
+            by_logits += p * (excess - (p * excess).sum(0)) * slopes.kl_to
+        if self.mask is not None:
+            by_logits[self.mask == 0] = 0.0
+        return by_logits, np.empty(0, p.dtype)
+
+    @property
+    def table(self) -> Array:
+        """What differs between samples, (n, B)."""
+        return self.log_p
+
+    def with_table(self, table: Array) -> Categoricals:
+        """Return the distributions of the samples of another table, such as a minibatch's.
+
+        The mask is left out: divergences from these need none.
+        """
+        return Categoricals(table)
+
+
+Policies = Gaussians | Categoricals
+
+
+def _along(a: Array, b: Array) -> Array:
+    """Return the sum over samples of the product, (d, 1)."""
+    return np.add.reduce(np.multiply(a, b), 1, keepdims=True)

@@ -1,0 +1,104 @@
+"""The squashed Gaussian of SAC (Haarnoja et al. 2018, appendix C), with its gradient by hand."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pkubench.agents.nn.fast.stacked import tanh
+
+LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
+_LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
+
+
+class Bounds(NamedTuple):
+    """The interval an action is stretched to: ``middle + half * [-1, 1]``.
+
+    The first two broadcast against actions (..., B, d), the third against (..., B).
+    """
+
+    middle: Tensor
+    half: Tensor
+    log_scale: Tensor
+    """sum log half, the constant of the log-density; 0 where it is left out."""
+
+
+class Squashed(NamedTuple):
+    """A sample ``a = middle + half tanh(u)``, ``u = mean + std * noise``, and what led to it."""
+
+    action: Tensor
+    """(..., d)."""
+    log_prob: Tensor
+    """(...,): log-density of the action, summed over dimensions."""
+    unit: Tensor
+    """tanh(u)."""
+    spread: Tensor
+    """std * noise."""
+    is_free: Tensor
+    """Where log_std is not held at its bounds."""
+
+
+def sample(outputs: Tensor, noise: Tensor, bounds: Bounds) -> Squashed:
+    """Draw actions.
+
+    ``log p(a) = log N(u; mean, std) - sum log(1 - tanh(u)^2) - sum log half``, with
+    ``log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2u))`` for large ``|u|``.
+
+    Args:
+        outputs: (..., 2d): means, then log-deviations before they are cut to [-20, 2].
+        noise: (..., d), standard normal.
+        bounds: where actions lie.
+    """
+    mean, raw = outputs.chunk(2, dim=-1)
+    log_std = raw.clamp(LOG_STD_MIN, LOG_STD_MAX)
+    spread = log_std.exp().mul_(noise)
+    u = mean + spread
+    unit = tanh(u)
+    correction = (math.log(2.0) - u - functional.softplus(-2.0 * u)).mul_(2.0)
+    per_dimension = (noise * noise).mul_(-0.5).sub_(log_std).sub_(correction)
+    constant = bounds.log_scale + unit.shape[-1] * _LOG_SQRT_2PI
+    log_prob = per_dimension.sum(-1) - constant
+    action = torch.addcmul(bounds.middle, bounds.half, unit)
+    return Squashed(action, log_prob, unit, spread, raw == log_std)
+
+
+def actor_gradient(drawn: Squashed, q_gradient: Tensor, alpha: Tensor, half: Tensor) -> Tensor:
+    """Return the gradient of ``mean_B[alpha log p(a) - Q(a)]`` by the network's outputs.
+
+    With ``t = tanh(u)``: ``dlog p/du = 2t`` and ``da/du = half (1 - t^2)``, so
+    ``g_u = 2 alpha t - dQ/da half (1 - t^2)``; by the mean it is ``g_u``, by the log-deviation
+    ``g_u std noise - alpha``.
+
+    Args:
+        drawn: what ``sample`` returned.
+        q_gradient: (..., B, d), dQ/da of each sample.
+        alpha: temperature, broadcast against (..., B, d).
+        half: (d,).
+
+    Returns:
+        (..., B, 2d).
+    """
+    t = drawn.unit
+    g = (2.0 * alpha) * t - q_gradient * half * (1.0 - t * t)
+    by_log_std = (g * drawn.spread - alpha) * drawn.is_free
+    return torch.cat([g, by_log_std], dim=-1).div_(t.shape[-2])
+
+
+def mode(outputs: Tensor, bounds: Bounds) -> Tensor:
+    """Return ``middle + half tanh(mean)``, (..., d): how the policy acts when it is evaluated."""
+    return torch.addcmul(bounds.middle, bounds.half, tanh(outputs.chunk(2, dim=-1)[0]))
+
+
+def deterministic(outputs: Tensor, bounds: Bounds) -> tuple[Tensor, Tensor]:
+    """Return ``middle + half t`` and ``t = tanh(outputs)``, (..., d): the policy of DDPG."""
+    unit = tanh(outputs)
+    return torch.addcmul(bounds.middle, bounds.half, unit), unit
+
+
+def deterministic_gradient(unit: Tensor, q_gradient: Tensor, half: Tensor) -> Tensor:
+    """Return the gradient of ``-mean_B[Q(a)]`` by the outputs, (..., B, d)."""
+    return (q_gradient * half * (1.0 - unit * unit)).div_(-unit.shape[-2])

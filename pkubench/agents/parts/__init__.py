@@ -1,1 +1,0 @@
-"""Building blocks learners are composed of: small, pure where possible, shared."""

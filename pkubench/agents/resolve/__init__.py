@@ -1,0 +1,1 @@
+"""From the spelling of an agent to something the harness can score."""

@@ -1,0 +1,95 @@
+"""Agents from code of the user: objects, and what ``module:factory`` gives."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any, cast
+
+from pkubench.agents.contract import (
+    Agent,
+    CentralisedTeam,
+    Entrant,
+    Population,
+    StochasticPolicy,
+    Team,
+)
+from pkubench.errors import AgentError
+
+ACCEPTED = (
+    "an Agent (begin and act), a Team, a CentralisedTeam, a Population, or for games a policy of "
+    "OpenSpiel"
+)
+"""What can be scored, for messages."""
+
+
+def load_code(spelling: str, task_id: str | None) -> Entrant:
+    """Import ``package.module:factory`` and call it, with the task's id if it takes an argument.
+
+    Raises:
+        AgentError: there is no such thing, or it gives no entrant.
+    """
+    module_name, _, path = spelling.partition(":")
+    found: Any = importlib.import_module(module_name)
+    for part in path.split("."):
+        if not hasattr(found, part):
+            raise AgentError(f"agent {spelling!r}: {module_name} has no {path!r}")
+        found = getattr(found, part)
+    if _is_entrant(found) or _is_openspiel(found) or not callable(found):
+        return checked_entrant(found, spelling, task_id)
+    return checked_entrant(_call(found, spelling, task_id), spelling, task_id)
+
+
+def checked_entrant(value: Any, origin: str, task_id: str | None) -> Entrant:
+    """Return ``value`` as something the harness can score.
+
+    Args:
+        value: Anything.
+        origin: Where it comes from, for messages.
+        task_id: The task to act in, on whose game a policy of OpenSpiel is read.
+
+    Raises:
+        AgentError: it is none of the kinds of entrants, or a policy of another game.
+    """
+    if _is_openspiel(value):
+        if task_id is None:
+            raise AgentError(f"{origin} is a policy of OpenSpiel; name the game's task")
+        from pkubench.agents.adapters.openspiel import as_population
+
+        return as_population(value, task_id)
+    if _is_entrant(value):
+        return cast(Entrant, value)
+    what = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+    raise AgentError(f"{origin} is not an agent ({what}); pkubench scores {ACCEPTED}")
+
+
+def _is_entrant(value: Any) -> bool:
+    # Classes have the methods of their instances, and are none of them.
+    kinds = Team | Population | CentralisedTeam | Agent | StochasticPolicy
+    return not isinstance(value, type) and (isinstance(value, kinds) and not _is_openspiel(value))
+
+
+def _is_openspiel(value: Any) -> bool:
+    """Whether a value is a policy of OpenSpiel; nothing of that is imported to find out."""
+    parents = type(value).__mro__
+    names = {f"{parent.__module__}.{parent.__qualname__}" for parent in parents}
+    return not names.isdisjoint({"open_spiel.python.policy.Policy", "pyspiel.Policy"})
+
+
+def _call(factory: Callable[..., Any], spelling: str, task_id: str | None) -> Any:
+    try:
+        parameters = list(inspect.signature(factory).parameters.values())
+    except (TypeError, ValueError):  # built-in callables have no signature
+        return factory()
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    needed = [p for p in positional if p.default is p.empty]
+    if len(needed) > 1:
+        raise AgentError(f"agent {spelling!r}: its factory may take one argument, the task's id")
+    if not positional:
+        return factory()
+    if task_id is None:
+        if needed:
+            raise AgentError(f"agent {spelling!r} depends on the task; name one")
+        return factory()
+    return factory(task_id)

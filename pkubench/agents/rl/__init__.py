@@ -1,0 +1,1 @@
+"""Whole learners and their parts: rollouts, replay, advantages, update rules, constraints."""

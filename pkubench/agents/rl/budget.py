@@ -1,0 +1,220 @@
+"""Worlds changed by a budget of cost, to train in: Saute and early termination.
+
+Both wrap a ``BatchEnv`` and stay one. What an episode earned in the world as it is stands in
+``info[UNCHANGED_REWARD]``, so that reports speak of it and not of the changed reward.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from pkubench.agents.contract import (
+    Agent,
+    BoolArray,
+    FloatArray,
+    IntArray,
+    MaskedObservation,
+    State,
+)
+from pkubench.envs.core.batch import Array, BatchEnv, Info
+from pkubench.errors import ConfigError
+
+UNCHANGED_REWARD = "unchanged_reward"
+"""Key of an info: what the step earned (N,) in the world as it is."""
+
+
+class Budget(NamedTuple):
+    """How much cost an episode may have, as Saute's agent sees it."""
+
+    total: float
+    """Cost that the budget of a whole episode pays."""
+    gamma: float
+    """Discount a step: what is left is divided by it."""
+
+    @staticmethod
+    def of_limit(limit: float, gamma: float, horizon: int) -> Budget:
+        """Return the discounted budget that a limit on the undiscounted cost stands for.
+
+        A cost of ``limit / horizon`` a step, discounted: ``limit (1 - gamma^T) / (1 - gamma) / T``.
+        """
+        if limit <= 0.0:
+            raise ConfigError(f"Saute spends a budget: cost_limit must be positive, got {limit}")
+        steps = float(horizon)
+        discounted = steps if gamma == 1.0 else (1.0 - gamma**steps) / (1.0 - gamma)
+        return Budget(limit * discounted / steps, gamma)
+
+    def after(self, left: FloatArray, cost: Array) -> FloatArray:
+        """Return the share that is left after a step's cost (Sootla et al. 2022)."""
+        remaining: FloatArray = (left - cost / self.total) / self.gamma
+        return remaining
+
+
+class ChangedWorld(BatchEnv):
+    """A world inside another one, which changes what a step gives."""
+
+    def __init__(self, inner: BatchEnv) -> None:
+        """Wrap ``inner``, whose clock and spaces are taken over."""
+        super().__init__(inner.num_envs, inner.max_episode_steps)
+        self.inner = inner
+        self.agents = inner.agents
+        self.observation_spaces, self.action_spaces = inner.observation_spaces, inner.action_spaces
+        self.state_space = inner.state_space
+        self._seen: dict[str, Array] = {}
+        self._started: Info = {}
+
+    def _reset(self, ids: IntArray, seeds: IntArray) -> None:
+        self._seen, self._started = self.inner.reset(seeds, ids)
+        self._begin(ids)
+
+    def _step(
+        self, actions: Mapping[str, Array], active: BoolArray | None
+    ) -> tuple[FloatArray, BoolArray, Info]:
+        step = self.inner.step(actions, active)
+        if "cost" not in step.info:
+            raise ConfigError(f"{type(self.inner).__name__} has no cost to keep a budget of")
+        self._seen = step.observations
+        info = {**step.info, UNCHANGED_REWARD: step.rewards.sum(1)}
+        rewards, terminated = self._change(step.rewards, step.terminated, info)
+        return rewards, terminated, info
+
+    @abstractmethod
+    def _begin(self, ids: IntArray) -> None:
+        """Start the budgets of new episodes."""
+
+    @abstractmethod
+    def _change(
+        self, rewards: FloatArray, terminated: BoolArray, info: Info
+    ) -> tuple[FloatArray, BoolArray]:
+        """Return rewards and ends as the learner shall see them."""
+
+    def _observe(self) -> dict[str, Array]:
+        return self._seen
+
+    def _info(self) -> Info:
+        return self._started
+
+    def state(self) -> Array:
+        """Return the world's own state."""
+        return self.inner.state()
+
+    def close(self) -> None:
+        """Close the world inside."""
+        self.inner.close()
+
+    def render(self, lane: int = 0) -> npt.NDArray[np.uint8]:
+        """Draw the world inside."""
+        return self.inner.render(lane)
+
+
+class Saute(ChangedWorld):
+    """The share of the budget that is left is observed; without, a step earns ``unsafe_reward``.
+
+    The share stands last in every agent's observation and in the state, and starts at 1 (Sootla
+    et al. 2022). In a team each member gets its part of ``unsafe_reward``.
+    """
+
+    def __init__(self, inner: BatchEnv, budget: Budget, unsafe_reward: float) -> None:
+        """Wrap ``inner``."""
+        super().__init__(inner)
+        self.budget, self.unsafe_reward = budget, unsafe_reward
+        self.left: FloatArray = np.ones(self.num_envs)
+        self.observation_spaces = {
+            agent: _longer(space, agent) for agent, space in inner.observation_spaces.items()
+        }
+        if inner.state_space is not None:
+            self.state_space = _longer(inner.state_space, "the state")
+
+    def _begin(self, ids: IntArray) -> None:
+        self.left[ids] = 1.0
+
+    def _change(
+        self, rewards: FloatArray, terminated: BoolArray, info: Info
+    ) -> tuple[FloatArray, BoolArray]:
+        self.left = self.budget.after(self.left, info["cost"])
+        changed = np.where(
+            (self.left > 0.0)[:, None], rewards, self.unsafe_reward / self.num_agents
+        )
+        return changed, terminated
+
+    def _observe(self) -> dict[str, Array]:
+        return {agent: with_share(seen, self.left) for agent, seen in self._seen.items()}
+
+    def state(self) -> Array:
+        """Return the world's own state and what is left."""
+        return with_share(self.inner.state(), self.left)
+
+
+class EarlyTermination(ChangedWorld):
+    """An episode ends, with no reward for its last step, once its cost exceeds the limit.
+
+    The count starts anew with every episode. OmniSafe's does so only after it has ended one, so
+    that what a finished episode spent is missing from the next one's budget. That is not offered:
+    an episode would no longer be a function of its seed and actions, by which runs are resumed.
+    """
+
+    def __init__(self, inner: BatchEnv, limit: float) -> None:
+        """Wrap ``inner``."""
+        super().__init__(inner)
+        self.limit = limit
+        self.spent: FloatArray = np.zeros(self.num_envs)
+
+    def _begin(self, ids: IntArray) -> None:
+        self.spent[ids] = 0.0
+
+    def _change(
+        self, rewards: FloatArray, terminated: BoolArray, info: Info
+    ) -> tuple[FloatArray, BoolArray]:
+        self.spent = self.spent + info["cost"]
+        over = self.spent > self.limit
+        return np.where(over[:, None], 0.0, rewards), terminated | over
+
+
+class BudgetPolicy:
+    """An Agent trained under Saute: it counts the cost it is told of and acts on what is left."""
+
+    def __init__(self, policy: Agent, budget: Budget) -> None:
+        """Wrap ``policy``, whose observation ends with the share that is left."""
+        self.policy, self.budget = policy, budget
+
+    def begin(self, seeds: IntArray) -> State:
+        """Start episodes with the whole budget."""
+        return self.policy.begin(seeds), np.ones(len(seeds))
+
+    def act(self, observation: Any, state: State, active: BoolArray) -> tuple[Any, State]:
+        """Act on the observation and what is left."""
+        own, left = state
+        if isinstance(observation, MaskedObservation):
+            shared = with_share(observation.observation, left)
+            seen: Any = observation._replace(observation=shared)
+        else:
+            seen = with_share(np.asarray(observation), left)
+        actions, own = self.policy.act(seen, own, active)
+        return actions, (own, left)
+
+    def observe_cost(self, cost: FloatArray, state: State) -> State:
+        """Take a step's cost (episodes,) off the budget."""
+        own, left = state
+        return own, self.budget.after(left, cost)
+
+
+def with_share(observation: Array, left: FloatArray) -> Array:
+    """Return (n, d) observations with what is left as one more number, (n, d + 1)."""
+    flat = observation.reshape(len(observation), -1)
+    return np.concatenate([flat, left[:, None].astype(flat.dtype)], axis=1)
+
+
+def _longer(space: spaces.Space[Any], of: str) -> spaces.Box:
+    if not isinstance(space, spaces.Box):
+        raise ConfigError(f"Saute adds a number to Box observations, and that of {of} is {space}")
+    low, high = space.low.reshape(-1), space.high.reshape(-1)
+    return spaces.Box(
+        np.append(low, -np.inf).astype(space.dtype),
+        np.append(high, np.inf).astype(space.dtype),
+        dtype=space.dtype,
+    )

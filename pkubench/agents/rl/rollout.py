@@ -1,0 +1,307 @@
+"""Collecting rollouts: lanes stepped together, episodes following each other in every lane.
+
+The collector owns the training lanes: their seeds, the episodes under way, the recent episodes'
+statistics. It can be frozen into plain arrays and rebuilt exactly: a world is a deterministic
+function of an episode's seed and actions, so the episodes under way are replayed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pkubench.agents.rl.budget import UNCHANGED_REWARD
+from pkubench.agents.rl.safety_regret import TrainingCost
+from pkubench.envs.core.batch import BatchEnv
+from pkubench.envs.core.seeding import TrainingSeeds
+
+Array = npt.NDArray[Any]
+
+
+class Behaviour(Protocol):
+    """Chooses the actions of a rollout."""
+
+    def __call__(
+        self, observations: Mapping[str, Array], masks: Mapping[str, Array]
+    ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
+        """Return raw actions, environment actions and log-probabilities, by agent id."""
+        ...
+
+
+@dataclass(slots=True)
+class Rollout:
+    """What ``rollout_steps`` (T) of ``num_envs`` lanes (N) gave; time on axis 0."""
+
+    observations: dict[str, Array]
+    """Agent id -> (T, N, d) float32, as the actor saw them."""
+    states: Array
+    """(T, N, s) float32, as the critic sees them."""
+    actions: dict[str, Array]
+    """Agent id -> (T, N) int64 or (T, N, d) float32, before any clipping to bounds."""
+    log_probs: dict[str, Array]
+    """Agent id -> (T, N)."""
+    masks: dict[str, Array]
+    """Agent id -> (T, N, actions); empty where all actions are legal."""
+    rewards: Array
+    """(T, N) float32: team reward, the sum over agents."""
+    costs: Array
+    """(T, N) float32; zeros where the world has no cost."""
+    terminated: Array
+    truncated: Array
+    next_observations: dict[str, Array]
+    """Agent id -> (T, N, d): what the step led to, before any reset."""
+    next_states: Array
+
+
+@dataclass(slots=True)
+class EpisodeWindow:
+    """Undiscounted sums of the most recent finished episodes, and totals of cost over all."""
+
+    size: int
+    training: TrainingCost | None = None
+    """None in a task without a cost limit."""
+    returns: deque[float] = field(default_factory=deque)
+    costs: deque[float] = field(default_factory=deque)
+    lengths: deque[float] = field(default_factory=deque)
+    has_news: bool = False
+    """Whether an episode ended since ``news`` was last asked for."""
+
+    def add(self, total: float, cost: float, length: int) -> None:
+        """Take in one finished episode."""
+        self.has_news = True
+        for queue, value in (
+            (self.returns, total),
+            (self.costs, cost),
+            (self.lengths, float(length)),
+        ):
+            queue.append(value)
+            if len(queue) > self.size:
+                queue.popleft()
+        if self.training is not None:
+            self.training.add(cost)
+
+    def news(self) -> tuple[float, float]:
+        """Return mean cost and length, or NaN where no episode ended since this was last asked.
+
+        A constraint that heard one mean twice would move twice for one excess.
+        """
+        if not self.has_news:
+            return float("nan"), float("nan")
+        self.has_news = False
+        return self.means()
+
+    def means(self) -> tuple[float, float]:
+        """Return mean cost and length of the recent episodes, NaN without one."""
+        return self.mean(self.costs), self.mean(self.lengths)
+
+    def curve(self) -> dict[str, float]:
+        """Return the columns of ``training.jsonl`` that the episodes make; NaN where unknown."""
+        columns = {"return": self.mean(self.returns), "length": self.mean(self.lengths)}
+        if self.training is not None:
+            columns |= {"cost": self.mean(self.costs), **self.training.curve()}
+        return columns
+
+    def costs_of_training(self) -> dict[str, Any]:
+        """Return the entry ``training_cost`` of ``config.json``, or nothing where it is unknown."""
+        found = None if self.training is None else self.training.summary()
+        return {} if found is None else {"training_cost": found}
+
+    @staticmethod
+    def mean(values: deque[float]) -> float:
+        """Return the mean, NaN without an episode."""
+        return float(np.mean(values)) if values else float("nan")
+
+
+class Collector:
+    """Steps the training lanes with a behaviour policy."""
+
+    def __init__(
+        self,
+        env: BatchEnv,
+        seed: int,
+        window: int,
+        prepare: _Prepare,
+        cost_key: str = "cost",
+        cost_limit: float | None = None,
+    ) -> None:
+        """Start an episode in each lane of ``env``.
+
+        ``prepare`` turns a world's arrays into network inputs (normalisation), seeing each fresh
+        array once; with the task's ``cost_limit`` the cost of training is counted.
+        """
+        self.env = env
+        self.seeds = TrainingSeeds(seed, env.num_envs)
+        counted = None if cost_limit is None else TrainingCost(cost_limit)
+        self.window = EpisodeWindow(window, counted)
+        self.prepare = prepare
+        self.cost_key = cost_key
+        self.lane_seeds = np.zeros(env.num_envs, dtype=np.int64)
+        self.sums = np.zeros((2, env.num_envs))
+        """Return and cost so far of the episodes under way."""
+        self.history: deque[dict[str, Array]] = deque()
+        """Environment actions since the oldest episode under way began."""
+        self.raw: dict[str, Array] = {}
+        self.info: dict[str, Array] = {}
+
+    def start(self) -> None:
+        """Begin a new episode in every lane."""
+        self._reset(np.arange(self.env.num_envs))
+
+    def _reset(self, ids: npt.NDArray[np.int64]) -> None:
+        self.lane_seeds[ids] = self.seeds.next(ids)
+        self.sums[:, ids] = 0.0
+        self.raw, self.info = self.env.reset(self.lane_seeds[ids], ids)
+
+    def state_of(self, observations: Mapping[str, Array]) -> Array:
+        """Return the global state that goes with ``observations`` just handed out."""
+        if self.env.state_space is None:
+            parts = [observations[a].reshape(self.env.num_envs, -1) for a in self.env.agents]
+            return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        return self.env.state()
+
+    def collect(self, steps: int, behave: Behaviour, restart: bool) -> Rollout:
+        """Take ``steps`` steps in every lane."""
+        env, agents = self.env, self.env.agents
+        begin = restart or not self.raw
+        if begin:
+            self.history.clear()
+            self.start()
+        inputs, state = self.prepare(self.raw, self.state_of(self.raw), begin)
+        rows: dict[str, list[Any]] = {name: [] for name in _FIELDS}
+        for _ in range(steps):
+            masks = masks_of(self.info, agents)
+            raw_actions, actions, log_probs = behave(inputs, masks)
+            self.history.append(actions)
+            step = env.step(actions)
+            self.raw, self.info = step.observations, step.info
+            reward = step.rewards.sum(1)
+            cost = self.info.get(self.cost_key)
+            self.sums[0] += self.info.get(UNCHANGED_REWARD, reward)
+            if cost is not None:
+                self.sums[1] += cost
+            done = step.terminated | step.truncated
+            ended = np.flatnonzero(done)
+            next_inputs, next_state = self.prepare(self.raw, self.state_of(self.raw), True)
+            for name, value in (
+                ("observations", inputs),
+                ("states", state),
+                ("actions", raw_actions),
+                ("log_probs", log_probs),
+                ("masks", masks),
+                ("rewards", reward),
+                ("costs", np.zeros_like(reward) if cost is None else cost),
+                ("terminated", step.terminated),
+                ("truncated", step.truncated & ~step.terminated),
+                ("next_observations", next_inputs),
+                ("next_states", next_state),
+            ):
+                rows[name].append(value)
+            if len(ended):
+                for lane in ended:
+                    total, cost = self.sums[:, lane]
+                    self.window.add(float(total), float(cost), int(env.elapsed[lane]))
+                self._reset(ended)
+                next_inputs, next_state = self.prepare(
+                    self.raw, self.state_of(self.raw), len(ended) == env.num_envs
+                )
+            inputs, state = next_inputs, next_state
+            while len(self.history) > int(env.elapsed.max()):
+                self.history.popleft()
+        return _stack(rows, agents)
+
+    def freeze(self) -> dict[str, Array]:
+        """Return everything needed to go on, as plain arrays."""
+        frozen = {
+            "lane_seeds": self.lane_seeds,
+            "elapsed": self.env.elapsed.copy(),
+            "sums": self.sums,
+            "episode": self.seeds.episode,
+            "window": np.array(
+                [self.window.returns, self.window.costs, self.window.lengths], dtype=np.float64
+            ),
+            "has_news": np.array(self.window.has_news),
+        }
+        if self.window.training is not None:
+            frozen["training_cost"] = self.window.training.freeze()
+        for agent in self.env.agents:
+            if self.history:
+                frozen[f"history.{agent}"] = np.stack([h[agent] for h in self.history])
+        return frozen
+
+    def thaw(self, frozen: Mapping[str, Array]) -> None:
+        """Go back to a frozen point by replaying the episodes under way."""
+        elapsed = frozen["elapsed"].astype(np.int64)
+        self.lane_seeds = frozen["lane_seeds"].astype(np.int64)
+        self.seeds.episode = frozen["episode"].astype(np.int64)
+        self.sums = frozen["sums"].astype(np.float64)
+        for queue, values in zip(
+            (self.window.returns, self.window.costs, self.window.lengths),
+            frozen["window"],
+            strict=True,
+        ):
+            queue.clear()
+            queue.extend(float(v) for v in values)
+        # a checkpoint of an earlier release does not say; the update before it had heard of all
+        self.window.has_news = bool(frozen.get("has_news", False))
+        if self.window.training is not None:
+            self.window.training.thaw(frozen.get("training_cost"))
+        agents = self.env.agents
+        length = int(elapsed.max())
+        self.raw, self.info = self.env.reset(self.lane_seeds)
+        self.history.clear()
+        for k in range(length):
+            actions = {a: frozen[f"history.{a}"][k] for a in agents}
+            self.history.append(actions)
+            begin = np.flatnonzero(elapsed == length - k)
+            if len(begin) and k:
+                self.env.reset(self.lane_seeds[begin], begin)
+            step = self.env.step(actions)
+            self.raw, self.info = step.observations, step.info
+        begin = np.flatnonzero(elapsed == 0)
+        if len(begin) and length:
+            self.raw, self.info = self.env.reset(self.lane_seeds[begin], begin)
+
+
+class _Prepare(Protocol):
+    def __call__(
+        self, observations: Mapping[str, Array], state: Array, fresh: bool
+    ) -> tuple[dict[str, Array], Array]:
+        """Return network inputs; ``fresh`` says the arrays have not been counted before."""
+        ...
+
+
+_FIELDS = tuple(Rollout.__dataclass_fields__)
+
+
+def masks_of(info: Mapping[str, Array], agents: tuple[str, ...]) -> dict[str, Array]:
+    """Return the action masks an info holds: ``action_mask`` or ``action_mask:AGENT``."""
+    if "action_mask" in info:
+        return {agents[0]: info["action_mask"]}
+    return {a: info[f"action_mask:{a}"] for a in agents if f"action_mask:{a}" in info}
+
+
+def _stack(rows: Mapping[str, list[Any]], agents: tuple[str, ...]) -> Rollout:
+    def by_agent(name: str) -> dict[str, Array]:
+        return {a: np.stack([row[a] for row in rows[name]]) for a in agents if a in rows[name][0]}
+
+    def plain(name: str, dtype: Any = np.float32) -> Array:
+        return np.stack(rows[name]).astype(dtype, copy=False)
+
+    return Rollout(
+        observations=by_agent("observations"),
+        states=plain("states"),
+        actions=by_agent("actions"),
+        log_probs=by_agent("log_probs"),
+        masks=by_agent("masks"),
+        rewards=plain("rewards"),
+        costs=plain("costs"),
+        terminated=plain("terminated", np.bool_),
+        truncated=plain("truncated", np.bool_),
+        next_observations=by_agent("next_observations"),
+        next_states=plain("next_states"),
+    )

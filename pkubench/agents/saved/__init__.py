@@ -1,0 +1,1 @@
+"""Saved agents, run folders and populations on disk."""

@@ -1,0 +1,55 @@
+"""Actors or teams out of a saved agent's members, held to the task they are to act in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium import spaces
+
+from pkubench.agents.contract import Agent, Team
+from pkubench.agents.saved.files import SavedAgent
+from pkubench.envs.core.batch import SOLE_AGENT
+from pkubench.envs.core.registry import make_batch
+from pkubench.errors import AgentError, WeightsError
+
+if TYPE_CHECKING:
+    from pkubench.tasks.task import Task
+
+MemberReader = Callable[[str, dict[str, Any], "spaces.Space[Any]", int], Agent]
+"""From an agent's name, its entry in ``members``, its action space and the numbers it observes."""
+
+
+def read_team(saved: SavedAgent, task: Task | None, kind: str, read: MemberReader) -> Agent | Team:
+    """Return the actor (one agent) or the team a folder holds, each member made by ``read``.
+
+    Args:
+        saved: what ``load_saved`` read.
+        task: the task to act in; None is the one it was trained on.
+        kind: the agents' ``kind``, for errors.
+        read: makes one member; a missing or wrong entry may raise what indexing raises.
+
+    Raises:
+        WeightsError: the description is incomplete.
+        AgentError: the task has other agents.
+    """
+    config = saved.config
+    if not isinstance(config.get("members"), dict) or not isinstance(config.get("task"), str):
+        raise WeightsError(f"config.json of an {kind} agent needs 'task' and 'members'")
+    env = make_batch(config["task"] if task is None else task.id, 1)
+    try:
+        if set(env.agents) != set(config["members"]):
+            raise AgentError(
+                f"the agent was trained for {sorted(config['members'])}, "
+                f"the task has {sorted(env.agents)}"
+            )
+        members = {}
+        for agent, member in config["members"].items():
+            seen = int(np.prod(env.observation_spaces[agent].shape or (1,)))
+            members[agent] = read(agent, member, env.action_spaces[agent], seen)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"the saved agent is incomplete: {error}") from error
+    finally:
+        env.close()
+    return members[SOLE_AGENT] if set(members) == {SOLE_AGENT} else Team(members)

@@ -1,0 +1,1 @@
+"""The public forms of a BatchEnv: Gymnasium, PettingZoo and Stable-Baselines3."""

@@ -1,0 +1,138 @@
+"""The public faces of a BatchEnv: Gymnasium Env, Gymnasium VectorEnv, PettingZoo ParallelEnv.
+
+All three start episode ``s`` on ``reset(seed=s)``; a lane that is reset without a seed goes on with
+the episode that ``seeding.next_seeds`` derives from its last one, and with one drawn from the
+operating system if it never had any. So whatever the face, the lane and the batch, seed ``s`` is
+the same episode.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+from gymnasium.vector import AutoresetMode
+from gymnasium.wrappers import HumanRendering
+
+from pkubench.envs.adapters.gymnasium import RENDER_MODES, SingleFace, VectorFace
+from pkubench.envs.core.registry import make_batch
+from pkubench.errors import ConfigError, MissingExtra
+
+if TYPE_CHECKING:
+    from pkubench.envs.adapters.pettingzoo import ParallelFace
+
+
+def make_single(
+    world: str, render_mode: str | None = None, **kwargs: Any
+) -> gymnasium.Env[Any, Any]:
+    """Make one copy of a world as a Gymnasium environment; ``gymnasium.make`` calls this.
+
+    It has no time limit of its own, because ``gymnasium.make`` wraps it in ``TimeLimit``; pass
+    ``max_episode_steps`` to set one here.
+
+    Returns:
+        A ``SingleFace``; for ``render_mode="human"`` in Gymnasium's wrapper that opens a window.
+
+    Raises:
+        UnknownName, MissingExtra, ConfigError: as ``make_batch``; also if a window is asked for
+            where none can be opened.
+    """
+    kwargs.setdefault("max_episode_steps", None)
+    if render_mode == "human":
+        _check_window()
+        return HumanRendering(SingleFace(make_batch(world, 1, **kwargs), "rgb_array"))
+    return SingleFace(make_batch(world, 1, **kwargs), render_mode)
+
+
+# Read by gymnasium.make, so that render_mode="rgb_array_list" gets its wrapper.
+make_single.metadata = {"render_modes": ["human", *RENDER_MODES]}  # type: ignore[attr-defined]
+
+
+def _check_window() -> None:
+    """Refuse ``render_mode="human"`` where there is no screen, before a driver fails in its way.
+
+    Raises:
+        ConfigError: no window can be opened.
+    """
+    instead = 'use render_mode="rgb_array" and save or show the pictures that render() returns'
+    try:
+        import pygame
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f'render_mode="human" needs pygame: pip install pygame-ce; or {instead}'
+        ) from error
+    screens = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
+    if sys.platform.startswith("linux") and not any(os.environ.get(name) for name in screens):
+        raise ConfigError(
+            'render_mode="human" opens a window, but this process has no display (neither DISPLAY '
+            f"nor WAYLAND_DISPLAY is set); {instead}"
+        )
+    try:
+        pygame.display.init()
+        driver = pygame.display.get_driver()
+    except pygame.error as error:
+        raise ConfigError(
+            f'render_mode="human" cannot open a window: {error}; {instead}'
+        ) from error
+    if driver in ("dummy", "offscreen") and not os.environ.get("SDL_VIDEODRIVER"):
+        pygame.display.quit()
+        raise ConfigError(
+            'render_mode="human" opens a window, but the display that DISPLAY or WAYLAND_DISPLAY '
+            f"names does not answer; {instead}"
+        )
+
+
+def make_vector(
+    world: str,
+    num_envs: int = 1,
+    *,
+    autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+    max_episode_steps: int | None = -1,
+    render_mode: str | None = None,
+    **kwargs: Any,
+) -> VectorFace:
+    """Make a native batch of a world; ``gymnasium.make_vec`` calls this.
+
+    Args:
+        world: the world's id.
+        num_envs: number of lanes.
+        autoreset_mode: "NextStep" (Gymnasium's default), "SameStep" or "Disabled".
+        max_episode_steps: time limit, None for none, -1 for the world's own.
+        render_mode: None or "rgb_array".
+        **kwargs: settings of the world.
+
+    Raises:
+        UnknownName, MissingExtra, ConfigError: as ``make_batch``.
+    """
+    batch = make_batch(world, num_envs, max_episode_steps=max_episode_steps, **kwargs)
+    return VectorFace(batch, autoreset_mode, render_mode)
+
+
+def parallel_env(
+    name: str,
+    *,
+    max_episode_steps: int | None = -1,
+    render_mode: str | None = None,
+    **kwargs: Any,
+) -> ParallelFace:
+    """Make one copy of a world as a PettingZoo ``ParallelEnv``.
+
+    Args:
+        name: the world's id, with or without ``pkubench/``.
+        max_episode_steps: time limit, None for none, -1 for the world's own.
+        render_mode: None or "rgb_array".
+        **kwargs: settings of the world.
+
+    Raises:
+        UnknownName, MissingExtra, ConfigError: as ``make_batch``; also if PettingZoo is missing.
+    """
+    try:
+        from pkubench.envs.adapters.pettingzoo import ParallelFace
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("pkubench"):
+            raise
+        raise MissingExtra("marl", "pkubench.parallel_env") from error
+    batch = make_batch(name, 1, max_episode_steps=max_episode_steps, **kwargs)
+    return ParallelFace(batch, render_mode)

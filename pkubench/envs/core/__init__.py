@@ -1,0 +1,1 @@
+"""The batch contract, the registry of environments, seeds and conformance checks."""

@@ -1,0 +1,1 @@
+"""MuJoCo physics, many copies of a model at once, and its camera."""

@@ -1,0 +1,1 @@
+"""The harness: episodes, workers, records on disk, verification."""

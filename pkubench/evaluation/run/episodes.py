@@ -1,0 +1,239 @@
+"""One block of episodes: a world, an entrant, and a record of each episode."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+
+from pkubench.agents.contract import Array, BoolArray, Entrant, IntArray
+from pkubench.envs.core.batch import BatchEnv
+from pkubench.errors import PkubenchError
+from pkubench.evaluation.run.actions import ActionFault
+from pkubench.evaluation.run.failures import printable, told
+from pkubench.evaluation.run.seats import ACTION_MASK, Seat, checks_of, seats_of
+from pkubench.tasks.records import EpisodeRecord
+from pkubench.tasks.task import Task
+
+BLOCK = 16
+"""Lanes of a block. Fixed, because float results differ in the last bits between batch sizes."""
+
+_KEPT_METRICS = frozenset({"return", "cost", "length", "success"})
+Clock = AbstractContextManager[Any]
+
+
+TIMEOUT = "timeout: the agent did not answer within its time limit"
+OUT_OF_TIME = "timeout: the evaluation did not end within its total time limit"
+
+
+def ran_late(record: EpisodeRecord) -> bool:
+    """Return whether an episode failed by the clock, which no second play has to agree with."""
+    return record.failure in (TIMEOUT, OUT_OF_TIME)
+
+
+class StepLimit(BaseException):
+    """An agent's call took longer than it may. No Exception, lest the agent catch it."""
+
+
+def run_block(
+    world: BatchEnv,
+    entrant: Entrant,
+    task: Task,
+    first: int,
+    seeds: IntArray,
+    clock: Clock | None = None,
+    steps_taken: Any = None,
+) -> Iterator[EpisodeRecord]:
+    """Run one episode in each lane and yield each record as its episode ends.
+
+    Args:
+        world: A fresh world of ``len(seeds)`` lanes.
+        entrant: Who acts.
+        task: Whose metrics are recorded.
+        first: Number of the first episode.
+        seeds: int64 (lanes,), the episodes' seeds.
+        clock: Entered around each step's calls of the entrant; may raise ``StepLimit``.
+        steps_taken: Called with the number of steps taken after each.
+
+    Raises:
+        AgentError: the entrant does not fit the world. Whatever it does wrong while it acts is a
+            record with a named failure instead.
+    """
+    seats = seats_of(entrant, world)
+    yield from _Block(world, seats, task, first, seeds, clock or nullcontext(), steps_taken).run()
+
+
+class _Block:
+    def __init__(
+        self,
+        world: BatchEnv,
+        seats: Sequence[Seat],
+        task: Task,
+        first: int,
+        seeds: IntArray,
+        clock: Clock,
+        steps_taken: Any,
+    ) -> None:
+        self.world, self.seats, self.first, self.seeds = world, seats, first, seeds
+        self.clock, self.steps_taken = clock, steps_taken
+        self.seed_list: list[int] = seeds.tolist()
+        lanes = len(seeds)
+        self.active: BoolArray = np.ones(lanes, dtype=np.bool_)
+        self.returns = np.zeros((lanes, world.num_agents))
+        self.costs = np.zeros(lanes)
+        names = {metric.name for metric in task.metrics}
+        self.has_cost, self.has_success = "cost" in names, "success" in names
+        self.observers = [seat for seat in seats if self.has_cost and seat.observes_cost]
+        self.extra = [m.name for m in task.metrics if m.name not in _KEPT_METRICS]
+        self.checks = checks_of(world)
+        self.length = 0
+        self.alive = lanes
+        # Masks are rare; whether a world has any is known from its first info.
+        self.masks: dict[str, Array | None] = dict.fromkeys(world.agents)
+        self.is_masked = False
+
+    def run(self) -> Iterator[EpisodeRecord]:
+        observations, info = self.world.reset(self.seeds)
+        self.is_masked = any(key.startswith(ACTION_MASK) for key in info)
+        name = ""
+        try:
+            with self.clock:
+                for seat in self.seats:
+                    name = seat.name
+                    seat.begin(self.seeds)
+        except (Exception, SystemExit, StepLimit) as error:
+            yield from self._fail_all(self._reason(name, error))
+            return
+        lanes = len(self.seeds)
+        while self.alive:
+            try:
+                actions, faults = self._actions(observations, info)
+            except ActionFault as fault:
+                yield from self._fail_all(str(fault))
+                return
+            if faults:
+                for lane, reason in sorted(faults.items()):
+                    yield self._failed(lane, reason)
+                    self._end(lane)
+                if not self.alive:
+                    return
+            everyone = self.alive == lanes
+            step = self.world.step(actions, None if everyone else self.active.copy())
+            self.length += 1
+            if self.steps_taken is not None:
+                self.steps_taken(self.length)
+            observations, info = step.observations, step.info
+            if everyone:
+                self.returns += step.rewards
+                if self.has_cost:
+                    self.costs += info["cost"]
+            else:  # what comes back for lanes that are over means nothing
+                self.returns[self.active] += step.rewards[self.active]
+                if self.has_cost:
+                    self.costs[self.active] += info["cost"][self.active]
+            # For 16 flags Python is quicker than NumPy.
+            if True in step.terminated.tolist() or True in step.truncated.tolist():
+                ended = step.terminated | step.truncated
+                for lane in np.flatnonzero(ended & self.active).tolist():
+                    yield self._finished(lane, info)
+                    self._end(lane)
+            if self.observers and self.alive:
+                try:
+                    self._tell(info["cost"])
+                except ActionFault as fault:
+                    yield from self._fail_all(str(fault))
+                    return
+
+    def _actions(
+        self, observations: Mapping[str, Any], info: Mapping[str, Any]
+    ) -> tuple[dict[str, Array], dict[int, str]]:
+        if self.is_masked:
+            views = (view for seat in self.seats for view in seat.views)
+            self.masks = {view.agent: view.mask(info) for view in views}
+        answers: dict[str, Any] = {}
+        name = ""
+        try:
+            with self.clock:
+                for seat in self.seats:
+                    name = seat.name
+                    seat.act(observations, self.masks, self.active, answers)
+                    for view in seat.views:  # runs code of the answer, so under its clock
+                        answers[view.agent] = self.checks[view.agent].taken(answers[view.agent])
+        except ActionFault:
+            raise
+        except (Exception, SystemExit, StepLimit) as error:
+            raise ActionFault(self._reason(name, error)) from error
+        actions: dict[str, Array] = {}
+        faults: dict[int, str] = {}
+        for agent, check in self.checks.items():
+            actions[agent], wrong = check(answers[agent], self.active, self.masks[agent])
+            if wrong:
+                faults = {**wrong, **faults}
+        return actions, faults
+
+    def _tell(self, cost: Array) -> None:
+        """Tell those who observe costs what the step cost."""
+        name = ""
+        try:
+            with self.clock:
+                for seat in self.observers:
+                    name = seat.name
+                    seat.observe_cost(cost)
+        except (Exception, SystemExit, StepLimit) as error:
+            raise ActionFault(self._reason(name, error)) from error
+
+    def _reason(self, name: str, error: BaseException) -> str:
+        """Ask an error why; its text is the agent's code and gets no longer than a step."""
+        if isinstance(error, StepLimit):
+            return TIMEOUT
+        try:
+            with self.clock:
+                return failure_reason(name, error)
+        except StepLimit:
+            return f"agent-error: {name}: {type(error).__name__}"
+
+    def _end(self, lane: int) -> None:
+        self.active[lane] = False
+        self.alive -= 1
+
+    def _fail_all(self, reason: str) -> Iterator[EpisodeRecord]:
+        for lane in np.flatnonzero(self.active).tolist():
+            yield self._failed(lane, reason)
+            self._end(lane)
+
+    def _failed(self, lane: int, reason: str) -> EpisodeRecord:
+        return failed_record(self.first + lane, self.seed_list[lane], self.length, reason)
+
+    def _finished(self, lane: int, info: Mapping[str, Any]) -> EpisodeRecord:
+        returns = self.returns[lane].tolist()
+        if not all(map(math.isfinite, returns)):
+            raise PkubenchError(
+                f"the world gave a reward that is not finite (seed {self.seed_list[lane]})"
+            )
+        return EpisodeRecord(
+            episode=self.first + lane,
+            seed=self.seed_list[lane],
+            return_=math.fsum(returns),
+            returns=dict(zip(self.world.agents, returns, strict=True)),
+            cost=float(self.costs[lane]) if self.has_cost else None,
+            length=self.length,
+            success=bool(info["success"][lane]) if self.has_success else None,
+            metrics={name: float(info[name][lane]) for name in self.extra},
+        )
+
+
+def failure_reason(name: str, error: BaseException) -> str:
+    """Return why ``name`` failed, on one line and the same in every process."""
+    if isinstance(error, StepLimit):
+        return TIMEOUT
+    return f"agent-error: {name}: {told(error)}"
+
+
+def failed_record(episode: int, seed: int, length: int, reason: str) -> EpisodeRecord:
+    """Return the record of an episode that the agent did not finish."""
+    return EpisodeRecord(
+        episode=episode, seed=seed, return_=None, length=length, failure=printable(reason)
+    )

@@ -1,0 +1,253 @@
+"""Blocks of episodes as jobs, and where they run: in this process or in others."""
+
+from __future__ import annotations
+
+import math
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from types import FrameType, TracebackType
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from pkubench.agents.contract import Entrant
+from pkubench.envs.core.registry import WorldSpec, family_of, make_batch, register_world
+from pkubench.envs.core.seeding import agent_seeds
+from pkubench.evaluation.run.episodes import (
+    OUT_OF_TIME,
+    Clock,
+    StepLimit,
+    failed_record,
+    run_block,
+)
+from pkubench.evaluation.run.populations import score_population
+from pkubench.evaluation.run.sources import RunSource
+from pkubench.tasks.records import EpisodeRecord
+from pkubench.tasks.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long an agent may take, in seconds of wall-clock time. None: as long as it likes."""
+
+    act: float | None = 60.0
+    """One call of ``begin`` or ``act``, for a whole block."""
+    load: float | None = 600.0
+    """Loading the agent."""
+    total: float | None = None
+    """All episodes that a backend is given at once: an agent that thinks just below ``act`` at
+    each step could hold a board for days."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One block of episodes of one run. Picklable; its records depend on nothing else."""
+
+    index: int
+    task: Task
+    world: WorldSpec
+    run: RunSource
+    owner: str
+    """The agent's name: a process serves one owner, so no agent's code meets another's."""
+    first: int
+    seeds: tuple[int, ...]
+    limits: Limits
+
+
+class Result(NamedTuple):
+    """The records of a finished job, in the order of episodes."""
+
+    job: Job
+    records: list[EpisodeRecord]
+
+
+class Backend(Protocol):
+    """Runs jobs somewhere. Where, and in which order, never changes a record."""
+
+    def map(self, jobs: Iterable[Job]) -> Iterator[Result]:
+        """Yield the result of every job, in any order.
+
+        Raises:
+            AgentError: an agent cannot be loaded or does not fit its world.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release what the backend holds."""
+        ...
+
+
+class Loader:
+    """Loads the entrants of jobs, once where a run says that it may be reused."""
+
+    def __init__(self) -> None:
+        """Start with nothing loaded."""
+        self._run: RunSource | None = None
+        self._entrant: Entrant | None = None
+
+    def __call__(self, job: Job) -> Entrant:
+        """Return the entrant of a job, after making its world known to this process."""
+        if family_of(job.world.id) is None:
+            register_world(job.world)
+        # Runs are compared whole, with where they lie and their hashes: names are not unique.
+        if not job.run.reusable or self._entrant is None or job.run != self._run:
+            self._entrant, self._run = None, None
+            self._entrant, self._run = self._loaded(job.run), job.run
+        return self._entrant
+
+    def _loaded(self, run: RunSource) -> Entrant:
+        """Load an entrant that is the same in every block, whatever it draws meanwhile."""
+        _seed_global_generators(0)
+        imported = len(sys.modules)
+        entrant = run.load()
+        if not run.reusable and len(sys.modules) != imported:
+            # A module is imported once a process; what it drew then must not shift what follows.
+            del entrant
+            _seed_global_generators(0)
+            entrant = run.load()
+        return entrant
+
+
+def run_job(
+    job: Job, entrant: Entrant, clock: Clock | None = None, steps_taken: Any = None
+) -> Iterator[EpisodeRecord]:
+    """Run the episodes of a job; yield each record as its episode ends."""
+    # An agent that draws from global generators shall depend on its block alone.
+    _seed_global_generators(int(agent_seeds(np.array(job.seeds[:1], np.int64), "global")[0]))
+    if job.task.kind == "population":
+        yield from score_population(entrant, job.task, job.seeds[0], clock)
+        return
+    settings = dict(job.task.env_kwargs)
+    if job.task.protocol.horizon != job.world.horizon:
+        settings["max_episode_steps"] = job.task.protocol.horizon
+    world = make_batch(job.task.id, num_envs=len(job.seeds), **settings)
+    try:
+        seeds = np.array(job.seeds, dtype=np.int64)
+        yield from run_block(world, entrant, job.task, job.first, seeds, clock, steps_taken)
+    finally:
+        world.close()
+
+
+def _seed_global_generators(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - the legacy generator is the one agents misuse
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.manual_seed(seed)
+
+
+class InProcess:
+    """Runs jobs one after another in this process: for debugging, and for unpicklable objects.
+
+    An agent that hangs is interrupted by a signal where Python allows it (the main thread; not
+    inside a library's C code). One that kills its process kills this one.
+    """
+
+    def map(self, jobs: Iterable[Job]) -> Iterator[Result]:
+        """Yield the result of every job, in order."""
+        loader, started = Loader(), time.monotonic()
+        for job in jobs:
+            deadline = deadline_of(job, started)
+            if time.monotonic() > deadline:
+                yield out_of_time(job)
+                continue
+            with _AlarmHandler(), _GlobalGenerators():
+                entrant = loader(job)
+                clock = AlarmClock(job.limits.act, deadline) if _can_alarm(job) else None
+                records = sorted(
+                    run_job(job, entrant, clock or nullcontext()), key=lambda r: r.episode
+                )
+            yield Result(job, records)
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def deadline_of(job: Job, started: float) -> float:
+    """Return when the total time of jobs that were ``started`` then is over (monotonic clock)."""
+    return math.inf if job.limits.total is None else started + job.limits.total
+
+
+def out_of_time(job: Job) -> Result:
+    """Return the result of a job whose turn did not come within the total time."""
+    numbers = enumerate(job.seeds, start=job.first)
+    return Result(job, [failed_record(number, seed, 0, OUT_OF_TIME) for number, seed in numbers])
+
+
+def _can_alarm(job: Job) -> bool:
+    is_limited = job.limits.act is not None or job.limits.total is not None
+    return is_limited and _in_main_thread()
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+class AlarmClock:
+    """Raises ``StepLimit`` in the main thread when what it surrounds takes too long."""
+
+    def __init__(self, limit: float | None, deadline: float = math.inf) -> None:
+        """Allow ``limit`` seconds a call, and none after ``deadline`` (monotonic clock)."""
+        self.limit, self.deadline = limit or math.inf, deadline
+
+    def __enter__(self) -> None:
+        """Wind the clock."""
+        left = max(self.deadline - time.monotonic(), 1e-6)
+        signal.setitimer(signal.ITIMER_REAL, min(self.limit, left))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop the clock."""
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+
+
+class _AlarmHandler:
+    """Installs the alarm's handler for a while and puts the old one back."""
+
+    def __enter__(self) -> None:
+        self._old: Any = None
+        if _in_main_thread():
+            self._old = signal.signal(signal.SIGALRM, _ring)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if _in_main_thread():
+            signal.signal(signal.SIGALRM, self._old or signal.SIG_DFL)
+
+
+class _GlobalGenerators:
+    """Puts the caller's global generators back to where they were."""
+
+    def __enter__(self) -> None:
+        self._states = random.getstate(), np.random.get_state()  # noqa: NPY002
+        torch = sys.modules.get("torch")
+        self._torch = None if torch is None else torch.get_rng_state()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        random.setstate(self._states[0])
+        np.random.set_state(self._states[1])  # noqa: NPY002
+        if self._torch is not None:
+            sys.modules["torch"].set_rng_state(self._torch)
+
+
+def _ring(number: int, frame: FrameType | None) -> None:
+    raise StepLimit

@@ -1,0 +1,1 @@
+"""What stands on a board: entries, tiers, ranks."""

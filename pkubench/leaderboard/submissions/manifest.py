@@ -1,0 +1,343 @@
+"""The manifest of a bundle: what it says, how it is written, and what is refused in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from pkubench.errors import BundleError
+from pkubench.leaderboard.submissions.archive import MANIFEST as MANIFEST
+from pkubench.leaderboard.submissions.archive import Digest
+
+SCHEMA = 2
+"""Version of the bundle format."""
+STORED_SCHEMAS = (1, SCHEMA)
+"""Versions that a board may hold. It took those of version 1, which have no ``binding``, when that
+was the format; as a file they are not accepted any more."""
+KINDS = ("named", "saved", "onnx", "population", "external")
+"""How a board can run it again: by its name, from saved weights, from an ONNX graph, from a file of
+game policies; or not."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+_LONGEST_NUMBER = 400  # digits; Python refuses more than 4300 with an error of its own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEntry:
+    """One run (training seed) of one task."""
+
+    name: str
+    episodes: str
+    """Member that holds the episode lines."""
+    info: str
+    """Member that holds ``run.json``."""
+    weights: tuple[str, ...]
+    """Members of the saved agent, ``config.json`` among them; empty when none is submitted."""
+    training: Mapping[str, Any]
+    """Training ``command``, ``seed``, ``steps`` as the saved agent's config has them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskEntry:
+    """One task."""
+
+    task: str
+    report: str
+    """Member that holds ``report.json``."""
+    runs: tuple[RunEntry, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a bundle says about itself."""
+
+    name: str
+    """How the board calls the entrant."""
+    agent: str
+    """Spelling with which it was evaluated."""
+    kind: str
+    """One of :data:`KINDS`."""
+    license: str
+    authors: tuple[str, ...]
+    description: str
+    code_url: str | None
+    versions: Mapping[str, str]
+    tasks: tuple[TaskEntry, ...]
+    members: Mapping[str, Digest]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON document that :func:`parse_manifest` reads."""
+        return {
+            "schema": SCHEMA,
+            "name": self.name,
+            "agent": self.agent,
+            "kind": self.kind,
+            "license": self.license,
+            "authors": list(self.authors),
+            "description": self.description,
+            "code_url": self.code_url,
+            "versions": dict(sorted(self.versions.items())),
+            "tasks": [
+                {
+                    "task": task.task,
+                    "report": task.report,
+                    "runs": [
+                        {
+                            "name": run.name,
+                            "episodes": run.episodes,
+                            "info": run.info,
+                            "weights": list(run.weights),
+                            "training": dict(run.training),
+                        }
+                        for run in task.runs
+                    ],
+                }
+                for task in self.tasks
+            ],
+            "members": {
+                name: {"sha256": digest.sha256, "bytes": digest.size}
+                for name, digest in sorted(self.members.items())
+            },
+            "binding": self.binding(),
+        }
+
+    def binding(self) -> str:
+        """Return the SHA-256 of what belongs together: the name, and each run's weights and lines.
+
+        Records and weights of one bundle, or the name of another, make a different one.
+        """
+        runs = [
+            [task.task, run.name, *(self.members[m].sha256 for m in (run.episodes, *run.weights))]
+            for task in self.tasks
+            for run in task.runs
+        ]
+        return hashlib.sha256(encode([self.name, self.agent, runs])).hexdigest()
+
+    def referenced(self) -> set[str]:
+        """Return the members that the tasks name."""
+        return {
+            member
+            for task in self.tasks
+            for member in (
+                task.report,
+                *(m for run in task.runs for m in (run.episodes, run.info, *run.weights)),
+            )
+        }
+
+
+def encode(document: Any) -> bytes:
+    """Return JSON with one spelling for one value, so that its hash can name it."""
+    return (json.dumps(document, indent=1, ensure_ascii=True, allow_nan=False) + "\n").encode()
+
+
+def decode(data: bytes, what: str) -> Any:
+    """Read JSON that a stranger wrote: no NaN, no endless numbers, no endless nesting.
+
+    Raises:
+        BundleError: it is not JSON, or too deep.
+    """
+    try:
+        return json.loads(
+            data.decode(), parse_constant=_no_constant, parse_int=_whole, parse_float=float
+        )
+    except RecursionError:
+        raise BundleError(f"{what} is nested too deeply") from None
+    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are both ValueErrors
+        raise BundleError(f"{what} is not valid JSON: {error}") from error
+
+
+def parse_manifest(document: Any, *, schemas: Collection[int] = (SCHEMA,)) -> Manifest:
+    """Check a manifest against the schema.
+
+    Args:
+        document: the JSON document.
+        schemas: the versions of the format that are accepted.
+
+    Raises:
+        BundleError: the first thing that is wrong, with its place.
+    """
+    top = _Reader(document, MANIFEST)
+    schema = top.get("schema", int)
+    if schema not in schemas:
+        raise BundleError(
+            f"{MANIFEST} has schema {schema}; this release reads {SCHEMA}. "
+            "Make the bundle again with this release"
+        )
+    manifest = Manifest(
+        name=check_text(top.get("name", str), "name", 80),
+        agent=check_text(top.get("agent", str), "agent", 300),
+        kind=top.one_of("kind", KINDS),
+        license=check_text(top.get("license", str), "license", 80),
+        authors=tuple(
+            check_text(author, "authors", 200) for author in top.items("authors", str, 200)
+        ),
+        description=check_text(top.get("description", str), "description", 4000, empty=True),
+        code_url=check_url(top.optional("code_url", str)),
+        versions={
+            check_text(key, "versions", 80): check_text(_expect(value, str, "versions"), key, 200)
+            for key, value in top.mapping("versions").items()
+        },
+        tasks=tuple(_task(item) for item in top.readers("tasks", 500)),
+        members={
+            name: _digest(_Reader(value, f"{MANIFEST} members.{name}"))
+            for name, value in top.mapping("members").items()
+        },
+    )
+    if not manifest.tasks:
+        raise BundleError(f"{MANIFEST} names no task; a bundle holds the records of at least one")
+    _check_unique([task.task for task in manifest.tasks], "task")
+    for task in manifest.tasks:
+        _check_unique([run.name for run in task.runs], f"run of {task.task}")
+    missing = sorted(manifest.referenced() - manifest.members.keys())
+    if missing:
+        raise BundleError(f"{MANIFEST} names {missing[0]} but gives no hash for it")
+    if schema > 1 and top.get("binding", str) != manifest.binding():
+        raise BundleError(
+            f"{MANIFEST} was changed: its 'binding' is not that of this name, these records and "
+            "these weights; make the bundle again with `pkubench bundle`"
+        )
+    return manifest
+
+
+def check_text(value: str, what: str, longest: int, *, empty: bool = False) -> str:
+    """Return one piece of text that may be shown, or say why not.
+
+    Raises:
+        BundleError: empty, too long, or with control or direction-changing characters.
+    """
+    if not empty and not value.strip():
+        raise BundleError(f"{what} is empty; give one")
+    if len(value) > longest:
+        raise BundleError(f"{what} has {len(value)} characters; at most {longest} are accepted")
+    if _CONTROL.search(value):
+        raise BundleError(f"{what} {value[:60]!r} has control characters; take them out")
+    return value
+
+
+def check_url(url: str | None) -> str | None:
+    """Return a link to a web page, or say why it is none.
+
+    Raises:
+        BundleError: it is no http or https address.
+    """
+    if url is None:
+        return None
+    check_text(url, "code_url", 500)
+    try:
+        parts = urlsplit(url)
+        acceptable = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        acceptable = False
+    if not acceptable or any(c.isspace() for c in url):
+        raise BundleError(f"code_url {url[:80]!r} is not a web address; it starts with https://")
+    return url
+
+
+def _task(reader: _Reader) -> TaskEntry:
+    runs = tuple(_run(run) for run in reader.readers("runs", 10_000))
+    if not runs:
+        raise BundleError(f"{reader.where} has no run")
+    return TaskEntry(
+        task=check_text(reader.get("task", str), "task", 200),
+        report=reader.get("report", str),
+        runs=runs,
+    )
+
+
+def _run(reader: _Reader) -> RunEntry:
+    training = reader.mapping("training")
+    for key in ("seed", "steps"):
+        if training.get(key) is not None:
+            _expect(training[key], int, f"{reader.where}.training.{key}")
+    if training.get("command") is not None:
+        command = _expect(training["command"], str, f"{reader.where}.training.command")
+        check_text(command, "training command", 2000)
+    return RunEntry(
+        name=check_text(reader.get("name", str), "run name", 120),
+        episodes=reader.get("episodes", str),
+        info=reader.get("info", str),
+        weights=tuple(reader.items("weights", str, 64)),
+        training=training,
+    )
+
+
+def _digest(reader: _Reader) -> Digest:
+    digest = Digest(reader.get("sha256", str), reader.get("bytes", int))
+    if not _SHA256.fullmatch(digest.sha256) or digest.size < 0:
+        raise BundleError(f"{reader.where} is not a SHA-256 in hexadecimal and a size")
+    return digest
+
+
+def _check_unique(names: list[str], what: str) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise BundleError(f"{MANIFEST} has the {what} {name!r} twice")
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is not a JSON number")
+
+
+def _whole(text: str) -> int:
+    if len(text) > _LONGEST_NUMBER:
+        raise ValueError(f"a number of {len(text)} digits")
+    return int(text)
+
+
+def _expect(value: Any, kind: type, where: str) -> Any:
+    # bool is an int to Python, not to JSON.
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise BundleError(f"{where} must be {_JSON_NAMES[kind]}, got {type(value).__name__}")
+    return value
+
+
+_JSON_NAMES: dict[type, str] = {
+    str: "a text",
+    int: "a whole number",
+    dict: "an object",
+    list: "a list",
+}
+
+
+class _Reader:
+    """Reads the fields of one JSON object; errors name the place."""
+
+    def __init__(self, value: Any, where: str) -> None:
+        self.where = where
+        self.value: dict[str, Any] = _expect(value, dict, where)
+
+    def get(self, key: str, kind: type) -> Any:
+        if key not in self.value:
+            raise BundleError(f"{self.where} has no {key!r}")
+        return _expect(self.value[key], kind, f"{self.where}.{key}")
+
+    def optional(self, key: str, kind: type) -> Any:
+        return None if self.value.get(key) is None else self.get(key, kind)
+
+    def one_of(self, key: str, known: tuple[str, ...]) -> str:
+        value: str = self.get(key, str)
+        if value not in known:
+            raise BundleError(f"{self.where}.{key} is {value[:40]!r}; known: {', '.join(known)}")
+        return value
+
+    def mapping(self, key: str) -> dict[str, Any]:
+        value: dict[str, Any] = self.get(key, dict)
+        return value
+
+    def items(self, key: str, kind: type, most: int) -> list[Any]:
+        values = self.get(key, list)
+        if len(values) > most:
+            raise BundleError(f"{self.where}.{key} has {len(values)} items; at most {most}")
+        return [_expect(value, kind, f"{self.where}.{key}[{i}]") for i, value in enumerate(values)]
+
+    def readers(self, key: str, most: int) -> list[_Reader]:
+        return [
+            _Reader(value, f"{self.where}.{key}[{i}]")
+            for i, value in enumerate(self.items(key, dict, most))
+        ]
