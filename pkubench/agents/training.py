@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from pkubench.agents.saved.runs import CURVE
+from pkubench.agents.settings import fitted, read_value
 from pkubench.envs.core.seeding import check_seed
 from pkubench.errors import ConfigError, UnknownName
 
@@ -143,52 +143,8 @@ def with_settings(config: ConfigT, settings: Mapping[str, str]) -> ConfigT:
     for name, text in settings.items():
         if name not in hints:
             raise UnknownName("setting", name, hints)
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError:
-            value = text
-        changes[name] = _fitted(name, value, hints[name])
+        changes[name] = fitted(name, read_value(text), hints[name])
     return dataclasses.replace(config, **changes)
-
-
-def _fitted(name: str, value: Any, hint: Any) -> Any:
-    options = (
-        typing.get_args(hint)
-        if typing.get_origin(hint) in (typing.Union, types.UnionType)
-        else (hint,)
-    )
-    for option in options:
-        origin = typing.get_origin(option) or option
-        if option is type(None):
-            if value is None:
-                return None
-        elif origin is typing.Literal:
-            if value in typing.get_args(option):
-                return value
-        elif origin is tuple and isinstance(value, list):
-            return tuple(value)
-        elif origin is float and isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-        elif origin is int and isinstance(value, int | float) and not isinstance(value, bool):
-            if float(value).is_integer():
-                return int(value)
-        elif isinstance(origin, type) and isinstance(value, origin):
-            return value
-    if typing.get_origin(hint) is typing.Literal:
-        choices = ", ".join(map(repr, typing.get_args(hint)))
-        raise ConfigError(f"setting {name}={value!r} does not fit; choose one of {choices}")
-    wanted = " or ".join(_WANTED.get(typing.get_origin(o) or o, str(o)) for o in options)
-    raise ConfigError(f"setting {name}={value!r} does not fit: it must be {wanted}")
-
-
-_WANTED: dict[Any, str] = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    tuple: "a list such as [64, 64]",
-    type(None): "null",
-}
 
 
 class TrainingLog:

@@ -1,0 +1,264 @@
+"""Components: the exchangeable parts of a learner, each with settings of its own.
+
+A slot is a base class (an update rule, a constraint, a credit model, an encoder); a component is a
+frozen dataclass below it, registered under the name that users set. A learner's config has one
+field a slot, and the component in it carries the settings that only it reads, so that a setting
+without effect does not exist::
+
+    class UpdateRule(Component, slot="update", package="pkubench.agents.rl.update_rules"): ...
+
+    @register("ppo-clip")
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class PPOClip(UpdateRule):
+        clip: float = 0.2
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Config:
+        update: UpdateRule = PPOClip()
+
+``update=ppo-clip`` chooses, ``update.clip=0.1`` sets, and so does ``clip=0.1`` where one chosen
+component has a setting of that name. Modules of components import no torch: a formula is written
+with the methods of its tensors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import pkgutil
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from importlib import metadata
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+from pkubench.agents.settings import fitted, read_value
+from pkubench.errors import ConfigError, UnknownName
+
+ConfigT = TypeVar("ConfigT")
+ComponentT = TypeVar("ComponentT", bound="Component")
+
+ENTRY_POINTS = "pkubench.agents"
+"""Group of the entry points by which other packages bring components (and families)."""
+
+
+class Component:
+    """Base of all components; a direct subclass is a slot, and its subclasses fill it."""
+
+    slot: ClassVar[str]
+    """What the field of a config is called."""
+    package: ClassVar[str]
+    """The package (or module) whose modules declare this project's components of the slot."""
+    name: ClassVar[str]
+    """What users set the slot to."""
+    registered: ClassVar[dict[str, type[Component]]]
+    """Name -> class, of the components imported so far."""
+
+    def __init_subclass__(cls, *, slot: str = "", package: str = "", **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if slot:
+            cls.slot, cls.package, cls.registered = slot, package, {}
+
+
+def register(name: str) -> Callable[[type[ComponentT]], type[ComponentT]]:
+    """Register a component under the name users choose it by; a decorator of its class.
+
+    Raises:
+        ConfigError: the slot has another component of the name, or the class is not a frozen
+            dataclass below a slot.
+    """
+
+    def enter(cls: type[ComponentT]) -> type[ComponentT]:
+        if not dataclasses.is_dataclass(cls) or not hasattr(cls, "registered"):
+            raise ConfigError(f"{cls.__name__} must be a frozen dataclass below a component slot")
+        other = cls.registered.get(name)
+        if other is not None and (other.__module__, other.__qualname__) != (
+            cls.__module__,
+            cls.__qualname__,
+        ):
+            raise ConfigError(
+                f"{cls.slot}={name} is {other.__module__}.{other.__qualname__} already; "
+                "choose another name"
+            )
+        cls.name = name
+        cls.registered[name] = cls
+        return cls
+
+    return enter
+
+
+def choices(slot: type[Component]) -> Mapping[str, type[Component]]:
+    """Return the components of a slot by name, those of installed packages included."""
+    _import_all(slot.package)
+    load_entry_points()
+    return slot.registered
+
+
+@functools.cache
+def load_entry_points() -> None:
+    """Import what other packages bring, once: their components and families register themselves."""
+    for entry in metadata.entry_points(group=ENTRY_POINTS):
+        try:
+            entry.load()
+        except Exception as error:
+            raise ConfigError(
+                f"the installed package {entry.dist and entry.dist.name!r} brings agents by the "
+                f"entry point {entry.value!r}, which cannot be imported "
+                f"({type(error).__name__}: {error}); mend or uninstall it"
+            ) from error
+
+
+@functools.cache
+def _import_all(package: str) -> None:
+    module = importlib.import_module(package)
+    for found in pkgutil.iter_modules(getattr(module, "__path__", ())):
+        importlib.import_module(f"{package}.{found.name}")
+
+
+class Setting(NamedTuple):
+    """One setting of a config or of a component chosen in it."""
+
+    name: str
+    """As it is shown and saved: ``gamma``, ``update``, ``update.clip``."""
+    value: Any
+    owner: type[Any]
+    """The dataclass with the field, whose source documents it."""
+
+
+def settings_of(config: Any) -> Iterator[Setting]:
+    """Yield the settings of a config in order, each component's own after the slot."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if not isinstance(value, Component):
+            yield Setting(field.name, value, type(config))
+            continue
+        yield Setting(field.name, value.name, type(config))
+        for own in dataclasses.fields(value):  # type: ignore[arg-type]
+            yield Setting(f"{field.name}.{own.name}", getattr(value, own.name), type(value))
+
+
+def as_plain(config: Any) -> dict[str, Any]:
+    """Return a config as JSON values: ``{"gamma": 0.99, "update": "ppo-clip", ...}``."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value, _ in settings_of(config)
+    }
+
+
+def with_settings(config: ConfigT, settings: Mapping[str, str]) -> ConfigT:
+    """Return a copy of a config with settings changed from text values.
+
+    Values are read as JSON where they parse (``0.1``, ``true``, ``[64, 64]``, ``null``) and as
+    plain text otherwise, then checked against the field's type.
+
+    Raises:
+        UnknownName: no such setting, or no such component.
+        ConfigError: the value is of another type or outside the field's domain; the setting is of
+            a component that is not chosen, or of several that are.
+    """
+    return changed(config, {name: read_value(text) for name, text in settings.items()})
+
+
+def changed(config: ConfigT, changes: Mapping[str, Any], *, strict: bool = True) -> ConfigT:
+    """Return a copy of a config with settings replaced by name.
+
+    Components are chosen first, whatever the order. A newly chosen one keeps the values of
+    settings that it shares by name with the one before, such as ``cost_limit``.
+
+    Args:
+        config: a frozen dataclass with components in its slots.
+        changes: setting -> value, or component (by name or as itself).
+        strict: False passes over settings of components that are not chosen, as tables of numbers
+            tuned for several agents need.
+
+    Raises:
+        UnknownName, ConfigError: as :func:`with_settings`.
+    """
+    assert dataclasses.is_dataclass(config) and not isinstance(config, type)
+    slots = slots_of(type(config))
+    hints = typing.get_type_hints(type(config))
+    fields: dict[str, Any] = {
+        name: _chosen(slots[name], value, getattr(config, name))
+        for name, value in changes.items()
+        if name in slots
+    }
+    parts = {slot: fields.get(slot, getattr(config, slot)) for slot in slots}
+    inner: dict[str, dict[str, Any]] = {}
+    for name, value in changes.items():
+        if name in slots:
+            continue
+        if name in hints:
+            fields[name] = fitted(name, value, hints[name])
+            continue
+        found = _owner(name, parts, slots, strict=strict)
+        if found is not None:
+            slot, leaf = found
+            hint = typing.get_type_hints(type(parts[slot]))[leaf]
+            inner.setdefault(slot, {})[leaf] = fitted(name, value, hint)
+    for slot, values in inner.items():
+        fields[slot] = dataclasses.replace(parts[slot], **values)
+    return dataclasses.replace(config, **fields)
+
+
+@functools.cache
+def slots_of(config: type[Any]) -> Mapping[str, type[Component]]:
+    """Return the slots among the fields of a config class, by field name."""
+    hints = typing.get_type_hints(config)
+    return {
+        field.name: hints[field.name]
+        for field in dataclasses.fields(config)
+        if isinstance(hints[field.name], type) and issubclass(hints[field.name], Component)
+    }
+
+
+def _chosen(slot: type[Component], value: Any, before: Component) -> Component:
+    if isinstance(value, slot):
+        return value
+    known = choices(slot)
+    if not isinstance(value, str) or value not in known:
+        raise UnknownName(slot.slot, str(value), known)
+    cls: Any = known[value]
+    if type(before) is cls:
+        return before
+    own, others = ({f.name for f in dataclasses.fields(of)} for of in (cls, before))  # type: ignore[arg-type]
+    component: Component = cls(**{name: getattr(before, name) for name in own & others})
+    return component
+
+
+def _owner(
+    name: str,
+    parts: Mapping[str, Component],
+    slots: Mapping[str, type[Component]],
+    *,
+    strict: bool,
+) -> tuple[str, str] | None:
+    """Return the slot and the field that a setting names; None for one to pass over."""
+    prefix, dot, leaf = name.rpartition(".")
+    wanted = {prefix: parts[prefix]} if dot and prefix in parts else {} if dot else parts
+    having = [slot for slot, part in wanted.items() if leaf in _fields_of(type(part))]
+    if len(having) == 1:
+        return having[0], leaf
+    if having:
+        options = " or ".join(f"{slot}.{leaf}" for slot in having)
+        raise ConfigError(f"setting {name!r} could be {options}: write one of them")
+    elsewhere = {
+        (slot, other): leaf
+        for slot, base in slots.items()
+        if not dot or slot == prefix
+        for other, cls in choices(base).items()
+        if leaf in _fields_of(cls)
+    }
+    if elsewhere:
+        if not strict:
+            return None
+        of = " or ".join(f"{slot}={other}" for slot, other in elsewhere)
+        now = " and ".join(
+            f"{slot}={parts[slot].name}" for slot in dict.fromkeys(slot for slot, _ in elsewhere)
+        )
+        raise ConfigError(f"{name} has no effect here: it is a setting of {of}, and this is {now}")
+    known = [f"{slot}.{field}" for slot, part in parts.items() for field in _fields_of(type(part))]
+    raise UnknownName("setting", name, [*known, *(k.rpartition(".")[2] for k in known)])
+
+
+def _fields_of(cls: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(cls))
