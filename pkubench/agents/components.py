@@ -28,12 +28,13 @@ import functools
 import importlib
 import pkgutil
 import typing
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from pkubench.agents.settings import fitted, read_value
-from pkubench.errors import ConfigError, UnknownName
+from pkubench.errors import ConfigError, PkubenchWarning, UnknownName
 
 ConfigT = TypeVar("ConfigT")
 ComponentT = TypeVar("ComponentT", bound="Component")
@@ -53,15 +54,20 @@ class Component:
     """What users set the slot to."""
     registered: ClassVar[dict[str, type[Component]]]
     """Name -> class, of the components imported so far."""
+    former_names: ClassVar[dict[str, str]]
+    """Name of an earlier release -> name; read for one release, with a notice."""
 
     def __init_subclass__(cls, *, slot: str = "", package: str = "", **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if slot:
-            cls.slot, cls.package, cls.registered = slot, package, {}
+            cls.slot, cls.package = slot, package
+            cls.registered, cls.former_names = {}, {}
 
 
-def register(name: str) -> Callable[[type[ComponentT]], type[ComponentT]]:
+def register(name: str, *, formerly: str = "") -> Callable[[type[ComponentT]], type[ComponentT]]:
     """Register a component under the name users choose it by; a decorator of its class.
+
+    ``formerly`` is its name in an earlier release, which is still read.
 
     Raises:
         ConfigError: the slot has another component of the name, or the class is not a frozen
@@ -82,6 +88,8 @@ def register(name: str) -> Callable[[type[ComponentT]], type[ComponentT]]:
             )
         cls.name = name
         cls.registered[name] = cls
+        if formerly:
+            cls.former_names[formerly] = name
         return cls
 
     return enter
@@ -215,6 +223,13 @@ def _chosen(slot: type[Component], value: Any, before: Component) -> Component:
     if isinstance(value, slot):
         return value
     known = choices(slot)
+    if value in slot.former_names:
+        former, value = value, slot.former_names[value]
+        warnings.warn(
+            f"{slot.slot}={former} is now called {slot.slot}={value}; the old name will go",
+            PkubenchWarning,
+            stacklevel=4,
+        )
     if not isinstance(value, str) or value not in known:
         raise UnknownName(slot.slot, str(value), known)
     cls: Any = known[value]

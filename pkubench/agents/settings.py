@@ -16,10 +16,10 @@ from pkubench.errors import ConfigError
 def check_domains(
     config: Any,
     *,
-    at_least_one: Iterable[str],
-    shares: Iterable[str],
-    positive: Iterable[str],
-    not_negative: Iterable[str],
+    at_least_one: Iterable[str] = (),
+    shares: Iterable[str] = (),
+    positive: Iterable[str] = (),
+    not_negative: Iterable[str] = (),
 ) -> None:
     """Check that numbers of a dataclass are finite and lie where each named group must.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 from torch.func import functional_call
 
+from pkubench.agents.components import changed, choices
 from pkubench.agents.families.on_policy import saferl
 from pkubench.agents.nn.actor import Actor
 from pkubench.agents.nn.fast.loss_gradients import (
@@ -22,30 +23,35 @@ from pkubench.agents.nn.fast.loss_gradients import (
     focops_slopes,
 )
 from pkubench.agents.nn.networks import NetworkSpec
-from pkubench.agents.rl.constrained_step import (
-    Products,
-    constrained_step,
-    cpo_combination,
-    pcpo_combination,
-)
-from pkubench.agents.rl.constraints import (
-    PID,
-    Barrier,
-    Corrected,
-    Lagrange,
-    Measured,
-    Rectified,
-)
+from pkubench.agents.rl.constrained_step import constrained_step
+from pkubench.agents.rl.constraints.base import Constraint, CostConstraint
+from pkubench.agents.rl.constraints.cpo import CPO, cpo_combination
+from pkubench.agents.rl.constraints.crpo import CRPO
+from pkubench.agents.rl.constraints.cup import CUP
+from pkubench.agents.rl.constraints.ipo import IPO
+from pkubench.agents.rl.constraints.lagrangian import Lagrangian
+from pkubench.agents.rl.constraints.p3o import P3O
+from pkubench.agents.rl.constraints.pcpo import PCPO, pcpo_combination
+from pkubench.agents.rl.constraints.pid import PID
+from pkubench.agents.rl.constraints.step import Products
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.on_policy.learner import constraint_of
 from pkubench.agents.rl.trust_region import Samples, TrustRegion, trust_region_step
 from pkubench.agents.rl.update_rules import cup_correction, exact_penalty, focops
 from pkubench.agents.training import with_settings
-from pkubench.errors import ConfigError
+from pkubench.errors import ConfigError, PkubenchWarning
 
 
 def test_pid_follows_three_updates_worked_by_hand() -> None:
-    pid = PID(limit=10.0, value=0.5, kp=0.2, ki=0.1, kd=0.3, smoothing=0.5, delay=2)
+    pid = PID(
+        cost_limit=10.0,
+        lambda_init=0.5,
+        pid_kp=0.2,
+        pid_ki=0.1,
+        pid_kd=0.3,
+        pid_smoothing=0.5,
+        pid_delay=2,
+    ).start()
     pid.update(14.0)  # excess 4: I .5 + .4, P 2, smooth cost 7, rise 7 over the 0 before any
     assert pid.value == pytest.approx(0.2 * 2.0 + 0.9 + 0.3 * 7.0)
     pid.update(8.0)  # excess -2: I .7, P 0, smooth 7.5, rise 7.5 over the same 0
@@ -58,28 +64,28 @@ def test_pid_follows_three_updates_worked_by_hand() -> None:
 
 
 def test_the_barrier_steepens_towards_the_limit_and_is_capped_past_it() -> None:
-    barrier = Barrier(limit=25.0, value=0.0, kappa=0.5, upper=2.0)
+    barrier = IPO(barrier=0.5, penalty_max=2.0).start()
     for cost, wanted in ((0.0, 0.02), (24.0, 0.5), (24.9, 2.0), (25.0, 2.0), (400.0, 2.0)):
         barrier.update(cost)
         assert barrier.value == pytest.approx(wanted, rel=1e-6), cost
 
 
 def test_crpo_descends_the_cost_only_beyond_its_tolerance() -> None:
-    crpo = Rectified(limit=25.0, tolerance=2.0)
+    crpo = CRPO(tolerance=2.0).start()
     for cost, wanted in ((10.0, (1.0, 0.0)), (27.0, (1.0, 0.0)), (27.5, (0.0, -1.0))):
         crpo.update(cost)
         assert crpo.weights() == wanted
 
 
 def test_cups_multiplier_stays_out_of_the_first_phase() -> None:
-    cup = Corrected(limit=25.0, value=0.5, learning_rate=0.1, upper=2.0)
+    cup = CUP(lambda_init=0.5, lambda_lr=0.1, lambda_upper=2.0).start()
     cup.update(50.0)
     assert cup.value == pytest.approx(0.6)
     assert cup.weights() == (1.0, 0.0)
 
 
 def test_an_empty_window_changes_nothing_and_the_excess_is_measured() -> None:
-    measured = Measured(limit=25.0)
+    measured = CostConstraint(limit=25.0)
     measured.update(20.0, 500.0)
     assert (measured.excess, measured.length) == (-5.0, 500.0)
     measured.update(40.0, 200.0)
@@ -511,8 +517,26 @@ def test_the_slopes_that_training_follows_are_autograds(excess: float, clip: flo
 
 
 def test_a_negative_limit_is_refused_by_every_constraint() -> None:
-    for made in (Measured, Lagrange, PID, Rectified):
+    for made in (Lagrangian, PID, CRPO, P3O, CPO, PCPO):
         with pytest.raises(ConfigError, match="at least 0"):
-            made(limit=-1.0)
+            made(cost_limit=-1.0)
     with pytest.raises(ConfigError, match="cost_limit"):
         replace(OnPolicyConfig(), cost_limit=-1.0)
+
+
+def test_constraints_are_chosen_by_the_fields_names_and_former_names_are_read() -> None:
+    assert set(choices(Constraint)) >= {
+        *("none", "lagrangian", "pid", "ipo", "crpo", "p3o", "cup", "cpo", "pcpo", "saute"),
+        "early-termination",
+    }
+
+    @dataclass(frozen=True)
+    class Config:
+        constraint: Constraint = field(default=Lagrangian(cost_limit=7.0))
+
+    config = changed(Config(), {"constraint": "cup", "lambda_upper": 2})
+    assert config.constraint == CUP(cost_limit=7.0, lambda_upper=2.0)
+    with pytest.warns(PkubenchWarning, match="constraint=rectified is now called constraint=crpo"):
+        assert changed(Config(), {"constraint": "rectified"}).constraint == CRPO(cost_limit=7.0)
+    with pytest.raises(ConfigError, match="pid_kp has no effect here: it is a setting of constr"):
+        changed(Config(), {"pid_kp": 1.0})

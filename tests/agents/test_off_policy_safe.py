@@ -16,7 +16,8 @@ from pkubench.agents.families.off_policy.presets import preset
 from pkubench.agents.nn.fast.stacked import shorten
 from pkubench.agents.resolve.loading import load_agent
 from pkubench.agents.rl import off_policy_rules
-from pkubench.agents.rl.constraints import PID, Lagrange
+from pkubench.agents.rl.constraints.lagrangian import LagrangeMultiplier
+from pkubench.agents.rl.constraints.pid import PIDMultiplier
 from pkubench.agents.rl.off_policy.config import OffPolicyConfig, constraint_of
 from pkubench.agents.rl.off_policy.learner import OffPolicyLearner
 from pkubench.agents.rl.replay import ReplayBuffer
@@ -80,7 +81,7 @@ def test_multipliers_of_the_settings_follow_sequences_worked_by_hand() -> None:
         pid_delay=2,
     )
     pid = constraint_of(config)
-    assert isinstance(pid, PID)
+    assert isinstance(pid, PIDMultiplier)
     found = []
     for cost in (35.0, 45.0, float("nan"), 15.0):
         pid.update(cost, 100.0)
@@ -89,7 +90,7 @@ def test_multipliers_of_the_settings_follow_sequences_worked_by_hand() -> None:
     assert found == pytest.approx([2.35, 4.675, 4.675, 0.8875])
     config = OffPolicyConfig(constraint="lagrangian", lambda_lr=0.02, lambda_upper=0.05)
     lagrange = constraint_of(config)
-    assert isinstance(lagrange, Lagrange)
+    assert isinstance(lagrange, LagrangeMultiplier)
     found = []
     for cost in (35.0, 35.0, 15.0, 80.0, 80.0):
         lagrange.update(cost, 100.0)
@@ -103,7 +104,11 @@ class _Diary:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.lines: list[tuple[str, Any]] = []
-        collect, hear, update = Collector.collect, Lagrange.update, OffPolicyLearner.update
+        collect, hear, update = (
+            Collector.collect,
+            LagrangeMultiplier.update,
+            OffPolicyLearner.update,
+        )
 
         def spy_collect(collector: Collector, *args: Any, **kwargs: Any) -> Any:
             data = collect(collector, *args, **kwargs)
@@ -113,7 +118,7 @@ class _Diary:
             self.lines.append(("steps", (ended, *means)))
             return data
 
-        def spy_hear(constraint: Lagrange, cost: float, length: float = 1.0) -> None:
+        def spy_hear(constraint: LagrangeMultiplier, cost: float, length: float = 1.0) -> None:
             if cost == cost:  # NaN says that there is no news
                 self.lines.append(("hear", (cost, length)))
             hear(constraint, cost, length)
@@ -123,7 +128,7 @@ class _Diary:
             return update(learner, *args, **kwargs)
 
         monkeypatch.setattr(Collector, "collect", spy_collect)
-        monkeypatch.setattr(Lagrange, "update", spy_hear)
+        monkeypatch.setattr(LagrangeMultiplier, "update", spy_hear)
         monkeypatch.setattr(OffPolicyLearner, "update", spy_update)
 
 

@@ -15,7 +15,7 @@ from pkubench.agents.nn.distributions import Categorical, DiagonalGaussian
 from pkubench.agents.nn.networks import MLP, NetworkSpec
 from pkubench.agents.nn.normalisers import ObservationNorm, ValueNorm, standardise
 from pkubench.agents.rl.advantages import gae
-from pkubench.agents.rl.constraints import Lagrange
+from pkubench.agents.rl.constraints.lagrangian import Lagrangian
 from pkubench.agents.rl.update_rules import ppo_clip, value_loss
 from pkubench.errors import ConfigError
 
@@ -221,7 +221,7 @@ def test_standardise_uses_the_population_deviation() -> None:
 
 
 def test_the_multiplier_rises_above_the_limit_and_falls_to_zero_below_it() -> None:
-    lagrange = Lagrange(limit=25.0, value=0.1, learning_rate=0.035)
+    lagrange = Lagrangian(lambda_init=0.1).start()
     lagrange.update(35.0)
     assert lagrange.value == pytest.approx(0.135, abs=1e-6)  # Adam's first step is the rate
     for _ in range(40):
@@ -229,18 +229,18 @@ def test_the_multiplier_rises_above_the_limit_and_falls_to_zero_below_it() -> No
     assert lagrange.value == 0.0
     lagrange.update(math.nan)
     assert lagrange.value == 0.0
-    assert Lagrange(limit=25.0, value=3.0).weights() == pytest.approx((0.25, -0.75))
+    assert Lagrangian(lambda_init=3.0).start().weights() == pytest.approx((0.25, -0.75))
 
 
 def test_the_multiplier_stays_below_its_upper_bound() -> None:
-    lagrange = Lagrange(limit=0.0, value=0.0, learning_rate=0.5, upper=0.8)
+    lagrange = Lagrangian(cost_limit=0.0, lambda_init=0.0, lambda_lr=0.5, lambda_upper=0.8).start()
     for _ in range(5):
         lagrange.update(10.0)
     assert lagrange.value == 0.8
 
 
 def test_the_multiplier_follows_torchs_adam() -> None:
-    lagrange = Lagrange(limit=25.0, value=1.0, learning_rate=0.035)
+    lagrange = Lagrangian(lambda_init=1.0).start()
     theirs = torch.nn.Parameter(torch.tensor(1.0, dtype=torch.float64))
     adam = torch.optim.Adam([theirs], lr=0.035)
     for cost in (60.0, 10.0, 31.0, 24.0, 90.0):
@@ -253,4 +253,4 @@ def test_the_multiplier_follows_torchs_adam() -> None:
 
 def test_a_negative_cost_limit_is_refused() -> None:
     with pytest.raises(ConfigError, match="at least 0"):
-        Lagrange(limit=-1.0)
+        Lagrangian(cost_limit=-1.0)

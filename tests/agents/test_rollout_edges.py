@@ -13,7 +13,7 @@ import torch
 from gymnasium import spaces
 
 from pkubench.agents.families.on_policy.checkpoint import load_checkpoint, save_checkpoint
-from pkubench.agents.rl.constraints import Lagrange
+from pkubench.agents.rl.constraints.lagrangian import LagrangeMultiplier
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
 from pkubench.agents.rl.rollout import Collector
@@ -238,7 +238,7 @@ def test_a_checkpoint_holds_every_part_of_the_state(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, learner, collector, {"steps": 1})
     other, lanes = _run(1)
     load_checkpoint(tmp_path, other, lanes)
-    assert isinstance(learner.constraint, Lagrange)
+    assert isinstance(learner.constraint, LagrangeMultiplier)
     assert learner.constraint.value > 0.0
     assert other.constraint == learner.constraint
     assert collector.env.elapsed.max() > 0 and len(collector.window.costs) == 5

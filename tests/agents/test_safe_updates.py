@@ -15,7 +15,7 @@ from torch import Tensor
 from pkubench.agents.families.on_policy import harl, saferl
 from pkubench.agents.families.on_policy.training import train
 from pkubench.agents.resolve.loading import load_agent
-from pkubench.agents.rl.constraints import Lagrange
+from pkubench.agents.rl.constraints.lagrangian import LagrangeMultiplier
 from pkubench.agents.rl.on_policy import actor_update
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
@@ -126,7 +126,7 @@ def _gaussian_kl(p: Any, q: Any) -> Tensor:
 
 def test_a_ppo_lag_update_climbs_the_weighted_advantages() -> None:
     learner, moves = _learner("ppo-lag", 9.0, lambda_lr=0.5, target_kl=None)
-    assert isinstance(learner.constraint, Lagrange)
+    assert isinstance(learner.constraint, LagrangeMultiplier)
     assert learner.constraint.value == pytest.approx(0.501)  # before the policy moved
     torch.testing.assert_close(
         _after(learner), _slow(learner, moves, [_clipped]), atol=1e-5, rtol=0
@@ -206,7 +206,7 @@ def test_a_multiplier_of_nought_is_told_as_such_and_one_that_is_none_is_not() ->
         learner, _ = _learner(name, 0.0, lambda_init=0.0)
         env = Collector(SpeedWorld(8), 0, 50, learner.prepare)
         told[name] = learner.update(env.collect(16, learner.behave, False), 0.0, 0.0, MEAN_LENGTH)
-        if isinstance(learner.constraint, Lagrange):
+        if isinstance(learner.constraint, LagrangeMultiplier):
             assert learner.constraint.value == 0.0
     assert told["ppo-lag"]["multiplier"] == 0.0
     assert "multiplier" not in told["cpo"] and "multiplier" not in told["crpo"]

@@ -17,6 +17,9 @@ from torch.nn.utils import parameters_to_vector
 
 from pkubench.agents.nn.actor import Actor
 from pkubench.agents.nn.distributions import Distribution
+from pkubench.agents.rl.constraints.cpo import cpo_combination
+from pkubench.agents.rl.constraints.pcpo import pcpo_combination
+from pkubench.agents.rl.constraints.step import Combination, Products, to_the_boundary
 from pkubench.agents.rl.fisher import mean_kl
 from pkubench.agents.rl.trust_region import (
     Samples,
@@ -32,79 +35,6 @@ from pkubench.agents.rl.trust_region import (
 Variant = Literal["published", "omnisafe"]
 _NO_GRADIENT = 1e-6
 """A cost gradient whose square is below this bends nothing."""
-
-
-class Products(NamedTuple):
-    """What the geometry of a step is made of."""
-
-    q: float
-    """g' H^-1 g."""
-    r: float
-    """g' H^-1 b."""
-    s: float
-    """b' H^-1 b."""
-    c: float
-    """Excess of the cost over its limit, on the scale of ``b'd``."""
-    radius: float
-    """delta, in mean KL."""
-
-
-class Combination(NamedTuple):
-    """The step ``of_reward * H^-1 g - of_cost * H^-1 b``."""
-
-    of_reward: float
-    of_cost: float
-    case: int
-    """CPO's: 4 and 3, the constraint does not reach the ball; 2, safe, and it cuts the ball;
-    1, unsafe, and the ball reaches the safe side; 0, unsafe and it does not."""
-
-
-def cpo_combination(n: Products) -> Combination:
-    """Solve ``max g'd`` in the ball and the half-space (Achiam et al. 2017, theorem 2).
-
-    With a multiplier lambda of the ball and nu of the constraint, ``d = (x - nu p) / lambda`` and
-    ``nu = max(0, lambda c + r) / s``. The dual, as a function of lambda alone, is concave and
-    smooth, so its maximum is the peak of one of the two formulas it has where nu is positive and
-    where it is 0. In case 0 the ball has no safe point, and the cost is lowered as far as the ball
-    allows.
-
-    The paper minimises, so its g is ours negated and its r too. OmniSafe takes the paper's
-    formulas with the gradient of the objective: there r has the wrong sign (``variant``).
-    """
-    q, r, s, c, radius = n
-    if not q > 0.0:  # nothing to gain: only go where it is safe, as near as that is
-        return Combination(0.0, min(max(c, 0.0) / s, math.sqrt(2.0 * radius / s)), 0)
-    room = 2.0 * radius - c * c / s
-    if room < 0.0:  # the constraint does not cut the ball: all of it is safe, or nothing
-        whole = _to_the_boundary(q, radius), math.sqrt(2.0 * radius / s)
-        return Combination(whole[0], 0.0, 3) if c < 0.0 else Combination(0.0, whole[1], 0)
-
-    def dual(m: float) -> float:
-        nu = max(0.0, m * c + r) / s
-        return -0.5 * ((q - 2.0 * nu * r + nu * nu * s) / m + 2.0 * radius * m) + nu * c
-
-    of_ball = math.sqrt(q / (2.0 * radius))
-    candidates = [of_ball]
-    if room > 0.0:
-        candidates.append(math.sqrt(max(q - r * r / s, 0.0) / room))
-    # with g along b lambda may be 0, where d is nought over nought
-    multiplier = max((max(m, 1e-4 * of_ball) for m in candidates), key=dual)
-    nu = max(0.0, multiplier * c + r) / s
-    return Combination(1.0 / multiplier, nu / multiplier, 2 if c < 0.0 else 1)
-
-
-def pcpo_combination(n: Products) -> Combination:
-    """Step to the ball's boundary for the reward, then project on the constraint in KL.
-
-    ``d = sqrt(2 radius / q) x - max(0, (sqrt(2 radius / q) r + c) / s) p`` (Yang et al.
-    2020). The projection goes as far as it must, past the ball if need be.
-    """
-    length = _to_the_boundary(n.q, n.radius)
-    return Combination(length, max(0.0, (length * n.r + n.c) / n.s), 0)
-
-
-def _to_the_boundary(q: float, radius: float) -> float:
-    return math.sqrt(2.0 * radius / q) if q > 0.0 else 0.0
 
 
 RULES: dict[str, Callable[[Products], Combination]] = {
@@ -175,7 +105,7 @@ def constrained_step(
     if rule == "linearised" and variant == "omnisafe":
         r = -r
     if float(b @ b) <= _NO_GRADIENT and (excess < 0.0 or not s > 0.0):
-        chosen = Combination(_to_the_boundary(q, settings.radius), 0.0, 4)
+        chosen = Combination(to_the_boundary(q, settings.radius), 0.0, 4)
     else:
         chosen = RULES[rule](Products(q, r, s, excess, settings.radius))
     ascent = x

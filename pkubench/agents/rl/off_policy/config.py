@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pkubench.agents.rl import constraints
-from pkubench.agents.rl.constraints import Multiplied, MultiplierSettings
+from pkubench.agents.rl.constraints import flat
+from pkubench.agents.rl.constraints.flat import MultiplierSettings
+from pkubench.agents.rl.constraints.multiplier import MultiplierConstraint
 from pkubench.agents.settings import check_domains
 from pkubench.errors import ConfigError
 
@@ -143,7 +144,7 @@ class OffPolicyConfig(MultiplierSettings):
             at_least_one=_AT_LEAST_ONE,
             shares=("gamma", "tau", "pid_smoothing"),
             positive=_POSITIVE,
-            not_negative=(*_NOT_NEGATIVE, *constraints.NOT_NEGATIVE),
+            not_negative=(*_NOT_NEGATIVE, *flat.NOT_NEGATIVE),
         )
         if not self.hidden or not all(type(units) is int and units > 0 for units in self.hidden):
             raise ConfigError(
@@ -181,6 +182,6 @@ class OffPolicyConfig(MultiplierSettings):
         return 0 if self.constraint == "none" else 1 + self.cost_twins
 
 
-def constraint_of(config: OffPolicyConfig) -> Multiplied:
+def constraint_of(config: OffPolicyConfig) -> MultiplierConstraint:
     """Return a fresh multiplier as the settings have it."""
     return config.pid() if config.constraint == "pid" else config.lagrange()

@@ -19,7 +19,8 @@ from pkubench.agents.nn.fast.loss_gradients import (
     surrogate_slope,
 )
 from pkubench.agents.rl.constrained_step import constrained_step, numbers_averaged
-from pkubench.agents.rl.constraints import Lagrange, Measured
+from pkubench.agents.rl.constraints.base import CostConstraint
+from pkubench.agents.rl.constraints.multiplier import MultiplierConstraint
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.rollout import Array
 from pkubench.agents.rl.trainers import ActorTrainer, Minibatches
@@ -33,7 +34,7 @@ def update_by_passes(
     trainer: ActorTrainer,
     samples: Samples,
     costs: Tensor | None,
-    constraint: Measured | None,
+    constraint: CostConstraint | None,
     config: OnPolicyConfig,
     generator: torch.Generator,
     at_once: int = 1,
@@ -89,7 +90,7 @@ def update_by_passes(
     report = _passes(trainer, inputs, named, first, looks_back, config, generator)
     if config.constraint != "corrected":
         return report
-    assert isinstance(constraint, Lagrange)
+    assert isinstance(constraint, MultiplierConstraint)
     weight = constraint.value * (1.0 - config.gamma * config.lam) / (1.0 - config.gamma)
 
     def second(
@@ -143,7 +144,7 @@ def update_by_a_step(
     actor: Actor,
     samples: Samples,
     costs: Tensor | None,
-    constraint: Measured | None,
+    constraint: CostConstraint | None,
     config: OnPolicyConfig,
     at_once: int = 1,
 ) -> dict[str, float]:
@@ -187,7 +188,7 @@ def update_by_a_step(
     }
 
 
-def excess_of_a_step(constraint: Measured, config: OnPolicyConfig) -> float:
+def excess_of_a_step(constraint: CostConstraint, config: OnPolicyConfig) -> float:
     """Return the cost's excess on the scale of ``mean[M r A_C]``, a mean over steps.
 
     An episode's cost is a sum over its steps, so the excess is divided by their number.

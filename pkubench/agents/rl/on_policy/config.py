@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pkubench.agents.rl import constraints
-from pkubench.agents.rl.constraints import MultiplierSettings
+from pkubench.agents.rl.constraints import flat
+from pkubench.agents.rl.constraints.flat import MultiplierSettings
 from pkubench.agents.settings import check_domains
 from pkubench.errors import ConfigError
 
@@ -225,7 +225,7 @@ class OnPolicyConfig(MultiplierSettings):
             at_least_one=_AT_LEAST_ONE,
             shares=("gamma", "lam", "cost_lam", "accept_ratio", "pid_smoothing", "saute_gamma"),
             positive=_POSITIVE,
-            not_negative=(*_NOT_NEGATIVE, *constraints.NOT_NEGATIVE),
+            not_negative=(*_NOT_NEGATIVE, *flat.NOT_NEGATIVE),
         )
         if not all(type(units) is int and units > 0 for units in self.hidden):
             raise ConfigError(

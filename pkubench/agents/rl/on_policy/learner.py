@@ -22,14 +22,11 @@ from pkubench.agents.nn.distributions import Distribution
 from pkubench.agents.nn.fast.policy import map_action
 from pkubench.agents.nn.normalisers import ObservationNorm, standardise
 from pkubench.agents.rl.advantages import gae
-from pkubench.agents.rl.constraints import (
-    Barrier,
-    Corrected,
-    Lagrange,
-    Measured,
-    Multiplied,
-    Rectified,
-)
+from pkubench.agents.rl.constraints.base import CostConstraint
+from pkubench.agents.rl.constraints.crpo import CRPO
+from pkubench.agents.rl.constraints.cup import CUP
+from pkubench.agents.rl.constraints.ipo import IPO
+from pkubench.agents.rl.constraints.lagrangian import Lagrangian
 from pkubench.agents.rl.on_policy.actor_update import update_by_a_step, update_by_passes
 from pkubench.agents.rl.on_policy.config import WITHOUT_COST_CRITIC, OnPolicyConfig
 from pkubench.agents.rl.on_policy.critic import Critic, CriticStack, spec_of
@@ -170,8 +167,7 @@ class OnPolicyLearner:
         metrics: dict[str, float] = {}
         if self.constraint is not None:
             self.constraint.update(episode_cost, episode_length)
-            if isinstance(self.constraint, Multiplied):
-                metrics["multiplier"] = self.constraint.multiplier
+            metrics |= self.constraint.metrics()
         advantages, costs = self._advantages(self._normalised(data), metrics)
         if config.scheme == "sequential":
             metrics |= self._update_sequentially(data, advantages, costs)
@@ -324,7 +320,7 @@ class OnPolicyLearner:
         return ratio
 
 
-def constraint_of(config: OnPolicyConfig) -> Measured | None:
+def constraint_of(config: OnPolicyConfig) -> CostConstraint | None:
     """Return what holds the cost; None where nothing does, or a changed world."""
     kind, limit = config.constraint, config.cost_limit
     if kind in WITHOUT_COST_CRITIC:
@@ -332,12 +328,12 @@ def constraint_of(config: OnPolicyConfig) -> Measured | None:
     if kind == "pid":
         return config.pid()
     if kind in ("lagrangian", "corrected"):
-        return config.lagrange(Corrected if kind == "corrected" else Lagrange)
+        return config.lagrange(CUP if kind == "corrected" else Lagrangian)
     if kind == "interior-point":
-        return Barrier(limit, 0.0, kappa=config.barrier, upper=config.penalty_max)
+        return IPO(cost_limit=limit, barrier=config.barrier, penalty_max=config.penalty_max).start()
     if kind == "rectified":
-        return Rectified(limit, tolerance=config.tolerance)
-    return Measured(limit)
+        return CRPO(cost_limit=limit, tolerance=config.tolerance).start()
+    return CostConstraint(limit)
 
 
 def _means(reports: Sequence[Mapping[str, float]]) -> dict[str, float]:

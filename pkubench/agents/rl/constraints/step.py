@@ -1,0 +1,68 @@
+"""Constraints that a trust-region step holds itself: base of CPO and PCPO.
+
+Both look for a step d that raises the reward's surrogate, ``g'd``, inside the ball
+``d'Hd / 2 <= radius`` and on the safe side of the linearised constraint ``c + b'd <= 0``. With
+``x = H^-1 g`` and ``p = H^-1 b`` every candidate is ``a x - k p``, so a rule is a pure function
+from five numbers to two.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from pkubench.agents.rl.constraints.base import LimitedCost
+from pkubench.agents.settings import check_domains
+
+
+class Products(NamedTuple):
+    """What the geometry of a step is made of."""
+
+    q: float
+    """g' H^-1 g."""
+    r: float
+    """g' H^-1 b."""
+    s: float
+    """b' H^-1 b."""
+    c: float
+    """Excess of the cost over its limit, on the scale of ``b'd``."""
+    radius: float
+    """delta, in mean KL."""
+
+
+class Combination(NamedTuple):
+    """The step ``of_reward * H^-1 g - of_cost * H^-1 b``."""
+
+    of_reward: float
+    of_cost: float
+    case: int
+    """CPO's: 4 and 3, the constraint does not reach the ball; 2, safe, and it cuts the ball;
+    1, unsafe, and the ball reaches the safe side; 0, unsafe and it does not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepConstraint(LimitedCost, ABC):
+    """Base of the constraints that bend a trust-region step."""
+
+    recovery: float = 1.0
+    """An excess above 0 counts so many times, so that a policy over its limit prioritises cost
+    recovery over reward. The papers have 1."""
+    variant: Literal["published", "omnisafe"] = "published"
+    """``omnisafe`` restores what its code does otherwise: an episode's summed excess beside a mean
+    over steps without ``recovery``, the sign of r (CPO), g for H^-1 g (PCPO)."""
+
+    def __post_init__(self) -> None:
+        """Check the domains."""
+        LimitedCost.__post_init__(self)
+        check_domains(self, positive=("recovery",))
+
+    @abstractmethod
+    def combination(self, products: Products) -> Combination:
+        """Return the step as the coefficients of its two directions."""
+
+
+def to_the_boundary(q: float, radius: float) -> float:
+    """Return the length of the reward's direction that reaches the ball's boundary."""
+    return math.sqrt(2.0 * radius / q) if q > 0.0 else 0.0
