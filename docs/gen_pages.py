@@ -207,7 +207,8 @@ def shown_agent(task: Task | None) -> str | None:
         return None
     shipped = [name for name in AGENTS if task.id in shipped_tasks(name)]
     if task.cost_limit is not None:
-        shipped.sort(key=lambda name: preset_of(AGENTS[name], task).constraint == "none")
+        held = {name: preset_of(AGENTS[name], task).constraint for name in shipped}
+        shipped.sort(key=lambda name: getattr(held[name], "name", held[name]) == "none")
     reference = task.references.get("reference")
     if reference is not None and reference.agent in shipped:
         return reference.agent

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from pkubench.agents.families.psro.deep_settings import DEEP
 from pkubench.agents.families.psro.settings import PSROConfig
-from pkubench.agents.rl.off_policy.config import OffPolicyConfig
 from pkubench.agents.rl.on_policy.config import IN_THE_STEP, WITHOUT_COST_CRITIC, OnPolicyConfig
 
 Values = tuple[Any, ...] | range
@@ -89,17 +88,6 @@ _ON_POLICY = (
     Acting(("tolerance",), {"constraint": ("rectified",)}),
     Acting(("saute_gamma", "unsafe_reward"), {"constraint": ("saute",)}),
 )
-_OFF_POLICY = (
-    Acting(("variant",), {"constraint": _LIMITED}, {"rule": ("ddpg",)}),
-    Acting(("exploration",), {"rule": ("ddpg", "td3")}),
-    Acting(("target_noise", "noise_clip"), {"rule": ("td3",)}),
-    Acting(("alpha", "alpha_auto"), {"rule": ("sac",)}),
-    Acting(("alpha_lr", "target_entropy"), {"rule": ("sac",), "alpha_auto": (True,)}),
-    Acting(("cost_limit", "lambda_init", "cost_twins"), {"constraint": _LIMITED}),
-    Acting(("cost_norm", "lambda_warmup_steps"), {"constraint": _LIMITED}),
-    Acting(("lambda_lr", "lambda_upper"), {"constraint": ("lagrangian",)}),
-    Acting(_PID, {"constraint": ("pid",)}),
-)
 _DEEP = (
     *("hidden", "learning_rate", "parallel_games", "updates", "batch_size", "replay_size"),
     *("target_updates", "exploration", "masked_targets", "warm_start"),
@@ -111,7 +99,6 @@ _POPULATION = (
 )
 _TABLES: dict[type, tuple[Acting, ...]] = {
     OnPolicyConfig: _ON_POLICY,
-    OffPolicyConfig: _OFF_POLICY,
     PSROConfig: _POPULATION,
 }
 

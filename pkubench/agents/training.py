@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from pkubench.agents import components
 from pkubench.agents.saved.runs import CURVE
-from pkubench.agents.settings import fitted, read_value
 from pkubench.envs.core.seeding import check_seed
-from pkubench.errors import ConfigError, UnknownName
+from pkubench.errors import ConfigError
 
 if typing.TYPE_CHECKING:
     from pkubench.tasks.task import Task
@@ -22,7 +21,7 @@ ConfigT = TypeVar("ConfigT")
 
 class _Limited(Protocol):
     @property
-    def constraint(self) -> str: ...
+    def constraint(self) -> Any: ...
 
 
 LimitedT = TypeVar("LimitedT", bound=_Limited)
@@ -114,10 +113,11 @@ def configured(
         if not torch.cuda.is_available():
             raise ConfigError("no CUDA device is visible to torch; use --device cpu")
     config = with_settings(preset, settings)
-    if config.constraint != "none" and task.cost_limit is None:
-        if preset.constraint == "none":
+    held, held_before = (getattr(c.constraint, "name", c.constraint) for c in (config, preset))
+    if held != "none" and task.cost_limit is None:
+        if held_before == "none":
             raise ConfigError(
-                f"constraint={config.constraint} holds a cost limit and {task.id} has no cost; "
+                f"constraint={held} holds a cost limit and {task.id} has no cost; "
                 "leave --set constraint out"
             )
         raise ConfigError(
@@ -134,17 +134,9 @@ def with_settings(config: ConfigT, settings: Mapping[str, str]) -> ConfigT:
     plain text otherwise, then checked against the field's type.
 
     Raises:
-        UnknownName: no such field.
-        ConfigError: the value is of another type, or outside the field's domain.
+        UnknownName, ConfigError: as ``components.with_settings``.
     """
-    assert dataclasses.is_dataclass(config) and not isinstance(config, type)
-    hints = typing.get_type_hints(type(config))
-    changes: dict[str, Any] = {}
-    for name, text in settings.items():
-        if name not in hints:
-            raise UnknownName("setting", name, hints)
-        changes[name] = fitted(name, read_value(text), hints[name])
-    return dataclasses.replace(config, **changes)
+    return components.with_settings(config, settings)
 
 
 class TrainingLog:

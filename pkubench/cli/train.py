@@ -196,7 +196,8 @@ def _remarks(
     for name, beside in idle(config, changes):
         yield f"note: {name} changes nothing here: it acts with {beside}"
     if task.cost_limit is not None:
-        constraint = changes.get("constraint", preset_of(spec, task).constraint)
+        held = preset_of(spec, task).constraint
+        constraint = changes.get("constraint", getattr(held, "name", held))
         held = changes.get("cost_limit", number(task.cost_limit))
         if held != number(task.cost_limit) and _is_limit(held):
             yield (

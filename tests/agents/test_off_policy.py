@@ -1,260 +1,36 @@
-"""The composed off-policy learner: one update against a slow one written with autograd."""
+"""The composed off-policy learner: targets, the written losses and their gradients by hand."""
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
+from pkubench.agents.components import changed
 from pkubench.agents.nn import squashed
 from pkubench.agents.nn.squashed import Bounds
+from pkubench.agents.rl.off_policy.batch import Batch
 from pkubench.agents.rl.off_policy.config import OffPolicyConfig
 from pkubench.agents.rl.off_policy.heads import log_scale
-from pkubench.agents.rl.off_policy.learner import Batch, Noise, OffPolicyLearner
-from pkubench.agents.rl.off_policy_rules import target_entropy
+from pkubench.agents.rl.off_policy.learner import OffPolicyLearner
+from pkubench.agents.rl.off_policy.rules.sac import SAC
 from pkubench.envs.core.registry import make_batch
 
 SPREAD, SPEAKER = "SimpleSpreadContinuous-v0", "SimpleSpeakerListener-v0"
 BATCH = 64
 
 
-class SlowTeam:
-    """The learner's networks as modules, updated by autograd, one agent and formula at a time."""
-
-    def __init__(self, learner: OffPolicyLearner, seed: int = 0) -> None:
-        self.config, self.agents = learner.config, learner.agents
-        self.layout, self.spaces = learner.layout, learner.action_spaces
-        self.actors: dict[str, nn.Sequential] = {}
-        self.slow_actors: dict[str, nn.Sequential] = {}
-        made: dict[tuple[int, int], tuple[nn.Sequential, nn.Sequential]] = {}
-        for agent in self.agents:
-            g, m = learner.place[agent]
-            group = learner.groups[g]
-            row = group.network_of(m, seed)
-            is_tanh = group.net.is_last_tanh
-            if (g, row) not in made:  # where an actor is shared, once for all its agents
-                actor, slow = group.net.flat[row], learner.target_actors[g][row]
-                made[g, row] = (
-                    _module(actor, group.net.sizes, is_tanh),
-                    _module(slow, group.net.sizes, is_tanh),
-                )
-            self.actors[agent], self.slow_actors[agent] = made[g, row]
-        critics, seeds = learner.critics, len(learner.seeds)
-        modules = [
-            _module(critics.net.flat[k * seeds + seed], critics.net.sizes, False)
-            for k in range(critics.count)
-        ]
-        self.cost_critics = modules[: critics.costs]
-        self.critics = modules[critics.costs :]
-        self.slow_cost_critics = copy.deepcopy(self.cost_critics)
-        self.slow_critics = copy.deepcopy(self.critics)
-        self.constraints = learner.constraints[seed : seed + 1]
-        config = self.config
-        self.optimisers = {
-            a: torch.optim.Adam(self.actors[a].parameters(), lr=config.actor_lr)
-            for a in self.agents
-        }
-        self.critic_optimiser = torch.optim.Adam(
-            [p for c in self.critics for p in c.parameters()], lr=config.critic_lr
-        )
-        if self.cost_critics:
-            self.cost_optimiser = torch.optim.Adam(
-                [p for c in self.cost_critics for p in c.parameters()], lr=config.critic_lr
-            )
-        self.log_alpha = learner.log_alpha[seed].clone().requires_grad_()
-        self.alpha_optimiser = torch.optim.Adam([self.log_alpha], lr=config.alpha_lr)
-        self.updates = 0
-
-    def policy(self, agent: str, actor: nn.Module, seen: Tensor, noise: Tensor | None) -> Any:
-        """A differentiable sample and its log-probability."""
-        out, space = actor(seen), self.spaces[agent]
-        if isinstance(space, spaces.Discrete):
-            assert noise is not None
-            z = (out - noise.log()) / self.config.temperature
-            soft = torch.softmax(z, -1)
-            hard = functional.one_hot(z.argmax(-1), int(space.n)).float()
-            action = hard + soft - soft.detach()
-            return action, (action * torch.log_softmax(out, -1)).sum(-1)
-        low, high = torch.from_numpy(space.low), torch.from_numpy(space.high)
-        if self.config.rule != "sac":
-            return low + (torch.tanh(out) + 1) / 2 * (high - low), None
-        mean, log_std = out.chunk(2, -1)
-        normal = torch.distributions.Normal(mean, log_std.clamp(-20, 2).exp())
-        assert noise is not None
-        u = mean + normal.scale * noise
-        action = low + (torch.tanh(u) + 1) / 2 * (high - low)
-        jacobian = torch.log((1 - torch.tanh(u).double() ** 2) * (high - low) / 2)
-        return action, (normal.log_prob(u) - jacobian).sum(-1).float()
-
-    def target_action(self, agent: str, seen: Tensor, noise: Tensor | None) -> Any:
-        space = self.spaces[agent]
-        if self.config.rule == "sac":
-            return self.policy(agent, self.actors[agent], seen, noise)
-        if self.config.variant == "omnisafe" and self.config.rule == "ddpg":
-            return self.mode(agent, seen), None
-        out = self.slow_actors[agent](seen)
-        if isinstance(space, spaces.Discrete):
-            scores = out if noise is None else out - noise.log()
-            return functional.one_hot(scores.argmax(-1), int(space.n)).float(), None
-        low, high = torch.from_numpy(space.low), torch.from_numpy(space.high)
-        action = low + (torch.tanh(out) + 1) / 2 * (high - low)
-        if noise is not None:
-            scale = (high - low) / 2
-            action = action + (0.2 * scale * noise).clamp(-0.5 * scale, 0.5 * scale)
-        return action.clamp(low, high), None
-
-    def mode(self, agent: str, seen: Tensor) -> Tensor:
-        out, space = self.actors[agent](seen), self.spaces[agent]
-        if isinstance(space, spaces.Discrete):
-            return functional.one_hot(out.argmax(-1), int(space.n)).float()
-        low, high = torch.from_numpy(space.low), torch.from_numpy(space.high)
-        mean = out.chunk(2, -1)[0] if self.config.rule == "sac" else out
-        return low + (torch.tanh(mean) + 1) / 2 * (high - low)
-
-    def clip(self, *modules: nn.Module) -> None:
-        if self.config.max_grad_norm is not None:
-            parameters = [p for m in modules for p in m.parameters()]
-            nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm)
-
-    def update(self, batch: Batch, noise: Any, order: list[int]) -> None:
-        """``noise[kind][agent]``: numbers of one training seed."""
-        rows, after = batch.rows[0].clone(), batch.next_rows[0].clone()
-        state = slice(self.layout.joint.start, self.layout.joint.start + self.layout.state_size)
-        seen = {a: rows[:, self.layout.observations[a]] for a in self.agents}
-        replayed = {a: rows[:, self.layout.actions[a]] for a in self.agents}
-        alpha = self.log_alpha.detach().exp()
-        with torch.no_grad():
-            actions, total = [], torch.zeros(len(rows))
-            for agent in self.agents:
-                o = after[:, self.layout.observations[agent]]
-                action, log_prob = self.target_action(agent, o, noise["target"][agent])
-                actions.append(action)
-                total += 0 if log_prob is None else log_prob
-            x = torch.cat([after[:, state], *actions], -1)
-            value = torch.stack([c(x)[:, 0] for c in self.slow_critics]).amin(0)
-            if self.config.rule == "sac":
-                value = value - alpha[-1] * total
-            y = batch.rewards[0] + batch.discounts[0] * value
-            if self.config.variant == "omnisafe":
-                modes = [self.mode(a, after[:, self.layout.observations[a]]) for a in self.agents]
-                x = torch.cat([after[:, state], *modes], -1)
-            if self.slow_cost_critics:
-                later = torch.stack([c(x)[:, 0] for c in self.slow_cost_critics]).amax(0)
-                cost = batch.costs[0] + batch.discounts[0] * later
-        x = torch.cat([rows[:, state], *replayed.values()], -1)
-        loss = sum(functional.mse_loss(c(x)[:, 0], y) for c in self.critics)
-        self.critic_optimiser.zero_grad()
-        loss.backward()  # type: ignore[union-attr]
-        self.clip(*self.critics)
-        self.critic_optimiser.step()
-        if self.cost_critics:
-            loss = sum(functional.mse_loss(c(x)[:, 0], cost) for c in self.cost_critics)
-            self.cost_optimiser.zero_grad()
-            loss.backward()  # type: ignore[union-attr]
-            self.clip(*self.cost_critics)
-            self.cost_optimiser.step()
-        self.updates += 1
-        if self.updates % self.config.policy_delay:
-            return
-        self._update_actors(rows[:, state], seen, replayed, noise, order, alpha)
-        with torch.no_grad():
-            pairs: list[tuple[nn.Module, nn.Module]] = [
-                *zip(self.slow_critics, self.critics, strict=True),
-                *zip(self.slow_cost_critics, self.cost_critics, strict=True),
-                *dict.fromkeys((self.slow_actors[a], self.actors[a]) for a in self.agents),
-            ]
-            for slow, net in pairs:
-                for p, q in zip(slow.parameters(), net.parameters(), strict=True):
-                    p.copy_((1 - self.config.tau) * p + self.config.tau * q)
-
-    def _update_actors(
-        self, state: Tensor, seen: Any, replayed: Any, noise: Any, order: list[int], alpha: Tensor
-    ) -> None:
-        scheme = self.config.scheme
-        now = noise["present"]
-        with torch.no_grad():
-            shown = {a: self.policy(a, self.actors[a], seen[a], now[a])[0] for a in self.agents}
-        if scheme == "replayed":
-            shown = dict(replayed)
-        gradients, entropies = {}, [torch.zeros(())] * len(self.agents)
-        for k in order:
-            agent = self.agents[k]
-            action, log_prob = self.policy(agent, self.actors[agent], seen[agent], now[agent])
-            x = torch.cat([state, *((shown | {agent: action})[a] for a in self.agents)], -1)
-            if self.config.rule == "sac":
-                q = torch.minimum(self.critics[0](x), self.critics[1](x))[:, 0]
-                loss = (alpha[k] * log_prob - q).mean()
-                entropies[k] = log_prob.detach()
-            else:
-                loss = -self.critics[0](x).mean()
-            for constraint in self.constraints:
-                multiplier = constraint.value
-                cost = torch.stack([c(x) for c in self.cost_critics]).amax(0).mean()
-                loss = (loss + multiplier * cost) / (1 + multiplier)
-            gradients[agent] = torch.autograd.grad(loss, list(self.actors[agent].parameters()))
-            if scheme == "sequential":
-                self._step(agent, gradients[agent])
-                with torch.no_grad():
-                    fresh = noise["fresh"][agent]
-                    shown[agent] = self.policy(agent, self.actors[agent], seen[agent], fresh)[0]
-        if scheme != "sequential":
-            for actor in dict.fromkeys(self.actors.values()):
-                members = [a for a in self.agents if self.actors[a] is actor]
-                each = zip(*(gradients[a] for a in members), strict=True)
-                self._step(members[0], [torch.stack(parts).mean(0) for parts in each])
-        if self.config.rule == "sac" and self.config.alpha_auto:
-            log_probs = torch.stack([*entropies, torch.stack(entropies).sum(0)])
-            goals = []
-            for agent in self.agents:
-                space = self.spaces[agent]
-                is_discrete = isinstance(space, spaces.Discrete)
-                if is_discrete:
-                    goals.append(0.98 * math.log(space.n))
-                else:  # -1 a number before the stretch to [low, high]
-                    goals.append(float((np.log((space.high - space.low) / 2) - 1).sum()))
-            goal = torch.tensor([*goals, sum(goals)])
-            self.alpha_optimiser.zero_grad()
-            (-self.log_alpha * (log_probs.mean(1) + goal)).sum().backward()
-            self.alpha_optimiser.step()
-
-    def _step(self, agent: str, gradients: Any) -> None:
-        for p, g in zip(self.actors[agent].parameters(), gradients, strict=True):
-            p.grad = g.clone()
-        self.clip(self.actors[agent])
-        self.optimisers[agent].step()
-
-
-def _module(flat: Tensor, sizes: tuple[int, ...], is_last_tanh: bool) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    at = 0
-    for k, (a, b) in enumerate(itertools.pairwise(sizes)):
-        linear = nn.Linear(a, b)
-        with torch.no_grad():
-            part = flat[at : at + a * b]
-            is_head = k == len(sizes) - 2  # which lies as torch has it, the others transposed
-            linear.weight.copy_(part.view(b, a) if is_head else part.view(a, b).t())
-            linear.bias.copy_(flat[at + a * b : at + a * b + b])
-        at += a * b + b
-        layers.append(linear)
-        if k < len(sizes) - 2:
-            layers.append(nn.Tanh() if is_last_tanh and k == len(sizes) - 3 else nn.ReLU())
-    return nn.Sequential(*layers)
-
-
-def _flat(module: nn.Module) -> Tensor:
-    *hidden, weight, bias = (p.detach() for p in module.parameters())
-    return torch.cat([*(p.t().flatten() for p in hidden), weight.flatten(), bias])
-
-
-def _learner(rule: Any, scheme: Any, task: str, **more: Any) -> OffPolicyLearner:
+def _learner(
+    rule: Any, scheme: Any, task: str, seeds: list[int] | None = None, **more: Any
+) -> OffPolicyLearner:
     settings = {
         "hidden": (32, 24),
         "batch_size": BATCH,
@@ -266,35 +42,26 @@ def _learner(rule: Any, scheme: Any, task: str, **more: Any) -> OffPolicyLearner
         "last_activation": "tanh" if rule == "sac" else "relu",
         "policy_delay": 2 if rule == "td3" else 1,
     }
-    config = OffPolicyConfig(rule=rule, scheme=scheme, **{**settings, **more})
-    return OffPolicyLearner(make_batch(task, 4), config, [7])
+    changes = {"rule": rule, "scheme": scheme, **settings, **more}
+    config = changed(OffPolicyConfig(), changes, strict=False)
+    return OffPolicyLearner(make_batch(task, 4), config, seeds or [7])
 
 
 def _batch(learner: OffPolicyLearner, seed: int) -> Batch:
-    rng = np.random.default_rng(seed)
-    width = learner.layout.width
+    rng, count = np.random.default_rng(seed), len(learner.seeds)
+    shape, width = (count, BATCH), learner.layout.width
 
-    def normal(*shape: int) -> Tensor:
-        return torch.from_numpy(rng.normal(size=shape).astype(np.float32))
+    def tensor(values: Any) -> Tensor:
+        return torch.from_numpy(values).to(torch.get_default_dtype())
 
-    ended = torch.from_numpy((rng.random((1, BATCH)) < 0.3).astype(np.float32))
+    ended = tensor(rng.random(shape) < 0.3)
     return Batch(
-        normal(1, BATCH, width),
-        normal(1, BATCH, width),
-        normal(1, BATCH),
-        normal(1, BATCH).abs(),
+        tensor(rng.normal(size=(*shape, width))),
+        tensor(rng.normal(size=(*shape, width))),
+        tensor(rng.normal(size=shape)),
+        tensor(rng.normal(size=shape)).abs(),
         0.9 * (1 - ended),
     )
-
-
-def _by_agent(learner: OffPolicyLearner, noise: Noise) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for kind, parts in noise._asdict().items():
-        found[kind] = {}
-        for agent in learner.agents:
-            g, m = learner.place[agent]
-            found[kind][agent] = None if parts[g] is None else parts[g][m].clone()
-    return found
 
 
 def test_agents_are_updated_in_every_order_equally_often() -> None:
@@ -321,11 +88,12 @@ def test_the_target_entropy_of_a_stretched_action_means_what_it_does_unstretched
     assert log_scale(wide, "rescale") == pytest.approx(math.log(3))
     # the same policy is as far from its target in every unit
     outputs, noise = torch.tensor([[0.4, -0.3]]), torch.tensor([[0.8]])
+    unit = spaces.Box(-1, 1, (1,))
     gaps = []
     for half in (1.0, 3.0):
         bounds = Bounds(torch.zeros(1), torch.tensor([half]), torch.tensor(math.log(half)))
         log_prob = float(squashed.sample(outputs, noise, bounds).log_prob)
-        gaps.append(log_prob + target_entropy(1, False, False, math.log(half)))
+        gaps.append(log_prob + SAC().entropy_goal(unit, math.log(half)))
     assert gaps[0] == pytest.approx(gaps[1], abs=1e-6)
 
 
@@ -339,82 +107,177 @@ def test_exploration_is_noise_in_units_of_half_the_interval(bounds: str, half: f
     wanted = middle + half * math.tanh(0.5) + 0.1 * half * noise
     wanted = wanted.clamp(middle - half, middle + half)
     assert float(wanted.max()) == 1.0  # noise does not leave the interval
-    torch.testing.assert_close(head.explore(outputs, noise), wanted)
+    torch.testing.assert_close(learner.rule.explore(head, outputs, noise), wanted)
 
 
 def test_the_temperature_is_as_slow_as_hasac_s() -> None:
-    assert OffPolicyConfig().alpha_lr == 3e-4
+    assert SAC().alpha_lr == 3e-4
 
 
-@pytest.mark.parametrize("scheme", ["sequential", "simultaneous", "replayed"])
-@pytest.mark.parametrize("rule", ["sac", "td3", "ddpg"])
-@pytest.mark.parametrize("task", [SPREAD, SPEAKER])
-@pytest.mark.parametrize("constraint", ["none", "lagrangian"])
-def test_updates_equal_a_slow_reference_by_autograd(
-    rule: str, scheme: str, task: str, constraint: str
+Case = dict[str, Any]
+CASES: list[tuple[str, str, str, Case]] = [
+    *(
+        (rule, scheme, task, {"constraint": constraint})
+        for rule in ("sac", "td3", "ddpg")
+        for scheme in ("sequential", "simultaneous", "replayed")
+        for task in (SPREAD, SPEAKER)
+        for constraint in ("none", "lagrangian")
+    ),
+    *(
+        (rule, "simultaneous", task, {"shared": True})
+        for rule in ("sac", "td3")
+        for task in (SPREAD, "SimpleReferenceContinuous-v0", "SimpleSpread-v0")
+    ),
+    *(
+        (rule, "sequential", SPREAD, {"constraint": "pid", "cost_twins": True, **more})
+        for rule in ("sac", "td3", "ddpg")
+        for more in ({}, {"constraint.variant": "omnisafe"})
+    ),
+    *(
+        ("sac", scheme, SPREAD, {"constraint": "lagrangian", "max_grad_norm": 0.2})
+        for scheme in ("sequential", "simultaneous")
+    ),
+    ("sac", "sequential", SPREAD, {"alpha_auto": False, "bounds": "official"}),
+    ("td3", "sequential", SPREAD, {"policy_delay": 1}),
+]
+
+
+@pytest.fixture
+def double() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def _pair(rule: str, scheme: str, task: str, more: Case) -> list[OffPolicyLearner]:
+    """The same learner by hand and by autograd, with temperatures and multipliers of their own."""
+    pair = []
+    for gradients in ("fast", "autograd"):
+        learner = _learner(rule, scheme, task, seeds=[7, 8], gradients=gradients, **more)
+        assert learner.config.gradients == gradients
+        for constraint, value in zip(learner.constraints, (0.7, 0.2), strict=False):
+            constraint.value = value
+        learner.log_alpha += torch.linspace(-0.5, 0.7, learner.log_alpha.shape[1])
+        pair.append(learner)
+    return pair
+
+
+def _gradients(learner: OffPolicyLearner) -> list[Tensor]:
+    adams = [learner.critics.adam, *(group.adam for group in learner.groups), learner.alpha_adam]
+    return [adam.gradient for adam in adams]
+
+
+def _weights(learner: OffPolicyLearner) -> list[Tensor]:
+    nets = [learner.critics.net, learner.critics.target, *(group.net for group in learner.groups)]
+    return [*(net.flat for net in nets), *learner.target_actors, learner.log_alpha]
+
+
+@pytest.mark.parametrize(("rule", "scheme", "task", "more"), CASES)
+def test_gradients_by_hand_are_those_of_the_written_losses(
+    rule: str, scheme: str, task: str, more: Case, double: None
 ) -> None:
-    _hold_to_the_reference(_learner(rule, scheme, task, constraint=constraint))
+    pair = _pair(rule, scheme, task, more)
+    delay = pair[0].config.policy_delay
+    for update in range(delay):
+        noise = pair[0].draw_noise(BATCH, (update + 1) % delay == 0)
+        for learner in pair:
+            learner.update(_batch(learner, update), noise)
+    for by_hand, written in zip(*map(_gradients, pair), strict=True):
+        assert (written != 0).any() or rule != "sac" or not pair[0].config.rule.temperature_lr
+        scale = float(written.abs().max())
+        torch.testing.assert_close(by_hand, written, atol=1e-10 * scale, rtol=1e-10)
+    assert (_gradients(pair[1])[0] != 0).any() and (_gradients(pair[1])[1] != 0).any()
 
 
-@pytest.mark.parametrize("rule", ["sac", "td3"])
-@pytest.mark.parametrize("task", [SPREAD, "SimpleReferenceContinuous-v0", "SimpleSpread-v0"])
-def test_a_shared_actor_follows_the_mean_of_its_agents_losses(rule: str, task: str) -> None:
-    learner = _learner(rule, "simultaneous", task, shared=True)
-    assert [len(group.net.flat) for group in learner.groups] == [1]
-    _hold_to_the_reference(learner)
-
-
-@pytest.mark.parametrize("rule", ["sac", "td3", "ddpg"])
-@pytest.mark.parametrize("task", [SPREAD, SPEAKER])
-def test_the_variant_of_omnisafe_takes_its_targets_at_the_mode_of_the_actor(
-    rule: str, task: str
+@pytest.mark.parametrize(("rule", "scheme", "task", "more"), CASES)
+def test_several_updates_by_hand_and_by_autograd_lead_to_equal_weights(
+    rule: str, scheme: str, task: str, more: Case
 ) -> None:
-    more = {"constraint": "pid", "variant": "omnisafe"}
-    _hold_to_the_reference(_learner(rule, "sequential", task, **more))
-
-
-@pytest.mark.parametrize("rule", ["sac", "td3", "ddpg"])
-@pytest.mark.parametrize("variant", ["published", "omnisafe"])
-def test_of_twin_critics_of_cost_the_larger_counts(rule: str, variant: str) -> None:
-    more = {"constraint": "pid", "variant": variant, "cost_twins": True}
-    learner = _learner(rule, "sequential", SPREAD, **more)
-    assert learner.critics.costs == 2
-    _hold_to_the_reference(learner)
+    pair = _pair(rule, scheme, task, more)
+    before = [flat.clone() for flat in _weights(pair[0])]
+    for update in range(4):
+        noise = pair[0].draw_noise(BATCH, (update + 1) % pair[0].config.policy_delay == 0)
+        for learner in pair:
+            learner.update(_batch(learner, update), noise)
+    for by_hand, written in zip(*map(_weights, pair), strict=True):
+        torch.testing.assert_close(by_hand, written, atol=1e-5, rtol=0)
+    assert (before[0] != _weights(pair[1])[0]).any() and (before[2] != _weights(pair[1])[2]).any()
 
 
 @pytest.mark.parametrize("scheme", ["sequential", "simultaneous"])
-def test_gradients_are_clipped_as_torch_clips_each_optimiser_s(scheme: str) -> None:
-    more = {"constraint": "lagrangian", "max_grad_norm": 0.2}
-    learner = _learner("sac", scheme, SPREAD, **more)
-    _hold_to_the_reference(learner)
+def test_gradients_are_clipped_as_each_optimiser_s_of_its_own(scheme: str) -> None:
+    learner = _learner("sac", scheme, SPREAD, constraint="lagrangian", max_grad_norm=0.2)
+    learner.update(_batch(learner, 0))
     norms = learner.critics.adam.gradient.norm(dim=1)
     assert float(norms[0]) == pytest.approx(0.2, abs=1e-4)  # of cost, alone
     assert float(norms[1:].norm()) == pytest.approx(0.2, abs=1e-4)  # of reward, together
 
 
-def _hold_to_the_reference(learner: OffPolicyLearner) -> None:
-    for constraint in learner.constraints:
-        constraint.value = 0.7
-    # a temperature of its own for every agent and the critic
+@pytest.mark.parametrize("rule", ["sac", "td3", "ddpg"])
+@pytest.mark.parametrize("task", [SPREAD, SPEAKER])
+@pytest.mark.parametrize("variant", ["published", "omnisafe"])
+def test_targets_are_those_of_a_formula_written_out(rule: str, task: str, variant: str) -> None:
+    """One agent after another, one critic after another, in plain words."""
+    more = {"constraint": "pid", "cost_twins": True, "constraint.variant": variant}
+    if rule == "ddpg":
+        more["rule.variant"] = variant
+    learner = _learner(rule, "sequential", task, **more)
     learner.log_alpha += torch.linspace(-0.5, 0.7, learner.log_alpha.shape[1])
-    slow = SlowTeam(learner)
-    for update in range(4):
-        batch, order = _batch(learner, update), learner.order()
-        is_policy_update = (update + 1) % learner.config.policy_delay == 0
-        noise = learner.draw_noise(BATCH, is_policy_update)
-        slow.update(batch, _by_agent(learner, noise), order)
-        learner.update(batch, noise)
+    for flat in [learner.critics.target.flat, *learner.target_actors]:
+        flat += 0.1 * torch.randn(flat.shape, generator=torch.Generator().manual_seed(1))
+    batch, noise = _batch(learner, 3), learner.draw_noise(BATCH, True)
+    next_rows, layout = batch.next_rows[0].clone(), learner.layout
+    with torch.no_grad():
+        targets = learner._targets(batch, noise, learner.log_alpha.exp())[:, 0]
+    state = next_rows[:, layout.joint.start : layout.joint.start + layout.state_size]
+    chosen, modes, entropy = [], [], torch.zeros(BATCH)
     for agent in learner.agents:
         g, m = learner.place[agent]
-        row = learner.groups[g].network_of(m, 0)
-        actors, targets = learner.groups[g].net.flat[row], learner.target_actors[g][row]
-        torch.testing.assert_close(actors, _flat(slow.actors[agent]), atol=1e-5, rtol=0)
-        if learner.config.rule != "sac":
-            expected = _flat(slow.slow_actors[agent])
-            torch.testing.assert_close(targets, expected, atol=1e-5, rtol=0)
-    critics = learner.critics
-    modules = [*slow.cost_critics, *slow.critics], [*slow.slow_cost_critics, *slow.slow_critics]
-    for k, (net, target) in enumerate(zip(*modules, strict=True)):
-        torch.testing.assert_close(critics.net.flat[k], _flat(net), atol=1e-5, rtol=0)
-        torch.testing.assert_close(critics.target.flat[k], _flat(target), atol=1e-5, rtol=0)
-    torch.testing.assert_close(learner.log_alpha[0], slow.log_alpha.detach(), atol=1e-5, rtol=0)
+        group, numbers = learner.groups[g], noise.target[g]
+        seen = next_rows[:, layout.observations[agent]]
+        space = learner.action_spaces[agent]
+
+        def act(flat: Tensor, seen: Tensor = seen, group: Any = group, m: int = m) -> Tensor:
+            return group.net.on(flat[m : m + 1]).forward(seen[None])[0][0]
+
+        now, slow = act(group.net.flat), act(learner.target_actors[g])
+        own = None if numbers is None else numbers[m]
+        if isinstance(space, spaces.Discrete):
+            modes.append(functional.one_hot(now.argmax(-1), int(space.n)).float())
+            out = now if rule == "sac" or (rule == "ddpg" and variant == "omnisafe") else slow
+            scores = out if own is None else out - own.log()
+            chosen.append(functional.one_hot(scores.argmax(-1), int(space.n)).float())
+            if rule == "sac":
+                entropy += -(chosen[-1] * torch.log_softmax(out, -1)).sum(-1)
+            continue
+        # actions lie in [0, 1]
+        modes.append((1 + torch.tanh(now.chunk(2, -1)[0] if rule == "sac" else now)) / 2)
+        if rule == "sac":
+            assert own is not None
+            mean, log_std = now.chunk(2, -1)
+            normal = torch.distributions.Normal(mean.double(), log_std.double().exp())
+            u = mean + normal.scale * own
+            chosen.append(((1 + torch.tanh(u)) / 2).float())
+            density = normal.log_prob(u) - torch.log((1 - torch.tanh(u) ** 2) / 2)
+            entropy += -density.sum(-1).float()
+        elif rule == "td3":
+            assert own is not None
+            smooth = (0.2 * own).clamp(-0.5, 0.5) / 2
+            chosen.append(((1 + torch.tanh(slow)) / 2 + smooth).clamp(0, 1))
+        else:
+            chosen.append((1 + torch.tanh(now if variant == "omnisafe" else slow)) / 2)
+
+    def value(k: int, actions: list[Tensor]) -> Tensor:
+        x = torch.cat([state, *actions], -1)[None]
+        return learner.critics.target.rows(k, k + 1).forward(x)[0][0, :, 0]
+
+    soft = torch.zeros(())
+    if rule == "sac":
+        soft = learner.log_alpha[0, -1].exp() * entropy
+    future = torch.stack([value(k, chosen) for k in range(2, learner.critics.count)]).amin(0)
+    wanted = batch.rewards[0] + batch.discounts[0] * (future + soft)
+    at = modes if variant == "omnisafe" else chosen
+    dear = torch.maximum(value(0, at), value(1, at))
+    cost = batch.costs[0] + batch.discounts[0] * dear
+    expected = torch.stack([cost, cost, *[wanted] * (learner.critics.count - 2)])
+    torch.testing.assert_close(targets, expected, atol=2e-5, rtol=1e-5)

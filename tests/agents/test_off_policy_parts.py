@@ -8,11 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 
 from pkubench.agents.nn import gumbel, squashed
 from pkubench.agents.nn.fast.stacked import Adam, StackedMLP, layers_of
 from pkubench.agents.nn.squashed import Bounds
-from pkubench.agents.rl import off_policy_rules
+from pkubench.agents.rl.off_policy import fast
+from pkubench.agents.rl.off_policy.constraints import OffPolicyLagrangian
+from pkubench.agents.rl.off_policy.rules.ddpg import DDPG
+from pkubench.agents.rl.off_policy.rules.sac import SAC
+from pkubench.agents.rl.off_policy.rules.td3 import TD3
 from pkubench.agents.rl.replay import ReplayBuffer, RowLayout
 from pkubench.errors import ConfigError, WeightsError
 
@@ -224,21 +229,38 @@ def test_hard_gumbel_samples_have_the_softmax_frequencies() -> None:
 def test_rules_on_numbers_worked_by_hand() -> None:
     q = torch.tensor([[[1.0, 5.0]], [[2.0, 3.0]]])
     log_prob, alpha = torch.tensor([[-1.0, 2.0]]), torch.tensor([[0.5]])
-    assert off_policy_rules.next_value(q, None, None).tolist() == [[1.0, 3.0]]
-    assert off_policy_rules.next_value(q[:1], None, None).tolist() == [[1.0, 5.0]]
-    soft = off_policy_rules.next_value(q, log_prob, alpha)
+    ddpg, td3, sac = DDPG(), TD3(target_noise=0.2, noise_clip=0.5), SAC()
+    assert td3.next_value(q, None, None).tolist() == [[1.0, 3.0]]
+    assert ddpg.next_value(q[:1], None, None).tolist() == [[1.0, 5.0]]
+    soft = sac.next_value(q, log_prob, alpha)
     assert soft.tolist() == [[1.5, 2.0]]
     rewards, discounts = torch.tensor([[10.0, 20.0]]), torch.tensor([[0.5, 0.0]])
-    target = off_policy_rules.bootstrap_target(rewards, discounts, soft)
+    target = sac.target(rewards, discounts, soft)
     assert target.tolist() == [[10.75, 20.0]]
-    assert off_policy_rules.chosen_twin(q).tolist() == [[[1.0, 0.0]], [[0.0, 1.0]]]
-    error = off_policy_rules.squared_error_gradient(q.clone(), torch.tensor([[1.0, 1.0]]))
-    assert error.tolist() == [[[0.0, 4.0]], [[1.0, 2.0]]]
+    assert sac.critic_loss(q, torch.tensor([[1.0, 1.0]])).tolist() == [[8.0], [2.5]]
+    assert ddpg.actor_loss(q[:1], None, None).tolist() == [-3.0]
+    assert td3.actor_loss(q, None, None).tolist() == [-3.0]
+    # (-0.5 - 1 + 1 - 3) / 2
+    assert sac.actor_loss(q, log_prob, alpha).tolist() == [-1.75]
+    held = OffPolicyLagrangian()
+    assert held.next_cost(q).tolist() == [[2.0, 5.0]]
+    # (-1.75 + 3 * 3.5) / 4
+    mixed = held.actor_loss(torch.tensor([-1.75]), q, torch.tensor([3.0]))
+    assert mixed.tolist() == [2.1875]
+    log_alpha, goal = torch.tensor([2.0]), torch.tensor([-3.0])
+    assert sac.temperature_loss(log_alpha, log_prob, goal).tolist() == [5.0]
     noise = torch.tensor([1.0, -9.0])
-    smoothed = off_policy_rules.smoothing(noise, torch.tensor(2.0), 0.2, 0.5)
+    smoothed = td3.smoothing(noise, torch.tensor(2.0))
     assert smoothed.tolist() == pytest.approx([0.4, -1.0])
-    gradient = off_policy_rules.temperature_gradient(log_prob, torch.tensor([-3.0]))
+    assert sac.entropy_goal(spaces.Box(-1, 1, (3,)), 0.0) == -3
+    assert sac.entropy_goal(spaces.Discrete(5), 0.0) == pytest.approx(0.98 * math.log(5))
+    assert SAC(target_entropy="official").entropy_goal(spaces.Discrete(5), 0.0) == 0
+
+
+def test_gradients_by_hand_on_numbers_worked_by_hand() -> None:
+    q = torch.tensor([[[1.0, 5.0]], [[2.0, 3.0]]])
+    assert fast.chosen_twin(q).tolist() == [[[1.0, 0.0]], [[0.0, 1.0]]]
+    error = fast.squared_error_gradient(q.clone(), torch.tensor([[1.0, 1.0]]))
+    assert error.tolist() == [[[0.0, 4.0]], [[1.0, 2.0]]]
+    gradient = fast.temperature_gradient(torch.tensor([[-1.0, 2.0]]), torch.tensor([-3.0]))
     assert gradient.tolist() == [2.5]
-    assert off_policy_rules.target_entropy(3, False, False) == -3
-    assert off_policy_rules.target_entropy(5, True, False) == pytest.approx(0.98 * math.log(5))
-    assert off_policy_rules.target_entropy(5, True, True) == 0

@@ -10,22 +10,36 @@ import numpy as np
 import pytest
 import torch
 
+from pkubench.agents.components import with_settings
 from pkubench.agents.families.off_policy import hasac, train
 from pkubench.agents.families.off_policy import saferl as saferl_off_policy
 from pkubench.agents.families.off_policy.presets import preset
 from pkubench.agents.nn.fast.stacked import shorten
 from pkubench.agents.resolve.loading import load_agent
-from pkubench.agents.rl import off_policy_rules
 from pkubench.agents.rl.constraints.lagrangian import LagrangeMultiplier
-from pkubench.agents.rl.constraints.pid import PIDMultiplier
-from pkubench.agents.rl.off_policy.config import OffPolicyConfig, constraint_of
+from pkubench.agents.rl.off_policy import fast
+from pkubench.agents.rl.off_policy.constraints import (
+    NoConstraint,
+    OffPolicyLagrangian,
+    OffPolicyPID,
+)
 from pkubench.agents.rl.off_policy.learner import OffPolicyLearner
+from pkubench.agents.rl.off_policy.rules.ddpg import DDPG
+from pkubench.agents.rl.off_policy.rules.sac import SAC
+from pkubench.agents.rl.off_policy.rules.td3 import TD3
 from pkubench.agents.rl.replay import ReplayBuffer
 from pkubench.agents.rl.rollout import Collector
 from pkubench.envs.core.registry import make_batch
 from pkubench.errors import ConfigError
 from pkubench.tasks.registry import make_task
-from tests.agents.worlds import MEAN_LENGTH, BudgetWorld, SharingWorld, SpeedWorld, task_of
+from tests.agents.worlds import (
+    MEAN_LENGTH,
+    BudgetWorld,
+    SharingWorld,
+    SpeedWorld,
+    applicable,
+    task_of,
+)
 
 LEARNING = {
     "num_envs": 8,
@@ -45,7 +59,7 @@ LEARNING = {
 
 
 def _train(agent: str, task: Any, out: Path, steps: int, **more: Any) -> list[Any]:
-    settings = {k: str(v) for k, v in {**LEARNING, **more}.items()}
+    settings = applicable(preset(agent, task), {**LEARNING, **more})
     return list(train(agent, task, steps=steps, seed=0, settings=settings, out=out))
 
 
@@ -54,13 +68,13 @@ def test_what_actors_climb_is_mixed_as_worked_by_hand() -> None:
     weights = torch.tensor([[[0.25], [1.0]], [[-0.75], [0.0]]])
     cost = torch.tensor([[[5.0], [5.0]]])
     twins = torch.tensor([[[1.0], [4.0]], [[2.0], [3.0]]])
-    found = off_policy_rules.climbed(torch.cat([cost, twins]), 1, weights)
+    found = fast.climbed(torch.cat([cost, twins]), 1, weights)
     assert found[..., 0].tolist() == [[-0.75, 0.0], [0.25, 0.0], [0.0, 1.0]]
     # of twin costs the larger, beside one critic of reward
-    found = off_policy_rules.climbed(torch.cat([twins, cost]), 2, weights)
+    found = fast.climbed(torch.cat([twins, cost]), 2, weights)
     assert found[..., 0].tolist() == [[0.0, 0.0], [-0.75, 0.0], [0.25, 1.0]]
-    assert off_policy_rules.climbed(twins)[..., 0].tolist() == [[1.0, 0.0], [0.0, 1.0]]
-    assert off_policy_rules.climbed(cost).tolist() == [[[1.0], [1.0]]]
+    assert fast.climbed(twins)[..., 0].tolist() == [[1.0, 0.0], [0.0, 1.0]]
+    assert fast.climbed(cost).tolist() == [[[1.0], [1.0]]]
 
 
 def test_gradients_are_shortened_seed_by_seed() -> None:
@@ -70,8 +84,7 @@ def test_gradients_are_shortened_seed_by_seed() -> None:
 
 
 def test_multipliers_of_the_settings_follow_sequences_worked_by_hand() -> None:
-    config = OffPolicyConfig(
-        constraint="pid",
+    settings = OffPolicyPID(
         cost_limit=25.0,
         lambda_init=0.0,
         pid_kp=0.1,
@@ -80,17 +93,14 @@ def test_multipliers_of_the_settings_follow_sequences_worked_by_hand() -> None:
         pid_smoothing=0.5,
         pid_delay=2,
     )
-    pid = constraint_of(config)
-    assert isinstance(pid, PIDMultiplier)
+    pid = settings.start()
     found = []
     for cost in (35.0, 45.0, float("nan"), 15.0):
         pid.update(cost, 100.0)
         found.append(pid.value)
     # 0.5 + 0.1 + 1.75; 1.25 + 0.3 + 3.125; no episode, no change; 0.125 + 0.2 + 0.5625
     assert found == pytest.approx([2.35, 4.675, 4.675, 0.8875])
-    config = OffPolicyConfig(constraint="lagrangian", lambda_lr=0.02, lambda_upper=0.05)
-    lagrange = constraint_of(config)
-    assert isinstance(lagrange, LagrangeMultiplier)
+    lagrange = OffPolicyLagrangian(lambda_lr=0.02, lambda_upper=0.05).start()
     found = []
     for cost in (35.0, 35.0, 15.0, 80.0, 80.0):
         lagrange.update(cost, 100.0)
@@ -189,15 +199,14 @@ def test_a_task_without_cost_and_wrong_numbers_are_clear_errors(tmp_path: Path) 
         ("pid_smoothing", 1.5, r"pid_smoothing must lie in \[0, 1\]"),
         ("pid_delay", 0, "pid_delay must be at least 1"),
         ("max_grad_norm", 0, "max_grad_norm must be positive"),
-        ("constraint", "barrier", "constraint='barrier' does not fit"),
     ):
         with pytest.raises(ConfigError, match=words):
-            _train("sac-pid", task, tmp_path, 100, **{setting: value})
+            with_settings(preset("sac-pid", task), {setting: str(value)})
 
 
 def test_the_limit_held_is_the_task_s_own() -> None:
-    assert preset("sac-lag", task_of(SpeedWorld, cost_limit=3.5)).cost_limit == 3.5
-    assert preset("sac-lag", make_task("HopperVelocity-v0")).cost_limit == 25.0
+    assert preset("sac-lag", task_of(SpeedWorld, cost_limit=3.5)).constraint.cost_limit == 3.5
+    assert preset("sac-lag", make_task("HopperVelocity-v0")).constraint.cost_limit == 25.0
 
 
 def test_a_constraint_leaves_the_first_networks_of_its_cost_blind_twin_as_they_are() -> None:
@@ -239,24 +248,31 @@ def test_paper_presets_have_the_published_numbers() -> None:
         assert (c.actor_lr, c.critic_lr) == (actor_lr, critic_lr), line
         assert (c.hidden, c.batch_size, c.buffer_size) == ((256, 256), 256, 1_000_000)
         assert (c.gamma, c.tau, c.n_step, c.max_grad_norm) == (0.99, 0.005, 1, 40.0)
-        assert c.updates == c.interval_steps and c.variant == "omnisafe" and not c.cost_twins
-        assert (c.exploration, c.target_noise, c.noise_clip) == (0.1, 0.2, 0.5)
+        assert c.updates == c.interval_steps
+        if name.startswith("td3"):
+            assert c.rule == TD3(exploration=0.1, target_noise=0.2, noise_clip=0.5)
+        if name.startswith("ddpg"):
+            assert c.rule == DDPG(exploration=0.1, variant="omnisafe")
         assert c.window == (50 if name == "ddpg" else 10)
-        assert c.rule == name.partition("-")[0] and not c.alpha_auto
-        if c.rule == "sac":
-            assert c.alpha == alpha, line
+        assert c.rule.name == name.partition("-")[0]
+        if name.startswith("sac"):
+            assert c.rule == SAC(alpha=alpha, alpha_auto=False), line
         numbers = [float(w) for w in words[5:] if w != "-"]
         if not numbers:
-            assert c.constraint == "none"
+            assert c.constraint == NoConstraint()
             continue
+        held: Any = c.constraint
+        assert held.is_as_omnisafe and not held.cost_twins
         is_navigation = world in saferl_off_policy.NAVIGATION
-        assert c.cost_norm == (not is_navigation or name == "ddpg-lag"), line
+        assert held.cost_norm == (not is_navigation or name == "ddpg-lag"), line
         start, *gains = numbers
         # epochs of 2,000 steps up to number 100
-        assert (c.lambda_init, c.lambda_warmup_steps) == (start, 202_000), line
-        found = [c.lambda_lr] if c.constraint == "lagrangian" else [c.pid_kp, c.pid_ki, c.pid_kd]
-        assert found == gains, line
-        assert (c.pid_smoothing, c.pid_delay, c.lambda_upper) == (0.95, 10, None)
+        assert (held.lambda_init, held.lambda_warmup_steps) == (start, 202_000), line
+        if name.endswith("lag"):
+            assert ([held.lambda_lr], held.lambda_upper) == (gains, None), line
+        else:
+            assert [held.pid_kp, held.pid_ki, held.pid_kd] == gains, line
+            assert (held.pid_smoothing, held.pid_delay) == (0.95, 10)
 
 
 def test_costs_are_standardised_for_the_replay_and_not_for_the_multiplier(
@@ -291,17 +307,19 @@ def test_a_team_under_a_speed_limit_keeps_its_robot_s_tuned_numbers() -> None:
     for name, own in (("hasac", 0.2), ("hasac-lag", 0.2), ("hatd3-lag", 8)):
         free, limited = (hasac.preset_for(name, f"MultiWalker2d2x3{e}") for e in ("", "Velocity"))
         assert free == limited
-        assert (free.policy_delay if name.startswith("hatd3") else free.alpha) == own
-        assert (free.constraint == "lagrangian") == name.endswith("lag")
+        assert (free.policy_delay if name.startswith("hatd3") else free.rule.alpha) == own
+        assert (free.constraint.name == "lagrangian") == name.endswith("lag")
 
 
 def test_a_small_multiplier_moves_by_less_where_it_moves_more_often() -> None:
     rates = {
-        task: saferl_off_policy.preset_for("sac-lag", task).lambda_lr
+        task: saferl_off_policy.preset_for("sac-lag", task).constraint.lambda_lr
         for task in ("HopperVelocity", "HalfCheetahVelocity", "AntGoal1", "PointCircle1")
     }
     assert list(rates.values()) == [0.02, 0.05, 0.02, 0.05]
-    assert saferl_off_policy.preset_for("sac-lag-paper", "HopperVelocity").lambda_lr == 1e-5
+    assert (
+        saferl_off_policy.preset_for("sac-lag-paper", "HopperVelocity").constraint.lambda_lr == 1e-5
+    )
 
 
 def _mean_actions(out: Path, task: Any, observation: Any) -> dict[str, float]:

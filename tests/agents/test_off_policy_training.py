@@ -19,14 +19,15 @@ from pkubench.agents.families.off_policy.loading import load
 from pkubench.agents.families.off_policy.presets import NAMES, preset
 from pkubench.agents.families.off_policy.training import train_together
 from pkubench.agents.resolve.loading import load_agent
-from pkubench.agents.rl.off_policy.learner import OffPolicyLearner
+from pkubench.agents.rl.off_policy.fast import Fast
+from pkubench.agents.rl.off_policy.rules.sac import SAC
 from pkubench.agents.rl.replay import ReplayBuffer
 from pkubench.agents.rl.rollout import Collector
 from pkubench.agents.saved.files import load_saved, load_tensors, save_agent
 from pkubench.envs.core.registry import make_batch
 from pkubench.errors import AgentError, ConfigError, UnknownName, WeightsError
 from pkubench.tasks.registry import make_task
-from tests.agents.worlds import MEAN_LENGTH, SharingWorld, SpeedWorld, task_of
+from tests.agents.worlds import MEAN_LENGTH, SharingWorld, SpeedWorld, applicable, task_of
 
 SMALL = {
     "num_envs": "4",
@@ -92,10 +93,10 @@ def test_an_interrupt_in_the_middle_of_an_update_goes_back_to_the_last_checkpoin
     task = make_task(SPREAD)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     _train("hasac", task, whole, 300)
-    update = OffPolicyLearner._update_actors
+    update = Fast.update_actors
     calls = 0
 
-    def strike(self: OffPolicyLearner, *args: Any) -> Any:
+    def strike(self: Fast, *args: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == 33:
@@ -103,7 +104,7 @@ def test_an_interrupt_in_the_middle_of_an_update_goes_back_to_the_last_checkpoin
         return update(self, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(OffPolicyLearner, "_update_actors", strike)
+        patch.setattr(Fast, "update_actors", strike)
         with pytest.raises(KeyboardInterrupt):
             _train("hasac", task, parts, 300)
     _train("hasac", task, parts, 300, resume=True)
@@ -351,7 +352,7 @@ def test_wrong_settings_are_one_clear_error(tmp_path: Path) -> None:
         ("hidden", "[]", ConfigError, "layer sizes"),
         ("shared", "true", ConfigError, "simultaneous"),
         ("actor_lr", "NaN", ConfigError, "finite"),
-        ("buffer_size", 15, ConfigError, r"n_step \+ 2 rows a lane, 16 in all: got 15"),
+        ("buffer_size", 15, ConfigError, r"n_step \+ 2 rows an environment, 16 in all: got 15"),
     ):
         with pytest.raises(error, match=words):
             _train("hasac", task, tmp_path, 100, **{setting: value})
@@ -427,11 +428,11 @@ def test_paper_presets_have_the_published_numbers() -> None:
             is_ant_ddpg = (method, world) == ("haddpg", "Ant4x2")
             every = 10 if lanes == 10 and not is_ant_ddpg else 20
             assert c.updates * every == c.interval_steps
-            assert c.exploration == (0.05 if is_ant_ddpg else 0.1)
             if method == "hasac":
                 alpha = (1.0, True) if numbers[5] == "tuned" else (0.2, False)
-                assert (c.alpha, c.alpha_auto) == alpha, line
+                assert c.rule == SAC(alpha=alpha[0], alpha_auto=alpha[1]), line
             else:
+                assert c.rule.exploration == (0.05 if is_ant_ddpg else 0.1)
                 assert c.policy_delay == int(numbers[5]), line
             small = hasac.preset_for(name, f"Multi{world}")
             assert (small.num_envs, small.hidden, small.batch_size) == (20, (64, 64), 256)
@@ -470,7 +471,8 @@ LEARNING = {
 def test_a_known_optimum_is_found(tmp_path: Path, agent: str) -> None:
     """SpeedWorld: reward 1 - (1 - a)^2, so a = 1 gives 1 a step; uniform actions give 0.42."""
     more: dict[str, Any] = {"alpha": 0.1} if agent == "hasac" else {}
-    run = _train(agent, task_of(SpeedWorld), tmp_path, 6000, **LEARNING, **more)
+    learning = applicable(preset(agent, task_of(SpeedWorld)), {**LEARNING, **more})
+    run = _train(agent, task_of(SpeedWorld), tmp_path, 6000, **learning)
     late = float(np.mean([p.metrics["return"] for p in run[-20:]]))
     assert late > 0.8 * MEAN_LENGTH  # actions explore
     policy: Any = load(load_saved(tmp_path))

@@ -19,6 +19,7 @@ import torch
 from pkubench.agents.families.off_policy.training import train as train_off_policy
 from pkubench.agents.families.on_policy import train
 from pkubench.agents.nn import gumbel
+from pkubench.agents.nn.fast import actor_gradients
 from pkubench.agents.resolve.loading import load_agent
 from pkubench.envs.diagnostics import tabular
 from pkubench.envs.diagnostics.equilibria import (
@@ -443,7 +444,7 @@ def test_hasacs_gradient_finds_the_equilibrium_if_the_critic_is_exact(alpha: flo
         for agent in (0, 1):
             other = samples[1 - agent].action
             q_gradient = other @ (payoffs.T if agent == 0 else payoffs)
-            by_sample = gumbel.actor_gradient(samples[agent], q_gradient, torch.tensor(alpha))
+            by_sample = actor_gradients.categorical(samples[agent], q_gradient, torch.tensor(alpha))
             logits[agent] = logits[agent] - 0.25 / alpha / (1 + step / 300) * by_sample.sum(0)
             samples[agent] = draw(agent)
     found = [torch.softmax(row, -1).double().numpy() for row in logits]

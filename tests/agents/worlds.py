@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from pkubench.agents.components import changed, settings_of, slots_of
 from pkubench.envs.core.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
 from pkubench.envs.core.registry import WORLDS, WorldSpec
 from pkubench.envs.core.seeding import IntArray
@@ -143,3 +144,10 @@ def task_of(
         cost_limit=cost_limit,
         **more,
     )
+
+
+def applicable(config: Any, settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return those of some settings, as text, that ``config`` and its components have."""
+    slots = {name: value for name, value in settings.items() if name in slots_of(type(config))}
+    names = {s.name.rpartition(".")[2] for s in settings_of(changed(config, slots))}
+    return {k: str(v) for k, v in settings.items() if k.rpartition(".")[2] in names}

@@ -1,7 +1,8 @@
-"""Straight-through Gumbel-softmax (Jang et al. 2017), with its gradient by hand.
+"""Straight-through Gumbel-softmax (Jang et al. 2017); autograd differentiates it.
 
 The action is the one-hot ``argmax(logits + gumbel)``, an exact sample of softmax(logits); its
-gradient is that of the soft ``softmax((logits + gumbel) / temperature)``.
+gradient is that of the soft ``softmax((logits + gumbel) / temperature)``. It is written by hand in
+``nn/fast/actor_gradients.py``.
 """
 
 from __future__ import annotations
@@ -39,29 +40,11 @@ def sample(logits: Tensor, exponential: Tensor, temperature: float = 1.0) -> Har
     action = one_hot(perturbed)
     log_p = torch.log_softmax(logits, dim=-1)
     soft = torch.softmax(perturbed / temperature, dim=-1)
+    if soft.requires_grad:
+        action = action + (soft - soft.detach())  # straight through: its value is still one-hot
     return HardSample(action, (action * log_p).sum(-1), log_p, soft, temperature)
 
 
 def one_hot(scores: Tensor) -> Tensor:
     """Return the indicator of the largest score, (..., n) float32."""
     return functional.one_hot(scores.argmax(-1), scores.shape[-1]).to(scores.dtype)
-
-
-def actor_gradient(drawn: HardSample, q_gradient: Tensor, alpha: Tensor | None) -> Tensor:
-    """Return the gradient of ``mean_B[alpha log pi(a) - Q(a)]`` by the logits, (..., B, n).
-
-    ``log pi(a) = sum_k a_k log p_k`` depends on the logits through ``a`` (straight through) and
-    through ``log p``, as in the official code. With ``w = alpha log p - dQ/da`` and the soft
-    sample ``y``: ``y (w - <y, w>) / temperature + alpha (a - p)``.
-
-    Args:
-        drawn: what ``sample`` returned.
-        q_gradient: (..., B, n), dQ/da.
-        alpha: broadcast against (..., B, n); None: no entropy term (DDPG, TD3).
-    """
-    w = -q_gradient if alpha is None else alpha * drawn.log_p - q_gradient
-    y = drawn.soft
-    g = y * (w - (y * w).sum(-1, keepdim=True)) / drawn.temperature
-    if alpha is not None:
-        g = g + alpha * (drawn.action - drawn.log_p.exp())
-    return g / y.shape[-2]

@@ -1,4 +1,7 @@
-"""The squashed Gaussian of SAC (Haarnoja et al. 2018, appendix C), with its gradient by hand."""
+"""The squashed Gaussian of SAC (Haarnoja et al. 2018, appendix C); autograd differentiates it.
+
+Its gradient by hand is in ``nn/fast/actor_gradients.py``.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,7 @@ def sample(outputs: Tensor, noise: Tensor, bounds: Bounds) -> Squashed:
     """
     mean, raw = outputs.chunk(2, dim=-1)
     log_std = raw.clamp(LOG_STD_MIN, LOG_STD_MAX)
-    spread = log_std.exp().mul_(noise)
+    spread = log_std.exp() * noise
     u = mean + spread
     unit = tanh(u)
     correction = (math.log(2.0) - u - functional.softplus(-2.0 * u)).mul_(2.0)
@@ -64,28 +67,6 @@ def sample(outputs: Tensor, noise: Tensor, bounds: Bounds) -> Squashed:
     log_prob = per_dimension.sum(-1) - constant
     action = torch.addcmul(bounds.middle, bounds.half, unit)
     return Squashed(action, log_prob, unit, spread, raw == log_std)
-
-
-def actor_gradient(drawn: Squashed, q_gradient: Tensor, alpha: Tensor, half: Tensor) -> Tensor:
-    """Return the gradient of ``mean_B[alpha log p(a) - Q(a)]`` by the network's outputs.
-
-    With ``t = tanh(u)``: ``dlog p/du = 2t`` and ``da/du = half (1 - t^2)``, so
-    ``g_u = 2 alpha t - dQ/da half (1 - t^2)``; by the mean it is ``g_u``, by the log-deviation
-    ``g_u std noise - alpha``.
-
-    Args:
-        drawn: what ``sample`` returned.
-        q_gradient: (..., B, d), dQ/da of each sample.
-        alpha: temperature, broadcast against (..., B, d).
-        half: (d,).
-
-    Returns:
-        (..., B, 2d).
-    """
-    t = drawn.unit
-    g = (2.0 * alpha) * t - q_gradient * half * (1.0 - t * t)
-    by_log_std = (g * drawn.spread - alpha) * drawn.is_free
-    return torch.cat([g, by_log_std], dim=-1).div_(t.shape[-2])
 
 
 def mode(outputs: Tensor, bounds: Bounds) -> Tensor:
@@ -97,8 +78,3 @@ def deterministic(outputs: Tensor, bounds: Bounds) -> tuple[Tensor, Tensor]:
     """Return ``middle + half t`` and ``t = tanh(outputs)``, (..., d): the policy of DDPG."""
     unit = tanh(outputs)
     return torch.addcmul(bounds.middle, bounds.half, unit), unit
-
-
-def deterministic_gradient(unit: Tensor, q_gradient: Tensor, half: Tensor) -> Tensor:
-    """Return the gradient of ``-mean_B[Q(a)]`` by the outputs, (..., B, d)."""
-    return (q_gradient * half * (1.0 - unit * unit)).div_(-unit.shape[-2])

@@ -24,17 +24,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from pkubench.agents.components import changed
 from pkubench.agents.rl.off_policy.config import OffPolicyConfig
+from pkubench.agents.rl.off_policy.rules.ddpg import DDPG
+from pkubench.agents.rl.off_policy.rules.sac import SAC
+from pkubench.agents.rl.off_policy.rules.td3 import TD3
 
-HASAC = OffPolicyConfig(rule="sac", last_activation="tanh")
+HASAC = OffPolicyConfig(rule=SAC(), last_activation="tanh")
 """The official numbers for the particle worlds."""
 
 HATD3 = OffPolicyConfig(
-    rule="td3", hidden=(128, 128), n_step=1, actor_lr=5e-4, critic_lr=1e-3, policy_delay=2
+    rule=TD3(), hidden=(128, 128), n_step=1, actor_lr=5e-4, critic_lr=1e-3, policy_delay=2
 )
 """The official numbers for the particle worlds."""
 
-HADDPG = replace(HATD3, rule="ddpg", policy_delay=1)
+HADDPG = replace(HATD3, rule=DDPG(), policy_delay=1)
 """The official numbers for the particle worlds."""
 
 _MUJOCO: dict[str, Any] = {"hidden": (256, 256), "num_envs": 10}
@@ -112,8 +116,8 @@ LAG: dict[str, Any] = {
     "lambda_lr": 0.1,
     "window": 20,
 }
-"""What a limit on the cost changes. The window is one episode a lane. Lanes of equal episodes end
-together, so that the multiplier moves once in 20,000 steps; hence its rate."""
+"""What a limit on the cost changes. The window is one episode an environment. Those of equal
+episodes end together, so that the multiplier moves once in 20,000 steps; hence its rate."""
 
 _RULES = {"sac": HASAC, "td3": HATD3, "ddpg": HADDPG}
 _METHODS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -154,7 +158,7 @@ def preset_for(name: str, task: str) -> OffPolicyConfig:
         settings = {**SMALL[rule], **_kept(tuned), **differences}
         if not task.startswith("Multi"):
             settings |= SMALL_PARTICLE[rule]
-    return replace(_RULES[rule], **settings)
+    return changed(_RULES[rule], settings)
 
 
 _SHOWN = {name: "MultiHalfCheetah2x3Velocity" for name in NAMES if name.endswith("-lag")}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from pkubench.agents.components import changed
 from pkubench.agents.families.off_policy import hasac
 from pkubench.agents.families.off_policy import saferl as saferl_off_policy
 from pkubench.agents.rl.off_policy.config import OffPolicyConfig
@@ -25,4 +24,6 @@ def preset(agent: str, task: Task) -> OffPolicyConfig:
     name = task.id.rpartition("/")[2].rpartition("-v")[0]
     preset_for = hasac.preset_for if agent in hasac.NAMES else saferl_off_policy.preset_for
     config = preset_for(agent, name)
-    return config if task.cost_limit is None else replace(config, cost_limit=task.cost_limit)
+    if task.cost_limit is None:
+        return config
+    return changed(config, {"cost_limit": task.cost_limit}, strict=False)

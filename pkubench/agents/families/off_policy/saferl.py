@@ -1,16 +1,16 @@
 """Presets of OmniSafe's off-policy algorithms (Ji et al., JMLR 25, 2024).
 
-DDPG, TD3 and SAC, each blind to cost, with a Lagrange multiplier (``-lag``) and with one that a
+DDPG, TD3 and SAC, each unconstrained, with a Lagrange multiplier (``-lag``) and with one that a
 controller sets (``-pid``).
 
 ``*-paper`` have the official networks and numbers, an update a step, and the official cadence of
-the multiplier (``variant="omnisafe"``); four navigation tasks have numbers of their own
+the multiplier (``variant=omnisafe``); four navigation tasks have numbers of their own
 (``NAVIGATION``). Updates come in bursts of 50 after 50 steps, where the official code does one
 after each.
 
-The plain names are sized for a CPU (``SMALL``): eight lanes, networks of 64-64 and an update in
-four steps; SAC finds its temperature. They have two critics of cost, of which the larger counts: in
-a trial on Hopper (SAC-Lag, training seed 1000) the single one, which actors descend, came to
+The plain names are sized for a CPU (``SMALL``): eight environments, networks of 64-64 and an update
+in four steps; SAC finds its temperature. They have two critics of cost, of which the larger counts:
+in a trial on Hopper (SAC-Lag, training seed 1000) the single one, which actors descend, came to
 promise a cost below 0. Chosen on that seed of HopperVelocity and PointCircle1.
 """
 
@@ -19,11 +19,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from pkubench.agents.components import changed
 from pkubench.agents.rl.off_policy.config import OffPolicyConfig
+from pkubench.agents.rl.off_policy.rules import ddpg, sac, td3
 
 SAC = OffPolicyConfig(
-    rule="sac",
-    variant="omnisafe",
+    rule=sac.SAC(alpha=0.2, alpha_auto=False),
     num_envs=1,
     warmup_steps=10_000,
     batch_size=256,
@@ -32,30 +33,27 @@ SAC = OffPolicyConfig(
     critic_lr=3e-4,
     max_grad_norm=40.0,
     policy_delay=2,
-    alpha=0.2,
-    alpha_auto=False,
     window=10,
 )
 """The official numbers."""
 
-TD3 = replace(SAC, rule="td3", warmup_steps=25_000)
+TD3 = replace(SAC, rule=td3.TD3(), warmup_steps=25_000)
 """The official numbers."""
 
-DDPG = replace(TD3, rule="ddpg", policy_delay=1)
+DDPG = replace(TD3, rule=ddpg.DDPG(variant="omnisafe"), policy_delay=1)
 """The official numbers."""
 
-_WARMUP = {"lambda_warmup_steps": 202_000}
-"""Epochs 0 to 100 of 2,000 steps."""
+_HELD = {"constraint.variant": "omnisafe", "cost_norm": True, "lambda_warmup_steps": 202_000}
+"""What all of them share. The steps are epochs 0 to 100 of 2,000 each."""
 CONSTRAINED: dict[str, dict[str, Any]] = {
-    "lag": {"constraint": "lagrangian", "lambda_lr": 1e-5, "cost_norm": True, **_WARMUP},
+    "lag": {"constraint": "lagrangian", "lambda_lr": 1e-5, **_HELD},
     "pid": {
         "constraint": "pid",
-        "cost_norm": True,
         "actor_lr": 1e-4,
         "pid_kp": 1e-6,
         "pid_ki": 1e-7,
         "pid_kd": 1e-7,
-        **_WARMUP,
+        **_HELD,
     },
 }
 """Constraint -> what its official files change."""
@@ -69,7 +67,8 @@ _NAVIGATION: dict[str, dict[str, Any]] = {
 }
 
 SMALL: dict[str, Any] = {
-    "variant": "published",
+    "rule.variant": "published",
+    "constraint.variant": "published",
     "num_envs": 8,
     "warmup_steps": 10_000,
     "updates_per_step": 2.0,
@@ -91,7 +90,7 @@ SMALL_CONSTRAINED: dict[str, dict[str, Any]] = {
 """Constraint -> what they change besides."""
 FALLING = ("Hopper", "Walker2d", "Ant", "Humanoid")
 """Robots whose episodes end early, hence at different times: a multiplier moves in almost every
-burst (400 steps), not when all lanes end together (8,000)."""
+burst (400 steps), not when all environments' episodes end together (8,000)."""
 _SLOWER = {"lambda_lr": 0.02}
 
 _EXCEPTIONS: dict[str, dict[str, Any]] = {
@@ -121,7 +120,7 @@ def preset_for(name: str, task: str) -> OffPolicyConfig:
             settings |= _NAVIGATION[""] | _NAVIGATION[kind]
             if method == "ddpg-lag":  # its file alone leaves it on
                 settings["cost_norm"] = True
-    return replace(_RULES[rule], **settings)
+    return changed(_RULES[rule], settings, strict=False)
 
 
 PRESETS = {name: preset_for(name, "HopperVelocity") for name in NAMES}

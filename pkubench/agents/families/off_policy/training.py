@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
@@ -12,13 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from pkubench.agents.components import as_plain
 from pkubench.agents.families.off_policy import checkpoint
 from pkubench.agents.families.off_policy.loading import KIND
 from pkubench.agents.families.off_policy.presets import preset
 from pkubench.agents.nn.normalisers import ObservationNorm
 from pkubench.agents.rl.memory import keep_freed_memory
+from pkubench.agents.rl.off_policy.batch import Batch
 from pkubench.agents.rl.off_policy.config import OffPolicyConfig
-from pkubench.agents.rl.off_policy.learner import Batch, OffPolicyLearner
+from pkubench.agents.rl.off_policy.learner import OffPolicyLearner
 from pkubench.agents.rl.replay import Array, ReplayBuffer
 from pkubench.agents.rl.rollout import (
     Behaviour,
@@ -125,7 +126,7 @@ class _Run:
             self.env, self.seed, self.config.window, _plain, cost_limit=self.task.cost_limit
         )
         self.replay = ReplayBuffer(learner.layout, self.env.num_envs, self.config.buffer_size)
-        self.costs = ObservationNorm(1) if self.config.cost_norm else None
+        self.costs = ObservationNorm(1) if self.config.constraint.cost_norm else None
 
     @property
     def parts(self) -> dict[str, checkpoint.Freezable]:
@@ -169,7 +170,7 @@ class _Run:
             "task": self.task.id,
             "seed": self.seed,
             "total_steps": self.total,
-            "settings": dataclasses.asdict(self.config),
+            "settings": as_plain(self.config),
         }
 
     def save(self, row: int, steps: int, seconds: float) -> None:
@@ -189,7 +190,6 @@ class _Run:
                 tensors[f"{name}.{part}.weight"] = weight[network].t().cpu().numpy()
                 tensors[f"{name}.{part}.bias"] = bias[network, 0].cpu().numpy()
             inputs, *hidden, outputs = group.net.sizes
-            kind = "gaussian" if self.config.rule == "sac" else "deterministic"
             members[agent] = {
                 "network": name,
                 "spec": {
@@ -200,7 +200,7 @@ class _Run:
                     "last_activation": "tanh" if group.net.is_last_tanh else "relu",
                     "layer_norm": False,
                 },
-                "head": "categorical" if group.head.is_discrete else kind,
+                "head": group.head.kind,
                 "bounds": self.config.bounds,
             }
         save_agent(
@@ -313,7 +313,7 @@ class _Runs:
     def _update(self) -> dict[str, torch.Tensor]:
         """Do a burst of updates; return the diagnostics of the last."""
         config, learner = self.config, self.learner
-        is_omnisafe = config.variant == "omnisafe"
+        is_omnisafe = config.constraint.is_as_omnisafe
         if not is_omnisafe:
             self._hear(EpisodeWindow.news)
         drawn = [
@@ -341,7 +341,7 @@ class _Runs:
 
     def _hear(self, told: Callable[[EpisodeWindow], tuple[float, float]]) -> None:
         """Tell the constraints what recent episodes cost and how long they were."""
-        if not self.learner.constraints or self.steps <= self.config.lambda_warmup_steps:
+        if not self.learner.constraints or self.steps <= self.config.constraint.lambda_warmup_steps:
             return
         for run, constraint in zip(self.runs, self.learner.constraints, strict=True):
             constraint.update(*told(run.collector.window))

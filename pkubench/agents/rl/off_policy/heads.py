@@ -1,11 +1,14 @@
-"""From an actor's outputs to actions and back: Gaussian, deterministic and categorical heads.
+"""From an actor's outputs to actions: Gaussian, deterministic and categorical heads.
 
-Arrays are (R, B, ...): R networks side by side, B samples.
+Arrays are (R, B, ...): R networks side by side, B samples. Samples can be differentiated by the
+outputs.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -16,17 +19,18 @@ from pkubench.agents.nn import gumbel, squashed
 from pkubench.agents.nn.gumbel import HardSample
 from pkubench.agents.nn.squashed import Bounds, Squashed
 from pkubench.agents.rl.off_policy.config import OffPolicyConfig
-from pkubench.agents.rl.off_policy_rules import smoothing
+from pkubench.agents.rl.off_policy.rules import NoiseKind
 
 
-class Deterministic(NamedTuple):
-    """A deterministic action and its place in [-1, 1], (R, B, d) each."""
+class Exact(NamedTuple):
+    """An action without noise and its place in [-1, 1], (R, B, d) each."""
 
     action: Tensor
     unit: Tensor
+    log_prob: None = None
 
 
-Drawn = Squashed | HardSample | Deterministic
+Drawn = Squashed | HardSample | Exact
 
 
 def rows_of(drawn: Drawn, start: int, stop: int) -> Drawn:
@@ -35,115 +39,135 @@ def rows_of(drawn: Drawn, start: int, stop: int) -> Drawn:
     return type(drawn)(*parts)
 
 
-class Head:
-    """How the networks of one group of like agents act; ``size`` numbers an action."""
+class Head(ABC):
+    """How the networks of like agents act."""
 
-    def __init__(self, group: list[spaces.Space[Any]], seeds: int, config: OffPolicyConfig) -> None:
-        """Take the action spaces of the group's agents; each has ``seeds`` networks."""
-        space = group[0]
-        self.config = config
-        self.is_discrete = isinstance(space, spaces.Discrete)
-        self.is_soft = config.rule == "sac"
-        if isinstance(space, spaces.Discrete):
-            self.size = self.outputs = int(space.n)
-            return
-        assert isinstance(space, spaces.Box)
-        self.size = int(space.shape[0])
-        self.outputs = 2 * self.size if self.is_soft else self.size
-        middle, half, constant = np.array([box_bounds(s, config.bounds) for s in group]).transpose(
-            1, 0, 2
-        )
+    kind: ClassVar[str]
+    """What saved agents call it."""
+    is_discrete: ClassVar[bool] = False
+    noise: ClassVar[NoiseKind | None]
+    """What ``sample`` takes."""
+    sampling_noise: ClassVar[NoiseKind] = "normal"
+    """What noise on an action is made of."""
+    size: int
+    """Numbers in an action."""
+    outputs: int
+    """Numbers a network returns."""
+    bounds: Bounds
+    """Box: where actions lie, one row a network."""
 
-        def rows(values: Any) -> Tensor:
-            each = torch.from_numpy(np.asarray(values, dtype=np.float32))
-            return each.repeat_interleave(seeds, 0)[:, None]
+    @abstractmethod
+    def sample(self, outputs: Tensor, noise: Tensor | None) -> Drawn:
+        """Return actions (R, B, d) with their log-probabilities, if there are any."""
 
-        self.bounds = Bounds(rows(middle), rows(half), rows(constant.sum(-1)))
+    @abstractmethod
+    def mode(self, outputs: Tensor) -> Tensor:
+        """Return the likeliest actions (R, B, d)."""
 
-    def part(self, start: int, stop: int) -> Bounds:
-        """Return the bounds of some of the networks."""
-        return Bounds(*(part[start:stop] for part in self.bounds))
+    def act(self, outputs: Tensor, noise: Tensor) -> Tensor:
+        """Return what ``sample`` draws, the actions alone."""
+        return self.sample(outputs, noise).action
 
-    @property
-    def learning_noise(self) -> str | None:
-        """What a sample to learn from needs: ``normal``, ``exponential`` numbers, or nothing."""
-        if self.is_discrete:
-            return "exponential"
-        return "normal" if self.is_soft else None
+    def rows(self, which: slice) -> Head:
+        """Return the head of some of the networks."""
+        return self
 
-    @property
-    def target_noise(self) -> str | None:
-        """What a target action needs."""
-        if self.config.rule == "ddpg":
-            return None
-        return "exponential" if self.is_discrete else "normal"
+    def clipped(self, actions: Tensor) -> Tensor:
+        """Return Box actions held within their bounds."""
+        middle, half, _ = self.bounds
+        return actions.clamp(middle - half, middle + half)
 
-    def draw(self, outputs: Tensor, noise: Tensor | None, start: int, stop: int) -> Drawn:
-        """Return the present policies' actions, with what ``gradient`` needs."""
-        if self.is_discrete:
-            assert noise is not None
-            return gumbel.sample(outputs, noise, self.config.temperature)
-        bounds = self.part(start, stop)
-        if self.is_soft:
-            assert noise is not None
-            return squashed.sample(outputs, noise, bounds)
-        return Deterministic(*squashed.deterministic(outputs, bounds))
 
-    def gradient(
-        self, drawn: Drawn, q_gradient: Tensor, alpha: Tensor | None, start: int, stop: int
-    ) -> Tensor:
-        """Return the gradient of ``mean_B[alpha log pi - Q]`` by the outputs (R, B, outputs)."""
-        if isinstance(drawn, HardSample):
-            return gumbel.actor_gradient(drawn, q_gradient, alpha)
-        half = self.bounds.half[start:stop]
-        if isinstance(drawn, Squashed):
-            assert alpha is not None
-            return squashed.actor_gradient(drawn, q_gradient, alpha, half)
-        return squashed.deterministic_gradient(drawn.unit, q_gradient, half)
+class Categorical(Head):
+    """One-hot actions by the straight-through Gumbel-softmax; outputs are logits."""
 
-    def target(self, outputs: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return actions (R, B, d) at the next state, and for SAC their log-probabilities.
+    kind = "categorical"
+    is_discrete = True
+    noise = sampling_noise = "exponential"
 
-        SAC samples. DDPG takes the mode. TD3 smooths: Box, clipped noise, then the bounds;
-        Discrete, a sample.
-        """
-        if self.is_discrete:
-            if noise is None:
-                return gumbel.one_hot(outputs), None
-            drawn = gumbel.sample(outputs, noise, self.config.temperature)
-            return drawn.action, drawn.log_prob if self.is_soft else None
-        if self.is_soft:
-            assert noise is not None
-            sample = squashed.sample(outputs, noise, self.bounds)
-            return sample.action, sample.log_prob
-        action, _ = squashed.deterministic(outputs, self.bounds)
-        if noise is not None:
-            middle, half, _ = self.bounds
-            action = action + smoothing(
-                noise, half, self.config.target_noise, self.config.noise_clip
-            )
-            action = action.clamp(middle - half, middle + half)
-        return action, None
+    def __init__(self, actions: int, temperature: float) -> None:
+        """Choose among ``actions``; ``temperature`` is of the relaxation."""
+        self.size = self.outputs = actions
+        self.temperature = temperature
+
+    def sample(self, outputs: Tensor, noise: Tensor | None) -> HardSample:
+        """Draw by the probabilities."""
+        assert noise is not None
+        return gumbel.sample(outputs, noise, self.temperature)
 
     def mode(self, outputs: Tensor) -> Tensor:
-        """Return the likeliest actions (R, B, d), of all the group's networks."""
-        if self.is_discrete:
-            return gumbel.one_hot(outputs)
-        if self.is_soft:
-            return squashed.mode(outputs, self.bounds)
+        """Return the indicator of the largest logit."""
+        return gumbel.one_hot(outputs)
+
+    def act(self, outputs: Tensor, noise: Tensor) -> Tensor:
+        """Return what ``sample`` draws."""
+        return gumbel.one_hot(outputs - noise.log())
+
+
+class _Box(Head):
+    def __init__(self, size: int, bounds: Bounds) -> None:
+        self.size, self.bounds = size, bounds
+        self.outputs = size
+
+    def rows(self, which: slice) -> Head:
+        """Return the head of some of the networks."""
+        return type(self)(self.size, Bounds(*(part[which] for part in self.bounds)))
+
+
+class Gaussian(_Box):
+    """The squashed Gaussian; outputs are means, then log-deviations."""
+
+    kind = "gaussian"
+    noise = "normal"
+
+    def __init__(self, size: int, bounds: Bounds) -> None:
+        """Act in ``bounds``."""
+        super().__init__(size, bounds)
+        self.outputs = 2 * size
+
+    def sample(self, outputs: Tensor, noise: Tensor | None) -> Squashed:
+        """Draw by the density."""
+        assert noise is not None
+        return squashed.sample(outputs, noise, self.bounds)
+
+    def mode(self, outputs: Tensor) -> Tensor:
+        """Return the squashed mean."""
+        return squashed.mode(outputs, self.bounds)
+
+
+class Deterministic(_Box):
+    """``tanh(outputs)``, stretched to the bounds."""
+
+    kind = "deterministic"
+    noise = None
+
+    def sample(self, outputs: Tensor, noise: Tensor | None) -> Exact:
+        """Return the action."""
+        return Exact(*squashed.deterministic(outputs, self.bounds))
+
+    def mode(self, outputs: Tensor) -> Tensor:
+        """Return the action."""
         return squashed.deterministic(outputs, self.bounds)[0]
 
-    def explore(self, outputs: Tensor, noise: Tensor) -> Tensor:
-        """Return what to do in the world, (R, B, d), from networks of one training seed."""
-        if self.is_discrete:
-            return gumbel.one_hot(outputs - noise.log())
-        every = self.bounds.middle.shape[0] // outputs.shape[0]
-        bounds = Bounds(*(part[::every] for part in self.bounds))
-        if self.is_soft:
-            return squashed.sample(outputs, noise, bounds).action
-        action, _ = squashed.deterministic(outputs, bounds)
-        action = action + self.config.exploration * bounds.half * noise
-        return action.clamp(bounds.middle - bounds.half, bounds.middle + bounds.half)
+
+def head_of(
+    group: Sequence[spaces.Space[Any]], seeds: int, config: OffPolicyConfig, device: str
+) -> Head:
+    """Return the head of a group of agents with like action spaces, ``seeds`` networks each."""
+    space = group[0]
+    if isinstance(space, spaces.Discrete):
+        return Categorical(int(space.n), config.temperature)
+    assert isinstance(space, spaces.Box)
+    each = np.array([box_bounds(s, config.bounds) for s in group]).transpose(1, 0, 2)
+    middle, half, constant = each
+
+    def rows(values: Any) -> Tensor:
+        wide = torch.from_numpy(np.asarray(values, dtype=np.float32)).to(torch.get_default_dtype())
+        return wide.repeat_interleave(seeds, 0)[:, None].to(device)
+
+    bounds = Bounds(rows(middle), rows(half), rows(constant.sum(-1)))
+    kind = Gaussian if config.rule.is_stochastic else Deterministic
+    return kind(int(space.shape[0]), bounds)
 
 
 def box_bounds(space: spaces.Space[Any], how: str) -> tuple[Any, Any, Any]:

@@ -7,7 +7,8 @@ agent's networks, and one critic's, lie together.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
 from gymnasium import spaces
@@ -15,7 +16,17 @@ from torch import Tensor
 
 from pkubench.agents.nn.fast.stacked import Adam, Layer, StackedMLP, layers_of, shorten
 from pkubench.agents.rl.off_policy.config import OffPolicyConfig
-from pkubench.agents.rl.off_policy.heads import Head
+from pkubench.agents.rl.off_policy.heads import Head, head_of
+from pkubench.agents.rl.replay import RowLayout
+
+
+class Member(NamedTuple):
+    """One agent of a group: views of its networks, optimiser, head and gradient."""
+
+    net: StackedMLP
+    adam: Adam
+    head: Head
+    gradient_layers: list[Layer]
 
 
 class ActorGroup:
@@ -36,21 +47,24 @@ class ActorGroup:
         """Make room for the networks."""
         self.agents, self.seeds, self.shared = agents, seeds, config.shared
         self.limit = config.max_grad_norm
-        self.head = Head(group, seeds, config)
-        if not self.head.is_discrete:
-            self.head.bounds = type(self.head.bounds)(*(b.to(device) for b in self.head.bounds))
+        self.head = head_of(group, seeds, config, device)
         sizes = (inputs, *config.hidden, self.head.outputs)
         networks = seeds * (1 if config.shared else len(agents))
         is_last_tanh = config.last_activation == "tanh" and not self.head.is_discrete
         self.net = StackedMLP(networks, sizes, is_last_tanh).to(device)
         self.adam = Adam(self.net.flat, config.actor_lr)
-        self._into = layers_of(self.adam.gradient, sizes)
-        if config.shared:
-            return
-        self._one = [
-            (self.net.rows(a, b), self.adam.rows(a, b), [_cut(x, a, b) for x in self._into])
-            for a, b in map(self.span, range(len(agents)))
-        ]
+        self.gradient_layers = layers_of(self.adam.gradient, sizes)
+        """Where a backward pass by hand writes."""
+        self.members: list[Member] = []
+        """One an agent, where each has networks of its own."""
+        if not config.shared:
+            self.members = [self._member(*self.span(m)) for m in range(len(agents))]
+
+    def _member(self, a: int, b: int) -> Member:
+        layers = [Layer(x.weight[a:b], x.bias[a:b]) for x in self.gradient_layers]
+        return Member(
+            self.net.rows(a, b), self.adam.rows(a, b), self.head.rows(slice(a, b)), layers
+        )
 
     def span(self, member: int) -> tuple[int, int]:
         """Return the rows of one agent."""
@@ -77,25 +91,9 @@ class ActorGroup:
         apart = outputs.view(seeds, groups, batch, -1).transpose(0, 1)
         return apart.reshape(groups * seeds, batch, -1), hidden, x
 
-    def learn(self, x: Tensor, hidden: list[Tensor], gradient: Tensor) -> None:
-        """Step all actors at once on the gradient by their outputs (G S, B, o).
-
-        A shared actor follows the mean of its agents' losses.
-        """
-        if self.shared:
-            groups, batch = len(self.agents), gradient.shape[1]
-            apart = gradient.view(groups, self.seeds, batch, -1).transpose(0, 1)
-            gradient = apart.reshape(self.seeds, groups * batch, -1) / groups
-        self.net.backward(x, hidden, gradient, self._into)
-        if self.limit is not None:
-            shorten(self.adam.gradient[None], self.limit)
-        self.adam.step()
-
-    def learn_one(self, member: int, x: Tensor, hidden: list[Tensor], gradient: Tensor) -> None:
-        """Step one agent's actors on the gradient by their outputs (S, B, o)."""
-        a, b = self.span(member)
-        net, adam, into = self._one[member]
-        net.backward(x[a:b], [h[a:b] for h in hidden], gradient, into)
+    def step(self, member: int | None = None) -> None:
+        """Step on the gradient that lies in the optimiser: one agent's actors, or all at once."""
+        adam = self.adam if member is None else self.members[member].adam
         if self.limit is not None:
             shorten(adam.gradient[None], self.limit)
         adam.step()
@@ -103,14 +101,13 @@ class ActorGroup:
     def forward_one(self, member: int, x: Tensor) -> Tensor:
         """Return one agent's outputs (S, B, o) for the group's inputs of ``forward``."""
         a, b = self.span(member)
-        return self._one[member][0].forward(x[a:b])[0]
+        return self.members[member].net.forward(x[a:b])[0]
 
     def count_to(self, steps: int) -> None:
         """Set how many steps the optimisers have taken."""
         self.adam.count = steps
-        if not self.shared:
-            for _, adam, _ in self._one:
-                adam.count = steps
+        for member in self.members:
+            member.adam.count = steps
 
 
 class Critics:
@@ -122,13 +119,15 @@ class Critics:
 
     def __init__(self, inputs: int, seeds: int, config: OffPolicyConfig, device: str) -> None:
         """Make room for the networks."""
-        self.costs, self.count = config.cost_critics, config.cost_critics + config.critics
+        self.costs = config.constraint.cost_critics
+        self.count = self.costs + config.rule.critics
         self.seeds, self.tau, self.limit = seeds, config.tau, config.max_grad_norm
         sizes = (inputs, *config.hidden, 1)
         self.net = StackedMLP(self.count * seeds, sizes).to(device)
         self.target = StackedMLP(self.count * seeds, sizes).to(device)
         self.adam = Adam(self.net.flat, config.critic_lr)
-        self._into = layers_of(self.adam.gradient, sizes)
+        self.gradient_layers = layers_of(self.adam.gradient, sizes)
+        """Where a backward pass by hand writes."""
 
     def initialise(self, seed: int, generator: torch.Generator) -> None:
         """Draw the networks of one training seed; those of reward as if there were no cost."""
@@ -144,18 +143,15 @@ class Critics:
 
     def target_values(self, x: Tensor) -> Tensor:
         """Return the targets' values (K, S, B) of inputs (S, B, i)."""
-        out, _ = self.target.forward(self.wide(x))
+        return self.values(x, self.target)
+
+    def values(self, x: Tensor, net: StackedMLP | None = None) -> Tensor:
+        """Return the values (K, S, B) of inputs (S, B, i), by ``net`` in place of the critics'."""
+        out, _ = (self.net if net is None else net).forward(self.wide(x))
         return out.view(self.count, self.seeds, -1)
 
-    def values(self, x: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
-        """Return values (K, S, B), the hidden layers and the inputs given to the networks."""
-        wide = self.wide(x)
-        out, hidden = self.net.forward(wide)
-        return out.view(self.count, self.seeds, -1), hidden, wide
-
-    def learn(self, x: Tensor, hidden: list[Tensor], gradient: Tensor) -> None:
-        """Step all critics on the gradient by their values (K, S, B)."""
-        self.net.backward(x, hidden, gradient.reshape(len(x), -1, 1), self._into)
+    def step(self) -> None:
+        """Step all critics on the gradient that lies in the optimiser."""
         if self.limit is not None:
             each = self.adam.gradient.view(self.count, self.seeds, -1)
             shorten(each[: self.costs], self.limit)
@@ -167,13 +163,43 @@ class Critics:
         self.target.flat.lerp_(self.net.flat, self.tau)
 
 
+@dataclass(frozen=True)
+class Team:
+    """All networks of a learner and where things lie in a row of the replay."""
+
+    agents: Sequence[str]
+    seeds: int
+    """S, training seeds side by side."""
+    layout: RowLayout
+    groups: list[ActorGroup]
+    critics: Critics
+
+    def __post_init__(self) -> None:
+        """Find each agent's place."""
+        places = {a: (g, m) for g, x in enumerate(self.groups) for m, a in enumerate(x.agents)}
+        object.__setattr__(self, "place", places)
+
+    place: dict[str, tuple[int, int]] = field(init=False)
+    """Agent -> its group and its number in it."""
+
+    def columns(self, agent: str) -> slice:
+        """Return where an agent's action lies in the critic's input."""
+        columns, origin = self.layout.actions[agent], self.layout.joint.start
+        return slice(columns.start - origin, columns.stop - origin)
+
+    def observations(self, group: ActorGroup, rows: Tensor) -> Tensor:
+        """Return the observations (G, S, B, i) of a group's agents."""
+        return torch.stack([rows[..., self.layout.observations[a]] for a in group.agents])
+
+    def place_actions(self, group: ActorGroup, rows: Tensor, actions: Tensor) -> None:
+        """Write a group's actions (G S, B, d) into rows (S, B, width)."""
+        for m, agent in enumerate(group.agents):
+            rows[..., self.layout.actions[agent]] = actions[slice(*group.span(m))]
+
+
 def groups_of(agents: Sequence[str], alike: Sequence[Any]) -> list[tuple[str, ...]]:
     """Return the agents in groups of equal ``alike``, in the order they come."""
     groups: dict[Any, list[str]] = {}
     for agent, key in zip(agents, alike, strict=True):
         groups.setdefault(key, []).append(agent)
     return [tuple(members) for members in groups.values()]
-
-
-def _cut(layer: Layer, a: int, b: int) -> Layer:
-    return Layer(layer.weight[a:b], layer.bias[a:b])

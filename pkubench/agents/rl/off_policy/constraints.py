@@ -1,0 +1,120 @@
+"""How an off-policy learner holds the episode cost at a limit.
+
+The multipliers are those of ``rl/constraints``; here is what critics and actors do with them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pkubench.agents.components import Component, register
+from pkubench.agents.rl.constraints.lagrangian import LagrangeMultiplier, Lagrangian
+from pkubench.agents.rl.constraints.multiplier import MultiplierConstraint
+from pkubench.agents.rl.constraints.pid import PID, PIDMultiplier
+from pkubench.agents.settings import check_domains
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class OffPolicyConstraint(
+    Component, slot="constraint", package="pkubench.agents.rl.off_policy.constraints"
+):
+    """What is done about costs; by itself nothing."""
+
+    cost_norm: bool = False
+    lambda_warmup_steps: int = 0
+
+    @property
+    def is_as_omnisafe(self) -> bool:
+        """Whether the multiplier is updated after every update, and costs are valued at modes."""
+        return False
+
+    @property
+    def cost_critics(self) -> int:
+        """Critics of cost side by side."""
+        return 0
+
+    def start(self) -> MultiplierConstraint | None:
+        """Return a multiplier at its initial value; None where costs are ignored."""
+        return None
+
+    def next_cost(self, q: Tensor) -> Tensor:
+        """Return the cost value of the next state, (S, B), by target critics of cost (C, S, B)."""
+        return q[0] if len(q) == 1 else q[0].maximum(q[1])
+
+    def actor_loss(self, loss: Tensor, q: Tensor, multiplier: Tensor) -> Tensor:
+        """Return ``(loss + lambda mean_B Q_cost) / (1 + lambda)``, (S,).
+
+        Args:
+            loss: (S,), the rule's own: SAC's entropy is divided too.
+            q: (C, S, B), critics of cost; the larger of twins counts.
+            multiplier: (S,), lambda of each training seed.
+        """
+        return (loss + multiplier * self.next_cost(q).mean(-1)) / (1.0 + multiplier)
+
+
+@register("none")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoConstraint(OffPolicyConstraint):
+    """Costs are ignored."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldByMultiplier(OffPolicyConstraint):
+    """A multiplier lambda, with which actors ascend ``(Q - lambda Q_cost) / (1 + lambda)``."""
+
+    variant: Literal["published", "omnisafe"] = "published"
+    """``published``: the multiplier is updated before a burst of updates, if an episode ended since
+    the burst before; the critic of cost is regressed at the rule's own next actions. ``omnisafe``:
+    it is updated after every update, from episodes that may be the same as before (hence rates of
+    1e-5), and the critic of cost at the mode of the actor itself, not of its slow copy."""
+    cost_twins: bool = False
+    """Two critics of cost, of which the larger counts, as of those of reward the smaller does.
+    OmniSafe has one, which actors that descend it learn to find too low."""
+    cost_norm: bool = False
+    """Costs are standardised by running moments on their way into the replay (OmniSafe's
+    ``cost_normalize``: their mean is taken off too); what is reported and held is not."""
+    lambda_warmup_steps: int = 0
+    """Environment steps before the multiplier moves at all."""
+
+    @property
+    def cost_critics(self) -> int:
+        """Critics of cost side by side: one or twins."""
+        return 1 + self.cost_twins
+
+    @property
+    def is_as_omnisafe(self) -> bool:
+        """Whether ``variant`` is OmniSafe's."""
+        return self.variant == "omnisafe"
+
+
+@register("lagrangian")
+@dataclass(frozen=True, kw_only=True)
+class OffPolicyLagrangian(HeldByMultiplier, Lagrangian):
+    """The multiplier is learned by gradient ascent."""
+
+    def __post_init__(self) -> None:
+        """Check the domains."""
+        Lagrangian.__post_init__(self)
+        check_domains(self, not_negative=("lambda_warmup_steps",))
+
+    def start(self) -> LagrangeMultiplier:
+        """Return the multiplier at its initial value."""
+        return Lagrangian.start(self)
+
+
+@register("pid")
+@dataclass(frozen=True, kw_only=True)
+class OffPolicyPID(HeldByMultiplier, PID):
+    """The multiplier is set by a controller."""
+
+    def __post_init__(self) -> None:
+        """Check the domains."""
+        PID.__post_init__(self)
+        check_domains(self, not_negative=("lambda_warmup_steps",))
+
+    def start(self) -> PIDMultiplier:
+        """Return the multiplier at its initial value."""
+        return PID.start(self)
