@@ -28,7 +28,7 @@ import functools
 import importlib
 import pkgutil
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -190,7 +190,7 @@ def changed(config: ConfigT, changes: Mapping[str, Any], *, strict: bool = True)
         if name in hints:
             fields[name] = fitted(name, value, hints[name])
             continue
-        found = _owner(name, parts, slots, strict=strict)
+        found = _owner(name, parts, slots, known=hints, strict=strict)
         if found is not None:
             slot, leaf = found
             hint = typing.get_type_hints(type(parts[slot]))[leaf]
@@ -230,6 +230,7 @@ def _owner(
     parts: Mapping[str, Component],
     slots: Mapping[str, type[Component]],
     *,
+    known: Iterable[str],
     strict: bool,
 ) -> tuple[str, str] | None:
     """Return the slot and the field that a setting names; None for one to pass over."""
@@ -256,8 +257,8 @@ def _owner(
             f"{slot}={parts[slot].name}" for slot in dict.fromkeys(slot for slot, _ in elsewhere)
         )
         raise ConfigError(f"{name} has no effect here: it is a setting of {of}, and this is {now}")
-    known = [f"{slot}.{field}" for slot, part in parts.items() for field in _fields_of(type(part))]
-    raise UnknownName("setting", name, [*known, *(k.rpartition(".")[2] for k in known)])
+    own = [f"{slot}.{field}" for slot, part in parts.items() for field in _fields_of(type(part))]
+    raise UnknownName("setting", name, [*known, *own, *(k.rpartition(".")[2] for k in own)])
 
 
 def _fields_of(cls: type[Any]) -> tuple[str, ...]:

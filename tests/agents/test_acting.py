@@ -18,7 +18,7 @@ from pkubench.agents.families.psro.settings import PSRO_PRESETS, PSROConfig
 from pkubench.agents.rl.off_policy.config import OffPolicyConfig
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.saved.files import load_saved
-from pkubench.agents.training import with_settings
+from pkubench.agents.components import with_settings
 from tests.agents.test_settings_reach import CHANGES, LIMIT, told_apart, who_trains
 from tests.agents.worlds import BudgetWorld, SharingWorld, SpeedWorld, task_of
 

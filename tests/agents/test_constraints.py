@@ -40,7 +40,7 @@ from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.on_policy.learner import constraint_of
 from pkubench.agents.rl.trust_region import Samples, TrustRegion, trust_region_step
 from pkubench.agents.rl.update_rules import cup_correction, exact_penalty, focops
-from pkubench.agents.training import with_settings
+from pkubench.agents.components import with_settings
 from pkubench.errors import ConfigError
 
 

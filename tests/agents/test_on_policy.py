@@ -22,7 +22,7 @@ from pkubench.agents.rl.on_policy.critic import CriticStack
 from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
 from pkubench.agents.rl.rollout import Collector
 from pkubench.agents.saved.files import load_saved, load_tensors
-from pkubench.agents.training import with_settings
+from pkubench.agents.components import with_settings
 from pkubench.envs.core.registry import make_batch
 from pkubench.errors import AgentError, ConfigError, UnknownName, WeightsError
 from pkubench.tasks.registry import make_task

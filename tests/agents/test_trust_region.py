@@ -33,7 +33,7 @@ from pkubench.agents.rl.trust_region import (
     trust_region_step,
 )
 from pkubench.agents.rl.update_rules import surrogate
-from pkubench.agents.training import with_settings
+from pkubench.agents.components import with_settings
 from pkubench.envs.core.registry import make_batch
 from pkubench.errors import ConfigError
 from pkubench.tasks.registry import make_task

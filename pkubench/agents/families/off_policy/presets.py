@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 from pkubench.agents.families.off_policy import hasac
 from pkubench.agents.families.off_policy import saferl as saferl_off_policy
@@ -26,3 +27,12 @@ def preset(agent: str, task: Task) -> OffPolicyConfig:
     preset_for = hasac.preset_for if agent in hasac.NAMES else saferl_off_policy.preset_for
     config = preset_for(agent, name)
     return config if task.cost_limit is None else replace(config, cost_limit=task.cost_limit)
+
+
+CONFIGS = {**hasac.PRESETS, **saferl_off_policy.PRESETS}
+
+
+def changes_on(agent: str, task: Task) -> dict[str, Any]:
+    """Return what a task changes in the settings of ``agent``."""
+    config = preset(agent, task)
+    return {field.name: getattr(config, field.name) for field in fields(config)}
