@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pkubench.tasks.outside import register_task
     from pkubench.tasks.registry import make_task
     from pkubench.tasks.task import Task
+    from pkubench.training.api import train
 
 __version__ = "0.1.0"
 
@@ -35,6 +36,7 @@ _LAZY = {
     "make_task": "pkubench.tasks.registry",
     "parallel_env": "pkubench.envs.adapters.factories",
     "register_task": "pkubench.tasks.outside",
+    "train": "pkubench.training.api",
 }
 
 __all__ = [
@@ -50,6 +52,7 @@ __all__ = [
     "parallel_env",
     "register_task",
     "tasks",
+    "train",
 ]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pkubench.agents.catalogue import PRETRAINED, agent_spec, import_function
-from pkubench.agents.training import with_settings
+from pkubench.agents.components import with_settings
 from pkubench.tasks.registry import make_task
 
 ROOT = Path(__file__).parents[2]

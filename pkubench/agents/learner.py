@@ -34,6 +34,7 @@ class Counters(NamedTuple):
     episodes: int = 0
     """Episodes that ended."""
     gradient_steps: int = 0
+    """0 where they are not counted, as ``tokens``."""
     tokens: int = 0
 
 
@@ -41,7 +42,7 @@ class Export(NamedTuple):
     """A trained agent as it is saved: everything that acting needs and nothing else."""
 
     config: Mapping[str, Any]
-    """JSON values; ``kind`` says which family's ``load`` reads it."""
+    """JSON values. The session adds who it is (agent, task, seed, settings, the family's kind)."""
     tensors: Mapping[str, Array]
     files: Mapping[str, bytes] = {}
     """Further files by name; hashed like the tensors."""
@@ -75,6 +76,10 @@ class Context:
 class Learner(Protocol):
     """One training run: an update at a time, and a state from which it resumes exactly."""
 
+    is_anytime: bool
+    """Whether its agent is good before the budget is spent, whatever the budget: it is saved with
+    every checkpoint, and the run may be resumed with another budget."""
+
     @property
     def counters(self) -> Counters:
         """What has been done so far."""
@@ -86,12 +91,18 @@ class Learner(Protocol):
         ...
 
     def iterate(self) -> Mapping[str, float]:
-        """Do one update; return named figures for the curve (NaN where unknown)."""
+        """Do one update; return named figures for the curve (NaN where unknown).
+
+        None at all where this update is not to be a line of the curve. ``seconds`` among them takes
+        the place of the session's own count of the time spent in updates.
+        """
         ...
 
     def state(self) -> State:
         """Return everything that changes, so that ``load_state`` resumes to the same bits.
 
+        Its arrays may be the learner's own: they are read before the next update. (Those of an
+        anytime learner are copies: the session goes back to them when an update is interrupted.)
         The global generators of Python, NumPy and torch are the session's to save.
         """
         ...
@@ -116,8 +127,10 @@ class Learner(Protocol):
 class BatchLearner(Protocol):
     """Several training seeds side by side in one process, each of which resumes by itself."""
 
-    members: Sequence[Learner]
-    """One a seed; their ``iterate`` is not called."""
+    @property
+    def members(self) -> Sequence[Learner]:
+        """One a seed; their ``iterate`` is not called."""
+        ...
 
     def iterate(self) -> Sequence[Mapping[str, float]]:
         """Do one update of every seed; return the figures of each."""

@@ -322,7 +322,7 @@ def _show_run(output: Output, run: Training) -> None:
     if not run.is_finished or run.ended is not None:
         rows.append(("training", _standing(run)))
     output.show(Text(str(run.folder), style="bold"), facts(rows), "")
-    examples = [] if run.is_finished and not run.is_stopped else [run.way_on]
+    examples = [] if run.is_finished and not run.is_stopped else [run.resume_command]
     for verb in ("evaluate", "plot") if run.is_finished else ("plot",):
         examples.append(command(verb, spelling(run.folder)))
     output.next(*examples)

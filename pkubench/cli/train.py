@@ -1,19 +1,27 @@
-"""``pkubench train``: an agent on a task, with progress, to a folder from which it can go on."""
+"""``pkubench train``: an agent on a task, with progress, to a folder from which it can resume."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import shlex
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 
-from pkubench.agents.catalogue import AgentSpec, agent_spec, import_function
-from pkubench.agents.saved.runs import held, read_curve, read_training
-from pkubench.agents.training import Progress, Trainer, configured, with_settings
+from pkubench.agents.catalogue import agent_spec
+from pkubench.agents.registry import family_of, preset
+from pkubench.agents.saved.runs import (
+    claimed,
+    has_checkpoint,
+    holds_something,
+    read_curve,
+    read_training,
+    training_folders,
+)
 from pkubench.cli.interrupt import GentleStop, Interrupted, this_command
 from pkubench.cli.names import command, short, spelling, task_named
 from pkubench.cli.options import (
@@ -22,37 +30,48 @@ from pkubench.cli.options import (
     MaxHistories,
     Out,
     Quiet,
-    TaskName,
     complete_agents,
+    complete_tasks,
     count,
     set_max_histories,
     verb_app,
 )
-from pkubench.cli.output import Output, facts, number
-from pkubench.cli.presets import check_learns, preset_of
+from pkubench.cli.output import Output
+from pkubench.cli.presets import check_learns
 from pkubench.cli.progress import Meter
-from pkubench.envs.core.registry import make_batch
+from pkubench.cli.training_notes import card, has_return, no_episode, notes, shown
 from pkubench.envs.core.seeding import check_seed
 from pkubench.errors import ConfigError, UnknownName, counted
-from pkubench.tasks.task import Task
+from pkubench.training.api import run_folder
+from pkubench.training.progress import Progress
+from pkubench.training.request import Request, request
+from pkubench.training.session import run_request
+from pkubench.training.validation import validation_for
 
 app = verb_app()
 
-MOST_SEEDS = 1000
+MAX_SEEDS = 1000
 """Of one command."""
 
 
 @app.command()
 def train(
     agent: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="AGENT",
             help="A learner of `pkubench list`, such as happo.",
             autocompletion=complete_agents,
         ),
-    ],
-    task: TaskName,
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="TASK",
+            help="A task of `pkubench list`; the part before the slash may be left out.",
+            autocompletion=complete_tasks,
+        ),
+    ] = None,
     steps: Annotated[
         int | None,
         count(
@@ -67,18 +86,43 @@ def train(
         str | None,
         typer.Option("--seeds", metavar="A-B", help="Several seeds one after another: 0-4, 1,5,7."),
     ] = None,
-    together: Annotated[
+    batch_seeds: Annotated[
         bool,
-        typer.Option("--together", help="Off-policy: the seeds side by side in one process."),
+        typer.Option("--batch-seeds", help="Off-policy: the seeds side by side in one process."),
     ] = False,
+    together: Annotated[bool, typer.Option("--together", hidden=True)] = False,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; see `pkubench show`."),
     ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="NAME=PATH", help="Data or weights to train from."),
+    ] = None,
     out: Out = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in the folder.")
+        bool,
+        typer.Option("--resume", help="Resume the run in the folder; --out alone names it too."),
     ] = False,
+    validate: Annotated[
+        int | None,
+        count("--validate", 0, "Points of validation: 20, or 10 where episodes are long; 0: none."),
+    ] = None,
+    validation_episodes: Annotated[
+        int | None, count("--validation-episodes", 1, "Episodes of each point, 8 if left.")
+    ] = None,
+    window: Annotated[
+        int | None,
+        count("--window", 1, "Points whose mean says how good weights are; half of them if left."),
+    ] = None,
+    keep: Annotated[
+        str,
+        typer.Option("--keep", metavar="last|best", help="Which weights are saved."),
+    ] = "last",
+    track: Annotated[
+        list[str] | None,
+        typer.Option("--track", metavar="TRACKER", help="tensorboard, trackio or wandb, too."),
+    ] = None,
     device: Annotated[
         str, typer.Option("--device", metavar="cpu|cuda", help="Where to compute.")
     ] = "cpu",
@@ -90,202 +134,150 @@ def train(
 
     Leaves config.json, weights.safetensors and training.jsonl (the curve) in the run folder;
     training.json there says from the first step on what is trained.
-    Ctrl-C stops after the update that is running; --resume then goes on to exactly the weights
+    Ctrl-C stops after the update that is running; --resume then continues to exactly the weights
     an uninterrupted run would have had.
     """
     set_max_histories(max_histories)
-    spec, chosen = agent_spec(agent), task_named(task)
-    check_learns(spec, chosen)
-    if together and spec.together is None:
-        raise ConfigError(f"{spec.name} trains one seed at a time: leave --together out")
+    if agent is None or task is None:
+        _resume_alone(agent, out, resume, json=json, quiet=quiet)
+        return
+    chosen = task_named(task)
+    family = family_of(preset(agent))
+    check_learns(agent_spec(agent), chosen)
+    is_batch = batch_seeds or together
+    if is_batch and family.batch is None:
+        raise ConfigError(f"{agent} trains one seed at a time: leave --batch-seeds out")
     if seed is not None and seeds is not None:
         raise ConfigError("--seed and --seeds both say which seeds; give one")
-    changes = _settings(settings or [])
-    if device not in ("cpu", "cuda"):
-        raise ConfigError(f"no device {device!r}; choose cpu or cuda")
+    changes = _pairs("--set", settings or [], "gamma=0.99")
     numbers = [seed or 0] if seeds is None else _seeds(seeds)
-    folders = _folders(agent, chosen, numbers, out, is_many=seeds is not None)
-    config = _configured(spec, chosen, changes, steps, numbers, device)
-    remarks = () if quiet else tuple(_remarks(spec, chosen, changes, steps, numbers, config))
-    is_played = chosen.kind == "episodes"
+    folders = _folders(
+        run_folder(agent, chosen, None if seeds else numbers[0]), out, numbers, seeds
+    )
+    try:
+        asked = request(
+            agent,
+            chosen,
+            changes,
+            steps=steps,
+            seeds=numbers if is_batch else numbers[:1],
+            device=device,
+            validation=validation_for(
+                chosen, points=validate, episodes=validation_episodes, window=window, keep=keep
+            ),
+            track=track or (),
+            inputs={n: Path(p) for n, p in _pairs("--input", inputs or [], "data=FILE").items()},
+        )
+    except UnknownName as error:
+        if error.kind != "setting":
+            raise
+        guess = f"; did you mean {error.nearest!r}?" if error.nearest else ";"
+        hint = f"`pkubench show {agent}` lists all"
+        raise ConfigError(f"{agent} has no setting {error.name!r}{guess} {hint}") from error
+    said = () if quiet else tuple(notes(asked, steps, len(numbers)))
     with (
         Output(json=json, quiet=quiet) as output,
-        _claimed(folders, resume, is_many=seeds is not None),
+        claimed(folders, resume, is_many=seeds is not None),
     ):
-        for remark in remarks:
-            output.note(remark)
-        runs: list[dict[str, Any]] = []
-        for job in (
-            [list(zip(numbers, folders, strict=True))]
-            if together
-            else [[pair] for pair in zip(numbers, folders, strict=True)]
-        ):
-            began = time.monotonic()
-            reports: list[Progress] = []
-            progress = _start(
-                spec,
-                chosen,
-                job,
-                reports,
-                steps=steps,
-                settings=changes,
-                resume=resume and all([_is_begun(folder, output) for _, folder in job]),
-                device=device,
-            )
-            title = f"{agent} {short(chosen.id)} seed {', '.join(str(n) for n, _ in job)}"
-            unit = "iteration" if chosen.kind == "population" else "step"
-            _follow(progress, title, job[0][1].parent if together else job[0][1], unit, quiet)
-            for k, (run_seed, folder) in enumerate(job):
-                last = reports[k] if reports else _last_report(folder)
-                runs.append(
-                    {
-                        "agent": agent,
-                        "task": chosen.id,
-                        "seed": run_seed,
-                        "steps": last.steps if last else None,
-                        "seconds": round(time.monotonic() - began, 3),
-                        "metrics": last.metrics if last else {},
-                        "out": str(folder),
-                    }
-                )
-                if not reports:
-                    output.note(f"{folder} is finished: there was nothing left to train")
-                elif not quiet:
-                    if last is not None and last.ended:
-                        output.note(f"ended {last.ended} after {counted(f'{last.steps:,}', unit)}")
-                    output.show(_card(runs[-1], unit))
-                    if is_played and runs[-1]["metrics"].get("return") is None:
-                        output.note(_no_episode(chosen, last.steps if last else steps))
+        if together:
+            output.note("note: --together is called --batch-seeds now")
+        for note in said:
+            output.note(note)
+        pairs = list(zip(numbers, folders, strict=True))
+        jobs = [pairs] if is_batch else [[pair] for pair in pairs]
+        runs = [
+            run
+            for job in jobs
+            for run in _train(asked, job, resume, output, json=json, quiet=quiet)
+        ]
         if json:
             output.document({"runs": runs})
         parent = folders[0] if seeds is None else folders[0].parent
         commands = [command("evaluate", spelling(parent), short(chosen.id))]
-        if not is_played or any(run["metrics"].get("return") is not None for run in runs):
+        if any(has_return(chosen, run["metrics"]) for run in runs):
             commands.append(command("plot", parent))
         output.next(*commands)
 
 
-def _is_limit(text: str) -> bool:
-    """Return whether a text is a limit that training accepts; others it refuses itself."""
-    try:
-        return float(text) >= 0.0
-    except ValueError:
-        return False
+def _train(
+    asked: Request,
+    job: Sequence[tuple[int, Path]],
+    resume: bool,
+    output: Output,
+    *,
+    json: bool,
+    quiet: bool,
+) -> list[dict[str, Any]]:
+    """Train one seed, or several side by side; say how it went and return what ``--json`` has."""
+    began = time.monotonic()
+    asked = dataclasses.replace(asked, seeds=tuple(seed for seed, _ in job))
+    outs = [folder for _, folder in job]
+    unit = "iteration" if asked.family.unit == "iterations" else "step"
+    is_resumed = resume and all([_is_begun(folder, output) for folder in outs])
+    title = f"{asked.agent} {short(asked.task.id)} seed {', '.join(map(str, asked.seeds))}"
+    progress = run_request(asked, outs, resume=is_resumed)
+    reports = _follow(progress, title, outs[0].parent if len(outs) > 1 else outs[0], unit, quiet)
+    runs = []
+    for k, (seed, folder) in enumerate(job):
+        last = reports[k] if reports else _last_report(folder)
+        runs.append(
+            {
+                "agent": asked.agent,
+                "task": asked.task.id,
+                "seed": seed,
+                "steps": last.steps if last else None,
+                "seconds": round(time.monotonic() - began, 3),
+                "metrics": last.metrics if last else {},
+                "out": str(folder),
+            }
+        )
+        if not reports:
+            output.note(f"{folder} is finished: there was nothing left to train")
+        elif not quiet and last is not None:
+            if last.ended:
+                output.note(f"ended {last.ended} after {counted(f'{last.steps:,}', unit)}")
+            output.show(card(runs[-1], unit))
+            if not has_return(asked.task, last.metrics):
+                output.note(no_episode(asked.task, last.steps))
+    return runs
 
 
-def _remarks(
-    spec: AgentSpec,
-    task: Task,
-    changes: dict[str, str],
-    steps: int | None,
-    seeds: list[int],
-    config: Any,
-) -> Iterator[str]:
-    """Yield what is legal but seldom meant."""
-    from pkubench.agents.acting import idle
+def _resume_alone(
+    agent: str | None, out: Path | None, resume: bool, *, json: bool, quiet: bool
+) -> None:
+    """Resume what is in a folder, by the command that began it.
 
-    if task.kind == "population":
-        if len(seeds) > 1 and not getattr(preset_of(spec, task), "is_random", True):
-            yield f"note: {spec.name} draws nothing: these {len(seeds)} runs will be the same"
-        if steps is not None and "iterations" in changes:
-            yield f"note: --steps {steps} is how many iterations are done, whatever is --set"
-    at_once = getattr(config, "batch_steps", getattr(config, "interval_steps", 1))
-    if steps is not None and steps < at_once:
-        stride = counted(f"{at_once:,}", "step")
-        yield f"note: it trains {stride} at a time, so --steps {steps} trains as many"
-    for name, beside in idle(config, changes):
-        yield f"note: {name} changes nothing here: it acts with {beside}"
-    if task.cost_limit is not None:
-        held = preset_of(spec, task).constraint
-        constraint = changes.get("constraint", getattr(held, "name", held))
-        held = changes.get("cost_limit", number(task.cost_limit))
-        if held != number(task.cost_limit) and _is_limit(held):
-            yield (
-                f"note: training holds a cost of {held}; {short(task.id)} scores, "
-                f"and counts the cost of training, at its own limit of {number(task.cost_limit)}"
-            )
-        if constraint == "none":
-            yield (
-                f"note: {spec.name} does not look at the cost, which {short(task.id)} limits to "
-                f"{number(task.cost_limit)}"
-            )
-    if spec.is_for_teams and task.suite != "marl":
-        world = make_batch(task.id, 1, **task.env_kwargs)
-        world.close()
-        if len(world.agents) == 1:
-            yield f"note: {short(task.id)} has one agent: there is no team for {spec.name} to train"
+    Raises:
+        ConfigError: There is nothing to resume, or not one thing.
+    """
+    if not resume or out is None or agent is not None:
+        raise ConfigError(
+            "name an AGENT and a TASK, as in `pkubench train happo SimpleSpread-v0`; or a run to "
+            "resume: `pkubench train --resume --out FOLDER`"
+        )
+    found = [run for folder in training_folders(out) if (run := read_training(folder))]
+    commands = {run.command for run in found}
+    if not found or None in commands:
+        raise ConfigError(f"{out} holds no run that says which command began it")
+    if len(commands) > 1 or (
+        found[0].folder != out and "--batch-seeds" not in str(found[0].command)
+    ):
+        raise ConfigError(f"{out} holds several runs: name one of them, such as {found[0].folder}")
+    words = shlex.split(str(found[0].command))[2:]
+    words += ["--out", str(out), "--resume", *(["--json"] * json), *(["--quiet"] * quiet)]
+    typer.main.get_command(app).main(words, prog_name="pkubench train", standalone_mode=False)
 
 
-def _configured(
-    spec: AgentSpec,
-    task: Task,
-    changes: dict[str, str],
-    steps: int | None,
-    seeds: list[int],
-    device: str,
-) -> Any:
-    """Return the settings of a learner of this package, checked; None of another's."""
-    if not str(spec.trainer).startswith("pkubench.agents."):
-        return None
-    preset = preset_of(spec, task)
-    try:
-        if task.kind == "population":
-            return with_settings(preset, changes)
-        return configured(
-            spec.name, task, preset, changes, steps=steps, seeds=seeds, device=device
-        )[0]
-    except UnknownName as error:
-        guess = f"; did you mean {error.nearest!r}?" if error.nearest else ";"
-        hint = f"`pkubench show {spec.name}` lists all"
-        raise ConfigError(f"{spec.name} has no setting {error.name!r}{guess} {hint}") from error
-
-
-def _no_episode(task: Task, steps: int | None) -> str:
-    """Return why a finished training has no return to show."""
-    horizon = task.protocol.horizon
-    return (
-        f"note: no episode ended in {number(steps)} steps, so no return was measured: the steps "
-        f"are shared by copies of the world (num_envs), and an episode lasts up to {horizon:,} of "
-        "each; train longer, or with fewer copies"
-    )
-
-
-def _start(
-    spec: AgentSpec,
-    task: Task,
-    job: list[tuple[int, Path]],
-    reports: list[Progress],
-    **options: Any,
-) -> Iterator[Progress]:
-    """Train one seed, or several side by side; keep the latest report of each in ``reports``."""
-    progress: Any
-    if len(job) > 1:
-        seeds, outs = [seed for seed, _ in job], [folder for _, folder in job]
-        several = import_function(str(spec.together))
-        progress = several(spec.name, task, seeds=seeds, outs=outs, **options)
-    else:
-        trainer = cast(Trainer, import_function(str(spec.trainer)))
-        progress = trainer(spec.name, task, seed=job[0][0], out=job[0][1], **options)
-    try:
-        for latest in progress:
-            reports[:] = latest if len(job) > 1 else [latest]
-            yield reports[0]
-    finally:
-        # the checkpoint is written by the trainer's own ``finally``
-        if hasattr(progress, "close"):
-            progress.close()
-
-
-def _settings(pairs: list[str]) -> dict[str, str]:
-    changes: dict[str, str] = {}
-    for pair in pairs:
-        name, sign, value = pair.partition("=")
+def _pairs(flag: str, words: Sequence[str], example: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for word in words:
+        name, sign, value = word.partition("=")
         if not sign or not name:
-            raise ConfigError(f"--set {pair!r} is not KEY=VALUE, as in --set gamma=0.99")
-        if name in changes:
-            raise ConfigError(f"--set {name} is given twice")
-        changes[name] = value
-    return changes
+            raise ConfigError(f"{flag} {word!r} is not KEY=VALUE, as in {flag} {example}")
+        if name in pairs:
+            raise ConfigError(f"{flag} {name} is given twice")
+        pairs[name] = value
+    return pairs
 
 
 def _seeds(text: str) -> list[int]:
@@ -298,61 +290,25 @@ def _seeds(text: str) -> list[int]:
         low = int(match[1])
         high = low if match[2] is None else int(match[2])
         check_seed(high)
-        if high - low >= MOST_SEEDS:
-            raise ConfigError(f"--seeds {part} are more than {MOST_SEEDS:,} seeds")
+        if high - low >= MAX_SEEDS:
+            raise ConfigError(f"--seeds {part} are more than {MAX_SEEDS:,} seeds")
         seeds.extend(range(low, high + 1))
     if not seeds or len(set(seeds)) != len(seeds):
         raise ConfigError(f"--seeds {text!r} names no seed, or one twice")
     return seeds
 
 
-def _folders(
-    agent: str, task: Task, seeds: list[int], out: Path | None, *, is_many: bool
-) -> list[Path]:
-    from pkubench.evaluation.run.harness import folder_name
-
-    name = folder_name(f"{agent}-{task.id.rpartition('/')[2]}")
-    if is_many:
-        parent = out or Path("runs") / name
-        return [parent / f"seed{seed}" for seed in seeds]
-    return [out or Path("runs") / f"{name}-seed{seeds[0]}"]
-
-
-@contextmanager
-def _claimed(folders: list[Path], resume: bool, *, is_many: bool) -> Iterator[None]:
-    """Hold the folders of all runs of this command; refuse what must not be written to.
-
-    Raises:
-        ConfigError: A folder is a file; it holds something and ``resume`` is not set; or it is
-            the only one, holds nothing, and ``resume`` is set.
-        StorageError: Another process trains into one of them, or one cannot be made.
-    """
-    for folder in folders:
-        if folder.exists() and not folder.is_dir():
-            raise ConfigError(f"{folder} is a file; --out names the folder of a run")
-        if resume and not is_many and not _holds_something(folder):
-            raise ConfigError(f"there is no run to resume in {folder}; leave --resume out")
-    with held(folders):
-        # only now: while another process trains, that is what a user should read
-        for folder in folders:
-            if _holds_something(folder) and not resume:
-                raise ConfigError(
-                    f"{folder} holds something already; --resume continues the run, "
-                    "--out writes elsewhere"
-                )
-        yield
-
-
-def _holds_something(folder: Path) -> bool:
-    return folder.is_dir() and any(folder.iterdir())
+def _folders(usual: Path, out: Path | None, seeds: Sequence[int], many: str | None) -> list[Path]:
+    parent = out or usual
+    return [parent] if many is None else [parent / f"seed{seed}" for seed in seeds]
 
 
 def _is_begun(folder: Path, output: Output) -> bool:
-    """Return whether there is something in ``folder`` for the trainer to go on with."""
+    """Return whether there is something in ``folder`` for the session to resume."""
     run = read_training(folder)
-    if run is not None and not run.is_finished and not any(folder.glob("checkpoint*")):
-        output.note(f"{folder} was stopped before its first checkpoint: it starts anew")
-    return _holds_something(folder)
+    if run is not None and not run.is_finished and not has_checkpoint(folder):
+        output.note(f"{folder} was stopped before its first checkpoint: it starts from scratch")
+    return holds_something(folder)
 
 
 def _last_report(folder: Path) -> Progress | None:
@@ -364,65 +320,40 @@ def _last_report(folder: Path) -> Progress | None:
 
 
 def _follow(
-    progress: Iterator[Progress], title: str, folder: Path, unit: str, quiet: bool
-) -> Progress | None:
-    """Run the training to its end; on a signal close it where it can go on."""
-    last: Progress | None = None
+    progress: Iterator[list[Progress]], title: str, folder: Path, unit: str, quiet: bool
+) -> list[Progress]:
+    """Run the training to its end; on a signal close it where it can be resumed."""
+    reports: list[Progress] = []
     stop = GentleStop("stopping after this update; once more stops at once")
     with stop:
         try:
             with Meter(title, quiet=quiet, unit=f"{unit}s") as meter:
-                for last in progress:
+                for reports in progress:
+                    last = reports[0]
                     total = last.steps if last.ended else last.total_steps
-                    meter.update(last.steps, total, _shown(last.metrics))
-                    if stop.wanted and not last.is_last:
+                    named = f"{title} {last.stage}" if last.stage else title
+                    meter.update(last.steps, total, shown(last.metrics), title=named)
+                    if stop.wanted and _is_more_to_come(last):
                         break
         except KeyboardInterrupt:
             raise Interrupted(
-                f"stopped at once; to go on from the last checkpoint in {folder}, if there is "
+                f"stopped at once; to resume from the last checkpoint in {folder}, if there is "
                 f"one: {this_command(add='--resume')}",
                 stop.exit_code,
             ) from None
         finally:
             # A generator's close runs its ``finally``: this is where the checkpoint is written.
-            close = getattr(progress, "close", None)
-            if close is not None:
-                close()
-    if stop.wanted and last is not None and not last.is_last:
+            progress.close()  # type: ignore[attr-defined]
+    if stop.wanted and reports and _is_more_to_come(reports[0]):
+        last = reports[0]
         raise Interrupted(
             f"stopped at {unit} {last.steps:,} of {last.total_steps:,}, saved in {folder}; "
-            f"to go on: {this_command(add='--resume')}",
+            f"to resume: {this_command(add='--resume')}",
             stop.exit_code,
         )
-    return last
+    return reports
 
 
-def _shown(metrics: dict[str, float]) -> dict[str, float]:
-    """Choose the numbers worth a place in the bar."""
-    wanted = {
-        "return": "return",
-        "cost": "cost",
-        "exploitability": "exploitability",
-        "nash_conv": "NashConv",
-        "steps_per_second": "steps/s",
-    }
-    return {label: metrics[name] for name, label in wanted.items() if name in metrics}
-
-
-_SPENT = {"seconds": "seconds of learning", "scoring_seconds": "seconds of scoring"}
-"""How a card calls parts of the time that the command took, which is its ``seconds``."""
-
-
-def _card(run: dict[str, Any], unit: str) -> Any:
-    values = {_SPENT.get(name, name): number(value) for name, value in run["metrics"].items()}
-    return facts(
-        [
-            ("agent", run["agent"]),
-            ("task", run["task"]),
-            ("seed", str(run["seed"])),
-            (f"{unit}s", number(run["steps"])),
-            ("seconds", f"{run['seconds']:.1f}"),
-            *((name, value) for name, value in values.items()),
-            ("saved in", run["out"]),
-        ]
-    )
+def _is_more_to_come(report: Progress) -> bool:
+    """Return whether stopping after a report leaves something to resume."""
+    return not report.is_last or bool(report.stage)

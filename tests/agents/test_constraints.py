@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 from torch.func import functional_call
 
-from pkubench.agents.components import changed, choices
+from pkubench.agents.components import changed, choices, with_settings
 from pkubench.agents.families.on_policy import saferl
 from pkubench.agents.nn.actor import Actor
 from pkubench.agents.nn.fast.loss_gradients import (
@@ -38,7 +38,6 @@ from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.on_policy.learner import constraint_of
 from pkubench.agents.rl.trust_region import Samples, TrustRegion, trust_region_step
 from pkubench.agents.rl.update_rules import cup_correction, exact_penalty, focops
-from pkubench.agents.training import with_settings
 from pkubench.errors import ConfigError, PkubenchWarning
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pkubench.agents.components import with_settings
-from pkubench.agents.families.off_policy import hasac, train
+from pkubench.agents.families.off_policy import hasac
 from pkubench.agents.families.off_policy import saferl as saferl_off_policy
 from pkubench.agents.families.off_policy.presets import preset
 from pkubench.agents.nn.fast.stacked import shorten
@@ -32,6 +32,7 @@ from pkubench.agents.rl.rollout import Collector
 from pkubench.envs.core.registry import make_batch
 from pkubench.errors import ConfigError
 from pkubench.tasks.registry import make_task
+from pkubench.training.session import train
 from tests.agents.worlds import (
     MEAN_LENGTH,
     BudgetWorld,

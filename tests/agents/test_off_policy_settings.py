@@ -6,17 +6,18 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pkubench.agents.components import choices, settings_of
-from pkubench.agents.families.off_policy.training import train as train_off_policy
 from pkubench.agents.rl.off_policy.config import OffPolicyConfig
 from pkubench.agents.rl.off_policy.constraints import OffPolicyConstraint
 from pkubench.agents.rl.off_policy.rules import OffPolicyRule
 from pkubench.agents.saved.files import load_saved
-from tests.agents.test_settings_reach import LIMIT, told_apart
+from pkubench.training.session import train
 from tests.agents.worlds import BudgetWorld, SharingWorld, SpeedWorld, task_of
 
+LIMIT = 0.5
 SMALL_REPLAY = {
     "num_envs": "4",
     "train_interval": "5",
@@ -86,12 +87,17 @@ def _replayed(who: str) -> tuple[str, Any, dict[str, str]]:
 
 def _trained(who: str, folder: Path, settings: dict[str, str], steps: int = 240) -> dict[str, Any]:
     agent, task, small = _replayed(who)
-    run = train_off_policy(
-        agent, task, steps=steps, seed=3, settings={**small, **settings}, out=folder
-    )
+    run = train(agent, task, steps=steps, seed=3, settings={**small, **settings}, out=folder)
     for _ in run:
         pass
     return load_saved(folder).tensors
+
+
+def _differ(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two saved agents differ in a weight."""
+    return one.keys() != other.keys() or any(
+        not np.array_equal(one[key], other[key]) for key in one
+    )
 
 
 def fields_of(component: Any) -> set[str]:
@@ -110,4 +116,4 @@ def test_every_setting_of_replay_is_put_to_the_test() -> None:
 def test_a_setting_of_replay_changes_what_is_learnt(name: str, tmp_path: Path) -> None:
     who, value = REPLAY_CHANGES[name]
     plain = _trained(who, tmp_path / "plain", {})
-    assert told_apart(plain, _trained(who, tmp_path / "changed", {name: value}))
+    assert _differ(plain, _trained(who, tmp_path / "changed", {name: value}))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from pkubench.agents.components import with_settings
 from pkubench.agents.families.on_policy import train
 from pkubench.agents.families.on_policy.harl import TUNED
 from pkubench.agents.families.on_policy.loading import load
@@ -22,7 +23,6 @@ from pkubench.agents.rl.on_policy.critic import CriticStack
 from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
 from pkubench.agents.rl.rollout import Collector
 from pkubench.agents.saved.files import load_saved, load_tensors
-from pkubench.agents.training import with_settings
 from pkubench.envs.core.registry import make_batch
 from pkubench.errors import AgentError, ConfigError, UnknownName, WeightsError
 from pkubench.tasks.registry import make_task

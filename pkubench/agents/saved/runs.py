@@ -21,6 +21,8 @@ from pkubench.files import lock_folder, unlock, write_json
 
 TRAINING = "training.json"
 CURVE = "training.jsonl"
+CHECKPOINT, COMMIT = "checkpoint", "checkpoint.json"
+"""The folder of checkpoints in a run folder, and the file there that says which are good."""
 
 
 class Ended(StrEnum):
@@ -98,12 +100,12 @@ class Training(NamedTuple):
         return command if isinstance(command, str) else None
 
     @property
-    def way_on(self) -> str:
-        """What goes on with an unfinished run."""
+    def resume_command(self) -> str:
+        """The command that resumes an unfinished run."""
         if self.command is None:
             return "the command that began it, with --resume"
         words = self.command.split()
-        out = self.folder.parent if "--together" in words else self.folder
+        out = self.folder.parent if {"--batch-seeds", "--together"} & {*words} else self.folder
         return f"{self.command} {shlex.join(['--out', str(out), '--resume'])}"
 
     @property
@@ -111,22 +113,27 @@ class Training(NamedTuple):
         """The line about a run that has no agent to offer yet."""
         return (
             f"{self.folder} has not finished its training ({self.progress}); "
-            f"to go on: {self.way_on}"
+            f"to go on: {self.resume_command}"
         )
 
 
 def train_command(
-    agent: str, task_id: str, total: int, seeds: Sequence[int], settings: Mapping[str, str]
+    agent: str,
+    task_id: str,
+    total: int,
+    seeds: Sequence[int],
+    settings: Mapping[str, str],
+    flags: Sequence[str] = (),
 ) -> str:
-    """Return the command that trains this: one seed, or several together."""
+    """Return the command that trains this: one seed, or several side by side."""
     words = ["pkubench", "train", agent, task_id, "--steps", str(total)]
     if len(seeds) > 1:
-        words += ["--seeds", ",".join(map(str, seeds)), "--together"]
+        words += ["--seeds", ",".join(map(str, seeds)), "--batch-seeds"]
     else:
         words += ["--seed", str(seeds[0])]
     for name, value in settings.items():
         words += ["--set", f"{name}={value}"]
-    return shlex.join(words)
+    return shlex.join([*words, *flags])
 
 
 @contextmanager
@@ -160,26 +167,63 @@ def held(folders: Sequence[Path]) -> Iterator[None]:
             unlock(lock)
 
 
+@contextmanager
+def claimed(folders: Sequence[Path], resume: bool, *, is_many: bool = False) -> Iterator[None]:
+    """Hold the folders of runs that are to be trained; refuse what must not be written to.
+
+    Raises:
+        ConfigError: A folder is a file; it holds something and ``resume`` is not set; or it is
+            the only one, holds nothing, and ``resume`` is set.
+        StorageError: Another process trains into one of them, or one cannot be made.
+    """
+    for folder in folders:
+        if folder.exists() and not folder.is_dir():
+            raise ConfigError(f"{folder} is a file; --out names the folder of a run")
+        if resume and not is_many and not holds_something(folder):
+            raise ConfigError(f"there is no run to resume in {folder}; leave --resume out")
+    with held(folders):
+        # only now: while another process trains, that is what a user should read
+        for folder in folders:
+            if holds_something(folder) and not resume:
+                raise ConfigError(
+                    f"{folder} holds something already; --resume continues the run, "
+                    "--out writes elsewhere"
+                )
+        yield
+
+
+def holds_something(folder: Path) -> bool:
+    """Return whether a folder exists and is not empty."""
+    return folder.is_dir() and any(folder.iterdir())
+
+
 def begin_training(
-    folder: Path, identity: Mapping[str, Any], command: str, *, resume: bool
+    folder: Path,
+    identity: Mapping[str, Any],
+    command: str,
+    *,
+    resume: bool,
+    more: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write down what a run is, before its first step; of one to go on with, check that it is it.
+    """Write down what a run is, before its first step; of one that is resumed, check that it is it.
 
     Args:
         folder: The run folder; made if it does not exist.
         identity: What two trainings of the same weights share (JSON values).
         command: What the user types to train this.
-        resume: Go on with the run in ``folder``.
+        resume: Resume the run in ``folder``.
+        more: What may differ when the run is resumed, such as a budget that may be extended.
 
     Raises:
         ConfigError: The folder holds a run and ``resume`` is not set; or no run, or another one,
             and it is set.
         StorageError: The folder cannot be written.
     """
+    facts = {**identity, **(more or {}), "command": command}
     if not resume:
         if is_training(folder):
             raise ConfigError(f"{folder} holds a run already; add --resume or use another --out")
-        write_json(folder / TRAINING, {**identity, "command": command})
+        write_json(folder / TRAINING, facts)
     elif (folder / TRAINING).exists():
         check_identity(folder, _read(folder / TRAINING), identity)
     elif not is_training(folder):
@@ -190,7 +234,7 @@ def begin_training(
 
 
 def check_identity(folder: Path, held: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
-    """Refuse to go on with another run than the one in ``folder``.
+    """Refuse to resume another run than the one in ``folder``.
 
     Raises:
         ConfigError: What is ``held`` there differs; of many settings, those that do are named.
@@ -206,7 +250,7 @@ def check_identity(folder: Path, held: Mapping[str, Any], identity: Mapping[str,
                 f"{name}={there.get(name)!r}, not {mine[name]!r}" for name in names
             )
         run = read_training(folder)
-        begun = f": {run.way_on}" if run is not None and run.command is not None else ""
+        begun = f": {run.resume_command}" if run is not None and run.command is not None else ""
         raise ConfigError(
             f"{folder} holds a run with {what}; resume it with the settings it began with{begun}"
         )
@@ -218,9 +262,36 @@ def is_training(folder: Path) -> bool:
     return known or any(folder.glob("checkpoint*"))
 
 
-def is_closed(folder: Path) -> bool:
-    """Return whether the run in ``folder`` saved its agent and kept nothing to go on from."""
-    return (folder / CONFIG).exists() and not any(folder.glob("checkpoint*"))
+def has_checkpoint(folder: Path) -> bool:
+    """Return whether the run in ``folder`` has a checkpoint that this release resumes from."""
+    return (folder / CHECKPOINT / COMMIT).is_file()
+
+
+def check_resumable(folder: Path) -> bool:
+    """Return whether the run in ``folder`` has something left to train, as far as its files say.
+
+    A run that has neither saved its agent nor a checkpoint has: it starts from scratch.
+
+    Raises:
+        ConfigError: It was stopped, and has only a checkpoint of an earlier release, or none
+            beside the agent that it saved on the way.
+        StorageError: What describes it cannot be read.
+    """
+    run = read_training(folder)
+    ended = run.facts.get("ended", Ended.COMPLETE) if run and run.is_finished else None
+    if ended is not None and "ended" not in run.facts:  # type: ignore[union-attr]
+        return False  # its agent is saved once, at the end
+    if has_checkpoint(folder):
+        return True
+    if ended not in (None, Ended.STOPPED):
+        return False
+    older = (folder / "checkpoint.safetensors", folder / CHECKPOINT / CONFIG)
+    if ended is None and not any(path.exists() for path in older):
+        return True
+    raise ConfigError(
+        f"{folder} was stopped and has no checkpoint that this release resumes from (those of "
+        "earlier ones it does not): train again with another --out"
+    )
 
 
 def trainings(folder: Path) -> list[Training]:

@@ -11,6 +11,7 @@ generators", OOPSLA 2014).
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from typing import Final
 
@@ -76,6 +77,34 @@ def evaluation_seeds(seed: int, episodes: int, first: int = 0) -> IntArray:
     index = np.arange(first, first + episodes, dtype=np.int64)
     words = _hash(0x6576616C, seed, index) & _RANGE_MASK
     return words.astype(np.int64) + EVALUATION_SEED_START
+
+
+PROTOCOL_EPISODES: Final = 2**16
+"""No task's protocol has more episodes; their seeds are left out of ``validation_seeds``."""
+
+
+def validation_seeds(seed: int, episodes: int, first: int = 0) -> IntArray:
+    """Return the seeds of episodes ``first ...`` that a training of ``seed`` is validated on.
+
+    They lie in the range of evaluation seeds, so no training episode has one, and none of them is
+    a seed of a protocol: of the first ``PROTOCOL_EPISODES`` episodes of an evaluation with seed 0.
+    Shape (episodes,), int64, in [2**31, 2**32).
+    """
+    index = np.arange(first, first + episodes, dtype=np.int64)
+    seeds = np.zeros(episodes, dtype=np.int64)
+    missing, attempt = np.ones(episodes, dtype=np.bool_), 0
+    taken = _protocol_seeds()
+    while missing.any():
+        words = _hash(0x76616C69, seed, index[missing], attempt) & _RANGE_MASK
+        seeds[missing] = words.astype(np.int64) + EVALUATION_SEED_START
+        place = np.minimum(np.searchsorted(taken, seeds), len(taken) - 1)
+        missing, attempt = taken[place] == seeds, attempt + 1
+    return seeds
+
+
+@functools.cache
+def _protocol_seeds() -> IntArray:
+    return np.sort(evaluation_seeds(0, PROTOCOL_EPISODES))
 
 
 def next_seeds(seeds: IntArray) -> IntArray:

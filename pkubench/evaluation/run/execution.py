@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 import signal
 import sys
 import threading
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from pkubench.agents.contract import Entrant
+from pkubench.envs.core.generators import kept_generators, seed_generators
 from pkubench.envs.core.registry import WorldSpec, family_of, make_batch, register_world
 from pkubench.envs.core.seeding import agent_seeds
 from pkubench.evaluation.run.episodes import (
@@ -103,13 +103,13 @@ class Loader:
 
     def _loaded(self, run: RunSource) -> Entrant:
         """Load an entrant that is the same in every block, whatever it draws meanwhile."""
-        _seed_global_generators(0)
+        seed_generators(0)
         imported = len(sys.modules)
         entrant = run.load()
         if not run.reusable and len(sys.modules) != imported:
             # A module is imported once a process; what it drew then must not shift what follows.
             del entrant
-            _seed_global_generators(0)
+            seed_generators(0)
             entrant = run.load()
         return entrant
 
@@ -119,7 +119,7 @@ def run_job(
 ) -> Iterator[EpisodeRecord]:
     """Run the episodes of a job; yield each record as its episode ends."""
     # An agent that draws from global generators shall depend on its block alone.
-    _seed_global_generators(int(agent_seeds(np.array(job.seeds[:1], np.int64), "global")[0]))
+    seed_generators(int(agent_seeds(np.array(job.seeds[:1], np.int64), "global")[0]))
     if job.task.kind == "population":
         yield from score_population(entrant, job.task, job.seeds[0], clock)
         return
@@ -132,14 +132,6 @@ def run_job(
         yield from run_block(world, entrant, job.task, job.first, seeds, clock, steps_taken)
     finally:
         world.close()
-
-
-def _seed_global_generators(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 - the legacy generator is the one agents misuse
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.manual_seed(seed)
 
 
 class InProcess:
@@ -157,7 +149,7 @@ class InProcess:
             if time.monotonic() > deadline:
                 yield out_of_time(job)
                 continue
-            with _AlarmHandler(), _GlobalGenerators():
+            with _AlarmHandler(), kept_generators():
                 entrant = loader(job)
                 clock = AlarmClock(job.limits.act, deadline) if _can_alarm(job) else None
                 records = sorted(
@@ -227,26 +219,6 @@ class _AlarmHandler:
     ) -> None:
         if _in_main_thread():
             signal.signal(signal.SIGALRM, self._old or signal.SIG_DFL)
-
-
-class _GlobalGenerators:
-    """Puts the caller's global generators back to where they were."""
-
-    def __enter__(self) -> None:
-        self._states = random.getstate(), np.random.get_state()  # noqa: NPY002
-        torch = sys.modules.get("torch")
-        self._torch = None if torch is None else torch.get_rng_state()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        random.setstate(self._states[0])
-        np.random.set_state(self._states[1])  # noqa: NPY002
-        if self._torch is not None:
-            sys.modules["torch"].set_rng_state(self._torch)
 
 
 def _ring(number: int, frame: FrameType | None) -> None:

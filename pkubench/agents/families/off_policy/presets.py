@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from typing import Any
+
 from pkubench.agents.components import changed
 from pkubench.agents.families.off_policy import hasac
 from pkubench.agents.families.off_policy import saferl as saferl_off_policy
@@ -27,3 +30,12 @@ def preset(agent: str, task: Task) -> OffPolicyConfig:
     if task.cost_limit is None:
         return config
     return changed(config, {"cost_limit": task.cost_limit}, strict=False)
+
+
+CONFIGS = {**hasac.PRESETS, **saferl_off_policy.PRESETS}
+
+
+def changes_on(agent: str, task: Task) -> dict[str, Any]:
+    """Return what a task changes in the settings of ``agent``."""
+    config = preset(agent, task)
+    return {field.name: getattr(config, field.name) for field in fields(config)}

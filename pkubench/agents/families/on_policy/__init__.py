@@ -1,20 +1,25 @@
-"""The composed on-policy learner: rollout + GAE + update rule + constraint + scheme."""
+"""Presets of the on-policy learner: HARL's and OmniSafe's methods."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any
+from pkubench.agents.families.on_policy.presets import PRESETS as _CONFIGS
+from pkubench.agents.registry import AgentFamily, Preset
 
-from pkubench.agents.training import Progress
-from pkubench.errors import MissingExtra
-
-
-def train(*args: Any, **kwargs: Any) -> Generator[Progress, None, None]:
-    """Train a preset; torch is imported here, not before (see ``training.train``)."""
-    try:
-        import torch  # noqa: F401 - looked for, so that the error names the extra
-    except ModuleNotFoundError as error:
-        raise MissingExtra("agents", "training") from error
-    from pkubench.agents.families.on_policy.training import train as run
-
-    return run(*args, **kwargs)
+FAMILY = AgentFamily(
+    name="on_policy",
+    summary="rollouts, advantages and an update rule",
+    kind="on-policy",
+    learner="pkubench.agents.rl.on_policy:make_learner",
+    load="pkubench.agents.families.on_policy.loading:load",
+    acting={"mode": ("mode", "sampled")},
+)
+PRESETS = tuple(
+    Preset(
+        name=name,
+        family="on_policy",
+        summary="",
+        settings="pkubench.agents.families.on_policy.presets:PRESETS",
+        tuned="pkubench.agents.families.on_policy.presets:changes_on",
+    )
+    for name in _CONFIGS
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from pkubench.agents.families.on_policy import harl, saferl
@@ -52,3 +52,9 @@ def _agents_alike(task: Task) -> bool:
     spaces = {(str(env.observation_spaces[a]), str(env.action_spaces[a])) for a in env.agents}
     env.close()
     return len(spaces) == 1
+
+
+def changes_on(agent: str, task: Task) -> dict[str, Any]:
+    """Return what a task changes in the settings of ``agent``."""
+    config = preset(agent, task)
+    return {field.name: getattr(config, field.name) for field in fields(config)}

@@ -54,6 +54,18 @@ def save_population(
     Raises:
         StorageError: The folder cannot be written.
     """
+    facts, tensors = population_export(game, plans, meta_strategy, pure=pure)
+    save_agent(folder, {**config, "kind": KIND, **facts}, tensors)
+
+
+def population_export(
+    game: ZeroSumGame,
+    plans: tuple[Floats, Floats],
+    meta_strategy: tuple[Floats, Floats],
+    *,
+    pure: bool = False,
+) -> tuple[dict[str, Any], Tensors]:
+    """Return a population's entries of ``config.json`` and its arrays; see ``save_population``."""
     tensors: Tensors = {}
     for player in (0, 1):
         forest = _forest(game, player)
@@ -64,12 +76,11 @@ def save_population(
         else:
             tensors[f"probabilities_{player}"] = forest.behaviour(rows)[:, 1:]
     facts = {
-        "kind": KIND,
         "game": game.name,
         "fingerprint": game.fingerprint,
         "policies": [len(tensors["meta_0"]), len(tensors["meta_1"])],
     }
-    save_agent(folder, {**config, **facts}, tensors)
+    return facts, tensors
 
 
 def population_of(

@@ -1,45 +1,25 @@
-"""Train a game learner: iterations, curve, checkpoints and the saved population."""
+"""Game learners as a session drives them: an iteration at a time, with exact figures."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import time
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from pkubench.agents.families.psro.cfr_plus import CFRPlus, CFRPlusConfig
 from pkubench.agents.families.psro.fictitious_play import FictitiousPlay, XFPConfig
-from pkubench.agents.families.psro.learner import Floats, GameLearner, Tensors
+from pkubench.agents.families.psro.learner import Floats, GameLearner
 from pkubench.agents.families.psro.outer_loop import PopulationLearner
-from pkubench.agents.families.psro.population import save_population
+from pkubench.agents.families.psro.population import population_export
 from pkubench.agents.families.psro.settings import PSRO_PRESETS, PSROConfig
-from pkubench.agents.saved.files import CONFIG, FORMAT, WEIGHTS, load_saved, write_tensors
-from pkubench.agents.saved.runs import (
-    Ended,
-    begin_training,
-    check_identity,
-    is_closed,
-    train_command,
-    where_solved,
-)
-from pkubench.agents.training import Progress, TrainingLog, with_settings
-from pkubench.envs.core.seeding import check_seed
+from pkubench.agents.learner import Context, Counters, Export, State
+from pkubench.agents.saved.runs import where_solved
 from pkubench.envs.games.normal_form import MatrixGame
 from pkubench.envs.games.trees import game_of_world, tree_of_world
 from pkubench.envs.games.zero_sum import ZeroSumGame
-from pkubench.errors import ConfigError, PkubenchError, StorageError, UnknownName, WeightsError
-from pkubench.files import write_json
-
-if TYPE_CHECKING:
-    from pkubench.tasks.task import Task
-
-CHECKPOINT = "checkpoint"
-SECONDS_BETWEEN_CHECKPOINTS = 20.0
-
+from pkubench.errors import PkubenchError, WeightsError
 
 Settings = PSROConfig | CFRPlusConfig | XFPConfig
 PRESETS: dict[str, Settings] = {
@@ -51,182 +31,103 @@ PRESETS: dict[str, Settings] = {
 """Named game learners and their settings."""
 
 
-def learner(config: Settings, world: str, seed: int) -> GameLearner:
+def learner(config: Settings, environment: str, seed: int) -> GameLearner:
     """Return the learner that settings stand for, before its first iteration.
 
     Population learners and fictitious play take matrix games as they are (a symmetric one with one
     population for both sides); regrets are kept on the game's tree.
     """
     if isinstance(config, CFRPlusConfig):
-        return CFRPlus(tree_of_world(world), config, seed)
+        return CFRPlus(tree_of_world(environment), config, seed)
     if isinstance(config, XFPConfig):
-        return FictitiousPlay(game_of_world(world), config, seed)
-    return PopulationLearner(game_of_world(world), config, seed)
+        return FictitiousPlay(game_of_world(environment), config, seed)
+    return PopulationLearner(game_of_world(environment), config, seed)
 
 
-def train(
-    agent: str,
-    task: Task,
-    *,
-    steps: int | None,
-    seed: int,
-    settings: Mapping[str, str],
-    out: Path,
-    resume: bool = False,
-    device: str = "cpu",
-) -> Iterator[Progress]:
-    """Train a preset on a game task; see ``pkubench.agents.training.Trainer``.
+class GameTraining:
+    """One training seed of a game learner; see ``pkubench.agents.learner.Learner``.
 
-    A step is one iteration; without ``steps`` the preset's ``iterations`` are done. Progress
-    carries ``nash_conv``, ``exploitability``, ``population_exploitability`` (where computed),
-    ``policies``, ``episodes`` (what learning by episodes would have taken) and ``seconds`` (of
-    learning; ``scoring_seconds`` are those of computing the figures). These learners run on the
-    CPU whatever ``device`` says.
-
-    Raises:
-        ConfigError: A setting out of its domain, or ``out`` holds another run.
-        StorageError: ``out`` cannot be written.
+    Figures are ``nash_conv``, ``exploitability``, ``population_exploitability`` (where computed),
+    ``policies``, ``episodes`` (what learning by episodes would have taken), ``seconds`` of learning
+    and ``scoring_seconds`` of computing the figures. The CPU computes, whatever the device.
     """
-    if agent not in PRESETS:
-        raise UnknownName("game learner", agent, PRESETS)
-    config = with_settings(PRESETS[agent], settings)
-    total = config.iterations if steps is None else steps
-    if total < 1:
-        raise ConfigError(f"steps must be at least 1 iteration, got {total}")
-    check_seed(seed)
-    game = game_of_world(task.id)
-    run: dict[str, Any] = {
-        "agent": agent,
-        "task": task.id,
-        "seed": seed,
-        # As JSON has it, for it is compared with what a checkpoint's file holds: lists, no tuples.
-        "settings": json.loads(json.dumps(dataclasses.asdict(config))),
-        "fingerprint": game.fingerprint,
-    }
-    made = learner(config, task.id, seed)
-    command = train_command(agent, task.id, total, [seed], settings)
-    begin_training(out, run, command, resume=resume)
-    if resume and is_closed(out):  # a population without its checkpoint must not be written over
-        return iter(())
-    saved = _checkpoint(out, run) if resume else None
-    if saved is not None:
+
+    is_anytime = True
+
+    def __init__(self, context: Context) -> None:
+        """Make the learner of a game."""
+        self.config, self.total = context.settings, context.total
+        self.game = game_of_world(context.task.id)
+        self.learner = learner(context.settings, context.task.id, context.seed)
+        self.seconds = np.zeros(2)
+        """Of learning and of scoring."""
+
+    @property
+    def counters(self) -> Counters:
+        """Iterations done."""
+        return Counters(iterations=self.learner.iteration)
+
+    @property
+    def ended(self) -> str:
+        """Where it ended, if further iterations would change nothing."""
+        if not self.learner.finished:
+            return ""
+        return where_solved({"tolerance": getattr(self.config, "tolerance", None)})
+
+    def iterate(self) -> Mapping[str, float]:
+        """Do one iteration; return figures every ``report_every`` iterations and at the last."""
+        made = self.learner
+        started = time.perf_counter()
+        made.advance()
+        is_last = made.iteration >= self.total or made.finished
+        learnt = time.perf_counter()
+        self.seconds = self.seconds + np.array([learnt - started, 0.0])
+        if not is_last and made.iteration % made.report_every:
+            return {}
+        figures = made.measure(is_last)
+        self.seconds = self.seconds + np.array([0.0, time.perf_counter() - learnt])
+        figures["seconds"], figures["scoring_seconds"] = self.seconds.tolist()
+        return figures
+
+    def state(self) -> State:
+        """Return copies of what the next iterations depend on."""
+        return {
+            **self.learner.state(),
+            "seconds": self.seconds,
+            "fingerprint": self.game.fingerprint,
+        }
+
+    def load_state(self, state: State) -> None:
+        """Go back to a state.
+
+        Raises:
+            WeightsError: it is of another game or of other settings.
+        """
         try:
-            made.restore(saved)
-        except (KeyError, ValueError, IndexError, PkubenchError) as error:
-            raise WeightsError(
-                f"the checkpoint in {out / CHECKPOINT} is damaged ({error}); delete the run and "
-                "train anew"
-            ) from error
-        # Fewer steps than are done undo none of them, and the command must make what is saved.
-        total = max(total, made.iteration)
-        command = train_command(agent, task.id, total, [seed], settings)
-    return _iterate(made, game, total, run, out, saved, command)
+            if state["fingerprint"] != self.game.fingerprint:
+                raise ValueError("it is of another game")
+            self.learner.restore(dict(state))
+            self.seconds = np.asarray(state["seconds"], np.float64)
+        except (KeyError, ValueError, IndexError, TypeError, PkubenchError) as error:
+            raise WeightsError(f"the state does not fit this run: {error}") from error
+
+    def export(self) -> Export:
+        """Return both populations and their meta-strategy."""
+        made, game = self.learner, self.game
+        rows, columns = (_plans_of(game, player, made.plans()[player]) for player in (0, 1))
+        facts, tensors = population_export(
+            game, (rows, columns), made.meta_strategy(), pure=made.pure
+        )
+        return Export(facts, tensors)
+
+    def close(self) -> None:
+        """Do nothing: a game holds no environments."""
 
 
-def _iterate(
-    learner: GameLearner,
-    game: ZeroSumGame,
-    total: int,
-    run: dict[str, Any],
-    out: Path,
-    saved: Tensors | None,
-    command: str,
-) -> Iterator[Progress]:
-    log = _open_log(out, None if saved is None else learner.iteration)
-    clock = np.zeros(2) if saved is None else saved["seconds"].astype(np.float64)
-    last_saved = time.perf_counter()
-    whole = _snapshot(learner, clock)
-    try:
-        while learner.iteration < total and not learner.finished:
-            started = time.perf_counter()
-            learner.advance()
-            last = learner.iteration >= total or learner.finished
-            learnt = time.perf_counter()
-            clock = clock + np.array([learnt - started, 0.0])
-            whole = _snapshot(learner, clock)
-            if not last and learner.iteration % learner.report_every:
-                continue
-            metrics = learner.measure(last)
-            now = time.perf_counter()
-            clock = clock + np.array([0.0, now - learnt])
-            whole["seconds"] = clock
-            metrics["seconds"], metrics["scoring_seconds"] = clock.tolist()
-            ended = where_solved(run["settings"]) if learner.finished else ""
-            progress = Progress(learner.iteration, total, metrics, ended)
-            log.write(progress)
-            if now - last_saved > SECONDS_BETWEEN_CHECKPOINTS:
-                _save(learner, game, run, out, whole, command, total)
-                last_saved = time.perf_counter()
-            yield progress
-    finally:
-        # Ctrl-C may strike in the middle of an iteration; what is saved is the last whole one.
-        learner.restore(whole)
-        _save(learner, game, run, out, whole, command, total)
-        log.close()
-
-
-def _snapshot(learner: GameLearner, clock: Floats) -> Tensors:
-    return {**learner.state(), "seconds": clock}
-
-
-def _save(
-    learner: GameLearner,
-    game: ZeroSumGame,
-    run: dict[str, Any],
-    out: Path,
-    whole: Tensors,
-    command: str,
-    total: int,
-) -> None:
-    # All that changes is in one file, which is replaced whole: a kill cannot tear it.
-    write_tensors(out / CHECKPOINT / WEIGHTS, whole)
-    about = {"format": FORMAT, "kind": "game-checkpoint", **run}
-    write_json(out / CHECKPOINT / CONFIG, about, allow_nan=True)
-    # A population is good at any time, so it is saved with what its training still lacks.
-    ended = (
-        Ended.SOLVED
-        if learner.finished
-        else Ended.COMPLETE
-        if learner.iteration >= total
-        else Ended.STOPPED
-    )
-    config = {
-        **run,
-        "iterations": learner.iteration,
-        "total_steps": total,
-        "ended": ended,
-        "command": command,
-    }
-    rows, columns = (_plans_of(game, player, learner.plans()[player]) for player in (0, 1))
-    save_population(out, game, (rows, columns), learner.meta_strategy(), config, pure=learner.pure)
-
-
-def _plans_of(game: ZeroSumGame, player: int, plans: Floats) -> Floats:
+def _plans_of(game: ZeroSumGame, player: int, plans: Floats) -> Any:
     """Return plans as the game has them: regrets of a matrix game are kept on its tree."""
     return (
         plans[:, 1:]
         if isinstance(game, MatrixGame) and plans.shape[1] > game.shape[player]
         else plans
     )
-
-
-def _checkpoint(out: Path, run: dict[str, Any]) -> Tensors | None:
-    """Return the checkpoint in ``out``, or None if the run was killed before its first one."""
-    folder = out / CHECKPOINT
-    if not (folder / CONFIG).exists():
-        return None
-    saved = load_saved(folder)
-    check_identity(out, saved.config, run)
-    if "seconds" not in saved.tensors or "iteration" not in saved.tensors:
-        raise WeightsError(
-            f"the checkpoint in {folder} lacks its counters; delete the run and train anew"
-        )
-    return saved.tensors
-
-
-def _open_log(out: Path, keep_until: int | None) -> TrainingLog:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        return TrainingLog(out, keep_until)
-    except OSError as error:
-        raise StorageError(f"cannot write {out}: {error.strerror or error}") from error

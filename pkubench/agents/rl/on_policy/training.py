@@ -1,0 +1,122 @@
+"""An on-policy training as a session drives it: collect a rollout, update, export the actors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from pkubench.agents.learner import Context, Counters, Export, State
+from pkubench.agents.rl.budget import Budget, EarlyTermination, Saute
+from pkubench.agents.rl.memory import keep_freed_memory
+from pkubench.agents.rl.on_policy.config import OnPolicyConfig
+from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
+from pkubench.agents.rl.on_policy.state import load_state_of, state_of
+from pkubench.agents.rl.rollout import Array, Collector
+from pkubench.envs.core.batch import BatchEnv
+from pkubench.errors import ConfigError
+
+
+class OnPolicyTraining:
+    """One training seed of the on-policy learner; see ``pkubench.agents.learner.Learner``."""
+
+    is_anytime = False
+    ended = ""
+
+    def __init__(self, context: Context) -> None:
+        """Make environments, networks and collector.
+
+        Raises:
+            ConfigError: the settings do not fit the task.
+        """
+        config: OnPolicyConfig = context.settings
+        torch.set_num_threads(config.threads)
+        keep_freed_memory()
+        self.config, self.total = config, context.total
+        self.env = _with_budget(context.make_env(config.num_envs), config)
+        try:
+            self.learner = OnPolicyLearner(self.env, config, context.seed, context.device)
+            self.collector = Collector(
+                self.env,
+                context.seed,
+                config.window,
+                self.learner.prepare,
+                cost_limit=context.task.cost_limit,
+            )
+        except BaseException:
+            self.env.close()
+            raise
+        self.counters = Counters()
+
+    def iterate(self) -> dict[str, float]:
+        """Collect a rollout and update once."""
+        config, collector, learner = self.config, self.collector, self.learner
+        data = collector.collect(
+            config.rollout_steps, learner.behave, restart=config.reset_each_rollout
+        )
+        cost, length = collector.window.news()
+        share_done = self.counters.environment_steps / self.total
+        diagnostics = learner.update(data, cost, share_done, length)
+        done = self.counters
+        self.counters = done._replace(
+            iterations=done.iterations + 1,
+            environment_steps=done.environment_steps + config.batch_steps,
+            episodes=done.episodes + int((data.terminated | data.truncated).sum()),
+        )
+        figures = {**collector.window.curve(), **diagnostics}
+        return {name: round(value, 6) for name, value in figures.items()}
+
+    def state(self) -> State:
+        """Return networks, optimisers, normalisers, constraint, rollout and counters."""
+        return {
+            **state_of(self.learner, self.collector),
+            "counters": dict(self.counters._asdict()),
+        }
+
+    def load_state(self, state: State) -> None:
+        """Go back to a state."""
+        load_state_of(state, self.learner, self.collector)
+        self.counters = Counters(**state["counters"])
+
+    def export(self) -> Export:
+        """Return the actors: their networks, and the moments that scale their observations."""
+        learner = self.learner
+        tensors: dict[str, Array] = {}
+        members: dict[str, Any] = {}
+        for name, actor in learner.actors.items():
+            for key, tensor in actor.state_dict().items():
+                key = key.removeprefix("net.")
+                tensors[f"{name}.{key}"] = tensor.cpu().numpy().copy()
+        for agent, name in learner.actor_names.items():
+            norm = learner.norms.get(agent)
+            if norm is not None:
+                tensors[f"{agent}.observation_mean"] = norm.mean.astype("float32")
+                tensors[f"{agent}.observation_std"] = norm.std.astype("float32")
+            members[agent] = {
+                "network": name,
+                "spec": learner.actors[name].net.spec.as_config(),
+                "std": learner.actors[name].std_kind,
+                "action_map": self.config.action_map,
+                "observation_norm": norm is not None,
+            }
+            if isinstance(self.env, Saute):
+                members[agent]["budget"] = self.env.budget._asdict()
+        return Export({**self.collector.window.costs_of_training(), "members": members}, tensors)
+
+    def close(self) -> None:
+        """Release the environments."""
+        self.env.close()
+
+
+def _with_budget(env: BatchEnv, config: OnPolicyConfig) -> BatchEnv:
+    """Return the environment to train in: the task's own, or one with a budget of cost."""
+    if config.constraint == "early-termination":
+        return EarlyTermination(env, config.cost_limit)
+    if config.constraint != "saute":
+        return env
+    if env.max_episode_steps is None:
+        raise ConfigError(
+            "Saute spreads its budget over a time limit, and the environment has none"
+        )
+    budget = Budget.of_limit(config.cost_limit, config.saute_gamma, env.max_episode_steps)
+    return Saute(env, budget, config.unsafe_reward)

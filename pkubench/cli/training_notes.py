@@ -1,0 +1,114 @@
+"""What ``pkubench train`` says besides the figures: notes before it, cards after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pkubench.agents.catalogue import agent_spec
+from pkubench.cli.names import short
+from pkubench.cli.output import facts, number
+from pkubench.envs.core.registry import make_batch
+from pkubench.errors import counted
+from pkubench.tasks.task import Task
+from pkubench.training.request import Request, constraint_name
+from pkubench.training.validation import is_exact
+
+
+def notes(asked: Request, steps: int | None, runs: int) -> Iterator[str]:
+    """Yield what is legal but seldom meant.
+
+    Args:
+        asked: What is asked for.
+        steps: What the user said of it.
+        runs: How many seeds are trained.
+    """
+    from pkubench.agents.acting import idle
+
+    task, config, changes = asked.task, asked.config, asked.settings
+    if asked.family.unit == "iterations":
+        if runs > 1 and not getattr(config, "is_random", True):
+            yield f"note: {asked.agent} draws nothing: these {runs} runs will be the same"
+        if steps is not None and "iterations" in changes:
+            yield f"note: --steps {steps} is how many iterations are done, whatever is --set"
+    at_once = getattr(config, "batch_steps", getattr(config, "interval_steps", 1))
+    if steps is not None and steps < at_once:
+        stride = counted(f"{at_once:,}", "step")
+        yield f"note: it trains {stride} at a time, so --steps {steps} trains as many"
+    for name, beside in idle(config, changes):
+        yield f"note: {name} changes nothing here: it acts with {beside}"
+    if task.cost_limit is not None:
+        limit = number(task.cost_limit)
+        held = changes.get("cost_limit", limit)
+        if held != limit and _is_limit(held):
+            yield (
+                f"note: training holds a cost of {held}; {short(task.id)} scores, "
+                f"and counts the cost of training, at its own limit of {limit}"
+            )
+        if constraint_name(config) == "none":
+            yield (
+                f"note: {asked.agent} does not look at the cost, which {short(task.id)} limits to "
+                f"{limit}"
+            )
+    if agent_spec(asked.agent).is_for_teams and task.suite != "marl":
+        env = make_batch(task.id, 1, **task.env_kwargs)
+        env.close()
+        if len(env.agents) == 1:
+            yield (
+                f"note: {short(task.id)} has one agent: there is no team for {asked.agent} to train"
+            )
+
+
+def _is_limit(text: str) -> bool:
+    """Return whether a text is a limit that training accepts; others it refuses itself."""
+    try:
+        return float(text) >= 0.0
+    except ValueError:
+        return False
+
+
+def no_episode(task: Task, steps: int | None) -> str:
+    """Return why a finished training has no return to show."""
+    horizon = task.protocol.horizon
+    return (
+        f"note: no episode ended in {number(steps)} steps, so no return was measured: the steps "
+        "are shared by copies of the environment (num_envs), and an episode lasts up to "
+        f"{horizon:,} of each; train longer, or with fewer copies"
+    )
+
+
+def has_return(task: Task, metrics: Mapping[str, float]) -> bool:
+    """Return whether a training measured what its task is about."""
+    return is_exact(task) or metrics.get("return") is not None
+
+
+def shown(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Choose the numbers worth a place in the bar."""
+    wanted = {
+        "return": "return",
+        "cost": "cost",
+        "exploitability": "exploitability",
+        "nash_conv": "NashConv",
+        "steps_per_second": "steps/s",
+    }
+    return {label: metrics[name] for name, label in wanted.items() if name in metrics}
+
+
+_SPENT = {"seconds": "seconds of learning", "scoring_seconds": "seconds of scoring"}
+"""How a card calls parts of the time that the command took, which is its ``seconds``."""
+
+
+def card(run: Mapping[str, Any], unit: str) -> Any:
+    """Return the card of a finished run."""
+    values = {_SPENT.get(name, name): number(value) for name, value in run["metrics"].items()}
+    return facts(
+        [
+            ("agent", run["agent"]),
+            ("task", run["task"]),
+            ("seed", str(run["seed"])),
+            (f"{unit}s", number(run["steps"])),
+            ("seconds", f"{run['seconds']:.1f}"),
+            *((name, value) for name, value in values.items()),
+            ("saved in", run["out"]),
+        ]
+    )

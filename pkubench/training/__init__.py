@@ -1,0 +1,1 @@
+"""Training: one session for every learner, and the pipelines made of sessions."""

@@ -1,0 +1,112 @@
+"""``pkubench.train``: the session from Python."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pkubench.agents.saved.runs import claimed, read_curve
+from pkubench.tasks.registry import as_task
+from pkubench.tasks.task import Task
+from pkubench.training.progress import Progress
+from pkubench.training.request import request
+from pkubench.training.session import run_request
+from pkubench.training.validation import validation_for
+
+
+class Trained(NamedTuple):
+    """A finished training."""
+
+    folder: Path
+    """The run folder: ``pkubench.load_agent(str(folder))`` acts, and every verb takes it."""
+    steps: int
+    """How much of the budget is done, in the family's unit."""
+    figures: dict[str, float]
+    """The last line of the curve."""
+
+
+def run_folder(agent: str, task: Task, seed: int | None = None) -> Path:
+    """Return where a run goes if nobody says where; without a seed, the folder of several."""
+    from pkubench.evaluation.run.harness import folder_name
+
+    name = folder_name(f"{agent}-{task.id.rpartition('/')[2]}")
+    return Path("runs") / (name if seed is None else f"{name}-seed{seed}")
+
+
+def train(
+    agent: str,
+    task: str | Task,
+    *,
+    steps: int | None = None,
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    out: Path | str | None = None,
+    resume: bool = False,
+    device: str = "cpu",
+    validate: int | None = None,
+    validation_episodes: int | None = None,
+    window: int | None = None,
+    keep: str = "last",
+    track: Sequence[str] = (),
+    inputs: Mapping[str, Path | str] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Trained:
+    """Train an agent on a task, as ``pkubench train`` does.
+
+    An exception (Ctrl-C, say) leaves a folder that ``resume=True`` finishes.
+
+    Args:
+        agent: Name of a preset, such as ``happo``.
+        task: A task, or its name.
+        steps: Budget: environment steps, or iterations of a game learner; None is the task's own,
+            or the learner's.
+        seed: Everything random derives from it.
+        settings: Changes of the preset's settings, ``{"gamma": 0.95, "hidden": [64, 64]}``.
+        out: Run folder; None is ``runs/AGENT-TASK-seedN``.
+        resume: Resume the run in ``out``.
+        device: ``cpu`` or ``cuda``.
+        validate: Points of validation, spread evenly over the budget; None is 20, or 10 where
+            episodes are long; 0 is none.
+        validation_episodes: Episodes of each point; None is 8.
+        window: Points whose mean says how good weights are; None is half of them.
+        keep: Which weights are saved: the ``last``, or the ``best`` by validation.
+        track: Besides the curve: ``tensorboard``, ``trackio``, ``wandb``.
+        inputs: Data, teachers or initial weights that the agent's family names.
+        on_progress: Called with every report.
+
+    Raises:
+        PkubenchError: the agent, task or a setting does not exist or does not fit; or the folder
+            holds another run, or cannot be used.
+    """
+    chosen = as_task(task)
+    asked = request(
+        agent,
+        chosen,
+        {name: _text(value) for name, value in (settings or {}).items()},
+        steps=steps,
+        seeds=[seed],
+        device=device,
+        validation=validation_for(
+            chosen, points=validate, episodes=validation_episodes, window=window, keep=keep
+        ),
+        track=track,
+        inputs={name: Path(path) for name, path in (inputs or {}).items()},
+    )
+    folder = run_folder(agent, chosen, seed) if out is None else Path(out)
+    with claimed([folder], resume):
+        running = run_request(asked, [folder], resume=resume)
+        try:
+            for reports in running:
+                if on_progress is not None:
+                    on_progress(reports[0])
+        finally:
+            running.close()
+    curve = read_curve(folder)
+    last = curve[-1] if curve else {"steps": asked.total}
+    return Trained(folder, int(last["steps"]), {k: v for k, v in last.items() if k != "steps"})
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,217 @@
+"""What is asked to be trained, checked before anything is written or built."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pkubench.agents.components import as_plain, with_settings
+from pkubench.agents.learner import Context
+from pkubench.agents.registry import AgentFamily, family_of, preset
+from pkubench.agents.saved.files import CONFIG, WEIGHTS
+from pkubench.agents.saved.runs import train_command
+from pkubench.envs.core.seeding import check_seed
+from pkubench.errors import ConfigError, StorageError, UnknownName
+from pkubench.tasks.task import Task
+from pkubench.training.trackers import check_trackers
+from pkubench.training.validation import Validation, validation_for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A training of one or more seeds, as it was asked for; make it by :func:`request`."""
+
+    agent: str
+    task: Task
+    family: AgentFamily
+    config: Any
+    """The preset's settings on the task, with the user's changes."""
+    total: int
+    """The budget in the family's unit."""
+    seeds: tuple[int, ...]
+    """Of the runs side by side; mostly one."""
+    settings: Mapping[str, str]
+    """The user's changes."""
+    device: str = "cpu"
+    validation: Validation | None = None
+    track: tuple[str, ...] = ()
+    inputs: Mapping[str, Path] = field(default_factory=dict)
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    """Of the inputs."""
+    env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def context(self, seed: int) -> Context:
+        """Return what the learner of one seed is made from."""
+        return Context(
+            agent=self.agent,
+            task=self.task,
+            settings=self.config,
+            seed=seed,
+            total=self.total,
+            device=self.device,
+            inputs=self.inputs,
+            env_kwargs=self.env_kwargs,
+        )
+
+    def identity(self, seed: int) -> dict[str, Any]:
+        """Return what two trainings of the same agent share but the budget, as JSON has it."""
+        identity: dict[str, Any] = {
+            "agent": self.agent,
+            "task": self.task.id,
+            "seed": seed,
+            "settings": as_plain(self.config),
+        }
+        if self.validation is not None:
+            identity["validated"] = as_plain(self.validation)
+        if self.env_kwargs:
+            identity["env_kwargs"] = dict(self.env_kwargs)
+        if self.hashes:
+            identity["inputs"] = dict(self.hashes)
+        found: dict[str, Any] = json.loads(json.dumps(identity))
+        return found
+
+    def command(self, total: int | None = None) -> str:
+        """Return the command that trains this."""
+        flags: list[str] = []
+        usual = _usual(self.task)
+        if self.validation != usual:
+            how = self.validation
+            flags += ["--validate", str(0 if how is None else how.points)]
+            if how is not None:
+                flags += ["--validation-episodes", str(how.episodes)]
+                flags += ["--window", str(how.window), "--keep", how.keep]
+        for name, path in self.inputs.items():
+            flags += ["--input", f"{name}={path}"]
+        total = self.total if total is None else total
+        return train_command(self.agent, self.task.id, total, self.seeds, self.settings, flags)
+
+
+def _usual(task: Task) -> Validation | None:
+    return validation_for(task)
+
+
+def request(
+    agent: str,
+    task: Task,
+    settings: Mapping[str, str],
+    *,
+    steps: int | None,
+    seeds: Sequence[int],
+    device: str = "cpu",
+    validation: Validation | None = None,
+    track: Sequence[str] = (),
+    inputs: Mapping[str, Path] | None = None,
+    env_kwargs: Mapping[str, Any] | None = None,
+) -> Request:
+    """Return a checked request: settings that fit, a budget, and what the machine must have.
+
+    Raises:
+        UnknownName: no such agent, setting, input or tracker.
+        ConfigError: the agent is not trained, or does not fit the task; a budget below 1; a seed
+            out of range; no such device; a setting of a wrong type or out of its domain; or a
+            constraint where nothing costs.
+    """
+    chosen = preset(agent)
+    family = family_of(chosen)
+    if family.learner is None and family.plan is None:
+        raise ConfigError(f"agent {agent!r} is not trained")
+    if why := family.fits(task):
+        raise ConfigError(why)
+    before = chosen.config(task)
+    config = with_settings(before, settings)
+    total = steps
+    if total is None:  # learners that count iterations have their own number of them
+        own = getattr(config, "iterations", None) if family.unit == "iterations" else None
+        total = own if own is not None else task.protocol.training_steps
+    if total is None:
+        raise ConfigError(f"{task.id} has no budget of its own: say --steps N")
+    if total < 1:
+        raise ConfigError(f"--steps must be at least 1, got {total}")
+    for seed in seeds:
+        check_seed(seed)
+    if len(seeds) > 1 and family.batch is None:
+        raise ConfigError(f"{agent} trains one seed at a time: leave --batch-seeds out")
+    _check_device(device)
+    _check_constraint(agent, task, before, config)
+    check_trackers(tuple(track), len(seeds))
+    inputs = dict(inputs or {})
+    _check_inputs(agent, family, inputs)
+    return Request(
+        agent=agent,
+        task=task,
+        family=family,
+        config=config,
+        total=total,
+        seeds=tuple(seeds),
+        settings=dict(settings),
+        device=device,
+        validation=validation,
+        track=tuple(track),
+        inputs=inputs,
+        hashes={name: sha256_of(path) for name, path in inputs.items()},
+        env_kwargs=dict(env_kwargs or {}),
+    )
+
+
+def _check_device(device: str) -> None:
+    if device not in ("cpu", "cuda"):
+        raise ConfigError(f"no device {device!r}; choose cpu or cuda")
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ConfigError("no CUDA device is visible to torch; use --device cpu")
+
+
+def constraint_name(config: Any) -> str:
+    """Return the constraint that a config holds; ``none`` where it has no such setting."""
+    chosen = getattr(config, "constraint", "none")
+    return str(getattr(chosen, "name", chosen))
+
+
+def _check_constraint(agent: str, task: Task, before: Any, config: Any) -> None:
+    if task.cost_limit is not None or constraint_name(config) == "none":
+        return
+    if constraint_name(before) == "none":
+        raise ConfigError(
+            f"constraint={constraint_name(config)} holds a cost limit and {task.id} has no cost; "
+            "leave --set constraint out"
+        )
+    raise ConfigError(
+        f"{agent} holds a cost constraint but {task.id} has no cost; use an agent without a "
+        "constraint (`pkubench list` shows all)"
+    )
+
+
+def _check_inputs(agent: str, family: AgentFamily, inputs: Mapping[str, Path]) -> None:
+    known = {entry.name: entry for entry in family.inputs}
+    for name in inputs:
+        if name not in known:
+            raise UnknownName(f"input of {agent}", name, known)
+    for name, entry in known.items():
+        if entry.is_required and name not in inputs:
+            raise ConfigError(f"{agent} needs --input {name}=PATH: {entry.summary}")
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, of a saved agent's weights, or of a folder's files and names.
+
+    Raises:
+        StorageError: it does not exist or cannot be read.
+    """
+    try:
+        if path.is_dir() and (path / CONFIG).is_file() and (path / WEIGHTS).is_file():
+            path = path / WEIGHTS
+        if not path.is_dir():
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
+    whole = hashlib.sha256()
+    for part in sorted(p for p in path.rglob("*") if p.is_file()):
+        whole.update(f"{part.relative_to(path).as_posix()}\0{sha256_of(part)}\n".encode())
+    return whole.hexdigest()

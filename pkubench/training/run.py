@@ -1,0 +1,204 @@
+"""One seed of a session: its folder, its curve, its checkpoints and the agent it saves."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pkubench.agents.learner import Context, Counters, Export, Learner
+from pkubench.agents.saved.files import CONFIG, load_saved, save_agent
+from pkubench.agents.saved.runs import Ended, begin_training
+from pkubench.envs.core.registry import resolve
+from pkubench.errors import WeightsError
+from pkubench.files import write_bytes
+from pkubench.training.progress import Progress
+from pkubench.training.request import Request
+from pkubench.training.trackers import Run, Tracker, open_trackers
+from pkubench.training.validation import Validator
+
+_DONE = {"environment_steps": "steps"}
+"""How ``config.json`` calls what is done, where not by the unit."""
+
+
+class SeedRun:
+    """One training seed in one folder."""
+
+    def __init__(self, request: Request, context: Context, learner: Learner, out: Path) -> None:
+        """Take over a learner that has done nothing yet."""
+        self.request, self.context, self.learner, self.out = request, context, learner, out
+        self.unit = request.family.unit
+        self.total = request.total
+        self.seconds = 0.0
+        """Of updates."""
+        self.trackers: list[Tracker] = []
+        self.validator: Validator | None = None
+        if request.validation is not None:
+            how, task = request.validation, request.task
+            settings: dict[str, Any] = {}
+            if task.protocol.horizon != resolve(task.id).horizon:
+                settings["max_episode_steps"] = task.protocol.horizon
+            env = context.make_env(how.episodes, **settings)
+            self.validator = Validator(how, request.family, task, env, context.seed, request.total)
+
+    @property
+    def counters(self) -> Counters:
+        """What has been done."""
+        return self.learner.counters
+
+    @property
+    def done(self) -> int:
+        """How much of the budget is spent."""
+        return int(getattr(self.learner.counters, self.unit))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to train."""
+        return self.done >= self.total or bool(self.learner.ended)
+
+    # Beginning, checkpoints
+
+    def begin(self, resume: bool) -> None:
+        """Write down what the run is, or check that it is the one in the folder.
+
+        Raises:
+            ConfigError: it is another.
+            StorageError: the folder cannot be written.
+        """
+        identity = self.request.identity(self.context.seed)
+        budget = {"total_steps": self.total}
+        if not self.learner.is_anytime:  # what is learnt depends on the budget
+            identity, budget = {**identity, **budget}, {}
+        begin_training(self.out, identity, self.request.command(), resume=resume, more=budget)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a checkpoint is of."""
+        facts = {**self.request.identity(self.context.seed), "seconds": self.seconds}
+        return {**facts, **self.counters._asdict()}
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint of this run holds."""
+        validator = None if self.validator is None else self.validator.state()
+        return {"learner": self.learner.state(), "validator": validator}
+
+    def load(self, state: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+        """Go back to a checkpoint.
+
+        Raises:
+            WeightsError: it is damaged, or of a learner of another shape.
+        """
+        try:
+            self.learner.load_state(state["learner"])
+            if self.validator is not None:
+                self.validator.load_state(state["validator"])
+            self.seconds = float(facts["seconds"])
+        except WeightsError as error:
+            raise WeightsError(
+                f"the checkpoint in {self.out} cannot be resumed ({error}); delete the run and "
+                "train from scratch"
+            ) from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise WeightsError(
+                f"the checkpoint in {self.out} is damaged ({error}); delete the run and train "
+                "from scratch"
+            ) from error
+        # a budget smaller than what is done undoes nothing
+        self.total = max(self.total, self.done)
+
+    def open_trackers(self, is_resumed: bool) -> None:
+        """Open the curve and what else follows this run."""
+        short = self.request.task.id.rpartition("/")[2]
+        group = f"{self.request.agent}-{short}"
+        run = Run(
+            folder=self.out,
+            name=f"{group}-seed{self.context.seed}",
+            group=group,
+            config={**self.request.identity(self.context.seed), "total_steps": self.total},
+            resumed_at=self.done if is_resumed else None,
+        )
+        self.trackers = open_trackers(run, self.request.track)
+
+    # Updates
+
+    def report(self, figures: Mapping[str, float], elapsed: float, before: int) -> Progress | None:
+        """Validate where it is due and log the figures of an update; None if there are none.
+
+        Args:
+            figures: What the learner returned.
+            elapsed: Seconds that the update took.
+            before: How much of the budget was spent before it.
+        """
+        self.seconds += elapsed
+        done, ended = self.done, self.learner.ended
+        is_last = done >= self.total or bool(ended)
+        found: dict[str, float] = {}
+        if self.validator is not None and self.validator.is_due(done, is_last):
+            export = self.learner.export()
+            found = self.validator.validate(export, self._config(export), done, is_last)
+        if not figures and not found:
+            return None
+        metrics = {**figures}
+        if self.unit == "environment_steps":
+            metrics["steps_per_second"] = round((done - before) / elapsed, 6)
+        metrics.setdefault("seconds", round(self.seconds, 6))
+        metrics |= {name: round(value, 6) for name, value in found.items()}
+        known = {name: value for name, value in metrics.items() if value == value}  # no NaN
+        for tracker in self.trackers:
+            tracker.log(done, known)
+        return Progress(done, self.total, known, ended)
+
+    # The agent
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether the folder holds the agent of all that is done."""
+        if not (self.out / CONFIG).is_file():
+            return False
+        config = load_saved(self.out).config
+        return config.get("ended") != Ended.STOPPED and config.get(self._done_name) == self.done
+
+    @property
+    def _done_name(self) -> str:
+        return _DONE.get(self.unit, self.unit)
+
+    def save(self) -> None:
+        """Write the agent as it stands, or the best one where that was asked for."""
+        export = self.learner.export()
+        if self.validator is not None and self.validator.best is not None:
+            export = self.validator.best.export
+        config = self._config(export)
+        for name, data in export.files.items():
+            write_bytes(self.out / name, data)
+        save_agent(self.out, config, dict(export.tensors))
+
+    def _config(self, export: Export) -> dict[str, Any]:
+        """Return the ``config.json`` of an agent exported now."""
+        identity = self.request.identity(self.context.seed)
+        about: dict[str, Any] = {"total_steps": self.total, self._done_name: self.done}
+        if self.learner.is_anytime:
+            stopped = Ended.COMPLETE if self.done >= self.total else Ended.STOPPED
+            about["ended"] = Ended.SOLVED if self.learner.ended else stopped
+        else:
+            about["seconds"] = round(self.seconds, 1)
+        if self.validator is not None:
+            about |= self.validator.facts(self.done)
+        if export.files:
+            about["files"] = {
+                name: hashlib.sha256(data).hexdigest() for name, data in export.files.items()
+            }
+        return {
+            "kind": self.request.family.kind,
+            **identity,
+            **about,
+            "command": self.request.command(self.total),
+            **export.config,
+        }
+
+    def close(self) -> None:
+        """Close trackers and environments."""
+        for tracker in self.trackers:
+            tracker.close()
+        if self.validator is not None:
+            self.validator.close()
+        self.learner.close()

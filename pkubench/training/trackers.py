@@ -1,0 +1,182 @@
+"""Where the figures of a training go: the curve of its folder always, and what users ask for."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from pkubench.agents.saved.runs import CURVE
+from pkubench.errors import ConfigError, MissingExtra, StorageError, UnknownName
+
+
+class Tracker(Protocol):
+    """Takes the named figures of a training as it proceeds."""
+
+    def log(self, step: int, figures: Mapping[str, float]) -> None:
+        """Take the figures after ``step`` (in the unit of the run's budget)."""
+        ...
+
+    def close(self) -> None:
+        """Write what is held back, and let go."""
+        ...
+
+
+class Run(NamedTuple):
+    """What a tracker is told of the run."""
+
+    folder: Path
+    name: str
+    group: str
+    """What the seeds of one agent on one task share."""
+    config: Mapping[str, Any]
+    resumed_at: int | None
+    """The step of the checkpoint it resumes from; None for a run that begins."""
+
+
+class JSONLines:
+    """The curve: ``training.jsonl``, one line a report, ``{"steps": 128, "return": 1.5, ...}``.
+
+    A resumed run first cuts the lines past its checkpoint, so no step is reported twice.
+    """
+
+    def __init__(self, run: Run) -> None:
+        """Open the curve of a run.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        path = run.folder / CURVE
+        kept: list[str] = []
+        try:
+            if run.resumed_at is not None and path.exists():
+                kept = _lines_until(path, run.resumed_at)
+            path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            self._file = path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+
+    def log(self, step: int, figures: Mapping[str, float]) -> None:
+        """Append one line."""
+        self._file.write(json.dumps({"steps": step, **figures}) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _lines_until(path: Path, step: int) -> list[str]:
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["steps"] <= step:
+                kept.append(line)
+        except (ValueError, KeyError, TypeError):  # torn by a kill
+            break
+    return kept
+
+
+class TensorBoard:
+    """The same curve for TensorBoard, in the run's folder ``tensorboard``."""
+
+    def __init__(self, run: Run) -> None:
+        """Open the writer."""
+        folder = str(run.folder / "tensorboard")
+        self._writer = _summary_writer()(folder, purge_step=run.resumed_at)
+
+    def log(self, step: int, figures: Mapping[str, float]) -> None:
+        """Add one scalar a figure."""
+        for name, value in figures.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Flush and close."""
+        self._writer.close()
+
+
+def _summary_writer() -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MissingExtra("agents", "--track tensorboard") from error
+    return SummaryWriter
+
+
+class Service:
+    """A library with the calls of Weights & Biases: ``init``, ``log``, ``finish`` (trackio too)."""
+
+    def __init__(self, run: Run, module: str) -> None:
+        """Begin a run there."""
+        self._library = _imported(module)
+        self._library.init(
+            project="pkubench",
+            name=run.name,
+            group=run.group,
+            config=dict(run.config),
+            resume="never" if run.resumed_at is None else "allow",
+        )
+
+    def log(self, step: int, figures: Mapping[str, float]) -> None:
+        """Send the figures."""
+        self._library.log(dict(figures), step=step)
+
+    def close(self) -> None:
+        """End the run there."""
+        self._library.finish()
+
+
+def _imported(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"--track {module} needs the package {module}: pip install {module}"
+        ) from error
+
+
+TRACKERS: dict[str, Callable[[Run], Tracker]] = {
+    "tensorboard": TensorBoard,
+    "trackio": lambda run: Service(run, "trackio"),
+    "wandb": lambda run: Service(run, "wandb"),
+}
+"""What ``--track`` takes."""
+
+
+def check_trackers(names: tuple[str, ...], runs: int = 1) -> None:
+    """Refuse trackers that do not exist, are not installed, or cannot follow several runs at once.
+
+    Raises:
+        UnknownName, ConfigError, MissingExtra: as it says.
+    """
+    for name in names:
+        if name not in TRACKERS:
+            raise UnknownName("tracker", name, TRACKERS)
+        if runs > 1 and name != "tensorboard":
+            raise ConfigError(
+                f"--track {name} follows one run at a time: leave --batch-seeds or --track out"
+            )
+        if name == "tensorboard":
+            _summary_writer()
+        else:
+            _imported(name)
+
+
+def open_trackers(run: Run, names: tuple[str, ...]) -> list[Tracker]:
+    """Open the curve of a run and the trackers of ``names``.
+
+    Raises:
+        StorageError: the curve cannot be written.
+        PkubenchError: a tracker cannot be opened.
+    """
+    opened: list[Tracker] = [JSONLines(run)]
+    try:
+        for name in dict.fromkeys(names):
+            opened.append(TRACKERS[name](run))
+    except BaseException:
+        for tracker in opened:
+            tracker.close()
+        raise
+    return opened

@@ -1,0 +1,259 @@
+"""Validation: what the agent is worth while it trains, on episodes that nothing else plays.
+
+At points spread evenly over the budget the agent is exported, loaded as an evaluation loads it, and
+plays some episodes at the mode of its policy, through the code that evaluations run a block of
+episodes with; at the last point it also plays them sampling from its policy. Every point has
+episodes of its own, of the run's stream of ``validation_seeds``. Nothing that training draws from
+is touched, so that weights are the same bits with and without it.
+
+The figures say which weights are saved (``keep``). The mean that chose the best ones is too high by
+that choice: scores come from a protocol's episodes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+
+from pkubench.agents.learner import Export
+from pkubench.agents.registry import AgentFamily, import_function
+from pkubench.agents.saved.files import SavedAgent
+from pkubench.envs.core.batch import BatchEnv
+from pkubench.envs.core.generators import kept_generators, seed_generators
+from pkubench.envs.core.seeding import agent_seeds, validation_seeds
+from pkubench.errors import AgentError, ConfigError
+from pkubench.evaluation.run.episodes import run_block
+from pkubench.tasks.task import Task
+
+LONG_HORIZON = 1000
+"""Steps of an episode from which half the points do."""
+Keep = Literal["last", "best"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """Settings of validation."""
+
+    points: int = 20
+    """Spread evenly over the budget; at every update where there are fewer updates."""
+    episodes: int = 8
+    """Of each point."""
+    window: int = 10
+    """Points whose mean says how good the last of them is."""
+    keep: Keep = "last"
+    """Which weights are saved: the last ones, or those of the best window's last point."""
+
+    def __post_init__(self) -> None:
+        """Check the domains."""
+        for name in ("points", "episodes", "window"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} of validation must be at least 1")
+        if self.keep not in get_args(Keep):
+            raise ConfigError(f"keep must be last or best, got {self.keep!r}")
+        if self.window > self.points:
+            raise ConfigError(
+                f"a window of {self.window} points needs as many; validation has {self.points}"
+            )
+
+
+def is_exact(task: Task) -> bool:
+    """Return whether a learner's own figures are exact, so that nothing is played."""
+    return task.kind != "episodes"
+
+
+def validation_for(
+    task: Task,
+    *,
+    points: int | None = None,
+    episodes: int | None = None,
+    window: int | None = None,
+    keep: str = "last",
+) -> Validation | None:
+    """Return the settings for a task; None where nothing is validated.
+
+    Args:
+        task: What is trained on.
+        points: None is 20, or 10 where an episode lasts 1,000 steps or more; 0 is no validation.
+        episodes: None is 8.
+        window: None is half the points.
+        keep: ``last`` or ``best``.
+
+    Raises:
+        ConfigError: a number is out of its domain; or the best is to be kept without validation.
+    """
+    if is_exact(task) or points == 0:
+        if keep != "last":
+            raise ConfigError(f"keep={keep} needs validation, and {task.id} is trained without")
+        return None
+    if points is None:
+        points = 10 if (task.protocol.horizon or 0) >= LONG_HORIZON else 20
+    how: Any = keep
+    return Validation(
+        points=points,
+        episodes=8 if episodes is None else episodes,
+        window=max(points // 2, 1) if window is None else window,
+        keep=how,
+    )
+
+
+class Point(NamedTuple):
+    """What one validation found."""
+
+    at: int
+    """How much of the budget was done."""
+    first: int
+    """Number of its first episode in the run's stream."""
+    figures: dict[str, float]
+    """Means over its episodes: ``return``, ``length``, and ``cost`` and ``success`` where the task
+    has them."""
+    failure: str = ""
+    """Why there are none."""
+
+
+class Best(NamedTuple):
+    """The weights to save by ``keep="best"`` as far as training has come."""
+
+    at: int
+    rank: tuple[int, float]
+    """Whether the window is feasible, and its mean return; its mean cost, negated, if it is not."""
+    export: Export
+
+
+class Validator:
+    """Validates one run as it proceeds, and remembers what was found."""
+
+    def __init__(
+        self, how: Validation, family: AgentFamily, task: Task, env: BatchEnv, seed: int, total: int
+    ) -> None:
+        """Validate agents of a family; ``env`` has as many copies as a point has episodes."""
+        self.how, self.family, self.task, self.env = how, family, task, env
+        self.seed, self.total = seed, total
+        self.points: list[Point] = []
+        self.sampled: Point | None = None
+        self.best: Best | None = None
+
+    def is_due(self, done: int, is_last: bool) -> bool:
+        """Return whether to validate now that ``done`` of the budget is spent."""
+        at = self.points[-1].at if self.points else 0
+        return self._number(done) > self._number(at) or (is_last and done > at)
+
+    def _number(self, done: int) -> int:
+        return min(done * self.how.points // self.total, self.how.points)
+
+    def validate(
+        self, export: Export, config: Mapping[str, Any], done: int, is_last: bool
+    ) -> dict[str, float]:
+        """Play the episodes of a point; return figures for the curve.
+
+        Args:
+            export: The agent.
+            config: The ``config.json`` it would be saved with.
+            done: How much of the budget is spent.
+            is_last: Whether training is over: then also sampling from the policy.
+        """
+        saved = SavedAgent(dict(config), dict(export.tensors))
+        first = len(self.points) * self.how.episodes
+        point = self._play(saved, first, done, "mode")
+        self.points.append(point)
+        figures = {f"validation_{name}": value for name, value in point.figures.items()}
+        if is_last and "sampled" in self.family.acting.get("mode", ()):
+            self.sampled = self._play(saved, first, done, "sampled")
+            found = self.sampled.figures
+            figures |= {f"validation_sampled_{name}": value for name, value in found.items()}
+        if self.how.keep == "best":
+            self._consider(export, done)
+        return figures
+
+    def _play(self, saved: SavedAgent, first: int, done: int, mode: str) -> Point:
+        seeds = validation_seeds(self.seed, self.how.episodes, first)
+        with kept_generators():
+            seed_generators(int(agent_seeds(seeds[:1], "global")[0]))
+            try:
+                # Weights that have diverged cannot be loaded; that is a finding, not an error.
+                load = import_function(str(self.family.load))
+                entrant = load(saved, self.task, stochastic=mode == "sampled")
+                records = list(run_block(self.env, entrant, self.task, first, seeds))
+            except AgentError as error:
+                return Point(done, first, {}, f"{type(error).__name__}: {error}")
+        failures = [record.failure for record in records if record.failure]
+        if failures:
+            return Point(done, first, {}, failures[0])
+        columns: dict[str, list[float]] = {
+            "return": [math.nan if r.return_ is None else r.return_ for r in records],
+            "length": [float(r.length) for r in records],
+        }
+        for name in ("cost", "success"):
+            found = [getattr(record, name) for record in records]
+            if None not in found:
+                columns[name] = [float(value) for value in found]
+        return Point(done, first, {name: float(np.mean(v)) for name, v in columns.items()})
+
+    def _consider(self, export: Export, done: int) -> None:
+        """Take the newest weights for the best if their window is."""
+        window = self.points[-self.how.window :]
+        if len(window) < self.how.window or any(point.failure for point in window):
+            return
+        mean, limit = self._mean(window, "return"), self.task.cost_limit
+        cost = self._mean(window, "cost") if limit is not None else 0.0
+        rank = (1, mean) if limit is None or cost <= limit else (0, -cost)
+        if self.best is None or rank >= self.best.rank:
+            self.best = Best(done, rank, export)
+
+    @staticmethod
+    def _mean(window: list[Point], name: str) -> float:
+        return float(np.mean([point.figures[name] for point in window]))
+
+    def facts(self, done: int) -> dict[str, Any]:
+        """Return the entries of ``config.json``: what was found, and the rule that chose."""
+        how = self.how
+        saved: dict[str, Any] = {"rule": "last", "at": done}
+        if how.keep == "best" and self.best is not None:
+            saved = {"rule": "best", "at": self.best.at}
+        elif how.keep == "best":
+            saved["because"] = f"no window of {how.window} points without a failure was full"
+        found: dict[str, Any] = {
+            "episodes": how.episodes,
+            "window": how.window,
+            "seed": self.seed,
+            "points": [_written(point) for point in self.points],
+        }
+        if self.sampled is not None:
+            found["sampled"] = _written(self.sampled)
+        return {"validation": found, "saved": saved}
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint holds."""
+        best = None
+        if self.best is not None:
+            export = self.best.export
+            files = {name: np.frombuffer(data, np.uint8) for name, data in export.files.items()}
+            best = {
+                "at": self.best.at,
+                "rank": [*self.best.rank],
+                "config": dict(export.config),
+                "tensors": dict(export.tensors),
+                "files": files,
+            }
+        return {"points": [point._asdict() for point in self.points], "best": best}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go back to a checkpoint."""
+        self.points = [Point(**point) for point in state["points"]]
+        best = state["best"]
+        if best is not None:
+            files = {name: data.tobytes() for name, data in best["files"].items()}
+            export = Export(best["config"], best["tensors"], files)
+            self.best = Best(best["at"], (int(best["rank"][0]), float(best["rank"][1])), export)
+
+    def close(self) -> None:
+        """Release the environment."""
+        self.env.close()
+
+
+def _written(point: Point) -> dict[str, Any]:
+    failed = {"failure": point.failure} if point.failure else {}
+    return {"at": point.at, "first_episode": point.first, **point.figures, **failed}
