@@ -10,8 +10,6 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from pkubench.agents.families.psro.deep_settings import DEEP
-from pkubench.agents.families.psro.settings import PSROConfig
 from pkubench.agents.rl.on_policy.config import IN_THE_STEP, WITHOUT_COST_CRITIC, OnPolicyConfig
 
 Values = tuple[Any, ...] | range
@@ -88,18 +86,8 @@ _ON_POLICY = (
     Acting(("tolerance",), {"constraint": ("rectified",)}),
     Acting(("saute_gamma", "unsafe_reward"), {"constraint": ("saute",)}),
 )
-_DEEP = (
-    *("hidden", "learning_rate", "parallel_games", "updates", "batch_size", "replay_size"),
-    *("target_updates", "exploration", "masked_targets", "warm_start"),
-)
-_POPULATION = (
-    Acting(_DEEP, {"oracle": DEEP}),
-    Acting(("mirror_steps", "mirror_rate"), {"oracle": ("mirror",)}),
-    Acting(("payoff_inverse",), {"diversity": ("bd-rd",)}),
-)
 _TABLES: dict[type, tuple[Acting, ...]] = {
     OnPolicyConfig: _ON_POLICY,
-    PSROConfig: _POPULATION,
 }
 
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pkubench.agents.families.psro.bonuses import (
-    Bonus,
-    Cardinality,
-    HullDistance,
-    JensenShannon,
-    MemberDistance,
-    PayoffDistance,
-)
-from pkubench.agents.families.psro.diversity import divergences, hull_distance
+from pkubench.agents.families.psro.distances import divergences, hull_distance
+from pkubench.agents.families.psro.diversities import Bonus
+from pkubench.agents.families.psro.diversities.bd_rd import JensenShannon, PayoffDistance
+from pkubench.agents.families.psro.diversities.dpp import Cardinality
+from pkubench.agents.families.psro.diversities.hull import HullDistance
+from pkubench.agents.families.psro.diversities.members import MemberDistance
 from pkubench.agents.families.psro.mixture_points import PointSpace, mixture_settings
 from pkubench.agents.families.psro.outer_loop import PopulationLearner
 from pkubench.agents.families.psro.settings import PSRO_PRESETS
@@ -25,6 +21,7 @@ from pkubench.envs.games import ZeroSumGame, make_matrix_game
 from pkubench.envs.games.mixture_model import CENTRES
 from pkubench.envs.games.trees import game_tree
 from pkubench.errors import ConfigError, UnknownName
+from tests.games.configs import adjusted
 
 KUHN, LEDUC = game_tree("kuhn_poker"), game_tree("leduc_poker")
 RPS = make_matrix_game("matrix:rock_paper_scissors")
@@ -267,7 +264,7 @@ def test_the_gain_of_a_response_is_over_what_the_own_mixture_wins(side: int) -> 
 @pytest.mark.parametrize("side", [0, 1])
 def test_diverse_responses_are_worth_more_than_plain_ones(diversity: str, side: int) -> None:
     for game in (KUHN, LEDUC):
-        config = replace(
+        config = adjusted(
             PSRO_PRESETS["psd-psro"],
             diversity=diversity,  # type: ignore[arg-type]
             diversity_chance=1.0,
@@ -282,7 +279,7 @@ def test_diverse_responses_are_worth_more_than_plain_ones(diversity: str, side: 
             response = space.respond(seen, np.random.default_rng(seed))
             rng = np.random.default_rng(seed)
             rng.random()
-            bonus, payoff = space._bonus(seen, opponent, rng)
+            bonus, payoff = config.diversity.bonus(space.game, seen, opponent, rng)
             worth = payoff * game.gains(side, opponent) / game.max_utility
 
             def objective(plan: np.ndarray, bonus: Bonus = bonus, w: np.ndarray = worth) -> float:
@@ -319,7 +316,7 @@ def test_a_step_of_mirror_ascent_is_multiplicative_weights() -> None:
 
 @pytest.mark.parametrize("diversity", ["members", "hull"])
 def test_mirror_ascent_with_a_bonus_leaves_the_hull(diversity: str) -> None:
-    config = replace(
+    config = adjusted(
         PSRO_PRESETS["psd-psro"],
         oracle="mirror",
         diversity=diversity,  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from pkubench.agents.families.psro.diversity import divergences, hull_distance
+from pkubench.agents.families.psro.distances import divergences, hull_distance
 from pkubench.envs.games import GameError, GameTree, PlanError, ZeroSumGame, make_matrix_game
 from pkubench.envs.games.histories import CHANCE
 from pkubench.envs.games.normal_form import MatrixGame

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from pkubench.agents.families.psro import PSROConfig, train
+from pkubench.agents.families.psro import train
 from pkubench.agents.families.psro.deep_oracle import Opponents, ValueSpace
-from pkubench.agents.families.psro.deep_settings import DeepOracleConfig
 from pkubench.agents.families.psro.dqn import DQN, Anchor, Decisions, log_policy, targets
+from pkubench.agents.families.psro.oracles.learnt import DQNOracle
 from pkubench.agents.families.psro.plays import play
 from pkubench.agents.families.psro.settings import PSRO_PRESETS
 from pkubench.agents.families.psro.spaces import Situation
@@ -24,9 +23,10 @@ from pkubench.envs.games.game_batch import GameBatch
 from pkubench.envs.games.trees import game_tree
 from pkubench.errors import ConfigError
 from pkubench.tasks.registry import make_task
+from tests.games.configs import adjusted, psro
 
 KUHN, LEDUC = game_tree("kuhn_poker"), game_tree("leduc_poker")
-QUICK = PSROConfig(
+QUICK = psro(
     oracle="softmax",
     response_episodes=400,
     parallel_games=100,
@@ -45,7 +45,7 @@ def small_dqn(**settings: Any) -> DQN:
     masks = (rng.random((7, 3)) < 0.6).astype(np.int8)
     masks[:, 1] = 1
     masks[6] = 1
-    config = DeepOracleConfig(hidden=(6, 5), batch_size=20, replay_size=20, **settings)
+    config = DQNOracle(hidden=(6, 5), batch_size=20, replay_size=20, **settings)
     made = DQN(rng.normal(size=(7, 4)).astype(np.float32), masks, config, rng)
     rows = rng.integers(0, 6, 20)
     actions = np.array([rng.choice(np.flatnonzero(masks[row])) for row in rows])
@@ -175,7 +175,7 @@ def test_exploration_draws_from_all_legal_actions_alike() -> None:
 
 @pytest.mark.parametrize("oracle", ["softmax", "dqn"])
 def test_the_scored_plan_is_what_opponents_and_the_learner_play(oracle: str) -> None:
-    config = replace(QUICK, oracle=oracle, temperature=0.3, exploration=0.0)
+    config = adjusted(QUICK, oracle=oracle, temperature=0.3, exploration=0.0)
     space = ValueSpace(LEDUC, config)
     rng = np.random.default_rng(2)
     count = 20_000
@@ -271,14 +271,14 @@ def response(
 @pytest.mark.parametrize("side", [0, 1])
 @pytest.mark.parametrize("oracle", ["softmax", "dqn"])
 def test_a_learnt_response_on_kuhn_poker_is_nearly_the_best(oracle: str, side: int) -> None:
-    config = replace(
+    config = adjusted(
         PSRO_PRESETS["psro-deep"], oracle=oracle, response_episodes=2000, hidden=(32, 32)
     )
     space = ValueSpace(KUHN, config)
     opponents = np.stack([space.fresh(1 - side, np.random.default_rng(k)) for k in range(3)])
     payoff, best, _ = response(space, side, opponents, seed=0)
     uniform, _, _ = response(
-        ValueSpace(KUHN, replace(config, response_episodes=100, batch_size=20_000)),
+        ValueSpace(KUHN, adjusted(config, response_episodes=100, batch_size=20_000)),
         side,
         opponents,
         seed=0,
@@ -298,7 +298,7 @@ def test_a_learnt_response_on_leduc_poker_takes_most_of_what_there_is(side: int)
 
 
 def test_diversity_pays_each_play_its_divergence_from_the_closest_member() -> None:
-    config = replace(
+    config = adjusted(
         QUICK, parallel_games=50, diversity="members", diversity_chance=1.0, diversity_weight=0.1
     )
     space = ValueSpace(KUHN, config)
@@ -346,7 +346,7 @@ def test_diversity_pays_each_play_its_divergence_from_the_closest_member() -> No
 def test_diverse_responses_go_away_from_the_members() -> None:
     moved = []
     for weight in (0.0, 1.0):
-        config = replace(
+        config = adjusted(
             QUICK,
             response_episodes=2000,
             temperature=0.3,
@@ -370,7 +370,7 @@ def test_diverse_responses_go_away_from_the_members() -> None:
 
 
 def test_the_outer_loop_grows_populations_and_counts_the_plays_played() -> None:
-    made = learner(replace(QUICK, response_episodes=450), "KuhnPoker-v0", 0)
+    made = learner(adjusted(QUICK, response_episodes=450), "KuhnPoker-v0", 0)
     first = made.measure(last=True)
     assert first["episodes"] == 0.0
     for _ in range(3):
@@ -389,7 +389,7 @@ def test_the_outer_loop_grows_populations_and_counts_the_plays_played() -> None:
 
 
 def test_the_deep_loop_comes_near_an_equilibrium_of_kuhn_poker() -> None:
-    config = replace(PSRO_PRESETS["psro-deep"], response_episodes=1000, hidden=(32, 32))
+    config = adjusted(PSRO_PRESETS["psro-deep"], response_episodes=1000, hidden=(32, 32))
     made = learner(config, "KuhnPoker-v0", 0)
     start = made.measure(last=False)["exploitability"]
     for _ in range(6):
@@ -444,7 +444,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(tmp_path: Path, warm_start
 def test_warm_starts_keep_what_they_say() -> None:
     kept = {}
     for warm_start in ("fresh", "weights", "weights-and-replay"):
-        config = replace(QUICK, replay_size=5000, warm_start=warm_start)
+        config = adjusted(QUICK, replay_size=5000, warm_start=warm_start)
         space = ValueSpace(KUHN, config)
         uniform = np.zeros((1, KUHN.num_sequences[1]))
         sizes, steps = [], []
@@ -476,7 +476,7 @@ def test_warm_starts_keep_what_they_say() -> None:
 )
 def test_settings_that_do_not_fit_are_refused(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
-        replace(QUICK, **changes)
+        adjusted(QUICK, **changes)
 
 
 def test_a_matrix_is_refused_with_the_oracle_that_takes_it() -> None:

@@ -11,9 +11,13 @@ from open_spiel.python.algorithms import cfr
 
 from pkubench.agents.families.psro import PopulationLearner, PSROConfig
 from pkubench.agents.families.psro.cfr_plus import CFRPlus, CFRPlusConfig
+from pkubench.agents.families.psro.oracles.exact import Exact
+from pkubench.agents.families.psro.oracles.learnt import DQNOracle
+from pkubench.agents.families.psro.oracles.mirror import Mirror
 from pkubench.envs.games import GameTree, make_matrix_game
 from pkubench.envs.games.trees import tree_of_world
 from pkubench.errors import ConfigError
+from tests.games.configs import psro
 
 KUHN = GameTree.from_openspiel("kuhn_poker")
 LEDUC = GameTree.from_openspiel("leduc_poker")
@@ -23,7 +27,7 @@ LEDUC = GameTree.from_openspiel("leduc_poker")
 def test_double_oracle_solves_kuhn_poker_in_a_few_iterations_from_any_start(ties: str) -> None:
     taken = []
     for seed in range(10):
-        learner = PopulationLearner(KUHN, PSROConfig(ties=ties), seed)  # type: ignore[arg-type]
+        learner = PopulationLearner(KUHN, psro(ties=ties), seed)  # type: ignore[arg-type]
         while not learner.finished:
             learner.advance()
         figures = learner.measure(last=True)
@@ -40,7 +44,7 @@ def test_double_oracle_follows_the_reference_curve_on_leduc_poker() -> None:
     # 50; starts and ties shift single runs by about a third, so two are averaged.
     at = {10: [], 50: []}  # type: dict[int, list[dict[str, float]]]
     for seed in range(2):
-        learner = PopulationLearner(LEDUC, PSROConfig(ties="lowest", pe_every=10), seed)
+        learner = PopulationLearner(LEDUC, psro(ties="lowest", pe_every=10), seed)
         last = np.inf
         for _ in range(50):
             learner.advance()
@@ -68,7 +72,7 @@ def test_double_oracle_follows_the_reference_curve_on_liars_dice() -> None:
     # psd-psro, section 6, one seed: NashConv .233 and PE .102 at iteration 100.
     figures = []
     for seed in range(2):
-        config = PSROConfig(ties="lowest", pe_every=100)
+        config = psro(ties="lowest", pe_every=100)
         learner = PopulationLearner(tree_of_world("LiarsDice4-v0"), config, seed)
         for _ in range(100):
             learner.advance()
@@ -82,7 +86,7 @@ def test_double_oracle_follows_the_reference_curve_on_liars_dice() -> None:
 def test_double_oracle_solves_goofspiel_outright() -> None:
     # The reference run (psd-psro, section 6) is at 0 at iteration 228; ties drawn by lot get there
     # sooner (120 iterations with seed 0).
-    learner = PopulationLearner(tree_of_world("Goofspiel5-v0"), PSROConfig(pe_every=1000), 0)
+    learner = PopulationLearner(tree_of_world("Goofspiel5-v0"), psro(pe_every=1000), 0)
     while not learner.finished:
         learner.advance()
     figures = learner.measure(last=True)
@@ -173,7 +177,11 @@ def test_cfr_plus_stops_at_its_tolerance() -> None:
         (CFRPlusConfig, {"iterations": 0}),
         (PSROConfig, {"tolerance": 1.0}),
         (PSROConfig, {"pe_every": 0}),
-        (PSROConfig, {"ties": "highest"}),
+        (Exact, {"ties": "highest"}),
+        (Exact, {"step": 1.5}),
+        (Mirror, {"mirror_steps": 0}),
+        (Mirror, {"step": 0.0}),
+        (DQNOracle, {"exploration": 2.0}),
         (CFRPlusConfig, {"variant": "mccfr"}),
         (CFRPlusConfig, {"delay": -1}),
         (CFRPlusConfig, {"tolerance": -0.1}),
@@ -194,7 +202,7 @@ def test_population_exploitability_is_scored_where_it_costs_little_and_at_the_la
         ("tree, seldom", KUHN, 50),
         ("matrix", make_matrix_game("matrix:cyclic(5)"), 1),
     ):
-        learner = PopulationLearner(game, PSROConfig(pe_every=every, tolerance=0.0), 0)
+        learner = PopulationLearner(game, psro(pe_every=every, tolerance=0.0), 0)
         learner._gains = np.ones(2)  # not solved, so that it is never the last
         scored[name] = []
         for iteration in range(1, 156):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +28,7 @@ from pkubench.envs.games.payoff_units import exponent, in_units, spread
 from pkubench.envs.games.simplex import simplex_game, wide_game
 from pkubench.evaluation.run.populations import score_population
 from pkubench.tasks.registry import make_task
+from tests.games.configs import adjusted
 
 SCALES = (1.0, 1e-5, 1e-9, 1e-300, 1e300)
 RPS = np.array([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]])
@@ -148,7 +148,7 @@ def test_learners_draw_the_same_populations_in_any_unit(
     power = int(np.log2(scale))
     config = PSRO_PRESETS[name]
     if config.diversity != "none":
-        config = replace(config, diversity_chance=1.0, diversity_weight=2.0)
+        config = adjusted(config, diversity_chance=1.0, diversity_weight=2.0)
     rows = []
     for payoff in (gaussian(5, size=9), np.ldexp(gaussian(5, size=9), power)):
         game = MatrixGame(payoff)

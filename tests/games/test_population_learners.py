@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -15,22 +14,25 @@ from pkubench.agents.families.psro import (
     PSROConfig,
     XFPConfig,
 )
-from pkubench.agents.families.psro.deep_settings import DEEP
-from pkubench.agents.families.psro.diversity import divergences, hull_distance
+from pkubench.agents.families.psro.distances import divergences, hull_distance
 from pkubench.agents.families.psro.meta_solvers import fictitious_play
 from pkubench.agents.families.psro.mixture_points import PointSpace, mixture_settings
+from pkubench.agents.families.psro.oracles.learnt import LearntOracle
 from pkubench.agents.families.psro.settings import PSRO_PRESETS
 from pkubench.agents.families.psro.spaces import PlanSpace, Situation
 from pkubench.envs.games import ZeroSumGame, make_matrix_game
 from pkubench.envs.games.linear_programs import matrix_game
 from pkubench.envs.games.trees import game_tree
 from pkubench.errors import ConfigError, UnknownName
+from tests.games.configs import adjusted, psro
 
 RPS = make_matrix_game("matrix:rock_paper_scissors")
 SKILL = make_matrix_game("matrix:game_of_skill(25)")
 GAUSSIAN = make_matrix_game("matrix:gaussian(12,9)")
 KUHN, LEDUC = game_tree("kuhn_poker"), game_tree("leduc_poker")
 ROCK, PAPER, SCISSORS = np.eye(3)
+
+EXACT = sorted(n for n, c in PSRO_PRESETS.items() if not isinstance(c.oracle, LearntOracle))
 
 
 def started(game: ZeroSumGame, config: PSROConfig, rows: list[np.ndarray]) -> PopulationLearner:
@@ -109,7 +111,7 @@ def test_a_policy_that_lost_everything_goes_on_from_there() -> None:
 def test_in_a_pipeline_the_upper_policy_answers_the_lower_one_too() -> None:
     # The lower policy answers rock with paper, and is finished; so the upper one is the lower one
     # now, and answers the equilibrium of rock and paper, which is paper, with scissors.
-    learner = PopulationLearner(RPS, replace(PSRO_PRESETS["p-psro"], ties="lowest"), 0)
+    learner = PopulationLearner(RPS, adjusted(PSRO_PRESETS["p-psro"], ties="lowest"), 0)
     start = np.stack([ROCK, np.full(3, 1.0 / 3.0), ROCK])
     learner.restore(
         {
@@ -171,7 +173,7 @@ def plain_double_oracle(
 @pytest.mark.parametrize("game", [KUHN, GAUSSIAN], ids=["kuhn", "gaussian"])
 @pytest.mark.parametrize("seed", range(3))
 def test_psro_with_exact_responses_is_double_oracle(game: ZeroSumGame, seed: int) -> None:
-    learner = PopulationLearner(game, PSROConfig(ties="lowest"), seed)
+    learner = PopulationLearner(game, psro(ties="lowest"), seed)
     start = [plans[0] for plans in learner.plans()]
     for _ in range(5):
         learner.advance()
@@ -183,7 +185,7 @@ def test_psro_with_exact_responses_is_double_oracle(game: ZeroSumGame, seed: int
 def test_rectified_learners_train_with_any_meta_solver(seed: int) -> None:
     # With uniform weights some policies win less than the value against everybody.
     game = make_matrix_game(f"matrix:gaussian(60,60,{seed})")
-    config = replace(PSRO_PRESETS["psro-rn"], meta_solver="uniform")
+    config = adjusted(PSRO_PRESETS["psro-rn"], meta_solver="uniform")
     learner = PopulationLearner(game, config, 0)
     for _ in range(25):
         learner.advance()
@@ -191,7 +193,7 @@ def test_rectified_learners_train_with_any_meta_solver(seed: int) -> None:
 
 
 def test_a_rectified_policy_that_loses_to_all_answers_the_whole_mixture() -> None:
-    config = replace(PSRO_PRESETS["psro-rn"], meta_solver="uniform")
+    config = adjusted(PSRO_PRESETS["psro-rn"], meta_solver="uniform")
     learner = PopulationLearner(GAUSSIAN, config, 0)
     state = learner.state()
     # The second row loses to both columns, by the value 3/2 of uniform play.
@@ -207,7 +209,7 @@ def test_a_rectified_policy_that_loses_to_all_answers_the_whole_mixture() -> Non
 
 
 def test_a_rectified_learner_with_many_light_policies_goes_on_from_the_heaviest() -> None:
-    config = replace(PSRO_PRESETS["psro-rn"], meta_solver="uniform")
+    config = adjusted(PSRO_PRESETS["psro-rn"], meta_solver="uniform")
     learner = PopulationLearner(SKILL, config, 0)
     rows = np.tile(np.eye(25), (5, 1))[:120]
     table = SKILL.payoffs(rows, rows)
@@ -228,11 +230,11 @@ def test_a_rectified_learner_with_many_light_policies_goes_on_from_the_heaviest(
 
 @pytest.mark.parametrize("game", [SKILL, KUHN], ids=["matrix", "tree"])
 def test_populations_score_alike_whichever_meta_solver_trained(game: ZeroSumGame) -> None:
-    one = PopulationLearner(game, replace(PSRO_PRESETS["psro"], ties="lowest"), 0)
+    one = PopulationLearner(game, adjusted(PSRO_PRESETS["psro"], ties="lowest"), 0)
     for _ in range(4):
         one.advance()
     for solver in ("nash", "uniform", "projected-replicator"):
-        other = PopulationLearner(game, replace(one.config, meta_solver=solver), 0)
+        other = PopulationLearner(game, adjusted(one.config, meta_solver=solver), 0)
         other.restore(one.state())  # exact solvers differ in the last bits
         for mine, theirs in zip(other.meta_strategy(), one.meta_strategy(), strict=True):
             np.testing.assert_allclose(mine, theirs, atol=1e-12)
@@ -240,7 +242,7 @@ def test_populations_score_alike_whichever_meta_solver_trained(game: ZeroSumGame
 
 def test_responses_answer_the_meta_solver_that_trains_and_not_the_one_that_scores() -> None:
     rows = np.vstack([np.eye(25)[[3, 7, 11]], np.eye(25)[19]])
-    config = replace(PSRO_PRESETS["psro"], ties="lowest", meta_solver="uniform")
+    config = adjusted(PSRO_PRESETS["psro"], ties="lowest", meta_solver="uniform")
     learner = started(SKILL, config, list(rows))
     wanted = int((SKILL.payoff @ rows[:3].mean(axis=0)).argmax())
     assert wanted != int((SKILL.payoff @ rows[:3].T @ learner.meta_strategy()[0]).argmax())
@@ -266,7 +268,7 @@ def test_what_only_adds_policies_never_raises_population_exploitability(
     assert fallen >= 1
 
 
-@pytest.mark.parametrize("name", sorted(n for n, c in PSRO_PRESETS.items() if c.oracle not in DEEP))
+@pytest.mark.parametrize("name", EXACT)
 @pytest.mark.parametrize("game", [KUHN, SKILL, GAUSSIAN], ids=["kuhn", "skill", "gaussian"])
 def test_figures_are_those_of_the_plans_and_the_mixture_of_whole_policies(
     name: str, game: ZeroSumGame
@@ -299,7 +301,7 @@ def test_population_exploitability_is_not_the_meta_strategys_score() -> None:
     assert figures["population_exploitability"] < 0.95 * figures["nash_conv"]
 
 
-@pytest.mark.parametrize("name", sorted(n for n, c in PSRO_PRESETS.items() if c.oracle not in DEEP))
+@pytest.mark.parametrize("name", EXACT)
 @pytest.mark.parametrize("game", [KUHN, SKILL], ids=["kuhn", "skill"])
 def test_a_learner_restored_from_its_state_goes_on_bit_for_bit(
     name: str, game: ZeroSumGame
@@ -347,7 +349,7 @@ def test_a_learner_on_the_mixture_model_restored_from_its_state_goes_on_bit_for_
 
 @pytest.mark.parametrize("diversity", ["none", "members", "hull", "dpp", "bd-rd"])
 def test_every_method_solves_kuhn_poker_with_exact_responses(diversity: str) -> None:
-    config = PSROConfig(learners=2, diversity=diversity, diversity_chance=0.3)  # type: ignore[arg-type]
+    config = psro(learners=2, diversity=diversity, diversity_chance=0.3)  # type: ignore[arg-type]
     learner = PopulationLearner(KUHN, config, 0)
     for _ in range(60):
         if learner.finished:
@@ -361,7 +363,7 @@ def test_every_method_solves_kuhn_poker_with_exact_responses(diversity: str) -> 
 
 @pytest.mark.parametrize("diversity", ["none", "hull"])
 def test_soft_responses_by_mirror_ascent_bring_exploitability_down(diversity: str) -> None:
-    config = PSROConfig(
+    config = psro(
         oracle="mirror",
         diversity=diversity,  # type: ignore[arg-type]
         diversity_chance=0.3,
@@ -398,7 +400,7 @@ def test_a_preset_seeks_distance_from_members_or_from_their_hull(name: str) -> N
     rng = np.random.default_rng(6)
     members = np.stack([KUHN.random_plan(0, rng, pure=True) for _ in range(8)])
     opponent = KUHN.uniform_plan(1)
-    config = replace(PSRO_PRESETS[name], diversity_chance=1.0, diversity_weight=100.0)
+    config = adjusted(PSRO_PRESETS[name], diversity_chance=1.0, diversity_weight=100.0)
     space = PlanSpace(KUHN, config)
     situation = Situation(
         side=0,
@@ -506,6 +508,6 @@ def test_settings_of_populations_out_of_their_domain_are_refused(
     settings: dict[str, object], says: str
 ) -> None:
     with pytest.raises(ConfigError, match=says):
-        PSROConfig(**settings)  # type: ignore[arg-type]
+        psro(**settings)
     with pytest.raises(UnknownName, match="nash"):
-        PSROConfig(meta_solver="nasch")
+        psro(meta_solver="nasch")

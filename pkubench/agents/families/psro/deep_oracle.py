@@ -16,8 +16,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from pkubench.agents.families.psro.diversities.members import Members
 from pkubench.agents.families.psro.dqn import DQN, Anchor, divergences_from, log_policy
 from pkubench.agents.families.psro.learner import Tensors
+from pkubench.agents.families.psro.oracles.learnt import LearntOracle
 from pkubench.agents.families.psro.plays import play
 from pkubench.agents.families.psro.settings import PSROConfig
 from pkubench.agents.families.psro.spaces import PolicySpace, Response, Situation
@@ -74,20 +76,22 @@ class ValueSpace(PolicySpace):
         """
         if not isinstance(game, GameTree):
             raise ConfigError(
-                f"oracle={config.oracle} learns by playing game trees, and {game.name} is a "
+                f"oracle={config.oracle.name} learns by playing game trees, and {game.name} is a "
                 "matrix; choose oracle=exact"
             )
         torch.set_num_threads(1)  # sums in another order end in other bits, and soon in other play
+        assert isinstance(config.oracle, LearntOracle)
         self.game, self.config, self.scale = game, config, game.max_utility or 1.0
+        self.oracle = config.oracle
         self.episodes: int = 0
         tables = game_tables(game)
         self._observations, self._masks = tables.tensors, tables.masks
         self._legal = tables.masks.astype(np.bool_)
         split = game.num_information_states[0]
         self._rows = (slice(0, split), slice(split, len(tables.masks) - 1))
-        self._games = GameBatch(game, config.parallel_games)
+        self._games = GameBatch(game, self.oracle.parallel_games)
         self._learners: dict[int, DQN] = {}
-        self._temperature = config.temperature * self.scale
+        self._temperature = self.oracle.temperature * self.scale
 
     # Policies
 
@@ -98,7 +102,7 @@ class ValueSpace(PolicySpace):
     def plans(self, side: int, rows: Floats) -> Floats:
         """Return what is played: plans of the best actions, or of the softmax."""
         forest = self.game.form.forests[side]
-        if self.config.oracle == "dqn":
+        if self.oracle.is_greedy:
             choice = np.zeros_like(rows)
             for plan, row in zip(choice, rows, strict=True):
                 plan[forest.best_sequences(row, unit=self.scale)] = 1.0
@@ -119,7 +123,7 @@ class ValueSpace(PolicySpace):
         return np.concatenate([[0.0], learner.values(own)[self._legal[own]]])
 
     def _new(self, rng: np.random.Generator) -> DQN:
-        return DQN(self._observations, self._masks, self.config, rng)
+        return DQN(self._observations, self._masks, self.oracle, rng)
 
     # What the outer loop asks
 
@@ -144,22 +148,22 @@ class ValueSpace(PolicySpace):
 
     def respond(self, situation: Situation, rng: np.random.Generator) -> Response:
         """Return the policy of a network that has learnt for ``response_episodes`` plays."""
-        config, side = self.config, situation.side
+        config, oracle, side = self.config, self.oracle, situation.side
         learner = self._learners.get(side)
-        if learner is None or config.warm_start == "fresh":
+        if learner is None or oracle.warm_start == "fresh":
             learner = self._new(rng)
-        elif config.warm_start == "weights":
+        elif oracle.warm_start == "weights":
             learner.replay.seen = 0
         self._learners[side] = learner
         met = self.plans(1 - side, situation.opponents)
         opponents = Opponents(self.game, 1 - side, met, situation.weights)
         members = None
-        if config.diversity == "members" and rng.random() < config.diversity_chance:
+        if config.diversity.is_sought(rng):
             members = self._log_policies(side, situation.own)
-        for _ in range(config.response_episodes // config.parallel_games):
+        for _ in range(config.response_episodes // oracle.parallel_games):
             anchor = self._gather(learner, side, opponents, members, rng)
-            if len(learner.replay) >= config.batch_size:
-                for _ in range(config.updates):
+            if len(learner.replay) >= oracle.batch_size:
+                for _ in range(oracle.updates):
                     learner.update(rng, anchor)
         row = self._table(side, learner)
         worth = self.game.gains(side, self.game.mix(met, situation.weights))
@@ -176,8 +180,8 @@ class ValueSpace(PolicySpace):
         rng: np.random.Generator,
     ) -> Anchor | None:
         """Play a batch of games into the replay; return the closest member if there are any."""
-        count, nobody = self.config.parallel_games, len(self._masks) - 1
-        is_greedy, temperature = self.config.oracle == "dqn", self._temperature
+        count, nobody = self.oracle.parallel_games, len(self._masks) - 1
+        is_greedy, temperature = self.oracle.is_greedy, self._temperature
 
         def act(rows: Ints, rng: np.random.Generator) -> tuple[Ints, Floats]:
             return learner.act(rows, rng, is_greedy=is_greedy, temperature=temperature)
@@ -191,7 +195,8 @@ class ValueSpace(PolicySpace):
             local = decisions.rows - self._rows[side].start
             distances = divergences_from(played.distributions, members[:, local])
             nearest = int(distances.sum(axis=1).argmin())
-            weight = self.config.diversity_weight * self.scale
+            assert isinstance(self.config.diversity, Members)
+            weight = self.config.diversity.diversity_weight * self.scale
             walked = np.bincount(played.lanes, distances[nearest], count)
             bonus = np.where(played.is_last, weight * walked[played.lanes], 0.0)
             decisions = decisions._replace(rewards=decisions.rewards + bonus)
@@ -209,7 +214,7 @@ class ValueSpace(PolicySpace):
     def state(self) -> Tensors:
         """Return the networks that later responses begin with, and the count of episodes."""
         kept: Tensors = {"episodes": np.array([self.episodes], np.int64)}
-        if self.config.warm_start != "fresh":
+        if self.oracle.warm_start != "fresh":
             for side, learner in self._learners.items():
                 kept |= {f"{side}_{name}": value for name, value in learner.state().items()}
         return kept

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pkubench.agents.families.psro.deep_settings import DeepOracleConfig
 from pkubench.agents.families.psro.learner import Floats, Tensors
+from pkubench.agents.families.psro.oracles.learnt import LearntOracle
 from pkubench.agents.nn.fast.stacked import Adam, StackedMLP, layers_of
 from pkubench.envs.games.forest import Ints
 
@@ -106,7 +106,7 @@ class DQN:
         self,
         observations: Singles,
         masks: Masks,
-        config: DeepOracleConfig,
+        config: LearntOracle,
         rng: np.random.Generator,
     ) -> None:
         """Make a network that knows nothing.

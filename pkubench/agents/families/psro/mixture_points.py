@@ -10,11 +10,11 @@ with ``D`` the method's bonus of the point's features. A new point starts at eve
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
-from pkubench.agents.families.psro.bonuses import PayoffDistance
+from pkubench.agents.components import changed
+from pkubench.agents.families.psro.diversities.bd_rd import BDRD, PayoffDistance
 from pkubench.agents.families.psro.settings import PSRO_PRESETS, PSROConfig
 from pkubench.agents.families.psro.spaces import PolicySpace, Response, Situation
 from pkubench.envs.games.forest import Floats
@@ -39,10 +39,11 @@ def mixture_settings(name: str) -> PSROConfig:
     if name not in PSRO_PRESETS:
         raise UnknownName("population learner", name, PSRO_PRESETS)
     config = PSRO_PRESETS[f"{name.removesuffix('-paper')}-paper"]
-    if config.diversity == "hull":
+    if config.diversity.name == "hull":
         raise ConfigError("the mixture model's points have no hull of plans; choose psd-psro")
     learners = 4 if config.learners > 1 and config.targets == "pipeline" else 1
-    return replace(config, iterations=50, learners=learners, step=1.0, diversity_step=1.0)
+    whole = {"iterations": 50, "learners": learners, "step": 1.0, "diversity_step": 1.0}
+    return changed(config, whole, strict=False)
 
 
 class PointSpace(PolicySpace):
@@ -96,7 +97,8 @@ class PointSpace(PolicySpace):
 
     def _bonus(self, situation: Situation, share: float) -> Callable[[Floats], Floats]:
         """Return the method's bonus of points, with its weight."""
-        kind = self.config.diversity
+        diversity = self.config.diversity
+        kind = diversity.name
         if kind == "none":
             return lambda points: np.zeros(len(points))
         if kind == "members":
@@ -104,11 +106,13 @@ class PointSpace(PolicySpace):
             return lambda points: share * _MEMBERS_WEIGHT * self._distance(points, old)
         if kind == "dpp":
             return lambda points: share * self._cardinality(points, situation)
+        if not isinstance(diversity, BDRD):
+            raise ConfigError(f"the mixture model has no diversity={kind}; choose another method")
         # The weight of both bonuses of BD&RD-PSRO is 1 - w / 2.
         weight = 1.0 - (1.0 - share) / 2.0
         # Payoffs are affine in the features, so the features with a 1 behind them are the plan.
         against = self._worth(situation.opponents)
-        table = PayoffDistance(against, situation.payoffs, self.config.payoff_inverse)
+        table = PayoffDistance(against, situation.payoffs, diversity.payoff_inverse)
         played = _shares(situation.own_weights @ self.model.features(situation.own), 0.0)
         return lambda points: (
             weight

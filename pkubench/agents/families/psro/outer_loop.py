@@ -18,11 +18,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pkubench.agents.families.psro.deep_settings import DEEP
 from pkubench.agents.families.psro.learner import Floats, Tensors
 from pkubench.agents.families.psro.meta_solvers import MetaStrategy, meta_solver, solve_symmetric
 from pkubench.agents.families.psro.settings import PSROConfig
-from pkubench.agents.families.psro.spaces import PlanSpace, PolicySpace, Situation
+from pkubench.agents.families.psro.spaces import PolicySpace, Situation
 from pkubench.envs.games.zero_sum import ZeroSumGame
 
 _LEAST_MASS = 0.01
@@ -91,7 +90,7 @@ class PopulationLearner:
             config: The settings.
             seed: Equal seeds give equal populations.
         """
-        self.space = _space(game, config) if isinstance(game, ZeroSumGame) else game
+        self.space = config.oracle.space(game, config) if isinstance(game, ZeroSumGame) else game
         self.config, self.seed, self.iteration = config, seed, 0
         self.pure = self.space.pure
         self.responses = 0
@@ -292,7 +291,7 @@ class PopulationLearner:
             moved[number] = response.row
             performance = 1.0 + response.payoff / self.space.scale
             wanted = (1.0 + config.plateau) * side.performance[place]
-            is_done[number] = config.step == 1.0 or performance < wanted
+            is_done[number] = config.oracle.step_size == 1.0 or performance < wanted
             side.performance[place] = performance
         for number, row in moved.items():
             side = self._sides[number]
@@ -325,7 +324,7 @@ class PopulationLearner:
     # Resuming
 
     def state(self) -> Tensors:
-        """Return what :meth:`restore` needs to go on to the same populations."""
+        """Return what :meth:`restore` needs to resume to the same populations."""
         tensors: Tensors = {
             "iteration": np.array([self.iteration], np.int64),
             "counters": np.array([self.responses, self.entries], np.int64),
@@ -364,14 +363,3 @@ class PopulationLearner:
                 busy=bool(busy),
             )
         self._score()
-
-
-def _space(game: ZeroSumGame, config: PSROConfig) -> PolicySpace:
-    """Return the policies that an oracle makes of a game."""
-    if config.oracle in DEEP:
-        from pkubench.agents.families.psro.deep_oracle import (
-            ValueSpace,  # and torch, which takes a second
-        )
-
-        return ValueSpace(game, config)
-    return PlanSpace(game, config)

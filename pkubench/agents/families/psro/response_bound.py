@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from pkubench.agents.contract import Entrant, Population, StochasticPolicy
-from pkubench.agents.families.psro.deep_settings import DeepOracleConfig
 from pkubench.agents.families.psro.dqn import DQN
+from pkubench.agents.families.psro.oracles.learnt import DQNOracle, LearntOracle
 from pkubench.agents.families.psro.plays import play
 from pkubench.envs.games.draws import pick, running_shares
 from pkubench.envs.games.forest import Floats, Ints
@@ -88,7 +88,7 @@ def response_bound(
     game: str,
     plays: int,
     seed: int,
-    config: DeepOracleConfig | None = None,
+    config: LearntOracle | None = None,
 ) -> ResponseBound:
     """Learn a response to each seat of an entrant and score it.
 
@@ -105,7 +105,7 @@ def response_bound(
         PolicyError: It lacks an information state that a play met, or plays illegal actions there.
         GameError, UnknownName, MissingExtra: As :class:`StateBatch`.
     """
-    config = config or DeepOracleConfig()
+    config = config or DQNOracle()
     if plays < config.parallel_games:
         raise ConfigError(f"a response takes at least {config.parallel_games} plays, got {plays}")
     if not isinstance(entrant, Population | StochasticPolicy):
@@ -166,7 +166,7 @@ def _respond(
     side: int,
     plays: int,
     seed: int,
-    config: DeepOracleConfig,
+    config: LearntOracle,
 ) -> tuple[float, float, int, float]:
     """Return a learnt response's mean payoff, its standard error, of how many plays; the worst."""
     count = config.parallel_games

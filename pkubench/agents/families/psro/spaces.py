@@ -10,25 +10,13 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from pkubench.agents.families.psro.bonuses import (
-    Bonus,
-    Cardinality,
-    HullDistance,
-    JensenShannon,
-    MemberDistance,
-    PayoffDistance,
-)
 from pkubench.agents.families.psro.learner import Tensors
+from pkubench.agents.families.psro.oracles import Aim, PlanOracle
 from pkubench.agents.families.psro.settings import PSROConfig
 from pkubench.envs.games.forest import Floats, Ints
 from pkubench.envs.games.normal_form import MatrixGame, SymmetricMatrixGame
 from pkubench.envs.games.simplex import wide_game
 from pkubench.envs.games.zero_sum import ZeroSumGame
-
-_ROUNDS = 20
-"""Slopes that are answered in the search for a diverse response on a tree."""
-_CLIMB = 4
-"""A search of a convex bonus starts anew after so many."""
 
 
 class Situation(NamedTuple):
@@ -124,7 +112,8 @@ class PlanSpace(PolicySpace):
 
     def __init__(self, game: ZeroSumGame, config: PSROConfig) -> None:
         """Play ``game``; a symmetric one with one population."""
-        self.game, self.config = game, config
+        assert isinstance(config.oracle, PlanOracle)
+        self.game, self.config, self._oracle = game, config, config.oracle
         self.sides = (0,) if isinstance(game, SymmetricMatrixGame) else (0, 1)
         self.scale = game.max_utility or 1.0
         self.pure, self.is_pe_dear = config.pure, not isinstance(game, MatrixGame)
@@ -181,97 +170,17 @@ class PlanSpace(PolicySpace):
 
     def respond(self, situation: Situation, rng: np.random.Generator) -> Response:
         """Return where a policy moves to: a plain response, or by chance a diverse one."""
-        config, side = self.config, situation.side
-        opponent = self.game.mix(situation.opponents, situation.weights)
-        worth = self.game.gains(side, opponent)
-        bonus, payoff_weight = None, 1.0 / self.scale
-        if config.diversity != "none" and rng.random() < config.diversity_chance:
-            bonus, seeks_payoff = self._bonus(situation, opponent, rng)
+        game, side = self.game, situation.side
+        oracle, diversity = self._oracle, self.config.diversity
+        opponent = game.mix(situation.opponents, situation.weights)
+        worth = game.gains(side, opponent)
+        bonus, payoff_weight, step = None, 1.0 / self.scale, oracle.step_size
+        if diversity.is_sought(rng):
+            bonus, seeks_payoff = diversity.bonus(game, situation, opponent, rng)
             payoff_weight *= seeks_payoff
-        gain, step = np.inf, config.step if bonus is None else config.diversity_step
-        lots = rng if config.ties == "random" else None
-        if config.oracle == "mirror":
-            plan = self._climbed(situation, payoff_weight * worth, bonus)
-        elif bonus is None:
-            best, plan = self.game.best_plan(side, worth, lots)
-            own = self.game.mix(situation.own, situation.own_weights)
-            gain = best - float(own @ worth)
-        elif isinstance(self.game, MatrixGame):
-            plan = self._listed(situation.row, payoff_weight * worth, bonus, step)
-        else:
-            plan = self._searched(side, payoff_weight * worth, worth, bonus, lots)
+            step = diversity.step_size
+        plan, gain = oracle.plan(
+            game, situation, Aim(worth, payoff_weight * worth, bonus, step), rng
+        )
         row = plan if step == 1.0 else (1.0 - step) * situation.row + step * plan
         return Response(row, float(row @ worth), gain)
-
-    def _bonus(
-        self, situation: Situation, opponent: Floats, rng: np.random.Generator
-    ) -> tuple[Bonus, float]:
-        """Return the bonus of a diverse response, and the weight of payoff beside it."""
-        config, game, side = self.config, self.game, situation.side
-        if config.diversity in ("members", "hull"):
-            kind = MemberDistance if config.diversity == "members" else HullDistance
-            args = (game, side, situation.own, opponent, config.diversity_weight, config.smoothing)
-            return kind(*args), 1.0
-        if config.diversity == "bd-rd" and rng.random() < 0.5:
-            played = game.mix(situation.own, situation.own_weights)
-            weight = behaviour_weight(situation.iteration)
-            return JensenShannon(game, side, played, opponent, weight), 1.0
-        against = [game.gains(side, row) / self.scale for row in situation.opponents]
-        old = situation.payoffs / self.scale
-        if config.diversity == "bd-rd":
-            return PayoffDistance(np.stack(against), old, config.payoff_inverse), 0.0
-        return Cardinality(np.stack(against), old, self.sides == (0,)), 0.0
-
-    def _listed(self, row: Floats, base: Floats, bonus: Bonus, step: float) -> Floats:
-        """Return the best of all pure strategies of a matrix game."""
-        actions = np.eye(len(base))
-        # Distances in plays look at the response, those of payoffs at the policy it makes.
-        is_of_payoffs = isinstance(bonus, Cardinality | PayoffDistance)
-        tried = (1.0 - step) * row + step * actions if is_of_payoffs else actions
-        return np.asarray(actions[bonus.argmax(tried, base)])
-
-    def _searched(
-        self,
-        side: int,
-        base: Floats,
-        worth: Floats,
-        bonus: Bonus,
-        lots: np.random.Generator | None,
-    ) -> Floats:
-        """Return the best pure plan found by responding to slopes, from the plain response on.
-
-        Exact at once for a bonus that is linear on pure plans. A convex one goes uphill from slope
-        to slope, from several starts. A least distance is a game against who chooses the nearest
-        member or mixture: responses to the mean of all slopes met so far are fictitious play in it.
-        """
-        _, plan = self.game.best_plan(side, worth, lots)
-        best, highest = plan, float(base @ plan + bonus.values(plan[None])[0])
-        draws = np.random.default_rng(0) if lots is None else lots
-        slopes, met = np.zeros_like(base), 0
-        for round_ in range(_ROUNDS):
-            is_new_start = not bonus.is_least and round_ % _CLIMB == _CLIMB - 1
-            if is_new_start:
-                plan = self.game.random_plan(side, draws, pure=True)
-            slope = bonus.pure_slopes(plan)
-            slopes, met = (slopes + slope, met + 1) if bonus.is_least else (slope, 1)
-            # ``base`` is in units of the largest payoff, as the bonus is.
-            _, plan = self.game.best_plan(side, base + slopes / met, lots, unit=1.0)
-            value = float(base @ plan + bonus.values(plan[None])[0])
-            if value > highest:
-                best, highest = plan, value
-        return best
-
-    def _climbed(self, situation: Situation, base: Floats, bonus: Bonus | None) -> Floats:
-        """Return the plan after steps of mirror ascent from where the policy stands."""
-        plan = situation.row
-        for _ in range(self.config.mirror_steps):
-            slopes = base if bonus is None else base + bonus.slopes(plan)
-            plan = self.game.climb(situation.side, plan, slopes, self.config.mirror_rate)
-        return plan
-
-
-def behaviour_weight(iteration: int) -> float:
-    """Return the weight of another behaviour in BD&RD-PSRO's code: 500, 100, 50."""
-    if iteration <= 75:
-        return 500.0
-    return 100.0 if iteration <= 150 else 50.0

@@ -1,19 +1,26 @@
-"""Settings of responses that are learnt from plays."""
+"""Responses that are learnt from plays by Q-learning."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
+from pkubench.agents.components import register
+from pkubench.agents.families.psro.oracles import ResponseOracle
+from pkubench.envs.games.zero_sum import ZeroSumGame
 from pkubench.errors import ConfigError
 
-DEEP = ("dqn", "softmax")
-"""Oracles that learn; both by Q-learning, they differ in how the values are played."""
+if TYPE_CHECKING:
+    from pkubench.agents.families.psro.settings import PSROConfig
+    from pkubench.agents.families.psro.spaces import PolicySpace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeepOracleConfig:
-    """How ``oracle=dqn`` and ``oracle=softmax`` learn. The others do not look at these."""
+@dataclass(frozen=True, kw_only=True)
+class LearntOracle(ResponseOracle):
+    """How responses are learnt; the two oracles differ in how action values are played."""
+
+    is_greedy: ClassVar[bool]
+    """Whether the best action is played."""
 
     hidden: tuple[int, ...] = (128, 128)
     """Units of the hidden layers (ReLU) of the network of action values."""
@@ -66,3 +73,50 @@ class DeepOracleConfig:
         starts = ("fresh", "weights", "weights-and-replay")
         if self.warm_start not in starts:
             raise ConfigError(f"warm_start must be one of {starts}, got {self.warm_start!r}")
+
+    def check(self, config: PSROConfig) -> None:
+        """Refuse what cannot be learnt.
+
+        Raises:
+            ConfigError: Several policies in training, a bonus of plans, partial steps, or fewer
+                plays than are played at once.
+        """
+        if config.learners > 1:
+            raise ConfigError(
+                f"oracle={self.name} trains one policy a side at a time, got learners="
+                f"{config.learners}; set learners=1"
+            )
+        if not config.diversity.can_be_learnt:
+            raise ConfigError(
+                f"oracle={self.name} takes diversity 'none' or 'members', got "
+                f"{config.diversity.name!r}; the other bonuses need oracle=exact"
+            )
+        if config.diversity.step_size != 1.0:
+            raise ConfigError(f"oracle={self.name} takes whole steps; set diversity_step=1")
+        if config.response_episodes < self.parallel_games:
+            raise ConfigError(
+                f"response_episodes must be at least parallel_games, got "
+                f"{config.response_episodes} and {self.parallel_games}"
+            )
+
+    def space(self, game: ZeroSumGame, config: PSROConfig) -> PolicySpace:
+        """Return tables of action values; torch is imported here, which takes a second."""
+        from pkubench.agents.families.psro.deep_oracle import ValueSpace
+
+        return ValueSpace(game, config)
+
+
+@register("dqn")
+@dataclass(frozen=True, kw_only=True)
+class DQNOracle(LearntOracle):
+    """Action values are played greedily."""
+
+    is_greedy: ClassVar[bool] = True
+
+
+@register("softmax")
+@dataclass(frozen=True, kw_only=True)
+class SoftmaxOracle(LearntOracle):
+    """Action values are played as a softmax."""
+
+    is_greedy: ClassVar[bool] = False
