@@ -465,7 +465,7 @@ def test_warm_starts_keep_what_they_say() -> None:
     [
         ({"learners": 2}, "one policy a side"),
         ({"diversity": "dpp"}, "'none' or 'members'"),
-        ({"step": 0.5}, "whole steps"),
+        ({"diversity": "members", "diversity_step": 0.5}, "whole steps"),
         ({"response_episodes": 50}, "at least parallel_games"),
         ({"batch_size": 501}, "at most replay_size"),
         ({"temperature": 0.0}, "temperature must be positive"),
