@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 
 from benchmarks.peers import OMNISAFE, PeerError, run_peer
-from pkubench.agents.families.on_policy import train
+from pkubench.training.session import train
 from pkubench.tasks.registry import make_task
 
 BAR = 15.0

@@ -11,9 +11,9 @@ import pytest
 
 from pkubench.agents import acting
 from pkubench.agents.families.off_policy import presets as off_policy
-from pkubench.agents.families.off_policy.training import train as train_off_policy
+from pkubench.training.session import train as train_off_policy
 from pkubench.agents.families.on_policy import presets as on_policy
-from pkubench.agents.families.on_policy.training import train as train_on_policy
+from pkubench.training.session import train as train_on_policy
 from pkubench.agents.families.psro.settings import PSRO_PRESETS, PSROConfig
 from pkubench.agents.rl.off_policy.config import OffPolicyConfig
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from pkubench.agents.adapters.onnx_export import export_onnx
 from pkubench.agents.contract import CostObserver, MaskedObservation
 from pkubench.agents.families.on_policy import saferl
-from pkubench.agents.families.on_policy.training import train
+from pkubench.training.session import train
 from pkubench.agents.nn.normalisers import ObservationNorm
 from pkubench.agents.resolve.loading import load_agent
 from pkubench.agents.rl.budget import (

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from pkubench.agents.families.off_policy import hasac, train
+from pkubench.training.session import train
+from pkubench.agents.families.off_policy import hasac
 from pkubench.agents.families.off_policy import saferl as saferl_off_policy
 from pkubench.agents.families.off_policy.presets import preset
 from pkubench.agents.nn.fast.stacked import shorten

@@ -14,10 +14,11 @@ import torch
 from pkubench.agents.adapters.onnx import load_policy
 from pkubench.agents.adapters.onnx_export import export_onnx
 from pkubench.agents.catalogue import AGENTS
-from pkubench.agents.families.off_policy import hasac, train
+from pkubench.training.session import train
+from pkubench.agents.families.off_policy import hasac
 from pkubench.agents.families.off_policy.loading import load
 from pkubench.agents.families.off_policy.presets import NAMES, preset
-from pkubench.agents.families.off_policy.training import train_together
+from pkubench.training.session import train_batch
 from pkubench.agents.resolve.loading import load_agent
 from pkubench.agents.rl.off_policy.learner import OffPolicyLearner
 from pkubench.agents.rl.replay import ReplayBuffer

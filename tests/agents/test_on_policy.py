@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from pkubench.agents.families.on_policy import train
+from pkubench.training.session import train
 from pkubench.agents.families.on_policy.harl import TUNED
 from pkubench.agents.families.on_policy.loading import load
 from pkubench.agents.families.on_policy.presets import PRESETS, tuned

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pkubench.agents.families.on_policy import harl, saferl
-from pkubench.agents.families.on_policy.training import train
+from pkubench.training.session import train
 from pkubench.agents.resolve.loading import load_agent
 from pkubench.agents.rl.constraints import Lagrange
 from pkubench.agents.rl.on_policy import actor_update

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pkubench.agents.families.off_policy import train as train_off_policy
-from pkubench.agents.families.on_policy import train
+from pkubench.training.session import train as train_off_policy
+from pkubench.training.session import train
 from pkubench.agents.rl.rollout import Collector
 from pkubench.agents.rl.safety_regret import TrainingCost, excess_cost
 from pkubench.envs.core.batch import SOLE_AGENT

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pkubench.agents.families.on_policy.training import train
+from pkubench.training.session import train
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
 from pkubench.agents.saved.files import load_saved

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import torch
 
-from pkubench.agents.families.off_policy.training import train as train_off_policy
-from pkubench.agents.families.on_policy import train
+from pkubench.training.session import train as train_off_policy
+from pkubench.training.session import train
 from pkubench.agents.nn import gumbel
 from pkubench.agents.resolve.loading import load_agent
 from pkubench.envs.diagnostics import tabular

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pkubench.agents.families.psro import train
+from pkubench.training.session import train
 from pkubench.agents.saved.runs import read_training
 from pkubench.agents.training import Progress
 from pkubench.cli.plot import _axis

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from pkubench.agents.families.psro import PSROConfig, train
+from pkubench.training.session import train
+from pkubench.agents.families.psro import PSROConfig
 from pkubench.agents.families.psro.deep_oracle import Opponents, ValueSpace
 from pkubench.agents.families.psro.deep_settings import DeepOracleConfig
 from pkubench.agents.families.psro.dqn import DQN, Anchor, Decisions, log_policy, targets

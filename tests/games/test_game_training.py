@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import pkubench
-from pkubench.agents.families.psro import load_population, train
+from pkubench.training.session import train
+from pkubench.agents.families.psro import load_population
 from pkubench.agents.saved.files import load_saved, save_agent
 from pkubench.agents.training import Progress
 from pkubench.envs.games import GameError, GameTree

@@ -15,7 +15,7 @@ import pytest
 
 import pkubench
 from pkubench.agents.contract import Population
-from pkubench.agents.families.psro.training import train
+from pkubench.training.session import train
 from pkubench.agents.resolve.loading import load_agent, resolve_agent
 from pkubench.agents.saved import population_content
 from pkubench.agents.saved.population_file import (

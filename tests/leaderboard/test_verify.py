@@ -12,7 +12,7 @@ import pytest
 
 from pkubench.agents.adapters.onnx import TEAM_FORMAT
 from pkubench.agents.adapters.onnx_export import Linear, mlp_bytes
-from pkubench.agents.families.psro.training import train
+from pkubench.training.session import train
 from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.evaluation.report import build_report
 from pkubench.evaluation.run.harness import evaluate
