@@ -14,6 +14,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 from torch.func import functional_call
 
+from pkubench.agents.components import with_settings
 from pkubench.agents.families.on_policy import saferl
 from pkubench.agents.nn.actor import Actor
 from pkubench.agents.nn.fast.loss_gradients import (
@@ -40,7 +41,6 @@ from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.on_policy.learner import constraint_of
 from pkubench.agents.rl.trust_region import Samples, TrustRegion, trust_region_step
 from pkubench.agents.rl.update_rules import cup_correction, exact_penalty, focops
-from pkubench.agents.components import with_settings
 from pkubench.errors import ConfigError
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from pkubench.training.session import train
 from pkubench.agents.families.off_policy import hasac
 from pkubench.agents.families.off_policy import saferl as saferl_off_policy
 from pkubench.agents.families.off_policy.presets import preset
@@ -25,6 +24,7 @@ from pkubench.agents.rl.rollout import Collector
 from pkubench.envs.core.registry import make_batch
 from pkubench.errors import ConfigError
 from pkubench.tasks.registry import make_task
+from pkubench.training.session import train
 from tests.agents.worlds import MEAN_LENGTH, BudgetWorld, SharingWorld, SpeedWorld, task_of
 
 LEARNING = {

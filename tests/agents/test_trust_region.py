@@ -16,6 +16,7 @@ from gymnasium import spaces
 from torch import Tensor
 from torch.func import functional_call, jacrev
 
+from pkubench.agents.components import with_settings
 from pkubench.agents.families.on_policy import saferl
 from pkubench.agents.families.on_policy.presets import preset
 from pkubench.agents.nn.actor import Actor
@@ -33,7 +34,6 @@ from pkubench.agents.rl.trust_region import (
     trust_region_step,
 )
 from pkubench.agents.rl.update_rules import surrogate
-from pkubench.agents.components import with_settings
 from pkubench.envs.core.registry import make_batch
 from pkubench.errors import ConfigError
 from pkubench.tasks.registry import make_task

@@ -113,7 +113,7 @@ def test_a_stage_is_not_resumed_from_other_inputs_or_another_plan(
     from pkubench.agents.saved.files import save_agent
 
     save_agent(tmp_path / FIRST, other.config, {"weight": other.tensors["weight"] + 1})
-    with pytest.raises(ConfigError, match="other settings: start=|another inputs"):
+    with pytest.raises(ConfigError, match="other settings: start="):
         run(tmp_path, resume=True)
 
 

@@ -70,7 +70,7 @@ def test_a_run_killed_at_every_iteration_resumes_to_the_same_bits(
             patch.setattr(learner, "iterate", killed)
             with pytest.raises(Killed):
                 run(agent, parts, resume=kill_at > 1)
-        random.random(), np.random.random()  # noqa: NPY002, B018 - another process drew otherwise
+        random.random(), np.random.random()  # noqa: NPY002 - another process drew otherwise
     rest = run(agent, parts, resume=True)
     assert [r.steps for r in rest] == [whole[-1].steps]
     assert weights(parts) == weights(tmp_path / "whole")
@@ -181,7 +181,10 @@ def test_seeds_side_by_side_killed_between_their_folders_resume_together(
             start(f"parts{count}")
         dying(10**9)
         seeds = [tmp_path / f"parts{count}" / f"seed{seed}" for seed in (4, 9)]
-        reached = [max([0, *(g.facts["iterations"] for g in checkpoints.read_generations(s))]) for s in seeds]
+        reached = [
+            max([0, *(g.facts["iterations"] for g in checkpoints.read_generations(s))])
+            for s in seeds
+        ]
         torn += reached[0] > reached[1] > 0
         start(f"parts{count}", resume=True)
         for seed in seeds:
@@ -276,7 +279,7 @@ def test_a_checkpoint_of_an_earlier_release_is_refused_clearly(tmp_path: Path, n
     part.close()
     (tmp_path / "run" / "checkpoint" / "checkpoint.json").unlink()
     (tmp_path / "run" / name).write_text("{}")
-    with pytest.raises(ConfigError, match="those of earlier ones it does not.*another --out"):
+    with pytest.raises(ConfigError, match=r"those of earlier ones it does not.*another --out"):
         run("toy", tmp_path / "run", 50, 0, resume=True)
 
 

@@ -171,9 +171,7 @@ class Recurrent:
 
     def export(self) -> Export:
         networks: Any = self.state()["networks"]
-        tensors = {
-            f"{name}.{k}": v.copy() for name, of in networks.items() for k, v in of.items()
-        }
+        tensors = {f"{name}.{k}": v.copy() for name, of in networks.items() for k, v in of.items()}
         return Export({}, tensors)
 
     def close(self) -> None:
