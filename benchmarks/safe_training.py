@@ -23,8 +23,8 @@ import time
 from pathlib import Path
 
 from benchmarks.peers import OMNISAFE, PeerError, run_peer
-from pkubench.agents.families.on_policy import train
 from pkubench.tasks.registry import make_task
+from pkubench.training.session import train
 
 BAR = 15.0
 STEPS, PASSES, BATCH = 20_000, 40, 64

@@ -23,8 +23,8 @@ import time
 from pathlib import Path
 
 from benchmarks.particle import best_rate, mpe2_episode
-from pkubench.agents.families.on_policy import train
 from pkubench.tasks.registry import make_task
+from pkubench.training.session import train
 
 BARS = {"HAPPO, 160 x 25 steps, 2 threads": 5.0, "HATRPO, 160 x 25 steps, 2 threads": 4.0}
 CONTENDERS = (

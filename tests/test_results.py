@@ -50,7 +50,7 @@ def test_a_record_is_of_the_row_it_stands_in(row: Row, seed: int) -> None:
     assert record["budget"] == row.steps
     assert records.read(row, seed, row.steps) == record  # of the settings the preset has now
     alone = f"--steps {row.steps} --seed {seed}" in record["command"]
-    together = re.search(r" --seeds ([0-9,]+) --together", record["command"])
+    together = re.search(r" --seeds ([0-9,]+) --(?:together|batch-seeds)", record["command"])
     assert alone or (together is not None and str(seed) in together[1].split(","))
     assert alone or seed >= row.ships
     report = record["report"]
@@ -297,7 +297,8 @@ def test_a_table_goes_on_with_a_run_of_its_own_settings_alone(tmp_path: Path) ->
     held = tmp_path / "training.json"
     held.write_text(json.dumps(facts))
     assert not is_interrupted(row, tmp_path, row.steps)  # it came to no checkpoint
-    (tmp_path / "checkpoint.safetensors").touch()
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "checkpoint.json").touch()
     assert is_interrupted(row, tmp_path, row.steps)
     assert not is_interrupted(row, tmp_path, row.steps // 10)
     held.write_text(json.dumps({**facts, "settings": {**facts["settings"], "window": 7}}))

@@ -19,7 +19,7 @@ from benchmarks.results.records import sha256_of
 from benchmarks.results.rows import DONE, ROOT, Row, jobs_of, page_path, runs_of
 from pkubench.agents.catalogue import PRETRAINED
 from pkubench.agents.saved.files import CONFIG, DIGEST, WEIGHTS
-from pkubench.agents.saved.runs import read_training
+from pkubench.agents.saved.runs import has_checkpoint, read_training
 from pkubench.files import write_json
 from pkubench.tasks.registry import make_task
 
@@ -112,7 +112,7 @@ def _train_job(row: Row, seeds: tuple[int, ...], budget: int, fresh: bool) -> st
     if len(seeds) == 1:
         command += ["--seed", str(seeds[0]), "--out", str(runs[0])]
     else:
-        command += ["--seeds", _listed(seeds), "--together", "--out", str(runs[0].parent)]
+        command += ["--seeds", _listed(seeds), "--batch-seeds", "--out", str(runs[0].parent)]
     if is_interrupted(row, runs[0], budget):
         command.append("--resume")
     else:  # it came to no checkpoint, or is of settings that the preset has no longer
@@ -131,7 +131,7 @@ def _train_job(row: Row, seeds: tuple[int, ...], budget: int, fresh: bool) -> st
 def is_interrupted(row: Row, run: Path, budget: int) -> bool:
     """Return whether a folder holds a training of this row, as presets are now, to go on with."""
     held = read_training(run)
-    if held is None or held.command is None or not any(run.glob("checkpoint*")):
+    if held is None or held.command is None or not has_checkpoint(run):
         return False
     return row.is_made_by(held.facts, budget)
 

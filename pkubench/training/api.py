@@ -97,15 +97,17 @@ def train(
     folder = run_folder(agent, chosen, seed) if out is None else Path(out)
     with claimed([folder], resume):
         running = run_request(asked, [folder], resume=resume)
+        last: Progress | None = None
         try:
-            for reports in running:
+            for (last,) in running:
                 if on_progress is not None:
-                    on_progress(reports[0])
+                    on_progress(last)
         finally:
             running.close()
-    curve = read_curve(folder)
-    last = curve[-1] if curve else {"steps": asked.total}
-    return Trained(folder, int(last["steps"]), {k: v for k, v in last.items() if k != "steps"})
+    if last is None:  # it was finished already
+        *_, line = read_curve(folder) or [{"steps": asked.total}]
+        last = Progress(int(line.pop("steps")), asked.total, line)
+    return Trained(folder, last.steps, last.metrics)
 
 
 def _text(value: Any) -> str:

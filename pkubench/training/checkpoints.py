@@ -134,15 +134,17 @@ _WAY_OUT = "delete the run and train from scratch"
 
 
 def common(folders: Sequence[Path]) -> list[Generation] | None:
-    """Return the newest checkpoint of the same iteration in every folder; None if none has any.
+    """Return the newest checkpoint of the same iteration in every folder; None before the first.
 
     Raises:
         ConfigError: they stopped at different iterations.
         WeightsError: one is damaged.
     """
-    known = [{int(g.facts["iterations"]): g for g in read_generations(f)} for f in folders]
-    if not any(known):
+    found = [read_generations(folder) for folder in folders]
+    is_first = all(g.number == 1 for of in found for g in of)
+    if is_first and not all(found):  # killed before all had written their first one
         return None
+    known = [{int(g.facts["iterations"]): g for g in of} for of in found]
     shared = set.intersection(*(set(of) for of in known))
     if not shared:
         reached = sorted({max(of, default=0) for of in known})

@@ -77,7 +77,7 @@ class Request:
     def command(self, total: int | None = None) -> str:
         """Return the command that trains this."""
         flags: list[str] = []
-        usual = _usual(self.task)
+        usual = None if self.family.load is None else validation_for(self.task)
         if self.validation != usual:
             how = self.validation
             flags += ["--validate", str(0 if how is None else how.points)]
@@ -88,10 +88,6 @@ class Request:
             flags += ["--input", f"{name}={path}"]
         total = self.total if total is None else total
         return train_command(self.agent, self.task.id, total, self.seeds, self.settings, flags)
-
-
-def _usual(task: Task) -> Validation | None:
-    return validation_for(task)
 
 
 def request(
@@ -149,7 +145,7 @@ def request(
         seeds=tuple(seeds),
         settings=dict(settings),
         device=device,
-        validation=validation,
+        validation=None if family.load is None else validation,  # an artefact does not act
         track=tuple(track),
         inputs=inputs,
         hashes={name: sha256_of(path) for name, path in inputs.items()},

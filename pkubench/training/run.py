@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pkubench.agents.learner import Context, Counters, Export, Learner
-from pkubench.agents.saved.files import CONFIG, load_saved, save_agent
+from pkubench.agents.saved.files import load_saved, save_agent
 from pkubench.agents.saved.runs import Ended, begin_training
 from pkubench.envs.core.registry import resolve
 from pkubench.errors import WeightsError
@@ -153,9 +153,10 @@ class SeedRun:
     @property
     def is_saved(self) -> bool:
         """Whether the folder holds the agent of all that is done."""
-        if not (self.out / CONFIG).is_file():
+        try:
+            config = load_saved(self.out).config
+        except WeightsError:  # there is none, or a kill struck between its files
             return False
-        config = load_saved(self.out).config
         return config.get("ended") != Ended.STOPPED and config.get(self._done_name) == self.done
 
     @property

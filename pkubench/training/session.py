@@ -8,6 +8,7 @@ generators; what was logged after it is cut from the curve.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
@@ -99,14 +100,27 @@ def run_request(
         return
     before = generator_states()
     try:
-        seed_generators(int(agent_seeds(np.array(asked.seeds[:1]), "training")[0]))
-        session = Session(asked, outs)
+        session = _seeded_session(asked, outs)
         try:
             yield from session.run(resume)
         finally:
             session.close()
     finally:
         set_generators(before)
+
+
+def _seeded_session(asked: Request, outs: Sequence[Path]) -> Session:
+    """Make a session whose global draws follow from the seed from the learners' first one on."""
+    seed = int(agent_seeds(np.array(asked.seeds[:1]), "training")[0])
+    seed_generators(seed)
+    is_seeded = "torch" in sys.modules
+    session = Session(asked, outs)
+    if "torch" in sys.modules and not is_seeded:
+        # The learners imported it, and may have drawn from its generator before it was seeded.
+        session.close()
+        seed_generators(seed)
+        session = Session(asked, outs)
+    return session
 
 
 class Session:

@@ -198,14 +198,14 @@ class Validator:
         if len(window) < self.how.window or any(point.failure for point in window):
             return
         mean, limit = self._mean(window, "return"), self.task.cost_limit
-        cost = self._mean(window, "cost") if limit is not None else 0.0
+        cost = self._mean(window, "cost") if limit is not None else math.nan
         rank = (1, mean) if limit is None or cost <= limit else (0, -cost)
         if self.best is None or rank >= self.best.rank:
             self.best = Best(done, rank, export)
 
     @staticmethod
     def _mean(window: list[Point], name: str) -> float:
-        return float(np.mean([point.figures[name] for point in window]))
+        return float(np.mean([point.figures.get(name, 0.0) for point in window]))
 
     def facts(self, done: int) -> dict[str, Any]:
         """Return the entries of ``config.json``: what was found, and the rule that chose."""

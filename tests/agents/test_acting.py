@@ -11,10 +11,10 @@ import pytest
 from pkubench.agents import acting
 from pkubench.agents.components import with_settings
 from pkubench.agents.families.on_policy import presets as on_policy
-from pkubench.agents.families.on_policy.training import train as train_on_policy
 from pkubench.agents.families.psro.settings import PSRO_PRESETS, PSROConfig
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.saved.files import load_saved
+from pkubench.training.session import train as train_on_policy
 from tests.agents.test_settings_reach import CHANGES, LIMIT, told_apart, who_trains
 from tests.agents.worlds import SpeedWorld, task_of
 

@@ -13,7 +13,6 @@ from gymnasium import spaces
 from pkubench.agents.adapters.onnx_export import export_onnx
 from pkubench.agents.contract import CostObserver, MaskedObservation
 from pkubench.agents.families.on_policy import saferl
-from pkubench.agents.families.on_policy.training import train
 from pkubench.agents.nn.normalisers import ObservationNorm
 from pkubench.agents.resolve.loading import load_agent
 from pkubench.agents.rl.budget import (
@@ -29,6 +28,7 @@ from pkubench.envs.core.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, Flo
 from pkubench.envs.core.seeding import IntArray
 from pkubench.errors import AgentError, ConfigError
 from pkubench.evaluation.run.episodes import run_block
+from pkubench.training.session import train
 from tests.agents.worlds import MEAN_LENGTH, SpeedWorld, task_of
 
 

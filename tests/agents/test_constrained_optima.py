@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pkubench.agents.families.on_policy.training import train
 from pkubench.agents.resolve.loading import load_agent
 from pkubench.tasks.registry import make_task
+from pkubench.training.session import train
 from tests.agents.optima import exact, late, optimum
 
 CORRIDOR = "RiskyCorridor-v0"

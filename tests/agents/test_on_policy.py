@@ -26,6 +26,8 @@ from pkubench.agents.saved.files import load_saved, load_tensors
 from pkubench.envs.core.registry import make_batch
 from pkubench.errors import AgentError, ConfigError, UnknownName, WeightsError
 from pkubench.tasks.registry import make_task
+from pkubench.training.checkpoints import Spacing
+from pkubench.training.session import train
 from tests.agents.worlds import MEAN_LENGTH, SharingWorld, SpeedWorld, task_of
 
 SMALL = {
@@ -35,7 +37,6 @@ SMALL = {
     "epochs": "3",
     "critic_epochs": "3",
     "minibatches": "2",
-    "checkpoint_steps": "64",
 }
 
 
@@ -252,11 +253,12 @@ def test_an_interrupt_in_the_middle_of_an_update_leaves_no_half_updated_checkpoi
             raise KeyboardInterrupt
         return losses
 
+    monkeypatch.setattr(Spacing, "is_due", True)
     with monkeypatch.context() as patch:
         patch.setattr(CriticStack, "fit", strike)
         with pytest.raises(KeyboardInterrupt):
-            _train("happo", task, parts, 640, settings={"checkpoint_steps": 128})
-    _train("happo", task, parts, 640, resume=True, settings={"checkpoint_steps": 128})
+            _train("happo", task, parts, 640)
+    assert _train("happo", task, parts, 640, resume=True)[0].steps == 256
     assert (parts / "weights.safetensors").read_bytes() == (
         whole / "weights.safetensors"
     ).read_bytes()
@@ -282,10 +284,12 @@ def test_a_run_is_neither_overwritten_nor_resumed_with_other_settings(tmp_path: 
 
 def test_a_damaged_checkpoint_is_named_not_loaded(tmp_path: Path) -> None:
     task = task_of(SharingWorld)
-    _train("happo", task, tmp_path, 128)
-    path = tmp_path / "checkpoint.safetensors"
+    part = train("happo", task, steps=128, seed=0, settings=SMALL, out=tmp_path)
+    next(part)
+    part.close()
+    [path] = tmp_path.glob("checkpoint/*/state.safetensors")
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(WeightsError, match="corrupt or truncated"):
+    with pytest.raises(WeightsError, match="torn or changed"):
         _train("happo", task, tmp_path, 128, resume=True)
 
 

@@ -12,13 +12,14 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from pkubench.agents.families.on_policy.checkpoint import load_checkpoint, save_checkpoint
 from pkubench.agents.rl.constraints.lagrangian import LagrangeMultiplier
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
+from pkubench.agents.rl.on_policy.state import load_state_of, state_of
 from pkubench.agents.rl.rollout import Collector
 from pkubench.envs.core.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
 from pkubench.envs.core.seeding import IntArray, TrainingSeeds
+from pkubench.training import checkpoints
 from tests.agents.worlds import SpeedWorld
 
 LANES = 6
@@ -235,9 +236,10 @@ def test_a_checkpoint_holds_every_part_of_the_state(tmp_path: Path) -> None:
     learner, collector = _run(0)
     for _ in range(3):
         _advance(learner, collector)
-    save_checkpoint(tmp_path, learner, collector, {"steps": 1})
+    checkpoints.write([tmp_path], [state_of(learner, collector)], [{"iterations": 1}])
     other, lanes = _run(1)
-    load_checkpoint(tmp_path, other, lanes)
+    [written] = checkpoints.read_generations(tmp_path)
+    load_state_of(checkpoints.read(tmp_path, written), other, lanes)
     assert isinstance(learner.constraint, LagrangeMultiplier)
     assert learner.constraint.value > 0.0
     assert other.constraint == learner.constraint

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pkubench.agents import off_policy, on_policy, psro
+from pkubench.agents.components import with_settings
 from pkubench.agents.saved.runs import (
     TRAINING,
     begin_training,
@@ -19,11 +19,13 @@ from pkubench.agents.saved.runs import (
     training_folders,
     trainings,
 )
-from pkubench.agents.training import configured, with_settings
 from pkubench.envs.core.seeding import MAX_SEED
-from pkubench.errors import ConfigError, StorageError
+from pkubench.errors import ConfigError, PkubenchError, StorageError
 from pkubench.files import lock_folder, unlock
 from pkubench.tasks.registry import make_task
+from pkubench.training.request import request
+from pkubench.training.session import train
+from pkubench.training.validation import validation_for
 
 SPREAD = "SimpleSpreadContinuous-v0"
 HERE = {
@@ -33,22 +35,15 @@ HERE = {
     "settings": {"gamma": 0.9, "hidden": (8,)},
 }
 COMMAND = "pkubench train happo T --seed 0 --set 'hidden=[8]'"
-TRAINERS: list[tuple[Callable[..., Any], str, str, dict[str, str], str]] = [
+TRAINED: list[tuple[str, str, dict[str, str], str]] = [
+    ("happo", SPREAD, {"num_envs": "2", "rollout_steps": "10", "hidden": "[8]"}, "gamma"),
     (
-        on_policy.train,
-        "happo",
-        SPREAD,
-        {"num_envs": "2", "rollout_steps": "10", "hidden": "[8]"},
-        "gamma",
-    ),
-    (
-        off_policy.train,
         "hatd3",
         SPREAD,
         {"num_envs": "2", "train_interval": "5", "warmup_steps": "20", "hidden": "[8]"},
         "gamma",
     ),
-    (psro.train, "cfr+", "KuhnPoker-v0", {"report_every": "1"}, "report_every"),
+    ("cfr+", "KuhnPoker-v0", {"report_every": "1"}, "report_every"),
 ]
 
 
@@ -57,12 +52,11 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize(
-    ("train", "agent", "task", "settings", "other"), TRAINERS, ids=["on", "off", "games"]
+    ("agent", "task", "settings", "other"), TRAINED, ids=["on", "off", "games"]
 )
 def test_a_run_killed_before_its_first_checkpoint_is_resumed_as_what_it_is(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    train: Callable[..., Any],
     agent: str,
     task: str,
     settings: dict[str, str],
@@ -79,10 +73,8 @@ def test_a_run_killed_before_its_first_checkpoint_is_resumed_as_what_it_is(
         def kill(*args: Any) -> None:
             raise Killed
 
-        patch.setattr("pkubench.agents.training.TrainingLog.write", kill)
-        for module in ("on_policy", "off_policy"):
-            patch.setattr(f"pkubench.agents.{module}.checkpoint.save_checkpoint", kill)
-        patch.setattr("pkubench.agents.families.psro.training._save", kill)
+        patch.setattr("pkubench.training.trackers.JSONLines.log", kill)
+        patch.setattr("pkubench.training.checkpoints.write", kill)
         with pytest.raises(Killed):
             start("parts")
     assert not list((tmp_path / "parts").glob("checkpoint*"))
@@ -140,7 +132,7 @@ def test_what_a_run_is_stands_in_its_folder_from_the_beginning(tmp_path: Path) -
     assert run is not None
     assert run.facts == {**json.loads(json.dumps(HERE)), "command": COMMAND}
     assert run.progress == "before its first report"
-    assert run.way_on == f"{COMMAND} --out {tmp_path} --resume"
+    assert run.resume_command == f"{COMMAND} --out {tmp_path} --resume"
     (tmp_path / "training.jsonl").write_text('{"steps": 200, "return": 1.0}\n{"steps": 3')
     assert run.progress == "step 200 of 400"
     begin_training(tmp_path, HERE, COMMAND, resume=True)
@@ -150,11 +142,12 @@ def test_what_a_run_is_stands_in_its_folder_from_the_beginning(tmp_path: Path) -
         begin_training(tmp_path, HERE, COMMAND, resume=False)
 
 
-def test_seeds_trained_together_go_on_together(tmp_path: Path) -> None:
+@pytest.mark.parametrize("flag", ["--batch-seeds", "--together"])
+def test_seeds_trained_side_by_side_resume_together(tmp_path: Path, flag: str) -> None:
     for seed in (10, 9):
-        begin_training(tmp_path / f"seed{seed}", HERE, f"{COMMAND} --together", resume=False)
+        begin_training(tmp_path / f"seed{seed}", HERE, f"{COMMAND} {flag}", resume=False)
     assert training_folders(tmp_path) == [tmp_path / "seed9", tmp_path / "seed10"]
-    assert trainings(tmp_path)[0].way_on.endswith(f"--together --out {tmp_path} --resume")
+    assert trainings(tmp_path)[0].resume_command.endswith(f"{flag} --out {tmp_path} --resume")
 
 
 def test_a_curve_of_nobody_knows_what_is_not_gone_on_with(tmp_path: Path) -> None:
@@ -204,12 +197,42 @@ def test_a_setting_of_a_wrong_type_names_what_fits(name: str, text: str, words: 
 
 
 def test_a_constraint_is_refused_where_it_comes_from() -> None:
-    from pkubench.agents.families.off_policy.presets import preset
-
     task = make_task(SPREAD)
-    how: dict[str, Any] = {"steps": 10, "seeds": [0], "device": "cpu"}
-    asked = {"constraint": "lagrangian"}
+    how: dict[str, Any] = {"steps": 10, "seeds": [0]}
     with pytest.raises(ConfigError, match="leave --set constraint out"):
-        configured("hasac", task, preset("hasac", task), asked, **how)
+        request("hasac", task, {"constraint": "lagrangian"}, **how)
     with pytest.raises(ConfigError, match="sac-lag holds a cost constraint"):
-        configured("sac-lag", task, preset("sac-lag", task), {}, **how)
+        request("sac-lag", task, {}, **how)
+
+
+def test_a_request_is_checked_before_anything_is_built() -> None:
+    task = make_task(SPREAD)
+    for words, more in (
+        ("no device 'tpu'; choose cpu or cuda", {"device": "tpu"}),
+        ("trains one seed at a time", {"seeds": [0, 1]}),
+        ("must be at least 1, got 0", {"steps": 0}),
+        ("no input of happo 'teacher'", {"inputs": {"teacher": Path("x")}}),
+    ):
+        with pytest.raises(PkubenchError, match=words):
+            request("happo", task, {}, **{"steps": 10, "seeds": [0], **more})
+    with pytest.raises(ConfigError, match="is not trained"):
+        request("random", task, {}, steps=10, seeds=[0])
+    nothing = dataclasses.replace(task.protocol, training_steps=None)
+    endless = dataclasses.replace(task, protocol=nothing)
+    with pytest.raises(ConfigError, match="say --steps N"):
+        request("happo", endless, {}, steps=None, seeds=[0])
+    kuhn = make_task("KuhnPoker-v0")
+    assert request("cfr+", kuhn, {"iterations": "7"}, steps=None, seeds=[0]).total == 7
+
+
+def test_a_command_says_what_is_not_usual() -> None:
+    task = make_task(SPREAD)
+    asked = request("happo", task, {"gamma": "0.9"}, steps=10, seeds=[2])
+    usual = "pkubench train happo pkubench/SimpleSpreadContinuous-v0 --steps 10 --seed 2"
+    assert asked.command() == f"{usual} --set gamma=0.9 --validate 0"
+    asked = dataclasses.replace(asked, validation=validation_for(task))
+    assert asked.command() == f"{usual} --set gamma=0.9"
+    best = validation_for(task, points=30, keep="best")
+    asked = dataclasses.replace(asked, settings={}, validation=best)
+    flags = "--validate 30 --validation-episodes 8 --window 15 --keep best"
+    assert asked.command() == f"{usual} {flags}"

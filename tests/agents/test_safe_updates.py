@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from pkubench.agents.families.on_policy import harl, saferl
-from pkubench.agents.families.on_policy.training import train
 from pkubench.agents.resolve.loading import load_agent
 from pkubench.agents.rl.constraints.lagrangian import LagrangeMultiplier
 from pkubench.agents.rl.on_policy import actor_update
@@ -22,6 +21,7 @@ from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
 from pkubench.agents.rl.rollout import Collector
 from pkubench.errors import ConfigError
 from pkubench.tasks.registry import make_task
+from pkubench.training.session import train
 from tests.agents.optima import late
 from tests.agents.worlds import MEAN_LENGTH, BudgetWorld, SpeedWorld, task_of
 

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pkubench.agents.families.off_policy import train as train_off_policy
-from pkubench.agents.families.on_policy import train
 from pkubench.agents.rl.rollout import Collector
 from pkubench.agents.rl.safety_regret import TrainingCost, excess_cost
 from pkubench.envs.core.batch import SOLE_AGENT
 from pkubench.tasks.registry import make_task
+from pkubench.training.session import train
+from pkubench.training.session import train as train_off_policy
 from tests.agents.worlds import SpeedWorld, task_of
 
-QUICK = {"num_envs": "4", "hidden": "[8]", "checkpoint_steps": "100", "threads": "1"}
+QUICK = {"num_envs": "4", "hidden": "[8]", "threads": "1"}
 ON_POLICY = {**QUICK, "rollout_steps": "25", "minibatches": "1", "epochs": "1"}
 OFF_POLICY = {**QUICK, "warmup_steps": "80", "batch_size": "8", "buffer_size": "2000"}
 

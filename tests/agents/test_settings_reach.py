@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pkubench.agents.families.on_policy.training import train
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
 from pkubench.agents.saved.files import load_saved
+from pkubench.training.session import train
 from tests.agents.worlds import MEAN_LENGTH, SharingWorld, SpeedWorld, task_of
 
 LIMIT = 0.5

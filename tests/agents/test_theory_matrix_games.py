@@ -16,8 +16,6 @@ import numpy as np
 import pytest
 import torch
 
-from pkubench.agents.families.off_policy.training import train as train_off_policy
-from pkubench.agents.families.on_policy import train
 from pkubench.agents.nn import gumbel
 from pkubench.agents.nn.fast import actor_gradients
 from pkubench.agents.resolve.loading import load_agent
@@ -40,6 +38,8 @@ from pkubench.envs.diagnostics.matrix_games import CLIMBING, penalty
 from pkubench.envs.diagnostics.sharing_gap import SharingGap, best_shared_value
 from pkubench.errors import ConfigError
 from pkubench.tasks.registry import make_task
+from pkubench.training.session import train
+from pkubench.training.session import train as train_off_policy
 
 ROUNDING = 1e-12
 """How far a sum of some dozen terms below 100 may be off."""

@@ -1,20 +1,21 @@
-"""The command line as a function, and a trainer small enough to run to its end in a test."""
+"""The command line as a function, and a learner small enough to train to its end in a test."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pkubench.agents import catalogue
+from pkubench.agents import catalogue, registry
 from pkubench.agents.catalogue import AgentSpec
-from pkubench.agents.training import Progress
+from pkubench.agents.learner import Context
+from pkubench.agents.registry import AgentFamily, Preset
 from pkubench.cli.main import main
-from pkubench.tasks.task import Task
+from tests.training.toys import Counting
 
 
 @dataclass
@@ -53,48 +54,75 @@ def pkubench(
 
 
 STEPS = 40
-calls: list[Mapping[str, Any]] = []
+made: list[Mapping[str, Any]] = []
+"""What learners were made from, in order."""
 
 
-def tiny_trainer(
-    agent: str,
-    task: Task,
-    *,
-    steps: int | None,
-    seed: int,
-    settings: Mapping[str, str],
-    out: Path,
-    resume: bool = False,
-    device: str = "cpu",
-) -> Iterator[Progress]:
-    """Count to ``steps`` in tens; the checkpoint is the count."""
-    calls.append({"steps": steps, "seed": seed, "settings": settings, "resume": resume})
-    checkpoint = out / "checkpoint.json"
-    count = json.loads(checkpoint.read_text()) if resume and checkpoint.exists() else 0
-    out.mkdir(parents=True, exist_ok=True)
-    total = steps or STEPS
-    try:
-        while count < total:
-            count += 10
-            yield Progress(count, total, {"return": count / 2, "steps_per_second": 1000.0})
-    finally:
-        checkpoint.write_text(json.dumps(count))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TinyConfig:
+    """Settings of ``tiny``."""
+
+    gamma: float = 0.95
+    stride: int = 10
+
+
+CONFIG = TinyConfig()
+
+
+class Tiny(Counting):
+    """Counts its budget off in strides."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        gamma = context.settings.gamma
+        made.append({"steps": context.total, "seed": context.seed, "gamma": gamma})
+
+    def iterate(self) -> Mapping[str, float]:
+        return {**super().iterate(), "steps_per_second": 1000.0}
+
+
+class TinyBatch:
+    """Several of them side by side."""
+
+    def __init__(self, contexts: Sequence[Context]) -> None:
+        self.members = [Tiny(context) for context in contexts]
+
+    def iterate(self) -> Sequence[Mapping[str, float]]:
+        return [member.iterate() for member in self.members]
+
+
+FAMILY = AgentFamily(
+    name="tiny",
+    summary="counts",
+    kind="tiny",
+    learner="tests.cli.conftest:Tiny",
+    batch="tests.cli.conftest:TinyBatch",
+    extra=None,
+)
+PRESET = Preset(
+    name="tiny",
+    family="tiny",
+    summary="counts",
+    suites=("marl",),
+    settings="tests.cli.conftest:CONFIG",
+)
+SPEC = AgentSpec(name="tiny", paper="-", suites=("marl",), summary="counts", trainer="-:-")
 
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, Any]]:
-    """Register the agent ``tiny``; return the list of its trainer's calls."""
-    spec = AgentSpec(
-        name="tiny",
-        paper="-",
-        suites=("marl",),
-        summary="counts",
-        trainer="tests.cli.conftest:tiny_trainer",
-    )
-    monkeypatch.setitem(catalogue.AGENTS, "tiny", spec)
-    monkeypatch.setattr("pkubench.cli.train.import_function", lambda path: tiny_trainer)
-    calls.clear()
-    return calls
+    """Register the agent ``tiny``; return the list of what its learners are made from."""
+    monkeypatch.setitem(catalogue.AGENTS, "tiny", SPEC)
+    monkeypatch.setitem(registry.families(), "tiny", FAMILY)  # type: ignore[arg-type]
+    monkeypatch.setitem(registry.presets(), "tiny", PRESET)  # type: ignore[arg-type]
+    made.clear()
+    return made
+
+
+def register_tiny() -> None:
+    """Register the agent ``tiny`` for a process that ends with its test."""
+    catalogue.AGENTS["tiny"] = SPEC
+    registry.register_family(FAMILY, [PRESET])
 
 
 @pytest.fixture(autouse=True)

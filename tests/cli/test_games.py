@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pkubench.agents.families.psro import train
 from pkubench.agents.saved.runs import read_training
-from pkubench.agents.training import Progress
 from pkubench.cli.plot import _axis
 from pkubench.cli.progress import Meter
 from pkubench.evaluation.comparison import compare
 from pkubench.tasks.registry import make_task
+from pkubench.training.progress import Progress
+from pkubench.training.session import train
 from tests.cli.conftest import Command
 
 KUHN = make_task("KuhnPoker-v0")
@@ -128,7 +128,7 @@ def test_a_stopped_training_is_told_from_a_solved_one_and_goes_on(pkubench: Comm
     assert "stopped at iteration 2 of 50" in table and "ended at an equilibrium after" in table
     run = read_training(Path("seeds/seed0"))
     assert run is not None and run.is_stopped
-    words = run.way_on.split()[1:]
+    words = run.resume_command.split()[1:]
     assert pkubench(*words).code == 0
     again = json.loads(Path("seeds/seed0/config.json").read_text())
     list(train("psro", KUHN, steps=50, seed=0, settings={}, out=Path("whole")))

@@ -1,4 +1,4 @@
-"""``pkubench train`` around a trainer that only counts."""
+"""``pkubench train`` around a learner that only counts."""
 
 from __future__ import annotations
 
@@ -14,28 +14,37 @@ from typing import Any
 
 import pytest
 
-from pkubench.agents.saved.runs import begin_training
-from pkubench.agents.training import Progress
-from tests.cli.conftest import Command, tiny_trainer
+from pkubench.agents.saved.runs import begin_training, has_checkpoint
+from pkubench.training.progress import Progress
+from tests.cli.conftest import Command, Tiny
 
 TASK = "SimpleSpread-v0"
 ROOT = Path(__file__).parents[2]
 
 
+STEPS = ("--steps", 40)
+
+
+def steps_of(folder: str) -> int:
+    steps: int = json.loads(Path(folder, "config.json").read_text())["steps"]
+    return steps
+
+
 def test_a_run_goes_to_its_own_folder_and_names_the_next_command(
     pkubench: Command, tiny: list[Mapping[str, Any]]
 ) -> None:
-    said = pkubench("train", "tiny", TASK, "--seed", 3, "--set", "gamma=0.9")
+    said = pkubench("train", "tiny", TASK, "--seed", 3, "--set", "gamma=0.9", *STEPS)
     assert said.code == 0, said.err
-    assert Path("runs/tiny-SimpleSpread-v0-seed3/checkpoint.json").read_text() == "40"
+    assert steps_of("runs/tiny-SimpleSpread-v0-seed3") == 40
     assert "pkubench evaluate runs/tiny-SimpleSpread-v0-seed3 SimpleSpread-v0" in said.err
-    assert tiny == [{"steps": None, "seed": 3, "settings": {"gamma": "0.9"}, "resume": False}]
+    assert tiny == [{"steps": 40, "seed": 3, "gamma": 0.9}]
 
 
 def test_json_is_one_document_about_every_run(
     pkubench: Command, tiny: list[Mapping[str, Any]]
 ) -> None:
-    said = pkubench("train", "tiny", TASK, "--seeds", "0-1,5", "--out", "many", "--json")
+    words = ("--seeds", "0-1,5", "--out", "many", "--json", *STEPS)
+    said = pkubench("train", "tiny", TASK, *words)
     runs = said.json["runs"]
     assert [run["seed"] for run in runs] == [0, 1, 5]
     assert [run["out"] for run in runs] == ["many/seed0", "many/seed1", "many/seed5"]
@@ -47,11 +56,11 @@ def test_json_is_one_document_about_every_run(
 def test_a_folder_in_use_is_never_written_over(
     pkubench: Command, tiny: list[Mapping[str, Any]]
 ) -> None:
-    assert pkubench("train", "tiny", TASK, "--out", "run").code == 0
+    assert pkubench("train", "tiny", TASK, "--out", "run", *STEPS).code == 0
     said = pkubench("train", "tiny", TASK, "--out", "run", "--steps", 10)
     assert said.code == 2
     assert "--resume" in said.err
-    assert Path("run/checkpoint.json").read_text() == "40"
+    assert steps_of("run") == 40
 
 
 def test_resume_needs_something_to_resume(pkubench: Command, tiny: list[Any]) -> None:
@@ -60,71 +69,88 @@ def test_resume_needs_something_to_resume(pkubench: Command, tiny: list[Any]) ->
     assert "no run to resume in run" in said.err
 
 
+def signalled(monkeypatch: pytest.MonkeyPatch, at: int, *numbers: int) -> None:
+    """Let ``tiny`` get signals in the update after which ``at`` steps are done."""
+    iterate = Tiny.iterate
+
+    def interrupted(self: Tiny) -> Mapping[str, float]:
+        figures = iterate(self)
+        if self.counters.environment_steps == at:
+            for number in numbers:
+                os.kill(os.getpid(), number)
+        return figures
+
+    monkeypatch.setattr(Tiny, "iterate", interrupted)
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "sigterm"]
 )
+@pytest.mark.parametrize("names_all", [True, False])
 def test_a_signal_leaves_a_run_that_resume_finishes(
     pkubench: Command,
     tiny: list[Mapping[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
     number: int,
     code: int,
+    names_all: bool,
 ) -> None:
-    def interrupted(*args: Any, **kwargs: Any) -> Iterator[Progress]:
-        run = tiny_trainer(*args, **kwargs)
-        try:
-            for progress in run:
-                if progress.steps == 20:
-                    os.kill(os.getpid(), number)
-                yield progress
-        finally:
-            run.close()  # type: ignore[attr-defined]
-
-    kept = []  # so that nothing but the command itself closes the generator
-
-    def start(*args: Any, **kwargs: Any) -> Iterator[Progress]:
-        kept.append(interrupted(*args, **kwargs))
-        return kept[0]
-
-    monkeypatch.setattr("pkubench.cli.train.import_function", lambda path: start)
-    said = pkubench("train", "tiny", TASK, "--out", "run")
+    with monkeypatch.context() as patch:
+        signalled(patch, 20, number)
+        said = pkubench("train", "tiny", TASK, "--out", "run", *STEPS)
     assert said.code == code
-    resume = "pkubench train tiny SimpleSpread-v0 --out run --resume"
+    resume = "pkubench train tiny SimpleSpread-v0 --out run --steps 40 --resume"
     assert (
-        said.err.splitlines()[-1] == f"stopped at step 20 of 40, saved in run; to go on: {resume}"
+        said.err.splitlines()[-1] == f"stopped at step 20 of 40, saved in run; to resume: {resume}"
     )
     assert "Traceback" not in said.err
-    assert Path("run/checkpoint.json").read_text() == "20"
-
-    monkeypatch.setattr("pkubench.cli.train.import_function", lambda path: tiny_trainer)
-    assert pkubench(*resume.split()[1:]).code == 0
-    assert Path("run/checkpoint.json").read_text() == "40"
+    assert has_checkpoint(Path("run")) and not Path("run/config.json").exists()
+    words = resume.split()[1:] if names_all else ["train", "--resume", "--out", "run", "--json"]
+    said = pkubench(*words)
+    assert said.code == 0, said.err
+    assert names_all or said.json["runs"][0]["steps"] == 40
+    assert steps_of("run") == 40 and not has_checkpoint(Path("run"))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_folder_alone_is_resumed_if_it_says_one_command(
+    pkubench: Command, tiny: list[Any]
+) -> None:
+    for words, part in [
+        (("--out", "run"), "name an AGENT and a TASK"),
+        (("tiny", "--out", "run", "--resume"), "name an AGENT and a TASK"),
+        (("--resume",), "name an AGENT and a TASK"),
+        (("--out", "run", "--resume"), "run holds no run that says which command"),
+        (("--out", "many", "--resume"), "many holds several runs: name one of them, such as many/"),
+    ]:
+        if "many" in words:
+            pkubench("train", "tiny", TASK, "--seeds", "0-1", "--out", "many", *STEPS)
+        said = pkubench("train", *words)
+        assert (said.code, len(said.err.splitlines())) == (2, 1)
+        assert part in said.err
 
 
 def test_a_second_ctrl_c_stops_at_once(
     pkubench: Command, tiny: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stubborn(*args: Any, **kwargs: Any) -> Iterator[Progress]:
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
-        yield Progress(10, 40, {})
-
-    monkeypatch.setattr("pkubench.cli.train.import_function", lambda path: stubborn)
-    said = pkubench("train", "tiny", TASK, "--out", "run")
+    signalled(monkeypatch, 20, signal.SIGINT, signal.SIGINT)
+    said = pkubench("train", "tiny", TASK, "--out", "run", *STEPS)
     assert said.code == 130
     assert "stopped at once" in said.err
     assert "--resume" in said.err
+    assert not has_checkpoint(Path("run"))
 
 
-def test_a_run_killed_before_its_first_checkpoint_starts_anew(
-    pkubench: Command, tiny: list[Mapping[str, Any]]
+def test_a_run_killed_before_its_first_checkpoint_starts_from_scratch(
+    pkubench: Command, tiny: list[Mapping[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stopped_run("run")
-    said = pkubench("train", "tiny", TASK, "--out", "run", "--resume")
+    with monkeypatch.context() as patch:
+        signalled(patch, 10, signal.SIGINT, signal.SIGINT)
+        pkubench("train", "tiny", TASK, "--out", "run", *STEPS)
+    said = pkubench("train", "tiny", TASK, "--out", "run", *STEPS, "--resume")
     assert said.code == 0
-    assert "stopped before its first checkpoint" in said.err
-    assert tiny[0]["resume"] is True
+    assert "stopped before its first checkpoint: it starts from scratch" in said.err
+    assert steps_of("run") == 40
 
 
 def test_every_verb_knows_a_stopped_run_and_how_it_goes_on(
@@ -136,7 +162,7 @@ def test_every_verb_knows_a_stopped_run_and_how_it_goes_on(
     for words in (("evaluate", "run"), ("evaluate", "run", TASK), ("reproduce", "run")):
         said = pkubench(*words)
         assert (said.code, said.out) == (2, "")
-        told = f"error: run has not finished its training (step 20 of 400); to go on: {way_on}\n"
+        told = f"error: run has not finished its training (step 20 of 400); to resume: {way_on}\n"
         assert said.err == told
     said = pkubench("show", "run")
     assert said.code == 0
@@ -172,19 +198,28 @@ def stopped_run(folder: str) -> None:
 
 
 def test_a_finished_run_is_not_trained_again(pkubench: Command, tiny: list[Any]) -> None:
-    assert pkubench("train", "tiny", TASK, "--out", "run").code == 0
-    Path("run/training.jsonl").write_text('{"steps": 40, "return": 20.0}\n')
-    said = pkubench("train", "tiny", TASK, "--out", "run", "--resume")
+    words = ("train", "tiny", TASK, "--out", "run", *STEPS)
+    assert pkubench(*words).code == 0
+    said = pkubench(*words, "--resume")
     assert (said.code, said.out) == (0, "")
     assert "run is finished: there was nothing left to train" in said.err
-    [run] = pkubench("train", "tiny", TASK, "--out", "run", "--resume", "--json").json["runs"]
-    assert (run["steps"], run["metrics"]) == (40, {"return": 20.0})
+    [run] = pkubench(*words, "--resume", "--json").json["runs"]
+    assert (run["steps"], run["metrics"]["return"]) == (40, 20.0)
+
+
+def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every training be over at once."""
+
+    def over(asked: Any, outs: Any, **how: Any) -> Iterator[list[Progress]]:
+        yield [Progress(asked.total, asked.total, {"return": 1.0}) for _ in outs]
+
+    monkeypatch.setattr("pkubench.cli.train.run_request", over)
 
 
 def test_what_is_legal_but_seldom_meant_is_told(
     pkubench: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pkubench.cli.train.import_function", lambda path: tiny_trainer)
+    untrained(monkeypatch)
     words = ("--out", "run", "--steps", 8192)
     said = pkubench("train", "happo", "HalfCheetahVelocity-v0", *words)
     assert "happo does not look at the cost, which HalfCheetahVelocity-v0 limits to 25" in said.err
@@ -208,7 +243,7 @@ def test_what_is_legal_but_seldom_meant_is_told(
 def test_a_setting_that_does_nothing_is_told(
     pkubench: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pkubench.cli.train.import_function", lambda path: tiny_trainer)
+    untrained(monkeypatch)
 
     def told(agent: str, task: str, *pairs: str) -> list[str]:
         changes = [word for pair in pairs for word in ("--set", pair)]
@@ -232,6 +267,7 @@ def test_a_setting_that_does_nothing_is_told(
 
 def test_a_training_without_a_whole_episode_says_why_it_has_no_return(pkubench: Command) -> None:
     words = ("train", "ppo-lag", "PointGoal1-v0", "--steps", 64, "--set", "rollout_steps=4")
+    words = (*words, "--validate", 0)
     said = pkubench(*words, "--set", "minibatches=1", "--out", "run")
     assert said.code == 0, said.err
     assert "no episode ended in 64 steps, so no return was measured" in said.err
@@ -253,41 +289,17 @@ def test_steps_may_be_written_with_an_exponent(pkubench: Command, tiny: list[Any
     assert tiny[0]["steps"] == 100
 
 
-def test_ctrl_c_in_a_shell_leaves_a_run_that_resume_finishes(tmp_path: Path) -> None:
-    program = """
-import sys, time
-from pkubench.agents import catalogue
-from pkubench.cli import main, train
-from tests.cli.conftest import tiny_trainer
-
-def slow(*args, **kwargs):
-    run = tiny_trainer(*args, **kwargs)
-    try:
-        for progress in run:
-            yield progress
-            time.sleep(0.1)
-    finally:
-        run.close()
-
-catalogue.AGENTS["tiny"] = catalogue.AgentSpec(
-    name="tiny", paper="-", suites=("marl",), summary="", trainer="-"
-)
-train.import_function = lambda path: slow
-sys.exit(main.main(sys.argv[1:]))
-"""
-    words = [sys.executable, "-c", program, "train", "tiny", TASK, "--steps", "100000"]
-    words += ["--out", str(tmp_path / "run")]
-    process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 30
-    while not (tmp_path / "run").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+def test_ctrl_c_in_a_shell_leaves_a_run_that_resume_finishes(
+    tmp_path: Path, endless: Callable[..., subprocess.Popen[str]]
+) -> None:
+    process = endless("--out", "run", writes="run")
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "Traceback" not in err
     assert err.splitlines()[-1].endswith("--resume")
-    assert json.loads((tmp_path / "run" / "checkpoint.json").read_text()) > 0
+    assert has_checkpoint(tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -327,44 +339,66 @@ def test_misuse_is_one_line_and_exit_code_2(
     assert not tiny
 
 
-def test_seeds_trained_together_are_ordinary_runs(pkubench: Command) -> None:
+@pytest.mark.parametrize("flag", ["--batch-seeds", "--together"])
+def test_seeds_trained_side_by_side_are_ordinary_runs(pkubench: Command, flag: str) -> None:
     tiny = ["num_envs=2", "train_interval=5", "warmup_steps=20", "hidden=[8]", "batch_size=8"]
     changes = [word for setting in tiny for word in ("--set", setting)]
-    words = ("train", "hatd3", "SimpleSpreadContinuous-v0", "--seeds", "4,9", "--together")
+    words = ("train", "hatd3", "SimpleSpreadContinuous-v0", "--seeds", "4,9", flag)
     said = pkubench(*words, "--steps", 60, "--out", "many", "--json", *changes)
     assert said.code == 0, said.err
+    assert ("--together is called --batch-seeds now" in said.err) == (flag == "--together")
     assert [(run["seed"], run["steps"]) for run in said.json["runs"]] == [(4, 60), (9, 60)]
     for seed in (4, 9):
         config = json.loads(Path(f"many/seed{seed}/config.json").read_text())
         assert config["seed"] == seed
-        assert "--seeds 4,9 --together" in config["command"]
-    said = pkubench("train", "happo", TASK, "--seeds", "0-1", "--together")
+        assert "--seeds 4,9 --batch-seeds" in config["command"]
+        assert len(config["validation"]["points"]) == 6
+    said = pkubench("train", "happo", TASK, "--seeds", "0-1", flag)
     assert (said.code, len(said.err.splitlines())) == (2, 1)
     assert "one seed at a time" in said.err
+    said = pkubench("train", "--resume", "--out", "many")
+    assert "many/seed4 is finished" in said.err and "many/seed9 is finished" in said.err
+
+
+def test_validation_is_set_by_flags_and_said_by_the_command(pkubench: Command) -> None:
+    words = ["train", "happo", TASK, "--steps", 64, "--out", "run", "--json"]
+    for setting in ("num_envs=2", "rollout_steps=8", "hidden=[8]"):
+        words += ["--set", setting]
+    flags = ["--validate", 2, "--validation-episodes", 3, "--window", 1, "--keep", "best"]
+    said = pkubench(*words, *flags, "--track", "tensorboard")
+    assert said.code == 0, said.err
+    assert "validation_return" in said.json["runs"][0]["metrics"]
+    config = json.loads(Path("run/config.json").read_text())
+    assert [point["at"] for point in config["validation"]["points"]] == [32, 64]
+    assert (config["validation"]["episodes"], config["saved"]["rule"]) == (3, "best")
+    assert config["command"].endswith(" ".join(map(str, flags)))
+    assert list(Path("run/tensorboard").iterdir())
+    for more, part in (
+        (("--validate", 0, "--keep", "best"), "needs validation"),
+        (("--validate", 2, "--window", 3), "a window of 3 points needs as many"),
+        (("--keep", "first"), "must be last or best"),
+        (("--track", "tensorbord"), "did you mean 'tensorboard'"),
+        (("--input", "teacher"), "--input 'teacher' is not KEY=VALUE"),
+        (("--input", "teacher=x"), "no input of happo 'teacher'"),
+    ):
+        said = pkubench(*words[:4], 64, "--out", "other", *more)
+        assert (said.code, len(said.err.splitlines())) == (2, 1)
+        assert part in said.err
+    assert not Path("other").exists()
 
 
 ENDLESS = """
 import sys, time
-from pathlib import Path
-from pkubench.agents import catalogue
-from pkubench.agents.training import Progress
-from pkubench.cli import main, train
+from pkubench.agents.registry import families
+from pkubench.cli import main
+from tests.cli.conftest import Tiny, register_tiny
 
-def endless(*args, outs=(), out=None, **kwargs):
-    for folder in outs or [out]:
-        (Path(folder) / "training.json").write_text("{}")
-    while True:
-        time.sleep(0.05)
-        progress = Progress(1, 40, {})
-        yield [progress] * len(outs) if outs else progress
+def iterate(self):
+    time.sleep(0.05)
+    return Tiny_iterate(self)
 
-class Spec(catalogue.AgentSpec):
-    together = "-"
-
-catalogue.AGENTS["tiny"] = Spec(
-    name="tiny", paper="-", suites=("marl",), summary="", trainer="-"
-)
-train.import_function = lambda path: endless
+register_tiny()
+Tiny_iterate, Tiny.iterate = Tiny.iterate, iterate
 sys.exit(main.main(sys.argv[1:]))
 """
 """A pkubench whose agent ``tiny`` trains until it is killed."""
@@ -376,10 +410,13 @@ def endless(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     running = []
 
     def start(*words: str, writes: str) -> subprocess.Popen[str]:
-        program = [sys.executable, "-c", ENDLESS, "train", "tiny", TASK, "--quiet", *words]
+        program = [sys.executable, "-c", ENDLESS, "train", "tiny", TASK, *words]
+        program += ["--steps", "1000000"]
         paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         environment = {**os.environ, "PYTHONPATH": paths}
-        process = subprocess.Popen(program, cwd=tmp_path, env=environment, text=True)
+        process = subprocess.Popen(
+            program, cwd=tmp_path, env=environment, text=True, stderr=subprocess.PIPE
+        )
         running.append(process)
         deadline = time.monotonic() + 60
         while not (tmp_path / writes / "training.json").exists():
@@ -396,7 +433,7 @@ def endless(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 def test_nobody_else_trains_into_the_folders_of_a_training_until_it_ends_or_is_killed(
     pkubench: Command, tiny: list[Any], endless: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    first = endless("--seeds", "0-1", "--together", "--out", "many", writes="many/seed1")
+    first = endless("--seeds", "0-1", "--batch-seeds", "--out", "many", writes="many/seed1")
     for words, held in [
         (("--seeds", "0-1", "--resume"), "seed0"),
         (("--seeds", "0-1"), "seed0"),
@@ -414,8 +451,9 @@ def test_nobody_else_trains_into_the_folders_of_a_training_until_it_ends_or_is_k
     first.kill()
     first.wait()
     assert "holds something already" in pkubench("train", "tiny", TASK, "--out", "many/seed0").err
-    said = pkubench("train", "tiny", TASK, "--seeds", "0-1", "--out", "many", "--resume")
-    assert (said.code, len(tiny)) == (0, 2), said.err
+    words = ("--seeds", "0-1", "--out", "many", "--resume", "--steps", 1000000)
+    said = pkubench("train", "tiny", TASK, *words, "--set", "stride=500000")
+    assert "another process" not in said.err and "other settings: stride" in said.err
 
 
 def test_seeds_that_wait_for_their_turn_are_held_too(
@@ -424,19 +462,16 @@ def test_seeds_that_wait_for_their_turn_are_held_too(
     endless("--seeds", "0-1", "--out", "many", writes="many/seed0")
     said = pkubench("train", "tiny", TASK, "--seed", "1", "--out", "many/seed1")
     assert "another process is training into many/seed1" in said.err
-    said = pkubench("train", "tiny", TASK, "--seed", "7", "--out", "many/seed7")
+    said = pkubench("train", "tiny", TASK, "--seed", "7", "--out", "many/seed7", *STEPS)
     assert said.code == 0
 
 
 def test_what_a_stopped_command_did_not_get_to_leaves_no_folder(
     pkubench: Command, tiny: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stopped(*args: Any, **kwargs: Any) -> Iterator[Progress]:
-        os.kill(os.getpid(), signal.SIGINT)
-        yield from tiny_trainer(*args, **kwargs)
-
-    monkeypatch.setattr("pkubench.cli.train.import_function", lambda path: stopped)
-    assert pkubench("train", "tiny", TASK, "--seeds", "0-2", "--out", "many").code == 130
+    signalled(monkeypatch, 10, signal.SIGINT)
+    words = ("--seeds", "0-2", "--out", "many", *STEPS)
+    assert pkubench("train", "tiny", TASK, *words).code == 130
     assert [path.name for path in Path("many").iterdir()] == ["seed0"]
 
 

@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 
 import pkubench
-from pkubench.agents.families.psro import load_population, train
+from pkubench.agents.families.psro import load_population
 from pkubench.agents.saved.files import load_saved, save_agent
-from pkubench.agents.training import Progress
 from pkubench.envs.games import GameError, GameTree
 from pkubench.envs.games.trees import game_tree
 from pkubench.errors import ConfigError, StorageError, UnknownName, WeightsError
 from pkubench.tasks.registry import make_task
 from pkubench.tasks.task import Metric, Protocol, Task
+from pkubench.training import checkpoints
+from pkubench.training.progress import Progress
+from pkubench.training.session import train
 
 TREES = {
     "Kuhn": GameTree.from_openspiel("kuhn_poker"),
@@ -205,33 +207,19 @@ def test_damaged_weights_are_named_instead_of_misread(tmp_path: Path) -> None:
         load_population(load_saved(tmp_path / "changed"))
 
 
-def test_a_kill_between_the_files_of_a_checkpoint_loses_nothing(tmp_path: Path) -> None:
-    whole, torn = tmp_path / "whole", tmp_path / "torn"
-    for folder in (whole, torn):
-        run(folder, steps=6, stop_after=3)
-    older = (torn / "checkpoint/config.json").read_bytes()
-    run(torn, steps=6, stop_after=2, resume=True)
-    (torn / "checkpoint/config.json").write_bytes(older)
-    for folder in (whole, torn):
-        run(folder, steps=6, resume=True)
-    assert load_saved(whole).tensors.keys() == load_saved(torn).tensors.keys()
-    for name, tensor in load_saved(whole).tensors.items():
-        assert np.array_equal(tensor, load_saved(torn).tensors[name])
-
-
-def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
-    run(tmp_path, name="Kuhn", steps=2)
-    folder = tmp_path / "checkpoint"
-    saved = load_saved(folder)
-    config = {k: v for k, v in saved.config.items() if k != "format"}
-    tensors = dict(saved.tensors)
-    del tensors["plans_0"]
-    save_agent(folder, config, tensors)
-    with pytest.raises(WeightsError, match=r"checkpoint.*damaged"):
-        run(tmp_path, name="Kuhn", resume=True)
-    save_agent(folder, config, {**saved.tensors, "plans_0": saved.tensors["plans_0"][:, :5]})
-    with pytest.raises(WeightsError, match=r"checkpoint.*damaged"):
-        run(tmp_path, name="Kuhn", resume=True)
+def test_a_checkpoint_of_another_game_or_learner_is_named(tmp_path: Path) -> None:
+    run(tmp_path / "leduc", steps=4, stop_after=2)
+    run(tmp_path / "kuhn", name="Kuhn", steps=4, stop_after=2)
+    [leduc] = checkpoints.read_generations(tmp_path / "leduc")
+    [kuhn] = checkpoints.read_generations(tmp_path / "kuhn")
+    own = checkpoints.read(tmp_path / "leduc", leduc)
+    other = checkpoints.read(tmp_path / "kuhn", kuhn)
+    without = {k: v for k, v in own["learner"].items() if k != "plans_0"}
+    cut = {**own["learner"], "plans_0": own["learner"]["plans_0"][:, :5]}
+    for state, words in ((other["learner"], "another game"), (without, "plans_0"), (cut, "fit")):
+        checkpoints.write([tmp_path / "leduc"], [{**own, "learner": state}], [leduc.facts])
+        with pytest.raises(WeightsError, match=rf"cannot be resumed .*{words}.*from scratch"):
+            run(tmp_path / "leduc", steps=4, resume=True)
 
 
 @pytest.mark.parametrize("agent", ["psro", "psd-psro-paper", "xfp"])

@@ -15,7 +15,6 @@ import pytest
 
 import pkubench
 from pkubench.agents.contract import Population
-from pkubench.agents.families.psro.training import train
 from pkubench.agents.resolve.loading import load_agent, resolve_agent
 from pkubench.agents.saved import population_content
 from pkubench.agents.saved.population_file import (
@@ -32,6 +31,7 @@ from pkubench.leaderboard import Board, create_bundle, rank_task, read_bundle, v
 from pkubench.leaderboard.board.tiers import Tier, Verification
 from pkubench.leaderboard.submissions.weights import check_weights
 from pkubench.tasks.registry import make_task
+from pkubench.training.session import train
 
 TREE, TASK = game_tree("kuhn_poker"), make_task("KuhnPoker-v0")
 KUHN = "pkubench/KuhnPoker-v0"

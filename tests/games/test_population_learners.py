@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from pkubench.agents.families.psro import (
-    PRESETS,
     FictitiousPlay,
     PopulationLearner,
     PSROConfig,
@@ -20,6 +19,7 @@ from pkubench.agents.families.psro.mixture_points import PointSpace, mixture_set
 from pkubench.agents.families.psro.oracles.learnt import LearntOracle
 from pkubench.agents.families.psro.settings import PSRO_PRESETS
 from pkubench.agents.families.psro.spaces import PlanSpace, Situation
+from pkubench.agents.families.psro.training import PRESETS
 from pkubench.envs.games import ZeroSumGame, make_matrix_game
 from pkubench.envs.games.linear_programs import matrix_game
 from pkubench.envs.games.trees import game_tree

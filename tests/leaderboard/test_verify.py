@@ -12,7 +12,6 @@ import pytest
 
 from pkubench.agents.adapters.onnx import TEAM_FORMAT
 from pkubench.agents.adapters.onnx_export import Linear, mlp_bytes
-from pkubench.agents.families.psro.training import train
 from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.evaluation.report import build_report
 from pkubench.evaluation.run.harness import evaluate
@@ -22,6 +21,7 @@ from pkubench.leaderboard.board.tiers import Tier
 from pkubench.leaderboard.submissions.archive import Digest, write_archive
 from pkubench.leaderboard.submissions.manifest import MANIFEST, encode
 from pkubench.tasks.registry import make_task
+from pkubench.training.session import train
 from tests.leaderboard.writing import Writer, bind, spread_scores
 
 SPREAD, KUHN = "SimpleSpread-v0", "KuhnPoker-v0"

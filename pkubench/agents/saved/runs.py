@@ -113,7 +113,7 @@ class Training(NamedTuple):
         """The line about a run that has no agent to offer yet."""
         return (
             f"{self.folder} has not finished its training ({self.progress}); "
-            f"to go on: {self.resume_command}"
+            f"to resume: {self.resume_command}"
         )
 
 

@@ -1,0 +1,94 @@
+"""Trackers: the curve is cut where a run resumes, and services are called as they want."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pkubench.errors import ConfigError, UnknownName
+from pkubench.training.session import train, train_batch
+from pkubench.training.trackers import JSONLines, Run, check_trackers
+from tests.training.toys import toy_task
+
+pytestmark = pytest.mark.usefixtures("toys")
+
+
+def test_the_curve_is_cut_back_to_the_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "training.jsonl"
+    path.write_text('{"steps": 10, "a": 1}\n{"steps": 20, "a": 2}\n{"steps": 30, "a": 3}\n{"ste')
+    log = JSONLines(Run(tmp_path, "n", "g", {}, 20))
+    log.log(30, {"a": 4.0})
+    log.close()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(line["steps"], line["a"]) for line in lines] == [(10, 1), (20, 2), (30, 4.0)]
+    JSONLines(Run(tmp_path, "n", "g", {}, None)).close()
+    assert path.read_text() == ""
+
+
+class Service(types.ModuleType):
+    """What trackio and Weights & Biases have in common."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.calls: list[tuple[str, Any]] = []
+
+    def init(self, **how: Any) -> None:
+        self.calls.append(("init", how))
+
+    def log(self, figures: dict[str, float], step: int) -> None:
+        self.calls.append(("log", (step, figures)))
+
+    def finish(self) -> None:
+        self.calls.append(("finish", None))
+
+
+@pytest.mark.parametrize("name", ["trackio", "wandb"])
+def test_a_service_follows_a_run_that_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    service = Service(name)
+    monkeypatch.setitem(sys.modules, name, service)
+    how: dict[str, Any] = {"steps": 30, "seed": 4, "out": tmp_path, "track": [name]}
+    part = train("toy", toy_task(), **how)
+    next(part)
+    part.close()
+    assert [call for call, _ in service.calls] == ["init", "log", "finish"]
+    begun = service.calls[0][1]
+    assert (begun["project"], begun["resume"]) == ("pkubench", "never")
+    assert (begun["name"], begun["group"]) == ("toy-SimpleSpread-v0-seed4", "toy-SimpleSpread-v0")
+    assert begun["config"]["settings"]["gamma"] == 0.95
+    step, figures = service.calls[1][1]
+    assert step == 10 and figures["return"] == 5.0 and "x" not in figures  # NaN is no figure
+    list(train("toy", toy_task(), resume=True, **how))
+    assert service.calls[3][1]["resume"] == "allow"
+    assert [what[0] for call, what in service.calls if call == "log"] == [10, 20, 30]
+
+
+def test_tensorboard_is_written_only_when_asked_for(tmp_path: Path) -> None:
+    for name in ("plain", "board"):
+        track = ["tensorboard"] if name == "board" else []
+        list(train("toy", toy_task(), steps=30, seed=4, out=tmp_path / name, track=track))
+    assert not (tmp_path / "plain" / "tensorboard").exists()
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "board" / "tensorboard"))
+    events.Reload()
+    assert [(e.step, e.value) for e in events.Scalars("return")] == [(10, 5), (20, 10), (30, 15)]
+
+
+def test_a_tracker_that_is_not_there_is_named_before_anything_is_written(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(UnknownName, match="no tracker 'wandbb'; did you mean 'wandb'"):
+        list(train("toy", toy_task(), steps=30, seed=4, out=out, track=["wandbb"]))
+    with pytest.raises(ConfigError, match="pip install trackio"):
+        list(train("toy", toy_task(), steps=30, seed=4, out=out, track=["trackio"]))
+    with pytest.raises(ConfigError, match="one run at a time"):
+        how: dict[str, Any] = {"seeds": [1, 2], "outs": [out, out], "track": ["wandb"]}
+        list(train_batch("toy", toy_task(), steps=30, **how))
+    check_trackers((), 5)
+    assert not out.exists()

@@ -1,0 +1,206 @@
+"""Validation: when, on what, and which weights are saved; training does not notice it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pkubench.agents.learner import Export
+from pkubench.agents.registry import families
+from pkubench.agents.resolve.loading import load_agent
+from pkubench.agents.saved.files import load_saved
+from pkubench.envs.core.registry import make_batch
+from pkubench.envs.core.seeding import validation_seeds
+from pkubench.errors import ConfigError
+from pkubench.evaluation.run.episodes import run_block
+from pkubench.tasks.registry import make_task
+from pkubench.training import checkpoints
+from pkubench.training.session import train
+from pkubench.training.validation import Point, Validation, Validator, validation_for
+from tests.agents.worlds import COST, RETURN, SpeedWorld, task_of
+
+SMALL = {
+    "num_envs": "4",
+    "rollout_steps": "16",
+    "hidden": "[8]",
+    "minibatches": "2",
+    "epochs": "1",
+    "critic_epochs": "1",
+    "actor_lr": "0.1",
+}
+REPLAY = {"num_envs": "4", "hidden": "[8]", "warmup_steps": "80", "train_interval": "10"}
+LIMITED = dataclasses.replace(task_of(SpeedWorld, cost_limit=4.0), metrics=(RETURN, COST))
+
+
+def run(out: Path, how: Validation | None, steps: int = 640, **more: Any) -> list[Any]:
+    options: dict[str, Any] = {"steps": steps, "seed": 3, "settings": SMALL, **more}
+    return list(train("ppo", LIMITED, out=out, validation=how, **options))
+
+
+def points(folder: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = load_saved(folder).config["validation"]["points"]
+    return found
+
+
+def test_defaults_follow_the_length_of_episodes_and_exact_tasks_have_none() -> None:
+    spread, robot = make_task("SimpleSpread-v0"), make_task("HopperVelocity-v0")
+    assert validation_for(spread) == Validation(points=20, episodes=8, window=10)
+    assert validation_for(robot) == Validation(points=10, episodes=8, window=5)
+    assert validation_for(spread, points=3) == Validation(points=3, window=1)
+    assert validation_for(spread, points=0) is None
+    assert validation_for(make_task("KuhnPoker-v0")) is None
+    for how, words in (
+        ({"points": 0, "keep": "best"}, "needs validation"),
+        ({"points": 4, "window": 5}, "a window of 5 points needs as many"),
+        ({"keep": "first"}, "must be last or best"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            validation_for(spread, **how)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("wanted", "found"), [(4, [192, 320, 512, 640]), (50, range(64, 641, 64))])
+def test_points_are_spread_evenly_or_are_at_each_of_fewer_updates(
+    tmp_path: Path, wanted: int, found: Any
+) -> None:
+    run(tmp_path, Validation(points=wanted, episodes=2, window=1))
+    assert [point["at"] for point in points(tmp_path)] == list(found)
+    assert [p["first_episode"] for p in points(tmp_path)] == list(range(0, 2 * len(found), 2))
+    lines = [json.loads(x) for x in (tmp_path / "training.jsonl").read_text().splitlines()]
+    validated = [line for line in lines if "validation_return" in line]
+    assert [line["steps"] for line in validated] == list(found)
+    assert [line["validation_cost"] for line in validated] == pytest.approx(
+        [point["cost"] for point in points(tmp_path)], abs=1e-6
+    )
+    assert ["validation_sampled_return" in line for line in lines].index(True) == len(lines) - 1
+
+
+def test_at_least_ten_points_lie_in_the_last_half_of_a_usual_run() -> None:
+    how = validation_for(make_task("SimpleSpread-v0"))
+    assert how is not None
+    family = families()["on_policy"]
+    validator = Validator(how, family, LIMITED, None, 0, 10_000)  # type: ignore[arg-type]
+    at = []
+    for done in range(37, 10_037, 37):
+        if validator.is_due(done, done >= 10_000):
+            at.append(done)
+            validator.points.append(Point(done, 0, {}))
+    assert len(at) == 20 and sum(done > 5000 for done in at) >= 10 and at[-1] >= 10_000
+
+
+def test_a_point_is_what_the_saved_agent_scores_on_those_seeds(tmp_path: Path) -> None:
+    run(tmp_path, Validation(points=2, episodes=8, window=1))
+    [*_, last] = points(tmp_path)
+    agent = load_agent(str(tmp_path), LIMITED)
+    env = make_batch(LIMITED.id, 8)
+    seeds = validation_seeds(3, 8, last["first_episode"])
+    records = list(run_block(env, agent, LIMITED, 8, seeds))
+    assert np.mean([record.return_ for record in records]) == last["return"]
+    assert np.mean([record.cost for record in records]) == last["cost"]
+    sampled = load_saved(tmp_path).config["validation"]["sampled"]
+    assert sampled["at"] == last["at"] and sampled["return"] != last["return"]
+    assert load_saved(tmp_path).config["saved"] == {"rule": "last", "at": 640}
+
+
+@pytest.mark.parametrize(
+    ("agent", "task", "settings"),
+    [
+        ("ppo-saute", LIMITED, SMALL),
+        ("happo", make_task("SimpleSpread-v0"), {k: v for k, v in SMALL.items() if k != "epochs"}),
+        (
+            "hasac",
+            make_task("SimpleSpreadContinuous-v0"),
+            {**REPLAY, "batch_size": "16"},
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_training_does_not_notice_it(
+    tmp_path: Path, agent: str, task: Any, settings: dict[str, str]
+) -> None:
+    for name, how in (("without", None), ("with", Validation(points=3, episodes=4, window=2))):
+        how_: dict[str, Any] = {"validation": how, "settings": settings, "steps": 320, "seed": 1}
+        list(train(agent, task, out=tmp_path / name, **how_))
+    one, other = ((tmp_path / n / "weights.safetensors") for n in ("without", "with"))
+    assert one.read_bytes() == other.read_bytes()
+    assert len(points(tmp_path / "with")) == 3
+
+
+def _validator(how: Validation, limit: float | None) -> Validator:
+    task = task_of(SpeedWorld, cost_limit=limit)
+    return Validator(how, families()["on_policy"], task, None, 0, 100)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("limit", "returns", "costs", "best"),
+    [
+        (None, [1, 9, 1, 5, 5, 2], [0] * 6, 5),  # the best window, not the best point
+        (None, [3, 3, 3, 3, 3, 3], [0] * 6, 6),  # ties go to the later one
+        (4.0, [9, 9, 1, 1, 8, 8], [9, 9, 1, 1, 9, 9], 4),  # feasible before good
+        (4.0, [1, 2, 3, 4, 5, 6], [9, 8, 7, 6, 8, 9], 4),  # none is: the cheapest
+        (None, [9, None, 4, 1, 1, 2], [0] * 6, 4),  # a failure is in no window
+    ],
+)
+def test_the_best_weights_are_the_last_of_the_best_full_window(
+    limit: float | None, returns: list[float | None], costs: list[float], best: int
+) -> None:
+    validator = _validator(Validation(points=6, window=2, keep="best"), limit)
+    for at, (value, cost) in enumerate(zip(returns, costs, strict=True), start=1):
+        figures = {} if value is None else {"return": float(value), "cost": float(cost)}
+        validator.points.append(Point(at, 0, figures, "" if figures else "it failed"))
+        validator._consider(Export({}, {"at": np.array([at])}), at)
+    assert validator.best is not None
+    assert (validator.best.at, validator.best.export.tensors["at"][0]) == (best, best)
+    assert validator.facts(6)["saved"] == {"rule": "best", "at": best}
+
+
+def test_without_a_full_window_the_last_weights_are_saved_and_it_is_said() -> None:
+    validator = _validator(Validation(points=6, window=3, keep="best"), None)
+    validator.points.append(Point(50, 0, {"return": 1.0}))
+    validator._consider(Export({}, {}), 50)
+    saved = validator.facts(100)["saved"]
+    assert (saved["rule"], saved["at"]) == ("last", 100) and "window of 3" in saved["because"]
+
+
+def test_the_best_weights_survive_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    how = Validation(points=10, episodes=2, window=2, keep="best")
+    # The largest rates spoil what was learnt, so that the best is not the last.
+    more = {"settings": {**SMALL, "actor_lr": "1.0"}}
+    run(tmp_path / "whole", how, **more)
+    saved = load_saved(tmp_path / "whole").config["saved"]
+    assert saved["rule"] == "best" and saved["at"] < 640, "this seed must show a difference"
+    run(tmp_path / "last", Validation(points=10, episodes=2, window=2), **more)
+    whole, last, parts = (tmp_path / n for n in ("whole", "last", "parts"))
+    assert _weights(whole) != _weights(last)
+    monkeypatch.setattr(checkpoints.Spacing, "is_due", True)
+    part = train("ppo", LIMITED, steps=640, seed=3, out=parts, validation=how, **more)
+    while next(part).steps < saved["at"] + 64:
+        pass
+    part.close()
+    run(parts, how, resume=True, **more)
+    assert _weights(parts) == _weights(whole)
+    assert points(parts) == points(whole)
+
+
+def _weights(folder: Path) -> bytes:
+    return (folder / "weights.safetensors").read_bytes()
+
+
+def test_weights_that_cannot_act_are_a_point_with_a_reason(tmp_path: Path) -> None:
+    from pkubench.agents.rl.on_policy.training import OnPolicyTraining
+
+    whole = OnPolicyTraining.export
+
+    def spoilt(self: OnPolicyTraining) -> Export:
+        export = whole(self)
+        return export._replace(tensors={k: v * np.nan for k, v in export.tensors.items()})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OnPolicyTraining, "export", spoilt)
+        run(tmp_path, Validation(points=2, episodes=2, window=1), steps=128)
+    assert all("WeightsError" in point["failure"] for point in points(tmp_path))
+    assert "validation_return" not in (tmp_path / "training.jsonl").read_text()
