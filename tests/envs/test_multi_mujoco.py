@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from pkubench.envs.core.registry import make_batch
-from pkubench.envs.multi_mujoco.contacts import name_floor_pairs
+from pkubench.envs.mujoco.contacts import name_floor_pairs
 from pkubench.envs.multi_mujoco.factorization import Graph
 from pkubench.envs.multi_mujoco.graphs import WALKER
 from pkubench.envs.multi_mujoco.robot import MultiRobot

@@ -72,7 +72,7 @@ def test_all_but_the_cost_is_the_world_without_a_limit(
 ) -> None:
     free: Any = make_batch(f"Multi{robot}{factorization}-v0", 4)
     limited: Any = make_batch(f"Multi{robot}{factorization}Velocity-v0", 4)
-    assert limited.threshold == v1 > v0
+    assert limited.speed_limit.threshold == v1 > v0
     random = np.random.default_rng(1)
     seeds = np.arange(4) + 7
     for a, b in zip(free.reset(seeds)[0].values(), limited.reset(seeds)[0].values(), strict=True):

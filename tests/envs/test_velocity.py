@@ -18,6 +18,7 @@ from pkubench.envs.core.registry import make_batch
 from pkubench.envs.mujoco import camera as mujoco_camera
 from pkubench.envs.mujoco.batch import gymnasium_model
 from pkubench.envs.safety.locomotion import Locomotion
+from pkubench.envs.safety.speed_limits import SpeedLimit
 from pkubench.envs.safety.velocity import (
     AntVelocity,
     HalfCheetahVelocity,
@@ -138,15 +139,15 @@ def test_a_cheetah_at_exactly_the_limit_pays_nothing() -> None:
     speed = float(ours.step(zeros(ours)).info["x_velocity"][0])
     for limit, cost in ((speed, 0.0), (np.nextafter(speed, -np.inf), 1.0)):
         ours.reset(np.array([0]))
-        ours.threshold = limit
+        ours.speed_limit = SpeedLimit(limit)
         assert ours.step(zeros(ours)).info["cost"][0] == cost
 
 
 def test_thresholds_are_the_published_table() -> None:
     for robot, (v1, v0, planar) in LIMITS.items():
-        made = world(robot)
-        assert (made.threshold, world(robot, thresholds="v0").threshold) == (v1, v0)
-        assert made.planar_speed == frozenset(planar.split())
+        for thresholds, limit in (("v1", v1), ("v0", v0)):
+            wanted = SpeedLimit(limit, is_planar=thresholds in planar.split())
+            assert world(robot, thresholds=thresholds).speed_limit == wanted
 
 
 def test_an_unknown_set_of_thresholds_is_named_with_its_nearest() -> None:

@@ -1,26 +1,19 @@
 """Teams that move a robot under a speed limit: Multi-Agent MuJoCo with the Velocity tasks' cost.
 
 Nothing is new here but the meeting of the two: robot, agents and reward are those of
-``multi_mujoco.robots``, limit and cost those of ``safety.velocity``.
+``multi_mujoco.robots``, limit and cost those of ``safety.speed_limits``.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pkubench.envs.core.batch import FloatArray, Info
 from pkubench.envs.multi_mujoco.robot import MultiRobot
 from pkubench.envs.multi_mujoco.robots import MultiAnt, MultiHalfCheetah
-from pkubench.envs.safety.locomotion import Locomotion, Thresholds, speed_cost
-from pkubench.envs.safety.velocity import AntVelocity, HalfCheetahVelocity
-from pkubench.errors import UnknownName
+from pkubench.envs.safety.speed_limits import Thresholds, speed_limit
 
 
 class _Limited(MultiRobot):
     """A team's robot that is charged for too much speed, once for all agents."""
-
-    single: ClassVar[type[Locomotion]]
-    """The single-agent task whose limits hold."""
 
     def __init__(
         self,
@@ -46,8 +39,7 @@ class _Limited(MultiRobot):
             UnknownName: no such set of thresholds, or the robot is not factorized so.
             ConfigError: a number out of range.
         """
-        if thresholds not in self.single.thresholds:
-            raise UnknownName("set of thresholds", str(thresholds), self.single.thresholds)
+        self.speed_limit = speed_limit(self.robot, thresholds)
         super().__init__(
             num_envs,
             max_episode_steps,
@@ -55,14 +47,9 @@ class _Limited(MultiRobot):
             factorization=factorization,
             agent_obsk=agent_obsk,
         )
-        self.threshold = self.single.thresholds[thresholds]
-        self.limits_planar_speed = thresholds in self.single.planar_speed
 
-    def _motion_info(self, velocity: FloatArray) -> Info:
-        info = super()._motion_info(velocity)
-        info["cost"] = speed_cost(velocity, self.threshold, self.limits_planar_speed)
-        info["cost_velocity"] = info["cost"].copy()
-        return info
+    def _motion_info(self, position: FloatArray, velocity: FloatArray) -> Info:
+        return super()._motion_info(position, velocity) | self.speed_limit.info(velocity)
 
 
 class MultiHalfCheetahVelocity(_Limited, MultiHalfCheetah):
@@ -99,8 +86,6 @@ class MultiHalfCheetahVelocity(_Limited, MultiHalfCheetah):
     Benchmark", NeurIPS 2023. Versions: v0 first release.
     """
 
-    single: ClassVar[type[Locomotion]] = HalfCheetahVelocity
-
 
 class MultiAntVelocity(_Limited, MultiAnt):
     """Four agents, a leg each, walk an ant under a speed limit.
@@ -129,5 +114,3 @@ class MultiAntVelocity(_Limited, MultiAnt):
     Source of the limit: Ji et al., "Safety-Gymnasium: A Unified Safe Reinforcement Learning
     Benchmark", NeurIPS 2023. Versions: v0 first release.
     """
-
-    single: ClassVar[type[Locomotion]] = AntVelocity

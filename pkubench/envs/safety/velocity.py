@@ -7,19 +7,18 @@ tasks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from pkubench.envs.core.batch import Array, BoolArray, FloatArray
-from pkubench.envs.core.seeding import IntArray
+from pkubench.envs.core.batch import Array, FloatArray
+from pkubench.envs.mujoco.locomotion import ContactForces
+from pkubench.envs.mujoco.robots import Ant, HalfCheetah, Hopper, Humanoid, Swimmer, Walker2d
 from pkubench.envs.safety.locomotion import Locomotion
 
 
-class HalfCheetahVelocity(Locomotion):
+class HalfCheetahVelocity(Locomotion, HalfCheetah):
     """A flat two-legged cheetah runs forward under a speed limit.
 
     | part        | type                 | meaning                                                |
@@ -64,18 +63,8 @@ class HalfCheetahVelocity(Locomotion):
     Versions: v0 first release.
     """
 
-    model_file: ClassVar[str] = "half_cheetah.xml"
-    physics_steps: ClassVar[int] = 5
-    thresholds: ClassVar[Mapping[str, float]] = {"v0": 2.8795, "v1": 3.2096}
-    control_weight: ClassVar[float] = 0.1
-    reset_noise: ClassVar[float] = 0.1
-    normal_velocity: ClassVar[bool] = True
 
-    def _position(self) -> FloatArray:
-        return self.qpos[:, :1].copy()
-
-
-class HopperVelocity(Locomotion):
+class HopperVelocity(Locomotion, Hopper):
     """A one-legged robot hops forward under a speed limit and must not fall.
 
     | part        | type                 | meaning                                                |
@@ -120,25 +109,8 @@ class HopperVelocity(Locomotion):
     Versions: v0 first release.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 125}
-    model_file: ClassVar[str] = "hopper.xml"
-    physics_steps: ClassVar[int] = 4
-    thresholds: ClassVar[Mapping[str, float]] = {"v0": 0.37315, "v1": 0.7402}
-    control_weight: ClassVar[float] = 1e-3
-    healthy_reward: ClassVar[float | None] = 1.0
-    reset_noise: ClassVar[float] = 5e-3
-    velocity_clip: ClassVar[float | None] = 10.0
 
-    def _position(self) -> FloatArray:
-        return self.qpos[:, :1].copy()
-
-    def _healthy(self) -> BoolArray:
-        height, angle = self.qpos[:, 1], self.qpos[:, 2]
-        healthy: BoolArray = np.all(np.abs(self.motion[:, 2:]) < 100.0, axis=1)
-        return healthy & (height > 0.7) & (np.abs(angle) < 0.2)
-
-
-class Walker2dVelocity(Locomotion):
+class Walker2dVelocity(Locomotion, Walker2d):
     """A flat two-legged robot walks forward under a speed limit and must not fall.
 
     | part        | type                 | meaning                                                |
@@ -184,25 +156,10 @@ class Walker2dVelocity(Locomotion):
     Versions: v0 first release.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 125}
-    model_file: ClassVar[str] = "walker2d.xml"
-    physics_steps: ClassVar[int] = 4
-    thresholds: ClassVar[Mapping[str, float]] = {"v0": 1.7075, "v1": 2.3415}
-    control_weight: ClassVar[float] = 1e-3
-    healthy_reward: ClassVar[float | None] = 1.0
-    reset_noise: ClassVar[float] = 5e-3
-    velocity_clip: ClassVar[float | None] = 10.0
-
-    def _position(self) -> FloatArray:
-        return self.qpos[:, :1].copy()
-
-    def _healthy(self) -> BoolArray:
-        height, angle = self.qpos[:, 1], self.qpos[:, 2]
-        healthy: BoolArray = (height > 0.8) & (height < 2.0) & (np.abs(angle) < 1.0)
-        return healthy
+    model_file: ClassVar[str] = "walker2d.xml"  # v5 corrected the friction of its right foot
 
 
-class SwimmerVelocity(Locomotion):
+class SwimmerVelocity(Locomotion, Swimmer):
     """A three-link swimmer in a viscous fluid, under a speed limit.
 
     | part        | type                 | meaning                                                |
@@ -244,20 +201,8 @@ class SwimmerVelocity(Locomotion):
     Versions: v0 first release.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 25}
-    model_file: ClassVar[str] = "swimmer.xml"
-    physics_steps: ClassVar[int] = 4
-    thresholds: ClassVar[Mapping[str, float]] = {"v0": 0.04845, "v1": 0.2282}
-    planar_speed: ClassVar[frozenset[str]] = frozenset({"v0"})
-    control_weight: ClassVar[float] = 1e-4
-    reset_noise: ClassVar[float] = 0.1
-    hidden_positions: ClassVar[int] = 2
 
-    def _position(self) -> FloatArray:
-        return self.qpos[:, :2].copy()
-
-
-class AntVelocity(Locomotion):
+class AntVelocity(Locomotion, Ant):
     """A four-legged robot walks in the plane under a speed limit and must not turn over.
 
     | part        | type                 | meaning                                                |
@@ -305,30 +250,8 @@ class AntVelocity(Locomotion):
     Versions: v0 first release.
     """
 
-    model_file: ClassVar[str] = "ant.xml"
-    physics_steps: ClassVar[int] = 5
-    thresholds: ClassVar[Mapping[str, float]] = {"v0": 2.5745, "v1": 2.6222}
-    planar_speed: ClassVar[frozenset[str]] = frozenset({"v0", "v1"})
-    control_weight: ClassVar[float] = 0.5
-    healthy_reward: ClassVar[float | None] = 1.0
-    reset_noise: ClassVar[float] = 0.1
-    normal_velocity: ClassVar[bool] = True
-    hidden_positions: ClassVar[int] = 2
 
-    def _prepare(self) -> None:
-        self._torso = self.bind("xpos")[:, self.model.body("torso").id, :2]
-
-    def _position(self) -> FloatArray:
-        # Not qpos: v4 reads the body, which lags behind by up to a physics step.
-        return self._torso.copy()
-
-    def _healthy(self) -> BoolArray:
-        height = self.qpos[:, 2]
-        healthy: BoolArray = np.all(np.isfinite(self.motion), axis=1)
-        return healthy & (height >= 0.2) & (height <= 1.0)
-
-
-class HumanoidVelocity(Locomotion):
+class HumanoidVelocity(Locomotion, ContactForces, Humanoid):
     """A humanoid walks in the plane under a speed limit and must not fall.
 
     | part        | type                  | meaning                                               |
@@ -381,52 +304,11 @@ class HumanoidVelocity(Locomotion):
     Versions: v0 first release.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 67}
-    model_file: ClassVar[str] = "humanoid.xml"
-    physics_steps: ClassVar[int] = 5
-    thresholds: ClassVar[Mapping[str, float]] = {"v0": 2.3475, "v1": 1.4149}
-    planar_speed: ClassVar[frozenset[str]] = frozenset({"v0", "v1"})
-    forward_weight: ClassVar[float] = 1.25
-    control_weight: ClassVar[float] = 0.1
-    healthy_reward: ClassVar[float | None] = 5.0
-    reset_noise: ClassVar[float] = 1e-2
-    hidden_positions: ClassVar[int] = 2
-    # Contact forces are computed from the contacts a step leaves in its MjData.
-    keeps_data: ClassVar[bool] = True
-
-    def _prepare(self) -> None:
-        self._centres = self.bind("xipos")
-        self._derived = [self.bind(name) for name in ("cinert", "cvel", "qfrc_actuator")]
-        self._contact_forces: FloatArray = np.zeros((self.num_envs, self.model.nbody * 6))
-        self._mass = np.array(self.model.body_mass)
-
-    def _place(self, ids: IntArray, qpos: FloatArray, qvel: FloatArray) -> None:
-        super()._place(ids, qpos, qvel)
-        self._contact_forces[ids] = 0.0
-
-    def _advance(self, ctrl: Array, active: BoolArray | None) -> IntArray:
-        lanes = super()._advance(ctrl, active)
-        for lane in lanes.tolist():
-            data = self._data_of(lane)
-            mujoco.mj_rnePostConstraint(self.model, data)
-            self._contact_forces[lane] = data.cfrc_ext.ravel()
-        return lanes
-
     def _observation(self) -> FloatArray:
-        derived = [field.reshape(self.num_envs, -1) for field in self._derived]
+        derived = self._derived_quantities().values()
         return np.concatenate([super()._observation(), *derived, self._contact_forces], axis=1)
-
-    def _position(self) -> FloatArray:
-        moments = np.einsum("b,nbj->nj", self._mass, self._centres[:, :, :2])
-        centre: FloatArray = moments / self._mass.sum()
-        return centre
 
     def _control_cost(self, action: npt.NDArray[np.float32]) -> Array:
         # v4 reads the controls back from MuJoCo here, in double precision.
         cost: Array = self.control_weight * np.square(self.ctrl).sum(axis=1)
         return cost
-
-    def _healthy(self) -> BoolArray:
-        height = self.qpos[:, 2]
-        healthy: BoolArray = (height > 1.0) & (height < 2.0)
-        return healthy
