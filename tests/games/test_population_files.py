@@ -445,7 +445,7 @@ def test_a_population_is_bundled_and_verified(tmp_path: Path, suffix: str) -> No
     with Board.open() as board:
         board.submit(bundle, Verification({KUHN: verdict}))
         (standing,) = rank_task(TASK, board.entries(KUHN))
-    assert standing.unranked == "a population file tells no training seeds; a rank needs 5"
+    assert standing.unranked == "a population file does not record training seeds; a rank needs 5"
 
 
 def test_a_bundle_with_something_else_for_a_population_is_refused() -> None:
