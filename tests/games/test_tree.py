@@ -24,8 +24,8 @@ from pkubench.envs.games.histories import (
     allowed_histories,
     check_size,
     enumerate_histories,
-    load_openspiel,
 )
+from pkubench.envs.games.openspiel_games import load_openspiel
 from pkubench.errors import ConfigError, UnknownName
 
 GOOFSPIEL = "goofspiel(num_cards={},imp_info=True,points_order=descending,returns_type={})"

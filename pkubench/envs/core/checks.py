@@ -12,42 +12,38 @@ import inspect
 import io
 import pickle
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
 
-from pkubench.envs.core.batch import Array, BatchEnv, Info, Step
-from pkubench.envs.core.seeding import IntArray
-from pkubench.errors import ActionError, MissingExtra, PkubenchError
+from pkubench.envs.core.batch import Array, BatchEnv, Info
+from pkubench.envs.core.trials import (
+    LANES,
+    STEPS,
+    CheckFailed,
+    Subject,
+    arrays_of,
+    check_observations,
+    legal_actions,
+    made,
+    play,
+    play_episode,
+    same_arrays,
+    same_structure,
+    seeds_of,
+    structure,
+)
+from pkubench.errors import ActionError, MissingExtra
 
-STEPS = 40
-"""Steps of a trial episode."""
-LANES = 5
 _COPIED_AT = 4
 """Step after which a trial episode is copied."""
 
 
-class CheckFailed(PkubenchError):
-    """A world breaks a rule; the message says which and how."""
-
-    exit_code = 1
-
-
 class NotApplicable(Exception):
     """The rule does not concern this world; the message says why."""
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is checked."""
-
-    name: str
-    make: Callable[..., BatchEnv]
-    """Makes the world: ``make(num_envs=...)``, and further settings of its constructor."""
 
 
 class Outcome(NamedTuple):
@@ -80,7 +76,7 @@ def run_checks(subject: Subject) -> Iterator[Outcome]:
 
 def check_docstring(subject: Subject) -> None:
     """The class docstring says what is seen, done and paid."""
-    with _made(subject, 1) as world:
+    with made(subject, 1) as world:
         text = inspect.getdoc(type(world)) or ""
     if len(text.split()) < 5:
         raise CheckFailed("the class needs a docstring: it is the world's page in the docs")
@@ -88,16 +84,16 @@ def check_docstring(subject: Subject) -> None:
 
 def check_spaces(subject: Subject) -> None:
     """Every agent has an observation and an action space, and observations lie in theirs."""
-    with _made(subject, LANES) as world:
+    with made(subject, LANES) as world:
         if not world.agents or len(set(world.agents)) != len(world.agents):
             raise CheckFailed(f"agents must be distinct names, got {world.agents}")
         for agent in world.agents:
             if agent not in world.observation_spaces or agent not in world.action_spaces:
                 raise CheckFailed(f"agent {agent!r} lacks an observation or action space")
-        observations, info = world.reset(_seeds(LANES))
+        observations, info = world.reset(seeds_of(LANES))
         for moment in range(STEPS):
-            _check_observations(world, observations)
-            step = world.step(_actions(world, moment, info))
+            check_observations(world, observations)
+            step = world.step(legal_actions(world, moment, info))
             observations, info = step.observations, step.info
             if (step.terminated | step.truncated).any():
                 break
@@ -110,9 +106,9 @@ def check_spaces(subject: Subject) -> None:
 
 def check_step(subject: Subject) -> None:
     """Rewards are finite float64 a lane and agent, terminated and truncated bool a lane."""
-    with _made(subject, LANES) as world:
-        _, info = world.reset(_seeds(LANES))
-        step = world.step(_actions(world, 0, info))
+    with made(subject, LANES) as world:
+        _, info = world.reset(seeds_of(LANES))
+        step = world.step(legal_actions(world, 0, info))
         shape = (LANES, world.num_agents)
         if step.rewards.shape != shape or step.rewards.dtype != np.float64:
             raise CheckFailed(
@@ -131,17 +127,17 @@ def check_step(subject: Subject) -> None:
 
 def check_infos(subject: Subject) -> None:
     """``info`` has the same names, shapes and dtypes at reset and at every step."""
-    with _made(subject, LANES) as world:
-        _, info = world.reset(_seeds(LANES))
-        wanted = _structure(info)
+    with made(subject, LANES) as world:
+        _, info = world.reset(seeds_of(LANES))
+        wanted = structure(info)
         for moment in range(STEPS):
-            step = world.step(_actions(world, moment, info))
+            step = world.step(legal_actions(world, moment, info))
             info = step.info
-            _same_structure(wanted, _structure(info), f"step {moment + 1}")
+            same_structure(wanted, structure(info), f"step {moment + 1}")
             if (step.terminated | step.truncated).any():
                 break
-        _, info = world.reset(_seeds(1), np.array([LANES - 1], dtype=np.int64))
-        _same_structure(wanted, _structure(info), "a reset of some lanes")
+        _, info = world.reset(seeds_of(1), np.array([LANES - 1], dtype=np.int64))
+        same_structure(wanted, structure(info), "a reset of some lanes")
 
 
 def check_copies(subject: Subject) -> None:
@@ -152,55 +148,57 @@ def check_copies(subject: Subject) -> None:
     }
 
     def resumed(world: BatchEnv, info: Info) -> list[list[Array]]:
-        rest = _play(world, info, range(_COPIED_AT, 2 * _COPIED_AT))[0]
-        observations, info = world.reset(_seeds(LANES) + LANES)
+        rest = play(world, info, range(_COPIED_AT, 2 * _COPIED_AT))[0]
+        observations, info = world.reset(seeds_of(LANES) + LANES)
         start = [observations[agent].copy() for agent in world.agents]
-        return [*rest, start, *_play(world, info, range(_COPIED_AT))[0]]
+        return [*rest, start, *play(world, info, range(_COPIED_AT))[0]]
 
-    with _made(subject, LANES) as untouched:
-        _, info = untouched.reset(_seeds(LANES))
-        _, info = _play(untouched, info, range(_COPIED_AT))
+    with made(subject, LANES) as untouched:
+        _, info = untouched.reset(seeds_of(LANES))
+        _, info = play(untouched, info, range(_COPIED_AT))
         wanted = resumed(untouched, info)
     for way, duplicate in ways.items():
-        with _made(subject, LANES) as world:
-            _, info = world.reset(_seeds(LANES))
-            _, info = _play(world, info, range(_COPIED_AT))
+        with made(subject, LANES) as world:
+            _, info = world.reset(seeds_of(LANES))
+            _, info = play(world, info, range(_COPIED_AT))
             try:
                 twin = duplicate(world)
             except Exception as error:
                 raise CheckFailed(f"{way} fails: {type(error).__name__}: {error}") from error
             try:
-                _same(wanted, resumed(twin, info), f"after {way}, the copy")
+                same_arrays(wanted, resumed(twin, info), f"after {way}, the copy")
             finally:
                 twin.close()
-            _same(wanted, resumed(world, info), f"after {way}, the original")
+            same_arrays(wanted, resumed(world, info), f"after {way}, the original")
 
 
 def check_determinism(subject: Subject) -> None:
     """The same seeds and actions give the same bits, in a fresh world and in a used one."""
-    with _made(subject, LANES) as first, _made(subject, LANES) as second:
-        one = _episode(first, _seeds(LANES))
-        _same(one, _episode(second, _seeds(LANES)), "a second world of the same seeds")
-        _same(one, _episode(first, _seeds(LANES)), "the same world, reset to the same seeds")
+    with made(subject, LANES) as first, made(subject, LANES) as second:
+        one = play_episode(first, seeds_of(LANES))
+        same_arrays(one, play_episode(second, seeds_of(LANES)), "a second world of the same seeds")
+        same_arrays(
+            one, play_episode(first, seeds_of(LANES)), "the same world, reset to the same seeds"
+        )
 
 
 def check_lane_independence(subject: Subject) -> None:
     """An episode is the same alone and in any lane of a batch."""
-    seeds = _seeds(LANES)
-    with _made(subject, LANES) as world:
-        batch = _episode(world, seeds)
+    seeds = seeds_of(LANES)
+    with made(subject, LANES) as world:
+        batch = play_episode(world, seeds)
     for lane in (0, LANES - 1):
-        with _made(subject, 1) as alone:
-            single = _episode(alone, seeds[lane : lane + 1], first_lane=lane)
+        with made(subject, 1) as alone:
+            single = play_episode(alone, seeds[lane : lane + 1], first_lane=lane)
         rows = [[array[lane : lane + 1] for array in moment] for moment in batch]
-        _same(rows, single, f"lane {lane} of {LANES} against the same episode alone")
+        same_arrays(rows, single, f"lane {lane} of {LANES} against the same episode alone")
 
 
 def check_partial_reset(subject: Subject) -> None:
     """Resetting some lanes leaves the others where they are."""
-    with _made(subject, LANES) as world:
-        _, info = world.reset(_seeds(LANES))
-        before = world.step(_actions(world, 0, info)).observations
+    with made(subject, LANES) as world:
+        _, info = world.reset(seeds_of(LANES))
+        before = world.step(legal_actions(world, 0, info)).observations
         kept = {agent: array.copy() for agent, array in before.items()}
         after, _ = world.reset(np.array([977], dtype=np.int64), np.array([1], dtype=np.int64))
         others = np.arange(LANES) != 1
@@ -211,24 +209,26 @@ def check_partial_reset(subject: Subject) -> None:
 
 def check_arrays_are_the_callers(subject: Subject) -> None:
     """What was handed out is never written to again, and writing to it changes nothing."""
-    with _made(subject, LANES) as world, _made(subject, LANES) as twin:
-        _, info = world.reset(_seeds(LANES))
-        twin.reset(_seeds(LANES))
+    with made(subject, LANES) as world, made(subject, LANES) as twin:
+        _, info = world.reset(seeds_of(LANES))
+        twin.reset(seeds_of(LANES))
         handed: list[tuple[Array, Array]] = []
         for moment in range(4):
-            actions = _actions(world, moment, info)
+            actions = legal_actions(world, moment, info)
             step, clean = world.step(actions), twin.step(actions)
             for array, snapshot in handed:
                 if not np.array_equal(array, snapshot):
                     raise CheckFailed("an array handed out earlier changed during a later step")
-            _same([_arrays(clean, twin)], [_arrays(step, world)], "after writing to old arrays")
+            same_arrays(
+                [arrays_of(clean, twin)], [arrays_of(step, world)], "after writing to old arrays"
+            )
             info = clean.info
             if (step.terminated | step.truncated).any():
                 return
-            for array in _arrays(step, world):
+            for array in arrays_of(step, world):
                 if array.flags.writeable:
                     array[...] = 1
-            handed = [(array, array.copy()) for array in _arrays(step, world)]
+            handed = [(array, array.copy()) for array in arrays_of(step, world)]
 
 
 def check_time_limit(subject: Subject) -> None:
@@ -239,10 +239,10 @@ def check_time_limit(subject: Subject) -> None:
     except TypeError as error:
         raise NotApplicable("its constructor takes no max_episode_steps") from error
     try:
-        _, info = world.reset(_seeds(LANES))
+        _, info = world.reset(seeds_of(LANES))
         alive = np.ones(LANES, dtype=np.bool_)
         for moment in range(1, limit + 1):
-            step = world.step(_actions(world, moment, info), alive.copy())
+            step = world.step(legal_actions(world, moment, info), alive.copy())
             if (step.truncated[alive] != (moment == limit)).any():
                 raise CheckFailed(
                     f"with a limit of {limit}, step {moment} has truncated {step.truncated}"
@@ -257,9 +257,9 @@ def check_time_limit(subject: Subject) -> None:
 
 def check_bad_actions(subject: Subject) -> None:
     """Actions of a wrong shape, kind or range, and NaN, are named as errors."""
-    with _made(subject, 2) as world:
-        _, info = world.reset(_seeds(2))
-        good = _actions(world, 0, info)
+    with made(subject, 2) as world:
+        _, info = world.reset(seeds_of(2))
+        good = legal_actions(world, 0, info)
         world.check_actions(good)
         agent = world.agents[0]
         space = world.action_spaces[agent]
@@ -279,8 +279,8 @@ def check_bad_actions(subject: Subject) -> None:
 
 def check_rendering(subject: Subject) -> None:
     """``render`` draws a lane as (height, width, 3) uint8."""
-    with _made(subject, 2) as world:
-        world.reset(_seeds(2))
+    with made(subject, 2) as world:
+        world.reset(seeds_of(2))
         try:
             picture = world.render(1)
         except MissingExtra as error:
@@ -299,14 +299,14 @@ def check_gymnasium(subject: Subject) -> None:
 
     from pkubench.envs.adapters.gymnasium import SingleFace
 
-    with warnings.catch_warnings(), _made(subject, 1) as world:
+    with warnings.catch_warnings(), made(subject, 1) as world:
         warnings.simplefilter("ignore")
         check_env(SingleFace(world), skip_render_check=True)
 
 
 def check_pettingzoo(subject: Subject) -> None:
     """PettingZoo's parallel API and seed tests accept a world with several agents."""
-    with _made(subject, 1) as world:
+    with made(subject, 1) as world:
         if world.num_agents == 1:
             raise NotApplicable("the world has one agent")
     try:
@@ -338,115 +338,4 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     check_pettingzoo,
 )
 
-
-class _made:
-    """A world that is closed at the end of the block."""
-
-    def __init__(self, subject: Subject, num_envs: int) -> None:
-        self._world = subject.make(num_envs=num_envs)
-
-    def __enter__(self) -> BatchEnv:
-        return self._world
-
-    def __exit__(self, *exception: object) -> None:
-        self._world.close()
-
-
-def _seeds(count: int) -> IntArray:
-    return np.arange(100, 100 + count, dtype=np.int64)
-
-
-def _actions(
-    world: BatchEnv, moment: int, info: Mapping[str, Array], first_lane: int = 0
-) -> dict[str, Array]:
-    """Return legal actions that depend on the lane's number and the moment alone."""
-    actions = {}
-    for number, agent in enumerate(world.agents):
-        space = world.action_spaces[agent]
-        mask = info.get(f"action_mask:{agent}")
-        if mask is None and world.num_agents == 1:
-            mask = info.get("action_mask")
-        rows = []
-        for lane in range(world.num_envs):
-            draw = 1_000_003 * moment + 1009 * (first_lane + lane) + number
-            if mask is None:
-                space.seed(draw)
-                rows.append(np.asarray(space.sample()))
-            else:
-                legal = np.flatnonzero(mask[lane])
-                rows.append(np.asarray(legal[draw % len(legal)] if len(legal) else 0))
-        actions[agent] = np.stack(rows)
-    return actions
-
-
-def _structure(info: Mapping[str, Array]) -> dict[str, tuple[str, tuple[int, ...]]]:
-    return {key: (str(np.asarray(value).dtype), np.shape(value)) for key, value in info.items()}
-
-
-def _same_structure(wanted: Mapping[str, Any], found: Mapping[str, Any], when: str) -> None:
-    for key in sorted(wanted.keys() | found.keys()):
-        if wanted.get(key) != found.get(key):
-            there, here = (_described(side.get(key)) for side in (wanted, found))
-            raise CheckFailed(f"info[{key!r}] is {there} at reset and {here} at {when}")
-
-
-def _described(entry: tuple[str, tuple[int, ...]] | None) -> str:
-    return "missing" if entry is None else f"{entry[0]} {entry[1]}"
-
-
-def _episode(world: BatchEnv, seeds: IntArray, first_lane: int = 0) -> list[list[Array]]:
-    """Play at most ``STEPS`` steps of the episodes ``seeds``; return all that was given."""
-    observations, info = world.reset(seeds)
-    start = [observations[agent].copy() for agent in world.agents]
-    return [start, *_play(world, info, range(STEPS), first_lane)[0]]
-
-
-def _play(
-    world: BatchEnv, info: Info, steps: range, first_lane: int = 0
-) -> tuple[list[list[Array]], Info]:
-    """Take ``steps`` until all lanes have ended; what a lane gives after its end counts as 0."""
-    alive = np.ones(world.num_envs, dtype=np.bool_)
-    moments = []
-    for moment in steps:
-        step = world.step(_actions(world, moment, info, first_lane), alive.copy())
-        arrays = [array.copy() for array in _arrays(step, world)]
-        for array in arrays:
-            array[~alive] = 0
-        moments.append(arrays)
-        info = step.info
-        alive &= ~(step.terminated | step.truncated)
-        if not alive.any():
-            break
-    return moments, info
-
-
-def _arrays(step: Step, world: BatchEnv) -> list[Array]:
-    return [
-        *(step.observations[agent] for agent in world.agents),
-        step.rewards,
-        step.terminated,
-        step.truncated,
-        *(step.info[key] for key in sorted(step.info)),
-    ]
-
-
-def _same(one: list[list[Array]], other: list[list[Array]], what: str) -> None:
-    for moment, (left, right) in enumerate(zip(one, other, strict=False)):
-        for a, b in zip(left, right, strict=True):
-            if a.dtype != b.dtype or not np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
-                gap = np.abs(a.astype(np.float64) - b.astype(np.float64)).max()
-                raise CheckFailed(f"{what}: step {moment} differs by up to {gap:.3g}")
-
-
-def _check_observations(world: BatchEnv, observations: Mapping[str, Array]) -> None:
-    for agent in world.agents:
-        space = world.observation_spaces[agent]
-        array = observations[agent]
-        wanted = (world.num_envs, *(space.shape or ()))
-        if array.shape != wanted or array.dtype != space.dtype:
-            raise CheckFailed(
-                f"{agent!r} sees {array.dtype} {array.shape}, wanted {space.dtype} {wanted}"
-            )
-        for row in array:
-            if not space.contains(row):
-                raise CheckFailed(f"an observation of {agent!r} lies outside {space}")
+__all__ = ["CHECKS", "CheckFailed", "NotApplicable", "Outcome", "Subject", "run_checks"]

@@ -22,7 +22,8 @@ from gymnasium import spaces
 
 from pkubench.envs.core.episode_seeds import EpisodeSeeds
 from pkubench.envs.core.seeding import LaneRandom
-from pkubench.envs.games.histories import CHANCE, load_openspiel, observer
+from pkubench.envs.games.histories import CHANCE
+from pkubench.envs.games.openspiel_games import load_openspiel, observer
 from pkubench.errors import ActionError, ConfigError, MissingExtra
 
 try:

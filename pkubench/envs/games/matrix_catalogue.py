@@ -19,12 +19,8 @@ from numpy.typing import NDArray
 
 from pkubench.envs.games.errors import GameError
 from pkubench.envs.games.forest import Floats
-from pkubench.envs.games.normal_form import (
-    MatrixGame,
-    SymmetricMatrixGame,
-    checked_payoff,
-    is_antisymmetric,
-)
+from pkubench.envs.games.normal_form import MatrixGame, SymmetricMatrixGame
+from pkubench.envs.games.payoff_matrices import checked_payoff, is_antisymmetric
 from pkubench.errors import ConfigError, UnknownName
 
 MOST_ACTIONS = 5000

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pkubench.envs.core.registry import family_of
-from pkubench.envs.games.histories import openspiel
 from pkubench.envs.games.matrix_catalogue import full_name
+from pkubench.envs.games.openspiel_games import openspiel
 from pkubench.envs.games.trees import game_of, is_matrix
 from pkubench.errors import MissingExtra, PkubenchError
 

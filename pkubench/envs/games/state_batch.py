@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from pkubench.envs.core.seeding import LaneRandom
 from pkubench.envs.games.errors import GameError
 from pkubench.envs.games.forest import Floats, Ints
-from pkubench.envs.games.histories import TERMINAL, load_openspiel, observer
+from pkubench.envs.games.histories import TERMINAL
+from pkubench.envs.games.openspiel_games import load_openspiel, observer
 from pkubench.envs.games.policies import InformationState
 
 MOST_BYTES = 4 << 30

@@ -6,9 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from pkubench.envs.core.registry import resolve, world_class
-from pkubench.envs.games.histories import load_openspiel, observer
 from pkubench.envs.games.matrix_catalogue import make_matrix_game
 from pkubench.envs.games.normal_form import MatrixGame
+from pkubench.envs.games.openspiel_games import load_openspiel, observer
 from pkubench.envs.games.tree import GameTree
 from pkubench.envs.games.zero_sum import ZeroSumGame
 from pkubench.errors import ConfigError
