@@ -88,20 +88,7 @@ def compare(
     over a cost limit, its return wins nothing: the verdict is infeasible.
     """
     chosen = [task_named(name) for name in task or []]
-    folders = [Path(name) for name in names if Path(name).is_dir() and not _is_agent(Path(name))]
-    agents = [name for name in names if Path(name) not in folders]
-    twice = [name for name in agents if agents.count(name) > 1]
-    if twice:
-        raise ConfigError(f"compare names {twice[0]} twice; give two agents")
-    if agents and not chosen:
-        lost = [name for name in agents if _is_unknown(name)]
-        if lost:
-            raise UnknownName(
-                "results folder or agent", lost[0], AGENTS, "`pkubench list` shows all agents"
-            )
-        raise ConfigError(
-            f"no task given to compare {', '.join(agents)} on; name a --task, or a results folder"
-        )
+    folders, agents = _sorted_out(names, chosen)
     with Output(json=json, quiet=quiet) as output:
         # a misspelled agent is reported before anything runs
         sources = [
@@ -134,6 +121,30 @@ def compare(
         output.show(*_remarks(comparisons))
         if folders:
             output.next(command("plot", folders[0]))
+
+
+def _sorted_out(names: Sequence[str], chosen: Sequence[Task]) -> tuple[list[Path], list[str]]:
+    """Return which of the names are results folders and which are agents.
+
+    Raises:
+        ConfigError: an agent is named twice, or without a task.
+        UnknownName: a name is neither.
+    """
+    folders = [Path(name) for name in names if Path(name).is_dir() and not _is_agent(Path(name))]
+    agents = [name for name in names if Path(name) not in folders]
+    twice = [name for name in agents if agents.count(name) > 1]
+    if twice:
+        raise ConfigError(f"compare names {twice[0]} twice; give two agents")
+    if agents and not chosen:
+        lost = [name for name in agents if _is_unknown(name)]
+        if lost:
+            raise UnknownName(
+                "results folder or agent", lost[0], AGENTS, "`pkubench list` shows all agents"
+            )
+        raise ConfigError(
+            f"no task given to compare {', '.join(agents)} on; name a --task, or a results folder"
+        )
+    return folders, agents
 
 
 def verdict(comparison: Comparison) -> str:

@@ -570,7 +570,7 @@ def test_without_matplotlib_the_extra_is_named(
 
 def test_importing_the_plots_does_not_import_matplotlib() -> None:
     code = (
-        "import sys; from pkubench.evaluation import curve_plots, game_plots, plots;"
+        "import sys; from pkubench.evaluation.figures import curves, games, plots;"
         "assert 'matplotlib' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
