@@ -15,7 +15,7 @@ from pkubench.envs.core.seeding import LaneRandom
 from pkubench.envs.particle.reference import SimpleReference
 from pkubench.envs.particle.speaker_listener import SimpleSpeakerListener
 from pkubench.envs.particle.spread import SimpleSpread
-from pkubench.envs.particle.world import (
+from pkubench.envs.particle.base import (
     CONTACT_FORCE,
     CONTACT_MARGIN,
     CONTACT_RANGE,

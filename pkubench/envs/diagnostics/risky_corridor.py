@@ -82,7 +82,7 @@ class RiskyCorridor(BatchEnv):
     follow each other circle round the optimum: their average is near it, their last state need not
     be. And the plank that saves most is not the one to take: what counts is its ratio to the risk.
 
-    `model` is the world as a table, and `tests/envs/test_constrained_worlds.py` holds all of this
+    `model` is the world as a table, and `tests/envs/test_constrained_environments.py` holds all of this
     to a linear program. `scripted:optimum` plays the best feasible policy.
 
     Source: constrained Markov decision processes and their randomised optima: Altman, "Constrained

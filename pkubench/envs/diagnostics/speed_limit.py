@@ -57,7 +57,7 @@ class SpeedLimit(BatchEnv):
     a stochastic policy that keeps the limit in training drives slower than its mode could.
 
     `scripted:optimum` plays the best feasible policy. `speed_table` is the world on a grid of
-    speeds that the optimum lies on, and `tests/envs/test_constrained_worlds.py` solves it as a
+    speeds that the optimum lies on, and `tests/envs/test_constrained_environments.py` solves it as a
     linear program.
 
     Source: ours; the speed limit is the constraint of Safety-Gymnasium's Velocity tasks (Ji et al.,

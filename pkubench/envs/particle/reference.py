@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pkubench.envs.core.batch import FloatArray
 from pkubench.envs.core.seeding import IntArray
 from pkubench.envs.particle.drawing import LANDMARK_COLORS, Caption, Disc
-from pkubench.envs.particle.world import Body, ParticleWorld, Rules
+from pkubench.envs.particle.base import Body, ParticleWorld, Rules
 from pkubench.errors import ConfigError
 
 CHANNELS: Final = 10
