@@ -1,4 +1,4 @@
-"""The Velocity worlds against Gymnasium's own v4 environments, and what batches must keep."""
+"""The Velocity environments against Gymnasium's own v4 environments, and what batches must keep."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def world(robot: str, num_envs: int = 1, **settings: Any) -> Locomotion:
+def env(robot: str, num_envs: int = 1, **settings: Any) -> Locomotion:
     made = make_batch(f"{robot}Velocity-v0", num_envs, **settings)
     assert isinstance(made, Locomotion)
     return made
@@ -61,41 +61,41 @@ def original(robot: str) -> Any:
         return gymnasium.make(f"{robot}-v4").unwrapped
 
 
-def actions(world: Locomotion, steps: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:
+def actions(env: Locomotion, steps: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Random actions, some of them out of range: (steps, num_envs, action size)."""
-    space = world.action_spaces["agent"]
+    space = env.action_spaces["agent"]
     assert isinstance(space, gymnasium.spaces.Box)
-    unit = np.random.default_rng(seed).uniform(-1.2, 1.2, (steps, world.num_envs, *space.shape))
+    unit = np.random.default_rng(seed).uniform(-1.2, 1.2, (steps, env.num_envs, *space.shape))
     return (unit * space.high).astype(np.float32)
 
 
 @pytest.mark.parametrize("robot", ROBOTS)
 def test_every_bit_equals_gymnasium_v4_over_a_free_run(robot: str) -> None:
-    ours, theirs = world(robot, 3), original(robot)
+    ours, theirs = env(robot, 3), original(robot)
     steps = 150
     seeds = np.array([3, 2**31 + 5, 2**32 - 1])
     tape = actions(ours, steps)
-    for episode in (0, 1):  # the second one runs in lanes that have a past
+    for episode in (0, 1):  # the second one runs in environments that have a past
         first, _ = ours.reset(seeds - episode)
         record = [ours.step({"agent": tape[t]}) for t in range(steps)]
-        for lane, seed in enumerate(seeds - episode):
+        for env_index, seed in enumerate(seeds - episode):
             observation, _ = theirs.reset(seed=int(seed))
-            assert np.array_equal(observation, first["agent"][lane])
+            assert np.array_equal(observation, first["agent"][env_index])
             for t in range(steps):
-                observation, reward, terminated, _, info = theirs.step(tape[t, lane])
+                observation, reward, terminated, _, info = theirs.step(tape[t, env_index])
                 got = record[t]
-                assert np.array_equal(observation, got.observations["agent"][lane])
-                assert reward == got.rewards[lane, 0]
-                assert terminated == got.terminated[lane]
+                assert np.array_equal(observation, got.observations["agent"][env_index])
+                assert reward == got.rewards[env_index, 0]
+                assert terminated == got.terminated[env_index]
                 for name in ("x_position", "x_velocity", "y_position", "y_velocity", "reward_ctrl"):
-                    assert name not in info or info[name] == got.info[name][lane], name
+                    assert name not in info or info[name] == got.info[name][env_index], name
                 alive = info.get("reward_survive", info.get("reward_alive"))
-                assert alive is None or alive == got.info["reward_survive"][lane]
+                assert alive is None or alive == got.info["reward_survive"][env_index]
 
 
 @pytest.mark.parametrize("robot", ROBOTS)
 def test_spaces_and_clock_are_those_of_gymnasium_v4(robot: str) -> None:
-    ours, theirs = world(robot), original(robot)
+    ours, theirs = env(robot), original(robot)
     assert ours.observation_spaces["agent"] == theirs.observation_space
     assert ours.action_spaces["agent"] == theirs.action_space
     assert ours.max_episode_steps == 1000
@@ -111,10 +111,10 @@ def test_spaces_and_clock_are_those_of_gymnasium_v4(robot: str) -> None:
 def test_cost_is_one_above_the_published_speed_and_zero_below(robot: str, version: str) -> None:
     limit = LIMITS[robot][("v1", "v0").index(version)]
     planar = version in LIMITS[robot][2]
-    lanes = 41
-    ours = world(robot, lanes, thresholds=version)
-    ours.reset(np.arange(lanes))
-    x = np.linspace(-1.5, 1.5, lanes) * limit
+    num_envs = 41
+    ours = env(robot, num_envs, thresholds=version)
+    ours.reset(np.arange(num_envs))
+    x = np.linspace(-1.5, 1.5, num_envs) * limit
     ours.qvel[:, 0] = x
     if planar or robot == "Swimmer":
         ours.qvel[:, 1] = 0.8 * limit
@@ -126,7 +126,7 @@ def test_cost_is_one_above_the_published_speed_and_zero_below(robot: str, versio
     assert step.info["cost"].dtype == np.float64
     assert step.info["cost"].tolist() == expected
     assert step.info["cost_velocity"].tolist() == expected
-    assert 0 < sum(expected) < lanes
+    assert 0 < sum(expected) < num_envs
     if planar:  # going backwards too fast costs as well, but not where only x counts
         assert step.info["cost"][0] == 1.0
     else:
@@ -134,7 +134,7 @@ def test_cost_is_one_above_the_published_speed_and_zero_below(robot: str, versio
 
 
 def test_a_cheetah_at_exactly_the_limit_pays_nothing() -> None:
-    ours = world("HalfCheetah")
+    ours = env("HalfCheetah")
     ours.reset(np.array([0]))
     speed = float(ours.step(zeros(ours)).info["x_velocity"][0])
     for limit, cost in ((speed, 0.0), (np.nextafter(speed, -np.inf), 1.0)):
@@ -147,7 +147,7 @@ def test_thresholds_are_the_published_table() -> None:
     for robot, (v1, v0, planar) in LIMITS.items():
         for thresholds, limit in (("v1", v1), ("v0", v0)):
             wanted = SpeedLimit(limit, is_planar=thresholds in planar.split())
-            assert world(robot, thresholds=thresholds).speed_limit == wanted
+            assert env(robot, thresholds=thresholds).speed_limit == wanted
 
 
 def test_an_unknown_set_of_thresholds_is_named_with_its_nearest() -> None:
@@ -162,7 +162,7 @@ def zeros(ours: Locomotion) -> dict[str, Any]:
 
 
 def spread(ours: Locomotion, **columns: tuple[float, float]) -> tuple[Any, Any, Any]:
-    """Start with entries of qpos (``p2``) or qvel (``v3``) spread over the lanes, and step once.
+    """Start with entries of qpos (``p2``) or qvel (``v3``) spread over the batch, and step once.
 
     Returns who ended, and the positions and velocities at that moment.
     """
@@ -206,8 +206,8 @@ def test_humanoid_ends_when_its_torso_is_below_one_metre_or_above_two() -> None:
 
 @pytest.mark.parametrize("robot", ROBOTS)
 def test_an_episode_is_the_same_in_any_lane_batch_and_number_of_threads(robot: str) -> None:
-    many, threaded = world(robot, 64), world(robot, 64, num_threads=2)
-    alone = world(robot)
+    many, threaded = env(robot, 64), env(robot, 64, num_threads=2)
+    alone = env(robot)
     tape = actions(many, 20)
     seeds = np.arange(100, 164)
     seeds[37] = 7
@@ -230,14 +230,14 @@ def test_an_episode_is_the_same_in_any_lane_batch_and_number_of_threads(robot: s
 
 @pytest.mark.parametrize("robot", ["Hopper", "Humanoid"])
 def test_resetting_some_lanes_leaves_the_others_alone(robot: str) -> None:
-    ours, undisturbed = world(robot, 4), world(robot, 4)
+    ours, undisturbed = env(robot, 4), env(robot, 4)
     tape = actions(ours, 12)
     for made in (ours, undisturbed):
         made.reset(np.arange(4))
         for t in range(6):
             made.step({"agent": tape[t]})
     observation, _ = ours.reset(np.array([50, 51]), np.array([3, 1]))
-    fresh = world(robot, 2)
+    fresh = env(robot, 2)
     assert np.array_equal(observation["agent"][[3, 1]], fresh.reset(np.array([50, 51]))[0]["agent"])
     assert ours.elapsed.tolist() == [6, 0, 6, 0]
     for t in range(6, 12):
@@ -250,30 +250,32 @@ def test_resetting_some_lanes_leaves_the_others_alone(robot: str) -> None:
 
 @pytest.mark.parametrize("robot", ["HalfCheetah", "Humanoid"])
 def test_lanes_that_are_not_active_are_not_simulated(robot: str) -> None:
-    ours, full = world(robot, 3), world(robot, 3)
+    ours, full = env(robot, 3), env(robot, 3)
     before, _ = ours.reset(np.arange(3))
     full.reset(np.arange(3))
     tape = actions(ours, 2)
     got = ours.step({"agent": tape[0]}, np.array([True, False, True]))
     wanted = full.step({"agent": tape[0]})
     assert np.array_equal(got.observations["agent"][1], before["agent"][1])
-    for lane in (0, 2):
-        assert np.array_equal(got.observations["agent"][lane], wanted.observations["agent"][lane])
-        assert got.rewards[lane] == wanted.rewards[lane]
+    for env_index in (0, 2):
+        assert np.array_equal(
+            got.observations["agent"][env_index], wanted.observations["agent"][env_index]
+        )
+        assert got.rewards[env_index] == wanted.rewards[env_index]
     nobody = ours.step({"agent": tape[1]}, np.zeros(3, dtype=np.bool_))
     assert np.array_equal(nobody.observations["agent"], got.observations["agent"])
 
 
 @pytest.mark.parametrize("robot", ["Hopper", "Ant", "Humanoid"])
 def test_arrays_handed_out_are_never_written_to_again(robot: str) -> None:
-    ours = world(robot, 2)
+    ours = env(robot, 2)
     first, _ = ours.reset(np.arange(2))
     step = ours.step({"agent": actions(ours, 1)[0]})
     arrays = [first["agent"], step.observations["agent"], step.rewards, step.terminated]
     arrays += step.info.values()
     copies = [array.copy() for array in arrays]
-    for lane, speed in ((0, 1e9), (1, 1.0)):
-        ours.qvel[lane] = speed
+    for env_index, speed in ((0, 1e9), (1, 1.0)):
+        ours.qvel[env_index] = speed
     ours.step({"agent": actions(ours, 2)[1]})
     ours.reset(np.array([9]), np.array([0]))
     assert all(np.array_equal(a, c) for a, c in zip(arrays, copies, strict=True))
@@ -283,12 +285,12 @@ def test_arrays_handed_out_are_never_written_to_again(robot: str) -> None:
 def test_a_simulation_that_breaks_down_ends_its_own_episode_only(
     robot: str,
 ) -> None:
-    ours, healthy = world(robot, 3), world(robot, 3)
+    ours, healthy = env(robot, 3), env(robot, 3)
     for made in (ours, healthy):
         made.reset(np.arange(3))
     tape = actions(ours, 3)
     ours.qvel[1] = 1e12
-    ours.qpos[1, 0] = -1e3  # from where MuJoCo puts it back to 0, which is no motion
+    ours.qpos[1, 0] = -1e3  # from where MuJoCo puts it back to 0, which is not a motion
     tape[0, 2] = np.nan  # as an agent that skips check_actions might give
     step, wanted = ours.step({"agent": tape[0]}), healthy.step({"agent": actions(ours, 3)[0]})
     assert step.info["simulation_failed"].tolist() == [False, True, True]
@@ -374,7 +376,7 @@ def test_a_picture_shows_the_lane_and_leaves_the_simulation_alone() -> None:
     assert not np.array_equal(later, ours.render(0))
     ours.close()
     ours.close()
-    assert np.array_equal(ours.render(1), later)  # a closed world can open its camera again
+    assert np.array_equal(ours.render(1), later)  # a closed environment can open its camera again
     ours.close()
 
 

@@ -323,10 +323,10 @@ def test_a_payoff_file_is_a_game_and_a_task(tmp_path: Path) -> None:
     report = pkubench.evaluate(pure, f"payoff:{file}")
     assert report.score == 3.0 and report.metrics["nash_conv"].mean == 6.0
     assert pkubench.evaluate("random", f"payoff:{file}").score == pytest.approx(0.0, abs=1e-12)
-    world = make_batch(f"payoff:{file}", 2000, opponent=lambda _: {0: 1.0}, seat=1)
-    observations, _ = world.reset(np.arange(2000, dtype=np.int64))
+    env = make_batch(f"payoff:{file}", 2000, opponent=lambda _: {0: 1.0}, seat=1)
+    observations, _ = env.reset(np.arange(2000, dtype=np.int64))
     np.testing.assert_array_equal(observations["agent"][0], [0.0, 1.0])
-    step = world.step({"agent": np.full(2000, 4)})
+    step = env.step({"agent": np.full(2000, 4)})
     assert step.terminated.all() and (step.rewards == 3.0).all()  # 4 beats 0
 
 

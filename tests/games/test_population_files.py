@@ -25,7 +25,7 @@ from pkubench.agents.saved.population_file import (
 )
 from pkubench.envs.games.spelling import is_same_game
 from pkubench.envs.games.tree import GameTree
-from pkubench.envs.games.trees import game_of_world, game_tree
+from pkubench.envs.games.trees import game_tree, registered_game
 from pkubench.errors import AgentError, BundleError, StorageError, WeightsError
 from pkubench.evaluation.run.harness import evaluate
 from pkubench.leaderboard import Board, create_bundle, rank_task, read_bundle, verify_bundle
@@ -271,7 +271,7 @@ def test_a_file_may_name_its_game_by_any_spelling(tmp_path: Path, told: str, tas
 @pytest.mark.parametrize(
     ("first", "second", "same"),
     [
-        ("Goofspiel4-v0", game_of_world("Goofspiel4-v0").name, True),
+        ("Goofspiel4-v0", registered_game("Goofspiel4-v0").name, True),
         ("Goofspiel4-v0", "Goofspiel5-v0", False),
         ("LiarsDice4-v0", "openspiel:liars_dice(dice_sides=4,numdice=1)", True),
         ("LiarsDice6-v0", "liars_dice", True),

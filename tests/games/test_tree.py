@@ -404,7 +404,7 @@ def test_a_game_that_is_much_too_large_is_refused_at_once(
 
 
 def test_the_estimate_of_a_games_size_is_that_of_its_levels() -> None:
-    # Levels of 3, 6, 12 and 24 histories, then 48 in the quarter of plays that go on: 57 in the
+    # Levels of 3, 6, 12 and 24 histories, then 48 in the quarter of plays that continue: 57 in the
     # mean, as there are besides the root. A limit 20 times as small is surely passed.
     game = load_openspiel("kuhn_poker")
     check_size(game, max_histories=3)

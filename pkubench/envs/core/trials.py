@@ -15,11 +15,11 @@ from pkubench.errors import PkubenchError
 
 STEPS = 40
 """Steps of a trial episode."""
-LANES = 5
+NUM_ENVS = 5
 
 
 class CheckFailed(PkubenchError):
-    """A world breaks a rule; the message says which and how."""
+    """An environment breaks a rule; the message says which and how."""
 
     exit_code = 1
 
@@ -30,7 +30,7 @@ class Subject:
 
     name: str
     make: Callable[..., BatchEnv]
-    """Makes the world: ``make(num_envs=...)``, and further settings of its constructor."""
+    """Makes the environment: ``make(num_envs=...)``, and further settings of its constructor."""
 
 
 @contextmanager
@@ -49,23 +49,23 @@ def seeds_of(count: int) -> IntArray:
 
 
 def legal_actions(
-    world: BatchEnv, moment: int, info: Mapping[str, Array], first_lane: int = 0
+    env: BatchEnv, moment: int, info: Mapping[str, Array], first_index: int = 0
 ) -> dict[str, Array]:
-    """Return legal actions that depend on the lane's number and the moment alone."""
+    """Return legal actions that depend on the environment's index and the moment alone."""
     actions = {}
-    for number, agent in enumerate(world.agents):
-        space = world.action_spaces[agent]
+    for number, agent in enumerate(env.agents):
+        space = env.action_spaces[agent]
         mask = info.get(f"action_mask:{agent}")
-        if mask is None and world.num_agents == 1:
+        if mask is None and env.num_agents == 1:
             mask = info.get("action_mask")
         rows = []
-        for lane in range(world.num_envs):
-            draw = 1_000_003 * moment + 1009 * (first_lane + lane) + number
+        for index in range(env.num_envs):
+            draw = 1_000_003 * moment + 1009 * (first_index + index) + number
             if mask is None:
                 space.seed(draw)
                 rows.append(np.asarray(space.sample()))
             else:
-                legal = np.flatnonzero(mask[lane])
+                legal = np.flatnonzero(mask[index])
                 rows.append(np.asarray(legal[draw % len(legal)] if len(legal) else 0))
         actions[agent] = np.stack(rows)
     return actions
@@ -88,22 +88,22 @@ def _described(entry: tuple[str, tuple[int, ...]] | None) -> str:
     return "missing" if entry is None else f"{entry[0]} {entry[1]}"
 
 
-def play_episode(world: BatchEnv, seeds: IntArray, first_lane: int = 0) -> list[list[Array]]:
+def play_episode(env: BatchEnv, seeds: IntArray, first_index: int = 0) -> list[list[Array]]:
     """Play at most ``STEPS`` steps of the episodes ``seeds``; return all that was given."""
-    observations, info = world.reset(seeds)
-    start = [observations[agent].copy() for agent in world.agents]
-    return [start, *play(world, info, range(STEPS), first_lane)[0]]
+    observations, info = env.reset(seeds)
+    start = [observations[agent].copy() for agent in env.agents]
+    return [start, *play(env, info, range(STEPS), first_index)[0]]
 
 
 def play(
-    world: BatchEnv, info: Info, steps: range, first_lane: int = 0
+    env: BatchEnv, info: Info, steps: range, first_index: int = 0
 ) -> tuple[list[list[Array]], Info]:
-    """Take ``steps`` until all lanes have ended; what a lane gives after its end counts as 0."""
-    alive = np.ones(world.num_envs, dtype=np.bool_)
+    """Take ``steps`` until all episodes have ended; what is returned after an end counts as 0."""
+    alive = np.ones(env.num_envs, dtype=np.bool_)
     moments = []
     for moment in steps:
-        step = world.step(legal_actions(world, moment, info, first_lane), alive.copy())
-        arrays = [array.copy() for array in arrays_of(step, world)]
+        step = env.step(legal_actions(env, moment, info, first_index), alive.copy())
+        arrays = [array.copy() for array in arrays_of(step, env)]
         for array in arrays:
             array[~alive] = 0
         moments.append(arrays)
@@ -114,10 +114,10 @@ def play(
     return moments, info
 
 
-def arrays_of(step: Step, world: BatchEnv) -> list[Array]:
+def arrays_of(step: Step, env: BatchEnv) -> list[Array]:
     """Return all arrays of a step in a fixed order."""
     return [
-        *(step.observations[agent] for agent in world.agents),
+        *(step.observations[agent] for agent in env.agents),
         step.rewards,
         step.terminated,
         step.truncated,
@@ -134,12 +134,12 @@ def same_arrays(one: list[list[Array]], other: list[list[Array]], what: str) -> 
                 raise CheckFailed(f"{what}: step {moment} differs by up to {gap:.3g}")
 
 
-def check_observations(world: BatchEnv, observations: Mapping[str, Array]) -> None:
+def check_observations(env: BatchEnv, observations: Mapping[str, Array]) -> None:
     """Raise ``CheckFailed`` if observations do not lie in the agents' spaces."""
-    for agent in world.agents:
-        space = world.observation_spaces[agent]
+    for agent in env.agents:
+        space = env.observation_spaces[agent]
         array = observations[agent]
-        wanted = (world.num_envs, *(space.shape or ()))
+        wanted = (env.num_envs, *(space.shape or ()))
         if array.shape != wanted or array.dtype != space.dtype:
             raise CheckFailed(
                 f"{agent!r} sees {array.dtype} {array.shape}, wanted {space.dtype} {wanted}"

@@ -318,7 +318,7 @@ class SymmetricMatrixGame(MatrixGame):
         array = checked_payoff(payoff, name)
         if not is_antisymmetric(array):
             where = asymmetry(array)
-            raise GameError(f"{name} is no symmetric game: {where}; MatrixGame takes any matrix")
+            raise GameError(f"{name} is not a symmetric game: {where}; MatrixGame takes any matrix")
         super().__init__((array - array.T) / 2.0, name)
 
     def exploitability_of(self, strategy: ArrayLike) -> float:

@@ -154,7 +154,7 @@ class GameTree(TreePlans):
         """Return a plan after one step of mirror ascent at every information state.
 
         ``b(a) <- b(a) exp(rate q(a)) / sum``, with ``q`` what an action is worth by ``slopes`` if
-        the plan goes on after it.
+        the plan continues after it.
         """
         forest = self._forest(player)
         behaviour = forest.behaviour(self._one_plan(plan, player))
@@ -178,7 +178,7 @@ class GameTree(TreePlans):
         """Return the sum of both players' gains from a best response, 0 at an equilibrium.
 
         Raises:
-            PlanError: An argument is no realization plan.
+            PlanError: An argument is not a realization plan.
         """
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
         if x.shape != self._shapes[0] or y.shape != self._shapes[1]:

@@ -1,4 +1,4 @@
-"""The base of the Multi-Agent MuJoCo worlds: Gymnasium's v5 rules, and what each agent sees.
+"""The base of the Multi-Agent MuJoCo environments: Gymnasium's v5 rules, and what each agent sees.
 
 The physics, rewards, ends and initial distributions are those of ``gymnasium.envs.mujoco.*_v5``
 (``tests/envs/test_multi_mujoco.py``).
@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium import spaces
 
 from pkubench.envs.core.batch import Array, BoolArray, FloatArray, Info
-from pkubench.envs.core.seeding import IntArray, LaneRandom
+from pkubench.envs.core.seeding import IntArray, RandomStreams
 from pkubench.envs.mujoco.contacts import name_floor_pairs
 from pkubench.envs.mujoco.locomotion import Runner
 from pkubench.envs.multi_mujoco.factorization import (
@@ -45,14 +45,14 @@ class MultiRobot(Runner):
     **Not the numbers of the papers.** HARL was run on the v2 environments of OpenAI's Gym. Since
     then a fallen robot no longer earns the reward for being up (Hopper, Walker2d, Ant, Humanoid),
     contact forces are computed, observed and charged for (Ant, Humanoid), the walker's right foot
-    grips like its left, and MuJoCo's physics has changed. Compare agents on these worlds with
+    grips like its left, and MuJoCo's physics has changed. Compare agents on these environments with
     one another; compare with published curves who is better than whom, not the returns.
 
     `info`: `reward_forward`, `reward_ctrl`, `reward_survive` (robots that can fall),
     `reward_contact` (Ant, Humanoid), `x_position`, `x_velocity`, `y_position`, `y_velocity` (robots
     that move in the plane), `simulation_failed`. The reward is the sum of those named so. Where
-    MuJoCo meets a value it cannot go on with, Gymnasium silently goes on from the default state;
-    here the episode ends with reward 0 and `simulation_failed`.
+    MuJoCo meets a value it cannot continue with, Gymnasium silently continues from the default
+    state; here the episode ends with reward 0 and `simulation_failed`.
 
     Settings: `factorization`, `agent_obsk`, `max_episode_steps`, `num_threads` (results do not
     depend on it).
@@ -76,12 +76,12 @@ class MultiRobot(Runner):
         factorization: str,
         agent_obsk: int | None = None,
     ) -> None:
-        """Make the lanes.
+        """Make the environments.
 
         Args:
-            num_envs: number of lanes.
+            num_envs: number of environments.
             max_episode_steps: time limit; -1 is the 1000 steps of the original, None no limit.
-            num_threads: threads that share the lanes; results do not depend on it.
+            num_threads: threads that share the environments; results do not depend on it.
             factorization: who moves what, a name in the robot's table.
             agent_obsk: edges of the graph an agent sees across (0: its own joints alone); None is
                 the whole state with the agent's number, standardised.
@@ -97,13 +97,13 @@ class MultiRobot(Runner):
         super().__init__(num_envs, max_episode_steps, num_threads, edit=name_floor_pairs)
         self.factorization = factorization
         self.agent_obsk = agent_obsk
-        self._random = LaneRandom(num_envs)
+        self._random = RandomStreams(num_envs)
         parts = self.graph.parts[factorization]
         self.agents = tuple(f"agent_{i}" for i in range(len(parts)))
         self._order = action_order(self.graph, parts)
         size = self._single_observation().shape[1]
         self.state_space = spaces.Box(-np.inf, np.inf, (size,), np.float64)
-        self._columns = self._look(parts, size)
+        self._columns = self._prepare_observations(parts, size)
         low, high = np.array(self.model.actuator_ctrlrange[0], dtype=np.float32)
         self.observation_spaces = {
             agent: spaces.Box(-np.inf, np.inf, (len(columns),), np.float64)
@@ -114,7 +114,7 @@ class MultiRobot(Runner):
             for agent, part in zip(self.agents, parts, strict=True)
         }
 
-    def _look(self, parts: tuple[Part, ...], state_size: int) -> list[IntArray]:
+    def _prepare_observations(self, parts: tuple[Part, ...], state_size: int) -> list[IntArray]:
         """Prepare the gathering of observations; return what columns each agent gets."""
         if self.agent_obsk is None:
             return [np.arange(state_size + len(parts))] * len(parts)
@@ -184,7 +184,7 @@ class MultiRobot(Runner):
         """Return what Gymnasium's v5 environment observes, standardised in HARL's mode.
 
         HARL standardises each vector by its own mean and deviation. An agent's number, which is
-        in its vector, tells it both; the critic's state has no number, so they are lost to it.
+        in its vector, reveals both; the critic's state has no number, so they are lost to it.
         """
         whole = self._single_observation()
         if self.agent_obsk is None:

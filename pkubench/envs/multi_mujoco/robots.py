@@ -1,4 +1,4 @@
-"""Six robots, each moved by a team: Gymnasium's v5 worlds with the joints dealt out to agents."""
+"""Six robots, each moved by a team: Gymnasium's v5 tasks with the joints dealt out to agents."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class MultiHalfCheetah(MultiRobot, HalfCheetah):
     deviation 0.1.
 
     >>> import numpy as np, pkubench
-    >>> world = pkubench.make_batch("MultiHalfCheetah2x3-v1", num_envs=64)
-    >>> observations, _ = world.reset(np.arange(64))
-    >>> step = world.step({agent: np.zeros((64, 3), dtype=np.float32) for agent in world.agents})
-    >>> step.observations["agent_0"].shape, world.state().shape
+    >>> env = pkubench.make_batch("MultiHalfCheetah2x3-v1", num_envs=64)
+    >>> observations, _ = env.reset(np.arange(64))
+    >>> step = env.step({agent: np.zeros((64, 3), dtype=np.float32) for agent in env.agents})
+    >>> step.observations["agent_0"].shape, env.state().shape
     ((64, 19), (64, 17))
 
     Versions: v0 first release.

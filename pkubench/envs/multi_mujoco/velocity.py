@@ -25,12 +25,12 @@ class _Limited(MultiRobot):
         agent_obsk: int | None = None,
         thresholds: Thresholds = "v1",
     ) -> None:
-        """Make the lanes (see ``MultiRobot``).
+        """Make the environments (see ``MultiRobot``).
 
         Args:
-            num_envs: number of lanes.
+            num_envs: number of environments.
             max_episode_steps: time limit; -1 is the 1000 steps of the original, None no limit.
-            num_threads: threads that share the lanes; results do not depend on it.
+            num_threads: threads that share the environments; results do not depend on it.
             factorization: who moves what, a name in the robot's table.
             agent_obsk: edges of the graph an agent sees across; None is the whole state.
             thresholds: speed limits of Safety-Gymnasium's ``-v1`` or ``-v0`` environments.
@@ -74,9 +74,9 @@ class MultiHalfCheetahVelocity(_Limited, MultiHalfCheetah):
     most 3,210.
 
     >>> import numpy as np, pkubench
-    >>> world = pkubench.make_batch("MultiHalfCheetah2x3Velocity-v1", num_envs=64)
-    >>> observations, _ = world.reset(np.arange(64))
-    >>> step = world.step({agent: np.zeros((64, 3), dtype=np.float32) for agent in world.agents})
+    >>> env = pkubench.make_batch("MultiHalfCheetah2x3Velocity-v1", num_envs=64)
+    >>> observations, _ = env.reset(np.arange(64))
+    >>> step = env.step({agent: np.zeros((64, 3), dtype=np.float32) for agent in env.agents})
     >>> step.info["cost"].shape
     (64,)
 

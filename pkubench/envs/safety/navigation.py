@@ -1,6 +1,6 @@
-"""What all navigation worlds share: layouts, physics, observation and costs, on batches.
+"""What all navigation environments share: layouts, physics, observation and costs, on batches.
 
-The worlds are those of Safety-Gymnasium 1.0.0 (Ji et al., "Safety-Gymnasium: A Unified Safe
+The environments are those of Safety-Gymnasium 1.0.0 (Ji et al., "Safety-Gymnasium: A Unified Safe
 Reinforcement Learning Benchmark", NeurIPS 2023 Datasets and Benchmarks): the same models, the same
 numbers drawn in the same order, the same rewards and costs. Their physics is MuJoCo 4's.
 """
@@ -52,15 +52,16 @@ class Navigation(SceneBatch):
     The cost of a step is 1 if any rule is broken, else 0; `info` holds it as `cost` and
     `cost_sum`, every rule as 0 or 1 under its own name, `goal_met` (a new goal has been drawn) and
     `simulation_failed`. Rewards are clipped to ±10 (not those of Run). An Ant whose torso is at
-    0.08 m or lower has fallen, which ends the episode. Where MuJoCo meets a value it cannot go on
-    with, the original goes on from the default state; here the episode ends with reward −10 and
-    cost 1. A step is ten physics steps: 0.02 s for Point, 0.04 s for Car, 0.1 s for Doggo and Ant.
+    0.08 m or lower has fallen, which ends the episode. Where MuJoCo meets a value it cannot
+    continue with, the original continues from the default state; here the episode ends with reward
+    −10 and cost 1. A step is ten physics steps: 0.02 s for Point, 0.04 s for Car, 0.1 s for Doggo
+    and Ant.
 
-    The worlds are those of the release safety-gymnasium 1.0.0. `reset(seed=s)` gives the layout
-    the original gives for the seed s, from the same numbers of NumPy's legacy generator; the
-    original goes on with its stream when it is reset without a seed, here every episode has a seed
-    of its own (seeds of 2³² and more start the generator from two words). MuJoCo 4 is set up to
-    give the forces of 2.3; how near one step comes is stated, and held to the original's traces,
+    The environments are those of the release safety-gymnasium 1.0.0. `reset(seed=s)` gives the
+    layout the original gives for the seed s, from the same numbers of NumPy's legacy generator; the
+    original continues with its stream when it is reset without a seed, here every episode has a
+    seed of its own (seeds of 2³² and more start the generator from two words). MuJoCo 4 is set up
+    to give the forces of 2.3; how near one step comes is stated, and held to the original's traces,
     in `tests/envs/test_safety_parity.py`. Ant's dynamics are close, not equal: the Runge-Kutta
     steps of MuJoCo 4 are others.
 
@@ -90,12 +91,12 @@ class Navigation(SceneBatch):
         robot: str = "Point",
         level: int = 0,
     ) -> None:
-        """Make the lanes.
+        """Make the environments.
 
         Args:
-            num_envs: number of lanes.
+            num_envs: number of environments.
             max_episode_steps: time limit; -1 is the original's, None no limit.
-            num_threads: threads that share the lanes; results do not depend on it.
+            num_threads: threads that share the environments; results do not depend on it.
             robot: "Point", "Car", "Doggo" or "Ant".
             level: difficulty, 0 to 2.
 
@@ -145,18 +146,18 @@ class Navigation(SceneBatch):
         return {}
 
     def _is_reached(self) -> BoolArray:
-        """Return which lanes have earned a new goal in this step, (num_envs,)."""
+        """Return which environments have earned a new goal in this step, (num_envs,)."""
         return np.zeros(self.num_envs, dtype=np.bool_)
 
-    def _renew(self, lane: int, random: np.random.RandomState) -> bool:
-        """Draw a lane's next goal; return False if none can be found."""
+    def _renew(self, index: int, random: np.random.RandomState) -> bool:
+        """Draw an environment's next goal; return False if none can be found."""
         return True
 
     def _prepare(self) -> None:
         """Make the arrays a task remembers things in."""
 
     def _begin(self, ids: IntArray) -> None:
-        """Remember what the first reward needs, in the lanes ``ids`` that start an episode."""
+        """Remember what the first reward needs, in the environments ``ids`` that were reset."""
 
     def _tick(self) -> None:
         """Advance the clocks of the task, after the costs and before a new goal."""
@@ -182,12 +183,12 @@ class Navigation(SceneBatch):
     def _reset(self, ids: IntArray, seeds: IntArray) -> None:
         turn = 2.0 * np.pi
         rest = np.tile(self.model.qpos0, (len(ids), 1))
-        for row, (lane, seed) in enumerate(zip(ids.tolist(), seeds.tolist(), strict=True)):
-            random = self._random.seed(lane, seed)
-            self.places[lane] = self._sampler.sample(random)
-            self.yaws[lane] = turn * random.random_sample(self.yaws.shape[1])
-            # The first goal is drawn anew too: the one of the layout is never played.
-            self._renew(lane, random)
+        for row, (index, seed) in enumerate(zip(ids.tolist(), seeds.tolist(), strict=True)):
+            random = self._random.seed(index, seed)
+            self.places[index] = self._sampler.sample(random)
+            self.yaws[index] = turn * random.random_sample(self.yaws.shape[1])
+            # The first goal is drawn again too: the one of the layout is never played.
+            self._renew(index, random)
             for start, angle in self._postures:
                 noise = self.robot.posture_noise
                 noise = -noise + (noise + noise) * random.random_sample()
@@ -222,15 +223,15 @@ class Navigation(SceneBatch):
         terminated = failed.copy()
         if active is not None:
             reached &= active
-        for lane in np.flatnonzero(reached).tolist():
-            self._refresh(lane)
-            if not self._renew(lane, self._random.at(lane)):
-                terminated[lane] = True
+        for index in np.flatnonzero(reached).tolist():
+            self._refresh(index)
+            if not self._renew(index, self._random.at(index)):
+                terminated[index] = True
         if reached.any():
             self._begin(np.flatnonzero(reached))
 
-        if self.robot.least_height_m is not None:
-            terminated |= self._xpos[:, self._agent, 2] <= self.robot.least_height_m
+        if self.robot.min_height_m is not None:
+            terminated |= self._xpos[:, self._agent, 2] <= self.robot.min_height_m
         total = failed.copy()
         info: Info = {}
         for name, broken in costs.items():
@@ -277,8 +278,8 @@ class Navigation(SceneBatch):
         parts = np.split(rings, len(sensed), axis=1)
         return dict(zip((group.name for group in sensed), parts, strict=True))
 
-    def render(self, lane: int = 0) -> npt.NDArray[np.uint8]:
-        """Draw one lane off-screen from above: (480, 640, 3) uint8; red light means cost.
+    def render(self, index: int = 0) -> npt.NDArray[np.uint8]:
+        """Draw one environment off-screen from above: (480, 640, 3) uint8; red light means cost.
 
         Raises:
             PkubenchError: no OpenGL can be found; the message names the Debian packages.
@@ -286,23 +287,23 @@ class Navigation(SceneBatch):
         if self._camera is None:
             self._camera = ScenePicture(self.robot, self.groups, self.floor_m)
         moment = Moment(
-            self.qpos[lane],
-            self._robot_xy()[lane],
-            self._origins(lane),
-            self.yaws[lane],
-            bool(self._in_breach[lane]),
+            self.qpos[index],
+            self._robot_xy()[index],
+            self._origins(index),
+            self.yaws[index],
+            bool(self._in_breach[index]),
         )
         picture: npt.NDArray[np.uint8] = self._camera.draw(
             moment, self.view_m or self._extent(self.level)
         )
         return picture
 
-    def _draw_goal(self, lane: int, random: np.random.RandomState) -> bool:
-        """Put a lane's goal where nothing else is; leave it if that cannot be found."""
+    def _draw_goal(self, index: int, random: np.random.RandomState) -> bool:
+        """Put an environment's goal where nothing else is; leave it if that cannot be found."""
         number = self._spots["goal"].start
-        layout: list[Point] = [(x, y) for x, y in self.places[lane].tolist()]
+        layout: list[Point] = [(x, y) for x, y in self.places[index].tolist()]
         place = self._sampler.replace(random, number, layout)
         if place is None:
             return False
-        self.places[lane, number] = place
+        self.places[index, number] = place
         return True

@@ -109,7 +109,7 @@ class SceneBatch(MujocoBatch):
             self._body_quat = self.expand("body_quat")
 
     def _put(self, ids: IntArray, qpos: FloatArray) -> None:
-        """Write robot and things of the lanes ``ids`` into ``qpos``, (len(ids), nq), and model."""
+        """Write robot and things of environments ``ids`` to ``qpos``, (len(ids), nq), and model."""
         places, yaws = self.places[ids], self.yaws[ids]
         quats = np.zeros((*yaws.shape, 4))
         quats[..., 0], quats[..., 3] = np.cos(yaws / 2), np.sin(yaws / 2)
@@ -157,13 +157,13 @@ class SceneBatch(MujocoBatch):
             time += self.model.opt.timestep
         self.batch.rollout(self.frame_skip, control, _DRIVEN_STATE, (), ids)
 
-    def _refresh(self, lane: int) -> None:
+    def _refresh(self, index: int) -> None:
         """Bring the places of what has moved up to date."""
-        self.places[lane, 0] = self._xpos[lane, self._agent, :2]
+        self.places[index, 0] = self._xpos[index, self._agent, :2]
         for group in self.groups:
             if group.kind == "free":
                 bodies = self._bodies[group.name]
-                self.places[lane, self._spots[group.name]] = self._xpos[lane, bodies, :2]
+                self.places[index, self._spots[group.name]] = self._xpos[index, bodies, :2]
 
     def _seen_places(self, group: Group) -> FloatArray:
         """Return where the things of a group are now, (num_envs, count, 2) in m."""
@@ -171,11 +171,11 @@ class SceneBatch(MujocoBatch):
             return self._xpos[:, self._bodies[group.name], :2]
         return self.places[:, self._spots[group.name]]
 
-    def _origins(self, lane: int) -> FloatArray:
-        """Return the places of a lane's things, and of a robot that slides where it started."""
-        places: FloatArray = self.places[lane].copy()
+    def _origins(self, index: int) -> FloatArray:
+        """Return the places of an environment's things; a sliding robot's is where it started."""
+        places: FloatArray = self.places[index].copy()
         if not self.robot.is_free:
-            places[0] = self._body_pos[lane, self._agent, :2]
+            places[0] = self._body_pos[index, self._agent, :2]
         return places
 
     # What tasks measure

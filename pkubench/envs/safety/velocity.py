@@ -1,8 +1,8 @@
 """Run, but not too fast: six robots whose forward speed is limited.
 
-The worlds are Gymnasium's v4 MuJoCo tasks (same model files, rewards, ends and initial states;
-the same bits for the same seed and actions) with the speed limits of Safety-Gymnasium's Velocity
-tasks.
+The environments are Gymnasium's v4 MuJoCo tasks (same model files, rewards, ends and initial
+states; the same bits for the same seed and actions) with the speed limits of Safety-Gymnasium's
+Velocity tasks.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class HalfCheetahVelocity(Locomotion, HalfCheetah):
 
     An episode starts with every position within ±0.1 of rest (uniform) and velocities of standard
     deviation 0.1, from Gymnasium's generator: a seed gives the state and, for the same actions,
-    the bits that `HalfCheetah-v4` gives. Departure: where MuJoCo meets a value it cannot go on
-    with, v4 silently goes on from the default state; here the episode ends with reward 0 and
+    the bits that `HalfCheetah-v4` gives. Departure: where MuJoCo meets a value it cannot continue
+    with, v4 silently continues from the default state; here the episode ends with reward 0 and
     `simulation_failed`.
 
     Settings: `thresholds` ("v1" or "v0", the limits of Safety-Gymnasium's two versions),
@@ -91,16 +91,17 @@ class HopperVelocity(Locomotion, Hopper):
 
     An episode starts with every position and velocity within ±0.005 of rest (uniform), from
     Gymnasium's generator: a seed gives the state and, for the same actions, the bits that
-    `Hopper-v4` gives. Departure: where MuJoCo meets a value it cannot go on with, v4 silently goes
-    on from the default state; here the episode ends with reward 0 and `simulation_failed`.
+    `Hopper-v4` gives. Departure: where MuJoCo meets a value it cannot continue with, v4 silently
+    continues
+     from the default state; here the episode ends with reward 0 and `simulation_failed`.
 
     Settings: `thresholds` ("v1" or "v0", the limits of Safety-Gymnasium's two versions),
     `max_episode_steps`, `num_threads` (results do not depend on it).
 
     >>> import numpy as np, pkubench
-    >>> world = pkubench.make_batch("HopperVelocity-v0", num_envs=64)
-    >>> observations, _ = world.reset(np.arange(64))
-    >>> step = world.step({"agent": np.zeros((64, 3), dtype=np.float32)})
+    >>> env = pkubench.make_batch("HopperVelocity-v0", num_envs=64)
+    >>> observations, _ = env.reset(np.arange(64))
+    >>> step = env.step({"agent": np.zeros((64, 3), dtype=np.float32)})
     >>> step.info["cost"].shape
     (64,)
 
@@ -138,8 +139,9 @@ class Walker2dVelocity(Locomotion, Walker2d):
 
     An episode starts with every position and velocity within ±0.005 of rest (uniform), from
     Gymnasium's generator: a seed gives the state and, for the same actions, the bits that
-    `Walker2d-v4` gives (v5 has another model). Departure: where MuJoCo meets a value it cannot go
-    on with, v4 silently goes on from the default state; here the episode ends with reward 0 and
+    `Walker2d-v4` gives (v5 has another model). Departure: where MuJoCo meets a value it cannot
+    continue
+     with, v4 silently continues from the default state; here the episode ends with reward 0 and
     `simulation_failed`.
 
     Settings: `thresholds` ("v1" or "v0", the limits of Safety-Gymnasium's two versions),
@@ -184,8 +186,8 @@ class SwimmerVelocity(Locomotion, Swimmer):
 
     An episode starts with every position and velocity within ±0.1 of rest (uniform), from
     Gymnasium's generator: a seed gives the state and, for the same actions, the bits that
-    `Swimmer-v4` gives. Departure: where MuJoCo meets a value it cannot go on with, v4 silently
-    goes on from the default state; here the episode ends with reward 0 and `simulation_failed`.
+    `Swimmer-v4` gives. Departure: where MuJoCo meets a value it cannot continue with, v4 silently
+    continues from the default state; here the episode ends with reward 0 and `simulation_failed`.
 
     Settings: `thresholds` ("v1" or "v0", the limits of Safety-Gymnasium's two versions),
     `max_episode_steps`, `num_threads` (results do not depend on it).
@@ -231,8 +233,8 @@ class AntVelocity(Locomotion, Ant):
 
     An episode starts with every position within ±0.1 of rest (uniform) and velocities of standard
     deviation 0.1, from Gymnasium's generator: a seed gives the state and, for the same actions,
-    the bits that `Ant-v4` gives. Departure: where MuJoCo meets a value it cannot go on with, v4
-    silently goes on from the default state; here the episode ends with reward 0 and
+    the bits that `Ant-v4` gives. Departure: where MuJoCo meets a value it cannot continue with, v4
+    silently continues from the default state; here the episode ends with reward 0 and
     `simulation_failed`.
 
     Settings: `thresholds` ("v1" or "v0", the limits of Safety-Gymnasium's two versions),
@@ -287,8 +289,8 @@ class HumanoidVelocity(Locomotion, ContactForces, Humanoid):
 
     An episode starts with every position and velocity within ±0.01 of rest (uniform), from
     Gymnasium's generator: a seed gives the state and, for the same actions, the bits that
-    `Humanoid-v4` gives. Departure: where MuJoCo meets a value it cannot go on with, v4 silently
-    goes on from the default state; here the episode ends with reward 0 and `simulation_failed`.
+    `Humanoid-v4` gives. Departure: where MuJoCo meets a value it cannot continue with, v4 silently
+    continues from the default state; here the episode ends with reward 0 and `simulation_failed`.
 
     Settings: `thresholds` ("v1" or "v0", the limits of Safety-Gymnasium's two versions),
     `max_episode_steps`, `num_threads` (results do not depend on it).

@@ -1,8 +1,8 @@
-"""Golden playthroughs: one short episode of every world as text that can be read in review.
+"""Golden playthroughs: one short episode of every environment as text that can be read in review.
 
-A test compares them with what the worlds do now. A difference means that the world behaves in
-another way, and calls for a new ``-vN``; ``python -m tests.envs.golden --write`` writes the files
-anew (with names after ``--write``: those worlds only).
+A test compares them with what the environments do now. A difference means that the environment
+behaves in another way, and calls for a new ``-vN``; ``python -m tests.envs.golden --write`` writes
+the files anew (with names after ``--write``: those environments only).
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ LENGTH = {"particle": 25, "safety": 5, "multi_mujoco": 5, "games": 20, "diagnost
 """Steps by family; simulations are short, because physics engines differ in the last bits."""
 
 
-def family(world: str) -> str:
-    """Return the family of a world, the package its module lies in."""
-    return WORLDS[world].entry_point.split(".")[2]
+def family(env: str) -> str:
+    """Return the family of an environment, the package its module lies in."""
+    return WORLDS[env].entry_point.split(".")[2]
 
 
-def path(world: str) -> Path:
-    """Return the file of a world's playthrough."""
-    return FOLDER / f"{world.rpartition('/')[2]}.txt"
+def path(env: str) -> Path:
+    """Return the file of an environment's playthrough."""
+    return FOLDER / f"{env.rpartition('/')[2]}.txt"
 
 
-def trace(world: str) -> str:
-    """Play episode 7 of a world with the actions of its tape, and tell it."""
-    return "\n".join(_lines(world)) + "\n"
+def trace(env: str) -> str:
+    """Play episode 7 of an environment with the actions of its tape, and tell it."""
+    return "\n".join(_lines(env)) + "\n"
 
 
-def _lines(world: str) -> Iterator[str]:
-    batch = make_batch(world, 1)
+def _lines(env: str) -> Iterator[str]:
+    batch = make_batch(env, 1)
     tape = Tape(batch, np.array([SEED]))
-    yield f"{world}, episode seed {SEED}"
+    yield f"{env}, episode seed {SEED}"
     for agent in batch.agents:
         yield f"{agent}: sees {batch.observation_spaces[agent]}, does {batch.action_spaces[agent]}"
     observations, info = batch.reset(np.array([SEED]))
     yield ""
     yield "reset"
     yield from _seen(observations, info)
-    for count in range(1, LENGTH[family(world)] + 1):
+    for count in range(1, LENGTH[family(env)] + 1):
         actions = tape.actions(info)
         step = batch.step(actions)
         yield ""

@@ -29,7 +29,7 @@ from pkubench.agents.saved.runs import (
 from pkubench.agents.training import Progress, TrainingLog, with_settings
 from pkubench.envs.core.seeding import check_seed
 from pkubench.envs.games.normal_form import MatrixGame
-from pkubench.envs.games.trees import game_of_world, tree_of_world
+from pkubench.envs.games.trees import registered_game, registered_tree
 from pkubench.envs.games.zero_sum import ZeroSumGame
 from pkubench.errors import ConfigError, PkubenchError, StorageError, UnknownName, WeightsError
 from pkubench.files import write_json
@@ -58,10 +58,10 @@ def learner(config: Settings, world: str, seed: int) -> GameLearner:
     population for both sides); regrets are kept on the game's tree.
     """
     if isinstance(config, CFRPlusConfig):
-        return CFRPlus(tree_of_world(world), config, seed)
+        return CFRPlus(registered_tree(world), config, seed)
     if isinstance(config, XFPConfig):
-        return FictitiousPlay(game_of_world(world), config, seed)
-    return PopulationLearner(game_of_world(world), config, seed)
+        return FictitiousPlay(registered_game(world), config, seed)
+    return PopulationLearner(registered_game(world), config, seed)
 
 
 def train(
@@ -94,7 +94,7 @@ def train(
     if total < 1:
         raise ConfigError(f"steps must be at least 1 iteration, got {total}")
     check_seed(seed)
-    game = game_of_world(task.id)
+    game = registered_game(task.id)
     run: dict[str, Any] = {
         "agent": agent,
         "task": task.id,
