@@ -196,7 +196,7 @@ def openspiel_episodes(layers: Layers, episodes: int) -> float:
 
 
 def batch_episodes(layers: Layers, num_games: int, seconds: float) -> float:
-    """Play the same in a batch; finished plays are dealt anew. Return episodes a second."""
+    """Play the same in a batch; finished plays are dealt again. Return episodes a second."""
     games = GameBatch(game_tree("leduc_poker"), num_games)
     seeds, everyone = TrainingSeeds(0, num_games), np.arange(num_games)
     games.reset(seeds.next(everyone))
@@ -297,13 +297,13 @@ def matrix_psro_table(rounds: int) -> float:
     medians_s = {name: statistics.median(times) for name, times in spent.items()}
     print(f"\n| PSRO on a game of skill, n = {MATRIX_ACTIONS} | ms an iteration | ratio |")
     print("|---|---|---|")
-    for name, told in (
+    for name, label in (
         ("theirs", f"loop with {FICTITIOUS:,} rounds of fictitious play, scored"),
         ("ours", "ours, with exact exploitability"),
         ("ours, scored", "ours, with exact exploitability and PE"),
     ):
         ratio = medians_s["theirs"] / medians_s[name]
-        print(f"| {told} | {1e3 * medians_s[name]:.2f} | {ratio:.0f} |")
+        print(f"| {label} | {1e3 * medians_s[name]:.2f} | {ratio:.0f} |")
     print(
         f"\nFor {len(rows)} policies: exploitability {exact['exploitability']:.4f}, by fictitious "
         f"play {noisy[0]:.4f}; PE {exact['population_exploitability'] / 2:.4f} and {noisy[1]:.4f}."

@@ -140,10 +140,10 @@ def main() -> int:
             ours[num_envs] = max(ours[num_envs], measure_batch(num_envs, seconds))
     best = max(ours, key=lambda num_envs: ours[num_envs])
     rows = [("mpe2 1.1.1 `simple_spread_v3`, one environment", mpe2)]
-    rows.append(("pkubench, `gymnasium.make` face, one environment", single))
+    rows.append(("pkubench, `gymnasium.make` adapter, one environment", single))
     rows += [(f"pkubench, batch of {num_envs}, one thread", ours[num_envs]) for num_envs in BATCHES]
     vector = best_rate(vector_episode(best), best, seconds)
-    rows.append((f"pkubench, `gymnasium.make_vec` face, {best} environments, one thread", vector))
+    rows.append((f"pkubench, `gymnasium.make_vec` adapter, batch of {best}, one thread", vector))
     rows.append((f"pkubench, two processes of {best}", two_processes(best, seconds)))
 
     passed = ours[best] >= MPE2_BAR * mpe2

@@ -92,7 +92,7 @@ def main() -> int:
         for _ in range(options.rounds):
             for what, rate in ours(contender, 1).items():
                 mine[what] = max(mine[what], rate)
-            told = run_peer(
+            rates = run_peer(
                 *SAFETY_GYMNASIUM[:2],
                 "safety_gymnasium_peer.py",
                 options.task,
@@ -100,7 +100,7 @@ def main() -> int:
                 version=SAFETY_GYMNASIUM[2],
             )
             for what in peer:
-                peer[what] = max(peer[what], told[what])
+                peer[what] = max(peer[what], rates[what])
     except PeerError as error:
         print(f"Safety-Gymnasium was not measured: {error}", file=sys.stderr)
         return 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.envs.safety_replay import make_world, restore
+from tests.envs.safety_replay import make_env, restore
 from tests.envs.test_safety_parity import EXACT, ONE_STEP, TASKS, family, free_runs, trace_of
 
 ROBOTS = ("Point", "Car", "Doggo", "Ant")
@@ -19,7 +19,7 @@ def shares_of(task: str) -> tuple[float, float]:
     trace = trace_of(task)
     arrays = trace.arrays
     before, after, resets = (arrays[f"step_{key}"] for key in ("before", "after", "reset"))
-    env = make_world(task, trace.num_steps)
+    env = make_env(task, trace.num_steps)
     restore(env, trace, after, resets, task=after)
     env.ctrl[:] = np.clip(arrays["step_action"], env._low, env._high)
     env.batch.forward()

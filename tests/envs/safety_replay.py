@@ -16,7 +16,7 @@ from tests.envs.safety_traces import Trace
 Rows = NDArray[np.int64]
 
 
-def make_world(task: str, indices: int) -> Navigation:
+def make_env(task: str, indices: int) -> Navigation:
     """Return an environment of the task without a time limit."""
     env = make_batch(f"{task}-v0", indices, max_episode_steps=None)
     assert isinstance(env, Navigation)

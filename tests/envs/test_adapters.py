@@ -1,4 +1,4 @@
-"""The Gymnasium and PettingZoo faces, held to Gymnasium's own vector environment."""
+"""The Gymnasium and PettingZoo adapters, held to Gymnasium's own vector environment."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_the_batch_does_what_gymnasiums_sync_vector_env_does(
     assert ends >= 3 * NUM_ENVS
 
 
-def test_a_masked_reset_takes_the_seeds_of_its_lanes() -> None:
+def test_a_masked_reset_takes_the_seeds_of_its_environments() -> None:
     ours, theirs = pair("walk", AutoresetMode.DISABLED)
     ours.reset(seed=0)
     theirs.reset(seed=0)
@@ -149,7 +149,7 @@ def test_a_masked_reset_takes_the_seeds_of_its_lanes() -> None:
     np.testing.assert_array_equal(ours.seeds.last, [0, 71, 2, 73, 74])
 
 
-def test_a_masked_reset_leaves_lanes_that_are_over_waiting() -> None:
+def test_a_masked_reset_leaves_environments_that_are_over_waiting() -> None:
     env = VectorAdapter(Walk(3, 2), "Disabled")
     env.reset(seed=0)
     for _ in range(2):
@@ -161,7 +161,7 @@ def test_a_masked_reset_leaves_lanes_that_are_over_waiting() -> None:
     env.step(np.ones(3, dtype=np.int64))
 
 
-def test_lane_i_starts_the_episode_of_seed_plus_i_and_goes_on_with_the_next() -> None:
+def test_environment_i_starts_the_episode_of_seed_plus_i_and_continues_with_the_next() -> None:
     batch = make_vector("SimpleSpread-v0", 3)
     observations, _ = batch.reset(seed=40)
     single = make_single("SimpleSpread-v0")
@@ -203,7 +203,7 @@ def test_gymnasium_makes_the_native_batch() -> None:
     assert short.unwrapped.batch.max_episode_steps == 4
 
 
-def test_gymnasium_finds_the_worlds_without_an_import_of_ours() -> None:
+def test_gymnasium_finds_the_environments_without_an_import_of_ours() -> None:
     # Gymnasium 1.4 has no plug-in entry point any more; the module is named before the colon.
     code = 'import gymnasium; gymnasium.make("pkubench:pkubench/SimpleSpread-v0").reset(seed=0)'
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
@@ -264,7 +264,7 @@ def test_a_continuous_action_that_is_not_a_number_is_refused() -> None:
         env.step(broken)
 
 
-def test_lanes_that_wait_for_their_reset_may_be_given_any_action() -> None:
+def test_environments_that_wait_for_their_reset_may_be_given_any_action() -> None:
     env = VectorAdapter(Walk(NUM_ENVS))
     env.reset(seed=11)
     for _ in range(40):
@@ -314,14 +314,14 @@ def test_stepping_before_reset_and_past_the_end_is_refused() -> None:
         env.step(np.ones(2, dtype=np.int64))
 
 
-def test_faces_can_be_pickled_and_copied_in_the_middle_of_an_episode() -> None:
-    face = make_vector("SimpleReference-v0", 3)
-    face.reset(seed=9)
-    face.action_space.seed(0)
-    face.step(face.action_space.sample())
-    actions = face.action_space.sample()
-    twins = [pickle.loads(pickle.dumps(face)), copy.deepcopy(face)]
-    wanted = face.step(actions)
+def test_adapters_can_be_pickled_and_copied_in_the_middle_of_an_episode() -> None:
+    adapter = make_vector("SimpleReference-v0", 3)
+    adapter.reset(seed=9)
+    adapter.action_space.seed(0)
+    adapter.step(adapter.action_space.sample())
+    actions = adapter.action_space.sample()
+    twins = [pickle.loads(pickle.dumps(adapter)), copy.deepcopy(adapter)]
+    wanted = adapter.step(actions)
     for twin in twins:
         assert_same(twin.step(actions)[0], wanted[0], "observations")
     env = parallel_env("SimpleSpread-v0")
@@ -350,7 +350,7 @@ def test_the_package_hands_out_the_faces() -> None:
     assert pkubench.make_batch is make_batch
 
 
-def test_a_setting_that_a_world_does_not_have_is_named_with_the_nearest() -> None:
+def test_a_setting_that_an_environment_lacks_is_named_with_the_nearest() -> None:
     with pytest.raises(
         UnknownName, match="no setting of pkubench/SimpleSpread-v0 'num_agent'; did"
     ):

@@ -28,8 +28,8 @@ from tests.envs.tape import HERE, SAMPLE, SHIPPED, Tape
 STEPS = 12
 SEEDS = np.arange(64) + 2_000
 
-every_world = pytest.mark.parametrize("name", HERE)
-sampled_worlds = pytest.mark.parametrize("name", SAMPLE)
+every_environment = pytest.mark.parametrize("name", HERE)
+sampled_environments = pytest.mark.parametrize("name", SAMPLE)
 TEAMS = tuple(f"pkubench.envs.{name}" for name in ("particle", "diagnostics", "multi_mujoco"))
 every_team = pytest.mark.parametrize(
     "name", [name for name in HERE if WORLDS[name].entry_point.startswith(TEAMS)]
@@ -38,7 +38,7 @@ WITHOUT_CHANCE = "pkubench.envs.diagnostics"
 """Games that start the same whatever the seed, and see the same until they are over."""
 START_ALIKE = (WITHOUT_CHANCE, "pkubench.envs.games.goofspiel")
 """Environments whose first picture is the same whatever the seed."""
-every_world_of_chance = pytest.mark.parametrize(
+every_environment_of_chance = pytest.mark.parametrize(
     "name", [name for name in SAMPLE if not WORLDS[name].entry_point.startswith(WITHOUT_CHANCE)]
 )
 
@@ -83,15 +83,15 @@ def advance(batch: BatchEnv, actions: dict[str, Array], active: Any = None) -> M
 def documentation(name: str) -> str:
     """Return what the docs say of an environment: its class, its settings and its family."""
     cls = world_class(resolve(name))
-    told = [base.__doc__ or "" for base in inspect.getmro(cls) if base is not BatchEnv]
-    return "\n".join([*told, inspect.getdoc(cls.__init__) or ""])
+    texts = [base.__doc__ or "" for base in inspect.getmro(cls) if base is not BatchEnv]
+    return "\n".join([*texts, inspect.getdoc(cls.__init__) or ""])
 
 
-def test_every_world_of_the_catalogue_is_tested() -> None:
+def test_every_registered_environment_is_tested() -> None:
     assert set(HERE) == set(SHIPPED)
 
 
-@every_world
+@every_environment
 def test_the_class_and_the_catalogue_agree(name: str) -> None:
     spec = resolve(name)
     cls = world_class(spec)
@@ -104,17 +104,17 @@ def test_the_class_and_the_catalogue_agree(name: str) -> None:
     assert gymnasium.spec(name).max_episode_steps == spec.horizon
 
 
-@sampled_worlds
+@sampled_environments
 def test_gymnasium_finds_nothing_wrong_with_it(name: str) -> None:
     env = gymnasium.make(name)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         check_env(env.unwrapped, skip_render_check=True)
     # Unbounded observations are what the originals have.
-    told = [
+    unnamed = [
         str(w.message) for w in caught if "infinity. This is probably too" not in str(w.message)
     ]
-    assert told == []
+    assert unnamed == []
     env.close()
 
 
@@ -129,7 +129,7 @@ def test_pettingzoo_finds_nothing_wrong_with_it(name: str) -> None:
         parallel_seed_test(lambda: pkubench.parallel_env(name), num_cycles=60)
 
 
-@every_world
+@every_environment
 def test_what_it_gives_lies_in_its_spaces(name: str) -> None:
     batch = make_batch(name, 5)
     assert tuple(batch.observation_spaces) == tuple(batch.action_spaces) == batch.agents
@@ -160,30 +160,30 @@ def test_what_it_gives_lies_in_its_spaces(name: str) -> None:
     batch.close()
 
 
-@sampled_worlds
+@sampled_environments
 def test_the_same_seeds_and_actions_give_the_same_bits(name: str) -> None:
     runs = [play(make_batch(name, 4), SEEDS[:4], STEPS) for _ in range(2)]
     for first, second in zip(*runs, strict=True):
         assert all(first.of(index) == second.of(index) for index in range(4))
 
 
-@sampled_worlds
-def test_an_episode_is_the_same_in_any_lane_of_any_batch(name: str) -> None:
+@sampled_environments
+def test_an_episode_is_the_same_at_any_index_of_any_batch(name: str) -> None:
     alone = play(make_batch(name, 1), SEEDS[37:38], STEPS)
     among_many = play(make_batch(name, 64), SEEDS, STEPS)
     for one, many in zip(alone, among_many, strict=True):
         assert one.of(0) == many.of(37)
 
 
-@every_world_of_chance
+@every_environment_of_chance
 def test_other_seeds_give_other_episodes(name: str) -> None:
     moments = list(play(make_batch(name, 64), SEEDS, 3))
     stories = {tuple(str(m.of(index)) for m in moments) for index in range(64)}
     assert len(stories) > 16
 
 
-@sampled_worlds
-def test_a_reset_of_some_lanes_leaves_the_others_alone(name: str) -> None:
+@sampled_environments
+def test_a_reset_of_some_environments_leaves_the_others_alone(name: str) -> None:
     left, right = make_batch(name, 4), make_batch(name, 4)
     moments = [list(play(batch, SEEDS[:4], 3))[-1] for batch in (left, right)]
     ids = np.array([1, 3])
@@ -200,8 +200,8 @@ def test_a_reset_of_some_lanes_leaves_the_others_alone(name: str) -> None:
     assert right.elapsed.tolist() == [4, 1, 4, 1]
 
 
-@sampled_worlds
-def test_lanes_that_are_not_active_may_be_given_anything(name: str) -> None:
+@sampled_environments
+def test_environments_that_are_not_active_may_be_given_anything(name: str) -> None:
     active = np.array([True, False, True, False])
     left, right = make_batch(name, 4), make_batch(name, 4)
     tape = Tape(left, SEEDS[:4])
@@ -222,7 +222,7 @@ def test_lanes_that_are_not_active_may_be_given_anything(name: str) -> None:
     assert fresh.of(1) == alone.of(0) and fresh.of(3) == alone.of(1)
 
 
-@sampled_worlds
+@sampled_environments
 @pytest.mark.parametrize("num_envs", [1, 3])
 def test_what_it_gave_is_never_written_to_again(name: str, num_envs: int) -> None:
     batch = make_batch(name, num_envs)
@@ -244,7 +244,7 @@ def test_what_it_gave_is_never_written_to_again(name: str, num_envs: int) -> Non
     assert twin.arrays.keys() == moment.arrays.keys()
 
 
-@sampled_worlds
+@sampled_environments
 def test_only_the_clock_truncates(name: str) -> None:
     limited = list(play(make_batch(name, 4, max_episode_steps=7), SEEDS[:4], 8))[1:]
     for count, moment in enumerate(limited, start=1):
@@ -255,7 +255,7 @@ def test_only_the_clock_truncates(name: str) -> None:
         np.testing.assert_array_equal(moment.arrays["terminated"], unlimited.arrays["terminated"])
 
 
-@sampled_worlds
+@sampled_environments
 def test_its_picture_shows_its_state(name: str) -> None:
     batch = make_batch(name, 3)
     batch.reset(SEEDS[:3])
@@ -275,7 +275,7 @@ def test_its_picture_shows_its_state(name: str) -> None:
     batch.close()
 
 
-@every_world
+@every_environment
 def test_its_docstring_is_its_page(name: str) -> None:
     text = world_class(resolve(name)).__doc__ or ""
     assert text.strip().splitlines()[0].endswith((".", "!"))
@@ -291,7 +291,7 @@ def test_its_docstring_is_its_page(name: str) -> None:
     assert [key for key in sorted(keys) if not re.search(rf"[`\"]{key}[`\"]", page)] == []
 
 
-@every_world
+@every_environment
 @pytest.mark.parametrize(
     "again",
     [copy.deepcopy, lambda space: pickle.loads(pickle.dumps(space))],
@@ -304,7 +304,7 @@ def test_its_spaces_survive_copying(name: str, again: Callable[[Any], Any]) -> N
     assert all(again(space) == space for space in every)
 
 
-@every_world
+@every_environment
 def test_a_setting_it_does_not_have_is_refused(name: str) -> None:
     with pytest.raises(UnknownName, match="flavour"):
         make_batch(name, 1, flavour="strawberry")

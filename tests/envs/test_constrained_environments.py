@@ -112,7 +112,7 @@ def test_no_mixture_of_deterministic_policies_beats_the_program(seed: int) -> No
     assert solve(model, limit).value == pytest.approx(best, abs=1e-9)
 
 
-def test_an_impossible_limit_is_told_with_the_least_cost() -> None:
+def test_an_impossible_limit_is_reported_with_the_least_cost() -> None:
     model = ConstrainedMDP(
         np.ones((1, 2)), np.array([[0.75, 2.0]]), np.zeros((1, 2, 1)), np.ones(1), 1
     )

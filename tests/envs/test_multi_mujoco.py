@@ -31,7 +31,7 @@ ROBOTS = {
     "Humanoid": ("9p8", "17x1"),
 }
 PAIRS = [(robot, name) for robot, names in ROBOTS.items() for name in names]
-every_world = pytest.mark.parametrize(("robot", "factorization"), PAIRS)
+every_environment = pytest.mark.parametrize(("robot", "factorization"), PAIRS)
 every_robot = pytest.mark.parametrize("robot", ROBOTS)
 
 UNNAMED = {("Walker2d", "6x1"): "2x3", ("Humanoid", "17x1"): "9|8"}
@@ -88,7 +88,7 @@ def copied(ours: MultiRobot, index: int, theirs: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("agent_obsk", [0, 1, 2])
-@every_world
+@every_environment
 def test_agents_see_and_earn_what_they_do_in_the_original(
     robot: str, factorization: str, agent_obsk: int
 ) -> None:
@@ -136,7 +136,7 @@ def test_agents_see_and_earn_what_they_do_in_the_original(
         assert robot not in ("Hopper", "Walker2d", "Humanoid") or ends > 0
 
 
-@every_world
+@every_environment
 def test_by_default_agents_see_the_state_and_their_number_on_one_scale(
     robot: str, factorization: str
 ) -> None:

@@ -67,7 +67,7 @@ def test_the_same_joint_action_costs_a_team_what_it_costs_one_agent(
 
 
 @pytest.mark.parametrize(("robot", "factorization", "v1", "v0"), PAIRS)
-def test_all_but_the_cost_is_the_world_without_a_limit(
+def test_all_but_the_cost_is_the_environment_without_a_limit(
     robot: str, factorization: str, v1: float, v0: float
 ) -> None:
     free: Any = make_batch(f"Multi{robot}{factorization}-v0", 4)

@@ -216,7 +216,7 @@ def test_known_policies_of_simple_spread_get_their_known_returns(
         (SimpleSpeakerListener, False, -85.0, 4.9),
     ],
 )
-def test_random_play_of_the_talking_worlds_gets_its_known_return(
+def test_random_play_with_messages_gets_its_known_return(
     cls: type[ParticleEnv], continuous: bool, published: float, their_error: float
 ) -> None:
     played = Playing(cls(Playing.EPISODES, continuous_actions=continuous), random_actions)
@@ -276,7 +276,7 @@ def test_the_contact_force_left_out_is_too_small_to_be_seen() -> None:
     assert np.float32(force * DT) == 0.0
 
 
-def test_two_bodies_at_one_point_do_not_break_the_world() -> None:
+def test_two_bodies_at_one_point_do_not_break_the_environment() -> None:
     batch = placed(SimpleSpread(1, num_agents=2), [(0, 0), (0, 0), (1, 1), (-1, 0)])
     step = batch.step({"agent_0": np.array([0]), "agent_1": np.array([2])})
     assert np.isfinite(step.observations["agent_0"]).all()
@@ -336,7 +336,7 @@ def test_starts_are_uniform_and_goals_are_even() -> None:
     np.testing.assert_allclose(shares, 1 / 3, atol=5 * np.sqrt(2 / 9 / 40_000))
 
 
-def test_every_lane_of_a_large_team_adds_up_in_the_same_order() -> None:
+def test_a_large_team_adds_up_in_the_same_order_at_every_index() -> None:
     num_envs, seeds = 16, np.arange(16)
     rng = np.random.default_rng(0)
     many = SimpleSpread(num_envs, num_agents=17)

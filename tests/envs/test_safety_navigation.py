@@ -19,7 +19,7 @@ from pkubench.errors import PkubenchError, UnknownName
 UPRIGHT = np.eye(3)[None]
 
 
-def world_at(name: str, x: float, y: float, seed: int = 0) -> Navigation:
+def env_at(name: str, x: float, y: float, seed: int = 0) -> Navigation:
     """Return a Point's environment with the robot put at (x, y), facing along x."""
     env = make_batch(name, 1)
     assert isinstance(env, Navigation)
@@ -140,7 +140,7 @@ def test_any_seed_that_the_harness_hands_out_starts_an_episode_of_its_own() -> N
 
 def test_a_hazard_costs_from_its_rim_inward() -> None:
     for away, cost in ((0.19, 1.0), (0.21, 0.0)):
-        env = world_at("PointGoal1-v0", 0.0, 0.0)
+        env = env_at("PointGoal1-v0", 0.0, 0.0)
         env.places[0, env._spots["hazards"]] = 3.0
         env.places[0, env._spots["hazards"].start + 3] = away, 0.0
         step = still(env)
@@ -149,7 +149,7 @@ def test_a_hazard_costs_from_its_rim_inward() -> None:
 
 
 def test_the_goal_pays_the_way_and_one_more_then_moves() -> None:
-    env = world_at("PointGoal0-v0", 0.0, 0.0)
+    env = env_at("PointGoal0-v0", 0.0, 0.0)
     env.places[0, 1] = 0.29, 0.0
     env._distance[:] = 0.5
     step = still(env)
@@ -172,21 +172,21 @@ def test_an_episode_ends_where_no_goal_can_be_placed(monkeypatch: pytest.MonkeyP
 
 
 def test_rewards_are_kept_within_ten() -> None:
-    env = world_at("PointGoal0-v0", 0.0, 0.0)
+    env = env_at("PointGoal0-v0", 0.0, 0.0)
     for before, reward in ((50.0, 10.0), (-50.0, -10.0)):
         env._distance[:] = before
         assert still(env).rewards[0, 0] == reward
 
 
 def test_touching_or_moving_a_vase_costs_in_level_2_only() -> None:
-    env = world_at("PointGoal2-v0", 0.0, 0.0)
+    env = env_at("PointGoal2-v0", 0.0, 0.0)
     at = env._qpos_at["vases"][0]
     env.qpos[0, at : at + 2] = 0.199, 0.0  # the arrow reaches to 0.15, the vase from 0.099
     env.places[0, env._spots["hazards"]] = 3.0
     info = still(env).info
     assert (info["cost_vases_contact"][0], info["cost_vases_velocity"][0]) == (1.0, 1.0)
     assert info["cost"][0] == 1.0
-    env = world_at("PointGoal2-v0", 3.0, 3.0)
+    env = env_at("PointGoal2-v0", 3.0, 3.0)
     env.places[0, env._spots["hazards"]] = -3.0
     assert still(env).info["cost"][0] == 0.0  # vases at rest sink slower than 0.1 mm/s
     start = env.model.body_dofadr[env._bodies["vases"][4]]
@@ -204,7 +204,7 @@ def make_level(name: str) -> Navigation:
 
 
 def test_the_wanted_button_pays_and_then_buttons_rest_for_ten_steps() -> None:
-    env = world_at("PointButton1-v0", 0.0, 0.0)
+    env = env_at("PointButton1-v0", 0.0, 0.0)
     assert isinstance(env, Button)
     assert env.timers[0] == 0  # as in release 1.0.0
     env.places[0, env._spots["hazards"]] = 3.0
@@ -252,7 +252,7 @@ def test_gremlins_circle_around_where_they_start() -> None:
 
 
 def test_a_box_pays_on_the_way_to_it_and_to_its_goal() -> None:
-    env = world_at("PointPush1-v0", 0.0, 0.0)
+    env = env_at("PointPush1-v0", 0.0, 0.0)
     at = env._qpos_at["push_box"][0]
     env.qpos[0, at : at + 2] = 1.0, 0.0
     env.qvel[:] = 0.0
@@ -270,7 +270,7 @@ def test_a_box_pays_on_the_way_to_it_and_to_its_goal() -> None:
 
 
 def test_a_pillar_costs_on_touch_in_level_2() -> None:
-    env = world_at("PointPush2-v0", 3.0, 3.0)
+    env = env_at("PointPush2-v0", 3.0, 3.0)
     assert still(env).info["cost_pillars"][0] == 0.0
     env._body_pos[0, env._bodies["pillars"][1], :2] = 3.0, 3.25
     assert still(env).info["cost_pillars"][0] == 1.0
@@ -281,12 +281,12 @@ def test_a_pillar_costs_on_touch_in_level_2() -> None:
     [(1, 1.12, 0.0, 0.0), (1, -1.13, 0.0, 1.0), (1, 0.1, 1.2, 0.0), (2, 0.1, 1.2, 1.0)],
 )
 def test_walls_of_the_circle(level: int, x: float, y: float, cost: float) -> None:
-    env = world_at(f"PointCircle{level}-v0", x, y)
+    env = env_at(f"PointCircle{level}-v0", x, y)
     assert still(env).info["cost_out_of_boundary"][0] == cost
 
 
 def test_the_circle_pays_speed_round_it() -> None:
-    env = world_at("PointCircle0-v0", 1.5, 0.0)
+    env = env_at("PointCircle0-v0", 1.5, 0.0)
     env.yaws[0, 0] = 0.0
     env.qvel[0, :2] = 0.0, 1.0  # along y at x = 1.5: straight round the rim
     reward = env._reward()
@@ -299,7 +299,7 @@ def test_the_circle_pays_speed_round_it() -> None:
 
 
 def test_a_run_pays_60_a_metre_along_the_track_without_clipping() -> None:
-    env = world_at("PointRun0-v0", 0.0, 10.0)
+    env = env_at("PointRun0-v0", 0.0, 10.0)
     env._potential[:] = env._progress()
     put(env, 0.0, 9.0)
     assert env._reward()[0] == pytest.approx(60.0, abs=1e-6)

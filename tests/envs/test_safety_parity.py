@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from pkubench.envs.safety.navigation import Navigation
-from tests.envs.safety_replay import make_world, restore
+from tests.envs.safety_replay import make_env, restore
 from tests.envs.safety_traces import TASKS, Trace, generator
 
 EXACT = 1e-9
@@ -69,7 +69,7 @@ def felt(env: Navigation) -> list[int]:
 @every_task
 def test_the_same_stream_gives_the_same_layouts(task: str) -> None:
     trace = trace_of(task)
-    env = make_world(task, 1)
+    env = make_env(task, 1)
     for row in range(min(trace.num_resets, 8)):
         reset = trace.reset(row)
         layout = env._sampler.sample(generator(reset.seed, reset.draws_before))
@@ -80,7 +80,7 @@ def test_the_same_stream_gives_the_same_layouts(task: str) -> None:
 def test_the_same_seed_starts_the_same_episode(task: str) -> None:
     arrays = trace_of(task).arrays
     rows = np.flatnonzero(arrays["reset_episode"] == 0)
-    env = make_world(task, len(rows))
+    env = make_env(task, len(rows))
     observations, _ = env.reset(arrays["reset_seed"][rows])
     np.testing.assert_allclose(env.qpos, arrays["reset_qpos"][rows], rtol=0, atol=1e-15)
     if "goal" in env._spots:
@@ -99,7 +99,7 @@ def test_a_copied_state_looks_pays_and_costs_the_same(task: str) -> None:
     trace = trace_of(task)
     arrays = trace.arrays
     before, after, resets = (arrays[f"step_{key}"] for key in ("before", "after", "reset"))
-    env = make_world(task, trace.num_steps)
+    env = make_env(task, trace.num_steps)
     restore(env, trace, after, resets, task=after)
     env.ctrl[:] = np.clip(arrays["step_action"], env._low, env._high)
     env.batch.forward()
@@ -124,7 +124,7 @@ def test_one_step_from_a_copied_state(task: str) -> None:
     trace = trace_of(task)
     arrays = trace.arrays
     before, after, resets = (arrays[f"step_{key}"] for key in ("before", "after", "reset"))
-    env = make_world(task, trace.num_steps)
+    env = make_env(task, trace.num_steps)
     restore(env, trace, before, resets, task=before)
     step = env.step({"agent": arrays["step_action"].astype(np.float64)})
     apart = np.abs(step.observations["agent"] - arrays["step_obs"]).max(axis=1)
@@ -151,7 +151,7 @@ def free_runs(task: str) -> list[np.ndarray]:
     runs = []
     for reset in np.unique(arrays["free_reset"]):
         assert arrays["reset_episode"][reset] == 0
-        env = make_world(task, 1)
+        env = make_env(task, 1)
         env.reset(arrays["reset_seed"][[reset]])
         env.qpos[:] = arrays["reset_qpos"][reset]  # to the last bit of a Car's quaternion
         env.batch.forward()
@@ -166,7 +166,7 @@ def free_runs(task: str) -> list[np.ndarray]:
 
 @every_task
 def test_a_free_run_stays_with_the_original_until_contacts_part_them(task: str) -> None:
-    """Ten steps are a hundred physics steps; `docs/concepts/parity.md` tells the rest."""
+    """Ten steps are a hundred physics steps; `docs/concepts/parity.md` has the rest."""
     for apart in free_runs(task):
         if task.startswith("Ant"):
             assert apart[0] < 1e-5  # its integrator differs
@@ -187,7 +187,7 @@ def test_an_ant_differs_by_its_integrator_only() -> None:
     trace = trace_of("AntRun0")
     arrays = trace.arrays
     before, after, resets = (arrays[f"step_{key}"] for key in ("before", "after", "reset"))
-    env = make_world("AntRun0", trace.num_steps)
+    env = make_env("AntRun0", trace.num_steps)
     restore(env, trace, before, resets, task=before)
     env.ctrl[:] = arrays["step_action"]
     for _ in range(env.frame_skip):

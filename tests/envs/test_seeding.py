@@ -34,7 +34,7 @@ def test_a_longer_evaluation_begins_with_the_episodes_of_a_shorter_one() -> None
     assert len(np.intersect1d(whole, evaluation_seeds(8, 50))) == 0
 
 
-def test_each_lane_and_run_trains_on_episodes_of_its_own() -> None:
+def test_each_environment_and_run_trains_on_episodes_of_its_own() -> None:
     def seeds(run: int) -> list[int]:
         source = TrainingSeeds(run, 64)
         return np.concatenate([source.next(INDICES) for _ in range(50)]).tolist()
@@ -47,7 +47,7 @@ def test_each_lane_and_run_trains_on_episodes_of_its_own() -> None:
     assert source.next(np.array([5]))[0] == first[64 + 5]
 
 
-def test_lanes_that_go_on_by_themselves_never_play_the_same_episodes() -> None:
+def test_environments_that_reset_themselves_never_play_the_same_episodes() -> None:
     # A hash of the last seed in the place of one long cycle brings two of 64 environments into step
     # after 1,161 episodes, and every environment into a short cycle after some 40,000.
     seeds, played = INDICES, []
@@ -75,7 +75,7 @@ def test_an_agents_seed_differs_from_the_episodes_and_from_its_partners() -> Non
     np.testing.assert_array_equal(mine, agent_seeds(episodes, "a"))
 
 
-def test_a_lanes_numbers_depend_on_its_seed_and_its_own_draws_alone() -> None:
+def test_a_streams_numbers_depend_on_its_seed_and_its_own_draws_alone() -> None:
     many, alone = RandomStreams(64), RandomStreams(1)
     many.seed(INDICES, INDICES + 100)
     alone.seed(np.zeros(1, dtype=np.int64), np.array([137]))
@@ -88,7 +88,7 @@ def test_a_lanes_numbers_depend_on_its_seed_and_its_own_draws_alone() -> None:
     np.testing.assert_array_equal(many.uniform(np.array([37]), 5)[0], wanted)
 
 
-def test_draws_are_uniform_normal_and_even_and_unrelated_between_lanes() -> None:
+def test_draws_are_uniform_normal_and_even_and_unrelated_between_environments() -> None:
     indices, size = np.arange(1_000), 100
     random = RandomStreams(1_000)
     random.seed(indices, indices)

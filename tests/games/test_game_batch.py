@@ -144,7 +144,7 @@ def test_mean_returns_are_the_exact_expected_value() -> None:
     assert won.mean() == pytest.approx(tree.expected_value(*plans), abs=4 * won.std() / 200)
 
 
-def test_a_play_does_not_depend_on_its_place_and_waits_when_told() -> None:
+def test_a_play_does_not_depend_on_its_index_and_waits_where_not_active() -> None:
     tree = registered_tree("LeducPoker-v0")
     alone, many = GameBatch(tree, 1), GameBatch(tree, 9)
     many.reset(np.arange(9) + 50)
@@ -169,7 +169,7 @@ def test_a_play_does_not_depend_on_its_place_and_waits_when_told() -> None:
         assert alone.history == before
 
 
-def test_what_is_against_the_rules_is_told() -> None:
+def test_what_is_against_the_rules_is_named() -> None:
     tree = registered_tree("LeducPoker-v0")
     games = GameBatch(tree, 2)
     games.reset(np.arange(2))

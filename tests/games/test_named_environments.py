@@ -113,7 +113,7 @@ def test_words_tell_who_took_each_prize() -> None:
         assert np.sign(points["you"] - points["they"]) == batch.won(index)
 
 
-def test_a_named_game_is_a_task_and_a_world_like_any_other() -> None:
+def test_a_named_game_is_a_task_and_an_environment_like_any_other() -> None:
     task = make_task("openspiel:kuhn_poker")
     assert registered_tree(task.id).fingerprint == registered_tree("KuhnPoker-v0").fingerprint
     named = pkubench.evaluate("random", task.id)

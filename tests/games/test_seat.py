@@ -132,7 +132,7 @@ def test_deals_are_even_and_seats_are_shared_fairly() -> None:
     assert chi_squared < 58.3  # 0.999 quantile with 29 degrees of freedom
 
 
-def test_a_fixed_seat_is_kept_and_an_episode_does_not_depend_on_its_lane() -> None:
+def test_a_fixed_seat_is_kept_and_an_episode_does_not_depend_on_its_index() -> None:
     batch = LeducPoker(num_envs=8, seat=1)
     _, info = batch.reset(np.arange(8, dtype=np.int64))
     assert (info["seat"] == 1).all()
@@ -199,7 +199,7 @@ def test_settings_that_do_not_fit_are_refused(
 
 
 @pytest.mark.parametrize("name", WORLDS)
-def test_the_worlds_keep_every_rule_of_the_house(name: str) -> None:
+def test_the_environments_pass_every_check(name: str) -> None:
     subject = Subject(name, functools.partial(make_batch, name))
     failed = [outcome for outcome in run_checks(subject) if outcome.status == "fail"]
     assert not failed, failed
@@ -240,7 +240,7 @@ def test_a_picture_hides_the_other_card_until_the_showdown() -> None:
     assert batch.render(0).shape == (320, 480, 3)
 
 
-def test_a_world_that_is_no_game_has_no_tree() -> None:
+def test_an_environment_that_is_not_a_game_has_no_tree() -> None:
     assert registered_tree("LeducPoker-v0") is LeducPoker().tree
     with pytest.raises(ConfigError, match="SimpleSpread-v0 is not a game"):
         registered_tree("SimpleSpread-v0")

@@ -2,7 +2,7 @@
 
 A test compares them with what the environments do now. A difference means that the environment
 behaves in another way, and calls for a new ``-vN``; ``python -m tests.envs.golden --write`` writes
-the files anew (with names after ``--write``: those environments only).
+the files again (with names after ``--write``: those environments only).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from tests.envs.tape import Tape
 
 FOLDER = Path(__file__).parent
 SEED = 7
-MOST_NUMBERS = 24
-"""Longer arrays are cut, and their sum is told instead."""
+MAX_NUMBERS = 24
+"""Longer arrays are cut, and their sum is given instead."""
 LENGTH = {"particle": 25, "safety": 5, "multi_mujoco": 5, "games": 20, "diagnostics": 20}
 """Steps by family; simulations are short, because physics engines differ in the last bits."""
 
@@ -55,8 +55,8 @@ def _lines(env: str) -> Iterator[str]:
         yield ""
         yield f"step {count}"
         for place, agent in enumerate(batch.agents):
-            yield f"  {agent} does {_told(actions[agent][0])}"
-            yield f"  {agent} earns {_told(step.rewards[0, place])}"
+            yield f"  {agent} does {_written(actions[agent][0])}"
+            yield f"  {agent} earns {_written(step.rewards[0, place])}"
         yield from _seen(step.observations, step.info, always=count % 5 == 0)
         info = step.info
         if step.terminated[0] or step.truncated[0]:
@@ -68,16 +68,16 @@ def _lines(env: str) -> Iterator[str]:
 def _seen(observations: dict[str, Array], info: Info, always: bool = True) -> Iterator[str]:
     for agent, observation in observations.items():
         if always:
-            yield f"  {agent} sees {_told(observation[0])}"
+            yield f"  {agent} sees {_written(observation[0])}"
     for key, values in sorted(info.items()):
-        yield f"  {key} {_told(values[0])}"
+        yield f"  {key} {_written(values[0])}"
 
 
-def _told(value: Array) -> str:
+def _written(value: Array) -> str:
     """Return numbers with six significant digits."""
     flat = np.atleast_1d(value).ravel()
-    words = [_number(number) for number in flat[:MOST_NUMBERS]]
-    if len(flat) > MOST_NUMBERS:
+    words = [_number(number) for number in flat[:MAX_NUMBERS]]
+    if len(flat) > MAX_NUMBERS:
         total = _number(flat.astype(np.float64).sum())
         words.append(f"... {len(flat)} numbers, sum {total}")
     return " ".join(words)
