@@ -47,7 +47,7 @@ BARS = {"leduc_poker": 1000.0, "liars_dice(dice_sides=5)": 500.0}
 """How many times as fast as OpenSpiel NashConv must be."""
 BUILD_S = 2.0
 """The longest that building one of these trees may take."""
-LANES = (1, 64, 1024, 8192)
+BATCHES = (1, 64, 1024, 8192)
 MATRIX_ACTIONS, MATRIX_ITERATION, FICTITIOUS = 888, 100, 1000
 MATRIX_BAR = 50.0
 """How many times as fast as the published loop an iteration of PSRO with its scores must be."""
@@ -135,21 +135,21 @@ def openspiel_steps(steps: int) -> float:
     return done / (time.perf_counter() - start)
 
 
-def batch_steps(lanes: int, seconds: float) -> float:
+def batch_steps(num_envs: int, seconds: float) -> float:
     """Play Leduc poker with uniformly random legal actions; return decisions a second."""
-    world = make_batch("LeducPoker-v0", lanes)
-    seeds, everyone = TrainingSeeds(0, lanes), np.arange(lanes)
-    _, info = world.reset(seeds.next(everyone))
-    draws = np.random.default_rng(0).random((64, lanes, 3))
+    env = make_batch("LeducPoker-v0", num_envs)
+    seeds, everyone = TrainingSeeds(0, num_envs), np.arange(num_envs)
+    _, info = env.reset(seeds.next(everyone))
+    draws = np.random.default_rng(0).random((64, num_envs, 3))
     done, start = 0, time.perf_counter()
     while (spent := time.perf_counter() - start) < seconds:
         for draw in draws:
-            step = world.step({"agent": (info["action_mask"] * (1.0 - draw)).argmax(axis=1)})
+            step = env.step({"agent": (info["action_mask"] * (1.0 - draw)).argmax(axis=1)})
             info = step.info
             over = np.flatnonzero(step.terminated)
             if len(over):
-                _, info = world.reset(seeds.next(over), over)
-            done += lanes
+                _, info = env.reset(seeds.next(over), over)
+            done += num_envs
     return done / spent
 
 
@@ -196,7 +196,7 @@ def openspiel_episodes(layers: Layers, episodes: int) -> float:
 
 
 def batch_episodes(layers: Layers, num_games: int, seconds: float) -> float:
-    """Play the same in a batch; finished plays are dealt anew. Return episodes a second."""
+    """Play the same in a batch; finished plays are dealt again. Return episodes a second."""
     games = GameBatch(game_tree("leduc_poker"), num_games)
     seeds, everyone = TrainingSeeds(0, num_games), np.arange(num_games)
     games.reset(seeds.next(everyone))
@@ -297,13 +297,13 @@ def matrix_psro_table(rounds: int) -> float:
     medians_s = {name: statistics.median(times) for name, times in spent.items()}
     print(f"\n| PSRO on a game of skill, n = {MATRIX_ACTIONS} | ms an iteration | ratio |")
     print("|---|---|---|")
-    for name, told in (
+    for name, label in (
         ("theirs", f"loop with {FICTITIOUS:,} rounds of fictitious play, scored"),
         ("ours", "ours, with exact exploitability"),
         ("ours, scored", "ours, with exact exploitability and PE"),
     ):
         ratio = medians_s["theirs"] / medians_s[name]
-        print(f"| {told} | {1e3 * medians_s[name]:.2f} | {ratio:.0f} |")
+        print(f"| {label} | {1e3 * medians_s[name]:.2f} | {ratio:.0f} |")
     print(
         f"\nFor {len(rows)} policies: exploitability {exact['exploitability']:.4f}, by fictitious "
         f"play {noisy[0]:.4f}; PE {exact['population_exploitability'] / 2:.4f} and {noisy[1]:.4f}."
@@ -323,16 +323,16 @@ def main() -> None:
     print("\n| Leduc poker | decisions a second | / OpenSpiel |")
     print("|---|---|---|")
     batch_steps(64, 0.1)
-    peers, ours = [], {lanes: list[float]() for lanes in LANES}
+    peers, ours = [], {num_envs: list[float]() for num_envs in BATCHES}
     for _ in range(rounds):
         peers.append(openspiel_steps(5_000))
-        for lanes in LANES:
-            ours[lanes].append(batch_steps(lanes, 0.3))
+        for num_envs in BATCHES:
+            ours[num_envs].append(batch_steps(num_envs, 0.3))
     peer = statistics.median(peers)
     print(f"| OpenSpiel states, Python loop | {peer:,.0f} | 1 |")
-    for lanes, rates in ours.items():
+    for num_envs, rates in ours.items():
         rate = statistics.median(rates)
-        print(f"| ours, {lanes} lanes | {rate:,.0f} | {rate / peer:.1f} |")
+        print(f"| ours, {num_envs} environments | {rate:,.0f} | {rate / peer:.1f} |")
 
     self_play = self_play_table(rounds)
     matrix_psro = matrix_psro_table(rounds)

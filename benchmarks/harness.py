@@ -2,9 +2,9 @@
 
 ``python -m benchmarks.harness`` prints a Markdown table, and exits with 1 if the bar is missed: the
 harness adds less than 15 % to the time of environment and policy. The loop beside it does what
-nobody could do without: reset, act, step, add up the rewards of 16 lanes. The harness does that
-and copies every observation, checks every action, masks what is over, catches faults, watches the
-clock, and writes a line an episode. Both run in turns on one thread; each figure is the least
+nobody could do without: reset, act, step, add up the rewards of 16 environments. The harness does
+that and copies every observation, checks every action, masks what is over, catches faults, watches
+the clock, and writes a line an episode. Both run in turns on one thread; each figure is the least
 processor time of all turns, so that other load on the machine favours nobody. The start of worker
 processes, half a second an evaluation, is not in it. About half a minute.
 """
@@ -60,13 +60,13 @@ CASES = (
 )
 
 
-def network_entrant(world: BatchEnv) -> Agent | Team:
+def network_entrant(env: BatchEnv) -> Agent | Team:
     """Return networks of random weights, of the size that the suite's agents have."""
     rng = np.random.default_rng(0)
 
     def policy(agent: str) -> NetworkPolicy:
-        space = world.action_spaces[agent]
-        inputs = int(np.prod(world.observation_spaces[agent].shape or (1,)))
+        space = env.action_spaces[agent]
+        inputs = int(np.prod(env.observation_spaces[agent].shape or (1,)))
         is_box = isinstance(space, spaces.Box)
         outputs = int(np.prod(space.shape)) if is_box else int(space.n)  # type: ignore[attr-defined, arg-type]
         sizes = (inputs, *HIDDEN, outputs)
@@ -77,33 +77,33 @@ def network_entrant(world: BatchEnv) -> Agent | Team:
         settings = NetworkSettings(space, None, "clip", None, None)
         return NetworkPolicy(Layers(linears, norms, "relu"), settings)
 
-    members = {agent: policy(agent) for agent in world.agents}
-    return Team(members) if len(members) > 1 else members[world.agents[0]]
+    members = {agent: policy(agent) for agent in env.agents}
+    return Team(members) if len(members) > 1 else members[env.agents[0]]
 
 
-def bare(world: BatchEnv, entrant: Entrant, seeds: np.ndarray[Any, Any]) -> float:
+def bare(env: BatchEnv, entrant: Entrant, seeds: np.ndarray[Any, Any]) -> float:
     """Play a block without the harness; return the mean return."""
     members: Mapping[str, Any]
-    members = entrant.members if isinstance(entrant, Team) else {world.agents[0]: entrant}
+    members = entrant.members if isinstance(entrant, Team) else {env.agents[0]: entrant}
     active = np.ones(len(seeds), np.bool_)
-    observations, _ = world.reset(seeds)
+    observations, _ = env.reset(seeds)
     states = {agent: member.begin(seeds) for agent, member in members.items()}
-    returns = np.zeros((len(seeds), world.num_agents))
+    returns = np.zeros((len(seeds), env.num_agents))
     while active.any():
         actions = {}
         for agent, member in members.items():
             actions[agent], states[agent] = member.act(observations[agent], states[agent], active)
-        step = world.step(actions, None if active.all() else active)
+        step = env.step(actions, None if active.all() else active)
         observations = step.observations
         returns += step.rewards * active[:, None]
         active = active & ~(step.terminated | step.truncated)
     return float(returns.sum(axis=1).mean())
 
 
-def harnessed(world: BatchEnv, entrant: Entrant, task: Task, seeds: np.ndarray[Any, Any]) -> float:
+def harnessed(env: BatchEnv, entrant: Entrant, task: Task, seeds: np.ndarray[Any, Any]) -> float:
     """Play a block as a worker process does, to the line of each record."""
     clock = SharedClock(memoryview(bytearray(8 * SLOTS)).cast("d"))
-    records = list(run_block(world, entrant, task, 0, seeds, clock, clock.steps_taken))
+    records = list(run_block(env, entrant, task, 0, seeds, clock, clock.steps_taken))
     lines = [record.line(task) for record in records]
     assert len(lines) == len(seeds) and all(record.failure is None for record in records)
     return float(np.mean([record.return_ for record in records]))  # type: ignore[arg-type]
@@ -120,12 +120,12 @@ def measure(case: Case, seconds: float) -> tuple[float, float]:
     """Return seconds a block, bare and harnessed."""
     task = make_task(case.task)
     seeds = evaluation_seeds(0, BLOCK)
-    world = make_batch(case.task, BLOCK, max_episode_steps=case.steps)
-    entrant = network_entrant(world) if case.policy == "network" else random_entrant(world)
+    env = make_batch(case.task, BLOCK, max_episode_steps=case.steps)
+    entrant = network_entrant(env) if case.policy == "network" else random_entrant(env)
     times = [float("inf"), float("inf")]
     plays: list[Callable[[], float]] = [
-        lambda: bare(world, entrant, seeds),
-        lambda: harnessed(world, entrant, task, seeds),
+        lambda: bare(env, entrant, seeds),
+        lambda: harnessed(env, entrant, task, seeds),
     ]
     for play in plays:
         play()
@@ -133,7 +133,7 @@ def measure(case: Case, seconds: float) -> tuple[float, float]:
     while time.perf_counter() < end:  # in turns
         for which, play in enumerate(plays):
             times[which] = min(times[which], processor_time(play))
-    world.close()
+    env.close()
     return times[0], times[1]
 
 

@@ -6,11 +6,11 @@ HalfCheetah 2x3 and Ant 4x2 must do at least three times the steps per core of
 
 Both step through the same states and show their agents the same numbers (``agent_obsk=1``, the
 original's default). *Random play* samples every agent's action from its space and steps: the peer
-one copy, as its interface has it, ours 64 lanes of ``gymnasium.make_vec``. *Stepping alone* takes
-actions drawn beforehand, and our batch as learners use it: what is left is physics, observations
-and reward, so the ratio is bounded by MuJoCo's share of the peer's time. Our default, the whole
-state standardised as in HARL, is measured as well. Resets are within the measured time. The peer
-runs without Gymnasium's checking wrapper, which costs time.
+one copy, as its interface has it, ours 64 environments of ``gymnasium.make_vec``. *Stepping alone*
+takes actions drawn beforehand, and our batch as learners use it: what is left is physics,
+observations and reward, so the ratio is bounded by MuJoCo's share of the peer's time. Our default,
+the whole state standardised as in HARL, is measured as well. Resets are within the measured time.
+The peer runs without Gymnasium's checking wrapper, which costs time.
 
 Turns, best rounds and processor time are those of ``benchmarks.velocity``. About two minutes.
 """
@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.velocity import LANES, Rate, measure
+from benchmarks.velocity import NUM_ENVS, Rate, measure
 
 FACTORIZATIONS = {
     "HalfCheetah": "2x3",
@@ -49,7 +49,7 @@ class Contender(NamedTuple):
 
     robot: str
     kind: str
-    """``peer``, or what steps of ours: ``batch`` or ``face``."""
+    """``peer``, or what steps of ours: ``batch`` or ``adapter``."""
     sample: bool = False
     """Random play; otherwise stepping alone."""
     agent_obsk: int | None = OBSK
@@ -58,8 +58,8 @@ class Contender(NamedTuple):
         """Step for ever; yield how many environment steps were done."""
         if self.kind == "peer":
             return _peer_steps(self.robot, self.sample)
-        if self.kind == "face":
-            return _face_steps(self.robot, self.agent_obsk)
+        if self.kind == "adapter":
+            return _adapter_steps(self.robot, self.agent_obsk)
         return _batch_steps(self.robot, self.agent_obsk)
 
 
@@ -89,52 +89,52 @@ def _peer_steps(robot: str, sample: bool) -> Iterator[int]:
             yield 1
 
 
-def _face_steps(robot: str, agent_obsk: int | None) -> Iterator[int]:
+def _adapter_steps(robot: str, agent_obsk: int | None) -> Iterator[int]:
     import gymnasium
 
-    import pkubench  # noqa: F401 - registers the worlds
+    import pkubench  # noqa: F401 - registers the environments
 
     env = gymnasium.make_vec(
-        _name(robot), num_envs=LANES, autoreset_mode="SameStep", agent_obsk=agent_obsk
+        _name(robot), num_envs=NUM_ENVS, autoreset_mode="SameStep", agent_obsk=agent_obsk
     )
     env.reset(seed=0)
     env.action_space.seed(0)
     while True:
         env.step(env.action_space.sample())
-        yield LANES
+        yield NUM_ENVS
 
 
 def _batch_steps(robot: str, agent_obsk: int | None) -> Iterator[int]:
     import pkubench
     from pkubench.envs.core.seeding import TrainingSeeds
 
-    world = pkubench.make_batch(_name(robot), LANES, agent_obsk=agent_obsk)
-    seeds = TrainingSeeds(0, LANES)
-    world.reset(seeds.next(np.arange(LANES)))
+    batch_env = pkubench.make_batch(_name(robot), NUM_ENVS, agent_obsk=agent_obsk)
+    seeds = TrainingSeeds(0, NUM_ENVS)
+    batch_env.reset(seeds.next(np.arange(NUM_ENVS)))
     random = np.random.default_rng(0)
-    boxes: dict[str, Any] = dict(world.action_spaces)
+    boxes: dict[str, Any] = dict(batch_env.action_spaces)
     tape = [
         {
-            agent: random.uniform(box.low, box.high, (LANES, *box.shape)).astype(np.float32)
+            agent: random.uniform(box.low, box.high, (NUM_ENVS, *box.shape)).astype(np.float32)
             for agent, box in boxes.items()
         }
         for _ in range(512)
     ]
     while True:
         for given in tape:
-            step = world.step(given)
+            step = batch_env.step(given)
             ended = step.terminated | step.truncated
             if ended.any():
                 ids = np.flatnonzero(ended)
-                world.reset(seeds.next(ids), ids)
-            yield LANES
+                batch_env.reset(seeds.next(ids), ids)
+            yield NUM_ENVS
 
 
 def contenders(robot: str) -> dict[str, Contender]:
     """Return who is measured for one robot."""
     return {
         "peer random": Contender(robot, "peer", sample=True),
-        "ours random": Contender(robot, "face", sample=True),
+        "ours random": Contender(robot, "adapter", sample=True),
         "peer": Contender(robot, "peer"),
         "ours": Contender(robot, "batch"),
         "ours whole": Contender(robot, "batch", agent_obsk=None),
@@ -166,11 +166,13 @@ def main() -> int:
         print(f"{robot} ...", file=sys.stderr, flush=True)
         found[robot] = measure(contenders(robot), settings.rounds, settings.seconds)
 
-    print(f"Random play, steps per second and core (ours: {LANES} lanes through make_vec)\n")
+    print(
+        f"Random play, steps per second and core (ours: batches of {NUM_ENVS} through make_vec)\n"
+    )
     print("| robot | Gymnasium-Robotics | ours | ratio |\n|---|---:|---:|---:|")
     for robot, rate in found.items():
         print(_row(robot, rate, " random"))
-    print(f"\nStepping alone, steps per second and core (ours: {LANES} lanes)\n")
+    print(f"\nStepping alone, steps per second and core (ours: batches of {NUM_ENVS})\n")
     print("| robot | Gymnasium-Robotics | ours | ratio | ours, HARL's mode |")
     print("|---|---:|---:|---:|---:|")
     for robot, rate in found.items():

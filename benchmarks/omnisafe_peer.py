@@ -54,13 +54,13 @@ def main() -> None:
         os.chdir("/")
     best = min(rows, key=lambda row: float(row["Time/Epoch"]))
     os.dup2(stdout, 1)
-    told = {
+    found = {
         "steps": steps / float(best["Time/Epoch"]),
         "rollout_s": float(best["Time/Rollout"]),
         "update_s": float(best["Time/Update"]),
         "cpu_steps": steps * epochs / spent,
     }
-    print(json.dumps(told))
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -37,10 +37,10 @@ JAXMARL_BATCHES = ("64", "256", "1024", "4096", "16384")
 ROUNDS = 3
 
 Episode = Callable[[], None]
-"""Plays one episode of ``STEPS`` steps in every lane."""
+"""Plays one episode of ``STEPS`` steps in every environment."""
 
 
-def best_rate(episode: Episode, lanes: int, seconds: float) -> float:
+def best_rate(episode: Episode, num_envs: int, seconds: float) -> float:
     """Return the highest number of environment steps per second of all repetitions."""
     episode()
     best, end = float("inf"), time.perf_counter() + seconds
@@ -48,27 +48,27 @@ def best_rate(episode: Episode, lanes: int, seconds: float) -> float:
         start = time.perf_counter()
         episode()
         best = min(best, time.perf_counter() - start)
-    return STEPS * lanes / best
+    return STEPS * num_envs / best
 
 
-def batch_episode(lanes: int) -> Episode:
+def batch_episode(num_envs: int) -> Episode:
     """Our batch, as learners and the evaluation use it."""
-    world = make_batch("SimpleSpread-v0", lanes)
-    seeds, ids = TrainingSeeds(0, lanes), np.arange(lanes)
+    batch_env = make_batch("SimpleSpread-v0", num_envs)
+    seeds, ids = TrainingSeeds(0, num_envs), np.arange(num_envs)
     rng = np.random.default_rng(0)
-    tape = [{a: rng.integers(0, 5, lanes) for a in world.agents} for _ in range(STEPS)]
+    tape = [{a: rng.integers(0, 5, num_envs) for a in batch_env.agents} for _ in range(STEPS)]
 
     def episode() -> None:
-        world.reset(seeds.next(ids))
+        batch_env.reset(seeds.next(ids))
         for actions in tape:
-            world.step(actions)
+            batch_env.step(actions)
 
     return episode
 
 
-def vector_episode(lanes: int) -> Episode:
+def vector_episode(num_envs: int) -> Episode:
     """Our batch behind ``gymnasium.make_vec``, which checks actions and resets by itself."""
-    env = make_vector("SimpleSpread-v0", lanes, autoreset_mode="SameStep")
+    env = make_vector("SimpleSpread-v0", num_envs, autoreset_mode="SameStep")
     env.reset(seed=0)
     env.action_space.seed(0)
     tape = [env.action_space.sample() for _ in range(STEPS)]
@@ -111,16 +111,16 @@ def mpe2_episode() -> Episode:
     return episode
 
 
-def measure_batch(lanes: int, seconds: float) -> float:
+def measure_batch(num_envs: int, seconds: float) -> float:
     """Measure our batch; a function of the module, so that another process can be asked."""
-    return best_rate(batch_episode(lanes), lanes, seconds)
+    return best_rate(batch_episode(num_envs), num_envs, seconds)
 
 
-def two_processes(lanes: int, seconds: float) -> float:
+def two_processes(num_envs: int, seconds: float) -> float:
     """Return the summed rate of two processes at the same time."""
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        list(pool.map(measure_batch, [lanes] * 2, [0.1] * 2))  # imports are done by now
-        return sum(pool.map(measure_batch, [lanes] * 2, [seconds] * 2))
+        list(pool.map(measure_batch, [num_envs] * 2, [0.1] * 2))  # imports are done by now
+        return sum(pool.map(measure_batch, [num_envs] * 2, [seconds] * 2))
 
 
 def main() -> int:
@@ -136,14 +136,14 @@ def main() -> int:
     for _ in range(ROUNDS):  # in turns
         mpe2 = max(mpe2, best_rate(mpe2_episode(), 1, seconds))
         single = max(single, best_rate(single_episode(), 1, seconds / 2))
-        for lanes in BATCHES:
-            ours[lanes] = max(ours[lanes], measure_batch(lanes, seconds))
-    best = max(ours, key=lambda lanes: ours[lanes])
+        for num_envs in BATCHES:
+            ours[num_envs] = max(ours[num_envs], measure_batch(num_envs, seconds))
+    best = max(ours, key=lambda num_envs: ours[num_envs])
     rows = [("mpe2 1.1.1 `simple_spread_v3`, one environment", mpe2)]
-    rows.append(("pkubench, `gymnasium.make` face, one environment", single))
-    rows += [(f"pkubench, batch of {lanes}, one thread", ours[lanes]) for lanes in BATCHES]
+    rows.append(("pkubench, `gymnasium.make` adapter, one environment", single))
+    rows += [(f"pkubench, batch of {num_envs}, one thread", ours[num_envs]) for num_envs in BATCHES]
     vector = best_rate(vector_episode(best), best, seconds)
-    rows.append((f"pkubench, `gymnasium.make_vec` face, {best} environments, one thread", vector))
+    rows.append((f"pkubench, `gymnasium.make_vec` adapter, batch of {best}, one thread", vector))
     rows.append((f"pkubench, two processes of {best}", two_processes(best, seconds)))
 
     passed = ours[best] >= MPE2_BAR * mpe2
@@ -155,8 +155,8 @@ def main() -> int:
         except PeerError as error:
             print(f"JaxMARL was not measured: {error}", file=sys.stderr)
             return 1
-        lanes, rate = max(rates.items(), key=lambda pair: pair[1])
-        rows.append((f"JaxMARL 0.2.0, compiled, {lanes} environments, all cores", rate))
+        num_envs, rate = max(rates.items(), key=lambda pair: pair[1])
+        rows.append((f"JaxMARL 0.2.0, compiled, {num_envs} environments, all cores", rate))
         passed = passed and ours[best] >= rate
 
     print("| what | steps/s | times mpe2 |")

@@ -45,8 +45,8 @@ def interpreter(version: str) -> Path:
     ask = "import sys; print('%d.%d' % sys.version_info[:2])"
     for python in found:
         # pyenv's shims stand on the path without a Python behind them.
-        told = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=False)
-        if told.stdout.strip() == version:
+        reply = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=False)
+        if reply.stdout.strip() == version:
             return python
     raise PeerError(f"no Python {version} here; name one in PKUBENCH_PYTHON")
 
@@ -78,8 +78,8 @@ def peer_python(name: str, requirements: Sequence[str], version: str | None = No
         check=False,
     )
     if install.returncode:
-        told = install.stderr.strip().splitlines() or ["pip said nothing"]
-        raise PeerError(f"{name} could not be installed: {told[-1]}")
+        lines = install.stderr.strip().splitlines() or ["pip said nothing"]
+        raise PeerError(f"{name} could not be installed: {lines[-1]}")
     done.write_text(wanted, encoding="utf-8")
     return python
 
@@ -105,6 +105,6 @@ def run_peer(
     except subprocess.TimeoutExpired as error:
         raise PeerError(f"{script} took longer than {timeout_s:g} s") from error
     if ran.returncode:
-        told = ran.stderr.strip().splitlines() or [f"exit code {ran.returncode}"]
-        raise PeerError(f"{script} failed: {told[-1]}")
+        lines = ran.stderr.strip().splitlines() or [f"exit code {ran.returncode}"]
+        raise PeerError(f"{script} failed: {lines[-1]}")
     return json.loads(ran.stdout.strip().splitlines()[-1])

@@ -70,7 +70,7 @@ def main() -> int:
     shape = (STEPS, PASSES, BATCH, options.environments, options.epochs)
     try:
         for _ in range(options.rounds):
-            told = run_peer(
+            rates = run_peer(
                 *OMNISAFE[:2],
                 "omnisafe_peer.py",
                 options.task,
@@ -80,7 +80,7 @@ def main() -> int:
             )
             rates = ours(options.task, options.updates)
             for what in NAMES:
-                peer[what] = max(peer[what], told[what])
+                peer[what] = max(peer[what], rates[what])
                 mine[what] = max(mine[what], rates[what])
     except PeerError as error:
         print(f"OmniSafe was not measured: {error}", file=sys.stderr)

@@ -24,7 +24,7 @@ from benchmarks.peers import SAFETY_GYMNASIUM, PeerError, run_peer
 from pkubench.envs.core.registry import make_batch
 from pkubench.envs.core.seeding import TrainingSeeds
 
-LANES = 256
+NUM_ENVS = 256
 THREADS = 2
 BARS = {"single": 20.0, "vector": 10.0, "resets": 1000.0}
 NAMES = {
@@ -37,34 +37,34 @@ NAMES = {
 class Ours:
     """Our batch, ready to play whole episodes."""
 
-    def __init__(self, task: str, lanes: int) -> None:
-        self.world = make_batch(f"{task}-v0", lanes, num_threads=THREADS)
-        self.lanes = np.arange(lanes)
-        self.seeds = TrainingSeeds(0, lanes)
-        space = self.world.action_spaces["agent"]
+    def __init__(self, task: str, num_envs: int) -> None:
+        self.env = make_batch(f"{task}-v0", num_envs, num_threads=THREADS)
+        self.indices = np.arange(num_envs)
+        self.seeds = TrainingSeeds(0, num_envs)
+        space = self.env.action_spaces["agent"]
         rng = np.random.default_rng(0)
         low, high = space.low, space.high  # type: ignore[attr-defined]
-        self.tape = rng.uniform(low, high, (64, lanes, *space.shape)).astype(np.float32)  # type: ignore[misc]
+        self.tape = rng.uniform(low, high, (64, num_envs, *space.shape)).astype(np.float32)  # type: ignore[misc]
         self.reset()
 
     def reset(self) -> int:
-        """Reset every lane; return how many."""
-        self.world.reset(self.seeds.next(self.lanes))
-        return len(self.lanes)
+        """Reset every environment; return how many."""
+        self.env.reset(self.seeds.next(self.indices))
+        return len(self.indices)
 
     def episode(self) -> int:
-        """Play an episode in every lane, its reset included; return the number of steps."""
+        """Play an episode in every environment, its reset included; return the number of steps."""
         count = 0
         while True:
-            step = self.world.step({"agent": self.tape[count % len(self.tape)]})
+            step = self.env.step({"agent": self.tape[count % len(self.tape)]})
             count += 1
             ended = step.terminated | step.truncated
             if ended.all():
                 self.reset()
-                return count * len(self.lanes)
+                return count * len(self.indices)
             if ended.any():  # an episode that found no place for its goal
                 early = np.flatnonzero(ended)
-                self.world.reset(self.seeds.next(early), early)
+                self.env.reset(self.seeds.next(early), early)
 
 
 def ours(contender: Ours, rounds: int) -> dict[str, float]:
@@ -82,17 +82,17 @@ def main() -> int:
     """Measure in turns, print the table, say whether the bars are met."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--task", default="PointGoal1")
-    parser.add_argument("--lanes", type=int, default=LANES)
+    parser.add_argument("--num-envs", type=int, default=NUM_ENVS)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    contender = Ours(options.task, options.lanes)
+    contender = Ours(options.task, options.num_envs)
     mine = {"steps": 0.0, "resets": 0.0}
     peer = dict.fromkeys(NAMES, 0.0)
     try:
         for _ in range(options.rounds):
             for what, rate in ours(contender, 1).items():
                 mine[what] = max(mine[what], rate)
-            told = run_peer(
+            rates = run_peer(
                 *SAFETY_GYMNASIUM[:2],
                 "safety_gymnasium_peer.py",
                 options.task,
@@ -100,13 +100,14 @@ def main() -> int:
                 version=SAFETY_GYMNASIUM[2],
             )
             for what in peer:
-                peer[what] = max(peer[what], told[what])
+                peer[what] = max(peer[what], rates[what])
     except PeerError as error:
         print(f"Safety-Gymnasium was not measured: {error}", file=sys.stderr)
         return 1
 
     print(
-        f"{options.task}, ours: {options.lanes} lanes, {THREADS} threads; a second of the clock\n"
+        f"{options.task}, ours: a batch of {options.num_envs} on {THREADS} threads; "
+        "a second of the clock\n"
     )
     print("| what | safety-gymnasium 1.0.0 | ours | ratio | bar |")
     print("|------|------:|------:|------:|------:|")

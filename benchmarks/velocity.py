@@ -1,15 +1,15 @@
-"""Steps per second of the Velocity worlds beside Gymnasium's own environments, in one run.
+"""Steps per second of the Velocity environments beside Gymnasium's own environments, in one run.
 
 ``python -m benchmarks.velocity`` prints Markdown tables, and exits with 1 if the bar is missed:
 HalfCheetah must do at least twice the steps per core of ``gymnasium.make("HalfCheetah-v4")`` when
 both play at random through Gymnasium's interface. ``--only HalfCheetah`` measures one robot.
 
 Two loops are measured. *Random play* is ``env.step(env.action_space.sample())``, with ``env`` from
-``gymnasium.make`` for the peer and from ``gymnasium.make_vec`` with 64 lanes for ours. *Stepping
-alone* takes actions drawn beforehand, and our batch as learners use it: what is left is physics,
-observation and reward, so the ratio is bounded by MuJoCo's share of the peer's time (both run the
-same physics to the bit). Resets are within the measured time. The peer runs without Gymnasium's
-checking wrapper, which costs time.
+``gymnasium.make`` for the peer and from ``gymnasium.make_vec`` with 64 environments for ours.
+*Stepping alone* takes actions drawn beforehand, and our batch as learners use it: what is left is
+physics, observation and reward, so the ratio is bounded by MuJoCo's share of the peer's time (both
+run the same physics to the bit). Resets are within the measured time. The peer runs without
+Gymnasium's checking wrapper, which costs time.
 
 Each contender lives in a process of its own and they take turns; the best of ``--rounds`` counts,
 so that other load on the machine favours nobody. Rates are per second of processor time (all
@@ -36,7 +36,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 ROBOTS = ("HalfCheetah", "Hopper", "Walker2d", "Swimmer", "Ant", "Humanoid")
-LANES = 64
+NUM_ENVS = 64
 BAR = 2.0
 
 
@@ -87,36 +87,36 @@ def _peer_steps(name: str, sample: bool) -> Iterator[int]:
 def _face_steps(robot: str) -> Iterator[int]:
     import gymnasium
 
-    import pkubench  # noqa: F401 - registers the worlds
+    import pkubench  # noqa: F401 - registers the environments
 
     env = gymnasium.make_vec(
-        f"pkubench/{robot}Velocity-v0", num_envs=LANES, autoreset_mode="SameStep"
+        f"pkubench/{robot}Velocity-v0", num_envs=NUM_ENVS, autoreset_mode="SameStep"
     )
     env.reset(seed=0)
     env.action_space.seed(0)
     while True:
         env.step(env.action_space.sample())
-        yield LANES
+        yield NUM_ENVS
 
 
 def _batch_steps(robot: str, num_threads: int) -> Iterator[int]:
     import pkubench
     from pkubench.envs.core.seeding import TrainingSeeds
 
-    world = pkubench.make_batch(f"{robot}Velocity-v0", LANES, num_threads=num_threads)
-    seeds = TrainingSeeds(0, LANES)
-    world.reset(seeds.next(np.arange(LANES)))
-    space: Any = world.action_spaces["agent"]
-    shape = (512, LANES, *space.shape)
+    batch_env = pkubench.make_batch(f"{robot}Velocity-v0", NUM_ENVS, num_threads=num_threads)
+    seeds = TrainingSeeds(0, NUM_ENVS)
+    batch_env.reset(seeds.next(np.arange(NUM_ENVS)))
+    space: Any = batch_env.action_spaces["agent"]
+    shape = (512, NUM_ENVS, *space.shape)
     tape = np.random.default_rng(0).uniform(space.low, space.high, shape).astype(np.float32)
     while True:
         for actions in tape:
-            step = world.step({"agent": actions})
+            step = batch_env.step({"agent": actions})
             ended = step.terminated | step.truncated
             if ended.any():
                 ids = np.flatnonzero(ended)
-                world.reset(seeds.next(ids), ids)
-            yield LANES
+                batch_env.reset(seeds.next(ids), ids)
+            yield NUM_ENVS
 
 
 def _serve(contender: Contender, pipe: Connection) -> None:
@@ -189,7 +189,9 @@ def main() -> int:
         print(f"{robot} ...", file=sys.stderr, flush=True)
         found[robot] = measure(contenders(robot), settings.rounds, settings.seconds)
 
-    print(f"Random play, steps per second and core (ours: {LANES} lanes through make_vec)\n")
+    print(
+        f"Random play, steps per second and core (ours: batches of {NUM_ENVS} through make_vec)\n"
+    )
     print("| robot | Gymnasium v4 | v5 | ours | ours / v4 | ours / v5 |")
     print("|---|---:|---:|---:|---:|---:|")
     for robot, rate in found.items():
@@ -198,7 +200,7 @@ def main() -> int:
             f"| {robot} | {v4:,.0f} | {v5:,.0f} | {ours:,.0f} | {ours / v4:.2f} | {ours / v5:.2f} |"
         )
 
-    print(f"\nStepping alone, steps per second and core (ours: {LANES} lanes)\n")
+    print(f"\nStepping alone, steps per second and core (ours: batches of {NUM_ENVS})\n")
     print("| robot | v4 | v5 | ours | ours / v4 | ours / v5 | ours, 2 threads | by the clock |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for robot, rate in found.items():

@@ -11,7 +11,7 @@ from gymnasium import spaces
 
 from pkubench.envs.core.batch import Array, BatchEnv, BoolArray, FloatArray, Info
 from pkubench.envs.core.registry import WorldSpec, register_world
-from pkubench.envs.core.seeding import IntArray, LaneRandom
+from pkubench.envs.core.seeding import IntArray, RandomStreams
 from pkubench.tasks.outside import register_task
 from pkubench.tasks.task import Metric, Protocol, Task
 
@@ -23,12 +23,12 @@ HANDOVER = CELLS // 2
 class Relay(BatchEnv):
     """Two carriers pass a load down a corridor; only the last cell pays.
 
-    | part        | type           | meaning                                      |
-    |-------------|----------------|----------------------------------------------|
-    | observation | Box(3) float32 | own cell, other's cell (of 7), 1 if I hold   |
-    | action      | Discrete(3)    | left, stay, right                            |
+    | part        | type           | meaning                                       |
+    |-------------|----------------|-----------------------------------------------|
+    | observation | Box(3) float32 | own cell, other's cell (of 7), 1 if I hold    |
+    | action      | Discrete(3)    | left, stay, right                             |
     | reward      | float          | 0.5 for each carrier on delivery, otherwise 0 |
-    | ends        |                | delivery; truncated at 32 steps              |
+    | ends        |                | delivery; truncated at 32 steps               |
 
     The load changes hands when the carriers stand next to each other. The second carrier starts in
     a cell drawn from the episode's seed. The best team return is 1, in 6 steps.
@@ -45,7 +45,7 @@ class Relay(BatchEnv):
         box = spaces.Box(0.0, 1.0, (3,), np.float32)
         self.observation_spaces = dict.fromkeys(self.agents, box)
         self.action_spaces = {agent: spaces.Discrete(3) for agent in self.agents}
-        self._random = LaneRandom(num_envs)
+        self._random = RandomStreams(num_envs)
         self._cell = np.zeros((2, num_envs), dtype=np.int64)
         self._handed_over = np.zeros(num_envs, dtype=np.bool_)
 
@@ -77,13 +77,13 @@ class Relay(BatchEnv):
     def _info(self) -> Info:
         return {"handed_over": self._handed_over.copy()}
 
-    def render(self, lane: int = 0) -> npt.NDArray[np.uint8]:
+    def render(self, index: int = 0) -> npt.NDArray[np.uint8]:
         """Draw the corridor: 40 pixels a cell, the holder in orange."""
         picture = np.full((40, 40 * CELLS, 3), 240, dtype=np.uint8)
         picture[:, ::40] = 200
         for k in range(2):
-            left = 40 * int(self._cell[k, lane])
-            holds = bool(self._handed_over[lane]) == (k == 1)
+            left = 40 * int(self._cell[k, index])
+            holds = bool(self._handed_over[index]) == (k == 1)
             picture[8:32, left + 8 : left + 32] = (230, 120, 0) if holds else (0, 90, 180)
         return picture
 

@@ -1,4 +1,4 @@
-"""Measures how near the navigation worlds come to the recordings of the original.
+"""Measures how near the navigation environments come to the recordings of the original.
 
 ``python -m tools.measure_navigation_parity`` prints the figures of ``docs/concepts/parity.md``:
 the shares of steps that agree, on each task's worst and best level, and how far free runs part.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.envs.safety_replay import make_world, restore
+from tests.envs.safety_replay import make_env, restore
 from tests.envs.test_safety_parity import EXACT, ONE_STEP, TASKS, family, free_runs, trace_of
 
 ROBOTS = ("Point", "Car", "Doggo", "Ant")
@@ -19,13 +19,13 @@ def shares_of(task: str) -> tuple[float, float]:
     trace = trace_of(task)
     arrays = trace.arrays
     before, after, resets = (arrays[f"step_{key}"] for key in ("before", "after", "reset"))
-    world = make_world(task, trace.num_steps)
-    restore(world, trace, after, resets, task=after)
-    world.ctrl[:] = np.clip(arrays["step_action"], world._low, world._high)
-    world.batch.forward()
-    copied = np.abs(world._observation() - arrays["step_obs"]).max(axis=1) < EXACT
-    restore(world, trace, before, resets, task=before)
-    step = world.step({"agent": arrays["step_action"].astype(np.float64)})
+    env = make_env(task, trace.num_steps)
+    restore(env, trace, after, resets, task=after)
+    env.ctrl[:] = np.clip(arrays["step_action"], env._low, env._high)
+    env.batch.forward()
+    copied = np.abs(env._observation() - arrays["step_obs"]).max(axis=1) < EXACT
+    restore(env, trace, before, resets, task=before)
+    step = env.step({"agent": arrays["step_action"].astype(np.float64)})
     stepped = np.abs(step.observations["agent"] - arrays["step_obs"]).max(axis=1) < ONE_STEP
     return float(copied.mean()), float(stepped.mean())
 

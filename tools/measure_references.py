@@ -52,13 +52,13 @@ def equilibrium(task: Task) -> dict[str, Any]:
 
 
 def optimum_of(task: Task) -> dict[str, Any] | None:
-    """Return the exact optimum within the cost limit of a world that is a table, else None."""
-    world = make_batch(task.id)
-    model = getattr(world, "model", None)
+    """Return the exact optimum within the cost limit of a tabular environment, else None."""
+    env = make_batch(task.id)
+    model = getattr(env, "model", None)
     if not isinstance(model, ConstrainedMDP) or task.cost_limit is None:
         return None
     score = round(solve(model, task.cost_limit).value, 12)
-    command = f"constrained_mdp.solve({type(world).__name__}().model, {task.cost_limit:g})"
+    command = f"constrained_mdp.solve({type(env).__name__}().model, {task.cost_limit:g})"
     return {"agent": "scripted:optimum", "score": score, "n": 1, "command": command}
 
 

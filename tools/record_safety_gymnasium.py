@@ -36,8 +36,8 @@ def record(python: Path, task: str, into: Path, steps: int) -> None:
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     print(ran.stdout, end="", flush=True)
     if ran.returncode:
-        told = ran.stderr.strip().splitlines() or [f"exit code {ran.returncode}"]
-        raise PeerError(f"{task} could not be recorded: {told[-1]}")
+        lines = ran.stderr.strip().splitlines() or [f"exit code {ran.returncode}"]
+        raise PeerError(f"{task} could not be recorded: {lines[-1]}")
 
 
 def collect(made: Path, into: Path) -> None:

@@ -34,7 +34,7 @@ from pkubench.agents.families.psro.outer_loop import PopulationLearner
 from pkubench.agents.families.psro.settings import PSROConfig
 from pkubench.agents.families.psro.training import PRESETS, learner
 from pkubench.envs.games.normal_form import MatrixGame
-from pkubench.envs.games.trees import game_of_world
+from pkubench.envs.games.trees import registered_game
 
 METHODS = ("psro", "p-psro", "psro-rn", "dpp-psro", "bd-rd-psro", "psd-psro", "self-play")
 SKILL = tuple(f"matrix:game_of_skill(888,{seed})" for seed in range(5))
@@ -69,7 +69,7 @@ def started(row: GameRow, seed: int) -> tuple[GameLearner, Mapping[str, Any], fl
         config = mixture_settings(row.agent)
         return PopulationLearner(PointSpace(config), config, seed), asdict(config), 1.0
     settings = PRESETS[row.agent]
-    game = game_of_world(row.game)
+    game = registered_game(row.game)
     # Payoffs of matrix games are told in units of the largest one, as in the published figures.
     scale = game.max_utility if isinstance(game, MatrixGame) else 1.0
     if isinstance(settings, PSROConfig):
@@ -117,7 +117,7 @@ def plane(row: GameRow, made: GameLearner) -> list[list[float]] | None:
     """
     points = made.plans()[0]
     if row.game != MIXTURE:
-        game = game_of_world(row.game)
+        game = registered_game(row.game)
         if not isinstance(game, MatrixGame):
             return None
         payoff = game.payoff / game.max_utility

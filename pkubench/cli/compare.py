@@ -27,9 +27,14 @@ from pkubench.cli.options import (
 )
 from pkubench.cli.output import Column, Output, number, prose, signed
 from pkubench.cli.progress import Meter
-from pkubench.cli.results import find_folders, in_order, of_known_tasks
+from pkubench.cli.results import excluded_lines, find_folders, in_order, of_known_tasks
 from pkubench.errors import ConfigError, RecordError, UnknownName, counted
 from pkubench.evaluation.comparison import Comparison, compare_records
+from pkubench.evaluation.normalised import (
+    NormalisedScores,
+    excluded_json,
+    normalised_scores,
+)
 from pkubench.evaluation.report import Report, RunRecords, build_report, read_run, run_folders
 from pkubench.tasks.registry import make_task
 from pkubench.tasks.task import Task
@@ -83,6 +88,48 @@ def compare(
     over a cost limit, its return wins nothing: the verdict is infeasible.
     """
     chosen = [task_named(name) for name in task or []]
+    folders, agents = _sorted_out(names, chosen)
+    with Output(json=json, quiet=quiet) as output:
+        # a misspelled agent is reported before anything runs
+        sources = [
+            (name, resolve_agent(name, wanted, trust=trust), wanted)
+            for name in agents
+            for wanted in chosen
+        ]
+        check_apart((name, source.name, wanted.id) for name, source, wanted in sources)
+        found = list(_from_folders(folders, chosen))
+        for _, source, wanted in sources:
+            found.append(_evaluated(source, wanted, seed, episodes, workers, output))
+        table = _by_task(found)
+        comparisons = _comparisons(table, baseline)
+        scores = _scores(table)
+        overall = _overall(scores)
+        if json:
+            documents = [{**c.to_json(), "verdict": verdict(c)} for c in comparisons]
+            output.document(
+                {
+                    "comparisons": documents,
+                    "overall": overall,
+                    "excluded": excluded_json(scores.excluded),
+                }
+            )
+            return
+        output.show("", _table(output, comparisons), "")
+        if overall:
+            output.show(_overall_table(output, overall), "")
+            output.show(*(prose(line) for line in excluded_lines(scores)))
+        output.show(*_remarks(comparisons))
+        if folders:
+            output.next(command("plot", folders[0]))
+
+
+def _sorted_out(names: Sequence[str], chosen: Sequence[Task]) -> tuple[list[Path], list[str]]:
+    """Return which of the names are results folders and which are agents.
+
+    Raises:
+        ConfigError: an agent is named twice, or without a task.
+        UnknownName: a name is neither.
+    """
     folders = [Path(name) for name in names if Path(name).is_dir() and not _is_agent(Path(name))]
     agents = [name for name in names if Path(name) not in folders]
     twice = [name for name in agents if agents.count(name) > 1]
@@ -95,32 +142,9 @@ def compare(
                 "results folder or agent", lost[0], AGENTS, "`pkubench list` shows all agents"
             )
         raise ConfigError(
-            f"compare {', '.join(agents)} on what? Name a --task, or a results folder"
+            f"no task given to compare {', '.join(agents)} on; name a --task, or a results folder"
         )
-    with Output(json=json, quiet=quiet) as output:
-        # a misspelled agent is said before anything runs
-        sources = [
-            (name, resolve_agent(name, wanted, trust=trust), wanted)
-            for name in agents
-            for wanted in chosen
-        ]
-        check_apart((name, source.name, wanted.id) for name, source, wanted in sources)
-        found = list(_from_folders(folders, chosen))
-        for _, source, wanted in sources:
-            found.append(_evaluated(source, wanted, seed, episodes, workers, output))
-        table = _by_task(found)
-        comparisons = _comparisons(table, baseline)
-        overall = _overall(table)
-        if json:
-            documents = [{**c.to_json(), "verdict": verdict(c)} for c in comparisons]
-            output.document({"comparisons": documents, "overall": overall})
-            return
-        output.show("", _table(output, comparisons), "")
-        if overall:
-            output.show(_overall_table(output, overall), "")
-        output.show(*_remarks(comparisons))
-        if folders:
-            output.next(command("plot", folders[0]))
+    return folders, agents
 
 
 def verdict(comparison: Comparison) -> str:
@@ -177,7 +201,7 @@ def _evaluated(
         Meter(title, quiet=output.quiet, unit=counted_in(task)) as meter,
     ):
 
-        def told(progress: Progress) -> None:
+        def show(progress: Progress) -> None:
             meter.update(progress.done, progress.total)
 
         report = evaluate(
@@ -187,7 +211,7 @@ def _evaluated(
             seed=seed,
             workers=workers,
             out=folder,
-            progress=told,
+            progress=show,
         )
         paths = run_folders(evaluation_folder(folder, source.name, task))
         return Evaluated(report, [read_run(path) for path in paths], source.name)
@@ -232,37 +256,25 @@ def _comparisons(
     return found
 
 
-def _overall(table: Mapping[str, Mapping[str, Evaluated]]) -> list[dict[str, Any]]:
-    """Aggregate normalised scores over the tasks that all agents with several runs share.
+def _scores(table: Mapping[str, Mapping[str, Evaluated]]) -> NormalisedScores:
+    """Return the normalised scores on the tasks that all agents with several runs share."""
+    reports = {
+        task_id: {agent: evaluated.report for agent, evaluated in agents.items()}
+        for task_id, agents in table.items()
+    }
+    return normalised_scores(reports, [make_task(task_id) for task_id in table], min_runs=2)
 
-    As on a board, what is over a cost limit has no normalised score.
-    """
-    import numpy as np
 
+def _overall(scores: NormalisedScores) -> list[dict[str, Any]]:
+    """Return each agent's aggregates over the tasks, the best first."""
     from pkubench.evaluation.statistics import iqm, optimality_gap, stratified_bootstrap
 
-    columns: dict[str, dict[str, list[float]]] = {}
-    for task_id, agents in table.items():
-        task = make_task(task_id)
-        for agent, evaluated in agents.items():
-            means = [run.metrics[task.ranking.name] for run in evaluated.report.runs]
-            scaled = [task.normalised(mean) for mean in means if mean is not None]
-            known = [value for value in scaled if value is not None]
-            if len(known) == len(means) > 1 and evaluated.report.feasible is not False:
-                columns.setdefault(agent, {})[task_id] = known
-    if not columns:
-        return []
-    shared = set.intersection(*(set(by_task) for by_task in columns.values()))
     rows = []
-    for agent, all_tasks in columns.items():
-        by_task = {task_id: values for task_id, values in all_tasks.items() if task_id in shared}
-        if not by_task:
-            return []
-        runs = min(map(len, by_task.values()))
-        matrix = np.array([values[:runs] for values in by_task.values()]).T
-        row: dict[str, Any] = {"agent": agent, "tasks": sorted(by_task), "runs": runs}
+    for agent, matrix in scores.matrices.items():
+        runs = len(matrix.scores)
+        row: dict[str, Any] = {"agent": agent, "tasks": sorted(matrix.tasks), "runs": runs}
         for name, statistic in (("iqm", iqm), ("optimality_gap", optimality_gap)):
-            row[name] = stratified_bootstrap(matrix, statistic)._asdict()
+            row[name] = stratified_bootstrap(matrix.scores, statistic)._asdict()
         rows.append(row)
     return sorted(rows, key=lambda row: -row["iqm"]["estimate"])
 

@@ -24,7 +24,7 @@ from pkubench.agents.contract import (
 )
 from pkubench.envs.core.batch import Array, BatchEnv, Info, Step
 from pkubench.envs.core.registry import make_batch
-from pkubench.envs.core.seeding import LaneRandom
+from pkubench.envs.core.seeding import RandomStreams
 from pkubench.errors import ConfigError, MissingExtra, StorageError
 from pkubench.evaluation.run.episodes import run_block
 from pkubench.tasks.records import EpisodeRecord
@@ -207,10 +207,10 @@ def make_world(task: Task, entrant: Entrant | None = None) -> BatchEnv:
     if task.kind == "text":
         raise ConfigError(f"{task.id} is a conversation: there is nothing to film")
     if task.kind == "population" and entrant is not None:
-        from pkubench.envs.games.trees import tree_of_world
+        from pkubench.envs.games.trees import registered_tree
         from pkubench.evaluation.run.populations import realization_plans
 
-        tree = tree_of_world(task.id)
+        tree = registered_tree(task.id)
         plans = realization_plans(entrant, tree)
         seats = [tree.behaviour(plans[player], player) for player in (0, 1)]
         surely = np.ones(1)
@@ -230,10 +230,10 @@ class GamePlayer:
 
     def __init__(self, entrant: Entrant, task: Task) -> None:
         """Work out what to do in every information state of both seats."""
-        from pkubench.envs.games.trees import tree_of_world
+        from pkubench.envs.games.trees import registered_tree
         from pkubench.evaluation.run.populations import realization_plans
 
-        tree = tree_of_world(task.id)
+        tree = registered_tree(task.id)
         plans = realization_plans(entrant, tree)
         self._table: dict[bytes, FloatArray] = {}
         for player in (0, 1):
@@ -241,13 +241,13 @@ class GamePlayer:
             for tensor, row in zip(tree.tensors(player), rows, strict=True):
                 self._table[tensor.tobytes()] = row
 
-    def begin(self, seeds: IntArray) -> LaneRandom:
+    def begin(self, seeds: IntArray) -> RandomStreams:
         """Start a random stream for each episode."""
-        return LaneRandom.started(seeds)
+        return RandomStreams.started(seeds)
 
     def act(
-        self, observation: MaskedObservation, state: LaneRandom, active: BoolArray
-    ) -> tuple[IntArray, LaneRandom]:
+        self, observation: MaskedObservation, state: RandomStreams, active: BoolArray
+    ) -> tuple[IntArray, RandomStreams]:
         """Draw actions (episodes,) from the strategy."""
         lanes = np.flatnonzero(active)
         actions = np.zeros(len(active), dtype=np.int64)

@@ -67,7 +67,8 @@ def _matrix(game: str) -> dict[str, Any]:
 
 def _tree(name: str) -> dict[str, Any]:
     from pkubench.envs.games.errors import GameTooLarge
-    from pkubench.envs.games.histories import check_size, load_openspiel
+    from pkubench.envs.games.histories import check_size
+    from pkubench.envs.games.openspiel_games import load_openspiel
     from pkubench.envs.games.tree import GameTree
 
     game = load_openspiel(name)

@@ -189,58 +189,30 @@ def _document(standing: Standing) -> dict[str, Any]:
 
 
 def _table(output: Output, task: Task, standings: tuple[Standing, ...]) -> Any:
-    columns = [
-        Column("rank", right=True),
-        Column("agent", style="bold"),
-        Column(f"{task.ranking.name} {'↑' if task.ranking.higher_is_better else '↓'}", right=True),
-        Column("95 % interval", right=True),
-        Column("cost", right=True),
-        Column("normalised", right=True, rank=3),
-        Column("seeds", right=True),
-        Column("tier", rank=2),
-        Column("why not ranked", wraps=True),
+    from pkubench.leaderboard.board.columns import task_columns
+
+    columns = task_columns(task, standings, "terminal")
+    rows = [
+        [Text(c.write(c, s, number), style=_style(c.name, s)) for c in columns] for s in standings
     ]
-    rows: list[list[str | Text]] = []
-    for standing in standings:
-        score = standing.score
-        bounds = "–"
-        if score is not None and score.low == score.low:  # not NaN
-            bounds = f"{number(score.low)} to {number(score.high)}"
-        cost = Text("")
-        if standing.cost is not None:
-            style = "green" if standing.feasible else "red"
-            cost = Text(number(standing.cost.estimate), style=style)
-        tier = standing.entry.verdict.tier
-        rows.append(
-            [
-                _rank(standing),
-                Text(standing.entry.submitter.name, style="" if tier.is_ranked else "dim"),
-                number(None if score is None else score.estimate),
-                bounds,
-                cost,
-                number(standing.normalised, 3),
-                str(standing.entry.seeds),
-                tier.value,
-                standing.unranked or "",
-            ]
+    headers = [
+        Column(
+            column.heading(task),
+            style="bold" if column.name == "agent" else "",
+            right=column.is_number or column.name in ("rank", "interval"),
+            rank=column.rank,
+            wraps=column.wraps,
         )
-    empty = {
-        i
-        for i, column in enumerate(columns)
-        if column.title in ("cost", "why not ranked") and not any(str(row[i]) for row in rows)
-    }
-    kept = [i for i in range(len(columns)) if i not in empty]
+        for column in columns
+    ]
     limit = "" if task.cost_limit is None else f" (cost limit {number(task.cost_limit)})"
-    return output.table(
-        f"{short(task.id)}{limit}",
-        [columns[i] for i in kept],
-        [[row[i] for i in kept] for row in rows],
-    )
+    return output.table(f"{short(task.id)}{limit}", headers, rows)
 
 
-def _rank(standing: Standing) -> str:
-    if standing.rank is None:
-        return "–"
-    if standing.rank_range is None or standing.rank_range[0] == standing.rank_range[1]:
-        return str(standing.rank)
-    return f"{standing.rank} ({standing.rank_range[0]}–{standing.rank_range[1]})"
+def _style(column: str, standing: Standing) -> str:
+    """Return how a cell is printed: a cost by whether it is within the limit."""
+    if column == "agent" and not standing.entry.verdict.tier.is_ranked:
+        return "dim"
+    if column == "cost" and standing.cost is not None:
+        return "green" if standing.feasible else "red"
+    return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from json import dumps
@@ -19,8 +20,9 @@ from pkubench.cli.options import (
     verb_app,
 )
 from pkubench.cli.output import Output
-from pkubench.cli.results import find_reports
-from pkubench.errors import ConfigError, MissingExtra, RecordError, UnknownName
+from pkubench.cli.results import excluded_lines, find_reports
+from pkubench.errors import ConfigError, MissingExtra, PkubenchWarning, RecordError, UnknownName
+from pkubench.evaluation.normalised import NormalisedScores, normalised_scores
 from pkubench.evaluation.report import Report
 from pkubench.tasks.registry import make_task
 from pkubench.tasks.task import Task
@@ -279,7 +281,7 @@ def _result_figures(
         figures += _bars(by_task, metric)
     is_whole = kind is None and metric is None  # these two show metrics of their own
     if kind == "profile" or is_whole:
-        figures += _profile(by_task, kind == "profile")
+        figures += _profile(by_task)
     if kind == "cost" or is_whole:
         figures += _costs(by_task)
     return figures
@@ -320,44 +322,23 @@ def _bars(by_task: Mapping[str, Mapping[str, Report]], metric: str | None) -> It
         )
 
 
-def _profile(by_task: Mapping[str, Mapping[str, Report]], is_asked_for: bool) -> Iterator[Figure]:
+def _profile(by_task: Mapping[str, Mapping[str, Report]]) -> Iterator[Figure]:
     from pkubench.evaluation.figures.plots import performance_profiles
 
-    scores = profile_scores(by_task, is_asked_for)
-    if scores:
-        yield Figure("profile", _bind(performance_profiles, scores))
+    scores = profile_scores(by_task)
+    if scores.matrices:
+        for line in excluded_lines(scores):
+            warnings.warn(PkubenchWarning(line), stacklevel=2)
+        arrays = {agent: matrix.scores for agent, matrix in scores.matrices.items()}
+        yield Figure("profile", _bind(performance_profiles, arrays))
 
 
-def profile_scores(
-    by_task: Mapping[str, Mapping[str, Report]], is_asked_for: bool
-) -> dict[str, list[tuple[float, ...]]]:
-    """Return normalised scores (runs, tasks) of agents with several runs, on the tasks all did.
+def profile_scores(by_task: Mapping[str, Mapping[str, Report]]) -> NormalisedScores:
+    """Return normalised scores of agents with several runs, on the tasks that all of them did.
 
-    An agent that breaks a task's limit has no score there. One without as many runs on each task
-    has no place in the figure.
-
-    Raises:
-        RecordError: the figure is asked for by name and an agent's numbers of runs differ.
+    One run has no spread: its profile would be a step.
     """
-    found: dict[str, dict[str, list[float]]] = defaultdict(dict)
-    for task_id, agents in by_task.items():
-        task = make_task(task_id)
-        for agent, report in agents.items():
-            means = [run.metrics[task.ranking.name] for run in report.runs]
-            scaled = [task.normalised(mean) for mean in means if mean is not None]
-            known = [value for value in scaled if value is not None]
-            if len(known) > 1 and report.score is not None:  # one run, or none, has no spread
-                found[agent][task_id] = known
-    common = set.intersection(*map(set, found.values())) if found else set()
-    scores = {}
-    for agent, of_task in found.items():
-        columns = [of_task[task_id] for task_id in sorted(common)]
-        if len({len(column) for column in columns}) == 1:
-            scores[agent] = list(zip(*columns, strict=True))
-        elif columns and is_asked_for:
-            counts = ", ".join(f"{short(t)} {len(of_task[t])}" for t in sorted(common))
-            raise RecordError(f"{agent} has other numbers of runs on each task: {counts}")
-    return scores
+    return normalised_scores(by_task, [make_task(task_id) for task_id in by_task], min_runs=2)
 
 
 def _costs(by_task: Mapping[str, Mapping[str, Report]]) -> Iterator[Figure]:

@@ -20,6 +20,7 @@ from pkubench.errors import (
     UnknownName,
     counted,
 )
+from pkubench.evaluation.normalised import NO_REFERENCES, NormalisedScores
 from pkubench.evaluation.report import Report, ranking_key
 from pkubench.tasks.records import EPISODES
 from pkubench.tasks.registry import make_task, tasks
@@ -91,6 +92,18 @@ def in_order(reports: Iterable[Report]) -> list[Report]:
         return place.get(report.task, len(place)), best, report.agent
 
     return sorted(reports, key=key)
+
+
+def excluded_lines(scores: NormalisedScores) -> list[str]:
+    """Return a sentence for what is left out of the normalised scores.
+
+    A task without reference scores has none for anybody, which goes without saying.
+    """
+    return [
+        f"Not in the normalised scores: {item.agent} on {short(item.task)} ({item.reason})."
+        for item in scores.excluded
+        if item.reason != NO_REFERENCES
+    ]
 
 
 def reports_table(output: Output, reports: Iterable[Report]) -> list[RenderableType]:

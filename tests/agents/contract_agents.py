@@ -11,7 +11,7 @@ from gymnasium import spaces
 from pkubench.agents.contract import Population
 from pkubench.envs.core.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
 from pkubench.envs.core.registry import WORLDS, WorldSpec, register_world
-from pkubench.envs.core.seeding import IntArray, LaneRandom
+from pkubench.envs.core.seeding import IntArray, RandomStreams
 from pkubench.tasks.task import Metric, Protocol, Task
 
 RETURN = Metric(name="return", higher_is_better=True, unit="reward", describe="sum of rewards")
@@ -41,7 +41,7 @@ class Drawing(BatchEnv):
         self.action_spaces: dict[str, spaces.Space[Any]] = dict.fromkeys(
             self.agents, spaces.Discrete(7)
         )
-        self.random = LaneRandom(num_envs)
+        self.random = RandomStreams(num_envs)
         self.numbers = np.zeros((num_envs, len(self.agents)), np.int64)
         self.before = self.numbers.copy()
 

@@ -63,9 +63,9 @@ class SpeedWorld(BatchEnv):
         super().__init__(num_envs, max_episode_steps)
         self.observation_spaces = {SOLE_AGENT: spaces.Box(-10, 10, (2,), np.float64)}
         self.action_spaces = {SOLE_AGENT: spaces.Box(-1.0, 1.0, (1,), np.float32)}
-        from pkubench.envs.core.seeding import LaneRandom
+        from pkubench.envs.core.seeding import RandomStreams
 
-        self._random = LaneRandom(num_envs)
+        self._random = RandomStreams(num_envs)
         self._draw = np.zeros((num_envs, 2))
 
     def _reset(self, ids: IntArray, seeds: IntArray) -> None:

@@ -14,7 +14,7 @@ WORLD = dedent(
     import numpy as np
     from gymnasium import spaces
     from pkubench.envs.core.batch import BatchEnv
-    from pkubench.envs.core.seeding import LaneRandom
+    from pkubench.envs.core.seeding import RandomStreams
 
     PLACES = np.zeros((64, 2))
 
@@ -27,7 +27,7 @@ WORLD = dedent(
             super().__init__(num_envs, max_episode_steps)
             self.observation_spaces = {"agent": spaces.Box(-np.inf, np.inf, (2,), np.float32)}
             self.action_spaces = {"agent": spaces.Discrete(3)}
-            self.random = LaneRandom(num_envs)
+            self.random = RandomStreams(num_envs)
             self.place = np.zeros((num_envs, 2))
 
         def _reset(self, ids, seeds):
@@ -77,7 +77,7 @@ def test_a_sound_world_of_ones_own_passes(pkubench: Command) -> None:
 def test_a_registered_world_passes_and_the_table_says_so(pkubench: Command) -> None:
     said = pkubench("check", "SimpleReference-v0")
     assert said.code == 0, said.out
-    assert "lane independence" in said.out
+    assert "batch independence" in said.out
     assert "fail" not in said.out
     assert "pkubench evaluate random SimpleReference-v0" in said.err
 
@@ -86,7 +86,7 @@ def test_a_registered_world_passes_and_the_table_says_so(pkubench: Command) -> N
     ("old", "new", "check"),
     [
         ("self.random.normal(self._all, 1)[:, 0]", "np.random.normal()", "determinism"),
-        ("self.random.normal(self._all, 1)[:, 0]", "self.place.mean()", "lane independence"),
+        ("self.random.normal(self._all, 1)[:, 0]", "self.place.mean()", "batch independence"),
         ("self.place[ids] =", "self.place[:] += 1; self.place[ids] =", "partial reset"),
         ("self.place.astype(np.float32)", "self.place", "spaces"),
         (

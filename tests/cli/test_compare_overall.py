@@ -21,7 +21,7 @@ def test_only_tasks_that_all_agents_share_are_averaged(tmp_path: Path) -> None:
     write_results(tmp_path, "broad", LEDUC, [[2.0], [2.0]])
     write_results(tmp_path, "narrow", KUHN, [[0.2], [0.2]])
     table = compare._by_task(list(compare._from_folders([tmp_path / "results"], [])))
-    rows = compare._overall(table)
+    rows = compare._overall(compare._scores(table))
     assert [row["agent"] for row in rows] == ["broad", "narrow"]
     assert all(row["tasks"] == [f"pkubench/{KUHN}"] for row in rows)
     assert rows[0]["iqm"]["estimate"] == pytest.approx(make_task(KUHN).normalised(0.1))
@@ -39,7 +39,7 @@ def test_what_is_over_the_cost_limit_is_not_averaged(
     for agent, score, cost in (("reckless", 3000.0, 900.0), ("careful", 500.0, 20.0)):
         write_results(tmp_path, agent, CHEETAH, [[score]] * 2, costs=[[cost]] * 2)
     table = compare._by_task(list(compare._from_folders([tmp_path / "results"], [])))
-    (row,) = compare._overall(table)
+    (row,) = compare._overall(compare._scores(table))
     assert (row["agent"], row["iqm"]["estimate"]) == ("careful", 0.5)
 
 

@@ -326,7 +326,7 @@ def test_lower_is_better_in_games(pkubench: Command) -> None:
     ("words", "part"),
     [
         (("compare", "nowhere"), "no results folder or agent 'nowhere'"),
-        (("compare", "random"), "compare random on what? Name a --task"),
+        (("compare", "random"), "no task given to compare random on; name a --task"),
         (("compare", "nowhere"), "`pkubench list` shows all agents"),
         (("compare", "results", "--baseline", "rando"), "did you mean 'random'"),
         (("compare", "results"), "nothing to compare"),

@@ -1,4 +1,4 @@
-"""Tapes of random actions for any world: what an episode is given depends on its seed alone."""
+"""Tapes of random actions for any environment: an episode's depend on its seed alone."""
 
 from __future__ import annotations
 
@@ -10,61 +10,61 @@ from gymnasium import spaces
 
 from pkubench.envs.core.batch import Array, BatchEnv, Info
 from pkubench.envs.core.registry import WORLDS
-from pkubench.envs.core.seeding import IntArray, LaneRandom
+from pkubench.envs.core.seeding import IntArray, RandomStreams
 
 _OWN_STREAM = 10**6
-"""Added to an episode's seed, so that the tape does not draw the numbers the world draws."""
+"""Added to an episode's seed, so that the tape does not draw the numbers the environment draws."""
 
 
-def is_here(world: str) -> bool:
-    """Say whether the module of a registered world exists."""
+def is_here(env: str) -> bool:
+    """Say whether the module of a registered environment exists."""
     try:
-        return importlib.util.find_spec(WORLDS[world].entry_point.partition(":")[0]) is not None
+        return importlib.util.find_spec(WORLDS[env].entry_point.partition(":")[0]) is not None
     except ModuleNotFoundError:
         return False
 
 
 SHIPPED = [w for w, spec in WORLDS.items() if spec.entry_point.startswith("pkubench.")]
-"""The catalogue's worlds, without those other tests register."""
-HERE = [world for world in SHIPPED if is_here(world)]
-"""The worlds of the catalogue, each a subject of the cheap conformance tests."""
+"""The catalogue's environments, without those other tests register."""
+HERE = [env for env in SHIPPED if is_here(env)]
+"""The environments of the catalogue, each a subject of the cheap conformance tests."""
 
 _NAVIGATION = ("PointGoal1", "CarGoal2", "PointButton1", "DoggoPush1", "AntCircle2", "CarRun0")
 SAMPLE = [
-    world
-    for world in HERE
-    if not re.search(r"(Point|Car|Doggo|Ant)(Goal|Button|Push|Circle|Run)\d-", world)
-    or re.search(rf"/({'|'.join(_NAVIGATION)})-", world)
+    env
+    for env in HERE
+    if not re.search(r"(Point|Car|Doggo|Ant)(Goal|Button|Push|Circle|Run)\d-", env)
+    or re.search(rf"/({'|'.join(_NAVIGATION)})-", env)
 ]
-"""Those the dear conformance tests and the golden playthroughs are about: of the navigation worlds,
+"""Those the slow conformance tests and the golden playthroughs are about: of the navigation tasks,
 which differ in two settings, every task and every robot once."""
 
 
 class Tape:
-    """Draws each lane's actions from its episode's seed, legal ones where the world has a mask."""
+    """Draws actions from each episode's seed, legal ones where there is a mask."""
 
-    def __init__(self, world: BatchEnv, seeds: IntArray) -> None:
-        self.world = world
-        self.random = LaneRandom(world.num_envs)
-        self.lanes = np.arange(world.num_envs)
-        self.random.seed(self.lanes, np.asarray(seeds) + _OWN_STREAM)
+    def __init__(self, env: BatchEnv, seeds: IntArray) -> None:
+        self.env = env
+        self.random = RandomStreams(env.num_envs)
+        self.indices = np.arange(env.num_envs)
+        self.random.seed(self.indices, np.asarray(seeds) + _OWN_STREAM)
 
     def actions(self, info: Info) -> dict[str, Array]:
-        """Return the next actions of all lanes; ``info`` is that of the last reset or step."""
+        """Return the next actions of the batch; ``info`` is that of the last reset or step."""
         actions: dict[str, Array] = {}
-        for agent, space in self.world.action_spaces.items():
+        for agent, space in self.env.action_spaces.items():
             if isinstance(space, spaces.Discrete) and "action_mask" in info:
                 legal = info["action_mask"].astype(np.int64)
-                draw = self.random.uniform(self.lanes, 1)[:, 0] * legal.sum(axis=1)
+                draw = self.random.uniform(self.indices, 1)[:, 0] * legal.sum(axis=1)
                 chosen = (legal.cumsum(axis=1) > np.floor(draw)[:, None]).argmax(axis=1)
                 actions[agent] = chosen + int(space.start)
             elif isinstance(space, spaces.Discrete):
-                draws = self.random.integers(self.lanes, 1, int(space.n))[:, 0]
+                draws = self.random.integers(self.indices, 1, int(space.n))[:, 0]
                 actions[agent] = draws + int(space.start)
             else:
                 assert isinstance(space, spaces.Box)
                 assert space.shape is not None
-                unit = self.random.uniform(self.lanes, int(np.prod(space.shape)))
+                unit = self.random.uniform(self.indices, int(np.prod(space.shape)))
                 unit = unit.reshape(-1, *space.shape)
                 actions[agent] = (space.low + (space.high - space.low) * unit).astype(space.dtype)
         return actions

@@ -1,6 +1,6 @@
-"""What every world must do, whatever it is about. A new one is covered as soon as it is registered.
+"""What every environment must do. A new one is covered as soon as it is registered.
 
-To look at one world: ``pytest tests/envs/test_conformance.py -k SimpleSpread-v0``.
+To look at one environment: ``pytest tests/envs/test_conformance.py -k SimpleSpread-v0``.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from tests.envs.tape import HERE, SAMPLE, SHIPPED, Tape
 STEPS = 12
 SEEDS = np.arange(64) + 2_000
 
-every_world = pytest.mark.parametrize("name", HERE)
-sampled_worlds = pytest.mark.parametrize("name", SAMPLE)
+every_environment = pytest.mark.parametrize("name", HERE)
+sampled_environments = pytest.mark.parametrize("name", SAMPLE)
 TEAMS = tuple(f"pkubench.envs.{name}" for name in ("particle", "diagnostics", "multi_mujoco"))
 every_team = pytest.mark.parametrize(
     "name", [name for name in HERE if WORLDS[name].entry_point.startswith(TEAMS)]
@@ -37,14 +37,14 @@ every_team = pytest.mark.parametrize(
 WITHOUT_CHANCE = "pkubench.envs.diagnostics"
 """Games that start the same whatever the seed, and see the same until they are over."""
 START_ALIKE = (WITHOUT_CHANCE, "pkubench.envs.games.goofspiel")
-"""Worlds whose first picture is the same whatever the seed."""
-every_world_of_chance = pytest.mark.parametrize(
+"""Environments whose first picture is the same whatever the seed."""
+every_environment_of_chance = pytest.mark.parametrize(
     "name", [name for name in SAMPLE if not WORLDS[name].entry_point.startswith(WITHOUT_CHANCE)]
 )
 
 
 class Moment:
-    """All that a world says after a reset or a step, flattened to named arrays."""
+    """All that an environment says after a reset or a step, flattened to named arrays."""
 
     def __init__(self, observations: dict[str, Array], info: Info, **rest: Array) -> None:
         self.info = info
@@ -52,46 +52,46 @@ class Moment:
         self.arrays |= {f"info {key}": value for key, value in info.items()}
         self.arrays |= rest
 
-    def of(self, lane: int) -> dict[str, bytes]:
-        return {name: array[lane].tobytes() for name, array in self.arrays.items()}
+    def of(self, index: int) -> dict[str, bytes]:
+        return {name: array[index].tobytes() for name, array in self.arrays.items()}
 
 
 def play(
-    world: BatchEnv, seeds: np.ndarray[Any, Any], steps: int, active: Any = None
+    batch: BatchEnv, seeds: np.ndarray[Any, Any], steps: int, active: Any = None
 ) -> Iterator[Moment]:
-    """Yield what ``world`` says from reset on, given the tape of its episodes."""
-    tape = Tape(world, seeds)
-    moment = Moment(*world.reset(seeds))
+    """Yield what ``batch`` says from reset on, given the tape of its episodes."""
+    tape = Tape(batch, seeds)
+    moment = Moment(*batch.reset(seeds))
     yield moment
     for _ in range(steps):
-        moment = advance(world, tape.actions(moment.info), active)
+        moment = advance(batch, tape.actions(moment.info), active)
         yield moment
 
 
-def advance(world: BatchEnv, actions: dict[str, Array], active: Any = None) -> Moment:
-    step = world.step(actions, active)
+def advance(batch: BatchEnv, actions: dict[str, Array], active: Any = None) -> Moment:
+    step = batch.step(actions, active)
     return Moment(
         step.observations,
         step.info,
         rewards=step.rewards,
         terminated=step.terminated,
         truncated=step.truncated,
-        state=world.state(),
+        state=batch.state(),
     )
 
 
 def documentation(name: str) -> str:
-    """Return what a reader is told about a world: by its class, its settings and its family."""
+    """Return what the docs say of an environment: its class, its settings and its family."""
     cls = world_class(resolve(name))
-    told = [base.__doc__ or "" for base in inspect.getmro(cls) if base is not BatchEnv]
-    return "\n".join([*told, inspect.getdoc(cls.__init__) or ""])
+    texts = [base.__doc__ or "" for base in inspect.getmro(cls) if base is not BatchEnv]
+    return "\n".join([*texts, inspect.getdoc(cls.__init__) or ""])
 
 
-def test_every_world_of_the_catalogue_is_tested() -> None:
+def test_every_registered_environment_is_tested() -> None:
     assert set(HERE) == set(SHIPPED)
 
 
-@every_world
+@every_environment
 def test_the_class_and_the_catalogue_agree(name: str) -> None:
     spec = resolve(name)
     cls = world_class(spec)
@@ -104,17 +104,17 @@ def test_the_class_and_the_catalogue_agree(name: str) -> None:
     assert gymnasium.spec(name).max_episode_steps == spec.horizon
 
 
-@sampled_worlds
+@sampled_environments
 def test_gymnasium_finds_nothing_wrong_with_it(name: str) -> None:
     env = gymnasium.make(name)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         check_env(env.unwrapped, skip_render_check=True)
     # Unbounded observations are what the originals have.
-    told = [
+    unnamed = [
         str(w.message) for w in caught if "infinity. This is probably too" not in str(w.message)
     ]
-    assert told == []
+    assert unnamed == []
     env.close()
 
 
@@ -129,76 +129,79 @@ def test_pettingzoo_finds_nothing_wrong_with_it(name: str) -> None:
         parallel_seed_test(lambda: pkubench.parallel_env(name), num_cycles=60)
 
 
-@every_world
+@every_environment
 def test_what_it_gives_lies_in_its_spaces(name: str) -> None:
-    world = make_batch(name, 5)
-    assert tuple(world.observation_spaces) == tuple(world.action_spaces) == world.agents
+    batch = make_batch(name, 5)
+    assert tuple(batch.observation_spaces) == tuple(batch.action_spaces) == batch.agents
     structures = []
-    for moment in play(world, SEEDS[:5], STEPS):
+    for moment in play(batch, SEEDS[:5], STEPS):
         structures.append({key: (array.dtype, array.shape) for key, array in moment.info.items()})
         assert structures[-1] == structures[0], "infos have one structure, at reset and at step"
-        for agent in world.agents:
-            space, array = world.observation_spaces[agent], moment.arrays[f"observation {agent}"]
+        for agent in batch.agents:
+            space, array = (
+                batch.observation_spaces[agent],
+                moment.arrays[f"observation {agent}"],
+            )
             assert array.shape == (5, *(space.shape or ()))
             assert array.dtype == space.dtype
             assert all(space.contains(row) for row in array)
         for key, values in moment.info.items():
             assert isinstance(values, np.ndarray) and len(values) == 5, key
         if "rewards" in moment.arrays:
-            assert moment.arrays["rewards"].shape == (5, len(world.agents))
+            assert moment.arrays["rewards"].shape == (5, len(batch.agents))
             assert moment.arrays["rewards"].dtype == np.float64
             assert np.isfinite(moment.arrays["rewards"]).all()
             for end in ("terminated", "truncated"):
                 assert moment.arrays[end].shape == (5,) and moment.arrays[end].dtype == np.bool_
             state = moment.arrays["state"]
             assert state.ndim == 2 and len(state) == 5
-            if world.state_space is not None:
-                assert all(world.state_space.contains(row) for row in state)
-    world.close()
+            if batch.state_space is not None:
+                assert all(batch.state_space.contains(row) for row in state)
+    batch.close()
 
 
-@sampled_worlds
+@sampled_environments
 def test_the_same_seeds_and_actions_give_the_same_bits(name: str) -> None:
     runs = [play(make_batch(name, 4), SEEDS[:4], STEPS) for _ in range(2)]
     for first, second in zip(*runs, strict=True):
-        assert all(first.of(lane) == second.of(lane) for lane in range(4))
+        assert all(first.of(index) == second.of(index) for index in range(4))
 
 
-@sampled_worlds
-def test_an_episode_is_the_same_in_any_lane_of_any_batch(name: str) -> None:
+@sampled_environments
+def test_an_episode_is_the_same_at_any_index_of_any_batch(name: str) -> None:
     alone = play(make_batch(name, 1), SEEDS[37:38], STEPS)
     among_many = play(make_batch(name, 64), SEEDS, STEPS)
     for one, many in zip(alone, among_many, strict=True):
         assert one.of(0) == many.of(37)
 
 
-@every_world_of_chance
+@every_environment_of_chance
 def test_other_seeds_give_other_episodes(name: str) -> None:
     moments = list(play(make_batch(name, 64), SEEDS, 3))
-    stories = {tuple(str(m.of(lane)) for m in moments) for lane in range(64)}
+    stories = {tuple(str(m.of(index)) for m in moments) for index in range(64)}
     assert len(stories) > 16
 
 
-@sampled_worlds
-def test_a_reset_of_some_lanes_leaves_the_others_alone(name: str) -> None:
+@sampled_environments
+def test_a_reset_of_some_environments_leaves_the_others_alone(name: str) -> None:
     left, right = make_batch(name, 4), make_batch(name, 4)
-    moments = [list(play(world, SEEDS[:4], 3))[-1] for world in (left, right)]
+    moments = [list(play(batch, SEEDS[:4], 3))[-1] for batch in (left, right)]
     ids = np.array([1, 3])
     fresh = Moment(*right.reset(SEEDS[10:12], ids))
-    for lane in (0, 2):
-        for key, value in fresh.of(lane).items():
+    for index in (0, 2):
+        for key, value in fresh.of(index).items():
             if key.startswith("observation"):
-                assert value == moments[0].of(lane)[key]
+                assert value == moments[0].of(index)[key]
     alone = Moment(*make_batch(name, 2).reset(SEEDS[10:12]))
     assert fresh.of(3) == alone.of(1)
     actions = Tape(left, SEEDS[:4]).actions(moments[0].info)
     one, other = advance(left, actions), advance(right, actions)
-    assert all(one.of(lane) == other.of(lane) for lane in (0, 2))
+    assert all(one.of(index) == other.of(index) for index in (0, 2))
     assert right.elapsed.tolist() == [4, 1, 4, 1]
 
 
-@sampled_worlds
-def test_lanes_that_are_not_active_may_be_given_anything(name: str) -> None:
+@sampled_environments
+def test_environments_that_are_not_active_may_be_given_anything(name: str) -> None:
     active = np.array([True, False, True, False])
     left, right = make_batch(name, 4), make_batch(name, 4)
     tape = Tape(left, SEEDS[:4])
@@ -212,36 +215,36 @@ def test_lanes_that_are_not_active_may_be_given_anything(name: str) -> None:
         checked = right.check_actions(garbled, active)
         moment = advance(left, actions)
         seen = advance(right, checked, active)
-        assert all(seen.of(lane) == moment.of(lane) for lane in (0, 2))
-    # And a lane that idled starts afresh like any other.
+        assert all(seen.of(index) == moment.of(index) for index in (0, 2))
+    # And an environment that idled starts afresh like any other.
     fresh = Moment(*right.reset(SEEDS[20:22], np.flatnonzero(~active)))
     alone = Moment(*make_batch(name, 2).reset(SEEDS[20:22]))
     assert fresh.of(1) == alone.of(0) and fresh.of(3) == alone.of(1)
 
 
-@sampled_worlds
-@pytest.mark.parametrize("lanes", [1, 3])
-def test_what_it_gave_is_never_written_to_again(name: str, lanes: int) -> None:
-    world = make_batch(name, lanes)
+@sampled_environments
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_what_it_gave_is_never_written_to_again(name: str, num_envs: int) -> None:
+    batch = make_batch(name, num_envs)
     given: list[tuple[Array, Array]] = []
     for _ in range(2):
-        for moment in play(world, SEEDS[:lanes], 4):
+        for moment in play(batch, SEEDS[:num_envs], 4):
             given += [(array, array.copy()) for array in moment.arrays.values()]
     for array, then in given:
         np.testing.assert_array_equal(array, then)
-    # Nor does the world mind if its caller writes to what it was given.
-    actions = Tape(world, SEEDS[:lanes]).actions(moment.info)
-    other = make_batch(name, lanes)
-    twin = list(play(other, SEEDS[:lanes], 4))[-1]
+    # Nor does the environment mind if its caller writes to what it was given.
+    actions = Tape(batch, SEEDS[:num_envs]).actions(moment.info)
+    other = make_batch(name, num_envs)
+    twin = list(play(other, SEEDS[:num_envs], 4))[-1]
     for array, _ in given:
         if array.flags.writeable:
             array[...] = 0
-    got, wanted = advance(world, actions), advance(other, actions)
-    assert all(got.of(lane) == wanted.of(lane) for lane in range(lanes))
+    got, wanted = advance(batch, actions), advance(other, actions)
+    assert all(got.of(index) == wanted.of(index) for index in range(num_envs))
     assert twin.arrays.keys() == moment.arrays.keys()
 
 
-@sampled_worlds
+@sampled_environments
 def test_only_the_clock_truncates(name: str) -> None:
     limited = list(play(make_batch(name, 4, max_episode_steps=7), SEEDS[:4], 8))[1:]
     for count, moment in enumerate(limited, start=1):
@@ -252,14 +255,14 @@ def test_only_the_clock_truncates(name: str) -> None:
         np.testing.assert_array_equal(moment.arrays["terminated"], unlimited.arrays["terminated"])
 
 
-@sampled_worlds
+@sampled_environments
 def test_its_picture_shows_its_state(name: str) -> None:
-    world = make_batch(name, 3)
-    world.reset(SEEDS[:3])
+    batch = make_batch(name, 3)
+    batch.reset(SEEDS[:3])
     if WORLDS[name].entry_point.startswith(START_ALIKE):
-        world.step(Tape(world, SEEDS[:3]).actions({}))
+        batch.step(Tape(batch, SEEDS[:3]).actions({}))
     try:
-        frames = [world.render(lane) for lane in range(3)]
+        frames = [batch.render(index) for index in range(3)]
     except PkubenchError as error:
         pytest.skip(f"no OpenGL on this machine: {error}")
     for frame in frames:
@@ -267,41 +270,41 @@ def test_its_picture_shows_its_state(name: str) -> None:
         assert min(frame.shape[:2]) >= 100
         assert frame.std() > 1
     assert any((frames[0] != frame).any() for frame in frames[1:])
-    np.testing.assert_array_equal(world.render(0), frames[0])
-    world.close()
-    world.close()
+    np.testing.assert_array_equal(batch.render(0), frames[0])
+    batch.close()
+    batch.close()
 
 
-@every_world
+@every_environment
 def test_its_docstring_is_its_page(name: str) -> None:
     text = world_class(resolve(name)).__doc__ or ""
     assert text.strip().splitlines()[0].endswith((".", "!"))
     for part in ("part", "observation", "action", "reward", "ends"):
         assert re.search(rf"^ *\| {part} *\|", text, re.MULTILINE), f"no row {part!r}"
-    world = make_batch(name, 1)
+    batch = make_batch(name, 1)
     page = documentation(name)
-    if len(world.agents) > 1:
+    if len(batch.agents) > 1:
         assert re.search(r"^ *\| agents *\|", text, re.MULTILINE)
-        for agent in {world.agents[0], world.agents[-1]}:
+        for agent in {batch.agents[0], batch.agents[-1]}:
             assert f"`{agent}`" in page
-    keys = {key for moment in play(world, SEEDS[:1], 2) for key in moment.info}
+    keys = {key for moment in play(batch, SEEDS[:1], 2) for key in moment.info}
     assert [key for key in sorted(keys) if not re.search(rf"[`\"]{key}[`\"]", page)] == []
 
 
-@every_world
+@every_environment
 @pytest.mark.parametrize(
     "again",
     [copy.deepcopy, lambda space: pickle.loads(pickle.dumps(space))],
     ids=["deepcopy", "pickle"],
 )
 def test_its_spaces_survive_copying(name: str, again: Callable[[Any], Any]) -> None:
-    world = make_batch(name, 1)
-    every: list[spaces.Space[Any] | None] = [world.state_space]
-    every += [*world.observation_spaces.values(), *world.action_spaces.values()]
+    batch = make_batch(name, 1)
+    every: list[spaces.Space[Any] | None] = [batch.state_space]
+    every += [*batch.observation_spaces.values(), *batch.action_spaces.values()]
     assert all(again(space) == space for space in every)
 
 
-@every_world
+@every_environment
 def test_a_setting_it_does_not_have_is_refused(name: str) -> None:
     with pytest.raises(UnknownName, match="flavour"):
         make_batch(name, 1, flavour="strawberry")

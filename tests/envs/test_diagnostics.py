@@ -32,7 +32,7 @@ def made(name: str, num_envs: int = 1, **settings: Any) -> CooperativeGame:
 
 
 def played(game: CooperativeGame, joint: Any) -> Any:
-    """Step with joint actions (lanes, agents, ...)."""
+    """Step with joint actions (environments, agents, ...)."""
     joint = np.asarray(joint)
     return game.step({agent: joint[:, i] for i, agent in enumerate(game.agents)})
 
@@ -126,7 +126,7 @@ def test_pictures_tell_joint_actions_apart(name: str) -> None:
     low = [np.zeros(s.shape or (), s.dtype) for s in spaces]
     high = [np.ones(s.shape or (), s.dtype) for s in spaces]
     played(game, np.stack([np.stack(low), np.stack(high)]))
-    frames = [game.render(lane) for lane in (0, 1)]
+    frames = [game.render(index) for index in (0, 1)]
     assert start.shape == frames[0].shape == (320, 480, 3)
     assert (frames[0] != frames[1]).any() and (frames[0] != start).any()
 
@@ -144,7 +144,7 @@ def test_settings_out_of_their_domain_are_named() -> None:
 
 @pytest.mark.parametrize("count", [2, 4, 6, 8])
 def test_the_best_shared_policy_gets_exactly_two_to_the_one_minus_n(count: int) -> None:
-    # The world's own payoffs, each joint action weighted as a shared policy draws it.
+    # The environment's own payoffs, each joint action weighted as a shared policy draws it.
     joint = list(itertools.product((0, 1), repeat=count))
     paid = played(made("SharingGap-v0", len(joint), num_agents=count), joint).rewards.sum(axis=1)
     ones = [sum(actions) for actions in joint]

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from pkubench.envs.core import exact_math
-from pkubench.envs.core.seeding import LaneRandom
+from pkubench.envs.core.seeding import RandomStreams
 
 RNG = np.random.default_rng(0)
 UNITS = 1.0 - RNG.integers(0, 2**53, 400) * 2.0**-53
-"""As ``LaneRandom.normal`` takes the logarithm of: in (0, 1]."""
+"""As ``RandomStreams.normal`` takes the logarithm of: in (0, 1]."""
 EDGES = np.array([1.0, 0.5, np.sqrt(0.5), np.nextafter(1.0, 0.0), 2.0**-53, 1e-300, 5e-324, 1e300])
 
 
@@ -58,7 +58,7 @@ def test_angles_on_the_axes_and_at_the_origin_are_those_of_atan2() -> None:
 
 
 def test_normal_numbers_have_the_moments_of_the_normal_law() -> None:
-    streams = LaneRandom.started(np.arange(200))
+    streams = RandomStreams.started(np.arange(200))
     drawn = streams.normal(np.arange(200), 1000)
     n = drawn.size
     assert abs(drawn.mean()) < 5 / np.sqrt(n)
@@ -69,9 +69,9 @@ def test_normal_numbers_have_the_moments_of_the_normal_law() -> None:
 
 PRINT = """
 import hashlib, numpy as np
-from pkubench.envs import exact_math
-from pkubench.envs.core.seeding import LaneRandom
-drawn = LaneRandom.started(np.arange(50)).normal(np.arange(50), 101)
+from pkubench.envs.core import exact_math
+from pkubench.envs.core.seeding import RandomStreams
+drawn = RandomStreams.started(np.arange(50)).normal(np.arange(50), 101)
 angles = exact_math.arctan2(drawn[:, 1:], drawn[:, :-1])
 print(hashlib.sha256(drawn.tobytes() + angles.tobytes()).hexdigest())
 """

@@ -1,4 +1,4 @@
-"""Every world still plays its golden episode."""
+"""Every environment still plays its golden episode."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ def _alike(word: str, want: str, tolerance: float) -> bool:
     return abs(number - wanted) <= tolerance * max(1.0, abs(wanted))
 
 
-@pytest.mark.parametrize("world", SAMPLE)
-def test_it_plays_as_it_did(world: str) -> None:
-    file = golden.path(world)
-    assert file.exists(), f"write it: python -m tests.envs.golden --write {world}"
-    tolerance = TOLERANCE[golden.family(world)]
-    found = differences(golden.trace(world), file.read_text(encoding="utf-8"), tolerance)
-    assert found == [], "a world that behaves differently is a new -vN"
+@pytest.mark.parametrize("env", SAMPLE)
+def test_it_plays_as_it_did(env: str) -> None:
+    file = golden.path(env)
+    assert file.exists(), f"write it: python -m tests.envs.golden --write {env}"
+    tolerance = TOLERANCE[golden.family(env)]
+    found = differences(golden.trace(env), file.read_text(encoding="utf-8"), tolerance)
+    assert found == [], "an environment that behaves differently is a new -vN"
 
 
 def test_no_playthrough_is_left_over() -> None:
     assert {file.name for file in golden.FOLDER.glob("*.txt")} == {
-        golden.path(world).name for world in SAMPLE
+        golden.path(env).name for env in SAMPLE
     }
 
 

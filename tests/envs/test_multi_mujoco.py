@@ -1,4 +1,4 @@
-"""The Multi-Agent MuJoCo worlds against Gymnasium-Robotics' ``mamujoco_v1``, number by number.
+"""Multi-Agent MuJoCo against Gymnasium-Robotics' ``mamujoco_v1``, number by number.
 
 Tolerances: observations, ends and what makes up the reward have equal bits. The team's reward is
 the sum of equal shares, hence the original's up to rounding (1e-12).
@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from pkubench.envs.core.registry import make_batch
-from pkubench.envs.multi_mujoco.contacts import name_floor_pairs
+from pkubench.envs.mujoco.contacts import name_floor_pairs
 from pkubench.envs.multi_mujoco.factorization import Graph
 from pkubench.envs.multi_mujoco.graphs import WALKER
 from pkubench.envs.multi_mujoco.robot import MultiRobot
@@ -31,7 +31,7 @@ ROBOTS = {
     "Humanoid": ("9p8", "17x1"),
 }
 PAIRS = [(robot, name) for robot, names in ROBOTS.items() for name in names]
-every_world = pytest.mark.parametrize(("robot", "factorization"), PAIRS)
+every_environment = pytest.mark.parametrize(("robot", "factorization"), PAIRS)
 every_robot = pytest.mark.parametrize("robot", ROBOTS)
 
 UNNAMED = {("Walker2d", "6x1"): "2x3", ("Humanoid", "17x1"): "9|8"}
@@ -44,7 +44,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def world(robot: str, factorization: str = "", num_envs: int = 1, **settings: Any) -> MultiRobot:
+def env(robot: str, factorization: str = "", num_envs: int = 1, **settings: Any) -> MultiRobot:
     name = f"Multi{robot}{factorization or ROBOTS[robot][0]}-v0"
     made = make_batch(name, num_envs, **settings)
     assert isinstance(made, MultiRobot)
@@ -79,82 +79,82 @@ def actions(ours: MultiRobot, steps: int, seed: int = 0) -> list[dict[str, Any]]
     return tape
 
 
-def copied(ours: MultiRobot, lane: int, theirs: Any) -> dict[str, Any]:
-    """Put the original into the physical state of a lane; return what its agents see there."""
+def copied(ours: MultiRobot, index: int, theirs: Any) -> dict[str, Any]:
+    """Put the original into an environment's physical state; return what its agents see there."""
     theirs.reset(seed=0)
-    theirs.single_agent_env.unwrapped.set_state(ours.qpos[lane].copy(), ours.qvel[lane].copy())
+    theirs.single_agent_env.unwrapped.set_state(ours.qpos[index].copy(), ours.qvel[index].copy())
     seen: dict[str, Any] = theirs._get_obs()
     return seen
 
 
 @pytest.mark.parametrize("agent_obsk", [0, 1, 2])
-@every_world
+@every_environment
 def test_agents_see_and_earn_what_they_do_in_the_original(
     robot: str, factorization: str, agent_obsk: int
 ) -> None:
-    steps, lanes = 40, 2
-    ours = world(robot, factorization, lanes, agent_obsk=agent_obsk)
+    steps, num_envs = 40, 2
+    ours = env(robot, factorization, num_envs, agent_obsk=agent_obsk)
     theirs = original(robot, factorization, agent_obsk)
     assert ours.agents == tuple(theirs.possible_agents)
     for agent in ours.agents:
         assert ours.observation_spaces[agent] == theirs.observation_space(agent)
         assert ours.action_spaces[agent] == theirs.action_space(agent)
     tape = actions(ours, steps)
-    for episode in (0, 1):  # the second one runs in lanes that have a past
-        seen, _ = ours.reset(np.arange(lanes) + 10 * episode)
+    for episode in (0, 1):  # the second one runs in environments that have a past
+        seen, _ = ours.reset(np.arange(num_envs) + 10 * episode)
         whole = [ours.state()]
         begun = []
-        for lane in range(lanes):
-            first = copied(ours, lane, theirs)
-            begun.append((ours.qpos[lane].copy(), ours.qvel[lane].copy()))
+        for index in range(num_envs):
+            first = copied(ours, index, theirs)
+            begun.append((ours.qpos[index].copy(), ours.qvel[index].copy()))
             for agent in ours.agents:
-                assert np.array_equal(seen[agent][lane], first[agent])
-            assert np.array_equal(whole[0][lane], theirs.state())
+                assert np.array_equal(seen[agent][index], first[agent])
+            assert np.array_equal(whole[0][index], theirs.state())
         record = []
         for given in tape:
             record.append(ours.step(given))
             whole.append(ours.state())
         ends = 0
-        for lane, (qpos, qvel) in enumerate(begun):
+        for index, (qpos, qvel) in enumerate(begun):
             theirs.reset(seed=0)
             theirs.single_agent_env.unwrapped.set_state(qpos, qvel)
             for t, given in enumerate(tape):
                 observations, rewards, terminated, _, infos = theirs.step(
-                    {agent: values[lane] for agent, values in given.items()}
+                    {agent: values[index] for agent, values in given.items()}
                 )
                 step = record[t]
                 for agent in ours.agents:
-                    assert np.array_equal(step.observations[agent][lane], observations[agent])
-                    assert terminated[agent] == step.terminated[lane]
-                assert np.array_equal(whole[t + 1][lane], theirs.state())
+                    assert np.array_equal(step.observations[agent][index], observations[agent])
+                    assert terminated[agent] == step.terminated[index]
+                assert np.array_equal(whole[t + 1][index], theirs.state())
                 reward, info = rewards["agent_0"], infos["agent_0"]
-                assert step.rewards[lane].sum() == pytest.approx(reward, rel=1e-12, abs=1e-12)
+                assert step.rewards[index].sum() == pytest.approx(reward, rel=1e-12, abs=1e-12)
                 for name, values in step.info.items():
                     if name != "simulation_failed":
-                        assert values[lane] == info[name], name
+                        assert values[index] == info[name], name
                 ends += terminated["agent_0"]
         assert robot not in ("Hopper", "Walker2d", "Humanoid") or ends > 0
 
 
-@every_world
+@every_environment
 def test_by_default_agents_see_the_state_and_their_number_on_one_scale(
     robot: str, factorization: str
 ) -> None:
-    ours, raw = (world(robot, factorization, 3, agent_obsk=k) for k in (None, 0))
+    ours, raw = (env(robot, factorization, 3, agent_obsk=k) for k in (None, 0))
     seeds = np.array([4, 5, 6])
     seen, _ = ours.reset(seeds)
     raw.reset(seeds)
     for given in actions(ours, 6):
         states = raw.state()
-        for lane, state in enumerate(states):
+        for index, state in enumerate(states):
             for place, agent in enumerate(ours.agents):
                 number = np.zeros(len(ours.agents))
                 number[place] = 1.0
                 vector = np.concatenate([state, number])
                 expected = (vector - np.mean(vector)) / np.std(vector)
-                np.testing.assert_allclose(seen[agent][lane], expected, rtol=0, atol=1e-12)
+                np.testing.assert_allclose(seen[agent][index], expected, rtol=0, atol=1e-12)
             expected = (state - np.mean(state)) / np.std(state)
-            np.testing.assert_allclose(ours.state()[lane], expected, rtol=0, atol=1e-12)
+            np.testing.assert_allclose(ours.state()[index], expected, rtol=0, atol=1e-12)
         seen = ours.step(given).observations
         raw.step(given)
 
@@ -167,25 +167,25 @@ FALLS["Humanoid"] = (2, 0.8, 2.3)
 @pytest.mark.parametrize("robot", FALLS)
 def test_robots_fall_where_the_original_does_and_earn_nothing_for_being_up(robot: str) -> None:
     entry, low, high = FALLS[robot]
-    lanes = 24
-    ours = world(robot, num_envs=lanes, agent_obsk=0)
+    num_envs = 24
+    ours = env(robot, num_envs=num_envs, agent_obsk=0)
     theirs = original(robot, ours.factorization, 0)
-    ours.reset(np.arange(lanes))
+    ours.reset(np.arange(num_envs))
     qpos, qvel = ours.qpos.copy(), ours.qvel.copy()
-    qpos[:, entry] = np.linspace(low, high, lanes)
-    ours._place(np.arange(lanes), qpos, qvel)
-    step = ours.step({a: np.zeros((lanes, *s.shape)) for a, s in ours.action_spaces.items()})
-    assert 0 < step.terminated.sum() < lanes
+    qpos[:, entry] = np.linspace(low, high, num_envs)
+    ours._place(np.arange(num_envs), qpos, qvel)
+    step = ours.step({a: np.zeros((num_envs, *s.shape)) for a, s in ours.action_spaces.items()})
+    assert 0 < step.terminated.sum() < num_envs
     still = {a: np.zeros(s.shape) for a, s in ours.action_spaces.items()}
-    for lane in range(lanes):
+    for index in range(num_envs):
         theirs.reset(seed=0)
-        theirs.single_agent_env.unwrapped.set_state(qpos[lane], qvel[lane])
+        theirs.single_agent_env.unwrapped.set_state(qpos[index], qvel[index])
         _, rewards, terminated, _, infos = theirs.step(still)
-        assert step.terminated[lane] == terminated["agent_0"]
-        assert step.rewards[lane].sum() == pytest.approx(rewards["agent_0"], rel=1e-12)
-        alive = step.info["reward_survive"][lane]
+        assert step.terminated[index] == terminated["agent_0"]
+        assert step.rewards[index].sum() == pytest.approx(rewards["agent_0"], rel=1e-12)
+        alive = step.info["reward_survive"][index]
         assert alive == infos["agent_0"]["reward_survive"]
-        assert (alive == 0.0) == step.terminated[lane]
+        assert (alive == 0.0) == step.terminated[index]
 
 
 @pytest.mark.parametrize("robot", ["Hopper", "Walker2d"])
@@ -193,25 +193,25 @@ def test_fast_robots_are_seen_and_judged_as_in_the_original(robot: str) -> None:
     # Hopper's velocities are clipped wherever they are seen, Walker2d's in the whole state alone;
     # Hopper also falls when one of them reaches 100.
     speeds = np.array([-150.0, -50.0, 5.0, 50.0, 150.0])
-    lanes = len(speeds)
-    ours = world(robot, num_envs=lanes, agent_obsk=1)
+    num_envs = len(speeds)
+    ours = env(robot, num_envs=num_envs, agent_obsk=1)
     theirs = original(robot, ours.factorization, 1)
-    ours.reset(np.arange(lanes))
+    ours.reset(np.arange(num_envs))
     qpos, qvel = ours.qpos.copy(), ours.qvel.copy()
     qpos[:, 1] += 0.4  # in the air, where nothing slows it down
     qvel[:, 0] = speeds
-    ours._place(np.arange(lanes), qpos, qvel)
-    step = ours.step({a: np.zeros((lanes, *s.shape)) for a, s in ours.action_spaces.items()})
+    ours._place(np.arange(num_envs), qpos, qvel)
+    step = ours.step({a: np.zeros((num_envs, *s.shape)) for a, s in ours.action_spaces.items()})
     still = {a: np.zeros(s.shape) for a, s in ours.action_spaces.items()}
     state = ours.state()
-    for lane in range(lanes):
+    for index in range(num_envs):
         theirs.reset(seed=0)
-        theirs.single_agent_env.unwrapped.set_state(qpos[lane], qvel[lane])
+        theirs.single_agent_env.unwrapped.set_state(qpos[index], qvel[index])
         observations, _, terminated, *_ = theirs.step(still)
-        assert np.array_equal(state[lane], theirs.state())
-        assert step.terminated[lane] == terminated["agent_0"]
+        assert np.array_equal(state[index], theirs.state())
+        assert step.terminated[index] == terminated["agent_0"]
         for agent in ours.agents:
-            assert np.array_equal(step.observations[agent][lane], observations[agent])
+            assert np.array_equal(step.observations[agent][index], observations[agent])
     fell = robot == "Hopper"
     assert step.terminated.tolist() == [fell, False, False, False, fell]
 
@@ -227,7 +227,7 @@ def test_episodes_start_as_the_original_draws_them(robot: str) -> None:
         "Ant": (0.1, True),
         "Humanoid": (1e-2, False),
     }[robot]
-    ours = world(robot, num_envs=400)
+    ours = env(robot, num_envs=400)
     ours.reset(np.arange(400))
     offset, speed = ours.qpos - ours.model.qpos0, np.array(ours.qvel)
     for values, gaussian in ((offset, False), (speed, normal)):
@@ -248,7 +248,7 @@ def test_only_robots_that_pass_through_themselves_name_their_contacts(
     robot: str, pairs: int
 ) -> None:
     # Whether the named contacts are the original's is seen in its bits, above.
-    assert world(robot).model.npair == pairs
+    assert env(robot).model.npair == pairs
 
 
 def test_a_model_whose_contacts_are_not_that_simple_stays_as_it_is() -> None:
@@ -273,7 +273,7 @@ def test_a_model_whose_contacts_are_not_that_simple_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize("robot", ["HalfCheetah", "Ant"])
 def test_results_do_not_depend_on_the_number_of_threads(robot: str) -> None:
-    one, two = (world(robot, num_envs=6, num_threads=n) for n in (1, 2))
+    one, two = (env(robot, num_envs=6, num_threads=n) for n in (1, 2))
     seen = [ours.reset(np.arange(6))[0] for ours in (one, two)]
     for given in actions(one, 10):
         steps = [ours.step(given) for ours in (one, two)]
@@ -284,7 +284,7 @@ def test_results_do_not_depend_on_the_number_of_threads(robot: str) -> None:
 
 @every_robot
 def test_a_simulation_that_breaks_down_ends_its_own_episode_only(robot: str) -> None:
-    ours, healthy = world(robot, num_envs=2), world(robot, num_envs=2)
+    ours, healthy = env(robot, num_envs=2), env(robot, num_envs=2)
     for made in (ours, healthy):
         made.reset(np.arange(2))
     ours.qvel[1] = 1e12
@@ -322,6 +322,6 @@ def test_what_a_user_can_do_wrong_is_said() -> None:
     with pytest.raises(UnknownName, match="no factorization '3x2'; known: 2x3, 6x1"):
         make_batch("MultiHalfCheetah2x3-v1", factorization="3x2")
     with pytest.raises(ConfigError, match="agent_obsk must be at least 0 or None, got -1"):
-        world("Hopper", agent_obsk=-1)
+        env("Hopper", agent_obsk=-1)
     with pytest.raises(ConfigError, match="num_threads"):
-        world("Hopper", num_threads=0)
+        env("Hopper", num_threads=0)

@@ -1,4 +1,4 @@
-"""Teams under a speed limit: the team's world with the cost of the single-agent one."""
+"""Teams under a speed limit: the team's environment with the cost of the single-agent one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pkubench.errors import UnknownName
 from pkubench.tasks.registry import make_task
 
 PAIRS = [("HalfCheetah", "2x3", 3.2096, 2.8795), ("Ant", "4x2", 2.6222, 2.5745)]
-LANES, STEPS = 16, 60
+NUM_ENVS, STEPS = 16, 60
 
 
 @pytest.fixture(autouse=True)
@@ -24,11 +24,11 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def _running_start(world: Any, seed: int) -> tuple[Any, Any]:
+def _running_start(env: Any, seed: int) -> tuple[Any, Any]:
     """Return states whose speed in the plane lies round the limits, (LANES, nq) and (LANES, nv)."""
-    world.reset(np.arange(LANES))
-    qpos, qvel = world.qpos.copy(), world.qvel.copy()
-    qvel[:, :2] = np.random.default_rng(seed).uniform(-4.0, 6.0, (LANES, 2))
+    env.reset(np.arange(NUM_ENVS))
+    qpos, qvel = env.qpos.copy(), env.qvel.copy()
+    qvel[:, :2] = np.random.default_rng(seed).uniform(-4.0, 6.0, (NUM_ENVS, 2))
     return qpos, qvel
 
 
@@ -37,16 +37,16 @@ def _running_start(world: Any, seed: int) -> tuple[Any, Any]:
 def test_the_same_joint_action_costs_a_team_what_it_costs_one_agent(
     robot: str, factorization: str, v1: float, v0: float, thresholds: str
 ) -> None:
-    one: Any = make_batch(f"{robot}Velocity-v0", LANES, thresholds=thresholds)
+    one: Any = make_batch(f"{robot}Velocity-v0", NUM_ENVS, thresholds=thresholds)
     name = f"Multi{robot}{factorization}Velocity-v0"
-    team: Any = make_batch(name, LANES, thresholds=thresholds)
+    team: Any = make_batch(name, NUM_ENVS, thresholds=thresholds)
     assert isinstance(one, Locomotion) and isinstance(team, MultiRobot)
     start = _running_start(one, 3)
-    team.reset(np.arange(LANES))
-    for world in (one, team):
-        world._place(np.arange(LANES), *start)
+    team.reset(np.arange(NUM_ENVS))
+    for env in (one, team):
+        env._place(np.arange(NUM_ENVS), *start)
     width = team.action_spaces["agent_0"].shape[0]
-    tape = np.random.default_rng(0).uniform(-1.0, 1.0, (STEPS, LANES, width * len(team.agents)))
+    tape = np.random.default_rng(0).uniform(-1.0, 1.0, (STEPS, NUM_ENVS, width * len(team.agents)))
     dealt_out = np.argsort(team._order)  # which joint each number of the joint action moves
     costs = []
     for joint in tape.astype(np.float32):
@@ -67,12 +67,12 @@ def test_the_same_joint_action_costs_a_team_what_it_costs_one_agent(
 
 
 @pytest.mark.parametrize(("robot", "factorization", "v1", "v0"), PAIRS)
-def test_all_but_the_cost_is_the_world_without_a_limit(
+def test_all_but_the_cost_is_the_environment_without_a_limit(
     robot: str, factorization: str, v1: float, v0: float
 ) -> None:
     free: Any = make_batch(f"Multi{robot}{factorization}-v0", 4)
     limited: Any = make_batch(f"Multi{robot}{factorization}Velocity-v0", 4)
-    assert limited.threshold == v1 > v0
+    assert limited.speed_limit.threshold == v1 > v0
     random = np.random.default_rng(1)
     seeds = np.arange(4) + 7
     for a, b in zip(free.reset(seeds)[0].values(), limited.reset(seeds)[0].values(), strict=True):

@@ -1,4 +1,4 @@
-"""The particle worlds against mpe2 1.1.1 step by step, and against numbers worked out by hand."""
+"""The particle environments against mpe2 1.1.1 step by step, and against hand-worked numbers."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from gymnasium import spaces
 from mpe2 import simple_reference_v3, simple_speaker_listener_v4, simple_spread_v3
 
 from pkubench.agents.families.scripted.policies import AssignmentAgent
-from pkubench.envs.core.seeding import LaneRandom
-from pkubench.envs.particle.reference import SimpleReference
-from pkubench.envs.particle.speaker_listener import SimpleSpeakerListener
-from pkubench.envs.particle.spread import SimpleSpread
-from pkubench.envs.particle.world import (
+from pkubench.envs.core.seeding import RandomStreams
+from pkubench.envs.particle.base import (
     CONTACT_FORCE,
     CONTACT_MARGIN,
     CONTACT_RANGE,
     DT,
-    ParticleWorld,
+    ParticleEnv,
 )
+from pkubench.envs.particle.reference import SimpleReference
+from pkubench.envs.particle.speaker_listener import SimpleSpeakerListener
+from pkubench.envs.particle.spread import SimpleSpread
 from pkubench.errors import ConfigError
 
 SEEDS, STEPS = 100, 25
 
-PAIRS: dict[str, tuple[type[ParticleWorld], Any, dict[str, Any], dict[str, Any]]] = {
+PAIRS: dict[str, tuple[type[ParticleEnv], Any, dict[str, Any], dict[str, Any]]] = {
     "spread": (SimpleSpread, simple_spread_v3, {}, {}),
     "spread-2": (SimpleSpread, simple_spread_v3, {"num_agents": 2}, {"N": 2}),
     "spread-5": (
@@ -57,19 +57,19 @@ def originals(module: Any, count: int, continuous: bool, settings: dict[str, Any
     return envs
 
 
-def copy_start(ours: ParticleWorld, theirs: list[Any]) -> None:
-    """Put the initial states of the original environments into the lanes of ours."""
-    for lane, env in enumerate(theirs):
+def copy_start(ours: ParticleEnv, theirs: list[Any]) -> None:
+    """Put the initial states of the original environments into the environments of ours."""
+    for env_index, env in enumerate(theirs):
         world = env.unwrapped.world
         for index, entity in enumerate(world.entities):
-            ours.positions[index, :, lane] = entity.state.p_pos
+            ours.positions[index, :, env_index] = entity.state.p_pos
         goals = [
             world.landmarks.index(agent._goal_b)
             for agent in world.agents
             if getattr(agent, "_goal_b", None) is not None
         ]
         if goals:
-            ours.goals[:, lane] = goals  # type: ignore[attr-defined]
+            ours.goals[:, env_index] = goals  # type: ignore[attr-defined]
     ours.refresh()
 
 
@@ -104,8 +104,8 @@ def test_every_step_equals_mpe2(name: str, continuous: bool) -> None:
             move_towards_first(ours, actions, continuous)
         got = ours.step(actions)
         wanted = [
-            env.step({agent: actions[agent][lane] for agent in ours.agents})
-            for lane, env in enumerate(theirs)
+            env.step({agent: actions[agent][env_index] for agent in ours.agents})
+            for env_index, env in enumerate(theirs)
         ]
         for index, agent in enumerate(ours.agents):
             observations, rewards, terminated, truncated = (
@@ -118,12 +118,12 @@ def test_every_step_equals_mpe2(name: str, continuous: bool) -> None:
             np.testing.assert_array_equal(got.truncated, truncated)
 
 
-def move_towards_first(world: ParticleWorld, actions: dict[str, Any], continuous: bool) -> None:
+def move_towards_first(batch: ParticleEnv, actions: dict[str, Any], continuous: bool) -> None:
     """Overwrite the moves of the agents so that they run into agent 0."""
-    for index, agent in enumerate(world.agents):
-        if index == 0 or not world.bodies[index].moves or world.bodies[index].channels:
+    for index, agent in enumerate(batch.agents):
+        if index == 0 or not batch.bodies[index].moves or batch.bodies[index].channels:
             continue
-        right = world.positions[0, 0] > world.positions[index, 0]
+        right = batch.positions[0, 0] > batch.positions[index, 0]
         if continuous:
             actions[agent][:] = 0
             actions[agent][np.arange(len(right)), np.where(right, 2, 1)] = 1.0
@@ -136,23 +136,23 @@ class Playing:
 
     EPISODES = 20_000
 
-    def __init__(self, world: ParticleWorld, choose: Callable[..., dict[str, Any]]) -> None:
-        seeds = np.arange(world.num_envs)
-        observations, _ = world.reset(seeds)
-        returns = np.zeros(world.num_envs)
+    def __init__(self, batch: ParticleEnv, choose: Callable[..., dict[str, Any]]) -> None:
+        seeds = np.arange(batch.num_envs)
+        observations, _ = batch.reset(seeds)
+        returns = np.zeros(batch.num_envs)
         for _ in range(STEPS):
-            step = world.step(choose(world, observations))
+            step = batch.step(choose(batch, observations))
             observations = step.observations
             returns += step.rewards.sum(axis=1)
         assert step.truncated.all() and not step.terminated.any()
         self.mean = returns.mean()
-        self.standard_error = returns.std(ddof=1) / np.sqrt(world.num_envs)
+        self.standard_error = returns.std(ddof=1) / np.sqrt(batch.num_envs)
 
 
-def random_actions(world: ParticleWorld, observations: dict[str, Any]) -> dict[str, Any]:
-    ids = np.arange(world.num_envs)
+def random_actions(batch: ParticleEnv, observations: dict[str, Any]) -> dict[str, Any]:
+    ids = np.arange(batch.num_envs)
     draws = {}
-    for agent, space in world.action_spaces.items():
+    for agent, space in batch.action_spaces.items():
         if isinstance(space, spaces.Discrete):
             draws[agent] = DICE.integers(ids, 1, int(space.n))[:, 0]
         else:
@@ -160,24 +160,24 @@ def random_actions(world: ParticleWorld, observations: dict[str, Any]) -> dict[s
     return draws
 
 
-DICE = LaneRandom(Playing.EPISODES)
+DICE = RandomStreams(Playing.EPISODES)
 DICE.seed(np.arange(Playing.EPISODES), np.arange(Playing.EPISODES) + 10**6)
 
 
-def no_actions(world: ParticleWorld, observations: dict[str, Any]) -> dict[str, Any]:
+def no_actions(batch: ParticleEnv, observations: dict[str, Any]) -> dict[str, Any]:
     return {
-        agent: np.zeros((world.num_envs, *space.shape), dtype=space.dtype)
-        for agent, space in world.action_spaces.items()
+        agent: np.zeros((batch.num_envs, *space.shape), dtype=space.dtype)
+        for agent, space in batch.action_spaces.items()
     }
 
 
-def assigned_actions(world: ParticleWorld, observations: dict[str, Any]) -> dict[str, Any]:
-    active = np.ones(world.num_envs, dtype=np.bool_)
+def assigned_actions(batch: ParticleEnv, observations: dict[str, Any]) -> dict[str, Any]:
+    active = np.ones(batch.num_envs, dtype=np.bool_)
     return {
-        agent: AssignmentAgent(index, world.continuous_actions).act(
+        agent: AssignmentAgent(index, batch.continuous_actions).act(
             observations[agent], None, active
         )[0]
-        for index, agent in enumerate(world.agents)
+        for index, agent in enumerate(batch.agents)
     }
 
 
@@ -200,8 +200,8 @@ def test_known_policies_of_simple_spread_get_their_known_returns(
     their_error: float,
     rules: Any,
 ) -> None:
-    world = SimpleSpread(Playing.EPISODES, continuous_actions=continuous, rules=rules)
-    played = Playing(world, policy)
+    batch = SimpleSpread(Playing.EPISODES, continuous_actions=continuous, rules=rules)
+    played = Playing(batch, policy)
     # Both means are estimates, ours over as many episodes as theirs; theirs are rounded to 0.1.
     tolerance = 3 * np.hypot(played.standard_error, their_error) + 0.05
     assert played.mean == pytest.approx(published[rules], abs=tolerance)
@@ -216,28 +216,28 @@ def test_known_policies_of_simple_spread_get_their_known_returns(
         (SimpleSpeakerListener, False, -85.0, 4.9),
     ],
 )
-def test_random_play_of_the_talking_worlds_gets_its_known_return(
-    cls: type[ParticleWorld], continuous: bool, published: float, their_error: float
+def test_random_play_with_messages_gets_its_known_return(
+    cls: type[ParticleEnv], continuous: bool, published: float, their_error: float
 ) -> None:
     played = Playing(cls(Playing.EPISODES, continuous_actions=continuous), random_actions)
     assert played.mean == pytest.approx(published, abs=3 * their_error)
 
 
-def placed(world: ParticleWorld, places: list[tuple[float, float]]) -> ParticleWorld:
-    """Put agents and landmarks of the only lane at rest at ``places``."""
-    world.reset(np.zeros(1, dtype=np.int64))
-    world.positions[:, :, 0] = places
-    world.refresh()
-    return world
+def placed(batch: ParticleEnv, places: list[tuple[float, float]]) -> ParticleEnv:
+    """Put agents and landmarks of the only environment at rest at ``places``."""
+    batch.reset(np.zeros(1, dtype=np.int64))
+    batch.positions[:, :, 0] = places
+    batch.refresh()
+    return batch
 
 
 def test_spread_pays_for_near_landmarks_and_charges_for_touching() -> None:
     # Agents 0 and 1 overlap (0.25 apart, they touch below 0.3), agent 2 stands alone.
     places = [(0.0, 0.0), (0.25, 0.0), (-0.5, -0.5), (0.0, 0.4), (0.25, -0.3), (-0.5, 0.5)]
-    world = placed(SimpleSpread(1, num_agents=3), places)
+    batch = placed(SimpleSpread(1, num_agents=3), places)
     # Nearest agents: 0 at 0.4, 1 at 0.3; the last landmark is 1 from agent 2, but agent 0 is at
     # sqrt(0.5) = 0.7071068. The reward looks at the positions after the step; nothing moves yet.
-    step = world.step({agent: np.array([0]) for agent in world.agents})
+    step = batch.step({agent: np.array([0]) for agent in batch.agents})
     far = 0.4 + 0.3 + 0.5**0.5
     wanted = [-0.5 * far - 0.5, -0.5 * far - 0.5, -0.5 * far]
     np.testing.assert_allclose(step.rewards[0], wanted, rtol=0, atol=1e-12)
@@ -251,21 +251,21 @@ def test_spread_pays_for_near_landmarks_and_charges_for_touching() -> None:
 def test_a_push_moves_an_agent_one_step_later_under_v3_and_at_once_under_v2() -> None:
     right = {"agent_0": np.array([2])}
     for rules, places in (("v3", [0.0, 0.05, 0.1375]), ("v2", [0.05, 0.1375, 0.253125])):
-        world = placed(SimpleSpread(1, num_agents=1, rules=rules), [(0.0, 0.0), (1.0, 0.0)])
+        batch = placed(SimpleSpread(1, num_agents=1, rules=rules), [(0.0, 0.0), (1.0, 0.0)])
         for place in places:
-            world.step(right)
-            assert world.positions[0, 0, 0] == pytest.approx(place, abs=1e-15)
+            batch.step(right)
+            assert batch.positions[0, 0, 0] == pytest.approx(place, abs=1e-15)
         # Velocities 0.5, 0.5 × 0.75 + 0.5 = 0.875, 1.15625 under either rule.
-        assert world.velocities[0, 0, 0] == pytest.approx(1.15625, abs=1e-15)
+        assert batch.velocities[0, 0, 0] == pytest.approx(1.15625, abs=1e-15)
 
 
 def test_bodies_push_each_other_apart_with_the_soft_contact_force() -> None:
-    world = placed(SimpleSpread(1, num_agents=2), [(0.0, 0.0), (0.0, 0.3), (1, 1), (1, -1)])
-    world.step({agent: np.array([0]) for agent in world.agents})
+    batch = placed(SimpleSpread(1, num_agents=2), [(0.0, 0.0), (0.0, 0.3), (1, 1), (1, -1)])
+    batch.step({agent: np.array([0]) for agent in batch.agents})
     # At exactly the touching distance the overlap is 1e-3 × log 2, the force 100 × that, dt 0.1.
     wanted = 100 * 1e-3 * np.log(2) * 0.1
     np.testing.assert_allclose(
-        world.velocities[:, :, 0], [[0, -wanted], [0, wanted]], rtol=1e-12, atol=1e-15
+        batch.velocities[:, :, 0], [[0, -wanted], [0, wanted]], rtol=1e-12, atol=1e-15
     )
 
 
@@ -276,20 +276,20 @@ def test_the_contact_force_left_out_is_too_small_to_be_seen() -> None:
     assert np.float32(force * DT) == 0.0
 
 
-def test_two_bodies_at_one_point_do_not_break_the_world() -> None:
-    world = placed(SimpleSpread(1, num_agents=2), [(0, 0), (0, 0), (1, 1), (-1, 0)])
-    step = world.step({"agent_0": np.array([0]), "agent_1": np.array([2])})
+def test_two_bodies_at_one_point_do_not_break_the_environment() -> None:
+    batch = placed(SimpleSpread(1, num_agents=2), [(0, 0), (0, 0), (1, 1), (-1, 0)])
+    step = batch.step({"agent_0": np.array([0]), "agent_1": np.array([2])})
     assert np.isfinite(step.observations["agent_0"]).all()
-    assert np.isfinite(world.step({a: np.array([0]) for a in world.agents}).rewards).all()
+    assert np.isfinite(batch.step({a: np.array([0]) for a in batch.agents}).rewards).all()
 
 
 def test_reference_pays_an_agent_for_where_its_partner_stands() -> None:
-    world = SimpleReference(1, local_ratio=0.8)
-    placed(world, [(0.0, 0.0), (1.0, 0.0), (0.0, 0.5), (1.0, -0.25), (-1.0, 0.0)])
-    world.goals[:, 0] = [1, 0]  # agent 1 has to reach landmark 1, agent 0 landmark 0
-    world.refresh()
+    batch = SimpleReference(1, local_ratio=0.8)
+    placed(batch, [(0.0, 0.0), (1.0, 0.0), (0.0, 0.5), (1.0, -0.25), (-1.0, 0.0)])
+    batch.goals[:, 0] = [1, 0]  # agent 1 has to reach landmark 1, agent 0 landmark 0
+    batch.refresh()
     # A move of 0 with word 3, and a move of 2 (right) with word 7.
-    step = world.step({"agent_0": np.array([0 + 5 * 3]), "agent_1": np.array([2 + 5 * 7])})
+    step = batch.step({"agent_0": np.array([0 + 5 * 3]), "agent_1": np.array([2 + 5 * 7])})
     own = np.array([-0.25, -0.5])  # agent 1 is 0.25 from landmark 1, agent 0 is 0.5 from its own
     wanted = 0.2 * own.mean() + 0.8 * own
     np.testing.assert_allclose(step.rewards[0], wanted, rtol=0, atol=1e-12)
@@ -302,49 +302,49 @@ def test_reference_pays_an_agent_for_where_its_partner_stands() -> None:
 
 
 def test_speaker_and_listener_share_minus_the_squared_distance() -> None:
-    world = SimpleSpeakerListener(1)
-    placed(world, [(0.7, 0.7), (0.0, 0.0), (0.5, 0.0), (0.0, -1.0), (0.3, 0.4)])
-    world.goals[0, 0] = 1
-    step = world.step({"speaker_0": np.array([2]), "listener_0": np.array([3])})
+    batch = SimpleSpeakerListener(1)
+    placed(batch, [(0.7, 0.7), (0.0, 0.0), (0.5, 0.0), (0.0, -1.0), (0.3, 0.4)])
+    batch.goals[0, 0] = 1
+    step = batch.step({"speaker_0": np.array([2]), "listener_0": np.array([3])})
     np.testing.assert_allclose(step.rewards[0], [-1.0, -1.0], rtol=0, atol=1e-12)
     np.testing.assert_array_equal(step.observations["speaker_0"][0], np.float32([0.15, 0.65, 0.15]))
     np.testing.assert_array_equal(step.observations["listener_0"][0, 8:], [0, 0, 1])
-    step = world.step({"speaker_0": np.array([0]), "listener_0": np.array([0])})
+    step = batch.step({"speaker_0": np.array([0]), "listener_0": np.array([0])})
     # Pushed down once: velocity −0.5, so 0.05 further down, and 0.95 from the goal.
     np.testing.assert_allclose(step.rewards[0], [-(0.95**2)] * 2, rtol=0, atol=1e-12)
-    assert world.positions[0, 0, 0] == 0.7  # the speaker stays where it is
+    assert batch.positions[0, 0, 0] == 0.7  # the speaker stays where it is
 
 
 def test_messages_are_silent_at_the_start_of_an_episode() -> None:
-    world = SimpleReference(2)
-    world.reset(np.arange(2))
-    world.step({agent: np.array([49, 49]) for agent in world.agents})
-    observations, _ = world.reset(np.array([5]), np.array([1]))
+    batch = SimpleReference(2)
+    batch.reset(np.arange(2))
+    batch.step({agent: np.array([49, 49]) for agent in batch.agents})
+    observations, _ = batch.reset(np.array([5]), np.array([1]))
     assert observations["agent_0"][0, 11:].sum() == 1
     assert observations["agent_0"][1, 11:].sum() == 0
 
 
 def test_starts_are_uniform_and_goals_are_even() -> None:
-    world = SimpleReference(20_000)
-    world.reset(np.arange(20_000))
-    places = world.positions.reshape(-1)
+    batch = SimpleReference(20_000)
+    batch.reset(np.arange(20_000))
+    places = batch.positions.reshape(-1)
     assert places.min() < -0.999 and places.max() > 0.999 and np.abs(places).max() <= 1
     # Standard error of the mean of 200,000 uniform numbers: sqrt(1/3 / 200,000) = 0.0013.
     assert abs(places.mean()) < 5 * 0.0013
     assert abs((places**2).mean() - 1 / 3) < 5 * 0.0007
-    shares = np.bincount(world.goals.reshape(-1), minlength=3) / 40_000
+    shares = np.bincount(batch.goals.reshape(-1), minlength=3) / 40_000
     np.testing.assert_allclose(shares, 1 / 3, atol=5 * np.sqrt(2 / 9 / 40_000))
 
 
-def test_every_lane_of_a_large_team_adds_up_in_the_same_order() -> None:
-    lanes, seeds = 16, np.arange(16)
+def test_a_large_team_adds_up_in_the_same_order_at_every_index() -> None:
+    num_envs, seeds = 16, np.arange(16)
     rng = np.random.default_rng(0)
-    many = SimpleSpread(lanes, num_agents=17)
+    many = SimpleSpread(num_envs, num_agents=17)
     many.reset(seeds)
     alone = SimpleSpread(1, num_agents=17)
     alone.reset(seeds[5:6])
     for _ in range(STEPS):
-        actions = {agent: rng.integers(0, 5, lanes) for agent in many.agents}
+        actions = {agent: rng.integers(0, 5, num_envs) for agent in many.agents}
         got = many.step(actions)
         wanted = alone.step({agent: action[5:6] for agent, action in actions.items()})
         assert got.rewards[5].tobytes() == wanted.rewards[0].tobytes()

@@ -1,4 +1,4 @@
-"""Navigation worlds: layouts, lidar and rules, on numbers from paper."""
+"""Navigation environments: layouts, lidar and rules, on numbers from paper."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from pkubench.errors import PkubenchError, UnknownName
 UPRIGHT = np.eye(3)[None]
 
 
-def world_at(name: str, x: float, y: float, seed: int = 0) -> Navigation:
-    """Return a Point's world with the robot put at (x, y), facing along x."""
-    world = make_batch(name, 1)
-    assert isinstance(world, Navigation)
-    world.reset(np.array([seed]))
-    put(world, x, y)
-    return world
+def env_at(name: str, x: float, y: float, seed: int = 0) -> Navigation:
+    """Return a Point's environment with the robot put at (x, y), facing along x."""
+    env = make_batch(name, 1)
+    assert isinstance(env, Navigation)
+    env.reset(np.array([seed]))
+    put(env, x, y)
+    return env
 
 
-def put(world: Navigation, x: float, y: float) -> None:
-    world._body_pos[0, world._agent, :2] = x, y
-    world._body_quat[0, world._agent] = 1, 0, 0, 0
-    world.qpos[0, :3] = world.qvel[0, :3] = 0
-    world.batch.forward()
+def put(env: Navigation, x: float, y: float) -> None:
+    env._body_pos[0, env._agent, :2] = x, y
+    env._body_quat[0, env._agent] = 1, 0, 0, 0
+    env.qpos[0, :3] = env.qvel[0, :3] = 0
+    env.batch.forward()
 
 
-def still(world: Navigation) -> pkubench.envs.core.batch.Step:
-    return world.step({"agent": np.zeros((1, world.model.nu))})
+def still(env: Navigation) -> pkubench.envs.core.batch.Step:
+    return env.step({"agent": np.zeros((1, env.model.nu))})
 
 
 # Lidar
@@ -130,9 +130,9 @@ def test_a_step_spends_one_number_of_the_stream() -> None:
 
 def test_any_seed_that_the_harness_hands_out_starts_an_episode_of_its_own() -> None:
     seeds = [*evaluation_seeds(0, 3).tolist(), 2**32 - 1, 2**32, 2**62, 5, 2**32 + 5]
-    world = make_batch("PointGoal1-v0", len(seeds))
-    world.reset(np.array(seeds))
-    assert len({tuple(row) for row in world.places[:, 0].tolist()}) == len(seeds)
+    env = make_batch("PointGoal1-v0", len(seeds))
+    env.reset(np.array(seeds))
+    assert len({tuple(row) for row in env.places[:, 0].tolist()}) == len(seeds)
 
 
 # Rules, with the robot put by hand
@@ -140,110 +140,110 @@ def test_any_seed_that_the_harness_hands_out_starts_an_episode_of_its_own() -> N
 
 def test_a_hazard_costs_from_its_rim_inward() -> None:
     for away, cost in ((0.19, 1.0), (0.21, 0.0)):
-        world = world_at("PointGoal1-v0", 0.0, 0.0)
-        world.places[0, world._spots["hazards"]] = 3.0
-        world.places[0, world._spots["hazards"].start + 3] = away, 0.0
-        step = still(world)
+        env = env_at("PointGoal1-v0", 0.0, 0.0)
+        env.places[0, env._spots["hazards"]] = 3.0
+        env.places[0, env._spots["hazards"].start + 3] = away, 0.0
+        step = still(env)
         assert step.info["cost"][0] == step.info["cost_hazards"][0] == cost
         assert step.info["cost_sum"][0] == cost
 
 
 def test_the_goal_pays_the_way_and_one_more_then_moves() -> None:
-    world = world_at("PointGoal0-v0", 0.0, 0.0)
-    world.places[0, 1] = 0.29, 0.0
-    world._distance[:] = 0.5
-    step = still(world)
+    env = env_at("PointGoal0-v0", 0.0, 0.0)
+    env.places[0, 1] = 0.29, 0.0
+    env._distance[:] = 0.5
+    step = still(env)
     assert step.rewards[0, 0] == pytest.approx(0.5 - 0.29 + 1.0, abs=1e-9)
     assert step.info["goal_met"][0]
     # The new one keeps 0.4 + 0.305 m from the robot, and its distance is remembered.
-    assert math.dist(world.places[0, 1], (0, 0)) >= 0.705
-    assert world._distance[0] == pytest.approx(math.dist(world.places[0, 1], (0, 0)), abs=1e-9)
-    assert not still(world).info["goal_met"][0]
+    assert math.dist(env.places[0, 1], (0, 0)) >= 0.705
+    assert env._distance[0] == pytest.approx(math.dist(env.places[0, 1], (0, 0)), abs=1e-9)
+    assert not still(env).info["goal_met"][0]
 
 
 def test_an_episode_ends_where_no_goal_can_be_placed(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = make_batch("PointGoal0-v0", 2)
-    assert isinstance(world, Navigation)
-    world.reset(np.array([1, 2]))
-    world.places[1, 1] = world._robot_xy()[1]
-    monkeypatch.setattr(world, "_renew", lambda lane, random: False)
-    step = world.step({"agent": np.zeros((2, 2))})
+    env = make_batch("PointGoal0-v0", 2)
+    assert isinstance(env, Navigation)
+    env.reset(np.array([1, 2]))
+    env.places[1, 1] = env._robot_xy()[1]
+    monkeypatch.setattr(env, "_renew", lambda index, random: False)
+    step = env.step({"agent": np.zeros((2, 2))})
     assert step.info["goal_met"].tolist() == step.terminated.tolist() == [False, True]
 
 
 def test_rewards_are_kept_within_ten() -> None:
-    world = world_at("PointGoal0-v0", 0.0, 0.0)
+    env = env_at("PointGoal0-v0", 0.0, 0.0)
     for before, reward in ((50.0, 10.0), (-50.0, -10.0)):
-        world._distance[:] = before
-        assert still(world).rewards[0, 0] == reward
+        env._distance[:] = before
+        assert still(env).rewards[0, 0] == reward
 
 
 def test_touching_or_moving_a_vase_costs_in_level_2_only() -> None:
-    world = world_at("PointGoal2-v0", 0.0, 0.0)
-    at = world._qpos_at["vases"][0]
-    world.qpos[0, at : at + 2] = 0.199, 0.0  # the arrow reaches to 0.15, the vase from 0.099
-    world.places[0, world._spots["hazards"]] = 3.0
-    info = still(world).info
+    env = env_at("PointGoal2-v0", 0.0, 0.0)
+    at = env._qpos_at["vases"][0]
+    env.qpos[0, at : at + 2] = 0.199, 0.0  # the arrow reaches to 0.15, the vase from 0.099
+    env.places[0, env._spots["hazards"]] = 3.0
+    info = still(env).info
     assert (info["cost_vases_contact"][0], info["cost_vases_velocity"][0]) == (1.0, 1.0)
     assert info["cost"][0] == 1.0
-    world = world_at("PointGoal2-v0", 3.0, 3.0)
-    world.places[0, world._spots["hazards"]] = -3.0
-    assert still(world).info["cost"][0] == 0.0  # vases at rest sink slower than 0.1 mm/s
-    start = world.model.body_dofadr[world._bodies["vases"][4]]
-    world.qvel[0, start] = 0.5
-    info = still(world).info
+    env = env_at("PointGoal2-v0", 3.0, 3.0)
+    env.places[0, env._spots["hazards"]] = -3.0
+    assert still(env).info["cost"][0] == 0.0  # vases at rest sink slower than 0.1 mm/s
+    start = env.model.body_dofadr[env._bodies["vases"][4]]
+    env.qvel[0, start] = 0.5
+    info = still(env).info
     assert (info["cost_vases_contact"][0], info["cost_vases_velocity"][0]) == (0.0, 1.0)
     assert not any("vases" in key for key in still(make_level("PointGoal1-v0")).info)
 
 
 def make_level(name: str) -> Navigation:
-    world = make_batch(name, 1)
-    assert isinstance(world, Navigation)
-    world.reset(np.array([0]))
-    return world
+    env = make_batch(name, 1)
+    assert isinstance(env, Navigation)
+    env.reset(np.array([0]))
+    return env
 
 
 def test_the_wanted_button_pays_and_then_buttons_rest_for_ten_steps() -> None:
-    world = world_at("PointButton1-v0", 0.0, 0.0)
-    assert isinstance(world, Button)
-    assert world.timers[0] == 0  # as in release 1.0.0
-    world.places[0, world._spots["hazards"]] = 3.0
-    wanted = int(world.targets[0])
+    env = env_at("PointButton1-v0", 0.0, 0.0)
+    assert isinstance(env, Button)
+    assert env.timers[0] == 0  # as in release 1.0.0
+    env.places[0, env._spots["hazards"]] = 3.0
+    wanted = int(env.targets[0])
     other = (wanted + 1) % 4
-    bodies = world._bodies["buttons"]
-    world._body_pos[0, bodies, :2] = [[-3, -3], [-3, 3], [3, -3], [2, 3]]
-    world._body_pos[0, bodies[other], :2] = 0.18, 0.0
-    world._body_pos[0, bodies[wanted], :2] = -0.19, 0.0
-    world.places[0, world._spots["buttons"]] = world._body_pos[0, bodies, :2]
-    world.batch.forward()
-    step = still(world)
+    bodies = env._bodies["buttons"]
+    env._body_pos[0, bodies, :2] = [[-3, -3], [-3, 3], [3, -3], [2, 3]]
+    env._body_pos[0, bodies[other], :2] = 0.18, 0.0
+    env._body_pos[0, bodies[wanted], :2] = -0.19, 0.0
+    env.places[0, env._spots["buttons"]] = env._body_pos[0, bodies, :2]
+    env.batch.forward()
+    step = still(env)
     assert step.info["cost_buttons"][0] == 1.0 and step.info["goal_met"][0]
     assert step.rewards[0, 0] > 0.9
     ring = slice(12, 28)
     assert (step.observations["agent"][0, ring] == 0).all()
     seen, charged = [], []
     for _ in range(11):
-        put(world, 0.0, 1.0)  # away from all buttons
-        step = still(world)
+        put(env, 0.0, 1.0)  # away from all buttons
+        step = still(env)
         seen.append(bool(step.observations["agent"][0, ring].any()))
     assert seen == [False] * 9 + [True] * 2
-    world.timers[0] = 1
+    env.timers[0] = 1
     for _ in range(2):
-        put(world, 0.0, 0.0)
-        world.targets[0] = 3 if wanted != 3 else 0  # none of those that are touched
-        if world.targets[0] == other:
-            world.targets[0] = 1
-        charged.append(still(world).info["cost_buttons"][0])
+        put(env, 0.0, 0.0)
+        env.targets[0] = 3 if wanted != 3 else 0  # none of those that are touched
+        if env.targets[0] == other:
+            env.targets[0] = 1
+        charged.append(still(env).info["cost_buttons"][0])
     assert charged == [0.0, 1.0]
 
 
 def test_gremlins_circle_around_where_they_start() -> None:
-    world = make_level("PointButton1-v0")
-    start = world.places[0, world._spots["gremlins"]].copy()
+    env = make_level("PointButton1-v0")
+    start = env.places[0, env._spots["gremlins"]].copy()
     for _ in range(100):
-        still(world)
+        still(env)
     # Pulled to (0.35 sin t, 0.35 cos t) from where they started, at 2 s, a little behind.
-    now = world._xpos[0, world._bodies["gremlins"]]
+    now = env._xpos[0, env._bodies["gremlins"]]
     offset = now[:, :2] - start
     np.testing.assert_allclose(np.linalg.norm(offset, axis=1), 0.35, atol=0.02)
     phase = np.arctan2(offset[:, 0], offset[:, 1])
@@ -252,28 +252,28 @@ def test_gremlins_circle_around_where_they_start() -> None:
 
 
 def test_a_box_pays_on_the_way_to_it_and_to_its_goal() -> None:
-    world = world_at("PointPush1-v0", 0.0, 0.0)
-    at = world._qpos_at["push_box"][0]
-    world.qpos[0, at : at + 2] = 1.0, 0.0
-    world.qvel[:] = 0.0
-    world.places[0, world._spots["goal"].start] = 1.0, 0.5
-    world.batch.forward()
-    box = world._xpos[0, world._bodies["push_box"][0]]
-    to_box = math.dist(box, world._xpos[0, world._agent])
+    env = env_at("PointPush1-v0", 0.0, 0.0)
+    at = env._qpos_at["push_box"][0]
+    env.qpos[0, at : at + 2] = 1.0, 0.0
+    env.qvel[:] = 0.0
+    env.places[0, env._spots["goal"].start] = 1.0, 0.5
+    env.batch.forward()
+    box = env._xpos[0, env._bodies["push_box"][0]]
+    to_box = math.dist(box, env._xpos[0, env._agent])
     to_goal = math.dist(box, (1.0, 0.5, 0.16))  # the goal's centre is at 0.3 / 2 + 0.01
-    world._to_box[:], world._to_goal[:] = to_box + 0.3, to_goal + 0.2
-    step = still(world)
+    env._to_box[:], env._to_goal[:] = to_box + 0.3, to_goal + 0.2
+    step = still(env)
     assert step.rewards[0, 0] == pytest.approx(0.5, abs=1e-4)
     assert not step.info["goal_met"][0]
-    world.places[0, world._spots["goal"].start] = 1.0, 0.25
-    assert still(world).info["goal_met"][0]
+    env.places[0, env._spots["goal"].start] = 1.0, 0.25
+    assert still(env).info["goal_met"][0]
 
 
 def test_a_pillar_costs_on_touch_in_level_2() -> None:
-    world = world_at("PointPush2-v0", 3.0, 3.0)
-    assert still(world).info["cost_pillars"][0] == 0.0
-    world._body_pos[0, world._bodies["pillars"][1], :2] = 3.0, 3.25
-    assert still(world).info["cost_pillars"][0] == 1.0
+    env = env_at("PointPush2-v0", 3.0, 3.0)
+    assert still(env).info["cost_pillars"][0] == 0.0
+    env._body_pos[0, env._bodies["pillars"][1], :2] = 3.0, 3.25
+    assert still(env).info["cost_pillars"][0] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -281,55 +281,55 @@ def test_a_pillar_costs_on_touch_in_level_2() -> None:
     [(1, 1.12, 0.0, 0.0), (1, -1.13, 0.0, 1.0), (1, 0.1, 1.2, 0.0), (2, 0.1, 1.2, 1.0)],
 )
 def test_walls_of_the_circle(level: int, x: float, y: float, cost: float) -> None:
-    world = world_at(f"PointCircle{level}-v0", x, y)
-    assert still(world).info["cost_out_of_boundary"][0] == cost
+    env = env_at(f"PointCircle{level}-v0", x, y)
+    assert still(env).info["cost_out_of_boundary"][0] == cost
 
 
 def test_the_circle_pays_speed_round_it() -> None:
-    world = world_at("PointCircle0-v0", 1.5, 0.0)
-    world.yaws[0, 0] = 0.0
-    world.qvel[0, :2] = 0.0, 1.0  # along y at x = 1.5: straight round the rim
-    reward = world._reward()
+    env = env_at("PointCircle0-v0", 1.5, 0.0)
+    env.yaws[0, 0] = 0.0
+    env.qvel[0, :2] = 0.0, 1.0  # along y at x = 1.5: straight round the rim
+    reward = env._reward()
     assert reward[0] == pytest.approx(0.1)
-    world.qvel[0, :2] = 1.0, 0.0
-    assert world._reward()[0] == pytest.approx(0.0)
-    put(world, 0.0, 2.0)
-    world.qvel[0, :2] = 1.0, 0.0  # the wrong way round, half a metre off
-    assert world._reward()[0] == pytest.approx(-0.1 / 1.5)
+    env.qvel[0, :2] = 1.0, 0.0
+    assert env._reward()[0] == pytest.approx(0.0)
+    put(env, 0.0, 2.0)
+    env.qvel[0, :2] = 1.0, 0.0  # the wrong way round, half a metre off
+    assert env._reward()[0] == pytest.approx(-0.1 / 1.5)
 
 
 def test_a_run_pays_60_a_metre_along_the_track_without_clipping() -> None:
-    world = world_at("PointRun0-v0", 0.0, 10.0)
-    world._potential[:] = world._progress()
-    put(world, 0.0, 9.0)
-    assert world._reward()[0] == pytest.approx(60.0, abs=1e-6)
-    put(world, 0.51, 9.0)
-    assert still(world).info["cost_out_of_boundary"][0] == 1.0
+    env = env_at("PointRun0-v0", 0.0, 10.0)
+    env._potential[:] = env._progress()
+    put(env, 0.0, 9.0)
+    assert env._reward()[0] == pytest.approx(60.0, abs=1e-6)
+    put(env, 0.51, 9.0)
+    assert still(env).info["cost_out_of_boundary"][0] == 1.0
 
 
 def test_an_ant_that_lies_down_ends_its_episode() -> None:
-    world = make_batch("AntGoal0-v0", 2)
-    assert isinstance(world, Navigation)
-    world.reset(np.array([1, 2]))
-    world.qpos[1, 2:7] = 0.0625, 0, 1, 0, 0  # on its back
-    step = world.step({"agent": np.zeros((2, 8))})
+    env = make_batch("AntGoal0-v0", 2)
+    assert isinstance(env, Navigation)
+    env.reset(np.array([1, 2]))
+    env.qpos[1, 2:7] = 0.0625, 0, 1, 0, 0  # on its back
+    step = env.step({"agent": np.zeros((2, 8))})
     assert step.terminated.tolist() == [False, True]
 
 
 @pytest.mark.parametrize(("height", "ends"), [(0.0801, False), (0.0799, True)])
 def test_an_ant_has_fallen_at_a_height_of_8_cm(height: float, ends: bool) -> None:
-    world = make_level("AntGoal0-v0")
-    world._advance = lambda *_: world.batch.forward()  # type: ignore[method-assign]
-    world.qpos[0, 2] = height
-    assert world.step({"agent": np.zeros((1, 8))}).terminated[0] == ends
+    env = make_level("AntGoal0-v0")
+    env._advance = lambda *_: env.batch.forward()  # type: ignore[method-assign]
+    env.qpos[0, 2] = height
+    assert env.step({"agent": np.zeros((1, 8))}).terminated[0] == ends
 
 
 def test_a_simulation_that_breaks_down_ends_with_cost_and_nothing_else() -> None:
-    world = make_level("PointGoal1-v0")
-    world.places[0, world._spots["goal"]] = world._robot_xy()[0]  # it would be on its goal
-    world.places[0, world._spots["hazards"]] = world._robot_xy()[0]  # and on a hazard
-    world.qvel[0, 0] = 1e12
-    step = still(world)
+    env = make_level("PointGoal1-v0")
+    env.places[0, env._spots["goal"]] = env._robot_xy()[0]  # it would be on its goal
+    env.places[0, env._spots["hazards"]] = env._robot_xy()[0]  # and on a hazard
+    env.qvel[0, 0] = 1e12
+    step = still(env)
     assert step.terminated[0] and step.info["simulation_failed"][0]
     assert (step.rewards[0, 0], step.info["cost"][0]) == (-10.0, 1.0)
     assert not step.info["goal_met"][0] and step.info["cost_hazards"][0] == 0.0
@@ -346,10 +346,10 @@ def test_an_unknown_robot_or_level_is_refused_by_name() -> None:
 
 def test_the_bare_floor_has_no_dark_specks() -> None:
     """The corner of this picture is floor; a shadow map cut too near put black dots on it."""
-    world = make_batch("CarGoal1-v0", 1)
-    world.reset(np.array([1]))
+    env = make_batch("CarGoal1-v0", 1)
+    env.reset(np.array([1]))
     try:
-        corner = world.render(0)[420:, 600:].astype(int).sum(axis=2)
+        corner = env.render(0)[420:, 600:].astype(int).sum(axis=2)
     except PkubenchError as error:
         pytest.skip(f"no OpenGL on this machine: {error}")
     assert corner.min() > 0.9 * np.median(corner)

@@ -54,7 +54,7 @@ def test_it_gives_what_dummy_vec_env_gives(name: str) -> None:
     same(ours.reset(), theirs.reset())  # without a seed: the episode that follows
 
 
-def test_an_end_by_the_time_limit_is_told_from_one_of_the_episode() -> None:
+def test_truncation_is_distinguished_from_termination() -> None:
     envs = native("pkubench/RiskyCorridor-v0", max_episode_steps=2)
     envs.reset()
     for late in (False, True, False):

@@ -1,4 +1,4 @@
-"""Seeds and streams: disjoint ranges, no lane in step with another, numbers with the right law."""
+"""Seeds and streams: disjoint ranges, no two environments in step, numbers of the right law."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 
 from pkubench.envs.core.seeding import (
     EVALUATION_SEED_START,
-    LaneRandom,
+    RandomStreams,
     TrainingSeeds,
     agent_seeds,
     evaluation_seeds,
     next_seeds,
 )
 
-LANES = np.arange(64)
+INDICES = np.arange(64)
 
 
 def test_training_and_evaluation_episodes_have_seeds_of_disjoint_ranges() -> None:
@@ -21,7 +21,7 @@ def test_training_and_evaluation_episodes_have_seeds_of_disjoint_ranges() -> Non
     assert evaluation.min() >= EVALUATION_SEED_START == 2**31
     assert evaluation.max() < 2**32
     training = TrainingSeeds(0, 64)
-    trained = np.concatenate([training.next(LANES) for _ in range(100)])
+    trained = np.concatenate([training.next(INDICES) for _ in range(100)])
     assert trained.min() >= 0 and trained.max() < EVALUATION_SEED_START
     followed = next_seeds(np.concatenate([trained, evaluation, [0, 2**31 - 1, 2**40]]))
     assert followed.min() >= 0 and followed.max() < EVALUATION_SEED_START
@@ -34,23 +34,23 @@ def test_a_longer_evaluation_begins_with_the_episodes_of_a_shorter_one() -> None
     assert len(np.intersect1d(whole, evaluation_seeds(8, 50))) == 0
 
 
-def test_each_lane_and_run_trains_on_episodes_of_its_own() -> None:
+def test_each_environment_and_run_trains_on_episodes_of_its_own() -> None:
     def seeds(run: int) -> list[int]:
         source = TrainingSeeds(run, 64)
-        return np.concatenate([source.next(LANES) for _ in range(50)]).tolist()
+        return np.concatenate([source.next(INDICES) for _ in range(50)]).tolist()
 
     first, second = seeds(0), seeds(1)
     assert len(set(first + second)) == 2 * 64 * 50
     source = TrainingSeeds(0, 64)
-    later = source.next(np.array([5]))  # lanes need not go on together
+    later = source.next(np.array([5]))  # environments need not continue together
     assert later[0] == first[5]
     assert source.next(np.array([5]))[0] == first[64 + 5]
 
 
-def test_lanes_that_go_on_by_themselves_never_play_the_same_episodes() -> None:
-    # A hash of the last seed in the place of one long cycle brings two of 64 lanes into step after
-    # 1,161 episodes, and every lane into a short cycle after some 40,000.
-    seeds, played = LANES, []
+def test_environments_that_reset_themselves_never_play_the_same_episodes() -> None:
+    # A hash of the last seed in the place of one long cycle brings two of 64 environments into step
+    # after 1,161 episodes, and every environment into a short cycle after some 40,000.
+    seeds, played = INDICES, []
     for _ in range(2_000):
         played.append(seeds)
         seeds = next_seeds(seeds)
@@ -75,11 +75,11 @@ def test_an_agents_seed_differs_from_the_episodes_and_from_its_partners() -> Non
     np.testing.assert_array_equal(mine, agent_seeds(episodes, "a"))
 
 
-def test_a_lanes_numbers_depend_on_its_seed_and_its_own_draws_alone() -> None:
-    many, alone = LaneRandom(64), LaneRandom(1)
-    many.seed(LANES, LANES + 100)
+def test_a_streams_numbers_depend_on_its_seed_and_its_own_draws_alone() -> None:
+    many, alone = RandomStreams(64), RandomStreams(1)
+    many.seed(INDICES, INDICES + 100)
     alone.seed(np.zeros(1, dtype=np.int64), np.array([137]))
-    many.uniform(LANES[:30], 7)  # other lanes draw more
+    many.uniform(INDICES[:30], 7)  # other environments draw more
     wanted = alone.uniform(np.zeros(1, dtype=np.int64), 5)[0]
     np.testing.assert_array_equal(many.uniform(np.array([3, 37]), 5)[1], wanted)
     again = alone.uniform(np.zeros(1, dtype=np.int64), 5)[0]
@@ -88,13 +88,13 @@ def test_a_lanes_numbers_depend_on_its_seed_and_its_own_draws_alone() -> None:
     np.testing.assert_array_equal(many.uniform(np.array([37]), 5)[0], wanted)
 
 
-def test_draws_are_uniform_normal_and_even_and_unrelated_between_lanes() -> None:
-    lanes, size = np.arange(1_000), 100
-    random = LaneRandom(1_000)
-    random.seed(lanes, lanes)
-    uniform = random.uniform(lanes, size, -1.0, 1.0)
-    normal = random.normal(lanes, size)
-    whole = random.integers(lanes, size, 6)
+def test_draws_are_uniform_normal_and_even_and_unrelated_between_environments() -> None:
+    indices, size = np.arange(1_000), 100
+    random = RandomStreams(1_000)
+    random.seed(indices, indices)
+    uniform = random.uniform(indices, size, -1.0, 1.0)
+    normal = random.normal(indices, size)
+    whole = random.integers(indices, size, 6)
     n = uniform.size
     assert uniform.min() >= -1.0 and uniform.max() < 1.0
     assert abs(uniform.mean()) < 5 * np.sqrt(1 / 3 / n)
@@ -102,6 +102,6 @@ def test_draws_are_uniform_normal_and_even_and_unrelated_between_lanes() -> None
     for power, (moment, variance) in enumerate([(0, 1), (1, 2), (0, 15), (3, 96)], start=1):
         assert abs((normal**power).mean() - moment) < 5 * np.sqrt(variance / n)
     assert abs(np.histogram(whole, np.arange(7))[0] - n / 6).max() < 5 * np.sqrt(n * 5 / 36)
-    for draws in (uniform, normal):  # neighbouring lanes, and neighbouring draws
+    for draws in (uniform, normal):  # neighbouring environments, and neighbouring draws
         assert abs(np.corrcoef(draws[:-1].ravel(), draws[1:].ravel())[0, 1]) < 5 / np.sqrt(n)
         assert abs(np.corrcoef(draws[:, :-1].ravel(), draws[:, 1:].ravel())[0, 1]) < 5 / np.sqrt(n)

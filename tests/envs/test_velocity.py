@@ -1,10 +1,8 @@
-"""The Velocity worlds against Gymnasium's own v4 environments, and what batches must keep."""
+"""The Velocity environments against Gymnasium's own v4 environments, and what batches must keep."""
 
 from __future__ import annotations
 
-import importlib
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +10,18 @@ import gymnasium
 import mujoco
 import numpy as np
 import pytest
-from mujoco.batch import SimulationError
 
 from pkubench.envs.core.registry import make_batch
-from pkubench.envs.mujoco import camera as mujoco_camera
-from pkubench.envs.mujoco.batch import gymnasium_model
 from pkubench.envs.safety.locomotion import Locomotion
+from pkubench.envs.safety.speed_limits import SpeedLimit
 from pkubench.envs.safety.velocity import (
     AntVelocity,
-    HalfCheetahVelocity,
     HopperVelocity,
     HumanoidVelocity,
     SwimmerVelocity,
     Walker2dVelocity,
 )
-from pkubench.errors import ConfigError, PkubenchError, UnknownName
+from pkubench.errors import ConfigError, UnknownName
 
 ROBOTS = ("HalfCheetah", "Hopper", "Walker2d", "Swimmer", "Ant", "Humanoid")
 
@@ -48,7 +43,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def world(robot: str, num_envs: int = 1, **settings: Any) -> Locomotion:
+def env(robot: str, num_envs: int = 1, **settings: Any) -> Locomotion:
     made = make_batch(f"{robot}Velocity-v0", num_envs, **settings)
     assert isinstance(made, Locomotion)
     return made
@@ -60,41 +55,41 @@ def original(robot: str) -> Any:
         return gymnasium.make(f"{robot}-v4").unwrapped
 
 
-def actions(world: Locomotion, steps: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:
+def actions(env: Locomotion, steps: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Random actions, some of them out of range: (steps, num_envs, action size)."""
-    space = world.action_spaces["agent"]
+    space = env.action_spaces["agent"]
     assert isinstance(space, gymnasium.spaces.Box)
-    unit = np.random.default_rng(seed).uniform(-1.2, 1.2, (steps, world.num_envs, *space.shape))
+    unit = np.random.default_rng(seed).uniform(-1.2, 1.2, (steps, env.num_envs, *space.shape))
     return (unit * space.high).astype(np.float32)
 
 
 @pytest.mark.parametrize("robot", ROBOTS)
 def test_every_bit_equals_gymnasium_v4_over_a_free_run(robot: str) -> None:
-    ours, theirs = world(robot, 3), original(robot)
+    ours, theirs = env(robot, 3), original(robot)
     steps = 150
     seeds = np.array([3, 2**31 + 5, 2**32 - 1])
     tape = actions(ours, steps)
-    for episode in (0, 1):  # the second one runs in lanes that have a past
+    for episode in (0, 1):  # the second one runs in environments that have a past
         first, _ = ours.reset(seeds - episode)
         record = [ours.step({"agent": tape[t]}) for t in range(steps)]
-        for lane, seed in enumerate(seeds - episode):
+        for env_index, seed in enumerate(seeds - episode):
             observation, _ = theirs.reset(seed=int(seed))
-            assert np.array_equal(observation, first["agent"][lane])
+            assert np.array_equal(observation, first["agent"][env_index])
             for t in range(steps):
-                observation, reward, terminated, _, info = theirs.step(tape[t, lane])
+                observation, reward, terminated, _, info = theirs.step(tape[t, env_index])
                 got = record[t]
-                assert np.array_equal(observation, got.observations["agent"][lane])
-                assert reward == got.rewards[lane, 0]
-                assert terminated == got.terminated[lane]
+                assert np.array_equal(observation, got.observations["agent"][env_index])
+                assert reward == got.rewards[env_index, 0]
+                assert terminated == got.terminated[env_index]
                 for name in ("x_position", "x_velocity", "y_position", "y_velocity", "reward_ctrl"):
-                    assert name not in info or info[name] == got.info[name][lane], name
+                    assert name not in info or info[name] == got.info[name][env_index], name
                 alive = info.get("reward_survive", info.get("reward_alive"))
-                assert alive is None or alive == got.info["reward_survive"][lane]
+                assert alive is None or alive == got.info["reward_survive"][env_index]
 
 
 @pytest.mark.parametrize("robot", ROBOTS)
 def test_spaces_and_clock_are_those_of_gymnasium_v4(robot: str) -> None:
-    ours, theirs = world(robot), original(robot)
+    ours, theirs = env(robot), original(robot)
     assert ours.observation_spaces["agent"] == theirs.observation_space
     assert ours.action_spaces["agent"] == theirs.action_space
     assert ours.max_episode_steps == 1000
@@ -110,10 +105,10 @@ def test_spaces_and_clock_are_those_of_gymnasium_v4(robot: str) -> None:
 def test_cost_is_one_above_the_published_speed_and_zero_below(robot: str, version: str) -> None:
     limit = LIMITS[robot][("v1", "v0").index(version)]
     planar = version in LIMITS[robot][2]
-    lanes = 41
-    ours = world(robot, lanes, thresholds=version)
-    ours.reset(np.arange(lanes))
-    x = np.linspace(-1.5, 1.5, lanes) * limit
+    num_envs = 41
+    ours = env(robot, num_envs, thresholds=version)
+    ours.reset(np.arange(num_envs))
+    x = np.linspace(-1.5, 1.5, num_envs) * limit
     ours.qvel[:, 0] = x
     if planar or robot == "Swimmer":
         ours.qvel[:, 1] = 0.8 * limit
@@ -125,7 +120,7 @@ def test_cost_is_one_above_the_published_speed_and_zero_below(robot: str, versio
     assert step.info["cost"].dtype == np.float64
     assert step.info["cost"].tolist() == expected
     assert step.info["cost_velocity"].tolist() == expected
-    assert 0 < sum(expected) < lanes
+    assert 0 < sum(expected) < num_envs
     if planar:  # going backwards too fast costs as well, but not where only x counts
         assert step.info["cost"][0] == 1.0
     else:
@@ -133,20 +128,20 @@ def test_cost_is_one_above_the_published_speed_and_zero_below(robot: str, versio
 
 
 def test_a_cheetah_at_exactly_the_limit_pays_nothing() -> None:
-    ours = world("HalfCheetah")
+    ours = env("HalfCheetah")
     ours.reset(np.array([0]))
     speed = float(ours.step(zeros(ours)).info["x_velocity"][0])
     for limit, cost in ((speed, 0.0), (np.nextafter(speed, -np.inf), 1.0)):
         ours.reset(np.array([0]))
-        ours.threshold = limit
+        ours.speed_limit = SpeedLimit(limit)
         assert ours.step(zeros(ours)).info["cost"][0] == cost
 
 
 def test_thresholds_are_the_published_table() -> None:
     for robot, (v1, v0, planar) in LIMITS.items():
-        made = world(robot)
-        assert (made.threshold, world(robot, thresholds="v0").threshold) == (v1, v0)
-        assert made.planar_speed == frozenset(planar.split())
+        for thresholds, limit in (("v1", v1), ("v0", v0)):
+            wanted = SpeedLimit(limit, is_planar=thresholds in planar.split())
+            assert env(robot, thresholds=thresholds).speed_limit == wanted
 
 
 def test_an_unknown_set_of_thresholds_is_named_with_its_nearest() -> None:
@@ -161,7 +156,7 @@ def zeros(ours: Locomotion) -> dict[str, Any]:
 
 
 def spread(ours: Locomotion, **columns: tuple[float, float]) -> tuple[Any, Any, Any]:
-    """Start with entries of qpos (``p2``) or qvel (``v3``) spread over the lanes, and step once.
+    """Start with entries of qpos (``p2``) or qvel (``v3``) spread over the batch, and step once.
 
     Returns who ended, and the positions and velocities at that moment.
     """
@@ -204,9 +199,11 @@ def test_humanoid_ends_when_its_torso_is_below_one_metre_or_above_two() -> None:
 
 
 @pytest.mark.parametrize("robot", ROBOTS)
-def test_an_episode_is_the_same_in_any_lane_batch_and_number_of_threads(robot: str) -> None:
-    many, threaded = world(robot, 64), world(robot, 64, num_threads=2)
-    alone = world(robot)
+def test_an_episode_is_the_same_at_any_index_in_any_batch_with_any_number_of_threads(
+    robot: str,
+) -> None:
+    many, threaded = env(robot, 64), env(robot, 64, num_threads=2)
+    alone = env(robot)
     tape = actions(many, 20)
     seeds = np.arange(100, 164)
     seeds[37] = 7
@@ -228,15 +225,15 @@ def test_an_episode_is_the_same_in_any_lane_batch_and_number_of_threads(robot: s
 
 
 @pytest.mark.parametrize("robot", ["Hopper", "Humanoid"])
-def test_resetting_some_lanes_leaves_the_others_alone(robot: str) -> None:
-    ours, undisturbed = world(robot, 4), world(robot, 4)
+def test_resetting_some_environments_leaves_the_others_alone(robot: str) -> None:
+    ours, undisturbed = env(robot, 4), env(robot, 4)
     tape = actions(ours, 12)
     for made in (ours, undisturbed):
         made.reset(np.arange(4))
         for t in range(6):
             made.step({"agent": tape[t]})
     observation, _ = ours.reset(np.array([50, 51]), np.array([3, 1]))
-    fresh = world(robot, 2)
+    fresh = env(robot, 2)
     assert np.array_equal(observation["agent"][[3, 1]], fresh.reset(np.array([50, 51]))[0]["agent"])
     assert ours.elapsed.tolist() == [6, 0, 6, 0]
     for t in range(6, 12):
@@ -248,31 +245,33 @@ def test_resetting_some_lanes_leaves_the_others_alone(robot: str) -> None:
 
 
 @pytest.mark.parametrize("robot", ["HalfCheetah", "Humanoid"])
-def test_lanes_that_are_not_active_are_not_simulated(robot: str) -> None:
-    ours, full = world(robot, 3), world(robot, 3)
+def test_environments_that_are_not_active_are_not_simulated(robot: str) -> None:
+    ours, full = env(robot, 3), env(robot, 3)
     before, _ = ours.reset(np.arange(3))
     full.reset(np.arange(3))
     tape = actions(ours, 2)
     got = ours.step({"agent": tape[0]}, np.array([True, False, True]))
     wanted = full.step({"agent": tape[0]})
     assert np.array_equal(got.observations["agent"][1], before["agent"][1])
-    for lane in (0, 2):
-        assert np.array_equal(got.observations["agent"][lane], wanted.observations["agent"][lane])
-        assert got.rewards[lane] == wanted.rewards[lane]
+    for env_index in (0, 2):
+        assert np.array_equal(
+            got.observations["agent"][env_index], wanted.observations["agent"][env_index]
+        )
+        assert got.rewards[env_index] == wanted.rewards[env_index]
     nobody = ours.step({"agent": tape[1]}, np.zeros(3, dtype=np.bool_))
     assert np.array_equal(nobody.observations["agent"], got.observations["agent"])
 
 
 @pytest.mark.parametrize("robot", ["Hopper", "Ant", "Humanoid"])
 def test_arrays_handed_out_are_never_written_to_again(robot: str) -> None:
-    ours = world(robot, 2)
+    ours = env(robot, 2)
     first, _ = ours.reset(np.arange(2))
     step = ours.step({"agent": actions(ours, 1)[0]})
     arrays = [first["agent"], step.observations["agent"], step.rewards, step.terminated]
     arrays += step.info.values()
     copies = [array.copy() for array in arrays]
-    for lane, speed in ((0, 1e9), (1, 1.0)):
-        ours.qvel[lane] = speed
+    for env_index, speed in ((0, 1e9), (1, 1.0)):
+        ours.qvel[env_index] = speed
     ours.step({"agent": actions(ours, 2)[1]})
     ours.reset(np.array([9]), np.array([0]))
     assert all(np.array_equal(a, c) for a, c in zip(arrays, copies, strict=True))
@@ -282,12 +281,12 @@ def test_arrays_handed_out_are_never_written_to_again(robot: str) -> None:
 def test_a_simulation_that_breaks_down_ends_its_own_episode_only(
     robot: str,
 ) -> None:
-    ours, healthy = world(robot, 3), world(robot, 3)
+    ours, healthy = env(robot, 3), env(robot, 3)
     for made in (ours, healthy):
         made.reset(np.arange(3))
     tape = actions(ours, 3)
     ours.qvel[1] = 1e12
-    ours.qpos[1, 0] = -1e3  # from where MuJoCo puts it back to 0, which is no motion
+    ours.qpos[1, 0] = -1e3  # from where MuJoCo puts it back to 0, which is not a motion
     tape[0, 2] = np.nan  # as an agent that skips check_actions might give
     step, wanted = ours.step({"agent": tape[0]}), healthy.step({"agent": actions(ours, 3)[0]})
     assert step.info["simulation_failed"].tolist() == [False, True, True]
@@ -304,121 +303,6 @@ def test_a_simulation_that_breaks_down_ends_its_own_episode_only(
     assert not step.info["simulation_failed"].any()
     assert np.array_equal(step.observations["agent"], wanted.observations["agent"])
     assert np.array_equal(step.rewards, wanted.rewards)
-
-
-def test_an_error_that_mujoco_raises_ends_the_episode_instead_of_the_program(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    ours = HalfCheetahVelocity(3)
-    ours.reset(np.arange(3))
-
-    def explode(ids: Any, nstep: int) -> None:
-        raise SimulationError(np.array([1]), "stack overflow", 3)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(ours.batch, "step", explode)
-        step = ours.step(zeros(ours))
-    assert step.terminated.tolist() == [False, True, False]
-    assert step.info["simulation_failed"].tolist() == [False, True, False]
-    ours.reset(np.array([4]), np.array([1]))
-    assert not ours.step(zeros(ours)).terminated.any()
-
-
-def test_models_are_those_of_gymnasium_to_the_bit_and_load_silently(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    ours = gymnasium_model("half_cheetah.xml")
-    assert capfd.readouterr() == ("", "") and not list(tmp_path.iterdir())
-    theirs = original("HalfCheetah").model
-    fields = [name for name in dir(theirs) if isinstance(getattr(theirs, name), np.ndarray)]
-    assert len(fields) > 300
-    assert all(np.array_equal(getattr(ours, name), getattr(theirs, name)) for name in fields)
-
-
-def test_no_clock_is_read_in_the_physics() -> None:
-    ours = HalfCheetahVelocity()
-    data = mujoco.MjData(ours.model)
-    mujoco.mj_step(ours.model, data)
-    assert data.timer[mujoco.mjtTimer.mjTIMER_STEP].duration == 0.0
-
-
-@pytest.fixture
-def opengl() -> Iterator[None]:
-    try:
-        mujoco_camera.OffscreenCamera(gymnasium_model("hopper.xml"), "track", 8, 8).close()
-    except PkubenchError as error:
-        pytest.skip(str(error))
-    yield
-
-
-@pytest.mark.usefixtures("opengl")
-def test_a_picture_shows_the_lane_and_leaves_the_simulation_alone() -> None:
-    ours, unseen = AntVelocity(2), AntVelocity(2)
-    tape = actions(ours, 6)
-    for made in (ours, unseen):
-        made.reset(np.arange(2))
-    first = ours.render(1)
-    assert first.shape == (480, 480, 3) and first.dtype == np.uint8
-    assert len(np.unique(first.reshape(-1, 3), axis=0)) > 100
-    # Sky above and floor below, not the other way round: the horizon is bright and plain.
-    assert first[:80].std(axis=(0, 1)).max() < first[-80:].std(axis=(0, 1)).max()
-    for t in range(6):
-        one, two = (made.step({"agent": tape[t]}) for made in (ours, unseen))
-        assert np.array_equal(one.observations["agent"], two.observations["agent"])
-        assert np.array_equal(one.rewards, two.rewards)
-        ours.render(0)
-    later = ours.render(1)
-    assert not np.array_equal(first, later)
-    assert np.array_equal(later, ours.render(1))
-    assert not np.array_equal(later, ours.render(0))
-    ours.close()
-    ours.close()
-    assert np.array_equal(ours.render(1), later)  # a closed world can open its camera again
-    ours.close()
-
-
-@pytest.mark.parametrize(
-    ("settings", "tried"),
-    [
-        ({}, ("egl", "osmesa")),
-        ({"DISPLAY": ":0"}, ("egl", "glfw", "osmesa")),
-        ({"WAYLAND_DISPLAY": "wayland-0"}, ("egl", "glfw", "osmesa")),
-        ({"MUJOCO_GL": "OSMesa"}, ("osmesa",)),
-        ({"MUJOCO_GL": "off"}, ("egl", "osmesa")),
-    ],
-)
-def test_the_backend_fits_the_machine_unless_the_user_chose(
-    settings: dict[str, str], tried: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sys.platform", "linux")
-    for name in ("MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    assert mujoco_camera._candidates() == tried
-
-
-def test_without_opengl_the_error_names_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MUJOCO_GL", raising=False)
-    monkeypatch.delenv("DISPLAY", raising=False)
-
-    def missing(name: str) -> Any:
-        raise ImportError(f"no library for {name}")
-
-    monkeypatch.setattr(importlib, "import_module", missing)
-    monkeypatch.setattr(mujoco_camera, "_forget_opengl", lambda backend: None)
-    ours = HopperVelocity()
-    ours.reset(np.array([0]))
-    with pytest.raises(PkubenchError, match=r"libegl1 .*libosmesa6") as caught:
-        ours.render()
-    assert "\n" not in str(caught.value)
-    assert "MUJOCO_GL" not in mujoco_camera.os.environ
-    ours.close()
-
-
-def test_a_camera_that_is_not_there_is_an_error_the_user_can_read() -> None:
-    with pytest.raises(ConfigError, match="'nose'"):
-        mujoco_camera.OffscreenCamera(gymnasium_model("hopper.xml"), "nose", 8, 8)
 
 
 def test_swimmer_and_ant_measure_speed_where_v4_does() -> None:

@@ -10,7 +10,7 @@ from gymnasium import spaces
 
 from pkubench.envs.core.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
 from pkubench.envs.core.registry import WORLDS, WorldSpec, register_world
-from pkubench.envs.core.seeding import IntArray, LaneRandom
+from pkubench.envs.core.seeding import IntArray, RandomStreams
 from pkubench.tasks.task import Metric, Protocol, Reference, Task
 
 CHOICES = 3
@@ -44,7 +44,7 @@ class CountingWorld(BatchEnv):
         self.observation_spaces = dict.fromkeys(self.agents, box)
         self.action_spaces = dict.fromkeys(self.agents, act)
         self.masked = masked
-        self.random = LaneRandom(num_envs)
+        self.random = RandomStreams(num_envs)
         self.board = np.zeros((players, num_envs, 2))
         self.total = np.zeros(num_envs)
 

@@ -12,7 +12,7 @@ from pkubench.envs.games import GameError, GameTree
 from pkubench.envs.games.game_batch import GameBatch
 from pkubench.envs.games.game_tables import game_tables
 from pkubench.envs.games.histories import enumerate_histories
-from pkubench.envs.games.trees import game_tree, tree_of_world
+from pkubench.envs.games.trees import game_tree, registered_tree
 from pkubench.errors import ActionError, ConfigError
 
 GAMES = ["LeducPoker-v0", "KuhnPoker-v0", "LiarsDice4-v0", "Goofspiel4-v0"]
@@ -27,9 +27,9 @@ def states_of(tree: GameTree) -> list[pyspiel.State]:
     return states
 
 
-@pytest.mark.parametrize("world", GAMES)
-def test_every_history_shows_what_openspiels_state_shows(world: str) -> None:
-    tree = tree_of_world(world)
+@pytest.mark.parametrize("env", GAMES)
+def test_every_history_shows_what_openspiels_state_shows(env: str) -> None:
+    tree = registered_tree(env)
     games = GameBatch(tree, len(tree.histories.player))
     games.history[:] = np.arange(len(games.history))
     observations, masks, rows = games.observations, games.action_mask, games.row
@@ -63,9 +63,9 @@ def test_every_history_shows_what_openspiels_state_shows(world: str) -> None:
     assert ends == tree.num_terminals
 
 
-@pytest.mark.parametrize("world", GAMES)
-def test_chance_draws_each_deal_with_the_probability_openspiel_gives_it(world: str) -> None:
-    tree = tree_of_world(world)
+@pytest.mark.parametrize("env", GAMES)
+def test_chance_draws_each_deal_with_the_probability_openspiel_gives_it(env: str) -> None:
+    tree = registered_tree(env)
     tables = game_tables(tree)
 
     def deals(node: int, state: pyspiel.State) -> dict[int, float]:
@@ -130,7 +130,7 @@ def test_moves_of_chance_in_a_row_are_one_draw() -> None:
 
 
 def test_mean_returns_are_the_exact_expected_value() -> None:
-    tree = tree_of_world("LeducPoker-v0")
+    tree = registered_tree("LeducPoker-v0")
     rng = np.random.default_rng(0)
     plans = [tree.random_plan(player, rng) for player in (0, 1)]
     table = np.vstack([*(tree.table(plans[p], p) for p in (0, 1)), np.full((1, 3), 1 / 3)])
@@ -144,8 +144,8 @@ def test_mean_returns_are_the_exact_expected_value() -> None:
     assert won.mean() == pytest.approx(tree.expected_value(*plans), abs=4 * won.std() / 200)
 
 
-def test_a_play_does_not_depend_on_its_place_and_waits_when_told() -> None:
-    tree = tree_of_world("LeducPoker-v0")
+def test_a_play_does_not_depend_on_its_index_and_waits_where_not_active() -> None:
+    tree = registered_tree("LeducPoker-v0")
     alone, many = GameBatch(tree, 1), GameBatch(tree, 9)
     many.reset(np.arange(9) + 50)
     for seed in range(9):
@@ -169,8 +169,8 @@ def test_a_play_does_not_depend_on_its_place_and_waits_when_told() -> None:
         assert alone.history == before
 
 
-def test_what_is_against_the_rules_is_told() -> None:
-    tree = tree_of_world("LeducPoker-v0")
+def test_what_is_against_the_rules_is_named() -> None:
+    tree = registered_tree("LeducPoker-v0")
     games = GameBatch(tree, 2)
     games.reset(np.arange(2))
     with pytest.raises(ActionError, match=r"action 0 is illegal in game 1; legal: \[1, 2\]"):

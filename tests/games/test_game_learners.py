@@ -15,7 +15,7 @@ from pkubench.agents.families.psro.oracles.exact import Exact
 from pkubench.agents.families.psro.oracles.learnt import DQNOracle
 from pkubench.agents.families.psro.oracles.mirror import Mirror
 from pkubench.envs.games import GameTree, make_matrix_game
-from pkubench.envs.games.trees import tree_of_world
+from pkubench.envs.games.trees import registered_tree
 from pkubench.errors import ConfigError
 from tests.games.configs import psro
 
@@ -73,7 +73,7 @@ def test_double_oracle_follows_the_reference_curve_on_liars_dice() -> None:
     figures = []
     for seed in range(2):
         config = psro(ties="lowest", pe_every=100)
-        learner = PopulationLearner(tree_of_world("LiarsDice4-v0"), config, seed)
+        learner = PopulationLearner(registered_tree("LiarsDice4-v0"), config, seed)
         for _ in range(100):
             learner.advance()
         figures.append(learner.measure(last=True))
@@ -86,7 +86,7 @@ def test_double_oracle_follows_the_reference_curve_on_liars_dice() -> None:
 def test_double_oracle_solves_goofspiel_outright() -> None:
     # The reference run (psd-psro, section 6) is at 0 at iteration 228; ties drawn by lot get there
     # sooner (120 iterations with seed 0).
-    learner = PopulationLearner(tree_of_world("Goofspiel5-v0"), psro(pe_every=1000), 0)
+    learner = PopulationLearner(registered_tree("Goofspiel5-v0"), psro(pe_every=1000), 0)
     while not learner.finished:
         learner.advance()
     figures = learner.measure(last=True)

@@ -24,7 +24,7 @@ from pkubench.agents.saved.population_file import (
 )
 from pkubench.envs.games.spelling import is_same_game
 from pkubench.envs.games.tree import GameTree
-from pkubench.envs.games.trees import game_of_world, game_tree
+from pkubench.envs.games.trees import game_tree, registered_game
 from pkubench.errors import AgentError, BundleError, StorageError, WeightsError
 from pkubench.evaluation.run.harness import evaluate
 from pkubench.leaderboard import Board, create_bundle, rank_task, read_bundle, verify_bundle
@@ -271,7 +271,7 @@ def test_a_file_may_name_its_game_by_any_spelling(tmp_path: Path, told: str, tas
 @pytest.mark.parametrize(
     ("first", "second", "same"),
     [
-        ("Goofspiel4-v0", game_of_world("Goofspiel4-v0").name, True),
+        ("Goofspiel4-v0", registered_game("Goofspiel4-v0").name, True),
         ("Goofspiel4-v0", "Goofspiel5-v0", False),
         ("LiarsDice4-v0", "openspiel:liars_dice(dice_sides=4,numdice=1)", True),
         ("LiarsDice6-v0", "liars_dice", True),
@@ -445,7 +445,7 @@ def test_a_population_is_bundled_and_verified(tmp_path: Path, suffix: str) -> No
     with Board.open() as board:
         board.submit(bundle, Verification({KUHN: verdict}))
         (standing,) = rank_task(TASK, board.entries(KUHN))
-    assert standing.unranked == "a population file tells no training seeds; a rank needs 5"
+    assert standing.unranked == "a population file does not record training seeds; a rank needs 5"
 
 
 def test_a_bundle_with_something_else_for_a_population_is_refused() -> None:

@@ -196,7 +196,7 @@ def test_what_is_wrong_with_an_entrant_is_told_where_a_play_meets_it() -> None:
 def test_the_memory_of_masks_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
     # A state of Kuhn poker takes 11 singles and 2 bytes.
     for most, fits in ((100 * 46, True), (100 * 46 - 1, False)):
-        monkeypatch.setattr(state_batch, "MOST_BYTES", most)
+        monkeypatch.setattr(state_batch, "MAX_BYTES", most)
         with nullcontext() if fits else pytest.raises(GameError, match="2 actions do not fit"):
             StateBatch("kuhn_poker", 2, 99)
 

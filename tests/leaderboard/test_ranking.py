@@ -140,7 +140,7 @@ def test_the_rank_interval_keeps_return_and_cost_of_a_run_together(scene: Scene)
         ({"failure": "bad-action: NaN"}, "5 of 1000 episodes failed"),
         ({"label": "builtin"}, "not trained"),
         ({"steps": 10_000_001}, "the budget is 10,000,000"),
-        ({"steps": None}, "does not tell for how many steps"),
+        ({"steps": None}, "does not record for how many steps"),
     ],
 )
 def test_an_entry_that_breaks_a_rule_is_shown_with_the_reason_and_takes_no_rank(

@@ -14,7 +14,7 @@ import numpy as np
 
 from pkubench.agents.contract import Population
 from pkubench.envs.games.errors import PolicyError
-from pkubench.envs.games.histories import load_openspiel
+from pkubench.envs.games.openspiel_games import load_openspiel
 from pkubench.envs.games.policies import TabularPolicy, probabilities, tabular_layout
 from pkubench.envs.games.spelling import is_same_game
 from pkubench.envs.games.trees import game_of, is_matrix, zero_sum_game

@@ -201,9 +201,9 @@ def load_random(task: Task) -> Entrant:
         # Equal probabilities need no table, so the tree is not built for them.
         from gymnasium.spaces import Discrete
 
-        from pkubench.envs.games.trees import actions_of_world
+        from pkubench.envs.games.trees import registered_actions
 
-        return RandomAgent(Discrete(actions_of_world(task.id)))
+        return RandomAgent(Discrete(registered_actions(task.id)))
     world = make_batch(task.id, 1, **task.env_kwargs)
     try:
         return random_entrant(world)

@@ -34,7 +34,7 @@ from pkubench.agents.contract import Population
 from pkubench.agents.resolve.loading import POPULATION_SUFFIXES
 from pkubench.agents.saved.population_content import Seat, is_number, population_content, read_bytes
 from pkubench.envs.games.errors import PolicyError
-from pkubench.envs.games.histories import load_openspiel
+from pkubench.envs.games.openspiel_games import load_openspiel
 from pkubench.envs.games.policies import (
     InformationState,
     TabularPolicy,
@@ -43,7 +43,7 @@ from pkubench.envs.games.policies import (
     tabular_layout,
 )
 from pkubench.envs.games.spelling import is_same_game
-from pkubench.envs.games.trees import game_of_world
+from pkubench.envs.games.trees import registered_game
 from pkubench.envs.games.zero_sum import ZeroSumGame
 from pkubench.errors import AgentError, nearest
 from pkubench.files import write_bytes
@@ -64,7 +64,7 @@ def read_population(path: Path, task: Task) -> Population:
     """
     told, seats = population_content(path, read_bytes(path))
     _check_game(path, told, task.id)
-    game = game_of_world(task.id)
+    game = registered_game(task.id)
     return _population(
         path, seats, [_policies(path, game, player, seat) for player, seat in enumerate(seats)]
     )
@@ -121,7 +121,7 @@ def write_population(path: Path, population: Population, task: Task) -> None:
     """
     if path.suffix not in POPULATION_SUFFIXES:
         raise AgentError(f"a population file is called *.npz or *.json, not {path.name!r}")
-    game = game_of_world(task.id)
+    game = registered_game(task.id)
     arrays: dict[str, NDArray[Any]] = {"game": np.array(game.name)}
     players = []
     for player in (0, 1):

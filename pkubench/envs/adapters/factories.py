@@ -1,9 +1,9 @@
-"""The public faces of a BatchEnv: Gymnasium Env, Gymnasium VectorEnv, PettingZoo ParallelEnv.
+"""The adapters of a BatchEnv: Gymnasium Env, Gymnasium VectorEnv, PettingZoo ParallelEnv.
 
-All three start episode ``s`` on ``reset(seed=s)``; a lane that is reset without a seed goes on with
-the episode that ``seeding.next_seeds`` derives from its last one, and with one drawn from the
-operating system if it never had any. So whatever the face, the lane and the batch, seed ``s`` is
-the same episode.
+All three start episode ``s`` on ``reset(seed=s)``; an environment that is reset without a seed
+continues with the episode that ``seeding.next_seeds`` derives from its last one, and with one drawn
+from the operating system if it never had any. So whatever the adapter, the index and the batch,
+seed ``s`` is the same episode.
 """
 
 from __future__ import annotations
@@ -16,24 +16,25 @@ import gymnasium
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers import HumanRendering
 
-from pkubench.envs.adapters.gymnasium import RENDER_MODES, SingleFace, VectorFace
+from pkubench.envs.adapters.gymnasium import RENDER_MODES, GymnasiumAdapter, VectorAdapter
 from pkubench.envs.core.registry import make_batch
 from pkubench.errors import ConfigError, MissingExtra
 
 if TYPE_CHECKING:
-    from pkubench.envs.adapters.pettingzoo import ParallelFace
+    from pkubench.envs.adapters.pettingzoo import ParallelAdapter
 
 
 def make_single(
-    world: str, render_mode: str | None = None, **kwargs: Any
+    env_id: str, render_mode: str | None = None, **kwargs: Any
 ) -> gymnasium.Env[Any, Any]:
-    """Make one copy of a world as a Gymnasium environment; ``gymnasium.make`` calls this.
+    """Make one copy of an environment as a Gymnasium environment; ``gymnasium.make`` calls this.
 
     It has no time limit of its own, because ``gymnasium.make`` wraps it in ``TimeLimit``; pass
     ``max_episode_steps`` to set one here.
 
     Returns:
-        A ``SingleFace``; for ``render_mode="human"`` in Gymnasium's wrapper that opens a window.
+        A ``GymnasiumAdapter``; for ``render_mode="human"`` in Gymnasium's wrapper that opens a
+        window.
 
     Raises:
         UnknownName, MissingExtra, ConfigError: as ``make_batch``; also if a window is asked for
@@ -42,8 +43,8 @@ def make_single(
     kwargs.setdefault("max_episode_steps", None)
     if render_mode == "human":
         _check_window()
-        return HumanRendering(SingleFace(make_batch(world, 1, **kwargs), "rgb_array"))
-    return SingleFace(make_batch(world, 1, **kwargs), render_mode)
+        return HumanRendering(GymnasiumAdapter(make_batch(env_id, 1, **kwargs), "rgb_array"))
+    return GymnasiumAdapter(make_batch(env_id, 1, **kwargs), render_mode)
 
 
 # Read by gymnasium.make, so that render_mode="rgb_array_list" gets its wrapper.
@@ -85,29 +86,29 @@ def _check_window() -> None:
 
 
 def make_vector(
-    world: str,
+    env_id: str,
     num_envs: int = 1,
     *,
     autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     max_episode_steps: int | None = -1,
     render_mode: str | None = None,
     **kwargs: Any,
-) -> VectorFace:
-    """Make a native batch of a world; ``gymnasium.make_vec`` calls this.
+) -> VectorAdapter:
+    """Make a native batch of an environment; ``gymnasium.make_vec`` calls this.
 
     Args:
-        world: the world's id.
-        num_envs: number of lanes.
+        env_id: the environment's id.
+        num_envs: number of environments.
         autoreset_mode: "NextStep" (Gymnasium's default), "SameStep" or "Disabled".
-        max_episode_steps: time limit, None for none, -1 for the world's own.
+        max_episode_steps: time limit, None for none, -1 for the environment's own.
         render_mode: None or "rgb_array".
-        **kwargs: settings of the world.
+        **kwargs: settings of the environment.
 
     Raises:
         UnknownName, MissingExtra, ConfigError: as ``make_batch``.
     """
-    batch = make_batch(world, num_envs, max_episode_steps=max_episode_steps, **kwargs)
-    return VectorFace(batch, autoreset_mode, render_mode)
+    batch = make_batch(env_id, num_envs, max_episode_steps=max_episode_steps, **kwargs)
+    return VectorAdapter(batch, autoreset_mode, render_mode)
 
 
 def parallel_env(
@@ -116,23 +117,23 @@ def parallel_env(
     max_episode_steps: int | None = -1,
     render_mode: str | None = None,
     **kwargs: Any,
-) -> ParallelFace:
-    """Make one copy of a world as a PettingZoo ``ParallelEnv``.
+) -> ParallelAdapter:
+    """Make one copy of an environment as a PettingZoo ``ParallelEnv``.
 
     Args:
-        name: the world's id, with or without ``pkubench/``.
-        max_episode_steps: time limit, None for none, -1 for the world's own.
+        name: the environment's id, with or without ``pkubench/``.
+        max_episode_steps: time limit, None for none, -1 for the environment's own.
         render_mode: None or "rgb_array".
-        **kwargs: settings of the world.
+        **kwargs: settings of the environment.
 
     Raises:
         UnknownName, MissingExtra, ConfigError: as ``make_batch``; also if PettingZoo is missing.
     """
     try:
-        from pkubench.envs.adapters.pettingzoo import ParallelFace
+        from pkubench.envs.adapters.pettingzoo import ParallelAdapter
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("pkubench"):
             raise
         raise MissingExtra("marl", "pkubench.parallel_env") from error
     batch = make_batch(name, 1, max_episode_steps=max_episode_steps, **kwargs)
-    return ParallelFace(batch, render_mode)
+    return ParallelAdapter(batch, render_mode)

@@ -1,4 +1,4 @@
-"""The Gymnasium faces of a BatchEnv: one lane as an Env, the whole batch as a VectorEnv."""
+"""The Gymnasium adapters of a BatchEnv: a batch of one as Env, any batch as VectorEnv."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RENDER_MODES: Final = ("rgb_array",)
 
 
 def checked_render_mode(render_mode: str | None) -> str | None:
-    """Return ``render_mode`` if the faces know it."""
+    """Return ``render_mode`` if the adapters know it."""
     if render_mode is not None and render_mode not in RENDER_MODES:
         raise ConfigError(f"render_mode must be None or one of {RENDER_MODES}, got {render_mode!r}")
     return render_mode
@@ -36,11 +36,11 @@ def team_rewards(rewards: FloatArray) -> FloatArray:
     return total
 
 
-def lane_info(info: Mapping[str, Array], lane: int = 0) -> dict[str, Any]:
-    """Return one lane's infos as a dictionary of its own: scalars and arrays."""
+def info_at(info: Mapping[str, Array], index: int = 0) -> dict[str, Any]:
+    """Return one environment's infos as a dictionary of its own: scalars and arrays."""
     picked: dict[str, Any] = {}
     for key, values in info.items():
-        value = values[lane]
+        value = values[index]
         if isinstance(value, np.ndarray):
             picked[key] = value.copy()
         else:
@@ -48,56 +48,56 @@ def lane_info(info: Mapping[str, Array], lane: int = 0) -> dict[str, Any]:
     return picked
 
 
-class _Face:
-    """What the faces share: the world's spaces, and its actions and observations by agent."""
+class _Adapter:
+    """What the adapters share: the batch's spaces, and its actions and observations by agent."""
 
-    def __init__(self, world: BatchEnv, render_mode: str | None) -> None:
-        self.world = world
+    def __init__(self, batch: BatchEnv, render_mode: str | None) -> None:
+        self.batch = batch
         self.render_mode = checked_render_mode(render_mode)
-        self.metadata = dict(world.metadata)
-        self.seeds = EpisodeSeeds(world.num_envs)
-        self.is_team = world.num_agents > 1
+        self.metadata = dict(batch.metadata)
+        self.seeds = EpisodeSeeds(batch.num_envs)
+        self.is_team = batch.num_agents > 1
 
     def _joint(self, by_agent: Mapping[str, spaces.Space[Any]]) -> spaces.Space[Any]:
         if self.is_team:
-            return spaces.Dict({agent: by_agent[agent] for agent in self.world.agents})
-        return by_agent[self.world.agents[0]]
+            return spaces.Dict({agent: by_agent[agent] for agent in self.batch.agents})
+        return by_agent[self.batch.agents[0]]
 
     def _by_agent(self, action: Any) -> Mapping[str, Any]:
         if not self.is_team:
-            return {self.world.agents[0]: action}
+            return {self.batch.agents[0]: action}
         if not isinstance(action, Mapping):
             raise ActionError(
-                f"the action of a world with several agents is a dictionary with the keys "
-                f"{self.world.agents}, got {type(action).__name__}"
+                f"the action of an environment with several agents is a dictionary with the keys "
+                f"{self.batch.agents}, got {type(action).__name__}"
             )
         return action
 
 
-class SingleFace(_Face, gymnasium.Env[Any, Any]):
-    """One lane of a world as a Gymnasium environment.
+class GymnasiumAdapter(_Adapter, gymnasium.Env[Any, Any]):
+    """A batch of one as a Gymnasium environment.
 
     With several agents the spaces are ``Dict`` keyed by agent, the reward is the sum over agents
     and ``info["rewards"]`` has each one's.
     """
 
-    def __init__(self, world: BatchEnv, render_mode: str | None = None) -> None:
+    def __init__(self, batch: BatchEnv, render_mode: str | None = None) -> None:
         """Wrap a batch of one."""
-        if world.num_envs != 1:
-            raise ConfigError(f"a single environment is a batch of 1, got {world.num_envs}")
-        super().__init__(world, render_mode)
-        self.observation_space = self._joint(world.observation_spaces)
-        self.action_space = self._joint(world.action_spaces)
+        if batch.num_envs != 1:
+            raise ConfigError(f"a single environment is a batch of 1, got {batch.num_envs}")
+        super().__init__(batch, render_mode)
+        self.observation_space = self._joint(batch.observation_spaces)
+        self.action_space = self._joint(batch.action_spaces)
         self._lane: IntArray = np.zeros(1, dtype=np.int64)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Start episode ``seed``, or the one after the last; worlds have no ``options``."""
+        """Start episode ``seed``, or the one after the last; environments have no ``options``."""
         seeds = self.seeds.take(self._lane, seed)
         super().reset(seed=seed)
-        observations, info = self.world.reset(seeds)
-        return self._first(observations), self._lane_info(info, np.zeros(self.world.num_agents))
+        observations, info = self.batch.reset(seeds)
+        return self._first(observations), self._info_at(info, np.zeros(self.batch.num_agents))
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Advance by one step.
@@ -109,18 +109,18 @@ class SingleFace(_Face, gymnasium.Env[Any, Any]):
         if self.seeds.last[0] < 0:
             raise ResetNeeded("call reset before step")
         batched = {agent: np.asarray(a)[None] for agent, a in self._by_agent(action).items()}
-        step = self.world.step(self.world.check_actions(batched))
+        step = self.batch.step(self.batch.check_actions(batched))
         return (
             self._first(step.observations),
             float(team_rewards(step.rewards)[0]),
             bool(step.terminated[0]),
             bool(step.truncated[0]),
-            self._lane_info(step.info, step.rewards[0]),
+            self._info_at(step.info, step.rewards[0]),
         )
 
     def state(self) -> Array:
         """Return the global state a centralised critic sees, (state_dim,)."""
-        state: Array = self.world.state()[0]
+        state: Array = self.batch.state()[0]
         return state
 
     def render(self) -> npt.NDArray[np.uint8] | None:
@@ -128,40 +128,41 @@ class SingleFace(_Face, gymnasium.Env[Any, Any]):
         if self.render_mode is None:
             gymnasium.logger.warn('Nothing is drawn without render_mode="rgb_array".')
             return None
-        return self.world.render(0)
+        return self.batch.render(0)
 
     def close(self) -> None:
-        """Release what the world holds."""
-        self.world.close()
+        """Release what the environment holds."""
+        self.batch.close()
 
-    def _lane_info(self, info: Info, rewards: FloatArray) -> dict[str, Any]:
+    def _info_at(self, info: Info, rewards: FloatArray) -> dict[str, Any]:
         """Return the infos, with the reward of each agent of a team (0 at a reset)."""
-        picked = lane_info(info)
+        picked = info_at(info)
         if self.is_team:
-            picked["rewards"] = dict(zip(self.world.agents, rewards.tolist(), strict=True))
+            picked["rewards"] = dict(zip(self.batch.agents, rewards.tolist(), strict=True))
         return picked
 
     def _first(self, observations: Mapping[str, Array]) -> Any:
         if self.is_team:
-            return {agent: observations[agent][0] for agent in self.world.agents}
-        return observations[self.world.agents[0]][0]
+            return {agent: observations[agent][0] for agent in self.batch.agents}
+        return observations[self.batch.agents[0]][0]
 
 
-class VectorFace(_Face, VectorEnv[Any, Any, Any]):
+class VectorAdapter(_Adapter, VectorEnv[Any, Any, Any]):
     """A whole batch as a Gymnasium vector environment.
 
     Same results as Gymnasium's ``SyncVectorEnv`` over single environments, at the batch's speed;
-    infos are the batch's arrays, each with Gymnasium's mask ``_name`` of the lanes it is for.
+    infos are the batch's arrays, each with Gymnasium's mask ``_name`` of the environments it is
+    for.
     """
 
     def __init__(
         self,
-        world: BatchEnv,
+        batch: BatchEnv,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
     ) -> None:
         """Wrap a batch; its time limit is the batch's own."""
-        super().__init__(world, render_mode)
+        super().__init__(batch, render_mode)
         try:
             self.autoreset_mode = AutoresetMode(autoreset_mode)
         except ValueError as error:
@@ -170,14 +171,14 @@ class VectorFace(_Face, VectorEnv[Any, Any, Any]):
                 f"autoreset_mode must be one of {modes}, got {autoreset_mode!r}"
             ) from error
         self.metadata["autoreset_mode"] = self.autoreset_mode
-        self.num_envs = world.num_envs
-        self.single_observation_space = self._joint(world.observation_spaces)
-        self.single_action_space = self._joint(world.action_spaces)
+        self.num_envs = batch.num_envs
+        self.single_observation_space = self._joint(batch.observation_spaces)
+        self.single_action_space = self._joint(batch.action_spaces)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._all: BoolArray = np.ones(self.num_envs, dtype=np.bool_)
         self._over: BoolArray = np.zeros(self.num_envs, dtype=np.bool_)
-        """Lanes whose episode has ended and that have not been reset since."""
+        """Environments whose episode has ended and that have not been reset since."""
 
     def reset(
         self,
@@ -185,10 +186,10 @@ class VectorFace(_Face, VectorEnv[Any, Any, Any]):
         seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[Any, dict[str, Any]]:
-        """Start new episodes, in the lanes of ``options["reset_mask"]`` (bool) or in all.
+        """Start new episodes, in the environments of ``options["reset_mask"]`` (bool) or in all.
 
-        Lane ``i`` starts episode ``seed + i``; a list gives each lane of the batch its own seed,
-        or None to go on with the one that follows its last.
+        Environment ``i`` starts episode ``seed + i``; a list gives each environment of the batch
+        its own seed, or None to continue with the one that follows its last.
         """
         mask = self._all
         if options is not None and "reset_mask" in options:
@@ -202,17 +203,17 @@ class VectorFace(_Face, VectorEnv[Any, Any, Any]):
                 raise ResetNeeded("call reset without a mask first")
         super().reset(seed=seed if isinstance(seed, int) else None)
         ids = np.flatnonzero(mask)
-        observations, info = self.world.reset(self.seeds.take(ids, seed), ids)
+        observations, info = self.batch.reset(self.seeds.take(ids, seed), ids)
         self._over = self._over & ~mask
         return self._joined(observations), _add_infos({}, self._with_rewards(info), mask)
 
     def step(self, actions: Any) -> tuple[Any, FloatArray, BoolArray, BoolArray, dict[str, Any]]:
-        """Advance every lane by one step, and reset those that are over as the mode says.
+        """Advance every environment by one step, and reset those that are over as the mode says.
 
         Raises:
             ActionError: the actions do not lie in the action space (see ``check_actions``).
             gymnasium.error.ResetNeeded: ``reset`` was never called, or the mode is "Disabled" and
-                a lane that is over was not reset.
+                an environment that is over was not reset.
         """
         if (self.seeds.last < 0).any():
             raise ResetNeeded("call reset before step")
@@ -225,7 +226,7 @@ class VectorFace(_Face, VectorEnv[Any, Any, Any]):
         infos: dict[str, Any] = {}
         resetting = self.autoreset_mode is AutoresetMode.NEXT_STEP and bool(over.any())
         active = ~over if resetting else None
-        checked = self.world.check_actions(self._by_agent(actions), active)
+        checked = self.batch.check_actions(self._by_agent(actions), active)
         if active is not None and not active.any():
             observations, start_info = self._start(over)
             _add_infos(infos, start_info, over)
@@ -233,7 +234,7 @@ class VectorFace(_Face, VectorEnv[Any, Any, Any]):
             nothing = np.zeros_like(over)
             return self._joined(observations), np.zeros(self.num_envs), nothing, ~self._all, infos
 
-        step = self.world.step(checked, active)
+        step = self.batch.step(checked, active)
         observations, terminated, truncated = step.observations, step.terminated, step.truncated
         rewards, info = team_rewards(step.rewards), self._with_rewards(step.info, step.rewards)
         done = terminated | truncated
@@ -244,8 +245,8 @@ class VectorFace(_Face, VectorEnv[Any, Any, Any]):
             _add_infos(infos, info, over)
         elif self.autoreset_mode is AutoresetMode.SAME_STEP and done.any():
             final_obs = np.full(self.num_envs, None, dtype=object)
-            for lane in map(int, np.flatnonzero(done)):
-                final_obs[lane] = self._lane_observation(observations, lane)
+            for index in map(int, np.flatnonzero(done)):
+                final_obs[index] = self._observation_at(observations, index)
             infos["final_obs"], infos["_final_obs"] = final_obs, done.copy()
             infos["final_info"] = _add_infos({}, info, done)
             infos["_final_info"] = done.copy()
@@ -259,53 +260,53 @@ class VectorFace(_Face, VectorEnv[Any, Any, Any]):
 
     def state(self) -> Array:
         """Return the global states a centralised critic sees, (num_envs, state_dim)."""
-        return self.world.state()
+        return self.batch.state()
 
     def render(self) -> tuple[npt.NDArray[np.uint8], ...] | None:
-        """Return a picture of each lane, (height, width, 3) uint8."""
+        """Return a picture of each environment, (height, width, 3) uint8."""
         if self.render_mode is None:
             gymnasium.logger.warn('Nothing is drawn without render_mode="rgb_array".')
             return None
-        return tuple(self.world.render(lane) for lane in range(self.num_envs))
+        return tuple(self.batch.render(index) for index in range(self.num_envs))
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Release what the world holds."""
-        self.world.close()
+        """Release what the environment holds."""
+        self.batch.close()
 
     def _start(self, mask: BoolArray) -> tuple[dict[str, Array], dict[str, Any]]:
         ids = np.flatnonzero(mask)
-        observations, info = self.world.reset(self.seeds.take(ids), ids)
+        observations, info = self.batch.reset(self.seeds.take(ids), ids)
         return observations, self._with_rewards(info)
 
     def _joined(self, observations: dict[str, Array]) -> Any:
-        return observations if self.is_team else observations[self.world.agents[0]]
+        return observations if self.is_team else observations[self.batch.agents[0]]
 
-    def _lane_observation(self, observations: Mapping[str, Array], lane: int) -> Any:
+    def _observation_at(self, observations: Mapping[str, Array], index: int) -> Any:
         if self.is_team:
-            return {agent: observations[agent][lane] for agent in self.world.agents}
-        return observations[self.world.agents[0]][lane]
+            return {agent: observations[agent][index] for agent in self.batch.agents}
+        return observations[self.batch.agents[0]][index]
 
     def _with_rewards(self, info: Info, rewards: FloatArray | None = None) -> dict[str, Any]:
         """Return the infos, with the rewards of each agent of a team (0 at a reset)."""
         if not self.is_team:
             return dict(info)
         if rewards is None:
-            rewards = np.zeros((self.num_envs, self.world.num_agents))
-        by_agent = {agent: rewards[:, k].copy() for k, agent in enumerate(self.world.agents)}
+            rewards = np.zeros((self.num_envs, self.batch.num_agents))
+        by_agent = {agent: rewards[:, k].copy() for k, agent in enumerate(self.batch.agents)}
         return {**info, "rewards": by_agent}
 
 
-def _add_infos(infos: dict[str, Any], new: Mapping[str, Any], lanes: BoolArray) -> dict[str, Any]:
-    """Put the values ``new`` has for ``lanes`` into ``infos``, with Gymnasium's masks ``_name``."""
-    if not lanes.any():
+def _add_infos(infos: dict[str, Any], new: Mapping[str, Any], mask: BoolArray) -> dict[str, Any]:
+    """Put the values ``new`` has where ``mask`` says into ``infos``, with masks ``_name``."""
+    if not mask.any():
         return infos
     for key, value in new.items():
         if isinstance(value, Mapping):
-            infos[key] = _add_infos(infos.get(key, {}), value, lanes)
+            infos[key] = _add_infos(infos.get(key, {}), value, mask)
         elif key in infos:
-            infos[key][lanes] = value[lanes]
+            infos[key][mask] = value[mask]
         else:
             infos[key] = np.zeros_like(value)
-            infos[key][lanes] = value[lanes]
-        infos[f"_{key}"] = infos.get(f"_{key}", np.zeros_like(lanes)) | lanes
+            infos[key][mask] = value[mask]
+        infos[f"_{key}"] = infos.get(f"_{key}", np.zeros_like(mask)) | mask
     return infos

@@ -1,4 +1,4 @@
-"""The PettingZoo face of a BatchEnv. Importing this module imports PettingZoo."""
+"""The PettingZoo adapter of a BatchEnv. Importing this module imports PettingZoo."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from gymnasium import logger, spaces
 from gymnasium.error import ResetNeeded
 from pettingzoo import ParallelEnv
 
-from pkubench.envs.adapters.gymnasium import checked_render_mode, lane_info
+from pkubench.envs.adapters.gymnasium import checked_render_mode, info_at
 from pkubench.envs.core.batch import Array, BatchEnv
 from pkubench.envs.core.episode_seeds import EpisodeSeeds
 from pkubench.envs.core.seeding import IntArray
 from pkubench.errors import ActionError, ConfigError
 
 
-class ParallelFace(ParallelEnv[str, Any, Any]):  # type: ignore[misc]
-    """One lane of a world as a PettingZoo parallel environment.
+class ParallelAdapter(ParallelEnv[str, Any, Any]):  # type: ignore[misc]
+    """A batch of one as a PettingZoo parallel environment.
 
-    All agents live as long as the episode does. A world's infos go to every agent.
+    All agents live as long as the episode does. An environment's infos go to every agent.
     """
 
-    def __init__(self, world: BatchEnv, render_mode: str | None = None) -> None:
+    def __init__(self, batch: BatchEnv, render_mode: str | None = None) -> None:
         """Wrap a batch of one."""
-        if world.num_envs != 1:
-            raise ConfigError(f"a parallel environment is a batch of 1, got {world.num_envs}")
-        self.world = world
+        if batch.num_envs != 1:
+            raise ConfigError(f"a parallel environment is a batch of 1, got {batch.num_envs}")
+        self.batch = batch
         self.render_mode = checked_render_mode(render_mode)
-        self.metadata = {**world.metadata, "name": type(world).__name__, "is_parallelizable": True}
-        self.possible_agents = list(world.agents)
+        self.metadata = {**batch.metadata, "name": type(batch).__name__, "is_parallelizable": True}
+        self.possible_agents = list(batch.agents)
         self.agents: list[str] = []
-        self.observation_spaces = dict(world.observation_spaces)
-        self.action_spaces = dict(world.action_spaces)
-        if world.state_space is not None:
-            self.state_space = world.state_space
+        self.observation_spaces = dict(batch.observation_spaces)
+        self.action_spaces = dict(batch.action_spaces)
+        if batch.state_space is not None:
+            self.state_space = batch.state_space
         self.seeds = EpisodeSeeds(1)
         self._lane: IntArray = np.zeros(1, dtype=np.int64)
 
@@ -51,10 +51,10 @@ class ParallelFace(ParallelEnv[str, Any, Any]):  # type: ignore[misc]
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-        """Start episode ``seed``, or the one after the last; worlds have no ``options``."""
-        observations, info = self.world.reset(self.seeds.take(self._lane, seed))
+        """Start episode ``seed``, or the one after the last; environments have no ``options``."""
+        observations, info = self.batch.reset(self.seeds.take(self._lane, seed))
         self.agents = self.possible_agents[:]
-        return self._first(observations), {agent: lane_info(info) for agent in self.agents}
+        return self._first(observations), {agent: info_at(info) for agent in self.agents}
 
     def step(
         self, actions: Mapping[str, Any]
@@ -77,11 +77,11 @@ class ParallelFace(ParallelEnv[str, Any, Any]):  # type: ignore[misc]
             return {}, {}, {}, {}, {}
         if not isinstance(actions, Mapping):
             raise ActionError(
-                f"actions are a dictionary with the keys {self.world.agents}, "
+                f"actions are a dictionary with the keys {self.batch.agents}, "
                 f"got {type(actions).__name__}"
             )
         batched = {agent: np.asarray(action)[None] for agent, action in actions.items()}
-        step = self.world.step(self.world.check_actions(batched))
+        step = self.batch.step(self.batch.check_actions(batched))
         agents = self.agents
         terminated, truncated = bool(step.terminated[0]), bool(step.truncated[0])
         if terminated or truncated:
@@ -91,12 +91,12 @@ class ParallelFace(ParallelEnv[str, Any, Any]):  # type: ignore[misc]
             {agent: float(r) for agent, r in zip(agents, step.rewards[0], strict=True)},
             dict.fromkeys(agents, terminated),
             dict.fromkeys(agents, truncated),
-            {agent: lane_info(step.info) for agent in agents},
+            {agent: info_at(step.info) for agent in agents},
         )
 
     def state(self) -> Array:
         """Return the global state a centralised critic sees, (state_dim,)."""
-        state: Array = self.world.state()[0]
+        state: Array = self.batch.state()[0]
         return state
 
     def render(self) -> npt.NDArray[np.uint8] | None:
@@ -104,11 +104,11 @@ class ParallelFace(ParallelEnv[str, Any, Any]):  # type: ignore[misc]
         if self.render_mode is None:
             logger.warn('Nothing is drawn without render_mode="rgb_array".')
             return None
-        return self.world.render(0)
+        return self.batch.render(0)
 
     def close(self) -> None:
-        """Release what the world holds."""
-        self.world.close()
+        """Release what the environment holds."""
+        self.batch.close()
 
     def _first(self, observations: Mapping[str, Array]) -> dict[str, Any]:
-        return {agent: observations[agent][0] for agent in self.world.agents}
+        return {agent: observations[agent][0] for agent in self.batch.agents}

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.error import ResetNeeded
 
-from pkubench.envs.adapters.gymnasium import VectorFace, lane_info
+from pkubench.envs.adapters.gymnasium import VectorAdapter, info_at
 from pkubench.envs.core.batch import Array, BoolArray, Info
 from pkubench.errors import ConfigError, MissingExtra
 
@@ -42,7 +42,7 @@ def as_sb3_vec_env(envs: gymnasium.vector.VectorEnv[Any, Any, Any]) -> SB3VecEnv
     Raises:
         ConfigError: it is another kind of vector environment, or has several agents.
     """
-    if not isinstance(envs, VectorFace):
+    if not isinstance(envs, VectorAdapter):
         raise ConfigError(
             f"as_sb3_vec_env takes what gymnasium.make_vec gives for an environment of pkubench, "
             f"got {type(envs).__name__}; apply wrappers of Stable-Baselines3 to its result instead"
@@ -50,7 +50,7 @@ def as_sb3_vec_env(envs: gymnasium.vector.VectorEnv[Any, Any, Any]) -> SB3VecEnv
     if envs.is_team:
         raise ConfigError(
             f"Stable-Baselines3 trains one agent, and this environment has "
-            f"{envs.world.num_agents}; `pkubench train` has agents for teams"
+            f"{envs.batch.num_agents}; `pkubench train` has agents for teams"
         )
     return SB3VecEnv(envs)
 
@@ -63,10 +63,10 @@ class SB3VecEnv(VecEnv):
     time limit ended it. Results are those of ``DummyVecEnv`` over ``gymnasium.make``.
     """
 
-    def __init__(self, envs: VectorFace) -> None:
+    def __init__(self, envs: VectorAdapter) -> None:
         """Wrap a vector environment; see :func:`as_sb3_vec_env`."""
         self.envs = envs
-        self._agent = envs.world.agents[0]
+        self._agent = envs.batch.agents[0]
         self._all = np.arange(envs.num_envs, dtype=np.int64)
         self._masks: Array | None = None
         self._actions: Array | None = None
@@ -77,7 +77,7 @@ class SB3VecEnv(VecEnv):
         observations, info = self._start(self._all, self._seeds)
         self._reset_seeds()
         self._reset_options()
-        self.reset_infos = [lane_info(info, index) for index in self._all.tolist()]
+        self.reset_infos = [info_at(info, index) for index in self._all.tolist()]
         return observations
 
     def step_async(self, actions: npt.NDArray[Any]) -> None:
@@ -93,12 +93,12 @@ class SB3VecEnv(VecEnv):
         """
         if self._actions is None or (self.envs.seeds.last < 0).any():
             raise ResetNeeded("call reset before step")
-        world = self.envs.world
-        step = world.step(world.check_actions({self._agent: self._actions}))
+        batch = self.envs.batch
+        step = batch.step(batch.check_actions({self._agent: self._actions}))
         observations, self._masks = step.observations[self._agent], step.info.get("action_mask")
         dones = step.terminated | step.truncated
         timed_out = step.truncated & ~step.terminated
-        infos = [lane_info(step.info, index) for index in self._all.tolist()]
+        infos = [info_at(step.info, index) for index in self._all.tolist()]
         for info, late in zip(infos, timed_out.tolist(), strict=True):
             info["TimeLimit.truncated"] = late
         ended = np.flatnonzero(dones)
@@ -107,7 +107,7 @@ class SB3VecEnv(VecEnv):
                 infos[index]["terminal_observation"] = observations[index].copy()
             observations, started = self._start(ended)
             for index in ended.tolist():
-                self.reset_infos[index] = lane_info(started, index)
+                self.reset_infos[index] = info_at(started, index)
         return observations, step.rewards[:, 0].astype(np.float32), dones, infos
 
     def close(self) -> None:
@@ -168,6 +168,6 @@ class SB3VecEnv(VecEnv):
     def _start(
         self, ids: npt.NDArray[np.int64], seeds: Sequence[int | None] | None = None
     ) -> tuple[Array, Info]:
-        observations, info = self.envs.world.reset(self.envs.seeds.take(ids, seeds), ids)
+        observations, info = self.envs.batch.reset(self.envs.seeds.take(ids, seeds), ids)
         self._masks = info.get("action_mask")
         return observations[self._agent], info

@@ -1,13 +1,13 @@
-"""BatchEnv: many copies ("lanes") of one world, stepped together on arrays.
+"""BatchEnv: many copies of one environment, stepped together on arrays.
 
-A world is written once, here; ``faces.py`` makes the Gymnasium and PettingZoo faces of it. The
-rules every world keeps:
+An environment is written once, here; ``adapters`` make it a Gymnasium or PettingZoo environment.
+The copies are numbered, and "environment *i*" is the *i*-th of them. The rules:
 
-* Lane *i* draws only from the stream its episode's seed started, so an episode is the same in any
-  lane of any batch.
-* ``terminated`` (the world ended) and ``truncated`` (the clock ran out) are different things.
+* Environment *i* draws only from the stream its episode's seed started, so an episode is the same
+  at any index of any batch.
+* ``terminated`` (the environment ended) and ``truncated`` (the clock ran out) are different things.
 * ``info`` has one structure, at reset and at every step.
-* Arrays handed out are the caller's to keep: a world never writes to them again.
+* Arrays handed out are the caller's to keep: an environment never writes to them again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FloatArray = npt.NDArray[np.float64]
 Info = dict[str, Array]
 
 SOLE_AGENT = "agent"
-"""The agent id of a world with one agent."""
+"""The agent id of an environment with one agent."""
 
 
 class Step(NamedTuple):
@@ -40,18 +40,18 @@ class Step(NamedTuple):
     rewards: FloatArray
     """(num_envs, num_agents), agents in the order of ``BatchEnv.agents``."""
     terminated: BoolArray
-    """(num_envs,): the world reached an end; its value from here on is 0."""
+    """(num_envs,): the environment reached an end; its value from here on is 0."""
     truncated: BoolArray
-    """(num_envs,): the time limit was reached; bootstrapping goes on from the observation."""
+    """(num_envs,): the time limit was reached; bootstrapping continues from the observation."""
     info: Info
     """Named arrays (num_envs, ...), e.g. ``cost`` (float64) or ``action_mask`` (int8)."""
 
 
 class BatchEnv(ABC):
-    """``num_envs`` copies of one world, stepped together.
+    """``num_envs`` copies of one environment, stepped together.
 
     A subclass sets ``agents``, ``observation_spaces``, ``action_spaces`` (and ``state_space`` when
-    the world has a global state) in its ``__init__`` and defines ``_reset``, ``_step``,
+    the environment has a global state) in its ``__init__`` and defines ``_reset``, ``_step``,
     ``_observe`` and ``render``. The base keeps the clock.
     """
 
@@ -65,7 +65,15 @@ class BatchEnv(ABC):
     state_space: spaces.Box | None = None
 
     def __init__(self, num_envs: int = 1, max_episode_steps: int | None = -1) -> None:
-        """Make ``num_envs`` lanes; ``max_episode_steps`` None is no limit, -1 the world's own."""
+        """Make ``num_envs`` copies.
+
+        Args:
+            num_envs: number of environments.
+            max_episode_steps: time limit; None is no limit, -1 ``default_horizon``.
+
+        Raises:
+            ConfigError: a number that is not positive.
+        """
         if num_envs < 1:
             raise ConfigError(f"num_envs must be at least 1, got {num_envs}")
         if max_episode_steps == -1:
@@ -79,15 +87,15 @@ class BatchEnv(ABC):
 
     @property
     def num_agents(self) -> int:
-        """Number of agents of the world."""
+        """Number of agents of the environment."""
         return len(self.agents)
 
     def reset(self, seeds: IntArray, ids: IntArray | None = None) -> tuple[dict[str, Array], Info]:
-        """Start new episodes from ``seeds`` in the lanes ``ids`` (all lanes if None).
+        """Start new episodes from ``seeds`` in the environments ``ids`` (all of them if None).
 
         Args:
             seeds: int64 (len(ids),), one an episode, non-negative.
-            ids: int64 lane numbers without repetition.
+            ids: int64 environment indices without repetition.
 
         Returns:
             The observations of the whole batch, agent id -> (num_envs, ...), and the infos, of
@@ -97,19 +105,21 @@ class BatchEnv(ABC):
         ids = self._all if ids is None else np.asarray(ids, dtype=np.int64)
         seeds = np.asarray(seeds, dtype=np.int64)
         if seeds.shape != ids.shape:
-            raise ConfigError(f"{len(ids)} lanes are reset with {seeds.shape} seeds; give one each")
+            raise ConfigError(
+                f"{len(ids)} environments are reset with {seeds.shape} seeds; give one each"
+            )
         self.elapsed[ids] = 0
         self._reset(ids, seeds)
         return self._observe(), self._info()
 
     def step(self, actions: Mapping[str, Array], active: BoolArray | None = None) -> Step:
-        """Advance each lane by one step.
+        """Advance each environment by one step.
 
         Args:
             actions: agent id -> (num_envs, ...) in the agent's action space; not checked here
                 (see ``check_actions``), because learners produce valid ones.
-            active: bool (num_envs,); a lane that is not active may be left where it is and what
-                comes back for it means nothing. None: all are active.
+            active: bool (num_envs,); an environment that is not active may be left where it is and
+                what comes back for it means nothing. None: all are active.
         """
         rewards, terminated, info = self._step(actions, active)
         self.elapsed += 1
@@ -127,7 +137,7 @@ class BatchEnv(ABC):
         Raises:
             ActionError: an agent is missing, or an array has another shape, a dtype that cannot
                 be cast safely, a value that is not finite or a discrete one out of range. Box
-                actions out of range are not an error: worlds clip them, as the originals do.
+                actions out of range are not an error: environments clip them, as the originals do.
         """
         checked = {}
         for agent in self.agents:
@@ -148,12 +158,12 @@ class BatchEnv(ABC):
             [observations[a].reshape(self.num_envs, -1) for a in self.agents], axis=1
         )
 
-    def close(self) -> None:  # noqa: B027 - most worlds hold nothing that needs closing
-        """Release what the world holds (renderers, simulators). Safe to call twice."""
+    def close(self) -> None:  # noqa: B027 - most environments hold nothing that needs closing
+        """Release what the environment holds (renderers, simulators). Safe to call twice."""
 
     @abstractmethod
     def _reset(self, ids: IntArray, seeds: IntArray) -> None:
-        """Put the lanes ``ids`` at the start of the episodes ``seeds``."""
+        """Put the environments ``ids`` at the start of the episodes ``seeds``."""
 
     @abstractmethod
     def _step(
@@ -174,8 +184,8 @@ class BatchEnv(ABC):
         return {}
 
     @abstractmethod
-    def render(self, lane: int = 0) -> npt.NDArray[np.uint8]:
-        """Draw one lane: (height, width, 3) uint8."""
+    def render(self, index: int = 0) -> npt.NDArray[np.uint8]:
+        """Draw one environment: (height, width, 3) uint8."""
 
 
 def check_action(

@@ -1,7 +1,7 @@
-"""What every world is held to: checks that a new one can be put through with one call.
+"""What every environment is held to: checks that a new one can be put through with one call.
 
 Each check is a function of a ``Subject`` that raises ``CheckFailed`` with one sentence when the
-world breaks the rule, and ``NotApplicable`` where the rule does not concern it.
+environment breaks the rule, and ``NotApplicable`` where the rule does not concern it.
 ``pkubench check`` prints them as a table.
 """
 
@@ -12,42 +12,38 @@ import inspect
 import io
 import pickle
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
 
-from pkubench.envs.core.batch import Array, BatchEnv, Info, Step
-from pkubench.envs.core.seeding import IntArray
-from pkubench.errors import ActionError, MissingExtra, PkubenchError
+from pkubench.envs.core.batch import Array, BatchEnv, Info
+from pkubench.envs.core.trials import (
+    NUM_ENVS,
+    STEPS,
+    CheckFailed,
+    Subject,
+    arrays_of,
+    check_observations,
+    legal_actions,
+    made,
+    play,
+    play_episode,
+    same_arrays,
+    same_structure,
+    seeds_of,
+    structure,
+)
+from pkubench.errors import ActionError, MissingExtra
 
-STEPS = 40
-"""Steps of a trial episode."""
-LANES = 5
 _COPIED_AT = 4
 """Step after which a trial episode is copied."""
 
 
-class CheckFailed(PkubenchError):
-    """A world breaks a rule; the message says which and how."""
-
-    exit_code = 1
-
-
 class NotApplicable(Exception):
-    """The rule does not concern this world; the message says why."""
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is checked."""
-
-    name: str
-    make: Callable[..., BatchEnv]
-    """Makes the world: ``make(num_envs=...)``, and further settings of its constructor."""
+    """The rule does not concern this environment; the message says why."""
 
 
 class Outcome(NamedTuple):
@@ -61,7 +57,7 @@ class Outcome(NamedTuple):
 
 
 def run_checks(subject: Subject) -> Iterator[Outcome]:
-    """Put a world through every check, yielding each outcome as it is known."""
+    """Put an environment through every check, yielding each outcome as it is known."""
     for check in CHECKS:
         name = check.__name__.removeprefix("check_").replace("_", " ")
         rule = (inspect.getdoc(check) or "").splitlines()[0].removesuffix(".")
@@ -80,40 +76,40 @@ def run_checks(subject: Subject) -> Iterator[Outcome]:
 
 def check_docstring(subject: Subject) -> None:
     """The class docstring says what is seen, done and paid."""
-    with _made(subject, 1) as world:
-        text = inspect.getdoc(type(world)) or ""
+    with made(subject, 1) as env:
+        text = inspect.getdoc(type(env)) or ""
     if len(text.split()) < 5:
-        raise CheckFailed("the class needs a docstring: it is the world's page in the docs")
+        raise CheckFailed("the class needs a docstring: it is the environment's page in the docs")
 
 
 def check_spaces(subject: Subject) -> None:
     """Every agent has an observation and an action space, and observations lie in theirs."""
-    with _made(subject, LANES) as world:
-        if not world.agents or len(set(world.agents)) != len(world.agents):
-            raise CheckFailed(f"agents must be distinct names, got {world.agents}")
-        for agent in world.agents:
-            if agent not in world.observation_spaces or agent not in world.action_spaces:
+    with made(subject, NUM_ENVS) as env:
+        if not env.agents or len(set(env.agents)) != len(env.agents):
+            raise CheckFailed(f"agents must be distinct names, got {env.agents}")
+        for agent in env.agents:
+            if agent not in env.observation_spaces or agent not in env.action_spaces:
                 raise CheckFailed(f"agent {agent!r} lacks an observation or action space")
-        observations, info = world.reset(_seeds(LANES))
+        observations, info = env.reset(seeds_of(NUM_ENVS))
         for moment in range(STEPS):
-            _check_observations(world, observations)
-            step = world.step(_actions(world, moment, info))
+            check_observations(env, observations)
+            step = env.step(legal_actions(env, moment, info))
             observations, info = step.observations, step.info
             if (step.terminated | step.truncated).any():
                 break
-        if world.state_space is not None:
-            state = world.state()
-            wanted = (LANES, *world.state_space.shape)
+        if env.state_space is not None:
+            state = env.state()
+            wanted = (NUM_ENVS, *env.state_space.shape)
             if state.shape != wanted:
                 raise CheckFailed(f"state() has shape {state.shape}, wanted {wanted}")
 
 
 def check_step(subject: Subject) -> None:
-    """Rewards are finite float64 a lane and agent, terminated and truncated bool a lane."""
-    with _made(subject, LANES) as world:
-        _, info = world.reset(_seeds(LANES))
-        step = world.step(_actions(world, 0, info))
-        shape = (LANES, world.num_agents)
+    """Rewards are finite float64 (num_envs, num_agents); terminated, truncated bool (num_envs,)."""
+    with made(subject, NUM_ENVS) as env:
+        _, info = env.reset(seeds_of(NUM_ENVS))
+        step = env.step(legal_actions(env, 0, info))
+        shape = (NUM_ENVS, env.num_agents)
         if step.rewards.shape != shape or step.rewards.dtype != np.float64:
             raise CheckFailed(
                 f"rewards are {step.rewards.dtype} {step.rewards.shape}, wanted float64 {shape}"
@@ -122,127 +118,143 @@ def check_step(subject: Subject) -> None:
             raise CheckFailed("a reward is not finite")
         for name in ("terminated", "truncated"):
             flags = getattr(step, name)
-            if flags.shape != (LANES,) or flags.dtype != np.bool_:
-                raise CheckFailed(f"{name} is {flags.dtype} {flags.shape}, wanted bool ({LANES},)")
+            if flags.shape != (NUM_ENVS,) or flags.dtype != np.bool_:
+                raise CheckFailed(
+                    f"{name} is {flags.dtype} {flags.shape}, wanted bool ({NUM_ENVS},)"
+                )
         for key, value in step.info.items():
-            if np.shape(value)[:1] != (LANES,):
-                raise CheckFailed(f"info[{key!r}] has shape {np.shape(value)}, wanted ({LANES}, …)")
+            if np.shape(value)[:1] != (NUM_ENVS,):
+                raise CheckFailed(
+                    f"info[{key!r}] has shape {np.shape(value)}, wanted ({NUM_ENVS}, …)"
+                )
 
 
 def check_infos(subject: Subject) -> None:
     """``info`` has the same names, shapes and dtypes at reset and at every step."""
-    with _made(subject, LANES) as world:
-        _, info = world.reset(_seeds(LANES))
-        wanted = _structure(info)
+    with made(subject, NUM_ENVS) as env:
+        _, info = env.reset(seeds_of(NUM_ENVS))
+        wanted = structure(info)
         for moment in range(STEPS):
-            step = world.step(_actions(world, moment, info))
+            step = env.step(legal_actions(env, moment, info))
             info = step.info
-            _same_structure(wanted, _structure(info), f"step {moment + 1}")
+            same_structure(wanted, structure(info), f"step {moment + 1}")
             if (step.terminated | step.truncated).any():
                 break
-        _, info = world.reset(_seeds(1), np.array([LANES - 1], dtype=np.int64))
-        _same_structure(wanted, _structure(info), "a reset of some lanes")
+        _, info = env.reset(seeds_of(1), np.array([NUM_ENVS - 1], dtype=np.int64))
+        same_structure(wanted, structure(info), "a reset of some environments")
 
 
 def check_copies(subject: Subject) -> None:
     """A copy or pickle made within an episode behaves as the original, which it leaves alone."""
     ways: dict[str, Callable[[Any], Any]] = {
         "copy.deepcopy": copy.deepcopy,
-        "pickle": lambda world: pickle.loads(pickle.dumps(world)),
+        "pickle": lambda env: pickle.loads(pickle.dumps(env)),
     }
 
-    def resumed(world: BatchEnv, info: Info) -> list[list[Array]]:
-        rest = _play(world, info, range(_COPIED_AT, 2 * _COPIED_AT))[0]
-        observations, info = world.reset(_seeds(LANES) + LANES)
-        start = [observations[agent].copy() for agent in world.agents]
-        return [*rest, start, *_play(world, info, range(_COPIED_AT))[0]]
+    def resumed(env: BatchEnv, info: Info) -> list[list[Array]]:
+        rest = play(env, info, range(_COPIED_AT, 2 * _COPIED_AT))[0]
+        observations, info = env.reset(seeds_of(NUM_ENVS) + NUM_ENVS)
+        start = [observations[agent].copy() for agent in env.agents]
+        return [*rest, start, *play(env, info, range(_COPIED_AT))[0]]
 
-    with _made(subject, LANES) as untouched:
-        _, info = untouched.reset(_seeds(LANES))
-        _, info = _play(untouched, info, range(_COPIED_AT))
+    with made(subject, NUM_ENVS) as untouched:
+        _, info = untouched.reset(seeds_of(NUM_ENVS))
+        _, info = play(untouched, info, range(_COPIED_AT))
         wanted = resumed(untouched, info)
     for way, duplicate in ways.items():
-        with _made(subject, LANES) as world:
-            _, info = world.reset(_seeds(LANES))
-            _, info = _play(world, info, range(_COPIED_AT))
+        with made(subject, NUM_ENVS) as env:
+            _, info = env.reset(seeds_of(NUM_ENVS))
+            _, info = play(env, info, range(_COPIED_AT))
             try:
-                twin = duplicate(world)
+                twin = duplicate(env)
             except Exception as error:
                 raise CheckFailed(f"{way} fails: {type(error).__name__}: {error}") from error
             try:
-                _same(wanted, resumed(twin, info), f"after {way}, the copy")
+                same_arrays(wanted, resumed(twin, info), f"after {way}, the copy")
             finally:
                 twin.close()
-            _same(wanted, resumed(world, info), f"after {way}, the original")
+            same_arrays(wanted, resumed(env, info), f"after {way}, the original")
 
 
 def check_determinism(subject: Subject) -> None:
-    """The same seeds and actions give the same bits, in a fresh world and in a used one."""
-    with _made(subject, LANES) as first, _made(subject, LANES) as second:
-        one = _episode(first, _seeds(LANES))
-        _same(one, _episode(second, _seeds(LANES)), "a second world of the same seeds")
-        _same(one, _episode(first, _seeds(LANES)), "the same world, reset to the same seeds")
+    """The same seeds and actions give the same bits, in a fresh environment and in a used one."""
+    with made(subject, NUM_ENVS) as first, made(subject, NUM_ENVS) as second:
+        one = play_episode(first, seeds_of(NUM_ENVS))
+        same_arrays(
+            one, play_episode(second, seeds_of(NUM_ENVS)), "a second environment of the same seeds"
+        )
+        same_arrays(
+            one,
+            play_episode(first, seeds_of(NUM_ENVS)),
+            "the same environment, reset to the same seeds",
+        )
 
 
-def check_lane_independence(subject: Subject) -> None:
-    """An episode is the same alone and in any lane of a batch."""
-    seeds = _seeds(LANES)
-    with _made(subject, LANES) as world:
-        batch = _episode(world, seeds)
-    for lane in (0, LANES - 1):
-        with _made(subject, 1) as alone:
-            single = _episode(alone, seeds[lane : lane + 1], first_lane=lane)
-        rows = [[array[lane : lane + 1] for array in moment] for moment in batch]
-        _same(rows, single, f"lane {lane} of {LANES} against the same episode alone")
+def check_batch_independence(subject: Subject) -> None:
+    """An episode is the same alone and at any index of a batch."""
+    seeds = seeds_of(NUM_ENVS)
+    with made(subject, NUM_ENVS) as env:
+        batch = play_episode(env, seeds)
+    for index in (0, NUM_ENVS - 1):
+        with made(subject, 1) as alone:
+            single = play_episode(alone, seeds[index : index + 1], first_index=index)
+        rows = [[array[index : index + 1] for array in moment] for moment in batch]
+        same_arrays(
+            rows, single, f"environment {index} of {NUM_ENVS} against the same episode alone"
+        )
 
 
 def check_partial_reset(subject: Subject) -> None:
-    """Resetting some lanes leaves the others where they are."""
-    with _made(subject, LANES) as world:
-        _, info = world.reset(_seeds(LANES))
-        before = world.step(_actions(world, 0, info)).observations
+    """Resetting some environments leaves the others where they are."""
+    with made(subject, NUM_ENVS) as env:
+        _, info = env.reset(seeds_of(NUM_ENVS))
+        before = env.step(legal_actions(env, 0, info)).observations
         kept = {agent: array.copy() for agent, array in before.items()}
-        after, _ = world.reset(np.array([977], dtype=np.int64), np.array([1], dtype=np.int64))
-        others = np.arange(LANES) != 1
-        for agent in world.agents:
+        after, _ = env.reset(np.array([977], dtype=np.int64), np.array([1], dtype=np.int64))
+        others = np.arange(NUM_ENVS) != 1
+        for agent in env.agents:
             if not np.array_equal(kept[agent][others], after[agent][others]):
-                raise CheckFailed(f"resetting lane 1 changed what {agent!r} sees in other lanes")
+                raise CheckFailed(
+                    f"resetting environment 1 changed what {agent!r} sees in other environments"
+                )
 
 
 def check_arrays_are_the_callers(subject: Subject) -> None:
     """What was handed out is never written to again, and writing to it changes nothing."""
-    with _made(subject, LANES) as world, _made(subject, LANES) as twin:
-        _, info = world.reset(_seeds(LANES))
-        twin.reset(_seeds(LANES))
+    with made(subject, NUM_ENVS) as env, made(subject, NUM_ENVS) as twin:
+        _, info = env.reset(seeds_of(NUM_ENVS))
+        twin.reset(seeds_of(NUM_ENVS))
         handed: list[tuple[Array, Array]] = []
         for moment in range(4):
-            actions = _actions(world, moment, info)
-            step, clean = world.step(actions), twin.step(actions)
+            actions = legal_actions(env, moment, info)
+            step, clean = env.step(actions), twin.step(actions)
             for array, snapshot in handed:
                 if not np.array_equal(array, snapshot):
                     raise CheckFailed("an array handed out earlier changed during a later step")
-            _same([_arrays(clean, twin)], [_arrays(step, world)], "after writing to old arrays")
+            same_arrays(
+                [arrays_of(clean, twin)], [arrays_of(step, env)], "after writing to old arrays"
+            )
             info = clean.info
             if (step.terminated | step.truncated).any():
                 return
-            for array in _arrays(step, world):
+            for array in arrays_of(step, env):
                 if array.flags.writeable:
                     array[...] = 1
-            handed = [(array, array.copy()) for array in _arrays(step, world)]
+            handed = [(array, array.copy()) for array in arrays_of(step, env)]
 
 
 def check_time_limit(subject: Subject) -> None:
-    """``max_episode_steps`` truncates at exactly that step, and truncation is no termination."""
+    """``max_episode_steps`` truncates at exactly that step, and truncation is not termination."""
     limit = 7
     try:
-        world = subject.make(num_envs=LANES, max_episode_steps=limit)
+        env = subject.make(num_envs=NUM_ENVS, max_episode_steps=limit)
     except TypeError as error:
         raise NotApplicable("its constructor takes no max_episode_steps") from error
     try:
-        _, info = world.reset(_seeds(LANES))
-        alive = np.ones(LANES, dtype=np.bool_)
+        _, info = env.reset(seeds_of(NUM_ENVS))
+        alive = np.ones(NUM_ENVS, dtype=np.bool_)
         for moment in range(1, limit + 1):
-            step = world.step(_actions(world, moment, info), alive.copy())
+            step = env.step(legal_actions(env, moment, info), alive.copy())
             if (step.truncated[alive] != (moment == limit)).any():
                 raise CheckFailed(
                     f"with a limit of {limit}, step {moment} has truncated {step.truncated}"
@@ -252,18 +264,18 @@ def check_time_limit(subject: Subject) -> None:
             if not alive.any():
                 return
     finally:
-        world.close()
+        env.close()
 
 
 def check_bad_actions(subject: Subject) -> None:
     """Actions of a wrong shape, kind or range, and NaN, are named as errors."""
-    with _made(subject, 2) as world:
-        _, info = world.reset(_seeds(2))
-        good = _actions(world, 0, info)
-        world.check_actions(good)
-        agent = world.agents[0]
-        space = world.action_spaces[agent]
-        bad: dict[str, Any] = {"a wrong number of lanes": np.concatenate([good[agent]] * 2)}
+    with made(subject, 2) as env:
+        _, info = env.reset(seeds_of(2))
+        good = legal_actions(env, 0, info)
+        env.check_actions(good)
+        agent = env.agents[0]
+        space = env.action_spaces[agent]
+        bad: dict[str, Any] = {"a wrong number of environments": np.concatenate([good[agent]] * 2)}
         if isinstance(space, spaces.Box):
             bad["NaN"] = np.full_like(good[agent], np.nan, dtype=np.float32)
         elif isinstance(space, spaces.Discrete):
@@ -271,18 +283,18 @@ def check_bad_actions(subject: Subject) -> None:
             bad["a fraction"] = np.full(2, 0.5)
         for what, value in bad.items():
             try:
-                world.check_actions({**good, agent: value})
+                env.check_actions({**good, agent: value})
             except ActionError:
                 continue
             raise CheckFailed(f"check_actions lets {what} through")
 
 
 def check_rendering(subject: Subject) -> None:
-    """``render`` draws a lane as (height, width, 3) uint8."""
-    with _made(subject, 2) as world:
-        world.reset(_seeds(2))
+    """``render`` draws an environment as (height, width, 3) uint8."""
+    with made(subject, 2) as env:
+        env.reset(seeds_of(2))
         try:
-            picture = world.render(1)
+            picture = env.render(1)
         except MissingExtra as error:
             raise NotApplicable(str(error)) from error
         if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
@@ -297,28 +309,28 @@ def check_gymnasium(subject: Subject) -> None:
     """Gymnasium's own checker accepts the single environment."""
     from gymnasium.utils.env_checker import check_env
 
-    from pkubench.envs.adapters.gymnasium import SingleFace
+    from pkubench.envs.adapters.gymnasium import GymnasiumAdapter
 
-    with warnings.catch_warnings(), _made(subject, 1) as world:
+    with warnings.catch_warnings(), made(subject, 1) as env:
         warnings.simplefilter("ignore")
-        check_env(SingleFace(world), skip_render_check=True)
+        check_env(GymnasiumAdapter(env), skip_render_check=True)
 
 
 def check_pettingzoo(subject: Subject) -> None:
-    """PettingZoo's parallel API and seed tests accept a world with several agents."""
-    with _made(subject, 1) as world:
-        if world.num_agents == 1:
-            raise NotApplicable("the world has one agent")
+    """PettingZoo's parallel API and seed tests accept an environment with several agents."""
+    with made(subject, 1) as env:
+        if env.num_agents == 1:
+            raise NotApplicable("the environment has one agent")
     try:
         from pettingzoo.test import parallel_api_test, parallel_seed_test
 
-        from pkubench.envs.adapters.pettingzoo import ParallelFace
+        from pkubench.envs.adapters.pettingzoo import ParallelAdapter
     except ModuleNotFoundError as error:
         raise MissingExtra("marl", "this check") from error
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        parallel_api_test(ParallelFace(subject.make(num_envs=1)), num_cycles=60)
-        parallel_seed_test(lambda: ParallelFace(subject.make(num_envs=1)), num_cycles=30)
+        parallel_api_test(ParallelAdapter(subject.make(num_envs=1)), num_cycles=60)
+        parallel_seed_test(lambda: ParallelAdapter(subject.make(num_envs=1)), num_cycles=30)
 
 
 CHECKS: tuple[Callable[[Subject], None], ...] = (
@@ -327,7 +339,7 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     check_step,
     check_infos,
     check_determinism,
-    check_lane_independence,
+    check_batch_independence,
     check_partial_reset,
     check_arrays_are_the_callers,
     check_copies,
@@ -338,115 +350,4 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     check_pettingzoo,
 )
 
-
-class _made:
-    """A world that is closed at the end of the block."""
-
-    def __init__(self, subject: Subject, num_envs: int) -> None:
-        self._world = subject.make(num_envs=num_envs)
-
-    def __enter__(self) -> BatchEnv:
-        return self._world
-
-    def __exit__(self, *exception: object) -> None:
-        self._world.close()
-
-
-def _seeds(count: int) -> IntArray:
-    return np.arange(100, 100 + count, dtype=np.int64)
-
-
-def _actions(
-    world: BatchEnv, moment: int, info: Mapping[str, Array], first_lane: int = 0
-) -> dict[str, Array]:
-    """Return legal actions that depend on the lane's number and the moment alone."""
-    actions = {}
-    for number, agent in enumerate(world.agents):
-        space = world.action_spaces[agent]
-        mask = info.get(f"action_mask:{agent}")
-        if mask is None and world.num_agents == 1:
-            mask = info.get("action_mask")
-        rows = []
-        for lane in range(world.num_envs):
-            draw = 1_000_003 * moment + 1009 * (first_lane + lane) + number
-            if mask is None:
-                space.seed(draw)
-                rows.append(np.asarray(space.sample()))
-            else:
-                legal = np.flatnonzero(mask[lane])
-                rows.append(np.asarray(legal[draw % len(legal)] if len(legal) else 0))
-        actions[agent] = np.stack(rows)
-    return actions
-
-
-def _structure(info: Mapping[str, Array]) -> dict[str, tuple[str, tuple[int, ...]]]:
-    return {key: (str(np.asarray(value).dtype), np.shape(value)) for key, value in info.items()}
-
-
-def _same_structure(wanted: Mapping[str, Any], found: Mapping[str, Any], when: str) -> None:
-    for key in sorted(wanted.keys() | found.keys()):
-        if wanted.get(key) != found.get(key):
-            there, here = (_described(side.get(key)) for side in (wanted, found))
-            raise CheckFailed(f"info[{key!r}] is {there} at reset and {here} at {when}")
-
-
-def _described(entry: tuple[str, tuple[int, ...]] | None) -> str:
-    return "missing" if entry is None else f"{entry[0]} {entry[1]}"
-
-
-def _episode(world: BatchEnv, seeds: IntArray, first_lane: int = 0) -> list[list[Array]]:
-    """Play at most ``STEPS`` steps of the episodes ``seeds``; return all that was given."""
-    observations, info = world.reset(seeds)
-    start = [observations[agent].copy() for agent in world.agents]
-    return [start, *_play(world, info, range(STEPS), first_lane)[0]]
-
-
-def _play(
-    world: BatchEnv, info: Info, steps: range, first_lane: int = 0
-) -> tuple[list[list[Array]], Info]:
-    """Take ``steps`` until all lanes have ended; what a lane gives after its end counts as 0."""
-    alive = np.ones(world.num_envs, dtype=np.bool_)
-    moments = []
-    for moment in steps:
-        step = world.step(_actions(world, moment, info, first_lane), alive.copy())
-        arrays = [array.copy() for array in _arrays(step, world)]
-        for array in arrays:
-            array[~alive] = 0
-        moments.append(arrays)
-        info = step.info
-        alive &= ~(step.terminated | step.truncated)
-        if not alive.any():
-            break
-    return moments, info
-
-
-def _arrays(step: Step, world: BatchEnv) -> list[Array]:
-    return [
-        *(step.observations[agent] for agent in world.agents),
-        step.rewards,
-        step.terminated,
-        step.truncated,
-        *(step.info[key] for key in sorted(step.info)),
-    ]
-
-
-def _same(one: list[list[Array]], other: list[list[Array]], what: str) -> None:
-    for moment, (left, right) in enumerate(zip(one, other, strict=False)):
-        for a, b in zip(left, right, strict=True):
-            if a.dtype != b.dtype or not np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
-                gap = np.abs(a.astype(np.float64) - b.astype(np.float64)).max()
-                raise CheckFailed(f"{what}: step {moment} differs by up to {gap:.3g}")
-
-
-def _check_observations(world: BatchEnv, observations: Mapping[str, Array]) -> None:
-    for agent in world.agents:
-        space = world.observation_spaces[agent]
-        array = observations[agent]
-        wanted = (world.num_envs, *(space.shape or ()))
-        if array.shape != wanted or array.dtype != space.dtype:
-            raise CheckFailed(
-                f"{agent!r} sees {array.dtype} {array.shape}, wanted {space.dtype} {wanted}"
-            )
-        for row in array:
-            if not space.contains(row):
-                raise CheckFailed(f"an observation of {agent!r} lies outside {space}")
+__all__ = ["CHECKS", "CheckFailed", "NotApplicable", "Outcome", "Subject", "run_checks"]

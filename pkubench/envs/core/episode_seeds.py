@@ -1,4 +1,4 @@
-"""Which episode each lane of a batch plays, and which one comes next."""
+"""Which episode each environment of a batch plays, and which one comes next."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from pkubench.errors import ConfigError
 
 
 class EpisodeSeeds:
-    """Which episode each lane plays, and which one comes next."""
+    """Which episode each environment plays, and which one comes next."""
 
     def __init__(self, num_envs: int) -> None:
-        """No lane has played yet."""
+        """No environment has played yet."""
         self.last: IntArray = np.full(num_envs, -1, dtype=np.int64)
 
     def take(self, ids: IntArray, seed: int | Sequence[int | None] | None = None) -> IntArray:
-        """Return the seeds of the episodes that begin now in the lanes ``ids``.
+        """Return the seeds of the episodes that begin now in the environments ``ids``.
 
         Args:
-            ids: lanes that are reset.
-            seed: None to go on; an integer ``s`` to start episode ``s + i`` in lane ``i``; or one
-                integer or None for each lane of the batch.
+            ids: environments that are reset.
+            seed: None to continue; an integer ``s`` to start episode ``s + i`` in environment
+                ``i``; or one integer or None for each environment of the batch.
 
         Raises:
-            ConfigError: a negative or overlong seed, or another number of seeds than lanes.
+            ConfigError: a negative or overlong seed, or another number of seeds than environments.
         """
         last = self.last[ids]
         seeds = next_seeds(last)
@@ -39,8 +39,8 @@ class EpisodeSeeds:
                 raise ConfigError(
                     f"{len(seed)} seeds for {len(self.last)} environments; give one each"
                 )
-            for place, lane in enumerate(ids):
-                given = seed[lane]
+            for place, index in enumerate(ids):
+                given = seed[index]
                 if given is not None:
                     seeds[place] = checked_seed(given)
         elif seed is not None:

@@ -80,7 +80,7 @@ def register_world(spec: WorldSpec) -> None:
             entry_point="pkubench.envs.adapters.factories:make_single",
             vector_entry_point="pkubench.envs.adapters.factories:make_vector",
             max_episode_steps=spec.horizon,
-            kwargs={"world": spec.id, **spec.kwargs},
+            kwargs={"env_id": spec.id, **spec.kwargs},
         )
 
 

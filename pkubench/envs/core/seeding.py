@@ -1,4 +1,4 @@
-"""Where every random number of a world comes from: one stream an episode, derived by hashing.
+"""Random numbers of environments: one stream an episode, derived by hashing.
 
 Evaluation and training seeds lie in disjoint ranges, so no learner can have met an evaluation
 episode: training seeds are below ``EVALUATION_SEED_START``, evaluation seeds at or above it.
@@ -108,12 +108,12 @@ def _protocol_seeds() -> IntArray:
 
 
 def next_seeds(seeds: IntArray) -> IntArray:
-    """Return the seed of the episode that follows each given one in its lane, in [0, 2**31).
+    """Return the seed of the episode that follows each given one in its environment, in [0, 2**31).
 
-    The seeds below 2**31 form one single cycle: a lane plays all of them before it plays one again,
-    and two lanes never fall into step. A hash applied to its own results does not do: it soon runs
-    into a short cycle (64 lanes play the same episodes as each other after about 1,000). Larger
-    seeds enter the cycle at a hashed place.
+    The seeds below 2**31 form one single cycle: an environment plays all of them before it plays
+    one again, and two environments never come to play the same seeds together. A hash applied to
+    its own results does not do: it soon runs into a short cycle (64 environments play the same
+    episodes as each other after about 1,000). Larger seeds enter the cycle at a hashed place.
     """
     seeds = np.asarray(seeds, dtype=np.int64)
     outside = (seeds < 0) | (seeds >= EVALUATION_SEED_START)
@@ -132,11 +132,11 @@ def _mix31(
 
 
 def agent_seeds(seeds: IntArray, name: str = "agent") -> IntArray:
-    """Return the seeds an agent gets for its own sampling, unrelated to the world's numbers.
+    """Return the seeds an agent gets for its own sampling, unrelated to the environment's numbers.
 
     A cryptographic hash (BLAKE2b) keeps the episode's seed from being read off by accident or by a
-    network. It is no secret to code that sets out to find it: evaluation seeds are public and can
-    be hashed one by one. Shape as ``seeds``, int64, in [0, 2**63).
+    network. It is no secret to code that sets out to find it: evaluation seeds are public and
+    can be hashed one by one. Shape as ``seeds``, int64, in [0, 2**63).
     """
     named = hashlib.blake2b(f"{name}:".encode(), digest_size=8, person=b"pkubench")
     words = []
@@ -148,27 +148,27 @@ def agent_seeds(seeds: IntArray, name: str = "agent") -> IntArray:
 
 
 class TrainingSeeds:
-    """The endless seeds of a training run: lane ``l``'s ``k``-th episode has a seed of its own."""
+    """The endless seeds of a training run: each environment's ``k``-th episode has its own."""
 
     def __init__(self, seed: int, num_envs: int) -> None:
-        """Start at episode 0 in each of ``num_envs`` lanes of the run ``seed``."""
+        """Start at episode 0 in each of ``num_envs`` environments of the run ``seed``."""
         self.seed = seed
         self.episode: IntArray = np.zeros(num_envs, dtype=np.int64)
 
     def next(self, ids: IntArray) -> IntArray:
-        """Return the next episode's seed for the lanes ``ids``, shape (len(ids),), < 2**31."""
+        """Return the next episodes' seeds in the environments ``ids``, (len(ids),), < 2**31."""
         words = _hash(0x747261696E, self.seed, ids, self.episode[ids]) & _RANGE_MASK
         self.episode[ids] += 1
         return words.astype(np.int64)
 
 
-class LaneRandom:
-    """One counter-based random stream a lane, drawn from as arrays.
+class RandomStreams:
+    """One counter-based random stream an environment, drawn from as arrays.
 
-    Lane ``i``'s numbers depend on its seed and on how many it has drawn, never on the other lanes:
-    the property that makes an episode the same in lane 0 of 1 and lane 37 of 64. Creating a
-    ``numpy.random.Generator`` an episode would cost about 10 microseconds; this costs 10 ns a
-    number.
+    Environment ``i``'s numbers depend on its seed and on how many it has drawn, never on the other
+    environments: the property that makes an episode the same at index 0 of 1 and at index 37 of 64.
+    Creating a ``numpy.random.Generator`` an episode would cost about 10 microseconds;
+    this costs 10 ns a number.
     """
 
     def __init__(self, num_envs: int) -> None:
@@ -177,19 +177,19 @@ class LaneRandom:
         self.count: npt.NDArray[np.uint64] = np.zeros(num_envs, dtype=np.uint64)
 
     @classmethod
-    def started(cls, seeds: IntArray) -> LaneRandom:
-        """Return one stream a seed, lane ``i`` started from ``seeds[i]``."""
+    def started(cls, seeds: IntArray) -> RandomStreams:
+        """Return one stream a seed, environment ``i`` started from ``seeds[i]``."""
         streams = cls(len(seeds))
         streams.seed(np.arange(len(seeds)), seeds)
         return streams
 
     def seed(self, ids: IntArray, seeds: IntArray) -> None:
-        """Start the streams of lanes ``ids`` afresh from ``seeds``."""
+        """Restart the streams of environments ``ids`` from ``seeds``."""
         self.key[ids] = _hash(0x6C616E65, seeds)
         self.count[ids] = 0
 
     def words(self, ids: IntArray, size: int) -> npt.NDArray[np.uint64]:
-        """Return the next ``size`` 64-bit words of each lane, shape (len(ids), size)."""
+        """Return the next ``size`` 64-bit words of each environment, shape (len(ids), size)."""
         offsets: npt.NDArray[np.uint64] = np.arange(1, size + 1, dtype=np.uint64)
         steps = self.count[ids, None] + offsets
         self.count[ids] += np.uint64(size)

@@ -110,7 +110,7 @@ def evaluate(model: ConstrainedMDP, policy: FloatArray) -> Evaluation:
         policy: probabilities of the actions, (S, A), or (H, S, A) where they depend on the step.
 
     Raises:
-        ConfigError: it has another shape or is no distribution over actions.
+        ConfigError: it has another shape or is not a distribution over actions.
     """
     shape = (model.horizon, *model.rewards.shape)
     if policy.shape not in (shape, shape[1:]):
@@ -132,7 +132,7 @@ def evaluate(model: ConstrainedMDP, policy: FloatArray) -> Evaluation:
 def solve(model: ConstrainedMDP, cost_limit: float = math.inf) -> Solution:
     """Return the best policy whose expected cost is at most ``cost_limit`` (infinity: no limit).
 
-    Value and cost are computed anew from the policy, so they hold for it to rounding.
+    Value and cost are computed again from the policy, so they hold for it to rounding.
 
     Raises:
         ConfigError: no policy keeps the limit; the message says how little cost is possible.

@@ -35,7 +35,7 @@ class CooperativeGame(BatchEnv):
         max_episode_steps: int | None,
         action_spaces: list[spaces.Space[Any]],
     ) -> None:
-        """Make ``num_envs`` lanes for one agent an action space."""
+        """Make ``num_envs`` environments for one agent an action space."""
         super().__init__(num_envs, max_episode_steps)
         self.agents = tuple(f"agent_{i}" for i in range(len(action_spaces)))
         seen = spaces.Box(0.0, 1.0, (_STAGES,), np.float32)
@@ -55,7 +55,7 @@ class CooperativeGame(BatchEnv):
 
     @abstractmethod
     def _payoffs(self, choices: Array) -> FloatArray:
-        """Return the team's payoff (lanes,) of joint actions (lanes, agents, ...)."""
+        """Return the team's payoff (environments,) of joint actions (environments, agents, ...)."""
 
     def state(self) -> npt.NDArray[np.float32]:
         """Return the stage, one-hot, (num_envs, 2)."""
@@ -71,12 +71,12 @@ class CooperativeGame(BatchEnv):
     def _step(
         self, actions: Mapping[str, Array], active: BoolArray | None
     ) -> tuple[FloatArray, BoolArray, Info]:
-        lanes = self._all if active is None else np.flatnonzero(active)
+        indices = self._all if active is None else np.flatnonzero(active)
         for index, agent in enumerate(self.agents):
-            self._choices[lanes, index] = actions[agent][lanes]
-        self._is_over[lanes] = True
+            self._choices[indices, index] = actions[agent][indices]
+        self._is_over[indices] = True
         payoffs = np.zeros(self.num_envs)
-        payoffs[lanes] = self._payoffs(self._choices[lanes])
+        payoffs[indices] = self._payoffs(self._choices[indices])
         shares = np.repeat(payoffs[:, None] / self.num_agents, self.num_agents, axis=1)
         return shares, np.ones(self.num_envs, dtype=np.bool_), {}
 

@@ -1,4 +1,4 @@
-"""Pictures of the diagnostic worlds: payoffs, choices, a plane, a corridor, a road (Pillow)."""
+"""Pictures of the diagnostic environments: payoffs, choices, a corridor, a road (Pillow)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SMOOTHING: Final = 2
 _PAPER: Final[Color] = (250, 250, 247)
 _INK: Final[Color] = (52, 56, 64)
 _FIELD: Final[Color] = (255, 255, 255)
-# Okabe and Ito's palette: told apart by readers with any kind of colour vision.
+# Okabe and Ito's palette: distinguishable with any kind of colour vision.
 _GOOD: Final[Color] = (0, 114, 178)
 _BAD: Final[Color] = (213, 94, 0)
 _CHOSEN: Final[Color] = (230, 159, 0)
@@ -43,7 +43,7 @@ def draw_payoffs(
     Raises:
         MissingExtra: Pillow is not installed.
     """
-    sheet = _Sheet(_told(title, None if chosen is None else float(payoffs[chosen])))
+    sheet = _Sheet(_caption(title, None if chosen is None else float(payoffs[chosen])))
     rows, columns = payoffs.shape
     width, height = (_RIGHT - _LEFT) / columns, (_BOTTOM - _TOP) / rows
     largest = float(np.abs(payoffs).max()) or 1.0
@@ -75,7 +75,7 @@ def draw_choices(
     Raises:
         MissingExtra: Pillow is not installed.
     """
-    sheet = _Sheet(_told(title, None if chosen is None else payoff))
+    sheet = _Sheet(_caption(title, None if chosen is None else payoff))
     step = 400 / count
     radius = min(34.0, 0.4 * step)
     for index in range(count):
@@ -97,7 +97,7 @@ def draw_plane(title: str, chosen: tuple[float, float] | None) -> npt.NDArray[np
     Raises:
         MissingExtra: Pillow is not installed.
     """
-    sheet = _Sheet(_told(title, None if chosen is None else chosen[0] * chosen[1]))
+    sheet = _Sheet(_caption(title, None if chosen is None else chosen[0] * chosen[1]))
     cells, left, side = 20, 134.0, float(_BOTTOM - _TOP)
     size = side / cells
     centres = (np.arange(cells) + 0.5) / cells * 2 - 1
@@ -183,7 +183,7 @@ def draw_road(
     return sheet.picture()
 
 
-def _told(title: str, payoff: float | None) -> str:
+def _caption(title: str, payoff: float | None) -> str:
     """Return a game's title with, once the game is over, the payoff."""
     return f"{title}   ({'to be played' if payoff is None else f'payoff {payoff:.4g}'})"
 

@@ -28,7 +28,7 @@ class _MatrixGame(CooperativeGame):
     """Two agents choose a row and a column, and both get half of what stands there."""
 
     def __init__(self, num_envs: int, max_episode_steps: int | None, payoffs: FloatArray) -> None:
-        """Make ``num_envs`` lanes of the game with these payoffs, (rows, columns)."""
+        """Make ``num_envs`` environments of the game with these payoffs, (rows, columns)."""
         super().__init__(num_envs, max_episode_steps, [spaces.Discrete(n) for n in payoffs.shape])
         self.payoffs = payoffs
         """(agent 0's actions, agent 1's actions) float64."""
@@ -48,10 +48,10 @@ class _MatrixGame(CooperativeGame):
         paid: FloatArray = self.payoffs[choices[:, 0], choices[:, 1]]
         return paid
 
-    def render(self, lane: int = 0) -> npt.NDArray[np.uint8]:
-        """Draw the payoff table with the lane's joint action: (320, 480, 3) uint8."""
-        chosen = (int(self._choices[lane, 0]), int(self._choices[lane, 1]))
-        return draw_payoffs(self.title, self.payoffs, chosen if self._is_over[lane] else None)
+    def render(self, index: int = 0) -> npt.NDArray[np.uint8]:
+        """Draw the payoff table with the environment's joint action: (320, 480, 3) uint8."""
+        chosen = (int(self._choices[index, 0]), int(self._choices[index, 1]))
+        return draw_payoffs(self.title, self.payoffs, chosen if self._is_over[index] else None)
 
 
 class Climbing(_MatrixGame):
@@ -88,7 +88,7 @@ class Climbing(_MatrixGame):
     """
 
     def __init__(self, num_envs: int = 1, max_episode_steps: int | None = -1) -> None:
-        """Make ``num_envs`` lanes."""
+        """Make ``num_envs`` environments."""
         super().__init__(num_envs, max_episode_steps, CLIMBING)
 
     @property
@@ -136,7 +136,7 @@ class Penalty(_MatrixGame):
     def __init__(
         self, num_envs: int = 1, max_episode_steps: int | None = -1, *, k: float = -100.0
     ) -> None:
-        """Make ``num_envs`` lanes of the game with penalty ``k``."""
+        """Make ``num_envs`` environments of the game with penalty ``k``."""
         if not (np.isfinite(k) and k <= 0):
             raise ConfigError(f"k must be a finite penalty of at most 0, got {k}")
         self.k = float(k)

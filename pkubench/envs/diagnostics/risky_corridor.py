@@ -10,7 +10,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from pkubench.envs.core.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
-from pkubench.envs.core.seeding import IntArray, LaneRandom
+from pkubench.envs.core.seeding import IntArray, RandomStreams
 from pkubench.envs.diagnostics.drawing import draw_corridor
 
 if TYPE_CHECKING:
@@ -82,22 +82,22 @@ class RiskyCorridor(BatchEnv):
     follow each other circle round the optimum: their average is near it, their last state need not
     be. And the plank that saves most is not the one to take: what counts is its ratio to the risk.
 
-    `model` is the world as a table, and `tests/envs/test_constrained_worlds.py` holds all of this
-    to a linear program. `scripted:optimum` plays the best feasible policy.
+    `model` is the environment as a table, and `tests/envs/test_constrained_environments.py` holds
+    all of this to a linear program. `scripted:optimum` plays the best feasible policy.
 
     Source: constrained Markov decision processes and their randomised optima: Altman, "Constrained
     Markov Decision Processes", 1999; the greedy knapsack: Dantzig, "Discrete-Variable Extremum
-    Problems", 1957; the world is ours. Versions: v0 first release.
+    Problems", 1957; the environment is ours. Versions: v0 first release.
     """
 
     default_horizon: ClassVar[int | None] = 50
 
     def __init__(self, num_envs: int = 1, max_episode_steps: int | None = -1) -> None:
-        """Make ``num_envs`` lanes."""
+        """Make ``num_envs`` environments."""
         super().__init__(num_envs, max_episode_steps)
         self.observation_spaces = {SOLE_AGENT: spaces.Box(0.0, 1.0, (GOAL + 1,), np.float32)}
         self.action_spaces = {SOLE_AGENT: spaces.Discrete(3)}
-        self._random = LaneRandom(num_envs)
+        self._random = RandomStreams(num_envs)
         self._cell: IntArray = np.zeros(num_envs, dtype=np.int64)
         self._falls: IntArray = np.zeros(num_envs, dtype=np.int64)
 
@@ -109,14 +109,14 @@ class RiskyCorridor(BatchEnv):
     def _step(
         self, actions: Mapping[str, Array], active: BoolArray | None
     ) -> tuple[FloatArray, BoolArray, Info]:
-        lanes = self._all if active is None else np.flatnonzero(active)
-        move, cell = actions[SOLE_AGENT][lanes], self._cell[lanes]
-        has_fallen = self._random.uniform(lanes, 1)[:, 0] < RISKS[cell, move]
-        self._cell[lanes] = LEADS_TO[cell, move]
-        self._falls[lanes] += has_fallen
+        indices = self._all if active is None else np.flatnonzero(active)
+        move, cell = actions[SOLE_AGENT][indices], self._cell[indices]
+        has_fallen = self._random.uniform(indices, 1)[:, 0] < RISKS[cell, move]
+        self._cell[indices] = LEADS_TO[cell, move]
+        self._falls[indices] += has_fallen
         is_there = self._cell == GOAL
         cost = np.zeros(self.num_envs)
-        cost[lanes] = FALL_COST * has_fallen
+        cost[indices] = FALL_COST * has_fallen
         return (STEP_REWARD + GOAL_REWARD * is_there)[:, None], is_there, {"cost": cost}
 
     def _info(self) -> Info:
@@ -125,15 +125,15 @@ class RiskyCorridor(BatchEnv):
     def _observe(self) -> dict[str, Array]:
         return {SOLE_AGENT: np.eye(GOAL + 1, dtype=np.float32)[self._cell]}
 
-    def render(self, lane: int = 0) -> npt.NDArray[np.uint8]:
-        """Draw the corridor with its planks and the lane's walker: (320, 480, 3) uint8."""
-        told = f"step {int(self.elapsed[lane])}, falls {int(self._falls[lane])}"
+    def render(self, index: int = 0) -> npt.NDArray[np.uint8]:
+        """Draw the corridor with its planks and the environment's walker: (320, 480, 3) uint8."""
+        counts = f"step {int(self.elapsed[index])}, falls {int(self._falls[index])}"
         planks = [(plank.start, plank.end, plank.risk) for plank in PLANKS]
-        return draw_corridor(f"RiskyCorridor   ({told})", GOAL, planks, int(self._cell[lane]))
+        return draw_corridor(f"RiskyCorridor   ({counts})", GOAL, planks, int(self._cell[index]))
 
     @property
     def model(self) -> ConstrainedMDP:
-        """The world as a table; its states are the cells, its horizon is the time limit."""
+        """The environment as a table; its states are the cells, its horizon is the time limit."""
         from pkubench.envs.diagnostics.constrained_mdp import ConstrainedMDP
 
         goes_on = np.eye(GOAL + 1)
@@ -166,7 +166,7 @@ def _tables() -> tuple[IntArray, FloatArray]:
     cells = np.arange(GOAL + 1)
     leads_to = np.stack([np.maximum(cells - 1, 0), np.minimum(cells + 1, GOAL)], axis=1)
     leads_to = np.concatenate([leads_to, leads_to[:, [ON]]], axis=1)
-    leads_to[GOAL] = GOAL  # the end, where lanes wait for their reset
+    leads_to[GOAL] = GOAL  # the end, where environments wait for their reset
     risks = np.zeros(leads_to.shape)
     for plank in PLANKS:
         leads_to[plank.start, LEAP] = plank.end

@@ -11,7 +11,7 @@ from pkubench.envs.diagnostics.cooperative_game import CooperativeGame
 from pkubench.envs.diagnostics.drawing import draw_choices
 from pkubench.errors import ConfigError
 
-MOST_AGENTS = 16
+MAX_AGENTS = 16
 """Larger teams have too many joint actions to be solved exactly."""
 
 
@@ -49,10 +49,10 @@ class SharingGap(CooperativeGame):
     def __init__(
         self, num_envs: int = 1, max_episode_steps: int | None = -1, *, num_agents: int = 4
     ) -> None:
-        """Make ``num_envs`` lanes of the game for ``num_agents`` agents."""
-        if num_agents % 2 or not 2 <= num_agents <= MOST_AGENTS:
+        """Make ``num_envs`` environments of the game for ``num_agents`` agents."""
+        if num_agents % 2 or not 2 <= num_agents <= MAX_AGENTS:
             raise ConfigError(
-                f"num_agents must be an even number from 2 to {MOST_AGENTS}, got {num_agents}"
+                f"num_agents must be an even number from 2 to {MAX_AGENTS}, got {num_agents}"
             )
         super().__init__(
             num_envs, max_episode_steps, [spaces.Discrete(2) for _ in range(num_agents)]
@@ -76,13 +76,13 @@ class SharingGap(CooperativeGame):
         paid: FloatArray = (is_goal.all(axis=1) | ~is_goal.any(axis=1)).astype(np.float64)
         return paid
 
-    def render(self, lane: int = 0) -> npt.NDArray[np.uint8]:
-        """Draw what the agents of a lane chose: (320, 480, 3) uint8."""
-        payoff = float(self._payoffs(self._choices[lane : lane + 1])[0])
-        chosen = [int(choice) for choice in self._choices[lane]]
+    def render(self, index: int = 0) -> npt.NDArray[np.uint8]:
+        """Draw what the agents of an environment chose: (320, 480, 3) uint8."""
+        payoff = float(self._payoffs(self._choices[index : index + 1])[0])
+        chosen = [int(choice) for choice in self._choices[index]]
         return draw_choices(
             "SharingGap: one half 0, the other half 1",
-            chosen if self._is_over[lane] else None,
+            chosen if self._is_over[index] else None,
             self.num_agents,
             payoff,
         )

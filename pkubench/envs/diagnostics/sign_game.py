@@ -39,7 +39,7 @@ class SignGame(CooperativeGame):
     """
 
     def __init__(self, num_envs: int = 1, max_episode_steps: int | None = -1) -> None:
-        """Make ``num_envs`` lanes."""
+        """Make ``num_envs`` environments."""
         box = spaces.Box(-1.0, 1.0, (1,), np.float32)
         super().__init__(num_envs, max_episode_steps, [box, box])
 
@@ -53,10 +53,10 @@ class SignGame(CooperativeGame):
         product: FloatArray = chosen[:, 0] * chosen[:, 1]
         return product
 
-    def render(self, lane: int = 0) -> npt.NDArray[np.uint8]:
-        """Draw the plane of joint actions with the lane's: (320, 480, 3) uint8."""
-        first, second = np.clip(self._choices[lane, :, 0].astype(np.float64), -1.0, 1.0)
-        chosen = (float(first), float(second)) if self._is_over[lane] else None
+    def render(self, index: int = 0) -> npt.NDArray[np.uint8]:
+        """Draw the plane of joint actions with the environment's: (320, 480, 3) uint8."""
+        first, second = np.clip(self._choices[index, :, 0].astype(np.float64), -1.0, 1.0)
+        chosen = (float(first), float(second)) if self._is_over[index] else None
         return draw_plane("SignGame: payoff a1 a2", chosen)
 
 

@@ -56,9 +56,9 @@ class SpeedLimit(BatchEnv):
     behind, one whose multiplier lags swings around 5. Noise costs as well, because cost is convex:
     a stochastic policy that keeps the limit in training drives slower than its mode could.
 
-    `scripted:optimum` plays the best feasible policy. `speed_table` is the world on a grid of
-    speeds that the optimum lies on, and `tests/envs/test_constrained_worlds.py` solves it as a
-    linear program.
+    `scripted:optimum` plays the best feasible policy. `speed_table` is the environment on a grid of
+    speeds that the optimum lies on, and `tests/envs/test_constrained_environments.py` solves it as
+    a linear program.
 
     Source: ours; the speed limit is the constraint of Safety-Gymnasium's Velocity tasks (Ji et al.,
     NeurIPS 2023). Versions: v0 first release.
@@ -67,7 +67,7 @@ class SpeedLimit(BatchEnv):
     default_horizon: ClassVar[int | None] = 20
 
     def __init__(self, num_envs: int = 1, max_episode_steps: int | None = -1) -> None:
-        """Make ``num_envs`` lanes."""
+        """Make ``num_envs`` environments."""
         super().__init__(num_envs, max_episode_steps)
         self.observation_spaces = {SOLE_AGENT: spaces.Box(-TOP_SPEED, TOP_SPEED, (1,), np.float32)}
         self.action_spaces = {SOLE_AGENT: spaces.Box(-1.0, 1.0, (1,), np.float32)}
@@ -82,11 +82,11 @@ class SpeedLimit(BatchEnv):
     def _step(
         self, actions: Mapping[str, Array], active: BoolArray | None
     ) -> tuple[FloatArray, BoolArray, Info]:
-        lanes = self._all if active is None else np.flatnonzero(active)
-        action = np.clip(actions[SOLE_AGENT][lanes, 0].astype(np.float64), -1.0, 1.0)
-        self._speed[lanes] = (self._speed[lanes] + TOP_SPEED * action) / 2.0
+        indices = self._all if active is None else np.flatnonzero(active)
+        action = np.clip(actions[SOLE_AGENT][indices, 0].astype(np.float64), -1.0, 1.0)
+        self._speed[indices] = (self._speed[indices] + TOP_SPEED * action) / 2.0
         cost = speeding_cost(self._speed)
-        self._sums[:, lanes] += np.stack([self._speed, cost])[:, lanes]
+        self._sums[:, indices] += np.stack([self._speed, cost])[:, indices]
         is_over = np.zeros(self.num_envs, dtype=np.bool_)
         return driving_reward(self._speed)[:, None], is_over, {"cost": cost}
 
@@ -96,12 +96,12 @@ class SpeedLimit(BatchEnv):
     def _observe(self) -> dict[str, Array]:
         return {SOLE_AGENT: self._speed[:, None].astype(np.float32)}
 
-    def render(self, lane: int = 0) -> npt.NDArray[np.uint8]:
-        """Draw the lane's road and its speed beside the limit: (320, 480, 3) uint8."""
-        way, cost = (float(total) for total in self._sums[:, lane])
-        told = f"step {int(self.elapsed[lane])}, way {way:.2f}, cost {cost:.2f}"
-        speed = float(self._speed[lane])
-        return draw_road(f"SpeedLimit   ({told})", speed, FREE_SPEED, TOP_SPEED, way)
+    def render(self, index: int = 0) -> npt.NDArray[np.uint8]:
+        """Draw the environment's road and its speed beside the limit: (320, 480, 3) uint8."""
+        way, cost = (float(total) for total in self._sums[:, index])
+        counts = f"step {int(self.elapsed[index])}, way {way:.2f}, cost {cost:.2f}"
+        speed = float(self._speed[index])
+        return draw_road(f"SpeedLimit   ({counts})", speed, FREE_SPEED, TOP_SPEED, way)
 
     @staticmethod
     def choose_optimally(observation: Array, lots: FloatArray) -> Array:
@@ -137,17 +137,18 @@ def speeding_cost(speed: FloatArray) -> FloatArray:
 
 
 def speed_table(parts: int, horizon: int = 20) -> ConstrainedMDP:
-    """Return the world on the speeds 0, 1/``parts``, ..., 5/4.
+    """Return the environment on the speeds 0, 1/``parts``, ..., 5/4.
 
     Action j leads to the speed j / ``parts``, or to the one nearest to it that the throttle can
-    reach. Every policy of the table is one of the world, so its optimum is at most the world's.
+    reach. Every policy of the table is one of the environment, so its optimum is at most the
+    environment's.
 
     Args:
         parts: points of the grid up to speed 1, a multiple of 4, so that the optimum is on it.
         horizon: steps of an episode.
 
     Raises:
-        ConfigError: parts is no positive multiple of 4.
+        ConfigError: parts is not a positive multiple of 4.
     """
     from pkubench.envs.diagnostics.constrained_mdp import ConstrainedMDP
 

@@ -21,8 +21,9 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from pkubench.envs.core.episode_seeds import EpisodeSeeds
-from pkubench.envs.core.seeding import LaneRandom
-from pkubench.envs.games.histories import CHANCE, load_openspiel, observer
+from pkubench.envs.core.seeding import RandomStreams
+from pkubench.envs.games.histories import CHANCE
+from pkubench.envs.games.openspiel_games import load_openspiel, observer
 from pkubench.errors import ActionError, ConfigError, MissingExtra
 
 try:
@@ -56,7 +57,7 @@ class GameAEC(AECEnv[str, Any, Any]):  # type: ignore[misc]
     Observations follow PettingZoo's classic games: ``{"observation": information-state tensor
     (float32), "action_mask": int8}``; the mask of who is not to move is all zeros. Rewards come
     at the end and sum to zero. Chance draws from the episode's seed; ``reset()`` without a seed
-    goes on with the episode that follows the last one.
+    continues with the episode that follows the last one.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012 - PettingZoo declares it so
@@ -86,7 +87,7 @@ class GameAEC(AECEnv[str, Any, Any]):  # type: ignore[misc]
         self.observation_spaces = dict.fromkeys(PLAYERS, self._observation_space)
         self.action_spaces = {agent: spaces.Discrete(actions) for agent in PLAYERS}
         self._seeds = EpisodeSeeds(1)
-        self._random = LaneRandom(1)
+        self._random = RandomStreams(1)
 
     def observation_space(self, agent: str) -> spaces.Dict:
         """Return the space of ``observe(agent)``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pkubench.envs.core.seeding import LaneRandom
+from pkubench.envs.core.seeding import RandomStreams
 from pkubench.envs.games.forest import Floats, Ints
 from pkubench.envs.games.game_tables import game_tables
 from pkubench.envs.games.tree import GameTree
@@ -18,7 +18,7 @@ class GameBatch:
     At each step every unfinished play gets the action of whoever is to move in it; ``player``
     says who. Chance moves by itself, each play from the stream of its own seed, so a play is the
     same in any batch. For learners that train both seats or sample opponents from a population;
-    ``GameSeat`` worlds hide the opponent instead.
+    ``GameSeat`` environments hide the opponent instead.
 
     Example:
         >>> tree = GameTree.from_openspiel("leduc_poker")
@@ -46,7 +46,7 @@ class GameBatch:
         self.tree = tree
         self.history: Ints = np.zeros(num_games, dtype=np.int64)
         self._tables = game_tables(tree)
-        self._random = LaneRandom(num_games)
+        self._random = RandomStreams(num_games)
         self._all = np.arange(num_games, dtype=np.int64)
 
     def reset(self, seeds: NDArray[np.int64], ids: Ints | None = None) -> None:

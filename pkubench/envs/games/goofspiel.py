@@ -22,7 +22,7 @@ class Goofspiel(TextSeat):
 
     Both hold the cards 1 to ``cards``; the prizes ``cards`` to 1 are laid out in this order. Both
     bid at the same time; the higher bid takes the prize, equal bids discard it. Bids stay secret:
-    a player is told only who took the prize. Whoever has more points wins: 1, -1, or 0 for a tie
+    a player observes only who took the prize. Whoever has more points wins: 1, -1, or 0 for a tie
     (``returns="win_loss"``); ``returns="point_difference"`` pays half of the difference, what a
     player is above the mean of both.
     In the tree seat 0 bids first and seat 1 does not see it, which is the same game.
@@ -53,11 +53,11 @@ class Goofspiel(TextSeat):
         """Make ``num_envs`` tables with ``cards`` cards.
 
         Args:
-            num_envs: Number of lanes.
+            num_envs: Number of environments.
             max_episode_steps: None or -1: games end by themselves.
             cards: Cards in each hand, and prizes.
             returns: ``"win_loss"`` or ``"point_difference"``.
-            **table: Settings of every game world: ``opponent``, ``seat``, ``illegal``.
+            **table: Settings of every game environment: ``opponent``, ``seat``, ``illegal``.
         """
         if cards < 2:
             raise ConfigError(f"cards must be at least 2, got {cards}")
@@ -67,13 +67,13 @@ class Goofspiel(TextSeat):
         parameters = {"cards": cards, "returns": returns}
         super().__init__(num_envs, max_episode_steps, parameters=parameters, **table)
 
-    def lines(self, lane: int) -> list[str]:
+    def lines(self, index: int) -> list[str]:
         """Return the own bids and who took which prize; all bids once the play is over."""
-        seat = int(self.seat[lane])
+        seat = int(self.seat[index])
         bids: tuple[list[int], list[int]] = ([], [])
-        for who, action in self.moves(lane):
+        for who, action in self.moves(index):
             bids[who].append(action + 1)
-        over = self.won(lane) is not None
+        over = self.won(index) is not None
         if over:  # each one's last card played itself
             for own in bids:
                 own += set(range(1, self.cards + 1)) - set(own)

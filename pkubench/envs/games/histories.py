@@ -1,22 +1,23 @@
 """Every history of a small OpenSpiel game, flattened into arrays.
 
 Histories are numbered breadth first, so the children of one history are consecutive and all
-histories of one length form a slice. This is the only file of the engine that talks to OpenSpiel;
-what it returns is plain NumPy and pickles without it.
+histories of one length form a slice. This file and ``openspiel_games.py`` are the only ones of the
+engine that use OpenSpiel; what they return is plain NumPy and pickles without it.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pkubench.envs.games.errors import GameError, GameTooLarge
-from pkubench.errors import ConfigError, MissingExtra, UnknownName
+from pkubench.envs.games.openspiel_games import EXAMPLE, observer
+from pkubench.errors import ConfigError
 
 CHANCE = -1
 """``Histories.player`` where chance moves."""
@@ -35,9 +36,6 @@ _PROBES, _SURELY = 256, 20.0
 pass the limit. The estimate is unbiased and never negative, so by Markov's inequality a tree within
 the limit is refused with probability 1/20 at the very worst; of games whose plays are alike, never.
 """
-
-_WORKS = "such as openspiel:liars_dice(dice_sides=3)"
-"""A game that the engine takes, for messages about those that it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,129 +125,6 @@ def allow_histories(count: int) -> None:
         raise
 
 
-def openspiel(game: str) -> Any:
-    """Return the module of OpenSpiel.
-
-    Raises:
-        MissingExtra: It is not installed; ``game`` says what for.
-    """
-    try:
-        import pyspiel
-    except ImportError as missing:
-        raise MissingExtra("games", f"the game {game!r}") from missing
-    return pyspiel
-
-
-def load_openspiel(name: str) -> Any:
-    """Load a two-player zero-sum OpenSpiel game, simultaneous ones as turn-based.
-
-    Args:
-        name: OpenSpiel's spelling with parameters, e.g. ``liars_dice(dice_sides=4)``.
-
-    Raises:
-        MissingExtra: OpenSpiel is not installed.
-        UnknownName: OpenSpiel has no such game.
-        GameError: The parameters are wrong, or the game is not two-player, zero-sum, with
-            enumerable chance and information-state strings.
-    """
-    pyspiel = openspiel(name)
-    short = name.split("(", 1)[0].strip()
-    known = [game.short_name for game in pyspiel.registered_games()]
-    if short not in known:
-        raise UnknownName("OpenSpiel game", short, known, "See pyspiel.registered_names().")
-    try:
-        # The C++ loader prints its complaint as well as raising it; nothing here can mute that.
-        game = pyspiel.load_game(name)
-    except (pyspiel.SpielError, RuntimeError) as refused:
-        reason = str(refused).strip().splitlines()[0] if str(refused).strip() else "no reason given"
-        raise GameError(f"OpenSpiel refuses the game {name!r}: {reason}") from refused
-    kind = game.get_type()
-    if game.num_players() != 2:
-        raise GameError(
-            f"game {name!r} has {game.num_players()} player(s); the engine needs exactly two, "
-            f"{_WORKS}"
-        )
-    if kind.utility != pyspiel.GameType.Utility.ZERO_SUM:
-        raise GameError(
-            f"game {name!r} is not zero-sum (OpenSpiel says {kind.utility.name.lower()}); "
-            f"exploitability by linear programming needs a zero-sum game, {_WORKS}"
-        )
-    if kind.chance_mode == pyspiel.GameType.ChanceMode.SAMPLED_STOCHASTIC:
-        raise GameError(
-            f"game {name!r} only samples its chance moves; they must be enumerable, {_WORKS}"
-        )
-    if kind.dynamics == pyspiel.GameType.Dynamics.SIMULTANEOUS:
-        game = pyspiel.convert_to_turn_based(game)
-        kind = game.get_type()
-    if kind.dynamics != pyspiel.GameType.Dynamics.SEQUENTIAL:
-        raise GameError(f"game {name!r} is neither turn-based nor simultaneous")
-    if not kind.provides_information_state_string:
-        raise GameError(
-            f"game {name!r} gives no information-state strings (OpenSpiel has them of some games "
-            f"only), so nobody can say what a policy is; choose one that does, {_WORKS}"
-        )
-    return game
-
-
-class Observer(NamedTuple):
-    """What a player sees where it is to move, as numbers.
-
-    Attributes:
-        size: How many.
-        see: From OpenSpiel's state and a player to float32 ``(size,)``.
-    """
-
-    size: int
-    see: Callable[[Any, int], NDArray[np.float32]]
-
-
-def _information_state(state: Any, player: int) -> NDArray[np.float32]:
-    return np.array(state.information_state_tensor(player), np.float32)
-
-
-def _position(state: Any, player: int) -> NDArray[np.float32]:
-    return np.array(state.observation_tensor(player), np.float32)
-
-
-def observer(game: Any) -> Observer:
-    """Return how a game is seen by a policy that acts on numbers.
-
-    They are OpenSpiel's information-state tensor. Most games of perfect information have none;
-    there the observation tensor, which is the whole position, says as much as anybody needs. (It
-    leaves out the way to the position, which their information states tell apart.)
-
-    Args:
-        game: What :func:`load_openspiel` returned.
-
-    Raises:
-        GameError: The game offers neither.
-    """
-    kind = game.get_type()
-    if kind.provides_information_state_tensor:
-        return Observer(
-            int(np.prod(game.information_state_tensor_shape())),
-            _information_state,
-        )
-    if (
-        kind.information == kind.Information.PERFECT_INFORMATION
-        and kind.provides_observation_tensor
-    ):
-        return Observer(
-            int(np.prod(game.observation_tensor_shape())),
-            _position,
-        )
-    raise unobserved(str(game))
-
-
-def unobserved(name: str) -> GameError:
-    """Return the error about a game without :func:`observer`."""
-    return GameError(
-        f"game {name} has no information-state tensors, so what acts on observations (random, "
-        "networks) cannot play it; population files and what learns on the tree (psro, cfr+) can; "
-        f"for the others choose a game that has them, {_WORKS}"
-    )
-
-
 def check_size(game: Any, max_histories: int | None = None) -> None:
     """Refuse a game that is much too large, in moments instead of the minutes of an enumeration.
 
@@ -285,14 +160,14 @@ def check_size(game: Any, max_histories: int | None = None) -> None:
 def _too_large(game: Any, max_histories: int) -> GameTooLarge:
     return GameTooLarge(
         f"game {game} has more than {max_histories:,} histories; the engine holds the whole tree "
-        f"in memory (0.6 GB a million), so choose a smaller variant, {_WORKS}, or allow more with "
+        f"in memory (0.6 GB a million), so choose a smaller variant, {EXAMPLE}, or allow more with "
         f"--max-histories N or {LIMIT_VARIABLE}=N; `pkubench evaluate AGENT GAME --responses "
         "20000` gives a lower bound without a tree"
     )
 
 
 def enumerate_histories(game: Any, max_histories: int | None = None) -> Histories:
-    """Walk a game breadth first and write down every history of positive chance probability.
+    """Walk a game breadth first and record every history of positive chance probability.
 
     Args:
         game: What :func:`load_openspiel` returned.
@@ -308,101 +183,126 @@ def enumerate_histories(game: Any, max_histories: int | None = None) -> Historie
     check_size(game, max_histories)
     try:
         see = observer(game).see
-    except GameError:  # told by ``GameTree.tensors`` to who asks
+    except GameError:  # raised by ``GameTree.tensors`` where observations are asked for
         see = None
-    player: list[int] = []
-    state: list[int] = []
-    parent: list[int] = [-1]
-    move: list[int] = [0]
-    action: list[int] = [-1]
-    first_child: list[int] = []
-    num_children: list[int] = []
-    chance: list[float] = [1.0]
-    utility: list[float] = []
-    lengths: list[int] = [0]
-    index: tuple[dict[str, int], dict[str, int]] = ({}, {})
-    legal_of: tuple[list[tuple[int, ...]], list[tuple[int, ...]]] = ([], [])
-    tensors: tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]] = ([], [])
-
+    walk = _Walk(game, (_StateTable(0, see), _StateTable(1, see)))
     level = [game.new_initial_state()]
     while level:
-        lengths.append(lengths[-1] + len(level))
-        if lengths[-1] > max_histories:
+        walk.lengths.append(walk.lengths[-1] + len(level))
+        if walk.lengths[-1] > max_histories:
             raise _too_large(game, max_histories)
-        longer: list[Any] = []
-        for node in level:
-            here = len(player)
-            who = node.current_player()
-            player.append(who)
-            first_child.append(len(parent))
-            which = -1
-            if who == TERMINAL:
-                ours, theirs = node.returns()
-                if abs(ours + theirs) > 1e-9:
-                    raise GameError(
-                        f"game {game} pays {ours:g} and {theirs:g} after {node.history_str()!r}; "
-                        "the two must sum to zero"
-                    )
-                state.append(-1)
-                utility.append(ours)
-                num_children.append(0)
-                continue
-            utility.append(0.0)
-            if who == CHANCE:
-                outcomes = [(a, p) for a, p in node.chance_outcomes() if p > 0.0]
-                actions = [a for a, _ in outcomes]
-                chance.extend(p for _, p in outcomes)
-            else:
-                actions = node.legal_actions()
-                text = node.information_state_string()
-                known = index[who]
-                which = known.get(text, -1)
-                if which < 0:
-                    which = known[text] = len(known)
-                    legal_of[who].append(tuple(actions))
-                    if see is not None:
-                        tensors[who].append(see(node, who))
-                elif list(legal_of[who][which]) != actions:
-                    raise GameError(
-                        f"game {game}: information state {text!r} of player {who} has legal "
-                        f"actions {list(legal_of[who][which])} at one history and {actions} at "
-                        "another, so it is not one state"
-                    )
-                chance.extend([1.0] * len(actions))
-            state.append(which)
-            num_children.append(len(actions))
-            parent.extend([here] * len(actions))
-            move.extend(range(len(actions)))
-            action.extend(actions)
-            longer.extend([node.child(a) for a in actions])
-        level = longer
-
-    return Histories(
-        name=str(game),
-        num_actions=int(game.num_distinct_actions()),
-        player=np.array(player, np.int8),
-        state=np.array(state, np.int32),
-        parent=np.array(parent, np.int32),
-        move=np.array(move, np.int32),
-        action=np.array(action, np.int32),
-        first_child=np.array(first_child, np.int32),
-        num_children=np.array(num_children, np.int32),
-        chance=np.array(chance, np.float64),
-        utility=np.array(utility, np.float64),
-        lengths=np.array(lengths, np.int64),
-        states=(
-            _states(index[0], legal_of[0], tensors[0] if see else None),
-            _states(index[1], legal_of[1], tensors[1] if see else None),
-        ),
-    )
+        level = [child for node in level for child in walk.visit(node)]
+    return walk.histories()
 
 
-def _states(
-    index: dict[str, int],
-    legal: list[tuple[int, ...]],
-    tensors: list[NDArray[np.float32]] | None,
-) -> InformationStates:
-    stacked = None
-    if tensors is not None:
-        stacked = np.stack(tensors) if tensors else np.zeros((0, 0), np.float32)
-    return InformationStates(tuple(index), tuple(legal), stacked)
+@dataclass(slots=True)
+class _StateTable:
+    """The information states of one player met so far."""
+
+    player: int
+    see: Callable[[Any, int], NDArray[np.float32]] | None
+    index: dict[str, int] = field(default_factory=dict)
+    legal: list[tuple[int, ...]] = field(default_factory=list)
+    tensors: list[NDArray[np.float32]] = field(default_factory=list)
+
+    def number(self, game: Any, node: Any, actions: list[int]) -> int:
+        """Return the number of the state at a history, a new one if it is met for the first time.
+
+        Raises:
+            GameError: The state had other legal actions before.
+        """
+        text = node.information_state_string()
+        which = self.index.get(text, -1)
+        if which < 0:
+            which = self.index[text] = len(self.index)
+            self.legal.append(tuple(actions))
+            if self.see is not None:
+                self.tensors.append(self.see(node, self.player))
+        elif list(self.legal[which]) != actions:
+            raise GameError(
+                f"game {game}: information state {text!r} of player {self.player} has legal "
+                f"actions {list(self.legal[which])} at one history and {actions} at another, so it "
+                "is not one state"
+            )
+        return which
+
+    def states(self) -> InformationStates:
+        """Return what was met."""
+        stacked = None
+        if self.see is not None:
+            stacked = np.stack(self.tensors) if self.tensors else np.zeros((0, 0), np.float32)
+        return InformationStates(tuple(self.index), tuple(self.legal), stacked)
+
+
+@dataclass(slots=True)
+class _Walk:
+    """The columns of ``Histories`` while the game is walked."""
+
+    game: Any
+    tables: tuple[_StateTable, _StateTable]
+    player: list[int] = field(default_factory=list)
+    state: list[int] = field(default_factory=list)
+    parent: list[int] = field(default_factory=lambda: [-1])
+    move: list[int] = field(default_factory=lambda: [0])
+    action: list[int] = field(default_factory=lambda: [-1])
+    first_child: list[int] = field(default_factory=list)
+    num_children: list[int] = field(default_factory=list)
+    chance: list[float] = field(default_factory=lambda: [1.0])
+    utility: list[float] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=lambda: [0])
+
+    def visit(self, node: Any) -> list[Any]:
+        """Record a history and return its children.
+
+        Raises:
+            GameError: Its returns do not sum to zero, or its information state is not one state.
+        """
+        here, who = len(self.player), node.current_player()
+        self.player.append(who)
+        self.first_child.append(len(self.parent))
+        actions, chance, which, utility = [], [], -1, 0.0
+        if who == TERMINAL:
+            utility = self._utility(node)
+        elif who == CHANCE:
+            outcomes = [(a, p) for a, p in node.chance_outcomes() if p > 0.0]
+            actions, chance = [a for a, _ in outcomes], [p for _, p in outcomes]
+        else:
+            actions = node.legal_actions()
+            which = self.tables[who].number(self.game, node, actions)
+            chance = [1.0] * len(actions)
+        self.utility.append(utility)
+        self.state.append(which)
+        self.num_children.append(len(actions))
+        self.chance.extend(chance)
+        self.parent.extend([here] * len(actions))
+        self.move.extend(range(len(actions)))
+        self.action.extend(actions)
+        return [node.child(a) for a in actions]
+
+    def _utility(self, node: Any) -> float:
+        """Return what player 0 wins at the end of a play."""
+        ours, theirs = node.returns()
+        if abs(ours + theirs) > 1e-9:
+            raise GameError(
+                f"game {self.game} pays {ours:g} and {theirs:g} after {node.history_str()!r}; the "
+                "two must sum to zero"
+            )
+        return float(ours)
+
+    def histories(self) -> Histories:
+        """Return the columns as arrays."""
+        return Histories(
+            name=str(self.game),
+            num_actions=int(self.game.num_distinct_actions()),
+            player=np.array(self.player, np.int8),
+            state=np.array(self.state, np.int32),
+            parent=np.array(self.parent, np.int32),
+            move=np.array(self.move, np.int32),
+            action=np.array(self.action, np.int32),
+            first_child=np.array(self.first_child, np.int32),
+            num_children=np.array(self.num_children, np.int32),
+            chance=np.array(self.chance, np.float64),
+            utility=np.array(self.utility, np.float64),
+            lengths=np.array(self.lengths, np.int64),
+            states=(self.tables[0].states(), self.tables[1].states()),
+        )

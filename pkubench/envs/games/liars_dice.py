@@ -33,11 +33,11 @@ class LiarsDice(TextSeat):
     zero. The opponent is ``uniform`` by default; ``equilibrium``, a policy or a population can be
     given. As a task it is scored exactly, by the exploitability of the policies of both seats.
 
-    | world      | information states a seat | value of the first seat |
-    |------------|---------------------------|-------------------------|
-    | LiarsDice4 | 512                       | 0.0625                  |
-    | LiarsDice5 | 2,560                     | 0.008                   |
-    | LiarsDice6 | 12,288                    | -0.0271                 |
+    | environment | information states a seat | value of the first seat |
+    |-------------|---------------------------|-------------------------|
+    | LiarsDice4  | 512                       | 0.0625                  |
+    | LiarsDice5  | 2,560                     | 0.008                   |
+    | LiarsDice6  | 12,288                    | -0.0271                 |
 
     Versions: v0 first release.
     """
@@ -55,21 +55,21 @@ class LiarsDice(TextSeat):
         """Make ``num_envs`` tables with dice of ``sides`` faces.
 
         Args:
-            num_envs: Number of lanes.
+            num_envs: Number of environments.
             max_episode_steps: None or -1: games end by themselves.
             sides: Faces of a die; the tree grows fourfold and more with each.
-            **table: Settings of every game world: ``opponent``, ``seat``, ``illegal``.
+            **table: Settings of every game environment: ``opponent``, ``seat``, ``illegal``.
         """
         if sides < 2:
             raise ConfigError(f"sides must be at least 2, got {sides}")
         self.sides = sides
         super().__init__(num_envs, max_episode_steps, parameters={"sides": sides}, **table)
 
-    def lines(self, lane: int) -> list[str]:
+    def lines(self, index: int) -> list[str]:
         """Return the own die and all bids; the other die once a bid is called."""
-        seat = int(self.seat[lane])
+        seat = int(self.seat[index])
         dice, bids = [], []
-        for who, action in self.moves(lane):
+        for who, action in self.moves(index):
             if who == CHANCE:
                 dice.append(str(action + 1))
                 continue
@@ -77,7 +77,7 @@ class LiarsDice(TextSeat):
             if action < 2 * self.sides:
                 said = f"{1 + action // self.sides} x {1 + action % self.sides}"
             bids.append(f"{'you' if who == seat else 'they'} {said}")
-        other = "?" if self.won(lane) is None else dice[1 - seat]
+        other = "?" if self.won(index) is None else dice[1 - seat]
         return [
             f"Liar's dice, {self.sides} sides ({self.sides} is wild)",
             f"your die: {dice[seat]}   their die: {other}",

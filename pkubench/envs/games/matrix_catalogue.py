@@ -19,15 +19,11 @@ from numpy.typing import NDArray
 
 from pkubench.envs.games.errors import GameError
 from pkubench.envs.games.forest import Floats
-from pkubench.envs.games.normal_form import (
-    MatrixGame,
-    SymmetricMatrixGame,
-    checked_payoff,
-    is_antisymmetric,
-)
+from pkubench.envs.games.normal_form import MatrixGame, SymmetricMatrixGame
+from pkubench.envs.games.payoff_matrices import checked_payoff, is_antisymmetric
 from pkubench.errors import ConfigError, UnknownName
 
-MOST_ACTIONS = 5000
+MAX_ACTIONS = 5000
 """Larger games are refused: the payoff matrix alone takes hundreds of megabytes."""
 
 
@@ -51,8 +47,8 @@ def cyclic(n: int = 5) -> SymmetricMatrixGame:
     Rock-paper-scissors (3) and rock-paper-scissors-lizard-Spock (5) are two of them. Uniform play
     is the only equilibrium, and all of the game is cyclic: every rating is zero.
     """
-    if n % 2 == 0 or not 3 <= n <= MOST_ACTIONS:
-        raise ConfigError(f"n must be odd and lie in 3 .. {MOST_ACTIONS}, got {n}")
+    if n % 2 == 0 or not 3 <= n <= MAX_ACTIONS:
+        raise ConfigError(f"n must be odd and lie in 3 .. {MAX_ACTIONS}, got {n}")
     ahead = (np.arange(n)[None, :] - np.arange(n)[:, None]) % n
     payoff = np.where(ahead == 0, 0.0, np.where(ahead <= n // 2, 1.0, -1.0))
     return SymmetricMatrixGame(payoff, "cyclic")
@@ -81,9 +77,9 @@ def blotto(coins: int = 10, fields: int = 3) -> SymmetricMatrixGame:
 def compositions(coins: int, fields: int) -> NDArray[np.int64]:
     """Return all ways to put ``coins`` on ``fields``, int64 ``(ways, fields)``, lexicographic."""
     places = coins + fields - 1
-    if max(coins, fields) > MOST_ACTIONS or math.comb(places, fields - 1) > MOST_ACTIONS:
+    if max(coins, fields) > MAX_ACTIONS or math.comb(places, fields - 1) > MAX_ACTIONS:
         raise ConfigError(
-            f"blotto with {coins} coins on {fields} fields has more than {MOST_ACTIONS:,} actions; "
+            f"blotto with {coins} coins on {fields} fields has more than {MAX_ACTIONS:,} actions; "
             "choose a smaller one"
         )
     # Stars and bars: where the fields - 1 bars stand among the places.
@@ -147,8 +143,8 @@ def gaussian(rows: int = 10, columns: int = 10, seed: int = 0) -> MatrixGame:
 
 def _generator(actions: tuple[int, ...], seed: int) -> np.random.Generator:
     """Return the generator of a random game after checking its size."""
-    if not all(1 <= n <= MOST_ACTIONS for n in actions):
-        raise ConfigError(f"a game needs 1 .. {MOST_ACTIONS:,} actions a player, got {actions}")
+    if not all(1 <= n <= MAX_ACTIONS for n in actions):
+        raise ConfigError(f"a game needs 1 .. {MAX_ACTIONS:,} actions a player, got {actions}")
     if seed < 0:
         raise ConfigError(f"seed must be at least 0, got {seed}")
     return np.random.default_rng(seed)
@@ -269,7 +265,7 @@ def load_payoff(file: Path | str, *, symmetric: bool | None = None) -> MatrixGam
         see :meth:`MatrixGame.normalised`.
 
     Raises:
-        GameError: No such file, no plain array, larger than ``MOST_ACTIONS`` a player, not
+        GameError: No such file, no plain array, larger than ``MAX_ACTIONS`` a player, not
             two-dimensional, not finite, or not symmetric as claimed.
     """
     path = Path(file)
@@ -282,7 +278,7 @@ def load_payoff(file: Path | str, *, symmetric: bool | None = None) -> MatrixGam
         raise GameError(f"cannot read the payoff file {path}: {error.strerror or error}") from error
     except (ValueError, EOFError, MemoryError) as error:
         raise GameError(
-            f"{path} is no array that numpy.save wrote without pickle ({error}); write it by "
+            f"{path} is not an array that numpy.save wrote without pickle ({error}); write it by "
             "numpy.save(file, matrix.astype(float))"
         ) from error
     payoff: Floats = checked_payoff(array, name)
@@ -303,8 +299,8 @@ def _check_header(stream: BinaryIO, path: Path, name: str) -> None:
         raise ValueError("it holds pickled objects")
     if dtype.kind not in "biuf":
         raise GameError(f"{name}: payoffs must be real numbers, got dtype {dtype}")
-    if (len(shape) == 2 and max(shape) > MOST_ACTIONS) or math.prod(shape) > MOST_ACTIONS**2:
+    if (len(shape) == 2 and max(shape) > MAX_ACTIONS) or math.prod(shape) > MAX_ACTIONS**2:
         raise GameError(
-            f"{path} has payoffs of shape {shape}; a game has at most {MOST_ACTIONS:,} actions a "
+            f"{path} has payoffs of shape {shape}; a game has at most {MAX_ACTIONS:,} actions a "
             "player, so leave some out"
         )

@@ -40,7 +40,7 @@ _GRID = 201
 """Points a side of the search grid: 0.05 apart, where a bell is 1.36 wide."""
 _TOLERANCE = 1e-9
 """Population exploitability is computed to this much."""
-_MOST_CUTS = 500
+_MAX_CUTS = 500
 
 
 class MixtureModel:
@@ -129,14 +129,14 @@ class MixtureModel:
         """
         array = _points(points)
         opponents = np.vstack([array, CENTRES])
-        for _ in range(_MOST_CUTS):
+        for _ in range(_MAX_CUTS):
             solution = matrix_game(self.payoffs(array, opponents))
             worst, point = self.best_response(array, solution.x)
             if -worst >= solution.value - _TOLERANCE:
                 return HullValue(-worst, solution.x)
             opponents = np.vstack([opponents, point])
         raise GameError(
-            f"population exploitability did not settle after {_MOST_CUTS} best responses"
+            f"population exploitability did not settle after {_MAX_CUTS} best responses"
         )
 
     def population_exploitability(self, points: ArrayLike) -> float:

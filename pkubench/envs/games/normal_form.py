@@ -14,14 +14,13 @@ from pkubench.envs.games.errors import GameError, PlanError
 from pkubench.envs.games.forest import TIE, Floats
 from pkubench.envs.games.histories import TERMINAL, Histories, InformationStates, allowed_histories
 from pkubench.envs.games.linear_programs import Equilibrium, HullValue, matrix_game
-from pkubench.envs.games.payoff_units import centre, check_range, identifying, tie
+from pkubench.envs.games.payoff_matrices import asymmetry, checked_payoff, is_antisymmetric
+from pkubench.envs.games.payoff_units import centre, identifying, tie
 from pkubench.envs.games.policies import SUM_TOLERANCE, InformationState, Policy
 from pkubench.envs.games.sums import dot, rows_dot, weighted_rows
 from pkubench.envs.games.tree import GameTree
 from pkubench.envs.games.zero_sum import ZeroSumGame, checked_amount
 
-ANTISYMMETRY = 1e-6
-"""How far (times the largest payoff) a matrix may be from ``-matrix.T`` and count as symmetric."""
 _SEATS = ("row", "column")
 """The players' information states, one each."""
 
@@ -318,8 +317,8 @@ class SymmetricMatrixGame(MatrixGame):
         """
         array = checked_payoff(payoff, name)
         if not is_antisymmetric(array):
-            where = _asymmetry(array)
-            raise GameError(f"{name} is no symmetric game: {where}; MatrixGame takes any matrix")
+            where = asymmetry(array)
+            raise GameError(f"{name} is not a symmetric game: {where}; MatrixGame takes any matrix")
         super().__init__((array - array.T) / 2.0, name)
 
     def exploitability_of(self, strategy: ArrayLike) -> float:
@@ -351,52 +350,6 @@ class SymmetricMatrixGame(MatrixGame):
 def _gains(payoff: Floats, player: int, opponent: Floats) -> Floats:
     """Return what each own action wins against a strategy of the opponent."""
     return rows_dot(payoff, opponent) if player == 0 else -weighted_rows(opponent, payoff)
-
-
-def checked_payoff(payoff: ArrayLike, name: str) -> Floats:
-    """Return a copy of ``payoff`` as float64.
-
-    Raises:
-        GameError: It is not a finite, non-empty, two-dimensional array of real numbers, or they are
-            too large or too small to be added up.
-    """
-    array = np.asarray(payoff)
-    if array.dtype.kind not in "biuf":
-        raise GameError(f"{name}: payoffs must be real numbers, got dtype {array.dtype}")
-    if array.ndim != 2 or not array.size:
-        raise GameError(
-            f"{name}: payoffs must be a table of (rows, columns) with one or more of each, what "
-            f"each row wins against each column; got shape {array.shape}"
-        )
-    given = array
-    with np.errstate(over="ignore"):  # long doubles; what overflows is named below
-        array = array.astype(np.float64)
-    wrong = np.argwhere(~np.isfinite(array))
-    if len(wrong):
-        row, column = wrong[0].tolist()
-        raise GameError(
-            f"{name}: {len(wrong)} of {array.size} payoffs are not finite, the first at row {row}, "
-            f"column {column}: {given[row, column]}"
-        )
-    check_range(array, name)
-    return array
-
-
-def is_antisymmetric(array: Floats) -> bool:
-    """Say whether a payoff matrix is that of a symmetric game, up to ``ANTISYMMETRY``."""
-    if array.shape[0] != array.shape[1]:
-        return False
-    return bool(np.abs(array + array.T).max() <= ANTISYMMETRY * np.abs(array).max())
-
-
-def _asymmetry(array: Floats) -> str:
-    if array.shape[0] != array.shape[1]:
-        return f"it has {array.shape[0]} rows and {array.shape[1]} columns"
-    row, column = np.unravel_index(int(np.abs(array + array.T).argmax()), array.shape)
-    return (
-        f"row {row} wins {array[row, column]:g} against column {column}, and row {column} wins "
-        f"{array[column, row]:g} against column {row}; they must be opposite"
-    )
 
 
 def _pure(action: int, size: int) -> Floats:

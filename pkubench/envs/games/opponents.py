@@ -1,4 +1,4 @@
-"""Who sits on the other side: fixed opponents of a game world as realization plans."""
+"""Who sits on the other side: fixed opponents of a game environment as realization plans."""
 
 from __future__ import annotations
 

@@ -74,12 +74,12 @@ class Outcomes:
         )
 
     def policy(self, seat: Ints, draws: Floats) -> Ints:
-        """Draw which of its policies each lane's opponent plays; ``draws`` in [0, 1)."""
+        """Draw which of its policies each environment's opponent plays; ``draws`` in [0, 1)."""
         drawn = [np.searchsorted(shares, draws, "right") for shares in self.meta]
         return np.where(seat == 0, drawn[0], drawn[1]).astype(np.int64)
 
     def next(self, seat: Ints, policy: Ints, place: Ints, draws: Floats) -> Ints:
-        """Draw the next stop of each lane.
+        """Draw the next stop of each environment.
 
         Args:
             seat: The learner's seat.

@@ -20,13 +20,13 @@ class _Poker(GameSeat):
     raises: ClassVar[tuple[int, ...]]
     """Size of a raise in each betting round."""
 
-    def table(self, lane: int = 0) -> Table:
-        """Return what lies on a lane's table, as the learner's seat sees it."""
+    def table(self, index: int = 0) -> Table:
+        """Return what lies on an environment's table, as the learner's seat sees it."""
         cards: list[str] = []
         chips = [1, 1]
         rounds: list[list[str]] = [[]]
         folded = -1
-        for who, action in self.moves(lane):
+        for who, action in self.moves(index):
             if who == CHANCE:
                 cards.append(self.ranks[action // self.suits])
                 if len(cards) > 2:
@@ -34,7 +34,7 @@ class _Poker(GameSeat):
                 continue
             rounds[-1].append(self._bet(who, action, chips, self.raises[len(rounds) - 1]))
             folded = who if rounds[-1][-1] == "fold" else folded
-        seat, won = int(self.seat[lane]), self.won(lane)
+        seat, won = int(self.seat[index]), self.won(index)
         showdown = won is not None and folded < 0
         return Table(
             title=self.title,
@@ -47,7 +47,7 @@ class _Poker(GameSeat):
             betting=tuple(tuple(said) for said in rounds),
             first_to_act_is_self=seat == 0,
             won=won,
-            forfeited=bool(self._forfeited[lane]),
+            forfeited=bool(self._forfeited[index]),
         )
 
     @property
@@ -71,24 +71,24 @@ class _Poker(GameSeat):
         chips[who] += behind + size
         return "raise" if behind else "bet"
 
-    def describe(self, lane: int = 0) -> str:
-        """Tell a lane's table in words, as the learner's seat sees it."""
-        return words(self.table(lane))
+    def describe(self, index: int = 0) -> str:
+        """Tell an environment's table in words, as the learner's seat sees it."""
+        return words(self.table(index))
 
-    def render(self, lane: int = 0) -> npt.NDArray[np.uint8]:
-        """Draw one lane's table: (320, 480, 3) uint8."""
-        return draw_table(self.table(lane))
+    def render(self, index: int = 0) -> npt.NDArray[np.uint8]:
+        """Draw one environment's table: (320, 480, 3) uint8."""
+        return draw_table(self.table(index))
 
 
 class KuhnPoker(_Poker):
     """Kuhn poker: one card each of three, one bet; the smallest game with bluffing.
 
-    | part        | type            | meaning                                               |
-    |-------------|-----------------|-------------------------------------------------------|
+    | part        | type            | meaning                                                |
+    |-------------|-----------------|--------------------------------------------------------|
     | observation | Box(11) float32 | OpenSpiel's information-state tensor: seat, card, bets |
-    | action      | Discrete(2)     | 0 pass (check or fold), 1 bet (or call)               |
-    | reward      | float           | chips won at the end (-2 .. 2), otherwise 0           |
-    | ends        |                 | fold or showdown; at most 2 own moves, no time limit  |
+    | action      | Discrete(2)     | 0 pass (check or fold), 1 bet (or call)                |
+    | reward      | float           | chips won at the end (-2 .. 2), otherwise 0            |
+    | ends        |                 | fold or showdown; at most 2 own moves, no time limit   |
 
     Both players ante 1; a bet is 1. ``info["action_mask"]`` (int8) marks legal actions (all ones
     once the play is over, where nothing counts), ``info["seat"]`` the learner's seat, drawn for
@@ -110,7 +110,7 @@ class LeducPoker(_Poker):
 
     | part        | type            | meaning                                                    |
     |-------------|-----------------|------------------------------------------------------------|
-    | observation | Box(30) float32 | OpenSpiel's information-state tensor: seat, cards, betting  |
+    | observation | Box(30) float32 | OpenSpiel's information-state tensor: seat, cards, betting |
     | action      | Discrete(3)     | 0 fold, 1 call (or check), 2 raise (or bet)                |
     | reward      | float           | chips won at the end (-13 .. 13), otherwise 0              |
     | ends        |                 | fold or showdown; at most 4 own moves, no time limit       |

@@ -2,8 +2,8 @@
 
 The whole game tree lies in arrays. All that chance and the opponent may do between two own moves
 is one distribution over the next places where the learner acts or the play is over, so a step of
-all lanes is: look up the child of (history, action), and find one draw a lane in a table of
-cumulative probabilities.
+all environments is: look up the child of (history, action), and find one draw an environment in a
+table of cumulative probabilities.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from pkubench.envs.core.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
-from pkubench.envs.core.seeding import IntArray, LaneRandom
+from pkubench.envs.core.seeding import IntArray, RandomStreams
 from pkubench.envs.games.game_tables import game_tables
 from pkubench.envs.games.opponents import opponents
 from pkubench.envs.games.outcomes import Outcomes
@@ -29,16 +29,16 @@ Seat = Literal["random", 0, 1]
 
 
 class GameSeat(BatchEnv):
-    """Base of the game worlds; a world names its ``game`` and draws its picture.
+    """Base of the game environments; an environment names its ``game`` and draws its picture.
 
-    ``history`` (int64, one a lane) numbers the lane's place in ``tree.histories``.
+    ``history`` (int64, one an environment) numbers the environment's place in ``tree.histories``.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 2}
     default_horizon: ClassVar[int | None] = None
     game: ClassVar[str]
     """The game, as :func:`pkubench.envs.games.trees.game_tree` names it; ``{fields}`` in it are
-    filled from ``parameters``, and for a registered world from its settings."""
+    filled from ``parameters``, and for a registered environment from its settings."""
 
     def __init__(
         self,
@@ -53,14 +53,14 @@ class GameSeat(BatchEnv):
         """Make ``num_envs`` tables.
 
         Args:
-            num_envs: Number of lanes.
+            num_envs: Number of environments.
             max_episode_steps: None or -1: games end by themselves.
             opponent: ``"uniform"``, ``"equilibrium"``, a policy or a population (one member is
                 drawn for each episode); see :func:`pkubench.envs.games.opponents.opponents`.
             seat: The learner's seat: 0, 1, or ``"random"``, drawn for each episode.
             illegal: What an illegal action does: ``"lose"`` ends the play with the worst loss of
                 the game and ``info["illegal"]``; ``"error"`` makes ``check_actions`` refuse it.
-            parameters: What fills the fields of ``game``; set by the worlds that have some.
+            parameters: What fills the fields of ``game``; set by the environments that have some.
 
         Raises:
             MissingExtra: OpenSpiel is not installed.
@@ -85,7 +85,7 @@ class GameSeat(BatchEnv):
         size = self._tables.tensors.shape[1]
         self.observation_spaces = {SOLE_AGENT: spaces.Box(low, high, (size,), np.float32)}
         self.action_spaces = {SOLE_AGENT: spaces.Discrete(self.tree.num_actions)}
-        self.random = LaneRandom(num_envs)
+        self.random = RandomStreams(num_envs)
         self.history: IntArray = np.zeros(num_envs, dtype=np.int64)
         self.seat: IntArray = np.zeros(num_envs, dtype=np.int64)
         self._policy: IntArray = np.zeros(num_envs, dtype=np.int64)
@@ -106,7 +106,7 @@ class GameSeat(BatchEnv):
         self._look(ids)
 
     def _look(self, ids: IntArray) -> None:
-        """Note what the lanes ``ids`` show now."""
+        """Note what the environments ``ids`` show now."""
         self._shown[ids] = np.where(
             self._forfeited[ids], self._nobody, self._tables.row[self.history[ids]]
         )
@@ -154,16 +154,16 @@ class GameSeat(BatchEnv):
             legal = np.take_along_axis(mask, checked[SOLE_AGENT][:, None] % mask.shape[1], 1)[:, 0]
             bad = np.flatnonzero(~legal[looked_at])
             if len(bad):
-                lane = int(self._all[looked_at][bad[0]])
+                index = int(self._all[looked_at][bad[0]])
                 raise ActionError(
-                    f"action {int(checked[SOLE_AGENT][lane])} of lane {lane} is illegal here; "
-                    f"info['action_mask'] allows {np.flatnonzero(mask[lane]).tolist()}"
+                    f"action {int(checked[SOLE_AGENT][index])} of environment {index} is illegal; "
+                    f"info['action_mask'] allows {np.flatnonzero(mask[index]).tolist()}"
                 )
         return checked
 
-    def moves(self, lane: int = 0) -> list[tuple[int, int]]:
+    def moves(self, index: int = 0) -> list[tuple[int, int]]:
         """Return the play so far as (who moved: 0, 1 or ``CHANCE``; which action)."""
-        histories, node = self.tree.histories, int(self.history[lane])
+        histories, node = self.tree.histories, int(self.history[index])
         path = []
         while node:
             above = int(histories.parent[node])
@@ -171,18 +171,18 @@ class GameSeat(BatchEnv):
             node = above
         return path[::-1]
 
-    def won(self, lane: int = 0) -> float | None:
-        """Return what a lane's seat has won by the rules of the game, None while it is played."""
-        node = int(self.history[lane])
+    def won(self, index: int = 0) -> float | None:
+        """Return what an environment's seat has won by the rules; None while the game is played."""
+        node = int(self.history[index])
         if not self._tables.is_end[node]:
             return None
         utility = float(self.tree.histories.utility[node])
-        return utility if self.seat[lane] == 0 else 0.0 - utility
+        return utility if self.seat[index] == 0 else 0.0 - utility
 
     @abstractmethod
-    def describe(self, lane: int = 0) -> str:
-        """Tell a lane's table in words, as the learner's seat sees it."""
+    def describe(self, index: int = 0) -> str:
+        """Tell an environment's table in words, as the learner's seat sees it."""
 
     @abstractmethod
-    def render(self, lane: int = 0) -> npt.NDArray[np.uint8]:
-        """Draw one lane's table."""
+    def render(self, index: int = 0) -> npt.NDArray[np.uint8]:
+        """Draw one environment's table."""

@@ -1,4 +1,4 @@
-"""Whether two spellings name one game, told without making the game or reading a file.
+"""Whether two spellings name one game, found without making the game or reading a file.
 
 ``KuhnPoker-v0``, ``openspiel:kuhn_poker`` and ``kuhn_poker(players=2)`` are one; so are
 ``matrix:blotto(10,3)`` and ``matrix:blotto(coins=10,fields=3)``. Names may come from outside: they
@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pkubench.envs.core.registry import family_of
-from pkubench.envs.games.histories import openspiel
 from pkubench.envs.games.matrix_catalogue import full_name
+from pkubench.envs.games.openspiel_games import openspiel
 from pkubench.envs.games.trees import game_of, is_matrix
 from pkubench.errors import MissingExtra, PkubenchError
 
@@ -45,7 +45,7 @@ def _key(spelling: str) -> Any:
         game = spelling if family_of(spelling) is not None else game_of(spelling)
     except MissingExtra:
         raise
-    except PkubenchError:  # no world of ours
+    except PkubenchError:  # no environment of ours
         game = spelling
     if game.startswith("payoff:"):
         return os.path.abspath(game.removeprefix("payoff:"))

@@ -7,18 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pkubench.envs.core.seeding import LaneRandom
+from pkubench.envs.core.seeding import RandomStreams
 from pkubench.envs.games.errors import GameError
 from pkubench.envs.games.forest import Floats, Ints
-from pkubench.envs.games.histories import TERMINAL, load_openspiel, observer
+from pkubench.envs.games.histories import TERMINAL
+from pkubench.envs.games.openspiel_games import load_openspiel, observer
 from pkubench.envs.games.policies import InformationState
 
-MOST_BYTES = 4 << 30
+MAX_BYTES = 4 << 30
 """Observations of more information states than fit here are refused."""
 
 
 class StateBatch:
-    """``num_games`` plays, stepped one after the other; the face of ``GameBatch``.
+    """``num_games`` plays, stepped one after the other; the interface of ``GameBatch``.
 
     Information states are numbered in the order in which plays meet them.
 
@@ -44,7 +45,7 @@ class StateBatch:
         self._game = load_openspiel(name)
         size, self._see = observer(self._game)
         actions = self._game.num_distinct_actions()
-        if (capacity + 1) * (4 * size + actions) > MOST_BYTES:
+        if (capacity + 1) * (4 * size + actions) > MAX_BYTES:
             raise GameError(
                 f"{capacity:,} information states of {size} numbers and {actions} actions do "
                 "not fit; play fewer games"
@@ -55,7 +56,7 @@ class StateBatch:
         self.owners: list[int] = []
         self._rows: dict[tuple[int, str], int] = {}
         self._plays: list[Any] = []
-        self._random = LaneRandom(num_games)
+        self._random = RandomStreams(num_games)
         self._all = np.arange(num_games, dtype=np.int64)
         self.row: Ints = np.full(num_games, capacity, np.int64)
         self.player: NDArray[np.int8] = np.full(num_games, TERMINAL, np.int8)
@@ -90,33 +91,33 @@ class StateBatch:
         """Start new plays, one seed each."""
         self._random.seed(self._all, np.asarray(seeds, np.int64))
         self._plays = [self._game.new_initial_state() for _ in self._all]
-        for lane in self._all.tolist():
-            self._look(lane)
+        for index in self._all.tolist():
+            self._look(index)
 
     def step(self, actions: NDArray[np.integer]) -> None:
         """Play one legal action in every unfinished game."""
-        for lane in np.flatnonzero(~self.over).tolist():
-            self._plays[lane].apply_action(int(actions[lane]))
-            self._look(lane)
+        for index in np.flatnonzero(~self.over).tolist():
+            self._plays[index].apply_action(int(actions[index]))
+            self._look(index)
 
-    def _look(self, lane: int) -> None:
+    def _look(self, index: int) -> None:
         """Let chance move, and note who sees what."""
-        state = self._plays[lane]
+        state = self._plays[index]
         while state.is_chance_node():
             outcomes, shares = zip(*state.chance_outcomes(), strict=True)
-            draw = self._random.uniform(self._all[lane : lane + 1], 1)[0, 0]
+            draw = self._random.uniform(self._all[index : index + 1], 1)[0, 0]
             running = np.cumsum(shares)
             place = int(np.searchsorted(running, draw * running[-1], "right"))
             state.apply_action(outcomes[min(place, len(outcomes) - 1)])
         if state.is_terminal():
-            self.player[lane], self.row[lane] = TERMINAL, self.nobody
+            self.player[index], self.row[index] = TERMINAL, self.nobody
             return
         who = state.current_player()
-        self.player[lane] = who
+        self.player[index] = who
         key = who, state.information_state_string(who)
         if key not in self._rows:
             self._rows[key] = self._enter(state, who, key[1])
-        self.row[lane] = self._rows[key]
+        self.row[index] = self._rows[key]
 
     def _enter(self, state: Any, who: int, text: str) -> int:
         row = len(self.states)

@@ -47,7 +47,7 @@ class Table:
     """The words said in each round, players taking turns from the first to act."""
     first_to_act_is_self: bool
     won: float | None
-    """Chips won by the viewer; None while the play goes on."""
+    """Chips won by the viewer; None while the play continues."""
     forfeited: bool
     """Whether the viewer lost by an illegal action."""
 
@@ -112,7 +112,7 @@ def draw_table(table: Table) -> npt.NDArray[np.uint8]:
 
 
 def result_words(won: float | None, forfeited: bool) -> str:
-    """Tell how a play ended for who looks at it; empty while it goes on."""
+    """Tell how a play ended for who looks at it; empty while it continues."""
     if forfeited:
         return "you lose by an illegal action"
     if won is None:

@@ -1,4 +1,4 @@
-"""Trees that are built once a process: worlds, trainers and scorers ask for the same few games."""
+"""Trees that are built once a process: environments, trainers and scorers share a few games."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from pkubench.envs.core.registry import resolve, world_class
-from pkubench.envs.games.histories import load_openspiel, observer
 from pkubench.envs.games.matrix_catalogue import make_matrix_game
 from pkubench.envs.games.normal_form import MatrixGame
+from pkubench.envs.games.openspiel_games import load_openspiel, observer
 from pkubench.envs.games.tree import GameTree
 from pkubench.envs.games.zero_sum import ZeroSumGame
 from pkubench.errors import ConfigError
@@ -71,46 +71,46 @@ def _game_tree(game: str, written: tuple[int, int] | None) -> GameTree:
 
 
 def _written(game: str) -> tuple[int, int] | None:
-    """Return when a payoff file was last written, and its size; None for what is no file."""
+    """Return when a payoff file was last written, and its size; None for what is not a file."""
     if not game.startswith(_FILE):
         return None
     try:
         facts = Path(game.removeprefix(_FILE)).stat()
-    except OSError:  # told by who reads it
+    except OSError:  # raised where the file is read
         return None
     return facts.st_mtime_ns, facts.st_size
 
 
-def tree_of_world(world: str) -> GameTree:
-    """Return the tree behind a registered game world, such as ``LeducPoker-v0``.
+def registered_tree(env_id: str) -> GameTree:
+    """Return the tree behind a registered game environment, such as ``LeducPoker-v0``.
 
     Raises:
-        UnknownName: No such world.
-        ConfigError: The world is no game.
+        UnknownName: No such environment.
+        ConfigError: The environment is not a game.
     """
-    return game_tree(game_of(world))
+    return game_tree(game_of(env_id))
 
 
-def openspiel_name(world: str) -> str:
-    """Return the OpenSpiel game behind a registered world, without building its tree.
+def openspiel_name(env_id: str) -> str:
+    """Return the OpenSpiel game behind a registered environment, without building its tree.
 
     Raises:
-        UnknownName: No such world.
-        ConfigError: The world is no game of OpenSpiel's.
+        UnknownName: No such environment.
+        ConfigError: The environment is not a game of OpenSpiel's.
     """
-    game = game_of(world)
+    game = game_of(env_id)
     if is_matrix(game):
-        raise ConfigError(f"{world} is a matrix, and scored exactly; leave --responses out")
+        raise ConfigError(f"{env_id} is a matrix, and scored exactly; leave --responses out")
     return game.removeprefix("openspiel:")
 
 
-def game_of_world(world: str) -> ZeroSumGame:
-    """Return the game behind a registered world: a matrix game as such, any other as its tree.
+def registered_game(env_id: str) -> ZeroSumGame:
+    """Return the game behind a registered environment: a matrix game, or a tree.
 
     Raises:
-        UnknownName, ConfigError: As :func:`tree_of_world`.
+        UnknownName, ConfigError: As :func:`registered_tree`.
     """
-    return zero_sum_game(game_of(world))
+    return zero_sum_game(game_of(env_id))
 
 
 def check_seen(game: str) -> None:
@@ -127,14 +127,14 @@ def check_seen(game: str) -> None:
         observer(load_openspiel(game.removeprefix("openspiel:")))
 
 
-def actions_of_world(world: str) -> int:
-    """Return the number of distinct actions in the game of a world, without building its tree.
+def registered_actions(env_id: str) -> int:
+    """Return the number of distinct actions in an environment's game, without building its tree.
 
     Raises:
-        UnknownName, ConfigError: As :func:`tree_of_world`.
+        UnknownName, ConfigError: As :func:`registered_tree`.
         GameError: As :func:`check_seen`.
     """
-    game = game_of(world)
+    game = game_of(env_id)
     if is_matrix(game):
         return matrix_game(game).num_actions
     loaded = load_openspiel(game.removeprefix("openspiel:"))
@@ -142,14 +142,14 @@ def actions_of_world(world: str) -> int:
     return int(loaded.num_distinct_actions())
 
 
-def game_of(world: str) -> str:
-    """Return the game behind a registered world, as :func:`game_tree` takes it.
+def game_of(env_id: str) -> str:
+    """Return the game behind a registered environment, as :func:`game_tree` takes it.
 
     Raises:
-        UnknownName: No such world.
-        ConfigError: The world is no game.
+        UnknownName: No such environment.
+        ConfigError: The environment is not a game.
     """
-    spec = resolve(world)
+    spec = resolve(env_id)
     game = getattr(world_class(spec), "game", None)
     if not isinstance(game, str):
         raise ConfigError(f"{spec.id} is not a game with a tree; choose one of the games suite")

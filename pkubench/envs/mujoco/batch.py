@@ -1,8 +1,8 @@
-"""Worlds whose state is a MuJoCo simulation: many lanes of one model on ``mujoco.batch``.
+"""Environments whose state is a MuJoCo simulation: many copies of one model on ``mujoco.batch``.
 
-A world derives from ``MujocoBatch``, starts episodes with ``_place``, advances with ``_advance``
-and reads the state through live views (``qpos``, ``qvel``, ``bind``). Results are bit-identical to
-one ``mujoco.MjData`` a lane, for any number of lanes and threads.
+An environment derives from ``MujocoBatch``, starts episodes with ``_place``, advances with
+``_advance`` and reads the state through live views (``qpos``, ``qvel``, ``bind``). Results are
+bit-identical to one ``mujoco.MjData`` an environment, for any number of environments and threads.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def _stop_phase_clock() -> None:
 
     Its Python package has it do so, for ``MjData.timer``; on small robots that is a tenth of the
     time. ``set_mjcb_time(None)`` goes back to that clock, so the C variable itself is cleared.
-    A program that uses these worlds finds zeros in ``MjData.timer``, unless it sets a clock.
+    A program that uses these environments finds zeros in ``MjData.timer``, unless it sets a clock.
     """
     for library in Path(mujoco.__path__[0]).glob("libmujoco.*"):
-        # The library may lack the variable in another version: then the clock goes on.
+        # The library may lack the variable in another version: then the clock continues.
         with contextlib.suppress(OSError, ValueError):
             ctypes.c_void_p.in_dll(ctypes.CDLL(str(library)), "mjcb_time").value = None
 
@@ -118,7 +118,7 @@ def _replaced(value: Any, replace: Callable[[Any], Any]) -> Any:
 
 
 class MujocoBatch(BatchEnv):
-    """The physics of a world: ``num_envs`` simulations of one model.
+    """The physics of an environment: ``num_envs`` simulations of one model.
 
     A subclass calls ``__init__`` with its model and then defines ``_reset``, ``_step`` and
     ``_observe`` on the attributes below.
@@ -128,15 +128,16 @@ class MujocoBatch(BatchEnv):
     dictionaries: a copy's are views of its own simulations. An open camera is not copied.
 
     Attributes:
-        model: the ``mujoco.MjModel`` all lanes share.
+        model: the ``mujoco.MjModel`` all environments share.
         batch: the ``mujoco.batch.Batch``.
-        dt: seconds of simulated time in one step of the world.
+        dt: seconds of simulated time in one step of the environment.
         qpos: live view of the positions, float64 (num_envs, nq).
         qvel: live view of the velocities, float64 (num_envs, nv).
         motion: live view of both side by side, float64 (num_envs, nq + nv).
         ctrl: live view of the controls, float64 (num_envs, nu).
-        failed: bool (num_envs,), lanes whose simulation broke down in this episode: MuJoCo met a
-            huge or non-finite value and put the lane back to its defaults, or raised an error.
+        failed: bool (num_envs,), environments whose simulation broke down in this episode: MuJoCo
+            met a huge or non-finite value and put the environment back to its defaults, or raised
+            an error.
     """
 
     camera_name: ClassVar[str] = "track"
@@ -157,12 +158,13 @@ class MujocoBatch(BatchEnv):
 
         Args:
             model: the ``mujoco.MjModel``.
-            frame_skip: physics steps in one step of the world.
-            num_envs: number of lanes.
+            frame_skip: physics steps in one step of the environment.
+            num_envs: number of environments.
             max_episode_steps: as in ``BatchEnv``.
-            num_threads: threads that share the lanes; results do not depend on it.
-            persistent: keep one ``MjData`` a lane, for worlds that read what a step leaves there
-                and ``bind`` cannot give (contacts). Costs memory and a few per cent of speed.
+            num_threads: threads that share the environments; results do not depend on it.
+            persistent: keep one ``MjData`` an environment, for classes that read what a step
+                leaves there and ``bind`` cannot give (contacts). Costs memory and a few per cent of
+                speed.
         """
         super().__init__(num_envs, max_episode_steps)
         if num_threads < 1:
@@ -258,69 +260,69 @@ class MujocoBatch(BatchEnv):
         )
 
     def _place(self, ids: IntArray, qpos: FloatArray, qvel: FloatArray) -> None:
-        """Start episodes in the lanes ``ids`` at the given state, all else at its default.
+        """Start episodes in the environments ``ids`` at the given state, all else at its default.
 
         Args:
-            ids: lane numbers, in any order.
+            ids: environment indices, in any order.
             qpos: (len(ids), nq).
             qvel: (len(ids), nv).
         """
-        lanes = np.sort(ids)
-        self.batch.reset(lanes, stage=int(mujoco.mjtStage.mjSTAGE_NONE))
+        indices = np.sort(ids)
+        self.batch.reset(indices, stage=int(mujoco.mjtStage.mjSTAGE_NONE))
         self.qpos[ids] = qpos
         self.qvel[ids] = qvel
-        self.batch.forward(lanes)
+        self.batch.forward(indices)
         self.failed[ids] = False
 
     def _advance(self, ctrl: Array, active: BoolArray | None) -> IntArray:
-        """Hold ``ctrl`` for ``frame_skip`` physics steps in the active lanes; update ``failed``.
+        """Hold ``ctrl`` for ``frame_skip`` physics steps where active; update ``failed``.
 
         Args:
             ctrl: (num_envs, nu); MuJoCo clips what it applies to the actuators' range.
             active: bool (num_envs,), or None for all.
 
         Returns:
-            The lanes that were advanced.
+            The environments that were advanced.
         """
-        lanes = self._all if active is None else np.flatnonzero(active)
+        indices = self._all if active is None else np.flatnonzero(active)
         self.ctrl[:] = ctrl
         raised = None
         try:
-            self._run(None if active is None else lanes)
+            self._run(None if active is None else indices)
         except SimulationError as error:
             raised = error.ids
         if self._warnings.any():
             self.failed |= self._warnings[:, _DIVERGED].any(axis=1)
         if raised is not None:
             self.failed[raised] = True
-        return lanes
+        return indices
 
     def _run(self, ids: IntArray | None) -> None:
-        """Take the physics steps of one step of the world in the lanes ``ids`` (None: all)."""
+        """Take the physics steps of one step in the environments ``ids`` (None: all)."""
         self.batch.step(ids, nstep=self.frame_skip)
 
-    def _data_of(self, lane: int) -> Any:
+    def _data_of(self, index: int) -> Any:
         """Return one simulation's ``MjData`` in a shared copy, which the next call overwrites."""
         if self._scratch is None:
             self._scratch = mujoco.MjData(self.model)
-        return self.batch.get_data(lane, self._scratch)
+        return self.batch.get_data(index, self._scratch)
 
-    def render(self, lane: int = 0) -> npt.NDArray[np.uint8]:
-        """Draw one lane off-screen with the model's tracking camera: (480, 480, 3) uint8.
+    def render(self, index: int = 0) -> npt.NDArray[np.uint8]:
+        """Draw one environment off-screen with the model's tracking camera: (480, 480, 3) uint8.
 
         Raises:
             PkubenchError: no OpenGL can be found; the message names the Debian packages.
         """
         if self._camera is None:
             self._camera = OffscreenCamera(self.model, self.camera_name, *self.frame_size)
-        data = self._data_of(lane)
+        data = self._data_of(index)
         # It has the state; where the bodies are then has to be computed.
         mujoco.mj_forward(self.model, data)
         picture: npt.NDArray[np.uint8] = self._camera.draw(data)
         return picture
 
     def close(self) -> None:
-        """Release the renderer. The simulations go when the world does."""
+        """Release the renderer. The simulations go when the environment does."""
         if self._camera is not None:
             self._camera.close()
             self._camera = None

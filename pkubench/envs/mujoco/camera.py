@@ -99,8 +99,8 @@ def _current(backend: str, context: Any) -> Iterator[None]:
 def _make_context(model: Any, width: int, height: int) -> _OpenGL:
     """Make the first OpenGL context that works, and MuJoCo's resources in it.
 
-    ``mujoco.Renderer`` fixes its backend when ``mujoco`` is imported, too early for a world that
-    learns only in ``render`` that pictures are wanted; MuJoCo's own context classes do not.
+    ``mujoco.Renderer`` fixes its backend when ``mujoco`` is imported, too early for an environment
+    that learns only in ``render`` that pictures are wanted; MuJoCo's own context classes do not.
 
     Raises:
         PkubenchError: none works, or the parent of this process has drawn.

@@ -3,7 +3,7 @@
 A robot is a graph of joints. A *factorization* deals the joints out to agents. An agent that sees
 its *k nearest joints* (``agent_obsk``) is given all about its own joints, the angles of the joints
 at most k edges away, and the motion of the root. Everything becomes index arrays here, so that a
-world gathers the observations of all lanes at once.
+batch gathers the observations of all environments at once.
 
 The graphs, the factorizations and the order of the numbers are those of Gymnasium-Robotics'
 ``mamujoco_v1``, which continues Peng et al., "FACMAC: Factored Multi-Agent Centralised Policy
@@ -89,7 +89,7 @@ def _columns(graph: Graph, part: Part, depth: int, layout: Layout) -> Iterator[i
     velocity = {j: layout.velocities - count + i for i, j in enumerate(graph.joints)}
     qpos, qvel = layout.starts["qpos"], layout.starts["qvel"]
     own, *others = graph.neighbourhoods(part, depth)
-    told: set[tuple[str, int]] = set()
+    listed: set[tuple[str, int]] = set()
     for joint in own:
         yield qpos + position[joint]
         yield from (qvel + i for i in graph.velocities.get(joint, (velocity[joint],)))
@@ -98,10 +98,10 @@ def _columns(graph: Graph, part: Part, depth: int, layout: Layout) -> Iterator[i
             if name == "qfrc_actuator":
                 yield start + velocity[joint]
                 continue
-            # Two joints of an agent may share a body; it is told once.
+            # Two joints of an agent may share a body; it is listed once.
             for body in graph.bodies[joint]:
-                if (name, body) not in told:
-                    told.add((name, body))
+                if (name, body) not in listed:
+                    listed.add((name, body))
                     width = layout.widths[name]
                     yield from range(start + body * width, start + (body + 1) * width)
     for ring in others:

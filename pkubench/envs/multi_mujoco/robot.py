@@ -1,4 +1,4 @@
-"""The base of the Multi-Agent MuJoCo worlds: Gymnasium's v5 rules, and what each agent sees.
+"""The base of the Multi-Agent MuJoCo environments: Gymnasium's v5 rules, and what each agent sees.
 
 The physics, rewards, ends and initial distributions are those of ``gymnasium.envs.mujoco.*_v5``
 (``tests/envs/test_multi_mujoco.py``).
@@ -6,18 +6,16 @@ The physics, rewards, ends and initial distributions are those of ``gymnasium.en
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
-import mujoco
 import numpy as np
 from gymnasium import spaces
 
 from pkubench.envs.core.batch import Array, BoolArray, FloatArray, Info
-from pkubench.envs.core.seeding import IntArray, LaneRandom
-from pkubench.envs.mujoco.batch import MujocoBatch, gymnasium_model
-from pkubench.envs.multi_mujoco.contacts import name_floor_pairs
+from pkubench.envs.core.seeding import IntArray, RandomStreams
+from pkubench.envs.mujoco.contacts import name_floor_pairs
+from pkubench.envs.mujoco.locomotion import Runner
 from pkubench.envs.multi_mujoco.factorization import (
     Graph,
     Layout,
@@ -28,7 +26,7 @@ from pkubench.envs.multi_mujoco.factorization import (
 from pkubench.errors import ConfigError, UnknownName
 
 
-class MultiRobot(MujocoBatch):
+class MultiRobot(Runner):
     """One robot whose joints are moved by several agents, all paid for its forward speed.
 
     **What an agent sees.** By default (`agent_obsk=None`) the mode of HARL: the whole state of the
@@ -47,14 +45,14 @@ class MultiRobot(MujocoBatch):
     **Not the numbers of the papers.** HARL was run on the v2 environments of OpenAI's Gym. Since
     then a fallen robot no longer earns the reward for being up (Hopper, Walker2d, Ant, Humanoid),
     contact forces are computed, observed and charged for (Ant, Humanoid), the walker's right foot
-    grips like its left, and MuJoCo's physics has changed. Compare agents on these worlds with
+    grips like its left, and MuJoCo's physics has changed. Compare agents on these environments with
     one another; compare with published curves who is better than whom, not the returns.
 
     `info`: `reward_forward`, `reward_ctrl`, `reward_survive` (robots that can fall),
     `reward_contact` (Ant, Humanoid), `x_position`, `x_velocity`, `y_position`, `y_velocity` (robots
     that move in the plane), `simulation_failed`. The reward is the sum of those named so. Where
-    MuJoCo meets a value it cannot go on with, Gymnasium silently goes on from the default state;
-    here the episode ends with reward 0 and `simulation_failed`.
+    MuJoCo meets a value it cannot continue with, Gymnasium silently continues from the default
+    state; here the episode ends with reward 0 and `simulation_failed`.
 
     Settings: `factorization`, `agent_obsk`, `max_episode_steps`, `num_threads` (results do not
     depend on it).
@@ -64,30 +62,10 @@ class MultiRobot(MujocoBatch):
     2024 (what its agents see).
     """
 
-    default_horizon: ClassVar[int | None] = 1000
-
     graph: ClassVar[Graph]
     """Joints, neighbours and factorizations."""
-    model_file: ClassVar[str]
-    """The model, one of Gymnasium's own files."""
-    physics_steps: ClassVar[int]
-    """Physics steps in one step of the world."""
-    forward_weight: ClassVar[float] = 1.0
-    control_weight: ClassVar[float]
-    healthy_reward: ClassVar[float | None] = None
-    """Reward of a step after which the robot is up; None for robots that cannot fall."""
-    reset_noise: ClassVar[float]
-    """Half-width of the uniform noise on the initial state (and see ``normal_velocity``)."""
-    normal_velocity: ClassVar[bool] = False
-    """Initial velocities are drawn from a normal distribution of this deviation instead."""
-    hidden_positions: ClassVar[int] = 1
-    """Leading positions that are not observed, so that no robot knows how far it is."""
-    velocity_clip: ClassVar[float | None] = None
-    """Velocities of the whole state are clipped to plus or minus this."""
     clips_nearest: ClassVar[bool] = False
     """Whether those that an agent sees of its nearest joints are clipped as well."""
-    feels_contacts: ClassVar[bool] = False
-    """Whether contact forces are observed and charged for."""
 
     def __init__(
         self,
@@ -98,12 +76,12 @@ class MultiRobot(MujocoBatch):
         factorization: str,
         agent_obsk: int | None = None,
     ) -> None:
-        """Make the lanes.
+        """Make the environments.
 
         Args:
-            num_envs: number of lanes.
+            num_envs: number of environments.
             max_episode_steps: time limit; -1 is the 1000 steps of the original, None no limit.
-            num_threads: threads that share the lanes; results do not depend on it.
+            num_threads: threads that share the environments; results do not depend on it.
             factorization: who moves what, a name in the robot's table.
             agent_obsk: edges of the graph an agent sees across (0: its own joints alone); None is
                 the whole state with the agent's number, standardised.
@@ -116,29 +94,16 @@ class MultiRobot(MujocoBatch):
             raise UnknownName("factorization", factorization, self.graph.parts)
         if agent_obsk is not None and agent_obsk < 0:
             raise ConfigError(f"agent_obsk must be at least 0 or None, got {agent_obsk}")
-        model = gymnasium_model(self.model_file, name_floor_pairs)
-        # One robot is one island of constraints: not looking for more saves 2 to 6 % of the time
-        # and changes no bit.
-        model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_ISLAND)
-        super().__init__(
-            model,
-            self.physics_steps,
-            num_envs,
-            max_episode_steps,
-            num_threads,
-            persistent=self.feels_contacts,
-        )
+        super().__init__(num_envs, max_episode_steps, num_threads, edit=name_floor_pairs)
         self.factorization = factorization
         self.agent_obsk = agent_obsk
-        self._random = LaneRandom(num_envs)
-        self._initial_qpos: FloatArray = np.array(self.model.qpos0)
-        self._prepare()
+        self._random = RandomStreams(num_envs)
         parts = self.graph.parts[factorization]
         self.agents = tuple(f"agent_{i}" for i in range(len(parts)))
         self._order = action_order(self.graph, parts)
-        size = self._whole().shape[1]
+        size = self._single_observation().shape[1]
         self.state_space = spaces.Box(-np.inf, np.inf, (size,), np.float64)
-        self._columns = self._look(parts, size)
+        self._columns = self._prepare_observations(parts, size)
         low, high = np.array(self.model.actuator_ctrlrange[0], dtype=np.float32)
         self.observation_spaces = {
             agent: spaces.Box(-np.inf, np.inf, (len(columns),), np.float64)
@@ -149,7 +114,7 @@ class MultiRobot(MujocoBatch):
             for agent, part in zip(self.agents, parts, strict=True)
         }
 
-    def _look(self, parts: tuple[Part, ...], state_size: int) -> list[IntArray]:
+    def _prepare_observations(self, parts: tuple[Part, ...], state_size: int) -> list[IntArray]:
         """Prepare the gathering of observations; return what columns each agent gets."""
         if self.agent_obsk is None:
             return [np.arange(state_size + len(parts))] * len(parts)
@@ -167,9 +132,6 @@ class MultiRobot(MujocoBatch):
         self._cuts: list[int] = np.cumsum([0, *map(len, seen)]).tolist()
         return seen
 
-    def _prepare(self) -> None:
-        """Bind the derived fields a robot reads: MuJoCo fills them only from then on."""
-
     def _reset(self, ids: IntArray, seeds: IntArray) -> None:
         self._random.seed(ids, seeds)
         noise, nq, nv = self.reset_noise, self.model.nq, self.model.nv
@@ -184,20 +146,16 @@ class MultiRobot(MujocoBatch):
         self, actions: Mapping[str, Array], active: BoolArray | None
     ) -> tuple[FloatArray, BoolArray, Info]:
         given = np.concatenate([actions[agent] for agent in self.agents], axis=1, dtype=np.float32)
-        before = self._position()
-        self._advance(given.take(self._order, axis=1), active)
-        velocity = (self._position() - before) / self.dt
-        # A simulation that broke down was put elsewhere by MuJoCo: that is no motion.
+        _, velocity = self._run_forward(given.take(self._order, axis=1), active)
         failed = self.failed.copy()
-        broke_down = bool(failed.any())
-        if broke_down:
-            velocity[failed] = 0.0
 
         # In double precision, and added up in this order, as in v5.
         earned = self.forward_weight * velocity[:, 0]
         spent = self.control_weight * np.square(self.ctrl).sum(axis=1)
-        info = self._motion_info(velocity) | {"reward_forward": earned, "reward_ctrl": -spent}
-        if self.feels_contacts:
+        # v5 reports the coordinates, whatever it measures the velocity of.
+        info = self._motion_info(self._coordinates(), velocity)
+        info |= {"reward_forward": earned, "reward_ctrl": -spent}
+        if self.has_contact_forces:
             contact = self._contact_cost()
             spent = spent + contact
             info["reward_contact"] = -contact
@@ -209,34 +167,26 @@ class MultiRobot(MujocoBatch):
             terminated = failed | ~healthy
             info["reward_survive"] = alive
         reward = earned - spent
-        if broke_down:
-            reward[failed] = 0.0
+        reward[failed] = 0.0
         shares = np.empty((self.num_envs, self.num_agents))
         shares[...] = (reward / self.num_agents)[:, None]
         return shares, terminated, info
 
     def _info(self) -> Info:
-        earned = ["reward_forward", "reward_ctrl"]
-        earned += ["reward_contact"] * self.feels_contacts
-        earned += ["reward_survive"] * (self.healthy_reward is not None)
-        info = self._motion_info(np.zeros_like(self._position()))
-        return info | {name: np.zeros(self.num_envs) for name in earned}
-
-    def _motion_info(self, velocity: FloatArray) -> Info:
-        """Return what a step and a reset both say of the motion: places and speeds."""
-        info: Info = {"x_position": self.qpos[:, 0].copy(), "x_velocity": velocity[:, 0]}
-        if velocity.shape[1] == 2:
-            info["y_position"], info["y_velocity"] = self.qpos[:, 1].copy(), velocity[:, 1]
-        info["simulation_failed"] = self.failed.copy()
-        return info
+        terms = ["reward_forward", "reward_ctrl"]
+        terms += ["reward_contact"] * self.has_contact_forces
+        terms += ["reward_survive"] * (self.healthy_reward is not None)
+        position = self._coordinates()
+        info = self._motion_info(position, np.zeros_like(position))
+        return info | {name: np.zeros(self.num_envs) for name in terms}
 
     def state(self) -> FloatArray:
         """Return what Gymnasium's v5 environment observes, standardised in HARL's mode.
 
         HARL standardises each vector by its own mean and deviation. An agent's number, which is
-        in its vector, tells it both; the critic's state has no number, so they are lost to it.
+        in its vector, reveals both; the critic's state has no number, so they are lost to it.
         """
-        whole = self._whole()
+        whole = self._single_observation()
         if self.agent_obsk is None:
             whole -= whole.mean(axis=1, keepdims=True)
             whole /= np.sqrt(np.square(whole).mean(axis=1, keepdims=True))
@@ -256,7 +206,7 @@ class MultiRobot(MujocoBatch):
         All agents' vectors hold the same numbers up to the place of the 1, hence have one mean and
         one deviation.
         """
-        whole, count = self._whole(), self.num_agents
+        whole, count = self._single_observation(), self.num_agents
         size = whole.shape[1] + count
         mean = (whole.sum(axis=1, keepdims=True) + 1.0) / size
         whole -= mean
@@ -272,13 +222,9 @@ class MultiRobot(MujocoBatch):
             vectors[agent, :, size - count + agent] = own
         return vectors
 
-    def _whole(self) -> FloatArray:
+    def _single_observation(self) -> FloatArray:
         """Return a new array of what Gymnasium's v5 environment observes, (num_envs, size)."""
-        whole: FloatArray = self.motion[:, self.hidden_positions :].copy()
-        if self.velocity_clip is not None:
-            velocity = whole[:, self.model.nq - self.hidden_positions :]
-            np.clip(velocity, -self.velocity_clip, self.velocity_clip, out=velocity)
-        return whole
+        return self._observed_motion()
 
     def _fields(self) -> dict[str, FloatArray]:
         """Return what agents' nearest joints are read from: field -> (num_envs, width)."""
@@ -287,17 +233,6 @@ class MultiRobot(MujocoBatch):
             qvel = np.clip(qvel, -self.velocity_clip, self.velocity_clip)
         return {"qpos": self.qpos, "qvel": qvel}
 
-    def _healthy(self) -> BoolArray:
-        """Return whether each robot is still up, (num_envs,), of those that can fall."""
-        return np.ones(self.num_envs, dtype=np.bool_)
-
     def _contact_cost(self) -> FloatArray:
         """Return the price of the contact forces, (num_envs,), of robots that feel them."""
         return np.zeros(self.num_envs)
-
-    @abstractmethod
-    def _position(self) -> FloatArray:
-        """Return a copy of what velocity is the difference of: x or x, y in m, (num_envs, 1 or 2).
-
-        Each robot of v5 measures its own: a coordinate, a body, the centre of mass.
-        """

@@ -1,19 +1,20 @@
-"""Six robots, each moved by a team: Gymnasium's v5 worlds with the joints dealt out to agents."""
+"""Six robots, each moved by a team: Gymnasium's v5 tasks with the joints dealt out to agents."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import mujoco
 import numpy as np
 
-from pkubench.envs.core.batch import Array, BoolArray, FloatArray
-from pkubench.envs.core.seeding import IntArray
+from pkubench.envs.core.batch import FloatArray
+from pkubench.envs.mujoco.locomotion import ContactForces
+from pkubench.envs.mujoco.robots import Ant, HalfCheetah, Hopper, Humanoid, Swimmer, Walker2d
+from pkubench.envs.multi_mujoco.factorization import Graph
 from pkubench.envs.multi_mujoco.graphs import ANT, HALF_CHEETAH, HOPPER, HUMANOID, SWIMMER, WALKER
 from pkubench.envs.multi_mujoco.robot import MultiRobot
 
 
-class MultiHalfCheetah(MultiRobot):
+class MultiHalfCheetah(MultiRobot, HalfCheetah):
     """A flat two-legged cheetah runs forward, each leg or each joint moved by an agent of its own.
 
     | part        | type                 | meaning                                                |
@@ -39,28 +40,19 @@ class MultiHalfCheetah(MultiRobot):
     deviation 0.1.
 
     >>> import numpy as np, pkubench
-    >>> world = pkubench.make_batch("MultiHalfCheetah2x3-v1", num_envs=64)
-    >>> observations, _ = world.reset(np.arange(64))
-    >>> step = world.step({agent: np.zeros((64, 3), dtype=np.float32) for agent in world.agents})
-    >>> step.observations["agent_0"].shape, world.state().shape
+    >>> env = pkubench.make_batch("MultiHalfCheetah2x3-v1", num_envs=64)
+    >>> observations, _ = env.reset(np.arange(64))
+    >>> step = env.step({agent: np.zeros((64, 3), dtype=np.float32) for agent in env.agents})
+    >>> step.observations["agent_0"].shape, env.state().shape
     ((64, 19), (64, 17))
 
     Versions: v0 first release.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 20}
-    graph = HALF_CHEETAH
-    model_file: ClassVar[str] = "half_cheetah.xml"
-    physics_steps: ClassVar[int] = 5
-    control_weight: ClassVar[float] = 0.1
-    reset_noise: ClassVar[float] = 0.1
-    normal_velocity: ClassVar[bool] = True
-
-    def _position(self) -> FloatArray:
-        return self.qpos[:, :1].copy()
+    graph: ClassVar[Graph] = HALF_CHEETAH
 
 
-class MultiHopper(MultiRobot):
+class MultiHopper(MultiRobot, Hopper):
     """A one-legged robot hops forward, thigh, leg and foot moved by an agent each.
 
     | part        | type                    | meaning                                             |
@@ -86,27 +78,11 @@ class MultiHopper(MultiRobot):
     Versions: v0 first release.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 125}
-    graph = HOPPER
-    model_file: ClassVar[str] = "hopper.xml"
-    physics_steps: ClassVar[int] = 4
-    control_weight: ClassVar[float] = 1e-3
-    healthy_reward: ClassVar[float | None] = 1.0
-    reset_noise: ClassVar[float] = 5e-3
-    velocity_clip: ClassVar[float | None] = 10.0
+    graph: ClassVar[Graph] = HOPPER
     clips_nearest: ClassVar[bool] = True
 
-    def _position(self) -> FloatArray:
-        return self.qpos[:, :1].copy()
 
-    def _healthy(self) -> BoolArray:
-        height, angle = self.qpos[:, 1], self.qpos[:, 2]
-        bounded = np.abs(self.motion[:, 2:]).max(axis=1) < 100.0
-        healthy: BoolArray = bounded & (height > 0.7) & (np.abs(angle) < 0.2)
-        return healthy
-
-
-class MultiWalker2d(MultiRobot):
+class MultiWalker2d(MultiRobot, Walker2d):
     """A flat two-legged robot walks forward, each leg or each joint moved by an agent of its own.
 
     | part        | type                 | meaning                                                |
@@ -135,25 +111,10 @@ class MultiWalker2d(MultiRobot):
     Versions: v0 first release.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 125}
-    graph = WALKER
-    model_file: ClassVar[str] = "walker2d_v5.xml"
-    physics_steps: ClassVar[int] = 4
-    control_weight: ClassVar[float] = 1e-3
-    healthy_reward: ClassVar[float | None] = 1.0
-    reset_noise: ClassVar[float] = 5e-3
-    velocity_clip: ClassVar[float | None] = 10.0
-
-    def _position(self) -> FloatArray:
-        return self.qpos[:, :1].copy()
-
-    def _healthy(self) -> BoolArray:
-        height, angle = self.qpos[:, 1], self.qpos[:, 2]
-        healthy: BoolArray = (height > 0.8) & (height < 2.0) & (np.abs(angle) < 1.0)
-        return healthy
+    graph: ClassVar[Graph] = WALKER
 
 
-class MultiSwimmer(MultiRobot):
+class MultiSwimmer(MultiRobot, Swimmer):
     """A three-link swimmer in a viscous fluid, its two joints moved by an agent each.
 
     | part        | type                   | meaning                                              |
@@ -177,47 +138,10 @@ class MultiSwimmer(MultiRobot):
     Versions: v0 first release.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 25}
-    graph = SWIMMER
-    model_file: ClassVar[str] = "swimmer.xml"
-    physics_steps: ClassVar[int] = 4
-    control_weight: ClassVar[float] = 1e-4
-    reset_noise: ClassVar[float] = 0.1
-    hidden_positions: ClassVar[int] = 2
-
-    def _position(self) -> FloatArray:
-        return self.qpos[:, :2].copy()
+    graph: ClassVar[Graph] = SWIMMER
 
 
-class _FeelsContacts(MultiRobot):
-    """A robot that feels the forces of its contacts, which MuJoCo computes on request only.
-
-    They are of the last evaluation within a step, which leaves its contacts nowhere but in the
-    lane's ``MjData``. An episode begins with zeros, as in v5.
-    """
-
-    hidden_positions: ClassVar[int] = 2
-    feels_contacts: ClassVar[bool] = True
-
-    def _prepare(self) -> None:
-        self._contact_forces: FloatArray = np.zeros((self.num_envs, self.model.nbody * 6))
-        self._touching = self.bind("ncon")
-
-    def _place(self, ids: IntArray, qpos: FloatArray, qvel: FloatArray) -> None:
-        super()._place(ids, qpos, qvel)
-        self._contact_forces[ids] = 0.0
-
-    def _advance(self, ctrl: Array, active: BoolArray | None) -> IntArray:
-        lanes = super()._advance(ctrl, active)
-        self._contact_forces[lanes] = 0.0
-        for lane in lanes[self._touching[lanes].ravel() > 0].tolist():
-            data = self._data_of(lane)
-            mujoco.mj_rnePostConstraint(self.model, data)
-            self._contact_forces[lane] = data.cfrc_ext.ravel()
-        return lanes
-
-
-class MultiAnt(_FeelsContacts):
+class MultiAnt(MultiRobot, ContactForces, Ant):
     """A four-legged robot walks in the plane, its legs moved by two agents or four.
 
     | part        | type                     | meaning                                            |
@@ -250,23 +174,8 @@ class MultiAnt(_FeelsContacts):
     Versions: v0 first release.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 20}
-    graph = ANT
-    model_file: ClassVar[str] = "ant.xml"
-    physics_steps: ClassVar[int] = 5
-    control_weight: ClassVar[float] = 0.5
+    graph: ClassVar[Graph] = ANT
     contact_weight: ClassVar[float] = 5e-4
-    healthy_reward: ClassVar[float | None] = 1.0
-    reset_noise: ClassVar[float] = 0.1
-    normal_velocity: ClassVar[bool] = True
-
-    def _prepare(self) -> None:
-        super()._prepare()
-        self._torso = self.bind("xpos")[:, self.model.body("torso").id, :2]
-
-    def _position(self) -> FloatArray:
-        # Not qpos: v5 reads the body, which lags behind by up to a physics step.
-        return self._torso.copy()
 
     def _forces(self) -> FloatArray:
         return np.clip(self._contact_forces, -1.0, 1.0)
@@ -275,20 +184,15 @@ class MultiAnt(_FeelsContacts):
         cost: FloatArray = self.contact_weight * np.square(self._forces()).sum(axis=1)
         return cost
 
-    def _whole(self) -> FloatArray:
-        return np.concatenate([super()._whole(), self._forces()[:, 6:]], axis=1)
+    def _single_observation(self) -> FloatArray:
+        # Without the entries of the world body.
+        return np.concatenate([super()._single_observation(), self._forces()[:, 6:]], axis=1)
 
     def _fields(self) -> dict[str, FloatArray]:
         return {**super()._fields(), "cfrc_ext": self._forces()}
 
-    def _healthy(self) -> BoolArray:
-        height = self.qpos[:, 2]
-        finite = np.all(np.isfinite(self.motion), axis=1)
-        healthy: BoolArray = finite & (height >= 0.2) & (height <= 1.0)
-        return healthy
 
-
-class MultiHumanoid(_FeelsContacts):
+class MultiHumanoid(MultiRobot, ContactForces, Humanoid):
     """A humanoid walks in the plane, moved by two halves of its body or by each joint alone.
 
     | part        | type                     | meaning                                            |
@@ -327,38 +231,20 @@ class MultiHumanoid(_FeelsContacts):
     Versions: v0 first release.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 67}
-    graph = HUMANOID
-    model_file: ClassVar[str] = "humanoid.xml"
-    physics_steps: ClassVar[int] = 5
-    forward_weight: ClassVar[float] = 1.25
-    control_weight: ClassVar[float] = 0.1
+    graph: ClassVar[Graph] = HUMANOID
     contact_weight: ClassVar[float] = 5e-7
-    most_contact_cost: ClassVar[float] = 10.0
-    healthy_reward: ClassVar[float | None] = 5.0
-    reset_noise: ClassVar[float] = 1e-2
-
-    def _prepare(self) -> None:
-        super()._prepare()
-        self._centres = self.bind("xipos")
-        self._derived = {name: self.bind(name) for name in ("cinert", "cvel", "qfrc_actuator")}
-        self._mass = np.array(self.model.body_mass)
-
-    def _position(self) -> FloatArray:
-        moments = np.einsum("b,nbj->nj", self._mass, self._centres[:, :, :2])
-        centre: FloatArray = moments / self._mass.sum()
-        return centre
+    max_contact_cost: ClassVar[float] = 10.0
 
     def _contact_cost(self) -> FloatArray:
         cost: FloatArray = self.contact_weight * np.square(self._contact_forces).sum(axis=1)
-        return np.minimum(cost, self.most_contact_cost)
+        return np.minimum(cost, self.max_contact_cost)
 
-    def _whole(self) -> FloatArray:
-        # Neither the world's own entries nor the motors that the root does not have.
-        derived = self._flat()
+    def _single_observation(self) -> FloatArray:
+        # Without the entries of the world body, and of motors that the root does not have.
+        derived = self._derived_quantities()
         return np.concatenate(
             [
-                super()._whole(),
+                super()._single_observation(),
                 derived["cinert"][:, 10:],
                 derived["cvel"][:, 6:],
                 derived["qfrc_actuator"][:, 6:],
@@ -368,12 +254,5 @@ class MultiHumanoid(_FeelsContacts):
         )
 
     def _fields(self) -> dict[str, FloatArray]:
-        return {**super()._fields(), **self._flat(), "cfrc_ext": self._contact_forces}
-
-    def _flat(self) -> dict[str, FloatArray]:
-        return {name: field.reshape(self.num_envs, -1) for name, field in self._derived.items()}
-
-    def _healthy(self) -> BoolArray:
-        height = self.qpos[:, 2]
-        healthy: BoolArray = (height > 1.0) & (height < 2.0)
-        return healthy
+        derived = self._derived_quantities()
+        return {**super()._fields(), **derived, "cfrc_ext": self._contact_forces}

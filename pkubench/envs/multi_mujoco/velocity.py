@@ -1,26 +1,19 @@
 """Teams that move a robot under a speed limit: Multi-Agent MuJoCo with the Velocity tasks' cost.
 
 Nothing is new here but the meeting of the two: robot, agents and reward are those of
-``multi_mujoco.robots``, limit and cost those of ``safety.velocity``.
+``multi_mujoco.robots``, limit and cost those of ``safety.speed_limits``.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pkubench.envs.core.batch import FloatArray, Info
 from pkubench.envs.multi_mujoco.robot import MultiRobot
 from pkubench.envs.multi_mujoco.robots import MultiAnt, MultiHalfCheetah
-from pkubench.envs.safety.locomotion import Locomotion, Thresholds, speed_cost
-from pkubench.envs.safety.velocity import AntVelocity, HalfCheetahVelocity
-from pkubench.errors import UnknownName
+from pkubench.envs.safety.speed_limits import Thresholds, speed_limit
 
 
 class _Limited(MultiRobot):
     """A team's robot that is charged for too much speed, once for all agents."""
-
-    single: ClassVar[type[Locomotion]]
-    """The single-agent task whose limits hold."""
 
     def __init__(
         self,
@@ -32,12 +25,12 @@ class _Limited(MultiRobot):
         agent_obsk: int | None = None,
         thresholds: Thresholds = "v1",
     ) -> None:
-        """Make the lanes (see ``MultiRobot``).
+        """Make the environments (see ``MultiRobot``).
 
         Args:
-            num_envs: number of lanes.
+            num_envs: number of environments.
             max_episode_steps: time limit; -1 is the 1000 steps of the original, None no limit.
-            num_threads: threads that share the lanes; results do not depend on it.
+            num_threads: threads that share the environments; results do not depend on it.
             factorization: who moves what, a name in the robot's table.
             agent_obsk: edges of the graph an agent sees across; None is the whole state.
             thresholds: speed limits of Safety-Gymnasium's ``-v1`` or ``-v0`` environments.
@@ -46,8 +39,7 @@ class _Limited(MultiRobot):
             UnknownName: no such set of thresholds, or the robot is not factorized so.
             ConfigError: a number out of range.
         """
-        if thresholds not in self.single.thresholds:
-            raise UnknownName("set of thresholds", str(thresholds), self.single.thresholds)
+        self.speed_limit = speed_limit(self.robot, thresholds)
         super().__init__(
             num_envs,
             max_episode_steps,
@@ -55,14 +47,9 @@ class _Limited(MultiRobot):
             factorization=factorization,
             agent_obsk=agent_obsk,
         )
-        self.threshold = self.single.thresholds[thresholds]
-        self.limits_planar_speed = thresholds in self.single.planar_speed
 
-    def _motion_info(self, velocity: FloatArray) -> Info:
-        info = super()._motion_info(velocity)
-        info["cost"] = speed_cost(velocity, self.threshold, self.limits_planar_speed)
-        info["cost_velocity"] = info["cost"].copy()
-        return info
+    def _motion_info(self, position: FloatArray, velocity: FloatArray) -> Info:
+        return super()._motion_info(position, velocity) | self.speed_limit.info(velocity)
 
 
 class MultiHalfCheetahVelocity(_Limited, MultiHalfCheetah):
@@ -87,9 +74,9 @@ class MultiHalfCheetahVelocity(_Limited, MultiHalfCheetah):
     most 3,210.
 
     >>> import numpy as np, pkubench
-    >>> world = pkubench.make_batch("MultiHalfCheetah2x3Velocity-v1", num_envs=64)
-    >>> observations, _ = world.reset(np.arange(64))
-    >>> step = world.step({agent: np.zeros((64, 3), dtype=np.float32) for agent in world.agents})
+    >>> env = pkubench.make_batch("MultiHalfCheetah2x3Velocity-v1", num_envs=64)
+    >>> observations, _ = env.reset(np.arange(64))
+    >>> step = env.step({agent: np.zeros((64, 3), dtype=np.float32) for agent in env.agents})
     >>> step.info["cost"].shape
     (64,)
 
@@ -98,8 +85,6 @@ class MultiHalfCheetahVelocity(_Limited, MultiHalfCheetah):
     Source of the limit: Ji et al., "Safety-Gymnasium: A Unified Safe Reinforcement Learning
     Benchmark", NeurIPS 2023. Versions: v0 first release.
     """
-
-    single: ClassVar[type[Locomotion]] = HalfCheetahVelocity
 
 
 class MultiAntVelocity(_Limited, MultiAnt):
@@ -129,5 +114,3 @@ class MultiAntVelocity(_Limited, MultiAnt):
     Source of the limit: Ji et al., "Safety-Gymnasium: A Unified Safe Reinforcement Learning
     Benchmark", NeurIPS 2023. Versions: v0 first release.
     """
-
-    single: ClassVar[type[Locomotion]] = AntVelocity

@@ -1,4 +1,4 @@
-"""Pictures of particle worlds: discs, targets and messages on a plane, drawn with Pillow."""
+"""Pictures of particle environments: discs, targets and messages on a plane, drawn with Pillow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Color = tuple[int, int, int]
 
 SIZE: Final = 480
 """Height and width of a picture in pixels."""
-# Okabe and Ito's palette: told apart by readers with any kind of colour vision.
+# Okabe and Ito's palette: distinguishable with any kind of colour vision.
 LANDMARK_COLORS: Final[tuple[Color, ...]] = ((213, 94, 0), (0, 158, 115), (0, 114, 178))
 AGENT_COLOR: Final[Color] = (86, 110, 200)
 GREY: Final[Color] = (120, 124, 132)
@@ -35,7 +35,7 @@ _ROW: Final = 24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disc:
-    """An agent or a landmark, in the world's coordinates."""
+    """An agent or a landmark, in the environment's coordinates."""
 
     x: float
     y: float
@@ -67,7 +67,7 @@ def draw_scene(discs: Sequence[Disc], captions: Sequence[Caption] = ()) -> npt.N
     try:
         from PIL import Image, ImageDraw
     except ModuleNotFoundError as error:
-        raise MissingExtra("plots", "drawing a particle world") from error
+        raise MissingExtra("plots", "drawing a particle environment") from error
 
     side = SIZE * _SMOOTHING
     image = Image.new("RGB", (side, side), _PAPER)

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from pkubench.envs.core.batch import FloatArray
 from pkubench.envs.core.seeding import IntArray
+from pkubench.envs.particle.base import Body, ParticleEnv, Rules
 from pkubench.envs.particle.drawing import LANDMARK_COLORS, Caption, Disc
-from pkubench.envs.particle.world import Body, ParticleWorld, Rules
 from pkubench.errors import ConfigError
 
 CHANNELS: Final = 10
@@ -23,7 +23,7 @@ _GOAL: Final = slice(8, 11)
 _HEARD: Final = slice(11, 21)
 
 
-class SimpleReference(ParticleWorld):
+class SimpleReference(ParticleEnv):
     """Two agents, three coloured landmarks; each knows only where the *other* one has to go.
 
     | part        | type                     | meaning                                             |
@@ -62,7 +62,7 @@ class SimpleReference(ParticleWorld):
         continuous_actions: bool = False,
         rules: Rules = "v3",
     ) -> None:
-        """Make ``num_envs`` lanes."""
+        """Make ``num_envs`` environments."""
         if not 0 <= local_ratio <= 1:
             raise ConfigError(f"local_ratio must lie in [0, 1], got {local_ratio}")
         self.local_ratio = local_ratio
@@ -95,19 +95,19 @@ class SimpleReference(ParticleWorld):
             views[index, _GOAL] = COLORS.T[:, self.goals[index]]
 
     def _rewards(self, out: FloatArray) -> None:
-        lanes = self._all
+        indices = self._all
         own = np.empty((2, self.num_envs))
         for index in range(2):
-            goal = self.landmarks[self.goals[index], :, lanes].T
+            goal = self.landmarks[self.goals[index], :, indices].T
             offset = self.positions[1 - index] - goal
             own[index] = -np.sqrt(offset[0] * offset[0] + offset[1] * offset[1])
         shared = (1 - self.local_ratio) * ((own[0] + own[1]) / 2)
         out[:] = (shared + self.local_ratio * own).T
 
-    def _discs(self, lane: int) -> list[Disc]:
+    def _discs(self, env_index: int) -> list[Disc]:
         targets = [
             Disc(x=x, y=y, radius=RADIUS, color=LANDMARK_COLORS[index], is_target=True)
-            for index, (x, y) in enumerate(self.landmarks[..., lane])
+            for index, (x, y) in enumerate(self.landmarks[..., env_index])
         ]
         return (
             targets
@@ -116,16 +116,21 @@ class SimpleReference(ParticleWorld):
                     x=x,
                     y=y,
                     radius=2 * RADIUS,  # twice the true size: these discs touch nothing
-                    color=LANDMARK_COLORS[self.goals[1 - index, lane]],
+                    color=LANDMARK_COLORS[self.goals[1 - index, env_index]],
                     label=str(index),
-                    velocity=(self.velocities[index, 0, lane], self.velocities[index, 1, lane]),
+                    velocity=(
+                        self.velocities[index, 0, env_index],
+                        self.velocities[index, 1, env_index],
+                    ),
                 )
-                for index, (x, y) in enumerate(self.positions[:2, :, lane])
+                for index, (x, y) in enumerate(self.positions[:2, :, env_index])
             ]
         )
 
-    def _captions(self, lane: int) -> list[Caption]:
+    def _captions(self, env_index: int) -> list[Caption]:
         return [
-            Caption(text=f"{name} says", channels=self._views[1 - index, _HEARD, lane].tolist())
+            Caption(
+                text=f"{name} says", channels=self._views[1 - index, _HEARD, env_index].tolist()
+            )
             for index, name in enumerate(self.agents)
         ]

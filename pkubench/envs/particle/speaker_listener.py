@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from pkubench.envs.core.batch import FloatArray
 from pkubench.envs.core.seeding import IntArray
+from pkubench.envs.particle.base import Body, ParticleEnv, Rules
 from pkubench.envs.particle.drawing import GREY, LANDMARK_COLORS, Caption, Disc
-from pkubench.envs.particle.world import Body, ParticleWorld, Rules
 
 CHANNELS: Final = 3
 LANDMARKS: Final = 3
@@ -23,7 +23,7 @@ _SPEAKER, _LISTENER = 0, 1
 _HEARD: Final = slice(8, 11)
 
 
-class SimpleSpeakerListener(ParticleWorld):
+class SimpleSpeakerListener(ParticleEnv):
     """A speaker that knows the goal but cannot move leads a listener that moves but knows nothing.
 
     | part        | type                      | meaning                                       |
@@ -59,7 +59,7 @@ class SimpleSpeakerListener(ParticleWorld):
         continuous_actions: bool = False,
         rules: Rules = "v3",
     ) -> None:
-        """Make ``num_envs`` lanes."""
+        """Make ``num_envs`` environments."""
         super().__init__(
             [
                 Body(name="speaker_0", radius=AGENT_RADIUS, sees=3, moves=False, channels=CHANNELS),
@@ -93,12 +93,12 @@ class SimpleSpeakerListener(ParticleWorld):
         offset = self.positions[_LISTENER] - goal
         out[:] = -(offset[0] * offset[0] + offset[1] * offset[1])[:, None]
 
-    def _discs(self, lane: int) -> list[Disc]:
+    def _discs(self, env_index: int) -> list[Disc]:
         targets = [
             Disc(x=x, y=y, radius=LANDMARK_RADIUS, color=LANDMARK_COLORS[index], is_target=True)
-            for index, (x, y) in enumerate(self.landmarks[..., lane])
+            for index, (x, y) in enumerate(self.landmarks[..., env_index])
         ]
-        colors = (GREY, LANDMARK_COLORS[self.goals[0, lane]])
+        colors = (GREY, LANDMARK_COLORS[self.goals[0, env_index]])
         return targets + [
             Disc(
                 x=x,
@@ -106,11 +106,14 @@ class SimpleSpeakerListener(ParticleWorld):
                 radius=AGENT_RADIUS,
                 color=colors[index],
                 label="SL"[index],
-                velocity=(self.velocities[index, 0, lane], self.velocities[index, 1, lane]),
+                velocity=(
+                    self.velocities[index, 0, env_index],
+                    self.velocities[index, 1, env_index],
+                ),
             )
-            for index, (x, y) in enumerate(self.positions[:2, :, lane])
+            for index, (x, y) in enumerate(self.positions[:2, :, env_index])
         ]
 
-    def _captions(self, lane: int) -> list[Caption]:
-        heard = self._views[_LISTENER, _HEARD, lane].tolist()
+    def _captions(self, env_index: int) -> list[Caption]:
+        heard = self._views[_LISTENER, _HEARD, env_index].tolist()
         return [Caption(text="speaker_0 says", channels=heard)]

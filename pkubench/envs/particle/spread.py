@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from pkubench.envs.core.batch import FloatArray
 from pkubench.envs.core.seeding import IntArray
+from pkubench.envs.particle.base import Body, ParticleEnv, Rules
 from pkubench.envs.particle.drawing import AGENT_COLOR, GREY, LANDMARK_COLORS, Disc
-from pkubench.envs.particle.world import Body, ParticleWorld, Rules
 from pkubench.errors import ConfigError
 
 AGENT_RADIUS: Final = 0.15
@@ -21,7 +21,7 @@ _SILENT_CHANNELS: Final = 2
 """The original gives every other agent two message channels although nobody can speak."""
 
 
-class SimpleSpread(ParticleWorld):
+class SimpleSpread(ParticleEnv):
     """N agents share out N landmarks: each landmark wants somebody near, nobody wants a collision.
 
     | part        | type                    | meaning                                            |
@@ -66,7 +66,7 @@ class SimpleSpread(ParticleWorld):
         continuous_actions: bool = False,
         rules: Rules = "v3",
     ) -> None:
-        """Make ``num_envs`` lanes with ``num_agents`` agents and as many landmarks."""
+        """Make ``num_envs`` environments with ``num_agents`` agents and as many landmarks."""
         if num_agents < 1:
             raise ConfigError(f"num_agents must be at least 1, got {num_agents}")
         if not 0 <= local_ratio <= 1:
@@ -113,7 +113,7 @@ class SimpleSpread(ParticleWorld):
         np.add(self._squares[:, :, 0], self._squares[:, :, 1], out=self._squared)
         nearest = np.sqrt(self._squared.min(axis=0))
         # Added up by hand, since NumPy sums eight numbers or more in another order when there is
-        # one lane than when there are many.
+        # one environment than when there are many.
         uncovered = nearest[0]
         for distance in nearest[1:]:
             uncovered += distance
@@ -131,9 +131,9 @@ class SimpleSpread(ParticleWorld):
         touches -= (1 - self.local_ratio) * uncovered
         out[:] = touches.T
 
-    def _discs(self, lane: int) -> list[Disc]:
+    def _discs(self, env_index: int) -> list[Disc]:
         count = len(self.bodies)
-        nearest = np.hypot(*self._offsets[..., lane].transpose(2, 0, 1)).min(axis=0)
+        nearest = np.hypot(*self._offsets[..., env_index].transpose(2, 0, 1)).min(axis=0)
         targets = [
             Disc(
                 x=x,
@@ -142,7 +142,7 @@ class SimpleSpread(ParticleWorld):
                 color=LANDMARK_COLORS[1] if nearest[index] < COVERED_AT else GREY,
                 is_target=True,
             )
-            for index, (x, y) in enumerate(self.landmarks[..., lane])
+            for index, (x, y) in enumerate(self.landmarks[..., env_index])
         ]
         return targets + [
             Disc(
@@ -151,7 +151,10 @@ class SimpleSpread(ParticleWorld):
                 radius=AGENT_RADIUS,
                 color=AGENT_COLOR,
                 label=str(index),
-                velocity=(self.velocities[index, 0, lane], self.velocities[index, 1, lane]),
+                velocity=(
+                    self.velocities[index, 0, env_index],
+                    self.velocities[index, 1, env_index],
+                ),
             )
-            for index, (x, y) in enumerate(self.positions[:count, :, lane])
+            for index, (x, y) in enumerate(self.positions[:count, :, env_index])
         ]

@@ -77,11 +77,11 @@ class Button(Navigation):
         self._wrong: BoolArray = np.zeros(self.num_envs, dtype=np.bool_)
         self._distance: FloatArray = np.zeros(self.num_envs)
 
-    def _renew(self, lane: int, random: np.random.RandomState) -> bool:
+    def _renew(self, index: int, random: np.random.RandomState) -> bool:
         target = int(random.choice(_BUTTONS))
-        self.targets[lane] = target
+        self.targets[index] = target
         button = self._spots["buttons"].start + target
-        self.places[lane, self._spots["goal"].start] = self.places[lane, button]
+        self.places[index, self._spots["goal"].start] = self.places[index, button]
         return True
 
     def _reset(self, ids: IntArray, seeds: IntArray) -> None:

@@ -39,8 +39,8 @@ class Circle(Navigation):
 
     (x, y) is the robot's place, (u, v) its velocity, ρ its distance from the centre: the reward is
     a tenth of its speed round the centre, in m/s, and less away from the rim at 1.5 m. The walls
-    are to be seen, not to be felt. Level 1: beyond is abs(x) > 1.125 m. Level 2: or abs(y) >
-    1.125 m.
+    are visual only: nothing collides with them. Level 1: beyond is abs(x) > 1.125 m. Level 2: or
+    abs(y) > 1.125 m.
 
     `info`: `cost_out_of_boundary` (levels 1 and 2); `cost`, `cost_sum`, `goal_met` (never),
     `simulation_failed`.
@@ -101,8 +101,8 @@ class Run(Navigation):
     | cost        | 0 or 1                      | 1 where abs(x) > 0.5 m                          |
     | ends        |                             | truncated at 500 steps; Ant: when it falls      |
 
-    The robot starts at y = 16.5 m, x within ±0.2 m, turned anyhow. The walls are to be seen, not
-    to be felt.
+    The robot starts at y = 16.5 m, x within ±0.2 m, with a random heading. The walls are
+    visual only: nothing collides with them.
 
     `info`: `cost_out_of_boundary`, `cost`, `cost_sum`, `goal_met` (never), `simulation_failed`.
 

@@ -80,8 +80,8 @@ class Goal(Navigation):
     def _is_reached(self) -> BoolArray:
         return self._arrived
 
-    def _renew(self, lane: int, random: np.random.RandomState) -> bool:
-        return self._draw_goal(lane, random)
+    def _renew(self, index: int, random: np.random.RandomState) -> bool:
+        return self._draw_goal(index, random)
 
     def _costs(self) -> dict[str, BoolArray]:
         if self.level == 0:

@@ -53,7 +53,7 @@ class Placement:
 
 
 class LegacyRandom:
-    """One legacy generator a lane, and how many doubles it has still to skip.
+    """One legacy generator an environment, and how many doubles it has still to skip.
 
     The original spends one double an environment step on a number it knows already; here these are
     counted and skipped when the next number is wanted.
@@ -66,23 +66,23 @@ class LegacyRandom:
         self._states = [first, *(_copy(first) for _ in range(num_envs - 1))]
         self.skipped: IntArray = np.zeros(num_envs, dtype=np.int64)
 
-    def seed(self, lane: int, seed: int) -> np.random.RandomState:
-        """Start a lane's stream afresh; seeds above 2**32 - 1 are given as two words."""
-        state = self._states[lane]
+    def seed(self, index: int, seed: int) -> np.random.RandomState:
+        """Restart an environment's stream; seeds above 2**32 - 1 are given as two words."""
+        state = self._states[index]
         if seed < _LEGACY_SEEDS:
             state.seed(seed)
         else:
             state.seed([seed % _LEGACY_SEEDS, seed // _LEGACY_SEEDS])
-        self.skipped[lane] = 0
+        self.skipped[index] = 0
         return state
 
-    def at(self, lane: int) -> np.random.RandomState:
-        """Return a lane's stream, at its next number."""
-        state = self._states[lane]
-        count = int(self.skipped[lane])
+    def at(self, index: int) -> np.random.RandomState:
+        """Return an environment's stream, at its next number."""
+        state = self._states[index]
+        count = int(self.skipped[index])
         if count:
             state.random_sample(count)
-            self.skipped[lane] = 0
+            self.skipped[index] = 0
         return state
 
 
@@ -93,7 +93,7 @@ def _copy(state: np.random.RandomState) -> np.random.RandomState:
 
 
 class LayoutSampler:
-    """Places the things of a world one after the other, none too close to another."""
+    """Places the things of an environment one after the other, none too close to another."""
 
     def __init__(self, placements: Sequence[Placement]) -> None:
         """Take the things in the order they are placed in."""

@@ -1,6 +1,6 @@
-"""What all navigation worlds share: layouts, physics, observation and costs, on batches.
+"""What all navigation environments share: layouts, physics, observation and costs, on batches.
 
-The worlds are those of Safety-Gymnasium 1.0.0 (Ji et al., "Safety-Gymnasium: A Unified Safe
+The environments are those of Safety-Gymnasium 1.0.0 (Ji et al., "Safety-Gymnasium: A Unified Safe
 Reinforcement Learning Benchmark", NeurIPS 2023 Datasets and Benchmarks): the same models, the same
 numbers drawn in the same order, the same rewards and costs. Their physics is MuJoCo 4's.
 """
@@ -11,7 +11,6 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import mujoco
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
@@ -19,25 +18,20 @@ from gymnasium import spaces
 from pkubench.envs.core.batch import SOLE_AGENT, Array, BoolArray, FloatArray, Info
 from pkubench.envs.core.exact_math import rotation_matrices
 from pkubench.envs.core.seeding import IntArray
-from pkubench.envs.mujoco.batch import MujocoBatch
 from pkubench.envs.safety.layouts import LayoutSampler, LegacyRandom, Placement, Point, Rectangle
 from pkubench.envs.safety.lidar import BINS, pseudo_lidar
 from pkubench.envs.safety.picture import Moment, ScenePicture
 from pkubench.envs.safety.robots import ROBOTS
-from pkubench.envs.safety.scene import Group, compile_scene
+from pkubench.envs.safety.scene import Group
+from pkubench.envs.safety.scene_batch import SceneBatch
 from pkubench.errors import UnknownName
 
-_PHYSICS_STEPS = 10
 _LARGEST_REWARD = 10.0
 _REWARD_OF_FAILURE = -10.0
 _ROBOT_CLEARANCE_M = 0.4
-TRAVEL_M = 0.35
-"""Radius of the circles of driven things."""
-_DRIVEN_STATE = int(mujoco.mjtState.mjSTATE_CTRL | mujoco.mjtState.mjSTATE_MOCAP_POS)
-_NO_SENSORS = int(mujoco.mjtDisableBit.mjDSBL_SENSOR)
 
 
-class Navigation(MujocoBatch):
+class Navigation(SceneBatch):
     """A robot among things, some of which it must keep away from.
 
     | robot | action                                               | body seen, numbers            |
@@ -58,15 +52,16 @@ class Navigation(MujocoBatch):
     The cost of a step is 1 if any rule is broken, else 0; `info` holds it as `cost` and
     `cost_sum`, every rule as 0 or 1 under its own name, `goal_met` (a new goal has been drawn) and
     `simulation_failed`. Rewards are clipped to ±10 (not those of Run). An Ant whose torso is at
-    0.08 m or lower has fallen, which ends the episode. Where MuJoCo meets a value it cannot go on
-    with, the original goes on from the default state; here the episode ends with reward −10 and
-    cost 1. A step is ten physics steps: 0.02 s for Point, 0.04 s for Car, 0.1 s for Doggo and Ant.
+    0.08 m or lower has fallen, which ends the episode. Where MuJoCo meets a value it cannot
+    continue with, the original continues from the default state; here the episode ends with reward
+    −10 and cost 1. A step is ten physics steps: 0.02 s for Point, 0.04 s for Car, 0.1 s for Doggo
+    and Ant.
 
-    The worlds are those of the release safety-gymnasium 1.0.0. `reset(seed=s)` gives the layout
-    the original gives for the seed s, from the same numbers of NumPy's legacy generator; the
-    original goes on with its stream when it is reset without a seed, here every episode has a seed
-    of its own (seeds of 2³² and more start the generator from two words). MuJoCo 4 is set up to
-    give the forces of 2.3; how near one step comes is stated, and held to the original's traces,
+    The environments are those of the release safety-gymnasium 1.0.0. `reset(seed=s)` gives the
+    layout the original gives for the seed s, from the same numbers of NumPy's legacy generator; the
+    original continues with its stream when it is reset without a seed, here every episode has a
+    seed of its own (seeds of 2³² and more start the generator from two words). MuJoCo 4 is set up
+    to give the forces of 2.3; how near one step comes is stated, and held to the original's traces,
     in `tests/envs/test_safety_parity.py`. Ant's dynamics are close, not equal: the Runge-Kutta
     steps of MuJoCo 4 are others.
 
@@ -82,8 +77,6 @@ class Navigation(MujocoBatch):
 
     levels: ClassVar[tuple[int, ...]] = (0, 1, 2)
     robot_clearance_m: ClassVar[float] = _ROBOT_CLEARANCE_M
-    floor_m: ClassVar[float] = 3.5
-    """Half the length of the floor's sides."""
     lidar_reach_m: ClassVar[float] = 3.0
     view_m: ClassVar[float] = 0.0
     """Half the width of what a picture shows around the origin; 0: the level's own."""
@@ -98,12 +91,12 @@ class Navigation(MujocoBatch):
         robot: str = "Point",
         level: int = 0,
     ) -> None:
-        """Make the lanes.
+        """Make the environments.
 
         Args:
-            num_envs: number of lanes.
+            num_envs: number of environments.
             max_episode_steps: time limit; -1 is the original's, None no limit.
-            num_threads: threads that share the lanes; results do not depend on it.
+            num_threads: threads that share the environments; results do not depend on it.
             robot: "Point", "Car", "Doggo" or "Ant".
             level: difficulty, 0 to 2.
 
@@ -115,22 +108,13 @@ class Navigation(MujocoBatch):
             raise UnknownName("robot", str(robot), ROBOTS)
         if level not in self.levels:
             raise UnknownName("level", str(level), [str(known) for known in self.levels])
-        self.robot = ROBOTS[robot]
         self.robot_name = robot
         self.level = level
-        self.groups = tuple(self._groups(level))
-        model = compile_scene(self.robot, self.groups, self.floor_m)
-        super().__init__(model, _PHYSICS_STEPS, num_envs, max_episode_steps, num_threads)
-        self._flags = self.expand("opt.disableflags")
-        self._bind_bodies()
+        super().__init__(
+            ROBOTS[robot], self._groups(level), num_envs, max_episode_steps, num_threads
+        )
         self._sampler = LayoutSampler(self._placements(level))
         self._random = LegacyRandom(num_envs)
-        count = 1 + sum(len(group.names) for group in self.groups)
-        self.places: FloatArray = np.zeros((num_envs, count, 2))
-        """Where the robot (first) and the things were put, (num_envs, things, 2) in m; those that
-        move are brought up to date when a goal is renewed."""
-        self.yaws: FloatArray = np.zeros((num_envs, count))
-        """How they were turned, in rad."""
         self._in_breach: BoolArray = np.zeros(num_envs, dtype=np.bool_)
         self._prepare()
         self._rules = tuple(self._costs())
@@ -162,18 +146,18 @@ class Navigation(MujocoBatch):
         return {}
 
     def _is_reached(self) -> BoolArray:
-        """Return which lanes have earned a new goal in this step, (num_envs,)."""
+        """Return which environments have earned a new goal in this step, (num_envs,)."""
         return np.zeros(self.num_envs, dtype=np.bool_)
 
-    def _renew(self, lane: int, random: np.random.RandomState) -> bool:
-        """Draw a lane's next goal; return False if none can be found."""
+    def _renew(self, index: int, random: np.random.RandomState) -> bool:
+        """Draw an environment's next goal; return False if none can be found."""
         return True
 
     def _prepare(self) -> None:
         """Make the arrays a task remembers things in."""
 
     def _begin(self, ids: IntArray) -> None:
-        """Remember what the first reward needs, in the lanes ``ids`` that start an episode."""
+        """Remember what the first reward needs, in the environments ``ids`` that were reset."""
 
     def _tick(self) -> None:
         """Advance the clocks of the task, after the costs and before a new goal."""
@@ -196,58 +180,15 @@ class Navigation(MujocoBatch):
                 placements += [Placement(area, group.clearance_m)] * len(group.names)
         return placements
 
-    def _bind_bodies(self) -> None:
-        """Find the things in the model and among the places."""
-        model = self.model
-        self._xpos: FloatArray = self.bind("xpos")
-        self._xmat: FloatArray = self.bind("xmat").reshape(self.num_envs, model.nbody, 3, 3)
-        self._sensors: FloatArray = self.bind("sensordata")
-        self._agent = model.body("agent").id
-        self._spots: dict[str, slice] = {}
-        self._bodies: dict[str, IntArray] = {}
-        self._contacts: dict[str, slice] = {}
-        self._qpos_at: dict[str, IntArray] = {}
-        solid = [group for group in self.groups if group.kind != "mark"]
-        first, sensor = 1, model.nsensordata - sum(len(group.names) for group in solid)
-        self._touch_start = sensor
-        for group in self.groups:
-            self._spots[group.name] = slice(first, first + len(group.names))
-            first += len(group.names)
-        for group in solid:
-            end = "obj" if group.kind == "driven" else ""
-            bodies = np.array([model.body(f"{name}{end}").id for name in group.names])
-            self._bodies[group.name] = bodies
-            self._contacts[group.name] = slice(sensor, sensor + len(bodies))
-            sensor += len(bodies)
-            if group.kind != "static":
-                self._qpos_at[group.name] = model.jnt_qposadr[model.body_jntadr[bodies]]
-        driven = [group for group in solid if group.kind == "driven"]
-        self._driven = driven[0] if driven else None
-        if self._driven is not None:
-            # Relative pose of each weld: the body is held where it started.
-            self._welds = self.expand("eq_data")
-            self._time: FloatArray = self.bind("time")
-        first_angle = self._touch_start - len(self.robot.hinges)
-        if self.robot.ball is not None:
-            first_angle -= 4
-        self._plain = np.setdiff1d(np.arange(first_angle), self.robot.unseen)
-        self._angles = slice(first_angle, first_angle + len(self.robot.hinges))
-        self._postures = [
-            (int(model.joint(name).qposadr[0]), angle) for name, angle in self.robot.posture
-        ]
-        if not self.robot.is_free or any(group.kind == "static" for group in solid):
-            self._body_pos = self.expand("body_pos")
-            self._body_quat = self.expand("body_quat")
-
     def _reset(self, ids: IntArray, seeds: IntArray) -> None:
         turn = 2.0 * np.pi
         rest = np.tile(self.model.qpos0, (len(ids), 1))
-        for row, (lane, seed) in enumerate(zip(ids.tolist(), seeds.tolist(), strict=True)):
-            random = self._random.seed(lane, seed)
-            self.places[lane] = self._sampler.sample(random)
-            self.yaws[lane] = turn * random.random_sample(self.yaws.shape[1])
-            # The first goal is drawn anew too: the one of the layout is never played.
-            self._renew(lane, random)
+        for row, (index, seed) in enumerate(zip(ids.tolist(), seeds.tolist(), strict=True)):
+            random = self._random.seed(index, seed)
+            self.places[index] = self._sampler.sample(random)
+            self.yaws[index] = turn * random.random_sample(self.yaws.shape[1])
+            # The first goal is drawn again too: the one of the layout is never played.
+            self._renew(index, random)
             for start, angle in self._postures:
                 noise = self.robot.posture_noise
                 noise = -noise + (noise + noise) * random.random_sample()
@@ -261,55 +202,6 @@ class Navigation(MujocoBatch):
         self._place(ids, rest, np.zeros((len(ids), self.model.nv)))
         self._in_breach[ids] = False
         self._begin(ids)
-
-    def _put(self, ids: IntArray, qpos: FloatArray) -> None:
-        """Write robot and things of the lanes ``ids`` into ``qpos``, (len(ids), nq), and model."""
-        places, yaws = self.places[ids], self.yaws[ids]
-        quats = np.zeros((*yaws.shape, 4))
-        quats[..., 0], quats[..., 3] = np.cos(yaws / 2), np.sin(yaws / 2)
-        if self.robot.is_free:
-            qpos[:, :2], qpos[:, 3:7] = places[:, 0], quats[:, 0]
-        else:
-            self._body_pos[ids, self._agent, :2] = places[:, 0]
-            self._body_quat[ids, self._agent] = quats[:, 0]
-        for group in self.groups:
-            spot = self._spots[group.name]
-            if group.kind == "static":
-                self._body_pos[ids[:, None], self._bodies[group.name], :2] = places[:, spot]
-                self._body_quat[ids[:, None], self._bodies[group.name]] = quats[:, spot]
-            elif group.kind in ("free", "driven"):
-                for number, start in enumerate(self._qpos_at[group.name].tolist()):
-                    qpos[:, start : start + 2] = places[:, spot.start + number]
-                    qpos[:, start + 3 : start + 7] = quats[:, spot.start + number]
-            if group.kind == "driven":
-                self._welds[ids, :, 3:5] = places[:, spot]
-                self._welds[ids, :, 5] = group.height_m
-                self._welds[ids, :, 6:10] = quats[:, spot]
-
-    def _run(self, ids: IntArray | None) -> None:
-        # What the sensors say matters only at the end of the step.
-        self._flags |= _NO_SENSORS
-        try:
-            if self._driven is None:
-                super()._run(ids)
-            else:
-                self._drive(self._driven, self._all if ids is None else ids)
-        finally:
-            self._flags &= ~_NO_SENSORS
-            self.batch.forward(ids)
-
-    def _drive(self, group: Group, ids: IntArray) -> None:
-        """Take the physics steps, moving what pulls the driven things before each of them."""
-        control = np.empty((len(ids), self.frame_skip, self.model.nu + 3 * self.model.nmocap))
-        control[:, :, : self.model.nu] = self.ctrl[ids, None]
-        time = self._time[ids]
-        for step in range(self.frame_skip):
-            pull = control[:, step, self.model.nu :].reshape(len(ids), -1, 3)
-            pull[..., 0] = (np.sin(time) * TRAVEL_M)[:, None]
-            pull[..., 1] = (np.cos(time) * TRAVEL_M)[:, None]
-            pull[..., 2] = group.height_m
-            time += self.model.opt.timestep
-        self.batch.rollout(self.frame_skip, control, _DRIVEN_STATE, (), ids)
 
     def _step(
         self, actions: Mapping[str, Array], active: BoolArray | None
@@ -331,15 +223,15 @@ class Navigation(MujocoBatch):
         terminated = failed.copy()
         if active is not None:
             reached &= active
-        for lane in np.flatnonzero(reached).tolist():
-            self._refresh(lane)
-            if not self._renew(lane, self._random.at(lane)):
-                terminated[lane] = True
+        for index in np.flatnonzero(reached).tolist():
+            self._refresh(index)
+            if not self._renew(index, self._random.at(index)):
+                terminated[index] = True
         if reached.any():
             self._begin(np.flatnonzero(reached))
 
-        if self.robot.least_height_m is not None:
-            terminated |= self._xpos[:, self._agent, 2] <= self.robot.least_height_m
+        if self.robot.min_height_m is not None:
+            terminated |= self._xpos[:, self._agent, 2] <= self.robot.min_height_m
         total = failed.copy()
         info: Info = {}
         for name, broken in costs.items():
@@ -359,14 +251,6 @@ class Navigation(MujocoBatch):
         info["goal_met"] = np.zeros(self.num_envs, dtype=np.bool_)
         info["simulation_failed"] = self.failed.copy()
         return info
-
-    def _refresh(self, lane: int) -> None:
-        """Bring the places of what has moved up to date."""
-        self.places[lane, 0] = self._xpos[lane, self._agent, :2]
-        for group in self.groups:
-            if group.kind == "free":
-                bodies = self._bodies[group.name]
-                self.places[lane, self._spots[group.name]] = self._xpos[lane, bodies, :2]
 
     def _observe(self) -> dict[str, Array]:
         return {SOLE_AGENT: self._observation()}
@@ -394,14 +278,8 @@ class Navigation(MujocoBatch):
         parts = np.split(rings, len(sensed), axis=1)
         return dict(zip((group.name for group in sensed), parts, strict=True))
 
-    def _seen_places(self, group: Group) -> FloatArray:
-        """Return where the things of a group are now, (num_envs, count, 2) in m."""
-        if group.kind in ("free", "driven"):
-            return self._xpos[:, self._bodies[group.name], :2]
-        return self.places[:, self._spots[group.name]]
-
-    def render(self, lane: int = 0) -> npt.NDArray[np.uint8]:
-        """Draw one lane off-screen from above: (480, 640, 3) uint8; red light means cost.
+    def render(self, index: int = 0) -> npt.NDArray[np.uint8]:
+        """Draw one environment off-screen from above: (480, 640, 3) uint8; red light means cost.
 
         Raises:
             PkubenchError: no OpenGL can be found; the message names the Debian packages.
@@ -409,76 +287,23 @@ class Navigation(MujocoBatch):
         if self._camera is None:
             self._camera = ScenePicture(self.robot, self.groups, self.floor_m)
         moment = Moment(
-            self.qpos[lane],
-            self._robot_xy()[lane],
-            self._origins(lane),
-            self.yaws[lane],
-            bool(self._in_breach[lane]),
+            self.qpos[index],
+            self._robot_xy()[index],
+            self._origins(index),
+            self.yaws[index],
+            bool(self._in_breach[index]),
         )
         picture: npt.NDArray[np.uint8] = self._camera.draw(
             moment, self.view_m or self._extent(self.level)
         )
         return picture
 
-    def _origins(self, lane: int) -> FloatArray:
-        """Return the places of a lane's things, and of a robot that slides where it started."""
-        places: FloatArray = self.places[lane].copy()
-        if not self.robot.is_free:
-            places[0] = self._body_pos[lane, self._agent, :2]
-        return places
-
-    # What tasks measure
-
-    def _robot_xy(self) -> FloatArray:
-        place: FloatArray = self._xpos[:, self._agent, :2]
-        return place
-
-    def _robot_velocity(self) -> FloatArray:
-        """Return the horizontal velocity of the robot's centre, (num_envs, 2) in m/s."""
-        if self.robot.is_free:
-            return self.qvel[:, :2]
-        # The axes it slides along are turned by the yaw it started with.
-        cos, sin = np.cos(self.yaws[:, 0]), np.sin(self.yaws[:, 0])
-        along, across = self.qvel[:, 0], self.qvel[:, 1]
-        return np.stack((cos * along - sin * across, sin * along + cos * across), axis=1)
-
-    def _touched(self, name: str) -> FloatArray:
-        """Return the number of contacts of the robot with each thing of a group, (n, count)."""
-        touched: FloatArray = self._sensors[:, self._contacts[name]]
-        return touched
-
-    def _speeds(self, name: str) -> FloatArray:
-        """Return the speeds of a group's free things, (num_envs, count) in m/s."""
-        starts = self.model.body_dofadr[self._bodies[name]]
-        velocity = self.qvel[:, starts[:, None] + np.arange(3)]
-        speeds: FloatArray = np.sqrt(np.square(velocity).sum(axis=2))
-        return speeds
-
-    def _touches(self, name: str) -> BoolArray:
-        """Return whether the robot touches any thing of a group, (num_envs,)."""
-        touches: BoolArray = np.logical_or.reduce(self._touched(name) > 0, axis=1)
-        return touches
-
-    def _distance_to_goal(self) -> FloatArray:
-        """Return the horizontal distance to the thing called goal, (num_envs,) in m."""
-        offset = self.places[:, self._spots["goal"].start] - self._robot_xy()
-        distance: FloatArray = np.sqrt(offset[:, 0] ** 2 + offset[:, 1] ** 2)
-        return distance
-
-    def _is_within(self, name: str, radius: float) -> BoolArray:
-        """Return whether the robot's centre is above one of a group's discs, (num_envs,)."""
-        offset = self.places[:, self._spots[name]] - self._robot_xy()[:, None]
-        distance = np.sqrt(offset[..., 0] ** 2 + offset[..., 1] ** 2)
-        # On the very rim the original's cost is 0.
-        within: BoolArray = np.logical_or.reduce(distance < radius, axis=1)
-        return within
-
-    def _draw_goal(self, lane: int, random: np.random.RandomState) -> bool:
-        """Put a lane's goal where nothing else is; leave it if that cannot be found."""
+    def _draw_goal(self, index: int, random: np.random.RandomState) -> bool:
+        """Put an environment's goal where nothing else is; leave it if that cannot be found."""
         number = self._spots["goal"].start
-        layout: list[Point] = [(x, y) for x, y in self.places[lane].tolist()]
+        layout: list[Point] = [(x, y) for x, y in self.places[index].tolist()]
         place = self._sampler.replace(random, number, layout)
         if place is None:
             return False
-        self.places[lane, number] = place
+        self.places[index, number] = place
         return True

@@ -1,4 +1,4 @@
-"""Pictures of the navigation worlds."""
+"""Pictures of the navigation environments."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ALARM_OPACITY = 0.35
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What there is to see in one lane."""
+    """What there is to see in one environment."""
 
     qpos: FloatArray
     """Positions of all that moves, (nq,)."""
@@ -38,7 +38,7 @@ class Moment:
 
 
 class ScenePicture:
-    """A model with all that is but to be seen, and a camera."""
+    """A model with all that is visual only, and a camera."""
 
     def __init__(self, robot: Robot, groups: Sequence[Group], floor_m: float) -> None:
         """Compile the model and make the OpenGL context.

@@ -70,8 +70,8 @@ class Push(Navigation):
         self._to_goal: FloatArray = np.zeros(self.num_envs)
         self._goal_height = self.groups[0].height_m
 
-    def _renew(self, lane: int, random: np.random.RandomState) -> bool:
-        return self._draw_goal(lane, random)
+    def _renew(self, index: int, random: np.random.RandomState) -> bool:
+        return self._draw_goal(index, random)
 
     def _begin(self, ids: IntArray) -> None:
         to_box, to_goal = self._distances()

@@ -1,4 +1,4 @@
-"""The robots of the navigation worlds, as MuJoCo models written in code.
+"""The robots of the navigation environments, as MuJoCo models written in code.
 
 The numbers are those of Safety-Gymnasium 1.0.0 (Ji et al., NeurIPS 2023; Point, Car and Doggo go
 back to Safety Gym, Ray, Achiam & Amodei 2019). Colours are our own.
@@ -22,7 +22,7 @@ class Robot:
     """
 
     timestep_s: float
-    """Length of a physics step; a step of the world has ten."""
+    """Length of a physics step; a step of the environment has ten."""
     height_m: float
     """Height of the body's centre at the start."""
     defaults: str
@@ -42,7 +42,7 @@ class Robot:
     """Joints that start away from 0: name and angle in rad."""
     posture_noise: float = 0.0
     """Half-width in rad of what is added to it at the start, one draw a joint."""
-    least_height_m: float | None = None
+    min_height_m: float | None = None
     """Height of the body's centre at which it has fallen."""
     integrator: str = "Euler"
     floor: str = ""
@@ -227,7 +227,7 @@ ANT = Robot(
         for place, name in enumerate(_ANT_HINGES)
     ),
     posture_noise=0.1,
-    least_height_m=0.08,
+    min_height_m=0.08,
 )
 
 ROBOTS = {"Point": POINT, "Car": CAR, "Doggo": DOGGO, "Ant": ANT}

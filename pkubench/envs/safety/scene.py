@@ -1,4 +1,4 @@
-"""The model of a navigation world: a robot, the things around it, and how it all looks."""
+"""The model of a navigation environment: a robot, the things around it, and how it all looks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Kind = Literal["mark", "static", "free", "driven"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Things of one kind, of which a world has several."""
+    """Things of one kind, of which an environment has several."""
 
     name: str
     """As in ``cost_hazards``; the things are ``hazard0``, ``hazard1``, ..."""

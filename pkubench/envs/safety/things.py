@@ -1,4 +1,4 @@
-"""The things of the navigation worlds: sizes and masses as in Safety-Gymnasium 1.0.0."""
+"""The things of the navigation environments: sizes and masses as in Safety-Gymnasium 1.0.0."""
 
 from __future__ import annotations
 

@@ -1,25 +1,24 @@
 """Run, but not too fast: six robots whose forward speed is limited.
 
-The worlds are Gymnasium's v4 MuJoCo tasks (same model files, rewards, ends and initial states;
-the same bits for the same seed and actions) with the speed limits of Safety-Gymnasium's Velocity
-tasks.
+The environments are Gymnasium's v4 MuJoCo tasks (same model files, rewards, ends and initial
+states; the same bits for the same seed and actions) with the speed limits of Safety-Gymnasium's
+Velocity tasks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from pkubench.envs.core.batch import Array, BoolArray, FloatArray
-from pkubench.envs.core.seeding import IntArray
+from pkubench.envs.core.batch import Array, FloatArray
+from pkubench.envs.mujoco.locomotion import ContactForces
+from pkubench.envs.mujoco.robots import Ant, HalfCheetah, Hopper, Humanoid, Swimmer, Walker2d
 from pkubench.envs.safety.locomotion import Locomotion
 
 
-class HalfCheetahVelocity(Locomotion):
+class HalfCheetahVelocity(Locomotion, HalfCheetah):
     """A flat two-legged cheetah runs forward under a speed limit.
 
     | part        | type                 | meaning                                                |
@@ -45,8 +44,8 @@ class HalfCheetahVelocity(Locomotion):
 
     An episode starts with every position within ±0.1 of rest (uniform) and velocities of standard
     deviation 0.1, from Gymnasium's generator: a seed gives the state and, for the same actions,
-    the bits that `HalfCheetah-v4` gives. Departure: where MuJoCo meets a value it cannot go on
-    with, v4 silently goes on from the default state; here the episode ends with reward 0 and
+    the bits that `HalfCheetah-v4` gives. Departure: where MuJoCo meets a value it cannot continue
+    with, v4 silently continues from the default state; here the episode ends with reward 0 and
     `simulation_failed`.
 
     Settings: `thresholds` ("v1" or "v0", the limits of Safety-Gymnasium's two versions),
@@ -64,18 +63,8 @@ class HalfCheetahVelocity(Locomotion):
     Versions: v0 first release.
     """
 
-    model_file: ClassVar[str] = "half_cheetah.xml"
-    physics_steps: ClassVar[int] = 5
-    thresholds: ClassVar[Mapping[str, float]] = {"v0": 2.8795, "v1": 3.2096}
-    control_weight: ClassVar[float] = 0.1
-    reset_noise: ClassVar[float] = 0.1
-    normal_velocity: ClassVar[bool] = True
 
-    def _position(self) -> FloatArray:
-        return self.qpos[:, :1].copy()
-
-
-class HopperVelocity(Locomotion):
+class HopperVelocity(Locomotion, Hopper):
     """A one-legged robot hops forward under a speed limit and must not fall.
 
     | part        | type                 | meaning                                                |
@@ -102,16 +91,17 @@ class HopperVelocity(Locomotion):
 
     An episode starts with every position and velocity within ±0.005 of rest (uniform), from
     Gymnasium's generator: a seed gives the state and, for the same actions, the bits that
-    `Hopper-v4` gives. Departure: where MuJoCo meets a value it cannot go on with, v4 silently goes
-    on from the default state; here the episode ends with reward 0 and `simulation_failed`.
+    `Hopper-v4` gives. Departure: where MuJoCo meets a value it cannot continue with, v4 silently
+    continues
+     from the default state; here the episode ends with reward 0 and `simulation_failed`.
 
     Settings: `thresholds` ("v1" or "v0", the limits of Safety-Gymnasium's two versions),
     `max_episode_steps`, `num_threads` (results do not depend on it).
 
     >>> import numpy as np, pkubench
-    >>> world = pkubench.make_batch("HopperVelocity-v0", num_envs=64)
-    >>> observations, _ = world.reset(np.arange(64))
-    >>> step = world.step({"agent": np.zeros((64, 3), dtype=np.float32)})
+    >>> env = pkubench.make_batch("HopperVelocity-v0", num_envs=64)
+    >>> observations, _ = env.reset(np.arange(64))
+    >>> step = env.step({"agent": np.zeros((64, 3), dtype=np.float32)})
     >>> step.info["cost"].shape
     (64,)
 
@@ -120,25 +110,8 @@ class HopperVelocity(Locomotion):
     Versions: v0 first release.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 125}
-    model_file: ClassVar[str] = "hopper.xml"
-    physics_steps: ClassVar[int] = 4
-    thresholds: ClassVar[Mapping[str, float]] = {"v0": 0.37315, "v1": 0.7402}
-    control_weight: ClassVar[float] = 1e-3
-    healthy_reward: ClassVar[float | None] = 1.0
-    reset_noise: ClassVar[float] = 5e-3
-    velocity_clip: ClassVar[float | None] = 10.0
 
-    def _position(self) -> FloatArray:
-        return self.qpos[:, :1].copy()
-
-    def _healthy(self) -> BoolArray:
-        height, angle = self.qpos[:, 1], self.qpos[:, 2]
-        healthy: BoolArray = np.all(np.abs(self.motion[:, 2:]) < 100.0, axis=1)
-        return healthy & (height > 0.7) & (np.abs(angle) < 0.2)
-
-
-class Walker2dVelocity(Locomotion):
+class Walker2dVelocity(Locomotion, Walker2d):
     """A flat two-legged robot walks forward under a speed limit and must not fall.
 
     | part        | type                 | meaning                                                |
@@ -166,8 +139,9 @@ class Walker2dVelocity(Locomotion):
 
     An episode starts with every position and velocity within ±0.005 of rest (uniform), from
     Gymnasium's generator: a seed gives the state and, for the same actions, the bits that
-    `Walker2d-v4` gives (v5 has another model). Departure: where MuJoCo meets a value it cannot go
-    on with, v4 silently goes on from the default state; here the episode ends with reward 0 and
+    `Walker2d-v4` gives (v5 has another model). Departure: where MuJoCo meets a value it cannot
+    continue
+     with, v4 silently continues from the default state; here the episode ends with reward 0 and
     `simulation_failed`.
 
     Settings: `thresholds` ("v1" or "v0", the limits of Safety-Gymnasium's two versions),
@@ -184,25 +158,10 @@ class Walker2dVelocity(Locomotion):
     Versions: v0 first release.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 125}
-    model_file: ClassVar[str] = "walker2d.xml"
-    physics_steps: ClassVar[int] = 4
-    thresholds: ClassVar[Mapping[str, float]] = {"v0": 1.7075, "v1": 2.3415}
-    control_weight: ClassVar[float] = 1e-3
-    healthy_reward: ClassVar[float | None] = 1.0
-    reset_noise: ClassVar[float] = 5e-3
-    velocity_clip: ClassVar[float | None] = 10.0
-
-    def _position(self) -> FloatArray:
-        return self.qpos[:, :1].copy()
-
-    def _healthy(self) -> BoolArray:
-        height, angle = self.qpos[:, 1], self.qpos[:, 2]
-        healthy: BoolArray = (height > 0.8) & (height < 2.0) & (np.abs(angle) < 1.0)
-        return healthy
+    model_file: ClassVar[str] = "walker2d.xml"  # v5 corrected the friction of its right foot
 
 
-class SwimmerVelocity(Locomotion):
+class SwimmerVelocity(Locomotion, Swimmer):
     """A three-link swimmer in a viscous fluid, under a speed limit.
 
     | part        | type                 | meaning                                                |
@@ -227,8 +186,8 @@ class SwimmerVelocity(Locomotion):
 
     An episode starts with every position and velocity within ±0.1 of rest (uniform), from
     Gymnasium's generator: a seed gives the state and, for the same actions, the bits that
-    `Swimmer-v4` gives. Departure: where MuJoCo meets a value it cannot go on with, v4 silently
-    goes on from the default state; here the episode ends with reward 0 and `simulation_failed`.
+    `Swimmer-v4` gives. Departure: where MuJoCo meets a value it cannot continue with, v4 silently
+    continues from the default state; here the episode ends with reward 0 and `simulation_failed`.
 
     Settings: `thresholds` ("v1" or "v0", the limits of Safety-Gymnasium's two versions),
     `max_episode_steps`, `num_threads` (results do not depend on it).
@@ -244,20 +203,8 @@ class SwimmerVelocity(Locomotion):
     Versions: v0 first release.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 25}
-    model_file: ClassVar[str] = "swimmer.xml"
-    physics_steps: ClassVar[int] = 4
-    thresholds: ClassVar[Mapping[str, float]] = {"v0": 0.04845, "v1": 0.2282}
-    planar_speed: ClassVar[frozenset[str]] = frozenset({"v0"})
-    control_weight: ClassVar[float] = 1e-4
-    reset_noise: ClassVar[float] = 0.1
-    hidden_positions: ClassVar[int] = 2
 
-    def _position(self) -> FloatArray:
-        return self.qpos[:, :2].copy()
-
-
-class AntVelocity(Locomotion):
+class AntVelocity(Locomotion, Ant):
     """A four-legged robot walks in the plane under a speed limit and must not turn over.
 
     | part        | type                 | meaning                                                |
@@ -286,8 +233,8 @@ class AntVelocity(Locomotion):
 
     An episode starts with every position within ±0.1 of rest (uniform) and velocities of standard
     deviation 0.1, from Gymnasium's generator: a seed gives the state and, for the same actions,
-    the bits that `Ant-v4` gives. Departure: where MuJoCo meets a value it cannot go on with, v4
-    silently goes on from the default state; here the episode ends with reward 0 and
+    the bits that `Ant-v4` gives. Departure: where MuJoCo meets a value it cannot continue with, v4
+    silently continues from the default state; here the episode ends with reward 0 and
     `simulation_failed`.
 
     Settings: `thresholds` ("v1" or "v0", the limits of Safety-Gymnasium's two versions),
@@ -305,30 +252,8 @@ class AntVelocity(Locomotion):
     Versions: v0 first release.
     """
 
-    model_file: ClassVar[str] = "ant.xml"
-    physics_steps: ClassVar[int] = 5
-    thresholds: ClassVar[Mapping[str, float]] = {"v0": 2.5745, "v1": 2.6222}
-    planar_speed: ClassVar[frozenset[str]] = frozenset({"v0", "v1"})
-    control_weight: ClassVar[float] = 0.5
-    healthy_reward: ClassVar[float | None] = 1.0
-    reset_noise: ClassVar[float] = 0.1
-    normal_velocity: ClassVar[bool] = True
-    hidden_positions: ClassVar[int] = 2
 
-    def _prepare(self) -> None:
-        self._torso = self.bind("xpos")[:, self.model.body("torso").id, :2]
-
-    def _position(self) -> FloatArray:
-        # Not qpos: v4 reads the body, which lags behind by up to a physics step.
-        return self._torso.copy()
-
-    def _healthy(self) -> BoolArray:
-        height = self.qpos[:, 2]
-        healthy: BoolArray = np.all(np.isfinite(self.motion), axis=1)
-        return healthy & (height >= 0.2) & (height <= 1.0)
-
-
-class HumanoidVelocity(Locomotion):
+class HumanoidVelocity(Locomotion, ContactForces, Humanoid):
     """A humanoid walks in the plane under a speed limit and must not fall.
 
     | part        | type                  | meaning                                               |
@@ -364,8 +289,8 @@ class HumanoidVelocity(Locomotion):
 
     An episode starts with every position and velocity within ±0.01 of rest (uniform), from
     Gymnasium's generator: a seed gives the state and, for the same actions, the bits that
-    `Humanoid-v4` gives. Departure: where MuJoCo meets a value it cannot go on with, v4 silently
-    goes on from the default state; here the episode ends with reward 0 and `simulation_failed`.
+    `Humanoid-v4` gives. Departure: where MuJoCo meets a value it cannot continue with, v4 silently
+    continues from the default state; here the episode ends with reward 0 and `simulation_failed`.
 
     Settings: `thresholds` ("v1" or "v0", the limits of Safety-Gymnasium's two versions),
     `max_episode_steps`, `num_threads` (results do not depend on it).
@@ -381,52 +306,11 @@ class HumanoidVelocity(Locomotion):
     Versions: v0 first release.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 67}
-    model_file: ClassVar[str] = "humanoid.xml"
-    physics_steps: ClassVar[int] = 5
-    thresholds: ClassVar[Mapping[str, float]] = {"v0": 2.3475, "v1": 1.4149}
-    planar_speed: ClassVar[frozenset[str]] = frozenset({"v0", "v1"})
-    forward_weight: ClassVar[float] = 1.25
-    control_weight: ClassVar[float] = 0.1
-    healthy_reward: ClassVar[float | None] = 5.0
-    reset_noise: ClassVar[float] = 1e-2
-    hidden_positions: ClassVar[int] = 2
-    # Contact forces are computed from the contacts a step leaves in its MjData.
-    keeps_data: ClassVar[bool] = True
-
-    def _prepare(self) -> None:
-        self._centres = self.bind("xipos")
-        self._derived = [self.bind(name) for name in ("cinert", "cvel", "qfrc_actuator")]
-        self._contact_forces: FloatArray = np.zeros((self.num_envs, self.model.nbody * 6))
-        self._mass = np.array(self.model.body_mass)
-
-    def _place(self, ids: IntArray, qpos: FloatArray, qvel: FloatArray) -> None:
-        super()._place(ids, qpos, qvel)
-        self._contact_forces[ids] = 0.0
-
-    def _advance(self, ctrl: Array, active: BoolArray | None) -> IntArray:
-        lanes = super()._advance(ctrl, active)
-        for lane in lanes.tolist():
-            data = self._data_of(lane)
-            mujoco.mj_rnePostConstraint(self.model, data)
-            self._contact_forces[lane] = data.cfrc_ext.ravel()
-        return lanes
-
     def _observation(self) -> FloatArray:
-        derived = [field.reshape(self.num_envs, -1) for field in self._derived]
+        derived = self._derived_quantities().values()
         return np.concatenate([super()._observation(), *derived, self._contact_forces], axis=1)
-
-    def _position(self) -> FloatArray:
-        moments = np.einsum("b,nbj->nj", self._mass, self._centres[:, :, :2])
-        centre: FloatArray = moments / self._mass.sum()
-        return centre
 
     def _control_cost(self, action: npt.NDArray[np.float32]) -> Array:
         # v4 reads the controls back from MuJoCo here, in double precision.
         cost: Array = self.control_weight * np.square(self.ctrl).sum(axis=1)
         return cost
-
-    def _healthy(self) -> BoolArray:
-        height = self.qpos[:, 2]
-        healthy: BoolArray = (height > 1.0) & (height < 2.0)
-        return healthy

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from pkubench.errors import RecordError
 from pkubench.evaluation.statistics import mean_interval, profile_band
@@ -32,6 +32,8 @@ from .style import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+FloatArray = NDArray[np.float64]
 
 ROUNDING = 1e-13
 """Scores below are drawn as 0, and scores that are nearer are one."""
@@ -223,24 +225,7 @@ def return_against_cost(
         for name, of_agent in runs.items():
             cost = np.array([_finite(run, cost_key, name) for run in of_agent])
             value = np.array([_finite(run, return_key, name) for run in of_agent])
-            colour, _, marker = styles[name]
-            if len(of_agent) > 1:
-                axes.plot(cost, value, marker, color=colour, alpha=0.3, markersize=4, linewidth=0)
-            x, y = mean_interval(cost, confidence), mean_interval(value, confidence)
-            low = max(x.low, 0.0) if cost.min() >= 0.0 else x.low  # no cost is below 0
-            axes.hlines(y.estimate, low, x.high, color=colour, linewidth=1.6, zorder=2.5)
-            axes.vlines(x.estimate, y.low, y.high, color=colour, linewidth=1.6, zorder=2.5)
-            axes.plot(
-                x.estimate,
-                y.estimate,
-                marker,
-                color=colour,
-                markerfacecolor=colour if x.estimate <= cost_limit else "white",
-                markeredgewidth=1.8,
-                markersize=8,
-                label=shown(name),
-                zorder=3,
-            )
+            _cross(axes, name, cost, value, styles[name], cost_limit, confidence)
         left, right = axes.get_xlim()
         if right > _FAR * cost_limit > 0.0 and all(run[cost_key] >= 0.0 for run in every):
             left, right = _squeeze_far_costs(axes, cost_limit, right)
@@ -264,6 +249,36 @@ def return_against_cost(
         )
         axes.set(xlabel=x_label, ylabel=y_label, xlim=(left, right))
     return Path(out)
+
+
+def _cross(
+    axes: Axes,
+    name: str,
+    cost: FloatArray,
+    value: FloatArray,
+    style: tuple[str, Any, str],
+    cost_limit: float,
+    confidence: float,
+) -> None:
+    """Draw one agent's mean return and cost with their intervals, and each run faint behind."""
+    colour, _, marker = style
+    if len(cost) > 1:
+        axes.plot(cost, value, marker, color=colour, alpha=0.3, markersize=4, linewidth=0)
+    x, y = mean_interval(cost, confidence), mean_interval(value, confidence)
+    low = max(x.low, 0.0) if cost.min() >= 0.0 else x.low  # no cost is below 0
+    axes.hlines(y.estimate, low, x.high, color=colour, linewidth=1.6, zorder=2.5)
+    axes.vlines(x.estimate, y.low, y.high, color=colour, linewidth=1.6, zorder=2.5)
+    axes.plot(
+        x.estimate,
+        y.estimate,
+        marker,
+        color=colour,
+        markerfacecolor=colour if x.estimate <= cost_limit else "white",
+        markeredgewidth=1.8,
+        markersize=8,
+        label=shown(name),
+        zorder=3,
+    )
 
 
 def _squeeze_far_costs(axes: Axes, cost_limit: float, right: float) -> tuple[float, float]:

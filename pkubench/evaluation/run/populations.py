@@ -30,9 +30,9 @@ def score_population(
     Raises:
         AgentError: the entrant cannot tell its action probabilities.
     """
-    from pkubench.envs.games.trees import game_of_world
+    from pkubench.envs.games.trees import registered_game
 
-    game = game_of_world(task.id)
+    game = registered_game(task.id)
     members = [_member(entrant, player) for player in (0, 1)]
     try:
         with clock or nullcontext():

@@ -1,4 +1,4 @@
-"""Who stands where: ranks for each task, aggregates for each suite. Computed, never stored.
+"""The rankings: ranks for each task, aggregates for each suite. Computed, never stored.
 
 Rules, the same for everyone:
 
@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from pkubench.errors import counted
 from pkubench.evaluation.metrics import EXACT_DIGITS, feasible
+from pkubench.evaluation.normalised import normalised_scores
 from pkubench.evaluation.statistics import (
     Interval,
     iqm,
@@ -127,48 +128,52 @@ def rank_suite(
         for standing in standings[task.id]:
             digest = standing.entry.submitter.digest
             by_submission.setdefault(digest, {})[task.id] = standing
-    scores: dict[str, FloatArray] = {}
-    why: dict[str, str | None] = {}
-    for digest, own in by_submission.items():
-        scores[digest] = _normalised(tasks, own)
-        missing = len(tasks) - len(own)
-        unranked = [standing.unranked for standing in own.values() if standing.unranked]
-        infeasible = sum(standing.feasible is False for standing in own.values())
-        if unranked:
-            why[digest] = unranked[0]
-        elif missing:
-            why[digest] = f"has {len(own)} of the {len(tasks)} tasks compared here"
-        elif infeasible:
-            why[digest] = f"over the cost limit on {infeasible} of {len(tasks)} tasks"
-        else:
-            why[digest] = None
-    compared = {digest: scores[digest] for digest in scores if why[digest] is None}
+    reports = {
+        task.id: {one.entry.submitter.digest: one.entry.report for one in standings[task.id]}
+        for task in tasks
+    }
+    scores = normalised_scores(reports, tasks, seed=EVALUATION_SEED, shared=False)
+    matrices = scores.matrices
+    why = {digest: _why_not_in_suite(tasks, own) for digest, own in by_submission.items()}
+    compared = {d: matrices[d].scores for d, reason in why.items() if reason is None}
     ranges = (
         rank_intervals(compared, seed=seed, resamples=RESAMPLES, statistic=iqm) if compared else {}
     )
     values = {digest: iqm(array) for digest, array in compared.items()}
     found = []
     for digest, own in by_submission.items():
-        array = scores[digest]
-        aggregate = (
-            stratified_bootstrap(array, iqm, seed=seed, resamples=RESAMPLES)
-            if array.size and all(standing.normalised is not None for standing in own.values())
-            else None
-        )
+        matrix = matrices.get(digest)
+        aggregate = None
+        if matrix is not None and len(matrix.tasks) == len(own):
+            aggregate = stratified_bootstrap(matrix.scores, iqm, seed=seed, resamples=RESAMPLES)
+        rank = None
+        if digest in values:
+            rank = 1 + sum(other > values[digest] for other in values.values())
         found.append(
             SuiteStanding(
                 submitter=next(iter(own.values())).entry.submitter,
-                rank=None
-                if why[digest]
-                else 1 + sum(other > values[digest] for other in values.values()),
+                rank=rank,
                 rank_range=_whole(ranges[digest]) if digest in ranges else None,
                 unranked=why[digest],
                 aggregate=aggregate,
                 tasks=tuple(own),
-                seeds=len(array),
+                seeds=0 if matrix is None else len(matrix.scores),
             )
         )
     return tuple(sorted(found, key=_suite_order))
+
+
+def _why_not_in_suite(tasks: Sequence[Task], own: Mapping[str, Standing]) -> str | None:
+    """Return why a submission is not ranked in a suite, None if it is."""
+    unranked = [standing.unranked for standing in own.values() if standing.unranked]
+    if unranked:
+        return unranked[0]
+    if len(own) < len(tasks):
+        return f"has {len(own)} of the {len(tasks)} tasks compared here"
+    infeasible = sum(standing.feasible is False for standing in own.values())
+    if infeasible:
+        return f"over the cost limit on {infeasible} of {len(tasks)} tasks"
+    return None
 
 
 def _why_not(task: Task, entry: Entry) -> str | None:
@@ -189,12 +194,12 @@ def _why_not(task: Task, entry: Entry) -> str | None:
     if report.episodes > wanted:  # the number could be chosen to end on lucky ones
         return f"{counted(report.episodes, 'episode')} a run; a rank compares the same {wanted}"
     if entry.submitter.manifest.kind == "population":
-        return f"a population file tells no training seeds; a rank needs {MIN_SEEDS}"
+        return f"a population file does not record training seeds; a rank needs {MIN_SEEDS}"
     if entry.seeds < MIN_SEEDS:
         return f"{entry.seeds} of the {MIN_SEEDS} training seeds a rank needs"
     steps = [run.steps for run in entry.runs if run.steps is not None]
     if len(steps) < len(entry.runs) and task.kind == "episodes":  # solvers of games take none
-        return "does not tell for how many steps it was trained"
+        return "does not record for how many steps it was trained"
     longest, budget = max(steps, default=0), task.protocol.training_steps
     if budget is not None and longest > budget:
         return f"trained for {longest:,} steps; the budget is {budget:,}"
@@ -272,21 +277,6 @@ def _suite_order(standing: SuiteStanding) -> tuple[object, ...]:
     if standing.aggregate is None:
         return (2, 0.0, name, digest)
     return (1, -standing.aggregate.estimate, name, digest)
-
-
-def _normalised(tasks: Sequence[Task], own: Mapping[str, Standing]) -> FloatArray:
-    """Return (runs, tasks) normalised scores; a task with more runs gives its first ones."""
-    columns = []
-    for task in tasks:
-        if task.id not in own:
-            continue
-        values = own[task.id].entry.values(task.ranking.name)
-        if values is not None:
-            columns.append([task.normalised(float(value)) for value in values])
-    runs = min(map(len, columns), default=0)
-    return np.array([column[:runs] for column in columns], dtype=np.float64).T.reshape(
-        runs, len(columns)
-    )
 
 
 __all__ = ["MIN_SEEDS", "Interval", "Standing", "SuiteStanding", "rank_suite", "rank_task"]

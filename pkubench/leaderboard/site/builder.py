@@ -4,152 +4,48 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jinja2
-from markupsafe import Markup
 
 from pkubench import __version__
 from pkubench.errors import StorageError
+from pkubench.leaderboard.board.columns import SUITE_COLUMNS, Column, agent_columns
 from pkubench.leaderboard.board.entries import Entry, RunResult, Submitter
-from pkubench.leaderboard.board.ranking import (
-    MIN_SEEDS,
-    RESAMPLES,
-    Standing,
-    SuiteStanding,
-    rank_suite,
-    rank_task,
-)
+from pkubench.leaderboard.board.ranking import MIN_SEEDS, RESAMPLES, rank_suite, rank_task
 from pkubench.leaderboard.board.store import Board
 from pkubench.leaderboard.site.drawing import (
     COLOURS,
     Curve,
     Scale,
-    bar_picture,
     curve_of,
-    curves_picture,
-    interval_picture,
     number,
     tick_label,
 )
+from pkubench.leaderboard.site.pages import (
+    UNSAFE,
+    Figure,
+    Mark,
+    SuitePage,
+    SuiteRow,
+    TaskPage,
+    agent_page,
+    curves_figure,
+    label_of,
+    suite_picture,
+    task_row,
+)
 from pkubench.tasks.outside import registered_tasks
 from pkubench.tasks.registry import SUITES, tasks
-from pkubench.tasks.task import Metric, Task
+from pkubench.tasks.task import Task
 
 MARKER = "site.json"
 """Lists the files of the site, so that the next export knows what it may replace and remove."""
 _ASSETS = ("style.css", "sort.js")
-_UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
-_MOST_CURVES = 8
-
-
-class Mark(NamedTuple):
-    """A dashed line: a reference score or a limit."""
-
-    name: str
-    value: float
-
-
-class Key(NamedTuple):
-    """A line of a figure's legend."""
-
-    name: str
-    colour: int
-    n: int
-
-
-class Figure(NamedTuple):
-    """Training curves of one metric."""
-
-    title: str
-    axis: str
-    picture: Markup
-    keys: tuple[Key, ...]
-    marks: tuple[Mark, ...]
-
-
-class Row(NamedTuple):
-    """A standing with its pictures."""
-
-    standing: Standing
-    picture: Markup
-    bar: Markup
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskPage:
-    """Everything the page of a task shows."""
-
-    task: Task
-    standings: tuple[Standing, ...]
-    rows: tuple[Row, ...]
-    figures: tuple[Figure, ...]
-    marks: tuple[Mark, ...]
-
-    @property
-    def short(self) -> str:
-        """Name without the namespace."""
-        return self.task.id.rpartition("/")[2]
-
-    @property
-    def slug(self) -> str:
-        """Name of its file and anchor."""
-        return _UNSAFE.sub("-", self.short)
-
-    @property
-    def href(self) -> str:
-        """Address below the site's root."""
-        return f"tasks/{self.slug}.html"
-
-    @property
-    def metric(self) -> Metric:
-        """The ranking metric."""
-        return self.task.ranking
-
-    @property
-    def references(self) -> list[tuple[str, Any]]:
-        """Reference scores by name."""
-        return sorted(self.task.references.items())
-
-    @property
-    def leaders(self) -> list[Standing]:
-        """Who has rank 1, if that is within the cost limit."""
-        return [s for s in self.standings if s.rank == 1 and s.feasible is not False]
-
-    @property
-    def contender(self) -> Standing | None:
-        """Who would lead, were it ranked: shown where nobody leads, with the reason."""
-        scored = [s for s in self.standings if s.score is not None]
-        within = [s for s in scored if s.feasible is not False]
-        trained = [s for s in within if s.entry.submitter.manifest.kind != "named"]
-        return next(iter([*trained, *within, *scored]), None)
-
-    @property
-    def has_normalised(self) -> bool:
-        """Whether the task has both reference scores."""
-        return self.task.normalised(0.0) is not None
-
-
-class SuiteRow(NamedTuple):
-    """A suite's standing with its picture."""
-
-    standing: SuiteStanding
-    picture: Markup
-
-
-class SuitePage(NamedTuple):
-    """Everything the page of a suite shows."""
-
-    name: str
-    summary: str
-    pages: tuple[TaskPage, ...]
-    compared: tuple[TaskPage, ...]
-    rows: tuple[SuiteRow, ...]
+_MAX_CURVES = 8
 
 
 def export(board: Board, folder: str | os.PathLike[str]) -> Path:
@@ -205,7 +101,10 @@ class _Site:
         )
         self.environment.filters |= {
             "number": number,
-            "label": _label,
+            "label": label_of,
+            "heading_label": lambda text: text[:1].upper() + text[1:],
+            "sorted_by": _sorted_by,
+            "cell": lambda column, standing: column.write(column, standing, number),
             "sentence": _sentence,
             "page": agent_page,
             "steps": lambda value: "\N{EN DASH}" if value is None else tick_label(float(value)),
@@ -248,7 +147,9 @@ class _Site:
         )
         yield self._page("methodology.html", "methodology.html")
         for suite in self.suites:
-            yield self._page(f"suites/{suite.name}.html", "suite.html", suite=suite)
+            yield self._page(
+                f"suites/{suite.name}.html", "suite.html", suite=suite, columns=SUITE_COLUMNS
+            )
         for page in self.pages:
             yield self._page(page.href, "task.html", page=page)
         for submitter in self.submitters:
@@ -268,7 +169,7 @@ class _Site:
         return TaskPage(
             task=task,
             standings=standings,
-            rows=tuple(_row(task, standing, scale) for standing in standings),
+            rows=tuple(task_row(standing, scale) for standing in standings),
             figures=tuple(self._figures(task, entries)),
             marks=tuple(Mark(*item) for item in marks.items()),
         )
@@ -287,7 +188,7 @@ class _Site:
                 if curve is not None:
                     curves.append(curve)
             if curves:
-                yield _figure(task, metric, curves[:_MOST_CURVES], with_runs=len(curves) == 1)
+                yield curves_figure(task, metric, curves[:_MAX_CURVES], with_runs=len(curves) == 1)
 
     def _suite_page(self, name: str) -> SuitePage | None:
         pages = tuple(page for page in self.pages if page.task.suite == name)
@@ -304,7 +205,7 @@ class _Site:
         )
         text = SUITES[name].__doc__ if name in SUITES else "Tasks of another package."
         summary = (text or "").strip().partition("\n")[0]
-        rows = tuple(SuiteRow(standing, _suite_picture(standing, scale)) for standing in standings)
+        rows = tuple(SuiteRow(standing, suite_picture(standing, scale)) for standing in standings)
         return SuitePage(name, summary, pages, compared, rows)
 
     def _agent_files(self, submitter: Submitter) -> Iterator[tuple[str, bytes]]:
@@ -320,7 +221,7 @@ class _Site:
                     continue
                 runs = []
                 for run in entry.runs:
-                    label = _UNSAFE.sub("-", run.name)
+                    label = UNSAFE.sub("-", run.name)
                     name = f"downloads/{stem}/{page.slug}/{label}.episodes.jsonl"
                     yield name, run.lines
                     runs.append({"result": run, "href": name})
@@ -339,54 +240,10 @@ class _Site:
             agent_page(submitter),
             "agent.html",
             submitter=submitter,
+            columns=agent_columns(),
             parts=parts,
             bundle={"href": bundle_name, "size": _size(len(bundle))},
         )
-
-
-def agent_page(submitter: Submitter) -> str:
-    """Return the address of a submission's page: its name made safe, and its hash."""
-    safe = _UNSAFE.sub("-", submitter.name).strip("-.")[:40] or "agent"
-    return f"agents/{safe}-{submitter.digest[:8]}.html"
-
-
-def _row(task: Task, standing: Standing, scale: Scale | None) -> Row:
-    name, picture, bar = standing.entry.submitter.name, Markup(""), Markup("")
-    if standing.score is not None and scale is not None:
-        low, high = number(standing.score.low), number(standing.score.high)
-        label = f"{name}: {number(standing.score.estimate)}, interval {low} to {high}"
-        picture = interval_picture(standing.score, scale, label)
-    if standing.normalised is not None:
-        bar = bar_picture(standing.normalised, f"normalised {number(standing.normalised, 3)}")
-    return Row(standing, picture, bar)
-
-
-def _suite_picture(standing: SuiteStanding, scale: Scale | None) -> Markup:
-    if standing.aggregate is None or scale is None:
-        return Markup("")
-    label = f"{standing.submitter.name}: {number(standing.aggregate.estimate, 3)}"
-    return interval_picture(standing.aggregate, scale, label)
-
-
-def _figure(task: Task, metric: Metric, curves: Sequence[Curve], *, with_runs: bool) -> Figure:
-    marks: dict[str, float] = {}
-    if metric is task.ranking:
-        marks = {name: reference.score for name, reference in sorted(task.references.items())}
-    elif metric.name == "cost" and task.cost_limit is not None:
-        marks = {"limit": task.cost_limit}
-    # Exact scores fall by orders of magnitude towards 0.
-    log = metric.interval == "exact" and not metric.higher_is_better
-    if log:
-        marks = {name: value for name, value in marks.items() if value > 0.0}
-    axis = "iterations" if task.kind == "population" else "environment steps"
-    label = f"{metric.name} of {', '.join(curve.name for curve in curves)} over {axis}"
-    return Figure(
-        title=_label(metric.name) + (" (logarithmic)" if log else ""),
-        axis=axis,
-        picture=curves_picture(curves, label, marks, with_runs=with_runs, log=log),
-        keys=tuple(Key(curve.name, curve.colour, len(curve.runs)) for curve in curves),
-        marks=tuple(Mark(*item) for item in marks.items()),
-    )
 
 
 def _command(runs: Sequence[RunResult]) -> str | None:
@@ -400,8 +257,10 @@ def _config(runs: Sequence[RunResult]) -> str | None:
     return json.dumps(configs[0], indent=2, sort_keys=True) if configs else None
 
 
-def _label(name: str) -> str:
-    return name.replace("_", " ").capitalize()
+def _sorted_by(column: Column, standing: Any) -> float | str:
+    """Return what the page compares when a reader sorts; empty is last."""
+    value = column.value(standing)
+    return "" if value is None else value
 
 
 def _heading(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Write the golden playthroughs anew: ``python -m tests.envs.golden --write [WORLD ...]``."""
+"""Write the golden playthroughs again: ``python -m tests.envs.golden --write [ENV ...]``."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ def main() -> None:
     """Write the files, or say which differ."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="write the files")
-    parser.add_argument("world", nargs="*", help="only these worlds")
+    parser.add_argument("env", nargs="*", help="only these environments")
     options = parser.parse_args()
-    worlds = [resolve(name).id for name in options.world] or SAMPLE
-    for world in worlds:
-        now = trace(world)
-        file = path(world)
+    batch_envs = [resolve(name).id for name in options.env] or SAMPLE
+    for env in batch_envs:
+        now = trace(env)
+        file = path(env)
         if file.exists() and file.read_text(encoding="utf-8") == now:
             continue
-        print(f"{world}: {'written' if options.write else 'differs'}")
+        print(f"{env}: {'written' if options.write else 'differs'}")
         if options.write:
             file.write_text(now, encoding="utf-8")
 

@@ -13,7 +13,7 @@ from pkubench.agents.contract import Agent, BoolArray, Team
 from pkubench.agents.nn.fast.policy import Array, Layers, NetworkPolicy, NetworkSettings, map_action
 from pkubench.agents.saved.files import SavedAgent
 from pkubench.agents.saved.team import read_team
-from pkubench.envs.core.seeding import LaneRandom
+from pkubench.envs.core.seeding import RandomStreams
 from pkubench.errors import AgentError, WeightsError
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ class SquashedPolicy(NetworkPolicy):
         return int(math.prod(self.settings.space.shape or (1,)))
 
     def act(
-        self, observation: Any, state: LaneRandom | None, active: BoolArray
-    ) -> tuple[Array, LaneRandom | None]:
+        self, observation: Any, state: RandomStreams | None, active: BoolArray
+    ) -> tuple[Array, RandomStreams | None]:
         """Return actions (B, d) of the space's dtype."""
         out = self._outputs(observation)
         mean = out[:, : self.size]

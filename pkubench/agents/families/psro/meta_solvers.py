@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pkubench.envs.games.forest import Floats
 from pkubench.envs.games.linear_programs import matrix_game
-from pkubench.envs.games.normal_form import checked_payoff
+from pkubench.envs.games.payoff_matrices import checked_payoff
 from pkubench.envs.games.simplex import simplex_game
 from pkubench.errors import ConfigError, UnknownName
 

@@ -17,7 +17,7 @@ from pkubench.agents.families.psro.settings import PSRO_PRESETS, PSROConfig
 from pkubench.agents.learner import Context, Counters, Export, State
 from pkubench.agents.saved.runs import where_solved
 from pkubench.envs.games.normal_form import MatrixGame
-from pkubench.envs.games.trees import game_of_world, tree_of_world
+from pkubench.envs.games.trees import registered_game, registered_tree
 from pkubench.envs.games.zero_sum import ZeroSumGame
 from pkubench.errors import PkubenchError, WeightsError
 
@@ -38,10 +38,10 @@ def learner(config: Settings, environment: str, seed: int) -> GameLearner:
     population for both sides); regrets are kept on the game's tree.
     """
     if isinstance(config, CFRPlusConfig):
-        return CFRPlus(tree_of_world(environment), config, seed)
+        return CFRPlus(registered_tree(environment), config, seed)
     if isinstance(config, XFPConfig):
-        return FictitiousPlay(game_of_world(environment), config, seed)
-    return PopulationLearner(game_of_world(environment), config, seed)
+        return FictitiousPlay(registered_game(environment), config, seed)
+    return PopulationLearner(registered_game(environment), config, seed)
 
 
 class GameTraining:
@@ -57,7 +57,7 @@ class GameTraining:
     def __init__(self, context: Context) -> None:
         """Make the learner of a game."""
         self.config, self.total = context.settings, context.total
-        self.game = game_of_world(context.task.id)
+        self.game = registered_game(context.task.id)
         self.learner = learner(context.settings, context.task.id, context.seed)
         self.seconds = np.zeros(2)
         """Of learning and of scoring."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pkubench.agents.contract import Array, BoolArray, Entrant, FloatArray, IntArray, Team
 from pkubench.envs.core.registry import make_batch
-from pkubench.envs.core.seeding import LaneRandom
+from pkubench.envs.core.seeding import RandomStreams
 from pkubench.errors import AgentError, ConfigError, UnknownName
 
 _MOVES: Final = 5
@@ -229,13 +229,13 @@ class OptimalAgent:
     choose: Callable[[Array, FloatArray], Array]
     """From observations (episodes, ...) and lots (episodes,) in [0, 1) to actions."""
 
-    def begin(self, seeds: IntArray) -> LaneRandom:
+    def begin(self, seeds: IntArray) -> RandomStreams:
         """Start one random stream an episode: the policy may have to draw lots."""
-        return LaneRandom.started(seeds)
+        return RandomStreams.started(seeds)
 
     def act(
-        self, observation: Array, state: LaneRandom, active: BoolArray
-    ) -> tuple[Array, LaneRandom]:
+        self, observation: Array, state: RandomStreams, active: BoolArray
+    ) -> tuple[Array, RandomStreams]:
         """Return the actions (episodes, ...)."""
         lots = state.uniform(np.arange(len(active)), 1)[:, 0]
         return self.choose(observation, lots), state
@@ -268,10 +268,10 @@ def equilibrium_population(task_id: str) -> Entrant:
         GameError: a game that the engine cannot take.
     """
     from pkubench.agents.families.psro.population import population_of
-    from pkubench.envs.games.trees import game_of_world
+    from pkubench.envs.games.trees import registered_game
 
     try:
-        game = game_of_world(task_id)
+        game = registered_game(task_id)
     except ConfigError as error:
         raise AgentError(f"scripted:equilibrium plays games, not {task_id!r}") from error
     _, x, y = game.solve()

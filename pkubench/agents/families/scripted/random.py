@@ -17,7 +17,7 @@ from pkubench.agents.contract import (
     Team,
 )
 from pkubench.envs.core.batch import BatchEnv
-from pkubench.envs.core.seeding import LaneRandom
+from pkubench.envs.core.seeding import RandomStreams
 from pkubench.errors import AgentError
 
 
@@ -50,13 +50,13 @@ class RandomAgent:
         else:
             self._low, self._range = space.start, space.nvec.astype(np.float64)
 
-    def begin(self, seeds: IntArray) -> LaneRandom:
+    def begin(self, seeds: IntArray) -> RandomStreams:
         """Start one random stream an episode."""
-        return LaneRandom.started(seeds)
+        return RandomStreams.started(seeds)
 
     def act(
-        self, observation: Any, state: LaneRandom, active: BoolArray
-    ) -> tuple[Array, LaneRandom]:
+        self, observation: Any, state: RandomStreams, active: BoolArray
+    ) -> tuple[Array, RandomStreams]:
         """Return actions (episodes, ...) of the space's dtype."""
         lanes = np.arange(len(active))
         if isinstance(observation, MaskedObservation):
@@ -80,7 +80,7 @@ class RandomAgent:
         probabilities: FloatArray = legal / legal.sum(axis=1, keepdims=True)
         return probabilities
 
-    def _unbounded(self, state: LaneRandom, lanes: IntArray) -> FloatArray:
+    def _unbounded(self, state: RandomStreams, lanes: IntArray) -> FloatArray:
         assert isinstance(self.space, spaces.Box)
         low, high = self.space.low, self.space.high
         draws = state.normal(lanes, self._size).reshape(len(lanes), *self.space.shape)

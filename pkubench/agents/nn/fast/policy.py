@@ -19,7 +19,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from pkubench.agents.contract import BoolArray, FloatArray, IntArray, MaskedObservation
-from pkubench.envs.core.seeding import LaneRandom
+from pkubench.envs.core.seeding import RandomStreams
 from pkubench.errors import AgentError, WeightsError
 
 Array = npt.NDArray[Any]
@@ -154,15 +154,15 @@ class NetworkPolicy:
         self.settings = settings
         self.stochastic = stochastic
 
-    def begin(self, seeds: IntArray) -> LaneRandom | None:
+    def begin(self, seeds: IntArray) -> RandomStreams | None:
         """Start episodes; a stochastic policy gets one random stream an episode."""
         if not self.stochastic:
             return None
-        return LaneRandom.started(seeds)
+        return RandomStreams.started(seeds)
 
     def act(
-        self, observation: Any, state: LaneRandom | None, active: BoolArray
-    ) -> tuple[Array, LaneRandom | None]:
+        self, observation: Any, state: RandomStreams | None, active: BoolArray
+    ) -> tuple[Array, RandomStreams | None]:
         """Return actions (B,) int64 or (B, d) of the space's dtype."""
         mask = None
         if isinstance(observation, MaskedObservation):

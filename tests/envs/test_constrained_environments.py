@@ -1,4 +1,4 @@
-"""Constrained tables and worlds: the linear program against hand-worked optima and play."""
+"""Constrained tables and environments: the linear program against hand-worked optima and play."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_one_decision_is_worked_by_hand() -> None:
 
 
 def test_a_step_of_the_evaluation_is_worked_by_hand() -> None:
-    # Half goes on from state 0 to state 1, a quarter stays, a quarter ends.
+    # Half continues from state 0 to state 1, a quarter stays, a quarter ends.
     moves = np.array([[[0.25, 0.5]], [[0.0, 0.0]]])
     model = ConstrainedMDP(
         np.array([[1.0], [10.0]]), np.array([[2.0], [0.0]]), moves, np.array([1.0, 0.0]), 2
@@ -112,7 +112,7 @@ def test_no_mixture_of_deterministic_policies_beats_the_program(seed: int) -> No
     assert solve(model, limit).value == pytest.approx(best, abs=1e-9)
 
 
-def test_an_impossible_limit_is_told_with_the_least_cost() -> None:
+def test_an_impossible_limit_is_reported_with_the_least_cost() -> None:
     model = ConstrainedMDP(
         np.ones((1, 2)), np.array([[0.75, 2.0]]), np.zeros((1, 2, 1)), np.ones(1), 1
     )
@@ -138,7 +138,7 @@ def test_what_is_no_process_and_no_policy_is_refused() -> None:
         speed_table(6)
 
 
-# The worlds.
+# The environments.
 
 
 @pytest.mark.parametrize(
@@ -208,24 +208,24 @@ def test_no_constant_speed_beats_the_optimum() -> None:
 
 @pytest.mark.parametrize("name", WORLDS)
 def test_playing_the_programs_policy_gets_the_programs_value(name: str) -> None:
-    """Monte Carlo in the world itself, actions drawn from the occupancy's policy."""
-    found, lanes = optimum(name), 4000
-    world, rng = make_batch(name, lanes), np.random.default_rng(5)
-    observation = world.reset(np.arange(lanes))[0][SOLE_AGENT]
-    returns, costs = np.zeros(lanes), np.zeros(lanes)
-    is_on = np.ones(lanes, dtype=bool)
+    """Monte Carlo in the environment itself, actions drawn from the occupancy's policy."""
+    found, num_envs = optimum(name), 4000
+    env, rng = make_batch(name, num_envs), np.random.default_rng(5)
+    observation = env.reset(np.arange(num_envs))[0][SOLE_AGENT]
+    returns, costs = np.zeros(num_envs), np.zeros(num_envs)
+    is_on = np.ones(num_envs, dtype=bool)
     for chances in found.policy:
         if name.startswith("Risky"):
             state = observation.argmax(axis=1)
         else:
             state = np.rint(8 * observation[:, 0].astype(float)).astype(int)
-        drawn = (rng.random(lanes)[:, None] >= chances[state].cumsum(axis=1)[:, :-1]).sum(axis=1)
+        drawn = (rng.random(num_envs)[:, None] >= chances[state].cumsum(axis=1)[:, :-1]).sum(axis=1)
         action = drawn
         if not name.startswith("Risky"):
             wanted = model_of(name).transitions[state, drawn].argmax(axis=1) / 8
             speed = observation[:, 0].astype(float)
             action = action_to(wanted, speed).astype(np.float32)[:, None]
-        step = world.step({SOLE_AGENT: action}, is_on)
+        step = env.step({SOLE_AGENT: action}, is_on)
         returns[is_on] += step.rewards[is_on, 0]
         costs[is_on] += step.info["cost"][is_on]
         is_on &= ~(step.terminated | step.truncated)
@@ -234,17 +234,19 @@ def test_playing_the_programs_policy_gets_the_programs_value(name: str) -> None:
             break
     assert not is_on.any()
     for values, expected in ((returns, found.value), (costs, found.cost)):
-        assert values.mean() == pytest.approx(expected, abs=4 * values.std() / lanes**0.5 + 1e-12)
+        assert values.mean() == pytest.approx(
+            expected, abs=4 * values.std() / num_envs**0.5 + 1e-12
+        )
 
 
 def test_the_corridor_does_what_its_table_says() -> None:
     """Every cell and action, many times: next cell, reward, end and the chance of a fall."""
-    model, lanes = RiskyCorridor().model, 2000
+    model, num_envs = RiskyCorridor().model, 2000
     for cell, action in itertools.product(range(risky_corridor.GOAL), (BACK, ON, LEAP)):
-        world = RiskyCorridor(lanes)
-        world.reset(np.arange(lanes) + 7)
-        world._cell[:] = cell
-        step = world.step({SOLE_AGENT: np.full(lanes, action)})
+        env = RiskyCorridor(num_envs)
+        env.reset(np.arange(num_envs) + 7)
+        env._cell[:] = cell
+        step = env.step({SOLE_AGENT: np.full(num_envs, action)})
         assert (step.rewards == model.rewards[cell, action]).all()
         assert (step.terminated == (model.transitions[cell, action].sum() == 0)).all()
         if not step.terminated[0]:
@@ -253,14 +255,14 @@ def test_the_corridor_does_what_its_table_says() -> None:
         risk = model.costs[cell, action] / 10
         assert set(step.info["cost"]) <= {0.0, 10.0}
         share = (step.info["cost"] > 0).mean()
-        assert share == pytest.approx(risk, abs=4 * (risk * (1 - risk) / lanes) ** 0.5)
+        assert share == pytest.approx(risk, abs=4 * (risk * (1 - risk) / num_envs) ** 0.5)
 
 
 def test_the_speed_is_the_formulas() -> None:
-    world = SpeedLimit(3)
-    world.reset(np.zeros(3, dtype=np.int64))
-    world.step({SOLE_AGENT: np.array([[1.0], [0.5], [-3.0]], np.float32)})
-    step = world.step({SOLE_AGENT: np.array([[7.0], [-0.5], [0.0]], np.float32)})
+    env = SpeedLimit(3)
+    env.reset(np.zeros(3, dtype=np.int64))
+    env.step({SOLE_AGENT: np.array([[1.0], [0.5], [-3.0]], np.float32)})
+    step = env.step({SOLE_AGENT: np.array([[7.0], [-0.5], [0.0]], np.float32)})
     speeds = [(0.75 + 1.5) / 2, (0.375 - 0.75) / 2, -0.75 / 2]
     np.testing.assert_allclose(step.observations[SOLE_AGENT][:, 0], speeds)
     np.testing.assert_allclose(step.rewards[:, 0], [2 * v - v * v for v in speeds])

@@ -1,9 +1,9 @@
-"""The physics the particle worlds share: damped point masses that push, collide and talk.
+"""The physics the particle environments share: damped point masses that push, collide and talk.
 
 Facts and constants from the multi-agent particle environments (Lowe et al., "Multi-Agent
 Actor-Critic for Mixed Cooperative-Competitive Environments", NeurIPS 2017) as released in
-mpe2 1.1.1. Lanes lie on the last axis of every array inside, so that one NumPy call works on a
-contiguous row of them; float64 throughout, float32 only in what agents see.
+mpe2 1.1.1. Environments lie on the last axis of every array inside, so that one NumPy call works on
+a contiguous row of them; float64 throughout, float32 only in what agents see.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from pkubench.envs.core.batch import Array, BatchEnv, BoolArray, FloatArray, Info
-from pkubench.envs.core.seeding import IntArray, LaneRandom
+from pkubench.envs.core.seeding import IntArray, RandomStreams
 from pkubench.envs.particle.drawing import Caption, Disc, draw_scene
 from pkubench.errors import ConfigError
 
@@ -49,7 +49,7 @@ _PUSH: Final = SENSITIVITY * DT * np.array([[0.0, -1, 1, 0, 0], [0, 0, 0, -1, 1]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
-    """One agent of a particle world."""
+    """One agent of a particle environment."""
 
     name: str
     radius: float
@@ -66,11 +66,11 @@ class Body:
         return spaces.Discrete((MOVES if self.moves else 1) * max(self.channels, 1))
 
 
-class ParticleWorld(BatchEnv):
-    """Base of the particle worlds: the state, the moves and the picture.
+class ParticleEnv(BatchEnv):
+    """Base of the particle environments: the state, the moves and the picture.
 
-    A world says in ``_see`` what its agents observe (rows of ``_views``) and in ``_rewards`` what
-    they earn. ``positions`` (entities, 2, num_envs; agents first, then landmarks) and
+    An environment says in ``_see`` what its agents observe (rows of ``_views``) and in ``_rewards``
+    what they earn. ``positions`` (entities, 2, num_envs; agents first, then landmarks) and
     ``velocities`` (agents, 2, num_envs) may be written to; call ``refresh`` afterwards.
     """
 
@@ -89,7 +89,7 @@ class ParticleWorld(BatchEnv):
         continuous_actions: bool,
         rules: Rules,
     ) -> None:
-        """Allocate the state of all lanes; ``reset`` fills it."""
+        """Allocate the state of all environments; ``reset`` fills it."""
         super().__init__(num_envs, max_episode_steps)
         if rules not in ("v3", "v2"):
             raise ConfigError(f"rules must be 'v3' (mpe2) or 'v2' (PettingZoo <= 1.22): {rules!r}")
@@ -106,7 +106,7 @@ class ParticleWorld(BatchEnv):
 
         count, pairs = len(bodies), len(bodies) * (len(bodies) - 1) // 2
         self.num_landmarks = num_landmarks
-        self.random = LaneRandom(num_envs)
+        self.random = RandomStreams(num_envs)
         self.positions: FloatArray = np.zeros((count + num_landmarks, 2, num_envs))
         self.velocities: FloatArray = np.zeros((count, 2, num_envs))
         self._push: FloatArray = np.zeros((count, 2, num_envs))
@@ -180,7 +180,8 @@ class ParticleWorld(BatchEnv):
         if not self.continuous_actions:
             if body.moves:
                 table = self._push_tables[index]
-                # Lanes that are not active may hold anything: "clip" keeps those harmless too.
+                # Environments that are not active may hold anything: "clip" keeps those harmless
+                # too.
                 np.take(table[0], action, out=push[0], mode="clip")
                 np.take(table[1], action, out=push[1], mode="clip")
             if body.channels:
@@ -228,15 +229,15 @@ class ParticleWorld(BatchEnv):
         near = np.flatnonzero(self._distance < self._reach + CONTACT_RANGE)
         if not near.size:
             return
-        pair, lane = np.divmod(near, self.num_envs)
+        pair, env_index = np.divmod(near, self.num_envs)
         # Two discs at the very same point have no direction to part in; the original divides 0 by 0
-        distance = np.maximum(self._distance[pair, lane], np.finfo(np.float64).tiny)
+        distance = np.maximum(self._distance[pair, env_index], np.finfo(np.float64).tiny)
         overlap = np.logaddexp(0.0, (self._reach[pair, 0] - distance) / CONTACT_MARGIN)
         strength = CONTACT_FORCE * CONTACT_MARGIN * DT * overlap / distance
         push = self._push.reshape(-1)
         for axis in range(2):
-            change = strength * self._gap[pair, axis, lane]
-            offset = axis * self.num_envs + lane
+            change = strength * self._gap[pair, axis, env_index]
+            offset = axis * self.num_envs + env_index
             np.add.at(push, self._first[pair] * (2 * self.num_envs) + offset, change)
             np.subtract.at(push, self._second[pair] * (2 * self.num_envs) + offset, change)
 
@@ -246,14 +247,14 @@ class ParticleWorld(BatchEnv):
             for index, body in enumerate(self.bodies)
         }
 
-    def render(self, lane: int = 0) -> npt.NDArray[np.uint8]:
-        """Draw one lane: (480, 480, 3) uint8, the plane seen from above."""
-        return draw_scene(self._discs(lane), self._captions(lane))
+    def render(self, env_index: int = 0) -> npt.NDArray[np.uint8]:
+        """Draw one environment: (480, 480, 3) uint8, the plane seen from above."""
+        return draw_scene(self._discs(env_index), self._captions(env_index))
 
     @abstractmethod
-    def _discs(self, lane: int) -> list[Disc]:
+    def _discs(self, env_index: int) -> list[Disc]:
         """Return what is to be drawn, from back to front."""
 
-    def _captions(self, lane: int) -> list[Caption]:
+    def _captions(self, env_index: int) -> list[Caption]:
         """Return the messages to be shown."""
         return []

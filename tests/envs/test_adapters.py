@@ -1,4 +1,4 @@
-"""The Gymnasium and PettingZoo faces, held to Gymnasium's own vector environment."""
+"""The Gymnasium and PettingZoo adapters, held to Gymnasium's own vector environment."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import pkubench
 from pkubench.envs.adapters.factories import make_single, make_vector, parallel_env
-from pkubench.envs.adapters.gymnasium import SingleFace, VectorFace
+from pkubench.envs.adapters.gymnasium import GymnasiumAdapter, VectorAdapter
 from pkubench.envs.core.batch import Array, BatchEnv, BoolArray, FloatArray, Info
 from pkubench.envs.core.episode_seeds import EpisodeSeeds
 from pkubench.envs.core.registry import make_batch
-from pkubench.envs.core.seeding import IntArray, LaneRandom, next_seeds
+from pkubench.envs.core.seeding import IntArray, RandomStreams, next_seeds
 from pkubench.errors import ActionError, ConfigError, UnknownName
 
-LANES = 5
+NUM_ENVS = 5
 
 
 class Walk(BatchEnv):
     """A random walk that ends where it leaves [-3, 3]; small enough to check by hand.
 
-    It has what the particle worlds lack: ends at different times in different lanes, infos with
-    and without further axes, and infos that reset gives too.
+    It has what the particle environments lack: ends at different times in different environments,
+    infos with and without further axes, and infos that reset gives too.
     """
 
     default_horizon = 9
@@ -42,7 +42,7 @@ class Walk(BatchEnv):
         self.observation_spaces = {"agent": spaces.Box(-9, 9, (2,), np.float32)}
         self.action_spaces = {"agent": spaces.Discrete(3)}
         self.place = np.zeros(num_envs, dtype=np.int64)
-        self.random = LaneRandom(num_envs)
+        self.random = RandomStreams(num_envs)
 
     def _reset(self, ids: IntArray, seeds: IntArray) -> None:
         self.random.seed(ids, seeds)
@@ -51,9 +51,9 @@ class Walk(BatchEnv):
     def _step(
         self, actions: Mapping[str, Array], active: BoolArray | None
     ) -> tuple[FloatArray, BoolArray, Info]:
-        lanes = self._all if active is None else np.flatnonzero(active)
-        self.place[lanes] += actions["agent"][lanes] - 1
-        self.place[lanes] += self.random.integers(lanes, 1, 3)[:, 0] - 1
+        indices = self._all if active is None else np.flatnonzero(active)
+        self.place[indices] += actions["agent"][indices] - 1
+        self.place[indices] += self.random.integers(indices, 1, 3)[:, 0] - 1
         rewards = self.place[:, None].astype(np.float64)
         return rewards, np.abs(self.place) > 3, {**self._info(), "cost": np.abs(rewards[:, 0])}
 
@@ -64,24 +64,24 @@ class Walk(BatchEnv):
         mask = np.stack([self.place > -3, self.place < 3], axis=1).astype(np.int8)
         return {"action_mask": mask, "is_home": self.place == 0}
 
-    def render(self, lane: int = 0) -> npt.NDArray[np.uint8]:
-        return np.full((8, 8, 3), 100 + self.place[lane], dtype=np.uint8)
+    def render(self, env_index: int = 0) -> npt.NDArray[np.uint8]:
+        return np.full((8, 8, 3), 100 + self.place[env_index], dtype=np.uint8)
 
 
 def limited(env: gymnasium.Env[Any, Any], limit: int) -> gymnasium.Env[Any, Any]:
     return gymnasium.wrappers.TimeLimit(env, limit)
 
 
-def pair(name: str, mode: AutoresetMode) -> tuple[VectorFace, SyncVectorEnv]:
-    """Return our vector environment and Gymnasium's over single environments, of one world."""
+def pair(name: str, mode: AutoresetMode) -> tuple[VectorAdapter, SyncVectorEnv]:
+    """Return our vector environment and Gymnasium's over single ones, of the same environment."""
     if name == "walk":
-        ours = VectorFace(Walk(LANES), mode)
+        ours = VectorAdapter(Walk(NUM_ENVS), mode)
         theirs = SyncVectorEnv(
-            [lambda: limited(SingleFace(Walk(1, None)), 9)] * LANES, autoreset_mode=mode
+            [lambda: limited(GymnasiumAdapter(Walk(1, None)), 9)] * NUM_ENVS, autoreset_mode=mode
         )
     else:
-        ours = make_vector(name, LANES, autoreset_mode=mode)
-        theirs = SyncVectorEnv([lambda: gymnasium.make(name)] * LANES, autoreset_mode=mode)
+        ours = make_vector(name, NUM_ENVS, autoreset_mode=mode)
+        theirs = SyncVectorEnv([lambda: gymnasium.make(name)] * NUM_ENVS, autoreset_mode=mode)
     return ours, theirs
 
 
@@ -128,10 +128,10 @@ def test_the_batch_does_what_gymnasiums_sync_vector_env_does(
                 strict=True,
             ):
                 assert_same(a, b, f"masked reset after step {step}")
-    assert ends >= 3 * LANES
+    assert ends >= 3 * NUM_ENVS
 
 
-def test_a_masked_reset_takes_the_seeds_of_its_lanes() -> None:
+def test_a_masked_reset_takes_the_seeds_of_its_environments() -> None:
     ours, theirs = pair("walk", AutoresetMode.DISABLED)
     ours.reset(seed=0)
     theirs.reset(seed=0)
@@ -149,8 +149,8 @@ def test_a_masked_reset_takes_the_seeds_of_its_lanes() -> None:
     np.testing.assert_array_equal(ours.seeds.last, [0, 71, 2, 73, 74])
 
 
-def test_a_masked_reset_leaves_lanes_that_are_over_waiting() -> None:
-    env = VectorFace(Walk(3, 2), "Disabled")
+def test_a_masked_reset_leaves_environments_that_are_over_waiting() -> None:
+    env = VectorAdapter(Walk(3, 2), "Disabled")
     env.reset(seed=0)
     for _ in range(2):
         env.step(np.ones(3, dtype=np.int64))
@@ -161,13 +161,13 @@ def test_a_masked_reset_leaves_lanes_that_are_over_waiting() -> None:
     env.step(np.ones(3, dtype=np.int64))
 
 
-def test_lane_i_starts_the_episode_of_seed_plus_i_and_goes_on_with_the_next() -> None:
+def test_environment_i_starts_the_episode_of_seed_plus_i_and_continues_with_the_next() -> None:
     batch = make_vector("SimpleSpread-v0", 3)
     observations, _ = batch.reset(seed=40)
     single = make_single("SimpleSpread-v0")
-    for lane in range(3):
-        alone, _ = single.reset(seed=40 + lane)
-        np.testing.assert_array_equal(observations["agent_1"][lane], alone["agent_1"])
+    for env_index in range(3):
+        alone, _ = single.reset(seed=40 + env_index)
+        np.testing.assert_array_equal(observations["agent_1"][env_index], alone["agent_1"])
     following, _ = single.reset()
     again, _ = single.reset(seed=int(next_seeds(np.array([42]))[0]))
     np.testing.assert_array_equal(following["agent_0"], again["agent_0"])
@@ -195,22 +195,22 @@ def test_the_team_reward_is_the_sum_over_agents() -> None:
 
 def test_gymnasium_makes_the_native_batch() -> None:
     env = gymnasium.make_vec("pkubench/SimpleSpread-v0", num_envs=7, num_agents=2)
-    assert isinstance(env, VectorFace)
-    assert env.world.max_episode_steps == 25
+    assert isinstance(env, VectorAdapter)
+    assert env.batch.max_episode_steps == 25
     observations, _ = env.reset(seed=0)
     assert observations["agent_1"].shape == (7, 12)
     short = gymnasium.make_vec("pkubench/SimpleSpread-v0", num_envs=2, max_episode_steps=4)
-    assert short.unwrapped.world.max_episode_steps == 4
+    assert short.unwrapped.batch.max_episode_steps == 4
 
 
-def test_gymnasium_finds_the_worlds_without_an_import_of_ours() -> None:
+def test_gymnasium_finds_the_environments_without_an_import_of_ours() -> None:
     # Gymnasium 1.4 has no plug-in entry point any more; the module is named before the colon.
     code = 'import gymnasium; gymnasium.make("pkubench:pkubench/SimpleSpread-v0").reset(seed=0)'
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
 
 def test_the_single_face_leaves_the_time_limit_to_gymnasium() -> None:
-    assert make_single("SimpleSpread-v0").world.max_episode_steps is None
+    assert make_single("SimpleSpread-v0").batch.max_episode_steps is None
     env = gymnasium.make("pkubench/SimpleSpread-v0", max_episode_steps=3)
     env.reset(seed=0)
     ends = [env.step(env.action_space.sample())[3] for _ in range(3)]
@@ -248,7 +248,7 @@ def test_a_wrong_action_is_a_sentence_and_changes_nothing(action: Any, words: st
     before, _ = env.reset(seed=2)
     with pytest.raises(ActionError, match=words):
         env.step(action)
-    np.testing.assert_array_equal(env.world._observe()["agent_0"][0], before["agent_0"])
+    np.testing.assert_array_equal(env.batch._observe()["agent_0"][0], before["agent_0"])
     parallel = parallel_env("SimpleSpread-v0")
     parallel.reset(seed=2)
     with pytest.raises(ActionError, match=words):
@@ -264,8 +264,8 @@ def test_a_continuous_action_that_is_not_a_number_is_refused() -> None:
         env.step(broken)
 
 
-def test_lanes_that_wait_for_their_reset_may_be_given_any_action() -> None:
-    env = VectorFace(Walk(LANES))
+def test_environments_that_wait_for_their_reset_may_be_given_any_action() -> None:
+    env = VectorAdapter(Walk(NUM_ENVS))
     env.reset(seed=11)
     for _ in range(40):
         over = env._over.copy()
@@ -273,7 +273,7 @@ def test_lanes_that_wait_for_their_reset_may_be_given_any_action() -> None:
         env.step(actions)
     with pytest.raises(ActionError):
         env._over[:] = False
-        env.step(np.full(LANES, 99))
+        env.step(np.full(NUM_ENVS, 99))
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "seven", 2**63])
@@ -305,7 +305,7 @@ def test_stepping_before_reset_and_past_the_end_is_refused() -> None:
             env.step(env.action_space.sample())
     with pytest.raises(gymnasium.error.ResetNeeded):
         parallel_env("SimpleSpread-v0").step({})
-    env = VectorFace(Walk(2, 1), "Disabled")
+    env = VectorAdapter(Walk(2, 1), "Disabled")
     with pytest.raises(gymnasium.error.ResetNeeded, match="without a mask"):
         env.reset(options={"reset_mask": np.array([True, False])})
     env.reset(seed=0)
@@ -314,14 +314,14 @@ def test_stepping_before_reset_and_past_the_end_is_refused() -> None:
         env.step(np.ones(2, dtype=np.int64))
 
 
-def test_faces_can_be_pickled_and_copied_in_the_middle_of_an_episode() -> None:
-    face = make_vector("SimpleReference-v0", 3)
-    face.reset(seed=9)
-    face.action_space.seed(0)
-    face.step(face.action_space.sample())
-    actions = face.action_space.sample()
-    twins = [pickle.loads(pickle.dumps(face)), copy.deepcopy(face)]
-    wanted = face.step(actions)
+def test_adapters_can_be_pickled_and_copied_in_the_middle_of_an_episode() -> None:
+    adapter = make_vector("SimpleReference-v0", 3)
+    adapter.reset(seed=9)
+    adapter.action_space.seed(0)
+    adapter.step(adapter.action_space.sample())
+    actions = adapter.action_space.sample()
+    twins = [pickle.loads(pickle.dumps(adapter)), copy.deepcopy(adapter)]
+    wanted = adapter.step(actions)
     for twin in twins:
         assert_same(twin.step(actions)[0], wanted[0], "observations")
     env = parallel_env("SimpleSpread-v0")
@@ -350,7 +350,7 @@ def test_the_package_hands_out_the_faces() -> None:
     assert pkubench.make_batch is make_batch
 
 
-def test_a_setting_that_a_world_does_not_have_is_named_with_the_nearest() -> None:
+def test_a_setting_that_an_environment_lacks_is_named_with_the_nearest() -> None:
     with pytest.raises(
         UnknownName, match="no setting of pkubench/SimpleSpread-v0 'num_agent'; did"
     ):

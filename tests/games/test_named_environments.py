@@ -19,7 +19,7 @@ from pkubench.envs.games.histories import CHANCE, TERMINAL
 from pkubench.envs.games.liars_dice import LiarsDice
 from pkubench.envs.games.seat import GameSeat
 from pkubench.envs.games.tree import GameTree
-from pkubench.envs.games.trees import tree_of_world
+from pkubench.envs.games.trees import registered_tree
 from pkubench.errors import ConfigError, UnknownName
 from pkubench.leaderboard import create_bundle
 from pkubench.tasks.registry import make_task
@@ -40,7 +40,7 @@ def plays(tree: GameTree) -> list[tuple[list[tuple[int, int]], float]]:
 
 @pytest.mark.parametrize("sides", [4, 5])
 def test_liars_dice_pays_by_the_rules_its_page_tells(sides: int) -> None:
-    for path, won in plays(tree_of_world(f"LiarsDice{sides}-v0")):
+    for path, won in plays(registered_tree(f"LiarsDice{sides}-v0")):
         dice = [action + 1 for who, action in path if who == CHANCE]
         said = [(who, action) for who, action in path if who != CHANCE]
         assert len(dice) == 2 and [who for who, _ in said] == [k % 2 for k in range(len(said))]
@@ -55,8 +55,8 @@ def test_liars_dice_pays_by_the_rules_its_page_tells(sides: int) -> None:
 
 @pytest.mark.parametrize("returns", ["win_loss", "point_difference"])
 def test_goofspiel_pays_by_the_rules_its_page_tells(returns: str) -> None:
-    world = Goofspiel(cards=4, returns=returns)  # type: ignore[arg-type]
-    for path, won in plays(world.tree):
+    batch = Goofspiel(cards=4, returns=returns)  # type: ignore[arg-type]
+    for path, won in plays(batch.tree):
         bids: list[list[int]] = [[], []]
         for who, action in path:
             bids[who].append(action + 1)
@@ -71,65 +71,69 @@ def test_goofspiel_pays_by_the_rules_its_page_tells(returns: str) -> None:
         assert won == (difference / 2 if returns == "point_difference" else np.sign(difference))
 
 
-def finished(world: GameSeat) -> None:
-    """Play all lanes to their end with random legal actions."""
+def finished(batch: GameSeat) -> None:
+    """Play all environments to their end with random legal actions."""
     rng = np.random.default_rng(0)
-    _, info = world.reset(np.arange(world.num_envs, dtype=np.int64))
-    over = np.zeros(world.num_envs, dtype=bool)
+    _, info = batch.reset(np.arange(batch.num_envs, dtype=np.int64))
+    over = np.zeros(batch.num_envs, dtype=bool)
     while not over.all():
         mask = info["action_mask"]
-        step = world.step({"agent": (mask * (1.0 - rng.random(mask.shape))).argmax(axis=1)})
+        step = batch.step({"agent": (mask * (1.0 - rng.random(mask.shape))).argmax(axis=1)})
         info, over = step.info, over | step.terminated
 
 
 def test_words_hide_the_other_die_until_a_bid_is_called() -> None:
-    world = LiarsDice(num_envs=60, sides=4, seat=0)
-    world.reset(np.arange(60, dtype=np.int64))
-    assert {world.describe(lane) for lane in range(60)} == {
+    batch = LiarsDice(num_envs=60, sides=4, seat=0)
+    batch.reset(np.arange(60, dtype=np.int64))
+    assert {batch.describe(index) for index in range(60)} == {
         f"Liar's dice, 4 sides (4 is wild)\nyour die: {die}   their die: ?\nbids: -"
         for die in (1, 2, 3, 4)
     }
-    finished(world)
-    for lane in range(60):
-        dice = [action + 1 for who, action in world.moves(lane) if who == CHANCE]
-        text = world.describe(lane)
+    finished(batch)
+    for index in range(60):
+        dice = [action + 1 for who, action in batch.moves(index) if who == CHANCE]
+        text = batch.describe(index)
         assert f"your die: {dice[0]}   their die: {dice[1]}" in text
-        assert text.endswith("you win 1") if world.won(lane) == 1.0 else "you lose 1" in text
+        assert text.endswith("you win 1") if batch.won(index) == 1.0 else "you lose 1" in text
 
 
 def test_words_tell_who_took_each_prize() -> None:
-    world = Goofspiel(num_envs=60, cards=5)
-    world.reset(np.arange(60, dtype=np.int64))
+    batch = Goofspiel(num_envs=60, cards=5)
+    batch.reset(np.arange(60, dtype=np.int64))
     # Seat 1 moves second in the tree; the bid that lies on the table already stays secret.
-    assert len({world.describe(lane) for lane in range(60)}) == 1
-    finished(world)
-    for lane in range(60):
-        text = world.describe(lane)
+    assert len({batch.describe(index) for index in range(60)}) == 1
+    finished(batch)
+    for index in range(60):
+        text = batch.describe(index)
         taken = text.splitlines()[4].removeprefix("prizes: ").split(", ")
         assert [word.split()[0] for word in taken] == ["5", "4", "3", "2", "1"]
         points = {"you": 0, "they": 0, "nobody": 0}
         for word in taken:
             points[word.split()[1]] += int(word.split()[0])
-        assert np.sign(points["you"] - points["they"]) == world.won(lane)
+        assert np.sign(points["you"] - points["they"]) == batch.won(index)
 
 
-def test_a_named_game_is_a_task_and_a_world_like_any_other() -> None:
+def test_a_named_game_is_a_task_and_an_environment_like_any_other() -> None:
     task = make_task("openspiel:kuhn_poker")
-    assert tree_of_world(task.id).fingerprint == tree_of_world("KuhnPoker-v0").fingerprint
+    assert registered_tree(task.id).fingerprint == registered_tree("KuhnPoker-v0").fingerprint
     named = pkubench.evaluate("random", task.id)
     listed = pkubench.evaluate("random", "KuhnPoker-v0")
     assert named.score == listed.score == pytest.approx(0.916667 / 2, abs=1e-6)
-    world = make_batch("openspiel:kuhn_poker", 3, seat=1)
-    assert isinstance(world, GameSeat)
-    world.reset(np.arange(3, dtype=np.int64))
-    text = world.describe(0)
+    batch = make_batch("openspiel:kuhn_poker", 3, seat=1)
+    assert isinstance(batch, GameSeat)
+    batch.reset(np.arange(3, dtype=np.int64))
+    text = batch.describe(0)
     assert text.startswith("kuhn_poker(): you are player 1")
-    finished(world)
-    assert "the play is over" in world.describe(1) and world.render(1).shape == (320, 480, 3)
+    finished(batch)
+    assert "the play is over" in batch.describe(1) and batch.render(1).shape == (
+        320,
+        480,
+        3,
+    )
 
 
 def test_a_game_without_tensors_is_scored_by_the_policies_of_a_population() -> None:
-    tree = tree_of_world("openspiel:coordinated_mp")
+    tree = registered_tree("openspiel:coordinated_mp")
     seats = [tree.behaviour(plan, p) for p, plan in enumerate(tree.solve()[1:])]
     entrant = Population(([seats[0]], [seats[1]]), (np.ones(1), np.ones(1)))
     report = pkubench.evaluate(entrant, "openspiel:coordinated_mp")
@@ -152,21 +156,21 @@ def test_a_game_without_tensors_refuses_what_observes_before_its_tree_is_built(
 def test_a_game_of_perfect_information_shows_its_position() -> None:
     name = "openspiel:hex(board_size=2)"
     # Who moves first wins, from any corner but by one blunder.
-    assert tree_of_world(name).solve().value == pytest.approx(1.0, abs=1e-9)
+    assert registered_tree(name).solve().value == pytest.approx(1.0, abs=1e-9)
     assert 0.0 < pkubench.evaluate("random", name).score < 1.0
-    world = make_batch(name, 1, seat=0)
-    world.reset(np.arange(1, dtype=np.int64))
-    observation, *_ = world.step({"agent": np.array([1])})
-    assert isinstance(world, GameSeat)
+    batch = make_batch(name, 1, seat=0)
+    batch.reset(np.arange(1, dtype=np.int64))
+    observation, *_ = batch.step({"agent": np.array([1])})
+    assert isinstance(batch, GameSeat)
     game = pyspiel.load_game("hex(board_size=2)")
     state = game.new_initial_state()
-    for _, action in world.moves():
+    for _, action in batch.moves():
         state.apply_action(action)
-    assert len(world.moves()) == 2
+    assert len(batch.moves()) == 2
     np.testing.assert_array_equal(observation["agent"][0], state.observation_tensor(0))
     table = aec.env("hex(board_size=2)")
     table.reset(seed=0)
-    for _, action in world.moves():
+    for _, action in batch.moves():
         table.step(action)
     np.testing.assert_array_equal(
         table.observe("player_0")["observation"], state.observation_tensor(0)
