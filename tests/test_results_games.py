@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,6 +12,7 @@ from benchmarks.results import game_records, games, games_page
 from benchmarks.results.game_records import MIXTURE, GameRow, Line, read, write
 from benchmarks.results.games_claim import claim, comparisons
 from benchmarks.results.page import holm
+from pkubench.agents.components import matches
 from pkubench.agents.families.psro.mixture_points import mixture_settings
 from pkubench.agents.families.psro.training import PRESETS
 from pkubench.evaluation.statistics import welch_interval
@@ -27,9 +26,7 @@ def test_a_record_is_of_its_row_and_of_todays_settings(row: GameRow) -> None:
     record = json.loads(row.path.read_text())
     assert (record["agent"], record["game"]) == (row.agent, row.game)
     now = mixture_settings(row.agent) if row.game == MIXTURE else PRESETS[row.agent]
-    # A setting younger than the record is what it was before there was a choice: its default.
-    then = {**default_settings(now), **record["settings"]}
-    assert json.dumps(then, sort_keys=True) == json.dumps(asdict(now), sort_keys=True)
+    assert matches(now, record["settings"])
     runs = read(row)
     assert [run["seed"] for run in runs] == list(range(len(runs)))
     for run in runs:
@@ -54,10 +51,6 @@ def test_a_recorded_run_is_what_the_learner_does_now(agent: str) -> None:
     assert kept["exploitability"][at] == pytest.approx(figures["exploitability"] / scale, rel=1e-5)
     pe = figures["population_exploitability"] / 2.0 / scale
     assert kept["pe"][at] == pytest.approx(pe, rel=1e-5)
-
-
-def default_settings(now: Any) -> dict[str, Any]:
-    return {field.name: field.default for field in fields(now)}
 
 
 def test_values_at_equal_budgets_lie_on_the_line_between_points() -> None:
@@ -139,5 +132,8 @@ def test_the_deep_rows_are_told_with_the_published_weight_and_network() -> None:
     lines = [row_of(f"{name}-deep", [1.0, 2.0], "LeducPoker-v0") for name in ("psro", "psd-psro")]
     told = games_page._deep_budget(lines)
     ours = PRESETS["psd-psro-deep"]
-    assert f"diversity weight {ours.diversity_weight:g} " in told and "which is 1/13)" in told
+    assert (
+        f"diversity weight {ours.diversity.diversity_weight:g} " in told
+        and "which is 1/13)" in told
+    )
     assert "published: 256 x 256 x 256" in told and told.count("diversity weight") == 1

@@ -19,7 +19,7 @@ import argparse
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ import numpy as np
 import pkubench
 from benchmarks.results import games_page
 from benchmarks.results.game_records import MIXTURE, GameRow, read, write
+from pkubench.agents.components import as_plain
 from pkubench.agents.families.psro.learner import GameLearner
 from pkubench.agents.families.psro.mixture_points import PointSpace, mixture_settings
 from pkubench.agents.families.psro.outer_loop import PopulationLearner
@@ -67,7 +68,7 @@ def started(row: GameRow, seed: int) -> tuple[GameLearner, Mapping[str, Any], fl
     """Return a run's learner, its settings and the largest payoff."""
     if row.game == MIXTURE:
         config = mixture_settings(row.agent)
-        return PopulationLearner(PointSpace(config), config, seed), asdict(config), 1.0
+        return PopulationLearner(PointSpace(config), config, seed), as_plain(config), 1.0
     settings = PRESETS[row.agent]
     game = registered_game(row.game)
     # Payoffs of matrix games are told in units of the largest one, as in the published figures.
@@ -75,7 +76,7 @@ def started(row: GameRow, seed: int) -> tuple[GameLearner, Mapping[str, Any], fl
     if isinstance(settings, PSROConfig):
         settings = replace(settings, pe_every=10**9)
     made = learner(settings, row.game, seed)
-    return made, asdict(PRESETS[row.agent]), scale
+    return made, as_plain(PRESETS[row.agent]), scale
 
 
 def run(row: GameRow, seed: int) -> dict[str, Any]:

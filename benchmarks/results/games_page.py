@@ -9,6 +9,8 @@ import numpy as np
 
 from benchmarks.results.game_records import MIXTURE, GameRow, Line, read
 from benchmarks.results.games_claim import claim
+from pkubench.agents.families.psro.diversities.members import Members
+from pkubench.agents.families.psro.oracles.learnt import LearntOracle
 from pkubench.agents.families.psro.settings import PSROConfig
 from pkubench.agents.families.psro.training import PRESETS
 from pkubench.envs.games.mixture_model import CENTRES
@@ -179,12 +181,18 @@ def _deep_settings(line: Line) -> str:
     ours, theirs = PRESETS[line.row.agent], PRESETS[f"{line.row.method}-paper"]
     assert isinstance(ours, PSROConfig) and isinstance(theirs, PSROConfig)
     weights = ""
-    if ours.diversity != "none":
+    if isinstance(ours.diversity, Members) and isinstance(theirs.diversity, Members):
+        weight, published = ours.diversity.diversity_weight, theirs.diversity.diversity_weight
         weights = (
-            f"; diversity weight {ours.diversity_weight:g} of the largest payoff a nat (published: "
-            f"{theirs.diversity_weight:.2g}, which is 1/{1 / theirs.diversity_weight:.0f})"
+            f"; diversity weight {weight:g} of the largest payoff a nat (published: "
+            f"{published:.2g}, which is 1/{1 / published:.0f})"
         )
-    layers = [" x ".join(str(width) for width in made.hidden) for made in (ours, theirs)]
+    oracles = (ours.oracle, theirs.oracle)
+    layers = [
+        " x ".join(map(str, oracle.hidden))
+        for oracle in oracles
+        if isinstance(oracle, LearntOracle)
+    ]
     return (
         f"- {line.row.method}: hidden layers {layers[0]} (published: {layers[1]}), "
         f"{ours.response_episodes:,} plays a response (published: {theirs.response_episodes:,})"

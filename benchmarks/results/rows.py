@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pkubench.agents.catalogue import PRETRAINED, agent_spec, import_function
-from pkubench.agents.components import with_settings
+from pkubench.agents.components import as_plain, matches, with_settings
 from pkubench.tasks.registry import make_task
 
 ROOT = Path(__file__).parents[2]
@@ -60,8 +60,8 @@ class Row:
             return False
         if "settings" not in config:
             return True
-        now = settings_of(self.agent, self.task, dict(self.changes))
-        return all(_plain(now.get(name)) == value for name, value in config["settings"].items())
+        now = config_of(self.agent, self.task, dict(self.changes))
+        return matches(now, config["settings"])
 
 
 def page_path(table: str, scale: float) -> Path:
@@ -71,18 +71,19 @@ def page_path(table: str, scale: float) -> Path:
     return ROOT / "runs" / table / f"scale-{scale:g}.md"
 
 
-def settings_of(agent: str, task: str, changes: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return the settings a preset stands for on a task now, with ``changes``."""
+def config_of(agent: str, task: str, changes: Mapping[str, str] | None = None) -> Any:
+    """Return the config that a preset stands for on a task now, with ``changes``."""
     package = str(agent_spec(agent).trainer).partition(":")[0]
     if package == "pkubench.agents.families.psro":
         preset = import_function(f"{package}.training:PRESETS")[agent]
     else:
         preset = import_function(f"{package}.presets:preset")(agent, make_task(task))
-    return asdict(with_settings(preset, changes or {}))
+    return with_settings(preset, changes or {})
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+def settings_of(agent: str, task: str, changes: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the settings of :func:`config_of` as a run saves them."""
+    return as_plain(config_of(agent, task, changes))
 
 
 def runs_of(rows: tuple[Row, ...]) -> Iterator[tuple[Row, int]]:

@@ -208,6 +208,24 @@ def changed(config: ConfigT, changes: Mapping[str, Any], *, strict: bool = True)
     return dataclasses.replace(config, **fields)
 
 
+def matches(config: Any, saved: Mapping[str, Any]) -> bool:
+    """Return whether settings as a run saved them are those of ``config``.
+
+    They may be of an earlier release, with flat names: such a name stands for all chosen components
+    that have it, and those of components that are not chosen are passed over, as are settings that
+    came later than the run.
+    """
+    now = [setting.name for setting in settings_of(config)]
+    changes: dict[str, Any] = {}
+    for name, value in saved.items():
+        owners = [known for known in now if known.rpartition(".")[2] == name]
+        changes |= dict.fromkeys(owners or [name], value)
+    try:
+        return bool(changed(config, changes, strict=False) == config)
+    except (ConfigError, UnknownName):
+        return False
+
+
 @functools.cache
 def slots_of(config: type[Any]) -> Mapping[str, type[Component]]:
     """Return the slots among the fields of a config class, by field name."""

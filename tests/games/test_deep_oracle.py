@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from pkubench.agents.families.psro import train
 from pkubench.agents.families.psro.deep_oracle import Opponents, ValueSpace
 from pkubench.agents.families.psro.dqn import DQN, Anchor, Decisions, log_policy, targets
 from pkubench.agents.families.psro.oracles.learnt import DQNOracle
