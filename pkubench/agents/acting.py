@@ -6,14 +6,13 @@ and nothing to PPO-Lag. Who sets one of the others would believe that it was tri
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from pkubench.agents.components import unused_settings
 from pkubench.agents.families.psro.deep_settings import DEEP
 from pkubench.agents.families.psro.settings import PSROConfig
 from pkubench.agents.rl.off_policy.config import OffPolicyConfig
-from pkubench.agents.rl.on_policy.config import IN_THE_STEP, WITHOUT_COST_CRITIC, OnPolicyConfig
 
 Values = tuple[Any, ...] | range
 """Values of a setting: some, or all whole numbers of a range, which has no end but a large one."""
@@ -51,44 +50,6 @@ class Acting(NamedTuple):
 
 _LIMITED = ("lagrangian", "pid")
 _PID = ("pid_kp", "pid_ki", "pid_kd", "pid_smoothing", "pid_delay")
-_ON_POLICY_CONSTRAINTS = (
-    *("lagrangian", "pid", "interior-point", "rectified", "exact-penalty", "corrected"),
-    *("linearised", "projected", "saute", "early-termination"),
-)
-_WITH_COST_CRITIC = tuple(c for c in _ON_POLICY_CONSTRAINTS if c not in WITHOUT_COST_CRITIC)
-_STEP = (
-    *("kl_limit", "cg_iterations", "cg_damping", "fisher_every", "search_steps"),
-    "discrete_kl",
-)
-_SEARCHING: Mapping[str, Values] = {
-    "update": ("trust-region",),
-    "search_steps": range(1, sys.maxsize),
-}
-"""Without a step of search, the natural gradient's whole length is taken as it is."""
-_SEARCHED = ("none", *(c for c in _ON_POLICY_CONSTRAINTS if c not in IN_THE_STEP))
-"""Constraints beside which a length is accepted for what it improves."""
-_PASSES = {"update": ("ppo-clip", "a2c", "focops")}
-
-_ON_POLICY = (
-    Acting(_STEP, {"update": ("trust-region",)}),
-    Acting(("search_decay",), _SEARCHING),
-    Acting(("accept_ratio",), {**_SEARCHING, "constraint": _SEARCHED}),
-    Acting(("variant",), {"update": ("trust-region",)}, {"constraint": ("exact-penalty",)}),
-    Acting(("epochs", "target_kl", "actor_lr", "lr_decay"), _PASSES),
-    Acting(("focops_eta", "focops_lam"), {"update": ("focops",)}),
-    Acting(("actor_gain",), {"init": ("orthogonal",)}),
-    Acting(("log_std_init",), {"std": ("log",)}),
-    Acting(("cost_limit",), {"constraint": _ON_POLICY_CONSTRAINTS}),
-    Acting(("cost_lam",), {"constraint": _WITH_COST_CRITIC}),
-    Acting(("lambda_init",), {"constraint": (*_LIMITED, "corrected")}),
-    Acting(("lambda_lr", "lambda_upper"), {"constraint": ("lagrangian", "corrected")}),
-    Acting(_PID, {"constraint": ("pid",)}),
-    Acting(("recovery",), {"constraint": IN_THE_STEP, "variant": ("published",)}),
-    Acting(("kappa",), {"constraint": ("exact-penalty",)}),
-    Acting(("barrier", "penalty_max"), {"constraint": ("interior-point",)}),
-    Acting(("tolerance",), {"constraint": ("rectified",)}),
-    Acting(("saute_gamma", "unsafe_reward"), {"constraint": ("saute",)}),
-)
 _OFF_POLICY = (
     Acting(("variant",), {"constraint": _LIMITED}, {"rule": ("ddpg",)}),
     Acting(("exploration",), {"rule": ("ddpg", "td3")}),
@@ -110,7 +71,6 @@ _POPULATION = (
     Acting(("payoff_inverse",), {"diversity": ("bd-rd",)}),
 )
 _TABLES: dict[type, tuple[Acting, ...]] = {
-    OnPolicyConfig: _ON_POLICY,
     OffPolicyConfig: _OFF_POLICY,
     PSROConfig: _POPULATION,
 }
@@ -122,6 +82,7 @@ def idle(config: Any, names: Iterable[str]) -> Iterator[tuple[str, str]]:
     What depends on the spaces of a task is not known here and counts as acting (``std`` is of Box
     actions, ``scheme`` of teams).
     """
+    yield from unused_settings(config, names)
     groups = _TABLES.get(type(config), ())
     for name in names:
         for group in groups:

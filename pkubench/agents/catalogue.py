@@ -189,4 +189,5 @@ def is_learnt(spec: AgentSpec, task: Task) -> bool:
     if task.suite != "constrained" or task.cost_limit is not None:
         return True
     preset = import_function(f"{spec.trainer.partition(':')[0]}.presets:preset")
-    return bool(preset(spec.name, task).constraint == "none")
+    constraint = preset(spec.name, task).constraint
+    return bool(getattr(constraint, "name", constraint) == "none")

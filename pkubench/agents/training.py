@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from pkubench.agents.components import Component, with_settings
 from pkubench.agents.saved.runs import CURVE
-from pkubench.agents.settings import fitted, read_value
 from pkubench.envs.core.seeding import check_seed
-from pkubench.errors import ConfigError, UnknownName
+from pkubench.errors import ConfigError
 
 if typing.TYPE_CHECKING:
     from pkubench.tasks.task import Task
 
-ConfigT = TypeVar("ConfigT")
-
 
 class _Limited(Protocol):
     @property
-    def constraint(self) -> str: ...
+    def constraint(self) -> Any: ...
 
 
 LimitedT = TypeVar("LimitedT", bound=_Limited)
@@ -114,11 +111,11 @@ def configured(
         if not torch.cuda.is_available():
             raise ConfigError("no CUDA device is visible to torch; use --device cpu")
     config = with_settings(preset, settings)
-    if config.constraint != "none" and task.cost_limit is None:
-        if preset.constraint == "none":
+    if _name(config.constraint) != "none" and task.cost_limit is None:
+        if _name(preset.constraint) == "none":
             raise ConfigError(
-                f"constraint={config.constraint} holds a cost limit and {task.id} has no cost; "
-                "leave --set constraint out"
+                f"constraint={_name(config.constraint)} holds a cost limit and {task.id} has no "
+                "cost; leave --set constraint out"
             )
         raise ConfigError(
             f"{agent} holds a cost constraint but {task.id} has no cost; "
@@ -127,24 +124,8 @@ def configured(
     return config, total
 
 
-def with_settings(config: ConfigT, settings: Mapping[str, str]) -> ConfigT:
-    """Return a copy of a frozen dataclass with fields replaced from text values.
-
-    Values are read as JSON where they parse (``0.1``, ``true``, ``[64, 64]``, ``null``) and as
-    plain text otherwise, then checked against the field's type.
-
-    Raises:
-        UnknownName: no such field.
-        ConfigError: the value is of another type, or outside the field's domain.
-    """
-    assert dataclasses.is_dataclass(config) and not isinstance(config, type)
-    hints = typing.get_type_hints(type(config))
-    changes: dict[str, Any] = {}
-    for name, text in settings.items():
-        if name not in hints:
-            raise UnknownName("setting", name, hints)
-        changes[name] = fitted(name, read_value(text), hints[name])
-    return dataclasses.replace(config, **changes)
+def _name(constraint: str | Component) -> str:
+    return constraint.name if isinstance(constraint, Component) else constraint
 
 
 class TrainingLog:

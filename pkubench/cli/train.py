@@ -12,8 +12,9 @@ from typing import Annotated, Any, cast
 import typer
 
 from pkubench.agents.catalogue import AgentSpec, agent_spec, import_function
+from pkubench.agents.components import with_settings
 from pkubench.agents.saved.runs import held, read_curve, read_training
-from pkubench.agents.training import Progress, Trainer, configured, with_settings
+from pkubench.agents.training import Progress, Trainer, configured
 from pkubench.cli.interrupt import GentleStop, Interrupted, this_command
 from pkubench.cli.names import command, short, spelling, task_named
 from pkubench.cli.options import (
@@ -197,6 +198,7 @@ def _remarks(
         yield f"note: {name} changes nothing here: it acts with {beside}"
     if task.cost_limit is not None:
         constraint = changes.get("constraint", preset_of(spec, task).constraint)
+        constraint = getattr(constraint, "name", constraint)
         held = changes.get("cost_limit", number(task.cost_limit))
         if held != number(task.cost_limit) and _is_limit(held):
             yield (

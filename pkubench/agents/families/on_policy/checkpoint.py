@@ -39,6 +39,8 @@ def save_checkpoint(
             tensors[f"{name}.norm"] = critic.norm.sums
     for name, running in _norms(learner):
         tensors |= {f"norm.{name}.{k}": v for k, v in running.freeze().items()}
+    for k, stack in enumerate(learner.stacks):
+        tensors[f"critic{k}.hidden"] = stack.hidden
     if learner.constraint is not None:
         tensors["constraint"] = np.array(learner.constraint.state())
     tensors[_FACTS] = np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8)
@@ -71,6 +73,8 @@ def load_checkpoint(folder: Path, learner: OnPolicyLearner, collector: Collector
                 critic.norm.sums = tensors[f"{name}.norm"].copy()
         for name, running in _norms(learner):
             running.thaw({k: tensors[f"norm.{name}.{k}"] for k in ("moments", "count")})
+        for k, stack in enumerate(learner.stacks):
+            stack.hidden = tensors[f"critic{k}.hidden"].copy()
         if learner.constraint is not None:
             learner.constraint.restore(tensors["constraint"].tolist())
         learner.generator.set_state(torch.from_numpy(tensors["generator"].copy()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -10,10 +9,11 @@ from typing import Any
 
 import torch
 
+from pkubench.agents.components import as_plain
 from pkubench.agents.families.on_policy import checkpoint
 from pkubench.agents.families.on_policy.loading import KIND
 from pkubench.agents.families.on_policy.presets import preset
-from pkubench.agents.rl.budget import Budget, EarlyTermination, Saute
+from pkubench.agents.rl.budget import Saute
 from pkubench.agents.rl.memory import keep_freed_memory
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
@@ -23,7 +23,6 @@ from pkubench.agents.saved.runs import begin_training, check_identity, is_closed
 from pkubench.agents.training import Progress, TrainingLog, configured
 from pkubench.envs.core.batch import BatchEnv
 from pkubench.envs.core.registry import make_batch
-from pkubench.errors import ConfigError
 from pkubench.tasks.task import Task
 
 
@@ -44,27 +43,12 @@ def train(
     )
     torch.set_num_threads(config.threads)
     keep_freed_memory()
-    env = _changed(make_batch(task.id, config.num_envs, **task.env_kwargs), config)
+    env = config.constraint.wrap(make_batch(task.id, config.num_envs, **task.env_kwargs))
     try:
         run = _Run(agent, task, config, seed, total, out, device, dict(settings), env)
         yield from run.go(resume)
     finally:
         env.close()
-
-
-def _changed(env: BatchEnv, config: OnPolicyConfig) -> BatchEnv:
-    """Return the world to train in: the task's own, or one with a budget of cost."""
-    if config.constraint == "early-termination":
-        return EarlyTermination(env, config.cost_limit)
-    if config.constraint != "saute":
-        return env
-    return Saute(env, _budget(env, config), config.unsafe_reward)
-
-
-def _budget(env: BatchEnv, config: OnPolicyConfig) -> Budget:
-    if env.max_episode_steps is None:
-        raise ConfigError("Saute spreads its budget over a time limit, and the world has none")
-    return Budget.of_limit(config.cost_limit, config.saute_gamma, env.max_episode_steps)
 
 
 class _Run:
@@ -87,7 +71,12 @@ class _Run:
         self.env = env
         self.learner = OnPolicyLearner(env, config, seed, device)
         self.collector = Collector(
-            env, seed, config.window, self.learner.prepare, cost_limit=task.cost_limit
+            env,
+            seed,
+            config.window,
+            self.learner.prepare,
+            cost_limit=task.cost_limit,
+            units=self.learner.units,
         )
         self.steps, self.seconds = 0, 0.0
 
@@ -145,7 +134,7 @@ class _Run:
             "task": self.task.id,
             "seed": self.seed,
             "total_steps": self.total,
-            "settings": dataclasses.asdict(self.config),
+            "settings": as_plain(self.learner.config),
         }
 
     def _checkpoint(self) -> None:

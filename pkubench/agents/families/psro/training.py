@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pkubench.agents.components import with_settings
 from pkubench.agents.families.psro.cfr_plus import CFRPlus, CFRPlusConfig
 from pkubench.agents.families.psro.fictitious_play import FictitiousPlay, XFPConfig
 from pkubench.agents.families.psro.learner import Floats, GameLearner, Tensors
@@ -26,7 +27,7 @@ from pkubench.agents.saved.runs import (
     train_command,
     where_solved,
 )
-from pkubench.agents.training import Progress, TrainingLog, with_settings
+from pkubench.agents.training import Progress, TrainingLog
 from pkubench.envs.core.seeding import check_seed
 from pkubench.envs.games.normal_form import MatrixGame
 from pkubench.envs.games.trees import game_of_world, tree_of_world
