@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from pkubench.agents.components import changed, settings_of, slots_of
+from pkubench.agents.components import changed, choices, settings_of, slots_of
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 
 
@@ -32,8 +33,14 @@ class Flat:
 
 
 def that_fit(config: OnPolicyConfig, settings: Mapping[str, str]) -> dict[str, str]:
-    """Return those of some settings that the components chosen by config and settings have."""
+    """Return some settings without those of components that config and settings do not choose."""
     slots = {name: settings[name] for name in slots_of(OnPolicyConfig) if name in settings}
     chosen = changed(config, slots)
-    known = {leaf for name, *_ in settings_of(chosen) for leaf in (name, name.rpartition(".")[2])}
-    return {name: value for name, value in settings.items() if name in known}
+    own = {name.rpartition(".")[2] for name, *_ in settings_of(chosen)}
+    others = {
+        field.name
+        for slot in slots_of(OnPolicyConfig).values()
+        for component in choices(slot).values()
+        for field in dataclasses.fields(component)  # type: ignore[arg-type]
+    }
+    return {name: value for name, value in settings.items() if name in own or name not in others}

@@ -173,13 +173,16 @@ class ActorTrainer(Trainer, ABC):
             terms: Any = None
             for terms in self.one_pass(objective, parts, generator):  # noqa: B007 - the last one
                 pass
-            log_ratio, ratio = terms.log_ratio, terms.ratio
-            entropy, kl = float(terms.entropy), float((ratio - 1.0 - log_ratio).mean())
+            entropy, kl = self.entropy_and_kl(terms)
             if target_kl is not None:
                 kl = self.kl_from_start()
                 if kl > target_kl:
                     break
         return {"kl": kl, "entropy": entropy}
+
+    def entropy_and_kl(self, terms: Any) -> tuple[float, float]:
+        """Return the mean entropy and an estimate of KL(old||now), ``mean[r - 1 - log r]``."""
+        return float(terms.entropy), float((terms.ratio - 1.0 - terms.log_ratio).mean())
 
     @abstractmethod
     def load(self, samples: ActorSamples, uses_kl: bool, has_target: bool) -> None:
@@ -231,6 +234,11 @@ class AutogradActorTrainer(ActorTrainer):
             self.actor.eval()
             self.step()
             yield terms
+
+    def entropy_and_kl(self, terms: Terms) -> tuple[float, float]:
+        """Return the mean entropy and an estimate of KL(old||now) (see ``ActorTrainer``)."""
+        log_ratio = terms.log_ratio.detach()
+        return float(terms.entropy.detach()), float((log_ratio.exp() - 1.0 - log_ratio).mean())
 
     def _start_of(self, part: ActorSamples, index: Tensor) -> Distribution:
         """Return the policy at the start of the passes on a minibatch."""
