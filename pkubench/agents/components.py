@@ -57,6 +57,14 @@ class Component:
     former_names: ClassVar[dict[str, str]]
     """Name of an earlier release -> name; read for one release, with a notice."""
 
+    def needs(self, config: Any) -> str:
+        """Return what this component cannot work without in ``config``, in words, or ""."""
+        return ""
+
+    def unused(self, config: Any) -> Mapping[str, str]:
+        """Return the component's own settings without effect in ``config``, and what they need."""
+        return {}
+
     def __init_subclass__(cls, *, slot: str = "", package: str = "", **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if slot:
@@ -224,6 +232,35 @@ def matches(config: Any, saved: Mapping[str, Any]) -> bool:
         return bool(changed(config, changes, strict=False) == config)
     except (ConfigError, UnknownName):
         return False
+
+
+def check_needs(config: Any) -> None:
+    """Check that the components of a config go together, for its ``__post_init__``.
+
+    Raises:
+        ConfigError: one needs something that another one, or the config, does not have.
+    """
+    cls: Any = type(config)
+    for slot in slots_of(cls):
+        part: Component = getattr(config, slot)
+        wanted = part.needs(config)
+        if wanted:
+            raise ConfigError(f"{slot}={part.name} needs {wanted}")
+
+
+def unused_settings(config: Any, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield those of ``names`` without effect in ``config``, and what they need for one.
+
+    A config says so of its own settings, and each component of its own, by a method ``unused``.
+    """
+    found = dict(config.unused()) if hasattr(config, "unused") else {}
+    cls: Any = type(config)
+    for slot in slots_of(cls) if hasattr(cls, "__dataclass_fields__") else ():
+        for leaf, wanted in getattr(config, slot).unused(config).items():
+            found[leaf] = found[f"{slot}.{leaf}"] = wanted
+    for name in names:
+        if name in found:
+            yield name, found[name]
 
 
 @functools.cache

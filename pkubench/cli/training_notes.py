@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pkubench.agents.catalogue import agent_spec
+from pkubench.agents.components import unused_settings
 from pkubench.cli.names import short
 from pkubench.cli.output import facts, number
 from pkubench.envs.core.registry import make_batch
@@ -23,8 +24,6 @@ def notes(asked: Request, steps: int | None, runs: int) -> Iterator[str]:
         steps: What the user said of it.
         runs: How many seeds are trained.
     """
-    from pkubench.agents.acting import idle
-
     task, config, changes = asked.task, asked.config, asked.settings
     if asked.family.unit == "iterations":
         if runs > 1 and not getattr(config, "is_random", True):
@@ -35,8 +34,8 @@ def notes(asked: Request, steps: int | None, runs: int) -> Iterator[str]:
     if steps is not None and steps < at_once:
         stride = counted(f"{at_once:,}", "step")
         yield f"note: it trains {stride} at a time, so --steps {steps} trains as many"
-    for name, beside in idle(config, changes):
-        yield f"note: {name} changes nothing here: it acts with {beside}"
+    for name, wanted in unused_settings(config, changes):
+        yield f"note: {name} has no effect here; used only with {wanted}"
     if task.cost_limit is not None:
         limit = number(task.cost_limit)
         held = changes.get("cost_limit", limit)

@@ -128,7 +128,7 @@ def test_reports_speak_of_the_world_as_it_is() -> None:
     data = collector.collect(5, behave, restart=False)
     assert list(collector.window.returns) == [5.0, 10.0]
     # the budget is spent after the fourth step of the one and after the second of the other
-    np.testing.assert_array_equal(data.rewards.sum(0), [3.0 - 100.0, 2.0 - 200.0])
+    np.testing.assert_array_equal(data.team_rewards.sum(0), [3.0 - 100.0, 2.0 - 200.0])
 
 
 def test_the_share_that_is_left_keeps_its_scale() -> None:

@@ -23,22 +23,25 @@ from pkubench.agents.nn.fast.loss_gradients import (
     focops_slopes,
 )
 from pkubench.agents.nn.networks import NetworkSpec
+from pkubench.agents.rl import constrained_step as constrained
+from pkubench.agents.rl import trust_region
 from pkubench.agents.rl.constrained_step import constrained_step
 from pkubench.agents.rl.constraints.base import Constraint, CostConstraint
 from pkubench.agents.rl.constraints.cpo import CPO, cpo_combination
 from pkubench.agents.rl.constraints.crpo import CRPO
-from pkubench.agents.rl.constraints.cup import CUP
+from pkubench.agents.rl.constraints.cup import CUP, cup_correction
 from pkubench.agents.rl.constraints.ipo import IPO
 from pkubench.agents.rl.constraints.lagrangian import Lagrangian
-from pkubench.agents.rl.constraints.p3o import P3O
+from pkubench.agents.rl.constraints.p3o import P3O, exact_penalty
 from pkubench.agents.rl.constraints.pcpo import PCPO, pcpo_combination
 from pkubench.agents.rl.constraints.pid import PID
 from pkubench.agents.rl.constraints.step import Products
-from pkubench.agents.rl.on_policy.config import OnPolicyConfig
-from pkubench.agents.rl.on_policy.learner import constraint_of
-from pkubench.agents.rl.trust_region import Samples, TrustRegion, trust_region_step
-from pkubench.agents.rl.update_rules import cup_correction, exact_penalty, focops
-from pkubench.errors import ConfigError, PkubenchWarning
+from pkubench.agents.rl.samples import Samples
+from pkubench.agents.rl.trust_region import trust_region_step
+from pkubench.agents.rl.update_rules.focops import focops
+from pkubench.agents.rl.update_rules.trust_region import TrustRegion
+from pkubench.errors import ConfigError, PkubenchWarning, UnknownName
+from tests.agents.configs import config_of, with_changes
 
 
 def test_pid_follows_three_updates_worked_by_hand() -> None:
@@ -94,11 +97,11 @@ def test_an_empty_window_changes_nothing_and_the_excess_is_measured() -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    ["lagrangian", "pid", "interior-point", "rectified", "exact-penalty", "corrected"],
+    ["lagrangian", "pid", "ipo", "crpo", "p3o", "cup"],
 )
 def test_a_constraint_goes_on_exactly_from_its_state(kind: Any) -> None:
-    config = OnPolicyConfig(constraint=kind, kappa=0.3, lambda_lr=0.1)
-    one, other = constraint_of(config), constraint_of(config)
+    config = config_of(constraint=kind, kappa=0.3, lambda_lr=0.1)
+    one, other = config.constraint.start(), config.constraint.start()
     assert one is not None and other is not None
     for cost in (60.0, 10.0, 31.0):
         one.update(cost, 100.0)
@@ -112,20 +115,20 @@ def test_a_constraint_goes_on_exactly_from_its_state(kind: Any) -> None:
 
 
 def test_settings_that_do_not_go_together_are_refused() -> None:
-    with pytest.raises(ConfigError, match="update=trust-region"):
-        OnPolicyConfig(constraint="linearised")
-    with pytest.raises(ConfigError, match="update=ppo-clip"):
-        OnPolicyConfig(constraint="exact-penalty", update="trust-region", entropy=0.0)
+    with pytest.raises(ConfigError, match="constraint=cpo needs update=trust-region"):
+        config_of(constraint="cpo")
+    with pytest.raises(ConfigError, match="constraint=p3o needs update=ppo-clip"):
+        config_of(constraint="p3o", update="trust-region")
     with pytest.raises(ConfigError, match="gamma below 1"):
-        OnPolicyConfig(constraint="corrected", gamma=1.0)
-    with pytest.raises(ConfigError, match=r"'linearized' does not fit; .* 'linearised'"):
-        with_settings(OnPolicyConfig(), {"constraint": "linearized"})
+        config_of(constraint="cup", gamma=1.0)
+    with pytest.raises(UnknownName, match="lagrangian"):
+        with_settings(config_of(), {"constraint": "lagrangean"})
     with pytest.raises(ConfigError, match="search_steps=15"):
-        OnPolicyConfig(constraint="projected", update="trust-region", entropy=0.0, search_steps=0)
+        config_of(constraint="pcpo", update="trust-region", search_steps=0)
     for name in ("cpo", "pcpo", "p3o"):
-        with pytest.raises(ConfigError, match="set signal_norm=false"):
-            replace(saferl.PRESETS[name], signal_norm=True)
-        replace(saferl.PRESETS[name], signal_norm=True, variant="omnisafe")  # as its code does
+        with pytest.raises(ConfigError, match="needs signal_norm=false"):
+            with_changes(saferl.PRESETS[name], signal_norm=True)
+        with_changes(saferl.PRESETS[name], signal_norm=True, variant="omnisafe")  # as its code does
 
 
 PHI = math.atan2(0.8, 0.6)
@@ -241,6 +244,7 @@ def test_pcpos_step_is_the_nearest_safe_point_in_kl() -> None:
 
 
 BOX = spaces.Box(-1.0, 1.0, (2,), np.float32)
+RULES: dict[str, Any] = {"cpo": CPO(), "pcpo": PCPO()}
 
 
 def _case(seed: int, spread: float = 1.0) -> tuple[Actor, Samples, Tensor]:
@@ -264,17 +268,22 @@ def _case(seed: int, spread: float = 1.0) -> tuple[Actor, Samples, Tensor]:
     reward = actions[:, 0] + 0.2 * torch.randn(200, generator=make, dtype=torch.float64)
     cost = spread * (actions[:, 0] + 0.7 * actions[:, 1])
     factor = 0.5 + torch.rand(200, generator=make, dtype=torch.float64)
-    samples = Samples(seen, None, actions, log_probs, reward - reward.mean(), factor)
-    return actor, samples, cost - cost.mean()
+    cost = cost - cost.mean()
+    samples = Samples(seen, None, actions, log_probs, reward - reward.mean(), factor, cost)
+    return actor, samples, cost
 
 
 def _flat(actor: Actor) -> Tensor:
     return torch.cat([p.detach().reshape(-1) for p in actor.parameters()])
 
 
-SETTINGS = TrustRegion(
-    radius=0.02, cg_iterations=200, cg_tolerance=1e-24, cg_damping=0.1, search_steps=20
-)
+SETTINGS = TrustRegion(kl_limit=0.02, cg_iterations=200, cg_damping=0.1, search_steps=20)
+
+
+@pytest.fixture(autouse=True)
+def _exact_conjugate_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (trust_region, constrained):
+        monkeypatch.setattr(module, "CG_TOLERANCE", 1e-24)
 
 
 def _slow_step(
@@ -315,9 +324,9 @@ def _slow_step(
     h = torch.autograd.functional.hessian(kl, start) + 0.1 * torch.eye(len(start)).double()
     x, p = torch.linalg.solve(h, g), torch.linalg.solve(h, b)
     q, r, s = float(g @ x), sign * float(g @ p), float(b @ p)
-    combine = cpo_combination if rule == "linearised" else pcpo_combination
+    combine = cpo_combination if rule == "cpo" else pcpo_combination
     found = combine(Products(q, r, s, excess, 0.02))
-    ascent = g if averaged > 1 and rule == "projected" else x
+    ascent = g if averaged > 1 and rule == "pcpo" else x
     step = found.of_reward * ascent - found.of_cost * p
     for k in range(20):
         new = start + 0.8**k * step
@@ -328,38 +337,39 @@ def _slow_step(
     return start, -1
 
 
-@pytest.mark.parametrize("rule", ["linearised", "projected"])
+@pytest.mark.parametrize("rule", ["cpo", "pcpo"])
 @pytest.mark.parametrize("excess", [-5.0, -0.05, -0.005, 0.02, 5.0])
 def test_a_constrained_step_equals_one_with_an_explicit_fisher_matrix(
     rule: Any, excess: float
 ) -> None:
     actor, samples, costs = _case(3)
     wanted, tries = _slow_step(actor, samples, costs, excess, rule)
-    report = constrained_step(actor, samples, costs, excess, SETTINGS, rule)
+    report = constrained_step(actor, samples, excess, SETTINGS, RULES[rule])
     assert report.step.fraction == (0.0 if tries < 0 else pytest.approx(0.8**tries))
     torch.testing.assert_close(_flat(actor), wanted, atol=1e-9, rtol=0)
-    if rule == "linearised":
+    if rule == "cpo":
         assert tries >= 0 and report.case == {-5.0: 3, -0.05: 2, -0.005: 2, 0.02: 1, 5.0: 0}[excess]
 
 
-@pytest.mark.parametrize("rule", ["linearised", "projected"])
+@pytest.mark.parametrize("rule", ["cpo", "pcpo"])
 @pytest.mark.parametrize("excess", [-5.0, -0.05, -0.005, 0.02])
 def test_omnisafes_steps_equal_its_formulas_with_an_averaged_kl(rule: Any, excess: float) -> None:
     actor, samples, costs = _case(3)
     numbers = samples.actions.shape[-1]
     assert numbers > 1
-    sign = -1.0 if rule == "linearised" else 1.0
+    sign = -1.0 if rule == "cpo" else 1.0
     wanted, tries = _slow_step(actor, samples, costs, excess, rule, sign, numbers)
-    summed = replace(SETTINGS, radius=0.02 * numbers, cg_damping=0.1 * numbers)
-    report = constrained_step(actor, samples, costs, excess, summed, rule, "omnisafe")
+    averaged = replace(SETTINGS, kl_mean_over_dimensions=True)
+    constraint = replace(RULES[rule], variant="omnisafe")
+    report = constrained_step(actor, samples, excess, averaged, constraint)
     assert report.step.fraction == (0.0 if tries < 0 else pytest.approx(0.8**tries))
     torch.testing.assert_close(_flat(actor), wanted, atol=1e-9, rtol=0)
 
 
 def test_a_safe_policy_stays_within_its_slack_and_an_unsafe_one_gets_cheaper() -> None:
     for excess in (-0.1, -0.01, 0.01, 0.3):
-        actor, samples, costs = _case(5)
-        report = constrained_step(actor, samples, costs, excess, SETTINGS, "linearised")
+        actor, samples, _ = _case(5)
+        report = constrained_step(actor, samples, excess, SETTINGS, CPO())
         assert report.step.is_accepted
         assert report.cost_change <= max(-excess, 0.0)
         assert report.step.kl <= 0.02
@@ -372,8 +382,8 @@ def test_a_safe_policy_stays_within_its_slack_and_an_unsafe_one_gets_cheaper() -
 def test_a_safe_policy_shortens_a_step_that_would_lower_its_reward() -> None:
     actor, samples, costs = _case(20)
     samples = samples._replace(advantage=costs + 0.3 * samples.advantage)
-    wide = replace(SETTINGS, radius=0.5)
-    report = constrained_step(actor, samples, costs, -0.001, wide, "linearised")
+    wide = replace(SETTINGS, kl_limit=0.5)
+    report = constrained_step(actor, samples, -0.001, wide, CPO())
     assert report.step.fraction == pytest.approx(0.8**3)  # the whole step costs 0.21 of reward
     assert report.step.improvement > 0.0
 
@@ -381,47 +391,49 @@ def test_a_safe_policy_shortens_a_step_that_would_lower_its_reward() -> None:
 def test_a_natural_gradient_takes_the_whole_step_unseen() -> None:
     for tries, fraction in ((1, 0.0), (0, 1.0)):
         actor, samples, _ = _case(3)
-        wide = replace(SETTINGS, radius=2.0, search_steps=tries)
+        wide = replace(SETTINGS, kl_limit=2.0, search_steps=tries)
         step = trust_region_step(actor, samples, wide)
         assert step.fraction == fraction
     assert step.kl > 2.0  # which a search refuses
 
 
-@pytest.mark.parametrize(("rule", "case"), [("linearised", 1), ("projected", 0)])
+@pytest.mark.parametrize(("rule", "case"), [("cpo", 1), ("pcpo", 0)])
 def test_an_unsafe_policy_may_lose_reward_on_its_way_back(rule: Any, case: int) -> None:
     actor, samples, costs = _case(3)
     samples = samples._replace(advantage=costs + 0.3 * samples.advantage)
-    report = constrained_step(actor, samples, costs, 0.1, SETTINGS, rule)
+    report = constrained_step(actor, samples, 0.1, SETTINGS, RULES[rule])
     assert report.case == case and report.step.is_accepted
     assert report.step.improvement < 0.0 and report.cost_change < 0.0
 
 
 def test_an_unsafe_policy_gets_cheaper_even_where_no_reward_is_to_be_had() -> None:
-    for rule in ("linearised", "projected"):
-        actor, samples, costs = _case(5)
+    for rule in ("cpo", "pcpo"):
+        actor, samples, _ = _case(5)
         samples = samples._replace(advantage=0.0 * samples.advantage)
-        report = constrained_step(actor, samples, costs, 0.3, SETTINGS, rule)
+        report = constrained_step(actor, samples, 0.3, SETTINGS, RULES[rule])
         assert report.step.is_accepted and report.cost_change < 0.0
-        report = constrained_step(actor, samples, costs, -0.3, SETTINGS, rule)
+        report = constrained_step(actor, samples, -0.3, SETTINGS, RULES[rule])
         assert not report.step.is_accepted
 
 
 def test_omnisafes_cpo_takes_the_step_with_the_wrong_sign() -> None:
     actor, samples, costs = _case(3)
-    wanted, tries = _slow_step(actor, samples, costs, -0.005, "linearised", sign=-1.0)
-    report = constrained_step(actor, samples, costs, -0.005, SETTINGS, "linearised", "omnisafe")
+    wanted, tries = _slow_step(actor, samples, costs, -0.005, "cpo", sign=-1.0)
+    report = constrained_step(actor, samples, -0.005, SETTINGS, CPO(variant="omnisafe"))
     assert report.step.fraction == pytest.approx(0.8**tries)
     torch.testing.assert_close(_flat(actor), wanted, atol=1e-9, rtol=0)
     other, samples, costs = _case(3)
-    constrained_step(other, samples, costs, -0.005, SETTINGS, "linearised")
+    constrained_step(other, samples, -0.005, SETTINGS, CPO())
     assert float((_flat(other) - wanted).norm()) > 1e-2
 
 
 @pytest.mark.parametrize("excess", [-1.0, 1.0])
-@pytest.mark.parametrize("rule", ["linearised", "projected"])
+@pytest.mark.parametrize("rule", ["cpo", "pcpo"])
 def test_without_a_cost_gradient_the_step_is_trpos(rule: Any, excess: float) -> None:
     actor, samples, costs = _case(6)
-    report = constrained_step(actor, samples, 0.0 * costs, excess, SETTINGS, rule)
+    report = constrained_step(
+        actor, samples._replace(costs=0.0 * costs), excess, SETTINGS, RULES[rule]
+    )
     other, samples, _ = _case(6)
     step = trust_region_step(other, samples, SETTINGS)
     assert report.case == 4 and report.step.fraction == step.fraction > 0.0
@@ -430,18 +442,18 @@ def test_without_a_cost_gradient_the_step_is_trpos(rule: Any, excess: float) -> 
 
 @pytest.mark.parametrize(("spread", "case"), [(1e-3, 2), (3e-4, 4)])
 def test_a_cost_gradient_bends_the_step_down_to_a_square_of_1e_6(spread: float, case: int) -> None:
-    actor, samples, costs = _case(3, spread)  # whose gradient has the square 2.19 spread^2
-    report = constrained_step(actor, samples, costs, -0.005 * spread, SETTINGS, "linearised")
+    actor, samples, _ = _case(3, spread)  # whose gradient has the square 2.19 spread^2
+    report = constrained_step(actor, samples, -0.005 * spread, SETTINGS, CPO())
     assert report.case == case
 
 
 def test_pcpo_of_omnisafe_climbs_the_plain_gradient() -> None:
     steps = []
     for variant in ("published", "omnisafe"):
-        actor, samples, costs = _case(7)
+        actor, samples, _ = _case(7)
         start = _flat(actor)
         chosen: Any = variant
-        constrained_step(actor, samples, costs, -50.0, SETTINGS, "projected", chosen)
+        constrained_step(actor, samples, -50.0, SETTINGS, PCPO(variant=chosen))
         steps.append(_flat(actor) - start)
     actor, samples, _ = _case(7)
     ratio = (actor(samples.observations).log_prob(samples.actions) - samples.log_probs).exp()
@@ -520,7 +532,7 @@ def test_a_negative_limit_is_refused_by_every_constraint() -> None:
         with pytest.raises(ConfigError, match="at least 0"):
             made(cost_limit=-1.0)
     with pytest.raises(ConfigError, match="cost_limit"):
-        replace(OnPolicyConfig(), cost_limit=-1.0)
+        config_of(constraint="lagrangian", cost_limit=-1.0)
 
 
 def test_constraints_are_chosen_by_the_fields_names_and_former_names_are_read() -> None:

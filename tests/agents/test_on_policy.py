@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 import torch
 
 from pkubench.agents.components import with_settings
+from pkubench.agents.families.on_policy import train
 from pkubench.agents.families.on_policy.harl import TUNED
 from pkubench.agents.families.on_policy.loading import load
 from pkubench.agents.families.on_policy.presets import PRESETS, tuned
@@ -27,6 +27,7 @@ from pkubench.errors import AgentError, ConfigError, UnknownName, WeightsError
 from pkubench.tasks.registry import make_task
 from pkubench.training.checkpoints import Spacing
 from pkubench.training.session import train
+from tests.agents.configs import Flat, config_of, that_fit, with_changes
 from tests.agents.worlds import MEAN_LENGTH, SharingWorld, SpeedWorld, task_of
 
 SMALL = {
@@ -41,6 +42,7 @@ SMALL = {
 
 def _train(agent: str, task: Any, out: Path, steps: int, seed: int = 0, **more: Any) -> list[Any]:
     settings = {**SMALL, **{k: str(v) for k, v in more.pop("settings", {}).items()}}
+    settings = that_fit(PRESETS[agent], settings)
     return list(train(agent, task, steps=steps, seed=seed, settings=settings, out=out, **more))
 
 
@@ -55,7 +57,8 @@ def _slow_happo(
     learner: OnPolicyLearner, data: Any, config: OnPolicyConfig
 ) -> dict[str, list[torch.Tensor]]:
     """HAPPO from the paper's formulae, one sample and one agent at a time where it matters."""
-    T, N = data.rewards.shape
+    T, N = data.first.shape
+    rewards, rule = data.team_rewards, Flat(config)
     critic = learner.stacks[0].members[0]
     values = critic.values(data.states, "cpu").astype(np.float64)
     after = critic.values(data.next_states, "cpu").astype(np.float64)
@@ -64,7 +67,7 @@ def _slow_happo(
         running = 0.0
         for t in reversed(range(T)):
             alive = 0.0 if data.terminated[t, lane] else 1.0
-            delta = data.rewards[t, lane] + config.gamma * alive * after[t, lane]
+            delta = rewards[t, lane] + config.gamma * alive * after[t, lane]
             delta -= values[t, lane]
             on = 0.0 if data.terminated[t, lane] or data.truncated[t, lane] else 1.0
             running = delta + config.gamma * config.lam * on * running
@@ -88,18 +91,18 @@ def _slow_happo(
             torch.Generator(),
         )
         copy.load_state_dict(actor.state_dict())
-        optimiser = torch.optim.Adam(copy.parameters(), lr=config.actor_lr, eps=1e-5)
+        optimiser = torch.optim.Adam(copy.parameters(), lr=rule.actor_lr, eps=1e-5)
         observations = torch.from_numpy(data.observations[agent].reshape(T * N, -1))
         actions = torch.from_numpy(data.actions[agent].reshape(-1))
         old = torch.from_numpy(data.log_probs[agent].reshape(-1))
-        for _ in range(config.epochs):
+        for _ in range(rule.epochs):
             p = torch.distributions.Categorical(logits=copy.net(observations))
             ratio = torch.exp(p.log_prob(actions) - old)
-            low, high = 1 - config.clip, 1 + config.clip
+            low, high = 1 - rule.clip, 1 + rule.clip
             smaller = torch.where(
                 ratio * a < ratio.clamp(low, high) * a, ratio * a, ratio.clamp(low, high) * a
             )
-            loss = -(factor * smaller).mean() - config.entropy * p.entropy().mean()
+            loss = -(factor * smaller).mean() - rule.entropy * p.entropy().mean()
             optimiser.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(copy.parameters(), config.max_grad_norm)
@@ -112,7 +115,7 @@ def _slow_happo(
 
 
 def test_a_happo_update_equals_a_slow_reference_written_from_the_paper() -> None:
-    config = OnPolicyConfig(
+    config = config_of(
         scheme="sequential",
         num_envs=6,
         rollout_steps=30,
@@ -130,16 +133,19 @@ def test_a_happo_update_equals_a_slow_reference_written_from_the_paper() -> None
 
 
 def test_the_product_of_ratios_is_the_joint_ratio_after_a_sweep() -> None:
-    config = OnPolicyConfig(
+    config = config_of(
         scheme="sequential", num_envs=8, rollout_steps=25, hidden=(16,), actor_lr=1e-2
     )
     learner, data = _learner(config)
     factors: list[torch.Tensor] = []
     update = learner._update_actor
 
-    def spy(name: str, batch: Any, advantage: Any, factor: torch.Tensor, cost: Any) -> Any:
-        factors.append(factor.clone())
-        return update(name, batch, advantage, factor, cost)
+    given: dict[str, Any] = {}
+
+    def spy(name: str, samples: Any) -> Any:
+        factors.append(samples.factor.clone())
+        given[name] = samples
+        return update(name, samples)
 
     learner._update_actor = spy  # type: ignore[method-assign]
     generator = torch.Generator()
@@ -149,14 +155,15 @@ def test_the_product_of_ratios_is_the_joint_ratio_after_a_sweep() -> None:
     first = [learner.agents[k] for k in order[:2]]
     ratio = torch.ones_like(factors[0])
     for agent in first:
-        ratio = ratio * learner._ratio(agent, learner._batch(data, [agent]))
+        pi = given[agent].policy(learner.actors[agent])
+        ratio = ratio * (pi.log_prob(given[agent].actions) - given[agent].log_probs).exp().detach()
     assert torch.equal(factors[0], torch.ones_like(factors[0]))
     torch.testing.assert_close(factors[2], ratio)
     assert float((factors[2] - 1).abs().max()) > 1e-3
 
 
 def test_agents_are_updated_in_a_random_order() -> None:
-    config = OnPolicyConfig(scheme="sequential", num_envs=2, rollout_steps=5, hidden=(8,))
+    config = config_of(scheme="sequential", num_envs=2, rollout_steps=5, hidden=(8,))
     learner, data = _learner(config)
     orders = set()
     update = learner._update_actor
@@ -213,7 +220,7 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
     task = task_of(world, cost_limit=2.0 if world is SpeedWorld else None)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     _train(agent, task, whole, 640)
-    run = train(agent, task, steps=640, seed=0, settings=SMALL, out=parts)
+    run = train(agent, task, steps=640, seed=0, settings=that_fit(PRESETS[agent], SMALL), out=parts)
     for _ in range(5):
         next(run)
     run.close()
@@ -277,7 +284,7 @@ def test_a_run_is_neither_overwritten_nor_resumed_with_other_settings(tmp_path: 
     _train("happo", task, tmp_path, 128)
     with pytest.raises(ConfigError, match="--resume"):
         _train("happo", task, tmp_path, 128)
-    with pytest.raises(ConfigError, match=r"other settings: clip=0\.2, not 0\.1;"):
+    with pytest.raises(ConfigError, match=r"other settings: update\.clip=0\.2, not 0\.1;"):
         _train("happo", task, tmp_path, 128, resume=True, settings={"clip": 0.1})
 
 
@@ -302,7 +309,7 @@ def test_the_numpy_actor_acts_like_the_torch_one(tmp_path: Path, agent: str, tas
     env = make_batch(task, 50)
     observations, _ = env.reset(np.arange(50))
     tensors = load_tensors(tmp_path / "weights.safetensors")
-    config = OnPolicyConfig(hidden=(16,))
+    config = config_of(hidden=(16,))
     learner = OnPolicyLearner(env, config, 99)
     for name, member in team.members.items():  # type: ignore[union-attr]
         weights = {
@@ -321,7 +328,7 @@ def test_the_numpy_actor_acts_like_the_torch_one(tmp_path: Path, agent: str, tas
 
 def test_a_stochastic_actor_samples_from_its_distribution(tmp_path: Path) -> None:
     _train("happo", task_of(SharingWorld), tmp_path, 64)
-    team = load(load_saved(tmp_path), stochastic=True)
+    team = load(load_saved(tmp_path), acting={"mode": "sampled"})
     member = team.members["a"]  # type: ignore[union-attr]
     n = 20_000
     observation, mask = np.ones((n, 2), np.float32), np.ones((n, 2), np.int8)
@@ -370,7 +377,7 @@ def test_wrong_settings_are_one_clear_error(tmp_path: Path) -> None:
 )
 def test_a_setting_out_of_its_domain_is_named_before_training(name: str, text: str) -> None:
     with pytest.raises(ConfigError, match=name):
-        with_settings(OnPolicyConfig(), {name: text})
+        with_settings(config_of(), {name: text})
 
 
 @pytest.mark.parametrize(
@@ -381,28 +388,37 @@ def test_a_setting_out_of_its_domain_is_named_before_training(name: str, text: s
             "MultiHalfCheetah2x3-v1",
             "clip=.05 epochs=15 critic_epochs=15",
         ),
-        ("mappo-paper", "MultiHopper3x1-v0", "clip=.05 epochs=10 entropy=0 lr_decay=1"),
+        (
+            "mappo-paper",
+            "MultiHopper3x1-v0",
+            "clip=.05 value_clip=.05 epochs=10 lr_decay=1",
+        ),
         ("happo-paper", "MultiWalker2d2x3-v0", "clip=.05 minibatches=2 actor_lr=.001 entropy=0"),
         ("happo-paper", "MultiWalker2d6x1-v0", "clip=.1 entropy=.01 epochs=5 lr_decay=0"),
         ("happo-paper", "MultiAnt4x2-v1", "clip=.1 entropy=0 epochs=5 lr_decay=0 gamma=.99"),
         ("mappo-paper", "MultiHumanoid17x1-v0", "clip=.1 entropy=0 lr_decay=1 rollout_steps=100"),
-        ("hatrpo-paper", "MultiAnt4x2-v1", "kl_limit=.005 clip=.2 fisher_every=1 num_envs=20"),
+        (
+            "hatrpo-paper",
+            "MultiAnt4x2-v1",
+            "kl_limit=.005 value_clip=.2 fisher_every=1",
+        ),
         ("hatrpo-paper", "MultiHalfCheetah2x3-v1", "kl_limit=.01"),
         ("hatrpo-paper", "MultiHopper3x1-v0", "kl_limit=.001"),
         ("hatrpo-paper", "MultiWalker2d6x1-v0", "kl_limit=.005"),
         ("hatrpo-paper", "SimpleSpread-v0", "kl_limit=.005 cg_damping=.1 search_decay=.8"),
         ("haa2c-paper", "MultiHopper3x1-v0", "actor_lr=.0001 critic_lr=.0001 epochs=3 lr_decay=1"),
         ("haa2c-paper", "MultiWalker2d2x3-v0", "actor_lr=.0001 epochs=5 critic_lr_decay=1"),
-        ("haa2c-paper", "MultiAnt4x2-v1", "actor_lr=.0005 clip=.1 entropy=0 lr_decay=1"),
+        ("haa2c-paper", "MultiAnt4x2-v1", "actor_lr=.0005 value_clip=.1 entropy=0 lr_decay=1"),
     ],
 )
 def test_a_paper_preset_has_the_official_numbers_of_its_task(
     agent: str, task: str, numbers: str
 ) -> None:
-    config = replace(PRESETS[agent], **tuned(agent, f"pkubench/{task}"))
-    found = {name: float(getattr(config, name)) for name in re.findall(r"[a-z_]+(?==)", numbers)}
+    config = with_changes(PRESETS[agent], **tuned(agent, f"pkubench/{task}"))
+    values = Flat(config)
+    found = {name: float(getattr(values, name)) for name in re.findall(r"[a-z_]+(?==)", numbers)}
     assert found == {n: float(v) for n, _, v in (x.partition("=") for x in numbers.split())}
-    assert config.hidden == ((128, 128, 128) if task.startswith("Multi") else (128, 128))
+    assert values.hidden == ((128, 128, 128) if task.startswith("Multi") else (128, 128))
 
 
 @pytest.mark.parametrize(
@@ -420,22 +436,24 @@ def test_a_paper_preset_has_the_official_numbers_of_its_task(
 def test_an_ablation_differs_in_what_it_takes_out_alone(
     task: str, one: str, other: str, differences: dict[str, Any]
 ) -> None:
-    first, second = (replace(PRESETS[n], **tuned(n, f"pkubench/{task}-v0")) for n in (one, other))
-    assert second == replace(first, **differences)
+    first, second = (
+        with_changes(PRESETS[n], **tuned(n, f"pkubench/{task}-v0")) for n in (one, other)
+    )
+    assert second == with_changes(first, **differences)
     assert second != first
 
 
 def test_every_row_of_tuned_numbers_belongs_to_an_agent_and_is_valid() -> None:
     for start, rows in TUNED.items():
         for agent in rows:
-            config = replace(PRESETS[agent], **tuned(agent, f"pkubench/{start}-v0"))
+            config = with_changes(PRESETS[agent], **tuned(agent, f"pkubench/{start}-v0"))
             assert config.batch_steps in (2000, 4000)
 
 
 def test_the_critics_learning_rate_falls_only_where_it_is_told_to() -> None:
     for decays in (False, True):
-        learner, data = _learner(OnPolicyConfig(num_envs=2, rollout_steps=5, hidden=(8,)))
-        learner.config = replace(learner.config, critic_lr_decay=decays)
+        learner, data = _learner(config_of(num_envs=2, rollout_steps=5, hidden=(8,)))
+        learner.config = with_changes(learner.config, critic_lr_decay=decays)
         learner.update(data, math.nan, 0.25)
         rate = learner.stacks[0].trainer.adam.lr
         assert rate == pytest.approx(5e-4 * (0.75 if decays else 1.0))

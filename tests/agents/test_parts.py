@@ -16,7 +16,8 @@ from pkubench.agents.nn.networks import MLP, NetworkSpec
 from pkubench.agents.nn.normalisers import ObservationNorm, ValueNorm, standardise
 from pkubench.agents.rl.advantages import gae
 from pkubench.agents.rl.constraints.lagrangian import Lagrangian
-from pkubench.agents.rl.update_rules import ppo_clip, value_loss
+from pkubench.agents.rl.update_rules.ppo_clip import ppo_clip
+from pkubench.agents.rl.value_loss import value_loss
 from pkubench.errors import ConfigError
 
 

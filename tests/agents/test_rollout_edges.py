@@ -13,13 +13,13 @@ import torch
 from gymnasium import spaces
 
 from pkubench.agents.rl.constraints.lagrangian import LagrangeMultiplier
-from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
 from pkubench.agents.rl.on_policy.state import load_state_of, state_of
 from pkubench.agents.rl.rollout import Collector
 from pkubench.envs.core.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
 from pkubench.envs.core.seeding import IntArray, TrainingSeeds
 from pkubench.training import checkpoints
+from tests.agents.configs import config_of
 from tests.agents.worlds import SpeedWorld
 
 LANES = 6
@@ -121,7 +121,7 @@ def test_a_rollout_may_begin_with_new_episodes_everywhere() -> None:
 
 
 def test_observation_statistics_count_what_each_step_led_to_and_no_observation_twice() -> None:
-    config = OnPolicyConfig(num_envs=LANES, hidden=(4,), observation_norm=True)
+    config = config_of(num_envs=LANES, hidden=(4,), observation_norm=True)
     env = Ladder(LANES)
     learner = OnPolicyLearner(env, config, 0)
     counting = Collector(env, 11, 7, learner.prepare)
@@ -180,7 +180,7 @@ class Masked(BatchEnv):
 
 @pytest.mark.parametrize("scheme", ["sequential", "simultaneous"])
 def test_masked_actions_are_neither_taken_nor_counted_in_the_update(scheme: Any) -> None:
-    config = OnPolicyConfig(
+    config = config_of(
         scheme=scheme, num_envs=8, rollout_steps=18, hidden=(8,), epochs=1, actor_gain=1.0
     )
     env = Masked(8)
@@ -194,9 +194,9 @@ def test_masked_actions_are_neither_taken_nor_counted_in_the_update(scheme: Any)
     factors = []
     update = learner._update_actor
 
-    def spy(name: str, batch: Any, advantage: Any, factor: torch.Tensor, cost: Any) -> Any:
-        factors.append(factor.clone())
-        return update(name, batch, advantage, factor, cost)
+    def spy(name: str, samples: Any) -> Any:
+        factors.append(samples.factor.clone())
+        return update(name, samples)
 
     learner._update_actor = spy  # type: ignore[method-assign]
     for trainer in learner.trainers.values():
@@ -210,7 +210,7 @@ def test_masked_actions_are_neither_taken_nor_counted_in_the_update(scheme: Any)
 
 
 def _run(seed: int) -> tuple[OnPolicyLearner, Collector]:
-    config = OnPolicyConfig(
+    config = config_of(
         constraint="lagrangian",
         num_envs=4,
         rollout_steps=33,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,12 @@ from pkubench.agents.families.on_policy import harl, saferl
 from pkubench.agents.resolve.loading import load_agent
 from pkubench.agents.rl.constraints.lagrangian import LagrangeMultiplier
 from pkubench.agents.rl.on_policy import actor_update
-from pkubench.agents.rl.on_policy.config import OnPolicyConfig
-from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
+from pkubench.agents.rl.on_policy.learner import Advantages, OnPolicyLearner
 from pkubench.agents.rl.rollout import Collector
 from pkubench.errors import ConfigError
 from pkubench.tasks.registry import make_task
 from pkubench.training.session import train
+from tests.agents.configs import that_fit, with_changes
 from tests.agents.optima import late
 from tests.agents.worlds import MEAN_LENGTH, BudgetWorld, SpeedWorld, task_of
 
@@ -46,21 +45,19 @@ class _Moves:
         self.given: list[tuple[Any, ...]] = []
         update = learner._update_actor
 
-        def spy(name: str, batch: Any, advantage: Any, factor: Any, cost: Any) -> Any:
+        def spy(name: str, samples: Any) -> Any:
             generator = learner.generator.get_state().clone()
             actor = copy.deepcopy(learner.actors[name]).double()
-            self.given.append((name, actor, batch, advantage, factor.clone(), cost, generator))
-            return update(name, batch, advantage, factor, cost)
+            given = samples.advantage, samples.factor.clone(), samples.costs
+            self.given.append((name, actor, samples, *given, generator))
+            return update(name, samples)
 
         learner._update_actor = spy  # type: ignore[method-assign]
 
 
 def _learner(name: str, cost: float, **changes: Any) -> tuple[OnPolicyLearner, _Moves]:
     """Train one update at a measured episode cost of ``cost`` and return what happened."""
-    settings = {
-        field: getattr(saferl.PRESETS[name], field) for field in OnPolicyConfig.__dataclass_fields__
-    }
-    config = OnPolicyConfig(**{**settings, **SMALL, **changes})
+    config = with_changes(saferl.PRESETS[name], **{**SMALL, **changes})
     learner = OnPolicyLearner(SpeedWorld(config.num_envs), config, 0)
     collector = Collector(SpeedWorld(config.num_envs), 0, 50, learner.prepare)
     for critic in learner.stacks[0].members:  # values that are not near zero
@@ -76,15 +73,16 @@ def _slow(learner: OnPolicyLearner, moves: _Moves, losses: list[Any]) -> Tensor:
     """Return the actor's parameters after passes over each of ``losses``, one phase a loss."""
     (_, actor, batch, advantage, factor, cost, generator_state) = moves.given[-1]
     config = learner.config
+    rule: Any = config.update
     generator = torch.Generator()
     generator.set_state(generator_state)
-    optimiser = torch.optim.Adam(actor.parameters(), lr=config.actor_lr, eps=config.adam_epsilon)
-    observations, actions = batch["observations"].double(), batch["actions"].double()
-    log_probs = batch["log_probs"].double()
+    optimiser = torch.optim.Adam(actor.parameters(), lr=rule.actor_lr, eps=config.adam_epsilon)
+    observations, actions = batch.observations.double(), batch.actions.double()
+    log_probs = batch.log_probs.double()
     for loss_of in losses:
         with torch.no_grad():
             start = actor(observations)
-        for _ in range(config.epochs):
+        for _ in range(rule.epochs):
             order = torch.randperm(len(actions), generator=generator)
             for index in torch.tensor_split(order, config.minibatches):
                 pi = actor(observations[index])
@@ -101,9 +99,9 @@ def _slow(learner: OnPolicyLearner, moves: _Moves, losses: list[Any]) -> Tensor:
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(actor.parameters(), config.max_grad_norm)
                 optimiser.step()
-            if config.target_kl is not None:
+            if rule.target_kl is not None:
                 with torch.no_grad():
-                    if float(start.kl(actor(observations)).mean()) > config.target_kl:
+                    if float(start.kl(actor(observations)).mean()) > rule.target_kl:
                         break
     return torch.cat([p.detach().reshape(-1) for p in actor.parameters()])
 
@@ -249,9 +247,9 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     heard: list[float] = []
     step = actor_update.constrained_step
 
-    def spy(actor: Any, samples: Any, costs: Any, excess: float, *more: Any) -> Any:
+    def spy(actor: Any, samples: Any, excess: float, *more: Any, fast: bool) -> Any:
         heard.append(excess)
-        return step(actor, samples, costs, excess, *more)
+        return step(actor, samples, excess, *more, fast=fast)
 
     monkeypatch.setattr(actor_update, "constrained_step", spy)
     return heard
@@ -272,7 +270,8 @@ def test_an_excess_counts_as_often_as_recovery_says(
 ) -> None:
     _learner(rule, cost, **changes)
     assert told == [pytest.approx(wanted)]
-    assert saferl.PRESETS[f"{rule}-paper"].recovery == 1.0
+    constraint: Any = saferl.PRESETS[f"{rule}-paper"].constraint
+    assert constraint.recovery == 1.0
 
 
 TEAM = {
@@ -286,7 +285,7 @@ TEAM = {
 
 def _team(name: str, cost: float, **changes: Any) -> tuple[OnPolicyLearner, _Moves]:
     """Train a team of two one update at a measured episode cost of ``cost``."""
-    config = replace(harl.PRESETS[name], **{**TEAM, **changes})
+    config = with_changes(harl.PRESETS[name], **{**TEAM, **changes})
     learner = OnPolicyLearner(BudgetWorld(config.num_envs), config, 0)
     collector = Collector(BudgetWorld(config.num_envs), 0, 50, learner.prepare)
     moves = _Moves(learner)
@@ -297,7 +296,7 @@ def _team(name: str, cost: float, **changes: Any) -> tuple[OnPolicyLearner, _Mov
 def test_later_agents_of_a_team_count_the_cost_that_earlier_ones_have_saved(
     told: list[float],
 ) -> None:
-    _, moves = _team("hatrpo", 7.0, constraint="linearised", kl_limit=0.05)
+    _, moves = _team("hatrpo", 7.0, constraint="cpo", kl_limit=0.05)
     (_, _, _, _, first, _, _), (_, _, _, _, factor, costs, _) = moves.given
     assert (first == 1.0).all() and (factor != 1.0).any()
     saved = sum((m - 1.0) * c for m, c in zip(factor.tolist(), costs.tolist(), strict=True)) / 128
@@ -313,11 +312,16 @@ def test_agents_that_move_at_once_divide_excess_and_slack(
 ) -> None:
     """To first order what they change adds up: of a shared actor it is n times the mean."""
     _, moves = _team(
-        "hatrpo", cost, constraint="linearised", scheme="simultaneous", shared=shared, kl_limit=0.05
+        "hatrpo", cost, constraint="cpo", scheme="simultaneous", shared=shared, kl_limit=0.05
     )
     assert len(moves.given) == (1 if shared else 2)
     # 2 over the limit, or under it, in an episode of 10 steps; two agents
     assert told == pytest.approx([(cost - 5.0) / 10.0 / 2] * len(moves.given))
+
+
+def _of_a(learner: OnPolicyLearner, data: Any, factor: Tensor, costs: Tensor) -> Any:
+    """Return the samples of the first agent, without an advantage of reward."""
+    return learner._samples(data, [0], Advantages([torch.zeros(128)] * 2, [costs] * 2), factor)
 
 
 @pytest.mark.parametrize(
@@ -332,19 +336,19 @@ def test_agents_that_move_at_once_divide_excess_and_slack(
 def test_a_penalty_of_agents_that_move_at_once_is_of_their_part_of_the_slack(
     scheme: str, cost: float, is_penalised: bool
 ) -> None:
-    config = replace(
-        harl.PRESETS["happo-lag"],
-        **{**TEAM, "constraint": "exact-penalty", "minibatches": 1, "scheme": scheme, "clip": 0.9},
+    more: dict[str, Any] = {"scheme": scheme, "clip": 0.9, "cost_clip": 0.9}
+    config = with_changes(
+        harl.PRESETS["happo-lag"], **{**TEAM, "constraint": "p3o", "minibatches": 1, **more}
     )
     learner = OnPolicyLearner(BudgetWorld(8), config, 0)
     collector = Collector(BudgetWorld(8), 0, 50, learner.prepare)
-    batch = learner._batch(collector.collect(16, learner.behave, False), ["a"])
+    data = collector.collect(16, learner.behave, False)
     assert learner.constraint is not None
     learner.constraint.update(cost, 10.0)
     # at ratios of 1 the surrogate says that .05 a step will be added, 0.5 an episode
     costs = torch.linspace(-1.0, 1.0, 128) + 0.05
     before = torch.cat([p.detach().reshape(-1) for p in learner.actors["a"].parameters()])
-    learner._update_actor("a", batch, torch.zeros(128), torch.ones(128), costs)
+    learner._update_actor("a", _of_a(learner, data, torch.ones(128), costs))
     after = torch.cat([p.detach().reshape(-1) for p in learner.actors["a"].parameters()])
     assert bool((after != before).any()) == is_penalised
 
@@ -353,19 +357,19 @@ def test_a_penalty_of_agents_that_move_at_once_is_of_their_part_of_the_slack(
 def test_a_penalty_counts_what_earlier_agents_have_saved_once(
     cost: float, is_penalised: bool
 ) -> None:
-    config = replace(
-        harl.PRESETS["happo-lag"], **{**TEAM, "constraint": "exact-penalty", "minibatches": 1}
+    config = with_changes(
+        harl.PRESETS["happo-lag"], **{**TEAM, "constraint": "p3o", "minibatches": 1}
     )
     learner = OnPolicyLearner(BudgetWorld(8), config, 0)
     collector = Collector(BudgetWorld(8), 0, 50, learner.prepare)
-    batch = learner._batch(collector.collect(16, learner.behave, False), ["a"])
+    data = collector.collect(16, learner.behave, False)
     assert learner.constraint is not None
     learner.constraint.update(cost, 10.0)
     # the agents before have saved .15 a step: of an excess of .2 some is left, of .1 nothing
     costs = torch.linspace(-1.0, 1.0, 128)
     factor = 1.0 - 0.15 * costs / costs.square().mean()
     before = torch.cat([p.detach().reshape(-1) for p in learner.actors["a"].parameters()])
-    learner._update_actor("a", batch, torch.zeros(128), factor, costs)
+    learner._update_actor("a", _of_a(learner, data, factor, costs))
     after = torch.cat([p.detach().reshape(-1) for p in learner.actors["a"].parameters()])
     assert bool((after != before).any()) == is_penalised
 
@@ -385,8 +389,8 @@ def test_rewards_and_costs_are_standardised_for_the_learner_and_not_for_reports(
         assert 0.0 < moments.mean[0] < 1.0
     collector = Collector(SpeedWorld(8), 1, 50, learner.prepare)
     data = collector.collect(16, learner.behave, False)
-    seen = learner._normalised(data)
-    for plain, standard in ((data.rewards, seen.rewards), (data.costs, seen.costs)):
+    (rewards,), costs = learner._signals(data)
+    for plain, standard in ((data.team_rewards, rewards), (data.costs, costs)):
         assert float(plain.min()) >= 0.0 and float(standard.min()) < -0.5
         assert abs(float(standard.mean())) < 0.3
 
@@ -424,6 +428,7 @@ def test_every_preset_is_put_to_the_test() -> None:
 def _learned(name: str, steps: int, folder: Path, **more: str) -> tuple[float, float]:
     """Return the mean return and cost of the last third of a run on the concave world."""
     task, settings = task_of(SpeedWorld, cost_limit=LIMIT), {**TUNED, **OWN.get(name, {}), **more}
+    settings = that_fit(saferl.PRESETS[name], settings)
     found = [
         (progress.metrics["return"], progress.metrics["cost"])
         for progress in train(name, task, steps=steps, seed=1, settings=settings, out=folder)
@@ -474,6 +479,7 @@ def test_happo_lag_shares_a_budget_where_it_is_worth_most(
         **more,
     }
     task = task_of(BudgetWorld, cost_limit=5.0)
+    settings = that_fit(harl.PRESETS["happo-lag"], settings)
     run = list(train("happo-lag", task, steps=60_000, seed=1, settings=settings, out=tmp_path))
     assert late(run, "cost", 1 / 3) == pytest.approx(5.0, rel=0.1)
     assert late(run, "return", 1 / 3) == pytest.approx(70 / 6, rel=0.12)  # noise costs some

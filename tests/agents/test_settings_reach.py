@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pkubench.agents.components import choices, slots_of
+from pkubench.agents.families.on_policy.presets import PRESETS
+from pkubench.agents.families.on_policy.training import train
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
 from pkubench.agents.saved.files import load_saved
-from pkubench.training.session import train
+from tests.agents.configs import that_fit
 from tests.agents.worlds import MEAN_LENGTH, SharingWorld, SpeedWorld, task_of
 
 LIMIT = 0.5
@@ -68,7 +71,7 @@ CHANGES: dict[str, tuple[str, str]] = {
     "log_std_init": ("ppo", "0.0"),
     "action_map": ("ppo", "clip"),
     "value_norm": ("ppo", "false"),
-    "value_clip": ("raw ppo", "true"),
+    "value_clip": ("raw ppo", "0.2"),
     "huber_delta": ("ppo", "0.01"),
     "critic_l2": ("ppo", "1.0"),
     "observation_norm": ("ppo", "false"),
@@ -123,6 +126,7 @@ def test_the_case_of_a_step_is_logged_where_there_are_cases(
     who: str, has_cases: bool, tmp_path: Path
 ) -> None:
     agent, task, more = who_trains(who)
+    more = that_fit(PRESETS[agent], more)
     *_, last = train(agent, task, steps=240, seed=3, settings=more, out=tmp_path / who)
     assert "cost_change" in last.metrics
     assert ("case" in last.metrics) is has_cases
@@ -138,14 +142,21 @@ def told_apart(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 def _trained(who: str, folder: Path, settings: dict[str, str], steps: int) -> dict[str, Any]:
     agent, task, small = who_trains(who)
-    chosen = {**small, **settings}
+    chosen = {**that_fit(PRESETS[agent], {**small, **settings}), **settings}
     for _ in train(agent, task, steps=steps, seed=3, settings=chosen, out=folder):
         pass
     return load_saved(folder).tensors
 
 
 def test_every_setting_is_put_to_the_test() -> None:
-    known = {field.name for field in dataclasses.fields(OnPolicyConfig)}
+    own = {field.name for field in dataclasses.fields(OnPolicyConfig)}
+    known = own | {
+        field.name
+        for slot in slots_of(OnPolicyConfig).values()
+        for component in choices(slot).values()
+        if component.__module__.startswith("pkubench.")
+        for field in dataclasses.fields(component)  # type: ignore[arg-type]
+    }
     assert known == {*CHANGES, *UNSEEN}
 
 

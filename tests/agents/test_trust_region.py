@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,22 +20,21 @@ from pkubench.agents.families.on_policy import saferl
 from pkubench.agents.families.on_policy.presets import preset
 from pkubench.agents.nn.actor import Actor
 from pkubench.agents.nn.distributions import Categorical
+from pkubench.agents.nn.fast.fisher import FastFisher
 from pkubench.agents.nn.networks import NetworkSpec
-from pkubench.agents.rl.fisher import Fisher, mean_kl
+from pkubench.agents.rl.fisher import AutogradFisher, mean_kl
 from pkubench.agents.rl.on_policy.actor_update import update_by_a_step
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
-from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
+from pkubench.agents.rl.on_policy.learner import Advantages, OnPolicyLearner
 from pkubench.agents.rl.rollout import Collector
-from pkubench.agents.rl.trust_region import (
-    Samples,
-    TrustRegion,
-    conjugate_gradient,
-    trust_region_step,
-)
-from pkubench.agents.rl.update_rules import surrogate
+from pkubench.agents.rl.samples import Samples
+from pkubench.agents.rl.trust_region import conjugate_gradient, trust_region_step
+from pkubench.agents.rl.update_rules.base import surrogate
+from pkubench.agents.rl.update_rules.trust_region import TrustRegion
 from pkubench.envs.core.registry import make_batch
 from pkubench.errors import ConfigError
 from pkubench.tasks.registry import make_task
+from tests.agents.configs import config_of, with_changes
 from tests.agents.worlds import SpeedWorld
 
 Floats = npt.NDArray[np.float64]
@@ -86,9 +84,14 @@ def test_a_fisher_product_is_the_kl_differentiated_twice(
         torch.testing.assert_close(first.detach(), torch.zeros_like(first), atol=1e-12, rtol=0)
         vector = torch.empty_like(first).normal_(generator=generator)
         second = torch.autograd.grad(first @ vector, parameters, materialize_grads=True)
-        fisher = Fisher(actor, observations, mask, damping=0.1, discrete_kl=kind)
         wanted = _flatten(second) + 0.1 * vector
-        torch.testing.assert_close(fisher(vector), wanted, atol=1e-10, rtol=1e-10)
+        none = torch.zeros(30, dtype=torch.float64)
+        samples = Samples(observations, mask, none, none, none, none)
+        for fisher in (
+            FastFisher(actor, observations, mask, damping=0.1, discrete_kl=kind),
+            AutogradFisher(actor, samples, damping=0.1, discrete_kl=kind),
+        ):
+            torch.testing.assert_close(fisher(vector), wanted, atol=1e-10, rtol=1e-10)
 
 
 def test_the_official_discrete_kl_lacks_the_weights_of_the_old_policy() -> None:
@@ -143,14 +146,14 @@ def test_a_step_that_no_length_makes_acceptable_leaves_every_bit_as_it_was(space
     actor = _actor(space)
     before = [p.detach().clone() for p in actor.parameters()]
     samples = _samples(actor)
-    step = trust_region_step(actor, samples, TrustRegion(radius=20.0, search_steps=1))
+    step = trust_region_step(actor, samples, TrustRegion(kl_limit=20.0, search_steps=1))
     assert not step.is_accepted
     assert step[:3] == (0.0, 0.0, 0.0)
     flat = samples._replace(advantage=torch.zeros(200, dtype=torch.float64))
     assert not trust_region_step(actor, flat, TrustRegion()).is_accepted
     for found, then in zip(actor.parameters(), before, strict=True):
         assert torch.equal(found, then)
-    step = trust_region_step(actor, samples, TrustRegion(radius=20.0, search_steps=40))
+    step = trust_region_step(actor, samples, TrustRegion(kl_limit=20.0, search_steps=40))
     assert step.is_accepted
     assert step.fraction < 1.0
 
@@ -159,7 +162,7 @@ def test_a_step_that_no_length_makes_acceptable_leaves_every_bit_as_it_was(space
 def test_without_damping_the_first_length_ends_on_the_boundary_of_the_ball(space: Any) -> None:
     actor = _actor(space, hidden=(), layer_norm=False)
     settings = TrustRegion(
-        radius=1e-4, cg_iterations=100, cg_damping=1e-7, search_steps=60, search_decay=0.999
+        kl_limit=1e-4, cg_iterations=100, cg_damping=1e-7, search_steps=60, search_decay=0.999
     )
     step = trust_region_step(actor, _samples(actor), settings)
     assert step.fraction > 0.95
@@ -188,7 +191,7 @@ def test_every_fourth_sample_gives_the_fisher_matrix_of_those_alone() -> None:
 
 def _team(update: Any, task: str, **changes: Any) -> tuple[OnPolicyLearner, Any, Tensor]:
     """Return a learner whose policies are far from uniform, a rollout and joint advantages."""
-    config = OnPolicyConfig(
+    config = config_of(
         update=update,
         num_envs=6,
         rollout_steps=30,
@@ -276,7 +279,8 @@ def _slow_hatrpo(
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
     """HATRPO with explicit Fisher matrices, one agent after another."""
     factor, weights, fractions = torch.ones(180, dtype=torch.float64), {}, {}
-    official = config.discrete_kl == "official"
+    rule: Any = config.update
+    official = rule.discrete_kl == "official"
     for agent in _order(learner):
         slow = _Slow(learner, data, agent)
         theta = slow.theta.clone().requires_grad_()
@@ -285,7 +289,7 @@ def _slow_hatrpo(
             return (m * (slow.log_prob(at) - slow.old_log_prob).exp() * advantage).mean()
 
         g = torch.autograd.grad(objective(theta), theta)[0].numpy()
-        matrix = slow.fisher(official) + config.cg_damping * np.eye(len(g))
+        matrix = slow.fisher(official) + rule.cg_damping * np.eye(len(g))
         x, r, p = np.zeros_like(g), g.copy(), g.copy()
         for _ in range(10):
             image = matrix @ p
@@ -294,13 +298,13 @@ def _slow_hatrpo(
             p, r = after + (after @ after) / (r @ r) * p, after
             if r @ r < 1e-10:
                 break
-        step = x * math.sqrt(2 * config.kl_limit / (x @ matrix @ x))
+        step = x * math.sqrt(2 * rule.kl_limit / (x @ matrix @ x))
         fractions[agent], new = 0.0, slow.theta
         for k in range(10):
             at = slow.theta + torch.from_numpy(0.8**k * step)
             gain = float(objective(at) - objective(slow.theta))
             enough = gain > 0 and gain / (0.8**k * float(g @ step)) > 0.5
-            if slow.kl(at, official) < config.kl_limit and enough:
+            if slow.kl(at, official) < rule.kl_limit and enough:
                 fractions[agent], new = 0.8**k, at
                 break
         factor = factor * (slow.log_prob(new) - slow.old_log_prob).exp()
@@ -318,7 +322,7 @@ def test_a_hatrpo_update_equals_a_slow_reference_with_explicit_fisher_matrices(
     expected, fractions = _slow_hatrpo(learner, data, advantage.double(), learner.config)
     if radius > 0.1:  # the line search has something to do
         assert 0.0 < min(fractions.values()) < 1.0
-    report = learner._update_sequentially(data, [advantage] * 3)
+    report = learner._update_sequentially(data, Advantages([advantage] * 3, None))
     assert report["fraction"] == pytest.approx(np.mean(list(fractions.values())))
     assert report["accepted"] == np.mean([f > 0 for f in fractions.values()])
     for agent, wanted in expected.items():
@@ -352,7 +356,7 @@ def test_an_haa2c_update_equals_a_slow_reference_with_adam_by_hand(task: str) ->
             theta = theta.detach() - 5e-3 * unbiased[0] / (unbiased[1].sqrt() + 1e-5)
         factor = factor * (slow.log_prob(theta) - slow.old_log_prob).exp()
         expected[agent] = theta
-    learner._update_sequentially(data, [advantage] * 3)
+    learner._update_sequentially(data, Advantages([advantage] * 3, None))
     for agent, wanted in expected.items():
         ours = _flatten(learner.actors[agent].parameters()).detach().double()
         torch.testing.assert_close(ours, wanted, atol=1e-5, rtol=0)
@@ -370,15 +374,17 @@ def test_a_shared_actor_takes_one_step_on_the_samples_of_all_agents(update: Any)
         learner.actors["shared"].net.spec, spaces.Discrete(5), "sigmoid", 0.0, torch.Generator()
     )
     own.load_state_dict(learner.actors["shared"].state_dict())
-    learner._update_simultaneously(data, [advantage] * 3)
-    batch = learner._batch(data, learner.agents)
+    advantages = Advantages([advantage] * 3, None)
+    everyone: Any = learner._samples(data, [0, 1, 2], advantages, None)
+    assert len(everyone.actions) == 540 and (everyone.factor == 1.0).all()
+    torch.testing.assert_close(everyone.advantage, advantage.repeat(3))
+    learner._update_simultaneously(data, advantages)
     if update == "trust-region":
-        everyone = Samples(**batch, advantage=advantage.repeat(3), factor=torch.ones(540))
         assert trust_region_step(own, everyone, TrustRegion()).is_accepted
     else:
         optimiser = torch.optim.Adam(own.parameters(), lr=5e-4, eps=1e-5)
         for _ in range(5):
-            ratio = own(batch["observations"]).log_prob(batch["actions"]) - batch["log_probs"]
+            ratio = own(everyone.observations).log_prob(everyone.actions) - everyone.log_probs
             optimiser.zero_grad()
             (-(ratio.exp() * advantage.repeat(3)).mean()).backward()
             optimiser.step()
@@ -387,7 +393,7 @@ def test_a_shared_actor_takes_one_step_on_the_samples_of_all_agents(update: Any)
 
 
 def test_one_agent_alone_is_trpo() -> None:
-    config = OnPolicyConfig(
+    config = config_of(
         update="trust-region",
         entropy=0.0,
         kl_limit=0.05,
@@ -434,6 +440,7 @@ def test_omnisafes_ball_is_of_the_kl_averaged_over_the_numbers_of_an_action() ->
     advantage = torch.empty(200, dtype=torch.float64).normal_(generator=generator)
     costs = torch.empty(200, dtype=torch.float64).normal_(generator=generator)
     samples = Samples(
+        costs=costs,
         observations=observations,
         actions=actions,
         log_probs=pi.log_prob(actions).detach(),
@@ -441,16 +448,18 @@ def test_omnisafes_ball_is_of_the_kl_averaged_over_the_numbers_of_an_action() ->
         advantage=advantage,
         factor=torch.ones(200, dtype=torch.float64),
     )
-    rule = replace(saferl.PRESETS["trpo-lag"], kl_limit=0.02, cg_damping=0.1)
+    rule = with_changes(saferl.PRESETS["trpo-lag"], kl_limit=0.02, cg_damping=0.1)
     official = copy.deepcopy(start)
-    found = update_by_a_step(official, samples, costs, None, replace(rule, variant="omnisafe"))
+    found = update_by_a_step(
+        official, samples, None, with_changes(rule, kl_mean_over_dimensions=True)
+    )
     summed = copy.deepcopy(start)
     wanted = update_by_a_step(
-        summed, samples, costs, None, replace(rule, kl_limit=0.02 * 3, cg_damping=0.1 * 3)
+        summed, samples, None, with_changes(rule, kl_limit=0.02 * 3, cg_damping=0.1 * 3)
     )
     assert found == wanted
     assert found["kl"] > 0.02
-    smaller = update_by_a_step(copy.deepcopy(start), samples, costs, None, rule)
+    smaller = update_by_a_step(copy.deepcopy(start), samples, None, rule)
     assert 0.0 < smaller["kl"] <= 0.02
     for one, other in zip(official.parameters(), summed.parameters(), strict=True):
         assert torch.equal(one, other)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.on_policy.critic import Critic, CriticStack
 from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
 from pkubench.agents.rl.rollout import Collector, Rollout
 from pkubench.envs.core.batch import Array
 from pkubench.envs.core.registry import make_batch
+from tests.agents.configs import config_of
 from tests.agents.worlds import SpeedWorld
 
 
@@ -44,7 +44,7 @@ def _slow_returns(
 def test_critics_are_trained_towards_the_returns_of_what_they_judge(
     critic: Any, constraint: Any
 ) -> None:
-    config = OnPolicyConfig(
+    config = config_of(
         critic=critic,
         constraint=constraint,
         num_envs=5,
@@ -71,7 +71,7 @@ def test_critics_are_trained_towards_the_returns_of_what_they_judge(
         before, after = data.states, data.next_states
         if critic == "local":
             before, after = data.observations[agent], data.next_observations[agent]
-        scaled = data.rewards * 0.1
+        scaled = data.team_rewards * 0.1
         judges = learner.stacks[k].members
         expected.append([_slow_returns(judges[0], scaled, before, after, data, 0.8)])
         if constraint == "lagrangian":
@@ -96,7 +96,7 @@ def test_critics_are_trained_towards_the_returns_of_what_they_judge(
 def test_the_weight_of_the_critics_squares_pulls_it_to_zero() -> None:
     squares = []
     for weight in (0.0, 0.5):
-        config = OnPolicyConfig(hidden=(8,), critic_l2=weight, value_norm=False, critic_epochs=1)
+        config = config_of(hidden=(8,), critic_l2=weight, value_norm=False, critic_epochs=1)
         generator = torch.Generator().manual_seed(0)
         stack = CriticStack(2, 1, config, "cpu", generator)
         parameters = list(stack.members[0].net.parameters())
@@ -110,7 +110,7 @@ def test_the_weight_of_the_critics_squares_pulls_it_to_zero() -> None:
 def test_passes_stop_once_the_policy_moved_past_the_target(
     limit: float | None, passes: int
 ) -> None:
-    config = OnPolicyConfig(
+    config = config_of(
         num_envs=4, rollout_steps=25, hidden=(8,), epochs=6, target_kl=limit, actor_lr=1e-2
     )
     env = make_batch("SimpleSpread-v0", 4)
@@ -123,7 +123,7 @@ def test_passes_stop_once_the_policy_moved_past_the_target(
 
 
 def test_the_learning_rate_of_the_actor_falls_linearly() -> None:
-    config = OnPolicyConfig(num_envs=4, rollout_steps=5, hidden=(8,), lr_decay=True, actor_lr=0.4)
+    config = config_of(num_envs=4, rollout_steps=5, hidden=(8,), lr_decay=True, actor_lr=0.4)
     env = make_batch("SimpleSpread-v0", 4)
     learner = OnPolicyLearner(env, config, 0)
     collector = Collector(env, 0, 10, learner.prepare)

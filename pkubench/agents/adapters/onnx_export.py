@@ -19,7 +19,7 @@ from pkubench.agents.adapters.onnx import OUTPUT_KEY, TEAM_FILE, TEAM_FORMAT, On
 from pkubench.agents.adapters.predicting import PredictingPolicy
 from pkubench.agents.contract import Agent, Entrant, Team
 from pkubench.agents.families.off_policy.loading import SquashedPolicy
-from pkubench.agents.nn.fast.policy import NetworkPolicy
+from pkubench.agents.nn.fast.policy import Layers, NetworkPolicy
 from pkubench.agents.rl.budget import BudgetPolicy
 from pkubench.errors import AgentError, MissingExtra
 from pkubench.files import write_bytes, write_json
@@ -255,6 +255,10 @@ def model_bytes(agent: Agent | Any) -> bytes:
 
 def _network_bytes(policy: NetworkPolicy) -> bytes:
     networks, settings = policy.layers, policy.settings
+    if not isinstance(networks, Layers):
+        raise AgentError(
+            "only networks of dense layers can be written as ONNX: share the run folder"
+        )
     layers: list[Layer] = []
     if settings.observation_mean is not None and settings.observation_std is not None:
         layers.append(Standardise(settings.observation_mean, settings.observation_std, 5.0))

@@ -11,6 +11,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from pkubench.agents.nn.distributions import Categorical, DiagonalGaussian, Distribution
+from pkubench.agents.nn.modules import EncodedNet, EncodedSpec
 from pkubench.agents.nn.networks import MLP, NetworkSpec
 from pkubench.errors import ConfigError
 
@@ -19,7 +20,7 @@ ActionMap = Literal["clip", "affine"]
 
 
 class Actor(nn.Module):
-    """MLP with a categorical head (Discrete) or a Gaussian one (Box).
+    """A network with a categorical head (Discrete) or a Gaussian one (Box).
 
     The Gaussian's deviation does not depend on the state. ``std="sigmoid"`` is HARL's
     ``0.5 * sigmoid(log_std)`` with log_std starting at 1 (0.3655); ``std="log"`` is
@@ -28,7 +29,7 @@ class Actor(nn.Module):
 
     def __init__(
         self,
-        spec: NetworkSpec,
+        spec: NetworkSpec | EncodedSpec,
         space: spaces.Space[Any],
         std: StdKind,
         log_std_init: float,
@@ -36,7 +37,11 @@ class Actor(nn.Module):
     ) -> None:
         """Build the actor for one action ``space``; ``spec.outputs`` must fit it."""
         super().__init__()
-        self.net = MLP(spec, generator)
+        self.net: MLP | EncodedNet
+        if isinstance(spec, NetworkSpec):
+            self.net = MLP(spec, generator)
+        else:
+            self.net = EncodedNet(spec, generator)
         self.std_kind: StdKind = std
         self.discrete = isinstance(space, spaces.Discrete)
         if not self.discrete:
@@ -49,7 +54,29 @@ class Actor(nn.Module):
 
     def forward(self, observations: Tensor, mask: Tensor | None = None) -> Distribution:
         """Return the distribution over actions for observations (B, inputs)."""
-        out = self.net(observations)
+        return self._head(self.net(observations), mask)
+
+    @property
+    def units(self) -> int:
+        """Numbers of the hidden state, 0 without memory."""
+        return 0 if isinstance(self.net, MLP) else self.net.units
+
+    def sequence(
+        self, observations: Tensor, first: Tensor, hidden: Tensor, mask: Tensor | None = None
+    ) -> tuple[Distribution, Tensor]:
+        """Return the distributions of T * N steps, time first, and the hidden states after each.
+
+        Args:
+            observations: (T, N, inputs).
+            first: (T, N) bool, whether a step is the first one of its episode.
+            hidden: (N, units), before the first step.
+            mask: (T * N, n) of legal actions.
+        """
+        assert isinstance(self.net, EncodedNet)
+        out, states = self.net.sequence(observations, first, hidden)
+        return self._head(out.flatten(0, 1), mask), states
+
+    def _head(self, out: Tensor, mask: Tensor | None) -> Distribution:
         if self.discrete:
             return Categorical.from_logits(out, mask)
         return DiagonalGaussian(out, self.std())

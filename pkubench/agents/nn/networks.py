@@ -53,8 +53,8 @@ class MLP(nn.Module):
         gain = math.sqrt(2.0) if spec.activation == "relu" else 5.0 / 3.0
         for linear in self.linears:
             assert isinstance(linear, nn.Linear)
-            _initialise(linear, spec.init, gain, generator)
-        _initialise(self.head, spec.init, spec.head_gain, generator)
+            initialise(linear, spec.init, gain, generator)
+        initialise(self.head, spec.init, spec.head_gain, generator)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs) to (B, outputs)."""
@@ -67,7 +67,8 @@ class MLP(nn.Module):
         return self.head(x)  # type: ignore[no-any-return]
 
 
-def _initialise(linear: nn.Linear, how: str, gain: float, generator: torch.Generator) -> None:
+def initialise(linear: nn.Linear, how: str, gain: float, generator: torch.Generator) -> None:
+    """Fill a layer's parameters: ``orthogonal`` with a gain (HARL), or ``kaiming`` (torch)."""
     if how == "orthogonal":
         nn.init.orthogonal_(linear.weight, gain=gain, generator=generator)
         nn.init.zeros_(linear.bias)

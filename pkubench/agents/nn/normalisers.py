@@ -129,6 +129,13 @@ class ObservationNorm:
         self.count = float(frozen["count"][0])
 
 
-def standardise(advantages: Tensor, epsilon: float) -> Tensor:
-    """Return (A - mean) / (std + epsilon), the population deviation of all entries."""
-    return (advantages - advantages.mean()) / (torch.std(advantages, correction=0) + epsilon)
+def standardise(advantages: Tensor, epsilon: float, chosen: Tensor | None = None) -> Tensor:
+    """Return (A - mean) / (std + epsilon), with the population deviation.
+
+    Args:
+        advantages: (B,).
+        epsilon: added to the deviation.
+        chosen: (B,) bool, the entries the moments are of; None: all.
+    """
+    of = advantages if chosen is None else advantages[chosen]
+    return (advantages - of.mean()) / (torch.std(of, correction=0) + epsilon)

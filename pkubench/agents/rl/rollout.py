@@ -33,6 +33,23 @@ class Behaviour(Protocol):
         ...
 
 
+class RecurrentBehaviour(Protocol):
+    """Chooses the actions of a rollout with a hidden state for each agent."""
+
+    def __call__(
+        self,
+        observations: Mapping[str, Array],
+        masks: Mapping[str, Array],
+        hidden: Mapping[str, Array],
+        first: Array,
+    ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array], dict[str, Array]]:
+        """Return what ``Behaviour`` does, and the new hidden states, (N, units) by agent id.
+
+        ``first`` is (N,) bool: where an episode begins the hidden state counts as zero.
+        """
+        ...
+
+
 @dataclass(slots=True)
 class Rollout:
     """What ``rollout_steps`` (T) of ``num_envs`` lanes (N) gave; time on axis 0."""
@@ -48,14 +65,40 @@ class Rollout:
     masks: dict[str, Array]
     """Agent id -> (T, N, actions); empty where all actions are legal."""
     rewards: Array
-    """(T, N) float32: team reward, the sum over agents."""
+    """(T, N, agents) float64, as each agent earned them."""
     costs: Array
-    """(T, N) float32; zeros where the world has no cost."""
+    """(T, N) float32; zeros where the environment has no cost."""
     terminated: Array
     truncated: Array
     next_observations: dict[str, Array]
     """Agent id -> (T, N, d): what the step led to, before any reset."""
     next_states: Array
+    first: Array
+    """(T, N) bool: the step is the first one of its episode."""
+    valid: Array
+    """(T, N) bool: the step belongs to an episode. All do, unless whole episodes of different
+    lengths were collected."""
+    alive: Array | None = None
+    """(T, N, agents) bool: the agent could act. None where agents do not die."""
+    hidden: dict[str, Array] = field(default_factory=dict)
+    """Agent id -> (N, units) float32, the hidden state before the first step; empty without."""
+
+    @property
+    def team_rewards(self) -> Array:
+        """(T, N) float32: the sum over agents."""
+        total: Array = self.rewards.sum(-1).astype(np.float32)
+        return total
+
+    def usable(self, agent: int) -> Array | None:
+        """Return where a step of an agent (by number) counts, (T, N) bool; None: everywhere."""
+        found: Array = self.valid if self.alive is None else self.valid & self.alive[..., agent]
+        return None if found.all() else found
+
+    @property
+    def usable_states(self) -> Array | None:
+        """(T, N) bool, where a state counts: somebody is alive; None: everywhere."""
+        found: Array = self.valid if self.alive is None else self.valid & self.alive.any(-1)
+        return None if found.all() else found
 
 
 @dataclass(slots=True)
@@ -128,11 +171,13 @@ class Collector:
         prepare: _Prepare,
         cost_key: str = "cost",
         cost_limit: float | None = None,
+        units: Mapping[str, int] | None = None,
     ) -> None:
         """Start an episode in each lane of ``env``.
 
         ``prepare`` turns a world's arrays into network inputs (normalisation), seeing each fresh
-        array once; with the task's ``cost_limit`` the cost of training is counted.
+        array once; with the task's ``cost_limit`` the cost of training is counted. ``units`` are
+        the numbers of each agent's hidden state, for a ``RecurrentBehaviour``.
         """
         self.env = env
         self.seeds = TrainingSeeds(seed, env.num_envs)
@@ -147,6 +192,12 @@ class Collector:
         """Environment actions since the oldest episode under way began."""
         self.raw: dict[str, Array] = {}
         self.info: dict[str, Array] = {}
+        self.hidden: dict[str, Array] = {
+            agent: np.zeros((env.num_envs, size), np.float32)
+            for agent, size in (units or {}).items()
+            if size
+        }
+        """Agent id -> (N, units), the hidden states of behaviour after the last step."""
 
     def start(self) -> None:
         """Begin a new episode in every lane."""
@@ -164,7 +215,7 @@ class Collector:
             return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
         return self.env.state()
 
-    def collect(self, steps: int, behave: Behaviour, restart: bool) -> Rollout:
+    def collect(self, steps: int, behave: Behaviour | RecurrentBehaviour, restart: bool) -> Rollout:
         """Take ``steps`` steps in every lane."""
         env, agents = self.env, self.env.agents
         begin = restart or not self.raw
@@ -173,13 +224,17 @@ class Collector:
             self.start()
         inputs, state = self.prepare(self.raw, self.state_of(self.raw), begin)
         rows: dict[str, list[Any]] = {name: [] for name in _FIELDS}
+        hidden = self.hidden
         for _ in range(steps):
             masks = masks_of(self.info, agents)
-            raw_actions, actions, log_probs = behave(inputs, masks)
+            first = env.elapsed == 0
+            alive = self.info.get("alive")
+            raw_actions, actions, log_probs = self._act(behave, inputs, masks, first)
             self.history.append(actions)
             step = env.step(actions)
             self.raw, self.info = step.observations, step.info
             reward = step.rewards.sum(1)
+            zeros = np.zeros_like(reward)
             cost = self.info.get(self.cost_key)
             self.sums[0] += self.info.get(UNCHANGED_REWARD, reward)
             if cost is not None:
@@ -193,12 +248,14 @@ class Collector:
                 ("actions", raw_actions),
                 ("log_probs", log_probs),
                 ("masks", masks),
-                ("rewards", reward),
-                ("costs", np.zeros_like(reward) if cost is None else cost),
+                ("rewards", step.rewards),
+                ("costs", zeros if cost is None else cost),
                 ("terminated", step.terminated),
                 ("truncated", step.truncated & ~step.terminated),
                 ("next_observations", next_inputs),
                 ("next_states", next_state),
+                ("first", first),
+                *(() if alive is None else (("alive", alive),)),
             ):
                 rows[name].append(value)
             if len(ended):
@@ -212,7 +269,22 @@ class Collector:
             inputs, state = next_inputs, next_state
             while len(self.history) > int(env.elapsed.max()):
                 self.history.popleft()
-        return _stack(rows, agents)
+        return _stack(rows, agents, hidden)
+
+    def _act(
+        self,
+        behave: Any,
+        inputs: Mapping[str, Array],
+        masks: Mapping[str, Array],
+        first: Array,
+    ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
+        """Choose actions, and keep the hidden states that are new."""
+        if not self.hidden:
+            found: tuple[dict[str, Array], dict[str, Array], dict[str, Array]]
+            found = behave(inputs, masks)
+            return found
+        raw_actions, actions, log_probs, self.hidden = behave(inputs, masks, self.hidden, first)
+        return raw_actions, actions, log_probs
 
     def freeze(self) -> dict[str, Array]:
         """Return everything needed to go on, as plain arrays."""
@@ -228,6 +300,7 @@ class Collector:
         }
         if self.window.training is not None:
             frozen["training_cost"] = self.window.training.freeze()
+        frozen |= {f"hidden.{agent}": hidden for agent, hidden in self.hidden.items()}
         for agent in self.env.agents:
             if self.history:
                 frozen[f"history.{agent}"] = np.stack([h[agent] for h in self.history])
@@ -250,6 +323,7 @@ class Collector:
         self.window.has_news = bool(frozen.get("has_news", False))
         if self.window.training is not None:
             self.window.training.thaw(frozen.get("training_cost"))
+        self.hidden = {agent: frozen[f"hidden.{agent}"].copy() for agent in self.hidden}
         agents = self.env.agents
         length = int(elapsed.max())
         self.raw, self.info = self.env.reset(self.lane_seeds)
@@ -285,23 +359,37 @@ def masks_of(info: Mapping[str, Array], agents: tuple[str, ...]) -> dict[str, Ar
     return {a: info[f"action_mask:{a}"] for a in agents if f"action_mask:{a}" in info}
 
 
-def _stack(rows: Mapping[str, list[Any]], agents: tuple[str, ...]) -> Rollout:
+def _stack(
+    rows: Mapping[str, list[Any]], agents: tuple[str, ...], hidden: dict[str, Array]
+) -> Rollout:
     def by_agent(name: str) -> dict[str, Array]:
         return {a: np.stack([row[a] for row in rows[name]]) for a in agents if a in rows[name][0]}
 
     def plain(name: str, dtype: Any = np.float32) -> Array:
         return np.stack(rows[name]).astype(dtype, copy=False)
 
+    first = plain("first", np.bool_)
+
     return Rollout(
         observations=by_agent("observations"),
-        states=plain("states"),
+        states=_floats(rows["states"]),
         actions=by_agent("actions"),
         log_probs=by_agent("log_probs"),
         masks=by_agent("masks"),
-        rewards=plain("rewards"),
+        rewards=plain("rewards", np.float64),
         costs=plain("costs"),
         terminated=plain("terminated", np.bool_),
         truncated=plain("truncated", np.bool_),
         next_observations=by_agent("next_observations"),
-        next_states=plain("next_states"),
+        next_states=_floats(rows["next_states"]),
+        first=first,
+        valid=np.ones_like(first),
+        alive=plain("alive", np.bool_) if rows["alive"] else None,
+        hidden=hidden,
     )
+
+
+def _floats(rows: list[Array]) -> Array:
+    """Return rows as float32, but bytes, of which images are, as they are."""
+    stacked = np.stack(rows)
+    return stacked if stacked.dtype == np.uint8 else stacked.astype(np.float32, copy=False)

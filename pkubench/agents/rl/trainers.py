@@ -1,28 +1,31 @@
-"""Gradient steps of actors and critics on the CPU: hand-made gradients, clipping, Adam.
+"""Gradient steps of actors and critics: a loss, autograd, clipping, Adam.
 
-A trainer takes over the parameters of torch modules (see ``Backprop``) and moves them in place, so
-whoever holds the modules sees every step. It knows nothing of algorithms: an update rule asks an
-actor's trainer for the distributions of some samples, and hands back how the loss changes with
-them.
+A trainer takes over the parameters of torch modules, which become views of one flat array, and
+moves them in place, so whoever holds the modules sees every step. It knows nothing of algorithms:
+it minimises the ``Objective`` it is given. ``nn/fast/trainers.py`` does the same with hand-written
+gradients, for the networks and rules that have them.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor, nn
 
 from pkubench.agents.nn.actor import Actor
-from pkubench.agents.nn.fast.backprop import FlatNetworks, networks_for
-from pkubench.agents.nn.fast.hand_gradients import Categoricals, Gaussians, Policies, Slopes
-from pkubench.agents.nn.fast.loss_gradients import value_loss_slope
+from pkubench.agents.nn.distributions import Distribution
 from pkubench.agents.nn.fast.stacked import Adam
-from pkubench.agents.nn.networks import MLP
+from pkubench.agents.rl.objective import Objective
+from pkubench.agents.rl.samples import ActorSamples, terms_of
+from pkubench.agents.rl.update_rules.base import Terms
+from pkubench.agents.rl.value_loss import value_loss
 
 Array = npt.NDArray[Any]
 
@@ -55,9 +58,7 @@ class Minibatches:
         self._samples = {name: array for name, array in samples.items() if array is not None}
         if parts > 1:
             self._room = np.empty_like(inputs)
-        share, rest = divmod(len(inputs), parts)
-        edges = [k * share + min(k, rest) for k in range(parts + 1)]
-        self._slices = [slice(a, b) for a, b in itertools.pairwise(edges)]
+        self._slices = slices(len(inputs), parts)
 
     def one_pass(self) -> Iterator[Part]:
         """Go through all samples once."""
@@ -71,23 +72,40 @@ class Minibatches:
             yield Part(self._room[part], {k: array[..., part] for k, array in samples.items()})
 
 
+def slices(count: int, parts: int) -> list[slice]:
+    """Return ``parts`` slices of ``count`` things, of sizes that differ by one at most."""
+    share, rest = divmod(count, parts)
+    edges = [k * share + min(k, rest) for k in range(parts + 1)]
+    return [slice(a, b) for a, b in itertools.pairwise(edges)]
+
+
+def shuffled(count: int, parts: int, generator: torch.Generator) -> Iterator[Tensor | None]:
+    """Yield the indices of each minibatch of a pass; None is the whole batch as it came."""
+    if parts == 1:
+        yield None
+        return
+    order = torch.randperm(count, generator=generator)
+    for part in slices(count, parts):
+        yield order[part]
+
+
 class Trainer:
     """R networks of one shape, each with its own clipping; one Adam."""
 
     def __init__(
         self,
-        networks: FlatNetworks,
+        flat: Tensor,
+        gradient: Tensor,
         *,
         lr: float,
         epsilon: float,
         max_grad_norm: float,
     ) -> None:
-        """Train ``networks``."""
-        self.networks, self.max_grad_norm = networks, max_grad_norm
-        self.prepare = networks.prepare
-        self.adam = Adam(networks.flat, lr, epsilon)
-        self.adam.gradient = networks.gradient
-        self._rows = list(networks.gradient.unbind())
+        """Train parameters ``flat`` (R, P), whose gradients are written to ``gradient`` (R, P)."""
+        self.max_grad_norm = max_grad_norm
+        self.adam = Adam(flat, lr, epsilon)
+        self.adam.gradient = gradient
+        self._rows = list(gradient.unbind())
 
     def step(self) -> None:
         """Scale gradients that are too long, row by row, and take a step of Adam."""
@@ -124,62 +142,146 @@ class Trainer:
         self.adam.count = int(state["count"][0])
 
 
-class ActorTrainer(Trainer):
-    """Gradient steps of one actor, on any loss of its log-probabilities and divergences."""
+class ActorTrainer(Trainer, ABC):
+    """Passes of Adam over minibatches of one actor's samples."""
 
-    def __init__(
-        self, actor: Actor, samples: int, *, lr: float, epsilon: float, max_grad_norm: float
-    ) -> None:
-        """Take over ``actor``'s parameters, to train on minibatches of ``samples``."""
-        self.actor = actor
-        extras = [] if actor.discrete else [actor.log_std]
-        networks = networks_for([actor.net], extras, samples)
-        super().__init__(networks, lr=lr, epsilon=epsilon, max_grad_norm=max_grad_norm)
+    actor: Actor
 
-    def policies(self, inputs: Array, masks: Array | None = None) -> Policies:
-        """Return the distributions of many prepared inputs (N, ...), in memory of their own.
-
-        ``masks`` are (n, N), 0 where an action is forbidden.
-        """
-        return self._heads(self.networks.outputs(inputs)[0], masks)
-
-    def forward(self, inputs: Array, masks: Array | None = None) -> Policies:
-        """Return the distributions of a minibatch; they hold until the next call."""
-        return self._heads(self.networks.forward(inputs)[0], masks)
-
-    def descend(
-        self, pi: Policies, slopes: Slopes, actions: Array, old: Policies | None = None
-    ) -> None:
-        """Take a step against a loss of what ``forward`` returned last.
+    def passes(
+        self,
+        samples: ActorSamples,
+        objective: Objective,
+        *,
+        epochs: int,
+        parts: int,
+        target_kl: float | None,
+        generator: torch.Generator,
+    ) -> dict[str, float]:
+        """Minimise an objective; return diagnostics: ``kl`` and ``entropy``.
 
         Args:
-            pi: what it returned.
-            slopes: the loss's derivatives.
-            actions: (d, B) of a Box, (B,) of Discrete; those of ``slopes.log_prob``.
-            old: the policy that divergences are from or to, of the same samples.
+            samples: the batch.
+            objective: the loss of every minibatch.
+            epochs: passes over the data.
+            parts: minibatches of a pass.
+            target_kl: stop once the mean KL(start||now) over the batch exceeds this.
+            generator: puts the samples in order.
         """
-        by_outputs, by_extra = pi.gradient(slopes, actions, old)  # type: ignore[arg-type]
-        self.networks.backward(by_outputs[None])
-        if not self.actor.discrete:
-            self.networks.set_extra_gradient(by_extra[None])
-        self.step()
+        self.load(samples, objective.uses_kl, target_kl is not None)
+        kl = entropy = float("nan")
+        for _ in range(epochs):
+            terms: Any = None
+            for terms in self.one_pass(objective, parts, generator):  # noqa: B007 - the last one
+                pass
+            entropy, kl = self.entropy_and_kl(terms)
+            if target_kl is not None:
+                kl = self.kl_from_start()
+                if kl > target_kl:
+                    break
+        return {"kl": kl, "entropy": entropy}
 
-    def _heads(self, outputs: Array, masks: Array | None) -> Policies:
-        if self.actor.discrete:
-            return Categoricals.from_outputs(outputs, masks)
-        return Gaussians.from_outputs(outputs, self.networks.extras()[0], self.actor.std_kind)
+    def entropy_and_kl(self, terms: Any) -> tuple[float, float]:
+        """Return the mean entropy and an estimate of KL(old||now), ``mean[r - 1 - log r]``."""
+        return float(terms.entropy), float((terms.ratio - 1.0 - terms.log_ratio).mean())
+
+    @abstractmethod
+    def load(self, samples: ActorSamples, uses_kl: bool, has_target: bool) -> None:
+        """Take the samples of the passes that follow, and the policy at their start if needed."""
+
+    @abstractmethod
+    def one_pass(
+        self, objective: Objective, parts: int, generator: torch.Generator
+    ) -> Iterator[Any]:
+        """Take a step on every minibatch; yield its ``Terms``, which hold until the next one."""
+
+    @abstractmethod
+    def kl_from_start(self) -> float:
+        """Return the mean KL(start||now) over the batch."""
 
 
-class CriticTrainer(Trainer):
-    """Gradient steps of critics that see the same inputs, such as one of reward and one of cost.
+class AutogradActorTrainer(ActorTrainer):
+    """Gradients of the written loss by autograd: any network, any loss, any device."""
+
+    def __init__(self, actor: Actor, *, lr: float, epsilon: float, max_grad_norm: float) -> None:
+        """Take over ``actor``'s parameters."""
+        self.actor = actor
+        flat, self.gradient = flattened([actor])
+        super().__init__(flat, self.gradient, lr=lr, epsilon=epsilon, max_grad_norm=max_grad_norm)
+
+    def load(self, samples: ActorSamples, uses_kl: bool, has_target: bool) -> None:
+        """Take the samples (see ``ActorTrainer``)."""
+        self._samples, self._start = samples, None
+        self._starts: dict[int, Distribution] = {}
+        self._uses_kl = uses_kl
+        if uses_kl or has_target:
+            with torch.no_grad():
+                self._start = samples.policy(self.actor)
+
+    def one_pass(
+        self, objective: Objective, parts: int, generator: torch.Generator
+    ) -> Iterator[Terms]:
+        """Take a step on every minibatch (see ``ActorTrainer``)."""
+        for index in shuffled(self._samples.size, parts, generator):
+            part, start = self._samples, self._start if self._uses_kl else None
+            if index is not None:
+                index = index.to(self.gradient.device)
+                part = part.take(index)
+                start = None if start is None else self._start_of(part, index)
+            self.actor.train()
+            terms = terms_of(part, part.policy(self.actor), start, objective.cost)
+            self.gradient.zero_()
+            objective.loss(terms).backward()  # type: ignore[no-untyped-call]
+            self.actor.eval()
+            self.step()
+            yield terms
+
+    def entropy_and_kl(self, terms: Terms) -> tuple[float, float]:
+        """Return the mean entropy and an estimate of KL(old||now) (see ``ActorTrainer``)."""
+        log_ratio = terms.log_ratio.detach()
+        return float(terms.entropy.detach()), float((log_ratio.exp() - 1.0 - log_ratio).mean())
+
+    def _start_of(self, part: ActorSamples, index: Tensor) -> Distribution:
+        """Return the policy at the start of the passes on a minibatch."""
+        assert self._start is not None
+        if part.size == len(part.steps.actions):  # single steps: the same order
+            return self._start[index]
+        usable: Tensor = self._samples.usable  # type: ignore[union-attr]
+        place = torch.full(usable.shape, -1, dtype=torch.int64, device=usable.device)
+        place[usable] = torch.arange(int(usable.sum()), device=usable.device)
+        chosen = place[:, index]
+        return self._start[chosen[chosen >= 0]]
+
+    @torch.no_grad()
+    def kl_from_start(self) -> float:
+        """Return the mean KL(start||now) over the batch."""
+        assert self._start is not None
+        return float(self._start.kl(self._samples.policy(self.actor)).mean())  # type: ignore[arg-type]
+
+
+class CriticTrainer(Trainer, ABC):
+    """Gradient steps of R critics that see the same inputs, such as one of reward, one of cost.
 
     The loss of each is ``value_loss`` plus ``l2`` times the sum of its squared parameters.
     """
 
+    @abstractmethod
+    def prepare(self, inputs: Array) -> Array:
+        """Return what ``descend`` takes for ``inputs`` (B, numbers)."""
+
+    @abstractmethod
+    def descend(self, inputs: Array, old_values: Array, targets: Array) -> Array:
+        """Take a step on a minibatch of prepared inputs; return each critic's loss before it, (R,).
+
+        ``old_values`` and ``targets`` are (R, B), on the networks' scale.
+        """
+
+
+class AutogradCriticTrainer(CriticTrainer):
+    """Gradients of the written loss by autograd: any network, on any device."""
+
     def __init__(
         self,
-        nets: Sequence[MLP],
-        samples: int,
+        nets: Sequence[nn.Module],
         *,
         lr: float,
         epsilon: float,
@@ -188,31 +290,85 @@ class CriticTrainer(Trainer):
         clip: float | None = None,
         huber_delta: float | None = None,
     ) -> None:
-        """Take over the parameters of ``nets``, to train on minibatches of ``samples``.
-
-        ``clip`` and ``huber_delta`` are those of ``value_loss``.
-        """
-        networks = networks_for(nets, [], samples)
-        super().__init__(networks, lr=lr, epsilon=epsilon, max_grad_norm=max_grad_norm)
+        """Take over the parameters of ``nets``; ``clip``, ``huber_delta``: see ``value_loss``."""
+        self.nets: list[Any] = list(nets)
+        self.flat, self.gradient = flattened(nets)
+        super().__init__(
+            self.flat, self.gradient, lr=lr, epsilon=epsilon, max_grad_norm=max_grad_norm
+        )
         self.l2, self.clip, self.huber_delta = l2, clip, huber_delta
 
-    def values(self, inputs: Array) -> Array:
-        """Return the values (R, N) of many prepared inputs."""
-        return self.networks.outputs(inputs)[:, 0]
+    def prepare(self, inputs: Array) -> Array:
+        """Return the inputs as they are."""
+        return inputs
 
     def descend(self, inputs: Array, old_values: Array, targets: Array) -> Array:
-        """Take a step on a minibatch of prepared inputs; return each critic's loss before it, (R,).
+        """Take a step (see ``CriticTrainer``)."""
+        x = torch.from_numpy(inputs).to(self.flat.device)
 
-        ``old_values`` and ``targets`` are (R, B), on the networks' scale.
+        def values(net: Any, row: int) -> Tensor:
+            return net(x)[:, 0]  # type: ignore[no-any-return]
+
+        return self._descend(values, old_values, targets)
+
+    def descend_sequences(
+        self, inputs: Array, first: Array, hidden: Array, usable: Array, old: Array, targets: Array
+    ) -> Array:
+        """Take a step on whole sequences; return each critic's loss before it, (R,).
+
+        Args:
+            inputs: (T, N, numbers).
+            first: (T, N) bool, whether a step is the first one of its episode.
+            hidden: (R, N, units), before the first step.
+            usable: (T, N) bool; other steps enter no loss.
+            old: (R, T, N), values when the data was collected.
+            targets: (R, T, N).
         """
-        values = self.networks.forward(inputs)[:, 0]
-        losses, slope = value_loss_slope(
-            values, old_values, targets, clip=self.clip, huber_delta=self.huber_delta
-        )
-        self.networks.backward(slope[:, None])
-        if self.l2:
-            flat = self.networks.flat
-            self.networks.gradient.add_(flat, alpha=2.0 * self.l2)
-            losses = losses + [self.l2 * row.dot(row).item() for row in flat]
+        device = self.flat.device
+        x, begins = torch.from_numpy(inputs).to(device), torch.from_numpy(first).to(device)
+        chosen = torch.from_numpy(usable).to(device)
+
+        def values(net: Any, row: int) -> Tensor:
+            out, _ = net.sequence(x, begins, torch.from_numpy(hidden[row]).to(device))
+            return out[..., 0][chosen]  # type: ignore[no-any-return]
+
+        return self._descend(values, old[:, usable], targets[:, usable])
+
+    def _descend(self, values: Any, old_values: Array, targets: Array) -> Array:
+        losses, device = [], self.flat.device
+        self.gradient.zero_()
+        for row, net in enumerate(self.nets):
+            net.train()
+            old, target = (torch.from_numpy(of[row]).to(device) for of in (old_values, targets))
+            value = values(net, row)
+            loss = value_loss(value, old, target, clip=self.clip, huber_delta=self.huber_delta)
+            if self.l2:
+                loss = loss + self.l2 * sum(p.square().sum() for p in net.parameters())
+            loss.backward()  # type: ignore[no-untyped-call]
+            losses.append(float(loss.detach()))
+            net.eval()
         self.step()
-        return losses
+        return np.array(losses)
+
+
+def flattened(modules: Sequence[nn.Module]) -> tuple[Tensor, Tensor]:
+    """Make the parameters of R modules of one shape views of one array; return it and its twin.
+
+    Gradients are views of the second array, (R, P) like the first, to which autograd adds. Moving a
+    module to another device or type afterwards cuts the tie.
+    """
+    rows = [list(module.parameters()) for module in modules]
+    count = sum(p.numel() for p in rows[0])
+    like = rows[0][0]
+    flat = torch.zeros(len(rows), count, dtype=like.dtype, device=like.device)
+    gradient = torch.zeros_like(flat)
+    for row, parameters in enumerate(rows):
+        at = 0
+        for parameter in parameters:
+            end = at + parameter.numel()
+            view = flat[row, at:end].view_as(parameter)
+            view.copy_(parameter.detach())
+            parameter.data = view
+            parameter.grad = gradient[row, at:end].view_as(parameter)
+            at = end
+    return flat, gradient

@@ -7,7 +7,6 @@ same directions and searches the same line with an acceptance of its own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -16,47 +15,14 @@ from torch.nn.utils import parameters_to_vector
 
 from pkubench.agents.nn.actor import Actor
 from pkubench.agents.nn.distributions import Distribution
-from pkubench.agents.rl.fisher import DiscreteKL, Fisher, mean_kl
-from pkubench.agents.rl.update_rules import surrogate
+from pkubench.agents.nn.fast.fisher import FastFisher
+from pkubench.agents.nn.networks import MLP
+from pkubench.agents.rl.fisher import AutogradFisher, mean_kl
+from pkubench.agents.rl.samples import ActorSamples, Samples, terms_of
+from pkubench.agents.rl.update_rules.trust_region import TrustRegion
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrustRegion:
-    """The numbers of a trust-region step; the defaults are HARL's."""
-
-    radius: float = 0.01
-    """delta: the mean KL(old||new) stays below it."""
-    cg_iterations: int = 10
-    cg_damping: float = 0.1
-    """Added to the Fisher matrix's diagonal."""
-    cg_tolerance: float = 1e-10
-    """Conjugate gradients stop once the squared residual is below it."""
-    fisher_every: int = 1
-    """Every how many-th sample the Fisher matrix averages over; 1 is all."""
-    search_steps: int = 10
-    """Lengths the line search tries; 0 takes the whole step unseen (natural gradient)."""
-    search_decay: float = 0.8
-    """Each length is this share of the one before."""
-    accept_ratio: float = 0.5
-    """Least share of the linearly expected improvement that must be found."""
-    discrete_kl: DiscreteKL = "true"
-
-
-class Samples(NamedTuple):
-    """What one actor is updated on; B samples."""
-
-    observations: Tensor
-    """(B, inputs)."""
-    masks: Tensor | None
-    """(B, n) of legal actions."""
-    actions: Tensor
-    """(B,) int64 or (B, d)."""
-    log_probs: Tensor
-    """(B,), of the actions under the policy that took them."""
-    advantage: Tensor
-    """(B,), of the joint action."""
-    factor: Tensor
-    """(B,), product of the ratios of the agents updated before; ones for a single agent."""
+CG_TOLERANCE = 1e-10
+"""Conjugate gradients stop once the squared residual is below it."""
 
 
 class Step(NamedTuple):
@@ -77,7 +43,9 @@ class Step(NamedTuple):
         return self.fraction > 0.0
 
 
-def trust_region_step(actor: Actor, samples: Samples, settings: TrustRegion) -> Step:
+def trust_region_step(
+    actor: Actor, samples: ActorSamples, rule: TrustRegion, *, fast: bool = True
+) -> Step:
     """Maximise ``L = mean[M r A]`` inside ``mean KL(old||new) < radius`` (HATRPO; HARL alg. 2).
 
     With ``g`` the gradient of L and ``F`` the damped Fisher matrix, ``x`` solves ``F x = g`` by
@@ -85,44 +53,59 @@ def trust_region_step(actor: Actor, samples: Samples, settings: TrustRegion) -> 
     ball to second order. The first of the shrinking lengths is taken whose KL is below the
     radius, whose surrogate rises, and by more than ``accept_ratio`` of ``g' step``. With one
     agent (M = 1) this is TRPO (Schulman et al. 2015).
+
+    Args:
+        actor: moved in place.
+        samples: the batch.
+        rule: the ball and the search; L is minus its loss.
+        fast: products with F by hand, where the network has them.
     """
-    pi = actor(samples.observations, samples.masks)
-    before = surrogate_of(pi, samples)
+    radius = rule.kl_limit * numbers_averaged(actor, samples, rule)
+    pi = samples.policy(actor)
+    before = surrogate_of(rule, pi, samples)
     old, start = pi.detach(), parameters_to_vector(actor.parameters()).detach()
     g = flat_gradient(before, actor)
-    fisher = fisher_of(actor, samples, settings)
-    x, image = conjugate_gradient(fisher, g, settings.cg_iterations, settings.cg_tolerance)
+    fisher = fisher_of(actor, samples, rule, fast=fast)
+    x, image = conjugate_gradient(fisher, g, rule.cg_iterations, CG_TOLERANCE)
     entropy, curvature = float(old.entropy().mean()), float(x @ image)
     if not curvature > 0.0:  # a zero gradient, or one that is not finite
         return Step(0.0, 0.0, 0.0, entropy)
-    step = x * (2.0 * settings.radius / curvature) ** 0.5
+    step = x * (2.0 * radius / curvature) ** 0.5
     expected, reached = float(g @ step), float(before.detach())
     kl = improvement = 0.0
 
     def accept(fraction: float) -> bool:
         nonlocal kl, improvement
-        new: Distribution = actor(samples.observations, samples.masks)
-        kl = float(mean_kl(old, new, settings.discrete_kl))
-        improvement = float(surrogate_of(new, samples)) - reached
-        if settings.search_steps == 0:
+        new = samples.policy(actor)
+        kl = float(mean_kl(old, new, rule.discrete_kl))
+        improvement = float(surrogate_of(rule, new, samples)) - reached
+        if rule.search_steps == 0:
             return True
-        is_worth_it = improvement > settings.accept_ratio * fraction * expected
-        return kl < settings.radius and improvement > 0.0 and is_worth_it
+        is_worth_it = improvement > rule.accept_ratio * fraction * expected
+        return kl < radius and improvement > 0.0 and is_worth_it
 
-    tries = max(settings.search_steps, 1)
-    fraction = line_search(actor, start, step, accept, tries, settings.search_decay)
+    tries = max(rule.search_steps, 1)
+    fraction = line_search(actor, start, step, accept, tries, rule.search_decay)
     return Step(fraction, kl, improvement, entropy) if fraction else Step(0.0, 0.0, 0.0, entropy)
 
 
-def fisher_of(actor: Actor, samples: Samples, settings: TrustRegion) -> Fisher:
+def fisher_of(
+    actor: Actor, samples: ActorSamples, rule: TrustRegion, *, fast: bool = True
+) -> Callable[[Tensor], Tensor]:
     """Return the damped Fisher matrix of the actor over every ``fisher_every``-th sample."""
-    return Fisher(
-        actor,
-        samples.observations[:: settings.fisher_every],
-        None if samples.masks is None else samples.masks[:: settings.fisher_every],
-        damping=settings.cg_damping,
-        discrete_kl=settings.discrete_kl,
-    )
+    damping = rule.cg_damping * numbers_averaged(actor, samples, rule)
+    part = samples.every(rule.fisher_every)
+    if fast and isinstance(part, Samples) and isinstance(actor.net, MLP):
+        return FastFisher(
+            actor, part.observations, part.masks, damping=damping, discrete_kl=rule.discrete_kl
+        )
+    return AutogradFisher(actor, part, damping=damping, discrete_kl=rule.discrete_kl)
+
+
+def numbers_averaged(actor: Actor, samples: ActorSamples, rule: TrustRegion) -> int:
+    """Return over how many numbers of an action KL is averaged, by which a summed one is larger."""
+    is_averaged = rule.kl_mean_over_dimensions and not actor.discrete
+    return int(samples.actions.shape[-1]) if is_averaged else 1
 
 
 def flat_gradient(value: Tensor, actor: Actor, keep_graph: bool = False) -> Tensor:
@@ -201,7 +184,6 @@ def _place(actor: Actor, vector: Tensor) -> None:
         parameter.copy_(part.view_as(parameter))
 
 
-def surrogate_of(pi: Distribution, samples: Samples) -> Tensor:
-    """Return ``mean[M r A]`` of a distribution over the samples' actions."""
-    ratio = (pi.log_prob(samples.actions) - samples.log_probs).exp()
-    return surrogate(ratio, samples.advantage, samples.factor)
+def surrogate_of(rule: TrustRegion, pi: Distribution, samples: ActorSamples) -> Tensor:
+    """Return ``mean[M r A]``, minus the rule's loss, of a distribution over samples' actions."""
+    return -rule.loss(terms_of(samples, pi))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,18 +16,18 @@ import torch
 from gymnasium import spaces
 
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
-from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
+from pkubench.agents.rl.on_policy.learner import Advantages, OnPolicyLearner
 from pkubench.agents.rl.rollout import Rollout
-from pkubench.agents.rl.update_rules import surrogate
+from pkubench.agents.rl.update_rules.base import surrogate
 from pkubench.envs.core.batch import Array, BatchEnv, BoolArray, FloatArray, Info
 from pkubench.envs.core.seeding import IntArray
+from tests.agents.configs import config_of, with_changes
 from tests.agents.theory.tabular import Floats, TabularGame, along, random_policies
 
 ACTIONS = (2, 3, 4)
-TABLES = OnPolicyConfig(
+TABLES = config_of(
     scheme="sequential",
     update="trust-region",
-    entropy=0.0,
     hidden=(),
     layer_norm=False,
     actor_gain=1.0,
@@ -99,15 +98,17 @@ class _Tables:
             actions=actions,
             log_probs=log_probs,
             masks={},
-            rewards=nothing,
+            rewards=np.zeros((len(rows), 1, agents)),
             costs=nothing,
             terminated=nothing > 0,
             truncated=nothing > 0,
             next_observations=dict.fromkeys(learner.agents, states),
             next_states=states,
+            first=nothing == 0,
+            valid=nothing == 0,
         )
         # mean over rows times the number of rows is the weighted sum over them
-        advantages = [advantage * len(rows)] * agents
+        advantages = Advantages([advantage * len(rows)] * agents, None)
         if learner.config.scheme == "simultaneous":
             return learner._update_simultaneously(data, advantages)
         return learner._update_sequentially(data, advantages)
@@ -140,7 +141,7 @@ def test_hatrpo_stays_in_its_ball_and_the_joint_return_never_falls(
     seed: int, radius: float
 ) -> None:
     game = TabularGame.random(seed, 5, ACTIONS, 0.9)
-    config = replace(TABLES, kl_limit=radius)
+    config = with_changes(TABLES, kl_limit=radius)
     tables = _Tables(game, config, seed)
     returns, moved = [game.objective(tables.policies())], []
     for _ in range(25):
@@ -163,7 +164,7 @@ def test_without_the_sequence_the_same_steps_lower_the_joint_return(scheme: Any)
     """Two agents are paid for differing and lean the same way: each alone should change sides."""
     game = TabularGame(1.0 - np.eye(2)[None], np.ones((1, 2, 2, 1)), np.ones(1), 0.0)
     for seed in range(4):
-        tables = _Tables(game, replace(TABLES, scheme=scheme, kl_limit=0.5), seed)
+        tables = _Tables(game, with_changes(TABLES, scheme=scheme, kl_limit=0.5), seed)
         with torch.no_grad():
             for actor in tables.learner.actors.values():
                 actor.net.head.weight.zero_()
@@ -179,12 +180,14 @@ def test_without_the_sequence_the_same_steps_lower_the_joint_return(scheme: Any)
 
 def test_the_product_of_ratios_is_the_exact_joint_ratio_after_a_sweep() -> None:
     game = TabularGame.random(3, 4, ACTIONS, 0.9)
-    tables = _Tables(game, replace(TABLES, kl_limit=0.05), 3)
+    tables = _Tables(game, with_changes(TABLES, kl_limit=0.05), 3)
     update, seen = tables.learner._update_actor, []
 
-    def spy(name: str, batch: Any, advantage: Any, factor: torch.Tensor, cost: Any) -> Any:
-        report = update(name, batch, advantage, factor, cost)
-        seen.append(factor * tables.learner._ratio(name, batch))
+    def spy(name: str, samples: Any) -> Any:
+        report = update(name, samples)
+        with torch.no_grad():
+            now = samples.policy(tables.learner.actors[name]).log_prob(samples.actions)
+        seen.append(samples.factor * (now - samples.log_probs).exp())
         return report
 
     tables.learner._update_actor = spy  # type: ignore[method-assign]
@@ -234,7 +237,7 @@ def test_a_short_first_pass_of_haa2c_and_happo_raises_the_joint_return(update: A
     changes = {"update": update, "epochs": 1, "actor_lr": 1e-3}
     for seed in range(12):
         game = TabularGame.random(seed, 5, ACTIONS, 0.9)
-        tables = _Tables(game, replace(TABLES, **changes), seed)
+        tables = _Tables(game, with_changes(TABLES, **changes), seed)
         before = game.objective(tables.policies())
         tables.update()
         assert game.objective(tables.policies()) > before + 1e-4

@@ -17,50 +17,54 @@ Chosen on training seeds of SimpleSpread; ``make results-foundation`` trains bot
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
+from pkubench.agents.components import changed
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
+from pkubench.agents.rl.update_rules.a2c import A2C
+from pkubench.agents.rl.update_rules.trust_region import TrustRegion
 
 HAPPO_PAPER = OnPolicyConfig(scheme="sequential", truncation="official")
 """Sequential update in a random order with the running product of ratios; official numbers."""
 
-MAPPO_PAPER = replace(HAPPO_PAPER, scheme="simultaneous", shared=True)
+MAPPO_PAPER = changed(HAPPO_PAPER, {"scheme": "simultaneous", "shared": True})
 """One shared actor (separate ones where spaces differ), advantages of all agents together."""
 
-HATRPO_PAPER = replace(HAPPO_PAPER, update="trust-region", kl_limit=0.005, entropy=0.0)
+HATRPO_PAPER = changed(HAPPO_PAPER, {"update": TrustRegion(kl_limit=0.005)})
 """Sequential steps in a ball of the true KL; ``discrete_kl="official"`` restores the code's."""
 
-HAA2C_PAPER = replace(HAPPO_PAPER, update="a2c")
+HAA2C_PAPER = changed(HAPPO_PAPER, {"update": A2C()})
 """Sequential passes over the plain surrogate."""
 
-HAPPO = replace(
+HAPPO = changed(
     HAPPO_PAPER,
-    truncation="bootstrap",
-    num_envs=160,
-    rollout_steps=25,
-    gamma=0.95,
-    actor_lr=1e-3,
-    critic_lr=1e-3,
+    {
+        "truncation": "bootstrap",
+        "num_envs": 160,
+        "rollout_steps": 25,
+        "gamma": 0.95,
+        "actor_lr": 1e-3,
+        "critic_lr": 1e-3,
+    },
 )
 """HAPPO with the numbers above."""
 
-MAPPO = replace(HAPPO, scheme="simultaneous", shared=True)
+MAPPO = changed(HAPPO, {"scheme": "simultaneous", "shared": True})
 """MAPPO with the numbers above."""
 
-IPPO = replace(HAPPO, scheme="simultaneous", critic="local")
+IPPO = changed(HAPPO, {"scheme": "simultaneous", "critic": "local"})
 """Independent actors and independent critics on local observations."""
 
-HATRPO = replace(HAPPO, update="trust-region", kl_limit=0.01, entropy=0.0, fisher_every=3)
+HATRPO = changed(HAPPO, {"update": TrustRegion(kl_limit=0.01, fisher_every=3)})
 """HATRPO with the numbers above, HARL's default radius, and the Fisher matrix of every third
 state: its products are most of the work, and a part of the data suffices for a direction (Schulman
 et al. 2015, appendix C); gradient, KL and line search see all of it. Three does not divide the
 number of lanes, so that the part has states of every lane."""
 
-HAA2C = replace(HAPPO, update="a2c")
+HAA2C = changed(HAPPO, {"update": "a2c"})
 """HAA2C with the numbers above."""
 
-HAPPO_LAG = replace(HAPPO, constraint="lagrangian")
+HAPPO_LAG = changed(HAPPO, {"constraint": "lagrangian"})
 """HAPPO under a cost limit: every agent climbs (A_R - lambda A_C) / (1 + lambda) of the team."""
 
 PRESETS = {
@@ -71,28 +75,34 @@ PRESETS = {
     "hatrpo": HATRPO,
     "haa2c": HAA2C,
     # the sequence taken out of each method, and nothing else
-    "happo-simultaneous": replace(HAPPO, scheme="simultaneous"),
-    "hatrpo-simultaneous": replace(HATRPO, scheme="simultaneous"),
-    "haa2c-simultaneous": replace(HAA2C, scheme="simultaneous"),
+    "happo-simultaneous": changed(HAPPO, {"scheme": "simultaneous"}),
+    "hatrpo-simultaneous": changed(HATRPO, {"scheme": "simultaneous"}),
+    "haa2c-simultaneous": changed(HAA2C, {"scheme": "simultaneous"}),
     "happo-paper": HAPPO_PAPER,
     "mappo-paper": MAPPO_PAPER,
     "hatrpo-paper": HATRPO_PAPER,
     "haa2c-paper": HAA2C_PAPER,
 }
 
-_DEEP = {"hidden": (128, 128, 128), "action_map": "affine", "clip": 0.1, "entropy": 0.0}
+
+def _clip(half_width: float) -> dict[str, Any]:
+    """Return HARL's ``clip_param``, which clips the ratio and the value loss."""
+    return {"clip": half_width, "value_clip": half_width}
+
+
+_DEEP = {"hidden": (128, 128, 128), "action_map": "affine", **_clip(0.1), "entropy": 0.0}
 _DEEP_HAA2C = {**_DEEP, "lr_decay": True, "critic_lr_decay": True}
 _DECAY = {"lr_decay": True, "critic_lr_decay": True}
-_CHEETAH = {"clip": 0.05, "epochs": 15, "critic_epochs": 15, "entropy": 0.01}
-_HOPPER = {"clip": 0.05, "epochs": 10, "critic_epochs": 10, **_DECAY}
-_WALKER = {"clip": 0.05, "minibatches": 2, "actor_lr": 1e-3, "critic_lr": 1e-3, **_DECAY}
+_CHEETAH = {**_clip(0.05), "epochs": 15, "critic_epochs": 15, "entropy": 0.01}
+_HOPPER = {**_clip(0.05), "epochs": 10, "critic_epochs": 10, **_DECAY}
+_WALKER = {**_clip(0.05), "minibatches": 2, "actor_lr": 1e-3, "critic_lr": 1e-3, **_DECAY}
 _SLOW = {"actor_lr": 1e-4, "critic_lr": 1e-4}
 _CPU = {
     "num_envs": 20,
     "rollout_steps": 100,
     "gamma": 0.99,
     "action_map": "affine",
-    "clip": 0.2,
+    **_clip(0.2),
     "entropy": 0.0,
     "epochs": 10,
     "critic_epochs": 10,
@@ -106,7 +116,7 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
     "Multi": {
         "happo-paper": _DEEP,
         "mappo-paper": _DEEP,
-        "hatrpo-paper": {**_DEEP, "clip": 0.2, "kl_limit": 0.01},
+        "hatrpo-paper": {**_DEEP, **_clip(0.2), "kl_limit": 0.01},
         "haa2c-paper": _DEEP_HAA2C,
         "happo": _CPU,
         "happo-lag": _CPU,

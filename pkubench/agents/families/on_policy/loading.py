@@ -1,7 +1,8 @@
-"""Saved on-policy agents back as actors, without torch."""
+"""Saved on-policy agents back as actors; those with an MLP without torch."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from pkubench.agents.nn.fast.policy import (
 from pkubench.agents.rl.budget import Budget, BudgetPolicy
 from pkubench.agents.saved.files import SavedAgent, Tensors
 from pkubench.agents.saved.team import read_team
-from pkubench.errors import AgentError, WeightsError
+from pkubench.errors import AgentError, ConfigError, UnknownName, WeightsError
 
 if TYPE_CHECKING:
     from pkubench.tasks.task import Task
@@ -28,20 +29,42 @@ KIND = "on-policy"
 """The ``kind`` of these agents' ``config.json``."""
 
 
-def load(saved: SavedAgent, task: Task | None = None, *, stochastic: bool = False) -> Agent | Team:
+ACTING: Mapping[str, Any] = {"mode": "mode"}
+"""Settings of acting and their defaults: ``mode`` is ``mode`` or ``sampled``."""
+
+
+def load(
+    saved: SavedAgent, task: Task | None = None, acting: Mapping[str, Any] = ACTING
+) -> Agent | Team:
     """Return the actor (one agent) or the team a folder holds.
 
     Args:
         saved: what ``load_saved`` read.
         task: the task to act in; None is the one it was trained on.
-        stochastic: sample from the policy in place of taking its mode.
+        acting: ``{"mode": "sampled"}`` samples from the policy in place of taking its mode.
 
     Raises:
+        ConfigError: another setting of acting, or another mode.
         WeightsError: the weights do not fit their own description.
         AgentError: the task has other agents or spaces.
     """
-    read = partial(_member, saved=saved, stochastic=stochastic)
+    read = partial(_member, saved=saved, stochastic=is_sampled(acting))
     return read_team(saved, task, KIND, read)
+
+
+def is_sampled(acting: Mapping[str, Any]) -> bool:
+    """Return whether actions are sampled.
+
+    Raises:
+        ConfigError: a setting other than ``mode``, or a mode other than ``mode`` and ``sampled``.
+    """
+    for name in acting:
+        if name not in ACTING:
+            raise UnknownName("setting of acting", name, ACTING)
+    mode = acting.get("mode", ACTING["mode"])
+    if mode not in ("mode", "sampled"):
+        raise ConfigError(f"mode must be 'mode' or 'sampled', got {mode!r}")
+    return bool(mode == "sampled")
 
 
 def _member(
@@ -79,9 +102,25 @@ def _member(
     settings = NetworkSettings(
         space, _std(tensors, name, member, space), member["action_map"], mean, deviation
     )
-    layers = Layers.read(tensors, name, spec)
-    policy = NetworkPolicy(layers, settings, stochastic=stochastic)
+    policy = _policy(tensors, name, spec, settings, stochastic)
     return policy if budget is None else BudgetPolicy(policy, budget)
+
+
+def _policy(
+    tensors: Tensors,
+    name: str,
+    spec: Mapping[str, Any],
+    settings: NetworkSettings,
+    stochastic: bool,
+) -> Agent:
+    """Return the policy on a network: in NumPy for an MLP, in torch for the others."""
+    if "encoder" not in spec:
+        return NetworkPolicy(Layers.read(tensors, name, spec), settings, stochastic=stochastic)
+    from pkubench.agents.nn.torch_policy import RecurrentPolicy, read_network
+
+    network = read_network(tensors, name, spec)
+    kind = RecurrentPolicy if network.net.units else NetworkPolicy
+    return kind(network, settings, stochastic=stochastic)
 
 
 def _budget(member: dict[str, Any]) -> Budget | None:

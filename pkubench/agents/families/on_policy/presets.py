@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
 from typing import Any
 
+from pkubench.agents.components import changed
 from pkubench.agents.families.on_policy import harl, saferl
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.envs.core.registry import resolve, world_class
@@ -28,11 +28,11 @@ def preset(agent: str, task: Task) -> OnPolicyConfig:
     """
     if agent not in PRESETS:
         raise UnknownName("on-policy preset", agent, PRESETS)
-    config = replace(PRESETS[agent], **tuned(agent, task.id))
+    config = changed(PRESETS[agent], tuned(agent, task.id), strict=False)
     if task.cost_limit is not None:
-        config = replace(config, cost_limit=task.cost_limit)
+        config = changed(config, {"cost_limit": task.cost_limit}, strict=False)
     if config.shared and not _agents_alike(task):
-        config = replace(config, shared=False)
+        config = changed(config, {"shared": False})
     return config
 
 
@@ -52,9 +52,3 @@ def _agents_alike(task: Task) -> bool:
     spaces = {(str(env.observation_spaces[a]), str(env.action_spaces[a])) for a in env.agents}
     env.close()
     return len(spaces) == 1
-
-
-def changes_on(agent: str, task: Task) -> dict[str, Any]:
-    """Return what a task changes in the settings of ``agent``."""
-    config = preset(agent, task)
-    return {field.name: getattr(config, field.name) for field in fields(config)}

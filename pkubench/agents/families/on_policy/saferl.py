@@ -11,12 +11,12 @@ PPO, TRPO               as named         none
 PPOLag, TRPOLag         as named         lagrangian
 RCPO, PDO               NaturalPG's, PG  lagrangian
 CPPOPID, TRPOPID        as named         pid
-CPO, PCPO               trust-region     linearised, projected
+CPO, PCPO               trust-region     cpo, pcpo
 FOCOPS                  focops           lagrangian
-CUP                     ppo-clip         corrected
-P3O                     ppo-clip         exact-penalty
-IPO                     ppo-clip         interior-point
-OnCRPO                  trust-region     rectified
+CUP                     ppo-clip         cup
+P3O                     ppo-clip         p3o
+IPO                     ppo-clip         ipo
+OnCRPO                  trust-region     crpo
 PPOSaute                ppo-clip         saute
 PPOEarlyTerminated      ppo-clip         early-termination
 ======================  ===============  ====================
@@ -31,35 +31,30 @@ same parts: see HAPPO-Lag in ``harl.py``.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
+from pkubench.agents.components import changed
+from pkubench.agents.nn.encoders.mlp import MLPEncoder
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
+from pkubench.agents.rl.update_rules.ppo_clip import PPOClip
+from pkubench.agents.rl.update_rules.trust_region import TrustRegion
 
 PPO_PAPER = OnPolicyConfig(
+    update=PPOClip(clip=0.2, entropy=0.0, epochs=40, target_kl=0.02, actor_lr=3e-4, lr_decay=True),
+    encoder=MLPEncoder(hidden=(64, 64), activation="tanh", layer_norm=False, init="kaiming"),
     num_envs=20,
     rollout_steps=1000,
     reset_each_rollout=True,
-    epochs=40,
     critic_epochs=40,
     minibatches=312,
-    clip=0.2,
-    entropy=0.0,
-    target_kl=0.02,
-    actor_lr=3e-4,
     critic_lr=3e-4,
-    lr_decay=True,
     adam_epsilon=1e-8,
     max_grad_norm=40.0,
-    hidden=(64, 64),
-    activation="tanh",
-    layer_norm=False,
-    init="kaiming",
     std="log",
     log_std_init=0.0,
     action_map="affine",
     value_norm=False,
-    value_clip=False,
+    value_clip=None,
     huber_delta=None,
     critic_l2=0.001,
     observation_norm=True,
@@ -67,28 +62,30 @@ PPO_PAPER = OnPolicyConfig(
 )
 """OmniSafe's PPO with its published settings."""
 
-PPO = replace(
+PPO = changed(
     PPO_PAPER,
-    num_envs=16,
-    rollout_steps=256,
-    reset_each_rollout=False,
-    epochs=10,
-    critic_epochs=10,
-    minibatches=16,
-    log_std_init=-0.5,
-    value_norm=True,
+    {
+        "num_envs": 16,
+        "rollout_steps": 256,
+        "reset_each_rollout": False,
+        "epochs": 10,
+        "critic_epochs": 10,
+        "minibatches": 16,
+        "log_std_init": -0.5,
+        "value_norm": True,
+    },
 )
 """PPO sized for a CPU."""
 
 _STEP: dict[str, Any] = {
-    "update": "trust-region",
-    "kl_limit": 0.01,
-    "cg_iterations": 15,
-    "cg_damping": 0.1,
-    "search_steps": 15,
-    "search_decay": 0.8,
-    "accept_ratio": 0.0,
-    "target_kl": None,
+    "update": TrustRegion(
+        kl_limit=0.01,
+        cg_iterations=15,
+        cg_damping=0.1,
+        search_steps=15,
+        search_decay=0.8,
+        accept_ratio=0.0,
+    ),
     "critic_epochs": 10,
     "critic_lr": 1e-3,
 }
@@ -119,13 +116,13 @@ _METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "pdo": ("policy-gradient", _LAG),
     "cppo-pid": ("ppo", _PID),
     "trpo-pid": ("trpo", _PID),
-    "cpo": ("trpo", {"constraint": "linearised", **_SEARCH}),
-    "pcpo": ("trpo", {"constraint": "projected", **_SEARCH}),
+    "cpo": ("trpo", {"constraint": "cpo", **_SEARCH}),
+    "pcpo": ("trpo", {"constraint": "pcpo", **_SEARCH}),
     "focops": ("focops", {**_LAG, "lambda_upper": 2.0}),
-    "cup": ("ppo", {"constraint": "corrected", "lambda_upper": 2.0}),
-    "p3o": ("ppo", {"constraint": "exact-penalty", "kappa": 20.0}),
-    "ipo": ("ppo", {"constraint": "interior-point", "barrier": 0.01, "penalty_max": 1.0}),
-    "crpo": ("trpo", {"constraint": "rectified", "tolerance": 2.0}),
+    "cup": ("ppo", {"constraint": "cup", "lambda_upper": 2.0}),
+    "p3o": ("ppo", {"constraint": "p3o", "kappa": 20.0}),
+    "ipo": ("ppo", {"constraint": "ipo", "barrier": 0.01, "penalty_max": 1.0}),
+    "crpo": ("trpo", {"constraint": "crpo", "tolerance": 2.0}),
     "ppo-saute": ("ppo", {"constraint": "saute"}),
     "ppo-early-terminated": ("ppo", {"constraint": "early-termination"}),
 }
@@ -153,18 +150,18 @@ not keep, for what they think it will be is mostly noise. (Training episodes of 
 PointGoal1 at 2 M steps, of 16,000 and of 4,096 steps an update: CUP 15.1 at a cost of 11 and 4.2 at
 16, after 2.4 at 137 on the way.)"""
 _RECOVERY = {"recovery": 10.0}
-"""Even of 16,000 steps CPO is too hopeful, earns more at once and stays over the limit; with an
-excess that counts ten times it recovers first. (The same seed, 1.0 M to 1.4 M steps: 24.1 at a cost
-of 46, and 11.6 at 29; by 2 M the latter earns 16.7 at 33.)"""
+"""Even of 16,000 steps CPO underestimates the cost change, earns more at once and stays over the
+limit; with an excess that counts ten times it recovers first. (The same seed, 1.0 M to 1.4 M steps:
+24.1 at a cost of 46, and 11.6 at 29; by 2 M the latter earns 16.7 at 33.)"""
 _SMALL_CONSTRAINED: dict[str, dict[str, Any]] = {
     "lagrangian": {"lambda_lr": 0.1},
     # its correction weighs the cost (1 - gamma lam)/(1 - gamma) = 6 times as much
-    "corrected": {**_WHOLE, "lambda_lr": 0.02},
+    "cup": {**_WHOLE, "lambda_lr": 0.02},
     # slow enough for a skill to be learnt before its cost is pressed (the same seed, 2 M steps of
     # CPPO-PID: 16.4 at a cost of 21; by the official gains 4.1 at 38 in 1.6 M)
     "pid": {"pid_kp": 0.02, "pid_ki": 0.004, "pid_smoothing": 0.8},
-    "exact-penalty": {"kappa": 5.0},
-    **dict.fromkeys(("linearised", "projected"), _RECOVERY),
+    "p3o": {"kappa": 5.0},
+    **dict.fromkeys(("cpo", "pcpo"), _RECOVERY),
 }
 """Constraint -> what the CPU presets change besides."""
 
@@ -184,12 +181,12 @@ def _preset(name: str) -> OnPolicyConfig:
         kind = str(differences.get("constraint", "none"))
         held: dict[str, Any] = {}
         if kind != "none":
-            moves_far = rule.get("update") in ("trust-region", "focops")
+            moves_far = "update" in rule and rule["update"] != "a2c"
             size = _WHOLE if moves_far else {"window": _WINDOW}
             held = {**size, **_SMALL_CONSTRAINED.get(kind, {})}
-        return replace(PPO, **{**rule, **differences, **held, **_SMALL.get(name, {})})
-    sized = _STEP_PAPER if rule.get("update") == "trust-region" else {}
-    return replace(PPO_PAPER, **{**rule, **sized, **differences, **_PAPER.get(method, {})})
+        return changed(PPO, {**rule, **differences, **held, **_SMALL.get(name, {})})
+    sized = _STEP_PAPER if rule is _STEP or base == "natural-pg" else {}
+    return changed(PPO_PAPER, {**rule, **sized, **differences, **_PAPER.get(method, {})})
 
 
 NAMES = (*_METHODS, *(f"{name}-paper" for name in _METHODS))
@@ -209,7 +206,7 @@ _OFFICIAL = {
     **{"window": 100, "lambda_lr": 0.035, "pid_kp": 0.1, "pid_ki": 0.01, "pid_smoothing": 0.95},
     **_SHORT,
 }
-_CONSTRAINED = [name for name in _METHODS if PRESETS[name].constraint != "none"]
+_CONSTRAINED = [name for name in _METHODS if PRESETS[name].constraint.name != "none"]
 TUNED: dict[str, dict[str, dict[str, Any]]] = {
     f"{robot}{task}{k}": {
         "ppo-saute": _SAUTE_TUNED,

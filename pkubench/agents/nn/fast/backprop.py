@@ -1,15 +1,13 @@
-"""Gradients of the on-policy networks: by hand in NumPy for small minibatches, by autograd else.
+"""Gradients of multi-layer perceptrons by hand, in NumPy, for small minibatches.
 
 At minibatches of 64 autograd and torch's operators spend most of their time outside arithmetic. A
 product of NumPy's on buffers made beforehand reaches the processor's speed at that size, so a step
-is little more than its matrix products. On batches of thousands autograd is as fast, and uses
-torch's threads, or a GPU.
+is little more than its matrix products.
 """
 
 from __future__ import annotations
 
 import itertools
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -22,8 +20,8 @@ from pkubench.agents.nn.networks import MLP
 
 Array = npt.NDArray[Any]
 
-MOST_BY_HAND = 1024
-"""Samples of the largest minibatch that ``networks_for`` has differentiated by hand."""
+MAX_BATCH = 1024
+"""Samples of the largest minibatch that is differentiated by hand."""
 CHUNK = 256
 """Samples that go through a network together when only its outputs are asked for."""
 
@@ -42,12 +40,19 @@ class Layer(NamedTuple):
     """(R, inputs, 1)."""
 
 
-class FlatNetworks(ABC):
-    """R networks of one shape whose parameters become views of one flat array.
+class Backprop:
+    """R networks of one shape, with gradients by hand.
 
-    The modules stay what they were for everybody else: ``state_dict``, ``load_state_dict`` and
-    autograd work on the same memory. (Weights are then transposed views: ``reshape(-1)`` flattens
-    them, ``view(-1)`` does not.) Moving a module to another device or type afterwards cuts the tie.
+    Their parameters become views of one flat array. The modules stay what they were for everybody
+    else: ``state_dict``, ``load_state_dict`` and autograd work on the same memory. (Weights are
+    then transposed views: ``reshape(-1)`` flattens them, ``view(-1)`` does not.) Moving a module
+    to another device or type afterwards cuts the tie.
+
+    Activations lie feature by feature, (features, samples), with a row of ones below, and a layer's
+    bias follows its weight in memory: one product gives sums with their biases, and one the
+    gradients of both. A LayerNorm's scale and shift are folded into the layer behind it, so only
+    the normalising itself passes over the samples; and the input's own is done once, in
+    ``prepare``.
     """
 
     def __init__(self, nets: Sequence[MLP], extras: Sequence[nn.Parameter] = ()) -> None:
@@ -73,6 +78,14 @@ class FlatNetworks(ABC):
                 _adopt(parameter, view)
         for row, extra in enumerate(extras):
             _adopt(extra, self.flat[row, self._inner :])
+        # With LayerNorm these hold the folded layers and their gradients; else the plain ones.
+        self._affine = [layer.affine.numpy() for layer in self.layers]
+        self._into = [layer.affine.numpy() for layer in self.gradients]
+        if self.is_normed:
+            self._affine = [np.empty_like(a) for a in self._affine]
+            self._into = [np.empty_like(a) for a in self._into]
+        self._buffers: dict[int, _Buffers] = {}
+        self._is_tanh = self.spec.activation == "tanh"
 
     def _layers_of(self, flat: Tensor) -> list[Layer]:
         layers, at = [], 0
@@ -96,92 +109,11 @@ class FlatNetworks(ABC):
         """Write the gradient (R, E) of the extra parameters, which ``backward`` leaves alone."""
         self._extra_gradients.copy_(torch.from_numpy(gradient))
 
-    @abstractmethod
     def prepare(self, inputs: Array) -> Array:
-        """Return what ``forward`` takes for ``inputs`` (B, inputs).
+        """Return (B, inputs + 1), a copy with a column of ones; normalised with LayerNorm.
 
         No parameter enters, so it serves all passes over the samples.
         """
-
-    @abstractmethod
-    def forward(self, inputs: Array) -> Array:
-        """Return outputs (R, outputs, B) of prepared inputs (B, ...), ready for ``backward``.
-
-        The array is written again by the next call with as many samples.
-        """
-
-    @abstractmethod
-    def outputs(self, inputs: Array) -> Array:
-        """Return outputs (R, outputs, N) of many prepared inputs, in memory of their own."""
-
-    @abstractmethod
-    def backward(self, gradient: Array) -> None:
-        """Write the parameters' gradients, but for the extras', of the last ``forward``.
-
-        Args:
-            gradient: (R, outputs, B), of the loss by the outputs.
-        """
-
-
-class Autograd(FlatNetworks):
-    """Gradients by autograd, on any device and with torch's threads: for large batches."""
-
-    def __init__(self, nets: Sequence[MLP], extras: Sequence[nn.Parameter] = ()) -> None:
-        """Take over the parameters of ``nets``, and one further vector a net in ``extras``."""
-        super().__init__(nets, extras)
-        for row, net in enumerate(nets):
-            for parameter, view in _pairs(net, self.gradients, row):
-                parameter.grad = view  # autograd adds to what is there
-        self._outputs: list[Tensor] = []
-
-    def prepare(self, inputs: Array) -> Array:
-        """Return ``inputs`` (B, inputs) in the networks' type."""
-        return inputs.astype(_numpy_type(self.flat), copy=False)
-
-    def forward(self, inputs: Array) -> Array:
-        """Return outputs (R, outputs, B) of ``inputs`` (B, inputs), ready for ``backward``."""
-        x = torch.from_numpy(inputs).to(self.flat.device)
-        self._outputs = [net(x) for net in self.nets]
-        return torch.stack(self._outputs).detach().mT.cpu().numpy()
-
-    @torch.no_grad()
-    def outputs(self, inputs: Array) -> Array:
-        """Return outputs (R, outputs, N) of ``inputs`` (N, inputs)."""
-        x = torch.from_numpy(inputs).to(self.flat.device)
-        return torch.stack([net(x) for net in self.nets]).mT.cpu().numpy()
-
-    def backward(self, gradient: Array) -> None:
-        """Write the parameters' gradients of the last ``forward`` (see ``FlatNetworks``)."""
-        self.gradient.zero_()
-        by_outputs = torch.from_numpy(gradient).to(self.flat.device).mT
-        torch.autograd.backward(self._outputs, list(by_outputs))
-        self._outputs = []
-
-
-class Backprop(FlatNetworks):
-    """Gradients by hand, in NumPy on the CPU: for small minibatches.
-
-    Activations lie feature by feature, (features, samples), with a row of ones below, and a layer's
-    bias follows its weight in memory: one product gives sums with their biases, and one the
-    gradients of both. A LayerNorm's scale and shift are folded into the layer behind it, so only
-    the normalising itself passes over the samples; and the input's own is done once, in
-    ``prepare``.
-    """
-
-    def __init__(self, nets: Sequence[MLP], extras: Sequence[nn.Parameter] = ()) -> None:
-        """Take over the parameters of ``nets``, and one further vector a net in ``extras``."""
-        super().__init__(nets, extras)
-        # With LayerNorm these hold the folded layers and their gradients; else the plain ones.
-        self._affine = [layer.affine.numpy() for layer in self.layers]
-        self._into = [layer.affine.numpy() for layer in self.gradients]
-        if self.is_normed:
-            self._affine = [np.empty_like(a) for a in self._affine]
-            self._into = [np.empty_like(a) for a in self._into]
-        self._rooms: dict[int, _Room] = {}
-        self._is_tanh = self.spec.activation == "tanh"
-
-    def prepare(self, inputs: Array) -> Array:
-        """Return (B, inputs + 1), a copy with a column of ones; normalised with LayerNorm."""
         wide = np.ones((len(inputs), self.sizes[0] + 1), self._affine[0].dtype)
         wide[:, :-1] = inputs
         if self.is_normed:
@@ -189,47 +121,54 @@ class Backprop(FlatNetworks):
         return wide
 
     def forward(self, inputs: Array) -> Array:
-        """Return outputs (R, outputs, B) of prepared inputs (see ``FlatNetworks``)."""
+        """Return outputs (R, outputs, B) of prepared inputs (B, ...), ready for ``backward``.
+
+        The array is written again by the next call with as many samples.
+        """
         self._inputs = inputs
         self._fold()
         return self._through(inputs)
 
     def outputs(self, inputs: Array) -> Array:
-        """Return outputs (R, outputs, N) of many prepared inputs."""
+        """Return outputs (R, outputs, N) of many prepared inputs, in memory of their own."""
         self._fold()
         parts = [inputs[k : k + CHUNK] for k in range(0, len(inputs), CHUNK)]
         return np.concatenate([self._through(x).copy() for x in parts], axis=-1)
 
     def _through(self, x: Array) -> Array:
-        room = self._room_for(len(x))
+        buffers = self._buffers_for(len(x))
         below: Array = x.T
-        for k, sums in enumerate(room.sums):
+        for k, sums in enumerate(buffers.sums):
             np.matmul(self._affine[k].mT, below, out=sums)
-            if k == len(room.hidden):
+            if k == len(buffers.hidden):
                 break
             if self._is_tanh:
-                np.tanh(sums, out=room.active[k])
+                np.tanh(sums, out=buffers.active[k])
             else:
-                np.maximum(sums, 0, out=room.active[k])
+                np.maximum(sums, 0, out=buffers.active[k])
             if self.is_normed:
-                room.normal[k][...] = room.active[k]
-                room.inverse_std[k] = _normalise(room.normal[k], 1)
-            below = room.hidden[k]
-        return room.sums[-1]
+                buffers.normal[k][...] = buffers.active[k]
+                buffers.inverse_std[k] = _normalise(buffers.normal[k], 1)
+            below = buffers.hidden[k]
+        return buffers.sums[-1]
 
     def backward(self, gradient: Array) -> None:
-        """Write the parameters' gradients of the last ``forward`` (see ``FlatNetworks``)."""
-        room = self._room_for(len(self._inputs))
-        for k in range(len(room.hidden), 0, -1):
-            np.matmul(room.hidden[k - 1], gradient.mT, out=self._into[k])
-            weight, below = self._affine[k][:, :-1], room.sums[k - 1]
+        """Write the parameters' gradients, but for the extras', of the last ``forward``.
+
+        Args:
+            gradient: (R, outputs, B), of the loss by the outputs.
+        """
+        buffers = self._buffers_for(len(self._inputs))
+        for k in range(len(buffers.hidden), 0, -1):
+            np.matmul(buffers.hidden[k - 1], gradient.mT, out=self._into[k])
+            weight, below = self._affine[k][:, :-1], buffers.sums[k - 1]
             if weight.shape[2] == 1:  # an outer product, which a broadcast does faster
                 np.multiply(weight, gradient, out=below)
             else:
                 np.matmul(weight, gradient, out=below)
             if self.is_normed:
-                _through_normalising(below, room.normal[k - 1], room.inverse_std[k - 1])
-            slope, active = room.torch_sums[k - 1], room.torch_active[k - 1]
+                _through_normalising(below, buffers.normal[k - 1], buffers.inverse_std[k - 1])
+            slope, active = buffers.torch_sums[k - 1], buffers.torch_active[k - 1]
             if self._is_tanh:
                 _tanh_backward(slope, active, grad_input=slope)
             else:
@@ -261,18 +200,18 @@ class Backprop(FlatNetworks):
             gradient.scale.copy_((weight * by_weight).sum(-1, keepdim=True))
             gradient.shift.copy_(weight @ by_bias.mT)
 
-    def _room_for(self, samples: int) -> _Room:
+    def _buffers_for(self, samples: int) -> _Buffers:
         """Return the buffers for a batch, made at the first of its size."""
-        room = self._rooms.get(samples)
-        if room is None:
-            room = self._rooms[samples] = _Room(self, samples)
-        return room
+        buffers = self._buffers.get(samples)
+        if buffers is None:
+            buffers = self._buffers[samples] = _Buffers(self, samples)
+        return buffers
 
 
-class _Room:
+class _Buffers:
     """Buffers of a minibatch."""
 
-    def __init__(self, owner: FlatNetworks, samples: int) -> None:
+    def __init__(self, owner: Backprop, samples: int) -> None:
         rows, dtype, inner = len(owner.nets), _numpy_type(owner.flat), owner.sizes[1:-1]
         self.sums = [np.empty((rows, n, samples), dtype) for n in owner.sizes[1:]]
         """Of each layer; on the way back, the gradients by them."""
@@ -283,12 +222,6 @@ class _Room:
         self.inverse_std = [np.empty((rows, 1, samples), dtype) for _ in inner]
         self.torch_sums = [torch.from_numpy(a) for a in self.sums]
         self.torch_active = [torch.from_numpy(a) for a in self.active]
-
-
-def networks_for(nets: Sequence[MLP], extras: Sequence[nn.Parameter], samples: int) -> FlatNetworks:
-    """Return what differentiates ``nets`` fastest on minibatches of ``samples``."""
-    is_by_hand = nets[0].head.weight.device.type == "cpu" and samples <= MOST_BY_HAND
-    return Backprop(nets, extras) if is_by_hand else Autograd(nets, extras)
 
 
 def _normalise(x: Array, axis: int) -> Array:

@@ -1,8 +1,8 @@
 """What an actor's outputs mean, and how a loss moves them: distributions with hand-made gradients.
 
 The twins of ``distributions.py`` in NumPy, with samples on the last axis as ``backprop.py`` has
-them. A loss on them is told by its derivatives: by each sample's log-probability, by each sample's
-divergence from another policy, and by the mean entropy.
+them. A loss on them is specified by its derivatives: by each sample's log-probability, by each
+sample's divergence from another policy, and by the mean entropy.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Array = npt.NDArray[Any]
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 
 
-class Slopes(NamedTuple):
+class LossGradients(NamedTuple):
     """Derivatives of a scalar loss by what a distribution says of each sample; each is (B,)."""
 
     log_prob: Array | None = None
@@ -74,33 +74,33 @@ class Gaussians(NamedTuple):
         return kl
 
     def gradient(
-        self, slopes: Slopes, actions: Array, old: Gaussians | None = None
+        self, gradients: LossGradients, actions: Array, old: Gaussians | None = None
     ) -> tuple[Array, Array]:
         """Return the loss's gradients by the outputs (d, B) and by the parameter (d,).
 
         Args:
-            slopes: the loss's derivatives.
-            actions: (d, B), of ``slopes.log_prob``.
+            gradients: the loss's derivatives.
+            actions: (d, B), of ``gradients.log_prob``.
             old: the policy the divergences are from or to.
         """
         by_mean = np.zeros(self.mean.shape, self.mean.dtype)
-        by_log_std = np.zeros(self.std.shape, self.std.dtype) + slopes.entropy
-        if slopes.log_prob is not None:
+        by_log_std = np.zeros(self.std.shape, self.std.dtype) + gradients.entropy
+        if gradients.log_prob is not None:
             z = (actions - self.mean) / self.std
-            weighted = z * slopes.log_prob
+            weighted = z * gradients.log_prob
             by_mean += weighted / self.std
-            by_log_std += _along(weighted, z) - np.add.reduce(slopes.log_prob)
-        if slopes.kl_from is not None:
+            by_log_std += _along(weighted, z) - np.add.reduce(gradients.log_prob)
+        if gradients.kl_from is not None:
             assert old is not None
             z = (self.mean - old.mean) / self.std
-            weighted = z * slopes.kl_from
+            weighted = z * gradients.kl_from
             by_mean += weighted / self.std
-            by_log_std += (1.0 - (old.std / self.std) ** 2) * np.add.reduce(slopes.kl_from)
+            by_log_std += (1.0 - (old.std / self.std) ** 2) * np.add.reduce(gradients.kl_from)
             by_log_std -= _along(weighted, z)
-        if slopes.kl_to is not None:
+        if gradients.kl_to is not None:
             assert old is not None
-            by_mean += (self.mean - old.mean) * slopes.kl_to / old.std**2
-            by_log_std += ((self.std / old.std) ** 2 - 1.0) * np.add.reduce(slopes.kl_to)
+            by_mean += (self.mean - old.mean) * gradients.kl_to / old.std**2
+            by_log_std += ((self.std / old.std) ** 2 - 1.0) * np.add.reduce(gradients.kl_to)
         return by_mean, (by_log_std * self.growth)[:, 0]
 
     @property
@@ -143,30 +143,30 @@ class Categoricals(NamedTuple):
         return kl
 
     def gradient(
-        self, slopes: Slopes, actions: Array, old: Categoricals | None = None
+        self, gradients: LossGradients, actions: Array, old: Categoricals | None = None
     ) -> tuple[Array, Array]:
         """Return the loss's gradients by the outputs (n, B), and by no further parameter (0,).
 
         Args:
-            slopes: the loss's derivatives.
-            actions: (B,), of ``slopes.log_prob``.
+            gradients: the loss's derivatives.
+            actions: (B,), of ``gradients.log_prob``.
             old: the policy the divergences are from or to.
         """
         p = np.exp(self.log_p)
         by_logits = np.zeros_like(p)
-        if slopes.log_prob is not None:
-            by_logits -= p * slopes.log_prob
-            by_logits[actions, np.arange(len(actions))] += slopes.log_prob
-        if slopes.entropy:
+        if gradients.log_prob is not None:
+            by_logits -= p * gradients.log_prob
+            by_logits[actions, np.arange(len(actions))] += gradients.log_prob
+        if gradients.entropy:
             surprise = self.log_p - (p * self.log_p).sum(0)
-            by_logits -= p * surprise * (slopes.entropy / p.shape[1])
-        if slopes.kl_from is not None:
+            by_logits -= p * surprise * (gradients.entropy / p.shape[1])
+        if gradients.kl_from is not None:
             assert old is not None
-            by_logits += (p - np.exp(old.log_p)) * slopes.kl_from
-        if slopes.kl_to is not None:
+            by_logits += (p - np.exp(old.log_p)) * gradients.kl_from
+        if gradients.kl_to is not None:
             assert old is not None
             excess = self.log_p - old.log_p
-            by_logits += p * (excess - (p * excess).sum(0)) * slopes.kl_to
+            by_logits += p * (excess - (p * excess).sum(0)) * gradients.kl_to
         if self.mask is not None:
             by_logits[self.mask == 0] = 0.0
         return by_logits, np.empty(0, p.dtype)

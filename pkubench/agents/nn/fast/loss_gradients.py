@@ -1,16 +1,156 @@
-"""Derivatives of the losses in ``update_rules.py``, sample by sample, in NumPy.
+"""Derivatives of the written losses, sample by sample, in NumPy; registered by the loss's class.
 
-Autograd agrees with each of them (a test compares them).
+A rule or constraint without an entry here is differentiated by autograd. Autograd agrees with each
+of them (a test compares them).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from pkubench.agents.nn.fast.hand_gradients import LossGradients, Policies
+from pkubench.agents.rl.constraints.base import Constraint
+from pkubench.agents.rl.constraints.cup import CUP
+from pkubench.agents.rl.constraints.p3o import P3O
+from pkubench.agents.rl.objective import Objective
+from pkubench.agents.rl.update_rules.a2c import A2C
+from pkubench.agents.rl.update_rules.base import CostTerms, UpdateRule
+from pkubench.agents.rl.update_rules.focops import FOCOPS
+from pkubench.agents.rl.update_rules.ppo_clip import PPOClip
+from pkubench.agents.rl.update_rules.trust_region import TrustRegion
+
 Array = npt.NDArray[Any]
+
+
+@dataclass(eq=False)
+class FastTerms:
+    """``Terms`` in NumPy: a minibatch of B samples, every array (B,) but actions (d, B)."""
+
+    policy: Policies
+    start: Any
+    actions: Array
+    old_log_prob: Array
+    weight: Array
+    """M A, the factor times the advantage; the factor is not negative."""
+    factor: Array
+    cost_advantage: Any
+    cost: CostTerms
+
+    @cached_property
+    def log_ratio(self) -> Array:
+        """Log pi(a|o) - log pi_old(a|o)."""
+        return self.policy.log_prob(self.actions) - self.old_log_prob
+
+    @cached_property
+    def ratio(self) -> Array:
+        """R = pi(a|o) / pi_old(a|o)."""
+        found: Array = np.exp(self.log_ratio)
+        return found
+
+    @cached_property
+    def kl(self) -> Array:
+        """KL(pi || pi_start) of each state."""
+        return self.policy.kl(self.start)
+
+    @cached_property
+    def entropy(self) -> float:
+        """Mean entropy in nats."""
+        return self.policy.entropy()
+
+
+Derivatives = Callable[[Any, FastTerms], LossGradients]
+"""From a component and a minibatch: the derivatives of its loss."""
+DerivativesT = TypeVar("DerivativesT", bound=Derivatives)
+_OF_LOSS: dict[type, Derivatives] = {}
+_OF_PENALTY: dict[type, Derivatives] = {}
+_OF_CORRECTION: dict[type, Derivatives] = {}
+
+
+def derivative_of(
+    cls: type, table: dict[type, Derivatives] = _OF_LOSS
+) -> Callable[[DerivativesT], DerivativesT]:
+    """Register the derivatives of the loss of exactly this class; a subclass may have another."""
+
+    def enter(derivatives: DerivativesT) -> DerivativesT:
+        table[cls] = derivatives
+        return derivatives
+
+    return enter
+
+
+def has_gradients(update: UpdateRule, constraint: Constraint) -> bool:
+    """Return whether every loss of an actor's update has hand-written derivatives here.
+
+    A step in a trust region has hand-written products with the Fisher matrix instead.
+    """
+    kind = type(constraint)
+    return (
+        (type(update) in _OF_LOSS or type(update) is TrustRegion)
+        and (kind.penalty is Constraint.penalty or kind in _OF_PENALTY)
+        and (kind.correction is Constraint.correction or kind in _OF_CORRECTION)
+    )
+
+
+def objective_gradients(objective: Objective, terms: FastTerms) -> LossGradients:
+    """Return the derivatives of an objective's loss."""
+    rule, constraint = objective.rule, objective.constraint
+    if objective.is_correction:
+        return _OF_CORRECTION[type(constraint)](constraint, terms)
+    found = _OF_LOSS[type(rule)](rule, terms)
+    penalty = _OF_PENALTY.get(type(constraint))
+    if penalty is not None:
+        more = penalty(constraint, terms).log_prob
+        found = found._replace(log_prob=more if found.log_prob is None else found.log_prob + more)
+    return found._replace(entropy=-rule.entropy)
+
+
+@derivative_of(PPOClip)
+def _ppo_clip(rule: PPOClip, terms: FastTerms) -> LossGradients:
+    return LossGradients(log_prob=ppo_clip_slope(terms.ratio, terms.weight, rule.clip))
+
+
+@derivative_of(A2C)
+def _a2c(rule: A2C, terms: FastTerms) -> LossGradients:
+    return LossGradients(log_prob=surrogate_slope(terms.ratio, terms.weight))
+
+
+@derivative_of(FOCOPS)
+def _focops(rule: FOCOPS, terms: FastTerms) -> LossGradients:
+    by_log_prob, by_kl = focops_slopes(
+        terms.ratio,
+        terms.weight,
+        terms.kl,
+        trusted=rule.focops_eta,
+        softness=rule.focops_lam,
+    )
+    return LossGradients(log_prob=by_log_prob, kl_to=by_kl)
+
+
+@derivative_of(P3O, _OF_PENALTY)
+def _p3o(constraint: P3O, terms: FastTerms) -> LossGradients:
+    slope = exact_penalty_slope(
+        terms.ratio,
+        terms.cost_advantage,
+        terms.factor,
+        clip=constraint.clip,
+        excess=terms.cost.excess,
+        weight=constraint.kappa,
+    )
+    return LossGradients(log_prob=slope)
+
+
+@derivative_of(CUP, _OF_CORRECTION)
+def _cup(constraint: CUP, terms: FastTerms) -> LossGradients:
+    by_log_prob, by_kl = cup_slopes(
+        terms.ratio, terms.cost_advantage, terms.factor, constraint.weight(terms)
+    )
+    return LossGradients(log_prob=by_log_prob, kl_to=by_kl)
 
 
 def ppo_clip_slope(ratio: Array, weight: Array, clip: float) -> Array:

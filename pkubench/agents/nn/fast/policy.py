@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -75,6 +75,11 @@ class Layers:
             if spec["layer_norm"]
         ]
         return Layers(tuple(linears), tuple(norms), str(spec["activation"]), last_activation)
+
+    @property
+    def inputs(self) -> int:
+        """Numbers of one observation."""
+        return int(self.linears[0][0].shape[0])
 
     def activation_after(self, k: int) -> str:
         """Return the activation of the ``k``-th hidden layer."""
@@ -143,11 +148,24 @@ class NetworkSettings(NamedTuple):
     observation_std: Array | None
 
 
+class Network(Protocol):
+    """From observations to outputs, in double precision: NumPy's ``Layers``, or torch's."""
+
+    @property
+    def inputs(self) -> int:
+        """Numbers of one observation."""
+        ...
+
+    def __call__(self, x: Array) -> Array:
+        """Map (B, inputs) float64 to (B, outputs) float64."""
+        ...
+
+
 class NetworkPolicy:
     """An Agent on a saved network. Deterministic (the mode) unless ``stochastic``."""
 
     def __init__(
-        self, layers: Layers, settings: NetworkSettings, *, stochastic: bool = False
+        self, layers: Network, settings: NetworkSettings, *, stochastic: bool = False
     ) -> None:
         """Make the policy; it keeps no memory between steps but its random stream."""
         self.layers = layers
@@ -167,7 +185,12 @@ class NetworkPolicy:
         mask = None
         if isinstance(observation, MaskedObservation):
             observation, mask = observation
-        out = self._outputs(observation)
+        return self.choose(self._outputs(observation), mask, state)
+
+    def choose(
+        self, out: FloatArray, mask: Array | None, state: RandomStreams | None
+    ) -> tuple[Array, RandomStreams | None]:
+        """Return the actions that outputs (B, outputs) stand for, and the new state."""
         space = self.settings.space
         if isinstance(space, spaces.Discrete):
             if state is not None:
@@ -197,16 +220,22 @@ class NetworkPolicy:
 
     def _outputs(self, observation: Array) -> FloatArray:
         """Return what the network gives, (B, outputs), not rounded yet."""
+        outputs: FloatArray = self.layers(self.inputs_of(observation))
+        return outputs
+
+    def inputs_of(self, observation: Array) -> FloatArray:
+        """Return what the network takes, (B, inputs) float64: flattened and normalised."""
         x = np.asarray(observation, dtype=np.float64)
-        inputs = self.layers.linears[0][0].shape[0]
+        inputs = self.layers.inputs
+        if x.ndim > 2 and x[0].size == inputs:
+            x = x.reshape(len(x), -1)
         if x.ndim != 2 or x.shape[1] != inputs:
             raise AgentError(f"the policy takes observations (n, {inputs}), got {x.shape}")
         mean, std = self.settings.observation_mean, self.settings.observation_std
         if mean is not None and std is not None:
             x = (x - mean) / std
             x = np.clip(x, -5.0, 5.0)
-        outputs: FloatArray = self.layers(x)
-        return outputs
+        return x
 
 
 def map_action(raw: Array, space: spaces.Space[Any], how: str) -> Array:

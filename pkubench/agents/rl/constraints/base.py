@@ -10,11 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from pkubench.agents.components import Component
+from pkubench.agents.rl.update_rules.base import CostTerms, Terms
 from pkubench.agents.settings import check_domains
 from pkubench.envs.core.batch import BatchEnv
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Weights(NamedTuple):
@@ -68,17 +72,49 @@ class CostConstraint:
 class Constraint(Component, slot="constraint", package="pkubench.agents.rl.constraints"):
     """How the cost of an episode is held at its limit."""
 
+    corrects: ClassVar[bool] = False
+    """Whether an update has a second phase, which descends ``correction``."""
+    observed: ClassVar[int] = 0
+    """Numbers that ``wrap`` adds at the end of an observation; they keep their scale."""
+    bends_the_step: ClassVar[bool] = False
+    """Whether a trust-region step holds the constraint itself."""
+
     def start(self) -> CostConstraint | None:
         """Return the state at the start of a training; None where costs need no critic."""
         return None
 
-    def needs(self, config: Any) -> str:
-        """Return the settings that this constraint cannot work without in ``config``, or ""."""
-        return ""
-
     def wrap(self, env: BatchEnv) -> BatchEnv:
         """Return the environment to train in: ``env`` itself, or one with a budget of cost."""
         return env
+
+    def excess(self, state: CostConstraint) -> float:
+        """Return the cost's excess on the scale of ``mean[M r A_C]``, a mean over steps.
+
+        An episode's cost is a sum over its steps, so the excess is divided by their number.
+        """
+        return state.excess / state.length
+
+    def penalty(self, terms: Terms) -> Tensor | None:
+        """Return what is added to the loss of the update rule; None: nothing."""
+        return None
+
+    def correction(self, terms: Terms) -> Tensor | None:
+        """Return the loss of a second phase of the update, where there is one (``corrects``).
+
+        In it ``terms.start`` is the policy after the first phase.
+        """
+        return None
+
+    def terms(self, state: CostConstraint, config: Any, at_once: int) -> CostTerms:
+        """Return the numbers for ``penalty`` and ``correction``.
+
+        Args:
+            state: the measured cost, and the multiplier if there is one.
+            config: the learner's settings.
+            at_once: agents that are updated at once; each has its part of the cost's excess.
+        """
+        multiplier = float(getattr(state, "multiplier", 0.0))
+        return CostTerms(self.excess(state) / at_once, multiplier, config.gamma, config.lam)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,3 +133,10 @@ class LimitedCost(Constraint):
     def start(self) -> CostConstraint | None:
         """Return a measured excess of 0."""
         return CostConstraint(self.cost_limit)
+
+
+def one_unit_of_cost(config: Any) -> str:
+    """Return what a constraint needs that adds an excess of cost to advantages of cost, or ""."""
+    if not getattr(config, "signal_norm", False):
+        return ""
+    return "signal_norm=false (its excess of cost and its cost advantages must be in one unit)"

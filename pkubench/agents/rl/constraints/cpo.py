@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from pkubench.agents.components import register
 from pkubench.agents.rl.constraints.step import (
@@ -19,8 +20,12 @@ from pkubench.agents.rl.constraints.step import (
 class CPO(StepConstraint):
     """The best step inside the ball and on the safe side of the linearised constraint."""
 
+    has_cases: ClassVar[bool] = True
+
     def combination(self, products: Products) -> Combination:
         """Return the step as the coefficients of its two directions."""
+        if self.variant == "omnisafe":  # the paper's formulas with the objective's gradient
+            products = products._replace(r=-products.r)
         return cpo_combination(products)
 
 

@@ -3,16 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pkubench.agents.components import register
 from pkubench.agents.rl.constraints.base import Weights
 from pkubench.agents.rl.constraints.lagrangian import LagrangeMultiplier, Lagrangian
+from pkubench.agents.rl.update_rules.base import CostTerms, GradientRule, Terms
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("cup", formerly="corrected")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CUP(Lagrangian):
     """A second phase of every update lowers the cost; the first one ascends A_R alone."""
+
+    corrects: ClassVar[bool] = True
+
+    def needs(self, config: Any) -> str:
+        """Ask for a rule with passes over the data, and a discount."""
+        if not isinstance(config.update, GradientRule):
+            return "update=ppo-clip (a rule with passes over the data)"
+        return "" if config.gamma < 1.0 else "gamma below 1: it weighs costs by 1/(1 - gamma)"
+
+    def weight(self, terms: Any) -> float:
+        """Return ``nu c``, with ``c = (1 - gamma lam) / (1 - gamma)``."""
+        cost: CostTerms = terms.cost
+        multiplier, gamma, lam = cost.multiplier, cost.gamma, cost.lam
+        return multiplier * (1.0 - gamma * lam) / (1.0 - gamma)
+
+    def correction(self, terms: Terms) -> Tensor:
+        """Return the loss of the second phase."""
+        return cup_correction(
+            terms.ratio, terms.cost_advantage, terms.factor, terms.kl, self.weight(terms)
+        )
 
     def start(self) -> CUPMultiplier:
         """Return the multiplier at its initial value."""
@@ -26,3 +51,18 @@ class CUPMultiplier(LagrangeMultiplier):
     def weights(self) -> Weights:
         """Return (1, 0)."""
         return Weights(1.0, 0.0)
+
+
+def cup_correction(
+    ratio: Tensor, cost_advantage: Tensor, factor: Tensor, kl: Tensor, weight: float
+) -> Tensor:
+    """Return the loss of CUP's second phase ``mean[nu c M r A_C + KL]``.
+
+    Args:
+        ratio: (B,), pi_new / pi_old, of the policy that collected the data.
+        cost_advantage: (B,).
+        factor: (B,), M.
+        kl: (B,), KL(new || the policy after the first phase).
+        weight: the multiplier nu times ``c = (1 - gamma lam) / (1 - gamma)``.
+    """
+    return (weight * factor * ratio * cost_advantage + kl).mean()

@@ -18,6 +18,11 @@ from pkubench.agents.rl.constraints.step import (
 class PCPO(StepConstraint):
     """The reward's step, projected on the constraint in KL."""
 
+    @property
+    def takes_the_gradient(self) -> bool:
+        """As OmniSafe's code does."""
+        return self.variant == "omnisafe"
+
     def combination(self, products: Products) -> Combination:
         """Return the step as the coefficients of its two directions."""
         return pcpo_combination(products)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from pkubench.agents.components import register
 from pkubench.agents.rl.budget import Budget, Saute
@@ -16,6 +17,8 @@ from pkubench.errors import ConfigError
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SauteBudget(LimitedCost):
     """The budget that is left is observed, and nothing is earned without one."""
+
+    observed: ClassVar[int] = 1
 
     saute_gamma: float = 0.999
     """Discount of the budget a step."""

@@ -11,9 +11,10 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
-from pkubench.agents.rl.constraints.base import LimitedCost
+from pkubench.agents.rl.constraints.base import CostConstraint, LimitedCost, one_unit_of_cost
+from pkubench.agents.rl.update_rules.trust_region import TrustRegion
 from pkubench.agents.settings import check_domains
 
 
@@ -46,6 +47,10 @@ class Combination(NamedTuple):
 class StepConstraint(LimitedCost, ABC):
     """Base of the constraints that bend a trust-region step."""
 
+    bends_the_step: ClassVar[bool] = True
+    has_cases: ClassVar[bool] = False
+    """Whether ``Combination.case`` is worth a column of the training curve."""
+
     recovery: float = 1.0
     """An excess above 0 counts so many times, so that a policy over its limit prioritises cost
     recovery over reward. The papers have 1."""
@@ -57,6 +62,27 @@ class StepConstraint(LimitedCost, ABC):
         """Check the domains."""
         LimitedCost.__post_init__(self)
         check_domains(self, positive=("recovery",))
+
+    def needs(self, config: Any) -> str:
+        """Ask for a step with a line search, and costs in one unit."""
+        if not isinstance(config.update, TrustRegion):
+            return "update=trust-region (it bends the step)"
+        if config.update.search_steps == 0:
+            return "search_steps=15 (a line search)"
+        return "" if self.variant == "omnisafe" else one_unit_of_cost(config)
+
+    def unused(self, config: Any) -> dict[str, str]:
+        """Return ``recovery`` where it does not count."""
+        return {"recovery": "constraint.variant=published"} if self.variant == "omnisafe" else {}
+
+    def excess(self, state: CostConstraint) -> float:
+        """Return the excess over the episode length, or an episode's sum (``omnisafe``)."""
+        return state.excess if self.variant == "omnisafe" else LimitedCost.excess(self, state)
+
+    @property
+    def takes_the_gradient(self) -> bool:
+        """Whether the reward's direction is g, on the scale of the KL, in place of ``H^-1 g``."""
+        return False
 
     @abstractmethod
     def combination(self, products: Products) -> Combination:

@@ -62,7 +62,7 @@ class OffPolicySeed:
         layout, agents = self.learner.layout, self.env.agents
         actions = [self._numbers(agent, data.actions[agent]) for agent in agents]
         costs = data.costs if self.costs is None else self.costs.in_steps(data.costs)
-        sums = np.stack([data.rewards, costs], -1)
+        sums = np.stack([data.team_rewards, costs], -1)
         seen = [data.observations[a] for a in agents]
         after = [data.next_observations[a] for a in agents]
         if layout.is_state_stored:

@@ -2,25 +2,67 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 import torch
 
+from pkubench.agents.nn.encoders.mlp import MLPEncoder
+from pkubench.agents.nn.fast.trainers import FastCriticTrainer, is_fast
+from pkubench.agents.nn.modules import EncodedNet, EncodedSpec
 from pkubench.agents.nn.networks import MLP, NetworkSpec
 from pkubench.agents.nn.normalisers import ValueNorm
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.rollout import Array
-from pkubench.agents.rl.trainers import CriticTrainer, Minibatches
+from pkubench.agents.rl.trainers import (
+    AutogradCriticTrainer,
+    CriticTrainer,
+    Minibatches,
+    shuffled,
+)
+
+
+class Seen(NamedTuple):
+    """What a network sees: the shape of one observation or state, and whether it is of bytes."""
+
+    shape: tuple[int, ...]
+    is_bytes: bool = False
+
+
+class Sequences(NamedTuple):
+    """How the steps of a rollout follow each other, for networks with memory."""
+
+    first: Array
+    """(T, N) bool, whether a step is the first one of its episode."""
+    hidden: Array
+    """(R, N, units), the critics' hidden states before the first step."""
+
+
+class Values(NamedTuple):
+    """What a critic says of a rollout, on its own (normalised) scale."""
+
+    values: Array
+    """(T, N), V(s_t)."""
+    next_values: Array
+    """(T, N), V(s_{t+1}) where it was asked for, else 0."""
+    hidden: Array
+    """(N, units), the hidden state after the last step; no units without memory."""
 
 
 class Critic:
     """A value network and the normaliser of its returns; for reward or for cost."""
 
     def __init__(
-        self, inputs: int, config: OnPolicyConfig, device: str, generator: torch.Generator
+        self, seen: Seen | int, config: OnPolicyConfig, device: str, generator: torch.Generator
     ) -> None:
-        """Build a critic of ``inputs`` features."""
-        self.net = MLP(spec_of(inputs, 1, 1.0, config), generator).to(device)
+        """Build a critic of states of a shape (an int: vectors of so many numbers)."""
+        self.net = network_of(seen, 1, 1.0, config, generator, for_state=True).to(device).eval()
         self.norm = ValueNorm() if config.value_norm else None
+
+    @property
+    def units(self) -> int:
+        """Numbers of the hidden state, 0 without memory."""
+        return self.net.units if isinstance(self.net, EncodedNet) else 0
 
     def values(self, states: Array, device: str) -> Array:
         """Return values on the network's own (normalised) scale for states (..., s)."""
@@ -28,6 +70,42 @@ class Critic:
             flat = torch.from_numpy(states.reshape(-1, states.shape[-1])).to(device)
             values: Array = self.net(flat).squeeze(-1).cpu().numpy()
         return values.reshape(states.shape[:-1])
+
+    def of_rollout(
+        self,
+        states: Array,
+        next_states: Array,
+        asked: Array,
+        first: Array,
+        hidden: Array,
+        device: str,
+    ) -> Values:
+        """Return the values of a rollout's states, and of the next ones where ``asked``.
+
+        Args:
+            states: (T, N, s).
+            next_states: (T, N, s).
+            asked: (T, N) bool.
+            first: (T, N) bool, whether a step is the first one of its episode.
+            hidden: (N, units), before the first step.
+            device: of the network.
+        """
+        raw = np.zeros(asked.shape, np.float32)
+        if not isinstance(self.net, EncodedNet) or not self.units:
+            values = self.values(states, device)
+            raw = np.empty_like(values)
+            raw[asked] = self.values(next_states[asked], device)
+            return Values(values, raw, hidden)
+        with torch.no_grad():
+            x = torch.from_numpy(states).to(device)
+            begins, before = torch.from_numpy(first).to(device), torch.from_numpy(hidden).to(device)
+            out, after = self.net.sequence(x, begins, before)
+            following = torch.from_numpy(next_states[asked]).to(device)[None]
+            never = torch.zeros(following.shape[:2], dtype=torch.bool, device=device)
+            chosen = torch.from_numpy(asked).to(device)
+            ahead, _ = self.net.sequence(following, never, after[chosen])
+        raw[asked] = ahead[0, :, 0].cpu().numpy()
+        return Values(out[..., 0].cpu().numpy(), raw, after[-1].cpu().numpy())
 
     def denormalise(self, values: Array) -> Array:
         """Return values on the scale of returns."""
@@ -39,41 +117,63 @@ class CriticStack:
 
     def __init__(
         self,
-        inputs: int,
+        seen: Seen | int,
         count: int,
         config: OnPolicyConfig,
         device: str,
         generator: torch.Generator,
     ) -> None:
-        """Build ``count`` critics of ``inputs`` features."""
+        """Build ``count`` critics of states of a shape."""
         self.config = config
-        self.members = [Critic(inputs, config, device, generator) for _ in range(count)]
-        self.trainer = CriticTrainer(
-            [critic.net for critic in self.members],
-            -(-config.batch_steps // config.minibatches),
+        self.members = [Critic(seen, config, device, generator) for _ in range(count)]
+        nets: list[Any] = [critic.net for critic in self.members]
+        samples = -(-config.batch_steps // config.minibatches)
+        is_by_hand = config.gradients == "fast" and is_fast(nets[0], samples)
+        kind: Any = FastCriticTrainer if is_by_hand else AutogradCriticTrainer
+        self.trainer: CriticTrainer = kind(
+            nets,
             lr=config.critic_lr,
             epsilon=config.adam_epsilon,
             max_grad_norm=config.max_grad_norm,
             l2=config.critic_l2,
-            clip=config.clip if config.value_clip else None,
+            clip=config.value_clip,
             huber_delta=config.huber_delta,
         )
+        self.hidden = np.zeros((count, config.num_envs, self.members[0].units), np.float32)
+        """(R, N, units), hidden states before the next rollout."""
 
     def fit(
-        self, states: Array, raw: Array, targets: Array, generator: torch.Generator
+        self,
+        states: Array,
+        raw: Array,
+        targets: Array,
+        generator: torch.Generator,
+        usable: Array | None = None,
+        sequences: Sequences | None = None,
     ) -> list[float]:
         """Descend the value loss on all samples, pass by pass; return each critic's mean loss.
 
         Args:
-            states: (B, s).
-            raw: (R, B), values on the networks' scale when the data was collected.
-            targets: (R, B), returns.
+            states: (B, s); (T, N, s) with ``sequences``.
+            raw: (R, B), values on the networks' scale when the data was collected; (R, T, N).
+            targets: (R, B), returns; (R, T, N).
             generator: puts the samples in order.
+            usable: (B,) or (T, N) bool; others enter no loss. None: all are.
+            sequences: of critics with memory.
         """
+        total, count = np.zeros(len(self.members)), 0
+        if sequences is not None:
+            whole = np.ones(states.shape[:2], bool) if usable is None else usable
+            for _ in range(self.config.critic_epochs):
+                for losses in self._sequences(states, raw, targets, generator, whole, sequences):
+                    total += losses
+                    count += 1
+            return [float(loss) for loss in total / count]
+        if usable is not None:
+            states, raw, targets = states[usable], raw[:, usable], targets[:, usable]
         trainer, config = self.trainer, self.config
         samples = {"raw": raw, "targets": targets}
         batches = Minibatches(trainer.prepare(states), samples, config.minibatches, generator)
-        total, count = np.zeros(len(self.members)), 0
         for _ in range(config.critic_epochs):
             for part in batches.one_pass():
                 wanted = self._normalised(part.samples["targets"])
@@ -81,8 +181,34 @@ class CriticStack:
                 count += 1
         return [float(loss) for loss in total / count]
 
+    def _sequences(
+        self,
+        states: Array,
+        raw: Array,
+        targets: Array,
+        generator: torch.Generator,
+        usable: Array,
+        sequences: Sequences,
+    ) -> Any:
+        """Take a step on every minibatch of sequences; yield each critic's loss."""
+        trainer = self.trainer
+        assert isinstance(trainer, AutogradCriticTrainer)
+        for index in shuffled(states.shape[1], self.config.minibatches, generator):
+            chosen: Any = slice(None) if index is None else index.numpy()
+            part = usable[:, chosen]
+            wanted = targets[:, :, chosen].copy()
+            wanted[:, part] = self._normalised(wanted[:, part])
+            yield trainer.descend_sequences(
+                states[:, chosen],
+                sequences.first[:, chosen],
+                sequences.hidden[:, chosen],
+                part,
+                raw[:, :, chosen],
+                wanted,
+            )
+
     def _normalised(self, targets: Array) -> Array:
-        """Return targets (R, B) on the networks' scale; the normalisers hear them first (HARL)."""
+        """Return targets (R, B) on the networks' scale; the normalisers see them first (HARL)."""
         if self.members[0].norm is None:
             return targets
         wanted = np.empty_like(targets)
@@ -93,14 +219,54 @@ class CriticStack:
         return wanted
 
 
-def spec_of(inputs: int, outputs: int, gain: float, config: OnPolicyConfig) -> NetworkSpec:
-    """Return the shape of a network with the settings' hidden layers."""
-    return NetworkSpec(
-        inputs=inputs,
-        hidden=config.hidden,
-        outputs=outputs,
-        activation=config.activation,
-        layer_norm=config.layer_norm,
-        init=config.init,
-        head_gain=gain,
-    )
+def network_of(
+    seen: Seen | int,
+    outputs: int,
+    gain: float,
+    config: OnPolicyConfig,
+    generator: torch.Generator,
+    *,
+    for_state: bool = False,
+) -> MLP | EncodedNet:
+    """Return a network as the settings have it (see ``spec_of``)."""
+    spec = spec_of(seen, outputs, gain, config, for_state=for_state)
+    if isinstance(spec, NetworkSpec):
+        return MLP(spec, generator)
+    return EncodedNet(spec, generator)
+
+
+def spec_of(
+    seen: Seen | int,
+    outputs: int,
+    gain: float,
+    config: OnPolicyConfig,
+    *,
+    for_state: bool = False,
+) -> NetworkSpec | EncodedSpec:
+    """Return the shape of a network with the settings' encoder and memory.
+
+    Args:
+        seen: what it sees (an int: vectors of so many numbers).
+        outputs: numbers it returns.
+        gain: of the last layer's initial weights.
+        config: the settings.
+        for_state: it sees a state, for which an MLP will do where the encoder does not fit.
+
+    Raises:
+        ConfigError: the encoder does not fit.
+    """
+    shape, is_bytes = Seen((seen,)) if isinstance(seen, int) else seen
+    encoder = config.encoder
+    if for_state and encoder.mismatch(shape):
+        encoder = MLPEncoder(activation=encoder.activation, init=encoder.init)
+    if isinstance(encoder, MLPEncoder) and not config.is_recurrent:
+        return NetworkSpec(
+            inputs=int(np.prod(shape)),
+            hidden=encoder.hidden,
+            outputs=outputs,
+            activation=encoder.activation,
+            layer_norm=encoder.layer_norm,
+            init=encoder.init,
+            head_gain=gain,
+        )
+    return EncodedSpec(encoder, config.memory, shape, is_bytes, outputs, gain)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,22 +22,32 @@ from pkubench.agents.nn.distributions import Distribution
 from pkubench.agents.nn.fast.policy import map_action
 from pkubench.agents.nn.normalisers import ObservationNorm, standardise
 from pkubench.agents.rl.advantages import gae
-from pkubench.agents.rl.constraints.base import CostConstraint
-from pkubench.agents.rl.constraints.crpo import CRPO
-from pkubench.agents.rl.constraints.cup import CUP
-from pkubench.agents.rl.constraints.ipo import IPO
-from pkubench.agents.rl.constraints.lagrangian import Lagrangian
-from pkubench.agents.rl.on_policy.actor_update import update_by_a_step, update_by_passes
-from pkubench.agents.rl.on_policy.config import WITHOUT_COST_CRITIC, OnPolicyConfig
-from pkubench.agents.rl.on_policy.critic import Critic, CriticStack, spec_of
+from pkubench.agents.rl.on_policy.actor_update import (
+    resolve_gradients,
+    trainer_for,
+    update_by_a_step,
+    update_by_passes,
+)
+from pkubench.agents.rl.on_policy.config import OnPolicyConfig
+from pkubench.agents.rl.on_policy.critic import Critic, CriticStack, Seen, Sequences, spec_of
 from pkubench.agents.rl.rollout import Array, Rollout
+from pkubench.agents.rl.samples import ActorSamples, Samples, SequenceSamples
 from pkubench.agents.rl.trainers import ActorTrainer
-from pkubench.agents.rl.trust_region import Samples
+from pkubench.agents.rl.update_rules.base import GradientRule
 from pkubench.envs.core.batch import BatchEnv
 from pkubench.errors import ConfigError
 
 SHARED = "shared"
 """Name of the one actor of a parameter-sharing team."""
+
+
+class Advantages(NamedTuple):
+    """What an update is made of; each entry is of one agent, flat over time and environments."""
+
+    to_ascend: Sequence[Tensor]
+    """(T * N,), reward and cost mixed by the constraint."""
+    of_cost: Sequence[Tensor] | None
+    """(T * N,), centred; None without a critic of cost."""
 
 
 class OnPolicyLearner:
@@ -49,15 +59,25 @@ class OnPolicyLearner:
         """Build all networks for ``env``'s spaces from ``seed``.
 
         Raises:
-            ConfigError: parameter sharing with unequal spaces, or spaces no actor fits.
+            ConfigError: parameter sharing with unequal spaces, or spaces that no actor or the
+                encoder does not fit.
         """
+        config = replace(config, gradients=resolve_gradients(config))
         self.config, self.device = config, device
+        """The settings with ``gradients`` resolved: those to save."""
         self.agents = env.agents
         self.action_spaces = dict(env.action_spaces)
         self.generator = torch.Generator().manual_seed(seed)
-        sizes = {a: _flat_size(env.observation_spaces[a]) for a in self.agents}
+        self.seen = {a: _seen(env.observation_spaces[a], config) for a in self.agents}
+        self.constraint = config.constraint.start()
+        self._build_actors()
+        self._build_critics(env)
+        self._build_norms(env)
+
+    def _build_actors(self) -> None:
+        config, sizes = self.config, self.seen
         self.actor_names = {a: SHARED if config.shared else a for a in self.agents}
-        if config.shared and len({(sizes[a], str(env.action_spaces[a])) for a in sizes}) > 1:
+        if config.shared and len({(sizes[a], str(self.action_spaces[a])) for a in sizes}) > 1:
             raise ConfigError(
                 "agents differ in their spaces, so they cannot share an actor: --set shared=false"
             )
@@ -65,50 +85,66 @@ class OnPolicyLearner:
         for agent, name in self.actor_names.items():
             if name in self.actors:
                 continue
-            space = env.action_spaces[agent]
+            wrong = config.encoder.mismatch(sizes[agent].shape)
+            if wrong:
+                raise ConfigError(f"encoder={config.encoder.name} does not fit {agent!r}: {wrong}")
+            space = self.action_spaces[agent]
             spec = spec_of(sizes[agent], action_size(space), config.actor_gain, config)
-            self.actors[name] = Actor(
-                spec, space, config.std, config.log_std_init, self.generator
-            ).to(device)
+            actor = Actor(spec, space, config.std, config.log_std_init, self.generator)
+            self.actors[name] = actor.to(self.device).eval()
         self.trainers: dict[str, ActorTrainer] = {}
         """By actor; a step in a trust region needs none."""
-        if config.update != "trust-region":
+        if isinstance(config.update, GradientRule):
             for name, actor in self.actors.items():
                 members = sum(of == name for of in self.actor_names.values())
-                self.trainers[name] = ActorTrainer(
-                    actor,
-                    -(-config.batch_steps * members // config.minibatches),
-                    lr=config.actor_lr,
-                    epsilon=config.adam_epsilon,
-                    max_grad_norm=config.max_grad_norm,
-                )
-        state_size = sum(sizes.values()) if env.state_space is None else _flat_size(env.state_space)
+                samples = -(-config.batch_steps * members // config.minibatches)
+                self.trainers[name] = trainer_for(actor, samples, config)
+
+    def _build_critics(self, env: BatchEnv) -> None:
+        config = self.config
         self.local = config.critic == "local"
-        inputs = list(sizes.values()) if self.local else [state_size]
-        self.constraint = constraint_of(config)
+        self.is_shared = not self.local and config.credit.is_shared
+        """Whether the critics of one stack serve all agents."""
+        state = _state_seen(env, self.seen, config)
+        inputs = list(self.seen.values()) if self.local else [state] * len(self.agents)
         count = 1 if self.constraint is None else 2
-        self.stacks = [CriticStack(k, count, config, device, self.generator) for k in inputs]
-        """One a kind of input: a critic of reward and, under a constraint, one of cost."""
+        self.stacks = [
+            CriticStack(seen, count, config, self.device, self.generator)
+            for seen in (inputs[:1] if self.is_shared else inputs)
+        ]
+        """One, or one an agent; a critic of reward and, under a constraint, one of cost."""
+
+    def _build_norms(self, env: BatchEnv) -> None:
+        config, sizes = self.config, {a: int(np.prod(s.shape)) for a, s in self.seen.items()}
         self.norms: dict[str, ObservationNorm] = {}
+        """By agent, and ``state``: running moments of observations."""
         if config.observation_norm:
             # the budget of Saute stands last and keeps its scale
-            kept = 1 if config.constraint == "saute" else 0
+            kept = config.constraint.observed
             self.norms = {a: ObservationNorm(sizes[a], kept) for a in self.agents}
             if len(self.agents) > 1:
-                self.norms["state"] = ObservationNorm(state_size, kept)
+                state = int(np.prod(_state_seen(env, self.seen, config).shape))
+                self.norms["state"] = ObservationNorm(state, kept)
         self.signal_norms: dict[str, ObservationNorm] = {}
         """Running moments of rewards and costs."""
         if config.signal_norm:
             self.signal_norms = {name: ObservationNorm(1) for name in ("rewards", "costs")}
 
+    @property
+    def units(self) -> dict[str, int]:
+        """Numbers of each agent's hidden state, for the collector; 0 without memory."""
+        return {agent: self.actors[name].units for agent, name in self.actor_names.items()}
+
     def prepare(
         self, observations: Mapping[str, Array], state: Array, fresh: bool
     ) -> tuple[dict[str, Array], Array]:
-        """Return network inputs (float32), updating the running statistics with fresh ones."""
+        """Return network inputs (N, numbers), updating the running statistics with fresh ones.
+
+        They are float32, but bytes for an encoder of images.
+        """
         flat = {a: o.reshape(len(o), -1) for a, o in observations.items()}
         if not self.norms:
-            as_float = {a: o.astype(np.float32, copy=False) for a, o in flat.items()}
-            return as_float, state.astype(np.float32, copy=False)
+            return {a: self._numbers(o) for a, o in flat.items()}, self._numbers(state)
         if fresh:
             for agent, norm in self.norms.items():
                 norm.update(state if agent == "state" else flat[agent])
@@ -117,16 +153,36 @@ class OnPolicyLearner:
             return inputs, self.norms["state"](state)
         return inputs, inputs[self.agents[0]]
 
+    def _numbers(self, array: Array) -> Array:
+        if array.dtype == np.uint8 and not self.config.encoder.is_flat:
+            return array
+        return array.astype(np.float32, copy=False)
+
     @torch.no_grad()
     def behave(
-        self, observations: Mapping[str, Array], masks: Mapping[str, Array]
-    ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
-        """Sample an action for every agent and lane (see ``collector.Behaviour``)."""
-        raw, mapped, log_probs = {}, {}, {}
+        self,
+        observations: Mapping[str, Array],
+        masks: Mapping[str, Array],
+        hidden: Mapping[str, Array] | None = None,
+        first: Array | None = None,
+    ) -> Any:
+        """Sample an action for every agent and environment.
+
+        Returns:
+            As ``rollout.Behaviour`` says; with hidden states, as ``RecurrentBehaviour``.
+        """
+        raw, mapped, log_probs, after = {}, {}, {}, {}
         for agent, name in self.actor_names.items():
             mask = torch.from_numpy(masks[agent]).to(self.device) if agent in masks else None
             inputs = torch.from_numpy(observations[agent]).to(self.device)
-            pi: Distribution = self.actors[name](inputs, mask)
+            actor = self.actors[name]
+            if hidden is None:
+                pi: Distribution = actor(inputs, mask)
+            else:
+                before = torch.from_numpy(hidden[agent]).to(self.device)
+                begins = torch.from_numpy(np.asarray(first)).to(self.device)[None]
+                pi, states = actor.sequence(inputs[None], begins, before, mask)
+                after[agent] = states[0].cpu().numpy()
             action = pi.sample(self.generator)
             log_probs[agent] = pi.log_prob(action).cpu().numpy()
             raw[agent] = action.cpu().numpy()
@@ -136,7 +192,7 @@ class OnPolicyLearner:
                 if isinstance(space, spaces.Discrete)
                 else map_action(raw[agent], space, self.config.action_map)
             )
-        return raw, mapped, log_probs
+        return (raw, mapped, log_probs) if hidden is None else (raw, mapped, log_probs, after)
 
     def update(
         self,
@@ -157,10 +213,10 @@ class OnPolicyLearner:
         Returns:
             Named diagnostics: ``entropy``, ``kl``, ``value_loss``, ``multiplier``...
         """
-        config = self.config
-        if config.lr_decay:
+        config, rule = self.config, self.config.update
+        if isinstance(rule, GradientRule) and rule.lr_decay:
             for trainer in self.trainers.values():
-                trainer.adam.lr = config.actor_lr * (1.0 - progress)
+                trainer.adam.lr = rule.actor_lr * (1.0 - progress)
         if config.critic_lr_decay:
             for stack in self.stacks:
                 stack.trainer.adam.lr = config.critic_lr * (1.0 - progress)
@@ -168,77 +224,108 @@ class OnPolicyLearner:
         if self.constraint is not None:
             self.constraint.update(episode_cost, episode_length)
             metrics |= self.constraint.metrics()
-        advantages, costs = self._advantages(self._normalised(data), metrics)
+        advantages = self._advantages(data, metrics)
         if config.scheme == "sequential":
-            metrics |= self._update_sequentially(data, advantages, costs)
+            metrics |= self._update_sequentially(data, advantages)
         else:
-            metrics |= self._update_simultaneously(data, advantages, costs)
+            metrics |= self._update_simultaneously(data, advantages)
         return metrics
 
-    def _normalised(self, data: Rollout) -> Rollout:
-        """Return the rollout with rewards and costs standardised, where the settings say so."""
-        signals = {n: norm.in_steps(getattr(data, n)) for n, norm in self.signal_norms.items()}
-        return replace(data, **signals) if signals else data  # type: ignore[arg-type]
+    def _signals(self, data: Rollout) -> tuple[list[Array], Array]:
+        """Return each agent's rewards (only one where they are shared), and the costs: (T, N).
 
-    def _advantages(
-        self, data: Rollout, metrics: dict[str, float]
-    ) -> tuple[list[Tensor], list[Tensor] | None]:
-        """Return each agent's flat advantages: those to climb, and those of cost if there are any.
-
-        Trains the critics on the matching returns.
+        They are float32, after the credit step, standardised and scaled where the settings say so.
         """
-        inputs = (
-            [(data.observations[a], data.next_observations[a]) for a in self.agents]
-            if self.local
-            else [(data.states, data.next_states)]
-        )
-        combined: list[Tensor] = []
-        costs: list[Tensor] = []
-        fits: list[tuple[CriticStack, Array, Array, Array]] = []
-        streams = [(data.rewards * np.float32(self.config.reward_scale), self.config.lam)]
-        if self.constraint is not None:
-            streams.append((data.costs, self.config.cost_lam))
-        for stack, (states, next_states) in zip(self.stacks, inputs, strict=True):
+        credited, costs = self.config.credit(data), data.costs
+        columns = credited[..., :1] if self.is_shared else credited
+        rewards = [columns[..., k].astype(np.float32) for k in range(columns.shape[-1])]
+        if self.signal_norms:
+            rewards = [self.signal_norms["rewards"].in_steps(column) for column in rewards]
+            costs = self.signal_norms["costs"].in_steps(costs)
+        return [column * np.float32(self.config.reward_scale) for column in rewards], costs
+
+    def _advantages(self, data: Rollout, metrics: dict[str, float]) -> Advantages:
+        """Return each agent's advantages, and train the critics on the matching returns."""
+        rewards, costs = self._signals(data)
+        to_ascend: list[Tensor] = []
+        of_cost: list[Tensor] = []
+        fits: list[tuple[Any, ...]] = []
+        for k, (stack, reward) in enumerate(zip(self.stacks, rewards, strict=True)):
+            agent = self.agents[k]
+            states, next_states = (
+                (data.observations[agent], data.next_observations[agent])
+                if self.local
+                else (data.states, data.next_states)
+            )
+            usable = data.usable_states if self.is_shared else data.usable(k)
+            streams = [(reward, self.config.lam)]
+            if self.constraint is not None:
+                streams.append((costs, self.config.cost_lam))
+            before = stack.hidden.copy()
             estimates = [
-                self._estimate(critic, data, signal, states, next_states, lam)
-                for critic, (signal, lam) in zip(stack.members, streams, strict=True)
+                self._estimate(stack, row, data, signal, states, next_states, lam)
+                for row, (signal, lam) in enumerate(streams)
             ]
             raw, targets, advantages = (np.stack(of) for of in zip(*estimates, strict=True))
-            fits.append((stack, states, raw, targets))
+            fits.append((stack, states, raw, targets, usable, before))
             flat = [_flat(advantage, self.device) for advantage in advantages]
-            total = standardise(flat[0], self.config.advantage_epsilon)
+            chosen = None if usable is None else _flat(usable, self.device)
+            total = standardise(flat[0], self.config.advantage_epsilon, chosen)
             if self.constraint is not None:
-                costs.append(flat[1] - flat[1].mean())
-                of_reward, of_cost = self.constraint.weights()
-                total = of_reward * total + of_cost * costs[-1]
-            combined.append(total)
-        for stack, states, raw, targets in fits:
-            flat_states = states.reshape(-1, states.shape[-1])
-            sizes = (len(stack.members), -1)
-            losses = stack.fit(
-                flat_states, raw.reshape(sizes), targets.reshape(sizes), self.generator
-            )
+                of_cost.append(flat[1] - (flat[1] if chosen is None else flat[1][chosen]).mean())
+                by_reward, by_cost = self.constraint.weights()
+                total = by_reward * total + by_cost * of_cost[-1]
+            to_ascend.append(total)
+        for fit in fits:
+            losses = self._fit(data, *fit)
             metrics |= dict(zip(("value_loss", "cost_value_loss"), losses, strict=False))
-        each = 1 if self.local else len(self.agents)
-        return combined * each, costs * each if costs else None
+        each = len(self.agents) if self.is_shared else 1
+        return Advantages(to_ascend * each, of_cost * each if of_cost else None)
+
+    def _fit(
+        self,
+        data: Rollout,
+        stack: CriticStack,
+        states: Array,
+        raw: Array,
+        targets: Array,
+        usable: Array | None,
+        hidden: Array,
+    ) -> list[float]:
+        if self.config.is_recurrent:
+            sequences = Sequences(data.first, hidden)
+            return stack.fit(states, raw, targets, self.generator, usable, sequences)
+        sizes = (len(stack.members), -1)
+        return stack.fit(
+            states.reshape(-1, states.shape[-1]),
+            raw.reshape(sizes),
+            targets.reshape(sizes),
+            self.generator,
+            None if usable is None else usable.reshape(-1),
+        )
 
     def _estimate(
         self,
-        critic: Critic,
+        stack: CriticStack,
+        row: int,
         data: Rollout,
         rewards: Array,
         states: Array,
         next_states: Array,
         lam: float,
     ) -> tuple[Array, Array, Array]:
-        """Return the critic's raw values, the returns and the advantages, each (T, N)."""
-        raw = critic.values(states, self.device)
-        values = critic.denormalise(raw)
-        next_values = np.empty_like(values)
-        next_values[:-1] = values[1:]
+        """Return a critic's raw values, the returns and the advantages, each (T, N)."""
+        critic: Critic = stack.members[row]
         final = data.truncated.copy()
         final[-1] = True
-        next_values[final] = critic.denormalise(critic.values(next_states[final], self.device))
+        found = critic.of_rollout(
+            states, next_states, final, data.first, stack.hidden[row], self.device
+        )
+        stack.hidden[row] = found.hidden
+        values = critic.denormalise(found.values)
+        next_values = np.empty_like(values)
+        next_values[:-1] = values[1:]
+        next_values[final] = critic.denormalise(found.next_values[final])
         advantages = gae(
             rewards,
             values,
@@ -249,102 +336,127 @@ class OnPolicyLearner:
             lam=lam,
             bootstrap_truncated=self.config.truncation == "bootstrap",
         )
-        return raw, advantages + values, advantages
+        return found.values, advantages + values, advantages
 
-    def _update_sequentially(
-        self, data: Rollout, advantages: Sequence[Tensor], costs: Sequence[Tensor] | None = None
-    ) -> dict[str, float]:
+    def _update_sequentially(self, data: Rollout, advantages: Advantages) -> dict[str, float]:
         """Update agents in a random order; each sees the ratios of those before (HARL Alg. 3)."""
         count = len(self.agents)
         order = torch.randperm(count, generator=self.generator).tolist()
-        factor = torch.ones(advantages[0].shape, device=self.device)
+        factor = torch.ones(advantages.to_ascend[0].shape, device=self.device)
         reports = []
         for position, k in enumerate(order):
-            agent = self.agents[k]
-            batch = self._batch(data, [agent])
-            cost = None if costs is None else costs[k]
-            reports.append(self._update_actor(agent, batch, advantages[k], factor, cost))
+            samples = self._samples(data, [k], advantages, factor)
+            reports.append(self._update_actor(self.agents[k], samples))
             if position < count - 1:
-                factor = factor * self._ratio(agent, batch)
+                factor = self._multiplied(factor, data, k, samples)
         return _means(reports)
 
-    def _update_simultaneously(
-        self, data: Rollout, advantages: Sequence[Tensor], costs: Sequence[Tensor] | None = None
-    ) -> dict[str, float]:
+    def _update_simultaneously(self, data: Rollout, advantages: Advantages) -> dict[str, float]:
         reports = []
         for name in self.actors:
             members = [k for k, a in enumerate(self.agents) if self.actor_names[a] == name]
-            batch = self._batch(data, [self.agents[k] for k in members])
-            advantage = torch.cat([advantages[k] for k in members])
-            cost = None if costs is None else torch.cat([costs[k] for k in members])
-            factor = torch.ones(advantage.shape, device=self.device)
-            reports.append(self._update_actor(name, batch, advantage, factor, cost))
+            samples = self._samples(data, members, advantages, None)
+            reports.append(self._update_actor(name, samples))
         return _means(reports)
 
-    def _batch(self, data: Rollout, members: Sequence[str]) -> dict[str, Tensor | None]:
-        def gather(source: Mapping[str, Array]) -> Tensor | None:
-            if members[0] not in source:
-                return None
-            return torch.cat([_flat(source[a], self.device) for a in members])
+    def _samples(
+        self,
+        data: Rollout,
+        members: Sequence[int],
+        advantages: Advantages,
+        factor: Tensor | None,
+    ) -> ActorSamples:
+        """Return what the actor of some agents (by number) is updated on."""
+        names = [self.agents[k] for k in members]
 
-        return {
-            "observations": gather(data.observations),
+        def gather(source: Mapping[str, Array]) -> Any:
+            """Return all agents' entries: (B, ...), or (T, members * N, ...) of sequences."""
+            if names[0] not in source:
+                return None
+            arrays = [source[name] for name in names]
+            if self.config.is_recurrent:
+                return torch.from_numpy(np.concatenate(arrays, axis=1)).to(self.device)
+            return torch.cat([_flat(array, self.device) for array in arrays])
+
+        def joined(tensors: Sequence[Tensor]) -> Tensor:
+            if self.config.is_recurrent:
+                return torch.cat([t.view(data.first.shape) for t in tensors], dim=1)
+            return torch.cat(list(tensors)) if len(tensors) > 1 else tensors[0]
+
+        to_ascend = joined([advantages.to_ascend[k] for k in members])
+        costs = advantages.of_cost
+        rest: dict[str, Any] = {
+            "masks": gather(data.masks),
             "actions": gather(data.actions),
             "log_probs": gather(data.log_probs),
-            "masks": gather(data.masks),
+            "advantage": to_ascend,
+            "factor": torch.ones_like(to_ascend) if factor is None else joined([factor]),
+            "costs": None if costs is None else joined([costs[k] for k in members]),
         }
+        usable = [data.usable(k) for k in members]
+        if self.config.is_recurrent:
+            whole = np.ones_like(data.first)
+            kept = [whole if of is None else of for of in usable]
+            first = np.concatenate([data.first] * len(members), axis=1)
+            hidden = np.concatenate([data.hidden[name] for name in names])
+            return SequenceSamples(
+                observations=gather(data.observations),
+                first=torch.from_numpy(first).to(self.device),
+                hidden=torch.from_numpy(hidden).to(self.device),
+                usable=torch.from_numpy(np.concatenate(kept, axis=1)).to(self.device),
+                **rest,
+            )
+        samples = Samples(observations=gather(data.observations), **rest)
+        if all(of is None for of in usable):
+            return samples
+        everyone = np.ones(data.first.size, bool)
+        chosen = [everyone if of is None else of.reshape(-1) for of in usable]
+        return samples.take(torch.from_numpy(np.concatenate(chosen)).to(self.device))
 
-    def _update_actor(
-        self,
-        name: str,
-        batch: Mapping[str, Any],
-        advantage: Tensor,
-        factor: Tensor,
-        cost: Tensor | None = None,
-    ) -> dict[str, float]:
-        samples = Samples(**batch, advantage=advantage, factor=factor)
-        config, constraint = self.config, self.constraint
-        at_once = 1 if config.scheme == "sequential" else len(self.agents)
-        if config.update == "trust-region":
+    def _update_actor(self, name: str, samples: ActorSamples) -> dict[str, float]:
+        at_once = 1 if self.config.scheme == "sequential" else len(self.agents)
+        if not isinstance(self.config.update, GradientRule):
             actor = self.actors[name]
-            return update_by_a_step(actor, samples, cost, constraint, config, at_once)
+            return update_by_a_step(actor, samples, self.constraint, self.config, at_once)
         return update_by_passes(
-            self.trainers[name], samples, cost, constraint, config, self.generator, at_once
+            self.trainers[name], samples, self.constraint, self.config, self.generator, at_once
         )
 
     @torch.no_grad()
-    def _ratio(self, name: str, batch: Mapping[str, Any]) -> Tensor:
-        """Return pi_new(a|o) / pi_old(a|o) of an updated actor over all data."""
-        pi = self.actors[name](batch["observations"], batch["masks"])
-        ratio: Tensor = (pi.log_prob(batch["actions"]) - batch["log_probs"]).exp()
-        return ratio
-
-
-def constraint_of(config: OnPolicyConfig) -> CostConstraint | None:
-    """Return what holds the cost; None where nothing does, or a changed world."""
-    kind, limit = config.constraint, config.cost_limit
-    if kind in WITHOUT_COST_CRITIC:
-        return None
-    if kind == "pid":
-        return config.pid()
-    if kind in ("lagrangian", "corrected"):
-        return config.lagrange(CUP if kind == "corrected" else Lagrangian)
-    if kind == "interior-point":
-        return IPO(cost_limit=limit, barrier=config.barrier, penalty_max=config.penalty_max).start()
-    if kind == "rectified":
-        return CRPO(cost_limit=limit, tolerance=config.tolerance).start()
-    return CostConstraint(limit)
+    def _multiplied(
+        self, factor: Tensor, data: Rollout, agent: int, samples: ActorSamples
+    ) -> Tensor:
+        """Return M times pi_new(a|o) / pi_old(a|o) of an updated agent, 1 where it was dead."""
+        pi = samples.policy(self.actors[self.agents[agent]])
+        steps = samples.steps
+        ratio: Tensor = (pi.log_prob(steps.actions) - steps.log_probs).exp()
+        usable = data.usable(agent)
+        if usable is None:
+            return factor * ratio
+        product = factor.clone()
+        product[_flat(usable, self.device)] *= ratio
+        return product
 
 
 def _means(reports: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([report[name] for report in reports])) for name in reports[0]}
 
 
-def _flat_size(space: Any) -> int:
-    return int(np.prod(space.shape))
+def _seen(space: Any, config: OnPolicyConfig) -> Seen:
+    is_bytes = space.dtype == np.uint8 and not config.encoder.is_flat
+    return Seen(tuple(int(size) for size in space.shape), is_bytes)
+
+
+def _state_seen(env: BatchEnv, seen: Mapping[str, Seen], config: OnPolicyConfig) -> Seen:
+    """Return what a critic of the state sees: the observation of a single agent, or all of them."""
+    if env.state_space is not None:
+        return _seen(env.state_space, config)
+    if len(seen) == 1:
+        return next(iter(seen.values()))
+    return Seen((sum(int(np.prod(of.shape)) for of in seen.values()),))
 
 
 def _flat(array: Array, device: str) -> Tensor:
-    """Merge time and lanes: (T, N, ...) to (T * N, ...)."""
+    """Merge time and environments: (T, N, ...) to (T * N, ...)."""
     merged = array.reshape(-1, *array.shape[2:])
     return torch.from_numpy(np.ascontiguousarray(merged)).to(device)

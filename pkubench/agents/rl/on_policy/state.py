@@ -28,6 +28,7 @@ def state_of(learner: OnPolicyLearner, collector: Collector) -> dict[str, Any]:
             name: critic.norm.sums for name, critic in _critics(learner) if critic.norm is not None
         },
         "norms": {name: norm.freeze() for name, norm in _norms(learner)},
+        "critic_hidden": [stack.hidden for stack in learner.stacks],
         "constraint": None if learner.constraint is None else [*learner.constraint.state()],
         "generator": learner.generator.get_state().numpy(),
         "collector": collector.freeze(),
@@ -51,6 +52,8 @@ def load_state_of(state: State, learner: OnPolicyLearner, collector: Collector) 
                 critic.norm.sums = state["value_norms"][name].copy()
         for name, norm in _norms(learner):
             norm.thaw(state["norms"][name])
+        for stack, hidden in zip(learner.stacks, state["critic_hidden"], strict=True):
+            stack.hidden = hidden.copy()
         if learner.constraint is not None:
             learner.constraint.restore(np.asarray(state["constraint"], np.float64).tolist())
         learner.generator.set_state(torch.from_numpy(state["generator"].copy()))

@@ -7,14 +7,12 @@ from typing import Any
 import torch
 
 from pkubench.agents.learner import Context, Counters, Export, State
-from pkubench.agents.rl.budget import Budget, EarlyTermination, Saute
+from pkubench.agents.rl.budget import Saute
 from pkubench.agents.rl.memory import keep_freed_memory
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
 from pkubench.agents.rl.on_policy.state import load_state_of, state_of
 from pkubench.agents.rl.rollout import Array, Collector
-from pkubench.envs.core.batch import BatchEnv
-from pkubench.errors import ConfigError
 
 
 class OnPolicyTraining:
@@ -33,7 +31,7 @@ class OnPolicyTraining:
         torch.set_num_threads(config.threads)
         keep_freed_memory()
         self.config, self.total = config, context.total
-        self.env = _with_budget(context.make_env(config.num_envs), config)
+        self.env = config.constraint.wrap(context.make_env(config.num_envs))
         try:
             self.learner = OnPolicyLearner(self.env, config, context.seed, context.device)
             self.collector = Collector(
@@ -42,6 +40,7 @@ class OnPolicyTraining:
                 config.window,
                 self.learner.prepare,
                 cost_limit=context.task.cost_limit,
+                units=self.learner.units,
             )
         except BaseException:
             self.env.close()
@@ -101,22 +100,9 @@ class OnPolicyTraining:
             }
             if isinstance(self.env, Saute):
                 members[agent]["budget"] = self.env.budget._asdict()
-        return Export({**self.collector.window.costs_of_training(), "members": members}, tensors)
+        about = {"gradients": learner.config.gradients, "members": members}
+        return Export({**self.collector.window.costs_of_training(), **about}, tensors)
 
     def close(self) -> None:
         """Release the environments."""
         self.env.close()
-
-
-def _with_budget(env: BatchEnv, config: OnPolicyConfig) -> BatchEnv:
-    """Return the environment to train in: the task's own, or one with a budget of cost."""
-    if config.constraint == "early-termination":
-        return EarlyTermination(env, config.cost_limit)
-    if config.constraint != "saute":
-        return env
-    if env.max_episode_steps is None:
-        raise ConfigError(
-            "Saute spreads its budget over a time limit, and the environment has none"
-        )
-    budget = Budget.of_limit(config.cost_limit, config.saute_gamma, env.max_episode_steps)
-    return Saute(env, budget, config.unsafe_reward)

@@ -1,0 +1,1 @@
+"""Memory of a policy between steps: one module each, with its settings."""

@@ -1,0 +1,23 @@
+"""What a learner asks of a memory: the torch module between an encoder and a head."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pkubench.agents.components import Component
+
+if TYPE_CHECKING:
+    import torch
+
+    from pkubench.agents.nn.modules import Recurrent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory(Component, ABC, slot="memory", package="pkubench.agents.nn.memory"):
+    """What actors and critics remember within an episode."""
+
+    @abstractmethod
+    def build(self, features: int, generator: torch.Generator) -> Recurrent | None:
+        """Return the module behind an encoder of so many features; None: no memory."""

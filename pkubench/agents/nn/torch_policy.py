@@ -1,0 +1,117 @@
+"""Acting with saved torch modules: in double precision on one thread.
+
+Outputs are rounded to single precision like those of ``fast/policy.py``, for the same reason:
+kernels of other processors then give the same action.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from pkubench.agents.contract import BoolArray, FloatArray, IntArray, MaskedObservation
+from pkubench.agents.nn.fast.policy import Array, NetworkPolicy, NetworkSettings, saved_floats
+from pkubench.agents.nn.modules import EncodedNet, EncodedSpec
+from pkubench.envs.core.seeding import RandomStreams
+from pkubench.errors import ConfigError, UnknownName, WeightsError
+
+
+class TorchNetwork:
+    """An ``EncodedNet`` without memory, from arrays to arrays."""
+
+    def __init__(self, net: EncodedNet) -> None:
+        """Take over ``net`` and widen it to double precision."""
+        self.net = net.double().eval()
+
+    @property
+    def inputs(self) -> int:
+        """Numbers of one observation."""
+        return self.net.spec.inputs
+
+    def __call__(self, x: Array) -> Array:
+        """Map (B, inputs) float64 to (B, outputs) float64."""
+        with one_thread(), torch.no_grad():
+            outputs: Array = self.net(torch.from_numpy(x)).numpy()
+        return outputs
+
+    def step(self, x: Array, hidden: Array) -> tuple[Array, Array]:
+        """Return outputs (B, outputs) and hidden states (B, units) after one step."""
+        with one_thread(), torch.no_grad():
+            never = torch.zeros(1, len(x), dtype=torch.bool)
+            before = torch.from_numpy(hidden)
+            out, states = self.net.sequence(torch.from_numpy(x)[None], never, before)
+        return out[0].numpy(), states[0].numpy()
+
+
+class Remembered(NamedTuple):
+    """What a recurrent policy keeps between steps."""
+
+    hidden: FloatArray
+    """(episodes, units)."""
+    random: RandomStreams | None
+
+
+class RecurrentPolicy:
+    """An Agent on a saved network with memory. Deterministic unless ``stochastic``."""
+
+    def __init__(
+        self, network: TorchNetwork, settings: NetworkSettings, *, stochastic: bool = False
+    ) -> None:
+        """Make the policy."""
+        self.network = network
+        self.policy = NetworkPolicy(network, settings, stochastic=stochastic)
+
+    def begin(self, seeds: IntArray) -> Remembered:
+        """Start episodes with hidden states of zero."""
+        hidden = np.zeros((len(seeds), self.network.net.units))
+        return Remembered(hidden, self.policy.begin(seeds))
+
+    def act(
+        self, observation: Any, state: Remembered, active: BoolArray
+    ) -> tuple[Array, Remembered]:
+        """Return actions (B,) int64 or (B, d) of the space's dtype."""
+        mask = None
+        if isinstance(observation, MaskedObservation):
+            observation, mask = observation
+        x = self.policy.inputs_of(observation)
+        out, hidden = self.network.step(x, state.hidden)
+        actions, random = self.policy.choose(out, mask, state.random)
+        return actions, Remembered(hidden, random)
+
+
+def read_network(
+    tensors: Mapping[str, Array], prefix: str, spec: Mapping[str, Any]
+) -> TorchNetwork:
+    """Take the network ``prefix`` out of saved tensors.
+
+    Raises:
+        WeightsError: ``spec`` describes no network, or a tensor does not fit it.
+    """
+    try:
+        net = EncodedNet(EncodedSpec.from_config(dict(spec)), torch.Generator())
+    except (ConfigError, UnknownName, AttributeError, ValueError) as error:
+        raise WeightsError(f"network {prefix!r} cannot be rebuilt: {error}") from error
+    state = {
+        key: torch.from_numpy(saved_floats(tensors, f"{prefix}.{key}", tuple(value.shape)))
+        for key, value in net.state_dict().items()
+    }
+    net.load_state_dict(state)
+    return TorchNetwork(net)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one thread, so that sums have one order."""
+    before = torch.get_num_threads()
+    if before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

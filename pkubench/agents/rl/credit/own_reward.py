@@ -1,0 +1,23 @@
+"""Each agent its own reward."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pkubench.agents.components import register
+from pkubench.agents.contract import FloatArray
+from pkubench.agents.rl.credit.base import Credit
+
+if TYPE_CHECKING:
+    from pkubench.agents.rl.rollout import Rollout
+
+
+@register("own-reward")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnReward(Credit):
+    """Each agent is trained on what it earns itself, whatever that does to the others."""
+
+    def __call__(self, rollout: Rollout) -> FloatArray:
+        """Return the rewards as they are."""
+        return rollout.rewards

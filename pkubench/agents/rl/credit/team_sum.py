@@ -1,0 +1,28 @@
+"""The team's reward for everyone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from pkubench.agents.components import register
+from pkubench.agents.contract import FloatArray
+from pkubench.agents.rl.credit.base import Credit
+
+if TYPE_CHECKING:
+    from pkubench.agents.rl.rollout import Rollout
+
+
+@register("team-sum")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeamSum(Credit):
+    """The sum over agents in every column: what HARL's agents are trained on."""
+
+    is_shared: ClassVar[bool] = True
+
+    def __call__(self, rollout: Rollout) -> FloatArray:
+        """Return the sum, repeated."""
+        total = rollout.rewards.sum(-1, keepdims=True)
+        return np.broadcast_to(total, rollout.rewards.shape)

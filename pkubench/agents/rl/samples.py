@@ -1,0 +1,136 @@
+"""What one actor is updated on: single steps, or whole sequences of a recurrent policy."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from pkubench.agents.nn.actor import Actor
+from pkubench.agents.nn.distributions import Distribution
+from pkubench.agents.rl.update_rules.base import CostTerms, Terms
+
+
+class Samples(NamedTuple):
+    """B steps, in whatever order; finished or dead agents are left out."""
+
+    observations: Tensor
+    """(B, inputs)."""
+    masks: Tensor | None
+    """(B, n) of legal actions."""
+    actions: Tensor
+    """(B,) int64 or (B, d)."""
+    log_probs: Tensor
+    """(B,), of the actions under the policy that took them."""
+    advantage: Tensor
+    """(B,), of the joint action."""
+    factor: Tensor
+    """(B,), product of the ratios of the agents updated before; ones for a single agent."""
+    costs: Tensor | None = None
+    """(B,), advantages of cost; None without a critic of cost."""
+
+    @property
+    def size(self) -> int:
+        """What minibatches are cut from: steps."""
+        return len(self.actions)
+
+    @property
+    def steps(self) -> Samples:
+        """The steps."""
+        return self
+
+    def take(self, index: Tensor) -> Samples:
+        """Return some of the steps."""
+        return Samples(*(None if of is None else of[index] for of in self))  # type: ignore[arg-type]
+
+    def every(self, k: int) -> Samples:
+        """Return every k-th step."""
+        return self if k == 1 else Samples(*(None if of is None else of[::k] for of in self))  # type: ignore[arg-type]
+
+    def policy(self, actor: Actor) -> Distribution:
+        """Return the actor's distribution of each step."""
+        return actor(self.observations, self.masks)  # type: ignore[no-any-return]
+
+
+class SequenceSamples(NamedTuple):
+    """N sequences of T steps; steps that are not ``usable`` enter no loss."""
+
+    observations: Tensor
+    """(T, N, inputs)."""
+    first: Tensor
+    """(T, N) bool, whether a step is the first one of its episode."""
+    hidden: Tensor
+    """(N, units), the hidden state before the first step."""
+    usable: Tensor
+    """(T, N) bool: the episode is under way and the agent is alive."""
+    masks: Tensor | None
+    """(T, N, n) of legal actions."""
+    actions: Tensor
+    """(T, N) int64 or (T, N, d)."""
+    log_probs: Tensor
+    advantage: Tensor
+    factor: Tensor
+    costs: Tensor | None = None
+    """(T, N) like those before (see ``Samples``)."""
+
+    @property
+    def size(self) -> int:
+        """What minibatches are cut from: sequences."""
+        return len(self.hidden)
+
+    @property
+    def steps(self) -> Samples:
+        """The usable steps, one after another."""
+        chosen: Any = (
+            self.masks,
+            self.actions,
+            self.log_probs,
+            self.advantage,
+            self.factor,
+            self.costs,
+        )
+        rest = (None if of is None else of[self.usable] for of in chosen)
+        return Samples(self.observations[self.usable], *rest)  # type: ignore[arg-type]
+
+    def take(self, index: Tensor) -> SequenceSamples:
+        """Return some of the sequences."""
+        parts: dict[str, Any] = {
+            name: None if of is None else of[index] if name == "hidden" else of[:, index]
+            for name, of in self._asdict().items()
+        }
+        return SequenceSamples(**parts)
+
+    def every(self, k: int) -> SequenceSamples:
+        """Return every k-th sequence."""
+        device = self.hidden.device
+        return self if k == 1 else self.take(torch.arange(0, self.size, k, device=device))
+
+    def policy(self, actor: Actor) -> Distribution:
+        """Return the actor's distribution of each usable step."""
+        masks = None if self.masks is None else self.masks.flatten(0, 1)
+        pi, _ = actor.sequence(self.observations, self.first, self.hidden, masks)
+        return pi[self.usable.flatten()]
+
+
+ActorSamples = Samples | SequenceSamples
+
+
+def terms_of(
+    samples: ActorSamples,
+    policy: Distribution,
+    start: Distribution | None = None,
+    cost: CostTerms | None = None,
+) -> Terms:
+    """Return what a loss of ``policy`` on samples is written with."""
+    steps = samples.steps
+    return Terms(
+        policy=policy,
+        start=start,
+        actions=steps.actions,
+        old_log_prob=steps.log_probs,
+        advantage=steps.advantage,
+        factor=steps.factor,
+        cost_advantage=steps.costs,
+        cost=CostTerms() if cost is None else cost,
+    )
