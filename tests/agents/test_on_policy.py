@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from pkubench.agents.components import with_settings
-from pkubench.agents.families.on_policy import train
 from pkubench.agents.families.on_policy.harl import TUNED
 from pkubench.agents.families.on_policy.loading import load
 from pkubench.agents.families.on_policy.presets import PRESETS, tuned

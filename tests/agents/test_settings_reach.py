@@ -11,10 +11,10 @@ import pytest
 
 from pkubench.agents.components import choices, slots_of
 from pkubench.agents.families.on_policy.presets import PRESETS
-from pkubench.agents.families.on_policy.training import train
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
 from pkubench.agents.saved.files import load_saved
+from pkubench.training.session import train
 from tests.agents.configs import that_fit
 from tests.agents.worlds import MEAN_LENGTH, SharingWorld, SpeedWorld, task_of
 
