@@ -29,11 +29,11 @@ import importlib
 import pkgutil
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from importlib import metadata
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from pkubench.agents.settings import fitted, read_value
 from pkubench.errors import ConfigError, UnknownName
+from pkubench.plugins import load_entry_points
 
 ConfigT = TypeVar("ConfigT")
 ComponentT = TypeVar("ComponentT", bound="Component")
@@ -90,22 +90,8 @@ def register(name: str) -> Callable[[type[ComponentT]], type[ComponentT]]:
 def choices(slot: type[Component]) -> Mapping[str, type[Component]]:
     """Return the components of a slot by name, those of installed packages included."""
     _import_all(slot.package)
-    load_entry_points()
+    load_entry_points(ENTRY_POINTS)
     return slot.registered
-
-
-@functools.cache
-def load_entry_points() -> None:
-    """Import what other packages bring, once: their components and families register themselves."""
-    for entry in metadata.entry_points(group=ENTRY_POINTS):
-        try:
-            entry.load()
-        except Exception as error:
-            raise ConfigError(
-                f"the installed package {entry.dist and entry.dist.name!r} brings agents by the "
-                f"entry point {entry.value!r}, which cannot be imported "
-                f"({type(error).__name__}: {error}); mend or uninstall it"
-            ) from error
 
 
 @functools.cache

@@ -11,7 +11,9 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from pkubench.agents.catalogue import AgentSpec, agent_spec, import_function
+from pkubench.agents.registry import TEAM, Preset, family_of, import_function
+from pkubench.agents.registry import preset as preset_named
+from pkubench.agents.requirements import num_agents
 from pkubench.agents.saved.runs import held, read_curve, read_training
 from pkubench.agents.training import Progress, Trainer, configured, with_settings
 from pkubench.cli.interrupt import GentleStop, Interrupted, this_command
@@ -29,9 +31,8 @@ from pkubench.cli.options import (
     verb_app,
 )
 from pkubench.cli.output import Output, facts, number
-from pkubench.cli.presets import check_learns, preset_of
+from pkubench.cli.presets import check_trains
 from pkubench.cli.progress import Meter
-from pkubench.envs.core.registry import make_batch
 from pkubench.envs.core.seeding import check_seed
 from pkubench.errors import ConfigError, UnknownName, counted
 from pkubench.tasks.task import Task
@@ -94,9 +95,9 @@ def train(
     an uninterrupted run would have had.
     """
     set_max_histories(max_histories)
-    spec, chosen = agent_spec(agent), task_named(task)
-    check_learns(spec, chosen)
-    if together and spec.together is None:
+    spec, chosen = preset_named(agent), task_named(task)
+    check_trains(spec, chosen)
+    if together and family_of(spec).batch is None:
         raise ConfigError(f"{spec.name} trains one seed at a time: leave --together out")
     if seed is not None and seeds is not None:
         raise ConfigError("--seed and --seeds both say which seeds; give one")
@@ -107,7 +108,7 @@ def train(
     folders = _folders(agent, chosen, numbers, out, is_many=seeds is not None)
     config = _configured(spec, chosen, changes, steps, numbers, device)
     remarks = () if quiet else tuple(_remarks(spec, chosen, changes, steps, numbers, config))
-    is_played = chosen.kind == "episodes"
+    is_played = chosen.scoring.is_played
     with (
         Output(json=json, quiet=quiet) as output,
         _claimed(folders, resume, is_many=seeds is not None),
@@ -133,7 +134,7 @@ def train(
                 device=device,
             )
             title = f"{agent} {short(chosen.id)} seed {', '.join(str(n) for n, _ in job)}"
-            unit = "iteration" if chosen.kind == "population" else "step"
+            unit = "iteration" if family_of(spec).unit == "iterations" else "step"
             _follow(progress, title, job[0][1].parent if together else job[0][1], unit, quiet)
             for k, (run_seed, folder) in enumerate(job):
                 last = reports[k] if reports else _last_report(folder)
@@ -174,7 +175,7 @@ def _is_limit(text: str) -> bool:
 
 
 def _remarks(
-    spec: AgentSpec,
+    spec: Preset,
     task: Task,
     changes: dict[str, str],
     steps: int | None,
@@ -184,8 +185,8 @@ def _remarks(
     """Yield what is legal but seldom meant."""
     from pkubench.agents.acting import idle
 
-    if task.kind == "population":
-        if len(seeds) > 1 and not getattr(preset_of(spec, task), "is_random", True):
+    if family_of(spec).unit == "iterations":
+        if len(seeds) > 1 and not getattr(spec.config(task), "is_random", True):
             yield f"note: {spec.name} draws nothing: these {len(seeds)} runs will be the same"
         if steps is not None and "iterations" in changes:
             yield f"note: --steps {steps} is how many iterations are done, whatever is --set"
@@ -196,7 +197,7 @@ def _remarks(
     for name, beside in idle(config, changes):
         yield f"note: {name} changes nothing here: it acts with {beside}"
     if task.cost_limit is not None:
-        constraint = changes.get("constraint", preset_of(spec, task).constraint)
+        constraint = changes.get("constraint", spec.config(task).constraint)
         held = changes.get("cost_limit", number(task.cost_limit))
         if held != number(task.cost_limit) and _is_limit(held):
             yield (
@@ -208,15 +209,12 @@ def _remarks(
                 f"note: {spec.name} does not look at the cost, which {short(task.id)} limits to "
                 f"{number(task.cost_limit)}"
             )
-    if spec.is_for_teams and task.suite != "marl":
-        world = make_batch(task.id, 1, **task.env_kwargs)
-        world.close()
-        if len(world.agents) == 1:
-            yield f"note: {short(task.id)} has one agent: there is no team for {spec.name} to train"
+    if TEAM in spec.tags and num_agents(task) == 1:
+        yield f"note: {short(task.id)} has one agent: there is no team for {spec.name} to train"
 
 
 def _configured(
-    spec: AgentSpec,
+    spec: Preset,
     task: Task,
     changes: dict[str, str],
     steps: int | None,
@@ -224,11 +222,11 @@ def _configured(
     device: str,
 ) -> Any:
     """Return the settings of a learner of this package, checked; None of another's."""
-    if not str(spec.trainer).startswith("pkubench.agents."):
+    if family_of(spec).configure is None:
         return None
-    preset = preset_of(spec, task)
+    preset = spec.config(task)
     try:
-        if task.kind == "population":
+        if family_of(spec).unit == "iterations":
             return with_settings(preset, changes)
         return configured(
             spec.name, task, preset, changes, steps=steps, seeds=seeds, device=device
@@ -250,7 +248,7 @@ def _no_episode(task: Task, steps: int | None) -> str:
 
 
 def _start(
-    spec: AgentSpec,
+    spec: Preset,
     task: Task,
     job: list[tuple[int, Path]],
     reports: list[Progress],
@@ -260,10 +258,10 @@ def _start(
     progress: Any
     if len(job) > 1:
         seeds, outs = [seed for seed, _ in job], [folder for _, folder in job]
-        several = import_function(str(spec.together))
+        several = import_function(_trainer(spec, "train_together"))
         progress = several(spec.name, task, seeds=seeds, outs=outs, **options)
     else:
-        trainer = cast(Trainer, import_function(str(spec.trainer)))
+        trainer = cast(Trainer, import_function(_trainer(spec, "train")))
         progress = trainer(spec.name, task, seed=job[0][0], out=job[0][1], **options)
     try:
         for latest in progress:
@@ -273,6 +271,12 @@ def _start(
         # the checkpoint is written by the trainer's own ``finally``
         if hasattr(progress, "close"):
             progress.close()
+
+
+def _trainer(spec: Preset, name: str) -> str:
+    """Return where a family's package trains."""
+    family = family_of(spec)
+    return f"{str(family.configure or family.learner).rpartition('.')[0]}:{name}"
 
 
 def _settings(pairs: list[str]) -> dict[str, str]:

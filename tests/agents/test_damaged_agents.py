@@ -46,7 +46,7 @@ def _write(folder: Path, change: Change = lambda config, tensors: None) -> Path:
 
 
 def test_the_undamaged_agent_acts(tmp_path: Path) -> None:
-    agent = load(load_saved(_write(tmp_path)), stochastic=True)
+    agent = load(load_saved(_write(tmp_path)), acting={"mode": "sampled"})
     state = agent.begin(np.arange(3))  # type: ignore[union-attr]
     actions, _ = agent.act(np.ones((3, 2)), state, np.ones(3, bool))  # type: ignore[union-attr]
     assert actions.shape == (3, 1) and np.isfinite(actions).all()

@@ -318,7 +318,7 @@ def test_the_numpy_actor_acts_like_the_torch_one(tmp_path: Path, agent: str, tas
 
 def test_a_stochastic_actor_samples_from_its_distribution(tmp_path: Path) -> None:
     _train("happo", task_of(SharingWorld), tmp_path, 64)
-    team = load(load_saved(tmp_path), stochastic=True)
+    team = load(load_saved(tmp_path), acting={"mode": "sampled"})
     member = team.members["a"]  # type: ignore[union-attr]
     n = 20_000
     observation, mask = np.ones((n, 2), np.float32), np.ones((n, 2), np.int8)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from pkubench.agents import catalogue
-from pkubench.agents.catalogue import AgentSpec
+from pkubench.agents import registry
+from pkubench.agents.registry import AgentFamily, Preset
 from pkubench.agents.training import Progress
 from pkubench.cli.main import main
 from pkubench.tasks.task import Task
@@ -82,19 +82,19 @@ def tiny_trainer(
 
 
 @pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, Any]]:
-    """Register the agent ``tiny``; return the list of its trainer's calls."""
-    spec = AgentSpec(
-        name="tiny",
-        paper="-",
-        suites=("marl",),
-        summary="counts",
-        trainer="tests.cli.conftest:tiny_trainer",
-    )
-    monkeypatch.setitem(catalogue.AGENTS, "tiny", spec)
+def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Mapping[str, Any]]]:
+    """Register the agent ``tiny``; give the list of its trainer's calls."""
+    registry.presets()
+    family = AgentFamily(name="tiny", summary="", learner="tests.cli.conftest:tiny_trainer")
+    tiny = Preset(name="tiny", family="tiny", suites=("marl",), summary="counts")
+    monkeypatch.setitem(registry._FAMILIES, "tiny", family)
+    monkeypatch.setitem(registry._PRESETS, "tiny", tiny)
+    registry._sorted_presets.cache_clear()
     monkeypatch.setattr("pkubench.cli.train.import_function", lambda path: tiny_trainer)
     calls.clear()
-    return calls
+    yield calls
+    monkeypatch.undo()
+    registry._sorted_presets.cache_clear()
 
 
 @pytest.fixture(autouse=True)

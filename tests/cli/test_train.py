@@ -256,7 +256,7 @@ def test_steps_may_be_written_with_an_exponent(pkubench: Command, tiny: list[Any
 def test_ctrl_c_in_a_shell_leaves_a_run_that_resume_finishes(tmp_path: Path) -> None:
     program = """
 import sys, time
-from pkubench.agents import catalogue
+from pkubench.agents.registry import AgentFamily, Preset, register_family
 from pkubench.cli import main, train
 from tests.cli.conftest import tiny_trainer
 
@@ -269,9 +269,8 @@ def slow(*args, **kwargs):
     finally:
         run.close()
 
-catalogue.AGENTS["tiny"] = catalogue.AgentSpec(
-    name="tiny", paper="-", suites=("marl",), summary="", trainer="-"
-)
+family = AgentFamily(name="tiny", summary="", learner="-")
+register_family(family, [Preset(name="tiny", family="tiny", suites=("marl",), summary="")])
 train.import_function = lambda path: slow
 sys.exit(main.main(sys.argv[1:]))
 """
@@ -296,7 +295,10 @@ sys.exit(main.main(sys.argv[1:]))
         (("train", "hapo", TASK), "did you mean 'happo'"),
         (("train", "tiny", "SimpleSpred"), "did you mean 'pkubench/SimpleSpread-v0'"),
         (("train", "random", TASK), "these are: happo, mappo, ippo, hatrpo, haa2c, and more in"),
-        (("train", "ppo", TASK), "ppo learns constrained and diagnostics tasks and SimpleSpread"),
+        (
+            ("train", "ppo", TASK),
+            "it trains on constrained and diagnostics tasks, and this is one of marl",
+        ),
         (("train", "ppo", TASK), "agents for it: happo, mappo, ippo, hatrpo, haa2c; `pkubench"),
         (("train", "hasac-lag", "MultiHalfCheetah2x3-v1"), "'MultiHalfCheetah2x3Velocity-v1'? ag"),
         (("train", "tiny", TASK, "--seed", "3", "--seeds", "0-4"), "--seed and --seeds both"),
@@ -346,7 +348,7 @@ def test_seeds_trained_together_are_ordinary_runs(pkubench: Command) -> None:
 ENDLESS = """
 import sys, time
 from pathlib import Path
-from pkubench.agents import catalogue
+from pkubench.agents.registry import AgentFamily, Preset, register_family
 from pkubench.agents.training import Progress
 from pkubench.cli import main, train
 
@@ -358,12 +360,8 @@ def endless(*args, outs=(), out=None, **kwargs):
         progress = Progress(1, 40, {})
         yield [progress] * len(outs) if outs else progress
 
-class Spec(catalogue.AgentSpec):
-    together = "-"
-
-catalogue.AGENTS["tiny"] = Spec(
-    name="tiny", paper="-", suites=("marl",), summary="", trainer="-"
-)
+family = AgentFamily(name="tiny", summary="", learner="-", batch="-")
+register_family(family, [Preset(name="tiny", family="tiny", suites=("marl",), summary="")])
 train.import_function = lambda path: endless
 sys.exit(main.main(sys.argv[1:]))
 """

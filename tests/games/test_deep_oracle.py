@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from pkubench.agents.families.psro import PSROConfig, train
+from pkubench.agents.families.psro import train
 from pkubench.agents.families.psro.deep_oracle import Opponents, ValueSpace
 from pkubench.agents.families.psro.deep_settings import DeepOracleConfig
 from pkubench.agents.families.psro.dqn import DQN, Anchor, Decisions, log_policy, targets
 from pkubench.agents.families.psro.plays import play
-from pkubench.agents.families.psro.settings import PSRO_PRESETS
+from pkubench.agents.families.psro.settings import PSRO_PRESETS, PSROConfig
 from pkubench.agents.families.psro.spaces import Situation
 from pkubench.agents.families.psro.training import learner
 from pkubench.envs.games.game_batch import GameBatch

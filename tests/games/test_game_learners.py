@@ -9,8 +9,9 @@ import pyspiel
 import pytest
 from open_spiel.python.algorithms import cfr
 
-from pkubench.agents.families.psro import PopulationLearner, PSROConfig
 from pkubench.agents.families.psro.cfr_plus import CFRPlus, CFRPlusConfig
+from pkubench.agents.families.psro.outer_loop import PopulationLearner
+from pkubench.agents.families.psro.settings import PSROConfig
 from pkubench.envs.games import GameTree, make_matrix_game
 from pkubench.envs.games.trees import tree_of_world
 from pkubench.errors import ConfigError

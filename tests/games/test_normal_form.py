@@ -13,7 +13,8 @@ import pytest
 
 import pkubench
 from pkubench.agents.contract import Population
-from pkubench.agents.families.psro import PopulationLearner, PSROConfig
+from pkubench.agents.families.psro.outer_loop import PopulationLearner
+from pkubench.agents.families.psro.settings import PSROConfig
 from pkubench.envs.core.registry import make_batch
 from pkubench.envs.games import (
     GameError,

@@ -8,18 +8,14 @@ from itertools import product
 import numpy as np
 import pytest
 
-from pkubench.agents.families.psro import (
-    PRESETS,
-    FictitiousPlay,
-    PopulationLearner,
-    PSROConfig,
-    XFPConfig,
-)
 from pkubench.agents.families.psro.deep_settings import DEEP
 from pkubench.agents.families.psro.diversity import divergences, hull_distance
+from pkubench.agents.families.psro.fictitious_play import FictitiousPlay, XFPConfig
 from pkubench.agents.families.psro.meta_solvers import fictitious_play
 from pkubench.agents.families.psro.mixture_points import PointSpace, mixture_settings
-from pkubench.agents.families.psro.settings import PSRO_PRESETS
+from pkubench.agents.families.psro.outer_loop import PopulationLearner
+from pkubench.agents.families.psro.presets import PRESETS
+from pkubench.agents.families.psro.settings import PSRO_PRESETS, PSROConfig
 from pkubench.agents.families.psro.spaces import PlanSpace, Situation
 from pkubench.envs.games import ZeroSumGame, make_matrix_game
 from pkubench.envs.games.linear_programs import matrix_game

@@ -38,7 +38,7 @@ from pkubench.leaderboard.site.drawing import (
     tick_label,
 )
 from pkubench.tasks.outside import registered_tasks
-from pkubench.tasks.registry import SUITES, tasks
+from pkubench.tasks.registry import suites, tasks
 from pkubench.tasks.task import Metric, Task
 
 MARKER = "site.json"
@@ -193,7 +193,7 @@ class _Site:
         self.pages = [
             self._task_page(task, by_task[task.id]) for task in known if task.id in by_task
         ]
-        names = dict.fromkeys([*SUITES, *(task.suite for task in known)])
+        names = dict.fromkeys([*suites(), *(task.suite for task in known)])
         self.suites = [suite for name in names if (suite := self._suite_page(name)) is not None]
         self.environment = jinja2.Environment(
             loader=jinja2.PackageLoader("pkubench.leaderboard.site"),
@@ -302,8 +302,8 @@ class _Site:
         scale = Scale.around(
             ranked if len(ranked) > 1 else scores, {"random": 0.0, "reference": 1.0}
         )
-        text = SUITES[name].__doc__ if name in SUITES else "Tasks of another package."
-        summary = (text or "").strip().partition("\n")[0]
+        suite = suites().get(name)
+        summary = "Tasks of another package" if suite is None else suite.sentence
         rows = tuple(SuiteRow(standing, _suite_picture(standing, scale)) for standing in standings)
         return SuitePage(name, summary, pages, compared, rows)
 
@@ -378,7 +378,7 @@ def _figure(task: Task, metric: Metric, curves: Sequence[Curve], *, with_runs: b
     log = metric.interval == "exact" and not metric.higher_is_better
     if log:
         marks = {name: value for name, value in marks.items() if value > 0.0}
-    axis = "iterations" if task.kind == "population" else "environment steps"
+    axis = "environment steps" if task.scoring.is_played else "iterations"
     label = f"{metric.name} of {', '.join(curve.name for curve in curves)} over {axis}"
     return Figure(
         title=_label(metric.name) + (" (logarithmic)" if log else ""),

@@ -3,10 +3,101 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pkubench.agents.training import Progress
+from pkubench.agents.registry import LIMITED, OFFICIAL, TEAM, AgentFamily, Preset
+from pkubench.agents.requirements import (
+    acts_in_box_or_discrete,
+    all_of,
+    holds_cost_limit,
+    plays_episodes,
+    takes_no_masks,
+)
 from pkubench.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from pkubench.agents.training import Progress
+
+_LEARNERS = "pkubench.agents.rl.off_policy"
+
+FAMILY = AgentFamily(
+    name="off-policy",
+    summary="actor-critic learners from a replay, of teams and of single agents",
+    kind="off-policy",
+    configure=f"{__name__}.presets:preset",
+    learner=f"{_LEARNERS}:make_learner",
+    batch=f"{_LEARNERS}:make_batch",
+    load=f"{__name__}.loading:load",
+    acting={"mode": ("mode", "sampled")},
+    fits=all_of(plays_episodes, acts_in_box_or_discrete, takes_no_masks),
+)
+
+
+def _preset(name: str, paper: str, suites: tuple[str, ...], summary: str, *tags: str) -> Preset:
+    return Preset(
+        name=name,
+        family=FAMILY.name,
+        summary=summary,
+        paper=paper,
+        suites=suites,
+        tags=frozenset(tags),
+        place=20 if TEAM in tags else 40,
+        **({"fits": holds_cost_limit} if LIMITED in tags else {}),
+    )
+
+
+_HARL, _HASAC = "HARL (JMLR 2024)", "HASAC (ICLR 2024)"
+_OMNISAFE, _OWN = "OmniSafe (JMLR 2024)", "composed here"
+_TEAMS, _SAFE = ("marl", "diagnostics"), ("constrained", "diagnostics")
+
+PRESETS = (
+    _preset("hasac", _HASAC, (*_TEAMS, "constrained"), "sequential soft actor-critic", TEAM),
+    *(
+        _preset(name, paper, _TEAMS, summary, TEAM)
+        for name, paper, summary in (
+            ("hatd3", _HARL, "sequential TD3"),
+            ("haddpg", _HARL, "sequential DDPG"),
+            ("masac", _HASAC, "soft actor-critic, one shared policy at once"),
+            ("matd3", _HARL, "TD3 beside the others' replayed actions"),
+            ("maddpg", _HARL, "DDPG beside the others' replayed actions"),
+            ("hasac-simultaneous", _HASAC, "HASAC without the sequence"),
+            ("hatd3-simultaneous", _HARL, "HATD3 without the sequence"),
+            ("haddpg-simultaneous", _HARL, "HADDPG without the sequence"),
+        )
+    ),
+    *(
+        _preset(name, _OWN, ("constrained",), summary, TEAM, LIMITED)
+        for name, summary in (
+            ("hasac-lag", "HASAC with a Lagrange multiplier"),
+            ("hatd3-lag", "HATD3 with a Lagrange multiplier"),
+        )
+    ),
+    *(
+        _preset(f"{name}-paper", paper, ("marl",), summary, TEAM, OFFICIAL)
+        for name, paper, summary in (
+            ("hasac", _HASAC, "HASAC with the official numbers"),
+            ("hatd3", _HARL, "HATD3 with the official numbers"),
+            ("haddpg", _HARL, "HADDPG with the official numbers"),
+            ("masac", _HASAC, "MASAC with HASAC's numbers"),
+            ("matd3", _HARL, "MATD3 with HATD3's numbers"),
+            ("maddpg", _HARL, "MADDPG with HADDPG's numbers"),
+        )
+    ),
+    *(
+        _preset(f"{rule}{suffix}{end}", _OMNISAFE, _SAFE, f"{told}, {held}{last}", *tags, *more)
+        for rule, told in (
+            ("ddpg", "deterministic policy gradient"),
+            ("td3", "delayed, smoothed twins"),
+            ("sac", "soft actor-critic"),
+        )
+        for suffix, held, tags in (
+            ("", "unconstrained", ()),
+            ("-lag", "with a Lagrange multiplier", (LIMITED,)),
+            ("-pid", "with a PID-controlled multiplier", (LIMITED,)),
+        )
+        for end, last, more in (("", "", ()), ("-paper", "; official numbers", (OFFICIAL,)))
+    ),
+)
 
 
 def train(*args: Any, **kwargs: Any) -> Generator[Progress, None, None]:

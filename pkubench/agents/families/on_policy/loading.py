@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -28,18 +29,21 @@ KIND = "on-policy"
 """The ``kind`` of these agents' ``config.json``."""
 
 
-def load(saved: SavedAgent, task: Task | None = None, *, stochastic: bool = False) -> Agent | Team:
+def load(
+    saved: SavedAgent, task: Task | None = None, acting: Mapping[str, Any] | None = None
+) -> Agent | Team:
     """Return the actor (one agent) or the team a folder holds.
 
     Args:
         saved: what ``load_saved`` read.
         task: the task to act in; None is the one it was trained on.
-        stochastic: sample from the policy in place of taking its mode.
+        acting: ``{"mode": "sampled"}`` samples from the policy in place of taking its mode.
 
     Raises:
         WeightsError: the weights do not fit their own description.
         AgentError: the task has other agents or spaces.
     """
+    stochastic = (acting or {}).get("mode") == "sampled"
     read = partial(_member, saved=saved, stochastic=stochastic)
     return read_team(saved, task, KIND, read)
 

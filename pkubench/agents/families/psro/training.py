@@ -16,7 +16,7 @@ from pkubench.agents.families.psro.fictitious_play import FictitiousPlay, XFPCon
 from pkubench.agents.families.psro.learner import Floats, GameLearner, Tensors
 from pkubench.agents.families.psro.outer_loop import PopulationLearner
 from pkubench.agents.families.psro.population import save_population
-from pkubench.agents.families.psro.settings import PSRO_PRESETS, PSROConfig
+from pkubench.agents.families.psro.presets import Settings, preset
 from pkubench.agents.saved.files import CONFIG, FORMAT, WEIGHTS, load_saved, write_tensors
 from pkubench.agents.saved.runs import (
     Ended,
@@ -31,7 +31,7 @@ from pkubench.envs.core.seeding import check_seed
 from pkubench.envs.games.normal_form import MatrixGame
 from pkubench.envs.games.trees import game_of_world, tree_of_world
 from pkubench.envs.games.zero_sum import ZeroSumGame
-from pkubench.errors import ConfigError, PkubenchError, StorageError, UnknownName, WeightsError
+from pkubench.errors import ConfigError, PkubenchError, StorageError, WeightsError
 from pkubench.files import write_json
 
 if TYPE_CHECKING:
@@ -39,16 +39,6 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "checkpoint"
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
-
-
-Settings = PSROConfig | CFRPlusConfig | XFPConfig
-PRESETS: dict[str, Settings] = {
-    **PSRO_PRESETS,
-    "cfr+": CFRPlusConfig(),
-    "cfr": CFRPlusConfig(variant="cfr"),
-    "xfp": XFPConfig(),
-}
-"""Named game learners and their settings."""
 
 
 def learner(config: Settings, world: str, seed: int) -> GameLearner:
@@ -87,9 +77,7 @@ def train(
         ConfigError: A setting out of its domain, or ``out`` holds another run.
         StorageError: ``out`` cannot be written.
     """
-    if agent not in PRESETS:
-        raise UnknownName("game learner", agent, PRESETS)
-    config = with_settings(PRESETS[agent], settings)
+    config = with_settings(preset(agent, task), settings)
     total = config.iterations if steps is None else steps
     if total < 1:
         raise ConfigError(f"steps must be at least 1 iteration, got {total}")
