@@ -33,7 +33,7 @@ from collections.abc import Callable
 import numpy as np
 import pyspiel
 
-from pkubench.agents.families.psro import PopulationLearner
+from pkubench.agents.families.psro.outer_loop import PopulationLearner
 from pkubench.agents.families.psro.settings import PSRO_PRESETS
 from pkubench.envs.core.registry import make_batch
 from pkubench.envs.core.seeding import FloatArray, IntArray, TrainingSeeds

@@ -22,18 +22,18 @@ import mkdocs_gen_files
 import numpy as np
 from PIL import Image
 
-from pkubench.agents.catalogue import AGENTS
+from pkubench.agents.registry import LIMITED, presets
 from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.cli.filming import Reel, filmed_episode
 from pkubench.cli.names import shipped_tasks
-from pkubench.cli.presets import preset_of
 from pkubench.envs.core.batch import SOLE_AGENT, BatchEnv
-from pkubench.envs.core.registry import WORLDS, WorldSpec, make_batch, world_class
-from pkubench.envs.core.seeding import evaluation_seeds
+from pkubench.envs.core.registry import EnvSpec, env_class, environments, make_batch
 from pkubench.envs.diagnostics import equilibria
 from pkubench.envs.diagnostics.matrix_games import penalty
 from pkubench.evaluation.figures.style import PALETTE, canvas
+from pkubench.tasks.registry import suites as suites_by_name
 from pkubench.tasks.registry import tasks
+from pkubench.tasks.scoring import Episodes
 from pkubench.tasks.task import Task
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -93,7 +93,7 @@ def short_name(world: str) -> str:
     return world.rpartition("/")[2]
 
 
-def family(spec: WorldSpec) -> str:
+def family(spec: EnvSpec) -> str:
     """Return the title of the family of worlds that a world's module lies in."""
     part = spec.entry_point.split(".")[2]
     return FAMILIES.get(part, part.replace("_", " ").capitalize())
@@ -208,10 +208,9 @@ def shown_agent(task: Task | None) -> str | None:
     """
     if task is None:
         return None
-    shipped = [name for name in AGENTS if task.id in shipped_tasks(name)]
+    shipped = [name for name in presets() if task.id in shipped_tasks(name)]
     if task.cost_limit is not None:
-        held = {name: preset_of(AGENTS[name], task).constraint for name in shipped}
-        shipped.sort(key=lambda name: getattr(held[name], "name", held[name]) == "none")
+        shipped.sort(key=lambda name: LIMITED not in presets()[name].tags)
     reference = task.references.get("reference")
     if reference is not None and reference.agent in shipped:
         return reference.agent
@@ -225,9 +224,9 @@ def within_episode(task: Task, agent: str) -> tuple[Any, str]:
     cut = dataclasses.replace(
         task, protocol=dataclasses.replace(task.protocol, horizon=steps), references={}
     )
-    film, seed = LastPicture(), int(evaluation_seeds(0, 1)[0])
+    film, (episode,) = LastPicture(), Episodes().plan(task, 0, 1)
     entrant = resolve_agent(agent, task).runs[0].load()
-    record = filmed_episode(entrant, cut, 0, seed, cast(Reel, film), lambda step: None)
+    record = filmed_episode(entrant, cut, episode, cast(Reel, film), lambda step: None)
     if record.failure is not None:
         raise RuntimeError(f"{agent} on {task.id}: {record.failure}")
     when = f"{record.length} steps" if record.length > 1 else "the first step"
@@ -247,11 +246,11 @@ def write_frame(env: BatchEnv, name: str, task: Task | None) -> str:
     return f"![{caption}](frames/{name}.png){{ .frame }}\n\n*{caption}.*\n"
 
 
-def write_environment(spec: WorldSpec, task: Task | None) -> None:
+def write_environment(spec: EnvSpec, task: Task | None) -> None:
     """Write the page of one world."""
     name = short_name(spec.id)
     env = make_batch(spec.id, num_envs=1)
-    cls = world_class(spec)
+    cls = env_class(spec)
     page = f"environments/{name}.md"
     horizon = "none" if spec.horizon is None else f"{spec.horizon} steps"
     extra = f"`pip install 'pkubench[{spec.extra}]'`" if spec.extra else "nothing beyond the core"
@@ -270,7 +269,7 @@ def write_environment(spec: WorldSpec, task: Task | None) -> None:
     env.close()
 
 
-def write_environment_index(groups: dict[str, list[WorldSpec]]) -> None:
+def write_environment_index(groups: dict[str, list[EnvSpec]]) -> None:
     """Write the list of all worlds."""
     with mkdocs_gen_files.open("environments/index.md", "w") as file:
         print("# Environments\n", file=file)
@@ -290,8 +289,8 @@ def write_agents() -> None:
         print("# Agents\n", file=file)
         print("The names that `train` and `evaluate` take.\n", file=file)
         print("| agent | from | suites | what it is |\n|---|---|---|---|", file=file)
-        for spec in AGENTS.values():
-            suites = ", ".join(spec.suites)
+        for spec in presets().values():
+            suites = ", ".join(spec.suites or suites_by_name())
             print(f"| `{spec.name}` | {spec.paper} | {suites} | {spec.summary} |", file=file)
 
 
@@ -351,7 +350,7 @@ def section(folder: str, order: Sequence[str] = ()) -> Iterator[str]:
         yield f"    - [{page_title(path)}]({folder}/{path.name})"
 
 
-def write_navigation(groups: dict[str, list[WorldSpec]], modules: list[str]) -> None:
+def write_navigation(groups: dict[str, list[EnvSpec]], modules: list[str]) -> None:
     """Write SUMMARY.md from the pages that exist."""
     lines = ["- [Home](index.md)"]
     tutorials, concepts = list(section("tutorials", TUTORIALS)), list(section("concepts"))
@@ -378,8 +377,8 @@ def main() -> None:
     """Write all generated pages."""
     os.environ.setdefault("MUJOCO_GL", "egl")
     standard = {task.id: task for task in tasks()}
-    groups: dict[str, list[WorldSpec]] = {}
-    for spec in WORLDS.values():
+    groups: dict[str, list[EnvSpec]] = {}
+    for spec in environments().values():
         groups.setdefault(family(spec), []).append(spec)
         write_environment(spec, standard.get(spec.id))
     write_environment_index(groups)

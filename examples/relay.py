@@ -10,7 +10,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from pkubench.envs.core.batch import Array, BatchEnv, BoolArray, FloatArray, Info
-from pkubench.envs.core.registry import WorldSpec, register_world
+from pkubench.envs.core.registry import EnvSpec, register_environment
 from pkubench.envs.core.seeding import IntArray, RandomStreams
 from pkubench.tasks.outside import register_task
 from pkubench.tasks.task import Metric, Protocol, Task
@@ -88,7 +88,9 @@ class Relay(BatchEnv):
         return picture
 
 
-register_world(WorldSpec(id="examples/Relay-v0", entry_point="examples.relay:Relay", horizon=32))
+register_environment(
+    EnvSpec(id="examples/Relay-v0", entry_point="examples.relay:Relay", horizon=32)
+)
 
 TASK = Task(
     id="examples.relay:examples/Relay-v0",

@@ -9,19 +9,20 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from pkubench.envs.catalogue import register_all as _register_all
+from pkubench.envs.core.registry import register_declared as _register_declared
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pkubench import tasks
     from pkubench.agents.contract import Agent, Entrant, Population, Team
+    from pkubench.agents.registry import register_family
     from pkubench.envs.adapters.factories import parallel_env
-    from pkubench.envs.core.registry import make_batch
+    from pkubench.envs.core.registry import make_batch, register_environment
     from pkubench.evaluation.report import Report
     from pkubench.evaluation.run.sources import AgentSource
     from pkubench.tasks.outside import register_task
-    from pkubench.tasks.registry import make_task
+    from pkubench.tasks.registry import make_task, register_suite
     from pkubench.tasks.task import Task
     from pkubench.training.api import train
 
@@ -35,6 +36,9 @@ _LAZY = {
     "make_batch": "pkubench.envs.core.registry",
     "make_task": "pkubench.tasks.registry",
     "parallel_env": "pkubench.envs.adapters.factories",
+    "register_environment": "pkubench.envs.core.registry",
+    "register_family": "pkubench.agents.registry",
+    "register_suite": "pkubench.tasks.registry",
     "register_task": "pkubench.tasks.outside",
     "train": "pkubench.training.api",
 }
@@ -50,6 +54,9 @@ __all__ = [
     "make_batch",
     "make_task",
     "parallel_env",
+    "register_environment",
+    "register_family",
+    "register_suite",
     "register_task",
     "tasks",
     "train",
@@ -129,4 +136,4 @@ def __getattr__(name: str) -> Any:
     return value
 
 
-_register_all()
+_register_declared()

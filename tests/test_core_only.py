@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pkubench.cli.extras import EXTRAS
-from pkubench.envs.core.registry import WORLDS
+from pkubench.envs.core.registry import environments
 
 HIDDEN = sorted({module for extra in EXTRAS.values() for module in extra.modules})
 HIDE = f"""
@@ -68,7 +68,9 @@ def test_the_modules_of_extras_are_really_hidden() -> None:
 
 def test_worlds_run_on_the_core_or_name_the_extra_they_need() -> None:
     # other tests of this process may have registered worlds of their own
-    worlds = {w: spec for w, spec in WORLDS.items() if spec.entry_point.startswith("pkubench.")}
+    worlds = {
+        w: spec for w, spec in environments().items() if spec.entry_point.startswith("pkubench.")
+    }
     done = core_only(STEP, *worlds)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)

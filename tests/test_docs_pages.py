@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from markdown import markdown
 
-from pkubench.envs.core.registry import WORLDS, resolve, world_class
+from pkubench.envs.core.registry import env_class, environments, resolve
 from tests.envs.tape import SHIPPED
 
 _PATH = Path(__file__).parents[1] / "docs" / "docstring_pages.py"
@@ -20,7 +20,7 @@ assert _SPEC is not None and _SPEC.loader is not None
 pages = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(pages)
 
-CLASSES = {WORLDS[name].entry_point: name for name in SHIPPED}
+CLASSES = {environments()[name].entry_point: name for name in SHIPPED}
 
 
 def html(text: str) -> str:
@@ -52,7 +52,7 @@ def test_a_row_that_goes_on_is_one_row() -> None:
 
 @pytest.mark.parametrize("name", CLASSES.values(), ids=CLASSES)
 def test_no_page_has_quotations_or_rows_without_a_name(name: str) -> None:
-    text = inspect.getdoc(world_class(resolve(name))) or ""
+    text = inspect.getdoc(env_class(resolve(name))) or ""
     page = html(pages.as_markdown(text))
     assert "<blockquote>" not in page
     assert not re.search(r"<tr>\s*<td></td>", page)

@@ -14,7 +14,7 @@ from benchmarks.results.games_claim import claim, comparisons
 from benchmarks.results.page import holm
 from pkubench.agents.components import matches
 from pkubench.agents.families.psro.mixture_points import mixture_settings
-from pkubench.agents.families.psro.training import PRESETS
+from pkubench.agents.families.psro.presets import PRESETS
 from pkubench.evaluation.statistics import welch_interval
 
 PAGE = Path(__file__).parents[1] / "docs/results/games.md"

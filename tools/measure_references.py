@@ -21,13 +21,11 @@ import pkubench
 from pkubench.envs.core.registry import make_batch
 from pkubench.envs.diagnostics.constrained_mdp import ConstrainedMDP, solve
 from pkubench.errors import AgentError
-from pkubench.tasks.registry import REFERENCES
+from pkubench.tasks.registry import REFERENCES, suites
+from pkubench.tasks.suite import Suite
 from pkubench.tasks.task import Task
 
 FILE = Path(pkubench.__file__).parent / "tasks" / REFERENCES
-REFERENCE_AGENTS = {"marl": "happo", "constrained": "ppo-lag", "diagnostics": "scripted:optimum"}
-RANDOM_FACTOR = {"marl": 100, "constrained": 10, "games": 1, "diagnostics": 100}
-"""The random agent has no training seeds, so many episodes take their place."""
 LONG_HORIZON, LONG_FACTOR = 1000, 10
 """Longer episodes hold more, and cost more."""
 
@@ -44,11 +42,10 @@ def measured(task: Task, agent: str, episodes: int, anchor: str) -> dict[str, An
     return {"agent": agent, "score": found.mean, "n": found.n, "command": command}
 
 
-def equilibrium(task: Task) -> dict[str, Any]:
-    """Return the entry of a game's equilibrium: 0, but for the last bits of a linear program."""
-    agent, short = "scripted:equilibrium", task.id.rpartition("/")[2]
-    command = f"pkubench evaluate {agent} {short}"
-    return {"agent": agent, "score": 0.0, "n": 1, "command": command}
+def known(task: Task, suite: Suite) -> dict[str, Any]:
+    """Return the entry of a reference whose score needs no measuring, such as an equilibrium's."""
+    command = f"pkubench evaluate {suite.reference} {task.id.rpartition('/')[2]}"
+    return {"agent": suite.reference, "score": suite.reference_score, "n": 1, "command": command}
 
 
 def optimum_of(task: Task) -> dict[str, Any] | None:
@@ -65,20 +62,19 @@ def optimum_of(task: Task) -> dict[str, Any] | None:
 def entries(task: Task, only: str | None) -> dict[str, dict[str, Any]]:
     """Measure what was asked for of one task."""
     found: dict[str, dict[str, Any]] = {}
-    episodes = task.protocol.episodes
+    episodes, suite = task.protocol.episodes, suites()[task.suite]
     if only in (None, "random"):
         long = (task.protocol.horizon or 0) >= LONG_HORIZON
-        many = (LONG_FACTOR if long else RANDOM_FACTOR[task.suite]) * episodes
+        many = (LONG_FACTOR if long else suite.random_factor) * episodes
         found["random"] = measured(task, "random", many, "random")
     if only in (None, "reference"):
-        if task.kind == "population":
-            found["reference"] = equilibrium(task)
+        if suite.reference_score is not None:
+            found["reference"] = known(task, suite)
         elif (optimum := optimum_of(task)) is not None:
             found["reference"] = optimum
         else:
-            agent = REFERENCE_AGENTS[task.suite]
             try:
-                found["reference"] = measured(task, agent, episodes, "reference")
+                found["reference"] = measured(task, suite.reference, episodes, "reference")
             except AgentError as error:
                 print(f"{task.id}: {error}", file=sys.stderr)
     return found

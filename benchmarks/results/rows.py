@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pkubench.agents.catalogue import PRETRAINED, agent_spec, import_function
 from pkubench.agents.components import as_plain, matches, with_settings
+from pkubench.agents.registry import WEIGHTS, family_of, preset
 from pkubench.tasks.registry import make_task
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +49,7 @@ class Row:
 
     def shipped(self, seed: int) -> Path:
         """Return where the weights of a run are in the package."""
-        return PRETRAINED / self.agent / make_task(self.task).id.rpartition("/")[2] / f"seed{seed}"
+        return WEIGHTS / self.agent / make_task(self.task).id.rpartition("/")[2] / f"seed{seed}"
 
     def is_made_by(self, config: Mapping[str, Any], budget: int) -> bool:
         """Return whether a run's ``config.json`` is of this row as the presets are now.
@@ -73,12 +73,7 @@ def page_path(table: str, scale: float) -> Path:
 
 def config_of(agent: str, task: str, changes: Mapping[str, str] | None = None) -> Any:
     """Return the config that a preset stands for on a task now, with ``changes``."""
-    package = str(agent_spec(agent).trainer).partition(":")[0]
-    if package == "pkubench.agents.families.psro":
-        preset = import_function(f"{package}.training:PRESETS")[agent]
-    else:
-        preset = import_function(f"{package}.presets:preset")(agent, make_task(task))
-    return with_settings(preset, changes or {})
+    return with_settings(preset(agent).config(make_task(task)), changes or {})
 
 
 def settings_of(agent: str, task: str, changes: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -100,6 +95,7 @@ def jobs_of(runs: Iterable[tuple[Row, int]]) -> list[tuple[Row, tuple[int, ...]]
     """
     jobs: dict[tuple[Row, int], list[int]] = {}
     for row, seed in runs:
-        side_by_side = agent_spec(row.agent).together is not None and seed >= row.ships
+        batch = family_of(preset(row.agent)).batch
+        side_by_side = batch is not None and seed >= row.ships
         jobs.setdefault((row, row.ships if side_by_side else seed), []).append(seed)
     return [(row, tuple(seeds)) for (row, _), seeds in jobs.items()]

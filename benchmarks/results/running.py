@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.results import records
 from benchmarks.results.records import sha256_of
 from benchmarks.results.rows import DONE, ROOT, Row, jobs_of, page_path, runs_of
-from pkubench.agents.catalogue import PRETRAINED
+from pkubench.agents import registry
 from pkubench.agents.saved.files import CONFIG, DIGEST, WEIGHTS
 from pkubench.agents.saved.runs import has_checkpoint, read_training
 from pkubench.files import write_json
@@ -167,7 +167,7 @@ def ship(rows: Rows) -> None:
             if weights.exists() and sha256_of(weights) == record["weights"]:
                 _ship_run(run, row, seed, record)
                 break
-    size = sum(f.stat().st_size for f in PRETRAINED.rglob("*") if f.is_file())
+    size = sum(f.stat().st_size for f in registry.WEIGHTS.rglob("*") if f.is_file())
     print(f"shipped weights: {size / 1e6:.1f} MB")
 
 

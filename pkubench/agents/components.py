@@ -30,11 +30,11 @@ import pkgutil
 import typing
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from importlib import metadata
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from pkubench.agents.settings import fitted, read_value
 from pkubench.errors import ConfigError, PkubenchWarning, UnknownName
+from pkubench.plugins import load_entry_points
 
 ConfigT = TypeVar("ConfigT")
 ComponentT = TypeVar("ComponentT", bound="Component")
@@ -106,22 +106,8 @@ def register(name: str, *, formerly: str = "") -> Callable[[type[ComponentT]], t
 def choices(slot: type[Component]) -> Mapping[str, type[Component]]:
     """Return the components of a slot by name, those of installed packages included."""
     _import_all(slot.package)
-    load_entry_points()
+    load_entry_points(ENTRY_POINTS)
     return slot.registered
-
-
-@functools.cache
-def load_entry_points() -> None:
-    """Import what other packages bring, once: their components and families register themselves."""
-    for entry in metadata.entry_points(group=ENTRY_POINTS):
-        try:
-            entry.load()
-        except Exception as error:
-            raise ConfigError(
-                f"the installed package {entry.dist and entry.dist.name!r} brings agents by the "
-                f"entry point {entry.value!r}, which cannot be imported "
-                f"({type(error).__name__}: {error}); mend or uninstall it"
-            ) from error
 
 
 @functools.cache

@@ -1,8 +1,9 @@
-"""Agent families and presets: declared beside their code, found without a central table.
+"""Agent families, presets and prefixes: declared beside their code, found without a central table.
 
-A package under ``pkubench.agents.families`` declares ``FAMILY`` and ``PRESETS``; so does any module
-that an installed package names by an entry point of the group ``pkubench.agents``, or that calls
-``pkubench.register_family``. Declarations import no torch and build no environment.
+A package under ``pkubench.agents.families`` declares ``FAMILY`` and ``PRESETS``, and ``PREFIXES``
+where agents are also spelt ``prefix:NAME``; ``pkubench.agents.adapters`` declares other prefixes.
+Other packages call ``pkubench.register_family``, from a module that an entry point of the group
+``pkubench.agents`` names. Declarations import no torch and build no environment.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pkubench.agents.components import changed, load_entry_points
+from pkubench.agents.components import ENTRY_POINTS
+from pkubench.agents.requirements import num_agents
 from pkubench.errors import ConfigError, UnknownName
+from pkubench.plugins import load_entry_points
 
 if TYPE_CHECKING:
     from pkubench.tasks.task import Task
@@ -24,6 +27,10 @@ if TYPE_CHECKING:
 WEIGHTS = Path(__file__).parents[1] / "weights"
 """Shipped agents: ``weights/AGENT/TASKNAME/seedN/{config.json, weights.safetensors, ...}``."""
 Unit = Literal["environment_steps", "gradient_steps", "iterations"]
+
+
+OFFICIAL, TEAM, LIMITED, SUGGESTED = "official", "team", "limited", "suggested"
+"""Tags of presets."""
 
 
 def _fits(task: Task) -> str:
@@ -42,7 +49,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentFamily:
-    """What a group of agents shares: how they are trained, saved, loaded and told what to do.
+    """What a group of agents shares: how they are trained, saved and loaded.
 
     Functions are named ``module:function`` and imported when they are called.
     """
@@ -53,6 +60,9 @@ class AgentFamily:
     """``config["kind"]`` of its saved agents; "" where nothing is saved."""
     unit: Unit = "environment_steps"
     """What budgets count."""
+    configure: str | None = None
+    """``module:function(preset's name, Task | None) -> config``: a frozen dataclass, as it is tuned
+    for a task, or before a task changes it."""
     learner: str | None = None
     """``module:function(Context) -> Learner``; None for agents that are not trained."""
     batch: str | None = None
@@ -64,15 +74,24 @@ class AgentFamily:
     """
     load: str | None = None
     """``module:function(SavedAgent, Task | None, acting) -> Entrant``."""
+    make: str | None = None
+    """``module:function(preset's name, Task) -> Entrant``, of agents that need no weights."""
+    bound: str | None = None
+    """``module:function(Entrant, game, plays, seed) -> ResponseBound``: a lower bound of
+    exploitability, learnt from plays, where no exact one can be computed."""
     fits: Callable[[Task], str] = _fits
-    """Why the family has nothing to do with a task; "" where it fits. Reads traits only."""
-    settings: str | None = None
-    """``module:class`` of the presets' config."""
+    """Why the family does not train on a task; "" where it does. Reads the task and the traits of
+    its environment, see ``pkubench.agents.requirements``."""
     acting: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     """Settings of acting -> values, the default first: ``{"mode": ("mode", "sampled")}``."""
     inputs: tuple[Input, ...] = ()
     extra: str | None = "agents"
     """The optional dependency set that training and loading need."""
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether its agents are trained."""
+        return self.learner is not None or self.plan is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,42 +103,88 @@ class Preset:
     summary: str
     paper: str = "-"
     suites: tuple[str, ...] = ()
-    """Suites whose tasks it is meant for."""
-    settings: str | None = None
-    """``module:NAME`` of a config, or of a mapping from preset to config; None: not trained."""
-    tuned: str | None = None
-    """``module:function(preset, task) -> Mapping`` of settings changed for a task."""
+    """Suites whose tasks it is meant for; none named: those of every suite."""
     fits: Callable[[Task], str] = _fits
-    """Why this agent does not train on a task of its suites; "" where it does."""
+    """Why this agent does not train on a task that its family trains on; "" where it does."""
     tags: frozenset[str] = frozenset()
+    """``official``: its settings are the official numbers of its paper; ``team``: a learner of
+    teams; ``limited``: it holds a cost limit; ``suggested``: one to try first where it fits."""
+    place: int = 100
+    """Where lists show it: lower first, and in order of declaration where places are equal."""
 
     def config(self, task: Task | None = None) -> Any:
-        """Return its config, as it is tuned for ``task``; None for an agent that is not trained."""
-        if self.settings is None:
-            return None
-        config = import_function(self.settings)
-        if isinstance(config, Mapping):
-            config = config[self.name]
-        if task is None or self.tuned is None:
-            return config
-        return changed(config, import_function(self.tuned)(self.name, task), strict=False)
+        """Return its config, as it is tuned for ``task``; None for an agent that is not trained.
+
+        Raises:
+            UnknownName, MissingExtra: the task's environment has to be made to know, and cannot.
+        """
+        configure = family_of(self).configure
+        return None if configure is None else import_function(configure)(self.name, task)
+
+    @property
+    def is_official(self) -> bool:
+        """Whether its settings are the official numbers of its paper."""
+        return OFFICIAL in self.tags
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentPrefix:
+    """A way to spell agents, ``PREFIX:...``, declared beside the code that reads them."""
+
+    prefix: str
+    summary: str
+    resolve: str
+    """``module:function(what follows the colon, Task | None, trust) -> AgentSource``."""
+    runtimes: tuple[str, ...] = ()
+    """Distributions that such agents act with: records name their versions."""
+    needs_trust: bool = False
+    """Whether reading one can run code that comes with a file."""
+    bundle: Literal["named", "onnx", "external"] = "external"
+    """How a board runs one again: by its name, which is code of an installed package; from its
+    ONNX graphs; or not."""
+    files: tuple[str, ...] = ()
+    """Endings of its files, and names of files that mark a folder of them."""
+    noun: str = ""
+    """What such a file is, with its article."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectAdapter:
+    """Objects of another library that are taken for agents."""
+
+    classes: tuple[str, ...]
+    """``module.Class`` of any of their parents; looked for without importing anything."""
+    adapt: str
+    """``module:function(object, task id) -> Entrant``."""
+    noun: str
+    """What they are, for messages."""
 
 
 _FAMILIES: dict[str, AgentFamily] = {}
 _PRESETS: dict[str, Preset] = {}
+_PREFIXES: dict[str, AgentPrefix] = {}
+_ADAPTERS: list[ObjectAdapter] = []
 
 
 def register_family(family: AgentFamily, presets: Iterable[Preset] = ()) -> None:
     """Make a family and presets known to every verb. Again, it changes nothing.
 
     Raises:
-        ConfigError: another family or preset has one of the names, or a preset is of another
-            family.
+        ConfigError: another family or preset has one of the names, another family saves agents of
+            its kind, or a preset is of another family.
     """
-    known = _FAMILIES.get(family.name, family)
-    if known != family:
+    _register_declared()
+    _add(family, tuple(presets))
+
+
+def _add(family: AgentFamily, presets: tuple[Preset, ...]) -> None:
+    if _FAMILIES.get(family.name, family) != family:
         raise ConfigError(f"another agent family {family.name!r} is registered already")
-    presets = tuple(presets)
+    for other in _FAMILIES.values():
+        if family.kind and other.kind == family.kind and other.name != family.name:
+            raise ConfigError(
+                f"the agent family {other.name!r} saves agents of kind {family.kind!r} already"
+            )
     for preset in presets:
         if preset.family != family.name:
             raise ConfigError(f"preset {preset.name!r} is of the family {preset.family!r}")
@@ -127,6 +192,17 @@ def register_family(family: AgentFamily, presets: Iterable[Preset] = ()) -> None
             raise ConfigError(f"another agent {preset.name!r} is registered already")
     _FAMILIES[family.name] = family
     _PRESETS.update({preset.name: preset for preset in presets})
+    _sorted_presets.cache_clear()
+
+
+def register_prefix(prefix: AgentPrefix) -> None:
+    """Make a spelling of agents known to every verb. Again, it changes nothing.
+
+    Raises:
+        ConfigError: another one has the prefix.
+    """
+    if _PREFIXES.setdefault(prefix.prefix, prefix) != prefix:
+        raise ConfigError(f"another prefix {prefix.prefix!r} is registered already")
 
 
 def families() -> Mapping[str, AgentFamily]:
@@ -136,9 +212,21 @@ def families() -> Mapping[str, AgentFamily]:
 
 
 def presets() -> Mapping[str, Preset]:
-    """Return every named agent."""
+    """Return every named agent, in the order of lists."""
     _load()
-    return _PRESETS
+    return _sorted_presets()
+
+
+def prefixes() -> Mapping[str, AgentPrefix]:
+    """Return the prefixes of agents' spellings."""
+    _load()
+    return _PREFIXES
+
+
+def object_adapters() -> Sequence[ObjectAdapter]:
+    """Return what takes objects of other libraries for agents."""
+    _load()
+    return _ADAPTERS
 
 
 def preset(name: str) -> Preset:
@@ -169,6 +257,57 @@ def family_of_kind(kind: str) -> AgentFamily:
     return by_kind[kind]
 
 
+def is_meant_for(agent: Preset, task: Task) -> bool:
+    """Return whether an agent is for tasks of a task's suite, trained or not.
+
+    A suite that no agent names is open to all.
+    """
+    if not agent.suites or task.suite in agent.suites:
+        return True
+    return all(task.suite not in other.suites for other in presets().values())
+
+
+def why_not(agent: Preset, task: Task) -> str:
+    """Return why an agent does not train on a task; "" if it does.
+
+    Raises:
+        UnknownName: the task's environment is not registered.
+    """
+    family = family_of(agent)
+    if not family.is_trained:
+        return "it is not trained"
+    if not is_meant_for(agent, task):
+        *most, last = agent.suites
+        known = f"{', '.join(most)} and {last}" if most else last
+        return f"it trains on {known} tasks, and this is one of {task.suite}"
+    return family.fits(task) or agent.fits(task)
+
+
+def can_train(agent: Preset, task: Task) -> bool:
+    """Return whether an agent trains on a task."""
+    return not why_not(agent, task)
+
+
+def trainable(task: Task) -> list[Preset]:
+    """Return the agents that train on a task, those to try first before others.
+
+    Learners of teams come first where there is a team, the others where there is not; those that
+    hold its cost limit before those that do not look at it; official numbers last.
+    """
+    fitting = [agent for agent in presets().values() if can_train(agent, task)]
+    is_team = num_agents(task) > 1
+
+    def rank(agent: Preset) -> tuple[bool, ...]:
+        return (
+            agent.is_official,
+            (TEAM in agent.tags) != is_team,
+            (LIMITED in agent.tags) != (task.cost_limit is not None),
+            SUGGESTED not in agent.tags,
+        )
+
+    return sorted(fitting, key=rank)
+
+
 def import_function(path: str) -> Any:
     """Return the object behind ``module:name``."""
     module, _, name = path.partition(":")
@@ -176,9 +315,23 @@ def import_function(path: str) -> Any:
 
 
 @functools.cache
-def _load() -> None:
+def _register_declared() -> None:
     package = importlib.import_module("pkubench.agents.families")
-    for found in pkgutil.iter_modules(package.__path__):
-        module = importlib.import_module(f"{package.__name__}.{found.name}")
-        register_family(module.FAMILY, module.PRESETS)
-    load_entry_points()
+    names = [f"{package.__name__}.{found.name}" for found in pkgutil.iter_modules(package.__path__)]
+    for name in (*names, "pkubench.agents.adapters"):
+        module = importlib.import_module(name)
+        if hasattr(module, "FAMILY"):
+            _add(module.FAMILY, module.PRESETS)
+        for prefix in getattr(module, "PREFIXES", ()):
+            register_prefix(prefix)
+        _ADAPTERS.extend(getattr(module, "OBJECTS", ()))
+
+
+def _load() -> None:
+    _register_declared()
+    load_entry_points(ENTRY_POINTS)
+
+
+@functools.cache
+def _sorted_presets() -> Mapping[str, Preset]:
+    return dict(sorted(_PRESETS.items(), key=lambda item: item[1].place))

@@ -17,13 +17,14 @@ def show_bound(
     Raises:
         AgentError, ConfigError, GameError, PolicyError: As ``response_bound``.
     """
-    from pkubench.agents.families.psro.response_bound import response_bound
+    from pkubench.agents.registry import families, import_function
     from pkubench.agents.resolve.loading import load_unbuilt, resolve_agent
     from pkubench.envs.games.trees import openspiel_name
 
     game = openspiel_name(task.id)
     entrant = load_unbuilt(resolve_agent(agent, task, trust=trust), game)
-    bound = response_bound(entrant, game, plays, seed)
+    (response_bound,) = (family.bound for family in families().values() if family.bound)
+    bound = import_function(response_bound)(entrant, game, plays, seed)
     if output.json:
         output.document({"task": task.id, "agent": agent, "seed": seed, **bound.to_json()})
         return

@@ -20,7 +20,7 @@ from pkubench.cli.output import Column, Output
 from pkubench.cli.progress import Meter
 from pkubench.envs.core.batch import BatchEnv
 from pkubench.envs.core.checks import CHECKS, Subject, run_checks
-from pkubench.envs.core.registry import WORLDS, family_of, make_batch, resolve
+from pkubench.envs.core.registry import environments, family_of, make_batch, resolve
 from pkubench.errors import ConfigError
 
 app = verb_app()
@@ -67,7 +67,7 @@ def check(
                 status = Text(outcome.status, style=_STYLES[outcome.status])
                 rows.append((outcome.check, status, told))
             output.show(output.table(subject.name, columns, rows), "")
-            if not failed and subject.name in WORLDS:
+            if not failed and subject.name in environments():
                 output.next(command("evaluate", "random", short(subject.name)))
     if failed:
         raise typer.Exit(1)

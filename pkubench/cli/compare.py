@@ -11,8 +11,9 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from pkubench.agents.catalogue import AGENTS
-from pkubench.agents.resolve.loading import AgentSource, resolve_agent
+from pkubench.agents.registry import presets
+from pkubench.agents.resolve.loading import resolve_agent
+from pkubench.agents.resolve.sources import AgentSource
 from pkubench.agents.saved.runs import training_folders
 from pkubench.cli.names import check_apart, command, counted_in, short, task_named
 from pkubench.cli.options import (
@@ -139,7 +140,7 @@ def _sorted_out(names: Sequence[str], chosen: Sequence[Task]) -> tuple[list[Path
         lost = [name for name in agents if _is_unknown(name)]
         if lost:
             raise UnknownName(
-                "results folder or agent", lost[0], AGENTS, "`pkubench list` shows all agents"
+                "results folder or agent", lost[0], presets(), "`pkubench list` shows all agents"
             )
         raise ConfigError(
             f"no task given to compare {', '.join(agents)} on; name a --task, or a results folder"
@@ -168,7 +169,7 @@ def over_limit(comparison: Comparison) -> list[str]:
 
 
 def _is_unknown(name: str) -> bool:
-    return name.partition("@")[0] not in AGENTS and ":" not in name and not Path(name).exists()
+    return name.partition("@")[0] not in presets() and ":" not in name and not Path(name).exists()
 
 
 def _is_agent(path: Path) -> bool:

@@ -9,7 +9,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from pkubench.agents.catalogue import AGENTS
+from pkubench.agents.registry import family_of, prefixes, presets
 from pkubench.agents.saved.runs import training_folders, trainings
 from pkubench.cli.bounds import show_bound
 from pkubench.cli.interrupt import Interrupted, sigterm_as_interrupt, this_command
@@ -29,10 +29,11 @@ from pkubench.cli.options import (
 )
 from pkubench.cli.output import Output
 from pkubench.cli.progress import Meter
+from pkubench.envs.core.registry import traits
 from pkubench.errors import AgentError, ConfigError, MissingExtra, UnknownName
 from pkubench.evaluation.run.sources import AgentSource
 from pkubench.tasks.outside import is_outside
-from pkubench.tasks.registry import make_task, tasks
+from pkubench.tasks.registry import make_task, suites, tasks
 from pkubench.tasks.task import Task
 
 app = verb_app()
@@ -51,7 +52,7 @@ class Pair(NamedTuple):
 
 
 def _complete(incomplete: str) -> list[str]:
-    agents = [name for name in AGENTS if name.startswith(incomplete)]
+    agents = [name for name in presets() if name.startswith(incomplete)]
     return agents + complete_tasks(incomplete)
 
 
@@ -194,11 +195,11 @@ def evaluate(
 
 def _check_responses(pairs: list[Pair], is_one: bool, out: Path | None) -> None:
     """Refuse what a lower bound of exploitability is not for."""
-    wrong = [short(pair.task.id) for pair in pairs if pair.task.kind != "population"]
+    wrong = [pair.task for pair in pairs if not traits(pair.task.id).is_zero_sum_game]
     if wrong:
         raise ConfigError(
-            f"--responses bounds the exploitability of a game, and {wrong[0]} is none: it is "
-            "scored by its episodes; leave --responses out"
+            f"--responses bounds the exploitability of a game, and {short(wrong[0].id)} is none: "
+            f"it is scored by {wrong[0].scoring.summary}; leave --responses out"
         )
     if not is_one:
         raise ConfigError("--responses takes one agent and one game; give them in turn")
@@ -224,7 +225,8 @@ def _next(output: Output, out: Path | None, reports: int, agent: str, source: Ag
         again: list[object] = [out, "--rerun", 16]
         if source.name != agent:  # its records do not say where it is
             again = [out / folder_name(source.name), *again[1:], "--agent", agent]
-            again += ["--trust"] if source.label == "sb3" else []
+            of = prefixes().get(source.label)
+            again += ["--trust"] if of is not None and of.needs_trust else []
         output.next(command("verify", *again), command("plot", out))
 
 
@@ -237,14 +239,15 @@ def _pairs(words: list[str], agents: str | None, suite: str | None, all_: bool) 
         task_names = words
     elif words:
         names, task_names = words[:1], words[1:]
-        more = [word for word in task_names if word in AGENTS or training_folders(Path(word))]
+        more = [word for word in task_names if word in presets() or training_folders(Path(word))]
         is_list = "," in words[0] and ":" not in words[0] and not Path(words[0]).exists()
         if more or is_list:
             tasks_left = [word for word in task_names if word not in more]
             several = ["--agents", ",".join([*names, *more]), *tasks_left]
             raise ConfigError(f"several agents are named by {shlex.join(several)}")
     elif all_ or suite is not None:
-        names, task_names = ["random", *(name for name in AGENTS if shipped_tasks(name))], []
+        names = [*_untrained(), *(name for name in presets() if shipped_tasks(name))]
+        task_names = []
     else:
         raise ConfigError(
             "name an agent and a task, as in `pkubench evaluate random SimpleSpread-v0`, or --all"
@@ -263,10 +266,9 @@ def _pairs(words: list[str], agents: str | None, suite: str | None, all_: bool) 
 
 
 def _of_suite(suite: str) -> list[Task]:
-    suites = dict.fromkeys(task.suite for task in tasks())
-    if suite not in suites:
-        raise UnknownName("suite", suite, suites)
-    return [task for task in tasks() if task.suite == suite]
+    if suite not in suites():
+        raise UnknownName("suite", suite, suites())
+    return list(suites()[suite].tasks)
 
 
 def _own_task(agent: str) -> Iterator[Pair]:
@@ -279,8 +281,8 @@ def _own_task(agent: str) -> Iterator[Pair]:
             raise AgentError(f"{run.folder} does not name the run's task")
         yield Pair(agent, make_task(task), True)
         return
-    if agent in AGENTS:
-        raise ConfigError(f"evaluate {agent} on what? Name a task, a --suite, or --all")
+    if agent in presets():
+        raise ConfigError(f"no task given for {agent}: name one, a --suite, or --all")
     if is_outside(agent) or any(
         short(task.id) == agent.partition("/")[2] or short(task.id) == agent for task in tasks()
     ):
@@ -290,28 +292,34 @@ def _own_task(agent: str) -> Iterator[Pair]:
     from pkubench.agents.resolve.loading import resolve_agent
 
     resolve_agent(agent)  # says best what is wrong with the name
-    raise ConfigError(f"evaluate {agent} on what? Name a task, a --suite, or --all")
+    raise ConfigError(f"no task given for {agent}: name one, a --suite, or --all")
+
+
+def _untrained() -> list[str]:
+    """Return the named agents that need no weights."""
+    return [name for name, agent in presets().items() if family_of(agent).make is not None]
 
 
 def _fitting(names: list[str], chosen: list[Task], *, several: bool) -> list[Pair]:
     """Return the pairs of ``--all`` and ``--suite``.
 
-    A catalogued agent takes the tasks it has weights for. Beside other agents, random takes the
+    A named agent takes the tasks it has weights for. One that needs none takes, beside others, the
     tasks that one of them takes, because a table compares. What else acts takes all tasks, and is
     left out where it does not fit.
     """
-    trained = {name: set(shipped_tasks(name)) for name in names if name in AGENTS}
-    others = [name for name in names if name not in AGENTS]
-    compared = set().union(*(ids for name, ids in trained.items() if name != "random"))
-    if "random" in trained:
+    untrained = [name for name in names if name in _untrained()]
+    trained = {name: set(shipped_tasks(name)) for name in names if name in presets()}
+    others = [name for name in names if name not in presets()]
+    compared = set().union(*(ids for name, ids in trained.items() if name not in untrained))
+    for name in untrained:
         everything = {task.id for task in chosen}
-        trained["random"] = compared if several and compared and not others else everything
+        trained[name] = compared if several and compared and not others else everything
     pairs = []
     for task in chosen:
         for name in names:
             if name in others or task.id in trained[name]:
                 pairs.append(Pair(name, task, False))
-    without = [n for n in trained if n != "random" and not any(p.agent == n for p in pairs)]
+    without = [n for n in trained if n not in untrained and not any(p.agent == n for p in pairs)]
     if without and not pairs:
         raise AgentError(
             f"no weights of {', '.join(without)} are shipped for any of these tasks; "

@@ -1,8 +1,7 @@
-"""Films of episodes: a camera around a world, and players for games that are scored on paper."""
+"""Films of episodes: a camera around an environment."""
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -13,31 +12,20 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from pkubench.agents.contract import (
-    Agent,
-    BoolArray,
-    Entrant,
-    FloatArray,
-    IntArray,
-    MaskedObservation,
-    Population,
-)
+from pkubench.agents.contract import BoolArray, Entrant, IntArray
 from pkubench.envs.core.batch import Array, BatchEnv, Info, Step
-from pkubench.envs.core.registry import make_batch
-from pkubench.envs.core.seeding import RandomStreams
+from pkubench.envs.core.registry import env_class, resolve, traits
 from pkubench.errors import ConfigError, MissingExtra, StorageError
 from pkubench.evaluation.run.episodes import run_block
 from pkubench.tasks.records import EpisodeRecord
-from pkubench.tasks.task import Metric, Task
+from pkubench.tasks.scoring import Episode
+from pkubench.tasks.task import Task
 
 FORMATS = (".mp4", ".gif")
 MOST_FPS = {".mp4": 30, ".gif": 20}
 """Pictures a second at most: drawing robots is slow, and viewers slow down gifs that are faster."""
 HOLD_S = 1.0
 """How long the last picture of an episode stays."""
-
-_CHIPS = Metric(name="return", higher_is_better=True, unit="chips", describe="won against itself")
-"""What one play of a game tells; its task's metrics are about whole strategies."""
 
 Picture = npt.NDArray[np.uint8]
 
@@ -182,77 +170,28 @@ class Camera:
 def filmed_episode(
     entrant: Entrant,
     task: Task,
-    episode: int,
-    seed: int,
+    episode: Episode,
     film: Reel,
     told: Callable[[int], None],
 ) -> EpisodeRecord:
     """Play one episode in front of the camera and return its record."""
-    world = make_world(task, entrant)
+    play = task.scoring.stage(entrant, task)
     try:
-        if task.kind == "population":
-            entrant = cast(Agent, GamePlayer(entrant, task))
-            task = dataclasses.replace(task, metrics=(_CHIPS,))
-        camera = cast(BatchEnv, Camera(world, film, told))
-        [record] = run_block(camera, entrant, task, episode, np.array([seed], dtype=np.int64))
+        camera = cast(BatchEnv, Camera(play.env, film, told))
+        [record] = run_block(camera, play.entrant, play.task, [episode])
     finally:
-        world.close()
+        play.env.close()
     film.hold()
     return record
 
 
-def make_world(task: Task, entrant: Entrant | None = None) -> BatchEnv:
-    """Make one lane of a task's world; in a game the entrant sits in the other seat too."""
-    settings = dict(task.env_kwargs)
-    if task.kind == "text":
-        raise ConfigError(f"{task.id} is a conversation: there is nothing to film")
-    if task.kind == "population" and entrant is not None:
-        from pkubench.envs.games.trees import registered_tree
-        from pkubench.evaluation.run.populations import realization_plans
+def frames_per_second(task: Task) -> float:
+    """Return how many steps of a task's environment make a second of its time.
 
-        tree = registered_tree(task.id)
-        plans = realization_plans(entrant, tree)
-        seats = [tree.behaviour(plans[player], player) for player in (0, 1)]
-        surely = np.ones(1)
-        opponent = Population(([seats[0]], [seats[1]]), (surely, surely))
-        return make_batch(task.id, 1, opponent=opponent, **settings)
-    if task.protocol.horizon is not None:
-        settings["max_episode_steps"] = task.protocol.horizon
-    return make_batch(task.id, 1, **settings)
-
-
-class GamePlayer:
-    """Sits down at a table with the strategy that the game task scores on paper.
-
-    The entrant's mixture over policies is played as the one behavioural strategy that has the
-    same distribution over plays (Kuhn's theorem: the games have perfect recall).
+    Raises:
+        ConfigError: there is nothing to film in it.
+        MissingExtra: what it needs is not installed.
     """
-
-    def __init__(self, entrant: Entrant, task: Task) -> None:
-        """Work out what to do in every information state of both seats."""
-        from pkubench.envs.games.trees import registered_tree
-        from pkubench.evaluation.run.populations import realization_plans
-
-        tree = registered_tree(task.id)
-        plans = realization_plans(entrant, tree)
-        self._table: dict[bytes, FloatArray] = {}
-        for player in (0, 1):
-            rows = tree.table(plans[player], player)
-            for tensor, row in zip(tree.tensors(player), rows, strict=True):
-                self._table[tensor.tobytes()] = row
-
-    def begin(self, seeds: IntArray) -> RandomStreams:
-        """Start a random stream for each episode."""
-        return RandomStreams.started(seeds)
-
-    def act(
-        self, observation: MaskedObservation, state: RandomStreams, active: BoolArray
-    ) -> tuple[IntArray, RandomStreams]:
-        """Draw actions (episodes,) from the strategy."""
-        lanes = np.flatnonzero(active)
-        actions = np.zeros(len(active), dtype=np.int64)
-        draws = state.uniform(lanes, 1)[:, 0]
-        for lane, draw in zip(lanes, draws, strict=True):
-            row = self._table[observation.observation[lane].astype(np.float32).tobytes()]
-            actions[lane] = min(np.searchsorted(np.cumsum(row), draw, side="right"), len(row) - 1)
-        return actions, state
+    if traits(task.id, **task.env_kwargs).is_text:
+        raise ConfigError(f"{task.id} is a conversation: there is nothing to film")
+    return float(env_class(resolve(task.id)).metadata["render_fps"])

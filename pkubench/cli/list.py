@@ -11,7 +11,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from pkubench.agents.catalogue import AGENTS, AgentSpec
+from pkubench.agents.registry import Preset, family_of, presets
 from pkubench.cli.names import command, present_with_notice, shipped_tasks, short
 from pkubench.cli.options import (
     Json,
@@ -19,16 +19,14 @@ from pkubench.cli.options import (
     verb_app,
 )
 from pkubench.cli.output import Column, Output, number, prose
-from pkubench.envs.core.registry import WORLDS
+from pkubench.envs.core.registry import resolve
 from pkubench.errors import UnknownName, counted
-from pkubench.tasks.registry import SUITES, tasks
+from pkubench.tasks.registry import suites, tasks
 from pkubench.tasks.task import Task
 
 app = verb_app()
 
 
-_PAPER = "-paper"
-"""Ends the names of agents whose settings are the official numbers of their papers."""
 _FAMILY = re.compile(r"(.*?[a-z])(\d[a-z\d]*|Continuous|)(-v\d+)")
 _FIRST_WORD = re.compile(r"([A-Z][a-z0-9]+)([A-Z].*)")
 
@@ -57,44 +55,42 @@ def list_(
     a shell. With a suite, a pattern or --all, a table of each.
     """
     patterns = [present_with_notice(pattern) for pattern in patterns or []]
-    suites = list(dict.fromkeys(task.suite for task in tasks()))
-    if suite is not None and suite not in suites:
-        raise UnknownName("suite", suite, suites)
+    known = list(suites())
+    if suite is not None and suite not in known:
+        raise UnknownName("suite", suite, known)
     chosen = [task for task in tasks() if suite in (None, task.suite)]
-    agents = [spec for spec in AGENTS.values() if suite is None or suite in spec.suites]
+    agents = [agent for agent in presets().values() if suite is None or suite in _suites(agent)]
     for pattern in patterns:
-        names = [*(short(task.id) for task in chosen), *(spec.name for spec in agents)]
+        names = [*(short(task.id) for task in chosen), *(agent.name for agent in agents)]
         if not any(_fits(name, [pattern]) for name in names):
             raise UnknownName("task or agent", pattern, names, "see: pkubench list --all")
     if patterns:
         chosen = [task for task in chosen if _fits(short(task.id), patterns)]
-        agents = [spec for spec in agents if _fits(spec.name, patterns)]
+        agents = [agent for agent in agents if _fits(agent.name, patterns)]
     with Output(json=json, quiet=quiet) as output:
         if json:
             output.document(
                 {
-                    "suites": suites if suite is None else [suite],
+                    "suites": known if suite is None else [suite],
                     "tasks": [_task(task) for task in chosen],
-                    "agents": [_agent(spec) for spec in agents],
+                    "agents": [_agent(agent) for agent in agents],
                 }
             )
             return
         if patterns or all_ or suite is not None:
-            shown = agents if patterns or all_ else _without_paper(agents)
+            shown = agents if patterns or all_ else _without_official(agents)
             tables = [_tasks_table(output, chosen)] if chosen else []
             tables += [_agents_table(output, shown)] if shown else []
             for table in tables:
                 output.show(table, "")
         else:
             output.show(*_overview(chosen, agents))
-            shown = _without_paper(agents)
+            shown = _without_official(agents)
         hidden = len(agents) - len(shown)
         if hidden:
-            output.note(
-                f"{hidden} more with the official numbers of their papers, NAME{_PAPER}: add --all"
-            )
+            output.note(f"{hidden} more with the official numbers of their papers: add --all")
         more = (
-            [] if suite or patterns or all_ else [("list", "--suite", suites[0]), ("list", "--all")]
+            [] if suite or patterns or all_ else [("list", "--suite", known[0]), ("list", "--all")]
         )
         if chosen:
             example = short(chosen[0].id)
@@ -110,21 +106,26 @@ def _fits(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(name.lower(), pattern.lower()) for pattern in given)
 
 
-def _without_paper(agents: Iterable[AgentSpec]) -> list[AgentSpec]:
-    return [spec for spec in agents if not spec.name.endswith(_PAPER)]
+def _without_official(agents: Iterable[Preset]) -> list[Preset]:
+    return [agent for agent in agents if not agent.is_official]
 
 
-def _overview(chosen: list[Task], agents: list[AgentSpec]) -> list[RenderableType]:
+def _suites(agent: Preset) -> list[str]:
+    """Return the suites that an agent is for: those it names, or all."""
+    return list(agent.suites or suites())
+
+
+def _overview(chosen: list[Task], agents: list[Preset]) -> list[RenderableType]:
     """Return the names of all tasks by suite and of all agents by paper, to fit a screen."""
     parts: list[RenderableType] = []
     for suite in dict.fromkeys(task.suite for task in chosen):
         names = [short(task.id) for task in chosen if task.suite == suite]
-        about = (SUITES[suite].__doc__ or "").strip().partition(":")[0]
+        about = suites()[suite].title
         title = Text.assemble((suite, "bold"), f"  {counted(len(names), 'task')}  ", (about, "dim"))
         parts += [title, prose("  ".join(_braced(names)))]
     papers: dict[str, list[str]] = {}
-    for spec in _without_paper(agents):
-        papers.setdefault(spec.paper, []).append(spec.name)
+    for agent in _without_official(agents):
+        papers.setdefault(agent.paper, []).append(agent.name)
     parts += ["", Text("agents", style="bold")]
     alone = Text()
     for paper, names in papers.items():
@@ -161,7 +162,7 @@ def _task(task: Task) -> dict[str, Any]:
         "id": task.id,
         "suite": task.suite,
         "title": task.title,
-        "kind": task.kind,
+        "kind": task.scoring.name,
         "metric": metric.name,
         "higher_is_better": metric.higher_is_better,
         "unit": metric.unit,
@@ -171,18 +172,18 @@ def _task(task: Task) -> dict[str, Any]:
         "training_steps": task.protocol.training_steps,
         "cost_limit": task.cost_limit,
         "references": {name: ref.score for name, ref in task.references.items()},
-        "extra": WORLDS[task.id].extra if task.id in WORLDS else None,
+        "extra": resolve(task.id).extra,
     }
 
 
-def _agent(spec: AgentSpec) -> dict[str, Any]:
+def _agent(agent: Preset) -> dict[str, Any]:
     return {
-        "name": spec.name,
-        "paper": spec.paper,
-        "suites": list(spec.suites),
-        "summary": spec.summary,
-        "is_trained": spec.trainer is not None,
-        "weights": shipped_tasks(spec.name),
+        "name": agent.name,
+        "paper": agent.paper,
+        "suites": _suites(agent),
+        "summary": agent.summary,
+        "is_trained": family_of(agent).is_trained,
+        "weights": shipped_tasks(agent.name),
     }
 
 
@@ -216,7 +217,7 @@ def _tasks_table(output: Output, chosen: list[Task]) -> Any:
     return output.table(counted(len(chosen), "task"), columns, rows)
 
 
-def _agents_table(output: Output, agents: list[AgentSpec]) -> Any:
+def _agents_table(output: Output, agents: list[Preset]) -> Any:
     columns = (
         Column("agent", style="bold"),
         Column("suites", rank=1),
@@ -225,8 +226,9 @@ def _agents_table(output: Output, agents: list[AgentSpec]) -> Any:
         Column("paper", rank=3),
     )
     rows = []
-    for spec in agents:
-        weights = len(shipped_tasks(spec.name))
-        trained = "–" if spec.trainer is None else counted(weights, "task")
-        rows.append((spec.name, ", ".join(spec.suites), trained, spec.summary, spec.paper))
+    for agent in agents:
+        weights = counted(len(shipped_tasks(agent.name)), "task")
+        trained = weights if family_of(agent).is_trained else "–"
+        of = ", ".join(_suites(agent))
+        rows.append((agent.name, of, trained, agent.summary, agent.paper))
     return output.table(counted(len(agents), "agent"), columns, rows)

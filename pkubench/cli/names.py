@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
-from pkubench.agents.catalogue import AGENTS, PRETRAINED
+from pkubench.agents import registry
+from pkubench.agents.registry import presets
 from pkubench.envs.core.registry import NAMESPACE, current_id, superseded_by
 from pkubench.errors import ConfigError
 from pkubench.tasks.outside import is_outside
@@ -71,8 +72,8 @@ def look_here() -> None:
 
 
 def counted_in(task: Task) -> str:
-    """Return what an evaluation counts: episodes, and nothing where a game is computed."""
-    return "" if task.kind == "population" else "episodes"
+    """Return what an evaluation counts: episodes, and nothing where scores are computed."""
+    return f"{task.scoring.unit}s" if task.scoring.is_played else ""
 
 
 def handful(names: Iterable[str]) -> str:
@@ -82,7 +83,7 @@ def handful(names: Iterable[str]) -> str:
 
 def spelling(folder: Path) -> str:
     """Return how to name a run folder so that nobody takes it for a named agent."""
-    return f"./{folder}" if str(folder) in AGENTS else str(folder)
+    return f"./{folder}" if str(folder) in presets() else str(folder)
 
 
 def check_apart(agents: Iterable[tuple[str, str, str]]) -> None:
@@ -108,14 +109,14 @@ def shipped_seeds(agent: str, task: str) -> list[Path]:
     """Return the folders of an agent's shipped weights for a task, one a training seed."""
     return sorted(
         folder
-        for folder in (PRETRAINED / agent / short(task)).glob("seed*")
+        for folder in (registry.WEIGHTS / agent / short(task)).glob("seed*")
         if (folder / "config.json").is_file()
     )
 
 
 def shipped_tasks(agent: str) -> list[str]:
     """Return the ids of the tasks for which weights of an agent are shipped."""
-    folder = PRETRAINED / agent
+    folder = registry.WEIGHTS / agent
     if not folder.is_dir():
         return []
     names = sorted(path.name for path in folder.iterdir() if path.is_dir())

@@ -26,9 +26,9 @@ def complete_tasks(incomplete: str) -> list[str]:
 
 def complete_agents(incomplete: str) -> list[str]:
     """Return the agent names that begin so, for the shell's completion."""
-    from pkubench.agents.catalogue import AGENTS
+    from pkubench.agents.registry import presets
 
-    return [name for name in AGENTS if name.startswith(incomplete)]
+    return [name for name in presets() if name.startswith(incomplete)]
 
 
 def set_max_histories(count: int | None) -> None:

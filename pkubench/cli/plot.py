@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from pkubench.agents.registry import family_of, presets
 from pkubench.agents.saved.runs import CURVE, read_curve, read_training
 from pkubench.cli.names import short
 from pkubench.cli.options import (
@@ -221,8 +222,7 @@ def _curve_figures(curves: Sequence[Curve], metric: str | None) -> list[Figure]:
         shown = [m.name for m in task.metrics if m.name != "nash_conv"]  # twice exploitability
         names = [metric] if metric else [name for name in shown[:2] if _logged(runs, name)]
         for name in names:
-            is_game = task.kind == "population"
-            is_log = is_game and name in {metric.name for metric in task.metrics}
+            is_log = name in {m.name for m in task.metrics if m.interval == "exact"}
             references = _references(task) if name == task.ranking.name else {}
             if name == "cost" and task.cost_limit is not None:
                 references = {"limit": task.cost_limit}
@@ -235,12 +235,19 @@ def _curve_figures(curves: Sequence[Curve], metric: str | None) -> list[Figure]:
                         metric=name,
                         title=short(task_id),
                         references=references,
-                        x_label="iterations" if is_game else "environment steps",
+                        x_label=_budget_unit(of_task),
                         y_label=_axis(task, name),
                     ),
                 )
             )
     return figures
+
+
+def _budget_unit(curves: Sequence[Curve]) -> str:
+    """Return what the agents of curves count their training by, in words."""
+    known = (presets().get(curve.agent) for curve in curves)
+    units = {family_of(agent).unit for agent in known if agent is not None}
+    return (units.pop() if len(units) == 1 else "environment_steps").replace("_", " ")
 
 
 _UNITS = {

@@ -1,76 +1,64 @@
-"""What an agent's name stands for on a task: whether it learns it, and with which settings."""
+"""Which agents train on a task, in words, and what their settings mean."""
 
 from __future__ import annotations
 
 import ast
-import importlib
 import inspect
 import itertools
 import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from pkubench.agents.catalogue import AGENTS, AgentSpec, import_function
+from pkubench.agents.registry import (
+    Preset,
+    can_train,
+    family_of,
+    is_meant_for,
+    presets,
+    trainable,
+    why_not,
+)
 from pkubench.cli.names import handful, short
 from pkubench.errors import ConfigError, nearest
 from pkubench.tasks.registry import tasks
 from pkubench.tasks.task import Task
 
-PRESET_MODULES = (
-    "pkubench.agents.families.on_policy.harl",
-    "pkubench.agents.families.off_policy.hasac",
-    "pkubench.agents.families.on_policy.saferl",
-    "pkubench.agents.families.off_policy.saferl",
-    "pkubench.agents.families.psro",
-)
-"""Where ``PRESETS`` are: agent name -> a config dataclass."""
 
-
-def check_learns(spec: AgentSpec, task: Task) -> None:
-    """Refuse a task that an agent does not learn.
+def check_meant_for(agent: Preset, task: Task) -> None:
+    """Refuse an agent that is not trained at all, or not on tasks of a task's suite.
 
     Raises:
-        ConfigError: The message names a task that it learns or agents that learn this one.
+        ConfigError: The message names a task that it trains on or agents that train on this one.
     """
-    if spec.trainer is None:
-        trained = handful(name for name, other in AGENTS.items() if other.trainer)
+    if not family_of(agent).is_trained:
+        trained = handful(other.name for other in presets().values() if family_of(other).is_trained)
         raise ConfigError(
-            f"agent {spec.name!r} is not trained; these are: {trained}, and more in `pkubench list`"
+            f"agent {agent.name!r} is not trained; these are: {trained}, and more in "
+            "`pkubench list`"
         )
-    if task.suite in spec.suites:
-        return
-    *most, last = spec.suites
-    learnt = f"{', '.join(most)} and {last}" if most else last
-    near = nearest(task.id, [t.id for t in tasks() if t.suite in spec.suites], cutoff=0.75)
+    if not is_meant_for(agent, task):
+        raise _refusal(agent, task)
+
+
+def check_trains(agent: Preset, task: Task) -> None:
+    """Refuse a task that an agent does not train on.
+
+    Raises:
+        ConfigError: As :func:`check_meant_for`, or the task lacks what the agent needs.
+    """
+    check_meant_for(agent, task)
+    if why_not(agent, task):
+        raise _refusal(agent, task)
+
+
+def _refusal(agent: Preset, task: Task) -> ConfigError:
+    near = nearest(task.id, [t.id for t in tasks() if can_train(agent, t)], cutoff=0.75)
     guess = f"did you mean {short(near)!r}? " if near else ""
-    learners = [n for n, s in AGENTS.items() if s.trainer and task.suite in s.suites]
-    if task.suite == "constrained":  # of both: for a team its learners first, else the others
-        learners.sort(key=lambda name: name.startswith("ha") != ("/Multi" in task.id))
-    fitting = handful(sorted(learners, key=lambda name: name.endswith("-paper")))
-    raise ConfigError(
-        f"{spec.name} learns {learnt} tasks and {short(task.id)} is one of {task.suite}; {guess}"
+    fitting = handful(other.name for other in trainable(task))
+    return ConfigError(
+        f"{agent.name} does not train on {short(task.id)}: {why_not(agent, task)}; {guess}"
         f"agents for it: {fitting or 'none'}; `pkubench list --suite {task.suite}` shows all"
     )
-
-
-def preset_of(spec: AgentSpec, task: Task | None) -> Any:
-    """Return the settings of an agent, on a task or before a task changes them.
-
-    None for an agent that is not trained.
-
-    Raises:
-        ConfigError: The agent does not learn the task.
-    """
-    if task is not None:
-        check_learns(spec, task)
-    package = str(spec.trainer).partition(":")[0]
-    if task is not None and task.kind != "population":
-        return import_function(f"{package}.presets:preset")(spec.name, task)
-    for name in PRESET_MODULES:
-        presets = getattr(importlib.import_module(name), "PRESETS", {})
-        if spec.name in presets:
-            return presets[spec.name]
-    return None
 
 
 def meanings(cls: type[Any]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from pkubench.agents.catalogue import AGENTS
+from pkubench.agents.registry import presets
 from pkubench.agents.saved.runs import read_training, training_folders
 from pkubench.cli.names import (
     command,
@@ -114,12 +114,12 @@ def reproduce(
 
 def _sources(name: str, task: Task | None, seed: int | None) -> Iterator[Source]:
     agent, _, at = name.partition("@")
-    if at and agent in AGENTS:
+    if at and agent in presets():
         number = at.removeprefix("seed")
         if not number.isdecimal() or seed not in (None, int(number)):
             raise ConfigError(f"{name} does not name one seed; reproduce {agent} --seed N does")
         name, seed = agent, int(number)
-    if name in AGENTS:
+    if name in presets():
         ids = [task.id] if task is not None else shipped_tasks(name)
         for task_id in ids:
             for folder in shipped_seeds(name, task_id):
@@ -135,11 +135,13 @@ def _sources(name: str, task: Task | None, seed: int | None) -> Iterator[Source]
         return
     known = {known.id for known in tasks()}
     if name not in known | {short(task_id) for task_id in known}:
-        raise UnknownName("agent, task or run", name, known | AGENTS.keys(), "see: pkubench list")
+        raise UnknownName(
+            "agent, task or run", name, known | presets().keys(), "see: pkubench list"
+        )
     chosen = task_named(name)
     for anchor, reference in chosen.references.items():
         yield Source(f"{anchor} score of {short(chosen.id)}", reference.command, None)
-    for agent in AGENTS:
+    for agent in presets():
         for folder in shipped_seeds(agent, chosen.id):
             if seed is None or folder.name == f"seed{seed}":
                 yield _of_run(folder, f"{agent} {short(chosen.id)} {folder.name}")

@@ -15,8 +15,20 @@ from gymnasium.spaces import Box, Space
 from rich.markdown import Markdown
 from rich.text import Text
 
-from pkubench.agents.catalogue import AGENTS, AgentSpec, is_learnt
-from pkubench.agents.resolve.loading import POPULATION_SUFFIXES, AgentSource, resolve_agent
+from pkubench.agents.components import as_plain, settings_of
+from pkubench.agents.registry import (
+    SUGGESTED,
+    Preset,
+    can_train,
+    family_of,
+    is_meant_for,
+    presets,
+    trainable,
+    why_not,
+)
+from pkubench.agents.resolve.loading import resolve_agent
+from pkubench.agents.resolve.sources import AgentSource
+from pkubench.agents.saved.population_content import POPULATION_SUFFIXES
 from pkubench.agents.saved.runs import Training, trainings
 from pkubench.cli.game_card import game_card, game_rows
 from pkubench.cli.names import (
@@ -37,12 +49,13 @@ from pkubench.cli.options import (
     verb_app,
 )
 from pkubench.cli.output import Column, Output, facts, number, prose
-from pkubench.cli.presets import meanings, preset_of
-from pkubench.envs.core.registry import family_of, make_batch, resolve, world_class
+from pkubench.cli.presets import check_meant_for, meanings
+from pkubench.envs.core.registry import env_class, make_batch, resolve, traits
+from pkubench.envs.core.registry import family_of as env_family_of
 from pkubench.errors import ConfigError, MissingExtra, UnknownName, counted
 from pkubench.tasks.outside import is_outside
-from pkubench.tasks.registry import tasks
-from pkubench.tasks.task import Metric, Protocol, Task
+from pkubench.tasks.registry import suites, tasks
+from pkubench.tasks.task import Metric, Task
 
 app = verb_app()
 
@@ -76,17 +89,17 @@ def show(
     chosen = None if task is None else task_named(task)
     name = present_with_notice(name)
     agent, _, seed = name.partition("@")
-    is_world = family_of(name) is not None or is_outside(name)
+    is_task = env_family_of(name) is not None or is_outside(name)
     runs = trainings(Path(name))
     is_population = Path(name).is_file() and Path(name).suffix in POPULATION_SUFFIXES
     with Output(json=json, quiet=quiet) as output:
-        if agent in AGENTS and not (seed and chosen):
-            _show_agent(output, AGENTS[agent], chosen)
+        if agent in presets() and not (seed and chosen):
+            _show_agent(output, presets()[agent], chosen)
         elif len(runs) == 1:
             _show_run(output, runs[0])
         elif runs:
             _show_runs(output, Path(name), runs)
-        elif agent in AGENTS or (":" in name and not is_world) or is_population:
+        elif agent in presets() or (":" in name and not is_task) or is_population:
             _show_source(output, resolve_agent(name, chosen))
         elif inside := [path for path in sorted(Path(name).glob("*")) if trainings(path)]:
             raise ConfigError(
@@ -95,9 +108,9 @@ def show(
             )
         else:
             known = {task.id for task in tasks()}
-            if not is_world and name not in known | {short(task) for task in known}:
+            if not is_task and name not in known | {short(task) for task in known}:
                 raise UnknownName(
-                    "task or agent", name, known | AGENTS.keys(), "see: pkubench list"
+                    "task or agent", name, known | presets().keys(), "see: pkubench list"
                 )
             if chosen is not None:
                 raise ConfigError(f"show one task at a time: {name}, or {task}")
@@ -108,26 +121,29 @@ def _show_task(output: Output, task: Task) -> None:
     description = _description(task)
     card, lacking = _card_of(task)
     if output.json:
+        told = dataclasses.asdict(task)
+        del told["scoring"]
         known = {"game": card} if card else {}
-        output.document({**dataclasses.asdict(task), **known, "description": description})
+        told |= {"kind": task.scoring.name, **known, "description": description}
+        output.document(told)
         return
     protocol = task.protocol
     rows: list[tuple[str, str | Text]] = [
         ("suite", task.suite),
         ("asks", task.title),
-        *(_spaces(task) if task.kind == "episodes" else ()),
-        ("scored by", _KINDS[task.kind]),
+        *(_spaces(task) if task.scoring.is_played else ()),
+        ("scored by", task.scoring.summary),
     ]
-    if task.kind != "population":
+    if task.scoring.is_played:
         episodes = f"{protocol.episodes:,} a run ({protocol.quick_episodes} with --quick)"
         limit = counted(f"{protocol.horizon:,}", "step") if protocol.horizon else "the game's end"
         rows += [("episodes", episodes), ("time limit", limit)]
     rows += game_rows(card) if card else []
     rows += [("game", lacking)] if lacking else []
-    rows.append(("training budget", _budget(protocol)))
+    rows.append(("training budget", _budget(task)))
     if task.cost_limit is not None:
         rows.append(("cost limit", f"mean cost of an episode at most {number(task.cost_limit)}"))
-        rows.append(("beside it", "violation of the limit, feasible runs, cost of training"))
+        rows.append(("also reported", "violation of the limit, feasible runs, cost of training"))
     settings = ", ".join(f"{key}={value}" for key, value in task.env_kwargs.items())
     if settings:
         rows.append(("settings", settings))
@@ -138,12 +154,10 @@ def _show_task(output: Output, task: Task) -> None:
     if task.notes:
         output.show(Text("Before you compare", style="bold"), prose(task.notes), "")
     if description:
-        output.show(Text("The world", style="bold"), prose(Markdown(_fenced(description))), "")
-    agents = [a.name for a in AGENTS.values() if task.suite in a.suites and a.trainer]
-    if task.suite == "constrained" or task.cost_limit is not None:  # who holds the limit, if any
-        first = "happo" if "/Multi" in task.id else "ppo"
-        first += "" if task.cost_limit is None else "-lag"
-        agents.sort(key=lambda name: name != first)
+        output.show(
+            Text("The environment", style="bold"), prose(Markdown(_fenced(description))), ""
+        )
+    agents = [agent.name for agent in trainable(task)]
     examples = [command("evaluate", "random", short(task.id))]
     examples += [command("train", agents[0], short(task.id))] if agents else []
     output.next(*examples)
@@ -151,7 +165,7 @@ def _show_task(output: Output, task: Task) -> None:
 
 def _card_of(task: Task) -> tuple[dict[str, Any], str]:
     """Return the facts of a game, none for another task, and what is lacking to know them."""
-    if task.kind != "population":
+    if not traits(task.id, **task.env_kwargs).is_zero_sum_game:
         return {}, ""
     try:
         return game_card(task), ""
@@ -159,27 +173,27 @@ def _card_of(task: Task) -> tuple[dict[str, Any], str]:
         return {}, str(error)
 
 
-def _budget(protocol: Protocol) -> str:
+def _budget(task: Task) -> str:
     """Return the budget of training in words."""
-    if protocol.training_steps is not None:
-        return f"{protocol.training_steps:,} steps"
-    own = ", ".join(
-        f"{name} {preset_of(AGENTS[name], None).iterations:,}" for name in ("psro", "cfr+")
+    steps = task.protocol.training_steps
+    if steps is not None:
+        return f"{steps:,} steps"
+    own = []
+    for agent in trainable(task):
+        number_of = getattr(agent.config(task), family_of(agent).unit, None)
+        if SUGGESTED in agent.tags and number_of is not None:
+            own.append(f"{agent.name} {number_of:,}")
+    if not own:
+        return "none; --steps N sets one"
+    return (
+        f"none; an agent does iterations of its own number ({', '.join(own)}), or --steps N of them"
     )
-    return f"none; an agent does iterations of its own number ({own}), or --steps N of them"
-
-
-_KINDS = {
-    "episodes": "playing episodes",
-    "population": "exact computation on the whole game",
-    "text": "conversations",
-}
 
 
 def _description(task: Task) -> str:
     """Return the docstring of the task's world, or the line that says how to get it."""
     try:
-        return inspect.getdoc(world_class(resolve(task.id))) or ""
+        return inspect.getdoc(env_class(resolve(task.id))) or ""
     except UnknownName:
         return ""
     except MissingExtra as error:
@@ -254,26 +268,38 @@ def _references(output: Output, task: Task) -> Any:
     return output.table("Reference scores", columns, rows)
 
 
-def _show_agent(output: Output, spec: AgentSpec, task: Task | None) -> None:
-    config = preset_of(spec, task)
-    told = meanings(type(config)) if config is not None else {}
-    settings = dataclasses.asdict(config) if config is not None else {}
-    weights = {task: len(shipped_seeds(spec.name, task)) for task in shipped_tasks(spec.name)}
+def _show_agent(output: Output, agent: Preset, task: Task | None) -> None:
+    if task is not None:
+        check_meant_for(agent, task)
+    config = agent.config(task)
+    settings = {} if config is None else as_plain(config)
+    weights = {task: len(shipped_seeds(agent.name, task)) for task in shipped_tasks(agent.name)}
     if output.json:
-        card = {**dataclasses.asdict(spec), "settings": settings, "weights": weights}
+        card = {
+            "name": agent.name,
+            "family": agent.family,
+            "paper": agent.paper,
+            "suites": list(agent.suites or suites()),
+            "summary": agent.summary,
+            "tags": sorted(agent.tags),
+            "is_trained": family_of(agent).is_trained,
+            "settings": settings,
+            "weights": weights,
+        }
         output.document(card)
         return
-    is_trained = spec.trainer is not None if task is None else is_learnt(spec, task)
-    training = f"pkubench train {spec.name} TASK" if is_trained else "none"
-    if task is not None and spec.trainer is not None and not is_trained:
-        training = f"none on {short(task.id)}: it has no cost to hold"
+    lacks = "" if task is None else why_not(agent, task)
+    is_trained = family_of(agent).is_trained and not lacks
+    training = f"pkubench train {agent.name} TASK" if is_trained else "none"
+    if task is not None and lacks:
+        training = f"none on {short(task.id)}: {lacks}"
     rows: list[tuple[str, str | Text]] = [
-        ("what", spec.summary),
-        ("paper", spec.paper),
-        ("suites", ", ".join(spec.suites)),
+        ("what", agent.summary),
+        ("paper", agent.paper),
+        ("suites", ", ".join(agent.suites or suites())),
         ("training", training),
     ]
-    output.show(Text(spec.name, style="bold"), facts(rows), "")
+    output.show(Text(agent.name, style="bold"), facts(rows), "")
     if weights:
         shipped = (Column("shipped weights for", style="bold"), Column("seeds", right=True))
         seeds = [(short(task), str(count)) for task, count in weights.items()]
@@ -285,21 +311,29 @@ def _show_agent(output: Output, spec: AgentSpec, task: Task | None) -> None:
             Column("meaning", rank=1, wraps=True),
         )
         own = type(config).__annotations__  # what is inherited comes last
+        owner = {setting.name: setting.owner for setting in settings_of(config)}
+        told = {cls: meanings(cls) for cls in set(owner.values())}
         rows_of_settings = [
-            (key, json_module.dumps(settings[key]), told.get(key, ""))
-            for key in sorted(settings, key=lambda key: key not in own)
+            (key, json_module.dumps(value), told[owner[key]].get(key.rpartition(".")[2], ""))
+            for key, value in sorted(
+                settings.items(), key=lambda item: item[0].partition(".")[0] not in own
+            )
         ]
         title = "Settings (--set KEY=VALUE)"
         if task is None:
-            title += f"; a task may change some: pkubench show {spec.name} TASK"
+            title += f"; a task may change some: pkubench show {agent.name} TASK"
         output.show(output.table(title, columns, rows_of_settings), "")
-    known = [task.id] if task else [t.id for t in tasks() if t.suite in spec.suites]
+    known = (
+        [task.id]
+        if task
+        else [t.id for t in tasks() if (can_train if is_trained else is_meant_for)(agent, t)]
+    )
     chosen = next(iter(() if task else weights), known[0] if known else "TASK")
     examples = []
-    if spec.trainer is None or chosen in weights:
-        examples.append(command("evaluate", spec.name, short(chosen)))
+    if not family_of(agent).is_trained or chosen in weights:
+        examples.append(command("evaluate", agent.name, short(chosen)))
     if is_trained:
-        examples.append(command("train", spec.name, short(chosen)))
+        examples.append(command("train", agent.name, short(chosen)))
     output.next(*examples)
 
 

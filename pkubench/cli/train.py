@@ -12,7 +12,6 @@ from typing import Annotated, Any
 
 import typer
 
-from pkubench.agents.catalogue import agent_spec
 from pkubench.agents.registry import family_of, preset
 from pkubench.agents.saved.runs import (
     claimed,
@@ -37,7 +36,7 @@ from pkubench.cli.options import (
     verb_app,
 )
 from pkubench.cli.output import Output
-from pkubench.cli.presets import check_learns
+from pkubench.cli.presets import check_trains
 from pkubench.cli.progress import Meter
 from pkubench.cli.training_notes import card, has_return, no_episode, notes, shown
 from pkubench.envs.core.seeding import check_seed
@@ -143,7 +142,7 @@ def train(
         return
     chosen = task_named(task)
     family = family_of(preset(agent))
-    check_learns(agent_spec(agent), chosen)
+    check_trains(preset(agent), chosen)
     is_batch = batch_seeds or together
     if is_batch and family.batch is None:
         raise ConfigError(f"{agent} trains one seed at a time: leave --batch-seeds out")

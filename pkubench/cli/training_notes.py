@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pkubench.agents.catalogue import agent_spec
 from pkubench.agents.components import unused_settings
+from pkubench.agents.registry import TEAM, preset
+from pkubench.agents.requirements import num_agents
 from pkubench.cli.names import short
 from pkubench.cli.output import facts, number
-from pkubench.envs.core.registry import make_batch
 from pkubench.errors import counted
 from pkubench.tasks.task import Task
 from pkubench.training.request import Request, constraint_name
@@ -49,13 +49,8 @@ def notes(asked: Request, steps: int | None, runs: int) -> Iterator[str]:
                 f"note: {asked.agent} does not look at the cost, which {short(task.id)} limits to "
                 f"{limit}"
             )
-    if agent_spec(asked.agent).is_for_teams and task.suite != "marl":
-        env = make_batch(task.id, 1, **task.env_kwargs)
-        env.close()
-        if len(env.agents) == 1:
-            yield (
-                f"note: {short(task.id)} has one agent: there is no team for {asked.agent} to train"
-            )
+    if TEAM in preset(asked.agent).tags and num_agents(task) == 1:
+        yield f"note: {short(task.id)} has one agent: there is no team for {asked.agent} to train"
 
 
 def _is_limit(text: str) -> bool:

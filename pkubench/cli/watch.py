@@ -54,9 +54,9 @@ def watch(
     """
     chosen = task_named(task)
     from pkubench.agents.resolve.loading import resolve_agent
-    from pkubench.cli.filming import FORMATS, filmed_episode, make_world, reel
-    from pkubench.envs.core.seeding import evaluation_seeds
+    from pkubench.cli.filming import FORMATS, filmed_episode, frames_per_second, reel
     from pkubench.evaluation.run.harness import folder_name
+    from pkubench.tasks.scoring import Episodes
 
     name = f"{folder_name(Path(agent).name)}-{short(chosen.id)}"
     path = out or Path("videos") / f"{name}.mp4"
@@ -64,19 +64,19 @@ def watch(
         raise ConfigError(f"--out {path}: films are {' or '.join(FORMATS)} files")
     with Output(json=json, quiet=quiet) as output, sigterm_as_interrupt():
         run = resolve_agent(agent, chosen, trust=trust).runs[0]
-        fps = float(make_world(chosen).metadata["render_fps"])
+        fps = frames_per_second(chosen)
         records = []
         title = f"filming {agent} on {short(chosen.id)}"
         with reel(path, fps, speed) as film, Meter(title, quiet=quiet, unit="steps") as meter:
-            for episode, episode_seed in enumerate(evaluation_seeds(seed, episodes).tolist()):
+            for planned in Episodes().plan(chosen, seed, episodes):
 
-                def told(step: int, before: int = episode) -> None:
+                def told(step: int, before: int = planned.number) -> None:
                     # How long an episode without a time limit will be, nobody knows.
                     limit = chosen.protocol.horizon or step
                     meter.update(before * limit + step, episodes * limit)
 
                 entrant = run.load()
-                records.append(filmed_episode(entrant, chosen, episode, episode_seed, film, told))
+                records.append(filmed_episode(entrant, chosen, planned, film, told))
                 told(chosen.protocol.horizon or records[-1].length)
         if json:
             output.document(

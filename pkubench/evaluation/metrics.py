@@ -1,34 +1,20 @@
-"""From episode records to the numbers of a report: one value a run, then an interval over runs."""
+"""What a report says beside its metrics: failures, and how well a cost limit is kept."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-from pkubench.evaluation.statistics import mean_interval, wilson_interval
+from pkubench.evaluation.statistics import wilson_interval
 from pkubench.tasks.records import EpisodeRecord
-from pkubench.tasks.task import Metric, Task
+from pkubench.tasks.scoring import Aggregate
+from pkubench.tasks.task import Task
 
 Sample = Literal["runs", "episodes"]
 
 EXACT_DIGITS = 9
 """Exactly computed scores that agree to this many decimals are equal; the rest is rounding."""
-
-
-class Aggregate(NamedTuple):
-    """A metric's mean and its 95 % interval.
-
-    All are None where an episode failed: a mean over the episodes that an agent survived would
-    reward crashing in the bad ones. The bounds are None where the sample has a single value.
-    """
-
-    mean: float | None
-    low: float | None
-    high: float | None
-    n: int
-    """Size of the sample: runs, or episodes of the only run."""
 
 
 class Constraint(NamedTuple):
@@ -59,35 +45,6 @@ class Constraint(NamedTuple):
             "violation": self.violation._asdict(),
             "feasible_runs": self.feasible_runs._asdict(),
         }
-
-
-def run_mean(records: Sequence[EpisodeRecord], metric: str) -> float | None:
-    """Return a run's mean of a metric; None if an episode failed or does not have the metric."""
-    values = [record.value(metric) for record in records]
-    known = [value for value in values if value is not None]
-    if not known or len(known) < len(values):
-        return None
-    return math.fsum(known) / len(known)
-
-
-def aggregate(runs: Sequence[Sequence[EpisodeRecord]], metric: Metric) -> Aggregate:
-    """Return a metric's mean and interval: over runs if there are several, else over episodes."""
-    means = [run_mean(records, metric.name) for records in runs]
-    n = len(runs) if len(runs) > 1 else len(runs[0])
-    known = [mean for mean in means if mean is not None]
-    if not known or len(known) < len(means):
-        return Aggregate(None, None, None, n)
-    if len(known) > 1:
-        mean, low, high = mean_interval(known)
-        return Aggregate(mean, low, high, n)
-    if metric.interval == "exact" and n == 1:
-        return Aggregate(known[0], known[0], known[0], n)
-    values = [value for record in runs[0] if (value := record.value(metric.name)) is not None]
-    if metric.interval == "wilson":
-        mean, low, high = wilson_interval(round(math.fsum(values)), n)
-    else:
-        _, low, high = mean_interval(values)
-    return Aggregate(known[0], _bound(low), _bound(high), n)
 
 
 def failures(runs: Sequence[Sequence[EpisodeRecord]]) -> dict[str, int]:
@@ -127,7 +84,3 @@ def constraint(
     mean, low, high = (None if x is None else max(0.0, x - limit) for x in cost[:3])
     within = wilson_interval(sum(value <= limit for value in known), len(known))
     return Constraint(limit, Aggregate(mean, low, high, cost.n), Aggregate(*within, len(known)))
-
-
-def _bound(value: float) -> float | None:
-    return None if math.isnan(value) else value

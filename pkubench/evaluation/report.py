@@ -9,16 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pkubench.errors import RecordError
-from pkubench.evaluation.metrics import (
-    Aggregate,
-    Constraint,
-    Sample,
-    aggregate,
-    constraint,
-    failures,
-    feasible,
-    run_mean,
-)
+from pkubench.evaluation.metrics import Constraint, Sample, constraint, failures, feasible
 from pkubench.files import write_json
 from pkubench.tasks.records import (
     EPISODES,
@@ -29,6 +20,7 @@ from pkubench.tasks.records import (
     read_records,
 )
 from pkubench.tasks.registry import make_task
+from pkubench.tasks.scoring import Aggregate
 from pkubench.tasks.task import Task
 
 SCHEMA = 1
@@ -229,7 +221,8 @@ def build_report(runs: Sequence[RunRecords], task: Task | None = None) -> Report
                 )
     task = task or make_task(str(first["task"]))
     records = [run.records for run in runs]
-    metrics = {metric.name: aggregate(records, metric) for metric in task.metrics}
+    metrics = dict(task.scoring.summarise(records, task))
+    of_runs = tuple(_summary(run, task) for run in runs)
     reasons = failures(records)
     cost = metrics.get("cost")
     is_feasible = feasible(task, None if cost is None else cost.mean)
@@ -247,10 +240,10 @@ def build_report(runs: Sequence[RunRecords], task: Task | None = None) -> Report
         score=score,
         normalised=None if score is None else task.normalised(score),
         feasible=is_feasible,
-        constraint=constraint(task.cost_limit, cost, [run_mean(run, "cost") for run in records]),
+        constraint=constraint(task.cost_limit, cost, [run.metrics.get("cost") for run in of_runs]),
         failed=sum(reasons.values()),
         failures=reasons,
-        runs=tuple(_summary(run, task) for run in runs),
+        runs=of_runs,
         versions=dict(first["versions"]),
         threads=int(first["threads"]),
         block=int(first["block"]),
@@ -272,10 +265,11 @@ def ranking_key(report: Report, task: Task) -> tuple[int, float]:
 
 
 def _summary(run: RunRecords, task: Task) -> RunSummary:
+    summary = task.scoring.summarise([run.records], task)
     return RunSummary(
         label=run.label,
         episodes=len(run.records),
         failed=sum(record.failure is not None for record in run.records),
-        metrics={metric.name: run_mean(run.records, metric.name) for metric in task.metrics},
+        metrics={name: found.mean for name, found in summary.items()},
         hashes={**run.settings["hashes"], EPISODES: run.digest},
     )

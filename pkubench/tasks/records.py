@@ -7,10 +7,12 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pkubench.errors import RecordError, StorageError, counted
-from pkubench.tasks.task import Task
+
+if TYPE_CHECKING:
+    from pkubench.tasks.task import Task
 
 EPISODES = "episodes.jsonl"
 RUN = "run.json"
@@ -150,14 +152,6 @@ def read_records(path: Path, episodes: int | None = None) -> list[EpisodeRecord]
             "again to complete it"
         )
     return records
-
-
-def contradiction(record: EpisodeRecord, task: Task) -> str:
-    """Return in words what of a record cannot be, whoever played it; empty if nothing."""
-    total = math.fsum(record.returns.values())
-    if record.failure is None and task.kind == "episodes" and record.return_ != total:
-        return f"the return is {record.return_}, but the agents' sum is {total}"
-    return ""
 
 
 def check_order(records: Iterable[EpisodeRecord], path: Path) -> None:

@@ -1,34 +1,92 @@
-"""Every standardized task, by name."""
+"""Suites and tasks by name, found by declaration.
+
+A module of ``pkubench.tasks.suites`` declares ``SUITE``; other packages call
+``pkubench.register_suite``, from a module that an entry point of the group ``pkubench.suites``
+names. Single tasks of modules that are not installed: ``pkubench.tasks.outside``.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
 import json
+import pkgutil
+import re
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
-from pkubench.envs.core.registry import SUPERSEDED, current_id, family_of
+from pkubench.envs.core.registry import current_id, family_of, resolve, superseded
 from pkubench.errors import ConfigError, UnknownName
+from pkubench.plugins import load_entry_points
 from pkubench.tasks.outside import imported_task, is_outside, registered_tasks
-from pkubench.tasks.suites import constrained, diagnostics, games, marl
+from pkubench.tasks.suite import Suite
 from pkubench.tasks.task import Reference, Task
 
-SUITES = {suite.SUITE: suite for suite in (marl, constrained, games, diagnostics)}
-"""Suite name -> the module that lists its tasks."""
 REFERENCES = "references.json"
 """Measured by ``tools/measure_references.py``; task id -> anchor -> score, n, agent, command."""
+ENTRY_POINTS = "pkubench.suites"
+"""Group of the entry points by which other packages bring suites."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+_SUITES: dict[str, Suite] = {}
+
+
+def register_suite(suite: Suite) -> None:
+    """Make a suite and its tasks known to every verb. Again, it changes nothing.
+
+    Raises:
+        ConfigError: another suite has the name, or a task names another suite or is one of
+            another suite.
+        UnknownName: a task is on an environment that is not registered.
+    """
+    _register_declared()
+    _add(suite)
+
+
+def _add(suite: Suite) -> None:
+    if not _NAME.fullmatch(suite.name):
+        raise ConfigError(f"suite {suite.name!r} must be a word of lower-case letters and digits")
+    known = _SUITES.get(suite.name)
+    if known is not None:
+        if known != suite:
+            raise ConfigError(f"another suite {suite.name!r} is registered already")
+        return
+    taken = {task.id for other in _SUITES.values() for task in other.tasks}
+    for task in suite.tasks:
+        if task.suite != suite.name:
+            raise ConfigError(
+                f"task {task.id!r} is of the suite {task.suite!r}, not {suite.name!r}"
+            )
+        if task.id in taken:
+            raise ConfigError(f"another suite has the task {task.id!r} already")
+        resolve(task.id)
+    _SUITES[suite.name] = suite
+    tasks.cache_clear()
+
+
+def suites() -> Mapping[str, Suite]:
+    """Return every suite by name, in the order of lists."""
+    _register_declared()
+    load_entry_points(ENTRY_POINTS)
+    return dict(sorted(_SUITES.items(), key=lambda item: item[1].place))
+
+
+@functools.cache
+def _register_declared() -> None:
+    package = importlib.import_module("pkubench.tasks.suites")
+    measured = json.loads((resources.files("pkubench.tasks") / REFERENCES).read_bytes())
+    for found in pkgutil.iter_modules(package.__path__):
+        suite: Suite = importlib.import_module(f"{package.__name__}.{found.name}").SUITE
+        own = tuple(_with_references(task, measured.get(task.id, {})) for task in suite.tasks)
+        _add(dataclasses.replace(suite, tasks=own))
 
 
 @functools.cache
 def tasks() -> tuple[Task, ...]:
-    """Return every task of pkubench, suite by suite."""
-    measured = json.loads((resources.files("pkubench.tasks") / REFERENCES).read_bytes())
-    return tuple(
-        _with_references(task, measured.get(task.id, {}))
-        for suite in SUITES.values()
-        for task in suite.tasks()
-    )
+    """Return every task of every suite, suite by suite."""
+    return tuple(task for suite in suites().values() for task in suite.tasks)
 
 
 def make_task(name: str) -> Task:
@@ -39,19 +97,26 @@ def make_task(name: str) -> Task:
 
     >>> make_task("LeducPoker-v0").ranking.name
     'exploitability'
-    >>> make_task("openspiel:tic_tac_toe").kind
+    >>> make_task("openspiel:tic_tac_toe").scoring.name
     'population'
 
     Raises:
         UnknownName: no such task; the message names the nearest one.
         ConfigError: the module that a name begins with cannot be imported.
     """
-    if family_of(name) is not None:
-        return games.task_by_name(name)
+    family = family_of(name)
+    if family is not None:
+        for suite in suites().values():
+            if family.prefix in suite.by_name:
+                return suite.by_name[family.prefix](name)
+        raise UnknownName("task", name, (), f"no suite has tasks called {family.prefix}:NAME")
     if is_outside(name):
         return imported_task(name)
     known = {task.id: task for task in tasks()}
     full = current_id(name)
+    if full not in known and "/" not in name:  # of another namespace, if one alone has the name
+        found = [task_id for task_id in known if task_id.partition("/")[2] == name]
+        full = found[0] if len(found) == 1 else full
     if full not in known:
         raise UnknownName("task", name, known, "`pkubench list` shows all")
     return known[full]
@@ -62,7 +127,7 @@ def why_outdated(task_id: str) -> str | None:
 
     Records of an earlier version are of episodes that nobody can play any more.
     """
-    current = SUPERSEDED.get(task_id)
+    current = superseded().get(task_id)
     if current is None:
         return None
     before, now = (part.rpartition("/")[2] for part in (task_id, current))
@@ -83,11 +148,11 @@ def as_task(task: Task | str) -> Task:
 
 
 def make_listed_task(name: str) -> Task:
-    """Return a task of the catalogue, as :func:`make_task`, and no game that is only named.
+    """Return a task of a suite, as :func:`make_task`, and no game that is only named.
 
     What comes from outside (a submission) may not have this machine look for files, build games of
-    any size or import modules. A task of another package is found if its module was imported by
-    whoever runs this.
+    any size or import modules. A task of another package is found if whoever runs this has
+    installed the package or imported the task's module.
 
     Raises:
         UnknownName: no such task, or a game that is not listed.

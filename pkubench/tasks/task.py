@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pkubench.errors import ConfigError, UnknownName
-
-TaskKind = Literal["episodes", "population", "text"]
+from pkubench.tasks.scoring import Episodes, Scoring
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +64,8 @@ class Task:
     metrics: tuple[Metric, ...]
     """The first one ranks."""
     protocol: Protocol
-    kind: TaskKind = "episodes"
+    scoring: Scoring = field(default_factory=Episodes)
+    """How entrants become records and records become the metrics."""
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     references: Mapping[str, Reference] = field(default_factory=dict)
     """``random`` (normalised 0) and ``reference`` (normalised 1)."""

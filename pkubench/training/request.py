@@ -116,7 +116,7 @@ def request(
     if family.learner is None and family.plan is None:
         raise ConfigError(f"agent {agent!r} is not trained")
     if why := family.fits(task):
-        raise ConfigError(why)
+        raise ConfigError(f"{agent} does not train on {task.id}: {why}")
     before = chosen.config(task)
     config = with_settings(before, settings)
     total = steps

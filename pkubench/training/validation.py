@@ -27,6 +27,7 @@ from pkubench.envs.core.generators import kept_generators, seed_generators
 from pkubench.envs.core.seeding import agent_seeds, validation_seeds
 from pkubench.errors import AgentError, ConfigError
 from pkubench.evaluation.run.episodes import run_block
+from pkubench.tasks.scoring import Episode
 from pkubench.tasks.task import Task
 
 LONG_HORIZON = 1000
@@ -62,7 +63,7 @@ class Validation:
 
 def is_exact(task: Task) -> bool:
     """Return whether a learner's own figures are exact, so that nothing is played."""
-    return task.kind != "episodes"
+    return not task.scoring.is_played
 
 
 def validation_for(
@@ -170,13 +171,17 @@ class Validator:
 
     def _play(self, saved: SavedAgent, first: int, done: int, mode: str) -> Point:
         seeds = validation_seeds(self.seed, self.how.episodes, first)
+        episodes = [
+            Episode(number=first + k, seed=seed, agent_seed=seed)
+            for k, seed in enumerate(seeds.tolist())
+        ]
         with kept_generators():
             seed_generators(int(agent_seeds(seeds[:1], "global")[0]))
             try:
                 # Weights that have diverged cannot be loaded; that is a finding, not an error.
                 load = import_function(str(self.family.load))
-                entrant = load(saved, self.task, stochastic=mode == "sampled")
-                records = list(run_block(self.env, entrant, self.task, first, seeds))
+                entrant = load(saved, self.task, {"mode": mode})
+                records = list(run_block(self.env, entrant, self.task, episodes))
             except AgentError as error:
                 return Point(done, first, {}, f"{type(error).__name__}: {error}")
         failures = [record.failure for record in records if record.failure]

@@ -10,22 +10,20 @@ from gymnasium import spaces
 
 from pkubench.agents.contract import Population
 from pkubench.envs.core.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
-from pkubench.envs.core.registry import WORLDS, WorldSpec, register_world
+from pkubench.envs.core.registry import EnvSpec, environments, register_environment
 from pkubench.envs.core.seeding import IntArray, RandomStreams
 from pkubench.tasks.task import Metric, Protocol, Task
 
 RETURN = Metric(name="return", higher_is_better=True, unit="reward", describe="sum of rewards")
 
 
-def task_on(name: str, world: str, kind: Any = "episodes") -> Task:
+def task_on(name: str, world: str) -> Task:
     """Return a task on a world of this module."""
-    spec = WorldSpec(id=f"pkubench/{name}-v0", entry_point=f"{__name__}:{world}", horizon=6)
-    if spec.id not in WORLDS:
-        register_world(spec)
+    spec = EnvSpec(id=f"pkubench/{name}-v0", entry_point=f"{__name__}:{world}", horizon=6)
+    if spec.id not in environments():
+        register_environment(spec)
     protocol = Protocol(episodes=20, horizon=6, training_steps=1, quick_episodes=4)
-    return Task(
-        id=spec.id, suite="test", title=name, metrics=(RETURN,), protocol=protocol, kind=kind
-    )
+    return Task(id=spec.id, suite="test", title=name, metrics=(RETURN,), protocol=protocol)
 
 
 class Drawing(BatchEnv):

@@ -28,8 +28,11 @@ from pkubench.envs.core.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, Flo
 from pkubench.envs.core.seeding import IntArray
 from pkubench.errors import AgentError, ConfigError
 from pkubench.evaluation.run.episodes import run_block
+from pkubench.tasks.scoring import Episode
 from pkubench.training.session import train
 from tests.agents.worlds import MEAN_LENGTH, SpeedWorld, task_of
+
+EPISODES = [Episode(number=k, seed=k + 1, agent_seed=k + 1) for k in range(2)]
 
 
 class TollWorld(BatchEnv):
@@ -189,7 +192,7 @@ def test_a_policy_acts_on_the_same_share_in_training_and_in_the_harness() -> Non
     policy = BudgetPolicy(inner, budget)
     assert isinstance(policy, CostObserver) and not isinstance(inner, CostObserver)
     task = task_of(TollWorld, cost_limit=3.0, cost=True)
-    records = list(run_block(TollWorld(2), policy, task, 0, np.array([1, 2])))
+    records = list(run_block(TollWorld(2), policy, task, EPISODES))
     assert [record.cost for record in sorted(records, key=lambda r: r.episode)] == [5.0, 10.0]
     np.testing.assert_array_equal(np.stack(inner.seen), np.stack(shown))
 
@@ -225,7 +228,7 @@ class Deaf(BudgetPolicy):
 def test_an_agent_that_fails_to_hear_of_a_cost_fails_its_episodes_with_a_reason() -> None:
     task = task_of(TollWorld, cost_limit=3.0, cost=True)
     agent = Deaf(Recorder(), Budget(4.0, 0.9))
-    records = list(run_block(TollWorld(2), agent, task, 0, np.array([1, 2])))
+    records = list(run_block(TollWorld(2), agent, task, EPISODES))
     assert len(records) == 2
     assert all("no ear" in str(record.failure) for record in records)
 

@@ -34,7 +34,7 @@ def test_a_central_team_sees_all_and_a_decentral_one_does_not() -> None:
 
 
 def test_an_agent_that_reads_and_writes_text(tmp_path: Path) -> None:
-    task = task_on("Doubling", "TextWorld", kind="text")
+    task = task_on("Doubling", "TextWorld")
     for workers in (0, 2):
         report = evaluate(Doubling(), task, workers=workers, out=tmp_path / str(workers))
         assert (report.score, report.failed) == (6.0, 0)
@@ -62,5 +62,5 @@ class WrongText(Doubling):
 
 
 def test_an_answer_that_is_no_text_fails_its_episode_only() -> None:
-    report = evaluate(WrongText(), task_on("Doubling", "TextWorld", kind="text"), workers=0)
+    report = evaluate(WrongText(), task_on("Doubling", "TextWorld"), workers=0)
     assert report.failures == {"wrong-dtype: agent gave int, not a text": 2}

@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 
 import pkubench
-from pkubench.agents import catalogue
-from pkubench.agents.catalogue import import_function
+from pkubench.agents import registry
 from pkubench.agents.contract import Population, Team
-from pkubench.agents.resolve import loading
+from pkubench.agents.families import on_policy, psro
 from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.agents.saved.files import load_saved, save_agent
 from pkubench.agents.saved.runs import begin_training
@@ -35,12 +34,12 @@ SPREAD, KUHN = make_task("SimpleSpread-v0"), make_task("KuhnPoker-v0")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``happo`` on SimpleSpread, two seeds of a few steps, and ``psro`` on Kuhn."""
     out = tmp_path_factory.mktemp("runs")
-    train = import_function(catalogue.agent_spec("happo").trainer or "")
+    train: Any = on_policy.train
     settings = {"num_envs": "2", "rollout_steps": "5", "hidden": "[8]", "epochs": "1"}
     for seed in (1, 2):
         folder = out / "happo" / "SimpleSpread-v0" / f"seed{seed}"
         list(train("happo", SPREAD, steps=10, seed=seed, settings=settings, out=folder))
-    train = import_function(catalogue.agent_spec("psro").trainer or "")
+    train = psro.train
     folder = out / "psro" / "KuhnPoker-v0" / "seed1"
     list(train("psro", KUHN, steps=20, seed=1, settings={}, out=folder))
     return out
@@ -80,7 +79,7 @@ def test_seeds_of_unlike_settings_are_no_sample(trained: Path, tmp_path: Path) -
 def test_a_preset_is_all_its_shipped_seeds_or_the_one_named(
     trained: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(loading, "PRETRAINED", trained)
+    monkeypatch.setattr(registry, "WEIGHTS", trained)
     report = evaluate(resolve_agent("happo", SPREAD), SPREAD, episodes=4, out=tmp_path)
     assert (report.sample, report.metrics["return"].n, len(report.runs)) == ("runs", 2, 2)
     means = [run.metrics["return"] for run in report.runs]
@@ -107,8 +106,7 @@ def test_an_evaluation_builds_a_population_s_tree_once(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = make_task(name)
-    train = import_function(catalogue.agent_spec("psro").trainer or "")
-    list(train("psro", task, steps=2, seed=0, settings={}, out=tmp_path / "run"))
+    list(psro.train("psro", task, steps=2, seed=0, settings={}, out=tmp_path / "run"))
     build, built = GameTree.from_openspiel, []
     monkeypatch.setattr(GameTree, "from_openspiel", lambda game: built.append(game) or build(game))
     trees._game_tree.cache_clear()

@@ -13,8 +13,7 @@ import torch
 
 from pkubench.agents.adapters.onnx import load_policy
 from pkubench.agents.adapters.onnx_export import export_onnx
-from pkubench.agents.catalogue import AGENTS
-from pkubench.agents.families.off_policy import hasac
+from pkubench.agents.families.off_policy import PRESETS, hasac
 from pkubench.agents.families.off_policy.loading import load
 from pkubench.agents.families.off_policy.presets import NAMES, preset
 from pkubench.agents.resolve.loading import load_agent
@@ -270,7 +269,7 @@ def test_a_saved_team_acts_with_the_mode_of_the_trained_networks(
 
 def test_a_stochastic_actor_samples_its_gaussian(tmp_path: Path) -> None:
     _train("hasac", task_of(SpeedWorld), tmp_path, 100)
-    policy: Any = load(load_saved(tmp_path), stochastic=True)
+    policy: Any = load(load_saved(tmp_path), acting={"mode": "sampled"})
     n = 20_000
     seen = np.full((n, 2), 0.5)
     actions, _ = policy.act(seen, policy.begin(np.arange(n)), np.ones(n, bool))
@@ -363,10 +362,7 @@ def test_the_smallest_replay_allowed_trains(tmp_path: Path) -> None:
 
 
 def test_every_preset_is_in_the_catalogue_and_its_ablation_differs_in_the_scheme_alone() -> None:
-    listed = {
-        n for n, s in AGENTS.items() if s.trainer == "pkubench.agents.families.off_policy:train"
-    }
-    assert listed == set(NAMES)
+    assert {preset.name for preset in PRESETS} == set(NAMES)
     pairs = [
         *((n, f"{n}-simultaneous", {"scheme": "simultaneous"}) for n in TWINS),
         ("haddpg", "maddpg", {"scheme": "replayed"}),

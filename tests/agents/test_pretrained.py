@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 import pkubench
-from pkubench.agents.catalogue import AGENTS, PRETRAINED
-from pkubench.agents.resolve.loading import file_hash, resolve_agent
+from pkubench.agents.registry import WEIGHTS, presets
+from pkubench.agents.resolve.loading import resolve_agent
+from pkubench.agents.resolve.sources import file_hash
 from pkubench.tasks.registry import make_task
 
-RUNS = sorted(path.parent for path in PRETRAINED.glob("*/*/seed*/weights.safetensors"))
+RUNS = sorted(path.parent for path in WEIGHTS.glob("*/*/seed*/weights.safetensors"))
 LIMIT_BYTES = 40e6
 
 
@@ -37,7 +38,7 @@ def test_shipped_runs_are_named_agents_of_seeds_zero_to_four() -> None:
     shipped: dict[tuple[str, str], list[str]] = {}
     for run in RUNS:
         agent, task, seed = run.parts[-3:]
-        assert agent in AGENTS
+        assert agent in presets()
         assert make_task(task)
         shipped.setdefault((agent, task), []).append(seed)
     assert shipped
@@ -46,7 +47,7 @@ def test_shipped_runs_are_named_agents_of_seeds_zero_to_four() -> None:
 
 
 def test_all_weights_together_stay_under_the_limit() -> None:
-    assert sum(f.stat().st_size for f in PRETRAINED.rglob("*") if f.is_file()) < LIMIT_BYTES
+    assert sum(f.stat().st_size for f in WEIGHTS.rglob("*") if f.is_file()) < LIMIT_BYTES
 
 
 @pytest.mark.parametrize("run", RUNS, ids=_name)

@@ -10,7 +10,7 @@ from gymnasium import spaces
 
 from pkubench.agents.components import changed, settings_of, slots_of
 from pkubench.envs.core.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
-from pkubench.envs.core.registry import WORLDS, WorldSpec
+from pkubench.envs.core.registry import EnvSpec, environments, register_environment
 from pkubench.envs.core.seeding import IntArray
 from pkubench.tasks.task import Metric, Protocol, Task
 
@@ -126,11 +126,13 @@ def task_of(
 ) -> Task:
     """Register a test world once and return a task on it, which may record costs."""
     name = f"pkubench/{world.__name__}-v0"
-    if name not in WORLDS:
-        WORLDS[name] = WorldSpec(
-            id=name,
-            entry_point=f"{world.__module__}:{world.__qualname__}",
-            horizon=world.default_horizon,
+    if name not in environments():
+        register_environment(
+            EnvSpec(
+                id=name,
+                entry_point=f"{world.__module__}:{world.__qualname__}",
+                horizon=world.default_horizon,
+            )
         )
     protocol = Protocol(
         episodes=4, horizon=world.default_horizon, training_steps=1000, quick_episodes=2

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pkubench.agents import catalogue, registry
-from pkubench.agents.catalogue import AgentSpec
+from pkubench.agents import registry
 from pkubench.agents.learner import Context
 from pkubench.agents.registry import AgentFamily, Preset
 from pkubench.cli.main import main
+from pkubench.tasks.task import Task
 from tests.training.toys import Counting
 
 
@@ -97,6 +97,7 @@ FAMILY = AgentFamily(
     kind="tiny",
     learner="tests.cli.conftest:Tiny",
     batch="tests.cli.conftest:TinyBatch",
+    configure="tests.cli.conftest:configure",
     extra=None,
 )
 PRESET = Preset(
@@ -104,24 +105,29 @@ PRESET = Preset(
     family="tiny",
     summary="counts",
     suites=("marl",),
-    settings="tests.cli.conftest:CONFIG",
 )
-SPEC = AgentSpec(name="tiny", paper="-", suites=("marl",), summary="counts", trainer="-:-")
+
+
+def configure(name: str, task: Task | None) -> Any:
+    """Return the config of ``tiny``, the same on every task."""
+    return CONFIG
 
 
 @pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, Any]]:
-    """Register the agent ``tiny``; return the list of what its learners are made from."""
-    monkeypatch.setitem(catalogue.AGENTS, "tiny", SPEC)
-    monkeypatch.setitem(registry.families(), "tiny", FAMILY)  # type: ignore[arg-type]
-    monkeypatch.setitem(registry.presets(), "tiny", PRESET)  # type: ignore[arg-type]
+def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Mapping[str, Any]]]:
+    """Register the agent ``tiny``; give the list of what its learners are made from."""
+    registry.presets()
+    monkeypatch.setitem(registry._FAMILIES, "tiny", FAMILY)
+    monkeypatch.setitem(registry._PRESETS, "tiny", PRESET)
+    registry._sorted_presets.cache_clear()
     made.clear()
-    return made
+    yield made
+    monkeypatch.undo()
+    registry._sorted_presets.cache_clear()
 
 
 def register_tiny() -> None:
     """Register the agent ``tiny`` for a process that ends with its test."""
-    catalogue.AGENTS["tiny"] = SPEC
     registry.register_family(FAMILY, [PRESET])
 
 

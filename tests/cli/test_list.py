@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from pkubench.agents.catalogue import AGENTS
+from pkubench.agents.registry import presets
 from pkubench.tasks.registry import tasks
 from tests.cli.conftest import Command
 
@@ -25,8 +25,10 @@ def test_the_overview_fits_a_screen_and_names_everything(
     shell = ["bash", "-c", f"echo {' '.join(names)}"]
     expanded = subprocess.run(shell, capture_output=True, text=True, check=True).stdout.split()
     assert sorted(expanded) == sorted(SHORT), "the names are those a shell makes of them"
-    assert set(AGENTS) - set(said.out.split()) == {name for name in AGENTS if "-paper" in name}
-    paper = sum(name.endswith("-paper") for name in AGENTS)
+    assert set(presets()) - set(said.out.split()) == {
+        name for name in presets() if "-paper" in name
+    }
+    paper = sum(name.endswith("-paper") for name in presets())
     assert f"{paper} more with the official numbers" in said.err
     assert "pkubench list --all" in said.err
 
@@ -36,10 +38,10 @@ def test_a_suite_is_a_table_without_variants_and_all_has_every_row(pkubench: Com
         return {line.split()[0] for line in pkubench("list", *words).out.splitlines() if line}
 
     every = first_words("--all")
-    assert every >= {*SHORT, *AGENTS}
-    games = {name for name, spec in AGENTS.items() if "games" in spec.suites}
+    assert every >= {*SHORT, *presets()}
+    games = {name for name, spec in presets().items() if "games" in spec.suites}
     shown = first_words("--suite", "games")
-    assert shown & AGENTS.keys() == {name for name in games if not name.endswith("-paper")}
+    assert shown & presets().keys() == {name for name in games if not name.endswith("-paper")}
     assert first_words("--suite", "games", "--all") >= games
 
 

@@ -13,7 +13,8 @@ import pytest
 
 import pkubench as package
 from examples.relay import TASK
-from pkubench.envs.core.registry import WORLDS, register_world, resolve
+from pkubench.envs.core import registry
+from pkubench.envs.core.registry import register_environment, resolve
 from pkubench.errors import BundleError, ConfigError, UnknownName
 from pkubench.leaderboard.submissions.bundle import create_bundle, read_bundle
 from pkubench.tasks import outside
@@ -27,7 +28,7 @@ def forget() -> None:
     """Leave the module as a new process finds it."""
     sys.modules.pop("own_relay", None)
     outside._REGISTERED.pop(OWN, None)
-    if WORLDS.pop("own/Relay-v0", None) is not None:
+    if registry._SPECS.pop("own/Relay-v0", None) is not None:
         gymnasium.registry.pop("own/Relay-v0")
 
 
@@ -54,10 +55,10 @@ def test_a_task_given_as_an_object_has_the_same_score_in_other_processes(workers
 
 def test_registering_twice_is_harmless_and_another_under_its_name_is_not() -> None:
     spec = resolve("examples/Relay-v0")
-    register_world(dataclasses.replace(spec))
+    register_environment(dataclasses.replace(spec))
     outside.register_task(dataclasses.replace(TASK))
     with pytest.raises(ConfigError, match="another environment 'examples/Relay-v0'"):
-        register_world(dataclasses.replace(spec, horizon=33))
+        register_environment(dataclasses.replace(spec, horizon=33))
     with pytest.raises(ConfigError, match=r"another task 'examples.relay:examples/Relay-v0'"):
         outside.register_task(dataclasses.replace(TASK, title="another"))
     assert resolve("examples/Relay-v0") == spec and make_task(TASK.id) == TASK

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pkubench.envs.core.registry import SUPERSEDED
+from pkubench.envs.core.registry import superseded
 from pkubench.evaluation.run.verification import verify
 from pkubench.tasks.registry import make_task, why_outdated
 from tests.cli.conftest import Command
@@ -30,7 +30,7 @@ def old(tmp_path: Path) -> Path:
 
 
 def test_only_ids_of_an_earlier_version_are_outdated() -> None:
-    assert SUPERSEDED[f"pkubench/{BEFORE}"] == f"pkubench/{NOW}"
+    assert superseded()[f"pkubench/{BEFORE}"] == f"pkubench/{NOW}"
     assert why_outdated(f"pkubench/{BEFORE}") == WHY
     for name in (NOW, "SimpleSpread-v0", "KuhnPoker-v0"):
         assert why_outdated(f"pkubench/{name}") is None

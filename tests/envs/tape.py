@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from pkubench.envs.core.batch import Array, BatchEnv, Info
-from pkubench.envs.core.registry import WORLDS
+from pkubench.envs.core.registry import environments
 from pkubench.envs.core.seeding import IntArray, RandomStreams
 
 _OWN_STREAM = 10**6
@@ -19,12 +19,12 @@ _OWN_STREAM = 10**6
 def is_here(env: str) -> bool:
     """Say whether the module of a registered environment exists."""
     try:
-        return importlib.util.find_spec(WORLDS[env].entry_point.partition(":")[0]) is not None
+        return importlib.util.find_spec(environments[env].entry_point.partition(":")[0]) is not None
     except ModuleNotFoundError:
         return False
 
 
-SHIPPED = [w for w, spec in WORLDS.items() if spec.entry_point.startswith("pkubench.")]
+SHIPPED = [w for w, spec in environments().items() if spec.entry_point.startswith("pkubench.")]
 """The catalogue's environments, without those other tests register."""
 HERE = [env for env in SHIPPED if is_here(env)]
 """The environments of the catalogue, each a subject of the cheap conformance tests."""

@@ -21,7 +21,8 @@ from gymnasium.utils.env_checker import check_env
 
 import pkubench
 from pkubench.envs.core.batch import Array, BatchEnv, Info
-from pkubench.envs.core.registry import WORLDS, make_batch, resolve, world_class
+from pkubench.envs.core.registry import env_class, environments, make_batch, resolve
+from pkubench.envs.core.traits import traits_of
 from pkubench.errors import ConfigError, PkubenchError, UnknownName
 from tests.envs.tape import HERE, SAMPLE, SHIPPED, Tape
 
@@ -32,14 +33,15 @@ every_environment = pytest.mark.parametrize("name", HERE)
 sampled_environments = pytest.mark.parametrize("name", SAMPLE)
 TEAMS = tuple(f"pkubench.envs.{name}" for name in ("particle", "diagnostics", "multi_mujoco"))
 every_team = pytest.mark.parametrize(
-    "name", [name for name in HERE if WORLDS[name].entry_point.startswith(TEAMS)]
+    "name", [name for name in HERE if environments()[name].entry_point.startswith(TEAMS)]
 )
 WITHOUT_CHANCE = "pkubench.envs.diagnostics"
 """Games that start the same whatever the seed, and see the same until they are over."""
 START_ALIKE = (WITHOUT_CHANCE, "pkubench.envs.games.goofspiel")
 """Environments whose first picture is the same whatever the seed."""
 every_environment_of_chance = pytest.mark.parametrize(
-    "name", [name for name in SAMPLE if not WORLDS[name].entry_point.startswith(WITHOUT_CHANCE)]
+    "name",
+    [name for name in SAMPLE if not environments()[name].entry_point.startswith(WITHOUT_CHANCE)],
 )
 
 
@@ -82,7 +84,7 @@ def advance(batch: BatchEnv, actions: dict[str, Array], active: Any = None) -> M
 
 def documentation(name: str) -> str:
     """Return what the docs say of an environment: its class, its settings and its family."""
-    cls = world_class(resolve(name))
+    cls = env_class(resolve(name))
     texts = [base.__doc__ or "" for base in inspect.getmro(cls) if base is not BatchEnv]
     return "\n".join([*texts, inspect.getdoc(cls.__init__) or ""])
 
@@ -94,11 +96,13 @@ def test_every_registered_environment_is_tested() -> None:
 @every_environment
 def test_the_class_and_the_catalogue_agree(name: str) -> None:
     spec = resolve(name)
-    cls = world_class(spec)
+    cls = env_class(spec)
     assert issubclass(cls, BatchEnv)
     assert re.fullmatch(r"pkubench/[A-Z][A-Za-z0-9]*-v\d+", name)
     assert cls.default_horizon == spec.horizon
-    assert make_batch(name, 1).max_episode_steps == spec.horizon
+    made = make_batch(name, 1)
+    assert made.max_episode_steps == spec.horizon
+    assert traits_of(made) == spec.traits
     assert "rgb_array" in cls.metadata["render_modes"]
     assert cls.metadata["render_fps"] > 0
     assert gymnasium.spec(name).max_episode_steps == spec.horizon
@@ -259,7 +263,7 @@ def test_only_the_clock_truncates(name: str) -> None:
 def test_its_picture_shows_its_state(name: str) -> None:
     batch = make_batch(name, 3)
     batch.reset(SEEDS[:3])
-    if WORLDS[name].entry_point.startswith(START_ALIKE):
+    if environments()[name].entry_point.startswith(START_ALIKE):
         batch.step(Tape(batch, SEEDS[:3]).actions({}))
     try:
         frames = [batch.render(index) for index in range(3)]
@@ -277,7 +281,7 @@ def test_its_picture_shows_its_state(name: str) -> None:
 
 @every_environment
 def test_its_docstring_is_its_page(name: str) -> None:
-    text = world_class(resolve(name)).__doc__ or ""
+    text = env_class(resolve(name)).__doc__ or ""
     assert text.strip().splitlines()[0].endswith((".", "!"))
     for part in ("part", "observation", "action", "reward", "ends"):
         assert re.search(rf"^ *\| {part} *\|", text, re.MULTILINE), f"no row {part!r}"

@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from pkubench.envs.core.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
-from pkubench.envs.core.registry import WORLDS, WorldSpec, register_world
+from pkubench.envs.core.registry import EnvSpec, environments, register_environment
 from pkubench.envs.core.seeding import IntArray, RandomStreams
 from pkubench.tasks.task import Metric, Protocol, Reference, Task
 
@@ -103,14 +103,14 @@ def counting_task(
 ) -> Task:
     """A task on the counting world; every combination of settings gets an id of its own."""
     name = "-".join(f"{key}{value}" for key, value in settings.items()) or "plain"
-    world = WorldSpec(
+    world = EnvSpec(
         id=f"pkubench/Counting{name}-v0",
         entry_point="tests.evaluation.counting:CountingWorld",
         horizon=12,
         kwargs=settings,
     )
-    if world.id not in WORLDS:
-        register_world(world)
+    if world.id not in environments():
+        register_environment(world)
     return Task(
         id=world.id,
         suite="test",

@@ -52,6 +52,7 @@ class Source:
     name: str
     runs: tuple[Run, ...]
     label: str = "code"
+    runtimes: tuple[str, ...] = ()
 
 
 THREE = Source("three", tuple(Run(f"seed{n}", n) for n in (0, 1, 2)))

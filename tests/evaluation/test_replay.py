@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pkubench.agents.resolve.loading import AgentSource, resolve_agent
+from pkubench.agents.resolve.loading import resolve_agent
+from pkubench.agents.resolve.sources import AgentSource
 from pkubench.evaluation.report import RunRecords, read_run, run_folders
 from pkubench.evaluation.run import machine as machines
 from pkubench.evaluation.run.episodes import TIMEOUT, failed_record
@@ -23,6 +24,7 @@ from pkubench.evaluation.run.harness import evaluate
 from pkubench.evaluation.run.replay import LEVEL, differ, disagreement, replay
 from pkubench.tasks.records import EPISODES, RUN, EpisodeRecord
 from pkubench.tasks.registry import make_task
+from pkubench.tasks.scoring import Episode
 from pkubench.tasks.task import Task
 
 ROOT = Path(__file__).parents[2]
@@ -169,7 +171,10 @@ def twice(
 def test_an_episode_that_failed_by_the_clock_is_left_aside(folder: Path) -> None:
     run = run_of(folder)
     late = [
-        failed_record(r.episode, r.seed, 3, TIMEOUT) if r.episode == 3 else r for r in run.records
+        failed_record(Episode(number=r.episode, seed=r.seed, agent_seed=r.seed), 3, TIMEOUT)
+        if r.episode == 3
+        else r
+        for r in run.records
     ]
     slow = RunRecords(label=run.label, settings=run.settings, records=late, digest="")
     found = replay([slow], source(), TASK, ALL)

@@ -9,11 +9,12 @@ import pyspiel
 import pytest
 from open_spiel.python.algorithms import cfr
 
-from pkubench.agents.families.psro import PopulationLearner, PSROConfig
 from pkubench.agents.families.psro.cfr_plus import CFRPlus, CFRPlusConfig
 from pkubench.agents.families.psro.oracles.exact import Exact
 from pkubench.agents.families.psro.oracles.learnt import DQNOracle
 from pkubench.agents.families.psro.oracles.mirror import Mirror
+from pkubench.agents.families.psro.outer_loop import PopulationLearner
+from pkubench.agents.families.psro.settings import PSROConfig
 from pkubench.envs.games import GameTree, make_matrix_game
 from pkubench.envs.games.trees import registered_tree
 from pkubench.errors import ConfigError

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 import pkubench
-from pkubench.agents.families.psro import load_population
+from pkubench.agents.families.psro.population import load_population
 from pkubench.agents.saved.files import load_saved, save_agent
 from pkubench.envs.games import GameError, GameTree
 from pkubench.envs.games.trees import game_tree
 from pkubench.errors import ConfigError, StorageError, UnknownName, WeightsError
+from pkubench.tasks.exact import Exact
 from pkubench.tasks.registry import make_task
 from pkubench.tasks.task import Metric, Protocol, Task
 from pkubench.training import checkpoints
@@ -36,7 +37,7 @@ def task(name: str) -> Task:
         title=name,
         metrics=(metric,),
         protocol=protocol,
-        kind="population",
+        scoring=Exact(),
     )
 
 

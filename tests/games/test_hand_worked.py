@@ -5,7 +5,9 @@ from __future__ import annotations
 import pyspiel
 import pytest
 
-from pkubench.agents.families.psro import CFRPlus, CFRPlusConfig, PopulationLearner, PSROConfig
+from pkubench.agents.families.psro.cfr_plus import CFRPlus, CFRPlusConfig
+from pkubench.agents.families.psro.outer_loop import PopulationLearner
+from pkubench.agents.families.psro.settings import PSROConfig
 from pkubench.envs.games import GameError, GameTree
 from pkubench.envs.games.histories import enumerate_histories
 

@@ -7,7 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from pkubench.agents.families.psro import PopulationLearner, PSROConfig
+from pkubench.agents.families.psro.outer_loop import PopulationLearner
+from pkubench.agents.families.psro.settings import PSROConfig
 from pkubench.envs.games import (
     GameError,
     MatrixGame,

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pkubench.agents.families.psro import PopulationLearner
 from pkubench.agents.families.psro.meta_solvers import nash, nash_simplex
+from pkubench.agents.families.psro.outer_loop import PopulationLearner
 from pkubench.agents.families.psro.settings import PSRO_PRESETS
 from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.envs.games import (
@@ -26,7 +26,8 @@ from pkubench.envs.games import (
 from pkubench.envs.games.forest import Floats
 from pkubench.envs.games.payoff_units import exponent, in_units, spread
 from pkubench.envs.games.simplex import simplex_game, wide_game
-from pkubench.evaluation.run.populations import score_population
+from pkubench.evaluation.run.harness import evaluate
+from pkubench.tasks.records import read_records
 from pkubench.tasks.registry import make_task
 from tests.games.configs import adjusted
 
@@ -252,8 +253,9 @@ def test_tiny_payoffs_keep_their_unit_through_an_evaluation(tmp_path: Path) -> N
     np.save(file, 1e-9 * gaussian(2, size=7))
     task = make_task(f"payoff:{file}")
     agent = resolve_agent("scripted:equilibrium", task).runs[0].load()
-    (record,) = score_population(agent, task, 0)
-    assert 0.0 <= record.metrics["exploitability"] <= 1e-19
+    report = evaluate(agent, task, workers=0, out=tmp_path)
+    assert 0.0 <= (report.score or 0.0) <= 1e-19
+    (record,) = read_records(next(tmp_path.rglob("episodes.jsonl")))
     assert record.return_ == pytest.approx(1e-9 * MatrixGame(gaussian(2, size=7)).solve().value)
 
 

@@ -7,19 +7,15 @@ from itertools import product
 import numpy as np
 import pytest
 
-from pkubench.agents.families.psro import (
-    FictitiousPlay,
-    PopulationLearner,
-    PSROConfig,
-    XFPConfig,
-)
 from pkubench.agents.families.psro.distances import divergences, hull_distance
+from pkubench.agents.families.psro.fictitious_play import FictitiousPlay, XFPConfig
 from pkubench.agents.families.psro.meta_solvers import fictitious_play
 from pkubench.agents.families.psro.mixture_points import PointSpace, mixture_settings
 from pkubench.agents.families.psro.oracles.learnt import LearntOracle
-from pkubench.agents.families.psro.settings import PSRO_PRESETS
+from pkubench.agents.families.psro.outer_loop import PopulationLearner
+from pkubench.agents.families.psro.presets import PRESETS
+from pkubench.agents.families.psro.settings import PSRO_PRESETS, PSROConfig
 from pkubench.agents.families.psro.spaces import PlanSpace, Situation
-from pkubench.agents.families.psro.training import PRESETS
 from pkubench.envs.games import ZeroSumGame, make_matrix_game
 from pkubench.envs.games.linear_programs import matrix_game
 from pkubench.envs.games.trees import game_tree

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pkubench.agents.catalogue import PRETRAINED
+from pkubench.agents.registry import WEIGHTS
 from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.agents.saved.files import load_saved, save_agent
 from pkubench.errors import BundleError
@@ -44,7 +44,7 @@ from pkubench.tasks.registry import make_task
 from tests.leaderboard.writing import bind
 
 TASK = make_task("SimpleSpreadContinuous-v0")
-SHIPPED = PRETRAINED / "happo" / "SimpleSpreadContinuous-v0" / "seed0"
+SHIPPED = WEIGHTS / "happo" / "SimpleSpreadContinuous-v0" / "seed0"
 EPISODES = 32
 ROOT = Path(__file__).parents[2]
 Change = Callable[[int, dict[str, Any], dict[str, np.ndarray]], None]
@@ -117,7 +117,7 @@ def test_two_runs_with_one_curve_are_flagged(tmp_path: Path) -> None:
 
 
 def test_five_trainings_are_not_taken_for_one() -> None:
-    shipped = [path for path in sorted(PRETRAINED.glob("*/*")) if len(list(path.glob("seed*"))) > 1]
+    shipped = [path for path in sorted(WEIGHTS.glob("*/*")) if len(list(path.glob("seed*"))) > 1]
     assert len(shipped) >= 10
     for folder in shipped:
         task = make_task(folder.name)

@@ -8,24 +8,26 @@ import sys
 import pytest
 
 import pkubench
-from pkubench.envs.core.registry import WORLDS
+from pkubench.envs.core.registry import environments
 from pkubench.errors import UnknownName
-from pkubench.tasks.registry import SUITES, make_task, tasks
+from pkubench.tasks.registry import make_task, suites, tasks
 from pkubench.tasks.task import Task
 
 ALL = {task.id: task for task in tasks()}
 
 
 def test_every_registered_world_of_the_package_is_a_task_and_the_other_way_round() -> None:
-    shipped = {spec.id for spec in WORLDS.values() if spec.entry_point.startswith("pkubench.")}
+    shipped = {
+        spec.id for spec in environments().values() if spec.entry_point.startswith("pkubench.")
+    }
     assert shipped == set(ALL)
-    assert {task.suite for task in tasks()} == set(SUITES)
+    assert {task.suite for task in tasks()} == set(suites())
 
 
 @pytest.mark.parametrize("task", tasks(), ids=lambda task: task.id)
 def test_a_task_says_what_a_reader_needs(task: Task) -> None:
     assert task.title and task.notes and task.ranking.describe and task.ranking.unit
-    assert task.protocol.horizon == WORLDS[task.id].horizon
+    assert task.protocol.horizon == environments()[task.id].horizon
     assert 1 <= task.protocol.quick_episodes <= task.protocol.episodes
     assert (task.cost_limit is not None) == ("cost" in {m.name for m in task.metrics})
     for anchor, reference in task.references.items():

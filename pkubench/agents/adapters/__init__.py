@@ -1,1 +1,31 @@
-"""Agents from other libraries behind the contract: ONNX graphs and Stable-Baselines3 models."""
+"""Agents that were made with other libraries: files and objects that act here."""
+
+from pkubench.agents.registry import AgentPrefix, ObjectAdapter
+
+PREFIXES = (
+    AgentPrefix(
+        prefix="onnx",
+        summary="an ONNX policy, or a folder with one for each agent id",
+        resolve=f"{__name__}.onnx:resolve",
+        runtimes=("onnxruntime",),
+        bundle="onnx",
+        files=(".onnx", "team.json"),
+        noun="an ONNX policy",
+    ),
+    AgentPrefix(
+        prefix="sb3",
+        summary="a Stable-Baselines3 model; holds pickles, so it must be trusted",
+        resolve=f"{__name__}.sb3:resolve",
+        runtimes=("onnxruntime", "stable-baselines3", "torch"),
+        needs_trust=True,
+        files=(".zip",),
+        noun="a zip of Stable-Baselines3",
+    ),
+)
+OBJECTS = (
+    ObjectAdapter(
+        classes=("open_spiel.python.policy.Policy", "pyspiel.Policy"),
+        adapt=f"{__name__}.openspiel:as_population",
+        noun="a policy of OpenSpiel",
+    ),
+)

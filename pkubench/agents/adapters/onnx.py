@@ -21,9 +21,10 @@ import numpy as np
 from gymnasium import spaces
 
 from pkubench.agents.contract import Agent, Array, BoolArray, IntArray, MaskedObservation, Team
+from pkubench.agents.resolve.sources import AgentRun, AgentSource, file_hash
 from pkubench.envs.core.batch import SOLE_AGENT
 from pkubench.envs.core.registry import make_batch
-from pkubench.errors import AgentError, MissingExtra, StorageError, WeightsError
+from pkubench.errors import AgentError, MissingExtra, StorageError, WeightsError, counted
 
 if TYPE_CHECKING:
     from pkubench.tasks.task import Task
@@ -153,6 +154,32 @@ class OnnxPolicy:
                 )
             return named[0]
         return outputs[0]
+
+
+def resolve(path: str, task: Task | None, trust: bool) -> AgentSource:
+    """Return the source of ``onnx:PATH``.
+
+    Raises:
+        AgentError: there is no policy, or no task is named.
+    """
+    where = Path(path)
+    files = [where]
+    if where.is_dir():
+        files = sorted([*where.glob("*.onnx"), *where.glob(TEAM_FILE)])
+        names = [file.name for file in files]
+        if TEAM_FILE not in names:
+            raise AgentError(
+                f"the folder {path} has no {TEAM_FILE}, which says whose policies its "
+                f"{counted(len(names), 'ONNX file')} are; name one file, or make the folder with "
+                "`pkubench export`"
+            )
+    if not all(file.is_file() for file in files):
+        raise AgentError(f"there is no ONNX policy at {path}")
+    if task is None:
+        raise AgentError(f"agent 'onnx:{path}' depends on the task; name one")
+    hashes = {file.name: file_hash(file) for file in files}
+    run = AgentRun("run", load_policy, (where.absolute(), task), hashes)
+    return AgentSource(f"onnx:{where.stem}", "onnx", (run,))
 
 
 def load_policy(path: Path, task: Task) -> Agent | Team:

@@ -18,8 +18,8 @@ from gymnasium import spaces
 from pkubench.agents.adapters.onnx import OUTPUT_KEY, TEAM_FILE, TEAM_FORMAT, OnnxPolicy
 from pkubench.agents.adapters.predicting import PredictingPolicy
 from pkubench.agents.contract import Agent, Entrant, Team
-from pkubench.agents.families.off_policy.loading import SquashedPolicy
 from pkubench.agents.nn.fast.policy import Layers, NetworkPolicy
+from pkubench.agents.nn.fast.squashed_policy import SquashedPolicy
 from pkubench.agents.rl.budget import BudgetPolicy
 from pkubench.errors import AgentError, MissingExtra
 from pkubench.files import write_bytes, write_json

@@ -35,8 +35,9 @@ from pkubench.agents.adapters.sb3_zip import (
     statistics_file,
 )
 from pkubench.agents.contract import Agent, Array, BoolArray
+from pkubench.agents.resolve.sources import AgentRun, AgentSource, file_hash
 from pkubench.envs.core.registry import make_batch
-from pkubench.errors import AgentError, AgentNotice, MissingExtra, WeightsError
+from pkubench.errors import AgentError, AgentNotice, MissingExtra, RefusedError, WeightsError
 
 if TYPE_CHECKING:
     from pkubench.tasks.task import Task
@@ -47,6 +48,31 @@ _REASONS = {
     "RecurrentPPO": "it has a recurrent state, and an ONNX policy has no memory",
     "MaskablePPO": "it acts through sb3-contrib's own code, which takes the mask of legal actions",
 }
+
+
+def resolve(path: str, task: Task | None, trust: bool) -> AgentSource:
+    """Return the source of ``sb3:PATH``.
+
+    Raises:
+        AgentError: there is no model, or no task is named, or they do not fit.
+        RefusedError: ``trust`` is not set.
+    """
+    where = Path(path)
+    if not where.is_file():
+        raise AgentError(f"there is no Stable-Baselines3 model at {path}")
+    if not trust:
+        raise RefusedError(
+            f"{path} holds pickles, and reading them runs whatever code they hold; if the file is "
+            "your own, add --trust (trust=True). `pkubench export --onnx` makes a file that is safe"
+        )
+    if task is None:
+        raise AgentError(f"agent 'sb3:{path}' depends on the task; name one")
+    fitted = fit(where, task)
+    for notice in fitted.notices:
+        warnings.warn(AgentNotice(notice), stacklevel=4)
+    hashes = {file.name: file_hash(file) for file in (where, *fitted.files)}
+    run = AgentRun("run", load_policy, (where.absolute(), task), hashes)
+    return AgentSource(f"sb3:{where.stem}", "sb3", (run,))
 
 
 class Fit(NamedTuple):

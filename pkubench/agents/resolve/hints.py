@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pkubench.agents.registry import AgentPrefix, prefixes
 from pkubench.agents.saved.files import CONFIG, WEIGHTS
 
-_TEAM = "team.json"
 _TORCH = (".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -16,14 +16,9 @@ def meant(path: Path) -> str:
     Args:
         path: An agent's spelling, which may be no path at all.
     """
-    if path.is_dir():
-        return _folder(path)
-    if path.name == _TEAM and path.is_file():
-        return _ask(path, "the list of a team of ONNX policies", f"onnx:{path.parent}")
-    if path.suffix == ".onnx":
-        return _ask(path, "an ONNX policy", f"onnx:{path}")
-    if path.suffix == ".zip":
-        return _ask(path, "a zip of Stable-Baselines3", f"sb3:{path}", " (with --trust)")
+    for prefix in prefixes().values():
+        if hint := _of_prefix(path, prefix):
+            return hint
     if not path.is_file():
         return ""
     if path.name in (CONFIG, WEIGHTS):
@@ -38,9 +33,19 @@ def meant(path: Path) -> str:
     return ""
 
 
-def _folder(folder: Path) -> str:
-    if (folder / _TEAM).is_file() and not (folder / CONFIG).is_file():
-        return _ask(folder, "a folder of ONNX policies", f"onnx:{folder}")
+def _of_prefix(path: Path, prefix: AgentPrefix) -> str:
+    """Return the spelling of a file that one of the prefixes reads, or of a folder of them."""
+    more = " (with --trust)" if prefix.needs_trust else ""
+    for file in prefix.files:
+        if file.startswith("."):
+            if path.suffix == file and not path.is_dir():
+                return _ask(path, prefix.noun, f"{prefix.prefix}:{path}", more)
+        elif path.name == file and path.is_file():
+            whole = f"{prefix.prefix}:{path.parent}"
+            return _ask(path, f"the list of a folder of which each file is {prefix.noun}", whole)
+        elif (path / file).is_file() and not (path / CONFIG).is_file():
+            whole = f"{prefix.prefix}:{path}"
+            return _ask(path, f"a folder of which each file is {prefix.noun}", whole)
     return ""
 
 

@@ -15,13 +15,11 @@ from pkubench.agents.contract import (
     StochasticPolicy,
     Team,
 )
+from pkubench.agents.registry import ObjectAdapter, import_function, object_adapters
 from pkubench.errors import AgentError
 
-ACCEPTED = (
-    "an Agent (begin and act), a Team, a CentralisedTeam, a Population, or for games a policy of "
-    "OpenSpiel"
-)
-"""What can be scored, for messages."""
+ACCEPTED = "an Agent (begin and act), a Team, a CentralisedTeam, a Population"
+"""What can be scored, for messages; besides what ``object_adapters`` take."""
 
 
 def load_code(spelling: str, task_id: str | None) -> Entrant:
@@ -36,7 +34,7 @@ def load_code(spelling: str, task_id: str | None) -> Entrant:
         if not hasattr(found, part):
             raise AgentError(f"agent {spelling!r}: {module_name} has no {path!r}")
         found = getattr(found, part)
-    if _is_entrant(found) or _is_openspiel(found) or not callable(found):
+    if _is_entrant(found) or _adapter_of(found) is not None or not callable(found):
         return checked_entrant(found, spelling, task_id)
     return checked_entrant(_call(found, spelling, task_id), spelling, task_id)
 
@@ -47,34 +45,36 @@ def checked_entrant(value: Any, origin: str, task_id: str | None) -> Entrant:
     Args:
         value: Anything.
         origin: Where it comes from, for messages.
-        task_id: The task to act in, on whose game a policy of OpenSpiel is read.
+        task_id: The task to act in, for objects of other libraries that are fitted to it.
 
     Raises:
-        AgentError: it is none of the kinds of entrants, or a policy of another game.
+        AgentError: it is none of the kinds of entrants, or does not fit the task.
     """
-    if _is_openspiel(value):
+    adapter = _adapter_of(value)
+    if adapter is not None:
         if task_id is None:
-            raise AgentError(f"{origin} is a policy of OpenSpiel; name the game's task")
-        from pkubench.agents.adapters.openspiel import as_population
-
-        return as_population(value, task_id)
+            raise AgentError(f"{origin} is {adapter.noun}; name the task")
+        entrant: Entrant = import_function(adapter.adapt)(value, task_id)
+        return entrant
     if _is_entrant(value):
         return cast(Entrant, value)
     what = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
-    raise AgentError(f"{origin} is not an agent ({what}); pkubench scores {ACCEPTED}")
+    others = "".join(f", or {adapter.noun}" for adapter in object_adapters())
+    raise AgentError(f"{origin} is not an agent ({what}); pkubench scores {ACCEPTED}{others}")
 
 
 def _is_entrant(value: Any) -> bool:
     # Classes have the methods of their instances, and are none of them.
     kinds = Team | Population | CentralisedTeam | Agent | StochasticPolicy
-    return not isinstance(value, type) and (isinstance(value, kinds) and not _is_openspiel(value))
+    return not isinstance(value, type) and isinstance(value, kinds) and _adapter_of(value) is None
 
 
-def _is_openspiel(value: Any) -> bool:
-    """Whether a value is a policy of OpenSpiel; nothing of that is imported to find out."""
+def _adapter_of(value: Any) -> ObjectAdapter | None:
+    """Return what takes an object of another library; nothing is imported to find out."""
     parents = type(value).__mro__
     names = {f"{parent.__module__}.{parent.__qualname__}" for parent in parents}
-    return not names.isdisjoint({"open_spiel.python.policy.Policy", "pyspiel.Policy"})
+    adapters = (a for a in object_adapters() if not names.isdisjoint(a.classes))
+    return next(adapters, None)
 
 
 def _call(factory: Callable[..., Any], spelling: str, task_id: str | None) -> Any:

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 
 from pkubench.errors import StorageError, WeightsError
 
+POPULATION_SUFFIXES = (".npz", ".json")
+"""What population files are called."""
 MOST_BYTES = 256 << 20
 """Largest file, and largest sum of its arrays when unpacked."""
 MOST_POLICIES, MOST_STATES = 10_000, 1_000_000

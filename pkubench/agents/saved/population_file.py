@@ -31,8 +31,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pkubench.agents.contract import Population
-from pkubench.agents.resolve.loading import POPULATION_SUFFIXES
-from pkubench.agents.saved.population_content import Seat, is_number, population_content, read_bytes
+from pkubench.agents.saved.population_content import (
+    POPULATION_SUFFIXES,
+    Seat,
+    is_number,
+    population_content,
+    read_bytes,
+)
 from pkubench.envs.games.errors import PolicyError
 from pkubench.envs.games.openspiel_games import load_openspiel
 from pkubench.envs.games.policies import (

@@ -1,26 +1,35 @@
-"""The catalogue of worlds: names, where their code is, and what must be installed for it.
+"""Environments by name: what is declared of each, where its code is, what it needs.
 
-Nothing heavy is imported here: a world's module is imported when the world is made.
+The packages beside this one declare ``ENVS``, a tuple of :class:`EnvSpec` (and ``ENV_FAMILIES``,
+of environments that are named and not listed). Other packages call
+``pkubench.register_environment``, from a module that an entry point of the group
+``pkubench.environments`` names. An environment's own module is imported when it is made.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
+import pkgutil
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pkubench.envs.core.batch import BatchEnv
+from pkubench.envs.core.traits import Traits, traits_of
 from pkubench.errors import ConfigError, MissingExtra, SupersededWarning, UnknownName
+from pkubench.plugins import load_entry_points
 
 NAMESPACE = "pkubench"
+ENTRY_POINTS = "pkubench.environments"
+"""Group of the entry points by which other packages bring environments."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorldSpec:
-    """One registered world."""
+class EnvSpec:
+    """One registered environment."""
 
     id: str
     """Full environment id, ``pkubench/Name-vN``."""
@@ -28,51 +37,72 @@ class WorldSpec:
     """``module:Class`` of the BatchEnv."""
     horizon: int | None
     """Time limit in steps."""
+    traits: Traits | None = None
+    """What agents need to know of it before it is made; None: found out by making it."""
     extra: str | None = None
-    """The optional dependency set (pyproject extra) the world needs."""
+    """The optional dependency set (pyproject extra) it needs."""
+    engines: tuple[str, ...] = ()
+    """Distributions that compute its dynamics: records name their versions."""
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     """Constructor settings that make this id."""
     supersedes: str | None = None
     """The id of the version before, which stands for this one now."""
 
 
-WORLDS: dict[str, WorldSpec] = {}
-SUPERSEDED: dict[str, str] = {}
-"""Id of an earlier version -> the id that stands for it now."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorldFamily:
-    """Worlds that are too many to list: ``prefix:...`` names one, if there is such a game."""
+class EnvFamily:
+    """Environments that are too many to list: ``prefix:...`` names one, if there is such a game."""
 
     prefix: str
     entry_point: str
     """``module:Class`` of the BatchEnv, which takes the whole name as the setting ``game``."""
+    traits: Traits | None = None
     extra: str | None = None
+    engines: tuple[str, ...] = ()
 
 
-FAMILIES: dict[str, WorldFamily] = {}
-"""Prefix -> its family; see :func:`resolve`."""
+_SPECS: dict[str, EnvSpec] = {}
+_FAMILIES: dict[str, EnvFamily] = {}
+_SUPERSEDED: dict[str, str] = {}
+"""Id of an earlier version -> the id that stands for it now."""
 
 
-def register_world(spec: WorldSpec) -> None:
-    """Add a world to the catalogue and to Gymnasium's registry. Again, it changes nothing.
+def environments() -> Mapping[str, EnvSpec]:
+    """Return every registered environment by id."""
+    load_entry_points(ENTRY_POINTS)
+    return _SPECS
+
+
+def env_families() -> Mapping[str, EnvFamily]:
+    """Return the families of environments that are named and not listed, by prefix."""
+    load_entry_points(ENTRY_POINTS)
+    return _FAMILIES
+
+
+def superseded() -> Mapping[str, str]:
+    """Return the ids of earlier versions, each with the id that stands for it now."""
+    load_entry_points(ENTRY_POINTS)
+    return _SUPERSEDED
+
+
+def register_environment(spec: EnvSpec) -> None:
+    """Make an environment known here and to Gymnasium. Again, it changes nothing.
 
     Raises:
-        ConfigError: another world has the id.
+        ConfigError: another environment has the id.
     """
     import gymnasium
 
-    if WORLDS.get(spec.id) == spec:
+    if _SPECS.get(spec.id) == spec:
         return
-    if spec.id in WORLDS:
+    if spec.id in _SPECS:
         raise ConfigError(
             f"another environment {spec.id!r} is registered already; use a new name or -vN"
         )
-    WORLDS[spec.id] = spec
+    _SPECS[spec.id] = spec
     ids = [spec.id]
     if spec.supersedes is not None:
-        SUPERSEDED[spec.supersedes] = spec.id
+        _SUPERSEDED[spec.supersedes] = spec.id
         ids.append(spec.supersedes)
     for name in ids:  # Gymnasium itself says of an earlier version that it is out of date
         gymnasium.register(
@@ -84,9 +114,31 @@ def register_world(spec: WorldSpec) -> None:
         )
 
 
+def register_env_family(family: EnvFamily) -> None:
+    """Make a family of named environments known. Again, it changes nothing.
+
+    Raises:
+        ConfigError: another family has the prefix.
+    """
+    if _FAMILIES.setdefault(family.prefix, family) != family:
+        raise ConfigError(f"another family {family.prefix!r} is registered already")
+
+
+@functools.cache
+def register_declared() -> None:
+    """Register what the packages of ``pkubench.envs`` declare; done on ``import pkubench``."""
+    package = importlib.import_module("pkubench.envs")
+    for found in pkgutil.iter_modules(package.__path__):
+        module = importlib.import_module(f"{package.__name__}.{found.name}")
+        for spec in getattr(module, "ENVS", ()):
+            register_environment(spec)
+        for family in getattr(module, "ENV_FAMILIES", ()):
+            register_env_family(family)
+
+
 def superseded_by(name: str) -> str | None:
     """Return the id that stands for an earlier version now; None for any other name."""
-    return SUPERSEDED.get(name if "/" in name else f"{NAMESPACE}/{name}")
+    return superseded().get(name if "/" in name else f"{NAMESPACE}/{name}")
 
 
 def current_id(name: str) -> str:
@@ -109,45 +161,68 @@ def current_id(name: str) -> str:
     return current
 
 
-def family_of(name: str) -> WorldFamily | None:
+def family_of(name: str) -> EnvFamily | None:
     """Return the family that a name such as ``openspiel:tic_tac_toe`` belongs to, if any."""
     prefix, colon, _ = name.partition(":")
-    return FAMILIES.get(prefix) if colon else None
+    return env_families().get(prefix) if colon else None
 
 
-def resolve(name: str) -> WorldSpec:
-    """Return the spec of a world by full id, by the name without the namespace, or of a family.
+def resolve(name: str) -> EnvSpec:
+    """Return the spec of an environment by full id, by its name alone, or of a family.
 
-    A world of another package may be named ``module:namespace/Name-v0``, as Gymnasium spells it.
-    Its module must be imported: unlike there, it is not imported here, since names also come from
-    files.
+    An environment of another package may be named ``module:namespace/Name-v0``, as Gymnasium
+    spells it. Its module must be imported: unlike there, it is not imported here, since names also
+    come from files.
 
     >>> resolve("openspiel:tic_tac_toe").kwargs["game"]
     'openspiel:tic_tac_toe'
 
     Raises:
-        UnknownName: no such world; the message names the nearest one. Whether a family has the
-            game is found out when it is made.
+        UnknownName: no such environment; the message names the nearest one. Whether a family has
+            the game is found out when it is made.
     """
     family = family_of(name)
     if family is not None:
-        return WorldSpec(
+        return EnvSpec(
             id=name,
             entry_point=family.entry_point,
             horizon=None,
+            traits=family.traits,
             extra=family.extra,
+            engines=family.engines,
             kwargs={"game": name},
         )
     module, colon, own = name.rpartition(":")
-    full = current_id(own)
-    if full not in WORLDS:
+    full, known = current_id(own), environments()
+    if full not in known:
         hint = f"no module {module!r} that registers it is imported" if colon else ""
-        raise UnknownName("environment", name, WORLDS, hint or "`pkubench list` shows all")
-    return WORLDS[full]
+        raise UnknownName("environment", name, known, hint or "`pkubench list` shows all")
+    return known[full]
 
 
-def world_class(spec: WorldSpec) -> type[BatchEnv]:
-    """Import the class of a world.
+def traits(name: str, **kwargs: Any) -> Traits:
+    """Return the traits of an environment: those declared, unless settings may change them.
+
+    Args:
+        name: As :func:`resolve`.
+        kwargs: Settings besides those of the id. With any, or where no traits are declared, the
+            environment is made to find out.
+
+    Raises:
+        UnknownName, MissingExtra: As :func:`make_batch`.
+    """
+    spec = resolve(name)
+    if spec.traits is not None and not kwargs:
+        return spec.traits
+    env = make_batch(name, 1, **kwargs)
+    try:
+        return traits_of(env)
+    finally:
+        env.close()
+
+
+def env_class(spec: EnvSpec) -> type[BatchEnv]:
+    """Import the class of an environment.
 
     Raises:
         MissingExtra: its optional dependencies are not installed.
@@ -164,14 +239,14 @@ def world_class(spec: WorldSpec) -> type[BatchEnv]:
 
 
 def make_batch(name: str, num_envs: int = 1, **kwargs: Any) -> BatchEnv:
-    """Make ``num_envs`` lanes of a world by name; ``kwargs`` override the id's settings.
+    """Make ``num_envs`` copies of an environment by name; ``kwargs`` override the id's settings.
 
     Raises:
-        MissingExtra: the world's dependencies are not installed.
-        UnknownName: no such world, or a setting that the world does not have.
+        MissingExtra: its dependencies are not installed.
+        UnknownName: no such environment, or a setting that it does not have.
     """
     spec = resolve(name)
-    cls = world_class(spec)
+    cls = env_class(spec)
     settings = {**spec.kwargs, **kwargs}
     try:
         return cls(num_envs=num_envs, **settings)
@@ -184,7 +259,7 @@ def make_batch(name: str, num_envs: int = 1, **kwargs: Any) -> BatchEnv:
 
 
 def _settings_of(cls: type[BatchEnv]) -> set[str]:
-    """Return the keywords of a world's constructor, and of those that it passes them on to."""
+    """Return the keywords of an environment's constructor and of those it passes them on to."""
     return {
         parameter.name
         for base in cls.__mro__

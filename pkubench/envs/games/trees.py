@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from pkubench.envs.core.registry import resolve, world_class
+from pkubench.envs.core.registry import env_class, resolve
 from pkubench.envs.games.matrix_catalogue import make_matrix_game
 from pkubench.envs.games.normal_form import MatrixGame
 from pkubench.envs.games.openspiel_games import load_openspiel, observer
@@ -150,7 +150,7 @@ def game_of(env_id: str) -> str:
         ConfigError: The environment is not a game.
     """
     spec = resolve(env_id)
-    game = getattr(world_class(spec), "game", None)
+    game = getattr(env_class(spec), "game", None)
     if not isinstance(game, str):
         raise ConfigError(f"{spec.id} is not a game with a tree; choose one of the games suite")
     return game.format_map(spec.kwargs)

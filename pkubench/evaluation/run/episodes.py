@@ -11,11 +11,13 @@ import numpy as np
 
 from pkubench.agents.contract import Array, BoolArray, Entrant, IntArray
 from pkubench.envs.core.batch import BatchEnv
+from pkubench.envs.core.traits import ACTION_MASK
 from pkubench.errors import PkubenchError
 from pkubench.evaluation.run.actions import ActionFault
 from pkubench.evaluation.run.failures import printable, told
-from pkubench.evaluation.run.seats import ACTION_MASK, Seat, checks_of, seats_of
+from pkubench.evaluation.run.seats import Seat, checks_of, seats_of
 from pkubench.tasks.records import EpisodeRecord
+from pkubench.tasks.scoring import Episode
 from pkubench.tasks.task import Task
 
 BLOCK = 16
@@ -42,19 +44,17 @@ def run_block(
     world: BatchEnv,
     entrant: Entrant,
     task: Task,
-    first: int,
-    seeds: IntArray,
+    episodes: Sequence[Episode],
     clock: Clock | None = None,
     steps_taken: Any = None,
 ) -> Iterator[EpisodeRecord]:
     """Run one episode in each lane and yield each record as its episode ends.
 
     Args:
-        world: A fresh world of ``len(seeds)`` lanes.
+        world: A fresh world of ``len(episodes)`` lanes.
         entrant: Who acts.
         task: Whose metrics are recorded.
-        first: Number of the first episode.
-        seeds: int64 (lanes,), the episodes' seeds.
+        episodes: What to play, one in each lane.
         clock: Entered around each step's calls of the entrant; may raise ``StepLimit``.
         steps_taken: Called with the number of steps taken after each.
 
@@ -63,7 +63,7 @@ def run_block(
             record with a named failure instead.
     """
     seats = seats_of(entrant, world)
-    yield from _Block(world, seats, task, first, seeds, clock or nullcontext(), steps_taken).run()
+    yield from _Block(world, seats, task, episodes, clock or nullcontext(), steps_taken).run()
 
 
 class _Block:
@@ -72,15 +72,15 @@ class _Block:
         world: BatchEnv,
         seats: Sequence[Seat],
         task: Task,
-        first: int,
-        seeds: IntArray,
+        episodes: Sequence[Episode],
         clock: Clock,
         steps_taken: Any,
     ) -> None:
-        self.world, self.seats, self.first, self.seeds = world, seats, first, seeds
+        self.world, self.seats, self.episodes = world, seats, episodes
         self.clock, self.steps_taken = clock, steps_taken
-        self.seed_list: list[int] = seeds.tolist()
-        lanes = len(seeds)
+        self.seeds: IntArray = np.array([e.seed for e in episodes], dtype=np.int64)
+        self.agent_seeds: IntArray = np.array([e.agent_seed for e in episodes], dtype=np.int64)
+        lanes = len(episodes)
         self.active: BoolArray = np.ones(lanes, dtype=np.bool_)
         self.returns = np.zeros((lanes, world.num_agents))
         self.costs = np.zeros(lanes)
@@ -103,11 +103,11 @@ class _Block:
             with self.clock:
                 for seat in self.seats:
                     name = seat.name
-                    seat.begin(self.seeds)
+                    seat.begin(self.agent_seeds)
         except (Exception, SystemExit, StepLimit) as error:
             yield from self._fail_all(self._reason(name, error))
             return
-        lanes = len(self.seeds)
+        lanes = len(self.episodes)
         while self.alive:
             try:
                 actions, faults = self._actions(observations, info)
@@ -205,17 +205,17 @@ class _Block:
             self._end(lane)
 
     def _failed(self, lane: int, reason: str) -> EpisodeRecord:
-        return failed_record(self.first + lane, self.seed_list[lane], self.length, reason)
+        return failed_record(self.episodes[lane], self.length, reason)
 
     def _finished(self, lane: int, info: Mapping[str, Any]) -> EpisodeRecord:
         returns = self.returns[lane].tolist()
         if not all(map(math.isfinite, returns)):
             raise PkubenchError(
-                f"the world gave a reward that is not finite (seed {self.seed_list[lane]})"
+                f"the world gave a reward that is not finite (seed {self.episodes[lane].seed})"
             )
         return EpisodeRecord(
-            episode=self.first + lane,
-            seed=self.seed_list[lane],
+            episode=self.episodes[lane].number,
+            seed=self.episodes[lane].seed,
             return_=math.fsum(returns),
             returns=dict(zip(self.world.agents, returns, strict=True)),
             cost=float(self.costs[lane]) if self.has_cost else None,
@@ -232,8 +232,12 @@ def failure_reason(name: str, error: BaseException) -> str:
     return f"agent-error: {name}: {told(error)}"
 
 
-def failed_record(episode: int, seed: int, length: int, reason: str) -> EpisodeRecord:
+def failed_record(episode: Episode, length: int, reason: str) -> EpisodeRecord:
     """Return the record of an episode that the agent did not finish."""
     return EpisodeRecord(
-        episode=episode, seed=seed, return_=None, length=length, failure=printable(reason)
+        episode=episode.number,
+        seed=episode.seed,
+        return_=None,
+        length=length,
+        failure=printable(reason),
     )

@@ -7,29 +7,34 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from types import FrameType, TracebackType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from pkubench.agents.contract import Entrant
+from pkubench.envs.core.batch import BatchEnv
 from pkubench.envs.core.generators import kept_generators, seed_generators
-from pkubench.envs.core.registry import WorldSpec, family_of, make_batch, register_world
+from pkubench.envs.core.registry import EnvSpec, family_of, make_batch, register_environment
 from pkubench.envs.core.seeding import agent_seeds
 from pkubench.evaluation.run.episodes import (
     OUT_OF_TIME,
     Clock,
     StepLimit,
     failed_record,
+    failure_reason,
     run_block,
 )
-from pkubench.evaluation.run.populations import score_population
+from pkubench.evaluation.run.failures import printable
 from pkubench.evaluation.run.sources import RunSource
 from pkubench.tasks.records import EpisodeRecord
+from pkubench.tasks.scoring import Episode, EpisodeFailure
 from pkubench.tasks.task import Task
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +56,17 @@ class Job:
 
     index: int
     task: Task
-    world: WorldSpec
+    env: EnvSpec
     run: RunSource
     owner: str
     """The agent's name: a process serves one owner, so no agent's code meets another's."""
-    first: int
-    seeds: tuple[int, ...]
+    episodes: tuple[Episode, ...]
     limits: Limits
+
+    @property
+    def first(self) -> int:
+        """Number of the first episode."""
+        return self.episodes[0].number
 
 
 class Result(NamedTuple):
@@ -93,8 +102,8 @@ class Loader:
 
     def __call__(self, job: Job) -> Entrant:
         """Return the entrant of a job, after making its world known to this process."""
-        if family_of(job.world.id) is None:
-            register_world(job.world)
+        if family_of(job.env.id) is None:
+            register_environment(job.env)
         # Runs are compared whole, with where they lie and their hashes: names are not unique.
         if not job.run.reusable or self._entrant is None or job.run != self._run:
             self._entrant, self._run = None, None
@@ -119,19 +128,40 @@ def run_job(
 ) -> Iterator[EpisodeRecord]:
     """Run the episodes of a job; yield each record as its episode ends."""
     # An agent that draws from global generators shall depend on its block alone.
-    seed_generators(int(agent_seeds(np.array(job.seeds[:1], np.int64), "global")[0]))
-    if job.task.kind == "population":
-        yield from score_population(entrant, job.task, job.seeds[0], clock)
-        return
-    settings = dict(job.task.env_kwargs)
-    if job.task.protocol.horizon != job.world.horizon:
-        settings["max_episode_steps"] = job.task.protocol.horizon
-    world = make_batch(job.task.id, num_envs=len(job.seeds), **settings)
-    try:
-        seeds = np.array(job.seeds, dtype=np.int64)
-        yield from run_block(world, entrant, job.task, job.first, seeds, clock, steps_taken)
-    finally:
-        world.close()
+    first = np.array([job.episodes[0].agent_seed], np.int64)
+    seed_generators(int(agent_seeds(first, "global")[0]))
+    tools = _Tools(job, clock or nullcontext(), steps_taken)
+    yield from job.task.scoring.run(entrant, job.task, job.episodes, tools)
+
+
+class _Tools:
+    """What a scoring is lent in a process that runs a job."""
+
+    def __init__(self, job: Job, clock: Clock, steps_taken: Any) -> None:
+        self._job, self._clock, self._steps_taken = job, clock, steps_taken
+
+    @property
+    def clock(self) -> Clock:
+        return self._clock
+
+    def make_env(self, num_envs: int) -> BatchEnv:
+        task = self._job.task
+        settings = dict(task.env_kwargs)
+        if task.protocol.horizon != self._job.env.horizon:
+            settings["max_episode_steps"] = task.protocol.horizon
+        return make_batch(task.id, num_envs=num_envs, **settings)
+
+    def play(
+        self, env: BatchEnv, entrant: Entrant, task: Task, episodes: Sequence[Episode]
+    ) -> Iterator[EpisodeRecord]:
+        return run_block(env, entrant, task, episodes, self._clock, self._steps_taken)
+
+    def ask(self, who: str, call: Callable[[], T]) -> T:
+        try:
+            with self._clock:
+                return call()
+        except (Exception, SystemExit, StepLimit) as error:
+            raise EpisodeFailure(printable(failure_reason(who, error))) from error
 
 
 class InProcess:
@@ -168,8 +198,7 @@ def deadline_of(job: Job, started: float) -> float:
 
 def out_of_time(job: Job) -> Result:
     """Return the result of a job whose turn did not come within the total time."""
-    numbers = enumerate(job.seeds, start=job.first)
-    return Result(job, [failed_record(number, seed, 0, OUT_OF_TIME) for number, seed in numbers])
+    return Result(job, [failed_record(episode, 0, OUT_OF_TIME) for episode in job.episodes])
 
 
 def _can_alarm(job: Job) -> bool:

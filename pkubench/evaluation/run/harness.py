@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from pkubench import __version__
 from pkubench.agents.contract import Entrant
 from pkubench.envs.core.registry import resolve
-from pkubench.envs.core.seeding import check_seed, evaluation_seeds
+from pkubench.envs.core.seeding import check_seed
 from pkubench.errors import AgentError, ConfigError, RecordError
 from pkubench.evaluation.report import SCHEMA, Report, RunRecords, build_report
 from pkubench.evaluation.run.arguments import output_folder, whole_number
@@ -31,14 +31,11 @@ from pkubench.evaluation.run.machine import MACHINES, differences, machine
 from pkubench.evaluation.run.sources import AgentSource, ObjectSource, RunSource, as_source
 from pkubench.evaluation.run.storage import MemoryRun, RunFolder
 from pkubench.evaluation.run.workers import ProcessPool
-from pkubench.tasks.records import RUN, EpisodeRecord, contradiction
+from pkubench.tasks.records import RUN, EpisodeRecord
 from pkubench.tasks.registry import as_task
+from pkubench.tasks.scoring import Episode
 from pkubench.tasks.task import Task
 
-_ENGINES = {"mujoco": ("mujoco",), "games": ("open-spiel",)}
-"""Extra of an environment -> the distributions whose versions its records depend on."""
-_RUNTIMES = {"onnx": ("onnxruntime",), "sb3": ("onnxruntime", "stable-baselines3", "torch")}
-"""Where an agent comes from -> the distributions that it acts with."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+@-]+")
 
 
@@ -93,12 +90,11 @@ def evaluate(
     task = as_task(task)
     seed, workers = whole_number("seed", seed), whole_number("workers", workers)
     out = output_folder(out)
-    if task.kind == "population":
-        episodes = 1
     episodes = task.protocol.episodes if episodes is None else whole_number("episodes", episodes)
     if episodes < 1:
         raise ConfigError(f"episodes must be at least 1, got {episodes}")
     check_seed(seed)
+    planned = task.scoring.plan(task, seed, episodes)
     source = as_source(agent, name)
     folder = None if out is None else evaluation_folder(out, source.name, task)
     if folder is not None:
@@ -106,7 +102,7 @@ def evaluate(
     runs: list[_Run] = []
     try:
         for run_source in source.runs:
-            runs.append(_open(run_source, source, task, seed, episodes, folder))
+            runs.append(_open(run_source, source, task, seed, planned, folder))
         _run_blocks(runs, source, task, limits or Limits(), backend, workers, progress)
     finally:
         for run in runs:
@@ -151,20 +147,19 @@ def folder_name(name: str) -> str:
     return f"{safe}-{digest[:8]}"
 
 
-def versions_for(task: Task, label: str = "") -> dict[str, str]:
+def versions_for(task: Task, runtimes: Sequence[str] = ()) -> dict[str, str]:
     """Return the versions of everything that an agent's records on a task may depend on.
 
     Args:
         task: What is evaluated.
-        label: Where the agent comes from, as its source says.
+        runtimes: The distributions that the agent acts with, as its source says.
     """
     found = {
         "python": platform.python_version(),
         "pkubench": __version__,
         "numpy": metadata.version("numpy"),
     }
-    engines = _ENGINES.get(resolve(task.id).extra or "", ())
-    for distribution in (*engines, *_RUNTIMES.get(label, ())):
+    for distribution in (*resolve(task.id).engines, *runtimes):
         try:
             found[distribution] = metadata.version(distribution)
         except metadata.PackageNotFoundError:  # what needs it will say so better
@@ -176,7 +171,7 @@ def versions_for(task: Task, label: str = "") -> dict[str, str]:
 class _Run:
     source: RunSource
     settings: Mapping[str, Any]
-    seeds: list[int]
+    episodes: Sequence[Episode]
     sink: RunFolder | MemoryRun
     found: Sequence[EpisodeRecord]
     """Records of an earlier, interrupted evaluation."""
@@ -186,17 +181,17 @@ class _Run:
     def __post_init__(self) -> None:
         self.is_checked = not self.found
 
-    def blocks(self) -> Iterator[tuple[int, tuple[int, ...]]]:
-        """Yield the first episode and the seeds of each block without records."""
-        for first in range(len(self.sink.records), len(self.seeds), BLOCK):
-            yield first, tuple(self.seeds[first : first + BLOCK])
+    def blocks(self) -> Iterator[tuple[Episode, ...]]:
+        """Yield the episodes of each block without records."""
+        for first in range(len(self.sink.records), len(self.episodes), BLOCK):
+            yield tuple(self.episodes[first : first + BLOCK])
 
-    def to_check(self) -> tuple[int, tuple[int, ...]] | None:
+    def to_check(self) -> tuple[Episode, ...] | None:
         """Draw a block of the lines that were found; None where none were."""
         if not self.found:
             return None
         first = secrets.choice(range(0, len(self.found), BLOCK))
-        return first, tuple(self.seeds[first : first + BLOCK])
+        return tuple(self.episodes[first : first + BLOCK])
 
     def check(self, records: Sequence[EpisodeRecord], task: Task) -> None:
         """Hold found lines to the same episodes, played again.
@@ -237,7 +232,7 @@ def _open(
     source: AgentSource,
     task: Task,
     seed: int,
-    episodes: int,
+    episodes: Sequence[Episode],
     folder: Path | None,
 ) -> _Run:
     settings = {
@@ -248,30 +243,30 @@ def _open(
         "run": run.label,
         "hashes": dict(run.hashes),
         "seed": seed,
-        "episodes": episodes,
+        "episodes": len(episodes),
         "horizon": task.protocol.horizon,
         "env_kwargs": dict(task.env_kwargs),
         "block": BLOCK,
         "threads": 1,
-        "versions": versions_for(task, source.label),
+        "versions": versions_for(task, source.runtimes),
         MACHINES: [machine()],
     }
-    seeds = evaluation_seeds(seed, episodes).tolist()
     if folder is None:
-        return _Run(run, settings, seeds, MemoryRun(), ())
-    ends = [*range(BLOCK, episodes, BLOCK), episodes]
+        return _Run(run, settings, episodes, MemoryRun(), ())
+    ends = [*range(BLOCK, len(episodes), BLOCK), len(episodes)]
     sink = RunFolder(folder / folder_name(run.label), task, settings, ends)
     for record in sink.records:
-        if record.seed != seeds[record.episode]:
+        planned = episodes[record.episode]
+        if record.seed != planned.seed:
             sink.close()
             raise RecordError(
                 f"{sink.path}:{record.episode + 1} has seed {record.seed}, wanted "
-                f"{seeds[record.episode]}: its lines were changed"
+                f"{planned.seed}: its lines were changed"
             )
-        if wrong := contradiction(record, task):
+        if wrong := task.scoring.check(record, task):
             sink.close()
             raise RecordError(f"{sink.path}:{record.episode + 1}: {wrong}; choose another --out")
-    return _Run(run, settings, seeds, sink, tuple(sink.records))
+    return _Run(run, settings, episodes, sink, tuple(sink.records))
 
 
 def _run_blocks(
@@ -287,21 +282,20 @@ def _run_blocks(
     owners: list[_Run] = []
     checks = [[block] if (block := run.to_check()) else [] for run in runs]
     for run, check in zip(runs, checks, strict=True):  # a block that is checked comes first
-        for first, seeds in [*check, *run.blocks()]:
+        for episodes in [*check, *run.blocks()]:
             jobs.append(
                 Job(
                     index=len(jobs),
                     task=task,
-                    world=resolve(task.id),
+                    env=resolve(task.id),
                     run=run.source,
                     owner=source.name,
-                    first=first,
-                    seeds=seeds,
+                    episodes=episodes,
                     limits=limits,
                 )
             )
             owners.append(run)
-    total = sum(len(run.seeds) for run in runs)
+    total = sum(len(run.episodes) for run in runs)
     done = sum(len(run.sink.records) for run in runs)
     if progress is not None:
         progress(Progress(done, total))

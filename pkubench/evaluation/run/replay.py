@@ -95,7 +95,7 @@ def replay(
     recorded = {(run.label, r.episode): r for run in runs for r in run.records}
     late = sum(ran_late(recorded[key]) for key in played)
     count = len(played)
-    noun, verb = ("score", "computed") if task.kind == "population" else ("episode", "played")
+    noun, verb = task.scoring.unit, task.scoring.done
     what = f"{counted(count, noun)} {verb}"
     aside = f" ({counted(late, noun)} that failed by the clock left aside)" if late else ""
     slow = sum(ran_late(r) and not ran_late(recorded[key]) for key, r in played.items())
@@ -106,7 +106,7 @@ def replay(
     if not different:
         how = f"{count} of {what} again came out as the same bytes{aside}"
         return Replay(count, count, "", how, by_run)
-    here, then, versions = machine(), _machines(runs), _versions(runs, task)
+    here, then, versions = machine(), _machines(runs), _versions(runs, task, agent.runtimes)
     why = [*versions, *differences(then, here)]
     as_there = dict(played)
     is_imitated = False
@@ -217,17 +217,16 @@ def _jobs(
         if run.label not in sources:
             raise RecordError(f"agent {agent.name!r} has no run {run.label!r} to play again")
         size = int(run.settings["block"])
+        planned = task.scoring.plan(task, int(run.settings["seed"]), len(run.records))
         for first in blocks[run.label]:
-            seeds = tuple(record.seed for record in run.records[first : first + size])
             jobs.append(
                 Job(
                     index=len(jobs),
                     task=task,
-                    world=resolve(task.id),
+                    env=resolve(task.id),
                     run=sources[run.label],
                     owner=agent.name,
-                    first=first,
-                    seeds=seeds,
+                    episodes=tuple(planned[first : first + size]),
                     limits=limits,
                 )
             )
@@ -247,7 +246,7 @@ def _play(
 ) -> Played:
     """Return the records of jobs by run and episode; close the backend if it is ours."""
     played: Played = {}
-    total = sum(len(job.seeds) for job in jobs)
+    total = sum(len(job.episodes) for job in jobs)
     try:
         for result in backend.map(jobs):
             label = owners[result.job.index].label
@@ -261,7 +260,7 @@ def _play(
 
 
 def _differs(job: Job, run: RunRecords, played: Played, task: Task) -> bool:
-    numbers = range(job.first, job.first + len(job.seeds))
+    numbers = range(job.first, job.first + len(job.episodes))
     return not all(_agrees(run.records[n], played[run.label, n], task) for n in numbers)
 
 
@@ -289,10 +288,10 @@ def _machines(runs: Sequence[RunRecords]) -> list[Mapping[str, str]]:
     return found
 
 
-def _versions(runs: Sequence[RunRecords], task: Task) -> list[str]:
+def _versions(runs: Sequence[RunRecords], task: Task, runtimes: Sequence[str]) -> list[str]:
     settings = runs[0].settings
     then = dict(settings["versions"])
-    now = versions_for(task, str(settings.get("label", "")))
+    now = versions_for(task, runtimes)
     return [
         f"{name} {then.get(name, 'unknown')} then, {version} now"
         for name, version in now.items()
@@ -336,7 +335,7 @@ def _text(value: float | str | None) -> str:
 
 
 def _count(jobs: Sequence[Job]) -> int:
-    return sum(len(job.seeds) for job in jobs)
+    return sum(len(job.episodes) for job in jobs)
 
 
 def _mean(values: Sequence[float]) -> str:

@@ -23,10 +23,9 @@ from pkubench.agents.contract import (
 )
 from pkubench.envs.core.batch import BatchEnv
 from pkubench.envs.core.seeding import agent_seeds
+from pkubench.envs.core.traits import ACTION_MASK
 from pkubench.errors import AgentError
 from pkubench.evaluation.run.actions import ActionCheck, ActionFault
-
-ACTION_MASK = "action_mask"
 
 
 class View:

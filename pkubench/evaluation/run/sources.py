@@ -54,6 +54,11 @@ class AgentSource(Protocol):
         ...
 
     @property
+    def runtimes(self) -> Sequence[str]:
+        """The distributions that it acts with: records name their versions."""
+        ...
+
+    @property
     def runs(self) -> Sequence[RunSource]:
         """Its runs: training seeds, the sample of every interval."""
         ...
@@ -98,6 +103,7 @@ class ObjectSource:
     name: str
     runs: tuple[PickledRun | LiveRun, ...]
     label: str = "object"
+    runtimes: tuple[str, ...] = ()
 
     @property
     def is_portable(self) -> bool:

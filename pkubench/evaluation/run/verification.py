@@ -10,8 +10,7 @@ from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any
 
-from pkubench.envs.core.seeding import evaluation_seeds
-from pkubench.errors import RecordError
+from pkubench.errors import RecordError, counted
 from pkubench.evaluation.report import (
     Report,
     RunRecords,
@@ -22,7 +21,7 @@ from pkubench.evaluation.report import (
 from pkubench.evaluation.run.execution import Backend, Limits
 from pkubench.evaluation.run.replay import replay
 from pkubench.evaluation.run.sources import AgentSource
-from pkubench.tasks.records import EPISODES, REPORT, contradiction, read_json, read_text
+from pkubench.tasks.records import EPISODES, REPORT, read_json, read_text
 from pkubench.tasks.registry import make_task, why_outdated
 from pkubench.tasks.task import Task
 
@@ -131,15 +130,17 @@ def _report_problems(folder: Path, report: Report) -> list[str]:
 
 def _line_problems(path: Path, run: RunRecords, task: Task) -> list[str]:
     file = path / EPISODES
-    seeds = evaluation_seeds(int(run.settings["seed"]), len(run.records)).tolist()
+    planned = task.scoring.plan(task, int(run.settings["seed"]), len(run.records))
     lines = read_text(file).splitlines()
-    for record, seed, line in zip(run.records, seeds, lines, strict=True):
+    if len(planned) != len(run.records):
+        return [f"{file} has {counted(len(run.records), 'line')}, wanted {len(planned)}"]
+    for record, episode, line in zip(run.records, planned, lines, strict=True):
         where = f"{file}:{record.episode + 1}"
-        if record.seed != seed:
-            return [f"{where} has seed {record.seed}, but this evaluation's is {seed}"]
+        if record.seed != episode.seed:
+            return [f"{where} has seed {record.seed}, but this evaluation's is {episode.seed}"]
         if record.line(task) != line:
             return [f"{where} is not written as the harness writes it"]
-        if wrong := contradiction(record, task):
+        if wrong := task.scoring.check(record, task):
             return [f"{where}: {wrong}"]
     return []
 

@@ -190,9 +190,9 @@ class _Worker:
         is_late = reason == OUT_OF_TIME
         if not is_late and (loading or (not self.slots[STARTED] and steps == 0)):
             raise AgentError(f"agent {self.owner!r} could not be loaded: {reason}")
-        for number, seed in enumerate(self.job.seeds, start=self.job.first):
-            if number not in self.records:
-                self.records[number] = failed_record(number, seed, steps, reason)
+        for episode in self.job.episodes:
+            if episode.number not in self.records:
+                self.records[episode.number] = failed_record(episode, steps, reason)
         return self._result()
 
     def _result(self) -> Result:

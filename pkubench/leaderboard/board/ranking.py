@@ -198,7 +198,7 @@ def _why_not(task: Task, entry: Entry) -> str | None:
     if entry.seeds < MIN_SEEDS:
         return f"{entry.seeds} of the {MIN_SEEDS} training seeds a rank needs"
     steps = [run.steps for run in entry.runs if run.steps is not None]
-    if len(steps) < len(entry.runs) and task.kind == "episodes":  # solvers of games take none
+    if len(steps) < len(entry.runs) and task.protocol.training_steps is not None:
         return "does not record for how many steps it was trained"
     longest, budget = max(steps, default=0), task.protocol.training_steps
     if budget is not None and longest > budget:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pkubench.envs.core.seeding import evaluation_seeds
 from pkubench.errors import BundleError, PkubenchError, RecordError, StorageError, UnknownName
 from pkubench.evaluation.report import RunRecords, build_report, check_settings
 from pkubench.evaluation.run.episodes import BLOCK
@@ -24,7 +23,7 @@ from pkubench.leaderboard.submissions.manifest import (
     parse_manifest,
 )
 from pkubench.leaderboard.submissions.weights import check_weights
-from pkubench.tasks.records import EpisodeRecord, check_order, contradiction, parse_record
+from pkubench.tasks.records import EpisodeRecord, check_order, parse_record
 from pkubench.tasks.registry import make_listed_task
 from pkubench.tasks.task import Task
 
@@ -272,13 +271,16 @@ def _check_settings(
         where = f"{entry.episodes}:{record.episode + 1}"
         if record.line(task) != line:
             raise BundleError(f"{where} is not written as the harness writes it")
-        if wrong := contradiction(record, task):
+        if wrong := task.scoring.check(record, task):
             raise BundleError(f"{where}: {wrong}")
-    for record, wanted in zip(records, evaluation_seeds(seed, len(records)).tolist(), strict=True):
-        if record.seed != wanted:
+    planned = task.scoring.plan(task, seed, len(records))
+    if len(planned) != len(records):
+        raise BundleError(f"{entry.episodes} has {len(records)} lines; wanted {len(planned)}")
+    for record, wanted in zip(records, planned, strict=True):
+        if record.seed != wanted.seed:
             raise BundleError(
                 f"{entry.episodes}: episode {record.episode} has seed {record.seed}; the "
-                f"evaluation with seed {seed} has {wanted} there"
+                f"evaluation with seed {seed} has {wanted.seed} there"
             )
 
 

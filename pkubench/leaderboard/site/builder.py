@@ -39,7 +39,7 @@ from pkubench.leaderboard.site.pages import (
     task_row,
 )
 from pkubench.tasks.outside import registered_tasks
-from pkubench.tasks.registry import SUITES, tasks
+from pkubench.tasks.registry import suites, tasks
 from pkubench.tasks.task import Task
 
 MARKER = "site.json"
@@ -89,7 +89,7 @@ class _Site:
         self.pages = [
             self._task_page(task, by_task[task.id]) for task in known if task.id in by_task
         ]
-        names = dict.fromkeys([*SUITES, *(task.suite for task in known)])
+        names = dict.fromkeys([*suites(), *(task.suite for task in known)])
         self.suites = [suite for name in names if (suite := self._suite_page(name)) is not None]
         self.environment = jinja2.Environment(
             loader=jinja2.PackageLoader("pkubench.leaderboard.site"),
@@ -203,8 +203,8 @@ class _Site:
         scale = Scale.around(
             ranked if len(ranked) > 1 else scores, {"random": 0.0, "reference": 1.0}
         )
-        text = SUITES[name].__doc__ if name in SUITES else "Tasks of another package."
-        summary = (text or "").strip().partition("\n")[0]
+        suite = suites().get(name)
+        summary = "Tasks of another package" if suite is None else suite.sentence
         rows = tuple(SuiteRow(standing, suite_picture(standing, scale)) for standing in standings)
         return SuitePage(name, summary, pages, compared, rows)
 

@@ -174,7 +174,7 @@ def curves_figure(
     log = metric.interval == "exact" and not metric.higher_is_better
     if log:
         marks = {name: value for name, value in marks.items() if value > 0.0}
-    axis = "iterations" if task.kind == "population" else "environment steps"
+    axis = "environment steps" if task.scoring.is_played else "iterations"
     label = f"{metric.name} of {', '.join(curve.name for curve in curves)} over {axis}"
     return Figure(
         title=label_of(metric.name) + (" (logarithmic)" if log else ""),

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pkubench import __version__
-from pkubench.agents.resolve.loading import POPULATION_SUFFIXES, file_hash, resolve_agent
+from pkubench.agents.registry import prefixes
+from pkubench.agents.resolve.loading import resolve_agent
+from pkubench.agents.resolve.sources import file_hash
+from pkubench.agents.saved.population_content import POPULATION_SUFFIXES
 from pkubench.errors import AgentError, BundleError, StorageError, UnknownName
 from pkubench.evaluation.report import run_folders
 from pkubench.leaderboard.board.reading import CONFIG, CURVE, DATA_FILES, Bundle, read_bundle
@@ -33,13 +36,11 @@ DEFAULT_LICENSE = "Apache-2.0"
 
 _KINDS = {
     "builtin": "named",
-    "scripted": "named",
     "pretrained": "saved",
     "saved": "saved",
-    "onnx": "onnx",
     "population": "population",
 }
-"""Where an agent comes from (``label`` of a report) -> kind of the bundle."""
+"""Where an agent comes from (``label`` of a report) -> kind of the bundle; prefixes declare it."""
 
 PathLike = str | os.PathLike[str]
 
@@ -137,7 +138,7 @@ def create_bundle(
     manifest = Manifest(
         name=check_text(agent if name is None else name, "name", 80),
         agent=agent,
-        kind=_KINDS.get(label, "external"),
+        kind=_kind(label),
         license=check_text(license, "license", 80),
         authors=(authors,) if isinstance(authors, str) else tuple(authors or ()),
         description=check_text(description or "", "description", 4000, empty=True),
@@ -149,6 +150,11 @@ def create_bundle(
     path = Path(out)
     write_archive(path, {MANIFEST: encode(manifest.to_json()), **members})
     return read_bundle(path)
+
+
+def _kind(label: str) -> str:
+    prefix = prefixes().get(label)
+    return _KINDS.get(label, "external") if prefix is None else prefix.bundle
 
 
 def task_folders(paths: Iterable[Path]) -> list[Path]:

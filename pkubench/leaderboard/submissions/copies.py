@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pkubench.agents.resolve.loading import tensors_read
+from pkubench.agents.resolve.saved import tensors_read
 from pkubench.leaderboard.board.reading import CONFIG, Bundle, BundleRun, BundleTask, is_weights
 from pkubench.leaderboard.submissions.archive import Archive
 from pkubench.leaderboard.submissions.manifest import MANIFEST

@@ -7,15 +7,17 @@ code (``package.module:factory``, ``sb3:``) is not run; its entries stay self-re
 
 from __future__ import annotations
 
-import re
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from pkubench.agents.resolve.loading import POPULATION_SUFFIXES, AgentSource, resolve_agent
-from pkubench.errors import AgentError, RefusedError, UnknownName
+from pkubench.agents.registry import prefixes
+from pkubench.agents.resolve.loading import is_installed_code, resolve_agent
+from pkubench.agents.resolve.sources import AgentSource
+from pkubench.agents.saved.population_content import POPULATION_SUFFIXES
+from pkubench.errors import AgentError, RefusedError, UnknownName, counted
 from pkubench.evaluation.run.execution import Limits
 from pkubench.evaluation.run.replay import Replay, replay, time_left
 from pkubench.leaderboard.board.reading import Bundle, BundleRun, BundleTask, run_records
@@ -25,7 +27,6 @@ from pkubench.leaderboard.submissions.copies import suspicions
 TOTAL_S = 4 * 3600.0
 """How long playing all episodes of a bundle may take, unless the board says otherwise."""
 
-_NAMED = re.compile(r"random|scripted:[A-Za-z0-9_-]+")
 """Spellings that name an agent of pkubench and nothing else: no path, no module."""
 
 
@@ -110,7 +111,7 @@ def _play_again(
     )
     records = [run_records(run) for run in task.runs]
     blocks = {run.label: range(0, len(run.records), int(run.settings["block"])) for run in records}
-    source = AgentSource(bundle.manifest.name, sources[0].label, runs)
+    source = replace(sources[0], name=bundle.manifest.name, runs=runs)
     return replay(records, source, task.task, blocks, workers=workers, limits=limits)
 
 
@@ -128,7 +129,7 @@ def _source(bundle: Bundle, task: BundleTask, run: BundleRun, folder: Path) -> A
         RefusedError: the bundle spells its agent in another way than its kind allows.
     """
     if bundle.manifest.kind == "named":
-        if not _NAMED.fullmatch(bundle.manifest.agent):
+        if not is_installed_code(bundle.manifest.agent):
             raise RefusedError(f"{bundle.manifest.agent[:80]!r} is not an agent of pkubench")
         return resolve_agent(bundle.manifest.agent, task.task)
     bundle.extract_weights(run, folder)
@@ -141,11 +142,10 @@ def _source(bundle: Bundle, task: BundleTask, run: BundleRun, folder: Path) -> A
         return resolve_agent(str(files[0].resolve()), task.task)
     graphs = sorted(folder.glob("*.onnx"))
     alone = len(graphs) == 1 and not (folder / "team.json").exists()
-    return resolve_agent(f"onnx:{graphs[0] if alone else folder}", task.task)
+    (prefix,) = (name for name, of in prefixes().items() if of.bundle == bundle.manifest.kind)
+    return resolve_agent(f"{prefix}:{graphs[0] if alone else folder}", task.task)
 
 
 def _count(task: BundleTask) -> str:
     runs, episodes = len(task.runs), sum(len(run.records) for run in task.runs)
-    if task.task.kind == "population":  # computed, and not played
-        return f"the exact score{'s' * (runs != 1)} of {runs} run{'s' * (runs != 1)}"
-    return f"{episodes} episode{'s' * (episodes != 1)} of {runs} run{'s' * (runs != 1)}"
+    return f"{counted(episodes, task.task.scoring.unit)} of {counted(runs, 'run')}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pkubench.agents.resolve.loading import POPULATION_SUFFIXES, check_population_file
+from pkubench.agents.saved.population_content import POPULATION_SUFFIXES, check_population_bytes
 from pkubench.errors import BundleError, MissingExtra, WeightsError
 from pkubench.leaderboard.submissions.manifest import decode
 
@@ -41,7 +41,7 @@ def check_weights(name: str, data: bytes) -> None:
         _check_onnx(name, data)
     elif name.endswith(POPULATION_SUFFIXES):
         try:
-            check_population_file(name, data)
+            check_population_bytes(name, data)
         except WeightsError as error:
             raise BundleError(str(error)) from error
     else:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from pkubench.tasks.suite import Suite
 from pkubench.tasks.task import Metric, Protocol, Task
 
-SUITE = "constrained"
+_NAME = "constrained"
 COST_LIMIT = 25.0
 """Undiscounted cost an episode, the limit of OmniSafe's tables (JMLR 2024)."""
 
@@ -64,8 +65,7 @@ no better than 14 either way; and all runs meet the same layouts, whose luck is 
 runs. The robots under a speed limit have no layouts: 16 episodes are all alike."""
 
 
-def tasks() -> tuple[Task, ...]:
-    """Return the tasks of the suite."""
+def _tasks() -> tuple[Task, ...]:
     return (*_velocity(), *_teams(), *_navigation())
 
 
@@ -106,7 +106,7 @@ def _task(name: str, title: str, counted: str, horizon: int, version: int = 0) -
     )
     return Task(
         id=f"pkubench/{name}-v{version}",
-        suite=SUITE,
+        suite=_NAME,
         title=title,
         metrics=(_RETURN, cost),
         protocol=Protocol(
@@ -115,3 +115,14 @@ def _task(name: str, title: str, counted: str, horizon: int, version: int = 0) -
         cost_limit=COST_LIMIT,
         notes=_NOTES,
     )
+
+
+SUITE = Suite(
+    name=_NAME,
+    title="Robots with a cost limit",
+    summary="return counts only where the mean cost stays within the limit",
+    tasks=_tasks(),
+    place=20,
+    reference="ppo-lag",
+    random_factor=10,
+)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pkubench.envs.diagnostics import risky_corridor, speed_limit
+from pkubench.tasks.suite import Suite
 from pkubench.tasks.task import Metric, Protocol, Task
 
-SUITE = "diagnostics"
+_NAME = "diagnostics"
 
 _RETURN = Metric(
     name="return",
@@ -39,8 +40,7 @@ _DRAWN = (
 )
 
 
-def tasks() -> tuple[Task, ...]:
-    """Return the tasks of the suite."""
+def _tasks() -> tuple[Task, ...]:
     return (*_games(), *_constrained())
 
 
@@ -48,7 +48,7 @@ def _games() -> Iterator[Task]:
     for name, title in _TITLES.items():
         yield Task(
             id=f"pkubench/{name}-v0",
-            suite=SUITE,
+            suite=_NAME,
             title=title,
             metrics=(_RETURN,),
             protocol=_PROTOCOL,
@@ -86,7 +86,7 @@ def _constrained() -> Iterator[Task]:
         cost = Metric(name="cost", higher_is_better=False, unit=unit, describe=counted)
         yield Task(
             id=f"pkubench/{name}-v0",
-            suite=SUITE,
+            suite=_NAME,
             title=title,
             metrics=(rewards, cost),
             protocol=Protocol(
@@ -95,3 +95,13 @@ def _constrained() -> Iterator[Task]:
             cost_limit=limit,
             notes=notes,
         )
+
+
+SUITE = Suite(
+    name=_NAME,
+    title="Environments solved on paper",
+    summary="what an algorithm does against what its theory claims",
+    tasks=_tasks(),
+    place=40,
+    reference="scripted:optimum",
+)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pkubench.tasks.exact import Exact
+from pkubench.tasks.suite import Suite
 from pkubench.tasks.task import Metric, Protocol, Task
 
-SUITE = "games"
+_NAME = "games"
 
 _PROTOCOL = Protocol(episodes=1, horizon=None, training_steps=None, quick_episodes=1)
 _NOTES = (
@@ -30,14 +32,13 @@ _GAMES = {
 """Name -> what it is, and the unit of its payoffs."""
 
 
-def tasks() -> tuple[Task, ...]:
-    """Return the tasks of the suite."""
+def _tasks() -> tuple[Task, ...]:
     return tuple(
         _task(f"pkubench/{name}-v0", title, unit) for name, (title, unit) in _GAMES.items()
     )
 
 
-def task_by_name(name: str) -> Task:
+def _task_by_name(name: str) -> Task:
     """Return the task of a game that is named and not listed: ``openspiel:tic_tac_toe``.
 
     It is scored like the listed ones; it has no reference scores and no place on a leaderboard. The
@@ -52,7 +53,7 @@ def task_by_name(name: str) -> Task:
 def _task(name: str, title: str, unit: str, what: str = "tree") -> Task:
     return Task(
         id=name,
-        suite=SUITE,
+        suite=_NAME,
         title=title,
         metrics=(
             Metric(
@@ -83,6 +84,19 @@ def _task(name: str, title: str, unit: str, what: str = "tree") -> Task:
             ),
         ),
         protocol=_PROTOCOL,
-        kind="population",
+        scoring=Exact(),
         notes=_NOTES.format(f"game {what}" if what == "tree" else what),
     )
+
+
+SUITE = Suite(
+    name=_NAME,
+    title="Two-player zero-sum games",
+    summary="scored exactly, by what a perfect opponent would win",
+    tasks=_tasks(),
+    place=30,
+    reference="scripted:equilibrium",
+    reference_score=0.0,
+    random_factor=1,
+    by_name=dict.fromkeys(_NAMED, _task_by_name),
+)

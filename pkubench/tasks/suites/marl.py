@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pkubench.tasks.suite import Suite
 from pkubench.tasks.task import Metric, Protocol, Task
 
-SUITE = "marl"
+_NAME = "marl"
 
 _RETURN = Metric(
     name="return",
@@ -50,8 +51,7 @@ _ROBOT_NOTES = (
 )
 
 
-def tasks() -> tuple[Task, ...]:
-    """Return the tasks of the suite."""
+def _tasks() -> tuple[Task, ...]:
     return _particle_tasks() + _robot_tasks()
 
 
@@ -59,7 +59,7 @@ def _robot_tasks() -> tuple[Task, ...]:
     return tuple(
         Task(
             id=f"pkubench/Multi{name}",
-            suite=SUITE,
+            suite=_NAME,
             title=title,
             metrics=(_RETURN,),
             protocol=_ROBOT_PROTOCOL,
@@ -73,7 +73,7 @@ def _particle_tasks() -> tuple[Task, ...]:
     return tuple(
         Task(
             id=f"pkubench/{name}{suffix}-v0",
-            suite=SUITE,
+            suite=_NAME,
             title=f"{title} ({'continuous' if suffix else 'discrete'} actions)",
             metrics=(_RETURN,),
             protocol=_PARTICLE_PROTOCOL,
@@ -82,3 +82,13 @@ def _particle_tasks() -> tuple[Task, ...]:
         for name, title in _TITLES.items()
         for suffix in ("", "Continuous")
     )
+
+
+SUITE = Suite(
+    name=_NAME,
+    title="Cooperative environments",
+    summary="how well a team does whose members act on their own views",
+    tasks=_tasks(),
+    place=10,
+    reference="happo",
+)

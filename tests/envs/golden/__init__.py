@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from pkubench.envs.core.batch import Array, Info
-from pkubench.envs.core.registry import WORLDS, make_batch
+from pkubench.envs.core.registry import environments, make_batch
 from tests.envs.tape import Tape
 
 FOLDER = Path(__file__).parent
@@ -26,7 +26,7 @@ LENGTH = {"particle": 25, "safety": 5, "multi_mujoco": 5, "games": 20, "diagnost
 
 def family(env: str) -> str:
     """Return the family of an environment, the package its module lies in."""
-    return WORLDS[env].entry_point.split(".")[2]
+    return environments()[env].entry_point.split(".")[2]
 
 
 def path(env: str) -> Path:

@@ -1,26 +1,93 @@
-"""Presets of the off-policy learner: HARL's, HASAC's and OmniSafe's methods."""
+"""The composed off-policy learner: replay + rule {DDPG, TD3, SAC} + scheme."""
 
 from __future__ import annotations
 
-from pkubench.agents.families.off_policy.presets import NAMES
-from pkubench.agents.registry import AgentFamily, Preset
+from pkubench.agents.registry import LIMITED, OFFICIAL, TEAM, AgentFamily, Preset
+from pkubench.agents.requirements import (
+    acts_in_box_or_discrete,
+    all_of,
+    holds_cost_limit,
+    plays_episodes,
+    takes_no_masks,
+)
+
+_LEARNERS = "pkubench.agents.rl.off_policy"
 
 FAMILY = AgentFamily(
-    name="off_policy",
-    summary="replay and a rule: DDPG, TD3 or SAC",
+    name="off-policy",
+    summary="actor-critic learners from a replay, of teams and of single agents",
     kind="off-policy",
-    learner="pkubench.agents.rl.off_policy:make_learner",
-    batch="pkubench.agents.rl.off_policy:make_batch",
-    load="pkubench.agents.families.off_policy.loading:load",
+    configure=f"{__name__}.presets:preset",
+    learner=f"{_LEARNERS}:make_learner",
+    batch=f"{_LEARNERS}:make_batch",
+    load=f"{__name__}.loading:load",
     acting={"mode": ("mode", "sampled")},
+    fits=all_of(plays_episodes, acts_in_box_or_discrete, takes_no_masks),
 )
-PRESETS = tuple(
-    Preset(
+
+
+def _preset(name: str, paper: str, suites: tuple[str, ...], summary: str, *tags: str) -> Preset:
+    return Preset(
         name=name,
-        family="off_policy",
-        summary="",
-        settings="pkubench.agents.families.off_policy.presets:CONFIGS",
-        tuned="pkubench.agents.families.off_policy.presets:changes_on",
+        family=FAMILY.name,
+        summary=summary,
+        paper=paper,
+        suites=suites,
+        tags=frozenset(tags),
+        place=20 if TEAM in tags else 40,
+        **({"fits": holds_cost_limit} if LIMITED in tags else {}),
     )
-    for name in NAMES
+
+
+_HARL, _HASAC = "HARL (JMLR 2024)", "HASAC (ICLR 2024)"
+_OMNISAFE, _OWN = "OmniSafe (JMLR 2024)", "composed here"
+_TEAMS, _SAFE = ("marl", "diagnostics"), ("constrained", "diagnostics")
+
+PRESETS = (
+    _preset("hasac", _HASAC, (*_TEAMS, "constrained"), "sequential soft actor-critic", TEAM),
+    *(
+        _preset(name, paper, _TEAMS, summary, TEAM)
+        for name, paper, summary in (
+            ("hatd3", _HARL, "sequential TD3"),
+            ("haddpg", _HARL, "sequential DDPG"),
+            ("masac", _HASAC, "soft actor-critic, one shared policy at once"),
+            ("matd3", _HARL, "TD3 beside the others' replayed actions"),
+            ("maddpg", _HARL, "DDPG beside the others' replayed actions"),
+            ("hasac-simultaneous", _HASAC, "HASAC without the sequence"),
+            ("hatd3-simultaneous", _HARL, "HATD3 without the sequence"),
+            ("haddpg-simultaneous", _HARL, "HADDPG without the sequence"),
+        )
+    ),
+    *(
+        _preset(name, _OWN, ("constrained",), summary, TEAM, LIMITED)
+        for name, summary in (
+            ("hasac-lag", "HASAC with a Lagrange multiplier"),
+            ("hatd3-lag", "HATD3 with a Lagrange multiplier"),
+        )
+    ),
+    *(
+        _preset(f"{name}-paper", paper, ("marl",), summary, TEAM, OFFICIAL)
+        for name, paper, summary in (
+            ("hasac", _HASAC, "HASAC with the official numbers"),
+            ("hatd3", _HARL, "HATD3 with the official numbers"),
+            ("haddpg", _HARL, "HADDPG with the official numbers"),
+            ("masac", _HASAC, "MASAC with HASAC's numbers"),
+            ("matd3", _HARL, "MATD3 with HATD3's numbers"),
+            ("maddpg", _HARL, "MADDPG with HADDPG's numbers"),
+        )
+    ),
+    *(
+        _preset(f"{rule}{suffix}{end}", _OMNISAFE, _SAFE, f"{told}, {held}{last}", *tags, *more)
+        for rule, told in (
+            ("ddpg", "deterministic policy gradient"),
+            ("td3", "delayed, smoothed twins"),
+            ("sac", "soft actor-critic"),
+        )
+        for suffix, held, tags in (
+            ("", "unconstrained", ()),
+            ("-lag", "with a Lagrange multiplier", (LIMITED,)),
+            ("-pid", "with a PID-controlled multiplier", (LIMITED,)),
+        )
+        for end, last, more in (("", "", ()), ("-paper", "; official numbers", (OFFICIAL,)))
+    ),
 )

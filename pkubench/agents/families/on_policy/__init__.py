@@ -1,25 +1,118 @@
-"""Presets of the on-policy learner: HARL's and OmniSafe's methods."""
+"""The composed on-policy learner: rollout + GAE + update rule + constraint + scheme."""
 
 from __future__ import annotations
 
-from pkubench.agents.families.on_policy.presets import PRESETS as _CONFIGS
-from pkubench.agents.registry import AgentFamily, Preset
+from pkubench.agents.registry import LIMITED, OFFICIAL, SUGGESTED, TEAM, AgentFamily, Preset
+from pkubench.agents.requirements import (
+    acts_in_box_or_discrete,
+    all_of,
+    holds_cost_limit,
+    plays_episodes,
+)
+
+_LEARNERS = "pkubench.agents.rl.on_policy"
 
 FAMILY = AgentFamily(
-    name="on_policy",
-    summary="rollouts, advantages and an update rule",
+    name="on-policy",
+    summary="policy-gradient learners on fresh episodes, of teams and of single agents",
     kind="on-policy",
-    learner="pkubench.agents.rl.on_policy:make_learner",
-    load="pkubench.agents.families.on_policy.loading:load",
+    configure=f"{__name__}.presets:preset",
+    learner=f"{_LEARNERS}:make_learner",
+    load=f"{__name__}.loading:load",
     acting={"mode": ("mode", "sampled")},
+    fits=all_of(plays_episodes, acts_in_box_or_discrete),
 )
-PRESETS = tuple(
-    Preset(
+
+
+def _preset(name: str, paper: str, suites: tuple[str, ...], summary: str, *tags: str) -> Preset:
+    return Preset(
         name=name,
-        family="on_policy",
-        summary="",
-        settings="pkubench.agents.families.on_policy.presets:PRESETS",
-        tuned="pkubench.agents.families.on_policy.presets:changes_on",
+        family=FAMILY.name,
+        summary=summary,
+        paper=paper,
+        suites=suites,
+        tags=frozenset(tags),
+        place=10 if paper == _HARL else 30,
+        **({"fits": holds_cost_limit} if LIMITED in tags else {}),
     )
-    for name in _CONFIGS
+
+
+_HARL, _OMNISAFE, _OWN = "HARL (JMLR 2024)", "OmniSafe (JMLR 2024)", "composed here"
+_TEAMS = ("marl", "diagnostics")
+_SAFE = ("constrained", "diagnostics")
+_UNCONSTRAINED = (
+    ("policy-gradient", "plain surrogate, unconstrained"),
+    ("natural-pg", "natural gradient, unconstrained"),
+    ("ppo", "clipped surrogate, unconstrained"),
+    ("trpo", "step in a KL ball, unconstrained"),
+)
+_CONSTRAINED = (
+    ("ppo-lag", "PPO with a Lagrange multiplier"),
+    ("trpo-lag", "TRPO with a Lagrange multiplier"),
+    ("rcpo", "natural gradient with a Lagrange multiplier"),
+    ("pdo", "policy gradient with a Lagrange multiplier"),
+    ("cppo-pid", "PPO with a PID-controlled multiplier"),
+    ("trpo-pid", "TRPO with a PID-controlled multiplier"),
+    ("cpo", "step in the safe part of a KL ball"),
+    ("pcpo", "step in a KL ball, projected on the safe side"),
+    ("focops", "towards the best policy of any form, with a multiplier"),
+    ("cup", "PPO on the reward, then a correction for the cost"),
+    ("p3o", "PPO with an exact penalty"),
+    ("ipo", "PPO with a logarithmic barrier"),
+    ("crpo", "TRPO on the reward while the cost allows, else on the cost"),
+    ("ppo-saute", "PPO that sees what is left of its cost budget"),
+    ("ppo-early-terminated", "PPO whose training episodes end with their budget"),
+)
+_FIRST = ("ppo", "ppo-lag")
+
+PRESETS = (
+    _preset(
+        "happo",
+        _HARL,
+        (*_TEAMS, "constrained"),
+        "sequential update with the running ratio product",
+        TEAM,
+        SUGGESTED,
+    ),
+    *(
+        _preset(name, _HARL, _TEAMS, summary, TEAM)
+        for name, summary in (
+            ("mappo", "one shared policy, simultaneous update"),
+            ("ippo", "independent policies, simultaneous update"),
+            ("hatrpo", "sequential steps in a ball of the true KL"),
+            ("haa2c", "sequential update of the plain surrogate"),
+            ("happo-simultaneous", "HAPPO without the sequence"),
+            ("hatrpo-simultaneous", "HATRPO without the sequence"),
+            ("haa2c-simultaneous", "HAA2C without the sequence"),
+        )
+    ),
+    *(
+        _preset(
+            f"{name}-paper",
+            _HARL,
+            ("marl",),
+            f"{name.upper()} with the official numbers",
+            TEAM,
+            OFFICIAL,
+        )
+        for name in ("happo", "mappo", "hatrpo", "haa2c")
+    ),
+    *(
+        _preset(f"{name}{suffix}", _OMNISAFE, _SAFE, f"{summary}{told}", *tags, *more)
+        for methods, tags in ((_UNCONSTRAINED, ()), (_CONSTRAINED, (LIMITED,)))
+        for name, summary in methods
+        for suffix, told, more in (
+            ("", "", (SUGGESTED,) if name in _FIRST else ()),
+            ("-paper", "; official numbers", (OFFICIAL,)),
+        )
+    ),
+    _preset(
+        "happo-lag",
+        _OWN,
+        ("constrained",),
+        "HAPPO with a Lagrange multiplier",
+        TEAM,
+        LIMITED,
+        SUGGESTED,
+    ),
 )

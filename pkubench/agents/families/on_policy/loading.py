@@ -34,7 +34,7 @@ ACTING: Mapping[str, Any] = {"mode": "mode"}
 
 
 def load(
-    saved: SavedAgent, task: Task | None = None, acting: Mapping[str, Any] = ACTING
+    saved: SavedAgent, task: Task | None = None, acting: Mapping[str, Any] | None = None
 ) -> Agent | Team:
     """Return the actor (one agent) or the team a folder holds.
 
@@ -48,7 +48,7 @@ def load(
         WeightsError: the weights do not fit their own description.
         AgentError: the task has other agents or spaces.
     """
-    read = partial(_member, saved=saved, stochastic=is_sampled(acting))
+    read = partial(_member, saved=saved, stochastic=is_sampled(acting or {}))
     return read_team(saved, task, KIND, read)
 
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pkubench.agents.components import changed
 from pkubench.agents.families.on_policy import harl, saferl
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
-from pkubench.envs.core.registry import resolve, world_class
+from pkubench.envs.core.registry import traits
 from pkubench.errors import UnknownName
-from pkubench.tasks.task import Task
+
+if TYPE_CHECKING:
+    from pkubench.tasks.task import Task
 
 PRESETS: dict[str, OnPolicyConfig] = {**harl.PRESETS, **saferl.PRESETS}
 TUNED = {**harl.TUNED, **saferl.TUNED}
 """Start of a task's name -> agent -> settings that replace the preset's; longer starts win."""
 
 
-def preset(agent: str, task: Task) -> OnPolicyConfig:
-    """Return the settings of ``agent`` on ``task``.
+def preset(agent: str, task: Task | None) -> OnPolicyConfig:
+    """Return the settings of ``agent`` on ``task``; without one, before a task changes them.
 
     Three things come from the task: numbers tuned for its world (``TUNED``), the cost limit,
     and whether agents can share an actor (the papers switch sharing off where agents differ in
@@ -28,10 +30,12 @@ def preset(agent: str, task: Task) -> OnPolicyConfig:
     """
     if agent not in PRESETS:
         raise UnknownName("on-policy preset", agent, PRESETS)
+    if task is None:
+        return PRESETS[agent]
     config = changed(PRESETS[agent], tuned(agent, task.id), strict=False)
     if task.cost_limit is not None:
         config = changed(config, {"cost_limit": task.cost_limit}, strict=False)
-    if config.shared and not _agents_alike(task):
+    if config.shared and not traits(task.id, **task.env_kwargs).are_agents_alike:
         config = changed(config, {"shared": False})
     return config
 
@@ -44,11 +48,3 @@ def tuned(agent: str, task_id: str) -> dict[str, Any]:
         if name.startswith(start):
             changes |= TUNED[start].get(agent, {})
     return changes
-
-
-def _agents_alike(task: Task) -> bool:
-    spec = resolve(task.id)
-    env = world_class(spec)(num_envs=1, **{**spec.kwargs, **task.env_kwargs})
-    spaces = {(str(env.observation_spaces[a]), str(env.action_spaces[a])) for a in env.agents}
-    env.close()
-    return len(spaces) == 1

@@ -13,22 +13,13 @@ from pkubench.agents.families.psro.fictitious_play import FictitiousPlay, XFPCon
 from pkubench.agents.families.psro.learner import Floats, GameLearner
 from pkubench.agents.families.psro.outer_loop import PopulationLearner
 from pkubench.agents.families.psro.population import population_export
-from pkubench.agents.families.psro.settings import PSRO_PRESETS, PSROConfig
+from pkubench.agents.families.psro.presets import Settings
 from pkubench.agents.learner import Context, Counters, Export, State
 from pkubench.agents.saved.runs import where_solved
 from pkubench.envs.games.normal_form import MatrixGame
 from pkubench.envs.games.trees import registered_game, registered_tree
 from pkubench.envs.games.zero_sum import ZeroSumGame
 from pkubench.errors import PkubenchError, WeightsError
-
-Settings = PSROConfig | CFRPlusConfig | XFPConfig
-PRESETS: dict[str, Settings] = {
-    **PSRO_PRESETS,
-    "cfr+": CFRPlusConfig(),
-    "cfr": CFRPlusConfig(variant="cfr"),
-    "xfp": XFPConfig(),
-}
-"""Named game learners and their settings."""
 
 
 def learner(config: Settings, environment: str, seed: int) -> GameLearner:

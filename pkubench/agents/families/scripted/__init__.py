@@ -1,8 +1,26 @@
 """Agents that are not trained: random and scripted ones."""
 
-from __future__ import annotations
+from pkubench.agents.registry import AgentFamily, AgentPrefix, Preset
 
-from pkubench.agents.registry import AgentFamily, Preset
-
-FAMILY = AgentFamily(name="scripted", summary="agents that are not trained", extra=None)
-PRESETS = (Preset(name="random", family="scripted", summary="uniform over the action space"),)
+FAMILY = AgentFamily(
+    name="scripted",
+    summary="agents that need no training",
+    make=f"{__name__}.loading:make",
+    extra=None,
+)
+PRESETS = (
+    Preset(
+        name="random",
+        family=FAMILY.name,
+        summary="uniform over the action space",
+        place=0,
+    ),
+)
+PREFIXES = (
+    AgentPrefix(
+        prefix="scripted",
+        summary="a policy of the suite that needs no training",
+        resolve=f"{__name__}.loading:resolve",
+        bundle="named",
+    ),
+)

@@ -1,0 +1,50 @@
+"""Untrained agents by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gymnasium.spaces import Discrete
+
+from pkubench.agents.contract import Entrant
+from pkubench.agents.families.scripted.policies import SCRIPTED, scripted_agent
+from pkubench.agents.families.scripted.random import RandomAgent, random_entrant
+from pkubench.agents.resolve.sources import AgentRun, AgentSource
+from pkubench.envs.core.registry import make_batch, traits
+from pkubench.errors import AgentError, UnknownName
+
+if TYPE_CHECKING:
+    from pkubench.tasks.task import Task
+
+
+def make(name: str, task: Task) -> Entrant:
+    """Return the random entrant of a task's environment (for a game, one policy for both seats).
+
+    Raises:
+        AgentError: no uniform choice is defined for its actions.
+    """
+    if traits(task.id, **task.env_kwargs).is_zero_sum_game:
+        # Equal probabilities need no table, so the tree is not built for them.
+        from pkubench.envs.games.trees import registered_actions
+
+        return RandomAgent(Discrete(registered_actions(task.id)))
+    env = make_batch(task.id, 1, **task.env_kwargs)
+    try:
+        return random_entrant(env)
+    finally:
+        env.close()
+
+
+def resolve(name: str, task: Task | None, trust: bool) -> AgentSource:
+    """Return the source of ``scripted:NAME``.
+
+    Raises:
+        UnknownName: no such agent.
+        AgentError: no task is named.
+    """
+    if name not in SCRIPTED:
+        raise UnknownName("scripted agent", name, SCRIPTED)
+    if task is None:
+        raise AgentError(f"agent 'scripted:{name}' depends on the task; name one")
+    run = AgentRun("run", scripted_agent, (name, task.id))
+    return AgentSource(f"scripted:{name}", "scripted", (run,))

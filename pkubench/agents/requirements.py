@@ -1,0 +1,78 @@
+"""Why an agent does not train on a task, read from the task and its environment's traits.
+
+Families and presets name these functions as ``fits``. Each returns a reason that goes on a sentence
+about the agent ("it ..."), or "" where there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pkubench.envs.core.registry import traits
+from pkubench.envs.core.traits import Traits
+from pkubench.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from pkubench.tasks.task import Task
+
+ACTIONS = ("box", "discrete")
+
+
+def all_of(*requirements: Callable[[Task], str]) -> Callable[[Task], str]:
+    """Return a requirement of several: the first reason against the task."""
+
+    def fits(task: Task) -> str:
+        return next((reason for needs in requirements if (reason := needs(task))), "")
+
+    return fits
+
+
+def plays_episodes(task: Task) -> str:
+    """Need episodes that are played, not a score that is computed."""
+    if task.scoring.is_played:
+        return ""
+    return f"it learns from episodes, and scores here come from {task.scoring.summary}"
+
+
+def acts_in_box_or_discrete(task: Task) -> str:
+    """Need action spaces that a Gaussian or a categorical distribution fits."""
+    known = _known(task)
+    if known is None or set(known.action.split("+")) <= set(ACTIONS):
+        return ""
+    return f"it acts in {' and '.join(ACTIONS)} spaces, and here actions are {known.action}"
+
+
+def takes_no_masks(task: Task) -> str:
+    """Need every action to be legal."""
+    known = _known(task)
+    if known is None or not known.has_action_masks:
+        return ""
+    return "it takes no action masks, and here not every action is legal"
+
+
+def plays_zero_sum_games(task: Task) -> str:
+    """Need a two-player zero-sum game that is scored exactly."""
+    known = _known(task)
+    if known is not None and known.is_zero_sum_game and not task.scoring.is_played:
+        return ""
+    return "it solves two-player zero-sum games, and this is not scored as one"
+
+
+def holds_cost_limit(task: Task) -> str:
+    """Need a cost limit to hold."""
+    return "" if task.cost_limit is not None else "it has no cost to hold"
+
+
+def num_agents(task: Task) -> int:
+    """Return how many agents act in a task's environment; 1 where that is not known here."""
+    known = _known(task)
+    return 1 if known is None else known.num_agents
+
+
+def _known(task: Task) -> Traits | None:
+    """Return a task's traits; None where its environment would have to be made and cannot."""
+    try:
+        return traits(task.id, **task.env_kwargs)
+    except MissingExtra:
+        return None

@@ -1,0 +1,134 @@
+"""Saved agents: run folders and shipped weights, loaded by the family that saved them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pkubench.agents.contract import Entrant
+from pkubench.agents.registry import families, family_of_kind, import_function
+from pkubench.agents.resolve.sources import AgentRun, AgentSource, file_hash
+from pkubench.agents.saved.files import CONFIG, WEIGHTS, SavedAgent, Tensors, load_saved
+from pkubench.agents.saved.runs import read_training, training_folders, trainings
+from pkubench.errors import (
+    AgentError,
+    MissingExtra,
+    PkubenchError,
+    StorageError,
+    UnknownName,
+    WeightsError,
+)
+
+if TYPE_CHECKING:
+    from pkubench.tasks.task import Task
+
+
+def run_folder(folder: Path, task: Task | None = None) -> AgentSource:
+    """Return the agent in a run folder, or in the ``seed*/`` folders below it.
+
+    Raises:
+        WeightsError: there is none, it is not finished, or the seeds are of unlike agents.
+    """
+    paths = saved_folders(folder)
+    if not paths:
+        for run in trainings(folder):
+            raise WeightsError(run.unfinished)
+        raise WeightsError(
+            f"{folder} is not a saved agent: it has neither {CONFIG} nor seed*/{CONFIG}"
+        )
+    _check_alike(folder, paths)
+    runs = tuple(saved_run(path, task) for path in paths)
+    return AgentSource(folder.resolve().name, "saved", runs)
+
+
+def saved_folders(folder: Path) -> list[Path]:
+    """Return the folders of finished trainings: this one, or the ``seed*/`` folders below it."""
+    return [path for path in training_folders(folder) if (path / CONFIG).is_file()]
+
+
+def _check_alike(folder: Path, paths: list[Path]) -> None:
+    """Refuse seeds that are no sample of one agent; what is damaged is named when it is loaded."""
+    if len(paths) < 2:
+        return
+    try:
+        facts = {path: run.facts for path in paths if (run := read_training(path)) is not None}
+    except StorageError:
+        return
+    for name in ("agent", "task", "total_steps", "settings"):
+        for path in paths[1:]:
+            if facts[path].get(name) != facts[paths[0]].get(name):
+                raise WeightsError(
+                    f"{folder} holds runs of unlike agents ({paths[0].name} and {path.name} differ "
+                    f"in {name.replace('total_', '')}), of which a mean says nothing; name one of "
+                    f"them, such as {path}"
+                )
+
+
+def saved_run(folder: Path, task: Task | None) -> AgentRun:
+    """Return the run of one saved agent, with the hashes of its files."""
+    hashes = {
+        name: file_hash(folder / name) for name in (CONFIG, WEIGHTS) if (folder / name).is_file()
+    }
+    label = folder.name if folder.name.startswith("seed") else "run"
+    return AgentRun(label, load_folder, (folder.absolute(), task), hashes)
+
+
+def load_folder(folder: Path, task: Task | None) -> Entrant:
+    """Rebuild a saved agent.
+
+    Raises:
+        WeightsError: its files are damaged, or of a kind this release does not know.
+        AgentError: it was trained for other spaces than the task's.
+    """
+    return _rebuilt(folder, load_saved(folder), task)
+
+
+class _Noting(dict[str, Any]):
+    """Tensors that note which of them are read."""
+
+    def __init__(self, tensors: Tensors) -> None:
+        super().__init__(tensors)
+        self.read: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        self.read[name] = super().__getitem__(name)
+        return self.read[name]
+
+
+def tensors_read(folder: Path, task: Task) -> Tensors:
+    """Return those tensors of a saved agent that acting reads, by name.
+
+    Raises:
+        WeightsError, AgentError: as :func:`load_folder`.
+    """
+    saved = load_saved(folder)
+    noting = _Noting(saved.tensors)
+    _rebuilt(folder, saved._replace(tensors=noting), task)
+    return noting.read
+
+
+def _rebuilt(folder: Path, saved: SavedAgent, task: Task | None) -> Entrant:
+    kind = str(saved.config["kind"])
+    try:
+        family = family_of_kind(kind)
+    except UnknownName as error:
+        kinds = ", ".join(family.kind for family in families().values() if family.load)
+        raise WeightsError(f"{folder / CONFIG} is of kind {kind!r}; here are {kinds}") from error
+    if family.load is None:
+        raise WeightsError(f"{folder} is of kind {kind!r}, which is not an agent that acts")
+    acting = {name: values[0] for name, values in family.acting.items()}
+    try:
+        loaded: Entrant = import_function(family.load)(saved, task, acting)
+    except WeightsError as error:
+        if str(folder) in str(error):
+            raise
+        raise WeightsError(f"{folder}: {error}") from error
+    except MissingExtra:
+        raise
+    except PkubenchError as error:
+        run = read_training(folder)
+        own = None if run is None else run.facts.get("task")
+        if task is None or own in (None, task.id):
+            raise
+        raise AgentError(f"{folder} was trained on {own!s:.80}: {error}") from error
+    return loaded

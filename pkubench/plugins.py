@@ -1,0 +1,51 @@
+"""What installed packages add, by entry points: environments, suites, agents.
+
+The object behind an entry point registers what it brings when it is imported, or it is a function
+without parameters that does::
+
+    [project.entry-points."pkubench.environments"]
+    mine = "my_package.environments"
+"""
+
+from __future__ import annotations
+
+import functools
+from importlib import metadata
+
+from pkubench.errors import ConfigError
+
+_LOADED: set[str] = set()
+
+
+def load_entry_points(group: str) -> None:
+    """Import everything that installed packages name in ``group``, once a process.
+
+    Raises:
+        ConfigError: one cannot be imported or registers something impossible; the message names
+            its package.
+    """
+    if group in _LOADED:
+        return
+    _LOADED.add(group)  # before: what is loaded may ask for what is registered
+    for entry in _installed():
+        if entry.group != group:
+            continue
+        try:
+            found = entry.load()
+            if callable(found):
+                found()
+        except Exception as error:
+            _LOADED.discard(group)
+            package = entry.dist.name if entry.dist is not None else entry.name
+            raise ConfigError(
+                f"the installed package {package!r} has the entry point {entry.value!r} of "
+                f"{group}, which cannot be loaded ({type(error).__name__}: {error}); fix or "
+                "uninstall it"
+            ) from error
+
+
+@functools.cache
+def _installed() -> tuple[metadata.EntryPoint, ...]:
+    """Return our entry points of all installed packages, whose files are read once: 20 ms."""
+    found = (entry for package in metadata.distributions() for entry in package.entry_points)
+    return tuple(dict.fromkeys(entry for entry in found if entry.group.startswith("pkubench.")))

@@ -1,0 +1,37 @@
+"""A suite: tasks that belong together, and how their reference scores are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from pkubench.tasks.task import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suite:
+    """Tasks under one name, declared in a module of its own."""
+
+    name: str
+    """A word of lower-case letters and digits; every task's ``suite``."""
+    title: str
+    """What its tasks have in common, in a few words."""
+    summary: str = ""
+    """What they ask, to be read after the title and a colon."""
+    tasks: tuple[Task, ...]
+    place: int = 100
+    """Where lists show it: lower first."""
+    by_name: Mapping[str, Callable[[str], Task]] = field(default_factory=dict)
+    """Prefix of environments that are named and not listed -> what makes the task of one."""
+    reference: str = ""
+    """Spelling of the agent whose score is 1 on the normalised scale; "" if there is none."""
+    reference_score: float | None = None
+    """The reference agent's score where it is known without measuring it."""
+    random_factor: int = 100
+    """How many times a protocol's episodes the random agent plays for the 0 of the scale: it has
+    no training seeds, so episodes take their place."""
+
+    @property
+    def sentence(self) -> str:
+        """Title and summary in one."""
+        return f"{self.title}: {self.summary}" if self.summary else self.title
