@@ -15,39 +15,14 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from pkubench.agents.rl.behaviour import Behaviour as Behaviour
+from pkubench.agents.rl.behaviour import RecurrentBehaviour
 from pkubench.agents.rl.budget import UNCHANGED_REWARD
 from pkubench.agents.rl.safety_regret import TrainingCost
 from pkubench.envs.core.batch import BatchEnv
 from pkubench.envs.core.seeding import TrainingSeeds
 
 Array = npt.NDArray[Any]
-
-
-class Behaviour(Protocol):
-    """Chooses the actions of a rollout."""
-
-    def __call__(
-        self, observations: Mapping[str, Array], masks: Mapping[str, Array]
-    ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
-        """Return raw actions, environment actions and log-probabilities, by agent id."""
-        ...
-
-
-class RecurrentBehaviour(Protocol):
-    """Chooses the actions of a rollout with a hidden state for each agent."""
-
-    def __call__(
-        self,
-        observations: Mapping[str, Array],
-        masks: Mapping[str, Array],
-        hidden: Mapping[str, Array],
-        first: Array,
-    ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array], dict[str, Array]]:
-        """Return what ``Behaviour`` does, and the new hidden states, (N, units) by agent id.
-
-        ``first`` is (N,) bool: where an episode begins the hidden state counts as zero.
-        """
-        ...
 
 
 @dataclass(slots=True)
@@ -80,6 +55,8 @@ class Rollout:
     lengths were collected."""
     alive: Array | None = None
     """(T, N, agents) bool: the agent could act. None where agents do not die."""
+    died: Array | None = None
+    """(T, N, agents) bool: the agent was alive before the step and is not after it."""
     hidden: dict[str, Array] = field(default_factory=dict)
     """Agent id -> (N, units) float32, the hidden state before the first step; empty without."""
 
@@ -99,6 +76,10 @@ class Rollout:
         """(T, N) bool, where a state counts: somebody is alive; None: everywhere."""
         found: Array = self.valid if self.alive is None else self.valid & self.alive.any(-1)
         return None if found.all() else found
+
+    def ended(self, agent: int) -> Array:
+        """Return where an agent (by number) earns nothing more in its episode, (T, N) bool."""
+        return self.terminated if self.died is None else self.terminated | self.died[..., agent]
 
 
 @dataclass(slots=True)
@@ -255,7 +236,11 @@ class Collector:
                 ("next_observations", next_inputs),
                 ("next_states", next_state),
                 ("first", first),
-                *(() if alive is None else (("alive", alive),)),
+                *(
+                    ()
+                    if alive is None
+                    else (("alive", alive), ("died", alive & ~self.info["alive"]))
+                ),
             ):
                 rows[name].append(value)
             if len(ended):
@@ -297,6 +282,7 @@ class Collector:
                 [self.window.returns, self.window.costs, self.window.lengths], dtype=np.float64
             ),
             "has_news": np.array(self.window.has_news),
+            "has_begun": np.array(bool(self.raw)),
         }
         if self.window.training is not None:
             frozen["training_cost"] = self.window.training.freeze()
@@ -308,6 +294,8 @@ class Collector:
 
     def thaw(self, frozen: Mapping[str, Array]) -> None:
         """Go back to a frozen point by replaying the episodes under way."""
+        if not frozen.get("has_begun", True):
+            return
         elapsed = frozen["elapsed"].astype(np.int64)
         self.lane_seeds = frozen["lane_seeds"].astype(np.int64)
         self.seeds.episode = frozen["episode"].astype(np.int64)
@@ -385,6 +373,7 @@ def _stack(
         first=first,
         valid=np.ones_like(first),
         alive=plain("alive", np.bool_) if rows["alive"] else None,
+        died=plain("died", np.bool_) if rows["died"] else None,
         hidden=hidden,
     )
 

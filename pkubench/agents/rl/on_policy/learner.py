@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,10 +28,12 @@ from pkubench.agents.rl.on_policy.actor_update import (
     update_by_a_step,
     update_by_passes,
 )
+from pkubench.agents.rl.on_policy.batches import Advantages, actor_samples, flat
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
-from pkubench.agents.rl.on_policy.critic import Critic, CriticStack, Seen, Sequences, spec_of
+from pkubench.agents.rl.on_policy.critic import Critic, CriticStack, Sequences
+from pkubench.agents.rl.on_policy.networks import seen_of, spec_of, state_seen
 from pkubench.agents.rl.rollout import Array, Rollout
-from pkubench.agents.rl.samples import ActorSamples, Samples, SequenceSamples
+from pkubench.agents.rl.samples import ActorSamples
 from pkubench.agents.rl.trainers import ActorTrainer
 from pkubench.agents.rl.update_rules.base import GradientRule
 from pkubench.envs.core.batch import BatchEnv
@@ -39,15 +41,6 @@ from pkubench.errors import ConfigError
 
 SHARED = "shared"
 """Name of the one actor of a parameter-sharing team."""
-
-
-class Advantages(NamedTuple):
-    """What an update is made of; each entry is of one agent, flat over time and environments."""
-
-    to_ascend: Sequence[Tensor]
-    """(T * N,), reward and cost mixed by the constraint."""
-    of_cost: Sequence[Tensor] | None
-    """(T * N,), centred; None without a critic of cost."""
 
 
 class OnPolicyLearner:
@@ -68,7 +61,7 @@ class OnPolicyLearner:
         self.agents = env.agents
         self.action_spaces = dict(env.action_spaces)
         self.generator = torch.Generator().manual_seed(seed)
-        self.seen = {a: _seen(env.observation_spaces[a], config) for a in self.agents}
+        self.seen = {a: seen_of(env.observation_spaces[a], config) for a in self.agents}
         self.constraint = config.constraint.start()
         self._build_actors()
         self._build_critics(env)
@@ -105,7 +98,7 @@ class OnPolicyLearner:
         self.local = config.critic == "local"
         self.is_shared = not self.local and config.credit.is_shared
         """Whether the critics of one stack serve all agents."""
-        state = _state_seen(env, self.seen, config)
+        state = state_seen(env, self.seen, config)
         inputs = list(self.seen.values()) if self.local else [state] * len(self.agents)
         count = 1 if self.constraint is None else 2
         self.stacks = [
@@ -123,7 +116,7 @@ class OnPolicyLearner:
             kept = config.constraint.observed
             self.norms = {a: ObservationNorm(sizes[a], kept) for a in self.agents}
             if len(self.agents) > 1:
-                state = int(np.prod(_state_seen(env, self.seen, config).shape))
+                state = int(np.prod(state_seen(env, self.seen, config).shape))
                 self.norms["state"] = ObservationNorm(state, kept)
         self.signal_norms: dict[str, ObservationNorm] = {}
         """Running moments of rewards and costs."""
@@ -262,25 +255,27 @@ class OnPolicyLearner:
             if self.constraint is not None:
                 streams.append((costs, self.config.cost_lam))
             before = stack.hidden.copy()
+            # the team earns on when one of it is dead; what is an agent's own ends with it
+            ended = data.terminated if self.config.credit.is_shared else data.ended(k)
             estimates = [
-                self._estimate(stack, row, data, signal, states, next_states, lam)
+                self._estimate(stack, row, data, signal, states, next_states, lam, ended)
                 for row, (signal, lam) in enumerate(streams)
             ]
             raw, targets, advantages = (np.stack(of) for of in zip(*estimates, strict=True))
             fits.append((stack, states, raw, targets, usable, before))
-            flat = [_flat(advantage, self.device) for advantage in advantages]
-            chosen = None if usable is None else _flat(usable, self.device)
-            total = standardise(flat[0], self.config.advantage_epsilon, chosen)
+            each = [flat(advantage, self.device) for advantage in advantages]
+            chosen = None if usable is None else flat(usable, self.device)
+            total = standardise(each[0], self.config.advantage_epsilon, chosen)
             if self.constraint is not None:
-                of_cost.append(flat[1] - (flat[1] if chosen is None else flat[1][chosen]).mean())
+                of_cost.append(each[1] - (each[1] if chosen is None else each[1][chosen]).mean())
                 by_reward, by_cost = self.constraint.weights()
                 total = by_reward * total + by_cost * of_cost[-1]
             to_ascend.append(total)
         for fit in fits:
             losses = self._fit(data, *fit)
             metrics |= dict(zip(("value_loss", "cost_value_loss"), losses, strict=False))
-        each = len(self.agents) if self.is_shared else 1
-        return Advantages(to_ascend * each, of_cost * each if of_cost else None)
+        agents = len(self.agents) if self.is_shared else 1
+        return Advantages(to_ascend * agents, of_cost * agents if of_cost else None)
 
     def _fit(
         self,
@@ -313,6 +308,7 @@ class OnPolicyLearner:
         states: Array,
         next_states: Array,
         lam: float,
+        ended: Array,
     ) -> tuple[Array, Array, Array]:
         """Return a critic's raw values, the returns and the advantages, each (T, N)."""
         critic: Critic = stack.members[row]
@@ -330,7 +326,7 @@ class OnPolicyLearner:
             rewards,
             values,
             next_values,
-            data.terminated,
+            ended,
             data.truncated,
             gamma=self.config.gamma,
             lam=lam,
@@ -368,50 +364,8 @@ class OnPolicyLearner:
     ) -> ActorSamples:
         """Return what the actor of some agents (by number) is updated on."""
         names = [self.agents[k] for k in members]
-
-        def gather(source: Mapping[str, Array]) -> Any:
-            """Return all agents' entries: (B, ...), or (T, members * N, ...) of sequences."""
-            if names[0] not in source:
-                return None
-            arrays = [source[name] for name in names]
-            if self.config.is_recurrent:
-                return torch.from_numpy(np.concatenate(arrays, axis=1)).to(self.device)
-            return torch.cat([_flat(array, self.device) for array in arrays])
-
-        def joined(tensors: Sequence[Tensor]) -> Tensor:
-            if self.config.is_recurrent:
-                return torch.cat([t.view(data.first.shape) for t in tensors], dim=1)
-            return torch.cat(list(tensors)) if len(tensors) > 1 else tensors[0]
-
-        to_ascend = joined([advantages.to_ascend[k] for k in members])
-        costs = advantages.of_cost
-        rest: dict[str, Any] = {
-            "masks": gather(data.masks),
-            "actions": gather(data.actions),
-            "log_probs": gather(data.log_probs),
-            "advantage": to_ascend,
-            "factor": torch.ones_like(to_ascend) if factor is None else joined([factor]),
-            "costs": None if costs is None else joined([costs[k] for k in members]),
-        }
-        usable = [data.usable(k) for k in members]
-        if self.config.is_recurrent:
-            whole = np.ones_like(data.first)
-            kept = [whole if of is None else of for of in usable]
-            first = np.concatenate([data.first] * len(members), axis=1)
-            hidden = np.concatenate([data.hidden[name] for name in names])
-            return SequenceSamples(
-                observations=gather(data.observations),
-                first=torch.from_numpy(first).to(self.device),
-                hidden=torch.from_numpy(hidden).to(self.device),
-                usable=torch.from_numpy(np.concatenate(kept, axis=1)).to(self.device),
-                **rest,
-            )
-        samples = Samples(observations=gather(data.observations), **rest)
-        if all(of is None for of in usable):
-            return samples
-        everyone = np.ones(data.first.size, bool)
-        chosen = [everyone if of is None else of.reshape(-1) for of in usable]
-        return samples.take(torch.from_numpy(np.concatenate(chosen)).to(self.device))
+        is_recurrent = self.config.is_recurrent
+        return actor_samples(data, members, names, advantages, factor, is_recurrent, self.device)
 
     def _update_actor(self, name: str, samples: ActorSamples) -> dict[str, float]:
         at_once = 1 if self.config.scheme == "sequential" else len(self.agents)
@@ -434,29 +388,9 @@ class OnPolicyLearner:
         if usable is None:
             return factor * ratio
         product = factor.clone()
-        product[_flat(usable, self.device)] *= ratio
+        product[flat(usable, self.device)] *= ratio
         return product
 
 
 def _means(reports: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([report[name] for report in reports])) for name in reports[0]}
-
-
-def _seen(space: Any, config: OnPolicyConfig) -> Seen:
-    is_bytes = space.dtype == np.uint8 and not config.encoder.is_flat
-    return Seen(tuple(int(size) for size in space.shape), is_bytes)
-
-
-def _state_seen(env: BatchEnv, seen: Mapping[str, Seen], config: OnPolicyConfig) -> Seen:
-    """Return what a critic of the state sees: the observation of a single agent, or all of them."""
-    if env.state_space is not None:
-        return _seen(env.state_space, config)
-    if len(seen) == 1:
-        return next(iter(seen.values()))
-    return Seen((sum(int(np.prod(of.shape)) for of in seen.values()),))
-
-
-def _flat(array: Array, device: str) -> Tensor:
-    """Merge time and environments: (T, N, ...) to (T * N, ...)."""
-    merged = array.reshape(-1, *array.shape[2:])
-    return torch.from_numpy(np.ascontiguousarray(merged)).to(device)
