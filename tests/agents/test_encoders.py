@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +10,6 @@ import pytest
 import torch
 
 from pkubench.agents.components import changed
-from pkubench.agents.families.on_policy import checkpoint
 from pkubench.agents.families.on_policy.loading import load
 from pkubench.agents.nn.encoders.base import Encoder
 from pkubench.agents.nn.encoders.cnn import CNNEncoder
@@ -24,10 +21,12 @@ from pkubench.agents.nn.memory.none import NoMemory
 from pkubench.agents.nn.modules import EncodedNet, EncodedSpec
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
+from pkubench.agents.rl.on_policy.state import load_state_of, state_of
 from pkubench.agents.rl.rollout import Collector
 from pkubench.agents.saved.files import SavedAgent
 from pkubench.envs.core.batch import SOLE_AGENT
 from pkubench.errors import ConfigError, UnknownName, WeightsError
+from pkubench.training.state import join, split
 from tests.agents.configs import config_of
 from tests.agents.encoded_worlds import (
     ImageWorld,
@@ -307,12 +306,11 @@ def test_a_learner_with_dropout_and_memory_resumes_exactly_at_every_update() -> 
     torch.manual_seed(0)
     learner, collector = made()
     for k in range(4):
-        with tempfile.TemporaryDirectory() as folder:
-            checkpoint.save_checkpoint(Path(folder), learner, collector, {})
-            drawn = torch.get_rng_state()
-            learner, collector = made()
-            checkpoint.load_checkpoint(Path(folder), learner, collector)
-            torch.set_rng_state(drawn)  # dropout's; the session keeps it
+        arrays, plain = split(state_of(learner, collector))
+        drawn = torch.get_rng_state()
+        learner, collector = made()
+        load_state_of(join(arrays, plain), learner, collector)
+        torch.set_rng_state(drawn)  # dropout's; the session keeps it
         assert k == 0 or collector.hidden[SOLE_AGENT].any()
         update(learner, collector)
         for one, other in zip(weights(learner), wanted[k], strict=True):

@@ -389,5 +389,5 @@ def test_a_training_that_was_cut_off_is_named_with_the_command_that_goes_on(
 ) -> None:
     begin_training(tmp_path, {"agent": "happo"}, "pkubench train happo T --seed 0", resume=False)
     command = f"pkubench train happo T --seed 0 --out {tmp_path} --resume"
-    with pytest.raises(AgentError, match=f"before its first report.; to go on: {command}$"):
+    with pytest.raises(AgentError, match=f"before its first report.; to resume: {command}$"):
         resolve_agent(str(tmp_path), SPREAD)

@@ -19,7 +19,9 @@ _OWN_STREAM = 10**6
 def is_here(env: str) -> bool:
     """Say whether the module of a registered environment exists."""
     try:
-        return importlib.util.find_spec(environments[env].entry_point.partition(":")[0]) is not None
+        return (
+            importlib.util.find_spec(environments()[env].entry_point.partition(":")[0]) is not None
+        )
     except ModuleNotFoundError:
         return False
 
