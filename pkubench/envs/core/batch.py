@@ -5,7 +5,7 @@ The copies are numbered, and "environment *i*" is the *i*-th of them. The rules:
 
 * Environment *i* draws only from the stream its episode's seed started, so an episode is the same
   at any index of any batch.
-* ``terminated`` (the environment ended) and ``truncated`` (the clock ran out) are different things.
+* ``terminated`` (a terminal state was reached) and ``truncated`` (the time limit was) differ.
 * ``info`` has one structure, at reset and at every step.
 * Arrays handed out are the caller's to keep: an environment never writes to them again.
 """
@@ -40,7 +40,7 @@ class Step(NamedTuple):
     rewards: FloatArray
     """(num_envs, num_agents), agents in the order of ``BatchEnv.agents``."""
     terminated: BoolArray
-    """(num_envs,): the environment reached an end; its value from here on is 0."""
+    """(num_envs,): a terminal state was reached; its value is 0."""
     truncated: BoolArray
     """(num_envs,): the time limit was reached; bootstrapping continues from the observation."""
     info: Info

@@ -45,7 +45,7 @@ def env(game: str = "leduc_poker", render_mode: str | None = None) -> GameAEC:
 
     Raises:
         MissingExtra, UnknownName, GameError: As :func:`load_openspiel`; or the game has nothing
-            to observe (``histories.observer``).
+            to observe (``openspiel_games.observer``).
         ConfigError: No such render mode.
     """
     return GameAEC(game, render_mode)

@@ -102,7 +102,7 @@ class TreePlans(ZeroSumGame):
         return self._states[self._player(player)]
 
     def tensors(self, player: int) -> NDArray[np.float32]:
-        """Return information-state tensors, float32 ``(states, size)``; see ``histories.observer``.
+        """Return information-state tensors, float32 ``(states, size)``; see ``observer``.
 
         Raises:
             GameError: OpenSpiel offers no tensors for this game.

@@ -120,7 +120,7 @@ def check_seen(game: str) -> None:
         game: As :func:`game_tree`.
 
     Raises:
-        MissingExtra, UnknownName, GameError: As ``histories.load_openspiel``; or the game has
+        MissingExtra, UnknownName, GameError: As ``openspiel_games.load_openspiel``; or the game has
             nothing to observe.
     """
     if not is_matrix(game):

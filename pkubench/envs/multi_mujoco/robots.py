@@ -30,11 +30,11 @@ class MultiHalfCheetah(MultiRobot, HalfCheetah):
 
     The state lists, as positions, the height of the torso above its rest at 0.7 m (m), its pitch
     (rad) and the angles of back thigh, shin, foot and front thigh, shin, foot (rad); then the
-    velocities of x, height, pitch and the same six angles (m/s, rad/s). vₓ is the way gained in the
-    step, over 0.05 s. Torques are clipped to [−1, 1] and scaled by 120, 90, 60, 120, 60 and 30 N m;
-    the price is of the action as given. Neighbours are the joints along the body, from the back
-    foot over the thighs to the front foot; with `agent_obsk` 0, 1, 2 an agent of 2x3 sees 11, 12,
-    13 numbers.
+    velocities of x, height, pitch and the same six angles (m/s, rad/s). vₓ is the displacement in
+    the step, over 0.05 s. Torques are clipped to [−1, 1] and scaled by 120, 90, 60, 120, 60 and 30
+    N m; the price is of the action as given. Neighbours are the joints along the body, from the
+    back foot over the thighs to the front foot; with `agent_obsk` 0, 1, 2 an agent of 2x3 sees 11,
+    12, 13 numbers.
 
     An episode starts with every position within ±0.1 of rest (uniform) and velocities of standard
     deviation 0.1.
@@ -67,7 +67,7 @@ class MultiHopper(MultiRobot, Hopper):
 
     The state lists, as positions, the height of the torso (m), its pitch and the angles of thigh,
     leg and foot (rad); then the velocities of x, height, pitch and the same three angles (m/s,
-    rad/s), clipped to ±10. vₓ is the way gained in the step, over 0.008 s. Thigh and leg are
+    rad/s), clipped to ±10. vₓ is the displacement in the step, over 0.008 s. Thigh and leg are
     neighbours, and leg and foot; with `agent_obsk` 0, 1 or 2 an agent sees 7 numbers and the
     angles of as many more joints as there are (velocities clipped to ±10 here too).
 
@@ -98,7 +98,7 @@ class MultiWalker2d(MultiRobot, Walker2d):
 
     The state lists, as positions, the height of the torso (m), its pitch and the angles of thigh,
     leg, foot on the right and on the left (rad); then the velocities of x, height, pitch and the
-    same six angles (m/s, rad/s), clipped to ±10. vₓ is the way gained in the step, over 0.008 s.
+    same six angles (m/s, rad/s), clipped to ±10. vₓ is the displacement in the step, over 0.008 s.
     Neighbours are the joints along each leg, and the two thighs; with `agent_obsk` 0, 1, 2 an agent
     of 2x3 sees 11, 12, 13 numbers (velocities are not clipped here, as in the original).
 
@@ -128,10 +128,10 @@ class MultiSwimmer(MultiRobot, Swimmer):
     | ends        |                        | never; truncated at 1000 steps of 0.04 s             |
 
     The state lists, as positions, the heading of the first link and the angles of the two joints
-    (rad); then the velocities of x, y, heading and the two angles (m/s, rad/s). vₓ is the way
-    gained in the step, over 0.04 s, by the origin of the first link. With `agent_obsk=0` an agent
-    sees its angle and two velocities (of x and of the front joint; of y and of the rear joint), and
-    the heading and its velocity; with 1 or more the other angle too.
+    (rad); then the velocities of x, y, heading and the two angles (m/s, rad/s). vₓ is the
+    displacement in the step, over 0.04 s, by the origin of the first link. With `agent_obsk=0` an
+    agent sees its angle and two velocities (of x and of the front joint; of y and of the rear
+    joint), and the heading and its velocity; with 1 or more the other angle too.
 
     An episode starts with every position and velocity within ±0.1 of rest (uniform).
 

@@ -93,13 +93,13 @@ class Circle(Navigation):
 class Run(Navigation):
     """A robot runs straight ahead between two walls.
 
-    | part        | type                        | meaning                                         |
-    |-------------|-----------------------------|-------------------------------------------------|
-    | observation | Box(12 to 56)               | body only                                       |
-    | action      | Box(−1, 1, (2 to 12,))      | the robot's motors                              |
-    | reward      | float64                     | 60 · way gained towards (0, −1000), in m        |
-    | cost        | 0 or 1                      | 1 where abs(x) > 0.5 m                          |
-    | ends        |                             | truncated at 500 steps; Ant: when it falls      |
+    | part        | type                   | meaning                                    |
+    |-------------|------------------------|--------------------------------------------|
+    | observation | Box(12 to 56)          | body only                                  |
+    | action      | Box(−1, 1, (2 to 12,)) | the robot's motors                         |
+    | reward      | float64                | 60 · displacement towards (0, −1000), in m |
+    | cost        | 0 or 1                 | 1 where abs(x) > 0.5 m                     |
+    | ends        |                        | truncated at 500 steps; Ant: when it falls |
 
     The robot starts at y = 16.5 m, x within ±0.2 m, with a random heading. The walls are
     visual only: nothing collides with them.

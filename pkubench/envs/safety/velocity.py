@@ -31,7 +31,7 @@ class HalfCheetahVelocity(Locomotion, HalfCheetah):
 
     The observation lists, as positions, the height of the torso above its rest at 0.7 m (m), its
     pitch (rad) and the angles of back thigh, shin, foot and front thigh, shin, foot (rad); then
-    the velocities of x, height, pitch and the same six angles (m/s, rad/s). vₓ is the way gained
+    the velocities of x, height, pitch and the same six angles (m/s, rad/s). vₓ is the displacement
     in the step, over 0.05 s. Torques are clipped to [−1, 1] and scaled by 120, 90, 60, 120, 60 and
     30 N m; the price is of the action as given.
 
@@ -77,7 +77,7 @@ class HopperVelocity(Locomotion, Hopper):
 
     The observation lists, as positions, the height of the torso (m), its pitch and the angles of
     thigh, leg and foot (rad); then the velocities of x, height, pitch and the same three angles
-    (m/s, rad/s), clipped to ±10. vₓ is the way gained in the step, over 0.008 s.
+    (m/s, rad/s), clipped to ±10. vₓ is the displacement in the step, over 0.008 s.
 
     The robot has fallen when its height is not above 0.7 m, its pitch not within ±0.2 rad, or any
     other position or velocity not within ±100. The last step is paid like the others.
@@ -124,7 +124,7 @@ class Walker2dVelocity(Locomotion, Walker2d):
 
     The observation lists, as positions, the height of the torso (m), its pitch and the angles of
     right thigh, leg, foot and left thigh, leg, foot (rad); then the velocities of x, height, pitch
-    and the same six angles (m/s, rad/s), clipped to ±10. vₓ is the way gained in the step, over
+    and the same six angles (m/s, rad/s), clipped to ±10. vₓ is the displacement in the step, over
     0.008 s. Torques are clipped to [−1, 1] and scaled by 100 N m.
 
     The robot has fallen when its height is not between 0.8 and 2 m or its pitch not within ±1 rad.
@@ -174,7 +174,7 @@ class SwimmerVelocity(Locomotion, Swimmer):
 
     The observation lists, as positions, the heading of the first link and the angles of the two
     joints (rad); then the velocities of x, y, heading and the two angles (m/s, rad/s). vₓ is the
-    way gained in the step, over 0.04 s, by the origin of the first link, a point that lies half a
+    displacement in the step, over 0.04 s, by the origin of the first link, a point that lies half a
     metre behind its rear end. With `thresholds="v0"` the cost looks at √(vₓ² + v_y²) instead.
 
     `info`: `cost`, `cost_velocity`, `x_velocity`, `y_velocity`, `x_position`, `y_position`,
