@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 import pkubench
-from pkubench.agents import catalogue
 from pkubench.agents.contract import Population, Team
 from pkubench.agents.resolve import loading
 from pkubench.agents.resolve.loading import resolve_agent
