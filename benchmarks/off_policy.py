@@ -39,8 +39,9 @@ from torch.nn import functional
 import pkubench  # noqa: F401 - registers the worlds
 from pkubench.agents.families.off_policy.hasac import preset_for
 from pkubench.agents.rl.memory import keep_freed_memory
+from pkubench.agents.rl.off_policy.batch import Batch
 from pkubench.agents.rl.off_policy.config import OffPolicyConfig
-from pkubench.agents.rl.off_policy.learner import Batch, OffPolicyLearner
+from pkubench.agents.rl.off_policy.learner import OffPolicyLearner
 from pkubench.envs.core.registry import make_batch
 
 BAR = 2.0
@@ -156,7 +157,9 @@ class PlainHASAC(Plain):
         """Build the temperatures too."""
         super().__init__(config, GaussianActor, is_fused)
         self.log_alphas = [torch.zeros(1, requires_grad=True) for _ in range(AGENTS + 1)]
-        self.alpha_optimisers = [self.adam([a], lr=config.alpha_lr) for a in self.log_alphas]
+        self.alpha_optimisers = [
+            self.adam([a], lr=config.rule.temperature_lr or 0.0) for a in self.log_alphas
+        ]
 
     def update(self, data: Data) -> None:
         """Do one update of critics, actors, temperatures and targets."""
@@ -249,7 +252,7 @@ def plain_update(config: OffPolicyConfig, is_fused: bool) -> Callable[[], object
         torch.randn(size, 1),
         torch.full((size, 1), config.gamma),
     )
-    plain = (PlainHASAC if config.rule == "sac" else PlainHATD3)(config, is_fused)
+    plain = (PlainHASAC if config.rule.is_stochastic else PlainHATD3)(config, is_fused)
     return lambda: plain.update(data)
 
 

@@ -80,9 +80,10 @@ REFERENCE = (
     "pkubench.agents.learner",
     "pkubench.agents.families.psro.settings",
     "pkubench.agents.families.psro.outer_loop",
-    "pkubench.agents.families.psro.bonuses",
+    "pkubench.agents.families.psro.oracles",
+    "pkubench.agents.families.psro.diversities",
     "pkubench.agents.families.psro.meta_solvers",
-    "pkubench.agents.families.psro.diversity",
+    "pkubench.agents.families.psro.distances",
     "pkubench.evaluation.statistics",
     "pkubench.errors",
 )

@@ -140,6 +140,8 @@ def test_settings_belong_to_the_rule_that_reads_them() -> None:
     config = OffPolicyConfig()
     for name in ("alpha", "rule.alpha"):
         assert with_settings(config, {name: "0.1"}).rule == SAC(alpha=0.1)
+    assert [*SAC(alpha_auto=False).unused(config)] == ["alpha_lr", "target_entropy"]
+    assert not SAC().unused(config)
     ddpg = with_settings(config, {"rule": "ddpg", "exploration": "0.3"})
     assert ddpg.rule == DDPG(exploration=0.3)
     td3 = with_settings(ddpg, {"rule": "td3", "noise_clip": "0.2"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -41,6 +42,12 @@ class SAC(OffPolicyRule):
     def __post_init__(self) -> None:
         """Check the domains."""
         check_domains(self, positive=("alpha", "alpha_lr"))
+
+    def unused(self, config: Any) -> Mapping[str, str]:
+        """Return settings without effect where the temperature stays as it is."""
+        if self.alpha_auto:
+            return {}
+        return dict.fromkeys(("alpha_lr", "target_entropy"), "alpha_auto=true")
 
     def explore(self, head: Head, outputs: Tensor, noise: Tensor) -> Tensor:
         """Return a sample of the policy."""
