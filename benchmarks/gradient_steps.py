@@ -23,15 +23,20 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from pkubench.agents.nn.actor import Actor
-from pkubench.agents.nn.fast.hand_gradients import Slopes
-from pkubench.agents.nn.fast.loss_gradients import ppo_clip_slope
+from pkubench.agents.nn.fast.loss_gradients import FastTerms
+from pkubench.agents.nn.fast.trainers import FastActorTrainer, FastCriticTrainer
 from pkubench.agents.nn.networks import MLP, NetworkSpec
-from pkubench.agents.rl.trainers import ActorTrainer, CriticTrainer, Minibatches, Part
-from pkubench.agents.rl.update_rules import ppo_clip, value_loss
+from pkubench.agents.rl.constraints.none import NoConstraint
+from pkubench.agents.rl.objective import Objective
+from pkubench.agents.rl.trainers import Minibatches, Part
+from pkubench.agents.rl.update_rules.base import CostTerms
+from pkubench.agents.rl.update_rules.ppo_clip import PPOClip, ppo_clip
+from pkubench.agents.rl.value_loss import value_loss
 
 INPUTS, ACTIONS, CLIP, L2, MAX_NORM, LR = 60, 2, 0.2, 0.001, 40.0, 3e-4
 SAMPLES = 20_000
 BATCH, PASSES = 64, 40
+OBJECTIVE = Objective(PPOClip(clip=CLIP, entropy=0.0), NoConstraint(), CostTerms())
 STEPS = PASSES * (SAMPLES // BATCH)
 """Optimiser steps of an official update, of the actor and of each critic."""
 
@@ -91,11 +96,11 @@ def hand(batch: int) -> dict[str, Callable[[], object]]:
     """Return a step of the actor and one of both critics, by the trainers."""
     actor, nets = _networks()
     settings = {"lr": LR, "epsilon": 1e-8, "max_grad_norm": MAX_NORM}
-    mine = ActorTrainer(actor, batch, **settings)
-    critics = CriticTrainer(nets, batch, **settings, l2=L2)
+    mine = FastActorTrainer(actor, **settings)
+    critics = FastCriticTrainer(nets, **settings, l2=L2)
     inputs, samples = _samples()
     generator = torch.Generator().manual_seed(0)
-    source = Minibatches(mine.prepare(inputs), samples, SAMPLES // batch, generator)
+    source = Minibatches(mine.networks.prepare(inputs), samples, SAMPLES // batch, generator)
 
     def parts():  # type: ignore[no-untyped-def]
         while True:
@@ -157,11 +162,11 @@ def whole_update() -> float:
     """Return the processor seconds of an official update: all steps, and the KL after each pass."""
     actor, nets = _networks()
     settings = {"lr": LR, "epsilon": 1e-8, "max_grad_norm": MAX_NORM}
-    mine = ActorTrainer(actor, BATCH, **settings)
-    critics = CriticTrainer(nets, BATCH, **settings, l2=L2)
+    mine = FastActorTrainer(actor, **settings)
+    critics = FastCriticTrainer(nets, **settings, l2=L2)
     inputs, samples = _samples()
     started = time.process_time()
-    x = mine.prepare(inputs)
+    x = mine.networks.prepare(inputs)
     source = Minibatches(x, samples, SAMPLES // BATCH, torch.Generator().manual_seed(0))
     old = mine.policies(x)
     for _ in range(PASSES):
@@ -173,12 +178,19 @@ def whole_update() -> float:
     return time.process_time() - started
 
 
-def _step_actor(mine: ActorTrainer, part: Part) -> None:
+def _step_actor(mine: FastActorTrainer, part: Part) -> None:
     samples = part.samples
-    pi = mine.forward(part.inputs)
-    ratio = np.exp(pi.log_prob(samples["actions"]) - samples["log_probs"])
-    slope = ppo_clip_slope(ratio, samples["weights"], CLIP)
-    mine.descend(pi, Slopes(log_prob=slope), samples["actions"])
+    terms = FastTerms(
+        policy=mine.forward(part.inputs),
+        start=None,
+        actions=samples["actions"],
+        old_log_prob=samples["log_probs"],
+        weight=samples["weights"],
+        factor=samples["weights"],
+        cost_advantage=None,
+        cost=CostTerms(),
+    )
+    mine.descend(terms, OBJECTIVE)
 
 
 def main() -> int:

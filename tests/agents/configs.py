@@ -35,7 +35,7 @@ class Flat:
 def that_fit(config: OnPolicyConfig, settings: Mapping[str, str]) -> dict[str, str]:
     """Return some settings without those of components that config and settings do not choose."""
     slots = {name: settings[name] for name in slots_of(OnPolicyConfig) if name in settings}
-    chosen = changed(config, slots)
+    chosen = changed(dataclasses.replace(config, observation_norm=False), slots)
     own = {name.rpartition(".")[2] for name, *_ in settings_of(chosen)}
     others = {
         field.name

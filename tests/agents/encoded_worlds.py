@@ -167,3 +167,44 @@ class MortalTeam(BatchEnv):
 
     def render(self, lane: int = 0) -> Any:
         return np.zeros((2, 2, 3), np.uint8)
+
+
+class NoisyTeam(BatchEnv):
+    """Two agents see noise; what they do earns and costs. Actions of either kind."""
+
+    default_horizon = 5
+    space: spaces.Space[Any] = spaces.Box(0.0, 1.0, (2,), np.float32)
+
+    def __init__(self, num_envs: int = 1, max_episode_steps: int | None = -1) -> None:
+        super().__init__(num_envs, max_episode_steps)
+        self.agents = ("a", "b")
+        box = spaces.Box(-1.0, 1.0, (3,), np.float32)
+        self.observation_spaces = dict.fromkeys(self.agents, box)
+        self.action_spaces = dict.fromkeys(self.agents, self.space)
+        self._random = RandomStreams(num_envs)
+        self._draw = np.zeros((num_envs, 6))
+
+    def _reset(self, ids: IntArray, seeds: IntArray) -> None:
+        self._random.seed(ids, seeds)
+        self._draw[ids] = self._random.uniform(ids, 6, -1.0, 1.0)
+
+    def _step(
+        self, actions: Mapping[str, Array], active: BoolArray | None
+    ) -> tuple[FloatArray, BoolArray, Info]:
+        a, b = (np.reshape(actions[x], (self.num_envs, -1)).sum(1) for x in self.agents)
+        rewards = np.stack([a * self._draw[:, 0], b - a], 1).astype(np.float64)
+        self._draw = self._random.uniform(self._all, 6, -1.0, 1.0)
+        return rewards, np.zeros(self.num_envs, bool), {"cost": np.abs(a + b).astype(np.float64)}
+
+    def _observe(self) -> dict[str, Array]:
+        seen = self._draw.astype(np.float32)
+        return {"a": seen[:, :3], "b": seen[:, 3:]}
+
+    def render(self, lane: int = 0) -> Any:
+        return np.zeros((2, 2, 3), np.uint8)
+
+
+class NoisyChoices(NoisyTeam):
+    """The same with three actions."""
+
+    space = spaces.Discrete(3)

@@ -16,6 +16,7 @@ from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
 from pkubench.agents.saved.files import load_saved
 from pkubench.training.session import train
 from tests.agents.configs import that_fit
+from tests.agents.encoded_worlds import ImageWorld, NoisyTeam, PointWorld, SequenceWorld
 from tests.agents.worlds import MEAN_LENGTH, SharingWorld, SpeedWorld, task_of
 
 LIMIT = 0.5
@@ -99,8 +100,28 @@ CHANGES: dict[str, tuple[str, str]] = {
     "unsafe_reward": ("ppo-saute", "-9.0"),
     "window": ("ppo-lag", "1"),
 }
+CHANGES |= {
+    "gradients": ("ppo", "autograd"),
+    "credit": ("team", "own-reward"),
+    "memory": ("short ppo", "gru"),
+    "units": ("recurrent", "9"),
+    "encoder": ("image", "mlp"),
+    "channels": ("image", "[2]"),
+    "kernel": ("image", "5"),
+    "stride": ("image", "1"),
+    "point_hidden": ("points", "[3]"),
+    "padded": ("points", "true"),
+    "width": ("sequence", "8"),
+    "heads": ("sequence", "4"),
+    "layers": ("sequence", "2"),
+    "dropout": ("sequence", "0.5"),
+    "cost_clip": ("p3o", "0.01"),
+    "kl_mean_over_dimensions": ("wide trust", "true"),
+}
 UNSEEN = {"threads", "checkpoint_steps"}
 """What is not to change the weights."""
+BRIEF = {"epochs": "1", "critic_epochs": "1"}
+PLAIN = {**BRIEF, "observation_norm": "false"}
 
 
 def who_trains(who: str) -> tuple[str, Any, dict[str, str]]:
@@ -114,10 +135,18 @@ def who_trains(who: str) -> tuple[str, Any, dict[str, str]]:
         "feasible ipo": ("ipo", {"cost_limit": "6.0"}),
         "raw ppo": ("ppo", {"value_norm": "false"}),
         "omnisafe cpo": ("cpo", {"variant": "omnisafe"}),
+        "wide trust": ("hatrpo", {}),
+        "short ppo": ("ppo", BRIEF),
+        "recurrent": ("ppo", {**BRIEF, "memory": "gru"}),
+        "image": ("ppo", {**PLAIN, "encoder": "cnn", "channels": "[4]"}),
+        "points": ("ppo", {**PLAIN, "encoder": "point-set"}),
+        "sequence": ("ppo", {**PLAIN, "encoder": "sequence", "width": "16"}),
     }.get(who, (who, {}))
     is_team = who.endswith("team")
-    world = SharingWorld if is_team else SpeedWorld
-    task = task_of(world) if is_team else task_of(world, cost_limit=LIMIT)
+    others: dict[str, Any] = {"image": ImageWorld, "points": PointWorld, "sequence": SequenceWorld}
+    others["wide trust"] = NoisyTeam
+    world: Any = others.get(who) or (SharingWorld if is_team else SpeedWorld)
+    task = task_of(world, cost_limit=LIMIT if world is SpeedWorld else None)
     return agent, task, {**SMALL, **more}
 
 

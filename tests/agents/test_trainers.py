@@ -13,22 +13,33 @@ from torch import nn
 
 from pkubench.agents.nn.actor import Actor
 from pkubench.agents.nn.distributions import Categorical, DiagonalGaussian
-from pkubench.agents.nn.fast.backprop import Autograd, Backprop, networks_for
-from pkubench.agents.nn.fast.hand_gradients import Categoricals, Gaussians, Slopes
+from pkubench.agents.nn.fast.backprop import Backprop
+from pkubench.agents.nn.fast.hand_gradients import Categoricals, Gaussians, LossGradients
 from pkubench.agents.nn.fast.loss_gradients import (
     ppo_clip_slope,
     surrogate_slope,
     value_loss_slope,
 )
+from pkubench.agents.nn.fast.trainers import FastActorTrainer, FastCriticTrainer, is_fast
 from pkubench.agents.nn.networks import MLP, NetworkSpec
-from pkubench.agents.rl.trainers import ActorTrainer, CriticTrainer, Minibatches
-from pkubench.agents.rl.update_rules import ppo_clip, surrogate, value_loss
+from pkubench.agents.rl.constraints.none import NoConstraint
+from pkubench.agents.rl.objective import Objective
+from pkubench.agents.rl.samples import Samples
+from pkubench.agents.rl.trainers import (
+    AutogradActorTrainer,
+    AutogradCriticTrainer,
+    Minibatches,
+)
+from pkubench.agents.rl.update_rules.base import CostTerms, surrogate
+from pkubench.agents.rl.update_rules.ppo_clip import PPOClip, ppo_clip
+from pkubench.agents.rl.value_loss import value_loss
 
 INPUTS, BATCH = 5, 17
 BOX, DISCRETE = spaces.Box(-1.0, 1.0, (3,)), spaces.Discrete(4)
 SHAPES = [("tanh", False), ("relu", False), ("tanh", True), ("relu", True)]
-ENGINES = [BATCH, 10**6]
-"""Sizes of minibatch that get gradients by hand, and by autograd."""
+BY = ["hand", "autograd"]
+ACTORS = {"hand": FastActorTrainer, "autograd": AutogradActorTrainer}
+CRITICS = {"hand": FastCriticTrainer, "autograd": AutogradCriticTrainer}
 
 
 def spec(outputs: int, activation: str, layer_norm: bool) -> NetworkSpec:
@@ -77,16 +88,15 @@ def agree(module: nn.Module, reference: nn.Module, tolerance: float = 1e-10) -> 
         )
 
 
-@pytest.mark.parametrize("engine", [Backprop, Autograd])
 @pytest.mark.parametrize(("activation", "layer_norm"), SHAPES)
 @pytest.mark.parametrize("outputs", [1, 3])
-def test_every_gradient_of_a_stack_is_autograds(engine, activation, layer_norm, outputs):
+def test_every_gradient_of_a_stack_is_autograds(activation, layer_norm, outputs):
     generator = torch.Generator().manual_seed(1)
     nets = [shaken(MLP(spec(outputs, activation, layer_norm), generator)) for _ in range(2)]
     references = copy.deepcopy(nets)
     x = torch.randn(BATCH, INPUTS, dtype=torch.float64)
     by_outputs = torch.randn(2, BATCH, outputs, dtype=torch.float64)
-    networks = engine(nets)
+    networks = Backprop(nets)
     for _ in range(2):  # the second pass finds the first one's buffers
         outs = networks.forward(networks.prepare(x.numpy())).copy()
         networks.backward(by_outputs.mT.contiguous().numpy())
@@ -127,8 +137,9 @@ def test_modules_and_flat_parameters_share_memory_both_ways():
 
 
 def test_small_minibatches_on_the_cpu_are_differentiated_by_hand():
-    assert isinstance(networks_for([critic_of("tanh", False)], [], 64), Backprop)
-    assert isinstance(networks_for([critic_of("tanh", False)], [], 4000), Autograd)
+    assert is_fast(critic_of("tanh", False), 64)
+    assert not is_fast(critic_of("tanh", False), 4000)
+    assert not is_fast(nn.Linear(2, 2), 64)
 
 
 SLOPES = ["log_prob", "kl_from", "kl_to", "entropy", "all"]
@@ -185,7 +196,7 @@ def test_a_categoricals_gradients_are_autograds(which, masked):
 def assert_slopes(which, pi, old, mine, their, actions, numpy_actions, weights, leaves):
     """Compare the gradients of a weighted sum of what ``which`` names."""
     a, b, c = weights
-    total, slopes = torch.zeros(()), Slopes()
+    total, slopes = torch.zeros(()), LossGradients()
     if which in ("log_prob", "all"):
         total = total + (a * pi.log_prob(actions)).sum()
         slopes = slopes._replace(log_prob=a.numpy())
@@ -244,16 +255,17 @@ def torch_step(module: nn.Module, optimiser: torch.optim.Optimizer, loss, max_no
     optimiser.step()
 
 
-@pytest.mark.parametrize("samples", ENGINES)
+@pytest.mark.parametrize("by", BY)
 @pytest.mark.parametrize("max_norm", [0.05, 40.0])
 @pytest.mark.parametrize("space", [BOX, DISCRETE], ids=["box", "discrete"])
 @pytest.mark.parametrize(("activation", "layer_norm"), SHAPES)
-def test_thirty_steps_of_an_actor_are_torchs(activation, layer_norm, space, max_norm, samples):
+def test_thirty_steps_of_an_actor_are_torchs(activation, layer_norm, space, max_norm, by):
     discrete = isinstance(space, spaces.Discrete)
     actor = actor_of(space, activation, layer_norm, "sigmoid" if layer_norm else "log")
     reference = copy.deepcopy(actor)
     adam = torch.optim.Adam(reference.parameters(), lr=0.01, eps=1e-5)
-    trainer = ActorTrainer(actor, samples, lr=0.01, epsilon=1e-5, max_grad_norm=max_norm)
+    trainer = ACTORS[by](actor, lr=0.01, epsilon=1e-5, max_grad_norm=max_norm)
+    objective = Objective(PPOClip(entropy=0.01), NoConstraint(), CostTerms())
     for size in (BATCH, BATCH, BATCH + 1) * 10:
         x = torch.randn(size, INPUTS, dtype=torch.float64)
         mask = (torch.rand(size, 4) < 0.7).double() if discrete else None
@@ -270,28 +282,24 @@ def test_thirty_steps_of_an_actor_are_torchs(activation, layer_norm, space, max_
         loss = ppo_clip((pi.log_prob(actions) - old).exp(), advantage, factor, 0.2)
         torch_step(reference, adam, loss - 0.01 * pi.entropy().mean(), max_norm)
 
-        masks = None if mask is None else np.ascontiguousarray(mask.numpy().T)
-        mine = trainer.forward(trainer.prepare(x.numpy()), masks)
-        numpy_actions = actions.numpy() if discrete else np.ascontiguousarray(actions.numpy().T)
-        ratio = np.exp(mine.log_prob(numpy_actions) - old.numpy())
-        slope = ppo_clip_slope(ratio, (advantage * factor).numpy(), 0.2)
-        trainer.descend(mine, Slopes(log_prob=slope, entropy=-0.01), numpy_actions)
+        samples = Samples(x, mask, actions, old, advantage, factor)
+        trainer.load(samples, False, False)
+        list(trainer.one_pass(objective, 1, torch.Generator()))
         agree(actor, reference)
 
 
-@pytest.mark.parametrize("samples", ENGINES)
+@pytest.mark.parametrize("by", BY)
 @pytest.mark.parametrize("max_norm", [0.05, 40.0])
 @pytest.mark.parametrize(("clip", "huber_delta", "l2"), [(None, None, 0.001), (0.2, 0.5, 0.0)])
 @pytest.mark.parametrize(("activation", "layer_norm"), SHAPES)
 def test_thirty_steps_of_two_critics_are_torchs(
-    activation, layer_norm, clip, huber_delta, l2, max_norm, samples
+    activation, layer_norm, clip, huber_delta, l2, max_norm, by
 ):
     nets = [critic_of(activation, layer_norm) for _ in range(2)]
     references = copy.deepcopy(nets)
     adams = [torch.optim.Adam(net.parameters(), lr=0.01, eps=1e-8) for net in references]
-    trainer = CriticTrainer(
+    trainer = CRITICS[by](
         nets,
-        samples,
         lr=0.01,
         epsilon=1e-8,
         max_grad_norm=max_norm,
@@ -319,7 +327,7 @@ def test_single_precision_follows_torch_to_a_hundred_thousandth():
     net = critic_of("tanh", False).float()
     reference = copy.deepcopy(net)
     adam = torch.optim.Adam(reference.parameters(), lr=3e-4)
-    trainer = CriticTrainer([net], 64, lr=3e-4, epsilon=1e-8, max_grad_norm=40.0, l2=0.001)
+    trainer = FastCriticTrainer([net], lr=3e-4, epsilon=1e-8, max_grad_norm=40.0, l2=0.001)
     for _ in range(100):
         x, targets = torch.randn(64, INPUTS), torch.randn(1, 64)
         trainer.descend(trainer.prepare(x.numpy()), targets.numpy(), targets.numpy())
@@ -330,7 +338,8 @@ def test_single_precision_follows_torch_to_a_hundred_thousandth():
     agree(net, reference, 1e-5)
 
 
-def test_a_saved_trainer_goes_on_exactly():
+@pytest.mark.parametrize("by", BY)
+def test_a_saved_trainer_resumes_exactly(by):
     def step(trainer, k):
         rng = np.random.default_rng(k)
         x = trainer.prepare(rng.standard_normal((BATCH, INPUTS)))
@@ -338,7 +347,7 @@ def test_a_saved_trainer_goes_on_exactly():
         trainer.descend(x, targets, targets)
 
     def made(net):
-        return CriticTrainer([net], BATCH, lr=0.01, epsilon=1e-8, max_grad_norm=1.0)
+        return CRITICS[by]([net], lr=0.01, epsilon=1e-8, max_grad_norm=1.0)
 
     first = critic_of("tanh", False)
     trainer = made(first)
@@ -358,8 +367,8 @@ def test_a_saved_trainer_goes_on_exactly():
 
 
 def test_moments_of_another_shape_are_refused_and_nothing_changes():
-    trainer = CriticTrainer(
-        [critic_of("tanh", False)], BATCH, lr=0.01, epsilon=1e-8, max_grad_norm=1.0
+    trainer = FastCriticTrainer(
+        [critic_of("tanh", False)], lr=0.01, epsilon=1e-8, max_grad_norm=1.0
     )
     state = trainer.state()
     state["first"] = state["first"] + 1.0
@@ -402,7 +411,7 @@ def test_one_part_is_the_whole_batch_in_order_and_draws_nothing():
 
 def test_a_gradient_that_is_no_number_spoils_the_parameters_as_in_torch():
     net = critic_of("tanh", False)
-    trainer = CriticTrainer([net], BATCH, lr=0.01, epsilon=1e-8, max_grad_norm=1.0)
+    trainer = FastCriticTrainer([net], lr=0.01, epsilon=1e-8, max_grad_norm=1.0)
     targets = np.full((1, BATCH), math.nan)
     trainer.descend(trainer.prepare(np.ones((BATCH, INPUTS))), targets, targets)
     assert all(p.isnan().all() for p in net.parameters())
@@ -411,14 +420,19 @@ def test_a_gradient_that_is_no_number_spoils_the_parameters_as_in_torch():
 @pytest.mark.parametrize("space", [BOX, DISCRETE], ids=["box", "discrete"])
 def test_old_policies_stay_what_they_were_while_the_actor_moves(space):
     actor = actor_of(space, "tanh", False, "log")
-    trainer = ActorTrainer(actor, BATCH, lr=0.1, epsilon=1e-8, max_grad_norm=1.0)
-    x = trainer.prepare(np.random.default_rng(0).standard_normal((BATCH, INPUTS)))
+    trainer = FastActorTrainer(actor, lr=0.1, epsilon=1e-8, max_grad_norm=1.0)
+    x = trainer.networks.prepare(np.random.default_rng(0).standard_normal((BATCH, INPUTS)))
     actions = np.zeros((3, BATCH)) if space is BOX else np.zeros(BATCH, np.int64)
     old = trainer.policies(x)
     before = old.log_prob(actions).copy(), old.entropy()
     for _ in range(3):
         pi = trainer.forward(x)
-        trainer.descend(pi, Slopes(log_prob=-np.ones(BATCH)), actions, old)
+        gradients = LossGradients(log_prob=-np.ones(BATCH))
+        by_outputs, by_extra = pi.gradient(gradients, actions, old)
+        trainer.networks.backward(by_outputs[None])
+        if space is BOX:
+            trainer.networks.set_extra_gradient(by_extra[None])
+        trainer.step()
     np.testing.assert_array_equal(old.log_prob(actions), before[0])
     assert old.entropy() == before[1]
     assert (old.kl(trainer.policies(x)) > 0.01).all()
