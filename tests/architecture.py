@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -39,9 +40,14 @@ SOURCES = {module_name(path): path.read_text(encoding="utf-8") for path in MODUL
 PACKAGES = {module_name(path) for path in MODULES if path.name == "__init__.py"}
 
 
-def references(source: str, text: str, is_package: bool | None = None) -> Iterator[Reference]:
+@functools.cache
+def references(source: str, text: str) -> tuple[Reference, ...]:
     """Every name of the package that a module refers to, strings such as ``pkubench.x:f`` too."""
-    is_package = source in PACKAGES if is_package is None else is_package
+    return tuple(_references(source, text))
+
+
+def _references(source: str, text: str) -> Iterator[Reference]:
+    is_package = source in PACKAGES
     tree = ast.parse(text)
     typing = set(_below(node for node in ast.walk(tree) if _is_typing_block(node)))
     functions = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
@@ -110,7 +116,7 @@ def import_graph(sources: Mapping[str, str]) -> dict[str, set[str]]:
     graph: dict[str, set[str]] = {}
     for source, text in sources.items():
         graph[source] = set()
-        for reference in references(source, text, is_package=source in PACKAGES):
+        for reference in references(source, text):
             if reference.is_typing or not reference.is_top:
                 continue
             parent = reference.target.rpartition(".")[0]
