@@ -93,6 +93,12 @@ class AgentFamily:
         """Whether its agents are trained."""
         return self.learner is not None or self.plan is not None
 
+    @property
+    def package(self) -> str:
+        """The top-level package that brings it."""
+        functions = (self.learner, self.plan, self.make, self.load, self.configure)
+        return next((name for name in functions if name), "").partition(":")[0].partition(".")[0]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
@@ -260,11 +266,16 @@ def family_of_kind(kind: str) -> AgentFamily:
 def is_meant_for(agent: Preset, task: Task) -> bool:
     """Return whether an agent is for tasks of a task's suite, trained or not.
 
-    A suite that no agent names is open to all.
+    A suite that no agent of the same package names is unknown to its authors, and open to it.
     """
     if not agent.suites or task.suite in agent.suites:
         return True
-    return all(task.suite not in other.suites for other in presets().values())
+    package = family_of(agent).package
+    return all(
+        task.suite not in other.suites
+        for other in presets().values()
+        if family_of(other).package == package
+    )
 
 
 def why_not(agent: Preset, task: Task) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,9 @@ from pkubench.cli.options import (
 )
 from pkubench.cli.output import Output, facts
 from pkubench.errors import ConfigError, counted
+
+if TYPE_CHECKING:
+    from pkubench.leaderboard.submissions.bundle import Bundle
 
 app = verb_app()
 
@@ -88,33 +91,40 @@ def bundle(
             weights=[*runs, *(weights or [])],
             include_weights=not no_weights,
         )
-        manifest = made.manifest
-        episodes = sum(len(run.records) for task in made.tasks for run in task.runs)
-        if json:
-            output.document(
-                {
-                    "bundle": str(made.path),
-                    "digest": made.digest,
-                    "name": manifest.name,
-                    "agent": manifest.agent,
-                    "kind": manifest.kind,
-                    "tasks": [entry.task.id for entry in made.tasks],
-                    "episodes": episodes,
-                    "bytes": made.path.stat().st_size,
-                }
-            )
-            return
-        weight_files = sum(len(run.entry.weights) for task in made.tasks for run in task.runs)
-        output.show(
-            facts(
-                [
-                    ("bundle", f"{made.path} ({made.path.stat().st_size / 1e6:.1f} MB)"),
-                    ("agent", manifest.name),
-                    ("tasks", ", ".join(short(entry.task.id) for entry in made.tasks)),
-                    ("episodes", f"{episodes:,}"),
-                    ("weights", counted(weight_files, "file") if weight_files else "none"),
-                    ("digest", made.digest[:PREVIEW_DIGITS]),
-                ]
-            )
+        _show(output, made)
+
+
+def _show(output: Output, made: Bundle) -> None:
+    """Show what was packed."""
+    manifest = made.manifest
+    episodes = sum(len(run.records) for task in made.tasks for run in task.runs)
+    if output.json:
+        output.document(
+            {
+                "bundle": str(made.path),
+                "digest": made.digest,
+                "name": manifest.name,
+                "agent": manifest.agent,
+                "kind": manifest.kind,
+                "tasks": [entry.task.id for entry in made.tasks],
+                "episodes": episodes,
+                "bytes": made.path.stat().st_size,
+            }
         )
-        output.next(command("verify", out), command("submit", out, "--board", "board.sqlite"))
+        return
+    weight_files = sum(len(run.entry.weights) for task in made.tasks for run in task.runs)
+    output.show(
+        facts(
+            [
+                ("bundle", f"{made.path} ({made.path.stat().st_size / 1e6:.1f} MB)"),
+                ("agent", manifest.name),
+                ("tasks", ", ".join(short(entry.task.id) for entry in made.tasks)),
+                ("episodes", f"{episodes:,}"),
+                ("weights", counted(weight_files, "file") if weight_files else "none"),
+                ("digest", made.digest[:PREVIEW_DIGITS]),
+            ]
+        )
+    )
+    output.next(
+        command("verify", made.path), command("submit", made.path, "--board", "board.sqlite")
+    )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -36,9 +36,26 @@ from pkubench.tasks.outside import is_outside
 from pkubench.tasks.registry import make_task, suites, tasks
 from pkubench.tasks.task import Task
 
+if TYPE_CHECKING:
+    from pkubench.evaluation.report import Report
+
 app = verb_app()
 
 BACKENDS = ("local",)
+Responses = Annotated[
+    int | None,
+    typer.Option(
+        "--responses",
+        metavar="PLAYS",
+        min=1,
+        help="In a game whose tree is too large: learn a response to each seat from so many "
+        "plays, and report a lower bound of exploitability.",
+    ),
+]
+BackendName = Annotated[
+    str,
+    typer.Option("--backend", metavar="local", help="Where episodes run: local (processes)."),
+]
 
 
 class Pair(NamedTuple):
@@ -90,20 +107,8 @@ def evaluate(
     workers: Workers = 1,
     out: Out = None,
     trust: Trust = False,
-    responses: Annotated[
-        int | None,
-        typer.Option(
-            "--responses",
-            metavar="PLAYS",
-            min=1,
-            help="In a game whose tree is too large: learn a response to each seat from so many "
-            "plays, and report a lower bound of exploitability.",
-        ),
-    ] = None,
-    backend: Annotated[
-        str,
-        typer.Option("--backend", metavar="local", help="Where episodes run: local (processes)."),
-    ] = "local",
+    responses: Responses = None,
+    backend: BackendName = "local",
     max_histories: MaxHistories = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -126,62 +131,12 @@ def evaluate(
             show_bound(output, pairs[0].agent, pairs[0].task, responses, seed, trust=trust)
         return
 
-    from pkubench.agents.resolve.loading import resolve_agent
     from pkubench.cli.results import in_order, reports_table
-    from pkubench.evaluation.run.harness import Progress, evaluate
-    from pkubench.evaluation.run.workers import ProcessPool
 
     with Output(json=json, quiet=quiet) as output, sigterm_as_interrupt():
-        reports = []
-        pool = ProcessPool(workers)
-
-        def left_out(pair: Pair, error: Exception) -> None:
-            if pair.asked_for:
-                raise error
-            output.note(f"left out {pair.agent} on {short(pair.task.id)}: {error}")
-
-        sources = []
-        for pair in pairs:  # a misspelled agent is said before anything runs
-            try:
-                sources.append((pair, resolve_agent(pair.agent, pair.task, trust=trust)))
-            except AgentError as error:
-                left_out(pair, error)
-        check_apart((pair.agent, source.name, pair.task.id) for pair, source in sources)
-        try:
-            with Meter("", quiet=quiet) as meter:
-                for number, (pair, source) in enumerate(sources, start=1):
-                    title = f"{pair.agent} on {short(pair.task.id)}"
-                    if len(sources) > 1:
-                        title = f"[{number}/{len(sources)}] {title}"
-
-                    unit = counted_in(pair.task)
-
-                    def told(progress: Progress, title: str = title, unit: str = unit) -> None:
-                        meter.update(progress.done, progress.total, title=title, unit=unit)
-
-                    wanted = pair.task.protocol.quick_episodes if quick else episodes
-                    try:
-                        report = evaluate(
-                            source,
-                            pair.task,
-                            episodes=wanted,
-                            seed=seed,
-                            out=out,
-                            backend=pool,
-                            progress=told,
-                        )
-                    except (AgentError, MissingExtra) as error:
-                        left_out(pair, error)
-                    else:
-                        reports.append(report)
-                        last = pair.agent, source
-        except KeyboardInterrupt:
-            kept = "to go on where it stopped" if out else "nothing is kept without --out; again"
-            raise Interrupted(f"stopped; {kept}: {this_command()}") from None
-        finally:
-            pool.close()
-        if not reports:
-            raise AgentError("none of the agents can act in any of the tasks")
+        counts = {p.task.id: p.task.protocol.quick_episodes if quick else episodes for p in pairs}
+        sources = list(_resolved(pairs, trust, output))
+        reports, last = _scored(sources, counts, seed, out, workers, output, quiet)
         reports = in_order(reports)
         if json:
             documents = [report.to_json() for report in reports]
@@ -191,6 +146,82 @@ def evaluate(
             _next(output, out, len(reports), *last)
     if any(report.failed for report in reports):
         raise typer.Exit(1)
+
+
+def _resolved(pairs: list[Pair], trust: bool, output: Output) -> Iterator[tuple[Pair, AgentSource]]:
+    """Find every agent: a misspelled one is said before anything runs."""
+    from pkubench.agents.resolve.loading import resolve_agent
+
+    found = []
+    for pair in pairs:
+        try:
+            found.append((pair, resolve_agent(pair.agent, pair.task, trust=trust)))
+        except AgentError as error:
+            _leave_out(pair, error, output)
+    check_apart((pair.agent, source.name, pair.task.id) for pair, source in found)
+    yield from found
+
+
+def _leave_out(pair: Pair, error: Exception, output: Output) -> None:
+    if pair.asked_for:
+        raise error
+    output.note(f"left out {pair.agent} on {short(pair.task.id)}: {error}")
+
+
+def _scored(
+    sources: list[tuple[Pair, AgentSource]],
+    episodes: Mapping[str, int | None],
+    seed: int,
+    out: Path | None,
+    workers: int,
+    output: Output,
+    quiet: bool,
+) -> tuple[list[Report], tuple[str, AgentSource]]:
+    """Evaluate; return the reports, and the spelling and source of the last agent.
+
+    Raises:
+        AgentError: none could be scored.
+        Interrupted: it was stopped.
+    """
+    from pkubench.evaluation.run.harness import Progress, evaluate
+    from pkubench.evaluation.run.workers import ProcessPool
+
+    reports: list[Report] = []
+    pool = ProcessPool(workers)
+    try:
+        with Meter("", quiet=quiet) as meter:
+            for number, (pair, source) in enumerate(sources, start=1):
+                title = f"{pair.agent} on {short(pair.task.id)}"
+                if len(sources) > 1:
+                    title = f"[{number}/{len(sources)}] {title}"
+                unit = counted_in(pair.task)
+
+                def show(progress: Progress, title: str = title, unit: str = unit) -> None:
+                    meter.update(progress.done, progress.total, title=title, unit=unit)
+
+                try:
+                    report = evaluate(
+                        source,
+                        pair.task,
+                        episodes=episodes[pair.task.id],
+                        seed=seed,
+                        out=out,
+                        backend=pool,
+                        progress=show,
+                    )
+                except (AgentError, MissingExtra) as error:
+                    _leave_out(pair, error, output)
+                else:
+                    reports.append(report)
+                    last = pair.agent, source
+    except KeyboardInterrupt:
+        kept = "to go on where it stopped" if out else "nothing is kept without --out; again"
+        raise Interrupted(f"stopped; {kept}: {this_command()}") from None
+    finally:
+        pool.close()
+    if not reports:
+        raise AgentError("none of the agents can act in any of the tasks")
+    return reports, last
 
 
 def _check_responses(pairs: list[Pair], is_one: bool, out: Path | None) -> None:

@@ -20,10 +20,10 @@ def game_card(task: Task) -> dict[str, Any]:
         MissingExtra: OpenSpiel is needed and not installed.
         UnknownName, ConfigError, GameError: There is no such game, or none that the engine takes.
     """
-    from pkubench.envs.games.trees import game_of, is_matrix
+    from pkubench.envs.games.trees import game_of, is_matrix, openspiel_name
 
     game = game_of(task.id)
-    return _matrix(game) if is_matrix(game) else _tree(game.removeprefix("openspiel:"))
+    return _matrix(game) if is_matrix(game) else _tree(openspiel_name(task.id))
 
 
 def game_rows(card: dict[str, Any]) -> list[tuple[str, str]]:

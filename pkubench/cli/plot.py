@@ -14,12 +14,7 @@ import typer
 from pkubench.agents.registry import family_of, presets
 from pkubench.agents.saved.runs import CURVE, read_curve, read_training
 from pkubench.cli.names import short
-from pkubench.cli.options import (
-    Json,
-    Out,
-    Quiet,
-    verb_app,
-)
+from pkubench.cli.options import Json, Out, Quiet, verb_app
 from pkubench.cli.output import Output
 from pkubench.cli.results import excluded_lines, find_reports
 from pkubench.errors import ConfigError, MissingExtra, PkubenchWarning, RecordError, UnknownName

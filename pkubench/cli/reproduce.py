@@ -134,7 +134,7 @@ def _sources(name: str, task: Task | None, seed: int | None) -> Iterator[Source]
         yield Source(f"table {name}", f"make results-{name}", None)
         return
     known = {known.id for known in tasks()}
-    if name not in known | {short(task_id) for task_id in known}:
+    if name not in known | {task_id.partition("/")[2] for task_id in known}:
         raise UnknownName(
             "agent, task or run", name, known | presets().keys(), "see: pkubench list"
         )

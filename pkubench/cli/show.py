@@ -108,7 +108,7 @@ def show(
             )
         else:
             known = {task.id for task in tasks()}
-            if not is_task and name not in known | {short(task) for task in known}:
+            if not is_task and name not in known | {task.partition("/")[2] for task in known}:
                 raise UnknownName(
                     "task or agent", name, known | presets().keys(), "see: pkubench list"
                 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -127,23 +128,27 @@ def submit(
                 }
             )
             return
-        columns = (
-            Column("task", style="bold"),
-            Column("tier"),
-            Column("why", rank=1, wraps=True),
-        )
-        rows = []
-        for task, verdict in verdicts.items():
-            style = "green" if verdict.tier.is_ranked else "yellow"
-            rows.append((short(task), Text(verdict.tier.value, style=style), verdict.reason))
         if known:
             again = "nothing was run again" if no_rerun or is_verified else "it was run again"
             output.note(f"the same bytes were on {place} already: {again}")
         what = "is on" if submission.is_new else "was already on"
-        title = f"{bundle.manifest.name} {what} {place}"
-        output.show(output.table(title, columns, rows))
+        _show(output, f"{bundle.manifest.name} {what} {place}", verdicts)
         given = ["--board", board] if board else []
         output.next(
             command("leaderboard", "show", *given),
             command("leaderboard", "export", "site", *given),
         )
+
+
+def _show(output: Output, title: str, verdicts: Mapping[str, Verdict]) -> None:
+    """Show the tier of each task and why."""
+    columns = (
+        Column("task", style="bold"),
+        Column("tier"),
+        Column("why", rank=1, wraps=True),
+    )
+    rows = []
+    for task, verdict in verdicts.items():
+        style = "green" if verdict.tier.is_ranked else "yellow"
+        rows.append((short(task), Text(verdict.tier.value, style=style), verdict.reason))
+    output.show(output.table(title, columns, rows))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,6 +23,7 @@ from pkubench.cli.options import (
 from pkubench.cli.output import Column, Output, number
 from pkubench.cli.progress import Meter
 from pkubench.errors import ConfigError
+from pkubench.tasks.records import EpisodeRecord
 
 app = verb_app()
 
@@ -79,51 +81,45 @@ def watch(
                 records.append(filmed_episode(entrant, chosen, planned, film, told))
                 told(chosen.protocol.horizon or records[-1].length)
         if json:
-            output.document(
-                {
-                    "film": str(path),
-                    "agent": agent,
-                    "run": run.label,
-                    "task": chosen.id,
-                    "episodes": [
-                        {
-                            "seed": record.seed,
-                            "return": record.return_,
-                            "cost": record.cost,
-                            "length": record.length,
-                            "failure": record.failure,
-                        }
-                        for record in records
-                    ],
-                }
-            )
+            facts = {"film": str(path), "agent": agent, "run": run.label, "task": chosen.id}
+            output.document({**facts, "episodes": [_facts(record) for record in records]})
         else:
-            columns = (
-                Column("seed", style="bold"),
-                Column("return", right=True),
-                Column("cost", right=True, rank=1),
-                Column("steps", right=True),
-                Column("failure", wraps=True),
-            )
-            rows = [
-                (
-                    str(record.seed),
-                    number(record.return_),
-                    number(record.cost),
-                    number(record.length),
-                    record.failure or "",
-                )
-                for record in records
-            ]
-            has_cost = any(record.cost is not None for record in records)
-            has_failure = any(record.failure for record in records)
-            kept = [0, 1, *([2] if has_cost else []), 3, *([4] if has_failure else [])]
-            output.show(
-                str(path),
-                "",
-                output.table("", [columns[i] for i in kept], [[r[i] for i in kept] for r in rows]),
-                "",
-            )
+            output.show(str(path), "", _table(output, records), "")
             output.next(command("evaluate", agent, short(chosen.id)))
     if any(record.failure for record in records):
         raise typer.Exit(1)
+
+
+def _facts(record: EpisodeRecord) -> dict[str, Any]:
+    return {
+        "seed": record.seed,
+        "return": record.return_,
+        "cost": record.cost,
+        "length": record.length,
+        "failure": record.failure,
+    }
+
+
+def _table(output: Output, records: Sequence[EpisodeRecord]) -> Any:
+    columns = [
+        Column("seed", style="bold"),
+        Column("return", right=True),
+        *([Column("cost", right=True, rank=1)] if _any(records, "cost") else []),
+        Column("steps", right=True),
+        *([Column("failure", wraps=True)] if _any(records, "failure") else []),
+    ]
+    rows = [
+        [
+            str(record.seed),
+            number(record.return_),
+            *([number(record.cost)] if _any(records, "cost") else []),
+            number(record.length),
+            *([record.failure or ""] if _any(records, "failure") else []),
+        ]
+        for record in records
+    ]
+    return output.table("", columns, rows)
+
+
+def _any(records: Sequence[EpisodeRecord], name: str) -> bool:
+    return any(getattr(record, name) is not None for record in records)

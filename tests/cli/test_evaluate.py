@@ -185,7 +185,7 @@ def test_all_is_what_is_shipped_with_random_beside_it(monkeypatch: pytest.Monkey
     ("words", "part"),
     [
         ((), "name an agent and a task"),
-        (("random",), "evaluate random on what?"),
+        (("random",), "no task given for random: name one, a --suite, or --all"),
         ((SPREAD,), "the agent comes first: pkubench evaluate random SimpleSpread-v0"),
         (("hapo", SPREAD), "did you mean 'happo'"),
         (("random", "SimpleSpred-v0"), "did you mean 'pkubench/SimpleSpread-v0'"),

@@ -13,7 +13,7 @@ import numpy as np
 
 import pkubench
 from pkubench.agents.contract import Population
-from pkubench.agents.families.psro.population import population_of
+from pkubench.agents.saved.plans import population_of
 from pkubench.envs.games.trees import game_tree
 
 LIARS = "openspiel:liars_dice(dice_sides=3)"

@@ -308,5 +308,5 @@ def test_the_tables_are_portable_to_postgresql() -> None:
     from sqlalchemy.dialects import postgresql
     from sqlalchemy.schema import CreateTable
 
-    for table in store._METADATA.sorted_tables:
+    for table in store.METADATA.sorted_tables:
         assert "CREATE TABLE" in str(CreateTable(table).compile(dialect=postgresql.dialect()))

@@ -111,61 +111,89 @@ def mlp_bytes(
     """
     try:
         import onnx
-        from onnx import TensorProto, helper, numpy_helper
+        from onnx import TensorProto, helper
     except ModuleNotFoundError as error:
         raise MissingExtra("onnx", "writing an ONNX policy") from error
-    nodes: list[Any] = []
-    constants: list[Any] = []
-    current = "observation"
-    is_wide = True
+    graph = _Graph("observation")
+    if not wide_input:
+        graph.apply("Cast", to=TensorProto.DOUBLE)
+    is_rounded = any(isinstance(layer, Round) for layer in layers)
+    for layer in layers if is_rounded else [*layers, Round()]:
+        graph.add(layer)
+    graph.nodes.append(helper.make_node("Identity", [graph.current], [output]))
+    taken, given = (
+        TensorProto.DOUBLE if wide else TensorProto.FLOAT for wide in (wide_input, graph.is_wide)
+    )
+    made = helper.make_graph(
+        graph.nodes,
+        "policy",
+        [helper.make_tensor_value_info("observation", taken, ["batch", inputs])],
+        [helper.make_tensor_value_info(output, given, ["batch", outputs])],
+        graph.constants,
+    )
+    model = helper.make_model(
+        made,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="pkubench",
+    )
+    helper.set_model_props(model, {OUTPUT_KEY: output})
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
 
-    def node(operator: str, *inputs: str, **attributes: Any) -> str:
-        name = f"x{len(nodes)}"
-        nodes.append(helper.make_node(operator, inputs, [name], **attributes))
+
+class _Graph:
+    """Nodes and constants of a graph that grows at one end."""
+
+    def __init__(self, current: str) -> None:
+        """Begin with the value ``current``, in float64."""
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+        self.current, self.is_wide = current, True
+
+    def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        """Append a node and return the name of its output."""
+        from onnx import helper
+
+        name = f"x{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, inputs, [name], **attributes))
         return name
 
-    def constant(value: Any) -> str:
+    def constant(self, value: Any) -> str:
         """Store an array, in single precision if that loses nothing, as what the graph is in."""
+        from onnx import TensorProto, numpy_helper
+
         array = np.asarray(value)
         with np.errstate(over="ignore"):
             narrow = np.ascontiguousarray(array, dtype=np.float32)
-        is_narrow = not is_wide or bool((narrow == array).all())
+        is_narrow = not self.is_wide or bool((narrow == array).all())
         stored = narrow if is_narrow else np.ascontiguousarray(array, dtype=np.float64)
-        name = f"c{len(constants)}"
-        constants.append(numpy_helper.from_array(stored, name))
-        return node("Cast", name, to=TensorProto.DOUBLE) if is_wide and is_narrow else name
+        name = f"c{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(stored, name))
+        return (
+            self.node("Cast", name, to=TensorProto.DOUBLE) if self.is_wide and is_narrow else name
+        )
 
-    def apply(operator: str, *others: str, **attributes: Any) -> None:
-        nonlocal current
-        current = node(operator, current, *others, **attributes)
+    def apply(self, operator: str, *others: str, **attributes: Any) -> None:
+        """Append a node that takes the current value first and gives the next one."""
+        self.current = self.node(operator, self.current, *others, **attributes)
 
-    def elu() -> None:
-        """ONNX Runtime has no Elu in double precision."""
-        nonlocal current
-        zero, one = constant(0.0), constant(1.0)
-        falling = node("Sub", node("Exp", node("Min", current, zero)), one)
-        current = node("Add", node("Max", current, zero), falling)
+    def add(self, layer: Layer) -> None:
+        """Append a layer.
 
-    def layer_norm(scale: Array, shift: Array, epsilon: float) -> None:
-        """ONNX Runtime's own takes the mean square less the squared mean, which cancels digits."""
-        apply("Sub", node("ReduceMean", current, axes=[-1]))
-        size = constant(float(len(scale)))
-        variance = node("Div", node("ReduceSumSquare", current, axes=[-1]), size)
-        apply("Div", node("Sqrt", node("Add", variance, constant(epsilon))))
-        apply("Mul", constant(scale))
-        apply("Add", constant(shift))
+        Raises:
+            AgentError: an activation has no ONNX operator here.
+        """
+        from onnx import TensorProto
 
-    if not wide_input:
-        apply("Cast", to=TensorProto.DOUBLE)
-    is_rounded = any(isinstance(layer, Round) for layer in layers)
-    for layer in layers if is_rounded else [*layers, Round()]:
+        constant, apply = self.constant, self.apply
         match layer:
             case Linear(weight, bias):
                 apply("Gemm", constant(weight), constant(bias))
             case LayerNorm(scale, shift, epsilon):
-                layer_norm(scale, shift, epsilon)
+                self._layer_norm(scale, shift, epsilon)
             case Activation("elu"):
-                elu()
+                self._elu()
             case Activation(name):
                 if name not in ACTIVATIONS:
                     raise AgentError(f"activation {name!r} cannot be exported")
@@ -184,30 +212,25 @@ def mlp_bytes(
                 apply("Min", constant(high))
             case Round():
                 apply("Cast", to=TensorProto.FLOAT)
-                is_wide = False
+                self.is_wide = False
             case Widen():
                 apply("Cast", to=TensorProto.DOUBLE)
-                is_wide = True
-    nodes.append(helper.make_node("Identity", [current], [output]))
-    taken, given = (
-        TensorProto.DOUBLE if wide else TensorProto.FLOAT for wide in (wide_input, is_wide)
-    )
-    graph = helper.make_graph(
-        nodes,
-        "policy",
-        [helper.make_tensor_value_info("observation", taken, ["batch", inputs])],
-        [helper.make_tensor_value_info(output, given, ["batch", outputs])],
-        constants,
-    )
-    model = helper.make_model(
-        graph,
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="pkubench",
-    )
-    helper.set_model_props(model, {OUTPUT_KEY: output})
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString())
+                self.is_wide = True
+
+    def _elu(self) -> None:
+        """ONNX Runtime has no Elu in double precision."""
+        zero, one = self.constant(0.0), self.constant(1.0)
+        falling = self.node("Sub", self.node("Exp", self.node("Min", self.current, zero)), one)
+        self.current = self.node("Add", self.node("Max", self.current, zero), falling)
+
+    def _layer_norm(self, scale: Array, shift: Array, epsilon: float) -> None:
+        """ONNX Runtime's own takes the mean square less the squared mean, which cancels digits."""
+        self.apply("Sub", self.node("ReduceMean", self.current, axes=[-1]))
+        size = self.constant(float(len(scale)))
+        variance = self.node("Div", self.node("ReduceSumSquare", self.current, axes=[-1]), size)
+        self.apply("Div", self.node("Sqrt", self.node("Add", variance, self.constant(epsilon))))
+        self.apply("Mul", self.constant(scale))
+        self.apply("Add", self.constant(shift))
 
 
 def export_onnx(entrant: Entrant, path: Path) -> None:

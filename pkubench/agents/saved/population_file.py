@@ -25,7 +25,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +52,9 @@ from pkubench.envs.games.trees import registered_game
 from pkubench.envs.games.zero_sum import ZeroSumGame
 from pkubench.errors import AgentError, nearest
 from pkubench.files import write_bytes
-from pkubench.tasks.task import Task
+
+if TYPE_CHECKING:
+    from pkubench.tasks.task import Task
 
 _ACTION = re.compile(r"0|[1-9][0-9]{0,8}")
 """How JSON writes an action."""

@@ -38,6 +38,8 @@ LEVEL = 0.001
 EXACT_TOLERANCE = 1e-9
 """Largest relative difference of scores that are computed, or that do not vary between episodes."""
 
+Played = dict[tuple[str, int], EpisodeRecord]
+"""Label of a run and number of an episode -> its record."""
 Blocks = Mapping[str, Sequence[int]]
 """Label of a run -> first episodes of the blocks to play again."""
 
@@ -108,17 +110,13 @@ def replay(
         return Replay(count, count, "", how, by_run)
     here, then, versions = machine(), _machines(runs), _versions(runs, task, agent.runtimes)
     why = [*versions, *differences(then, here)]
-    as_there = dict(played)
-    is_imitated = False
     variables = environment_of(then, here) if why and not versions else {}
+    there: Played | None = None
     if variables and backend is None and _is_portable(agent):
         left = time_left(limits, started)
-        try:
-            again, owner = _jobs(runs, agent, task, _blocks(different, owners), left)
-            as_there |= _play(again, owner, ProcessPool(max(workers, 1), variables), True, None)
-            is_imitated = True
-        except AgentError:  # such a process does not start here: then it is as if it could not
-            as_there = dict(played)
+        again, owner = _jobs(runs, agent, task, _blocks(different, owners), left)
+        there = _play_as_there(again, owner, max(workers, 1), variables)
+    as_there = played | (there or {})
     equal = sum(
         _agrees(record, as_there[run.label, record.episode], task)
         for run in runs
@@ -132,8 +130,8 @@ def replay(
         )
         return Replay(count, equal, "", how, by_run)
     missed = f"{count - equal} of {what} again came out differently{aside}"
-    if not why or is_imitated:
-        also = ", with the recorded kernel and instruction sets too" if is_imitated else ""
+    if not why or there is not None:
+        also = "" if there is None else ", with the recorded kernel and instruction sets too"
         problem = f"{missed}{also}: {_first_difference(runs, as_there, task)}"
         return Replay(count, equal, problem, problem, by_run)
     found = disagreement(runs, played, task)
@@ -234,9 +232,6 @@ def _jobs(
     return jobs, owners
 
 
-Played = dict[tuple[str, int], EpisodeRecord]
-
-
 def _play(
     jobs: Sequence[Job],
     owners: Sequence[RunRecords],
@@ -257,6 +252,16 @@ def _play(
         if is_own:
             backend.close()
     return played
+
+
+def _play_as_there(
+    jobs: Sequence[Job], owners: Sequence[RunRecords], workers: int, variables: Mapping[str, str]
+) -> Played | None:
+    """Play with the recorded kernel and instruction sets; None where no such process starts."""
+    try:
+        return _play(jobs, owners, ProcessPool(workers, variables), True, None)
+    except AgentError:
+        return None
 
 
 def _differs(job: Job, run: RunRecords, played: Played, task: Task) -> bool:

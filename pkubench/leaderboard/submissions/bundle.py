@@ -101,34 +101,9 @@ def create_bundle(
             raise BundleError(f"two folders hold records of {task.id}; give one of them")
         for package, version in dict(report.get("versions") or {}).items():
             versions.setdefault(str(package), str(version))
-        base = task.id.rpartition("/")[2]
-        runs = []
-        for run in run_folders(folder):
-            info = read_json(run / RUN)
-            records = {
-                f"records/{base}/{run.name}/{file}": _content(run / file)
-                for file in (EPISODES, RUN)
-            }
-            saved: dict[str, bytes] = {}
-            if include_weights and info.get("hashes"):
-                where = _find_weights(info, [*given, *_shipped(info, task)])
-                if where is None and _are_weights(info) and missing_weights == "refuse":
-                    raise BundleError(_not_found(info))
-                if where is not None:
-                    files = [*info["hashes"], *([CURVE] if (where / CURVE).is_file() else [])]
-                    saved = {f"weights/{base}/{run.name}/{f}": _content(where / f) for f in files}
-            members |= records | saved
-            runs.append(
-                RunEntry(
-                    name=str(info.get("run")),
-                    episodes=f"records/{base}/{run.name}/{EPISODES}",
-                    info=f"records/{base}/{run.name}/{RUN}",
-                    weights=tuple(saved),
-                    training=_training(saved),
-                )
-            )
-        members[f"records/{base}/{REPORT}"] = _content(folder / REPORT)
-        tasks.append(TaskEntry(task=task.id, report=f"records/{base}/{REPORT}", runs=tuple(runs)))
+        entry, packed = _packed(folder, task, given if include_weights else None, missing_weights)
+        tasks.append(entry)
+        members |= packed
     if len(agents) > 1:
         raise BundleError(
             f"the records are of {len(agents)} agents ({', '.join(sorted(agents))}); a bundle "
@@ -150,6 +125,51 @@ def create_bundle(
     path = Path(out)
     write_archive(path, {MANIFEST: encode(manifest.to_json()), **members})
     return read_bundle(path)
+
+
+def _packed(
+    folder: Path,
+    task: Task,
+    given: Sequence[Path] | None,
+    missing_weights: Literal["refuse", "leave-out"],
+) -> tuple[TaskEntry, dict[str, bytes]]:
+    """Return a task's entry of the manifest, and the members it names.
+
+    Args:
+        folder: Its records.
+        task: The task.
+        given: Folders that may hold the weights; None leaves weights out.
+        missing_weights: As of :func:`create_bundle`.
+    """
+    base = task.id.rpartition("/")[2]
+    members: dict[str, bytes] = {}
+    runs = []
+    for run in run_folders(folder):
+        info = read_json(run / RUN)
+        records = {
+            f"records/{base}/{run.name}/{file}": _content(run / file) for file in (EPISODES, RUN)
+        }
+        saved: dict[str, bytes] = {}
+        if given is not None and info.get("hashes"):
+            where = _find_weights(info, [*given, *_shipped(info, task)])
+            if where is None and _are_weights(info) and missing_weights == "refuse":
+                raise BundleError(_not_found(info))
+            if where is not None:
+                files = [*info["hashes"], *([CURVE] if (where / CURVE).is_file() else [])]
+                saved = {f"weights/{base}/{run.name}/{f}": _content(where / f) for f in files}
+        members |= records | saved
+        runs.append(
+            RunEntry(
+                name=str(info.get("run")),
+                episodes=f"records/{base}/{run.name}/{EPISODES}",
+                info=f"records/{base}/{run.name}/{RUN}",
+                weights=tuple(saved),
+                training=_training(saved),
+            )
+        )
+    members[f"records/{base}/{REPORT}"] = _content(folder / REPORT)
+    entry = TaskEntry(task=task.id, report=f"records/{base}/{REPORT}", runs=tuple(runs))
+    return entry, members
 
 
 def _kind(label: str) -> str:

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from pkubench.agents.contract import Population
 from pkubench.agents.families.psro.learner import Floats, Tensors
 from pkubench.agents.saved.files import SavedAgent, save_agent
+from pkubench.agents.saved.plans import forest_of, on_sequences
 from pkubench.envs.games.forest import Forest
 from pkubench.envs.games.policies import TabularPolicy, tabular_layout
-from pkubench.envs.games.tree import GameTree
 from pkubench.envs.games.trees import zero_sum_game
 from pkubench.envs.games.zero_sum import ZeroSumGame
 from pkubench.errors import PkubenchError, WeightsError
@@ -68,8 +68,8 @@ def population_export(
     """Return a population's entries of ``config.json`` and its arrays; see ``save_population``."""
     tensors: Tensors = {}
     for player in (0, 1):
-        forest = _forest(game, player)
-        rows = _on_sequences(forest, game.check_plan(np.atleast_2d(plans[player]), player))
+        forest = forest_of(game, player)
+        rows = on_sequences(forest, game.check_plan(np.atleast_2d(plans[player]), player))
         tensors[f"meta_{player}"] = np.asarray(meta_strategy[player], np.float64)
         if pure:
             tensors[f"actions_{player}"] = _chosen(forest, rows)
@@ -81,19 +81,6 @@ def population_export(
         "policies": [len(tensors["meta_0"]), len(tensors["meta_1"])],
     }
     return facts, tensors
-
-
-def population_of(
-    game: ZeroSumGame, plans: tuple[Floats, Floats], meta_strategy: tuple[Floats, Floats]
-) -> Population:
-    """Return plans, one a row, as policies with a distribution over them."""
-    members = []
-    for player in (0, 1):
-        forest = _forest(game, player)
-        rows = _on_sequences(forest, game.check_plan(np.atleast_2d(plans[player]), player))
-        layout = tabular_layout(game.information_states(player))
-        members.append([TabularPolicy(layout, row) for row in forest.behaviour(rows)[:, 1:]])
-    return Population((members[0], members[1]), meta_strategy)
 
 
 def load_population(saved: SavedAgent, game: ZeroSumGame | None = None) -> Population:
@@ -118,7 +105,7 @@ def load_population(saved: SavedAgent, game: ZeroSumGame | None = None) -> Popul
         )
     members, metas = [], []
     for player in (0, 1):
-        flat = _flat(_forest(game, player), player, saved.tensors)
+        flat = _flat(forest_of(game, player), player, saved.tensors)
         meta = _array(saved.tensors, f"meta_{player}", (len(flat),), "f")
         layout = tabular_layout(game.information_states(player))
         members.append([TabularPolicy(layout, row) for row in flat])
@@ -127,22 +114,6 @@ def load_population(saved: SavedAgent, game: ZeroSumGame | None = None) -> Popul
         return Population((members[0], members[1]), (metas[0], metas[1]))
     except PkubenchError as error:
         raise WeightsError(f"the saved population is damaged: {error}") from error
-
-
-def _forest(game: ZeroSumGame, player: int) -> Forest:
-    """Return the player's sequences; in a matrix game the empty one and one an action."""
-    if isinstance(game, GameTree):
-        return game.form.forests[player]
-    (state,) = game.information_states(player)
-    first = np.zeros(1, np.int64)
-    return Forest.build(1, np.array([len(state.legal_actions)]), first, first)
-
-
-def _on_sequences(forest: Forest, plans: Floats) -> Floats:
-    """Return plans with the empty sequence, which those of matrix games leave out."""
-    if plans.shape[1] == forest.size:
-        return plans
-    return np.hstack([np.ones((len(plans), 1)), plans])
 
 
 def _chosen(forest: Forest, rows: Floats) -> NDArray[np.integer]:

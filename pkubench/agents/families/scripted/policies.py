@@ -267,7 +267,7 @@ def equilibrium_population(task_id: str) -> Entrant:
         AgentError: the task is no game.
         GameError: a game that the engine cannot take.
     """
-    from pkubench.agents.families.psro.population import population_of
+    from pkubench.agents.saved.plans import population_of
     from pkubench.envs.games.trees import registered_game
 
     try:
