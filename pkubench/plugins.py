@@ -1,4 +1,7 @@
-"""What installed packages add, by entry points: environments, suites, agents.
+"""What other packages add: environments, suites, agents.
+
+Installed ones are found by their entry points. Modules that are not installed are named, separated
+by commas, in the environment variable ``PKUBENCH_PLUGINS``, which worker processes inherit.
 
 The object behind an entry point registers what it brings when it is imported, or it is a function
 without parameters that does::
@@ -10,10 +13,13 @@ without parameters that does::
 from __future__ import annotations
 
 import functools
+import importlib
+import os
 from importlib import metadata
 
 from pkubench.errors import ConfigError
 
+PLUGINS = "PKUBENCH_PLUGINS"
 _LOADED: set[str] = set()
 
 
@@ -27,6 +33,15 @@ def load_entry_points(group: str) -> None:
     if group in _LOADED:
         return
     _LOADED.add(group)  # before: what is loaded may ask for what is registered
+    for module in filter(None, map(str.strip, os.environ.get(PLUGINS, "").split(","))):
+        try:
+            importlib.import_module(module)
+        except Exception as error:
+            _LOADED.discard(group)
+            raise ConfigError(
+                f"{PLUGINS} names the module {module!r}, which cannot be imported "
+                f"({type(error).__name__}: {error}); correct it, or add its folder to PYTHONPATH"
+            ) from error
     for entry in _installed():
         if entry.group != group:
             continue
