@@ -32,11 +32,7 @@ def run(out: Path, resume: bool = False, **more: Any) -> list[Any]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("whole") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        for agent in toy_module.FAMILIES:
-            family, preset = toy_module.declared(agent)
-            patch.setitem(toy_module.registry.families(), agent, family)  # type: ignore[arg-type]
-            patch.setitem(toy_module.registry.presets(), agent, preset)  # type: ignore[arg-type]
+    with toy_module.registered():
         reports = run(out)
     assert [(r.stage, r.steps) for r in reports] == [
         *(("first", n) for n in (10, 20, 30, 40)),

@@ -82,7 +82,7 @@ def test_points_are_spread_evenly_or_are_at_each_of_fewer_updates(
 def test_at_least_ten_points_lie_in_the_last_half_of_a_usual_run() -> None:
     how = validation_for(make_task("SimpleSpread-v0"))
     assert how is not None
-    family = families()["on_policy"]
+    family = families()["on-policy"]
     validator = Validator(how, family, LIMITED, None, 0, 10_000)  # type: ignore[arg-type]
     at = []
     for done in range(37, 10_037, 37):
@@ -132,7 +132,7 @@ def test_training_does_not_notice_it(
 
 def _validator(how: Validation, limit: float | None) -> Validator:
     task = task_of(SpeedWorld, cost_limit=limit)
-    return Validator(how, families()["on_policy"], task, None, 0, 100)  # type: ignore[arg-type]
+    return Validator(how, families()["on-policy"], task, None, 0, 100)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,7 @@ def declared(agent: str) -> tuple[AgentFamily, Preset]:
         name=agent,
         summary="a toy",
         kind=agent,
+        configure="tests.training.toys:configure",
         learner=f"tests.training.toys:{learner}" if learner else None,
         **more,
     )
@@ -229,7 +231,6 @@ def declared(agent: str) -> tuple[AgentFamily, Preset]:
         family=agent,
         summary="a toy",
         suites=("marl",),
-        settings="tests.training.toys:CONFIG",
     )
     return family, preset
 
@@ -241,13 +242,30 @@ def register_toys() -> None:
         registry.register_family(family, [preset])
 
 
+def configure(name: str, task: Task | None) -> Any:
+    """Return the config of a toy, the same on every task."""
+    return CONFIG
+
+
+@contextmanager
+def registered() -> Iterator[None]:
+    """Register every toy for a while."""
+    registry.presets()
+    with pytest.MonkeyPatch.context() as patch:
+        for agent in FAMILIES:
+            family, preset = declared(agent)
+            patch.setitem(registry._FAMILIES, agent, family)
+            patch.setitem(registry._PRESETS, agent, preset)
+        registry._sorted_presets.cache_clear()
+        yield
+    registry._sorted_presets.cache_clear()
+
+
 @pytest.fixture
-def toys(monkeypatch: pytest.MonkeyPatch) -> None:
+def toys() -> Iterator[None]:
     """Register every toy for one test."""
-    for agent in FAMILIES:
-        family, preset = declared(agent)
-        monkeypatch.setitem(registry.families(), agent, family)  # type: ignore[arg-type]
-        monkeypatch.setitem(registry.presets(), agent, preset)  # type: ignore[arg-type]
+    with registered():
+        yield
 
 
 def toy_task(budget: int | None = 100) -> Task:

@@ -78,7 +78,7 @@ def _verify_task(
     if kind != "named" and not all(run.entry.weights for run in task.runs):
         return Verdict(Tier.SELF_REPORTED, "the bundle has no weights to run again")
     if progress is not None:
-        progress(f"playing {_count(task)} of {bundle.manifest.name} on {task.task.id} again")
+        progress(f"repeating {_count(task)} of {bundle.manifest.name} on {task.task.id}")
     with tempfile.TemporaryDirectory(prefix="pkubench-verify-") as folder:
         try:
             found = _play_again(bundle, task, Path(folder), workers, limits)
