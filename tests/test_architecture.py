@@ -285,7 +285,7 @@ NAMES_A_FAMILY = {
         (f"{FAMILIES}.on_policy", f"learner = '{FAMILIES}.psro:make_learner'"),
         ("pkubench.agents.rl.x", f"from {FAMILIES}.psro.population import load_population"),
         ("pkubench.agents.nn.x", f"def f():\n    import {FAMILIES}.scripted.random"),
-        ("pkubench.agents.resolve.x", f"LOADERS = {{'psro': '{FAMILIES}.psro.loading:load'}}"),
+        ("pkubench.agents.resolve.x", f"loaders = {{'x': '{FAMILIES}.psro.loading:load'}}"),
         ("pkubench.cli.x", f"from {FAMILIES}.psro.response_bound import response_bound"),
     ],
 )

@@ -45,14 +45,17 @@ class Finding(NamedTuple):
     area: str
     name: str
     status: str
-    """``ok``, ``warn`` (works, but), ``fail`` (mend it), ``absent`` (optional, not there)."""
+    """``ok``, ``warn`` (works, but), ``fail`` (fix it), ``absent`` (optional, not there)."""
     value: str
     advice: str = ""
 
 
 @app.command()
 def doctor(json: Json = False, quiet: Quiet = False) -> None:
-    """What this machine has, lacks, and how to mend it. Exit code 1 if something must be mended."""
+    """Check the installation: what is there, what is missing and how to fix it.
+
+    Exit code 1 if something must be fixed.
+    """
     with Output(json=json, quiet=quiet) as output:
         findings = [*_versions(), *_extras(), *_machine(), *_folders()]
         broken = [finding for finding in findings if finding.status == "fail"]

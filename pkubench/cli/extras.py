@@ -20,7 +20,7 @@ _LATER = "nothing in this release uses it"
 
 EXTRAS: dict[str, Extra] = {
     "agents": Extra(("torch", "safetensors", "stable_baselines3"), "training, loading weights"),
-    "marl": Extra(("pettingzoo",), "PettingZoo face of team worlds"),
+    "marl": Extra(("pettingzoo",), "PettingZoo form of team environments"),
     "mujoco": Extra(("mujoco", "gymnasium_robotics"), "robots"),
     "games": Extra(("pyspiel", "open_spiel"), "poker and other games"),
     "plots": Extra(("matplotlib", "imageio", "imageio_ffmpeg", "PIL"), "plots and videos"),

@@ -64,7 +64,7 @@ def show(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Who stands where: ranks with intervals, and why an entry has none."""
+    """Show the rankings: ranks with intervals, and why an entry has none."""
     from pkubench.leaderboard.board.ranking import rank_task
 
     suites = {known.suite for known in tasks()}

@@ -40,7 +40,7 @@ class Verb(NamedTuple):
 VERBS: dict[str, Verb] = {
     "list": Verb("Look around", "Suites, tasks and agents."),
     "show": Verb("Look around", "Everything about one task, agent or run."),
-    "doctor": Verb("Look around", "What this machine has, lacks, and how to mend it."),
+    "doctor": Verb("Look around", "Check the installation, and say how to fix it."),
     "check": Verb("Build", "Hold an environment to the contract."),
     "train": Verb("Build", "Train an agent on a task; resumable."),
     "watch": Verb("Build", "Film an agent: mp4 or gif."),

@@ -1,0 +1,113 @@
+"""What agents declare: where they train, what to try first, and that it is true of their code."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pkubench.agents.registry import (
+    LIMITED,
+    can_train,
+    families,
+    family_of,
+    import_function,
+    preset,
+    presets,
+    trainable,
+    why_not,
+)
+from pkubench.envs.core.registry import EnvFamily, register_env_family, traits
+from pkubench.errors import ConfigError, UnknownName
+from pkubench.tasks.registry import make_task, tasks
+from pkubench.tasks.scoring import Episodes
+from pkubench.tasks.task import Task
+
+PLAYED = [p for p in presets().values() if family_of(p).unit == "environment_steps"]
+TRAINED = [p for p in PLAYED if family_of(p).is_trained]
+
+
+@pytest.mark.parametrize("family", families().values(), ids=lambda family: family.name)
+def test_the_functions_that_a_family_names_are_there(family: Any) -> None:
+    for path in (family.configure, family.load, family.make, family.bound):
+        assert path is None or callable(import_function(path))
+    assert (family.load is None) == (family.kind == "")
+
+
+@pytest.mark.parametrize("agent", TRAINED, ids=lambda agent: agent.name)
+def test_an_agent_holds_a_cost_limit_where_it_says_so(agent: Any) -> None:
+    constraint = agent.config().constraint
+    assert (getattr(constraint, "name", constraint) != "none") == (LIMITED in agent.tags)
+    of_suites = [task for task in tasks() if task.suite in agent.suites]
+    for task in of_suites:
+        assert can_train(agent, task) == (LIMITED not in agent.tags or task.cost_limit is not None)
+
+
+def of_another_package(name: str, **changes: Any) -> Task:
+    """A shipped task as if it were of a suite that nobody here knows."""
+    return replace(make_task(name), suite="own", **changes)
+
+
+@pytest.mark.parametrize(
+    ("agent", "task", "reason"),
+    [
+        ("random", make_task("SimpleSpread-v0"), "it is not trained"),
+        ("ppo", make_task("SimpleSpread-v0"), "it trains on constrained and diagnostics tasks"),
+        ("cpo", make_task("PointGoal0-v0"), "it has no cost to hold"),
+        ("cpo", of_another_package("SimpleSpread-v0"), "it has no cost to hold"),
+        ("happo", of_another_package("KuhnPoker-v0"), "it learns from episodes"),
+        ("happo", of_another_package("KuhnPoker-v0", scoring=Episodes()), ""),
+        ("hasac", of_another_package("KuhnPoker-v0", scoring=Episodes()), "no action masks"),
+        ("psro", of_another_package("KuhnPoker-v0", scoring=Episodes()), "two-player zero-sum"),
+        ("psro", of_another_package("KuhnPoker-v0"), ""),
+        ("psro", of_another_package("SimpleSpread-v0"), "two-player zero-sum games"),
+        ("happo", of_another_package("SimpleSpread-v0"), ""),
+        ("hasac", of_another_package("SimpleSpread-v0"), ""),
+    ],
+)
+def test_why_an_agent_does_not_train_on_a_task(agent: str, task: Task, reason: str) -> None:
+    found = why_not(preset(agent), task)
+    assert reason in found and bool(reason) == bool(found)
+    assert can_train(preset(agent), task) == (not reason)
+
+
+def test_words_are_not_for_networks_of_numbers() -> None:
+    from tests.agents.contract_agents import task_on
+
+    task = replace(task_on("Doubling", "TextWorld"), suite="own")
+    assert traits(task.id).is_text
+    assert "here actions are text" in why_not(preset("happo"), task)
+
+
+@pytest.mark.parametrize(
+    ("task", "first"),
+    [
+        ("SimpleSpread-v0", ["happo", "mappo", "ippo"]),
+        ("PointGoal1-v0", ["ppo-lag", "trpo-lag", "rcpo"]),
+        ("PointGoal0-v0", ["ppo", "policy-gradient", "natural-pg"]),
+        ("MultiAnt4x2Velocity-v1", ["happo-lag", "hasac-lag", "hatd3-lag"]),
+        ("KuhnPoker-v0", ["psro", "cfr+", "p-psro"]),
+    ],
+)
+def test_what_to_try_first_on_a_task(task: str, first: list[str]) -> None:
+    fitting = trainable(make_task(task))
+    assert [agent.name for agent in fitting][:3] == first
+    official = [agent.is_official for agent in fitting]
+    assert official == sorted(official)
+
+
+def test_an_unknown_agent_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="did you mean 'happo'"):
+        preset("hapo")
+
+
+def test_traits_are_found_out_where_settings_may_change_them() -> None:
+    assert traits("SimpleSpread-v0").action == "discrete"
+    assert traits("SimpleSpread-v0", continuous_actions=True).action == "box"
+    assert traits("matrix:cyclic(3)").is_zero_sum_game
+
+
+def test_a_prefix_of_environments_is_taken_once() -> None:
+    with pytest.raises(ConfigError, match="another family 'matrix'"):
+        register_env_family(EnvFamily(prefix="matrix", entry_point="mine:Matrix"))
