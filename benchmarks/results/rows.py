@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pkubench.agents.catalogue import PRETRAINED, agent_spec, import_function
-from pkubench.agents.training import with_settings
+from pkubench.agents.components import as_plain, with_settings
+from pkubench.agents.families.on_policy.former_settings import present_settings
 from pkubench.tasks.registry import make_task
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +62,10 @@ class Row:
         if "settings" not in config:
             return True
         now = settings_of(self.agent, self.task, dict(self.changes))
-        return all(_plain(now.get(name)) == value for name, value in config["settings"].items())
+        then = config["settings"]
+        if "credit" in now:  # an on-policy learner's
+            then = present_settings(then)
+        return all(_plain(now.get(name)) == value for name, value in then.items())
 
 
 def page_path(table: str, scale: float) -> Path:
@@ -78,7 +82,7 @@ def settings_of(agent: str, task: str, changes: Mapping[str, str] | None = None)
         preset = import_function(f"{package}.training:PRESETS")[agent]
     else:
         preset = import_function(f"{package}.presets:preset")(agent, make_task(task))
-    return asdict(with_settings(preset, changes or {}))
+    return as_plain(with_settings(preset, changes or {}))
 
 
 def _plain(value: Any) -> Any:

@@ -16,6 +16,7 @@ from rich.markdown import Markdown
 from rich.text import Text
 
 from pkubench.agents.catalogue import AGENTS, AgentSpec, is_learnt
+from pkubench.agents.components import as_plain, settings_of
 from pkubench.agents.resolve.loading import POPULATION_SUFFIXES, AgentSource, resolve_agent
 from pkubench.agents.saved.runs import Training, trainings
 from pkubench.cli.game_card import game_card, game_rows
@@ -256,8 +257,15 @@ def _references(output: Output, task: Task) -> Any:
 
 def _show_agent(output: Output, spec: AgentSpec, task: Task | None) -> None:
     config = preset_of(spec, task)
-    told = meanings(type(config)) if config is not None else {}
-    settings = dataclasses.asdict(config) if config is not None else {}
+    told = (
+        {}
+        if config is None
+        else {
+            s.name: meanings(s.owner).get(s.name.rpartition(".")[2], "")
+            for s in settings_of(config)
+        }
+    )
+    settings = {} if config is None else as_plain(config)
     weights = {task: len(shipped_seeds(spec.name, task)) for task in shipped_tasks(spec.name)}
     if output.json:
         card = {**dataclasses.asdict(spec), "settings": settings, "weights": weights}
@@ -284,7 +292,7 @@ def _show_agent(output: Output, spec: AgentSpec, task: Task | None) -> None:
             Column("default" if task is None else f"on {short(task.id)}", right=True),
             Column("meaning", rank=1, wraps=True),
         )
-        own = type(config).__annotations__  # what is inherited comes last
+        own = type(config).__annotations__  # what is inherited, or a component's, comes last
         rows_of_settings = [
             (key, json_module.dumps(settings[key]), told.get(key, ""))
             for key in sorted(settings, key=lambda key: key not in own)
