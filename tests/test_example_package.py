@@ -33,7 +33,7 @@ VERBS = (
     "compare results --task corridor/Corridor-v0",
     "verify results/runs/Corridor-v0",
     "plot runs --out curve.svg",
-    "bundle results/runs/Corridor-v0 --weights runs --out entry.zip --name corridor --author someone --license MIT",
+    "bundle results/runs/Corridor-v0 --weights runs --out entry.zip --license MIT",
     "leaderboard export site --results results",
 )
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pkubench.agents.components import as_plain, matches, with_settings
+from pkubench.agents.families.on_policy.former_settings import present_settings
 from pkubench.agents.registry import WEIGHTS, family_of, preset
+from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.tasks.registry import make_task
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +63,10 @@ class Row:
         if "settings" not in config:
             return True
         now = config_of(self.agent, self.task, dict(self.changes))
-        return matches(now, config["settings"])
+        then = config["settings"]
+        if isinstance(now, OnPolicyConfig):
+            then = present_settings(then)
+        return matches(now, then)
 
 
 def page_path(table: str, scale: float) -> Path:

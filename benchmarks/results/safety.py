@@ -47,7 +47,7 @@ ROWS = (
     *(_row(f"{agent}-paper", _GOAL, 10 * _M, 1, 0, f"{agent}-paper-10m") for agent in _FOUR),
     replace(
         _row("cpo-paper", _GOAL, 10 * _M, 1, 0, "cpo-omnisafe-10m"),
-        changes=(("variant", "omnisafe"),),
+        changes=(("variant", "omnisafe"), ("kl_mean_over_dimensions", "true")),
     ),
 )
 

@@ -112,7 +112,7 @@ CHANGES |= {
     "point_hidden": ("points", "[3]"),
     "padded": ("points", "true"),
     "width": ("sequence", "8"),
-    "heads": ("sequence", "4"),
+    "heads": ("sequence", "2"),
     "layers": ("sequence", "2"),
     "dropout": ("sequence", "0.5"),
     "cost_clip": ("p3o", "0.01"),

@@ -261,7 +261,8 @@ def test_a_setting_without_effect_is_refused_or_named(
         "note: alpha_lr has no effect here; used only with alpha_auto=true"
     ]
     assert told("psro", "KuhnPoker-v0", "updates=3") == [
-        "note: updates changes nothing here: it acts with oracle=dqn or softmax"
+        "error: updates has no effect here: it is a setting of oracle=dqn or oracle=softmax, and "
+        "this is oracle=exact"
     ]
 
 

@@ -19,6 +19,7 @@ from pkubench.envs.core.seeding import validation_seeds
 from pkubench.errors import ConfigError
 from pkubench.evaluation.run.episodes import run_block
 from pkubench.tasks.registry import make_task
+from pkubench.tasks.scoring import Episode
 from pkubench.training import checkpoints
 from pkubench.training.session import train
 from pkubench.training.validation import Point, Validation, Validator, validation_for
@@ -98,7 +99,8 @@ def test_a_point_is_what_the_saved_agent_scores_on_those_seeds(tmp_path: Path) -
     agent = load_agent(str(tmp_path), LIMITED)
     env = make_batch(LIMITED.id, 8)
     seeds = validation_seeds(3, 8, last["first_episode"])
-    records = list(run_block(env, agent, LIMITED, 8, seeds))
+    episodes = [Episode(number=8 + k, seed=s, agent_seed=s) for k, s in enumerate(seeds.tolist())]
+    records = list(run_block(env, agent, LIMITED, episodes))
     assert np.mean([record.return_ for record in records]) == last["return"]
     assert np.mean([record.cost for record in records]) == last["cost"]
     sampled = load_saved(tmp_path).config["validation"]["sampled"]

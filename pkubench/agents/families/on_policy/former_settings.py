@@ -1,0 +1,38 @@
+"""Settings of runs that an earlier release saved, by their present names.
+
+A run's ``config.json`` is hashed in the records made with it, so those that ship keep the names
+they were written with, and are read here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pkubench.agents.components import as_plain, changed, choices
+from pkubench.agents.rl.constraints.base import Constraint
+from pkubench.agents.rl.on_policy.config import OnPolicyConfig
+
+
+def present_settings(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return saved settings as ``as_plain`` gives them now, without what came later.
+
+    Args:
+        saved: the entry ``settings`` of a ``config.json``, of this release or with the flat names
+            of the one before: no components, ``value_clip`` a switch beside ``clip``, ``variant``
+            for everything that OmniSafe's code does otherwise.
+    """
+    if "credit" in saved:
+        return dict(saved)
+    settings = dict(saved)
+    if "constraint" in settings:
+        former: str = settings["constraint"]
+        choices(Constraint)
+        settings["constraint"] = Constraint.former_names.get(former, former)
+    if "clip" in settings and "value_clip" in settings:
+        settings["value_clip"] = settings["clip"] if settings["value_clip"] else None
+        settings["cost_clip"] = settings["clip"]
+    if "variant" in settings:
+        settings["kl_mean_over_dimensions"] = settings["variant"] == "omnisafe"
+    plain = as_plain(changed(OnPolicyConfig(), settings, strict=False))
+    return {name: of for name, of in plain.items() if name.rpartition(".")[2] in settings}
