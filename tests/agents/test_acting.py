@@ -11,7 +11,6 @@ import pytest
 from pkubench.agents import acting
 from pkubench.agents.components import with_settings
 from pkubench.agents.families.on_policy import presets as on_policy
-from pkubench.agents.families.psro.settings import PSRO_PRESETS, PSROConfig
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.saved.files import load_saved
 from pkubench.training.session import train as train_on_policy
@@ -50,7 +49,7 @@ def test_idle_settings_change_nothing(who: str, tmp_path: Path) -> None:
     assert not told_apart(trained(more), trained({**more, **changes}))
 
 
-@pytest.mark.parametrize("kind", [OnPolicyConfig, PSROConfig])
+@pytest.mark.parametrize("kind", [OnPolicyConfig])
 def test_what_is_said_to_act_beside_others_names_settings_and_their_values(kind: type) -> None:
     hints = typing.get_type_hints(kind)
     for group in acting._TABLES[kind]:
@@ -83,10 +82,3 @@ def test_what_a_setting_acts_with_is_told_to_who_sets_it_in_vain(
     config = with_settings(presets.preset(agent, task_of(SpeedWorld, cost_limit=LIMIT)), changes)
     told = dict(acting.idle(config, [name]))
     assert words in told[name] if words else not told
-
-
-def test_a_population_of_exact_responses_has_no_network() -> None:
-    told = dict(acting.idle(PSRO_PRESETS["psro"], ["updates", "mirror_rate", "step", "ties"]))
-    assert told == {"updates": "oracle=dqn or softmax", "mirror_rate": "oracle=mirror"}
-    assert not [*acting.idle(PSRO_PRESETS["psro"], ["gamma"])]
-    assert not [*acting.idle(None, ["gamma"])]
