@@ -33,6 +33,19 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     # Evaluation knows agents by the contract, never by name.
     "evaluation": ("errors", "files", "envs", "tasks", "agents.contract"),
+    # A session validates as evaluations play; it knows learners by the contract, and families and
+    # presets by the registry.
+    "training": (
+        "errors",
+        "files",
+        "envs.core",
+        "tasks",
+        "evaluation.run",
+        "agents.components",
+        "agents.learner",
+        "agents.registry",
+        "agents.saved",
+    ),
     "leaderboard": (
         "errors",
         "envs",
@@ -41,7 +54,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "agents.contract",
         "agents.resolve.loading",
     ),
-    "cli": ("errors", "envs", "tasks", "agents", "evaluation", "leaderboard"),
+    "cli": ("errors", "envs", "tasks", "agents", "evaluation", "training", "leaderboard"),
 }
 
 FORBIDDEN = re.compile(
@@ -131,6 +144,9 @@ def test_imports_point_one_way() -> None:
         ("pkubench.agents.x", "from pkubench.envs.particle.spread import SimpleSpread"),
         ("pkubench.agents.x", "from pkubench.tasks.registry import make_task"),
         ("pkubench.errors", "from pkubench.envs import batch"),
+        ("pkubench.training.x", "from pkubench.agents.rl.on_policy import make_learner"),
+        ("pkubench.training.x", "from pkubench.agents.families.psro import FAMILY"),
+        ("pkubench.evaluation.x", "from pkubench.training.session import train"),
         ("pkubench.leaderboard.x", "from pkubench.cli.main import run"),
     ],
 )

@@ -101,8 +101,9 @@ class Learner(Protocol):
     def state(self) -> State:
         """Return everything that changes, so that ``load_state`` resumes to the same bits.
 
-        Its arrays may be the learner's own: they are read before the next update. (Those of an
-        anytime learner are copies: the session goes back to them when an update is interrupted.)
+        Its arrays may be the learner's own: they are read before the next update. Those of an
+        anytime learner are copies, since the session goes back to them when an update is
+        interrupted; its iterations draw from generators of their own.
         The global generators of Python, NumPy and torch are the session's to save.
         """
         ...

@@ -21,7 +21,7 @@ PRESET_MODULES = (
     "pkubench.agents.families.off_policy.hasac",
     "pkubench.agents.families.on_policy.saferl",
     "pkubench.agents.families.off_policy.saferl",
-    "pkubench.agents.families.psro",
+    "pkubench.agents.families.psro.training",
 )
 """Where ``PRESETS`` are: agent name -> a config dataclass."""
 

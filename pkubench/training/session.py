@@ -209,11 +209,10 @@ class Session:
         """Return a moment between updates of learners that are good at any time."""
         if not self.is_anytime:  # whose state is large, and which a checkpoint can go back to
             return None
-        return generator_states(), [run.learner.state() for run in self.runs]
+        return [run.learner.state() for run in self.runs]
 
     def _restore(self, whole: Any) -> None:
-        set_generators(whole[0])
-        for run, state in zip(self.runs, whole[1], strict=True):
+        for run, state in zip(self.runs, whole, strict=True):
             run.learner.load_state(state)
 
     def _checkpoint(self) -> None:

@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 
 import pkubench
-from pkubench.agents import catalogue
-from pkubench.agents.catalogue import import_function
 from pkubench.agents.contract import Population, Team
 from pkubench.agents.resolve import loading
 from pkubench.agents.resolve.loading import resolve_agent
@@ -25,6 +23,7 @@ from pkubench.errors import AgentError, PkubenchError, RefusedError, UnknownName
 from pkubench.evaluation.run.harness import evaluate
 from pkubench.evaluation.run.workers import ProcessPool
 from pkubench.tasks.registry import make_task
+from pkubench.training.session import train
 from tests.evaluation.actors import Honest, Sloppy
 from tests.evaluation.counting import counting_task
 
@@ -35,12 +34,10 @@ SPREAD, KUHN = make_task("SimpleSpread-v0"), make_task("KuhnPoker-v0")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``happo`` on SimpleSpread, two seeds of a few steps, and ``psro`` on Kuhn."""
     out = tmp_path_factory.mktemp("runs")
-    train = import_function(catalogue.agent_spec("happo").trainer or "")
     settings = {"num_envs": "2", "rollout_steps": "5", "hidden": "[8]", "epochs": "1"}
     for seed in (1, 2):
         folder = out / "happo" / "SimpleSpread-v0" / f"seed{seed}"
         list(train("happo", SPREAD, steps=10, seed=seed, settings=settings, out=folder))
-    train = import_function(catalogue.agent_spec("psro").trainer or "")
     folder = out / "psro" / "KuhnPoker-v0" / "seed1"
     list(train("psro", KUHN, steps=20, seed=1, settings={}, out=folder))
     return out
@@ -107,7 +104,6 @@ def test_an_evaluation_builds_a_population_s_tree_once(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = make_task(name)
-    train = import_function(catalogue.agent_spec("psro").trainer or "")
     list(train("psro", task, steps=2, seed=0, settings={}, out=tmp_path / "run"))
     build, built = GameTree.from_openspiel, []
     monkeypatch.setattr(GameTree, "from_openspiel", lambda game: built.append(game) or build(game))
@@ -391,5 +387,5 @@ def test_a_training_that_was_cut_off_is_named_with_the_command_that_goes_on(
 ) -> None:
     begin_training(tmp_path, {"agent": "happo"}, "pkubench train happo T --seed 0", resume=False)
     command = f"pkubench train happo T --seed 0 --out {tmp_path} --resume"
-    with pytest.raises(AgentError, match=f"before its first report.; to go on: {command}$"):
+    with pytest.raises(AgentError, match=f"before its first report.; to resume: {command}$"):
         resolve_agent(str(tmp_path), SPREAD)

@@ -52,9 +52,12 @@ class Counting:
             iterations=done.iterations + 1,
             environment_steps=done.environment_steps + self.config.stride,
         )
-        self.draws = float(np.random.random())  # noqa: NPY002 - what dropout is to torch
+        self.draws = self.draw()
         self.weight = self.weight + self.draws
         return {"return": self.counters.environment_steps / 2, "draw": self.draws, "x": np.nan}
+
+    def draw(self) -> float:
+        return float(np.random.random())  # noqa: NPY002 - what dropout is to torch
 
     def state(self) -> State:
         return {"weight": self.weight, "counters": dict(self.counters._asdict())}
@@ -90,6 +93,9 @@ class Anytime(Counting):
     @property
     def ended(self) -> str:
         return "at seven" if self.counters.iterations >= 7 else ""
+
+    def draw(self) -> float:
+        return float(np.random.default_rng([self.seed, self.counters.iterations]).random())
 
     def iterate(self) -> Mapping[str, float]:
         figures = super().iterate()
