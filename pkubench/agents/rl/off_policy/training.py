@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from pkubench.agents.components import as_plain
 from pkubench.agents.learner import Context, Counters, Export, State
 from pkubench.agents.nn.normalisers import ObservationNorm
 from pkubench.agents.rl.memory import keep_freed_memory
@@ -134,7 +135,7 @@ class OffPolicySeed:
                 "head": group.head.kind,
                 "bounds": self.config.bounds,
             }
-        about = {"gradients": learner.config.gradients, "members": members}
+        about = {"settings": as_plain(learner.config), "members": members}
         return Export({**self.collector.window.costs_of_training(), **about}, tensors)
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from pkubench.agents.components import as_plain
 from pkubench.agents.learner import Context, Counters, Export, State
 from pkubench.agents.rl.budget import Saute
 from pkubench.agents.rl.memory import keep_freed_memory
@@ -100,7 +101,7 @@ class OnPolicyTraining:
             }
             if isinstance(self.env, Saute):
                 members[agent]["budget"] = self.env.budget._asdict()
-        about = {"gradients": learner.config.gradients, "members": members}
+        about = {"settings": as_plain(learner.config), "members": members}
         return Export({**self.collector.window.costs_of_training(), **about}, tensors)
 
     def close(self) -> None:
