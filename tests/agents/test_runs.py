@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pkubench.agents import off_policy, on_policy, psro
+from pkubench.agents.families import off_policy, on_policy, psro
 from pkubench.agents.saved.runs import (
     TRAINING,
     begin_training,
