@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pkubench.agents import off_policy, on_policy, psro
+from pkubench.agents.families import off_policy, on_policy, psro
 from pkubench.agents.saved.runs import (
     TRAINING,
     begin_training,
@@ -81,7 +81,7 @@ def test_a_run_killed_before_its_first_checkpoint_is_resumed_as_what_it_is(
 
         patch.setattr("pkubench.agents.training.TrainingLog.write", kill)
         for module in ("on_policy", "off_policy"):
-            patch.setattr(f"pkubench.agents.{module}.checkpoint.save_checkpoint", kill)
+            patch.setattr(f"pkubench.agents.families.{module}.checkpoint.save_checkpoint", kill)
         patch.setattr("pkubench.agents.families.psro.training._save", kill)
         with pytest.raises(Killed):
             start("parts")

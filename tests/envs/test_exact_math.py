@@ -69,7 +69,7 @@ def test_normal_numbers_have_the_moments_of_the_normal_law() -> None:
 
 PRINT = """
 import hashlib, numpy as np
-from pkubench.envs import exact_math
+from pkubench.envs.core import exact_math
 from pkubench.envs.core.seeding import LaneRandom
 drawn = LaneRandom.started(np.arange(50)).normal(np.arange(50), 101)
 angles = exact_math.arctan2(drawn[:, 1:], drawn[:, :-1])

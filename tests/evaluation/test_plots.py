@@ -131,7 +131,7 @@ def test_the_same_data_give_the_same_svg_bytes(name: str, tmp_path: Path) -> Non
 def test_bytes_do_not_depend_on_the_process_or_the_users_matplotlibrc(tmp_path: Path) -> None:
     (tmp_path / "matplotlibrc").write_text("font.size: 30\naxes.facecolor: red\nsvg.hashsalt: x\n")
     code = (
-        "from pkubench.evaluation import curve_plots; import sys;"
+        "from pkubench.evaluation.figures import curves as curve_plots; import sys;"
         "curve_plots.training_curves("
         "{'b': [[{'steps': 1, 'return': 2.0}, {'steps': 2, 'return': 1.0}]],"
         "'a': [[{'steps': 1, 'return': 0.0}, {'steps': 3, 'return': 1.0}]]}, sys.argv[1])"
@@ -570,7 +570,7 @@ def test_without_matplotlib_the_extra_is_named(
 
 def test_importing_the_plots_does_not_import_matplotlib() -> None:
     code = (
-        "import sys; from pkubench.evaluation import curve_plots, game_plots, plots;"
+        "import sys; from pkubench.evaluation.figures import curves, games, plots;"
         "assert 'matplotlib' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
