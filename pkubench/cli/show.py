@@ -257,14 +257,8 @@ def _references(output: Output, task: Task) -> Any:
 
 def _show_agent(output: Output, spec: AgentSpec, task: Task | None) -> None:
     config = preset_of(spec, task)
-    told = (
-        {}
-        if config is None
-        else {
-            s.name: meanings(s.owner).get(s.name.rpartition(".")[2], "")
-            for s in settings_of(config)
-        }
-    )
+    listed = [] if config is None else list(settings_of(config))
+    told = {s.name: meanings(s.owner).get(s.name.rpartition(".")[2], "") for s in listed}
     settings = {} if config is None else as_plain(config)
     weights = {task: len(shipped_seeds(spec.name, task)) for task in shipped_tasks(spec.name)}
     if output.json:

@@ -107,7 +107,7 @@ def test_show_tells_the_meaning_of_inherited_settings_too(pkubench: Command) -> 
 def test_show_has_an_agents_settings_with_their_meaning(pkubench: Command) -> None:
     out = pkubench("show", "happo").out
     assert "rollout_steps" in out
-    assert "Steps a lane takes between updates." in out
+    assert "Steps of each environment between updates." in out
     card = pkubench("show", "ppo-lag", "--json").json
     assert card["settings"]["constraint"] == "lagrangian"
     assert "Settings" in pkubench("show", "psro").out

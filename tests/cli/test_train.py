@@ -218,10 +218,14 @@ def test_a_setting_that_does_nothing_is_told(
         return [line for line in said.err.splitlines() if "changes nothing" in line]
 
     limited = "PointGoal1-v0"
-    assert told("ppo-lag", limited, "kappa=3", "lambda_lr=0.1") == [
-        "note: kappa changes nothing here: it acts with constraint=exact-penalty"
+    assert told("ppo", limited, "actor_gain=3") == [
+        "note: actor_gain changes nothing here: it acts with init=orthogonal"
     ]
-    assert not told("ppo-lag", limited, "kappa=3", "constraint=exact-penalty")
+    assert not told("ppo-lag", limited, "kappa=3", "constraint=p3o")
+    said = pkubench("train", "ppo-lag", limited, "--set", "kappa=3", "--out", "never")
+    assert (
+        said.code == 2 and "kappa has no effect here: it is a setting of constraint=p3o" in said.err
+    )
     assert told("sac", limited, "alpha_auto=false", "alpha_lr=0.1") == [
         "note: alpha_lr changes nothing here: it acts with rule=sac and alpha_auto=true"
     ]
