@@ -192,7 +192,7 @@ def changed(config: ConfigT, changes: Mapping[str, Any], *, strict: bool = True)
         if name in hints:
             fields[name] = fitted(name, value, hints[name])
             continue
-        found = _owner(name, parts, slots, known=hints, strict=strict)
+        found = _owner(name, parts, slots, hints, strict=strict)
         if found is not None:
             slot, leaf = found
             hint = typing.get_type_hints(type(parts[slot]))[leaf]
@@ -285,11 +285,14 @@ def _owner(
     name: str,
     parts: Mapping[str, Component],
     slots: Mapping[str, type[Component]],
+    own: Iterable[str],
     *,
-    known: Iterable[str],
     strict: bool,
 ) -> tuple[str, str] | None:
-    """Return the slot and the field that a setting names; None for one to pass over."""
+    """Return the slot and the field that a setting names; None for one to pass over.
+
+    ``own`` are the settings of the config itself, for the hint.
+    """
     prefix, dot, leaf = name.rpartition(".")
     wanted = {prefix: parts[prefix]} if dot and prefix in parts else {} if dot else parts
     having = [slot for slot, part in wanted.items() if leaf in _fields_of(type(part))]
@@ -313,8 +316,8 @@ def _owner(
             f"{slot}={parts[slot].name}" for slot in dict.fromkeys(slot for slot, _ in elsewhere)
         )
         raise ConfigError(f"{name} has no effect here: it is a setting of {of}, and this is {now}")
-    own = [f"{slot}.{field}" for slot, part in parts.items() for field in _fields_of(type(part))]
-    raise UnknownName("setting", name, [*known, *own, *(k.rpartition(".")[2] for k in own)])
+    known = [f"{slot}.{field}" for slot, part in parts.items() for field in _fields_of(type(part))]
+    raise UnknownName("setting", name, [*own, *known, *(k.rpartition(".")[2] for k in known)])
 
 
 def _fields_of(cls: type[Any]) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from pkubench.agents.families.on_policy import saferl
 from pkubench.agents.nn.normalisers import ObservationNorm
 from pkubench.agents.resolve.loading import load_agent
 from pkubench.agents.rl.budget import (
-    UNCHANGED_REWARD,
+    RAW_REWARD,
     Budget,
     BudgetPolicy,
     EarlyTermination,
@@ -85,7 +85,7 @@ def test_saute_shows_what_is_left_and_pays_nothing_without_it() -> None:
     step = world.step(_pay(2.0, 2.0))
     np.testing.assert_allclose(step.observations[SOLE_AGENT][:, 2], [2.0, 0.0])
     np.testing.assert_array_equal(step.rewards[:, 0], [2.0, -3.0])  # nothing is left: unsafe
-    np.testing.assert_array_equal(step.info[UNCHANGED_REWARD], [2.0, 2.0])  # what the world paid
+    np.testing.assert_array_equal(step.info[RAW_REWARD], [2.0, 2.0])  # what the world paid
     np.testing.assert_allclose(world.state()[:, 2], [2.0, 0.0])
     observations, _ = world.reset(np.array([3]), np.array([1]))
     np.testing.assert_allclose(observations[SOLE_AGENT][:, 2], [2.0, 1.0])  # the other goes on
@@ -114,7 +114,7 @@ def test_a_team_divides_the_unsafe_reward_and_all_see_what_is_left() -> None:
     half, whole = np.array([[0.5], [2.5]], np.float32), np.array([[0.5], [1.5]], np.float32)
     step = world.step({"a": half, "b": whole})
     np.testing.assert_array_equal(step.rewards, [[1.0, 2.0], [-1.5, -1.5]])
-    np.testing.assert_array_equal(step.info[UNCHANGED_REWARD], [3.0, 12.0])
+    np.testing.assert_array_equal(step.info[RAW_REWARD], [3.0, 12.0])
     for agent in world.agents:
         np.testing.assert_array_equal(step.observations[agent][:, 2], [0.75, 0.0])
 

@@ -1,7 +1,7 @@
-"""Worlds changed by a budget of cost, to train in: Saute and early termination.
+"""Environments changed by a budget of cost, to train in: Saute and early termination.
 
-Both wrap a ``BatchEnv`` and stay one. What an episode earned in the world as it is stands in
-``info[UNCHANGED_REWARD]``, so that reports speak of it and not of the changed reward.
+Both wrap a ``BatchEnv`` and stay one. What an episode earned in the environment as it is stands in
+``info[RAW_REWARD]``, so that reports speak of it and not of the changed reward.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from pkubench.agents.contract import (
 from pkubench.envs.core.batch import Array, BatchEnv, Info
 from pkubench.errors import ConfigError
 
-UNCHANGED_REWARD = "unchanged_reward"
-"""Key of an info: what the step earned (N,) in the world as it is."""
+RAW_REWARD = "raw_reward"
+"""Key of an info: what the step earned (N,) in the environment as it is."""
 
 
 class Budget(NamedTuple):
@@ -55,8 +55,8 @@ class Budget(NamedTuple):
         return remaining
 
 
-class ChangedWorld(BatchEnv):
-    """A world inside another one, which changes what a step gives."""
+class EnvWrapper(BatchEnv):
+    """An environment around another one, which changes what a step gives."""
 
     def __init__(self, inner: BatchEnv) -> None:
         """Wrap ``inner``, whose clock and spaces are taken over."""
@@ -79,7 +79,7 @@ class ChangedWorld(BatchEnv):
         if "cost" not in step.info:
             raise ConfigError(f"{type(self.inner).__name__} has no cost to keep a budget of")
         self._seen = step.observations
-        info = {**step.info, UNCHANGED_REWARD: step.rewards.sum(1)}
+        info = {**step.info, RAW_REWARD: step.rewards.sum(1)}
         rewards, terminated = self._change(step.rewards, step.terminated, info)
         return rewards, terminated, info
 
@@ -100,19 +100,19 @@ class ChangedWorld(BatchEnv):
         return self._started
 
     def state(self) -> Array:
-        """Return the world's own state."""
+        """Return the environment's own state."""
         return self.inner.state()
 
     def close(self) -> None:
-        """Close the world inside."""
+        """Close the environment inside."""
         self.inner.close()
 
     def render(self, lane: int = 0) -> npt.NDArray[np.uint8]:
-        """Draw the world inside."""
+        """Draw the environment inside."""
         return self.inner.render(lane)
 
 
-class Saute(ChangedWorld):
+class Saute(EnvWrapper):
     """The share of the budget that is left is observed; without, a step earns ``unsafe_reward``.
 
     The share stands last in every agent's observation and in the state, and starts at 1 (Sootla
@@ -146,11 +146,11 @@ class Saute(ChangedWorld):
         return {agent: with_share(seen, self.left) for agent, seen in self._seen.items()}
 
     def state(self) -> Array:
-        """Return the world's own state and what is left."""
+        """Return the environment's own state and what is left."""
         return with_share(self.inner.state(), self.left)
 
 
-class EarlyTermination(ChangedWorld):
+class EarlyTermination(EnvWrapper):
     """An episode ends, with no reward for its last step, once its cost exceeds the limit.
 
     The count starts anew with every episode. OmniSafe's does so only after it has ended one, so

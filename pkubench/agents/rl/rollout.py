@@ -1,8 +1,8 @@
-"""Collecting rollouts: lanes stepped together, episodes following each other in every lane.
+"""Collecting rollouts: environments stepped together, with one episode after another in each.
 
-The collector owns the training lanes: their seeds, the episodes under way, the recent episodes'
-statistics. It can be frozen into plain arrays and rebuilt exactly: a world is a deterministic
-function of an episode's seed and actions, so the episodes under way are replayed.
+The collector owns the training environments: their seeds, the episodes under way, the recent
+episodes' statistics. It can be frozen into plain arrays and rebuilt exactly: an environment is a
+deterministic function of an episode's seed and actions, so the episodes under way are replayed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from pkubench.agents.rl.behaviour import Behaviour as Behaviour
 from pkubench.agents.rl.behaviour import RecurrentBehaviour
-from pkubench.agents.rl.budget import UNCHANGED_REWARD
+from pkubench.agents.rl.budget import RAW_REWARD
 from pkubench.agents.rl.safety_regret import TrainingCost
 from pkubench.envs.core.batch import BatchEnv
 from pkubench.envs.core.seeding import TrainingSeeds
@@ -154,11 +154,11 @@ class Collector:
         cost_limit: float | None = None,
         units: Mapping[str, int] | None = None,
     ) -> None:
-        """Start an episode in each lane of ``env``.
+        """Collect from each environment of ``env``.
 
-        ``prepare`` turns a world's arrays into network inputs (normalisation), seeing each fresh
-        array once; with the task's ``cost_limit`` the cost of training is counted. ``units`` are
-        the numbers of each agent's hidden state, for a ``RecurrentBehaviour``.
+        ``prepare`` turns observations into network inputs (normalisation), seeing each fresh array
+        once; with the task's ``cost_limit`` the cost of training is counted. ``units`` are the
+        numbers of each agent's hidden state, for a ``RecurrentBehaviour``.
         """
         self.env = env
         self.seeds = TrainingSeeds(seed, env.num_envs)
@@ -217,7 +217,7 @@ class Collector:
             reward = step.rewards.sum(1)
             zeros = np.zeros_like(reward)
             cost = self.info.get(self.cost_key)
-            self.sums[0] += self.info.get(UNCHANGED_REWARD, reward)
+            self.sums[0] += self.info.get(RAW_REWARD, reward)
             if cost is not None:
                 self.sums[1] += cost
             done = step.terminated | step.truncated

@@ -3,10 +3,10 @@
 For K finished episodes with undiscounted costs C_1, ..., C_K and a limit d on the mean,
 
     cost of training     sum_k C_k                    (mean: / K)
-    regret of safety     sum_k max(0, C_k - d)        (mean: / K)
+    constraint regret    sum_k max(0, C_k - d)        (mean: / K)
 
-A cheap episode does not pay for a dear one: the positive part is taken before the sum, as in the
-stronger notion of constraint regret (Efroni, Mannor & Pirotta, "Exploration-Exploitation in
+A cheap episode does not pay for an expensive one: the positive part is taken before the sum, as in
+the stronger notion of constraint regret (Efroni, Mannor & Pirotta, "Exploration-Exploitation in
 Constrained MDPs", 2020). They take it of each policy's expected cost, here it is taken of the cost
 an episode really had, which needs no model; by Jensen's inequality it is at least as large on
 average, and a policy whose cost varies about the limit has some even if it is feasible.
@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 
 def excess_cost(costs: float | npt.ArrayLike, limit: float) -> float:
-    """Return sum_k max(0, C_k - d), the regret of safety of episodes with these costs."""
+    """Return sum_k max(0, C_k - d), the constraint regret of episodes with these costs."""
     over = np.maximum(np.asarray(costs, dtype=np.float64) - limit, 0.0)
     return math.fsum(np.atleast_1d(over).tolist())
 

@@ -1,6 +1,6 @@
 """Presets of the HARL paper's on-policy methods (Zhong et al., JMLR 25(32), 2024).
 
-``*_PAPER`` hold the numbers of the official configuration files for the particle worlds. The
+``*_PAPER`` hold the numbers of the official configuration files for the particle environments. The
 presets to use differ from them in four ways:
 
 * a truncated episode bootstraps from its final observation, where the official code gives its last
@@ -12,7 +12,7 @@ presets to use differ from them in four ways:
 * learning rates are 1e-3, not 5e-4.
 
 Chosen on training seeds of SimpleSpread; ``make results-foundation`` trains both for comparison.
-``TUNED`` holds what replaces these numbers in other worlds.
+``TUNED`` holds what replaces these numbers in other environments.
 """
 
 from __future__ import annotations

@@ -197,7 +197,7 @@ _SAUTE_TUNED = {"saute_gamma": 0.9999, "unsafe_reward": -0.2}
 _SAUTE_PAPER = {**_SAUTE_TUNED, "epochs": 80, "critic_epochs": 80}
 _FALLING = tuple(f"{robot}Velocity" for robot in ("Hopper", "Walker2d", "Ant", "Humanoid"))
 _OFTEN = (*_FALLING, "RiskyCorridor", "SpeedLimit")
-"""Worlds whose episodes end early or are short, so that a constraint hears in every update."""
+"""Their episodes end early or are short, so that a constraint is updated in every update."""
 _SHORT = {name: getattr(PPO, name) for name in ("rollout_steps", "minibatches")}
 """Updates of 4,096 steps. They suffice where speed is the cost, which every step tells: in 1 M of
 HalfCheetahVelocity CPO earns 1,993 at a cost of 25 by them and 1,576 at 25 by whole episodes,
