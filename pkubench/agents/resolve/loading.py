@@ -10,6 +10,7 @@
 | `scripted:NAME` | a policy of the suite that needs no training |
 | `onnx:policy.onnx`, `onnx:FOLDER` | an ONNX policy, or a folder with one for each agent id |
 | `sb3:model.zip` | a Stable-Baselines3 model; holds pickles, so it must be trusted |
+| `AGENT+mode=sampled` | a saved agent with a setting of acting (``--act mode=sampled``) |
 
 Named agents and prefixes are those of ``pkubench.agents.registry``.
 """
@@ -34,6 +35,7 @@ from pkubench.agents.registry import (
     prefixes,
     presets,
 )
+from pkubench.agents.resolve.acting import acting_as, split_acting
 from pkubench.agents.resolve.hints import meant
 from pkubench.agents.resolve.populations import load_population_file, population_source
 from pkubench.agents.resolve.saved import run_folder, saved_folders, saved_run
@@ -66,6 +68,9 @@ def resolve_agent(spelling: str, task: Task | None = None, *, trust: bool = Fals
     """
     if not spelling.strip():
         raise AgentError("the agent's name is empty; `pkubench list` shows what there is")
+    agent, acting = split_acting(spelling)
+    if acting:
+        return acting_as(resolve_agent(agent, task, trust=trust), acting)
     prefix, colon, rest = spelling.partition(":")
     if colon and prefix in prefixes():
         if not rest:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pkubench.agents.contract import Entrant
-from pkubench.agents.registry import families, family_of_kind, import_function
+from pkubench.agents.registry import AgentFamily, families, family_of_kind, import_function
 from pkubench.agents.resolve.sources import AgentRun, AgentSource, file_hash
 from pkubench.agents.saved.files import CONFIG, WEIGHTS, SavedAgent, Tensors, load_saved
 from pkubench.agents.saved.runs import read_training, training_folders, trainings
@@ -73,14 +74,16 @@ def saved_run(folder: Path, task: Task | None) -> AgentRun:
     return AgentRun(label, load_folder, (folder.absolute(), task), hashes)
 
 
-def load_folder(folder: Path, task: Task | None) -> Entrant:
-    """Rebuild a saved agent.
+def load_folder(
+    folder: Path, task: Task | None, acting: Mapping[str, Any] | None = None
+) -> Entrant:
+    """Rebuild a saved agent, with other settings of ``acting`` than the defaults where given.
 
     Raises:
         WeightsError: its files are damaged, or of a kind this release does not know.
         AgentError: it was trained for other spaces than the task's.
     """
-    return _rebuilt(folder, load_saved(folder), task)
+    return _rebuilt(folder, load_saved(folder), task, acting)
 
 
 class _Noting(dict[str, Any]):
@@ -107,7 +110,16 @@ def tensors_read(folder: Path, task: Task) -> Tensors:
     return noting.read
 
 
-def _rebuilt(folder: Path, saved: SavedAgent, task: Task | None) -> Entrant:
+def family_in(folder: Path) -> AgentFamily:
+    """Return the family of the agent that is saved in a folder.
+
+    Raises:
+        WeightsError: it is not a saved agent, or of a kind that no family here loads.
+    """
+    return _family(folder, load_saved(folder))
+
+
+def _family(folder: Path, saved: SavedAgent) -> AgentFamily:
     kind = str(saved.config["kind"])
     try:
         family = family_of_kind(kind)
@@ -116,9 +128,19 @@ def _rebuilt(folder: Path, saved: SavedAgent, task: Task | None) -> Entrant:
         raise WeightsError(f"{folder / CONFIG} is of kind {kind!r}; here are {kinds}") from error
     if family.load is None:
         raise WeightsError(f"{folder} is of kind {kind!r}, which is not an agent that acts")
-    acting = {name: values[0] for name, values in family.acting.items()}
+    return family
+
+
+def _rebuilt(
+    folder: Path,
+    saved: SavedAgent,
+    task: Task | None,
+    acting: Mapping[str, Any] | None = None,
+) -> Entrant:
+    family = _family(folder, saved)
+    chosen = {name: values[0] for name, values in family.acting.items()} | dict(acting or {})
     try:
-        loaded: Entrant = import_function(family.load)(saved, task, acting)
+        loaded: Entrant = import_function(str(family.load))(saved, task, chosen)
     except WeightsError as error:
         if str(folder) in str(error):
             raise
