@@ -264,7 +264,7 @@ def within_episode(task: Task, agent: str) -> tuple[Any, str]:
 
 
 def write_frame(env: BatchEnv, name: str, task: Task | None) -> str:
-    """Save a picture of the environment, with a shipped agent if there is one; return its Markdown."""
+    """Save a picture of the environment, with a shipped agent if there is one; return Markdown."""
     agent = shown_agent(task)
     if task is not None and agent is not None:
         picture, caption = within_episode(task, agent)
@@ -397,7 +397,8 @@ def write_navigation(groups: dict[str, list[EnvSpec]], modules: list[str]) -> No
     for title, pages in (("Concepts", concepts), ("Results", results)):
         if pages:
             lines += [f"- {title}", *pages]
-    lines += ["- Python reference", *(f"    - [{m}](reference/{m}.md)" for m in modules)]
+    lines += ["- Python", "    - [Public names](python-api.md)"]
+    lines += [f"    - [{m}](reference/{m}.md)" for m in modules]
     lines += ["- [Architecture](architecture.md)", "- [Changelog](changelog.md)"]
     with mkdocs_gen_files.open("SUMMARY.md", "w") as file:
         file.write("---\nsearch:\n  exclude: true\n---\n\n" + "\n".join(lines) + "\n")
