@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from pkubench.agents.families.on_policy.presets import preset
 from pkubench.agents.resolve.loading import load_agent
 from pkubench.tasks.registry import make_task
 from pkubench.training.session import train
+from tests.agents.configs import that_fit
 from tests.agents.optima import exact, late, optimum
 
 CORRIDOR = "RiskyCorridor-v0"
@@ -28,7 +30,7 @@ SETTINGS: dict[str, str] = {
 
 def _run(name: str, folder: Path, **changes: str) -> list[Any]:
     task = make_task(CORRIDOR)
-    settings = {**SETTINGS, **changes}
+    settings = that_fit(preset(name, task), {**SETTINGS, **changes})
     return list(train(name, task, steps=80_000, seed=2, settings=settings, out=folder))
 
 

@@ -142,7 +142,7 @@ def test_the_replay_is_told_what_each_step_led_to(
                 assert (numbers.sum(-1) == 1).all()
                 numbers = numbers.argmax(-1)
             np.testing.assert_array_equal(numbers, data.actions[agent])
-        np.testing.assert_array_equal(rows[..., layout.reward], data.rewards)
+        np.testing.assert_array_equal(rows[..., layout.reward], data.team_rewards)
         np.testing.assert_array_equal(rows[..., layout.cost], data.costs)
         np.testing.assert_array_equal(terminated, data.terminated)
         np.testing.assert_array_equal(truncated, data.truncated)

@@ -318,7 +318,7 @@ def test_diversity_pays_each_play_its_divergence_from_the_closest_member() -> No
     # are those of the same draws.
     total = [0.0, 0.0, 0.0]
     bonuses: list[list[float]] = []
-    tau = config.temperature * KUHN.max_utility
+    tau = config.oracle.temperature * KUHN.max_utility
     added = (new.rewards - old.rewards)[:size]
     for member in range(3):
         walked, found = 0.0, []

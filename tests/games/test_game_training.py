@@ -160,7 +160,7 @@ def test_a_folder_with_another_run_is_refused(tmp_path: Path) -> None:
         run(tmp_path, name="Kuhn")
     with pytest.raises(ConfigError, match=r"another seed \(1, not 2\)"):
         run(tmp_path, name="Kuhn", resume=True, seed=2)
-    with pytest.raises(ConfigError, match="other settings: ties="):
+    with pytest.raises(ConfigError, match=r"other settings: oracle\.ties="):
         run(tmp_path, name="Kuhn", resume=True, ties="lowest")
     with pytest.raises(ConfigError, match="another task"):
         run(tmp_path, name="Leduc", resume=True)
