@@ -41,6 +41,10 @@ ComponentT = TypeVar("ComponentT", bound="Component")
 
 ENTRY_POINTS = "pkubench.agents"
 """Group of the entry points by which other packages bring components (and families)."""
+REMOVED_SETTINGS = {
+    "checkpoint_steps": "checkpoints are spaced by the time they take to write",
+}
+"""Settings of earlier releases, ignored where a saved run has them, and why they were removed."""
 
 
 class Component:
@@ -191,6 +195,10 @@ def changed(config: ConfigT, changes: Mapping[str, Any], *, strict: bool = True)
             continue
         if name in hints:
             fields[name] = fitted(name, value, hints[name])
+            continue
+        if name in REMOVED_SETTINGS:
+            if strict:
+                raise ConfigError(f"{name} is no longer a setting: {REMOVED_SETTINGS[name]}")
             continue
         found = _owner(name, parts, slots, known=hints, strict=strict)
         if found is not None:

@@ -72,7 +72,7 @@ REPLAY_CHANGES: dict[str, tuple[str, str]] = {
     "pid_delay": ("sac-pid", "1"),
     "window": ("sac-lag", "1"),
 }
-UNSEEN = {"threads", "checkpoint_steps", "gradients"}
+UNSEEN = {"threads", "gradients"}
 """What is not to change the weights."""
 
 

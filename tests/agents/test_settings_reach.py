@@ -118,7 +118,7 @@ CHANGES |= {
     "cost_clip": ("p3o", "0.01"),
     "kl_mean_over_dimensions": ("wide trust", "true"),
 }
-UNSEEN = {"threads", "checkpoint_steps"}
+UNSEEN = {"threads"}
 """What is not to change the weights."""
 BRIEF = {"epochs": "1", "critic_epochs": "1"}
 PLAIN = {**BRIEF, "observation_norm": "false"}

@@ -7,8 +7,16 @@ from typing import Any
 
 import pytest
 
-from pkubench.agents.components import settings_of, unused_settings, with_settings
+from pkubench.agents.components import (
+    as_plain,
+    matches,
+    settings_of,
+    unused_settings,
+    with_settings,
+)
 from pkubench.agents.families.on_policy import presets
+from pkubench.agents.rl.off_policy.config import OffPolicyConfig
+from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.saved.files import load_saved
 from pkubench.errors import ConfigError
 from pkubench.training.session import train
@@ -88,3 +96,13 @@ def test_a_setting_of_a_component_that_is_not_chosen_cannot_be_set(
     with pytest.raises(ConfigError, match=f"{name} has no effect here: it is a setting of") as seen:
         with_settings(config, {name: "1"})
     assert all(part in str(seen.value) for part in owner.replace(" or ", ", ").split(", "))
+
+
+@pytest.mark.parametrize("config", [OnPolicyConfig(), OffPolicyConfig()], ids=["on", "off"])
+def test_a_removed_setting_is_ignored_in_saved_runs_and_refused_by_set(config: Any) -> None:
+    saved = {**as_plain(config), "checkpoint_steps": 100}
+    assert "checkpoint_steps" not in as_plain(config)
+    assert matches(config, saved)
+    assert not matches(config, {**saved, "gamma": 0.5})
+    with pytest.raises(ConfigError, match=r"checkpoint_steps .* spaced by the time they take"):
+        with_settings(config, {"checkpoint_steps": "100"})

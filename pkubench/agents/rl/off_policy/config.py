@@ -22,7 +22,7 @@ _AT_LEAST_ONE = (
     "threads",
 )
 _POSITIVE = ("actor_lr", "critic_lr", "max_grad_norm", "updates_per_step", "temperature")
-_NOT_NEGATIVE = ("warmup_steps", "checkpoint_steps")
+_NOT_NEGATIVE = ("warmup_steps",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +92,6 @@ class OffPolicyConfig:
     """Threads of torch; results are bit-reproducible at equal threads."""
     window: int = 100
     """Recent episodes behind the reported return and the multiplier's cost."""
-    checkpoint_steps: int = 200_000
-    """Environment steps between checkpoints, which hold the replay too."""
 
     def __post_init__(self) -> None:
         """Check each setting's domain and those that do not go together."""

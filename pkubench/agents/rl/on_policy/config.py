@@ -115,8 +115,6 @@ class OnPolicyConfig:
     """Threads of torch; results are bit-reproducible at equal threads."""
     window: int = 100
     """Recent episodes behind the reported return and the multiplier's cost."""
-    checkpoint_steps: int = 200_000
-    """Environment steps between checkpoints."""
 
     def __post_init__(self) -> None:
         """Check each setting's domain and those that do not go together."""
@@ -132,13 +130,7 @@ class OnPolicyConfig:
             ),
             shares=("gamma", "lam", "cost_lam"),
             positive=("critic_lr", "max_grad_norm", "reward_scale", "huber_delta", "value_clip"),
-            not_negative=(
-                "adam_epsilon",
-                "advantage_epsilon",
-                "critic_l2",
-                "actor_gain",
-                "checkpoint_steps",
-            ),
+            not_negative=("adam_epsilon", "advantage_epsilon", "critic_l2", "actor_gain"),
         )
         check_needs(self)
         most = self.num_envs if self.is_recurrent else self.batch_steps
