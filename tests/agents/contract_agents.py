@@ -70,14 +70,14 @@ class Drawing(BatchEnv):
         return np.zeros((2, 2, 3), np.uint8)
 
 
-class RecallWorld(Drawing):
+class RecallEnv(Drawing):
     """Reward for naming the number shown one step earlier (0 at first)."""
 
     def _goal(self) -> Array:
         return self.before
 
 
-class SumWorld(Drawing):
+class SumEnv(Drawing):
     """Two agents; each must name the sum of both numbers, of which it sees one."""
 
     players = ("left", "right")
@@ -86,7 +86,7 @@ class SumWorld(Drawing):
         return self.numbers.sum(axis=1, keepdims=True)
 
 
-class TextWorld(Drawing):
+class TextEnv(Drawing):
     """A conversation: asked "double 3?", the answer "6" is worth 1."""
 
     def __init__(self, num_envs: int = 1, max_episode_steps: int | None = -1) -> None:

@@ -16,7 +16,7 @@ from pkubench.agents.families.on_policy import saferl
 from pkubench.agents.nn.normalisers import ObservationNorm
 from pkubench.agents.resolve.loading import load_agent
 from pkubench.agents.rl.budget import (
-    UNCHANGED_REWARD,
+    RAW_REWARD,
     Budget,
     BudgetPolicy,
     EarlyTermination,
@@ -30,12 +30,12 @@ from pkubench.errors import AgentError, ConfigError
 from pkubench.evaluation.run.episodes import run_block
 from pkubench.tasks.scoring import Episode
 from pkubench.training.session import train
-from tests.agents.worlds import MEAN_LENGTH, SpeedWorld, task_of
+from tests.agents.toy_envs import MEAN_LENGTH, SpeedEnv, task_of
 
 EPISODES = [Episode(number=k, seed=k + 1, agent_seed=k + 1) for k in range(2)]
 
 
-class TollWorld(BatchEnv):
+class TollEnv(BatchEnv):
     """Five steps; an action's value is the step's reward and its cost."""
 
     default_horizon = 5
@@ -74,7 +74,7 @@ def test_the_budget_of_a_limit_worked_by_hand() -> None:
 
 
 def test_saute_shows_what_is_left_and_pays_nothing_without_it() -> None:
-    world = Saute(TollWorld(2), Budget(total=4.0, gamma=0.5), unsafe_reward=-3.0)
+    world = Saute(TollEnv(2), Budget(total=4.0, gamma=0.5), unsafe_reward=-3.0)
     observations, _ = world.reset(np.array([1, 2]))
     assert world.observation_spaces[SOLE_AGENT].shape == (3,)
     np.testing.assert_array_equal(observations[SOLE_AGENT], [[0.5, 0.5, 1.0]] * 2)
@@ -85,13 +85,13 @@ def test_saute_shows_what_is_left_and_pays_nothing_without_it() -> None:
     step = world.step(_pay(2.0, 2.0))
     np.testing.assert_allclose(step.observations[SOLE_AGENT][:, 2], [2.0, 0.0])
     np.testing.assert_array_equal(step.rewards[:, 0], [2.0, -3.0])  # nothing is left: unsafe
-    np.testing.assert_array_equal(step.info[UNCHANGED_REWARD], [2.0, 2.0])  # what the world paid
+    np.testing.assert_array_equal(step.info[RAW_REWARD], [2.0, 2.0])  # what the world paid
     np.testing.assert_allclose(world.state()[:, 2], [2.0, 0.0])
     observations, _ = world.reset(np.array([3]), np.array([1]))
     np.testing.assert_allclose(observations[SOLE_AGENT][:, 2], [2.0, 1.0])  # the other goes on
 
 
-class TollTeam(TollWorld):
+class TollTeam(TollEnv):
     """Two members; the world pays one what it pays the other twice over."""
 
     def __init__(self, num_envs: int = 1, max_episode_steps: int | None = -1) -> None:
@@ -114,7 +114,7 @@ def test_a_team_divides_the_unsafe_reward_and_all_see_what_is_left() -> None:
     half, whole = np.array([[0.5], [2.5]], np.float32), np.array([[0.5], [1.5]], np.float32)
     step = world.step({"a": half, "b": whole})
     np.testing.assert_array_equal(step.rewards, [[1.0, 2.0], [-1.5, -1.5]])
-    np.testing.assert_array_equal(step.info[UNCHANGED_REWARD], [3.0, 12.0])
+    np.testing.assert_array_equal(step.info[RAW_REWARD], [3.0, 12.0])
     for agent in world.agents:
         np.testing.assert_array_equal(step.observations[agent][:, 2], [0.75, 0.0])
 
@@ -127,7 +127,7 @@ def test_reports_speak_of_the_world_as_it_is() -> None:
     def plain(observations: Any, state: Any, fresh: bool) -> Any:
         return observations, state
 
-    collector = Collector(Saute(TollWorld(2), Budget(4.0, 1.0), -50.0), 0, 10, plain)
+    collector = Collector(Saute(TollEnv(2), Budget(4.0, 1.0), -50.0), 0, 10, plain)
     data = collector.collect(5, behave, restart=False)
     assert list(collector.window.returns) == [5.0, 10.0]
     # the budget is spent after the fourth step of the one and after the second of the other
@@ -142,12 +142,12 @@ def test_the_share_that_is_left_keeps_its_scale() -> None:
     np.testing.assert_allclose(norm(batch)[:, 2], [0.2, 0.8, 5.0], rtol=1e-6)
     assert abs(float(norm(batch)[:, :2].mean())) < 1e-6
     config = saferl.PRESETS["ppo-saute"]
-    learner = OnPolicyLearner(Saute(TollWorld(2), Budget(4.0, 1.0), -1.0), config, 0)
+    learner = OnPolicyLearner(Saute(TollEnv(2), Budget(4.0, 1.0), -1.0), config, 0)
     assert learner.norms[SOLE_AGENT].scaled == 2
 
 
 def test_early_termination_ends_an_episode_once_its_cost_is_over_the_limit() -> None:
-    world = EarlyTermination(TollWorld(3), limit=3.0)
+    world = EarlyTermination(TollEnv(3), limit=3.0)
     world.reset(np.array([1, 2, 3]))
     first = world.step(_pay(3.0, 4.0, 1.0))
     np.testing.assert_array_equal(first.terminated, [False, True, False])  # 3 is not over 3
@@ -158,7 +158,7 @@ def test_early_termination_ends_an_episode_once_its_cost_is_over_the_limit() -> 
 
 
 def test_a_world_without_cost_has_no_budget() -> None:
-    class Free(TollWorld):
+    class Free(TollEnv):
         def _step(self, actions: Any, active: Any) -> Any:
             return (*super()._step(actions, active)[:2], {})
 
@@ -184,15 +184,15 @@ class Recorder:
 
 def test_a_policy_acts_on_the_same_share_in_training_and_in_the_harness() -> None:
     budget = Budget(total=4.0, gamma=0.9)
-    world = Saute(TollWorld(2), budget, -1.0)
+    world = Saute(TollEnv(2), budget, -1.0)
     shown = [world.reset(np.array([1, 2]))[0][SOLE_AGENT]]
     for _ in range(4):
         shown.append(world.step(_pay(1.0, 2.0)).observations[SOLE_AGENT])
     inner = Recorder()
     policy = BudgetPolicy(inner, budget)
     assert isinstance(policy, CostObserver) and not isinstance(inner, CostObserver)
-    task = task_of(TollWorld, cost_limit=3.0, cost=True)
-    records = list(run_block(TollWorld(2), policy, task, EPISODES))
+    task = task_of(TollEnv, cost_limit=3.0, cost=True)
+    records = list(run_block(TollEnv(2), policy, task, EPISODES))
     assert [record.cost for record in sorted(records, key=lambda r: r.episode)] == [5.0, 10.0]
     np.testing.assert_array_equal(np.stack(inner.seen), np.stack(shown))
 
@@ -226,9 +226,9 @@ class Deaf(BudgetPolicy):
 
 
 def test_an_agent_that_fails_to_hear_of_a_cost_fails_its_episodes_with_a_reason() -> None:
-    task = task_of(TollWorld, cost_limit=3.0, cost=True)
+    task = task_of(TollEnv, cost_limit=3.0, cost=True)
     agent = Deaf(Recorder(), Budget(4.0, 0.9))
-    records = list(run_block(TollWorld(2), agent, task, EPISODES))
+    records = list(run_block(TollEnv(2), agent, task, EPISODES))
     assert len(records) == 2
     assert all("no ear" in str(record.failure) for record in records)
 
@@ -240,7 +240,7 @@ SMALL = {"num_envs": "8", "rollout_steps": "32", "minibatches": "2", "hidden": "
 def test_a_run_whose_signals_are_changed_resumes_to_the_same_bytes(
     agent: str, tmp_path: Path
 ) -> None:
-    task = task_of(SpeedWorld, cost_limit=MEAN_LENGTH / 2)
+    task = task_of(SpeedEnv, cost_limit=MEAN_LENGTH / 2)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     for _ in train(agent, task, steps=2048, seed=1, settings=SMALL, out=whole):
         pass
@@ -256,7 +256,7 @@ def test_a_run_whose_signals_are_changed_resumes_to_the_same_bytes(
 
 
 def test_a_saute_agent_is_saved_with_its_budget(tmp_path: Path) -> None:
-    task = task_of(SpeedWorld, cost_limit=MEAN_LENGTH / 2)
+    task = task_of(SpeedEnv, cost_limit=MEAN_LENGTH / 2)
     for _ in train("ppo-saute", task, steps=512, seed=1, settings=SMALL, out=tmp_path / "run"):
         pass
     agent = load_agent(str(tmp_path / "run"), task)

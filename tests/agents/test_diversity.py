@@ -174,13 +174,13 @@ def test_smoothing_is_that_of_the_official_code() -> None:
 
 
 def test_what_does_not_go_together_is_refused() -> None:
-    with pytest.raises(PlanError, match="do not go together"):
+    with pytest.raises(PlanError, match="are incompatible"):
         divergences([1.0, 0.0], np.eye(3), ONES)
-    with pytest.raises(PlanError, match="do not go together"):
+    with pytest.raises(PlanError, match="are incompatible"):
         hull_distance([1.0, 0.0, 0.0], np.zeros((0, 3)), ONES)
     with pytest.raises(PlanError, match="smoothing"):
         RPS.smooth(0, [1.0, 0.0, 0.0], -1.0)
     with pytest.raises(PlanError, match="sums to"):
         RPS.terminal_weights(0, [0.5, 0.5, 0.5])
-    with pytest.raises(GameError, match=r"did not settle.*smoothing=0.01.*diversity=members"):
+    with pytest.raises(GameError, match=r"did not converge.*smoothing=0.01.*diversity=members"):
         hull_distance([0.2, 0.3, 0.5], [[0.8, 0.1, 0.1], [0.1, 0.2, 0.7]], ONES, tolerance=-1.0)

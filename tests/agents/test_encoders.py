@@ -28,14 +28,14 @@ from pkubench.envs.core.batch import SOLE_AGENT
 from pkubench.errors import ConfigError, UnknownName, WeightsError
 from pkubench.training.state import join, split
 from tests.agents.configs import config_of
-from tests.agents.encoded_worlds import (
-    ImageWorld,
+from tests.agents.encoded_envs import (
+    ImageEnv,
     MortalTeam,
-    PointWorld,
-    RecallWorld,
-    SequenceWorld,
+    PointEnv,
+    RecallEnv,
+    SequenceEnv,
 )
-from tests.agents.worlds import SpeedWorld, task_of
+from tests.agents.toy_envs import SpeedEnv, task_of
 
 SMALL: dict[str, Any] = {
     "num_envs": 32,
@@ -82,7 +82,7 @@ def saved(learner: OnPolicyLearner, world: Any) -> SavedAgent:
 
 def test_a_convolutional_policy_learns_which_way_a_bar_lies() -> None:
     config = config_of(**QUICK, encoder=CNNEncoder(channels=(4, 8), hidden=(16,)))
-    learner, score = _trained(ImageWorld, config, 25)
+    learner, score = _trained(ImageEnv, config, 25)
     assert learner.seen[SOLE_AGENT].is_bytes
     assert score > 7.0  # of 8; 4 by chance
 
@@ -90,8 +90,8 @@ def test_a_convolutional_policy_learns_which_way_a_bar_lies() -> None:
 @pytest.mark.parametrize(
     ("world", "encoder", "least"),
     [
-        (PointWorld, PointSetEncoder(point_hidden=(16,), hidden=(16,), padded=True), 7.0),
-        (SequenceWorld, SequenceEncoder(width=16, heads=2), 6.0),
+        (PointEnv, PointSetEncoder(point_hidden=(16,), hidden=(16,), padded=True), 7.0),
+        (SequenceEnv, SequenceEncoder(width=16, heads=2), 6.0),
     ],
 )
 def test_sets_and_sequences_are_learnt_from(world: Any, encoder: Encoder, least: float) -> None:
@@ -106,9 +106,9 @@ def test_a_recurrent_policy_recalls_a_cue_and_one_without_memory_cannot() -> Non
         encoder=MLPEncoder(hidden=(16,), layer_norm=False),
         memory=GRUMemory(units=16),
     )
-    _, score = _trained(RecallWorld, config, 25)
+    _, score = _trained(RecallEnv, config, 25)
     assert score > 0.95
-    _, score = _trained(RecallWorld, changed(config, {"memory": "none"}), 25)
+    _, score = _trained(RecallEnv, changed(config, {"memory": "none"}), 25)
     assert score < 0.65  # 1/2 by chance
 
 
@@ -162,11 +162,11 @@ def test_a_sequence_of_steps_is_steps_one_after_another_with_resets() -> None:
 @pytest.mark.parametrize(
     ("world", "more"),
     [
-        (ImageWorld, {"encoder": "cnn"}),
-        (PointWorld, {"encoder": PointSetEncoder(padded=True)}),
-        (SequenceWorld, {"encoder": "sequence"}),
-        (RecallWorld, {"memory": "gru"}),
-        (SpeedWorld, {"memory": "gru"}),
+        (ImageEnv, {"encoder": "cnn"}),
+        (PointEnv, {"encoder": PointSetEncoder(padded=True)}),
+        (SequenceEnv, {"encoder": "sequence"}),
+        (RecallEnv, {"memory": "gru"}),
+        (SpeedEnv, {"memory": "gru"}),
     ],
 )
 def test_a_saved_policy_acts_as_the_trained_one(world: Any, more: Any) -> None:
@@ -197,8 +197,8 @@ def test_a_saved_policy_acts_as_the_trained_one(world: Any, more: Any) -> None:
 
 
 def test_a_recurrent_policy_samples_when_it_is_asked_to() -> None:
-    learner, _ = _trained(RecallWorld, config_of(**SMALL, memory="gru", hidden=(8,)), 1)
-    agent = saved(learner, RecallWorld)
+    learner, _ = _trained(RecallEnv, config_of(**SMALL, memory="gru", hidden=(8,)), 1)
+    agent = saved(learner, RecallEnv)
     seen, active = np.zeros((400, 2), np.float32), np.ones(400, bool)
     counts = []
     for mode in ("mode", "sampled"):
@@ -213,8 +213,8 @@ def test_a_recurrent_policy_samples_when_it_is_asked_to() -> None:
 
 
 def test_a_saved_network_that_does_not_fit_its_description_is_refused() -> None:
-    learner, _ = _trained(RecallWorld, config_of(**SMALL, memory="gru", hidden=(8,)), 0)
-    agent = saved(learner, RecallWorld)
+    learner, _ = _trained(RecallEnv, config_of(**SMALL, memory="gru", hidden=(8,)), 0)
+    agent = saved(learner, RecallEnv)
     spec = agent.config["members"][SOLE_AGENT]["spec"]
     spec["memory"]["units"] = 7
     with pytest.raises(WeightsError, match="has shape"):
@@ -227,7 +227,7 @@ def test_a_saved_network_that_does_not_fit_its_description_is_refused() -> None:
 def test_an_encoder_that_does_not_fit_is_refused() -> None:
     for encoder, what in (("cnn", "images"), ("point-set", "points"), ("sequence", "sequences")):
         with pytest.raises(ConfigError, match=f"encoder={encoder} does not fit 'agent': it takes"):
-            OnPolicyLearner(SpeedWorld(20), config_of(encoder=encoder), 0)
+            OnPolicyLearner(SpeedEnv(20), config_of(encoder=encoder), 0)
         assert what
     with pytest.raises(ConfigError, match="observation_norm is for vectors"):
         config_of(encoder="cnn", observation_norm=True)
@@ -286,7 +286,7 @@ def test_a_learner_with_dropout_and_memory_resumes_exactly_at_every_update() -> 
     )
 
     def made() -> tuple[OnPolicyLearner, Collector]:
-        env = SequenceWorld(6)
+        env = SequenceEnv(6)
         learner = OnPolicyLearner(env, config, 1)
         return learner, Collector(env, 1, 10, learner.prepare, units=learner.units)
 

@@ -209,8 +209,8 @@ def test_a_module_of_the_working_directory_is_found(
         ("scripted:assignmnt", UnknownName, "did you mean 'assignment'"),
         ("", AgentError, "the agent's name is empty"),
         ("  ", AgentError, "the agent's name is empty"),
-        ("missing.onnx", AgentError, "no file 'missing.onnx'; .*spelt onnx:missing.onnx"),
-        ("runs/missing.zip", AgentError, "no file .*spelt sb3:runs/missing.zip"),
+        ("missing.onnx", AgentError, "no file 'missing.onnx'; .*spelled onnx:missing.onnx"),
+        ("runs/missing.zip", AgentError, "no file .*spelled sb3:runs/missing.zip"),
     ],
 )
 def test_an_unknown_spelling_is_one_helpful_line(

@@ -130,7 +130,7 @@ def test_a_replay_without_a_transition_says_so_in_place_of_searching_for_ever(st
 
     replay, held = played(2)  # the final observation leaves no room for the step before it
     assert held == 0
-    with pytest.raises(ConfigError, match="no transition to draw: 2 rows a lane"):
+    with pytest.raises(ConfigError, match="no transition to draw: 2 rows per environment"):
         replay.draw(1, 8, 1, 0.9, torch.Generator())
     replay, held = played(3)
     assert held == (2 if steps else 0)

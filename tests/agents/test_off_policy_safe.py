@@ -33,11 +33,11 @@ from pkubench.envs.core.registry import make_batch
 from pkubench.errors import ConfigError
 from pkubench.tasks.registry import make_task
 from pkubench.training.session import train
-from tests.agents.worlds import (
+from tests.agents.toy_envs import (
     MEAN_LENGTH,
-    BudgetWorld,
-    SharingWorld,
-    SpeedWorld,
+    BudgetEnv,
+    SharingEnv,
+    SpeedEnv,
     applicable,
     task_of,
 )
@@ -69,13 +69,13 @@ def test_what_actors_climb_is_mixed_as_worked_by_hand() -> None:
     weights = torch.tensor([[[0.25], [1.0]], [[-0.75], [0.0]]])
     cost = torch.tensor([[[5.0], [5.0]]])
     twins = torch.tensor([[[1.0], [4.0]], [[2.0], [3.0]]])
-    found = fast.climbed(torch.cat([cost, twins]), 1, weights)
+    found = fast.ascent_gradient(torch.cat([cost, twins]), 1, weights)
     assert found[..., 0].tolist() == [[-0.75, 0.0], [0.25, 0.0], [0.0, 1.0]]
     # of twin costs the larger, beside one critic of reward
-    found = fast.climbed(torch.cat([twins, cost]), 2, weights)
+    found = fast.ascent_gradient(torch.cat([twins, cost]), 2, weights)
     assert found[..., 0].tolist() == [[0.0, 0.0], [-0.75, 0.0], [0.25, 1.0]]
-    assert fast.climbed(twins)[..., 0].tolist() == [[1.0, 0.0], [0.0, 1.0]]
-    assert fast.climbed(cost).tolist() == [[[1.0], [1.0]]]
+    assert fast.ascent_gradient(twins)[..., 0].tolist() == [[1.0, 0.0], [0.0, 1.0]]
+    assert fast.ascent_gradient(cost).tolist() == [[[1.0], [1.0]]]
 
 
 def test_gradients_are_shortened_seed_by_seed() -> None:
@@ -147,7 +147,7 @@ def test_the_multiplier_moves_before_a_burst_and_on_fresh_episodes_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     diary = _Diary(monkeypatch)
-    task = task_of(SpeedWorld, cost_limit=1.0)
+    task = task_of(SpeedEnv, cost_limit=1.0)
     _train("td3-lag", task, tmp_path, 120, num_envs=2, train_interval=2, warmup_steps=20)
     bursts: list[list[Any]] = []
     for what, told in diary.lines:
@@ -175,7 +175,7 @@ def test_omnisafe_moves_it_after_every_update_from_the_same_episodes_once_warm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     diary = _Diary(monkeypatch)
-    task = task_of(SpeedWorld, cost_limit=1.0)
+    task = task_of(SpeedEnv, cost_limit=1.0)
     more: dict[str, Any] = {"num_envs": 2, "train_interval": 2, "warmup_steps": 20}
     more["variant"] = "omnisafe"
     more["lambda_lr"] = 0.02
@@ -192,8 +192,8 @@ def test_omnisafe_moves_it_after_every_update_from_the_same_episodes_once_warm(
 
 def test_a_task_without_cost_and_wrong_numbers_are_clear_errors(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"sac-lag holds a cost constraint but .* has no cost"):
-        _train("sac-lag", task_of(SharingWorld), tmp_path, 100)
-    task = task_of(SpeedWorld, cost_limit=1.0)
+        _train("sac-lag", task_of(SharingEnv), tmp_path, 100)
+    task = task_of(SpeedEnv, cost_limit=1.0)
     for setting, value, words in (
         ("cost_limit", -1, "cost_limit must be at least 0"),
         ("pid_kp", -0.1, "pid_kp must be at least 0"),
@@ -206,12 +206,12 @@ def test_a_task_without_cost_and_wrong_numbers_are_clear_errors(tmp_path: Path) 
 
 
 def test_the_limit_held_is_the_task_s_own() -> None:
-    assert preset("sac-lag", task_of(SpeedWorld, cost_limit=3.5)).constraint.cost_limit == 3.5
+    assert preset("sac-lag", task_of(SpeedEnv, cost_limit=3.5)).constraint.cost_limit == 3.5
     assert preset("sac-lag", make_task("HopperVelocity-v0")).constraint.cost_limit == 25.0
 
 
 def test_a_constraint_leaves_the_first_networks_of_its_cost_blind_twin_as_they_are() -> None:
-    task = task_of(SpeedWorld, cost_limit=1.0)
+    task = task_of(SpeedEnv, cost_limit=1.0)
     env = make_batch(task.id, 4)
     blind, held = (OffPolicyLearner(env, preset(n, task), [5, 6]) for n in ("sac", "sac-lag"))
     assert held.critics.costs == 2
@@ -287,7 +287,7 @@ def test_costs_are_standardised_for_the_replay_and_not_for_the_multiplier(
         add(self, rows, *rest)
 
     monkeypatch.setattr(ReplayBuffer, "add", spy)
-    task = task_of(SpeedWorld, cost_limit=2.0)
+    task = task_of(SpeedEnv, cost_limit=2.0)
     plain = _train("sac-lag", task, tmp_path / "plain", 1000)
     raw = np.concatenate(kept)
     kept.clear()
@@ -351,8 +351,8 @@ GAINS = {
 
 @pytest.mark.parametrize("agent", [*CONSTRAINED, "ddpg", "td3", "sac"])
 def test_every_preset_finds_the_known_optimum(tmp_path: Path, agent: str) -> None:
-    """SpeedWorld: a = 1/2 is the best that costs MEAN_LENGTH / 2; the cost-blind take a = 1."""
-    task = task_of(SpeedWorld, cost_limit=MEAN_LENGTH / 2)
+    """SpeedEnv: a = 1/2 is the best that costs MEAN_LENGTH / 2; the cost-blind take a = 1."""
+    task = task_of(SpeedEnv, cost_limit=MEAN_LENGTH / 2)
     run = _train(agent, task, tmp_path, 10_000, **GAINS)
     late = {k: float(np.mean([p.metrics[k] for p in run[-60:]])) for k in ("return", "cost")}
     action = _mean_actions(tmp_path, task, np.random.default_rng(0).uniform(-1, 1, (50, 2)))
@@ -381,8 +381,8 @@ def test_every_preset_finds_the_known_optimum(tmp_path: Path, agent: str) -> Non
 def test_a_team_shares_a_budget_where_it_is_worth_most(
     tmp_path: Path, agent: str, scheme: str, steps: int, near: float
 ) -> None:
-    """BudgetWorld: a = 2/3 and b = 1/3 share the limit of 5 an episode, at a price of 4/3."""
-    task = task_of(BudgetWorld, cost_limit=5.0)
+    """BudgetEnv: a = 2/3 and b = 1/3 share the limit of 5 an episode, at a price of 4/3."""
+    task = task_of(BudgetEnv, cost_limit=5.0)
     more = {**GAINS, "scheme": scheme, "alpha": 0.05, "gamma": 0.5, "lambda_init": 1.0}
     more["buffer_size"] = 2000
     run = _train(agent, task, tmp_path, steps, **more)

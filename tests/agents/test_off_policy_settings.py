@@ -15,7 +15,7 @@ from pkubench.agents.rl.off_policy.constraints import OffPolicyConstraint
 from pkubench.agents.rl.off_policy.rules import OffPolicyRule
 from pkubench.agents.saved.files import load_saved
 from pkubench.training.session import train
-from tests.agents.worlds import BudgetWorld, SharingWorld, SpeedWorld, task_of
+from tests.agents.toy_envs import BudgetEnv, SharingEnv, SpeedEnv, task_of
 
 LIMIT = 0.5
 SMALL_REPLAY = {
@@ -78,11 +78,11 @@ UNSEEN = {"threads", "gradients"}
 
 def _replayed(who: str) -> tuple[str, Any, dict[str, str]]:
     if who == "budgeted":
-        return "hasac-lag", task_of(BudgetWorld, cost_limit=LIMIT), SMALL_REPLAY
+        return "hasac-lag", task_of(BudgetEnv, cost_limit=LIMIT), SMALL_REPLAY
     if who.endswith("team"):
         more = {"scheme": "simultaneous"} if who.startswith("simultaneous") else {}
-        return "hasac", task_of(SharingWorld), {**SMALL_REPLAY, **more}
-    return who, task_of(SpeedWorld, cost_limit=LIMIT), SMALL_REPLAY
+        return "hasac", task_of(SharingEnv), {**SMALL_REPLAY, **more}
+    return who, task_of(SpeedEnv, cost_limit=LIMIT), SMALL_REPLAY
 
 
 def _trained(who: str, folder: Path, settings: dict[str, str], steps: int = 240) -> dict[str, Any]:

@@ -54,8 +54,8 @@ def of_another_package(name: str, **changes: Any) -> Task:
     [
         ("random", make_task("SimpleSpread-v0"), "it is not trained"),
         ("ppo", make_task("SimpleSpread-v0"), "it trains on constrained and diagnostics tasks"),
-        ("cpo", make_task("PointGoal0-v0"), "it has no cost to hold"),
-        ("cpo", of_another_package("SimpleSpread-v0"), "it has no cost to hold"),
+        ("cpo", make_task("PointGoal0-v0"), "it needs a cost limit"),
+        ("cpo", of_another_package("SimpleSpread-v0"), "it needs a cost limit"),
         ("happo", of_another_package("KuhnPoker-v0"), "it learns from episodes"),
         ("happo", of_another_package("KuhnPoker-v0", scoring=Episodes()), ""),
         ("hasac", of_another_package("KuhnPoker-v0", scoring=Episodes()), "no action masks"),
@@ -75,7 +75,7 @@ def test_why_an_agent_does_not_train_on_a_task(agent: str, task: Task, reason: s
 def test_words_are_not_for_networks_of_numbers() -> None:
     from tests.agents.contract_agents import task_on
 
-    task = replace(task_on("Doubling", "TextWorld"), suite="own")
+    task = replace(task_on("Doubling", "TextEnv"), suite="own")
     assert traits(task.id).is_text
     assert "here actions are text" in why_not(preset("happo"), task)
 

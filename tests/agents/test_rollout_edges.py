@@ -20,7 +20,7 @@ from pkubench.envs.core.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, Flo
 from pkubench.envs.core.seeding import IntArray, TrainingSeeds
 from pkubench.training import checkpoints
 from tests.agents.configs import config_of
-from tests.agents.worlds import SpeedWorld
+from tests.agents.toy_envs import SpeedEnv
 
 LANES = 6
 HORIZON = 5
@@ -222,7 +222,7 @@ def _run(seed: int) -> tuple[OnPolicyLearner, Collector]:
         critic_epochs=2,
         window=5,
     )
-    env = SpeedWorld(4)
+    env = SpeedEnv(4)
     learner = OnPolicyLearner(env, config, seed)
     return learner, Collector(env, seed, config.window, learner.prepare)
 
@@ -254,7 +254,7 @@ def test_a_checkpoint_holds_every_part_of_the_state(tmp_path: Path) -> None:
         np.testing.assert_array_equal(other.norms[name].mean, norm.mean)
         np.testing.assert_array_equal(other.norms[name].std, norm.std)
     np.testing.assert_array_equal(lanes.env.elapsed, collector.env.elapsed)
-    np.testing.assert_array_equal(lanes.lane_seeds, collector.lane_seeds)
+    np.testing.assert_array_equal(lanes.episode_seeds, collector.episode_seeds)
     np.testing.assert_array_equal(lanes.sums, collector.sums)
     np.testing.assert_array_equal(lanes.raw[SOLE_AGENT], collector.raw[SOLE_AGENT])
     # The training seeds derive from the run's own seed, which the checkpoint's identity holds.

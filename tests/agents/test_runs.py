@@ -138,7 +138,7 @@ def test_what_a_run_is_stands_in_its_folder_from_the_beginning(tmp_path: Path) -
     begin_training(tmp_path, HERE, COMMAND, resume=True)
     with pytest.raises(ConfigError, match=r"another total_steps \(400, not 500\)"):
         begin_training(tmp_path, {**HERE, "total_steps": 500}, COMMAND, resume=True)
-    with pytest.raises(ConfigError, match="holds a run already"):
+    with pytest.raises(ConfigError, match="has a run already"):
         begin_training(tmp_path, HERE, COMMAND, resume=False)
 
 
@@ -176,7 +176,7 @@ def test_a_damaged_description_is_named(tmp_path: Path, text: str, words: str) -
 def test_a_damaged_line_of_a_curve_is_named(tmp_path: Path) -> None:
     assert read_curve(tmp_path) == []
     (tmp_path / "training.jsonl").write_text('{"steps": 1}\n{"return": 2}\n')
-    with pytest.raises(StorageError, match=r"training.jsonl:2 does not say its steps"):
+    with pytest.raises(StorageError, match=r"training.jsonl:2 has no entry 'steps'"):
         read_curve(tmp_path)
 
 

@@ -22,7 +22,7 @@ from pkubench.tasks.registry import make_task
 from pkubench.training.session import train
 from tests.agents.configs import that_fit, with_changes
 from tests.agents.optima import late
-from tests.agents.worlds import MEAN_LENGTH, BudgetWorld, SpeedWorld, task_of
+from tests.agents.toy_envs import MEAN_LENGTH, BudgetEnv, SpeedEnv, task_of
 
 LIMIT = MEAN_LENGTH / 2
 SMALL: dict[str, Any] = {
@@ -58,8 +58,8 @@ class _Moves:
 def _learner(name: str, cost: float, **changes: Any) -> tuple[OnPolicyLearner, _Moves]:
     """Train one update at a measured episode cost of ``cost`` and return what happened."""
     config = with_changes(saferl.PRESETS[name], **{**SMALL, **changes})
-    learner = OnPolicyLearner(SpeedWorld(config.num_envs), config, 0)
-    collector = Collector(SpeedWorld(config.num_envs), 0, 50, learner.prepare)
+    learner = OnPolicyLearner(SpeedEnv(config.num_envs), config, 0)
+    collector = Collector(SpeedEnv(config.num_envs), 0, 50, learner.prepare)
     for critic in learner.stacks[0].members:  # values that are not near zero
         with torch.no_grad():
             critic.net.head.bias.add_(1.0)
@@ -202,7 +202,7 @@ def test_a_multiplier_of_nought_is_told_as_such_and_one_that_is_none_is_not() ->
     told: dict[str, dict[str, float]] = {}
     for name in ("ppo-lag", "cpo", "crpo"):
         learner, _ = _learner(name, 0.0, lambda_init=0.0)
-        env = Collector(SpeedWorld(8), 0, 50, learner.prepare)
+        env = Collector(SpeedEnv(8), 0, 50, learner.prepare)
         told[name] = learner.update(env.collect(16, learner.behave, False), 0.0, 0.0, MEAN_LENGTH)
         if isinstance(learner.constraint, LagrangeMultiplier):
             assert learner.constraint.value == 0.0
@@ -286,8 +286,8 @@ TEAM = {
 def _team(name: str, cost: float, **changes: Any) -> tuple[OnPolicyLearner, _Moves]:
     """Train a team of two one update at a measured episode cost of ``cost``."""
     config = with_changes(harl.PRESETS[name], **{**TEAM, **changes})
-    learner = OnPolicyLearner(BudgetWorld(config.num_envs), config, 0)
-    collector = Collector(BudgetWorld(config.num_envs), 0, 50, learner.prepare)
+    learner = OnPolicyLearner(BudgetEnv(config.num_envs), config, 0)
+    collector = Collector(BudgetEnv(config.num_envs), 0, 50, learner.prepare)
     moves = _Moves(learner)
     learner.update(collector.collect(config.rollout_steps, learner.behave, False), cost, 0.0, 10.0)
     return learner, moves
@@ -340,8 +340,8 @@ def test_a_penalty_of_agents_that_move_at_once_is_of_their_part_of_the_slack(
     config = with_changes(
         harl.PRESETS["happo-lag"], **{**TEAM, "constraint": "p3o", "minibatches": 1, **more}
     )
-    learner = OnPolicyLearner(BudgetWorld(8), config, 0)
-    collector = Collector(BudgetWorld(8), 0, 50, learner.prepare)
+    learner = OnPolicyLearner(BudgetEnv(8), config, 0)
+    collector = Collector(BudgetEnv(8), 0, 50, learner.prepare)
     data = collector.collect(16, learner.behave, False)
     assert learner.constraint is not None
     learner.constraint.update(cost, 10.0)
@@ -360,8 +360,8 @@ def test_a_penalty_counts_what_earlier_agents_have_saved_once(
     config = with_changes(
         harl.PRESETS["happo-lag"], **{**TEAM, "constraint": "p3o", "minibatches": 1}
     )
-    learner = OnPolicyLearner(BudgetWorld(8), config, 0)
-    collector = Collector(BudgetWorld(8), 0, 50, learner.prepare)
+    learner = OnPolicyLearner(BudgetEnv(8), config, 0)
+    collector = Collector(BudgetEnv(8), 0, 50, learner.prepare)
     data = collector.collect(16, learner.behave, False)
     assert learner.constraint is not None
     learner.constraint.update(cost, 10.0)
@@ -387,7 +387,7 @@ def test_rewards_and_costs_are_standardised_for_the_learner_and_not_for_reports(
         moments = learner.signal_norms[name]
         assert moments.count == 8 * 16
         assert 0.0 < moments.mean[0] < 1.0
-    collector = Collector(SpeedWorld(8), 1, 50, learner.prepare)
+    collector = Collector(SpeedEnv(8), 1, 50, learner.prepare)
     data = collector.collect(16, learner.behave, False)
     (rewards,), costs = learner._signals(data)
     for plain, standard in ((data.team_rewards, rewards), (data.costs, costs)):
@@ -427,7 +427,7 @@ def test_every_preset_is_put_to_the_test() -> None:
 
 def _learned(name: str, steps: int, folder: Path, **more: str) -> tuple[float, float]:
     """Return the mean return and cost of the last third of a run on the concave world."""
-    task, settings = task_of(SpeedWorld, cost_limit=LIMIT), {**TUNED, **OWN.get(name, {}), **more}
+    task, settings = task_of(SpeedEnv, cost_limit=LIMIT), {**TUNED, **OWN.get(name, {}), **more}
     settings = that_fit(saferl.PRESETS[name], settings)
     found = [
         (progress.metrics["return"], progress.metrics["cost"])
@@ -471,14 +471,14 @@ def test_who_learns_nothing_is_not_near_any_bound(tmp_path: Path) -> None:
 def test_happo_lag_shares_a_budget_where_it_is_worth_most(
     more: dict[str, str], tmp_path: Path
 ) -> None:
-    """BudgetWorld: a = 2/3 and b = 1/3 share the limit; both start at 1/2, which costs as much."""
+    """BudgetEnv: a = 2/3 and b = 1/3 share the limit; both start at 1/2, which costs as much."""
     settings = {
         **{"num_envs": "16", "rollout_steps": "20", "minibatches": "2", "hidden": "[16]"},
         **{"window": "16", "gamma": "0.5", "entropy": "0.03", "actor_lr": "3e-4"},
         **{"action_map": "affine", "pid_smoothing": "0.5"},
         **more,
     }
-    task = task_of(BudgetWorld, cost_limit=5.0)
+    task = task_of(BudgetEnv, cost_limit=5.0)
     settings = that_fit(harl.PRESETS["happo-lag"], settings)
     run = list(train("happo-lag", task, steps=60_000, seed=1, settings=settings, out=tmp_path))
     assert late(run, "cost", 1 / 3) == pytest.approx(5.0, rel=0.1)

@@ -16,8 +16,8 @@ from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
 from pkubench.agents.saved.files import load_saved
 from pkubench.training.session import train
 from tests.agents.configs import that_fit
-from tests.agents.encoded_worlds import ImageWorld, NoisyTeam, PointWorld, SequenceWorld
-from tests.agents.worlds import MEAN_LENGTH, SharingWorld, SpeedWorld, task_of
+from tests.agents.encoded_envs import ImageEnv, NoisyTeam, PointEnv, SequenceEnv
+from tests.agents.toy_envs import MEAN_LENGTH, SharingEnv, SpeedEnv, task_of
 
 LIMIT = 0.5
 SMALL = {
@@ -143,10 +143,10 @@ def who_trains(who: str) -> tuple[str, Any, dict[str, str]]:
         "sequence": ("ppo", {**PLAIN, "encoder": "sequence", "width": "16"}),
     }.get(who, (who, {}))
     is_team = who.endswith("team")
-    others: dict[str, Any] = {"image": ImageWorld, "points": PointWorld, "sequence": SequenceWorld}
+    others: dict[str, Any] = {"image": ImageEnv, "points": PointEnv, "sequence": SequenceEnv}
     others["wide trust"] = NoisyTeam
-    world: Any = others.get(who) or (SharingWorld if is_team else SpeedWorld)
-    task = task_of(world, cost_limit=LIMIT if world is SpeedWorld else None)
+    world: Any = others.get(who) or (SharingEnv if is_team else SpeedEnv)
+    task = task_of(world, cost_limit=LIMIT if world is SpeedEnv else None)
     return agent, task, {**SMALL, **more}
 
 

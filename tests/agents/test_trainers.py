@@ -14,7 +14,7 @@ from torch import nn
 from pkubench.agents.nn.actor import Actor
 from pkubench.agents.nn.distributions import Categorical, DiagonalGaussian
 from pkubench.agents.nn.fast.backprop import Backprop
-from pkubench.agents.nn.fast.hand_gradients import Categoricals, Gaussians, LossGradients
+from pkubench.agents.nn.fast.distributions import Categoricals, Gaussians, LossGradients
 from pkubench.agents.nn.fast.loss_gradients import (
     ppo_clip_slope,
     surrogate_slope,

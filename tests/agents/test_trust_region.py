@@ -35,7 +35,7 @@ from pkubench.envs.core.registry import make_batch
 from pkubench.errors import ConfigError
 from pkubench.tasks.registry import make_task
 from tests.agents.configs import config_of, with_changes
-from tests.agents.worlds import SpeedWorld
+from tests.agents.toy_envs import SpeedEnv
 
 Floats = npt.NDArray[np.float64]
 DISCRETE, BOX = spaces.Discrete(4), spaces.Box(-1.0, 1.0, (3,), np.float32)
@@ -402,7 +402,7 @@ def test_one_agent_alone_is_trpo() -> None:
         rollout_steps=16,
         hidden=(16,),
     )
-    env = SpeedWorld(32)
+    env = SpeedEnv(32)
     learner = OnPolicyLearner(env, config, 0)
     collector = Collector(env, 0, 50, learner.prepare)
     for _ in range(25):

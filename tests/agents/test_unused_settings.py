@@ -22,7 +22,7 @@ from pkubench.errors import ConfigError
 from pkubench.training.session import train
 from tests.agents.configs import that_fit
 from tests.agents.test_settings_reach import CHANGES, LIMIT, told_apart, who_trains
-from tests.agents.worlds import SpeedWorld, task_of
+from tests.agents.toy_envs import SpeedEnv, task_of
 
 
 def _config(who: str, **more: str) -> Any:
@@ -74,7 +74,7 @@ def test_unused_settings_change_nothing(who: str, tmp_path: Path) -> None:
 def test_what_a_setting_needs_is_reported_to_who_sets_it_in_vain(
     agent: str, changes: dict[str, str], name: str, needs: str
 ) -> None:
-    config = with_settings(presets.preset(agent, task_of(SpeedWorld, cost_limit=LIMIT)), changes)
+    config = with_settings(presets.preset(agent, task_of(SpeedEnv, cost_limit=LIMIT)), changes)
     found = dict(unused_settings(config, [name]))
     assert needs in found[name] if needs else not found
 
@@ -92,7 +92,7 @@ def test_what_a_setting_needs_is_reported_to_who_sets_it_in_vain(
 def test_a_setting_of_a_component_that_is_not_chosen_cannot_be_set(
     agent: str, name: str, owner: str
 ) -> None:
-    config = presets.preset(agent, task_of(SpeedWorld, cost_limit=LIMIT))
+    config = presets.preset(agent, task_of(SpeedEnv, cost_limit=LIMIT))
     with pytest.raises(ConfigError, match=f"{name} has no effect here: it is a setting of") as seen:
         with_settings(config, {name: "1"})
     assert all(part in str(seen.value) for part in owner.replace(" or ", ", ").split(", "))

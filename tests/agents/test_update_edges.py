@@ -15,7 +15,7 @@ from pkubench.agents.rl.rollout import Collector, Rollout
 from pkubench.envs.core.batch import Array
 from pkubench.envs.core.registry import make_batch
 from tests.agents.configs import config_of
-from tests.agents.worlds import SpeedWorld
+from tests.agents.toy_envs import SpeedEnv
 
 
 def _slow_returns(
@@ -56,7 +56,7 @@ def test_critics_are_trained_towards_the_returns_of_what_they_judge(
         reward_scale=0.1,
         cost_limit=1.0,
     )
-    env = SpeedWorld(5) if constraint == "lagrangian" else make_batch("SimpleSpeakerListener-v0", 5)
+    env = SpeedEnv(5) if constraint == "lagrangian" else make_batch("SimpleSpeakerListener-v0", 5)
     learner = OnPolicyLearner(env, config, 0)
     collector = Collector(env, 0, 10, learner.prepare)
     for stack in learner.stacks:

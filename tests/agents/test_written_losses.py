@@ -26,8 +26,8 @@ from pkubench.agents.rl.trainers import AutogradActorTrainer, AutogradCriticTrai
 from pkubench.agents.rl.update_rules.base import CostTerms, GradientRule, Terms
 from pkubench.errors import ConfigError
 from tests.agents.configs import config_of, with_changes
-from tests.agents.encoded_worlds import NoisyChoices, NoisyTeam
-from tests.agents.worlds import SpeedWorld
+from tests.agents.encoded_envs import NoisyChoices, NoisyTeam
+from tests.agents.toy_envs import SpeedEnv
 
 RULES = ("ppo-clip", "a2c", "focops", "trust-region")
 CONSTRAINTS = (
@@ -171,7 +171,7 @@ def test_updates_by_hand_and_by_autograd_agree(rule: Any, held: Any, world: Any)
 
 def test_a_large_minibatch_is_differentiated_by_autograd_and_settings_say_what_runs() -> None:
     config = config_of(num_envs=8, rollout_steps=200, hidden=(8,))
-    learner = OnPolicyLearner(SpeedWorld(8), config, 0)
+    learner = OnPolicyLearner(SpeedEnv(8), config, 0)
     assert config.gradients == "auto" and learner.config.gradients == "fast"
     assert isinstance(learner.trainers["agent"], AutogradActorTrainer)
     assert isinstance(learner.stacks[0].trainer, AutogradCriticTrainer)
@@ -218,7 +218,7 @@ def test_a_rule_from_outside_trains_by_its_loss_alone() -> None:
     settings |= {"num_envs": "16", "rollout_steps": "20", "hidden": "[16]"}
     config = with_settings(OnPolicyConfig(), settings)
     assert config.update == Reinforce(temper=2.0, epochs=1, actor_lr=0.02)
-    env = SpeedWorld(16)
+    env = SpeedEnv(16)
     learner = OnPolicyLearner(env, config, 0)
     assert learner.config.gradients == "autograd"
     collector = Collector(env, 0, 50, learner.prepare)
@@ -233,7 +233,7 @@ def test_a_constraint_from_outside_changes_what_is_learnt() -> None:
     settings = {"num_envs": "16", "rollout_steps": "20", "hidden": "[16]", "actor_lr": "0.01"}
     settings |= {"constraint": "half-and-half", "minibatches": "2"}
     config = with_settings(OnPolicyConfig(), settings)
-    env = SpeedWorld(16)
+    env = SpeedEnv(16)
     learner = OnPolicyLearner(env, config, 0)
     assert learner.config.gradients == "autograd"  # nothing is known of its penalty's derivative
     collector = Collector(env, 0, 50, learner.prepare)
@@ -249,4 +249,4 @@ def test_gradients_by_hand_are_refused_where_there_are_none() -> None:
     for more in ({"update": "reinforce"}, {"constraint": "half-and-half"}, {"memory": "gru"}):
         config = config_of(gradients="fast", **more)
         with pytest.raises(ConfigError, match="gradients=fast needs hand-written gradients"):
-            OnPolicyLearner(SpeedWorld(20), config, 0)
+            OnPolicyLearner(SpeedEnv(20), config, 0)

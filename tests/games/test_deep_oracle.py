@@ -13,7 +13,7 @@ import torch
 
 from pkubench.agents.families.psro.deep_oracle import Opponents, ValueSpace
 from pkubench.agents.families.psro.dqn import DQN, Anchor, Decisions, log_policy, targets
-from pkubench.agents.families.psro.oracles.learnt import DQNOracle
+from pkubench.agents.families.psro.oracles.learned import DQNOracle
 from pkubench.agents.families.psro.plays import play
 from pkubench.agents.families.psro.settings import PSRO_PRESETS
 from pkubench.agents.families.psro.spaces import Situation
@@ -463,7 +463,7 @@ def test_warm_starts_keep_what_they_say() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"learners": 2}, "one policy a side"),
+        ({"learners": 2}, "one policy per side"),
         ({"diversity": "dpp"}, "'none' or 'members'"),
         ({"diversity": "members", "diversity_step": 0.5}, "whole steps"),
         ({"response_episodes": 50}, "at least parallel_games"),

@@ -11,7 +11,7 @@ from open_spiel.python.algorithms import cfr
 
 from pkubench.agents.families.psro.cfr_plus import CFRPlus, CFRPlusConfig
 from pkubench.agents.families.psro.oracles.exact import Exact
-from pkubench.agents.families.psro.oracles.learnt import DQNOracle
+from pkubench.agents.families.psro.oracles.learned import DQNOracle
 from pkubench.agents.families.psro.oracles.mirror import Mirror
 from pkubench.agents.families.psro.outer_loop import PopulationLearner
 from pkubench.agents.families.psro.settings import PSROConfig

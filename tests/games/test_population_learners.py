@@ -11,7 +11,7 @@ from pkubench.agents.families.psro.distances import divergences, hull_distance
 from pkubench.agents.families.psro.fictitious_play import FictitiousPlay, XFPConfig
 from pkubench.agents.families.psro.meta_solvers import fictitious_play
 from pkubench.agents.families.psro.mixture_points import PointSpace, mixture_settings
-from pkubench.agents.families.psro.oracles.learnt import LearntOracle
+from pkubench.agents.families.psro.oracles.learned import LearnedOracle
 from pkubench.agents.families.psro.outer_loop import PopulationLearner
 from pkubench.agents.families.psro.presets import PRESETS
 from pkubench.agents.families.psro.settings import PSRO_PRESETS, PSROConfig
@@ -28,7 +28,7 @@ GAUSSIAN = make_matrix_game("matrix:gaussian(12,9)")
 KUHN, LEDUC = game_tree("kuhn_poker"), game_tree("leduc_poker")
 ROCK, PAPER, SCISSORS = np.eye(3)
 
-EXACT = sorted(n for n, c in PSRO_PRESETS.items() if not isinstance(c.oracle, LearntOracle))
+EXACT = sorted(n for n, c in PSRO_PRESETS.items() if not isinstance(c.oracle, LearnedOracle))
 
 
 def started(game: ZeroSumGame, config: PSROConfig, rows: list[np.ndarray]) -> PopulationLearner:

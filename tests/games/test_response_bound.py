@@ -131,7 +131,7 @@ def test_a_file_is_met_without_a_tree(
     met = load_unbuilt(resolve_agent(str(path), task), "kuhn_poker")
     found = response_bound(met, "kuhn_poker", 200, 0)
     assert found == response_bound(entrant, "kuhn_poker", 200, 0)
-    with pytest.raises(AgentError, match=r"population of 'kuhn_poker.*another game than 'leduc"):
+    with pytest.raises(AgentError, match=r"population of 'kuhn_poker.*not the game 'leduc"):
         load_unbuilt(resolve_agent(str(path), task), "leduc_poker")
 
 
@@ -185,7 +185,7 @@ def test_what_is_wrong_with_an_entrant_is_told_where_a_play_meets_it() -> None:
         response_bound(broken, "kuhn_poker", 200, 0)
     with pytest.raises(ConfigError, match="at least 100 plays"):
         response_bound(entrant, "kuhn_poker", 50, 0)
-    with pytest.raises(AgentError, match="cannot tell any"):
+    with pytest.raises(AgentError, match="has none; pass a population"):
         response_bound(object(), "kuhn_poker", 200, 0)  # type: ignore[arg-type]
     with pytest.raises(GameError, match="no information-state tensors"):
         response_bound(entrant, "go_fish", 200, 0)

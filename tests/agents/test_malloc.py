@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from pkubench.agents.rl.memory import keep_freed_memory
+from pkubench.agents.rl.malloc import keep_freed_memory
 
 _COUNT_FAULTS = """
 import resource, sys
 import numpy as np
-from pkubench.agents.rl.memory import keep_freed_memory
+from pkubench.agents.rl.malloc import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 def churn(rounds):

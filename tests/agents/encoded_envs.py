@@ -50,7 +50,7 @@ class _Drawn(BatchEnv):
         return np.zeros((2, 2, 3), np.uint8)
 
 
-class ImageWorld(_Drawn):
+class ImageEnv(_Drawn):
     """A bar of bright pixels somewhere in the image: is it upright (1) or lying (0)?"""
 
     shape, dtype = (8, 8, 1), np.uint8
@@ -65,7 +65,7 @@ class ImageWorld(_Drawn):
             self._seen[row, ..., 0] = image if self._answer[row] else image.T
 
 
-class PointWorld(_Drawn):
+class PointEnv(_Drawn):
     """Up to six points in a line, padded; is there one on the right of 0.5?"""
 
     shape = (6, 2)
@@ -84,7 +84,7 @@ class PointWorld(_Drawn):
         self._seen[ids] = np.stack([np.where(exists, places, wrong), exists], -1)
 
 
-class SequenceWorld(_Drawn):
+class SequenceEnv(_Drawn):
     """Four numbers in a row: is the last larger than the first?"""
 
     shape = (4, 1)
@@ -95,7 +95,7 @@ class SequenceWorld(_Drawn):
         self._answer[ids] = draws[:, -1] > draws[:, 0]
 
 
-class RecallWorld(_Drawn):
+class RecallEnv(_Drawn):
     """A cue at the first step, noise after it: repeat the cue at the last of ``DELAY + 1`` steps.
 
     The return is 1 with memory and 1/2 without.

@@ -18,7 +18,7 @@ RETURN = Metric(name="return", higher_is_better=True, unit="reward", describe="s
 COST = Metric(name="cost", higher_is_better=False, unit="cost", describe="sum of costs")
 
 
-class SharingWorld(BatchEnv):
+class SharingEnv(BatchEnv):
     """Two agents, reward 1 when their actions differ: a shared policy gets at most one half."""
 
     default_horizon = 4
@@ -49,7 +49,7 @@ class SharingWorld(BatchEnv):
 MEAN_LENGTH = (1 - 0.9**20) / 0.1
 
 
-class SpeedWorld(BatchEnv):
+class SpeedEnv(BatchEnv):
     """Reward 1 - (1 - a)^2, cost a, for a in [0, 1]: a strictly concave constrained problem.
 
     Ends early with chance 0.1 a step, so lanes are out of step with each other and an episode has
@@ -87,7 +87,7 @@ class SpeedWorld(BatchEnv):
         return np.zeros((2, 2, 3), np.uint8)
 
 
-class BudgetWorld(BatchEnv):
+class BudgetEnv(BatchEnv):
     """Two agents share a budget: reward 1 - (1 - a)^2 + (1 - (1 - b)^2) / 2, cost (a + b) / 2.
 
     Episodes of ``default_horizon`` steps. With a cost of at most 1/2 a step, a + b = 1, and the
