@@ -53,7 +53,7 @@ class Component:
     slot: ClassVar[str]
     """Name of the field in a config."""
     package: ClassVar[str]
-    """The package (or module) whose modules declare this project's components of the slot."""
+    """The package (or module) with this project's components of the slot."""
     name: ClassVar[str]
     """The value that users set the slot to."""
     registered: ClassVar[dict[str, type[Component]]]

@@ -1,4 +1,4 @@
-"""Agent families, presets and prefixes: declared beside their code, found without a central table.
+"""Agent families, presets and prefixes: declared next to their code, found without a central table.
 
 A package under ``pkubench.agents.families`` declares ``FAMILY`` and ``PRESETS``, and ``PREFIXES``
 where agents are also spelled ``prefix:NAME``; ``pkubench.agents.adapters`` declares other prefixes.

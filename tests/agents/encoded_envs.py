@@ -13,7 +13,7 @@ from pkubench.envs.core.seeding import IntArray, RandomStreams
 
 
 class _Drawn(BatchEnv):
-    """One agent with a question a step: reward 1 for the right one of two actions."""
+    """One agent with a question per step: reward 1 for the right one of two actions."""
 
     default_horizon = 8
     shape: tuple[int, ...] = (2,)
@@ -46,7 +46,7 @@ class _Drawn(BatchEnv):
     def _observe(self) -> dict[str, Array]:
         return {SOLE_AGENT: self._seen.copy()}
 
-    def render(self, lane: int = 0) -> Any:
+    def render(self, index: int = 0) -> Any:
         return np.zeros((2, 2, 3), np.uint8)
 
 
@@ -149,23 +149,23 @@ class MortalTeam(BatchEnv):
     ) -> tuple[FloatArray, BoolArray, Info]:
         alive = self._alive(self.elapsed)
         rewards = np.stack([actions[a] == 1 for a in self.agents], 1) * alive
-        return rewards.astype(np.float64), np.zeros(self.num_envs, bool), self._told(1)
+        return rewards.astype(np.float64), np.zeros(self.num_envs, bool), self._alive_info(1)
 
     def _alive(self, elapsed: Array) -> BoolArray:
         return np.stack([np.ones(self.num_envs, bool), elapsed < 1], 1)
 
-    def _told(self, ahead: int) -> Info:
+    def _alive_info(self, ahead: int) -> Info:
         return {"alive": self._alive(self.elapsed + ahead)}
 
     def _info(self) -> Info:
-        return self._told(0)
+        return self._alive_info(0)
 
     def _observe(self) -> dict[str, Array]:
         seen = np.ones((self.num_envs, 2), np.float32)
         dead = np.where(self._alive(self.elapsed)[:, 1:], seen, np.float32(self.garbage))
         return {"a": seen, "b": dead}
 
-    def render(self, lane: int = 0) -> Any:
+    def render(self, index: int = 0) -> Any:
         return np.zeros((2, 2, 3), np.uint8)
 
 
@@ -200,7 +200,7 @@ class NoisyTeam(BatchEnv):
         seen = self._draw.astype(np.float32)
         return {"a": seen[:, :3], "b": seen[:, 3:]}
 
-    def render(self, lane: int = 0) -> Any:
+    def render(self, index: int = 0) -> Any:
         return np.zeros((2, 2, 3), np.uint8)
 
 

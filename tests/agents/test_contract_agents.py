@@ -19,7 +19,7 @@ from tests.agents.contract_agents import (
 )
 
 
-def test_an_agent_with_memory_is_handed_its_own_state_back() -> None:
+def test_an_agent_with_memory_receives_its_own_state_back() -> None:
     report = evaluate(Remembering(), task_on("Recall", "RecallEnv"), workers=0)
     assert (report.score, report.failed) == (6.0, 0)
 
@@ -61,6 +61,6 @@ class WrongText(Doubling):
         return answers, state
 
 
-def test_an_answer_that_is_no_text_fails_its_episode_only() -> None:
+def test_an_answer_that_is_not_text_fails_only_its_episode() -> None:
     report = evaluate(WrongText(), task_on("Doubling", "TextEnv"), workers=0)
     assert report.failures == {"wrong-dtype: agent gave int, not a text": 2}

@@ -51,9 +51,11 @@ SMALL: dict[str, Any] = {
 QUICK = {**SMALL, "actor_lr": 1e-2, "minibatches": 2, "critic_epochs": 2, "window": 64}
 
 
-def _trained(world: Any, config: OnPolicyConfig, updates: int, seed: int = 0) -> tuple[Any, float]:
+def _trained(
+    env_type: Any, config: OnPolicyConfig, updates: int, seed: int = 0
+) -> tuple[Any, float]:
     """Return a learner after some updates, and the mean return of its last 200 episodes."""
-    env = world(config.num_envs)
+    env = env_type(config.num_envs)
     learner = OnPolicyLearner(env, config, seed)
     collector = Collector(env, seed, config.window, learner.prepare, units=learner.units)
     for _ in range(updates):
@@ -62,7 +64,7 @@ def _trained(world: Any, config: OnPolicyConfig, updates: int, seed: int = 0) ->
     return learner, collector.window.mean(collector.window.returns)
 
 
-def saved(learner: OnPolicyLearner, world: Any) -> SavedAgent:
+def saved(learner: OnPolicyLearner, env_type: Any) -> SavedAgent:
     """Return the agent as a run folder holds it."""
     tensors: dict[str, Any] = {}
     members: dict[str, Any] = {}
@@ -77,7 +79,7 @@ def saved(learner: OnPolicyLearner, world: Any) -> SavedAgent:
             "action_map": learner.config.action_map,
             "observation_norm": False,
         }
-    return SavedAgent({"task": task_of(world).id, "members": members}, tensors)
+    return SavedAgent({"task": task_of(env_type).id, "members": members}, tensors)
 
 
 def test_a_convolutional_policy_learns_which_way_a_bar_lies() -> None:
@@ -88,14 +90,16 @@ def test_a_convolutional_policy_learns_which_way_a_bar_lies() -> None:
 
 
 @pytest.mark.parametrize(
-    ("world", "encoder", "least"),
+    ("env_type", "encoder", "least"),
     [
         (PointEnv, PointSetEncoder(point_hidden=(16,), hidden=(16,), padded=True), 7.0),
         (SequenceEnv, SequenceEncoder(width=16, heads=2), 6.0),
     ],
 )
-def test_sets_and_sequences_are_learnt_from(world: Any, encoder: Encoder, least: float) -> None:
-    _, score = _trained(world, config_of(**QUICK, encoder=encoder), 25)
+def test_point_set_and_sequence_policies_learn(
+    env_type: Any, encoder: Encoder, least: float
+) -> None:
+    _, score = _trained(env_type, config_of(**QUICK, encoder=encoder), 25)
     assert score > least
 
 
@@ -160,7 +164,7 @@ def test_a_sequence_of_steps_is_steps_one_after_another_with_resets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("world", "more"),
+    ("env_type", "more"),
     [
         (ImageEnv, {"encoder": "cnn"}),
         (PointEnv, {"encoder": PointSetEncoder(padded=True)}),
@@ -169,11 +173,11 @@ def test_a_sequence_of_steps_is_steps_one_after_another_with_resets() -> None:
         (SpeedEnv, {"memory": "gru"}),
     ],
 )
-def test_a_saved_policy_acts_as_the_trained_one(world: Any, more: Any) -> None:
-    learner, _ = _trained(world, config_of(**{**SMALL, "hidden": (8,)}, **more), 2)
-    policy: Any = load(saved(learner, world))
-    again: Any = load(saved(learner, world))
-    env, actor = world(12), learner.actors[SOLE_AGENT].double()
+def test_a_saved_policy_acts_as_the_trained_one(env_type: Any, more: Any) -> None:
+    learner, _ = _trained(env_type, config_of(**{**SMALL, "hidden": (8,)}, **more), 2)
+    policy: Any = load(saved(learner, env_type))
+    again: Any = load(saved(learner, env_type))
+    env, actor = env_type(12), learner.actors[SOLE_AGENT].double()
     observations, _ = env.reset(np.arange(12))
     state, others = policy.begin(np.arange(12)), again.begin(np.arange(6))
     hidden = torch.zeros(12, actor.units, dtype=torch.float64)
@@ -196,7 +200,7 @@ def test_a_saved_policy_acts_as_the_trained_one(world: Any, more: Any) -> None:
         observations = env.step({SOLE_AGENT: actions}).observations
 
 
-def test_a_recurrent_policy_samples_when_it_is_asked_to() -> None:
+def test_a_recurrent_policy_samples_in_sampled_mode() -> None:
     learner, _ = _trained(RecallEnv, config_of(**SMALL, memory="gru", hidden=(8,)), 1)
     agent = saved(learner, RecallEnv)
     seen, active = np.zeros((400, 2), np.float32), np.ones(400, bool)
@@ -243,7 +247,9 @@ TEAM: dict[str, Any] = {**SMALL, "num_envs": 8, "rollout_steps": 12, "minibatche
 @pytest.mark.parametrize(
     "more", [{"scheme": "sequential"}, {"shared": True}, {"credit": "own-reward"}]
 )
-def test_what_dead_agents_see_and_do_changes_no_weight(memory: str, critic: Any, more: Any) -> None:
+def test_observations_and_actions_of_dead_agents_change_no_weight(
+    memory: str, critic: Any, more: Any
+) -> None:
     found = []
     for garbage in (0.0, 7.0):
         config = config_of(**TEAM, memory=memory, critic=critic, hidden=(8,), **more)

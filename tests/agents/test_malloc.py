@@ -1,4 +1,4 @@
-"""Freed arrays stay with the process once the C library has been told to keep them."""
+"""Freed arrays stay with the process after ``keep_freed_memory``."""
 
 import platform
 import subprocess
@@ -25,7 +25,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 is_glibc = platform.libc_ver()[0] == "glibc"
 
 
-def test_says_whether_the_advice_was_taken() -> None:
+def test_reports_whether_the_setting_was_accepted() -> None:
     assert keep_freed_memory() is is_glibc
 
 

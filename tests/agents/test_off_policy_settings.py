@@ -104,7 +104,7 @@ def fields_of(component: Any) -> set[str]:
     return {field.name for field in dataclasses.fields(component)}
 
 
-def test_every_setting_of_replay_is_put_to_the_test() -> None:
+def test_every_setting_of_replay_is_tested() -> None:
     known = {setting.name for setting in settings_of(OffPolicyConfig()) if "." not in setting.name}
     for slot in (OffPolicyRule, OffPolicyConstraint):
         known |= {field for component in choices(slot).values() for field in fields_of(component)}
@@ -113,7 +113,7 @@ def test_every_setting_of_replay_is_put_to_the_test() -> None:
 
 
 @pytest.mark.parametrize("name", REPLAY_CHANGES)
-def test_a_setting_of_replay_changes_what_is_learnt(name: str, tmp_path: Path) -> None:
+def test_a_setting_of_replay_changes_the_learned_weights(name: str, tmp_path: Path) -> None:
     who, value = REPLAY_CHANGES[name]
     plain = _trained(who, tmp_path / "plain", {})
     assert _differ(plain, _trained(who, tmp_path / "changed", {name: value}))

@@ -86,7 +86,7 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
     assert (len({multiplier for _, multiplier in curves[0]}) > 10) == ("-" in agent)
 
 
-def test_an_interrupt_in_the_middle_of_an_update_goes_back_to_the_last_checkpoint(
+def test_an_interrupt_in_the_middle_of_an_update_restores_the_last_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = make_task(SPREAD)
@@ -112,12 +112,12 @@ def test_an_interrupt_in_the_middle_of_an_update_goes_back_to_the_last_checkpoin
 
 
 @pytest.mark.parametrize("name", ["SimpleSpeakerListener-v0", "SpeedEnv"])
-def test_the_replay_is_told_what_each_step_led_to(
+def test_the_replay_receives_the_next_observation_of_each_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     task = task_of(SpeedEnv) if name == "SpeedEnv" else make_task(name)
     played: list[Any] = []
-    told: list[Any] = []
+    received: list[Any] = []
     collect, add = Collector.collect, ReplayBuffer.add
 
     def spy_collect(self: Collector, *args: Any, **kwargs: Any) -> Any:
@@ -125,14 +125,14 @@ def test_the_replay_is_told_what_each_step_led_to(
         return played[-1]
 
     def spy_add(self: ReplayBuffer, *args: Any) -> None:
-        told.append((self.layout, *args))
+        received.append((self.layout, *args))
         add(self, *args)
 
     monkeypatch.setattr(Collector, "collect", spy_collect)
     monkeypatch.setattr(ReplayBuffer, "add", spy_add)
     _train("hatd3", task, tmp_path, 1000)
     ends = np.zeros(2, int)
-    for data, (layout, rows, after, terminated, truncated) in zip(played, told, strict=True):
+    for data, (layout, rows, after, terminated, truncated) in zip(played, received, strict=True):
         for agent, columns in layout.observations.items():
             np.testing.assert_array_equal(rows[..., columns], data.observations[agent])
             np.testing.assert_array_equal(after[..., columns], data.next_observations[agent])
@@ -150,7 +150,7 @@ def test_the_replay_is_told_what_each_step_led_to(
     assert (ends > 0).tolist() == [name == "SpeedEnv", True]
 
 
-def test_a_completed_run_holds_no_replay_and_resuming_it_changes_nothing(tmp_path: Path) -> None:
+def test_a_completed_run_has_no_replay_and_resuming_it_changes_nothing(tmp_path: Path) -> None:
     task = task_of(SpeedEnv)
     _train("hatd3", task, tmp_path, 200)
     before = _weights(tmp_path)
@@ -172,7 +172,7 @@ def test_a_completed_run_holds_no_replay_and_resuming_it_changes_nothing(tmp_pat
         ("sac-lag", "SpeedEnv"),
     ],
 )
-def test_a_seed_trained_beside_others_becomes_what_it_becomes_alone(
+def test_a_seed_trained_in_a_batch_equals_one_trained_separately(
     tmp_path: Path, agent: str, name: str
 ) -> None:
     task = task_of(SpeedEnv, cost_limit=1.0) if name == "SpeedEnv" else make_task(name)
@@ -187,12 +187,14 @@ def test_a_seed_trained_beside_others_becomes_what_it_becomes_alone(
     )
     assert [len(reports) for reports in together] == [3] * 15
     _train(agent, task, tmp_path / "alone", 300, seed=8)
-    alone, beside = (load_tensors(tmp_path / f / "weights.safetensors") for f in ("alone", "seed8"))
+    alone, batched = (
+        load_tensors(tmp_path / f / "weights.safetensors") for f in ("alone", "seed8")
+    )
     other = load_tensors(tmp_path / "seed5" / "weights.safetensors")
-    assert alone.keys() == beside.keys()
+    assert alone.keys() == batched.keys()
     for key, values in alone.items():
         # a product of several matrices may round otherwise than one of each
-        np.testing.assert_allclose(beside[key], values, atol=1e-5)
+        np.testing.assert_allclose(batched[key], values, atol=1e-5)
     assert any(np.abs(other[key] - alone[key]).max() > 0.01 for key in alone)
 
 
@@ -395,8 +397,8 @@ haddpg Hopper3x1      10 1000 5e-4 1e-3 20 1
 haddpg Walker2d2x3    10 1000 5e-4 1e-3 10 1
 haddpg Walker2d6x1    10 1000 5e-4 1e-3 20 1
 """
-"""HARL's tuned files: lanes, batch, the actors' and critics' rates, n-step, and how the temperature
-is found (SAC) or at every which update the actors move."""
+"""HARL's tuned files: environments, batch, the actors' and critics' learning rates, n-step, and the
+temperature (SAC) or the policy delay."""
 TAKEN = """
 hasac  Hopper3x1      20 1000 1e-3 1e-3 10 tuned
 hasac  Humanoid17x1   20 1000 1e-3 1e-3 10 tuned
@@ -411,16 +413,16 @@ def test_paper_presets_have_the_published_numbers() -> None:
     for line in (PUBLISHED + TAKEN).split("\n"):
         if not line:
             continue
-        method, world, *numbers = line.split()
-        lanes, batch, actor_lr, critic_lr, n_step = map(float, numbers[:5])
-        listed.add((method, f"Multi{world}"))
+        method, robot, *numbers = line.split()
+        num_envs, batch, actor_lr, critic_lr, n_step = map(float, numbers[:5])
+        listed.add((method, f"Multi{robot}"))
         for name in TWINS[method]:
-            c = hasac.preset_for(f"{name}-paper", f"Multi{world}")
+            c = hasac.preset_for(f"{name}-paper", f"Multi{robot}")
             found = (c.num_envs, c.batch_size, c.actor_lr, c.critic_lr, c.n_step)
-            assert found == (lanes, batch, actor_lr, critic_lr, n_step), line
+            assert found == (num_envs, batch, actor_lr, critic_lr, n_step), line
             assert (c.hidden, c.gamma, c.tau) == ((256, 256), 0.99, 0.005)
-            is_ant_ddpg = (method, world) == ("haddpg", "Ant4x2")
-            every = 10 if lanes == 10 and not is_ant_ddpg else 20
+            is_ant_ddpg = (method, robot) == ("haddpg", "Ant4x2")
+            every = 10 if num_envs == 10 and not is_ant_ddpg else 20
             assert c.updates * every == c.interval_steps
             if method == "hasac":
                 alpha = (1.0, True) if numbers[5] == "tuned" else (0.2, False)
@@ -428,7 +430,7 @@ def test_paper_presets_have_the_published_numbers() -> None:
             else:
                 assert c.rule.exploration == (0.05 if is_ant_ddpg else 0.1)
                 assert c.policy_delay == int(numbers[5]), line
-            small = hasac.preset_for(name, f"Multi{world}")
+            small = hasac.preset_for(name, f"Multi{robot}")
             assert (small.num_envs, small.hidden, small.batch_size) == (20, (64, 64), 256)
             assert (small.n_step, small.policy_delay) == (1, c.policy_delay)
     rules = {"sac": "hasac", "td3": "hatd3", "ddpg": "haddpg"}

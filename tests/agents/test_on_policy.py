@@ -62,15 +62,15 @@ def _slow_happo(
     values = critic.values(data.states, "cpu").astype(np.float64)
     after = critic.values(data.next_states, "cpu").astype(np.float64)
     advantage = np.zeros((T, N))
-    for lane in range(N):
+    for index in range(N):
         running = 0.0
         for t in reversed(range(T)):
-            alive = 0.0 if data.terminated[t, lane] else 1.0
-            delta = rewards[t, lane] + config.gamma * alive * after[t, lane]
-            delta -= values[t, lane]
-            on = 0.0 if data.terminated[t, lane] or data.truncated[t, lane] else 1.0
+            alive = 0.0 if data.terminated[t, index] else 1.0
+            delta = rewards[t, index] + config.gamma * alive * after[t, index]
+            delta -= values[t, index]
+            on = 0.0 if data.terminated[t, index] or data.truncated[t, index] else 1.0
             running = delta + config.gamma * config.lam * on * running
-            advantage[t, lane] = running
+            advantage[t, index] = running
     a = advantage.reshape(-1)
     a = torch.from_numpy((a - a.mean()) / (a.std() + config.advantage_epsilon)).float()
     # the critics are trained first and draw no random numbers with a single minibatch
@@ -197,26 +197,26 @@ def test_ppo_lag_finds_the_best_feasible_return_where_ppo_ignores_the_limit(
     task = task_of(SpeedEnv, cost_limit=limit)
     settings = {"num_envs": 16, "rollout_steps": 32, "actor_lr": 0.003, "minibatches": 2}
     settings |= {"lr_decay": "false", "lambda_lr": 0.02, "epochs": 10, "critic_epochs": 10}
-    blind = _train("ppo", task, tmp_path / "p", 25_000, settings=settings)
+    free = _train("ppo", task, tmp_path / "p", 25_000, settings=settings)
     safe = _train("ppo-lag", task, tmp_path / "l", 40_000, settings=settings)
 
     def late(run: list[Any], name: str) -> float:
         return float(np.mean([p.metrics[name] for p in run[-25:]]))
 
-    assert late(blind, "cost") > 0.8 * MEAN_LENGTH
+    assert late(free, "cost") > 0.8 * MEAN_LENGTH
     assert late(safe, "cost") == pytest.approx(limit, rel=0.2)
     assert late(safe, "return") == pytest.approx(0.75 * MEAN_LENGTH, rel=0.2)
     assert late(safe, "multiplier") > 0.1
 
 
 @pytest.mark.parametrize(
-    ("agent", "world"),
+    ("agent", "env"),
     [("happo", SharingEnv), ("ppo-lag", SpeedEnv), ("hatrpo", SharingEnv)],
 )
 def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
-    tmp_path: Path, agent: str, world: Any
+    tmp_path: Path, agent: str, env: Any
 ) -> None:
-    task = task_of(world, cost_limit=2.0 if world is SpeedEnv else None)
+    task = task_of(env, cost_limit=2.0 if env is SpeedEnv else None)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     _train(agent, task, whole, 640)
     run = train(agent, task, steps=640, seed=0, settings=that_fit(PRESETS[agent], SMALL), out=parts)
@@ -432,7 +432,7 @@ def test_a_paper_preset_has_the_official_numbers_of_its_task(
     ],
 )
 @pytest.mark.parametrize("task", ["SimpleSpread", "SimpleReferenceContinuous", "MultiHopper3x1"])
-def test_an_ablation_differs_in_what_it_takes_out_alone(
+def test_an_ablation_differs_only_in_what_it_removes(
     task: str, one: str, other: str, differences: dict[str, Any]
 ) -> None:
     first, second = (
@@ -449,7 +449,7 @@ def test_every_row_of_tuned_numbers_belongs_to_an_agent_and_is_valid() -> None:
             assert config.batch_steps in (2000, 4000)
 
 
-def test_the_critics_learning_rate_falls_only_where_it_is_told_to() -> None:
+def test_the_critics_learning_rate_decays_only_where_set() -> None:
     for decays in (False, True):
         learner, data = _learner(config_of(num_envs=2, rollout_steps=5, hidden=(8,)))
         learner.config = with_changes(learner.config, critic_lr_decay=decays)

@@ -23,7 +23,7 @@ ON_POLICY = {**QUICK, "rollout_steps": "25", "minibatches": "1", "epochs": "1"}
 OFF_POLICY = {**QUICK, "warmup_steps": "80", "batch_size": "8", "buffer_size": "2000"}
 
 
-def test_a_cheap_episode_does_not_pay_for_a_dear_one() -> None:
+def test_a_cheap_episode_does_not_offset_an_expensive_one() -> None:
     # Limit 25: 35 is 10 over, 40 is 15 over; 0 and 25 are within. The mean cost is the limit.
     assert excess_cost([35.0, 0.0, 40.0, 25.0], 25.0) == 25.0
     assert np.mean([35.0, 0.0, 40.0, 25.0]) == 25.0
@@ -91,7 +91,7 @@ def test_the_collector_counts_every_finished_episode_once() -> None:
 
 
 @pytest.mark.parametrize("loop", ["on-policy", "off-policy"])
-def test_totals_stand_in_log_and_config_and_survive_a_stop(loop: str, tmp_path: Path) -> None:
+def test_totals_are_in_log_and_config_and_survive_a_stop(loop: str, tmp_path: Path) -> None:
     is_on = loop == "on-policy"
     agent, trainer, settings = (
         ("ppo-lag", train, ON_POLICY) if is_on else ("hasac", train_off_policy, OFF_POLICY)

@@ -1,4 +1,4 @@
-"""A setting without effect cannot be set, or the one who sets it is told what it needs."""
+"""A setting without effect cannot be set, and the error names what it needs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pkubench.agents.saved.files import load_saved
 from pkubench.errors import ConfigError
 from pkubench.training.session import train
 from tests.agents.configs import that_fit
-from tests.agents.test_settings_reach import CHANGES, LIMIT, told_apart, who_trains
+from tests.agents.test_settings_reach import CHANGES, LIMIT, are_different, who_trains
 from tests.agents.toy_envs import SpeedEnv, task_of
 
 
@@ -32,7 +32,7 @@ def _config(who: str, **more: str) -> Any:
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_setting_that_changes_what_is_learnt_is_not_called_unused(name: str) -> None:
+def test_a_setting_that_changes_the_learned_weights_is_not_reported_as_unused(name: str) -> None:
     who, value = CHANGES[name]
     assert name not in dict(unused_settings(_config(who, **{name: value}), [name]))
 
@@ -53,7 +53,7 @@ def test_unused_settings_change_nothing(who: str, tmp_path: Path) -> None:
 
     if who != "team":
         assert changes
-    assert not told_apart(trained(more), trained({**more, **changes}))
+    assert not are_different(trained(more), trained({**more, **changes}))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_unused_settings_change_nothing(who: str, tmp_path: Path) -> None:
         ("p3o", {"variant": "omnisafe"}, "constraint.cost_clip", "constraint.variant=published"),
     ],
 )
-def test_what_a_setting_needs_is_reported_to_who_sets_it_in_vain(
+def test_a_setting_without_effect_is_refused_with_what_it_needs(
     agent: str, changes: dict[str, str], name: str, needs: str
 ) -> None:
     config = with_settings(presets.preset(agent, task_of(SpeedEnv, cost_limit=LIMIT)), changes)

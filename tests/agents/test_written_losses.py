@@ -74,7 +74,7 @@ def _samples(actor: Actor, seed: int) -> Samples:
         ("ppo-clip", "cup", True),
     ],
 )
-def test_gradients_by_hand_are_those_of_the_written_loss(
+def test_hand_written_gradients_equal_those_of_the_written_loss(
     rule: Any, held: Any, head: str, is_correction: bool
 ) -> None:
     config = config_of(update=rule, constraint=held, entropy=0.05, focops_eta=0.3)
@@ -119,10 +119,10 @@ def _gradients(trainer: Any) -> torch.Tensor:
 
 
 def _trained(
-    world: Any, config: OnPolicyConfig, gradients: str, updates: int = 2
+    env_type: Any, config: OnPolicyConfig, gradients: str, updates: int = 2
 ) -> OnPolicyLearner:
     config = with_changes(config, gradients=gradients)
-    env = config.constraint.wrap(world(config.num_envs))
+    env = config.constraint.wrap(env_type(config.num_envs))
     learner = OnPolicyLearner(env, config, 3)
     collector = Collector(env, 3, config.window, learner.prepare, cost_limit=1.0)
     for k in range(updates):
@@ -131,9 +131,11 @@ def _trained(
     return learner
 
 
-@pytest.mark.parametrize("world", [NoisyTeam, NoisyChoices])
+@pytest.mark.parametrize("env_type", [NoisyTeam, NoisyChoices])
 @pytest.mark.parametrize(("rule", "held"), PAIRS)
-def test_updates_by_hand_and_by_autograd_agree(rule: Any, held: Any, world: Any) -> None:
+def test_updates_with_hand_written_gradients_and_autograd_agree(
+    rule: Any, held: Any, env_type: Any
+) -> None:
     config = config_of(
         scheme="sequential",
         update=rule,
@@ -151,7 +153,7 @@ def test_updates_by_hand_and_by_autograd_agree(rule: Any, held: Any, world: Any)
         adam_epsilon=1e-3,
         cg_damping=10.0,
     )
-    fast, slow = (_trained(world, config, by) for by in ("fast", "autograd"))
+    fast, slow = (_trained(env_type, config, by) for by in ("fast", "autograd"))
     assert (fast.config.gradients, slow.config.gradients) == ("fast", "autograd")
     if fast.trainers:
         trainers = fast.trainers.values(), slow.trainers.values()
@@ -229,7 +231,7 @@ def test_a_rule_from_outside_trains_by_its_loss_alone() -> None:
     assert float(chosen) > 0.5  # the best action is 1, the start 0
 
 
-def test_a_constraint_from_outside_changes_what_is_learnt() -> None:
+def test_a_constraint_from_outside_changes_the_learned_weights() -> None:
     settings = {"num_envs": "16", "rollout_steps": "20", "hidden": "[16]", "actor_lr": "0.01"}
     settings |= {"constraint": "half-and-half", "minibatches": "2"}
     config = with_settings(OnPolicyConfig(), settings)
@@ -245,7 +247,7 @@ def test_a_constraint_from_outside_changes_what_is_learnt() -> None:
     assert float(chosen) < 0.3  # for the reward alone it is above 0.5, as above
 
 
-def test_gradients_by_hand_are_refused_where_there_are_none() -> None:
+def test_hand_written_gradients_are_refused_where_there_are_none() -> None:
     for more in ({"update": "reinforce"}, {"constraint": "half-and-half"}, {"memory": "gru"}):
         config = config_of(gradients="fast", **more)
         with pytest.raises(ConfigError, match="gradients=fast needs hand-written gradients"):

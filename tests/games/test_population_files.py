@@ -245,18 +245,20 @@ def test_what_is_wrong_with_json_is_named(
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "3", "null"])
-def test_json_of_something_else_is_told_in_the_words_of_the_format(
+def test_json_of_something_else_is_refused_in_terms_of_the_format(
     tmp_path: Path, text: str
 ) -> None:
     path = tmp_path / "mine.json"
     path.write_text(text)
-    with pytest.raises(WeightsError, match=r"is not a population: it must be .*'game' bel") as told:
+    with pytest.raises(
+        WeightsError, match=r"is not a population: it must be .*'game' bel"
+    ) as caught:
         read_population(path, TASK)
-    assert "Error(" not in str(told.value)
+    assert "Error(" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    "told",
+    "named",
     [
         "KuhnPoker-v0",
         "pkubench/KuhnPoker-v0",
@@ -267,8 +269,8 @@ def test_json_of_something_else_is_told_in_the_words_of_the_format(
     ],
 )
 @pytest.mark.parametrize("task", ["KuhnPoker-v0", "openspiel:kuhn_poker"])
-def test_a_file_may_name_its_game_by_any_spelling(tmp_path: Path, told: str, task: str) -> None:
-    path = changed(tmp_path, lambda a: a.update(game=np.array(told)))
+def test_a_file_may_name_its_game_by_any_spelling(tmp_path: Path, named: str, task: str) -> None:
+    path = changed(tmp_path, lambda a: a.update(game=np.array(named)))
     read = read_population(path, make_task(task))
     np.testing.assert_array_equal(plans(read)[0], plans(population())[0])
     assert len(read_unbuilt_population(path, "kuhn_poker").policies[0]) == 3
@@ -334,7 +336,7 @@ def test_without_a_tree_tables_have_the_games_actions(tmp_path: Path) -> None:
         read_unbuilt_population(path, "kuhn_poker")
 
 
-def test_a_state_told_twice_in_json_is_refused(tmp_path: Path) -> None:
+def test_a_duplicate_state_in_json_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.json"
     write_population(path, population(), TASK)
     path.write_text(path.read_text().replace('"0p": {', '"0p": {"0": 1.0}, "0p": {', 1))
@@ -370,8 +372,8 @@ def test_sizes_are_checked_before_there_are_arrays(
         parts = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in parts.items():
-            told = arrays.get(name.removesuffix(".npy"))
-            archive.writestr(name, header(*told) if told else data)
+            changed_header = arrays.get(name.removesuffix(".npy"))
+            archive.writestr(name, header(*changed_header) if changed_header else data)
     monkeypatch.setattr(np, "load", None)
     with pytest.raises(WeightsError, match=says):
         read_population(path, TASK)
@@ -423,7 +425,7 @@ def test_damaged_and_too_large_files_are_refused_before_they_are_unpacked(
         read_population(deep, TASK)
 
 
-def test_names_that_are_no_files_are_told(tmp_path: Path) -> None:
+def test_names_that_are_not_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(AgentError, match="no population file"):
         resolve_agent(str(tmp_path / "none.npz"), TASK)
     path = tmp_path / "mine.npz"

@@ -51,7 +51,7 @@ _HOW_TO_EXPORT = (
     '"batch"},)); with the older exporter (dynamo=False), dynamic_axes={"input": {0: "batch"}} and '
     'input_names=["input"]'
 )
-"""For ``torch``: one file, and any number of observations at once."""
+"""For ``torch``: one file, with a free batch size."""
 _FLOATS = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 _INTEGERS = {"tensor(int64)", "tensor(int32)"}
 

@@ -29,8 +29,8 @@ def as_population(policy: Any, task_id: str) -> Population:
         task_id: A task on an OpenSpiel game.
 
     Raises:
-        AgentError: The task is not such a game, the policy belongs to another game, or lacks an
-            information state.
+        AgentError: The task is not such a game, the policy belongs to another game, or has no
+            entry for an information state.
         GameTooLarge: The game's tree does not fit in memory.
     """
     kind = type(policy).__name__

@@ -105,7 +105,7 @@ def load_agent(spelling: str, task: Task | None = None, *, trust: bool = False) 
 
 
 def load_unbuilt(source: AgentSource, game: str) -> Entrant:
-    """Return an agent's first run, for plays of a game whose tree is not built.
+    """Return an agent's first run, for plays of a game without building its tree.
 
     Raises:
         AgentError: it cannot be loaded.

@@ -40,7 +40,7 @@ def load_population_file(path: Path, task: Task) -> Population:
 
 
 def load_unbuilt(source: AgentSource, game: str) -> Entrant:
-    """Return an agent's first run, for plays of a game whose tree is not built.
+    """Return an agent's first run, for plays of a game without building its tree.
 
     Raises:
         AgentError: it cannot be loaded.

@@ -101,7 +101,7 @@ class Trainer:
         epsilon: float,
         max_grad_norm: float,
     ) -> None:
-        """Train parameters ``flat`` (R, P), whose gradients are written to ``gradient`` (R, P)."""
+        """Train parameters ``flat`` (R, P) with gradients in ``gradient`` (R, P)."""
         self.max_grad_norm = max_grad_norm
         self.adam = Adam(flat, lr, epsilon)
         self.adam.gradient = gradient

@@ -78,7 +78,7 @@ def read_population(path: Path, task: Task) -> Population:
 
 
 def read_unbuilt_population(path: Path, game: str) -> Population:
-    """Read a population of a game whose tree is not built.
+    """Read a population of a game without building its tree.
 
     States and legal actions cannot be enumerated, so they are checked at the states of plays.
 

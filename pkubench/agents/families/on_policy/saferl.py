@@ -217,12 +217,12 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
     for task in ("Goal", "Circle")
     for k in (1, 2)
 } | {
-    world: dict.fromkeys(_CONSTRAINED, settings)
-    for settings, worlds in (
+    env: dict.fromkeys(_CONSTRAINED, settings)
+    for settings, envs in (
         (_OFFICIAL, _OFTEN),
         ({**_SHORT, "window": _WINDOW}, ("HalfCheetahVelocity", "SwimmerVelocity")),
     )
-    for world in worlds
+    for env in envs
 }
 """Prefix of a task's name -> agent -> OmniSafe's exceptions for it, and where the CPU presets keep
 its learning rates and short updates."""

@@ -172,7 +172,7 @@ class PopulationLearner:
             ),
         }
         every = config.pe_every
-        if every == 1 and self.space.is_pe_dear:
+        if every == 1 and self.space.is_pe_expensive:
             every = max(self.iteration // 10, 1)
         if last or self.finished or self.iteration % every == 0:
             metrics["population_exploitability"] = self.space.population_exploitability(

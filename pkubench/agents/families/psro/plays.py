@@ -1,4 +1,4 @@
-"""Plays of one seat against opponents drawn from a mixture, many at once."""
+"""Plays of one seat against opponents drawn from a mixture, in a batch."""
 
 from __future__ import annotations
 

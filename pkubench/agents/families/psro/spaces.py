@@ -69,7 +69,7 @@ class PolicySpace(Protocol):
     """Whether all policies are pure plans, of zeros and ones."""
     scorer: str = "nash"
     """The meta-solver of the scored equilibrium; the same for all learners of a game."""
-    is_pe_dear: bool = False
+    is_pe_expensive: bool = False
     """Whether population exploitability soon takes longer than an iteration."""
     episodes: int | None = None
     """Plays that responses were learned from; None where none are played."""
@@ -116,7 +116,7 @@ class PlanSpace(PolicySpace):
         self.game, self.config, self._oracle = game, config, config.oracle
         self.sides = (0,) if isinstance(game, SymmetricMatrixGame) else (0, 1)
         self.scale = game.max_utility or 1.0
-        self.pure, self.is_pe_dear = config.pure, not isinstance(game, MatrixGame)
+        self.pure, self.is_pe_expensive = config.pure, not isinstance(game, MatrixGame)
         if isinstance(game, MatrixGame):  # where an iteration takes less time than HiGHS
             self.scorer = "nash-simplex"
         self._binding: list[Ints | None] = [None, None]

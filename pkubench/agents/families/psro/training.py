@@ -71,12 +71,12 @@ class GameTraining:
         started = time.perf_counter()
         made.advance()
         is_last = made.iteration >= self.total or made.finished
-        learnt = time.perf_counter()
-        self.seconds = self.seconds + np.array([learnt - started, 0.0])
+        trained = time.perf_counter()
+        self.seconds = self.seconds + np.array([trained - started, 0.0])
         if not is_last and made.iteration % made.report_every:
             return {}
         figures = made.measure(is_last)
-        self.seconds = self.seconds + np.array([0.0, time.perf_counter() - learnt])
+        self.seconds = self.seconds + np.array([0.0, time.perf_counter() - trained])
         figures["seconds"], figures["scoring_seconds"] = self.seconds.tolist()
         return figures
 

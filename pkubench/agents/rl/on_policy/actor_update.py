@@ -49,8 +49,8 @@ def trainer_for(actor: Actor, samples: int, config: OnPolicyConfig) -> ActorTrai
     """Return the trainer of ``actor`` on minibatches of ``samples``."""
     rule = config.update
     assert isinstance(rule, GradientRule)
-    is_by_hand = config.gradients == "fast" and is_fast(actor.net, samples)
-    kind: Any = FastActorTrainer if is_by_hand else AutogradActorTrainer
+    is_hand_written = config.gradients == "fast" and is_fast(actor.net, samples)
+    kind: Any = FastActorTrainer if is_hand_written else AutogradActorTrainer
     made: ActorTrainer = kind(
         actor,
         lr=rule.actor_lr,

@@ -120,8 +120,8 @@ class CriticStack:
         self.members = [Critic(seen, config, device, generator) for _ in range(count)]
         nets: list[Any] = [critic.net for critic in self.members]
         samples = -(-config.batch_steps // config.minibatches)
-        is_by_hand = config.gradients == "fast" and is_fast(nets[0], samples)
-        kind: Any = FastCriticTrainer if is_by_hand else AutogradCriticTrainer
+        is_hand_written = config.gradients == "fast" and is_fast(nets[0], samples)
+        kind: Any = FastCriticTrainer if is_hand_written else AutogradCriticTrainer
         self.trainer: CriticTrainer = kind(
             nets,
             lr=config.critic_lr,

@@ -368,17 +368,12 @@ class OnPolicyLearner:
         return actor_samples(data, members, names, advantages, factor, is_recurrent, self.device)
 
     def _update_actor(self, name: str, samples: ActorSamples) -> dict[str, float]:
-        simultaneous = 1 if self.config.scheme == "sequential" else len(self.agents)
+        count = 1 if self.config.scheme == "sequential" else len(self.agents)
         if not isinstance(self.config.update, GradientRule):
             actor = self.actors[name]
-            return update_by_a_step(actor, samples, self.constraint, self.config, simultaneous)
+            return update_by_a_step(actor, samples, self.constraint, self.config, count)
         return update_by_passes(
-            self.trainers[name],
-            samples,
-            self.constraint,
-            self.config,
-            self.generator,
-            simultaneous,
+            self.trainers[name], samples, self.constraint, self.config, self.generator, count
         )
 
     @torch.no_grad()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 DiscreteKL = Literal["true", "official"]
-"""``official``: HARL's discrete "KL", whose terms are not weighted by the old probabilities."""
+"""``official``: HARL's discrete "KL" without the weights of the old probabilities."""
 
 
 @register("trust-region")

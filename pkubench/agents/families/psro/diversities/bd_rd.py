@@ -122,8 +122,8 @@ class PayoffDistance(Bonus):
     def values(self, plans: Floats) -> Floats:
         """Return the distance of each plan's payoffs."""
         payoffs = plans @ self._worth.T
-        beside = ((payoffs @ self._outside.T) ** 2).sum(axis=1)
-        return np.asarray(self._scale * (1.0 - payoffs @ self._sums) ** 2 + beside)
+        outside = ((payoffs @ self._outside.T) ** 2).sum(axis=1)
+        return np.asarray(self._scale * (1.0 - payoffs @ self._sums) ** 2 + outside)
 
     def slopes(self, plan: Floats) -> Floats:
         """Return the gradient, by the chain rule through the payoffs."""

@@ -63,7 +63,7 @@ class Aim(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class PlanOracle(ResponseOracle):
-    """Base of oracles whose responses are plans of the game."""
+    """Base of oracles with plans of the game as responses."""
 
     step: float = 1.0
     """Weight of the response in the mixture with the old policy; 1 replaces it."""

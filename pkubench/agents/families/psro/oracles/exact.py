@@ -46,14 +46,14 @@ class Exact(PlanOracle):
         self, game: ZeroSumGame, situation: Situation, aim: Aim, rng: np.random.Generator
     ) -> tuple[Floats, float]:
         """Return a pure plan."""
-        lots = rng if self.ties == "random" else None
+        ties = rng if self.ties == "random" else None
         if aim.bonus is None:
-            best, plan = game.best_plan(situation.side, aim.worth, lots)
+            best, plan = game.best_plan(situation.side, aim.worth, ties)
             own = game.mix(situation.own, situation.own_weights)
             return plan, best - float(own @ aim.worth)
         if isinstance(game, MatrixGame):
             return _listed(situation.row, aim.base, aim.bonus, aim.step), np.inf
-        return _searched(game, situation.side, aim, aim.bonus, lots), np.inf
+        return _searched(game, situation.side, aim, aim.bonus, ties), np.inf
 
 
 def _listed(row: Floats, base: Floats, bonus: Bonus, step: float) -> Floats:
@@ -65,7 +65,7 @@ def _listed(row: Floats, base: Floats, bonus: Bonus, step: float) -> Floats:
 
 
 def _searched(
-    game: ZeroSumGame, side: int, aim: Aim, bonus: Bonus, lots: np.random.Generator | None
+    game: ZeroSumGame, side: int, aim: Aim, bonus: Bonus, ties: np.random.Generator | None
 ) -> Floats:
     """Return the best pure plan found by responding to gradients, from the plain response on.
 
@@ -75,9 +75,9 @@ def _searched(
     it.
     """
     base = aim.base
-    _, plan = game.best_plan(side, aim.worth, lots)
+    _, plan = game.best_plan(side, aim.worth, ties)
     best, highest = plan, float(base @ plan + bonus.values(plan[None])[0])
-    draws = np.random.default_rng(0) if lots is None else lots
+    draws = np.random.default_rng(0) if ties is None else ties
     slopes, met = np.zeros_like(base), 0
     for round_ in range(_ROUNDS):
         is_new_start = not bonus.is_least and round_ % _RESTART_EVERY == _RESTART_EVERY - 1
@@ -86,7 +86,7 @@ def _searched(
         slope = bonus.pure_slopes(plan)
         slopes, met = (slopes + slope, met + 1) if bonus.is_least else (slope, 1)
         # ``base`` is in units of the largest payoff, as the bonus is.
-        _, plan = game.best_plan(side, base + slopes / met, lots, unit=1.0)
+        _, plan = game.best_plan(side, base + slopes / met, ties, unit=1.0)
         value = float(base @ plan + bonus.values(plan[None])[0])
         if value > highest:
             best, highest = plan, value
