@@ -50,7 +50,7 @@ def seed_folder(trained: Path, tmp_path: Path) -> Path:
     return shutil.copytree(trained / "happo" / "SimpleSpread-v0" / "seed1", tmp_path / "mine")
 
 
-def test_random_is_a_team_where_the_world_has_several_agents() -> None:
+def test_random_is_a_team_where_the_environment_has_several_agents() -> None:
     team = pkubench.load_agent("random", "SimpleSpread-v0")
     assert isinstance(team, Team) and set(team.members) == {"agent_0", "agent_1", "agent_2"}
 
@@ -64,7 +64,7 @@ def test_a_run_folder_is_one_run_and_a_folder_of_seeds_is_several(trained: Path)
     assert isinstance(all_runs.runs[0].load(), Team)
 
 
-def test_seeds_of_unlike_settings_are_no_sample(trained: Path, tmp_path: Path) -> None:
+def test_seeds_of_different_settings_are_not_a_sample(trained: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(trained / "happo" / "SimpleSpread-v0", tmp_path / "mixed")
     config = folder / "seed2" / "config.json"
     facts = json.loads(config.read_text())
@@ -209,8 +209,8 @@ def test_a_module_of_the_working_directory_is_found(
         ("scripted:assignmnt", UnknownName, "did you mean 'assignment'"),
         ("", AgentError, "the agent's name is empty"),
         ("  ", AgentError, "the agent's name is empty"),
-        ("missing.onnx", AgentError, "no file 'missing.onnx'; .*spelt onnx:missing.onnx"),
-        ("runs/missing.zip", AgentError, "no file .*spelt sb3:runs/missing.zip"),
+        ("missing.onnx", AgentError, "no file 'missing.onnx'; .*spelled onnx:missing.onnx"),
+        ("runs/missing.zip", AgentError, "no file .*spelled sb3:runs/missing.zip"),
     ],
 )
 def test_an_unknown_spelling_is_one_helpful_line(
@@ -246,7 +246,7 @@ def test_a_file_without_what_says_its_kind_names_the_right_spelling(
             resolve_agent(str(path.parent), SPREAD)
 
 
-def test_a_file_of_torch_is_said_to_be_one(tmp_path: Path) -> None:
+def test_a_torch_file_is_recognised(tmp_path: Path) -> None:
     path = tmp_path / "actor.pth"
     path.write_bytes(b"")
     with pytest.raises(AgentError, match=r"export it as ONNX \(onnx:FILE\)"):
@@ -372,9 +372,7 @@ def test_weights_that_are_not_shipped_come_with_a_training_only_if_the_agent_lea
         assert "pkubench train" not in str(refused.value)
 
 
-def test_a_report_never_stands_for_the_runs_of_two_agents(
-    seed_folder: Path, tmp_path: Path
-) -> None:
+def test_a_report_never_mixes_the_runs_of_two_agents(seed_folder: Path, tmp_path: Path) -> None:
     evaluate(resolve_agent(str(seed_folder), SPREAD), SPREAD, episodes=2, out=tmp_path / "out")
     before = {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
     other = tmp_path / "elsewhere" / seed_folder.name
@@ -384,7 +382,7 @@ def test_a_report_never_stands_for_the_runs_of_two_agents(
     assert {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()} == before
 
 
-def test_a_training_that_was_cut_off_is_named_with_the_command_that_goes_on(
+def test_an_interrupted_training_is_named_with_its_resume_command(
     tmp_path: Path,
 ) -> None:
     begin_training(tmp_path, {"agent": "happo"}, "pkubench train happo T --seed 0", resume=False)

@@ -76,7 +76,7 @@ def test_ppo_clip_equals_four_cases_worked_by_hand() -> None:
     assert float(ppo_clip(ratio, advantage, factor, 0.2)) == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_clip_stops_the_gradient_only_where_the_ratio_went_far_enough() -> None:
+def test_the_clip_stops_the_gradient_only_where_the_ratio_left_the_interval() -> None:
     ratio = torch.tensor([1.5, 1.5, 1.1], requires_grad=True)
     ppo_clip(ratio, torch.tensor([1.0, -1.0, 1.0]), torch.ones(3), 0.2).backward()
     assert ratio.grad is not None

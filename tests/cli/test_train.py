@@ -173,9 +173,7 @@ def test_every_verb_knows_a_stopped_run_and_how_it_goes_on(
     assert pkubench("plot", "run", "--json").json["figures"] == [f"plots/{TASK}-return-curve.svg"]
     said = pkubench("train", "happo", TASK, "--steps", 60, "--out", "run", "--resume")
     assert said.code == 2
-    assert f"another seed (3, not 0); resume it with the settings it began with: {way_on}" in (
-        said.err
-    )
+    assert f"another seed (3, not 0); resume it with its original settings: {way_on}" in (said.err)
     Path("many/seed2").mkdir(parents=True)
     Path("many/seed2/config.json").write_text(json.dumps({"agent": "happo", "task": TASK}))
     Path("run").rename("many/seed3")
@@ -454,7 +452,7 @@ def test_nobody_else_trains_into_the_folders_of_a_training_until_it_ends_or_is_k
     assert not tiny and not Path("many/seed2").exists() and first.poll() is None
     first.kill()
     first.wait()
-    assert "holds something already" in pkubench("train", "tiny", TASK, "--out", "many/seed0").err
+    assert "is not empty" in pkubench("train", "tiny", TASK, "--out", "many/seed0").err
     words = ("--seeds", "0-1", "--out", "many", "--resume", "--steps", 1000000)
     said = pkubench("train", "tiny", TASK, *words, "--set", "stride=500000")
     assert "another process" not in said.err and "other settings: stride" in said.err

@@ -135,7 +135,7 @@ def _one_player(game: Any) -> Any:
 @pytest.mark.parametrize(
     ("policy", "task", "message"),
     [
-        (lambda: POLICY, "LeducPoker-v0", r"for kuhn_poker.*another game than .*LeducPoker"),
+        (lambda: POLICY, "LeducPoker-v0", r"for kuhn_poker.*is not the game of .*LeducPoker"),
         (
             lambda: cfr_cpp(pyspiel.load_game("leduc_poker"), True),
             "KuhnPoker-v0",

@@ -58,7 +58,7 @@ class _Spaces(BatchEnv):
     def _observe(self) -> dict[str, Array]:
         raise AssertionError
 
-    def render(self, lane: int = 0) -> Any:
+    def render(self, index: int = 0) -> Any:
         raise AssertionError
 
 
