@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 ROUNDING = 1e-13
-"""Scores below are drawn as 0, and scores that are nearer are one."""
+"""Scores below this are drawn as 0, and scores closer together count as equal."""
 
 _GRID_POINTS = 400
 _FAR = 8.0
-"""Limits of cost beyond which those who keep one would stand in a heap on a linear axis."""
+"""Multiple of the cost limit beyond which feasible agents would overlap on a linear axis."""
 
 
 def score_intervals(
@@ -304,7 +304,7 @@ def _measured(task: str, name: str, metric: Mapping[str, Any]) -> tuple[float, f
         ) from None
     if not math.isfinite(mean):
         raise RecordError(f"{name!r} on {task!r} has no finite mean to draw: leave it out")
-    # What a solver leaves of zero says no more than 0, and an axis fitted to it would say nothing.
+    # A solver's rounding error around 0 means 0, and an axis fitted to it would show nothing.
     mean, low, high = (0.0 if abs(value) < ROUNDING else value for value in (mean, low, high))
     return mean, low, high, n
 

@@ -151,7 +151,7 @@ def chosen_blocks(run: RunRecords, episodes: int, random: Random | None = None) 
     Args:
         run: The run.
         episodes: How many episodes to play at least; blocks are played whole.
-        random: Where the choice comes from; None is the operating system, so that who wrote the
+        random: Makes the choice; None is the operating system's generator, so that whoever wrote the
             records cannot have known it.
     """
     size, total = int(run.settings["block"]), len(run.records)
