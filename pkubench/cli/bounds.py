@@ -56,7 +56,7 @@ def show_bound(
     ]
     title = f"{agent} on {short(task.id)}: LOWER BOUND of exploitability, no exact score"
     budget = (
-        f"learned from {bound.plays:,} plays and scored by {bound.scored:,} per seat; more may find "
+        f"learned from {bound.plays:,} plays, scored by {bound.scored:,} per seat; more may find "
         "more"
     )
     output.show("", output.table(title, columns, rows), budget, "")

@@ -85,9 +85,8 @@ def compare(
 
     On each task the best agent (or --baseline) is compared with each other one. An agent with
     several training runs is a sample of their means; one with a single run is a sample of its
-    episodes, which say how well that run acts and
-    nothing about the algorithm. Where an agent is over a cost limit, its return does not count: the
-    verdict is infeasible.
+    episodes, which say how well that run acts and nothing about the algorithm. Where an agent is
+    over a cost limit, its return does not count: the verdict is infeasible.
     """
     chosen = [task_named(name) for name in task or []]
     folders, agents = _folders_and_agents(names, chosen)
@@ -125,7 +124,9 @@ def compare(
             output.next(command("plot", folders[0]))
 
 
-def _folders_and_agents(names: Sequence[str], chosen: Sequence[Task]) -> tuple[list[Path], list[str]]:
+def _folders_and_agents(
+    names: Sequence[str], chosen: Sequence[Task]
+) -> tuple[list[Path], list[str]]:
     """Return which of the names are results folders and which are agents.
 
     Raises:
@@ -351,8 +352,8 @@ def _remarks(comparisons: Sequence[Comparison]) -> list[RenderableType]:
     if any(c.sample == "episodes" and c.low is not None for c in comparisons):
         remarks.append(
             prose(
-                "Where the sample is episodes, the interval is about these particular policies; only "
-                "several training runs of both say something about an algorithm."
+                "Where the sample is episodes, the interval is about these particular policies; "
+                "only several training runs of both say something about an algorithm."
             )
         )
     if any(c.sample == "mixed" for c in comparisons):

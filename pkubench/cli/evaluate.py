@@ -115,7 +115,8 @@ def evaluate(
 ) -> None:
     """Score agents on tasks.
 
-    With --out every episode is a line of OUT/AGENT/TASK/RUN/episodes.jsonl, and the same command resumes where it was stopped. Exit code 1 if an agent failed an episode.
+    With --out every episode is a line of OUT/AGENT/TASK/RUN/episodes.jsonl, and the same command
+    resumes where it was stopped. Exit code 1 if an agent failed an episode.
     """
     if backend not in BACKENDS:
         raise UnknownName("backend", backend, BACKENDS)
@@ -228,8 +229,8 @@ def _check_responses(pairs: list[Pair], is_one: bool, out: Path | None) -> None:
     wrong = [pair.task for pair in pairs if not traits(pair.task.id).is_zero_sum_game]
     if wrong:
         raise ConfigError(
-            f"--responses bounds the exploitability of a game, and {short(wrong[0].id)} is not a game: "
-            f"it is scored by {wrong[0].scoring.summary}; leave --responses out"
+            f"--responses bounds the exploitability of a game, and {short(wrong[0].id)} is not a "
+            f"game: it is scored by {wrong[0].scoring.summary}; leave --responses out"
         )
     if not is_one:
         raise ConfigError("--responses takes one agent and one game; run it once for each")

@@ -62,7 +62,7 @@ class Reel:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._partial.touch()  # where this fails, imageio prints a traceback of its own
-            # A gif is made in memory: imageio would try a full disk again, with messages, at every exit.
+            # A gif is made in memory: imageio would try a full disk again, loudly, at every exit.
             self._gif = io.BytesIO() if path.suffix == ".gif" else None
             where = {} if self._gif is None else {"format": "GIF"}
             self._writer = imageio.get_writer(self._gif or self._partial, **where, **settings)

@@ -18,7 +18,7 @@ def game_card(task: Task) -> dict[str, Any]:
 
     Raises:
         MissingExtra: OpenSpiel is needed and not installed.
-        UnknownName, ConfigError, GameError: There is no such game, or the engine does not support it.
+        UnknownName, ConfigError, GameError: no such game, or the engine does not support it.
     """
     from pkubench.envs.games.trees import game_of, is_matrix, openspiel_name
 

@@ -39,7 +39,9 @@ ResultsFolder = Annotated[
 ]
 WeightsFolders = Annotated[
     list[Path] | None,
-    typer.Option("--weights", metavar="PATH", help="With --results: folders with your own weights."),
+    typer.Option(
+        "--weights", metavar="PATH", help="With --results: folders with your own weights."
+    ),
 ]
 Rerun = Annotated[
     bool,

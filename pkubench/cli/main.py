@@ -1,8 +1,8 @@
 """The ``pkubench`` command: its verbs, and how errors are reported.
 
 A verb's module is imported when the verb is called, so ``pkubench --help`` imports no more than
-typer, rich and Gymnasium. Exit codes: 0 done, 1 a measured failure (an episode failed, a check
-went red), 2 misuse, 70 a defect of the program, 130 and 143 stopped by a signal.
+typer, rich and Gymnasium. Exit codes: 0 done, 1 a measured failure (an episode failed, a check went
+red), 2 misuse, 70 a defect of the program, 130 and 143 stopped by a signal.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def build_app() -> typer.Typer:
         cls=LazyGroup,
         name="pkubench",
         help="Standardized tasks for teams, constrained robots and games; agents that learn them; "
-            "scores that anyone can check.",
+        "scores that anyone can check.",
         epilog="Start with: pkubench list",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -217,7 +217,7 @@ def _error_message(error: Exception) -> tuple[str, int]:
         return f"error: {error}", error.exit_code
     if isinstance(error, typer.Abort):
         return "stopped", Interrupted.exit_code
-    if hasattr(error, "format_message"):  # a usage error of typer's, or of click's in older versions
+    if hasattr(error, "format_message"):  # a usage error of typer's, or of older click's
         context = getattr(error, "ctx", None)
         where = f" (see `{context.command_path} --help`)" if context is not None else ""
         message = error.format_message().rstrip(".")

@@ -64,7 +64,7 @@ def task_named(name: str) -> Task:
 
 
 def look_here() -> None:
-    """Import modules from this folder too, as ``python -m`` does but an installed command does not."""
+    """Import modules from this folder too, as ``python -m`` does and installed commands do not."""
     here = os.getcwd()
     if here not in sys.path and "" not in sys.path:
         sys.path.append(here)

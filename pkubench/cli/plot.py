@@ -59,7 +59,8 @@ def plot(
         typer.Option("--kind", help="curves, bars, profile or cost; default: all that apply."),
     ] = None,
     metric: Annotated[
-        str | None, typer.Option("--metric", help="Of curves and bars; default: the ranking metric.")
+        str | None,
+        typer.Option("--metric", help="Of curves and bars; default: the ranking metric."),
     ] = None,
     out: Out = None,
     json: Json = False,
@@ -68,8 +69,8 @@ def plot(
     """Draw what the records hold, as SVG or PNG.
 
     Run folders (training.jsonl) give training curves, one line per agent with a band over seeds;
-    results (report.json) give scores with intervals, performance profiles, and return against
-    cost. --out names a folder, or a file where there is one figure.
+    results (report.json) give scores with intervals, performance profiles, and return against cost.
+    --out names a folder, or a file where there is one figure.
     """
     if kind is not None and kind not in KINDS:
         raise UnknownName(

@@ -79,7 +79,8 @@ def reproduce(
     """Print the commands that made something, one per line; with --run, run them again.
 
     A training that is run again is compared with the shipped weights byte for byte. Another
-    processor or other versions may differ in the last bits, which training magnifies: then `pkubench compare` shows whether the scores agree.
+    processor or other versions may differ in the last bits, which training magnifies: then
+    `pkubench compare` shows whether the scores agree.
     """
     name = present_with_notice(name)
     sources = list(_sources(name, None if task is None else task_named(task), seed))

@@ -185,9 +185,7 @@ def _budget(task: Task) -> str:
             own.append(f"{agent.name} {number_of:,}")
     if not own:
         return "none; --steps N sets one"
-    return (
-        f"none; iterations by default: {', '.join(own)}; --steps N sets another number"
-    )
+    return f"none; iterations by default: {', '.join(own)}; --steps N sets another number"
 
 
 def _description(task: Task) -> str:

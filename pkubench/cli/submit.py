@@ -67,7 +67,9 @@ def submit(
     board: BoardPlace = None,
     no_rerun: Annotated[
         bool,
-        typer.Option("--no-rerun", help="Do not run the weights again: displayed, but never ranked."),
+        typer.Option(
+            "--no-rerun", help="Do not run the weights again: displayed, but never ranked."
+        ),
     ] = False,
     workers: Workers = 1,
     time_limit: Annotated[

@@ -35,7 +35,7 @@ class Column(NamedTuple):
     right: bool = False
     """Numbers are aligned right, and folded between words only."""
     rank: int = 0
-    """Where the terminal is too narrow, columns of the highest rank are dropped first; 0 never is."""
+    """In a narrow terminal, columns of the highest rank are dropped first; rank 0 never is."""
     style: str = ""
     wraps: bool = False
     """Prose, folded between words; a column that is neither this nor a number holds names."""

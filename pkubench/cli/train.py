@@ -87,7 +87,9 @@ def train(
     ] = None,
     batch_seeds: Annotated[
         bool,
-        typer.Option("--batch-seeds", help="Off-policy: train the seeds in parallel in one process."),
+        typer.Option(
+            "--batch-seeds", help="Off-policy: train the seeds in parallel in one process."
+        ),
     ] = False,
     together: Annotated[bool, typer.Option("--together", hidden=True)] = False,
     settings: Annotated[
@@ -101,11 +103,16 @@ def train(
     out: Out = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Resume the run in its folder; --out FOLDER alone is enough to name it."),
+        typer.Option(
+            "--resume",
+            help="Resume the run in its folder; --out FOLDER alone is enough to name it.",
+        ),
     ] = False,
     validate: Annotated[
         int | None,
-        count("--validate", 0, "Validation points; default 20, or 10 if episodes are long; 0: none."),
+        count(
+            "--validate", 0, "Validation points; default 20, or 10 if episodes are long; 0: none."
+        ),
     ] = None,
     validation_episodes: Annotated[
         int | None, count("--validation-episodes", 1, "Episodes per validation point; default 8.")
@@ -120,7 +127,9 @@ def train(
     ] = "last",
     track: Annotated[
         list[str] | None,
-        typer.Option("--track", metavar="TRACKER", help="Also log to tensorboard, trackio or wandb."),
+        typer.Option(
+            "--track", metavar="TRACKER", help="Also log to tensorboard, trackio or wandb."
+        ),
     ] = None,
     device: Annotated[
         str, typer.Option("--device", metavar="cpu|cuda", help="Where to compute.")
@@ -132,9 +141,9 @@ def train(
     """Train an agent on a task.
 
     Leaves config.json, weights.safetensors and training.jsonl (the curve) in the run folder;
-    training.json there records what is trained, from the first step on.
-    Ctrl-C stops after the update that is running; --resume then continues to exactly the weights
-    an uninterrupted run would have had.
+    training.json there records what is trained, from the first step on. Ctrl-C stops after the
+    update that is running; --resume then continues to exactly the weights an uninterrupted run
+    would have had.
     """
     set_max_histories(max_histories)
     if agent is None or task is None:

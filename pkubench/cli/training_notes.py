@@ -46,8 +46,8 @@ def notes(asked: Request, steps: int | None, runs: int) -> Iterator[str]:
             )
         if constraint_name(config) == "none":
             yield (
-                f"note: {asked.agent} is unconstrained: it ignores the cost, which {short(task.id)} "
-                f"limits to {limit}"
+                f"note: {asked.agent} is unconstrained: it ignores the cost, which "
+                f"{short(task.id)} limits to {limit}"
             )
     if TEAM in preset(asked.agent).tags and num_agents(task) == 1:
         yield f"note: {short(task.id)} has one agent, and {asked.agent} is made for teams"

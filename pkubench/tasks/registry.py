@@ -151,8 +151,8 @@ def make_listed_task(name: str) -> Task:
     """Return a task of a suite, as :func:`make_task`, but not a game that is only named.
 
     Untrusted input (a submission) must not make this machine look for files, build games of any
-    size or import modules. A task of another package is found if whoever runs this has
-    installed the package or imported the task's module.
+    size or import modules. A task of another package is found if whoever runs this has installed
+    the package or imported the task's module.
 
     Raises:
         UnknownName: no such task, or a game that is not listed.
@@ -161,7 +161,9 @@ def make_listed_task(name: str) -> Task:
         if task.id == name:
             return task
     if family_of(name) is not None or is_outside(name):
-        raise UnknownName("listed task", name, (), "`pkubench list` shows all tasks that boards accept")
+        raise UnknownName(
+            "listed task", name, (), "`pkubench list` shows all tasks that boards accept"
+        )
     return make_task(name)
 
 

@@ -220,7 +220,7 @@ def run_mean(records: Sequence[EpisodeRecord], metric: str) -> float | None:
 
 def aggregate(runs: Sequence[Sequence[EpisodeRecord]], metric: Metric) -> Aggregate:
     """Return a metric's mean and interval: over runs if there are several, else over episodes."""
-    from pkubench.evaluation.statistics import mean_interval, wilson_interval  # SciPy takes long to import
+    from pkubench.evaluation.statistics import mean_interval, wilson_interval  # imports SciPy: slow
 
     of_runs = [run_mean(records, metric.name) for records in runs]
     n = len(runs) if len(runs) > 1 else len(runs[0])

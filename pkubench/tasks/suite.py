@@ -22,7 +22,7 @@ class Suite:
     place: int = 100
     """Its position in lists: lower first."""
     by_name: Mapping[str, Callable[[str], Task]] = field(default_factory=dict)
-    """Prefix of environments that are named and not listed -> function that makes the task of one."""
+    """Prefix of environments that are named and not listed -> function that makes their task."""
     reference: str = ""
     """Spelling of the agent that has score 1 on the normalised scale; "" if there is none."""
     reference_score: float | None = None

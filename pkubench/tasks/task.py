@@ -32,8 +32,8 @@ class Protocol:
     horizon: int | None
     """Maximal number of steps per episode."""
     training_steps: int | None
-    """Budget of environment steps for ranked entries; None for games: their learners
-    count iterations, and each has a default number of them."""
+    """Budget of environment steps for ranked entries; None for games: their learners count
+    iterations, and each has a default number of them."""
     quick_episodes: int
     """Episodes of ``pkubench evaluate --quick``."""
 

@@ -7,8 +7,9 @@
     checkpoint/000012/state.json           plain data around them
 
 A generation is written whole before ``checkpoint.json`` names it, and older ones are removed after
-that, so a kill at any moment leaves a generation to resume from. The one before the newest stays valid: seeds trained in parallel, killed while
-writing to one of their folders, resume from the newest checkpoint that all of them have.
+that, so a kill at any moment leaves a generation to resume from. The one before the newest stays
+valid: seeds trained in parallel, killed while writing to one of their folders, resume from the
+newest checkpoint that all of them have.
 """
 
 from __future__ import annotations

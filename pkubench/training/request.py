@@ -108,8 +108,8 @@ def request(
     Raises:
         UnknownName: no such agent, setting, input or tracker.
         ConfigError: the agent is not trained, or does not fit the task; a budget below 1; a seed
-            out of range; no such device; a setting of a wrong type or out
-            of its domain; or a constraint on a task without cost.
+            out of range; no such device; a setting of a wrong type or out of its domain; or a
+            constraint on a task without cost.
     """
     chosen = preset(agent)
     family = family_of(chosen)
@@ -174,12 +174,12 @@ def _check_constraint(agent: str, task: Task, before: Any, config: Any) -> None:
         return
     if constraint_name(before) == "none":
         raise ConfigError(
-            f"constraint={constraint_name(config)} enforces a cost limit, but {task.id} has no cost; "
+            f"constraint={constraint_name(config)} enforces a cost limit; {task.id} has no cost; "
             "leave --set constraint out"
         )
     raise ConfigError(
         f"{agent} enforces a cost limit, but {task.id} has no cost; use an agent without a "
-            "constraint (`pkubench list` shows all)"
+        "constraint (`pkubench list` shows all)"
     )
 
 

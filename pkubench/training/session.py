@@ -1,9 +1,9 @@
 """The session: one loop for every learner, for one seed or several in parallel.
 
-``iterate -> validate -> log -> checkpoint``, in folders that record what is trained before
-the first step. Stopped early (Ctrl-C) or killed at any moment, a run is resumed to exactly the
-weights it would have had: a checkpoint holds the learner's state, the results of validation, and
-the global generators; what was logged after it is cut from the curve.
+``iterate -> validate -> log -> checkpoint``, in folders that record what is trained before the
+first step. Stopped early (Ctrl-C) or killed at any moment, a run is resumed to exactly the weights
+it would have had: a checkpoint holds the learner's state, the results of validation, and the global
+generators; what was logged after it is cut from the curve.
 """
 
 from __future__ import annotations

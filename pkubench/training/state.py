@@ -30,8 +30,8 @@ def split(state: Any) -> Split:
     """Take the arrays out of a state.
 
     Raises:
-        TypeError: it holds something that is neither an array nor plain data, a mapping's key is not a text, or
-            an array does not hold numbers.
+        TypeError: it holds something that is neither an array nor plain data, a mapping's key is
+            not a text, or an array does not hold numbers.
     """
     tensors: dict[str, npt.NDArray[Any]] = {}
     return Split(tensors, _without_arrays(state, "", tensors))

@@ -57,7 +57,7 @@ class Validation:
             raise ConfigError(f"keep must be last or best, got {self.keep!r}")
         if self.window > self.points:
             raise ConfigError(
-                f"a window of {self.window} points needs as many points; validation has {self.points}"
+                f"a window of {self.window} points needs {self.window}; validation has {self.points}"
             )
 
 
@@ -213,7 +213,7 @@ class Validator:
         return float(np.mean([point.figures.get(name, 0.0) for point in window]))
 
     def facts(self, done: int) -> dict[str, Any]:
-        """Return the entries of ``config.json``: the results, and the rule that chose the weights."""
+        """Return the entries of ``config.json``: the results, and how the weights were chosen."""
         how = self.how
         saved: dict[str, Any] = {"rule": "last", "at": done}
         if how.keep == "best" and self.best is not None:

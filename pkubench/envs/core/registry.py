@@ -1,9 +1,9 @@
 """Environments by name: the declaration of each, where its code is, what it needs.
 
-The sibling packages declare ``ENVS``, a tuple of :class:`EnvSpec` (and ``ENV_FAMILIES``,
-of environments that are named and not listed). Other packages call
-``pkubench.register_environment``, from a module that an entry point of the group
-``pkubench.environments`` names. An environment's own module is imported when it is made.
+The sibling packages declare ``ENVS``, a tuple of :class:`EnvSpec` (and ``ENV_FAMILIES``, of
+environments that are named and not listed). Other packages call ``pkubench.register_environment``,
+from a module that an entry point of the group ``pkubench.environments`` names. An environment's own
+module is imported when it is made.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def current_id(name: str) -> str:
     short, now = (part.rpartition("/")[2] for part in (full, current))
     warnings.warn(
         f"{short} is {now} now: its episodes start slightly differently, so that scores of the "
-            "two are not comparable episode by episode",
+        "two are not comparable episode by episode",
         SupersededWarning,
         stacklevel=2,
     )
@@ -205,8 +205,8 @@ def traits(name: str, **kwargs: Any) -> Traits:
 
     Args:
         name: As :func:`resolve`.
-        kwargs: Settings in addition to those of the id. With any, or where no traits are declared, the
-            environment is made to find out.
+        kwargs: Settings in addition to those of the id. With any, or where no traits are declared,
+            the environment is made to find out.
 
     Raises:
         UnknownName, MissingExtra: As :func:`make_batch`.

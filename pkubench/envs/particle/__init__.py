@@ -1,4 +1,4 @@
-"""Particle environments: discs that move, collide and talk in a plane, equal to mpe2 step by step."""
+"""Particle environments: discs move, collide and talk in a plane, equal to mpe2 step by step."""
 
 from pkubench.envs.core.registry import EnvSpec
 from pkubench.envs.core.traits import Traits

@@ -41,7 +41,7 @@ def bottom_of(values: FloatArray) -> float | None:
 
 
 def held(seeds: Sequence[Curve]) -> list[Curve]:
-    """Return an agent's runs; one that has solved its game stays at 0 until the longest run ends."""
+    """Return an agent's runs; one that has solved the game stays solved until the longest ends."""
     end = max(steps[-1] for steps, _ in seeds)
     return [
         (np.append(steps, end), np.append(values, values[-1]))

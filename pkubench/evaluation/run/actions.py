@@ -66,7 +66,9 @@ class ActionCheck:
         try:
             return np.array(answer)
         except Exception as error:
-            raise ActionFault(f"wrong-shape: {self.agent} gave no array ({describe_error(error)})") from error
+            raise ActionFault(
+                f"wrong-shape: {self.agent} gave no array ({describe_error(error)})"
+            ) from error
 
     def __call__(
         self, answer: Any, active: BoolArray, mask: Array | None

@@ -33,12 +33,12 @@ OUT_OF_TIME = "timeout: the evaluation did not end within its total time limit"
 
 
 def ran_late(record: EpisodeRecord) -> bool:
-    """Return whether an episode failed by the clock: playing it again need not give that failure."""
+    """Return whether an episode failed by the clock, which another play need not reproduce."""
     return record.failure in (TIMEOUT, OUT_OF_TIME)
 
 
 class StepLimit(BaseException):
-    """An agent's call took longer than it may. Not an Exception, so that the agent cannot catch it."""
+    """An agent's call took too long. Not an Exception, so that the agent does not catch it."""
 
 
 def run_block(
@@ -187,7 +187,7 @@ class _Block:
             raise ActionFault(self._reason(name, error)) from error
 
     def _reason(self, name: str, error: BaseException) -> str:
-        """Describe an error. Its text is produced by the agent's code, which gets no longer than a step."""
+        """Describe an error; its text comes from the agent's code, so under the clock."""
         if isinstance(error, StepLimit):
             return TIMEOUT
         try:

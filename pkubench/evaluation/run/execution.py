@@ -46,8 +46,8 @@ class Limits:
     load: float | None = 600.0
     """Loading the agent."""
     total: float | None = None
-    """All episodes given to a backend together: an agent that thinks just below ``act`` at
-    each step could hold a board for days."""
+    """All episodes given to a backend together: an agent that thinks just below ``act`` at each
+    step could hold a board for days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Loader:
         return self._entrant
 
     def _loaded(self, run: RunSource) -> Entrant:
-        """Load an entrant that is the same in every block, whatever random numbers it draws meanwhile."""
+        """Load an entrant that is the same in every block, whatever it draws in between."""
         seed_generators(0)
         imported = len(sys.modules)
         entrant = run.load()

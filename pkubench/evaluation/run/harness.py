@@ -1,8 +1,8 @@
 """The harness: an agent, a task, a fixed set of episodes; out come records and a report.
 
 The set of episodes is fixed before the first step, and they run in fixed blocks of 16, each block
-in fresh environments; so the records are the same bytes whatever the number of workers, and
-whether or not the evaluation was killed and resumed.
+in fresh environments; so the records are the same bytes whatever the number of workers, and whether
+or not the evaluation was killed and resumed.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Episodes that come out byte for byte settle it. Where some do not, the question is whether the
 machine explains it:
 
-1. nothing that can change the last bits differs (versions, instruction sets, kernel of the linear algebra,
-   C library): the agent does not play these episodes;
+1. nothing that can change the last bits differs (versions, instruction sets, kernel of the linear
+   algebra, C library): the agent does not play these episodes;
 2. the recorded kernel and instruction sets can be chosen here: the episodes are played once more in
    child processes that use them, and have to be the same bytes then;
 3. otherwise the means of each run are compared by :func:`disagreement`, a two-sample test. It says

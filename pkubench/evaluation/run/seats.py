@@ -65,7 +65,7 @@ class Seat:
         self.state: State = None
 
     def begin(self, seeds: IntArray) -> None:
-        """Start the block's episodes; the environment has ``seeds``, the actor gets hashes of them."""
+        """Start the block's episodes; the actor receives hashes of the environment's ``seeds``."""
         self.state = self.actor.begin(agent_seeds(seeds, self.name))
 
     def act(

@@ -64,7 +64,7 @@ class RunFolder:
         return machines_of(self.settings)
 
     def resumed_on(self, machine: dict[str, str]) -> None:
-        """Record a machine that adds to the records; for old records the earlier machines are unknown.
+        """Note a machine that adds to the records; for old records the earlier ones are unknown.
 
         Raises:
             StorageError: the folder cannot be written.

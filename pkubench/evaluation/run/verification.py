@@ -151,8 +151,8 @@ def chosen_blocks(run: RunRecords, episodes: int, random: Random | None = None) 
     Args:
         run: The run.
         episodes: How many episodes to play at least; blocks are played whole.
-        random: Makes the choice; None is the operating system's generator, so that whoever wrote the
-            records cannot have known it.
+        random: Makes the choice; None is the operating system's generator, so that whoever wrote
+            the records cannot have known it.
     """
     size, total = int(run.settings["block"]), len(run.records)
     starts = range(0, total, size)

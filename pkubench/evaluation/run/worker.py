@@ -74,7 +74,9 @@ def _serve(job: Job, connection: mpc.Connection, clock: SharedClock, loader: Loa
         except PkubenchError:
             raise
         except (Exception, SystemExit) as error:
-            raise AgentError(f"agent {job.owner!r} could not be loaded: {describe_error(error)}") from error
+            raise AgentError(
+                f"agent {job.owner!r} could not be loaded: {describe_error(error)}"
+            ) from error
     clock.slots[LOADING] = 0.0
     torch = sys.modules.get("torch")
     if torch is not None:
@@ -95,7 +97,7 @@ def _class_name(error: PkubenchError) -> str:
 def _send(connection: mpc.Connection, message: dict[str, object]) -> None:
     try:
         connection.send_bytes(json.dumps(message).encode())
-    except (BrokenPipeError, ConnectionResetError):  # the evaluation was killed: nothing receives this
+    except (BrokenPipeError, ConnectionResetError):  # the evaluation was killed
         raise SystemExit(0) from None
 
 

@@ -60,8 +60,8 @@ class ProcessPool:
 
         Args:
             workers: How many processes.
-            variables: Environment variables of the processes in addition to this one's, such
-                as the kernel of the linear algebra (see ``machine.environment_of``).
+            variables: Environment variables of the processes in addition to this one's, such as the
+                kernel of the linear algebra (see ``machine.environment_of``).
         """
         if workers < 1:
             raise errors.ConfigError(f"workers must be at least 1, got {workers}")
@@ -133,7 +133,7 @@ class _Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # what an agent prints must not mix with results on stdout
                 pass_fds=fds,
-                start_new_session=True,  # Ctrl-C is handled by this process; one kill reaches its children
+                start_new_session=True,  # the parent handles Ctrl-C; one kill reaches the children
             )
         theirs.close()
 

@@ -1,4 +1,4 @@
-"""Input checks of the statistics: finite arrays of the stated shape, valid settings, clear errors."""
+"""Input checks of the statistics: finite arrays of the stated shape, valid settings."""
 
 from __future__ import annotations
 

@@ -264,7 +264,7 @@ def _order(task: Task, standing: Standing) -> tuple[object, ...]:
         return (0, standing.rank, standing.entry.key)
     if standing.score is None:
         return (2, 0.0, standing.entry.key)
-    if standing.feasible is False and standing.cost is not None:  # below all entries within the limit
+    if standing.feasible is False and standing.cost is not None:  # below all within the limit
         return (1, math.inf, standing.cost.estimate, standing.entry.key)
     sign = -1.0 if task.ranking.higher_is_better else 1.0
     return (1, sign * standing.score.estimate, 0.0, standing.entry.key)

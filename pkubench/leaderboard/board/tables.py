@@ -1,6 +1,7 @@
 """The tables of a board, and how a database is connected to.
 
-The types are portable. SQLite files run in write-ahead mode with immediate write transactions, so that readers never wait and submitters take turns.
+The types are portable. SQLite files run in write-ahead mode with immediate write transactions, so
+that readers never wait and submitters take turns.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def connect(where: str) -> sql.Engine:
     @sql.event.listens_for(engine, "begin")
     def _begin(connection: sql.Connection) -> None:
         # A write transaction takes the lock at the start; taking it at the first INSERT could fail
-    # after a read of a state that another writer has changed meanwhile.
+        # after a read of a state that another writer has changed meanwhile.
         write = connection.get_execution_options().get("pkubench_write", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 

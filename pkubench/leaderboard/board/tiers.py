@@ -39,8 +39,8 @@ class Verdict:
     is_contradicted: bool = False
     """The agent was run again and produced different episodes. No board accepts such records."""
     played: Mapping[str, bytes] = field(default_factory=dict, repr=False)
-    """Run -> its episode lines as this board played them, where bytes differ from those submitted and
-    their means agree: the board shows these instead."""
+    """Run -> its episode lines as this board played them, where bytes differ from those submitted
+    and their means agree: the board shows these instead."""
 
 
 NOT_RUN = Verdict(Tier.SELF_REPORTED, "the agent was not run again by this board")

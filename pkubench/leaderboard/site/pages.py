@@ -106,7 +106,7 @@ class TaskPage:
 
     @property
     def contender(self) -> Standing | None:
-        """The best entry without a rank, or over the limit: shown if there is no leader, with why."""
+        """The best entry that does not lead: shown, with the reason, if there is no leader."""
         scored = [s for s in self.standings if s.score is not None]
         within = [s for s in scored if s.feasible is not False]
         trained = [s for s in within if s.entry.submitter.manifest.kind != "named"]

@@ -40,7 +40,7 @@ _KINDS = {
     "saved": "saved",
     "population": "population",
 }
-"""Source of an agent (``label`` of a report) -> kind of the bundle; spelling prefixes declare it."""
+"""Source of an agent (``label`` of a report) -> kind of the bundle, from the spelling prefixes."""
 
 PathLike = str | os.PathLike[str]
 
@@ -60,7 +60,8 @@ def create_bundle(
 ) -> Bundle:
     """Pack the records of one agent, and its weights, into one zip.
 
-    The same input gives the same bytes. The bundle is read back before it is returned, so a board accepts what was written.
+    The same input gives the same bytes. The bundle is read back before it is returned, so a board
+    accepts what was written.
 
     Args:
         results: what ``pkubench evaluate --out`` wrote: the folder of one agent, or of one of its

@@ -47,8 +47,8 @@ def verify_bundle(
 
     Returns:
         A verdict for each task: ``verified-weights`` if every episode of every run is the same
-        (``evaluated-here`` for an agent of pkubench's own without weights), or if they were made on a machine that this one
-        cannot imitate, and no mean differs; ``flagged`` if runs look like
+        (``evaluated-here`` for an agent of pkubench's own without weights), or if they were made on
+        a machine that this one cannot imitate, and no mean differs; ``flagged`` if runs look like
         copies of one training; otherwise ``self-reported`` with the reason, marked as contradicted
         where the agent plays other episodes than the records say.
 
@@ -98,7 +98,9 @@ def _verify_task(
     tier = Tier.EVALUATED_HERE if kind == "named" else Tier.VERIFIED_WEIGHTS
     if found.reproduced == found.replayed:
         return Verdict(tier, found.how)
-    return Verdict(tier, f"{found.how}; the episodes shown are those played here", played=_lines(task, found))
+    return Verdict(
+        tier, f"{found.how}; the episodes shown are those played here", played=_lines(task, found)
+    )
 
 
 def _play_again(

@@ -46,7 +46,7 @@ def check_weights(name: str, data: bytes) -> None:
             raise BundleError(str(error)) from error
     else:
         raise BundleError(
-            f"{name} is not a weights file; weights are *.safetensors or *.onnx, populations *.npz or "
+            f"{name} is not a weights file; they are *.safetensors or *.onnx, populations *.npz or "
             "*.json"
         )
 

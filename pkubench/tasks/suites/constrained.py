@@ -44,7 +44,11 @@ _TEAM_NOTES = (
 )
 _NAVIGATORS = {"Point": "a point", "Car": "a car", "Doggo": "a dog", "Ant": "an ant"}
 _NAVIGATION = {
-    "Goal": ("moves to goal after goal", 1000, (_NO_CONSTRAINT, "past hazards", "past hazards, vases")),
+    "Goal": (
+        "moves to goal after goal",
+        1000,
+        (_NO_CONSTRAINT, "past hazards", "past hazards, vases"),
+    ),
     "Button": (
         "presses button after button",
         1000,
@@ -55,7 +59,11 @@ _NAVIGATION = {
         1000,
         (_NO_CONSTRAINT, "past hazards", "past hazards, pillars"),
     ),
-    "Circle": ("runs around a circle", 500, (_NO_CONSTRAINT, "between two walls", "within four walls")),
+    "Circle": (
+        "runs around a circle",
+        500,
+        (_NO_CONSTRAINT, "between two walls", "within four walls"),
+    ),
     "Run": ("runs straight ahead", 500, ("between two walls",)),
 }
 """Task -> behaviour, time limit, and the variant of each level."""

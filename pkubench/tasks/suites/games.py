@@ -41,8 +41,9 @@ def _tasks() -> tuple[Task, ...]:
 def _task_by_name(name: str) -> Task:
     """Return the task of a game that is named and not listed: ``openspiel:tic_tac_toe``.
 
-    It is scored like the listed ones; it has no reference scores and no place on a leaderboard. The name is not checked here: whether there is such a game, and whether the engine supports it,
-    is found out when it is used (``docs/concepts/games.md`` says which ones it supports).
+    It is scored like the listed ones; it has no reference scores and no place on a leaderboard. The
+    name is not checked here: whether there is such a game, and whether the engine supports it, is
+    found out when it is used (``docs/concepts/games.md`` says which ones it supports).
     """
     prefix = name.partition(":")[0]
     what = "tree" if prefix == "openspiel" else "table"
