@@ -182,7 +182,9 @@ def _again(source: Source, out: Path, quiet: bool, output: Output) -> str:
         return "done"
     if _digest(folder) == _digest(source.folder):
         return "the same weights, byte for byte"
-    return f"other weights, in {folder}; compare {source.folder} {folder} tells how they score"
+    return (
+        f"other weights, in {folder}; `pkubench compare {source.folder} {folder}` compares scores"
+    )
 
 
 def _without_out(words: list[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """Game tasks: an entrant becomes realization plans, and its exploitability is computed exactly.
 
-The whole game is looked at, so there is no sample: a run has one record, and every metric is a
-number without an interval.
+The whole game is solved, so there is no sample: a run has one record, and every metric is a number
+without an interval.
 """
 
 from __future__ import annotations

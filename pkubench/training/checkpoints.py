@@ -1,4 +1,4 @@
-"""Checkpoints: generations of files, and one file, replaced at once, that names the valid ones.
+"""Checkpoints: generations of files, and one file, replaced atomically, that names the valid ones.
 
 ::
 

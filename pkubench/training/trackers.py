@@ -146,7 +146,7 @@ TRACKERS: dict[str, Callable[[Run], Tracker]] = {
 
 
 def check_trackers(names: tuple[str, ...], runs: int = 1) -> None:
-    """Refuse trackers that do not exist, are not installed, or cannot follow several runs at once.
+    """Refuse trackers that do not exist, are not installed, or cannot follow several runs together.
 
     Raises:
         UnknownName: no such tracker.

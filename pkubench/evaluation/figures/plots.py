@@ -3,7 +3,7 @@
 Each function takes what the records hold (metrics of ``report.json``, arrays of scores), writes one
 SVG or PNG file, and returns its path. An agent has the same colour in every figure, the caption
 says what the marks mean and over how many runs, and the same data give the same bytes. Needs the
-``plots`` extra. Figures of learning are in ``curve_plots``, those of games in ``game_plots``.
+``plots`` extra. Figures of learning are in ``curves``, those of games in ``games``.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def score_intervals(
     higher_is_better: bool | None = None,
     references: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Path:
-    """Draw each agent's score and interval, one panel a task with a scale of its own.
+    """Draw each agent's score and interval, one panel per task with its own scale.
 
     Args:
         scores: ``scores[task][agent]`` is a metric of ``report.json``: ``{"mean", "low", "high",

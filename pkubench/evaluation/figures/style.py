@@ -1,4 +1,4 @@
-"""How every figure looks: one colour an agent, one canvas, the same bytes each time.
+"""How every figure looks: one colour per agent, one canvas, the same bytes each time.
 
 Matplotlib is imported inside the functions, so that this module costs nothing until a figure is
 drawn. Figures are built without pyplot: no window, no backend, no state left behind.
@@ -223,6 +223,6 @@ def counts(sizes: Mapping[str, int], noun: str) -> str:
     """Say over how many runs: once if all agree, else for each agent."""
     if len(set(sizes.values())) == 1:
         n = next(iter(sizes.values()))
-        return f"n = {n} {noun}{'' if n == 1 else 's'}{' an agent' if len(sizes) > 1 else ''}."
+        return f"n = {n} {noun}{'' if n == 1 else 's'}{' per agent' if len(sizes) > 1 else ''}."
     each = ", ".join(f"{name} {n}" for name, n in sizes.items())
     return f"n in {noun}s: {each}."

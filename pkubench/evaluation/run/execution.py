@@ -116,7 +116,7 @@ class Loader:
         imported = len(sys.modules)
         entrant = run.load()
         if not run.reusable and len(sys.modules) != imported:
-            # A module is imported once a process; what it drew then must not shift what follows.
+            # A module is imported once per process; what it draws then must not shift what follows.
             del entrant
             seed_generators(0)
             entrant = run.load()
@@ -214,7 +214,7 @@ class AlarmClock:
     """Raises ``StepLimit`` in the main thread when what it surrounds takes too long."""
 
     def __init__(self, limit: float | None, deadline: float = math.inf) -> None:
-        """Allow ``limit`` seconds a call, and none after ``deadline`` (monotonic clock)."""
+        """Allow ``limit`` seconds per call, and none after ``deadline`` (monotonic clock)."""
         self.limit, self.deadline = limit or math.inf, deadline
 
     def __enter__(self) -> None:

@@ -34,7 +34,7 @@ from pkubench.tasks.records import EpisodeRecord
 from pkubench.tasks.task import Task
 
 LEVEL = 0.001
-"""Chance that the test calls an honest evaluation another one, over all its runs and metrics."""
+"""Probability that the test rejects an honest evaluation, over all its runs and metrics."""
 EXACT_TOLERANCE = 1e-9
 """Largest relative difference of scores that are computed, or that do not vary between episodes."""
 
@@ -193,7 +193,7 @@ def differ(
     """Return whether two samples have different means at a level, by Welch's test.
 
     Values that are computed, or the same in all episodes, may differ by ``EXACT_TOLERANCE``. A
-    single sampled value on either side tells nothing.
+    single sampled value on either side is never a difference.
     """
     a, b = np.asarray(then, np.float64), np.asarray(now, np.float64)
     if not (len(a) and len(b)):

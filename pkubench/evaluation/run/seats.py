@@ -35,7 +35,7 @@ class View:
         """Make the view of ``agent`` in ``env``."""
         self.agent = agent
         self._keys = [f"{ACTION_MASK}:{agent}"]
-        if env.num_agents == 1:  # among several agents a mask without a name is nobody's
+        if env.num_agents == 1:  # with several agents, each mask has a name
             self._keys.append(ACTION_MASK)
 
     def mask(self, info: Mapping[str, Any]) -> Array | None:

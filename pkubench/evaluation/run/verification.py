@@ -118,7 +118,7 @@ def _hash_problems(runs: Sequence[RunRecords], agent: AgentSource) -> list[str]:
 def _report_problems(folder: Path, report: Report) -> list[str]:
     path = folder / REPORT
     if not path.is_file():
-        return []  # one run of several: the report lies beside the runs
+        return []  # one run of several: the report is in the folder of all runs
     stored, computed = read_json(path), report.to_json()
     return [
         f"{path}: {key} is {_short(stored.get(key))}, "

@@ -84,7 +84,7 @@ def rank_task(task: Task, entries: Sequence[Entry], seed: int = 0) -> tuple[Stan
 
     Args:
         task: gives metric, direction and cost limit.
-        entries: entries of this task, at most one a submission.
+        entries: entries of this task, at most one per submission.
         seed: of the resampling behind the rank intervals.
     """
     ranked = [entry for entry in entries if _why_not(task, entry) is None]
