@@ -50,7 +50,7 @@ def notes(asked: Request, steps: int | None, runs: int) -> Iterator[str]:
                 f"{short(task.id)} limits to {limit}"
             )
     if TEAM in preset(asked.agent).tags and num_agents(task) == 1:
-        yield f"note: {short(task.id)} has one agent, and {asked.agent} is made for teams"
+        yield f"note: {short(task.id)} has one agent, but {asked.agent} is a multi-agent learner"
 
 
 def _is_limit(text: str) -> bool:

@@ -57,7 +57,7 @@ class Validation:
             raise ConfigError(f"keep must be last or best, got {self.keep!r}")
         if self.window > self.points:
             raise ConfigError(
-                f"a window of {self.window} points needs {self.window}; validation has {self.points}"
+                f"a window of {self.window} needs as many points; validation has {self.points}"
             )
 
 

@@ -191,7 +191,7 @@ def test_omnisafe_moves_it_after_every_update_from_the_same_episodes_once_warm(
 
 
 def test_a_task_without_cost_and_wrong_numbers_are_clear_errors(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"sac-lag holds a cost constraint but .* has no cost"):
+    with pytest.raises(ConfigError, match=r"sac-lag enforces a cost limit, but .* has no cost"):
         _train("sac-lag", task_of(SharingWorld), tmp_path, 100)
     task = task_of(SpeedWorld, cost_limit=1.0)
     for setting, value, words in (

@@ -143,7 +143,7 @@ def test_the_command_tells_a_lower_bound_with_its_budget(tmp_path: Path) -> None
     said = CliRunner().invoke(app, words)
     assert said.exit_code == 0
     assert (
-        "LOWER BOUND" in said.output and "learnt from 1,000 plays and scored by 500" in said.output
+        "LOWER BOUND" in said.output and "learned from 1,000 plays, scored by 500" in said.output
     )
     told = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
     assert told["responses_win_estimate"] == pytest.approx(sum(told["response_wins"]))
@@ -156,7 +156,7 @@ def test_the_command_tells_a_lower_bound_with_its_budget(tmp_path: Path) -> None
     first, second = told["response_wins"]
     assert f"response in the first seat {number(first)} " in table
     assert f"response in the second seat {number(second)} " in table
-    assert "payoff a game" in table
+    assert "payoff per game" in table
     assert {name for name in told if "at_least" in name} == {
         "nash_conv_at_least_95",
         "exploitability_at_least_95",

@@ -162,7 +162,7 @@ class _Block:
                     name = seat.name
                     seat.act(observations, self.masks, self.active, answers)
                     for view in seat.views:  # runs code of the answer, so under its clock
-                        answers[view.agent] = self.checks[view.agent].taken(answers[view.agent])
+                        answers[view.agent] = self.checks[view.agent].to_array(answers[view.agent])
         except ActionFault:
             raise
         except (Exception, SystemExit, StepLimit) as error:
