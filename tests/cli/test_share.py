@@ -139,9 +139,7 @@ def test_weights_that_do_something_else_are_refused_with_exit_code_1(
     from pkubench.leaderboard.board.tiers import Tier, Verdict, Verification
     from pkubench.leaderboard.submissions import verify
 
-    contradicted = Verdict(
-        Tier.SELF_REPORTED, "produced different episodes", is_contradicted=True
-    )
+    contradicted = Verdict(Tier.SELF_REPORTED, "produced different episodes", is_contradicted=True)
     monkeypatch.setattr(
         verify, "verify_bundle", lambda bundle, **_: Verification({"pkubench/x": contradicted})
     )

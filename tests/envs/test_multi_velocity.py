@@ -25,7 +25,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _running_start(env: Any, seed: int) -> tuple[Any, Any]:
-    """Return states whose speed in the plane is around the limits: (NUM_ENVS, nq), (NUM_ENVS, nv)."""
+    """Return states with planar speeds around the limits, (NUM_ENVS, nq) and (NUM_ENVS, nv)."""
     env.reset(np.arange(NUM_ENVS))
     qpos, qvel = env.qpos.copy(), env.qvel.copy()
     qvel[:, :2] = np.random.default_rng(seed).uniform(-4.0, 6.0, (NUM_ENVS, 2))

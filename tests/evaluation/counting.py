@@ -19,8 +19,8 @@ CHOICES = 3
 class CountingEnv(BatchEnv):
     """Shows (step, number); reward 1 for repeating the number, cost 1 for choosing 2.
 
-    Ends with chance 0.1 per step, so that episodes end at different steps. Observations are views of
-    the environment's own memory: careless on purpose, since the harness must not pass that on.
+    Ends with chance 0.1 per step, so that episodes end at different steps. Observations are views
+    of the environment's own memory: careless on purpose, since the harness must not pass that on.
     """
 
     default_horizon = 12

@@ -142,9 +142,7 @@ def test_the_command_tells_a_lower_bound_with_its_budget(tmp_path: Path) -> None
     words = [str(path), "openspiel:kuhn_poker", "--responses", "1000"]
     said = CliRunner().invoke(app, words)
     assert said.exit_code == 0
-    assert (
-        "LOWER BOUND" in said.output and "learned from 1,000 plays, scored by 500" in said.output
-    )
+    assert "LOWER BOUND" in said.output and "learned from 1,000 plays, scored by 500" in said.output
     told = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
     assert told["responses_win_estimate"] == pytest.approx(sum(told["response_wins"]))
     low = told["exploitability_at_least_95"]
