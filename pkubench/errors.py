@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 
 class PkubenchError(Exception):
-    """A mistake the user can mend. The message says what was wrong and what to do."""
+    """A user error. The message says what was wrong and what to do."""
 
     exit_code: int = 2
 
@@ -49,7 +49,7 @@ class ActionError(PkubenchError):
 
 
 class AgentError(PkubenchError):
-    """An agent that cannot be loaded, or does not honour the contract."""
+    """An agent that cannot be loaded, or does not follow the contract."""
 
 
 class WeightsError(AgentError):
@@ -69,19 +69,19 @@ class StorageError(PkubenchError):
 
 
 class RefusedError(PkubenchError):
-    """Something that would run code from outside, refused without explicit trust."""
+    """Something that would run untrusted code, refused without explicit trust."""
 
 
 class PkubenchWarning(UserWarning):
-    """Something the user should know about what was done; the command line prints it as a note."""
+    """Something the user should know; the command line prints it as a note."""
 
 
 class AgentNotice(PkubenchWarning):
-    """What was done to make an agent fit a task: not an error, but good to know."""
+    """What was done to make an agent fit a task: not an error, but useful to know."""
 
 
 class SupersededWarning(PkubenchWarning):
-    """An id of an earlier version of an environment, which stands for the present one."""
+    """An id of an earlier version of an environment, which is resolved to the current one."""
 
 
 def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.5) -> str | None:

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and folders that one process at a time writes to."""
+"""Files that are written atomically, and folders that only one process at a time writes to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pkubench.errors import StorageError
 
 try:
     import fcntl
-except ModuleNotFoundError:  # not a Unix: nothing keeps two processes out of one folder
+except ModuleNotFoundError:  # not a Unix system: folders are not locked
     fcntl = None  # type: ignore[assignment]
 
 
@@ -52,16 +52,16 @@ def write_json(path: Path, value: Any, *, allow_nan: bool = False) -> None:
 
 
 def lock_folder(folder: Path, refusal: str) -> int | None:
-    """Return a descriptor that holds a folder until it is closed (``unlock``), also by a kill.
+    """Return a descriptor that locks a folder until it is closed (``unlock``), also by a kill.
 
     None where the system or the file system has no such locks.
 
     Args:
         folder: Made if it does not exist.
-        refusal: What the error says if another process holds the folder.
+        refusal: The error message if another process has locked the folder.
 
     Raises:
-        StorageError: another process holds it, or it cannot be made.
+        StorageError: another process has locked it, or it cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -84,18 +84,18 @@ def lock_folder(folder: Path, refusal: str) -> int | None:
         raise StorageError(refusal) from error
     except FileNotFoundError:
         is_there = False
-    except OSError:  # a network's file system without locks
+    except OSError:  # a network file system without locks
         unlock(descriptor)
         return None
     if is_there:
         return descriptor
-    # whoever held the folder removed it between our opening and our locking it
+    # the process that had locked the folder removed it before we locked it
     unlock(descriptor)
     return lock_folder(folder, refusal)
 
 
 def unlock(descriptor: int | None) -> None:
-    """Let other processes have a folder that ``lock_folder`` holds."""
+    """Release a folder locked by ``lock_folder``."""
     if descriptor is not None:
         with contextlib.suppress(OSError):
             os.close(descriptor)

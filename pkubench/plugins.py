@@ -1,10 +1,10 @@
-"""What other packages add: environments, suites, agents.
+"""Plugins: environments, suites and agents of other packages.
 
 Installed ones are found by their entry points. Modules that are not installed are named, separated
 by commas, in the environment variable ``PKUBENCH_PLUGINS``, which worker processes inherit.
 
-The object behind an entry point registers what it brings when it is imported, or it is a function
-without parameters that does::
+The object behind an entry point registers what it adds when it is imported, or it is a function
+without parameters that does so::
 
     [project.entry-points."pkubench.environments"]
     mine = "my_package.environments"
@@ -24,7 +24,7 @@ _LOADED: set[str] = set()
 
 
 def load_entry_points(group: str) -> None:
-    """Import everything that installed packages name in ``group``, once a process.
+    """Import everything that installed packages declare in ``group``, once per process.
 
     Raises:
         ConfigError: one cannot be imported or registers something impossible; the message names
@@ -32,7 +32,7 @@ def load_entry_points(group: str) -> None:
     """
     if group in _LOADED:
         return
-    _LOADED.add(group)  # before: what is loaded may ask for what is registered
+    _LOADED.add(group)  # set before loading: the plugins may look up what is registered
     for module in filter(None, map(str.strip, os.environ.get(PLUGINS, "").split(","))):
         try:
             importlib.import_module(module)

@@ -33,16 +33,16 @@ import numpy as np
 import pkubench
 from pkubench.errors import MissingExtra
 said = {}
-for world in sys.argv[1:]:
+for name in sys.argv[1:]:
     try:
-        envs = pkubench.make_batch(world, num_envs=2)
+        envs = pkubench.make_batch(name, num_envs=2)
         envs.reset(np.arange(2))
         actions = {
             a: np.stack([space.sample(), space.sample()]) for a, space in envs.action_spaces.items()
         }
-        said[world] = str(envs.step(actions).rewards.shape[0])
+        said[name] = str(envs.step(actions).rewards.shape[0])
     except MissingExtra as error:
-        said[world] = str(error)
+        said[name] = str(error)
 print(json.dumps(said))
 """
 
@@ -66,17 +66,17 @@ def test_the_modules_of_extras_are_really_hidden() -> None:
     assert "No module named 'torch'" in done.stderr
 
 
-def test_worlds_run_on_the_core_or_name_the_extra_they_need() -> None:
-    # other tests of this process may have registered worlds of their own
-    worlds = {
+def test_environments_run_on_the_core_or_name_the_extra_they_need() -> None:
+    # other tests of this process may have registered their own environments
+    names = {
         w: spec for w, spec in environments().items() if spec.entry_point.startswith("pkubench.")
     }
-    done = core_only(STEP, *worlds)
+    done = core_only(STEP, *names)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
-    for world, spec in worlds.items():
+    for name, spec in names.items():
         expected = f"pip install 'pkubench[{spec.extra}]'" if spec.extra else "2"
-        assert expected in said[world], world
+        assert expected in said[name], name
     done = core_only(STEP, "matrix:cyclic(7)", "openspiel:kuhn_poker")
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)

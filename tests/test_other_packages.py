@@ -64,7 +64,7 @@ class Line(BatchEnv):
     def _observe(self):
         return {SOLE_AGENT: self.wind[:, None].astype(np.float32)}
 
-    def render(self, lane=0):
+    def render(self, index=0):
         picture = np.full((40, 40, 3), 200, np.uint8)
         picture[10:30, 10:30] = 0
         return picture

@@ -76,7 +76,7 @@ def test_a_row_of_float32_is_marked_and_one_whose_weights_ship_is_not() -> None:
     line = records.scored_row(row, row.steps)
     assert line is not None and line.in_float32 == row.seeds - row.ships
     page = "".join(markdown(row.task, {"happo": line}, {}, ""))
-    assert f"{row.seeds} runs ° |" in page and f"° {line.in_float32} runs behind" in page
+    assert f"{row.seeds} runs ° |" in page and f"° {line.in_float32} runs of the rows" in page
     whole = replace(line, in_float32=0)
     assert "°" not in "".join(markdown(row.task, {"happo": whole}, {}, ""))
 
@@ -138,7 +138,7 @@ def last_digit(number: str) -> float:
 
 
 def test_a_verdict_says_which_way_a_claim_came_out() -> None:
-    a, b, neither, worlds = (
+    a, b, neither, pooled = (
         f"- a {subject}, corrected p = 0.01: {words}.\n"
         for subject, words in (
             ("minus b on T: 1 [0, 2], n = 5 and 5", "**a is better**"),
@@ -150,8 +150,8 @@ def test_a_verdict_says_which_way_a_claim_came_out() -> None:
     single = "- a minus b on T: one run a side, so nothing to say.\n"
     for lines, word, counts in (
         ([a, neither, single], "Supported", (2, 1, 0, 1)),
-        ([b, worlds], "Contradicted", (2, 0, 2, 0)),
-        ([a, worlds, neither], "Mixed", (3, 1, 1, 1)),
+        ([b, pooled], "Contradicted", (2, 0, 2, 0)),
+        ([a, pooled, neither], "Mixed", (3, 1, 1, 1)),
         ([neither, single], "Not shown", (1, 0, 0, 1)),
     ):
         text = marl_claims.verdict(lines)
@@ -159,7 +159,7 @@ def test_a_verdict_says_which_way_a_claim_came_out() -> None:
         assert tuple(map(int, re.findall(r"\d+", text))) == counts
 
 
-def test_the_permutation_test_of_several_worlds_keeps_its_level() -> None:
+def test_the_permutation_test_of_several_environments_keeps_its_level() -> None:
     rng = np.random.default_rng(0)
     ps = [
         marl_claims.permutation_test(rng.normal(size=(3, 2)), rng.normal(size=(3, 2)), draws=199)
@@ -167,7 +167,7 @@ def test_the_permutation_test_of_several_worlds_keeps_its_level() -> None:
     ]
     assert np.mean(np.array(ps) <= 0.05) < 0.075  # 0.05 and three of its deviations
     assert 0.4 < np.mean(ps) < 0.65
-    # worlds of different scales: runs keep to their own
+    # environments of different scales: runs are permuted within their own
     shift = np.array([0.0, 100.0])
     p = marl_claims.permutation_test(
         rng.normal(size=(5, 2)) + shift + 4.0, rng.normal(size=(5, 2)) + shift
@@ -197,7 +197,12 @@ def _line(task: str, earned: float, cost: float) -> records.Scored:
         ("HalfCheetahVelocity-v0", 3210.0, 1.0, True),  # a step above the limit earns more
         ("HopperVelocity-v0", 1741.0, 0.0, False),
         ("PointCircle1-v0", 81.0, 400.0, True),
-        ("PointCircle1-v0", 82.0, 400.0, False),  # a world's greatest speed binds all runs
+        (
+            "PointCircle1-v0",
+            82.0,
+            400.0,
+            False,
+        ),  # the maximal speed of an environment binds all runs
         ("PointGoal1-v0", 114.0, 60.0, False),
     ],
 )
@@ -206,9 +211,9 @@ def test_a_return_above_its_ceiling_is_not_published(
 ) -> None:
     lines = {"x": _line(task, earned, cost)}
     if is_possible:
-        assert "can earn more than" in "".join(safety_page.ceiling_text(task, lines))
+        assert "can have a return above" in "".join(safety_page.ceiling_text(task, lines))
     else:
-        with pytest.raises(ValueError, match=f"x on {task} earned {earned}"):
+        with pytest.raises(ValueError, match=f"x on {task} has the return {earned}"):
             list(safety_page.ceiling_text(task, lines))
 
 
@@ -221,9 +226,9 @@ def test_rows_of_one_policy_are_said_to_be_one() -> None:
         "cpo": replace(line, weights=["a", "c"]),
         "natural-pg": replace(line, weights=["a", "b"]),
     }
-    told = list(safety_page.same_weights(lines))
-    assert len(told) == 1
-    assert told[0].startswith("trpo and natural-pg came to the same weights, bit for bit")
+    found = list(safety_page.same_weights(lines))
+    assert len(found) == 1
+    assert found[0].startswith("trpo and natural-pg have the same weights, bit for bit")
 
 
 def _safe(name: str, returns: list[float], costs: list[float], excess: float) -> records.Scored:
@@ -247,7 +252,7 @@ def test_a_table_of_safe_agents_says_who_is_better_within_the_limit() -> None:
     text = "".join(safety_page.claims({task: lines}))
     for words in (
         r"- trpo-lag minus ppo-lag on PointGoal1: 5 .*: \*\*trpo-lag is better\*\*[.]",
-        r"- cpo minus ppo-lag on PointGoal1: 15 .*: cpo earns more, over the limit[.]",
+        r"- cpo minus ppo-lag on PointGoal1: 15 .*: cpo has the higher return, over the limit[.]",
         r"- cup minus ppo-lag on PointGoal1: -5 .*: \*\*ppo-lag is better\*\*[.]",
         r"- ppo-lag: 2 of 3 runs[.]",
         r"- cpo: 0 of 3 runs[.]",

@@ -80,8 +80,8 @@ def row_of(method: str, values: list[float], game: str = "KuhnPoker-v0") -> Line
 def test_self_play_does_not_set_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(games_page, "_figures", lambda *_: iter(()))
     lines = [row_of("psro", [1.0, 1.1]), row_of("self-play", [5.0, 5.1])]
-    told = "".join(games_page._section("KuhnPoker-v0", lines, tmp_path / "games.md"))
-    assert "exploitability, 1 M episodes" in told and "exploitability, 4 s" in told
+    text = "".join(games_page._section("KuhnPoker-v0", lines, tmp_path / "games.md"))
+    assert "exploitability, 1 M episodes" in text and "exploitability, 4 s" in text
 
 
 def test_the_claim_counts_all_comparisons_of_the_section_and_corrects_for_them() -> None:
@@ -91,16 +91,16 @@ def test_the_claim_counts_all_comparisons_of_the_section_and_corrects_for_them()
     plain = [welch_interval(a, b).p_value for a, b in ((low, middle), (low, high), (middle, high))]
     found = comparisons(lines)
     assert [each.p for each in found] == pytest.approx(holm([p for p in plain for _ in range(2)]))
-    told = "".join(claim(lines))
-    assert "for all 6 comparisons" in told and "**is reproduced**" in told
-    assert "- PE: PSD-PSRO is better in 2, worse in 0, undecided in 0." in told
+    text = "".join(claim(lines))
+    assert "for all 6 comparisons" in text and "**is reproduced**" in text
+    assert "- PE: PSD-PSRO is better in 2, worse in 0, undecided in 0." in text
 
-    told = "".join(claim([*lines, row_of("p-psro", [0.5, 1.9, 2.5])]))
-    assert "is reproduced in part" in told
-    assert "- PE: PSD-PSRO is better in 2, worse in 0, undecided in 1." in told
+    text = "".join(claim([*lines, row_of("p-psro", [0.5, 1.9, 2.5])]))
+    assert "is reproduced in part" in text
+    assert "- PE: PSD-PSRO is better in 2, worse in 0, undecided in 1." in text
 
-    told = "".join(claim([row_of("psd-psro", high), *lines[1:], row_of("self-play", low)]))
-    assert "**is not reproduced**" in told and "worse in 2" in told
+    text = "".join(claim([row_of("psd-psro", high), *lines[1:], row_of("self-play", low)]))
+    assert "**is not reproduced**" in text and "worse in 2" in text
 
 
 def test_a_record_by_another_clock_is_run_again(
@@ -130,10 +130,10 @@ def test_the_page_is_written_from_the_records(
 
 def test_the_deep_rows_are_told_with_the_published_weight_and_network() -> None:
     lines = [row_of(f"{name}-deep", [1.0, 2.0], "LeducPoker-v0") for name in ("psro", "psd-psro")]
-    told = games_page._deep_budget(lines)
+    text = games_page._deep_budget(lines)
     ours = PRESETS["psd-psro-deep"]
     assert (
-        f"diversity weight {ours.diversity.diversity_weight:g} " in told
-        and "which is 1/13)" in told
+        f"diversity weight {ours.diversity.diversity_weight:g} " in text
+        and "which is 1/13)" in text
     )
-    assert "published: 256 x 256 x 256" in told and told.count("diversity weight") == 1
+    assert "published: 256 x 256 x 256" in text and text.count("diversity weight") == 1

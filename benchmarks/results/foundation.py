@@ -1,10 +1,10 @@
 """The reference agents of the foundation suites and their table, by one resumable command.
 
 ``make results-foundation`` trains and scores what has no record yet (two processes, one thread
-each), puts the weights into the package and writes ``docs/results/foundation.md``. Stop it and
-start it again at will: finished runs stay, interrupted ones go on from their checkpoints. A user
-with more time edits nothing but ``--scale``, whose results stay in ``runs``; ``--fresh`` trains
-again what has a record.
+each), puts the weights into the package and writes ``docs/results/foundation.md``. It can be
+stopped and started again at any time: finished runs are kept, interrupted ones resume from their
+checkpoints. ``--scale`` multiplies every budget, and its results stay in ``runs``; ``--fresh``
+trains again what has a record.
 
     python -m benchmarks.results.foundation --stage train     # only the training
     python -m benchmarks.results.foundation --stage ship      # only weights into the package

@@ -36,13 +36,13 @@ _CONTROLLERS = {
 }
 _HEAD = """# Foundation: reference agents
 
-Written by `make results-foundation`; no score here is typed by hand. Every row is scored by
-`pkubench evaluate` on seeds no learner has met. Intervals are 95 % Student t intervals over
-training seeds (n); a row with one run shows the interval over its episodes and says so. Differences
-have Welch's intervals, and p-values are corrected for the number of comparisons (Holm). The records
-behind the figures, with the command of every run, are in `benchmarks/results/records`. *Published*
-scores are from the papers' pages and figures; those by the v2 rules of the particle worlds are on
-another scale than ours ([marl](marl.md) normalises both).
+Written by `make results-foundation`; no score here is entered by hand. Every row is scored by
+`pkubench evaluate` on seeds that no learner has trained on. Intervals are 95 % Student t intervals
+over training seeds (n); a row with one run shows the interval over its episodes and says so.
+Differences have Welch's intervals, and p-values are corrected for the number of comparisons (Holm).
+The records behind the figures, with the command of every run, are in `benchmarks/results/records`.
+*Published* scores are from the papers' pages and figures; those by the v2 rules of the particle
+environments are on a different scale from ours ([marl](marl.md) normalises both).
 
 """
 
@@ -52,8 +52,8 @@ def page_of(rows: tuple[Row, ...], scale: float) -> str:
     table = table_of(rows, scale, _CONTROLLERS)
     sections, page = [_HEAD], page_path("foundation", scale)
     for title, suffix in (
-        ("Cooperative particle worlds", ""),
-        ("Robots under a speed limit (cost at most 25 an episode)", "Velocity-v0"),
+        ("Cooperative particle environments", ""),
+        ("Robots under a speed limit (cost at most 25 per episode)", "Velocity-v0"),
         ("Poker (exact exploitability)", "Poker-v0"),
     ):
         chosen = [t for t in table if t.endswith(suffix) and (suffix or t.startswith("Simple"))]
@@ -66,7 +66,7 @@ def page_of(rows: tuple[Row, ...], scale: float) -> str:
 
 
 def _verdicts(table: Table) -> list[str]:
-    """Say in words, from the numbers, what the table shows against the stated bars."""
+    """Say in words, from the numbers, how the table compares with the stated bars."""
     lines = []
     spread = table.get("SimpleSpread-v0", {})
     if "happo" in spread:
@@ -84,11 +84,11 @@ def _verdicts(table: Table) -> list[str]:
             f"- One HAPPO run of 10 M steps on SimpleSpread: {ours[0]:.1f}, which is "
             f"{normalised(*ours):.0f} where random is 0 and the controller 100. The paper's curve "
             f"ends near -62 by the v2 rules, which is {normalised(-62.0, *old):.0f} on that scale. "
-            "One run is no claim.\n"
+            "One run does not support a claim.\n"
         )
     if "happo-paper" in spread:
         lines.append(
-            "- HAPPO with the official numbers (gamma 0.99, 5e-4, 20 x 200) at 1.5 M steps: "
+            "- HAPPO with the official settings (gamma 0.99, 5e-4, 20 x 200) at 1.5 M steps: "
             f"{spread['happo-paper'].text('return')}; "
             "`pkubench/agents/families/on_policy/harl.py` says what we changed.\n"
         )
@@ -98,7 +98,7 @@ def _verdicts(table: Table) -> list[str]:
 
 
 def _constrained(lines: Mapping[str, Scored], robot: str, bar: float | None) -> Iterator[str]:
-    """Say whether PPO-Lag holds the limit, and what PPO pays without one."""
+    """Say whether PPO-Lag keeps the limit, and what unconstrained PPO costs."""
     if "ppo-lag" not in lines:
         return
     safe = lines["ppo-lag"]
@@ -114,9 +114,9 @@ def _constrained(lines: Mapping[str, Scored], robot: str, bar: float | None) -> 
     yield text + ".\n"
     over = [f"seed {k}" for k, run in enumerate(safe.runs) if run["cost"] > COST_LIMIT]
     if over:
-        yield f"    - Runs above the limit on their own: {', '.join(over)}.\n"
+        yield f"    - Runs whose own mean cost is above the limit: {', '.join(over)}.\n"
     if "ppo" in lines:
         yield (
-            f"    - PPO, blind to cost, pays {lines['ppo'].text('cost')} for a return of "
-            f"{lines['ppo'].text('return')} at the same budget.\n"
+            f"    - Unconstrained PPO has a cost of {lines['ppo'].text('cost')} and a return of "
+            f"{lines['ppo'].text('return')} with the same budget.\n"
         )

@@ -1,6 +1,6 @@
-"""Records of population learners: one file a row, a curve a seed.
+"""Records of population learners: one file per row, one curve per seed.
 
-Unlike a trained network's, a population's curve is the result, and anybody can compute it again
+Unlike for a trained network, the curve of a population is the result, and it can be computed again
 from agent, game and seed; so records hold curves and no weights.
 """
 
@@ -20,12 +20,12 @@ _ZERO = 1e-9
 RECORDS = Path(__file__).parent / "records" / "games"
 MIXTURE = "mixture model"
 CLOCK = "processor"
-"""What seconds of records count; those of a wall clock, as older ones have, are another figure."""
+"""The clock behind the seconds of records; older records have wall-clock seconds."""
 
 
 @dataclass(frozen=True)
 class GameRow:
-    """One row of a table: an agent on a game, so many seeds of so many iterations."""
+    """One row of a table: agent, game, number of seeds and iterations."""
 
     agent: str
     game: str
@@ -41,13 +41,13 @@ class GameRow:
 
     @property
     def is_deep(self) -> bool:
-        """Whether responses are learnt from plays, so that episodes are those played."""
+        """Whether responses are learned from plays, so that episodes are those played."""
         return self.method.endswith("-deep")
 
     @property
     def heading(self) -> str:
-        """The part of the page that it stands in: what is counted differently stands apart."""
-        return f"{self.game}, learnt from plays" if self.is_deep else self.game
+        """The section of the page: rows whose episodes are counted differently have their own."""
+        return f"{self.game}, learned from plays" if self.is_deep else self.game
 
     @property
     def path(self) -> Path:
@@ -63,10 +63,10 @@ class Line(NamedTuple):
     runs: list[dict[str, Any]]
 
     def at(self, column: str, budget: str, most: float) -> list[float]:
-        """Return each run's value at a budget, on the line between the points around it.
+        """Return each run's value at a budget, interpolated between the neighbouring points.
 
-        The last point before would say where a run was up to ``every`` iterations ago. Of a run
-        that ends sooner it is the end.
+        The previous point alone could be up to ``every`` iterations old. For a run that ends sooner
+        it is the last value.
         """
         return [
             _rounded(float(np.interp(most, run["curve"][budget], run["curve"][column])))
@@ -78,27 +78,27 @@ class Line(NamedTuple):
         return [_rounded(run["curve"][column][-1]) for run in self.runs]
 
     def solved(self) -> str:
-        """Return how many runs came to an equilibrium, and after how many iterations."""
+        """Return how many runs reached an equilibrium, and after how many iterations."""
         taken = [run["curve"]["iterations"][-1] for run in self.runs if run["finished"]]
         return f"{len(taken)}, at {np.mean(taken):.0f}" if taken else "0"
 
 
 def _rounded(value: float) -> float:
-    """Return a value, or 0 for what rounding leaves of it."""
+    """Return a value, or 0 if it is a rounding error."""
     return value if abs(value) > _ZERO else 0.0
 
 
 def read(row: GameRow) -> list[dict[str, Any]]:
-    """Return the runs of a row that are done, of these iterations, points and clock, by seed."""
+    """Return the finished runs of a row with these iterations, points and clock, by seed."""
     if not row.path.exists():
         return []
     record = json.loads(row.path.read_text())
-    told = (record["iterations"], record["every"], record.get("clock"))
-    return list(record["runs"]) if told == (row.iterations, row.every, CLOCK) else []
+    recorded = (record["iterations"], record["every"], record.get("clock"))
+    return list(record["runs"]) if recorded == (row.iterations, row.every, CLOCK) else []
 
 
 def write(row: GameRow, runs: Sequence[Mapping[str, Any]], versions: Mapping[str, str]) -> None:
-    """Keep a row's runs. What all have in common, the settings, is told once."""
+    """Write a row's runs. The settings, which all share, are written once."""
     row.path.parent.mkdir(parents=True, exist_ok=True)
     settings = runs[-1].get("settings")
     if settings is None:

@@ -1,9 +1,9 @@
 """Population learners on matrix games and game trees: exploitability under equal budgets.
 
 ``make results-games`` runs what has no record yet, one run after the other, and writes
-``docs/results/games.md``. Stop it and start it again at will: each finished run is in its row's
-record. The matrix games take minutes, the trees hours; ``--only`` chooses rows by a regular
-expression on ``AGENT GAME``, ``--seconds`` ends the work after so long.
+``docs/results/games.md``. It can be stopped and started again at any time: each finished run is in
+its row's record. The matrix games take minutes, the trees hours; ``--only`` chooses rows by a
+regular expression on ``AGENT GAME``, ``--seconds`` limits the time.
 
     python -m benchmarks.results.games --stage train --only matrix:
     python -m benchmarks.results.games --stage table
@@ -56,7 +56,7 @@ ROWS = (
         for method in ("p-psro", "psd-psro")
     ),
     *(
-        # CFR+ draws nothing: all its seeds are one run
+        # CFR+ is deterministic: all its seeds give the same run
         GameRow(method, game, 200, 1 if method == "cfr+" else 5, 1 if game == TREES[0] else 10)
         for game in TREES
         for method in ON_TREES
@@ -72,7 +72,7 @@ def started(row: GameRow, seed: int) -> tuple[GameLearner, Mapping[str, Any], fl
         return PopulationLearner(PointSpace(config), config, seed), as_plain(config), 1.0
     settings = PRESETS[row.agent]
     game = registered_game(row.game)
-    # Payoffs of matrix games are told in units of the largest one, as in the published figures.
+    # Payoffs of matrix games are in units of the largest one, as in the published figures.
     scale = game.max_utility if isinstance(game, MatrixGame) else 1.0
     if isinstance(settings, PSROConfig):
         settings = replace(settings, pe_every=10**9)
@@ -81,7 +81,7 @@ def started(row: GameRow, seed: int) -> tuple[GameLearner, Mapping[str, Any], fl
 
 
 def run(row: GameRow, seed: int) -> dict[str, Any]:
-    """Do one run and return what is kept of it."""
+    """Do one run and return its record."""
     made, settings, scale = started(row, seed)
     spent = 0.0
     curve: dict[str, list[float]] = {}
@@ -97,7 +97,7 @@ def run(row: GameRow, seed: int) -> dict[str, Any]:
 
     point()
     while made.iteration < row.iterations and not made.finished:
-        before = time.process_time()  # other work on the machine shall not count
+        before = time.process_time()  # other work on the machine must not count
         made.advance()
         spent += time.process_time() - before
         is_last = made.iteration == row.iterations or made.finished
@@ -130,7 +130,7 @@ def plane(row: GameRow, made: GameLearner) -> list[list[float]] | None:
 
 @dataclass
 class Clock:
-    """How long the work may go on."""
+    """Limits the time of the work."""
 
     seconds: float
     started: float = 0.0

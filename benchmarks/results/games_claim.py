@@ -13,7 +13,7 @@ from pkubench.evaluation.statistics import welch_interval
 
 _METRICS = {"exploitability": "exploitability", "pe": "PE"}
 _RANKS = {"psd-psro": 0, "dpp-psro": 1, "bd-rd-psro": 1, "p-psro": 2, "psro-rn": 2, "psro": 2}
-"""The published order at the end of the runs, lowest first; equal ranks are not told apart."""
+"""The published order at the end of the runs, lowest first; equal ranks are not distinguished."""
 _LEVEL = 0.05
 
 
@@ -41,7 +41,7 @@ class Comparison(NamedTuple):
     p: float
 
     @property
-    def told(self) -> str:
+    def text(self) -> str:
         """The difference with its interval; equal values that do not vary have none."""
         if not np.isfinite([self.low, self.high]).all():
             return f"{self.difference:.3g}"
@@ -70,8 +70,8 @@ def comparisons(lines: Sequence[Line]) -> list[Comparison]:
                 for metric in _METRICS:
                     gap = welch_interval(ours.ends(metric), theirs.ends(metric))
                     p = 1.0 if np.isnan(gap.p_value) else gap.p_value
-                    told = gap.estimate, gap.low, gap.high, p
-                    found.append(Comparison(ours.row.heading, one, other, metric, *told))
+                    values = gap.estimate, gap.low, gap.high, p
+                    found.append(Comparison(ours.row.heading, one, other, metric, *values))
     corrected = holm([each.p for each in found])
     return [each._replace(p=p) for each, p in zip(found, corrected, strict=True)]
 
@@ -82,7 +82,7 @@ def claim(lines: Sequence[Line]) -> Iterator[str]:
     ours = [each for each in family if each.lower == "psd-psro"]
     yield "## The paper's claim\n\n"
     if not ours:
-        yield "PSD-PSRO is not measured yet beside another method.\n\n"
+        yield "PSD-PSRO is not measured together with another method yet.\n\n"
         return
     games = dict.fromkeys(each.game for each in ours)
     yield (
@@ -100,7 +100,7 @@ def claim(lines: Sequence[Line]) -> Iterator[str]:
             cells = [game, other]
             for metric in _METRICS:
                 (each,) = (e for e in ours if (e.game, e.other, e.metric) == (game, other, metric))
-                cells += [each.told, f"{each.p:.2g}", each.verdict]
+                cells += [each.text, f"{each.p:.2g}", each.verdict]
             yield "| " + " | ".join(cells) + " |\n"
     yield "\n"
     for metric, word in _METRICS.items():
@@ -110,7 +110,7 @@ def claim(lines: Sequence[Line]) -> Iterator[str]:
 
 
 def _order(ranked: Sequence[Comparison]) -> str:
-    """Return whether the published order is found again, from the counts alone."""
+    """Return whether the published order is reproduced, from the counts alone."""
     order = "PSD-PSRO, then DPP and BD&RD, then P-PSRO, PSRO_rN and PSRO"
     verdicts = [each.verdict for each in ranked]
     if "worse" in verdicts:
@@ -121,7 +121,7 @@ def _order(ranked: Sequence[Comparison]) -> str:
         word = "is reproduced in part: nothing contradicts it, and not all of it is shown"
     return (
         f"The published order of the AlphaStar league (lowest first: {order}) **{word}**: of the "
-        f"{len(ranked)} comparisons between its ranks, the method that it has lower is "
+        f"{len(ranked)} comparisons between its ranks, the method that it ranks lower is "
         f"{_counts(ranked)}."
     )
 
@@ -133,5 +133,5 @@ def _counts(chosen: Sequence[Comparison]) -> str:
 
 
 def _plain(line: Line) -> str:
-    """Return the method; learnt responses stand on a page part of their own, so need no suffix."""
+    """Return the method; learned responses have their own section, so need no suffix."""
     return line.row.method.removesuffix("-deep")

@@ -43,26 +43,27 @@ _OFFICIAL_PLAYS = 162 * 20_000
 _SKILL = "matrix:game_of_skill"
 _CLAIMED, _BAR = 0.0088 / 0.0202, 0.75
 _FAST = ("self-play", "cfr+")
-"""Methods that set no budget for the others, being done before those have begun."""
+"""Methods that do not set a budget for the others, because they are much faster."""
 _HEAD = """# Games
 
-Written by `make results-games`; no figure of ours is typed by hand. All scores are exact:
+Written by `make results-games`; none of our figures is entered by hand. All scores are exact:
 *exploitability* is half of NashConv of the equilibrium mixture of a population, *PE* half of the
-population exploitability, what one side's best mixture loses to an opponent outside; both are 0 at
-an equilibrium ([definitions](../concepts/games.md)), and less than 1e-9 is shown as 0. PE is of all
-policies, those in training included. *Solved* says how many runs came to an equilibrium, and after
-how many iterations on average. Payoffs of matrix games are in units of the largest. Brackets are
-95 % Student t intervals over seeds. The records, with settings, curves and commands, are in
-`benchmarks/results/records/games`; [game learners](../agents/games.md) says what the methods are.
+population exploitability, what one side's best mixture loses to an opponent outside the population;
+both are 0 at an equilibrium ([definitions](../concepts/games.md)), and less than 1e-9 is shown as
+0. PE is of all policies, those in training included. *Solved* says how many runs reached an
+equilibrium, and after how many iterations on average. Payoffs of matrix games are in units of the
+largest. Brackets are 95 % Student t intervals over seeds. The records, with settings, curves and
+commands, are in `benchmarks/results/records/games`; [game learners](../agents/games.md) describes
+the methods.
 
 Budgets are made equal three ways. *At equal iterations* is the end of the runs. *At equal episodes*
-is where a run is at the smallest number of episodes that a method's runs end with, self-play's and
-CFR+'s left out, on the line between the two points of its curve around that; a run that ends sooner
-is taken at its end. An iteration counts 20,000 episodes for each policy trained and 1,000 for each
-new entry of the payoff table, the numbers of the published code with a deep oracle. *At equal
-seconds* is the same for the processor time of learning, on one thread and without that of scoring.
-Self-play is scored like the others, by the mixture of all that it has met. CFR+ draws nothing, so
-it has one run.
+is the value of a run at the smallest number of episodes with which a method's runs end (self-play
+and CFR+ excluded), interpolated linearly between the neighbouring points of its curve; a run that
+ends sooner is taken at its end. An iteration counts 20,000 episodes for each policy trained and
+1,000 for each new entry of the payoff table, the numbers of the published code with a deep oracle.
+*At equal seconds* is the same for the processor time of learning, on one thread and without that of
+scoring. Self-play is scored like the others, by the mixture of all its policies so far. CFR+ is
+deterministic, so it has one run.
 
 """
 
@@ -97,7 +98,7 @@ def _is_tree(lines: Sequence[Line]) -> bool:
 
 
 def _seconds(value: float) -> str:
-    """Write a duration to two digits, whole where it is longer than 100 s."""
+    """Format a duration with two digits, as a whole number above 100 s."""
     return f"{value:.0f}" if value >= 100 else f"{value:.2g}"
 
 
@@ -110,7 +111,7 @@ def _section(game: str, lines: list[Line], page: Path) -> Iterator[str]:
         yield _deep_budget(lines)
     budgets = {}
     for budget in ("episodes", "seconds"):
-        # Self-play hardly spends anything, and no population method gets far on as little.
+        # Self-play takes very little time, too little for any population method.
         counted = [line for line in lines if line.row.method not in _FAST]
         counted = [line for line in counted or lines if max(line.ends(budget)) > 0]
         budgets[budget] = min(float(np.mean(line.ends(budget))) for line in counted)
@@ -125,7 +126,7 @@ def _section(game: str, lines: list[Line], page: Path) -> Iterator[str]:
         f"exploitability, {_seconds(budgets['seconds'])} s",
         f"PE, {_seconds(budgets['seconds'])} s",
         "policies",
-        "s a run",
+        "s per run",
         "n",
         *(["solved"] if is_tree else []),
     ]
@@ -147,11 +148,11 @@ def _section(game: str, lines: list[Line], page: Path) -> Iterator[str]:
     yield "\n"
     if game == MIXTURE:
         yield (
-            "*Published*: what Adam found against the mixture, stored by the authors; a local "
-            "search finds at most what the exact one does, so those are lower bounds. There "
-            "fictitious play makes the meta-strategy, here it is exact. The stored figure of "
-            "BD&RD-PSRO is that of its code's rounding noise, which `bd-rd-psro-official` keeps "
-            "([why](../agents/games.md#where-we-depart-from-published-code)).\n\n"
+            "*Published*: best responses found by Adam, stored by the authors; a local search "
+            "finds at most what the exact one does, so those are lower bounds. There the "
+            "meta-strategy is from fictitious play, here it is exact. The stored figure of "
+            "BD&RD-PSRO is due to rounding errors of its code, which `bd-rd-psro-official` "
+            "reproduces ([why](../agents/games.md#where-we-depart-from-published-code)).\n\n"
         )
     elif published:
         yield (
@@ -163,11 +164,11 @@ def _section(game: str, lines: list[Line], page: Path) -> Iterator[str]:
 
 
 def _deep_budget(lines: Sequence[Line]) -> str:
-    """Return what the runs of learnt responses took, beside the published budget."""
+    """Return the budget of the runs with learned responses, and the published one."""
     plays = max(float(np.mean(line.ends("episodes"))) for line in lines)
     iterations = max(line.row.iterations for line in lines)
     return (
-        "Responses are learnt by Q-learning from plays and played as a softmax; the payoff table "
+        "Responses are learned by Q-learning from plays and played as a softmax; the payoff table "
         "is computed, so episodes here are the plays of training, each counted once. A run has "
         f"{plays / 1e6:.3g} M of them in {iterations} iterations, "
         f"{plays / _OFFICIAL_PLAYS:.0%} of the {_OFFICIAL_PLAYS / 1e6:.3g} M with which the "
@@ -177,14 +178,14 @@ def _deep_budget(lines: Sequence[Line]) -> str:
 
 
 def _deep_settings(line: Line) -> str:
-    """Return what a row's network and weight are, beside those of the published code."""
+    """Return a row's network and diversity weight, and those of the published code."""
     ours, theirs = PRESETS[line.row.agent], PRESETS[f"{line.row.method}-paper"]
     assert isinstance(ours, PSROConfig) and isinstance(theirs, PSROConfig)
     weights = ""
     if isinstance(ours.diversity, Members) and isinstance(theirs.diversity, Members):
         weight, published = ours.diversity.diversity_weight, theirs.diversity.diversity_weight
         weights = (
-            f"; diversity weight {weight:g} of the largest payoff a nat (published: "
+            f"; diversity weight {weight:g} of the largest payoff per nat (published: "
             f"{published:.2g}, which is 1/{1 / published:.0f})"
         )
     oracles = (ours.oracle, theirs.oracle)
@@ -195,7 +196,7 @@ def _deep_settings(line: Line) -> str:
     ]
     return (
         f"- {line.row.method}: hidden layers {layers[0]} (published: {layers[1]}), "
-        f"{ours.response_episodes:,} plays a response (published: {theirs.response_episodes:,})"
+        f"{ours.response_episodes:,} plays per response (published: {theirs.response_episodes:,})"
         f"{weights}.\n"
     )
 
@@ -222,21 +223,21 @@ def _text(values: Sequence[float]) -> str:
 def _ratio(games: dict[str, list[Line]]) -> Iterator[str]:
     """Yield the ratio of both methods' PE over games of skill, with the verdict."""
     ratios = []
-    told = []
+    texts = []
     for game, lines in games.items():
         found = {line.row.method: line for line in lines}
         if not game.startswith(_SKILL) or not {"psd-psro", "p-psro"} <= set(found):
             continue
         ours, theirs = (float(np.mean(found[m].ends("pe"))) for m in ("psd-psro", "p-psro"))
         ratios.append(ours / theirs)
-        told.append(f"{game}: {ours:.4g} / {theirs:.4g} = {ratios[-1]:.2f}")
+        texts.append(f"{game}: {ours:.4g} / {theirs:.4g} = {ratios[-1]:.2f}")
     yield "## PE(PSD-PSRO) / PE(P-PSRO) on random games of skill\n\n"
     if len(ratios) < 5:
         yield f"Only {len(ratios)} of 5 games are done, so there is no verdict.\n\n"
         return
     found_log = mean_interval(np.log(ratios))
     estimate, low, high = (float(np.exp(value)) for value in found_log)
-    yield "Means over seeds after 200 iterations:\n\n" + "".join(f"- {text}\n" for text in told)
+    yield "Means over seeds after 200 iterations:\n\n" + "".join(f"- {text}\n" for text in texts)
     yield (
         f"\nGeometric mean over {len(ratios)} games: **{estimate:.2f}** [{low:.2f}, {high:.2f}] "
         f"(95 % Student t of the logarithm over games). Published for the AlphaStar league: "
@@ -253,7 +254,7 @@ def _ratio(games: dict[str, list[Line]]) -> Iterator[str]:
 
 
 def _figures(game: str, lines: Sequence[Line], page: Path) -> Iterator[str]:
-    """Draw a game's figures beside the page and yield the Markdown that shows them."""
+    """Draw a game's figures next to the page and yield the Markdown that shows them."""
     if len(lines) < 3 and not lines[0].row.is_deep:
         return
     stem = "games-" + "".join(c if c.isalnum() else "-" for c in game).strip("-")

@@ -1,8 +1,8 @@
-"""Heterogeneous multi-agent learners on the particle worlds and on Multi-Agent MuJoCo.
+"""Heterogeneous multi-agent learners on the particle environments and on Multi-Agent MuJoCo.
 
 ``make results-marl`` trains and scores what has no record yet and writes ``docs/results/marl.md``.
-It takes hours; stop it and start it again at will. ``--scale`` multiplies every budget, ``--fresh``
-trains again what has a record.
+It takes hours; it can be stopped and started again at any time. ``--scale`` multiplies every
+budget, ``--fresh`` trains again what has a record.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ROWS = (
     *(_row(agent, task, 5) for task in (_SPREAD, _REFERENCE) for agent in _ABLATIONS),
     *(_row(a, t, 3) for t in ("MultiHalfCheetah2x3-v1", "MultiHopper3x1-v0") for a in _CLAIMED),
     *(_row(a, t, 1) for t in ("MultiWalker2d2x3-v0", "MultiAnt4x2-v1") for a in _CLAIMED),
-    # the papers' networks, batches, returns and ratio of updates, where the small ones stay low
+    # the papers' networks, batches, returns and ratio of updates, where the small ones score low
     *(_row(a, "MultiHopper3x1-v0", 1) for a in ("hasac-paper", "hatd3-paper")),
     Row("mappo", "SimpleSpread-v0", 10_000_000, 1, ships=0, label="mappo-10m", table="marl"),
     Row("happo", "SimpleSpread-v0", 10_000_000, 1, ships=0, label="happo-10m"),

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.results.page import LEVEL, Pair, Table, compared, holm, normalised, told
+from benchmarks.results.page import LEVEL, Pair, Table, compared, holm, line_of, normalised
 from pkubench.evaluation.statistics import (
     iqm,
     probability_of_improvement,
@@ -19,7 +19,7 @@ from pkubench.evaluation.statistics.aggregates import probability_of_improvement
 
 
 class Claim(NamedTuple):
-    """Something a paper says: of each pair of agents the first is the better one."""
+    """A claim of a paper: in each pair of agents the first is better."""
 
     title: str
     note: str
@@ -28,11 +28,11 @@ class Claim(NamedTuple):
 
 
 class Pooled(NamedTuple):
-    """Two agents over several worlds at once."""
+    """Two agents compared over several environments together."""
 
     pair: tuple[str, str]
     estimate: float
-    """The chance that a run of the first beats one of the second, averaged over worlds."""
+    """The probability that a run of the first beats one of the second, mean over environments."""
     p_value: float
     text: str
 
@@ -42,7 +42,7 @@ def claims(table: Table, controllers: Mapping[str, str]) -> Iterator[str]:
 
     Args:
         table: all finished rows.
-        controllers: world -> the agent that normalised scores put at 100.
+        controllers: environment -> the agent that has the normalised score 100.
     """
     spread, talk, reference = (
         f"Simple{name}Continuous-v0" for name in ("Spread", "SpeakerListener", "Reference")
@@ -52,19 +52,20 @@ def claims(table: Table, controllers: Mapping[str, str]) -> Iterator[str]:
     robots = [task for task in table if task.startswith("Multi")]
     yield (
         "## The papers' claims\n\n"
-        "Differences have Welch's 95 % intervals over training seeds. Over several worlds two "
-        "agents are compared by the chance that a run of the first beats one of the second, tested "
-        "by permuting the runs' names within each world; the bootstrap intervals there are "
-        "approximate, and too narrow for three runs. The p-values of a claim, of both kinds, are "
-        "corrected together (Holm), and below 0.05 one is called *better*. The intervals are not "
-        "corrected, so one can leave out 0 where no difference is shown. A claim is *supported* "
-        "where something is decided for it and nothing against, *contradicted* the other way "
-        "round, *mixed* where both happen, *not shown* where nothing is decided.\n\n"
+        "Differences have Welch's 95 % intervals over training seeds. Over several environments "
+        "two agents are compared by the probability that a run of the first beats one of the "
+        "second, tested by permuting the agents of the runs within each environment; the "
+        "bootstrap intervals there are approximate, and too narrow for three runs. The p-values "
+        "of a claim, of both kinds, are corrected together (Holm), and below 0.05 one agent is "
+        "called *better*. The intervals are not corrected, so one can leave out 0 where no "
+        "difference is shown. A claim is *supported* if some comparisons are decided for it and "
+        "none against, *contradicted* in the opposite case, *mixed* if both occur, *not shown* if "
+        "none is decided.\n\n"
     )
     for claim in (
         Claim(
             "HAPPO is better than MAPPO (HARL)",
-            "HAPPO has an actor an agent and sequential updates, MAPPO one shared actor and "
+            "HAPPO has one actor per agent and sequential updates, MAPPO one shared actor and "
             "simultaneous ones. Where the agents' spaces differ (SpeakerListener) MAPPO shares "
             "nothing, and only the sequence is compared.",
             [("happo", "mappo")],
@@ -72,14 +73,15 @@ def claims(table: Table, controllers: Mapping[str, str]) -> Iterator[str]:
         ),
         Claim(
             "Sequential updates are better than simultaneous ones, all else equal (HARL)",
-            "The two of a pair differ in nothing but the order of the updates.",
+            "The two agents of a pair differ only in the order of the updates.",
             [(name, f"{name}-simultaneous") for name in ("happo", "hatd3", "hasac")],
             alike,
         ),
         Claim(
             "Separate actors are better than a shared one, all else equal (HARL)",
-            "Both update simultaneously; MAPPO and MASAC share one actor. In these worlds the "
-            "agents are alike and may share. Where they must differ, sharing loses for certain: "
+            "Both update simultaneously; MAPPO and MASAC share one actor. In these "
+            "environments the agents are alike and may share. Where they must differ, sharing is "
+            "provably worse: "
             "the best shared policy of [SharingGap](../environments/SharingGap-v0.md) earns "
             "2^(1-n) of what n separate ones do.",
             [("happo-simultaneous", "mappo"), ("hasac-simultaneous", "masac")],
@@ -106,14 +108,19 @@ def _judged(table: Table, claim: Claim, controllers: Mapping[str, str]) -> Itera
     found = compared(table, [Pair(task, a, b) for a, b in claim.pairs for task in claim.tasks])
     if not found:
         return
-    worlds = {task: controllers[task] for task in claim.tasks if task in controllers}
-    pooled = [p for pair in claim.pairs if (p := _over_worlds(table, worlds, pair)) is not None]
+    environments = {task: controllers[task] for task in claim.tasks if task in controllers}
+    pooled = [
+        p
+        for pair in claim.pairs
+        if (p := _over_environments(table, environments, pair)) is not None
+    ]
     single = [difference for _, difference in found if difference is not None]
     corrected = holm([*(d.p_value for d in single), *(p.p_value for p in pooled)])
     ps, pooled_ps = iter(corrected[: len(single)]), corrected[len(single) :]
-    lines = [told(table, pair, d, next(ps) if d is not None else 1.0) for pair, d in found]
+    lines = [line_of(table, pair, d, next(ps) if d is not None else 1.0) for pair, d in found]
     lines += [
-        _told_over_worlds(p, corrected) for p, corrected in zip(pooled, pooled_ps, strict=True)
+        _line_over_environments(p, corrected)
+        for p, corrected in zip(pooled, pooled_ps, strict=True)
     ]
     measured = {pair[1:] for pair, _ in found}
     missing = [" and ".join(pair) for pair in claim.pairs if pair not in measured]
@@ -124,7 +131,7 @@ def _judged(table: Table, claim: Claim, controllers: Mapping[str, str]) -> Itera
 
 
 def verdict(lines: Sequence[str]) -> str:
-    """Say how the comparisons of a claim came out; pairs of single runs are none."""
+    """Summarise the comparisons of a claim; pairs of single runs do not count."""
     tested = [line for line in lines if "corrected p" in line]
     first = second = 0
     for line in tested:
@@ -143,29 +150,33 @@ def verdict(lines: Sequence[str]) -> str:
     )
 
 
-def _over_worlds(table: Table, worlds: Mapping[str, str], pair: tuple[str, str]) -> Pooled | None:
-    """Compare two rows over the particle worlds, on the scale random 0, controller 100.
+def _over_environments(
+    table: Table, environments: Mapping[str, str], pair: tuple[str, str]
+) -> Pooled | None:
+    """Compare two rows over the particle environments, on the scale random 0, controller 100.
 
-    None where that says nothing: of one world, of single runs, or where a row is missing.
+    None if there is only one environment, a single run, or a missing row.
     """
-    if len(worlds) < 2 or not all(set(pair) <= set(table[task]) for task in worlds):
+    if len(environments) < 2 or not all(set(pair) <= set(table[task]) for task in environments):
         return None
-    x, y = (_scores(table, worlds, name) for name in pair)
+    x, y = (_scores(table, environments, name) for name in pair)
     if x is None or y is None or min(len(x), len(y)) < 2:
         return None
     better = stratified_bootstrap(x, probability_of_improvement, other=y)
     left, right = stratified_bootstrap(x, iqm), stratified_bootstrap(y, iqm)
-    names = ", ".join(task.removeprefix("Simple").removesuffix("Continuous-v0") for task in worlds)
+    names = ", ".join(
+        task.removeprefix("Simple").removesuffix("Continuous-v0") for task in environments
+    )
     text = (
         f"over {names}, random 0 and controller 100: "
         f"IQM {left.estimate:.1f} [{left.low:.1f}, {left.high:.1f}] and "
-        f"{right.estimate:.1f} [{right.low:.1f}, {right.high:.1f}]; chance to beat "
+        f"{right.estimate:.1f} [{right.low:.1f}, {right.high:.1f}]; probability to beat "
         f"{better.estimate:.2f} [{better.low:.2f}, {better.high:.2f}]"
     )
     return Pooled(pair, better.estimate, permutation_test(x, y), text)
 
 
-def _told_over_worlds(found: Pooled, p: float) -> str:
+def _line_over_environments(found: Pooled, p: float) -> str:
     verdict = "no difference shown"
     if p < LEVEL:
         verdict = f"**{found.pair[0] if found.estimate > 0.5 else found.pair[1]} is better**"
@@ -176,13 +187,14 @@ def _told_over_worlds(found: Pooled, p: float) -> str:
 def permutation_test(
     x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], draws: int = 9_999
 ) -> float:
-    """Return the two-sided p-value of two samples (runs, worlds) being of one distribution.
+    """Return the two-sided p-value of two samples (runs, environments) being of one distribution.
 
-    The statistic is how far the chance that a run of x beats one of y, averaged over worlds, is
-    from one half. Under the hypothesis a world's runs can change their names.
+    The statistic is the distance from one half of the probability that a run of x beats one of y,
+    averaged over environments. Under the null hypothesis the runs of an environment are
+    exchangeable.
 
     >>> sure = permutation_test(np.array([[5.0, 6.0]] * 4), np.array([[1.0, 2.0]] * 4))
-    >>> 0.0001 <= sure < 0.002  # 2 of 70 x 70 ways to name the runs are as far apart
+    >>> 0.0001 <= sure < 0.002  # 2 of 70 x 70 permutations are as far apart
     True
     """
     rng = np.random.default_rng(0)
@@ -191,15 +203,17 @@ def permutation_test(
     shuffled = np.take_along_axis(both[None], order, axis=1)
     drawn = probability_of_improvement_rows(shuffled[:, : len(x)], shuffled[:, len(x) :])
     seen = abs(probability_of_improvement(x, y) - 0.5)
-    # as far, to rounding
+    # as far, up to rounding
     as_far = int((np.abs(drawn - 0.5) >= seen - 1e-12).sum())
     return (as_far + 1) / (draws + 1)
 
 
-def _scores(table: Table, worlds: Mapping[str, str], name: str) -> npt.NDArray[np.float64] | None:
-    """Return (runs, worlds) scores, random 0 and controller 100; None where runs are missing."""
+def _scores(
+    table: Table, environments: Mapping[str, str], name: str
+) -> npt.NDArray[np.float64] | None:
+    """Return (runs, environments) scores, random 0, controller 100; None where runs are missing."""
     columns = []
-    for task, controller in worlds.items():
+    for task, controller in environments.items():
         lines = table[task]
         low, high = lines["random"].mean("return"), lines[controller].mean("return")
         columns.append([normalised(run["return"], low, high) for run in lines[name].runs])

@@ -64,12 +64,12 @@ _CURVES = {
     "MultiAnt4x2-v1": {"happo": "5900", "mappo": "5900", "hatd3": "5900"},
 }
 """HARL (JMLR 2024), ends of the curves, read off the figures with 2-3 % error: 10 M steps, 5 M for
-off-policy methods on particle worlds; SimpleSpread by the v2 rules, MuJoCo by Gym's v2 robots. The
-HASAC paper's figures are curves we have no numbers of."""
+off-policy methods on particle environments; SimpleSpread by the v2 rules, MuJoCo by Gym's v2
+robots. The HASAC paper has only curves, without numbers."""
 _HEAD = """# Heterogeneous multi-agent learning
 
-Written by `make results-marl`; no score here is typed by hand. Every run is scored by
-`pkubench evaluate` on seeds no learner has met. Intervals are 95 % Student t intervals over
+Written by `make results-marl`; no score here is entered by hand. Every run is scored by `pkubench
+evaluate` on seeds that no learner has trained on. Intervals are 95 % Student t intervals over
 training seeds (n); a row with one run shows the interval over its episodes and says so. The column
 *training* has the budget of environment steps, for off-policy learners the steps between two
 gradient updates, and the time of a run: of its process, which several off-policy seeds may share,
@@ -82,30 +82,31 @@ nothing): `make evaluate` and `pkubench evaluate NAME TASK` score that run alone
 optima, so a learner can pass 100. (`pkubench evaluate` normalises by each task's own reference,
 which for SimpleSpread is a trained agent.)
 
-The numbers of the CPU presets were chosen on training seeds of worlds that are compared here: those
-of HAPPO and MAPPO on SimpleSpread (discrete), and on HalfCheetah 2x3 and Hopper 3x1 at 300,000
-steps; those of the off-policy learners on the three continuous particle worlds, and their returns
-of one step, where the papers have 5 to 20, on HalfCheetah 2x3 with training seed 1000. Which seeds
-the other choices were made on was not recorded: they may be among those reported. No evaluation
-seed was used. The CPU presets update off policy every 6.67 or 10 steps; the papers do every 20, or
-10 for DDPG and TD3 on robots.
+The numbers of the CPU presets were chosen on training seeds of environments that are compared here:
+those of HAPPO and MAPPO on SimpleSpread (discrete), and on HalfCheetah 2x3 and Hopper 3x1 at
+300,000 steps; those of the off-policy learners on the three continuous particle environments, and
+their returns of one step, where the papers have 5 to 20, on HalfCheetah 2x3 with training seed
+1000. Which seeds the other choices were made on was not recorded: they may be among those reported.
+No evaluation seed was used. The CPU presets update off policy every 6.67 or 10 steps; the papers
+every 20, or 10 for DDPG and TD3 on robots.
 
 *Published* are the ends of HARL's curves, read off its figures: 10 M steps, for off-policy learners
-on particle worlds 5 M. On particle worlds they were measured by the v2 rules, where speed comes
-before place in a step and, on SimpleSpread, an agent collides with itself (-37.5 an episode). So
-they are not on the scale of our returns; the bracket normalises them by what random and the
-controller score under those rules, which stands below each table.
+on particle environments 5 M. On particle environments they were measured by the v2 rules, where a
+step updates velocities before positions and, on SimpleSpread, an agent collides with itself (-37.5
+per episode). So they are not on the scale of our returns; the bracket normalises them by what
+random and the controller score under those rules, which is given below each table.
 
 """
 _TEN_MILLION = """Rows named `10m` are the agent of that name, trained for the paper's 10 M steps.
 Five seeds of 1.5 M steps are in [foundation](foundation.md).
 
 """
-_MUJOCO_NOTE = """The robots are Gymnasium's v5. HARL's published returns are of Gym's v2 robots,
-which differ in control cost, contact forces, healthy reward and observations, so the two columns
-are not on one scale: 'published' only tells what order of return the paper trained to, in 10 M
-steps. Where three runs differ much their intervals span the range and decide nothing; where they
-agree, the last table here tells whether more steps could help.
+_MUJOCO_NOTE = """\
+The robots are Gymnasium's v5. HARL's published returns are of Gym's v2 robots, which differ in
+control cost, contact forces, healthy reward and observations, so the two columns are not on the
+same scale: 'published' only shows what order of return the paper reached, in 10 M steps. Where
+three runs differ much their intervals span the range and decide nothing; where they agree, the last
+table here shows whether more steps could help.
 
 """
 
@@ -128,13 +129,14 @@ def page_of(rows: tuple[Row, ...], scale: float) -> str:
             sections += markdown(task, table[task], _published(task), _CONTROLLERS.get(task, "-"))
             sections += _old_rules_note(task)
             sections += [_TEN_MILLION] if task == "SimpleSpread-v0" else []
-    worlds = {task: controller for task, controller in _CONTROLLERS.items() if task in table}
-    return "".join([*sections, *_progress(rows), *claims(table, worlds), *unfinished(rows, scale)])
+    controllers = {task: controller for task, controller in _CONTROLLERS.items() if task in table}
+    sections += [*_progress(rows), *claims(table, controllers), *unfinished(rows, scale)]
+    return "".join(sections)
 
 
 @cache
 def _old_scale(task: str) -> tuple[float, float]:
-    """Return what random and the controller score on a particle world by the v2 rules."""
+    """Return what random and the controller score on a particle environment by the v2 rules."""
     random, controller = (by_old_rules(agent, task) for agent in ("random", _CONTROLLERS[task]))
     return random, controller
 
@@ -168,7 +170,7 @@ def with_normalised(text: str, low: float, high: float) -> str:
 
 
 def _progress(rows: tuple[Row, ...]) -> Iterator[str]:
-    """Yield a table of returns in the course of training on the robots, of what ships."""
+    """Yield a table of returns during training on the robots, of the shipped runs."""
     lines = []
     for row in rows:
         curve = row.shipped(0) / "training.jsonl"
@@ -180,13 +182,13 @@ def _progress(rows: tuple[Row, ...]) -> Iterator[str]:
         lines.append(" | ".join([f"| {row.task}", row.name, *cells, length]) + " |\n")
     if lines:
         yield (
-            "### In the course of training\n\n"
-            "Returns of exploring episodes, the mean over a tenth of the budget, of seed 0. They "
-            "are not scores: a policy that explores can earn far less than its mode. But where the "
-            "curve is flat from 30 % on, a low score is of these settings (networks, ratio of "
-            "updates, returns of one step), and a longer run of them need not raise it. An episode "
-            "shorter than 1,000 steps ended in a fall.\n\n"
-            "| task | agent | at 30 % | at 60 % | at the end | steps an episode |\n"
+            "### During training\n\n"
+            "Returns of exploratory episodes, the mean over a tenth of the budget, of seed 0. "
+            "They are not scores: a policy that explores can have a far lower return than its "
+            "mode. But if the curve is flat from 30 % on, a low score is due to these settings "
+            "(networks, ratio of updates, one-step returns), and a longer run need not raise it. "
+            "An episode shorter than 1,000 steps ended in a fall.\n\n"
+            "| task | agent | at 30 % | at 60 % | at the end | steps per episode |\n"
             "|---|---|---|---|---|---|\n"
         )
         yield from lines

@@ -16,12 +16,12 @@ from pkubench.tasks.registry import make_task
 OLDER = " °"
 """Mark of rows that were evaluated in float32, in whole or in part."""
 OLDER_NOTE = (
-    "° {runs} runs behind the rows so marked were evaluated when agents acted in float32, whose "
+    "° {runs} runs of the rows marked like this were evaluated when agents acted in float32, whose "
     "last bits depend on the processor. Their weights do not ship, so the figures stay until the "
     "rows are trained again."
 )
 LEVEL = 0.05
-"""p-values below it decide."""
+"""Significance level of the corrected p-values."""
 Table = dict[str, dict[str, Scored]]
 """Task -> name of the row -> its line, anchors first."""
 
@@ -30,7 +30,7 @@ def table_of(rows: Sequence[Row], scale: float, anchors: Mapping[str, str]) -> T
     """Gather the finished rows; one whose runs are not all recorded is left out, with a note.
 
     Args:
-        rows: what is trained.
+        rows: the rows of the table.
         scale: of the budgets.
         anchors: task -> an agent shown after ``random``, such as ``scripted:assignment``.
     """
@@ -60,7 +60,7 @@ def markdown(
     has_cost = found.cost_limit is not None
     columns = ["agent", "training", f"{metric.replace('_', ' ')} [95 %]"]
     is_counted = any(line.training_costs for line in lines.values())
-    if has_cost:  # docs/concepts/constraints.md says what these are
+    if has_cost:  # defined in docs/concepts/constraints.md
         columns += ["cost [95 %]", "violation [95 %]", "feasible runs"]
         columns += ["excess in training"] if is_counted else []
     columns += ["n"]
@@ -89,8 +89,8 @@ def markdown(
 def return_cost_figure(task: str, lines: Mapping[str, Scored], page: Path) -> str:
     """Draw return against cost of one task's lines, and return the Markdown that shows it.
 
-    The figure lies beside the page, ``figures/PAGE-TASK.svg``, in the same bytes each time. Tasks
-    without a cost limit have none: the empty text.
+    The figure is written next to the page, ``figures/PAGE-TASK.svg``, with the same bytes each
+    time. For tasks without a cost limit there is none: the empty text.
     """
     found = make_task(task)
     if found.cost_limit is None:
@@ -109,7 +109,7 @@ def return_cost_figure(task: str, lines: Mapping[str, Scored], page: Path) -> st
 def score_figure(stem: str, title: str, table: Table, anchors: Set[str], page: Path) -> str:
     """Draw the scores of tasks, a panel each, and return the Markdown that shows the figure.
 
-    Lines named in ``anchors`` are dashed. The figure lies beside the page,
+    Lines named in ``anchors`` are dashed. The figure is written next to the page,
     ``figures/PAGE-STEM.svg``.
     """
     scores, references = {}, {}
@@ -164,22 +164,22 @@ def compared(table: Table, pairs: Sequence[Pair]) -> list[tuple[Pair, Difference
     return found
 
 
-def told(table: Table, pair: Pair, difference: Difference | None, p: float) -> str:
-    """Return a line of Markdown about two rows; ``p`` is corrected for what it stands among.
+def line_of(table: Table, pair: Pair, difference: Difference | None, p: float) -> str:
+    """Return a line of Markdown about two rows; ``p`` is corrected for all comparisons.
 
-    A row is called better if p is below 0.05. One whose mean cost is above the task's limit is not
-    called so: it earns more.
+    A row is called better if p is below 0.05; but if its mean cost is above the task's limit, it
+    only has the higher return.
     """
     subject = f"- {pair.ours} minus {pair.theirs} on {pair.task.removesuffix('-v0')}"
     if difference is None:
-        return f"{subject}: one run a side, so nothing to say.\n"
+        return f"{subject}: one run each, so no comparison.\n"
     verdict = "no difference shown"
     if p < LEVEL:
         winner = pair.ours if difference.estimate > 0 else pair.theirs
         verdict = f"**{winner} is better**"
         cost = table[pair.task][winner].metrics.get("cost")
         if feasible(make_task(pair.task), cost[0] if cost else None) is False:
-            verdict = f"{winner} earns more, over the limit"
+            verdict = f"{winner} has the higher return, over the limit"
     left, right = (len(table[pair.task][name].runs) for name in pair[1:])
     return (
         f"{subject}: {difference.estimate:.4g} [{difference.low:.4g}, {difference.high:.4g}], "
@@ -192,7 +192,7 @@ def verdicts(table: Table, pairs: Sequence[Pair]) -> Iterator[str]:
     found = compared(table, pairs)
     corrected = iter(holm([difference.p_value for _, difference in found if difference]))
     for pair, difference in found:
-        yield told(table, pair, difference, next(corrected) if difference else 1.0)
+        yield line_of(table, pair, difference, next(corrected) if difference else 1.0)
 
 
 def normalised(value: float, low: float, high: float) -> float:

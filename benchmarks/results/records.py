@@ -1,9 +1,9 @@
-"""Records of trained runs: what the harness said of each, kept in the repository.
+"""Records of trained runs: the harness's report of each, kept in the repository.
 
-A table takes hours to train and its weights would fill the package, so each finished run leaves one
-small file, ``records/TABLE/ROW/TASK/seedN.json``: the training command, the hash of the weights
-and the harness's own report. Pages are computed from these files. Anybody can train a run again
-with the command in it and compare.
+A table takes hours to train and its weights would be too large for the package, so each finished
+run leaves one small file, ``records/TABLE/ROW/TASK/seedN.json``: the training command, the hash of
+the weights and the harness's own report. Pages are computed from these files. A run can be trained
+again with the command in it, and compared.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ RECORDS = Path(__file__).parent / "records"
 
 
 def path_of(row: Row, seed: int, budget: int) -> Path:
-    """Return where the record of a run is or will be; of another budget, beside the run."""
+    """Return the path of a run's record; for another budget it is in the folder of the run."""
     if budget != row.steps:
         return row.run(seed, budget) / "record.json"
     return RECORDS / row.table / row.name / row.task / f"seed{seed}.json"
@@ -47,7 +47,7 @@ def read(row: Row, seed: int, budget: int) -> dict[str, Any] | None:
 
 
 def write(row: Row, seed: int, budget: int, run: Path) -> dict[str, Any]:
-    """Evaluate a finished run by its task's protocol and keep what came out."""
+    """Evaluate a finished run by its task's protocol and write the record."""
     config = json.loads((run / "config.json").read_text())
     record = {
         "row": row.name,
@@ -70,7 +70,7 @@ def write(row: Row, seed: int, budget: int, run: Path) -> dict[str, Any]:
 
 
 def write_again(row: Row, seed: int, weights: Path) -> None:
-    """Evaluate the weights of a run again and put what came out in place of its report."""
+    """Evaluate the weights of a run again and replace its report."""
     path = path_of(row, seed, row.steps)
     record = json.loads(path.read_text())
     write_json(path, {**record, "task": row.task, **_evaluated(row, weights)})
@@ -103,7 +103,7 @@ class Scored:
     training: str
     """Budget and time of training, or a dash."""
     sample: str
-    """What the intervals are over: ``runs``, or the ``episodes`` of the only run."""
+    """The sample of the intervals: ``runs``, or the ``episodes`` of the only run."""
     metrics: Mapping[str, tuple[float, float | None, float | None, int]]
     """Name -> mean, low, high, n."""
     runs: Sequence[Mapping[str, float]]
@@ -111,11 +111,11 @@ class Scored:
     constraint: Constraint | None = None
     """How well the cost limit is kept; None in a task without one."""
     training_costs: Sequence[Mapping[str, float]] = ()
-    """Each run's cost of training, where all runs know it."""
+    """Each run's cost of training, if all runs recorded it."""
     weights: Sequence[str] = ()
     """Each run's hash of its weights."""
     in_float32: int = 0
-    """Runs that were evaluated when agents acted in float32, and have no weights to do it again."""
+    """Runs evaluated when agents acted in float32, without weights to evaluate them again."""
 
     def text(self, metric: str) -> str:
         """Return ``mean [low, high]``."""
@@ -165,7 +165,7 @@ def scored_row(row: Row, budget: int) -> Scored | None:
         ratio = settings["num_envs"] / settings["updates_per_step"]
         training += f", an update every {ratio:.3g}"
     seconds = [r["seconds"] for r in records if r["seconds"] is not None]
-    training += f", {sum(seconds) / len(seconds):.0f} s a run" if seconds else ""
+    training += f", {sum(seconds) / len(seconds):.0f} s per run" if seconds else ""
     costs = [r["training_cost"] for r in records if "training_cost" in r]
     costs = costs if len(costs) == len(records) else []
     line = _scored(row.name, training, [r["report"] for r in records], costs)
@@ -179,10 +179,10 @@ def scored_agent(agent: str, task: str) -> Scored:
 
 
 def by_old_rules(agent: str, task: str) -> float:
-    """Return what an agent scores on a particle world by the v2 rules, HARL's.
+    """Return what an agent scores on a particle environment by the v2 rules, HARL's.
 
-    Published scores of those rules are on another scale than ours: positions follow from the new
-    speed, and on SimpleSpread an agent collides with itself, -37.5 an episode.
+    Published scores by those rules are on a different scale from ours: positions are updated with
+    the new velocity, and on SimpleSpread an agent collides with itself, -37.5 per episode.
     """
     found = make_task(task)
     old = replace(found, env_kwargs={**found.env_kwargs, "rules": "v2"})
@@ -196,7 +196,7 @@ def _scored(
     training_costs: Sequence[Mapping[str, float]] = (),
 ) -> Scored:
     task = make_task(reports[0]["task"])
-    # a metric that came later than a record is left out of the line
+    # a metric that was introduced after a record is left out of the line
     names = [m.name for m in task.metrics if all(m.name in r["metrics"] for r in reports)]
     runs = [{m: _value(name, r, m) for m in names} for r in reports]
     metrics: dict[str, tuple[float, float | None, float | None, int]] = {}

@@ -1,4 +1,4 @@
-"""A table of results is a list of rows: an agent on a task, so many seeds of so many steps."""
+"""A table of results is a list of rows: agent, task, number of seeds and steps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pkubench.tasks.registry import make_task
 
 ROOT = Path(__file__).parents[2]
 DONE = "done"
-"""Marks a run whose training came to its end."""
+"""Marks a run whose training is finished."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Row:
     ships: int = 5
     """Seeds whose weights go into the package, from seed 0 on."""
     label: str = ""
-    """Another name than the agent's, for a row with another budget or settings."""
+    """A name other than the agent's, for a row with another budget or settings."""
     table: str = "foundation"
     """Names the folder of its runs and records."""
     changes: tuple[tuple[str, str], ...] = ()
@@ -37,7 +37,7 @@ class Row:
 
     @property
     def name(self) -> str:
-        """How the row is called in the table."""
+        """The name of the row in the table."""
         return self.label or self.agent
 
     def budget(self, scale: float) -> int:
@@ -56,7 +56,7 @@ class Row:
     def is_made_by(self, config: Mapping[str, Any], budget: int) -> bool:
         """Return whether a run's ``config.json`` is of this row as the presets are now.
 
-        A setting that came later than the run is left out of account: it has its default.
+        Settings introduced after the run are ignored: they have their defaults.
         """
         if f"--steps {budget} " not in f"{config['command']} ":
             return False
@@ -78,7 +78,7 @@ def page_path(table: str, scale: float) -> Path:
 
 
 def config_of(agent: str, task: str, changes: Mapping[str, str] | None = None) -> Any:
-    """Return the config that a preset stands for on a task now, with ``changes``."""
+    """Return the current config of a preset on a task, with ``changes``."""
     return with_settings(preset(agent).config(make_task(task)), changes or {})
 
 

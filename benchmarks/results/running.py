@@ -24,7 +24,7 @@ from pkubench.files import write_json
 from pkubench.tasks.registry import make_task
 
 SCORE = "score.json"
-"""A shipped run's score, which a test holds it to."""
+"""A shipped run's score, which a test compares with a new evaluation."""
 CURVE_LINES = 200
 """Lines kept of a shipped training curve."""
 Rows = tuple[Row, ...]
@@ -33,7 +33,7 @@ Rows = tuple[Row, ...]
 def run_stages(
     rows: Rows, table: str, describe: str, page_of: Callable[[Rows, float], str]
 ) -> None:
-    """Parse the command line that all tables share and run what it asks for.
+    """Parse the command line that all tables share and run the chosen stages.
 
     Only the rows' full budgets reach the package and the documentation; with ``--scale`` weights,
     records and page stay in ``runs``.
@@ -43,16 +43,16 @@ def run_stages(
         "--stage",
         choices=("all", "train", "ship", "score", "table"),
         default="all",
-        help="score: evaluate the shipped weights again, for after a change of environment, "
-        "protocol or acting (not part of all)",
+        help="score: evaluate the shipped weights again after a change of environment, protocol or "
+        "acting (not part of all)",
     )
-    parser.add_argument("--jobs", type=int, default=2, help="training processes at once")
+    parser.add_argument("--jobs", type=int, default=2, help="number of parallel training processes")
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies every step budget")
     parser.add_argument(
         "--only", default="", help="rows to train whose 'NAME TASK' matches this regular expression"
     )
     parser.add_argument(
-        "--fresh", action="store_true", help="train anew what the repository has records of"
+        "--fresh", action="store_true", help="train again what the repository has records of"
     )
     args = parser.parse_args()
     if args.stage in ("all", "train"):
@@ -104,7 +104,7 @@ def _train_job(row: Row, seeds: tuple[int, ...], budget: int, fresh: bool) -> st
         return "done before"
     runs = [row.run(seed, budget, fresh) for seed in seeds]
     for run in runs:
-        if (run / DONE).exists():  # of settings that the preset has no longer
+        if (run / DONE).exists():  # with settings that the preset no longer has
             shutil.rmtree(run)
     command = [sys.executable, "-m", "pkubench", "train", row.agent, row.task, "--quiet"]
     command += ["--steps", str(budget)]
@@ -115,7 +115,7 @@ def _train_job(row: Row, seeds: tuple[int, ...], budget: int, fresh: bool) -> st
         command += ["--seeds", _listed(seeds), "--batch-seeds", "--out", str(runs[0].parent)]
     if is_interrupted(row, runs[0], budget):
         command.append("--resume")
-    else:  # it came to no checkpoint, or is of settings that the preset has no longer
+    else:  # it has no checkpoint, or has settings that the preset no longer has
         for run in runs:
             shutil.rmtree(run, ignore_errors=True)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -129,7 +129,7 @@ def _train_job(row: Row, seeds: tuple[int, ...], budget: int, fresh: bool) -> st
 
 
 def is_interrupted(row: Row, run: Path, budget: int) -> bool:
-    """Return whether a folder holds a training of this row, as presets are now, to go on with."""
+    """Return whether a folder holds an unfinished training of this row with current presets."""
     held = read_training(run)
     if held is None or held.command is None or not has_checkpoint(run):
         return False
@@ -141,7 +141,7 @@ def _listed(seeds: tuple[int, ...]) -> str:
 
 
 def _restore(row: Row, seed: int, budget: int) -> bool:
-    """Take a run that ships with the package as done, if it is of the same budget and settings."""
+    """Copy a run that ships with the package, if it has the same budget and settings."""
     config = row.shipped(seed) / CONFIG
     if seed >= row.ships or not config.exists():
         return False
@@ -156,7 +156,7 @@ def _restore(row: Row, seed: int, budget: int) -> bool:
 def ship(rows: Rows) -> None:
     """Copy weights, configuration, a thinned curve and the score of runs into the package.
 
-    Only of runs that have the rows' full budgets, the last trained ones first.
+    Only runs with the rows' full budgets, the last trained ones first.
     """
     for row, seed in runs_of(rows):
         record = records.read(row, seed, row.steps)

@@ -1,8 +1,9 @@
-"""Constrained learners on Safety-Gymnasium's worlds and on robots under a speed limit.
+"""Constrained learners on Safety-Gymnasium's environments and on robots under a speed limit.
 
 ``make results-safety`` trains and scores what has no record yet and writes
-``docs/results/safety.md``. It takes hours; stop it and start it again at will. ``--scale``
-multiplies every budget, ``--fresh`` trains again what has a record, ``--only`` chooses rows.
+``docs/results/safety.md``. It takes hours; it can be stopped and started again at any time.
+``--scale`` multiplies every budget, ``--fresh`` trains again what has a record, ``--only`` chooses
+rows.
 """
 
 from __future__ import annotations

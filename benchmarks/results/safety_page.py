@@ -1,4 +1,4 @@
-"""Writes ``docs/results/safety.md``: from records, and an evaluation of ``random`` on the spot."""
+"""Writes ``docs/results/safety.md``: from records, and from a new evaluation of ``random``."""
 
 from __future__ import annotations
 
@@ -88,21 +88,21 @@ _TWO_EPISODES = {"PointCircle1-v0"}
 """Published scores that sum two episodes of 500 steps: ``autoreset`` inside ``TimeLimit(1000)`` in
 OmniSafe's adapter and evaluator (its commit 18776f17)."""
 _HOLDING = ("trpo-lag", "cpo", "pcpo", "focops", "cup", "p3o", "cppo-pid", "trpo-pid")
-"""On-policy agents that hold a limit, to set beside PPO-Lag."""
+"""On-policy agents with a cost limit, to compare with PPO-Lag."""
 
 
 class Ceiling(NamedTuple):
-    """What no run can earn more than."""
+    """An upper bound of the return of a run."""
 
     value: float
     why: str
     without_cost: bool = True
-    """Whether only runs without cost are bound by it."""
+    """Whether it only bounds runs without cost."""
 
 
 _CHEETAH = Ceiling(1000 * 3.2096, "1,000 steps at the limit of 3.2096")
 POINT_SPEED = 0.015 / 0.01 + 2 * (1 / 0.3) * 0.0193
-"""Point's greatest speed, 1.63 m/s: its force over its damping, and twice the turning speed times
+"""Point's maximal speed, 1.63 m/s: its force over its damping, and twice the turning speed times
 the distance of the centre of mass from the axis, which is all that turning can add."""
 _CEILINGS = {
     "HalfCheetahVelocity-v0": _CHEETAH,
@@ -112,31 +112,32 @@ _CEILINGS = {
     ),
     "PointGoal1-v0": Ceiling(
         20.0 * POINT_SPEED * (1 + 1 / 0.405),
-        f"20 s at Point's greatest speed of {POINT_SPEED:.2f} m/s, and a goal each 0.405 m, the "
-        "least way between two",
+        f"20 s at Point's maximal speed of {POINT_SPEED:.2f} m/s, and a goal every 0.405 m, the "
+        "minimal distance between two",
         without_cost=False,
     ),
     "PointCircle1-v0": Ceiling(
         500 * 0.1 * POINT_SPEED,
-        f"500 steps on the rim at Point's greatest speed of {POINT_SPEED:.2f} m/s",
+        f"500 steps on the rim at Point's maximal speed of {POINT_SPEED:.2f} m/s",
         without_cost=False,
     ),
 }
 _HEAD = """# Constrained control
 
-Written by `make results-safety`; no score here is typed by hand. Every run is scored by
-`pkubench evaluate`, with its deterministic policy, on seeds no learner has met. The cost limit is
-25 an episode. Intervals are 95 % Student t intervals over training seeds (n); a row with one run
+Written by `make results-safety`; no score here is entered by hand. Every run is scored by `pkubench
+evaluate`, with its deterministic policy, on seeds that no learner has trained on. The cost limit is
+25 per episode. Intervals are 95 % Student t intervals over training seeds (n); a row with one run
 shows the interval over its episodes and says so. *Violation* is max(0, mean cost - 25), *feasible
-runs* how many seeds keep the limit on their own, and *excess in training* what exploring cost
-beyond the limit, an episode ([definitions](../concepts/constraints.md)). *Training* is the budget
-of environment steps, for off-policy learners the steps between two gradient updates, and the time
-of a run on one core of a machine that did other work too. Equal budgets are of environment steps;
-an off-policy learner computes more in each. The records, with command and settings of every run,
-are in `benchmarks/results/records/safety`. Seed 0 of a row ships with the package, but not of rows
-named `10m`, nor of PPO and PPO-Lag on HalfCheetahVelocity, which [foundation](foundation.md) ships.
+runs* how many seeds keep the limit by themselves, and *excess in training* the mean excess of the
+cost over the limit per training episode ([definitions](../concepts/constraints.md)). *Training* is
+the budget of environment steps, for off-policy learners the steps between two gradient updates, and
+the time of a run on one core of a machine that did other work too. Equal budgets are of environment
+steps; an off-policy learner computes more in each. The records, with command and settings of every
+run, are in `benchmarks/results/records/safety`. Seed 0 of a row ships with the package, but not of
+rows named `10m`, nor of PPO and PPO-Lag on HalfCheetahVelocity, which [foundation](foundation.md)
+ships.
 
-The CPU presets were chosen with training seed 1000, which is in no row, by returns and costs of
+The CPU presets were chosen with training seed 1000, which no row uses, by returns and costs of
 training episodes: on policy on PointGoal1 and HalfCheetahVelocity, off policy on HopperVelocity and
 PointCircle1. No evaluation seed was used.
 
@@ -178,10 +179,10 @@ def _published(task: str) -> dict[tuple[str, str], str]:
 
 
 def ceiling_text(task: str, lines: Mapping[str, Scored]) -> Iterator[str]:
-    """Say what a run can earn at most, and check that none earned more.
+    """State the maximal return of a run, and check that none exceeds it.
 
     Raises:
-        ValueError: one did, so a world or a score is wrong.
+        ValueError: one does, so an environment or a score is wrong.
     """
     if task not in _CEILINGS:
         return
@@ -190,30 +191,31 @@ def ceiling_text(task: str, lines: Mapping[str, Scored]) -> Iterator[str]:
         for run in line.runs:
             is_bound = run["cost"] == 0.0 or not ceiling.without_cost
             if is_bound and run["return"] > ceiling.value:
-                raise ValueError(f"{name} on {task} earned {run['return']}: {ceiling.why}")
+                raise ValueError(f"{name} on {task} has the return {run['return']}: {ceiling.why}")
     condition = "Without cost no" if ceiling.without_cost else "No"
-    yield f"{condition} run can earn more than {ceiling.value:,.0f}: {ceiling.why}.\n\n"
+    yield f"{condition} run can have a return above {ceiling.value:,.0f}: {ceiling.why}.\n\n"
     if task in _TWO_EPISODES:
         yield (
-            "The published figures of this world are most likely of two episodes each (some lie "
-            "above that ceiling): OmniSafe starts episodes anew by itself inside a time limit of "
-            "1,000 steps, which overwrites the world's own of 500, and sums rewards and costs to "
-            "the outer limit. Halve them all, and their limit of 25, to compare.\n\n"
+            "The published figures of this environment are most likely sums over two episodes "
+            "(some lie above that ceiling): OmniSafe restarts episodes automatically inside a time "
+            "limit of 1,000 steps, which replaces the environment's own of 500, and sums rewards "
+            "and costs up to the outer limit. Halve them all, and their limit of 25, to compare."
+            "\n\n"
         )
 
 
 def cut_text(lines: Mapping[str, Scored]) -> Iterator[str]:
-    """Say how to read the row of an agent whose training episodes are cut, if it is there."""
+    """Explain the row of the agent with truncated training episodes, if there is one."""
     if "ppo-early-terminated" in lines:
         yield (
             "ppo-early-terminated trains on episodes that end at the limit, so its excess in "
-            "training is at most one step's; at evaluation episodes go on, in states it has never "
+            "training is at most one step's; evaluation episodes continue, in states it has never "
             "met.\n\n"
         )
 
 
 def same_weights(lines: Mapping[str, Scored]) -> Iterator[str]:
-    """Say which rows of a task are one and the same policy, bit for bit."""
+    """List the rows of a task that have the same weights, bit for bit."""
     by_weights: dict[tuple[str, ...], list[str]] = {}
     for name, line in lines.items():
         if line.weights:
@@ -221,28 +223,28 @@ def same_weights(lines: Mapping[str, Scored]) -> Iterator[str]:
     for names in by_weights.values():
         if len(names) > 1:
             yield (
-                f"{' and '.join(names)} came to the same weights, bit for bit: what sets them "
-                "apart never acted in these runs "
+                f"{' and '.join(names)} have the same weights, bit for bit: what "
+                "distinguishes them never had an effect in these runs "
                 "([why](../agents/constrained.md#where-two-agents-are-one)).\n\n"
             )
 
 
 def claims(table: Table) -> Iterator[str]:
-    """Yield who earns more than PPO-Lag, or SAC-Lag, within the limit, and who keeps it."""
+    """Yield comparisons of returns with PPO-Lag or SAC-Lag within the limit, and who keeps it."""
     pairs = [Pair(task, ours, "ppo-lag") for task in table for ours in _HOLDING]
     pairs += [Pair(task, ours, "sac-lag") for task in table for ours in ("td3-lag", "sac-pid")]
     lines = list(verdicts(table, pairs))
     yield "## What the runs show\n\n"
     if lines:
         yield (
-            "Returns are compared among agents that hold a constraint. Differences have Welch's "
+            "Returns are compared among constrained agents. Differences have Welch's "
             "95 % intervals over training seeds; p-values are corrected for the number of "
-            "comparisons (Holm), and *better* is said below 0.05, of agents whose mean cost is "
-            "within the limit: to earn more above it is no gain.\n\n"
+            "comparisons (Holm), and *better* means below 0.05, for agents with a mean cost within "
+            "the limit: a higher return above it does not count.\n\n"
         )
         yield from lines
         yield "\n"
-    yield "Who keeps the limit, over all tasks here:\n\n"
+    yield "Runs within the limit, over all tasks here:\n\n"
     names = dict.fromkeys(n for lines in table.values() for n in lines if n != "random")
     for name in names:
         runs = [

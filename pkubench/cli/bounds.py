@@ -12,7 +12,7 @@ from pkubench.tasks.task import Task
 def show_bound(
     output: Output, agent: str, task: Task, plays: int, seed: int, *, trust: bool
 ) -> None:
-    """Learn a response to each seat of an agent and show what NashConv is at least.
+    """Learn a response to each seat of an agent and show a lower bound of NashConv.
 
     Raises:
         AgentError, ConfigError, GameError, PolicyError: As ``response_bound``.
@@ -56,7 +56,7 @@ def show_bound(
     ]
     title = f"{agent} on {short(task.id)}: LOWER BOUND of exploitability, no exact score"
     budget = (
-        f"learnt from {bound.plays:,} plays and scored by {bound.scored:,} a seat; more may find "
+        f"learned from {bound.plays:,} plays, scored by {bound.scored:,} per seat; more may find "
         "more"
     )
     output.show("", output.table(title, columns, rows), budget, "")

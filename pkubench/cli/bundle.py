@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 app = verb_app()
 
 PREVIEW_DIGITS = 12
-"""Digits of a hash that people are shown."""
+"""Digits of a hash that are displayed."""
 
 
 @app.command()
@@ -38,10 +38,10 @@ def bundle(
     ],
     out: Annotated[Path, typer.Option("--out", metavar="FILE.zip", help="The bundle to write.")],
     name: Annotated[
-        str | None, typer.Option("--name", help="What the board calls the agent.")
+        str | None, typer.Option("--name", help="The agent's name on the board.")
     ] = None,
     author: Annotated[
-        list[str] | None, typer.Option("--author", help="Whom to name; may be repeated.")
+        list[str] | None, typer.Option("--author", help="An author; may be repeated.")
     ] = None,
     description: Annotated[
         str | None, typer.Option("--description", help="A few sentences for the agent's page.")
@@ -57,7 +57,7 @@ def bundle(
         typer.Option("--weights", metavar="PATH", help="Where the evaluated weights are."),
     ] = None,
     no_weights: Annotated[
-        bool, typer.Option("--no-weights", help="Leave weights out: shown, never ranked.")
+        bool, typer.Option("--no-weights", help="Leave weights out: displayed, but never ranked.")
     ] = False,
     json: Json = False,
     quiet: Quiet = False,

@@ -1,4 +1,4 @@
-"""``pkubench check``: hold an environment to the contract."""
+"""``pkubench check``: test whether an environment follows the contract."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def check(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Hold an environment to the contract. Exit code 1 if it breaks a rule."""
+    """Test whether an environment follows the contract. Exit code 1 if it breaks a rule."""
     subject = _subject(name)
     with Output(json=json, quiet=quiet) as output:
         outcomes = []
@@ -61,11 +61,11 @@ def check(
             )
             rows = []
             for outcome in outcomes:
-                told = Text(outcome.rule.replace("``", ""))
+                text = Text(outcome.rule.replace("``", ""))
                 if outcome.detail:
-                    told.append(f"\n{outcome.detail}", style=_STYLES[outcome.status])
+                    text.append(f"\n{outcome.detail}", style=_STYLES[outcome.status])
                 status = Text(outcome.status, style=_STYLES[outcome.status])
-                rows.append((outcome.check, status, told))
+                rows.append((outcome.check, status, text))
             output.show(output.table(subject.name, columns, rows), "")
             if not failed and subject.name in environments():
                 output.next(command("evaluate", "random", short(subject.name)))
@@ -79,7 +79,7 @@ def _subject(name: str) -> Subject:
         make_batch(spec.id).close()  # a missing extra is one line, not twelve failures
         return Subject(spec.id, functools.partial(make_batch, spec.id))
     module_name, _, class_name = name.partition(":")
-    look_here()  # the class is often here
+    look_here()  # the class is often in this folder
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

@@ -83,13 +83,13 @@ def compare(
 ) -> None:
     """Compare agents: differences of means with Welch intervals, chances of improvement.
 
-    On each task the best agent (or --baseline) stands against each other one. An agent with
+    On each task the best agent (or --baseline) is compared with each other one. An agent with
     several training runs is a sample of their means; one with a single run is a sample of its
     episodes, which say how well that run acts and nothing about the algorithm. Where an agent is
-    over a cost limit, its return wins nothing: the verdict is infeasible.
+    over a cost limit, its return does not count: the verdict is infeasible.
     """
     chosen = [task_named(name) for name in task or []]
-    folders, agents = _sorted_out(names, chosen)
+    folders, agents = _folders_and_agents(names, chosen)
     with Output(json=json, quiet=quiet) as output:
         # a misspelled agent is reported before anything runs
         sources = [
@@ -124,7 +124,9 @@ def compare(
             output.next(command("plot", folders[0]))
 
 
-def _sorted_out(names: Sequence[str], chosen: Sequence[Task]) -> tuple[list[Path], list[str]]:
+def _folders_and_agents(
+    names: Sequence[str], chosen: Sequence[Task]
+) -> tuple[list[Path], list[str]]:
     """Return which of the names are results folders and which are agents.
 
     Raises:
@@ -227,7 +229,7 @@ def _by_task(found: Sequence[Evaluated]) -> dict[str, dict[str, Evaluated]]:
         if report.agent in agents:
             origins = agents[report.agent].origin, of_report[id(report)].origin
             raise RecordError(
-                f"{report.agent} on {report.task} is there twice, from {' and '.join(origins)}; "
+                f"{report.agent} on {report.task} was given twice, from {' and '.join(origins)}; "
                 "give one of them"
             )
         agents[report.agent] = of_report[id(report)]
@@ -350,8 +352,8 @@ def _remarks(comparisons: Sequence[Comparison]) -> list[RenderableType]:
     if any(c.sample == "episodes" and c.low is not None for c in comparisons):
         remarks.append(
             prose(
-                "Where the sample is episodes, the interval is about these very policies; only "
-                "several training runs of both say something about an algorithm."
+                "Where the sample is episodes, the interval is about these particular policies; "
+                "only several training runs of both say something about an algorithm."
             )
         )
     if any(c.sample == "mixed" for c in comparisons):

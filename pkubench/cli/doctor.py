@@ -1,4 +1,4 @@
-"""``pkubench doctor``: what this machine has, what it lacks, and the line that mends it."""
+"""``pkubench doctor``: checks the installation and suggests fixes."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ renderer.render()
 
 
 class Finding(NamedTuple):
-    """One thing looked at."""
+    """One thing that was checked."""
 
     area: str
     name: str
     status: str
-    """``ok``, ``warn`` (works, but), ``fail`` (fix it), ``absent`` (optional, not there)."""
+    """``ok``, ``warn`` (works with a caveat), ``fail`` (must be fixed), ``absent`` (optional)."""
     value: str
     advice: str = ""
 
 
 @app.command()
 def doctor(json: Json = False, quiet: Quiet = False) -> None:
-    """Check the installation: what is there, what is missing and how to fix it.
+    """Check the installation: what is installed, what is missing and how to fix it.
 
     Exit code 1 if something must be fixed.
     """
@@ -105,7 +105,7 @@ def _extras() -> Iterator[Finding]:
                 "extras",
                 name,
                 "absent",
-                f"for {extra.purpose}; lacks {', '.join(missing)}",
+                f"for {extra.purpose}; missing: {', '.join(missing)}",
                 f"{extra.caution}; left out of pkubench[all]"
                 if extra.caution
                 else f"pip install 'pkubench[{name}]'",
@@ -225,7 +225,7 @@ def _folders() -> Iterator[Finding]:
             advice = f"{existing} cannot be written; choose another folder with --out"
             yield Finding("folders", name, "fail", value, advice)
         elif free < LOW_DISK_BYTES:
-            yield Finding("folders", name, "warn", value, "less than 2 GB free; make room")
+            yield Finding("folders", name, "warn", value, "less than 2 GB free; free some space")
         else:
             yield Finding("folders", name, "ok", value)
 

@@ -1,4 +1,4 @@
-"""``pkubench evaluate``: agents on tasks; out come records, reports and one table."""
+"""``pkubench evaluate``: scores agents on tasks; writes records, reports and one table."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ BackendName = Annotated[
 
 
 class Pair(NamedTuple):
-    """One evaluation to do."""
+    """One evaluation to run."""
 
     agent: str
     """Spelling of the agent."""
@@ -122,7 +122,7 @@ def evaluate(
     """Score agents on tasks.
 
     With --out every episode is a line of OUT/AGENT/TASK/RUN/episodes.jsonl, and the same command
-    goes on where it was stopped. Exit code 1 if an agent failed an episode.
+    resumes where it was stopped. Exit code 1 if an agent failed an episode.
     """
     if backend not in BACKENDS:
         raise UnknownName("backend", backend, BACKENDS)
@@ -164,7 +164,7 @@ def _acting_as(acting: Mapping[str, str], pairs: list[Pair]) -> list[Pair]:
 
 
 def _resolved(pairs: list[Pair], trust: bool, output: Output) -> Iterator[tuple[Pair, AgentSource]]:
-    """Find every agent: a misspelled one is said before anything runs."""
+    """Find every agent, so that a misspelled one is reported before anything runs."""
     from pkubench.agents.resolve.loading import resolve_agent
 
     found = []
@@ -230,7 +230,7 @@ def _scored(
                     reports.append(report)
                     last = pair.agent, source
     except KeyboardInterrupt:
-        kept = "to go on where it stopped" if out else "nothing is kept without --out; again"
+        kept = "to resume where it stopped" if out else "nothing is kept without --out; again"
         raise Interrupted(f"stopped; {kept}: {this_command()}") from None
     finally:
         pool.close()
@@ -240,15 +240,15 @@ def _scored(
 
 
 def _check_responses(pairs: list[Pair], is_one: bool, out: Path | None) -> None:
-    """Refuse what a lower bound of exploitability is not for."""
+    """Refuse options and tasks for which a lower bound of exploitability does not apply."""
     wrong = [pair.task for pair in pairs if not traits(pair.task.id).is_zero_sum_game]
     if wrong:
         raise ConfigError(
-            f"--responses bounds the exploitability of a game, and {short(wrong[0].id)} is none: "
-            f"it is scored by {wrong[0].scoring.summary}; leave --responses out"
+            f"--responses bounds the exploitability of a game, and {short(wrong[0].id)} is not a "
+            f"game: it is scored by {wrong[0].scoring.summary}; leave --responses out"
         )
     if not is_one:
-        raise ConfigError("--responses takes one agent and one game; give them in turn")
+        raise ConfigError("--responses takes one agent and one game; run it once for each")
     if out is not None:
         raise ConfigError(
             "--responses keeps no records; leave --out out, or print them with --json"
@@ -256,7 +256,7 @@ def _check_responses(pairs: list[Pair], is_one: bool, out: Path | None) -> None:
 
 
 def _next(output: Output, out: Path | None, reports: int, agent: str, source: AgentSource) -> None:
-    """Name what to do next; ``agent`` is how ``source``, the last one scored, was spelled."""
+    """Suggest the next command; ``agent`` is how ``source``, the last one scored, was spelled."""
     if out is None:
         output.next(this_command(add="--out results"))
     elif reports > 1:
@@ -320,7 +320,7 @@ def _of_suite(suite: str) -> list[Task]:
 def _own_task(agent: str) -> Iterator[Pair]:
     """Yield the task that a run folder was trained on."""
     for run in trainings(Path(agent)):
-        if not run.is_finished:  # resolve_agent says how to go on
+        if not run.is_finished:  # resolve_agent says how to resume it
             continue
         task = run.facts.get("task")
         if not isinstance(task, str):
@@ -337,7 +337,7 @@ def _own_task(agent: str) -> Iterator[Pair]:
         )
     from pkubench.agents.resolve.loading import resolve_agent
 
-    resolve_agent(agent)  # says best what is wrong with the name
+    resolve_agent(agent)  # gives the best message about the name
     raise ConfigError(f"no task given for {agent}: name one, a --suite, or --all")
 
 
@@ -349,9 +349,9 @@ def _untrained() -> list[str]:
 def _fitting(names: list[str], chosen: list[Task], *, several: bool) -> list[Pair]:
     """Return the pairs of ``--all`` and ``--suite``.
 
-    A named agent takes the tasks it has weights for. One that needs none takes, beside others, the
-    tasks that one of them takes, because a table compares. What else acts takes all tasks, and is
-    left out where it does not fit.
+    A named agent is paired with the tasks it has weights for. One that needs no weights is paired,
+    if other agents are given, with their tasks, because a table compares. Any other agent is paired
+    with all tasks, and left out where it does not fit.
     """
     untrained = [name for name in names if name in _untrained()]
     trained = {name: set(shipped_tasks(name)) for name in names if name in presets()}

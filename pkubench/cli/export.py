@@ -1,4 +1,4 @@
-"""``pkubench export``: an agent as one file, which anybody can run and nobody need trust."""
+"""``pkubench export``: an agent as one file that can be run without trusting it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def export(
 ) -> None:
     """Turn an agent into an ONNX policy, or a population of a game into one file.
 
-    A team becomes a folder with one file an agent id. ONNX policies are deterministic: of a
+    A team becomes a folder with one file per agent id. ONNX policies are deterministic: of a
     stochastic policy the most likely action (the mode) is kept. A population file holds every
     policy's probabilities at every information state, and the meta-strategy.
     """
@@ -78,7 +78,7 @@ def export(
 
             write_population(target, entrant, chosen)
         else:
-            raise AgentError(f"{agent} is no population of game policies; --onnx takes policies")
+            raise AgentError(f"{agent} is not a population of game policies; --onnx takes policies")
         if json:
             kind = "population" if onnx is None else "onnx"
             output.document({kind: str(target), "agent": agent, "run": run.label})

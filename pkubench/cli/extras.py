@@ -1,4 +1,4 @@
-"""What each optional set of dependencies is for, and by which modules it is known."""
+"""The optional sets of dependencies: what each is for, and the modules it installs."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ EXTRAS: dict[str, Extra] = {
     "minigrid": Extra(
         ("minigrid",),
         "grid worlds",
-        f"{_LATER}, and its pygame overwrites files of the pygame-ce that team worlds bring: an "
-        "environment of its own is safer",
+        f"{_LATER}, and its pygame overwrites files of the pygame-ce that the extra marl "
+        "installs: a virtual environment of its own is safer",
     ),
     "llm": Extra(("transformers",), "local language models", _LATER),
     "inspect": Extra(("inspect_ai",), "bridge to inspect-ai", _LATER),
@@ -41,7 +41,7 @@ EXTRAS: dict[str, Extra] = {
 
 
 def extra_of_module(module: str) -> str | None:
-    """Return the extra that brings a module, None if no extra does."""
+    """Return the extra that installs a module, None if no extra does."""
     top = module.partition(".")[0]
     return next((name for name, extra in EXTRAS.items() if top in extra.modules), None)
 

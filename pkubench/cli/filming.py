@@ -22,10 +22,10 @@ from pkubench.tasks.scoring import Episode
 from pkubench.tasks.task import Task
 
 FORMATS = (".mp4", ".gif")
-MOST_FPS = {".mp4": 30, ".gif": 20}
-"""Pictures a second at most: drawing robots is slow, and viewers slow down gifs that are faster."""
+MAX_FPS = {".mp4": 30, ".gif": 20}
+"""Frames per second: drawing robots is slow, and viewers slow down gifs that are faster."""
 HOLD_S = 1.0
-"""How long the last picture of an episode stays."""
+"""How long the last frame of an episode is shown."""
 
 Picture = npt.NDArray[np.uint8]
 
@@ -33,13 +33,14 @@ Picture = npt.NDArray[np.uint8]
 class Reel:
     """A film being written; appears under its name only when it is finished."""
 
-    def __init__(self, path: Path, world_fps: float, speed: float = 1.0) -> None:
+    def __init__(self, path: Path, env_fps: float, speed: float = 1.0) -> None:
         """Open ``path``, an ``.mp4`` or ``.gif``.
 
         Args:
             path: The file.
-            world_fps: Steps of the world in a second of its time.
-            speed: Times faster than the world. Pictures are left out, so it also draws faster.
+            env_fps: Steps of the environment per second of simulated time.
+            speed: Factor by which playback is faster than simulated time. Frames are left out, so
+                it also draws faster.
 
         Raises:
             MissingExtra: imageio is not installed.
@@ -51,8 +52,8 @@ class Reel:
             raise MissingExtra("plots", "writing a film") from error
         self.path = path
         self._partial = path.with_name(f".partial-{path.name}")
-        self.every = max(1, math.ceil(world_fps * speed / MOST_FPS[path.suffix]))
-        self.fps = world_fps * speed / self.every
+        self.every = max(1, math.ceil(env_fps * speed / MAX_FPS[path.suffix]))
+        self.fps = env_fps * speed / self.every
         self._last: Picture | None = None
         self._pictures = 0
         settings: dict[str, Any] = {"fps": self.fps, "macro_block_size": 2, "quality": 8}
@@ -61,7 +62,7 @@ class Reel:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._partial.touch()  # where this fails, imageio prints a traceback of its own
-            # A gif is made in memory: imageio would try a full disk again, aloud, at every exit.
+            # A gif is made in memory: imageio would try a full disk again, loudly, at every exit.
             self._gif = io.BytesIO() if path.suffix == ".gif" else None
             where = {} if self._gif is None else {"format": "GIF"}
             self._writer = imageio.get_writer(self._gif or self._partial, **where, **settings)
@@ -71,7 +72,7 @@ class Reel:
             raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
 
     def add(self, picture: Picture) -> None:
-        """Add the next picture, (height, width, 3) uint8."""
+        """Add the next frame, (height, width, 3) uint8."""
         self._last = picture
         try:
             self._writer.append_data(picture)
@@ -80,7 +81,7 @@ class Reel:
             raise StorageError(f"cannot write {self.path}: {error.strerror or error}") from error
 
     def hold(self) -> None:
-        """Let the last picture stay for a moment."""
+        """Show the last frame for a moment."""
         if self._last is not None:
             for _ in range(max(1, round(HOLD_S * self.fps))):
                 self.add(self._last)
@@ -106,7 +107,7 @@ class Reel:
             self._partial.unlink(missing_ok=True)
 
     def _is_whole(self) -> bool:
-        """Count the pictures of a video: the encoder reports a full disk on stderr only."""
+        """Count the frames of a video: the encoder reports a full disk on stderr only."""
         if self.path.suffix != ".mp4":
             return True
         from imageio_ffmpeg import count_frames_and_secs
@@ -127,9 +128,9 @@ class Reel:
 
 
 @contextmanager
-def reel(path: Path, world_fps: float, speed: float = 1.0) -> Iterator[Reel]:
+def reel(path: Path, env_fps: float, speed: float = 1.0) -> Iterator[Reel]:
     """Write a film; nothing is left of it if something goes wrong or is stopped."""
-    film = Reel(path, world_fps, speed)
+    film = Reel(path, env_fps, speed)
     try:
         yield film
     except BaseException:
@@ -139,31 +140,31 @@ def reel(path: Path, world_fps: float, speed: float = 1.0) -> Iterator[Reel]:
 
 
 class Camera:
-    """A world of one lane that films itself; everything else is the world's own."""
+    """Wraps a batch of one environment and films it; all other attributes are the environment's."""
 
-    def __init__(self, world: BatchEnv, film: Reel, told: Callable[[int], None]) -> None:
-        """Film ``world``; ``told`` hears the number of each step."""
-        self._world, self._film, self._told = world, film, told
+    def __init__(self, env: BatchEnv, film: Reel, on_step: Callable[[int], None]) -> None:
+        """Film ``env``; ``on_step`` is called with the number of each step."""
+        self._env, self._film, self._on_step = env, film, on_step
         self._steps = 0
 
     def __getattr__(self, name: str) -> Any:
-        """Be the world in all other respects."""
-        return getattr(self._world, name)
+        """Return an attribute of the environment."""
+        return getattr(self._env, name)
 
     def reset(self, seeds: IntArray, ids: IntArray | None = None) -> tuple[dict[str, Array], Info]:
-        """Reset the world and film its start."""
-        start = self._world.reset(seeds, ids)
-        self._film.add(self._world.render(0))
+        """Reset the environment and film its start."""
+        start = self._env.reset(seeds, ids)
+        self._film.add(self._env.render(0))
         return start
 
     def step(self, actions: Mapping[str, Array], active: BoolArray | None = None) -> Step:
-        """Advance the world; film every so many steps, and the last one."""
-        step = self._world.step(actions, active)
+        """Step the environment; film every k-th step, and the last one."""
+        step = self._env.step(actions, active)
         self._steps += 1
         is_over = bool(step.terminated[0] | step.truncated[0])
         if self._steps % self._film.every == 0 or is_over:
-            self._film.add(self._world.render(0))
-        self._told(self._steps)
+            self._film.add(self._env.render(0))
+        self._on_step(self._steps)
         return step
 
 
@@ -172,12 +173,12 @@ def filmed_episode(
     task: Task,
     episode: Episode,
     film: Reel,
-    told: Callable[[int], None],
+    on_step: Callable[[int], None],
 ) -> EpisodeRecord:
     """Play one episode in front of the camera and return its record."""
     play = task.scoring.stage(entrant, task)
     try:
-        camera = cast(BatchEnv, Camera(play.env, film, told))
+        camera = cast(BatchEnv, Camera(play.env, film, on_step))
         [record] = run_block(camera, play.entrant, play.task, [episode])
     finally:
         play.env.close()
@@ -186,7 +187,7 @@ def filmed_episode(
 
 
 def frames_per_second(task: Task) -> float:
-    """Return how many steps of a task's environment make a second of its time.
+    """Return how many steps of a task's environment make a second of simulated time.
 
     Raises:
         ConfigError: there is nothing to film in it.

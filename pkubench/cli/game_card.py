@@ -1,4 +1,4 @@
-"""What ``pkubench show`` says of a game: how large it is, and its value where that is quick."""
+"""What ``pkubench show`` says about a game: its size, and its value where that is quick."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 from pkubench.cli.output import number
 from pkubench.tasks.task import Task
 
-MOST_HISTORIES = 300_000
-"""Larger trees are not built for a page; Liar's dice with six sides, just below, takes seconds."""
-MOST_ACTIONS = 300
-"""Of either player in a matrix that is solved for a page."""
+MAX_HISTORIES = 300_000
+"""Larger trees are not built for a card; Liar's dice with six sides, just below, takes seconds."""
+MAX_ACTIONS = 300
+"""Of either player in a matrix game that is solved for a card."""
 
 
 def game_card(task: Task) -> dict[str, Any]:
-    """Return the facts of a game task; None for what is not computed for a page.
+    """Return the facts of a game task; None for what is not computed for a card.
 
     Raises:
         MissingExtra: OpenSpiel is needed and not installed.
-        UnknownName, ConfigError, GameError: There is no such game, or none that the engine takes.
+        UnknownName, ConfigError, GameError: no such game, or the engine does not support it.
     """
     from pkubench.envs.games.trees import game_of, is_matrix, openspiel_name
 
@@ -27,23 +27,23 @@ def game_card(task: Task) -> dict[str, Any]:
 
 
 def game_rows(card: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the facts as lines of a page."""
+    """Return the facts as rows of a card."""
     first, second = card["actions"]
     is_matrix = "symmetric" in card
     rows = [("game", card["game"])]
     if is_matrix:
         rows.append(("size", f"{first:,} rows, {second:,} columns"))
-        told = "yes: one population plays both sides" if card["symmetric"] else "no"
-        rows.append(("symmetric", told))
+        symmetric = "yes: one population plays both sides" if card["symmetric"] else "no"
+        rows.append(("symmetric", symmetric))
     elif card["information_states"] is None:
         rows.append(("size", f"{first:,} actions; {card['too_large']}"))
     else:
         states = " and ".join(f"{count:,}" for count in card["information_states"])
         size = f"{first:,} actions; {states} information states; {card['histories']:,} histories"
         rows.append(("size", size))
-    whose = "the rows" if is_matrix else "the first seat"
+    player = "the row player" if is_matrix else "the first seat"
     if card["value"] is not None:
-        rows.append(("value", f"{number(card['value'])} for {whose}"))
+        rows.append(("value", f"{number(card['value'])} for {player}"))
     return rows
 
 
@@ -54,7 +54,7 @@ def _matrix(game: str) -> dict[str, Any]:
     matrix = matrix_game(game)
     symmetric = isinstance(matrix, SymmetricMatrixGame)
     value = 0.0 if symmetric else None
-    if value is None and max(matrix.shape) <= MOST_ACTIONS:
+    if value is None and max(matrix.shape) <= MAX_ACTIONS:
         value = matrix.solve().value
     return {
         "game": matrix.name,
@@ -82,13 +82,13 @@ def _tree(name: str) -> dict[str, Any]:
     try:
         check_size(game)
     except GameTooLarge:
-        told = "too large to score exactly: evaluate with --responses 20000"
-        return {**card, "too_large": told}
+        too_large = "too large to score exactly: evaluate with --responses 20000"
+        return {**card, "too_large": too_large}
     try:
-        tree = GameTree.from_openspiel(name, max_histories=MOST_HISTORIES)
+        tree = GameTree.from_openspiel(name, max_histories=MAX_HISTORIES)
     except GameTooLarge:
-        told = f"more than {MOST_HISTORIES:,} histories, not counted for this page"
-        return {**card, "too_large": told}
+        too_large = f"more than {MAX_HISTORIES:,} histories, not counted for this card"
+        return {**card, "too_large": too_large}
     return {
         **card,
         "information_states": list(tree.num_information_states),

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: stop at a place from which the work can go on, and say how."""
+"""Ctrl-C and SIGTERM: stop where the work can be resumed, and say how."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _arguments: list[str] = []
 
 
 class Interrupted(Exception):
-    """Stopped by the user. The message says how to go on."""
+    """Stopped by the user. The message says how to resume."""
 
     exit_code = 130
 
     def __init__(self, message: str = "", exit_code: int = 130) -> None:
-        """Take the message; without one, the same command is named as the way to go on."""
+        """Take the message; the default names the same command, which starts again."""
         super().__init__(message or f"stopped; to start again: {this_command()}")
         self.exit_code = exit_code
 
 
 @contextmanager
 def command_line(arguments: Sequence[str]) -> Iterator[None]:
-    """Remember what the user typed, for the line that says how to go on."""
+    """Remember what the user typed, for the line that says how to resume."""
     before = _arguments.copy()
     _arguments[:] = arguments
     try:
@@ -39,7 +39,7 @@ def command_line(arguments: Sequence[str]) -> Iterator[None]:
 
 def this_command(*, add: str = "") -> str:
     """Return the command the user typed, with the words of ``add`` unless they are there."""
-    from pkubench.cli.names import present  # not to be paid for by `pkubench --help`
+    from pkubench.cli.names import present  # a slow import that `pkubench --help` does not need
 
     words = list(_arguments)
     more = add.split()
@@ -57,7 +57,7 @@ def sigterm_as_interrupt() -> Iterator[None]:
     process = os.getpid()
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if os.getpid() != process:  # a forked worker: go as if there were no handler
+        if os.getpid() != process:  # a forked worker: exit as if there were no handler
             os._exit(128 + number)
         raise KeyboardInterrupt
 
@@ -71,7 +71,7 @@ def sigterm_as_interrupt() -> Iterator[None]:
 class GentleStop:
     """Ask for a stop at the first Ctrl-C or SIGTERM, raise KeyboardInterrupt at the second.
 
-    Work that goes in stages (a training update) asks ``wanted`` between them, so a stop never
+    Work that proceeds in stages (a training update) checks ``wanted`` between them, so a stop never
     falls into the middle of one.
     """
 

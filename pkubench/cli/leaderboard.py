@@ -39,7 +39,9 @@ ResultsFolder = Annotated[
 ]
 WeightsFolders = Annotated[
     list[Path] | None,
-    typer.Option("--weights", metavar="PATH", help="With --results: where own weights are."),
+    typer.Option(
+        "--weights", metavar="PATH", help="With --results: folders with your own weights."
+    ),
 ]
 Rerun = Annotated[
     bool,
@@ -104,7 +106,7 @@ def show(
 
 @app.command()
 def export(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the site goes.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write the site to.")],
     board: BoardPlace = None,
     results: ResultsFolder = None,
     weights: WeightsFolders = None,
@@ -141,7 +143,7 @@ def _open(place: _Place) -> Board:
 
     if place.results is not None:
         if place.board is not None:
-            raise ConfigError("--board and --results both say what to show; give one")
+            raise ConfigError("--board and --results both say what to show; give only one")
         return board_of_results(
             place.results,
             weights=place.weights or (),

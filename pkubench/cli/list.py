@@ -37,14 +37,14 @@ def list_(
         list[str] | None,
         typer.Argument(
             metavar="[PATTERN...]",
-            help="Only tasks and agents of these names or with them as a part: PointGoal, 'psro*'.",
+            help="Only tasks and agents whose names match or contain these: PointGoal, 'psro*'.",
         ),
     ] = None,
     suite: Annotated[
         str | None, typer.Option("--suite", metavar="SUITE", help="Only this suite.")
     ] = None,
     all_: Annotated[
-        bool, typer.Option("--all", help="A line for each task and each agent, of all variants.")
+        bool, typer.Option("--all", help="One line per task and per agent, all variants included.")
     ] = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -88,7 +88,7 @@ def list_(
             shown = _without_official(agents)
         hidden = len(agents) - len(shown)
         if hidden:
-            output.note(f"{hidden} more with the official numbers of their papers: add --all")
+            output.note(f"{hidden} more with the official settings of their papers: add --all")
         more = (
             [] if suite or patterns or all_ else [("list", "--suite", known[0]), ("list", "--all")]
         )
@@ -192,7 +192,7 @@ def _tasks_table(output: Output, chosen: list[Task]) -> Any:
     columns = (
         Column("task", style="bold"),
         Column("suite", rank=3),
-        Column("what it asks", rank=4, wraps=True),
+        Column("what it tests", rank=4, wraps=True),
         Column("metric"),
         Column("random", right=True, rank=1),
         Column("reference", right=True, rank=1),

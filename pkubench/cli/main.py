@@ -1,8 +1,8 @@
-"""The ``pkubench`` command: its verbs, and what becomes of errors.
+"""The ``pkubench`` command: its verbs, and how errors are reported.
 
-A verb's module is imported when the verb is called, so ``pkubench --help`` costs no more than
-typer, rich and Gymnasium. Exit codes: 0 done, 1 a measured failure (an episode failed, a check
-went red), 2 misuse, 70 a defect of the program, 130 and 143 stopped by a signal.
+A verb's module is imported when the verb is called, so ``pkubench --help`` imports no more than
+typer, rich and Gymnasium. Exit codes: 0 done, 1 a measured failure (an episode failed, a check went
+red), 2 misuse, 70 a defect of the program, 130 and 143 stopped by a signal.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ VERBS: dict[str, Verb] = {
     "list": Verb("Look around", "Suites, tasks and agents."),
     "show": Verb("Look around", "Everything about one task, agent or run."),
     "doctor": Verb("Look around", "Check the installation, and say how to fix it."),
-    "check": Verb("Build", "Hold an environment to the contract."),
+    "check": Verb("Build", "Test whether an environment follows the contract."),
     "train": Verb("Build", "Train an agent on a task; resumable."),
     "watch": Verb("Build", "Film an agent: mp4 or gif."),
     "export": Verb("Build", "Turn an agent into an ONNX policy."),
-    "evaluate": Verb("Measure", "Score agents on tasks, one record an episode."),
+    "evaluate": Verb("Measure", "Score agents on tasks, one record per episode."),
     "compare": Verb("Measure", "Which agent is better, and how sure is that?"),
     "plot": Verb("Measure", "Curves, bars and profiles from runs or results."),
     "reproduce": Verb("Measure", "The command behind an agent, a score or a run."),
@@ -57,14 +57,14 @@ VERBS: dict[str, Verb] = {
 
 
 class ReaderGone(Exception):
-    """Whoever read our stdout (head, less) closed it."""
+    """The program that reads our stdout (head, less) closed it."""
 
 
 class LazyGroup(TyperGroup):
-    """A group whose commands are listed from ``VERBS`` and imported only when called."""
+    """A group of commands that are listed from ``VERBS`` and imported only when called."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return the real command of a verb in place of the line that stands in the help."""
+        """Return the real command of a verb in place of its entry in the help."""
         name, listed, rest = super().resolve_command(ctx, args)
         if name not in VERBS:
             return name, listed, rest
@@ -75,7 +75,7 @@ class LazyGroup(TyperGroup):
         return name, command, rest
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the verb; Ctrl-C and a closed pipe are ours to answer, before typer does."""
+        """Run the verb; handle Ctrl-C and a closed pipe here, before typer does."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -112,7 +112,7 @@ def build_app() -> typer.Typer:
         cls=LazyGroup,
         name="pkubench",
         help="Standardized tasks for teams, constrained robots and games; agents that learn them; "
-        "scores anyone can check.",
+        "scores that anyone can check.",
         epilog="Start with: pkubench list",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -123,7 +123,7 @@ def build_app() -> typer.Typer:
 
 
 def _listed() -> None:
-    """Stand in the help for a verb that is not imported yet."""
+    """List a verb in the help while it is not imported."""
 
 
 def _version(asked: bool) -> None:
@@ -141,7 +141,7 @@ def _root(
         bool, typer.Option("--debug", help="Show the traceback of an error (PKUBENCH_DEBUG=1).")
     ] = False,
 ) -> None:
-    """Hold the options that come before the verb."""
+    """Declare the options that come before the verb."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -202,11 +202,11 @@ def _warnings_as_notes() -> Iterator[None]:
 
 def _report(error: Exception) -> tuple[str, int]:
     """Return one line that says what went wrong, and the exit code."""
-    message, code = _told(error)
+    message, code = _error_message(error)
     return " ".join(message.split()), code
 
 
-def _told(error: Exception) -> tuple[str, int]:
+def _error_message(error: Exception) -> tuple[str, int]:
     if isinstance(error, ModuleNotFoundError):
         extra = extra_of_module(error.name or "")
         if extra is not None:
@@ -217,7 +217,7 @@ def _told(error: Exception) -> tuple[str, int]:
         return f"error: {error}", error.exit_code
     if isinstance(error, typer.Abort):
         return "stopped", Interrupted.exit_code
-    if hasattr(error, "format_message"):  # a usage error of typer's, or of click's in older ones
+    if hasattr(error, "format_message"):  # a usage error of typer's, or of older click's
         context = getattr(error, "ctx", None)
         where = f" (see `{context.command_path} --help`)" if context is not None else ""
         message = error.format_message().rstrip(".")
@@ -225,12 +225,11 @@ def _told(error: Exception) -> tuple[str, int]:
         return f"error: {message}{where}" if message else "", int(getattr(error, "exit_code", 2))
     if _is_out_of_memory(error):
         return (
-            f"error: not enough memory ({error}); make smaller what needs it: batch_size, "
-            "buffer_size, num_envs, rollout_steps or hidden of a training (--set), --workers of "
-            "an evaluation",
+            f"error: not enough memory ({error}); reduce what needs it: batch_size, buffer_size, "
+            "num_envs, rollout_steps or hidden of a training (--set), --workers of an evaluation",
             2,
         )
-    if isinstance(error, UnicodeEncodeError):  # of a file's name, since streams print anything
+    if isinstance(error, UnicodeEncodeError):  # in a file's name, since streams print anything
         return (
             f"error: {error.object!r} cannot be written in {error.encoding}; use names of ASCII "
             "letters, or a UTF-8 locale such as LC_ALL=C.UTF-8",
@@ -249,7 +248,7 @@ def _told(error: Exception) -> tuple[str, int]:
 def _is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    # torch has an exception for GPUs, and for the processor no more than a sentence
+    # torch has an exception class for GPUs, but only a message for the processor
     is_torchs = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
     return isinstance(error, MemoryError) or is_torchs
 

@@ -1,4 +1,4 @@
-"""Names as people type them, and what is shipped under them."""
+"""Names as users type them, and the weights that are shipped under them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def short(task_id: str) -> str:
 
 
 def command(verb: str, *words: object) -> str:
-    """Return a command of pkubench as one types it in a shell, quoted where it must be."""
+    """Return a command of pkubench as it is typed in a shell, quoted where it must be."""
     return shlex.join(["pkubench", verb, *(present(str(word)) for word in words)])
 
 
@@ -46,15 +46,14 @@ def present_with_notice(name: str) -> str:
 
 
 def as_text(argument: str) -> str:
-    """Return an argument as the UTF-8 that it was typed in, also where the locale is C."""
+    """Return an argument decoded as UTF-8, also if the locale is C."""
     return os.fsencode(argument).decode(errors="replace")
 
 
 def task_named(name: str) -> Task:
-    """Return the task that a user has typed; a module in its name may lie in this folder.
+    """Return the task that a user has typed; a module in its name may be in this folder.
 
-    Names that stand in records do not come here: what lies in a folder of results is not imported
-    from there.
+    Names in records are not looked up here: nothing is imported from a folder of results.
 
     Raises:
         UnknownName, ConfigError: as ``make_task``.
@@ -65,7 +64,7 @@ def task_named(name: str) -> Task:
 
 
 def look_here() -> None:
-    """Import modules from this folder too, as ``python -m`` does and an installed command not."""
+    """Import modules from this folder too, as ``python -m`` does and installed commands do not."""
     here = os.getcwd()
     if here not in sys.path and "" not in sys.path:
         sys.path.append(here)
@@ -77,20 +76,20 @@ def counted_in(task: Task) -> str:
 
 
 def handful(names: Iterable[str]) -> str:
-    """Return the first few of many names, for an error that says where all of them are."""
+    """Return the first few of many names, for an error that says where to find all of them."""
     return ", ".join(islice(names, 5))
 
 
 def spelling(folder: Path) -> str:
-    """Return how to name a run folder so that nobody takes it for a named agent."""
+    """Return a spelling of a run folder that cannot be mistaken for a named agent."""
     return f"./{folder}" if str(folder) in presets() else str(folder)
 
 
 def check_apart(agents: Iterable[tuple[str, str, str]]) -> None:
-    """Refuse two agents of one name on one task: nobody could tell their scores apart.
+    """Refuse two agents of one name on one task: their scores could not be told apart.
 
     Args:
-        agents: of each, how it was spelled, the name of its records, and the task's id.
+        agents: for each its spelling, the name of its records, and the task's id.
 
     Raises:
         ConfigError: two have the same name.
@@ -106,7 +105,7 @@ def check_apart(agents: Iterable[tuple[str, str, str]]) -> None:
 
 
 def shipped_seeds(agent: str, task: str) -> list[Path]:
-    """Return the folders of an agent's shipped weights for a task, one a training seed."""
+    """Return the folders of an agent's shipped weights for a task, one per training seed."""
     return sorted(
         folder
         for folder in (registry.WEIGHTS / agent / short(task)).glob("seed*")

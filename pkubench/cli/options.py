@@ -18,7 +18,7 @@ def verb_app() -> typer.Typer:
 
 
 def complete_tasks(incomplete: str) -> list[str]:
-    """Return the task names that begin so, for the shell's completion."""
+    """Return the task names with this beginning, for the shell's completion."""
     from pkubench.tasks.registry import tasks
 
     short = [task.id.partition("/")[2] for task in tasks()]
@@ -26,14 +26,14 @@ def complete_tasks(incomplete: str) -> list[str]:
 
 
 def complete_agents(incomplete: str) -> list[str]:
-    """Return the agent names that begin so, for the shell's completion."""
+    """Return the agent names with this beginning, for the shell's completion."""
     from pkubench.agents.registry import presets
 
     return [name for name in presets() if name.startswith(incomplete)]
 
 
 def set_max_histories(count: int | None) -> None:
-    """Do what ``--max-histories`` says, for this process and its workers."""
+    """Apply ``--max-histories`` to this process and its workers."""
     if count is not None:
         from pkubench.envs.games.histories import allow_histories
 
@@ -101,11 +101,11 @@ TaskName = Annotated[
         autocompletion=complete_tasks,
     ),
 ]
-SEED = count("--seed", 0, "Everything random follows from it.")
+SEED = count("--seed", 0, "Seed of everything random.")
 Seed = Annotated[int, SEED]
 Episodes = Annotated[
     int | None,
-    count("--episodes", 1, "Episodes of each run; the task's own number if left."),
+    count("--episodes", 1, "Episodes of each run; default: the task's own number."),
 ]
 Workers = Annotated[int, count("--workers", 1, "Processes. Results are the same for any number.")]
 MaxHistories = Annotated[
@@ -113,8 +113,8 @@ MaxHistories = Annotated[
     count(
         "--max-histories",
         1,
-        "Games: the largest tree that is built, 2,000,000 histories if left; a million take about "
-        "0.6 GB (PKUBENCH_MAX_HISTORIES=N means the same, in every verb).",
+        "Games: the largest tree that is built, 2,000,000 histories by default; a million take "
+        "about 0.6 GB (PKUBENCH_MAX_HISTORIES=N does the same, in every verb).",
     ),
 ]
 Out = Annotated[Path | None, typer.Option("--out", metavar="PATH", help="Where to write.")]

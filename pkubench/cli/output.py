@@ -1,4 +1,4 @@
-"""Where words go: results to stdout, everything else to stderr; JSON alone on its stream."""
+"""Where output goes: results to stdout, everything else to stderr; with JSON nothing else."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from pkubench.cli.tables import Column, fitted
 __all__ = ["Column", "Output", "facts", "number", "print_anything", "prose", "signed"]
 
 ROUNDING = 1e-13
-"""What float64 leaves of a zero; smaller numbers are shown as 0."""
+"""Rounding error of float64 around 0; smaller numbers are shown as 0."""
 PIPED_WIDTH = 200
-"""Columns when stdout is no terminal and COLUMNS is not set: grep wants whole lines."""
+"""Columns when stdout is not a terminal and COLUMNS is not set: grep needs whole lines."""
 
 
 LINE_WIDTH = 100
@@ -108,7 +108,7 @@ class Output:
         self._document.flush()
 
     def show(self, *things: RenderableType) -> None:
-        """Print results for people; nothing with ``--json``."""
+        """Print results for human readers; nothing with ``--json``."""
         if self.json:
             return
         console = self.console
@@ -116,18 +116,18 @@ class Output:
             for thing in things:
                 console.print(thing)
         text = captured.get()
-        if not console.is_terminal:  # nobody wants the padding in a file
+        if not console.is_terminal:  # no padding in a file
             text = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
         self._stdout.write(text)
         self._stdout.flush()
 
     def note(self, message: str) -> None:
-        """Say something on stderr, unless quiet."""
+        """Print a message on stderr, unless quiet."""
         if not self.quiet:
             print(message, file=sys.stderr, flush=True)
 
     def next(self, *commands: str) -> None:
-        """Name the next useful command on stderr, unless quiet or JSON was asked for."""
+        """Suggest the next command on stderr, unless quiet or with JSON."""
         if self.quiet or self.json:
             return
         console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -164,7 +164,7 @@ def _text(cell: str | Text) -> Text:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """Write a number for people: about ``digits`` significant ones, a dash for none."""
+    """Format a number for display: about ``digits`` significant digits, a dash for None."""
     if value is None or not math.isfinite(value):
         return "–"
     if abs(value) < ROUNDING:
@@ -177,7 +177,7 @@ def number(value: float | None, digits: int = 4) -> str:
 
 
 def signed(value: float) -> str:
-    """Write a difference for people: as :func:`number`, with its sign."""
+    """Format a difference for display: as :func:`number`, with its sign."""
     return number(value) if value < 0 or abs(value) < ROUNDING else f"+{number(value)}"
 
 

@@ -56,10 +56,11 @@ def plot(
     ],
     kind: Annotated[
         str | None,
-        typer.Option("--kind", help="curves, bars, profile or cost; all that fit if left."),
+        typer.Option("--kind", help="curves, bars, profile or cost; default: all that apply."),
     ] = None,
     metric: Annotated[
-        str | None, typer.Option("--metric", help="Of curves and bars; the ranking one if left.")
+        str | None,
+        typer.Option("--metric", help="Of curves and bars; default: the ranking metric."),
     ] = None,
     out: Out = None,
     json: Json = False,
@@ -67,9 +68,9 @@ def plot(
 ) -> None:
     """Draw what the records hold, as SVG or PNG.
 
-    Run folders (training.jsonl) give training curves, one line an agent with a band over seeds;
-    results (report.json) give scores with intervals, performance profiles, and return against
-    cost. --out names a folder, or a file where there is one figure.
+    Run folders (training.jsonl) give training curves, one line per agent with a band over seeds;
+    results (report.json) give scores with intervals, performance profiles, and return against cost.
+    --out names a folder, or a file where there is one figure.
     """
     if kind is not None and kind not in KINDS:
         raise UnknownName(
@@ -106,7 +107,7 @@ def plot(
 def _lacking(
     kind: str | None, metric: str | None, curves: Sequence[Curve], reports: Sequence[Report]
 ) -> str:
-    """Return what there would have to be for a figure of this kind."""
+    """Return what is missing for a figure of this kind."""
     if not curves and not reports:
         return (
             "no training.jsonl of `pkubench train` and no report.json of `pkubench evaluate` fits"
@@ -158,7 +159,7 @@ def _curves(paths: Iterable[Path]) -> list[Curve]:
 
 
 def _curve(folder: Path) -> Curve | None:
-    """Read one run's log, as far as it came; None where nothing says what was trained."""
+    """Read one run's log, as far as it goes; None if what was trained is not recorded."""
     run = read_training(folder)
     if run is None or not run.facts:
         return None
@@ -245,18 +246,18 @@ def _budget_unit(curves: Sequence[Curve]) -> str:
     return (units.pop() if len(units) == 1 else "environment_steps").replace("_", " ")
 
 
-_UNITS = {
+_LABELS = {
     "nash_conv": "NashConv",
     "steps_per_second": "steps per second",
     "seconds": "seconds of learning",
     "scoring_seconds": "seconds of scoring",
 }
-"""Keys of a training log that their words alone would not tell."""
+"""Axis labels of those keys of a training log whose name alone would be unclear."""
 
 
 def _axis(task: Task, name: str) -> str:
     """Return a metric of a training log as the label of an axis, in words with its unit."""
-    words = _UNITS.get(name, name.replace("_", " "))
+    words = _LABELS.get(name, name.replace("_", " "))
     units = {metric.name: metric.unit for metric in task.metrics}
     unit = units.get(name, task.ranking.unit if name == "restricted_value" else "")
     return f"{words} ({unit})" if unit else words
@@ -281,7 +282,7 @@ def _result_figures(
     figures: list[Figure] = []
     if kind in (None, "bars"):
         figures += _bars(by_task, metric)
-    is_whole = kind is None and metric is None  # these two show metrics of their own
+    is_whole = kind is None and metric is None  # these two have fixed metrics
     if kind == "profile" or is_whole:
         figures += _profile(by_task)
     if kind == "cost" or is_whole:

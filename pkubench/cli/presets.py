@@ -28,7 +28,7 @@ def check_meant_for(agent: Preset, task: Task) -> None:
     """Refuse an agent that is not trained at all, or not on tasks of a task's suite.
 
     Raises:
-        ConfigError: The message names a task that it trains on or agents that train on this one.
+        ConfigError: The message names a task that it trains on, or agents that train on this one.
     """
     if not family_of(agent).is_trained:
         trained = handful(other.name for other in presets().values() if family_of(other).is_trained)

@@ -24,7 +24,7 @@ SECONDS_BETWEEN_LINES = 5.0
 
 
 class Meter:
-    """One piece of work of known length, told as it goes.
+    """Shows the progress of one piece of work of known length.
 
     On a terminal there is a bar with the time that remains; elsewhere one line every few seconds
     and one at the end; nothing at all when quiet.
@@ -80,7 +80,7 @@ class Meter:
     ) -> None:
         """Report ``done`` of ``total``, some named numbers, and a new title or unit, if any.
 
-        A last step may pass the total (updates are whole); all is done then, and not more.
+        The last step may exceed the total (updates are whole); it is then shown as the total.
         """
         if self._quiet:
             return

@@ -71,16 +71,16 @@ def reproduce(
     seed: Annotated[int | None, typer.Option("--seed", help="Of an agent, only this seed.")] = None,
     run: Annotated[bool, typer.Option("--run", help="Run the commands too.")] = False,
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Where --run puts its runs.")
+        Path, typer.Option("--out", metavar="DIR", help="Where --run writes its runs.")
     ] = Path("reproduced"),
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Print the commands that made something, one a line; with --run, do it again.
+    """Print the commands that made something, one per line; with --run, run them again.
 
     A training that is run again is compared with the shipped weights byte for byte. Another
     processor or other versions may differ in the last bits, which training magnifies: then
-    `pkubench compare` tells whether the scores agree.
+    `pkubench compare` shows whether the scores agree.
     """
     name = present_with_notice(name)
     sources = list(_sources(name, None if task is None else task_named(task), seed))
@@ -175,14 +175,16 @@ def _again(source: Source, out: Path, quiet: bool, output: Output) -> str:
     output.note(shlex.join(["pkubench", *words]))
     code = main([*words, *(["--quiet"] if quiet else [])])
     if code:
-        error = AgentError(f"{source.what} was not made again: its command ended with {code}")
+        error = AgentError(f"{source.what} was not reproduced: its command ended with {code}")
         error.exit_code = code
         raise error
     if folder is None or source.folder is None:
         return "done"
     if _digest(folder) == _digest(source.folder):
         return "the same weights, byte for byte"
-    return f"other weights, in {folder}; compare {source.folder} {folder} tells how they score"
+    return (
+        f"other weights, in {folder}; `pkubench compare {source.folder} {folder}` compares scores"
+    )
 
 
 def _without_out(words: list[str]) -> list[str]:

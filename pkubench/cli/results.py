@@ -97,7 +97,7 @@ def in_order(reports: Iterable[Report]) -> list[Report]:
 def excluded_lines(scores: NormalisedScores) -> list[str]:
     """Return a sentence for what is left out of the normalised scores.
 
-    A task without reference scores has none for anybody, which goes without saying.
+    Tasks without reference scores are not mentioned: no agent has a normalised score there.
     """
     return [
         f"Not in the normalised scores: {item.agent} on {short(item.task)} ({item.reason})."
@@ -134,7 +134,7 @@ def _table(output: Output, reports: list[Report]) -> RenderableType:
         Column("normalised", right=True, rank=3),
         Column("failed", right=True, rank=1),
     )
-    # A column that is empty in every row says nothing.
+    # Columns that are empty in every row are left out.
     empty = set()
     if all(make_task(report.task).cost_limit is None for report in reports):
         empty |= {"cost", "violation", "feasible runs"}
@@ -173,7 +173,7 @@ def _cost(report: Report) -> Text:
     if make_task(report.task).cost_limit is None:
         return Text("")
     cost = report.metrics["cost"].mean
-    if report.feasible is None:  # episodes failed, so nobody knows
+    if report.feasible is None:  # unknown, because episodes failed
         return Text(number(cost))
     return Text(number(cost), style="green" if report.feasible else "red")
 

@@ -78,7 +78,7 @@ def show(
         str | None,
         typer.Argument(
             metavar="[TASK]",
-            help="Of an agent, what its settings are on this task.",
+            help="For an agent: show its settings on this task.",
             autocompletion=complete_tasks,
         ),
     ] = None,
@@ -103,7 +103,7 @@ def show(
             _show_source(output, resolve_agent(name, chosen))
         elif inside := [path for path in sorted(Path(name).glob("*")) if trainings(path)]:
             raise ConfigError(
-                f"{name} holds runs and is none: show one of them, such as "
+                f"{name} holds runs and is not itself a run: show one of them, such as "
                 f"{handful(map(str, inside))}"
             )
         else:
@@ -121,11 +121,11 @@ def _show_task(output: Output, task: Task) -> None:
     description = _description(task)
     card, lacking = _card_of(task)
     if output.json:
-        told = dataclasses.asdict(task)
-        del told["scoring"]
+        document = dataclasses.asdict(task)
+        del document["scoring"]
         known = {"game": card} if card else {}
-        told |= {"kind": task.scoring.name, **known, "description": description}
-        output.document(told)
+        document |= {"kind": task.scoring.name, **known, "description": description}
+        output.document(document)
         return
     protocol = task.protocol
     rows: list[tuple[str, str | Text]] = [
@@ -164,7 +164,7 @@ def _show_task(output: Output, task: Task) -> None:
 
 
 def _card_of(task: Task) -> tuple[dict[str, Any], str]:
-    """Return the facts of a game, none for another task, and what is lacking to know them."""
+    """Return the facts of a game (none for another task), and what is missing to compute them."""
     if not traits(task.id, **task.env_kwargs).is_zero_sum_game:
         return {}, ""
     try:
@@ -185,13 +185,11 @@ def _budget(task: Task) -> str:
             own.append(f"{agent.name} {number_of:,}")
     if not own:
         return "none; --steps N sets one"
-    return (
-        f"none; an agent does iterations of its own number ({', '.join(own)}), or --steps N of them"
-    )
+    return f"none; iterations by default: {', '.join(own)}; --steps N sets another number"
 
 
 def _description(task: Task) -> str:
-    """Return the docstring of the task's world, or the line that says how to get it."""
+    """Return the docstring of the task's environment, or the line that says how to install it."""
     try:
         return inspect.getdoc(env_class(resolve(task.id))) or ""
     except UnknownName:
@@ -201,22 +199,22 @@ def _description(task: Task) -> str:
 
 
 def _fenced(docstring: str) -> str:
-    """Return a docstring as Markdown: its sessions of Python in fences, which keep their lines."""
+    """Return a docstring as Markdown, with its doctests in code fences, which keep their lines."""
     return re.sub(
         r"^>>> .*(?:\n.+)*", lambda found: f"```pycon\n{found[0]}\n```", docstring, flags=re.M
     )
 
 
 def _spaces(task: Task) -> list[tuple[str, str | Text]]:
-    """Return who acts in a world, on what and how; nothing if its simulator is not installed."""
+    """Return an environment's agents and spaces; nothing if its simulator is not installed."""
     try:
-        world = make_batch(task.id, 1, **task.env_kwargs)
+        env = make_batch(task.id, 1, **task.env_kwargs)
     except MissingExtra:
         return []
-    seen, done = (_by_space(of) for of in (world.observation_spaces, world.action_spaces))
-    world.close()
+    seen, done = (_by_space(of) for of in (env.observation_spaces, env.action_spaces))
+    env.close()
     rows: list[tuple[str, str | Text]] = [("observation", seen), ("action", done)]
-    return [("agents", ", ".join(world.agents)), *rows] if len(world.agents) > 1 else rows
+    return [("agents", ", ".join(env.agents)), *rows] if len(env.agents) > 1 else rows
 
 
 def _by_space(spaces: Mapping[str, Space[Any]]) -> str:
@@ -310,11 +308,11 @@ def _show_agent(output: Output, agent: Preset, task: Task | None) -> None:
             Column("default" if task is None else f"on {short(task.id)}", right=True),
             Column("meaning", rank=1, wraps=True),
         )
-        own = type(config).__annotations__  # what is inherited comes last
+        own = type(config).__annotations__  # inherited settings come last
         owner = {setting.name: setting.owner for setting in settings_of(config)}
-        told = {cls: meanings(cls) for cls in set(owner.values())}
+        docs = {cls: meanings(cls) for cls in set(owner.values())}
         rows_of_settings = [
-            (key, json_module.dumps(value), told[owner[key]].get(key.rpartition(".")[2], ""))
+            (key, json_module.dumps(value), docs[owner[key]].get(key.rpartition(".")[2], ""))
             for key, value in sorted(
                 settings.items(), key=lambda item: item[0].partition(".")[0] not in own
             )
@@ -354,7 +352,7 @@ def _show_run(output: Output, run: Training) -> None:
         return
     rows = [(key, _in_words(value)) for key, value in run.facts.items() if key != "ended"]
     if not run.is_finished or run.ended is not None:
-        rows.append(("training", _standing(run)))
+        rows.append(("training", _status(run)))
     output.show(Text(str(run.folder), style="bold"), facts(rows), "")
     examples = [] if run.is_finished and not run.is_stopped else [run.resume_command]
     for verb in ("evaluate", "plot") if run.is_finished else ("plot",):
@@ -362,15 +360,15 @@ def _show_run(output: Output, run: Training) -> None:
     output.next(*examples)
 
 
-def _standing(run: Training) -> str:
-    """Return how far a training is, in words."""
+def _status(run: Training) -> str:
+    """Return the status of a training, in words."""
     if not run.is_finished:
         return f"not finished: {run.progress}"
     return run.ended or "finished"
 
 
 def _in_words(value: Any) -> str:
-    """Return a fact of a run on one line; what is nested deeper is told by name (see --json)."""
+    """Return a fact of a run on one line; of nested objects only the keys (see --json)."""
     if isinstance(value, str):
         return value
     if not isinstance(value, dict):
@@ -390,7 +388,7 @@ def _show_runs(output: Output, folder: Path, runs: list[Training]) -> None:
             run.folder.name,
             str(run.facts.get("agent", "–")),
             short(str(run.facts.get("task", "–"))),
-            _standing(run),
+            _status(run),
         )
         for run in runs
     ]

@@ -36,7 +36,7 @@ BoardPlace = Annotated[
         "--board",
         metavar="FILE|DIR|URL",
         help=f"SQLite file, folder with a {BOARD}, or a database URL; ${VARIABLE} or "
-        f"./{BOARD} if left.",
+        f"./{BOARD} by default.",
     ),
 ]
 
@@ -52,7 +52,7 @@ def board_place(given: str | None) -> str:
 
 
 def _known(place: str, digest: str) -> dict[str, Verdict]:
-    """Return what a board says of a bundle; nothing if there is no such board yet."""
+    """Return a board's verdicts on a bundle; nothing if there is no such board yet."""
     from pkubench.leaderboard import Board
 
     if "://" not in place and not Path(place).is_file():
@@ -67,7 +67,9 @@ def submit(
     board: BoardPlace = None,
     no_rerun: Annotated[
         bool,
-        typer.Option("--no-rerun", help="Do not run the weights again: shown, never ranked."),
+        typer.Option(
+            "--no-rerun", help="Do not run the weights again: displayed, but never ranked."
+        ),
     ] = False,
     workers: Workers = 1,
     time_limit: Annotated[
@@ -76,7 +78,7 @@ def submit(
             "--time-limit",
             metavar="SECONDS",
             min=1.0,
-            help="How long playing all episodes again may take; what takes longer is not ranked.",
+            help="Limit for playing all episodes again; entries that take longer are not ranked.",
         ),
     ] = 4 * 3600.0,
     json: Json = False,

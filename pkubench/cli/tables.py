@@ -1,6 +1,6 @@
-"""Tables that fit the terminal: cells are folded, then columns go, and the last resort is a list.
+"""Tables that fit the terminal: cells are folded, then columns dropped; the last resort is a list.
 
-What a reader must not miss (the name of a metric, its interval, n) has rank 0 and is always shown.
+Essential columns (the name of a metric, its interval, n) have rank 0 and are always shown.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from rich.text import Text
 GAP = 3
 """Cells between two columns of a table."""
 PROSE_WIDTH, NAME_WIDTH = 30, 20
-"""Prose and names are folded to so many cells before any column goes, ..."""
-LEAST_PROSE, LEAST_NAME, LONGEST_PART = 16, 8, 10
-"""... and to so many to keep the columns that must stay; parts of a name up to the longest are not
-broken for it."""
+"""Prose and names are folded to so many cells before any column is dropped, ..."""
+MIN_PROSE, MIN_NAME, MAX_PART = 16, 8, 10
+"""... and to so many to keep the columns that must stay; parts of a name up to MAX_PART cells are
+not broken for it."""
 _WORDS = re.compile(r"\s*(?:to\s+)?\S+")
 """Where prose and numbers may be folded; an interval before its "to", as in ``-1.5|to 2.5``."""
 _PARTS = re.compile(r"\s*(?:[A-Z]*[^\sA-Z_./:@,-]+[_./:@,-]*|[A-Z]+[_./:@,-]*|[_./:@,-]+)")
@@ -33,20 +33,20 @@ class Column(NamedTuple):
 
     title: str
     right: bool = False
-    """Numbers stand at the right, and are folded between words only."""
+    """Numbers are aligned right, and folded between words only."""
     rank: int = 0
-    """Where the terminal is too narrow, columns of the highest rank go first; 0 always stays."""
+    """In a narrow terminal, columns of the highest rank are dropped first; rank 0 never is."""
     style: str = ""
     wraps: bool = False
-    """Prose, folded between words; what is neither this nor a number is a name."""
+    """Prose, folded between words; a column that is neither this nor a number holds names."""
 
     @property
     def parts(self) -> re.Pattern[str]:
-        """What a cell is made of that stays on one line."""
+        """Pattern of the parts of a cell that are not broken over lines."""
         return _WORDS if self.right or self.wraps else _PARTS
 
     def widths(self, cells: Sequence[str]) -> tuple[int, int, int]:
-        """Return how wide the column is: as it is, before others go for it, and at the least."""
+        """Return three widths: unfolded, folded before other columns are dropped, and minimal."""
         lines = [line for cell in cells for line in cell.split("\n")]
         full = max(map(cell_len, [self.title, *lines]))
         title = max(map(cell_len, self.title.split()), default=1)
@@ -60,8 +60,8 @@ class Column(NamedTuple):
         if self.right:
             return full, full, max(title, word)
         if self.wraps:
-            return full, min(full, max(title, PROSE_WIDTH)), max(title, min(word, LEAST_PROSE))
-        least = min(word, max(LEAST_NAME, min(part, LONGEST_PART)))
+            return full, min(full, max(title, PROSE_WIDTH)), max(title, min(word, MIN_PROSE))
+        least = min(word, max(MIN_NAME, min(part, MAX_PART)))
         return full, min(full, max(title, NAME_WIDTH)), max(title, least)
 
 
@@ -70,9 +70,8 @@ def fitted(
 ) -> RenderableType:
     """Return a table of at most ``width`` cells.
 
-    In this order: nothing changes; names and prose are folded; columns of a rank above 0 go; all
-    that is left is folded further, and moves together; each row becomes a list of its values, with
-    none left out.
+    Tried in this order: no change; names and prose folded; columns of a rank above 0 dropped; the
+    remaining ones folded further, with smaller gaps; each row as a list of all its values.
     """
     cells = [[row[i].plain for row in rows] for i in range(len(columns))]
     sizes = [column.widths(cells[i]) for i, column in enumerate(columns)]
@@ -83,9 +82,9 @@ def fitted(
             break
         kept.remove(worst)
     for gap in (GAP, GAP - 1):
-        room = width - gap * (len(kept) - 1)
-        widths = _shrunk([sizes[i] for i in kept], room)
-        if sum(widths) <= room:
+        available = width - gap * (len(kept) - 1)
+        widths = _shrunk([sizes[i] for i in kept], available)
+        if sum(widths) <= available:
             break
     else:
         return _list(title, columns, rows, width)
@@ -117,14 +116,14 @@ def fitted(
     return table
 
 
-def _shrunk(sizes: Sequence[tuple[int, int, int]], room: int) -> list[int]:
-    """Return the widths of columns in so much room, or their least ones if it is too little.
+def _shrunk(sizes: Sequence[tuple[int, int, int]], width: int) -> list[int]:
+    """Return the widths of columns that fit in ``width``, or their minimal widths if none do.
 
-    The widest is made narrower first: prose and names down to what no column goes for, then all.
+    The widest is made narrower first: prose and names down to their folded width, then all.
     """
     widths = [full for full, _, _ in sizes]
     for bounds in ([soft for _, soft, _ in sizes], [least for _, _, least in sizes]):
-        while sum(widths) > room:
+        while sum(widths) > width:
             wide = [i for i in range(len(widths)) if widths[i] > bounds[i]]
             if not wide:
                 break
@@ -160,7 +159,7 @@ def _list(
     lines: list[Text] = [Text(title, style="bold")] if title else []
     head = ""
     for row in rows:
-        head = row[0].plain or head  # a name is not said twice in a table
+        head = row[0].plain or head  # a name is printed only once per table
         lines.append(Text(head, style=columns[0].style, overflow="fold"))
         pairs = [
             Text.assemble((f"{column.title} " if column.title else "", "dim"), cell)

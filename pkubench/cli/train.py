@@ -76,8 +76,8 @@ def train(
         count(
             "--steps",
             1,
-            "Environment steps, such as 1e5, or iterations of a game learner; if left, the task's "
-            "own budget or the learner's own number.",
+            "Environment steps, such as 1e5, or iterations of a game learner; default: the "
+            "task's budget, or the learner's own number.",
         ),
     ] = None,
     seed: Annotated[int | None, SEED] = None,
@@ -87,7 +87,9 @@ def train(
     ] = None,
     batch_seeds: Annotated[
         bool,
-        typer.Option("--batch-seeds", help="Off-policy: the seeds side by side in one process."),
+        typer.Option(
+            "--batch-seeds", help="Off-policy: train the seeds in parallel in one process."
+        ),
     ] = False,
     together: Annotated[bool, typer.Option("--together", hidden=True)] = False,
     settings: Annotated[
@@ -101,18 +103,23 @@ def train(
     out: Out = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Resume the run in the folder; --out alone names it too."),
+        typer.Option(
+            "--resume",
+            help="Resume the run in its folder; --out FOLDER alone is enough to name it.",
+        ),
     ] = False,
     validate: Annotated[
         int | None,
-        count("--validate", 0, "Points of validation: 20, or 10 where episodes are long; 0: none."),
+        count(
+            "--validate", 0, "Validation points; default 20, or 10 if episodes are long; 0: none."
+        ),
     ] = None,
     validation_episodes: Annotated[
-        int | None, count("--validation-episodes", 1, "Episodes of each point, 8 if left.")
+        int | None, count("--validation-episodes", 1, "Episodes per validation point; default 8.")
     ] = None,
     window: Annotated[
         int | None,
-        count("--window", 1, "Points whose mean says how good weights are; half of them if left."),
+        count("--window", 1, "Points averaged to rate the weights; default: half of them."),
     ] = None,
     keep: Annotated[
         str,
@@ -120,7 +127,9 @@ def train(
     ] = "last",
     track: Annotated[
         list[str] | None,
-        typer.Option("--track", metavar="TRACKER", help="tensorboard, trackio or wandb, too."),
+        typer.Option(
+            "--track", metavar="TRACKER", help="Also log to tensorboard, trackio or wandb."
+        ),
     ] = None,
     device: Annotated[
         str, typer.Option("--device", metavar="cpu|cuda", help="Where to compute.")
@@ -132,9 +141,9 @@ def train(
     """Train an agent on a task.
 
     Leaves config.json, weights.safetensors and training.jsonl (the curve) in the run folder;
-    training.json there says from the first step on what is trained.
-    Ctrl-C stops after the update that is running; --resume then continues to exactly the weights
-    an uninterrupted run would have had.
+    training.json there records what is trained, from the first step on. Ctrl-C stops after the
+    update that is running; --resume then continues to exactly the weights an uninterrupted run
+    would have had.
     """
     set_max_histories(max_histories)
     if agent is None or task is None:
@@ -207,7 +216,7 @@ def _train(
     json: bool,
     quiet: bool,
 ) -> list[dict[str, Any]]:
-    """Train one seed, or several side by side; say how it went and return what ``--json`` has."""
+    """Train one seed, or several in parallel; print a card and return what ``--json`` has."""
     began = time.monotonic()
     asked = dataclasses.replace(asked, seeds=tuple(seed for seed, _ in job))
     outs = [folder for _, folder in job]
@@ -231,7 +240,7 @@ def _train(
             }
         )
         if not reports:
-            output.note(f"{folder} is finished: there was nothing left to train")
+            output.note(f"{folder} is finished: nothing was left to train")
         elif not quiet and last is not None:
             if last.ended:
                 output.note(f"ended {last.ended} after {counted(f'{last.steps:,}', unit)}")
@@ -244,10 +253,10 @@ def _train(
 def _resume_alone(
     agent: str | None, out: Path | None, resume: bool, *, json: bool, quiet: bool
 ) -> None:
-    """Resume what is in a folder, by the command that began it.
+    """Resume the run in a folder, by the command that started it.
 
     Raises:
-        ConfigError: There is nothing to resume, or not one thing.
+        ConfigError: There is nothing to resume, or more than one run.
     """
     if not resume or out is None or agent is not None:
         raise ConfigError(
@@ -257,7 +266,7 @@ def _resume_alone(
     found = [run for folder in training_folders(out) if (run := read_training(folder))]
     commands = {run.command for run in found}
     if not found or None in commands:
-        raise ConfigError(f"{out} holds no run that says which command began it")
+        raise ConfigError(f"{out} holds no run that records which command started it")
     if len(commands) > 1 or (
         found[0].folder != out and "--batch-seeds" not in str(found[0].command)
     ):
@@ -293,7 +302,7 @@ def _seeds(text: str) -> list[int]:
             raise ConfigError(f"--seeds {part} are more than {MAX_SEEDS:,} seeds")
         seeds.extend(range(low, high + 1))
     if not seeds or len(set(seeds)) != len(seeds):
-        raise ConfigError(f"--seeds {text!r} names no seed, or one twice")
+        raise ConfigError(f"--seeds {text!r} names no seed, or the same seed twice")
     return seeds
 
 
@@ -321,9 +330,9 @@ def _last_report(folder: Path) -> Progress | None:
 def _follow(
     progress: Iterator[list[Progress]], title: str, folder: Path, unit: str, quiet: bool
 ) -> list[Progress]:
-    """Run the training to its end; on a signal close it where it can be resumed."""
+    """Run the training to its end; on a signal stop it where it can be resumed."""
     reports: list[Progress] = []
-    stop = GentleStop("stopping after this update; once more stops at once")
+    stop = GentleStop("stopping after this update; press again to stop immediately")
     with stop:
         try:
             with Meter(title, quiet=quiet, unit=f"{unit}s") as meter:
@@ -332,18 +341,18 @@ def _follow(
                     total = last.steps if last.ended else last.total_steps
                     named = f"{title} {last.stage}" if last.stage else title
                     meter.update(last.steps, total, shown(last.metrics), title=named)
-                    if stop.wanted and _is_more_to_come(last):
+                    if stop.wanted and _is_resumable(last):
                         break
         except KeyboardInterrupt:
             raise Interrupted(
-                f"stopped at once; to resume from the last checkpoint in {folder}, if there is "
+                f"stopped immediately; to resume from the last checkpoint in {folder}, if there is "
                 f"one: {this_command(add='--resume')}",
                 stop.exit_code,
             ) from None
         finally:
-            # A generator's close runs its ``finally``: this is where the checkpoint is written.
+            # Closing a generator runs its ``finally``: this is where the checkpoint is written.
             progress.close()  # type: ignore[attr-defined]
-    if stop.wanted and reports and _is_more_to_come(reports[0]):
+    if stop.wanted and reports and _is_resumable(reports[0]):
         last = reports[0]
         raise Interrupted(
             f"stopped at {unit} {last.steps:,} of {last.total_steps:,}, saved in {folder}; "
@@ -353,6 +362,6 @@ def _follow(
     return reports
 
 
-def _is_more_to_come(report: Progress) -> bool:
+def _is_resumable(report: Progress) -> bool:
     """Return whether stopping after a report leaves something to resume."""
     return not report.is_last or bool(report.stage)

@@ -1,4 +1,4 @@
-"""What ``pkubench train`` says besides the figures: notes before it, cards after it."""
+"""What ``pkubench train`` prints in addition to figures: notes before, a card after."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from pkubench.training.validation import is_exact
 
 
 def notes(asked: Request, steps: int | None, runs: int) -> Iterator[str]:
-    """Yield what is legal but seldom meant.
+    """Yield notes on what is allowed but rarely intended.
 
     Args:
-        asked: What is asked for.
-        steps: What the user said of it.
+        asked: The requested training.
+        steps: The user's ``--steps``.
         runs: How many seeds are trained.
     """
     task, config, changes = asked.task, asked.config, asked.settings
     if asked.family.unit == "iterations":
         if runs > 1 and not getattr(config, "is_random", True):
-            yield f"note: {asked.agent} draws nothing: these {runs} runs will be the same"
+            yield f"note: {asked.agent} is deterministic: these {runs} runs will be the same"
         if steps is not None and "iterations" in changes:
-            yield f"note: --steps {steps} is how many iterations are done, whatever is --set"
+            yield f"note: --steps {steps} sets the number of iterations and overrides --set"
     at_once = getattr(config, "batch_steps", getattr(config, "interval_steps", 1))
     if steps is not None and steps < at_once:
         stride = counted(f"{at_once:,}", "step")
@@ -41,20 +41,20 @@ def notes(asked: Request, steps: int | None, runs: int) -> Iterator[str]:
         held = changes.get("cost_limit", limit)
         if held != limit and _is_limit(held):
             yield (
-                f"note: training holds a cost of {held}; {short(task.id)} scores, "
+                f"note: training uses a cost limit of {held}; {short(task.id)} scores, "
                 f"and counts the cost of training, at its own limit of {limit}"
             )
         if constraint_name(config) == "none":
             yield (
-                f"note: {asked.agent} does not look at the cost, which {short(task.id)} limits to "
-                f"{limit}"
+                f"note: {asked.agent} is unconstrained: it ignores the cost, which "
+                f"{short(task.id)} limits to {limit}"
             )
     if TEAM in preset(asked.agent).tags and num_agents(task) == 1:
-        yield f"note: {short(task.id)} has one agent: there is no team for {asked.agent} to train"
+        yield f"note: {short(task.id)} has one agent, but {asked.agent} is a multi-agent learner"
 
 
 def _is_limit(text: str) -> bool:
-    """Return whether a text is a limit that training accepts; others it refuses itself."""
+    """Return whether a text is a limit that training accepts; others are refused elsewhere."""
     try:
         return float(text) >= 0.0
     except ValueError:
@@ -66,18 +66,18 @@ def no_episode(task: Task, steps: int | None) -> str:
     horizon = task.protocol.horizon
     return (
         f"note: no episode ended in {number(steps)} steps, so no return was measured: the steps "
-        "are shared by copies of the environment (num_envs), and an episode lasts up to "
-        f"{horizon:,} of each; train longer, or with fewer copies"
+        "are shared by num_envs copies of the environment, and an episode lasts up to "
+        f"{horizon:,} steps in each; train longer, or with fewer copies"
     )
 
 
 def has_return(task: Task, metrics: Mapping[str, float]) -> bool:
-    """Return whether a training measured what its task is about."""
+    """Return whether a training measured its task's return or score."""
     return is_exact(task) or metrics.get("return") is not None
 
 
 def shown(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Choose the numbers worth a place in the bar."""
+    """Choose the numbers to show in the progress bar."""
     wanted = {
         "return": "return",
         "cost": "cost",
@@ -89,7 +89,7 @@ def shown(metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 _SPENT = {"seconds": "seconds of learning", "scoring_seconds": "seconds of scoring"}
-"""How a card calls parts of the time that the command took, which is its ``seconds``."""
+"""Labels on a card of the parts of ``seconds``, which is the time of the whole command."""
 
 
 def card(run: Mapping[str, Any], unit: str) -> Any:

@@ -63,20 +63,20 @@ def verify(
     ] = 0,
     agent: Annotated[
         str | None,
-        typer.Option("--agent", help="Spelling of the agent to run again, if not as recorded."),
+        typer.Option("--agent", help="The agent to run again, if not the recorded one."),
     ] = None,
     workers: Workers = 1,
     trust: Trust = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check that reports follow from the episode lines, and lines from seeds and agents.
+    """Check that reports follow from the episode lines, and the lines from seeds and agents.
 
     Exit code 1 if something does not agree. An entry whose agent is not found is checked by its
     lines only, and marked `not rerun`; exit code 2 if no agent is found.
     """
     if agent is not None and not rerun:
-        raise ConfigError("--agent says whom to run again: add --rerun N")
+        raise ConfigError("--agent names the agent to run again: add --rerun N")
     with Output(json=json, quiet=quiet) as output, sigterm_as_interrupt():
         if path.suffix == ".zip":
             rows = _bundle_rows(path, rerun > 0, workers, output)
@@ -137,7 +137,7 @@ def _result_rows(
     entries: dict[int, _Entry] = {}
     unknown: list[ConfigError] = []
     for number, folder in enumerate(folders):
-        # What it is of can only be read off its place, OUT/AGENT/TASK, until it has been read.
+        # Until it has been read, agent and task are known only from its path, OUT/AGENT/TASK.
         row = {"task": folder.name, "agent": folder.parent.name, "folder": str(folder), "ok": False}
         rows.append(row)
         try:
@@ -201,19 +201,19 @@ def _checked(entry: _Entry, source: AgentSource | None, rerun: int, workers: int
 
 
 def _escape(chance: float) -> str:
-    """Say how likely a lie would have been found, of the blocks that were drawn."""
+    """Say how likely an altered episode is missed by the blocks that were drawn."""
     if chance == 0.0:
         return "every episode was played again"
-    return f"one altered episode escapes blocks drawn like this with a chance of {chance:.0%}"
+    return f"the probability that blocks drawn like this miss one altered episode is {chance:.0%}"
 
 
 def _given(agent: str | None, entries: list[_Entry], trust: bool) -> dict[Path, AgentSource]:
-    """Return the agent of ``--agent`` for each entry that it stands for.
+    """Return the agent of ``--agent`` for each entry that it applies to.
 
     That is every entry, or among entries of several agents those of its name.
 
     Raises:
-        ConfigError: it stands for none, or lacks a recorded run.
+        ConfigError: it applies to none, or lacks a recorded run.
         PkubenchError: there is no such agent.
     """
     if agent is None or not entries:
@@ -240,7 +240,7 @@ def _given(agent: str | None, entries: list[_Entry], trust: bool) -> dict[Path, 
         return found
     raise refusal or ConfigError(
         f"--agent {agent} has the name of none of these agents ({', '.join(sorted(names))}); give "
-        f"the folder of the one it stands for, such as {entries[0].folder.parent}"
+        f"the folder of the agent it replaces, such as {entries[0].folder.parent}"
     )
 
 

@@ -43,7 +43,7 @@ def watch(
     speed: Annotated[
         float,
         typer.Option(
-            "--speed", metavar="X", min=0.01, help="Times faster than the world's own time."
+            "--speed", metavar="X", min=0.01, help="Factor of playback speed over simulated time."
         ),
     ] = 1.0,
     trust: Trust = False,
@@ -72,14 +72,14 @@ def watch(
         with reel(path, fps, speed) as film, Meter(title, quiet=quiet, unit="steps") as meter:
             for planned in Episodes().plan(chosen, seed, episodes):
 
-                def told(step: int, before: int = planned.number) -> None:
-                    # How long an episode without a time limit will be, nobody knows.
+                def on_step(step: int, before: int = planned.number) -> None:
+                    # The length of an episode without a time limit is unknown.
                     limit = chosen.protocol.horizon or step
                     meter.update(before * limit + step, episodes * limit)
 
                 entrant = run.load()
-                records.append(filmed_episode(entrant, chosen, planned, film, told))
-                told(chosen.protocol.horizon or records[-1].length)
+                records.append(filmed_episode(entrant, chosen, planned, film, on_step))
+                on_step(chosen.protocol.horizon or records[-1].length)
         if json:
             facts = {"film": str(path), "agent": agent, "run": run.label, "task": chosen.id}
             output.document({**facts, "episodes": [_facts(record) for record in records]})

@@ -1,1 +1,1 @@
-"""Worlds. They know nothing of tasks, agents or scores."""
+"""Environments. They do not depend on tasks, agents or scores."""

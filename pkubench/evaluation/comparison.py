@@ -33,7 +33,7 @@ class Comparison(NamedTuple):
     metric: str
     higher_is_better: bool
     sample: Literal["runs", "episodes", "mixed"]
-    """What both sides count; ``mixed`` if runs of one stand against episodes of the other."""
+    """What both sides count; ``mixed`` if runs of one are compared with episodes of the other."""
     first: Side
     second: Side
     difference: float
@@ -91,13 +91,13 @@ def compare_records(
             )
     values = [_values(report, runs, metric) for report, runs in zip(reports, sides, strict=True)]
     raw = values
-    if metric.interval == "exact":  # what solvers leave of zero makes nobody better
+    if metric.interval == "exact":  # rounding errors of solvers around zero make no agent better
         values = [[round(value, EXACT_DIGITS) for value in side] for side in raw]
     gap = welch_interval(values[0], values[1])
     samples = {report.sample for report in reports}
     sign = 1.0 if metric.higher_is_better else -1.0
     units = values
-    if len(samples) > 1:  # a run's mean and a single episode are not of one kind
+    if len(samples) > 1:  # a run's mean and a single episode are different quantities
         units = [
             side if report.sample == "runs" else [sum(side) / len(side)]
             for report, side in zip(reports, values, strict=True)

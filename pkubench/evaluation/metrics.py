@@ -1,4 +1,4 @@
-"""What a report says besides its metrics: failures, and how well a cost limit is kept."""
+"""What a report has in addition to metrics: failures, and how well a cost limit is kept."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Game tasks: an entrant becomes realization plans, and its exploitability is computed exactly.
 
-The whole game is looked at, so there is no sample: a run has one record, and every metric is a
-number without an interval.
+The whole game is solved, so there is no sample: a run has one record, and every metric is a number
+without an interval.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 
 SEATS = ("player_0", "player_1")
 WON = Metric(name="return", higher_is_better=True, unit="chips", describe="won against itself")
-"""What one play of a game tells; its task's metrics are about whole strategies."""
+"""What one play of a game shows; its task's metrics are about whole strategies."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exact:
-    """Exploitability, computed on the whole game: one record a run."""
+    """Exploitability, computed on the whole game: one record per run."""
 
     name: ClassVar[str] = "population"
     summary: ClassVar[str] = "exact computation on the whole game"
@@ -50,7 +50,7 @@ class Exact:
     is_played: ClassVar[bool] = False
 
     def plan(self, task: Task, seed: int, count: int) -> Sequence[Episode]:
-        """Return one episode, however many are asked for: there is nothing to sample."""
+        """Return one episode, whatever the number requested: there is nothing to sample."""
         (first,) = evaluation_seeds(seed, 1).tolist()
         return [Episode(number=0, seed=first, agent_seed=first)]
 
@@ -62,7 +62,7 @@ class Exact:
         ``return`` is what the entrant's first seat wins against its own second seat.
 
         Raises:
-            AgentError: the entrant cannot tell its action probabilities.
+            AgentError: the entrant cannot return its action probabilities.
         """
         from pkubench.envs.games.trees import registered_game
 
@@ -106,7 +106,7 @@ class Exact:
         return ""
 
     def stage(self, entrant: Entrant, task: Task) -> Play:
-        """Return a seat at the game in front of the entrant, which takes the other one too."""
+        """Return an environment in which the entrant plays both seats of the game."""
         from pkubench.envs.games.trees import registered_tree
 
         tree = registered_tree(task.id)
@@ -123,17 +123,17 @@ def realization_plans(entrant: Entrant, game: ZeroSumGame) -> tuple[Any, Any]:
     """Return an entrant's strategies as realization plans, float64 (sequences,) for each seat.
 
     Raises:
-        AgentError: it cannot tell its action probabilities.
+        AgentError: it cannot return its action probabilities.
     """
     x, y = (_mixed(game, *_plans(_member(entrant, player), game, player)) for player in (0, 1))
     return x, y
 
 
 def _member(entrant: Entrant, player: int) -> Population | StochasticPolicy:
-    """Return who plays a seat.
+    """Return the member of an entrant that plays a seat.
 
     Raises:
-        AgentError: nobody does, or nobody whose probabilities can be asked for.
+        AgentError: there is none, or it cannot return its action probabilities.
     """
     member: Any = entrant
     if isinstance(entrant, Team):
@@ -142,7 +142,7 @@ def _member(entrant: Entrant, player: int) -> Population | StochasticPolicy:
         member = entrant.members[SEATS[player]]
     if not isinstance(member, Population | StochasticPolicy):
         raise AgentError(
-            f"game tasks are scored exactly, so {type(member).__name__} must tell its action "
+            f"game tasks are scored exactly, so {type(member).__name__} must return its action "
             "probabilities (action_probabilities, see StochasticPolicy) or be a Population"
         )
     return member
@@ -151,7 +151,7 @@ def _member(entrant: Entrant, player: int) -> Population | StochasticPolicy:
 def _plans(
     member: Population | StochasticPolicy, game: ZeroSumGame, player: int
 ) -> tuple[Any, Any]:
-    """Return a seat's policies as realization plans, one a row, and the probability of each."""
+    """Return a seat's policies as realization plans, one per row, and the probability of each."""
     if isinstance(member, Population):
         plans = [game.realization_plan(policy, player) for policy in member.policies[player]]
         return np.stack(plans), np.asarray(member.meta_strategy[player], dtype=np.float64)
@@ -172,7 +172,7 @@ def _mixed(game: ZeroSumGame, plans: Any, weights: Any) -> Any:
 def _population_exploitability(
     game: ZeroSumGame, plans: Sequence[tuple[Any, Any]], nash_conv: float
 ) -> float:
-    """Return what the policies lose however they are mixed; of one a seat that is NashConv."""
+    """Return what the policies lose however they are mixed; for one per seat that is NashConv."""
     (rows, _), (columns, _) = plans
     if len(rows) == len(columns) == 1:
         return nash_conv
@@ -180,14 +180,14 @@ def _population_exploitability(
 
 
 class GamePlayer:
-    """Sits down at a table with the strategy that the game task scores on paper.
+    """Plays the strategy that the game task scores exactly.
 
     The entrant's mixture over policies is played as the one behavioural strategy that has the
     same distribution over plays (Kuhn's theorem: the games have perfect recall).
     """
 
     def __init__(self, tree: GameTree, plans: tuple[Any, Any]) -> None:
-        """Work out what realization plans do in every information state of their seats."""
+        """Compute the behavioural strategy of realization plans in every information state."""
         self._table: dict[bytes, FloatArray] = {}
         for player in (0, 1):
             rows = tree.table(plans[player], player)
@@ -202,10 +202,10 @@ class GamePlayer:
         self, observation: MaskedObservation, state: RandomStreams, active: BoolArray
     ) -> tuple[IntArray, RandomStreams]:
         """Draw actions (episodes,) from the strategy."""
-        lanes = np.flatnonzero(active)
+        indices = np.flatnonzero(active)
         actions = np.zeros(len(active), dtype=np.int64)
-        draws = state.uniform(lanes, 1)[:, 0]
-        for lane, draw in zip(lanes, draws, strict=True):
-            row = self._table[observation.observation[lane].astype(np.float32).tobytes()]
-            actions[lane] = min(np.searchsorted(np.cumsum(row), draw, side="right"), len(row) - 1)
+        draws = state.uniform(indices, 1)[:, 0]
+        for index, draw in zip(indices, draws, strict=True):
+            row = self._table[observation.observation[index].astype(np.float32).tobytes()]
+            actions[index] = min(np.searchsorted(np.cumsum(row), draw, side="right"), len(row) - 1)
         return actions, state

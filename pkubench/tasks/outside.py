@@ -1,8 +1,8 @@
 """Tasks of other packages: a module registers them, and ``module:namespace/Name-v0`` names one.
 
-The spelling is Gymnasium's for environments of other packages. Naming a task so imports its module,
-which runs the code in it, as ``package.module:factory`` does for agents. Nothing that came from
-elsewhere may lead to it: see ``make_listed_task``.
+The spelling is Gymnasium's for environments of other packages. Naming a task this way imports its
+module, which runs the code in it, as ``package.module:factory`` does for agents. Untrusted input
+must never lead to it: see ``make_listed_task``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Episode records: one JSON line an episode, the source of every number people read."""
+"""Episode records: one JSON line per episode, from which every reported number is computed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ENCODER = json.JSONEncoder(allow_nan=False)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeRecord:
-    """What one episode gave.
+    """The outcome of one episode.
 
     A failed episode has no score: ``return_``, ``cost`` and ``success`` are None, ``returns`` and
     ``metrics`` are empty, and ``failure`` says why. Its ``length`` is the steps taken before.
@@ -36,7 +36,7 @@ class EpisodeRecord:
     episode: int
     """Number within the evaluation, from 0."""
     seed: int
-    """The world's seed."""
+    """The environment's seed."""
     return_: float | None
     """Rewards summed over the episode and over all agents, without discount."""
     returns: Mapping[str, float] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class EpisodeRecord:
     length: int
     """Steps taken."""
     success: bool | None = None
-    """Whether the goal was reached, in worlds that have one."""
+    """Whether the goal was reached, in environments that have one."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """The task's further metrics."""
     failure: str | None = None
@@ -118,7 +118,7 @@ def parse_record(line: str, where: str) -> EpisodeRecord:
 def _why(error: Exception) -> str:
     """Return what is wrong with a line in words."""
     if isinstance(error, json.JSONDecodeError):
-        return f"no JSON: {error}"
+        return f"not JSON: {error}"
     if isinstance(error, KeyError):
         return f"it has no {error}"
     if isinstance(error, ValueError):
@@ -189,7 +189,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        RecordError: it does not exist or is no JSON object.
+        RecordError: it does not exist or is not a JSON object.
         StorageError: it cannot be read.
     """
     try:

@@ -27,7 +27,7 @@ from pkubench.tasks.task import Reference, Task
 REFERENCES = "references.json"
 """Measured by ``tools/measure_references.py``; task id -> anchor -> score, n, agent, command."""
 ENTRY_POINTS = "pkubench.suites"
-"""Group of the entry points by which other packages bring suites."""
+"""Group of the entry points by which other packages add suites."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _SUITES: dict[str, Suite] = {}
@@ -90,7 +90,7 @@ def tasks() -> tuple[Task, ...]:
 
 
 def make_task(name: str) -> Task:
-    """Return a task by its full id, by the name without the namespace, or of a named game.
+    """Return a task by its full id, by its name without the namespace, or for a named game.
 
     ``module:Name-v0`` names one of another package and imports the module
     (``pkubench.tasks.outside``).
@@ -123,9 +123,9 @@ def make_task(name: str) -> Task:
 
 
 def why_outdated(task_id: str) -> str | None:
-    """Return why records of a task, named by its full id, are not of the present one, if so.
+    """Return why records of a task, given by its full id, are not of the present version, if so.
 
-    Records of an earlier version are of episodes that nobody can play any more.
+    Records of an earlier version are of episodes that can no longer be played.
     """
     current = superseded().get(task_id)
     if current is None:
@@ -148,11 +148,11 @@ def as_task(task: Task | str) -> Task:
 
 
 def make_listed_task(name: str) -> Task:
-    """Return a task of a suite, as :func:`make_task`, and no game that is only named.
+    """Return a task of a suite, as :func:`make_task`, but not a game that is only named.
 
-    What comes from outside (a submission) may not have this machine look for files, build games of
-    any size or import modules. A task of another package is found if whoever runs this has
-    installed the package or imported the task's module.
+    Untrusted input (a submission) must not make this machine look for files, build games of any
+    size or import modules. A task of another package is found if whoever runs this has installed
+    the package or imported the task's module.
 
     Raises:
         UnknownName: no such task, or a game that is not listed.
@@ -161,7 +161,9 @@ def make_listed_task(name: str) -> Task:
         if task.id == name:
             return task
     if family_of(name) is not None or is_outside(name):
-        raise UnknownName("listed task", name, (), "`pkubench list` shows all that boards take")
+        raise UnknownName(
+            "listed task", name, (), "`pkubench list` shows all tasks that boards accept"
+        )
     return make_task(name)
 
 

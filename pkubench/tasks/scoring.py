@@ -1,7 +1,7 @@
-"""How a task is scored: which episodes there are, what happens in one, what is read from many.
+"""How a task is scored: its episodes, how one is played, and how metrics follow from the records.
 
 A scoring turns an entrant into episode records, and records into a task's metrics. ``Episodes``
-plays; ``Exact`` (``pkubench.tasks.exact``) computes. A task of another package may bring its own:
+plays; ``Exact`` (``pkubench.tasks.exact``) computes. A task of another package may define its own:
 any picklable object with the methods of :class:`Scoring`.
 """
 
@@ -34,9 +34,9 @@ class Episode:
     seed: int
     """The environment's seed."""
     agent_seed: int
-    """What the agents' own seeds derive from."""
+    """The seed from which the agents' own seeds derive."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """What else the scoring's ``run`` has to know of it."""
+    """Whatever else the scoring's ``run`` needs."""
     group: str = ""
     """The part of the task it belongs to, where ``summarise`` treats parts apart."""
 
@@ -56,11 +56,11 @@ class Aggregate(NamedTuple):
 
 
 class EpisodeFailure(Exception):
-    """An agent did not do what it was asked for; the text is the ``failure`` of a record."""
+    """An agent failed an episode; the text is the ``failure`` of a record."""
 
 
 class Tools(Protocol):
-    """What the harness lends a scoring, which knows nothing of processes and clocks."""
+    """What the harness provides to a scoring, which does not deal with processes and clocks."""
 
     def make_env(self, num_envs: int) -> BatchEnv:
         """Make copies of the task's environment, with its settings and time limit."""
@@ -78,7 +78,7 @@ class Tools(Protocol):
         ...
 
     def ask(self, who: str, call: Callable[[], T]) -> T:
-        """Return what code of the entrant gives, within the time that one call may take.
+        """Call code of the entrant, within the time that one call may take; return its result.
 
         Raises:
             EpisodeFailure: it raised or took too long; ``who`` names it in the reason.
@@ -92,7 +92,7 @@ class Tools(Protocol):
 
 
 class Play(NamedTuple):
-    """An episode to look at: the environment, who acts in it, and what is recorded of it."""
+    """An episode to film: the environment, the entrant, and what is recorded of it."""
 
     env: BatchEnv
     entrant: Entrant
@@ -109,17 +109,17 @@ class Scoring(Protocol):
 
     @property
     def summary(self) -> str:
-        """How scores come about, for a task's page: ``playing episodes``."""
+        """How scores are obtained, for a task's page: ``playing episodes``."""
         ...
 
     @property
     def unit(self) -> str:
-        """What one record is of, in the singular: ``episode``."""
+        """What one record is about, in the singular: ``episode``."""
         ...
 
     @property
     def done(self) -> str:
-        """What is done to one, as a participle: ``played``."""
+        """What was done with each, as a participle: ``played``."""
         ...
 
     @property
@@ -133,7 +133,7 @@ class Scoring(Protocol):
         Args:
             task: What is evaluated.
             seed: Chooses the set. A longer evaluation begins with a shorter one's episodes.
-            count: How many are asked for; a scoring that needs no sample plans one.
+            count: Number of episodes requested; a scoring that needs no sample plans one.
         """
         ...
 
@@ -150,7 +150,7 @@ class Scoring(Protocol):
         ...
 
     def check(self, record: EpisodeRecord, task: Task) -> str:
-        """Return in words what of a record cannot be, whoever made it; "" if nothing."""
+        """Return in words what is impossible in a record; "" if nothing is."""
         ...
 
     def stage(self, entrant: Entrant, task: Task) -> Play:
@@ -190,14 +190,14 @@ class Episodes:
         return means(runs, task)
 
     def check(self, record: EpisodeRecord, task: Task) -> str:
-        """Hold the return to the sum of the agents' returns."""
+        """Compare the return with the sum of the agents' returns."""
         total = math.fsum(record.returns.values())
         if record.failure is None and record.return_ != total:
             return f"the return is {record.return_}, but the agents' sum is {total}"
         return ""
 
     def stage(self, entrant: Entrant, task: Task) -> Play:
-        """Return an episode as it is played."""
+        """Return the environment and the entrant of an episode."""
         settings = dict(task.env_kwargs)
         if task.protocol.horizon is not None:
             settings["max_episode_steps"] = task.protocol.horizon
@@ -220,7 +220,7 @@ def run_mean(records: Sequence[EpisodeRecord], metric: str) -> float | None:
 
 def aggregate(runs: Sequence[Sequence[EpisodeRecord]], metric: Metric) -> Aggregate:
     """Return a metric's mean and interval: over runs if there are several, else over episodes."""
-    from pkubench.evaluation.statistics import mean_interval, wilson_interval  # SciPy is large
+    from pkubench.evaluation.statistics import mean_interval, wilson_interval  # imports SciPy: slow
 
     of_runs = [run_mean(records, metric.name) for records in runs]
     n = len(runs) if len(runs) > 1 else len(runs[0])

@@ -17,14 +17,14 @@ class Suite:
     title: str
     """What its tasks have in common, in a few words."""
     summary: str = ""
-    """What they ask, to be read after the title and a colon."""
+    """What they test, to be read after the title and a colon."""
     tasks: tuple[Task, ...]
     place: int = 100
-    """Where lists show it: lower first."""
+    """Its position in lists: lower first."""
     by_name: Mapping[str, Callable[[str], Task]] = field(default_factory=dict)
-    """Prefix of environments that are named and not listed -> what makes the task of one."""
+    """Prefix of environments that are named and not listed -> function that makes their task."""
     reference: str = ""
-    """Spelling of the agent whose score is 1 on the normalised scale; "" if there is none."""
+    """Spelling of the agent that has score 1 on the normalised scale; "" if there is none."""
     reference_score: float | None = None
     """The reference agent's score where it is known without measuring it."""
     random_factor: int = 100

@@ -28,12 +28,12 @@ class Protocol:
     """How a task is evaluated, the same for everyone."""
 
     episodes: int
-    """Episodes a run (a training seed); 1 where the score is computed exactly."""
+    """Episodes per run (training seed); 1 where the score is computed exactly."""
     horizon: int | None
-    """Steps an episode at most."""
+    """Maximal number of steps per episode."""
     training_steps: int | None
-    """Budget of environment steps for ranked entries; None for games, whose learners count
-    iterations, each its own number of them."""
+    """Budget of environment steps for ranked entries; None for games: their learners count
+    iterations, and each has a default number of them."""
     quick_episodes: int
     """Episodes of ``pkubench evaluate --quick``."""
 

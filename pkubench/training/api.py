@@ -28,7 +28,7 @@ class Trained(NamedTuple):
 
 
 def run_folder(agent: str, task: Task, seed: int | None = None) -> Path:
-    """Return where a run goes if nobody says where; without a seed, the folder of several."""
+    """Return the default folder of a run; without a seed, the folder of several runs."""
     from pkubench.evaluation.run.harness import folder_name
 
     name = folder_name(f"{agent}-{task.id.rpartition('/')[2]}")
@@ -70,11 +70,11 @@ def train(
         validate: Points of validation, spread evenly over the budget; None is 20, or 10 where
             episodes are long; 0 is none.
         validation_episodes: Episodes of each point; None is 8.
-        window: Points whose mean says how good weights are; None is half of them.
+        window: Points averaged to rate the weights; None is half of them.
         keep: Which weights are saved: the ``last``, or the ``best`` by validation.
-        track: Besides the curve: ``tensorboard``, ``trackio``, ``wandb``.
-        inputs: Data, teachers or initial weights that the agent's family names.
-        on_progress: Called with every report.
+        track: In addition to the curve: ``tensorboard``, ``trackio``, ``wandb``.
+        inputs: Data, teachers or initial weights, by the names that the agent's family declares.
+        on_progress: Called with each report.
 
     Raises:
         PkubenchError: the agent, task or a setting does not exist or does not fit; or the folder

@@ -1,4 +1,4 @@
-"""Checkpoints: generations of files, of which one replaced file says which are good.
+"""Checkpoints: generations of files, and one file, replaced atomically, that names the valid ones.
 
 ::
 
@@ -8,8 +8,8 @@
 
 A generation is written whole before ``checkpoint.json`` names it, and older ones are removed after
 that, so a kill at any moment leaves a generation to resume from. The one before the newest stays
-named: seeds trained side by side, killed between two of their folders, resume from the newest that
-all of them have.
+valid: seeds trained in parallel, killed while writing to one of their folders, resume from the
+newest checkpoint that all of them have.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from pkubench.training.state import join, split
 
 FORMAT = 1
 STATE, PLAIN = "state.safetensors", "state.json"
-LEAST_SECONDS = 20.0
+MIN_SECONDS = 20.0
 """Between two checkpoints."""
-LEAST_TIMES = 20.0
-"""How many times as long as writing the last one they are apart: replays are large."""
+MIN_FACTOR = 20.0
+"""Time between checkpoints, in units of the time to write the last one: replays are large."""
 
 
 class Generation(NamedTuple):
@@ -56,7 +56,7 @@ class Spacing:
 
     def __init__(self) -> None:
         """Count from now."""
-        self._wait, self._last = LEAST_SECONDS, time.monotonic()
+        self._wait, self._last = MIN_SECONDS, time.monotonic()
 
     @property
     def is_due(self) -> bool:
@@ -65,7 +65,7 @@ class Spacing:
 
     def wrote(self, seconds: float) -> None:
         """Count from now, after writing took ``seconds``."""
-        self._wait = max(LEAST_SECONDS, LEAST_TIMES * seconds)
+        self._wait = max(MIN_SECONDS, MIN_FACTOR * seconds)
         self._last = time.monotonic()
 
 
@@ -87,7 +87,7 @@ def write(
         number = before[-1].number + 1 if before else 1
         fresh = Generation(number, dict(about), {})
         place = folder / CHECKPOINT / fresh.folder
-        shutil.rmtree(place, ignore_errors=True)  # what a killed write left
+        shutil.rmtree(place, ignore_errors=True)  # left by a write that was killed
         tensors, plain = split(state)
         text = json.dumps(plain).encode()
         write_bytes(place / PLAIN, text)
@@ -104,7 +104,7 @@ def write(
 
 
 def read_generations(folder: Path) -> list[Generation]:
-    """Return the checkpoints that a run has, oldest first; none if it has none.
+    """Return the checkpoints of a run, oldest first; an empty list if there are none.
 
     Raises:
         WeightsError: ``checkpoint.json`` is damaged, or the newest checkpoint is gone.
@@ -121,7 +121,7 @@ def read_generations(folder: Path) -> list[Generation]:
             for g in found["generations"]
         ]
         if not known or not all(isinstance(g.facts["iterations"], int) for g in known):
-            raise ValueError("it names no iterations")
+            raise ValueError("it does not record iterations")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise WeightsError(f"{path} is damaged ({error}); {_WAY_OUT}") from error
     there = [g for g in known if (path.parent / g.folder).is_dir()]

@@ -1,9 +1,9 @@
 """Pipelines: agents made by several trainings, each an ordinary run in ``stages/NN-NAME``.
 
-A family's ``plan`` is pure: from the context and what the finished stages left it returns the
-stages so far, the finished ones first, and is asked again after each. Nothing left to add is the
-end, and the last stage's agent is the pipeline's. A finished stage is skipped when a run is
-resumed, if what it was made from is the same to the byte.
+A family's ``plan`` is a pure function: from the context and the results of the finished stages it
+returns the stages so far, the finished ones first, and it is called again after each. The pipeline
+ends when it adds no stage, and the last stage's agent is the pipeline's. When a run is resumed, a
+finished stage is skipped if what it was made from is the same to the byte.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ STAGES = "stages"
 
 
 class StageResult(NamedTuple):
-    """What a finished stage left; what ``plan`` gets, in the order of the stages."""
+    """The result of a finished stage; ``plan`` receives them in the order of the stages."""
 
     stage: Stage
     folder: Path

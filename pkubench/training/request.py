@@ -1,4 +1,4 @@
-"""What is asked to be trained, checked before anything is written or built."""
+"""A request to train, checked before anything is written or built."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pkubench.training.validation import Validation, validation_for
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A training of one or more seeds, as it was asked for; make it by :func:`request`."""
+    """A requested training of one or more seeds; made by :func:`request`."""
 
     agent: str
     task: Task
@@ -33,7 +33,7 @@ class Request:
     total: int
     """The budget in the family's unit."""
     seeds: tuple[int, ...]
-    """Of the runs side by side; mostly one."""
+    """The training seeds; several are trained in parallel."""
     settings: Mapping[str, str]
     """The user's changes."""
     device: str = "cpu"
@@ -58,7 +58,7 @@ class Request:
         )
 
     def identity(self, seed: int) -> dict[str, Any]:
-        """Return what two trainings of the same agent share but the budget, as JSON has it."""
+        """Return what two trainings of the same agent share, without the budget, as JSON values."""
         identity: dict[str, Any] = {
             "agent": self.agent,
             "task": self.task.id,
@@ -103,13 +103,13 @@ def request(
     inputs: Mapping[str, Path] | None = None,
     env_kwargs: Mapping[str, Any] | None = None,
 ) -> Request:
-    """Return a checked request: settings that fit, a budget, and what the machine must have.
+    """Return a checked request: valid settings, a budget, and an available device.
 
     Raises:
         UnknownName: no such agent, setting, input or tracker.
         ConfigError: the agent is not trained, or does not fit the task; a budget below 1; a seed
             out of range; no such device; a setting of a wrong type or out of its domain; or a
-            constraint where nothing costs.
+            constraint on a task without cost.
     """
     chosen = preset(agent)
     family = family_of(chosen)
@@ -120,11 +120,11 @@ def request(
     before = chosen.config(task)
     config = with_settings(before, settings)
     total = steps
-    if total is None:  # learners that count iterations have their own number of them
+    if total is None:  # learners that count iterations have a default number of them
         own = getattr(config, "iterations", None) if family.unit == "iterations" else None
         total = own if own is not None else task.protocol.training_steps
     if total is None:
-        raise ConfigError(f"{task.id} has no budget of its own: say --steps N")
+        raise ConfigError(f"{task.id} has no budget of its own: give --steps N")
     if total < 1:
         raise ConfigError(f"--steps must be at least 1, got {total}")
     for seed in seeds:
@@ -174,11 +174,11 @@ def _check_constraint(agent: str, task: Task, before: Any, config: Any) -> None:
         return
     if constraint_name(before) == "none":
         raise ConfigError(
-            f"constraint={constraint_name(config)} holds a cost limit and {task.id} has no cost; "
+            f"constraint={constraint_name(config)} enforces a cost limit; {task.id} has no cost; "
             "leave --set constraint out"
         )
     raise ConfigError(
-        f"{agent} holds a cost constraint but {task.id} has no cost; use an agent without a "
+        f"{agent} enforces a cost limit, but {task.id} has no cost; use an agent without a "
         "constraint (`pkubench list` shows all)"
     )
 

@@ -19,14 +19,14 @@ from pkubench.training.trackers import Run, Tracker, open_trackers
 from pkubench.training.validation import Validator
 
 _DONE = {"environment_steps": "steps"}
-"""How ``config.json`` calls what is done, where not by the unit."""
+"""Name of the number done in ``config.json``, where it is not the unit's."""
 
 
 class SeedRun:
     """One training seed in one folder."""
 
     def __init__(self, request: Request, context: Context, learner: Learner, out: Path) -> None:
-        """Take over a learner that has done nothing yet."""
+        """Set up the run of a learner that has not trained yet."""
         self.request, self.context, self.learner, self.out = request, context, learner, out
         self.unit = request.family.unit
         self.total = request.total
@@ -44,7 +44,7 @@ class SeedRun:
 
     @property
     def counters(self) -> Counters:
-        """What has been done."""
+        """What has been done so far."""
         return self.learner.counters
 
     @property
@@ -60,7 +60,7 @@ class SeedRun:
     # Beginning, checkpoints
 
     def begin(self, resume: bool) -> None:
-        """Write down what the run is, or check that it is the one in the folder.
+        """Record what is trained, or check that the folder holds this run.
 
         Raises:
             ConfigError: it is another.
@@ -68,22 +68,22 @@ class SeedRun:
         """
         identity = self.request.identity(self.context.seed)
         budget = {"total_steps": self.total}
-        if not self.learner.is_anytime:  # what is learnt depends on the budget
+        if not self.learner.is_anytime:  # what is learned depends on the budget
             identity, budget = {**identity, **budget}, {}
         begin_training(self.out, identity, self.request.command(), resume=resume, more=budget)
 
     def facts(self) -> dict[str, Any]:
-        """Return what a checkpoint is of."""
+        """Return the facts that identify a checkpoint."""
         facts = {**self.request.identity(self.context.seed), "seconds": self.seconds}
         return {**facts, **self.counters._asdict()}
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint of this run holds."""
+        """Return the state that a checkpoint of this run holds."""
         validator = None if self.validator is None else self.validator.state()
         return {"learner": self.learner.state(), "validator": validator}
 
     def load(self, state: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-        """Go back to a checkpoint.
+        """Restore a checkpoint.
 
         Raises:
             WeightsError: it is damaged, or of a learner of another shape.
@@ -103,11 +103,11 @@ class SeedRun:
                 f"the checkpoint in {self.out} is damaged ({error}); delete the run and train "
                 "from scratch"
             ) from error
-        # a budget smaller than what is done undoes nothing
+        # a budget smaller than what is done does not undo training
         self.total = max(self.total, self.done)
 
     def open_trackers(self, is_resumed: bool) -> None:
-        """Open the curve and what else follows this run."""
+        """Open the curve and the other trackers of this run."""
         short = self.request.task.id.rpartition("/")[2]
         group = f"{self.request.agent}-{short}"
         run = Run(
@@ -164,7 +164,7 @@ class SeedRun:
         return _DONE.get(self.unit, self.unit)
 
     def save(self) -> None:
-        """Write the agent as it stands, or the best one where that was asked for."""
+        """Save the current agent, or the best one with ``keep="best"``."""
         export = self.learner.export()
         if self.validator is not None and self.validator.best is not None:
             export = self.validator.best.export

@@ -1,8 +1,8 @@
-"""The session: one loop for every learner, for one seed or several side by side.
+"""The session: one loop for every learner, for one seed or several in parallel.
 
-``iterate -> validate -> log -> checkpoint``, in folders that say from before the first step what is
-trained. Closed early (Ctrl-C) or killed at any moment, a run is resumed to exactly the weights it
-would have had: a checkpoint holds the learner's state, what validation found, and the global
+``iterate -> validate -> log -> checkpoint``, in folders that record what is trained before the
+first step. Stopped early (Ctrl-C) or killed at any moment, a run is resumed to exactly the weights
+it would have had: a checkpoint holds the learner's state, the results of validation, and the global
 generators; what was logged after it is cut from the curve.
 """
 
@@ -40,7 +40,7 @@ def train(
     resume: bool = False,
     **options: Any,
 ) -> Generator[Progress, None, None]:
-    """Train one seed of an agent; yield a report an update (or as often as its family reports).
+    """Train one seed of an agent; yield a report per update (or as often as its family reports).
 
     Args:
         agent: Name of a preset.
@@ -75,7 +75,7 @@ def train_batch(
     resume: bool = False,
     **options: Any,
 ) -> Generator[list[Progress], None, None]:
-    """Train several seeds side by side in one process, each into its folder; see :func:`train`."""
+    """Train several seeds in parallel in one process, each into its folder; see :func:`train`."""
     asked = request(agent, task, settings or {}, steps=steps, seeds=seeds, **options)
     yield from run_request(asked, outs, resume=resume)
 
@@ -83,7 +83,7 @@ def train_batch(
 def run_request(
     asked: Request, outs: Sequence[Path], *, resume: bool = False
 ) -> Generator[list[Progress], None, None]:
-    """Train what was asked for; yield the report of each seed.
+    """Run a requested training; yield the report of each seed.
 
     Closing the generator early leaves checkpoints, from which ``resume=True`` continues.
 
@@ -110,7 +110,7 @@ def run_request(
 
 
 def _seeded_session(asked: Request, outs: Sequence[Path]) -> Session:
-    """Make a session whose global draws follow from the seed from the learners' first one on."""
+    """Make a session with seeded global generators, before the learners draw from them."""
     seed = int(agent_seeds(np.array(asked.seeds[:1]), "training")[0])
     seed_generators(seed)
     is_seeded = "torch" in sys.modules
@@ -124,7 +124,7 @@ def _seeded_session(asked: Request, outs: Sequence[Path]) -> Session:
 
 
 class Session:
-    """The runs of a request and what trains them."""
+    """The runs of a request and their learners."""
 
     def __init__(self, asked: Request, outs: Sequence[Path]) -> None:
         """Make the learners.
@@ -169,12 +169,12 @@ class Session:
         generators = generator_states()
         for run in self.runs:
             run.open_trackers(is_resumed)
-        set_generators(generators)  # whatever trackers have drawn
+        set_generators(generators)  # trackers may have drawn from them
         yield from self._loop()
 
     def _loop(self) -> Generator[list[Progress], None, None]:
-        # An interrupt may strike in the middle of an update, where networks and environments belong
-        # to no step of the run; a checkpoint is of a moment between updates.
+        # An interrupt may come in the middle of an update, where networks and environments are not
+        # in the state of any step of the run; checkpoints are taken between updates.
         whole = self._snapshot()
         is_between, is_saved = True, True
         try:
@@ -206,8 +206,8 @@ class Session:
                 self._checkpoint()
 
     def _snapshot(self) -> Any:
-        """Return a moment between updates of learners that are good at any time."""
-        if not self.is_anytime:  # whose state is large, and which a checkpoint can go back to
+        """Return the state between updates of learners that can be restored to it at any time."""
+        if not self.is_anytime:  # their state is large, and a checkpoint can restore it
             return None
         return [run.learner.state() for run in self.runs]
 
@@ -226,7 +226,7 @@ class Session:
         self._spacing.wrote(time.monotonic() - started)
 
     def _load(self) -> bool:
-        """Go back to the checkpoints; return whether there were any."""
+        """Restore the checkpoints; return whether there were any."""
         folders = [run.out for run in self.runs]
         found = checkpoints.common(folders)
         if found is None:  # killed before the first one
@@ -238,7 +238,7 @@ class Session:
         return True
 
     def _finish(self) -> None:
-        """Save the agents; what only a resumed run would need goes."""
+        """Save the agents and remove what only a resumed run would need."""
         if self.is_anytime:
             if not all(run.is_saved for run in self.runs):
                 self._checkpoint()

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pkubench.errors import WeightsError
 
 _TENSOR, _SCALAR = "$tensor", "$scalar"
-"""Keys of what stands for an array; arrays without axes are written with one."""
+"""Keys that replace an array in the plain data; arrays without axes are stored with one."""
 
 
 class Split(NamedTuple):
@@ -31,14 +31,14 @@ def split(state: Any) -> Split:
 
     Raises:
         TypeError: it holds something that is neither an array nor plain data, a mapping's key is
-            no text, or an array has a type that is not of numbers.
+            not a text, or an array does not hold numbers.
     """
     tensors: dict[str, npt.NDArray[Any]] = {}
     return Split(tensors, _without_arrays(state, "", tensors))
 
 
 def join(tensors: Mapping[str, npt.NDArray[Any]], plain: Any) -> Any:
-    """Put arrays back to where ``split`` took them from.
+    """Put arrays back where ``split`` took them from.
 
     Raises:
         WeightsError: one is missing.

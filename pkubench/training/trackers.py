@@ -1,4 +1,4 @@
-"""Where the figures of a training go: the curve of its folder always, and what users ask for."""
+"""Where the metrics of a training are logged: always the curve, and trackers that users choose."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pkubench.errors import ConfigError, MissingExtra, StorageError, UnknownName
 
 
 class Tracker(Protocol):
-    """Takes the named figures of a training as it proceeds."""
+    """Logs the named metrics of a training as it proceeds."""
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
-        """Take the figures after ``step`` (in the unit of the run's budget)."""
+        """Log the metrics after ``step`` (in the unit of the run's budget)."""
         ...
 
     def close(self) -> None:
-        """Write what is held back, and let go."""
+        """Write what is buffered, and close."""
         ...
 
 
 class Run(NamedTuple):
-    """What a tracker is told of the run."""
+    """The description of the run that a tracker receives."""
 
     folder: Path
     name: str
@@ -33,11 +33,11 @@ class Run(NamedTuple):
     """What the seeds of one agent on one task share."""
     config: Mapping[str, Any]
     resumed_at: int | None
-    """The step of the checkpoint it resumes from; None for a run that begins."""
+    """The step of the checkpoint it resumes from; None for a new run."""
 
 
 class JSONLines:
-    """The curve: ``training.jsonl``, one line a report, ``{"steps": 128, "return": 1.5, ...}``.
+    """The curve: ``training.jsonl``, one line per report, ``{"steps": 128, "return": 1.5, ...}``.
 
     A resumed run first cuts the lines past its checkpoint, so no step is reported twice.
     """
@@ -88,7 +88,7 @@ class TensorBoard:
         self._writer = _summary_writer()(folder, purge_step=run.resumed_at)
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
-        """Add one scalar a figure."""
+        """Add one scalar per metric."""
         for name, value in figures.items():
             self._writer.add_scalar(name, value, step)
 
@@ -106,10 +106,10 @@ def _summary_writer() -> Any:
 
 
 class Service:
-    """A library with the calls of Weights & Biases: ``init``, ``log``, ``finish`` (trackio too)."""
+    """A library with the interface of Weights & Biases: ``init``, ``log``, ``finish`` (trackio)."""
 
     def __init__(self, run: Run, module: str) -> None:
-        """Begin a run there."""
+        """Start a run of the service."""
         self._library = _imported(module)
         self._library.init(
             project="pkubench",
@@ -120,11 +120,11 @@ class Service:
         )
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
-        """Send the figures."""
+        """Send the metrics."""
         self._library.log(dict(figures), step=step)
 
     def close(self) -> None:
-        """End the run there."""
+        """Finish the run of the service."""
         self._library.finish()
 
 
@@ -142,14 +142,15 @@ TRACKERS: dict[str, Callable[[Run], Tracker]] = {
     "trackio": lambda run: Service(run, "trackio"),
     "wandb": lambda run: Service(run, "wandb"),
 }
-"""What ``--track`` takes."""
+"""The trackers that ``--track`` accepts."""
 
 
 def check_trackers(names: tuple[str, ...], runs: int = 1) -> None:
-    """Refuse trackers that do not exist, are not installed, or cannot follow several runs at once.
+    """Refuse trackers that do not exist, are not installed, or cannot follow several runs together.
 
     Raises:
-        UnknownName, ConfigError, MissingExtra: as it says.
+        UnknownName: no such tracker.
+        MissingExtra, ConfigError: it is not installed, or cannot follow several runs.
     """
     for name in names:
         if name not in TRACKERS:

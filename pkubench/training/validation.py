@@ -1,13 +1,13 @@
-"""Validation: what the agent is worth while it trains, on episodes that nothing else plays.
+"""Validation: how good the agent is while it trains, on episodes used for nothing else.
 
 At points spread evenly over the budget the agent is exported, loaded as an evaluation loads it, and
-plays some episodes at the mode of its policy, through the code that evaluations run a block of
-episodes with; at the last point it also plays them sampling from its policy. Every point has
-episodes of its own, of the run's stream of ``validation_seeds``. Nothing that training draws from
-is touched, so that weights are the same bits with and without it.
+plays some episodes at the mode of its policy, with the code that evaluations use for a block of
+episodes; at the last point it also plays them with sampled actions. Every point has its own
+episodes, from the run's stream of ``validation_seeds``. No generator of the training is used, so
+that the weights are bit-equal with and without validation.
 
-The figures say which weights are saved (``keep``). The mean that chose the best ones is too high by
-that choice: scores come from a protocol's episodes.
+The results decide which weights are saved (``keep``). The mean that selected the best ones is
+biased upwards by that selection: scores come from a protocol's episodes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pkubench.tasks.scoring import Episode
 from pkubench.tasks.task import Task
 
 LONG_HORIZON = 1000
-"""Steps of an episode from which half the points do."""
+"""Steps per episode from which on the default number of points is halved."""
 Keep = Literal["last", "best"]
 
 
@@ -44,7 +44,7 @@ class Validation:
     episodes: int = 8
     """Of each point."""
     window: int = 10
-    """Points whose mean says how good the last of them is."""
+    """Points averaged to rate the weights of the last of them."""
     keep: Keep = "last"
     """Which weights are saved: the last ones, or those of the best window's last point."""
 
@@ -57,12 +57,12 @@ class Validation:
             raise ConfigError(f"keep must be last or best, got {self.keep!r}")
         if self.window > self.points:
             raise ConfigError(
-                f"a window of {self.window} points needs as many; validation has {self.points}"
+                f"a window of {self.window} needs as many points; validation has {self.points}"
             )
 
 
 def is_exact(task: Task) -> bool:
-    """Return whether a learner's own figures are exact, so that nothing is played."""
+    """Return whether a learner's own metrics are exact, so that no validation is needed."""
     return not task.scoring.is_played
 
 
@@ -102,7 +102,7 @@ def validation_for(
 
 
 class Point(NamedTuple):
-    """What one validation found."""
+    """The result of one validation."""
 
     at: int
     """How much of the budget was done."""
@@ -112,11 +112,11 @@ class Point(NamedTuple):
     """Means over its episodes: ``return``, ``length``, and ``cost`` and ``success`` where the task
     has them."""
     failure: str = ""
-    """Why there are none."""
+    """Why there are no means."""
 
 
 class Best(NamedTuple):
-    """The weights to save by ``keep="best"`` as far as training has come."""
+    """The weights that ``keep="best"`` saves, so far."""
 
     at: int
     rank: tuple[int, float]
@@ -125,7 +125,7 @@ class Best(NamedTuple):
 
 
 class Validator:
-    """Validates one run as it proceeds, and remembers what was found."""
+    """Validates one run as it proceeds, and keeps the results."""
 
     def __init__(
         self, how: Validation, family: AgentFamily, task: Task, env: BatchEnv, seed: int, total: int
@@ -148,7 +148,7 @@ class Validator:
     def validate(
         self, export: Export, config: Mapping[str, Any], done: int, is_last: bool
     ) -> dict[str, float]:
-        """Play the episodes of a point; return figures for the curve.
+        """Play the episodes of a point; return metrics for the curve.
 
         Args:
             export: The agent.
@@ -198,7 +198,7 @@ class Validator:
         return Point(done, first, {name: float(np.mean(v)) for name, v in columns.items()})
 
     def _consider(self, export: Export, done: int) -> None:
-        """Take the newest weights for the best if their window is."""
+        """Keep the newest weights as the best ones if their window is the best."""
         window = self.points[-self.how.window :]
         if len(window) < self.how.window or any(point.failure for point in window):
             return
@@ -213,7 +213,7 @@ class Validator:
         return float(np.mean([point.figures.get(name, 0.0) for point in window]))
 
     def facts(self, done: int) -> dict[str, Any]:
-        """Return the entries of ``config.json``: what was found, and the rule that chose."""
+        """Return the entries of ``config.json``: the results, and how the weights were chosen."""
         how = self.how
         saved: dict[str, Any] = {"rule": "last", "at": done}
         if how.keep == "best" and self.best is not None:
@@ -231,7 +231,7 @@ class Validator:
         return {"validation": found, "saved": saved}
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint holds."""
+        """Return the state for a checkpoint."""
         best = None
         if self.best is not None:
             export = self.best.export
@@ -246,7 +246,7 @@ class Validator:
         return {"points": [point._asdict() for point in self.points], "best": best}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go back to a checkpoint."""
+        """Restore the state of a checkpoint."""
         self.points = [Point(**point) for point in state["points"]]
         best = state["best"]
         if best is not None:

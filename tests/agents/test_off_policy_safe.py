@@ -36,7 +36,6 @@ from pkubench.training.session import train
 from tests.agents.toy_envs import (
     MEAN_LENGTH,
     BudgetEnv,
-    SharingEnv,
     SpeedEnv,
     applicable,
     task_of,
@@ -197,7 +196,7 @@ def test_omnisafe_updates_it_after_every_update_from_the_same_episodes_once_warm
 
 
 def test_a_task_without_cost_and_wrong_numbers_are_clear_errors(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"sac-lag holds a cost constraint but .* has no cost"):
+    with pytest.raises(ConfigError, match=r"sac-lag enforces a cost limit, but .* has no cost"):
         _train("sac-lag", task_of(SharingEnv), tmp_path, 100)
     task = task_of(SpeedEnv, cost_limit=1.0)
     for setting, value, words in (

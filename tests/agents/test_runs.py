@@ -201,7 +201,7 @@ def test_a_constraint_is_refused_where_it_comes_from() -> None:
     how: dict[str, Any] = {"steps": 10, "seeds": [0]}
     with pytest.raises(ConfigError, match="leave --set constraint out"):
         request("hasac", task, {"constraint": "lagrangian"}, **how)
-    with pytest.raises(ConfigError, match="sac-lag holds a cost constraint"):
+    with pytest.raises(ConfigError, match="sac-lag enforces a cost limit"):
         request("sac-lag", task, {}, **how)
 
 

@@ -1,4 +1,4 @@
-"""``pkubench check``: a sound world passes, and each way of breaking the contract is named."""
+"""``pkubench check``: a sound environment passes, and each broken rule of the contract is named."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.conftest import Command
 
-WORLD = dedent(
+ENV = dedent(
     '''
     import numpy as np
     from gymnasium import spaces
@@ -43,7 +43,7 @@ WORLD = dedent(
         def _observe(self):
             return {"agent": self.place.astype(np.float32)}
 
-        def render(self, lane=0):
+        def render(self, index=0):
             picture = np.zeros((8, 8, 3), np.uint8)
             picture[:, 4] = 255
             return picture
@@ -51,9 +51,9 @@ WORLD = dedent(
 )
 
 
-def write_world(old: str = "", new: str = "") -> None:
-    assert old in WORLD
-    Path("walk.py").write_text(WORLD.replace(old, new) if old else WORLD)
+def write_env(old: str = "", new: str = "") -> None:
+    assert old in ENV
+    Path("walk.py").write_text(ENV.replace(old, new) if old else ENV)
 
 
 @pytest.fixture(autouse=True)
@@ -65,8 +65,8 @@ def fresh_module(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "walk", raising=False)
 
 
-def test_a_sound_world_of_ones_own_passes(pkubench: Command) -> None:
-    write_world()
+def test_a_sound_environment_of_ones_own_passes(pkubench: Command) -> None:
+    write_env()
     said = pkubench("check", "walk:Walk", "--json")
     assert said.code == 0, said.out
     status = {check["check"]: check["status"] for check in said.json["checks"]}
@@ -74,7 +74,7 @@ def test_a_sound_world_of_ones_own_passes(pkubench: Command) -> None:
     assert set(status.values()) == {"pass"}
 
 
-def test_a_registered_world_passes_and_the_table_says_so(pkubench: Command) -> None:
+def test_a_registered_environment_passes_and_the_table_says_so(pkubench: Command) -> None:
     said = pkubench("check", "SimpleReference-v0")
     assert said.code == 0, said.out
     assert "batch independence" in said.out
@@ -127,14 +127,14 @@ def test_a_registered_world_passes_and_the_table_says_so(pkubench: Command) -> N
     ],
 )
 def test_each_broken_rule_is_named(pkubench: Command, old: str, new: str, check: str) -> None:
-    write_world(old, new)
+    write_env(old, new)
     said = pkubench("check", "walk:Walk", "--json")
     assert said.code == 1
     assert check in {c["check"] for c in said.json["checks"] if c["status"] == "fail"}
 
 
-def test_arrays_that_the_world_keeps_writing_to_are_found(pkubench: Command) -> None:
-    write_world(
+def test_arrays_that_the_environment_keeps_writing_to_are_found(pkubench: Command) -> None:
+    write_env(
         'return {"agent": self.place.astype(np.float32)}',
         'self.shown = getattr(self, "shown", np.zeros((self.num_envs, 2), np.float32)); '
         'self.shown[:] = self.place; return {"agent": self.shown}',

@@ -1,4 +1,4 @@
-"""Damaged ``run.json`` files: one line that names the setting, and the other rows go on."""
+"""Damaged ``run.json`` files: one line that names the setting; other rows are not affected."""
 
 from __future__ import annotations
 

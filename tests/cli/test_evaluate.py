@@ -107,7 +107,7 @@ def test_several_are_a_list_and_what_agents_print_stays_off_stdout(pkubench: Com
 
 def test_the_table_names_agents_intervals_and_sample(pkubench: Command) -> None:
     said = pkubench("evaluate", "--agents", "random,mine:still", SPREAD, "KuhnPoker-v0", "--quick")
-    assert said.code == 2  # mine:still is no player of a game, and it was asked for by name
+    assert said.code == 2  # mine:still cannot play a game, and it was named explicitly
     said = pkubench("evaluate", "random", SPREAD, "KuhnPoker-v0", "--quick", "--out", "results")
     assert said.code == 0
     assert "50 episodes" in said.out
@@ -135,7 +135,7 @@ def test_a_suite_leaves_out_what_does_not_fit_and_says_so(pkubench: Command) -> 
     assert (said.code, said.out) == (2, "")
     assert "left out mine:still on KuhnPoker-v0: the team has no member for" in said.err
     said = pkubench("evaluate", "mine:still", "--suite", "marl", "--episodes", 1)
-    assert said.code == 1  # pushes are no integers: the agent sits down, and fails the episode
+    assert said.code == 1  # pushes are not integers: the agent is accepted, and fails the episode
     assert "1 episode of mine:still on SimpleSpreadContinuous-v0 failed: wrong" in said.out
 
 
@@ -233,7 +233,7 @@ def test_ctrl_c_keeps_whole_blocks_and_the_same_command_finishes(tmp_path: Path)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
-    assert "to go on where it stopped: pkubench evaluate mine:slow SimpleSpread-v0" in err
+    assert "to resume where it stopped: pkubench evaluate mine:slow SimpleSpread-v0" in err
     assert len(err.splitlines()) == 1
     kept = lines.read_text()
     assert len(kept.splitlines()) in (16, 32)
@@ -288,11 +288,11 @@ def test_two_agents_of_one_name_are_told_apart_or_refused(pkubench: Command) -> 
         folder = Path(place, "mine")
         folder.mkdir(parents=True)
         (folder / "config.json").write_text(json.dumps({"seed": place}))
-    told = "a/mine and b/mine are both called mine; rename one of the folders"
+    refusal = "a/mine and b/mine are both called mine; rename one of the folders"
     said = pkubench("evaluate", "--agents", "a/mine,b/mine", SPREAD, "--out", "results")
     assert (said.code, len(said.err.splitlines())) == (2, 1)
-    assert told in said.err
-    assert told in pkubench("compare", "a/mine", "b/mine", "--task", SPREAD).err
+    assert refusal in said.err
+    assert refusal in pkubench("compare", "a/mine", "b/mine", "--task", SPREAD).err
 
 
 def test_lower_is_better_in_games(pkubench: Command) -> None:

@@ -34,7 +34,7 @@ def stopped(out: Path, after: int) -> list[Progress]:
 
 def test_a_game_task_has_no_budget_of_steps(pkubench: Command) -> None:
     said = pkubench("show", "KuhnPoker-v0").out
-    assert "none; an agent does iterations of its own number (psro 300, cfr+ 1,000)" in " ".join(
+    assert "none; iterations by default: psro 300, cfr+ 1,000; --steps N sets" in " ".join(
         said.split()
     )
     assert "steps" not in said.split("Metrics")[0].replace("--steps", "")
@@ -49,7 +49,7 @@ def test_a_page_tells_the_size_and_the_value_of_a_game(pkubench: Command) -> Non
     assert "value -0.05556 for the first seat" in kuhn
     blotto = " ".join(pkubench("show", "matrix:blotto(5,3)").out.split())
     assert "game matrix:blotto(coins=5,fields=3) size 21 rows, 21 columns" in blotto
-    assert "symmetric yes: one population plays both sides value 0 for the rows" in blotto
+    assert "symmetric yes: one population plays both sides value 0 for the row player" in blotto
     np.save("mine.npy", [[3.0, 0.0, 1.0], [1.0, 2.0, 1.0]])
     card = pkubench("show", "payoff:mine.npy", "--json").json["game"]
     assert (card["actions"], card["symmetric"]) == ([2, 3], False)
@@ -90,7 +90,7 @@ def test_a_training_that_finds_an_equilibrium_says_so(pkubench: Command) -> None
 def test_of_two_numbers_of_iterations_it_is_said_which_counts(pkubench: Command) -> None:
     words = ("train", "cfr+", "KuhnPoker-v0", "--set", "iterations=20")
     said = pkubench(*words, "--steps", 10, "--out", "a").err
-    assert "note: --steps 10 is how many iterations are done, whatever is --set" in said
+    assert "note: --steps 10 sets the number of iterations and overrides --set" in said
     assert "10/10 iterations" in said
     said = pkubench(*words, "--out", "b").err
     assert "note" not in said and "20/20 iterations" in said
@@ -140,7 +140,8 @@ def test_show_tells_what_a_folder_of_runs_and_a_population_file_are(pkubench: Co
     pkubench("train", "cfr+", "KuhnPoker-v0", "--steps", 1, "--out", "of mine/first one")
     said = pkubench("show", "of mine")
     assert (said.code, len(said.err.splitlines())) == (2, 1)
-    assert "of mine holds runs and is none: show one of them, such as of mine/first" in said.err
+    assert "of mine holds runs and is not itself a run: show one of them, such as" in said.err
+    assert "of mine/first" in said.err
     said = pkubench("show", "of mine/first one").err
     assert "pkubench evaluate 'of mine/first one'\n" in said
     words = said.split("next: ")[1].splitlines()[0]
@@ -162,16 +163,16 @@ def test_figures_of_games_have_safe_names_and_labels_in_words(pkubench: Command)
         f"{stem}-exploitability-curve.svg",
         f"{stem}-population_exploitability-curve.svg",
     ]
-    assert _axis(make_task(name), "exploitability") == "exploitability (payoff a game)"
-    assert _axis(KUHN, "population_exploitability") == "population exploitability (chips a game)"
-    assert _axis(KUHN, "nash_conv") == "NashConv (chips a game)"
-    assert _axis(KUHN, "restricted_value") == "restricted value (chips a game)"
+    assert _axis(make_task(name), "exploitability") == "exploitability (payoff per game)"
+    assert _axis(KUHN, "population_exploitability") == "population exploitability (chips per game)"
+    assert _axis(KUHN, "nash_conv") == "NashConv (chips per game)"
+    assert _axis(KUHN, "restricted_value") == "restricted value (chips per game)"
     assert _axis(KUHN, "scoring_seconds") == "seconds of scoring"
     assert _axis(KUHN, "policies") == "policies"
     # What may be negative has no place on a log axis; its steps are iterations all the same.
     assert pkubench("plot", str(run), "--metric", "restricted_value", "--out", "r.svg").code == 0
     drawn = Path("r.svg").read_text()
-    assert "<!-- restricted value (payoff a game) -->" in drawn and "<!-- iterations -->" in drawn
+    assert "<!-- restricted value (payoff per game) -->" in drawn and "<!-- iterations -->" in drawn
     assert "equilibrium" not in drawn
     assert "is --metric" in pkubench("plot", str(run), "--kind", "exploitability").err
 
@@ -208,7 +209,7 @@ def test_an_evaluation_of_a_game_counts_no_episodes(pkubench: Command) -> None:
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        (("random", "SimpleSpread-v0"), "of a game, and SimpleSpread-v0 is none: .* leave --resp"),
+        (("random", "SimpleSpread-v0"), "SimpleSpread-v0 is not a game: .* leave --resp"),
         (("random", "KuhnPoker-v0", "LeducPoker-v0"), "one agent and one game"),
         (("random", "KuhnPoker-v0", "--out", "x"), "keeps no records; leave --out out"),
         (("random", "matrix:cyclic(3)"), "is a matrix, and scored exactly; leave --responses out"),
@@ -231,8 +232,8 @@ def test_progress_never_passes_the_whole(capsys: pytest.CaptureFixture[str]) -> 
 def test_seeds_of_what_draws_nothing_are_said_to_be_one_run(pkubench: Command) -> None:
     words = ("--steps", 2, "--seeds", "0-1")
     said = pkubench("train", "cfr+", "KuhnPoker-v0", *words, "--out", "cfr")
-    assert "note: cfr+ draws nothing: these 2 runs will be the same" in said.err
-    assert "draws nothing" not in pkubench("train", "psro", "KuhnPoker-v0", *words).err
+    assert "note: cfr+ is deterministic: these 2 runs will be the same" in said.err
+    assert "deterministic" not in pkubench("train", "psro", "KuhnPoker-v0", *words).err
 
 
 def test_a_larger_tree_is_allowed_by_what_the_refusal_names(

@@ -29,7 +29,7 @@ def test_the_overview_fits_a_screen_and_names_everything(
         name for name in presets() if "-paper" in name
     }
     paper = sum(name.endswith("-paper") for name in presets())
-    assert f"{paper} more with the official numbers" in said.err
+    assert f"{paper} more with the official settings" in said.err
     assert "pkubench list --all" in said.err
 
 

@@ -1,4 +1,4 @@
-"""The command as a whole: help, quick verbs, purity of stdout, and what becomes of errors."""
+"""The command as a whole: help, quick verbs, purity of stdout, and how errors are reported."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_quiet_silences_hints(pkubench: Command) -> None:
     assert pkubench("list", "--quiet").err == ""
 
 
-def test_show_has_protocol_metrics_notes_and_the_worlds_page(pkubench: Command) -> None:
+def test_show_has_protocol_metrics_notes_and_the_environments_page(pkubench: Command) -> None:
     out = pkubench("show", "SimpleSpread-v0").out
     for part in ("25 steps", "team return", "Before you compare", "agents share out N landmarks"):
         assert part in out
@@ -118,10 +118,10 @@ def test_show_has_what_a_task_makes_of_an_agents_settings(pkubench: Command) -> 
     said = pkubench("show", "hasac", "MultiHopper3x1-v0")
     assert "on MultiHopper3x1-v0" in said.out
     assert "pkubench train hasac MultiHopper3x1-v0" in said.err
-    told = pkubench("show", "hasac", "MultiHopper3x1-v0", "--json").json["settings"]
+    settings = pkubench("show", "hasac", "MultiHopper3x1-v0", "--json").json["settings"]
     config = preset("hasac", make_task("MultiHopper3x1-v0"))
-    assert told == as_plain(config)
-    assert told != pkubench("show", "hasac", "--json").json["settings"]
+    assert settings == as_plain(config)
+    assert settings != pkubench("show", "hasac", "--json").json["settings"]
     assert pkubench("show", "hasac", "KuhnPoker-v0").code == 2
     assert "Settings" in pkubench("show", "psro", "KuhnPoker-v0").out
 
@@ -230,7 +230,7 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         (ModuleNotFoundError("no", name="mujoco.batch"), 2, "pip install 'pkubench[mujoco]'"),
         (OSError(errno.ENOSPC, "No space left on device", "out/x"), 2, "out/x: No space left"),
         (MemoryError("Unable to allocate 52.9 GiB"), 2, "not enough memory (Unable to allocate"),
-        (RuntimeError("CPU: can't allocate memory"), 2, "make smaller what needs it: batch_size"),
+        (RuntimeError("CPU: can't allocate memory"), 2, "reduce what needs it: batch_size"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), 2, "--workers of an evaluation"),
         (ZeroDivisionError("division by zero"), 70, "unexpected ZeroDivisionError"),
         (KeyboardInterrupt(), 130, "stopped; to start again: pkubench list"),

@@ -34,7 +34,7 @@ def forget() -> None:
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A module beside the results, as a user has it."""
+    """A module next to the results, as a user has it."""
     text = (Path(__file__).parents[2] / "examples" / "relay.py").read_text()
     path = tmp_path / "own_relay.py"
     path.write_text(text.replace("examples.relay", "own_relay").replace("examples/", "own/"))

@@ -39,7 +39,7 @@ def test_results_that_were_not_touched_are_verified_and_run_again(
     pkubench: Command, here: Path
 ) -> None:
     said = pkubench("verify", "results", "--rerun", 1, "--agent", "mine", "--json")
-    assert said.code == 0, said.err  # --agent stands for its own entry; random is where it was
+    assert said.code == 0, said.err  # --agent applies to its own entry; random is found by name
     assert "again came out as the same bytes" in said.json["checked"][1]["found"][1]
     said = pkubench("verify", "results/random", "--rerun", 1, "--agent", "mine")
     assert (said.code, len(said.err.splitlines())) == (2, 1)
@@ -106,7 +106,7 @@ def test_a_bundle_that_is_verified_already_is_not_run_again(
 
     pkubench("bundle", "results/mine", "mine", "--out", "mine.zip")
     assert pkubench("submit", "mine.zip", "--no-rerun").code == 0
-    said = pkubench("submit", "mine.zip")  # nobody has run it yet
+    said = pkubench("submit", "mine.zip")  # it was not run yet
     assert "the same bytes were on board.sqlite already: it was run again" in said.err
     assert (
         "verified-weights" in said.out
@@ -142,14 +142,14 @@ def test_weights_that_do_something_else_are_refused_with_exit_code_1(
     from pkubench.leaderboard.board.tiers import Tier, Verdict, Verification
     from pkubench.leaderboard.submissions import verify
 
-    contradicted = Verdict(Tier.SELF_REPORTED, "did something else", is_contradicted=True)
+    contradicted = Verdict(Tier.SELF_REPORTED, "produced different episodes", is_contradicted=True)
     monkeypatch.setattr(
         verify, "verify_bundle", lambda bundle, **_: Verification({"pkubench/x": contradicted})
     )
     assert pkubench("bundle", "results/mine", "mine", "--out", "mine.zip").code == 0
     said = pkubench("submit", "mine.zip")
     assert said.code == 1
-    assert "is refused: did something else" in said.err
+    assert "is refused: produced different episodes" in said.err
     assert not Path("board.sqlite").exists()
 
 
@@ -192,7 +192,7 @@ def test_reproduce_runs_no_foreign_command(pkubench: Command) -> None:
     assert not Path("ran").exists()
 
 
-def test_watch_films_worlds_and_games(pkubench: Command, here: Path) -> None:
+def test_watch_films_environments_and_games(pkubench: Command, here: Path) -> None:
     said = pkubench("watch", "random", SPREAD, "--out", "film.mp4", "--json")
     assert said.code == 0, said.err
     first = Path(f"results/random/{SPREAD}/run/episodes.jsonl").read_text().splitlines()[0]

@@ -1,4 +1,4 @@
-"""Records of an earlier version of a task: episodes that nobody can play any more."""
+"""Records of an earlier version of a task: episodes that can no longer be played."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def test_a_folder_alone_is_resumed_if_it_says_one_command(
         (("--out", "run"), "name an AGENT and a TASK"),
         (("tiny", "--out", "run", "--resume"), "name an AGENT and a TASK"),
         (("--resume",), "name an AGENT and a TASK"),
-        (("--out", "run", "--resume"), "run holds no run that says which command"),
+        (("--out", "run", "--resume"), "run holds no run that records which command"),
         (("--out", "many", "--resume"), "many holds several runs: name one of them, such as many/"),
     ]:
         if "many" in words:
@@ -136,7 +136,7 @@ def test_a_second_ctrl_c_stops_at_once(
     signalled(monkeypatch, 20, signal.SIGINT, signal.SIGINT)
     said = pkubench("train", "tiny", TASK, "--out", "run", *STEPS)
     assert said.code == 130
-    assert "stopped at once" in said.err
+    assert "stopped immediately" in said.err
     assert "--resume" in said.err
     assert not has_checkpoint(Path("run"))
 
@@ -153,34 +153,39 @@ def test_a_run_killed_before_its_first_checkpoint_starts_from_scratch(
     assert steps_of("run") == 40
 
 
-def test_every_verb_knows_a_stopped_run_and_how_it_goes_on(
+def test_every_verb_knows_a_stopped_run_and_how_to_resume_it(
     pkubench: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopped_run("run")
     command = f"pkubench train happo pkubench/{TASK} --steps 400 --seed 3"
-    way_on = f"{command} --out run --resume"
+    resume_command = f"{command} --out run --resume"
     for words in (("evaluate", "run"), ("evaluate", "run", TASK), ("reproduce", "run")):
         said = pkubench(*words)
         assert (said.code, said.out) == (2, "")
-        told = f"error: run has not finished its training (step 20 of 400); to resume: {way_on}\n"
-        assert said.err == told
+        assert said.err == (
+            "error: run has not finished its training (step 20 of 400); to resume: "
+            f"{resume_command}\n"
+        )
     said = pkubench("show", "run")
     assert said.code == 0
     assert "step 20 of 400" in said.out
     assert "gamma=0.9" in said.out
-    assert f"next: {way_on}" in said.err
+    assert f"next: {resume_command}" in said.err
     assert pkubench("show", "run", "--json").json["command"] == command
     assert pkubench("plot", "run", "--json").json["figures"] == [f"plots/{TASK}-return-curve.svg"]
     said = pkubench("train", "happo", TASK, "--steps", 60, "--out", "run", "--resume")
     assert said.code == 2
-    assert f"another seed (3, not 0); resume it with its original settings: {way_on}" in (said.err)
+    assert (
+        f"another seed (3, not 0); resume it with the settings it began with: {resume_command}"
+        in (said.err)
+    )
     Path("many/seed2").mkdir(parents=True)
     Path("many/seed2/config.json").write_text(json.dumps({"agent": "happo", "task": TASK}))
     Path("run").rename("many/seed3")
     said = pkubench("show", "many")
-    told = [" ".join(line.split()) for line in said.out.splitlines()]
-    assert f"seed2 happo {TASK} finished" in told
-    assert f"seed3 happo {TASK} not finished: step 20 of 400" in told
+    lines = [" ".join(line.split()) for line in said.out.splitlines()]
+    assert f"seed2 happo {TASK} finished" in lines
+    assert f"seed3 happo {TASK} not finished: step 20 of 400" in lines
     assert len(pkubench("show", "many", "--json").json["runs"]) == 2
     assert "many/seed2 does not hold the command" in pkubench("reproduce", "many").err
     assert "many/seed3 --resume" in pkubench("reproduce", "many/seed3").err
@@ -200,13 +205,13 @@ def test_a_finished_run_is_not_trained_again(pkubench: Command, tiny: list[Any])
     assert pkubench(*words).code == 0
     said = pkubench(*words, "--resume")
     assert (said.code, said.out) == (0, "")
-    assert "run is finished: there was nothing left to train" in said.err
+    assert "run is finished: nothing was left to train" in said.err
     [run] = pkubench(*words, "--resume", "--json").json["runs"]
     assert (run["steps"], run["metrics"]["return"]) == (40, 20.0)
 
 
 def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every training be over at once."""
+    """Let every training be over immediately."""
 
     def over(asked: Any, outs: Any, **how: Any) -> Iterator[list[Progress]]:
         yield [Progress(asked.total, asked.total, {"return": 1.0}) for _ in outs]
@@ -214,22 +219,23 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pkubench.cli.train.run_request", over)
 
 
-def test_what_is_legal_but_seldom_meant_is_told(
+def test_what_is_allowed_but_rarely_intended_is_noted(
     pkubench: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     untrained(monkeypatch)
     words = ("--out", "run", "--steps", 8192)
     said = pkubench("train", "happo", "HalfCheetahVelocity-v0", *words)
-    assert "happo does not look at the cost, which HalfCheetahVelocity-v0 limits to 25" in said.err
-    assert "HalfCheetahVelocity-v0 has one agent: there is no team for happo to train" in said.err
+    assert "happo is unconstrained: it ignores the cost, which HalfCheetahVelocity" in said.err
+    assert "limits to 25" in said.err
+    assert "HalfCheetahVelocity-v0 has one agent, but happo is a multi-agent learner" in said.err
     said = pkubench("train", "ppo-lag", "HalfCheetahVelocity-v0", "--out", "run2", "--steps", 4096)
     assert "note:" not in said.err
     said = pkubench("train", "happo-lag", "HalfCheetahVelocity-v0", "--out", "r8", *words[2:])
-    assert "HalfCheetahVelocity-v0 has one agent: there is no team for happo-lag" in said.err
+    assert "HalfCheetahVelocity-v0 has one agent, but happo-lag is" in said.err
     assert "note:" not in pkubench("train", "happo", TASK, "--out", "run3", "--steps", 4000).err
     limited = ("HalfCheetahVelocity-v0", "--steps", 5000, "--out")
     said = pkubench("train", "ppo-lag", *limited, "run4", "--set", "cost_limit=10")
-    assert "training holds a cost of 10; HalfCheetahVelocity-v0 scores" in said.err
+    assert "training uses a cost limit of 10; HalfCheetahVelocity-v0 scores" in said.err
     assert "at its own limit of 25" in said.err
     assert "note:" not in pkubench("train", "ppo-lag", *limited, "r5", "--set", "cost_limit=25").err
     said = pkubench("train", "ppo-lag", "HalfCheetahVelocity-v0", "--out", "r6", "--steps", 4095)
@@ -243,22 +249,22 @@ def test_a_setting_without_effect_is_refused_or_named(
 ) -> None:
     untrained(monkeypatch)
 
-    def told(agent: str, task: str, *pairs: str) -> list[str]:
+    def notes(agent: str, task: str, *pairs: str) -> list[str]:
         changes = [word for pair in pairs for word in ("--set", pair)]
         out = f"run-{agent}-{'-'.join(pairs)}"
         said = pkubench("train", agent, task, "--steps", 8192, *changes, "--out", out)
         return [line for line in said.err.splitlines() if "no effect" in line]
 
     limited = "PointGoal1-v0"
-    assert told("ppo-lag", limited, "kappa=3", "lambda_lr=0.1") == [
+    assert notes("ppo-lag", limited, "kappa=3", "lambda_lr=0.1") == [
         "error: kappa has no effect here: it is a setting of constraint=p3o, and this is "
         "constraint=lagrangian"
     ]
-    assert not told("ppo-lag", limited, "kappa=3", "constraint=p3o")
-    assert told("sac", limited, "alpha_auto=false", "alpha_lr=0.1") == [
+    assert not notes("ppo-lag", limited, "kappa=3", "constraint=p3o")
+    assert notes("sac", limited, "alpha_auto=false", "alpha_lr=0.1") == [
         "note: alpha_lr has no effect here; used only with alpha_auto=true"
     ]
-    assert told("psro", "KuhnPoker-v0", "updates=3") == [
+    assert notes("psro", "KuhnPoker-v0", "updates=3") == [
         "error: updates has no effect here: it is a setting of oracle=dqn or oracle=softmax, and "
         "this is oracle=exact"
     ]
@@ -377,7 +383,7 @@ def test_validation_is_set_by_flags_and_said_by_the_command(pkubench: Command) -
     assert list(Path("run/tensorboard").iterdir())
     for more, part in (
         (("--validate", 0, "--keep", "best"), "needs validation"),
-        (("--validate", 2, "--window", 3), "a window of 3 points needs as many"),
+        (("--validate", 2, "--window", 3), "a window of 3 needs as many points"),
         (("--keep", "first"), "must be last or best"),
         (("--track", "tensorbord"), "did you mean 'tensorboard'"),
         (("--input", "teacher"), "--input 'teacher' is not KEY=VALUE"),

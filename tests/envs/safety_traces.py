@@ -189,7 +189,7 @@ def models() -> dict[str, dict[str, Any]]:
 
 
 def joints(task: str) -> dict[str, tuple[slice, slice]]:
-    """Return where each joint of a task's model stands in `State.qpos` and `State.qvel`.
+    """Return the index of each joint of a task's model in `State.qpos` and `State.qvel`.
 
     A free joint has its body's name where it has none.
     """

@@ -20,7 +20,7 @@ from pkubench.errors import ConfigError
 from pkubench.tasks.registry import make_task
 from tests.agents.optima import exact, model_of, optimum
 
-WORLDS = ("RiskyCorridor-v0", "SpeedLimit-v0")
+ENVIRONMENTS = ("RiskyCorridor-v0", "SpeedLimit-v0")
 
 
 def random_model(seed: int, states: int = 4, actions: int = 3, horizon: int = 5) -> ConstrainedMDP:
@@ -206,7 +206,7 @@ def test_no_constant_speed_beats_the_optimum() -> None:
     assert returns[costs <= 5.0 + 1e-9].max() == pytest.approx(18.75)
 
 
-@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_playing_the_programs_policy_gets_the_programs_value(name: str) -> None:
     """Monte Carlo in the environment itself, actions drawn from the occupancy's policy."""
     found, num_envs = optimum(name), 4000
@@ -269,7 +269,7 @@ def test_the_speed_is_the_formulas() -> None:
     np.testing.assert_allclose(step.info["cost"], [4 * (1.125 - 0.5) ** 2, 0.0, 0.0])
 
 
-@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_the_scripted_optimum_is_the_optimum(name: str) -> None:
     report = pkubench.evaluate("scripted:optimum", name, episodes=200, workers=0)
     for metric, expected in (("return", optimum(name).value), ("cost", optimum(name).cost)):

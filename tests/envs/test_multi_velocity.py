@@ -25,7 +25,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _running_start(env: Any, seed: int) -> tuple[Any, Any]:
-    """Return states whose speed in the plane lies round the limits, (LANES, nq) and (LANES, nv)."""
+    """Return states with planar speeds around the limits, (NUM_ENVS, nq) and (NUM_ENVS, nv)."""
     env.reset(np.arange(NUM_ENVS))
     qpos, qvel = env.qpos.copy(), env.qvel.copy()
     qvel[:, :2] = np.random.default_rng(seed).uniform(-4.0, 6.0, (NUM_ENVS, 2))
@@ -53,16 +53,16 @@ def test_the_same_joint_action_costs_a_team_what_it_costs_one_agent(
         alone = one.step({"agent": joint})
         given = joint[:, dealt_out]
         parts = np.split(given, len(team.agents), axis=1)
-        beside = team.step(dict(zip(team.agents, parts, strict=True)))
+        team_step = team.step(dict(zip(team.agents, parts, strict=True)))
         assert (one.ctrl == team.ctrl).all()
         for key in ("x_velocity", "cost", "cost_velocity"):
-            np.testing.assert_array_equal(beside.info[key], alone.info[key])
+            np.testing.assert_array_equal(team_step.info[key], alone.info[key])
         speed = alone.info["x_velocity"]
         if robot == "Ant":
             speed = np.hypot(speed, alone.info["y_velocity"])
         limit = v1 if thresholds == "v1" else v0
-        np.testing.assert_array_equal(beside.info["cost"], speed > limit)
-        costs.append(beside.info["cost"])
+        np.testing.assert_array_equal(team_step.info["cost"], speed > limit)
+        costs.append(team_step.info["cost"])
     assert 0.02 < np.mean(costs) < 0.98  # steps on both sides of the limit
 
 

@@ -243,7 +243,7 @@ def test_spread_pays_for_near_landmarks_and_charges_for_touching() -> None:
     np.testing.assert_allclose(step.rewards[0], wanted, rtol=0, atol=1e-12)
     old = placed(SimpleSpread(1, num_agents=3, rules="v2"), [(9.0, 9.0), *places[1:]])
     reward = old.step({agent: np.array([0]) for agent in old.agents}).rewards[0]
-    # v2: the self-collision costs each agent 0.5 more, and nobody touches anybody here.
+    # v2: the self-collision costs each agent 0.5 more, and no agents touch here.
     lost = np.hypot(0.25, 0.4) + 0.3 + np.hypot(0.75, 0.5)
     np.testing.assert_allclose(reward, [-0.5 * lost - 0.5] * 3, rtol=0, atol=1e-12)
 

@@ -1,7 +1,7 @@
 """The navigation tasks against recordings of the original (safety-gymnasium 1.0.0, MuJoCo 2.3.3).
 
 Layouts are the same bit for bit. On a copied state everything is the same to 1e-9, but for what
-contact forces tell (accelerometer, touch) in contacts that MuJoCo 4 finds in other places than
+contact forces matter (accelerometer, touch) in contacts that MuJoCo 4 finds in other places than
 2.3: boxes edge against edge or deep in one another, cylinders against boxes and spheres. One step
 of ten physics steps is the same to 1e-6 but for such contacts, and for Ant, whose Runge-Kutta steps
 MuJoCo 4 takes in another way (see ``test_an_ant_differs_by_its_integrator_only``). ``SHARES``
@@ -62,7 +62,7 @@ def family(task: str) -> str:
 
 
 def felt(env: Navigation) -> list[int]:
-    """Return the places in the observation that tell of contact forces."""
+    """Return the indices of the observation that depend on contact forces."""
     return [0, 1, 2, *(range(12, 20) if env.robot_name == "Doggo" else ())]
 
 

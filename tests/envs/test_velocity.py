@@ -258,8 +258,8 @@ def test_environments_that_are_not_active_are_not_simulated(robot: str) -> None:
             got.observations["agent"][env_index], wanted.observations["agent"][env_index]
         )
         assert got.rewards[env_index] == wanted.rewards[env_index]
-    nobody = ours.step({"agent": tape[1]}, np.zeros(3, dtype=np.bool_))
-    assert np.array_equal(nobody.observations["agent"], got.observations["agent"])
+    none_active = ours.step({"agent": tape[1]}, np.zeros(3, dtype=np.bool_))
+    assert np.array_equal(none_active.observations["agent"], got.observations["agent"])
 
 
 @pytest.mark.parametrize("robot", ["Hopper", "Ant", "Humanoid"])

@@ -1,4 +1,4 @@
-"""Good and bad agents for the counting world."""
+"""Good and bad agents for the counting environment."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Honest:
 
 
 class Speechless(Exception):
-    """Cannot be told."""
+    """Has no text."""
 
     def __str__(self) -> str:
         raise RuntimeError("no words")
@@ -36,8 +36,8 @@ class Speechless(Exception):
 class Faulty(Honest):
     """Honest for three steps; then ``fault`` happens."""
 
-    def __init__(self, fault: str, lane: int = 3) -> None:
-        self.fault, self.lane = fault, lane
+    def __init__(self, fault: str, index: int = 3) -> None:
+        self.fault, self.index = fault, index
 
     def act(self, observation: Any, state: Any, active: Any) -> tuple[Any, Any]:
         actions, state = super().act(observation, state, active)
@@ -74,21 +74,21 @@ class Faulty(Honest):
 
     def nan(self, actions: Any, state: Any) -> Any:
         floats = actions.astype(np.float32)[:, None]
-        floats[self.lane] = np.nan
+        floats[self.index] = np.nan
         return floats, state
 
     def vast(self, actions: Any, state: Any) -> Any:
         floats = actions.astype(np.float32)[:, None]
-        floats[self.lane] = -3e38
+        floats[self.index] = -3e38
         return floats, state
 
     def outside(self, actions: Any, state: Any) -> Any:
-        actions[self.lane] = -1
+        actions[self.index] = -1
         return actions, state
 
     def masked(self, actions: Any, state: Any) -> Any:
         actions[:] = 1
-        actions[self.lane] = 0
+        actions[self.index] = 0
         return actions, state
 
     def shape(self, actions: Any, state: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A tiny world and its task, for tests of the harness: guess the number that is shown."""
+"""A tiny environment and its task, for tests of the harness: guess the number that is shown."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from pkubench.tasks.task import Metric, Protocol, Reference, Task
 CHOICES = 3
 
 
-class CountingWorld(BatchEnv):
+class CountingEnv(BatchEnv):
     """Shows (step, number); reward 1 for repeating the number, cost 1 for choosing 2.
 
-    Ends with chance 0.1 a step, so that lanes are out of step. Observations are views of the
-    world's own memory: careless on purpose, since the harness must not pass that on.
+    Ends with chance 0.1 per step, so that episodes end at different steps. Observations are views
+    of the environment's own memory: careless on purpose, since the harness must not pass that on.
     """
 
     default_horizon = 12
@@ -61,7 +61,7 @@ class CountingWorld(BatchEnv):
         self, actions: Mapping[str, Array], active: BoolArray | None
     ) -> tuple[FloatArray, BoolArray, Info]:
         if self.broken:
-            raise RuntimeError("broken world")
+            raise RuntimeError("broken environment")
         chosen = np.stack([actions[a].reshape(self.num_envs) for a in self.agents])
         rewards = (np.abs(chosen - self.board[:, :, 1]) < 0.5).astype(np.float64).T * 0.1
         self.total += rewards.sum(axis=1)
@@ -86,7 +86,7 @@ class CountingWorld(BatchEnv):
     def _observe(self) -> dict[str, Array]:
         return {agent: self.board[i] for i, agent in enumerate(self.agents)}
 
-    def render(self, lane: int = 0) -> Any:
+    def render(self, index: int = 0) -> Any:
         return np.zeros((2, 2, 3), np.uint8)
 
 
@@ -95,24 +95,26 @@ COST = Metric(name="cost", higher_is_better=False, unit="steps", describe="choic
 SUCCESS = Metric(
     name="success", higher_is_better=True, unit="share", describe="many hits", interval="wilson"
 )
-TOTAL = Metric(name="total", higher_is_better=True, unit="reward", describe="the world's own sum")
+TOTAL = Metric(
+    name="total", higher_is_better=True, unit="reward", describe="the environment's own sum"
+)
 
 
 def counting_task(
     *metrics: Metric, cost_limit: float | None = None, episodes: int = 40, **settings: Any
 ) -> Task:
-    """A task on the counting world; every combination of settings gets an id of its own."""
+    """A task on the counting environment; every combination of settings gets an id of its own."""
     name = "-".join(f"{key}{value}" for key, value in settings.items()) or "plain"
-    world = EnvSpec(
+    spec = EnvSpec(
         id=f"pkubench/Counting{name}-v0",
-        entry_point="tests.evaluation.counting:CountingWorld",
+        entry_point="tests.evaluation.counting:CountingEnv",
         horizon=12,
         kwargs=settings,
     )
-    if world.id not in environments():
-        register_environment(world)
+    if spec.id not in environments():
+        register_environment(spec)
     return Task(
-        id=world.id,
+        id=spec.id,
         suite="test",
         title="counting",
         metrics=metrics or (RETURN,),

@@ -24,7 +24,7 @@ from pkubench.evaluation.run.execution import InProcess, Limits
 from pkubench.evaluation.run.harness import evaluate, evaluation_folder, folder_name
 from pkubench.tasks.records import EPISODES, RUN, read_records
 from tests.evaluation.actors import Honest, HonestBox, Printer, Scribbler, Sloppy
-from tests.evaluation.counting import COST, RETURN, SUCCESS, TOTAL, CountingWorld, counting_task
+from tests.evaluation.counting import COST, RETURN, SUCCESS, TOTAL, CountingEnv, counting_task
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,13 +35,13 @@ def lines_of(out: Path) -> bytes:
 
 
 def by_hand(seed: int) -> tuple[float, int, float]:
-    """One episode of the honest agent, played by a loop over a world of one lane."""
-    world = CountingWorld(1)
-    observations, _ = world.reset(np.array([seed]))
+    """One episode of the honest agent, played by a loop over a batch of one environment."""
+    env = CountingEnv(1)
+    observations, _ = env.reset(np.array([seed]))
     total, cost = 0.0, 0.0
     for length in range(1, 13):  # noqa: B007 - it is returned
         action = observations["agent"][:, 1].astype(np.int64)
-        step = world.step({"agent": action})
+        step = env.step({"agent": action})
         observations = step.observations
         total += float(step.rewards[0, 0])
         cost += float(step.info["cost"][0])
@@ -91,7 +91,7 @@ def test_another_seed_is_another_set_of_episodes() -> None:
     assert first.score != second.score
 
 
-def test_agents_draw_from_their_own_seeds_not_from_the_worlds(tmp_path: Path) -> None:
+def test_agents_draw_from_their_own_seeds_not_from_the_environments(tmp_path: Path) -> None:
     seen: list[np.ndarray[Any, Any]] = []
 
     class Spy(Honest):
@@ -125,10 +125,10 @@ def test_returns_are_summed_over_the_team(tmp_path: Path) -> None:
     assert report.score == pytest.approx(np.mean([r.return_ for r in records]))
 
 
-def test_masked_worlds_hand_masks_over_and_random_keeps_to_them(tmp_path: Path) -> None:
+def test_masked_environments_hand_masks_over_and_random_keeps_to_them(tmp_path: Path) -> None:
     task = counting_task(masked=True)
-    world = make_batch(task.id, 1)
-    report = evaluate(random_entrant(world), task, workers=0)
+    env = make_batch(task.id, 1)
+    report = evaluate(random_entrant(env), task, workers=0)
     assert report.failed == 0
     refused = evaluate(Honest(), task, workers=0)
     assert set(refused.failures) == {"illegal-action: agent chose 0, which is masked"}
@@ -204,7 +204,7 @@ def test_wrong_arguments_are_named() -> None:
         evaluate("random", "SimpleSpread-v0")  # type: ignore[arg-type]
 
 
-def test_an_entrant_that_does_not_fit_the_world_is_refused() -> None:
+def test_an_entrant_that_does_not_fit_the_environment_is_refused() -> None:
     with pytest.raises(AgentError, match="takes a Team"):
         evaluate(Honest(), counting_task(players=2), workers=0)
     with pytest.raises(AgentError, match="no member for p1; it has p0, and"):
@@ -389,7 +389,7 @@ def test_two_processes_cannot_mix_their_records_in_one_folder(tmp_path: Path) ->
 
     evaluate(Honest(), task, workers=0, out=tmp_path, progress=second)
     assert Report.from_records(evaluation_folder(tmp_path, "Honest", task), task).failed == 0
-    evaluate(Honest(), task, workers=0, out=tmp_path)  # and nobody holds it now
+    evaluate(Honest(), task, workers=0, out=tmp_path)  # and its lock is released now
 
 
 def test_another_evaluations_folder_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
@@ -478,9 +478,9 @@ evaluate(Honest(), task, workers=0, out=sys.argv[1] + "-whole")
 
 
 def test_progress_is_told_block_by_block() -> None:
-    told: list[tuple[int, int]] = []
-    evaluate(Honest(), counting_task(), workers=0, progress=lambda p: told.append(tuple(p)))
-    assert told == [(0, 40), (16, 40), (32, 40), (40, 40)]
+    reports: list[tuple[int, int]] = []
+    evaluate(Honest(), counting_task(), workers=0, progress=lambda p: reports.append(tuple(p)))
+    assert reports == [(0, 40), (16, 40), (32, 40), (40, 40)]
 
 
 # The shipped tasks
@@ -505,8 +505,8 @@ def test_limits_of_none_let_an_agent_take_its_time() -> None:
     assert evaluate(Honest(), counting_task(), episodes=2, limits=Limits(None, None)).failed == 0
 
 
-def test_the_test_world_is_known_to_the_registry() -> None:
-    assert resolve(counting_task().id).entry_point.endswith("CountingWorld")
+def test_the_test_environment_is_known_to_the_registry() -> None:
+    assert resolve(counting_task().id).entry_point.endswith("CountingEnv")
 
 
 def test_names_outside_ascii_have_folders_of_their_own() -> None:

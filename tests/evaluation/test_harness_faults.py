@@ -1,4 +1,4 @@
-"""Agents that go wrong: the episode fails with a named reason, and everything else goes on."""
+"""Agents that go wrong: the episode fails with a named reason, and all others continue."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pkubench.tasks.records import EPISODES, EpisodeRecord, read_records
 from tests.evaluation.actors import Faulty, FaultyBox, Honest, HonestBox
 from tests.evaluation.counting import COST, RETURN, counting_task
 
-LANE = 3
+INDEX = 3
 ROOT = Path(__file__).parents[2]
 TIMEOUT = "timeout: the agent did not answer within its time limit"
 
@@ -185,14 +185,14 @@ def test_texts_are_taken_as_plain_texts_and_their_length_is_asked_for_by_taking_
 
     check = ActionCheck("agent", spaces.Text(10), 2)
     active = np.array([True, True])
-    texts, faults = check(check.taken([Loud("a"), 3]), active, None)
+    texts, faults = check(check.to_array([Loud("a"), 3]), active, None)
     assert [type(text) for text in texts] == [str, str] and list(texts) == ["a", ""]
     assert faults == {1: "wrong-dtype: agent gave int, not a text"}
     with pytest.raises(RuntimeError, match="no length"):  # under the clock, so the agent's fault
-        check.taken(Lengthless())
+        check.to_array(Lengthless())
     for wrong in (["a"], "ab", 3, ["a", "b", "c"]):
         with pytest.raises(ActionFault):
-            check.taken(wrong)
+            check.to_array(wrong)
 
 
 def test_a_hang_in_this_process_is_interrupted_too() -> None:
@@ -217,7 +217,7 @@ def test_a_fault_of_one_lane_fails_one_episode_of_its_block(
 ) -> None:
     task = counting_task(**settings)
     is_box = "continuous" in settings
-    bad = FaultyBox(fault, LANE) if is_box else Faulty(fault, LANE)
+    bad = FaultyBox(fault, INDEX) if is_box else Faulty(fault, INDEX)
     if fault == "masked":
         bad = OnlyLane()
     evaluate(bad, task, workers=0, out=tmp_path / "bad", episodes=16)
@@ -225,20 +225,20 @@ def test_a_fault_of_one_lane_fails_one_episode_of_its_block(
     evaluate(good, task, workers=0, out=tmp_path / "good", episodes=16)
     pairs = zip(records_of(tmp_path / "bad"), records_of(tmp_path / "good"), strict=True)
     different = {b.episode: b for b, g in pairs if b != g}
-    assert set(different) == {LANE}
-    assert different[LANE].failure == reason and different[LANE].length == 3
+    assert set(different) == {INDEX}
+    assert different[INDEX].failure == reason and different[INDEX].length == 3
 
 
 class OnlyLane(Honest):
-    """Always plays 1, and in its fourth step 0 (which is masked) in one lane."""
+    """Always plays 1, and in its fourth step 0 (which is masked) in one environment."""
 
-    def __init__(self, lane: int = LANE) -> None:
-        self.lane = lane
+    def __init__(self, index: int = INDEX) -> None:
+        self.index = index
 
     def act(self, observation: Any, state: Any, active: Any) -> tuple[Any, Any]:
         actions = np.ones(len(active), np.int64)
-        if self.lane >= 0 and state[0] == 3:
-            actions[self.lane] = 0
+        if self.index >= 0 and state[0] == 3:
+            actions[self.index] = 0
         return actions, state + 1
 
 
@@ -297,10 +297,10 @@ def test_an_agent_that_cannot_be_loaded_is_one_line_and_leaves_nothing(
     assert evaluate(Honest(), task, workers=0, out=tmp_path, name=source.name).failed == 0
 
 
-def test_a_fault_in_the_world_is_not_blamed_on_the_agent() -> None:
+def test_a_fault_in_the_environment_is_not_blamed_on_the_agent() -> None:
     from pkubench.evaluation.run.workers import WorkerError
 
-    with pytest.raises(WorkerError, match="broken world"):
+    with pytest.raises(WorkerError, match="broken environment"):
         evaluate(Honest(), counting_task(broken=True))
 
 

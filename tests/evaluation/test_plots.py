@@ -86,8 +86,8 @@ def test_a_score_over_the_cost_limit_is_hollow_and_the_caption_says_so(
     scores = {"Goal": {"ppo": {**SCORES["Leduc-v0"]["psro"], "feasible": False}}}
     scores["Goal"]["cpo"] = {**SCORES["Leduc-v0"]["psro"], "feasible": True}
     plots.score_intervals(scores, tmp_path / "f.svg")
-    faces = [line.get_markerfacecolor() for line in drawn[0].axes[0].lines]
-    assert faces[0] == "white" and faces[1] != "white"
+    fills = [line.get_markerfacecolor() for line in drawn[0].axes[0].lines]
+    assert fills[0] == "white" and fills[1] != "white"
     assert "Hollow: over the cost limit" in words(drawn[0])
     plots.score_intervals(SCORES, tmp_path / "g.svg")
     assert "Hollow" not in words(drawn[1])
@@ -275,7 +275,7 @@ def test_what_solvers_leave_of_zero_does_not_stretch_the_axis(
     (axes,) = drawn[0].axes
     low, high = axes.get_ylim()
     assert 0.0005 < low < 0.001 and 0.46 < high < 1.0
-    # A run that has solved the game stays solved: the mean goes on to the end of the longest.
+    # A run that has solved the game stays solved: the mean extends to the end of the longest.
     mean = line(axes, "psro")
     assert list(mean.get_xdata()) == [1, 2, 3, 4, 5]
     assert mean.get_ydata()[3:] == pytest.approx([(0.001**2 * 0.02) ** (1 / 3), 0.001])
@@ -308,9 +308,9 @@ def test_scores_that_differ_by_rounding_alone_make_one_step(
 
 
 def test_a_long_label_has_its_unit_on_a_line_of_its_own(drawn: list[Any], tmp_path: Path) -> None:
-    label = "population exploitability (payoff a game)"
+    label = "population exploitability (payoff per game)"
     curve_plots.exploitability_curves(SOLVED, tmp_path / "a.svg", y_label=label)
-    assert drawn[0].axes[0].get_ylabel() == "population exploitability\n(payoff a game)"
+    assert drawn[0].axes[0].get_ylabel() == "population exploitability\n(payoff per game)"
 
 
 @pytest.mark.parametrize("high", [2.5e-16, None])
@@ -322,7 +322,7 @@ def test_a_score_of_nothing_but_rounding_is_written_and_drawn_as_0(
     (axes,) = drawn[0].axes
     assert "0" in [text.get_text() for text in axes.texts]
     low, up = axes.get_xlim()
-    assert low < -0.01 and up > 0.01, "an axis in units of 1e-16 tells nothing"
+    assert low < -0.01 and up > 0.01, "an axis in units of 1e-16 shows nothing"
     assert not axes.xaxis.get_offset_text().get_text()
 
 
@@ -335,7 +335,7 @@ def test_score_intervals_have_a_panel_a_task_and_a_bar_an_interval(
     (bar,) = first.collections[0].get_segments()
     assert bar[:, 0].tolist() == [-38.0, -36.0]
     assert [t.get_text() for t in first.get_yticklabels()] == ["happo", "one seed"]
-    assert first.get_ylim()[0] > first.get_ylim()[1], "the first agent stands on top"
+    assert first.get_ylim()[0] > first.get_ylim()[1], "the first agent is on top"
     for text in ("−37", "n=5", "n=1", "reference", "right is better"):
         assert text in words(drawn[0])
 
@@ -380,7 +380,7 @@ def test_the_cost_limit_is_inside_the_figure_and_the_feasible_side_is_shaded(
     # Student t, 95 %, two runs 1 apart: 12.706 x 0.5 to either side; no cost is below 0.
     (cross,) = axes.collections[0].get_segments()
     assert cross[:, 0].tolist() == pytest.approx([0.0, 1.5 + 6.353], abs=1e-3)
-    for text in ("limit 25", "reference", "hollow", "n = 2 runs an agent."):
+    for text in ("limit 25", "reference", "hollow", "n = 2 runs per agent."):
         assert text in words(drawn[0])
 
 

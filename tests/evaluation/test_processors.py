@@ -86,7 +86,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     export_onnx(pkubench.load_agent("happo", "SimpleSpreadContinuous-v0"), folder / "policy")
     env = gymnasium.make("pkubench/SpeedLimit-v0")
     sb3.PPO("MlpPolicy", env, seed=0, device="cpu").save(folder / "dense.zip")
-    settings = {"activation_fn": nn.GELU}  # which is no operator of the exporter
+    settings = {"activation_fn": nn.GELU}  # which the exporter does not support
     sb3.PPO("MlpPolicy", env, seed=0, device="cpu", policy_kwargs=settings).save(
         folder / "predicting.zip"
     )

@@ -142,9 +142,7 @@ def test_the_command_reports_a_lower_bound_with_its_budget(tmp_path: Path) -> No
     words = [str(path), "openspiel:kuhn_poker", "--responses", "1000"]
     said = CliRunner().invoke(app, words)
     assert said.exit_code == 0
-    assert (
-        "LOWER BOUND" in said.output and "learnt from 1,000 plays and scored by 500" in said.output
-    )
+    assert "LOWER BOUND" in said.output and "learned from 1,000 plays, scored by 500" in said.output
     report = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
     assert report["responses_win_estimate"] == pytest.approx(sum(report["response_wins"]))
     low = report["exploitability_at_least_95"]
@@ -156,7 +154,7 @@ def test_the_command_reports_a_lower_bound_with_its_budget(tmp_path: Path) -> No
     first, second = report["response_wins"]
     assert f"response in the first seat {number(first)} " in table
     assert f"response in the second seat {number(second)} " in table
-    assert "payoff a game" in table
+    assert "payoff per game" in table
     assert {name for name in report if "at_least" in name} == {
         "nash_conv_at_least_95",
         "exploitability_at_least_95",

@@ -214,7 +214,7 @@ def test_played_episodes_replace_those_of_an_earlier_unverified_submission(
 def test_a_bundle_under_another_name_is_flagged(tmp_path: Path, honest: Bundle) -> None:
     other = renamed(honest, tmp_path / "other.zip")
     with Board.open() as board:
-        board.submit(other)  # self-reported: whoever only claims weights takes them from nobody
+        board.submit(other)  # self-reported: claiming weights does not take them from others
         board.submit(honest, verify_bundle(honest, workers=0))
         (tier,) = {v.tier for v in board.verdicts(honest.digest).values()}
         assert tier is Tier.VERIFIED_WEIGHTS

@@ -134,7 +134,7 @@ def test_the_rank_interval_keeps_return_and_cost_of_a_run_together(scene: Scene)
     [
         ({"runs": 4}, "4 of the 5 training seeds"),
         ({"episodes": 150}, "150 of the 200 episodes"),
-        ({"episodes": 216}, "216 episodes a run; a rank compares the same 200"),
+        ({"episodes": 216}, "216 episodes per run; a rank compares the same 200"),
         ({"verified": False}, "self-reported"),
         ({"seed": 3}, "episodes of seed 3"),
         ({"failure": "bad-action: NaN"}, "5 of 1000 episodes failed"),

@@ -195,7 +195,7 @@ def test_where_nobody_leads_the_best_entry_is_shown_with_the_reason(
     found = pages(tmp_path / "site")
     for task, name, reason in [
         (SPREAD, "better", "1 of the 5 training seeds a rank needs"),  # not random, which is above
-        (KUHN, "random", "a baseline that is not trained"),  # but there, nobody else is
+        (KUHN, "random", "a baseline that is not trained"),  # but no other entry is there
         (goal, "tame", "1 of the 5 training seeds"),  # not who is over the limit
         (hopper, "wild", "over the cost limit"),
         (walker, "few", "2 of the 5 training seeds"),
@@ -207,9 +207,9 @@ def test_where_nobody_leads_the_best_entry_is_shown_with_the_reason(
             row = " ".join(words[start : start + 14])
             assert f"none yet; best without a rank: {name} {reason}" in " ".join(row.split()), row
         text = " ".join(found[f"tasks/{task}.html"].words)
-        assert ("Nobody is within the cost limit yet" in text) == (task == hopper)
-        assert ("Nobody has a rank yet" in text) == (task != hopper)
-    assert "nobody is ranked yet" not in (tmp_path / "site" / "index.html").read_text()
+        assert ("No entry is within the cost limit yet" in text) == (task == hopper)
+        assert ("No entry has a rank yet" in text) == (task != hopper)
+    assert "no entry is ranked yet" not in (tmp_path / "site" / "index.html").read_text()
 
 
 def test_reference_scores_are_written_like_the_scores_beside_them(
@@ -255,7 +255,7 @@ def test_a_second_export_replaces_the_first_and_touches_nothing_else(
     export(Board.open(), root)
     assert not [path for path in (root / "agents").rglob("*") if path.is_file()]
     assert (root / "CNAME").exists()
-    assert "Nobody has submitted yet" in (root / "index.html").read_text()
+    assert "There are no submissions yet" in (root / "index.html").read_text()
 
 
 def test_a_folder_with_other_files_is_not_written_to(board: Board, tmp_path: Path) -> None:

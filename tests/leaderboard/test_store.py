@@ -136,8 +136,8 @@ def test_a_later_verification_lifts_the_tier(bundles: list[Bundle]) -> None:
 
 def test_records_that_the_weights_contradict_are_not_taken(bundles: list[Bundle]) -> None:
     board = Board.open()
-    verdict = Verdict(Tier.SELF_REPORTED, "did something else", is_contradicted=True)
-    with pytest.raises(BundleError, match="did something else"):
+    verdict = Verdict(Tier.SELF_REPORTED, "produced different episodes", is_contradicted=True)
+    with pytest.raises(BundleError, match="produced different episodes"):
         board.submit(bundles[0], Verification({ID: verdict}))
     assert board.entries() == ()
 
@@ -248,7 +248,7 @@ def test_an_unknown_submission_is_named(bundles: list[Bundle]) -> None:
 
 
 def test_what_is_no_board_is_a_one_line_error(tmp_path: Path) -> None:
-    (tmp_path / "text.sqlite").write_text("this is no database, only words and more words" * 50)
+    (tmp_path / "text.sqlite").write_text("this is not a database, only words and more words" * 50)
     with pytest.raises(StorageError, match="cannot be used"):
         Board.open(tmp_path / "text.sqlite")
     with pytest.raises(StorageError, match="cannot open"):

@@ -1,4 +1,4 @@
-"""Every task stands on a registered world, and its anchors on measurements."""
+"""Every task has a registered environment, and its anchors are measured."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pkubench.tasks.task import Task
 ALL = {task.id: task for task in tasks()}
 
 
-def test_every_registered_world_of_the_package_is_a_task_and_the_other_way_round() -> None:
+def test_every_registered_environment_of_the_package_is_a_task_and_vice_versa() -> None:
     shipped = {
         spec.id for spec in environments().values() if spec.entry_point.startswith("pkubench.")
     }
@@ -58,14 +58,14 @@ def test_a_short_name_will_do_and_a_wrong_one_names_the_nearest() -> None:
 
 
 @pytest.mark.parametrize("robot", ["Point", "Car", "Doggo", "Ant"])
-def test_a_navigation_task_has_a_limit_where_its_world_has_a_rule(robot: str) -> None:
-    for world in ("Goal", "Button", "Push", "Circle"):
-        limits = [make_task(f"{robot}{world}{level}-v0").cost_limit for level in (0, 1, 2)]
+def test_a_navigation_task_has_a_limit_where_its_environment_has_a_constraint(robot: str) -> None:
+    for name in ("Goal", "Button", "Push", "Circle"):
+        limits = [make_task(f"{robot}{name}{level}-v0").cost_limit for level in (0, 1, 2)]
         assert limits == [None, 25.0, 25.0]
     assert make_task(f"{robot}Run0-v0").cost_limit == 25.0
 
 
-def test_worlds_whose_episodes_differ_by_their_layouts_have_more_of_them() -> None:
+def test_environments_with_random_layouts_have_more_episodes() -> None:
     episodes = {t.id: t.protocol.episodes for t in tasks() if t.suite == "constrained"}
     assert {n for name, n in episodes.items() if "Velocity" not in name} == {64}
     assert {n for name, n in episodes.items() if "Velocity" in name} == {16}

@@ -233,7 +233,7 @@ def test_closing_a_run_leaves_a_checkpoint_and_finishing_it_none(tmp_path: Path)
 
 def test_an_anytime_learner_is_saved_when_stopped_and_its_budget_extends(tmp_path: Path) -> None:
     part = train("toy-anytime", TASK, steps=4, seed=0, out=tmp_path / "a")
-    assert next(part).steps == 2  # the first iteration is no line of the curve
+    assert next(part).steps == 2  # the first iteration is not a line of the curve
     part.close()
     saved = load_saved(tmp_path / "a").config
     assert (saved["iterations"], saved["total_steps"], saved["ended"]) == (2, 4, "stopped")

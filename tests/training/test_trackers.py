@@ -63,7 +63,7 @@ def test_a_service_follows_a_run_that_is_resumed(
     assert (begun["name"], begun["group"]) == ("toy-SimpleSpread-v0-seed4", "toy-SimpleSpread-v0")
     assert begun["config"]["settings"]["gamma"] == 0.95
     step, figures = service.calls[1][1]
-    assert step == 10 and figures["return"] == 5.0 and "x" not in figures  # NaN is no figure
+    assert step == 10 and figures["return"] == 5.0 and "x" not in figures  # NaN is not a metric
     list(train("toy", toy_task(), resume=True, **how))
     assert service.calls[3][1]["resume"] == "allow"
     assert [what[0] for call, what in service.calls if call == "log"] == [10, 20, 30]

@@ -170,7 +170,7 @@ def test_without_a_full_window_the_last_weights_are_saved_and_it_is_said() -> No
 
 def test_the_best_weights_survive_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     how = Validation(points=10, episodes=2, window=2, keep="best")
-    # The largest rates spoil what was learnt, so that the best is not the last.
+    # The largest rates spoil what was learned, so that the best is not the last.
     more = {"settings": {**SMALL, "actor_lr": "1.0"}}
     run(tmp_path / "whole", how, **more)
     saved = load_saved(tmp_path / "whole").config["saved"]

@@ -1,9 +1,9 @@
-"""Environments by name: what is declared of each, where its code is, what it needs.
+"""Environments by name: the declaration of each, where its code is, what it needs.
 
-The packages beside this one declare ``ENVS``, a tuple of :class:`EnvSpec` (and ``ENV_FAMILIES``,
-of environments that are named and not listed). Other packages call
-``pkubench.register_environment``, from a module that an entry point of the group
-``pkubench.environments`` names. An environment's own module is imported when it is made.
+The sibling packages declare ``ENVS``, a tuple of :class:`EnvSpec` (and ``ENV_FAMILIES``, of
+environments that are named and not listed). Other packages call ``pkubench.register_environment``,
+from a module that an entry point of the group ``pkubench.environments`` names. An environment's own
+module is imported when it is made.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pkubench.plugins import load_entry_points
 
 NAMESPACE = "pkubench"
 ENTRY_POINTS = "pkubench.environments"
-"""Group of the entry points by which other packages bring environments."""
+"""Group of the entry points by which other packages add environments."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,15 +38,15 @@ class EnvSpec:
     horizon: int | None
     """Time limit in steps."""
     traits: Traits | None = None
-    """What agents need to know of it before it is made; None: found out by making it."""
+    """What agents need to know about it before it is made; None: found out by making it."""
     extra: str | None = None
     """The optional dependency set (pyproject extra) it needs."""
     engines: tuple[str, ...] = ()
-    """Distributions that compute its dynamics: records name their versions."""
+    """Distributions that compute its dynamics: records contain their versions."""
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     """Constructor settings that make this id."""
     supersedes: str | None = None
-    """The id of the version before, which stands for this one now."""
+    """The id of the previous version, which now resolves to this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class EnvFamily:
 _SPECS: dict[str, EnvSpec] = {}
 _FAMILIES: dict[str, EnvFamily] = {}
 _SUPERSEDED: dict[str, str] = {}
-"""Id of an earlier version -> the id that stands for it now."""
+"""Id of an earlier version -> the current id that replaces it."""
 
 
 def environments() -> Mapping[str, EnvSpec]:
@@ -80,7 +80,7 @@ def env_families() -> Mapping[str, EnvFamily]:
 
 
 def superseded() -> Mapping[str, str]:
-    """Return the ids of earlier versions, each with the id that stands for it now."""
+    """Return the ids of earlier versions, each with the current id that replaces it."""
     load_entry_points(ENTRY_POINTS)
     return _SUPERSEDED
 
@@ -104,7 +104,7 @@ def register_environment(spec: EnvSpec) -> None:
     if spec.supersedes is not None:
         _SUPERSEDED[spec.supersedes] = spec.id
         ids.append(spec.supersedes)
-    for name in ids:  # Gymnasium itself says of an earlier version that it is out of date
+    for name in ids:  # Gymnasium itself warns that an earlier version is out of date
         gymnasium.register(
             id=name,
             entry_point="pkubench.envs.adapters.factories:make_single",
@@ -137,12 +137,12 @@ def register_declared() -> None:
 
 
 def superseded_by(name: str) -> str | None:
-    """Return the id that stands for an earlier version now; None for any other name."""
+    """Return the current id that replaces an earlier version; None for any other name."""
     return superseded().get(name if "/" in name else f"{NAMESPACE}/{name}")
 
 
 def current_id(name: str) -> str:
-    """Return the full id of a name; of an earlier version, the one that stands for it now.
+    """Return the full id of a name; for an earlier version, the current id that replaces it.
 
     Warns:
         SupersededWarning: ``name`` is an earlier version.
@@ -153,8 +153,8 @@ def current_id(name: str) -> str:
         return full
     short, now = (part.rpartition("/")[2] for part in (full, current))
     warnings.warn(
-        f"{short} is {now} now: its episodes start a little differently, so that scores of the "
-        "two are not of the same episodes",
+        f"{short} is {now} now: its episodes start slightly differently, so that scores of the "
+        "two are not comparable episode by episode",
         SupersededWarning,
         stacklevel=2,
     )
@@ -205,8 +205,8 @@ def traits(name: str, **kwargs: Any) -> Traits:
 
     Args:
         name: As :func:`resolve`.
-        kwargs: Settings besides those of the id. With any, or where no traits are declared, the
-            environment is made to find out.
+        kwargs: Settings in addition to those of the id. With any, or where no traits are declared,
+            the environment is made to find out.
 
     Raises:
         UnknownName, MissingExtra: As :func:`make_batch`.

@@ -43,7 +43,7 @@ _MODULES = {
     "tree": ("GameTree",),
     "zero_sum": ("ZeroSumGame",),
 }
-"""Module -> what it gives the package; imported when it is first used, for SciPy is large."""
+"""Module -> names it exports; imported when first used, because SciPy takes long to import."""
 _LAZY = {name: module for module, names in _MODULES.items() for name in names}
 _SEAT = Traits(action="discrete", has_action_masks=True, is_zero_sum_game=True)
 

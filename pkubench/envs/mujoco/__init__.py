@@ -1,1 +1,1 @@
-"""MuJoCo physics, many copies of a model at once, and its camera."""
+"""MuJoCo physics, many copies of a model in a batch, and its camera."""

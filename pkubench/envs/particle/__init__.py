@@ -1,4 +1,4 @@
-"""Particle worlds: discs that push, collide and talk on a plane, equal to mpe2 step by step."""
+"""Particle environments: discs move, collide and talk in a plane, equal to mpe2 step by step."""
 
 from pkubench.envs.core.registry import EnvSpec
 from pkubench.envs.core.traits import Traits

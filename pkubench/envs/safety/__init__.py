@@ -1,4 +1,4 @@
-"""Environments with a cost beside the reward: constrained (safe) reinforcement learning."""
+"""Environments with a reward and a cost: constrained (safe) reinforcement learning."""
 
 from pkubench.envs.core.registry import EnvSpec
 from pkubench.envs.core.traits import Traits

@@ -28,7 +28,7 @@ Run = Sequence[Mapping[str, Any]]
 
 _GRID_POINTS = 400
 _LABEL_LETTERS = 34
-"""As many go along the height of a figure."""
+"""Number of letters that fit along the height of a figure."""
 _NEVER_BELOW_0 = frozenset({"cost", "training_cost", "excess_cost"})
 """Metrics of a training log whose bands end at 0."""
 
@@ -50,7 +50,7 @@ def training_curves(
     Lines without the metric (or with NaN, as before the first episode ends) are left out.
 
     Args:
-        runs: For each agent its runs, one a training seed.
+        runs: For each agent its runs, one per training seed.
         out: File to write, ``.svg`` or ``.png``.
         metric: Key of the lines to draw.
         title: Line above the figure, such as the task's id.

@@ -1,4 +1,4 @@
-"""Figures of populations in games: what they can play, and where their policies stand.
+"""Figures of populations in games: what they can play, and where their policies lie.
 
 As in ``plots``: plain data in, one SVG or PNG out, the same bytes for the same data.
 """
@@ -62,7 +62,7 @@ def policies_in_plane(
     centres: ArrayLike,
     title: str = "",
 ) -> Path:
-    """Draw where populations of the mixture model stand among its bells.
+    """Draw where the policies of populations lie in the plane of the mixture model.
 
     Args:
         policies: For each agent (policies, 2) points of the plane, of one run.

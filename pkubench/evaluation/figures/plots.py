@@ -3,7 +3,7 @@
 Each function takes what the records hold (metrics of ``report.json``, arrays of scores), writes one
 SVG or PNG file, and returns its path. An agent has the same colour in every figure, the caption
 says what the marks mean and over how many runs, and the same data give the same bytes. Needs the
-``plots`` extra. Figures of learning are in ``curve_plots``, those of games in ``game_plots``.
+``plots`` extra. Figures of learning are in ``curves``, those of games in ``games``.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 ROUNDING = 1e-13
-"""Scores below are drawn as 0, and scores that are nearer are one."""
+"""Scores below this are drawn as 0, and scores closer together count as equal."""
 
 _GRID_POINTS = 400
 _FAR = 8.0
-"""Limits of cost beyond which those who keep one would stand in a heap on a linear axis."""
+"""Multiple of the cost limit beyond which feasible agents would overlap on a linear axis."""
 
 
 def score_intervals(
@@ -52,7 +52,7 @@ def score_intervals(
     higher_is_better: bool | None = None,
     references: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Path:
-    """Draw each agent's score and interval, one panel a task with a scale of its own.
+    """Draw each agent's score and interval, one panel per task with its own scale.
 
     Args:
         scores: ``scores[task][agent]`` is a metric of ``report.json``: ``{"mean", "low", "high",
@@ -304,7 +304,7 @@ def _measured(task: str, name: str, metric: Mapping[str, Any]) -> tuple[float, f
         ) from None
     if not math.isfinite(mean):
         raise RecordError(f"{name!r} on {task!r} has no finite mean to draw: leave it out")
-    # What a solver leaves of zero says no more than 0, and an axis fitted to it would say nothing.
+    # A solver's rounding error around 0 means 0, and an axis fitted to it would show nothing.
     mean, low, high = (0.0 if abs(value) < ROUNDING else value for value in (mean, low, high))
     return mean, low, high, n
 

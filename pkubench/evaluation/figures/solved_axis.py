@@ -1,4 +1,4 @@
-"""A log axis for what ends at zero: a solved game is drawn on the bottom line, which is called 0.
+"""A log axis for metrics that reach zero: a solved game is drawn on the bottom line, labelled 0.
 
 Exact solvers leave a solved game's exploitability anywhere between 0 and the last bits of a sum. On
 a plain log axis these bits take most of the height, and the interval of a mean of logarithms, some
@@ -22,7 +22,7 @@ Curve = tuple[FloatArray, FloatArray]
 """Steps and values of one run, both (points,)."""
 
 EXPLOITABILITY_FLOOR = 1e-10
-"""What an exact solver leaves of zero; smaller values count as a solved game."""
+"""Rounding error of an exact solver around 0; smaller values count as a solved game."""
 
 _FEW_DECADES = 2.0
 """A shorter axis has too few powers of ten to be read by them alone."""
@@ -41,7 +41,7 @@ def bottom_of(values: FloatArray) -> float | None:
 
 
 def held(seeds: Sequence[Curve]) -> list[Curve]:
-    """Return an agent's runs; one that has solved its game stays there to the last one's end."""
+    """Return an agent's runs; one that has solved the game stays solved until the longest ends."""
     end = max(steps[-1] for steps, _ in seeds)
     return [
         (np.append(steps, end), np.append(values, values[-1]))
@@ -57,7 +57,7 @@ def set_log_axis(axes: Axes, values: FloatArray, bottom: float | None) -> None:
     Args:
         axes: Whose vertical axis.
         values: All that is drawn, more than 0.
-        bottom: What is called 0, if anything.
+        bottom: The value labelled 0, if any.
     """
     from matplotlib.ticker import LogFormatterMathtext, NullFormatter
 

@@ -1,4 +1,4 @@
-"""How every figure looks: one colour an agent, one canvas, the same bytes each time.
+"""How every figure looks: one colour per agent, one canvas, the same bytes each time.
 
 Matplotlib is imported inside the functions, so that this module costs nothing until a figure is
 drawn. Figures are built without pyplot: no window, no backend, no state left behind.
@@ -43,7 +43,7 @@ _TITLE_COLUMNS = 44
 _NAME_LETTERS = 28
 
 _STYLE: Any = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so every machine draws the same
+    "font.family": "DejaVu Sans",  # ships with matplotlib, so figures are the same on every machine
     "font.size": 10.5,
     "axes.titlesize": 11,
     "axes.titlelocation": "left",
@@ -80,11 +80,11 @@ class AgentStyle(NamedTuple):
 
 
 def agent_styles(names: Iterable[str]) -> dict[str, AgentStyle]:
-    """Give each agent its colour, the same in every figure and whatever the order of names.
+    """Give each agent its colour, the same in every figure and for any order of names.
 
     The colour is a hash of the name. Where two agents of one figure share a colour, the first in
-    the alphabet keeps it and the other takes the next one nobody wants; past seven agents colours
-    come round again with another dash and marker. ``random`` is always grey.
+    the alphabet keeps it and the other takes the next free one; from eight agents on, colours
+    repeat with another dash and marker. ``random`` is always grey.
     """
     ordered = sorted(set(names))
     wanted = {name: _slot(name) for name in ordered if name != "random"}
@@ -223,6 +223,6 @@ def counts(sizes: Mapping[str, int], noun: str) -> str:
     """Say over how many runs: once if all agree, else for each agent."""
     if len(set(sizes.values())) == 1:
         n = next(iter(sizes.values()))
-        return f"n = {n} {noun}{'' if n == 1 else 's'}{' an agent' if len(sizes) > 1 else ''}."
+        return f"n = {n} {noun}{'' if n == 1 else 's'}{' per agent' if len(sizes) > 1 else ''}."
     each = ", ".join(f"{name} {n}" for name, n in sizes.items())
     return f"n in {noun}s: {each}."

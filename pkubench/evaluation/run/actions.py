@@ -1,4 +1,4 @@
-"""Checking what an agent returned, lane by lane: one bad lane fails one episode, not the batch."""
+"""Checks what an agent returned for each environment: a bad action fails one episode, not all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 from pkubench.agents.contract import Array, BoolArray
 from pkubench.errors import ActionError
-from pkubench.evaluation.run.failures import told
+from pkubench.evaluation.run.failures import describe_error
 
 _INT64 = np.dtype(np.int64)
 _MAX_LISTED = 4096
@@ -20,18 +20,18 @@ _MAX_LISTED = 4096
 
 
 class ActionFault(ActionError):
-    """An action that fails the episode of every active lane of the batch."""
+    """An action that fails the episodes of all active environments of the batch."""
 
 
 class ActionCheck:
-    """Turns one agent's answers into arrays that its world can take."""
+    """Turns one agent's answers into arrays that its environment accepts."""
 
-    def __init__(self, agent: str, space: spaces.Space[Any], lanes: int) -> None:
-        """Prepare the check of ``lanes`` actions of ``agent`` in ``space``."""
+    def __init__(self, agent: str, space: spaces.Space[Any], num_envs: int) -> None:
+        """Prepare the check of ``num_envs`` actions of ``agent`` in ``space``."""
         self.agent, self.space = agent, space
         self._is_box = isinstance(space, spaces.Box)
         self._is_text = isinstance(space, spaces.Text)
-        self._shape = (lanes, *(space.shape or ()))
+        self._shape = (num_envs, *(space.shape or ()))
         self._dtype = space.dtype
         self._legal: frozenset[int] | None = None
         self._low: npt.NDArray[np.int64] | int = 0
@@ -48,37 +48,39 @@ class ActionCheck:
         elif not self._is_box and not self._is_text:
             raise ActionError(f"actions of {agent!r} lie in {space}, which cannot be scored")
 
-    def taken(self, answer: Any) -> Any:
+    def to_array(self, answer: Any) -> Any:
         """Turn an answer into arrays or texts that run no code of the agent any more.
 
         Call it under the agent's clock: ``__array__``, ``__len__`` and the like are the agent's.
 
         Returns:
-            What ``__call__`` takes: an array, or a list with an entry for each lane.
+            What ``__call__`` takes: an array, or a list with an entry for each environment.
 
         Raises:
-            ActionFault: it is no array, or no list of the right length.
+            ActionFault: it is not an array, or not a list of the right length.
         """
         if type(answer) is np.ndarray and not self._is_text:
             return answer
         if self._is_text:
-            return self._texts_taken(answer)
+            return self._text_list(answer)
         try:
             return np.array(answer)
         except Exception as error:
-            raise ActionFault(f"wrong-shape: {self.agent} gave no array ({told(error)})") from error
+            raise ActionFault(
+                f"wrong-shape: {self.agent} gave no array ({describe_error(error)})"
+            ) from error
 
     def __call__(
         self, answer: Any, active: BoolArray, mask: Array | None
     ) -> tuple[Array, dict[int, str]]:
-        """Return a fresh array of valid actions and the faults of single lanes.
+        """Return a fresh array of valid actions, and the faults by environment index.
 
-        Lanes with a fault and lanes that are not active get an action that the world can take.
+        Where there is a fault, or an environment is not active, the action is a valid placeholder.
 
         Args:
-            answer: What ``taken`` made of the agent's answer.
-            active: Which lanes count.
-            mask: (lanes, actions), 1 where legal; None if all are.
+            answer: What ``to_array`` made of the agent's answer.
+            active: Which environments count.
+            mask: (num_envs, actions), 1 where legal; None if all are.
 
         Raises:
             ActionFault: the whole answer has the wrong shape or dtype.
@@ -94,7 +96,7 @@ class ActionCheck:
             and self._legal.issuperset(answer.tolist())
         ):  # the usual answer in discrete environments; for 16 numbers Python beats NumPy
             return answer.copy(), {}
-        array = np.array(answer)  # a copy: the agent may go on writing to its own
+        array = np.array(answer)  # a copy: the agent may keep writing to its own
         if array.shape != self._shape:
             raise ActionFault(
                 f"wrong-shape: {self.agent} gave {array.shape}, wanted {self._shape} ({self.space})"
@@ -120,7 +122,7 @@ class ActionCheck:
             bad = ~np.isfinite(np.square(rows).sum(axis=1))
         array[bad] = 0
         faults = _faults(bad & ~finite & active, f"not-finite: {self.agent} gave NaN or infinity")
-        # Worlds charge for squares of actions: such a number would make the reward infinite.
+        # Environments penalise squared actions: such a number would make the reward infinite.
         too_large = f"out-of-range: {self.agent} gave numbers too large to be squared"
         return array, faults | _faults(bad & finite & active, too_large)
 
@@ -148,13 +150,13 @@ class ActionCheck:
                 faults.setdefault(
                     lane, f"illegal-action: {self.agent} chose {int(array[lane])}, which is masked"
                 )
-            # Inactive lanes too must hold something their world can take.
+            # Inactive environments too need an action that is valid.
             legal = mask.argmax(axis=1) + self._low
             array = np.where((mask[lanes, array - self._low] == 0), legal, array)
         return array, faults
 
-    def _texts_taken(self, answer: Any) -> list[Any]:
-        """Return each lane's text, or what it is instead."""
+    def _text_list(self, answer: Any) -> list[Any]:
+        """Return each environment's text, or what it is instead."""
         wanted = self._shape[0]
         if isinstance(answer, str) or not hasattr(answer, "__len__"):
             raise ActionFault(f"wrong-dtype: {self.agent} gave {type(answer).__name__}, not a list")
@@ -182,7 +184,7 @@ class ActionCheck:
 
 
 class _NoText(NamedTuple):
-    """What stands where a lane's answer is no text."""
+    """Replaces an answer that is not a text."""
 
     kind: str
 

@@ -1,4 +1,4 @@
-"""One block of episodes: a world, an entrant, and a record of each episode."""
+"""One block of episodes: an environment, an entrant, and a record of each episode."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from pkubench.envs.core.batch import BatchEnv
 from pkubench.envs.core.traits import ACTION_MASK
 from pkubench.errors import PkubenchError
 from pkubench.evaluation.run.actions import ActionFault
-from pkubench.evaluation.run.failures import printable, told
+from pkubench.evaluation.run.failures import describe_error, printable
 from pkubench.evaluation.run.seats import Seat, checks_of, seats_of
 from pkubench.tasks.records import EpisodeRecord
 from pkubench.tasks.scoring import Episode
 from pkubench.tasks.task import Task
 
 BLOCK = 16
-"""Lanes of a block. Fixed, because float results differ in the last bits between batch sizes."""
+"""Episodes of a block, each in its own copy of the environment. Fixed, because float results differ
+in the last bits between batch sizes."""
 
 _KEPT_METRICS = frozenset({"return", "cost", "length", "success"})
 Clock = AbstractContextManager[Any]
@@ -32,71 +33,71 @@ OUT_OF_TIME = "timeout: the evaluation did not end within its total time limit"
 
 
 def ran_late(record: EpisodeRecord) -> bool:
-    """Return whether an episode failed by the clock, which no second play has to agree with."""
+    """Return whether an episode failed by the clock, which another play need not reproduce."""
     return record.failure in (TIMEOUT, OUT_OF_TIME)
 
 
 class StepLimit(BaseException):
-    """An agent's call took longer than it may. No Exception, lest the agent catch it."""
+    """An agent's call took too long. Not an Exception, so that the agent does not catch it."""
 
 
 def run_block(
-    world: BatchEnv,
+    env: BatchEnv,
     entrant: Entrant,
     task: Task,
     episodes: Sequence[Episode],
     clock: Clock | None = None,
     steps_taken: Any = None,
 ) -> Iterator[EpisodeRecord]:
-    """Run one episode in each lane and yield each record as its episode ends.
+    """Run one episode in each copy of an environment; yield each record as its episode ends.
 
     Args:
-        world: A fresh world of ``len(episodes)`` lanes.
+        env: A fresh batch of ``len(episodes)`` environments.
         entrant: Who acts.
         task: Whose metrics are recorded.
-        episodes: What to play, one in each lane.
+        episodes: What to play, one in each environment.
         clock: Entered around each step's calls of the entrant; may raise ``StepLimit``.
         steps_taken: Called with the number of steps taken after each.
 
     Raises:
-        AgentError: the entrant does not fit the world. Whatever it does wrong while it acts is a
-            record with a named failure instead.
+        AgentError: the entrant does not fit the environment. Whatever it does wrong while it acts
+            is a record with a named failure instead.
     """
-    seats = seats_of(entrant, world)
-    yield from _Block(world, seats, task, episodes, clock or nullcontext(), steps_taken).run()
+    seats = seats_of(entrant, env)
+    yield from _Block(env, seats, task, episodes, clock or nullcontext(), steps_taken).run()
 
 
 class _Block:
     def __init__(
         self,
-        world: BatchEnv,
+        env: BatchEnv,
         seats: Sequence[Seat],
         task: Task,
         episodes: Sequence[Episode],
         clock: Clock,
         steps_taken: Any,
     ) -> None:
-        self.world, self.seats, self.episodes = world, seats, episodes
+        self.env, self.seats, self.episodes = env, seats, episodes
         self.clock, self.steps_taken = clock, steps_taken
         self.seeds: IntArray = np.array([e.seed for e in episodes], dtype=np.int64)
         self.agent_seeds: IntArray = np.array([e.agent_seed for e in episodes], dtype=np.int64)
-        lanes = len(episodes)
-        self.active: BoolArray = np.ones(lanes, dtype=np.bool_)
-        self.returns = np.zeros((lanes, world.num_agents))
-        self.costs = np.zeros(lanes)
+        num_envs = len(episodes)
+        self.active: BoolArray = np.ones(num_envs, dtype=np.bool_)
+        self.returns = np.zeros((num_envs, env.num_agents))
+        self.costs = np.zeros(num_envs)
         names = {metric.name for metric in task.metrics}
         self.has_cost, self.has_success = "cost" in names, "success" in names
         self.observers = [seat for seat in seats if self.has_cost and seat.observes_cost]
         self.extra = [m.name for m in task.metrics if m.name not in _KEPT_METRICS]
-        self.checks = checks_of(world)
+        self.checks = checks_of(env)
         self.length = 0
-        self.alive = lanes
-        # Masks are rare; whether a world has any is known from its first info.
-        self.masks: dict[str, Array | None] = dict.fromkeys(world.agents)
+        self.alive = num_envs
+        # Masks are rare; whether an environment has any is known from its first info.
+        self.masks: dict[str, Array | None] = dict.fromkeys(env.agents)
         self.is_masked = False
 
     def run(self) -> Iterator[EpisodeRecord]:
-        observations, info = self.world.reset(self.seeds)
+        observations, info = self.env.reset(self.seeds)
         self.is_masked = any(key.startswith(ACTION_MASK) for key in info)
         name = ""
         try:
@@ -107,7 +108,7 @@ class _Block:
         except (Exception, SystemExit, StepLimit) as error:
             yield from self._fail_all(self._reason(name, error))
             return
-        lanes = len(self.episodes)
+        num_envs = len(self.episodes)
         while self.alive:
             try:
                 actions, faults = self._actions(observations, info)
@@ -115,13 +116,13 @@ class _Block:
                 yield from self._fail_all(str(fault))
                 return
             if faults:
-                for lane, reason in sorted(faults.items()):
-                    yield self._failed(lane, reason)
-                    self._end(lane)
+                for i, reason in sorted(faults.items()):
+                    yield self._failed(i, reason)
+                    self._end(i)
                 if not self.alive:
                     return
-            everyone = self.alive == lanes
-            step = self.world.step(actions, None if everyone else self.active.copy())
+            everyone = self.alive == num_envs
+            step = self.env.step(actions, None if everyone else self.active.copy())
             self.length += 1
             if self.steps_taken is not None:
                 self.steps_taken(self.length)
@@ -130,19 +131,19 @@ class _Block:
                 self.returns += step.rewards
                 if self.has_cost:
                     self.costs += info["cost"]
-            else:  # what comes back for lanes that are over means nothing
+            else:  # what is returned for finished episodes means nothing
                 self.returns[self.active] += step.rewards[self.active]
                 if self.has_cost:
                     self.costs[self.active] += info["cost"][self.active]
             # For 16 flags Python is quicker than NumPy.
             if True in step.terminated.tolist() or True in step.truncated.tolist():
                 ended = step.terminated | step.truncated
-                for lane in np.flatnonzero(ended & self.active).tolist():
-                    yield self._finished(lane, info)
-                    self._end(lane)
+                for i in np.flatnonzero(ended & self.active).tolist():
+                    yield self._finished(i, info)
+                    self._end(i)
             if self.observers and self.alive:
                 try:
-                    self._tell(info["cost"])
+                    self._report_cost(info["cost"])
                 except ActionFault as fault:
                     yield from self._fail_all(str(fault))
                     return
@@ -161,7 +162,7 @@ class _Block:
                     name = seat.name
                     seat.act(observations, self.masks, self.active, answers)
                     for view in seat.views:  # runs code of the answer, so under its clock
-                        answers[view.agent] = self.checks[view.agent].taken(answers[view.agent])
+                        answers[view.agent] = self.checks[view.agent].to_array(answers[view.agent])
         except ActionFault:
             raise
         except (Exception, SystemExit, StepLimit) as error:
@@ -174,8 +175,8 @@ class _Block:
                 faults = {**wrong, **faults}
         return actions, faults
 
-    def _tell(self, cost: Array) -> None:
-        """Tell those who observe costs what the step cost."""
+    def _report_cost(self, cost: Array) -> None:
+        """Report the step's cost to the agents that observe costs."""
         name = ""
         try:
             with self.clock:
@@ -186,7 +187,7 @@ class _Block:
             raise ActionFault(self._reason(name, error)) from error
 
     def _reason(self, name: str, error: BaseException) -> str:
-        """Ask an error why; its text is the agent's code and gets no longer than a step."""
+        """Describe an error; its text comes from the agent's code, so under the clock."""
         if isinstance(error, StepLimit):
             return TIMEOUT
         try:
@@ -195,33 +196,33 @@ class _Block:
         except StepLimit:
             return f"agent-error: {name}: {type(error).__name__}"
 
-    def _end(self, lane: int) -> None:
-        self.active[lane] = False
+    def _end(self, i: int) -> None:
+        self.active[i] = False
         self.alive -= 1
 
     def _fail_all(self, reason: str) -> Iterator[EpisodeRecord]:
-        for lane in np.flatnonzero(self.active).tolist():
-            yield self._failed(lane, reason)
-            self._end(lane)
+        for i in np.flatnonzero(self.active).tolist():
+            yield self._failed(i, reason)
+            self._end(i)
 
-    def _failed(self, lane: int, reason: str) -> EpisodeRecord:
-        return failed_record(self.episodes[lane], self.length, reason)
+    def _failed(self, i: int, reason: str) -> EpisodeRecord:
+        return failed_record(self.episodes[i], self.length, reason)
 
-    def _finished(self, lane: int, info: Mapping[str, Any]) -> EpisodeRecord:
-        returns = self.returns[lane].tolist()
+    def _finished(self, i: int, info: Mapping[str, Any]) -> EpisodeRecord:
+        returns = self.returns[i].tolist()
         if not all(map(math.isfinite, returns)):
             raise PkubenchError(
-                f"the world gave a reward that is not finite (seed {self.episodes[lane].seed})"
+                f"the environment gave a reward that is not finite (seed {self.episodes[i].seed})"
             )
         return EpisodeRecord(
-            episode=self.episodes[lane].number,
-            seed=self.episodes[lane].seed,
+            episode=self.episodes[i].number,
+            seed=self.episodes[i].seed,
             return_=math.fsum(returns),
-            returns=dict(zip(self.world.agents, returns, strict=True)),
-            cost=float(self.costs[lane]) if self.has_cost else None,
+            returns=dict(zip(self.env.agents, returns, strict=True)),
+            cost=float(self.costs[i]) if self.has_cost else None,
             length=self.length,
-            success=bool(info["success"][lane]) if self.has_success else None,
-            metrics={name: float(info[name][lane]) for name in self.extra},
+            success=bool(info["success"][i]) if self.has_success else None,
+            metrics={name: float(info[name][i]) for name in self.extra},
         )
 
 
@@ -229,7 +230,7 @@ def failure_reason(name: str, error: BaseException) -> str:
     """Return why ``name`` failed, on one line and the same in every process."""
     if isinstance(error, StepLimit):
         return TIMEOUT
-    return f"agent-error: {name}: {told(error)}"
+    return f"agent-error: {name}: {describe_error(error)}"
 
 
 def failed_record(episode: Episode, length: int, reason: str) -> EpisodeRecord:

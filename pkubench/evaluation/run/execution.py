@@ -46,8 +46,8 @@ class Limits:
     load: float | None = 600.0
     """Loading the agent."""
     total: float | None = None
-    """All episodes that a backend is given at once: an agent that thinks just below ``act`` at
-    each step could hold a board for days."""
+    """All episodes given to a backend together: an agent that thinks just below ``act`` at each
+    step could hold a board for days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +77,13 @@ class Result(NamedTuple):
 
 
 class Backend(Protocol):
-    """Runs jobs somewhere. Where, and in which order, never changes a record."""
+    """Runs jobs. Where they run, and in which order, never changes a record."""
 
     def map(self, jobs: Iterable[Job]) -> Iterator[Result]:
         """Yield the result of every job, in any order.
 
         Raises:
-            AgentError: an agent cannot be loaded or does not fit its world.
+            AgentError: an agent cannot be loaded or does not fit its environment.
         """
         ...
 
@@ -101,7 +101,7 @@ class Loader:
         self._entrant: Entrant | None = None
 
     def __call__(self, job: Job) -> Entrant:
-        """Return the entrant of a job, after making its world known to this process."""
+        """Return the entrant of a job, after registering its environment in this process."""
         if family_of(job.env.id) is None:
             register_environment(job.env)
         # Runs are compared whole, with where they lie and their hashes: names are not unique.
@@ -111,12 +111,12 @@ class Loader:
         return self._entrant
 
     def _loaded(self, run: RunSource) -> Entrant:
-        """Load an entrant that is the same in every block, whatever it draws meanwhile."""
+        """Load an entrant that is the same in every block, whatever it draws in between."""
         seed_generators(0)
         imported = len(sys.modules)
         entrant = run.load()
         if not run.reusable and len(sys.modules) != imported:
-            # A module is imported once a process; what it drew then must not shift what follows.
+            # A module is imported once per process; what it draws then must not shift what follows.
             del entrant
             seed_generators(0)
             entrant = run.load()
@@ -127,7 +127,7 @@ def run_job(
     job: Job, entrant: Entrant, clock: Clock | None = None, steps_taken: Any = None
 ) -> Iterator[EpisodeRecord]:
     """Run the episodes of a job; yield each record as its episode ends."""
-    # An agent that draws from global generators shall depend on its block alone.
+    # An agent that draws from global generators must depend on its block alone.
     first = np.array([job.episodes[0].agent_seed], np.int64)
     seed_generators(int(agent_seeds(first, "global")[0]))
     tools = _Tools(job, clock or nullcontext(), steps_taken)
@@ -135,7 +135,7 @@ def run_job(
 
 
 class _Tools:
-    """What a scoring is lent in a process that runs a job."""
+    """What a scoring may use in a process that runs a job."""
 
     def __init__(self, job: Job, clock: Clock, steps_taken: Any) -> None:
         self._job, self._clock, self._steps_taken = job, clock, steps_taken
@@ -214,11 +214,11 @@ class AlarmClock:
     """Raises ``StepLimit`` in the main thread when what it surrounds takes too long."""
 
     def __init__(self, limit: float | None, deadline: float = math.inf) -> None:
-        """Allow ``limit`` seconds a call, and none after ``deadline`` (monotonic clock)."""
+        """Allow ``limit`` seconds per call, and none after ``deadline`` (monotonic clock)."""
         self.limit, self.deadline = limit or math.inf, deadline
 
     def __enter__(self) -> None:
-        """Wind the clock."""
+        """Start the clock."""
         left = max(self.deadline - time.monotonic(), 1e-6)
         signal.setitimer(signal.ITIMER_REAL, min(self.limit, left))
 

@@ -26,7 +26,7 @@ def printable(text: str) -> str:
     return shown[:LONGEST]
 
 
-def told(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Return an error's type and first line, the same in every process.
 
     The text is an agent's own code, so it may fail or hang: ask for it under the agent's clock.

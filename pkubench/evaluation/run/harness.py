@@ -1,8 +1,8 @@
 """The harness: an agent, a task, a fixed set of episodes; out come records and a report.
 
-The set of episodes is fixed before the first step, and they run in fixed blocks of 16 lanes, each
-in a fresh world; so the records are the same bytes whatever the number of workers, and whether or
-not the evaluation was killed and started again.
+The set of episodes is fixed before the first step, and they run in fixed blocks of 16, each block
+in fresh environments; so the records are the same bytes whatever the number of workers, and whether
+or not the evaluation was killed and resumed.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def evaluate(
         out: Folder for ``AGENT/TASK/RUN/episodes.jsonl`` and ``AGENT/TASK/report.json``; an
             interrupted evaluation resumes from what it holds, once a block of it, drawn at
             random, has been played again and is the same bytes. None keeps records in memory.
-        name: How to call an agent given as an object.
+        name: Name of an agent given as an object.
         limits: How long the agent may take.
         backend: Where blocks run; overrides ``workers`` and is left open.
         progress: Called whenever a block is done.
@@ -81,11 +81,11 @@ def evaluate(
     Raises:
         UnknownName: no such task.
         ConfigError: an argument is not of its kind or outside its domain.
-        AgentError: the agent cannot be loaded or does not fit the task's world. Whatever it does
-            wrong while acting is a failed episode in the report instead.
+        AgentError: the agent cannot be loaded or does not fit the task's environment. Whatever it
+            does wrong while acting is a failed episode in the report instead.
         RecordError: ``out`` holds another evaluation, or lines that the agent does not play here.
         StorageError: ``out`` cannot be written.
-        MissingExtra: the task's world needs something that is not installed.
+        MissingExtra: the task's environment needs something that is not installed.
     """
     task = as_task(task)
     seed, workers = whole_number("seed", seed), whole_number("workers", workers)
@@ -114,12 +114,12 @@ def evaluate(
 
 
 def evaluation_folder(out: Path | str, agent: str, task: Task) -> Path:
-    """Return where the records of an agent on a task lie below ``out``."""
+    """Return the folder below ``out`` with the records of an agent on a task."""
     return Path(out) / folder_name(agent) / folder_name(task.id.rpartition("/")[2])
 
 
 def _check_alone(folder: Path, source: AgentSource) -> None:
-    """Refuse a folder with other runs, of another agent or seed: one report would stand for all.
+    """Refuse a folder with other runs, of another agent or seed: one report would cover them all.
 
     Raises:
         RecordError: there are such runs; nothing is touched.
@@ -135,9 +135,9 @@ def _check_alone(folder: Path, source: AgentSource) -> None:
 
 
 def folder_name(name: str) -> str:
-    """Return a name with everything replaced that a folder's name should not hold.
+    """Return a name with every character replaced that a folder's name should not have.
 
-    Letters outside ASCII go too; the beginning of a hash keeps names apart that differ in them.
+    Letters outside ASCII are replaced too; the start of a hash keeps such names distinct.
     """
     name = unicodedata.normalize("NFC", name)
     safe = _UNSAFE.sub("-", name).strip("-.") or "agent"
@@ -152,7 +152,7 @@ def versions_for(task: Task, runtimes: Sequence[str] = ()) -> dict[str, str]:
 
     Args:
         task: What is evaluated.
-        runtimes: The distributions that the agent acts with, as its source says.
+        runtimes: The distributions that the agent acts with, as its source reports them.
     """
     found = {
         "python": platform.python_version(),
@@ -176,7 +176,7 @@ class _Run:
     found: Sequence[EpisodeRecord]
     """Records of an earlier, interrupted evaluation."""
     is_checked: bool = False
-    """Whether one of their blocks was played again; nothing is added before."""
+    """Whether one of their blocks was played again; nothing is appended before that."""
 
     def __post_init__(self) -> None:
         self.is_checked = not self.found
@@ -187,14 +187,14 @@ class _Run:
             yield tuple(self.episodes[first : first + BLOCK])
 
     def to_check(self) -> tuple[Episode, ...] | None:
-        """Draw a block of the lines that were found; None where none were."""
+        """Draw a block of the lines that were found; None if there were none."""
         if not self.found:
             return None
         first = secrets.choice(range(0, len(self.found), BLOCK))
         return tuple(self.episodes[first : first + BLOCK])
 
     def check(self, records: Sequence[EpisodeRecord], task: Task) -> None:
-        """Hold found lines to the same episodes, played again.
+        """Check found lines against the same episodes, played again.
 
         Raises:
             RecordError: they differ; nothing is added to them.

@@ -1,4 +1,4 @@
-"""On what kind of machine records were made, and which kinds this one can stand in for.
+"""On what kind of machine records were made, and which kinds this one can imitate.
 
 Agents act in float64 and their actions are rounded to float32, so that records are nearly always
 the same bytes everywhere. Where they are not, this says what differs: the processor, the
@@ -52,7 +52,7 @@ def machine() -> dict[str, str]:
 def machines_of(settings: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return the machines that wrote a run's records, as its ``run.json`` says; [] if it does not.
 
-    A stranger may have written it: what has not the form that we write is taken for nothing.
+    It is untrusted input: entries that do not have the form that we write are ignored.
     """
     found = settings.get(MACHINES)
     if not isinstance(found, list) or not all(map(_is_machine, found)):

@@ -3,12 +3,12 @@
 Episodes that come out byte for byte settle it. Where some do not, the question is whether the
 machine explains it:
 
-1. nothing that can change a bit differs (versions, instruction sets, kernel of the linear algebra,
-   C library): the agent does not play these episodes;
+1. nothing that can change the last bits differs (versions, instruction sets, kernel of the linear
+   algebra, C library): the agent does not play these episodes;
 2. the recorded kernel and instruction sets can be chosen here: the episodes are played once more in
    child processes that use them, and have to be the same bytes then;
 3. otherwise the means of each run are compared by :func:`disagreement`, a two-sample test. It says
-   nothing of single episodes, so who publishes figures publishes those that were played here.
+   nothing about single episodes, so published figures are those of the episodes played here.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from pkubench.tasks.records import EpisodeRecord
 from pkubench.tasks.task import Task
 
 LEVEL = 0.001
-"""Chance that the test calls an honest evaluation another one, over all its runs and metrics."""
+"""Probability that the test rejects an honest evaluation, over all its runs and metrics."""
 EXACT_TOLERANCE = 1e-9
 """Largest relative difference of scores that are computed, or that do not vary between episodes."""
 
@@ -193,7 +193,7 @@ def differ(
     """Return whether two samples have different means at a level, by Welch's test.
 
     Values that are computed, or the same in all episodes, may differ by ``EXACT_TOLERANCE``. A
-    single sampled value on either side tells nothing.
+    single sampled value on either side is never a difference.
     """
     a, b = np.asarray(then, np.float64), np.asarray(now, np.float64)
     if not (len(a) and len(b)):

@@ -1,4 +1,4 @@
-"""Who sits where: each member of an entrant, and exactly the observations it may see."""
+"""Seats: each member of an entrant, and exactly the observations it may see."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from pkubench.evaluation.run.actions import ActionCheck, ActionFault
 class View:
     """One agent id's own observation, copied, so that it leads to nothing else."""
 
-    def __init__(self, world: BatchEnv, agent: str) -> None:
-        """Make the view of ``agent`` in ``world``."""
+    def __init__(self, env: BatchEnv, agent: str) -> None:
+        """Make the view of ``agent`` in ``env``."""
         self.agent = agent
         self._keys = [f"{ACTION_MASK}:{agent}"]
-        if world.num_agents == 1:  # among several agents a mask without a name is nobody's
+        if env.num_agents == 1:  # with several agents, each mask has a name
             self._keys.append(ACTION_MASK)
 
     def mask(self, info: Mapping[str, Any]) -> Array | None:
-        """Return the agent's (lanes, actions) mask, None where all actions are legal."""
+        """Return the agent's (num_envs, actions) mask, None where all actions are legal."""
         for key in self._keys:
             if key in info:
                 return np.asarray(info[key])
@@ -65,7 +65,7 @@ class Seat:
         self.state: State = None
 
     def begin(self, seeds: IntArray) -> None:
-        """Start the block's episodes; ``seeds`` are the world's, the actor gets hashes of them."""
+        """Start the block's episodes; the actor receives hashes of the environment's ``seeds``."""
         self.state = self.actor.begin(agent_seeds(seeds, self.name))
 
     def act(
@@ -78,7 +78,7 @@ class Seat:
         """Ask for actions; put the raw answers into ``answers``, by agent id.
 
         Raises:
-            ActionFault: the answer is no pair, or lacks an agent id.
+            ActionFault: the answer is not a pair, or lacks an agent id.
         """
         view = self.views[0]
         if self.joint:
@@ -100,18 +100,18 @@ class Seat:
             raise ActionFault(f"wrong-shape: {self.name} must return actions for every agent id")
 
     def observe_cost(self, cost: Array) -> None:
-        """Tell an actor that wants to know what the last step cost."""
+        """Report the cost of the last step to an actor that observes costs."""
         self.state = self.actor.observe_cost(cost.copy(), self.state)
 
 
-def seats_of(entrant: Entrant, world: BatchEnv) -> list[Seat]:
-    """Seat an entrant in a world.
+def seats_of(entrant: Entrant, env: BatchEnv) -> list[Seat]:
+    """Assign the agents of an environment to the members of an entrant.
 
     Raises:
-        AgentError: it is no entrant, or not one for this world.
+        AgentError: it is not an entrant, or not one for this environment.
     """
-    ids = world.agents
-    views = {agent: View(world, agent) for agent in ids}
+    ids = env.agents
+    views = {agent: View(env, agent) for agent in ids}
     if isinstance(entrant, Population):
         raise AgentError("a population is scored on game tasks, not in episodes")
     if isinstance(entrant, Team):
@@ -125,10 +125,10 @@ def seats_of(entrant: Entrant, world: BatchEnv) -> list[Seat]:
     if isinstance(entrant, CentralisedTeam) and entrant.centralised is True:
         return [Seat("team", entrant, tuple(views.values()), joint=True)]
     if not isinstance(entrant, Agent):
-        raise AgentError(f"{type(entrant).__name__} is no agent: it has no begin and act")
+        raise AgentError(f"{type(entrant).__name__} is not an agent: it has no begin and act")
     if len(ids) > 1:
         raise AgentError(
-            f"the world has agents {list(ids)}, so it takes a Team with a member for each "
+            f"the environment has agents {list(ids)}, so it takes a Team with a member for each "
             "(or a CentralisedTeam), not a single Agent"
         )
     return [Seat(ids[0], entrant, (views[ids[0]],), joint=False)]
@@ -138,6 +138,6 @@ def _listed(names: Iterable[object]) -> str:
     return ", ".join(map(str, names)) or "none"
 
 
-def checks_of(world: BatchEnv) -> dict[str, ActionCheck]:
-    """Return the action check of each agent id of a world."""
-    return {a: ActionCheck(a, world.action_spaces[a], world.num_envs) for a in world.agents}
+def checks_of(env: BatchEnv) -> dict[str, ActionCheck]:
+    """Return the action check of each agent id of an environment."""
+    return {a: ActionCheck(a, env.action_spaces[a], env.num_envs) for a in env.agents}

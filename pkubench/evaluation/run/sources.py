@@ -1,4 +1,4 @@
-"""What the harness asks of an agent's origin: a name, and runs that can be loaded anywhere."""
+"""What the harness needs of an agent: a name, and runs that can be loaded in any process."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class AgentSource(Protocol):
 
     @property
     def name(self) -> str:
-        """How the agent is called on boards and in folders."""
+        """Name of the agent on boards and in folders."""
         ...
 
     @property

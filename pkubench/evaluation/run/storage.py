@@ -1,4 +1,4 @@
-"""Where records go while an evaluation runs: complete lines only, and on again after a kill."""
+"""Where records go while an evaluation runs: complete lines only, resumable after a kill."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class RunFolder:
         return machines_of(self.settings)
 
     def resumed_on(self, machine: dict[str, str]) -> None:
-        """Note a machine that adds to the records; of old records the others are not known.
+        """Note a machine that adds to the records; for old records the earlier ones are unknown.
 
         Raises:
             StorageError: the folder cannot be written.
@@ -89,12 +89,12 @@ class RunFolder:
         except OSError as error:
             raise StorageError(
                 f"cannot write {self.path}: {error.strerror or error}; complete lines are kept, "
-                "so the same command goes on from there"
+                "so the same command resumes from there"
             ) from error
         self.records.extend(records)
 
     def close(self) -> None:
-        """Make what was written durable, close the file and let others have the folder."""
+        """Make what was written durable, close the file and release the folder."""
         try:
             if self._file is not None:
                 os.fsync(self._file.fileno())
@@ -118,7 +118,7 @@ class RunFolder:
             return
         if not path.exists():
             raise RecordError(
-                f"{self.path} is there but {RUN} is not, so nobody can tell what it holds; "
+                f"{self.path} is there but {RUN} is not, so what it holds is unknown; "
                 "choose another --out"
             )
         found = self.settings = read_json(path)

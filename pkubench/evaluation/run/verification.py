@@ -118,7 +118,7 @@ def _hash_problems(runs: Sequence[RunRecords], agent: AgentSource) -> list[str]:
 def _report_problems(folder: Path, report: Report) -> list[str]:
     path = folder / REPORT
     if not path.is_file():
-        return []  # one run of several: the report lies beside the runs
+        return []  # one run of several: the report is in the folder of all runs
     stored, computed = read_json(path), report.to_json()
     return [
         f"{path}: {key} is {_short(stored.get(key))}, "
@@ -151,8 +151,8 @@ def chosen_blocks(run: RunRecords, episodes: int, random: Random | None = None) 
     Args:
         run: The run.
         episodes: How many episodes to play at least; blocks are played whole.
-        random: Where the choice comes from; None is the operating system, so that who wrote the
-            records cannot have known it.
+        random: Makes the choice; None is the operating system's generator, so that whoever wrote
+            the records cannot have known it.
     """
     size, total = int(run.settings["block"]), len(run.records)
     starts = range(0, total, size)

@@ -1,4 +1,4 @@
-"""What a worker process runs: take a job, send its records, until the parent is gone."""
+"""What a worker process runs: receive a job, send its records, until the parent is gone."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from types import TracebackType
 
 from pkubench.errors import AgentError, PkubenchError
 from pkubench.evaluation.run.execution import Job, Loader, run_job
-from pkubench.evaluation.run.failures import told
+from pkubench.evaluation.run.failures import describe_error
 from pkubench.evaluation.run.workers import LOADING, SLOTS, STARTED, STEPS
 
 
 class SharedClock:
-    """Tells the parent when a call of the agent began; the parent ends those that take too long."""
+    """Shares with the parent when a call of the agent began; it kills those that take too long."""
 
     def __init__(self, slots: memoryview[float]) -> None:
         """Write to the shared numbers ``slots``, float64."""
@@ -56,7 +56,7 @@ def main(connection_fd: int, shared_fd: int) -> None:
     while True:
         try:
             job: Job = pickle.loads(connection.recv_bytes())
-        except (EOFError, ConnectionResetError):  # closed, or killed with a job on its way
+        except (EOFError, ConnectionResetError):  # closed, or killed while sending a job
             return
         try:
             _serve(job, connection, clock, loader)
@@ -74,7 +74,9 @@ def _serve(job: Job, connection: mpc.Connection, clock: SharedClock, loader: Loa
         except PkubenchError:
             raise
         except (Exception, SystemExit) as error:
-            raise AgentError(f"agent {job.owner!r} could not be loaded: {told(error)}") from error
+            raise AgentError(
+                f"agent {job.owner!r} could not be loaded: {describe_error(error)}"
+            ) from error
     clock.slots[LOADING] = 0.0
     torch = sys.modules.get("torch")
     if torch is not None:
@@ -95,7 +97,7 @@ def _class_name(error: PkubenchError) -> str:
 def _send(connection: mpc.Connection, message: dict[str, object]) -> None:
     try:
         connection.send_bytes(json.dumps(message).encode())
-    except (BrokenPipeError, ConnectionResetError):  # the evaluation was killed: nobody listens
+    except (BrokenPipeError, ConnectionResetError):  # the evaluation was killed
         raise SystemExit(0) from None
 
 

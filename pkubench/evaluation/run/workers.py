@@ -47,7 +47,7 @@ ONE_THREAD = {
 
 
 class WorkerError(PkubenchError):
-    """A fault of the evaluation itself (a world or the harness), with the worker's traceback."""
+    """A fault of the evaluation itself (environment or harness), with the worker's traceback."""
 
     exit_code = 1
 
@@ -60,8 +60,8 @@ class ProcessPool:
 
         Args:
             workers: How many processes.
-            variables: Environment variables of the processes beside this one's, such as the kernel
-                of the linear algebra (see ``machine.environment_of``).
+            variables: Environment variables of the processes in addition to this one's, such as the
+                kernel of the linear algebra (see ``machine.environment_of``).
         """
         if workers < 1:
             raise errors.ConfigError(f"workers must be at least 1, got {workers}")
@@ -70,7 +70,7 @@ class ProcessPool:
         self._idle: list[_Worker] = []
 
     def map(self, jobs: Iterable[Job]) -> Iterator[Result]:
-        """Yield results as they come; jobs are handed out one by one, in order."""
+        """Yield results as they arrive; jobs are handed out one by one, in order."""
         waiting, started = deque(jobs), time.monotonic()
         busy: list[_Worker] = []
         try:
@@ -133,7 +133,7 @@ class _Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # what an agent prints must not mix with results on stdout
                 pass_fds=fds,
-                start_new_session=True,  # Ctrl-C is ours to handle; one kill reaches its children
+                start_new_session=True,  # the parent handles Ctrl-C; one kill reaches the children
             )
         theirs.close()
 

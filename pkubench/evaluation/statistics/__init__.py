@@ -1,6 +1,6 @@
 """What may be claimed from a handful of training seeds: aggregates, intervals, ranks.
 
-Scores come as an array of shape (runs, tasks): one row a training seed, one column a task, each
+Scores come as an array of shape (runs, tasks): one row per training seed, one column per task, each
 entry already averaged over that run's episodes. **Runs are the sample.** Episodes of one trained
 agent say how well *that* agent acts; only further seeds say how well the *algorithm* does.
 

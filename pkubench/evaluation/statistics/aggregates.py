@@ -1,7 +1,7 @@
 """One number from the scores of all runs on all tasks (Agarwal et al. 2021).
 
-Each aggregate has a twin ending in ``_rows`` that maps a stack of (runs, tasks) arrays, shape
-(..., runs, tasks), to shape (...) at once, unchecked: the bootstrap is fast through these.
+Each aggregate has a twin ending in ``_rows`` that maps a stack of (runs, tasks) arrays, shape (...,
+runs, tasks), to shape (...) in one call, unchecked: they make the bootstrap fast.
 """
 
 from __future__ import annotations

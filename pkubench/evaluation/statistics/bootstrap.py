@@ -64,7 +64,7 @@ def stratified_bootstrap(
         scores: (runs, tasks) array. With one run the bounds are NaN.
         statistic: Function of a (runs, tasks) array to a number. This module's aggregates,
             ``np.mean`` and ``np.median`` (also inside ``functools.partial`` with keywords) are
-            computed on all resamples at once; any other function is called once a resample.
+            computed on all resamples at once; any other function is called once per resample.
         seed: Seed of the resampling, at least 0.
         resamples: Number of resamples, at least 1.
         confidence: Coverage asked for, in (0, 1). The percentile interval is too narrow for few
@@ -125,8 +125,8 @@ def rank_intervals(
     """Rank each agent by an aggregate, with an interval of the ranks it takes in resamples.
 
     Rank 1 is best and ties share the mean of their ranks. Each agent's runs are resampled within
-    each task, by a generator of its own made from ``seed`` and its name, so neither the order of
-    the agents nor the arrival of another changes an agent's draws. The bounds are ranks that did
+    each task, by its own generator made from ``seed`` and its name, so an agent's draws depend
+    neither on the order of the agents nor on the presence of others. The bounds are ranks that did
     occur; they are widened to hold the estimate.
 
     Args:

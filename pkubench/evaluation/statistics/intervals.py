@@ -35,7 +35,7 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     """Mean of a sample with Student's t interval.
 
     Args:
-        values: (n,) array, one value a run. With n = 1 the bounds are NaN.
+        values: (n,) array, one value per run. With n = 1 the bounds are NaN.
         confidence: Coverage asked for, in (0, 1). Exact for normal values.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What the statistics accept: finite arrays of a stated shape, sensible settings, clear errors."""
+"""Input checks of the statistics: finite arrays of the stated shape, valid settings."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What stands on a board: entries, tiers, ranks."""
+"""The contents of a board: entries, tiers, ranks."""

@@ -1,7 +1,7 @@
 """The columns of a board's tables: one list, read by the site and by the terminal.
 
-A new column is one entry of :data:`COLUMNS` (or of :data:`SUITE_COLUMNS`). Its cells are what
-``write`` makes of ``value``; a macro of the column's name in the site's ``cells.html``, if there
+A new column is one entry of :data:`COLUMNS` (or of :data:`SUITE_COLUMNS`). ``write`` formats its
+``value`` as the text of a cell; a macro of the column's name in the site's ``cells.html``, if there
 is one, draws more than text.
 """
 
@@ -16,7 +16,7 @@ from pkubench.tasks.task import Task
 
 Value = float | str | None
 Number = Callable[[float | None, int], str]
-"""Writes a number with so many significant digits, as the place where it is shown does."""
+"""Formats a number with so many significant digits, in the style of the page or terminal."""
 Where = Literal["task", "agent", "suite", "terminal"]
 """The site's page of a task, of an agent, of a suite; the table of ``leaderboard show``."""
 
@@ -34,7 +34,7 @@ class Column:
 
     name: str
     header: str
-    """Heading; ``{metric}`` stands for the ranking metric with an arrow to its better end."""
+    """Heading; ``{metric}`` is replaced by the ranking metric with an arrow to better values."""
     value: Callable[[Any], Value]
     """From a standing to what the column sorts by; None is last."""
     write: Callable[[Column, Any, Number], str] = _plain
@@ -112,7 +112,7 @@ COLUMNS: tuple[Column, ...] = (
         name="agent",
         header="agent",
         value=lambda s: s.entry.submitter.name,
-        title="The entrant, how far its numbers can be trusted, and why it has no rank.",
+        title="The agent, how far its numbers can be trusted, and why it has no rank.",
         on=frozenset({"task", "terminal"}),
         sort="text",
         css="a",
@@ -148,7 +148,7 @@ COLUMNS: tuple[Column, ...] = (
         name="cost",
         header="cost",
         value=_estimate("cost"),
-        title="Mean cost of an episode, which the task limits.",
+        title="Mean cost per episode, which the task limits.",
         on=frozenset({"task", "terminal"}),
         is_shown=lambda task, standings: task.cost_limit is not None,
     ),
@@ -184,7 +184,7 @@ COLUMNS: tuple[Column, ...] = (
         name="unranked",
         header="why not ranked",
         value=lambda s: s.unranked or "",
-        title="Which rule keeps the entry from a rank.",
+        title="The rule by which the entry is not ranked.",
         on=frozenset({"terminal"}),
         sort="text",
         css="",
@@ -210,7 +210,7 @@ SUITE_COLUMNS: tuple[Column, ...] = (
         name="submitter",
         header="agent",
         value=lambda s: s.submitter.name,
-        title="The entrant, and why it has no rank.",
+        title="The agent, and why it has no rank.",
         on=SUITE,
         sort="text",
         css="a",
@@ -236,14 +236,14 @@ SUITE_COLUMNS: tuple[Column, ...] = (
         name="tasks",
         header="tasks",
         value=lambda s: len(s.tasks),
-        title="Tasks of the suite that it was evaluated on, of those compared.",
+        title="Number of compared tasks of the suite that it was evaluated on.",
         on=SUITE,
     ),
     Column(
         name="seeds",
         header="seeds",
         value=lambda s: s.seeds,
-        title="Runs a task behind the aggregate.",
+        title="Runs per task in the aggregate.",
         on=SUITE,
     ),
 )

@@ -1,4 +1,4 @@
-"""What a board reads back: submitters and entries, with every number computed from the lines."""
+"""Submitters and entries as read from a board, with every number computed from the lines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 class StoredRun(NamedTuple):
-    """A run as the store keeps it."""
+    """A run as it is stored."""
 
     name: str
     info: Mapping[str, Any]
@@ -47,7 +47,7 @@ class Submitter:
 
     @property
     def name(self) -> str:
-        """How the board calls the entrant."""
+        """The agent's name on the board."""
         return self.manifest.name
 
     def to_json(self) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class RunResult:
 
     name: str
     seed: int | None
-    """Training seed, as the saved agent's config tells it."""
+    """Training seed, from the saved agent's config."""
     steps: int | None
     command: str | None
     records: tuple[EpisodeRecord, ...]
@@ -146,7 +146,7 @@ class Entry:
 
     @property
     def seeds(self) -> int:
-        """Different training seeds; a run that does not tell its seed counts by itself."""
+        """Number of distinct training seeds; each run without a recorded seed counts as one."""
         return len({run.name if run.seed is None else run.seed for run in self.runs})
 
     def values(self, metric: str) -> FloatArray | None:

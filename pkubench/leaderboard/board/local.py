@@ -1,4 +1,4 @@
-"""A board of one's own results: what was evaluated on this machine, by this harness."""
+"""A board of the user's own results, evaluated on this machine by this harness."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def board_of_results(
 ) -> Board:
     """Return a board with every agent of a results folder.
 
-    Whoever owns the folder may rank what is in it: on a board in memory, agents whose weights are
-    at hand are ranked, and labelled as what they are, records that nobody played again. With
-    ``rerun`` every episode is played again, as for a submission, and labelled accordingly. Agents
-    that are code stay self-reported, as on any board; and so does everything on a board that is
-    kept unless it was played again, because others submit to it too.
+    The owner of the folder may rank what is in it: on a board in memory, agents with available
+    weights are ranked, and labelled as records that were not played again. With ``rerun`` every
+    episode is played again, as for a submission, and labelled accordingly. Agents that are code
+    stay self-reported, as on any board; so does everything on a board on disk unless it was played
+    again, because others submit to it too.
 
     Args:
-        results: what ``pkubench evaluate --out`` wrote, with one folder an agent.
-        where: a board to add to; by default a new one in memory.
+        results: what ``pkubench evaluate --out`` wrote, with one folder per agent.
+        where: a board to add them to; by default a new one in memory.
         weights: folders with weights of agents that pkubench does not ship; agents whose weights
             are in none of them are self-reported.
         rerun: play every episode again.
@@ -76,13 +76,13 @@ def board_of_results(
 
 
 def own_records(bundle: Bundle) -> Verification:
-    """Return the verdicts on records in their owner's folder that nobody played again."""
+    """Return the verdicts on records in their owner's folder that were not played again."""
     verdicts = {}
     for task in bundle.tasks:
         if bundle.manifest.kind == "external":
             verdict = Verdict(Tier.SELF_REPORTED, "the agent is code that ran outside a sandbox")
         elif bundle.manifest.kind != "named" and not all(run.entry.weights for run in task.runs):
-            verdict = Verdict(Tier.SELF_REPORTED, "the weights are not at hand")
+            verdict = Verdict(Tier.SELF_REPORTED, "the weights are not available")
         else:
             verdict = Verdict(Tier.OWN_RECORDS, "from a results folder; nothing was run again")
         verdicts[task.task.id] = verdict

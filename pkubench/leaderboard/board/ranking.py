@@ -76,7 +76,7 @@ class SuiteStanding:
     tasks: tuple[str, ...]
     """Tasks of the suite that it was evaluated on."""
     seeds: int
-    """Runs a task behind the aggregate."""
+    """Runs per task in the aggregate."""
 
 
 def rank_task(task: Task, entries: Sequence[Entry], seed: int = 0) -> tuple[Standing, ...]:
@@ -84,7 +84,7 @@ def rank_task(task: Task, entries: Sequence[Entry], seed: int = 0) -> tuple[Stan
 
     Args:
         task: gives metric, direction and cost limit.
-        entries: entries of this task, at most one a submission.
+        entries: entries of this task, at most one per submission.
         seed: of the resampling behind the rank intervals.
     """
     ranked = [entry for entry in entries if _why_not(task, entry) is None]
@@ -190,9 +190,9 @@ def _why_not(task: Task, entry: Entry) -> str | None:
     if report.seed != EVALUATION_SEED:
         return f"evaluated on the episodes of seed {report.seed}, not {EVALUATION_SEED}"
     if report.episodes < wanted:
-        return f"{report.episodes} of the {wanted} episodes a run that a rank needs"
-    if report.episodes > wanted:  # the number could be chosen to end on lucky ones
-        return f"{counted(report.episodes, 'episode')} a run; a rank compares the same {wanted}"
+        return f"{report.episodes} of the {wanted} episodes per run that a rank needs"
+    if report.episodes > wanted:  # the number could be chosen so that it ends on lucky ones
+        return f"{counted(report.episodes, 'episode')} per run; a rank compares the same {wanted}"
     if entry.submitter.manifest.kind == "population":
         return f"a population file does not record training seeds; a rank needs {MIN_SEEDS}"
     if entry.seeds < MIN_SEEDS:
@@ -230,8 +230,8 @@ def _key(task: Task, table: FloatArray) -> tuple[bool, float]:
 def _rank_ranges(task: Task, entries: Sequence[Entry], seed: int) -> dict[str, tuple[int, int]]:
     """Return the interval of each rank.
 
-    Return and cost of a run belong together, so what is resampled are the runs' numbers; the
-    statistic looks their values up.
+    Return and cost of a run belong together, so the indices of runs are resampled; the statistic
+    looks up their values.
     """
     if not entries:
         return {}
@@ -264,7 +264,7 @@ def _order(task: Task, standing: Standing) -> tuple[object, ...]:
         return (0, standing.rank, standing.entry.key)
     if standing.score is None:
         return (2, 0.0, standing.entry.key)
-    if standing.feasible is False and standing.cost is not None:  # below all that kept the limit
+    if standing.feasible is False and standing.cost is not None:  # below all within the limit
         return (1, math.inf, standing.cost.estimate, standing.entry.key)
     sign = -1.0 if task.ranking.higher_is_better else 1.0
     return (1, sign * standing.score.estimate, 0.0, standing.entry.key)

@@ -30,7 +30,7 @@ from pkubench.tasks.task import Task
 CONFIG = "config.json"
 CURVE = "training.jsonl"
 DATA_FILES = (CONFIG, "team.json")
-"""JSON files that belong to weights."""
+"""JSON files that accompany weights."""
 
 TOLERANCE = 1e-9
 """Relative difference that another machine's mathematical library may make in an aggregate."""
@@ -39,7 +39,7 @@ _CHECKED = (
     *("task", "agent", "label", "score", "metrics", "sample"),
     *("seed", "episodes", "failed", "failures", "runs", "block"),
 )
-"""What of a report must follow from the lines. Normalised scores move with the references."""
+"""Fields of a report that must follow from the lines. Normalised scores change with references."""
 
 
 def is_weights(member: str) -> bool:
@@ -53,7 +53,7 @@ class BundleRun:
 
     entry: RunEntry
     info: Mapping[str, Any]
-    """``run.json``: with what it was evaluated."""
+    """``run.json``: the settings of its evaluation."""
     config: Mapping[str, Any]
     """The saved agent's ``config.json``; empty where no weights are submitted."""
     curve: bytes
@@ -131,7 +131,7 @@ def read_bundle(path: str | os.PathLike[str], limits: Limits | None = None) -> B
             raise BundleError(f"{member} is not in the manifest; take it out")
     unused = sorted(manifest.members.keys() - manifest.referenced())
     if unused:
-        raise BundleError(f"{unused[0]} belongs to no run of the manifest; take it out")
+        raise BundleError(f"{unused[0]} does not belong to a run of the manifest; take it out")
     tasks = tuple(_read_task(archive, manifest, entry) for entry in manifest.tasks)
     for task in tasks:
         _check_apart(task, manifest)
@@ -154,10 +154,10 @@ def run_records(run: BundleRun) -> RunRecords:
 
 
 def parse_lines(lines: bytes, where: str) -> tuple[EpisodeRecord, ...]:
-    """Read episode lines that a stranger wrote.
+    """Read untrusted episode lines.
 
     Raises:
-        BundleError: a line is no record, or lines are torn, missing, repeated or reordered.
+        BundleError: a line is not a record, or lines are torn, missing, repeated or reordered.
     """
     try:
         text = lines.decode()
@@ -171,7 +171,7 @@ def parse_lines(lines: bytes, where: str) -> tuple[EpisodeRecord, ...]:
     except (RecordError, UnicodeDecodeError) as error:
         raise BundleError(str(error)) from error
     except (RecursionError, OverflowError) as error:
-        raise BundleError(f"{where} holds a value that is no number or text: {error}") from error
+        raise BundleError(f"{where} holds a value that is not a number or text: {error}") from error
     return records
 
 
@@ -193,14 +193,14 @@ def _read_task(archive: Archive, manifest: Manifest, entry: TaskEntry) -> Bundle
 
 
 def _check_apart(task: BundleTask, manifest: Manifest) -> None:
-    """Refuse one file of weights that stands for several runs: its interval would be zero."""
+    """Refuse the same weights submitted as several runs: their interval would be zero."""
     seen: dict[frozenset[str], str] = {}
     for run in task.runs:
         hashes = frozenset(manifest.members[name].sha256 for name in run.weights)
         if hashes and hashes in seen:
             raise BundleError(
                 f"{seen[hashes]} and {run.name} of {task.task.id} have the same weights: one "
-                "training is one run, so hand it in once"
+                "training is one run, so submit it once"
             )
         seen[hashes] = run.name
 
@@ -225,7 +225,7 @@ def _read_run(
             config = content if base == CONFIG else config
         else:
             check_weights(name, data)
-        # What was evaluated is what is submitted.
+        # The submitted files must be those that were evaluated.
         if base != CURVE and info["hashes"].get(base) != manifest.members[name].sha256:
             raise BundleError(f"{name} is not the file that was evaluated: {entry.info} says so")
     if manifest.kind == "saved" and entry.weights and not config:

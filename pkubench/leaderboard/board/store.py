@@ -35,7 +35,7 @@ from pkubench.tasks.registry import tasks as known_tasks
 
 
 class SubmissionId(NamedTuple):
-    """What a board calls a submission: the SHA-256 of its manifest."""
+    """The id of a submission: the SHA-256 of its manifest."""
 
     digest: str
     is_new: bool
@@ -43,7 +43,7 @@ class SubmissionId(NamedTuple):
 
 
 class Board:
-    """A leaderboard's store. Safe to use from several processes at once."""
+    """A leaderboard's store. Safe to use from several processes simultaneously."""
 
     def __init__(self, engine: sql.Engine, where: str) -> None:
         """Use :meth:`open`."""
@@ -57,7 +57,7 @@ class Board:
             where: a SQLite file, ``:memory:``, or any SQLAlchemy URL.
 
         Raises:
-            StorageError: the file cannot be made, is no board, or of a newer release.
+            StorageError: the file cannot be made, is not a board, or is of a newer release.
         """
         text = os.fspath(where)
         try:
@@ -131,7 +131,7 @@ class Board:
         return SubmissionId(bundle.digest, True)
 
     def verdicts(self, digest: str) -> dict[str, Verdict]:
-        """Return what is known of a submission, task by task; nothing if it is not there."""
+        """Return the verdicts on a submission by task; empty if the board does not have it."""
         query = (
             sql.select(ENTRIES.c.task, ENTRIES.c.tier, ENTRIES.c.reason)
             .join(SUBMISSIONS)
@@ -150,7 +150,7 @@ class Board:
             return tuple(connection.scalars(query))
 
     def submissions(self) -> tuple[Submitter, ...]:
-        """Return who is on the board, sorted by name, then by hash."""
+        """Return the submissions on the board, sorted by name, then by hash."""
         with self._transaction(write=False) as connection:
             query = sql.select(
                 SUBMISSIONS.c.digest, SUBMISSIONS.c.submitted_at, SUBMISSIONS.c.manifest
@@ -163,7 +163,7 @@ class Board:
 
         Of all tasks, those that this release does not know are left out.
 
-        They are sorted by task, name and hash, so that no order of submission shows.
+        They are sorted by task, name and hash, independently of the order of submission.
         """
         query = (
             sql.select(
@@ -305,7 +305,7 @@ def _without_copies(
     verdicts = dict(verification.verdicts)
     for task in bundle.tasks:
         if verification.verdict(task.task.id).tier is not Tier.VERIFIED_WEIGHTS:
-            continue  # on a board of one's own results, everything is one's own
+            continue  # on a board of the user's own results, copies are allowed
         query = (
             sql.select(SUBMISSIONS.c.name, SUBMISSIONS.c.bundle)
             .join_from(ENTRIES, SUBMISSIONS)
@@ -323,7 +323,7 @@ def _without_copies(
 
 
 def _rows_of(bundle: Bundle, verification: Verification) -> list[tuple[dict[str, Any], Any]]:
-    """Return the values of each entry with those of its runs: all reading before any writing."""
+    """Return the values of each entry and of its runs, so that all reading precedes any writing."""
     rows = []
     for task in bundle.tasks:
         verdict = verification.verdict(task.task.id)

@@ -1,7 +1,7 @@
 """The tables of a board, and how a database is connected to.
 
 The types are portable. SQLite files run in write-ahead mode with immediate write transactions, so
-that readers never wait and two submitters take turns.
+that readers never wait and submitters take turns.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SCHEMA = 1
 """Version of the tables."""
 
 BUSY_TIMEOUT_S = 60
-"""How long a submitter waits for another one."""
+"""How long one submitter waits for another."""
 
 METADATA = sql.MetaData()
 BOARD = sql.Table(
@@ -94,7 +94,7 @@ def connect(where: str) -> sql.Engine:
 
     @sql.event.listens_for(engine, "connect")
     def _settings(connection: Any, _: Any) -> None:
-        # Transactions are begun below, by us: the driver would begin them too late to be immediate.
+        # Transactions are begun below: the driver would begin them too late to be immediate.
         connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}")
@@ -106,8 +106,8 @@ def connect(where: str) -> sql.Engine:
 
     @sql.event.listens_for(engine, "begin")
     def _begin(connection: sql.Connection) -> None:
-        # A write transaction takes its turn at the start; taking it at the first INSERT could
-        # fail after a read of a state that another writer has changed meanwhile.
+        # A write transaction takes the lock at the start; taking it at the first INSERT could fail
+        # after a read of a state that another writer has changed meanwhile.
         write = connection.get_execution_options().get("pkubench_write", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 
 class Tier(enum.StrEnum):
-    """What stands behind the numbers of an entry, strongest first."""
+    """The evidence for the numbers of an entry, strongest first."""
 
     VERIFIED_WEIGHTS = "verified-weights"
     """The board ran the weights on the same seeds and got the same episodes."""
@@ -22,7 +22,7 @@ class Tier(enum.StrEnum):
     """The weights gave the same episodes, but look like a copy. Shown with the reason, not
     ranked."""
     SELF_REPORTED = "self-reported"
-    """The records are consistent, but nobody ran the agent again. Shown, not ranked."""
+    """The records are consistent, but the agent was not run again. Shown, not ranked."""
 
     @property
     def is_ranked(self) -> bool:
@@ -37,10 +37,10 @@ class Verdict:
     tier: Tier
     reason: str
     is_contradicted: bool = False
-    """The agent was run again and produced different episodes. No board takes such records."""
+    """The agent was run again and produced different episodes. No board accepts such records."""
     played: Mapping[str, bytes] = field(default_factory=dict, repr=False)
-    """Run -> its episode lines as this board played them, where bytes differ from those handed in
-    and their means agree: what the board shows instead."""
+    """Run -> its episode lines as this board played them, where bytes differ from those submitted
+    and their means agree: the board shows these instead."""
 
 
 NOT_RUN = Verdict(Tier.SELF_REPORTED, "the agent was not run again by this board")

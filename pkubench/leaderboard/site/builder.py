@@ -43,7 +43,7 @@ from pkubench.tasks.registry import suites, tasks
 from pkubench.tasks.task import Task
 
 MARKER = "site.json"
-"""Lists the files of the site, so that the next export knows what it may replace and remove."""
+"""Lists the files of the site: the next export may replace and remove these."""
 _ASSETS = ("style.css", "sort.js")
 _MAX_CURVES = 8
 
@@ -55,7 +55,7 @@ def export(board: Board, folder: str | os.PathLike[str]) -> Path:
     that are no longer needed are removed, and nothing else in the folder is touched.
 
     Raises:
-        StorageError: the folder cannot be written, or holds files that are no exported site.
+        StorageError: the folder cannot be written, or holds files that are not an exported site.
     """
     root = Path(folder)
     files = dict(_Site(board).files())
@@ -258,7 +258,7 @@ def _config(runs: Sequence[RunResult]) -> str | None:
 
 
 def _sorted_by(column: Column, standing: Any) -> float | str:
-    """Return what the page compares when a reader sorts; empty is last."""
+    """Return the value by which the page sorts; empty is last."""
     value = column.value(standing)
     return "" if value is None else value
 

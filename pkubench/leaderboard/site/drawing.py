@@ -18,7 +18,7 @@ COLOURS = 8
 """Classes ``c0`` ... of the style sheet."""
 MINUS = "\N{MINUS SIGN}"
 LOG_FLOOR = 1e-8
-"""What an exact solver leaves of zero; smaller values are drawn here on a logarithmic axis."""
+"""Rounding error of an exact solver around 0; smaller values are drawn here on a log axis."""
 _POINTS = 160
 
 
@@ -56,7 +56,7 @@ class Scale(NamedTuple):
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """Write a number for people: four significant digits, a real minus sign, no exponent soup.
+    """Format a number for display: four significant digits, a minus sign, short exponents.
 
     >>> number(-37.25149), number(2711.5), number(0.000012), number(1e-12), number(None)
     ('\N{MINUS SIGN}37.25', '2,712', '1.2e\N{MINUS SIGN}5', '0', '\N{EN DASH}')
@@ -64,7 +64,7 @@ def number(value: float | None, digits: int = 4) -> str:
     if value is None or not math.isfinite(value):
         return "\N{EN DASH}"
     size = abs(value)
-    if size < 1e-9:  # what exact solvers leave of zero
+    if size < 1e-9:  # rounding errors of exact solvers around 0
         return "0"
     if size < 1e-3 or size >= 1e7:
         mantissa, _, exponent = f"{value:.1e}".partition("e")
@@ -130,7 +130,7 @@ def curve_of(
     """Join the training lines of an agent's runs on the span of steps that they share.
 
     Args:
-        name: how the legend calls it.
+        name: its label in the legend.
         colour: number of its colour.
         runs: for each run the lines of its ``training.jsonl``.
         metric: key to draw; lines without a finite value are left out.

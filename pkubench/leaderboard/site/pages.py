@@ -23,7 +23,7 @@ from pkubench.leaderboard.site.drawing import (
 from pkubench.tasks.task import Metric, Task
 
 UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
-"""What names of files leave out."""
+"""Characters that names of files leave out."""
 
 
 class Mark(NamedTuple):
@@ -101,12 +101,12 @@ class TaskPage:
 
     @property
     def leaders(self) -> list[Standing]:
-        """Who has rank 1, if that is within the cost limit."""
+        """The entries with rank 1, if they are within the cost limit."""
         return [s for s in self.standings if s.rank == 1 and s.feasible is not False]
 
     @property
     def contender(self) -> Standing | None:
-        """Who would lead, were it ranked: shown where nobody leads, with the reason."""
+        """The best entry that does not lead: shown, with the reason, if there is no leader."""
         scored = [s for s in self.standings if s.score is not None]
         within = [s for s in scored if s.feasible is not False]
         trained = [s for s in within if s.entry.submitter.manifest.kind != "named"]

@@ -1,1 +1,1 @@
-"""What is handed in: bundles, their checks and their re-evaluation."""
+"""Submissions: bundles, their checks and their re-evaluation."""

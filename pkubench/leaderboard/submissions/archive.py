@@ -1,4 +1,4 @@
-"""Zip files from strangers: written with the same bytes every time, read without trust."""
+"""Untrusted zip files: written reproducibly, byte for byte, and read without trust."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CHUNK = 1 << 20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=@-]*(/[A-Za-z0-9][A-Za-z0-9._+=@-]*)*")
 _ENCRYPTED = 0x1
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError)
-"""What the standard library raises on damage; the last one on methods it does not know."""
+"""Exceptions of the standard library on damage; the last one on unknown methods."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """What is known of a member's content: its SHA-256 in hexadecimal, and its size in bytes."""
+    """The digest of a member's content: its SHA-256 in hexadecimal, and its size in bytes."""
 
     sha256: str
     size: int
@@ -63,7 +63,7 @@ def write_archive(path: Path, members: Mapping[str, bytes]) -> None:
         with zipfile.ZipFile(partial, "w") as archive:
             for name in sorted(members):
                 info = zipfile.ZipInfo(name, _EPOCH)
-                info.create_system = 3  # Unix, on whatever system it is written
+                info.create_system = 3  # Unix, on any system
                 info.external_attr = (stat.S_IFREG | 0o644) << 16
                 # Weights are noise to deflate; records shrink to a tenth.
                 text = name.endswith((".json", ".jsonl"))
@@ -76,10 +76,10 @@ def write_archive(path: Path, members: Mapping[str, bytes]) -> None:
 
 
 class Archive:
-    """A zip that was looked over before anything in it is read.
+    """A zip that is checked before anything in it is read.
 
-    Members are checked by name, kind and declared size when the archive is opened, and by real
-    size while they are read, so neither a lying header nor a zip bomb gets past the limits.
+    Members are checked by name, kind and declared size when the archive is opened, and by actual
+    size while they are read, so neither a forged header nor a zip bomb exceeds the limits.
     """
 
     def __init__(self, path: Path, limits: Limits | None = None) -> None:
@@ -87,7 +87,7 @@ class Archive:
 
         Raises:
             StorageError: there is no such file, or it cannot be read.
-            BundleError: it is no zip, or holds a member that is not acceptable.
+            BundleError: it is not a zip, or holds a member that is not acceptable.
         """
         self.path = path
         self.limits = limits or Limits()
@@ -166,7 +166,7 @@ class Archive:
 
 
 def _check_member(info: zipfile.ZipInfo) -> None:
-    # orig_filename is what stands in the file: zipfile cuts names at a NUL byte.
+    # orig_filename is the name in the file: zipfile cuts names at a NUL byte.
     name = info.orig_filename
     if not _NAME.fullmatch(name) or len(name) > 240:
         raise BundleError(

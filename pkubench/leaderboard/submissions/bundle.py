@@ -41,7 +41,7 @@ _KINDS = {
     "saved": "saved",
     "population": "population",
 }
-"""Where an agent comes from (``label`` of a report) -> kind of the bundle; prefixes declare it."""
+"""Source of an agent (``label`` of a report) -> kind of the bundle, from the spelling prefixes."""
 
 PathLike = str | os.PathLike[str]
 
@@ -61,15 +61,15 @@ def create_bundle(
 ) -> Bundle:
     """Pack the records of one agent, and its weights, into one zip.
 
-    The same input gives the same bytes. The bundle is read back before it is returned, so what is
-    written is what a board accepts.
+    The same input gives the same bytes. The bundle is read back before it is returned, so a board
+    accepts what was written.
 
     Args:
         results: what ``pkubench evaluate --out`` wrote: the folder of one agent, or of one of its
             tasks, or several of these.
         out: the zip to write.
-        name: how the board shall call the agent; None is the name in the records.
-        authors: whom to name, or nobody.
+        name: name of the agent on the board; None is the name in the records.
+        authors: names of the authors, if any.
         description: a few sentences for the agent's page.
         code_url: web address of the code.
         license: SPDX name of the weights' license.
@@ -285,10 +285,10 @@ def _training(saved: Mapping[str, bytes]) -> dict[str, Any]:
     files = {name.rpartition("/")[2]: data for name, data in saved.items()}
     try:
         config = json.loads(files.get(CONFIG, b"{}"))
-        told = {key: config.get(key) for key in ("seed", "steps", "command")}
+        training = {key: config.get(key) for key in ("seed", "steps", "command")}
     except (ValueError, AttributeError) as error:
         raise BundleError(f"{CONFIG} of the weights is not a JSON object: {error}") from error
-    return {key: value for key, value in told.items() if value is not None}
+    return {key: value for key, value in training.items() if value is not None}
 
 
 def _content(path: Path) -> bytes:

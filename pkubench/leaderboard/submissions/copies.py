@@ -1,14 +1,14 @@
 """One training counted as several: equal and nearly equal weights, and equal curves.
 
-The interval of an entry is over its training runs, so a run that is handed in twice makes a number
-look surer than it is. Equal weights are refused when a bundle is read. What is only likely to be a
-copy is flagged, shown and not ranked: a board cannot know, and honest runs may agree in their
-*records* (on a small deterministic task five trainings play the same episodes), which therefore
-condemn nobody.
+The interval of an entry is over its training runs, so a run that is submitted twice makes a number
+look more certain than it is. Equal weights are refused when a bundle is read. Runs that are only
+likely to be copies are flagged, shown and not ranked: a board cannot know, and independent runs may
+agree in their *records* (on a small deterministic task five trainings play the same episodes), so
+equal records are no evidence.
 
-Tensors are compared whatever they are called and in whatever order they come, and of a saved agent
-only those that acting reads, so that others added to a copy hide nothing. A copy whose hidden units
-were permuted or rescaled is not found.
+Tensors are compared regardless of their names and order, and of a saved agent only those that
+acting reads, so that adding others does not hide a copy. A copy with permuted or rescaled hidden
+units is not detected.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from pkubench.leaderboard.submissions.manifest import MANIFEST
 from pkubench.tasks.task import Task
 
 CLOSE = 0.01
-"""Relative distance below which two tensors are taken for one; five trainings do not come near."""
+"""Relative distance below which two tensors count as equal; independent trainings are far above."""
 SHARE = 0.1
-"""Share of a network's numbers in such tensors from which two runs are taken for one training.
+"""Share of a network's numbers in such tensors from which on two runs count as one training.
 Between the five seeds of every agent that pkubench ships it is below 0.001."""
 _TIMES = ("seconds", "per_second")
-"""What the keys of a curve end in that differ between two trainings of the same weights."""
+"""Endings of the keys of a curve that differ between two trainings of the same weights."""
 
 Arrays = Sequence[npt.NDArray[Any]]
 
@@ -63,7 +63,7 @@ def suspicions(task: BundleTask, folder: Path) -> list[str]:
 
 
 def known_weights(bundle: Bundle, task: BundleTask, others: Iterable[tuple[str, bytes]]) -> str:
-    """Return which weights of a task are another submission's, in a sentence; empty if none are.
+    """Return which weights of a task belong to another submission, in a sentence; empty if none do.
 
     Args:
         bundle: the bundle of the task.
@@ -102,9 +102,9 @@ def _stored(data: bytes, task: Task, folder: Path) -> Iterator[tuple[str, Arrays
 
 
 def share_of_close(first: Arrays, second: Arrays) -> float:
-    """Return the share of the smaller network's numbers that are nearly those of the other.
+    """Return the share of the smaller network's numbers that are nearly equal to the other's.
 
-    Each tensor is compared with that of the same shape which is nearest to it and not taken yet, by
+    Each tensor is compared with the nearest unmatched one of the same shape, by
     ``|a - b| / max(|a|, |b|)``.
     """
     left = [tensor.astype(np.float64) for tensor in second]
@@ -139,7 +139,7 @@ def arrays_of(folder: Path, task: Task) -> Arrays:
 
 def _distance(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
     size = max(float(np.linalg.norm(a)), float(np.linalg.norm(b)))
-    return float(np.linalg.norm(a - b)) / size if size else 1.0  # two zeros tell nothing
+    return float(np.linalg.norm(a - b)) / size if size else 1.0  # two zeros are no evidence
 
 
 def _read(path: Path) -> Arrays:
@@ -158,6 +158,6 @@ def _read(path: Path) -> Arrays:
 
 
 def _points(run: BundleRun) -> list[dict[str, Any]]:
-    """Return a curve as values, without what two trainings of the same weights differ in."""
+    """Return a curve as values, without those that differ between trainings of the same weights."""
     lines = [json.loads(line) for line in run.curve.splitlines()]
     return [{k: v for k, v in line.items() if not k.endswith(_TIMES)} for line in lines]

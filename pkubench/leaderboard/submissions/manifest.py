@@ -1,4 +1,4 @@
-"""The manifest of a bundle: what it says, how it is written, and what is refused in it."""
+"""The manifest of a bundle: its fields, its encoding, and its checks."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from pkubench.leaderboard.submissions.archive import Digest
 SCHEMA = 2
 """Version of the bundle format."""
 STORED_SCHEMAS = (1, SCHEMA)
-"""Versions that a board may hold. It took those of version 1, which have no ``binding``, when that
-was the format; as a file they are not accepted any more."""
+"""Versions that a board may hold. Bundles of version 1, without a ``binding``, were accepted when
+that was the format; new files of it are no longer accepted."""
 KINDS = ("named", "saved", "onnx", "population", "external")
 """How a board can run it again: by its name, from saved weights, from an ONNX graph, from a file of
 game policies; or not."""
@@ -58,9 +58,9 @@ class Manifest:
     """What a bundle says about itself."""
 
     name: str
-    """How the board calls the entrant."""
+    """The agent's name on the board."""
     agent: str
-    """Spelling with which it was evaluated."""
+    """The spelling under which it was evaluated."""
     kind: str
     """One of :data:`KINDS`."""
     license: str
@@ -108,9 +108,9 @@ class Manifest:
         }
 
     def binding(self) -> str:
-        """Return the SHA-256 of what belongs together: the name, and each run's weights and lines.
+        """Return the SHA-256 that binds together the name and each run's weights and lines.
 
-        Records and weights of one bundle, or the name of another, make a different one.
+        It changes if records, weights or the name are combined from different bundles.
         """
         runs = [
             [task.task, run.name, *(self.members[m].sha256 for m in (run.episodes, *run.weights))]
@@ -132,12 +132,12 @@ class Manifest:
 
 
 def encode(document: Any) -> bytes:
-    """Return JSON with one spelling for one value, so that its hash can name it."""
+    """Return canonical JSON, equal for equal values, so that its hash can identify it."""
     return (json.dumps(document, indent=1, ensure_ascii=True, allow_nan=False) + "\n").encode()
 
 
 def decode(data: bytes, what: str) -> Any:
-    """Read JSON that a stranger wrote: no NaN, no endless numbers, no endless nesting.
+    """Read untrusted JSON: no NaN, no overlong numbers, no deep nesting.
 
     Raises:
         BundleError: it is not JSON, or too deep.
@@ -206,7 +206,7 @@ def parse_manifest(document: Any, *, schemas: Collection[int] = (SCHEMA,)) -> Ma
 
 
 def check_text(value: str, what: str, longest: int, *, empty: bool = False) -> str:
-    """Return one piece of text that may be shown, or say why not.
+    """Return a text that may be shown, or raise an error that says why not.
 
     Raises:
         BundleError: empty, too long, or with control or direction-changing characters.
@@ -221,10 +221,10 @@ def check_text(value: str, what: str, longest: int, *, empty: bool = False) -> s
 
 
 def check_url(url: str | None) -> str | None:
-    """Return a link to a web page, or say why it is none.
+    """Return a link to a web page, or raise an error.
 
     Raises:
-        BundleError: it is no http or https address.
+        BundleError: it is not an http or https address.
     """
     if url is None:
         return None

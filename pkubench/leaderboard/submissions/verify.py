@@ -25,7 +25,7 @@ from pkubench.leaderboard.board.tiers import Tier, Verdict, Verification
 from pkubench.leaderboard.submissions.copies import suspicions
 
 TOTAL_S = 4 * 3600.0
-"""How long playing all episodes of a bundle may take, unless the board says otherwise."""
+"""Default limit of the time for playing all episodes of a bundle, in seconds."""
 
 
 def verify_bundle(
@@ -45,13 +45,13 @@ def verify_bundle(
 
     Returns:
         A verdict for each task: ``verified-weights`` if every episode of every run is the same
-        (``evaluated-here`` for an agent of pkubench's own without weights), or if another machine
-        made them that this one cannot imitate, and no mean differs; ``flagged`` if runs look like
+        (``evaluated-here`` for an agent of pkubench's own without weights), or if they were made on
+        a machine that this one cannot imitate, and no mean differs; ``flagged`` if runs look like
         copies of one training; otherwise ``self-reported`` with the reason, marked as contradicted
         where the agent plays other episodes than the records say.
 
     Raises:
-        StorageError: there is no room for temporary files.
+        StorageError: there is no space for temporary files.
         MissingExtra: the task's environment or the weights need something that is not installed.
     """
     limits, started = limits or Limits(total=TOTAL_S), time.monotonic()
@@ -87,17 +87,19 @@ def _verify_task(
     if found.is_late:
         return Verdict(Tier.SELF_REPORTED, f"the agent cannot be run again: {found.problem}")
     if found.replayed != sum(len(run.records) for run in task.runs):
-        raise RuntimeError(f"{found.replayed} episodes were played again, which are not all")
+        raise RuntimeError(f"only {found.replayed} episodes were played again, not all of them")
     if found.problem:
         reason = f"played again, the agent produced different episodes: {found.problem}"
         return Verdict(Tier.SELF_REPORTED, reason, is_contradicted=True)
     if copies:
         return Verdict(Tier.FLAGGED, f"looks like one training counted twice: {copies[0]}")
-    # An agent that is named has no weights that could be verified.
+    # A named agent has no weights that could be verified.
     tier = Tier.EVALUATED_HERE if kind == "named" else Tier.VERIFIED_WEIGHTS
     if found.reproduced == found.replayed:
         return Verdict(tier, found.how)
-    return Verdict(tier, f"{found.how}; shown are those played here", played=_lines(task, found))
+    return Verdict(
+        tier, f"{found.how}; the episodes shown are those played here", played=_lines(task, found)
+    )
 
 
 def _play_again(

@@ -1,4 +1,4 @@
-"""Weights from strangers: looked at as bytes before any library loads them."""
+"""Untrusted weights: checked as bytes before any library loads them."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def check_weights(name: str, data: bytes) -> None:
             raise BundleError(str(error)) from error
     else:
         raise BundleError(
-            f"{name} is no weights file; weights are *.safetensors or *.onnx, populations *.npz or "
+            f"{name} is not a weights file; they are *.safetensors or *.onnx, populations *.npz or "
             "*.json"
         )
 
 
 def _check_safetensors(name: str, data: bytes) -> None:
-    """Hold the file to its format: header length, JSON header, gapless tensors."""
+    """Check the format of the file: header length, JSON header, gapless tensors."""
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or data[8:9] != b"{" or length > min(_LONGEST_HEADER, len(data) - 8):
         raise BundleError(
@@ -91,7 +91,7 @@ def _check_onnx(name: str, data: bytes) -> None:
     domains = {node.domain for graph in _graphs(model) for node in graph.node}
     foreign = sorted(domains - {"", "ai.onnx", "ai.onnx.ml"} - {f.domain for f in model.functions})
     if foreign:
-        raise BundleError(f"{name} needs operators of {foreign[0]!r}, which no board loads")
+        raise BundleError(f"{name} needs operators of {foreign[0]!r}, which boards do not load")
 
 
 def _graphs(model: Any) -> list[Any]:

@@ -1,1 +1,1 @@
-"""One module a suite."""
+"""One module per suite."""

@@ -10,7 +10,7 @@ from pkubench.tasks.task import Metric, Protocol, Task
 
 _NAME = "constrained"
 COST_LIMIT = 25.0
-"""Undiscounted cost an episode, the limit of OmniSafe's tables (JMLR 2024)."""
+"""Undiscounted cost per episode, the limit of OmniSafe's tables (JMLR 2024)."""
 
 _RETURN = Metric(
     name="return",
@@ -19,13 +19,13 @@ _RETURN = Metric(
     describe="rewards summed over the episode, without discount",
 )
 _NOTES = (
-    f"Ranked by mean return among entries whose mean cost is at most {COST_LIMIT:g} an episode; an "
-    "entry above the limit has no score."
+    f"Ranked by mean return among entries whose mean cost is at most {COST_LIMIT:g} per episode; "
+    "an entry above the limit has no score."
 )
-_NOTES_WITHOUT_RULES = (
-    "There is no rule to break here and so no limit: a family's first level shows what it asks."
+_NOTES_UNCONSTRAINED = (
+    "This level has no constraint and so no cost limit: it shows the family's task alone."
 )
-_NO_RULE = "freely"
+_NO_CONSTRAINT = "freely"
 _ROBOTS = {
     "HalfCheetah": "a cheetah",
     "Hopper": "a one-legged hopper",
@@ -35,34 +35,42 @@ _ROBOTS = {
     "Humanoid": "a humanoid",
 }
 _TEAMS = {
-    "HalfCheetah2x3": "two agents, a leg each, run a cheetah",
-    "Ant4x2": "four agents, a leg each, walk an ant",
+    "HalfCheetah2x3": "two agents, one leg each, run a cheetah",
+    "Ant4x2": "four agents, one leg each, walk an ant",
 }
 _TEAM_NOTES = (
-    "Return and cost are the team's: each of n agents is given 1/n of the reward, and a step above "
-    "the limit costs 1, once. Agents see the whole state and their number, standardised."
+    "Return and cost are the team's: each of n agents receives 1/n of the reward, and a step above "
+    "the limit costs 1, once. Agents observe the whole state and their index, standardised."
 )
 _NAVIGATORS = {"Point": "a point", "Car": "a car", "Doggo": "a dog", "Ant": "an ant"}
 _NAVIGATION = {
-    "Goal": ("moves to goal after goal", 1000, (_NO_RULE, "past hazards", "past hazards, vases")),
+    "Goal": (
+        "moves to goal after goal",
+        1000,
+        (_NO_CONSTRAINT, "past hazards", "past hazards, vases"),
+    ),
     "Button": (
         "presses button after button",
         1000,
-        (_NO_RULE, "past hazards, gremlins", "past more of them"),
+        (_NO_CONSTRAINT, "past hazards, gremlins", "past more of them"),
     ),
     "Push": (
         "pushes a box to goal after goal",
         1000,
-        (_NO_RULE, "past hazards", "past hazards, pillars"),
+        (_NO_CONSTRAINT, "past hazards", "past hazards, pillars"),
     ),
-    "Circle": ("runs round a circle", 500, (_NO_RULE, "between two walls", "within four walls")),
+    "Circle": (
+        "runs around a circle",
+        500,
+        (_NO_CONSTRAINT, "between two walls", "within four walls"),
+    ),
     "Run": ("runs straight ahead", 500, ("between two walls",)),
 }
-"""Task -> what the robot does, time limit, and how, level by level."""
+"""Task -> behaviour, time limit, and the variant of each level."""
 _LAYOUTS = {"episodes": 64, "quick_episodes": 16}
-"""One policy may cost nothing on one layout and 90 on another, so that 16 of them tell its mean to
-no better than 14 either way; and all runs meet the same layouts, whose luck is in no interval over
-runs. The robots under a speed limit have no layouts: 16 episodes are all alike."""
+"""The cost of one policy may be 0 on one layout and 90 on another, so 16 layouts estimate its mean
+only within +-14; and all runs are evaluated on the same layouts, so intervals over runs do not
+include this variation. The robots under a speed limit have no layouts: their episodes are alike."""
 
 
 def _tasks() -> tuple[Task, ...]:
@@ -83,18 +91,18 @@ def _teams() -> Iterator[Task]:
 
 
 def _navigation() -> Iterator[Task]:
-    for name, (deed, horizon, ways) in _NAVIGATION.items():
-        for robot, called in _NAVIGATORS.items():
-            for level, way in enumerate(ways):
-                title = f"{called} {deed} {way}"
+    for name, (behaviour, horizon, variants) in _NAVIGATION.items():
+        for robot, robot_name in _NAVIGATORS.items():
+            for level, variant in enumerate(variants):
+                title = f"{robot_name} {behaviour} {variant}"
                 task = _task(f"{robot}{name}{level}", title, "that break a rule", horizon)
                 task = replace(task, protocol=replace(task.protocol, **_LAYOUTS))
-                yield task if way != _NO_RULE else _without_limit(task)
+                yield task if variant != _NO_CONSTRAINT else _without_limit(task)
 
 
 def _without_limit(task: Task) -> Task:
-    """Return a task whose world has no rule to break, so that nothing in it costs."""
-    return replace(task, metrics=(_RETURN,), cost_limit=None, notes=_NOTES_WITHOUT_RULES)
+    """Return a task without its cost: its environment has no constraint."""
+    return replace(task, metrics=(_RETURN,), cost_limit=None, notes=_NOTES_UNCONSTRAINED)
 
 
 def _task(name: str, title: str, counted: str, horizon: int, version: int = 0) -> Task:

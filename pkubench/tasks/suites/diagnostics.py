@@ -1,4 +1,4 @@
-"""Worlds solved on paper: whether an algorithm does what its theory says."""
+"""Environments solved on paper: whether an algorithm does what its theory says."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _RETURN = Metric(
 _PROTOCOL = Protocol(episodes=200, horizon=None, training_steps=100_000, quick_episodes=50)
 _NOTES = (
     "Each agent's reward is the payoff divided by the number of agents, so their SUM is the "
-    "payoff, once. Saved policies are evaluated at their mode; what a stochastic policy earns on "
-    "average is computed exactly by `pkubench.envs.diagnostics.equilibria`."
+    "payoff, once. Saved policies are evaluated at their mode; the expected return of a "
+    "stochastic policy is computed exactly by `pkubench.envs.diagnostics.equilibria`."
 )
 _TITLES = {
     "Climbing": "the best joint action lies among the worst",
-    "Penalty": "two good joint actions, and a fine of 100 for mixing them up",
+    "Penalty": "two good joint actions, and a penalty of 100 for mixing them",
     "SharingGap": "half of the team does the opposite of the other half",
-    "SignGame": "two numbers are paid their product",
+    "SignGame": "the reward is the product of two numbers",
 }
 
 
 _CONSTRAINED_NOTES = (
-    "The optimum uses the cost limit up, so an agent that plays it is within the limit only on "
-    "average: read the violation with its interval. Saved policies are evaluated at their mode"
+    "The optimum has a cost equal to the limit, so an agent that plays it is within the limit only "
+    "on average: read the violation with its interval. Saved policies are evaluated at their mode"
 )
 _DRAWN = (
-    ", and the optimum here draws lots: what a stochastic policy gets on average is computed "
+    ", and the optimum here is randomized: the expected return of a stochastic policy is computed "
     "exactly by `pkubench.envs.diagnostics.constrained_mdp`."
 )
 
@@ -63,7 +63,7 @@ def _constrained() -> Iterator[Task]:
             "risky short cuts, and a limit on falls",
             risky_corridor.COST_LIMIT,
             50,
-            "10 a fall",
+            "10 per fall",
             "10 for each fall in the episode",
             _CONSTRAINED_NOTES + _DRAWN,
         ),
@@ -100,7 +100,7 @@ def _constrained() -> Iterator[Task]:
 SUITE = Suite(
     name=_NAME,
     title="Environments solved on paper",
-    summary="what an algorithm does against what its theory claims",
+    summary="what an algorithm does compared with what its theory claims",
     tasks=_tasks(),
     place=40,
     reference="scripted:optimum",

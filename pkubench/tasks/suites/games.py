@@ -10,16 +10,16 @@ _NAME = "games"
 
 _PROTOCOL = Protocol(episodes=1, horizon=None, training_steps=None, quick_episodes=1)
 _NOTES = (
-    "Computed on the whole {}, so there is no sampling error: one record a run. "
-    "Exploitability here is NashConv / 2; some papers call NashConv itself so."
+    "Computed on the whole {}, so there is no sampling error: one record per run. "
+    "Exploitability here is NashConv / 2; some papers use the word for NashConv itself."
 )
 _NAMED = {
     "openspiel": "a two-player zero-sum game of OpenSpiel, by its name",
     "matrix": "a game in normal form, by its name",
     "payoff": "a payoff matrix of your own",
 }
-"""Prefix -> what games so named are."""
-_CHIPS, _POINTS = "chips a game", "points a game (1 won, -1 lost)"
+"""Prefix -> what games with this prefix are."""
+_CHIPS, _POINTS = "chips per game", "points per game (1 won, -1 lost)"
 _GAMES = {
     "KuhnPoker": ("three cards, one bet", _CHIPS),
     "LeducPoker": ("six cards, two rounds of betting", _CHIPS),
@@ -42,12 +42,12 @@ def _task_by_name(name: str) -> Task:
     """Return the task of a game that is named and not listed: ``openspiel:tic_tac_toe``.
 
     It is scored like the listed ones; it has no reference scores and no place on a leaderboard. The
-    name is taken as it is: whether there is such a game, and whether the engine takes it, is found
-    out when it is used (``docs/concepts/games.md`` says which it takes).
+    name is not checked here: whether there is such a game, and whether the engine supports it, is
+    found out when it is used (``docs/concepts/games.md`` says which ones it supports).
     """
     prefix = name.partition(":")[0]
     what = "tree" if prefix == "openspiel" else "table"
-    return _task(name, _NAMED[prefix], "payoff a game", what)
+    return _task(name, _NAMED[prefix], "payoff per game", what)
 
 
 def _task(name: str, title: str, unit: str, what: str = "tree") -> Task:

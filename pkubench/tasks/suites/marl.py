@@ -1,4 +1,4 @@
-"""Cooperative worlds: how well a team does whose members act on their own views."""
+"""Cooperative environments: how well a team does when each agent acts on its own observation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NOTES = (
 )
 _SPREAD_NOTES = (
     " Collision rules are those of simple_spread_v3. HARL's published curves used the v2 rules, "
-    "where each agent also collided with itself: 37.5 lower an episode."
+    "where each agent also collided with itself: 37.5 lower per episode."
 )
 _TITLES = {
     "SimpleSpread": "three agents cover three landmarks without colliding",
@@ -31,23 +31,23 @@ _TITLES = {
     "SimpleSpeakerListener": "one agent speaks, the other walks",
 }
 _ROBOTS = {
-    "HalfCheetah2x3-v1": "two agents, a leg each, run a cheetah",
-    "HalfCheetah6x1-v1": "six agents, a joint each, run a cheetah",
-    "Hopper3x1-v0": "three agents, a joint each, hop on one leg",
-    "Walker2d2x3-v0": "two agents, a leg each, walk",
-    "Walker2d6x1-v0": "six agents, a joint each, walk",
-    "Swimmer2x1-v0": "two agents, a joint each, swim",
-    "Ant4x2-v1": "four agents, a leg each, walk an ant",
+    "HalfCheetah2x3-v1": "two agents, one leg each, run a cheetah",
+    "HalfCheetah6x1-v1": "six agents, one joint each, run a cheetah",
+    "Hopper3x1-v0": "three agents, one joint each, hop on one leg",
+    "Walker2d2x3-v0": "two agents, one leg each, walk",
+    "Walker2d6x1-v0": "six agents, one joint each, walk",
+    "Swimmer2x1-v0": "two agents, one joint each, swim",
+    "Ant4x2-v1": "four agents, one leg each, walk an ant",
     "Ant2x4-v1": "two agents, the front and the back legs, walk an ant",
-    "Ant2x4d-v1": "two agents, two legs across from each other, walk an ant",
+    "Ant2x4d-v1": "two agents, two diagonally opposite legs each, walk an ant",
     "Humanoid9p8-v0": "two agents, the upper and the lower body, walk a humanoid",
-    "Humanoid17x1-v0": "seventeen agents, a joint each, walk a humanoid",
+    "Humanoid17x1-v0": "seventeen agents, one joint each, walk a humanoid",
 }
 _ROBOT_NOTES = (
-    "The return is that of Gymnasium's single-agent v5 environment, once: each of n agents is "
-    "given 1/n of the reward. Agents see the whole state and their number, standardised, as in "
-    "HARL. HARL's published returns are of the v2 environments, with other rewards and contacts: "
-    "not comparable in numbers."
+    "The return is that of Gymnasium's single-agent v5 environment, once: each of n agents "
+    "receives 1/n of the reward. Agents observe the whole state and their index, standardised, as "
+    "in HARL. HARL's published returns are of the v2 environments, with other rewards and "
+    "contacts: not comparable in numbers."
 )
 
 
@@ -87,7 +87,7 @@ def _particle_tasks() -> tuple[Task, ...]:
 SUITE = Suite(
     name=_NAME,
     title="Cooperative environments",
-    summary="how well a team does whose members act on their own views",
+    summary="how well a team does when each agent acts on its own observation",
     tasks=_tasks(),
     place=10,
     reference="happo",

@@ -35,7 +35,7 @@ def path(env: str) -> Path:
 
 
 def trace(env: str) -> str:
-    """Play episode 7 of an environment with the actions of its tape, and tell it."""
+    """Play episode 7 of an environment with the actions of its tape; return it as text."""
     return "\n".join(_lines(env)) + "\n"
 
 
