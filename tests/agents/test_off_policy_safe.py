@@ -36,6 +36,7 @@ from pkubench.training.session import train
 from tests.agents.toy_envs import (
     MEAN_LENGTH,
     BudgetEnv,
+    SharingEnv,
     SpeedEnv,
     applicable,
     task_of,
