@@ -15,7 +15,6 @@ import pytest
 import pkubench
 from pkubench.agents import registry
 from pkubench.agents.contract import Population, Team
-from pkubench.agents.families import on_policy, psro
 from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.agents.saved.files import load_saved, save_agent
 from pkubench.agents.saved.runs import begin_training
@@ -24,6 +23,7 @@ from pkubench.errors import AgentError, PkubenchError, RefusedError, UnknownName
 from pkubench.evaluation.run.harness import evaluate
 from pkubench.evaluation.run.workers import ProcessPool
 from pkubench.tasks.registry import make_task
+from pkubench.training.session import train
 from tests.evaluation.actors import Honest, Sloppy
 from tests.evaluation.counting import counting_task
 
@@ -34,12 +34,10 @@ SPREAD, KUHN = make_task("SimpleSpread-v0"), make_task("KuhnPoker-v0")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``happo`` on SimpleSpread, two seeds of a few steps, and ``psro`` on Kuhn."""
     out = tmp_path_factory.mktemp("runs")
-    train: Any = on_policy.train
     settings = {"num_envs": "2", "rollout_steps": "5", "hidden": "[8]", "epochs": "1"}
     for seed in (1, 2):
         folder = out / "happo" / "SimpleSpread-v0" / f"seed{seed}"
         list(train("happo", SPREAD, steps=10, seed=seed, settings=settings, out=folder))
-    train = psro.train
     folder = out / "psro" / "KuhnPoker-v0" / "seed1"
     list(train("psro", KUHN, steps=20, seed=1, settings={}, out=folder))
     return out
@@ -106,7 +104,7 @@ def test_an_evaluation_builds_a_population_s_tree_once(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = make_task(name)
-    list(psro.train("psro", task, steps=2, seed=0, settings={}, out=tmp_path / "run"))
+    list(train("psro", task, steps=2, seed=0, settings={}, out=tmp_path / "run"))
     build, built = GameTree.from_openspiel, []
     monkeypatch.setattr(GameTree, "from_openspiel", lambda game: built.append(game) or build(game))
     trees._game_tree.cache_clear()

@@ -66,7 +66,7 @@ def test_scripted_agents_refuse_other_tasks() -> None:
         scripted_agent("messenger", "pkubench/SimpleSpread-v0")
     with pytest.raises(AgentError, match="SimpleSpread tasks only"):
         scripted_agent("assignment", "pkubench/SimpleReference-v0")
-    with pytest.raises(AgentError, match="sees 11 numbers as listener, got 3"):
+    with pytest.raises(AgentError, match="observes 11 numbers as listener, got 3"):
         MessengerAgent("listener", continuous=False).act(np.zeros((1, 3)), None, ALONE)
 
 
