@@ -1,4 +1,4 @@
-"""Four tiny agents that stretch the contract: memory, a population, a central team, a talker."""
+"""Four tiny agents for the contract: memory, a population, a central team, a conversation agent."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class RecallEnv(Drawing):
 
 
 class SumEnv(Drawing):
-    """Two agents; each must name the sum of both numbers, of which it sees one."""
+    """Two agents; each must name the sum of both numbers, of which it observes one."""
 
     players = ("left", "right")
 
@@ -163,7 +163,7 @@ class Doubling:
 
 
 def kuhn_population(weight: float = 1.0) -> Population:
-    """Kuhn poker's equilibrium family at alpha 0, as a mixture of two policies a player.
+    """Kuhn poker's equilibrium family at alpha 0, as a mixture of two policies per player.
 
     Player 1's two members differ where the mixture randomises (Kuhn 1950): with a king always,
     with a jack a third of the time it bets; with a queen it calls a third of the time.

@@ -79,7 +79,7 @@ class PointEnv(_Drawn):
             0.5 * self._answer[ids]
         )
         exists = np.arange(6) < counts[:, None]
-        # padding says the opposite, for those who do not look whether a point exists
+        # padding says the opposite, for encoders that ignore whether a point exists
         wrong = np.where(self._answer[ids], 0.0, 1.0)[:, None]
         self._seen[ids] = np.stack([np.where(exists, places, wrong), exists], -1)
 
@@ -127,7 +127,7 @@ class RecallEnv(_Drawn):
 class MortalTeam(BatchEnv):
     """Two agents; the second dies after the first step of an episode of six and earns nothing.
 
-    Reward 1 for action 1, of each agent that is alive. What a dead agent does is without effect,
+    Reward 1 for action 1, of each agent that is alive. Actions of a dead agent have no effect,
     and its observation is garbage.
     """
 
@@ -170,7 +170,7 @@ class MortalTeam(BatchEnv):
 
 
 class NoisyTeam(BatchEnv):
-    """Two agents see noise; what they do earns and costs. Actions of either kind."""
+    """Two agents observe noise; their actions determine reward and cost. Actions of either kind."""
 
     default_horizon = 5
     space: spaces.Space[Any] = spaces.Box(0.0, 1.0, (2,), np.float32)

@@ -1,4 +1,4 @@
-"""Diversity bonuses, held to their definitions, to brute force and to finite differences."""
+"""Diversity bonuses, checked against definitions, brute force and finite differences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Worlds with a budget of cost, the agents trained in them, and the harness that tells them."""
+"""Environments with a cost budget, agents trained in them, and the harness that reports costs."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _pay(*tolls: float) -> dict[str, Array]:
 
 
 def test_the_budget_of_a_limit_worked_by_hand() -> None:
-    # a cost of 10/5 a step, discounted: 2 (1 + .5 + .25 + .125 + .0625)
+    # a cost of 10/5 per step, discounted: 2 (1 + .5 + .25 + .125 + .0625)
     assert Budget.of_limit(10.0, 0.5, 5).total == pytest.approx(3.875)
     assert Budget.of_limit(10.0, 1.0, 5).total == pytest.approx(10.0)
     with pytest.raises(ConfigError, match="positive"):
@@ -214,7 +214,7 @@ def test_action_masks_are_passed_on_with_the_share() -> None:
 
 
 def test_a_budget_cannot_be_kept_in_onnx_and_the_error_says_why(tmp_path: Path) -> None:
-    with pytest.raises(AgentError, match="an ONNX policy is given no costs: share the run folder"):
+    with pytest.raises(AgentError, match="an ONNX policy receives no costs: share the run folder"):
         export_onnx(BudgetPolicy(Recorder(), Budget(4.0, 0.9)), tmp_path / "policy.onnx")
 
 

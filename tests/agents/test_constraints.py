@@ -1,4 +1,4 @@
-"""Constraints: what they make of measured costs, by hand; and steps that hold a constraint."""
+"""Constraints: updates with measured costs, worked by hand; and steps that enforce a constraint."""
 
 from __future__ import annotations
 
@@ -297,8 +297,8 @@ def _slow_step(
 ) -> tuple[Tensor, int]:
     """Return the parameters after a step, by an explicit matrix and a plain search.
 
-    With ``averaged`` above 1 as in OmniSafe: KL is averaged over so many numbers of an action, and
-    PCPO climbs along the plain gradient.
+    With ``averaged`` above 1 as in OmniSafe: KL is averaged over that many action dimensions, and
+    PCPO ascends the plain gradient.
     """
     names = [name for name, _ in actor.named_parameters()]
     shapes = [p.shape for p in actor.parameters()]
@@ -444,7 +444,7 @@ def test_without_a_cost_gradient_the_step_is_trpos(rule: Any, excess: float) -> 
 def test_a_cost_gradient_modifies_the_step_down_to_a_square_of_1e_6(
     spread: float, case: int
 ) -> None:
-    actor, samples, _ = _case(3, spread)  # whose gradient has the square 2.19 spread^2
+    actor, samples, _ = _case(3, spread)  # the gradient's square is 2.19 spread^2
     report = constrained_step(actor, samples, -0.005 * spread, SETTINGS, CPO())
     assert report.case == case
 
@@ -475,7 +475,7 @@ def test_focops_loss_worked_by_hand() -> None:
     ratio, advantage = torch.tensor([1.2, 0.9, 2.0]), torch.tensor([1.0, -2.0, 5.0])
     factor, kl = torch.tensor([1.0, 2.0, 1.0]), torch.tensor([0.01, 0.02, 0.5])
     loss = focops(ratio, advantage, factor, kl, trusted=0.02, softness=1.5)
-    # the third state has left the trusted region
+    # the third state is outside the trust region
     wanted = ((0.01 - 1.2 / 1.5) + (0.02 + 2.0 * 0.9 * 2.0 / 1.5)) / 3
     assert float(loss) == pytest.approx(wanted)
 

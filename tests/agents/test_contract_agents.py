@@ -1,4 +1,4 @@
-"""The contract holds agents with memory, populations, central teams and talkers as it is."""
+"""The contract covers agents with memory, populations, central teams and conversation agents."""
 
 from __future__ import annotations
 

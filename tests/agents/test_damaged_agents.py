@@ -1,4 +1,4 @@
-"""Files of on-policy agents that somebody wrote by hand: refused by name, never half understood."""
+"""Hand-edited files of on-policy agents: refused by name, never partly read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Policy space diversity, held to its definition state by state, closed forms and brute force."""
+"""Policy space diversity, checked against its definition, closed forms and brute force."""
 
 from __future__ import annotations
 

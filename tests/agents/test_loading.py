@@ -1,4 +1,4 @@
-"""Agents by spelling: what each one finds, and one clear line for everything that is wrong."""
+"""Agents by spelling: what each resolves to, and one clear line for every error."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def test_reports_whether_the_setting_was_accepted() -> None:
     assert keep_freed_memory() is is_glibc
 
 
-@pytest.mark.skipif(not is_glibc, reason="only glibc takes the advice")
+@pytest.mark.skipif(not is_glibc, reason="only glibc accepts the setting")
 def test_reused_arrays_cost_no_new_pages() -> None:
     def faults(advice: str) -> int:
         command = [sys.executable, "-c", _COUNT_FAULTS, advice]

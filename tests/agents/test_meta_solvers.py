@@ -1,4 +1,4 @@
-"""Meta-solvers, held to hand-worked numbers, slow references and OpenSpiel's own."""
+"""Meta-solvers, checked against hand-worked numbers, slow references and OpenSpiel's own."""
 
 from __future__ import annotations
 

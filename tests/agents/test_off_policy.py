@@ -1,4 +1,4 @@
-"""The composed off-policy learner: targets, the written losses and their gradients by hand."""
+"""The composed off-policy learner: targets, the written losses and their hand-written gradients."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def double() -> Iterator[None]:
 
 
 def _pair(rule: str, scheme: str, task: str, more: Case) -> list[OffPolicyLearner]:
-    """The same learner by hand and by autograd, with temperatures and multipliers of their own."""
+    """One learner with hand-written gradients and autograd, temperatures and multipliers."""
     pair = []
     for gradients in ("fast", "autograd"):
         learner = _learner(rule, scheme, task, seeds=[7, 8], gradients=gradients, **more)

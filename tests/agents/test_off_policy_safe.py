@@ -1,4 +1,4 @@
-"""Off-policy agents under a cost constraint: multipliers, when they move, presets, learning."""
+"""Off-policy agents under a cost constraint: multipliers and their updates, presets, learning."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def test_omnisafe_updates_it_after_every_update_from_the_same_episodes_once_warm
     received = [v for what, v in diary.lines if what == "constrain"]
     assert received[0] == received[1]
     multipliers = [p.metrics.get("multiplier") for p in run]
-    # what the last update of a burst saw: one of its two moves
+    # what the last update of a burst saw: one of its two updates
     assert multipliers[5:15] == 10 * [0.001] and multipliers[15] == pytest.approx(0.021)
 
 
@@ -242,8 +242,8 @@ td3-pid  Hopper       25000 2 1e-4 3e-4 0.2  1e-3 1e-6 1e-7 1e-7
 sac-pid  Hopper       10000 2 1e-4 3e-4 0.2  1e-3 1e-6 1e-7 1e-7
 sac-pid  PointGoal1   10000 2 5e-6 1e-3 1e-5 1e-3 5e-7 1e-8 1e-8
 """
-"""OmniSafe's files: random steps, at every which update actors move, the rates of actors and
-critics, SAC's temperature; the multiplier's start and its rate or gains."""
+"""OmniSafe's files: random steps, policy delay, learning rates of actors and
+critics, SAC's temperature; the multiplier's initial value and its rate or gains."""
 
 
 def test_paper_presets_have_the_published_numbers() -> None:
@@ -352,7 +352,7 @@ GAINS = {
     "tau": 0.01,
     "exploration": 0.2,
 }
-"""For costs of a few an episode, not of hundreds, and actors that keep up with the multiplier."""
+"""For costs of a few per episode, not of hundreds, and actors that keep up with the multiplier."""
 
 
 @pytest.mark.parametrize("agent", [*CONSTRAINED, "ddpg", "td3", "sac"])
@@ -387,7 +387,7 @@ def test_every_preset_finds_the_known_optimum(tmp_path: Path, agent: str) -> Non
 def test_a_team_shares_a_budget_where_it_is_worth_most(
     tmp_path: Path, agent: str, scheme: str, steps: int, near: float
 ) -> None:
-    """BudgetEnv: a = 2/3 and b = 1/3 share the limit of 5 an episode, at a price of 4/3."""
+    """BudgetEnv: a = 2/3 and b = 1/3 share the limit of 5 per episode, at a price of 4/3."""
     task = task_of(BudgetEnv, cost_limit=5.0)
     more = {**GAINS, "scheme": scheme, "alpha": 0.05, "gamma": 0.5, "lambda_init": 1.0}
     more["buffer_size"] = 2000

@@ -73,7 +73,7 @@ REPLAY_CHANGES: dict[str, tuple[str, str]] = {
     "window": ("sac-lag", "1"),
 }
 UNSEEN = {"threads", "gradients"}
-"""What is not to change the weights."""
+"""Settings that must not change the weights."""
 
 
 def _replayed(who: str) -> tuple[str, Any, dict[str, str]]:

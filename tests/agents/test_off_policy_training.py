@@ -1,4 +1,4 @@
-"""Training off-policy agents: resuming, seeds side by side, saved agents, learning."""
+"""Training off-policy agents: resuming, batches of seeds, saved agents, learning."""
 
 from __future__ import annotations
 
@@ -465,7 +465,7 @@ LEARNING = {
 
 @pytest.mark.parametrize("agent", ["hasac", "hatd3", "haddpg"])
 def test_a_known_optimum_is_found(tmp_path: Path, agent: str) -> None:
-    """SpeedEnv: reward 1 - (1 - a)^2, so a = 1 gives 1 a step; uniform actions give 0.42."""
+    """SpeedEnv: reward 1 - (1 - a)^2, so a = 1 gives 1 per step; uniform actions give 0.42."""
     more: dict[str, Any] = {"alpha": 0.1} if agent == "hasac" else {}
     learning = applicable(preset(agent, task_of(SpeedEnv)), {**LEARNING, **more})
     run = _train(agent, task_of(SpeedEnv), tmp_path, 6000, **learning)

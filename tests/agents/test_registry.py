@@ -58,7 +58,7 @@ def of_another_package(name: str, **changes: Any) -> Task:
         ("cpo", of_another_package("SimpleSpread-v0"), "it needs a cost limit"),
         ("happo", of_another_package("KuhnPoker-v0"), "it learns from episodes"),
         ("happo", of_another_package("KuhnPoker-v0", scoring=Episodes()), ""),
-        ("hasac", of_another_package("KuhnPoker-v0", scoring=Episodes()), "no action masks"),
+        ("hasac", of_another_package("KuhnPoker-v0", scoring=Episodes()), "action masks"),
         ("psro", of_another_package("KuhnPoker-v0", scoring=Episodes()), "two-player zero-sum"),
         ("psro", of_another_package("KuhnPoker-v0"), ""),
         ("psro", of_another_package("SimpleSpread-v0"), "two-player zero-sum games"),

@@ -1,4 +1,4 @@
-"""Run folders: what a training is stands there from its first step, for whoever trains it."""
+"""Run folders describe their training from its first step, for every kind of learner."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ TRAINED: list[tuple[str, str, dict[str, str], str]] = [
 
 
 class Killed(BaseException):
-    """What a kill is to a program: nothing is saved on the way out."""
+    """Like a kill: nothing is saved on exit."""
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_seeds_trained_in_a_batch_resume_together(tmp_path: Path, flag: str) -> 
 
 def test_a_folder_with_only_a_curve_is_not_resumed(tmp_path: Path) -> None:
     (tmp_path / "training.jsonl").write_text('{"steps": 10}\n')
-    with pytest.raises(ConfigError, match="nothing there says what was trained"):
+    with pytest.raises(ConfigError, match="it does not contain a description of one"):
         begin_training(tmp_path, HERE, COMMAND, resume=True)
     assert not (tmp_path / TRAINING).exists()
 

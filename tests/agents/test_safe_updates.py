@@ -70,7 +70,7 @@ def _learner(name: str, cost: float, **changes: Any) -> tuple[OnPolicyLearner, _
 
 
 def _slow(learner: OnPolicyLearner, moves: _Moves, losses: list[Any]) -> Tensor:
-    """Return the actor's parameters after passes over each of ``losses``, one phase a loss."""
+    """Return the actor's parameters after passes over each of ``losses``, one phase per loss."""
     (_, actor, batch, advantage, factor, cost, generator_state) = moves.given[-1]
     config = learner.config
     rule: Any = config.update
@@ -125,7 +125,7 @@ def _gaussian_kl(p: Any, q: Any) -> Tensor:
 def test_a_ppo_lag_update_ascends_the_weighted_advantages() -> None:
     learner, moves = _learner("ppo-lag", 9.0, lambda_lr=0.5, target_kl=None)
     assert isinstance(learner.constraint, LagrangeMultiplier)
-    assert learner.constraint.value == pytest.approx(0.501)  # before the policy moved
+    assert learner.constraint.value == pytest.approx(0.501)  # before the policy update
     torch.testing.assert_close(
         _after(learner), _slow(learner, moves, [_clipped]), atol=1e-5, rtol=0
     )
@@ -312,7 +312,7 @@ def test_later_agents_of_a_team_count_the_cost_that_earlier_ones_have_saved(
 def test_agents_updated_simultaneously_divide_excess_and_slack(
     excesses: list[float], cost: float, shared: bool
 ) -> None:
-    """To first order what they change adds up: of a shared actor it is n times the mean."""
+    """To first order their changes add up: for a shared actor it is n times the mean."""
     _, moves = _team(
         "hatrpo", cost, constraint="cpo", scheme="simultaneous", shared=shared, kl_limit=0.05
     )
@@ -347,7 +347,7 @@ def test_a_penalty_of_agents_updated_simultaneously_is_of_their_part_of_the_slac
     data = collector.collect(16, learner.behave, False)
     assert learner.constraint is not None
     learner.constraint.update(cost, 10.0)
-    # at ratios of 1 the surrogate says that .05 a step will be added, 0.5 an episode
+    # at ratios of 1 the surrogate says that .05 per step will be added, 0.5 per episode
     costs = torch.linspace(-1.0, 1.0, 128) + 0.05
     before = torch.cat([p.detach().reshape(-1) for p in learner.actors["a"].parameters()])
     learner._update_actor("a", _of_a(learner, data, torch.ones(128), costs))
@@ -367,7 +367,7 @@ def test_a_penalty_counts_what_earlier_agents_have_saved_once(
     data = collector.collect(16, learner.behave, False)
     assert learner.constraint is not None
     learner.constraint.update(cost, 10.0)
-    # the agents before have saved .15 a step: of an excess of .2 some is left, of .1 nothing
+    # the agents before have saved .15 per step: of an excess of .2 some is left, of .1 nothing
     costs = torch.linspace(-1.0, 1.0, 128)
     factor = 1.0 - 0.15 * costs / costs.square().mean()
     before = torch.cat([p.detach().reshape(-1) for p in learner.actors["a"].parameters()])
@@ -473,7 +473,7 @@ def test_an_untrained_agent_is_not_near_any_bound(tmp_path: Path) -> None:
 def test_happo_lag_shares_a_budget_where_it_is_worth_most(
     more: dict[str, str], tmp_path: Path
 ) -> None:
-    """BudgetEnv: a = 2/3 and b = 1/3 share the limit; both start at 1/2, which costs as much."""
+    """BudgetEnv: a = 2/3 and b = 1/3 share the limit; both start at 1/2, with the same cost."""
     settings = {
         **{"num_envs": "16", "rollout_steps": "20", "minibatches": "2", "hidden": "[16]"},
         **{"window": "16", "gamma": "0.5", "entropy": "0.03", "actor_lr": "3e-4"},

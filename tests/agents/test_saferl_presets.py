@@ -32,9 +32,9 @@ crpo                 search-15  10 128 0.01 1e-3 crpo
 ppo-saute            clip       40 64  0.02 3e-4 saute
 ppo-early-terminated clip       40 64  0.02 3e-4 early-termination
 """
-"""The official YAML files and, for searches, the code: how the actor moves, ``update_iters``,
-``batch_size``, ``target_kl`` (all files without a search stop early), the critics' rate; and how we
-call the constraint."""
+"""The official YAML files and, for searches, the code: the update rule, ``update_iters``,
+``batch_size``, ``target_kl`` (all files without a search stop early), the critics' rate; and our
+name of the constraint."""
 NORMALISED = ("pdo", "ipo")
 """Those whose files have ``reward_normalize`` and ``cost_normalize``."""
 BOUNDED = ("focops", "cup")

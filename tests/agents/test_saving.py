@@ -53,7 +53,7 @@ def test_a_kill_between_weights_and_config_is_detected(
     monkeypatch.setattr("pkubench.agents.saved.files.write_json", killed)
     with pytest.raises(KeyboardInterrupt):
         save_agent(tmp_path, FACTS, {"w": np.zeros(3)})
-    with pytest.raises(WeightsError, match="if the saving was interrupted"):
+    with pytest.raises(WeightsError, match="if saving was interrupted"):
         load_saved(tmp_path)
 
 

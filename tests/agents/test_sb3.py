@@ -450,9 +450,12 @@ def _rewritten(path: Path, change: Any) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda path: path.write_bytes(path.read_bytes()[:-2000]), "of torch.save, or cut off"),
+        (
+            lambda path: path.write_bytes(path.read_bytes()[:-2000]),
+            "by torch.save, or is truncated",
+        ),
         (lambda path: path.write_text("policy"), "not a zip file"),
-        (lambda path: torch.save({"a": torch.ones(1)}, path), "of torch.save, or cut off"),
+        (lambda path: torch.save({"a": torch.ones(1)}, path), "by torch.save, or is truncated"),
         (lambda path: _rewritten(path, lambda e, s: e.pop("data")), "has no settings"),
         (lambda path: _rewritten(path, lambda e, s: e.pop("policy.pth")), "no weights"),
         (lambda path: _rewritten(path, lambda e, s: s.pop("action_space")), "no action_space"),

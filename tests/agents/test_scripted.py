@@ -1,4 +1,4 @@
-"""The hand-written controllers do what they say, from the observation of one agent alone."""
+"""The scripted controllers act as documented, from one agent's own observation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def reference_view(received: int | None) -> np.ndarray:
 def test_messenger_sends_the_goal_and_moves_to_the_landmark_it_receives(
     received: int | None, move: int
 ) -> None:
-    # Unheard of, it heads for the mean of the landmarks, (0, 1/3): up.
+    # Without a message, it moves to the mean of the landmarks, (0, 1/3): up.
     action, _ = MessengerAgent("both", continuous=False).act(reference_view(received), None, ALONE)
     assert action.tolist() == [move + 5 * 2]
 
@@ -66,7 +66,7 @@ def test_scripted_agents_refuse_other_tasks() -> None:
         scripted_agent("messenger", "pkubench/SimpleSpread-v0")
     with pytest.raises(AgentError, match="SimpleSpread tasks only"):
         scripted_agent("assignment", "pkubench/SimpleReference-v0")
-    with pytest.raises(AgentError, match="sees 11 numbers as listener, got 3"):
+    with pytest.raises(AgentError, match="observes 11 numbers as listener, got 3"):
         MessengerAgent("listener", continuous=False).act(np.zeros((1, 3)), None, ALONE)
 
 

@@ -119,7 +119,7 @@ CHANGES |= {
     "kl_mean_over_dimensions": ("wide trust", "true"),
 }
 UNSEEN = {"threads"}
-"""What is not to change the weights."""
+"""Settings that must not change the weights."""
 BRIEF = {"epochs": "1", "critic_epochs": "1"}
 PLAIN = {**BRIEF, "observation_norm": "false"}
 

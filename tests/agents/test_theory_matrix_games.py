@@ -1,7 +1,8 @@
 """Maximum-entropy heterogeneous-agent theory on games with exact answers, and learners on them.
 
-Fast table code is held to published numbers, to slow loops over all joint actions, and to what the
-theory promises: the soft objective never falls, and fixed points are quantal response equilibria.
+Fast table code is checked against published numbers, slow loops over all joint actions, and
+what the theory promises: the soft objective never falls, and fixed points are quantal response
+equilibria.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The on-policy trainers: hand-made gradients and updates against autograd and torch's Adam."""
+"""The on-policy trainers: hand-written gradients and updates against autograd and torch's Adam."""
 
 from __future__ import annotations
 

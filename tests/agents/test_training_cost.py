@@ -1,4 +1,4 @@
-"""What safety a training cost: hand-worked sums, and exact totals through both training loops."""
+"""Cost of training and constraint regret: hand-worked sums, and exact totals through training."""
 
 from __future__ import annotations
 

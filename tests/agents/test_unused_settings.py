@@ -61,7 +61,7 @@ def test_unused_settings_change_nothing(who: str, tmp_path: Path) -> None:
     [
         ("cpo", {}, "recovery", ""),
         ("cpo", {"variant": "omnisafe"}, "recovery", "constraint.variant=published"),
-        ("pcpo", {}, "accept_ratio", "a constraint that does not bend the step"),
+        ("pcpo", {}, "accept_ratio", "a constraint that does not modify the step"),
         ("crpo", {}, "accept_ratio", ""),
         ("natural-pg", {}, "search_decay", "search_steps of 1 or more"),
         ("natural-pg", {"search_steps": "1"}, "search_decay", ""),

@@ -1,4 +1,4 @@
-"""The written loss is what runs: gradients by hand equal autograd's, and new rules need none."""
+"""The written loss is what runs: hand-written gradients equal it, and new rules need none."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ def test_a_constraint_from_outside_changes_the_learned_weights() -> None:
     config = with_settings(OnPolicyConfig(), settings)
     env = SpeedEnv(16)
     learner = OnPolicyLearner(env, config, 0)
-    assert learner.config.gradients == "autograd"  # nothing is known of its penalty's derivative
+    assert learner.config.gradients == "autograd"  # its penalty has no hand-written derivative
     collector = Collector(env, 0, 50, learner.prepare)
     for _ in range(50):
         report = learner.update(collector.collect(20, learner.behave, False), 9.0, 0.0, 6.0)

@@ -90,9 +90,9 @@ class SpeedEnv(BatchEnv):
 class BudgetEnv(BatchEnv):
     """Two agents share a budget: reward 1 - (1 - a)^2 + (1 - (1 - b)^2) / 2, cost (a + b) / 2.
 
-    Episodes of ``default_horizon`` steps. With a cost of at most 1/2 a step, a + b = 1, and the
-    marginal rewards 2 (1 - a) and 1 - b are equal where a = 2/3, b = 1/3: return 7/6 a step. Equal
-    shares earn 9/8. Unconstrained, a = b = 1.
+    Episodes of ``default_horizon`` steps. With a cost of at most 1/2 per step, a + b = 1, and the
+    marginal rewards 2 (1 - a) and 1 - b are equal where a = 2/3, b = 1/3: return 7/6 per step.
+    Equal shares earn 9/8. Unconstrained, a = b = 1.
     """
 
     default_horizon = 10

@@ -248,7 +248,7 @@ def test_training_plays_meet_each_policy_as_often_as_its_weight_says() -> None:
     assert bets == pytest.approx(0.75, abs=0.04)
 
 
-# How good it becomes
+# Quality
 
 
 def response(

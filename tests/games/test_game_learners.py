@@ -85,7 +85,7 @@ def test_double_oracle_follows_the_reference_curve_on_liars_dice() -> None:
 
 
 def test_double_oracle_solves_goofspiel_outright() -> None:
-    # The reference run (psd-psro, section 6) is at 0 at iteration 228; ties drawn by lot get there
+    # The reference run (psd-psro, section 6) is at 0 at iteration 228; random ties get there
     # sooner (120 iterations with seed 0).
     learner = PopulationLearner(registered_tree("Goofspiel5-v0"), psro(pe_every=1000), 0)
     while not learner.finished:

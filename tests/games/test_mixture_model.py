@@ -1,4 +1,4 @@
-"""The non-transitive mixture model, held to its formula, brute force and limits."""
+"""The non-transitive mixture model, checked against its formula, brute force and limits."""
 
 from __future__ import annotations
 

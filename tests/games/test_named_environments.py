@@ -1,4 +1,4 @@
-"""Liar's dice and Goofspiel, held to their rules on every play; and games that are only named."""
+"""Liar's dice and Goofspiel, checked against their rules on every play; games by name only."""
 
 from __future__ import annotations
 

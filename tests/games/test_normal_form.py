@@ -1,4 +1,4 @@
-"""Matrix games, held to closed forms, to the tree engine and to OpenSpiel."""
+"""Matrix games, checked against closed forms, the tree engine and OpenSpiel."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def test_a_bound_is_near_the_exact_value_and_not_above_it(seed: int) -> None:
 def test_no_response_gains_against_an_equilibrium() -> None:
     solution = KUHN.solve()
     found = response_bound(of_plans(KUHN, solution.x, solution.y), "kuhn_poker", 1000, 4)
-    # With this seed luck makes the responses win more than there is to be won.
+    # With this seed chance makes the responses win more than there is to be won.
     assert found.estimate > 0.01
     report = found.to_json()
     assert [report[name] for name in report if "at_least" in name] == [0.0, 0.0]

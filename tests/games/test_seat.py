@@ -1,4 +1,4 @@
-"""The game environments, held to OpenSpiel's own states and to exact expectations."""
+"""The game environments, checked against OpenSpiel's own states and exact expectations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The exact engine, held to OpenSpiel, to published sizes and values, and to hand-worked games."""
+"""The exact engine, checked against OpenSpiel, published values and hand-worked games."""
 
 from __future__ import annotations
 

@@ -279,7 +279,7 @@ def test_a_checkpoint_of_an_earlier_release_is_refused_clearly(tmp_path: Path, n
     part.close()
     (tmp_path / "run" / "checkpoint" / "checkpoint.json").unlink()
     (tmp_path / "run" / name).write_text("{}")
-    with pytest.raises(ConfigError, match=r"those of earlier ones it does not.*another --out"):
+    with pytest.raises(ConfigError, match=r"those of earlier releases it cannot.*another --out"):
         run("toy", tmp_path / "run", 50, 0, resume=True)
 
 

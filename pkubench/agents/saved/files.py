@@ -86,8 +86,8 @@ def load_saved(folder: Path) -> SavedAgent:
     if config.get(DIGEST, digest) != digest:
         raise WeightsError(
             f"{weights_path} is not the file that was saved with {CONFIG} (its SHA-256 differs "
-            "from weights_sha256 there): copy both again, or continue with --resume if the saving "
-            "was interrupted"
+            "from weights_sha256 there): copy both again, or continue with --resume if saving was "
+            "interrupted"
         )
     return SavedAgent(config, tensors)
 

@@ -70,7 +70,7 @@ class _Tables:
         self.learner = OnPolicyLearner(_Spaces(game), config, seed)
 
     def policies(self) -> list[Floats]:
-        """Return the actors' probabilities, one table (S, A) an agent."""
+        """Return the actors' probabilities, one table (S, A) per agent."""
         states = torch.eye(self.game.states)
         with torch.no_grad():
             return [
