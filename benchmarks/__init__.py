@@ -1,1 +1,1 @@
-"""Speed beside named peers, one module a comparison; ``python -m benchmarks`` runs them all."""
+"""Speed compared with named peers, one module each; ``python -m benchmarks`` runs them all."""

@@ -21,7 +21,7 @@ def main() -> int:
     missed = []
     for name in names:
         print(f"\n## {name}\n", flush=True)
-        # a process each: thread counts and imported peers must not leak into the next
+        # one process each: thread counts and imported peers must not affect the next
         if subprocess.run([sys.executable, "-m", f"benchmarks.{name}"]).returncode:
             missed.append(name)
     print(f"\nmissed: {', '.join(missed)}" if missed else "\nevery bar is met")

@@ -1,7 +1,7 @@
-"""How often each interval of ``pkubench.evaluation.statistics`` holds the truth, by simulation.
+"""How often each interval of ``pkubench.evaluation.statistics`` covers the truth, by simulation.
 
 ``python benchmarks/coverage.py`` prints the Markdown table of ``docs/concepts/statistics.md``;
-``--write`` puts it there, between the two marks. About a minute on one core.
+``--write`` inserts it between the two marks. About a minute on one core.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LAWS: dict[str, Draw] = {
 
 
 def t_rows(rng: np.random.Generator, repetitions: int) -> Iterator[Row]:
-    """Student t on one task, for laws it was and was not made for."""
+    """Student t on one task, for distributions that it was and was not made for."""
     for law, draw in LAWS.items():
         for n in (3, 5, 10):
             samples = draw(rng, (repetitions, n))

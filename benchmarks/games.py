@@ -1,19 +1,19 @@
-"""The game engine beside OpenSpiel's C++ code and published loops, in one run.
+"""The game engine compared with OpenSpiel's C++ code and published loops, in one run.
 
 ``python -m benchmarks.games`` prints four Markdown tables, and exits with 1 if a bar is missed:
 NashConv at least 1,000 times as fast as ``pyspiel.nash_conv`` on Leduc poker and 500 times on
 Liar's dice with five sides, after a build of at most 2 seconds; Leduc episodes with a small network
 in both seats at least 10 times as fast as on OpenSpiel's states. Both score the same random
 behavioural policy and must agree to 1e-9. Ours takes realization plans, which a population has
-anyway; the time to make both from a dictionary of probabilities stands beside it. A step of the
-second table is one decision of the learner's seat at Leduc poker against the uniform opponent with
-its observation, action mask and resets; OpenSpiel's states are driven by a Python loop, as by its
-users. The third table plays whole episodes of both seats with the same NumPy network (30-64-64-3,
+anyway; the time to make both from a dictionary of probabilities is also reported. A step of the
+second table is one decision of the learner's seat at Leduc poker against the uniform opponent, with
+observation, action mask and resets; OpenSpiel's states are stepped by a Python loop, as its users
+do. The third table plays whole episodes of both seats with the same NumPy network (30-64-64-3,
 actions drawn from the softmax over what is legal), which OpenSpiel's states ask one decision at a
 time. The fourth is an iteration of PSRO with its scores on a random game of skill of 888 actions,
 at least 50 times as fast as a plain loop that, as published code does, solves every game by 1,000
-rounds of fictitious play and keeps their history. Everything runs on one thread; runs alternate and
-the median of the rounds counts for both sides. About a minute.
+rounds of fictitious play and keeps their history. Everything runs on one thread; runs alternate,
+and the median of the rounds counts for both. About a minute.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ GAMES = ("kuhn_poker", "leduc_poker", "liars_dice(dice_sides=4)", "liars_dice(di
 BARS = {"leduc_poker": 1000.0, "liars_dice(dice_sides=5)": 500.0}
 """How many times as fast as OpenSpiel NashConv must be."""
 BUILD_S = 2.0
-"""The longest that building one of these trees may take."""
+"""Maximal time for building one of these trees."""
 BATCHES = (1, 64, 1024, 8192)
 MATRIX_ACTIONS, MATRIX_ITERATION, FICTITIOUS = 888, 100, 1000
 MATRIX_BAR = 50.0
@@ -57,7 +57,7 @@ SELF_PLAY_GAMES = 1024
 
 
 def seconds_a_call(call: Callable[[], object], budget_s: float) -> float:
-    """Return the mean seconds of as many calls as fit in the budget, at least one."""
+    """Return the mean seconds per call, over as many calls as fit in the budget, at least one."""
     calls, start = 0, time.perf_counter()
     while True:
         call()
@@ -114,7 +114,7 @@ def nash_conv_row(name: str, rounds: int) -> tuple[float, float]:
 
 
 def openspiel_steps(steps: int) -> float:
-    """Play Leduc poker on OpenSpiel's states; return decisions a second."""
+    """Play Leduc poker on OpenSpiel's states; return decisions per second."""
     game = pyspiel.load_game("leduc_poker")
     draw = random.Random(0)
     done, start = 0, time.perf_counter()
@@ -136,7 +136,7 @@ def openspiel_steps(steps: int) -> float:
 
 
 def batch_steps(num_envs: int, seconds: float) -> float:
-    """Play Leduc poker with uniformly random legal actions; return decisions a second."""
+    """Play Leduc poker with uniformly random legal actions; return decisions per second."""
     env = make_batch("LeducPoker-v0", num_envs)
     seeds, everyone = TrainingSeeds(0, num_envs), np.arange(num_envs)
     _, info = env.reset(seeds.next(everyone))
@@ -178,7 +178,7 @@ def chosen(layers: Layers, observed: FloatArray, mask: FloatArray, draws: FloatA
 
 
 def openspiel_episodes(layers: Layers, episodes: int) -> float:
-    """Play Leduc poker with a network in both seats, state by state; return episodes a second."""
+    """Play Leduc poker with a network in both seats, state by state; return episodes per second."""
     game = pyspiel.load_game("leduc_poker")
     draw = random.Random(0)
     start = time.perf_counter()
@@ -196,7 +196,7 @@ def openspiel_episodes(layers: Layers, episodes: int) -> float:
 
 
 def batch_episodes(layers: Layers, num_games: int, seconds: float) -> float:
-    """Play the same in a batch; finished plays are dealt again. Return episodes a second."""
+    """Play the same in a batch; finished plays are dealt again. Return episodes per second."""
     games = GameBatch(game_tree("leduc_poker"), num_games)
     seeds, everyone = TrainingSeeds(0, num_games), np.arange(num_games)
     games.reset(seeds.next(everyone))
@@ -223,12 +223,12 @@ def self_play_table(rounds: int) -> float:
         for games in ours:
             ours[games].append(batch_episodes(layers, games, 0.3))
     peer = statistics.median(peers)
-    print("\n| Leduc poker, network in both seats | episodes a second | / OpenSpiel |")
+    print("\n| Leduc poker, network in both seats | episodes per second | / OpenSpiel |")
     print("|---|---|---|")
     print(f"| OpenSpiel states, Python loop | {peer:,.0f} | 1 |")
     ratios = {games: statistics.median(rates) / peer for games, rates in ours.items()}
     for games, ratio in ratios.items():
-        print(f"| ours, {games} plays at once | {ratio * peer:,.0f} | {ratio:.1f} |")
+        print(f"| ours, {games} plays in parallel | {ratio * peer:,.0f} | {ratio:.1f} |")
     return ratios[SELF_PLAY_GAMES]
 
 
@@ -295,7 +295,7 @@ def matrix_psro_table(rounds: int) -> float:
             learner.measure(True)
             spent["ours, scored"].append(time.perf_counter() - start)
     medians_s = {name: statistics.median(times) for name, times in spent.items()}
-    print(f"\n| PSRO on a game of skill, n = {MATRIX_ACTIONS} | ms an iteration | ratio |")
+    print(f"\n| PSRO on a game of skill, n = {MATRIX_ACTIONS} | ms per iteration | ratio |")
     print("|---|---|---|")
     for name, label in (
         ("theirs", f"loop with {FICTITIOUS:,} rounds of fictitious play, scored"),
@@ -320,7 +320,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|")
     found = {name: nash_conv_row(name, rounds) for name in GAMES}
 
-    print("\n| Leduc poker | decisions a second | / OpenSpiel |")
+    print("\n| Leduc poker | decisions per second | / OpenSpiel |")
     print("|---|---|---|")
     batch_steps(64, 0.1)
     peers, ours = [], {num_envs: list[float]() for num_envs in BATCHES}

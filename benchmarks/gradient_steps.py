@@ -1,9 +1,9 @@
-"""Microseconds of one optimiser step: our trainers beside autograd with torch's fused Adam.
+"""Microseconds per optimiser step: our trainers compared with autograd and torch's fused Adam.
 
 ``python -m benchmarks.gradient_steps`` prints a Markdown table for PPO-Lag's networks on PointGoal1
-(60 inputs, 64-64 tanh, two actions, one critic of reward and one of cost). Both sides take the same
-minibatches from the same memory, in turns, on one thread; the best of many short spells counts, so
-that what else the machine does matters little. Under a minute.
+(60 inputs, 64-64 tanh, two actions, one critic of reward and one of cost). Both sides use the same
+minibatches from the same memory, in turns, on one thread; the best of many short measurements
+counts, so that other load on the machine matters little. Under a minute.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _networks() -> tuple[Actor, list[MLP]]:
 
 
 def best_us(step: Callable[[], object], spells: int) -> float:
-    """Return the microseconds of a call, the best of ``spells`` of half a millisecond or so."""
+    """Return the microseconds per call, the best of ``spells`` of half a millisecond or so."""
     step()
     started = time.perf_counter()
     step()
@@ -119,7 +119,7 @@ def hand(batch: int) -> dict[str, Callable[[], object]]:
 
 
 def autograd(batch: int) -> dict[str, Callable[[], object]]:
-    """Return the same steps by autograd and torch's fused Adam, with a gather a minibatch."""
+    """Return the same steps by autograd and torch's fused Adam, with one gather per minibatch."""
     actor, nets = _networks()
     adams = {id(m): torch.optim.Adam(m.parameters(), lr=LR, fused=True) for m in [actor, *nets]}
     inputs, samples = _samples()

@@ -1,12 +1,12 @@
-"""What the evaluation harness costs beside the environment and the policy, in one run.
+"""What the evaluation harness costs compared with the environment and the policy, in one run.
 
 ``python -m benchmarks.harness`` prints a Markdown table, and exits with 1 if the bar is missed: the
-harness adds less than 15 % to the time of environment and policy. The loop beside it does what
-nobody could do without: reset, act, step, add up the rewards of 16 environments. The harness does
-that and copies every observation, checks every action, masks what is over, catches faults, watches
-the clock, and writes a line an episode. Both run in turns on one thread; each figure is the least
-processor time of all turns, so that other load on the machine favours nobody. The start of worker
-processes, half a second an evaluation, is not in it. About half a minute.
+harness adds less than 15 % to the time of environment and policy. The bare loop does the minimum:
+reset, act, step, add up the rewards of 16 environments. The harness does that and copies every
+observation, checks every action, masks finished episodes, catches faults, watches the clock, and
+writes one line per episode. Both run in turns on one thread; each figure is the minimal processor
+time of all turns, so that other load on the machine favours neither. The start of worker processes,
+half a second per evaluation, is not included. About half a minute.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def processor_time(play: Callable[[], float]) -> float:
 
 
 def measure(case: Case, seconds: float) -> tuple[float, float]:
-    """Return seconds a block, bare and harnessed."""
+    """Return seconds per block, bare and with the harness."""
     task = make_task(case.task)
     seeds = evaluation_seeds(0, BLOCK)
     env = make_batch(case.task, BLOCK, max_episode_steps=case.steps)
@@ -142,7 +142,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=5.0, help="for each row")
     options = parser.parse_args()
-    print("| task | policy | environment + policy, us a step of 16 | with harness | overhead |")
+    print("| task | policy | environment + policy, us per step of 16 | with harness | overhead |")
     print("|------|--------|------:|------:|------:|")
     worst = 0.0
     for case in CASES:

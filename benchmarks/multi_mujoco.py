@@ -1,4 +1,4 @@
-"""Steps per second of Multi-Agent MuJoCo beside Gymnasium-Robotics' own, in one run.
+"""Steps per second of Multi-Agent MuJoCo and of Gymnasium-Robotics' version, in one run.
 
 ``python -m benchmarks.multi_mujoco`` prints Markdown tables, and exits with 1 if a bar is missed:
 HalfCheetah 2x3 and Ant 4x2 must do at least three times the steps per core of
@@ -45,17 +45,17 @@ OBSK = 1
 
 
 class Contender(NamedTuple):
-    """What steps."""
+    """An implementation to measure."""
 
     robot: str
     kind: str
-    """``peer``, or what steps of ours: ``batch`` or ``adapter``."""
+    """``peer``, or one of ours: ``batch`` or ``adapter``."""
     sample: bool = False
     """Random play; otherwise stepping alone."""
     agent_obsk: int | None = OBSK
 
     def steps(self) -> Iterator[int]:
-        """Step for ever; yield how many environment steps were done."""
+        """Step endlessly; yield how many environment steps were done."""
         if self.kind == "peer":
             return _peer_steps(self.robot, self.sample)
         if self.kind == "adapter":
@@ -131,7 +131,7 @@ def _batch_steps(robot: str, agent_obsk: int | None) -> Iterator[int]:
 
 
 def contenders(robot: str) -> dict[str, Contender]:
-    """Return who is measured for one robot."""
+    """Return the implementations measured for one robot."""
     return {
         "peer random": Contender(robot, "peer", sample=True),
         "ours random": Contender(robot, "adapter", sample=True),
@@ -147,7 +147,7 @@ def _row(robot: str, rate: dict[str, Rate], suffix: str) -> str:
 
 
 def _judge(robot: str, rate: dict[str, Rate], loop: str, suffix: str) -> int:
-    """Print how one loop stands to the bar; return 1 if it is missed."""
+    """Compare one loop with the bar; return 1 if it is missed."""
     ratio = rate[f"ours{suffix}"].core / rate[f"peer{suffix}"].core
     verdict = "met" if ratio >= BAR else "MISSED"
     print(f"{robot}, {loop}, per core: {ratio:.2f} x the peer (bar: {BAR:g} x): {verdict}")

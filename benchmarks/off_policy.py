@@ -1,18 +1,18 @@
-"""HASAC and HATD3 gradient updates beside a plain PyTorch implementation, in one run.
+"""HASAC and HATD3 gradient updates compared with a plain PyTorch implementation, in one run.
 
 ``python -m benchmarks.off_policy`` prints a Markdown table and exits with 1 if the bar is missed:
 at the sizes of the CPU presets both do at least 2 updates in the time of one plain update. The
-plain side is written the way the official code is: a module an actor and a critic,
-``torch.optim.Adam`` as it comes (on a CPU its loop over parameters), losses by autograd, critics
-without gradients while actors learn, soft updates parameter by parameter. A second plain side
-differs in ``Adam(fused=True)``; it has columns of its own and the bar is not judged by it. All
-sides do the same arithmetic on the same shapes (three agents of SimpleSpreadContinuous: 18 numbers
-observed, 5 an action, 54 a state), from a batch that is ready in memory, on one thread, with the
-allocator settings of training. Contenders take turns and the least processor time of all turns
-counts, so that other load on the machine favours nobody.
-At the official sizes (batches of 1,000 through layers of 256) nearly all time is in matrix
-products that both sides need, so less is won there; the table has these rows too. A second table
-says what training five seeds side by side gains over one after another.
+plain side is written the way the official code is: one module per actor and per critic,
+``torch.optim.Adam`` with its defaults (on a CPU its loop over parameters), losses by autograd,
+critics without gradients while actors learn, soft updates parameter by parameter. A second plain
+side differs in ``Adam(fused=True)``; it has its own columns and does not count for the bar. All
+sides do the same arithmetic on the same shapes (three agents of SimpleSpreadContinuous:
+observations of 18 numbers, actions of 5, states of 54), from a batch that is ready in memory, on
+one thread, with the allocator settings of training. Contenders take turns, and the minimal
+processor time of all turns counts, so that other load on the machine favours none. At the official
+sizes (batches of 1,000 through layers of 256) nearly all time is in matrix products that both sides
+need, so less is gained there; the table has these rows too. A second table shows what training five
+seeds in parallel gains over one after another.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-import pkubench  # noqa: F401 - registers the worlds
+import pkubench  # noqa: F401 - registers the environments
 from pkubench.agents.families.off_policy.hasac import preset_for
 from pkubench.agents.rl.malloc import keep_freed_memory
 from pkubench.agents.rl.off_policy.batch import Batch
@@ -49,7 +49,7 @@ SEEDS = 5
 TASK = "SimpleSpreadContinuous"
 AGENTS, OBSERVATION, STATE, ACTION = 3, 18, 54, 5
 TARGET_ENTROPY = ACTION * (np.log(0.5) - 1.0)
-"""-1 a number, in units of [0, 1]."""
+"""-1 per number, in units of [0, 1]."""
 CONTENDERS = (
     ("HASAC, CPU preset", "hasac", True),
     ("HATD3, CPU preset", "hatd3", True),
@@ -143,7 +143,7 @@ class Plain:
                 parameter.requires_grad_(not is_frozen)
 
     def follow(self, slow: list[nn.Module], nets: list[nn.Module]) -> None:
-        """Move target networks towards their networks."""
+        """Update target networks towards their networks."""
         tau = self.config.tau
         for target, net in zip(slow, nets, strict=True):
             for p, q in zip(target.parameters(), net.parameters(), strict=True):
@@ -257,7 +257,7 @@ def plain_update(config: OffPolicyConfig, is_fused: bool) -> Callable[[], object
 
 
 def our_update(config: OffPolicyConfig, seeds: int = 1) -> Callable[[], object]:
-    """Return our update of one fixed batch a training seed, the seeds side by side."""
+    """Return our update of one fixed batch per training seed, the seeds in parallel."""
     env = make_batch(f"{TASK}-v0", 1)
     learner = OffPolicyLearner(env, config, list(range(seeds)))
     size, width = config.batch_size, learner.layout.width
@@ -268,7 +268,7 @@ def our_update(config: OffPolicyConfig, seeds: int = 1) -> Callable[[], object]:
 
 
 def rate(update: Callable[[], object], seconds: float) -> float:
-    """Return calls a second of processor time at best, after a few to warm up."""
+    """Return the best calls per second of processor time, after a few to warm up."""
     for _ in range(4):
         update()
     best, until = float("inf"), time.perf_counter() + seconds
@@ -281,8 +281,8 @@ def rate(update: Callable[[], object], seconds: float) -> float:
 
 
 def print_side_by_side(rounds: int, seconds: float) -> None:
-    """Print what training five seeds in one process gains over one after another."""
-    print("\n| five seeds side by side | layers | updates/s alone | together | times |")
+    """Print what training five seeds in parallel in one process gains over one after another."""
+    print("\n| five seeds in parallel | layers | updates/s alone | together | times |")
     print("|------|--------|------:|------:|------:|")
     for preset, hidden in itertools.product(("hasac", "hatd3"), ((32, 32), (64, 64))):
         config = replace(preset_for(preset, TASK), hidden=hidden)

@@ -2,9 +2,9 @@
 
 ``python omnisafe_peer.py TASK STEPS ITERATIONS BATCH ENVIRONMENTS EPOCHS`` prints, as JSON, the
 environment steps per second of the best epoch, its seconds of rollout and of update, and the steps
-per second of processor time over all epochs, which a busy machine spoils less. An epoch is STEPS
+per second of processor time over all epochs, which depends less on other load. An epoch is STEPS
 steps and ITERATIONS passes over them in minibatches of BATCH, with no early stop, so that the
-number of updates is the same for everybody; all else is OmniSafe's preset.
+number of updates is the same for both; all else is OmniSafe's preset.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""SimpleSpread steps per second beside mpe2 and JaxMARL, in one run.
+"""SimpleSpread steps per second compared with mpe2 and JaxMARL, in one run.
 
-``python -m benchmarks.particle`` prints a Markdown table, and exits with 1 if a bar is missed:
-100 times mpe2's rate, and no less than JaxMARL's. A step moves one environment of three agents
+``python -m benchmarks.particle`` prints a Markdown table, and exits with 1 if a bar is missed: 100
+times mpe2's rate, and no less than JaxMARL's. A step moves one environment of three agents
 (discrete actions, drawn beforehand); every 25 steps come the resets, within the measured time, and
 all observations are laid out as (environments, 18) float32. Ours runs on one thread; JaxMARL gets
 all cores and a virtual environment of its own (see ``benchmarks/peers.py``). Each rate is the best
-of its rounds, so that other load on the machine favours nobody. About two minutes, and once some
+of its rounds, so that other load on the machine favours none. About two minutes, and once some
 minutes more to install JaxMARL; ``--no-jaxmarl`` leaves it out.
 """
 

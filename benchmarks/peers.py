@@ -1,4 +1,4 @@
-"""Peers that cannot live in our virtual environment get one of their own, outside the checkout."""
+"""Peers that cannot be installed in our virtual environment get their own, outside the checkout."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def interpreter(version: str) -> Path:
     found = [Path(p) for p in named if p] + sorted(pyenv.glob(f"{version}.*/bin/python"))
     ask = "import sys; print('%d.%d' % sys.version_info[:2])"
     for python in found:
-        # pyenv's shims stand on the path without a Python behind them.
+        # pyenv's shims are on the path even without a Python behind them.
         reply = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=False)
         if reply.stdout.strip() == version:
             return python

@@ -1,13 +1,13 @@
-"""PPO-Lag's training speed beside OmniSafe 0.5.0's, which runs in an environment of its own.
+"""PPO-Lag's training speed and OmniSafe 0.5.0's, which runs in its own virtual environment.
 
 ``python -m benchmarks.safe_training`` prints a Markdown table, and exits with 1 if the bar is
-missed: with OmniSafe's networks, 20,000 steps an update and 40 passes over them in 313 minibatches
-for the actor and each of two critics, PPO-Lag trains at least 15 times as many environment steps a
-second. No early stop, so that the number of optimiser steps is the same for both; ours is what
+missed: with OmniSafe's networks, 20,000 steps per update and 40 passes over them in 313 minibatches
+for the actor and each of two critics, PPO-Lag trains at least 15 times as many environment steps
+per second. No early stop, so that the number of optimiser steps is the same for both; ours is what
 ``pkubench train`` runs, acting, stepping, advantages, updates and logs included. The contenders
-take turns and the best epoch of each counts, by the clock. The table also says what each did per
-second of processor time, which other work on the machine spoils less. A Python 3.10 is needed
-(``PKUBENCH_PYTHON``). Five minutes on two free cores, nearly all of them OmniSafe's.
+take turns and the best epoch of each counts, by the clock. The table also has the rates per second
+of processor time, which depend less on other load. A Python 3.10 is needed (``PKUBENCH_PYTHON``).
+Five minutes on two free cores, nearly all of them OmniSafe's.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NAMES = {"steps": "by the clock", "cpu_steps": "by processor time"}
 
 
 def ours(task: str, updates: int) -> dict[str, float]:
-    """Return environment steps a second of the best of ``updates`` updates after one to warm up."""
+    """Return environment steps per second of the best of ``updates`` updates."""
     settings = {"target_kl": "1e9", "minibatches": str(MINIBATCHES)}
     best = dict.fromkeys(NAMES, 0.0)
     with tempfile.TemporaryDirectory() as folder:
@@ -86,7 +86,7 @@ def main() -> int:
         print(f"OmniSafe was not measured: {error}", file=sys.stderr)
         return 1
 
-    print(f"PPO-Lag on {options.task}: environment steps a second of training\n")
+    print(f"PPO-Lag on {options.task}: environment steps per second of training\n")
     print("| measured | OmniSafe 0.5.0 | ours | ratio | bar |")
     print("|------|------:|------:|------:|------:|")
     for what, name in NAMES.items():

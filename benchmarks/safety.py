@@ -1,4 +1,4 @@
-"""PointGoal1 beside the original Safety-Gymnasium, which runs in an environment of its own.
+"""PointGoal1 and the original Safety-Gymnasium, which runs in its own virtual environment.
 
 ``python -m benchmarks.safety`` prints a Markdown table, and exits with 1 if a bar is missed: over
 whole episodes of 1,000 steps with their resets, our batch on two threads does at least 20 times
@@ -107,7 +107,7 @@ def main() -> int:
 
     print(
         f"{options.task}, ours: a batch of {options.num_envs} on {THREADS} threads; "
-        "a second of the clock\n"
+        "per second of wall-clock time\n"
     )
     print("| what | safety-gymnasium 1.0.0 | ours | ratio | bar |")
     print("|------|------:|------:|------:|------:|")

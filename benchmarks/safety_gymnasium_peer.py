@@ -22,7 +22,7 @@ with contextlib.redirect_stderr(io.StringIO()):
 
 
 def best(play: Callable[[], int], rounds: int) -> float:
-    """Return the best rate of ``play``, which says how much it did."""
+    """Return the best rate of ``play``, which returns how much it did."""
     rates = []
     for _ in range(rounds):
         start = time.perf_counter()

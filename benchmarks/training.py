@@ -1,11 +1,11 @@
-"""HAPPO and HATRPO training beside bare stepping of mpe2's SimpleSpread, in one run.
+"""HAPPO and HATRPO training compared with bare stepping of mpe2's SimpleSpread, in one run.
 
 ``python -m benchmarks.training`` prints a Markdown table and exits with 1 if a bar is missed: with
 the paper's networks (three actors and a critic of 128-128) HAPPO (five passes over 4,000 steps)
 trains at least 5 times, and HATRPO (ten conjugate-gradient steps, the Fisher matrix of every third
-state) at least 4 times as many environment steps a second as mpe2 merely steps with random actions.
-The official shape takes the Fisher matrix of all states. Everything of training counts: acting,
-stepping, advantages, updates, logs. mpe2 is a Python loop and can use one core; training is
+state) at least 4 times as many environment steps per second as mpe2 merely steps with random
+actions. The official shape takes the Fisher matrix of all states. Everything of training counts:
+acting, stepping, advantages, updates, logs. mpe2 is a Python loop and can use one core; training is
 measured with one and with two torch threads. Contenders take turns and the best round counts for
 each.
 """
@@ -40,7 +40,7 @@ CONTENDERS = (
 
 
 def training_rate(agent: str, threads: int, updates: int) -> float:
-    """Return environment steps a second over ``updates`` updates after one to warm up."""
+    """Return environment steps per second over ``updates`` updates after one to warm up."""
     with tempfile.TemporaryDirectory() as folder:
         run = train(
             agent,

@@ -1,4 +1,4 @@
-"""Steps per second of the Velocity environments beside Gymnasium's own environments, in one run.
+"""Steps per second of the Velocity environments and of Gymnasium's own ones, in one run.
 
 ``python -m benchmarks.velocity`` prints Markdown tables, and exits with 1 if the bar is missed:
 HalfCheetah must do at least twice the steps per core of ``gymnasium.make("HalfCheetah-v4")`` when
@@ -11,10 +11,10 @@ physics, observation and reward, so the ratio is bounded by MuJoCo's share of th
 run the same physics to the bit). Resets are within the measured time. The peer runs without
 Gymnasium's checking wrapper, which costs time.
 
-Each contender lives in a process of its own and they take turns; the best of ``--rounds`` counts,
-so that other load on the machine favours nobody. Rates are per second of processor time (all
-threads together), that is, per core; the last column alone is per second of the clock. About two
-minutes on two cores.
+Each contender has its own process and they take turns; the best of ``--rounds`` counts, so that
+other load on the machine favours none. Rates are per second of processor time (all threads
+together), that is, per core; the last column alone is per second of the clock. About two minutes on
+two cores.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Rate(NamedTuple):
 
 
 class Contender(NamedTuple):
-    """What steps: a Gymnasium environment's name, or the number of threads of ours."""
+    """An implementation to measure: a Gymnasium environment's name, or our number of threads."""
 
     robot: str
     peer: str | None = None
@@ -57,11 +57,11 @@ class Contender(NamedTuple):
     """Random play; otherwise stepping alone."""
 
     def steps(self) -> Iterator[int]:
-        """Step for ever; yield how many environment steps were done."""
+        """Step endlessly; yield how many environment steps were done."""
         if self.peer:
             return _peer_steps(self.peer, self.sample)
         if self.sample:
-            return _face_steps(self.robot)
+            return _adapter_steps(self.robot)
         return _batch_steps(self.robot, self.num_threads)
 
 
@@ -69,7 +69,7 @@ def _peer_steps(name: str, sample: bool) -> Iterator[int]:
     import gymnasium
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # v4 is out of date, says Gymnasium
+        warnings.simplefilter("ignore")  # Gymnasium warns that v4 is out of date
         env = gymnasium.make(name, disable_env_checker=True)
     env.reset(seed=0)
     env.action_space.seed(0)
@@ -84,7 +84,7 @@ def _peer_steps(name: str, sample: bool) -> Iterator[int]:
             yield 1
 
 
-def _face_steps(robot: str) -> Iterator[int]:
+def _adapter_steps(robot: str) -> Iterator[int]:
     import gymnasium
 
     import pkubench  # noqa: F401 - registers the environments
@@ -121,7 +121,7 @@ def _batch_steps(robot: str, num_threads: int) -> Iterator[int]:
 
 def _serve(contender: Contender, pipe: Connection) -> None:
     """Measure for as long as each message says, until it says 0."""
-    # MuJoCo remarks on Gymnasium's model files, on stderr and in the working folder.
+    # MuJoCo warns about Gymnasium's model files, on stderr and in the working folder.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     os.chdir(tempfile.gettempdir())
     steps = contender.steps()
@@ -159,7 +159,7 @@ def measure(contenders: dict[str, Contender], rounds: int, seconds: float) -> di
 
 
 def contenders(robot: str) -> dict[str, Contender]:
-    """Return who is measured for one robot."""
+    """Return the implementations measured for one robot."""
     return {
         "v4 random": Contender(robot, f"{robot}-v4", sample=True),
         "v5 random": Contender(robot, f"{robot}-v5", sample=True),

@@ -1,7 +1,7 @@
 """Short trainings of every learner, as hashes of the weights they end with.
 
-Two commits that train alike print the same hashes on one machine, so a change that must not move
-any number is checked by a diff:
+Two commits that train identically print the same hashes on one machine, so a change that must not
+change any number is checked by a diff:
 
     python -m tools.fingerprints --out before.json     # at the commit before
     python -m tools.fingerprints --out after.json      # at the commit after
@@ -116,7 +116,7 @@ def _train(run: tuple[str, str, int, tuple[str, ...]]) -> tuple[str, str]:
         command = [sys.executable, "-m", "pkubench", "train", agent, task, "--seed", "7"]
         command += ["--steps", str(steps), "--out", str(out), "--quiet"]
         for setting in settings:
-            # a commit that would take it trains the same: a step has no passes
+            # a commit that accepts it trains the same: a step has no passes
             if agent not in _BY_A_STEP or not setting.startswith("epochs="):
                 command += ["--set", setting]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

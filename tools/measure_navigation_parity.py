@@ -1,7 +1,7 @@
-"""Measures how near the navigation environments come to the recordings of the original.
+"""Measures how close the navigation environments are to the recordings of the original.
 
-``python -m tools.measure_navigation_parity`` prints the figures of ``docs/concepts/parity.md``:
-the shares of steps that agree, on each task's worst and best level, and how far free runs part.
+``python -m tools.measure_navigation_parity`` prints the figures of ``docs/concepts/parity.md``: the
+shares of steps that agree, on each task's worst and best level, and how far free runs diverge.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
     python tools/measure_references.py [TASK ...] [--only random|reference]
 
-Every normalised score stands on these numbers: 0 is the random agent, 1 the reference agent. Both
+Every normalised score is based on these numbers: 0 is the random agent, 1 the reference agent. Both
 are scored by the harness like any entry, the random agent on many more episodes. In games the
 reference is the equilibrium, whose exploitability is 0; where a linear program gives the optimum
-within the cost limit, it is that optimum. Entries that are not measured again stay as
-they are; a reference agent without shipped weights for a task is passed over with a note.
+within the cost limit, it is that optimum. Entries that are not measured again stay as they are; a
+reference agent without shipped weights for a task is skipped with a note.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pkubench.tasks.task import Task
 
 FILE = Path(pkubench.__file__).parent / "tasks" / REFERENCES
 LONG_HORIZON, LONG_FACTOR = 1000, 10
-"""Longer episodes hold more, and cost more."""
+"""Longer episodes have more steps, and take longer."""
 
 
 def measured(task: Task, agent: str, episodes: int, anchor: str) -> dict[str, Any]:

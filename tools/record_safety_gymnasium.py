@@ -2,9 +2,9 @@
 
     python -m tools.record_safety_gymnasium [TASK ...] [--steps N] [--jobs N] [--into FOLDER]
 
-Makes an environment of its own with the original package, outside the checkout (`PKUBENCH_PEERS`
-names the folder), from a Python 3.10 (`PKUBENCH_PYTHON` names one), and records every task there,
-or those named. Same versions give the same files.
+Makes a virtual environment with the original package, outside the checkout (`PKUBENCH_PEERS` names
+the folder), from a Python 3.10 (`PKUBENCH_PYTHON` names one), and records every task there, or
+those named. Same versions give the same files.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def main() -> None:
     """Make the environment, record, collect."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("tasks", nargs="*", metavar="TASK", help="such as PointGoal1; default all")
-    parser.add_argument("--steps", type=int, default=0, help="steps a task; default 70 to 130")
-    parser.add_argument("--jobs", type=int, default=1, help="tasks recorded at a time")
+    parser.add_argument("--steps", type=int, default=0, help="steps per task; default 70 to 130")
+    parser.add_argument("--jobs", type=int, default=1, help="tasks recorded in parallel")
     parser.add_argument("--into", type=Path, default=FOLDER, help="default tests/data/safety")
     options = parser.parse_args()
     unknown = sorted(set(options.tasks) - set(TASKS))

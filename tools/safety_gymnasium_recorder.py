@@ -53,7 +53,7 @@ NAMED = {
     "sensor": "nsensor",
 }
 LAST = ("last_dist_goal", "last_dist_box", "last_box_goal", "old_potential")
-"""What the rewards of the tasks remember of the step before."""
+"""State of the previous step that the rewards of the tasks depend on."""
 
 
 class WithoutTextures:
@@ -78,7 +78,7 @@ class WithoutTextures:
 
 @dataclass(eq=False)
 class Snapshot:
-    """Everything a step depends on, beside the layout of the episode."""
+    """Everything a step depends on, except the layout of the episode."""
 
     values: dict[str, np.ndarray]
 
@@ -162,7 +162,7 @@ class Oracle:
         return np.asarray(obs)
 
     def objects(self) -> list[str]:
-        """Return the names of everything that has a place in the layout, in sampling order."""
+        """Return the names of everything that is placed in the layout, in sampling order."""
         return list(self.task.placements_conf.placements)
 
     def snapshot(self) -> Snapshot:
@@ -249,7 +249,7 @@ class Oracle:
         return self.snapshot()
 
     def bring_box(self, away: np.ndarray) -> np.ndarray:
-        """Put the box of a Push task beside the goal; return its place."""
+        """Put the box of a Push task next to the goal; return its position."""
         place = self.task.data.body("goal").xpos[:2] + away
         self.task.data.joint("push_box").qpos[:2] = place
         mujoco.mj_forward(self.task.model, self.task.data)
@@ -342,7 +342,7 @@ def played(oracle: Oracle, kind: str, seed: int, steps: int, teleports: bool) ->
 
 
 def free_run(oracle: Oracle, seed: int, steps: int) -> Free:
-    """Play uniform actions without looking back; keep the agent's place, the reward, the cost."""
+    """Play uniform actions; keep only the agent's position, the reward and the cost."""
     oracle.reset(seed)
     free, tape = Free(len(oracle.resets) - 1), Tape(oracle, "uniform", seed)
     for step in range(steps):
