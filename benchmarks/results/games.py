@@ -31,8 +31,8 @@ from benchmarks.results.game_records import MIXTURE, GameRow, read, write
 from pkubench.agents.families.psro.learner import GameLearner
 from pkubench.agents.families.psro.mixture_points import PointSpace, mixture_settings
 from pkubench.agents.families.psro.outer_loop import PopulationLearner
-from pkubench.agents.families.psro.settings import PSROConfig
 from pkubench.agents.families.psro.presets import PRESETS
+from pkubench.agents.families.psro.settings import PSROConfig
 from pkubench.agents.families.psro.training import learner
 from pkubench.envs.games.normal_form import MatrixGame
 from pkubench.envs.games.trees import game_of_world

@@ -9,8 +9,8 @@ import numpy as np
 
 from benchmarks.results.game_records import MIXTURE, GameRow, Line, read
 from benchmarks.results.games_claim import claim
-from pkubench.agents.families.psro.settings import PSROConfig
 from pkubench.agents.families.psro.presets import PRESETS
+from pkubench.agents.families.psro.settings import PSROConfig
 from pkubench.envs.games.mixture_model import CENTRES
 from pkubench.evaluation.figures.curves import exploitability_curves
 from pkubench.evaluation.figures.games import gamescape, policies_in_plane
