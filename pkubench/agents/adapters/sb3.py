@@ -1,7 +1,7 @@
 """Stable-Baselines3 and sb3-contrib models as agents.
 
 Reading a zip of Stable-Baselines3 runs whatever code its pickles hold, so nothing here is called
-without the user's explicit trust (``agents/loading.py``).
+without the user's explicit trust (:func:`resolve`).
 
 A policy acts through its own ``predict(deterministic=True)``, with its recurrent state if it has
 one. Policies that are exactly Stable-Baselines3's own dense ones (``MlpPolicy`` of PPO, A2C, DQN,
