@@ -260,7 +260,7 @@ def _integers(model: Any) -> None:
         (altered(_integers), "not a valid ONNX model|cannot be run|float32 or float64"),
         (mlp_bytes([Linear(np.ones((3, 2)), np.ones(2))], 3, 2, "action"), "of 3 numbers"),
         (mlp_bytes([Linear(np.ones((2, 3)), np.ones(3))], 2, 3, "action"), "of 3 numbers"),
-        (mlp_bytes(IDENTITY, 2, 2, "logits"), "gives logits"),
+        (mlp_bytes(IDENTITY, 2, 2, "logits"), "returns logits"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused_in_one_line(model: bytes, message: str) -> None:

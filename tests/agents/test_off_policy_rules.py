@@ -109,7 +109,7 @@ def test_a_rule_that_inherits_its_losses_has_their_hand_written_gradients(hard_s
 
 
 def test_hand_written_gradients_are_refused_where_there_are_none(huber: str) -> None:
-    with pytest.raises(ConfigError, match="the critic loss of rule=huber-ddpg lacks"):
+    with pytest.raises(ConfigError, match="the critic loss of rule=huber-ddpg does not"):
         _learner(rule=huber, gradients="fast")
     assert _learner(rule="td3", gradients="autograd").config.gradients == "autograd"
 

@@ -150,7 +150,7 @@ def set_state(old: str, new: str) -> Callable[[dict[str, Any]], None]:
         (set_state("0", "0pb!"), "states_0 has 1 .* does not have, .*'0pb!' .*'0pb'.*leave"),
         (lambda a: a.update(probabilities_0=a["probabilities_0"][:, :, :1]), "must have shape"),
         (lambda a: a.update(states_0=np.arange(6)), "'states_0' of mine.npz has shape"),
-        (lambda a: a.pop("meta_0"), "lacks 'meta_0'"),
+        (lambda a: a.pop("meta_0"), "'meta_0' is missing"),
         (lambda a: a.update(more=np.ones(2)), "has further ones"),
         (lambda a: a.update(meta_0=np.array([{}], dtype=object)), "pickled objects are refused"),
     ],
@@ -201,13 +201,16 @@ def test_an_illegal_action_is_named(tmp_path: Path) -> None:
         (lambda d: d["players"][1]["policies"][0].update({"0p": [1, 0]}), "'0p': expected a map"),
         (
             lambda d: d["players"][1]["policies"][0].update({"0p": {"a": 1}}),
-            "'0p': 'a' is no act",
+            "'0p': 'a' is not an act",
         ),
         (
             lambda d: d["players"][1]["policies"][0].update({"0p": {"00": 1}}),
             "'00' is not an action",
         ),
-        (lambda d: d["players"][1]["policies"][0].update({"0p": {"fold": 1}}), "'fold' is no act"),
+        (
+            lambda d: d["players"][1]["policies"][0].update({"0p": {"fold": 1}}),
+            "'fold' is not an act",
+        ),
         (lambda d: d["players"][1]["policies"][0]["0p"].update({"0": "1"}), "'1' of action 0 is n"),
         (lambda d: d["players"][1]["policies"][0]["0p"].update({"0": True}), "True of action 0 is"),
         (lambda d: d["players"][1]["policies"][0]["0p"].update({"0": 10**400}), "is not a number"),
@@ -360,7 +363,7 @@ def header(kind: str, shape: tuple[int, ...]) -> bytes:
         ({"probabilities_0": ("<f8", (2 * 10**9, 0, 2))}, "'probabilities_0' .*at least one of"),
         ({"meta_0": ("<f8", (10**12,))}, "'meta_0' has shape .* but 0 bytes"),
         ({"meta_0": ("<f8", (-1,))}, "'meta_0' has shape .* but 0 bytes"),
-        ({"game": ("|O", ())}, "'game' holds Python objects"),
+        ({"game": ("|O", ())}, "'game' contains Python objects"),
     ],
 )
 def test_sizes_are_checked_before_there_are_arrays(

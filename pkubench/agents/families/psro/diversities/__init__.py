@@ -110,8 +110,8 @@ class ByChance(Diversity):
     """Base of diversities that apply to some responses, by chance."""
 
     diversity_chance: float = 0.0
-    """Probability that a response is diverse. Official code draws a standard normal number and
-    compares it with 0.85: 0.1977."""
+    """Probability that a response is a diverse one. Official code draws a standard normal number
+    and compares it with 0.85: 0.1977."""
     diversity_step: float = 1.0
     """``step`` of diverse responses."""
 
