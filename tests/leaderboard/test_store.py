@@ -214,7 +214,7 @@ def test_kill_in_the_middle_of_a_submit_leaves_the_old_board(
         board.submit(bundles[0])
     script = SUBMIT.replace(
         "with Board",
-        "from pkubench.leaderboard import store\n"
+        "from pkubench.leaderboard.board import store\n"
         "insert, count = store._insert, 0\n"
         "def dying(connection, table, **values):\n"
         "    global count\n"
