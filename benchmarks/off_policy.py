@@ -38,7 +38,7 @@ from torch.nn import functional
 
 import pkubench  # noqa: F401 - registers the environments
 from pkubench.agents.families.off_policy.hasac import preset_for
-from pkubench.agents.rl.memory import keep_freed_memory
+from pkubench.agents.rl.malloc import keep_freed_memory
 from pkubench.agents.rl.off_policy.batch import Batch
 from pkubench.agents.rl.off_policy.config import OffPolicyConfig
 from pkubench.agents.rl.off_policy.learner import OffPolicyLearner

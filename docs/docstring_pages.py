@@ -29,7 +29,7 @@ def _with_code(lines: list[str]) -> Iterator[str]:
 
 
 def _without_continuations(lines: Iterator[str]) -> Iterator[str]:
-    """Join the rows of a table that only go on with the cells above: their first cell is empty."""
+    """Join the rows of a table that continue the cells above: their first cell is empty."""
     row: list[str] | None = None
     for line in lines:
         is_row = line.startswith("|") and line.endswith("|") and len(line) > 1

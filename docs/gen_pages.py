@@ -47,10 +47,10 @@ FILMED_STEPS = 150
 
 FAMILIES = {
     "particle": "Teams of particles",
-    "multi_mujoco": "Robots moved by a team",
+    "multi_mujoco": "Robots controlled by a team",
     "safety": "Robots with a cost limit",
     "games": "Two-player games",
-    "diagnostics": "Worlds solved on paper",
+    "diagnostics": "Environments solved on paper",
 }
 TUTORIALS = (
     "evaluate",
@@ -58,11 +58,18 @@ TUTORIALS = (
     "train",
     "use-an-environment",
     "add-an-environment",
+    "add-a-task",
+    "add-an-algorithm",
+    "add-an-agent-family",
     "submit",
 )
 REFERENCE = (
+    "pkubench",
+    # environments
     "pkubench.envs.core.batch",
     "pkubench.envs.core.registry",
+    "pkubench.envs.core.traits",
+    "pkubench.envs.core.seeding",
     "pkubench.envs.adapters.factories",
     "pkubench.envs.adapters.sb3",
     "pkubench.envs.games",
@@ -72,36 +79,58 @@ REFERENCE = (
     "pkubench.envs.diagnostics.equilibria",
     "pkubench.envs.diagnostics.tabular",
     "pkubench.envs.diagnostics.constrained_mdp",
+    # tasks
     "pkubench.tasks.task",
+    "pkubench.tasks.suite",
+    "pkubench.tasks.registry",
+    "pkubench.tasks.scoring",
+    "pkubench.tasks.records",
+    # agents
     "pkubench.agents.contract",
-    "pkubench.training.api",
-    "pkubench.training.session",
-    "pkubench.training.validation",
+    "pkubench.agents.registry",
+    "pkubench.agents.requirements",
+    "pkubench.agents.components",
     "pkubench.agents.learner",
+    "pkubench.agents.rl.update_rules.base",
+    "pkubench.agents.rl.constraints.base",
+    "pkubench.agents.rl.credit.base",
+    "pkubench.agents.rl.off_policy.rules",
+    "pkubench.agents.nn.encoders.base",
+    "pkubench.agents.nn.memory.base",
     "pkubench.agents.families.psro.settings",
     "pkubench.agents.families.psro.outer_loop",
     "pkubench.agents.families.psro.oracles",
     "pkubench.agents.families.psro.diversities",
     "pkubench.agents.families.psro.meta_solvers",
     "pkubench.agents.families.psro.distances",
+    # training
+    "pkubench.training.api",
+    "pkubench.training.session",
+    "pkubench.training.validation",
+    "pkubench.training.trackers",
+    "pkubench.training.pipelines",
+    # evaluation
+    "pkubench.evaluation.run.harness",
+    "pkubench.evaluation.report",
     "pkubench.evaluation.statistics",
+    "pkubench.plugins",
     "pkubench.errors",
 )
 
 
-def short_name(world: str) -> str:
+def short_name(env_id: str) -> str:
     """Return the id without its namespace."""
-    return world.rpartition("/")[2]
+    return env_id.rpartition("/")[2]
 
 
 def family(spec: EnvSpec) -> str:
-    """Return the title of the family of worlds that a world's module lies in."""
+    """Return the title of the group of environments that an environment's module lies in."""
     part = spec.entry_point.split(".")[2]
     return FAMILIES.get(part, part.replace("_", " ").capitalize())
 
 
 def space_rows(env: BatchEnv) -> Iterator[str]:
-    """Yield one table row an agent (or one for all agents that are alike)."""
+    """Yield one table row per agent (or one for all agents that are alike)."""
     spaces = {
         a: (f"`{env.observation_spaces[a]}`", f"`{env.action_spaces[a]}`") for a in env.agents
     }
@@ -114,7 +143,7 @@ def space_rows(env: BatchEnv) -> Iterator[str]:
 
 
 def description(cls: type[BatchEnv]) -> Iterator[str]:
-    """Yield the docstring of a world's class, its own constants, and what its family says."""
+    """Yield the docstring of an environment's class, its constants, and its bases' docstrings."""
     package = cls.__module__.rpartition(".")[0]
     for base in inspect.getmro(cls):
         if base.__doc__ and base.__module__.rpartition(".")[0] == package:
@@ -124,7 +153,7 @@ def description(cls: type[BatchEnv]) -> Iterator[str]:
 
 
 def constants(cls: type[BatchEnv]) -> Iterator[str]:
-    """Yield a table of the numbers that set a world apart from its family."""
+    """Yield a table of the constants that distinguish an environment from its base class."""
     own = {
         name: vars(cls)[name]
         for name in inspect.get_annotations(cls)
@@ -137,14 +166,14 @@ def constants(cls: type[BatchEnv]) -> Iterator[str]:
         yield ""
 
 
-def example(world: str) -> Iterator[str]:
-    """Yield the few lines that a reader pastes to try the world, and what they print."""
+def example(env_id: str) -> Iterator[str]:
+    """Yield the few lines that a reader pastes to try the environment, and what they print."""
     code = "\n".join(
         [
             "import gymnasium",
             "import pkubench",
             "",
-            f'envs = gymnasium.make_vec("{world}", num_envs=64)',
+            f'envs = gymnasium.make_vec("{env_id}", num_envs=64)',
             "observations, infos = envs.reset(seed=0)",
             "step = envs.step(envs.action_space.sample())",
             'print("rewards:", step[1].shape, step[1].dtype)',
@@ -152,20 +181,20 @@ def example(world: str) -> Iterator[str]:
     )
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile(code, f"the example of {world}", "exec"), {})
+        exec(compile(code, f"the example of {env_id}", "exec"), {})
     yield f"```python\n{code}\n```\n"
     yield f"```text\n{printed.getvalue().rstrip()}\n```\n"
 
 
 def task_section(task: Task) -> Iterator[str]:
-    """Yield the standardized task on a world: protocol, metrics and reference scores."""
+    """Yield the standardized task on an environment: protocol, metrics and reference scores."""
     protocol = task.protocol
     yield f"## The task: {task.title}\n"
     if protocol.training_steps is None:
-        yield "Learners count iterations, each its own number of them; there is no budget."
+        yield "Learners count iterations, and each has its own number of them; there is no budget."
     else:
         yield (
-            f"{protocol.episodes} evaluation episodes a run; training budget of ranked entries "
+            f"{protocol.episodes} evaluation episodes per run; training budget of ranked entries "
             f"{protocol.training_steps:,} steps."
         )
     if task.cost_limit is not None:
@@ -235,7 +264,7 @@ def within_episode(task: Task, agent: str) -> tuple[Any, str]:
 
 
 def write_frame(env: BatchEnv, name: str, task: Task | None) -> str:
-    """Save a picture of the world, with a trained agent where one ships; return the page's line."""
+    """Save a picture of the environment, with a shipped agent if there is one; return Markdown."""
     agent = shown_agent(task)
     if task is not None and agent is not None:
         picture, caption = within_episode(task, agent)
@@ -248,7 +277,7 @@ def write_frame(env: BatchEnv, name: str, task: Task | None) -> str:
 
 
 def write_environment(spec: EnvSpec, task: Task | None) -> None:
-    """Write the page of one world."""
+    """Write the page of one environment."""
     name = short_name(spec.id)
     env = make_batch(spec.id, num_envs=1)
     cls = env_class(spec)
@@ -271,10 +300,10 @@ def write_environment(spec: EnvSpec, task: Task | None) -> None:
 
 
 def write_environment_index(groups: dict[str, list[EnvSpec]]) -> None:
-    """Write the list of all worlds."""
+    """Write the list of all environments."""
     with mkdocs_gen_files.open("environments/index.md", "w") as file:
         print("# Environments\n", file=file)
-        print("All registered worlds; `pkubench list` shows them in a shell.\n", file=file)
+        print("All registered environments; `pkubench list` shows them in a shell.\n", file=file)
         for title, specs in groups.items():
             print(f"## {title}\n\n| environment | time limit | extra |\n|---|---|---|", file=file)
             for spec in specs:
@@ -296,7 +325,7 @@ def write_agents() -> None:
 
 
 def write_soft_objective(alpha: float = 1.0, sweeps: int = 12) -> None:
-    """Draw how the soft objective of Penalty moves when agents update in turn and at once."""
+    """Draw the soft objective of Penalty when agents update in turn and simultaneously."""
     payoffs = penalty(-100)
     with tempfile.TemporaryDirectory() as folder:
         drawn = Path(folder) / "soft-objective.svg"
@@ -305,7 +334,7 @@ def write_soft_objective(alpha: float = 1.0, sweeps: int = 12) -> None:
             for (label, sweep), colour in zip(
                 (
                     ("in turn", equilibria.sequential_sweep),
-                    ("at once", equilibria.simultaneous_sweep),
+                    ("simultaneously", equilibria.simultaneous_sweep),
                 ),
                 PALETTE,
                 strict=False,
@@ -321,7 +350,7 @@ def write_soft_objective(alpha: float = 1.0, sweeps: int = 12) -> None:
 
 
 def write_reference() -> list[str]:
-    """Write one page a module that users write code against; return the modules."""
+    """Write one page per module that users write code against; return the modules."""
     modules = [
         name
         for name in REFERENCE
@@ -368,7 +397,8 @@ def write_navigation(groups: dict[str, list[EnvSpec]], modules: list[str]) -> No
     for title, pages in (("Concepts", concepts), ("Results", results)):
         if pages:
             lines += [f"- {title}", *pages]
-    lines += ["- Python reference", *(f"    - [{m}](reference/{m}.md)" for m in modules)]
+    lines += ["- Python", "    - [Public names](python-api.md)"]
+    lines += [f"    - [{m}](reference/{m}.md)" for m in modules]
     lines += ["- [Architecture](architecture.md)", "- [Changelog](changelog.md)"]
     with mkdocs_gen_files.open("SUMMARY.md", "w") as file:
         file.write("---\nsearch:\n  exclude: true\n---\n\n" + "\n".join(lines) + "\n")

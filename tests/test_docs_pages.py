@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from markdown import markdown
 
+import pkubench
 from pkubench.envs.core.registry import env_class, environments, resolve
 from tests.envs.tape import SHIPPED
 
@@ -19,6 +20,10 @@ _SPEC = importlib.util.spec_from_file_location("docstring_pages", _PATH)
 assert _SPEC is not None and _SPEC.loader is not None
 pages = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(pages)
+
+_GENERATOR = (_PATH.parent / "gen_pages.py").read_text(encoding="utf-8")
+_REFERENCE = re.search(r"^REFERENCE = \((.*?)^\)", _GENERATOR, re.S | re.M)
+assert _REFERENCE is not None
 
 CLASSES = {environments()[name].entry_point: name for name in SHIPPED}
 
@@ -34,7 +39,7 @@ def test_an_example_is_one_block_of_code() -> None:
     )
 
 
-def test_a_row_that_goes_on_is_one_row() -> None:
+def test_a_continued_row_is_one_row() -> None:
     text = (
         "| part | type | meaning |\n|------|:-----|---------|\n| cost | 0, 1 | 1 on a     |\n"
         "|      |      | hazard or  |\n|      |      | a vase     |\n| ends |      | at 9       |\n"
@@ -63,3 +68,21 @@ def test_no_page_has_quotations_or_rows_without_a_name(name: str) -> None:
     plain = unescape(re.sub(r"<[^>]+>", " ", page))
     shown = re.findall(r"\w+", re.sub(r"[|`*_>-]", " ", plain))
     assert sorted(shown) == sorted(words), "no word of the docstring is lost"
+
+
+def test_the_page_of_public_names_has_all_of_them() -> None:
+    page = (_PATH.parent / "python-api.md").read_text(encoding="utf-8")
+    missing = [n for n in pkubench.__all__ if not re.search(rf"`pkubench\.{n}\b", page)]
+    assert not missing
+    for name in re.findall(r"`@?(pkubench(?:\.\w+)+)", page):
+        module, _, attribute = name.rpartition(".")
+        found = importlib.import_module(module)
+        assert hasattr(found, attribute) or importlib.util.find_spec(name), name
+
+
+def test_every_reference_page_that_is_linked_is_generated() -> None:
+    generated = set(re.findall(r'"(pkubench[\w.]*)"', _REFERENCE[1]))
+    for page in _PATH.parent.rglob("*.md"):
+        for name in re.findall(r"reference/([\w.]+)\.md", page.read_text(encoding="utf-8")):
+            assert name in generated, f"{page.name} links {name}"
+    assert all(importlib.util.find_spec(name) for name in generated)

@@ -6,16 +6,20 @@ otherwise, in a comment that readers of the page do not see:
     <!-- slow -->            seconds or more, or needs a shell: runs with ``make test-slow``
     <!-- not run: WHY -->    an illustration
 
-A block of Python with a title is written to the file of that name. Sessions (pycon) are doctests.
+A block of Python with a title is written to the file of that name; where the repository has a file
+of that name, the block is an excerpt of it, and the whole file is written. Commands after an
+``export`` of variables run in a process of their own. Sessions (pycon) are doctests.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,9 +60,13 @@ def blocks(page: Path) -> list[Block]:
 
 
 def write(block: Block, folder: Path) -> None:
-    path = folder / block.title
+    path, text = folder / block.title, block.text
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(block.text, encoding="utf-8")
+    if (ROOT / block.title).is_file():
+        whole = (ROOT / block.title).read_text(encoding="utf-8")
+        assert text in whole, f"not an excerpt of {block.title}:\n{text}"
+        text = whole
+    path.write_text(text, encoding="utf-8")
 
 
 def commands(block: Block) -> list[list[str]]:
@@ -66,8 +74,38 @@ def commands(block: Block) -> list[list[str]]:
     lines = block.text.replace("\\\n", " ").splitlines()
     found = [words for line in lines if (words := shlex.split(line, comments=True))]
     for words in found:
-        assert words[0] == "pkubench" and not {"|", ">", "&&", ";"} & set(words), words
+        assert words[0] in ("pkubench", "export"), words
+        assert not {"|", ">", "&&", ";"} & set(words), words
     return found
+
+
+RUN = """
+import json, shlex, sys
+from pkubench.cli.main import main
+for words in json.loads(sys.argv[1]):
+    code = main(words)
+    assert code == 0, f"{shlex.join(words)}: exit code {code}"
+"""
+
+
+def run_elsewhere(lines: list[list[str]], variables: Mapping[str, str], folder: Path) -> None:
+    """Run commands in a process of their own, where modules may register what they bring."""
+    paths = os.pathsep.join([variables.get("PYTHONPATH", ""), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, json.dumps(lines)],
+        cwd=folder,
+        env={**os.environ, **variables, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+
+
+def exported(lines: list[list[str]]) -> dict[str, str]:
+    """The variables that ``export`` lines set."""
+    pairs = [word.partition("=") for words in lines if words[0] == "export" for word in words[1:]]
+    return {name: value for name, _, value in pairs}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -77,12 +115,22 @@ def test_a_page_runs_as_it_is_written(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     before = set(sys.modules)
+    variables: dict[str, str] = {}
+    later: list[list[str]] = []  # in one process: importing torch takes longer than the commands
     for block in blocks(page):
         if block.kind == "python" and not block.mark:
             write(block, tmp_path)
         elif block.kind == "bash" and not block.mark:
-            for words in commands(block):
-                assert main(words[1:]) == 0, f"{shlex.join(words)}: {capfd.readouterr().err}"
+            found = commands(block)
+            assert not (variables and exported(found)), "one export per page"
+            variables |= exported(found)
+            for words in (words[1:] for words in found if words[0] == "pkubench"):
+                if variables:
+                    later.append(words)
+                    continue
+                assert main(words) == 0, f"{shlex.join(words)}: {capfd.readouterr().err}"
+    if later:
+        run_elsewhere(later, variables, tmp_path)
     for name in set(sys.modules) - before:  # those of the page's own files, which another may name
         if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
             del sys.modules[name]
@@ -95,12 +143,13 @@ def test_a_page_runs_in_a_shell_slow_blocks_too(page: Path, tmp_path: Path) -> N
     shims.mkdir()
     folder.mkdir()
     for name, call in {"pkubench": "-m pkubench", "python": ""}.items():
-        (shims / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {call} "$@"\n')
+        found = f'PYTHONPATH="$PYTHONPATH":{shlex.quote(str(ROOT))}'
+        run = f'{found} exec {shlex.quote(sys.executable)} {call} "$@"'
+        (shims / name).write_text(f"#!/bin/sh\n{run}\n")
         (shims / name).chmod(0o755)
     environment = {
         **os.environ,
         "PATH": f"{shims}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
         "OMP_NUM_THREADS": "1",
     }
     for block in blocks(page):
@@ -110,6 +159,7 @@ def test_a_page_runs_in_a_shell_slow_blocks_too(page: Path, tmp_path: Path) -> N
             write(block, folder)
         elif block.kind == "bash":
             shell = ["bash", "-euo", "pipefail", "-c", block.text]
+            environment |= exported([line.split() for line in block.text.splitlines() if line])
             done = subprocess.run(
                 shell, cwd=folder, env=environment, capture_output=True, text=True, check=False
             )
@@ -145,9 +195,16 @@ def test_marks_and_files_are_read_as_the_convention_says(tmp_path: Path) -> None
     )
     write(file, tmp_path)
     assert (tmp_path / "a" / "b.py").read_text() == "x = 1\n"
+    assert exported(commands(plain._replace(text="export A=1 B=x\npkubench list\n"))) == {
+        "A": "1",
+        "B": "x",
+    }
     for line in ("ls", "pkubench list | cat"):
         with pytest.raises(AssertionError):
             commands(plain._replace(text=line))
+    excerpt = Block("python", "examples/__init__.py", "", "no line of it\n")
+    with pytest.raises(AssertionError, match="not an excerpt"):
+        write(excerpt, tmp_path)
     page.write_text("<!-- skip -->\n```bash\nls\n```\n")
     with pytest.raises(AssertionError, match="what does"):
         blocks(page)

@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.results.game_records import MIXTURE, GameRow, Line, read
 from benchmarks.results.games_claim import claim
 from pkubench.agents.families.psro.diversities.members import Members
-from pkubench.agents.families.psro.oracles.learnt import LearntOracle
+from pkubench.agents.families.psro.oracles.learned import LearnedOracle
 from pkubench.agents.families.psro.presets import PRESETS
 from pkubench.agents.families.psro.settings import PSROConfig
 from pkubench.envs.games.mixture_model import CENTRES
@@ -192,7 +192,7 @@ def _deep_settings(line: Line) -> str:
     layers = [
         " x ".join(map(str, oracle.hidden))
         for oracle in oracles
-        if isinstance(oracle, LearntOracle)
+        if isinstance(oracle, LearnedOracle)
     ]
     return (
         f"- {line.row.method}: hidden layers {layers[0]} (published: {layers[1]}), "

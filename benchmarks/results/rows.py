@@ -63,7 +63,8 @@ class Row:
         if "settings" not in config:
             return True
         now = config_of(self.agent, self.task, dict(self.changes))
-        then = config["settings"]
+        # saved as it was resolved: the weights are the same to rounding
+        then = {k: v for k, v in config["settings"].items() if k != "gradients"}
         if isinstance(now, OnPolicyConfig):
             then = present_settings(then)
         return matches(now, then)

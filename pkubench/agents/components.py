@@ -1,9 +1,9 @@
-"""Components: the exchangeable parts of a learner, each with settings of its own.
+"""Components: the exchangeable parts of a learner, each with its own settings.
 
 A slot is a base class (an update rule, a constraint, a credit model, an encoder); a component is a
-frozen dataclass below it, registered under the name that users set. A learner's config has one
-field a slot, and the component in it carries the settings that only it reads, so that a setting
-without effect does not exist::
+frozen subclass dataclass of it, registered under the name that users set. A learner's config has
+one field per slot, and the component in it carries the settings that only it reads, so that a
+setting without effect does not exist::
 
     class UpdateRule(Component, slot="update", package="pkubench.agents.rl.update_rules"): ...
 
@@ -17,8 +17,8 @@ without effect does not exist::
         update: UpdateRule = PPOClip()
 
 ``update=ppo-clip`` chooses, ``update.clip=0.1`` sets, and so does ``clip=0.1`` where one chosen
-component has a setting of that name. Modules of components import no torch: a formula is written
-with the methods of its tensors.
+component has a setting of that name. Modules of components do not import torch: a formula is
+written with the methods of its tensors.
 """
 
 from __future__ import annotations
@@ -41,28 +41,32 @@ ComponentT = TypeVar("ComponentT", bound="Component")
 
 ENTRY_POINTS = "pkubench.agents"
 """Group of the entry points by which other packages bring components (and families)."""
+REMOVED_SETTINGS = {
+    "checkpoint_steps": "checkpoints are spaced by the time they take to write",
+}
+"""Settings of earlier releases, ignored where a saved run has them, and why they were removed."""
 
 
 class Component:
     """Base of all components; a direct subclass is a slot, and its subclasses fill it."""
 
     slot: ClassVar[str]
-    """What the field of a config is called."""
+    """Name of the field in a config."""
     package: ClassVar[str]
-    """The package (or module) whose modules declare this project's components of the slot."""
+    """The package (or module) with this project's components of the slot."""
     name: ClassVar[str]
-    """What users set the slot to."""
+    """The value that users set the slot to."""
     registered: ClassVar[dict[str, type[Component]]]
-    """Name -> class, of the components imported so far."""
+    """Name -> class of the components imported so far."""
     former_names: ClassVar[dict[str, str]]
-    """Name of an earlier release -> name; read for one release, with a notice."""
+    """Name in an earlier release -> name; read for one release, with a notice."""
 
     def needs(self, config: Any) -> str:
-        """Return what this component cannot work without in ``config``, in words, or ""."""
+        """Return in words what this component requires of ``config`` and lacks, or ""."""
         return ""
 
     def unused(self, config: Any) -> Mapping[str, str]:
-        """Return the component's own settings without effect in ``config``, and what they need."""
+        """Return the component's settings without effect in ``config``, and what they require."""
         return {}
 
     def __init_subclass__(cls, *, slot: str = "", package: str = "", **kwargs: Any) -> None:
@@ -75,7 +79,7 @@ class Component:
 def register(name: str, *, formerly: str = "") -> Callable[[type[ComponentT]], type[ComponentT]]:
     """Register a component under the name users choose it by; a decorator of its class.
 
-    ``formerly`` is its name in an earlier release, which is still read.
+    ``formerly`` is its name in an earlier release, which is still accepted.
 
     Raises:
         ConfigError: the slot has another component of the name, or the class is not a frozen
@@ -121,10 +125,10 @@ class Setting(NamedTuple):
     """One setting of a config or of a component chosen in it."""
 
     name: str
-    """As it is shown and saved: ``gamma``, ``update``, ``update.clip``."""
+    """As shown and saved: ``gamma``, ``update``, ``update.clip``."""
     value: Any
     owner: type[Any]
-    """The dataclass with the field, whose source documents it."""
+    """The dataclass with the field; its source documents it."""
 
 
 def settings_of(config: Any) -> Iterator[Setting]:
@@ -169,8 +173,8 @@ def changed(config: ConfigT, changes: Mapping[str, Any], *, strict: bool = True)
 
     Args:
         config: a frozen dataclass with components in its slots.
-        changes: setting -> value, or component (by name or as itself).
-        strict: False passes over settings of components that are not chosen, as tables of numbers
+        changes: setting -> value, or component (by name or as an object).
+        strict: False ignores settings of components that are not chosen, as tables of numbers
             tuned for several agents need.
 
     Raises:
@@ -192,7 +196,11 @@ def changed(config: ConfigT, changes: Mapping[str, Any], *, strict: bool = True)
         if name in hints:
             fields[name] = fitted(name, value, hints[name])
             continue
-        found = _owner(name, parts, slots, known=hints, strict=strict)
+        if name in REMOVED_SETTINGS:
+            if strict:
+                raise ConfigError(f"{name} is no longer a setting: {REMOVED_SETTINGS[name]}")
+            continue
+        found = _owner(name, parts, slots, hints, strict=strict)
         if found is not None:
             slot, leaf = found
             hint = typing.get_type_hints(type(parts[slot]))[leaf]
@@ -203,11 +211,11 @@ def changed(config: ConfigT, changes: Mapping[str, Any], *, strict: bool = True)
 
 
 def matches(config: Any, saved: Mapping[str, Any]) -> bool:
-    """Return whether settings as a run saved them are those of ``config``.
+    """Return whether the settings saved by a run are those of ``config``.
 
-    They may be of an earlier release, with flat names: such a name stands for all chosen components
-    that have it, and those of components that are not chosen are passed over, as are settings that
-    came later than the run.
+    They may be of an earlier release, with flat names: such a name refers to all chosen components
+    that have it. Settings of components that are not chosen are ignored, and so are settings that
+    are newer than the run.
     """
     now = [setting.name for setting in settings_of(config)]
     changes: dict[str, Any] = {}
@@ -221,10 +229,10 @@ def matches(config: Any, saved: Mapping[str, Any]) -> bool:
 
 
 def check_needs(config: Any) -> None:
-    """Check that the components of a config go together, for its ``__post_init__``.
+    """Check that the components of a config are compatible, for its ``__post_init__``.
 
     Raises:
-        ConfigError: one needs something that another one, or the config, does not have.
+        ConfigError: one requires something that another one, or the config, does not have.
     """
     cls: Any = type(config)
     for slot in slots_of(cls):
@@ -235,9 +243,9 @@ def check_needs(config: Any) -> None:
 
 
 def unused_settings(config: Any, names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield those of ``names`` without effect in ``config``, and what they need for one.
+    """Yield those of ``names`` that have no effect in ``config``, and what they would require.
 
-    A config says so of its own settings, and each component of its own, by a method ``unused``.
+    A config reports its own unused settings, and each component its own, by a method ``unused``.
     """
     found = dict(config.unused()) if hasattr(config, "unused") else {}
     cls: Any = type(config)
@@ -267,7 +275,7 @@ def _chosen(slot: type[Component], value: Any, before: Component) -> Component:
     if value in slot.former_names:
         former, value = value, slot.former_names[value]
         warnings.warn(
-            f"{slot.slot}={former} is now called {slot.slot}={value}; the old name will go",
+            f"{slot.slot}={former} is now called {slot.slot}={value}; the old name will be removed",
             PkubenchWarning,
             stacklevel=4,
         )
@@ -285,11 +293,14 @@ def _owner(
     name: str,
     parts: Mapping[str, Component],
     slots: Mapping[str, type[Component]],
+    own: Iterable[str],
     *,
-    known: Iterable[str],
     strict: bool,
 ) -> tuple[str, str] | None:
-    """Return the slot and the field that a setting names; None for one to pass over."""
+    """Return the slot and the field that a setting names; None for one to pass over.
+
+    ``own`` are the settings of the config itself, for the hint.
+    """
     prefix, dot, leaf = name.rpartition(".")
     wanted = {prefix: parts[prefix]} if dot and prefix in parts else {} if dot else parts
     having = [slot for slot, part in wanted.items() if leaf in _fields_of(type(part))]
@@ -297,7 +308,7 @@ def _owner(
         return having[0], leaf
     if having:
         options = " or ".join(f"{slot}.{leaf}" for slot in having)
-        raise ConfigError(f"setting {name!r} could be {options}: write one of them")
+        raise ConfigError(f"setting {name!r} is ambiguous: write {options}")
     elsewhere = {
         (slot, other): leaf
         for slot, base in slots.items()
@@ -313,8 +324,8 @@ def _owner(
             f"{slot}={parts[slot].name}" for slot in dict.fromkeys(slot for slot, _ in elsewhere)
         )
         raise ConfigError(f"{name} has no effect here: it is a setting of {of}, and this is {now}")
-    own = [f"{slot}.{field}" for slot, part in parts.items() for field in _fields_of(type(part))]
-    raise UnknownName("setting", name, [*known, *own, *(k.rpartition(".")[2] for k in own)])
+    known = [f"{slot}.{field}" for slot, part in parts.items() for field in _fields_of(type(part))]
+    raise UnknownName("setting", name, [*own, *known, *(k.rpartition(".")[2] for k in known)])
 
 
 def _fields_of(cls: type[Any]) -> tuple[str, ...]:

@@ -1,12 +1,13 @@
-"""The Agent contract: what the harness asks of anything it scores.
+"""The Agent contract: the interface of everything that the harness scores.
 
 Everything is batched over episodes and carries explicit state, so recurrent networks,
-transformers' contexts and retrieval banks fit without an exception:
+transformers' contexts and retrieval banks need no special case:
 
-* an ``Agent`` acts for one agent id of a world (or converses, in a text world);
-* a ``Team`` gives each agent id its own ``Agent``; the harness hands each one only its own
+** an ``Agent`` acts for one agent id of an environment (or converses, in a text environment);
+* a ``Team`` gives each agent id its own ``Agent``; the harness passes each one only its own
   observation, so decentralised execution is enforced;
-* a ``CentralisedTeam`` sees all observations and must say so by its type; boards label it;
+* a ``CentralisedTeam`` receives all observations and must declare this by its type; boards label
+  it;
 * a ``Population`` is a set of game policies with a meta-strategy for each player.
 """
 
@@ -26,11 +27,11 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 State = Any
-"""Whatever an agent remembers between steps; the harness keeps it and hands it back."""
+"""What an agent remembers between steps; the harness stores it and passes it back."""
 
 
 class MaskedObservation(NamedTuple):
-    """The observation where a world says which actions are legal."""
+    """The observation where an environment has action masks."""
 
     observation: Array
     """(episodes, ...)."""
@@ -40,13 +41,13 @@ class MaskedObservation(NamedTuple):
 
 @runtime_checkable
 class Agent(Protocol):
-    """Acts for one agent id in many episodes at once."""
+    """Acts for one agent id in a batch of episodes."""
 
     def begin(self, seeds: IntArray) -> State:
         """Start ``len(seeds)`` episodes.
 
         Args:
-            seeds: int64 (episodes,), the source of all randomness the agent may use in each
+            seeds: int64 (episodes,), the only source of randomness the agent may use in each
                 episode, so that an episode does not depend on the batch it runs in.
 
         Returns:
@@ -59,31 +60,32 @@ class Agent(Protocol):
 
         Args:
             observation: (episodes, ...) array; a ``MaskedObservation`` where actions may be
-                illegal; a list of conversations (lists of ``{"role", "content"}``) in text worlds.
-            state: what ``begin`` or the previous call returned.
-            active: bool (episodes,); episodes that are over stay in the batch as False, and what
-                is returned for them is ignored.
+                illegal; a list of conversations (lists of ``{"role", "content"}``) in text
+                environments.
+            state: the state that ``begin`` or the previous call returned.
+            active: bool (episodes,); finished episodes stay in the batch as False, and their
+                actions are ignored.
 
         Returns:
-            Actions (episodes, ...) of the world's action space (a list of strings in text worlds)
-            and the new state.
+            Actions (episodes, ...) of the environment's action space (a list of strings in text
+            environments) and the new state.
         """
         ...
 
 
 @runtime_checkable
 class CostObserver(Protocol):
-    """An Agent that is told each step's cost, as one that keeps a budget must be (Saute).
+    """An Agent that observes the cost of each step, as one with a cost budget must (Saute).
 
-    A world with a cost gives it to whoever acts, beside the observation; most agents need not know.
+    In an environment with costs the harness passes them to agents with this method.
     """
 
     def observe_cost(self, cost: FloatArray, state: State) -> State:
-        """Take in what the last step cost.
+        """Observe the cost of the last step.
 
         Args:
-            cost: float64 (episodes,); what comes for episodes that are over means nothing.
-            state: what ``act`` returned.
+            cost: float64 (episodes,); meaningless for finished episodes.
+            state: the state that ``act`` returned.
 
         Returns:
             The new state.
@@ -93,7 +95,7 @@ class CostObserver(Protocol):
 
 @runtime_checkable
 class StochasticPolicy(Protocol):
-    """An Agent without memory that can tell its action probabilities, so games score it exactly."""
+    """An Agent without memory that returns action probabilities, so games can score it exactly."""
 
     def action_probabilities(self, observation: Array, action_mask: Array) -> FloatArray:
         """Return (batch, actions) probabilities, 0 where ``action_mask`` is 0."""
@@ -102,12 +104,12 @@ class StochasticPolicy(Protocol):
 
 @dataclass(frozen=True)
 class Team:
-    """One Agent for each agent id; each sees its own observation only."""
+    """One Agent for each agent id; each receives only its own observation."""
 
     members: Mapping[str, Agent]
 
     def __post_init__(self) -> None:
-        """Check that each member honours the contract."""
+        """Check that each member implements the contract."""
         for name, member in self.members.items():
             if not isinstance(member, Agent):
                 raise AgentError(f"team member {name!r} ({type(member).__name__}) has no begin/act")
@@ -115,7 +117,7 @@ class Team:
 
 @runtime_checkable
 class CentralisedTeam(Protocol):
-    """Acts for all agents from all observations: centralised execution, labelled as such."""
+    """Acts for all agents from all observations: centralised execution, labeled as such."""
 
     centralised: bool
     """Must be True."""
@@ -127,7 +129,7 @@ class CentralisedTeam(Protocol):
     def act(
         self, observations: Mapping[str, Any], state: State, active: BoolArray
     ) -> tuple[Mapping[str, Any], State]:
-        """As ``Agent.act`` with a mapping from agent id to observations, and to actions."""
+        """As ``Agent.act``, with mappings from agent id to observations and to actions."""
         ...
 
 
@@ -137,7 +139,7 @@ GamePolicy = Callable[[str], Mapping[int, float]] | Mapping[str, Mapping[int, fl
 
 @dataclass(frozen=True)
 class Population:
-    """K policies a player and the probability of playing each: what a game task scores."""
+    """K policies per player and the probability of playing each: what a game task scores."""
 
     policies: tuple[Sequence[GamePolicy], Sequence[GamePolicy]]
     meta_strategy: tuple[FloatArray, FloatArray]

@@ -1,7 +1,7 @@
-"""What trains: the contract between a training session and the learner of a family.
+"""The contract between a training session and the learner of a family.
 
 A session (``pkubench.training``) owns folders, logs, checkpoints, validation and interruption; a
-learner owns environments, networks and its one update. Neither knows the other's insides.
+learner owns environments, networks and its update. Neither depends on the other's internals.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 State = Mapping[str, Any]
-"""Nested mappings and lists of NumPy arrays, numbers, texts, booleans and None."""
+"""Nested mappings and lists of NumPy arrays, numbers, strings, booleans and None."""
 
 
 class Counters(NamedTuple):
-    """What a training has done so far. A family's ``unit`` names the one that budgets count."""
+    """Progress of a training. A family's ``unit`` names the counter that budgets are in."""
 
     iterations: int = 0
     """Calls of ``iterate``."""
     environment_steps: int = 0
-    """Steps of single environments: ``num_envs`` a batched step."""
+    """Steps of single environments: ``num_envs`` per batched step."""
     episodes: int = 0
     """Episodes that ended."""
     gradient_steps: int = 0
-    """0 where they are not counted, as ``tokens``."""
+    """0 where not counted, like ``tokens``."""
     tokens: int = 0
 
 
 class Export(NamedTuple):
-    """A trained agent as it is saved: everything that acting needs and nothing else."""
+    """A trained agent in its saved form: everything that acting needs and nothing else."""
 
     config: Mapping[str, Any]
-    """JSON values. The session adds who it is (agent, task, seed, settings, the family's kind)."""
+    """JSON values. The session adds the identity (agent, task, seed, settings, family's kind)."""
     tensors: Mapping[str, Array]
     files: Mapping[str, bytes] = {}
     """Further files by name; hashed like the tensors."""
@@ -50,7 +50,7 @@ class Export(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What a learner is made from."""
+    """The inputs of a learner."""
 
     agent: str
     """Name of the preset."""
@@ -58,7 +58,7 @@ class Context:
     settings: Any
     """The preset's config with the user's changes: a frozen dataclass."""
     seed: int
-    """Everything random derives from it."""
+    """Source of all randomness."""
     total: int
     """The budget in the family's unit."""
     device: str = "cpu"
@@ -74,27 +74,27 @@ class Context:
 
 
 class Learner(Protocol):
-    """One training run: an update at a time, and a state from which it resumes exactly."""
+    """One training run: one update at a time, and a state from which it resumes exactly."""
 
     is_anytime: bool
-    """Whether its agent is good before the budget is spent, whatever the budget: it is saved with
+    """Whether its agent is usable before the budget is spent, whatever the budget: it is saved with
     every checkpoint, and the run may be resumed with another budget."""
 
     @property
     def counters(self) -> Counters:
-        """What has been done so far."""
+        """Progress so far."""
         ...
 
     @property
     def ended(self) -> str:
-        """Why nothing is left to train before the budget is spent, in words, or ""."""
+        """Why training ended before the budget is spent, in words, or ""."""
         ...
 
     def iterate(self) -> Mapping[str, float]:
-        """Do one update; return named figures for the curve (NaN where unknown).
+        """Do one update; return named metrics for the curve (NaN where unknown).
 
-        None at all where this update is not to be a line of the curve. ``seconds`` among them takes
-        the place of the session's own count of the time spent in updates.
+        An empty mapping adds no line to the curve. A metric ``seconds`` replaces the session's own
+        measurement of the time spent in updates.
         """
         ...
 
@@ -102,14 +102,14 @@ class Learner(Protocol):
         """Return everything that changes, so that ``load_state`` resumes to the same bits.
 
         Its arrays may be the learner's own: they are read before the next update. Those of an
-        anytime learner are copies, since the session goes back to them when an update is
-        interrupted; its iterations draw from generators of their own.
-        The global generators of Python, NumPy and torch are the session's to save.
+        anytime learner are copies, since the session restores them when an update is
+        interrupted; its iterations draw from their own generators.
+        The session saves the global generators of Python, NumPy and torch.
         """
         ...
 
     def load_state(self, state: State) -> None:
-        """Go back to a state.
+        """Restore a state.
 
         Raises:
             WeightsError: it is of a learner of another shape.
@@ -117,7 +117,7 @@ class Learner(Protocol):
         ...
 
     def export(self) -> Export:
-        """Return the agent as it stands, ready to be saved and to act."""
+        """Return the present agent, ready to be saved and to act."""
         ...
 
     def close(self) -> None:
@@ -126,15 +126,15 @@ class Learner(Protocol):
 
 
 class BatchLearner(Protocol):
-    """Several training seeds side by side in one process, each of which resumes by itself."""
+    """Several training seeds in one process; each can be resumed separately."""
 
     @property
     def members(self) -> Sequence[Learner]:
-        """One a seed; their ``iterate`` is not called."""
+        """One per seed; their ``iterate`` is not called."""
         ...
 
     def iterate(self) -> Sequence[Mapping[str, float]]:
-        """Do one update of every seed; return the figures of each."""
+        """Do one update of every seed; return the metrics of each."""
         ...
 
 

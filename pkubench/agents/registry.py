@@ -1,9 +1,9 @@
-"""Agent families, presets and prefixes: declared beside their code, found without a central table.
+"""Agent families, presets and prefixes: declared next to their code, found without a central table.
 
 A package under ``pkubench.agents.families`` declares ``FAMILY`` and ``PRESETS``, and ``PREFIXES``
-where agents are also spelt ``prefix:NAME``; ``pkubench.agents.adapters`` declares other prefixes.
-Other packages call ``pkubench.register_family``, from a module that an entry point of the group
-``pkubench.agents`` names. Declarations import no torch and build no environment.
+where agents are also spelled ``prefix:NAME``; ``pkubench.agents.adapters`` declares other prefixes.
+Other packages call ``pkubench.register_family`` from a module named by an entry point of the group
+``pkubench.agents``. Declarations neither import torch nor build environments.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class Input:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentFamily:
-    """What a group of agents shares: how they are trained, saved and loaded.
+    """What a group of agents has in common: how they are trained, saved and loaded.
 
-    Functions are named ``module:function`` and imported when they are called.
+    Functions are named as ``module:function`` and imported when called.
     """
 
     name: str
@@ -59,31 +59,31 @@ class AgentFamily:
     kind: str = ""
     """``config["kind"]`` of its saved agents; "" where nothing is saved."""
     unit: Unit = "environment_steps"
-    """What budgets count."""
+    """The unit of budgets."""
     configure: str | None = None
-    """``module:function(preset's name, Task | None) -> config``: a frozen dataclass, as it is tuned
-    for a task, or before a task changes it."""
+    """``module:function(preset's name, Task | None) -> config``: a frozen dataclass, tuned for the
+    task; with None, before a task changes it."""
     learner: str | None = None
     """``module:function(Context) -> Learner``; None for agents that are not trained."""
     batch: str | None = None
-    """``module:function(Sequence[Context]) -> BatchLearner``: several seeds side by side."""
+    """``module:function(Sequence[Context]) -> BatchLearner``: several seeds trained in a batch."""
     plan: str | None = None
-    """``module:function(Context, results) -> Sequence[Stage]``: a pipeline in place of a learner.
+    """``module:function(Context, results) -> Sequence[Stage]``: a pipeline instead of a learner.
 
-    Pure, and called again after every stage with what the finished ones left.
+    Pure, and called again after every stage with the results of the finished ones.
     """
     load: str | None = None
     """``module:function(SavedAgent, Task | None, acting) -> Entrant``."""
     make: str | None = None
-    """``module:function(preset's name, Task) -> Entrant``, of agents that need no weights."""
+    """``module:function(preset's name, Task) -> Entrant``, for agents without weights."""
     bound: str | None = None
     """``module:function(Entrant, game, plays, seed) -> ResponseBound``: a lower bound of
-    exploitability, learnt from plays, where no exact one can be computed."""
+    exploitability, learned from plays, where the exact value cannot be computed."""
     fits: Callable[[Task], str] = _fits
-    """Why the family does not train on a task; "" where it does. Reads the task and the traits of
-    its environment, see ``pkubench.agents.requirements``."""
+    """Why the family cannot train on a task; "" where it can. Reads the task and the traits of its
+    environment, see ``pkubench.agents.requirements``."""
     acting: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    """Settings of acting -> values, the default first: ``{"mode": ("mode", "sampled")}``."""
+    """Acting settings -> values, the default first: ``{"mode": ("mode", "sampled")}``."""
     inputs: tuple[Input, ...] = ()
     extra: str | None = "agents"
     """The optional dependency set that training and loading need."""
@@ -95,7 +95,7 @@ class AgentFamily:
 
     @property
     def package(self) -> str:
-        """The top-level package that brings it."""
+        """The top-level package that declares it."""
         functions = (self.learner, self.plan, self.make, self.load, self.configure)
         return next((name for name in functions if name), "").partition(":")[0].partition(".")[0]
 
@@ -109,61 +109,62 @@ class Preset:
     summary: str
     paper: str = "-"
     suites: tuple[str, ...] = ()
-    """Suites whose tasks it is meant for; none named: those of every suite."""
+    """Suites that it is meant for; empty: every suite."""
     fits: Callable[[Task], str] = _fits
-    """Why this agent does not train on a task that its family trains on; "" where it does."""
+    """Why this agent cannot train on a task that its family can train on; "" where it can."""
     tags: frozenset[str] = frozenset()
-    """``official``: its settings are the official numbers of its paper; ``team``: a learner of
-    teams; ``limited``: it holds a cost limit; ``suggested``: one to try first where it fits."""
+    """``official``: its settings are the official ones of its paper; ``team``: a learner of teams;
+    ``limited``: it holds a cost limit; ``suggested``: one to try first where it fits."""
     place: int = 100
-    """Where lists show it: lower first, and in order of declaration where places are equal."""
+    """Sort key in lists: lower first, ties in order of declaration."""
 
     def config(self, task: Task | None = None) -> Any:
-        """Return its config, as it is tuned for ``task``; None for an agent that is not trained.
+        """Return its config, tuned for ``task``; None for an agent that is not trained.
 
         Raises:
-            UnknownName, MissingExtra: the task's environment has to be made to know, and cannot.
+            UnknownName, MissingExtra: the config depends on the task's environment, which cannot be
+                made.
         """
         configure = family_of(self).configure
         return None if configure is None else import_function(configure)(self.name, task)
 
     @property
     def is_official(self) -> bool:
-        """Whether its settings are the official numbers of its paper."""
+        """Whether its settings are the official ones of its paper."""
         return OFFICIAL in self.tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentPrefix:
-    """A way to spell agents, ``PREFIX:...``, declared beside the code that reads them."""
+    """A way to spell agents, ``PREFIX:...``, declared next to the code that reads them."""
 
     prefix: str
     summary: str
     resolve: str
-    """``module:function(what follows the colon, Task | None, trust) -> AgentSource``."""
+    """``module:function(text after the colon, Task | None, trust) -> AgentSource``."""
     runtimes: tuple[str, ...] = ()
-    """Distributions that such agents act with: records name their versions."""
+    """Distributions that such agents run with: records contain their versions."""
     needs_trust: bool = False
-    """Whether reading one can run code that comes with a file."""
+    """Whether reading one can run code in a file."""
     bundle: Literal["named", "onnx", "external"] = "external"
-    """How a board runs one again: by its name, which is code of an installed package; from its
-    ONNX graphs; or not."""
+    """How a board re-runs one: by its name, as code of an installed package; from its ONNX graphs;
+    or not."""
     files: tuple[str, ...] = ()
-    """Endings of its files, and names of files that mark a folder of them."""
+    """Suffixes of its files, and names of files that mark a folder of them."""
     noun: str = ""
-    """What such a file is, with its article."""
+    """Description of such a file, with its article."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectAdapter:
-    """Objects of another library that are taken for agents."""
+    """Objects of another library that are accepted as agents."""
 
     classes: tuple[str, ...]
-    """``module.Class`` of any of their parents; looked for without importing anything."""
+    """``module.Class`` of any of their base classes; matched without importing anything."""
     adapt: str
     """``module:function(object, task id) -> Entrant``."""
     noun: str
-    """What they are, for messages."""
+    """Description of them, for messages."""
 
 
 _FAMILIES: dict[str, AgentFamily] = {}
@@ -173,7 +174,7 @@ _ADAPTERS: list[ObjectAdapter] = []
 
 
 def register_family(family: AgentFamily, presets: Iterable[Preset] = ()) -> None:
-    """Make a family and presets known to every verb. Again, it changes nothing.
+    """Make a family and presets known to every verb. Repeated calls have no effect.
 
     Raises:
         ConfigError: another family or preset has one of the names, another family saves agents of
@@ -202,7 +203,7 @@ def _add(family: AgentFamily, presets: tuple[Preset, ...]) -> None:
 
 
 def register_prefix(prefix: AgentPrefix) -> None:
-    """Make a spelling of agents known to every verb. Again, it changes nothing.
+    """Make a spelling of agents known to every verb. Repeated calls have no effect.
 
     Raises:
         ConfigError: another one has the prefix.
@@ -230,7 +231,7 @@ def prefixes() -> Mapping[str, AgentPrefix]:
 
 
 def object_adapters() -> Sequence[ObjectAdapter]:
-    """Return what takes objects of other libraries for agents."""
+    """Return the adapters of other libraries' objects."""
     _load()
     return _ADAPTERS
 
@@ -264,9 +265,10 @@ def family_of_kind(kind: str) -> AgentFamily:
 
 
 def is_meant_for(agent: Preset, task: Task) -> bool:
-    """Return whether an agent is for tasks of a task's suite, trained or not.
+    """Return whether an agent is meant for a task's suite, trained or not.
 
-    A suite that no agent of the same package names is unknown to its authors, and open to it.
+    A suite that no agent of the same package names is unknown to that package, and open to its
+    agents.
     """
     if not agent.suites or task.suite in agent.suites:
         return True
@@ -279,7 +281,7 @@ def is_meant_for(agent: Preset, task: Task) -> bool:
 
 
 def why_not(agent: Preset, task: Task) -> str:
-    """Return why an agent does not train on a task; "" if it does.
+    """Return why an agent cannot train on a task; "" if it can.
 
     Raises:
         UnknownName: the task's environment is not registered.
@@ -295,15 +297,15 @@ def why_not(agent: Preset, task: Task) -> str:
 
 
 def can_train(agent: Preset, task: Task) -> bool:
-    """Return whether an agent trains on a task."""
+    """Return whether an agent can train on a task."""
     return not why_not(agent, task)
 
 
 def trainable(task: Task) -> list[Preset]:
-    """Return the agents that train on a task, those to try first before others.
+    """Return the agents that can train on a task, in the order in which to try them.
 
     Learners of teams come first where there is a team, the others where there is not; those that
-    hold its cost limit before those that do not look at it; official numbers last.
+    hold its cost limit before unconstrained ones; official settings last.
     """
     fitting = [agent for agent in presets().values() if can_train(agent, task)]
     is_team = num_agents(task) > 1
@@ -320,7 +322,7 @@ def trainable(task: Task) -> list[Preset]:
 
 
 def import_function(path: str) -> Any:
-    """Return the object behind ``module:name``."""
+    """Import the object named ``module:name``."""
     module, _, name = path.partition(":")
     return getattr(importlib.import_module(module), name)
 

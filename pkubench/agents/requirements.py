@@ -1,7 +1,7 @@
-"""Why an agent does not train on a task, read from the task and its environment's traits.
+"""Why an agent cannot train on a task, read from the task and its environment's traits.
 
-Families and presets name these functions as ``fits``. Each returns a reason that goes on a sentence
-about the agent ("it ..."), or "" where there is none.
+Families and presets name these functions as ``fits``. Each returns a reason as a clause about the
+agent ("it ..."), or "" where there is none.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ACTIONS = ("box", "discrete")
 
 
 def all_of(*requirements: Callable[[Task], str]) -> Callable[[Task], str]:
-    """Return a requirement of several: the first reason against the task."""
+    """Combine several requirements: the first reason against the task counts."""
 
     def fits(task: Task) -> str:
         return next((reason for needs in requirements if (reason := needs(task))), "")
@@ -29,14 +29,14 @@ def all_of(*requirements: Callable[[Task], str]) -> Callable[[Task], str]:
 
 
 def plays_episodes(task: Task) -> str:
-    """Need episodes that are played, not a score that is computed."""
+    """Require scores from played episodes, not computed ones."""
     if task.scoring.is_played:
         return ""
     return f"it learns from episodes, and scores here come from {task.scoring.summary}"
 
 
 def acts_in_box_or_discrete(task: Task) -> str:
-    """Need action spaces that a Gaussian or a categorical distribution fits."""
+    """Require action spaces of a Gaussian or a categorical distribution."""
     known = _known(task)
     if known is None or set(known.action.split("+")) <= set(ACTIONS):
         return ""
@@ -44,15 +44,15 @@ def acts_in_box_or_discrete(task: Task) -> str:
 
 
 def takes_no_masks(task: Task) -> str:
-    """Need every action to be legal."""
+    """Require every action to be legal."""
     known = _known(task)
     if known is None or not known.has_action_masks:
         return ""
-    return "it takes no action masks, and here not every action is legal"
+    return "it does not support action masks, and here not every action is legal"
 
 
 def plays_zero_sum_games(task: Task) -> str:
-    """Need a two-player zero-sum game that is scored exactly."""
+    """Require a two-player zero-sum game that is scored exactly."""
     known = _known(task)
     if known is not None and known.is_zero_sum_game and not task.scoring.is_played:
         return ""
@@ -60,18 +60,18 @@ def plays_zero_sum_games(task: Task) -> str:
 
 
 def holds_cost_limit(task: Task) -> str:
-    """Need a cost limit to hold."""
-    return "" if task.cost_limit is not None else "it has no cost to hold"
+    """Require a cost limit."""
+    return "" if task.cost_limit is not None else "it needs a cost limit, and this task has none"
 
 
 def num_agents(task: Task) -> int:
-    """Return how many agents act in a task's environment; 1 where that is not known here."""
+    """Return the number of agents in a task's environment; 1 where that is not known here."""
     known = _known(task)
     return 1 if known is None else known.num_agents
 
 
 def _known(task: Task) -> Traits | None:
-    """Return a task's traits; None where its environment would have to be made and cannot."""
+    """Return a task's traits; None where they require the environment and it cannot be made."""
     try:
         return traits(task.id, **task.env_kwargs)
     except MissingExtra:

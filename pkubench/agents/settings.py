@@ -1,4 +1,4 @@
-"""Values of settings: read from text, fitted to a field's type, held to their domains."""
+"""Values of settings: read from text, converted to a field's type, checked against domains."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_domains(
     positive: Iterable[str] = (),
     not_negative: Iterable[str] = (),
 ) -> None:
-    """Check that numbers of a dataclass are finite and lie where each named group must.
+    """Check that a dataclass's numbers are finite and in the domain of each named group.
 
     ``shares`` lie in [0, 1]. None counts as positive and as not negative.
 
@@ -49,7 +49,7 @@ def check_domains(
 
 
 def read_value(text: str) -> Any:
-    """Return a value written as text: JSON where it parses, the text itself otherwise."""
+    """Parse a value: JSON where it parses, the text itself otherwise."""
     try:
         return json.loads(text)
     except json.JSONDecodeError:
@@ -57,7 +57,7 @@ def read_value(text: str) -> Any:
 
 
 def fitted(name: str, value: Any, hint: Any) -> Any:
-    """Return a JSON value as a field of type ``hint`` has it.
+    """Convert a JSON value to a field's type ``hint``.
 
     Raises:
         ConfigError: it is of another type; the message names ``name`` and what it must be.

@@ -15,6 +15,7 @@ from pkubench.cli.bounds import show_bound
 from pkubench.cli.interrupt import Interrupted, sigterm_as_interrupt, this_command
 from pkubench.cli.names import check_apart, command, counted_in, shipped_tasks, short, task_named
 from pkubench.cli.options import (
+    Act,
     Episodes,
     Json,
     MaxHistories,
@@ -23,6 +24,7 @@ from pkubench.cli.options import (
     Seed,
     Trust,
     Workers,
+    acting_of,
     complete_tasks,
     set_max_histories,
     verb_app,
@@ -107,6 +109,10 @@ def evaluate(
     workers: Workers = 1,
     out: Out = None,
     trust: Trust = False,
+    act: Act = None,
+    stochastic: Annotated[
+        bool, typer.Option("--stochastic", help="Short for --act mode=sampled.")
+    ] = False,
     responses: Responses = None,
     backend: BackendName = "local",
     max_histories: MaxHistories = None,
@@ -123,7 +129,7 @@ def evaluate(
     if quick and episodes is not None:
         raise ConfigError("--quick and --episodes both say how many episodes; give one")
     set_max_histories(max_histories)
-    pairs = _pairs(list(words or []), agents, suite, all_)
+    pairs = _acting_as(acting_of(act, stochastic), _pairs(list(words or []), agents, suite, all_))
     is_one = agents is None and suite is None and not all_ and len(pairs) == 1
     if responses is not None:
         _check_responses(pairs, is_one, out)
@@ -146,6 +152,15 @@ def evaluate(
             _next(output, out, len(reports), *last)
     if any(report.failed for report in reports):
         raise typer.Exit(1)
+
+
+def _acting_as(acting: Mapping[str, str], pairs: list[Pair]) -> list[Pair]:
+    """Return the evaluations with settings of acting in each agent's spelling."""
+    if not acting:
+        return pairs
+    from pkubench.agents.resolve.acting import with_acting
+
+    return [pair._replace(agent=with_acting(pair.agent, acting)) for pair in pairs]
 
 
 def _resolved(pairs: list[Pair], trust: bool, output: Output) -> Iterator[tuple[Pair, AgentSource]]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from pkubench.envs.core.seeding import MAX_SEED
+from pkubench.errors import ConfigError
 
 
 def verb_app() -> typer.Typer:
@@ -39,6 +40,24 @@ def set_max_histories(count: int | None) -> None:
         allow_histories(count)
 
 
+def acting_of(act: list[str] | None, stochastic: bool) -> dict[str, str]:
+    """Return what ``--act`` and ``--stochastic`` say, by setting.
+
+    Raises:
+        ConfigError: a pair is not NAME=VALUE, or a setting is given twice.
+    """
+    pairs = [*(act or []), *(["mode=sampled"] if stochastic else [])]
+    acting: dict[str, str] = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not (sign and name and value) or "+" in pair:
+            raise ConfigError(f"--act {pair!r} is not NAME=VALUE, as in --act mode=sampled")
+        if name in acting:
+            raise ConfigError(f"--act {name} is given twice")
+        acting[name] = value
+    return acting
+
+
 def count(flag: str, low: int, meaning: str) -> Any:
     """Return the option of a whole number of at least ``low``: ``100000`` or ``1e5``."""
 
@@ -56,6 +75,15 @@ def count(flag: str, low: int, meaning: str) -> Any:
     return typer.Option(flag, metavar="N", parser=read, help=meaning)
 
 
+Act = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--act",
+        metavar="NAME=VALUE",
+        help="A setting of acting (mode=sampled samples from the policy); may be repeated. It is "
+        "part of the agent's name in records.",
+    ),
+]
 AgentName = Annotated[
     str,
     typer.Argument(

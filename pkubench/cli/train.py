@@ -16,7 +16,7 @@ from pkubench.agents.registry import family_of, preset
 from pkubench.agents.saved.runs import (
     claimed,
     has_checkpoint,
-    holds_something,
+    is_nonempty,
     read_curve,
     read_training,
     training_folders,
@@ -316,7 +316,7 @@ def _is_begun(folder: Path, output: Output) -> bool:
     run = read_training(folder)
     if run is not None and not run.is_finished and not has_checkpoint(folder):
         output.note(f"{folder} was stopped before its first checkpoint: it starts from scratch")
-    return holds_something(folder)
+    return is_nonempty(folder)
 
 
 def _last_report(folder: Path) -> Progress | None:

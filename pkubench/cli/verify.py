@@ -218,6 +218,7 @@ def _given(agent: str | None, entries: list[_Entry], trust: bool) -> dict[Path, 
     """
     if agent is None or not entries:
         return {}
+    from pkubench.agents.resolve.acting import split_acting, with_acting
     from pkubench.agents.resolve.loading import resolve_agent
 
     names = {entry.agent for entry in entries}
@@ -225,7 +226,8 @@ def _given(agent: str | None, entries: list[_Entry], trust: bool) -> dict[Path, 
     refusal: PkubenchError | None = None
     for entry in entries:
         try:
-            source = resolve_agent(agent, entry.task, trust=trust)
+            acting = split_acting(entry.agent)[1]
+            source = resolve_agent(with_acting(agent, acting), entry.task, trust=trust)
         except AgentError as error:  # it may not exist for another agent's task
             refusal = error
             continue
@@ -248,10 +250,11 @@ def _source(entry: _Entry, trust: bool) -> AgentSource:
     Raises:
         AgentError: it is not there, or lacks a recorded run.
     """
+    from pkubench.agents.resolve.acting import split_acting
     from pkubench.agents.resolve.loading import resolve_agent
 
     spelled = entry.agent
-    if entry.label == "saved" and (Path("runs") / spelled).is_dir():
+    if entry.label == "saved" and (Path("runs") / split_acting(spelled)[0]).is_dir():
         spelled = str(Path("runs") / spelled)
     try:
         source = resolve_agent(spelled, entry.task, trust=trust)

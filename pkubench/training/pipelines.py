@@ -17,7 +17,7 @@ from pkubench.agents.components import as_plain
 from pkubench.agents.learner import Stage
 from pkubench.agents.registry import import_function
 from pkubench.agents.saved.files import CONFIG, load_saved, save_agent
-from pkubench.agents.saved.runs import begin_training, holds_something
+from pkubench.agents.saved.runs import begin_training, is_nonempty
 from pkubench.errors import ConfigError
 from pkubench.files import write_bytes
 from pkubench.training.progress import Progress
@@ -65,7 +65,7 @@ def run_pipeline(
         stage = stages[len(results)]
         folder = out / STAGES / f"{len(results) + 1:02d}-{stage.name}"
         step = _request(asked, stage, seed)
-        for reports in run_request(step, [folder], resume=holds_something(folder)):
+        for reports in run_request(step, [folder], resume=is_nonempty(folder)):
             yield reports[0]._replace(stage=stage.name)
         results.append(StageResult(stage, folder, load_saved(folder).config))
     _save(asked, out, identity, results)

@@ -193,7 +193,7 @@ class SeedRun:
             **identity,
             **about,
             "command": self.request.command(self.total),
-            **export.config,
+            **export.config,  # its settings are the resolved ones
         }
 
     def close(self) -> None:

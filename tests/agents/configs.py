@@ -11,12 +11,12 @@ from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 
 
 def config_of(**settings: Any) -> OnPolicyConfig:
-    """Return the default settings with some changed; those of other components are left out."""
+    """Return the default settings with some changed; those of other components are omitted."""
     return with_changes(OnPolicyConfig(), **settings)
 
 
 def with_changes(config: OnPolicyConfig, **settings: Any) -> OnPolicyConfig:
-    """Return settings with some changed; those of other components are left out."""
+    """Return settings with some changed; those of other components are omitted."""
     return changed(config, settings, strict=False)
 
 

@@ -1,4 +1,4 @@
-"""Four tiny agents that stretch the contract: memory, a population, a central team, a talker."""
+"""Four tiny agents for the contract: memory, a population, a central team, a conversation agent."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from pkubench.tasks.task import Metric, Protocol, Task
 RETURN = Metric(name="return", higher_is_better=True, unit="reward", describe="sum of rewards")
 
 
-def task_on(name: str, world: str) -> Task:
-    """Return a task on a world of this module."""
-    spec = EnvSpec(id=f"pkubench/{name}-v0", entry_point=f"{__name__}:{world}", horizon=6)
+def task_on(name: str, env: str) -> Task:
+    """Return a task on an environment of this module."""
+    spec = EnvSpec(id=f"pkubench/{name}-v0", entry_point=f"{__name__}:{env}", horizon=6)
     if spec.id not in environments():
         register_environment(spec)
     protocol = Protocol(episodes=20, horizon=6, training_steps=1, quick_episodes=4)
@@ -27,7 +27,7 @@ def task_on(name: str, world: str) -> Task:
 
 
 class Drawing(BatchEnv):
-    """Base of the worlds here: draws a number 0..3 an agent and step."""
+    """Base of the environments here: draws a number 0..3 per agent and step."""
 
     default_horizon = 6
     players: tuple[str, ...] = (SOLE_AGENT,)
@@ -53,7 +53,7 @@ class Drawing(BatchEnv):
         self.numbers = self.random.integers(self._all, len(self.agents), 4)
 
     def _goal(self) -> Array:
-        raise AssertionError("each world says what it wants")
+        raise AssertionError("subclasses implement this")
 
     def _step(
         self, actions: Mapping[str, Array], active: BoolArray | None
@@ -66,19 +66,19 @@ class Drawing(BatchEnv):
     def _observe(self) -> dict[str, Array]:
         return {a: self.numbers[:, i : i + 1].astype(np.float32) for i, a in enumerate(self.agents)}
 
-    def render(self, lane: int = 0) -> Any:
+    def render(self, index: int = 0) -> Any:
         return np.zeros((2, 2, 3), np.uint8)
 
 
-class RecallWorld(Drawing):
+class RecallEnv(Drawing):
     """Reward for naming the number shown one step earlier (0 at first)."""
 
     def _goal(self) -> Array:
         return self.before
 
 
-class SumWorld(Drawing):
-    """Two agents; each must name the sum of both numbers, of which it sees one."""
+class SumEnv(Drawing):
+    """Two agents; each must name the sum of both numbers, of which it observes one."""
 
     players = ("left", "right")
 
@@ -86,7 +86,7 @@ class SumWorld(Drawing):
         return self.numbers.sum(axis=1, keepdims=True)
 
 
-class TextWorld(Drawing):
+class TextEnv(Drawing):
     """A conversation: asked "double 3?", the answer "6" is worth 1."""
 
     def __init__(self, num_envs: int = 1, max_episode_steps: int | None = -1) -> None:
@@ -97,24 +97,24 @@ class TextWorld(Drawing):
 
     def _reset(self, ids: IntArray, seeds: IntArray) -> None:
         super()._reset(ids, seeds)
-        for lane in ids.tolist():
-            self.talks[lane] = [{"role": "system", "content": "answer in digits"}]
-            self._ask(lane)
+        for index in ids.tolist():
+            self.talks[index] = [{"role": "system", "content": "answer in digits"}]
+            self._ask(index)
 
-    def _ask(self, lane: int) -> None:
-        content = f"double {self.numbers[lane, 0]}?"
-        self.talks[lane].append({"role": "user", "content": content})
+    def _ask(self, index: int) -> None:
+        content = f"double {self.numbers[index, 0]}?"
+        self.talks[index].append({"role": "user", "content": content})
 
     def _step(
         self, actions: Mapping[str, Array], active: BoolArray | None
     ) -> tuple[FloatArray, BoolArray, Info]:
         rewards = np.zeros((self.num_envs, 1))
-        for lane, text in enumerate(actions[SOLE_AGENT]):
-            rewards[lane, 0] = text == str(2 * self.numbers[lane, 0])
-            self.talks[lane].append({"role": "assistant", "content": text})
+        for index, text in enumerate(actions[SOLE_AGENT]):
+            rewards[index, 0] = text == str(2 * self.numbers[index, 0])
+            self.talks[index].append({"role": "assistant", "content": text})
         self._advance()
-        for lane in range(self.num_envs):
-            self._ask(lane)
+        for index in range(self.num_envs):
+            self._ask(index)
         return rewards, np.zeros(self.num_envs, np.bool_), {}
 
     def _observe(self) -> dict[str, Array]:
@@ -163,7 +163,7 @@ class Doubling:
 
 
 def kuhn_population(weight: float = 1.0) -> Population:
-    """Kuhn poker's equilibrium family at alpha 0, as a mixture of two policies a player.
+    """Kuhn poker's equilibrium family at alpha 0, as a mixture of two policies per player.
 
     Player 1's two members differ where the mixture randomises (Kuhn 1950): with a king always,
     with a jack a third of the time it bets; with a queen it calls a third of the time.

@@ -1,4 +1,4 @@
-"""What the best feasible policy of a constrained diagnostic world gets, for tests of learners."""
+"""The return of the best feasible policy of a constrained environment, for tests of learners."""
 
 from __future__ import annotations
 

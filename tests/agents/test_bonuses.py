@@ -1,4 +1,4 @@
-"""Diversity bonuses, held to their definitions, to brute force and to finite differences."""
+"""Diversity bonuses, checked against definitions, brute force and finite differences."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ def situation(game: ZeroSumGame, side: int, row: np.ndarray) -> Situation:
 
 
 @pytest.mark.parametrize("side", [0, 1])
-def test_the_gain_of_a_response_is_over_what_the_own_mixture_wins(side: int) -> None:
+def test_the_gain_of_a_response_is_over_the_payoff_of_the_own_mixture(side: int) -> None:
     space = PlanSpace(KUHN, PSRO_PRESETS["psro"])
     seen = situation(KUHN, side, KUHN.uniform_plan(side))
     own, opponent = (
@@ -296,7 +296,7 @@ def test_diverse_responses_are_worth_more_than_plain_ones(diversity: str, side: 
 
 @pytest.mark.parametrize("game", GAMES.values(), ids=GAMES.keys())
 @pytest.mark.parametrize("player", [0, 1])
-def test_mirror_ascent_never_goes_downhill_and_comes_to_the_best_response(
+def test_mirror_ascent_never_descends_and_converges_to_the_best_response(
     game: ZeroSumGame, player: int
 ) -> None:
     worth = game.gains(player, population(game, 1 - player, 1)[0]) / game.max_utility
@@ -392,7 +392,7 @@ def test_weights_of_bonuses_of_points_are_those_of_official_code() -> None:
 
 
 @pytest.mark.parametrize("name", ["psro", "psd-psro", "dpp-psro", "bd-rd-psro"])
-def test_a_point_climbs_the_gradient_of_payoff_and_bonus(name: str) -> None:
+def test_a_point_ascends_the_gradient_of_payoff_and_bonus(name: str) -> None:
     config = mixture_settings(name)
     space = PointSpace(config)
     rng = np.random.default_rng(1)

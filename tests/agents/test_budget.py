@@ -1,4 +1,4 @@
-"""Worlds with a budget of cost, the agents trained in them, and the harness that tells them."""
+"""Environments with a cost budget, agents trained in them, and the harness that reports costs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pkubench.agents.families.on_policy import saferl
 from pkubench.agents.nn.normalisers import ObservationNorm
 from pkubench.agents.resolve.loading import load_agent
 from pkubench.agents.rl.budget import (
-    UNCHANGED_REWARD,
+    RAW_REWARD,
     Budget,
     BudgetPolicy,
     EarlyTermination,
@@ -30,12 +30,12 @@ from pkubench.errors import AgentError, ConfigError
 from pkubench.evaluation.run.episodes import run_block
 from pkubench.tasks.scoring import Episode
 from pkubench.training.session import train
-from tests.agents.worlds import MEAN_LENGTH, SpeedWorld, task_of
+from tests.agents.toy_envs import MEAN_LENGTH, SpeedEnv, task_of
 
 EPISODES = [Episode(number=k, seed=k + 1, agent_seed=k + 1) for k in range(2)]
 
 
-class TollWorld(BatchEnv):
+class TollEnv(BatchEnv):
     """Five steps; an action's value is the step's reward and its cost."""
 
     default_horizon = 5
@@ -57,7 +57,7 @@ class TollWorld(BatchEnv):
     def _observe(self) -> dict[str, Array]:
         return {SOLE_AGENT: np.full((self.num_envs, 2), 0.5, np.float32)}
 
-    def render(self, lane: int = 0) -> Any:
+    def render(self, index: int = 0) -> Any:
         return np.zeros((2, 2, 3), np.uint8)
 
 
@@ -66,33 +66,33 @@ def _pay(*tolls: float) -> dict[str, Array]:
 
 
 def test_the_budget_of_a_limit_worked_by_hand() -> None:
-    # a cost of 10/5 a step, discounted: 2 (1 + .5 + .25 + .125 + .0625)
+    # a cost of 10/5 per step, discounted: 2 (1 + .5 + .25 + .125 + .0625)
     assert Budget.of_limit(10.0, 0.5, 5).total == pytest.approx(3.875)
     assert Budget.of_limit(10.0, 1.0, 5).total == pytest.approx(10.0)
     with pytest.raises(ConfigError, match="positive"):
         Budget.of_limit(0.0, 0.5, 5)
 
 
-def test_saute_shows_what_is_left_and_pays_nothing_without_it() -> None:
-    world = Saute(TollWorld(2), Budget(total=4.0, gamma=0.5), unsafe_reward=-3.0)
-    observations, _ = world.reset(np.array([1, 2]))
-    assert world.observation_spaces[SOLE_AGENT].shape == (3,)
+def test_saute_observes_the_remaining_budget_and_pays_nothing_without_it() -> None:
+    env = Saute(TollEnv(2), Budget(total=4.0, gamma=0.5), unsafe_reward=-3.0)
+    observations, _ = env.reset(np.array([1, 2]))
+    assert env.observation_spaces[SOLE_AGENT].shape == (3,)
     np.testing.assert_array_equal(observations[SOLE_AGENT], [[0.5, 0.5, 1.0]] * 2)
-    step = world.step(_pay(1.0, 3.0))
+    step = env.step(_pay(1.0, 3.0))
     # (1 - 1/4) / .5 and (1 - 3/4) / .5
     np.testing.assert_allclose(step.observations[SOLE_AGENT][:, 2], [1.5, 0.5])
     np.testing.assert_array_equal(step.rewards[:, 0], [1.0, 3.0])
-    step = world.step(_pay(2.0, 2.0))
+    step = env.step(_pay(2.0, 2.0))
     np.testing.assert_allclose(step.observations[SOLE_AGENT][:, 2], [2.0, 0.0])
     np.testing.assert_array_equal(step.rewards[:, 0], [2.0, -3.0])  # nothing is left: unsafe
-    np.testing.assert_array_equal(step.info[UNCHANGED_REWARD], [2.0, 2.0])  # what the world paid
-    np.testing.assert_allclose(world.state()[:, 2], [2.0, 0.0])
-    observations, _ = world.reset(np.array([3]), np.array([1]))
+    np.testing.assert_array_equal(step.info[RAW_REWARD], [2.0, 2.0])  # the environment's reward
+    np.testing.assert_allclose(env.state()[:, 2], [2.0, 0.0])
+    observations, _ = env.reset(np.array([3]), np.array([1]))
     np.testing.assert_allclose(observations[SOLE_AGENT][:, 2], [2.0, 1.0])  # the other goes on
 
 
-class TollTeam(TollWorld):
-    """Two members; the world pays one what it pays the other twice over."""
+class TollTeam(TollEnv):
+    """Two members; one earns twice what the other does."""
 
     def __init__(self, num_envs: int = 1, max_episode_steps: int | None = -1) -> None:
         super().__init__(num_envs, max_episode_steps)
@@ -108,18 +108,18 @@ class TollTeam(TollWorld):
         return dict.fromkeys(self.agents, np.full((self.num_envs, 2), 0.5, np.float32))
 
 
-def test_a_team_divides_the_unsafe_reward_and_all_see_what_is_left() -> None:
-    world = Saute(TollTeam(2), Budget(total=4.0, gamma=1.0), unsafe_reward=-3.0)
-    world.reset(np.array([1, 2]))
+def test_a_team_divides_the_unsafe_reward_and_all_observe_the_remaining_budget() -> None:
+    env = Saute(TollTeam(2), Budget(total=4.0, gamma=1.0), unsafe_reward=-3.0)
+    env.reset(np.array([1, 2]))
     half, whole = np.array([[0.5], [2.5]], np.float32), np.array([[0.5], [1.5]], np.float32)
-    step = world.step({"a": half, "b": whole})
+    step = env.step({"a": half, "b": whole})
     np.testing.assert_array_equal(step.rewards, [[1.0, 2.0], [-1.5, -1.5]])
-    np.testing.assert_array_equal(step.info[UNCHANGED_REWARD], [3.0, 12.0])
-    for agent in world.agents:
+    np.testing.assert_array_equal(step.info[RAW_REWARD], [3.0, 12.0])
+    for agent in env.agents:
         np.testing.assert_array_equal(step.observations[agent][:, 2], [0.75, 0.0])
 
 
-def test_reports_speak_of_the_world_as_it_is() -> None:
+def test_reported_returns_are_of_the_unwrapped_environment() -> None:
     def behave(observations: Any, masks: Any) -> Any:
         actions = _pay(1.0, 2.0)
         return actions, actions, {SOLE_AGENT: np.zeros(2, np.float32)}
@@ -127,14 +127,14 @@ def test_reports_speak_of_the_world_as_it_is() -> None:
     def plain(observations: Any, state: Any, fresh: bool) -> Any:
         return observations, state
 
-    collector = Collector(Saute(TollWorld(2), Budget(4.0, 1.0), -50.0), 0, 10, plain)
+    collector = Collector(Saute(TollEnv(2), Budget(4.0, 1.0), -50.0), 0, 10, plain)
     data = collector.collect(5, behave, restart=False)
     assert list(collector.window.returns) == [5.0, 10.0]
     # the budget is spent after the fourth step of the one and after the second of the other
     np.testing.assert_array_equal(data.team_rewards.sum(0), [3.0 - 100.0, 2.0 - 200.0])
 
 
-def test_the_share_that_is_left_keeps_its_scale() -> None:
+def test_the_remaining_share_keeps_its_scale() -> None:
     norm = ObservationNorm(3, kept=1)
     batch = np.array([[1.0, 10.0, 0.2], [3.0, 30.0, 0.8], [5.0, 80.0, 9.0]])
     norm.update(batch)
@@ -142,34 +142,34 @@ def test_the_share_that_is_left_keeps_its_scale() -> None:
     np.testing.assert_allclose(norm(batch)[:, 2], [0.2, 0.8, 5.0], rtol=1e-6)
     assert abs(float(norm(batch)[:, :2].mean())) < 1e-6
     config = saferl.PRESETS["ppo-saute"]
-    learner = OnPolicyLearner(Saute(TollWorld(2), Budget(4.0, 1.0), -1.0), config, 0)
+    learner = OnPolicyLearner(Saute(TollEnv(2), Budget(4.0, 1.0), -1.0), config, 0)
     assert learner.norms[SOLE_AGENT].scaled == 2
 
 
 def test_early_termination_ends_an_episode_once_its_cost_is_over_the_limit() -> None:
-    world = EarlyTermination(TollWorld(3), limit=3.0)
-    world.reset(np.array([1, 2, 3]))
-    first = world.step(_pay(3.0, 4.0, 1.0))
+    env = EarlyTermination(TollEnv(3), limit=3.0)
+    env.reset(np.array([1, 2, 3]))
+    first = env.step(_pay(3.0, 4.0, 1.0))
     np.testing.assert_array_equal(first.terminated, [False, True, False])  # 3 is not over 3
     np.testing.assert_array_equal(first.rewards[:, 0], [3.0, 0.0, 1.0])
-    world.reset(np.array([4]), np.array([1]))
-    second = world.step(_pay(1.0, 2.0, 1.0))
+    env.reset(np.array([4]), np.array([1]))
+    second = env.step(_pay(1.0, 2.0, 1.0))
     np.testing.assert_array_equal(second.terminated, [True, False, False])  # a count of its own
 
 
-def test_a_world_without_cost_has_no_budget() -> None:
-    class Free(TollWorld):
+def test_an_environment_without_cost_has_no_budget() -> None:
+    class Free(TollEnv):
         def _step(self, actions: Any, active: Any) -> Any:
             return (*super()._step(actions, active)[:2], {})
 
-    world = EarlyTermination(Free(1), limit=3.0)
-    world.reset(np.array([1]))
+    env = EarlyTermination(Free(1), limit=3.0)
+    env.reset(np.array([1]))
     with pytest.raises(ConfigError, match="no cost"):
-        world.step(_pay(1.0))
+        env.step(_pay(1.0))
 
 
 class Recorder:
-    """Pays one, and notes what it is shown and told."""
+    """Pays one, and records its observations and costs."""
 
     def __init__(self) -> None:
         self.seen: list[Array] = []
@@ -184,20 +184,20 @@ class Recorder:
 
 def test_a_policy_acts_on_the_same_share_in_training_and_in_the_harness() -> None:
     budget = Budget(total=4.0, gamma=0.9)
-    world = Saute(TollWorld(2), budget, -1.0)
-    shown = [world.reset(np.array([1, 2]))[0][SOLE_AGENT]]
+    env = Saute(TollEnv(2), budget, -1.0)
+    shown = [env.reset(np.array([1, 2]))[0][SOLE_AGENT]]
     for _ in range(4):
-        shown.append(world.step(_pay(1.0, 2.0)).observations[SOLE_AGENT])
+        shown.append(env.step(_pay(1.0, 2.0)).observations[SOLE_AGENT])
     inner = Recorder()
     policy = BudgetPolicy(inner, budget)
     assert isinstance(policy, CostObserver) and not isinstance(inner, CostObserver)
-    task = task_of(TollWorld, cost_limit=3.0, cost=True)
-    records = list(run_block(TollWorld(2), policy, task, EPISODES))
+    task = task_of(TollEnv, cost_limit=3.0, cost=True)
+    records = list(run_block(TollEnv(2), policy, task, EPISODES))
     assert [record.cost for record in sorted(records, key=lambda r: r.episode)] == [5.0, 10.0]
     np.testing.assert_array_equal(np.stack(inner.seen), np.stack(shown))
 
 
-def test_what_is_legal_is_passed_on_with_the_share() -> None:
+def test_action_masks_are_passed_on_with_the_share() -> None:
     class Masked(Recorder):
         def act(self, observation: Any, state: Any, active: Any) -> tuple[Any, Any]:
             self.seen.append(observation)
@@ -214,21 +214,21 @@ def test_what_is_legal_is_passed_on_with_the_share() -> None:
 
 
 def test_a_budget_cannot_be_kept_in_onnx_and_the_error_says_why(tmp_path: Path) -> None:
-    with pytest.raises(AgentError, match="an ONNX policy is given no costs: share the run folder"):
+    with pytest.raises(AgentError, match="an ONNX policy receives no costs: share the run folder"):
         export_onnx(BudgetPolicy(Recorder(), Budget(4.0, 0.9)), tmp_path / "policy.onnx")
 
 
 class Deaf(BudgetPolicy):
-    """Fails when it is told of a cost."""
+    """Fails when it observes a cost."""
 
     def observe_cost(self, cost: Any, state: Any) -> Any:
         raise RuntimeError("no ear")
 
 
-def test_an_agent_that_fails_to_hear_of_a_cost_fails_its_episodes_with_a_reason() -> None:
-    task = task_of(TollWorld, cost_limit=3.0, cost=True)
+def test_an_agent_that_fails_to_observe_a_cost_fails_its_episodes_with_a_reason() -> None:
+    task = task_of(TollEnv, cost_limit=3.0, cost=True)
     agent = Deaf(Recorder(), Budget(4.0, 0.9))
-    records = list(run_block(TollWorld(2), agent, task, EPISODES))
+    records = list(run_block(TollEnv(2), agent, task, EPISODES))
     assert len(records) == 2
     assert all("no ear" in str(record.failure) for record in records)
 
@@ -237,10 +237,8 @@ SMALL = {"num_envs": "8", "rollout_steps": "32", "minibatches": "2", "hidden": "
 
 
 @pytest.mark.parametrize("agent", ["ppo-saute", "ppo-early-terminated", "pdo-paper"])
-def test_a_run_whose_signals_are_changed_resumes_to_the_same_bytes(
-    agent: str, tmp_path: Path
-) -> None:
-    task = task_of(SpeedWorld, cost_limit=MEAN_LENGTH / 2)
+def test_a_run_with_wrapped_rewards_resumes_to_the_same_bytes(agent: str, tmp_path: Path) -> None:
+    task = task_of(SpeedEnv, cost_limit=MEAN_LENGTH / 2)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     for _ in train(agent, task, steps=2048, seed=1, settings=SMALL, out=whole):
         pass
@@ -256,7 +254,7 @@ def test_a_run_whose_signals_are_changed_resumes_to_the_same_bytes(
 
 
 def test_a_saute_agent_is_saved_with_its_budget(tmp_path: Path) -> None:
-    task = task_of(SpeedWorld, cost_limit=MEAN_LENGTH / 2)
+    task = task_of(SpeedEnv, cost_limit=MEAN_LENGTH / 2)
     for _ in train("ppo-saute", task, steps=512, seed=1, settings=SMALL, out=tmp_path / "run"):
         pass
     agent = load_agent(str(tmp_path / "run"), task)

@@ -1,4 +1,4 @@
-"""Constraints: what they make of measured costs, by hand; and steps that hold a constraint."""
+"""Constraints: updates with measured costs, worked by hand; and steps that enforce a constraint."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_an_empty_window_changes_nothing_and_the_excess_is_measured() -> None:
     "kind",
     ["lagrangian", "pid", "ipo", "crpo", "p3o", "cup"],
 )
-def test_a_constraint_goes_on_exactly_from_its_state(kind: Any) -> None:
+def test_a_constraint_resumes_exactly_from_its_state(kind: Any) -> None:
     config = config_of(constraint=kind, kappa=0.3, lambda_lr=0.1)
     one, other = config.constraint.start(), config.constraint.start()
     assert one is not None and other is not None
@@ -114,7 +114,7 @@ def test_a_constraint_goes_on_exactly_from_its_state(kind: Any) -> None:
     assert other.weights() == one.weights()
 
 
-def test_settings_that_do_not_go_together_are_refused() -> None:
+def test_incompatible_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match="constraint=cpo needs update=trust-region"):
         config_of(constraint="cpo")
     with pytest.raises(ConfigError, match="constraint=p3o needs update=ppo-clip"):
@@ -160,7 +160,7 @@ def test_cpos_cases_on_a_unit_disc_worked_by_hand(
 @pytest.mark.parametrize(
     ("c", "wanted"), [(-0.3, (0.0, 0.0)), (0.5, (-0.3, -0.4)), (2.0, (-0.6, -0.8))]
 )
-def test_with_nothing_to_gain_cpo_goes_to_the_nearest_safe_point(
+def test_without_a_reward_gradient_cpo_goes_to_the_nearest_safe_point(
     c: float, wanted: tuple[float, float]
 ) -> None:
     b = np.array([0.6, 0.8])
@@ -297,8 +297,8 @@ def _slow_step(
 ) -> tuple[Tensor, int]:
     """Return the parameters after a step, by an explicit matrix and a plain search.
 
-    With ``averaged`` above 1 as in OmniSafe: KL is averaged over so many numbers of an action, and
-    PCPO climbs along the plain gradient.
+    With ``averaged`` above 1 as in OmniSafe: KL is averaged over that many action dimensions, and
+    PCPO ascends the plain gradient.
     """
     names = [name for name, _ in actor.named_parameters()]
     shapes = [p.shape for p in actor.parameters()]
@@ -366,7 +366,7 @@ def test_omnisafes_steps_equal_its_formulas_with_an_averaged_kl(rule: Any, exces
     torch.testing.assert_close(_flat(actor), wanted, atol=1e-9, rtol=0)
 
 
-def test_a_safe_policy_stays_within_its_slack_and_an_unsafe_one_gets_cheaper() -> None:
+def test_a_safe_policy_stays_within_its_slack_and_an_unsafe_one_lowers_its_cost() -> None:
     for excess in (-0.1, -0.01, 0.01, 0.3):
         actor, samples, _ = _case(5)
         report = constrained_step(actor, samples, excess, SETTINGS, CPO())
@@ -388,7 +388,7 @@ def test_a_safe_policy_shortens_a_step_that_would_lower_its_reward() -> None:
     assert report.step.improvement > 0.0
 
 
-def test_a_natural_gradient_takes_the_whole_step_unseen() -> None:
+def test_a_natural_gradient_takes_the_full_step_without_a_line_search() -> None:
     for tries, fraction in ((1, 0.0), (0, 1.0)):
         actor, samples, _ = _case(3)
         wide = replace(SETTINGS, kl_limit=2.0, search_steps=tries)
@@ -406,7 +406,7 @@ def test_an_unsafe_policy_may_lose_reward_on_its_way_back(rule: Any, case: int) 
     assert report.step.improvement < 0.0 and report.cost_change < 0.0
 
 
-def test_an_unsafe_policy_gets_cheaper_even_where_no_reward_is_to_be_had() -> None:
+def test_an_unsafe_policy_lowers_its_cost_even_without_a_reward_gradient() -> None:
     for rule in ("cpo", "pcpo"):
         actor, samples, _ = _case(5)
         samples = samples._replace(advantage=0.0 * samples.advantage)
@@ -441,13 +441,15 @@ def test_without_a_cost_gradient_the_step_is_trpos(rule: Any, excess: float) -> 
 
 
 @pytest.mark.parametrize(("spread", "case"), [(1e-3, 2), (3e-4, 4)])
-def test_a_cost_gradient_bends_the_step_down_to_a_square_of_1e_6(spread: float, case: int) -> None:
-    actor, samples, _ = _case(3, spread)  # whose gradient has the square 2.19 spread^2
+def test_a_cost_gradient_modifies_the_step_down_to_a_square_of_1e_6(
+    spread: float, case: int
+) -> None:
+    actor, samples, _ = _case(3, spread)  # the gradient's square is 2.19 spread^2
     report = constrained_step(actor, samples, -0.005 * spread, SETTINGS, CPO())
     assert report.case == case
 
 
-def test_pcpo_of_omnisafe_climbs_the_plain_gradient() -> None:
+def test_omnisafes_pcpo_ascends_the_plain_gradient() -> None:
     steps = []
     for variant in ("published", "omnisafe"):
         actor, samples, _ = _case(7)
@@ -473,7 +475,7 @@ def test_focops_loss_worked_by_hand() -> None:
     ratio, advantage = torch.tensor([1.2, 0.9, 2.0]), torch.tensor([1.0, -2.0, 5.0])
     factor, kl = torch.tensor([1.0, 2.0, 1.0]), torch.tensor([0.01, 0.02, 0.5])
     loss = focops(ratio, advantage, factor, kl, trusted=0.02, softness=1.5)
-    # the third state has left the trusted region
+    # the third state is outside the trust region
     wanted = ((0.01 - 1.2 / 1.5) + (0.02 + 2.0 * 0.9 * 2.0 / 1.5)) / 3
     assert float(loss) == pytest.approx(wanted)
 
@@ -501,7 +503,7 @@ def test_cups_correction_worked_by_hand() -> None:
 
 @pytest.mark.parametrize("excess", [-3.0, 0.0, 3.0])
 @pytest.mark.parametrize("clip", [None, 0.2])
-def test_the_slopes_that_training_follows_are_autograds(excess: float, clip: float | None) -> None:
+def test_hand_written_loss_gradients_equal_autograd(excess: float, clip: float | None) -> None:
     rng = np.random.default_rng(2)
     log_ratio, costs, weight = (torch.from_numpy(rng.normal(0.0, 0.4, 40)) for _ in range(3))
     factor, kl = (torch.from_numpy(rng.uniform(0.0, 2.0, 40)) for _ in range(2))

@@ -1,4 +1,4 @@
-"""The contract holds agents with memory, populations, central teams and talkers as it is."""
+"""The contract covers agents with memory, populations, central teams and conversation agents."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.agents.contract_agents import (
 )
 
 
-def test_an_agent_with_memory_is_handed_its_own_state_back() -> None:
-    report = evaluate(Remembering(), task_on("Recall", "RecallWorld"), workers=0)
+def test_an_agent_with_memory_receives_its_own_state_back() -> None:
+    report = evaluate(Remembering(), task_on("Recall", "RecallEnv"), workers=0)
     assert (report.score, report.failed) == (6.0, 0)
 
 
 def test_a_central_team_sees_all_and_a_decentral_one_does_not() -> None:
-    task = task_on("Sum", "SumWorld")
+    task = task_on("Sum", "SumEnv")
     assert isinstance(SeeingAll(), CentralisedTeam)
     report = evaluate(SeeingAll(), task, workers=0)
     assert report.score == 12.0
@@ -34,7 +34,7 @@ def test_a_central_team_sees_all_and_a_decentral_one_does_not() -> None:
 
 
 def test_an_agent_that_reads_and_writes_text(tmp_path: Path) -> None:
-    task = task_on("Doubling", "TextWorld")
+    task = task_on("Doubling", "TextEnv")
     for workers in (0, 2):
         report = evaluate(Doubling(), task, workers=workers, out=tmp_path / str(workers))
         assert (report.score, report.failed) == (6.0, 0)
@@ -61,6 +61,6 @@ class WrongText(Doubling):
         return answers, state
 
 
-def test_an_answer_that_is_no_text_fails_its_episode_only() -> None:
-    report = evaluate(WrongText(), task_on("Doubling", "TextWorld"), workers=0)
+def test_an_answer_that_is_not_text_fails_only_its_episode() -> None:
+    report = evaluate(WrongText(), task_on("Doubling", "TextEnv"), workers=0)
     assert report.failures == {"wrong-dtype: agent gave int, not a text": 2}

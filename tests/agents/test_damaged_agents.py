@@ -1,4 +1,4 @@
-"""Files of on-policy agents that somebody wrote by hand: refused by name, never half understood."""
+"""Hand-edited files of on-policy agents: refused by name, never partly read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from pkubench.agents.families.on_policy.loading import load
 from pkubench.agents.saved.files import load_saved, save_agent
 from pkubench.errors import WeightsError
-from tests.agents.worlds import SpeedWorld, task_of
+from tests.agents.toy_envs import SpeedEnv, task_of
 
 Config = dict[str, Any]
 Arrays = dict[str, Any]
@@ -21,7 +21,7 @@ Change = Callable[[Config, Arrays], Any]
 
 
 def _write(folder: Path, change: Change = lambda config, tensors: None) -> Path:
-    """Save an agent for ``SpeedWorld``: 2 observed numbers, 8 hidden units, 1 action."""
+    """Save an agent for ``SpeedEnv``: 2 observed numbers, 8 hidden units, 1 action."""
     spec = {"inputs": 2, "hidden": [8], "outputs": 1, "activation": "tanh", "layer_norm": False}
     member = {
         "network": "agent",
@@ -33,7 +33,7 @@ def _write(folder: Path, change: Change = lambda config, tensors: None) -> Path:
     config = {
         "kind": "on-policy",
         "agent": "ppo",
-        "task": task_of(SpeedWorld).id,
+        "task": task_of(SpeedEnv).id,
         "members": {"agent": member},
     }
     shapes = {"linears.0.weight": (8, 2), "linears.0.bias": (8,), "head.weight": (1, 8)}

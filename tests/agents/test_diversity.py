@@ -1,4 +1,4 @@
-"""Policy space diversity, held to its definition state by state, closed forms and brute force."""
+"""Policy space diversity, checked against its definition, closed forms and brute force."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_mixture_of_members_is_in_the_hull_though_far_from_every_member(name: 
 
 
 def test_averaging_action_probabilities_leaves_the_hull() -> None:
-    # Always pass or always bet: a policy that draws anew at each decision is no mixture of them.
+    # Always pass or always bet: a policy that redraws at each decision is not a mixture of them.
     tree = game_tree("kuhn_poker")
     members = np.stack(
         [tree.realization_plan(lambda _, a=action: {a: 1.0}, 0) for action in (0, 1)]
@@ -173,14 +173,14 @@ def test_smoothing_is_that_of_the_official_code() -> None:
     np.testing.assert_allclose(tree.smooth(0, always, 0.0)[[0]], 1.0)
 
 
-def test_what_does_not_go_together_is_refused() -> None:
-    with pytest.raises(PlanError, match="do not go together"):
+def test_incompatible_shapes_are_refused() -> None:
+    with pytest.raises(PlanError, match="are incompatible"):
         divergences([1.0, 0.0], np.eye(3), ONES)
-    with pytest.raises(PlanError, match="do not go together"):
+    with pytest.raises(PlanError, match="are incompatible"):
         hull_distance([1.0, 0.0, 0.0], np.zeros((0, 3)), ONES)
     with pytest.raises(PlanError, match="smoothing"):
         RPS.smooth(0, [1.0, 0.0, 0.0], -1.0)
     with pytest.raises(PlanError, match="sums to"):
         RPS.terminal_weights(0, [0.5, 0.5, 0.5])
-    with pytest.raises(GameError, match=r"did not settle.*smoothing=0.01.*diversity=members"):
+    with pytest.raises(GameError, match=r"did not converge.*smoothing=0.01.*diversity=members"):
         hull_distance([0.2, 0.3, 0.5], [[0.8, 0.1, 0.1], [0.1, 0.2, 0.7]], ONES, tolerance=-1.0)

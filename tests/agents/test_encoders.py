@@ -28,14 +28,14 @@ from pkubench.envs.core.batch import SOLE_AGENT
 from pkubench.errors import ConfigError, UnknownName, WeightsError
 from pkubench.training.state import join, split
 from tests.agents.configs import config_of
-from tests.agents.encoded_worlds import (
-    ImageWorld,
+from tests.agents.encoded_envs import (
+    ImageEnv,
     MortalTeam,
-    PointWorld,
-    RecallWorld,
-    SequenceWorld,
+    PointEnv,
+    RecallEnv,
+    SequenceEnv,
 )
-from tests.agents.worlds import SpeedWorld, task_of
+from tests.agents.toy_envs import SpeedEnv, task_of
 
 SMALL: dict[str, Any] = {
     "num_envs": 32,
@@ -51,9 +51,11 @@ SMALL: dict[str, Any] = {
 QUICK = {**SMALL, "actor_lr": 1e-2, "minibatches": 2, "critic_epochs": 2, "window": 64}
 
 
-def _trained(world: Any, config: OnPolicyConfig, updates: int, seed: int = 0) -> tuple[Any, float]:
+def _trained(
+    env_type: Any, config: OnPolicyConfig, updates: int, seed: int = 0
+) -> tuple[Any, float]:
     """Return a learner after some updates, and the mean return of its last 200 episodes."""
-    env = world(config.num_envs)
+    env = env_type(config.num_envs)
     learner = OnPolicyLearner(env, config, seed)
     collector = Collector(env, seed, config.window, learner.prepare, units=learner.units)
     for _ in range(updates):
@@ -62,7 +64,7 @@ def _trained(world: Any, config: OnPolicyConfig, updates: int, seed: int = 0) ->
     return learner, collector.window.mean(collector.window.returns)
 
 
-def saved(learner: OnPolicyLearner, world: Any) -> SavedAgent:
+def saved(learner: OnPolicyLearner, env_type: Any) -> SavedAgent:
     """Return the agent as a run folder holds it."""
     tensors: dict[str, Any] = {}
     members: dict[str, Any] = {}
@@ -77,25 +79,27 @@ def saved(learner: OnPolicyLearner, world: Any) -> SavedAgent:
             "action_map": learner.config.action_map,
             "observation_norm": False,
         }
-    return SavedAgent({"task": task_of(world).id, "members": members}, tensors)
+    return SavedAgent({"task": task_of(env_type).id, "members": members}, tensors)
 
 
 def test_a_convolutional_policy_learns_which_way_a_bar_lies() -> None:
     config = config_of(**QUICK, encoder=CNNEncoder(channels=(4, 8), hidden=(16,)))
-    learner, score = _trained(ImageWorld, config, 25)
+    learner, score = _trained(ImageEnv, config, 25)
     assert learner.seen[SOLE_AGENT].is_bytes
     assert score > 7.0  # of 8; 4 by chance
 
 
 @pytest.mark.parametrize(
-    ("world", "encoder", "least"),
+    ("env_type", "encoder", "least"),
     [
-        (PointWorld, PointSetEncoder(point_hidden=(16,), hidden=(16,), padded=True), 7.0),
-        (SequenceWorld, SequenceEncoder(width=16, heads=2), 6.0),
+        (PointEnv, PointSetEncoder(point_hidden=(16,), hidden=(16,), padded=True), 7.0),
+        (SequenceEnv, SequenceEncoder(width=16, heads=2), 6.0),
     ],
 )
-def test_sets_and_sequences_are_learnt_from(world: Any, encoder: Encoder, least: float) -> None:
-    _, score = _trained(world, config_of(**QUICK, encoder=encoder), 25)
+def test_point_set_and_sequence_policies_learn(
+    env_type: Any, encoder: Encoder, least: float
+) -> None:
+    _, score = _trained(env_type, config_of(**QUICK, encoder=encoder), 25)
     assert score > least
 
 
@@ -106,9 +110,9 @@ def test_a_recurrent_policy_recalls_a_cue_and_one_without_memory_cannot() -> Non
         encoder=MLPEncoder(hidden=(16,), layer_norm=False),
         memory=GRUMemory(units=16),
     )
-    _, score = _trained(RecallWorld, config, 25)
+    _, score = _trained(RecallEnv, config, 25)
     assert score > 0.95
-    _, score = _trained(RecallWorld, changed(config, {"memory": "none"}), 25)
+    _, score = _trained(RecallEnv, changed(config, {"memory": "none"}), 25)
     assert score < 0.65  # 1/2 by chance
 
 
@@ -160,20 +164,20 @@ def test_a_sequence_of_steps_is_steps_one_after_another_with_resets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("world", "more"),
+    ("env_type", "more"),
     [
-        (ImageWorld, {"encoder": "cnn"}),
-        (PointWorld, {"encoder": PointSetEncoder(padded=True)}),
-        (SequenceWorld, {"encoder": "sequence"}),
-        (RecallWorld, {"memory": "gru"}),
-        (SpeedWorld, {"memory": "gru"}),
+        (ImageEnv, {"encoder": "cnn"}),
+        (PointEnv, {"encoder": PointSetEncoder(padded=True)}),
+        (SequenceEnv, {"encoder": "sequence"}),
+        (RecallEnv, {"memory": "gru"}),
+        (SpeedEnv, {"memory": "gru"}),
     ],
 )
-def test_a_saved_policy_acts_as_the_trained_one(world: Any, more: Any) -> None:
-    learner, _ = _trained(world, config_of(**{**SMALL, "hidden": (8,)}, **more), 2)
-    policy: Any = load(saved(learner, world))
-    again: Any = load(saved(learner, world))
-    env, actor = world(12), learner.actors[SOLE_AGENT].double()
+def test_a_saved_policy_acts_as_the_trained_one(env_type: Any, more: Any) -> None:
+    learner, _ = _trained(env_type, config_of(**{**SMALL, "hidden": (8,)}, **more), 2)
+    policy: Any = load(saved(learner, env_type))
+    again: Any = load(saved(learner, env_type))
+    env, actor = env_type(12), learner.actors[SOLE_AGENT].double()
     observations, _ = env.reset(np.arange(12))
     state, others = policy.begin(np.arange(12)), again.begin(np.arange(6))
     hidden = torch.zeros(12, actor.units, dtype=torch.float64)
@@ -196,9 +200,9 @@ def test_a_saved_policy_acts_as_the_trained_one(world: Any, more: Any) -> None:
         observations = env.step({SOLE_AGENT: actions}).observations
 
 
-def test_a_recurrent_policy_samples_when_it_is_asked_to() -> None:
-    learner, _ = _trained(RecallWorld, config_of(**SMALL, memory="gru", hidden=(8,)), 1)
-    agent = saved(learner, RecallWorld)
+def test_a_recurrent_policy_samples_in_sampled_mode() -> None:
+    learner, _ = _trained(RecallEnv, config_of(**SMALL, memory="gru", hidden=(8,)), 1)
+    agent = saved(learner, RecallEnv)
     seen, active = np.zeros((400, 2), np.float32), np.ones(400, bool)
     counts = []
     for mode in ("mode", "sampled"):
@@ -213,8 +217,8 @@ def test_a_recurrent_policy_samples_when_it_is_asked_to() -> None:
 
 
 def test_a_saved_network_that_does_not_fit_its_description_is_refused() -> None:
-    learner, _ = _trained(RecallWorld, config_of(**SMALL, memory="gru", hidden=(8,)), 0)
-    agent = saved(learner, RecallWorld)
+    learner, _ = _trained(RecallEnv, config_of(**SMALL, memory="gru", hidden=(8,)), 0)
+    agent = saved(learner, RecallEnv)
     spec = agent.config["members"][SOLE_AGENT]["spec"]
     spec["memory"]["units"] = 7
     with pytest.raises(WeightsError, match="has shape"):
@@ -227,7 +231,7 @@ def test_a_saved_network_that_does_not_fit_its_description_is_refused() -> None:
 def test_an_encoder_that_does_not_fit_is_refused() -> None:
     for encoder, what in (("cnn", "images"), ("point-set", "points"), ("sequence", "sequences")):
         with pytest.raises(ConfigError, match=f"encoder={encoder} does not fit 'agent': it takes"):
-            OnPolicyLearner(SpeedWorld(20), config_of(encoder=encoder), 0)
+            OnPolicyLearner(SpeedEnv(20), config_of(encoder=encoder), 0)
         assert what
     with pytest.raises(ConfigError, match="observation_norm is for vectors"):
         config_of(encoder="cnn", observation_norm=True)
@@ -243,7 +247,9 @@ TEAM: dict[str, Any] = {**SMALL, "num_envs": 8, "rollout_steps": 12, "minibatche
 @pytest.mark.parametrize(
     "more", [{"scheme": "sequential"}, {"shared": True}, {"credit": "own-reward"}]
 )
-def test_what_dead_agents_see_and_do_changes_no_weight(memory: str, critic: Any, more: Any) -> None:
+def test_observations_and_actions_of_dead_agents_change_no_weight(
+    memory: str, critic: Any, more: Any
+) -> None:
     found = []
     for garbage in (0.0, 7.0):
         config = config_of(**TEAM, memory=memory, critic=critic, hidden=(8,), **more)
@@ -286,7 +292,7 @@ def test_a_learner_with_dropout_and_memory_resumes_exactly_at_every_update() -> 
     )
 
     def made() -> tuple[OnPolicyLearner, Collector]:
-        env = SequenceWorld(6)
+        env = SequenceEnv(6)
         learner = OnPolicyLearner(env, config, 1)
         return learner, Collector(env, 1, 10, learner.prepare, units=learner.units)
 

@@ -1,4 +1,4 @@
-"""Agents by spelling: what each one finds, and one clear line for everything that is wrong."""
+"""Agents by spelling: what each resolves to, and one clear line for every error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import pytest
 import pkubench
 from pkubench.agents import registry
 from pkubench.agents.contract import Population, Team
-from pkubench.agents.families import on_policy, psro
 from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.agents.saved.files import load_saved, save_agent
 from pkubench.agents.saved.runs import begin_training
@@ -24,6 +23,7 @@ from pkubench.errors import AgentError, PkubenchError, RefusedError, UnknownName
 from pkubench.evaluation.run.harness import evaluate
 from pkubench.evaluation.run.workers import ProcessPool
 from pkubench.tasks.registry import make_task
+from pkubench.training import session
 from tests.evaluation.actors import Honest, Sloppy
 from tests.evaluation.counting import counting_task
 
@@ -34,12 +34,12 @@ SPREAD, KUHN = make_task("SimpleSpread-v0"), make_task("KuhnPoker-v0")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``happo`` on SimpleSpread, two seeds of a few steps, and ``psro`` on Kuhn."""
     out = tmp_path_factory.mktemp("runs")
-    train: Any = on_policy.train
+    train: Any = session.train
     settings = {"num_envs": "2", "rollout_steps": "5", "hidden": "[8]", "epochs": "1"}
     for seed in (1, 2):
         folder = out / "happo" / "SimpleSpread-v0" / f"seed{seed}"
         list(train("happo", SPREAD, steps=10, seed=seed, settings=settings, out=folder))
-    train = psro.train
+    train = session.train
     folder = out / "psro" / "KuhnPoker-v0" / "seed1"
     list(train("psro", KUHN, steps=20, seed=1, settings={}, out=folder))
     return out
@@ -50,7 +50,7 @@ def seed_folder(trained: Path, tmp_path: Path) -> Path:
     return shutil.copytree(trained / "happo" / "SimpleSpread-v0" / "seed1", tmp_path / "mine")
 
 
-def test_random_is_a_team_where_the_world_has_several_agents() -> None:
+def test_random_is_a_team_where_the_environment_has_several_agents() -> None:
     team = pkubench.load_agent("random", "SimpleSpread-v0")
     assert isinstance(team, Team) and set(team.members) == {"agent_0", "agent_1", "agent_2"}
 
@@ -64,7 +64,7 @@ def test_a_run_folder_is_one_run_and_a_folder_of_seeds_is_several(trained: Path)
     assert isinstance(all_runs.runs[0].load(), Team)
 
 
-def test_seeds_of_unlike_settings_are_no_sample(trained: Path, tmp_path: Path) -> None:
+def test_seeds_of_different_settings_are_not_a_sample(trained: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(trained / "happo" / "SimpleSpread-v0", tmp_path / "mixed")
     config = folder / "seed2" / "config.json"
     facts = json.loads(config.read_text())
@@ -106,7 +106,7 @@ def test_an_evaluation_builds_a_population_s_tree_once(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = make_task(name)
-    list(psro.train("psro", task, steps=2, seed=0, settings={}, out=tmp_path / "run"))
+    list(session.train("psro", task, steps=2, seed=0, settings={}, out=tmp_path / "run"))
     build, built = GameTree.from_openspiel, []
     monkeypatch.setattr(GameTree, "from_openspiel", lambda game: built.append(game) or build(game))
     trees._game_tree.cache_clear()
@@ -209,8 +209,8 @@ def test_a_module_of_the_working_directory_is_found(
         ("scripted:assignmnt", UnknownName, "did you mean 'assignment'"),
         ("", AgentError, "the agent's name is empty"),
         ("  ", AgentError, "the agent's name is empty"),
-        ("missing.onnx", AgentError, "no file 'missing.onnx'; .*spelt onnx:missing.onnx"),
-        ("runs/missing.zip", AgentError, "no file .*spelt sb3:runs/missing.zip"),
+        ("missing.onnx", AgentError, "no file 'missing.onnx'; .*spelled onnx:missing.onnx"),
+        ("runs/missing.zip", AgentError, "no file .*spelled sb3:runs/missing.zip"),
     ],
 )
 def test_an_unknown_spelling_is_one_helpful_line(
@@ -246,7 +246,7 @@ def test_a_file_without_what_says_its_kind_names_the_right_spelling(
             resolve_agent(str(path.parent), SPREAD)
 
 
-def test_a_file_of_torch_is_said_to_be_one(tmp_path: Path) -> None:
+def test_a_torch_file_is_recognised(tmp_path: Path) -> None:
     path = tmp_path / "actor.pth"
     path.write_bytes(b"")
     with pytest.raises(AgentError, match=r"export it as ONNX \(onnx:FILE\)"):
@@ -372,9 +372,7 @@ def test_weights_that_are_not_shipped_come_with_a_training_only_if_the_agent_lea
         assert "pkubench train" not in str(refused.value)
 
 
-def test_a_report_never_stands_for_the_runs_of_two_agents(
-    seed_folder: Path, tmp_path: Path
-) -> None:
+def test_a_report_never_mixes_the_runs_of_two_agents(seed_folder: Path, tmp_path: Path) -> None:
     evaluate(resolve_agent(str(seed_folder), SPREAD), SPREAD, episodes=2, out=tmp_path / "out")
     before = {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
     other = tmp_path / "elsewhere" / seed_folder.name
@@ -384,7 +382,7 @@ def test_a_report_never_stands_for_the_runs_of_two_agents(
     assert {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()} == before
 
 
-def test_a_training_that_was_cut_off_is_named_with_the_command_that_goes_on(
+def test_an_interrupted_training_is_named_with_its_resume_command(
     tmp_path: Path,
 ) -> None:
     begin_training(tmp_path, {"agent": "happo"}, "pkubench train happo T --seed 0", resume=False)

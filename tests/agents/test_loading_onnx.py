@@ -301,8 +301,8 @@ def test_of_several_outputs_the_action_is_taken(name: str) -> None:
 
 
 @pytest.mark.parametrize("names", [["5", "6", "7"], ["action", "value", "actions"]])
-def test_several_outputs_of_which_none_is_the_action_are_listed(names: list[str]) -> None:
-    message = f"has the outputs {', '.join(names)}; call the one with the action 'action'"
+def test_several_outputs_without_an_action_are_listed(names: list[str]) -> None:
+    message = f"has the outputs {', '.join(names)}; name the one with the action 'action'"
     with pytest.raises(AgentError, match=message):
         OnnxPolicy(several_outputs(names), spaces.Box(-9, 9, (2,)), 2)
 

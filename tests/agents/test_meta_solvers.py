@@ -1,4 +1,4 @@
-"""Meta-solvers, held to hand-worked numbers, slow references and OpenSpiel's own."""
+"""Meta-solvers, checked against hand-worked numbers, slow references and OpenSpiel's own."""
 
 from __future__ import annotations
 
@@ -277,6 +277,8 @@ def test_the_stationary_distribution_keeps_small_probabilities() -> None:
         (lambda: meta_solvers.alpha_rank_symmetric(SKEWED[:1]), ConfigError, "square"),
     ],
 )
-def test_what_a_solver_cannot_take_is_told(call: object, error: type[Exception], says: str) -> None:
+def test_invalid_input_of_a_solver_is_refused(
+    call: object, error: type[Exception], says: str
+) -> None:
     with pytest.raises(error, match=says):
         call()  # type: ignore[operator]

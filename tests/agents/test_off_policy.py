@@ -1,4 +1,4 @@
-"""The composed off-policy learner: targets, the written losses and their gradients by hand."""
+"""The composed off-policy learner: targets, the written losses and their hand-written gradients."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_the_target_entropy_of_a_stretched_action_means_what_it_does_unstretched
 
 @pytest.mark.parametrize(("bounds", "half"), [("rescale", 0.5), ("official", 1.0)])
 def test_exploration_is_noise_in_units_of_half_the_interval(bounds: str, half: float) -> None:
-    """Actions of the particle worlds lie in [0, 1]; the official code takes them for [-1, 1]."""
+    """Particle environments have actions in [0, 1]; the official code assumes [-1, 1]."""
     learner = _learner("td3", "sequential", SPREAD, bounds=bounds, exploration=0.1)
     head, middle = learner.groups[0].head, 1.0 - half
     outputs = torch.full((3, 4, head.size), 0.5)
@@ -150,7 +150,7 @@ def double() -> Iterator[None]:
 
 
 def _pair(rule: str, scheme: str, task: str, more: Case) -> list[OffPolicyLearner]:
-    """The same learner by hand and by autograd, with temperatures and multipliers of their own."""
+    """One learner with hand-written gradients and autograd, temperatures and multipliers."""
     pair = []
     for gradients in ("fast", "autograd"):
         learner = _learner(rule, scheme, task, seeds=[7, 8], gradients=gradients, **more)
@@ -173,7 +173,7 @@ def _weights(learner: OffPolicyLearner) -> list[Tensor]:
 
 
 @pytest.mark.parametrize(("rule", "scheme", "task", "more"), CASES)
-def test_gradients_by_hand_are_those_of_the_written_losses(
+def test_hand_written_gradients_equal_those_of_the_written_losses(
     rule: str, scheme: str, task: str, more: Case, double: None
 ) -> None:
     pair = _pair(rule, scheme, task, more)
@@ -190,7 +190,7 @@ def test_gradients_by_hand_are_those_of_the_written_losses(
 
 
 @pytest.mark.parametrize(("rule", "scheme", "task", "more"), CASES)
-def test_several_updates_by_hand_and_by_autograd_lead_to_equal_weights(
+def test_several_updates_with_hand_written_gradients_and_autograd_give_equal_weights(
     rule: str, scheme: str, task: str, more: Case
 ) -> None:
     pair = _pair(rule, scheme, task, more)
@@ -277,7 +277,7 @@ def test_targets_are_those_of_a_formula_written_out(rule: str, task: str, varian
     future = torch.stack([value(k, chosen) for k in range(2, learner.critics.count)]).amin(0)
     wanted = batch.rewards[0] + batch.discounts[0] * (future + soft)
     at = modes if variant == "omnisafe" else chosen
-    dear = torch.maximum(value(0, at), value(1, at))
-    cost = batch.costs[0] + batch.discounts[0] * dear
+    next_cost = torch.maximum(value(0, at), value(1, at))
+    cost = batch.costs[0] + batch.discounts[0] * next_cost
     expected = torch.stack([cost, cost, *[wanted] * (learner.critics.count - 2)])
     torch.testing.assert_close(targets, expected, atol=2e-5, rtol=1e-5)

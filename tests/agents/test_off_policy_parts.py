@@ -25,45 +25,45 @@ LAYOUT = RowLayout.of({"a": 2}, {"a": 1}, None)
 
 
 class Story:
-    """Lanes whose every observation is unique, remembered as plain lists of episodes."""
+    """Environments with unique observations, recorded as plain lists of episodes."""
 
-    def __init__(self, lanes: int, seed: int = 0) -> None:
+    def __init__(self, num_envs: int, seed: int = 0) -> None:
         self.rng = np.random.default_rng(seed)
-        self.lanes = lanes
+        self.num_envs = num_envs
         self.count = 0
-        self.episodes: list[list[dict[str, Any]]] = [[] for _ in range(lanes)]
-        self.now = [self._fresh() for _ in range(lanes)]
+        self.episodes: list[list[dict[str, Any]]] = [[] for _ in range(num_envs)]
+        self.now = [self._fresh() for _ in range(num_envs)]
 
     def _fresh(self) -> float:
         self.count += 1
         return float(self.count)
 
     def steps(self, steps: int) -> tuple[Any, ...]:
-        shape = (steps, self.lanes)
+        shape = (steps, self.num_envs)
         rows, after = np.zeros((*shape, LAYOUT.width)), np.zeros((*shape, LAYOUT.width))
         ends = self.rng.choice(3, size=shape, p=[0.7, 0.15, 0.15])
         rows = rows.astype(np.float32)
         for t in range(steps):
-            for lane in range(self.lanes):
+            for index in range(self.num_envs):
                 reward, cost = self.rng.normal(size=2).astype(np.float32)
-                rows[t, lane] = [self.now[lane], lane, self.rng.normal(), reward, cost]
+                rows[t, index] = [self.now[index], index, self.rng.normal(), reward, cost]
                 then = self._fresh()
-                after[t, lane, :2] = then, lane
-                record = {"row": rows[t, lane], "next": then, "end": int(ends[t, lane])}
-                self.episodes[lane].append(record)
-                self.now[lane] = self._fresh() if ends[t, lane] else then
+                after[t, index, :2] = then, index
+                record = {"row": rows[t, index], "next": then, "end": int(ends[t, index])}
+                self.episodes[index].append(record)
+                self.now[index] = self._fresh() if ends[t, index] else then
         return rows, after.astype(np.float32), ends == 1, ends == 2
 
-    def n_step(self, lane: int, k: int, n: int, gamma: float) -> tuple[float, ...]:
+    def n_step(self, index: int, k: int, n: int, gamma: float) -> tuple[float, ...]:
         """Reward, cost, discount and the observation led to, from the plain lists."""
         reward = cost = 0.0
         for j in range(n):
-            record = self.episodes[lane][k + j]
+            record = self.episodes[index][k + j]
             reward += gamma**j * float(record["row"][LAYOUT.reward])
             cost += gamma**j * float(record["row"][LAYOUT.cost])
             if record["end"] == 1:
                 return reward, cost, 0.0, record["next"]
-            if record["end"] == 2 or k + j + 1 == len(self.episodes[lane]):
+            if record["end"] == 2 or k + j + 1 == len(self.episodes[index]):
                 break
         return reward, cost, gamma ** (j + 1), record["next"]
 
@@ -75,23 +75,23 @@ def test_drawn_transitions_are_those_of_the_episodes_played(n: int, capacity: in
     for steps in (7, 1, 12, 5, 40):
         replay.add(*story.steps(steps))
         drawn = replay.draw(2, 300, n, 0.9, torch.Generator().manual_seed(steps))
-        room, then = np.empty((300, LAYOUT.width), np.float32), np.empty((300, LAYOUT.width), "f4")
+        rows, then = np.empty((300, LAYOUT.width), np.float32), np.empty((300, LAYOUT.width), "f4")
         where = {
-            float(record["row"][0]): (lane, k)
-            for lane, records in enumerate(story.episodes)
+            float(record["row"][0]): (index, k)
+            for index, records in enumerate(story.episodes)
             for k, record in enumerate(records)
         }
         for update in range(2):
-            replay.gather(drawn.rows[update], room)
+            replay.gather(drawn.rows[update], rows)
             replay.gather(drawn.next_rows[update], then)
             for i in range(300):
-                lane, k = where[float(room[i, 0])]
-                np.testing.assert_array_equal(room[i], story.episodes[lane][k]["row"])
-                reward, cost, discount, led_to = story.n_step(lane, k, n, 0.9)
+                index, k = where[float(rows[i, 0])]
+                np.testing.assert_array_equal(rows[i], story.episodes[index][k]["row"])
+                reward, cost, discount, led_to = story.n_step(index, k, n, 0.9)
                 assert drawn.rewards[update, i] == pytest.approx(reward, abs=1e-5)
                 assert drawn.costs[update, i] == pytest.approx(cost, abs=1e-5)
                 assert drawn.discounts[update, i] == pytest.approx(discount, abs=1e-6)
-                assert then[i, 0] == led_to and then[i, 1] == lane
+                assert then[i, 0] == led_to and then[i, 1] == index
 
 
 def test_every_transition_held_is_drawn_equally_often() -> None:
@@ -113,12 +113,12 @@ def test_a_full_ring_holds_the_newest_transitions_only() -> None:
     rows = replay.draw(1, 2000, 1, 0.9, torch.Generator().manual_seed(0)).rows[0]
     seen = set(replay.data.reshape(-1, LAYOUT.width)[rows, 0].tolist())
     newest = [[float(r["row"][0]) for r in records[-19:]] for records in story.episodes]
-    assert seen <= {value for lane in newest for value in lane}
-    assert all(lane[-1] in seen for lane in newest)
+    assert seen <= {value for index in newest for value in index}
+    assert all(index[-1] in seen for index in newest)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 5])
-def test_a_replay_without_a_transition_says_so_in_place_of_searching_for_ever(steps: int) -> None:
+def test_a_replay_without_a_transition_raises_instead_of_searching_for_ever(steps: int) -> None:
     def played(rows: int) -> tuple[Any, ...]:
         numbers = np.zeros((steps, 2, LAYOUT.width), np.float32)
         ends = np.zeros((steps, 2), bool)
@@ -128,9 +128,9 @@ def test_a_replay_without_a_transition_says_so_in_place_of_searching_for_ever(st
             replay.add(numbers, numbers, np.zeros_like(ends), ends)
         return replay, replay.steps
 
-    replay, held = played(2)  # the final observation leaves no room for the step before it
+    replay, held = played(2)  # the final observation overwrites the step before it
     assert held == 0
-    with pytest.raises(ConfigError, match="no transition to draw: 2 rows a lane"):
+    with pytest.raises(ConfigError, match="no transition to draw: 2 rows per environment"):
         replay.draw(1, 8, 1, 0.9, torch.Generator())
     replay, held = played(3)
     assert held == (2 if steps else 0)
@@ -257,7 +257,7 @@ def test_rules_on_numbers_worked_by_hand() -> None:
     assert SAC(target_entropy="official").entropy_goal(spaces.Discrete(5), 0.0) == 0
 
 
-def test_gradients_by_hand_on_numbers_worked_by_hand() -> None:
+def test_hand_written_gradients_on_numbers_worked_by_hand() -> None:
     q = torch.tensor([[[1.0, 5.0]], [[2.0, 3.0]]])
     assert fast.chosen_twin(q).tolist() == [[[1.0, 0.0]], [[0.0, 1.0]]]
     error = fast.squared_error_gradient(q.clone(), torch.tensor([[1.0, 1.0]]))

@@ -97,7 +97,7 @@ def test_the_critic_step_of_a_rule_from_outside_is_that_of_its_own_loss(huber: s
     torch.testing.assert_close(learner.critics.adam.gradient, wanted, atol=1e-7, rtol=1e-5)
 
 
-def test_a_rule_that_inherits_its_losses_has_their_gradients_by_hand(hard_sac: str) -> None:
+def test_a_rule_that_inherits_its_losses_has_their_hand_written_gradients(hard_sac: str) -> None:
     hard, soft = _learner(rule=hard_sac), _learner(rule="sac")
     assert hard.config.gradients == soft.config.gradients == "fast"
     batch = _batch(hard)._replace(discounts=torch.full((1, BATCH), 0.9))

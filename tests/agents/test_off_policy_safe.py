@@ -1,4 +1,4 @@
-"""Off-policy agents under a cost constraint: multipliers, when they move, presets, learning."""
+"""Off-policy agents under a cost constraint: multipliers and their updates, presets, learning."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from pkubench.envs.core.registry import make_batch
 from pkubench.errors import ConfigError
 from pkubench.tasks.registry import make_task
 from pkubench.training.session import train
-from tests.agents.worlds import (
+from tests.agents.toy_envs import (
     MEAN_LENGTH,
-    BudgetWorld,
-    SharingWorld,
-    SpeedWorld,
+    BudgetEnv,
+    SharingEnv,
+    SpeedEnv,
     applicable,
     task_of,
 )
@@ -64,21 +64,21 @@ def _train(agent: str, task: Any, out: Path, steps: int, **more: Any) -> list[An
     return list(train(agent, task, steps=steps, seed=0, settings=settings, out=out))
 
 
-def test_what_actors_climb_is_mixed_as_worked_by_hand() -> None:
+def test_the_gradient_of_the_actors_objective_is_mixed_as_worked_by_hand() -> None:
     # lambda 3 for the first of two training seeds, 0 for the second
     weights = torch.tensor([[[0.25], [1.0]], [[-0.75], [0.0]]])
     cost = torch.tensor([[[5.0], [5.0]]])
     twins = torch.tensor([[[1.0], [4.0]], [[2.0], [3.0]]])
-    found = fast.climbed(torch.cat([cost, twins]), 1, weights)
+    found = fast.ascent_gradient(torch.cat([cost, twins]), 1, weights)
     assert found[..., 0].tolist() == [[-0.75, 0.0], [0.25, 0.0], [0.0, 1.0]]
-    # of twin costs the larger, beside one critic of reward
-    found = fast.climbed(torch.cat([twins, cost]), 2, weights)
+    # the larger of twin cost critics, next to one reward critic
+    found = fast.ascent_gradient(torch.cat([twins, cost]), 2, weights)
     assert found[..., 0].tolist() == [[0.0, 0.0], [-0.75, 0.0], [0.25, 1.0]]
-    assert fast.climbed(twins)[..., 0].tolist() == [[1.0, 0.0], [0.0, 1.0]]
-    assert fast.climbed(cost).tolist() == [[[1.0], [1.0]]]
+    assert fast.ascent_gradient(twins)[..., 0].tolist() == [[1.0, 0.0], [0.0, 1.0]]
+    assert fast.ascent_gradient(cost).tolist() == [[[1.0], [1.0]]]
 
 
-def test_gradients_are_shortened_seed_by_seed() -> None:
+def test_gradient_norms_are_clipped_seed_by_seed() -> None:
     gradients = torch.tensor([[[3.0], [0.3]], [[4.0], [0.4]]])  # lengths 5 and 0.5
     shorten(gradients, 2.0)
     torch.testing.assert_close(gradients, torch.tensor([[[1.2], [0.3]], [[1.6], [0.4]]]))
@@ -111,11 +111,11 @@ def test_multipliers_of_the_settings_follow_sequences_worked_by_hand() -> None:
 
 
 class _Diary:
-    """What the world, the constraint and the learner did, in order."""
+    """What the environment, the constraint and the learner did, in order."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.lines: list[tuple[str, Any]] = []
-        collect, hear, update = (
+        collect, constrain, update = (
             Collector.collect,
             LagrangeMultiplier.update,
             OffPolicyLearner.update,
@@ -129,71 +129,77 @@ class _Diary:
             self.lines.append(("steps", (ended, *means)))
             return data
 
-        def spy_hear(constraint: LagrangeMultiplier, cost: float, length: float = 1.0) -> None:
-            if cost == cost:  # NaN says that there is no news
-                self.lines.append(("hear", (cost, length)))
-            hear(constraint, cost, length)
+        def spy_constrain(constraint: LagrangeMultiplier, cost: float, length: float = 1.0) -> None:
+            if cost == cost:  # NaN: no episode has ended
+                self.lines.append(("constrain", (cost, length)))
+            constrain(constraint, cost, length)
 
         def spy_update(learner: OffPolicyLearner, *args: Any, **kwargs: Any) -> Any:
             self.lines.append(("update", None))
             return update(learner, *args, **kwargs)
 
         monkeypatch.setattr(Collector, "collect", spy_collect)
-        monkeypatch.setattr(LagrangeMultiplier, "update", spy_hear)
+        monkeypatch.setattr(LagrangeMultiplier, "update", spy_constrain)
         monkeypatch.setattr(OffPolicyLearner, "update", spy_update)
 
 
-def test_the_multiplier_moves_before_a_burst_and_on_fresh_episodes_only(
+def test_the_multiplier_is_updated_before_a_burst_and_on_new_episodes_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     diary = _Diary(monkeypatch)
-    task = task_of(SpeedWorld, cost_limit=1.0)
+    task = task_of(SpeedEnv, cost_limit=1.0)
     _train("td3-lag", task, tmp_path, 120, num_envs=2, train_interval=2, warmup_steps=20)
     bursts: list[list[Any]] = []
-    for what, told in diary.lines:
+    for what, value in diary.lines:
         if what == "steps":
             bursts.append([])
-        bursts[-1].append((what, told))
-    heard, is_news = 0, False
+        bursts[-1].append((what, value))
+    constrained, has_ended = 0, False
     for k, (first, *rest) in enumerate(bursts):
         ended, cost, length = first[1]
-        is_news |= ended
+        has_ended |= ended
         words = [what for what, _ in rest]
         if k < 5:  # the first update comes after 24 steps
             assert words == []
-        elif is_news:  # of the warm-up too
-            assert words == ["hear", "update", "update"]
+        elif has_ended:  # of the warm-up too
+            assert words == ["constrain", "update", "update"]
             assert rest[0][1] == pytest.approx((cost, length))
-            heard += 1
-            is_news = False
+            constrained += 1
+            has_ended = False
         else:
             assert words == ["update", "update"]
-    assert len(bursts) == 30 and 5 < heard < 22
+    assert len(bursts) == 30 and 5 < constrained < 22
 
 
-def test_omnisafe_moves_it_after_every_update_from_the_same_episodes_once_warm(
+def test_omnisafe_updates_it_after_every_update_from_the_same_episodes_once_warm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     diary = _Diary(monkeypatch)
-    task = task_of(SpeedWorld, cost_limit=1.0)
+    task = task_of(SpeedEnv, cost_limit=1.0)
     more: dict[str, Any] = {"num_envs": 2, "train_interval": 2, "warmup_steps": 20}
     more["variant"] = "omnisafe"
     more["lambda_lr"] = 0.02
     run = _train("td3-lag", task, tmp_path, 120, lambda_warmup_steps=60, **more)
     words = [what for what, _ in diary.lines]
-    idle, blind = 5 * ["steps"], 10 * ["steps", "update", "update"]
-    assert words == idle + blind + 15 * ["steps", "update", "hear", "update", "hear"]
-    told = [v for what, v in diary.lines if what == "hear"]
-    assert told[0] == told[1]
+    warmup, unconstrained = 5 * ["steps"], 10 * ["steps", "update", "update"]
+    assert words == warmup + unconstrained + 15 * [
+        "steps",
+        "update",
+        "constrain",
+        "update",
+        "constrain",
+    ]
+    received = [v for what, v in diary.lines if what == "constrain"]
+    assert received[0] == received[1]
     multipliers = [p.metrics.get("multiplier") for p in run]
-    # what the last update of a burst saw: one of its two moves
+    # what the last update of a burst saw: one of its two updates
     assert multipliers[5:15] == 10 * [0.001] and multipliers[15] == pytest.approx(0.021)
 
 
 def test_a_task_without_cost_and_wrong_numbers_are_clear_errors(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"sac-lag enforces a cost limit, but .* has no cost"):
-        _train("sac-lag", task_of(SharingWorld), tmp_path, 100)
-    task = task_of(SpeedWorld, cost_limit=1.0)
+        _train("sac-lag", task_of(SharingEnv), tmp_path, 100)
+    task = task_of(SpeedEnv, cost_limit=1.0)
     for setting, value, words in (
         ("cost_limit", -1, "cost_limit must be at least 0"),
         ("pid_kp", -0.1, "pid_kp must be at least 0"),
@@ -205,18 +211,18 @@ def test_a_task_without_cost_and_wrong_numbers_are_clear_errors(tmp_path: Path) 
             with_settings(preset("sac-pid", task), {setting: str(value)})
 
 
-def test_the_limit_held_is_the_task_s_own() -> None:
-    assert preset("sac-lag", task_of(SpeedWorld, cost_limit=3.5)).constraint.cost_limit == 3.5
+def test_the_constraint_uses_the_tasks_limit() -> None:
+    assert preset("sac-lag", task_of(SpeedEnv, cost_limit=3.5)).constraint.cost_limit == 3.5
     assert preset("sac-lag", make_task("HopperVelocity-v0")).constraint.cost_limit == 25.0
 
 
-def test_a_constraint_leaves_the_first_networks_of_its_cost_blind_twin_as_they_are() -> None:
-    task = task_of(SpeedWorld, cost_limit=1.0)
+def test_a_constraint_does_not_change_the_initial_networks_of_the_unconstrained_learner() -> None:
+    task = task_of(SpeedEnv, cost_limit=1.0)
     env = make_batch(task.id, 4)
-    blind, held = (OffPolicyLearner(env, preset(n, task), [5, 6]) for n in ("sac", "sac-lag"))
+    free, held = (OffPolicyLearner(env, preset(n, task), [5, 6]) for n in ("sac", "sac-lag"))
     assert held.critics.costs == 2
-    torch.testing.assert_close(blind.groups[0].net.flat, held.groups[0].net.flat)
-    torch.testing.assert_close(blind.critics.net.flat, held.critics.net.flat[4:])
+    torch.testing.assert_close(free.groups[0].net.flat, held.groups[0].net.flat)
+    torch.testing.assert_close(free.critics.net.flat, held.critics.net.flat[4:])
     assert (held.critics.net.flat[0] != held.critics.net.flat[2]).any()
 
 
@@ -236,15 +242,15 @@ td3-pid  Hopper       25000 2 1e-4 3e-4 0.2  1e-3 1e-6 1e-7 1e-7
 sac-pid  Hopper       10000 2 1e-4 3e-4 0.2  1e-3 1e-6 1e-7 1e-7
 sac-pid  PointGoal1   10000 2 5e-6 1e-3 1e-5 1e-3 5e-7 1e-8 1e-8
 """
-"""OmniSafe's files: random steps, at every which update actors move, the rates of actors and
-critics, SAC's temperature; the multiplier's start and its rate or gains."""
+"""OmniSafe's files: random steps, policy delay, learning rates of actors and
+critics, SAC's temperature; the multiplier's initial value and its rate or gains."""
 
 
 def test_paper_presets_have_the_published_numbers() -> None:
     for line in filter(None, PUBLISHED.split("\n")):
-        name, world, *words = line.split()
+        name, env, *words = line.split()
         warmup, delay, actor_lr, critic_lr, alpha = map(float, words[:5])
-        c = saferl_off_policy.preset_for(f"{name}-paper", world)
+        c = saferl_off_policy.preset_for(f"{name}-paper", env)
         assert (c.warmup_steps, c.policy_delay) == (warmup, delay), line
         assert (c.actor_lr, c.critic_lr) == (actor_lr, critic_lr), line
         assert (c.hidden, c.batch_size, c.buffer_size) == ((256, 256), 256, 1_000_000)
@@ -264,7 +270,7 @@ def test_paper_presets_have_the_published_numbers() -> None:
             continue
         held: Any = c.constraint
         assert held.is_as_omnisafe and not held.cost_twins
-        is_navigation = world in saferl_off_policy.NAVIGATION
+        is_navigation = env in saferl_off_policy.NAVIGATION
         assert held.cost_norm == (not is_navigation or name == "ddpg-lag"), line
         start, *gains = numbers
         # epochs of 2,000 steps up to number 100
@@ -287,7 +293,7 @@ def test_costs_are_standardised_for_the_replay_and_not_for_the_multiplier(
         add(self, rows, *rest)
 
     monkeypatch.setattr(ReplayBuffer, "add", spy)
-    task = task_of(SpeedWorld, cost_limit=2.0)
+    task = task_of(SpeedEnv, cost_limit=2.0)
     plain = _train("sac-lag", task, tmp_path / "plain", 1000)
     raw = np.concatenate(kept)
     kept.clear()
@@ -312,7 +318,7 @@ def test_a_team_under_a_speed_limit_keeps_its_robot_s_tuned_numbers() -> None:
         assert (free.constraint.name == "lagrangian") == name.endswith("lag")
 
 
-def test_a_small_multiplier_moves_by_less_where_it_moves_more_often() -> None:
+def test_a_multiplier_updated_more_often_has_a_smaller_learning_rate() -> None:
     rates = {
         task: saferl_off_policy.preset_for("sac-lag", task).constraint.lambda_lr
         for task in ("HopperVelocity", "HalfCheetahVelocity", "AntGoal1", "PointCircle1")
@@ -346,13 +352,13 @@ GAINS = {
     "tau": 0.01,
     "exploration": 0.2,
 }
-"""For costs of a few an episode, not of hundreds, and actors that keep up with the multiplier."""
+"""For costs of a few per episode, not of hundreds, and actors that keep up with the multiplier."""
 
 
 @pytest.mark.parametrize("agent", [*CONSTRAINED, "ddpg", "td3", "sac"])
 def test_every_preset_finds_the_known_optimum(tmp_path: Path, agent: str) -> None:
-    """SpeedWorld: a = 1/2 is the best that costs MEAN_LENGTH / 2; the cost-blind take a = 1."""
-    task = task_of(SpeedWorld, cost_limit=MEAN_LENGTH / 2)
+    """SpeedEnv: a = 1/2 is the best that costs MEAN_LENGTH / 2; unconstrained agents take a = 1."""
+    task = task_of(SpeedEnv, cost_limit=MEAN_LENGTH / 2)
     run = _train(agent, task, tmp_path, 10_000, **GAINS)
     late = {k: float(np.mean([p.metrics[k] for p in run[-60:]])) for k in ("return", "cost")}
     action = _mean_actions(tmp_path, task, np.random.default_rng(0).uniform(-1, 1, (50, 2)))
@@ -381,8 +387,8 @@ def test_every_preset_finds_the_known_optimum(tmp_path: Path, agent: str) -> Non
 def test_a_team_shares_a_budget_where_it_is_worth_most(
     tmp_path: Path, agent: str, scheme: str, steps: int, near: float
 ) -> None:
-    """BudgetWorld: a = 2/3 and b = 1/3 share the limit of 5 an episode, at a price of 4/3."""
-    task = task_of(BudgetWorld, cost_limit=5.0)
+    """BudgetEnv: a = 2/3 and b = 1/3 share the limit of 5 per episode, at a price of 4/3."""
+    task = task_of(BudgetEnv, cost_limit=5.0)
     more = {**GAINS, "scheme": scheme, "alpha": 0.05, "gamma": 0.5, "lambda_init": 1.0}
     more["buffer_size"] = 2000
     run = _train(agent, task, tmp_path, steps, **more)

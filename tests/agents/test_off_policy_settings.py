@@ -15,7 +15,7 @@ from pkubench.agents.rl.off_policy.constraints import OffPolicyConstraint
 from pkubench.agents.rl.off_policy.rules import OffPolicyRule
 from pkubench.agents.saved.files import load_saved
 from pkubench.training.session import train
-from tests.agents.worlds import BudgetWorld, SharingWorld, SpeedWorld, task_of
+from tests.agents.toy_envs import BudgetEnv, SharingEnv, SpeedEnv, task_of
 
 LIMIT = 0.5
 SMALL_REPLAY = {
@@ -72,17 +72,17 @@ REPLAY_CHANGES: dict[str, tuple[str, str]] = {
     "pid_delay": ("sac-pid", "1"),
     "window": ("sac-lag", "1"),
 }
-UNSEEN = {"threads", "checkpoint_steps", "gradients"}
-"""What is not to change the weights."""
+UNSEEN = {"threads", "gradients"}
+"""Settings that must not change the weights."""
 
 
 def _replayed(who: str) -> tuple[str, Any, dict[str, str]]:
     if who == "budgeted":
-        return "hasac-lag", task_of(BudgetWorld, cost_limit=LIMIT), SMALL_REPLAY
+        return "hasac-lag", task_of(BudgetEnv, cost_limit=LIMIT), SMALL_REPLAY
     if who.endswith("team"):
         more = {"scheme": "simultaneous"} if who.startswith("simultaneous") else {}
-        return "hasac", task_of(SharingWorld), {**SMALL_REPLAY, **more}
-    return who, task_of(SpeedWorld, cost_limit=LIMIT), SMALL_REPLAY
+        return "hasac", task_of(SharingEnv), {**SMALL_REPLAY, **more}
+    return who, task_of(SpeedEnv, cost_limit=LIMIT), SMALL_REPLAY
 
 
 def _trained(who: str, folder: Path, settings: dict[str, str], steps: int = 240) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def fields_of(component: Any) -> set[str]:
     return {field.name for field in dataclasses.fields(component)}
 
 
-def test_every_setting_of_replay_is_put_to_the_test() -> None:
+def test_every_setting_of_replay_is_tested() -> None:
     known = {setting.name for setting in settings_of(OffPolicyConfig()) if "." not in setting.name}
     for slot in (OffPolicyRule, OffPolicyConstraint):
         known |= {field for component in choices(slot).values() for field in fields_of(component)}
@@ -113,7 +113,7 @@ def test_every_setting_of_replay_is_put_to_the_test() -> None:
 
 
 @pytest.mark.parametrize("name", REPLAY_CHANGES)
-def test_a_setting_of_replay_changes_what_is_learnt(name: str, tmp_path: Path) -> None:
+def test_a_setting_of_replay_changes_the_learned_weights(name: str, tmp_path: Path) -> None:
     who, value = REPLAY_CHANGES[name]
     plain = _trained(who, tmp_path / "plain", {})
     assert _differ(plain, _trained(who, tmp_path / "changed", {name: value}))

@@ -1,4 +1,4 @@
-"""Training off-policy agents: resuming, seeds side by side, saved agents, learning."""
+"""Training off-policy agents: resuming, batches of seeds, saved agents, learning."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pkubench.errors import AgentError, ConfigError, UnknownName, WeightsError
 from pkubench.tasks.registry import make_task
 from pkubench.training.checkpoints import Spacing
 from pkubench.training.session import train, train_batch
-from tests.agents.worlds import MEAN_LENGTH, SharingWorld, SpeedWorld, applicable, task_of
+from tests.agents.toy_envs import MEAN_LENGTH, SharingEnv, SpeedEnv, applicable, task_of
 
 SMALL = {
     "num_envs": "4",
@@ -63,7 +63,7 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
 ) -> None:
     task = make_task("SimpleSpeakerListener-v0")
     if agent != "hasac":
-        task = task_of(SpeedWorld, cost_limit=0.5)
+        task = task_of(SpeedEnv, cost_limit=0.5)
     more = {"cost_norm": "true"} if agent == "td3-pid" else {}
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     _train(agent, task, whole, 600, **more)
@@ -86,7 +86,7 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
     assert (len({multiplier for _, multiplier in curves[0]}) > 10) == ("-" in agent)
 
 
-def test_an_interrupt_in_the_middle_of_an_update_goes_back_to_the_last_checkpoint(
+def test_an_interrupt_in_the_middle_of_an_update_restores_the_last_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = make_task(SPREAD)
@@ -111,13 +111,13 @@ def test_an_interrupt_in_the_middle_of_an_update_goes_back_to_the_last_checkpoin
     assert _weights(parts) == _weights(whole)
 
 
-@pytest.mark.parametrize("name", ["SimpleSpeakerListener-v0", "SpeedWorld"])
-def test_the_replay_is_told_what_each_step_led_to(
+@pytest.mark.parametrize("name", ["SimpleSpeakerListener-v0", "SpeedEnv"])
+def test_the_replay_receives_the_next_observation_of_each_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    task = task_of(SpeedWorld) if name == "SpeedWorld" else make_task(name)
+    task = task_of(SpeedEnv) if name == "SpeedEnv" else make_task(name)
     played: list[Any] = []
-    told: list[Any] = []
+    received: list[Any] = []
     collect, add = Collector.collect, ReplayBuffer.add
 
     def spy_collect(self: Collector, *args: Any, **kwargs: Any) -> Any:
@@ -125,33 +125,33 @@ def test_the_replay_is_told_what_each_step_led_to(
         return played[-1]
 
     def spy_add(self: ReplayBuffer, *args: Any) -> None:
-        told.append((self.layout, *args))
+        received.append((self.layout, *args))
         add(self, *args)
 
     monkeypatch.setattr(Collector, "collect", spy_collect)
     monkeypatch.setattr(ReplayBuffer, "add", spy_add)
     _train("hatd3", task, tmp_path, 1000)
     ends = np.zeros(2, int)
-    for data, (layout, rows, after, terminated, truncated) in zip(played, told, strict=True):
+    for data, (layout, rows, after, terminated, truncated) in zip(played, received, strict=True):
         for agent, columns in layout.observations.items():
             np.testing.assert_array_equal(rows[..., columns], data.observations[agent])
             np.testing.assert_array_equal(after[..., columns], data.next_observations[agent])
         for agent, columns in layout.actions.items():
             numbers = rows[..., columns]
-            if name != "SpeedWorld":
+            if name != "SpeedEnv":
                 assert (numbers.sum(-1) == 1).all()
                 numbers = numbers.argmax(-1)
             np.testing.assert_array_equal(numbers, data.actions[agent])
-        np.testing.assert_array_equal(rows[..., layout.reward], data.rewards)
+        np.testing.assert_array_equal(rows[..., layout.reward], data.team_rewards)
         np.testing.assert_array_equal(rows[..., layout.cost], data.costs)
         np.testing.assert_array_equal(terminated, data.terminated)
         np.testing.assert_array_equal(truncated, data.truncated)
         ends += terminated.sum(), truncated.sum()
-    assert (ends > 0).tolist() == [name == "SpeedWorld", True]
+    assert (ends > 0).tolist() == [name == "SpeedEnv", True]
 
 
-def test_a_completed_run_holds_no_replay_and_resuming_it_changes_nothing(tmp_path: Path) -> None:
-    task = task_of(SpeedWorld)
+def test_a_completed_run_has_no_replay_and_resuming_it_changes_nothing(tmp_path: Path) -> None:
+    task = task_of(SpeedEnv)
     _train("hatd3", task, tmp_path, 200)
     before = _weights(tmp_path)
     assert not list(tmp_path.glob("checkpoint*"))
@@ -169,13 +169,13 @@ def test_a_completed_run_holds_no_replay_and_resuming_it_changes_nothing(tmp_pat
         ("hasac", SPREAD),
         ("matd3", SPREAD),
         ("masac", "SimpleSpread-v0"),
-        ("sac-lag", "SpeedWorld"),
+        ("sac-lag", "SpeedEnv"),
     ],
 )
-def test_a_seed_trained_beside_others_becomes_what_it_becomes_alone(
+def test_a_seed_trained_in_a_batch_equals_one_trained_separately(
     tmp_path: Path, agent: str, name: str
 ) -> None:
-    task = task_of(SpeedWorld, cost_limit=1.0) if name == "SpeedWorld" else make_task(name)
+    task = task_of(SpeedEnv, cost_limit=1.0) if name == "SpeedEnv" else make_task(name)
     seeds = [3, 8, 5]
     together = train_batch(
         agent,
@@ -187,12 +187,14 @@ def test_a_seed_trained_beside_others_becomes_what_it_becomes_alone(
     )
     assert [len(reports) for reports in together] == [3] * 15
     _train(agent, task, tmp_path / "alone", 300, seed=8)
-    alone, beside = (load_tensors(tmp_path / f / "weights.safetensors") for f in ("alone", "seed8"))
+    alone, batched = (
+        load_tensors(tmp_path / f / "weights.safetensors") for f in ("alone", "seed8")
+    )
     other = load_tensors(tmp_path / "seed5" / "weights.safetensors")
-    assert alone.keys() == beside.keys()
+    assert alone.keys() == batched.keys()
     for key, values in alone.items():
         # a product of several matrices may round otherwise than one of each
-        np.testing.assert_allclose(beside[key], values, atol=1e-5)
+        np.testing.assert_allclose(batched[key], values, atol=1e-5)
     assert any(np.abs(other[key] - alone[key]).max() > 0.01 for key in alone)
 
 
@@ -221,7 +223,7 @@ def test_a_batch_of_seeds_resumes_from_its_folders(tmp_path: Path) -> None:
 
 
 def test_a_damaged_checkpoint_is_named_not_loaded(tmp_path: Path) -> None:
-    task = task_of(SpeedWorld)
+    task = task_of(SpeedEnv)
     run = train("hatd3", task, steps=400, seed=0, settings=SMALL, out=tmp_path)
     for _ in range(6):
         next(run)
@@ -268,7 +270,7 @@ def test_a_saved_team_acts_with_the_mode_of_the_trained_networks(
 
 
 def test_a_stochastic_actor_samples_its_gaussian(tmp_path: Path) -> None:
-    _train("hasac", task_of(SpeedWorld), tmp_path, 100)
+    _train("hasac", task_of(SpeedEnv), tmp_path, 100)
     policy: Any = load(load_saved(tmp_path), acting={"mode": "sampled"})
     n = 20_000
     seen = np.full((n, 2), 0.5)
@@ -326,7 +328,7 @@ def test_what_does_not_describe_an_agent_is_refused(
     config: dict[str, Any] = {
         "kind": "off-policy",
         "agent": "hasac",
-        "task": task_of(SpeedWorld).id,
+        "task": task_of(SpeedEnv).id,
         "members": {"agent": member},
     }
     shapes = {"linears.0.weight": (8, 2), "linears.0.bias": (8,), "linears.1.weight": (12, 8)}
@@ -341,7 +343,7 @@ def test_what_does_not_describe_an_agent_is_refused(
 
 
 def test_wrong_settings_are_one_clear_error(tmp_path: Path) -> None:
-    task = task_of(SharingWorld)
+    task = task_of(SharingEnv)
     for setting, value, error, words in (
         ("gama", 0.9, UnknownName, "gamma"),
         ("gamma", 1.5, ConfigError, r"lie in \[0, 1\]"),
@@ -349,7 +351,7 @@ def test_wrong_settings_are_one_clear_error(tmp_path: Path) -> None:
         ("hidden", "[]", ConfigError, "layer sizes"),
         ("shared", "true", ConfigError, "simultaneous"),
         ("actor_lr", "NaN", ConfigError, "finite"),
-        ("buffer_size", 15, ConfigError, r"n_step \+ 2 rows an environment, 16 in all: got 15"),
+        ("buffer_size", 15, ConfigError, r"n_step \+ 2 rows per environment, 16 in all: got 15"),
     ):
         with pytest.raises(error, match=words):
             _train("hasac", task, tmp_path, 100, **{setting: value})
@@ -395,8 +397,8 @@ haddpg Hopper3x1      10 1000 5e-4 1e-3 20 1
 haddpg Walker2d2x3    10 1000 5e-4 1e-3 10 1
 haddpg Walker2d6x1    10 1000 5e-4 1e-3 20 1
 """
-"""HARL's tuned files: lanes, batch, the actors' and critics' rates, n-step, and how the temperature
-is found (SAC) or at every which update the actors move."""
+"""HARL's tuned files: environments, batch, the actors' and critics' learning rates, n-step, and the
+temperature (SAC) or the policy delay."""
 TAKEN = """
 hasac  Hopper3x1      20 1000 1e-3 1e-3 10 tuned
 hasac  Humanoid17x1   20 1000 1e-3 1e-3 10 tuned
@@ -411,16 +413,16 @@ def test_paper_presets_have_the_published_numbers() -> None:
     for line in (PUBLISHED + TAKEN).split("\n"):
         if not line:
             continue
-        method, world, *numbers = line.split()
-        lanes, batch, actor_lr, critic_lr, n_step = map(float, numbers[:5])
-        listed.add((method, f"Multi{world}"))
+        method, robot, *numbers = line.split()
+        num_envs, batch, actor_lr, critic_lr, n_step = map(float, numbers[:5])
+        listed.add((method, f"Multi{robot}"))
         for name in TWINS[method]:
-            c = hasac.preset_for(f"{name}-paper", f"Multi{world}")
+            c = hasac.preset_for(f"{name}-paper", f"Multi{robot}")
             found = (c.num_envs, c.batch_size, c.actor_lr, c.critic_lr, c.n_step)
-            assert found == (lanes, batch, actor_lr, critic_lr, n_step), line
+            assert found == (num_envs, batch, actor_lr, critic_lr, n_step), line
             assert (c.hidden, c.gamma, c.tau) == ((256, 256), 0.99, 0.005)
-            is_ant_ddpg = (method, world) == ("haddpg", "Ant4x2")
-            every = 10 if lanes == 10 and not is_ant_ddpg else 20
+            is_ant_ddpg = (method, robot) == ("haddpg", "Ant4x2")
+            every = 10 if num_envs == 10 and not is_ant_ddpg else 20
             assert c.updates * every == c.interval_steps
             if method == "hasac":
                 alpha = (1.0, True) if numbers[5] == "tuned" else (0.2, False)
@@ -428,7 +430,7 @@ def test_paper_presets_have_the_published_numbers() -> None:
             else:
                 assert c.rule.exploration == (0.05 if is_ant_ddpg else 0.1)
                 assert c.policy_delay == int(numbers[5]), line
-            small = hasac.preset_for(name, f"Multi{world}")
+            small = hasac.preset_for(name, f"Multi{robot}")
             assert (small.num_envs, small.hidden, small.batch_size) == (20, (64, 64), 256)
             assert (small.n_step, small.policy_delay) == (1, c.policy_delay)
     rules = {"sac": "hasac", "td3": "hatd3", "ddpg": "haddpg"}
@@ -463,10 +465,10 @@ LEARNING = {
 
 @pytest.mark.parametrize("agent", ["hasac", "hatd3", "haddpg"])
 def test_a_known_optimum_is_found(tmp_path: Path, agent: str) -> None:
-    """SpeedWorld: reward 1 - (1 - a)^2, so a = 1 gives 1 a step; uniform actions give 0.42."""
+    """SpeedEnv: reward 1 - (1 - a)^2, so a = 1 gives 1 per step; uniform actions give 0.42."""
     more: dict[str, Any] = {"alpha": 0.1} if agent == "hasac" else {}
-    learning = applicable(preset(agent, task_of(SpeedWorld)), {**LEARNING, **more})
-    run = _train(agent, task_of(SpeedWorld), tmp_path, 6000, **learning)
+    learning = applicable(preset(agent, task_of(SpeedEnv)), {**LEARNING, **more})
+    run = _train(agent, task_of(SpeedEnv), tmp_path, 6000, **learning)
     late = float(np.mean([p.metrics["return"] for p in run[-20:]]))
     assert late > 0.8 * MEAN_LENGTH  # actions explore
     policy: Any = load(load_saved(tmp_path))
@@ -476,7 +478,7 @@ def test_a_known_optimum_is_found(tmp_path: Path, agent: str) -> None:
 
 
 def test_separate_policies_reach_what_a_shared_one_cannot(tmp_path: Path) -> None:
-    task, more = task_of(SharingWorld), {"alpha": 0.05, "alpha_auto": "false"}
+    task, more = task_of(SharingEnv), {"alpha": 0.05, "alpha_auto": "false"}
     separate = _train("hasac", task, tmp_path / "h", 5000, **LEARNING, **more)
     shared = _train("masac", task, tmp_path / "m", 5000, **LEARNING, **more)
     assert separate[-1].metrics["return"] > 3.7

@@ -27,7 +27,7 @@ from pkubench.tasks.registry import make_task
 from pkubench.training.checkpoints import Spacing
 from pkubench.training.session import train
 from tests.agents.configs import Flat, config_of, that_fit, with_changes
-from tests.agents.worlds import MEAN_LENGTH, SharingWorld, SpeedWorld, task_of
+from tests.agents.toy_envs import MEAN_LENGTH, SharingEnv, SpeedEnv, task_of
 
 SMALL = {
     "num_envs": "8",
@@ -62,15 +62,15 @@ def _slow_happo(
     values = critic.values(data.states, "cpu").astype(np.float64)
     after = critic.values(data.next_states, "cpu").astype(np.float64)
     advantage = np.zeros((T, N))
-    for lane in range(N):
+    for index in range(N):
         running = 0.0
         for t in reversed(range(T)):
-            alive = 0.0 if data.terminated[t, lane] else 1.0
-            delta = rewards[t, lane] + config.gamma * alive * after[t, lane]
-            delta -= values[t, lane]
-            on = 0.0 if data.terminated[t, lane] or data.truncated[t, lane] else 1.0
+            alive = 0.0 if data.terminated[t, index] else 1.0
+            delta = rewards[t, index] + config.gamma * alive * after[t, index]
+            delta -= values[t, index]
+            on = 0.0 if data.terminated[t, index] or data.truncated[t, index] else 1.0
             running = delta + config.gamma * config.lam * on * running
-            advantage[t, lane] = running
+            advantage[t, index] = running
     a = advantage.reshape(-1)
     a = torch.from_numpy((a - a.mean()) / (a.std() + config.advantage_epsilon)).float()
     # the critics are trained first and draw no random numbers with a single minibatch
@@ -181,7 +181,7 @@ def test_agents_are_updated_in_a_random_order() -> None:
 
 def test_separate_policies_reach_what_a_shared_one_cannot(tmp_path: Path) -> None:
     """The parameter-sharing gap for two agents: 1 against 2 * 2**-2."""
-    task = task_of(SharingWorld)
+    task = task_of(SharingEnv)
     settings = {"num_envs": 32, "rollout_steps": 8, "actor_lr": 0.01, "entropy": 0.0}
     for agent, steps in (("happo", 20_000), ("haa2c", 8_000), ("hatrpo", 8_000)):
         separate = _train(agent, task, tmp_path / agent, steps, settings=settings)
@@ -194,29 +194,29 @@ def test_ppo_lag_finds_the_best_feasible_return_where_ppo_ignores_the_limit(
     tmp_path: Path,
 ) -> None:
     limit = MEAN_LENGTH / 2
-    task = task_of(SpeedWorld, cost_limit=limit)
+    task = task_of(SpeedEnv, cost_limit=limit)
     settings = {"num_envs": 16, "rollout_steps": 32, "actor_lr": 0.003, "minibatches": 2}
     settings |= {"lr_decay": "false", "lambda_lr": 0.02, "epochs": 10, "critic_epochs": 10}
-    blind = _train("ppo", task, tmp_path / "p", 25_000, settings=settings)
+    free = _train("ppo", task, tmp_path / "p", 25_000, settings=settings)
     safe = _train("ppo-lag", task, tmp_path / "l", 40_000, settings=settings)
 
     def late(run: list[Any], name: str) -> float:
         return float(np.mean([p.metrics[name] for p in run[-25:]]))
 
-    assert late(blind, "cost") > 0.8 * MEAN_LENGTH
+    assert late(free, "cost") > 0.8 * MEAN_LENGTH
     assert late(safe, "cost") == pytest.approx(limit, rel=0.2)
     assert late(safe, "return") == pytest.approx(0.75 * MEAN_LENGTH, rel=0.2)
     assert late(safe, "multiplier") > 0.1
 
 
 @pytest.mark.parametrize(
-    ("agent", "world"),
-    [("happo", SharingWorld), ("ppo-lag", SpeedWorld), ("hatrpo", SharingWorld)],
+    ("agent", "env"),
+    [("happo", SharingEnv), ("ppo-lag", SpeedEnv), ("hatrpo", SharingEnv)],
 )
 def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
-    tmp_path: Path, agent: str, world: Any
+    tmp_path: Path, agent: str, env: Any
 ) -> None:
-    task = task_of(world, cost_limit=2.0 if world is SpeedWorld else None)
+    task = task_of(env, cost_limit=2.0 if env is SpeedEnv else None)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     _train(agent, task, whole, 640)
     run = train(agent, task, steps=640, seed=0, settings=that_fit(PRESETS[agent], SMALL), out=parts)
@@ -244,7 +244,7 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
 def test_an_interrupt_in_the_middle_of_an_update_leaves_no_half_updated_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = task_of(SharingWorld)
+    task = task_of(SharingEnv)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     _train("happo", task, whole, 640)
     fit = CriticStack.fit
@@ -279,7 +279,7 @@ def test_the_same_seed_trains_the_same_weights_and_another_seed_others(tmp_path:
 
 
 def test_a_run_is_neither_overwritten_nor_resumed_with_other_settings(tmp_path: Path) -> None:
-    task = task_of(SharingWorld)
+    task = task_of(SharingEnv)
     _train("happo", task, tmp_path, 128)
     with pytest.raises(ConfigError, match="--resume"):
         _train("happo", task, tmp_path, 128)
@@ -288,7 +288,7 @@ def test_a_run_is_neither_overwritten_nor_resumed_with_other_settings(tmp_path: 
 
 
 def test_a_damaged_checkpoint_is_named_not_loaded(tmp_path: Path) -> None:
-    task = task_of(SharingWorld)
+    task = task_of(SharingEnv)
     part = train("happo", task, steps=128, seed=0, settings=SMALL, out=tmp_path)
     next(part)
     part.close()
@@ -326,7 +326,7 @@ def test_the_numpy_actor_acts_like_the_torch_one(tmp_path: Path, agent: str, tas
 
 
 def test_a_stochastic_actor_samples_from_its_distribution(tmp_path: Path) -> None:
-    _train("happo", task_of(SharingWorld), tmp_path, 64)
+    _train("happo", task_of(SharingEnv), tmp_path, 64)
     team = load(load_saved(tmp_path), acting={"mode": "sampled"})
     member = team.members["a"]  # type: ignore[union-attr]
     n = 20_000
@@ -337,13 +337,13 @@ def test_a_stochastic_actor_samples_from_its_distribution(tmp_path: Path) -> Non
 
 
 def test_an_agent_of_other_spaces_is_refused(tmp_path: Path) -> None:
-    _train("happo", task_of(SharingWorld), tmp_path, 64)
+    _train("happo", task_of(SharingEnv), tmp_path, 64)
     with pytest.raises(AgentError, match="trained for"):
         load(load_saved(tmp_path), make_task("SimpleSpread-v0"))
 
 
 def test_wrong_settings_are_one_clear_error(tmp_path: Path) -> None:
-    task = task_of(SharingWorld)
+    task = task_of(SharingEnv)
     with pytest.raises(UnknownName, match="clip"):
         _train("happo", task, tmp_path, 64, settings={"clipp": 0.1})
     with pytest.raises(ConfigError, match=r"clip must lie in \(0, 1\)"):
@@ -432,7 +432,7 @@ def test_a_paper_preset_has_the_official_numbers_of_its_task(
     ],
 )
 @pytest.mark.parametrize("task", ["SimpleSpread", "SimpleReferenceContinuous", "MultiHopper3x1"])
-def test_an_ablation_differs_in_what_it_takes_out_alone(
+def test_an_ablation_differs_only_in_what_it_removes(
     task: str, one: str, other: str, differences: dict[str, Any]
 ) -> None:
     first, second = (
@@ -449,7 +449,7 @@ def test_every_row_of_tuned_numbers_belongs_to_an_agent_and_is_valid() -> None:
             assert config.batch_steps in (2000, 4000)
 
 
-def test_the_critics_learning_rate_falls_only_where_it_is_told_to() -> None:
+def test_the_critics_learning_rate_decays_only_where_set() -> None:
     for decays in (False, True):
         learner, data = _learner(config_of(num_envs=2, rollout_steps=5, hidden=(8,)))
         learner.config = with_changes(learner.config, critic_lr_decay=decays)

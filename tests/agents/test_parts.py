@@ -1,4 +1,4 @@
-"""The parts learners are composed of, held to numbers worked by hand and to torch's own."""
+"""The parts learners are composed of, checked against numbers worked by hand and torch's own."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_ppo_clip_equals_four_cases_worked_by_hand() -> None:
     assert float(ppo_clip(ratio, advantage, factor, 0.2)) == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_clip_stops_the_gradient_only_where_the_ratio_went_far_enough() -> None:
+def test_the_clip_stops_the_gradient_only_where_the_ratio_left_the_interval() -> None:
     ratio = torch.tensor([1.5, 1.5, 1.1], requires_grad=True)
     ppo_clip(ratio, torch.tensor([1.0, -1.0, 1.0]), torch.ones(3), 0.2).backward()
     assert ratio.grad is not None
@@ -130,7 +130,7 @@ def test_gaussian_agrees_with_torch_summed_over_dimensions() -> None:
 
 @pytest.mark.parametrize("kind", ["categorical", "gaussian"])
 def test_noise_is_drawn_where_the_generator_is_and_not_where_the_network_is(kind: str) -> None:
-    """Torch refuses a CPU generator on a GPU; the meta device stands for a GPU here."""
+    """Torch refuses a CPU generator on a GPU; the meta device represents a GPU here."""
     far = torch.zeros((5, 3), device="meta")
     pi = Categorical(far) if kind == "categorical" else DiagonalGaussian(far, far[0])
     generator, twin = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)

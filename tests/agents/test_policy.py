@@ -60,13 +60,13 @@ def test_a_stochastic_gaussian_has_its_mean_and_deviations() -> None:
 
 
 @pytest.mark.parametrize("stochastic", [False, True])
-def test_an_illegal_action_is_never_taken_even_if_it_is_the_likeliest(stochastic: bool) -> None:
+def test_an_illegal_action_is_never_taken_even_if_it_is_the_most_likely(stochastic: bool) -> None:
     policy = _policy(spaces.Discrete(2, start=3), stochastic=stochastic)
-    seen = np.tile([9.0, -1.0], (500, 1))  # logits (4, 0): action 3 has chance 0.982
+    seen = np.tile([9.0, -1.0], (500, 1))  # logits (4, 0): action 3 has probability 0.982
     both, only = np.ones((500, 2), np.int8), np.tile(np.int8([0, 1]), (500, 1))
-    lanes = np.arange(500)
-    free, _ = policy.act(MaskedObservation(seen, both), policy.begin(lanes), np.ones(500, bool))
-    held, _ = policy.act(MaskedObservation(seen, only), policy.begin(lanes), np.ones(500, bool))
+    seeds = np.arange(500)
+    free, _ = policy.act(MaskedObservation(seen, both), policy.begin(seeds), np.ones(500, bool))
+    held, _ = policy.act(MaskedObservation(seen, only), policy.begin(seeds), np.ones(500, bool))
     assert (free == 3).mean() > 0.95
     assert (held == 4).all()
     assert policy.action_probabilities(seen[:1], only[:1]).tolist() == [[0.0, 1.0]]

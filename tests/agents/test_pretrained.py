@@ -1,4 +1,4 @@
-"""The shipped agents score what is written beside their weights."""
+"""The shipped agents reach the scores stored with their weights."""
 
 from __future__ import annotations
 

@@ -62,10 +62,10 @@ def test_an_episode_is_the_same_in_any_batch() -> None:
 
 def test_probabilities_are_uniform_over_legal_actions() -> None:
     mask = np.array([[1, 0, 1], [1, 1, 1]], np.int8)
-    told = RandomAgent(spaces.Discrete(3)).action_probabilities(np.zeros((2, 4)), mask)
-    np.testing.assert_allclose(told, [[0.5, 0, 0.5], [1 / 3, 1 / 3, 1 / 3]])
+    found = RandomAgent(spaces.Discrete(3)).action_probabilities(np.zeros((2, 4)), mask)
+    np.testing.assert_allclose(found, [[0.5, 0, 0.5], [1 / 3, 1 / 3, 1 / 3]])
 
 
-def test_texts_have_no_uniform_choice() -> None:
+def test_texts_have_no_uniform_distribution() -> None:
     with pytest.raises(AgentError, match="cannot act"):
         RandomAgent(spaces.Text(5))

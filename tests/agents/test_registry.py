@@ -45,7 +45,7 @@ def test_an_agent_holds_a_cost_limit_where_it_says_so(agent: Any) -> None:
 
 
 def of_another_package(name: str, **changes: Any) -> Task:
-    """A shipped task as if it were of a suite that nobody here knows."""
+    """A shipped task as if it were of an unknown suite."""
     return replace(make_task(name), suite="own", **changes)
 
 
@@ -54,11 +54,11 @@ def of_another_package(name: str, **changes: Any) -> Task:
     [
         ("random", make_task("SimpleSpread-v0"), "it is not trained"),
         ("ppo", make_task("SimpleSpread-v0"), "it trains on constrained and diagnostics tasks"),
-        ("cpo", make_task("PointGoal0-v0"), "it has no cost to hold"),
-        ("cpo", of_another_package("SimpleSpread-v0"), "it has no cost to hold"),
+        ("cpo", make_task("PointGoal0-v0"), "it needs a cost limit"),
+        ("cpo", of_another_package("SimpleSpread-v0"), "it needs a cost limit"),
         ("happo", of_another_package("KuhnPoker-v0"), "it learns from episodes"),
         ("happo", of_another_package("KuhnPoker-v0", scoring=Episodes()), ""),
-        ("hasac", of_another_package("KuhnPoker-v0", scoring=Episodes()), "no action masks"),
+        ("hasac", of_another_package("KuhnPoker-v0", scoring=Episodes()), "action masks"),
         ("psro", of_another_package("KuhnPoker-v0", scoring=Episodes()), "two-player zero-sum"),
         ("psro", of_another_package("KuhnPoker-v0"), ""),
         ("psro", of_another_package("SimpleSpread-v0"), "two-player zero-sum games"),
@@ -72,10 +72,10 @@ def test_why_an_agent_does_not_train_on_a_task(agent: str, task: Task, reason: s
     assert can_train(preset(agent), task) == (not reason)
 
 
-def test_words_are_not_for_networks_of_numbers() -> None:
+def test_networks_of_numbers_do_not_train_on_text_tasks() -> None:
     from tests.agents.contract_agents import task_on
 
-    task = replace(task_on("Doubling", "TextWorld"), suite="own")
+    task = replace(task_on("Doubling", "TextEnv"), suite="own")
     assert traits(task.id).is_text
     assert "here actions are text" in why_not(preset("happo"), task)
 
@@ -102,7 +102,7 @@ def test_an_unknown_agent_is_refused_with_the_nearest() -> None:
         preset("hapo")
 
 
-def test_traits_are_found_out_where_settings_may_change_them() -> None:
+def test_traits_are_read_from_the_environment_where_settings_may_change_them() -> None:
     assert traits("SimpleSpread-v0").action == "discrete"
     assert traits("SimpleSpread-v0", continuous_actions=True).action == "box"
     assert traits("matrix:cyclic(3)").is_zero_sum_game

@@ -20,16 +20,16 @@ from pkubench.envs.core.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, Flo
 from pkubench.envs.core.seeding import IntArray, TrainingSeeds
 from pkubench.training import checkpoints
 from tests.agents.configs import config_of
-from tests.agents.worlds import SpeedWorld
+from tests.agents.toy_envs import SpeedEnv
 
-LANES = 6
+NUM_ENVS = 6
 HORIZON = 5
 
 
 class Ladder(BatchEnv):
-    """Counts steps; step t pays t and costs t mod 2. Ends by the world, the clock, or both.
+    """Counts steps; step t pays t and costs t mod 2. Terminates, is truncated, or both.
 
-    The observation is (step, seed mod 97). With a seed divisible by three the world ends at step 2,
+    The observation is (step, seed mod 97). With a seed divisible by three it terminates at step 2,
     with another even one at step 5, when the clock runs out as well; others are truncated there.
     """
 
@@ -51,16 +51,16 @@ class Ladder(BatchEnv):
     ) -> tuple[FloatArray, BoolArray, Info]:
         self._seen[:, 0] += 1
         step = self._seen[:, 0]
-        return step[:, None].copy(), world_ends(self._seeds, step), {"cost": step % 2}
+        return step[:, None].copy(), terminates(self._seeds, step), {"cost": step % 2}
 
     def _observe(self) -> dict[str, Array]:
         return {SOLE_AGENT: self._seen.copy()}
 
-    def render(self, lane: int = 0) -> Any:
+    def render(self, index: int = 0) -> Any:
         return np.zeros((2, 2, 3), np.uint8)
 
 
-def world_ends(seeds: Any, step: Any) -> Any:
+def terminates(seeds: Any, step: Any) -> Any:
     third = seeds % 3 == 0
     return (third & (step >= 2)) | (~third & (seeds % 2 == 0) & (step >= HORIZON))
 
@@ -71,40 +71,40 @@ def _as_they_are(
     return {a: o.astype(np.float32) for a, o in observations.items()}, state.astype(np.float32)
 
 
-def _idle(
+def _no_op(
     observations: Mapping[str, Array], masks: Mapping[str, Array]
 ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
-    zero = {SOLE_AGENT: np.zeros(LANES, dtype=np.int64)}
-    return zero, zero, {SOLE_AGENT: np.zeros(LANES, dtype=np.float32)}
+    zero = {SOLE_AGENT: np.zeros(NUM_ENVS, dtype=np.int64)}
+    return zero, zero, {SOLE_AGENT: np.zeros(NUM_ENVS, dtype=np.float32)}
 
 
-def test_a_rollout_tells_ends_apart_and_keeps_final_observations() -> None:
-    collector = Collector(Ladder(LANES), 11, 7, _as_they_are)
-    parts = [collector.collect(17, _idle, restart=False) for _ in range(2)]
-    source = TrainingSeeds(11, LANES)
+def test_a_rollout_distinguishes_termination_from_truncation_and_keeps_final_observations() -> None:
+    collector = Collector(Ladder(NUM_ENVS), 11, 7, _as_they_are)
+    parts = [collector.collect(17, _no_op, restart=False) for _ in range(2)]
+    source = TrainingSeeds(11, NUM_ENVS)
     finished: list[tuple[int, int, float, float, int]] = []
     kinds = set()
-    for lane in range(LANES):
-        seed, step = int(source.next(np.array([lane]))[0]), 0
+    for index in range(NUM_ENVS):
+        seed, step = int(source.next(np.array([index]))[0]), 0
         total = cost = 0.0
         for t in range(34):
             data, row = parts[t // 17], t % 17
-            place = row, lane
+            place = row, index
             before, after = [step, seed % 97], [step + 1, seed % 97]
             assert data.observations[SOLE_AGENT][place].tolist() == before
             assert data.states[place].tolist() == before
             step += 1
-            ended, late = bool(world_ends(np.int64(seed), step)), step >= HORIZON
+            ended, late = bool(terminates(np.int64(seed), step)), step >= HORIZON
             assert data.rewards[place] == step and data.costs[place] == step % 2
             assert data.terminated[place] == ended
-            assert data.truncated[place] == (late and not ended)  # an end of the world is one
+            assert data.truncated[place] == (late and not ended)  # termination takes precedence
             assert data.next_observations[SOLE_AGENT][place].tolist() == after
             assert data.next_states[place].tolist() == after
             kinds.add((ended, late))
             total, cost = total + step, cost + step % 2
             if ended or late:
-                finished.append((t, lane, total, cost, step))
-                seed, step = int(source.next(np.array([lane]))[0]), 0
+                finished.append((t, index, total, cost, step))
+                seed, step = int(source.next(np.array([index]))[0]), 0
                 total = cost = 0.0
     assert kinds == {(False, False), (True, False), (False, True), (True, True)}
     recent = sorted(finished)[-7:]  # the window holds the last seven in the order they ended
@@ -114,27 +114,27 @@ def test_a_rollout_tells_ends_apart_and_keeps_final_observations() -> None:
 
 
 def test_a_rollout_may_begin_with_new_episodes_everywhere() -> None:
-    collector = Collector(Ladder(LANES), 0, 7, _as_they_are)
+    collector = Collector(Ladder(NUM_ENVS), 0, 7, _as_they_are)
     for _ in range(3):
-        data = collector.collect(4, _idle, restart=True)
+        data = collector.collect(4, _no_op, restart=True)
         assert (data.observations[SOLE_AGENT][0, :, 0] == 0).all()
 
 
-def test_observation_statistics_count_what_each_step_led_to_and_no_observation_twice() -> None:
-    config = config_of(num_envs=LANES, hidden=(4,), observation_norm=True)
-    env = Ladder(LANES)
+def test_observation_statistics_count_every_next_observation_exactly_once() -> None:
+    config = config_of(num_envs=NUM_ENVS, hidden=(4,), observation_norm=True)
+    env = Ladder(NUM_ENVS)
     learner = OnPolicyLearner(env, config, 0)
     counting = Collector(env, 11, 7, learner.prepare)
-    plain = Collector(Ladder(LANES), 11, 7, _as_they_are)
+    plain = Collector(Ladder(NUM_ENVS), 11, 7, _as_they_are)
     seen = []
     for part in range(2):
-        counting.collect(17, _idle, restart=False)
-        data = plain.collect(17, _idle, restart=False)
+        counting.collect(17, _no_op, restart=False)
+        data = plain.collect(17, _no_op, restart=False)
         first = [data.observations[SOLE_AGENT][:1]] if part == 0 else []
         seen += [*first, data.next_observations[SOLE_AGENT]]
     every = np.concatenate(seen).reshape(-1, 2).astype(np.float64)
     norm = learner.norms[SOLE_AGENT]
-    assert norm.count == len(every) == LANES * (1 + 34)
+    assert norm.count == len(every) == NUM_ENVS * (1 + 34)
     np.testing.assert_allclose(norm.mean, every.mean(0))
     np.testing.assert_allclose(norm.std, every.std(0, ddof=1))
 
@@ -174,7 +174,7 @@ class Masked(BatchEnv):
         seen = np.stack([np.arange(self.num_envs), 0 * self.elapsed, self.elapsed], 1)
         return {a: seen.astype(np.float32) for a in self.agents}
 
-    def render(self, lane: int = 0) -> Any:
+    def render(self, index: int = 0) -> Any:
         return np.zeros((2, 2, 3), np.uint8)
 
 
@@ -222,7 +222,7 @@ def _run(seed: int) -> tuple[OnPolicyLearner, Collector]:
         critic_epochs=2,
         window=5,
     )
-    env = SpeedWorld(4)
+    env = SpeedEnv(4)
     learner = OnPolicyLearner(env, config, seed)
     return learner, Collector(env, seed, config.window, learner.prepare)
 
@@ -237,14 +237,14 @@ def test_a_checkpoint_holds_every_part_of_the_state(tmp_path: Path) -> None:
     for _ in range(3):
         _advance(learner, collector)
     checkpoints.write([tmp_path], [state_of(learner, collector)], [{"iterations": 1}])
-    other, lanes = _run(1)
+    other, restored = _run(1)
     [written] = checkpoints.read_generations(tmp_path)
-    load_state_of(checkpoints.read(tmp_path, written), other, lanes)
+    load_state_of(checkpoints.read(tmp_path, written), other, restored)
     assert isinstance(learner.constraint, LagrangeMultiplier)
     assert learner.constraint.value > 0.0
     assert other.constraint == learner.constraint
     assert collector.env.elapsed.max() > 0 and len(collector.window.costs) == 5
-    assert lanes.window == collector.window
+    assert restored.window == collector.window
     both = learner.stacks[0].members, other.stacks[0].members
     assert len(both[0]) == 2
     for old, new in zip(*both, strict=True):
@@ -253,13 +253,13 @@ def test_a_checkpoint_holds_every_part_of_the_state(tmp_path: Path) -> None:
     for name, norm in learner.norms.items():
         np.testing.assert_array_equal(other.norms[name].mean, norm.mean)
         np.testing.assert_array_equal(other.norms[name].std, norm.std)
-    np.testing.assert_array_equal(lanes.env.elapsed, collector.env.elapsed)
-    np.testing.assert_array_equal(lanes.lane_seeds, collector.lane_seeds)
-    np.testing.assert_array_equal(lanes.sums, collector.sums)
-    np.testing.assert_array_equal(lanes.raw[SOLE_AGENT], collector.raw[SOLE_AGENT])
+    np.testing.assert_array_equal(restored.env.elapsed, collector.env.elapsed)
+    np.testing.assert_array_equal(restored.episode_seeds, collector.episode_seeds)
+    np.testing.assert_array_equal(restored.sums, collector.sums)
+    np.testing.assert_array_equal(restored.raw[SOLE_AGENT], collector.raw[SOLE_AGENT])
     # The training seeds derive from the run's own seed, which the checkpoint's identity holds.
-    lanes.seeds.seed = collector.seeds.seed
-    for pair in ((learner, collector), (other, lanes)):
+    restored.seeds.seed = collector.seeds.seed
+    for pair in ((learner, collector), (other, restored)):
         _advance(*pair)
     for old, new in zip(
         learner.actors[SOLE_AGENT].parameters(), other.actors[SOLE_AGENT].parameters(), strict=True

@@ -1,4 +1,4 @@
-"""Run folders: what a training is stands there from its first step, for whoever trains it."""
+"""Run folders describe their training from its first step, for every kind of learner."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ TRAINED: list[tuple[str, str, dict[str, str], str]] = [
 
 
 class Killed(BaseException):
-    """What a kill is to a program: nothing is saved on the way out."""
+    """Like a kill: nothing is saved on exit."""
 
 
 @pytest.mark.parametrize(
     ("agent", "task", "settings", "other"), TRAINED, ids=["on", "off", "games"]
 )
-def test_a_run_killed_before_its_first_checkpoint_is_resumed_as_what_it_is(
+def test_a_run_killed_before_its_first_checkpoint_is_resumed_with_its_settings(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     agent: str,
@@ -125,7 +125,7 @@ def test_a_refused_process_leaves_the_folder_of_the_one_that_trains(
     unlock(others[0])
 
 
-def test_what_a_run_is_stands_in_its_folder_from_the_beginning(tmp_path: Path) -> None:
+def test_a_run_folder_describes_its_run_from_the_beginning(tmp_path: Path) -> None:
     assert read_training(tmp_path) is None
     begin_training(tmp_path, HERE, COMMAND, resume=False)
     run = read_training(tmp_path)
@@ -138,21 +138,21 @@ def test_what_a_run_is_stands_in_its_folder_from_the_beginning(tmp_path: Path) -
     begin_training(tmp_path, HERE, COMMAND, resume=True)
     with pytest.raises(ConfigError, match=r"another total_steps \(400, not 500\)"):
         begin_training(tmp_path, {**HERE, "total_steps": 500}, COMMAND, resume=True)
-    with pytest.raises(ConfigError, match="holds a run already"):
+    with pytest.raises(ConfigError, match="has a run already"):
         begin_training(tmp_path, HERE, COMMAND, resume=False)
 
 
 @pytest.mark.parametrize("flag", ["--batch-seeds", "--together"])
-def test_seeds_trained_side_by_side_resume_together(tmp_path: Path, flag: str) -> None:
+def test_seeds_trained_in_a_batch_resume_together(tmp_path: Path, flag: str) -> None:
     for seed in (10, 9):
         begin_training(tmp_path / f"seed{seed}", HERE, f"{COMMAND} {flag}", resume=False)
     assert training_folders(tmp_path) == [tmp_path / "seed9", tmp_path / "seed10"]
     assert trainings(tmp_path)[0].resume_command.endswith(f"{flag} --out {tmp_path} --resume")
 
 
-def test_a_curve_of_nobody_knows_what_is_not_gone_on_with(tmp_path: Path) -> None:
+def test_a_folder_with_only_a_curve_is_not_resumed(tmp_path: Path) -> None:
     (tmp_path / "training.jsonl").write_text('{"steps": 10}\n')
-    with pytest.raises(ConfigError, match="nothing there says what was trained"):
+    with pytest.raises(ConfigError, match="it does not contain a description of one"):
         begin_training(tmp_path, HERE, COMMAND, resume=True)
     assert not (tmp_path / TRAINING).exists()
 
@@ -176,7 +176,7 @@ def test_a_damaged_description_is_named(tmp_path: Path, text: str, words: str) -
 def test_a_damaged_line_of_a_curve_is_named(tmp_path: Path) -> None:
     assert read_curve(tmp_path) == []
     (tmp_path / "training.jsonl").write_text('{"steps": 1}\n{"return": 2}\n')
-    with pytest.raises(StorageError, match=r"training.jsonl:2 does not say its steps"):
+    with pytest.raises(StorageError, match=r"training.jsonl:2 has no entry 'steps'"):
         read_curve(tmp_path)
 
 

@@ -22,7 +22,7 @@ from pkubench.tasks.registry import make_task
 from pkubench.training.session import train
 from tests.agents.configs import that_fit, with_changes
 from tests.agents.optima import late
-from tests.agents.worlds import MEAN_LENGTH, BudgetWorld, SpeedWorld, task_of
+from tests.agents.toy_envs import MEAN_LENGTH, BudgetEnv, SpeedEnv, task_of
 
 LIMIT = MEAN_LENGTH / 2
 SMALL: dict[str, Any] = {
@@ -58,8 +58,8 @@ class _Moves:
 def _learner(name: str, cost: float, **changes: Any) -> tuple[OnPolicyLearner, _Moves]:
     """Train one update at a measured episode cost of ``cost`` and return what happened."""
     config = with_changes(saferl.PRESETS[name], **{**SMALL, **changes})
-    learner = OnPolicyLearner(SpeedWorld(config.num_envs), config, 0)
-    collector = Collector(SpeedWorld(config.num_envs), 0, 50, learner.prepare)
+    learner = OnPolicyLearner(SpeedEnv(config.num_envs), config, 0)
+    collector = Collector(SpeedEnv(config.num_envs), 0, 50, learner.prepare)
     for critic in learner.stacks[0].members:  # values that are not near zero
         with torch.no_grad():
             critic.net.head.bias.add_(1.0)
@@ -70,7 +70,7 @@ def _learner(name: str, cost: float, **changes: Any) -> tuple[OnPolicyLearner, _
 
 
 def _slow(learner: OnPolicyLearner, moves: _Moves, losses: list[Any]) -> Tensor:
-    """Return the actor's parameters after passes over each of ``losses``, one phase a loss."""
+    """Return the actor's parameters after passes over each of ``losses``, one phase per loss."""
     (_, actor, batch, advantage, factor, cost, generator_state) = moves.given[-1]
     config = learner.config
     rule: Any = config.update
@@ -122,10 +122,10 @@ def _gaussian_kl(p: Any, q: Any) -> Tensor:
     return kl.sum(-1)
 
 
-def test_a_ppo_lag_update_climbs_the_weighted_advantages() -> None:
+def test_a_ppo_lag_update_ascends_the_weighted_advantages() -> None:
     learner, moves = _learner("ppo-lag", 9.0, lambda_lr=0.5, target_kl=None)
     assert isinstance(learner.constraint, LagrangeMultiplier)
-    assert learner.constraint.value == pytest.approx(0.501)  # before the policy moved
+    assert learner.constraint.value == pytest.approx(0.501)  # before the policy update
     torch.testing.assert_close(
         _after(learner), _slow(learner, moves, [_clipped]), atol=1e-5, rtol=0
     )
@@ -171,7 +171,7 @@ def test_a_cup_update_equals_a_slow_reference_in_two_phases() -> None:
     torch.testing.assert_close(_after(learner), wanted, atol=1e-5, rtol=0)
 
 
-def test_cups_correction_stops_once_it_has_moved_far_enough_from_the_first_phase() -> None:
+def test_cups_correction_stops_at_its_target_kl_from_the_first_phase() -> None:
     # which stays below 0.058 itself
     learner, moves = _learner("cup", 9.0, lambda_lr=0.5, target_kl=0.06, epochs=6)
     wanted = _slow(learner, moves, [_clipped, _correction])
@@ -180,7 +180,7 @@ def test_cups_correction_stops_once_it_has_moved_far_enough_from_the_first_phase
     assert float((_after(learner) - _after(free)).abs().max()) > 1e-2
 
 
-def test_passes_stop_once_the_policy_has_moved_far_enough() -> None:
+def test_passes_stop_at_the_target_kl() -> None:
     learner, moves = _learner("ppo-lag", 9.0, target_kl=1e-4, epochs=6)
     wanted = _slow(learner, moves, [_clipped])
     torch.testing.assert_close(_after(learner), wanted, atol=1e-5, rtol=0)
@@ -188,7 +188,7 @@ def test_passes_stop_once_the_policy_has_moved_far_enough() -> None:
     assert float((_after(learner) - _after(free)).abs().max()) > 1e-3
 
 
-def test_how_far_a_policy_has_moved_is_told_from_the_old_one() -> None:
+def test_the_reported_kl_is_from_the_old_policy() -> None:
     # after two passes KL(old || new) is 0.124 and KL(new || old) 0.132
     more: dict[str, Any] = {"actor_lr": 3e-2, "epochs": 3}
     learner, moves = _learner("ppo-lag", 9.0, target_kl=0.128, **more)
@@ -198,20 +198,22 @@ def test_how_far_a_policy_has_moved_is_told_from_the_old_one() -> None:
     torch.testing.assert_close(_after(learner), _after(free), atol=0, rtol=0)
 
 
-def test_a_multiplier_of_nought_is_told_as_such_and_one_that_is_none_is_not() -> None:
-    told: dict[str, dict[str, float]] = {}
+def test_a_multiplier_of_zero_is_reported_and_a_missing_one_is_not() -> None:
+    reports: dict[str, dict[str, float]] = {}
     for name in ("ppo-lag", "cpo", "crpo"):
         learner, _ = _learner(name, 0.0, lambda_init=0.0)
-        env = Collector(SpeedWorld(8), 0, 50, learner.prepare)
-        told[name] = learner.update(env.collect(16, learner.behave, False), 0.0, 0.0, MEAN_LENGTH)
+        env = Collector(SpeedEnv(8), 0, 50, learner.prepare)
+        reports[name] = learner.update(
+            env.collect(16, learner.behave, False), 0.0, 0.0, MEAN_LENGTH
+        )
         if isinstance(learner.constraint, LagrangeMultiplier):
             assert learner.constraint.value == 0.0
-    assert told["ppo-lag"]["multiplier"] == 0.0
-    assert "multiplier" not in told["cpo"] and "multiplier" not in told["crpo"]
+    assert reports["ppo-lag"]["multiplier"] == 0.0
+    assert "multiplier" not in reports["cpo"] and "multiplier" not in reports["crpo"]
 
 
 @pytest.mark.parametrize(("cost", "climbs"), [(LIMIT + 1.9, True), (LIMIT + 2.1, False)])
-def test_crpo_climbs_the_reward_or_descends_the_cost(cost: float, climbs: bool) -> None:
+def test_crpo_ascends_the_reward_or_descends_the_cost(cost: float, climbs: bool) -> None:
     _, moves = _learner("crpo", cost)
     (_, _, _, advantage, _, costs, _) = moves.given[-1]
     if climbs:
@@ -242,17 +244,17 @@ def test_a_cpo_update_uses_the_excess_of_a_step_and_omnisafes_that_of_an_episode
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Collects the excess that each constrained step is told of."""
-    heard: list[float] = []
+def excesses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Collects the excess that each constrained step receives."""
+    received: list[float] = []
     step = actor_update.constrained_step
 
     def spy(actor: Any, samples: Any, excess: float, *more: Any, fast: bool) -> Any:
-        heard.append(excess)
+        received.append(excess)
         return step(actor, samples, excess, *more, fast=fast)
 
     monkeypatch.setattr(actor_update, "constrained_step", spy)
-    return heard
+    return received
 
 
 @pytest.mark.parametrize("rule", ["cpo", "pcpo"])
@@ -265,11 +267,11 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         (LIMIT + 0.5, {"variant": "omnisafe"}, 0.5),
     ],
 )
-def test_an_excess_counts_as_often_as_recovery_says(
-    told: list[float], rule: str, cost: float, changes: Any, wanted: float
+def test_an_excess_is_multiplied_by_recovery(
+    excesses: list[float], rule: str, cost: float, changes: Any, wanted: float
 ) -> None:
     _learner(rule, cost, **changes)
-    assert told == [pytest.approx(wanted)]
+    assert excesses == [pytest.approx(wanted)]
     constraint: Any = saferl.PRESETS[f"{rule}-paper"].constraint
     assert constraint.recovery == 1.0
 
@@ -286,15 +288,15 @@ TEAM = {
 def _team(name: str, cost: float, **changes: Any) -> tuple[OnPolicyLearner, _Moves]:
     """Train a team of two one update at a measured episode cost of ``cost``."""
     config = with_changes(harl.PRESETS[name], **{**TEAM, **changes})
-    learner = OnPolicyLearner(BudgetWorld(config.num_envs), config, 0)
-    collector = Collector(BudgetWorld(config.num_envs), 0, 50, learner.prepare)
+    learner = OnPolicyLearner(BudgetEnv(config.num_envs), config, 0)
+    collector = Collector(BudgetEnv(config.num_envs), 0, 50, learner.prepare)
     moves = _Moves(learner)
     learner.update(collector.collect(config.rollout_steps, learner.behave, False), cost, 0.0, 10.0)
     return learner, moves
 
 
 def test_later_agents_of_a_team_count_the_cost_that_earlier_ones_have_saved(
-    told: list[float],
+    excesses: list[float],
 ) -> None:
     _, moves = _team("hatrpo", 7.0, constraint="cpo", kl_limit=0.05)
     (_, _, _, _, first, _, _), (_, _, _, _, factor, costs, _) = moves.given
@@ -302,21 +304,21 @@ def test_later_agents_of_a_team_count_the_cost_that_earlier_ones_have_saved(
     saved = sum((m - 1.0) * c for m, c in zip(factor.tolist(), costs.tolist(), strict=True)) / 128
     assert saved < -1e-3  # the first agent is over the limit and goes where it is cheaper
     # 2 over the limit in an episode of 10 steps
-    assert told == pytest.approx([0.2, 0.2 + saved])
+    assert excesses == pytest.approx([0.2, 0.2 + saved])
 
 
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("cost", [3.0, 7.0])
-def test_agents_that_move_at_once_divide_excess_and_slack(
-    told: list[float], cost: float, shared: bool
+def test_agents_updated_simultaneously_divide_excess_and_slack(
+    excesses: list[float], cost: float, shared: bool
 ) -> None:
-    """To first order what they change adds up: of a shared actor it is n times the mean."""
+    """To first order their changes add up: for a shared actor it is n times the mean."""
     _, moves = _team(
         "hatrpo", cost, constraint="cpo", scheme="simultaneous", shared=shared, kl_limit=0.05
     )
     assert len(moves.given) == (1 if shared else 2)
     # 2 over the limit, or under it, in an episode of 10 steps; two agents
-    assert told == pytest.approx([(cost - 5.0) / 10.0 / 2] * len(moves.given))
+    assert excesses == pytest.approx([(cost - 5.0) / 10.0 / 2] * len(moves.given))
 
 
 def _of_a(learner: OnPolicyLearner, data: Any, factor: Tensor, costs: Tensor) -> Any:
@@ -333,19 +335,19 @@ def _of_a(learner: OnPolicyLearner, data: Any, factor: Tensor, costs: Tensor) ->
         ("sequential", 4.4, False),
     ],
 )
-def test_a_penalty_of_agents_that_move_at_once_is_of_their_part_of_the_slack(
+def test_a_penalty_of_agents_updated_simultaneously_is_of_their_part_of_the_slack(
     scheme: str, cost: float, is_penalised: bool
 ) -> None:
     more: dict[str, Any] = {"scheme": scheme, "clip": 0.9, "cost_clip": 0.9}
     config = with_changes(
         harl.PRESETS["happo-lag"], **{**TEAM, "constraint": "p3o", "minibatches": 1, **more}
     )
-    learner = OnPolicyLearner(BudgetWorld(8), config, 0)
-    collector = Collector(BudgetWorld(8), 0, 50, learner.prepare)
+    learner = OnPolicyLearner(BudgetEnv(8), config, 0)
+    collector = Collector(BudgetEnv(8), 0, 50, learner.prepare)
     data = collector.collect(16, learner.behave, False)
     assert learner.constraint is not None
     learner.constraint.update(cost, 10.0)
-    # at ratios of 1 the surrogate says that .05 a step will be added, 0.5 an episode
+    # at ratios of 1 the surrogate says that .05 per step will be added, 0.5 per episode
     costs = torch.linspace(-1.0, 1.0, 128) + 0.05
     before = torch.cat([p.detach().reshape(-1) for p in learner.actors["a"].parameters()])
     learner._update_actor("a", _of_a(learner, data, torch.ones(128), costs))
@@ -360,12 +362,12 @@ def test_a_penalty_counts_what_earlier_agents_have_saved_once(
     config = with_changes(
         harl.PRESETS["happo-lag"], **{**TEAM, "constraint": "p3o", "minibatches": 1}
     )
-    learner = OnPolicyLearner(BudgetWorld(8), config, 0)
-    collector = Collector(BudgetWorld(8), 0, 50, learner.prepare)
+    learner = OnPolicyLearner(BudgetEnv(8), config, 0)
+    collector = Collector(BudgetEnv(8), 0, 50, learner.prepare)
     data = collector.collect(16, learner.behave, False)
     assert learner.constraint is not None
     learner.constraint.update(cost, 10.0)
-    # the agents before have saved .15 a step: of an excess of .2 some is left, of .1 nothing
+    # the agents before have saved .15 per step: of an excess of .2 some is left, of .1 nothing
     costs = torch.linspace(-1.0, 1.0, 128)
     factor = 1.0 - 0.15 * costs / costs.square().mean()
     before = torch.cat([p.detach().reshape(-1) for p in learner.actors["a"].parameters()])
@@ -374,7 +376,7 @@ def test_a_penalty_counts_what_earlier_agents_have_saved_once(
     assert bool((after != before).any()) == is_penalised
 
 
-def test_a_world_without_cost_is_refused_by_every_safe_agent(tmp_path: Path) -> None:
+def test_an_environment_without_cost_is_refused_by_every_safe_agent(tmp_path: Path) -> None:
     task = make_task("SimpleSpread-v0")
     for name in ("happo-lag", "cpo", "ppo-saute"):
         with pytest.raises(ConfigError, match="has no cost"):
@@ -387,7 +389,7 @@ def test_rewards_and_costs_are_standardised_for_the_learner_and_not_for_reports(
         moments = learner.signal_norms[name]
         assert moments.count == 8 * 16
         assert 0.0 < moments.mean[0] < 1.0
-    collector = Collector(SpeedWorld(8), 1, 50, learner.prepare)
+    collector = Collector(SpeedEnv(8), 1, 50, learner.prepare)
     data = collector.collect(16, learner.behave, False)
     (rewards,), costs = learner._signals(data)
     for plain, standard in ((data.team_rewards, rewards), (data.costs, costs)):
@@ -420,14 +422,14 @@ OWN = {"p3o": {"kappa": "2"}}
 would drive the cost to half the limit."""
 
 
-def test_every_preset_is_put_to_the_test() -> None:
+def test_every_preset_is_tested() -> None:
     known = {name for name in saferl.NAMES if not name.endswith("-paper")}
     assert known == {*FREE, *SAFE}
 
 
 def _learned(name: str, steps: int, folder: Path, **more: str) -> tuple[float, float]:
-    """Return the mean return and cost of the last third of a run on the concave world."""
-    task, settings = task_of(SpeedWorld, cost_limit=LIMIT), {**TUNED, **OWN.get(name, {}), **more}
+    """Return the mean return and cost of the last third of a run on the concave environment."""
+    task, settings = task_of(SpeedEnv, cost_limit=LIMIT), {**TUNED, **OWN.get(name, {}), **more}
     settings = that_fit(saferl.PRESETS[name], settings)
     found = [
         (progress.metrics["return"], progress.metrics["cost"])
@@ -438,7 +440,7 @@ def _learned(name: str, steps: int, folder: Path, **more: str) -> tuple[float, f
 
 
 @pytest.mark.parametrize("name", FREE)
-def test_blind_to_cost_the_free_optimum_is_reached(name: str, tmp_path: Path) -> None:
+def test_unconstrained_learners_reach_the_unconstrained_optimum(name: str, tmp_path: Path) -> None:
     reward, cost = _learned(name, 30_000, tmp_path / "run")
     assert reward > 0.85 * MEAN_LENGTH
     assert cost > 1.5 * LIMIT
@@ -452,7 +454,7 @@ def test_a_safe_agent_comes_near_the_best_feasible_return(name: str, tmp_path: P
     assert reward > least * 0.75 * MEAN_LENGTH
 
 
-def test_who_learns_nothing_is_not_near_any_bound(tmp_path: Path) -> None:
+def test_an_untrained_agent_is_not_near_any_bound(tmp_path: Path) -> None:
     reward, cost = _learned("ppo-lag", 10_000, tmp_path / "run", actor_lr="1e-12")
     assert cost < LIMIT  # so the bounds on return alone tell learning from none
     assert reward < 0.93 * min(least for least, _ in SAFE.values()) * 0.75 * MEAN_LENGTH
@@ -471,14 +473,14 @@ def test_who_learns_nothing_is_not_near_any_bound(tmp_path: Path) -> None:
 def test_happo_lag_shares_a_budget_where_it_is_worth_most(
     more: dict[str, str], tmp_path: Path
 ) -> None:
-    """BudgetWorld: a = 2/3 and b = 1/3 share the limit; both start at 1/2, which costs as much."""
+    """BudgetEnv: a = 2/3 and b = 1/3 share the limit; both start at 1/2, with the same cost."""
     settings = {
         **{"num_envs": "16", "rollout_steps": "20", "minibatches": "2", "hidden": "[16]"},
         **{"window": "16", "gamma": "0.5", "entropy": "0.03", "actor_lr": "3e-4"},
         **{"action_map": "affine", "pid_smoothing": "0.5"},
         **more,
     }
-    task = task_of(BudgetWorld, cost_limit=5.0)
+    task = task_of(BudgetEnv, cost_limit=5.0)
     settings = that_fit(harl.PRESETS["happo-lag"], settings)
     run = list(train("happo-lag", task, steps=60_000, seed=1, settings=settings, out=tmp_path))
     assert late(run, "cost", 1 / 3) == pytest.approx(5.0, rel=0.1)

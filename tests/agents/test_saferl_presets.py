@@ -32,9 +32,9 @@ crpo                 search-15  10 128 0.01 1e-3 crpo
 ppo-saute            clip       40 64  0.02 3e-4 saute
 ppo-early-terminated clip       40 64  0.02 3e-4 early-termination
 """
-"""The official YAML files and, for searches, the code: how the actor moves, ``update_iters``,
-``batch_size``, ``target_kl`` (all files without a search stop early), the critics' rate; and how we
-call the constraint."""
+"""The official YAML files and, for searches, the code: the update rule, ``update_iters``,
+``batch_size``, ``target_kl`` (all files without a search stop early), the critics' rate; and our
+name of the constraint."""
 NORMALISED = ("pdo", "ipo")
 """Those whose files have ``reward_normalize`` and ``cost_normalize``."""
 BOUNDED = ("focops", "cup")
@@ -109,7 +109,7 @@ def test_saute_has_numbers_of_its_own_for_eight_navigation_tasks(
     assert (c.saute_gamma, c.unsafe_reward, c.observation_norm) == (gamma, unsafe, is_normed)
 
 
-def test_what_moves_far_at_once_updates_in_whole_episodes_where_cost_is_rare() -> None:
+def test_rules_with_large_steps_update_on_whole_episodes_where_costs_are_rare() -> None:
     far = {"trpo-lag", "trpo-pid", "rcpo", "cpo", "pcpo", "crpo", "focops", "cup"}
     constrained = {n for n in saferl.NAMES if saferl.PRESETS[n].constraint.name != "none"}
     small = {n for n in constrained if not n.endswith("-paper")}
@@ -124,7 +124,7 @@ HELD = [n for n, c in saferl.PRESETS.items() if c.constraint.name != "none" and 
 
 @pytest.mark.parametrize("task", ["HopperVelocity-v0", "AntVelocity-v0", "RiskyCorridor-v0"])
 @pytest.mark.parametrize("name", HELD)
-def test_official_rates_stay_where_a_constraint_hears_in_every_update(name: str, task: str) -> None:
+def test_official_rates_are_kept_where_every_update_has_new_episodes(name: str, task: str) -> None:
     small, paper = (Flat(preset(n, make_task(task))) for n in (name, f"{name}-paper"))
     for field in ("window", "lambda_lr", "pid_kp", "pid_ki", "pid_kd", "pid_smoothing"):
         assert getattr(small, field, None) == getattr(paper, field, None), field
@@ -133,7 +133,7 @@ def test_official_rates_stay_where_a_constraint_hears_in_every_update(name: str,
 
 @pytest.mark.parametrize("task", ["PointGoal1-v0", "CarCircle1-v0", "HalfCheetahVelocity-v0"])
 @pytest.mark.parametrize("name", HELD)
-def test_constraints_that_hear_seldom_are_held_more_quickly(name: str, task: str) -> None:
+def test_constraints_with_few_updates_have_larger_rates(name: str, task: str) -> None:
     c: Any = Flat(preset(name, make_task(task)))
     is_long = c.batch_steps == 16_000
     assert c.window == (16 if is_long else 32)

@@ -42,7 +42,7 @@ def test_a_changed_byte_that_leaves_finite_numbers_is_named(tmp_path: Path) -> N
         load_saved(tmp_path)
 
 
-def test_a_kill_between_weights_and_config_is_known_afterwards(
+def test_a_kill_between_weights_and_config_is_detected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _save(tmp_path)
@@ -53,11 +53,11 @@ def test_a_kill_between_weights_and_config_is_known_afterwards(
     monkeypatch.setattr("pkubench.agents.saved.files.write_json", killed)
     with pytest.raises(KeyboardInterrupt):
         save_agent(tmp_path, FACTS, {"w": np.zeros(3)})
-    with pytest.raises(WeightsError, match="if the saving was interrupted"):
+    with pytest.raises(WeightsError, match="if saving was interrupted"):
         load_saved(tmp_path)
 
 
-def test_weights_saved_before_digests_were_are_taken_as_they_are(tmp_path: Path) -> None:
+def test_weights_saved_without_a_digest_are_not_checked(tmp_path: Path) -> None:
     _save(tmp_path)
     (tmp_path / CONFIG).write_text(json.dumps({"format": 1, **FACTS}))
     assert load_saved(tmp_path).tensors["w"].tolist() == [[0, 1, 2], [3, 4, 5]]
@@ -114,7 +114,7 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
         load_saved(tmp_path)
 
 
-def test_a_folder_without_weights_is_no_agent(tmp_path: Path) -> None:
+def test_a_folder_without_weights_is_not_an_agent(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="is not a saved agent"):
         load_saved(tmp_path)
 

@@ -212,9 +212,7 @@ class Single(RealFlatten):  # type: ignore[misc, valid-type, unused-ignore]
 
 
 @pytest.mark.parametrize("part", [FlattenExtractor, Contrary, torch.nn.LeakyReLU])
-def test_a_part_of_ones_own_is_never_taken_for_the_one_it_derives_from(
-    part: Any, tmp_path: Path
-) -> None:
+def test_a_subclass_is_never_mistaken_for_its_base_class(part: Any, tmp_path: Path) -> None:
     settings: dict[str, Any] = {
         FlattenExtractor: {"policy_kwargs": {"features_extractor_class": part}},
         Contrary: {"policy": part},
@@ -259,7 +257,7 @@ def test_a_policy_that_only_works_in_single_precision_acts_in_it_with_a_notice(
 # Spaces
 
 
-def test_actions_learnt_behind_rescale_action_are_stretched_to_the_tasks_bounds(
+def test_actions_learned_behind_rescale_action_are_stretched_to_the_tasks_bounds(
     tmp_path: Path,
 ) -> None:
     """On a task with bounds -1 and 3, [-1, 1] is one half of what it must be."""
@@ -355,7 +353,7 @@ def test_choices_that_differ_are_both_named(acted: Any, tmp_path: Path) -> None:
         resolve_agent(f"sb3:{path}", task_of(CHOICE), trust=True)
 
 
-def test_a_model_of_one_agent_is_no_team(tmp_path: Path) -> None:
+def test_a_model_of_one_agent_is_not_a_team(tmp_path: Path) -> None:
     path = saved(model_of("PPO", CHOICE), tmp_path)
     with pytest.raises(AgentError, match=r"one agent, the task has \['p0', 'p1'\]"):
         resolve_agent(f"sb3:{path}", counting_task(players=2), trust=True)
@@ -395,12 +393,12 @@ def test_the_statistics_of_vecnormalize_are_asked_for_and_applied(
     task = task_of(BOX)
     with pytest.raises(AgentError, match=r"behind VecNormalize.*env.save\('vecnormalize.pkl'\)"):
         resolve_agent(f"sb3:{path}", task, trust=True)
-    beside = tmp_path / name
-    beside.parent.mkdir(exist_ok=True)
-    env.save(beside)
-    with pytest.warns(AgentNotice, match=f"normalised by {beside.name}"):
+    statistics = tmp_path / name
+    statistics.parent.mkdir(exist_ok=True)
+    env.save(statistics)
+    with pytest.warns(AgentNotice, match=f"normalised by {statistics.name}"):
         source = resolve_agent(f"sb3:{path}", task, trust=True)
-    assert set(source.runs[0].hashes) == {path.name, beside.name}
+    assert set(source.runs[0].hashes) == {path.name, statistics.name}
     agent: Any = source.runs[0].load()
     observation = RNG.normal(size=(6, 2)) * 3
     actions, _ = agent.act(observation, agent.begin(np.arange(6)), ACTIVE)
@@ -452,9 +450,12 @@ def _rewritten(path: Path, change: Any) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda path: path.write_bytes(path.read_bytes()[:-2000]), "of torch.save, or cut off"),
+        (
+            lambda path: path.write_bytes(path.read_bytes()[:-2000]),
+            "by torch.save, or is truncated",
+        ),
         (lambda path: path.write_text("policy"), "not a zip file"),
-        (lambda path: torch.save({"a": torch.ones(1)}, path), "of torch.save, or cut off"),
+        (lambda path: torch.save({"a": torch.ones(1)}, path), "by torch.save, or is truncated"),
         (lambda path: _rewritten(path, lambda e, s: e.pop("data")), "has no settings"),
         (lambda path: _rewritten(path, lambda e, s: e.pop("policy.pth")), "no weights"),
         (lambda path: _rewritten(path, lambda e, s: s.pop("action_space")), "no action_space"),

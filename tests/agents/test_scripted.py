@@ -1,4 +1,4 @@
-"""The hand-written controllers do what they say, from the observation of one agent alone."""
+"""The scripted controllers act as documented, from one agent's own observation."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ GOAL_2 = (0.25, 0.25, 0.75)
 LEFT, RIGHT, UP = 1, 2, 4
 
 
-def reference_view(heard: int | None) -> np.ndarray:
+def reference_view(received: int | None) -> np.ndarray:
     """SimpleReference: at rest, the landmarks around, the partner's goal is landmark 2."""
-    message = np.zeros(10) if heard is None else np.eye(10)[heard]
+    message = np.zeros(10) if received is None else np.eye(10)[received]
     return np.array([[0, 0, *np.ravel(LANDMARKS), *GOAL_2, *message]], dtype=np.float32)
 
 
-@pytest.mark.parametrize(("heard", "move"), [(0, RIGHT), (1, LEFT), (2, UP), (None, UP)])
-def test_messenger_names_the_goal_and_walks_where_it_is_told(heard: int | None, move: int) -> None:
-    # Unheard of, it heads for the mean of the landmarks, (0, 1/3): up.
-    action, _ = MessengerAgent("both", continuous=False).act(reference_view(heard), None, ALONE)
+@pytest.mark.parametrize(("received", "move"), [(0, RIGHT), (1, LEFT), (2, UP), (None, UP)])
+def test_messenger_sends_the_goal_and_moves_to_the_landmark_it_receives(
+    received: int | None, move: int
+) -> None:
+    # Without a message, it moves to the mean of the landmarks, (0, 1/3): up.
+    action, _ = MessengerAgent("both", continuous=False).act(reference_view(received), None, ALONE)
     assert action.tolist() == [move + 5 * 2]
 
 
@@ -64,7 +66,7 @@ def test_scripted_agents_refuse_other_tasks() -> None:
         scripted_agent("messenger", "pkubench/SimpleSpread-v0")
     with pytest.raises(AgentError, match="SimpleSpread tasks only"):
         scripted_agent("assignment", "pkubench/SimpleReference-v0")
-    with pytest.raises(AgentError, match="sees 11 numbers as listener, got 3"):
+    with pytest.raises(AgentError, match="observes 11 numbers as listener, got 3"):
         MessengerAgent("listener", continuous=False).act(np.zeros((1, 3)), None, ALONE)
 
 
@@ -74,6 +76,6 @@ def test_the_equilibrium_of_a_game_cannot_be_exploited(name: str) -> None:
     assert report.score == pytest.approx(0.0, abs=1e-9)
 
 
-def test_there_is_no_equilibrium_of_what_is_no_game() -> None:
+def test_only_games_have_an_equilibrium_agent() -> None:
     with pytest.raises(AgentError, match="plays games, not 'pkubench/SimpleSpread-v0'"):
         scripted_agent("equilibrium", "pkubench/SimpleSpread-v0")

@@ -16,8 +16,8 @@ from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
 from pkubench.agents.saved.files import load_saved
 from pkubench.training.session import train
 from tests.agents.configs import that_fit
-from tests.agents.encoded_worlds import ImageWorld, NoisyTeam, PointWorld, SequenceWorld
-from tests.agents.worlds import MEAN_LENGTH, SharingWorld, SpeedWorld, task_of
+from tests.agents.encoded_envs import ImageEnv, NoisyTeam, PointEnv, SequenceEnv
+from tests.agents.toy_envs import MEAN_LENGTH, SharingEnv, SpeedEnv, task_of
 
 LIMIT = 0.5
 SMALL = {
@@ -118,8 +118,8 @@ CHANGES |= {
     "cost_clip": ("p3o", "0.01"),
     "kl_mean_over_dimensions": ("wide trust", "true"),
 }
-UNSEEN = {"threads", "checkpoint_steps"}
-"""What is not to change the weights."""
+UNSEEN = {"threads"}
+"""Settings that must not change the weights."""
 BRIEF = {"epochs": "1", "critic_epochs": "1"}
 PLAIN = {**BRIEF, "observation_norm": "false"}
 
@@ -143,10 +143,10 @@ def who_trains(who: str) -> tuple[str, Any, dict[str, str]]:
         "sequence": ("ppo", {**PLAIN, "encoder": "sequence", "width": "16"}),
     }.get(who, (who, {}))
     is_team = who.endswith("team")
-    others: dict[str, Any] = {"image": ImageWorld, "points": PointWorld, "sequence": SequenceWorld}
+    others: dict[str, Any] = {"image": ImageEnv, "points": PointEnv, "sequence": SequenceEnv}
     others["wide trust"] = NoisyTeam
-    world: Any = others.get(who) or (SharingWorld if is_team else SpeedWorld)
-    task = task_of(world, cost_limit=LIMIT if world is SpeedWorld else None)
+    env: Any = others.get(who) or (SharingEnv if is_team else SpeedEnv)
+    task = task_of(env, cost_limit=LIMIT if env is SpeedEnv else None)
     return agent, task, {**SMALL, **more}
 
 
@@ -161,7 +161,7 @@ def test_the_case_of_a_step_is_logged_where_there_are_cases(
     assert ("case" in last.metrics) is has_cases
 
 
-def told_apart(one: dict[str, Any], other: dict[str, Any]) -> bool:
+def are_different(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Return whether two saved agents differ in a weight."""
     return one.keys() != other.keys() or any(
         one[key].shape != other[key].shape or not np.array_equal(one[key], other[key])
@@ -177,7 +177,7 @@ def _trained(who: str, folder: Path, settings: dict[str, str], steps: int) -> di
     return load_saved(folder).tensors
 
 
-def test_every_setting_is_put_to_the_test() -> None:
+def test_every_setting_is_tested() -> None:
     own = {field.name for field in dataclasses.fields(OnPolicyConfig)}
     known = own | {
         field.name
@@ -190,27 +190,27 @@ def test_every_setting_is_put_to_the_test() -> None:
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_setting_changes_what_is_learnt(name: str, tmp_path: Path) -> None:
+def test_a_setting_changes_the_learned_weights(name: str, tmp_path: Path) -> None:
     who, value = CHANGES[name]
     plain = _trained(who, tmp_path / "plain", {}, 480)
     changed = _trained(who, tmp_path / "changed", {name: value}, 480)
-    assert told_apart(plain, changed)
+    assert are_different(plain, changed)
 
 
-def test_the_learner_hears_the_mean_length_of_the_episodes_whose_cost_it_hears(
+def test_the_learner_receives_the_mean_cost_and_length_of_the_same_episodes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """CPO, PCPO and P3O divide the excess of an episode by it: the scale they work on."""
-    heard: list[tuple[float, float]] = []
+    received: list[tuple[float, float]] = []
     update = OnPolicyLearner.update
 
     def spy(self: Any, data: Any, cost: float, done: float, length: float) -> Any:
-        heard.append((cost, length))
+        received.append((cost, length))
         return update(self, data, cost, done, length)
 
     monkeypatch.setattr(OnPolicyLearner, "update", spy)
     _trained("cpo", tmp_path / "run", {"window": "1000"}, 3000)
-    lengths = [length for _, length in heard]
+    lengths = [length for _, length in received]
     # 0.1 of the steps end an episode, 20 do at the latest
     assert lengths[-1] == pytest.approx(MEAN_LENGTH, rel=0.2)
     assert len(set(lengths)) > 5

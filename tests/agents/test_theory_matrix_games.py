@@ -1,7 +1,8 @@
 """Maximum-entropy heterogeneous-agent theory on games with exact answers, and learners on them.
 
-Fast table code is held to published numbers, to slow loops over all joint actions, and to what the
-theory promises: the soft objective never falls, and fixed points are quantal response equilibria.
+Fast table code is checked against published numbers, slow loops over all joint actions, and
+what the theory promises: the soft objective never falls, and fixed points are quantal response
+equilibria.
 """
 
 from __future__ import annotations
@@ -210,7 +211,7 @@ def test_updates_in_turn_never_lower_the_soft_objective(payoffs: Any, alpha: flo
 
 
 @pytest.mark.parametrize(("alpha", "fall"), [(1.0, 1.4720), (5.0, 5.4488)])
-def test_updates_at_once_jump_for_ever_and_lower_the_soft_objective(
+def test_simultaneous_updates_cycle_for_ever_and_lower_the_soft_objective(
     alpha: float, fall: float
 ) -> None:
     payoffs = penalty(-100)
@@ -248,7 +249,7 @@ def test_annealing_the_mild_penalty_game_leaves_the_symmetric_line_by_a_tremble_
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_in_games_of_more_agents_any_order_climbs_to_an_equilibrium(seed: int) -> None:
+def test_in_games_of_more_agents_any_order_ascends_to_an_equilibrium(seed: int) -> None:
     rng = np.random.default_rng(seed)
     payoffs = rng.normal(size=(2, 3, 4)) * 3
     policies = random_policies(rng, 2, 3, 4)

@@ -1,4 +1,4 @@
-"""The on-policy trainers: hand-made gradients and updates against autograd and torch's Adam."""
+"""The on-policy trainers: hand-written gradients and updates against autograd and torch's Adam."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import nn
 from pkubench.agents.nn.actor import Actor
 from pkubench.agents.nn.distributions import Categorical, DiagonalGaussian
 from pkubench.agents.nn.fast.backprop import Backprop
-from pkubench.agents.nn.fast.hand_gradients import Categoricals, Gaussians, LossGradients
+from pkubench.agents.nn.fast.distributions import Categoricals, Gaussians, LossGradients
 from pkubench.agents.nn.fast.loss_gradients import (
     ppo_clip_slope,
     surrogate_slope,
@@ -136,7 +136,7 @@ def test_modules_and_flat_parameters_share_memory_both_ways():
     assert before != 0.0
 
 
-def test_small_minibatches_on_the_cpu_are_differentiated_by_hand():
+def test_small_minibatches_on_the_cpu_use_hand_written_gradients():
     assert is_fast(critic_of("tanh", False), 64)
     assert not is_fast(critic_of("tanh", False), 4000)
     assert not is_fast(nn.Linear(2, 2), 64)
@@ -409,7 +409,7 @@ def test_one_part_is_the_whole_batch_in_order_and_draws_nothing():
     assert torch.equal(generator.get_state(), before)
 
 
-def test_a_gradient_that_is_no_number_spoils_the_parameters_as_in_torch():
+def test_a_nan_gradient_gives_nan_parameters_as_in_torch():
     net = critic_of("tanh", False)
     trainer = FastCriticTrainer([net], lr=0.01, epsilon=1e-8, max_grad_norm=1.0)
     targets = np.full((1, BATCH), math.nan)

@@ -35,7 +35,7 @@ from pkubench.envs.core.registry import make_batch
 from pkubench.errors import ConfigError
 from pkubench.tasks.registry import make_task
 from tests.agents.configs import config_of, with_changes
-from tests.agents.worlds import SpeedWorld
+from tests.agents.toy_envs import SpeedEnv
 
 Floats = npt.NDArray[np.float64]
 DISCRETE, BOX = spaces.Discrete(4), spaces.Box(-1.0, 1.0, (3,), np.float32)
@@ -94,7 +94,7 @@ def test_a_fisher_product_is_the_kl_differentiated_twice(
             torch.testing.assert_close(fisher(vector), wanted, atol=1e-10, rtol=1e-10)
 
 
-def test_the_official_discrete_kl_lacks_the_weights_of_the_old_policy() -> None:
+def test_the_official_discrete_kl_omits_the_weights_of_the_old_policy() -> None:
     old = Categorical(torch.tensor([[0.5, 0.25, 0.25]], dtype=torch.float64).log())
     new = Categorical(torch.tensor([[0.25, 0.25, 0.5]], dtype=torch.float64).log())
     # terms r - 1 - log r for r = 1/2, 1, 2, with weights 1/2, 1/4, 1/4 and without
@@ -331,7 +331,7 @@ def test_a_hatrpo_update_equals_a_slow_reference_with_explicit_fisher_matrices(
 
 
 @pytest.mark.parametrize("task", ["SimpleSpread-v0", "SimpleSpreadContinuous-v0"])
-def test_an_haa2c_update_equals_a_slow_reference_with_adam_by_hand(task: str) -> None:
+def test_an_haa2c_update_equals_a_slow_reference_with_explicit_adam(task: str) -> None:
     learner, data, advantage = _team(
         "a2c", task, epochs=3, actor_lr=5e-3, entropy=0.02, max_grad_norm=0.05
     )
@@ -402,7 +402,7 @@ def test_one_agent_alone_is_trpo() -> None:
         rollout_steps=16,
         hidden=(16,),
     )
-    env = SpeedWorld(32)
+    env = SpeedEnv(32)
     learner = OnPolicyLearner(env, config, 0)
     collector = Collector(env, 0, 50, learner.prepare)
     for _ in range(25):

@@ -1,4 +1,4 @@
-"""A setting without effect cannot be set, or the one who sets it is told what it needs."""
+"""A setting without effect cannot be set, and the error names what it needs."""
 
 from __future__ import annotations
 
@@ -7,14 +7,22 @@ from typing import Any
 
 import pytest
 
-from pkubench.agents.components import settings_of, unused_settings, with_settings
+from pkubench.agents.components import (
+    as_plain,
+    matches,
+    settings_of,
+    unused_settings,
+    with_settings,
+)
 from pkubench.agents.families.on_policy import presets
+from pkubench.agents.rl.off_policy.config import OffPolicyConfig
+from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.saved.files import load_saved
 from pkubench.errors import ConfigError
 from pkubench.training.session import train
 from tests.agents.configs import that_fit
-from tests.agents.test_settings_reach import CHANGES, LIMIT, told_apart, who_trains
-from tests.agents.worlds import SpeedWorld, task_of
+from tests.agents.test_settings_reach import CHANGES, LIMIT, are_different, who_trains
+from tests.agents.toy_envs import SpeedEnv, task_of
 
 
 def _config(who: str, **more: str) -> Any:
@@ -24,7 +32,7 @@ def _config(who: str, **more: str) -> Any:
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_setting_that_changes_what_is_learnt_is_not_called_unused(name: str) -> None:
+def test_a_setting_that_changes_the_learned_weights_is_not_reported_as_unused(name: str) -> None:
     who, value = CHANGES[name]
     assert name not in dict(unused_settings(_config(who, **{name: value}), [name]))
 
@@ -45,7 +53,7 @@ def test_unused_settings_change_nothing(who: str, tmp_path: Path) -> None:
 
     if who != "team":
         assert changes
-    assert not told_apart(trained(more), trained({**more, **changes}))
+    assert not are_different(trained(more), trained({**more, **changes}))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +61,7 @@ def test_unused_settings_change_nothing(who: str, tmp_path: Path) -> None:
     [
         ("cpo", {}, "recovery", ""),
         ("cpo", {"variant": "omnisafe"}, "recovery", "constraint.variant=published"),
-        ("pcpo", {}, "accept_ratio", "a constraint that does not bend the step"),
+        ("pcpo", {}, "accept_ratio", "a constraint that does not modify the step"),
         ("crpo", {}, "accept_ratio", ""),
         ("natural-pg", {}, "search_decay", "search_steps of 1 or more"),
         ("natural-pg", {"search_steps": "1"}, "search_decay", ""),
@@ -63,10 +71,10 @@ def test_unused_settings_change_nothing(who: str, tmp_path: Path) -> None:
         ("p3o", {"variant": "omnisafe"}, "constraint.cost_clip", "constraint.variant=published"),
     ],
 )
-def test_what_a_setting_needs_is_reported_to_who_sets_it_in_vain(
+def test_a_setting_without_effect_is_refused_with_what_it_needs(
     agent: str, changes: dict[str, str], name: str, needs: str
 ) -> None:
-    config = with_settings(presets.preset(agent, task_of(SpeedWorld, cost_limit=LIMIT)), changes)
+    config = with_settings(presets.preset(agent, task_of(SpeedEnv, cost_limit=LIMIT)), changes)
     found = dict(unused_settings(config, [name]))
     assert needs in found[name] if needs else not found
 
@@ -84,7 +92,17 @@ def test_what_a_setting_needs_is_reported_to_who_sets_it_in_vain(
 def test_a_setting_of_a_component_that_is_not_chosen_cannot_be_set(
     agent: str, name: str, owner: str
 ) -> None:
-    config = presets.preset(agent, task_of(SpeedWorld, cost_limit=LIMIT))
+    config = presets.preset(agent, task_of(SpeedEnv, cost_limit=LIMIT))
     with pytest.raises(ConfigError, match=f"{name} has no effect here: it is a setting of") as seen:
         with_settings(config, {name: "1"})
     assert all(part in str(seen.value) for part in owner.replace(" or ", ", ").split(", "))
+
+
+@pytest.mark.parametrize("config", [OnPolicyConfig(), OffPolicyConfig()], ids=["on", "off"])
+def test_a_removed_setting_is_ignored_in_saved_runs_and_refused_by_set(config: Any) -> None:
+    saved = {**as_plain(config), "checkpoint_steps": 100}
+    assert "checkpoint_steps" not in as_plain(config)
+    assert matches(config, saved)
+    assert not matches(config, {**saved, "gamma": 0.5})
+    with pytest.raises(ConfigError, match=r"checkpoint_steps .* spaced by the time they take"):
+        with_settings(config, {"checkpoint_steps": "100"})

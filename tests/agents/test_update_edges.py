@@ -15,33 +15,33 @@ from pkubench.agents.rl.rollout import Collector, Rollout
 from pkubench.envs.core.batch import Array
 from pkubench.envs.core.registry import make_batch
 from tests.agents.configs import config_of
-from tests.agents.worlds import SpeedWorld
+from tests.agents.toy_envs import SpeedEnv
 
 
 def _slow_returns(
     critic: Critic, rewards: Array, before: Array, after: Array, data: Rollout, lam: float
 ) -> Array:
-    """Lambda returns, 0.9 the discount: one lane and one step at a time."""
+    """Lambda returns, 0.9 the discount: one environment and one step at a time."""
     values, following = (
         critic.denormalise(critic.values(states, "cpu")).astype(np.float64)
         for states in (before, after)
     )
     returns = np.zeros(rewards.shape)
-    for lane in range(rewards.shape[1]):
+    for index in range(rewards.shape[1]):
         running = 0.0
         for t in reversed(range(len(rewards))):
-            if data.terminated[t, lane]:
-                running = rewards[t, lane] - values[t, lane]
+            if data.terminated[t, index]:
+                running = rewards[t, index] - values[t, index]
             else:
-                delta = rewards[t, lane] + 0.9 * following[t, lane] - values[t, lane]
-                running = delta + 0.9 * lam * running * (not data.truncated[t, lane])
-            returns[t, lane] = running + values[t, lane]
+                delta = rewards[t, index] + 0.9 * following[t, index] - values[t, index]
+                running = delta + 0.9 * lam * running * (not data.truncated[t, index])
+            returns[t, index] = running + values[t, index]
     return returns.reshape(-1)
 
 
 @pytest.mark.parametrize("critic", ["state", "local"])
 @pytest.mark.parametrize("constraint", ["none", "lagrangian"])
-def test_critics_are_trained_towards_the_returns_of_what_they_judge(
+def test_critics_are_trained_on_the_returns_of_their_own_states(
     critic: Any, constraint: Any
 ) -> None:
     config = config_of(
@@ -56,7 +56,7 @@ def test_critics_are_trained_towards_the_returns_of_what_they_judge(
         reward_scale=0.1,
         cost_limit=1.0,
     )
-    env = SpeedWorld(5) if constraint == "lagrangian" else make_batch("SimpleSpeakerListener-v0", 5)
+    env = SpeedEnv(5) if constraint == "lagrangian" else make_batch("SimpleSpeakerListener-v0", 5)
     learner = OnPolicyLearner(env, config, 0)
     collector = Collector(env, 0, 10, learner.prepare)
     for stack in learner.stacks:
@@ -107,9 +107,7 @@ def test_the_weight_of_the_critics_squares_pulls_it_to_zero() -> None:
 
 
 @pytest.mark.parametrize(("limit", "passes"), [(1e-9, 1), (None, 6), (1e9, 6)])
-def test_passes_stop_once_the_policy_moved_past_the_target(
-    limit: float | None, passes: int
-) -> None:
+def test_passes_stop_once_the_kl_exceeds_the_target(limit: float | None, passes: int) -> None:
     config = config_of(
         num_envs=4, rollout_steps=25, hidden=(8,), epochs=6, target_kl=limit, actor_lr=1e-2
     )

@@ -1,4 +1,4 @@
-"""The written loss is what runs: gradients by hand equal autograd's, and new rules need none."""
+"""The written loss is what runs: hand-written gradients equal it, and new rules need none."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from pkubench.agents.rl.trainers import AutogradActorTrainer, AutogradCriticTrai
 from pkubench.agents.rl.update_rules.base import CostTerms, GradientRule, Terms
 from pkubench.errors import ConfigError
 from tests.agents.configs import config_of, with_changes
-from tests.agents.encoded_worlds import NoisyChoices, NoisyTeam
-from tests.agents.worlds import SpeedWorld
+from tests.agents.encoded_envs import NoisyChoices, NoisyTeam
+from tests.agents.toy_envs import SpeedEnv
 
 RULES = ("ppo-clip", "a2c", "focops", "trust-region")
 CONSTRAINTS = (
@@ -74,7 +74,7 @@ def _samples(actor: Actor, seed: int) -> Samples:
         ("ppo-clip", "cup", True),
     ],
 )
-def test_gradients_by_hand_are_those_of_the_written_loss(
+def test_hand_written_gradients_equal_those_of_the_written_loss(
     rule: Any, held: Any, head: str, is_correction: bool
 ) -> None:
     config = config_of(update=rule, constraint=held, entropy=0.05, focops_eta=0.3)
@@ -119,10 +119,10 @@ def _gradients(trainer: Any) -> torch.Tensor:
 
 
 def _trained(
-    world: Any, config: OnPolicyConfig, gradients: str, updates: int = 2
+    env_type: Any, config: OnPolicyConfig, gradients: str, updates: int = 2
 ) -> OnPolicyLearner:
     config = with_changes(config, gradients=gradients)
-    env = config.constraint.wrap(world(config.num_envs))
+    env = config.constraint.wrap(env_type(config.num_envs))
     learner = OnPolicyLearner(env, config, 3)
     collector = Collector(env, 3, config.window, learner.prepare, cost_limit=1.0)
     for k in range(updates):
@@ -131,9 +131,11 @@ def _trained(
     return learner
 
 
-@pytest.mark.parametrize("world", [NoisyTeam, NoisyChoices])
+@pytest.mark.parametrize("env_type", [NoisyTeam, NoisyChoices])
 @pytest.mark.parametrize(("rule", "held"), PAIRS)
-def test_updates_by_hand_and_by_autograd_agree(rule: Any, held: Any, world: Any) -> None:
+def test_updates_with_hand_written_gradients_and_autograd_agree(
+    rule: Any, held: Any, env_type: Any
+) -> None:
     config = config_of(
         scheme="sequential",
         update=rule,
@@ -151,7 +153,7 @@ def test_updates_by_hand_and_by_autograd_agree(rule: Any, held: Any, world: Any)
         adam_epsilon=1e-3,
         cg_damping=10.0,
     )
-    fast, slow = (_trained(world, config, by) for by in ("fast", "autograd"))
+    fast, slow = (_trained(env_type, config, by) for by in ("fast", "autograd"))
     assert (fast.config.gradients, slow.config.gradients) == ("fast", "autograd")
     if fast.trainers:
         trainers = fast.trainers.values(), slow.trainers.values()
@@ -171,7 +173,7 @@ def test_updates_by_hand_and_by_autograd_agree(rule: Any, held: Any, world: Any)
 
 def test_a_large_minibatch_is_differentiated_by_autograd_and_settings_say_what_runs() -> None:
     config = config_of(num_envs=8, rollout_steps=200, hidden=(8,))
-    learner = OnPolicyLearner(SpeedWorld(8), config, 0)
+    learner = OnPolicyLearner(SpeedEnv(8), config, 0)
     assert config.gradients == "auto" and learner.config.gradients == "fast"
     assert isinstance(learner.trainers["agent"], AutogradActorTrainer)
     assert isinstance(learner.stacks[0].trainer, AutogradCriticTrainer)
@@ -218,7 +220,7 @@ def test_a_rule_from_outside_trains_by_its_loss_alone() -> None:
     settings |= {"num_envs": "16", "rollout_steps": "20", "hidden": "[16]"}
     config = with_settings(OnPolicyConfig(), settings)
     assert config.update == Reinforce(temper=2.0, epochs=1, actor_lr=0.02)
-    env = SpeedWorld(16)
+    env = SpeedEnv(16)
     learner = OnPolicyLearner(env, config, 0)
     assert learner.config.gradients == "autograd"
     collector = Collector(env, 0, 50, learner.prepare)
@@ -229,13 +231,13 @@ def test_a_rule_from_outside_trains_by_its_loss_alone() -> None:
     assert float(chosen) > 0.5  # the best action is 1, the start 0
 
 
-def test_a_constraint_from_outside_changes_what_is_learnt() -> None:
+def test_a_constraint_from_outside_changes_the_learned_weights() -> None:
     settings = {"num_envs": "16", "rollout_steps": "20", "hidden": "[16]", "actor_lr": "0.01"}
     settings |= {"constraint": "half-and-half", "minibatches": "2"}
     config = with_settings(OnPolicyConfig(), settings)
-    env = SpeedWorld(16)
+    env = SpeedEnv(16)
     learner = OnPolicyLearner(env, config, 0)
-    assert learner.config.gradients == "autograd"  # nothing is known of its penalty's derivative
+    assert learner.config.gradients == "autograd"  # its penalty has no hand-written derivative
     collector = Collector(env, 0, 50, learner.prepare)
     for _ in range(50):
         report = learner.update(collector.collect(20, learner.behave, False), 9.0, 0.0, 6.0)
@@ -245,8 +247,8 @@ def test_a_constraint_from_outside_changes_what_is_learnt() -> None:
     assert float(chosen) < 0.3  # for the reward alone it is above 0.5, as above
 
 
-def test_gradients_by_hand_are_refused_where_there_are_none() -> None:
+def test_hand_written_gradients_are_refused_where_there_are_none() -> None:
     for more in ({"update": "reinforce"}, {"constraint": "half-and-half"}, {"memory": "gru"}):
         config = config_of(gradients="fast", **more)
         with pytest.raises(ConfigError, match="gradients=fast needs hand-written gradients"):
-            OnPolicyLearner(SpeedWorld(20), config, 0)
+            OnPolicyLearner(SpeedEnv(20), config, 0)

@@ -426,7 +426,7 @@ def test_a_constrained_task_shows_its_violation(pkubench: Command) -> None:
     ):
         assert f"pkubench train {learner} {task}\n" in pkubench("show", task).err
     said = pkubench("show", "cpo", "PointCircle0-v0")
-    assert "none on PointCircle0-v0: it has no cost to hold" in said.out
+    assert "none on PointCircle0-v0: it needs a cost limit" in said.out
     assert "pkubench train" not in said.err
     assert "pkubench train ppo PointCircle0-v0\n" in pkubench("show", "ppo", "PointCircle0-v0").err
 

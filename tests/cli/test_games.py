@@ -115,14 +115,14 @@ def test_a_stopped_training_tells_what_is_saved_and_not_its_last_report(tmp_path
     (tmp_path / "training.jsonl").write_text("")
     run = read_training(tmp_path)
     assert run is not None
-    assert run.ended == "stopped at iteration 10 of 50; what it had learnt is saved"
+    assert run.ended == "stopped at iteration 10 of 50; its agent so far is saved"
 
 
 def test_a_stopped_training_is_told_from_a_solved_one_and_goes_on(pkubench: Command) -> None:
     stopped(Path("seeds/seed0"), 2)
     list(train("psro", KUHN, steps=50, seed=1, settings={}, out=Path("seeds/seed1")))
     said = pkubench("show", "seeds/seed0")
-    assert "stopped at iteration 2 of 50; what it had learnt is saved" in " ".join(said.out.split())
+    assert "stopped at iteration 2 of 50; its agent so far is saved" in " ".join(said.out.split())
     assert "--out seeds/seed0 --resume" in said.err and "evaluate seeds/seed0" in said.err
     table = pkubench("show", "seeds").out
     assert "stopped at iteration 2 of 50" in table and "ended at an equilibrium after" in table

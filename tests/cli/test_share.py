@@ -108,7 +108,10 @@ def test_a_bundle_that_is_verified_already_is_not_run_again(
     assert pkubench("submit", "mine.zip", "--no-rerun").code == 0
     said = pkubench("submit", "mine.zip")  # it was not run yet
     assert "the same bytes were on board.sqlite already: it was run again" in said.err
-    assert "verified-weights" in said.out and "repeating 5 scores of 5 runs of mine" in said.err
+    assert (
+        "verified-weights" in said.out
+        and "5 scores of 5 runs of mine on pkubench/KuhnPoker-v0, computed again" in said.err
+    )
     monkeypatch.setattr(verify, "verify_bundle", None)
     for words in ((), ("--no-rerun",)):
         said = pkubench("submit", "mine.zip", *words)

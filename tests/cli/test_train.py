@@ -458,7 +458,7 @@ def test_nobody_else_trains_into_the_folders_of_a_training_until_it_ends_or_is_k
     assert not tiny and not Path("many/seed2").exists() and first.poll() is None
     first.kill()
     first.wait()
-    assert "holds something already" in pkubench("train", "tiny", TASK, "--out", "many/seed0").err
+    assert "is not empty" in pkubench("train", "tiny", TASK, "--out", "many/seed0").err
     words = ("--seeds", "0-1", "--out", "many", "--resume", "--steps", 1000000)
     said = pkubench("train", "tiny", TASK, *words, "--set", "stride=500000")
     assert "another process" not in said.err and "other settings: stride" in said.err

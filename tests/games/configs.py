@@ -14,5 +14,5 @@ def psro(**changes: Any) -> PSROConfig:
 
 
 def adjusted(config: PSROConfig, **changes: Any) -> PSROConfig:
-    """Return settings with changes, passing over those of components that are not chosen."""
+    """Return settings with changes, ignoring those of components that are not chosen."""
     return changed(config, changes, strict=False)

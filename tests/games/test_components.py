@@ -71,7 +71,7 @@ def stubborn() -> Iterator[str]:
     del ResponseOracle.registered["stubborn"]
 
 
-def test_a_diversity_from_outside_is_chosen_set_and_sought(whim: str) -> None:
+def test_a_diversity_from_outside_is_chosen_set_and_used(whim: str) -> None:
     config = psro(diversity=whim, diversity_chance=1.0, fondness=50.0)
     assert as_plain(config)["diversity.fondness"] == 50.0
     learner = PopulationLearner(RPS, config, 0)
@@ -88,7 +88,7 @@ def test_a_diversity_from_outside_is_chosen_set_and_sought(whim: str) -> None:
     assert taken[0] == 1.0 > taken[1]
 
 
-def test_an_oracle_from_outside_moves_policies(stubborn: str) -> None:
+def test_an_oracle_from_outside_updates_policies(stubborn: str) -> None:
     learner = PopulationLearner(RPS, psro(oracle=stubborn, step=0.5), 0)
     before = learner._sides[0].rows[-1].copy()
     learner.advance()

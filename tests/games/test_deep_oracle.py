@@ -1,4 +1,4 @@
-"""Responses learnt from plays: the update, what is played and scored, and how good it becomes."""
+"""Responses learned from plays: the update, the played and scored policy, and its quality."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 
 from pkubench.agents.families.psro.deep_oracle import Opponents, ValueSpace
 from pkubench.agents.families.psro.dqn import DQN, Anchor, Decisions, log_policy, targets
-from pkubench.agents.families.psro.oracles.learnt import DQNOracle
+from pkubench.agents.families.psro.oracles.learned import DQNOracle
 from pkubench.agents.families.psro.plays import play
 from pkubench.agents.families.psro.settings import PSRO_PRESETS
 from pkubench.agents.families.psro.spaces import Situation
@@ -233,7 +233,7 @@ def test_opponents_are_whole_policies_and_not_averages_of_their_actions() -> Non
 
 
 def test_training_plays_meet_each_policy_as_often_as_its_weight_says() -> None:
-    # One always passes, the other always bets: what the second seat sees tells whom it has met.
+    # One passes, the other bets: the second seat's observation identifies its opponent.
     plans = np.stack([KUHN.realization_plan(lambda _, a=a: {a: 1.0}, 0) for a in (0, 1)])
     opponents = Opponents(KUHN, 0, plans, np.array([0.25, 0.75]))
 
@@ -248,7 +248,7 @@ def test_training_plays_meet_each_policy_as_often_as_its_weight_says() -> None:
     assert bets == pytest.approx(0.75, abs=0.04)
 
 
-# How good it becomes
+# Quality
 
 
 def response(
@@ -270,7 +270,7 @@ def response(
 
 @pytest.mark.parametrize("side", [0, 1])
 @pytest.mark.parametrize("oracle", ["softmax", "dqn"])
-def test_a_learnt_response_on_kuhn_poker_is_nearly_the_best(oracle: str, side: int) -> None:
+def test_a_learned_response_on_kuhn_poker_is_nearly_optimal(oracle: str, side: int) -> None:
     config = adjusted(
         PSRO_PRESETS["psro-deep"], oracle=oracle, response_episodes=2000, hidden=(32, 32)
     )
@@ -285,11 +285,11 @@ def test_a_learnt_response_on_kuhn_poker_is_nearly_the_best(oracle: str, side: i
     )
     assert payoff <= best + 1e-9
     assert payoff > best - 0.06
-    assert payoff > uniform + 0.1  # one batch of plays, nothing learnt
+    assert payoff > uniform + 0.1  # one batch of plays, no training
 
 
 @pytest.mark.parametrize("side", [0, 1])
-def test_a_learnt_response_on_leduc_poker_takes_most_of_what_there_is(side: int) -> None:
+def test_a_learned_response_on_leduc_poker_wins_most_of_the_best_responses_gain(side: int) -> None:
     space = ValueSpace(LEDUC, PSRO_PRESETS["psro-deep"])
     uniform = np.zeros((1, LEDUC.num_sequences[1 - side]))  # equal values: a uniform softmax
     payoff, best, _ = response(space, side, uniform, seed=0)
@@ -318,7 +318,7 @@ def test_diversity_pays_each_play_its_divergence_from_the_closest_member() -> No
     # are those of the same draws.
     total = [0.0, 0.0, 0.0]
     bonuses: list[list[float]] = []
-    tau = config.temperature * KUHN.max_utility
+    tau = config.oracle.temperature * KUHN.max_utility
     added = (new.rewards - old.rewards)[:size]
     for member in range(3):
         walked, found = 0.0, []
@@ -422,7 +422,7 @@ def run(out: Path, stop_after: int | None = None, resume: bool = False, **settin
 
 
 @pytest.mark.parametrize("warm_start", ["fresh", "weights", "weights-and-replay"])
-def test_an_interrupted_run_goes_on_to_the_same_bytes(tmp_path: Path, warm_start: str) -> None:
+def test_an_interrupted_run_resumes_to_the_same_bytes(tmp_path: Path, warm_start: str) -> None:
     run(tmp_path / "whole", warm_start=warm_start)
     run(tmp_path / "parts", stop_after=2, warm_start=warm_start)
     run(tmp_path / "parts", resume=True, warm_start=warm_start)
@@ -463,7 +463,7 @@ def test_warm_starts_keep_what_they_say() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"learners": 2}, "one policy a side"),
+        ({"learners": 2}, "one policy per side"),
         ({"diversity": "dpp"}, "'none' or 'members'"),
         ({"diversity": "members", "diversity_step": 0.5}, "whole steps"),
         ({"response_episodes": 50}, "at least parallel_games"),

@@ -1,4 +1,4 @@
-"""Many plays at once, held to OpenSpiel's states on every history."""
+"""Many plays at once, checked against OpenSpiel's states on every history."""
 
 from __future__ import annotations
 

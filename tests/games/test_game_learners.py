@@ -11,7 +11,7 @@ from open_spiel.python.algorithms import cfr
 
 from pkubench.agents.families.psro.cfr_plus import CFRPlus, CFRPlusConfig
 from pkubench.agents.families.psro.oracles.exact import Exact
-from pkubench.agents.families.psro.oracles.learnt import DQNOracle
+from pkubench.agents.families.psro.oracles.learned import DQNOracle
 from pkubench.agents.families.psro.oracles.mirror import Mirror
 from pkubench.agents.families.psro.outer_loop import PopulationLearner
 from pkubench.agents.families.psro.settings import PSROConfig
@@ -85,7 +85,7 @@ def test_double_oracle_follows_the_reference_curve_on_liars_dice() -> None:
 
 
 def test_double_oracle_solves_goofspiel_outright() -> None:
-    # The reference run (psd-psro, section 6) is at 0 at iteration 228; ties drawn by lot get there
+    # The reference run (psd-psro, section 6) is at 0 at iteration 228; random ties get there
     # sooner (120 iterations with seed 0).
     learner = PopulationLearner(registered_tree("Goofspiel5-v0"), psro(pe_every=1000), 0)
     while not learner.finished:
@@ -97,7 +97,7 @@ def test_double_oracle_solves_goofspiel_outright() -> None:
     assert figures["restricted_value"] == pytest.approx(0.0, abs=1e-9)
 
 
-def test_a_double_oracle_restored_from_its_state_goes_on_to_the_same_populations() -> None:
+def test_a_double_oracle_restored_from_its_state_resumes_to_the_same_populations() -> None:
     whole = PopulationLearner(LEDUC, PSROConfig(), 3)
     for _ in range(12):
         whole.advance()
@@ -150,7 +150,7 @@ def test_cfr_plus_nearly_solves_leduc_poker_in_a_thousand_iterations() -> None:
     assert figures["value"] == pytest.approx(-0.08560642, abs=2e-4)
 
 
-def test_cfr_plus_restored_from_its_state_goes_on_bit_for_bit() -> None:
+def test_cfr_plus_restored_from_its_state_resumes_bit_for_bit() -> None:
     whole, first, second = (CFRPlus(LEDUC, CFRPlusConfig(delay=2)) for _ in range(3))
     for _ in range(10):
         whole.advance()

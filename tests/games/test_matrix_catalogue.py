@@ -1,4 +1,4 @@
-"""The catalogue of matrix games: payoffs against the literature, and how games are spelt."""
+"""The catalogue of matrix games: payoffs against the literature, and how games are spelled."""
 
 from __future__ import annotations
 

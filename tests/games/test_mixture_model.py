@@ -1,4 +1,4 @@
-"""The non-transitive mixture model, held to its formula, brute force and limits."""
+"""The non-transitive mixture model, checked against its formula, brute force and limits."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_no_search_finds_a_better_answer_than_the_best_response(seed: int) -> No
 
 
 def test_one_policy_far_from_all_bells_loses_the_height_of_a_bell() -> None:
-    # Against nobody near a bell the answer stands on top of one (the neighbours lift it a little):
+    # With no opponent near a bell the response is on top of one (the neighbours lift it a little):
     # payoff g(x) / 2, summed over the bells.
     far = np.array([[100.0, 0.0]])
     value, point = MODEL.best_response(far, [1.0])
@@ -113,7 +113,7 @@ def test_population_exploitability_falls_as_bells_are_added_and_bounds_every_mix
         ([[0.0, 1.0]], [0.5], "sum to 0.5"),
     ],
 )
-def test_what_is_no_mixture_of_points_is_refused(
+def test_an_invalid_mixture_of_points_is_refused(
     points: list[list[float]], weights: list[float], says: str
 ) -> None:
     with pytest.raises(PlanError, match=says):

@@ -1,4 +1,4 @@
-"""Liar's dice and Goofspiel, held to their rules on every play; and games that are only named."""
+"""Liar's dice and Goofspiel, checked against their rules on every play; games by name only."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def plays(tree: GameTree) -> list[tuple[list[tuple[int, int]], float]]:
 
 
 @pytest.mark.parametrize("sides", [4, 5])
-def test_liars_dice_pays_by_the_rules_its_page_tells(sides: int) -> None:
+def test_liars_dice_pays_by_its_documented_rules(sides: int) -> None:
     for path, won in plays(registered_tree(f"LiarsDice{sides}-v0")):
         dice = [action + 1 for who, action in path if who == CHANCE]
         said = [(who, action) for who, action in path if who != CHANCE]
@@ -54,7 +54,7 @@ def test_liars_dice_pays_by_the_rules_its_page_tells(sides: int) -> None:
 
 
 @pytest.mark.parametrize("returns", ["win_loss", "point_difference"])
-def test_goofspiel_pays_by_the_rules_its_page_tells(returns: str) -> None:
+def test_goofspiel_pays_by_its_documented_rules(returns: str) -> None:
     batch = Goofspiel(cards=4, returns=returns)  # type: ignore[arg-type]
     for path, won in plays(batch.tree):
         bids: list[list[int]] = [[], []]
@@ -97,7 +97,7 @@ def test_words_hide_the_other_die_until_a_bid_is_called() -> None:
         assert text.endswith("you win 1") if batch.won(index) == 1.0 else "you lose 1" in text
 
 
-def test_words_tell_who_took_each_prize() -> None:
+def test_observations_in_words_name_the_winner_of_each_prize() -> None:
     batch = Goofspiel(num_envs=60, cards=5)
     batch.reset(np.arange(60, dtype=np.int64))
     # Seat 1 moves second in the tree; the bid that lies on the table already stays secret.

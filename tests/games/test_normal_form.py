@@ -1,4 +1,4 @@
-"""Matrix games, held to closed forms, to the tree engine and to OpenSpiel."""
+"""Matrix games, checked against closed forms, the tree engine and OpenSpiel."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_population_exploitability_has_the_properties_of_the_paper() -> None:
     assert two == pytest.approx(2 * scores[-1], abs=1e-9)
 
 
-def test_ties_go_to_the_lowest_action_or_to_the_lot() -> None:
+def test_ties_go_to_the_lowest_action_or_are_random() -> None:
     game = MatrixGame([[1.0, 0.0], [0.0, 0.0], [1.0 - 1e-15, 0.0]])
     left = np.array([1.0, 0.0])
     assert game.best_response(0, left)[1].tolist() == [1.0, 0.0, 0.0]
@@ -174,7 +174,7 @@ def test_policies_of_a_matrix_game_are_those_of_its_tree(player: int) -> None:
         ([[1.0, 0.0, 0.0]], "stack"),
     ],
 )
-def test_an_array_that_is_no_strategy_is_refused(plan: list[float], says: str) -> None:
+def test_an_array_that_is_not_a_strategy_is_refused(plan: list[float], says: str) -> None:
     with pytest.raises(PlanError, match=says):
         named("rock_paper_scissors").exploitability_of(plan)
 

@@ -135,7 +135,7 @@ def _one_player(game: Any) -> Any:
 @pytest.mark.parametrize(
     ("policy", "task", "message"),
     [
-        (lambda: POLICY, "LeducPoker-v0", r"for kuhn_poker.*another game than .*LeducPoker"),
+        (lambda: POLICY, "LeducPoker-v0", r"for kuhn_poker.*is not the game of .*LeducPoker"),
         (
             lambda: cfr_cpp(pyspiel.load_game("leduc_poker"), True),
             "KuhnPoker-v0",
@@ -152,7 +152,7 @@ def _one_player(game: Any) -> Any:
             "no probabilities for player 1.*both players",
         ),
         (lambda: POLICY, "matrix:rock_paper_scissors", "is a payoff matrix"),
-        (lambda: POLICY, "SimpleSpread-v0", "for a game of OpenSpiel: .*not a game"),
+        (lambda: POLICY, "SimpleSpread-v0", "for an OpenSpiel game: .*not a game"),
     ],
 )
 def test_a_policy_that_does_not_play_the_tasks_game_is_refused(

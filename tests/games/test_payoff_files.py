@@ -68,9 +68,7 @@ def test_a_file_of_any_matrix_is_an_asymmetric_game(tmp_path: Path) -> None:
         (np.zeros((2, 2), complex), "real numbers"),
     ],
 )
-def test_a_file_that_holds_no_payoffs_is_refused(
-    tmp_path: Path, array: np.ndarray, says: str
-) -> None:
+def test_a_file_without_payoffs_is_refused(tmp_path: Path, array: np.ndarray, says: str) -> None:
     file = tmp_path / "bad.npy"
     np.save(file, array)
     with pytest.raises(GameError, match=says):

@@ -161,7 +161,7 @@ def test_learners_draw_the_same_populations_in_any_unit(
         np.testing.assert_allclose(one, other, atol=1e-12)
 
 
-def test_what_only_rounding_tells_apart_is_tied() -> None:
+def test_payoffs_equal_up_to_rounding_are_tied() -> None:
     # An equilibrium makes all actions worth nothing; what is left of their worths is rounding.
     game = SymmetricMatrixGame(
         1e-9 * np.array([[0, -0.13, 0.9], [0.13, 0, -0.61], [-0.9, 0.61, 0]])
@@ -205,7 +205,7 @@ def test_tied_actions_are_tied_in_any_unit_and_others_are_not() -> None:
             assert all(pick[-3] == 1.0 for pick in picks)
 
 
-def test_fingerprints_tell_games_in_tiny_and_huge_units_apart() -> None:
+def test_fingerprints_distinguish_games_in_tiny_and_huge_units() -> None:
     for scale in (1e-9, 1e-300, 1e300):
         games = [MatrixGame(scale * np.array([[0.0, k], [1.0, 0.0]])) for k in (1.0, 2.0)]
         games.append(MatrixGame(games[0].payoff * (1.0 + 1e-15)))  # rounding changes no game
@@ -238,7 +238,9 @@ def test_payoffs_that_overflow_when_added_are_refused_in_one_line(
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
-def test_payoffs_that_are_no_numbers_are_refused_by_place(tmp_path: Path, wrong: float) -> None:
+def test_payoffs_that_are_not_numbers_are_refused_with_their_position(
+    tmp_path: Path, wrong: float
+) -> None:
     payoff = CYCLE.copy()
     payoff[1, 2] = wrong
     file = tmp_path / "wrong.npy"

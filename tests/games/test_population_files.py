@@ -128,17 +128,20 @@ def set_state(old: str, new: str) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (drop_state, "states_1 lacks 1 of 6 information states, the first being '0b'.*add a row"),
+        (
+            drop_state,
+            "states_1 has no row for 1 of 6 information states, the first being '0b'.*add a row",
+        ),
         (set_row(2, "1pb", [0.5, 0.4]), "policy 2: .*'1pb'.*sum to 0.9, not to 1; divide"),
         (set_row(1, "0", [1.5, -0.5]), "policy 1: .*'0'.*negative"),
         (set_row(0, "2", [np.nan, 1.0]), "policy 0: .*'2'.*NaN"),
         (
             lambda a: a.update(game=np.array("leduc_poker()")),
-            r"of 'leduc_poker\(\)', .* another game than 'KuhnPoker-v0'; write 'KuhnPoker-v0'",
+            r"of 'leduc_poker\(\)', .* not the game 'KuhnPoker-v0'; write 'KuhnPoker-v0'",
         ),
-        (lambda a: a.update(game=np.array("a(g=" * 20_000 + ")" * 20_000)), "another game than"),
-        (lambda a: a.update(game=np.array("kuhn_poker(players=3)")), "another game than"),
-        (lambda a: a.update(game=np.array("payoff:\0.npy")), "another game than"),
+        (lambda a: a.update(game=np.array("a(g=" * 20_000 + ")" * 20_000)), "is not the game"),
+        (lambda a: a.update(game=np.array("kuhn_poker(players=3)")), "is not the game"),
+        (lambda a: a.update(game=np.array("payoff:\0.npy")), "is not the game"),
         (lambda a: a.update(meta_0=np.array([0.5, 0.5, 0.5])), "player 0.*sums to 1.5.*sum 1"),
         (lambda a: a.update(meta_0=np.array([1.5, -0.5, 0.0])), "player 0.*negative"),
         (lambda a: a.update(meta_1=np.ones(3) / 3), "is of 2 policies, but meta_1 has 3.*equal"),
@@ -148,7 +151,7 @@ def set_state(old: str, new: str) -> Callable[[dict[str, Any]], None]:
         (lambda a: a.update(probabilities_0=a["probabilities_0"][:, :, :1]), "must have shape"),
         (lambda a: a.update(states_0=np.arange(6)), "'states_0' of mine.npz has shape"),
         (lambda a: a.pop("meta_0"), "lacks 'meta_0'"),
-        (lambda a: a.update(more=np.ones(2)), "holds further ones"),
+        (lambda a: a.update(more=np.ones(2)), "has further ones"),
         (lambda a: a.update(meta_0=np.array([{}], dtype=object)), "pickled objects are refused"),
     ],
 )
@@ -200,7 +203,10 @@ def test_an_illegal_action_is_named(tmp_path: Path) -> None:
             lambda d: d["players"][1]["policies"][0].update({"0p": {"a": 1}}),
             "'0p': 'a' is no act",
         ),
-        (lambda d: d["players"][1]["policies"][0].update({"0p": {"00": 1}}), "'00' is no action"),
+        (
+            lambda d: d["players"][1]["policies"][0].update({"0p": {"00": 1}}),
+            "'00' is not an action",
+        ),
         (lambda d: d["players"][1]["policies"][0].update({"0p": {"fold": 1}}), "'fold' is no act"),
         (lambda d: d["players"][1]["policies"][0]["0p"].update({"0": "1"}), "'1' of action 0 is n"),
         (lambda d: d["players"][1]["policies"][0]["0p"].update({"0": True}), "True of action 0 is"),
@@ -214,15 +220,15 @@ def test_an_illegal_action_is_named(tmp_path: Path) -> None:
         (lambda d: d["players"][0].update(meta_strategy=["1", 0, 0]), "a list of numbers"),
         (lambda d: d["players"][0].update(policies=[3]), "policy 0: a policy is an object"),
         (lambda d: d["players"][0].update(meta_strategy="all"), "meta-strategy of player 0"),
-        (lambda d: d.pop("game"), "is no population: .* an object without 'game'"),
+        (lambda d: d.pop("game"), "is not a population: .* an object without 'game'"),
         (lambda d: d.update(game=3), "does not name its game"),
         (lambda d: d["players"].pop(), "two players"),
         (lambda d: d.update(players={"a": 1, "b": 2}), "two players in the list"),
-        (lambda d: d.update(players=["a", []]), "is no population: .* has 'a' where 'policies'"),
+        (lambda d: d.update(players=["a", []]), "is not a population: .* has 'a' where 'policies'"),
         (lambda d: d["players"][0].update(policies={"0": {}}), "policies of player 0 must be a li"),
         (
             lambda d: d["players"][1].update(policies=[], meta_strategy=[]),
-            "no policy of player 1; hand in at least one",
+            "no policy of player 1; submit at least one",
         ),
     ],
 )
@@ -239,18 +245,20 @@ def test_what_is_wrong_with_json_is_named(
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "3", "null"])
-def test_json_of_something_else_is_told_in_the_words_of_the_format(
+def test_json_of_something_else_is_refused_in_terms_of_the_format(
     tmp_path: Path, text: str
 ) -> None:
     path = tmp_path / "mine.json"
     path.write_text(text)
-    with pytest.raises(WeightsError, match=r"is no population: it must be .*'game' bel") as told:
+    with pytest.raises(
+        WeightsError, match=r"is not a population: it must be .*'game' bel"
+    ) as caught:
         read_population(path, TASK)
-    assert "Error(" not in str(told.value)
+    assert "Error(" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    "told",
+    "named",
     [
         "KuhnPoker-v0",
         "pkubench/KuhnPoker-v0",
@@ -261,8 +269,8 @@ def test_json_of_something_else_is_told_in_the_words_of_the_format(
     ],
 )
 @pytest.mark.parametrize("task", ["KuhnPoker-v0", "openspiel:kuhn_poker"])
-def test_a_file_may_name_its_game_by_any_spelling(tmp_path: Path, told: str, task: str) -> None:
-    path = changed(tmp_path, lambda a: a.update(game=np.array(told)))
+def test_a_file_may_name_its_game_by_any_spelling(tmp_path: Path, named: str, task: str) -> None:
+    path = changed(tmp_path, lambda a: a.update(game=np.array(named)))
     read = read_population(path, make_task(task))
     np.testing.assert_array_equal(plans(read)[0], plans(population())[0])
     assert len(read_unbuilt_population(path, "kuhn_poker").policies[0]) == 3
@@ -318,7 +326,7 @@ def test_without_a_tree_actions_of_json_are_checked_too(tmp_path: Path, action: 
     document = json.loads(path.read_text())
     document["players"][1]["policies"][0]["0p"] = {action: 1.0}
     path.write_text(json.dumps(document))
-    with pytest.raises(AgentError, match=r"mine.json, policy 0: .*'0p'.*is no action; write"):
+    with pytest.raises(AgentError, match=r"mine.json, policy 0: .*'0p'.*is not an action; write"):
         read_unbuilt_population(path, "kuhn_poker")
 
 
@@ -328,11 +336,11 @@ def test_without_a_tree_tables_have_the_games_actions(tmp_path: Path) -> None:
         read_unbuilt_population(path, "kuhn_poker")
 
 
-def test_a_state_told_twice_in_json_is_refused(tmp_path: Path) -> None:
+def test_a_duplicate_state_in_json_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.json"
     write_population(path, population(), TASK)
     path.write_text(path.read_text().replace('"0p": {', '"0p": {"0": 1.0}, "0p": {', 1))
-    with pytest.raises(WeightsError, match="'0p' stands twice"):
+    with pytest.raises(WeightsError, match="'0p' occurs twice"):
         read_population(path, TASK)
 
 
@@ -364,8 +372,8 @@ def test_sizes_are_checked_before_there_are_arrays(
         parts = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in parts.items():
-            told = arrays.get(name.removesuffix(".npy"))
-            archive.writestr(name, header(*told) if told else data)
+            changed_header = arrays.get(name.removesuffix(".npy"))
+            archive.writestr(name, header(*changed_header) if changed_header else data)
     monkeypatch.setattr(np, "load", None)
     with pytest.raises(WeightsError, match=says):
         read_population(path, TASK)
@@ -378,12 +386,12 @@ def test_the_numbers_of_policies_and_states_are_bounded(
     for path in paths:
         write_population(path, population(), TASK)
     monkeypatch.setattr(np, "load", None)
-    monkeypatch.setattr(population_content, "MOST_POLICIES", 2)
+    monkeypatch.setattr(population_content, "MAX_POLICIES", 2)
     for path in paths:
         with pytest.raises(WeightsError, match="3 policies of player 0, at most 2"):
             read_population(path, TASK)
-    monkeypatch.setattr(population_content, "MOST_POLICIES", 3)
-    monkeypatch.setattr(population_content, "MOST_STATES", 5)
+    monkeypatch.setattr(population_content, "MAX_POLICIES", 3)
+    monkeypatch.setattr(population_content, "MAX_STATES", 5)
     with pytest.raises(WeightsError, match="6 information states of player 0, at most 5"):
         read_population(paths[0], TASK)
 
@@ -405,7 +413,7 @@ def test_damaged_and_too_large_files_are_refused_before_they_are_unpacked(
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("game.npy", bytes(10 << 20))
     path.write_bytes(buffer.getvalue())
-    monkeypatch.setattr(population_content, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(population_content, "MAX_BYTES", 1 << 20)
     with pytest.raises(WeightsError, match="more than 1 MiB"):
         read_population(path, TASK)
     path.write_bytes(bytes(2 << 20))
@@ -417,7 +425,7 @@ def test_damaged_and_too_large_files_are_refused_before_they_are_unpacked(
         read_population(deep, TASK)
 
 
-def test_names_that_are_no_files_are_told(tmp_path: Path) -> None:
+def test_names_that_are_not_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(AgentError, match="no population file"):
         resolve_agent(str(tmp_path / "none.npz"), TASK)
     path = tmp_path / "mine.npz"

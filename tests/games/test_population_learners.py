@@ -11,7 +11,7 @@ from pkubench.agents.families.psro.distances import divergences, hull_distance
 from pkubench.agents.families.psro.fictitious_play import FictitiousPlay, XFPConfig
 from pkubench.agents.families.psro.meta_solvers import fictitious_play
 from pkubench.agents.families.psro.mixture_points import PointSpace, mixture_settings
-from pkubench.agents.families.psro.oracles.learnt import LearntOracle
+from pkubench.agents.families.psro.oracles.learned import LearnedOracle
 from pkubench.agents.families.psro.outer_loop import PopulationLearner
 from pkubench.agents.families.psro.presets import PRESETS
 from pkubench.agents.families.psro.settings import PSRO_PRESETS, PSROConfig
@@ -28,11 +28,11 @@ GAUSSIAN = make_matrix_game("matrix:gaussian(12,9)")
 KUHN, LEDUC = game_tree("kuhn_poker"), game_tree("leduc_poker")
 ROCK, PAPER, SCISSORS = np.eye(3)
 
-EXACT = sorted(n for n, c in PSRO_PRESETS.items() if not isinstance(c.oracle, LearntOracle))
+EXACT = sorted(n for n, c in PSRO_PRESETS.items() if not isinstance(c.oracle, LearnedOracle))
 
 
 def started(game: ZeroSumGame, config: PSROConfig, rows: list[np.ndarray]) -> PopulationLearner:
-    """A learner of one population whose policies are given; the last one is yet unseen."""
+    """A learner of one population of given policies; the last one has had no response yet."""
     learner = PopulationLearner(game, config, 0)
     seen = np.stack(rows[:-1])
     learner.restore(
@@ -95,7 +95,7 @@ def test_a_step_on_a_tree_mixes_whole_policies() -> None:
         np.testing.assert_allclose(after[player], (before[player] + plan) / 2)
 
 
-def test_a_policy_that_lost_everything_goes_on_from_there() -> None:
+def test_a_policy_that_lost_everything_continues_from_there() -> None:
     # Rock loses 1 against paper, so it stands at 0; half way to scissors it wins 0, at 1.
     learner = started(RPS, PSRO_PRESETS["psro-paper"], [PAPER, ROCK])
     learner.restore({**learner.state(), "performance_0": np.array([0.1, 0.0])})
@@ -104,7 +104,7 @@ def test_a_policy_that_lost_everything_goes_on_from_there() -> None:
     assert len(learner.state()["plans_0"]) == 2
 
 
-def test_in_a_pipeline_the_upper_policy_answers_the_lower_one_too() -> None:
+def test_in_a_pipeline_the_upper_policy_responds_to_the_lower_one_too() -> None:
     # The lower policy answers rock with paper, and is finished; so the upper one is the lower one
     # now, and answers the equilibrium of rock and paper, which is paper, with scissors.
     learner = PopulationLearner(RPS, adjusted(PSRO_PRESETS["p-psro"], ties="lowest"), 0)
@@ -124,7 +124,7 @@ def test_in_a_pipeline_the_upper_policy_answers_the_lower_one_too() -> None:
     np.testing.assert_array_equal(learner.plans()[0][:3], [ROCK, PAPER, SCISSORS])
 
 
-def test_rectified_policies_answer_those_they_do_not_lose_to() -> None:
+def test_rectified_policies_respond_to_those_they_do_not_lose_to() -> None:
     learner = PopulationLearner(RPS, PSRO_PRESETS["psro-rn"], 0)
     rows = np.stack([ROCK, PAPER, SCISSORS])
     learner.restore(
@@ -140,12 +140,12 @@ def test_rectified_policies_answer_those_they_do_not_lose_to() -> None:
     np.testing.assert_allclose(weights, [[0.5, 0, 0.5], [0.5, 0.5, 0], [0, 0.5, 0.5]])
 
 
-def test_self_play_runs_round_the_circle_and_learns_nothing() -> None:
+def test_self_play_cycles_and_learns_nothing() -> None:
     learner = started(RPS, PSRO_PRESETS["self-play"], [ROCK, ROCK])
     learner.advance()
     learner.advance()
     np.testing.assert_array_equal(learner.plans()[0], [ROCK, PAPER, SCISSORS])
-    # Scissors are answered by rock, which it has: nothing more is learnt.
+    # Scissors are answered by rock, which it has: nothing more is learned.
     learner.advance()
     np.testing.assert_array_equal(learner.plans()[0], [ROCK, PAPER, SCISSORS])
 
@@ -153,7 +153,7 @@ def test_self_play_runs_round_the_circle_and_learns_nothing() -> None:
 def plain_double_oracle(
     game: ZeroSumGame, x: np.ndarray, y: np.ndarray, iterations: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Double oracle from its definition, everything computed anew at each iteration."""
+    """Double oracle from its definition, everything recomputed at each iteration."""
     xs, ys = [x], [y]
     for _ in range(iterations):
         payoff = np.array([[game.expected_value(a, b) for b in ys] for a in xs])
@@ -188,7 +188,7 @@ def test_rectified_learners_train_with_any_meta_solver(seed: int) -> None:
     assert np.isfinite(learner.measure(True)["nash_conv"])
 
 
-def test_a_rectified_policy_that_loses_to_all_answers_the_whole_mixture() -> None:
+def test_a_rectified_policy_that_loses_to_all_responds_to_the_whole_mixture() -> None:
     config = adjusted(PSRO_PRESETS["psro-rn"], meta_solver="uniform")
     learner = PopulationLearner(GAUSSIAN, config, 0)
     state = learner.state()
@@ -204,7 +204,7 @@ def test_a_rectified_policy_that_loses_to_all_answers_the_whole_mixture() -> Non
     np.testing.assert_array_equal(second.weights, [0.5, 0.5])
 
 
-def test_a_rectified_learner_with_many_light_policies_goes_on_from_the_heaviest() -> None:
+def test_a_rectified_learner_with_many_light_policies_continues_from_the_heaviest() -> None:
     config = adjusted(PSRO_PRESETS["psro-rn"], meta_solver="uniform")
     learner = PopulationLearner(SKILL, config, 0)
     rows = np.tile(np.eye(25), (5, 1))[:120]
@@ -236,7 +236,7 @@ def test_populations_score_alike_whichever_meta_solver_trained(game: ZeroSumGame
             np.testing.assert_allclose(mine, theirs, atol=1e-12)
 
 
-def test_responses_answer_the_meta_solver_that_trains_and_not_the_one_that_scores() -> None:
+def test_responses_are_to_the_meta_solver_of_the_training_and_not_of_the_score() -> None:
     rows = np.vstack([np.eye(25)[[3, 7, 11]], np.eye(25)[19]])
     config = adjusted(PSRO_PRESETS["psro"], ties="lowest", meta_solver="uniform")
     learner = started(SKILL, config, list(rows))
@@ -299,7 +299,7 @@ def test_population_exploitability_is_not_the_meta_strategys_score() -> None:
 
 @pytest.mark.parametrize("name", EXACT)
 @pytest.mark.parametrize("game", [KUHN, SKILL], ids=["kuhn", "skill"])
-def test_a_learner_restored_from_its_state_goes_on_bit_for_bit(
+def test_a_learner_restored_from_its_state_resumes_bit_for_bit(
     name: str, game: ZeroSumGame
 ) -> None:
     whole, first, second = (PopulationLearner(game, PSRO_PRESETS[name], 3) for _ in range(3))
@@ -322,7 +322,7 @@ def test_a_learner_restored_from_its_state_goes_on_bit_for_bit(
     )
 
 
-def test_a_learner_on_the_mixture_model_restored_from_its_state_goes_on_bit_for_bit() -> None:
+def test_a_learner_on_the_mixture_model_restored_from_its_state_resumes_bit_for_bit() -> None:
     config = mixture_settings("psd-psro")
     whole, first, second = (PopulationLearner(PointSpace(config), config, 3) for _ in range(3))
     for _ in range(8):
@@ -345,7 +345,7 @@ def test_a_learner_on_the_mixture_model_restored_from_its_state_goes_on_bit_for_
 
 @pytest.mark.parametrize("diversity", ["none", "members", "hull", "dpp", "bd-rd"])
 def test_every_method_solves_kuhn_poker_with_exact_responses(diversity: str) -> None:
-    config = psro(learners=2, diversity=diversity, diversity_chance=0.3)  # type: ignore[arg-type]
+    config = adjusted(psro(), learners=2, diversity=diversity, diversity_chance=0.3)  # type: ignore[arg-type]
     learner = PopulationLearner(KUHN, config, 0)
     for _ in range(60):
         if learner.finished:
@@ -359,7 +359,8 @@ def test_every_method_solves_kuhn_poker_with_exact_responses(diversity: str) -> 
 
 @pytest.mark.parametrize("diversity", ["none", "hull"])
 def test_soft_responses_by_mirror_ascent_bring_exploitability_down(diversity: str) -> None:
-    config = psro(
+    config = adjusted(
+        psro(),
         oracle="mirror",
         diversity=diversity,  # type: ignore[arg-type]
         diversity_chance=0.3,
@@ -390,7 +391,7 @@ def test_distance_from_the_hull_lowers_population_exploitability_on_games_of_ski
 
 
 @pytest.mark.parametrize("name", ["psd-psro", "psd-psro-hull"])
-def test_a_preset_seeks_distance_from_members_or_from_their_hull(name: str) -> None:
+def test_a_preset_maximises_distance_from_members_or_from_their_hull(name: str) -> None:
     # Of the 64 pure policies of Kuhn poker's first seat, the one farthest from these members is not
     # the one farthest from their mixtures.
     rng = np.random.default_rng(6)
@@ -415,11 +416,11 @@ def test_a_preset_seeks_distance_from_members_or_from_their_hull(name: str) -> N
         for acts in product((0, 1), repeat=len(states))
     ]
     weights = KUHN.terminal_weights(0, opponent)
-    smooth = KUHN.smooth(0, members, config.smoothing)
+    smooth = KUHN.smooth(0, members, config.diversity.smoothing)
     worth = KUHN.gains(0, opponent) / KUHN.max_utility
     values = []
     for plan in pure:
-        own = KUHN.smooth(0, plan[None], config.smoothing)[0]
+        own = KUHN.smooth(0, plan[None], config.diversity.smoothing)[0]
         nearest = divergences(own, smooth, weights).min()
         beyond = hull_distance(own, smooth, weights).distance
         values.append([worth @ plan + 100.0 * nearest, worth @ plan + 100.0 * beyond])
@@ -476,7 +477,7 @@ def test_fictitious_play_on_a_tree_is_worked_by_hand_with_plans() -> None:
 
 
 def _averaged_by_state(plans: list[np.ndarray], player: int) -> np.ndarray:
-    """The plan of the means of action probabilities, which is what must not be learnt."""
+    """The plan of the means of action probabilities, which must not be learned."""
     tables = [KUHN.behaviour(plan, player) for plan in plans]
     mean = {
         text: {a: sum(t[text][a] for t in tables) / len(tables) for a in tables[0][text]}
@@ -498,7 +499,7 @@ def _averaged_by_state(plans: list[np.ndarray], player: int) -> np.ndarray:
         ({"learners": 0}, "learners"),
         ({"mirror_rate": 1.0}, "of oracle=mirror, and this is oracle=exact"),
         ({"updates": 1}, "oracle=dqn or oracle=softmax, and this is oracle=exact"),
-        ({"diversity_weight": 1.0}, "of diversity=hull or diversity=members"),
+        ({"diversity_weight": 1.0}, "of diversity=.* and this is diversity=none"),
         ({"diversity": "dpp", "payoff_inverse": "official"}, "diversity=bd-rd"),
         ({"oracle": "mirror", "mirror_rate": 0.0}, "mirror_rate"),
         ({"targets": "latest", "learners": 2}, "learners=2"),
@@ -507,7 +508,7 @@ def _averaged_by_state(plans: list[np.ndarray], player: int) -> np.ndarray:
 def test_settings_of_populations_out_of_their_domain_are_refused(
     settings: dict[str, object], says: str
 ) -> None:
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises((ConfigError, UnknownName), match=says):
         psro(**settings)
     with pytest.raises(UnknownName, match="nash"):
         psro(meta_solver="nasch")

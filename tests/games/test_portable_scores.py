@@ -19,7 +19,7 @@ PROCESSORS = (
     {"OPENBLAS_CORETYPE": "Haswell"},
     {"NPY_DISABLE_CPU_FEATURES": "X86_V3"},
 )
-"""What a process sees of its processor, one thing each; the first is what it is."""
+"""What a process sees of its processor, one property each; the first is its own."""
 DISGUISES = ("OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES", "OPENBLAS_L2_SIZE")
 
 

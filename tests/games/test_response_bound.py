@@ -1,4 +1,4 @@
-"""Lower bounds of exploitability by learnt responses, held to exact values where there are some."""
+"""Lower bounds of exploitability by learned responses, compared with exact values where known."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ def test_plays_on_states_show_what_the_tree_shows() -> None:
     rng = np.random.default_rng(0)
     ends: dict[str, list[float]] = {}
     while not slow.over.all():
-        for lane in np.flatnonzero(~slow.over).tolist():
-            state = slow.states[slow.row[lane]]
+        for index in np.flatnonzero(~slow.over).tolist():
+            state = slow.states[slow.row[index]]
             place = texts.index(state.text)
             np.testing.assert_array_equal(
-                slow.tensors[slow.row[lane]],
-                tree.tensors(int(slow.player[lane]))[place - 468 * int(slow.player[lane])],
+                slow.tensors[slow.row[index]],
+                tree.tensors(int(slow.player[index]))[place - 468 * int(slow.player[index])],
             )
-            assert np.flatnonzero(slow.masks[slow.row[lane]]).tolist() == list(state.legal_actions)
+            assert np.flatnonzero(slow.masks[slow.row[index]]).tolist() == list(state.legal_actions)
         weights = rng.random((40, 3)) * slow.masks[slow.row]
         slow.step(weights.argmax(axis=1))
-    for lane, state in enumerate(slow._plays):
-        ends[str(state.history())] = slow.returns[lane].tolist()
-        assert slow.returns[lane].tolist() == state.returns()
+    for index, state in enumerate(slow._plays):
+        ends[str(state.history())] = slow.returns[index].tolist()
+        assert slow.returns[index].tolist() == state.returns()
     assert len(ends) > 20
     assert (slow.row == slow.nobody).all() and (slow.returns.sum(axis=1) == 0.0).all()
 
 
-def test_chance_on_states_draws_with_its_probabilities_whatever_the_lane() -> None:
+def test_chance_on_states_draws_with_its_probabilities_at_every_index() -> None:
     games = StateBatch("kuhn_poker", 3000, 100)
     games.reset(np.arange(3000))
     cards = [state.history()[0] for state in games._plays]
@@ -82,16 +82,16 @@ def test_a_bound_is_near_the_exact_value_and_not_above_it(seed: int) -> None:
         assert won < best + 4 * error
 
 
-def test_an_equilibrium_has_nothing_to_find() -> None:
+def test_no_response_gains_against_an_equilibrium() -> None:
     solution = KUHN.solve()
     found = response_bound(of_plans(KUHN, solution.x, solution.y), "kuhn_poker", 1000, 4)
-    # With this seed luck makes the responses win more than there is to be won.
+    # With this seed chance makes the responses win more than there is to be won.
     assert found.estimate > 0.01
-    told = found.to_json()
-    assert [told[name] for name in told if "at_least" in name] == [0.0, 0.0]
+    report = found.to_json()
+    assert [report[name] for name in report if "at_least" in name] == [0.0, 0.0]
 
 
-def test_a_mixture_is_met_as_whole_policies() -> None:
+def test_a_mixture_is_played_as_whole_policies() -> None:
     # Half always pass, half always bet. Who has passed never calls a later bet, and a response that
     # learns so bets after every pass; against averaged actions it would not be worth as much.
     timid, bold = (KUHN.realization_plan(lambda _, a=a: {a: 1.0}, 0) for a in (0, 1))
@@ -120,7 +120,7 @@ def test_a_game_too_large_for_a_tree_is_bounded() -> None:
 
 
 @pytest.mark.parametrize("suffix", ["npz", "json"])
-def test_a_file_is_met_without_a_tree(
+def test_a_file_is_played_without_a_tree(
     tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entrant = of_plans(KUHN, KUHN.uniform_plan(0), KUHN.uniform_plan(1))
@@ -131,11 +131,11 @@ def test_a_file_is_met_without_a_tree(
     met = load_unbuilt(resolve_agent(str(path), task), "kuhn_poker")
     found = response_bound(met, "kuhn_poker", 200, 0)
     assert found == response_bound(entrant, "kuhn_poker", 200, 0)
-    with pytest.raises(AgentError, match=r"population of 'kuhn_poker.*another game than 'leduc"):
+    with pytest.raises(AgentError, match=r"population of 'kuhn_poker.*not the game 'leduc"):
         load_unbuilt(resolve_agent(str(path), task), "leduc_poker")
 
 
-def test_the_command_tells_a_lower_bound_with_its_budget(tmp_path: Path) -> None:
+def test_the_command_reports_a_lower_bound_with_its_budget(tmp_path: Path) -> None:
     path = tmp_path / "mine.npz"
     task = make_task("openspiel:kuhn_poker")
     write_population(path, of_plans(KUHN, KUHN.uniform_plan(0), KUHN.uniform_plan(1)), task)
@@ -143,26 +143,26 @@ def test_the_command_tells_a_lower_bound_with_its_budget(tmp_path: Path) -> None
     said = CliRunner().invoke(app, words)
     assert said.exit_code == 0
     assert "LOWER BOUND" in said.output and "learned from 1,000 plays, scored by 500" in said.output
-    told = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
-    assert told["responses_win_estimate"] == pytest.approx(sum(told["response_wins"]))
-    low = told["exploitability_at_least_95"]
-    assert told["responses_win_estimate"] / 2 > low > 0.0
+    report = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
+    assert report["responses_win_estimate"] == pytest.approx(sum(report["response_wins"]))
+    low = report["exploitability_at_least_95"]
+    assert report["responses_win_estimate"] / 2 > low > 0.0
     # Everything in the table is in one unit, and of exploitability's scale.
     table = " ".join(said.stdout.split())
     assert f"exploitability, at least {number(low)} " in table
-    assert f"exploitability, estimate {number(told['responses_win_estimate'] / 2)} " in table
-    first, second = told["response_wins"]
+    assert f"exploitability, estimate {number(report['responses_win_estimate'] / 2)} " in table
+    first, second = report["response_wins"]
     assert f"response in the first seat {number(first)} " in table
     assert f"response in the second seat {number(second)} " in table
     assert "payoff per game" in table
-    assert {name for name in told if "at_least" in name} == {
+    assert {name for name in report if "at_least" in name} == {
         "nash_conv_at_least_95",
         "exploitability_at_least_95",
     }
-    assert told["plays_of_learning"] == 1000
+    assert report["plays_of_learning"] == 1000
 
 
-def test_random_is_met_without_a_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_is_played_without_a_tree(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(GameTree, "from_openspiel", None)
     words = [
         "random",
@@ -171,11 +171,11 @@ def test_random_is_met_without_a_tree(monkeypatch: pytest.MonkeyPatch) -> None:
         "200",
         "--json",
     ]
-    told = json.loads(CliRunner().invoke(app, words).stdout)
-    assert told["exploitability_at_least_95"] > 0.0
+    report = json.loads(CliRunner().invoke(app, words).stdout)
+    assert report["exploitability_at_least_95"] > 0.0
 
 
-def test_what_is_wrong_with_an_entrant_is_told_where_a_play_meets_it() -> None:
+def test_errors_of_an_entrant_are_reported_at_the_states_of_plays() -> None:
     entrant = of_plans(KUHN, KUHN.uniform_plan(0), KUHN.uniform_plan(1))
     lacking = {k: v for k, v in KUHN.behaviour(KUHN.uniform_plan(1), 1).items() if k != "0b"}
     broken = Population((entrant.policies[0], [lacking]), (np.ones(1), np.ones(1)))
@@ -183,7 +183,7 @@ def test_what_is_wrong_with_an_entrant_is_told_where_a_play_meets_it() -> None:
         response_bound(broken, "kuhn_poker", 200, 0)
     with pytest.raises(ConfigError, match="at least 100 plays"):
         response_bound(entrant, "kuhn_poker", 50, 0)
-    with pytest.raises(AgentError, match="cannot tell any"):
+    with pytest.raises(AgentError, match="has none; pass a population"):
         response_bound(object(), "kuhn_poker", 200, 0)  # type: ignore[arg-type]
     with pytest.raises(GameError, match="no information-state tensors"):
         response_bound(entrant, "go_fish", 200, 0)

@@ -1,4 +1,4 @@
-"""The game environments, held to OpenSpiel's own states and to exact expectations."""
+"""The game environments, checked against OpenSpiel's own states and exact expectations."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def first_without_a_bet(batch: GameSeat) -> int:
     raise AssertionError("folding is legal everywhere")
 
 
-def test_an_illegal_action_loses_the_play_at_once() -> None:
+def test_an_illegal_action_loses_the_play_immediately() -> None:
     batch = LeducPoker()
     first_without_a_bet(batch)
     step = batch.step({"agent": np.array([0])})
@@ -206,7 +206,9 @@ def test_the_environments_pass_every_check(name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", POKER)
-def test_the_words_on_the_table_tell_the_chips_that_openspiel_pays(kind: type[GameSeat]) -> None:
+def test_the_words_on_the_table_agree_with_the_chips_that_openspiel_pays(
+    kind: type[GameSeat],
+) -> None:
     # Whoever folds, or loses the showdown, loses exactly the chips put in.
     num_envs = 200
     batch = kind(num_envs=num_envs)

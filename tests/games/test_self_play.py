@@ -57,7 +57,7 @@ def test_chance_deals_all_cards_evenly() -> None:
     assert ((counts[counts > 0] - 300) ** 2 / 300).sum() < 20.5  # 0.999 quantile, 5 degrees
 
 
-def test_a_reset_without_a_seed_goes_on_with_the_next_episode() -> None:
+def test_a_reset_without_a_seed_continues_with_the_next_episode() -> None:
     def deals() -> list[list[int]]:
         env = aec.env("leduc_poker")
         env.reset(seed=5)

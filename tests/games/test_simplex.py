@@ -1,4 +1,4 @@
-"""The dense simplex method, held to HiGHS on random, wide and degenerate games."""
+"""The dense simplex method, checked against HiGHS on random, wide and degenerate games."""
 
 from __future__ import annotations
 

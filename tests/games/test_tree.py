@@ -1,4 +1,4 @@
-"""The exact engine, held to OpenSpiel, to published sizes and values, and to hand-worked games."""
+"""The exact engine, checked against OpenSpiel, published values and hand-worked games."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_the_known_kuhn_equilibrium_family_has_no_exploitability() -> None:
         assert tree.nash_conv(x, y) == pytest.approx(0.0, abs=1e-12)
 
 
-def test_a_simultaneous_matrix_game_is_scored_as_by_hand() -> None:
+def test_a_simultaneous_matrix_game_is_scored_as_worked_by_hand() -> None:
     tree = tree_of("matrix_rps")
     rock = tree.realization_plan(lambda _: {0: 1.0}, 0)
     mixed = tree.realization_plan(lambda _: {0: 0.5, 1: 0.5}, 1)

@@ -45,7 +45,7 @@ def tree_of(name: str) -> GameTree:
         ([0.5, 0.5], r"got list"),
     ],
 )
-def test_a_policy_that_is_no_distribution_is_refused_by_name(policy: object, says: str) -> None:
+def test_a_policy_that_is_not_a_distribution_is_refused_by_name(policy: object, says: str) -> None:
     with pytest.raises(PolicyError, match=says):
         tree_of("kuhn_poker").realization_plan(policy, 0)  # type: ignore[arg-type]
 
@@ -69,7 +69,7 @@ def test_a_policy_table_is_checked(change: object, says: str) -> None:
         leduc.plan_from_table(uniform, 0)
 
 
-def test_an_array_that_is_no_plan_is_refused_by_every_score() -> None:
+def test_an_array_that_is_not_a_plan_is_refused_by_every_score() -> None:
     tree = tree_of("leduc_poker")
     x, y = tree.uniform_plan(0), tree.uniform_plan(1)
     leaking = x.copy()
@@ -140,7 +140,7 @@ def test_how_large_a_tree_may_be_is_a_setting_of_the_process(
 
 
 @pytest.mark.parametrize("name", ["liars_dice(numdice=2)", "chess", "oshi_zumo"])
-def test_a_game_that_is_much_too_large_is_refused_at_once(
+def test_a_game_that_is_much_too_large_is_refused_immediately(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     game = load_openspiel(name)

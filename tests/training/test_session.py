@@ -227,7 +227,7 @@ def test_closing_a_run_leaves_a_checkpoint_and_finishing_it_none(tmp_path: Path)
     for changes, words in (({"steps": 60}, "total_steps"), ({"seed": 1}, "seed")):
         with pytest.raises(ConfigError, match=f"another {words}"):
             run("toy", tmp_path, **{"steps": 50, "seed": 0, "resume": True, **changes})
-    with pytest.raises(ConfigError, match="holds a run already"):
+    with pytest.raises(ConfigError, match="has a run already"):
         run("toy", tmp_path, 50, 0)
 
 
@@ -279,7 +279,7 @@ def test_a_checkpoint_of_an_earlier_release_is_refused_clearly(tmp_path: Path, n
     part.close()
     (tmp_path / "run" / "checkpoint" / "checkpoint.json").unlink()
     (tmp_path / "run" / name).write_text("{}")
-    with pytest.raises(ConfigError, match=r"those of earlier ones it does not.*another --out"):
+    with pytest.raises(ConfigError, match=r"those of earlier releases it cannot.*another --out"):
         run("toy", tmp_path / "run", 50, 0, resume=True)
 
 
@@ -367,6 +367,6 @@ def test_train_from_python_is_the_same_session(tmp_path: Path) -> None:
         pkubench.train("toy", TASK, out=tmp_path / "c", on_progress=stop, **how)
     again = pkubench.train("toy", TASK, out=tmp_path / "c", resume=True, **how)
     assert again.steps == 50 and weights(tmp_path / "a") == weights(tmp_path / "c")
-    with pytest.raises(ConfigError, match="holds something already"):
+    with pytest.raises(ConfigError, match="is not empty"):
         pkubench.train("toy", TASK, out=tmp_path / "a", **how)
     assert os.listdir(tmp_path / "a")

@@ -23,7 +23,7 @@ from pkubench.tasks.scoring import Episode
 from pkubench.training import checkpoints
 from pkubench.training.session import train
 from pkubench.training.validation import Point, Validation, Validator, validation_for
-from tests.agents.worlds import COST, RETURN, SpeedWorld, task_of
+from tests.agents.toy_envs import COST, RETURN, SpeedEnv, task_of
 
 SMALL = {
     "num_envs": "4",
@@ -35,7 +35,7 @@ SMALL = {
     "actor_lr": "0.1",
 }
 REPLAY = {"num_envs": "4", "hidden": "[8]", "warmup_steps": "80", "train_interval": "10"}
-LIMITED = dataclasses.replace(task_of(SpeedWorld, cost_limit=4.0), metrics=(RETURN, COST))
+LIMITED = dataclasses.replace(task_of(SpeedEnv, cost_limit=4.0), metrics=(RETURN, COST))
 
 
 def run(out: Path, how: Validation | None, steps: int = 640, **more: Any) -> list[Any]:
@@ -133,7 +133,7 @@ def test_training_does_not_notice_it(
 
 
 def _validator(how: Validation, limit: float | None) -> Validator:
-    task = task_of(SpeedWorld, cost_limit=limit)
+    task = task_of(SpeedEnv, cost_limit=limit)
     return Validator(how, families()["on-policy"], task, None, 0, 100)  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""Agents that were made with other libraries: files and objects that act here."""
+"""Agents from other libraries: files and objects that can be evaluated."""
 
 from pkubench.agents.registry import AgentPrefix, ObjectAdapter
 
@@ -14,7 +14,7 @@ PREFIXES = (
     ),
     AgentPrefix(
         prefix="sb3",
-        summary="a Stable-Baselines3 model; holds pickles, so it must be trusted",
+        summary="a Stable-Baselines3 model; contains pickles, so it must be trusted",
         resolve=f"{__name__}.sb3:resolve",
         runtimes=("onnxruntime", "stable-baselines3", "torch"),
         needs_trust=True,
@@ -26,6 +26,6 @@ OBJECTS = (
     ObjectAdapter(
         classes=("open_spiel.python.policy.Policy", "pyspiel.Policy"),
         adapt=f"{__name__}.openspiel:as_population",
-        noun="a policy of OpenSpiel",
+        noun="an OpenSpiel policy",
     ),
 )

@@ -1,4 +1,4 @@
-"""Torch policies in double precision, whatever precision their code asks for.
+"""Torch policies in double precision, whatever precision their code requests.
 
 A float32 product differs between processors in its last bits. ``policy.double()`` alone is not
 enough: policies call ``observation.float()`` or make float32 tensors, which cannot be multiplied
@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 class Widening(TorchFunctionMode):  # type: ignore[misc, unused-ignore]
     """Within it, every float32 tensor that a torch function returns becomes float64.
 
-    A value that the code rounds to float32 stays rounded; only what is computed from it is wider.
+    A value that the code rounds to float32 stays rounded; only further results are in float64.
     """
 
     def __torch_function__(

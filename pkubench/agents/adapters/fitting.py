@@ -1,7 +1,7 @@
-"""Whether the spaces that a policy was trained on are those of a task, and what maps the actions.
+"""Compares a policy's training spaces with those of a task, and maps its actions.
 
-Spaces are compared whole: an action in [-1, 1] is another one where the bounds are [-0.4, 0.4],
-though both are arrays of one shape.
+Spaces are compared with their bounds: an action in [-1, 1] means something else where the bounds
+are [-0.4, 0.4], though both are arrays of one shape.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class Rescaling:
 
     @property
     def centre(self) -> Array:
-        """Where 0 goes, float32."""
+        """The image of 0, float32."""
         centre: Array = (np.float64(self.low) + self.high) / 2
         return centre.astype(np.float32)
 
     @property
     def half(self) -> Array:
-        """What a step of 1 becomes, float32."""
+        """Half the width of the bounds, float32."""
         half: Array = (np.float64(self.high) - self.low) / 2
         return half.astype(np.float32)
 
@@ -43,10 +43,10 @@ class Rescaling:
 
 
 def check_observations(name: str, trained: spaces.Space[Any], task: spaces.Space[Any]) -> None:
-    """Refuse observations that differ in anything: shape, bounds, sizes, kind of numbers.
+    """Refuse observations that differ in shape, bounds, sizes or dtype.
 
     Raises:
-        AgentError: they do; both are named, with what a wrapper probably did.
+        AgentError: they differ; the message names both, and the wrapper that probably explains it.
     """
     if not is_same(trained, task):
         raise AgentError(
@@ -59,10 +59,10 @@ def check_observations(name: str, trained: spaces.Space[Any], task: spaces.Space
 def action_rescaling(
     name: str, trained: spaces.Space[Any], task: spaces.Space[Any]
 ) -> Rescaling | None:
-    """Return what maps a policy's actions to a task's; None if they are the same.
+    """Return the map from a policy's actions to a task's; None if they are the same.
 
     Raises:
-        AgentError: nothing does for certain: only [-1, 1] is stretched to other finite bounds.
+        AgentError: there is no unambiguous map: only [-1, 1] is stretched to other finite bounds.
     """
     if is_same(trained, task):
         return None
@@ -82,7 +82,7 @@ def action_rescaling(
 
 
 def is_same(trained: spaces.Space[Any], task: spaces.Space[Any]) -> bool:
-    """Return whether two spaces have the same elements, up to the precision of numbers."""
+    """Return whether two spaces have the same elements, up to rounding."""
     if isinstance(trained, spaces.Box) and isinstance(task, spaces.Box):
         return (
             trained.shape == task.shape
@@ -94,7 +94,7 @@ def is_same(trained: spaces.Space[Any], task: spaces.Space[Any]) -> bool:
 
 
 def described(space: spaces.Space[Any]) -> str:
-    """Return a space on one line, short: bounds as one number where they are."""
+    """Return a short one-line description of a space; equal bounds as one number."""
     if not isinstance(space, spaces.Box):
         return f"{' '.join(str(space).split()):.120}"
     return f"Box({_bound(space.low)}, {_bound(space.high)}, {space.shape}, {space.dtype})"
@@ -106,7 +106,7 @@ def _bound(values: Array) -> str:
 
 
 def _guess(trained: spaces.Space[Any], task: spaces.Space[Any]) -> str:
-    """Return which wrapper of the training explains the difference, if it shows."""
+    """Return the wrapper that would explain the difference, if one would."""
     if not (isinstance(trained, spaces.Box) and isinstance(task, spaces.Box)):
         return ""
     ours, theirs = int(np.prod(task.shape)), int(np.prod(trained.shape))
@@ -114,7 +114,7 @@ def _guess(trained: spaces.Space[Any], task: spaces.Space[Any]) -> str:
         count = theirs // ours
         return f" ({count} times as many numbers: VecFrameStack of {count} observations?)"
     if theirs == ours + 1:
-        return " (one number more: the time, of TimeAwareObservation?)"
+        return " (one number more: the time step, by TimeAwareObservation?)"
     if trained.shape == task.shape:
         return " (same shape, other bounds: an observation wrapper?)"
     return ""

@@ -1,11 +1,11 @@
-"""ONNX policies as agents: no code of the author's runs, and one thread gives the same bits.
+"""ONNX policies as agents: no code of the author is executed, and one thread gives the same bits.
 
 A policy file maps one agent's observations (batch, d) to actions. Its one input is float32 or
 float64 with a free batch axis. Its output (of several, the one called ``action`` or ``actions``) is
-either the action itself or, for ``Discrete`` spaces, logits (batch, n) of which the largest wins
-(of the legal ones, where the environment has a mask). The metadata entry ``pkubench.output`` says
-which (``action`` or ``logits``); without it the output's type and rank do. Policies have no memory
-and take no random numbers.
+either the action itself or, for ``Discrete`` spaces, logits (batch, n), from which the largest is
+taken (among legal actions, where the environment has a mask). The metadata entry
+``pkubench.output`` tells which (``action`` or ``logits``); without it the output's type and rank
+do. Policies have no memory and draw no random numbers.
 
 A team is a folder: ``team.json`` (``{"format": 1, "members": {AGENT_ID: FILE}}``) and the files.
 """
@@ -44,14 +44,14 @@ OUTPUT_KEY = "pkubench.output"
 TEAM_FILE = "team.json"
 TEAM_FORMAT = 1
 ACTION_OUTPUTS = ("action", "actions")
-"""What the output with the action is called in a graph that has others too."""
+"""Names of the output with the action in a graph that has other outputs too."""
 
 _HOW_TO_EXPORT = (
     "export it with torch.onnx.export(net, (x,), FILE, external_data=False, dynamic_shapes=({0: "
     '"batch"},)); with the older exporter (dynamo=False), dynamic_axes={"input": {0: "batch"}} and '
     'input_names=["input"]'
 )
-"""For ``torch``: one file, and any number of observations at once."""
+"""For ``torch``: one file, with a free batch size."""
 _FLOATS = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 _INTEGERS = {"tensor(int64)", "tensor(int32)"}
 
@@ -71,7 +71,7 @@ class OnnxPolicy:
             origin: Name of the file, for messages.
 
         Raises:
-            WeightsError: no ONNX model, too large, or it uses what is not allowed.
+            WeightsError: not an ONNX model, too large, or it uses operators that are not allowed.
             AgentError: its input or output does not fit the task.
             MissingExtra: onnx or onnxruntime is not installed.
         """
@@ -82,7 +82,7 @@ class OnnxPolicy:
         self._output, self._is_logits = self._fitting_output(kind)
 
     def begin(self, seeds: IntArray) -> None:
-        """Start episodes; there is nothing to remember."""
+        """Start episodes; there is no state."""
 
     def act(self, observation: Any, state: None, active: BoolArray) -> tuple[Array, None]:
         """Return actions (B,) int64 or (B, ...) of the space's dtype."""
@@ -126,30 +126,32 @@ class OnnxPolicy:
             is_logits = found.type in _FLOATS if kind is None else kind == "logits"
             if is_logits and (found.type not in _FLOATS or width != int(self.space.n)):
                 raise AgentError(
-                    f"{self.origin} gives {found.type} of shape {found.shape}; {self.space} needs "
-                    f"float logits (batch, {int(self.space.n)})"
+                    f"{self.origin} returns {found.type} of shape {found.shape}; {self.space} "
+                    f"needs float logits (batch, {int(self.space.n)})"
                 )
             if not is_logits and found.type not in _INTEGERS:
-                raise AgentError(f"{self.origin} gives {found.type}; {self.space} needs integers")
+                raise AgentError(f"{self.origin} returns {found.type}; {self.space} needs integers")
             return found.name, is_logits
         if kind == "logits":
-            raise AgentError(f"{self.origin} gives logits, but the task's actions are {self.space}")
+            raise AgentError(
+                f"{self.origin} returns logits, but the task's actions are {self.space}"
+            )
         size = int(np.prod(self.space.shape or (1,)))
         if isinstance(width, int) and width != size:
             raise AgentError(
-                f"{self.origin} gives actions of {width} numbers, the task's are {self.space}"
+                f"{self.origin} returns actions of {width} numbers, the task's are {self.space}"
             )
         return found.name, False
 
     def _action_output(self) -> Any:
-        """Return the only output, or the only one that is called an action."""
+        """Return the only output, or the only one named as an action."""
         outputs = self._session.get_outputs()
         if len(outputs) > 1:
             named = [output for output in outputs if output.name in ACTION_OUTPUTS]
             if len(named) != 1:
                 names = ", ".join(output.name for output in outputs)
                 raise AgentError(
-                    f"{self.origin} has the outputs {names}; call the one with the action 'action' "
+                    f"{self.origin} has the outputs {names}; name the one with the action 'action' "
                     "(output_names of torch.onnx.export), or export it alone"
                 )
             return named[0]
@@ -160,7 +162,7 @@ def resolve(path: str, task: Task | None, trust: bool) -> AgentSource:
     """Return the source of ``onnx:PATH``.
 
     Raises:
-        AgentError: there is no policy, or no task is named.
+        AgentError: there is no policy, or no task is given.
     """
     where = Path(path)
     files = [where]
@@ -169,9 +171,9 @@ def resolve(path: str, task: Task | None, trust: bool) -> AgentSource:
         names = [file.name for file in files]
         if TEAM_FILE not in names:
             raise AgentError(
-                f"the folder {path} has no {TEAM_FILE}, which says whose policies its "
-                f"{counted(len(names), 'ONNX file')} are; name one file, or make the folder with "
-                "`pkubench export`"
+                f"the folder {path} has no {TEAM_FILE}, which assigns its "
+                f"{counted(len(names), 'ONNX file')} to agents; name one file, or make the folder "
+                "with `pkubench export`"
             )
     if not all(file.is_file() for file in files):
         raise AgentError(f"there is no ONNX policy at {path}")
@@ -190,15 +192,14 @@ def load_policy(path: Path, task: Task) -> Agent | Team:
         AgentError: a policy does not fit the task.
         MissingExtra: onnx or onnxruntime is not installed.
     """
-    world = make_batch(task.id, 1, **task.env_kwargs)
+    env = make_batch(task.id, 1, **task.env_kwargs)
     try:
         observed = {
-            agent: int(np.prod(world.observation_spaces[agent].shape or (1,)))
-            for agent in world.agents
+            agent: int(np.prod(env.observation_spaces[agent].shape or (1,))) for agent in env.agents
         }
-        actions = {agent: world.action_spaces[agent] for agent in world.agents}
+        actions = {agent: env.action_spaces[agent] for agent in env.agents}
     finally:
-        world.close()
+        env.close()
     files = _members(path) if path.is_dir() else {SOLE_AGENT: path}
     if set(files) != set(actions):
         raise AgentError(f"{path} has policies for {sorted(files)}, the task has {sorted(actions)}")
@@ -248,7 +249,7 @@ def _checked(model: bytes, origin: str) -> str | None:
     try:
         parsed = onnx.load_model_from_string(model)
         parts = list(_messages(parsed))
-        # First of all: the checker, too, would follow the paths of other files.
+        # First: the checker, too, would follow the paths of other files.
         tensors = (part for part in parts if isinstance(part, onnx.TensorProto))
         if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors):
             raise WeightsError(

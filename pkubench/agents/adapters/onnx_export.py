@@ -1,8 +1,8 @@
 """Writing policies as ONNX: a network is a list of plain layers, so no torch is needed.
 
 The graph computes in float64 and rounds to float32 where the NumPy policies do (``Round``). Matrix
-products differ between processors in their last bits, of which rounding leaves nothing: the file
-gives the same actions on every machine. Weights stay float32 in it and are widened when it is run.
+products differ between processors in their last bits, which rounding removes: the file gives the
+same actions on every machine. Weights are stored as float32 and widened when it is run.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ OPSET = 17
 IR_VERSION = 8
 
 ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid", "elu": ""}
-"""Names of activations, and the operators that compute them (``elu`` is put together)."""
+"""Names of activations, and the operators that compute them (``elu`` is composed of several)."""
 
 
 class Linear(NamedTuple):
@@ -98,11 +98,11 @@ def mlp_bytes(
     """Return the ONNX model of a network.
 
     Args:
-        layers: What happens to an observation, in order, in float64 until a ``Round``. Where there
-            is none the output is rounded.
+        layers: The operations on an observation, in order, in float64 until a ``Round``. Without
+            one the output is rounded.
         inputs: Numbers in one observation.
         outputs: Numbers in one output.
-        output: What the output is.
+        output: Kind of the output.
         wide_input: Take observations as float64; False takes them rounded to float32.
 
     Raises:
@@ -160,7 +160,7 @@ class _Graph:
         return name
 
     def constant(self, value: Any) -> str:
-        """Store an array, in single precision if that loses nothing, as what the graph is in."""
+        """Store an array in single precision if exact, cast to the graph's current dtype."""
         from onnx import TensorProto, numpy_helper
 
         array = np.asarray(value)
@@ -175,7 +175,7 @@ class _Graph:
         )
 
     def apply(self, operator: str, *others: str, **attributes: Any) -> None:
-        """Append a node that takes the current value first and gives the next one."""
+        """Append a node with the current value as first input; its output is the next one."""
         self.current = self.node(operator, self.current, *others, **attributes)
 
     def add(self, layer: Layer) -> None:
@@ -236,7 +236,7 @@ class _Graph:
 def export_onnx(entrant: Entrant, path: Path) -> None:
     """Write an entrant as ONNX: one file, or for a team a folder with one file an agent id.
 
-    The mode of a stochastic policy is what is written: ONNX policies are deterministic.
+    Of a stochastic policy the mode is written: ONNX policies are deterministic.
 
     Raises:
         AgentError: it has no network that can be written.
@@ -265,8 +265,8 @@ def model_bytes(agent: Agent | Any) -> bytes:
         return _network_bytes(agent)
     if isinstance(agent, BudgetPolicy):
         raise AgentError(
-            "an agent trained under Saute keeps count of what its steps cost, and an ONNX policy "
-            "is given no costs: share the run folder"
+            "an agent trained under Saute observes the cost of its steps, and an ONNX policy "
+            "receives no costs: share the run folder"
         )
     if isinstance(agent, PredictingPolicy):
         raise AgentError(f"this policy cannot be written as ONNX: {agent.why_no_graph}")

@@ -1,8 +1,8 @@
-"""Policies of OpenSpiel as populations: asked at every information state of a task's game.
+"""OpenSpiel policies as populations: queried at every information state of a task's game.
 
 Both kinds are read: Python's (``open_spiel.python.policy.Policy``, such as a ``TabularPolicy`` or
-``CFRSolver(game).average_policy()``) and those in C++ (``pyspiel.Policy``). They are asked once,
-here; what plays afterwards is arrays.
+``CFRSolver(game).average_policy()``) and those in C++ (``pyspiel.Policy``). They are queried once,
+here; afterwards tables are played.
 """
 
 from __future__ import annotations
@@ -22,49 +22,49 @@ from pkubench.errors import AgentError, ConfigError
 
 
 def as_population(policy: Any, task_id: str) -> Population:
-    """Return a policy of OpenSpiel as a population of one policy a seat.
+    """Return an OpenSpiel policy as a population of one policy per seat.
 
     Args:
         policy: A Python or C++ policy for both players.
-        task_id: A task on a game of OpenSpiel.
+        task_id: A task on an OpenSpiel game.
 
     Raises:
-        AgentError: The task is not such a game, the policy belongs to another game, or lacks an
-            information state.
+        AgentError: The task is not such a game, the policy belongs to another game, or has no
+            entry for an information state.
         GameTooLarge: The game's tree does not fit in memory.
     """
     kind = type(policy).__name__
     try:
         game = game_of(task_id)
     except ConfigError as error:
-        raise AgentError(f"{kind} is a policy for a game of OpenSpiel: {error}") from error
+        raise AgentError(f"{kind} is a policy for an OpenSpiel game: {error}") from error
     if is_matrix(game):
         raise AgentError(
-            f"{kind} is a policy for a game of OpenSpiel, and {task_id} is a payoff matrix; write "
+            f"{kind} is a policy for an OpenSpiel game, and {task_id} is a payoff matrix; write "
             "its strategies to a population file (*.json)"
         )
     theirs = getattr(policy, "game", None)  # Python's have it
     if theirs is not None and not is_same_game(str(theirs), task_id):
         raise AgentError(
-            f"the {kind} is a policy for {theirs!s:.200}, which is another game than {task_id} "
+            f"the {kind} is a policy for {theirs!s:.200}, which is not the game of {task_id} "
             f"({game.removeprefix('openspiel:')})"
         )
     whole = zero_sum_game(game)
     states = [whole.information_states(player) for player in (0, 1)]
     wanted = {state.text for player in (0, 1) for state in states[player]}
-    asked = dict(_asked(policy, load_openspiel(game.removeprefix("openspiel:")), wanted))
+    found = dict(_queried(policy, load_openspiel(game.removeprefix("openspiel:")), wanted))
     seats = []
     for player in (0, 1):
         try:
-            flat = probabilities(asked, states[player], player)
+            flat = probabilities(found, states[player], player)
         except PolicyError as error:
             raise AgentError(f"the {kind} does not play {task_id}: {error}") from error
         seats.append([TabularPolicy(tabular_layout(states[player]), flat)])
     return Population((seats[0], seats[1]), (np.ones(1), np.ones(1)))
 
 
-def _asked(policy: Any, game: Any, wanted: set[str]) -> Iterator[tuple[str, Mapping[int, float]]]:
-    """Yield what a policy says at each information state, at the first history that leads there."""
+def _queried(policy: Any, game: Any, wanted: set[str]) -> Iterator[tuple[str, Mapping[int, float]]]:
+    """Yield a policy's probabilities at each information state, at the first history in it."""
     is_python = hasattr(policy, "game")
     is_simultaneous = is_python and policy.game.get_type().dynamics.name == "SIMULTANEOUS"
     left = set(wanted)
@@ -79,9 +79,9 @@ def _asked(policy: Any, game: Any, wanted: set[str]) -> Iterator[tuple[str, Mapp
         text = node.information_state_string()
         if text in left:
             left.remove(text)
-            # What OpenSpiel makes of a game of simultaneous moves holds a state of that game.
-            asked = node.simultaneous_game_state() if is_simultaneous else node
-            yield text, _distribution(policy, asked, node.current_player(), text, is_python)
+            # OpenSpiel's turn-based version of a simultaneous game wraps a state of that game.
+            state = node.simultaneous_game_state() if is_simultaneous else node
+            yield text, _distribution(policy, state, node.current_player(), text, is_python)
         stack.extend(node.child(action) for action in node.legal_actions())
 
 
@@ -95,7 +95,7 @@ def _distribution(
             else policy.action_probabilities(state)
         )
         given = {int(action): float(p) for action, p in dict(found).items()}
-    except Exception as error:  # policies raise what they like: KeyError, SpielError...
+    except Exception as error:  # policies raise various types: KeyError, SpielError...
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise AgentError(
             f"the {type(policy).__name__} has no probabilities for player {player} at {text!r} "

@@ -14,23 +14,23 @@ from pkubench.agents.contract import Array, BoolArray, IntArray, MaskedObservati
 
 @dataclass(frozen=True)
 class Statistics:
-    """What ``VecNormalize`` does to an observation: standardise in float64, then clip."""
+    """``VecNormalize``'s map of an observation: standardise in float64, then clip."""
 
     mean: Array
     std: Array
     bound: float
 
     def __call__(self, observation: Array) -> Array:
-        """Return the observation as the policy saw it in training."""
+        """Return the observation as the policy received it in training."""
         standardised: Array = (np.asarray(observation, np.float64) - self.mean) / self.std
         return np.clip(standardised, -self.bound, self.bound)
 
 
 class PredictingPolicy:
-    """An Agent that asks ``policy.predict`` for the deterministic action.
+    """An Agent that takes the deterministic action of ``policy.predict``.
 
     Actions are computed in double precision and rounded to single, so that they are the same on
-    every processor; ``double=False`` leaves the policy in the precision it was saved in.
+    every processor; ``double=False`` keeps the policy in its saved precision.
     """
 
     def __init__(
@@ -47,9 +47,9 @@ class PredictingPolicy:
 
         Args:
             policy: A Stable-Baselines3 policy; with ``double`` its weights are widened in place.
-            why_no_graph: Why it is not written as ONNX, for a message.
+            why_no_graph: Why it cannot be written as ONNX, for a message.
             statistics: Of the observations in training, if they were standardised.
-            rescaling: From the actions it was trained on to those of the task.
+            rescaling: Map from its training actions to those of the task.
             takes_masks: Whether ``predict`` takes ``action_masks``.
             double: Whether to compute in double precision.
         """
@@ -60,7 +60,7 @@ class PredictingPolicy:
             self.policy.double()
 
     def begin(self, seeds: IntArray) -> tuple[Any, BoolArray]:
-        """Start episodes: no recurrent state yet, and every episode at its start."""
+        """Start episodes: no recurrent state yet, and every episode at its first step."""
         return None, np.ones(len(seeds), dtype=np.bool_)
 
     def act(

@@ -1,7 +1,7 @@
 """Stable-Baselines3 and sb3-contrib models as agents.
 
-Reading a zip of Stable-Baselines3 runs whatever code its pickles hold, so nothing here is called
-without the user's explicit trust (``agents/loading.py``).
+Reading a Stable-Baselines3 zip runs any code in its pickles, so nothing here is called without the
+user's explicit trust (``agents/resolve/loading.py``).
 
 A policy acts through its own ``predict(deterministic=True)``, with its recurrent state if it has
 one. Policies that are exactly Stable-Baselines3's own dense ones (``MlpPolicy`` of PPO, A2C, DQN,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pkubench.tasks.task import Task
 
 SAMPLES = 64
-"""Observations on which two ways to act are compared."""
+"""Observations on which the ONNX graph is compared with ``predict``."""
 _REASONS = {
     "RecurrentPPO": "it has a recurrent state, and an ONNX policy has no memory",
     "MaskablePPO": "it acts through sb3-contrib's own code, which takes the mask of legal actions",
@@ -54,7 +54,7 @@ def resolve(path: str, task: Task | None, trust: bool) -> AgentSource:
     """Return the source of ``sb3:PATH``.
 
     Raises:
-        AgentError: there is no model, or no task is named, or they do not fit.
+        AgentError: there is no model, or no task is given, or they do not fit.
         RefusedError: ``trust`` is not set.
     """
     where = Path(path)
@@ -62,7 +62,7 @@ def resolve(path: str, task: Task | None, trust: bool) -> AgentSource:
         raise AgentError(f"there is no Stable-Baselines3 model at {path}")
     if not trust:
         raise RefusedError(
-            f"{path} holds pickles, and reading them runs whatever code they hold; if the file is "
+            f"{path} contains pickles, and reading them runs any code in them; if the file is "
             "your own, add --trust (trust=True). `pkubench export --onnx` makes a file that is safe"
         )
     if task is None:
@@ -76,7 +76,7 @@ def resolve(path: str, task: Task | None, trust: bool) -> AgentSource:
 
 
 class Fit(NamedTuple):
-    """How a model and a task go together."""
+    """How a model fits a task."""
 
     action_space: spaces.Space[Any]
     rescaling: Rescaling | None
@@ -87,7 +87,7 @@ class Fit(NamedTuple):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """What is read beside the zip."""
+        """Further files that are read with the zip."""
         return () if self.statistics is None else (self.statistics,)
 
 
@@ -95,27 +95,25 @@ def fit(path: Path, task: Task) -> Fit:
     """Compare a model with a task. Opens the pickles of its spaces; no weights are read.
 
     Raises:
-        WeightsError: the zip is damaged or something else.
-        AgentError: its spaces are not the task's, or its observations were normalised by what is
-            not there.
+        WeightsError: the zip is damaged or not a model.
+        AgentError: its spaces are not the task's, or the statistics that normalised its
+            observations are missing.
     """
     header = Header(path)
-    world = make_batch(task.id, 1, **task.env_kwargs)
+    env = make_batch(task.id, 1, **task.env_kwargs)
     try:
-        if world.num_agents > 1:
+        if env.num_agents > 1:
             raise AgentError(
-                f"{path.name} is a policy of one agent, the task has {list(world.agents)}"
+                f"{path.name} is a policy of one agent, the task has {list(env.agents)}"
             )
-        seen, acted = (
-            next(iter(s.values())) for s in (world.observation_spaces, world.action_spaces)
-        )
+        seen, acted = (next(iter(s.values())) for s in (env.observation_spaces, env.action_spaces))
     finally:
-        world.close()
+        env.close()
     check_observations(path.name, header.observation_space, seen)
     trained = header.action_space
     if isinstance(trained, spaces.Discrete) and trained.start != 0:
         raise AgentError(
-            f"{path.name} was trained on {described(trained)}, but models of Stable-Baselines3 "
+            f"{path.name} was trained on {described(trained)}, but Stable-Baselines3 models "
             "number their actions from 0; train behind a wrapper that does too"
         )
     rescaling = action_rescaling(path.name, trained, acted)
@@ -123,7 +121,7 @@ def fit(path: Path, task: Task) -> Fit:
     if rescaling is not None:
         notices.append(
             f"{path.name} acts in {described(trained)}; its actions are rescaled to the task's "
-            f"{described(acted)}, as RescaleAction(-1, 1) did in its training"
+            f"{described(acted)}, as by RescaleAction(-1, 1) in its training"
         )
     statistics = statistics_file(path)
     if statistics is not None and not header.is_normalised:
@@ -135,19 +133,19 @@ def fit(path: Path, task: Task) -> Fit:
         notices.append(f"observations are normalised by {statistics.name}, as in training")
     elif header.is_normalised:
         raise AgentError(
-            f"{path.name} was trained behind VecNormalize, whose statistics are not in the zip; "
-            f"put what env.save('vecnormalize.pkl') wrote beside it (also if only rewards were "
+            f"{path.name} was trained behind VecNormalize, and its statistics are not in the zip; "
+            f"put the file of env.save('vecnormalize.pkl') next to it (also if only rewards were "
             "normalised)"
         )
     return Fit(acted, rescaling, statistics, tuple(notices))
 
 
 def load_policy(path: Path, task: Task) -> Agent:
-    """Return the agent of a zip. Runs code that the file holds.
+    """Return the agent of a zip. Runs code in the file.
 
     Raises:
         WeightsError: the zip is damaged.
-        AgentError: as :func:`fit`; or no known algorithm wrote it.
+        AgentError: as :func:`fit`; or it was saved by an unknown algorithm.
         MissingExtra: stable-baselines3 is not installed.
     """
     fitted = fit(path, task)
@@ -175,13 +173,13 @@ def load_policy(path: Path, task: Task) -> Agent:
         agent = predicting(double=True)
         actions = _actions(agent, samples)
         is_alike = _agree(actions, expected, tolerance=1e-3)
-    except Exception:  # whatever code of its own raises at another precision
+    except Exception:  # its own code may raise anything at another precision
         is_alike = False
     if not is_alike:
         warnings.warn(
             AgentNotice(
-                f"{path.name} acts in single precision, because its policy computes something else "
-                "in double: its scores may differ between processors"
+                f"{path.name} acts in single precision, because its policy computes different "
+                "actions in double: its scores may differ between processors"
             ),
             stacklevel=2,
         )
@@ -193,11 +191,11 @@ def load_policy(path: Path, task: Task) -> Agent:
 
 
 def load_model(path: Path) -> tuple[Any, Algorithm]:
-    """Load a zip with the algorithm that wrote it, on the CPU. Runs code that the file holds.
+    """Load a zip with the algorithm that saved it, on the CPU. Runs code in the file.
 
     Raises:
         WeightsError: the zip is damaged.
-        AgentError: no known algorithm wrote it, or its package is not installed.
+        AgentError: it was saved by an unknown algorithm, or its package is not installed.
         MissingExtra: stable-baselines3 is not installed.
     """
     algorithm = Header(path).algorithm()
@@ -212,9 +210,9 @@ def load_model(path: Path) -> tuple[Any, Algorithm]:
 
 
 def sample_observations(space: spaces.Space[Any], count: int = SAMPLES) -> Array:
-    """Return observations of a space, (count, ...): small, usual and large ones within its bounds.
+    """Return observations of a space, (count, ...): small, typical and large ones in its bounds.
 
-    Always the same ones; no global generator is used.
+    They are always the same; no global generator is used.
     """
     if not isinstance(space, spaces.Box) or np.dtype(space.dtype).kind != "f":
         space.seed(0)
@@ -229,7 +227,7 @@ def sample_observations(space: spaces.Space[Any], count: int = SAMPLES) -> Array
 def _graph(
     path: Path, algorithm: Algorithm, policy: Any, statistics: Statistics | None, fitted: Fit
 ) -> tuple[OnnxPolicy | None, str]:
-    """Return the policy as a graph, or why there is none."""
+    """Return the policy as a graph, or the reason why it has none."""
     if algorithm.name in _REASONS:
         return None, _REASONS[algorithm.name]
     from pkubench.agents.adapters.sb3_graph import NotDense, dense_graph
@@ -239,10 +237,10 @@ def _graph(
         model = dense_graph(policy, statistics, fitted.rescaling)
         graph = OnnxPolicy(model, fitted.action_space, inputs, path.name)
     except NotDense as error:
-        return None, f"{error}, and only Stable-Baselines3's own policies of dense layers are known"
+        return None, f"{error}, and only Stable-Baselines3's own dense policies are supported"
     except MissingExtra as error:
         return None, str(error)
-    return graph, "its dense layers alone do not give what its predict gives"
+    return graph, "its dense layers alone do not return the actions of its predict"
 
 
 def _actions(agent: Agent, observations: Array) -> Array:

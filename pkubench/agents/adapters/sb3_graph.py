@@ -1,7 +1,7 @@
 """Stable-Baselines3 policies of dense layers as ONNX graphs.
 
-A policy is rebuilt only if each part of it is exactly a class of Stable-Baselines3: of a subclass
-nobody knows what it computes. The caller still compares the graph with ``predict``.
+A policy is rebuilt only if each part of it is exactly a class of Stable-Baselines3: a subclass may
+compute anything. The caller still compares the graph with ``predict``.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ _ACTIVATIONS: dict[type, str] = {
 
 
 class NotDense(PkubenchError):
-    """A policy that is not known to be dense layers and nothing else; the message says why."""
+    """The policy is not known to consist of dense layers only; the message says why."""
 
 
 class _Path(NamedTuple):
-    """What leads from an observation to the mode of the action."""
+    """The layers from an observation to the mode of the action."""
 
     extractor: Any
     modules: Sequence[Any]
@@ -66,8 +66,8 @@ def dense_graph(
 
     Args:
         policy: A Stable-Baselines3 policy.
-        statistics: What happens to observations before it.
-        rescaling: What happens to actions after it.
+        statistics: Applied to observations before it.
+        rescaling: Applied to its actions.
 
     Raises:
         NotDense: it has parts that are not plain dense layers.

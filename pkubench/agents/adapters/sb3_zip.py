@@ -1,7 +1,7 @@
-"""What a Stable-Baselines3 zip says of itself: who wrote it, its spaces, what stood before it.
+"""The header of a Stable-Baselines3 zip: algorithm, spaces, and the wrappers of its training.
 
-The settings in a zip are JSON, of which the entries that JSON cannot hold are pickles. Only the
-pickles that are asked for are opened here, one by one.
+The settings in a zip are JSON; entries that JSON cannot represent are pickles. Only the requested
+pickles are opened here, one by one.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ CONTRIB = "sb3_contrib"
 
 
 class Algorithm(NamedTuple):
-    """One that saves zips, and what they are known by."""
+    """An algorithm that saves zips, and how they are recognised."""
 
     name: str
     package: str
     setting: str
-    """One that its zips have, and no algorithm below it in the table."""
+    """A setting that its zips have, and no algorithm below it in the table."""
     policy: str
     """``module:Class`` that its policies derive from."""
 
@@ -51,10 +51,10 @@ ALGORITHMS = (
     Algorithm("TQC", CONTRIB, "top_quantiles_to_drop_per_net", f"{CONTRIB}.tqc.policies:TQCPolicy"),
     Algorithm("CrossQ", CONTRIB, "target_entropy", f"{CONTRIB}.crossq.policies:CrossQPolicy"),
     Algorithm("SAC", _SB3, "target_entropy", f"{_SB3}.sac.policies:SACPolicy"),
-    # DDPG is TD3 with other settings, which the zip has.
+    # DDPG is TD3 with other settings, which are in the zip.
     Algorithm("TD3", _SB3, "policy_delay", f"{_SB3}.td3.policies:TD3Policy"),
 )
-"""From the most particular: both the setting and the policy must agree, and the first one wins."""
+"""The most specific first: setting and policy must both agree, and the first match counts."""
 
 TRAINING_ONLY: dict[str, Any] = {
     "learning_rate": 0.0,
@@ -70,7 +70,7 @@ TRAINING_ONLY: dict[str, Any] = {
     "ep_info_buffer": None,
     "ep_success_buffer": None,
 }
-"""Entries that acting does not need, and what they are read as: their pickles stay closed."""
+"""Entries that acting does not need, and their replacements: their pickles are not opened."""
 
 
 class Header:
@@ -87,24 +87,24 @@ class Header:
 
     @property
     def observation_space(self) -> spaces.Space[Any]:
-        """The observations of the training."""
+        """The observation space of the training."""
         return self._space("observation_space")
 
     @property
     def action_space(self) -> spaces.Space[Any]:
-        """The actions of the training."""
+        """The action space of the training."""
         return self._space("action_space")
 
     @property
     def is_normalised(self) -> bool:
-        """Whether the training ran behind ``VecNormalize``, whose statistics are not in a zip."""
+        """Whether the training used ``VecNormalize``; its statistics are not in a zip."""
         return self._settings.get("_last_original_obs") is not None
 
     def algorithm(self) -> Algorithm:
-        """Return who wrote the zip, by its settings and the class of its policy.
+        """Return the algorithm that saved the zip, by its settings and the class of its policy.
 
         Raises:
-            AgentError: nobody known, or its package is not installed.
+            AgentError: it is unknown, or its package is not installed.
             MissingExtra: stable-baselines3 is not installed.
         """
         check_installed(_SB3)
@@ -121,7 +121,7 @@ class Header:
         )
 
     def unpickled(self, name: str) -> Any:
-        """Return an entry, running the code that its pickle holds.
+        """Return an entry, running the code in its pickle.
 
         Raises:
             AgentError: a module that it needs is not installed.
@@ -136,7 +136,7 @@ class Header:
             module = str(error.name).partition(".")[0]
             check_installed(module, self.path.name)
             raise AgentError(f"{self.path.name}: {error}") from error
-        except Exception as error:  # whatever a pickle's classes raise
+        except Exception as error:  # a pickle's classes may raise anything
             raise WeightsError(
                 f"{self.path}: {name} cannot be read ({_first_line(error)}); load and save the "
                 "model again with the versions that are installed here"
@@ -157,7 +157,7 @@ def check_installed(package: str, name: str = "a Stable-Baselines3 model") -> No
 
     Raises:
         MissingExtra: stable-baselines3 is not installed.
-        AgentError: another one is not.
+        AgentError: another package is not.
     """
     if importlib.util.find_spec(package) is not None:
         return
@@ -174,10 +174,10 @@ def check_installed(package: str, name: str = "a Stable-Baselines3 model") -> No
 
 
 def statistics_file(path: Path) -> Path | None:
-    """Return the ``VecNormalize`` statistics that lie beside a zip, by the usual names.
+    """Return the ``VecNormalize`` statistics next to a zip, by the usual names.
 
-    They are ``vecnormalize.pkl`` beside it or in a folder of its name (RL Zoo), and
-    ``NAME_vecnormalize_N_steps.pkl`` beside ``NAME_N_steps.zip`` (``CheckpointCallback``).
+    They are ``vecnormalize.pkl`` next to it or in a folder of its name (RL Zoo), and
+    ``NAME_vecnormalize_N_steps.pkl`` next to ``NAME_N_steps.zip`` (``CheckpointCallback``).
     """
     checkpoint = re.sub(r"_(\d+_steps)$", r"_vecnormalize_\1", path.stem)
     for found in (
@@ -191,7 +191,7 @@ def statistics_file(path: Path) -> Path | None:
 
 
 def read_statistics(path: Path, shape: tuple[int, ...]) -> Statistics | None:
-    """Return what ``VecNormalize`` did to observations; None if it left them. Runs pickled code.
+    """Return ``VecNormalize``'s observation statistics; None without any. Runs pickled code.
 
     Raises:
         WeightsError: the file is damaged, or of observations of another shape.
@@ -207,7 +207,7 @@ def read_statistics(path: Path, shape: tuple[int, ...]) -> Statistics | None:
         mean = np.asarray(saved.obs_rms.mean, np.float64)
         std = np.sqrt(np.asarray(saved.obs_rms.var, np.float64) + saved.epsilon)
         found = Statistics(mean, std, float(saved.clip_obs))
-    except Exception as error:  # whatever a pickle's classes raise, and other objects than ours
+    except Exception as error:  # a pickle's classes may raise anything, or be other objects
         raise WeightsError(f"{path} is not a saved VecNormalize: {_first_line(error)}") from error
     if found.mean.shape != shape:
         raise WeightsError(
@@ -223,9 +223,9 @@ def _settings(path: Path) -> Mapping[str, Any]:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             if "data" not in names:
-                # Of a zip that was cut off, an archive of torch inside it may be found.
+                # In a truncated zip, a torch archive inside it may be found instead.
                 is_torch = any(name.endswith("/data.pkl") for name in names)
-                what = "; it is of torch.save, or cut off" if is_torch else ""
+                what = "; it was written by torch.save, or is truncated" if is_torch else ""
                 raise WeightsError(
                     f"{wrong}: it has no settings (entry 'data'){what}; save with model.save(FILE)"
                 )

@@ -1,1 +1,1 @@
-"""One package a family of agents: its declaration, its presets and what is its own."""
+"""One package per agent family: its declaration, its presets and family-specific code."""

@@ -1,4 +1,4 @@
-"""Actors: a network that gives an action distribution."""
+"""Actors: networks with an action distribution as output."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Actor(nn.Module):
 
     @property
     def units(self) -> int:
-        """Numbers of the hidden state, 0 without memory."""
+        """Size of the hidden state, 0 without memory."""
         return 0 if isinstance(self.net, MLP) else self.net.units
 
     def sequence(
@@ -83,7 +83,7 @@ class Actor(nn.Module):
 
 
 def std_of(log_std: Tensor, kind: StdKind) -> Tensor:
-    """Return the standard deviation a parameter stands for."""
+    """Return the standard deviation of a parameter."""
     return 0.5 * torch.sigmoid(log_std) if kind == "sigmoid" else log_std.exp()
 
 

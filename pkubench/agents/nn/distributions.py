@@ -1,6 +1,6 @@
 """Action distributions as small value objects over torch tensors; batch on axis 0.
 
-``log_prob``, ``entropy`` and ``kl`` are summed over action dimensions: one number a sample.
+``log_prob``, ``entropy`` and ``kl`` are summed over action dimensions: one number per sample.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Categorical:
         return (self.log_p - noise.to(self.log_p.device)).argmax(dim=-1)
 
     def mode(self) -> Tensor:
-        """Return the likeliest actions, (B,)."""
+        """Return the most likely actions, (B,)."""
         return self.log_p.argmax(dim=-1)
 
     def log_prob(self, actions: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ class Categorical:
         return (self.log_p.exp() * (self.log_p - other.log_p)).sum(-1)
 
     def detach(self) -> Categorical:
-        """Return the same distribution, cut from the graph."""
+        """Return the same distribution, detached from the graph."""
         return Categorical(self.log_p.detach())
 
     def __getitem__(self, index: Tensor) -> Categorical:
@@ -90,7 +90,7 @@ class DiagonalGaussian:
         return 0.5 * (ratio + shift - 1.0 - ratio.log()).sum(-1)
 
     def detach(self) -> DiagonalGaussian:
-        """Return the same distribution, cut from the graph."""
+        """Return the same distribution, detached from the graph."""
         return DiagonalGaussian(self.mean.detach(), self.std.detach())
 
     def __getitem__(self, index: Tensor) -> DiagonalGaussian:
@@ -99,9 +99,9 @@ class DiagonalGaussian:
 
 
 def _empty(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Return room for noise where ``generator`` is: torch draws nowhere else.
+    """Return an empty array for noise on the generator's device, as torch requires.
 
-    A generator on the CPU also gives a run on a GPU the noise of the same run on the CPU.
+    With a generator on the CPU a run on a GPU has the noise of the same run on the CPU.
     """
     return torch.empty(like.shape, dtype=like.dtype, device=generator.device)
 

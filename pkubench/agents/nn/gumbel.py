@@ -1,8 +1,8 @@
 """Straight-through Gumbel-softmax (Jang et al. 2017); autograd differentiates it.
 
 The action is the one-hot ``argmax(logits + gumbel)``, an exact sample of softmax(logits); its
-gradient is that of the soft ``softmax((logits + gumbel) / temperature)``. It is written by hand in
-``nn/fast/actor_gradients.py``.
+gradient is that of the soft ``softmax((logits + gumbel) / temperature)``. A hand-written version is
+in ``nn/fast/actor_gradients.py``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 
 class HardSample(NamedTuple):
-    """A one-hot action and what led to it."""
+    """A one-hot action and intermediate results."""
 
     action: Tensor
     """(..., n), one-hot."""
@@ -33,7 +33,7 @@ def sample(logits: Tensor, exponential: Tensor, temperature: float = 1.0) -> Har
 
     Args:
         logits: (..., n).
-        exponential: (..., n), standard exponential numbers E; ``-log E`` is a Gumbel number.
+        exponential: (..., n), standard exponential numbers E; ``-log E`` is Gumbel-distributed.
         temperature: of the relaxation; the action itself does not depend on it.
     """
     perturbed = logits - exponential.log()
@@ -41,7 +41,7 @@ def sample(logits: Tensor, exponential: Tensor, temperature: float = 1.0) -> Har
     log_p = torch.log_softmax(logits, dim=-1)
     soft = torch.softmax(perturbed / temperature, dim=-1)
     if soft.requires_grad:
-        action = action + (soft - soft.detach())  # straight through: its value is still one-hot
+        action = action + (soft - soft.detach())  # straight-through: its value is still one-hot
     return HardSample(action, (action * log_p).sum(-1), log_p, soft, temperature)
 
 

@@ -1,6 +1,6 @@
 """The torch modules of encoders and memories, and the network made of them.
 
-Initial weights come from the generator that is passed, never from torch's own. All modules take
+Initial weights come from the given generator, never from torch's global one. All modules take
 observations flattened to (B, numbers) in their own dtype.
 """
 
@@ -142,7 +142,7 @@ class PointSetModule(EncoderModule):
 
 
 class SequenceModule(EncoderModule):
-    """Causal self-attention with positions that are learned."""
+    """Causal self-attention with learned positions."""
 
     def __init__(
         self, settings: SequenceEncoder, shape: tuple[int, ...], generator: torch.Generator
@@ -220,7 +220,7 @@ class Recurrent(nn.Module):
 
 
 class EncodedSpec(NamedTuple):
-    """What rebuilds an ``EncodedNet`` from its tensors."""
+    """What is needed to rebuild an ``EncodedNet`` from its tensors."""
 
     encoder: Encoder
     memory: Memory
@@ -232,7 +232,7 @@ class EncodedSpec(NamedTuple):
 
     @property
     def inputs(self) -> int:
-        """Numbers of one observation."""
+        """Size of one observation."""
         return math.prod(self.shape)
 
     def as_config(self) -> dict[str, Any]:
@@ -279,7 +279,7 @@ class EncodedNet(nn.Module):
 
     @property
     def units(self) -> int:
-        """Numbers of the hidden state, 0 without memory."""
+        """Size of the hidden state, 0 without memory."""
         return 0 if self.memory is None else self.memory.units
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Feed-forward networks of the papers, seeded and described by plain data.
 
-A ``NetworkSpec`` says everything needed to rebuild a network from its tensors, in torch for
-training (here) and in NumPy for acting (``policy.py``).
+A ``NetworkSpec`` has everything needed to rebuild a network from its tensors, in torch for
+training (here) and in NumPy for acting (``fast/policy.py``).
 """
 
 from __future__ import annotations

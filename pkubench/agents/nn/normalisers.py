@@ -28,7 +28,7 @@ class ValueNorm:
         """Averages of x, of x squared and of 1."""
 
     def update(self, targets: Array) -> None:
-        """Take in a batch of targets, (B,)."""
+        """Update with a batch of targets, (B,)."""
         batch = targets.astype(np.float64)
         new = np.array([batch.mean(), batch @ batch / len(batch), 1.0])
         self.sums = self.beta * self.sums + (1.0 - self.beta) * new
@@ -63,9 +63,9 @@ class ObservationNorm:
     limit = 5.0
 
     def __init__(self, size: int, kept: int = 0) -> None:
-        """Start with no data: the first batch passes as it is.
+        """Start with no data: the first batch is returned unchanged.
 
-        The last ``kept`` numbers of an observation are clipped and nothing else.
+        The last ``kept`` numbers of an observation are only clipped.
         """
         self.scaled = size - kept
         self.count = 0.0
@@ -74,7 +74,7 @@ class ObservationNorm:
         """Sum of squared deviations from the mean."""
 
     def update(self, batch: Array) -> None:
-        """Take in observations (B, size) (Chan et al.'s parallel formula)."""
+        """Update with observations (B, size) (Chan et al.'s parallel formula)."""
         batch = batch.astype(np.float64)
         n = len(batch)
         mean = batch.mean(0)
@@ -104,7 +104,7 @@ class ObservationNorm:
         return np.clip(scaled, -self.limit, self.limit).astype(np.float32)
 
     def in_steps(self, signal: Array) -> npt.NDArray[np.float32]:
-        """Return a signal of lanes (T, N) normalised step after step, each taken in before."""
+        """Return a signal (T, N) normalised step by step, each after an update with it."""
         steps = []
         for row in signal[..., None]:
             self.update(row)
@@ -117,7 +117,7 @@ class ObservationNorm:
         return {"moments": moments, "count": np.array([self.count])}
 
     def thaw(self, frozen: Mapping[str, Array]) -> None:
-        """Go back to a frozen point.
+        """Restore frozen moments.
 
         Raises:
             ValueError: the moments are of another size.

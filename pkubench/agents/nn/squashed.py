@@ -1,6 +1,6 @@
 """The squashed Gaussian of SAC (Haarnoja et al. 2018, appendix C); autograd differentiates it.
 
-Its gradient by hand is in ``nn/fast/actor_gradients.py``.
+Its hand-written gradient is in ``nn/fast/actor_gradients.py``.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class Bounds(NamedTuple):
     middle: Tensor
     half: Tensor
     log_scale: Tensor
-    """sum log half, the constant of the log-density; 0 where it is left out."""
+    """sum log half, the constant of the log-density; 0 where it is omitted."""
 
 
 class Squashed(NamedTuple):
-    """A sample ``a = middle + half tanh(u)``, ``u = mean + std * noise``, and what led to it."""
+    """A sample ``a = middle + half tanh(u)`` with ``u = mean + std * noise``."""
 
     action: Tensor
     """(..., d)."""
@@ -42,7 +42,7 @@ class Squashed(NamedTuple):
     spread: Tensor
     """std * noise."""
     is_free: Tensor
-    """Where log_std is not held at its bounds."""
+    """Where log_std is not clipped to its bounds."""
 
 
 def sample(outputs: Tensor, noise: Tensor, bounds: Bounds) -> Squashed:
@@ -52,9 +52,9 @@ def sample(outputs: Tensor, noise: Tensor, bounds: Bounds) -> Squashed:
     ``log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2u))`` for large ``|u|``.
 
     Args:
-        outputs: (..., 2d): means, then log-deviations before they are cut to [-20, 2].
+        outputs: (..., 2d): means, then log-deviations before clipping to [-20, 2].
         noise: (..., d), standard normal.
-        bounds: where actions lie.
+        bounds: of the actions.
     """
     mean, raw = outputs.chunk(2, dim=-1)
     log_std = raw.clamp(LOG_STD_MIN, LOG_STD_MAX)
@@ -70,7 +70,7 @@ def sample(outputs: Tensor, noise: Tensor, bounds: Bounds) -> Squashed:
 
 
 def mode(outputs: Tensor, bounds: Bounds) -> Tensor:
-    """Return ``middle + half tanh(mean)``, (..., d): how the policy acts when it is evaluated."""
+    """Return ``middle + half tanh(mean)``, (..., d): the action in evaluation."""
     return torch.addcmul(bounds.middle, bounds.half, tanh(outputs.chunk(2, dim=-1)[0]))
 
 

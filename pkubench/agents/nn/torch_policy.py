@@ -29,7 +29,7 @@ class TorchNetwork:
 
     @property
     def inputs(self) -> int:
-        """Numbers of one observation."""
+        """Size of one observation."""
         return self.net.spec.inputs
 
     def __call__(self, x: Array) -> Array:
@@ -48,7 +48,7 @@ class TorchNetwork:
 
 
 class Remembered(NamedTuple):
-    """What a recurrent policy keeps between steps."""
+    """The state of a recurrent policy between steps."""
 
     hidden: FloatArray
     """(episodes, units)."""
@@ -86,7 +86,7 @@ class RecurrentPolicy:
 def read_network(
     tensors: Mapping[str, Array], prefix: str, spec: Mapping[str, Any]
 ) -> TorchNetwork:
-    """Take the network ``prefix`` out of saved tensors.
+    """Read the network ``prefix`` from saved tensors.
 
     Raises:
         WeightsError: ``spec`` describes no network, or a tensor does not fit it.
@@ -105,7 +105,7 @@ def read_network(
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch compute on one thread, so that sums have one order."""
+    """Let torch compute on one thread, so that the order of summation is fixed."""
     before = torch.get_num_threads()
     if before == 1:
         yield

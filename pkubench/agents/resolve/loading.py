@@ -7,9 +7,10 @@
 | `runs/my-run` | a run folder: `config.json` and weights, or `seed*/` folders of them |
 | `population.npz`, `population.json` | policies and a meta-strategy for a game, as one file |
 | `package.module:factory` | your own code, called with the task's id or with nothing |
-| `scripted:NAME` | a policy of the suite that needs no training |
+| `scripted:NAME` | an untrained policy that comes with the suite |
 | `onnx:policy.onnx`, `onnx:FOLDER` | an ONNX policy, or a folder with one for each agent id |
 | `sb3:model.zip` | a Stable-Baselines3 model; holds pickles, so it must be trusted |
+| `AGENT+mode=sampled` | a saved agent with a setting of acting (``--act mode=sampled``) |
 
 Named agents and prefixes are those of ``pkubench.agents.registry``.
 """
@@ -34,6 +35,7 @@ from pkubench.agents.registry import (
     prefixes,
     presets,
 )
+from pkubench.agents.resolve.acting import acting_as, split_acting
 from pkubench.agents.resolve.hints import meant
 from pkubench.agents.resolve.populations import load_population_file, population_source
 from pkubench.agents.resolve.saved import run_folder, saved_folders, saved_run
@@ -52,12 +54,12 @@ _SAFE_NAME = re.compile(r"[A-Za-z0-9_-]+")
 def resolve_agent(spelling: str, task: Task | None = None, *, trust: bool = False) -> AgentSource:
     """Find an agent by its spelling. Reads and hashes files; loads no weights.
 
-    What is done to make an agent fit is said by an ``AgentNotice`` (a warning).
+    Adaptations that make an agent fit the task are reported by an ``AgentNotice`` (a warning).
 
     Args:
         spelling: See the table above.
-        task: What it is to act in; needed by all but run folders.
-        trust: Allow what runs code that comes with a file (``sb3:``).
+        task: The task to act in; required for all but run folders.
+        trust: Allow formats that run code in a file (``sb3:``).
 
     Raises:
         UnknownName: no such agent; the message names the nearest one.
@@ -66,6 +68,9 @@ def resolve_agent(spelling: str, task: Task | None = None, *, trust: bool = Fals
     """
     if not spelling.strip():
         raise AgentError("the agent's name is empty; `pkubench list` shows what there is")
+    agent, acting = split_acting(spelling)
+    if acting:
+        return acting_as(resolve_agent(agent, task, trust=trust), acting)
     prefix, colon, rest = spelling.partition(":")
     if colon and prefix in prefixes():
         if not rest:
@@ -105,7 +110,7 @@ def load_agent(spelling: str, task: Task | None = None, *, trust: bool = False) 
 
 
 def load_unbuilt(source: AgentSource, game: str) -> Entrant:
-    """Return an agent's first run, to be met in plays of a game whose tree is not built.
+    """Return an agent's first run, for plays of a game without building its tree.
 
     Raises:
         AgentError: it cannot be loaded.
@@ -119,9 +124,9 @@ def load_unbuilt(source: AgentSource, game: str) -> Entrant:
 
 
 def is_installed_code(spelling: str) -> bool:
-    """Return whether an agent is code of an installed package alone, so that its name is safe.
+    """Return whether an agent is only code of an installed package, so that its name is safe.
 
-    No file is read for it and no module imported that its name could choose: ``random`` and
+    Its name can neither make a file be read nor choose a module to import: ``random`` and
     ``scripted:NAME`` are such agents.
     """
     prefix, colon, rest = spelling.partition(":")
@@ -175,7 +180,7 @@ def _named(name: str, seed: str, task: Task | None) -> AgentSource:
 def _code(spelling: str, task: Task | None) -> AgentSource:
     module = spelling.partition(":")[0]
     here = os.getcwd()
-    if here not in sys.path and "" not in sys.path:  # an installed command does not look here
+    if here not in sys.path and "" not in sys.path:  # an installed command does not search here
         sys.path.append(here)
     try:
         spec = importlib.util.find_spec(module)

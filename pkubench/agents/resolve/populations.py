@@ -17,7 +17,7 @@ def population_source(path: Path, task: Task | None) -> AgentSource:
     """Return the agent in a population file.
 
     Raises:
-        AgentError: there is no such file, or no task is named.
+        AgentError: there is no such file, or no task is given.
     """
     if not path.is_file():
         raise AgentError(f"there is no population file {str(path)!r}")
@@ -40,7 +40,7 @@ def load_population_file(path: Path, task: Task) -> Population:
 
 
 def load_unbuilt(source: AgentSource, game: str) -> Entrant:
-    """Return an agent's first run, to be met in plays of a game whose tree is not built.
+    """Return an agent's first run, for plays of a game without building its tree.
 
     Raises:
         AgentError: it cannot be loaded.

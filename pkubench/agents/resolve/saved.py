@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pkubench.agents.contract import Entrant
-from pkubench.agents.registry import families, family_of_kind, import_function
+from pkubench.agents.registry import AgentFamily, families, family_of_kind, import_function
 from pkubench.agents.resolve.sources import AgentRun, AgentSource, file_hash
 from pkubench.agents.saved.files import CONFIG, WEIGHTS, SavedAgent, Tensors, load_saved
 from pkubench.agents.saved.runs import read_training, training_folders, trainings
@@ -27,7 +28,7 @@ def run_folder(folder: Path, task: Task | None = None) -> AgentSource:
     """Return the agent in a run folder, or in the ``seed*/`` folders below it.
 
     Raises:
-        WeightsError: there is none, it is not finished, or the seeds are of unlike agents.
+        WeightsError: there is none, it is not finished, or the seeds are of different agents.
     """
     paths = saved_folders(folder)
     if not paths:
@@ -47,7 +48,7 @@ def saved_folders(folder: Path) -> list[Path]:
 
 
 def _check_alike(folder: Path, paths: list[Path]) -> None:
-    """Refuse seeds that are no sample of one agent; what is damaged is named when it is loaded."""
+    """Refuse seeds that are not a sample of one agent; damaged files are reported when loaded."""
     if len(paths) < 2:
         return
     try:
@@ -58,9 +59,9 @@ def _check_alike(folder: Path, paths: list[Path]) -> None:
         for path in paths[1:]:
             if facts[path].get(name) != facts[paths[0]].get(name):
                 raise WeightsError(
-                    f"{folder} holds runs of unlike agents ({paths[0].name} and {path.name} differ "
-                    f"in {name.replace('total_', '')}), of which a mean says nothing; name one of "
-                    f"them, such as {path}"
+                    f"{folder} contains runs of different agents ({paths[0].name} and {path.name} "
+                    f"differ in {name.replace('total_', '')}), whose mean is meaningless; name one "
+                    f"of them, such as {path}"
                 )
 
 
@@ -73,18 +74,20 @@ def saved_run(folder: Path, task: Task | None) -> AgentRun:
     return AgentRun(label, load_folder, (folder.absolute(), task), hashes)
 
 
-def load_folder(folder: Path, task: Task | None) -> Entrant:
-    """Rebuild a saved agent.
+def load_folder(
+    folder: Path, task: Task | None, acting: Mapping[str, Any] | None = None
+) -> Entrant:
+    """Rebuild a saved agent, with other settings of ``acting`` than the defaults where given.
 
     Raises:
-        WeightsError: its files are damaged, or of a kind this release does not know.
+        WeightsError: its files are damaged, or of a kind unknown to this release.
         AgentError: it was trained for other spaces than the task's.
     """
-    return _rebuilt(folder, load_saved(folder), task)
+    return _rebuilt(folder, load_saved(folder), task, acting)
 
 
 class _Noting(dict[str, Any]):
-    """Tensors that note which of them are read."""
+    """Tensors that record which of them are read."""
 
     def __init__(self, tensors: Tensors) -> None:
         super().__init__(tensors)
@@ -96,7 +99,7 @@ class _Noting(dict[str, Any]):
 
 
 def tensors_read(folder: Path, task: Task) -> Tensors:
-    """Return those tensors of a saved agent that acting reads, by name.
+    """Return the tensors of a saved agent that acting reads, by name.
 
     Raises:
         WeightsError, AgentError: as :func:`load_folder`.
@@ -107,18 +110,39 @@ def tensors_read(folder: Path, task: Task) -> Tensors:
     return noting.read
 
 
-def _rebuilt(folder: Path, saved: SavedAgent, task: Task | None) -> Entrant:
+def family_in(folder: Path) -> AgentFamily:
+    """Return the family of the agent that is saved in a folder.
+
+    Raises:
+        WeightsError: it is not a saved agent, or of a kind that no family here loads.
+    """
+    return _family(folder, load_saved(folder))
+
+
+def _family(folder: Path, saved: SavedAgent) -> AgentFamily:
     kind = str(saved.config["kind"])
     try:
         family = family_of_kind(kind)
     except UnknownName as error:
         kinds = ", ".join(family.kind for family in families().values() if family.load)
-        raise WeightsError(f"{folder / CONFIG} is of kind {kind!r}; here are {kinds}") from error
+        raise WeightsError(
+            f"{folder / CONFIG} is of kind {kind!r}; known kinds are {kinds}"
+        ) from error
     if family.load is None:
         raise WeightsError(f"{folder} is of kind {kind!r}, which is not an agent that acts")
-    acting = {name: values[0] for name, values in family.acting.items()}
+    return family
+
+
+def _rebuilt(
+    folder: Path,
+    saved: SavedAgent,
+    task: Task | None,
+    acting: Mapping[str, Any] | None = None,
+) -> Entrant:
+    family = _family(folder, saved)
+    chosen = {name: values[0] for name, values in family.acting.items()} | dict(acting or {})
     try:
-        loaded: Entrant = import_function(family.load)(saved, task, acting)
+        loaded: Entrant = import_function(str(family.load))(saved, task, chosen)
     except WeightsError as error:
         if str(folder) in str(error):
             raise

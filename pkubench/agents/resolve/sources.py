@@ -1,4 +1,4 @@
-"""An agent that was found: its name, and runs that any process can load."""
+"""A resolved agent: its name, and runs that any process can load."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class AgentRun:
     """Module-level function that loads the entrant."""
     arguments: tuple[Any, ...] = ()
     hashes: Mapping[str, str] = field(default_factory=dict)
-    """File name -> SHA-256 of what is loaded."""
+    """File name -> SHA-256 of the loaded files."""
     reusable: bool = True
-    """Whether one loaded entrant may serve many blocks of episodes (see the harness)."""
+    """Whether one loaded entrant may be reused for many blocks of episodes (see the harness)."""
 
     def load(self) -> Entrant:
         """Return the entrant.
@@ -37,7 +37,7 @@ class AgentRun:
 
 @dataclass(frozen=True)
 class AgentSource:
-    """An agent by name, with all its runs: training seeds, the sample of every interval."""
+    """An agent by name, with all its runs: training seeds, the sample of confidence intervals."""
 
     name: str
     label: str
@@ -45,7 +45,7 @@ class AgentSource:
     ``sb3``."""
     runs: tuple[AgentRun, ...]
     runtimes: tuple[str, ...] = ()
-    """Distributions that it acts with."""
+    """Distributions that it runs with."""
 
 
 def file_hash(path: Path) -> str:

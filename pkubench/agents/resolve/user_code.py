@@ -1,4 +1,4 @@
-"""Agents from code of the user: objects, and what ``module:factory`` gives."""
+"""Agents from user code: objects, and results of ``module:factory``."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from pkubench.agents.registry import ObjectAdapter, import_function, object_adap
 from pkubench.errors import AgentError
 
 ACCEPTED = "an Agent (begin and act), a Team, a CentralisedTeam, a Population"
-"""What can be scored, for messages; besides what ``object_adapters`` take."""
+"""Kinds of entrants, for messages; in addition to those of ``object_adapters``."""
 
 
 def load_code(spelling: str, task_id: str | None) -> Entrant:
     """Import ``package.module:factory`` and call it, with the task's id if it takes an argument.
 
     Raises:
-        AgentError: there is no such thing, or it gives no entrant.
+        AgentError: there is no such factory, or it does not return an entrant.
     """
     module_name, _, path = spelling.partition(":")
     found: Any = importlib.import_module(module_name)
@@ -44,11 +44,11 @@ def checked_entrant(value: Any, origin: str, task_id: str | None) -> Entrant:
 
     Args:
         value: Anything.
-        origin: Where it comes from, for messages.
-        task_id: The task to act in, for objects of other libraries that are fitted to it.
+        origin: Its origin, for messages.
+        task_id: The task to act in, for objects of other libraries that are adapted to it.
 
     Raises:
-        AgentError: it is none of the kinds of entrants, or does not fit the task.
+        AgentError: it is not an entrant, or does not fit the task.
     """
     adapter = _adapter_of(value)
     if adapter is not None:
@@ -64,13 +64,13 @@ def checked_entrant(value: Any, origin: str, task_id: str | None) -> Entrant:
 
 
 def _is_entrant(value: Any) -> bool:
-    # Classes have the methods of their instances, and are none of them.
+    # Classes have the methods of their instances, but are not instances.
     kinds = Team | Population | CentralisedTeam | Agent | StochasticPolicy
     return not isinstance(value, type) and isinstance(value, kinds) and _adapter_of(value) is None
 
 
 def _adapter_of(value: Any) -> ObjectAdapter | None:
-    """Return what takes an object of another library; nothing is imported to find out."""
+    """Return the adapter of an object of another library, without importing anything."""
     parents = type(value).__mro__
     names = {f"{parent.__module__}.{parent.__qualname__}" for parent in parents}
     adapters = (a for a in object_adapters() if not names.isdisjoint(a.classes))

@@ -28,14 +28,14 @@ def gae(
     Args:
         rewards: (T, N).
         values: (T, N), V(s_t).
-        next_values: (T, N), V(s_{t+1}) of the state the step led to: the final state of an
-            episode, never the first one of the next.
-        terminated: (T, N), the world ended: no value follows.
-        truncated: (T, N), the clock ran out: the value of the final state follows.
+        next_values: (T, N), V(s_{t+1}) of the successor state: at the end of an episode its final
+            state, never the first one of the next.
+        terminated: (T, N), the episode terminated: no bootstrap.
+        truncated: (T, N), the time limit was reached: bootstraps from the final state.
         gamma: discount.
         lam: mixing weight.
         bootstrap_truncated: False is HARL's ``use_proper_time_limits``: the advantage of a
-            truncated step is 0 (its return is V(s_t)) in place of a bootstrapped one.
+            truncated step is 0 (its return is V(s_t)) instead of a bootstrapped one.
 
     Returns:
         (T, N) advantages; add ``values`` for the returns.

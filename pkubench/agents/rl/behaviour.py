@@ -1,4 +1,4 @@
-"""What chooses the actions of a rollout."""
+"""Behaviour policies: how a rollout chooses actions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Behaviour(Protocol):
 
 
 class RecurrentBehaviour(Protocol):
-    """Chooses the actions of a rollout with a hidden state for each agent."""
+    """Chooses the actions of a rollout with a hidden state per agent."""
 
     def __call__(
         self,
@@ -32,6 +32,6 @@ class RecurrentBehaviour(Protocol):
     ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array], dict[str, Array]]:
         """Return what ``Behaviour`` does, and the new hidden states, (N, units) by agent id.
 
-        ``first`` is (N,) bool: where an episode begins the hidden state counts as zero.
+        ``first`` is (N,) bool: where an episode begins, the hidden state is reset to zero.
         """
         ...

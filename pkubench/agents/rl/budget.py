@@ -1,7 +1,7 @@
-"""Worlds changed by a budget of cost, to train in: Saute and early termination.
+"""Environment wrappers with a cost budget, for training: Saute and early termination.
 
-Both wrap a ``BatchEnv`` and stay one. What an episode earned in the world as it is stands in
-``info[UNCHANGED_REWARD]``, so that reports speak of it and not of the changed reward.
+Both wrap a ``BatchEnv`` and are one. The reward of the unwrapped environment is in
+``info[RAW_REWARD]``, so that reported returns are of it and not of the changed reward.
 """
 
 from __future__ import annotations
@@ -25,23 +25,24 @@ from pkubench.agents.contract import (
 from pkubench.envs.core.batch import Array, BatchEnv, Info
 from pkubench.errors import ConfigError
 
-UNCHANGED_REWARD = "unchanged_reward"
-"""Key of an info: what the step earned (N,) in the world as it is."""
+RAW_REWARD = "raw_reward"
+"""Key of an info: the step's reward (N,) in the unwrapped environment."""
 
 
 class Budget(NamedTuple):
-    """How much cost an episode may have, as Saute's agent sees it."""
+    """How much cost an episode may have, as Saute's agent observes it."""
 
     total: float
-    """Cost that the budget of a whole episode pays."""
+    """Discounted cost allowed in a whole episode."""
     gamma: float
-    """Discount a step: what is left is divided by it."""
+    """Discount per step: the remaining budget is divided by it."""
 
     @staticmethod
     def of_limit(limit: float, gamma: float, horizon: int) -> Budget:
-        """Return the discounted budget that a limit on the undiscounted cost stands for.
+        """Return the discounted budget equivalent to a limit on the undiscounted cost.
 
-        A cost of ``limit / horizon`` a step, discounted: ``limit (1 - gamma^T) / (1 - gamma) / T``.
+        A cost of ``limit / horizon`` per step, discounted: ``limit (1 - gamma^T) / (1 - gamma) /
+        T``.
         """
         if limit <= 0.0:
             raise ConfigError(f"Saute spends a budget: cost_limit must be positive, got {limit}")
@@ -50,16 +51,16 @@ class Budget(NamedTuple):
         return Budget(limit * discounted / steps, gamma)
 
     def after(self, left: FloatArray, cost: Array) -> FloatArray:
-        """Return the share that is left after a step's cost (Sootla et al. 2022)."""
+        """Return the remaining share after a step's cost (Sootla et al. 2022)."""
         remaining: FloatArray = (left - cost / self.total) / self.gamma
         return remaining
 
 
-class ChangedWorld(BatchEnv):
-    """A world inside another one, which changes what a step gives."""
+class EnvWrapper(BatchEnv):
+    """Wraps an environment and changes its rewards and terminations."""
 
     def __init__(self, inner: BatchEnv) -> None:
-        """Wrap ``inner``, whose clock and spaces are taken over."""
+        """Wrap ``inner`` and take over its time limit and spaces."""
         super().__init__(inner.num_envs, inner.max_episode_steps)
         self.inner = inner
         self.agents = inner.agents
@@ -79,7 +80,7 @@ class ChangedWorld(BatchEnv):
         if "cost" not in step.info:
             raise ConfigError(f"{type(self.inner).__name__} has no cost to keep a budget of")
         self._seen = step.observations
-        info = {**step.info, UNCHANGED_REWARD: step.rewards.sum(1)}
+        info = {**step.info, RAW_REWARD: step.rewards.sum(1)}
         rewards, terminated = self._change(step.rewards, step.terminated, info)
         return rewards, terminated, info
 
@@ -91,7 +92,7 @@ class ChangedWorld(BatchEnv):
     def _change(
         self, rewards: FloatArray, terminated: BoolArray, info: Info
     ) -> tuple[FloatArray, BoolArray]:
-        """Return rewards and ends as the learner shall see them."""
+        """Return rewards and terminations for the learner."""
 
     def _observe(self) -> dict[str, Array]:
         return self._seen
@@ -100,23 +101,23 @@ class ChangedWorld(BatchEnv):
         return self._started
 
     def state(self) -> Array:
-        """Return the world's own state."""
+        """Return the inner environment's state."""
         return self.inner.state()
 
     def close(self) -> None:
-        """Close the world inside."""
+        """Close the inner environment."""
         self.inner.close()
 
-    def render(self, lane: int = 0) -> npt.NDArray[np.uint8]:
-        """Draw the world inside."""
-        return self.inner.render(lane)
+    def render(self, index: int = 0) -> npt.NDArray[np.uint8]:
+        """Draw the inner environment."""
+        return self.inner.render(index)
 
 
-class Saute(ChangedWorld):
-    """The share of the budget that is left is observed; without, a step earns ``unsafe_reward``.
+class Saute(EnvWrapper):
+    """The remaining share of the budget is observed; once spent, a step earns ``unsafe_reward``.
 
-    The share stands last in every agent's observation and in the state, and starts at 1 (Sootla
-    et al. 2022). In a team each member gets its part of ``unsafe_reward``.
+    The share is the last entry of every agent's observation and of the state, and starts at 1
+    (Sootla et al. 2022). In a team each agent gets an equal part of ``unsafe_reward``.
     """
 
     def __init__(self, inner: BatchEnv, budget: Budget, unsafe_reward: float) -> None:
@@ -146,15 +147,15 @@ class Saute(ChangedWorld):
         return {agent: with_share(seen, self.left) for agent, seen in self._seen.items()}
 
     def state(self) -> Array:
-        """Return the world's own state and what is left."""
+        """Return the inner environment's state and the remaining share."""
         return with_share(self.inner.state(), self.left)
 
 
-class EarlyTermination(ChangedWorld):
+class EarlyTermination(EnvWrapper):
     """An episode ends, with no reward for its last step, once its cost exceeds the limit.
 
-    The count starts anew with every episode. OmniSafe's does so only after it has ended one, so
-    that what a finished episode spent is missing from the next one's budget. That is not offered:
+    The count restarts with every episode. OmniSafe resets it only after terminating an episode, so
+    that the cost of a finished episode is missing from the next one's budget. That is not offered:
     an episode would no longer be a function of its seed and actions, by which runs are resumed.
     """
 
@@ -176,10 +177,10 @@ class EarlyTermination(ChangedWorld):
 
 
 class BudgetPolicy:
-    """An Agent trained under Saute: it counts the cost it is told of and acts on what is left."""
+    """An Agent trained under Saute: it observes costs and acts on the remaining share."""
 
     def __init__(self, policy: Agent, budget: Budget) -> None:
-        """Wrap ``policy``, whose observation ends with the share that is left."""
+        """Wrap ``policy``, which expects the remaining share as the last observed number."""
         self.policy, self.budget = policy, budget
 
     def begin(self, seeds: IntArray) -> State:
@@ -187,7 +188,7 @@ class BudgetPolicy:
         return self.policy.begin(seeds), np.ones(len(seeds))
 
     def act(self, observation: Any, state: State, active: BoolArray) -> tuple[Any, State]:
-        """Act on the observation and what is left."""
+        """Act on the observation and the remaining share."""
         own, left = state
         if isinstance(observation, MaskedObservation):
             shared = with_share(observation.observation, left)
@@ -198,13 +199,13 @@ class BudgetPolicy:
         return actions, (own, left)
 
     def observe_cost(self, cost: FloatArray, state: State) -> State:
-        """Take a step's cost (episodes,) off the budget."""
+        """Subtract a step's cost (episodes,) from the budget."""
         own, left = state
         return own, self.budget.after(left, cost)
 
 
 def with_share(observation: Array, left: FloatArray) -> Array:
-    """Return (n, d) observations with what is left as one more number, (n, d + 1)."""
+    """Return (n, d) observations with the remaining share appended, (n, d + 1)."""
     flat = observation.reshape(len(observation), -1)
     return np.concatenate([flat, left[:, None].astype(flat.dtype)], axis=1)
 

@@ -1,4 +1,4 @@
-"""A trust-region step that holds a cost constraint itself: CPO and PCPO.
+"""Trust-region steps that enforce a cost constraint themselves: CPO and PCPO.
 
 The geometry and the two rules are in ``constraints/step.py``, ``cpo.py`` and ``pcpo.py``.
 """
@@ -32,11 +32,11 @@ from pkubench.agents.rl.trust_region import (
 from pkubench.agents.rl.update_rules.trust_region import TrustRegion
 
 _NO_GRADIENT = 1e-6
-"""A cost gradient whose square is below this bends nothing."""
+"""A cost gradient with a smaller square is ignored."""
 
 
 class ConstrainedStep(NamedTuple):
-    """What a constrained step did."""
+    """Result of a constrained step."""
 
     step: Step
     case: int
@@ -53,20 +53,20 @@ def constrained_step(
     *,
     fast: bool = True,
 ) -> ConstrainedStep:
-    """Raise ``mean[M r A]`` inside the ball, with ``excess + mean[M r A_C]`` held below zero.
+    """Maximise ``mean[M r A]`` inside the KL ball subject to ``excess + mean[M r A_C] <= 0``.
 
-    A length is accepted if the mean KL stays inside the ball, the cost's surrogate rises by no
-    more than the slack, ``max(-excess, 0)``, and the reward's does not fall, which is not asked of
-    CPO where the policy is unsafe, nor of PCPO where the cost has a gradient.
+    A step length is accepted if the mean KL stays inside the ball, the cost's surrogate increases
+    by at most the slack, ``max(-excess, 0)``, and the reward's does not decrease. The last is not
+    required of CPO where the policy is unsafe, nor of PCPO where the cost has a gradient.
 
     Args:
-        actor: moved in place.
+        actor: updated in place.
         samples: the batch with the reward's advantage and the cost's.
         excess: mean episode cost minus the limit, over the mean episode length, as
             ``mean[r A_C]`` is a mean over steps.
         rule: the ball and the search.
         constraint: CPO or PCPO.
-        fast: products with the Fisher matrix by hand, where the network has them.
+        fast: hand-written products with the Fisher matrix, where the network has them.
     """
     averaged = numbers_averaged(actor, samples, rule)
     radius = rule.kl_limit * averaged
@@ -81,7 +81,7 @@ def constrained_step(
     x, image = conjugate_gradient(fisher, g, rule.cg_iterations, CG_TOLERANCE)
     q, entropy = float(x @ image), float(old.entropy().mean())
     still = ConstrainedStep(Step(0.0, 0.0, 0.0, entropy), 0, 0.0)
-    if not math.isfinite(q) or (q <= 0.0 and excess <= 0.0):  # nothing known, or nothing to do
+    if not math.isfinite(q) or (q <= 0.0 and excess <= 0.0):  # no direction, or nothing to do
         return still
     p, _ = conjugate_gradient(fisher, b, rule.cg_iterations, CG_TOLERANCE)
     r, s = float(g @ p), float(b @ p)
@@ -90,7 +90,7 @@ def constrained_step(
     else:
         chosen = constraint.combination(Products(q, r, s, excess, radius))
     ascent = x
-    if constraint.takes_the_gradient:
+    if constraint.uses_plain_gradient:
         # x is on the scale of the KL and g is not; with an averaged KL the step along g is shorter
         ascent = g / averaged
     step = chosen.of_reward * ascent - chosen.of_cost * p
@@ -103,8 +103,8 @@ def constrained_step(
         kl = float(mean_kl(old, new, rule.discrete_kl))
         improvement = float(surrogate_of(rule, new, samples)) - reached
         cost_change = float(surrogate_of(rule, new, of_cost)) - cost_reached
-        is_worth_it = improvement >= 0.0 or chosen.case <= 1
-        return kl <= radius and cost_change <= max(-excess, 0.0) and is_worth_it
+        is_improving = improvement >= 0.0 or chosen.case <= 1
+        return kl <= radius and cost_change <= max(-excess, 0.0) and is_improving
 
     fraction = line_search(actor, start, step, accept, rule.search_steps, rule.search_decay)
     if not fraction:

@@ -1,8 +1,8 @@
-"""The written KL and products with its Hessian, the Fisher matrix, without forming that.
+"""The KL divergence and products with its Hessian, the Fisher matrix, which is never formed.
 
 ``F = E_s[J' H J]`` is the Hessian of the mean KL(old||new) at new = old. Here a product is the
-derivative of ``(dKL/d parameters)' v``, for any network; ``nn/fast/fisher.py`` has it by hand for
-an MLP at half the work.
+derivative of ``(dKL/d parameters)' v``, for any network; ``nn/fast/fisher.py`` has a hand-written
+version for MLPs at half the cost.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from pkubench.agents.rl.update_rules.trust_region import DiscreteKL
 def mean_kl(old: Distribution, new: Distribution, kind: DiscreteKL = "true") -> Tensor:
     """Return the mean over states of KL(old||new), summed over action dimensions.
 
-    With ``kind="official"`` two categorical distributions are instead set apart by
+    With ``kind="official"`` the divergence of categorical distributions is instead
     ``sum_a [exp(d_a) - 1 - d_a]``, ``d = log new - log old`` (HARL ``kl_approx``): the same terms
     without the weights ``old_a`` that would make their sum the KL.
     """
     if kind == "official" and isinstance(old, Categorical) and isinstance(new, Categorical):
-        # an illegal action's -1e10 holds no probability, only the rounding of a logarithm
+        # an illegal action's -1e10 has no probability, only a rounded logarithm
         d = (new.log_p - old.log_p).masked_fill(old.log_p < -1e9, 0.0)
         return (d.exp() - 1.0 - d).sum(-1).mean()
     assert type(old) is type(new)
@@ -42,13 +42,13 @@ class AutogradFisher:
         damping: float,
         discrete_kl: DiscreteKL = "true",
     ) -> None:
-        """Keep the gradient of the KL and its graph.
+        """Store the gradient of the KL and its graph.
 
         Args:
-            actor: the policy F is taken of, at its present parameters.
-            samples: the states F averages over.
+            actor: the policy of F, at its present parameters.
+            samples: the states that F averages over.
             damping: added to the diagonal; keeps the system well posed where F is singular.
-            discrete_kl: the divergence whose Hessian is meant (see ``mean_kl``).
+            discrete_kl: the divergence (see ``mean_kl``).
         """
         self.damping = damping
         self.parameters = list(actor.parameters())

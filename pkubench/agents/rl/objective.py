@@ -1,4 +1,4 @@
-"""What a phase of an actor's update minimises, as its parts say."""
+"""The loss of a phase of an actor's update."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Objective(NamedTuple):
 
     @property
     def uses_kl(self) -> bool:
-        """Whether it has ``terms.kl``."""
+        """Whether it uses ``terms.kl``."""
         return self.is_correction or self.rule.uses_kl
 
     def loss(self, terms: Terms) -> Tensor:

@@ -1,8 +1,8 @@
-"""Replay: a ring of transitions for each lane, from which n-step batches are gathered at once.
+"""Replay: a ring buffer of transitions per environment, from which n-step batches are gathered.
 
-A lane's ring holds one row a step, and one more where an episode ended: its final observation.
-So the observation a step led to is always the next row, and nothing is stored twice. Everything a
-learner wants of a row lies side by side in it, and one gather fetches it.
+An environment's ring holds one row per step, and one more where an episode ended: its final
+observation. So the next observation is always the next row, and nothing is stored twice. All
+quantities of a transition are contiguous in its row, so one gather fetches them.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ Array = npt.NDArray[Any]
 IntArray = npt.NDArray[np.int64]
 
 _STEP, _TERMINATED, _TRUNCATED, _FINAL = 0, 1, 2, 3
-"""What a row is. ``_FINAL`` has an observation only and begins no transition."""
+"""Kinds of rows. ``_FINAL`` has only an observation and does not begin a transition."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowLayout:
-    """Where things lie in a row of float32 numbers.
+    """The layout of a row of float32 numbers.
 
     ``[observations of all agents | state | actions of all agents | reward | cost]``; the state is
-    left out where it is the observations side by side. So the critic's input, state and joint
-    action, is one piece.
+    left out where it is the concatenated observations. So the critic's input, state and joint
+    action, is one slice.
     """
 
     observations: Mapping[str, slice]
@@ -48,7 +48,7 @@ class RowLayout:
         action_sizes: Mapping[str, int],
         state_size: int | None,
     ) -> RowLayout:
-        """Lay out a row; ``state_size`` None: the state is the observations side by side."""
+        """Lay out a row; ``state_size`` None: the state is the concatenated observations."""
         at = 0
 
         def take(sizes: Mapping[str, int]) -> dict[str, slice]:
@@ -67,7 +67,7 @@ class RowLayout:
 
     @property
     def state_size(self) -> int:
-        """Numbers in the state."""
+        """Size of the state."""
         return int(next(iter(self.actions.values())).start - self.joint.start)
 
     @property
@@ -81,68 +81,68 @@ class Drawn(NamedTuple):
 
     rows: IntArray
     next_rows: IntArray
-    """The row k steps on: the final observation where the episode ended on the way."""
+    """The row k steps later: the final observation where the episode ended before."""
     rewards: Array
     """sum_j gamma^j r_j over the k steps, float32."""
     costs: Array
     """The same sum of costs."""
     discounts: Array
-    """gamma^k, and 0 where the episode terminated; truncation does not end the value."""
+    """gamma^k, and 0 where the episode terminated; truncated episodes are bootstrapped."""
 
 
 class ReplayBuffer:
-    """The newest transitions of ``num_envs`` lanes of one training seed."""
+    """The newest transitions of the ``num_envs`` environments of one training seed."""
 
     def __init__(self, layout: RowLayout, num_envs: int, capacity: int) -> None:
-        """Make room for ``capacity`` rows over all lanes; memory is taken as it fills."""
+        """Allocate ``capacity`` rows over all environments; memory is used as it fills."""
         self.layout, self.num_envs = layout, num_envs
         self.length = max(capacity // num_envs, 2)
-        """Rows of one lane's ring."""
+        """Rows of one environment's ring."""
         self.data: Array = np.zeros((num_envs, self.length, layout.width), dtype=np.float32)
         self.kind: Array = np.zeros((num_envs, self.length), dtype=np.uint8)
         self.heads: IntArray = np.zeros(num_envs, dtype=np.int64)
-        """Rows each lane has ever written; that number is the next row's, which already holds the
-        observation the newest step led to."""
+        """Rows written so far per environment; this is the number of the next row, which already
+        holds the observation after the newest step."""
 
     def add(self, rows: Array, next_rows: Array, terminated: Array, truncated: Array) -> None:
-        """Take in ``T`` steps of every lane that follow those taken in before.
+        """Add ``T`` steps of every environment, which follow those added before.
 
         Args:
             rows: (T, N, width) float32, in the layout.
-            next_rows: (T, N, width): what each step led to before any reset; only observations
-                and state are read.
+            next_rows: (T, N, width): the rows after each step, before any reset; only
+                observations and state are read.
             terminated: bool (T, N).
-            truncated: bool (T, N), the clock alone.
+            truncated: bool (T, N), by the time limit alone.
         """
         done = terminated | truncated
         before: IntArray = np.cumsum(done, axis=0) - done
         place = self.heads + np.arange(len(rows))[:, None] + before
-        lane = np.broadcast_to(np.arange(self.num_envs), place.shape)
-        # longer than the ring: only what it will still hold is written
+        env_index = np.broadcast_to(np.arange(self.num_envs), place.shape)
+        # longer than the ring: only rows that are not overwritten again are written
         end = place[-1] + 1 + done[-1]
         new = place >= end - self.length
         at = place[new] % self.length
-        self.data[lane[new], at] = rows[new]
+        self.data[env_index[new], at] = rows[new]
         kind = np.where(terminated, _TERMINATED, np.where(truncated, _TRUNCATED, _STEP))
-        self.kind[lane[new], at] = kind[new]
+        self.kind[env_index[new], at] = kind[new]
         last = done.copy()
         last[-1] = True
         last &= new
         at = (place[last] + 1) % self.length
-        self.data[lane[last], at] = next_rows[last]
-        self.kind[lane[last], at] = _FINAL
+        self.data[env_index[last], at] = next_rows[last]
+        self.kind[env_index[last], at] = _FINAL
         self.heads = end
 
     @property
     def steps(self) -> int:
-        """Transitions a batch can begin with."""
-        return sum(int((self.kind[lane, at] != _FINAL).sum()) for lane, at in self._held())
+        """Number of transitions that can be drawn."""
+        return sum(int((self.kind[index, at] != _FINAL).sum()) for index, at in self._held())
 
     def _held(self) -> list[tuple[int, IntArray]]:
         rings = []
-        for lane, head in enumerate(self.heads.tolist()):
+        for index, head in enumerate(self.heads.tolist()):
             first = max(0, head - self.length + 1)
-            rings.append((lane, np.arange(first, head) % self.length))
+            rings.append((index, np.arange(first, head) % self.length))
         return rings
 
     def draw(
@@ -158,37 +158,37 @@ class ReplayBuffer:
         total = updates * size
         held = np.minimum(self.heads, self.length - 1)
         deepest = max(int(held.max()), 1)
-        lanes = np.empty(total, dtype=np.int64)
+        indices = np.empty(total, dtype=np.int64)
         starts = np.empty(total, dtype=np.int64)
         missing = np.arange(total)
         while len(missing):
-            # One number a try: lane and age. Ages a lane does not hold and rows that begin no
-            # transition are drawn again, which leaves the rest equally likely.
+            # One number per try: environment and age. Ages beyond an environment's ring and rows
+            # that do not begin a transition are redrawn, which keeps the rest equally likely.
             tries = torch.randint(self.num_envs * deepest, (len(missing),), generator=generator)
-            lane, age = np.divmod(tries.numpy(), deepest)
-            start = self.heads[lane] - 1 - age
-            good = age < held[lane]
-            good &= self.kind[lane, start % self.length] != _FINAL
+            index, age = np.divmod(tries.numpy(), deepest)
+            start = self.heads[index] - 1 - age
+            good = age < held[index]
+            good &= self.kind[index, start % self.length] != _FINAL
             if not good.any() and not self.steps:
                 raise ConfigError(
-                    f"the replay holds no transition to draw: {self.length} rows a lane"
+                    f"the replay holds no transition to draw: {self.length} rows per environment"
                 )
-            lanes[missing[good]], starts[missing[good]] = lane[good], start[good]
+            indices[missing[good]], starts[missing[good]] = index[good], start[good]
             missing = missing[~good]
-        return self._n_step(lanes, starts, n_step, gamma, (updates, size))
+        return self._n_step(indices, starts, n_step, gamma, (updates, size))
 
     def _n_step(
-        self, lanes: IntArray, starts: IntArray, n_step: int, gamma: float, shape: tuple[int, int]
+        self, indices: IntArray, starts: IntArray, n_step: int, gamma: float, shape: tuple[int, int]
     ) -> Drawn:
         length, layout = self.length, self.layout
         flat = self.data.reshape(-1, layout.width)
         kinds = self.kind.reshape(-1)
-        base = lanes * length
-        rewards = np.zeros(len(lanes))
-        costs = np.zeros(len(lanes))
-        taken = np.zeros(len(lanes), dtype=np.int64)
-        alive = np.ones(len(lanes), dtype=np.bool_)
-        terminated = np.zeros(len(lanes), dtype=np.bool_)
+        base = indices * length
+        rewards = np.zeros(len(indices))
+        costs = np.zeros(len(indices))
+        taken = np.zeros(len(indices), dtype=np.int64)
+        alive = np.ones(len(indices), dtype=np.bool_)
+        terminated = np.zeros(len(indices), dtype=np.bool_)
         for j in range(n_step):
             row = base + (starts + j) % length
             kind = kinds[row]
@@ -196,7 +196,7 @@ class ReplayBuffer:
             costs += np.where(alive, gamma**j * flat[row, layout.cost], 0.0)
             taken += alive
             terminated |= alive & (kind == _TERMINATED)
-            alive &= (kind == _STEP) & (starts + j + 1 < self.heads[lanes])
+            alive &= (kind == _STEP) & (starts + j + 1 < self.heads[indices])
             if j + 1 == n_step or not alive.any():
                 break
         discounts = np.where(terminated, 0.0, gamma**taken)
@@ -213,7 +213,7 @@ class ReplayBuffer:
         np.take(self.data.reshape(-1, self.layout.width), rows, axis=0, out=out, mode="clip")
 
     def freeze(self) -> dict[str, Array]:
-        """Return what is held as plain arrays."""
+        """Return the content as plain arrays."""
         used = min(int(self.heads.max()) + 1, self.length)
         return {
             "data": self.data[:, :used].reshape(-1, self.layout.width),
@@ -222,7 +222,7 @@ class ReplayBuffer:
         }
 
     def thaw(self, frozen: Mapping[str, Array]) -> None:
-        """Go back to a frozen point.
+        """Restore a frozen state.
 
         Raises:
             WeightsError: the arrays do not fit this buffer.

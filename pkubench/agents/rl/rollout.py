@@ -1,8 +1,8 @@
-"""Collecting rollouts: lanes stepped together, episodes following each other in every lane.
+"""Collecting rollouts: environments stepped together, one episode after another in each.
 
-The collector owns the training lanes: their seeds, the episodes under way, the recent episodes'
-statistics. It can be frozen into plain arrays and rebuilt exactly: a world is a deterministic
-function of an episode's seed and actions, so the episodes under way are replayed.
+The collector owns the training environments: their seeds, the unfinished episodes, the statistics
+of recent episodes. It can be frozen into plain arrays and rebuilt exactly: an environment is a
+deterministic function of an episode's seed and actions, so unfinished episodes are replayed.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from pkubench.agents.rl.behaviour import Behaviour as Behaviour
 from pkubench.agents.rl.behaviour import RecurrentBehaviour
-from pkubench.agents.rl.budget import UNCHANGED_REWARD
-from pkubench.agents.rl.safety_regret import TrainingCost
+from pkubench.agents.rl.budget import RAW_REWARD
+from pkubench.agents.rl.training_cost import TrainingCost
 from pkubench.envs.core.batch import BatchEnv
 from pkubench.envs.core.seeding import TrainingSeeds
 
@@ -27,7 +27,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(slots=True)
 class Rollout:
-    """What ``rollout_steps`` (T) of ``num_envs`` lanes (N) gave; time on axis 0."""
+    """``rollout_steps`` (T) steps of ``num_envs`` environments (N); time on axis 0."""
 
     observations: dict[str, Array]
     """Agent id -> (T, N, d) float32, as the actor saw them."""
@@ -40,13 +40,13 @@ class Rollout:
     masks: dict[str, Array]
     """Agent id -> (T, N, actions); empty where all actions are legal."""
     rewards: Array
-    """(T, N, agents) float64, as each agent earned them."""
+    """(T, N, agents) float64, each agent's own."""
     costs: Array
     """(T, N) float32; zeros where the environment has no cost."""
     terminated: Array
     truncated: Array
     next_observations: dict[str, Array]
-    """Agent id -> (T, N, d): what the step led to, before any reset."""
+    """Agent id -> (T, N, d): the next observations, before any reset."""
     next_states: Array
     first: Array
     """(T, N) bool: the step is the first one of its episode."""
@@ -58,7 +58,7 @@ class Rollout:
     died: Array | None = None
     """(T, N, agents) bool: the agent was alive before the step and is not after it."""
     hidden: dict[str, Array] = field(default_factory=dict)
-    """Agent id -> (N, units) float32, the hidden state before the first step; empty without."""
+    """Agent id -> (N, units) float32, hidden states before the first step; empty without memory."""
 
     @property
     def team_rewards(self) -> Array:
@@ -73,12 +73,12 @@ class Rollout:
 
     @property
     def usable_states(self) -> Array | None:
-        """(T, N) bool, where a state counts: somebody is alive; None: everywhere."""
+        """(T, N) bool, where a state counts: some agent is alive; None: everywhere."""
         found: Array = self.valid if self.alive is None else self.valid & self.alive.any(-1)
         return None if found.all() else found
 
     def ended(self, agent: int) -> Array:
-        """Return where an agent (by number) earns nothing more in its episode, (T, N) bool."""
+        """Return where an agent (by number) gets no further reward in its episode, (T, N) bool."""
         return self.terminated if self.died is None else self.terminated | self.died[..., agent]
 
 
@@ -92,12 +92,12 @@ class EpisodeWindow:
     returns: deque[float] = field(default_factory=deque)
     costs: deque[float] = field(default_factory=deque)
     lengths: deque[float] = field(default_factory=deque)
-    has_news: bool = False
-    """Whether an episode ended since ``news`` was last asked for."""
+    has_new_episodes: bool = False
+    """Whether an episode ended since the last ``take_means``."""
 
     def add(self, total: float, cost: float, length: int) -> None:
-        """Take in one finished episode."""
-        self.has_news = True
+        """Add a finished episode."""
+        self.has_new_episodes = True
         for queue, value in (
             (self.returns, total),
             (self.costs, cost),
@@ -109,14 +109,14 @@ class EpisodeWindow:
         if self.training is not None:
             self.training.add(cost)
 
-    def news(self) -> tuple[float, float]:
-        """Return mean cost and length, or NaN where no episode ended since this was last asked.
+    def take_means(self) -> tuple[float, float]:
+        """Return mean cost and length, or NaN where no episode ended since the last call.
 
-        A constraint that heard one mean twice would move twice for one excess.
+        A constraint updated twice with one mean would react twice to one excess.
         """
-        if not self.has_news:
+        if not self.has_new_episodes:
             return float("nan"), float("nan")
-        self.has_news = False
+        self.has_new_episodes = False
         return self.means()
 
     def means(self) -> tuple[float, float]:
@@ -124,13 +124,13 @@ class EpisodeWindow:
         return self.mean(self.costs), self.mean(self.lengths)
 
     def curve(self) -> dict[str, float]:
-        """Return the columns of ``training.jsonl`` that the episodes make; NaN where unknown."""
+        """Return the episode columns of ``training.jsonl``; NaN where unknown."""
         columns = {"return": self.mean(self.returns), "length": self.mean(self.lengths)}
         if self.training is not None:
             columns |= {"cost": self.mean(self.costs), **self.training.curve()}
         return columns
 
-    def costs_of_training(self) -> dict[str, Any]:
+    def training_cost_entry(self) -> dict[str, Any]:
         """Return the entry ``training_cost`` of ``config.json``, or nothing where it is unknown."""
         found = None if self.training is None else self.training.summary()
         return {} if found is None else {"training_cost": found}
@@ -142,7 +142,7 @@ class EpisodeWindow:
 
 
 class Collector:
-    """Steps the training lanes with a behaviour policy."""
+    """Steps the training environments with a behaviour policy."""
 
     def __init__(
         self,
@@ -154,11 +154,11 @@ class Collector:
         cost_limit: float | None = None,
         units: Mapping[str, int] | None = None,
     ) -> None:
-        """Start an episode in each lane of ``env``.
+        """Start an episode in each environment of ``env``.
 
-        ``prepare`` turns a world's arrays into network inputs (normalisation), seeing each fresh
-        array once; with the task's ``cost_limit`` the cost of training is counted. ``units`` are
-        the numbers of each agent's hidden state, for a ``RecurrentBehaviour``.
+        ``prepare`` turns the environment's arrays into network inputs (normalisation), seeing each
+        fresh array once; with the task's ``cost_limit`` the cost of training is counted. ``units``
+        are the sizes of each agent's hidden state, for a ``RecurrentBehaviour``.
         """
         self.env = env
         self.seeds = TrainingSeeds(seed, env.num_envs)
@@ -166,11 +166,11 @@ class Collector:
         self.window = EpisodeWindow(window, counted)
         self.prepare = prepare
         self.cost_key = cost_key
-        self.lane_seeds = np.zeros(env.num_envs, dtype=np.int64)
+        self.episode_seeds = np.zeros(env.num_envs, dtype=np.int64)
         self.sums = np.zeros((2, env.num_envs))
-        """Return and cost so far of the episodes under way."""
+        """Return and cost so far of the unfinished episodes."""
         self.history: deque[dict[str, Array]] = deque()
-        """Environment actions since the oldest episode under way began."""
+        """Environment actions since the oldest unfinished episode began."""
         self.raw: dict[str, Array] = {}
         self.info: dict[str, Array] = {}
         self.hidden: dict[str, Array] = {
@@ -178,26 +178,26 @@ class Collector:
             for agent, size in (units or {}).items()
             if size
         }
-        """Agent id -> (N, units), the hidden states of behaviour after the last step."""
+        """Agent id -> (N, units), the behaviour policy's hidden states after the last step."""
 
     def start(self) -> None:
-        """Begin a new episode in every lane."""
+        """Begin a new episode in every environment."""
         self._reset(np.arange(self.env.num_envs))
 
     def _reset(self, ids: npt.NDArray[np.int64]) -> None:
-        self.lane_seeds[ids] = self.seeds.next(ids)
+        self.episode_seeds[ids] = self.seeds.next(ids)
         self.sums[:, ids] = 0.0
-        self.raw, self.info = self.env.reset(self.lane_seeds[ids], ids)
+        self.raw, self.info = self.env.reset(self.episode_seeds[ids], ids)
 
     def state_of(self, observations: Mapping[str, Array]) -> Array:
-        """Return the global state that goes with ``observations`` just handed out."""
+        """Return the global state that belongs to the latest ``observations``."""
         if self.env.state_space is None:
             parts = [observations[a].reshape(self.env.num_envs, -1) for a in self.env.agents]
             return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
         return self.env.state()
 
     def collect(self, steps: int, behave: Behaviour | RecurrentBehaviour, restart: bool) -> Rollout:
-        """Take ``steps`` steps in every lane."""
+        """Take ``steps`` steps in every environment."""
         env, agents = self.env, self.env.agents
         begin = restart or not self.raw
         if begin:
@@ -217,7 +217,7 @@ class Collector:
             reward = step.rewards.sum(1)
             zeros = np.zeros_like(reward)
             cost = self.info.get(self.cost_key)
-            self.sums[0] += self.info.get(UNCHANGED_REWARD, reward)
+            self.sums[0] += self.info.get(RAW_REWARD, reward)
             if cost is not None:
                 self.sums[1] += cost
             done = step.terminated | step.truncated
@@ -244,9 +244,9 @@ class Collector:
             ):
                 rows[name].append(value)
             if len(ended):
-                for lane in ended:
-                    total, cost = self.sums[:, lane]
-                    self.window.add(float(total), float(cost), int(env.elapsed[lane]))
+                for index in ended:
+                    total, cost = self.sums[:, index]
+                    self.window.add(float(total), float(cost), int(env.elapsed[index]))
                 self._reset(ended)
                 next_inputs, next_state = self.prepare(
                     self.raw, self.state_of(self.raw), len(ended) == env.num_envs
@@ -263,7 +263,7 @@ class Collector:
         masks: Mapping[str, Array],
         first: Array,
     ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
-        """Choose actions, and keep the hidden states that are new."""
+        """Choose actions, and store the new hidden states."""
         if not self.hidden:
             found: tuple[dict[str, Array], dict[str, Array], dict[str, Array]]
             found = behave(inputs, masks)
@@ -272,16 +272,16 @@ class Collector:
         return raw_actions, actions, log_probs
 
     def freeze(self) -> dict[str, Array]:
-        """Return everything needed to go on, as plain arrays."""
+        """Return everything needed to resume, as plain arrays."""
         frozen = {
-            "lane_seeds": self.lane_seeds,
+            "episode_seeds": self.episode_seeds,
             "elapsed": self.env.elapsed.copy(),
             "sums": self.sums,
             "episode": self.seeds.episode,
             "window": np.array(
                 [self.window.returns, self.window.costs, self.window.lengths], dtype=np.float64
             ),
-            "has_news": np.array(self.window.has_news),
+            "has_new_episodes": np.array(self.window.has_new_episodes),
             "has_begun": np.array(bool(self.raw)),
         }
         if self.window.training is not None:
@@ -293,11 +293,11 @@ class Collector:
         return frozen
 
     def thaw(self, frozen: Mapping[str, Array]) -> None:
-        """Go back to a frozen point by replaying the episodes under way."""
+        """Restore a frozen state by replaying the unfinished episodes."""
         if not frozen.get("has_begun", True):
             return
         elapsed = frozen["elapsed"].astype(np.int64)
-        self.lane_seeds = frozen["lane_seeds"].astype(np.int64)
+        self.episode_seeds = frozen["episode_seeds"].astype(np.int64)
         self.seeds.episode = frozen["episode"].astype(np.int64)
         self.sums = frozen["sums"].astype(np.float64)
         for queue, values in zip(
@@ -307,33 +307,33 @@ class Collector:
         ):
             queue.clear()
             queue.extend(float(v) for v in values)
-        # a checkpoint of an earlier release does not say; the update before it had heard of all
-        self.window.has_news = bool(frozen.get("has_news", False))
+        # absent in checkpoints of earlier releases, whose last update had used all episodes
+        self.window.has_new_episodes = bool(frozen.get("has_new_episodes", False))
         if self.window.training is not None:
             self.window.training.thaw(frozen.get("training_cost"))
         self.hidden = {agent: frozen[f"hidden.{agent}"].copy() for agent in self.hidden}
         agents = self.env.agents
         length = int(elapsed.max())
-        self.raw, self.info = self.env.reset(self.lane_seeds)
+        self.raw, self.info = self.env.reset(self.episode_seeds)
         self.history.clear()
         for k in range(length):
             actions = {a: frozen[f"history.{a}"][k] for a in agents}
             self.history.append(actions)
             begin = np.flatnonzero(elapsed == length - k)
             if len(begin) and k:
-                self.env.reset(self.lane_seeds[begin], begin)
+                self.env.reset(self.episode_seeds[begin], begin)
             step = self.env.step(actions)
             self.raw, self.info = step.observations, step.info
         begin = np.flatnonzero(elapsed == 0)
         if len(begin) and length:
-            self.raw, self.info = self.env.reset(self.lane_seeds[begin], begin)
+            self.raw, self.info = self.env.reset(self.episode_seeds[begin], begin)
 
 
 class _Prepare(Protocol):
     def __call__(
         self, observations: Mapping[str, Array], state: Array, fresh: bool
     ) -> tuple[dict[str, Array], Array]:
-        """Return network inputs; ``fresh`` says the arrays have not been counted before."""
+        """Return network inputs; ``fresh``: the arrays have not been counted before."""
         ...
 
 
@@ -341,7 +341,7 @@ _FIELDS = tuple(Rollout.__dataclass_fields__)
 
 
 def masks_of(info: Mapping[str, Array], agents: tuple[str, ...]) -> dict[str, Array]:
-    """Return the action masks an info holds: ``action_mask`` or ``action_mask:AGENT``."""
+    """Return the action masks in an info: ``action_mask`` or ``action_mask:AGENT``."""
     if "action_mask" in info:
         return {agents[0]: info["action_mask"]}
     return {a: info[f"action_mask:{a}"] for a in agents if f"action_mask:{a}" in info}
@@ -379,6 +379,6 @@ def _stack(
 
 
 def _floats(rows: list[Array]) -> Array:
-    """Return rows as float32, but bytes, of which images are, as they are."""
+    """Return rows as float32, except bytes (images), which stay as they are."""
     stacked = np.stack(rows)
     return stacked if stacked.dtype == np.uint8 else stacked.astype(np.float32, copy=False)

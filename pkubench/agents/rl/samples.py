@@ -1,4 +1,4 @@
-"""What one actor is updated on: single steps, or whole sequences of a recurrent policy."""
+"""Samples of an actor's update: single steps, or whole sequences of a recurrent policy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pkubench.agents.rl.update_rules.base import CostTerms, Terms
 
 
 class Samples(NamedTuple):
-    """B steps, in whatever order; finished or dead agents are left out."""
+    """B steps, in any order; finished or dead agents are excluded."""
 
     observations: Tensor
     """(B, inputs)."""
@@ -32,7 +32,7 @@ class Samples(NamedTuple):
 
     @property
     def size(self) -> int:
-        """What minibatches are cut from: steps."""
+        """Number of units of minibatches: steps."""
         return len(self.actions)
 
     @property
@@ -54,7 +54,7 @@ class Samples(NamedTuple):
 
 
 class SequenceSamples(NamedTuple):
-    """N sequences of T steps; steps that are not ``usable`` enter no loss."""
+    """N sequences of T steps; steps that are not ``usable`` are excluded from the loss."""
 
     observations: Tensor
     """(T, N, inputs)."""
@@ -63,7 +63,7 @@ class SequenceSamples(NamedTuple):
     hidden: Tensor
     """(N, units), the hidden state before the first step."""
     usable: Tensor
-    """(T, N) bool: the episode is under way and the agent is alive."""
+    """(T, N) bool: the step is part of an episode and the agent is alive."""
     masks: Tensor | None
     """(T, N, n) of legal actions."""
     actions: Tensor
@@ -72,16 +72,16 @@ class SequenceSamples(NamedTuple):
     advantage: Tensor
     factor: Tensor
     costs: Tensor | None = None
-    """(T, N) like those before (see ``Samples``)."""
+    """(T, N) each (see ``Samples``)."""
 
     @property
     def size(self) -> int:
-        """What minibatches are cut from: sequences."""
+        """Number of units of minibatches: sequences."""
         return len(self.hidden)
 
     @property
     def steps(self) -> Samples:
-        """The usable steps, one after another."""
+        """The usable steps, concatenated."""
         chosen: Any = (
             self.masks,
             self.actions,
@@ -122,7 +122,7 @@ def terms_of(
     start: Distribution | None = None,
     cost: CostTerms | None = None,
 ) -> Terms:
-    """Return what a loss of ``policy`` on samples is written with."""
+    """Return the terms of a loss of ``policy`` on samples."""
     steps = samples.steps
     return Terms(
         policy=policy,

@@ -1,8 +1,8 @@
 """Gradient steps of actors and critics: a loss, autograd, clipping, Adam.
 
 A trainer takes over the parameters of torch modules, which become views of one flat array, and
-moves them in place, so whoever holds the modules sees every step. It knows nothing of algorithms:
-it minimises the ``Objective`` it is given. ``nn/fast/trainers.py`` does the same with hand-written
+updates them in place, so the modules change with every step. It is independent of the algorithm:
+it minimises the given ``Objective``. ``nn/fast/trainers.py`` does the same with hand-written
 gradients, for the networks and rules that have them.
 """
 
@@ -31,19 +31,19 @@ Array = npt.NDArray[Any]
 
 
 class Part(NamedTuple):
-    """A minibatch: views that hold until the next pass."""
+    """A minibatch: views that are valid until the next pass."""
 
     inputs: Array
-    """(B, ...), as a trainer's ``prepare`` gives them."""
+    """(B, ...), as returned by a trainer's ``prepare``."""
     samples: dict[str, Array]
     """(..., B): samples on the last axis."""
 
 
 class Minibatches:
-    """Samples in a new order each pass, cut into ``parts`` of sizes that differ by one at most.
+    """Samples shuffled in each pass, split into ``parts`` of sizes that differ by at most one.
 
-    All arrays are put in order once a pass, so that a minibatch is a view of neighbours. A single
-    part is the whole batch as it came.
+    All arrays are reordered once per pass, so that a minibatch is a contiguous view. A single part
+    is the whole batch in its original order.
     """
 
     def __init__(
@@ -53,34 +53,34 @@ class Minibatches:
         parts: int,
         generator: torch.Generator,
     ) -> None:
-        """Cut ``inputs`` (N, ...) and ``samples`` (..., N); those that are None are left out."""
+        """Split ``inputs`` (N, ...) and ``samples`` (..., N); those that are None are omitted."""
         self._inputs, self._parts, self._generator = inputs, parts, generator
         self._samples = {name: array for name, array in samples.items() if array is not None}
         if parts > 1:
-            self._room = np.empty_like(inputs)
+            self._shuffled = np.empty_like(inputs)
         self._slices = slices(len(inputs), parts)
 
     def one_pass(self) -> Iterator[Part]:
-        """Go through all samples once."""
+        """Iterate over all samples once."""
         if self._parts == 1:
             yield Part(self._inputs, self._samples)
             return
         order = torch.randperm(len(self._inputs), generator=self._generator).numpy()
-        np.take(self._inputs, order, axis=0, out=self._room, mode="clip")
+        np.take(self._inputs, order, axis=0, out=self._shuffled, mode="clip")
         samples = {name: array.take(order, axis=-1) for name, array in self._samples.items()}
         for part in self._slices:
-            yield Part(self._room[part], {k: array[..., part] for k, array in samples.items()})
+            yield Part(self._shuffled[part], {k: array[..., part] for k, array in samples.items()})
 
 
 def slices(count: int, parts: int) -> list[slice]:
-    """Return ``parts`` slices of ``count`` things, of sizes that differ by one at most."""
+    """Return ``parts`` slices of ``count`` items, of sizes that differ by at most one."""
     share, rest = divmod(count, parts)
     edges = [k * share + min(k, rest) for k in range(parts + 1)]
     return [slice(a, b) for a, b in itertools.pairwise(edges)]
 
 
 def shuffled(count: int, parts: int, generator: torch.Generator) -> Iterator[Tensor | None]:
-    """Yield the indices of each minibatch of a pass; None is the whole batch as it came."""
+    """Yield the indices of each minibatch of a pass; None is the whole batch in order."""
     if parts == 1:
         yield None
         return
@@ -90,7 +90,7 @@ def shuffled(count: int, parts: int, generator: torch.Generator) -> Iterator[Ten
 
 
 class Trainer:
-    """R networks of one shape, each with its own clipping; one Adam."""
+    """R networks of one shape, each with its own gradient clipping; one Adam."""
 
     def __init__(
         self,
@@ -101,17 +101,17 @@ class Trainer:
         epsilon: float,
         max_grad_norm: float,
     ) -> None:
-        """Train parameters ``flat`` (R, P), whose gradients are written to ``gradient`` (R, P)."""
+        """Train parameters ``flat`` (R, P) with gradients in ``gradient`` (R, P)."""
         self.max_grad_norm = max_grad_norm
         self.adam = Adam(flat, lr, epsilon)
         self.adam.gradient = gradient
         self._rows = list(gradient.unbind())
 
     def step(self) -> None:
-        """Scale gradients that are too long, row by row, and take a step of Adam."""
+        """Clip gradient norms row by row, and take a step of Adam."""
         for gradient in self._rows:
             norm = math.sqrt(gradient.dot(gradient).item())
-            # The 1e-6 is clip_grad_norm_'s; there too a norm that is no number spoils the gradient.
+            # The 1e-6 is clip_grad_norm_'s; there too a NaN norm makes the gradient NaN.
             if not norm + 1e-6 <= self.max_grad_norm:
                 gradient *= self.max_grad_norm / (norm + 1e-6)
         self.adam.step()
@@ -125,10 +125,10 @@ class Trainer:
         }
 
     def load_state(self, state: Mapping[str, Array]) -> None:
-        """Put Adam back to what ``state`` returned; the modules load their own parameters.
+        """Restore Adam's ``state``; the modules load their own parameters.
 
         Raises:
-            KeyError: something is missing.
+            KeyError: an entry is missing.
             ValueError: the moments are of networks of another shape.
         """
         moments = [(self.adam.first, state["first"]), (self.adam.second, state["second"])]
@@ -163,9 +163,9 @@ class ActorTrainer(Trainer, ABC):
             samples: the batch.
             objective: the loss of every minibatch.
             epochs: passes over the data.
-            parts: minibatches of a pass.
+            parts: minibatches per pass.
             target_kl: stop once the mean KL(start||now) over the batch exceeds this.
-            generator: puts the samples in order.
+            generator: shuffles the samples.
         """
         self.load(samples, objective.uses_kl, target_kl is not None)
         kl = entropy = float("nan")
@@ -186,13 +186,13 @@ class ActorTrainer(Trainer, ABC):
 
     @abstractmethod
     def load(self, samples: ActorSamples, uses_kl: bool, has_target: bool) -> None:
-        """Take the samples of the passes that follow, and the policy at their start if needed."""
+        """Load the samples of the following passes, and the policy at their start if needed."""
 
     @abstractmethod
     def one_pass(
         self, objective: Objective, parts: int, generator: torch.Generator
     ) -> Iterator[Any]:
-        """Take a step on every minibatch; yield its ``Terms``, which hold until the next one."""
+        """Take a step on every minibatch; yield its ``Terms``, valid until the next one."""
 
     @abstractmethod
     def kl_from_start(self) -> float:
@@ -209,7 +209,7 @@ class AutogradActorTrainer(ActorTrainer):
         super().__init__(flat, self.gradient, lr=lr, epsilon=epsilon, max_grad_norm=max_grad_norm)
 
     def load(self, samples: ActorSamples, uses_kl: bool, has_target: bool) -> None:
-        """Take the samples (see ``ActorTrainer``)."""
+        """Load the samples (see ``ActorTrainer``)."""
         self._samples, self._start = samples, None
         self._starts: dict[int, Distribution] = {}
         self._uses_kl = uses_kl
@@ -259,14 +259,14 @@ class AutogradActorTrainer(ActorTrainer):
 
 
 class CriticTrainer(Trainer, ABC):
-    """Gradient steps of R critics that see the same inputs, such as one of reward, one of cost.
+    """Gradient steps of R critics with the same inputs, such as one of reward and one of cost.
 
     The loss of each is ``value_loss`` plus ``l2`` times the sum of its squared parameters.
     """
 
     @abstractmethod
     def prepare(self, inputs: Array) -> Array:
-        """Return what ``descend`` takes for ``inputs`` (B, numbers)."""
+        """Return ``inputs`` (B, numbers) in the form that ``descend`` takes."""
 
     @abstractmethod
     def descend(self, inputs: Array, old_values: Array, targets: Array) -> Array:
@@ -299,7 +299,7 @@ class AutogradCriticTrainer(CriticTrainer):
         self.l2, self.clip, self.huber_delta = l2, clip, huber_delta
 
     def prepare(self, inputs: Array) -> Array:
-        """Return the inputs as they are."""
+        """Return the inputs unchanged."""
         return inputs
 
     def descend(self, inputs: Array, old_values: Array, targets: Array) -> Array:
@@ -320,7 +320,7 @@ class AutogradCriticTrainer(CriticTrainer):
             inputs: (T, N, numbers).
             first: (T, N) bool, whether a step is the first one of its episode.
             hidden: (R, N, units), before the first step.
-            usable: (T, N) bool; other steps enter no loss.
+            usable: (T, N) bool; other steps are excluded from the loss.
             old: (R, T, N), values when the data was collected.
             targets: (R, T, N).
         """
@@ -352,10 +352,10 @@ class AutogradCriticTrainer(CriticTrainer):
 
 
 def flattened(modules: Sequence[nn.Module]) -> tuple[Tensor, Tensor]:
-    """Make the parameters of R modules of one shape views of one array; return it and its twin.
+    """Make the parameters of R modules views of one array; return it and the array of gradients.
 
     Gradients are views of the second array, (R, P) like the first, to which autograd adds. Moving a
-    module to another device or type afterwards cuts the tie.
+    module to another device or type afterwards breaks the sharing.
     """
     rows = [list(module.parameters()) for module in modules]
     count = sum(p.numel() for p in rows[0])

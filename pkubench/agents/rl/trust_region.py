@@ -1,7 +1,7 @@
 """A step inside a KL ball: conjugate gradients for its direction, a line search for its length.
 
-The pieces are plain functions, so that a rule with other conditions (a cost constraint) takes the
-same directions and searches the same line with an acceptance of its own.
+The parts are plain functions, so that a rule with other conditions (a cost constraint) reuses
+directions and line search with its own acceptance test.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from pkubench.agents.rl.samples import ActorSamples, Samples, terms_of
 from pkubench.agents.rl.update_rules.trust_region import TrustRegion
 
 CG_TOLERANCE = 1e-10
-"""Conjugate gradients stop once the squared residual is below it."""
+"""Squared residual at which conjugate gradients stop."""
 
 
 class Step(NamedTuple):
-    """What a trust-region step did."""
+    """Result of a trust-region step."""
 
     fraction: float
-    """Share of the full step taken; 0.0: no length was accepted and the actor is as before."""
+    """Fraction of the full step taken; 0.0: no length was accepted and the actor is unchanged."""
     kl: float
     """Mean divergence of the new policy from the old (0.0 when restored)."""
     improvement: float
@@ -39,7 +39,7 @@ class Step(NamedTuple):
 
     @property
     def is_accepted(self) -> bool:
-        """Whether the actor moved."""
+        """Whether the actor changed."""
         return self.fraction > 0.0
 
 
@@ -49,16 +49,16 @@ def trust_region_step(
     """Maximise ``L = mean[M r A]`` inside ``mean KL(old||new) < radius`` (HATRPO; HARL alg. 2).
 
     With ``g`` the gradient of L and ``F`` the damped Fisher matrix, ``x`` solves ``F x = g`` by
-    conjugate gradients and the full step is ``x sqrt(2 radius / x'F x)``, the boundary of the
-    ball to second order. The first of the shrinking lengths is taken whose KL is below the
-    radius, whose surrogate rises, and by more than ``accept_ratio`` of ``g' step``. With one
-    agent (M = 1) this is TRPO (Schulman et al. 2015).
+    conjugate gradients and the full step is ``x sqrt(2 radius / x'F x)``, the boundary of the ball
+    to second order. The line search takes the first of the shrinking lengths with a KL below the
+    radius and a surrogate increase of more than 0 and more than ``accept_ratio`` times ``g' step``.
+    With one agent (M = 1) this is TRPO (Schulman et al. 2015).
 
     Args:
-        actor: moved in place.
+        actor: updated in place.
         samples: the batch.
         rule: the ball and the search; L is minus its loss.
-        fast: products with F by hand, where the network has them.
+        fast: hand-written products with F, where the network has them.
     """
     radius = rule.kl_limit * numbers_averaged(actor, samples, rule)
     pi = samples.policy(actor)
@@ -81,8 +81,8 @@ def trust_region_step(
         improvement = float(surrogate_of(rule, new, samples)) - reached
         if rule.search_steps == 0:
             return True
-        is_worth_it = improvement > rule.accept_ratio * fraction * expected
-        return kl < radius and improvement > 0.0 and is_worth_it
+        is_sufficient = improvement > rule.accept_ratio * fraction * expected
+        return kl < radius and improvement > 0.0 and is_sufficient
 
     tries = max(rule.search_steps, 1)
     fraction = line_search(actor, start, step, accept, tries, rule.search_decay)
@@ -103,7 +103,7 @@ def fisher_of(
 
 
 def numbers_averaged(actor: Actor, samples: ActorSamples, rule: TrustRegion) -> int:
-    """Return over how many numbers of an action KL is averaged, by which a summed one is larger."""
+    """Return the number of action dimensions that the KL is averaged over; 1 where it is summed."""
     is_averaged = rule.kl_mean_over_dimensions and not actor.discrete
     return int(samples.actions.shape[-1]) if is_averaged else 1
 
@@ -111,7 +111,7 @@ def numbers_averaged(actor: Actor, samples: ActorSamples, rule: TrustRegion) -> 
 def flat_gradient(value: Tensor, actor: Actor, keep_graph: bool = False) -> Tensor:
     """Return the gradient of a scalar in the order of ``actor.parameters()``, (P,).
 
-    ``keep_graph`` says that another scalar of the same forward pass will be differentiated too.
+    ``keep_graph``: another scalar of the same forward pass will be differentiated too.
     """
     gradients = torch.autograd.grad(
         value, list(actor.parameters()), retain_graph=keep_graph, materialize_grads=True
@@ -120,17 +120,17 @@ def flat_gradient(value: Tensor, actor: Actor, keep_graph: bool = False) -> Tens
 
 
 class Solution(NamedTuple):
-    """Of a linear system ``A x = b``, up to the residual."""
+    """Solution of a linear system ``A x = b``, up to the residual."""
 
     x: Tensor
     image: Tensor
-    """A x, known as b minus the residual without another product."""
+    """A x, equal to b minus the residual, without another product."""
 
 
 def conjugate_gradient(
     product: Callable[[Tensor], Tensor], target: Tensor, iterations: int, tolerance: float
 ) -> Solution:
-    """Return x with ``product(x)`` near ``target``, for a symmetric positive definite product.
+    """Solve ``product(x) = target`` approximately, for a symmetric positive definite product.
 
     Starts from zero and stops after ``iterations`` or once the squared residual is below
     ``tolerance``. A target of zeros gives zeros.
@@ -161,10 +161,10 @@ def line_search(
     tries: int,
     decay: float,
 ) -> float:
-    """Move ``actor`` to ``start + f step`` with the first f of 1, decay, ... that is accepted.
+    """Set ``actor`` to ``start + f step`` with the first f of 1, decay, ... that is accepted.
 
     ``accept`` is called with f, without gradients, while the actor is at that point. Returns f;
-    if none is accepted, puts ``start`` back bit for bit and returns 0.0.
+    if none is accepted, restores ``start`` bit for bit and returns 0.0.
     """
     fraction = 1.0
     for _ in range(tries):

@@ -21,10 +21,10 @@ def value_loss(
         value: (B,), V(s) now.
         old_value: (B,), V(s) when the data was collected.
         target: (B,), returns on the same (normalised) scale.
-        clip: half-width of the trusted interval round ``old_value``, the larger of the clipped
-            and the plain loss counting (PPO2, HARL); None: plain.
-        huber_delta: where the loss turns linear (HARL: 10); None: squared error without the
-            factor one half (OmniSafe).
+        clip: half-width of the clipping interval around ``old_value``; the larger of the clipped
+            and the plain loss is taken (PPO2, HARL); None: plain.
+        huber_delta: error beyond which the loss is linear (HARL: 10); None: squared error without
+            the factor one half (OmniSafe).
     """
 
     def loss(prediction: Tensor) -> Tensor:

@@ -19,13 +19,13 @@ FORMAT = 1
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
 DIGEST = "weights_sha256"
-"""Entry of a saved agent's ``config.json``: what a changed byte of its weights is known by."""
+"""Entry of a saved agent's ``config.json`` by which a changed byte of its weights is detected."""
 
 Tensors = dict[str, npt.NDArray[Any]]
 
 
 class SavedAgent(NamedTuple):
-    """What a folder of a saved agent holds."""
+    """Contents of a saved agent's folder."""
 
     config: dict[str, Any]
     """At least ``format``, ``kind`` (which loader reads it), ``agent`` and ``task``."""
@@ -40,12 +40,12 @@ def save_agent(folder: Path, config: Mapping[str, Any], tensors: Tensors) -> Non
         MissingExtra: safetensors is not installed.
     """
     digest = write_tensors(folder / WEIGHTS, tensors)
-    # Last, so that a kill between the two leaves weights that the old description disowns.
+    # Last, so that a kill between the two leaves weights that do not match the old config.
     write_json(folder / CONFIG, {"format": FORMAT, **config, DIGEST: digest}, allow_nan=True)
 
 
 def write_tensors(path: Path, tensors: Tensors) -> str:
-    """Write a safetensors file whole or not at all, and return its SHA-256.
+    """Write a safetensors file atomically, and return its SHA-256.
 
     Raises:
         StorageError: the folder cannot be written.
@@ -62,7 +62,7 @@ def load_saved(folder: Path) -> SavedAgent:
 
     Raises:
         WeightsError: a file is missing, corrupt, truncated, of another format, or not what was
-            saved; weights that their description does not know are taken as they are.
+            saved; weights of a config without their hash are not checked.
         StorageError: a file cannot be read.
         MissingExtra: safetensors is not installed.
     """
@@ -85,9 +85,9 @@ def load_saved(folder: Path) -> SavedAgent:
     digest = hashlib.sha256(data).hexdigest()
     if config.get(DIGEST, digest) != digest:
         raise WeightsError(
-            f"{weights_path} is not the file that was saved with {CONFIG} (its SHA-256 is another "
-            "than weights_sha256 there): copy both again, or train on with --resume if the saving "
-            "was interrupted"
+            f"{weights_path} is not the file that was saved with {CONFIG} (its SHA-256 differs "
+            "from weights_sha256 there): copy both again, or continue with --resume if saving was "
+            "interrupted"
         )
     return SavedAgent(config, tensors)
 
@@ -96,7 +96,7 @@ def load_tensors(path: Path) -> Tensors:
     """Read a safetensors file into NumPy arrays.
 
     Raises:
-        WeightsError: it is a pickle, truncated or otherwise no safetensors file.
+        WeightsError: it is a pickle, truncated or otherwise not a safetensors file.
     """
     return _tensors(_read(path), path)
 

@@ -14,7 +14,7 @@ from pkubench.envs.games.zero_sum import ZeroSumGame
 def population_of(
     game: ZeroSumGame, plans: tuple[Floats, Floats], meta_strategy: tuple[Floats, Floats]
 ) -> Population:
-    """Return plans, one a row, as policies with a distribution over them."""
+    """Return plans, one per row, as policies with a distribution over them."""
     members = []
     for player in (0, 1):
         forest = forest_of(game, player)
@@ -25,7 +25,7 @@ def population_of(
 
 
 def forest_of(game: ZeroSumGame, player: int) -> Forest:
-    """Return the player's sequences; in a matrix game the empty one and one an action."""
+    """Return the player's sequences; in a matrix game the empty one and one per action."""
     if isinstance(game, GameTree):
         return game.form.forests[player]
     (state,) = game.information_states(player)
@@ -34,7 +34,7 @@ def forest_of(game: ZeroSumGame, player: int) -> Forest:
 
 
 def on_sequences(forest: Forest, plans: Floats) -> Floats:
-    """Return plans with the empty sequence, which those of matrix games leave out."""
+    """Return plans with the empty sequence, which those of matrix games omit."""
     if plans.shape[1] == forest.size:
         return plans
     return np.hstack([np.ones((len(plans), 1)), plans])

@@ -1,7 +1,7 @@
-"""What a population file holds, before any game is known: read with its size bounded.
+"""The content of a population file, before its game is known: read with its size bounded.
 
 Shapes and types of an ``.npz`` are taken from the headers of its arrays and checked before anything
-is allocated for them. The format is told in ``population_file``.
+is allocated for them. The format is documented in ``population_file``.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from pkubench.errors import StorageError, WeightsError
 
 POPULATION_SUFFIXES = (".npz", ".json")
-"""What population files are called."""
-MOST_BYTES = 256 << 20
+"""Suffixes of population files."""
+MAX_BYTES = 256 << 20
 """Largest file, and largest sum of its arrays when unpacked."""
-MOST_POLICIES, MOST_STATES = 10_000, 1_000_000
-"""Of one player; each is an object of its own once read."""
+MAX_POLICIES, MAX_STATES = 10_000, 1_000_000
+"""Per player; each becomes a Python object when read."""
 
 _LAYOUT = {
     "game": ("U", ()),
@@ -40,7 +40,7 @@ _WANTED = ["game"] + [f"{n}_{p}" for p in (0, 1) for n in ("states", "probabilit
 
 
 class Seat(NamedTuple):
-    """One player's part as the file has it.
+    """One player's part as in the file.
 
     Attributes:
         policies: Tables ``(policies, states, actions)``, or a list of mappings.
@@ -59,13 +59,13 @@ class _Header(NamedTuple):
 
 
 def check_population_bytes(name: str, data: bytes) -> None:
-    """Check that a file's content is a population of some game; what it plays is checked later.
+    """Check that a file's content is a population of some game; its policies are checked later.
 
     Raises:
-        WeightsError: It is damaged, too large, or holds something else.
+        WeightsError: It is damaged, too large, or not a population.
     """
     path = Path(name)
-    if len(data) > MOST_BYTES:
+    if len(data) > MAX_BYTES:
         raise WeightsError(_too_large(path))
     population_content(path, data)
 
@@ -78,7 +78,7 @@ def read_bytes(path: Path) -> bytes:
         StorageError: It cannot be read.
     """
     try:
-        if path.stat().st_size > MOST_BYTES:
+        if path.stat().st_size > MAX_BYTES:
             raise WeightsError(_too_large(path))
         return path.read_bytes()
     except OSError as error:
@@ -89,18 +89,18 @@ def population_content(path: Path, data: bytes) -> tuple[str, tuple[Seat, Seat]]
     """Return the name of a population's game and both players' parts.
 
     Args:
-        path: Its name, for messages; ``.json`` is read as that, all else as ``.npz``.
+        path: Its name, for messages; ``.json`` is read as JSON, all else as ``.npz``.
         data: Its bytes.
 
     Raises:
-        WeightsError: It is damaged, too large, or holds something else.
+        WeightsError: It is damaged, too large, or not a population.
     """
     return _json(path, data) if path.suffix == ".json" else _npz(path, data)
 
 
 def _too_large(path: Path) -> str:
     return (
-        f"{path.name} holds more than {MOST_BYTES >> 20} MiB; hand in fewer policies, such as "
+        f"{path.name} is larger than {MAX_BYTES >> 20} MiB; submit fewer policies, such as "
         "those with weight in the meta-strategy"
     )
 
@@ -109,13 +109,14 @@ def _npz(path: Path, data: bytes) -> tuple[str, tuple[Seat, Seat]]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = archive.namelist()
-            if sum(info.file_size for info in archive.infolist()) > MOST_BYTES:
+            if sum(info.file_size for info in archive.infolist()) > MAX_BYTES:
                 raise WeightsError(_too_large(path))
             if sorted(names) != sorted(f"{name}.npy" for name in _WANTED):
-                lacking = [name for name in _WANTED if f"{name}.npy" not in names]
-                what = f"lacks {lacking[0]!r}" if lacking else "holds further ones"
+                missing = [name for name in _WANTED if f"{name}.npy" not in names]
+                what = f"{missing[0]!r} is missing" if missing else "it has further ones"
                 raise WeightsError(
-                    f"{path.name} is no population: it must hold the arrays {', '.join(_WANTED)}, "
+                    f"{path.name} is not a population: it must have the arrays "
+                    f"{', '.join(_WANTED)}, "
                     f"and {what}"
                 )
             _check_headers(path, {name: _header(archive, name) for name in _WANTED})
@@ -131,7 +132,7 @@ def _npz(path: Path, data: bytes) -> tuple[str, tuple[Seat, Seat]]:
     except Exception as error:  # zipfile, zlib and NumPy raise a dozen types on damage
         reason = str(error)[:200] or type(error).__name__
         raise WeightsError(
-            f"{path.name} is damaged or no .npz ({reason}); write it again with numpy.savez"
+            f"{path.name} is damaged or not an .npz ({reason}); write it again with numpy.savez"
         ) from error
     for player in (0, 1):
         texts: NDArray[np.str_] = arrays[f"states_{player}"]
@@ -145,16 +146,16 @@ def _npz(path: Path, data: bytes) -> tuple[str, tuple[Seat, Seat]]:
 
 
 def _header(archive: zipfile.ZipFile, name: str) -> _Header:
-    """Return what an array says of itself; nothing is allocated for it."""
+    """Return an array's header; nothing is allocated for it."""
     info = archive.getinfo(f"{name}.npy")
     with archive.open(info) as file:
         version = npy.read_magic(file)
-        # Only names of fields need the third version, and there are none.
+        # Only field names need the third version, and there are none.
         read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version]
         shape, _, dtype = read(file)
         if dtype.hasobject:
             raise WeightsError(
-                f"the array {name!r} holds Python objects; pickled objects are refused, so save "
+                f"the array {name!r} contains Python objects; pickled objects are refused, so save "
                 "text with dtype=str and numbers with dtype=float"
             )
         left = info.file_size - file.tell()
@@ -164,7 +165,7 @@ def _header(archive: zipfile.ZipFile, name: str) -> _Header:
 
 
 def _check_headers(path: Path, headers: Mapping[str, _Header]) -> None:
-    """Check types, shapes and counts, and that what belongs together is equally long."""
+    """Check types, shapes, counts, and that corresponding arrays have equal lengths."""
     for name, (shape, dtype) in headers.items():
         kind, dimensions = _LAYOUT[name.rstrip("_01")]
         is_filled = dtype.itemsize > 0 and all(size >= 1 for size in shape)
@@ -190,13 +191,13 @@ def _check_headers(path: Path, headers: Mapping[str, _Header]) -> None:
 
 def _check_counts(path: Path, player: int, policies: int, states: int) -> None:
     for name, count, most in (
-        ("policies", policies, MOST_POLICIES),
-        ("information states", states, MOST_STATES),
+        ("policies", policies, MAX_POLICIES),
+        ("information states", states, MAX_STATES),
     ):
         if count > most:
             raise WeightsError(
                 f"{path.name} has {count:,} {name} of player {player}, at most {most:,} are read; "
-                "hand in fewer, such as those with weight in the meta-strategy"
+                "submit fewer, such as those with weight in the meta-strategy"
             )
 
 
@@ -218,31 +219,29 @@ def _json(path: Path, data: bytes) -> tuple[str, tuple[Seat, Seat]]:
         if not isinstance(seat.policies, list):
             raise WeightsError(f"{path.name}: the policies of player {player} must be a list")
         if not seat.policies:
-            raise WeightsError(
-                f"{path.name} has no policy of player {player}; hand in at least one"
-            )
+            raise WeightsError(f"{path.name} has no policy of player {player}; submit at least one")
         _check_counts(path, player, len(seat.policies), 0)
         if not isinstance(seat.meta, list) or not all(is_number(p) for p in seat.meta):
             raise WeightsError(
                 f"{path.name}: the meta-strategy of player {player} must be a list of numbers, one "
-                f"a policy, got {seat.meta!r:.40}"
+                f"per policy, got {seat.meta!r:.40}"
             )
     return game, (first, second)
 
 
 def _member(path: Path, document: Any, name: str) -> Any:
-    """Return one entry of an object that must have it."""
+    """Return a required entry of an object."""
     if isinstance(document, dict) and name in document:
         return document[name]
     kind = f"an object without {name!r}" if isinstance(document, dict) else f"{document!r:.40}"
     raise WeightsError(
-        f'{path.name} is no population: it must be {{"game": NAME, "players": [{{"policies": '
+        f'{path.name} is not a population: it must be {{"game": NAME, "players": [{{"policies": '
         f'[...], "meta_strategy": [...]}}, {{...}}]}}, and has {kind} where {name!r} belongs'
     )
 
 
 def is_number(value: object) -> bool:
-    """Return whether JSON's value is a number that fits in a float; no text, no true or false."""
+    """Return whether a JSON value is a number, not a boolean, that fits in a float."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return abs(value) <= sys.float_info.max or isinstance(value, float)
@@ -252,5 +251,5 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise ValueError(f"{twice!r:.80} stands twice in one object; leave one out")
+        raise ValueError(f"{twice!r:.80} occurs twice in one object; remove one")
     return found

@@ -1,8 +1,8 @@
-"""Populations as one file: K policies and a meta-strategy a seat, as ``.npz`` or ``.json``.
+"""Populations as one file: K policies and a meta-strategy per seat, as ``.npz`` or ``.json``.
 
 ``npz``, for player ``p`` in 0, 1 (arrays of ``numpy.savez``; pickled objects are refused):
 
-| array | type and shape | what |
+| array | type and shape | meaning |
 |---|---|---|
 | ``game`` | text | the game's name, or the task's |
 | ``states_p`` | text ``(states,)`` | OpenSpiel's information-state strings, in any order |
@@ -57,20 +57,20 @@ if TYPE_CHECKING:
     from pkubench.tasks.task import Task
 
 _ACTION = re.compile(r"0|[1-9][0-9]{0,8}")
-"""How JSON writes an action."""
+"""The format of actions in JSON."""
 
 
 def read_population(path: Path, task: Task) -> Population:
     """Read a population and check it against a task's game.
 
     Raises:
-        WeightsError: The file is damaged, too large, or holds something else.
-        AgentError: It plays another game, or a policy or meta-strategy is wrong; the message names
-            the first information state that is, and what to do.
+        WeightsError: The file is damaged, too large, or not a population.
+        AgentError: It plays another game, or a policy or meta-strategy is invalid; the message
+            names the first invalid information state, and what to do.
         StorageError: It cannot be read.
     """
-    told, seats = population_content(path, read_bytes(path))
-    _check_game(path, told, task.id)
+    named, seats = population_content(path, read_bytes(path))
+    _check_game(path, named, task.id)
     game = registered_game(task.id)
     return _population(
         path, seats, [_policies(path, game, player, seat) for player, seat in enumerate(seats)]
@@ -78,9 +78,9 @@ def read_population(path: Path, task: Task) -> Population:
 
 
 def read_unbuilt_population(path: Path, game: str) -> Population:
-    """Read a population of a game whose tree is not built.
+    """Read a population of a game without building its tree.
 
-    States and legal actions cannot be listed, so they are checked where plays lead.
+    States and legal actions cannot be enumerated, so they are checked at the states of plays.
 
     Args:
         path: The file.
@@ -89,8 +89,8 @@ def read_unbuilt_population(path: Path, game: str) -> Population:
     Raises:
         WeightsError, AgentError, StorageError: As :func:`read_population`.
     """
-    told, seats = population_content(path, read_bytes(path))
-    _check_game(path, told, game)
+    named, seats = population_content(path, read_bytes(path))
+    _check_game(path, named, game)
     actions = load_openspiel(game).num_distinct_actions()
     members: list[list[Any]] = []
     for player, seat in enumerate(seats):
@@ -123,11 +123,11 @@ def write_population(path: Path, population: Population, task: Task) -> None:
     """Write a population as ``.npz`` or ``.json``; equal populations give equal bytes.
 
     Raises:
-        AgentError: The name ends in something else, or a policy does not fit the task's game.
+        AgentError: The name has another suffix, or a policy does not fit the task's game.
         StorageError: The file cannot be written.
     """
     if path.suffix not in POPULATION_SUFFIXES:
-        raise AgentError(f"a population file is called *.npz or *.json, not {path.name!r}")
+        raise AgentError(f"a population file is named *.npz or *.json, not {path.name!r}")
     game = registered_game(task.id)
     arrays: dict[str, NDArray[Any]] = {"game": np.array(game.name)}
     players = []
@@ -164,12 +164,12 @@ def write_population(path: Path, population: Population, task: Task) -> None:
 # Checking
 
 
-def _check_game(path: Path, told: str, wanted: str) -> None:
-    """Refuse a population of another game; any spelling of this one will do."""
-    if not is_same_game(told, wanted):
+def _check_game(path: Path, named: str, wanted: str) -> None:
+    """Refuse a population of another game; any spelling of this game is accepted."""
+    if not is_same_game(named, wanted):
         short = wanted.rpartition("/")[2] if wanted.startswith("pkubench/") else wanted
         raise AgentError(
-            f"{path.name} is a population of {told[:80]!r}, which is another game than {short!r}; "
+            f"{path.name} is a population of {named[:80]!r}, which is not the game {short!r}; "
             f"write {short!r} as its game if it is meant for it"
         )
 
@@ -180,7 +180,7 @@ def _population(path: Path, seats: tuple[Seat, Seat], members: list[list[Any]]) 
         return Population((members[0], members[1]), (metas[0], metas[1]))
     except AgentError as error:
         raise AgentError(
-            f"{path.name}: {error}; it must hold one probability a policy, with sum 1"
+            f"{path.name}: {error}; it must have one probability per policy, with sum 1"
         ) from error
 
 
@@ -199,8 +199,8 @@ def _policies(path: Path, game: ZeroSumGame, player: int, seat: Seat) -> list[Ta
             close = nearest(missing[0], seat.states)
             hint = f"; the nearest it has is {close!r}" if close else ""
             raise AgentError(
-                f"{path.name}: states_{player} lacks {len(missing)} of {len(states)} information "
-                f"states, the first being {missing[0]!r}{hint}; add a row for each"
+                f"{path.name}: states_{player} has no row for {len(missing)} of {len(states)} "
+                f"information states, the first being {missing[0]!r}{hint}; add a row for each"
             )
         _check_actions(path, player, seat, game.num_actions)
         tables = seat.policies[:, [place[state.text] for state in states]]
@@ -220,19 +220,19 @@ def _policies(path: Path, game: ZeroSumGame, player: int, seat: Seat) -> list[Ta
 def _check_known(
     where: str,
     states: tuple[InformationState, ...],
-    told: Mapping[str, Any],
+    given: Mapping[str, Any],
     player: int,
     game: ZeroSumGame,
 ) -> None:
-    """Refuse states that the game does not have: they are misspelt, or the other player's."""
+    """Refuse states that the game does not have: misspelled ones, or the other player's."""
     known = {state.text for state in states}
-    unknown = [text for text in told if text not in known]
+    unknown = [text for text in given if text not in known]
     if unknown:
         close = nearest(unknown[0], [state.text for state in states])
         hint = f" (the nearest is {close!r})" if close else ""
         raise AgentError(
             f"{where} has {len(unknown)} information states that player {player} of {game.name!r} "
-            f"does not have, the first being {unknown[0]!r}{hint}; leave them out"
+            f"does not have, the first being {unknown[0]!r}{hint}; remove them"
         )
 
 
@@ -245,7 +245,7 @@ def _check_actions(path: Path, player: int, seat: Seat, actions: int) -> None:
 
 
 def _mappings(path: Path, player: int, seat: Seat) -> list[dict[str, Any]]:
-    """Return the policies of JSON with numbers for their actions, which are text there."""
+    """Return the policies of JSON with actions as integers, which are strings there."""
     made = []
     for number, policy in enumerate(seat.policies):
         try:
@@ -261,12 +261,12 @@ def _mappings(path: Path, player: int, seat: Seat) -> list[dict[str, Any]]:
 
 def _numbered(row: Any, text: str, player: int) -> Any:
     if not isinstance(row, Mapping):
-        return row  # which is told with what was wanted, like any policy's
+        return row  # reported later like an invalid row of any policy
     where = f"player {player} at information state {text!r}"
     for action, p in row.items():
         if not _ACTION.fullmatch(action):
             raise PolicyError(
-                f"{where}: {action!r:.40} is no action; write OpenSpiel's number, such as "
+                f"{where}: {action!r:.40} is not an action; write OpenSpiel's number, such as "
                 f'"0", without leading zeros'
             )
         if not is_number(p):

@@ -1,8 +1,8 @@
-"""Run folders: what a training is, written down before its first step and read by every verb.
+"""Run folders: the description of a training, written before its first step and read by every verb.
 
-``training.json`` holds agent, task, seed, settings and the command from the beginning, so that a
-run which is stopped or killed is known and can only be resumed as what it is. A finished run says
-the same in the ``config.json`` of its saved agent.
+``training.json`` has agent, task, seed, settings and the command from the beginning, so that a
+stopped or killed run can be identified, and resumed only with the same settings. A finished run has
+the same entries in the ``config.json`` of its saved agent.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from pkubench.files import lock_folder, unlock, write_json
 TRAINING = "training.json"
 CURVE = "training.jsonl"
 CHECKPOINT, COMMIT = "checkpoint", "checkpoint.json"
-"""The folder of checkpoints in a run folder, and the file there that says which are good."""
+"""The folder of checkpoints in a run folder, and the file in it that names the complete ones."""
 
 
 class Ended(StrEnum):
-    """How a training whose agent is saved on the way stands; ``ended`` in its ``config.json``."""
+    """Status of a training that saves its agent repeatedly; ``ended`` in its ``config.json``."""
 
     STOPPED = "stopped"
-    """Before its time, by the user or a kill."""
+    """Early, by the user or a kill."""
     COMPLETE = "complete"
-    """All its steps are done."""
+    """All steps are done."""
     SOLVED = "solved"
-    """Before its time, at an equilibrium or within the tolerance that was set."""
+    """Early, at an equilibrium or within the given tolerance."""
 
 
 _ROUNDING = 1e-8
-"""What ends within this tolerance, a share of the largest payoff, ends at an equilibrium."""
+"""Tolerance, as a share of the largest payoff, up to which a solution counts as an equilibrium."""
 
 
 def where_solved(settings: object) -> str:
-    """Return where a game learner with these settings ends before its time, in words."""
+    """Return in words where a game learner with these settings ends early."""
     tolerance = settings.get("tolerance") if isinstance(settings, dict) else None
     if not isinstance(tolerance, float) or tolerance <= _ROUNDING:
         return "at an equilibrium"
@@ -58,21 +58,21 @@ class Training(NamedTuple):
 
     @property
     def unit(self) -> str:
-        """What a step of this run is."""
+        """The unit of this run's steps."""
         settings = self.facts.get("settings")
         return "iteration" if isinstance(settings, dict) and "iterations" in settings else "step"
 
     @property
     def ended(self) -> str | None:
-        """How the training of a saved agent ended, in words, where its config tells."""
+        """How the training of a saved agent ended, in words, if recorded in its config."""
         done, total = self.facts.get("iterations"), self.facts.get("total_steps")
         match self.facts.get("ended"):
             case Ended.SOLVED:
                 return f"ended {where_solved(self.facts.get('settings'))} after {self._done}"
             case Ended.COMPLETE:
                 return f"complete: {self._done}"
-            case Ended.STOPPED:  # the saved agent may be newer than the last report of the curve
-                return f"stopped at {self.unit} {done} of {total}; what it had learnt is saved"
+            case Ended.STOPPED:  # the saved agent may be newer than the last line of the curve
+                return f"stopped at {self.unit} {done} of {total}; its agent so far is saved"
         return None
 
     @property
@@ -82,12 +82,12 @@ class Training(NamedTuple):
 
     @property
     def is_stopped(self) -> bool:
-        """Whether it has an agent to offer and more to train."""
+        """Whether it has a saved agent and can be trained further."""
         return self.facts.get("ended") == Ended.STOPPED
 
     @property
     def progress(self) -> str:
-        """How far an unfinished run came, in words."""
+        """Progress of an unfinished run, in words."""
         curve = read_curve(self.folder)
         total = self.facts.get("total_steps")
         reached = f"{self.unit} {curve[-1]['steps']:,}" if curve else "before its first report"
@@ -95,7 +95,7 @@ class Training(NamedTuple):
 
     @property
     def command(self) -> str | None:
-        """The command that began the run, if it is known."""
+        """The command that started the run, if known."""
         command = self.facts.get("command")
         return command if isinstance(command, str) else None
 
@@ -103,14 +103,14 @@ class Training(NamedTuple):
     def resume_command(self) -> str:
         """The command that resumes an unfinished run."""
         if self.command is None:
-            return "the command that began it, with --resume"
+            return "the command that started it, with --resume"
         words = self.command.split()
         out = self.folder.parent if {"--batch-seeds", "--together"} & {*words} else self.folder
         return f"{self.command} {shlex.join(['--out', str(out), '--resume'])}"
 
     @property
     def unfinished(self) -> str:
-        """The line about a run that has no agent to offer yet."""
+        """The message about a run without a saved agent."""
         return (
             f"{self.folder} has not finished its training ({self.progress}); "
             f"to resume: {self.resume_command}"
@@ -125,7 +125,7 @@ def train_command(
     settings: Mapping[str, str],
     flags: Sequence[str] = (),
 ) -> str:
-    """Return the command that trains this: one seed, or several side by side."""
+    """Return the command of this training: one seed, or several in a batch."""
     words = ["pkubench", "train", agent, task_id, "--steps", str(total)]
     if len(seeds) > 1:
         words += ["--seeds", ",".join(map(str, seeds)), "--batch-seeds"]
@@ -138,10 +138,10 @@ def train_command(
 
 @contextmanager
 def held(folders: Sequence[Path]) -> Iterator[None]:
-    """Keep other processes from training into run folders, until the end or a kill.
+    """Lock run folders against other training processes, until the end or a kill.
 
-    Folders are made for it; those in which nothing was written are removed again, if this process
-    got them: the one that holds a folder may not have written its first file yet.
+    Folders are created for it; empty ones are removed again, if this process has the lock: the
+    process that has it may not have written its first file yet.
 
     Raises:
         StorageError: Another process trains into one of them, or one cannot be made.
@@ -169,30 +169,29 @@ def held(folders: Sequence[Path]) -> Iterator[None]:
 
 @contextmanager
 def claimed(folders: Sequence[Path], resume: bool, *, is_many: bool = False) -> Iterator[None]:
-    """Hold the folders of runs that are to be trained; refuse what must not be written to.
+    """Lock the folders of runs to train; refuse folders that must not be written to.
 
     Raises:
-        ConfigError: A folder is a file; it holds something and ``resume`` is not set; or it is
-            the only one, holds nothing, and ``resume`` is set.
+        ConfigError: A folder is a file; it is not empty and ``resume`` is not set; or it is the
+            only one, is empty, and ``resume`` is set.
         StorageError: Another process trains into one of them, or one cannot be made.
     """
     for folder in folders:
         if folder.exists() and not folder.is_dir():
             raise ConfigError(f"{folder} is a file; --out names the folder of a run")
-        if resume and not is_many and not holds_something(folder):
-            raise ConfigError(f"there is no run to resume in {folder}; leave --resume out")
+        if resume and not is_many and not is_nonempty(folder):
+            raise ConfigError(f"there is no run to resume in {folder}; omit --resume")
     with held(folders):
-        # only now: while another process trains, that is what a user should read
+        # only now: while another process trains, its message is the relevant one
         for folder in folders:
-            if holds_something(folder) and not resume:
+            if is_nonempty(folder) and not resume:
                 raise ConfigError(
-                    f"{folder} holds something already; --resume continues the run, "
-                    "--out writes elsewhere"
+                    f"{folder} is not empty; --resume continues the run, --out writes elsewhere"
                 )
         yield
 
 
-def holds_something(folder: Path) -> bool:
+def is_nonempty(folder: Path) -> bool:
     """Return whether a folder exists and is not empty."""
     return folder.is_dir() and any(folder.iterdir())
 
@@ -205,31 +204,31 @@ def begin_training(
     resume: bool,
     more: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write down what a run is, before its first step; of one that is resumed, check that it is it.
+    """Write the description of a run before its first step; check that of a resumed one.
 
     Args:
         folder: The run folder; made if it does not exist.
-        identity: What two trainings of the same weights share (JSON values).
-        command: What the user types to train this.
+        identity: Everything that determines the weights (JSON values).
+        command: The command line of this training.
         resume: Resume the run in ``folder``.
-        more: What may differ when the run is resumed, such as a budget that may be extended.
+        more: Facts that may differ when the run is resumed, such as a budget that may be extended.
 
     Raises:
-        ConfigError: The folder holds a run and ``resume`` is not set; or no run, or another one,
-            and it is set.
+        ConfigError: The folder has a run and ``resume`` is not set; or no run, or another one, and
+            it is set.
         StorageError: The folder cannot be written.
     """
     facts = {**identity, **(more or {}), "command": command}
     if not resume:
         if is_training(folder):
-            raise ConfigError(f"{folder} holds a run already; add --resume or use another --out")
+            raise ConfigError(f"{folder} has a run already; add --resume or use another --out")
         write_json(folder / TRAINING, facts)
     elif (folder / TRAINING).exists():
         check_identity(folder, _read(folder / TRAINING), identity)
     elif not is_training(folder):
         raise ConfigError(
-            f"{folder} holds no run to resume: nothing there says what was trained; leave "
-            "--resume out and use another --out"
+            f"{folder} has no run to resume: it does not contain a description of one; omit "
+            "--resume and use another --out"
         )
 
 
@@ -237,7 +236,7 @@ def check_identity(folder: Path, held: Mapping[str, Any], identity: Mapping[str,
     """Refuse to resume another run than the one in ``folder``.
 
     Raises:
-        ConfigError: What is ``held`` there differs; of many settings, those that do are named.
+        ConfigError: The entries ``held`` there differ; the message names different settings.
     """
     for key, value in identity.items():
         mine, there = json.loads(json.dumps(value)), held.get(key)
@@ -252,7 +251,7 @@ def check_identity(folder: Path, held: Mapping[str, Any], identity: Mapping[str,
         run = read_training(folder)
         begun = f": {run.resume_command}" if run is not None and run.command is not None else ""
         raise ConfigError(
-            f"{folder} holds a run with {what}; resume it with the settings it began with{begun}"
+            f"{folder} has a run with {what}; resume it with its original settings{begun}"
         )
 
 
@@ -268,14 +267,14 @@ def has_checkpoint(folder: Path) -> bool:
 
 
 def check_resumable(folder: Path) -> bool:
-    """Return whether the run in ``folder`` has something left to train, as far as its files say.
+    """Return whether the run in ``folder`` has something left to train, according to its files.
 
-    A run that has neither saved its agent nor a checkpoint has: it starts from scratch.
+    A run with neither a saved agent nor a checkpoint does: it starts from scratch.
 
     Raises:
-        ConfigError: It was stopped, and has only a checkpoint of an earlier release, or none
-            beside the agent that it saved on the way.
-        StorageError: What describes it cannot be read.
+        ConfigError: It was stopped, and has only a checkpoint of an earlier release, or only a
+            saved agent without a checkpoint.
+        StorageError: Its description cannot be read.
     """
     run = read_training(folder)
     ended = run.facts.get("ended", Ended.COMPLETE) if run and run.is_finished else None
@@ -289,8 +288,8 @@ def check_resumable(folder: Path) -> bool:
     if ended is None and not any(path.exists() for path in older):
         return True
     raise ConfigError(
-        f"{folder} was stopped and has no checkpoint that this release resumes from (those of "
-        "earlier ones it does not): train again with another --out"
+        f"{folder} was stopped and has no checkpoint that this release can resume (those of "
+        "earlier releases it cannot): train again with another --out"
     )
 
 
@@ -298,14 +297,14 @@ def trainings(folder: Path) -> list[Training]:
     """Return the runs of ``training_folders``.
 
     Raises:
-        StorageError: What describes one cannot be read.
+        StorageError: A description cannot be read.
     """
     found = (read_training(path) for path in training_folders(folder))
     return [run for run in found if run is not None]
 
 
 def training_folders(folder: Path) -> list[Path]:
-    """Return ``folder`` if it holds a run, else its ``seed*`` folders that do, by number."""
+    """Return ``folder`` if it has a run, else its ``seed*`` folders that do, by number."""
     if is_training(folder):
         return [folder]
     seeds = [path for path in folder.glob("seed*") if is_training(path)]
@@ -316,13 +315,13 @@ def read_training(folder: Path) -> Training | None:
     """Return the run in ``folder``; None if there is none.
 
     Raises:
-        StorageError: What describes it cannot be read.
+        StorageError: Its description cannot be read.
     """
     if not is_training(folder):
         return None
     if (folder / CONFIG).exists():
         return Training(folder, _read(folder / CONFIG), True)
-    # a run of an earlier release may have no more than a checkpoint
+    # a run of an earlier release may have only a checkpoint
     held = folder / TRAINING
     return Training(folder, _read(held) if held.exists() else {}, False)
 
@@ -331,7 +330,8 @@ def read_curve(folder: Path) -> list[dict[str, Any]]:
     """Return the lines of a run's training curve; none if there is no curve.
 
     Raises:
-        StorageError: A line is damaged. The last one of a killed run may be torn, and is left out.
+        StorageError: A line is damaged. The last one of a killed run may be incomplete, and is
+            omitted.
     """
     path = folder / CURVE
     if not path.is_file():
@@ -341,7 +341,7 @@ def read_curve(folder: Path) -> list[dict[str, Any]]:
         if text.endswith("}"):
             line = _parsed(text, f"{path}:{number}")
             if not isinstance(line.get("steps"), int):
-                raise StorageError(f"{path}:{number} does not say its steps")
+                raise StorageError(f"{path}:{number} has no entry 'steps'")
             lines.append(line)
     return lines
 

@@ -1,4 +1,4 @@
-"""Actors or teams out of a saved agent's members, held to the task they are to act in."""
+"""Actors or teams from a saved agent's members, checked against the task to act in."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pkubench.tasks.task import Task
 
 MemberReader = Callable[[str, dict[str, Any], "spaces.Space[Any]", int], Agent]
-"""From an agent's name, its entry in ``members``, its action space and the numbers it observes."""
+"""From an agent's name, its entry in ``members``, its action space and its observation size."""
 
 
 def read_team(saved: SavedAgent, task: Task | None, kind: str, read: MemberReader) -> Agent | Team:
@@ -28,7 +28,7 @@ def read_team(saved: SavedAgent, task: Task | None, kind: str, read: MemberReade
         saved: what ``load_saved`` read.
         task: the task to act in; None is the one it was trained on.
         kind: the agents' ``kind``, for errors.
-        read: makes one member; a missing or wrong entry may raise what indexing raises.
+        read: makes one member; may raise the errors of indexing for missing or wrong entries.
 
     Raises:
         WeightsError: the description is incomplete.

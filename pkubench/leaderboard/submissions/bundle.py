@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pkubench import __version__
 from pkubench.agents.registry import prefixes
+from pkubench.agents.resolve.acting import split_acting
 from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.agents.resolve.sources import file_hash
 from pkubench.agents.saved.population_content import POPULATION_SUFFIXES
@@ -104,12 +105,7 @@ def create_bundle(
         entry, packed = _packed(folder, task, given if include_weights else None, missing_weights)
         tasks.append(entry)
         members |= packed
-    if len(agents) > 1:
-        raise BundleError(
-            f"the records are of {len(agents)} agents ({', '.join(sorted(agents))}); a bundle "
-            "holds one: give that agent's folder"
-        )
-    ((agent, label),) = agents.items()
+    agent, label = _the_agent(agents)
     manifest = Manifest(
         name=check_text(agent if name is None else name, "name", 80),
         agent=agent,
@@ -200,6 +196,27 @@ def task_folders(paths: Iterable[Path]) -> list[Path]:
             "`pkubench evaluate AGENT TASK --out results` and give results/AGENT"
         )
     return sorted(found)
+
+
+def _the_agent(agents: Mapping[str, str]) -> tuple[str, str]:
+    """Return the one agent of a bundle and where it comes from.
+
+    Raises:
+        BundleError: the records are of several, or it acted in another way than by default.
+    """
+    if len(agents) > 1:
+        raise BundleError(
+            f"the records are of {len(agents)} agents ({', '.join(sorted(agents))}); a bundle "
+            "holds one: give that agent's folder"
+        )
+    ((agent, label),) = agents.items()
+    if acting := split_acting(agent)[1]:
+        settings = " ".join(f"--act {name}={value}" for name, value in acting.items())
+        raise BundleError(
+            f"{agent} was evaluated with {settings}, and boards take agents as they act by "
+            "default: evaluate it without"
+        )
+    return agent, label
 
 
 def _paths(given: PathLike | Sequence[PathLike] | None) -> list[Path]:

@@ -27,8 +27,6 @@ from pkubench.leaderboard.submissions.copies import suspicions
 TOTAL_S = 4 * 3600.0
 """Default limit of the time for playing all episodes of a bundle, in seconds."""
 
-"""Spellings that can only name an agent of pkubench: no path, no module."""
-
 
 def verify_bundle(
     bundle: Bundle,
@@ -78,7 +76,8 @@ def _verify_task(
     if kind != "named" and not all(run.entry.weights for run in task.runs):
         return Verdict(Tier.SELF_REPORTED, "the bundle has no weights to run again")
     if progress is not None:
-        progress(f"repeating {_count(task)} of {bundle.manifest.name} on {task.task.id}")
+        what = f"{_count(task)} of {bundle.manifest.name} on {task.task.id}"
+        progress(f"{what}, {task.task.scoring.done} again")
     with tempfile.TemporaryDirectory(prefix="pkubench-verify-") as folder:
         try:
             found = _play_again(bundle, task, Path(folder), workers, limits)

@@ -50,7 +50,7 @@ class TabularGame:
         return tuple(range(1, self.reward.ndim))
 
     def joint(self, policies: Sequence[Floats]) -> Floats:
-        """Return pi(a|s) as (S, A1, ..., An) from one table (S, Ak) an agent."""
+        """Return pi(a|s) as (S, A1, ..., An) from one table (S, Ak) per agent."""
         table = np.ones(self.reward.shape)
         for k, policy in enumerate(policies):
             table = table * along(policy, k, len(policies))
@@ -114,6 +114,6 @@ def along(policy: Floats, k: int, agents: int) -> Floats:
 
 
 def random_policies(seed: int, game: TabularGame) -> list[Floats]:
-    """Return one random table (S, Ak) an agent."""
+    """Return one random table (S, Ak) per agent."""
     rng = np.random.default_rng(seed)
     return [rng.dirichlet(np.ones(n), game.states) for n in game.actions]

@@ -58,7 +58,7 @@ class _Spaces(BatchEnv):
     def _observe(self) -> dict[str, Array]:
         raise AssertionError
 
-    def render(self, lane: int = 0) -> Any:
+    def render(self, index: int = 0) -> Any:
         raise AssertionError
 
 
@@ -70,7 +70,7 @@ class _Tables:
         self.learner = OnPolicyLearner(_Spaces(game), config, seed)
 
     def policies(self) -> list[Floats]:
-        """Return the actors' probabilities, one table (S, A) an agent."""
+        """Return the actors' probabilities, one table (S, A) per agent."""
         states = torch.eye(self.game.states)
         with torch.no_grad():
             return [

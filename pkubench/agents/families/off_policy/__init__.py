@@ -15,7 +15,7 @@ _LEARNERS = "pkubench.agents.rl.off_policy"
 
 FAMILY = AgentFamily(
     name="off-policy",
-    summary="actor-critic learners from a replay, of teams and of single agents",
+    summary="actor-critic learners with a replay buffer, for teams and single agents",
     kind="off-policy",
     configure=f"{__name__}.presets:preset",
     learner=f"{_LEARNERS}:make_learner",
@@ -50,12 +50,12 @@ PRESETS = (
         for name, paper, summary in (
             ("hatd3", _HARL, "sequential TD3"),
             ("haddpg", _HARL, "sequential DDPG"),
-            ("masac", _HASAC, "soft actor-critic, one shared policy at once"),
-            ("matd3", _HARL, "TD3 beside the others' replayed actions"),
-            ("maddpg", _HARL, "DDPG beside the others' replayed actions"),
-            ("hasac-simultaneous", _HASAC, "HASAC without the sequence"),
-            ("hatd3-simultaneous", _HARL, "HATD3 without the sequence"),
-            ("haddpg-simultaneous", _HARL, "HADDPG without the sequence"),
+            ("masac", _HASAC, "soft actor-critic, one shared policy, simultaneous update"),
+            ("matd3", _HARL, "TD3 given the others' replayed actions"),
+            ("maddpg", _HARL, "DDPG given the others' replayed actions"),
+            ("hasac-simultaneous", _HASAC, "HASAC without the sequential update"),
+            ("hatd3-simultaneous", _HARL, "HATD3 without the sequential update"),
+            ("haddpg-simultaneous", _HARL, "HADDPG without the sequential update"),
         )
     ),
     *(
@@ -68,19 +68,19 @@ PRESETS = (
     *(
         _preset(f"{name}-paper", paper, ("marl",), summary, TEAM, OFFICIAL)
         for name, paper, summary in (
-            ("hasac", _HASAC, "HASAC with the official numbers"),
-            ("hatd3", _HARL, "HATD3 with the official numbers"),
-            ("haddpg", _HARL, "HADDPG with the official numbers"),
-            ("masac", _HASAC, "MASAC with HASAC's numbers"),
-            ("matd3", _HARL, "MATD3 with HATD3's numbers"),
-            ("maddpg", _HARL, "MADDPG with HADDPG's numbers"),
+            ("hasac", _HASAC, "HASAC with the official hyperparameters"),
+            ("hatd3", _HARL, "HATD3 with the official hyperparameters"),
+            ("haddpg", _HARL, "HADDPG with the official hyperparameters"),
+            ("masac", _HASAC, "MASAC with HASAC's hyperparameters"),
+            ("matd3", _HARL, "MATD3 with HATD3's hyperparameters"),
+            ("maddpg", _HARL, "MADDPG with HADDPG's hyperparameters"),
         )
     ),
     *(
-        _preset(f"{rule}{suffix}{end}", _OMNISAFE, _SAFE, f"{told}, {held}{last}", *tags, *more)
-        for rule, told in (
+        _preset(f"{rule}{suffix}{end}", _OMNISAFE, _SAFE, f"{summary}, {held}{last}", *tags, *more)
+        for rule, summary in (
             ("ddpg", "deterministic policy gradient"),
-            ("td3", "delayed, smoothed twins"),
+            ("td3", "twin critics, delayed updates, target smoothing"),
             ("sac", "soft actor-critic"),
         )
         for suffix, held, tags in (
@@ -88,6 +88,6 @@ PRESETS = (
             ("-lag", "with a Lagrange multiplier", (LIMITED,)),
             ("-pid", "with a PID-controlled multiplier", (LIMITED,)),
         )
-        for end, last, more in (("", "", ()), ("-paper", "; official numbers", (OFFICIAL,)))
+        for end, last, more in (("", "", ()), ("-paper", "; official hyperparameters", (OFFICIAL,)))
     ),
 )

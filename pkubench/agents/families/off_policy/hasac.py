@@ -1,22 +1,22 @@
 """Presets of the off-policy methods of HARL and HASAC.
 
 HADDPG, HATD3 (Zhong et al., JMLR 25(32), 2024) and HASAC (Liu et al., ICLR 2024) update the agents
-one after another, each beside the fresh actions of those already updated. MADDPG and MATD3 show
-the critic the replayed actions of the others, in the same official code: two differences at once.
-The ``-simultaneous`` presets differ from theirs in the sequence alone: actions of the current
-policies, of before the update. MASAC is the simultaneous HASAC with one actor for like agents.
+sequentially, each given the fresh actions of those already updated. In the same official code,
+MADDPG and MATD3 evaluate the critic at the replayed actions of the other agents, so they differ in
+two respects. The ``-simultaneous`` presets differ only in the sequence: they use the actions of the
+current policies, before the update. MASAC is simultaneous HASAC with one actor for similar agents.
 
-``*-paper`` have the official numbers, tuned ones by task (``PAPER``), and the official networks,
-but for the LayerNorm of Discrete actors. The plain names are for a CPU: networks of 64-64 and
-batches of 256, updated more often (2 times in 20 environment
-steps for HASAC, 3 times for the others, where the official ratio is 1 in 20, and 1 in 10 for DDPG
-and TD3 on Multi-Agent MuJoCo), chosen on one training seed of the continuous particle worlds, of
-which no record was kept: it may be one of the reported seeds 0 to 4. Tune on seeds from 1000 on. A
-tuned temperature (``PAPER``) stays as it is tuned; tuned returns of several steps become those of
-one, with which HASAC learns more on HalfCheetah 2x3 (training seed 1000).
+``*-paper`` have the official hyperparameters, tuned per task (``PAPER``), and the official networks
+except for the LayerNorm of Discrete actors. The plain names are for a CPU: networks of 64-64 and
+batches of 256, updated more often (2 updates per 20 environment steps for HASAC, 3 for the others;
+the official ratio is 1 in 20, and 1 in 10 for DDPG and TD3 on Multi-Agent MuJoCo). They were chosen
+on one training seed of the continuous particle environments, which was not recorded: it may be one
+of the reported seeds 0 to 4. Tune on seeds from 1000 upward. A tuned temperature (``PAPER``) is
+kept; tuned n-step returns become one-step returns, with which HASAC learns more on HalfCheetah 2x3
+(training seed 1000).
 
 ``hasac-lag`` and ``hatd3-lag`` hold a limit on the team's episode cost by a Lagrange multiplier,
-which no official code does; a speed limit leaves a robot's tuned numbers as they are.
+which no official code does; with a speed limit a robot's tuned hyperparameters are unchanged.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from pkubench.agents.rl.off_policy.rules.sac import SAC
 from pkubench.agents.rl.off_policy.rules.td3 import TD3
 
 HASAC = OffPolicyConfig(rule=SAC(), last_activation="tanh")
-"""The official numbers for the particle worlds."""
+"""The official hyperparameters for the particle environments."""
 
 HATD3 = OffPolicyConfig(
     rule=TD3(), hidden=(128, 128), n_step=1, actor_lr=5e-4, critic_lr=1e-3, policy_delay=2
 )
-"""The official numbers for the particle worlds."""
+"""The official hyperparameters for the particle environments."""
 
 HADDPG = replace(HATD3, rule=DDPG(), policy_delay=1)
-"""The official numbers for the particle worlds."""
+"""The official hyperparameters for the particle environments."""
 
 _MUJOCO: dict[str, Any] = {"hidden": (256, 256), "num_envs": 10}
-"""HARL's DDPG and TD3 on Multi-Agent MuJoCo: an update in 10 environment steps, not 20."""
+"""HARL's DDPG and TD3 on Multi-Agent MuJoCo: an update per 10 environment steps, not 20."""
 
 PAPER: dict[str, dict[str, dict[str, Any]]] = {
     "sac": {
@@ -108,7 +108,7 @@ SMALL_PARTICLE: dict[str, dict[str, Any]] = {
     "td3": {"gamma": 0.95},
     "ddpg": {"gamma": 0.95},
 }
-"""Rule -> what they change besides on tasks that are not Multi-Agent MuJoCo."""
+"""Rule -> what they also change on tasks other than Multi-Agent MuJoCo."""
 
 LAG: dict[str, Any] = {
     "constraint": "lagrangian",
@@ -116,8 +116,8 @@ LAG: dict[str, Any] = {
     "lambda_lr": 0.1,
     "window": 20,
 }
-"""What a limit on the cost changes. The window is one episode an environment. Those of equal
-episodes end together, so that the multiplier moves once in 20,000 steps; hence its rate."""
+"""What a cost limit changes. The window is one episode per environment. Episodes of equal length
+end together, so that the multiplier is updated once in 20,000 steps; hence its learning rate."""
 
 _RULES = {"sac": HASAC, "td3": HATD3, "ddpg": HADDPG}
 _METHODS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -139,10 +139,10 @@ NAMES = (*_METHODS, *(f"{name}-paper" for name in _METHODS if "-" not in name))
 
 
 def _kept(tuned: dict[str, Any]) -> dict[str, Any]:
-    """Return what the small presets keep of tuned settings: not the sizes and their rates.
+    """Return the tuned settings that the small presets keep: not the sizes and learning rates.
 
-    Nor returns of several steps, which are those of the old policies in the replay: with a tenth of
-    the official steps there is no time to outgrow them.
+    Nor n-step returns, which are off-policy (those of old policies in the replay): with a tenth of
+    the official steps there is no time to recover from them.
     """
     sized = ("hidden", "num_envs", "batch_size", "actor_lr", "critic_lr", "updates_per_step")
     return {name: value for name, value in tuned.items() if name not in (*sized, "n_step")}
@@ -163,4 +163,4 @@ def preset_for(name: str, task: str) -> OffPolicyConfig:
 
 _SHOWN = {name: "MultiHalfCheetah2x3Velocity" for name in NAMES if name.endswith("-lag")}
 PRESETS = {n: preset_for(n, _SHOWN.get(n, "SimpleSpreadContinuous")) for n in NAMES}
-"""The presets on the particle worlds; of those that hold a limit, on a team under one."""
+"""The presets on the particle environments; those that hold a limit, on a team with one."""

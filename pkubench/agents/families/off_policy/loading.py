@@ -1,4 +1,4 @@
-"""Saved off-policy agents back as actors, without torch."""
+"""Loads saved off-policy agents as actors, without torch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def load(
     Args:
         saved: what ``load_saved`` read.
         task: the task to act in; None is the one it was trained on.
-        acting: ``{"mode": "sampled"}`` samples from the policy in place of taking its mode.
+        acting: ``{"mode": "sampled"}`` samples from the policy instead of taking its mode.
 
     Raises:
         WeightsError: the weights do not fit their own description.

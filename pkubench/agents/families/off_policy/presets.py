@@ -1,4 +1,4 @@
-"""Which settings an off-policy agent's name stands for on a task."""
+"""The settings of each off-policy agent on a task."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ NAMES = (*hasac.NAMES, *saferl_off_policy.NAMES)
 
 
 def preset(agent: str, task: Task | None) -> OffPolicyConfig:
-    """Return the settings of ``agent`` on ``task``, whose cost limit it takes.
+    """Return the settings of ``agent`` on ``task``, with the task's cost limit.
 
-    Without a task: those of the tasks that the agent is most trained on.
+    Without a task: those for the tasks that the agent is mostly trained on.
 
     Raises:
         UnknownName: no such preset.

@@ -1,17 +1,17 @@
 """Presets of OmniSafe's off-policy algorithms (Ji et al., JMLR 25, 2024).
 
-DDPG, TD3 and SAC, each unconstrained, with a Lagrange multiplier (``-lag``) and with one that a
-controller sets (``-pid``).
+DDPG, TD3 and SAC, each unconstrained, with a Lagrange multiplier (``-lag``) and with a
+PID-controlled multiplier (``-pid``).
 
-``*-paper`` have the official networks and numbers, an update a step, and the official cadence of
-the multiplier (``variant=omnisafe``); four navigation tasks have numbers of their own
-(``NAVIGATION``). Updates come in bursts of 50 after 50 steps, where the official code does one
-after each.
+``*-paper`` have the official networks and hyperparameters, one update per step, and the official
+schedule of the multiplier (``variant=omnisafe``); four navigation tasks have their own
+hyperparameters (``NAVIGATION``). Updates are done in bursts of 50 after 50 steps, where the
+official code does one after each step.
 
 The plain names are sized for a CPU (``SMALL``): eight environments, networks of 64-64 and an update
-in four steps; SAC finds its temperature. They have two critics of cost, of which the larger counts:
-in a trial on Hopper (SAC-Lag, training seed 1000) the single one, which actors descend, came to
-promise a cost below 0. Chosen on that seed of HopperVelocity and PointCircle1.
+per four steps; SAC tunes its temperature. They use the larger of two cost critics: in a trial on
+Hopper (SAC-Lag, training seed 1000) a single one, which actors minimise, came to predict costs
+below 0. Chosen on that seed of HopperVelocity and PointCircle1.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ SAC = OffPolicyConfig(
     policy_delay=2,
     window=10,
 )
-"""The official numbers."""
+"""The official hyperparameters."""
 
 TD3 = replace(SAC, rule=td3.TD3(), warmup_steps=25_000)
-"""The official numbers."""
+"""The official hyperparameters."""
 
 DDPG = replace(TD3, rule=ddpg.DDPG(variant="omnisafe"), policy_delay=1)
-"""The official numbers."""
+"""The official hyperparameters."""
 
 _HELD = {"constraint.variant": "omnisafe", "cost_norm": True, "lambda_warmup_steps": 202_000}
-"""What all of them share. The steps are epochs 0 to 100 of 2,000 each."""
+"""Common to all of them. The steps are epochs 0 to 100 of 2,000 each."""
 CONSTRAINED: dict[str, dict[str, Any]] = {
     "lag": {"constraint": "lagrangian", "lambda_lr": 1e-5, **_HELD},
     "pid": {
@@ -59,7 +59,7 @@ CONSTRAINED: dict[str, dict[str, Any]] = {
 """Constraint -> what its official files change."""
 
 NAVIGATION = ("PointGoal1", "CarGoal1", "PointCircle1", "CarCircle1")
-"""The tasks that have official numbers of their own."""
+"""The tasks with their own official hyperparameters."""
 _NAVIGATION: dict[str, dict[str, Any]] = {
     "": {"actor_lr": 5e-6, "critic_lr": 1e-3, "alpha": 1e-5},
     "lag": {"lambda_init": 0.0, "lambda_lr": 5e-7, "cost_norm": False},
@@ -87,10 +87,10 @@ SMALL_CONSTRAINED: dict[str, dict[str, Any]] = {
     "lag": {"lambda_lr": 0.05},
     "pid": {"pid_kp": 0.01, "pid_ki": 1e-4, "pid_kd": 0.01},
 }
-"""Constraint -> what they change besides."""
+"""Constraint -> what they also change."""
 FALLING = ("Hopper", "Walker2d", "Ant", "Humanoid")
-"""Robots whose episodes end early, hence at different times: a multiplier moves in almost every
-burst (400 steps), not when all environments' episodes end together (8,000)."""
+"""Robots with early termination: episodes end at different times, so the multiplier is updated in
+almost every burst (400 steps), not when all environments' episodes end together (8,000)."""
 _SLOWER = {"lambda_lr": 0.02}
 
 _EXCEPTIONS: dict[str, dict[str, Any]] = {
@@ -118,7 +118,7 @@ def preset_for(name: str, task: str) -> OffPolicyConfig:
         settings |= _EXCEPTIONS.get(method, {})
         if task in NAVIGATION:
             settings |= _NAVIGATION[""] | _NAVIGATION[kind]
-            if method == "ddpg-lag":  # its file alone leaves it on
+            if method == "ddpg-lag":  # only its official file leaves this enabled
                 settings["cost_norm"] = True
     return changed(_RULES[rule], settings, strict=False)
 

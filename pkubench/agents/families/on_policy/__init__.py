@@ -14,7 +14,7 @@ _LEARNERS = "pkubench.agents.rl.on_policy"
 
 FAMILY = AgentFamily(
     name="on-policy",
-    summary="policy-gradient learners on fresh episodes, of teams and of single agents",
+    summary="policy-gradient learners on fresh episodes, for teams and single agents",
     kind="on-policy",
     configure=f"{__name__}.presets:preset",
     learner=f"{_LEARNERS}:make_learner",
@@ -44,7 +44,7 @@ _UNCONSTRAINED = (
     ("policy-gradient", "plain surrogate, unconstrained"),
     ("natural-pg", "natural gradient, unconstrained"),
     ("ppo", "clipped surrogate, unconstrained"),
-    ("trpo", "step in a KL ball, unconstrained"),
+    ("trpo", "trust-region step, unconstrained"),
 )
 _CONSTRAINED = (
     ("ppo-lag", "PPO with a Lagrange multiplier"),
@@ -53,15 +53,15 @@ _CONSTRAINED = (
     ("pdo", "policy gradient with a Lagrange multiplier"),
     ("cppo-pid", "PPO with a PID-controlled multiplier"),
     ("trpo-pid", "TRPO with a PID-controlled multiplier"),
-    ("cpo", "step in the safe part of a KL ball"),
-    ("pcpo", "step in a KL ball, projected on the safe side"),
-    ("focops", "towards the best policy of any form, with a multiplier"),
+    ("cpo", "trust-region step within the linearised constraint"),
+    ("pcpo", "trust-region step, projected onto the constraint set"),
+    ("focops", "projection of the optimal nonparametric policy, with a multiplier"),
     ("cup", "PPO on the reward, then a correction for the cost"),
     ("p3o", "PPO with an exact penalty"),
     ("ipo", "PPO with a logarithmic barrier"),
     ("crpo", "TRPO on the reward while the cost allows, else on the cost"),
-    ("ppo-saute", "PPO that sees what is left of its cost budget"),
-    ("ppo-early-terminated", "PPO whose training episodes end with their budget"),
+    ("ppo-saute", "PPO that observes its remaining cost budget"),
+    ("ppo-early-terminated", "PPO with training episodes that end above the cost limit"),
 )
 _FIRST = ("ppo", "ppo-lag")
 
@@ -79,11 +79,11 @@ PRESETS = (
         for name, summary in (
             ("mappo", "one shared policy, simultaneous update"),
             ("ippo", "independent policies, simultaneous update"),
-            ("hatrpo", "sequential steps in a ball of the true KL"),
+            ("hatrpo", "sequential trust-region steps in the true KL"),
             ("haa2c", "sequential update of the plain surrogate"),
-            ("happo-simultaneous", "HAPPO without the sequence"),
-            ("hatrpo-simultaneous", "HATRPO without the sequence"),
-            ("haa2c-simultaneous", "HAA2C without the sequence"),
+            ("happo-simultaneous", "HAPPO without the sequential update"),
+            ("hatrpo-simultaneous", "HATRPO without the sequential update"),
+            ("haa2c-simultaneous", "HAA2C without the sequential update"),
         )
     ),
     *(
@@ -91,19 +91,19 @@ PRESETS = (
             f"{name}-paper",
             _HARL,
             ("marl",),
-            f"{name.upper()} with the official numbers",
+            f"{name.upper()} with the official hyperparameters",
             TEAM,
             OFFICIAL,
         )
         for name in ("happo", "mappo", "hatrpo", "haa2c")
     ),
     *(
-        _preset(f"{name}{suffix}", _OMNISAFE, _SAFE, f"{summary}{told}", *tags, *more)
+        _preset(f"{name}{suffix}", _OMNISAFE, _SAFE, f"{summary}{note}", *tags, *more)
         for methods, tags in ((_UNCONSTRAINED, ()), (_CONSTRAINED, (LIMITED,)))
         for name, summary in methods
-        for suffix, told, more in (
+        for suffix, note, more in (
             ("", "", (SUGGESTED,) if name in _FIRST else ()),
-            ("-paper", "; official numbers", (OFFICIAL,)),
+            ("-paper", "; official hyperparameters", (OFFICIAL,)),
         )
     ),
     _preset(

@@ -1,7 +1,7 @@
-"""Settings of runs that an earlier release saved, by their present names.
+"""Settings of runs saved by an earlier release, under their present names.
 
-A run's ``config.json`` is hashed in the records made with it, so those that ship keep the names
-they were written with, and are read here.
+A run's ``config.json`` is hashed in the records made with it, so shipped ones keep the names they
+were written with, and are translated here.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 
 
 def present_settings(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Return saved settings as ``as_plain`` gives them now, without what came later.
+    """Return saved settings in the present form of ``as_plain``, without newer settings.
 
     Args:
         saved: the entry ``settings`` of a ``config.json``, of this release or with the flat names
-            of the one before: no components, ``value_clip`` a switch beside ``clip``, ``variant``
-            for everything that OmniSafe's code does otherwise.
+            of the one before: no components, ``value_clip`` a switch next to ``clip``, ``variant``
+            for everything that OmniSafe's code does differently.
     """
     if "credit" in saved:
         return dict(saved)

@@ -1,18 +1,19 @@
 """Presets of the HARL paper's on-policy methods (Zhong et al., JMLR 25(32), 2024).
 
-``*_PAPER`` hold the numbers of the official configuration files for the particle worlds. The
-presets to use differ from them in four ways:
+``*_PAPER`` hold the official configuration files for the particle environments. The plain presets
+differ from them in four ways:
 
-* a truncated episode bootstraps from its final observation, where the official code gives its last
-  step the advantage 0;
-* the 4,000 steps of an update are taken by 160 lanes of 25 steps, one episode each, where the
-  official code takes 20 lanes of 200: the same batch, stepped eight times as wide;
-* ``gamma`` is 0.95, not 0.99: with values that reach past the time limit, 0.99 asks the critic for
-  the reward of 100 steps of a 25-step episode, and its error drowns the advantage of an action;
+* a truncated episode bootstraps from its final observation, where the official code sets the
+  advantage of its last step to 0;
+* the 4,000 steps of an update are taken by 160 environments of 25 steps, one episode each, where
+  the official code has 20 environments of 200: the same batch, with eight times as many copies;
+* ``gamma`` is 0.95, not 0.99: with values that extend past the time limit, 0.99 makes the critic
+  predict 100 steps of reward in a 25-step episode, and its error exceeds the advantage of an
+  action;
 * learning rates are 1e-3, not 5e-4.
 
 Chosen on training seeds of SimpleSpread; ``make results-foundation`` trains both for comparison.
-``TUNED`` holds what replaces these numbers in other worlds.
+``TUNED`` holds what replaces these numbers in other environments.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ from pkubench.agents.rl.update_rules.a2c import A2C
 from pkubench.agents.rl.update_rules.trust_region import TrustRegion
 
 HAPPO_PAPER = OnPolicyConfig(scheme="sequential", truncation="official")
-"""Sequential update in a random order with the running product of ratios; official numbers."""
+"""Sequential update in a random order with the running product of ratios; official settings."""
 
 MAPPO_PAPER = changed(HAPPO_PAPER, {"scheme": "simultaneous", "shared": True})
 """One shared actor (separate ones where spaces differ), advantages of all agents together."""
 
 HATRPO_PAPER = changed(HAPPO_PAPER, {"update": TrustRegion(kl_limit=0.005)})
-"""Sequential steps in a ball of the true KL; ``discrete_kl="official"`` restores the code's."""
+"""Sequential trust-region steps in the true KL; ``discrete_kl="official"`` restores the code's."""
 
 HAA2C_PAPER = changed(HAPPO_PAPER, {"update": A2C()})
 """Sequential passes over the plain surrogate."""
@@ -59,13 +60,13 @@ HATRPO = changed(HAPPO, {"update": TrustRegion(kl_limit=0.01, fisher_every=3)})
 """HATRPO with the numbers above, HARL's default radius, and the Fisher matrix of every third
 state: its products are most of the work, and a part of the data suffices for a direction (Schulman
 et al. 2015, appendix C); gradient, KL and line search see all of it. Three does not divide the
-number of lanes, so that the part has states of every lane."""
+number of environments, so that the part has states of every environment."""
 
 HAA2C = changed(HAPPO, {"update": "a2c"})
 """HAA2C with the numbers above."""
 
 HAPPO_LAG = changed(HAPPO, {"constraint": "lagrangian"})
-"""HAPPO under a cost limit: every agent climbs (A_R - lambda A_C) / (1 + lambda) of the team."""
+"""HAPPO under a cost limit: every agent ascends the team's (A_R - lambda A_C) / (1 + lambda)."""
 
 PRESETS = {
     "happo": HAPPO,
@@ -74,7 +75,7 @@ PRESETS = {
     "ippo": IPPO,
     "hatrpo": HATRPO,
     "haa2c": HAA2C,
-    # the sequence taken out of each method, and nothing else
+    # each method without its sequence, and no other change
     "happo-simultaneous": changed(HAPPO, {"scheme": "simultaneous"}),
     "hatrpo-simultaneous": changed(HATRPO, {"scheme": "simultaneous"}),
     "haa2c-simultaneous": changed(HAA2C, {"scheme": "simultaneous"}),
@@ -86,7 +87,7 @@ PRESETS = {
 
 
 def _clip(half_width: float) -> dict[str, Any]:
-    """Return HARL's ``clip_param``, which clips the ratio and the value loss."""
+    """Return HARL's ``clip_param``, which clips both the ratio and the value loss."""
     return {"clip": half_width, "value_clip": half_width}
 
 
@@ -152,10 +153,10 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
         "mappo-paper": {**_DECAY, "rollout_steps": 100},
     },
 }
-"""Start of a task's name -> agent -> settings that replace the preset's; longer starts win.
+"""Prefix of a task's name -> agent -> settings that replace the preset's; longer prefixes win.
 
-The ``-paper`` rows are the official tuned configuration files of Multi-Agent MuJoCo (10 M steps,
-20 lanes of 200); robots and agents without such a file keep the family's row. The others are sized
-for a CPU: updates are half as large and steps longer than the official ones, chosen on a training
-seed of HalfCheetah 2x3 and Hopper 3x1 at 300,000 steps.
+The ``-paper`` rows are the official tuned configuration files of Multi-Agent MuJoCo (10 M steps, 20
+environments of 200); robots and agents without such a file keep the family's row. The others are
+sized for a CPU: updates are half as large and steps longer than the official ones, chosen on a
+training seed of HalfCheetah 2x3 and Hopper 3x1 at 300,000 steps.
 """

@@ -1,4 +1,4 @@
-"""Saved on-policy agents back as actors; those with an MLP without torch."""
+"""Loads saved on-policy agents as actors; those with an MLP without torch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KIND = "on-policy"
 
 
 ACTING: Mapping[str, Any] = {"mode": "mode"}
-"""Settings of acting and their defaults: ``mode`` is ``mode`` or ``sampled``."""
+"""Acting settings and their defaults: ``mode`` is ``mode`` or ``sampled``."""
 
 
 def load(
@@ -41,10 +41,10 @@ def load(
     Args:
         saved: what ``load_saved`` read.
         task: the task to act in; None is the one it was trained on.
-        acting: ``{"mode": "sampled"}`` samples from the policy in place of taking its mode.
+        acting: ``{"mode": "sampled"}`` samples from the policy instead of taking its mode.
 
     Raises:
-        ConfigError: another setting of acting, or another mode.
+        ConfigError: unknown acting setting or mode.
         WeightsError: the weights do not fit their own description.
         AgentError: the task has other agents or spaces.
     """
@@ -60,7 +60,7 @@ def is_sampled(acting: Mapping[str, Any]) -> bool:
     """
     for name in acting:
         if name not in ACTING:
-            raise UnknownName("setting of acting", name, ACTING)
+            raise UnknownName("acting setting", name, ACTING)
     mode = acting.get("mode", ACTING["mode"])
     if mode not in ("mode", "sampled"):
         raise ConfigError(f"mode must be 'mode' or 'sampled', got {mode!r}")
@@ -81,7 +81,7 @@ def _member(
     wanted = int(space.n) if isinstance(space, spaces.Discrete) else space.shape
     outputs = spec["outputs"] if isinstance(space, spaces.Discrete) else (spec["outputs"],)
     name = member["network"]
-    # A Gaussian head has a spread; without the check 5 means would pass for 5 logits.
+    # A Gaussian head has a deviation; without this check 5 means would pass for 5 logits.
     is_gaussian = f"{name}.log_std" in tensors
     fits = is_gaussian is not isinstance(space, spaces.Discrete)
     if spec["inputs"] != seen or outputs != wanted or not fits:
@@ -129,7 +129,7 @@ def _budget(member: dict[str, Any]) -> Budget | None:
         return None
     total, gamma = (float(member["budget"][name]) for name in Budget._fields)
     if not (0.0 < total < np.inf and 0.0 < gamma <= 1.0):
-        raise WeightsError(f"a budget of {total:g} discounted by {gamma:g} is none")
+        raise WeightsError(f"a budget of {total:g} discounted by {gamma:g} is not valid")
     return Budget(total, gamma)
 
 

@@ -1,4 +1,4 @@
-"""Which settings an on-policy agent's name stands for on a task."""
+"""The settings of each on-policy agent on a task."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 PRESETS: dict[str, OnPolicyConfig] = {**harl.PRESETS, **saferl.PRESETS}
 TUNED = {**harl.TUNED, **saferl.TUNED}
-"""Start of a task's name -> agent -> settings that replace the preset's; longer starts win."""
+"""Prefix of a task's name -> agent -> settings that replace the preset's; longer prefixes win."""
 
 
 def preset(agent: str, task: Task | None) -> OnPolicyConfig:
     """Return the settings of ``agent`` on ``task``; without one, before a task changes them.
 
-    Three things come from the task: numbers tuned for its world (``TUNED``), the cost limit,
-    and whether agents can share an actor (the papers switch sharing off where agents differ in
-    their spaces).
+    Three things depend on the task: numbers tuned for its environment (``TUNED``), the cost limit,
+    and whether agents can share an actor (the papers disable sharing where agents differ in their
+    spaces).
 
     Raises:
         UnknownName: no such preset.
@@ -41,7 +41,7 @@ def preset(agent: str, task: Task | None) -> OnPolicyConfig:
 
 
 def tuned(agent: str, task_id: str) -> dict[str, Any]:
-    """Return the settings of ``agent`` that its paper, or we, chose for one world or its family."""
+    """Return ``agent``'s settings tuned for an environment or its family, by its paper or us."""
     name = task_id.rpartition("/")[2]
     changes: dict[str, Any] = {}
     for start in sorted(TUNED, key=len):

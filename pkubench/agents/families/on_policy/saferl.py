@@ -1,6 +1,6 @@
 """Presets of OmniSafe's on-policy algorithms (Ji et al., JMLR 25, 2024).
 
-Each is an update rule and a way to hold the constraint, and nothing else is different:
+Each is an update rule with a constraint, and differs in nothing else:
 
 ======================  ===============  ====================
 algorithm               update           constraint
@@ -21,12 +21,12 @@ PPOSaute                ppo-clip         saute
 PPOEarlyTerminated      ppo-clip         early-termination
 ======================  ===============  ====================
 
-``*-paper`` have the official numbers: 20,000 steps an update and minibatches of 64 in 40 passes,
-12,480 optimiser steps an update for PPO and its kin. The plain names are sized for a CPU: 4,096
-steps, 10 passes of 16 minibatches, and critics that learn normalised returns. They have a tenth of
-the official steps to learn in, so what holds a constraint is quicker (``_SMALL_CONSTRAINED``),
-chosen on PointGoal1 and HalfCheetahVelocity with training seed 1000. Teams hold a constraint by the
-same parts: see HAPPO-Lag in ``harl.py``.
+``*-paper`` have the official hyperparameters: 20,000 steps per update and minibatches of 64 in 40
+passes, 12,480 optimiser steps per update for PPO and its variants. The plain names are sized for a
+CPU: 4,096 steps, 10 passes of 16 minibatches, and critics of normalised returns. They train for a
+tenth of the official steps, so their constraints adapt faster (``_SMALL_CONSTRAINED``), as chosen
+on PointGoal1 and HalfCheetahVelocity with training seed 1000. Teams use the same constraint
+components: see HAPPO-Lag in ``harl.py``.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ _STEP: dict[str, Any] = {
     "critic_epochs": 10,
     "critic_lr": 1e-3,
 }
-"""What every step in a trust region has in OmniSafe; only the critics make passes."""
+"""Common to OmniSafe's trust-region steps; only the critics make passes."""
 
 _RULES: dict[str, dict[str, Any]] = {
     "policy-gradient": {"update": "a2c"},
@@ -103,7 +103,7 @@ _RULES: dict[str, dict[str, Any]] = {
 _PID = {"constraint": "pid"}
 _LAG = {"constraint": "lagrangian"}
 _SEARCH = {"search_steps": 20}
-"""CPO and PCPO look longer for a length, PCPO's official code ten times as long."""
+"""CPO and PCPO have longer line searches, PCPO's official code ten times as long."""
 
 _METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "policy-gradient": ("policy-gradient", {}),
@@ -136,41 +136,41 @@ _PAPER: dict[str, dict[str, Any]] = {
     "p3o": {"epochs": 10, "critic_epochs": 10},
     "ipo": {"epochs": 10, "critic_epochs": 10, "signal_norm": True},
 }
-"""Name -> official numbers besides."""
+"""Name -> further official settings."""
 
 _STEP_PAPER: dict[str, Any] = {"minibatches": 156}
 """Minibatches of 128 for the critics of a trust-region step."""
 
 _WINDOW = 32
-"""Episodes: two of each lane, eight updates. OmniSafe's 100 are five of its updates."""
+"""Episodes: two per environment, eight updates. OmniSafe's 100 are five of its updates."""
 _WHOLE = {"rollout_steps": 1000, "minibatches": 64, "window": 16}
-"""An update of 16 whole episodes (32 of Circle and Run), for what moves far at once: steps in a
-trust region, FOCOPS and CUP's correction. Of 4,096 steps they promise a fall in cost that they do
-not keep, for what they think it will be is mostly noise. (Training episodes of seed 1000 on
-PointGoal1 at 2 M steps, of 16,000 and of 4,096 steps an update: CUP 15.1 at a cost of 11 and 4.2 at
-16, after 2.4 at 137 on the way.)"""
+"""An update of 16 whole episodes (32 of Circle and Run), for rules with large policy changes:
+trust-region steps, FOCOPS and CUP's correction. With 4,096 steps their predicted decrease in cost
+does not materialise, because the estimate is mostly noise. (Training episodes of seed 1000 on
+PointGoal1 at 2 M steps, with 16,000 and with 4,096 steps per update: CUP 15.1 at a cost of 11, and
+4.2 at 16 after 2.4 at 137 during training.)"""
 _RECOVERY = {"recovery": 10.0}
-"""Even of 16,000 steps CPO underestimates the cost change, earns more at once and stays over the
-limit; with an excess that counts ten times it recovers first. (The same seed, 1.0 M to 1.4 M steps:
-24.1 at a cost of 46, and 11.6 at 29; by 2 M the latter earns 16.7 at 33.)"""
+"""Even with 16,000 steps CPO underestimates the cost change, earns more early and stays over the
+limit; with an excess weighted ten times it prioritises recovery. (The same seed, 1.0 M to 1.4 M
+steps: 24.1 at a cost of 46, and 11.6 at 29; by 2 M the latter earns 16.7 at 33.)"""
 _SMALL_CONSTRAINED: dict[str, dict[str, Any]] = {
     "lagrangian": {"lambda_lr": 0.1},
     # its correction weighs the cost (1 - gamma lam)/(1 - gamma) = 6 times as much
     "cup": {**_WHOLE, "lambda_lr": 0.02},
-    # slow enough for a skill to be learnt before its cost is pressed (the same seed, 2 M steps of
-    # CPPO-PID: 16.4 at a cost of 21; by the official gains 4.1 at 38 in 1.6 M)
+    # slow enough for a skill to be learned before its cost is penalised (the same seed, 2 M steps
+    # of CPPO-PID: 16.4 at a cost of 21; with the official gains 4.1 at 38 in 1.6 M)
     "pid": {"pid_kp": 0.02, "pid_ki": 0.004, "pid_smoothing": 0.8},
     "p3o": {"kappa": 5.0},
     **dict.fromkeys(("cpo", "pcpo"), _RECOVERY),
 }
-"""Constraint -> what the CPU presets change besides."""
+"""Constraint -> what the CPU presets also change."""
 
 _PG = {"epochs": 1, "actor_lr": 1e-3}
 _SMALL: dict[str, dict[str, Any]] = {
     "policy-gradient": {"target_kl": None, **_PG},
     "pdo": {"target_kl": None, **_PG},
 }
-"""Name -> what the CPU presets change besides."""
+"""Name -> what the CPU presets also change."""
 
 
 def _preset(name: str) -> OnPolicyConfig:
@@ -181,8 +181,8 @@ def _preset(name: str) -> OnPolicyConfig:
         kind = str(differences.get("constraint", "none"))
         held: dict[str, Any] = {}
         if kind != "none":
-            moves_far = "update" in rule and rule["update"] != "a2c"
-            size = _WHOLE if moves_far else {"window": _WINDOW}
+            is_large_step = "update" in rule and rule["update"] != "a2c"
+            size = _WHOLE if is_large_step else {"window": _WINDOW}
             held = {**size, **_SMALL_CONSTRAINED.get(kind, {})}
         return changed(PPO, {**rule, **differences, **held, **_SMALL.get(name, {})})
     sized = _STEP_PAPER if rule is _STEP or base == "natural-pg" else {}
@@ -197,11 +197,11 @@ _SAUTE_TUNED = {"saute_gamma": 0.9999, "unsafe_reward": -0.2}
 _SAUTE_PAPER = {**_SAUTE_TUNED, "epochs": 80, "critic_epochs": 80}
 _FALLING = tuple(f"{robot}Velocity" for robot in ("Hopper", "Walker2d", "Ant", "Humanoid"))
 _OFTEN = (*_FALLING, "RiskyCorridor", "SpeedLimit")
-"""Worlds whose episodes end early or are short, so that a constraint hears in every update."""
+"""Environments with early or short episodes, so that a constraint is updated in every update."""
 _SHORT = {name: getattr(PPO, name) for name in ("rollout_steps", "minibatches")}
-"""Updates of 4,096 steps. They suffice where speed is the cost, which every step tells: in 1 M of
-HalfCheetahVelocity CPO earns 1,993 at a cost of 25 by them and 1,576 at 25 by whole episodes,
-TRPO-Lag 2,027 at 10 and 1,806 at 66 (training episodes of seed 1000)."""
+"""Updates of 4,096 steps. They suffice where the cost is a speed, which is known at every step: in
+1 M steps of HalfCheetahVelocity CPO earns 1,993 at a cost of 25 with them and 1,576 at 25 with
+whole episodes, TRPO-Lag 2,027 at 10 and 1,806 at 66 (training episodes of seed 1000)."""
 _OFFICIAL = {
     **{"window": 100, "lambda_lr": 0.035, "pid_kp": 0.1, "pid_ki": 0.01, "pid_smoothing": 0.95},
     **_SHORT,
@@ -210,19 +210,19 @@ _CONSTRAINED = [name for name in _METHODS if PRESETS[name].constraint.name != "n
 TUNED: dict[str, dict[str, dict[str, Any]]] = {
     f"{robot}{task}{k}": {
         "ppo-saute": _SAUTE_TUNED,
-        # the official files switch the normalising of observations off for Goal alone
+        # the official files disable observation normalisation for Goal only
         "ppo-saute-paper": {**_SAUTE_PAPER, "observation_norm": task != "Goal"},
     }
     for robot in ("Point", "Car")
     for task in ("Goal", "Circle")
     for k in (1, 2)
 } | {
-    world: dict.fromkeys(_CONSTRAINED, settings)
-    for settings, worlds in (
+    env: dict.fromkeys(_CONSTRAINED, settings)
+    for settings, envs in (
         (_OFFICIAL, _OFTEN),
         ({**_SHORT, "window": _WINDOW}, ("HalfCheetahVelocity", "SwimmerVelocity")),
     )
-    for world in worlds
+    for env in envs
 }
-"""Start of a task's name -> agent -> OmniSafe's exceptions for it, and where the CPU presets keep
-its rates and short updates."""
+"""Prefix of a task's name -> agent -> OmniSafe's exceptions for it, and where the CPU presets keep
+its learning rates and short updates."""

@@ -1,4 +1,4 @@
-"""Game learners (PSRO and its kin, fictitious play, CFR), meta-solvers, saved populations."""
+"""Game learners (PSRO and variants, fictitious play, CFR), meta-solvers, saved populations."""
 
 from __future__ import annotations
 
@@ -35,25 +35,28 @@ _PSD = "PSD-PSRO (NeurIPS 2023)"
 
 PRESETS = (
     *(
-        _preset(f"{name}{suffix}", _PSD, f"{summary}{told}", *tags)
+        _preset(f"{name}{suffix}", _PSD, f"{summary}{note}", *tags)
         for name, summary, first in (
             ("psro", "double oracle with exact responses", (SUGGESTED,)),
-            ("p-psro", "PSRO with two policies in training at once", ()),
-            ("psro-rn", "PSRO whose policies answer those they do not lose to", ()),
-            ("dpp-psro", "P-PSRO that seeks a large determinantal process", ()),
-            ("bd-rd-psro", "P-PSRO that seeks other behaviour and other payoffs", ()),
+            ("p-psro", "PSRO with two policies trained in parallel", ()),
+            ("psro-rn", "PSRO with responses to the opponents that a policy does not lose to", ()),
+            ("dpp-psro", "P-PSRO with a determinantal-point-process diversity bonus", ()),
+            ("bd-rd-psro", "P-PSRO with behavioural and response diversity", ()),
             (
                 "bd-rd-psro-official",
                 "BD&RD-PSRO with the rounding noise of its released code",
                 (),
             ),
-            ("psd-psro", "P-PSRO that seeks distance from every member", ()),
-            ("psd-psro-hull", "P-PSRO that seeks distance from the policy hull", ()),
+            ("psd-psro", "P-PSRO that maximises the distance from every member", ()),
+            ("psd-psro-hull", "P-PSRO that maximises the distance from the policy hull", ()),
             ("self-play", "responses to the newest policy alone", ()),
-            ("psro-deep", "PSRO whose responses are learnt from plays", ()),
-            ("psd-psro-deep", "PSD-PSRO whose responses are learnt from plays", ()),
+            ("psro-deep", "PSRO with responses learned from plays", ()),
+            ("psd-psro-deep", "PSD-PSRO with responses learned from plays", ()),
         )
-        for suffix, told, tags in (("", "", first), ("-paper", "; official numbers", (OFFICIAL,)))
+        for suffix, note, tags in (
+            ("", "", first),
+            ("-paper", "; official hyperparameters", (OFFICIAL,)),
+        )
     ),
     _preset("cfr+", "CFR+ (Tammelin 2014)", "counterfactual regret minimisation plus", SUGGESTED),
     _preset("cfr", "CFR (NeurIPS 2007)", "counterfactual regret minimisation"),

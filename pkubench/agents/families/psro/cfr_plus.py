@@ -2,8 +2,8 @@
 
 CFR+ (Tammelin 2014; Bowling, Burch, Johanson and Tammelin 2015) has alternating updates, regrets
 cut at zero, and averaging linear in the iteration. Iteration ``t`` of player ``i`` with behaviour
-``b``, from ``u(s) =`` counterfactual value of sequence ``s`` (what follows it is played by ``b``)
-and ``v(h) = sum_a b(a) u(ha)``:
+``b``, from ``u(s) =`` counterfactual value of sequence ``s`` (with play according to ``b`` after
+it) and ``v(h) = sum_a b(a) u(ha)``:
 
     S  <- S + t x(b)                          x(b): the realization plan of b
     R(ha) <- max(R(ha) + u(ha) - v(h), 0)
@@ -32,11 +32,11 @@ class CFRPlusConfig:
     """Settings of the presets ``cfr+`` and ``cfr``."""
 
     is_random: ClassVar[bool] = False
-    """Nothing is drawn: all seeds are one run."""
+    """Deterministic: all seeds give the same run."""
     variant: Literal["cfr+", "cfr"] = "cfr+"
     """Whether regrets are cut at zero and the average is linear in the iteration."""
     iterations: int = 1000
-    """Iterations unless the run is given a number of steps."""
+    """Iterations of a run without a given number of steps."""
     delay: int = 0
     """Iterations left out of the average; iteration ``t`` weighs ``max(t - delay, 0)``, in CFR 1
     where that is positive."""
@@ -63,7 +63,7 @@ class CFRPlus(AverageLearner):
     """Regret tables of both players. Deterministic: it starts from the uniform policy."""
 
     def __init__(self, tree: GameTree, config: CFRPlusConfig, seed: int = 0) -> None:
-        """Start from zero regrets. ``seed`` has no effect; nothing here is random."""
+        """Start from zero regrets. ``seed`` has no effect: the algorithm is deterministic."""
         self.game = self.tree = tree
         self.config, self.iteration = config, 0
         self.report_every = config.report_every
@@ -113,7 +113,7 @@ class CFRPlus(AverageLearner):
         return rows[0], rows[1]
 
     def state(self) -> Tensors:
-        """Return what :meth:`restore` needs to go on bit for bit."""
+        """Return what :meth:`restore` needs to resume bit for bit."""
         return {
             "iteration": np.array([self.iteration], np.int64),
             **{f"regrets_{p}": self.regrets[p].copy() for p in (0, 1)},
@@ -121,7 +121,7 @@ class CFRPlus(AverageLearner):
         }
 
     def restore(self, state: Tensors) -> None:
-        """Go back to a saved state."""
+        """Restore a saved state."""
         self.iteration = int(state["iteration"][0])
         self.regrets = [state[f"regrets_{p}"].copy() for p in (0, 1)]
         self.sums = [state[f"sums_{p}"].copy() for p in (0, 1)]

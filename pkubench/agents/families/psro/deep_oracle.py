@@ -1,14 +1,14 @@
-"""Responses learnt from plays: Q-learning against whole policies drawn from a mixture.
+"""Responses learned from plays: Q-learning against whole policies drawn from a mixture.
 
 A policy is the table of its network's action values at every information state of the tree, and a
-row of the outer loop is that table. What is *played*, by the policy in training's opponents and in
-every score, is one and the same function of it: the best action (``oracle=dqn``) or the softmax
-(``oracle=softmax``). Each training play draws one opponent by the mixture and meets it to the end.
+row of the outer loop is that table. The *played* policy, of opponents in training and in every
+score, is the same function of it: the best action (``oracle=dqn``) or the softmax
+(``oracle=softmax``). Each training play draws one opponent from the mixture for the whole play.
 
-PSD-PSRO's bonus is that of its released code: of a batch of plays, the divergence of what was
-played from each member's softmax, over all own decisions; the closest member over the batch is the
-anchor, each play's reward at its end grows by its divergence from the anchor, and a gradient step
-goes up on the divergence of the network's softmax from it.
+PSD-PSRO's bonus is that of its released code: for a batch of plays, the divergence of the played
+policy from each member's softmax, summed over own decisions; the closest member over the batch is
+the anchor, each play's divergence from it is added to the final reward, and gradient steps also
+ascend the divergence of the network's softmax from it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from pkubench.agents.families.psro.diversities.members import Members
 from pkubench.agents.families.psro.dqn import DQN, Anchor, divergences_from, log_policy
 from pkubench.agents.families.psro.learner import Tensors
-from pkubench.agents.families.psro.oracles.learnt import LearntOracle
+from pkubench.agents.families.psro.oracles.learned import LearnedOracle
 from pkubench.agents.families.psro.plays import play
 from pkubench.agents.families.psro.settings import PSROConfig
 from pkubench.agents.families.psro.spaces import PolicySpace, Response, Situation
@@ -33,10 +33,10 @@ from pkubench.errors import ConfigError
 
 
 class Opponents:
-    """One seat's policies, one drawn for each play by the weights and kept to its end."""
+    """One seat's policies; one is drawn by the weights for each whole play."""
 
     def __init__(self, tree: GameTree, player: int, plans: Floats, weights: Floats) -> None:
-        """Lay out the draws of ``player``'s policies, ``(policies, sequences)``."""
+        """Prepare sampling of ``player``'s policies, ``(policies, sequences)``."""
         forest = tree.form.forests[player]
         self._states = len(forest.starts)
         self._first_row = 0 if player == 0 else tree.num_information_states[0]
@@ -48,7 +48,7 @@ class Opponents:
         self._actions = np.nonzero(tree.legal_mask(player))[1]
 
     def draw(self, count: int, rng: np.random.Generator) -> Ints:
-        """Return whom each of ``count`` plays meets."""
+        """Return the opponent of each of ``count`` plays."""
         return rng.choice(len(self._weights), count, p=self._weights)
 
     def act(self, drawn: Ints, rows: Ints, rng: np.random.Generator) -> Ints:
@@ -61,7 +61,7 @@ class Opponents:
 class ValueSpace(PolicySpace):
     """Policies of a game tree as tables of action values.
 
-    A row holds, for each own sequence, the value of its last action; entry 0 is 0.
+    A row has, for each own sequence, the value of its last action; entry 0 is 0.
     """
 
     sides = (0, 1)
@@ -71,7 +71,7 @@ class ValueSpace(PolicySpace):
         """Play ``game``.
 
         Raises:
-            ConfigError: It has no tree to step.
+            ConfigError: It has no game tree.
             GameError: It has no information-state tensors.
         """
         if not isinstance(game, GameTree):
@@ -79,8 +79,8 @@ class ValueSpace(PolicySpace):
                 f"oracle={config.oracle.name} learns by playing game trees, and {game.name} is a "
                 "matrix; choose oracle=exact"
             )
-        torch.set_num_threads(1)  # sums in another order end in other bits, and soon in other play
-        assert isinstance(config.oracle, LearntOracle)
+        torch.set_num_threads(1)  # another summation order changes bits, and soon the plays
+        assert isinstance(config.oracle, LearnedOracle)
         self.game, self.config, self.scale = game, config, game.max_utility or 1.0
         self.oracle = config.oracle
         self.episodes: int = 0
@@ -100,7 +100,7 @@ class ValueSpace(PolicySpace):
         return self._table(side, self._new(rng))
 
     def plans(self, side: int, rows: Floats) -> Floats:
-        """Return what is played: plans of the best actions, or of the softmax."""
+        """Return the played policies: plans of the best actions, or of the softmax."""
         forest = self.game.form.forests[side]
         if self.oracle.is_greedy:
             choice = np.zeros_like(rows)
@@ -125,14 +125,14 @@ class ValueSpace(PolicySpace):
     def _new(self, rng: np.random.Generator) -> DQN:
         return DQN(self._observations, self._masks, self.oracle, rng)
 
-    # What the outer loop asks
+    # The interface of the outer loop
 
     def payoffs(self, rows: Floats, columns: Floats) -> Floats:
-        """Return the exact payoff table of what is played."""
+        """Return the exact payoff table of the played policies."""
         return self.game.payoffs(self.plans(0, rows), self.plans(1, columns))
 
     def gains(self, populations: tuple[Floats, Floats], meta: tuple[Floats, Floats]) -> Floats:
-        """Return what each side's exact best response gains."""
+        """Return the gain of each side's exact best response."""
         mixed = [self.game.mix(self.plans(s, populations[s]), meta[s]) for s in (0, 1)]
         found = []
         for side in (0, 1):
@@ -141,13 +141,13 @@ class ValueSpace(PolicySpace):
         return np.array(found)
 
     def population_exploitability(self, populations: tuple[Floats, Floats]) -> float:
-        """Return it exactly."""
+        """Return the exact population exploitability."""
         return self.game.population_exploitability(
             self.plans(0, populations[0]), self.plans(1, populations[1])
         )
 
     def respond(self, situation: Situation, rng: np.random.Generator) -> Response:
-        """Return the policy of a network that has learnt for ``response_episodes`` plays."""
+        """Return the policy of a network trained for ``response_episodes`` plays."""
         config, oracle, side = self.config, self.oracle, situation.side
         learner = self._learners.get(side)
         if learner is None or oracle.warm_start == "fresh":
@@ -169,7 +169,7 @@ class ValueSpace(PolicySpace):
         worth = self.game.gains(side, self.game.mix(met, situation.weights))
         return Response(row, float(self.plans(side, row[None])[0] @ worth), np.inf)
 
-    # Learning
+    # Training
 
     def _gather(
         self,
@@ -179,14 +179,14 @@ class ValueSpace(PolicySpace):
         members: Floats | None,
         rng: np.random.Generator,
     ) -> Anchor | None:
-        """Play a batch of games into the replay; return the closest member if there are any."""
-        count, nobody = self.oracle.parallel_games, len(self._masks) - 1
+        """Play a batch of games into the replay; return the closest member, if any."""
+        count, end_row = self.oracle.parallel_games, len(self._masks) - 1
         is_greedy, temperature = self.oracle.is_greedy, self._temperature
 
         def act(rows: Ints, rng: np.random.Generator) -> tuple[Ints, Floats]:
             return learner.act(rows, rng, is_greedy=is_greedy, temperature=temperature)
 
-        played = play(self._games, count, side, opponents, act, nobody, rng)
+        played = play(self._games, count, side, opponents, act, end_row, rng)
         self.episodes += count
         if played is None:
             return None
@@ -197,8 +197,8 @@ class ValueSpace(PolicySpace):
             nearest = int(distances.sum(axis=1).argmin())
             assert isinstance(self.config.diversity, Members)
             weight = self.config.diversity.diversity_weight * self.scale
-            walked = np.bincount(played.lanes, distances[nearest], count)
-            bonus = np.where(played.is_last, weight * walked[played.lanes], 0.0)
+            total = np.bincount(played.plays, distances[nearest], count)
+            bonus = np.where(played.is_last, weight * total[played.plays], 0.0)
             decisions = decisions._replace(rewards=decisions.rewards + bonus)
             anchor = self._anchor(side, members[nearest], weight)
         learner.replay.add(decisions)
@@ -212,7 +212,7 @@ class ValueSpace(PolicySpace):
     # Resuming
 
     def state(self) -> Tensors:
-        """Return the networks that later responses begin with, and the count of episodes."""
+        """Return the networks that later responses start from, and the count of episodes."""
         kept: Tensors = {"episodes": np.array([self.episodes], np.int64)}
         if self.oracle.warm_start != "fresh":
             for side, learner in self._learners.items():
@@ -220,7 +220,7 @@ class ValueSpace(PolicySpace):
         return kept
 
     def restore(self, state: Tensors) -> None:
-        """Go back to a saved state."""
+        """Restore a saved state."""
         self.episodes = int(state["episodes"][0])
         self._learners = {}
         for side in (0, 1):

@@ -7,10 +7,10 @@ opponent, the new policy first:
     dis(x, z) = E over plays of x of [sum over own decisions of KL(x(.|s) || z(.|s))]
               = sum over own sequences of x w log(x / z),
 
-where ``w`` (``ZeroSumGame.terminal_weights``) is what chance and the opponent put on a play ending
-with that sequence. The sum over decisions telescopes into the second line, in which mixing is
-averaging of plans: so it is convex in the weights of a mixture, and its minimum over the whole hull
-is found exactly. Official code takes the minimum over the members alone
+where ``w`` (``ZeroSumGame.terminal_weights``) is the probability that chance and the opponent
+assign to plays ending with that sequence. The sum over decisions telescopes into the second line,
+in which mixing is averaging of plans: so it is convex in the weights of a mixture, and its minimum
+over the whole hull is found exactly. Official code takes the minimum over the members alone
 (:func:`divergences`), which is never smaller and can be positive inside the hull.
 """
 
@@ -25,15 +25,15 @@ from scipy.optimize import nnls
 from pkubench.envs.games.errors import GameError, PlanError
 from pkubench.envs.games.forest import Floats
 
-_MOST_STEPS = 500
+_MAX_STEPS = 500
 
 
 class HullDistance(NamedTuple):
     """The distance of a policy from the hull of a population.
 
     Attributes:
-        distance: In nats; infinite if the policy does what no member ever does.
-        weights: The mixture that is nearest, float64 ``(members,)``.
+        distance: In nats; infinite if the policy takes an action that no member ever takes.
+        weights: The nearest mixture, float64 ``(members,)``.
         gap: The true minimum is at least ``distance - gap``.
     """
 
@@ -54,7 +54,7 @@ def divergences(plan: ArrayLike, members: ArrayLike, weights: ArrayLike) -> Floa
         float64 ``(members,)``, in nats. ``min()`` of it is the diversity of the official code.
 
     Raises:
-        PlanError: Shapes that do not go together.
+        PlanError: Incompatible shapes.
     """
     own, rows, mass = _played(plan, members, weights)
     return np.array([_divergence(own, row, mass) for row in rows])
@@ -67,8 +67,9 @@ def hull_distance(
 
     ``min over a of -sum_k c_k log (M a)_k`` with ``a`` a distribution: mixture weights of maximum
     likelihood. Newton steps, each a non-negative least squares problem, alternate with steps of
-    expectation maximisation, which never go uphill. With the gradient ``-G`` the minimum is at
-    most ``max G - sum c`` below (the duality gap of Frank and Wolfe), and that ends the search.
+    expectation maximisation, which never increase the objective. With the gradient ``-G`` the
+    minimum is at most ``max G - sum c`` below (the duality gap of Frank and Wolfe), and that ends
+    the search.
 
     Args:
         plan: ``(sequences,)``, the new policy.
@@ -77,7 +78,7 @@ def hull_distance(
         tolerance: Largest gap, in nats.
 
     Raises:
-        PlanError: Shapes that do not go together.
+        PlanError: Incompatible shapes.
         GameError: The gap does not close.
     """
     own, rows, mass = _played(plan, members, weights)
@@ -86,7 +87,7 @@ def hull_distance(
     if (columns.sum(axis=1) <= 0.0).any():
         return HullDistance(np.inf, mixture, 0.0)
     gap = np.inf
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_STEPS):
         mixed = columns @ mixture
         pull = columns.T @ (counts / mixed)
         gap = float(pull.max() - counts.sum())
@@ -97,8 +98,8 @@ def hull_distance(
         mixture = _newton_step(mixture / mixture.sum(), counts, columns)
     else:
         raise GameError(
-            f"the distance from the hull of {len(rows)} policies did not settle: gap {gap:g} "
-            f"after {_MOST_STEPS} steps; smooth the policies more (--set smoothing=0.01) or take "
+            f"the distance from the hull of {len(rows)} policies did not converge: gap {gap:g} "
+            f"after {_MAX_STEPS} steps; smooth the policies more (--set smoothing=0.01) or take "
             "the distance from members (--set diversity=members)"
         )
     distance = _divergence(own, columns @ mixture, mass)
@@ -106,14 +107,14 @@ def hull_distance(
 
 
 def _newton_step(mixture: Floats, counts: Floats, columns: Floats) -> Floats:
-    """Minimise the quadratic model over distributions; shorten the step until it goes downhill.
+    """Minimise the quadratic model over distributions; shorten the step until it descends.
 
     With ``B = diag(sqrt(c) / M a) M`` the model at ``a`` is ``|B b - 2 sqrt(c)|^2 / 2``.
     """
     mixed = columns @ mixture
     root = np.sqrt(counts)
     model = columns * (root / mixed)[:, None]
-    # The sum of the weights is held to one by a row that outweighs all others.
+    # A row that outweighs all others enforces that the weights sum to one.
     heavy = 1e3 * np.linalg.norm(model)
     target, _ = nnls(np.vstack([model, np.full(len(mixture), heavy)]), np.append(2.0 * root, heavy))
     if not target.sum() > 0.0:
@@ -139,7 +140,7 @@ def _played(
     if own.ndim != 1 or mass.shape != own.shape or rows.shape[1:] != own.shape or not len(rows):
         raise PlanError(
             f"a plan of shape {own.shape}, members of shape {rows.shape} and weights of shape "
-            f"{mass.shape} do not go together"
+            f"{mass.shape} are incompatible"
         )
     kept = (own > 0.0) & (mass > 0.0)
     return own[kept], rows[:, kept], mass[kept]

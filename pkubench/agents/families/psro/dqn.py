@@ -1,7 +1,7 @@
 """Q-learning of one seat's decisions: network, target network, replay (DQN, Mnih et al. 2015).
 
 Decisions are named by *rows* of a table of observations and legal actions, as ``GameBatch.row``
-numbers information states, so a replay holds numbers and not tensors. The last row is nobody's:
+numbers information states, so a replay holds numbers and not tensors. The last row means that
 the play is over. Payoffs come at the end of a play and are not discounted.
 """
 
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from pkubench.agents.families.psro.learner import Floats, Tensors
-from pkubench.agents.families.psro.oracles.learnt import LearntOracle
+from pkubench.agents.families.psro.oracles.learned import LearnedOracle
 from pkubench.agents.nn.fast.stacked import Adam, StackedMLP, layers_of
 from pkubench.envs.games.forest import Ints
 
@@ -23,13 +23,13 @@ Masks = NDArray[np.integer]
 
 
 class Decisions(NamedTuple):
-    """Decisions of one seat and what came of them, ``(decisions,)`` each.
+    """Decisions of one seat and their outcomes, ``(decisions,)`` each.
 
     Attributes:
         rows: int64; where the seat acted.
-        actions: int64; what it did.
-        rewards: float64; what it won, if the play then ended, otherwise 0.
-        next_rows: int64; where it acted next, nobody's row at the end.
+        actions: int64; the actions taken.
+        rewards: float64; the payoff if the play then ended, otherwise 0.
+        next_rows: int64; where it acted next, the end row if the play ended.
     """
 
     rows: Ints
@@ -42,7 +42,7 @@ class Replay:
     """The newest decisions."""
 
     def __init__(self, size: int) -> None:
-        """Make room for ``size`` decisions."""
+        """Allocate ``size`` decisions."""
         self._columns = Decisions(
             np.zeros(size, np.int64),
             np.zeros(size, np.int64),
@@ -50,13 +50,13 @@ class Replay:
             np.zeros(size, np.int64),
         )
         self.seen = 0
-        """Decisions taken in so far."""
+        """Decisions added so far."""
 
     def __len__(self) -> int:
         return min(self.seen, len(self._columns.rows))
 
     def add(self, new: Decisions) -> None:
-        """Take in decisions, over the oldest ones."""
+        """Add decisions in place of the oldest ones."""
         size = len(self._columns.rows)
         places = (self.seen + np.arange(len(new.rows)))[-size:] % size
         for column, values in zip(self._columns, new, strict=True):
@@ -64,7 +64,7 @@ class Replay:
         self.seen += len(new.rows)
 
     def draw(self, count: int, rng: np.random.Generator) -> Decisions:
-        """Return different decisions, all equally likely."""
+        """Sample decisions uniformly without replacement."""
         chosen = rng.choice(len(self), count, replace=False)
         rows, actions, rewards, next_rows = self._columns
         return Decisions(rows[chosen], actions[chosen], rewards[chosen], next_rows[chosen])
@@ -75,7 +75,7 @@ class Replay:
         return {**kept, "seen": np.array([self.seen], np.int64)}
 
     def restore(self, state: Tensors) -> None:
-        """Go back to a saved state."""
+        """Restore a saved state."""
         for name, column in self._columns._asdict().items():
             column[:] = state[name]
         self.seen = int(state["seen"][0])
@@ -86,7 +86,7 @@ class Anchor(NamedTuple):
 
     Attributes:
         log_policy: float64 ``(rows, actions)``; logarithms of its probabilities.
-        weight: What a nat is worth, in units of the game's payoffs.
+        weight: Value of a nat, in units of the game's payoffs.
         temperature: Of the network's policy.
     """
 
@@ -106,23 +106,23 @@ class DQN:
         self,
         observations: Singles,
         masks: Masks,
-        config: LearntOracle,
+        config: LearnedOracle,
         rng: np.random.Generator,
     ) -> None:
-        """Make a network that knows nothing.
+        """Make an untrained network.
 
         Args:
-            observations: ``(rows, size)``; looked at, not copied.
+            observations: ``(rows, size)``; referenced, not copied.
             masks: ``(rows, actions)``; not 0 where an action is legal; likewise.
             config: The settings.
-            rng: Gives the seed of the weights, orthogonal as in published code.
+            rng: Source of the initial weights, orthogonal as in published code.
         """
         self._observations = torch.from_numpy(observations)
         self._masks = masks
-        self._nobody = len(masks) - 1
+        self._end_row = len(masks) - 1
         self.config, self.replay = config, Replay(config.replay_size)
         self._sizes = (observations.shape[1], *config.hidden, masks.shape[1])
-        # Row 0 learns, row 1 is the target.
+        # Row 0 is trained, row 1 is the target network.
         self._networks = StackedMLP(2, self._sizes)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         self._networks.initialise(0, generator)
@@ -148,18 +148,18 @@ class DQN:
         temperature: float,
         exploration: float | None = None,
     ) -> tuple[Ints, Floats]:
-        """Return legal actions, and the distributions that bonuses take them to be drawn from.
+        """Return legal actions, and the distributions that bonuses treat them as samples of.
 
         Args:
             rows: Where to act.
             rng: Draws the actions.
             is_greedy: Play the best action, not the softmax.
             temperature: Of the softmax, in units of the game's payoffs.
-            exploration: Probability of a random action; None is that of the settings.
+            exploration: Probability of a random action; None takes the setting.
 
         Returns:
             int64 ``(rows,)``, and float64 ``(rows, actions)``: as in published code the softmax,
-            also where the best action is played, or uniform where a random one was due.
+            also where the best action is played, or uniform where a random one was chosen.
         """
         values, legal = self.values(rows), self._legal(rows)
         soft = np.exp(log_policy(values / temperature, legal))
@@ -182,7 +182,7 @@ class DQN:
 
         Args:
             rng: Draws the decisions.
-            anchor: Also go up on ``weight`` times the mean divergence of the network's policy from
+            anchor: Also ascend ``weight`` times the mean divergence of the network's policy from
                 this one's, as in PSD-PSRO's code.
         """
         drawn = self.replay.draw(self.config.batch_size, rng)
@@ -191,7 +191,7 @@ class DQN:
         values = outputs[0].numpy().astype(np.float64)
         after = _forward(self._target, self._observations[drawn.next_rows])
         legal = self._legal(drawn.next_rows) if self.config.masked_targets else None
-        wanted = targets(drawn.rewards, after, legal, drawn.next_rows == self._nobody)
+        wanted = targets(drawn.rewards, after, legal, drawn.next_rows == self._end_row)
         slope, error = squared_error(values, drawn.actions, wanted)
         if anchor is not None:
             slope -= (
@@ -213,7 +213,7 @@ class DQN:
         return error
 
     def state(self) -> Tensors:
-        """Return what ``restore`` needs to go on bit for bit."""
+        """Return what ``restore`` needs to resume bit for bit."""
         adam = self._adam
         return {
             "networks": self._networks.flat.numpy().copy(),
@@ -223,7 +223,7 @@ class DQN:
         }
 
     def restore(self, state: Tensors) -> None:
-        """Go back to a saved state."""
+        """Restore a saved state."""
         self._networks.flat.copy_(torch.from_numpy(state["networks"]))
         self._adam.first.copy_(torch.from_numpy(state["adam"][:1]))
         self._adam.second.copy_(torch.from_numpy(state["adam"][1:]))
@@ -275,7 +275,7 @@ def divergences_from(probabilities: Floats, log_other: Floats) -> Floats:
 def divergence_slope(logits: Floats, log_other: Floats, legal: NDArray[np.bool_]) -> Floats:
     """Return the gradient by ``logits`` of the divergence of their policy p from another's, q.
 
-    ``p(a) (log p(a) - log q(a) - KL)``, of each row apart.
+    ``p(a) (log p(a) - log q(a) - KL)``, for each row separately.
     """
     logs = log_policy(logits, legal)
     p = np.exp(logs)

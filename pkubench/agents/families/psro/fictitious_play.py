@@ -1,7 +1,7 @@
-"""Extensive-form fictitious play: answer the opponent's average policy, and average (XFP).
+"""Extensive-form fictitious play (XFP): average best responses to the opponent's average policy.
 
-Heinrich, Lanctot and Silver (2015). The average is of whole policies, so it is an average of plans;
-in a matrix game this is Brown's (1951) fictitious play.
+Heinrich, Lanctot and Silver (2015). Whole policies are averaged, so it is an average of plans; in a
+matrix game this is Brown's (1951) fictitious play.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class XFPConfig:
     """Settings of the preset ``xfp``."""
 
     iterations: int = 1000
-    """Iterations unless the run is given a number of steps."""
+    """Iterations of a run without a given number of steps."""
     ties: Literal["lowest", "random"] = "lowest"
-    """Which of equally good actions a response takes."""
+    """How a response breaks ties between equally good actions."""
     report_every: int = 10
     """Iterations between two lines of the training curve."""
     response_episodes: int = 20_000
@@ -51,11 +51,11 @@ class FictitiousPlay(AverageLearner):
 
     @property
     def finished(self) -> bool:
-        """False: an average only comes near an equilibrium."""
+        """False: an average only converges to an equilibrium."""
         return False
 
     def advance(self) -> None:
-        """Answer both averages at once and average the answers in."""
+        """Respond to both averages simultaneously and average the responses in."""
         rng = None
         if self.config.ties == "random":
             rng = np.random.default_rng([self.seed, self.iteration])
@@ -71,18 +71,18 @@ class FictitiousPlay(AverageLearner):
         return self._averages[0], self._averages[1]
 
     def measure(self, last: bool) -> dict[str, float]:
-        """Return the figures of the average policies, and the episodes they stand for."""
+        """Return the metrics of the average policies, and the equivalent number of episodes."""
         episodes = 2.0 * self.iteration * self.config.response_episodes
         return {**super().measure(last), "episodes": episodes}
 
     def state(self) -> Tensors:
-        """Return what :meth:`restore` needs to go on bit for bit."""
+        """Return what :meth:`restore` needs to resume bit for bit."""
         return {
             "iteration": np.array([self.iteration], np.int64),
             **{f"average_{p}": self._averages[p].copy() for p in (0, 1)},
         }
 
     def restore(self, state: Tensors) -> None:
-        """Go back to a saved state."""
+        """Restore a saved state."""
         self.iteration = int(state["iteration"][0])
         self._averages = [state[f"average_{p}"].copy() for p in (0, 1)]

@@ -1,4 +1,4 @@
-"""What the training loop asks of a game learner, and what learners of one average policy share."""
+"""The interface of game learners, and the base of learners of one average policy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class GameLearner(Protocol):
     report_every: int
     """Iterations between two lines of the training curve."""
     pure: bool
-    """Whether all policies are pure, which saves them in one byte a state."""
+    """Whether all policies are pure, which are saved in one byte per state."""
 
     @property
     def finished(self) -> bool:
@@ -33,11 +33,11 @@ class GameLearner(Protocol):
         ...
 
     def measure(self, last: bool) -> dict[str, float]:
-        """Return named figures of the present populations; ``last`` asks for all of them."""
+        """Return named metrics of the present populations; with ``last``, all of them."""
         ...
 
     def plans(self) -> tuple[Floats, Floats]:
-        """Return both populations, one realization plan a row."""
+        """Return both populations, one realization plan per row."""
         ...
 
     def meta_strategy(self) -> tuple[Floats, Floats]:
@@ -45,16 +45,16 @@ class GameLearner(Protocol):
         ...
 
     def state(self) -> Tensors:
-        """Return the arrays from which ``restore`` goes on to the same result."""
+        """Return the arrays from which ``restore`` resumes to the same result."""
         ...
 
     def restore(self, state: Tensors) -> None:
-        """Go back to a saved state."""
+        """Restore a saved state."""
         ...
 
 
 class AverageLearner(ABC):
-    """A learner whose result is one average policy a player."""
+    """A learner of one average policy per player."""
 
     pure = False
     game: ZeroSumGame
@@ -64,10 +64,10 @@ class AverageLearner(ABC):
         """Return both average policies, as plans."""
 
     def measure(self, last: bool) -> dict[str, float]:
-        """Return the figures of the average policies (payoff units of the game)."""
+        """Return the metrics of the average policies (payoff units of the game)."""
         x, y = self.average()
         nash_conv = max(self.game.nash_conv(x, y), 0.0)
-        # For one policy a player, population exploitability is NashConv.
+        # For one policy per player, population exploitability is NashConv.
         return {
             "nash_conv": nash_conv,
             "exploitability": 0.5 * nash_conv,

@@ -1,4 +1,4 @@
-"""Saved populations back as entrants."""
+"""Loads saved populations as entrants."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def load(
     saved: SavedAgent, task: Task | None = None, acting: Mapping[str, Any] | None = None
 ) -> Population:
-    """Rebuild a population of game policies. There are no settings of ``acting``.
+    """Rebuild a population of game policies. There are no ``acting`` settings.
 
     Raises:
         WeightsError: the weights are damaged.
@@ -28,10 +28,10 @@ def load(
     if task is None:
         return load_population(saved)
     game, named = game_of(task.id), str(saved.config.get("game"))
-    # Of a matrix the table itself is compared: a copy of a file is the same game.
+    # Matrices are compared by their tables: a copy of a file is the same game.
     if is_matrix(game):
         is_its_own = saved.config.get("fingerprint") == zero_sum_game(game).fingerprint
-        what = f"the payoffs of {task.id} are not those it was made for"
+        what = f"the payoffs of {task.id} are not those it was trained on"
     else:
         is_its_own, what = is_same_game(named, task.id), f"{task.id} is another game"
     if not is_its_own:
@@ -39,5 +39,5 @@ def load(
             f"the population plays {named[:200]}, and {what}; evaluate it on its own game, or "
             "train one for this"
         )
-    # The task's spelling and not the config's: the tree that scores it is not built twice.
+    # The task's name for the game, not the config's, so that its tree is not built twice.
     return load_population(saved, zero_sum_game(game))

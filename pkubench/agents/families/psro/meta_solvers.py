@@ -1,9 +1,9 @@
-"""Meta-solvers: from the payoffs among policies to the distribution that the next ones answer.
+"""Meta-solvers: from payoffs among policies to the distribution that the next ones respond to.
 
-All are pure functions of what the row player wins in a zero-sum meta-game. Only ``nash`` and
-``nash-simplex`` are equilibria; the others are what population learning is often run with instead,
-and PSRO's outcome depends on the choice. With equal starts the two sides of an antisymmetric game
-move alike, so a single population takes ``solve_symmetric``.
+All are pure functions of the row player's payoffs in a zero-sum meta-game. Only ``nash`` and
+``nash-simplex`` are equilibria; the others are common alternatives in population learning, and
+PSRO's outcome depends on the choice. From equal starting points the two sides of an antisymmetric
+game stay equal, so a single population uses ``solve_symmetric``.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from pkubench.envs.games.payoff_matrices import checked_payoff
 from pkubench.envs.games.simplex import simplex_game
 from pkubench.errors import ConfigError, UnknownName
 
-MOST_PROFILES = 2_500
-"""Largest chain that alpha-rank is computed on; its cost grows with the cube."""
+MAX_PROFILES = 2_500
+"""Largest Markov chain for alpha-rank; its cost is cubic."""
 EPSILON = 1e-10
-"""How rarely alpha-rank's chain moves to what is worse, in the limit of strong selection."""
+"""Rate of transitions to worse policies in alpha-rank, in the limit of strong selection."""
 _TIE = 1e-12
-"""Payoffs closer than this, in units of the largest one, are equal; less is rounding."""
-_LEAST_SELECTION = 1e-14
+"""Payoffs closer than this, in units of the largest one, are equal up to rounding."""
+_MIN_SELECTION = 1e-14
 _PANEL = 64
 
 
@@ -52,9 +52,9 @@ def nash(payoff: ArrayLike) -> MetaStrategy:
 
 
 def nash_simplex(payoff: ArrayLike) -> MetaStrategy:
-    """Return an equilibrium by a dense simplex method, many times as quick on small tables.
+    """Return an equilibrium by a dense simplex method, many times as fast on small tables.
 
-    Where a game has several equilibria it may be another one than :func:`nash` returns.
+    Where a game has several equilibria it may differ from that of :func:`nash`.
     """
     solution = simplex_game(_table(payoff))
     return MetaStrategy(solution.x, solution.y)
@@ -69,7 +69,7 @@ def uniform(payoff: ArrayLike) -> MetaStrategy:
 def fictitious_play(
     payoff: ArrayLike, *, iterations: int = 1000, start: MetaStrategy | None = None
 ) -> MetaStrategy:
-    """Return the average play of two players who answer each other's average (Brown 1951).
+    """Return the average play of two players who best respond to each other's average (Brown 1951).
 
     Simultaneous moves; ties go to the lowest index. The start counts as one play. Its
     exploitability falls slowly, about as ``iterations ** -0.5``, and is biased upwards: score
@@ -77,7 +77,7 @@ def fictitious_play(
 
     Args:
         payoff: ``(rows, columns)``.
-        iterations: Answers of each player.
+        iterations: Responses of each player.
         start: First play of both; uniform if None.
     """
     table = _table(payoff)
@@ -96,7 +96,7 @@ def fictitious_play(
 
 
 def regret_matching(payoff: ArrayLike, *, iterations: int = 10_000) -> MetaStrategy:
-    """Return the average play of two regret matchers (Hart and Mas-Colell 2000).
+    """Return the average play of regret matching in self-play (Hart and Mas-Colell 2000).
 
     Each plays in proportion to the positive part of its regrets ``R``, uniformly where none is
     positive, and then adds ``u - x @ u`` to ``R``. The average is within
@@ -158,8 +158,8 @@ def projected_replicator(
 
 def _replicated(own: Floats, worth: Floats, floor: float) -> Floats:
     moved = own + own * (worth - own @ worth)
-    # The step keeps a sum of one, but multiplies an error in it by 1 - own @ worth: where the value
-    # is negative, rounding alone would grow without bound.
+    # The step preserves a sum of one, but multiplies an error in it by 1 - own @ worth: where the
+    # value is negative, rounding errors would grow without bound.
     moved /= moved.sum()
     return project_to_simplex(moved, floor) if moved.min() < floor else moved
 
@@ -175,7 +175,7 @@ def project_to_simplex(point: Floats, floor: float = 0.0) -> Floats:
     # If the largest k entries stay above the floor, this is the shift.
     shifts = (np.cumsum(descending) - 1.0 + (len(point) - kept) * floor) / kept
     above = np.flatnonzero(descending - shifts > floor)
-    # Nothing stays above the floor where the floor leaves no freedom.
+    # No entry stays above the floor where the floor determines the distribution.
     shift = shifts[above[-1]] if len(above) else np.inf
     return np.asarray(np.maximum(point - shift, floor))
 
@@ -191,7 +191,7 @@ def alpha_rank(
     ranks the pairs.
 
     Args:
-        payoff: ``(rows, columns)``, at most ``MOST_PROFILES`` pairs.
+        payoff: ``(rows, columns)``, at most ``MAX_PROFILES`` pairs.
         alpha: Strength of selection, in units of 1 over payoff; None is its limit, in which better
             policies always take over, equal ones half of the time, worse ones almost never
             (``EPSILON``).
@@ -205,9 +205,9 @@ def alpha_rank(
     takes_over = _fixation(alpha, population, float(np.abs(table).max()))
     _check_size(table.size)
     chain = np.zeros((rows, columns, rows, columns))
-    for j in range(columns):  # player 0 goes from row i to row k
+    for j in range(columns):  # player 0 switches from row i to row k
         chain[:, j, :, j] = takes_over(table[None, :, j] - table[:, None, j])
-    for i in range(rows):  # player 1 goes from column j to column l, and wants little for player 0
+    for i in range(rows):  # player 1, who minimises, switches from column j to column l
         chain[i, :, i, :] = takes_over(table[i, :, None] - table[i, None, :])
     weights = stationary(chain.reshape(table.size, table.size)).reshape(rows, columns)
     return MetaStrategy(weights.sum(axis=1), weights.sum(axis=0))
@@ -247,7 +247,7 @@ def stationary(rates: Floats) -> Floats:
     work = np.array(rates, np.float64)
     np.fill_diagonal(work, 0.0)
     # States are eliminated from the last to the second. Those of a panel first update each other's
-    # rows and columns; what lies above and left of the panel waits for one matrix product.
+    # rows and columns; the block above and left of the panel is updated by one matrix product.
     for end in range(len(work), 1, -_PANEL):
         first = max(end - _PANEL, 1)
         for state in range(end - 1, first - 1, -1):
@@ -281,19 +281,19 @@ def _fixation(alpha: float | None, population: int, scale: float) -> Callable[[F
         # (1 - exp(-u)) / (1 - exp(-m u)), written for u >= 0; a negative u has exp((m - 1) u)
         # times the value at -u.
         u = float(alpha or 0.0) * advantage
-        size = np.maximum(np.abs(u), _LEAST_SELECTION)
+        size = np.maximum(np.abs(u), _MIN_SELECTION)
         rate = np.expm1(-size) / np.expm1(-population * size)
         rate = np.where(u < 0.0, rate * np.exp((population - 1) * np.minimum(u, 0.0)), rate)
-        # What underflows must stay possible, or the chain falls apart.
+        # Underflow must not make transitions impossible: the chain would be reducible.
         return np.asarray(np.maximum(rate, np.finfo(np.float64).tiny))
 
     return in_the_limit if alpha is None else with_alpha
 
 
 def _check_size(profiles: int) -> None:
-    if profiles > MOST_PROFILES:
+    if profiles > MAX_PROFILES:
         raise ConfigError(
-            f"alpha-rank of {profiles:,} profiles takes too long (at most {MOST_PROFILES:,}); "
+            f"alpha-rank is limited to {MAX_PROFILES:,} profiles, and there are {profiles:,}; "
             "choose another meta-solver or fewer policies"
         )
 
@@ -307,7 +307,7 @@ SOLVERS: dict[str, MetaSolver] = {
     "projected-replicator": projected_replicator,
     "uniform": uniform,
 }
-"""Meta-solvers by the name that settings use."""
+"""Meta-solvers by their name in settings."""
 
 
 def meta_solver(name: str) -> MetaSolver:

@@ -1,6 +1,6 @@
 """The mixture model's policies, points of the plane, for the outer loop.
 
-As in the PSD-PSRO experiments: a response is a few steps of Adam from where the point stands, on
+As in the PSD-PSRO experiments: a response is a few steps of Adam from the present point, on
 
     w u(x, sigma) + (1 - w) D(x),    w_t = 1 - 0.7 / (1 + exp(-(t - 25) / 4)),
 
@@ -30,7 +30,7 @@ _NUDGE = 1e-5
 def mixture_settings(name: str) -> PSROConfig:
     """Return a preset's settings for the mixture model, as in official code.
 
-    A pipeline has four policies in training there, the others one; each iteration ends one.
+    There a pipeline trains four policies in parallel, the others one; each iteration finishes one.
 
     Raises:
         UnknownName: No such preset.
@@ -67,16 +67,16 @@ class PointSpace(PolicySpace):
         return self.model.payoffs(rows, columns)
 
     def gains(self, populations: tuple[Floats, Floats], meta: tuple[Floats, Floats]) -> Floats:
-        """Return what the best point of the plane gains, for both sides."""
+        """Return the gain of the best point of the plane, for both sides."""
         best = self.model.exploitability(populations[0], meta[0])
         return np.array([best, best])
 
     def population_exploitability(self, populations: tuple[Floats, Floats]) -> float:
-        """Return it exactly, on the scale of NashConv."""
+        """Return the exact population exploitability, on the scale of NashConv."""
         return 2.0 * self.model.population_exploitability(populations[0])
 
     def respond(self, situation: Situation, rng: np.random.Generator) -> Response:
-        """Return where a point has climbed to."""
+        """Return the point after the ascent."""
         share = 0.7 / (1.0 + np.exp(-0.25 * (situation.iteration - 25)))
         bonus = self._bonus(situation, share)
         point = situation.row.copy()
@@ -110,7 +110,7 @@ class PointSpace(PolicySpace):
             raise ConfigError(f"the mixture model has no diversity={kind}; choose another method")
         # The weight of both bonuses of BD&RD-PSRO is 1 - w / 2.
         weight = 1.0 - (1.0 - share) / 2.0
-        # Payoffs are affine in the features, so the features with a 1 behind them are the plan.
+        # Payoffs are affine in the features, so the features with a 1 appended are the plan.
         against = self._worth(situation.opponents)
         table = PayoffDistance(against, situation.payoffs, diversity.payoff_inverse)
         played = _shares(situation.own_weights @ self.model.features(situation.own), 0.0)
@@ -126,7 +126,7 @@ class PointSpace(PolicySpace):
         return np.hstack([self.model.features(points), np.ones((len(points), 1))])
 
     def _worth(self, opponents: Floats) -> Floats:
-        """Return what each opponent makes each feature worth, and the constant behind them."""
+        """Return each feature's value against each opponent, and the constant after them."""
         features = self.model.features(opponents)
         return np.hstack(
             [features @ self.model.tournament.T + 0.5, -0.5 * features.sum(axis=1, keepdims=True)]
@@ -135,8 +135,8 @@ class PointSpace(PolicySpace):
     def _cardinality(self, points: Floats, situation: Situation) -> Floats:
         """Return ``tr(I - (M M' + I)^-1)`` with each point as the last row and column of ``M``.
 
-        ``M`` holds the payoffs among all policies, each row divided by its length: so a new point
-        rescales the old rows too, and no inverse of theirs is of use.
+        ``M`` has the payoffs among all policies, each row divided by its length: so a new point
+        rescales the old rows too, and an inverse for the old rows cannot be reused.
         """
         won = self.model.payoffs(points, situation.own)
         size = len(situation.own)

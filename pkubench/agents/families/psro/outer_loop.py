@@ -2,12 +2,13 @@
 
 One loop makes double oracle (McMahan et al. 2003; PSRO, Lanctot et al. 2017), rectified and
 pipeline PSRO (Balduzzi et al. 2019; McAleer et al. 2020), self-play, and with a diversity bonus
-DPP-, BD&RD- and PSD-PSRO: they differ in what a policy in training answers (``targets``), how
-many train at once, and what their responses seek (``spaces``). An iteration moves each policy in
-training once and then, if the lowest has stopped improving, finishes it and starts a new one.
+DPP-, BD&RD- and PSD-PSRO: they differ in what a policy in training responds to (``targets``), how
+many train in parallel, and what their responses maximise (``spaces``). An iteration updates each
+policy in training once and then, if the lowest has stopped improving, finishes it and starts a new
+one.
 
-Every figure is exact: the meta-strategy reported is an equilibrium of the restricted game, found by
-one solver whatever the meta-solver that trained, exploitability comes from best responses in the
+Every metric is exact: the reported meta-strategy is an equilibrium of the restricted game, found by
+one solver whatever the meta-solver of the training, exploitability comes from best responses in the
 full game, and population exploitability from a linear program.
 """
 
@@ -24,15 +25,15 @@ from pkubench.agents.families.psro.settings import PSROConfig
 from pkubench.agents.families.psro.spaces import PolicySpace, Situation
 from pkubench.envs.games.zero_sum import ZeroSumGame
 
-_LEAST_MASS = 0.01
-"""PSRO_rN answers for policies with more weight in the meta-strategy, or for the heaviest."""
+_MIN_MASS = 0.01
+"""PSRO_rN responds for policies with more weight in the meta-strategy, or for the heaviest."""
 _TIE = 1e-12
 _FIRST = 0.1
-"""What a new policy's first payoff in training is compared with, as in official code."""
+"""The baseline of a new policy's first payoff in training, as in official code."""
 
 
 class Target(NamedTuple):
-    """Whom a policy in training answers.
+    """What a policy in training responds to.
 
     Attributes:
         own: The meta-strategy of its own side's first policies.
@@ -48,10 +49,10 @@ class _Side:
     """One population.
 
     Attributes:
-        rows: All policies, one a row, those in training last; changed in place.
+        rows: All policies, one per row, those in training last; changed in place.
         performance: Of each policy, its last payoff in training counted from 1 below a draw.
-        unseen: 1 if the last policy has had no response yet and is no part of the population.
-        jobs: PSRO_rN only: what is still to be answered; the first by the policy in training.
+        unseen: 1 if the last policy has had no response yet and is not part of the population.
+        jobs: PSRO_rN only: remaining targets; the first is that of the policy in training.
         busy: PSRO_rN only: a policy is in training.
     """
 
@@ -72,7 +73,7 @@ class _Side:
 
 
 class PopulationLearner:
-    """Growing populations, one a side, or one for both sides of a symmetric game.
+    """Growing populations, one per side, or one for both sides of a symmetric game.
 
     Attributes:
         iteration: Iterations done.
@@ -83,7 +84,7 @@ class PopulationLearner:
     report_every = 1
 
     def __init__(self, game: ZeroSumGame | PolicySpace, config: PSROConfig, seed: int) -> None:
-        """Draw a first policy a side and those in training.
+        """Draw a first policy per side and those in training.
 
         Args:
             game: The game, or a space of policies of another kind.
@@ -105,16 +106,16 @@ class PopulationLearner:
         self._score()
 
     def _score(self) -> None:
-        """Solve the restricted game and find what responses gain against its solution."""
+        """Solve the restricted game and compute the gain of best responses to its solution."""
         self._meta = self._solve(self._scorer, *self._table.shape)
         self._gains = self.space.gains(self._seen(), self.meta_strategy())
 
     @property
     def _scorer(self) -> str:
-        """The exact solver that trains, else the game's own.
+        """The training's own solver if it is exact, else the game's default.
 
-        Of several equilibria each solver finds its own: training against one while another is
-        scored may never end.
+        With several equilibria, solvers may find different ones: training against one and scoring
+        another may never end.
         """
         name = self.config.meta_solver
         return name if name.startswith("nash") else self.space.scorer
@@ -122,17 +123,17 @@ class PopulationLearner:
     def _solve(self, solver: str, rows: int, columns: int) -> MetaStrategy:
         """Return the meta-strategy among the first policies of each side."""
         table = self._table[:rows, :columns]
-        if np.ptp(table) <= _TIE * self.space.scale:  # a solver would take rounding for payoffs
+        if np.ptp(table) <= _TIE * self.space.scale:  # a solver would solve for rounding errors
             table = np.zeros_like(table)
         if len(self._sides) == 1:
             mass = solve_symmetric(solver, table)
             return MetaStrategy(mass, mass)
         return meta_solver(solver)(table)
 
-    # What there is
+    # Populations
 
     def plans(self) -> tuple[Floats, Floats]:
-        """Return both populations, one plan a row; the same twice in a symmetric game."""
+        """Return both populations, one plan per row; the same twice in a symmetric game."""
         rows, columns = self._seen()
         return self.space.plans(0, rows).copy(), self.space.plans(1, columns).copy()
 
@@ -146,14 +147,14 @@ class PopulationLearner:
 
     @property
     def finished(self) -> bool:
-        """Whether neither side's response gains anything: an equilibrium is reached."""
+        """Whether neither side's best response gains anything: an equilibrium is reached."""
         return bool(self._gains.max() <= self.config.tolerance * self.space.scale)
 
     def measure(self, last: bool) -> dict[str, float]:
-        """Return the figures of the present populations (payoff units of the game).
+        """Return the metrics of the present populations (payoff units of the game).
 
-        ``episodes`` are the plays that responses were learnt from; where none are played, what
-        that would have taken: ``response_episodes`` for each policy trained for an iteration,
+        ``episodes`` are the plays that responses were learned from; where none are played, the
+        equivalent number: ``response_episodes`` for each policy trained for an iteration,
         ``payoff_episodes`` for each entry of the payoff table.
         """
         nash_conv = max(float(self._gains.sum()), 0.0)
@@ -171,7 +172,7 @@ class PopulationLearner:
             ),
         }
         every = config.pe_every
-        if every == 1 and self.space.is_pe_dear:
+        if every == 1 and self.space.is_pe_expensive:
             every = max(self.iteration // 10, 1)
         if last or self.finished or self.iteration % every == 0:
             metrics["population_exploitability"] = self.space.population_exploitability(
@@ -182,8 +183,8 @@ class PopulationLearner:
     # An iteration
 
     def advance(self) -> None:
-        """Move every policy in training once; finish those that have stopped improving."""
-        # A stream of its own for each iteration: a resumed run draws the same lots.
+        """Update every policy in training once; finish those that have stopped improving."""
+        # Each iteration has its own random stream: a resumed run draws the same numbers.
         rng = np.random.default_rng([self.seed, self.iteration])
         for turn in range(self.config.learners):
             if self.config.targets == "rectified":
@@ -194,7 +195,7 @@ class PopulationLearner:
         self._score()
 
     def _pipeline_turn(self, above: int, rng: np.random.Generator) -> None:
-        """Move the policies with ``above`` others in training over them, the last ones first."""
+        """Update the policies with ``above`` others in training above them, the last ones first."""
         places = {number: len(side.rows) - 1 - above for number, side in self._sides.items()}
         sizes = places[0], places[max(places)]
         is_scored = sizes == self._table.shape and self.config.meta_solver == self._scorer
@@ -206,7 +207,7 @@ class PopulationLearner:
             for number in self._sides
         }
         is_lowest = above == self.config.learners - 1
-        is_done = self._move(places, targets, rng, may_decline=is_lowest)
+        is_done = self._update(places, targets, rng, may_decline=is_lowest)
         if not is_lowest:
             return
         for number, side in self._sides.items():
@@ -214,7 +215,7 @@ class PopulationLearner:
                 side.start(self.space.fresh(number, rng))
 
     def _rectified_turn(self, rng: np.random.Generator) -> None:
-        """Move one policy a side; find new targets when all the old ones are answered."""
+        """Update one policy per side; find new targets when all the old ones are done."""
         for number, side in self._sides.items():
             side.jobs = side.jobs or self._good_targets(number)
             if not side.busy:
@@ -222,34 +223,34 @@ class PopulationLearner:
                 side.busy = True
         places = {number: len(side.rows) - 1 for number, side in self._sides.items()}
         targets = {number: side.jobs[0] for number, side in self._sides.items()}
-        is_done = self._move(places, targets, rng, may_decline=True)
+        is_done = self._update(places, targets, rng, may_decline=True)
         for number, side in self._sides.items():
             if is_done[number] or side.unseen:
                 del side.jobs[0]
                 side.busy = False
-            if side.unseen:  # the response was nothing new
+            if side.unseen:  # the response was not new
                 side.rows = side.rows[:-1]
                 del side.performance[-1]
                 side.unseen = 0
 
     def _good_targets(self, number: int) -> list[Target]:
-        """Return, for each policy of weight, the opponents it does not lose to, as weights.
+        """Return, for each policy with weight, the opponents it does not lose to, as weights.
 
-        In a game whose sides differ, losing is winning less than the restricted game's value. A
-        policy that loses to all, which weight has only if the meta-strategy is no equilibrium,
-        answers the whole of it.
+        In an asymmetric game, losing is winning less than the restricted game's value. A policy
+        that loses to all (it has weight only if the meta-strategy is not an equilibrium) responds
+        to the whole meta-strategy.
         """
         meta = self._solve(self.config.meta_solver, *self._table.shape)
         own, other = meta if number == 0 else meta[::-1]
         table = self._table if number == 0 else -self._table.T
         value = float(own @ table @ other) - _TIE * self.space.scale
-        heavy = np.flatnonzero(own > _LEAST_MASS)
+        heavy = np.flatnonzero(own > _MIN_MASS)
         answered = heavy if len(heavy) else [int(own.argmax())]
         beaten = [(table[k] >= value) * other for k in answered]
         masses = [mass if mass.sum() > 0.0 else other for mass in beaten]
         return [Target(own, mass / mass.sum()) for mass in masses]
 
-    def _move(
+    def _update(
         self,
         places: dict[int, int],
         targets: dict[int, Target],
@@ -257,13 +258,13 @@ class PopulationLearner:
         *,
         may_decline: bool,
     ) -> dict[int, bool]:
-        """Move one policy a side, both from what there is now; return which are finished.
+        """Update one policy per side, both from the present populations; return which are finished.
 
         Args:
             places: For each side, which policy.
-            targets: For each side, what it answers.
-            rng: Draws lots.
-            may_decline: Pure responses that gain nothing, or are a policy before, are not taken.
+            targets: For each side, its target.
+            rng: Source of randomness.
+            may_decline: Skip pure responses that gain nothing or equal an earlier policy.
         """
         config, is_done = self.config, dict.fromkeys(places, False)
         moved = {}
@@ -317,7 +318,7 @@ class PopulationLearner:
         if 1 in places:
             place = places[1]
             table[:, place] = self.space.payoffs(rows, columns[place : place + 1])[:, 0]
-            # Where both sides have moved, one entry is the same.
+            # Where both sides were updated, one entry is shared.
             self.entries += len(rows) - (0 in places)
         self._table = table
 
@@ -342,7 +343,7 @@ class PopulationLearner:
         return tensors
 
     def restore(self, state: Tensors) -> None:
-        """Go back to a saved state."""
+        """Restore a saved state."""
         self.iteration = int(state["iteration"][0])
         self.responses, self.entries = (int(count) for count in state["counters"])
         self._table = state["table"].astype(np.float64)

@@ -1,4 +1,4 @@
-"""Plays of one seat against opponents drawn from a mixture, many at once."""
+"""Plays of one seat against opponents drawn from a mixture, in a batch."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pkubench.agents.families.psro.dqn import Decisions
 from pkubench.envs.games.forest import Floats, Ints
 
 Act = Callable[[Ints, np.random.Generator], tuple[Ints, Floats]]
-"""From rows to actions, and the distributions they count as drawn from."""
+"""From rows to actions and the distributions that they count as samples of."""
 
 
 class Games(Protocol):
-    """What is asked of a batch of games; ``GameBatch`` has it, and ``StateBatch``."""
+    """A batch of games, as ``GameBatch`` and ``StateBatch`` implement it."""
 
     @property
     def over(self) -> NDArray[np.bool_]:
@@ -25,17 +25,17 @@ class Games(Protocol):
 
     @property
     def player(self) -> NDArray[np.int8]:
-        """Who is to move."""
+        """The player to move."""
         ...
 
     @property
     def row(self) -> Ints:
-        """Information state of who is to move."""
+        """Information state of the player to move."""
         ...
 
     @property
     def returns(self) -> Floats:
-        """What both players have won, ``(games, 2)``."""
+        """Returns of both players, ``(games, 2)``."""
         ...
 
     def reset(self, seeds: NDArray[np.int64]) -> None:
@@ -51,7 +51,7 @@ class Mixture(Protocol):
     """Policies of the other seat, one drawn for each play and kept to its end."""
 
     def draw(self, count: int, rng: np.random.Generator) -> Ints:
-        """Return whom each play meets."""
+        """Return the opponent drawn for each play."""
         ...
 
     def act(self, drawn: Ints, rows: Ints, rng: np.random.Generator) -> Ints:
@@ -63,13 +63,13 @@ class Played(NamedTuple):
     """One seat's decisions, play by play, each in the order of the play.
 
     Attributes:
-        lanes: int64; which play.
+        plays: int64; index of the play.
         is_last: bool; the seat's last decision in it.
-        decisions: What was done and won.
-        distributions: float64 ``(decisions, actions)``; what actions count as drawn from.
+        decisions: Actions and rewards.
+        distributions: float64 ``(decisions, actions)``; what actions count as samples of.
     """
 
-    lanes: Ints
+    plays: Ints
     is_last: NDArray[np.bool_]
     decisions: Decisions
     distributions: Floats
@@ -81,23 +81,23 @@ def play(
     side: int,
     opponents: Mixture,
     act: Act,
-    nobody: int,
+    end_row: int,
     rng: np.random.Generator,
 ) -> Played | None:
     """Play ``count`` games to the end, as ``side``; None if it never had to decide.
 
     Args:
-        games: A batch of so many.
-        count: Their number.
+        games: The batch.
+        count: Number of games in it.
         side: The seat that ``act`` plays.
-        opponents: Whom it meets.
-        act: How it plays.
-        nobody: The row that stands for the end of a play.
-        rng: Gives plays their seeds and draws the opponents and their actions.
+        opponents: The mixture it plays against.
+        act: Its policy.
+        end_row: The row that means the end of a play.
+        rng: Source of the seeds of plays, of the opponents and of their actions.
     """
     games.reset(rng.integers(0, 2**31, count))
     drawn = opponents.draw(count, rng)
-    lanes, rows, actions, distributions = [], [], [], []
+    indices, rows, actions, distributions = [], [], [], []
     while not games.over.all():
         row, player = games.row, games.player
         chosen = np.zeros(count, np.int64)
@@ -105,18 +105,18 @@ def play(
         chosen[other] = opponents.act(drawn[other], row[other], rng)
         if len(own):
             chosen[own], probabilities = act(row[own], rng)
-            lanes.append(own)
+            indices.append(own)
             rows.append(row[own])
             actions.append(chosen[own])
             distributions.append(probabilities)
         games.step(chosen)
-    if not lanes:
+    if not indices:
         return None
-    lane = np.concatenate(lanes)
-    order = np.argsort(lane, kind="stable")
-    lane, row = lane[order], np.concatenate(rows)[order]
-    is_last = np.append(lane[1:] != lane[:-1], True)
-    rewards = np.where(is_last, games.returns[lane, side], 0.0)
-    after = np.where(is_last, nobody, np.append(row[1:], 0))
+    index = np.concatenate(indices)
+    order = np.argsort(index, kind="stable")
+    index, row = index[order], np.concatenate(rows)[order]
+    is_last = np.append(index[1:] != index[:-1], True)
+    rewards = np.where(is_last, games.returns[index, side], 0.0)
+    after = np.where(is_last, end_row, np.append(row[1:], 0))
     decisions = Decisions(row, np.concatenate(actions)[order], rewards, after)
-    return Played(lane, is_last, decisions, np.concatenate(distributions)[order])
+    return Played(index, is_last, decisions, np.concatenate(distributions)[order])

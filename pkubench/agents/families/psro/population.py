@@ -1,10 +1,10 @@
 """Saving and loading populations of tabular policies.
 
-``weights.safetensors`` holds, for player ``p``, ``meta_p`` (float64, one weight a policy) and
-either ``actions_p`` (int8 or int16 ``(policies, states)``, pure policies: where the action stands
-among the legal ones) or ``probabilities_p`` (float64 ``(policies, actions of all states)``). Rows
+``weights.safetensors`` has, for player ``p``, ``meta_p`` (float64, one weight per policy) and
+either ``actions_p`` (int8 or int16 ``(policies, states)``, pure policies: the action's index among
+the legal ones) or ``probabilities_p`` (float64 ``(policies, actions of all states)``). Rows
 follow ``ZeroSumGame.information_states(p)``; ``config.json`` carries the game's fingerprint, so
-weights meant for another game, or another OpenSpiel whose game differs, are refused instead of
+weights for another game, or for an OpenSpiel version with a different game, are refused instead of
 misread.
 """
 
@@ -28,7 +28,7 @@ from pkubench.envs.games.zero_sum import ZeroSumGame
 from pkubench.errors import PkubenchError, WeightsError
 
 KIND = "population"
-"""``config["kind"]`` of the folders written here."""
+"""``config["kind"]`` of saved populations."""
 
 
 def save_population(
@@ -45,11 +45,11 @@ def save_population(
     Args:
         folder: Where to; existing files are replaced whole.
         game: The game.
-        plans: For each player, one plan a row.
+        plans: For each player, one plan per row.
         meta_strategy: For each player ``(policies,)``.
         config: At least ``agent`` and ``task``; written into ``config.json``.
-        pure: All plans are zeros and ones; an integer a state instead of a float an action. Where
-            a plan never reaches, the first legal action is written.
+        pure: All plans are zeros and ones; one integer per state instead of one float per action.
+            At states that a plan never reaches, the first legal action is written.
 
     Raises:
         StorageError: The folder cannot be written.
@@ -92,7 +92,7 @@ def load_population(saved: SavedAgent, game: ZeroSumGame | None = None) -> Popul
 
     Raises:
         WeightsError: It is for another game, or arrays are missing, of a wrong shape or type, or
-            no distributions.
+            not distributions.
     """
     name, fingerprint = saved.config.get("game"), saved.config.get("fingerprint")
     if not isinstance(name, str):
@@ -141,7 +141,7 @@ def _flat(forest: Forest, player: int, tensors: Tensors) -> Floats:
     flat = _array(tensors, name, (None, forest.size - 1), "f").astype(np.float64)
     sums = np.add.reduceat(flat, forest.starts - 1, axis=1)
     if not ((flat >= 0.0).all() and (np.abs(sums - 1.0) <= 1e-6).all()):
-        raise WeightsError(f"{name} of the saved population are no distributions")
+        raise WeightsError(f"{name} of the saved population are not distributions")
     return flat
 
 
@@ -149,7 +149,7 @@ def _array(
     tensors: Tensors, name: str, shape: tuple[int | None, ...], kind: str
 ) -> np.ndarray[Any, np.dtype[Any]]:
     if name not in tensors:
-        raise WeightsError(f"the saved population lacks the array {name!r}")
+        raise WeightsError(f"the saved population has no array {name!r}")
     array = tensors[name]
     fits = array.ndim == len(shape) and all(
         want is None or want == have for want, have in zip(shape, array.shape, strict=True)

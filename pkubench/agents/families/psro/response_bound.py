@@ -1,10 +1,10 @@
-"""How exploitable an entrant is at least, in a game whose tree is too large to build.
+"""A lower bound on exploitability, in games with trees that are too large to build.
 
-A response is learnt against each seat by Q-learning and then scored by fresh plays. A best response
-wins at least as much, so what both responses win is a *lower bound* of NashConv. What they won in
-the plays is an estimate of it, which luck can raise above NashConv; "at least" is said of the
-one-sided 95 % bound below it. A low bound says that this response found little, not that there is
-little to find.
+A response is learned against each seat by Q-learning and then scored by fresh plays. A best
+response wins at least as much, so the value of both responses is a *lower bound* of NashConv. The
+mean payoff of the plays is an estimate of it, which chance can raise above NashConv; the reported
+bound is the one-sided 95 % confidence bound below it. A low bound means that this response found
+little, not that the entrant is hard to exploit.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from pkubench.agents.contract import Entrant, Population, StochasticPolicy
 from pkubench.agents.families.psro.dqn import DQN
-from pkubench.agents.families.psro.oracles.learnt import DQNOracle, LearntOracle
+from pkubench.agents.families.psro.oracles.learned import DQNOracle, LearnedOracle
 from pkubench.agents.families.psro.plays import play
 from pkubench.envs.games.draws import pick, running_shares
 from pkubench.envs.games.forest import Floats, Ints
@@ -25,23 +25,23 @@ from pkubench.envs.games.state_batch import StateBatch
 from pkubench.errors import AgentError, ConfigError
 
 _SCORING_SHARE = 0.5
-"""Plays of scoring for each play of learning."""
+"""Scoring plays per training play."""
 _CAPACITY = 200
-"""Information states that there is room for, for each play."""
+"""Information states allocated per play."""
 _CONFIDENCE = 1.6448536269514722
 """95 % quantile of the standard normal distribution."""
 
 
 @dataclass(frozen=True)
 class ResponseBound:
-    """What learnt responses win against an entrant, in the game's units.
+    """Payoffs of learned responses against an entrant, in the game's units.
 
     Attributes:
-        wins: For each seat, what the response in it wins on average.
+        wins: For each seat, the mean payoff of the response in it.
         errors: Standard errors of these.
-        plays: Plays of learning, for each seat.
-        scored: Plays of scoring, for each seat.
-        worst: The least that a play can pay.
+        plays: Training plays, for each seat.
+        scored: Scoring plays, for each seat.
+        worst: The minimum payoff of a play.
     """
 
     wins: tuple[float, float]
@@ -52,15 +52,15 @@ class ResponseBound:
 
     @property
     def estimate(self) -> float:
-        """What both responses win together on average; chance can make it negative, or too high."""
+        """Sum of both mean payoffs; chance can make it negative, or too high."""
         return sum(self.wins)
 
     @property
     def nash_conv_low(self) -> float:
-        """What NashConv exceeds with 95 % confidence; at least 0, as NashConv is.
+        """One-sided 95 % lower confidence bound of NashConv; at least 0, as NashConv is.
 
-        One play more a seat counts, lost as badly as can be. Of a response that won all its plays
-        the standard error is 0, and without that play their mean would pass for certain.
+        One more play per seat is counted, with the worst payoff. A response that won all its plays
+        has a standard error of 0, and without that play its mean would be taken as certain.
         """
         wins, errors, n = np.array(self.wins), np.array(self.errors), self.scored
         gaps = wins - self.worst
@@ -88,21 +88,21 @@ def response_bound(
     game: str,
     plays: int,
     seed: int,
-    config: LearntOracle | None = None,
+    config: LearnedOracle | None = None,
 ) -> ResponseBound:
     """Learn a response to each seat of an entrant and score it.
 
     Args:
-        entrant: A population, or a policy that tells its probabilities.
+        entrant: A population, or a policy with action probabilities.
         game: OpenSpiel's name of the game.
-        plays: Plays of learning for each seat; half as many score it.
-        seed: Everything random follows from it.
-        config: How to learn.
+        plays: Training plays for each seat; half as many score it.
+        seed: Source of all randomness.
+        config: Settings of the response.
 
     Raises:
-        ConfigError: Fewer plays than are played at once.
-        AgentError: The entrant cannot tell its probabilities.
-        PolicyError: It lacks an information state that a play met, or plays illegal actions there.
+        ConfigError: Fewer plays than are played in parallel.
+        AgentError: The entrant has no action probabilities.
+        PolicyError: It has no entry for an information state of a play, or illegal actions there.
         GameError, UnknownName, MissingExtra: As :class:`StateBatch`.
     """
     config = config or DQNOracle()
@@ -110,8 +110,8 @@ def response_bound(
         raise ConfigError(f"a response takes at least {config.parallel_games} plays, got {plays}")
     if not isinstance(entrant, Population | StochasticPolicy):
         raise AgentError(
-            f"a response is learnt against action probabilities, and {type(entrant).__name__} "
-            "cannot tell any; hand in a population, or a policy with action_probabilities"
+            f"a response is learned against action probabilities, and {type(entrant).__name__} "
+            "has none; pass a population, or a policy with action_probabilities"
         )
     found = [_respond(entrant, game, side, plays, seed, config) for side in (0, 1)]
     wins, errors, scored, worst = zip(*found, strict=True)
@@ -119,7 +119,7 @@ def response_bound(
 
 
 class _Entrant:
-    """One seat of an entrant; probabilities are asked for where plays lead, and checked there."""
+    """One seat of an entrant; probabilities are queried and checked at the states of plays."""
 
     def __init__(
         self, entrant: Population | StochasticPolicy, games: StateBatch, player: int
@@ -151,9 +151,9 @@ class _Entrant:
             state, mask = self._games.states[row], self._games.masks[row]
             policy = self._policies[number]
             if isinstance(policy, StochasticPolicy):
-                asked = policy.action_probabilities(self._games.tensors[row][None], mask[None])
-                told = np.asarray(asked, np.float64)[0]
-                policy = {state.text: dict(enumerate(told.tolist()))}
+                found = policy.action_probabilities(self._games.tensors[row][None], mask[None])
+                row_of = np.asarray(found, np.float64)[0]
+                policy = {state.text: dict(enumerate(row_of.tolist()))}
             wide = np.zeros(len(mask))
             wide[list(state.legal_actions)] = probabilities(policy, (state,), self._player)
             self._known[number, row] = wide
@@ -166,9 +166,9 @@ def _respond(
     side: int,
     plays: int,
     seed: int,
-    config: LearntOracle,
+    config: LearnedOracle,
 ) -> tuple[float, float, int, float]:
-    """Return a learnt response's mean payoff, its standard error, of how many plays; the worst."""
+    """Return a learned response's mean payoff, its standard error, the plays, the worst payoff."""
     count = config.parallel_games
     batches = plays // count
     scoring = max(int(batches * _SCORING_SHARE), 1)
@@ -190,7 +190,7 @@ def _respond(
         if len(learner.replay) >= config.batch_size:
             for _ in range(config.updates):
                 learner.update(rng)
-    # Fresh plays: those that were learnt from would flatter the response.
+    # Fresh plays: training plays would overestimate the response.
     won = []
     for _ in range(scoring):
         play(games, count, side, met, act(0.0), games.nobody, rng)

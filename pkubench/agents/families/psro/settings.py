@@ -1,4 +1,4 @@
-"""Settings of the population learners and the named algorithms that they make."""
+"""Settings of the population learners, and the named algorithms."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pkubench.agents.families.psro.diversities.none import NoDiversity
 from pkubench.agents.families.psro.meta_solvers import SOLVERS
 from pkubench.agents.families.psro.oracles import ResponseOracle
 from pkubench.agents.families.psro.oracles.exact import Exact
-from pkubench.agents.families.psro.oracles.learnt import SoftmaxOracle
+from pkubench.agents.families.psro.oracles.learned import SoftmaxOracle
 from pkubench.agents.settings import check_domains
 from pkubench.errors import ConfigError, UnknownName
 
@@ -25,40 +25,40 @@ class PSROConfig:
     """Settings of every learner that grows populations by responses."""
 
     iterations: int = 300
-    """Iterations unless the run is given a number of steps; Leduc poker is then within 0.1 of
-    NashConv 0, Kuhn poker stops by itself after about six."""
+    """Iterations of a run without a given number of steps; Leduc poker is then within 0.1 of
+    NashConv 0, Kuhn poker ends after about six."""
     tolerance: float = 1e-9
     """A response that gains at most this (times the largest payoff) is not added."""
     pe_every: int = 1
-    """Population exploitability is computed at every so many iterations (and at the last). On
+    """Population exploitability is computed every this many iterations (and at the last). On
     trees, where its linear programs soon take several times as long as an iteration, 1 means every
-    one up to the twentieth, then ever fewer, and every tenth from the hundredth on."""
+    one up to the twentieth, then progressively fewer, and every tenth from the hundredth on."""
     meta_solver: str = "nash"
-    """Whose distribution over opponents a response answers; see ``meta_solvers``."""
+    """The distribution over opponents that a response maximises against; see ``meta_solvers``."""
     targets: Literal["pipeline", "rectified", "latest"] = "pipeline"
-    """What learners answer: the meta-strategy of all policies before them (``pipeline``), that of
-    the ones which each good policy does not lose to (``rectified``), or the newest policy alone
-    (``latest``, self-play)."""
+    """What learners respond to: the meta-strategy of all policies before them (``pipeline``), that
+    of the policies that each good policy does not lose to (``rectified``), or the newest policy
+    alone (``latest``, self-play)."""
     learners: int = 1
-    """Policies in training at once. In a pipeline each answers those below it, the unfinished
-    ones included."""
+    """Policies trained in parallel. In a pipeline each responds to those below it, including
+    unfinished ones."""
     plateau: float = 0.03
     """A policy is finished when an iteration raises its payoff by less than this share, payoffs
-    counted from 1 below a draw, in units of the largest one. With ``step`` 1 at once."""
+    counted from 1 below a draw, in units of the largest one. With ``step`` 1 immediately."""
     oracle: ResponseOracle = field(default_factory=Exact)
     """How a response is found: the exact maximum (``exact``); some steps of mirror ascent with
-    exact gradients from where the policy stands, which leaves it soft (``mirror``); or learnt by
+    exact gradients from the present policy, which stays stochastic (``mirror``); or learned by
     Q-learning from plays, and played greedily (``dqn``) or as a ``softmax``."""
     diversity: Diversity = field(default_factory=NoDiversity)
-    """What a diverse response seeks besides payoff: distance in plays from all ``members`` or from
-    their whole ``hull`` (PSD-PSRO), a large determinantal process (``dpp``), or by equal chance
-    another behaviour or other payoffs (``bd-rd``)."""
+    """What a diverse response maximises next to payoff: distance in plays from all ``members`` or
+    from their whole ``hull`` (PSD-PSRO), the expected cardinality of a determinantal point process
+    (``dpp``), or behavioural or response diversity with equal probability (``bd-rd``)."""
     response_episodes: int = 20_000
-    """Plays that an oracle which learns has for a response, a whole number of ``parallel_games``.
-    Of the others, what one response counts for in the curve: that of official code with DQN."""
+    """Plays per response of an oracle that learns, a multiple of ``parallel_games``. For other
+    oracles, the episodes that a response counts for in the curve: those of official DQN code."""
     payoff_episodes: int = 1_000
-    """Episodes that one new entry of the payoff table counts for in the curve, likewise; with an
-    oracle that learns none, for the table is computed and the curve counts plays played."""
+    """Episodes that one new entry of the payoff table counts for in the curve, likewise; none with
+    an oracle that learns, because the table is computed and the curve counts actual plays."""
 
     def __post_init__(self) -> None:
         """Check the domains."""
@@ -121,7 +121,7 @@ def _as_published(config: PSROConfig) -> PSROConfig:
 
 _LEDUC_CHIPS = 13.0
 """The largest payoff of Leduc poker; published code weighs distance and softmax in chips."""
-_LEARNT = {
+_LEARNED = {
     "psro-deep": PSROConfig(oracle=SoftmaxOracle(), iterations=40, response_episodes=5_000),
     "psd-psro-deep": PSROConfig(
         oracle=SoftmaxOracle(),
@@ -150,9 +150,9 @@ _LEDUC: dict[str, Any] = {
 PSRO_PRESETS: dict[str, PSROConfig] = {
     **_EXACT,
     **{f"{name}-paper": _as_published(config) for name, config in _EXACT.items()},
-    **_LEARNT,
-    **{f"{name}-paper": changed(config, _LEDUC, strict=False) for name, config in _LEARNT.items()},
+    **_LEARNED,
+    **{f"{name}-paper": changed(config, _LEDUC, strict=False) for name, config in _LEARNED.items()},
 }
-"""Algorithm -> settings. ``-paper`` are those of PSD-PSRO's code (of its matrix games; of Leduc
-poker where responses are learnt), but for the meta-strategy, which there is fictitious play and
-here exact."""
+"""Algorithm -> settings. ``-paper`` are those of PSD-PSRO's code (for its matrix games; for Leduc
+poker where responses are learned), except the meta-strategy, which is fictitious play there and
+exact here."""

@@ -1,7 +1,7 @@
 """Policies of a zero-sum game as rows of an array: payoffs, responses and exact scores.
 
-The outer loop moves rows about and never looks into one. A row is a plan of a ``ZeroSumGame`` here,
-a point of the plane in ``mixture_points``.
+The outer loop treats rows as opaque. A row is a plan of a ``ZeroSumGame`` here, a point of the
+plane in ``mixture_points``.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from pkubench.envs.games.zero_sum import ZeroSumGame
 
 
 class Situation(NamedTuple):
-    """What a policy in training sees.
+    """What a response depends on.
 
     Attributes:
-        side: Who responds, 0 or 1.
-        row: The policy as it stands.
+        side: The responding side, 0 or 1.
+        row: The present policy.
         own: Policies before it on its own side, ``(members, ...)``.
         own_weights: Their meta-strategy, ``(members,)``.
         opponents: Policies of the other side.
-        weights: The distribution over them to be answered, ``(opponents,)``.
-        payoffs: What each of ``own`` wins against each opponent, in units of the game.
+        weights: The distribution over them to respond to, ``(opponents,)``.
+        payoffs: Of each of ``own`` against each opponent, in units of the game.
         iteration: Iterations done before.
     """
 
@@ -47,10 +47,10 @@ class Response(NamedTuple):
     """A policy after a response.
 
     Attributes:
-        row: Where it has moved to.
-        payoff: What it wins now against the distribution answered, in units of the game.
-        gain: By how much the best response beats the meta-strategy; infinite for a response that
-            was not after payoff alone.
+        row: The new policy.
+        payoff: Its payoff against the target distribution, in units of the game.
+        gain: The best response's gain over the meta-strategy; infinite for a response that did not
+            maximise payoff alone.
     """
 
     row: Floats
@@ -59,7 +59,7 @@ class Response(NamedTuple):
 
 
 class PolicySpace(Protocol):
-    """What the outer loop asks of a game."""
+    """The outer loop's interface to a game."""
 
     sides: tuple[int, ...]
     """``(0,)`` if one population plays both sides, else ``(0, 1)``."""
@@ -68,26 +68,26 @@ class PolicySpace(Protocol):
     pure: bool
     """Whether all policies are pure plans, of zeros and ones."""
     scorer: str = "nash"
-    """The meta-solver whose equilibrium is scored; the same for all learners of a game."""
-    is_pe_dear: bool = False
+    """The meta-solver of the scored equilibrium; the same for all learners of a game."""
+    is_pe_expensive: bool = False
     """Whether population exploitability soon takes longer than an iteration."""
     episodes: int | None = None
-    """Plays that responses were learnt from; None where none are played."""
+    """Plays that responses were learned from; None where none are played."""
 
     def fresh(self, side: int, rng: np.random.Generator) -> Floats:
         """Return a random policy."""
         ...
 
     def payoffs(self, rows: Floats, columns: Floats) -> Floats:
-        """Return what each of the first side's policies wins against each of the second's."""
+        """Return the payoffs of the first side's policies against the second's."""
         ...
 
     def respond(self, situation: Situation, rng: np.random.Generator) -> Response:
-        """Return where a policy moves to."""
+        """Return the response of a policy."""
         ...
 
     def gains(self, populations: tuple[Floats, Floats], meta: tuple[Floats, Floats]) -> Floats:
-        """Return what each side's best response wins more than the meta-strategies, ``(2,)``."""
+        """Return each side's best-response gain over the meta-strategies, ``(2,)``."""
         ...
 
     def population_exploitability(self, populations: tuple[Floats, Floats]) -> float:
@@ -95,15 +95,15 @@ class PolicySpace(Protocol):
         ...
 
     def plans(self, side: int, rows: Floats) -> Floats:
-        """Return policies as plans of the game; without a word of its own, rows are that."""
+        """Return policies as plans of the game; by default, rows are plans."""
         return rows
 
     def state(self) -> Tensors:
-        """Return what ``restore`` needs beside the rows: nothing, of a space without memory."""
+        """Return what ``restore`` needs besides the rows: nothing for a stateless space."""
         return {}
 
     def restore(self, state: Tensors) -> None:
-        """Go back to a saved state."""
+        """Restore a saved state."""
         return None
 
 
@@ -111,19 +111,19 @@ class PlanSpace(PolicySpace):
     """The plans of a tree or matrix game."""
 
     def __init__(self, game: ZeroSumGame, config: PSROConfig) -> None:
-        """Play ``game``; a symmetric one with one population."""
+        """Use ``game``; a symmetric one with one population."""
         assert isinstance(config.oracle, PlanOracle)
         self.game, self.config, self._oracle = game, config, config.oracle
         self.sides = (0,) if isinstance(game, SymmetricMatrixGame) else (0, 1)
         self.scale = game.max_utility or 1.0
-        self.pure, self.is_pe_dear = config.pure, not isinstance(game, MatrixGame)
+        self.pure, self.is_pe_expensive = config.pure, not isinstance(game, MatrixGame)
         if isinstance(game, MatrixGame):  # where an iteration takes less time than HiGHS
             self.scorer = "nash-simplex"
         self._binding: list[Ints | None] = [None, None]
         self._worth: list[dict[bytes, Floats]] = [{}, {}]
 
     def fresh(self, side: int, rng: np.random.Generator) -> Floats:
-        """Return a random plan: pure if all are, else as official code draws it."""
+        """Return a random plan: pure if all are, else drawn as in official code."""
         if isinstance(self.game, MatrixGame) and not self.config.pure:
             draws = rng.random(self.game.shape[side])
             return np.asarray(draws / draws.sum())
@@ -134,7 +134,7 @@ class PlanSpace(PolicySpace):
         return self.game.payoffs(rows, columns)
 
     def gains(self, populations: tuple[Floats, Floats], meta: tuple[Floats, Floats]) -> Floats:
-        """Return what each side's best response gains, by exact sweeps."""
+        """Return each side's best-response gain, by exact sweeps."""
         mixed = [self.game.mix(rows, w) for rows, w in zip(populations, meta, strict=True)]
         found = []
         for side in self.sides:
@@ -144,20 +144,20 @@ class PlanSpace(PolicySpace):
         return np.array([found[0], found[-1]])
 
     def population_exploitability(self, populations: tuple[Floats, Floats]) -> float:
-        """Return it exactly; in matrix games from the columns that counted the last time."""
+        """Return it exactly; in matrix games warm-started from the last active columns."""
         if not isinstance(self.game, MatrixGame):
             return self.game.population_exploitability(*populations)
         guaranteed = []
         for side in self.sides:
             known = {row.tobytes(): self._worth_of(side, row) for row in populations[side]}
-            self._worth[side] = known  # policies that have moved on are forgotten
+            self._worth[side] = known  # drop policies that have changed
             worth = np.stack([known[row.tobytes()] for row in populations[side]])
             solution, self._binding[side] = wide_game(worth, self._binding[side])
             guaranteed.append(float((solution.x @ worth).min()))
         return max(-sum(guaranteed) * (2 // len(self.sides)), 0.0)
 
     def _worth_of(self, side: int, row: Floats) -> Floats:
-        """Return what a policy wins against each action; most rows are those of last time."""
+        """Return a policy's payoff against each action; most rows are cached."""
         assert isinstance(self.game, MatrixGame)
         name = row.tobytes()
         if name not in self._worth[side]:
@@ -169,7 +169,7 @@ class PlanSpace(PolicySpace):
     # Responses
 
     def respond(self, situation: Situation, rng: np.random.Generator) -> Response:
-        """Return where a policy moves to: a plain response, or by chance a diverse one."""
+        """Return a policy's response: a plain one, or by chance a diverse one."""
         game, side = self.game, situation.side
         oracle, diversity = self._oracle, self.config.diversity
         opponent = game.mix(situation.opponents, situation.weights)

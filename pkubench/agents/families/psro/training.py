@@ -1,4 +1,4 @@
-"""Game learners as a session drives them: an iteration at a time, with exact figures."""
+"""Game learners for a training session: an iteration at a time, with exact metrics."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from pkubench.errors import PkubenchError, WeightsError
 
 
 def learner(config: Settings, environment: str, seed: int) -> GameLearner:
-    """Return the learner that settings stand for, before its first iteration.
+    """Return the learner of some settings, before its first iteration.
 
-    Population learners and fictitious play take matrix games as they are (a symmetric one with one
-    population for both sides); regrets are kept on the game's tree.
+    Population learners and fictitious play use matrix games directly (a symmetric one with one
+    population for both sides); CFR uses the game's tree.
     """
     if isinstance(config, CFRPlusConfig):
         return CFRPlus(registered_tree(environment), config, seed)
@@ -38,9 +38,9 @@ def learner(config: Settings, environment: str, seed: int) -> GameLearner:
 class GameTraining:
     """One training seed of a game learner; see ``pkubench.agents.learner.Learner``.
 
-    Figures are ``nash_conv``, ``exploitability``, ``population_exploitability`` (where computed),
-    ``policies``, ``episodes`` (what learning by episodes would have taken), ``seconds`` of learning
-    and ``scoring_seconds`` of computing the figures. The CPU computes, whatever the device.
+    Metrics are ``nash_conv``, ``exploitability``, ``population_exploitability`` (where computed),
+    ``policies``, ``episodes`` (the equivalent of learning from episodes), ``seconds`` of learning
+    and ``scoring_seconds`` of computing the metrics. It runs on the CPU, whatever the device.
     """
 
     is_anytime = True
@@ -51,7 +51,7 @@ class GameTraining:
         self.game = registered_game(context.task.id)
         self.learner = learner(context.settings, context.task.id, context.seed)
         self.seconds = np.zeros(2)
-        """Of learning and of scoring."""
+        """Seconds of learning and of scoring."""
 
     @property
     def counters(self) -> Counters:
@@ -66,22 +66,22 @@ class GameTraining:
         return where_solved({"tolerance": getattr(self.config, "tolerance", None)})
 
     def iterate(self) -> Mapping[str, float]:
-        """Do one iteration; return figures every ``report_every`` iterations and at the last."""
+        """Do one iteration; return metrics every ``report_every`` iterations and at the last."""
         made = self.learner
         started = time.perf_counter()
         made.advance()
         is_last = made.iteration >= self.total or made.finished
-        learnt = time.perf_counter()
-        self.seconds = self.seconds + np.array([learnt - started, 0.0])
+        trained = time.perf_counter()
+        self.seconds = self.seconds + np.array([trained - started, 0.0])
         if not is_last and made.iteration % made.report_every:
             return {}
         figures = made.measure(is_last)
-        self.seconds = self.seconds + np.array([0.0, time.perf_counter() - learnt])
+        self.seconds = self.seconds + np.array([0.0, time.perf_counter() - trained])
         figures["seconds"], figures["scoring_seconds"] = self.seconds.tolist()
         return figures
 
     def state(self) -> State:
-        """Return copies of what the next iterations depend on."""
+        """Return copies of everything that the next iterations depend on."""
         return {
             **self.learner.state(),
             "seconds": self.seconds,
@@ -89,10 +89,10 @@ class GameTraining:
         }
 
     def load_state(self, state: State) -> None:
-        """Go back to a state.
+        """Restore a state.
 
         Raises:
-            WeightsError: it is of another game or of other settings.
+            WeightsError: it is of another game or other settings.
         """
         try:
             if state["fingerprint"] != self.game.fingerprint:
@@ -112,11 +112,11 @@ class GameTraining:
         return Export(facts, tensors)
 
     def close(self) -> None:
-        """Do nothing: a game holds no environments."""
+        """Do nothing: there are no environments."""
 
 
 def _plans_of(game: ZeroSumGame, player: int, plans: Floats) -> Any:
-    """Return plans as the game has them: regrets of a matrix game are kept on its tree."""
+    """Return plans of the game itself: CFR's plans of a matrix game are on its tree."""
     return (
         plans[:, 1:]
         if isinstance(game, MatrixGame) and plans.shape[1] > game.shape[player]

@@ -19,7 +19,7 @@ PRESETS = (
 PREFIXES = (
     AgentPrefix(
         prefix="scripted",
-        summary="a policy of the suite that needs no training",
+        summary="an untrained policy that comes with the suite",
         resolve=f"{__name__}.loading:resolve",
         bundle="named",
     ),

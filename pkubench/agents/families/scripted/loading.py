@@ -21,7 +21,7 @@ def make(name: str, task: Task) -> Entrant:
     """Return the random entrant of a task's environment (for a game, one policy for both seats).
 
     Raises:
-        AgentError: no uniform choice is defined for its actions.
+        AgentError: no uniform distribution is defined for its actions.
     """
     if traits(task.id, **task.env_kwargs).is_zero_sum_game:
         # Equal probabilities need no table, so the tree is not built for them.
@@ -40,7 +40,7 @@ def resolve(name: str, task: Task | None, trust: bool) -> AgentSource:
 
     Raises:
         UnknownName: no such agent.
-        AgentError: no task is named.
+        AgentError: no task is given.
     """
     if name not in SCRIPTED:
         raise UnknownName("scripted agent", name, SCRIPTED)

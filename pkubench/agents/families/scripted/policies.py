@@ -1,4 +1,4 @@
-"""Agents written by hand: controllers that know a task's rules, as anchors for learned ones."""
+"""Scripted agents: controllers that know a task's rules, as references for learned ones."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from pkubench.envs.core.seeding import RandomStreams
 from pkubench.errors import AgentError, ConfigError, UnknownName
 
 _MOVES: Final = 5
-"""Moves of a particle; in SimpleReference's Discrete(50) an action is move + 5 x word."""
-_MOST_ENUMERATED: Final = 6
-"""Teams up to this size try every assignment (720); larger ones solve each episode by itself."""
+"""Movement actions of a particle; SimpleReference's Discrete(50) is movement + 5 x message."""
+_MAX_ENUMERATED: Final = 6
+"""Teams up to this size try every assignment (720); larger ones solve each episode separately."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gains:
-    """How an agent steers to a landmark it is ``offset`` away from, moving at ``velocity``."""
+    """Gains of a controller towards a landmark at ``offset``, moving at ``velocity``."""
 
     lookahead: float = 0.25
-    """Discrete actions: seconds of present motion that are taken off the offset; then the axis with
-    more left is pushed along. Braking and damping together stop a body in about that time."""
+    """Discrete actions: seconds of present motion that are subtracted from the offset; then the
+    agent pushes along the axis with the larger remainder. Braking and damping together stop a body
+    in about that time."""
     deadband: float = 0.03
-    """Discrete actions: offsets below this are left alone."""
+    """Discrete actions: offsets below this are ignored."""
     proportional: float = 20.0
     """Continuous actions: push = clip(proportional × offset − derivative × velocity, −1, 1)."""
     derivative: float = 6.0
@@ -55,27 +56,27 @@ class Gains:
 class AssignmentAgent:
     """Covers landmarks in SimpleSpread by the assignment with the least total distance.
 
-    Every agent sees all bodies and landmarks, so each one works out the whole team's assignment
-    from its own observation and all come to the same: execution is decentralised. With the default
+    Every agent observes all bodies and landmarks, so each computes the whole team's assignment from
+    its own observation, and all agree: execution is decentralised. With the default
     gains a team of three gets -22.4 with discrete and -19.8 with continuous actions (v3 rules, the
     sum over agents; 20,000 episodes, standard error 0.07).
     """
 
     index: int
-    """This agent's place in the team."""
+    """This agent's index in the team."""
     continuous: bool
     gains: Gains = Gains()
 
     def begin(self, seeds: IntArray) -> None:
-        """Nothing is remembered and nothing is drawn."""
+        """Return None: no state, and no randomness."""
 
     def act(self, observation: Array, state: None, active: BoolArray) -> tuple[Array, None]:
-        """Steer to the landmark assigned to this agent; observation (episodes, 6 N)."""
+        """Move to the landmark assigned to this agent; observation (episodes, 6 N)."""
         batch, length = observation.shape
         count, rest = divmod(length, 6)
         if rest or not self.index < count:
             raise AgentError(
-                f"scripted:assignment plays SimpleSpread, whose agents see 6 numbers for each "
+                f"scripted:assignment plays SimpleSpread, where agents observe 6 numbers for each "
                 f"agent of the team; got {length}"
             )
         seen = observation.astype(np.float64)
@@ -94,17 +95,17 @@ class AssignmentAgent:
 
 
 def best_assignment(cost: FloatArray) -> IntArray:
-    """Return for each row's agents the columns that make the total cost least.
+    """Return the columns of each row's agents that minimise the total cost.
 
     Args:
         cost: (batch, agents, landmarks), square.
 
     Returns:
         (batch, agents) int64, a permutation in each row; the first one in lexical order if several
-        are best (up to 6 agents).
+        are optimal (up to 6 agents).
     """
     batch, count, _ = cost.shape
-    if count > _MOST_ENUMERATED:
+    if count > _MAX_ENUMERATED:
         from scipy.optimize import linear_sum_assignment
 
         return np.array([linear_sum_assignment(matrix)[1] for matrix in cost], dtype=np.int64)
@@ -136,11 +137,11 @@ def assignment_team(task_id: str) -> Entrant:
 
 @dataclass(frozen=True, slots=True)
 class MessengerAgent:
-    """Names the goal it sees and walks to the landmark it is told of.
+    """Sends the goal that it observes and moves to the landmark of the message that it receives.
 
-    Word k stands for landmark k. For SimpleReference, where each agent does both, and for the two
-    roles of SimpleSpeakerListener. Until the first word is heard, one step into the episode, an
-    agent heads for the middle of the landmarks. The sum over agents, discrete and continuous
+    Message k means landmark k. For SimpleReference, where each agent does both, and for the two
+    roles of SimpleSpeakerListener. Until the first message arrives, one step into the episode, an
+    agent moves to the mean of the landmarks. The sum over agents, discrete and continuous
     actions (2,000 episodes, standard error 0.15 to 0.35): -15.1 and -12.5 in SimpleReference, -14.8
     and -11.8 in SimpleSpeakerListener.
     """
@@ -150,14 +151,14 @@ class MessengerAgent:
     gains: Gains = Gains()
 
     def begin(self, seeds: IntArray) -> None:
-        """Nothing is remembered and nothing is drawn."""
+        """Return None: no state, and no randomness."""
 
     def act(self, observation: Array, state: None, active: BoolArray) -> tuple[Array, None]:
-        """Speak, walk, or both; observation (episodes, 3, 11 or 21), see the two worlds."""
+        """Send, move, or both; observation (episodes, 3, 11 or 21), see the two environments."""
         wanted = {"both": 21, "speaker": 3, "listener": 11}[self.role]
         if observation.shape[1] != wanted:
             raise AgentError(
-                f"scripted:messenger sees {wanted} numbers as {self.role}, "
+                f"scripted:messenger observes {wanted} numbers as {self.role}, "
                 f"got {observation.shape[1]}"
             )
         seen = observation.astype(np.float64)
@@ -165,9 +166,9 @@ class MessengerAgent:
             return self._words(seen, channels=3), None
         velocity = seen[:, 0:2]
         landmarks = seen[:, 2:8].reshape(-1, 3, 2)
-        heard = seen[:, 11:14] if self.role == "both" else seen[:, 8:11]
-        told = landmarks[np.arange(len(seen)), heard.argmax(1)]
-        offset = np.where(heard.any(1, keepdims=True), told, landmarks.mean(1))
+        received = seen[:, 11:14] if self.role == "both" else seen[:, 8:11]
+        target = landmarks[np.arange(len(seen)), received.argmax(1)]
+        offset = np.where(received.any(1, keepdims=True), target, landmarks.mean(1))
         steps: Array = (self.gains.push if self.continuous else self.gains.move)(offset, velocity)
         if self.role == "listener":
             return steps, None
@@ -178,7 +179,7 @@ class MessengerAgent:
         return both, None
 
     def _words(self, goal: FloatArray, channels: int) -> Array:
-        """Return words (episodes,), or the strengths of the channels (episodes, channels)."""
+        """Return messages (episodes,), or one-hot channels (episodes, channels)."""
         word = goal.argmax(1)
         strengths: Array = np.eye(channels, dtype=np.float32)[word]
         return strengths if self.continuous else word
@@ -209,13 +210,13 @@ def messenger_team(task_id: str) -> Entrant:
 
 @dataclass(frozen=True, slots=True)
 class ConstantAgent:
-    """Plays one action, whatever it sees."""
+    """Plays one constant action."""
 
     action: Array
-    """Of the agent's action space."""
+    """An element of the agent's action space."""
 
     def begin(self, seeds: IntArray) -> None:
-        """Nothing is remembered and nothing is drawn."""
+        """Return None: no state, and no randomness."""
 
     def act(self, observation: Array, state: None, active: BoolArray) -> tuple[Array, None]:
         """Return the action for every episode."""
@@ -224,48 +225,49 @@ class ConstantAgent:
 
 @dataclass(frozen=True, slots=True)
 class OptimalAgent:
-    """Plays the best policy within the cost limit, in a world that knows it."""
+    """Plays the best policy within the cost limit, in an environment that provides it."""
 
     choose: Callable[[Array, FloatArray], Array]
-    """From observations (episodes, ...) and lots (episodes,) in [0, 1) to actions."""
+    """From observations (episodes, ...) and uniform numbers (episodes,) in [0, 1) to actions."""
 
     def begin(self, seeds: IntArray) -> RandomStreams:
-        """Start one random stream an episode: the policy may have to draw lots."""
+        """Start one random stream per episode: the policy may be stochastic."""
         return RandomStreams.started(seeds)
 
     def act(
         self, observation: Array, state: RandomStreams, active: BoolArray
     ) -> tuple[Array, RandomStreams]:
         """Return the actions (episodes, ...)."""
-        lots = state.uniform(np.arange(len(active)), 1)[:, 0]
-        return self.choose(observation, lots), state
+        uniform = state.uniform(np.arange(len(active)), 1)[:, 0]
+        return self.choose(observation, uniform), state
 
 
 def optimum_team(task_id: str) -> Entrant:
-    """Return what plays the known optimum: a game's joint action, or a policy within a limit.
+    """Return the agents of the known optimum: a game's joint action, or a policy within a limit.
 
     Raises:
-        AgentError: the task's world knows no optimum.
+        AgentError: the optimum of the task's environment is not known.
     """
-    world = make_batch(task_id)
-    actions: dict[str, Array] | None = getattr(world, "optimal_actions", None)
-    choose: Callable[[Array, FloatArray], Array] | None = getattr(world, "choose_optimally", None)
-    world.close()
+    env = make_batch(task_id)
+    actions: dict[str, Array] | None = getattr(env, "optimal_actions", None)
+    choose: Callable[[Array, FloatArray], Array] | None = getattr(env, "choose_optimally", None)
+    env.close()
     if choose is not None:
         return OptimalAgent(choose)
     if actions is None:
         raise AgentError(
-            f"scripted:optimum plays the suite diagnostics, whose optima are known, not {task_id!r}"
+            "scripted:optimum plays the suite diagnostics, where the optima are known, not "
+            f"{task_id!r}"
         )
     return Team({agent: ConstantAgent(action) for agent, action in actions.items()})
 
 
 def equilibrium_population(task_id: str) -> Entrant:
-    """Return an equilibrium of a game, by linear programming: both seats' one policy.
+    """Return an equilibrium of a game, by linear programming: one policy for each seat.
 
     Raises:
-        AgentError: the task is no game.
-        GameError: a game that the engine cannot take.
+        AgentError: the task is not a game.
+        GameError: the engine does not support the game.
     """
     from pkubench.agents.saved.plans import population_of
     from pkubench.envs.games.trees import registered_game

@@ -1,4 +1,4 @@
-"""The random agent: uniform over the (legal) actions, the zero of every normalised scale."""
+"""The random agent: uniform over the (legal) actions; its score is 0 on normalised scales."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RandomAgent:
         """Act in ``space``.
 
         Raises:
-            AgentError: no uniform choice is defined for it (texts, for example).
+            AgentError: no uniform distribution is defined for it (text, for example).
         """
         if not isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.Box):
             raise AgentError(f"the random agent cannot act in {space}")
@@ -51,24 +51,24 @@ class RandomAgent:
             self._low, self._range = space.start, space.nvec.astype(np.float64)
 
     def begin(self, seeds: IntArray) -> RandomStreams:
-        """Start one random stream an episode."""
+        """Start one random stream per episode."""
         return RandomStreams.started(seeds)
 
     def act(
         self, observation: Any, state: RandomStreams, active: BoolArray
     ) -> tuple[Array, RandomStreams]:
         """Return actions (episodes, ...) of the space's dtype."""
-        lanes = np.arange(len(active))
+        episodes = np.arange(len(active))
         if isinstance(observation, MaskedObservation):
             legal = np.cumsum(observation.action_mask != 0, axis=1)
-            # The k-th legal action, k uniform: the first at which k legal ones have been passed.
-            wanted = np.floor(state.uniform(lanes, 1) * legal[:, -1:])
+            # The k-th legal action, k uniform: the first with more than k legal ones up to it.
+            wanted = np.floor(state.uniform(episodes, 1) * legal[:, -1:])
             return (legal > wanted).argmax(axis=1) + int(self._low), state
         if isinstance(self.space, spaces.Box) and not self._bounded:
-            draws = self._unbounded(state, lanes)
+            draws = self._unbounded(state, episodes)
         else:
-            draws = state.uniform(lanes, self._size)
-            draws = draws.reshape(len(lanes), *self._shape) * self._range
+            draws = state.uniform(episodes, self._size)
+            draws = draws.reshape(len(episodes), *self._shape) * self._range
             if not isinstance(self.space, spaces.Box):
                 return np.floor(draws).astype(np.int64) + np.int64(self._low), state
             draws += self._low
@@ -80,18 +80,18 @@ class RandomAgent:
         probabilities: FloatArray = legal / legal.sum(axis=1, keepdims=True)
         return probabilities
 
-    def _unbounded(self, state: RandomStreams, lanes: IntArray) -> FloatArray:
+    def _unbounded(self, state: RandomStreams, episodes: IntArray) -> FloatArray:
         assert isinstance(self.space, spaces.Box)
         low, high = self.space.low, self.space.high
-        draws = state.normal(lanes, self._size).reshape(len(lanes), *self.space.shape)
-        uniform = state.uniform(lanes, self._size).reshape(draws.shape)
+        draws = state.normal(episodes, self._size).reshape(len(episodes), *self.space.shape)
+        uniform = state.uniform(episodes, self._size).reshape(draws.shape)
         both = np.isfinite(low) & np.isfinite(high)
         width = np.where(both, high.astype(np.float64) - np.where(both, low, 0.0), 1.0)
         bounded = np.where(both, low, 0.0) + uniform * width
         return np.where(both, bounded, np.clip(draws, low, high))
 
 
-def random_entrant(world: BatchEnv) -> Agent | Team:
-    """Return the random entrant of a world: an agent, or a team where it has several."""
-    members = {agent: RandomAgent(world.action_spaces[agent]) for agent in world.agents}
-    return Team(members) if len(members) > 1 else members[world.agents[0]]
+def random_entrant(env: BatchEnv) -> Agent | Team:
+    """Return the random entrant of an environment: an agent, or a team where it has several."""
+    members = {agent: RandomAgent(env.action_spaces[agent]) for agent in env.agents}
+    return Team(members) if len(members) > 1 else members[env.agents[0]]

@@ -1,4 +1,4 @@
 """Encoders: from an observation to features; one module each, with its settings.
 
-``base.py`` says what a learner asks of an encoder. The torch modules are in ``nn/modules.py``.
+``base.py`` defines the interface of an encoder. The torch modules are in ``nn/modules.py``.
 """

@@ -1,6 +1,6 @@
-"""What a learner asks of an encoder: does it fit a space, and the torch module that encodes.
+"""The interface of an encoder: whether it fits a space, and the torch module that encodes.
 
-The component holds settings and imports torch only where it builds.
+The component holds settings and imports torch only to build the module.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Encoder(Component, ABC, slot="encoder", package="pkubench.agents.nn.encode
         return False
 
     def mismatch(self, shape: tuple[int, ...]) -> str:
-        """Return why observations of ``shape`` are not what this encodes, or ""."""
+        """Return why this cannot encode observations of ``shape``, or ""."""
         return ""
 
     @abstractmethod
@@ -54,7 +54,7 @@ def check_sizes(**sizes: Iterable[Any]) -> None:
     """Check that layers have whole positive sizes.
 
     Raises:
-        ConfigError: one has not.
+        ConfigError: one does not.
     """
     for name, units in sizes.items():
         if not all(type(size) is int and size > 0 for size in units):

@@ -23,11 +23,11 @@ class CNNEncoder(Encoder):
     channels: tuple[int, ...] = (16, 32)
     """Filters of each convolution."""
     kernel: int = 3
-    """Side of a filter, pixels."""
+    """Side of a filter in pixels."""
     stride: int = 2
-    """Pixels between filters; edges are padded so that no pixel is left out."""
+    """Stride in pixels; edges are padded so that every pixel is covered."""
     hidden: tuple[int, ...] = (128,)
-    """Widths of the layers behind the convolutions."""
+    """Widths of the layers after the convolutions."""
 
     def __post_init__(self) -> None:
         """Check the domains."""
@@ -35,7 +35,7 @@ class CNNEncoder(Encoder):
         check_domains(self, at_least_one=("kernel", "stride"))
 
     def mismatch(self, shape: tuple[int, ...]) -> str:
-        """Ask for images."""
+        """Require images."""
         return "" if len(shape) == 3 else f"it takes images (H, W, C), not arrays of shape {shape}"
 
     def build(

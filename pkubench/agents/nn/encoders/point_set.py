@@ -1,4 +1,4 @@
-"""A set of points, in whatever order (PointNet; Qi et al. 2017)."""
+"""A set of points, in any order (PointNet; Qi et al. 2017)."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 @register("point-set")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointSetEncoder(Encoder):
-    """One MLP shared by all points, the maximum over points, and an MLP behind it."""
+    """An MLP shared by all points, the maximum over points, and an MLP after it."""
 
     point_hidden: tuple[int, ...] = (64, 64)
-    """Widths of the layers of each point."""
+    """Widths of the shared layers."""
     hidden: tuple[int, ...] = (64,)
-    """Widths of the layers behind the maximum."""
+    """Widths of the layers after the maximum."""
     padded: bool = False
-    """Whether a point's last number says that it exists (1) or pads the array (0)."""
+    """Whether a point's last number marks it as existing (1) or as padding (0)."""
 
     def __post_init__(self) -> None:
         """Check the domains."""
         check_sizes(point_hidden=self.point_hidden, hidden=self.hidden)
 
     def mismatch(self, shape: tuple[int, ...]) -> str:
-        """Ask for points."""
+        """Require points."""
         if len(shape) != 2:
             return f"it takes points (P, D), not arrays of shape {shape}"
         return "a padded point needs two numbers or more" if self.padded and shape[1] < 2 else ""

@@ -22,13 +22,13 @@ class SequenceEncoder(Encoder):
     """Causal self-attention over an observation (L, d); the features are the last position's."""
 
     width: int = 64
-    """Numbers of each position."""
+    """Width of each position's features."""
     heads: int = 4
-    """Attention heads; they divide ``width``."""
+    """Attention heads; must divide ``width``."""
     layers: int = 1
     """Blocks of attention and a feed-forward layer of four times the width."""
     dropout: float = 0.0
-    """Share of numbers dropped behind attention and feed-forward layers, in updates only."""
+    """Dropout rate after attention and feed-forward layers, in updates only."""
 
     def __post_init__(self) -> None:
         """Check the domains."""
@@ -37,7 +37,7 @@ class SequenceEncoder(Encoder):
             raise ConfigError(f"heads must divide width={self.width}, got {self.heads}")
 
     def mismatch(self, shape: tuple[int, ...]) -> str:
-        """Ask for sequences."""
+        """Require sequences."""
         return "" if len(shape) == 2 else f"it takes sequences (L, d), not arrays of shape {shape}"
 
     def build(

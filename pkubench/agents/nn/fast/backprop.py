@@ -1,8 +1,8 @@
-"""Gradients of multi-layer perceptrons by hand, in NumPy, for small minibatches.
+"""Hand-written gradients of multi-layer perceptrons, in NumPy, for small minibatches.
 
-At minibatches of 64 autograd and torch's operators spend most of their time outside arithmetic. A
-product of NumPy's on buffers made beforehand reaches the processor's speed at that size, so a step
-is little more than its matrix products.
+At minibatches of 64 autograd and torch's operators spend most of their time outside arithmetic.
+NumPy products on preallocated buffers reach the processor's speed at that size, so a step is
+little more than its matrix products.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from pkubench.agents.nn.networks import MLP
 Array = npt.NDArray[Any]
 
 MAX_BATCH = 1024
-"""Samples of the largest minibatch that is differentiated by hand."""
+"""Size of the largest minibatch with hand-written gradients."""
 CHUNK = 256
-"""Samples that go through a network together when only its outputs are asked for."""
+"""Batch size of a forward pass without gradients."""
 
 _tanh_backward = torch.ops.aten.tanh_backward.grad_input
 _relu_backward = torch.ops.aten.threshold_backward.grad_input
@@ -41,22 +41,22 @@ class Layer(NamedTuple):
 
 
 class Backprop:
-    """R networks of one shape, with gradients by hand.
+    """R networks of one shape, with hand-written gradients.
 
-    Their parameters become views of one flat array. The modules stay what they were for everybody
-    else: ``state_dict``, ``load_state_dict`` and autograd work on the same memory. (Weights are
-    then transposed views: ``reshape(-1)`` flattens them, ``view(-1)`` does not.) Moving a module
-    to another device or type afterwards cuts the tie.
+    Their parameters become views of one flat array. The modules keep working otherwise:
+    ``state_dict``, ``load_state_dict`` and autograd use the same memory. (Weights are then
+    transposed views: ``reshape(-1)`` flattens them, ``view(-1)`` does not.) Moving a module to
+    another device or type afterwards breaks the sharing.
 
-    Activations lie feature by feature, (features, samples), with a row of ones below, and a layer's
-    bias follows its weight in memory: one product gives sums with their biases, and one the
-    gradients of both. A LayerNorm's scale and shift are folded into the layer behind it, so only
-    the normalising itself passes over the samples; and the input's own is done once, in
+    Activations are stored feature by feature, (features, samples), with a row of ones below, and a
+    layer's bias follows its weight in memory: one product computes pre-activations with biases, and
+    one the gradients of both. A LayerNorm's scale and shift are folded into the next layer, so only
+    the normalisation itself passes over the samples; that of the input is done once, in
     ``prepare``.
     """
 
     def __init__(self, nets: Sequence[MLP], extras: Sequence[nn.Parameter] = ()) -> None:
-        """Take over the parameters of ``nets``, and one further vector a net in ``extras``."""
+        """Take over the parameters of ``nets``, and one further vector per net in ``extras``."""
         self.nets, self.spec = list(nets), nets[0].spec
         self.sizes = (self.spec.inputs, *self.spec.hidden, self.spec.outputs)
         self.is_normed = self.spec.layer_norm
@@ -68,7 +68,7 @@ class Backprop:
         self.flat = torch.zeros(len(nets), count, dtype=head.dtype, device=head.device)
         """(R, P), all parameters."""
         self.gradient = torch.zeros_like(self.flat)
-        """(R, P), what ``backward`` writes, and ``set_extra_gradient``."""
+        """(R, P), written by ``backward`` and ``set_extra_gradient``."""
         self.layers, self.gradients = self._layers_of(self.flat), self._layers_of(self.gradient)
         self._extras = self.flat[:, self._inner :]
         self._extra_gradients = self.gradient[:, self._inner :]
@@ -78,7 +78,7 @@ class Backprop:
                 _adopt(parameter, view)
         for row, extra in enumerate(extras):
             _adopt(extra, self.flat[row, self._inner :])
-        # With LayerNorm these hold the folded layers and their gradients; else the plain ones.
+        # With LayerNorm these are the folded layers and their gradients; else the plain ones.
         self._affine = [layer.affine.numpy() for layer in self.layers]
         self._into = [layer.affine.numpy() for layer in self.gradients]
         if self.is_normed:
@@ -106,13 +106,13 @@ class Backprop:
         return self._extras.cpu().numpy()
 
     def set_extra_gradient(self, gradient: Array) -> None:
-        """Write the gradient (R, E) of the extra parameters, which ``backward`` leaves alone."""
+        """Write the gradient (R, E) of the extra parameters, which ``backward`` does not touch."""
         self._extra_gradients.copy_(torch.from_numpy(gradient))
 
     def prepare(self, inputs: Array) -> Array:
         """Return (B, inputs + 1), a copy with a column of ones; normalised with LayerNorm.
 
-        No parameter enters, so it serves all passes over the samples.
+        It does not depend on parameters, so it serves all passes over the samples.
         """
         wide = np.ones((len(inputs), self.sizes[0] + 1), self._affine[0].dtype)
         wide[:, :-1] = inputs
@@ -123,14 +123,14 @@ class Backprop:
     def forward(self, inputs: Array) -> Array:
         """Return outputs (R, outputs, B) of prepared inputs (B, ...), ready for ``backward``.
 
-        The array is written again by the next call with as many samples.
+        The array is overwritten by the next call with as many samples.
         """
         self._inputs = inputs
         self._fold()
         return self._through(inputs)
 
     def outputs(self, inputs: Array) -> Array:
-        """Return outputs (R, outputs, N) of many prepared inputs, in memory of their own."""
+        """Return outputs (R, outputs, N) of many prepared inputs, in a new array."""
         self._fold()
         parts = [inputs[k : k + CHUNK] for k in range(0, len(inputs), CHUNK)]
         return np.concatenate([self._through(x).copy() for x in parts], axis=-1)
@@ -153,16 +153,16 @@ class Backprop:
         return buffers.sums[-1]
 
     def backward(self, gradient: Array) -> None:
-        """Write the parameters' gradients, but for the extras', of the last ``forward``.
+        """Write the parameters' gradients of the last ``forward``, except those of the extras.
 
         Args:
-            gradient: (R, outputs, B), of the loss by the outputs.
+            gradient: (R, outputs, B), of the loss w.r.t. the outputs.
         """
         buffers = self._buffers_for(len(self._inputs))
         for k in range(len(buffers.hidden), 0, -1):
             np.matmul(buffers.hidden[k - 1], gradient.mT, out=self._into[k])
             weight, below = self._affine[k][:, :-1], buffers.sums[k - 1]
-            if weight.shape[2] == 1:  # an outer product, which a broadcast does faster
+            if weight.shape[2] == 1:  # an outer product, which is faster by broadcasting
                 np.multiply(weight, gradient, out=below)
             else:
                 np.matmul(weight, gradient, out=below)
@@ -178,7 +178,7 @@ class Backprop:
         self._unfold()
 
     def _fold(self) -> None:
-        """Put each LayerNorm's scale and shift into the layer behind it."""
+        """Fold each LayerNorm's scale and shift into the next layer."""
         for layer, folded in zip(self.layers, self._affine, strict=True):
             if layer.scale is None or layer.shift is None:
                 return
@@ -201,7 +201,7 @@ class Backprop:
             gradient.shift.copy_(weight @ by_bias.mT)
 
     def _buffers_for(self, samples: int) -> _Buffers:
-        """Return the buffers for a batch, made at the first of its size."""
+        """Return the buffers of a batch size, allocated at its first use."""
         buffers = self._buffers.get(samples)
         if buffers is None:
             buffers = self._buffers[samples] = _Buffers(self, samples)
@@ -214,9 +214,9 @@ class _Buffers:
     def __init__(self, owner: Backprop, samples: int) -> None:
         rows, dtype, inner = len(owner.nets), _numpy_type(owner.flat), owner.sizes[1:-1]
         self.sums = [np.empty((rows, n, samples), dtype) for n in owner.sizes[1:]]
-        """Of each layer; on the way back, the gradients by them."""
+        """Of each layer; in the backward pass, the gradients w.r.t. them."""
         self.hidden = [np.ones((rows, n + 1, samples), dtype) for n in inner]
-        """What each layer but the first takes: activations, normalised if so, above ones."""
+        """Input of each layer but the first: (normalised) activations above a row of ones."""
         self.normal = [hidden[:, :-1] for hidden in self.hidden]
         self.active = [np.empty_like(n) for n in self.normal] if owner.is_normed else self.normal
         self.inverse_std = [np.empty((rows, 1, samples), dtype) for _ in inner]
@@ -225,7 +225,7 @@ class _Buffers:
 
 
 def _normalise(x: Array, axis: int) -> Array:
-    """Give ``x`` mean 0 and variance 1 along ``axis``, in place; return 1 / std."""
+    """Normalise ``x`` to mean 0 and variance 1 along ``axis``, in place; return 1 / std."""
     x -= x.mean(axis, keepdims=True)
     variance = np.multiply(x, x).mean(axis, keepdims=True)
     inverse: Array = 1.0 / np.sqrt(variance + x.dtype.type(1e-5))  # torch's epsilon
@@ -234,7 +234,7 @@ def _normalise(x: Array, axis: int) -> Array:
 
 
 def _through_normalising(gradient: Array, normal: Array, inverse_std: Array) -> None:
-    """Turn the gradient by normalised activations (R, n, B) into that by the plain ones."""
+    """Convert the gradient w.r.t. normalised activations (R, n, B) to that w.r.t. plain ones."""
     along = np.multiply(gradient, normal).mean(1, keepdims=True)
     gradient -= gradient.mean(1, keepdims=True)
     gradient -= normal * along
@@ -256,7 +256,7 @@ def _pairs(net: MLP, layers: list[Layer], row: int) -> list[tuple[Tensor, Tensor
 
 
 def _adopt(parameter: Tensor, view: Tensor) -> None:
-    """Move a parameter's values into ``view``, and make it that view."""
+    """Copy a parameter's values into ``view``, and make it that view."""
     view.copy_(parameter.detach())
     parameter.data = view
 

@@ -1,11 +1,11 @@
-"""Products with the Fisher matrix of an MLP actor, by hand.
+"""Hand-written products with the Fisher matrix of an MLP actor.
 
-``F = E_s[J' H J]`` is the Hessian of the mean KL(old||new) at new = old: ``J`` maps a change of
-the parameters to a change of the network's outputs, ``H`` is the curvature of the KL in the
-outputs. One product costs a forward-mode and a reverse-mode pass over stored activations, where
-differentiating a KL twice costs four passes and a graph.
+``F = E_s[J' H J]`` is the Hessian of the mean KL(old||new) at new = old: ``J`` is the Jacobian of
+the network's outputs in the parameters, ``H`` is the Hessian of the KL in the outputs. One product
+costs a forward-mode and a reverse-mode pass over stored activations, where differentiating a KL
+twice costs four passes and a graph.
 
-A LayerNorm's scale and shift are folded into the linear map behind it (``W (g * n + b) + c`` is
+A LayerNorm's scale and shift are folded into the next linear map (``W (g * n + b) + c`` is
 ``(W g) n + (W b + c)``), so that only linear maps, elementwise slopes and parameter-free
 normalisations are left; the Jacobian of the last is symmetric, so one routine serves both passes.
 """
@@ -34,14 +34,14 @@ class FastFisher:
         damping: float,
         discrete_kl: DiscreteKL = "true",
     ) -> None:
-        """Run the actor once and keep what the products need.
+        """Run the actor once and store what the products need.
 
         Args:
-            actor: the policy F is taken of, at its present parameters.
-            observations: (B, inputs), the states F averages over.
+            actor: the policy of F, at its present parameters.
+            observations: (B, inputs), the states that F averages over.
             mask: (B, n) of legal actions, or None.
             damping: added to the diagonal; keeps the system well posed where F is singular.
-            discrete_kl: the divergence whose Hessian is meant (see ``rl.fisher.mean_kl``).
+            discrete_kl: the divergence (see ``rl.fisher.mean_kl``).
         """
         self.damping = damping
         self.kind = discrete_kl
@@ -56,11 +56,11 @@ class FastFisher:
         self.weights: list[Tensor] = []
         """Weight of each linear map with the scale before it folded in."""
         self.inputs: list[Tensor] = []
-        """(B, units), what goes into each folded linear map."""
+        """(B, units), input of each folded linear map."""
         self.slopes: list[Tensor] = []
         """(B, units), derivative of each activation."""
         self.norms: list[tuple[Tensor, Tensor]] = []
-        """(input, output) of each normalisation behind an activation, with its graph."""
+        """(input, output) of each normalisation after an activation, with its graph."""
         is_relu = net.spec.activation == "relu"
         with torch.no_grad():
             x = _normalise(observations) if self.has_norms else observations
@@ -140,7 +140,7 @@ class FastFisher:
         return gradients
 
     def _through_norm(self, change: Tensor, k: int) -> Tensor:
-        """Apply the symmetric Jacobian of the normalisation behind the k-th activation."""
+        """Apply the symmetric Jacobian of the normalisation after the k-th activation."""
         if not self.norms:
             return change
         source, normed = self.norms[k]

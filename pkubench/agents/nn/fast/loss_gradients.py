@@ -1,7 +1,7 @@
-"""Derivatives of the written losses, sample by sample, in NumPy; registered by the loss's class.
+"""Derivatives of the written losses per sample, in NumPy; registered by the loss's class.
 
-A rule or constraint without an entry here is differentiated by autograd. Autograd agrees with each
-of them (a test compares them).
+A rule or constraint without an entry here is differentiated by autograd. A test compares each of
+them with autograd.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from pkubench.agents.nn.fast.hand_gradients import LossGradients, Policies
+from pkubench.agents.nn.fast.distributions import LossGradients, Policies
 from pkubench.agents.rl.constraints.base import Constraint
 from pkubench.agents.rl.constraints.cup import CUP
 from pkubench.agents.rl.constraints.p3o import P3O
@@ -65,7 +65,7 @@ class FastTerms:
 
 
 Derivatives = Callable[[Any, FastTerms], LossGradients]
-"""From a component and a minibatch: the derivatives of its loss."""
+"""From a component and a minibatch to the derivatives of its loss."""
 DerivativesT = TypeVar("DerivativesT", bound=Derivatives)
 _OF_LOSS: dict[type, Derivatives] = {}
 _OF_PENALTY: dict[type, Derivatives] = {}
@@ -75,7 +75,7 @@ _OF_CORRECTION: dict[type, Derivatives] = {}
 def derivative_of(
     cls: type, table: dict[type, Derivatives] = _OF_LOSS
 ) -> Callable[[DerivativesT], DerivativesT]:
-    """Register the derivatives of the loss of exactly this class; a subclass may have another."""
+    """Register the derivatives of exactly this class's loss; a subclass may have another loss."""
 
     def enter(derivatives: DerivativesT) -> DerivativesT:
         table[cls] = derivatives
@@ -87,7 +87,7 @@ def derivative_of(
 def has_gradients(update: UpdateRule, constraint: Constraint) -> bool:
     """Return whether every loss of an actor's update has hand-written derivatives here.
 
-    A step in a trust region has hand-written products with the Fisher matrix instead.
+    A trust-region step has hand-written products with the Fisher matrix instead.
     """
     kind = type(constraint)
     return (
@@ -154,7 +154,7 @@ def _cup(constraint: CUP, terms: FastTerms) -> LossGradients:
 
 
 def ppo_clip_slope(ratio: Array, weight: Array, clip: float) -> Array:
-    """Return the derivative (B,) of the loss ``ppo_clip`` by each sample's log-probability.
+    """Return the derivative (B,) of the loss ``ppo_clip`` w.r.t. each sample's log-probability.
 
     Args:
         ratio: (B,), r = pi_new(a|o) / pi_old(a|o).
@@ -167,14 +167,14 @@ def ppo_clip_slope(ratio: Array, weight: Array, clip: float) -> Array:
 
 
 def surrogate_slope(ratio: Array, weight: Array) -> Array:
-    """Return the derivative (B,) of minus ``surrogate``; the arguments are as above."""
+    """Return the derivative (B,) of minus ``surrogate``; arguments as above."""
     return ratio * weight * (-1.0 / len(ratio))
 
 
 def focops_slopes(
     ratio: Array, weight: Array, kl: Array, *, trusted: float, softness: float
 ) -> tuple[Array, Array]:
-    """Return the derivatives (B,) of ``focops`` by log-probability and by KL(new || old).
+    """Return the derivatives (B,) of ``focops`` w.r.t. log-probability and KL(new || old).
 
     Args:
         ratio: (B,), as above.
@@ -196,7 +196,7 @@ def exact_penalty_slope(
     excess: float,
     weight: float,
 ) -> Array:
-    """Return the derivative (B,) of ``exact_penalty`` by log-probability; its own arguments."""
+    """Return the derivative (B,) of ``exact_penalty`` w.r.t. log-probability; same arguments."""
     change = ratio * cost_advantage
     slope = change
     if clip is not None:
@@ -212,7 +212,7 @@ def exact_penalty_slope(
 def cup_slopes(
     ratio: Array, cost_advantage: Array, factor: Array, weight: float
 ) -> tuple[Array, Array]:
-    """Return the derivatives (B,) of ``cup_correction`` by log-probability and by its KL."""
+    """Return the derivatives (B,) of ``cup_correction`` w.r.t. log-probability and its KL."""
     share = ratio.dtype.type(1.0 / len(ratio))
     return ratio * cost_advantage * factor * (weight / len(ratio)), np.full_like(ratio, share)
 
@@ -225,10 +225,10 @@ def value_loss_slope(
     clip: float | None,
     huber_delta: float | None,
 ) -> tuple[Array, Array]:
-    """Return ``value_loss`` of each critic (R,), and its derivatives by the values (R, B).
+    """Return ``value_loss`` of each critic (R,), and its derivatives w.r.t. the values (R, B).
 
     The arguments are those of ``value_loss``, each (R, B). Where the plain and the clipped loss are
-    equal the plain one counts; ``torch.maximum`` lets each count half.
+    equal the derivative is that of the plain one; ``torch.maximum`` averages both.
     """
     error = value - target
     samples = value.shape[-1]

@@ -1,11 +1,11 @@
 """Acting with saved networks in NumPy: no torch, about 10 microseconds for one observation.
 
-The layers are the plain arrays of a ``NetworkSpec``; a test holds them to the torch network.
+The layers are the plain arrays of a ``NetworkSpec``; a test compares them with the torch network.
 
-Networks are saved in single precision and act in double precision, and what they return is rounded
-to single precision. A product of float32 matrices differs between processors in its last bits, and
-a chaotic environment turns that into another score; in float64 the kernels differ 2**29 times less
-than one float32 step, so that the rounded action is the same on all of them.
+Networks are saved in single precision and act in double precision, and their outputs are rounded to
+single precision. A product of float32 matrices differs between processors in its last bits, and
+a chaotic environment amplifies this to another score; in float64 the kernels differ 2**29 times
+less than one float32 step, so that the rounded action is the same on all of them.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Layers:
     """(scale, shift) of the LayerNorm on the input and after each activation; empty: none."""
     activation: str
     last_activation: str | None = None
-    """After the last hidden layer, where it is another one."""
+    """After the last hidden layer, where it differs."""
 
     def __post_init__(self) -> None:
-        """Widen the arrays once, not at every call."""
+        """Convert the arrays to float64 once, not at every call."""
         for name in ("linears", "norms"):
             pairs = getattr(self, name)
             wide = tuple((np.float64(a), np.float64(b)) for a, b in pairs)
@@ -47,10 +47,10 @@ class Layers:
 
     @staticmethod
     def read(tensors: Mapping[str, Array], prefix: str, spec: Mapping[str, Any]) -> Layers:
-        """Take the arrays of the network ``prefix`` out of saved tensors.
+        """Read the arrays of the network ``prefix`` from saved tensors.
 
         Raises:
-            WeightsError: ``spec`` describes no network, or a tensor does not fit it.
+            WeightsError: ``spec`` does not describe a network, or a tensor does not fit it.
         """
         sizes = [spec["inputs"], *spec["hidden"], spec["outputs"]]
         if not all(type(size) is int and size > 0 for size in sizes):
@@ -78,7 +78,7 @@ class Layers:
 
     @property
     def inputs(self) -> int:
-        """Numbers of one observation."""
+        """Size of one observation."""
         return int(self.linears[0][0].shape[0])
 
     def activation_after(self, k: int) -> str:
@@ -109,7 +109,7 @@ def saved_floats(tensors: Mapping[str, Array], key: str, shape: tuple[int, ...])
     """Return a saved tensor in single precision.
 
     Raises:
-        WeightsError: it is missing, of another shape, no floating-point numbers, or not finite.
+        WeightsError: it is missing, of another shape, not floating-point, or not finite.
     """
     if key not in tensors:
         raise WeightsError(f"the weights lack the tensor {key!r}")
@@ -136,7 +136,7 @@ def _layer_norm(x: Array, scale: Array, shift: Array) -> Array:
 
 
 class NetworkSettings(NamedTuple):
-    """How a network's output becomes an action."""
+    """How a network's output is mapped to an action."""
 
     space: spaces.Space[Any]
     std: Array | None
@@ -153,7 +153,7 @@ class Network(Protocol):
 
     @property
     def inputs(self) -> int:
-        """Numbers of one observation."""
+        """Size of one observation."""
         ...
 
     def __call__(self, x: Array) -> Array:
@@ -167,13 +167,13 @@ class NetworkPolicy:
     def __init__(
         self, layers: Network, settings: NetworkSettings, *, stochastic: bool = False
     ) -> None:
-        """Make the policy; it keeps no memory between steps but its random stream."""
+        """Make the policy; its only state between steps is its random stream."""
         self.layers = layers
         self.settings = settings
         self.stochastic = stochastic
 
     def begin(self, seeds: IntArray) -> RandomStreams | None:
-        """Start episodes; a stochastic policy gets one random stream an episode."""
+        """Start episodes; a stochastic policy gets one random stream per episode."""
         if not self.stochastic:
             return None
         return RandomStreams.started(seeds)
@@ -190,7 +190,7 @@ class NetworkPolicy:
     def choose(
         self, out: FloatArray, mask: Array | None, state: RandomStreams | None
     ) -> tuple[Array, RandomStreams | None]:
-        """Return the actions that outputs (B, outputs) stand for, and the new state."""
+        """Return the actions of outputs (B, outputs), and the new state."""
         space = self.settings.space
         if isinstance(space, spaces.Discrete):
             if state is not None:
@@ -219,12 +219,12 @@ class NetworkPolicy:
         return probabilities
 
     def _outputs(self, observation: Array) -> FloatArray:
-        """Return what the network gives, (B, outputs), not rounded yet."""
+        """Return the network's outputs (B, outputs), before rounding."""
         outputs: FloatArray = self.layers(self.inputs_of(observation))
         return outputs
 
     def inputs_of(self, observation: Array) -> FloatArray:
-        """Return what the network takes, (B, inputs) float64: flattened and normalised."""
+        """Return the network's inputs (B, inputs) float64: flattened and normalised."""
         x = np.asarray(observation, dtype=np.float64)
         inputs = self.layers.inputs
         if x.ndim > 2 and x[0].size == inputs:
@@ -241,9 +241,9 @@ class NetworkPolicy:
 def map_action(raw: Array, space: spaces.Space[Any], how: str) -> Array:
     """Return environment actions (B, d) from network outputs, in the space's dtype.
 
-    ``affine`` maps [-1, 1] to the bounds, as OmniSafe does; ``clip`` takes outputs as they are;
-    ``high`` multiplies by the first upper bound, as the official HASAC does. All end by clipping
-    to the bounds.
+    ``affine`` maps [-1, 1] to the bounds, as OmniSafe does; ``clip`` takes outputs unchanged;
+    ``high`` multiplies by the first upper bound, as the official HASAC does. All then clip to the
+    bounds.
     """
     assert isinstance(space, spaces.Box)
     if how == "affine":

@@ -1,4 +1,4 @@
-"""Bounded actions by tanh, in NumPy: how the actors of SAC, DDPG and TD3 act."""
+"""Actions bounded by tanh, in NumPy: the policies of SAC, DDPG and TD3."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ _LOG_STD_RANGE = (-20.0, 2.0)
 
 
 class SquashedPolicy(NetworkPolicy):
-    """An Agent whose outputs go through tanh to a bounded action.
+    """An Agent with a tanh from outputs to bounded actions.
 
-    Deterministic (tanh of the mean) unless ``stochastic``; DDPG's and TD3's have no noise of
-    their own and always are.
+    Deterministic (tanh of the mean) unless ``stochastic``; DDPG's and TD3's policies always are.
     """
 
     def __init__(
@@ -30,7 +29,7 @@ class SquashedPolicy(NetworkPolicy):
 
     @property
     def size(self) -> int:
-        """Numbers in an action."""
+        """Dimensions of an action."""
         return int(math.prod(self.settings.space.shape or (1,)))
 
     def act(

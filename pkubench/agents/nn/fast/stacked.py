@@ -1,8 +1,8 @@
-"""Networks of one shape side by side, with hand-written gradients: one operation for all of them.
+"""Stacks of networks of one shape, with hand-written gradients: one operation for all of them.
 
 Twin critics, agents with equal spaces and training seeds are rows of one stack. All parameters of
-a row lie in one flat piece of memory, so an optimiser step or a soft update of many networks is a
-few passes over one array. The gradients are those autograd would give (a test compares them).
+a row are contiguous in memory, so an optimiser step or a soft update of many networks is a few
+passes over one array. The gradients equal those of autograd (a test compares them).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Layer(NamedTuple):
 
 
 def layers_of(flat: Tensor, sizes: tuple[int, ...]) -> list[Layer]:
-    """Return the layers that lie in ``flat`` (R, P); the last one's weight lies transposed.
+    """Return the layers as views of ``flat`` (R, P); the last one's weight is stored transposed.
 
     A product with few columns is several times slower than the transposed one with few rows.
     """
@@ -52,11 +52,11 @@ def parameter_count(sizes: tuple[int, ...]) -> int:
 class StackedMLP:
     """R multi-layer perceptrons of one shape: Linear, ReLU, ..., Linear.
 
-    ``is_last_tanh``: the last hidden layer has tanh in place of ReLU, as HASAC's actor does.
+    ``is_last_tanh``: the last hidden layer has tanh instead of ReLU, as in HASAC's actor.
     """
 
     def __init__(self, rows: int, sizes: tuple[int, ...], is_last_tanh: bool = False) -> None:
-        """Make room for parameters; ``initialise`` fills it."""
+        """Allocate parameters; ``initialise`` fills them."""
         self.sizes, self.is_last_tanh = sizes, is_last_tanh
         self.flat = torch.zeros(rows, parameter_count(sizes))
         """(R, P)."""
@@ -69,7 +69,7 @@ class StackedMLP:
         return self
 
     def initialise(self, row: int, generator: torch.Generator) -> None:
-        """Fill one network as torch's ``Linear`` does: uniform in ±1/sqrt(inputs)."""
+        """Initialise one network as torch's ``Linear``: uniform in ±1/sqrt(inputs)."""
         for weight, bias in self.layers:
             bound = 1.0 / math.sqrt(weight.shape[1])
             for part in (weight[row], bias[row]):
@@ -77,7 +77,7 @@ class StackedMLP:
                 part.copy_(fresh)
 
     def on(self, flat: Tensor) -> StackedMLP:
-        """Return networks of the same shape whose parameters lie in ``flat`` (any R, P)."""
+        """Return networks of the same shape with their parameters in ``flat`` (any R, P)."""
         part = object.__new__(StackedMLP)
         part.sizes, part.is_last_tanh = self.sizes, self.is_last_tanh
         part.flat, part.layers = flat, layers_of(flat, self.sizes)
@@ -92,7 +92,7 @@ class StackedMLP:
         return self.on(self.flat[start::step])
 
     def first(self, x: Tensor) -> Tensor:
-        """Return the first layer's sums (R, B, h) of inputs (R, B, inputs)."""
+        """Return the first layer's pre-activations (R, B, h) of inputs (R, B, inputs)."""
         weight, bias = self.layers[0]
         return torch.baddbmm(bias, x, weight)
 
@@ -101,7 +101,7 @@ class StackedMLP:
         return self._from(self.first(x))
 
     def from_first(self, sums: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Go on from the first layer's sums (R, B, h), which are left as they are."""
+        """Continue from the first layer's pre-activations (R, B, h), which are not modified."""
         return self._from(sums, is_kept=True)
 
     def _from(self, sums: Tensor, is_kept: bool = False) -> tuple[Tensor, list[Tensor]]:
@@ -119,9 +119,9 @@ class StackedMLP:
         return torch.baddbmm(bias.mT, weight.mT, sums.mT).mT, hidden
 
     def _into_hidden(self, grad: Tensor, k: int, hidden: Tensor) -> Tensor:
-        """Return the gradient of the sums below hidden layer ``k`` from that of its outputs."""
+        """Return the gradient of hidden layer ``k``'s pre-activations from that of its outputs."""
         weight = self.layers[k].weight.mT
-        # with one output the product is an outer product, which a broadcast does faster
+        # with one output the product is an outer product, which is faster by broadcasting
         grad = grad * weight if weight.shape[1] == 1 else torch.bmm(grad, weight)
         if k == len(self.layers) - 1 and self.is_last_tanh:
             return _tanh_backward(grad, hidden, grad_input=grad)  # type: ignore[no-any-return]
@@ -132,8 +132,8 @@ class StackedMLP:
 
         Args:
             x: (R, B, inputs) of the forward pass.
-            hidden: what the forward pass returned; left as it is.
-            grad: (R, B, outputs), of the loss by the outputs.
+            hidden: returned by the forward pass; not modified.
+            grad: (R, B, outputs), of the loss w.r.t. the outputs.
             into: layers of the gradient's flat rows.
         """
         last = len(self.layers) - 1
@@ -148,14 +148,14 @@ class StackedMLP:
         torch.sum(grad, 1, keepdim=True, out=into[0].bias)
 
     def input_gradient(self, hidden: list[Tensor], grad: Tensor, columns: slice) -> Tensor:
-        """Return the gradient by some of the inputs, (R, B, columns); of no parameter."""
+        """Return the gradient w.r.t. some of the inputs, (R, B, columns); none of parameters."""
         for k in range(len(self.layers) - 1, 0, -1):
             grad = self._into_hidden(grad, k, hidden[k - 1])
         return torch.bmm(grad, self.layers[0].weight[:, columns].mT)
 
 
 def tanh(x: Tensor) -> Tensor:
-    """Return tanh. NumPy's is six times as fast as torch's on a CPU, and as exact."""
+    """Return tanh. NumPy's is six times as fast as torch's on a CPU, and as accurate."""
     if x.device.type != "cpu" or x.requires_grad:
         return x.tanh()
     return torch.from_numpy(np.tanh(x.numpy()))
@@ -171,14 +171,14 @@ class Adam:
         """Optimise ``parameters`` (contiguous) in place."""
         self.parameters, self.lr, self.epsilon = parameters, lr, epsilon
         self.gradient = torch.zeros_like(parameters)
-        """What ``step`` follows; written by whoever computes it."""
+        """The gradient of the next ``step``; written by the caller."""
         self.first = torch.zeros_like(parameters)
         self.second = torch.zeros_like(parameters)
         self._clock = torch.zeros((), device=parameters.device)
         self.count = 0
 
     def rows(self, start: int, stop: int) -> Adam:
-        """Return an optimiser of some rows, on the same memory; it counts its own steps."""
+        """Return an optimiser of some rows, on the same memory, with its own step count."""
         part = object.__new__(Adam)
         part.lr, part.epsilon, part.count = self.lr, self.epsilon, self.count
         part._clock = self._clock.clone()
@@ -187,7 +187,7 @@ class Adam:
         return part
 
     def step(self) -> None:
-        """Move the parameters against ``gradient``."""
+        """Update the parameters with ``gradient``."""
         self.count += 1
         torch._fused_adam_(
             [self.parameters],
@@ -207,9 +207,9 @@ class Adam:
 
 
 def shorten(gradients: Tensor, limit: float) -> None:
-    """Scale gradients (K, S, P) down in place where K networks together are longer than ``limit``.
+    """Clip gradients (K, S, P) in place to a joint norm of ``limit`` over K networks.
 
-    As ``torch.nn.utils.clip_grad_norm_`` does, for each of S seeds apart.
+    As ``torch.nn.utils.clip_grad_norm_``, separately for each of S seeds.
     """
     norm = gradients.square().sum((0, 2)).sqrt_()
     gradients.mul_((limit / (norm + 1e-6)).clamp_(max=1.0)[:, None])

@@ -1,4 +1,4 @@
-"""Gradient steps by hand-written gradients, in NumPy on the CPU: for small minibatches of MLPs.
+"""Gradient steps with hand-written gradients, in NumPy on the CPU: for small minibatches of MLPs.
 
 They minimise the same objectives as ``rl/trainers.py`` does by autograd, and are chosen where
 network, rule and constraint have hand-written gradients (``has_gradients``); a test compares them.
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from pkubench.agents.nn.actor import Actor
 from pkubench.agents.nn.fast.backprop import MAX_BATCH, Backprop
-from pkubench.agents.nn.fast.hand_gradients import Categoricals, Gaussians, Policies
+from pkubench.agents.nn.fast.distributions import Categoricals, Gaussians, Policies
 from pkubench.agents.nn.fast.loss_gradients import FastTerms, objective_gradients, value_loss_slope
 from pkubench.agents.nn.networks import MLP
 from pkubench.agents.rl.objective import Objective
@@ -27,7 +27,7 @@ Array = npt.NDArray[Any]
 
 
 def is_fast(net: nn.Module, samples: int) -> bool:
-    """Return whether gradients by hand are faster for ``net`` on minibatches of ``samples``.
+    """Return whether hand-written gradients are faster for ``net`` on minibatches of ``samples``.
 
     On batches of thousands autograd is as fast, and uses torch's threads, or a GPU.
     """
@@ -51,7 +51,7 @@ class FastActorTrainer(ActorTrainer):
         )
 
     def load(self, samples: ActorSamples, uses_kl: bool, has_target: bool) -> None:
-        """Take the samples (see ``ActorTrainer``)."""
+        """Load the samples (see ``ActorTrainer``)."""
         steps = samples.steps
         self._masks = None if steps.masks is None else _last(steps.masks)
         self._inputs = self.networks.prepare(steps.observations.cpu().numpy())
@@ -93,7 +93,7 @@ class FastActorTrainer(ActorTrainer):
             yield terms
 
     def descend(self, terms: FastTerms, objective: Objective) -> None:
-        """Take a step on what ``forward`` returned last."""
+        """Take a step on the last result of ``forward``."""
         gradients = objective_gradients(objective, terms)
         pi: Any = terms.policy
         by_outputs, by_extra = pi.gradient(gradients, terms.actions, terms.start)
@@ -103,14 +103,14 @@ class FastActorTrainer(ActorTrainer):
         self.step()
 
     def policies(self, inputs: Array, masks: Array | None = None) -> Policies:
-        """Return the distributions of many prepared inputs (N, ...), in memory of their own.
+        """Return the distributions of many prepared inputs (N, ...), in new arrays.
 
-        ``masks`` are (n, N), 0 where an action is forbidden.
+        ``masks`` are (n, N), 0 where an action is illegal.
         """
         return self._heads(self.networks.outputs(inputs)[0], masks)
 
     def forward(self, inputs: Array, masks: Array | None = None) -> Policies:
-        """Return the distributions of a minibatch; they hold until the next call."""
+        """Return the distributions of a minibatch; they are valid until the next call."""
         return self._heads(self.networks.forward(inputs)[0], masks)
 
     def kl_from_start(self) -> float:
@@ -124,7 +124,7 @@ class FastActorTrainer(ActorTrainer):
 
 
 class FastCriticTrainer(CriticTrainer):
-    """Gradient steps of critics that see the same inputs."""
+    """Gradient steps of critics with the same inputs."""
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class FastCriticTrainer(CriticTrainer):
         self.l2, self.clip, self.huber_delta = l2, clip, huber_delta
 
     def prepare(self, inputs: Array) -> Array:
-        """Return what ``descend`` takes (see ``Backprop.prepare``)."""
+        """Return inputs for ``descend`` (see ``Backprop.prepare``)."""
         return self.networks.prepare(inputs)
 
     def values(self, inputs: Array) -> Array:

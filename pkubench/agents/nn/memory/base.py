@@ -1,4 +1,4 @@
-"""What a learner asks of a memory: the torch module between an encoder and a head."""
+"""The interface of a memory: the torch module between an encoder and a head."""
 
 from __future__ import annotations
 
@@ -20,4 +20,4 @@ class Memory(Component, ABC, slot="memory", package="pkubench.agents.nn.memory")
 
     @abstractmethod
     def build(self, features: int, generator: torch.Generator) -> Recurrent | None:
-        """Return the module behind an encoder of so many features; None: no memory."""
+        """Return the module after an encoder of ``features`` features; None: no memory."""

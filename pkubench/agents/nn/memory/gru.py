@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 class GRUMemory(Memory):
     """A hidden state, zero where an episode begins.
 
-    Trained on whole rollouts by backpropagation through time, from the stored hidden state that
-    each began with.
+    Trained on whole rollouts by backpropagation through time, from the stored hidden state at the
+    start of each.
     """
 
     units: int = 64
-    """Numbers of the hidden state."""
+    """Size of the hidden state."""
 
     def __post_init__(self) -> None:
         """Check the domain."""

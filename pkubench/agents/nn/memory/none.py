@@ -1,4 +1,4 @@
-"""No memory: actions depend on the present observation."""
+"""No memory: actions depend only on the present observation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @register("none")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoMemory(Memory):
-    """Nothing is remembered."""
+    """Policies without memory."""
 
     def build(self, features: int, generator: torch.Generator) -> None:
         """Return None."""

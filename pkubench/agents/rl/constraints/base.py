@@ -1,7 +1,7 @@
-"""What a learner asks of a cost constraint.
+"""The interface of a cost constraint.
 
-A ``Constraint`` is the component users choose: frozen settings and formulas. It starts a
-``CostConstraint``, which holds what changes during a training: it is updated with measured episode
+A ``Constraint`` is the component that users choose: frozen settings and formulas. It creates a
+``CostConstraint``, the state that changes during training: it is updated with measured episode
 costs and returns the weights with which the advantages of reward and cost are mixed.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Weights(NamedTuple):
-    """Of the advantages A_R and A_C in the one an actor ascends."""
+    """Weights of the advantages A_R and A_C in the one that an actor ascends."""
 
     of_reward: float
     of_cost: float
@@ -36,14 +36,14 @@ class CostConstraint:
     """
 
     limit: float
-    """Mean undiscounted cost of an episode that may not be exceeded."""
+    """Maximum mean undiscounted cost of an episode."""
     excess: float = field(default=0.0, init=False)
     """Measured episode cost minus the limit."""
     length: float = field(default=1.0, init=False)
     """Mean steps of an episode, which turns a sum over episodes into a mean over steps."""
 
     def update(self, episode_cost: float, episode_length: float = 1.0) -> None:
-        """Take in the means over recent episodes; without a new episode (NaN) nothing changes."""
+        """Update with means over recent episodes; without a new episode (NaN) nothing changes."""
         if math.isfinite(episode_cost):
             self.excess = episode_cost - self.limit
             self.length = episode_length
@@ -65,26 +65,26 @@ class CostConstraint:
         return [self.excess, self.length]
 
     def restore(self, state: Sequence[float]) -> None:
-        """Go back to a state that ``state`` returned."""
+        """Restore a state that ``state`` returned."""
         self.excess, self.length = state
 
 
 class Constraint(Component, slot="constraint", package="pkubench.agents.rl.constraints"):
-    """How the cost of an episode is held at its limit."""
+    """How the episode cost is kept at its limit."""
 
     corrects: ClassVar[bool] = False
     """Whether an update has a second phase, which descends ``correction``."""
     observed: ClassVar[int] = 0
-    """Numbers that ``wrap`` adds at the end of an observation; they keep their scale."""
-    bends_the_step: ClassVar[bool] = False
-    """Whether a trust-region step holds the constraint itself."""
+    """Numbers that ``wrap`` appends to an observation; they are not normalised."""
+    modifies_step: ClassVar[bool] = False
+    """Whether it needs a trust-region step that enforces the constraint itself."""
 
     def start(self) -> CostConstraint | None:
-        """Return the state at the start of a training; None where costs need no critic."""
+        """Return the state at the start of training; None where costs need no critic."""
         return None
 
     def wrap(self, env: BatchEnv) -> BatchEnv:
-        """Return the environment to train in: ``env`` itself, or one with a budget of cost."""
+        """Return the training environment: ``env`` itself, or a wrapper with a cost budget."""
         return env
 
     def excess(self, state: CostConstraint) -> float:
@@ -95,7 +95,7 @@ class Constraint(Component, slot="constraint", package="pkubench.agents.rl.const
         return state.excess / state.length
 
     def penalty(self, terms: Terms) -> Tensor | None:
-        """Return what is added to the loss of the update rule; None: nothing."""
+        """Return the term added to the loss of the update rule; None: nothing."""
         return None
 
     def correction(self, terms: Terms) -> Tensor | None:
@@ -105,24 +105,24 @@ class Constraint(Component, slot="constraint", package="pkubench.agents.rl.const
         """
         return None
 
-    def terms(self, state: CostConstraint, config: Any, at_once: int) -> CostTerms:
+    def terms(self, state: CostConstraint, config: Any, simultaneous: int) -> CostTerms:
         """Return the numbers for ``penalty`` and ``correction``.
 
         Args:
             state: the measured cost, and the multiplier if there is one.
             config: the learner's settings.
-            at_once: agents that are updated at once; each has its part of the cost's excess.
+            simultaneous: agents updated simultaneously; each gets its part of the cost's excess.
         """
         multiplier = float(getattr(state, "multiplier", 0.0))
-        return CostTerms(self.excess(state) / at_once, multiplier, config.gamma, config.lam)
+        return CostTerms(self.excess(state) / simultaneous, multiplier, config.gamma, config.lam)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitedCost(Constraint):
-    """Base of the constraints that hold a limit."""
+    """Base of the constraints with a cost limit."""
 
     cost_limit: float = 25.0
-    """Mean undiscounted episode cost to hold; by default the task's limit."""
+    """Limit on the mean undiscounted episode cost; by default the task's."""
     not_negative: ClassVar[tuple[str, ...]] = ("cost_limit",)
     """Settings that must be at least 0."""
 
@@ -136,7 +136,7 @@ class LimitedCost(Constraint):
 
 
 def one_unit_of_cost(config: Any) -> str:
-    """Return what a constraint needs that adds an excess of cost to advantages of cost, or ""."""
+    """Return the requirement of constraints that add a cost excess to cost advantages, or ""."""
     if not getattr(config, "signal_norm", False):
         return ""
     return "signal_norm=false (its excess of cost and its cost advantages must be in one unit)"

@@ -35,17 +35,17 @@ def cpo_combination(n: Products) -> Combination:
     With a multiplier lambda of the ball and nu of the constraint, ``d = (x - nu p) / lambda`` and
     ``nu = max(0, lambda c + r) / s``. The dual, as a function of lambda alone, is concave and
     smooth, so its maximum is the peak of one of the two formulas it has where nu is positive and
-    where it is 0. In case 0 the ball has no safe point, and the cost is lowered as far as the ball
-    allows.
+    where it is 0. In case 0 the ball has no safe point, and the cost is decreased as far as the
+    ball allows.
 
-    The paper minimises, so its g is ours negated and its r too. OmniSafe takes the paper's
-    formulas with the gradient of the objective: there r has the wrong sign (``variant``).
+    The paper minimises, so its g and r are ours negated. OmniSafe uses the paper's formulas with
+    the gradient of the objective: there r has the wrong sign (``variant``).
     """
     q, r, s, c, radius = n
-    if not q > 0.0:  # nothing to gain: only go where it is safe, as near as that is
+    if not q > 0.0:  # no reward gradient: take the shortest step to the safe side
         return Combination(0.0, min(max(c, 0.0) / s, math.sqrt(2.0 * radius / s)), 0)
-    room = 2.0 * radius - c * c / s
-    if room < 0.0:  # the constraint does not cut the ball: all of it is safe, or nothing
+    slack = 2.0 * radius - c * c / s
+    if slack < 0.0:  # the constraint does not cut the ball: all of it is safe, or none
         whole = to_the_boundary(q, radius), math.sqrt(2.0 * radius / s)
         return Combination(whole[0], 0.0, 3) if c < 0.0 else Combination(0.0, whole[1], 0)
 
@@ -55,9 +55,9 @@ def cpo_combination(n: Products) -> Combination:
 
     of_ball = math.sqrt(q / (2.0 * radius))
     candidates = [of_ball]
-    if room > 0.0:
-        candidates.append(math.sqrt(max(q - r * r / s, 0.0) / room))
-    # with g along b lambda may be 0, where d is nought over nought
+    if slack > 0.0:
+        candidates.append(math.sqrt(max(q - r * r / s, 0.0) / slack))
+    # with g parallel to b lambda may be 0, where d is 0 / 0
     multiplier = max((max(m, 1e-4 * of_ball) for m in candidates), key=dual)
     nu = max(0.0, multiplier * c + r) / s
     return Combination(1.0 / multiplier, nu / multiplier, 2 if c < 0.0 else 1)

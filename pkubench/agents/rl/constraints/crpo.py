@@ -12,20 +12,20 @@ from pkubench.agents.rl.constraints.base import CostConstraint, LimitedCost, Wei
 @register("crpo", formerly="rectified")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CRPO(LimitedCost):
-    """Ascend the reward while the cost is tolerable, else descend the cost; never both."""
+    """Ascend the reward while the cost is within tolerance, else descend the cost."""
 
     tolerance: float = 2.0
-    """Excess of the cost up to which the reward is ascended."""
+    """Tolerance: excess of the cost up to which the reward is ascended."""
     not_negative: ClassVar[tuple[str, ...]] = ("cost_limit", "tolerance")
 
     def start(self) -> CRPOSwitch:
-        """Return the switch at the reward."""
+        """Return the switch, set to the reward."""
         return CRPOSwitch(self.cost_limit, self.tolerance)
 
 
 @dataclass(slots=True)
 class CRPOSwitch(CostConstraint):
-    """Reward or cost, by the measured cost."""
+    """Chooses reward or cost by the measured cost."""
 
     tolerance: float
 

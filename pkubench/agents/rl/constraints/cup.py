@@ -22,7 +22,7 @@ class CUP(Lagrangian):
     corrects: ClassVar[bool] = True
 
     def needs(self, config: Any) -> str:
-        """Ask for a rule with passes over the data, and a discount."""
+        """Require a rule with passes over the data, and a discount."""
         if not isinstance(config.update, GradientRule):
             return "update=ppo-clip (a rule with passes over the data)"
         return "" if config.gamma < 1.0 else "gamma below 1: it weighs costs by 1/(1 - gamma)"

@@ -16,7 +16,7 @@ class TerminateAboveLimit(LimitedCost):
     """An episode ends, without reward for its last step, once its cost exceeds the limit."""
 
     def start(self) -> CostConstraint | None:
-        """Return None: the environment holds the constraint."""
+        """Return None: the environment enforces the constraint."""
         return None
 
     def wrap(self, env: BatchEnv) -> BatchEnv:

@@ -16,7 +16,7 @@ NOT_NEGATIVE = (
     "pid_ki",
     "pid_kd",
 )
-"""Of the settings below those that are at least 0, for ``check_domains``."""
+"""Settings below that must be at least 0, for ``check_domains``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +24,9 @@ class MultiplierSettings:
     """The settings of a limit and its multiplier; the config of every learner has them."""
 
     cost_limit: float = 25.0
-    """Mean episode cost to hold; by default the task's limit."""
+    """Limit on the mean episode cost; by default the task's."""
     lambda_init: float = 0.001
-    """The multiplier's start."""
+    """The multiplier's initial value."""
     lambda_lr: float = 0.035
     """Lagrangian: Adam's learning rate of the multiplier."""
     lambda_upper: float | None = None
@@ -40,10 +40,10 @@ class MultiplierSettings:
     pid_smoothing: float = 0.95
     """PID: share of the old value in both moving averages."""
     pid_delay: int = 10
-    """PID: moves of the multiplier over which that rise is taken."""
+    """PID: updates of the multiplier over which that rise is taken."""
 
     def lagrange(self, kind: type[Lagrangian] = Lagrangian) -> LagrangeMultiplier:
-        """Return a fresh multiplier that gradient ascent moves."""
+        """Return a fresh multiplier updated by gradient ascent."""
         return kind(
             cost_limit=self.cost_limit,
             lambda_init=self.lambda_init,
@@ -52,7 +52,7 @@ class MultiplierSettings:
         ).start()
 
     def pid(self) -> PIDMultiplier:
-        """Return a fresh multiplier that a controller sets."""
+        """Return a fresh multiplier set by a PID controller."""
         return PID(
             cost_limit=self.cost_limit,
             lambda_init=self.lambda_init,

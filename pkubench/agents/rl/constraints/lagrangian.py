@@ -18,7 +18,7 @@ class Lagrangian(LimitedCost):
     """A multiplier that rises while the episode cost exceeds its limit.
 
     Gradient ascent on ``lambda (EpCost - limit)`` by Adam, clamped to [0, ``lambda_upper``], once
-    an update before the policy.
+    per update, before the policy.
     """
 
     lambda_init: float = 0.001
@@ -41,7 +41,7 @@ class Lagrangian(LimitedCost):
 
 @dataclass(slots=True)
 class LagrangeMultiplier(MultiplierConstraint):
-    """Lambda and Adam's moments of it."""
+    """Lambda and its Adam moments."""
 
     settings: Lagrangian
     moments: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
@@ -64,6 +64,6 @@ class LagrangeMultiplier(MultiplierConstraint):
         return [*MultiplierConstraint.state(self), *self.moments]
 
     def restore(self, state: Sequence[float]) -> None:
-        """Go back to a state that ``state`` returned."""
+        """Restore a state that ``state`` returned."""
         MultiplierConstraint.restore(self, state[:3])
         self.moments = list(state[3:])

@@ -33,6 +33,6 @@ class MultiplierConstraint(CostConstraint):
         return [*CostConstraint.state(self), self.value]
 
     def restore(self, state: Sequence[float]) -> None:
-        """Go back to a state that ``state`` returned."""
+        """Restore a state that ``state`` returned."""
         CostConstraint.restore(self, state[:2])
         self.value = state[2]

@@ -24,8 +24,8 @@ class P3O(LimitedCost):
     cost_clip: float = 0.2
     """eps of the pessimistic ``max(r A_C, clip(r) A_C)``."""
     variant: Literal["published", "omnisafe"] = "published"
-    """``omnisafe`` restores what its code does otherwise: costs are not clipped, and an episode's
-    summed excess stands beside a mean over steps."""
+    """``omnisafe`` restores what its code does differently: costs are not clipped, and an episode's
+    summed excess is added to a mean over steps."""
     not_negative: ClassVar[tuple[str, ...]] = ("cost_limit", "kappa")
 
     def __post_init__(self) -> None:
@@ -34,7 +34,7 @@ class P3O(LimitedCost):
         check_domains(self, positive=("cost_clip",), shares=("cost_clip",))
 
     def needs(self, config: Any) -> str:
-        """Ask for a rule whose loss the penalty can be added to, and costs in one unit."""
+        """Require a rule with a loss to add the penalty to, and costs in one unit."""
         if not isinstance(config.update, GradientRule):
             return "update=ppo-clip (a rule with a loss to add the penalty to)"
         return "" if self.variant == "omnisafe" else one_unit_of_cost(config)
@@ -45,7 +45,7 @@ class P3O(LimitedCost):
 
     @property
     def clip(self) -> float | None:
-        """The clipping of costs, None without."""
+        """The clipping of costs; None: not clipped."""
         return self.cost_clip if self.variant == "published" else None
 
     def excess(self, state: CostConstraint) -> float:

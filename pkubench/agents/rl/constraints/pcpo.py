@@ -16,11 +16,11 @@ from pkubench.agents.rl.constraints.step import (
 @register("pcpo", formerly="projected")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PCPO(StepConstraint):
-    """The reward's step, projected on the constraint in KL."""
+    """The reward's trust-region step, projected onto the constraint in KL."""
 
     @property
-    def takes_the_gradient(self) -> bool:
-        """As OmniSafe's code does."""
+    def uses_plain_gradient(self) -> bool:
+        """As in OmniSafe's code."""
         return self.variant == "omnisafe"
 
     def combination(self, products: Products) -> Combination:
@@ -29,10 +29,10 @@ class PCPO(StepConstraint):
 
 
 def pcpo_combination(n: Products) -> Combination:
-    """Step to the ball's boundary for the reward, then project on the constraint in KL.
+    """Step to the ball's boundary for the reward, then project onto the constraint in KL.
 
     ``d = sqrt(2 radius / q) x - max(0, (sqrt(2 radius / q) r + c) / s) p`` (Yang et al.
-    2020). The projection goes as far as it must, past the ball if need be.
+    2020). The projection may leave the ball.
     """
     length = to_the_boundary(n.q, n.radius)
     return Combination(length, max(0.0, (length * n.r + n.c) / n.s), 0)

@@ -15,7 +15,7 @@ from pkubench.agents.settings import check_domains
 @register("pid")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PID(LimitedCost):
-    """A multiplier set by a controller of the cost's excess.
+    """A multiplier set by a PID controller of the cost's excess.
 
     ``lambda = max(0, kp P + I + kd D)`` with P a moving average of the excess, I its sum times
     ``ki``, never below 0 and starting at lambda's initial value, and D the rise of a moving average
@@ -55,7 +55,7 @@ class PID(LimitedCost):
 
 @dataclass(slots=True)
 class PIDMultiplier(MultiplierConstraint):
-    """Lambda and what its controller remembers."""
+    """Lambda and the state of its controller."""
 
     settings: PID
     integral: float
@@ -79,7 +79,7 @@ class PIDMultiplier(MultiplierConstraint):
         return [*MultiplierConstraint.state(self), self.integral, self.proportional, *self.costs]
 
     def restore(self, state: Sequence[float]) -> None:
-        """Go back to a state that ``state`` returned."""
+        """Restore a state that ``state`` returned."""
         MultiplierConstraint.restore(self, state[:3])
         self.integral, self.proportional = state[3:5]
         self.costs = list(state[5:])

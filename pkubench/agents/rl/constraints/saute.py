@@ -1,4 +1,4 @@
-"""Saute: the cost budget that is left is part of the observation (Sootla et al. 2022)."""
+"""Saute: the remaining cost budget is part of the observation (Sootla et al. 2022)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pkubench.errors import ConfigError
 @register("saute")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SauteBudget(LimitedCost):
-    """The budget that is left is observed, and nothing is earned without one."""
+    """The remaining budget is observed, and rewards are replaced once it is spent."""
 
     observed: ClassVar[int] = 1
 
     saute_gamma: float = 0.999
-    """Discount of the budget a step."""
+    """Discount of the budget per step."""
     unsafe_reward: float = -1.0
-    """Reward of a step without budget."""
+    """Reward of a step without remaining budget."""
 
     def __post_init__(self) -> None:
         """Check the domains."""
@@ -31,7 +31,7 @@ class SauteBudget(LimitedCost):
         check_domains(self, shares=("saute_gamma",), positive=("saute_gamma",))
 
     def start(self) -> CostConstraint | None:
-        """Return None: the environment holds the constraint."""
+        """Return None: the environment enforces the constraint."""
         return None
 
     def wrap(self, env: BatchEnv) -> BatchEnv:

@@ -1,6 +1,6 @@
-"""Constraints that a trust-region step holds itself: base of CPO and PCPO.
+"""Constraints enforced by a trust-region step itself: base of CPO and PCPO.
 
-Both look for a step d that raises the reward's surrogate, ``g'd``, inside the ball
+Both look for a step d that increases the reward's surrogate, ``g'd``, inside the ball
 ``d'Hd / 2 <= radius`` and on the safe side of the linearised constraint ``c + b'd <= 0``. With
 ``x = H^-1 g`` and ``p = H^-1 b`` every candidate is ``a x - k p``, so a rule is a pure function
 from five numbers to two.
@@ -19,7 +19,7 @@ from pkubench.agents.settings import check_domains
 
 
 class Products(NamedTuple):
-    """What the geometry of a step is made of."""
+    """Inner products and radius that determine a step."""
 
     q: float
     """g' H^-1 g."""
@@ -45,18 +45,18 @@ class Combination(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepConstraint(LimitedCost, ABC):
-    """Base of the constraints that bend a trust-region step."""
+    """Base of the constraints that modify a trust-region step."""
 
-    bends_the_step: ClassVar[bool] = True
+    modifies_step: ClassVar[bool] = True
     has_cases: ClassVar[bool] = False
-    """Whether ``Combination.case`` is worth a column of the training curve."""
+    """Whether ``Combination.case`` is a column of the training curve."""
 
     recovery: float = 1.0
-    """An excess above 0 counts so many times, so that a policy over its limit prioritises cost
-    recovery over reward. The papers have 1."""
+    """Factor of an excess above 0, so that a policy over its limit prioritises cost recovery over
+    reward. The papers have 1."""
     variant: Literal["published", "omnisafe"] = "published"
-    """``omnisafe`` restores what its code does otherwise: an episode's summed excess beside a mean
-    over steps without ``recovery``, the sign of r (CPO), g for H^-1 g (PCPO)."""
+    """``omnisafe`` restores what its code does differently: an episode's summed excess added to a
+    mean over steps without ``recovery``, the sign of r (CPO), g for H^-1 g (PCPO)."""
 
     def __post_init__(self) -> None:
         """Check the domains."""
@@ -64,15 +64,15 @@ class StepConstraint(LimitedCost, ABC):
         check_domains(self, positive=("recovery",))
 
     def needs(self, config: Any) -> str:
-        """Ask for a step with a line search, and costs in one unit."""
+        """Require a step with a line search, and costs in one unit."""
         if not isinstance(config.update, TrustRegion):
-            return "update=trust-region (it bends the step)"
+            return "update=trust-region (it modifies the step)"
         if config.update.search_steps == 0:
             return "search_steps=15 (a line search)"
         return "" if self.variant == "omnisafe" else one_unit_of_cost(config)
 
     def unused(self, config: Any) -> dict[str, str]:
-        """Return ``recovery`` where it does not count."""
+        """Return ``recovery`` where it has no effect."""
         return {"recovery": "constraint.variant=published"} if self.variant == "omnisafe" else {}
 
     def excess(self, state: CostConstraint) -> float:
@@ -80,8 +80,8 @@ class StepConstraint(LimitedCost, ABC):
         return state.excess if self.variant == "omnisafe" else LimitedCost.excess(self, state)
 
     @property
-    def takes_the_gradient(self) -> bool:
-        """Whether the reward's direction is g, on the scale of the KL, in place of ``H^-1 g``."""
+    def uses_plain_gradient(self) -> bool:
+        """Whether the reward's direction is g, on the scale of the KL, instead of ``H^-1 g``."""
         return False
 
     @abstractmethod

@@ -1,5 +1,5 @@
-"""Credit: the step between a rollout's rewards and the advantages; one module each.
+"""Credit assignment: the step between a rollout's rewards and the advantages; one module each.
 
-``base.py`` says what a learner asks of it. A method of credit assignment is a module here, or
+``base.py`` defines the interface. A method of credit assignment is a module here, or
 anywhere else, that registers a subclass of ``Credit``, and contains no update code.
 """

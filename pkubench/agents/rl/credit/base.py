@@ -1,4 +1,4 @@
-"""What a learner asks of a credit step: whose reward each agent's advantage is made of."""
+"""The interface of a credit step: which rewards each agent's advantages are computed from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each agent its own reward."""
+"""Each agent's own reward."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 @register("own-reward")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnReward(Credit):
-    """Each agent is trained on what it earns itself, whatever that does to the others."""
+    """Each agent is trained on its own reward, regardless of the other agents'."""
 
     def __call__(self, rollout: Rollout) -> FloatArray:
-        """Return the rewards as they are."""
+        """Return the rewards unchanged."""
         return rollout.rewards

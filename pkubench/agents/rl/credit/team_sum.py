@@ -1,4 +1,4 @@
-"""The team's reward for everyone."""
+"""The team's reward for every agent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @register("team-sum")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeamSum(Credit):
-    """The sum over agents in every column: what HARL's agents are trained on."""
+    """The sum over agents in every column, as in HARL."""
 
     is_shared: ClassVar[bool] = True
 

@@ -1,4 +1,4 @@
-"""The off-policy learner: replay, a rule (DDPG, TD3, SAC), constraint, scheme; several seeds."""
+"""The off-policy learner: replay, rule (DDPG, TD3, SAC), constraint, scheme; several seeds."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def make_learner(context: Context) -> Learner:
 
 
 def make_batch(contexts: Sequence[Context]) -> BatchLearner:
-    """Make training runs that differ in their seeds, with their networks side by side.
+    """Make training runs that differ in their seeds, with their networks in one stack.
 
-    Each has its own environments, replay, noise and initial weights, and becomes what it would have
-    become alone.
+    Each has its own environments, replay, noise and initial weights, and its result equals that of
+    a separate run.
 
     Raises:
         MissingExtra: torch is not installed.

@@ -1,6 +1,6 @@
-"""The update as it is published: the losses of rule and constraint, differentiated by autograd.
+"""The published update: the losses of rule and constraint, differentiated by autograd.
 
-It holds for every rule and every network. ``fast.py`` does the same by hand for some.
+It supports every rule and network. ``fast.py`` has hand-written gradients for some.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Autograd:
     """Steps of critics, actors and temperatures."""
 
     def __init__(self, team: Team, config: OffPolicyConfig) -> None:
-        """Update ``team`` as the settings say."""
+        """Update ``team`` by the settings."""
         self.team, self.config = team, config
 
     def update_critics(self, joint: Tensor, targets: Tensor) -> Tensor:
@@ -50,9 +50,9 @@ class Autograd:
 
         Args:
             rows: (S, B, width); the action columns are written to.
-            noise: what actions are drawn with.
+            noise: the random numbers of sampled actions.
             alpha: (S, n + 1), the agents' temperatures.
-            constraints: one a training seed, or none.
+            constraints: one per training seed, or none.
             order: of the agents.
 
         Returns:
@@ -69,7 +69,7 @@ class Autograd:
             own_alpha = None if alpha is None else alpha[:, k, None]
             return self.actor_loss(agent, drawn, rows, own_alpha, lambdas)
 
-        if scheme != "replayed":  # then others do what they would do now
+        if scheme != "replayed":  # then the others' actions are of their current policies
             for g, group in enumerate(team.groups):
                 outputs = group.forward(team.observations(group, rows))[0]
                 team.place_actions(group, rows, group.head.sample(outputs, noise.present[g]).action)
@@ -101,7 +101,7 @@ class Autograd:
                             for m, agent in enumerate(group.agents)
                         ]
                     )
-                    # a shared actor descends the mean of its agents' losses
+                    # a shared actor minimises the mean of its agents' losses
                     loss = losses.mean(0) if group.shared else losses.sum(0)
                     _differentiate(loss.sum(), flat, group.adam.gradient)
                 group.step()
@@ -111,7 +111,7 @@ class Autograd:
     def actor_loss(
         self, agent: str, drawn: Drawn, rows: Tensor, alpha: Tensor | None, lambdas: Tensor | None
     ) -> Tensor:
-        """Return what an agent descends, (S,), with its own action in place of that in ``rows``."""
+        """Return an agent's loss (S,), with its own action instead of that in ``rows``."""
         team, critics = self.team, self.team.critics
         joint, columns = rows[..., team.layout.joint], team.columns(agent)
         x = torch.cat([joint[..., : columns.start], drawn.action, joint[..., columns.stop :]], -1)
@@ -122,9 +122,9 @@ class Autograd:
         return self.config.constraint.actor_loss(loss, q[: critics.costs], lambdas)
 
     def temperature_gradient(self, log_alpha: Tensor, log_prob: Tensor, goals: Tensor) -> Tensor:
-        """Return the gradient of the temperature loss by log_alpha (S, n + 1).
+        """Return the gradient of the temperature loss w.r.t. log_alpha (S, n + 1).
 
-        ``log_prob`` (S, n + 1, B) is each agent's, then the sum of all.
+        ``log_prob`` (S, n + 1, B) is each agent's, then the sum over agents.
         """
         leaf, gradient = log_alpha.detach().requires_grad_(), torch.empty_like(log_alpha)
         with torch.enable_grad():

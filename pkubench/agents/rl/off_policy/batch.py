@@ -1,4 +1,4 @@
-"""What one update of an off-policy learner takes: transitions and the numbers that it draws."""
+"""Inputs of one off-policy update: transitions and random numbers."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from pkubench.agents.rl.off_policy.rules import NoiseKind
 
 
 class Batch(NamedTuple):
-    """Transitions to learn from; the learner may write to the action columns of both rows."""
+    """Transitions; the learner may write to the action columns of both rows."""
 
     rows: Tensor
     """(S, B, width), in the layout."""
     next_rows: Tensor
-    """(S, B, width): what followed, k steps on."""
+    """(S, B, width): k steps later."""
     rewards: Tensor
     """(S, B): n-step sums."""
     costs: Tensor
-    """(S, B): the same of costs, for critics of cost."""
+    """(S, B): n-step sums of costs, for cost critics."""
     discounts: Tensor
     """(S, B): gamma^k, 0 after termination."""
 
 
 class Noise(NamedTuple):
-    """The numbers an update draws, one (G S, B, d) a group; None where a head needs none."""
+    """The random numbers of an update, one (G S, B, d) per group; None where a head needs none."""
 
     target: list[Tensor | None]
     """For actions at the next state."""
     present: list[Tensor | None]
     """For actions of the policies before the update; an agent's own gradient uses the same."""
     fresh: list[Tensor | None]
-    """For actions of the policies after it, shown to later agents."""
+    """For actions of the policies after it, used in later agents' updates."""
 
 
 def draw_noise(

@@ -22,7 +22,7 @@ _AT_LEAST_ONE = (
     "threads",
 )
 _POSITIVE = ("actor_lr", "critic_lr", "max_grad_norm", "updates_per_step", "temperature")
-_NOT_NEGATIVE = ("warmup_steps", "checkpoint_steps")
+_NOT_NEGATIVE = ("warmup_steps",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,19 +30,19 @@ class OffPolicyConfig:
     """Replay + rule + constraint + scheme. Defaults are HARL's for HASAC on the particle tasks."""
 
     rule: OffPolicyRule = field(default_factory=SAC)
-    """How critics are regressed and what actors ascend: one critic (``ddpg``), delayed and smoothed
-    twins (``td3``), or twins with entropy (``sac``)."""
+    """Critic targets and actor objective: one critic (``ddpg``), twin critics with delayed updates
+    and target smoothing (``td3``), or twin critics with entropy (``sac``)."""
     scheme: Literal["sequential", "simultaneous", "replayed"] = "sequential"
-    """Other agents' actions shown to the critic while one learns. ``sequential``: their actions
-    now, of those before it in a random order under the policy just updated (HADDPG, HATD3, HASAC);
-    ``simultaneous``: their actions under the policies before the update; ``replayed``: the actions
+    """Other agents' actions in the critic's input while one is updated. ``sequential``: actions of
+    their current policies, of earlier agents in a random order those just updated (HADDPG, HATD3,
+    HASAC); ``simultaneous``: actions of their policies before the update; ``replayed``: the actions
     of the transition (MADDPG, MATD3)."""
     shared: bool = False
-    """One actor for agents with equal numbers of observations and actions of the same kind; the
-    others get one of their own, or one for each such group."""
+    """One actor for each group of agents with equal observation sizes and action spaces; agents
+    unlike all others have their own."""
     constraint: OffPolicyConstraint = field(default_factory=NoConstraint)
-    """How the episode cost is held at a limit: by a multiplier that is learned by gradient ascent
-    (``lagrangian``) or set by a controller (``pid``); ``none`` ignores costs."""
+    """How the episode cost is kept at a limit: by a multiplier learned by gradient ascent
+    (``lagrangian``) or set by a PID controller (``pid``); ``none`` ignores costs."""
 
     num_envs: int = 20
     """Environments stepped together."""
@@ -51,52 +51,50 @@ class OffPolicyConfig:
     train_interval: int = 50
     """Steps of every environment between two bursts of updates."""
     updates_per_step: float = 1.0
-    """Updates for each step of all environments together."""
+    """Updates per step of all environments together."""
     batch_size: int = 1000
     """Transitions of one update."""
     buffer_size: int = 1_000_000
-    """Rows of replay over all environments, at least ``n_step + 2`` each; the final observation of
-    an episode takes one too."""
+    """Rows of the replay over all environments, at least ``n_step + 2`` each; the final observation
+    of an episode takes one too."""
     n_step: int = 20
     """Steps of reward in a target; fewer at the end of an episode."""
     gamma: float = 0.99
-    """Discount a step."""
+    """Discount per step."""
     tau: float = 0.005
-    """Share by which a target network follows its network at an update."""
+    """Rate of the soft target updates."""
 
     actor_lr: float = 5e-4
     """Adam's learning rate of the actors."""
     critic_lr: float = 5e-4
     """Adam's learning rate of the critics."""
     max_grad_norm: float | None = None
-    """Gradients longer than this are scaled down to it: an agent's, those of a seed's critics of
-    reward together, its critic of cost's. None leaves them as they are."""
+    """Maximum gradient norm: of an agent, of a seed's reward critics together, of its cost critics.
+    None: no clipping."""
     hidden: tuple[int, ...] = (256, 256)
     """Widths of the hidden layers, of actors and critics; ReLU after each."""
     last_activation: Literal["relu", "tanh"] = "relu"
     """After the actor's last hidden layer; HASAC's Box actor has tanh."""
 
     policy_delay: int = 1
-    """Actors and target networks move at every n-th update of the critics (TD3)."""
+    """Actors and target networks are updated every n-th update of the critics (TD3)."""
     bounds: Literal["rescale", "official"] = "rescale"
     """Box: [-1, 1] is stretched to [low, high]; ``official`` is HASAC's product with ``high``
-    alone, whose log-density leaves the constant out; the environment clips."""
+    alone, with a log-density that omits the constant; the environment clips."""
     temperature: float = 1.0
-    """Discrete: of the straight-through Gumbel-softmax."""
+    """Discrete: temperature of the straight-through Gumbel-softmax."""
 
     gradients: Literal["auto", "fast", "autograd"] = "auto"
-    """How losses are differentiated: by autograd, or by hand (``fast``), which exists for the
-    losses of this project's rules and its multi-layer perceptrons. ``auto`` is ``fast`` where that
-    is possible; what it came to is saved."""
+    """How losses are differentiated: by autograd, or with hand-written gradients (``fast``), which
+    exist for the losses of this project's rules and its multi-layer perceptrons. ``auto`` is
+    ``fast`` where possible; the resolved value is saved."""
     threads: int = 1
     """Threads of torch; results are bit-reproducible at equal threads."""
     window: int = 100
-    """Recent episodes behind the reported return and the multiplier's cost."""
-    checkpoint_steps: int = 200_000
-    """Environment steps between checkpoints, which hold the replay too."""
+    """Number of recent episodes in the reported return and the multiplier's cost."""
 
     def __post_init__(self) -> None:
-        """Check each setting's domain and those that do not go together."""
+        """Check each setting's domain and their combinations."""
         check_domains(
             self,
             at_least_one=_AT_LEAST_ONE,
@@ -115,7 +113,7 @@ class OffPolicyConfig:
         # n rows of rewards, the final observation of an episode, and the row being written
         if self.buffer_size < (self.n_step + 2) * self.num_envs:
             raise ConfigError(
-                f"buffer_size must be at least n_step + 2 rows an environment, "
+                f"buffer_size must be at least n_step + 2 rows per environment, "
                 f"{(self.n_step + 2) * self.num_envs} in all: got {self.buffer_size}"
             )
 
@@ -126,5 +124,5 @@ class OffPolicyConfig:
 
     @property
     def updates(self) -> int:
-        """Updates of one burst."""
+        """Updates per burst."""
         return round(self.updates_per_step * self.train_interval)

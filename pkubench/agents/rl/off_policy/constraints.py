@@ -1,6 +1,6 @@
-"""How an off-policy learner holds the episode cost at a limit.
+"""How an off-policy learner keeps the episode cost at a limit.
 
-The multipliers are those of ``rl/constraints``; here is what critics and actors do with them.
+The multipliers are those of ``rl/constraints``; this module has their effect on critics and actors.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 class OffPolicyConstraint(
     Component, slot="constraint", package="pkubench.agents.rl.off_policy.constraints"
 ):
-    """What is done about costs; by itself nothing."""
+    """How costs are treated; the base class ignores them."""
 
     cost_norm: bool = False
     lambda_warmup_steps: int = 0
 
     @property
     def is_as_omnisafe(self) -> bool:
-        """Whether the multiplier is updated after every update, and costs are valued at modes."""
+        """Whether the multiplier is updated after every update, and cost targets use modes."""
         return False
 
     @property
     def cost_critics(self) -> int:
-        """Critics of cost side by side."""
+        """Number of cost critics."""
         return 0
 
     def start(self) -> MultiplierConstraint | None:
@@ -49,7 +49,7 @@ class OffPolicyConstraint(
 
         Args:
             loss: (S,), the rule's own: SAC's entropy is divided too.
-            q: (C, S, B), critics of cost; the larger of twins counts.
+            q: (C, S, B), cost critics; of twins the larger is taken.
             multiplier: (S,), lambda of each training seed.
         """
         return (loss + multiplier * self.next_cost(q).mean(-1)) / (1.0 + multiplier)
@@ -63,21 +63,21 @@ class NoConstraint(OffPolicyConstraint):
 
 @dataclass(frozen=True, kw_only=True)
 class HeldByMultiplier(OffPolicyConstraint):
-    """A multiplier lambda, with which actors ascend ``(Q - lambda Q_cost) / (1 + lambda)``."""
+    """A multiplier lambda: actors ascend ``(Q - lambda Q_cost) / (1 + lambda)``."""
 
     variant: Literal["published", "omnisafe"] = "published"
     """``published``: the multiplier is updated before a burst of updates, if an episode ended since
-    the burst before; the critic of cost is regressed at the rule's own next actions. ``omnisafe``:
-    it is updated after every update, from episodes that may be the same as before (hence rates of
-    1e-5), and the critic of cost at the mode of the actor itself, not of its slow copy."""
+    the last burst; the cost critic's targets use the rule's own next actions. ``omnisafe``: it is
+    updated after every update, possibly from the same episodes as before (hence learning rates of
+    1e-5), and the cost critic's targets use the mode of the actor, not of the target actor."""
     cost_twins: bool = False
-    """Two critics of cost, of which the larger counts, as of those of reward the smaller does.
-    OmniSafe has one, which actors that descend it learn to find too low."""
+    """Take the larger of two cost critics, as the smaller of two reward critics is taken. OmniSafe
+    has one, which becomes too low because actors minimise it."""
     cost_norm: bool = False
-    """Costs are standardised by running moments on their way into the replay (OmniSafe's
-    ``cost_normalize``: their mean is taken off too); what is reported and held is not."""
+    """Costs are standardised by running moments before they enter the replay (OmniSafe's
+    ``cost_normalize``, which also subtracts the mean); reported and constrained costs are not."""
     lambda_warmup_steps: int = 0
-    """Environment steps before the multiplier moves at all."""
+    """Environment steps before the first update of the multiplier."""
 
     @property
     def cost_critics(self) -> int:
@@ -93,7 +93,7 @@ class HeldByMultiplier(OffPolicyConstraint):
 @register("lagrangian")
 @dataclass(frozen=True, kw_only=True)
 class OffPolicyLagrangian(HeldByMultiplier, Lagrangian):
-    """The multiplier is learned by gradient ascent."""
+    """A multiplier learned by gradient ascent."""
 
     def __post_init__(self) -> None:
         """Check the domains."""
@@ -108,7 +108,7 @@ class OffPolicyLagrangian(HeldByMultiplier, Lagrangian):
 @register("pid")
 @dataclass(frozen=True, kw_only=True)
 class OffPolicyPID(HeldByMultiplier, PID):
-    """The multiplier is set by a controller."""
+    """A multiplier set by a PID controller."""
 
     def __post_init__(self) -> None:
         """Check the domains."""

@@ -1,8 +1,8 @@
-"""The update with gradients written by hand, for the losses and networks that have them.
+"""The update with hand-written gradients, for the losses and networks that have them.
 
-What stays the same between agents is computed once: all actors' forward passes, the critic's
-first-layer sums (one agent's action changes a few columns of its input), and no parameter gradient
-of a critic is formed while actors learn. A test holds it to ``autograd.py``.
+Results common to all agents are computed once: all actors' forward passes and the critic's
+first-layer pre-activations (one agent's action changes a few columns of its input); no parameter
+gradient of a critic is computed in actor updates. A test compares it with ``autograd.py``.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from pkubench.agents.rl.off_policy.rules.sac import SAC
 from pkubench.agents.rl.off_policy.rules.td3 import TD3
 
 ACTOR_LOSSES: dict[Any, int] = {DDPG.actor_loss: 1, TD3.actor_loss: 1, SAC.actor_loss: 2}
-"""Losses whose gradient is written here -> of how many critics of reward the smallest counts."""
+"""Losses with a hand-written gradient -> number of reward critics in their minimum."""
 
 
-def lacks(team: Team, config: OffPolicyConfig) -> str:
-    """Return what has no gradient written by hand, in words; "" if everything has one.
+def without_gradients(team: Team, config: OffPolicyConfig) -> str:
+    """Return in words what has no hand-written gradient; "" if everything has one.
 
-    A rule that inherits a loss has its gradient too; one that writes its own has none.
+    A rule that inherits a loss also inherits its gradient; one with its own loss has none.
     """
     rule, constraint = type(config.rule), type(config.constraint)
     losses = {
@@ -54,14 +54,14 @@ def lacks(team: Team, config: OffPolicyConfig) -> str:
 
 
 class Fast:
-    """Steps of critics, actors and temperatures, as those of ``autograd.Autograd``."""
+    """Steps of critics, actors and temperatures, equal to those of ``autograd.Autograd``."""
 
     def __init__(self, team: Team, config: OffPolicyConfig) -> None:
-        """Update ``team`` as the settings say."""
+        """Update ``team`` by the settings."""
         self.team, self.config = team, config
-        climbed = ACTOR_LOSSES[type(config.rule).actor_loss]
-        self._climbed = team.critics.costs + climbed
-        """Critics that actors see: those of cost, then one of reward or twins."""
+        rewards = ACTOR_LOSSES[type(config.rule).actor_loss]
+        self._num_critics = team.critics.costs + rewards
+        """Critics in the actor loss: those of cost, then one of reward or twins."""
 
     def update_critics(self, joint: Tensor, targets: Tensor) -> Tensor:
         """Step all critics towards targets (K, S, B); return their values before."""
@@ -99,13 +99,13 @@ class Fast:
                 team.place_actions(group, rows, drawn[g].action)
         if sums is None:
             sums = self._sums(rows)
-        climb = Climb(team, self._climbed, weights)
+        ascent = Ascent(team, self._num_critics, weights)
         if is_replayed:
-            self._learn_beside_replayed(rows, sums, climb, mixed, drawn, passes)
+            self._learn_given_replayed(rows, sums, ascent, mixed, drawn, passes)
         elif self.config.scheme == "simultaneous":
-            self._learn_at_once(sums, climb, mixed, drawn, passes)
+            self._learn_simultaneously(sums, ascent, mixed, drawn, passes)
         else:
-            self._learn_in_order(order, sums, climb, mixed, drawn, passes, noise)
+            self._learn_sequentially(order, sums, ascent, mixed, drawn, passes, noise)
         if alpha is None:
             return None
         parts = []
@@ -121,22 +121,22 @@ class Fast:
         return temperature_gradient(log_prob, goals)
 
     def _sums(self, rows: Tensor) -> Tensor:
-        """Return the first-layer sums (K S, B, h) of the critics that actors see."""
+        """Return the first-layer pre-activations (K S, B, h) of the critics in the actor loss."""
         critics = self.team.critics
-        net = critics.net.rows(0, self._climbed * self.team.seeds)
-        return net.first(critics.wide(rows[..., self.team.layout.joint], self._climbed))
+        net = critics.net.rows(0, self._num_critics * self.team.seeds)
+        return net.first(critics.wide(rows[..., self.team.layout.joint], self._num_critics))
 
-    def _learn_in_order(
+    def _learn_sequentially(
         self,
         order: Sequence[int],
         sums: Tensor,
-        climb: Climb,
+        ascent: Ascent,
         alpha: Tensor | None,
         drawn: list[Drawn],
         passes: list[Pass],
         noise: Noise,
     ) -> None:
-        """Step one agent after another, each beside the fresh actions of those before it."""
+        """Step one agent after another, each given the fresh actions of those before it."""
         team = self.team
         for position, k in enumerate(order):
             agent = team.agents[k]
@@ -144,7 +144,7 @@ class Fast:
             group, (hidden, x) = team.groups[g], passes[g]
             part, (a, b) = group.members[m], group.span(m)
             own = rows_of(drawn[g], a, b)
-            by_action = climb(sums, team.columns(agent))
+            by_action = ascent(sums, team.columns(agent))
             temperature = None if alpha is None else alpha[:, k, None, None]
             gradient = output_gradient(part.head, own, by_action, temperature)
             part.net.backward(x[a:b], [h[a:b] for h in hidden], gradient, part.gradient_layers)
@@ -153,35 +153,35 @@ class Fast:
                 fresh = noise.fresh[g]
                 outputs = part.net.forward(x[a:b])[0]
                 again = part.head.sample(outputs, None if fresh is None else fresh[a:b])
-                sums = climb.moved(sums, team.columns(agent), again.action - own.action)
+                sums = ascent.shifted(sums, team.columns(agent), again.action - own.action)
 
-    def _learn_at_once(
+    def _learn_simultaneously(
         self,
         sums: Tensor,
-        climb: Climb,
+        ascent: Ascent,
         alpha: Tensor | None,
         drawn: list[Drawn],
         passes: list[Pass],
     ) -> None:
-        """Step all agents, each beside the others' actions of before the update."""
+        """Step all agents, each given the others' actions before the update."""
         team = self.team
         start = team.layout.state_size
-        whole = climb(sums, slice(start, team.layout.joint.stop - team.layout.joint.start))
+        whole = ascent(sums, slice(start, team.layout.joint.stop - team.layout.joint.start))
         for g, group in enumerate(team.groups):
             columns = [team.columns(a) for a in group.agents]
             parts = [whole[..., c.start - start : c.stop - start] for c in columns]
             self._learn_group(group, drawn[g], parts, alpha, passes[g])
 
-    def _learn_beside_replayed(
+    def _learn_given_replayed(
         self,
         rows: Tensor,
         sums: Tensor,
-        climb: Climb,
+        ascent: Ascent,
         alpha: Tensor | None,
         drawn: list[Drawn],
         passes: list[Pass],
     ) -> None:
-        """Step all agents, each beside the others' actions of the transition."""
+        """Step all agents, each given the others' actions of the transition."""
         team = self.team
         for g, group in enumerate(team.groups):
             parts = []
@@ -189,7 +189,7 @@ class Fast:
                 own = drawn[g].action[slice(*group.span(m))]
                 change = own - rows[..., team.layout.actions[agent]]
                 columns = team.columns(agent)
-                parts.append(climb(climb.moved(sums, columns, change), columns))
+                parts.append(ascent(ascent.shifted(sums, columns, change), columns))
             self._learn_group(group, drawn[g], parts, alpha, passes[g])
 
     def _learn_group(
@@ -200,13 +200,13 @@ class Fast:
         alpha: Tensor | None,
         forward: Pass,
     ) -> None:
-        """Step a group's actors at once; ``by_action`` holds dQ/da (S, B, d) of each."""
+        """Step a group's actors together; ``by_action`` has dQ/da (S, B, d) of each."""
         temperature = None
         if alpha is not None:
             columns = [list(self.team.agents).index(a) for a in group.agents]
             temperature = alpha[:, columns].t().reshape(-1, 1, 1)
         gradient = output_gradient(group.head, drawn, torch.cat(by_action), temperature)
-        if group.shared:  # it descends the mean of its agents' losses
+        if group.shared:  # it minimises the mean of its agents' losses
             groups, batch = len(group.agents), gradient.shape[1]
             apart = gradient.view(groups, group.seeds, batch, -1).transpose(0, 1)
             gradient = apart.reshape(group.seeds, groups * batch, -1) / groups
@@ -215,38 +215,38 @@ class Fast:
 
 
 class Pass(NamedTuple):
-    """What a backward pass needs of a forward pass."""
+    """Stored results of a forward pass for the backward pass."""
 
     hidden: list[Tensor]
     x: Tensor
 
 
-class Climb:
-    """What actors climb, by their actions, at first-layer sums of the critics."""
+class Ascent:
+    """Gradient of the actors' objective w.r.t. their actions, from the critics' pre-activations."""
 
     def __init__(self, team: Team, count: int, weights: Tensor | None) -> None:
-        """See the first ``count`` critics, mixed with ``weights`` (see ``climbed``)."""
+        """Use the first ``count`` critics, mixed with ``weights`` (see ``ascent_gradient``)."""
         self._critics, self._count, self._seeds = team.critics, count, team.seeds
         self._net = team.critics.net.rows(0, count * team.seeds)
         self._weights = weights
 
     def __call__(self, sums: Tensor, columns: slice) -> Tensor:
-        """Return the gradient by some columns of the critics' input, (S, B, columns)."""
+        """Return the gradient w.r.t. some columns of the critics' input, (S, B, columns)."""
         count, seeds = self._count, self._seeds
         q, hidden = self._net.from_first(sums)
-        gradient = climbed(q.view(count, seeds, -1), self._critics.costs, self._weights)
+        gradient = ascent_gradient(q.view(count, seeds, -1), self._critics.costs, self._weights)
         wide = gradient.view(count * seeds, -1, 1)
         by_input = self._net.input_gradient(hidden, wide, columns)
         return by_input.view(count, seeds, *by_input.shape[1:]).sum(0)
 
-    def moved(self, sums: Tensor, columns: slice, change: Tensor) -> Tensor:
-        """Return the sums after an action (S, B, d) has changed."""
+    def shifted(self, sums: Tensor, columns: slice, change: Tensor) -> Tensor:
+        """Return the pre-activations after an action (S, B, d) has changed."""
         weight = self._net.layers[0].weight[:, columns]
         return torch.baddbmm(sums, self._critics.wide(change, self._count), weight)
 
 
 def output_gradient(head: Head, drawn: Drawn, by_action: Tensor, alpha: Tensor | None) -> Tensor:
-    """Return the gradient of ``mean_B[alpha log pi - Q]`` by an actor's outputs (R, B, outputs)."""
+    """Return the gradient of ``mean_B[alpha log pi - Q]`` w.r.t. an actor's outputs, (R, B, o)."""
     if isinstance(drawn, HardSample):
         return actor_gradients.categorical(drawn, by_action, alpha)
     if isinstance(drawn, Squashed):
@@ -256,20 +256,20 @@ def output_gradient(head: Head, drawn: Drawn, by_action: Tensor, alpha: Tensor |
 
 
 def squared_error_gradient(q: Tensor, target: Tensor) -> Tensor:
-    """Return the gradient of ``sum_K mean_B (Q - y)^2`` by q (K, S, B)."""
+    """Return the gradient of ``sum_K mean_B (Q - y)^2`` w.r.t. q (K, S, B)."""
     return (q - target).mul_(2.0 / q.shape[-1])
 
 
-def climbed(q: Tensor, costs: int = 0, weights: Tensor | None = None) -> Tensor:
-    """Return the gradient of what an actor climbs by the critics' values q (K, S, B).
+def ascent_gradient(q: Tensor, costs: int = 0, weights: Tensor | None = None) -> Tensor:
+    """Return the gradient of an actor's objective w.r.t. the critics' values q (K, S, B).
 
-    That is ``Q``, or ``min(Q1, Q2)`` of twins (SAC), or with a multiplier lambda
+    The objective is ``Q``, or ``min(Q1, Q2)`` of twins (SAC), or with a multiplier lambda
     ``(Q - lambda Q_cost) / (1 + lambda)`` (OmniSafe, ``-Lag`` and ``-PID``), where ``Q_cost`` is
     one critic or the larger of twins.
 
     Args:
-        q: the critics of cost first, then one of reward or twins.
-        costs: how many of them are of cost.
+        q: the cost critics first, then one reward critic or twins.
+        costs: number of cost critics.
         weights: (2, S, 1): 1/(1 + lambda) and -lambda/(1 + lambda); None without a cost.
     """
     by_reward = _by_estimate(q[costs:])
@@ -279,18 +279,18 @@ def climbed(q: Tensor, costs: int = 0, weights: Tensor | None = None) -> Tensor:
 
 
 def _by_estimate(q: Tensor) -> Tensor:
-    """Return the gradient of the one critic's value, or of the smaller of twins, by q (K, S, B)."""
+    """Return the gradient of one critic's value, or of the smaller of twins, w.r.t. q (K, S, B)."""
     return torch.ones_like(q) if len(q) == 1 else chosen_twin(q)
 
 
 def chosen_twin(q: Tensor) -> Tensor:
-    """Return the gradient of ``min(Q1, Q2)`` by q (2, S, B): 1 for the smaller, else 0."""
+    """Return the gradient of ``min(Q1, Q2)`` w.r.t. q (2, S, B): 1 for the smaller, else 0."""
     is_first = (q[0] <= q[1]).to(q.dtype)
     return torch.stack([is_first, 1.0 - is_first])
 
 
 def temperature_gradient(log_prob: Tensor, target_entropy: Tensor) -> Tensor:
-    """Return the gradient of ``-log_alpha mean_B(log pi + H_target)`` by log_alpha.
+    """Return the gradient of ``-log_alpha mean_B(log pi + H_target)`` w.r.t. log_alpha.
 
     ``log_prob`` (..., B), ``target_entropy`` (...,).
     """

@@ -1,6 +1,6 @@
 """From an actor's outputs to actions: Gaussian, deterministic and categorical heads.
 
-Arrays are (R, B, ...): R networks side by side, B samples. Samples can be differentiated by the
+Arrays are (R, B, ...): R networks in a stack, B samples. Samples are differentiable w.r.t. the
 outputs.
 """
 
@@ -23,7 +23,7 @@ from pkubench.agents.rl.off_policy.rules import NoiseKind
 
 
 class Exact(NamedTuple):
-    """An action without noise and its place in [-1, 1], (R, B, d) each."""
+    """An action without noise, and before it is stretched from [-1, 1]; (R, B, d) each."""
 
     action: Tensor
     unit: Tensor
@@ -34,38 +34,38 @@ Drawn = Squashed | HardSample | Exact
 
 
 def rows_of(drawn: Drawn, start: int, stop: int) -> Drawn:
-    """Return what some of the networks drew."""
+    """Return the samples of some of the networks."""
     parts: list[Any] = [f[start:stop] if isinstance(f, Tensor) else f for f in drawn]
     return type(drawn)(*parts)
 
 
 class Head(ABC):
-    """How the networks of like agents act."""
+    """How the networks of similar agents act."""
 
     kind: ClassVar[str]
-    """What saved agents call it."""
+    """Its name in saved agents."""
     is_discrete: ClassVar[bool] = False
     noise: ClassVar[NoiseKind | None]
-    """What ``sample`` takes."""
+    """Kind of noise that ``sample`` takes."""
     sampling_noise: ClassVar[NoiseKind] = "normal"
-    """What noise on an action is made of."""
+    """Kind of the exploration noise."""
     size: int
-    """Numbers in an action."""
+    """Dimensions of an action."""
     outputs: int
-    """Numbers a network returns."""
+    """Outputs of a network."""
     bounds: Bounds
-    """Box: where actions lie, one row a network."""
+    """Box: bounds of actions, one row per network."""
 
     @abstractmethod
     def sample(self, outputs: Tensor, noise: Tensor | None) -> Drawn:
-        """Return actions (R, B, d) with their log-probabilities, if there are any."""
+        """Return actions (R, B, d), with log-probabilities if the head has them."""
 
     @abstractmethod
     def mode(self, outputs: Tensor) -> Tensor:
-        """Return the likeliest actions (R, B, d)."""
+        """Return the most likely actions (R, B, d)."""
 
     def act(self, outputs: Tensor, noise: Tensor) -> Tensor:
-        """Return what ``sample`` draws, the actions alone."""
+        """Return only the actions of ``sample``."""
         return self.sample(outputs, noise).action
 
     def rows(self, which: slice) -> Head:
@@ -73,7 +73,7 @@ class Head(ABC):
         return self
 
     def clipped(self, actions: Tensor) -> Tensor:
-        """Return Box actions held within their bounds."""
+        """Return Box actions clipped to their bounds."""
         middle, half, _ = self.bounds
         return actions.clamp(middle - half, middle + half)
 
@@ -86,12 +86,12 @@ class Categorical(Head):
     noise = sampling_noise = "exponential"
 
     def __init__(self, actions: int, temperature: float) -> None:
-        """Choose among ``actions``; ``temperature`` is of the relaxation."""
+        """Make the head of ``actions`` actions; ``temperature`` is that of the relaxation."""
         self.size = self.outputs = actions
         self.temperature = temperature
 
     def sample(self, outputs: Tensor, noise: Tensor | None) -> HardSample:
-        """Draw by the probabilities."""
+        """Draw from the categorical distribution."""
         assert noise is not None
         return gumbel.sample(outputs, noise, self.temperature)
 
@@ -100,7 +100,7 @@ class Categorical(Head):
         return gumbel.one_hot(outputs)
 
     def act(self, outputs: Tensor, noise: Tensor) -> Tensor:
-        """Return what ``sample`` draws."""
+        """Return the actions of ``sample``."""
         return gumbel.one_hot(outputs - noise.log())
 
 
@@ -126,7 +126,7 @@ class Gaussian(_Box):
         self.outputs = 2 * size
 
     def sample(self, outputs: Tensor, noise: Tensor | None) -> Squashed:
-        """Draw by the density."""
+        """Draw from the squashed Gaussian."""
         assert noise is not None
         return squashed.sample(outputs, noise, self.bounds)
 
@@ -153,7 +153,7 @@ class Deterministic(_Box):
 def head_of(
     group: Sequence[spaces.Space[Any]], seeds: int, config: OffPolicyConfig, device: str
 ) -> Head:
-    """Return the head of a group of agents with like action spaces, ``seeds`` networks each."""
+    """Return the head of a group of agents with equal action spaces, ``seeds`` networks each."""
     space = group[0]
     if isinstance(space, spaces.Discrete):
         return Categorical(int(space.n), config.temperature)
@@ -171,9 +171,9 @@ def head_of(
 
 
 def box_bounds(space: spaces.Space[Any], how: str) -> tuple[Any, Any, Any]:
-    """Return middle, half and log half of the interval of each number of an action.
+    """Return middle, half and log half of the interval of each action dimension.
 
-    ``official``: [-high, high] with ``high`` of the first number, and no constant (HASAC).
+    ``official``: [-high, high] with ``high`` of the first dimension, and no constant (HASAC).
     """
     assert isinstance(space, spaces.Box)
     low, high = space.low.astype(np.float64), space.high.astype(np.float64)
@@ -185,5 +185,5 @@ def box_bounds(space: spaces.Space[Any], how: str) -> tuple[Any, Any, Any]:
 
 
 def log_scale(space: spaces.Space[Any], how: str) -> float:
-    """Return by how much a Box action's log-density falls by being stretched from [-1, 1]."""
+    """Return the decrease of a Box action's log-density by stretching from [-1, 1]."""
     return float(box_bounds(space, how)[2].sum()) if isinstance(space, spaces.Box) else 0.0

@@ -1,12 +1,13 @@
-"""The composed off-policy learner: one update from one batch, for S training seeds at once.
+"""The composed off-policy learner: one update from one batch, for S training seeds in a stack.
 
-The critic sees state and joint action. It is regressed to the target of the rule (``rules/``), and
-the agents then ascend it by the scheme (HARL section 5; HASAC): one after another, each seeing the
-fresh actions of those already updated; or all at once; or each beside the replayed actions of the
-others (MADDPG). With a constraint (``constraints.py``) there are critics of cost too, and every
-training seed has a multiplier of its own.
+The critic takes state and joint action. It is regressed to the target of the rule (``rules/``), and
+the agents then ascend it by the scheme (HARL section 5; HASAC): sequentially, each given the fresh
+actions of those already updated; or simultaneously; or each given the replayed actions of the
+others (MADDPG). With a constraint (``constraints.py``) there are cost critics too, and every
+training seed has its own multiplier.
 
-Losses are differentiated by autograd (``autograd.py``), or by hand where that exists (``fast.py``).
+Losses are differentiated by autograd (``autograd.py``), or with hand-written gradients where they
+exist (``fast.py``).
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ from pkubench.envs.core.seeding import mix64
 from pkubench.errors import ConfigError
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)
-"""SplitMix64's increment: successive counts times this, mixed, are its stream."""
+"""SplitMix64's increment: its stream is the mix of successive multiples of this."""
 
 
 class OffPolicyLearner:
-    """Networks and their update. Knows nothing of episodes, files or progress.
+    """Networks and their update, independent of episodes, files and progress.
 
-    ``config`` is the one given, with ``gradients`` resolved.
+    ``config`` is the given one with ``gradients`` resolved.
     """
 
     def __init__(
@@ -49,8 +50,8 @@ class OffPolicyLearner:
         """Build the networks of each training seed for ``env``'s spaces.
 
         Raises:
-            ConfigError: an action space no actor fits, or ``gradients=fast`` where a loss has no
-                gradient written by hand.
+            ConfigError: an unsupported action space, or ``gradients=fast`` where a loss has no
+                hand-written gradient.
         """
         self.device, self.seeds = device, tuple(seeds)
         self.agents, self.action_spaces = env.agents, dict(env.action_spaces)
@@ -62,7 +63,7 @@ class OffPolicyLearner:
         self.rule = self.config.rule
         started = [config.constraint.start() for _ in seeds]
         self.constraints = [constraint for constraint in started if constraint is not None]
-        """One a training seed, or none at all."""
+        """One per training seed, or none."""
         self._gradients = (Fast if self.config.gradients == "fast" else Autograd)(
             self.team, self.config
         )
@@ -76,7 +77,7 @@ class OffPolicyLearner:
             float(np.log(self.rule.initial_alpha or 1.0)),
             device=device,
         )
-        """(S, n + 1): one an agent, the last one the critic's; of rules with a temperature."""
+        """(S, n + 1): one per agent, then the critic's; for rules with a temperature."""
         self.alpha_adam = Adam(self.log_alpha, self.rule.temperature_lr or 0.0)
         goals = [
             self.rule.entropy_goal(space, log_scale(space, config.bounds))
@@ -84,7 +85,7 @@ class OffPolicyLearner:
         ]
         self.target_entropies = torch.tensor([*goals, sum(goals)], device=device)
         self.target_actors = [group.net.flat.clone() for group in self.groups]
-        """Slow copies of the actors, for rules that have them."""
+        """Target actors, for rules that have them."""
         self._target_nets = [
             group.net.on(flat) for group, flat in zip(self.groups, self.target_actors, strict=True)
         ]
@@ -104,7 +105,7 @@ class OffPolicyLearner:
             self.critics.initialise(s, generator)
 
     def count_to(self, updates: int, policy_updates: int) -> None:
-        """Set how many updates there have been, as a checkpoint says."""
+        """Set the number of updates so far, from a checkpoint."""
         self.updates, self.policy_updates = updates, policy_updates
         self.critics.adam.count = updates
         for group in self.groups:
@@ -115,7 +116,7 @@ class OffPolicyLearner:
 
     @torch.no_grad()
     def act(self, seed: int, observations: Mapping[str, Array]) -> dict[str, Array]:
-        """Return exploring actions of the ``seed``-th training seed, as its environments take them.
+        """Return exploratory environment actions of the ``seed``-th training seed.
 
         ``observations`` are (N, size) of each agent.
         """
@@ -159,9 +160,9 @@ class OffPolicyLearner:
     # Learning
 
     def order(self) -> list[int]:
-        """Return the agents in this update's order: random by the update's number alone.
+        """Return the agents in this update's random order, a function of the update's number alone.
 
-        So it is the same for all training seeds of a batch, and for a seed trained alone.
+        So it is the same for all training seeds of a batch, and for a seed trained separately.
         """
         if self.config.scheme != "sequential":
             return list(range(len(self.agents)))
@@ -171,7 +172,7 @@ class OffPolicyLearner:
         return order
 
     def draw_noise(self, batch: int, is_policy_update: bool) -> Noise:
-        """Draw what an update of ``batch`` transitions needs, each training seed from its own."""
+        """Draw noise for an update of ``batch`` transitions, each seed from its own generator."""
         kinds = []
         for group in self.groups:
             learning = group.head.noise if is_policy_update else None
@@ -187,7 +188,7 @@ class OffPolicyLearner:
 
         Args:
             batch: a transition for each sample and training seed.
-            noise: the numbers to use in place of fresh ones (for tests).
+            noise: numbers to use instead of fresh ones (for tests).
             is_reported: compute diagnostics.
 
         Returns:
@@ -211,7 +212,7 @@ class OffPolicyLearner:
                 if self.rule.temperature_lr is not None:
                     self._update_alpha(log_probs)
             self.critics.follow()
-            if self.rule.has_slow_actors:
+            if self.rule.has_target_actors:
                 for group, slow in zip(self.groups, self.target_actors, strict=True):
                     slow.lerp_(group.net.flat, config.tau)
             self.policy_updates += 1
@@ -223,12 +224,12 @@ class OffPolicyLearner:
         return found
 
     def _targets(self, batch: Batch, noise: Noise, alpha: Tensor | None) -> Tensor:
-        """Return what critics are regressed to, (K, S, B): those of cost, then those of reward."""
+        """Return the critics' targets (K, S, B): those of cost, then those of reward."""
         rule, constraint, critics = self.rule, self.config.constraint, self.critics
         log_prob: Tensor | None = None
         for g, group in enumerate(self.groups):
             observations = self.team.observations(group, batch.next_rows)
-            net = self._target_nets[g] if rule.has_slow_actors else None
+            net = self._target_nets[g] if rule.has_target_actors else None
             outputs = group.forward(observations, net)[0]
             actions, own = rule.next_action(group.head, outputs, noise.target[g])
             self.team.place_actions(group, batch.next_rows, actions)
@@ -249,7 +250,7 @@ class OffPolicyLearner:
         return torch.cat([cost.expand(costs, *cost.shape), targets])
 
     def _at_the_mode(self, rows: Tensor) -> Tensor:
-        """Return state and joint action with every action at the mode of its actor."""
+        """Return state and joint action with every action at its actor's mode."""
         for group in self.groups:
             outputs = group.forward(self.team.observations(group, rows))[0]
             self.team.place_actions(group, rows, group.head.mode(outputs))
@@ -303,13 +304,13 @@ def _resolved(config: OffPolicyConfig, team: Team) -> OffPolicyConfig:
     """Return the settings with ``gradients`` as ``fast`` or ``autograd``."""
     if config.gradients == "autograd":
         return config
-    lacking = fast.lacks(team, config)
-    if lacking and config.gradients == "fast":
+    missing = fast.without_gradients(team, config)
+    if missing and config.gradients == "fast":
         raise ConfigError(
-            f"gradients=fast needs gradients written by hand, which {lacking} lacks; "
+            f"gradients=fast needs hand-written gradients, which {missing} does not have; "
             "use --set gradients=auto"
         )
-    return replace(config, gradients="autograd" if lacking else "fast")
+    return replace(config, gradients="autograd" if missing else "fast")
 
 
 def _flat_size(space: spaces.Space[object]) -> int:

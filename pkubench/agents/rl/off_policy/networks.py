@@ -1,7 +1,7 @@
-"""The networks of a team: actors in groups of like agents, and critics with their targets.
+"""The networks of a team: actors in groups of similar agents, and critics with their targets.
 
-Rows of a stack are ordered by agent (or critic) first and training seed second, so that one
-agent's networks, and one critic's, lie together.
+Rows of a stack are ordered by agent (or critic) first and training seed second, so that the
+networks of one agent, or of one critic, are contiguous.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Member(NamedTuple):
 
 
 class ActorGroup:
-    """The actors of agents that are alike in observation size and action space, G of them.
+    """The actors of G agents with equal observation sizes and action spaces.
 
-    Each has a network a training seed (S), or all share one (``config.shared``).
+    Each has one network per training seed (S), or all share one (``config.shared``).
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class ActorGroup:
         config: OffPolicyConfig,
         device: str,
     ) -> None:
-        """Make room for the networks."""
+        """Allocate the networks."""
         self.agents, self.seeds, self.shared = agents, seeds, config.shared
         self.limit = config.max_grad_norm
         self.head = head_of(group, seeds, config, device)
@@ -54,9 +54,9 @@ class ActorGroup:
         self.net = StackedMLP(networks, sizes, is_last_tanh).to(device)
         self.adam = Adam(self.net.flat, config.actor_lr)
         self.gradient_layers = layers_of(self.adam.gradient, sizes)
-        """Where a backward pass by hand writes."""
+        """Where a hand-written backward pass writes."""
         self.members: list[Member] = []
-        """One an agent, where each has networks of its own."""
+        """One per agent, where each has its own networks."""
         if not config.shared:
             self.members = [self._member(*self.span(m)) for m in range(len(agents))]
 
@@ -79,7 +79,7 @@ class ActorGroup:
     ) -> tuple[Tensor, list[Tensor], Tensor]:
         """Return outputs (G S, B, o) for observations (G, S, B, i), hidden layers and inputs.
 
-        ``net`` are other networks of the same shape, the targets.
+        ``net``: other networks of the same shape, the targets.
         """
         net = self.net if net is None else net
         groups, seeds, batch, inputs = observations.shape
@@ -92,7 +92,7 @@ class ActorGroup:
         return apart.reshape(groups * seeds, batch, -1), hidden, x
 
     def step(self, member: int | None = None) -> None:
-        """Step on the gradient that lies in the optimiser: one agent's actors, or all at once."""
+        """Step with the optimiser's gradient: one agent's actors, or all together."""
         adam = self.adam if member is None else self.members[member].adam
         if self.limit is not None:
             shorten(adam.gradient[None], self.limit)
@@ -104,21 +104,21 @@ class ActorGroup:
         return self.members[member].net.forward(x[a:b])[0]
 
     def count_to(self, steps: int) -> None:
-        """Set how many steps the optimisers have taken."""
+        """Set the optimisers' step counts."""
         self.adam.count = steps
         for member in self.members:
             member.adam.count = steps
 
 
 class Critics:
-    """K critics of state and joint action for each training seed, and their slow targets.
+    """K critics of state and joint action for each training seed, and their target networks.
 
-    Those of cost, if any, come first, then those of reward: so what an actor climbs, the cost and
-    the first critic of reward or both, lies together.
+    Cost critics, if any, come first, then reward critics: so the critics of the actor loss (cost,
+    and the first reward critic or both) are contiguous.
     """
 
     def __init__(self, inputs: int, seeds: int, config: OffPolicyConfig, device: str) -> None:
-        """Make room for the networks."""
+        """Allocate the networks."""
         self.costs = config.constraint.cost_critics
         self.count = self.costs + config.rule.critics
         self.seeds, self.tau, self.limit = seeds, config.tau, config.max_grad_norm
@@ -127,17 +127,17 @@ class Critics:
         self.target = StackedMLP(self.count * seeds, sizes).to(device)
         self.adam = Adam(self.net.flat, config.critic_lr)
         self.gradient_layers = layers_of(self.adam.gradient, sizes)
-        """Where a backward pass by hand writes."""
+        """Where a hand-written backward pass writes."""
 
     def initialise(self, seed: int, generator: torch.Generator) -> None:
-        """Draw the networks of one training seed; those of reward as if there were no cost."""
+        """Initialise the networks of one training seed; reward critics as if there were no cost."""
         for k in (*range(self.costs, self.count), *range(self.costs)):
             row = k * self.seeds + seed
             self.net.initialise(row, generator)
             self.target.flat[row].copy_(self.net.flat[row])
 
     def wide(self, x: Tensor, count: int | None = None) -> Tensor:
-        """Return (S, B, i) once for each critic, (K S, B, i)."""
+        """Return (S, B, i) repeated for each critic, (K S, B, i)."""
         count = self.count if count is None else count
         return x.expand(count, *x.shape).reshape(count * self.seeds, *x.shape[1:])
 
@@ -146,12 +146,12 @@ class Critics:
         return self.values(x, self.target)
 
     def values(self, x: Tensor, net: StackedMLP | None = None) -> Tensor:
-        """Return the values (K, S, B) of inputs (S, B, i), by ``net`` in place of the critics'."""
+        """Return the values (K, S, B) of inputs (S, B, i), by the critics' networks or ``net``."""
         out, _ = (self.net if net is None else net).forward(self.wide(x))
         return out.view(self.count, self.seeds, -1)
 
     def step(self) -> None:
-        """Step all critics on the gradient that lies in the optimiser."""
+        """Step all critics with the optimiser's gradient."""
         if self.limit is not None:
             each = self.adam.gradient.view(self.count, self.seeds, -1)
             shorten(each[: self.costs], self.limit)
@@ -159,31 +159,31 @@ class Critics:
         self.adam.step()
 
     def follow(self) -> None:
-        """Move the targets a share tau towards their networks."""
+        """Soft-update the targets with rate tau."""
         self.target.flat.lerp_(self.net.flat, self.tau)
 
 
 @dataclass(frozen=True)
 class Team:
-    """All networks of a learner and where things lie in a row of the replay."""
+    """All networks of a learner and the layout of replay rows."""
 
     agents: Sequence[str]
     seeds: int
-    """S, training seeds side by side."""
+    """S, the number of training seeds."""
     layout: RowLayout
     groups: list[ActorGroup]
     critics: Critics
 
     def __post_init__(self) -> None:
-        """Find each agent's place."""
+        """Find each agent's group and index."""
         places = {a: (g, m) for g, x in enumerate(self.groups) for m, a in enumerate(x.agents)}
         object.__setattr__(self, "place", places)
 
     place: dict[str, tuple[int, int]] = field(init=False)
-    """Agent -> its group and its number in it."""
+    """Agent -> its group and its index in it."""
 
     def columns(self, agent: str) -> slice:
-        """Return where an agent's action lies in the critic's input."""
+        """Return the columns of an agent's action in the critic's input."""
         columns, origin = self.layout.actions[agent], self.layout.joint.start
         return slice(columns.start - origin, columns.stop - origin)
 
@@ -198,7 +198,7 @@ class Team:
 
 
 def groups_of(agents: Sequence[str], alike: Sequence[Any]) -> list[tuple[str, ...]]:
-    """Return the agents in groups of equal ``alike``, in the order they come."""
+    """Return the agents in groups of equal ``alike``, in order of appearance."""
     groups: dict[Any, list[str]] = {}
     for agent, key in zip(agents, alike, strict=True):
         groups.setdefault(key, []).append(agent)

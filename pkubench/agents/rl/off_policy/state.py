@@ -1,6 +1,6 @@
 """The state of one seed of an off-policy training.
 
-The numbers of a seed do not depend on the batch of seeds it is trained in, so neither does its
+The results of a seed do not depend on the batch of seeds it is trained in, so neither does its
 state.
 """
 
@@ -29,7 +29,7 @@ def state_of(learner: OffPolicyLearner, seed: int) -> dict[str, Any]:
 
 
 def load_state_of(state: State, learner: OffPolicyLearner, seed: int) -> None:
-    """Put the ``seed``-th training seed back to a state.
+    """Restore a state of the ``seed``-th training seed.
 
     Raises:
         WeightsError: it is of networks of another shape.
@@ -49,7 +49,7 @@ def load_state_of(state: State, learner: OffPolicyLearner, seed: int) -> None:
 
 
 def _rows(learner: OffPolicyLearner, seed: int) -> Iterator[tuple[str, Tensor]]:
-    """Yield the rows that belong to one training seed, as views, by name."""
+    """Yield the rows of one training seed by name, as views."""
     stacks = []
     for g, group in enumerate(learner.groups):
         stacks.append((f"actors{g}", group.adam))

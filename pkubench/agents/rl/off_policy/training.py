@@ -1,4 +1,4 @@
-"""Off-policy training as a session drives it: several seeds side by side, each with its replay."""
+"""Off-policy training for a session: a batch of seeds, each with its own replay."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from pkubench.agents.components import as_plain
 from pkubench.agents.learner import Context, Counters, Export, State
 from pkubench.agents.nn.normalisers import ObservationNorm
-from pkubench.agents.rl.memory import keep_freed_memory
+from pkubench.agents.rl.malloc import keep_freed_memory
 from pkubench.agents.rl.off_policy.batch import Batch
 from pkubench.agents.rl.off_policy.config import OffPolicyConfig
 from pkubench.agents.rl.off_policy.learner import OffPolicyLearner
@@ -43,13 +44,13 @@ class OffPolicySeed:
         self.counters = Counters()
 
     def iterate(self) -> Mapping[str, float]:
-        """Do one update of a seed that is alone in its batch."""
+        """Do one update of the only seed in the batch."""
         return self.batch.iterate()[0]
 
     def collect(self, act: Behaviour) -> None:
-        """Take a training interval's steps and remember them."""
+        """Take a training interval's steps and store them."""
         data = self.collector.collect(self.config.train_interval, act, restart=False)
-        self._remember(data)
+        self._store(data)
         done = self.counters
         self.counters = done._replace(
             iterations=done.iterations + 1,
@@ -57,8 +58,8 @@ class OffPolicySeed:
             episodes=done.episodes + int((data.terminated | data.truncated).sum()),
         )
 
-    def _remember(self, data: Rollout) -> None:
-        """Put a rollout into the replay."""
+    def _store(self, data: Rollout) -> None:
+        """Add a rollout to the replay."""
         layout, agents = self.learner.layout, self.env.agents
         actions = [self._numbers(agent, data.actions[agent]) for agent in agents]
         costs = data.costs if self.costs is None else self.costs.in_steps(data.costs)
@@ -73,7 +74,7 @@ class OffPolicySeed:
         self.replay.add(rows, next_rows, data.terminated, data.truncated)
 
     def _numbers(self, agent: str, actions: Array) -> Array:
-        """Return actions (T, N, d) as the critic sees them."""
+        """Return actions (T, N, d) as inputs of the critic."""
         space = self.env.action_spaces[agent]
         size = self.learner.layout.actions[agent]
         if actions.ndim == 3:
@@ -93,7 +94,7 @@ class OffPolicySeed:
         }
 
     def load_state(self, state: State) -> None:
-        """Go back to a state; episodes under way are replayed."""
+        """Restore a state; unfinished episodes are replayed."""
         load_state_of(state, self.learner, self.row)
         try:
             self.collector.thaw(state["collector"])
@@ -134,8 +135,8 @@ class OffPolicySeed:
                 "head": group.head.kind,
                 "bounds": self.config.bounds,
             }
-        about = {"gradients": learner.config.gradients, "members": members}
-        return Export({**self.collector.window.costs_of_training(), **about}, tensors)
+        about = {"settings": as_plain(learner.config), "members": members}
+        return Export({**self.collector.window.training_cost_entry(), **about}, tensors)
 
     def close(self) -> None:
         """Release the environments."""
@@ -143,7 +144,7 @@ class OffPolicySeed:
 
 
 class OffPolicyBatch:
-    """Training seeds side by side; see ``pkubench.agents.learner.BatchLearner``."""
+    """A batch of training seeds; see ``pkubench.agents.learner.BatchLearner``."""
 
     def __init__(self, contexts: Sequence[Context]) -> None:
         """Make environments, networks and replays of contexts that differ in their seeds.
@@ -176,7 +177,7 @@ class OffPolicyBatch:
             raise
         shape = (2, len(contexts), config.batch_size, self.learner.layout.width)
         self._rows: Array = np.empty(shape, dtype=np.float32)
-        """Where the rows of a batch, and those that followed them, are gathered."""
+        """Buffers for the rows of a batch and their successors."""
 
     @property
     def _steps(self) -> int:
@@ -217,7 +218,7 @@ class OffPolicyBatch:
         config, learner = self.config, self.learner
         is_omnisafe = config.constraint.is_as_omnisafe
         if not is_omnisafe:
-            self._update_constraints(EpisodeWindow.news)
+            self._update_constraints(EpisodeWindow.take_means)
         drawn = [
             member.replay.draw(
                 config.updates, config.batch_size, config.n_step, config.gamma, generator
@@ -235,7 +236,7 @@ class OffPolicyBatch:
                 member.replay.gather(drawn[row].next_rows[k], self._rows[1, row])
             rows, next_rows = torch.from_numpy(self._rows).to(learner.device)
             batch = Batch(rows, next_rows, *(values[k] for values in sums))
-            # TD3's last update may be one without actors; SAC's has them always
+            # TD3's last update may be one without actors; SAC's always has them
             found = learner.update(batch, is_reported=k + 1 == config.updates)
             if is_omnisafe:
                 self._update_constraints(EpisodeWindow.means)
@@ -255,7 +256,7 @@ class OffPolicyBatch:
 def _plain(
     observations: Mapping[str, Array], state: Array, fresh: bool
 ) -> tuple[dict[str, Array], Array]:
-    """Return network inputs as they are, flat float32."""
+    """Return flat float32 network inputs, not normalised."""
     flat = {
         a: o.reshape(len(o), -1).astype(np.float32, copy=False) for a, o in observations.items()
     }

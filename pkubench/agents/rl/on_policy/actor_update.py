@@ -1,4 +1,4 @@
-"""One actor's move on its samples: passes of Adam over minibatches, or a step in a trust region."""
+"""One actor's update on its samples: passes of Adam over minibatches, or a trust-region step."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def resolve_gradients(config: OnPolicyConfig) -> Literal["fast", "autograd"]:
     gradients.
 
     Raises:
-        ConfigError: ``fast`` is asked for and they have none.
+        ConfigError: ``fast`` is set and they have none.
     """
     is_known = (
         config.encoder.name == "mlp"
@@ -46,11 +46,11 @@ def resolve_gradients(config: OnPolicyConfig) -> Literal["fast", "autograd"]:
 
 
 def trainer_for(actor: Actor, samples: int, config: OnPolicyConfig) -> ActorTrainer:
-    """Return what trains ``actor`` on minibatches of ``samples``."""
+    """Return the trainer of ``actor`` on minibatches of ``samples``."""
     rule = config.update
     assert isinstance(rule, GradientRule)
-    is_by_hand = config.gradients == "fast" and is_fast(actor.net, samples)
-    kind: Any = FastActorTrainer if is_by_hand else AutogradActorTrainer
+    is_hand_written = config.gradients == "fast" and is_fast(actor.net, samples)
+    kind: Any = FastActorTrainer if is_hand_written else AutogradActorTrainer
     made: ActorTrainer = kind(
         actor,
         lr=rule.actor_lr,
@@ -66,21 +66,21 @@ def update_by_passes(
     constraint: CostConstraint | None,
     config: OnPolicyConfig,
     generator: torch.Generator,
-    at_once: int = 1,
+    simultaneous: int = 1,
 ) -> dict[str, float]:
-    """Descend the rule's loss in passes of Adam; return diagnostics: ``kl`` and ``entropy``.
+    """Minimise the rule's loss in passes of Adam; return diagnostics: ``kl`` and ``entropy``.
 
     Args:
-        trainer: of the actor, which moves in place.
-        samples: the batch, with the advantage the actor ascends and that of cost.
+        trainer: of the actor, which is updated in place.
+        samples: the batch, with the advantage that the actor ascends and that of cost.
         constraint: the measured cost, None without a critic of cost.
         config: the rule and its numbers.
-        generator: puts the samples in order.
-        at_once: agents that are updated at once; each has its part of the cost's excess.
+        generator: shuffles the samples.
+        simultaneous: agents updated simultaneously; each gets its part of the cost's excess.
     """
     rule, held = config.update, config.constraint
     assert isinstance(rule, GradientRule)
-    cost = CostTerms() if constraint is None else held.terms(constraint, config, at_once)
+    cost = CostTerms() if constraint is None else held.terms(constraint, config, simultaneous)
     how: dict[str, Any] = {
         "epochs": rule.epochs,
         "parts": config.minibatches,
@@ -99,9 +99,9 @@ def update_by_a_step(
     samples: ActorSamples,
     constraint: CostConstraint | None,
     config: OnPolicyConfig,
-    at_once: int = 1,
+    simultaneous: int = 1,
 ) -> dict[str, float]:
-    """Take one step in a trust region; return what it did, ``accepted`` 0.0 or 1.0.
+    """Take one trust-region step; return its diagnostics, ``accepted`` 0.0 or 1.0.
 
     The arguments are those of ``update_by_passes``.
     """
@@ -111,8 +111,8 @@ def update_by_a_step(
     more: dict[str, float] = {}
     if isinstance(held, StepConstraint):
         assert constraint is not None
-        # steps are judged by what they change, and the agents before have changed something too
-        excess = held.terms(constraint, config, at_once).excess + changed_before(samples)
+        # the acceptance test must count the cost change of the agents updated before, too
+        excess = held.terms(constraint, config, simultaneous).excess + changed_before(samples)
         if excess > 0.0 and held.variant == "published":
             excess *= held.recovery
         found = constrained_step(actor, samples, excess, rule, held, fast=fast)
@@ -131,7 +131,7 @@ def update_by_a_step(
 
 
 def changed_before(samples: ActorSamples) -> float:
-    """Return ``mean[(M - 1) A_C]``: by how much the agents updated before have moved the cost."""
+    """Return ``mean[(M - 1) A_C]``: the cost change by the agents updated before."""
     steps = samples.steps
     assert steps.costs is not None
     return float(((steps.factor - 1.0) * steps.costs).mean())

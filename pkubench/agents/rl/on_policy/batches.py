@@ -1,4 +1,4 @@
-"""What actors are updated on: the steps of a rollout, or its sequences."""
+"""Batches for actor updates: the steps of a rollout, or its sequences."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pkubench.agents.rl.samples import ActorSamples, Samples, SequenceSamples
 
 
 class Advantages(NamedTuple):
-    """What an update is made of; each entry is of one agent, flat over time and environments."""
+    """Advantages of an update; one entry per agent, flat over time and environments."""
 
     to_ascend: Sequence[Tensor]
     """(T * N,), reward and cost mixed by the constraint."""
@@ -31,12 +31,12 @@ def actor_samples(
     is_recurrent: bool,
     device: str,
 ) -> ActorSamples:
-    """Return what the actor of some agents is updated on: their usable steps, one after another.
+    """Return the batch of the actor of some agents: their usable steps, concatenated.
 
     Args:
         data: the rollout.
-        members: the agents by number.
-        names: the same by id.
+        members: the agents' indices.
+        names: their ids.
         advantages: of all agents.
         factor: (T * N,), the product of ratios of the agents before; None: ones.
         is_recurrent: return whole sequences, one for each agent and environment.

@@ -25,8 +25,8 @@ from pkubench.errors import ConfigError
 class OnPolicyConfig:
     """Rollout + credit + GAE + update rule + constraint + scheme; defaults are HARL's (HAPPO).
 
-    The components carry the settings that only they read (``update.clip``,
-    ``constraint.cost_limit``, ``encoder.hidden``); here is what all share.
+    The components have the settings that only they read (``update.clip``,
+    ``constraint.cost_limit``, ``encoder.hidden``); this class has the common ones.
     """
 
     scheme: Literal["sequential", "simultaneous"] = "simultaneous"
@@ -35,18 +35,18 @@ class OnPolicyConfig:
     """One actor for all agents; needs equal spaces."""
     update: UpdateRule = field(default=PPOClip())
     """The policy update rule: passes of Adam on the clipped surrogate (``ppo-clip``), on the plain
-    one (``a2c``) or towards the best policy of any form (``focops``); or one step inside a KL ball
-    (``trust-region``)."""
+    one (``a2c``) or towards the optimal nonparametric policy (``focops``); or one step inside a KL
+    ball (``trust-region``)."""
     constraint: Constraint = field(default=NoConstraint())
-    """How the episode cost is held at its limit. ``none`` ignores costs. A multiplier in the
-    advantage: ``lagrangian``, ``pid``, ``ipo``; ``crpo``: reward or cost, never both. A part of the
-    update: ``cpo`` and ``pcpo`` bend a trust-region step; ``p3o`` and ``cup`` go with passes of
-    Adam. A changed environment: ``saute``, ``early-termination``."""
+    """How the episode cost is kept at its limit. ``none`` ignores costs. A multiplier in the
+    advantage: ``lagrangian``, ``pid``, ``ipo``; ``crpo``: reward or cost, never both. Part of the
+    update: ``cpo`` and ``pcpo`` modify a trust-region step; ``p3o`` and ``cup`` need passes of
+    Adam. A wrapped environment: ``saute``, ``early-termination``."""
     credit: Credit = field(default=TeamSum())
-    """Whose reward an agent's advantage is made of."""
+    """Credit assignment: which rewards an agent's advantage is computed from."""
     encoder: Encoder = field(default=MLPEncoder())
     """From observations to features, for actors and critics: ``mlp`` (vectors), ``cnn`` (images),
-    ``point-set``, ``sequence``. A critic of a state that is a vector has an ``mlp``."""
+    ``point-set``, ``sequence``. A critic of a vector state has an ``mlp``."""
     memory: Memory = field(default=NoMemory())
     """``gru``: recurrent actors and critics, trained on whole rollouts of each environment."""
     critic: Literal["state", "local"] = "state"
@@ -59,11 +59,11 @@ class OnPolicyConfig:
     num_envs: int = 20
     """Environments stepped together."""
     rollout_steps: int = 200
-    """Steps of each environment between updates."""
+    """Steps per environment between updates."""
     reset_each_rollout: bool = False
     """Start new episodes at every rollout (OmniSafe does)."""
     gamma: float = 0.99
-    """Discount a step, of rewards and costs."""
+    """Discount per step, of rewards and costs."""
     lam: float = 0.95
     """GAE's lambda for rewards: 0 trusts the critic, 1 the returns."""
     cost_lam: float = 0.95
@@ -74,7 +74,7 @@ class OnPolicyConfig:
     critic_epochs: int = 5
     """Passes of each critic over the data."""
     minibatches: int = 1
-    """Parts the data is cut into in a pass; with memory, parts of the environments."""
+    """Minibatches per pass; with memory, of whole environments."""
     critic_lr: float = 5e-4
     """Adam's learning rate of the critics."""
     critic_lr_decay: bool = False
@@ -82,44 +82,42 @@ class OnPolicyConfig:
     adam_epsilon: float = 1e-5
     """Adam's epsilon."""
     max_grad_norm: float = 10.0
-    """Gradients longer than this are scaled down to it."""
+    """Maximum gradient norm; longer gradients are scaled down to it."""
 
     actor_gain: float = 0.01
-    """Gain of the actor's last layer; small starts near uniform actions."""
+    """Gain of the actor's last layer; a small one starts near uniform actions."""
     std: Literal["sigmoid", "log"] = "sigmoid"
     """Deviation of Box actions: ``0.5 sigmoid(x)`` from 0.3655 (HARL), or ``exp(x)``."""
     log_std_init: float = 0.0
-    """Where x starts with ``std="log"``."""
+    """Initial x with ``std="log"``."""
     action_map: Literal["clip", "affine"] = "clip"
     """Box actions: clipped to the bounds, or [-1, 1] stretched to them and clipped."""
 
     value_norm: bool = True
-    """Critics learn returns normalised by running moments."""
+    """Critics predict returns normalised by running moments."""
     value_clip: float | None = 0.2
-    """Clips the value loss where a value moves by more than this; None: it is not clipped."""
+    """Clips the value loss where a value changes by more than this; None: no clipping."""
     huber_delta: float | None = 10.0
-    """Where the critic's loss turns linear; None is squared error."""
+    """Error beyond which the critic's loss is linear (Huber); None is squared error."""
     critic_l2: float = 0.0
     """Weight of the critic's summed squared parameters in its loss."""
     observation_norm: bool = False
     """Observations are normalised by running moments, saved with the policy."""
     signal_norm: bool = False
     """Rewards and costs are standardised by running moments inside the learner (OmniSafe's
-    ``reward_normalize`` and ``cost_normalize``); what is reported and held is not."""
+    ``reward_normalize`` and ``cost_normalize``); reported and constrained values are not."""
     reward_scale: float = 1.0
     """Rewards are multiplied by this inside the learner; reported returns are not."""
     advantage_epsilon: float = 1e-5
-    """Added to the deviation advantages are divided by."""
+    """Added to the standard deviation of advantages in their normalisation."""
 
     threads: int = 1
     """Threads of torch; results are bit-reproducible at equal threads."""
     window: int = 100
-    """Recent episodes behind the reported return and the multiplier's cost."""
-    checkpoint_steps: int = 200_000
-    """Environment steps between checkpoints."""
+    """Number of recent episodes in the reported return and the multiplier's cost."""
 
     def __post_init__(self) -> None:
-        """Check each setting's domain and those that do not go together."""
+        """Check each setting's domain and their combinations."""
         check_domains(
             self,
             at_least_one=(
@@ -132,13 +130,7 @@ class OnPolicyConfig:
             ),
             shares=("gamma", "lam", "cost_lam"),
             positive=("critic_lr", "max_grad_norm", "reward_scale", "huber_delta", "value_clip"),
-            not_negative=(
-                "adam_epsilon",
-                "advantage_epsilon",
-                "critic_l2",
-                "actor_gain",
-                "checkpoint_steps",
-            ),
+            not_negative=("adam_epsilon", "advantage_epsilon", "critic_l2", "actor_gain"),
         )
         check_needs(self)
         most = self.num_envs if self.is_recurrent else self.batch_steps
@@ -159,16 +151,16 @@ class OnPolicyConfig:
 
     @property
     def is_recurrent(self) -> bool:
-        """Whether policies remember within an episode."""
+        """Whether policies have memory within an episode."""
         return self.memory.name != "none"
 
     @property
     def batch_steps(self) -> int:
-        """Environment steps behind one update."""
+        """Environment steps per update."""
         return self.num_envs * self.rollout_steps
 
     def unused(self) -> Mapping[str, str]:
-        """Return settings without effect, and what they need (see ``unused_settings``)."""
+        """Return settings without effect, and what they require (see ``unused_settings``)."""
         found = {}
         if self.encoder.init != "orthogonal":
             found["actor_gain"] = "init=orthogonal"

@@ -1,4 +1,4 @@
-"""Critics: of reward, and of cost where a constraint is held, on the same inputs."""
+"""Critics: of reward, and of cost with a constraint, on the same inputs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pkubench.agents.rl.trainers import (
 
 
 class Sequences(NamedTuple):
-    """How the steps of a rollout follow each other, for networks with memory."""
+    """Order of the steps of a rollout, for networks with memory."""
 
     first: Array
     """(T, N) bool, whether a step is the first one of its episode."""
@@ -31,29 +31,29 @@ class Sequences(NamedTuple):
 
 
 class Values(NamedTuple):
-    """What a critic says of a rollout, on its own (normalised) scale."""
+    """A critic's values of a rollout, on its own (normalised) scale."""
 
     values: Array
     """(T, N), V(s_t)."""
     next_values: Array
-    """(T, N), V(s_{t+1}) where it was asked for, else 0."""
+    """(T, N), V(s_{t+1}) where needed, else 0."""
     hidden: Array
     """(N, units), the hidden state after the last step; no units without memory."""
 
 
 class Critic:
-    """A value network and the normaliser of its returns; for reward or for cost."""
+    """A value network and the normaliser of its returns; for reward or cost."""
 
     def __init__(
         self, seen: Seen | int, config: OnPolicyConfig, device: str, generator: torch.Generator
     ) -> None:
-        """Build a critic of states of a shape (an int: vectors of so many numbers)."""
+        """Build a critic of states of a shape (an int: the size of vectors)."""
         self.net = network_of(seen, 1, 1.0, config, generator, for_state=True).to(device).eval()
         self.norm = ValueNorm() if config.value_norm else None
 
     @property
     def units(self) -> int:
-        """Numbers of the hidden state, 0 without memory."""
+        """Size of the hidden state, 0 without memory."""
         return self.net.units if isinstance(self.net, EncodedNet) else 0
 
     def values(self, states: Array, device: str) -> Array:
@@ -67,36 +67,36 @@ class Critic:
         self,
         states: Array,
         next_states: Array,
-        asked: Array,
+        needed: Array,
         first: Array,
         hidden: Array,
         device: str,
     ) -> Values:
-        """Return the values of a rollout's states, and of the next ones where ``asked``.
+        """Return the values of a rollout's states, and of the next ones where ``needed``.
 
         Args:
             states: (T, N, s).
             next_states: (T, N, s).
-            asked: (T, N) bool.
+            needed: (T, N) bool.
             first: (T, N) bool, whether a step is the first one of its episode.
             hidden: (N, units), before the first step.
             device: of the network.
         """
-        raw = np.zeros(asked.shape, np.float32)
+        raw = np.zeros(needed.shape, np.float32)
         if not isinstance(self.net, EncodedNet) or not self.units:
             values = self.values(states, device)
             raw = np.empty_like(values)
-            raw[asked] = self.values(next_states[asked], device)
+            raw[needed] = self.values(next_states[needed], device)
             return Values(values, raw, hidden)
         with torch.no_grad():
             x = torch.from_numpy(states).to(device)
             begins, before = torch.from_numpy(first).to(device), torch.from_numpy(hidden).to(device)
             out, after = self.net.sequence(x, begins, before)
-            following = torch.from_numpy(next_states[asked]).to(device)[None]
+            following = torch.from_numpy(next_states[needed]).to(device)[None]
             never = torch.zeros(following.shape[:2], dtype=torch.bool, device=device)
-            chosen = torch.from_numpy(asked).to(device)
+            chosen = torch.from_numpy(needed).to(device)
             ahead, _ = self.net.sequence(following, never, after[chosen])
-        raw[asked] = ahead[0, :, 0].cpu().numpy()
+        raw[needed] = ahead[0, :, 0].cpu().numpy()
         return Values(out[..., 0].cpu().numpy(), raw, after[-1].cpu().numpy())
 
     def denormalise(self, values: Array) -> Array:
@@ -105,7 +105,7 @@ class Critic:
 
 
 class CriticStack:
-    """Critics of equal inputs, trained together: every minibatch is theirs in common."""
+    """Critics of equal inputs, trained together on the same minibatches."""
 
     def __init__(
         self,
@@ -120,8 +120,8 @@ class CriticStack:
         self.members = [Critic(seen, config, device, generator) for _ in range(count)]
         nets: list[Any] = [critic.net for critic in self.members]
         samples = -(-config.batch_steps // config.minibatches)
-        is_by_hand = config.gradients == "fast" and is_fast(nets[0], samples)
-        kind: Any = FastCriticTrainer if is_by_hand else AutogradCriticTrainer
+        is_hand_written = config.gradients == "fast" and is_fast(nets[0], samples)
+        kind: Any = FastCriticTrainer if is_hand_written else AutogradCriticTrainer
         self.trainer: CriticTrainer = kind(
             nets,
             lr=config.critic_lr,
@@ -143,15 +143,15 @@ class CriticStack:
         usable: Array | None = None,
         sequences: Sequences | None = None,
     ) -> list[float]:
-        """Descend the value loss on all samples, pass by pass; return each critic's mean loss.
+        """Minimise the value loss on all samples, pass by pass; return each critic's mean loss.
 
         Args:
             states: (B, s); (T, N, s) with ``sequences``.
             raw: (R, B), values on the networks' scale when the data was collected; (R, T, N).
             targets: (R, B), returns; (R, T, N).
-            generator: puts the samples in order.
-            usable: (B,) or (T, N) bool; others enter no loss. None: all are.
-            sequences: of critics with memory.
+            generator: shuffles the samples.
+            usable: (B,) or (T, N) bool; others are excluded from the loss. None: all are usable.
+            sequences: for critics with memory.
         """
         total, count = np.zeros(len(self.members)), 0
         if sequences is not None:
@@ -200,7 +200,7 @@ class CriticStack:
             )
 
     def _normalised(self, targets: Array) -> Array:
-        """Return targets (R, B) on the networks' scale; the normalisers see them first (HARL)."""
+        """Return targets (R, B) on the networks' scale, after updating the normalisers (HARL)."""
         if self.members[0].norm is None:
             return targets
         wanted = np.empty_like(targets)

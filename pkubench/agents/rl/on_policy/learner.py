@@ -1,9 +1,9 @@
 """The composed on-policy learner: actors, critics, and one update from one rollout.
 
 Heterogeneous-agent mirror learning is the template (Kuba et al. 2022; Zhong et al. 2024): agents
-are updated one after another, each on the joint advantage weighted by the product of the ratios
-of those before. With the product left at one this is a simultaneous update (MAPPO, IPPO); with
-one agent it is PPO; with a multiplier in the advantage it is PPO-Lag, or HAPPO-Lag.
+are updated sequentially, each on the joint advantage weighted by the product of the ratios of the
+agents before. With a product of one this is a simultaneous update (MAPPO, IPPO); with one agent it
+is PPO; with a multiplier in the advantage it is PPO-Lag, or HAPPO-Lag.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ from pkubench.envs.core.batch import BatchEnv
 from pkubench.errors import ConfigError
 
 SHARED = "shared"
-"""Name of the one actor of a parameter-sharing team."""
+"""Name of the single actor of a parameter-sharing team."""
 
 
 class OnPolicyLearner:
-    """Networks and their update. Knows nothing of episodes, files or progress."""
+    """Networks and their update, independent of episodes, files and progress."""
 
     def __init__(
         self, env: BatchEnv, config: OnPolicyConfig, seed: int, device: str = "cpu"
@@ -52,12 +52,12 @@ class OnPolicyLearner:
         """Build all networks for ``env``'s spaces from ``seed``.
 
         Raises:
-            ConfigError: parameter sharing with unequal spaces, or spaces that no actor or the
-                encoder does not fit.
+            ConfigError: parameter sharing with unequal spaces, or spaces that actors or the encoder
+                do not support.
         """
         config = replace(config, gradients=resolve_gradients(config))
         self.config, self.device = config, device
-        """The settings with ``gradients`` resolved: those to save."""
+        """The settings with ``gradients`` resolved, as saved."""
         self.agents = env.agents
         self.action_spaces = dict(env.action_spaces)
         self.generator = torch.Generator().manual_seed(seed)
@@ -86,7 +86,7 @@ class OnPolicyLearner:
             actor = Actor(spec, space, config.std, config.log_std_init, self.generator)
             self.actors[name] = actor.to(self.device).eval()
         self.trainers: dict[str, ActorTrainer] = {}
-        """By actor; a step in a trust region needs none."""
+        """By actor; a trust-region step needs none."""
         if isinstance(config.update, GradientRule):
             for name, actor in self.actors.items():
                 members = sum(of == name for of in self.actor_names.values())
@@ -105,14 +105,14 @@ class OnPolicyLearner:
             CriticStack(seen, count, config, self.device, self.generator)
             for seen in (inputs[:1] if self.is_shared else inputs)
         ]
-        """One, or one an agent; a critic of reward and, under a constraint, one of cost."""
+        """One, or one per agent; a critic of reward and, under a constraint, one of cost."""
 
     def _build_norms(self, env: BatchEnv) -> None:
         config, sizes = self.config, {a: int(np.prod(s.shape)) for a, s in self.seen.items()}
         self.norms: dict[str, ObservationNorm] = {}
         """By agent, and ``state``: running moments of observations."""
         if config.observation_norm:
-            # the budget of Saute stands last and keeps its scale
+            # the budget of Saute comes last and keeps its scale
             kept = config.constraint.observed
             self.norms = {a: ObservationNorm(sizes[a], kept) for a in self.agents}
             if len(self.agents) > 1:
@@ -125,7 +125,7 @@ class OnPolicyLearner:
 
     @property
     def units(self) -> dict[str, int]:
-        """Numbers of each agent's hidden state, for the collector; 0 without memory."""
+        """Size of each agent's hidden state, for the collector; 0 without memory."""
         return {agent: self.actors[name].units for agent, name in self.actor_names.items()}
 
     def prepare(
@@ -133,7 +133,7 @@ class OnPolicyLearner:
     ) -> tuple[dict[str, Array], Array]:
         """Return network inputs (N, numbers), updating the running statistics with fresh ones.
 
-        They are float32, but bytes for an encoder of images.
+        They are float32, except bytes for an encoder of images.
         """
         flat = {a: o.reshape(len(o), -1) for a, o in observations.items()}
         if not self.norms:
@@ -162,7 +162,7 @@ class OnPolicyLearner:
         """Sample an action for every agent and environment.
 
         Returns:
-            As ``rollout.Behaviour`` says; with hidden states, as ``RecurrentBehaviour``.
+            As ``rollout.Behaviour``; with hidden states, as ``RecurrentBehaviour``.
         """
         raw, mapped, log_probs, after = {}, {}, {}, {}
         for agent, name in self.actor_names.items():
@@ -198,9 +198,9 @@ class OnPolicyLearner:
 
         Args:
             data: the rollout, collected with the present actors.
-            episode_cost: mean undiscounted cost of recent episodes, for the constraint; NaN if
-                it is to stay as it is.
-            progress: share of the run done, in [0, 1], for the learning-rate decay.
+            episode_cost: mean undiscounted cost of recent episodes, for the constraint; NaN leaves
+                the constraint unchanged.
+            progress: fraction of the run done, in [0, 1], for the learning-rate decay.
             episode_length: mean steps of these episodes.
 
         Returns:
@@ -227,7 +227,7 @@ class OnPolicyLearner:
     def _signals(self, data: Rollout) -> tuple[list[Array], Array]:
         """Return each agent's rewards (only one where they are shared), and the costs: (T, N).
 
-        They are float32, after the credit step, standardised and scaled where the settings say so.
+        They are float32, after the credit step, standardised and scaled by the settings.
         """
         credited, costs = self.config.credit(data), data.costs
         columns = credited[..., :1] if self.is_shared else credited
@@ -255,7 +255,7 @@ class OnPolicyLearner:
             if self.constraint is not None:
                 streams.append((costs, self.config.cost_lam))
             before = stack.hidden.copy()
-            # the team earns on when one of it is dead; what is an agent's own ends with it
+            # a team's rewards continue after the death of an agent; an agent's own end with it
             ended = data.terminated if self.config.credit.is_shared else data.ended(k)
             estimates = [
                 self._estimate(stack, row, data, signal, states, next_states, lam, ended)
@@ -335,7 +335,7 @@ class OnPolicyLearner:
         return found.values, advantages + values, advantages
 
     def _update_sequentially(self, data: Rollout, advantages: Advantages) -> dict[str, float]:
-        """Update agents in a random order; each sees the ratios of those before (HARL Alg. 3)."""
+        """Update agents in a random order, weighted by the ratios of those before (HARL Alg. 3)."""
         count = len(self.agents)
         order = torch.randperm(count, generator=self.generator).tolist()
         factor = torch.ones(advantages.to_ascend[0].shape, device=self.device)
@@ -362,18 +362,18 @@ class OnPolicyLearner:
         advantages: Advantages,
         factor: Tensor | None,
     ) -> ActorSamples:
-        """Return what the actor of some agents (by number) is updated on."""
+        """Return the batch of the actor of some agents (by index)."""
         names = [self.agents[k] for k in members]
         is_recurrent = self.config.is_recurrent
         return actor_samples(data, members, names, advantages, factor, is_recurrent, self.device)
 
     def _update_actor(self, name: str, samples: ActorSamples) -> dict[str, float]:
-        at_once = 1 if self.config.scheme == "sequential" else len(self.agents)
+        count = 1 if self.config.scheme == "sequential" else len(self.agents)
         if not isinstance(self.config.update, GradientRule):
             actor = self.actors[name]
-            return update_by_a_step(actor, samples, self.constraint, self.config, at_once)
+            return update_by_a_step(actor, samples, self.constraint, self.config, count)
         return update_by_passes(
-            self.trainers[name], samples, self.constraint, self.config, self.generator, at_once
+            self.trainers[name], samples, self.constraint, self.config, self.generator, count
         )
 
     @torch.no_grad()

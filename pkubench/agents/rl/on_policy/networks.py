@@ -1,4 +1,4 @@
-"""Shapes of the on-policy networks: what they see, and what the settings make of it."""
+"""Shapes of the on-policy networks, from spaces and settings."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from pkubench.envs.core.batch import BatchEnv
 
 
 class Seen(NamedTuple):
-    """What a network sees: the shape of one observation or state, and whether it is of bytes."""
+    """Input of a network: the shape of one observation or state, and whether it is bytes."""
 
     shape: tuple[int, ...]
     is_bytes: bool = False
 
 
 def seen_of(space: Any, config: OnPolicyConfig) -> Seen:
-    """Return what a network sees of a space."""
+    """Return the network input of a space."""
     is_bytes = space.dtype == np.uint8 and not config.encoder.is_flat
     return Seen(tuple(int(size) for size in space.shape), is_bytes)
 
 
 def state_seen(env: BatchEnv, seen: Mapping[str, Seen], config: OnPolicyConfig) -> Seen:
-    """Return what a critic of the state sees: the observation of a single agent, or all of them."""
+    """Return the input of a state critic: the observation of a single agent, or all of them."""
     if env.state_space is not None:
         return seen_of(env.state_space, config)
     if len(seen) == 1:
@@ -46,7 +46,7 @@ def network_of(
     *,
     for_state: bool = False,
 ) -> MLP | EncodedNet:
-    """Return a network as the settings have it (see ``spec_of``)."""
+    """Return a network with the settings' encoder and memory (see ``spec_of``)."""
     spec = spec_of(seen, outputs, gain, config, for_state=for_state)
     if isinstance(spec, NetworkSpec):
         return MLP(spec, generator)
@@ -64,11 +64,11 @@ def spec_of(
     """Return the shape of a network with the settings' encoder and memory.
 
     Args:
-        seen: what it sees (an int: vectors of so many numbers).
-        outputs: numbers it returns.
+        seen: its input (an int: the size of vectors).
+        outputs: size of its output.
         gain: of the last layer's initial weights.
         config: the settings.
-        for_state: it sees a state, for which an MLP will do where the encoder does not fit.
+        for_state: the input is a state, with an MLP where the encoder does not fit.
 
     Raises:
         ConfigError: the encoder does not fit.

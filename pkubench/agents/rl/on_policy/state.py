@@ -36,7 +36,7 @@ def state_of(learner: OnPolicyLearner, collector: Collector) -> dict[str, Any]:
 
 
 def load_state_of(state: State, learner: OnPolicyLearner, collector: Collector) -> None:
-    """Put learner and collector back to a state; episodes under way are replayed.
+    """Restore a state of learner and collector; unfinished episodes are replayed.
 
     Raises:
         WeightsError: it is of networks of another shape.

@@ -1,4 +1,4 @@
-"""An on-policy training as a session drives it: collect a rollout, update, export the actors."""
+"""On-policy training for a session: collect a rollout, update, export the actors."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
+from pkubench.agents.components import as_plain
 from pkubench.agents.learner import Context, Counters, Export, State
 from pkubench.agents.rl.budget import Saute
-from pkubench.agents.rl.memory import keep_freed_memory
+from pkubench.agents.rl.malloc import keep_freed_memory
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
 from pkubench.agents.rl.on_policy.state import load_state_of, state_of
@@ -53,7 +54,7 @@ class OnPolicyTraining:
         data = collector.collect(
             config.rollout_steps, learner.behave, restart=config.reset_each_rollout
         )
-        cost, length = collector.window.news()
+        cost, length = collector.window.take_means()
         share_done = self.counters.environment_steps / self.total
         diagnostics = learner.update(data, cost, share_done, length)
         done = self.counters
@@ -73,12 +74,12 @@ class OnPolicyTraining:
         }
 
     def load_state(self, state: State) -> None:
-        """Go back to a state."""
+        """Restore a state."""
         load_state_of(state, self.learner, self.collector)
         self.counters = Counters(**state["counters"])
 
     def export(self) -> Export:
-        """Return the actors: their networks, and the moments that scale their observations."""
+        """Return the actors: their networks, and the moments that normalise their observations."""
         learner = self.learner
         tensors: dict[str, Array] = {}
         members: dict[str, Any] = {}
@@ -100,8 +101,8 @@ class OnPolicyTraining:
             }
             if isinstance(self.env, Saute):
                 members[agent]["budget"] = self.env.budget._asdict()
-        about = {"gradients": learner.config.gradients, "members": members}
-        return Export({**self.collector.window.costs_of_training(), **about}, tensors)
+        about = {"settings": as_plain(learner.config), "members": members}
+        return Export({**self.collector.window.training_cost_entry(), **about}, tensors)
 
     def close(self) -> None:
         """Release the environments."""

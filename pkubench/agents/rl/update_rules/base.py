@@ -1,4 +1,4 @@
-"""What the loss of a policy update is written with.
+"""The terms of a policy update's loss.
 
 A rule's ``loss`` is a function of ``Terms``, with the symbols of the papers: the ratio r of an
 action's probabilities, the advantage A, the factor M of the agents updated before. It is written
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 class CostTerms(NamedTuple):
-    """What a constraint's part of a loss is written with, besides ``Terms``."""
+    """Terms of a constraint's part of a loss, in addition to ``Terms``."""
 
     excess: float = 0.0
     """Mean episode cost minus the limit, on the scale of ``mean[M r A_C]``: over the mean episode
-    length, shared by the agents that are updated at once."""
+    length, divided among the agents that are updated simultaneously."""
     multiplier: float = 0.0
     """lambda or nu, where the constraint has one."""
     gamma: float = 0.99
-    """Discount a step."""
+    """Discount per step."""
     lam: float = 0.95
     """GAE's lambda."""
 
@@ -37,7 +37,7 @@ class CostTerms(NamedTuple):
 class Terms:
     """A minibatch of B samples of one actor; every array is (B,).
 
-    Finished or dead agents are left out. The policy's gradient flows through ``log_prob``,
+    Finished or dead agents are excluded. The policy's gradient flows through ``log_prob``,
     ``ratio``, ``kl`` and ``entropy``.
     """
 
@@ -88,10 +88,10 @@ class Terms:
 
 
 class UpdateRule(Component, ABC, slot="update", package="pkubench.agents.rl.update_rules"):
-    """How a policy moves: a loss, and what minimises it."""
+    """A policy update rule: a loss, and how it is minimised."""
 
     uses_kl = False
-    """Whether the loss has ``terms.kl``."""
+    """Whether the loss uses ``terms.kl``."""
 
     @abstractmethod
     def loss(self, terms: Terms) -> Tensor:
@@ -100,7 +100,7 @@ class UpdateRule(Component, ABC, slot="update", package="pkubench.agents.rl.upda
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GradientRule(UpdateRule):
-    """Base of the rules whose loss is descended by Adam, in passes over minibatches."""
+    """Base of the rules with a loss minimised by Adam, in passes over minibatches."""
 
     entropy: float = 0.01
     """Weight of the entropy bonus, which is subtracted from the loss."""
@@ -127,6 +127,6 @@ def surrogate(ratio: Tensor, advantage: Tensor, factor: Tensor) -> Tensor:
     """Return the surrogate objective ``mean[M r A]``, to be maximised.
 
     HAA2C ascends it and HATRPO maximises it inside a KL ball. Its gradient at ``r = 1`` is that of
-    the joint objective, given the agents behind ``M``; all arguments are (B,) (see ``Terms``).
+    the joint objective, given the agents in ``M``; all arguments are (B,) (see ``Terms``).
     """
     return (factor * ratio * advantage).mean()

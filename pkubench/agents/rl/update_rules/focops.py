@@ -23,7 +23,7 @@ class FOCOPS(GradientRule):
     focops_eta: float = 0.02
     """eta: states above this KL are masked."""
     focops_lam: float = 1.5
-    """lam: temperature of the best policy."""
+    """lam: temperature of the optimal policy."""
 
     def __post_init__(self) -> None:
         """Check the domains."""
@@ -47,8 +47,8 @@ def focops(
 ) -> Tensor:
     """Return FOCOPS' loss ``mean[1(KL <= eta) (KL - M r A / lam)]``.
 
-    Its gradient points from the present policy to ``pi_old exp(A / lam)``, the best one without
-    limits on its form; states whose KL has left the trusted region are masked.
+    Its gradient points from the present policy to ``pi_old exp(A / lam)``, the optimal
+    nonparametric policy; states with a KL outside the trust region are masked.
 
     Args:
         ratio: (B,), pi_new / pi_old.

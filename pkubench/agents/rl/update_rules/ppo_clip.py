@@ -19,7 +19,7 @@ class PPOClip(GradientRule):
     """``-mean[M min(r A, clip(r, 1 - eps, 1 + eps) A)]``; M multiplies outside the minimum."""
 
     clip: float = 0.2
-    """eps: half-width of the interval round 1 in which the ratio is trusted."""
+    """eps: half-width of the clipping interval of the ratio around 1."""
 
     def __post_init__(self) -> None:
         """Check the domains."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 DiscreteKL = Literal["true", "official"]
-"""``official``: HARL's discrete "KL", whose terms are not weighted by the old probabilities."""
+"""``official``: HARL's discrete "KL" without the weights of the old probabilities."""
 
 
 @register("trust-region")
@@ -23,7 +23,7 @@ DiscreteKL = Literal["true", "official"]
 class TrustRegion(UpdateRule):
     """One step on ``-mean[M r A]`` inside a ball of mean KL(old||new).
 
-    ``rl/trust_region.py`` finds it, without entropy bonus, minibatches or learning rate. The
+    ``rl/trust_region.py`` computes it, without entropy bonus, minibatches or learning rate. The
     defaults are HARL's.
     """
 
@@ -36,16 +36,17 @@ class TrustRegion(UpdateRule):
     fisher_every: int = 1
     """The Fisher matrix uses every k-th sample; 1 is all."""
     search_steps: int = 10
-    """Step lengths the line search tries; 0 takes the whole step (natural gradient)."""
+    """Step lengths that the line search tries; 0 takes the full step (natural gradient)."""
     search_decay: float = 0.8
-    """Each length is this share of the one before."""
+    """Ratio of each length to the one before."""
     accept_ratio: float = 0.5
-    """Minimum share of the linearly expected improvement that must be found."""
+    """Minimum ratio of actual to linearly expected improvement."""
     discrete_kl: DiscreteKL = "true"
     """Discrete actions: ``official`` is HARL's sum without the old probabilities."""
     kl_mean_over_dimensions: bool = False
     """Box actions: average the KL over an action's numbers, as OmniSafe does, in the Fisher matrix
-    and in the line search. Summed, the same ball has so many times the radius and the damping."""
+    and in the line search. With a sum, the same ball has a radius and damping larger by their
+    number."""
 
     def __post_init__(self) -> None:
         """Check the domains."""
@@ -64,9 +65,9 @@ class TrustRegion(UpdateRule):
         return -surrogate(terms.ratio, terms.advantage, terms.factor)
 
     def unused(self, config: Any) -> Mapping[str, str]:
-        """Return the settings of the line search that are without effect."""
+        """Return the settings of the line search without effect."""
         if self.search_steps == 0:
             return dict.fromkeys(("search_decay", "accept_ratio"), "search_steps of 1 or more")
-        if getattr(config.constraint, "bends_the_step", False):
-            return {"accept_ratio": "a constraint that does not bend the step itself"}
+        if getattr(config.constraint, "modifies_step", False):
+            return {"accept_ratio": "a constraint that does not modify the step itself"}
         return {}

@@ -1,17 +1,17 @@
-"""Diversity: what a response seeks besides what it wins. One module each, with its settings.
+"""Diversity: what responses maximise in addition to payoff. One module each, with its settings.
 
-A :class:`Diversity` is the component users choose. At times, by chance, it gives a response a
-:class:`Bonus`, which scores any stack of candidate plans (:meth:`Bonus.values`) and has a slope in
-the plan's entries (:meth:`Bonus.slopes`), by which responses on game trees and mirror ascent find
-their way. Payoffs are in units of the largest one. A new diversity is a module here, or anywhere
-else, that registers a subclass.
+A :class:`Diversity` is the component that users choose. With some probability it gives a response a
+:class:`Bonus`, which scores any stack of candidate plans (:meth:`Bonus.values`) and has a gradient
+in the plan's entries (:meth:`Bonus.slopes`), which responses on game trees and mirror ascent
+follow. Payoffs are in units of the largest one. A new diversity is a module here, or anywhere else,
+that registers a subclass.
 
 | diversity | bonus of a plan | source |
 |---|---|---|
 | ``members`` | least divergence from a member | PSD-PSRO's code |
 | ``hull`` | least divergence from any mixture | PSD-PSRO, equation of PSD |
-| ``bd-rd`` | divergence from what is played now | BD&RD-PSRO, behavioural |
-| | how far its payoffs are from the gamescape | BD&RD-PSRO, response |
+| ``bd-rd`` | divergence from the current mixture | BD&RD-PSRO, behavioural |
+| | distance of its payoffs from the gamescape | BD&RD-PSRO, response |
 | ``dpp`` | size of the population by a determinantal process | DPP-PSRO |
 """
 
@@ -39,7 +39,7 @@ class Bonus(ABC):
     is_least = False
     """Whether it is a minimum over members or mixtures, and not a convex function."""
     is_of_payoffs = False
-    """Whether it looks at the policy that a step makes (its payoffs), not at the response."""
+    """Whether it depends on the policy after the step (its payoffs), not on the response."""
 
     @abstractmethod
     def values(self, plans: Floats) -> Floats:
@@ -53,19 +53,19 @@ class Bonus(ABC):
     def slopes(self, plan: Floats) -> Floats:
         """Return the bonus's gradient at a plan, float64 ``(sequences,)``.
 
-        Where the bonus is a minimum, of the piece that is least there (the envelope theorem).
-        Distances in plays smooth the plan first; the gradient is that of the smoothed plan.
+        Where the bonus is a minimum, that of its minimal piece (the envelope theorem). Distances
+        in plays smooth the plan first; the gradient is that of the smoothed plan.
         """
 
     def pure_slopes(self, plan: Floats) -> Floats:
-        """Return how the bonus changes from one pure plan to another, about a pure plan.
+        """Return the change of the bonus from one pure plan to another, near a pure plan.
 
-        As :meth:`slopes`, where the derivative at entries of 0 and 1 says that.
+        As :meth:`slopes`, where the derivative at entries of 0 and 1 equals it.
         """
         return self.slopes(plan)
 
     def argmax(self, plans: Floats, base: Floats) -> int:
-        """Return which plan has the largest ``base + values(plans)``, the first if tied.
+        """Return the index of the largest ``base + values(plans)``, the first if tied.
 
         Args:
             plans: float64 ``(plans, sequences)``.
@@ -77,41 +77,41 @@ class Bonus(ABC):
 class Diversity(
     Component, ABC, slot="diversity", package="pkubench.agents.families.psro.diversities"
 ):
-    """What a diverse response seeks, and when a response is one."""
+    """What a diverse response maximises, and which responses are diverse."""
 
-    can_be_learnt: ClassVar[bool] = False
-    """Whether oracles that learn from plays can seek it."""
+    can_be_learned: ClassVar[bool] = False
+    """Whether oracles that learn from plays support it."""
 
     @property
     def step_size(self) -> float:
-        """How far a policy moves to a diverse response, as a mixture; 1 is all the way."""
+        """Weight of a diverse response in the mixture with the old policy; 1 replaces it."""
         return 1.0
 
     @abstractmethod
     def is_sought(self, rng: np.random.Generator) -> bool:
-        """Draw whether the next response is a diverse one."""
+        """Draw whether the next response is diverse."""
 
     @abstractmethod
     def bonus(
         self, game: ZeroSumGame, situation: Situation, opponent: Floats, rng: np.random.Generator
     ) -> tuple[Bonus, float]:
-        """Return the bonus of a diverse response, and the weight of payoff besides it.
+        """Return the bonus of a diverse response, and the weight of payoff next to it.
 
         Args:
-            game: What is played.
-            situation: What the policy in training sees.
-            opponent: The mixed plan that is answered.
-            rng: Draws lots.
+            game: The game.
+            situation: The situation of the policy in training.
+            opponent: The mixed plan to respond to.
+            rng: Source of randomness.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class ByChance(Diversity):
-    """Base of those that are sought at times."""
+    """Base of diversities that apply to some responses, by chance."""
 
     diversity_chance: float = 0.0
-    """Probability that a response is a diverse one. Official code draws a standard normal number
-    and asks whether it is above 0.85: 0.1977."""
+    """Probability that a response is diverse. Official code draws a standard normal number and
+    compares it with 0.85: 0.1977."""
     diversity_step: float = 1.0
     """``step`` of diverse responses."""
 
@@ -137,14 +137,14 @@ def scale_of(game: ZeroSumGame) -> float:
 
 
 def payoffs_against(game: ZeroSumGame, situation: Situation) -> tuple[Floats, Floats]:
-    """Return what opponents make each sequence worth, and the old policies' payoffs, in units."""
+    """Return sequence values against each opponent, and the old policies' payoffs, in units."""
     scale = scale_of(game)
     against = [game.gains(situation.side, row) / scale for row in situation.opponents]
     return np.stack(against), situation.payoffs / scale
 
 
 def log(x: Floats) -> Floats:
-    """Return the logarithm, with what has underflowed at the smallest number there is."""
+    """Return the logarithm; zeros count as the smallest positive number."""
     return np.log(np.maximum(x, np.finfo(np.float64).tiny))
 
 

@@ -1,4 +1,4 @@
-"""BD&RD-PSRO (Liu et al. 2021): by equal chance another behaviour or other payoffs."""
+"""BD&RD-PSRO (Liu et al. 2021): behavioural or response diversity, with equal probability."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _RANK = 1e-10
 @register("bd-rd")
 @dataclass(frozen=True, kw_only=True)
 class BDRD(ByChance):
-    """Responses seek another behaviour or other payoffs, by equal chance."""
+    """Responses maximise behavioural or response diversity, with equal probability."""
 
     payoff_inverse: Literal["ranked", "official"] = "ranked"
-    """How the distance of payoffs inverts the payoff table: without the singular values that
-    rounding leaves, or with them in single precision, as the released mixture model."""
+    """How the distance of payoffs inverts the payoff table: without singular values that are mere
+    rounding errors, or with them in single precision, as the released mixture model."""
 
     def bonus(
         self, game: ZeroSumGame, situation: Situation, opponent: Floats, rng: np.random.Generator
     ) -> tuple[Bonus, float]:
-        """Return a divergence besides payoff, or a distance of payoffs alone."""
+        """Return a divergence in addition to payoff, or a distance of payoffs alone."""
         if rng.random() < 0.5:
             played = game.mix(situation.own, situation.own_weights)
             weight = behaviour_weight(situation.iteration)
@@ -48,7 +48,7 @@ class BDRD(ByChance):
 
 
 def behaviour_weight(iteration: int) -> float:
-    """Return the weight of another behaviour in BD&RD-PSRO's code: 500, 100, 50."""
+    """Return the weight of behavioural diversity in BD&RD-PSRO's code: 500, 100, 50."""
     if iteration <= 75:
         return 500.0
     return 100.0 if iteration <= 150 else 50.0
@@ -57,7 +57,7 @@ def behaviour_weight(iteration: int) -> float:
 class JensenShannon(Bonus):
     """``weight x sum over sequences w [x log x + s log s - (x + s) log((x + s) / 2)]``.
 
-    Twice the Jensen-Shannon divergence of a plan ``x`` from the mixture ``s`` that is played now.
+    Twice the Jensen-Shannon divergence of a plan ``x`` from the current mixture ``s``.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class JensenShannon(Bonus):
         return np.asarray(self._mass * (log(plan) - log((plan + self._played) / 2.0)))
 
     def pure_slopes(self, plan: Floats) -> Floats:
-        """Return the differences that taking or leaving each sequence makes.
+        """Return the change of the bonus by including each sequence.
 
         The bonus is a sum over sequences, so between pure plans it is linear with these slopes.
         """
@@ -105,16 +105,16 @@ class PayoffDistance(Bonus):
             worth: float64 ``(opponents, sequences)``, see ``ZeroSumGame.gains``.
             old: float64 ``(old policies, opponents)``, their payoffs.
             inverse: ``official`` inverts in single precision all singular values there are, as the
-                released mixture model does. Populations outgrow the rank of a game's payoffs; from
-                then on ``O O^+`` is off by numbers of the size of 1, and the bonus is mostly noise.
+                released mixture model does. Once a population is larger than the rank of a game's
+                payoffs, ``O O^+`` has errors of order 1, and the bonus is mostly noise.
         """
         is_official = inverse == "official"
         table: NDArray[Any] = old.T.astype(np.float32) if is_official else old.T
-        # The released 1e-15 is less than single precision tells from 0.
+        # The released 1e-15 is below the resolution of single precision.
         inverted = np.linalg.pinv(table, rcond=1e-15 if is_official else _RANK)
         self._worth = worth
         self._outside = np.eye(len(table)) - table @ inverted
-        # A projection, so its square is itself; with the noise it is none.
+        # A projection, so its square is itself; with the noise it is not one.
         self._squared = self._outside.T @ self._outside if is_official else self._outside
         self._sums = inverted.sum(axis=0)
         self._scale = float(np.linalg.svd(table, compute_uv=False).min()) ** 2 / table.shape[1]
@@ -122,8 +122,8 @@ class PayoffDistance(Bonus):
     def values(self, plans: Floats) -> Floats:
         """Return the distance of each plan's payoffs."""
         payoffs = plans @ self._worth.T
-        beside = ((payoffs @ self._outside.T) ** 2).sum(axis=1)
-        return np.asarray(self._scale * (1.0 - payoffs @ self._sums) ** 2 + beside)
+        outside = ((payoffs @ self._outside.T) ** 2).sum(axis=1)
+        return np.asarray(self._scale * (1.0 - payoffs @ self._sums) ** 2 + outside)
 
     def slopes(self, plan: Floats) -> Floats:
         """Return the gradient, by the chain rule through the payoffs."""

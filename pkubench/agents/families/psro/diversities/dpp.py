@@ -1,4 +1,4 @@
-"""DPP-PSRO (Perez-Nieves et al. 2021): a population that is large by a determinantal process."""
+"""DPP-PSRO (Perez-Nieves et al. 2021): expected cardinality of a determinantal point process."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 @register("dpp")
 @dataclass(frozen=True, kw_only=True)
 class DPP(ByChance):
-    """Responses seek a large population."""
+    """Responses maximise the population's expected cardinality."""
 
     def bonus(
         self, game: ZeroSumGame, situation: Situation, opponent: Floats, rng: np.random.Generator
     ) -> tuple[Bonus, float]:
-        """Return the expected size; payoff has no weight."""
+        """Return the expected cardinality; payoff has no weight."""
         against, old = payoffs_against(game, situation)
         return Cardinality(against, old, isinstance(game, SymmetricMatrixGame)), 0.0
 
@@ -40,7 +40,7 @@ class Cardinality(Bonus):
     is_of_payoffs = True
 
     def __init__(self, worth: Floats, old: Floats, symmetric: bool) -> None:
-        """Measure payoffs ``worth @ plan`` beside those of old policies.
+        """Measure payoffs ``worth @ plan`` together with those of old policies.
 
         Args:
             worth: float64 ``(opponents, sequences)``, see ``ZeroSumGame.gains``.
@@ -77,7 +77,7 @@ class Cardinality(Bonus):
         )
 
     def slopes(self, plan: Floats) -> Floats:
-        """Return the gradient, ``2 (M M' + I)^-2 M`` where the payoffs of the plan stand in M."""
+        """Return the gradient, ``2 (M M' + I)^-2 M`` at the plan's payoffs in ``M``."""
         payoffs = self._worth @ plan
         size = len(self._old)
         table = np.zeros((size + 1, len(payoffs) + self._symmetric))

@@ -1,4 +1,4 @@
-"""PSD-PSRO with the distance of its equation: from everything that the population can play."""
+"""PSD-PSRO with the distance of its equation: from the hull of the population."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class HullDistance(MemberDistance):
         return found.distance, found.weights
 
     def argmax(self, plans: Floats, base: Floats) -> int:
-        """Return the best plan; no farther from the hull than from a member, few need solving."""
+        """Return the best plan; member distances bound hull distances, so that few are solved."""
         bounds = base + self._weight * self._distances(plans).min(axis=1)
         best, highest = 0, -np.inf
         for k in np.argsort(-bounds, kind="stable").tolist():
@@ -45,6 +45,6 @@ class HullDistance(MemberDistance):
 @register("hull")
 @dataclass(frozen=True, kw_only=True)
 class Hull(ByDistance):
-    """Responses seek distance in plays from the whole hull."""
+    """Responses maximise the distance in plays from the whole hull."""
 
     distance: ClassVar[type[MemberDistance]] = HullDistance

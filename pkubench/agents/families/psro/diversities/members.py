@@ -53,7 +53,7 @@ class MemberDistance(Bonus):
     def slopes(self, plan: Floats) -> Floats:
         """Return ``weight w (log x - log z)`` with the nearest member ``z``."""
         own = self._game.smooth(self._player, plan, self._smoothing)
-        # The derivative of x log x is log x + 1; the 1 adds a constant, for plays end somewhere.
+        # The derivative of x log x is log x + 1; the 1 adds a constant, because every play ends.
         return np.asarray(self._weight * self._mass * log(own) + self.pure_slopes(plan))
 
     def pure_slopes(self, plan: Floats) -> Floats:
@@ -66,15 +66,15 @@ class MemberDistance(Bonus):
 
 @dataclass(frozen=True, kw_only=True)
 class ByDistance(ByChance):
-    """Base of those that seek distance in plays."""
+    """Base of diversities by distance in plays."""
 
     distance: ClassVar[type[MemberDistance]]
 
     diversity_weight: float = 0.01
-    """Weight of the distance in plays, in units of the largest payoff a nat. Of oracles that learn
-    it is added to each play's reward, and to the loss."""
+    """Weight of the distance in plays, in units of the largest payoff per nat. Oracles that learn
+    add it to each play's reward, and to the objective of the network."""
     smoothing: float = 0.001
-    """Added to every action's probability before distances in plays are taken."""
+    """Added to every action's probability before distances in plays are computed."""
 
     def __post_init__(self) -> None:
         """Check the domains."""
@@ -92,7 +92,7 @@ class ByDistance(ByChance):
 @register("members")
 @dataclass(frozen=True, kw_only=True)
 class Members(ByDistance):
-    """Responses seek distance in plays from all members."""
+    """Responses maximise the distance in plays from all members."""
 
-    can_be_learnt: ClassVar[bool] = True
+    can_be_learned: ClassVar[bool] = True
     distance: ClassVar[type[MemberDistance]] = MemberDistance

@@ -1,4 +1,4 @@
-"""No diversity: every response is after payoff alone."""
+"""No diversity: every response maximises payoff alone."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 @register("none")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoDiversity(Diversity):
-    """Responses are after payoff alone."""
+    """Responses maximise payoff alone."""
 
-    can_be_learnt: ClassVar[bool] = True
+    can_be_learned: ClassVar[bool] = True
 
     def is_sought(self, rng: np.random.Generator) -> bool:
-        """Return False, and draw nothing."""
+        """Return False without drawing."""
         return False
 
     def bonus(
         self, game: ZeroSumGame, situation: Situation, opponent: Floats, rng: np.random.Generator
     ) -> tuple[Bonus, float]:
-        """Refuse: no response is a diverse one."""
+        """Raise: no response is diverse."""
         raise GameError("diversity=none has no bonus")

@@ -1,7 +1,7 @@
 """Response oracles: how a policy in training finds its response. One module each.
 
 A new oracle is a module here, or anywhere else, that registers a subclass of ``PlanOracle`` (its
-responses are plans of the game) or of ``ResponseOracle`` (it brings a policy space of its own).
+responses are plans of the game) or of ``ResponseOracle`` (it has its own policy space).
 """
 
 from __future__ import annotations
@@ -33,40 +33,40 @@ class ResponseOracle(
 
     @property
     def step_size(self) -> float:
-        """How far a policy moves to its response at an iteration, as a mixture."""
+        """Weight of the response in the mixture with the old policy at an iteration."""
         return 1.0
 
     def check(self, config: PSROConfig) -> None:
-        """Refuse settings of the learner that do not go with this oracle.
+        """Refuse settings of the learner that are incompatible with this oracle.
 
         Raises:
-            ConfigError: One does not.
+            ConfigError: One is.
         """
 
     @abstractmethod
     def space(self, game: ZeroSumGame, config: PSROConfig) -> PolicySpace:
-        """Return the policies that this oracle makes of a game."""
+        """Return this oracle's policy space of a game."""
 
 
 class Aim(NamedTuple):
-    """What a response on plans is after."""
+    """The objective of a response on plans."""
 
     worth: Floats
-    """``(sequences,)``: what each wins against the distribution answered, in units of the game."""
+    """``(sequences,)``: the value of each against the target distribution, in units of the game."""
     base: Floats
-    """The same in units of the largest payoff, times the weight of payoff besides the bonus."""
+    """The same in units of the largest payoff, times the weight of payoff next to the bonus."""
     bonus: Bonus | None
     """Of a diverse response."""
     step: float
-    """How far the policy will move to the response."""
+    """Weight of the response in the mixture with the old policy."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlanOracle(ResponseOracle):
-    """Base of oracles whose responses are plans of the game."""
+    """Base of oracles with plans of the game as responses."""
 
     step: float = 1.0
-    """How far a policy moves to its response at an iteration, as a mixture; 1 is all the way."""
+    """Weight of the response in the mixture with the old policy; 1 replaces it."""
 
     def __post_init__(self) -> None:
         """Check the domain."""
@@ -88,7 +88,7 @@ class PlanOracle(ResponseOracle):
     def plan(
         self, game: ZeroSumGame, situation: Situation, aim: Aim, rng: np.random.Generator
     ) -> tuple[Floats, float]:
-        """Return the response and by how much the best one beats the meta-strategy.
+        """Return the response and the best response's gain over the meta-strategy.
 
-        The latter is infinite for a response that was not after payoff alone.
+        The gain is infinite for a response that did not maximise payoff alone.
         """

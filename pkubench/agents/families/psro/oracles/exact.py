@@ -1,4 +1,4 @@
-"""Exact responses, and diverse ones by listing pure plans or by responding to slopes."""
+"""Exact responses, and diverse ones by enumerating pure plans or by responding to gradients."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ if TYPE_CHECKING:
     from pkubench.agents.families.psro.spaces import Situation
 
 _ROUNDS = 20
-"""Slopes that are answered in the search for a diverse response on a tree."""
-_CLIMB = 4
-"""A search of a convex bonus starts from scratch after so many."""
+"""Gradient steps in the search for a diverse response on a tree."""
+_RESTART_EVERY = 4
+"""Gradient steps after which the search for a convex bonus restarts."""
 
 
 @register("exact")
 @dataclass(frozen=True, kw_only=True)
 class Exact(PlanOracle):
-    """The exact maximum; of a diverse response, in matrix games, of all pure plans."""
+    """The exact best response; a diverse response in matrix games is the best of all pure plans."""
 
     is_pure: ClassVar[bool] = True
 
     ties: Literal["lowest", "random"] = "random"
-    """Which of equally good actions a response takes. Where the opponent never leads, all are
-    equal: a fixed choice there makes weak policies, a random one keeps populations diverse."""
+    """How a response breaks ties between equally good actions. At states that the opponent never
+    reaches all are equal: a fixed choice there gives weak policies, a random one diverse
+    populations."""
 
     def __post_init__(self) -> None:
         """Check the domains."""
@@ -45,46 +46,47 @@ class Exact(PlanOracle):
         self, game: ZeroSumGame, situation: Situation, aim: Aim, rng: np.random.Generator
     ) -> tuple[Floats, float]:
         """Return a pure plan."""
-        lots = rng if self.ties == "random" else None
+        ties = rng if self.ties == "random" else None
         if aim.bonus is None:
-            best, plan = game.best_plan(situation.side, aim.worth, lots)
+            best, plan = game.best_plan(situation.side, aim.worth, ties)
             own = game.mix(situation.own, situation.own_weights)
             return plan, best - float(own @ aim.worth)
         if isinstance(game, MatrixGame):
             return _listed(situation.row, aim.base, aim.bonus, aim.step), np.inf
-        return _searched(game, situation.side, aim, aim.bonus, lots), np.inf
+        return _searched(game, situation.side, aim, aim.bonus, ties), np.inf
 
 
 def _listed(row: Floats, base: Floats, bonus: Bonus, step: float) -> Floats:
     """Return the best of all pure strategies of a matrix game."""
     actions = np.eye(len(base))
-    # Distances in plays look at the response, those of payoffs at the policy it makes.
+    # Distances in plays depend on the response, those of payoffs on the resulting policy.
     tried = (1.0 - step) * row + step * actions if bonus.is_of_payoffs else actions
     return np.asarray(actions[bonus.argmax(tried, base)])
 
 
 def _searched(
-    game: ZeroSumGame, side: int, aim: Aim, bonus: Bonus, lots: np.random.Generator | None
+    game: ZeroSumGame, side: int, aim: Aim, bonus: Bonus, ties: np.random.Generator | None
 ) -> Floats:
-    """Return the best pure plan found by responding to slopes, from the plain response on.
+    """Return the best pure plan found by responding to gradients, from the plain response on.
 
-    Exact at once for a bonus that is linear on pure plans. A convex one goes uphill from slope to
-    slope, from several starts. A least distance is a game against who chooses the nearest member or
-    mixture: responses to the mean of all slopes met so far are fictitious play in it.
+    Exact after one step for a bonus that is linear on pure plans. A convex one increases with every
+    response, from several starts. A minimum distance is a game against a player who chooses the
+    nearest member or mixture: responding to the mean of all gradients so far is fictitious play in
+    it.
     """
     base = aim.base
-    _, plan = game.best_plan(side, aim.worth, lots)
+    _, plan = game.best_plan(side, aim.worth, ties)
     best, highest = plan, float(base @ plan + bonus.values(plan[None])[0])
-    draws = np.random.default_rng(0) if lots is None else lots
+    draws = np.random.default_rng(0) if ties is None else ties
     slopes, met = np.zeros_like(base), 0
     for round_ in range(_ROUNDS):
-        is_new_start = not bonus.is_least and round_ % _CLIMB == _CLIMB - 1
+        is_new_start = not bonus.is_least and round_ % _RESTART_EVERY == _RESTART_EVERY - 1
         if is_new_start:
             plan = game.random_plan(side, draws, pure=True)
         slope = bonus.pure_slopes(plan)
         slopes, met = (slopes + slope, met + 1) if bonus.is_least else (slope, 1)
         # ``base`` is in units of the largest payoff, as the bonus is.
-        _, plan = game.best_plan(side, base + slopes / met, lots, unit=1.0)
+        _, plan = game.best_plan(side, base + slopes / met, ties, unit=1.0)
         value = float(base @ plan + bonus.values(plan[None])[0])
         if value > highest:
             best, highest = plan, value

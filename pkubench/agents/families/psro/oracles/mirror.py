@@ -1,4 +1,4 @@
-"""Responses by mirror ascent, which leave a policy soft."""
+"""Responses by mirror ascent, which remain stochastic."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 @register("mirror")
 @dataclass(frozen=True, kw_only=True)
 class Mirror(PlanOracle):
-    """Steps of mirror ascent with exact gradients, from where the policy stands."""
+    """Steps of mirror ascent with exact gradients, from the present policy."""
 
     mirror_steps: int = 100
-    """Steps a response."""
+    """Steps per response."""
     mirror_rate: float = 1.0
-    """Size of such a step, in units of 1 over the largest payoff."""
+    """Step size, in units of 1 over the largest payoff."""
 
     def __post_init__(self) -> None:
         """Check the domains."""

@@ -1,9 +1,8 @@
-"""What tells DDPG, TD3 and SAC apart: one module a rule, with its formulas and its own settings.
+"""The rules DDPG, TD3 and SAC: one module each, with its formulas and its own settings.
 
-Formulas are losses on tensors, which autograd differentiates: of S training seeds side by side, K
-critics and B transitions. Whoever adds a rule writes one such module, here or in a package of their
-own; it trains by autograd at once. Gradients written by hand (``fast.py``) are used for the losses
-they belong to and for no others.
+Formulas are losses on tensors, differentiated by autograd, of S training seeds, K critics and B
+transitions. A new rule is one such module, here or in another package; autograd trains it without
+further code. Hand-written gradients (``fast.py``) are used only for the losses they belong to.
 """
 
 from __future__ import annotations
@@ -20,23 +19,23 @@ if TYPE_CHECKING:
     from pkubench.agents.rl.off_policy.heads import Head
 
 NoiseKind = Literal["normal", "exponential"]
-"""Standard numbers that a sample is made of: of a Gaussian, or of a categorical distribution."""
+"""Kinds of standard random numbers: for Gaussian or for categorical samples."""
 
 
 class OffPolicyRule(Component, ABC, slot="rule", package="pkubench.agents.rl.off_policy.rules"):
-    """How critics are regressed, what actors climb and how they explore."""
+    """Critic targets, actor objective and exploration."""
 
     critics: ClassVar[int] = 2
-    """Critics of reward side by side."""
+    """Number of reward critics."""
     is_stochastic: ClassVar[bool] = False
-    """Whether actions are sampled with log-probabilities: Box policies are squashed Gaussians then,
-    else deterministic. Discrete actions are sampled in either case."""
+    """Whether actions are sampled with log-probabilities: then Box policies are squashed Gaussians,
+    else deterministic. Discrete actions are always sampled."""
 
     # Acting
 
     @abstractmethod
     def explore(self, head: Head, outputs: Tensor, noise: Tensor) -> Tensor:
-        """Return what to do in the environment, (R, B, d), from the actors' outputs.
+        """Return exploratory actions (R, B, d) from the actors' outputs.
 
         ``noise`` (R, B, d) is of the kind ``head.sampling_noise``.
         """
@@ -44,13 +43,13 @@ class OffPolicyRule(Component, ABC, slot="rule", package="pkubench.agents.rl.off
     # Critics
 
     @property
-    def has_slow_actors(self) -> bool:
-        """Whether actions at the next state are those of slow copies of the actors."""
+    def has_target_actors(self) -> bool:
+        """Whether actions at the next state are those of target actors."""
         return True
 
     @abstractmethod
     def next_action_noise(self, head: Head) -> NoiseKind | None:
-        """Return what numbers ``next_action`` takes."""
+        """Return the kind of random numbers that ``next_action`` takes."""
 
     @abstractmethod
     def next_action(
@@ -80,30 +79,30 @@ class OffPolicyRule(Component, ABC, slot="rule", package="pkubench.agents.rl.off
 
     @abstractmethod
     def actor_loss(self, q: Tensor, log_prob: Tensor | None, alpha: Tensor | None) -> Tensor:
-        """Return what an agent descends, (S,).
+        """Return an agent's loss, (S,).
 
         Args:
-            q: (K, S, B), the critics at the joint action with the agent's own in its place.
+            q: (K, S, B), the critics at the joint action with the agent's own inserted.
             log_prob: (S, B), of the agent's action.
             alpha: (S, 1), the agent's temperature.
         """
 
-    # Temperature, of rules that have one
+    # Temperature, for rules that have one
 
     @property
     def initial_alpha(self) -> float | None:
-        """The temperature, or where it starts; None for rules without one."""
+        """The temperature's (initial) value; None for rules without one."""
         return None
 
     @property
     def temperature_lr(self) -> float | None:
-        """Adam's learning rate of the log-temperatures; None: they stay as they are."""
+        """Adam's learning rate of the log-temperatures; None: they are constant."""
         return None
 
     def entropy_goal(self, space: spaces.Space[Any], log_scale: float) -> float:
-        """Return the entropy that an agent's temperature aims at, in nats.
+        """Return an agent's target entropy in nats.
 
-        ``log_scale`` is by how much an action's log-density falls by being stretched from [-1, 1].
+        ``log_scale`` is the decrease of an action's log-density by stretching from [-1, 1].
         """
         return 0.0
 
@@ -123,7 +122,7 @@ class OffPolicyRule(Component, ABC, slot="rule", package="pkubench.agents.rl.off
 def with_noise(head: Head, outputs: Tensor, noise: Tensor, std: float) -> Tensor:
     """Return deterministic actions with Gaussian noise; Discrete: samples of the policy.
 
-    ``std`` is in units of half an action's interval, which noise does not leave.
+    ``std`` is in units of half an action's interval; noisy actions are clipped to it.
     """
     if head.is_discrete:
         return head.act(outputs, noise)

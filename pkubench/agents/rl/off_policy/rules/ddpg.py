@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 @register("ddpg")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DDPG(OffPolicyRule):
-    """One critic; ``y = r + gamma Q'(s', mu'(o'))``, and actors climb ``Q(s, mu(o))``."""
+    """One critic; ``y = r + gamma Q'(s', mu'(o'))``, and actors ascend ``Q(s, mu(o))``."""
 
     critics: ClassVar[int] = 1
 
     exploration: float = 0.1
-    """Box: deviation of the noise on actions, in halves of the action's range."""
+    """Box: standard deviation of the exploration noise, in units of half the action's range."""
     variant: Literal["published", "omnisafe"] = "published"
-    """Whose action is valued at the next state: that of the actor's slow copy (``published``), or
-    of the actor itself (``omnisafe``)."""
+    """The action at the next state: that of the target actor (``published``), or of the actor
+    itself (``omnisafe``)."""
 
     def __post_init__(self) -> None:
         """Check the domains."""
@@ -37,8 +37,8 @@ class DDPG(OffPolicyRule):
         return with_noise(head, outputs, noise, self.exploration)
 
     @property
-    def has_slow_actors(self) -> bool:
-        """Whether ``mu'`` is a slow copy."""
+    def has_target_actors(self) -> bool:
+        """Whether ``mu'`` is a target actor."""
         return self.variant == "published"
 
     def next_action_noise(self, head: Head) -> NoiseKind | None:

@@ -22,29 +22,29 @@ if TYPE_CHECKING:
 @register("sac")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SAC(OffPolicyRule):
-    """Twins with entropy: ``y = r + gamma [min(Q1', Q2') - alpha sum_i log pi^i](s', a')``.
+    """Twin critics with entropy: ``y = r + gamma [min(Q1', Q2') - alpha sum_i log pi^i](s', a')``.
 
-    Every actor climbs ``min(Q1, Q2) - alpha_i log pi^i`` at its own sampled action.
+    Every actor ascends ``min(Q1, Q2) - alpha_i log pi^i`` at its own sampled action.
     """
 
     is_stochastic: ClassVar[bool] = True
 
     alpha: float = 1.0
-    """Temperature, or where it starts."""
+    """Temperature, or its initial value."""
     alpha_auto: bool = True
-    """One temperature an agent, and one for the critic, follow their target entropies."""
+    """Tune one temperature per agent, and one for the critic, to their target entropies."""
     alpha_lr: float = 3e-4
     """Adam's learning rate of the log-temperatures."""
     target_entropy: Literal["corrected", "official"] = "corrected"
-    """Discrete: 0.98 log n; ``official`` is HARL's 0, which lowers alpha at every step. Box is -1 a
-    number in either case, for actions in [-1, 1] before they are stretched."""
+    """Discrete: 0.98 log n; ``official`` is HARL's 0, which decreases alpha at every step. Box is
+    -1 per dimension in either case, for actions in [-1, 1] before they are stretched."""
 
     def __post_init__(self) -> None:
         """Check the domains."""
         check_domains(self, positive=("alpha", "alpha_lr"))
 
     def unused(self, config: Any) -> Mapping[str, str]:
-        """Return settings without effect where the temperature stays as it is."""
+        """Return settings without effect where the temperature is constant."""
         if self.alpha_auto:
             return {}
         return dict.fromkeys(("alpha_lr", "target_entropy"), "alpha_auto=true")
@@ -54,12 +54,12 @@ class SAC(OffPolicyRule):
         return head.act(outputs, noise)
 
     @property
-    def has_slow_actors(self) -> bool:
-        """Whether next actions are those of slow actors: no, of the actors themselves."""
+    def has_target_actors(self) -> bool:
+        """Whether next actions are those of target actors: no, of the actors themselves."""
         return False
 
     def next_action_noise(self, head: Head) -> NoiseKind | None:
-        """Return what a sample needs."""
+        """Return the kind of noise of a sample."""
         return head.sampling_noise
 
     def next_action(
@@ -81,7 +81,7 @@ class SAC(OffPolicyRule):
 
     @property
     def initial_alpha(self) -> float | None:
-        """The temperature, or where it starts."""
+        """The temperature, or its initial value."""
         return self.alpha
 
     @property
@@ -90,12 +90,12 @@ class SAC(OffPolicyRule):
         return self.alpha_lr if self.alpha_auto else None
 
     def entropy_goal(self, space: spaces.Space[Any], log_scale: float) -> float:
-        """Return the entropy that an agent's temperature aims at, in nats.
+        """Return an agent's target entropy in nats.
 
-        Box: ``-dim`` for an action in [-1, 1], where the papers measure it; ``log_scale`` carries
-        it over to the action's own units, in which its log-density is. Discrete: ``0.98 log n``
-        (Christodoulou 2019); the official HASAC takes ``-prod(shape)`` of a scalar's empty shape,
-        computed as 0 here as there it forces the temperature down at every step.
+        Box: ``-dim`` for an action in [-1, 1], as in the papers; ``log_scale`` converts it to the
+        action's own units, in which its log-density is. Discrete: ``0.98 log n`` (Christodoulou
+        2019); the official HASAC takes ``-prod(shape)`` of a scalar's empty shape, which is 0 here;
+        as there it decreases the temperature at every step.
         """
         if isinstance(space, spaces.Discrete):
             return 0.0 if self.target_entropy == "official" else 0.98 * math.log(int(space.n))

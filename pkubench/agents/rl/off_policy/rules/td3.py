@@ -1,6 +1,6 @@
 """TD3 (Fujimoto, van Hoof & Meger 2018), and MATD3 and HATD3 by the scheme of the learner.
 
-Its third part, actors that move less often than critics, is the learner's ``policy_delay``.
+Its third part, delayed policy updates, is the learner's ``policy_delay``.
 """
 
 from __future__ import annotations
@@ -21,14 +21,17 @@ if TYPE_CHECKING:
 @register("td3")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TD3(OffPolicyRule):
-    """Twins ``y = r + gamma min(Q1', Q2')(s', mu'(o') + noise)``; actors climb ``Q1(s, mu(o))``."""
+    """Twin critics, ``y = r + gamma min(Q1', Q2')(s', mu'(o') + noise)``.
+
+    Actors ascend ``Q1(s, mu(o))``.
+    """
 
     exploration: float = 0.1
-    """Box: deviation of the noise on actions, in halves of the action's range."""
+    """Box: standard deviation of the exploration noise, in units of half the action's range."""
     target_noise: float = 0.2
-    """Box: deviation of the noise on target actions, in the same unit."""
+    """Box: standard deviation of the target policy smoothing noise, in the same unit."""
     noise_clip: float = 0.5
-    """Box: that noise is clipped here."""
+    """Box: clipping bound of the smoothing noise."""
 
     def __post_init__(self) -> None:
         """Check the domains."""
@@ -39,7 +42,7 @@ class TD3(OffPolicyRule):
         return with_noise(head, outputs, noise, self.exploration)
 
     def next_action_noise(self, head: Head) -> NoiseKind | None:
-        """Return the noise of smoothing."""
+        """Return the kind of the smoothing noise."""
         return head.sampling_noise
 
     def next_action(

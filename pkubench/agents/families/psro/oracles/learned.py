@@ -1,4 +1,4 @@
-"""Responses that are learnt from plays by Q-learning."""
+"""Responses learned from plays by Q-learning."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearntOracle(ResponseOracle):
-    """How responses are learnt; the two oracles differ in how action values are played."""
+class LearnedOracle(ResponseOracle):
+    """How responses are learned; the two oracles differ in how action values are played."""
 
     is_greedy: ClassVar[bool]
     """Whether the best action is played."""
@@ -27,25 +27,26 @@ class LearntOracle(ResponseOracle):
     learning_rate: float = 2e-3
     """Adam's."""
     parallel_games: int = 100
-    """Plays at once, and between gradient steps."""
+    """Plays in parallel, and between gradient steps."""
     updates: int = 8
-    """Gradient steps after so many plays."""
+    """Gradient steps after each ``parallel_games`` plays."""
     batch_size: int = 256
-    """Decisions a gradient step; there is none before the replay holds as many."""
+    """Decisions per gradient step; there is none before the replay has as many."""
     replay_size: int = 20_000
     """Decisions kept, the newest."""
     target_updates: int = 5
-    """Gradient steps after which the target network becomes a copy of the one that learns."""
+    """Gradient steps between copies of the trained network to the target network."""
     exploration: float = 0.05
     """Probability of a random legal action in training."""
     temperature: float = 0.02
     """``softmax`` plays action values divided by this, in units of the largest payoff. It is also
     the temperature of the policies between which ``diversity=members`` measures distance."""
     masked_targets: bool = True
-    """Whether the best next value is among the legal actions; published code asks all actions."""
+    """Whether the next value is the maximum over legal actions only; published code takes all."""
     warm_start: Literal["fresh", "weights", "weights-and-replay"] = "fresh"
-    """What a response begins with: a new network, or the side's last network (with optimiser and
-    target), or with its replay too, as published code, whose rewards are of older opponents."""
+    """The start of a response: a new network, or the side's last network (with optimiser and
+    target), or also its replay, as in published code; the replayed rewards are of older
+    opponents."""
 
     def __post_init__(self) -> None:
         """Check the domains."""
@@ -75,18 +76,18 @@ class LearntOracle(ResponseOracle):
             raise ConfigError(f"warm_start must be one of {starts}, got {self.warm_start!r}")
 
     def check(self, config: PSROConfig) -> None:
-        """Refuse what cannot be learnt.
+        """Refuse what cannot be learned.
 
         Raises:
             ConfigError: Several policies in training, a bonus of plans, partial steps, or fewer
-                plays than are played at once.
+                plays than are played in parallel.
         """
         if config.learners > 1:
             raise ConfigError(
-                f"oracle={self.name} trains one policy a side at a time, got learners="
+                f"oracle={self.name} trains one policy per side at a time, got learners="
                 f"{config.learners}; set learners=1"
             )
-        if not config.diversity.can_be_learnt:
+        if not config.diversity.can_be_learned:
             raise ConfigError(
                 f"oracle={self.name} takes diversity 'none' or 'members', got "
                 f"{config.diversity.name!r}; the other bonuses need oracle=exact"
@@ -108,7 +109,7 @@ class LearntOracle(ResponseOracle):
 
 @register("dqn")
 @dataclass(frozen=True, kw_only=True)
-class DQNOracle(LearntOracle):
+class DQNOracle(LearnedOracle):
     """Action values are played greedily."""
 
     is_greedy: ClassVar[bool] = True
@@ -116,7 +117,7 @@ class DQNOracle(LearntOracle):
 
 @register("softmax")
 @dataclass(frozen=True, kw_only=True)
-class SoftmaxOracle(LearntOracle):
+class SoftmaxOracle(LearnedOracle):
     """Action values are played as a softmax."""
 
     is_greedy: ClassVar[bool] = False

@@ -1,15 +1,15 @@
-"""What safety a training cost: exact totals over its episodes.
+"""Cost of training and constraint regret: exact totals over the episodes of a training.
 
 For K finished episodes with undiscounted costs C_1, ..., C_K and a limit d on the mean,
 
     cost of training     sum_k C_k                    (mean: / K)
-    regret of safety     sum_k max(0, C_k - d)        (mean: / K)
+    constraint regret    sum_k max(0, C_k - d)        (mean: / K)
 
-A cheap episode does not pay for a dear one: the positive part is taken before the sum, as in the
-stronger notion of constraint regret (Efroni, Mannor & Pirotta, "Exploration-Exploitation in
-Constrained MDPs", 2020). They take it of each policy's expected cost, here it is taken of the cost
-an episode really had, which needs no model; by Jensen's inequality it is at least as large on
-average, and a policy whose cost varies about the limit has some even if it is feasible.
+A cheap episode does not offset an expensive one: the positive part is taken before the sum, as in
+the stronger notion of constraint regret (Efroni, Mannor & Pirotta, "Exploration-Exploitation in
+Constrained MDPs", 2020). They take it of each policy's expected cost; here it is taken of the
+observed cost of an episode, which needs no model. By Jensen's inequality it is at least as large
+on average, and a policy with a cost that varies about the limit has some even if it is feasible.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 
 def excess_cost(costs: float | npt.ArrayLike, limit: float) -> float:
-    """Return sum_k max(0, C_k - d), the regret of safety of episodes with these costs."""
+    """Return sum_k max(0, C_k - d), the constraint regret of episodes with these costs."""
     over = np.maximum(np.asarray(costs, dtype=np.float64) - limit, 0.0)
     return math.fsum(np.atleast_1d(over).tolist())
 
@@ -40,7 +40,7 @@ class TrainingCost:
     excess: float = 0.0
 
     def add(self, cost: float) -> None:
-        """Take in one finished episode."""
+        """Add a finished episode."""
         self.episodes += 1.0
         self.cost += cost
         self.excess += excess_cost(cost, self.limit)
@@ -50,7 +50,7 @@ class TrainingCost:
         return np.array([self.episodes, self.cost, self.excess])
 
     def thaw(self, totals: Sequence[float] | npt.NDArray[np.float64] | None) -> None:
-        """Go back to frozen totals; None, from a checkpoint that has none, makes them unknown."""
+        """Restore frozen totals; None, from a checkpoint without them, makes them unknown."""
         known = (math.nan,) * 3 if totals is None else totals
         self.episodes, self.cost, self.excess = (float(total) for total in known)
 
@@ -63,7 +63,7 @@ class TrainingCost:
         }
 
     def summary(self) -> dict[str, float] | None:
-        """Return totals and means as they stand in ``config.json``; None without an episode."""
+        """Return totals and means for ``config.json``; None without an episode."""
         if not self.episodes >= 1.0:
             return None
         return {

@@ -1,4 +1,4 @@
-"""What safety a training cost: hand-worked sums, and exact totals through both training loops."""
+"""Cost of training and constraint regret: hand-worked sums, and exact totals through training."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 
 from pkubench.agents.rl.rollout import Collector
-from pkubench.agents.rl.safety_regret import TrainingCost, excess_cost
+from pkubench.agents.rl.training_cost import TrainingCost, excess_cost
 from pkubench.envs.core.batch import SOLE_AGENT
 from pkubench.tasks.registry import make_task
 from pkubench.training.session import train
 from pkubench.training.session import train as train_off_policy
-from tests.agents.worlds import SpeedWorld, task_of
+from tests.agents.toy_envs import SpeedEnv, task_of
 
 QUICK = {"num_envs": "4", "hidden": "[8]", "threads": "1"}
 ON_POLICY = {**QUICK, "rollout_steps": "25", "minibatches": "1", "epochs": "1"}
 OFF_POLICY = {**QUICK, "warmup_steps": "80", "batch_size": "8", "buffer_size": "2000"}
 
 
-def test_a_cheap_episode_does_not_pay_for_a_dear_one() -> None:
+def test_a_cheap_episode_does_not_offset_an_expensive_one() -> None:
     # Limit 25: 35 is 10 over, 40 is 15 over; 0 and 25 are within. The mean cost is the limit.
     assert excess_cost([35.0, 0.0, 40.0, 25.0], 25.0) == 25.0
     assert np.mean([35.0, 0.0, 40.0, 25.0]) == 25.0
@@ -64,7 +64,7 @@ def _plain(observations: Any, state: Any, fresh: bool) -> Any:
 
 def test_the_collector_counts_every_finished_episode_once() -> None:
     """More episodes than the window holds, against a slow sum over the rollouts' own arrays."""
-    env, rng = SpeedWorld(5), np.random.default_rng(2)
+    env, rng = SpeedEnv(5), np.random.default_rng(2)
 
     def behave(observations: Any, masks: Any) -> Any:
         actions = {SOLE_AGENT: rng.uniform(0.0, 1.0, (5, 1)).astype(np.float32)}
@@ -85,18 +85,18 @@ def test_the_collector_counts_every_finished_episode_once() -> None:
     assert counted.cost == pytest.approx(sum(costs), rel=1e-5)
     assert counted.excess == pytest.approx(sum(max(0.0, c - 2.0) for c in costs), rel=1e-5)
     assert 0.0 < counted.excess < counted.cost
-    other = Collector(SpeedWorld(5), 3, 4, _plain, cost_limit=2.0)
+    other = Collector(SpeedEnv(5), 3, 4, _plain, cost_limit=2.0)
     other.thaw(collector.freeze())
     assert other.window == collector.window
 
 
 @pytest.mark.parametrize("loop", ["on-policy", "off-policy"])
-def test_totals_stand_in_log_and_config_and_survive_a_stop(loop: str, tmp_path: Path) -> None:
+def test_totals_are_in_log_and_config_and_survive_a_stop(loop: str, tmp_path: Path) -> None:
     is_on = loop == "on-policy"
     agent, trainer, settings = (
         ("ppo-lag", train, ON_POLICY) if is_on else ("hasac", train_off_policy, OFF_POLICY)
     )
-    task = task_of(SpeedWorld, cost_limit=2.0)
+    task = task_of(SpeedEnv, cost_limit=2.0)
 
     def run(out: Path, **more: Any) -> Any:
         return trainer(agent, task, steps=1200, seed=1, settings=settings, out=out, **more)

@@ -1,8 +1,8 @@
-"""What an actor's outputs mean, and how a loss moves them: distributions with hand-made gradients.
+"""Action distributions in NumPy with hand-written gradients.
 
-The twins of ``distributions.py`` in NumPy, with samples on the last axis as ``backprop.py`` has
-them. A loss on them is specified by its derivatives: by each sample's log-probability, by each
-sample's divergence from another policy, and by the mean entropy.
+The counterparts of ``nn/distributions.py``, with samples on the last axis as in ``backprop.py``. A
+loss on them is specified by its derivatives: w.r.t. each sample's log-probability, each sample's
+divergence from another policy, and the mean entropy.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 
 
 class LossGradients(NamedTuple):
-    """Derivatives of a scalar loss by what a distribution says of each sample; each is (B,)."""
+    """Derivatives of a scalar loss w.r.t. per-sample quantities of a distribution; each is (B,)."""
 
     log_prob: Array | None = None
-    """By log pi(a|o)."""
+    """W.r.t. log pi(a|o)."""
     kl_from: Array | None = None
-    """By KL(old || pi), as CUP's phase and TRPO's ball measure it."""
+    """W.r.t. KL(old || pi), as in CUP's second phase and TRPO's trust region."""
     kl_to: Array | None = None
-    """By KL(pi || old), as FOCOPS measures it."""
+    """W.r.t. KL(pi || old), as in FOCOPS."""
     entropy: float = 0.0
-    """By the mean entropy of the B samples: minus the weight of a bonus."""
+    """W.r.t. the mean entropy of the B samples: minus the weight of a bonus."""
 
 
 class Gaussians(NamedTuple):
-    """Diagonal normal distributions of one deviation, ``DiagonalGaussian``'s twin."""
+    """Diagonal Gaussians with a shared deviation, the counterpart of ``DiagonalGaussian``."""
 
     mean: Array
     """(d, B)."""
@@ -48,7 +48,7 @@ class Gaussians(NamedTuple):
     @staticmethod
     def from_outputs(mean: Array, log_std: Array, kind: StdKind) -> Gaussians:
         """Build from the outputs (d, B) and the deviation's parameter (d,)."""
-        column = log_std[:, None].copy()  # the parameter moves on, these distributions stay
+        column = log_std[:, None].copy()  # the parameter will change, these distributions must not
         if kind == "log":
             return Gaussians(mean, column, np.exp(column), 1.0)
         sigmoid = 1.0 / (1.0 + np.exp(-column))
@@ -76,7 +76,7 @@ class Gaussians(NamedTuple):
     def gradient(
         self, gradients: LossGradients, actions: Array, old: Gaussians | None = None
     ) -> tuple[Array, Array]:
-        """Return the loss's gradients by the outputs (d, B) and by the parameter (d,).
+        """Return the loss's gradients w.r.t. the outputs (d, B) and the parameter (d,).
 
         Args:
             gradients: the loss's derivatives.
@@ -105,21 +105,21 @@ class Gaussians(NamedTuple):
 
     @property
     def table(self) -> Array:
-        """What differs between samples, (d, B)."""
+        """The per-sample parameters, (d, B)."""
         return self.mean
 
     def with_table(self, table: Array) -> Gaussians:
-        """Return the distributions of the samples of another table, such as a minibatch's."""
+        """Return the distributions of other per-sample parameters, such as a minibatch's."""
         return self._replace(mean=table)
 
 
 class Categoricals(NamedTuple):
-    """Distributions over n actions, ``Categorical``'s twin."""
+    """Distributions over n actions, the counterpart of ``Categorical``."""
 
     log_p: Array
     """(n, B), normalised log-probabilities."""
     mask: Array | None = None
-    """(n, B), 0 where an action is forbidden: a constant, with no gradient."""
+    """(n, B), 0 where an action is illegal: a constant, with no gradient."""
 
     @staticmethod
     def from_outputs(logits: Array, mask: Array | None = None) -> Categoricals:
@@ -145,7 +145,7 @@ class Categoricals(NamedTuple):
     def gradient(
         self, gradients: LossGradients, actions: Array, old: Categoricals | None = None
     ) -> tuple[Array, Array]:
-        """Return the loss's gradients by the outputs (n, B), and by no further parameter (0,).
+        """Return the loss's gradients w.r.t. the outputs (n, B), and no further parameter (0,).
 
         Args:
             gradients: the loss's derivatives.
@@ -173,13 +173,13 @@ class Categoricals(NamedTuple):
 
     @property
     def table(self) -> Array:
-        """What differs between samples, (n, B)."""
+        """The per-sample parameters, (n, B)."""
         return self.log_p
 
     def with_table(self, table: Array) -> Categoricals:
-        """Return the distributions of the samples of another table, such as a minibatch's.
+        """Return the distributions of other per-sample parameters, such as a minibatch's.
 
-        The mask is left out: divergences from these need none.
+        The mask is omitted: divergences from these do not need it.
         """
         return Categoricals(table)
 

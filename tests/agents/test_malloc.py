@@ -1,4 +1,4 @@
-"""Freed arrays stay with the process once the C library has been told to keep them."""
+"""Freed arrays stay with the process after ``keep_freed_memory``."""
 
 import platform
 import subprocess
@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from pkubench.agents.rl.memory import keep_freed_memory
+from pkubench.agents.rl.malloc import keep_freed_memory
 
 _COUNT_FAULTS = """
 import resource, sys
 import numpy as np
-from pkubench.agents.rl.memory import keep_freed_memory
+from pkubench.agents.rl.malloc import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 def churn(rounds):
@@ -25,11 +25,11 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 is_glibc = platform.libc_ver()[0] == "glibc"
 
 
-def test_says_whether_the_advice_was_taken() -> None:
+def test_reports_whether_the_setting_was_accepted() -> None:
     assert keep_freed_memory() is is_glibc
 
 
-@pytest.mark.skipif(not is_glibc, reason="only glibc takes the advice")
+@pytest.mark.skipif(not is_glibc, reason="only glibc accepts the setting")
 def test_reused_arrays_cost_no_new_pages() -> None:
     def faults(advice: str) -> int:
         command = [sys.executable, "-c", _COUNT_FAULTS, advice]

@@ -13,7 +13,7 @@ from pkubench.envs.core.seeding import IntArray, RandomStreams
 
 
 class _Drawn(BatchEnv):
-    """One agent with a question a step: reward 1 for the right one of two actions."""
+    """One agent with a question per step: reward 1 for the right one of two actions."""
 
     default_horizon = 8
     shape: tuple[int, ...] = (2,)
@@ -46,11 +46,11 @@ class _Drawn(BatchEnv):
     def _observe(self) -> dict[str, Array]:
         return {SOLE_AGENT: self._seen.copy()}
 
-    def render(self, lane: int = 0) -> Any:
+    def render(self, index: int = 0) -> Any:
         return np.zeros((2, 2, 3), np.uint8)
 
 
-class ImageWorld(_Drawn):
+class ImageEnv(_Drawn):
     """A bar of bright pixels somewhere in the image: is it upright (1) or lying (0)?"""
 
     shape, dtype = (8, 8, 1), np.uint8
@@ -65,7 +65,7 @@ class ImageWorld(_Drawn):
             self._seen[row, ..., 0] = image if self._answer[row] else image.T
 
 
-class PointWorld(_Drawn):
+class PointEnv(_Drawn):
     """Up to six points in a line, padded; is there one on the right of 0.5?"""
 
     shape = (6, 2)
@@ -79,12 +79,12 @@ class PointWorld(_Drawn):
             0.5 * self._answer[ids]
         )
         exists = np.arange(6) < counts[:, None]
-        # padding says the opposite, for those who do not look whether a point exists
+        # padding says the opposite, for encoders that ignore whether a point exists
         wrong = np.where(self._answer[ids], 0.0, 1.0)[:, None]
         self._seen[ids] = np.stack([np.where(exists, places, wrong), exists], -1)
 
 
-class SequenceWorld(_Drawn):
+class SequenceEnv(_Drawn):
     """Four numbers in a row: is the last larger than the first?"""
 
     shape = (4, 1)
@@ -95,7 +95,7 @@ class SequenceWorld(_Drawn):
         self._answer[ids] = draws[:, -1] > draws[:, 0]
 
 
-class RecallWorld(_Drawn):
+class RecallEnv(_Drawn):
     """A cue at the first step, noise after it: repeat the cue at the last of ``DELAY + 1`` steps.
 
     The return is 1 with memory and 1/2 without.
@@ -127,7 +127,7 @@ class RecallWorld(_Drawn):
 class MortalTeam(BatchEnv):
     """Two agents; the second dies after the first step of an episode of six and earns nothing.
 
-    Reward 1 for action 1, of each agent that is alive. What a dead agent does is without effect,
+    Reward 1 for action 1, of each agent that is alive. Actions of a dead agent have no effect,
     and its observation is garbage.
     """
 
@@ -149,28 +149,28 @@ class MortalTeam(BatchEnv):
     ) -> tuple[FloatArray, BoolArray, Info]:
         alive = self._alive(self.elapsed)
         rewards = np.stack([actions[a] == 1 for a in self.agents], 1) * alive
-        return rewards.astype(np.float64), np.zeros(self.num_envs, bool), self._told(1)
+        return rewards.astype(np.float64), np.zeros(self.num_envs, bool), self._alive_info(1)
 
     def _alive(self, elapsed: Array) -> BoolArray:
         return np.stack([np.ones(self.num_envs, bool), elapsed < 1], 1)
 
-    def _told(self, ahead: int) -> Info:
+    def _alive_info(self, ahead: int) -> Info:
         return {"alive": self._alive(self.elapsed + ahead)}
 
     def _info(self) -> Info:
-        return self._told(0)
+        return self._alive_info(0)
 
     def _observe(self) -> dict[str, Array]:
         seen = np.ones((self.num_envs, 2), np.float32)
         dead = np.where(self._alive(self.elapsed)[:, 1:], seen, np.float32(self.garbage))
         return {"a": seen, "b": dead}
 
-    def render(self, lane: int = 0) -> Any:
+    def render(self, index: int = 0) -> Any:
         return np.zeros((2, 2, 3), np.uint8)
 
 
 class NoisyTeam(BatchEnv):
-    """Two agents see noise; what they do earns and costs. Actions of either kind."""
+    """Two agents observe noise; their actions determine reward and cost. Actions of either kind."""
 
     default_horizon = 5
     space: spaces.Space[Any] = spaces.Box(0.0, 1.0, (2,), np.float32)
@@ -200,7 +200,7 @@ class NoisyTeam(BatchEnv):
         seen = self._draw.astype(np.float32)
         return {"a": seen[:, :3], "b": seen[:, 3:]}
 
-    def render(self, lane: int = 0) -> Any:
+    def render(self, index: int = 0) -> Any:
         return np.zeros((2, 2, 3), np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""Tiny worlds with known optima, for tests of learners."""
+"""Tiny environments with known optima, for tests of learners."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RETURN = Metric(name="return", higher_is_better=True, unit="reward", describe="s
 COST = Metric(name="cost", higher_is_better=False, unit="cost", describe="sum of costs")
 
 
-class SharingWorld(BatchEnv):
+class SharingEnv(BatchEnv):
     """Two agents, reward 1 when their actions differ: a shared policy gets at most one half."""
 
     default_horizon = 4
@@ -42,17 +42,17 @@ class SharingWorld(BatchEnv):
     def _observe(self) -> dict[str, Array]:
         return {a: np.ones((self.num_envs, 2), np.float32) for a in self.agents}
 
-    def render(self, lane: int = 0) -> Any:
+    def render(self, index: int = 0) -> Any:
         return np.zeros((2, 2, 3), np.uint8)
 
 
 MEAN_LENGTH = (1 - 0.9**20) / 0.1
 
 
-class SpeedWorld(BatchEnv):
+class SpeedEnv(BatchEnv):
     """Reward 1 - (1 - a)^2, cost a, for a in [0, 1]: a strictly concave constrained problem.
 
-    Ends early with chance 0.1 a step, so lanes are out of step with each other and an episode has
+    Ends early with probability 0.1 per step, so copies are out of phase, and an episode has
     ``MEAN_LENGTH`` steps on average. Unconstrained, a = 1; with an episode's cost at most
     MEAN_LENGTH / 2, a = 1/2 and the best feasible return is 0.75 MEAN_LENGTH.
     """
@@ -83,16 +83,16 @@ class SpeedWorld(BatchEnv):
     def _observe(self) -> dict[str, Array]:
         return {SOLE_AGENT: self._draw.copy()}
 
-    def render(self, lane: int = 0) -> Any:
+    def render(self, index: int = 0) -> Any:
         return np.zeros((2, 2, 3), np.uint8)
 
 
-class BudgetWorld(BatchEnv):
+class BudgetEnv(BatchEnv):
     """Two agents share a budget: reward 1 - (1 - a)^2 + (1 - (1 - b)^2) / 2, cost (a + b) / 2.
 
-    Episodes of ``default_horizon`` steps. With a cost of at most 1/2 a step, a + b = 1, and the
-    marginal rewards 2 (1 - a) and 1 - b are equal where a = 2/3, b = 1/3: return 7/6 a step. Equal
-    shares earn 9/8. Unconstrained, a = b = 1.
+    Episodes of ``default_horizon`` steps. With a cost of at most 1/2 per step, a + b = 1, and the
+    marginal rewards 2 (1 - a) and 1 - b are equal where a = 2/3, b = 1/3: return 7/6 per step.
+    Equal shares earn 9/8. Unconstrained, a = b = 1.
     """
 
     default_horizon = 10
@@ -117,30 +117,30 @@ class BudgetWorld(BatchEnv):
     def _observe(self) -> dict[str, Array]:
         return {a: np.ones((self.num_envs, 2), np.float32) for a in self.agents}
 
-    def render(self, lane: int = 0) -> Any:
+    def render(self, index: int = 0) -> Any:
         return np.zeros((2, 2, 3), np.uint8)
 
 
 def task_of(
-    world: type[BatchEnv], cost_limit: float | None = None, cost: bool = False, **more: Any
+    env: type[BatchEnv], cost_limit: float | None = None, cost: bool = False, **more: Any
 ) -> Task:
-    """Register a test world once and return a task on it, which may record costs."""
-    name = f"pkubench/{world.__name__}-v0"
+    """Register a test environment once and return a task on it, which may record costs."""
+    name = f"pkubench/{env.__name__}-v0"
     if name not in environments():
         register_environment(
             EnvSpec(
                 id=name,
-                entry_point=f"{world.__module__}:{world.__qualname__}",
-                horizon=world.default_horizon,
+                entry_point=f"{env.__module__}:{env.__qualname__}",
+                horizon=env.default_horizon,
             )
         )
     protocol = Protocol(
-        episodes=4, horizon=world.default_horizon, training_steps=1000, quick_episodes=2
+        episodes=4, horizon=env.default_horizon, training_steps=1000, quick_episodes=2
     )
     return Task(
         id=name,
         suite="test",
-        title="a test world",
+        title="a test environment",
         metrics=(RETURN, COST) if cost else (RETURN,),
         protocol=protocol,
         cost_limit=cost_limit,
