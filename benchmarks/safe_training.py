@@ -33,7 +33,7 @@ NAMES = {"steps": "by the clock", "cpu_steps": "by processor time"}
 
 
 def ours(task: str, updates: int) -> dict[str, float]:
-    """Return environment steps per second of the best of ``updates`` updates."""
+    """Return environment steps per second of the best of several updates, after a warm-up."""
     settings = {"target_kl": "1e9", "minibatches": str(MINIBATCHES)}
     best = dict.fromkeys(NAMES, 0.0)
     with tempfile.TemporaryDirectory() as folder:

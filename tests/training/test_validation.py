@@ -57,7 +57,7 @@ def test_defaults_follow_the_length_of_episodes_and_exact_tasks_have_none() -> N
     assert validation_for(make_task("KuhnPoker-v0")) is None
     for how, words in (
         ({"points": 0, "keep": "best"}, "needs validation"),
-        ({"points": 4, "window": 5}, "a window of 5 points needs as many"),
+        ({"points": 4, "window": 5}, "a window of 5 needs as many points"),
         ({"keep": "first"}, "must be last or best"),
     ):
         with pytest.raises(ConfigError, match=words):

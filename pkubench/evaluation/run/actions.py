@@ -75,7 +75,7 @@ class ActionCheck:
     ) -> tuple[Array, dict[int, str]]:
         """Return a fresh array of valid actions, and the faults by environment index.
 
-        Where there is a fault, or an environment is not active, the action is a valid placeholder.
+        Where there is a fault, or an environment is not active, the action is some valid one.
 
         Args:
             answer: What ``to_array`` made of the agent's answer.
