@@ -219,7 +219,7 @@ def test_a_request_is_checked_before_anything_is_built() -> None:
         request("random", task, {}, steps=10, seeds=[0])
     nothing = dataclasses.replace(task.protocol, training_steps=None)
     endless = dataclasses.replace(task, protocol=nothing)
-    with pytest.raises(ConfigError, match="say --steps N"):
+    with pytest.raises(ConfigError, match="give --steps N"):
         request("happo", endless, {}, steps=None, seeds=[0])
     kuhn = make_task("KuhnPoker-v0")
     assert request("cfr+", kuhn, {"iterations": "7"}, steps=None, seeds=[0]).total == 7

@@ -101,7 +101,7 @@ def test_show_has_protocol_metrics_notes_and_the_environments_page(pkubench: Com
 def test_show_tells_the_meaning_of_inherited_settings_too(pkubench: Command) -> None:
     said = pkubench("show", "psro-deep")
     assert "Decisions kept, the newest" in said.out
-    assert "Probability that a response is a diverse one" in pkubench("show", "psd-psro").out
+    assert "diversity.diversity_chance" in pkubench("show", "psd-psro").out
 
 
 def test_show_has_an_agents_settings_with_their_meaning(pkubench: Command) -> None:

@@ -175,9 +175,8 @@ def test_every_verb_knows_a_stopped_run_and_how_to_resume_it(
     assert pkubench("plot", "run", "--json").json["figures"] == [f"plots/{TASK}-return-curve.svg"]
     said = pkubench("train", "happo", TASK, "--steps", 60, "--out", "run", "--resume")
     assert said.code == 2
-    assert (
-        f"another seed (3, not 0); resume it with the settings it began with: {resume_command}"
-        in (said.err)
+    assert f"another seed (3, not 0); resume it with its original settings: {resume_command}" in (
+        said.err
     )
     Path("many/seed2").mkdir(parents=True)
     Path("many/seed2/config.json").write_text(json.dumps({"agent": "happo", "task": TASK}))

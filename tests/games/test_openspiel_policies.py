@@ -121,7 +121,7 @@ def test_a_factory_may_return_a_policy_of_openspiel() -> None:
     expected = pkubench.evaluate(make_policy(task), task, workers=0).score
     assert pkubench.evaluate(spelling, task, workers=0).score == expected
     assert task in MADE
-    with pytest.raises(AgentError, match="is a policy of OpenSpiel; name the task"):
+    with pytest.raises(AgentError, match="is an OpenSpiel policy; name the task"):
         load_code("tests.games.test_openspiel_policies:POLICY", None)
 
 
