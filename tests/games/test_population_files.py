@@ -464,5 +464,5 @@ def test_a_bundle_with_something_else_for_a_population_is_refused() -> None:
         check_weights("weights/mine.npz", b"\x80\x04\x95 a pickle")
     with pytest.raises(BundleError, match="not a population"):
         check_weights("weights/mine.json", b"{}")
-    with pytest.raises(BundleError, match="no weights file"):
+    with pytest.raises(BundleError, match="not a weights file"):
         check_weights("weights/mine.pt", b"")
