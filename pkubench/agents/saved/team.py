@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,13 +12,31 @@ from pkubench.agents.contract import Agent, Team
 from pkubench.agents.saved.files import SavedAgent
 from pkubench.envs.core.batch import SOLE_AGENT
 from pkubench.envs.core.registry import make_batch
-from pkubench.errors import AgentError, WeightsError
+from pkubench.errors import AgentError, ConfigError, UnknownName, WeightsError
 
 if TYPE_CHECKING:
     from pkubench.tasks.task import Task
 
 MemberReader = Callable[[str, dict[str, Any], "spaces.Space[Any]", int], Agent]
 """From an agent's name, its entry in ``members``, its action space and its observation size."""
+
+ACTING: Mapping[str, Any] = {"mode": "mode"}
+"""Acting settings and their defaults: ``mode`` is ``mode`` or ``sampled``."""
+
+
+def is_sampled(acting: Mapping[str, Any]) -> bool:
+    """Return whether actions are sampled.
+
+    Raises:
+        ConfigError: a setting other than ``mode``, or a mode other than ``mode`` and ``sampled``.
+    """
+    for name in acting:
+        if name not in ACTING:
+            raise UnknownName("acting setting", name, ACTING)
+    mode = acting.get("mode", ACTING["mode"])
+    if mode not in ("mode", "sampled"):
+        raise ConfigError(f"mode must be 'mode' or 'sampled', got {mode!r}")
+    return bool(mode == "sampled")
 
 
 def read_team(saved: SavedAgent, task: Task | None, kind: str, read: MemberReader) -> Agent | Team:

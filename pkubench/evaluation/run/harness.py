@@ -98,7 +98,7 @@ def evaluate(
     source = as_source(agent, name)
     folder = None if out is None else evaluation_folder(out, source.name, task)
     if folder is not None:
-        _check_alone(folder, source)
+        _check_no_other_runs(folder, source)
     runs: list[_Run] = []
     try:
         for run_source in source.runs:
@@ -118,7 +118,7 @@ def evaluation_folder(out: Path | str, agent: str, task: Task) -> Path:
     return Path(out) / folder_name(agent) / folder_name(task.id.rpartition("/")[2])
 
 
-def _check_alone(folder: Path, source: AgentSource) -> None:
+def _check_no_other_runs(folder: Path, source: AgentSource) -> None:
     """Refuse a folder with other runs, of another agent or seed: one report would cover them all.
 
     Raises:

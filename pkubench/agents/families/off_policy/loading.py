@@ -12,7 +12,7 @@ from pkubench.agents.contract import Agent, Team
 from pkubench.agents.nn.fast.policy import Layers, NetworkPolicy, NetworkSettings
 from pkubench.agents.nn.fast.squashed_policy import SquashedPolicy
 from pkubench.agents.saved.files import SavedAgent
-from pkubench.agents.saved.team import read_team
+from pkubench.agents.saved.team import is_sampled, read_team
 from pkubench.errors import AgentError, WeightsError
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ def load(
         WeightsError: the weights do not fit their own description.
         AgentError: the task has other agents or spaces.
     """
-    stochastic = (acting or {}).get("mode") == "sampled"
-    read = partial(_member, saved=saved, stochastic=stochastic)
+    read = partial(_member, saved=saved, stochastic=is_sampled(acting or {}))
     return read_team(saved, task, KIND, read)
 
 

@@ -19,18 +19,14 @@ from pkubench.agents.nn.fast.policy import (
 )
 from pkubench.agents.rl.budget import Budget, BudgetPolicy
 from pkubench.agents.saved.files import SavedAgent, Tensors
-from pkubench.agents.saved.team import read_team
-from pkubench.errors import AgentError, ConfigError, UnknownName, WeightsError
+from pkubench.agents.saved.team import is_sampled, read_team
+from pkubench.errors import AgentError, WeightsError
 
 if TYPE_CHECKING:
     from pkubench.tasks.task import Task
 
 KIND = "on-policy"
 """The ``kind`` of these agents' ``config.json``."""
-
-
-ACTING: Mapping[str, Any] = {"mode": "mode"}
-"""Acting settings and their defaults: ``mode`` is ``mode`` or ``sampled``."""
 
 
 def load(
@@ -50,21 +46,6 @@ def load(
     """
     read = partial(_member, saved=saved, stochastic=is_sampled(acting or {}))
     return read_team(saved, task, KIND, read)
-
-
-def is_sampled(acting: Mapping[str, Any]) -> bool:
-    """Return whether actions are sampled.
-
-    Raises:
-        ConfigError: a setting other than ``mode``, or a mode other than ``mode`` and ``sampled``.
-    """
-    for name in acting:
-        if name not in ACTING:
-            raise UnknownName("acting setting", name, ACTING)
-    mode = acting.get("mode", ACTING["mode"])
-    if mode not in ("mode", "sampled"):
-        raise ConfigError(f"mode must be 'mode' or 'sampled', got {mode!r}")
-    return bool(mode == "sampled")
 
 
 def _member(
