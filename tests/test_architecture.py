@@ -268,14 +268,7 @@ def test_every_room_of_the_house_is_in_the_picture() -> None:
 
 def test_families_never_meet_and_nothing_else_names_one() -> None:
     wrong = [fault for name, text in SOURCES.items() for fault in wrong_families(name, text)]
-    wrong = [fault for fault in wrong if fault.partition(":")[0] not in NAMES_A_FAMILY]
     assert not wrong, "\n".join(wrong)
-
-
-NAMES_A_FAMILY = {
-    "pkubench.agents.acting": "goes when every config's components carry their own settings",
-}
-"""Module that still refers to a family -> why."""
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,9 @@ class Export(NamedTuple):
     tensors: Mapping[str, Array]
     files: Mapping[str, bytes] = {}
     """Further files by name; hashed like the tensors."""
+    about: Mapping[str, Any] = {}
+    """Facts about the whole training so far, such as its cost: they stand in the saved config
+    whichever weights are kept. JSON values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,6 +93,10 @@ class AgentFamily:
         """Whether its agents are trained."""
         return self.learner is not None or self.plan is not None
 
+    def acting_with(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the acting settings with which an agent is loaded: the defaults and ``given``."""
+        return {name: values[0] for name, values in self.acting.items()} | dict(given)
+
     @property
     def package(self) -> str:
         """The top-level package that declares it."""

@@ -19,7 +19,6 @@ from pkubench.agents.registry import import_function
 from pkubench.agents.saved.files import CONFIG, load_saved, save_agent
 from pkubench.agents.saved.runs import begin_training, is_nonempty
 from pkubench.errors import ConfigError
-from pkubench.files import write_bytes
 from pkubench.training.progress import Progress
 from pkubench.training.request import Request, request, sha256_of
 from pkubench.training.session import run_request
@@ -97,8 +96,6 @@ def _save(
     if not results:
         raise ConfigError(f"the plan of {asked.agent} has no stages")
     last = load_saved(results[-1].folder)
-    for name in last.config.get("files", {}):
-        write_bytes(out / name, (results[-1].folder / name).read_bytes())
     stages = [
         {
             "name": result.stage.name,
@@ -116,4 +113,4 @@ def _save(
         "command": asked.command(),
         "stages": stages,
     }
-    save_agent(out, {**last.config, **about}, last.tensors)
+    save_agent(out, {**last.config, **about}, last.tensors, last.files)

@@ -11,7 +11,7 @@ from typing import Any
 
 from pkubench.agents.components import as_plain, with_settings
 from pkubench.agents.learner import Context
-from pkubench.agents.registry import AgentFamily, family_of, preset
+from pkubench.agents.registry import AgentFamily, family_of, preset, why_not
 from pkubench.agents.saved.files import CONFIG, WEIGHTS
 from pkubench.agents.saved.runs import train_command
 from pkubench.envs.core.seeding import check_seed
@@ -115,7 +115,7 @@ def request(
     family = family_of(chosen)
     if family.learner is None and family.plan is None:
         raise ConfigError(f"agent {agent!r} is not trained")
-    if why := family.fits(task):
+    if why := why_not(chosen, task):
         raise ConfigError(f"{agent} does not train on {task.id}: {why}")
     before = chosen.config(task)
     config = with_settings(before, settings)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pkubench.agents.learner import Context, Counters, Export, Learner
+from pkubench.agents.learner import Context, Counters, Learner
 from pkubench.agents.saved.files import load_saved, save_agent
 from pkubench.agents.saved.runs import Ended, begin_training
 from pkubench.envs.core.registry import resolve
 from pkubench.errors import WeightsError
-from pkubench.files import write_bytes
 from pkubench.training.progress import Progress
 from pkubench.training.request import Request
 from pkubench.training.trackers import Run, Tracker, open_trackers
@@ -135,7 +133,7 @@ class SeedRun:
         found: dict[str, float] = {}
         if self.validator is not None and self.validator.is_due(done, is_last):
             export = self.learner.export()
-            found = self.validator.validate(export, self._config(export), done, is_last)
+            found = self.validator.validate(export, self._identity(), done, is_last)
         if not figures and not found:
             return None
         metrics = {**figures}
@@ -165,36 +163,31 @@ class SeedRun:
 
     def save(self) -> None:
         """Save the current agent, or the best one with ``keep="best"``."""
-        export = self.learner.export()
+        newest = self.learner.export()
+        kept = newest
         if self.validator is not None and self.validator.best is not None:
-            export = self.validator.best.export
-        config = self._config(export)
-        for name, data in export.files.items():
-            write_bytes(self.out / name, data)
-        save_agent(self.out, config, dict(export.tensors))
+            kept = self.validator.best.export
+        # what the learner reports of the training is of all of it, whichever weights are kept
+        config = {**self._identity(), **self._about(), **newest.about, **kept.config}
+        save_agent(self.out, config, dict(kept.tensors), kept.files)
 
-    def _config(self, export: Export) -> dict[str, Any]:
-        """Return the ``config.json`` of an agent exported now."""
+    def _identity(self) -> dict[str, Any]:
         identity = self.request.identity(self.context.seed)
+        return {"kind": self.request.family.kind, **identity}
+
+    def _about(self) -> dict[str, Any]:
+        """Return the entries of ``config.json`` on the training so far."""
         about: dict[str, Any] = {"total_steps": self.total, self._done_name: self.done}
         if self.learner.is_anytime:
             stopped = Ended.COMPLETE if self.done >= self.total else Ended.STOPPED
             about["ended"] = Ended.SOLVED if self.learner.ended else stopped
         else:
             about["seconds"] = round(self.seconds, 1)
+        if self.request.device != "cpu":  # kernels there add up in no fixed order
+            about["resumes"] = "approximate"
         if self.validator is not None:
             about |= self.validator.facts(self.done)
-        if export.files:
-            about["files"] = {
-                name: hashlib.sha256(data).hexdigest() for name, data in export.files.items()
-            }
-        return {
-            "kind": self.request.family.kind,
-            **identity,
-            **about,
-            "command": self.request.command(self.total),
-            **export.config,  # its settings are the resolved ones
-        }
+        return {**about, "command": self.request.command(self.total)}
 
     def close(self) -> None:
         """Close trackers and environments."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -116,7 +117,7 @@ class Service:
             name=run.name,
             group=run.group,
             config=dict(run.config),
-            resume="never" if run.resumed_at is None else "allow",
+            **_continued(run, module),
         )
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
@@ -128,19 +129,49 @@ class Service:
         self._library.finish()
 
 
+def _continued(run: Run, module: str) -> dict[str, str]:
+    """Return the arguments of ``init`` with which a resumed training continues its own run.
+
+    Weights & Biases finds a run by its id, which is kept beside the curve; trackio by its name.
+    """
+    if module != "wandb":
+        return {"resume": "never" if run.resumed_at is None else "allow"}
+    path = run.folder / "wandb.id"
+    try:
+        if run.resumed_at is None or not path.is_file():
+            path.write_text(secrets.token_hex(8), encoding="utf-8")
+        return {"id": path.read_text(encoding="utf-8").strip(), "resume": "allow"}
+    except OSError as error:
+        raise StorageError(f"cannot use {path}: {error.strerror or error}") from error
+
+
 def _imported(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"--track {module} needs the package {module}: pip install {module}"
-        ) from error
+        raise MissingExtra("trackers", f"--track {module}") from error
 
 
-TRACKERS: dict[str, Callable[[Run], Tracker]] = {
-    "tensorboard": TensorBoard,
-    "trackio": lambda run: Service(run, "trackio"),
-    "wandb": lambda run: Service(run, "wandb"),
+class TrackerKind(NamedTuple):
+    """A tracker that ``--track`` can name."""
+
+    open: Callable[[Run], Tracker]
+    check: Callable[[], object] = tuple
+    """Raises an error where it cannot be used, such as a package that is not installed."""
+    follows_many: bool = True
+    """Whether several runs of one process can be tracked together."""
+
+
+def _service(module: str) -> TrackerKind:
+    return TrackerKind(
+        lambda run: Service(run, module), lambda: _imported(module), follows_many=False
+    )
+
+
+TRACKERS: dict[str, TrackerKind] = {
+    "tensorboard": TrackerKind(TensorBoard, _summary_writer),
+    "trackio": _service("trackio"),
+    "wandb": _service("wandb"),
 }
 """The trackers that ``--track`` accepts."""
 
@@ -155,14 +186,11 @@ def check_trackers(names: tuple[str, ...], runs: int = 1) -> None:
     for name in names:
         if name not in TRACKERS:
             raise UnknownName("tracker", name, TRACKERS)
-        if runs > 1 and name != "tensorboard":
+        if runs > 1 and not TRACKERS[name].follows_many:
             raise ConfigError(
                 f"--track {name} follows one run at a time: leave --batch-seeds or --track out"
             )
-        if name == "tensorboard":
-            _summary_writer()
-        else:
-            _imported(name)
+        TRACKERS[name].check()
 
 
 def open_trackers(run: Run, names: tuple[str, ...]) -> list[Tracker]:
@@ -175,7 +203,7 @@ def open_trackers(run: Run, names: tuple[str, ...]) -> list[Tracker]:
     opened: list[Tracker] = [JSONLines(run)]
     try:
         for name in dict.fromkeys(names):
-            opened.append(TRACKERS[name](run))
+            opened.append(TRACKERS[name].open(run))
     except BaseException:
         for tracker in opened:
             tracker.close()

@@ -1,8 +1,9 @@
 """Validation: how good the agent is while it trains, on episodes used for nothing else.
 
 At points spread evenly over the budget the agent is exported, loaded as an evaluation loads it, and
-plays some episodes at the mode of its policy, with the code that evaluations use for a block of
-episodes; at the last point it also plays them with sampled actions. Every point has its own
+plays some episodes with its usual settings of acting (the mode of its policy), with the code that
+evaluations use for a block of episodes; after the last point the agent to be saved also plays them
+with sampled actions. Every point has its own
 episodes, from the run's stream of ``validation_seeds``. No generator of the training is used, so
 that the weights are bit-equal with and without validation.
 
@@ -146,30 +147,35 @@ class Validator:
         return min(done * self.how.points // self.total, self.how.points)
 
     def validate(
-        self, export: Export, config: Mapping[str, Any], done: int, is_last: bool
+        self, export: Export, identity: Mapping[str, Any], done: int, is_last: bool
     ) -> dict[str, float]:
         """Play the episodes of a point; return metrics for the curve.
 
         Args:
             export: The agent.
-            config: The ``config.json`` it would be saved with.
+            identity: The entries that its ``config.json`` has besides the export's.
             done: How much of the budget is spent.
-            is_last: Whether training is over: then also sampling from the policy.
+            is_last: Whether training is over: the agent to be saved then also samples its actions.
         """
-        saved = SavedAgent(dict(config), dict(export.tensors))
         first = len(self.points) * self.how.episodes
-        point = self._play(saved, first, done, "mode")
+        point = self._play(export, identity, first, done)
         self.points.append(point)
         figures = {f"validation_{name}": value for name, value in point.figures.items()}
-        if is_last and "sampled" in self.family.acting.get("mode", ()):
-            self.sampled = self._play(saved, first, done, "sampled")
-            found = self.sampled.figures
-            figures |= {f"validation_sampled_{name}": value for name, value in found.items()}
         if self.how.keep == "best":
             self._consider(export, done)
+        if is_last and "sampled" in self.family.acting.get("mode", ()):
+            kept, at = (export, done) if self.best is None else (self.best.export, self.best.at)
+            self.sampled = self._play(kept, identity, first, at, mode="sampled")
+            if at == done:
+                found = self.sampled.figures
+                figures |= {f"validation_sampled_{name}": value for name, value in found.items()}
         return figures
 
-    def _play(self, saved: SavedAgent, first: int, done: int, mode: str) -> Point:
+    def _play(
+        self, export: Export, identity: Mapping[str, Any], first: int, done: int, **acting: str
+    ) -> Point:
+        config = {**identity, **export.config}
+        saved = SavedAgent(config, dict(export.tensors), export.files)
         seeds = validation_seeds(self.seed, self.how.episodes, first)
         episodes = [
             Episode(number=first + k, seed=seed, agent_seed=seed)
@@ -180,7 +186,7 @@ class Validator:
             try:
                 # Weights that have diverged cannot be loaded; that is a finding, not an error.
                 load = import_function(str(self.family.load))
-                entrant = load(saved, self.task, {"mode": mode})
+                entrant = load(saved, self.task, self.family.acting_with(acting))
                 records = list(run_block(self.env, entrant, self.task, episodes))
             except AgentError as error:
                 return Point(done, first, {}, f"{type(error).__name__}: {error}")
@@ -203,6 +209,8 @@ class Validator:
         if len(window) < self.how.window or any(point.failure for point in window):
             return
         mean, limit = self._mean(window, "return"), self.task.cost_limit
+        if not math.isfinite(mean):
+            return
         cost = self._mean(window, "cost") if limit is not None else math.nan
         rank = (1, mean) if limit is None or cost <= limit else (0, -cost)
         if self.best is None or rank >= self.best.rank:
@@ -210,7 +218,7 @@ class Validator:
 
     @staticmethod
     def _mean(window: list[Point], name: str) -> float:
-        return float(np.mean([point.figures.get(name, 0.0) for point in window]))
+        return float(np.mean([point.figures[name] for point in window]))
 
     def facts(self, done: int) -> dict[str, Any]:
         """Return the entries of ``config.json``: the results, and how the weights were chosen."""
@@ -243,12 +251,15 @@ class Validator:
                 "tensors": dict(export.tensors),
                 "files": files,
             }
-        return {"points": [point._asdict() for point in self.points], "best": best}
+        sampled = None if self.sampled is None else self.sampled._asdict()
+        points = [point._asdict() for point in self.points]
+        return {"points": points, "sampled": sampled, "best": best}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Restore the state of a checkpoint."""
         self.points = [Point(**point) for point in state["points"]]
-        best = state["best"]
+        sampled, best = state["sampled"], state["best"]
+        self.sampled = None if sampled is None else Point(**sampled)
         if best is not None:
             files = {name: data.tobytes() for name, data in best["files"].items()}
             export = Export(best["config"], best["tensors"], files)

@@ -276,7 +276,7 @@ def _header(path: Path) -> None:
 
 
 def _nan(path: Path) -> None:
-    config, tensors = load_saved(path.parent)
+    config, tensors, _ = load_saved(path.parent)
     name = next(iter(tensors))
     save_agent(path.parent, config, {**tensors, name: np.full_like(tensors[name], np.nan)})
 

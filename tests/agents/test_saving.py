@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pkubench.agents.saved.files import CONFIG, WEIGHTS, load_saved, load_tensors, save_agent
-from pkubench.errors import StorageError, WeightsError
+from pkubench.errors import ConfigError, StorageError, WeightsError
 
 FACTS = {"kind": "on-policy", "agent": "happo", "task": "pkubench/SimpleSpread-v0"}
 
@@ -24,11 +24,39 @@ def _save(folder: Path) -> None:
 
 def test_a_saved_agent_comes_back_bit_for_bit(tmp_path: Path) -> None:
     _save(tmp_path)
-    config, tensors = load_saved(tmp_path)
+    config, tensors, files = load_saved(tmp_path)
+    assert files == {}
     digest = hashlib.sha256((tmp_path / WEIGHTS).read_bytes()).hexdigest()
     assert config == {"format": 1, **FACTS, "weights_sha256": digest}
     assert tensors["w"].dtype == np.float32
     assert tensors["w"].tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_further_files_are_checked_like_the_weights(tmp_path: Path) -> None:
+    files = {"vocab.txt": b"up\ndown\n"}
+    save_agent(tmp_path, FACTS, {"w": np.zeros(3)}, files)
+    assert load_saved(tmp_path).files == files
+    (tmp_path / "vocab.txt").write_bytes(b"down\nup\n")
+    with pytest.raises(WeightsError, match=r"vocab.txt is not the file that was saved"):
+        load_saved(tmp_path)
+    (tmp_path / "vocab.txt").unlink()
+    with pytest.raises(WeightsError, match=r"not complete: it has no vocab.txt"):
+        load_saved(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../vocab.txt", "a/b", "", ".", "..", "config.json", "/etc/x"])
+def test_a_further_file_is_in_the_agents_folder_and_none_of_its_own(
+    tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "agent"
+    with pytest.raises(ConfigError, match="cannot be the name of a file"):
+        save_agent(folder, FACTS, {"w": np.zeros(3)}, {name: b"x"})
+    assert not folder.exists()
+    _save(folder)
+    config = json.loads((folder / CONFIG).read_text())
+    (folder / CONFIG).write_text(json.dumps(config | {"files": {name: "0" * 64}}))
+    with pytest.raises(WeightsError, match="file names without folders"):
+        load_saved(folder)
 
 
 def test_a_changed_byte_that_leaves_finite_numbers_is_named(tmp_path: Path) -> None:

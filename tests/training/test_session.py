@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import pkubench
+from pkubench.agents.resolve.saved import saved_run
 from pkubench.agents.saved.files import load_saved
 from pkubench.agents.saved.runs import check_resumable, has_checkpoint, read_training
 from pkubench.errors import ConfigError, WeightsError
@@ -220,7 +221,12 @@ def test_closing_a_run_leaves_a_checkpoint_and_finishing_it_none(tmp_path: Path)
     saved = load_saved(tmp_path)
     assert (saved.config["kind"], saved.config["steps"], saved.config["toy"]) == ("toy", 50, True)
     assert (tmp_path / "notes.txt").read_bytes() == b"counted"
-    assert saved.config["files"].keys() == {"notes.txt"}
+    assert saved.files == {"notes.txt": b"counted"}
+    assert saved_run(tmp_path, None).hashes.keys() == {
+        "config.json",
+        "weights.safetensors",
+        "notes.txt",
+    }
     before = weights(tmp_path)
     assert run("toy", tmp_path, 50, 0, resume=True) == []
     assert weights(tmp_path) == before
@@ -229,6 +235,15 @@ def test_closing_a_run_leaves_a_checkpoint_and_finishing_it_none(tmp_path: Path)
             run("toy", tmp_path, **{"steps": 50, "seed": 0, "resume": True, **changes})
     with pytest.raises(ConfigError, match="has a run already"):
         run("toy", tmp_path, 50, 0)
+
+
+def test_a_run_that_does_not_resume_exactly_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pkubench.training.request._check_device", lambda device: None)
+    for device, found in (("cpu", None), ("cuda", "approximate")):
+        list(train("toy", TASK, steps=10, seed=0, out=tmp_path / device, device=device))
+        assert load_saved(tmp_path / device).config.get("resumes") == found
 
 
 def test_an_anytime_learner_is_saved_when_stopped_and_its_budget_extends(tmp_path: Path) -> None:

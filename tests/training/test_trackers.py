@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 import sys
 import types
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pkubench.errors import ConfigError, UnknownName
+from pkubench.errors import ConfigError, MissingExtra, UnknownName
 from pkubench.training.session import train, train_batch
-from pkubench.training.trackers import JSONLines, Run, check_trackers
+from pkubench.training.trackers import (
+    TRACKERS,
+    JSONLines,
+    Run,
+    TrackerKind,
+    check_trackers,
+)
 from tests.training.toys import toy_task
 
 pytestmark = pytest.mark.usefixtures("toys")
@@ -37,8 +44,19 @@ class Service(types.ModuleType):
         super().__init__(name)
         self.calls: list[tuple[str, Any]] = []
 
-    def init(self, **how: Any) -> None:
-        self.calls.append(("init", how))
+    def init(
+        self,
+        *,
+        project: str,
+        name: str,
+        group: str,
+        config: dict[str, Any],
+        resume: str,
+        id: str | None = None,
+    ) -> None:
+        assert id is None or self.__name__ == "wandb"  # trackio has no such argument
+        self.calls.append(("init", {"project": project, "name": name, "group": group, "id": id}))
+        self.calls[-1][1].update(config=config, resume=resume)
 
     def log(self, figures: dict[str, float], step: int) -> None:
         self.calls.append(("log", (step, figures)))
@@ -59,14 +77,50 @@ def test_a_service_follows_a_run_that_is_resumed(
     part.close()
     assert [call for call, _ in service.calls] == ["init", "log", "finish"]
     begun = service.calls[0][1]
-    assert (begun["project"], begun["resume"]) == ("pkubench", "never")
+    assert begun["project"] == "pkubench"
     assert (begun["name"], begun["group"]) == ("toy-SimpleSpread-v0-seed4", "toy-SimpleSpread-v0")
     assert begun["config"]["settings"]["gamma"] == 0.95
     step, figures = service.calls[1][1]
     assert step == 10 and figures["return"] == 5.0 and "x" not in figures  # NaN is not a metric
     list(train("toy", toy_task(), resume=True, **how))
-    assert service.calls[3][1]["resume"] == "allow"
+    again = service.calls[3][1]
+    assert again["resume"] == "allow"
+    if name == "wandb":  # which finds a run by its id alone
+        assert begun["id"] and again["id"] == begun["id"]
+    else:
+        assert begun["resume"] == "never"
     assert [what[0] for call, what in service.calls if call == "log"] == [10, 20, 30]
+
+
+def test_a_run_that_starts_afresh_is_another_run_of_weights_and_biases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service("wandb")
+    monkeypatch.setitem(sys.modules, "wandb", service)
+    for resumed_at in (None, None, 10):
+        TRACKERS["wandb"].open(Run(tmp_path, "n", "g", {}, resumed_at)).close()
+    first, second, third = (how["id"] for call, how in service.calls if call == "init")
+    assert first != second == third
+
+
+def test_a_tracker_of_ones_own_is_one_entry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, float]] = []
+
+    class Own:
+        def __init__(self, run: Run) -> None:
+            self.group = run.group
+
+        def log(self, step: int, figures: Mapping[str, float]) -> None:
+            seen.append((step, figures["return"]))
+
+        def close(self) -> None:
+            seen.append((-1, 0.0))
+
+    monkeypatch.setitem(TRACKERS, "own", TrackerKind(Own))
+    list(train("toy", toy_task(), steps=20, seed=4, out=tmp_path, track=["own"]))
+    assert seen == [(10, 5.0), (20, 10.0), (-1, 0.0)]
 
 
 def test_tensorboard_is_written_only_when_asked_for(tmp_path: Path) -> None:
@@ -85,7 +139,7 @@ def test_a_tracker_that_is_not_there_is_named_before_anything_is_written(tmp_pat
     out = tmp_path / "run"
     with pytest.raises(UnknownName, match="no tracker 'wandbb'; did you mean 'wandb'"):
         list(train("toy", toy_task(), steps=30, seed=4, out=out, track=["wandbb"]))
-    with pytest.raises(ConfigError, match="pip install trackio"):
+    with pytest.raises(MissingExtra, match=r"pip install .pkubench\[trackers\]"):
         list(train("toy", toy_task(), steps=30, seed=4, out=out, track=["trackio"]))
     with pytest.raises(ConfigError, match="one run at a time"):
         how: dict[str, Any] = {"seeds": [1, 2], "outs": [out, out], "track": ["wandb"]}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,10 @@ import pytest
 from pkubench.agents.learner import Export
 from pkubench.agents.registry import families
 from pkubench.agents.resolve.loading import load_agent
-from pkubench.agents.saved.files import load_saved
+from pkubench.agents.saved.files import SavedAgent, load_saved
 from pkubench.envs.core.registry import make_batch
 from pkubench.envs.core.seeding import validation_seeds
-from pkubench.errors import ConfigError
+from pkubench.errors import ConfigError, WeightsError
 from pkubench.evaluation.run.episodes import run_block
 from pkubench.tasks.registry import make_task
 from pkubench.tasks.scoring import Episode
@@ -185,7 +187,43 @@ def test_the_best_weights_survive_a_kill(tmp_path: Path, monkeypatch: pytest.Mon
     part.close()
     run(parts, how, resume=True, **more)
     assert _weights(parts) == _weights(whole)
-    assert points(parts) == points(whole)
+    config = {folder: load_saved(folder).config for folder in (whole, last, parts)}
+    assert config[parts]["validation"] == config[whole]["validation"]
+    # The cost in training is of the whole training, whichever weights are kept.
+    assert config[whole]["training_cost"] == config[last]["training_cost"]
+    assert config[parts]["training_cost"] == config[last]["training_cost"]
+    # What is sampled from is what is saved.
+    sampled = config[whole]["validation"]["sampled"]
+    assert sampled["at"] == saved["at"]
+    assert sampled["return"] != config[last]["validation"]["sampled"]["return"]
+
+
+def test_a_stop_after_the_last_update_loses_nothing(tmp_path: Path) -> None:
+    how = Validation(points=2, episodes=2, window=1)
+    part = train("ppo", LIMITED, steps=128, seed=3, out=tmp_path, validation=how, settings=SMALL)
+    while next(part).steps < 128:
+        pass
+    part.close()
+    run(tmp_path, how, 128, resume=True)
+    assert load_saved(tmp_path).config["validation"]["sampled"]["at"] == 128
+
+
+def test_agents_are_loaded_with_the_settings_that_their_family_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    received: list[dict[str, Any]] = []
+
+    def strict(saved: SavedAgent, task: Any, acting: dict[str, Any]) -> Any:
+        received.append(acting)
+        raise WeightsError("enough seen")
+
+    monkeypatch.setitem(sys.modules, "strict_loader", types.SimpleNamespace(load=strict))
+    family = dataclasses.replace(
+        families()["on-policy"], load="strict_loader:load", acting={"target_return": (1.0, 2.0)}
+    )
+    validator = Validator(Validation(points=1, window=1), family, LIMITED, None, 0, 10)  # type: ignore[arg-type]
+    validator.validate(Export({}, {}), {}, 10, True)
+    assert received == [{"target_return": 1.0}]
 
 
 def _weights(folder: Path) -> bytes:

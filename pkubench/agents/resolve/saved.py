@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 from pkubench.agents.contract import Entrant
 from pkubench.agents.registry import AgentFamily, families, family_of_kind, import_function
 from pkubench.agents.resolve.sources import AgentRun, AgentSource, file_hash
-from pkubench.agents.saved.files import CONFIG, WEIGHTS, SavedAgent, Tensors, load_saved
+from pkubench.agents.saved.files import (
+    CONFIG,
+    WEIGHTS,
+    SavedAgent,
+    Tensors,
+    files_of,
+    load_saved,
+)
 from pkubench.agents.saved.runs import read_training, training_folders, trainings
 from pkubench.errors import (
     AgentError,
@@ -67,9 +74,8 @@ def _check_alike(folder: Path, paths: list[Path]) -> None:
 
 def saved_run(folder: Path, task: Task | None) -> AgentRun:
     """Return the run of one saved agent, with the hashes of its files."""
-    hashes = {
-        name: file_hash(folder / name) for name in (CONFIG, WEIGHTS) if (folder / name).is_file()
-    }
+    names = (CONFIG, WEIGHTS, *files_of(folder))
+    hashes = {name: file_hash(folder / name) for name in names if (folder / name).is_file()}
     label = folder.name if folder.name.startswith("seed") else "run"
     return AgentRun(label, load_folder, (folder.absolute(), task), hashes)
 
@@ -140,7 +146,7 @@ def _rebuilt(
     acting: Mapping[str, Any] | None = None,
 ) -> Entrant:
     family = _family(folder, saved)
-    chosen = {name: values[0] for name, values in family.acting.items()} | dict(acting or {})
+    chosen = family.acting_with(acting or {})
     try:
         loaded: Entrant = import_function(str(family.load))(saved, task, chosen)
     except WeightsError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pkubench.errors import MissingExtra, StorageError, WeightsError
+from pkubench.errors import ConfigError, MissingExtra, StorageError, WeightsError
 from pkubench.files import write_bytes, write_json
 
 FORMAT = 1
@@ -20,6 +21,9 @@ CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
 DIGEST = "weights_sha256"
 """Entry of a saved agent's ``config.json`` by which a changed byte of its weights is detected."""
+
+FILES = "files"
+"""Entry of ``config.json`` with the SHA-256 of each further file, by name."""
 
 Tensors = dict[str, npt.NDArray[Any]]
 
@@ -30,18 +34,35 @@ class SavedAgent(NamedTuple):
     config: dict[str, Any]
     """At least ``format``, ``kind`` (which loader reads it), ``agent`` and ``task``."""
     tensors: Tensors
+    files: Mapping[str, bytes] = {}
+    """Further files that acting reads (a vocabulary, say), by name."""
 
 
-def save_agent(folder: Path, config: Mapping[str, Any], tensors: Tensors) -> None:
+def save_agent(
+    folder: Path,
+    config: Mapping[str, Any],
+    tensors: Tensors,
+    files: Mapping[str, bytes] | None = None,
+) -> None:
     """Save an agent. ``config`` needs ``kind``, ``agent`` and ``task``.
 
     Raises:
+        ConfigError: the name of a further file is not a plain one.
         StorageError: the folder cannot be written.
         MissingExtra: safetensors is not installed.
     """
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in (files or {}).items()}
+    for name in hashes:
+        if not _is_plain(name):
+            raise ConfigError(f"{name!r} cannot be the name of a file of a saved agent")
+    for name, data in (files or {}).items():
+        write_bytes(folder / name, data)
     digest = write_tensors(folder / WEIGHTS, tensors)
+    entries: dict[str, Any] = {"format": FORMAT, **config, DIGEST: digest}
+    if hashes:
+        entries[FILES] = hashes
     # Last, so that a kill between the two leaves weights that do not match the old config.
-    write_json(folder / CONFIG, {"format": FORMAT, **config, DIGEST: digest}, allow_nan=True)
+    write_json(folder / CONFIG, entries, allow_nan=True)
 
 
 def write_tensors(path: Path, tensors: Tensors) -> str:
@@ -70,16 +91,7 @@ def load_saved(folder: Path) -> SavedAgent:
     for path in (config_path, weights_path):
         if not path.is_file():
             raise WeightsError(f"{folder} is not a saved agent: it has no {path.name}")
-    try:
-        config = json.loads(_read(config_path))
-    except (ValueError, RecursionError) as error:  # also numbers too long, brackets too deep
-        raise WeightsError(f"{config_path} is not valid JSON: {error}") from error
-    if not isinstance(config, dict) or "kind" not in config:
-        raise WeightsError(f"{config_path} does not describe a saved agent (no 'kind')")
-    if config.get("format") != FORMAT:
-        raise WeightsError(
-            f"{config_path} has format {config.get('format')!r}; this release reads {FORMAT}"
-        )
+    config = _config(config_path)
     data = _read(weights_path)
     tensors = _tensors(data, weights_path)
     digest = hashlib.sha256(data).hexdigest()
@@ -89,7 +101,59 @@ def load_saved(folder: Path) -> SavedAgent:
             "from weights_sha256 there): copy both again, or continue with --resume if saving was "
             "interrupted"
         )
-    return SavedAgent(config, tensors)
+    return SavedAgent(config, tensors, _further(folder, config))
+
+
+def files_of(folder: Path) -> tuple[str, ...]:
+    """Return the names of the further files of a saved agent; none where it cannot be read."""
+    try:
+        return tuple(_hashes(folder / CONFIG, _config(folder / CONFIG)))
+    except (WeightsError, StorageError):  # said when it is loaded
+        return ()
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(_read(path))
+    except (ValueError, RecursionError) as error:  # also numbers too long, brackets too deep
+        raise WeightsError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(config, dict) or "kind" not in config:
+        raise WeightsError(f"{path} does not describe a saved agent (no 'kind')")
+    if config.get("format") != FORMAT:
+        raise WeightsError(
+            f"{path} has format {config.get('format')!r}; this release reads {FORMAT}"
+        )
+    return config
+
+
+def _hashes(path: Path, config: Mapping[str, Any]) -> dict[str, str]:
+    found = config.get(FILES, {})
+    if not isinstance(found, dict) or not all(_is_plain(name) for name in found):
+        raise WeightsError(f"{path}: files must be a table of file names without folders")
+    return found
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a name stays in its folder and replaces none of the agent's own files."""
+    return bool(re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name)) and name not in (
+        CONFIG,
+        WEIGHTS,
+    )
+
+
+def _further(folder: Path, config: Mapping[str, Any]) -> dict[str, bytes]:
+    """Read the further files of a saved agent and check their hashes."""
+    files = {}
+    for name, digest in _hashes(folder / CONFIG, config).items():
+        if not (folder / name).is_file():
+            raise WeightsError(f"{folder} is not complete: it has no {name}")
+        files[name] = _read(folder / name)
+        if hashlib.sha256(files[name]).hexdigest() != digest:
+            raise WeightsError(
+                f"{folder / name} is not the file that was saved with {CONFIG} (its SHA-256 "
+                "differs from the one there): copy both again"
+            )
+    return files
 
 
 def load_tensors(path: Path) -> Tensors:

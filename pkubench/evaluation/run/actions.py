@@ -138,21 +138,21 @@ class ActionCheck:
         faults: dict[int, str] = {}
         if outside.any():
             bad = outside.reshape(len(array), -1).any(axis=1)
-            for lane in np.flatnonzero(bad & active).tolist():
-                faults[lane] = (
-                    f"out-of-range: {self.agent} chose {array[lane].tolist()} of {self.space}"
+            for env in np.flatnonzero(bad & active).tolist():
+                faults[env] = (
+                    f"out-of-range: {self.agent} chose {array[env].tolist()} of {self.space}"
                 )
             array[bad] = self._low
         if mask is not None and array.ndim == 1:
-            lanes = np.arange(len(array))
-            illegal = (mask[lanes, array - self._low] == 0) & active
-            for lane in np.flatnonzero(illegal).tolist():
+            rows = np.arange(len(array))
+            illegal = (mask[rows, array - self._low] == 0) & active
+            for env in np.flatnonzero(illegal).tolist():
                 faults.setdefault(
-                    lane, f"illegal-action: {self.agent} chose {int(array[lane])}, which is masked"
+                    env, f"illegal-action: {self.agent} chose {int(array[env])}, which is masked"
                 )
             # Inactive environments too need an action that is valid.
             legal = mask.argmax(axis=1) + self._low
-            array = np.where((mask[lanes, array - self._low] == 0), legal, array)
+            array = np.where((mask[rows, array - self._low] == 0), legal, array)
         return array, faults
 
     def _text_list(self, answer: Any) -> list[Any]:
@@ -176,10 +176,10 @@ class ActionCheck:
     ) -> tuple[Array, dict[int, str]]:
         texts = np.empty(len(answer), dtype=object)
         faults = {}
-        for lane, text in enumerate(answer):
-            texts[lane] = text if isinstance(text, str) else ""
-            if active[lane] and not isinstance(text, str):
-                faults[lane] = f"wrong-dtype: {self.agent} gave {text.kind}, not a text"
+        for env, text in enumerate(answer):
+            texts[env] = text if isinstance(text, str) else ""
+            if active[env] and not isinstance(text, str):
+                faults[env] = f"wrong-dtype: {self.agent} gave {text.kind}, not a text"
         return texts, faults
 
 

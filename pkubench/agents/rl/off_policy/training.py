@@ -136,7 +136,7 @@ class OffPolicySeed:
                 "bounds": self.config.bounds,
             }
         about = {"settings": as_plain(learner.config), "members": members}
-        return Export({**self.collector.window.training_cost_entry(), **about}, tensors)
+        return Export(about, tensors, about=self.collector.window.training_cost_entry())
 
     def close(self) -> None:
         """Release the environments."""

@@ -102,7 +102,7 @@ class OnPolicyTraining:
             if isinstance(self.env, Saute):
                 members[agent]["budget"] = self.env.budget._asdict()
         about = {"settings": as_plain(learner.config), "members": members}
-        return Export({**self.collector.window.training_cost_entry(), **about}, tensors)
+        return Export(about, tensors, about=self.collector.window.training_cost_entry())
 
     def close(self) -> None:
         """Release the environments."""
