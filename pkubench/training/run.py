@@ -138,7 +138,7 @@ class SeedRun:
             found = self.validator.validate(export, self._config(export), done, is_last)
         if not figures and not found:
             return None
-        metrics = {**figures}
+        metrics = {**figures, **self._gradient_steps}
         if self.unit == "environment_steps":
             metrics["steps_per_second"] = round((done - before) / elapsed, 6)
         metrics.setdefault("seconds", round(self.seconds, 6))
@@ -163,6 +163,12 @@ class SeedRun:
     def _done_name(self) -> str:
         return _DONE.get(self.unit, self.unit)
 
+    @property
+    def _gradient_steps(self) -> dict[str, int]:
+        """The number of gradient steps so far, for the curve and ``config.json``, if counted."""
+        count = self.counters.gradient_steps
+        return {"gradient_steps": count} if count else {}
+
     def save(self) -> None:
         """Save the current agent, or the best one with ``keep="best"``."""
         export = self.learner.export()
@@ -177,6 +183,7 @@ class SeedRun:
         """Return the ``config.json`` of an agent exported now."""
         identity = self.request.identity(self.context.seed)
         about: dict[str, Any] = {"total_steps": self.total, self._done_name: self.done}
+        about |= self._gradient_steps
         if self.learner.is_anytime:
             stopped = Ended.COMPLETE if self.done >= self.total else Ended.STOPPED
             about["ended"] = Ended.SOLVED if self.learner.ended else stopped
