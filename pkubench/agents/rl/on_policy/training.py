@@ -52,7 +52,10 @@ class OnPolicyTraining:
         """Collect a rollout and update once."""
         config, collector, learner = self.config, self.collector, self.learner
         data = collector.collect(
-            config.rollout_steps, learner.behave, restart=config.reset_each_rollout
+            config.rollout_steps,
+            learner.behave,
+            restart=config.reset_each_rollout,
+            whole_episodes=config.rollout == "episodes",
         )
         cost, length = collector.window.take_means()
         share_done = self.counters.environment_steps / self.total
@@ -63,7 +66,7 @@ class OnPolicyTraining:
             steps += len(learner.actors)
         self.counters = done._replace(
             iterations=done.iterations + 1,
-            environment_steps=done.environment_steps + config.batch_steps,
+            environment_steps=done.environment_steps + int(data.valid.sum()),
             episodes=done.episodes + int((data.terminated | data.truncated).sum()),
             gradient_steps=done.gradient_steps + steps,
         )
