@@ -128,7 +128,7 @@ TASK = Task(
     suite="mine",
     title="walk to the right",
     metrics=(Metric(name="return", higher_is_better=True, unit="steps", describe="to the right"),),
-    protocol=Protocol(episodes=20, horizon=4, training_steps=1000, quick_episodes=4),
+    protocol=Protocol(episodes=20, horizon=4, budget={"environment_steps": 1000}, quick_episodes=4),
     scoring=WorstGroup(),
     notes="Not a benchmark.",
 )

@@ -134,7 +134,9 @@ TASK = Task(
     suite="corridor",
     title="walk to the end that pays",
     metrics=(Metric(name="return", higher_is_better=True, unit="reward", describe="summed"),),
-    protocol=Protocol(episodes=200, horizon=20, training_steps=20_000, quick_episodes=20),
+    protocol=Protocol(
+        episodes=200, horizon=20, budget={"environment_steps": 20_000}, quick_episodes=20
+    ),
 )
 FAMILY = AgentFamily(
     name="q-learning",

@@ -122,7 +122,7 @@ def request(
     total = steps
     if total is None:  # learners that count iterations have a default number of them
         own = getattr(config, "iterations", None) if family.unit == "iterations" else None
-        total = own if own is not None else task.protocol.training_steps
+        total = own if own is not None else task.protocol.budget.get(family.unit)
     if total is None:
         raise ConfigError(f"{task.id} has no budget of its own: give --steps N")
     if total < 1:
