@@ -10,7 +10,7 @@ from pkubench.agents.contract import Entrant
 from pkubench.agents.registry import AgentFamily, families, family_of_kind, import_function
 from pkubench.agents.resolve.sources import AgentRun, AgentSource, file_hash
 from pkubench.agents.saved.files import CONFIG, WEIGHTS, SavedAgent, Tensors, load_saved
-from pkubench.agents.saved.runs import read_training, training_folders, trainings
+from pkubench.agents.saved.runs import read_training, spent, training_folders, trainings
 from pkubench.errors import (
     AgentError,
     MissingExtra,
@@ -71,27 +71,12 @@ def saved_run(folder: Path, task: Task | None) -> AgentRun:
         name: file_hash(folder / name) for name in (CONFIG, WEIGHTS) if (folder / name).is_file()
     }
     label = folder.name if folder.name.startswith("seed") else "run"
-    arguments = (folder.absolute(), task)
-    return AgentRun(label, load_folder, arguments, hashes, spent=_spent(folder))
-
-
-def _spent(folder: Path) -> dict[str, int]:
-    """Return what a saved agent's training used; nothing where its files do not say.
-
-    The last update may end beyond the steps that were asked for, and these are what counts.
-    """
     try:
         training = read_training(folder)
     except StorageError:  # reported when it is loaded
-        return {}
-    facts = {} if training is None else training.facts
-    asked, steps = facts.get("total_steps"), facts.get("steps")
-    found = {
-        "environment_steps": min(asked, steps) if type(asked) is type(steps) is int else steps,
-        "gradient_steps": facts.get("gradient_steps"),
-        "iterations": facts.get("iterations"),
-    }
-    return {unit: count for unit, count in found.items() if type(count) is int}
+        training = None
+    used = {} if training is None else spent(training.facts)
+    return AgentRun(label, load_folder, (folder.absolute(), task), hashes, spent=used)
 
 
 def load_folder(
