@@ -186,6 +186,20 @@ def test_what_is_not_valid_changes_nothing(kind: str) -> None:
     assert all(bool(w.isfinite().all()) for w in results[0])
 
 
+def test_running_moments_are_of_valid_steps_only() -> None:
+    learner, collector = made(config_of(**SMALL | KINDS["normalised"]))
+    data = collected(learner, collector)
+    learner.update(data, 2.0, 0.0, 3.0)
+    valid, number = data.valid, data.valid.shape[1]
+    for name, signal in (("rewards", data.rewards.sum(-1)), ("costs", data.costs)):
+        norm = learner.signal_norms[name]
+        assert norm.count == valid.sum() < valid.size
+        assert norm.mean[0] == pytest.approx(signal[valid].mean(), abs=1e-6)
+    together = (data.terminated | data.truncated)[: SMALL["rollout_steps"] - 1].all(1).sum()
+    for norm in learner.norms.values():  # first observations count where all begin at once
+        assert norm.count == valid.sum() + number * (1 + together)
+
+
 def episodes_of(data: Rollout) -> list[tuple[int, slice]]:
     """The environment and the steps of each episode, in the order of the flattened rollout."""
     found = []
