@@ -190,12 +190,12 @@ def task_section(task: Task) -> Iterator[str]:
     """Yield the standardized task on an environment: protocol, metrics and reference scores."""
     protocol = task.protocol
     yield f"## The task: {task.title}\n"
-    if protocol.training_steps is None:
+    if not protocol.budget:
         yield "Learners count iterations, and each has its own number of them; there is no budget."
     else:
         yield (
             f"{protocol.episodes} evaluation episodes per run; training budget of ranked entries "
-            f"{protocol.training_steps:,} steps."
+            f"{protocol.budget_in_words()}."
         )
     if task.cost_limit is not None:
         yield f"An entry is feasible if its mean cost is at most {task.cost_limit:g}."

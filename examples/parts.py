@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pkubench import register_preset
 from pkubench.agents.components import register
 from pkubench.agents.contract import FloatArray
+from pkubench.agents.registry import Preset
 from pkubench.agents.rl.constraints.base import LimitedCost
 from pkubench.agents.rl.constraints.multiplier import MultiplierConstraint
 from pkubench.agents.rl.credit.base import Credit
@@ -68,3 +70,14 @@ class Blend(Credit):
         """Return the blended rewards."""
         team = rollout.rewards.mean(-1, keepdims=True)
         return self.own * rollout.rewards + (1.0 - self.own) * team
+
+
+register_preset(
+    Preset(
+        name="happo-blend",
+        family="on-policy",
+        base="happo",
+        settings={"credit": "blend", "own": 0.8},
+        summary="HAPPO on a blend of own and team reward",
+    )
+)

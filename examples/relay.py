@@ -104,6 +104,8 @@ TASK = Task(
             describe="1 if the load was delivered, else 0",
         ),
     ),
-    protocol=Protocol(episodes=100, horizon=32, training_steps=100_000, quick_episodes=20),
+    protocol=Protocol(
+        episodes=100, horizon=32, budget={"environment_steps": 100_000}, quick_episodes=20
+    ),
 )
 register_task(TASK)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pkubench import tasks
     from pkubench.agents.contract import Agent, Entrant, Population, Team
-    from pkubench.agents.registry import register_family
+    from pkubench.agents.registry import register_family, register_preset
     from pkubench.envs.adapters.factories import parallel_env
     from pkubench.envs.core.registry import make_batch, register_environment
     from pkubench.evaluation.report import Report
@@ -38,6 +38,7 @@ _LAZY = {
     "parallel_env": "pkubench.envs.adapters.factories",
     "register_environment": "pkubench.envs.core.registry",
     "register_family": "pkubench.agents.registry",
+    "register_preset": "pkubench.agents.registry",
     "register_suite": "pkubench.tasks.registry",
     "register_task": "pkubench.tasks.outside",
     "train": "pkubench.training.api",
@@ -56,6 +57,7 @@ __all__ = [
     "parallel_env",
     "register_environment",
     "register_family",
+    "register_preset",
     "register_suite",
     "register_task",
     "tasks",

@@ -8,17 +8,19 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pkubench import plugins, register_family, register_suite
+from pkubench import make_task, plugins, register_family, register_preset, register_suite
 from pkubench.agents import registry
 from pkubench.agents.registry import AgentFamily, AgentPrefix, Preset
 from pkubench.errors import ConfigError, UnknownName
 from pkubench.tasks.registry import suites
 from pkubench.tasks.suite import Suite
+from pkubench.training.request import request
 
 ROOT = Path(__file__).resolve().parents[1]
 LINES = "results/rightward/Line-v0/run/episodes.jsonl"
@@ -126,7 +128,7 @@ TASK = Task(
     suite="mine",
     title="walk to the right",
     metrics=(Metric(name="return", higher_is_better=True, unit="steps", describe="to the right"),),
-    protocol=Protocol(episodes=20, horizon=4, training_steps=1000, quick_episodes=4),
+    protocol=Protocol(episodes=20, horizon=4, budget={"environment_steps": 1000}, quick_episodes=4),
     scoring=WorstGroup(),
     notes="Not a benchmark.",
 )
@@ -293,6 +295,72 @@ def test_every_verb_knows_what_an_installed_package_declares(installed: Path) ->
     assert [json.loads(line)["metrics"]["group"] for line in lines] == [0.0, 2.0] * 10
 
 
+PRESET = '''
+"""A credit model, and a preset of a family of pkubench that uses it."""
+from dataclasses import dataclass
+from pkubench import register_preset
+from pkubench.agents.components import register
+from pkubench.agents.registry import Preset
+from pkubench.agents.rl.credit.base import Credit
+
+
+@register("scaled")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaled(Credit):
+    by: float = 2.0
+    """Factor."""
+
+    def __call__(self, rollout):
+        return self.by * rollout.rewards
+
+
+register_preset(
+    Preset(
+        name="my-happo",
+        family="on-policy",
+        base="happo",
+        settings={"credit": "scaled", "by": 3.0, "num_envs": 4},
+        tuned={"Climbing": {"rollout_steps": 8}},
+        suites=("diagnostics",),
+        summary="HAPPO with scaled rewards",
+    )
+)
+'''
+
+
+def test_a_preset_joins_a_family_of_ours_from_a_module(
+    installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (installed / "my_preset.py").write_text(PRESET)
+    monkeypatch.setenv("PKUBENCH_PLUGINS", "my_preset")
+    train = ("train", "my-happo", "Climbing-v0", "--steps", "64", "--out", "runs/a", "--quiet")
+    listed, shown, changed, trained, scored, again, refused = pkubench(
+        installed,
+        ("list", "--json"),
+        ("show", "my-happo", "Climbing-v0", "--json"),
+        ("train", "my-happo", "Climbing-v0", "--set", "credit.own=1", "--quiet"),
+        train,
+        ("evaluate", "runs/a", "--quick", "--json", "--quiet"),
+        ("reproduce", "runs/a", "--run", "--quiet"),
+        ("train", "my-happo", "SimpleSpread-v0", "--quiet"),
+    )
+    agents = {agent["name"]: agent for agent in json.loads(listed[1])["agents"]}
+    assert agents["my-happo"]["suites"] == ["diagnostics"]
+    settings = json.loads(shown[1])["settings"]
+    assert (settings["credit"], settings["credit.by"]) == ("scaled", 3.0)
+    assert (settings["num_envs"], settings["rollout_steps"], settings["scheme"]) == (
+        *(4, 8),
+        "sequential",
+    )
+    assert changed[0] == 2 and "'credit.own'" in changed[2]
+    assert trained[0] == 0, trained[2]
+    config = json.loads((installed.parent / "runs/a/config.json").read_text())
+    assert config["agent"] == "my-happo" and config["settings"]["credit.by"] == 3.0
+    assert scored[0] == 0, scored[2]
+    assert again[0] == 0, again[1] + again[2]
+    assert refused[0] == 2 and "it trains on diagnostics tasks" in refused[2]
+
+
 def test_a_package_that_cannot_be_loaded_is_named(installed: Path) -> None:
     (installed / "mine" / "suite.py").write_text("import nothing_of_this_name")
     (said,) = pkubench(installed, ("list",))
@@ -339,6 +407,57 @@ def test_names_are_taken_once_and_registering_again_changes_nothing() -> None:
         registry.register_prefix(AgentPrefix(prefix="onnx", summary="", resolve="mine:resolve"))
 
 
+def derived(name: str = "derived", base: str = "ppo-lag", **rest: Any) -> Preset:
+    return Preset(name=name, family="on-policy", base=base, summary="", **rest)
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_preset_starts_from_another_with_its_numbers_and_its_needs() -> None:
+    first = derived(settings={"gamma": 0.5, "update.epochs": 3}, tuned={"Hopper": {"gamma": 0.6}})
+    second = derived("twice", "derived", settings={"lam": 0.5}, suites=("constrained",))
+    for preset in (first, first, second):
+        register_preset(preset)
+    hopper, speed = make_task("HopperVelocity-v0"), make_task("SpeedLimit-v0")
+    base = registry.preset("ppo-lag").config(hopper)
+    assert second.config(hopper) == replace(
+        base, gamma=0.6, lam=0.5, update=replace(base.update, epochs=3)
+    )
+    assert (first.config(speed).gamma, second.config(None).gamma) == (0.5, 0.5)
+    assert second.config(speed).constraint.cost_limit == speed.cost_limit == 5.0
+    # whom its base cannot train on, it cannot; a base is open to more suites than it
+    spread = make_task("SimpleSpread-v0")
+    assert registry.why_not(first, spread) == registry.preset("ppo-lag").fits(spread) != ""
+    assert not registry.can_train(second, speed) and registry.can_train(second, hopper)
+    for wrong, error, words in (
+        (derived("x", "happy"), UnknownName, "did you mean 'happo'"),
+        (derived("x", "psro"), ConfigError, "'psro', which is of the family 'population'"),
+        (derived("happo"), ConfigError, "another agent 'happo'"),
+        (replace(first, name="x", family="on-polcy"), UnknownName, "did you mean 'on-policy'"),
+    ):
+        with pytest.raises(error, match=words):
+            register_preset(wrong)
+    with pytest.raises(UnknownName, match="did you mean 'gamma'"):
+        derived("x", settings={"gama": 1.0}).config(hopper)
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_preset_of_another_package_closes_no_suite_to_the_agents_of_the_family() -> None:
+    task = replace(make_task("SpeedLimit-v0"), suite="theirs")
+    assert registry.is_meant_for(registry.preset("ppo"), task)
+    register_preset(derived(suites=("theirs",)))
+    assert registry.is_meant_for(registry.preset("ppo"), task)
+
+
+@pytest.mark.parametrize("agent", ["ppo", "happo"])
+def test_a_constraint_chosen_later_holds_the_limit_of_the_task(agent: str) -> None:
+    task = make_task("RiskyCorridor-v0")
+    settings = {"constraint": "lagrangian"}
+    made = request(agent, task, settings, steps=None, seeds=[0])
+    assert made.config.constraint.cost_limit == task.cost_limit == 5.0
+    own = request(agent, task, {**settings, "cost_limit": "7"}, steps=None, seeds=[0])
+    assert own.config.constraint.cost_limit == 7.0
+
+
 def test_a_suite_must_hold_tasks_of_its_own_on_environments_that_there_are() -> None:
     task = suites()["marl"].tasks[0]
     with pytest.raises(ConfigError, match="another suite 'marl'"):
@@ -347,8 +466,6 @@ def test_a_suite_must_hold_tasks_of_its_own_on_environments_that_there_are() -> 
         register_suite(Suite(name="My suite", title="", tasks=()))
     with pytest.raises(ConfigError, match="is of the suite 'marl', not 'mine'"):
         register_suite(Suite(name="mine", title="", tasks=(task,)))
-    from dataclasses import replace
-
     with pytest.raises(ConfigError, match="another suite has the task"):
         register_suite(Suite(name="mine", title="", tasks=(replace(task, suite="mine"),)))
     lost = replace(task, suite="mine", id="mine/Nowhere-v0")

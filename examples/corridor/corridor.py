@@ -1,6 +1,7 @@
 """A package that adds an environment, a task and a learning agent to pkubench, by declaration."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from gymnasium import spaces
@@ -8,7 +9,7 @@ from gymnasium import spaces
 from pkubench import register_environment, register_family, register_suite
 from pkubench.agents.learner import Counters, Export
 from pkubench.agents.registry import AgentFamily, Preset
-from pkubench.envs.core.batch import SOLE_AGENT, BatchEnv
+from pkubench.envs.core.batch import SOLE_AGENT, BatchEnv, Option
 from pkubench.envs.core.registry import EnvSpec
 from pkubench.envs.core.seeding import TrainingSeeds, mix64
 from pkubench.tasks.suite import Suite
@@ -16,7 +17,9 @@ from pkubench.tasks.task import Metric, Protocol, Task
 
 
 class Corridor(BatchEnv):
-    """Eight cells and a start in the fourth; one end pays 1, and which one is seen.
+    """Eight cells; the episode starts in the fourth, or where its option ``start`` says.
+
+    One end pays 1, and which one is seen.
 
     | part        | type           | meaning                                 |
     |-------------|----------------|-----------------------------------------|
@@ -29,6 +32,7 @@ class Corridor(BatchEnv):
     """
 
     default_horizon = 20
+    episode_options: ClassVar = {"start": Option(3, spaces.Discrete(6, start=1), "first cell")}
 
     def __init__(self, num_envs=1, max_episode_steps=-1):
         super().__init__(num_envs, max_episode_steps)
@@ -37,7 +41,8 @@ class Corridor(BatchEnv):
         self.cell, self.pays_right = np.full(num_envs, 3), np.zeros(num_envs, dtype=bool)
 
     def _reset(self, ids, seeds):
-        self.cell[ids], self.pays_right[ids] = 3, mix64(seeds.astype(np.uint64)) % 2 == 1
+        self.cell[ids] = self.options["start"][ids]
+        self.pays_right[ids] = mix64(seeds.astype(np.uint64)) % 2 == 1
 
     def _step(self, actions, active):
         self.cell = np.clip(self.cell + 2 * actions[SOLE_AGENT] - 1, 0, 7)
@@ -129,7 +134,9 @@ TASK = Task(
     suite="corridor",
     title="walk to the end that pays",
     metrics=(Metric(name="return", higher_is_better=True, unit="reward", describe="summed"),),
-    protocol=Protocol(episodes=200, horizon=20, training_steps=20_000, quick_episodes=20),
+    protocol=Protocol(
+        episodes=200, horizon=20, budget={"environment_steps": 20_000}, quick_episodes=20
+    ),
 )
 FAMILY = AgentFamily(
     name="q-learning",

@@ -30,6 +30,7 @@ import pkgutil
 import typing
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from pkubench.agents.settings import fitted, read_value
@@ -151,21 +152,30 @@ def as_plain(config: Any) -> dict[str, Any]:
     }
 
 
-def with_settings(config: ConfigT, settings: Mapping[str, str]) -> ConfigT:
+def with_settings(
+    config: ConfigT, settings: Mapping[str, str], defaults: Mapping[str, Any] = MappingProxyType({})
+) -> ConfigT:
     """Return a copy of a config with settings changed from text values.
 
     Values are read as JSON where they parse (``0.1``, ``true``, ``[64, 64]``, ``null``) and as
-    plain text otherwise, then checked against the field's type.
+    plain text otherwise, then checked against the field's type. ``defaults``: see :func:`changed`.
 
     Raises:
         UnknownName: no such setting, or no such component.
         ConfigError: the value is of another type or outside the field's domain; the setting is of
             a component that is not chosen, or of several that are.
     """
-    return changed(config, {name: read_value(text) for name, text in settings.items()})
+    changes = {name: read_value(text) for name, text in settings.items()}
+    return changed(config, changes, defaults=defaults)
 
 
-def changed(config: ConfigT, changes: Mapping[str, Any], *, strict: bool = True) -> ConfigT:
+def changed(
+    config: ConfigT,
+    changes: Mapping[str, Any],
+    *,
+    strict: bool = True,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
+) -> ConfigT:
     """Return a copy of a config with settings replaced by name.
 
     Components are chosen first, whatever the order. A newly chosen one keeps the values of
@@ -176,6 +186,8 @@ def changed(config: ConfigT, changes: Mapping[str, Any], *, strict: bool = True)
         changes: setting -> value, or component (by name or as an object).
         strict: False ignores settings of components that are not chosen, as tables of numbers
             tuned for several agents need.
+        defaults: setting -> value where a newly chosen component has it and the one before does
+            not: what its settings take from the task.
 
     Raises:
         UnknownName, ConfigError: as :func:`with_settings`.
@@ -184,7 +196,7 @@ def changed(config: ConfigT, changes: Mapping[str, Any], *, strict: bool = True)
     slots = slots_of(type(config))
     hints = typing.get_type_hints(type(config))
     fields: dict[str, Any] = {
-        name: _chosen(slots[name], value, getattr(config, name))
+        name: _chosen(slots[name], value, getattr(config, name), defaults)
         for name, value in changes.items()
         if name in slots
     }
@@ -268,7 +280,24 @@ def slots_of(config: type[Any]) -> Mapping[str, type[Component]]:
     }
 
 
-def _chosen(slot: type[Component], value: Any, before: Component) -> Component:
+def tuned_for(table: Mapping[str, Mapping[str, Any]], task_id: str) -> dict[str, Any]:
+    """Return the settings that a table has for a task.
+
+    Args:
+        table: prefix of a task's name -> settings; longer prefixes win.
+        task_id: ``namespace/Name-vN``.
+    """
+    name = task_id.rpartition("/")[2]
+    changes: dict[str, Any] = {}
+    for start in sorted(table, key=len):
+        if name.startswith(start):
+            changes |= table[start]
+    return changes
+
+
+def _chosen(
+    slot: type[Component], value: Any, before: Component, defaults: Mapping[str, Any]
+) -> Component:
     if isinstance(value, slot):
         return value
     known = choices(slot)
@@ -285,7 +314,8 @@ def _chosen(slot: type[Component], value: Any, before: Component) -> Component:
     if type(before) is cls:
         return before
     own, others = ({f.name for f in dataclasses.fields(of)} for of in (cls, before))  # type: ignore[arg-type]
-    component: Component = cls(**{name: getattr(before, name) for name in own & others})
+    kept = {name: getattr(before, name) for name in own & others}
+    component: Component = cls(**{name: defaults[name] for name in own & set(defaults)} | kept)
     return component
 
 

@@ -34,8 +34,9 @@ class Counters(NamedTuple):
     episodes: int = 0
     """Episodes that ended."""
     gradient_steps: int = 0
-    """0 where not counted, like ``tokens``."""
+    """Steps of optimisers; networks that step together on one minibatch count once."""
     tokens: int = 0
+    """0 where not counted, like ``gradient_steps``."""
 
 
 class Export(NamedTuple):

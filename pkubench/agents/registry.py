@@ -2,8 +2,9 @@
 
 A package under ``pkubench.agents.families`` declares ``FAMILY`` and ``PRESETS``, and ``PREFIXES``
 where agents are also spelled ``prefix:NAME``; ``pkubench.agents.adapters`` declares other prefixes.
-Other packages call ``pkubench.register_family`` from a module named by an entry point of the group
-``pkubench.agents``. Declarations neither import torch nor build environments.
+Other packages call ``pkubench.register_family``, or ``pkubench.register_preset`` for an agent of a
+family that exists, from a module named by an entry point of the group ``pkubench.agents``.
+Declarations neither import torch nor build environments.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pkubench.agents.components import ENTRY_POINTS
+from pkubench.agents.components import ENTRY_POINTS, changed, tuned_for
 from pkubench.agents.requirements import num_agents
 from pkubench.errors import ConfigError, UnknownName
 from pkubench.plugins import load_entry_points
@@ -111,6 +112,12 @@ class Preset:
     name: str
     family: str
     summary: str
+    base: str = ""
+    """The preset whose settings it starts from; "": those that its family has for its name."""
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Settings that replace these, such as ``{"credit": "blend", "credit.own": 0.8}``."""
+    tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
+    """Prefix of a task's name -> settings that replace those; longer prefixes win."""
     paper: str = "-"
     suites: tuple[str, ...] = ()
     """Suites that it is meant for; empty: every suite."""
@@ -126,11 +133,20 @@ class Preset:
         """Return its config, tuned for ``task``; None for an agent that is not trained.
 
         Raises:
+            UnknownName, ConfigError: its family does not have one of its settings, or not with this
+                value.
             UnknownName, MissingExtra: the config depends on the task's environment, which cannot be
                 made.
         """
         configure = family_of(self).configure
-        return None if configure is None else import_function(configure)(self.name, task)
+        if configure is None:
+            return None
+        if self.base:
+            config = preset(self.base).config(task)
+        else:
+            config = import_function(configure)(self.name, task)
+        changes = {**self.settings, **({} if task is None else tuned_for(self.tuned, task.id))}
+        return changed(config, changes, defaults=limits_of(task)) if changes else config
 
     @property
     def is_official(self) -> bool:
@@ -183,9 +199,22 @@ def register_family(family: AgentFamily, presets: Iterable[Preset] = ()) -> None
     Raises:
         ConfigError: another family or preset has one of the names, another family saves agents of
             its kind, or a preset is of another family.
+        UnknownName: a preset starts from one that does not exist.
     """
     _register_declared()
     _add(family, tuple(presets))
+
+
+def register_preset(preset: Preset) -> None:
+    """Make an agent of a registered family known to every verb. Repeated calls have no effect.
+
+    Raises:
+        ConfigError: another agent has its name, or it starts from one of another family.
+        UnknownName: there is no such family, or no such preset to start from.
+    """
+    if preset.family not in families():
+        raise UnknownName("agent family", preset.family, families())
+    _add(families()[preset.family], (preset,))
 
 
 def _add(family: AgentFamily, presets: tuple[Preset, ...]) -> None:
@@ -201,6 +230,15 @@ def _add(family: AgentFamily, presets: tuple[Preset, ...]) -> None:
             raise ConfigError(f"preset {preset.name!r} is of the family {preset.family!r}")
         if _PRESETS.get(preset.name, preset) != preset:
             raise ConfigError(f"another agent {preset.name!r} is registered already")
+        if not preset.base:
+            continue
+        if preset.base not in _PRESETS:
+            raise UnknownName(f"agent for {preset.name!r} to start from", preset.base, _PRESETS)
+        if _PRESETS[preset.base].family != family.name:
+            raise ConfigError(
+                f"preset {preset.name!r} starts from {preset.base!r}, which is of the family "
+                f"{_PRESETS[preset.base].family!r}"
+            )
     _FAMILIES[family.name] = family
     _PRESETS.update({preset.name: preset for preset in presets})
     _sorted_presets.cache_clear()
@@ -272,7 +310,7 @@ def is_meant_for(agent: Preset, task: Task) -> bool:
     """Return whether an agent is meant for a task's suite, trained or not.
 
     A suite that no agent of the same package names is unknown to that package, and open to its
-    agents.
+    agents. A preset that starts from another one may be of any package, and speaks for itself only.
     """
     if not agent.suites or task.suite in agent.suites:
         return True
@@ -280,7 +318,7 @@ def is_meant_for(agent: Preset, task: Task) -> bool:
     return all(
         task.suite not in other.suites
         for other in presets().values()
-        if family_of(other).package == package
+        if family_of(other).package == package and not other.base
     )
 
 
@@ -297,7 +335,19 @@ def why_not(agent: Preset, task: Task) -> str:
         *most, last = agent.suites
         known = f"{', '.join(most)} and {last}" if most else last
         return f"it trains on {known} tasks, and this is one of {task.suite}"
-    return family.fits(task) or agent.fits(task)
+    return family.fits(task) or _misfit(agent, task)
+
+
+def _misfit(agent: Preset, task: Task) -> str:
+    """Return why an agent, or one that it starts from, cannot train on a task that others can."""
+    why = agent.fits(task)
+    return why or (_misfit(preset(agent.base), task) if agent.base else "")
+
+
+def limits_of(task: Task | None) -> dict[str, Any]:
+    """Return the settings that a component takes from the task when it is chosen."""
+    limit = None if task is None else task.cost_limit
+    return {} if limit is None else {"cost_limit": limit}
 
 
 def can_train(agent: Preset, task: Task) -> bool:

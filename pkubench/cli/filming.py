@@ -151,9 +151,14 @@ class Camera:
         """Return an attribute of the environment."""
         return getattr(self._env, name)
 
-    def reset(self, seeds: IntArray, ids: IntArray | None = None) -> tuple[dict[str, Array], Info]:
+    def reset(
+        self,
+        seeds: IntArray,
+        ids: IntArray | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> tuple[dict[str, Array], Info]:
         """Reset the environment and film its start."""
-        start = self._env.reset(seeds, ids)
+        start = self._env.reset(seeds, ids, options)
         self._film.add(self._env.render(0))
         return start
 

@@ -170,6 +170,7 @@ def _task(task: Task) -> dict[str, Any]:
         "episodes": task.protocol.episodes,
         "horizon": task.protocol.horizon,
         "training_steps": task.protocol.training_steps,
+        "budget": dict(task.protocol.budget),
         "cost_limit": task.cost_limit,
         "references": {name: ref.score for name, ref in task.references.items()},
         "extra": resolve(task.id).extra,

@@ -117,7 +117,7 @@ def reports_table(output: Output, reports: Iterable[Report]) -> list[RenderableT
         groups[make_task(report.task).cost_limit is not None].append(report)
     tables = [_table(output, group) for group in groups if group]
     spaced = [part for table in tables for part in (table, "")][:-1]
-    return [*spaced, *_failures(reports)]
+    return [*spaced, *_failures(reports), *_beyond_budgets(reports)]
 
 
 def _table(output: Output, reports: list[Report]) -> RenderableType:
@@ -188,6 +188,16 @@ def _constraint(report: Report) -> tuple[str, str]:
     if violation.low is not None and violation.high is not None:
         text += f" ({number(violation.low)} to {number(violation.high)})"
     return text, found.runs_within or "–"
+
+
+def _beyond_budgets(reports: Iterable[Report]) -> Iterator[Text]:
+    for report in reports:
+        if report.beyond_budget:
+            where = f"{report.agent} on {short(report.task)}"
+            yield Text(
+                f"{where} was trained beyond the protocol's budget: {report.beyond_budget}",
+                style="yellow",
+            )
 
 
 def _failures(reports: Iterable[Report]) -> Iterator[Text]:

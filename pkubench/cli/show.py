@@ -175,9 +175,8 @@ def _card_of(task: Task) -> tuple[dict[str, Any], str]:
 
 def _budget(task: Task) -> str:
     """Return the budget of training in words."""
-    steps = task.protocol.training_steps
-    if steps is not None:
-        return f"{steps:,} steps"
+    if task.protocol.budget:
+        return task.protocol.budget_in_words()
     own = []
     for agent in trainable(task):
         number_of = getattr(agent.config(task), family_of(agent).unit, None)

@@ -110,12 +110,13 @@ def train(
     ] = False,
     validate: Annotated[
         int | None,
-        count(
-            "--validate", 0, "Validation points; default 20, or 10 if episodes are long; 0: none."
-        ),
+        count("--validate", 0, "Validation points; default 20; 0: none."),
     ] = None,
     validation_episodes: Annotated[
-        int | None, count("--validation-episodes", 1, "Episodes per validation point; default 8.")
+        int | None,
+        count(
+            "--validation-episodes", 1, "Episodes per validation point; default 8, or 4 if long."
+        ),
     ] = None,
     window: Annotated[
         int | None,

@@ -88,6 +88,9 @@ class Report:
     threads: int
     block: int
     """Episodes that ran as one batch; replaying a record exactly needs the same."""
+    beyond_budget: str = ""
+    """What a training spent beyond the protocol's budget, in words; "" if none did, or if it is
+    not known."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON values."""
@@ -119,6 +122,7 @@ class Report:
             "versions": dict(self.versions),
             "threads": self.threads,
             "block": self.block,
+            **({"beyond_budget": self.beyond_budget} if self.beyond_budget else {}),
         }
 
     def save(self, folder: Path) -> None:
@@ -247,6 +251,7 @@ def build_report(runs: Sequence[RunRecords], task: Task | None = None) -> Report
         versions=dict(first["versions"]),
         threads=int(first["threads"]),
         block=int(first["block"]),
+        beyond_budget=max(str(run.settings.get("beyond_budget", "")) for run in runs),
     )
 
 

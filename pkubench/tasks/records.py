@@ -49,6 +49,9 @@ class EpisodeRecord:
     """Whether the goal was reached, in environments that have one."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """The task's further metrics."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """The options that the episode was reset with, as JSON values; a line without any leaves them
+    out."""
     failure: str | None = None
     """``reason: details`` if the agent did not finish the episode."""
 
@@ -72,6 +75,7 @@ class EpisodeRecord:
         entries: dict[str, Any] = {
             "episode": self.episode,
             "seed": self.seed,
+            **({"options": dict(self.options)} if self.options else {}),
             "return": self.return_,
             "returns": dict(self.returns),
         }
@@ -106,6 +110,7 @@ def parse_record(line: str, where: str) -> EpisodeRecord:
             length=_integer(entries["length"]),
             success=_flag(entries.get("success")),
             metrics={str(k): _finite(v) for k, v in entries["metrics"].items()},
+            options=dict(entries.get("options", {})),
             failure=None if entries["failure"] is None else str(entries["failure"]),
         )
     except _NO_RECORD as error:

@@ -36,7 +36,8 @@ class Episode:
     agent_seed: int
     """The seed from which the agents' own seeds derive."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Whatever else the scoring's ``run`` needs."""
+    """What chooses the episode besides its seed, as JSON values: where episodes are played, the
+    options of the environment's reset."""
     group: str = ""
     """The part of the task it belongs to, where ``summarise`` treats parts apart."""
 

@@ -31,11 +31,37 @@ class Protocol:
     """Episodes per run (training seed); 1 where the score is computed exactly."""
     horizon: int | None
     """Maximal number of steps per episode."""
-    training_steps: int | None
-    """Budget of environment steps for ranked entries; None for games: their learners count
-    iterations, and each has a default number of them."""
+    budget: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """Budget of training for ranked entries, ``{unit: n}``, by counters of a training such as
+    ``environment_steps``; empty for games: their learners count iterations, and each has a default
+    number of them."""
     quick_episodes: int
     """Episodes of ``pkubench evaluate --quick``."""
+
+    @property
+    def training_steps(self) -> int | None:
+        """The budget of environment steps, None without one."""
+        return self.budget.get("environment_steps")
+
+    def budget_in_words(self) -> str:
+        """Return the budget, such as ``10,000,000 environment steps``; "" without one."""
+        return " and ".join(_amount(unit, count) for unit, count in self.budget.items())
+
+    def beyond_budget(self, spent: Mapping[str, int]) -> str:
+        """Return in words what a training spent beyond the budget; "" if it kept to it.
+
+        ``spent`` has counters by name; those that the budget does not name are free.
+        """
+        found = (
+            f"{_amount(unit, spent[unit])} of {count:,}"
+            for unit, count in self.budget.items()
+            if spent.get(unit, 0) > count
+        )
+        return ", ".join(found)
+
+
+def _amount(unit: str, count: int) -> str:
+    return f"{count:,} {unit.replace('_', ' ')}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

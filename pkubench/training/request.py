@@ -11,7 +11,7 @@ from typing import Any
 
 from pkubench.agents.components import as_plain, with_settings
 from pkubench.agents.learner import Context
-from pkubench.agents.registry import AgentFamily, family_of, preset, why_not
+from pkubench.agents.registry import AgentFamily, family_of, limits_of, preset, why_not
 from pkubench.agents.saved.files import CONFIG, WEIGHTS
 from pkubench.agents.saved.runs import train_command
 from pkubench.envs.core.seeding import check_seed
@@ -118,11 +118,11 @@ def request(
     if why := why_not(chosen, task):
         raise ConfigError(f"{agent} does not train on {task.id}: {why}")
     before = chosen.config(task)
-    config = with_settings(before, settings)
+    config = with_settings(before, settings, limits_of(task))
     total = steps
     if total is None:  # learners that count iterations have a default number of them
         own = getattr(config, "iterations", None) if family.unit == "iterations" else None
-        total = own if own is not None else task.protocol.training_steps
+        total = own if own is not None else task.protocol.budget.get(family.unit)
     if total is None:
         raise ConfigError(f"{task.id} has no budget of its own: give --steps N")
     if total < 1:

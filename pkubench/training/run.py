@@ -136,7 +136,7 @@ class SeedRun:
             found = self.validator.validate(export, self._identity(), done, is_last)
         if not figures and not found:
             return None
-        metrics = {**figures}
+        metrics = {**figures, **self._gradient_steps}
         if self.unit == "environment_steps":
             metrics["steps_per_second"] = round((done - before) / elapsed, 6)
         metrics.setdefault("seconds", round(self.seconds, 6))
@@ -161,6 +161,12 @@ class SeedRun:
     def _done_name(self) -> str:
         return _DONE.get(self.unit, self.unit)
 
+    @property
+    def _gradient_steps(self) -> dict[str, int]:
+        """The number of gradient steps so far, for the curve and ``config.json``, if counted."""
+        count = self.counters.gradient_steps
+        return {"gradient_steps": count} if count else {}
+
     def save(self) -> None:
         """Save the current agent, or the best one with ``keep="best"``."""
         newest = self.learner.export()
@@ -178,6 +184,7 @@ class SeedRun:
     def _about(self) -> dict[str, Any]:
         """Return the entries of ``config.json`` on the training so far."""
         about: dict[str, Any] = {"total_steps": self.total, self._done_name: self.done}
+        about |= self._gradient_steps
         if self.learner.is_anytime:
             stopped = Ended.COMPLETE if self.done >= self.total else Ended.STOPPED
             about["ended"] = Ended.SOLVED if self.learner.ended else stopped

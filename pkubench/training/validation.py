@@ -32,7 +32,7 @@ from pkubench.tasks.scoring import Episode
 from pkubench.tasks.task import Task
 
 LONG_HORIZON = 1000
-"""Steps per episode from which on the default number of points is halved."""
+"""Steps per episode from which on a point has half as many episodes by default."""
 Keep = Literal["last", "best"]
 
 
@@ -79,8 +79,8 @@ def validation_for(
 
     Args:
         task: What is trained on.
-        points: None is 20, or 10 where an episode lasts 1,000 steps or more; 0 is no validation.
-        episodes: None is 8.
+        points: None is 20, ten of them in the last half of the budget; 0 is no validation.
+        episodes: None is 8, or 4 where an episode lasts 1,000 steps or more.
         window: None is half the points.
         keep: ``last`` or ``best``.
 
@@ -91,12 +91,13 @@ def validation_for(
         if keep != "last":
             raise ConfigError(f"keep={keep} needs validation, and {task.id} is trained without")
         return None
-    if points is None:
-        points = 10 if (task.protocol.horizon or 0) >= LONG_HORIZON else 20
+    points = 20 if points is None else points
+    if episodes is None:
+        episodes = 4 if (task.protocol.horizon or 0) >= LONG_HORIZON else 8
     how: Any = keep
     return Validation(
         points=points,
-        episodes=8 if episodes is None else episodes,
+        episodes=episodes,
         window=max(points // 2, 1) if window is None else window,
         keep=how,
     )

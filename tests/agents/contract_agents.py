@@ -22,7 +22,7 @@ def task_on(name: str, env: str) -> Task:
     spec = EnvSpec(id=f"pkubench/{name}-v0", entry_point=f"{__name__}:{env}", horizon=6)
     if spec.id not in environments():
         register_environment(spec)
-    protocol = Protocol(episodes=20, horizon=6, training_steps=1, quick_episodes=4)
+    protocol = Protocol(episodes=20, horizon=6, budget={"environment_steps": 1}, quick_episodes=4)
     return Task(id=spec.id, suite="test", title=name, metrics=(RETURN,), protocol=protocol)
 
 

@@ -241,6 +241,19 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
     assert steps == sorted(set(steps))
 
 
+@pytest.mark.parametrize(("agent", "of_an_actor"), [("happo", 3 * 2), ("hatrpo", 1)])
+def test_the_curve_and_the_config_count_the_gradient_steps(
+    tmp_path: Path, agent: str, of_an_actor: int
+) -> None:
+    of_an_update = 2 * of_an_actor + 3 * 2  # two actors, and the critic's passes over minibatches
+    reports = _train(agent, task_of(SharingEnv), tmp_path, 128)
+    lines = (tmp_path / "training.jsonl").read_text().splitlines()
+    curve = [json.loads(line)["gradient_steps"] for line in lines]
+    assert curve == [of_an_update, 2 * of_an_update]
+    assert [report.metrics["gradient_steps"] for report in reports] == curve
+    assert json.loads((tmp_path / "config.json").read_text())["gradient_steps"] == 2 * of_an_update
+
+
 def test_an_interrupt_in_the_middle_of_an_update_leaves_no_half_updated_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -217,7 +217,7 @@ def test_a_request_is_checked_before_anything_is_built() -> None:
             request("happo", task, {}, **{"steps": 10, "seeds": [0], **more})
     with pytest.raises(ConfigError, match="is not trained"):
         request("random", task, {}, steps=10, seeds=[0])
-    nothing = dataclasses.replace(task.protocol, training_steps=None)
+    nothing = dataclasses.replace(task.protocol, budget={})
     endless = dataclasses.replace(task, protocol=nothing)
     with pytest.raises(ConfigError, match="give --steps N"):
         request("happo", endless, {}, steps=None, seeds=[0])

@@ -38,6 +38,7 @@ CHANGES: dict[str, tuple[str, str]] = {
     "constraint": ("ppo-lag", "pid"),
     "num_envs": ("ppo", "5"),
     "rollout_steps": ("ppo", "25"),
+    "rollout": ("ppo", "episodes"),
     "reset_each_rollout": ("ppo", "true"),
     "gamma": ("ppo", "0.5"),
     "lam": ("ppo", "0.5"),

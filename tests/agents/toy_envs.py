@@ -135,7 +135,10 @@ def task_of(
             )
         )
     protocol = Protocol(
-        episodes=4, horizon=env.default_horizon, training_steps=1000, quick_episodes=2
+        episodes=4,
+        horizon=env.default_horizon,
+        budget={"environment_steps": 1000},
+        quick_episodes=2,
     )
     return Task(
         id=name,

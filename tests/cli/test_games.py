@@ -39,8 +39,8 @@ def test_a_game_task_has_no_budget_of_steps(pkubench: Command) -> None:
     )
     assert "steps" not in said.split("Metrics")[0].replace("--steps", "")
     assert "episodes" not in said.split("Metrics")[0]
-    assert pkubench("show", "KuhnPoker-v0", "--json").json["protocol"]["training_steps"] is None
-    assert "10,000,000 steps" in pkubench("show", "SimpleSpread-v0").out
+    assert pkubench("show", "KuhnPoker-v0", "--json").json["protocol"]["budget"] == {}
+    assert "10,000,000 environment steps" in pkubench("show", "SimpleSpread-v0").out
 
 
 def test_a_page_tells_the_size_and_the_value_of_a_game(pkubench: Command) -> None:

@@ -118,7 +118,9 @@ def counting_task(
         suite="test",
         title="counting",
         metrics=metrics or (RETURN,),
-        protocol=Protocol(episodes=episodes, horizon=12, training_steps=1, quick_episodes=4),
+        protocol=Protocol(
+            episodes=episodes, horizon=12, budget={"environment_steps": 1}, quick_episodes=4
+        ),
         cost_limit=cost_limit,
         references={
             "random": Reference(agent="random", score=0.0, n=1, command=""),

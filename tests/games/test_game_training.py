@@ -30,7 +30,9 @@ TREES = {
 
 def task(name: str) -> Task:
     metric = Metric(name="exploitability", higher_is_better=False, unit="chips", describe="")
-    protocol = Protocol(episodes=1, horizon=None, training_steps=10**6, quick_episodes=1)
+    protocol = Protocol(
+        episodes=1, horizon=None, budget={"environment_steps": 10**6}, quick_episodes=1
+    )
     return Task(
         id=f"pkubench/{name}Poker-v0",
         suite="games",

@@ -20,7 +20,7 @@ from pkubench.envs.core.registry import make_batch
 from pkubench.envs.core.seeding import validation_seeds
 from pkubench.errors import ConfigError, WeightsError
 from pkubench.evaluation.run.episodes import run_block
-from pkubench.tasks.registry import make_task
+from pkubench.tasks.registry import make_task, tasks
 from pkubench.tasks.scoring import Episode
 from pkubench.training import checkpoints
 from pkubench.training.session import train
@@ -53,7 +53,7 @@ def points(folder: Path) -> list[dict[str, Any]]:
 def test_defaults_follow_the_length_of_episodes_and_exact_tasks_have_none() -> None:
     spread, robot = make_task("SimpleSpread-v0"), make_task("HopperVelocity-v0")
     assert validation_for(spread) == Validation(points=20, episodes=8, window=10)
-    assert validation_for(robot) == Validation(points=10, episodes=8, window=5)
+    assert validation_for(robot) == Validation(points=20, episodes=4, window=10)
     assert validation_for(spread, points=3) == Validation(points=3, window=1)
     assert validation_for(spread, points=0) is None
     assert validation_for(make_task("KuhnPoker-v0")) is None
@@ -64,6 +64,20 @@ def test_defaults_follow_the_length_of_episodes_and_exact_tasks_have_none() -> N
     ):
         with pytest.raises(ConfigError, match=words):
             validation_for(spread, **how)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("updates", [20, 23, 40, 500])
+def test_ten_points_of_every_default_lie_in_the_last_half_of_a_training(updates: int) -> None:
+    size, total = 1000, 1000 * updates
+    defaults = {how for task in tasks() if (how := validation_for(task)) is not None}
+    assert {how.episodes for how in defaults} == {4, 8}
+    for how in defaults:
+        validator = Validator(how, families()["on-policy"], LIMITED, None, 0, total)  # type: ignore[arg-type]
+        for done in range(size, total + 1, size):
+            if validator.is_due(done, done == total):
+                validator.points.append(Point(done, 0, {}))
+        assert len(validator.points) == 20
+        assert sum(point.at > total / 2 for point in validator.points) >= 10
 
 
 @pytest.mark.parametrize(("wanted", "found"), [(4, [192, 320, 512, 640]), (50, range(64, 641, 64))])

@@ -275,7 +275,9 @@ def toy_task(budget: int | None = 100) -> Task:
         suite="marl",
         title="toy",
         metrics=(Metric(name="return", higher_is_better=True, unit="", describe=""),),
-        protocol=Protocol(episodes=1, horizon=25, training_steps=budget, quick_episodes=1),
+        protocol=Protocol(
+            episodes=1, horizon=25, budget={"environment_steps": budget}, quick_episodes=1
+        ),
     )
 
 

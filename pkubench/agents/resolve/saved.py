@@ -17,7 +17,7 @@ from pkubench.agents.saved.files import (
     files_of,
     load_saved,
 )
-from pkubench.agents.saved.runs import read_training, training_folders, trainings
+from pkubench.agents.saved.runs import read_training, spent, training_folders, trainings
 from pkubench.errors import (
     AgentError,
     MissingExtra,
@@ -77,7 +77,12 @@ def saved_run(folder: Path, task: Task | None) -> AgentRun:
     names = (CONFIG, WEIGHTS, *files_of(folder))
     hashes = {name: file_hash(folder / name) for name in names if (folder / name).is_file()}
     label = folder.name if folder.name.startswith("seed") else "run"
-    return AgentRun(label, load_folder, (folder.absolute(), task), hashes)
+    try:
+        training = read_training(folder)
+    except StorageError:  # reported when it is loaded
+        training = None
+    used = {} if training is None else spent(training.facts)
+    return AgentRun(label, load_folder, (folder.absolute(), task), hashes, spent=used)
 
 
 def load_folder(

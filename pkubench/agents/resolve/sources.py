@@ -23,6 +23,8 @@ class AgentRun:
     arguments: tuple[Any, ...] = ()
     hashes: Mapping[str, str] = field(default_factory=dict)
     """File name -> SHA-256 of the loaded files."""
+    spent: Mapping[str, int] = field(default_factory=dict)
+    """What its training used, by counter such as ``environment_steps``, where that is known."""
     reusable: bool = True
     """Whether one loaded entrant may be reused for many blocks of episodes (see the harness)."""
 

@@ -35,3 +35,16 @@ class RecurrentBehaviour(Protocol):
         ``first`` is (N,) bool: where an episode begins, the hidden state is reset to zero.
         """
         ...
+
+
+class Prepare(Protocol):
+    """Turns an environment's arrays into network inputs, and normalises them."""
+
+    def __call__(
+        self, observations: Mapping[str, Array], state: Array, fresh: bool | Array
+    ) -> tuple[dict[str, Array], Array]:
+        """Return network inputs.
+
+        ``fresh``: whether the arrays, or (N,) which of their rows, have not been counted before.
+        """
+        ...

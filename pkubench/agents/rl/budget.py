@@ -60,7 +60,8 @@ class EnvWrapper(BatchEnv):
     """Wraps an environment and changes its rewards and terminations."""
 
     def __init__(self, inner: BatchEnv) -> None:
-        """Wrap ``inner`` and take over its time limit and spaces."""
+        """Wrap ``inner`` and take over its time limit, options and spaces."""
+        self.episode_options = inner.episode_options  # type: ignore[misc]  # of another class
         super().__init__(inner.num_envs, inner.max_episode_steps)
         self.inner = inner
         self.agents = inner.agents
@@ -70,7 +71,9 @@ class EnvWrapper(BatchEnv):
         self._started: Info = {}
 
     def _reset(self, ids: IntArray, seeds: IntArray) -> None:
-        self._seen, self._started = self.inner.reset(seeds, ids)
+        self._seen, self._started = self.inner.reset(
+            seeds, ids, {name: values[ids] for name, values in self.options.items()}
+        )
         self._begin(ids)
 
     def _step(

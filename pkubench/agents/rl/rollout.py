@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pkubench.agents.rl.behaviour import Behaviour as Behaviour
-from pkubench.agents.rl.behaviour import RecurrentBehaviour
+from pkubench.agents.rl.behaviour import Prepare, RecurrentBehaviour
 from pkubench.agents.rl.budget import RAW_REWARD
+from pkubench.agents.rl.episode_window import EpisodeWindow
 from pkubench.agents.rl.training_cost import TrainingCost
-from pkubench.envs.core.batch import BatchEnv
+from pkubench.agents.rl.waiting import standing_still
+from pkubench.envs.core.batch import BatchEnv, BoolArray
 from pkubench.envs.core.seeding import TrainingSeeds
 
 Array = npt.NDArray[Any]
@@ -27,7 +29,11 @@ Array = npt.NDArray[Any]
 
 @dataclass(slots=True)
 class Rollout:
-    """``rollout_steps`` (T) steps of ``num_envs`` environments (N); time on axis 0."""
+    """T steps of ``num_envs`` environments (N); time on axis 0.
+
+    T is ``rollout_steps``, or more where whole episodes were collected; these are padded with steps
+    that are not ``valid``.
+    """
 
     observations: dict[str, Array]
     """Agent id -> (T, N, d) float32, as the actor saw them."""
@@ -60,6 +66,37 @@ class Rollout:
     hidden: dict[str, Array] = field(default_factory=dict)
     """Agent id -> (N, units) float32, hidden states before the first step; empty without memory."""
 
+    def with_blank_padding(self) -> Rollout:
+        """Return it with zeros, and all actions legal, where steps are not valid.
+
+        Whatever was there cannot reach a network, a sum or a moment then; itself where all are.
+        """
+        if self.valid.all():
+            return self
+
+        def blank(array: Array, value: int = 0) -> Array:
+            chosen = self.valid.reshape(self.valid.shape + (1,) * (array.ndim - 2))
+            return np.where(chosen, array, np.asarray(value, array.dtype))
+
+        def each(arrays: Mapping[str, Array], value: int = 0) -> dict[str, Array]:
+            return {agent: blank(array, value) for agent, array in arrays.items()}
+
+        return replace(
+            self,
+            observations=each(self.observations),
+            states=blank(self.states),
+            actions=each(self.actions),
+            log_probs=each(self.log_probs),
+            masks=each(self.masks, 1),
+            rewards=blank(self.rewards),
+            costs=blank(self.costs),
+            terminated=self.terminated & self.valid,
+            truncated=self.truncated & self.valid,
+            next_observations=each(self.next_observations),
+            next_states=blank(self.next_states),
+            first=self.first & self.valid,
+        )
+
     @property
     def team_rewards(self) -> Array:
         """(T, N) float32: the sum over agents."""
@@ -82,65 +119,6 @@ class Rollout:
         return self.terminated if self.died is None else self.terminated | self.died[..., agent]
 
 
-@dataclass(slots=True)
-class EpisodeWindow:
-    """Undiscounted sums of the most recent finished episodes, and totals of cost over all."""
-
-    size: int
-    training: TrainingCost | None = None
-    """None in a task without a cost limit."""
-    returns: deque[float] = field(default_factory=deque)
-    costs: deque[float] = field(default_factory=deque)
-    lengths: deque[float] = field(default_factory=deque)
-    has_new_episodes: bool = False
-    """Whether an episode ended since the last ``take_means``."""
-
-    def add(self, total: float, cost: float, length: int) -> None:
-        """Add a finished episode."""
-        self.has_new_episodes = True
-        for queue, value in (
-            (self.returns, total),
-            (self.costs, cost),
-            (self.lengths, float(length)),
-        ):
-            queue.append(value)
-            if len(queue) > self.size:
-                queue.popleft()
-        if self.training is not None:
-            self.training.add(cost)
-
-    def take_means(self) -> tuple[float, float]:
-        """Return mean cost and length, or NaN where no episode ended since the last call.
-
-        A constraint updated twice with one mean would react twice to one excess.
-        """
-        if not self.has_new_episodes:
-            return float("nan"), float("nan")
-        self.has_new_episodes = False
-        return self.means()
-
-    def means(self) -> tuple[float, float]:
-        """Return mean cost and length of the recent episodes, NaN without one."""
-        return self.mean(self.costs), self.mean(self.lengths)
-
-    def curve(self) -> dict[str, float]:
-        """Return the episode columns of ``training.jsonl``; NaN where unknown."""
-        columns = {"return": self.mean(self.returns), "length": self.mean(self.lengths)}
-        if self.training is not None:
-            columns |= {"cost": self.mean(self.costs), **self.training.curve()}
-        return columns
-
-    def training_cost_entry(self) -> dict[str, Any]:
-        """Return the entry ``training_cost`` of ``config.json``, or nothing where it is unknown."""
-        found = None if self.training is None else self.training.summary()
-        return {} if found is None else {"training_cost": found}
-
-    @staticmethod
-    def mean(values: deque[float]) -> float:
-        """Return the mean, NaN without an episode."""
-        return float(np.mean(values)) if values else float("nan")
-
-
 class Collector:
     """Steps the training environments with a behaviour policy."""
 
@@ -149,7 +127,7 @@ class Collector:
         env: BatchEnv,
         seed: int,
         window: int,
-        prepare: _Prepare,
+        prepare: Prepare,
         cost_key: str = "cost",
         cost_limit: float | None = None,
         units: Mapping[str, int] | None = None,
@@ -172,6 +150,7 @@ class Collector:
         self.history: deque[dict[str, Array]] = deque()
         """Environment actions since the oldest unfinished episode began."""
         self.raw: dict[str, Array] = {}
+        """The latest observations; empty where no episode is under way."""
         self.info: dict[str, Array] = {}
         self.hidden: dict[str, Array] = {
             agent: np.zeros((env.num_envs, size), np.float32)
@@ -196,65 +175,103 @@ class Collector:
             return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
         return self.env.state()
 
-    def collect(self, steps: int, behave: Behaviour | RecurrentBehaviour, restart: bool) -> Rollout:
-        """Take ``steps`` steps in every environment."""
-        env, agents = self.env, self.env.agents
-        begin = restart or not self.raw
+    def collect(
+        self,
+        steps: int,
+        behave: Behaviour | RecurrentBehaviour,
+        restart: bool,
+        *,
+        whole_episodes: bool = False,
+    ) -> Rollout:
+        """Take ``steps`` steps in every environment.
+
+        Args:
+            steps: of each environment.
+            behave: the behaviour policy.
+            restart: begin new episodes first.
+            whole_episodes: begin new episodes, and one after another in each environment until one
+                ends at ``steps`` or later. Environments that wait for the others' last episodes
+                keep their last observation; their steps are not ``valid``.
+        """
+        env = self.env
+        begin = restart or whole_episodes or not self.raw
         if begin:
             self.history.clear()
             self.start()
         inputs, state = self.prepare(self.raw, self.state_of(self.raw), begin)
         rows: dict[str, list[Any]] = {name: [] for name in _FIELDS}
         hidden = self.hidden
-        for _ in range(steps):
-            masks = masks_of(self.info, agents)
-            first = env.elapsed == 0
-            alive = self.info.get("alive")
-            raw_actions, actions, log_probs = self._act(behave, inputs, masks, first)
-            self.history.append(actions)
-            step = env.step(actions)
-            self.raw, self.info = step.observations, step.info
-            reward = step.rewards.sum(1)
-            zeros = np.zeros_like(reward)
-            cost = self.info.get(self.cost_key)
-            self.sums[0] += self.info.get(RAW_REWARD, reward)
-            if cost is not None:
-                self.sums[1] += cost
-            done = step.terminated | step.truncated
-            ended = np.flatnonzero(done)
-            next_inputs, next_state = self.prepare(self.raw, self.state_of(self.raw), True)
-            for name, value in (
-                ("observations", inputs),
-                ("states", state),
-                ("actions", raw_actions),
-                ("log_probs", log_probs),
-                ("masks", masks),
-                ("rewards", step.rewards),
-                ("costs", zeros if cost is None else cost),
-                ("terminated", step.terminated),
-                ("truncated", step.truncated & ~step.terminated),
-                ("next_observations", next_inputs),
-                ("next_states", next_state),
-                ("first", first),
-                *(
-                    ()
-                    if alive is None
-                    else (("alive", alive), ("died", alive & ~self.info["alive"]))
-                ),
-            ):
+        active: BoolArray = np.ones(env.num_envs, np.bool_)
+        taken = 0
+        while active.any() if whole_episodes else taken < steps:
+            row, done, next_state = self._step(behave, inputs, state, active)
+            next_inputs = row["next_observations"]
+            for name, value in row.items():
                 rows[name].append(value)
-            if len(ended):
-                for index in ended:
-                    total, cost = self.sums[:, index]
-                    self.window.add(float(total), float(cost), int(env.elapsed[index]))
-                self._reset(ended)
+            taken += 1
+            for index in np.flatnonzero(done):
+                total, cost = self.sums[:, index]
+                self.window.add(float(total), float(cost), int(env.elapsed[index]))
+            if whole_episodes and taken >= steps:
+                active = active & ~done
+                done = np.zeros_like(done)
+            if done.any():
+                self._reset(np.flatnonzero(done))
                 next_inputs, next_state = self.prepare(
-                    self.raw, self.state_of(self.raw), len(ended) == env.num_envs
+                    self.raw, self.state_of(self.raw), bool(done.all())
                 )
             inputs, state = next_inputs, next_state
             while len(self.history) > int(env.elapsed.max()):
                 self.history.popleft()
-        return _stack(rows, agents, hidden)
+        if whole_episodes:  # nothing is under way
+            self.raw = {}
+            self.history.clear()
+        return _stack(rows, env.agents, hidden)
+
+    def _step(
+        self,
+        behave: Behaviour | RecurrentBehaviour,
+        inputs: dict[str, Array],
+        state: Array,
+        active: BoolArray,
+    ) -> tuple[dict[str, Any], BoolArray, Array]:
+        """Take a step; return the rollout's row, which episodes ended (N,), and the next state."""
+        env, before = self.env, self.info
+        masks = masks_of(before, env.agents)
+        first = (env.elapsed == 0) & active
+        alive = before.get("alive")
+        raw_actions, actions, log_probs = self._act(behave, inputs, masks, first)
+        self.history.append(actions)
+        waiting = None if active.all() else ~active
+        step = env.step(actions, None if waiting is None else active.copy())
+        if waiting is not None:
+            step = standing_still(step, waiting, self.raw, before, (self.cost_key, RAW_REWARD))
+        self.raw, self.info = step.observations, step.info
+        reward = step.rewards.sum(1)
+        cost = self.info.get(self.cost_key)
+        self.sums[0] += self.info.get(RAW_REWARD, reward)
+        if cost is not None:
+            self.sums[1] += cost
+        fresh = True if waiting is None else active
+        next_inputs, next_state = self.prepare(self.raw, self.state_of(self.raw), fresh)
+        row = {
+            "observations": inputs,
+            "states": state,
+            "actions": raw_actions,
+            "log_probs": log_probs,
+            "masks": masks,
+            "rewards": step.rewards,
+            "costs": np.zeros_like(reward) if cost is None else cost,
+            "terminated": step.terminated,
+            "truncated": step.truncated & ~step.terminated,
+            "next_observations": next_inputs,
+            "next_states": next_state,
+            "first": first,
+            "valid": active,
+        }
+        if alive is not None:
+            row |= {"alive": alive, "died": alive & ~self.info["alive"]}
+        return row, step.terminated | step.truncated, next_state
 
     def _act(
         self,
@@ -294,9 +311,6 @@ class Collector:
 
     def thaw(self, frozen: Mapping[str, Array]) -> None:
         """Restore a frozen state by replaying the unfinished episodes."""
-        if not frozen.get("has_begun", True):
-            return
-        elapsed = frozen["elapsed"].astype(np.int64)
         self.episode_seeds = frozen["episode_seeds"].astype(np.int64)
         self.seeds.episode = frozen["episode"].astype(np.int64)
         self.sums = frozen["sums"].astype(np.float64)
@@ -312,7 +326,9 @@ class Collector:
         if self.window.training is not None:
             self.window.training.thaw(frozen.get("training_cost"))
         self.hidden = {agent: frozen[f"hidden.{agent}"].copy() for agent in self.hidden}
-        agents = self.env.agents
+        if not frozen.get("has_begun", True):  # no episode is under way
+            return
+        agents, elapsed = self.env.agents, frozen["elapsed"].astype(np.int64)
         length = int(elapsed.max())
         self.raw, self.info = self.env.reset(self.episode_seeds)
         self.history.clear()
@@ -327,14 +343,6 @@ class Collector:
         begin = np.flatnonzero(elapsed == 0)
         if len(begin) and length:
             self.raw, self.info = self.env.reset(self.episode_seeds[begin], begin)
-
-
-class _Prepare(Protocol):
-    def __call__(
-        self, observations: Mapping[str, Array], state: Array, fresh: bool
-    ) -> tuple[dict[str, Array], Array]:
-        """Return network inputs; ``fresh``: the arrays have not been counted before."""
-        ...
 
 
 _FIELDS = tuple(Rollout.__dataclass_fields__)
@@ -371,7 +379,7 @@ def _stack(
         next_observations=by_agent("next_observations"),
         next_states=_floats(rows["next_states"]),
         first=first,
-        valid=np.ones_like(first),
+        valid=plain("valid", np.bool_),
         alive=plain("alive", np.bool_) if rows["alive"] else None,
         died=plain("died", np.bool_) if rows["died"] else None,
         hidden=hidden,

@@ -36,6 +36,22 @@ class Ended(StrEnum):
     """Early, at an equilibrium or within the given tolerance."""
 
 
+def spent(facts: Mapping[str, Any]) -> dict[str, int]:
+    """Return what a training used by counter, from its ``config.json``, as far as that says.
+
+    Environment steps are at most those that were asked for: the last update may end beyond them.
+    """
+    asked, steps = facts.get("total_steps"), facts.get("steps")
+    if isinstance(asked, int) and isinstance(steps, int):
+        steps = min(asked, steps)
+    found = {
+        "environment_steps": steps,
+        "gradient_steps": facts.get("gradient_steps"),
+        "iterations": facts.get("iterations"),
+    }
+    return {unit: count for unit, count in found.items() if isinstance(count, int)}
+
+
 _ROUNDING = 1e-8
 """Tolerance, as a share of the largest payoff, up to which a solution counts as an equilibrium."""
 

@@ -15,6 +15,7 @@ from gymnasium.vector.utils import batch_space
 
 from pkubench.envs.core.batch import Array, BatchEnv, BoolArray, FloatArray, Info
 from pkubench.envs.core.episode_seeds import EpisodeSeeds
+from pkubench.envs.core.options import option_arrays
 from pkubench.envs.core.seeding import IntArray
 from pkubench.errors import ActionError, ConfigError
 
@@ -93,10 +94,15 @@ class GymnasiumAdapter(_Adapter, gymnasium.Env[Any, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Start episode ``seed``, or the one after the last; environments have no ``options``."""
+        """Start episode ``seed``, or the one after the last, with the environment's ``options``.
+
+        Raises:
+            UnknownName, ConfigError: an option that it does not have, or a value outside its space.
+        """
+        chosen = option_arrays(self.batch.episode_options, options, 1)
         seeds = self.seeds.take(self._lane, seed)
         super().reset(seed=seed)
-        observations, info = self.batch.reset(seeds)
+        observations, info = self.batch.reset(seeds, None, chosen)
         return self._first(observations), self._info_at(info, np.zeros(self.batch.num_agents))
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -189,8 +195,15 @@ class VectorAdapter(_Adapter, VectorEnv[Any, Any, Any]):
         """Start new episodes, in the environments of ``options["reset_mask"]`` (bool) or in all.
 
         Environment ``i`` starts episode ``seed + i``; a list gives each environment of the batch
-        its own seed, or None to continue with the one that follows its last.
+        its own seed, or None to continue with the one that follows its last. The other ``options``
+        are the environment's, each a value for all copies or an array (num_envs, ...) with one for
+        each; copies that reset themselves have the defaults.
+
+        Raises:
+            UnknownName, ConfigError: an option that it does not have, or a value outside its space.
         """
+        own = {name: value for name, value in (options or {}).items() if name != "reset_mask"}
+        chosen = option_arrays(self.batch.episode_options, own, self.num_envs)
         mask = self._all
         if options is not None and "reset_mask" in options:
             mask = np.asarray(options["reset_mask"])
@@ -203,7 +216,8 @@ class VectorAdapter(_Adapter, VectorEnv[Any, Any, Any]):
                 raise ResetNeeded("call reset without a mask first")
         super().reset(seed=seed if isinstance(seed, int) else None)
         ids = np.flatnonzero(mask)
-        observations, info = self.batch.reset(self.seeds.take(ids, seed), ids)
+        rows = {name: values[ids] for name, values in chosen.items()}
+        observations, info = self.batch.reset(self.seeds.take(ids, seed), ids, rows)
         self._over = self._over & ~mask
         return self._joined(observations), _add_infos({}, self._with_rewards(info), mask)
 

@@ -14,6 +14,7 @@ from pettingzoo import ParallelEnv
 from pkubench.envs.adapters.gymnasium import checked_render_mode, info_at
 from pkubench.envs.core.batch import Array, BatchEnv
 from pkubench.envs.core.episode_seeds import EpisodeSeeds
+from pkubench.envs.core.options import option_arrays
 from pkubench.envs.core.seeding import IntArray
 from pkubench.errors import ActionError, ConfigError
 
@@ -51,8 +52,15 @@ class ParallelAdapter(ParallelEnv[str, Any, Any]):  # type: ignore[misc]
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-        """Start episode ``seed``, or the one after the last; environments have no ``options``."""
-        observations, info = self.batch.reset(self.seeds.take(self._lane, seed))
+        """Start episode ``seed``, or the one after the last, with the environment's ``options``.
+
+        Raises:
+            UnknownName, ConfigError: an option that it does not have, or a value outside its space.
+        """
+        # PettingZoo's own test of the interface gives every environment {"options": 1}
+        given = {name: value for name, value in (options or {}).items() if name != "options"}
+        chosen = option_arrays(self.batch.episode_options, given, 1)
+        observations, info = self.batch.reset(self.seeds.take(self._lane, seed), None, chosen)
         self.agents = self.possible_agents[:]
         return self._first(observations), {agent: info_at(info) for agent in self.agents}
 

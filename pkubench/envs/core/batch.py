@@ -6,6 +6,7 @@ The copies are numbered, and "environment *i*" is the *i*-th of them. The rules:
 * Environment *i* draws only from the stream its episode's seed started, so an episode is the same
   at any index of any batch.
 * ``terminated`` (a terminal state was reached) and ``truncated`` (the time limit was) differ.
+* What else tells episodes apart (a level, an object) is an option, chosen at a reset only.
 * ``info`` has one structure, at reset and at every step.
 * Arrays handed out are the caller's to keep: an environment never writes to them again.
 """
@@ -14,12 +15,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from pkubench.envs.core.options import Option as Option
+from pkubench.envs.core.options import option_arrays
 from pkubench.envs.core.seeding import IntArray
 from pkubench.errors import ActionError, ConfigError
 
@@ -59,6 +63,9 @@ class BatchEnv(ABC):
     default_horizon: ClassVar[int | None] = None
     """Time limit in steps unless ``max_episode_steps`` says otherwise."""
 
+    episode_options: ClassVar[Mapping[str, Option]] = MappingProxyType({})
+    """The options of its episodes by name; ``_reset`` reads their values in ``options``."""
+
     agents: tuple[str, ...] = (SOLE_AGENT,)
     observation_spaces: Mapping[str, spaces.Space[Any]]
     action_spaces: Mapping[str, spaces.Space[Any]]
@@ -84,23 +91,36 @@ class BatchEnv(ABC):
         self.max_episode_steps = max_episode_steps
         self.elapsed: IntArray = np.zeros(num_envs, dtype=np.int64)
         self._all: IntArray = np.arange(num_envs, dtype=np.int64)
+        self.options: dict[str, Array] = option_arrays(self.episode_options, None, num_envs)
+        """Option -> (num_envs, ...), its value in the present episodes."""
 
     @property
     def num_agents(self) -> int:
         """Number of agents of the environment."""
         return len(self.agents)
 
-    def reset(self, seeds: IntArray, ids: IntArray | None = None) -> tuple[dict[str, Array], Info]:
+    def reset(
+        self,
+        seeds: IntArray,
+        ids: IntArray | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> tuple[dict[str, Array], Info]:
         """Start new episodes from ``seeds`` in the environments ``ids`` (all of them if None).
 
         Args:
             seeds: int64 (len(ids),), one an episode, non-negative.
             ids: int64 environment indices without repetition.
+            options: names among ``episode_options``, each with one value for all of the episodes or
+                an array (len(ids), ...) with one for each. Others have their defaults.
 
         Returns:
             The observations of the whole batch, agent id -> (num_envs, ...), and the infos, of
             the same names, shapes and dtypes as a step's. The infos of environments that were not
             reset are those of their state, without what their last step earned or cost.
+
+        Raises:
+            UnknownName: an option that the environment does not have.
+            ConfigError: a value outside its space; another number of seeds or values.
         """
         ids = self._all if ids is None else np.asarray(ids, dtype=np.int64)
         seeds = np.asarray(seeds, dtype=np.int64)
@@ -108,6 +128,8 @@ class BatchEnv(ABC):
             raise ConfigError(
                 f"{len(ids)} environments are reset with {seeds.shape} seeds; give one each"
             )
+        for name, values in option_arrays(self.episode_options, options, len(ids)).items():
+            self.options[name][ids] = values
         self.elapsed[ids] = 0
         self._reset(ids, seeds)
         return self._observe(), self._info()
@@ -163,7 +185,10 @@ class BatchEnv(ABC):
 
     @abstractmethod
     def _reset(self, ids: IntArray, seeds: IntArray) -> None:
-        """Put the environments ``ids`` at the start of the episodes ``seeds``."""
+        """Put the environments ``ids`` at the start of the episodes ``seeds``.
+
+        ``self.options[name][ids]`` are the values that these episodes have of each option.
+        """
 
     @abstractmethod
     def _step(

@@ -20,6 +20,7 @@ import numpy as np
 from gymnasium import spaces
 
 from pkubench.envs.core.batch import Array, BatchEnv, Info
+from pkubench.envs.core.options import Option
 from pkubench.envs.core.trials import (
     NUM_ENVS,
     STEPS,
@@ -36,7 +37,7 @@ from pkubench.envs.core.trials import (
     seeds_of,
     structure,
 )
-from pkubench.errors import ActionError, MissingExtra
+from pkubench.errors import ActionError, MissingExtra, UnknownName
 
 _COPIED_AT = 4
 """Step after which a trial episode is copied."""
@@ -219,6 +220,41 @@ def check_partial_reset(subject: Subject) -> None:
                 )
 
 
+def check_options(subject: Subject) -> None:
+    """Options are chosen at a reset, an episode at a time, and those not declared are refused."""
+    seeds = seeds_of(NUM_ENVS)
+    with made(subject, NUM_ENVS) as env:
+        unknown = "no option has this name"
+        try:
+            env.reset(seeds, None, {unknown: 0})
+        except UnknownName:
+            pass
+        else:
+            raise CheckFailed("an option that the environment does not declare is not refused")
+        declared = env.episode_options
+        if not declared:
+            raise NotApplicable("its episodes have no options")
+        plain = play_episode(env, seeds)
+        defaults = {name: option.default for name, option in declared.items()}
+        chosen = {name: _sampled(option, NUM_ENVS) for name, option in declared.items()}
+        with_defaults = play_episode(env, seeds, options=defaults)
+        same_arrays(plain, with_defaults, "with each option's default")
+        batch = play_episode(env, seeds, options=chosen)
+        same_arrays(plain, play_episode(env, seeds), "without options after a reset with some")
+    for index in (0, NUM_ENVS - 1):
+        own = {name: values[index] for name, values in chosen.items()}
+        with made(subject, 1) as alone:
+            single = play_episode(alone, seeds[index : index + 1], index, own)
+        rows = [[array[index : index + 1] for array in moment] for moment in batch]
+        same_arrays(rows, single, f"environment {index} of {NUM_ENVS} with options of its own")
+
+
+def _sampled(option: Option, count: int) -> list[Any]:
+    """Return values of an option, the same at every call."""
+    option.space.seed(0)
+    return [option.space.sample() for _ in range(count)]
+
+
 def check_arrays_are_the_callers(subject: Subject) -> None:
     """What was handed out is never written to again, and writing to it changes nothing."""
     with made(subject, NUM_ENVS) as env, made(subject, NUM_ENVS) as twin:
@@ -341,6 +377,7 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     check_determinism,
     check_batch_independence,
     check_partial_reset,
+    check_options,
     check_arrays_are_the_callers,
     check_copies,
     check_time_limit,

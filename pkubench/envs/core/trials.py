@@ -88,9 +88,14 @@ def _described(entry: tuple[str, tuple[int, ...]] | None) -> str:
     return "missing" if entry is None else f"{entry[0]} {entry[1]}"
 
 
-def play_episode(env: BatchEnv, seeds: IntArray, first_index: int = 0) -> list[list[Array]]:
+def play_episode(
+    env: BatchEnv,
+    seeds: IntArray,
+    first_index: int = 0,
+    options: Mapping[str, Any] | None = None,
+) -> list[list[Array]]:
     """Play at most ``STEPS`` steps of the episodes ``seeds``; return all that was given."""
-    observations, info = env.reset(seeds)
+    observations, info = env.reset(seeds, None, options)
     start = [observations[agent].copy() for agent in env.agents]
     return [start, *play(env, info, range(STEPS), first_index)[0]]
 

@@ -97,7 +97,7 @@ class _Block:
         self.is_masked = False
 
     def run(self) -> Iterator[EpisodeRecord]:
-        observations, info = self.env.reset(self.seeds)
+        observations, info = self.env.reset(self.seeds, None, self._options())
         self.is_masked = any(key.startswith(ACTION_MASK) for key in info)
         name = ""
         try:
@@ -147,6 +147,15 @@ class _Block:
                 except ActionFault as fault:
                     yield from self._fail_all(str(fault))
                     return
+
+    def _options(self) -> dict[str, Any]:
+        """Return the options of the planned episodes, one value for each of them."""
+        names = {name for episode in self.episodes for name in episode.options}
+        default = {name: of.default for name, of in self.env.episode_options.items()}
+        return {
+            name: [episode.options.get(name, default.get(name)) for episode in self.episodes]
+            for name in names
+        }
 
     def _actions(
         self, observations: Mapping[str, Any], info: Mapping[str, Any]
@@ -223,6 +232,7 @@ class _Block:
             length=self.length,
             success=bool(info["success"][i]) if self.has_success else None,
             metrics={name: float(info[name][i]) for name in self.extra},
+            options=self.episodes[i].options,
         )
 
 
@@ -240,5 +250,6 @@ def failed_record(episode: Episode, length: int, reason: str) -> EpisodeRecord:
         seed=episode.seed,
         return_=None,
         length=length,
+        options=episode.options,
         failure=printable(reason),
     )

@@ -251,6 +251,9 @@ def _open(
         "versions": versions_for(task, source.runtimes),
         MACHINES: [machine()],
     }
+    # of sources of other packages too, which need not say how they were trained
+    if beyond := task.protocol.beyond_budget(getattr(run, "spent", {})):
+        settings["beyond_budget"] = beyond
     if folder is None:
         return _Run(run, settings, episodes, MemoryRun(), ())
     ends = [*range(BLOCK, len(episodes), BLOCK), len(episodes)]

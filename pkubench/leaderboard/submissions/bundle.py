@@ -14,6 +14,7 @@ from pkubench.agents.resolve.acting import split_acting
 from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.agents.resolve.sources import file_hash
 from pkubench.agents.saved.population_content import POPULATION_SUFFIXES
+from pkubench.agents.saved.runs import spent
 from pkubench.errors import AgentError, BundleError, StorageError, UnknownName
 from pkubench.evaluation.report import run_folders
 from pkubench.leaderboard.board.reading import CONFIG, CURVE, DATA_FILES, Bundle, read_bundle
@@ -285,7 +286,8 @@ def _training(saved: Mapping[str, bytes]) -> dict[str, Any]:
     files = {name.rpartition("/")[2]: data for name, data in saved.items()}
     try:
         config = json.loads(files.get(CONFIG, b"{}"))
-        training = {key: config.get(key) for key in ("seed", "steps", "command")}
+        training = {key: config.get(key) for key in ("seed", "command")}
+        training["steps"] = spent(config).get("environment_steps")
     except (ValueError, AttributeError) as error:
         raise BundleError(f"{CONFIG} of the weights is not a JSON object: {error}") from error
     return {key: value for key, value in training.items() if value is not None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from pkubench.tasks.suite import Suite
 from pkubench.tasks.task import Metric, Protocol, Task
@@ -67,7 +68,7 @@ _NAVIGATION = {
     "Run": ("runs straight ahead", 500, ("between two walls",)),
 }
 """Task -> behaviour, time limit, and the variant of each level."""
-_LAYOUTS = {"episodes": 64, "quick_episodes": 16}
+_LAYOUTS: dict[str, Any] = {"episodes": 64, "quick_episodes": 16}
 """The cost of one policy may be 0 on one layout and 90 on another, so 16 layouts estimate its mean
 only within +-14; and all runs are evaluated on the same layouts, so intervals over runs do not
 include this variation. The robots under a speed limit have no layouts: their episodes are alike."""
@@ -118,7 +119,7 @@ def _task(name: str, title: str, counted: str, horizon: int, version: int = 0) -
         title=title,
         metrics=(_RETURN, cost),
         protocol=Protocol(
-            episodes=16, horizon=horizon, training_steps=10_000_000, quick_episodes=4
+            episodes=16, horizon=horizon, budget={"environment_steps": 10_000_000}, quick_episodes=4
         ),
         cost_limit=COST_LIMIT,
         notes=_NOTES,

@@ -16,7 +16,9 @@ _RETURN = Metric(
     unit="payoff",
     describe="team return: the payoff of the joint action, the sum of all agents' rewards",
 )
-_PROTOCOL = Protocol(episodes=200, horizon=None, training_steps=100_000, quick_episodes=50)
+_PROTOCOL = Protocol(
+    episodes=200, horizon=None, budget={"environment_steps": 100_000}, quick_episodes=50
+)
 _NOTES = (
     "Each agent's reward is the payoff divided by the number of agents, so their SUM is the "
     "payoff, once. Saved policies are evaluated at their mode; the expected return of a "
@@ -90,7 +92,10 @@ def _constrained() -> Iterator[Task]:
             title=title,
             metrics=(rewards, cost),
             protocol=Protocol(
-                episodes=200, horizon=horizon, training_steps=200_000, quick_episodes=50
+                episodes=200,
+                horizon=horizon,
+                budget={"environment_steps": 200_000},
+                quick_episodes=50,
             ),
             cost_limit=limit,
             notes=notes,

@@ -8,7 +8,7 @@ from pkubench.tasks.task import Metric, Protocol, Task
 
 _NAME = "games"
 
-_PROTOCOL = Protocol(episodes=1, horizon=None, training_steps=None, quick_episodes=1)
+_PROTOCOL = Protocol(episodes=1, horizon=None, quick_episodes=1)
 _NOTES = (
     "Computed on the whole {}, so there is no sampling error: one record per run. "
     "Exploitability here is NashConv / 2; some papers use the word for NashConv itself."

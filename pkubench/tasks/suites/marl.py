@@ -14,9 +14,11 @@ _RETURN = Metric(
     describe="team return: rewards summed over the episode and over all agents",
 )
 _PARTICLE_PROTOCOL = Protocol(
-    episodes=200, horizon=25, training_steps=10_000_000, quick_episodes=50
+    episodes=200, horizon=25, budget={"environment_steps": 10_000_000}, quick_episodes=50
 )
-_ROBOT_PROTOCOL = Protocol(episodes=16, horizon=1000, training_steps=10_000_000, quick_episodes=4)
+_ROBOT_PROTOCOL = Protocol(
+    episodes=16, horizon=1000, budget={"environment_steps": 10_000_000}, quick_episodes=4
+)
 _NOTES = (
     "The return is the SUM of all agents' rewards, as HARL reports it; packages that report one "
     "agent's reward or the mean show a smaller number."

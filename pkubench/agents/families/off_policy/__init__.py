@@ -35,7 +35,7 @@ def _preset(name: str, paper: str, suites: tuple[str, ...], summary: str, *tags:
         suites=suites,
         tags=frozenset(tags),
         place=20 if TEAM in tags else 40,
-        **({"fits": holds_cost_limit} if LIMITED in tags else {}),
+        fits=holds_cost_limit if LIMITED in tags else all_of(),
     )
 
 

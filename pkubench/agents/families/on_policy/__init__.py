@@ -33,7 +33,7 @@ def _preset(name: str, paper: str, suites: tuple[str, ...], summary: str, *tags:
         suites=suites,
         tags=frozenset(tags),
         place=10 if paper == _HARL else 30,
-        **({"fits": holds_cost_limit} if LIMITED in tags else {}),
+        fits=holds_cost_limit if LIMITED in tags else all_of(),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pkubench.agents.components import changed
+from pkubench.agents.components import changed, tuned_for
 from pkubench.agents.families.on_policy import harl, saferl
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.envs.core.registry import traits
@@ -42,9 +42,4 @@ def preset(agent: str, task: Task | None) -> OnPolicyConfig:
 
 def tuned(agent: str, task_id: str) -> dict[str, Any]:
     """Return ``agent``'s settings tuned for an environment or its family, by its paper or us."""
-    name = task_id.rpartition("/")[2]
-    changes: dict[str, Any] = {}
-    for start in sorted(TUNED, key=len):
-        if name.startswith(start):
-            changes |= TUNED[start].get(agent, {})
-    return changes
+    return tuned_for({start: of.get(agent, {}) for start, of in TUNED.items()}, task_id)

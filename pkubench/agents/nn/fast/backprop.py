@@ -24,6 +24,7 @@ MAX_BATCH = 1024
 """Size of the largest minibatch with hand-written gradients."""
 CHUNK = 256
 """Batch size of a forward pass without gradients."""
+_SIZES_KEPT = 16
 
 _tanh_backward = torch.ops.aten.tanh_backward.grad_input
 _relu_backward = torch.ops.aten.threshold_backward.grad_input
@@ -201,9 +202,14 @@ class Backprop:
             gradient.shift.copy_(weight @ by_bias.mT)
 
     def _buffers_for(self, samples: int) -> _Buffers:
-        """Return the buffers of a batch size, allocated at its first use."""
+        """Return the buffers of a batch size, allocated at its first use.
+
+        Those of a few sizes are kept: batches of whole episodes differ in their size every time.
+        """
         buffers = self._buffers.get(samples)
         if buffers is None:
+            if len(self._buffers) == _SIZES_KEPT:
+                del self._buffers[next(iter(self._buffers))]
             buffers = self._buffers[samples] = _Buffers(self, samples)
         return buffers
 

@@ -13,13 +13,14 @@ import torch
 from pkubench.agents.components import as_plain
 from pkubench.agents.learner import Context, Counters, Export, State
 from pkubench.agents.nn.normalisers import ObservationNorm
+from pkubench.agents.rl.episode_window import EpisodeWindow
 from pkubench.agents.rl.malloc import keep_freed_memory
 from pkubench.agents.rl.off_policy.batch import Batch
 from pkubench.agents.rl.off_policy.config import OffPolicyConfig
 from pkubench.agents.rl.off_policy.learner import OffPolicyLearner
 from pkubench.agents.rl.off_policy.state import load_state_of, state_of
 from pkubench.agents.rl.replay import Array, ReplayBuffer
-from pkubench.agents.rl.rollout import Behaviour, Collector, EpisodeWindow, Rollout, masks_of
+from pkubench.agents.rl.rollout import Behaviour, Collector, Rollout, masks_of
 from pkubench.envs.core.batch import BatchEnv
 from pkubench.errors import ConfigError, WeightsError
 
@@ -254,7 +255,7 @@ class OffPolicyBatch:
 
 
 def _plain(
-    observations: Mapping[str, Array], state: Array, fresh: bool
+    observations: Mapping[str, Array], state: Array, fresh: bool | Array
 ) -> tuple[dict[str, Array], Array]:
     """Return flat float32 network inputs, not normalised."""
     flat = {

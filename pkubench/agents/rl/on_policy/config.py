@@ -60,6 +60,9 @@ class OnPolicyConfig:
     """Environments stepped together."""
     rollout_steps: int = 200
     """Steps per environment between updates."""
+    rollout: Literal["steps", "episodes"] = "steps"
+    """``steps``: episodes continue across updates. ``episodes``: an update has whole episodes, of
+    each environment as many as last for ``rollout_steps`` steps together, or longer."""
     reset_each_rollout: bool = False
     """Start new episodes at every rollout (OmniSafe does)."""
     gamma: float = 0.99
@@ -156,7 +159,7 @@ class OnPolicyConfig:
 
     @property
     def batch_steps(self) -> int:
-        """Environment steps per update."""
+        """Environment steps per update; at least so many, with ``rollout="episodes"``."""
         return self.num_envs * self.rollout_steps
 
     def unused(self) -> Mapping[str, str]:
@@ -164,6 +167,8 @@ class OnPolicyConfig:
         found = {}
         if self.encoder.init != "orthogonal":
             found["actor_gain"] = "init=orthogonal"
+        if self.rollout == "episodes":
+            found["reset_each_rollout"] = "rollout=steps"
         if self.std != "log":
             found["log_std_init"] = "std=log"
         if self.constraint.start() is None:

@@ -129,18 +129,19 @@ class OnPolicyLearner:
         return {agent: self.actors[name].units for agent, name in self.actor_names.items()}
 
     def prepare(
-        self, observations: Mapping[str, Array], state: Array, fresh: bool
+        self, observations: Mapping[str, Array], state: Array, fresh: bool | Array
     ) -> tuple[dict[str, Array], Array]:
         """Return network inputs (N, numbers), updating the running statistics with fresh ones.
 
-        They are float32, except bytes for an encoder of images.
+        They are float32, except bytes for an encoder of images. See ``behaviour.Prepare``.
         """
         flat = {a: o.reshape(len(o), -1) for a, o in observations.items()}
         if not self.norms:
             return {a: self._numbers(o) for a, o in flat.items()}, self._numbers(state)
-        if fresh:
+        if fresh is not False:
+            rows = slice(None) if fresh is True else fresh
             for agent, norm in self.norms.items():
-                norm.update(state if agent == "state" else flat[agent])
+                norm.update((state if agent == "state" else flat[agent])[rows])
         inputs = {a: self.norms[a](o) for a, o in flat.items()}
         if "state" in self.norms:
             return inputs, self.norms["state"](state)
@@ -206,7 +207,7 @@ class OnPolicyLearner:
         Returns:
             Named diagnostics: ``entropy``, ``kl``, ``value_loss``, ``multiplier``...
         """
-        config, rule = self.config, self.config.update
+        config, rule, data = self.config, self.config.update, data.with_blank_padding()
         if isinstance(rule, GradientRule) and rule.lr_decay:
             for trainer in self.trainers.values():
                 trainer.adam.lr = rule.actor_lr * (1.0 - progress)
@@ -233,8 +234,8 @@ class OnPolicyLearner:
         columns = credited[..., :1] if self.is_shared else credited
         rewards = [columns[..., k].astype(np.float32) for k in range(columns.shape[-1])]
         if self.signal_norms:
-            rewards = [self.signal_norms["rewards"].in_steps(column) for column in rewards]
-            costs = self.signal_norms["costs"].in_steps(costs)
+            rewards = [self.signal_norms["rewards"].in_steps(r, data.valid) for r in rewards]
+            costs = self.signal_norms["costs"].in_steps(costs, data.valid)
         return [column * np.float32(self.config.reward_scale) for column in rewards], costs
 
     def _advantages(self, data: Rollout, metrics: dict[str, float]) -> Advantages:

@@ -52,16 +52,23 @@ class OnPolicyTraining:
         """Collect a rollout and update once."""
         config, collector, learner = self.config, self.collector, self.learner
         data = collector.collect(
-            config.rollout_steps, learner.behave, restart=config.reset_each_rollout
+            config.rollout_steps,
+            learner.behave,
+            restart=config.reset_each_rollout,
+            whole_episodes=config.rollout == "episodes",
         )
         cost, length = collector.window.take_means()
         share_done = self.counters.environment_steps / self.total
+        before = _adam_steps(learner)
         diagnostics = learner.update(data, cost, share_done, length)
-        done = self.counters
+        done, steps = self.counters, _adam_steps(learner) - before
+        if not learner.trainers:  # each actor took one trust-region step
+            steps += len(learner.actors)
         self.counters = done._replace(
             iterations=done.iterations + 1,
-            environment_steps=done.environment_steps + config.batch_steps,
+            environment_steps=done.environment_steps + int(data.valid.sum()),
             episodes=done.episodes + int((data.terminated | data.truncated).sum()),
+            gradient_steps=done.gradient_steps + steps,
         )
         figures = {**collector.window.curve(), **diagnostics}
         return {name: round(value, 6) for name, value in figures.items()}
@@ -107,3 +114,9 @@ class OnPolicyTraining:
     def close(self) -> None:
         """Release the environments."""
         self.env.close()
+
+
+def _adam_steps(learner: OnPolicyLearner) -> int:
+    """Return the steps of Adam so far, of actors and critics; critics of one stack count once."""
+    trainers = [*learner.trainers.values(), *(stack.trainer for stack in learner.stacks)]
+    return sum(trainer.adam.count for trainer in trainers)
