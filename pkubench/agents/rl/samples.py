@@ -36,6 +36,11 @@ class Samples(NamedTuple):
         return len(self.actions)
 
     @property
+    def num_steps(self) -> int:
+        """Number of steps."""
+        return len(self.actions)
+
+    @property
     def steps(self) -> Samples:
         """The steps."""
         return self
@@ -80,6 +85,11 @@ class SequenceSamples(NamedTuple):
         return len(self.hidden)
 
     @property
+    def num_steps(self) -> int:
+        """Number of usable steps; some sequences may have none."""
+        return int(self.usable.sum())
+
+    @property
     def steps(self) -> Samples:
         """The usable steps, concatenated."""
         chosen: Any = (
@@ -102,9 +112,8 @@ class SequenceSamples(NamedTuple):
         return SequenceSamples(**parts)
 
     def every(self, k: int) -> SequenceSamples:
-        """Return every k-th sequence."""
-        device = self.hidden.device
-        return self if k == 1 else self.take(torch.arange(0, self.size, k, device=device))
+        """Return every k-th sequence of those with a usable step."""
+        return self if k == 1 else self.take(self.usable.any(0).nonzero()[::k, 0])
 
     def policy(self, actor: Actor) -> Distribution:
         """Return the actor's distribution of each usable step."""

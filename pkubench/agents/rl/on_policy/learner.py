@@ -20,7 +20,7 @@ from torch import Tensor
 from pkubench.agents.nn.actor import Actor, action_size
 from pkubench.agents.nn.distributions import Distribution
 from pkubench.agents.nn.fast.policy import map_action
-from pkubench.agents.nn.normalisers import ObservationNorm, standardise
+from pkubench.agents.nn.normalisers import ObservationNorm, centred, standardise
 from pkubench.agents.rl.advantages import gae
 from pkubench.agents.rl.on_policy.actor_update import (
     resolve_gradients,
@@ -267,13 +267,13 @@ class OnPolicyLearner:
             chosen = None if usable is None else flat(usable, self.device)
             total = standardise(each[0], self.config.advantage_epsilon, chosen)
             if self.constraint is not None:
-                of_cost.append(each[1] - (each[1] if chosen is None else each[1][chosen]).mean())
+                of_cost.append(centred(each[1], chosen))
                 by_reward, by_cost = self.constraint.weights()
                 total = by_reward * total + by_cost * of_cost[-1]
             to_ascend.append(total)
-        for fit in fits:
-            losses = self._fit(data, *fit)
-            metrics |= dict(zip(("value_loss", "cost_value_loss"), losses, strict=False))
+        losses = [self._fit(data, *fit) for fit in fits]
+        names = ("value_loss", "cost_value_loss")
+        metrics |= _means([dict(zip(names, of, strict=False)) for of in losses])
         agents = len(self.agents) if self.is_shared else 1
         return Advantages(to_ascend * agents, of_cost * agents if of_cost else None)
 
@@ -342,6 +342,8 @@ class OnPolicyLearner:
         reports = []
         for position, k in enumerate(order):
             samples = self._samples(data, [k], advantages, factor)
+            if not samples.num_steps:  # dead throughout: a ratio of 1
+                continue
             reports.append(self._update_actor(self.agents[k], samples))
             if position < count - 1:
                 factor = self._multiplied(factor, data, k, samples)
@@ -352,7 +354,8 @@ class OnPolicyLearner:
         for name in self.actors:
             members = [k for k, a in enumerate(self.agents) if self.actor_names[a] == name]
             samples = self._samples(data, members, advantages, None)
-            reports.append(self._update_actor(name, samples))
+            if samples.num_steps:
+                reports.append(self._update_actor(name, samples))
         return _means(reports)
 
     def _samples(
@@ -393,4 +396,6 @@ class OnPolicyLearner:
 
 
 def _means(reports: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: float(np.mean([report[name] for report in reports])) for name in reports[0]}
+    """Return the mean of each figure over the reports that have it."""
+    names = dict.fromkeys(name for report in reports for name in report)
+    return {name: float(np.mean([of[name] for of in reports if name in of])) for name in names}

@@ -1,0 +1,115 @@
+"""Agents that die before their team: what trains them, and what must not."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pkubench.agents.nn.normalisers import centred, standardise
+from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
+from pkubench.agents.rl.rollout import Collector, Rollout
+from tests.agents.configs import config_of
+from tests.agents.encoded_envs import MortalTeam
+
+TEAM: dict[str, Any] = {"num_envs": 4, "rollout_steps": 12, "hidden": (6,), "epochs": 2}
+
+
+def made(**settings: Any) -> tuple[OnPolicyLearner, Collector]:
+    """Return a learner of ``MortalTeam``, whose b dies after one of six steps, and its collector."""
+    env = MortalTeam(settings.get("num_envs", TEAM["num_envs"]))
+    learner = OnPolicyLearner(env, config_of(**{**TEAM, **settings}), 0)
+    return learner, Collector(env, 0, 10, learner.prepare, units=learner.units)
+
+
+def collected(learner: OnPolicyLearner, collector: Collector) -> Rollout:
+    return collector.collect(learner.config.rollout_steps, learner.behave, False)
+
+
+def weights(learner: OnPolicyLearner, agent: int) -> list[Any]:
+    """Return copies of all that is trained for an agent with networks of its own."""
+    actor = learner.actors[learner.agents[agent]]
+    critics = [c for stack in learner.stacks[agent:][:1] for c in stack.members]
+    nets = [actor, *(critic.net for critic in critics)]
+    norms = [critic.norm.sums.copy() for critic in critics if critic.norm is not None]
+    return [*(p.detach().numpy().copy() for net in nets for p in net.parameters()), *norms]
+
+
+def finite(learner: OnPolicyLearner) -> bool:
+    nets = [*learner.actors.values(), *(c.net for s in learner.stacks for c in s.members)]
+    sums = [c.norm.sums for s in learner.stacks for c in s.members if c.norm is not None]
+    parameters = [p.detach().numpy() for net in nets for p in net.parameters()]
+    return all(np.isfinite(of).all() for of in [*parameters, *sums])
+
+
+@pytest.mark.parametrize("credit", ["team-sum", "own-reward"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"scheme": "sequential"},
+        {"gradients": "autograd"},
+        {"memory": "gru"},
+        {"update": "trust-region"},
+        {"constraint": "lagrangian", "critic": "local"},
+    ],
+)
+def test_an_agent_that_is_dead_throughout_a_rollout_is_left_as_it_is(
+    credit: str, more: Any
+) -> None:
+    learner, collector = made(rollout_steps=2, credit=credit, **more)
+    learner.update(collected(learner, collector), math.nan, 0.0)
+    before = weights(learner, 1)
+    data = collected(learner, collector)
+    assert data.alive is not None and not data.alive[..., 1].any()
+    figures = learner.update(data, math.nan, 0.0)
+    assert all(math.isfinite(value) for value in figures.values()), figures
+    assert figures["entropy"] == pytest.approx(math.log(2), abs=0.01)  # of a alone
+    assert finite(learner)
+    trained = len(list(learner.actors["b"].parameters()))
+    if credit == "own-reward" and learner.constraint is None:  # and then its critic is not, either
+        trained = len(before)
+    for was, now in zip(before[:trained], weights(learner, 1)[:trained], strict=True):
+        np.testing.assert_array_equal(was, now)
+
+
+@pytest.mark.parametrize("credit", ["team-sum", "own-reward"])
+@pytest.mark.parametrize("more", [{"memory": "gru"}, {"gradients": "autograd"}, {}])
+def test_minibatches_without_a_step_of_a_living_agent_are_left_out(credit: str, more: Any) -> None:
+    learner, collector = made(minibatches=4, credit=credit, critic="local", **more)
+    data = collected(learner, collector)
+    assert data.alive is not None
+    data.alive[:, 1:, 1] = False  # alive in one sequence: two steps for four minibatches
+    start = weights(learner, 1)
+    figures = learner.update(data, math.nan, 0.0)
+    assert all(math.isfinite(value) for value in figures.values()), figures
+    assert finite(learner)
+    assert any((was != now).any() for was, now in zip(start, weights(learner, 1), strict=True))
+
+
+def test_the_fisher_matrix_uses_every_kth_of_the_sequences_with_a_living_agent() -> None:
+    learner, collector = made(update="trust-region", memory="gru", fisher_every=3)
+    data = collected(learner, collector)
+    assert data.alive is not None
+    data.alive[:, [0, 3], 1] = False
+    figures = learner.update(data, math.nan, 0.0)
+    assert math.isfinite(figures["kl"]) and finite(learner)
+
+
+def test_moments_of_no_steps_give_advantages_of_zero() -> None:
+    advantages, none = torch.tensor([3.0, 5.0]), torch.tensor([False, False])
+    assert standardise(advantages, 1e-5, none).tolist() == [0.0, 0.0]
+    assert centred(advantages, none).tolist() == [0.0, 0.0]
+    assert centred(advantages, torch.tensor([True, False])).tolist() == [0.0, 2.0]
+
+
+def test_the_value_loss_of_an_update_is_the_mean_of_the_critics() -> None:
+    learner, collector = made(credit="own-reward", critic_epochs=1)
+    losses: list[float] = []
+    fit = learner._fit
+    learner._fit = lambda *given: (losses.extend(found := fit(*given)), found)[1]  # type: ignore[method-assign,func-returns-value]
+    figures = learner.update(collected(learner, collector), math.nan, 0.0)
+    assert losses[0] != losses[1]
+    assert figures["value_loss"] == pytest.approx(np.mean(losses))
