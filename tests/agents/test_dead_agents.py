@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from pkubench.agents.nn.normalisers import centred, standardise
+from pkubench.agents.rl.credit.base import Credit
 from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
 from pkubench.agents.rl.rollout import Collector, Rollout
 from tests.agents.configs import config_of
@@ -73,6 +75,102 @@ def test_an_agent_that_is_dead_throughout_a_rollout_is_left_as_it_is(
         trained = len(before)
     for was, now in zip(before[:trained], weights(learner, 1)[:trained], strict=True):
         np.testing.assert_array_equal(was, now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HalfOfTheTeam(Credit):
+    """Half of the team's reward for each: columns of its own, which continue after a death."""
+
+    name = "half-of-the-team"
+
+    def __call__(self, rollout: Rollout) -> Any:
+        return np.repeat(rollout.rewards.sum(-1, keepdims=True) / 2, 2, -1)
+
+
+def fits_of(learner: OnPolicyLearner, data: Rollout) -> list[Any]:
+    """Return what an update gives to each critic: states, values, targets, usable, hidden."""
+    seen: list[Any] = []
+    fit = learner._fit
+    learner._fit = lambda *given: (seen.append(given), fit(*given))[1]  # type: ignore[method-assign,func-returns-value]
+    learner.update(data, math.nan, 0.0)
+    return [of[2:] for of in seen]  # without the rollout and the stack
+
+
+@pytest.mark.parametrize("memory", ["none", "gru"])
+@pytest.mark.parametrize("critic", ["state", "local"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"scheme": "sequential"},
+        {"shared": True},
+        {"credit": "own-reward"},
+        {"credit": HalfOfTheTeam(), "constraint": "lagrangian"},
+    ],
+)
+def test_observations_and_actions_of_dead_agents_change_no_weight(
+    memory: str, critic: str, more: Any
+) -> None:
+    found = []
+    for garbage in (np.zeros(2), np.array([-7.0, 9.0])):
+        learner, collector = made(memory=memory, critic=critic, minibatches=2, **more)
+        data = collected(learner, collector)
+        assert data.alive is not None and data.died is not None
+        assert data.alive[..., 0].all() and not data.alive[1:6, :, 1].any()
+        stays = data.alive[..., 1] & ~data.died[..., 1]
+        data.observations["b"][~data.alive[..., 1]] = garbage
+        data.next_observations["b"][~stays] = garbage
+        data.actions["b"][~data.alive[..., 1]] = garbage.any()
+        learner.update(data, math.nan, 0.0)
+        nets = [*learner.actors.values(), *(c.net for s in learner.stacks for c in s.members)]
+        found.append([p.detach().numpy().copy() for net in nets for p in net.parameters()])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("critic", ["state", "local"])
+def test_critics_are_trained_wherever_their_rewards_count(critic: str) -> None:
+    for credit, trained in (("team-sum", 48), (HalfOfTheTeam(), 48), ("own-reward", 8)):
+        learner, collector = made(credit=credit, critic=critic)
+        usable = fits_of(learner, collected(learner, collector))[-1][3]
+        assert (48 if usable is None else usable.sum()) == trained
+
+
+def test_an_agents_death_ends_its_own_rewards() -> None:
+    """b earns 1 for its only action of an episode: no value follows, whatever the critic says."""
+    learner, collector = made(credit="own-reward", value_norm=False, lam=1.0)
+    for stack in learner.stacks:
+        with torch.no_grad():
+            stack.members[0].net.head.bias.add_(5.0)
+    data = collected(learner, collector)
+    _, _, targets, usable, _ = fits_of(learner, data)[1]
+    np.testing.assert_allclose(targets[0][usable], data.rewards[..., 1][usable], atol=1e-6)
+
+
+@pytest.mark.parametrize("critic", ["state", "local"])
+@pytest.mark.parametrize(("credit", "scale"), [("team-sum", 1.0), (HalfOfTheTeam(), 0.5)])
+def test_a_teams_rewards_and_costs_count_after_the_death_of_an_agent(
+    credit: Any, scale: float, critic: str
+) -> None:
+    """With lambda and gamma 1, b's return at its only step is all that the team earns after it."""
+    settings = {"credit": credit, "critic": critic, "constraint": "lagrangian"}
+    learner, collector = made(lam=1.0, cost_lam=1.0, gamma=1.0, value_norm=False, **settings)
+    data = collected(learner, collector)
+    data.costs[:] = np.arange(12)[:, None] % 6
+    targets = fits_of(learner, data)[-1][2]
+    earned = scale * data.rewards.sum(-1)
+    np.testing.assert_allclose(targets[0, 0], earned[:6].sum(0), atol=1e-5)
+    np.testing.assert_allclose(targets[1, 0], 15.0, atol=1e-5)
+
+
+def test_costs_count_after_the_death_of_an_agent_that_is_trained_on_its_own_reward() -> None:
+    settings = {"credit": "own-reward", "critic": "local", "constraint": "lagrangian"}
+    learner, collector = made(lam=1.0, cost_lam=1.0, gamma=1.0, value_norm=False, **settings)
+    data = collected(learner, collector)
+    data.costs[:] = np.arange(12)[:, None] % 6
+    _, _, targets, usable, _ = fits_of(learner, data)[1]
+    np.testing.assert_allclose(targets[0, 0], data.rewards[0, :, 1], atol=1e-5)
+    np.testing.assert_allclose(targets[1, 0], 15.0, atol=1e-5)
+    assert usable is None  # the critic of cost must know what a death costs
 
 
 @pytest.mark.parametrize("credit", ["team-sum", "own-reward"])

@@ -30,7 +30,6 @@ from pkubench.training.state import join, split
 from tests.agents.configs import config_of
 from tests.agents.encoded_envs import (
     ImageEnv,
-    MortalTeam,
     PointEnv,
     RecallEnv,
     SequenceEnv,
@@ -237,51 +236,6 @@ def test_an_encoder_that_does_not_fit_is_refused() -> None:
         config_of(encoder="cnn", observation_norm=True)
     with pytest.raises(ConfigError, match="minibatches must be at most num_envs"):
         config_of(memory="gru", minibatches=21)
-
-
-TEAM: dict[str, Any] = {**SMALL, "num_envs": 8, "rollout_steps": 12, "minibatches": 2}
-
-
-@pytest.mark.parametrize("memory", ["none", "gru"])
-@pytest.mark.parametrize("critic", ["state", "local"])
-@pytest.mark.parametrize(
-    "more", [{"scheme": "sequential"}, {"shared": True}, {"credit": "own-reward"}]
-)
-def test_observations_and_actions_of_dead_agents_change_no_weight(
-    memory: str, critic: Any, more: Any
-) -> None:
-    found = []
-    for garbage in (0.0, 7.0):
-        config = config_of(**TEAM, memory=memory, critic=critic, hidden=(8,), **more)
-        env = MortalTeam(config.num_envs)
-        learner = OnPolicyLearner(env, config, 0)
-        collector = Collector(env, 0, 10, learner.prepare, units=learner.units)
-        data = collector.collect(12, learner.behave, False)
-        assert data.alive is not None
-        assert data.alive[..., 0].all() and not data.alive[1:6, :, 1].any()
-        data.observations["b"][~data.alive[..., 1]] = garbage
-        data.actions["b"][~data.alive[..., 1]] = garbage > 0
-        learner.update(data, math.nan, 0.0)
-        found.append([p.detach().clone() for a in learner.actors.values() for p in a.parameters()])
-    for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=0)
-
-
-def test_an_agents_death_ends_its_own_rewards() -> None:
-    """b earns 1 for its only action of an episode: no value follows, whatever the critic says."""
-    config = config_of(**TEAM, credit="own-reward", hidden=(8,), value_norm=False, lam=1.0)
-    env = MortalTeam(8)
-    learner = OnPolicyLearner(env, config, 0)
-    for stack in learner.stacks:
-        with torch.no_grad():
-            stack.members[0].net.head.bias.add_(5.0)
-    data = Collector(env, 0, 10, learner.prepare).collect(12, learner.behave, False)
-    seen: list[Any] = []
-    fit = learner._fit
-    learner._fit = lambda *given: (seen.append(given), fit(*given))[1]  # type: ignore[method-assign,func-returns-value]
-    learner.update(data, math.nan, 0.0)
-    _, _, _, _, targets, usable, _ = seen[1]
-    np.testing.assert_allclose(targets[0][usable], data.rewards[..., 1][usable], atol=1e-6)
 
 
 def test_a_learner_with_dropout_and_memory_resumes_exactly_at_every_update() -> None:

@@ -19,6 +19,8 @@ class Credit(Component, ABC, slot="credit", package="pkubench.agents.rl.credit")
 
     is_shared: ClassVar[bool] = False
     """Whether all columns are equal, so that one critic of the state serves all agents."""
+    ends_at_death: ClassVar[bool] = False
+    """Whether an agent's rewards end with its death, so that no value follows it."""
 
     @abstractmethod
     def __call__(self, rollout: Rollout) -> FloatArray:

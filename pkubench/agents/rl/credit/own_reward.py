@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pkubench.agents.components import register
 from pkubench.agents.contract import FloatArray
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnReward(Credit):
     """Each agent is trained on its own reward, regardless of the other agents'."""
+
+    ends_at_death: ClassVar[bool] = True
 
     def __call__(self, rollout: Rollout) -> FloatArray:
         """Return the rewards unchanged."""

@@ -28,7 +28,7 @@ from pkubench.agents.rl.on_policy.actor_update import (
     update_by_a_step,
     update_by_passes,
 )
-from pkubench.agents.rl.on_policy.batches import Advantages, actor_samples, flat
+from pkubench.agents.rl.on_policy.batches import Advantages, actor_samples, flat, seen_alive
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.on_policy.critic import Critic, CriticStack, Sequences
 from pkubench.agents.rl.on_policy.networks import seen_of, spec_of, state_seen
@@ -246,25 +246,23 @@ class OnPolicyLearner:
         for k, (stack, reward) in enumerate(zip(self.stacks, rewards, strict=True)):
             agent = self.agents[k]
             states, next_states = (
-                (data.observations[agent], data.next_observations[agent])
-                if self.local
-                else (data.states, data.next_states)
+                seen_alive(data, k, agent) if self.local else (data.states, data.next_states)
             )
-            usable = data.usable_states if self.is_shared else data.usable(k)
-            streams = [(reward, self.config.lam)]
-            if self.constraint is not None:
-                streams.append((costs, self.config.cost_lam))
+            usable = self._of_critic(data, k)
+            ended = data.ended(k) if self.config.credit.ends_at_death else data.terminated
+            streams = [(reward, self.config.lam, ended)]
+            if self.constraint is not None:  # a team's costs continue after the death of an agent
+                streams.append((costs, self.config.cost_lam, data.terminated))
             before = stack.hidden.copy()
-            # a team's rewards continue after the death of an agent; an agent's own end with it
-            ended = data.terminated if self.config.credit.is_shared else data.ended(k)
             estimates = [
-                self._estimate(stack, row, data, signal, states, next_states, lam, ended)
-                for row, (signal, lam) in enumerate(streams)
+                self._estimate(stack, row, data, signal, states, next_states, lam, end)
+                for row, (signal, lam, end) in enumerate(streams)
             ]
             raw, targets, advantages = (np.stack(of) for of in zip(*estimates, strict=True))
             fits.append((stack, states, raw, targets, usable, before))
             each = [flat(advantage, self.device) for advantage in advantages]
-            chosen = None if usable is None else flat(usable, self.device)
+            acted = data.usable_states if self.is_shared else data.usable(k)
+            chosen = None if acted is None else flat(acted, self.device)
             total = standardise(each[0], self.config.advantage_epsilon, chosen)
             if self.constraint is not None:
                 of_cost.append(centred(each[1], chosen))
@@ -276,6 +274,16 @@ class OnPolicyLearner:
         metrics |= _means([dict(zip(names, of, strict=False)) for of in losses])
         agents = len(self.agents) if self.is_shared else 1
         return Advantages(to_ascend * agents, of_cost * agents if of_cost else None)
+
+    def _of_critic(self, data: Rollout, agent: int) -> Array | None:
+        """Return the steps that train an agent's critics, (T, N) bool; None: all.
+
+        These are the steps whose values follow in some return: not those after the agent's death
+        where all that the critics predict ends with it.
+        """
+        if self.config.credit.ends_at_death and self.constraint is None:
+            return data.usable(agent)
+        return None if data.valid.all() else data.valid
 
     def _fit(
         self,
