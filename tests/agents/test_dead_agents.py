@@ -151,11 +151,12 @@ def test_an_agents_death_ends_its_own_rewards() -> None:
 def test_a_teams_rewards_and_costs_count_after_the_death_of_an_agent(
     credit: Any, scale: float, critic: str
 ) -> None:
-    """With lambda and gamma 1, b's return at its only step is all that the team earns after it."""
+    """With lambda and gamma 1, b's return at its only step is all that the team earns."""
     settings = {"credit": credit, "critic": critic, "constraint": "lagrangian"}
     learner, collector = made(lam=1.0, cost_lam=1.0, gamma=1.0, value_norm=False, **settings)
     data = collected(learner, collector)
     data.costs[:] = np.arange(12)[:, None] % 6
+    data.terminated, data.truncated = data.truncated, data.terminated  # no value at the end
     targets = fits_of(learner, data)[-1][2]
     earned = scale * data.rewards.sum(-1)
     np.testing.assert_allclose(targets[0, 0], earned[:6].sum(0), atol=1e-5)
@@ -167,6 +168,7 @@ def test_costs_count_after_the_death_of_an_agent_that_is_trained_on_its_own_rewa
     learner, collector = made(lam=1.0, cost_lam=1.0, gamma=1.0, value_norm=False, **settings)
     data = collected(learner, collector)
     data.costs[:] = np.arange(12)[:, None] % 6
+    data.terminated, data.truncated = data.truncated, data.terminated  # no value at the end
     _, _, targets, usable, _ = fits_of(learner, data)[1]
     np.testing.assert_allclose(targets[0, 0], data.rewards[0, :, 1], atol=1e-5)
     np.testing.assert_allclose(targets[1, 0], 15.0, atol=1e-5)
