@@ -32,8 +32,8 @@ def resolve_gradients(config: OnPolicyConfig) -> Literal["fast", "autograd"]:
         ConfigError: ``fast`` is set and they have none.
     """
     is_known = (
-        config.encoder.name == "mlp"
-        and config.memory.name == "none"
+        config.encoder.is_plain_mlp
+        and not config.is_recurrent
         and has_gradients(config.update, config.constraint)
     )
     if config.gradients == "fast" and not is_known:

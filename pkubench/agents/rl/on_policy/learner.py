@@ -99,6 +99,8 @@ class OnPolicyLearner:
         self.is_shared = not self.local and config.credit.is_shared
         """Whether the critics of one stack serve all agents."""
         state = state_seen(env, self.seen, config)
+        self.has_byte_states = state.is_bytes and not config.encoder.mismatch(state.shape)
+        """Whether the critics of states take bytes; others take bytes as numbers in [0, 1]."""
         inputs = list(self.seen.values()) if self.local else [state] * len(self.agents)
         count = 1 if self.constraint is None else 2
         self.stacks = [
@@ -115,7 +117,7 @@ class OnPolicyLearner:
             # the budget of Saute comes last and keeps its scale
             kept = config.constraint.observed
             self.norms = {a: ObservationNorm(sizes[a], kept) for a in self.agents}
-            if len(self.agents) > 1:
+            if env.state_space is not None or len(self.agents) > 1:
                 state = int(np.prod(state_seen(env, self.seen, config).shape))
                 self.norms["state"] = ObservationNorm(state, kept)
         self.signal_norms: dict[str, ObservationNorm] = {}
@@ -137,7 +139,7 @@ class OnPolicyLearner:
         """
         flat = {a: o.reshape(len(o), -1) for a, o in observations.items()}
         if not self.norms:
-            return {a: self._numbers(o) for a, o in flat.items()}, self._numbers(state)
+            return {a: self._numbers(o) for a, o in flat.items()}, self._state_numbers(state)
         if fresh:
             for agent, norm in self.norms.items():
                 norm.update(state if agent == "state" else flat[agent])
@@ -150,6 +152,12 @@ class OnPolicyLearner:
         if array.dtype == np.uint8 and not self.config.encoder.is_flat:
             return array
         return array.astype(np.float32, copy=False)
+
+    def _state_numbers(self, state: Array) -> Array:
+        numbers = self._numbers(state)
+        if numbers.dtype != np.uint8 or self.has_byte_states:
+            return numbers
+        return numbers.astype(np.float32) / np.float32(255.0)
 
     @torch.no_grad()
     def behave(
