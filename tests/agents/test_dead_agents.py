@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pkubench.agents.nn.normalisers import centred, standardise
-from pkubench.agents.rl.credit.base import Credit
+from pkubench.agents.rl.credit.base import CreditFormula
 from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
 from pkubench.agents.rl.rollout import Collector, Rollout
 from tests.agents.configs import config_of
@@ -78,7 +78,7 @@ def test_an_agent_that_is_dead_throughout_a_rollout_is_left_as_it_is(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HalfOfTheTeam(Credit):
+class HalfOfTheTeam(CreditFormula):
     """Half of the team's reward for each: columns of its own, which continue after a death."""
 
     name = "half-of-the-team"

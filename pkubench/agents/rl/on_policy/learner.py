@@ -22,6 +22,7 @@ from pkubench.agents.nn.distributions import Distribution
 from pkubench.agents.nn.fast.policy import map_action
 from pkubench.agents.nn.normalisers import ObservationNorm, centred, standardise
 from pkubench.agents.rl.advantages import gae
+from pkubench.agents.rl.credit.base import CreditContext
 from pkubench.agents.rl.on_policy.actor_update import (
     resolve_gradients,
     trainer_for,
@@ -66,6 +67,7 @@ class OnPolicyLearner:
         self._build_actors()
         self._build_critics(env)
         self._build_norms(env)
+        self.credit = config.credit.start(self._credit_context(env), self.generator)
 
     def _build_actors(self) -> None:
         config, sizes = self.config, self.seen
@@ -124,6 +126,15 @@ class OnPolicyLearner:
         """Running moments of rewards and costs."""
         if config.signal_norm:
             self.signal_norms = {name: ObservationNorm(1) for name in ("rewards", "costs")}
+
+    def _credit_context(self, env: BatchEnv) -> CreditContext:
+        return CreditContext(
+            agents=self.agents,
+            observation_shapes={agent: seen.shape for agent, seen in self.seen.items()},
+            action_spaces=self.action_spaces,
+            state_shape=state_seen(env, self.seen, self.config).shape,
+            device=self.device,
+        )
 
     @property
     def units(self) -> dict[str, int]:
@@ -225,6 +236,8 @@ class OnPolicyLearner:
         if self.constraint is not None:
             self.constraint.update(episode_cost, episode_length)
             metrics |= self.constraint.metrics()
+        self.credit.update(data)
+        metrics |= self.credit.metrics()
         advantages = self._advantages(data, metrics)
         if config.scheme == "sequential":
             metrics |= self._update_sequentially(data, advantages)
@@ -237,7 +250,7 @@ class OnPolicyLearner:
 
         They are float32, after the credit step, standardised and scaled by the settings.
         """
-        credited, costs = self.config.credit(data), data.costs
+        credited, costs = self.credit(data), data.costs
         columns = credited[..., :1] if self.is_shared else credited
         rewards = [columns[..., k].astype(np.float32) for k in range(columns.shape[-1])]
         if self.signal_norms:
