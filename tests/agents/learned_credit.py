@@ -38,7 +38,9 @@ class LinearRewards(CreditModel):
         """Return (T, N, agents)."""
         columns = []
         for agent, net in zip(self.context.agents, self.nets, strict=True):
-            seen, acted = (torch.from_numpy(a[agent]) for a in (rollout.observations, rollout.actions))
+            seen, acted = (
+                torch.from_numpy(a[agent]) for a in (rollout.observations, rollout.actions)
+            )
             space = self.context.action_spaces[agent]
             if isinstance(space, spaces.Discrete):
                 acted = torch.nn.functional.one_hot(acted, int(space.n))

@@ -21,7 +21,7 @@ TEAM: dict[str, Any] = {"num_envs": 4, "rollout_steps": 12, "hidden": (6,), "epo
 
 
 def made(**settings: Any) -> tuple[OnPolicyLearner, Collector]:
-    """Return a learner of ``MortalTeam``, whose b dies after one of six steps, and its collector."""
+    """Return a learner and a collector of ``MortalTeam``: b dies after one of six steps."""
     env = MortalTeam(settings.get("num_envs", TEAM["num_envs"]))
     learner = OnPolicyLearner(env, config_of(**{**TEAM, **settings}), 0)
     return learner, Collector(env, 0, 10, learner.prepare, units=learner.units)
@@ -213,3 +213,23 @@ def test_the_value_loss_of_an_update_is_the_mean_of_the_critics() -> None:
     figures = learner.update(collected(learner, collector), math.nan, 0.0)
     assert losses[0] != losses[1]
     assert figures["value_loss"] == pytest.approx(np.mean(losses))
+
+
+@pytest.mark.parametrize("credit", ["own-reward", HalfOfTheTeam(), "team-sum"])
+def test_each_agents_rewards_are_standardised_by_moments_of_their_own(credit: Any) -> None:
+    """Of the steps that count: a's rewards say nothing about b's, nor does what b cannot earn."""
+    learner, collector = made(credit=credit, signal_norm=True)
+    data = collected(learner, collector)
+    data.rewards += np.array([100.0, 3.0]) + np.arange(12)[:, None, None]
+    rewards, _ = learner._signals(data)
+    credited = learner.credit(data)
+    names = ["rewards"] if credit == "team-sum" else ["rewards.a", "rewards.b"]
+    for k, name in enumerate(names):
+        usable = data.usable(k) if credit == "own-reward" else None
+        counted = credited[..., k] if usable is None else credited[..., k][usable]
+        norm = learner.signal_norms[name]
+        assert norm.count == counted.size
+        np.testing.assert_allclose(norm.mean, counted.mean(), rtol=1e-6)
+        np.testing.assert_allclose(norm.std, counted.std(ddof=1), rtol=1e-5)
+        if usable is not None:
+            assert not rewards[k][~usable].any()

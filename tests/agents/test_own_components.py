@@ -98,7 +98,7 @@ class Bare(UpdateRule):
 
 
 def test_an_update_rule_that_does_not_say_how_it_is_minimised_is_refused() -> None:
-    with pytest.raises(ConfigError, match="update=bare does not say how .* GradientRule"):
+    with pytest.raises(ConfigError, match=r"update=bare does not say how .* GradientRule"):
         config_of(update=Bare())
 
 

@@ -103,13 +103,18 @@ class ObservationNorm:
         scaled = (batch - self.mean) / self.std
         return np.clip(scaled, -self.limit, self.limit).astype(np.float32)
 
-    def in_steps(self, signal: Array) -> npt.NDArray[np.float32]:
-        """Return a signal (T, N) normalised step by step, each after an update with it."""
-        steps = []
-        for row in signal[..., None]:
-            self.update(row)
-            steps.append(self(row)[:, 0])
-        return np.stack(steps)
+    def in_steps(self, signal: Array, valid: Array | None = None) -> npt.NDArray[np.float32]:
+        """Return a signal (T, N) normalised step by step, each after an update with it.
+
+        Where it is not ``valid`` (T, N), it is not in the moments, and 0 is returned.
+        """
+        counted = np.ones(signal.shape, np.bool_) if valid is None else valid
+        normalised = np.zeros(signal.shape, np.float32)
+        for row, chosen, result in zip(signal, counted, normalised, strict=True):
+            if chosen.any():
+                self.update(row[chosen, None])
+                result[chosen] = self(row[chosen, None])[:, 0]
+        return normalised
 
     def freeze(self) -> dict[str, Array]:
         """Return the moments as plain arrays."""

@@ -45,6 +45,7 @@ class CreditModel(ABC):
     def __call__(self, rollout: Rollout) -> FloatArray:
         """Return the reward of each agent, float64 (T, N, agents)."""
 
+    @abstractmethod
     def update(self, rollout: Rollout) -> None:
         """Learn from a rollout, before its credit is assigned."""
 
@@ -52,10 +53,11 @@ class CreditModel(ABC):
         """Return figures of the last update for the training curve."""
         return {}
 
+    @abstractmethod
     def state(self) -> State:
         """Return everything that changes, for a checkpoint: nested arrays and plain data."""
-        return {}
 
+    @abstractmethod
     def restore(self, state: State) -> None:
         """Restore a state that ``state`` returned.
 
@@ -85,9 +87,19 @@ class Credit(Component, ABC, slot="credit", package="pkubench.agents.rl.credit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CreditFormula(Credit, CreditModel, ABC):
+class CreditFormula(Credit, CreditModel):
     """Base of the credit steps that learn nothing: ``__call__`` is the formula."""
 
     def start(self, context: CreditContext, generator: torch.Generator) -> CreditModel:
         """Return the formula itself."""
         return self
+
+    def update(self, rollout: Rollout) -> None:
+        """Learn nothing."""
+
+    def state(self) -> State:
+        """Return nothing."""
+        return {}
+
+    def restore(self, state: State) -> None:
+        """Restore nothing."""

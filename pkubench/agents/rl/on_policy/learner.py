@@ -123,9 +123,14 @@ class OnPolicyLearner:
                 state = int(np.prod(state_seen(env, self.seen, config).shape))
                 self.norms["state"] = ObservationNorm(state, kept)
         self.signal_norms: dict[str, ObservationNorm] = {}
-        """Running moments of rewards and costs."""
+        """Running moments of costs, and of the rewards of all agents or of each."""
+        self.reward_norms = (
+            ["rewards"] if self.is_shared else [f"rewards.{agent}" for agent in self.agents]
+        )
+        """Their names in ``signal_norms``."""
         if config.signal_norm:
-            self.signal_norms = {name: ObservationNorm(1) for name in ("rewards", "costs")}
+            names = [*self.reward_norms, "costs"]
+            self.signal_norms = {name: ObservationNorm(1) for name in names}
 
     def _credit_context(self, env: BatchEnv) -> CreditContext:
         return CreditContext(
@@ -254,8 +259,11 @@ class OnPolicyLearner:
         columns = credited[..., :1] if self.is_shared else credited
         rewards = [columns[..., k].astype(np.float32) for k in range(columns.shape[-1])]
         if self.signal_norms:
-            rewards = [self.signal_norms["rewards"].in_steps(column) for column in rewards]
-            costs = self.signal_norms["costs"].in_steps(costs)
+            ends = self.config.credit.ends_at_death
+            for k, name in enumerate(self.reward_norms):
+                counted = data.usable(k) if ends else data.valid
+                rewards[k] = self.signal_norms[name].in_steps(rewards[k], counted)
+            costs = self.signal_norms["costs"].in_steps(costs, data.valid)
         return [column * np.float32(self.config.reward_scale) for column in rewards], costs
 
     def _advantages(self, data: Rollout, metrics: dict[str, float]) -> Advantages:
