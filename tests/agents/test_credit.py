@@ -24,6 +24,7 @@ from pkubench.errors import UnknownName, WeightsError
 from pkubench.training.checkpoints import Spacing
 from pkubench.training.session import train
 from tests.agents.configs import config_of
+from tests.agents.encoded_envs import MortalTeam
 from tests.agents.learned_credit import LinearCredit, LinearRewards
 from tests.agents.toy_envs import SharingEnv, task_of
 
@@ -46,7 +47,7 @@ def test_a_formula_is_its_own_model_and_has_no_state() -> None:
 
 def test_a_learned_model_is_told_what_it_is_made_for() -> None:
     env = SharingEnv(4)
-    model: Any = OnPolicyLearner(env, config_of(credit=LinearCredit()), 0).credit
+    model: Any = OnPolicyLearner(env, config_of(credit=LinearCredit()), 0).signals.credit
     assert model.context.agents == ("a", "b")
     assert model.context.observation_shapes == {"a": (2,), "b": (2,)}
     assert model.context.state_shape == (4,)
@@ -62,20 +63,25 @@ def test_the_rewards_of_a_learned_model_are_those_that_agents_are_trained_on() -
     estimate = learner._estimate
     learner._estimate = lambda *given: (seen.append(given[3]), estimate(*given))[1]  # type: ignore[method-assign,func-returns-value]
     figures = learner.update(data, math.nan, 0.0)
-    np.testing.assert_allclose(np.stack(seen, -1), learner.credit(data), rtol=1e-6)
+    np.testing.assert_allclose(np.stack(seen, -1), learner.signals.credit(data), rtol=1e-6)
     assert figures["credit_episodes"] == 4 and figures["credit_loss"] > 0.0
 
 
 def test_a_learned_model_learns_what_explains_the_returns() -> None:
-    env = SharingEnv(8)
-    learner = OnPolicyLearner(env, config_of(num_envs=8, rollout_steps=8, hidden=(4,)), 0)
-    collector = Collector(env, 0, 10, learner.prepare)
-    model = LinearCredit(credit_lr=0.1).start(learner._credit_context(env), learner.generator)
+    env = MortalTeam(8)
+    learner = OnPolicyLearner(env, config_of(num_envs=8, rollout_steps=12, hidden=(4,)), 0)
+    data = Collector(env, 0, 10, learner.prepare).collect(12, learner.behave, False)
+    shapes, actions = {"a": (2,), "b": (2,)}, env.action_spaces
+    context = CreditContext(env.agents, shapes, actions, (4,), "cpu")
+    model = LinearCredit(credit_lr=0.1).start(context, learner.generator)
     losses = []
-    for _ in range(20):
-        model.update(collector.collect(8, learner.behave, False))
+    for _ in range(40):
+        model.update(data)
         losses.append(model.loss)
-    assert np.mean(losses[-5:]) < 0.5 * losses[0]
+    assert np.mean(losses[-5:]) < 0.2 * losses[0]
+    rewards = model(data)  # a is paid 1 for action 1 and 0 for action 0
+    acted = data.actions["a"] == 1
+    assert rewards[acted, 0].mean() - rewards[~acted, 0].mean() == pytest.approx(1.0, abs=0.3)
 
 
 def test_a_run_with_a_learned_credit_model_is_killed_and_resumes_to_the_same_bits(
@@ -129,9 +135,9 @@ def test_a_state_without_the_learned_model_is_refused() -> None:
 
     state = state_of(*made(LinearCredit()))
     learner, collector = made(LinearCredit())
-    assert isinstance(learner.credit, LinearRewards)
-    learner.credit.flat.zero_()
+    assert isinstance(learner.signals.credit, LinearRewards)
+    learner.signals.credit.flat.zero_()
     load_state_of(state, learner, collector)
-    assert learner.credit.flat.any()
+    assert learner.signals.credit.flat.any()
     with pytest.raises(WeightsError, match="does not fit"):
         load_state_of({**state, "credit": {}}, learner, collector)

@@ -221,13 +221,13 @@ def test_each_agents_rewards_are_standardised_by_moments_of_their_own(credit: An
     learner, collector = made(credit=credit, signal_norm=True)
     data = collected(learner, collector)
     data.rewards += np.array([100.0, 3.0]) + np.arange(12)[:, None, None]
-    rewards, _ = learner._signals(data)
-    credited = learner.credit(data)
+    rewards, _ = learner.signals(data)
+    credited = learner.signals.credit(data)
     names = ["rewards"] if credit == "team-sum" else ["rewards.a", "rewards.b"]
     for k, name in enumerate(names):
         usable = data.usable(k) if credit == "own-reward" else None
         counted = credited[..., k] if usable is None else credited[..., k][usable]
-        norm = learner.signal_norms[name]
+        norm = learner.signals.norms[name]
         assert norm.count == counted.size
         np.testing.assert_allclose(norm.mean, counted.mean(), rtol=1e-6)
         np.testing.assert_allclose(norm.std, counted.std(ddof=1), rtol=1e-5)

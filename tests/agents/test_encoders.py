@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import resource
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,7 @@ SMALL: dict[str, Any] = {
 }
 
 
+TINY = {**SMALL, "num_envs": 6, "minibatches": 2, "epochs": 1, "critic_epochs": 1}
 QUICK = {**SMALL, "actor_lr": 1e-2, "minibatches": 2, "critic_epochs": 2, "window": 64}
 
 
@@ -105,13 +107,13 @@ def test_point_set_and_sequence_policies_learn(
 def test_a_recurrent_policy_recalls_a_cue_and_one_without_memory_cannot() -> None:
     config = config_of(
         **{**SMALL, "gamma": 0.95, "actor_lr": 2e-2, "critic_lr": 1e-2}
-        | {"num_envs": 64, "rollout_steps": 4, "minibatches": 2},
+        | {"num_envs": 64, "rollout_steps": 4, "minibatches": 2, "critic_epochs": 2},
         encoder=MLPEncoder(hidden=(16,), layer_norm=False),
         memory=GRUMemory(units=16),
     )
     _, score = _trained(RecallEnv, config, 25)
     assert score > 0.95
-    _, score = _trained(RecallEnv, changed(config, {"memory": "none"}), 25)
+    _, score = _trained(RecallEnv, changed(config, {"memory": "none"}), 10)
     assert score < 0.65  # 1/2 by chance
 
 
@@ -173,7 +175,7 @@ def test_a_sequence_of_steps_is_steps_one_after_another_with_resets() -> None:
     ],
 )
 def test_a_saved_policy_acts_as_the_trained_one(env_type: Any, more: Any) -> None:
-    learner, _ = _trained(env_type, config_of(**{**SMALL, "hidden": (8,)}, **more), 2)
+    learner, _ = _trained(env_type, config_of(**{**TINY, "hidden": (8,)}, **more), 1)
     policy: Any = load(saved(learner, env_type))
     again: Any = load(saved(learner, env_type))
     env, actor = env_type(12), learner.actors[SOLE_AGENT].double()
@@ -200,7 +202,7 @@ def test_a_saved_policy_acts_as_the_trained_one(env_type: Any, more: Any) -> Non
 
 
 def test_a_recurrent_policy_samples_in_sampled_mode() -> None:
-    learner, _ = _trained(RecallEnv, config_of(**SMALL, memory="gru", hidden=(8,)), 1)
+    learner, _ = _trained(RecallEnv, config_of(**TINY, memory="gru", hidden=(8,)), 1)
     agent = saved(learner, RecallEnv)
     seen, active = np.zeros((400, 2), np.float32), np.ones(400, bool)
     counts = []
@@ -227,6 +229,41 @@ def test_a_saved_network_that_does_not_fit_its_description_is_refused() -> None:
         load(agent)
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"encoder": {"hidden": [60000, 60000]}}, "has shape"),  # 14 GB
+        ({"memory": {"units": 100_000}}, "has shape"),  # 120 GB
+        ({"encoder": {"name": "sequence", "layers": 10**9}}, "layers must be at most"),
+        ({"encoder": {"name": "sequence", "width": 8, "heads": 2}}, "takes sequences"),
+        ({"encoder": {"name": "cnn", "channels": [4], "kernel": 9}, "shape": [1, 1, 2]}, "has"),
+        ({"encoder": {"hidden": [-1]}}, "cannot be rebuilt"),
+        ({"encoder": {"name": "sequence", "width": 8, "heads": 2}, "shape": [3, 7]}, "21|inputs"),
+        ({"shape": [2, 10**12]}, "inputs are not those"),
+        ({"head_gain": "x"}, "cannot be rebuilt"),
+        ({"memory": {"name": "none"}}, "has shape|lack|head"),
+    ],
+)
+def test_a_description_is_compared_with_the_tensors_before_memory_is_allocated(
+    changes: dict[str, Any], words: str
+) -> None:
+    learner, _ = _trained(RecallEnv, config_of(**SMALL, memory="gru", hidden=(8,)), 0)
+    agent = saved(learner, RecallEnv)
+    spec = agent.config["members"][SOLE_AGENT]["spec"]
+    for name, value in changes.items():
+        if not isinstance(value, dict) or "name" in value:
+            spec[name] = value
+        else:
+            spec[name].update(value)
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (8 << 30, limits[1]))
+    try:
+        with pytest.raises(WeightsError, match=words):
+            load(agent)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
 def test_an_encoder_that_does_not_fit_is_refused() -> None:
     for encoder, what in (("cnn", "images"), ("point-set", "points"), ("sequence", "sequences")):
         with pytest.raises(ConfigError, match=f"encoder={encoder} does not fit 'agent': it takes"):
@@ -240,7 +277,7 @@ def test_an_encoder_that_does_not_fit_is_refused() -> None:
 
 def test_a_learner_with_dropout_and_memory_resumes_exactly_at_every_update() -> None:
     config = config_of(
-        **{**SMALL, "num_envs": 6, "rollout_steps": 7, "minibatches": 2},
+        **{**TINY, "rollout_steps": 7},
         encoder=SequenceEncoder(width=8, heads=2, dropout=0.3),
         memory=GRUMemory(units=5),
     )
@@ -260,12 +297,12 @@ def test_a_learner_with_dropout_and_memory_resumes_exactly_at_every_update() -> 
     torch.manual_seed(0)
     learner, collector = made()
     wanted = []
-    for _ in range(4):
+    for _ in range(3):
         update(learner, collector)
         wanted.append(weights(learner))
     torch.manual_seed(0)
     learner, collector = made()
-    for k in range(4):
+    for k in range(3):
         arrays, plain = split(state_of(learner, collector))
         drawn = torch.get_rng_state()
         learner, collector = made()

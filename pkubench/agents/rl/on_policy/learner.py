@@ -24,6 +24,7 @@ from pkubench.agents.nn.normalisers import ObservationNorm, centred, standardise
 from pkubench.agents.rl.advantages import gae
 from pkubench.agents.rl.credit.base import CreditContext
 from pkubench.agents.rl.on_policy.actor_update import (
+    means,
     resolve_gradients,
     trainer_for,
     update_by_a_step,
@@ -33,6 +34,7 @@ from pkubench.agents.rl.on_policy.batches import Advantages, actor_samples, flat
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.on_policy.critic import Critic, CriticStack, Sequences
 from pkubench.agents.rl.on_policy.networks import seen_of, spec_of, state_seen
+from pkubench.agents.rl.on_policy.signals import Signals
 from pkubench.agents.rl.rollout import Array, Rollout
 from pkubench.agents.rl.samples import ActorSamples
 from pkubench.agents.rl.trainers import ActorTrainer
@@ -67,7 +69,14 @@ class OnPolicyLearner:
         self._build_actors()
         self._build_critics(env)
         self._build_norms(env)
-        self.credit = config.credit.start(self._credit_context(env), self.generator)
+        context = CreditContext(
+            agents=self.agents,
+            observation_shapes={agent: seen.shape for agent, seen in self.seen.items()},
+            action_spaces=self.action_spaces,
+            state_shape=state_seen(env, self.seen, config).shape,
+            device=device,
+        )
+        self.signals = Signals(context, config, self.is_shared, self.generator)
 
     def _build_actors(self) -> None:
         config, sizes = self.config, self.seen
@@ -122,24 +131,6 @@ class OnPolicyLearner:
             if env.state_space is not None or len(self.agents) > 1:
                 state = int(np.prod(state_seen(env, self.seen, config).shape))
                 self.norms["state"] = ObservationNorm(state, kept)
-        self.signal_norms: dict[str, ObservationNorm] = {}
-        """Running moments of costs, and of the rewards of all agents or of each."""
-        self.reward_norms = (
-            ["rewards"] if self.is_shared else [f"rewards.{agent}" for agent in self.agents]
-        )
-        """Their names in ``signal_norms``."""
-        if config.signal_norm:
-            names = [*self.reward_norms, "costs"]
-            self.signal_norms = {name: ObservationNorm(1) for name in names}
-
-    def _credit_context(self, env: BatchEnv) -> CreditContext:
-        return CreditContext(
-            agents=self.agents,
-            observation_shapes={agent: seen.shape for agent, seen in self.seen.items()},
-            action_spaces=self.action_spaces,
-            state_shape=state_seen(env, self.seen, self.config).shape,
-            device=self.device,
-        )
 
     @property
     def units(self) -> dict[str, int]:
@@ -241,8 +232,7 @@ class OnPolicyLearner:
         if self.constraint is not None:
             self.constraint.update(episode_cost, episode_length)
             metrics |= self.constraint.metrics()
-        self.credit.update(data)
-        metrics |= self.credit.metrics()
+        metrics |= self.signals.learn(data)
         advantages = self._advantages(data, metrics)
         if config.scheme == "sequential":
             metrics |= self._update_sequentially(data, advantages)
@@ -250,25 +240,9 @@ class OnPolicyLearner:
             metrics |= self._update_simultaneously(data, advantages)
         return metrics
 
-    def _signals(self, data: Rollout) -> tuple[list[Array], Array]:
-        """Return each agent's rewards (only one where they are shared), and the costs: (T, N).
-
-        They are float32, after the credit step, standardised and scaled by the settings.
-        """
-        credited, costs = self.credit(data), data.costs
-        columns = credited[..., :1] if self.is_shared else credited
-        rewards = [columns[..., k].astype(np.float32) for k in range(columns.shape[-1])]
-        if self.signal_norms:
-            ends = self.config.credit.ends_at_death
-            for k, name in enumerate(self.reward_norms):
-                counted = data.usable(k) if ends else data.valid
-                rewards[k] = self.signal_norms[name].in_steps(rewards[k], counted)
-            costs = self.signal_norms["costs"].in_steps(costs, data.valid)
-        return [column * np.float32(self.config.reward_scale) for column in rewards], costs
-
     def _advantages(self, data: Rollout, metrics: dict[str, float]) -> Advantages:
         """Return each agent's advantages, and train the critics on the matching returns."""
-        rewards, costs = self._signals(data)
+        rewards, costs = self.signals(data)
         to_ascend: list[Tensor] = []
         of_cost: list[Tensor] = []
         fits: list[tuple[Any, ...]] = []
@@ -277,7 +251,9 @@ class OnPolicyLearner:
             states, next_states = (
                 seen_alive(data, k, agent) if self.local else (data.states, data.next_states)
             )
-            usable = self._of_critic(data, k)
+            # all that own rewards and no costs predict ends with the agent; else every step counts
+            is_over = self.config.credit.ends_at_death and self.constraint is None
+            usable = data.usable(k) if is_over else None if data.valid.all() else data.valid
             ended = data.ended(k) if self.config.credit.ends_at_death else data.terminated
             streams = [(reward, self.config.lam, ended)]
             if self.constraint is not None:  # a team's costs continue after the death of an agent
@@ -300,19 +276,9 @@ class OnPolicyLearner:
             to_ascend.append(total)
         losses = [self._fit(data, *fit) for fit in fits]
         names = ("value_loss", "cost_value_loss")
-        metrics |= _means([dict(zip(names, of, strict=False)) for of in losses])
+        metrics |= means([dict(zip(names, of, strict=False)) for of in losses])
         agents = len(self.agents) if self.is_shared else 1
         return Advantages(to_ascend * agents, of_cost * agents if of_cost else None)
-
-    def _of_critic(self, data: Rollout, agent: int) -> Array | None:
-        """Return the steps that train an agent's critics, (T, N) bool; None: all.
-
-        These are the steps whose values follow in some return: not those after the agent's death
-        where all that the critics predict ends with it.
-        """
-        if self.config.credit.ends_at_death and self.constraint is None:
-            return data.usable(agent)
-        return None if data.valid.all() else data.valid
 
     def _fit(
         self,
@@ -384,7 +350,7 @@ class OnPolicyLearner:
             reports.append(self._update_actor(self.agents[k], samples))
             if position < count - 1:
                 factor = self._multiplied(factor, data, k, samples)
-        return _means(reports)
+        return means(reports)
 
     def _update_simultaneously(self, data: Rollout, advantages: Advantages) -> dict[str, float]:
         reports = []
@@ -393,7 +359,7 @@ class OnPolicyLearner:
             samples = self._samples(data, members, advantages, None)
             if samples.num_steps:
                 reports.append(self._update_actor(name, samples))
-        return _means(reports)
+        return means(reports)
 
     def _samples(
         self,
@@ -430,9 +396,3 @@ class OnPolicyLearner:
         product = factor.clone()
         product[flat(usable, self.device)] *= ratio
         return product
-
-
-def _means(reports: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return the mean of each figure over the reports that have it."""
-    names = dict.fromkeys(name for report in reports for name in report)
-    return {name: float(np.mean([of[name] for of in reports if name in of])) for name in names}
