@@ -11,7 +11,7 @@ from pkubench.agents.contract import FloatArray
 from pkubench.agents.registry import Preset
 from pkubench.agents.rl.constraints.base import LimitedCost
 from pkubench.agents.rl.constraints.multiplier import MultiplierConstraint
-from pkubench.agents.rl.credit.base import Credit
+from pkubench.agents.rl.credit.base import CreditFormula
 from pkubench.agents.rl.update_rules.base import GradientRule, Terms, surrogate
 from pkubench.agents.settings import check_domains
 
@@ -56,7 +56,7 @@ class FixedMultiplier(LimitedCost):
 
 @register("blend")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Blend(Credit):
+class Blend(CreditFormula):
     """A share of each agent's own reward, and the rest of the team's mean."""
 
     own: float = 0.5

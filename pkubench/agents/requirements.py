@@ -51,6 +51,14 @@ def takes_no_masks(task: Task) -> str:
     return "it does not support action masks, and here not every action is legal"
 
 
+def takes_no_deaths(task: Task) -> str:
+    """Require agents that act until their episode ends."""
+    known = _known(task)
+    if known is None or not known.has_deaths:
+        return ""
+    return "it does not support agents that die before their team, and here they do"
+
+
 def plays_zero_sum_games(task: Task) -> str:
     """Require a two-player zero-sum game that is scored exactly."""
     known = _known(task)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import resource
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,6 @@ from pkubench.training.state import join, split
 from tests.agents.configs import config_of
 from tests.agents.encoded_envs import (
     ImageEnv,
-    MortalTeam,
     PointEnv,
     RecallEnv,
     SequenceEnv,
@@ -48,6 +48,7 @@ SMALL: dict[str, Any] = {
 }
 
 
+TINY = {**SMALL, "num_envs": 6, "minibatches": 2, "epochs": 1, "critic_epochs": 1}
 QUICK = {**SMALL, "actor_lr": 1e-2, "minibatches": 2, "critic_epochs": 2, "window": 64}
 
 
@@ -106,13 +107,13 @@ def test_point_set_and_sequence_policies_learn(
 def test_a_recurrent_policy_recalls_a_cue_and_one_without_memory_cannot() -> None:
     config = config_of(
         **{**SMALL, "gamma": 0.95, "actor_lr": 2e-2, "critic_lr": 1e-2}
-        | {"num_envs": 64, "rollout_steps": 4, "minibatches": 2},
+        | {"num_envs": 64, "rollout_steps": 4, "minibatches": 2, "critic_epochs": 2},
         encoder=MLPEncoder(hidden=(16,), layer_norm=False),
         memory=GRUMemory(units=16),
     )
     _, score = _trained(RecallEnv, config, 25)
     assert score > 0.95
-    _, score = _trained(RecallEnv, changed(config, {"memory": "none"}), 25)
+    _, score = _trained(RecallEnv, changed(config, {"memory": "none"}), 10)
     assert score < 0.65  # 1/2 by chance
 
 
@@ -174,7 +175,7 @@ def test_a_sequence_of_steps_is_steps_one_after_another_with_resets() -> None:
     ],
 )
 def test_a_saved_policy_acts_as_the_trained_one(env_type: Any, more: Any) -> None:
-    learner, _ = _trained(env_type, config_of(**{**SMALL, "hidden": (8,)}, **more), 2)
+    learner, _ = _trained(env_type, config_of(**{**TINY, "hidden": (8,)}, **more), 1)
     policy: Any = load(saved(learner, env_type))
     again: Any = load(saved(learner, env_type))
     env, actor = env_type(12), learner.actors[SOLE_AGENT].double()
@@ -201,7 +202,7 @@ def test_a_saved_policy_acts_as_the_trained_one(env_type: Any, more: Any) -> Non
 
 
 def test_a_recurrent_policy_samples_in_sampled_mode() -> None:
-    learner, _ = _trained(RecallEnv, config_of(**SMALL, memory="gru", hidden=(8,)), 1)
+    learner, _ = _trained(RecallEnv, config_of(**TINY, memory="gru", hidden=(8,)), 1)
     agent = saved(learner, RecallEnv)
     seen, active = np.zeros((400, 2), np.float32), np.ones(400, bool)
     counts = []
@@ -228,6 +229,41 @@ def test_a_saved_network_that_does_not_fit_its_description_is_refused() -> None:
         load(agent)
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"encoder": {"hidden": [60000, 60000]}}, "has shape"),  # 14 GB
+        ({"memory": {"units": 100_000}}, "has shape"),  # 120 GB
+        ({"encoder": {"name": "sequence", "layers": 10**9}}, "layers must be at most"),
+        ({"encoder": {"name": "sequence", "width": 8, "heads": 2}}, "takes sequences"),
+        ({"encoder": {"name": "cnn", "channels": [4], "kernel": 9}, "shape": [1, 1, 2]}, "has"),
+        ({"encoder": {"hidden": [-1]}}, "cannot be rebuilt"),
+        ({"encoder": {"name": "sequence", "width": 8, "heads": 2}, "shape": [3, 7]}, "21|inputs"),
+        ({"shape": [2, 10**12]}, "inputs are not those"),
+        ({"head_gain": "x"}, "cannot be rebuilt"),
+        ({"memory": {"name": "none"}}, "has shape|lack|head"),
+    ],
+)
+def test_a_description_is_compared_with_the_tensors_before_memory_is_allocated(
+    changes: dict[str, Any], words: str
+) -> None:
+    learner, _ = _trained(RecallEnv, config_of(**SMALL, memory="gru", hidden=(8,)), 0)
+    agent = saved(learner, RecallEnv)
+    spec = agent.config["members"][SOLE_AGENT]["spec"]
+    for name, value in changes.items():
+        if not isinstance(value, dict) or "name" in value:
+            spec[name] = value
+        else:
+            spec[name].update(value)
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (8 << 30, limits[1]))
+    try:
+        with pytest.raises(WeightsError, match=words):
+            load(agent)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
 def test_an_encoder_that_does_not_fit_is_refused() -> None:
     for encoder, what in (("cnn", "images"), ("point-set", "points"), ("sequence", "sequences")):
         with pytest.raises(ConfigError, match=f"encoder={encoder} does not fit 'agent': it takes"):
@@ -239,54 +275,9 @@ def test_an_encoder_that_does_not_fit_is_refused() -> None:
         config_of(memory="gru", minibatches=21)
 
 
-TEAM: dict[str, Any] = {**SMALL, "num_envs": 8, "rollout_steps": 12, "minibatches": 2}
-
-
-@pytest.mark.parametrize("memory", ["none", "gru"])
-@pytest.mark.parametrize("critic", ["state", "local"])
-@pytest.mark.parametrize(
-    "more", [{"scheme": "sequential"}, {"shared": True}, {"credit": "own-reward"}]
-)
-def test_observations_and_actions_of_dead_agents_change_no_weight(
-    memory: str, critic: Any, more: Any
-) -> None:
-    found = []
-    for garbage in (0.0, 7.0):
-        config = config_of(**TEAM, memory=memory, critic=critic, hidden=(8,), **more)
-        env = MortalTeam(config.num_envs)
-        learner = OnPolicyLearner(env, config, 0)
-        collector = Collector(env, 0, 10, learner.prepare, units=learner.units)
-        data = collector.collect(12, learner.behave, False)
-        assert data.alive is not None
-        assert data.alive[..., 0].all() and not data.alive[1:6, :, 1].any()
-        data.observations["b"][~data.alive[..., 1]] = garbage
-        data.actions["b"][~data.alive[..., 1]] = garbage > 0
-        learner.update(data, math.nan, 0.0)
-        found.append([p.detach().clone() for a in learner.actors.values() for p in a.parameters()])
-    for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=0)
-
-
-def test_an_agents_death_ends_its_own_rewards() -> None:
-    """b earns 1 for its only action of an episode: no value follows, whatever the critic says."""
-    config = config_of(**TEAM, credit="own-reward", hidden=(8,), value_norm=False, lam=1.0)
-    env = MortalTeam(8)
-    learner = OnPolicyLearner(env, config, 0)
-    for stack in learner.stacks:
-        with torch.no_grad():
-            stack.members[0].net.head.bias.add_(5.0)
-    data = Collector(env, 0, 10, learner.prepare).collect(12, learner.behave, False)
-    seen: list[Any] = []
-    fit = learner._fit
-    learner._fit = lambda *given: (seen.append(given), fit(*given))[1]  # type: ignore[method-assign,func-returns-value]
-    learner.update(data, math.nan, 0.0)
-    _, _, _, _, targets, usable, _ = seen[1]
-    np.testing.assert_allclose(targets[0][usable], data.rewards[..., 1][usable], atol=1e-6)
-
-
 def test_a_learner_with_dropout_and_memory_resumes_exactly_at_every_update() -> None:
     config = config_of(
-        **{**SMALL, "num_envs": 6, "rollout_steps": 7, "minibatches": 2},
+        **{**TINY, "rollout_steps": 7},
         encoder=SequenceEncoder(width=8, heads=2, dropout=0.3),
         memory=GRUMemory(units=5),
     )
@@ -306,12 +297,12 @@ def test_a_learner_with_dropout_and_memory_resumes_exactly_at_every_update() -> 
     torch.manual_seed(0)
     learner, collector = made()
     wanted = []
-    for _ in range(4):
+    for _ in range(3):
         update(learner, collector)
         wanted.append(weights(learner))
     torch.manual_seed(0)
     learner, collector = made()
-    for k in range(4):
+    for k in range(3):
         arrays, plain = split(state_of(learner, collector))
         drawn = torch.get_rng_state()
         learner, collector = made()

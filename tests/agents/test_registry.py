@@ -23,6 +23,9 @@ from pkubench.errors import ConfigError, UnknownName
 from pkubench.tasks.registry import make_task, tasks
 from pkubench.tasks.scoring import Episodes
 from pkubench.tasks.task import Task
+from pkubench.training.request import request
+from tests.agents.encoded_envs import MortalTeam
+from tests.agents.toy_envs import task_of
 
 PLAYED = [p for p in presets().values() if family_of(p).unit == "environment_steps"]
 TRAINED = [p for p in PLAYED if family_of(p).is_trained]
@@ -70,6 +73,15 @@ def test_why_an_agent_does_not_train_on_a_task(agent: str, task: Task, reason: s
     found = why_not(preset(agent), task)
     assert reason in found and bool(reason) == bool(found)
     assert can_train(preset(agent), task) == (not reason)
+
+
+def test_learners_with_a_replay_buffer_refuse_agents_that_die_before_their_team() -> None:
+    task = task_of(MortalTeam)
+    assert traits(task.id).has_deaths and not traits("SimpleSpread-v0").has_deaths
+    assert "agents that die" in why_not(preset("hasac"), task)
+    assert why_not(preset("happo"), task) == ""
+    with pytest.raises(ConfigError, match="agents that die"):
+        request("hasac", task, {}, steps=10, seeds=[0])
 
 
 def test_networks_of_numbers_do_not_train_on_text_tasks() -> None:

@@ -386,12 +386,12 @@ def test_an_environment_without_cost_is_refused_by_every_safe_agent(tmp_path: Pa
 def test_rewards_and_costs_are_standardised_for_the_learner_and_not_for_reports() -> None:
     learner, _ = _learner("ppo", 0.0, signal_norm=True)
     for name in ("rewards", "costs"):
-        moments = learner.signal_norms[name]
+        moments = learner.signals.norms[name]
         assert moments.count == 8 * 16
         assert 0.0 < moments.mean[0] < 1.0
     collector = Collector(SpeedEnv(8), 1, 50, learner.prepare)
     data = collector.collect(16, learner.behave, False)
-    (rewards,), costs = learner._signals(data)
+    (rewards,), costs = learner.signals(data)
     for plain, standard in ((data.team_rewards, rewards), (data.costs, costs)):
         assert float(plain.min()) >= 0.0 and float(standard.min()) < -0.5
         assert abs(float(standard.mean())) < 0.3

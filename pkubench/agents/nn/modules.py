@@ -18,6 +18,7 @@ from pkubench.agents.components import Component, changed, choices
 from pkubench.agents.nn.encoders.base import Encoder
 from pkubench.agents.nn.memory.base import Memory
 from pkubench.agents.nn.networks import initialise
+from pkubench.errors import ConfigError
 
 if TYPE_CHECKING:
     from pkubench.agents.nn.encoders.cnn import CNNEncoder
@@ -273,6 +274,8 @@ class EncodedNet(nn.Module):
         self.spec = spec
         self.encoder = spec.encoder.build(spec.shape, spec.is_bytes, generator)
         self.memory = spec.memory.build(self.encoder.features, generator)
+        if spec.memory.is_recurrent is (self.memory is None):
+            raise ConfigError(f"memory={spec.memory.name}: is_recurrent contradicts build")
         width = self.encoder.features if self.memory is None else self.memory.units
         self.head = nn.Linear(width, spec.outputs)
         initialise(self.head, spec.encoder.init, spec.head_gain, generator)

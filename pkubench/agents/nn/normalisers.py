@@ -140,7 +140,16 @@ def standardise(advantages: Tensor, epsilon: float, chosen: Tensor | None = None
     Args:
         advantages: (B,).
         epsilon: added to the deviation.
-        chosen: (B,) bool, the entries the moments are of; None: all.
+        chosen: (B,) bool, the entries the moments are of; None: all. Zeros are returned where
+            there are none.
     """
     of = advantages if chosen is None else advantages[chosen]
+    if not len(of):
+        return torch.zeros_like(advantages)
     return (advantages - of.mean()) / (torch.std(of, correction=0) + epsilon)
+
+
+def centred(advantages: Tensor, chosen: Tensor | None = None) -> Tensor:
+    """Return A - mean; the arguments and the exception are those of ``standardise``."""
+    of = advantages if chosen is None else advantages[chosen]
+    return advantages - of.mean() if len(of) else torch.zeros_like(advantages)

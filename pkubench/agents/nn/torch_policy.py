@@ -88,19 +88,45 @@ def read_network(
 ) -> TorchNetwork:
     """Read the network ``prefix`` from saved tensors.
 
+    Memory is allocated after the shapes are compared: a description may come from anywhere, and
+    say anything.
+
     Raises:
         WeightsError: ``spec`` describes no network, or a tensor does not fit it.
     """
     try:
-        net = EncodedNet(EncodedSpec.from_config(dict(spec)), torch.Generator())
-    except (ConfigError, UnknownName, AttributeError, ValueError) as error:
+        described = EncodedSpec.from_config(dict(spec))
+        wrong = described.encoder.mismatch(described.shape)
+        if not wrong and described.inputs != spec["inputs"]:
+            wrong = f"{spec['inputs']} inputs are not those of shape {described.shape}"
+        if wrong:
+            raise ConfigError(wrong)
+        with torch.device("meta"):
+            shapes = EncodedNet(described, torch.Generator()).state_dict()
+    except _NO_NETWORK as error:
         raise WeightsError(f"network {prefix!r} cannot be rebuilt: {error}") from error
     state = {
         key: torch.from_numpy(saved_floats(tensors, f"{prefix}.{key}", tuple(value.shape)))
-        for key, value in net.state_dict().items()
+        for key, value in shapes.items()
     }
+    # built again, with memory, for buffers that are not saved
+    net = EncodedNet(described, torch.Generator())
     net.load_state_dict(state)
     return TorchNetwork(net)
+
+
+_NO_NETWORK = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ConfigError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    UnknownName,
+    ValueError,
+)
+"""What encoders and memories raise where a description is of no network."""
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from pkubench.agents.nn.actor import Actor
@@ -33,6 +32,11 @@ class Samples(NamedTuple):
     @property
     def size(self) -> int:
         """Number of units of minibatches: steps."""
+        return len(self.actions)
+
+    @property
+    def num_steps(self) -> int:
+        """Number of steps."""
         return len(self.actions)
 
     @property
@@ -80,6 +84,11 @@ class SequenceSamples(NamedTuple):
         return len(self.hidden)
 
     @property
+    def num_steps(self) -> int:
+        """Number of usable steps; some sequences may have none."""
+        return int(self.usable.sum())
+
+    @property
     def steps(self) -> Samples:
         """The usable steps, concatenated."""
         chosen: Any = (
@@ -102,9 +111,8 @@ class SequenceSamples(NamedTuple):
         return SequenceSamples(**parts)
 
     def every(self, k: int) -> SequenceSamples:
-        """Return every k-th sequence."""
-        device = self.hidden.device
-        return self if k == 1 else self.take(torch.arange(0, self.size, k, device=device))
+        """Return every k-th sequence of those with a usable step."""
+        return self if k == 1 else self.take(self.usable.any(0).nonzero()[::k, 0])
 
     def policy(self, actor: Actor) -> Distribution:
         """Return the actor's distribution of each usable step."""

@@ -42,6 +42,7 @@ class Part(NamedTuple):
 class Minibatches:
     """Samples shuffled in each pass, split into ``parts`` of sizes that differ by at most one.
 
+    Parts without a sample are left out.
     All arrays are reordered once per pass, so that a minibatch is a contiguous view. A single part
     is the whole batch in its original order.
     """
@@ -69,6 +70,8 @@ class Minibatches:
         np.take(self._inputs, order, axis=0, out=self._shuffled, mode="clip")
         samples = {name: array.take(order, axis=-1) for name, array in self._samples.items()}
         for part in self._slices:
+            if part.start == part.stop:  # fewer samples than parts, such as of an agent that died
+                continue
             yield Part(self._shuffled[part], {k: array[..., part] for k, array in samples.items()})
 
 
@@ -160,7 +163,7 @@ class ActorTrainer(Trainer, ABC):
         """Minimise an objective; return diagnostics: ``kl`` and ``entropy``.
 
         Args:
-            samples: the batch.
+            samples: the batch, of one usable step or more.
             objective: the loss of every minibatch.
             epochs: passes over the data.
             parts: minibatches per pass.
@@ -226,6 +229,8 @@ class AutogradActorTrainer(ActorTrainer):
             if index is not None:
                 index = index.to(self.gradient.device)
                 part = part.take(index)
+                if not part.num_steps:  # the agent is dead in all of these sequences
+                    continue
                 start = None if start is None else self._start_of(part, index)
             self.actor.train()
             terms = terms_of(part, part.policy(self.actor), start, objective.cost)

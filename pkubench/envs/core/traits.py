@@ -11,6 +11,9 @@ from pkubench.envs.core.batch import BatchEnv
 ACTION_MASK = "action_mask"
 """Begins the names of the infos that say which actions are legal."""
 
+ALIVE = "alive"
+"""The info that says which agents are alive, (num_envs, agents) bool."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traits:
@@ -27,6 +30,8 @@ class Traits:
     """Whether ``info`` has a ``cost``."""
     has_action_masks: bool = False
     """Whether ``info`` says which actions are legal."""
+    has_deaths: bool = False
+    """Whether ``info`` says who is ``alive``: agents may die before their episode ends."""
     is_zero_sum_game: bool = False
     """Whether it is a seat at a two-player zero-sum game that the exact engine takes."""
 
@@ -51,5 +56,6 @@ def traits_of(env: BatchEnv) -> Traits:
         action=acted,
         has_cost="cost" in info,
         has_action_masks=any(name.startswith(ACTION_MASK) for name in info),
+        has_deaths=ALIVE in info,
         is_zero_sum_game=isinstance(getattr(type(env), "game", None), str),
     )

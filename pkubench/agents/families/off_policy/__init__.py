@@ -8,6 +8,7 @@ from pkubench.agents.requirements import (
     all_of,
     holds_cost_limit,
     plays_episodes,
+    takes_no_deaths,
     takes_no_masks,
 )
 
@@ -22,7 +23,7 @@ FAMILY = AgentFamily(
     batch=f"{_LEARNERS}:make_batch",
     load=f"{__name__}.loading:load",
     acting={"mode": ("mode", "sampled")},
-    fits=all_of(plays_episodes, acts_in_box_or_discrete, takes_no_masks),
+    fits=all_of(plays_episodes, acts_in_box_or_discrete, takes_no_masks, takes_no_deaths),
 )
 
 

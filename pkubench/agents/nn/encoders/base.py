@@ -33,6 +33,14 @@ class Encoder(Component, ABC, slot="encoder", package="pkubench.agents.nn.encode
         """Whether observations are vectors of float32 numbers, which can be normalised."""
         return False
 
+    @property
+    def is_plain_mlp(self) -> bool:
+        """Whether ``build`` makes what ``nn/networks.py`` makes of ``hidden`` and ``layer_norm``.
+
+        Such a network has hand-written gradients, and acts without torch.
+        """
+        return False
+
     def mismatch(self, shape: tuple[int, ...]) -> str:
         """Return why this cannot encode observations of ``shape``, or ""."""
         return ""

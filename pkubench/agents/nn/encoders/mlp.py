@@ -33,6 +33,11 @@ class MLPEncoder(Encoder):
         """Vectors."""
         return True
 
+    @property
+    def is_plain_mlp(self) -> bool:
+        """True, but for a subclass that builds something else."""
+        return type(self).build is MLPEncoder.build
+
     def build(
         self, shape: tuple[int, ...], is_bytes: bool, generator: torch.Generator
     ) -> EncoderModule:

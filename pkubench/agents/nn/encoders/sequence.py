@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from pkubench.agents.nn.modules import EncoderModule
 
+MAX_LAYERS = 100
+"""A saved description with more is no network that was trained here."""
+
 
 @register("sequence")
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,8 @@ class SequenceEncoder(Encoder):
     def __post_init__(self) -> None:
         """Check the domains."""
         check_domains(self, at_least_one=("width", "heads", "layers"), shares=("dropout",))
+        if self.layers > MAX_LAYERS:
+            raise ConfigError(f"layers must be at most {MAX_LAYERS}, got {self.layers}")
         if self.width % self.heads:
             raise ConfigError(f"heads must divide width={self.width}, got {self.heads}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pkubench.agents.components import Component
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory(Component, ABC, slot="memory", package="pkubench.agents.nn.memory"):
     """What actors and critics remember within an episode."""
+
+    is_recurrent: ClassVar[bool] = True
+    """Whether there is a hidden state; False: ``build`` returns None."""
 
     @abstractmethod
     def build(self, features: int, generator: torch.Generator) -> Recurrent | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from pkubench.agents.components import register
 from pkubench.agents.contract import FloatArray
-from pkubench.agents.rl.credit.base import Credit
+from pkubench.agents.rl.credit.base import CreditFormula
 
 if TYPE_CHECKING:
     from pkubench.agents.rl.rollout import Rollout
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @register("team-sum")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TeamSum(Credit):
+class TeamSum(CreditFormula):
     """The sum over agents in every column, as in HARL."""
 
     is_shared: ClassVar[bool] = True

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from pkubench.agents.nn.actor import Actor
@@ -32,8 +34,8 @@ def resolve_gradients(config: OnPolicyConfig) -> Literal["fast", "autograd"]:
         ConfigError: ``fast`` is set and they have none.
     """
     is_known = (
-        config.encoder.name == "mlp"
-        and config.memory.name == "none"
+        config.encoder.is_plain_mlp
+        and not config.is_recurrent
         and has_gradients(config.update, config.constraint)
     )
     if config.gradients == "fast" and not is_known:
@@ -135,3 +137,9 @@ def changed_before(samples: ActorSamples) -> float:
     steps = samples.steps
     assert steps.costs is not None
     return float(((steps.factor - 1.0) * steps.costs).mean())
+
+
+def means(reports: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of each figure over the reports that have it."""
+    names = dict.fromkeys(name for report in reports for name in report)
+    return {name: float(np.mean([of[name] for of in reports if name in of])) for name in names}

@@ -86,6 +86,22 @@ def actor_samples(
     return samples.take(torch.cat([flat(of, device) for of in kept]))
 
 
+def seen_alive(data: Rollout, agent: int, name: str) -> tuple[Array, Array]:
+    """Return an agent's observations and next observations, (T, N, d), zeros where it is dead.
+
+    What a dead agent observes is not defined, and a critic of it is trained there too where the
+    team's rewards continue.
+    """
+    seen, following = data.observations[name], data.next_observations[name]
+    if data.alive is None or data.died is None:
+        return seen, following
+    alive = data.alive[..., agent, None]
+    stays = alive & ~data.died[..., agent, None]
+    return np.where(alive, seen, seen.dtype.type(0)), np.where(
+        stays, following, following.dtype.type(0)
+    )
+
+
 def flat(array: Array, device: str) -> Tensor:
     """Merge time and environments: (T, N, ...) to (T * N, ...)."""
     merged = array.reshape(-1, *array.shape[2:])

@@ -15,8 +15,9 @@ from pkubench.agents.rl.constraints.base import Constraint
 from pkubench.agents.rl.constraints.none import NoConstraint
 from pkubench.agents.rl.credit.base import Credit
 from pkubench.agents.rl.credit.team_sum import TeamSum
-from pkubench.agents.rl.update_rules.base import UpdateRule
+from pkubench.agents.rl.update_rules.base import GradientRule, UpdateRule
 from pkubench.agents.rl.update_rules.ppo_clip import PPOClip
+from pkubench.agents.rl.update_rules.trust_region import TrustRegion
 from pkubench.agents.settings import check_domains
 from pkubench.errors import ConfigError
 
@@ -144,6 +145,11 @@ class OnPolicyConfig:
                 f"{'sequences' if self.is_recurrent else 'samples'} of an update: "
                 f"got {self.minibatches}"
             )
+        if not isinstance(self.update, GradientRule | TrustRegion):
+            raise ConfigError(
+                f"update={self.update.name} does not say how its loss is minimised: derive it from "
+                "GradientRule (passes of Adam) or from TrustRegion (one step)"
+            )
         if self.scheme == "sequential" and self.shared:
             raise ConfigError("a sequential update needs separate actors: set shared=false")
         if self.observation_norm and not self.encoder.is_flat:
@@ -155,7 +161,7 @@ class OnPolicyConfig:
     @property
     def is_recurrent(self) -> bool:
         """Whether policies have memory within an episode."""
-        return self.memory.name != "none"
+        return self.memory.is_recurrent
 
     @property
     def batch_steps(self) -> int:

@@ -145,6 +145,8 @@ class CriticStack:
     ) -> list[float]:
         """Minimise the value loss on all samples, pass by pass; return each critic's mean loss.
 
+        Nothing changes, and nothing is returned, where no sample is usable.
+
         Args:
             states: (B, s); (T, N, s) with ``sequences``.
             raw: (R, B), values on the networks' scale when the data was collected; (R, T, N).
@@ -153,6 +155,8 @@ class CriticStack:
             usable: (B,) or (T, N) bool; others are excluded from the loss. None: all are usable.
             sequences: for critics with memory.
         """
+        if usable is not None and not usable.any():
+            return []
         total, count = np.zeros(len(self.members)), 0
         if sequences is not None:
             whole = np.ones(states.shape[:2], bool) if usable is None else usable
@@ -188,6 +192,8 @@ class CriticStack:
         for index in shuffled(states.shape[1], self.config.minibatches, generator):
             chosen: Any = slice(None) if index is None else index.numpy()
             part = usable[:, chosen]
+            if not part.any():
+                continue
             wanted = targets[:, :, chosen].copy()
             wanted[:, part] = self._normalised(wanted[:, part])
             yield trainer.descend_sequences(

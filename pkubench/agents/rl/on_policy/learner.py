@@ -20,18 +20,21 @@ from torch import Tensor
 from pkubench.agents.nn.actor import Actor, action_size
 from pkubench.agents.nn.distributions import Distribution
 from pkubench.agents.nn.fast.policy import map_action
-from pkubench.agents.nn.normalisers import ObservationNorm, standardise
+from pkubench.agents.nn.normalisers import ObservationNorm, centred, standardise
 from pkubench.agents.rl.advantages import gae
+from pkubench.agents.rl.credit.base import CreditContext
 from pkubench.agents.rl.on_policy.actor_update import (
+    means,
     resolve_gradients,
     trainer_for,
     update_by_a_step,
     update_by_passes,
 )
-from pkubench.agents.rl.on_policy.batches import Advantages, actor_samples, flat
+from pkubench.agents.rl.on_policy.batches import Advantages, actor_samples, flat, seen_alive
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.on_policy.critic import Critic, CriticStack, Sequences
 from pkubench.agents.rl.on_policy.networks import seen_of, spec_of, state_seen
+from pkubench.agents.rl.on_policy.signals import Signals
 from pkubench.agents.rl.rollout import Array, Rollout
 from pkubench.agents.rl.samples import ActorSamples
 from pkubench.agents.rl.trainers import ActorTrainer
@@ -66,6 +69,14 @@ class OnPolicyLearner:
         self._build_actors()
         self._build_critics(env)
         self._build_norms(env)
+        context = CreditContext(
+            agents=self.agents,
+            observation_shapes={agent: seen.shape for agent, seen in self.seen.items()},
+            action_spaces=self.action_spaces,
+            state_shape=state_seen(env, self.seen, config).shape,
+            device=device,
+        )
+        self.signals = Signals(context, config, self.is_shared, self.generator)
 
     def _build_actors(self) -> None:
         config, sizes = self.config, self.seen
@@ -99,6 +110,8 @@ class OnPolicyLearner:
         self.is_shared = not self.local and config.credit.is_shared
         """Whether the critics of one stack serve all agents."""
         state = state_seen(env, self.seen, config)
+        self.has_byte_states = state.is_bytes and not config.encoder.mismatch(state.shape)
+        """Whether the critics of states take bytes; others take bytes as numbers in [0, 1]."""
         inputs = list(self.seen.values()) if self.local else [state] * len(self.agents)
         count = 1 if self.constraint is None else 2
         self.stacks = [
@@ -115,13 +128,9 @@ class OnPolicyLearner:
             # the budget of Saute comes last and keeps its scale
             kept = config.constraint.observed
             self.norms = {a: ObservationNorm(sizes[a], kept) for a in self.agents}
-            if len(self.agents) > 1:
+            if env.state_space is not None or len(self.agents) > 1:
                 state = int(np.prod(state_seen(env, self.seen, config).shape))
                 self.norms["state"] = ObservationNorm(state, kept)
-        self.signal_norms: dict[str, ObservationNorm] = {}
-        """Running moments of rewards and costs."""
-        if config.signal_norm:
-            self.signal_norms = {name: ObservationNorm(1) for name in ("rewards", "costs")}
 
     @property
     def units(self) -> dict[str, int]:
@@ -137,7 +146,7 @@ class OnPolicyLearner:
         """
         flat = {a: o.reshape(len(o), -1) for a, o in observations.items()}
         if not self.norms:
-            return {a: self._numbers(o) for a, o in flat.items()}, self._numbers(state)
+            return {a: self._numbers(o) for a, o in flat.items()}, self._state_numbers(state)
         if fresh is not False:
             rows = slice(None) if fresh is True else fresh
             for agent, norm in self.norms.items():
@@ -151,6 +160,12 @@ class OnPolicyLearner:
         if array.dtype == np.uint8 and not self.config.encoder.is_flat:
             return array
         return array.astype(np.float32, copy=False)
+
+    def _state_numbers(self, state: Array) -> Array:
+        numbers = self._numbers(state)
+        if numbers.dtype != np.uint8 or self.has_byte_states:
+            return numbers
+        return numbers.astype(np.float32) / np.float32(255.0)
 
     @torch.no_grad()
     def behave(
@@ -218,6 +233,7 @@ class OnPolicyLearner:
         if self.constraint is not None:
             self.constraint.update(episode_cost, episode_length)
             metrics |= self.constraint.metrics()
+        metrics |= self.signals.learn(data)
         advantages = self._advantages(data, metrics)
         if config.scheme == "sequential":
             metrics |= self._update_sequentially(data, advantages)
@@ -225,56 +241,43 @@ class OnPolicyLearner:
             metrics |= self._update_simultaneously(data, advantages)
         return metrics
 
-    def _signals(self, data: Rollout) -> tuple[list[Array], Array]:
-        """Return each agent's rewards (only one where they are shared), and the costs: (T, N).
-
-        They are float32, after the credit step, standardised and scaled by the settings.
-        """
-        credited, costs = self.config.credit(data), data.costs
-        columns = credited[..., :1] if self.is_shared else credited
-        rewards = [columns[..., k].astype(np.float32) for k in range(columns.shape[-1])]
-        if self.signal_norms:
-            rewards = [self.signal_norms["rewards"].in_steps(r, data.valid) for r in rewards]
-            costs = self.signal_norms["costs"].in_steps(costs, data.valid)
-        return [column * np.float32(self.config.reward_scale) for column in rewards], costs
-
     def _advantages(self, data: Rollout, metrics: dict[str, float]) -> Advantages:
         """Return each agent's advantages, and train the critics on the matching returns."""
-        rewards, costs = self._signals(data)
+        rewards, costs = self.signals(data)
         to_ascend: list[Tensor] = []
         of_cost: list[Tensor] = []
         fits: list[tuple[Any, ...]] = []
         for k, (stack, reward) in enumerate(zip(self.stacks, rewards, strict=True)):
             agent = self.agents[k]
             states, next_states = (
-                (data.observations[agent], data.next_observations[agent])
-                if self.local
-                else (data.states, data.next_states)
+                seen_alive(data, k, agent) if self.local else (data.states, data.next_states)
             )
-            usable = data.usable_states if self.is_shared else data.usable(k)
-            streams = [(reward, self.config.lam)]
-            if self.constraint is not None:
-                streams.append((costs, self.config.cost_lam))
+            # all that own rewards and no costs predict ends with the agent; else every step counts
+            is_over = self.config.credit.ends_at_death and self.constraint is None
+            usable = data.usable(k) if is_over else None if data.valid.all() else data.valid
+            ended = data.ended(k) if self.config.credit.ends_at_death else data.terminated
+            streams = [(reward, self.config.lam, ended)]
+            if self.constraint is not None:  # a team's costs continue after the death of an agent
+                streams.append((costs, self.config.cost_lam, data.terminated))
             before = stack.hidden.copy()
-            # a team's rewards continue after the death of an agent; an agent's own end with it
-            ended = data.terminated if self.config.credit.is_shared else data.ended(k)
             estimates = [
-                self._estimate(stack, row, data, signal, states, next_states, lam, ended)
-                for row, (signal, lam) in enumerate(streams)
+                self._estimate(stack, row, data, signal, states, next_states, lam, end)
+                for row, (signal, lam, end) in enumerate(streams)
             ]
             raw, targets, advantages = (np.stack(of) for of in zip(*estimates, strict=True))
             fits.append((stack, states, raw, targets, usable, before))
             each = [flat(advantage, self.device) for advantage in advantages]
-            chosen = None if usable is None else flat(usable, self.device)
+            acted = data.usable_states if self.is_shared else data.usable(k)
+            chosen = None if acted is None else flat(acted, self.device)
             total = standardise(each[0], self.config.advantage_epsilon, chosen)
             if self.constraint is not None:
-                of_cost.append(each[1] - (each[1] if chosen is None else each[1][chosen]).mean())
+                of_cost.append(centred(each[1], chosen))
                 by_reward, by_cost = self.constraint.weights()
                 total = by_reward * total + by_cost * of_cost[-1]
             to_ascend.append(total)
-        for fit in fits:
-            losses = self._fit(data, *fit)
-            metrics |= dict(zip(("value_loss", "cost_value_loss"), losses, strict=False))
+        losses = [self._fit(data, *fit) for fit in fits]
+        names = ("value_loss", "cost_value_loss")
+        metrics |= means([dict(zip(names, of, strict=False)) for of in losses])
         agents = len(self.agents) if self.is_shared else 1
         return Advantages(to_ascend * agents, of_cost * agents if of_cost else None)
 
@@ -343,18 +346,21 @@ class OnPolicyLearner:
         reports = []
         for position, k in enumerate(order):
             samples = self._samples(data, [k], advantages, factor)
+            if not samples.num_steps:  # dead throughout: a ratio of 1
+                continue
             reports.append(self._update_actor(self.agents[k], samples))
             if position < count - 1:
                 factor = self._multiplied(factor, data, k, samples)
-        return _means(reports)
+        return means(reports)
 
     def _update_simultaneously(self, data: Rollout, advantages: Advantages) -> dict[str, float]:
         reports = []
         for name in self.actors:
             members = [k for k, a in enumerate(self.agents) if self.actor_names[a] == name]
             samples = self._samples(data, members, advantages, None)
-            reports.append(self._update_actor(name, samples))
-        return _means(reports)
+            if samples.num_steps:
+                reports.append(self._update_actor(name, samples))
+        return means(reports)
 
     def _samples(
         self,
@@ -391,7 +397,3 @@ class OnPolicyLearner:
         product = factor.clone()
         product[flat(usable, self.device)] *= ratio
         return product
-
-
-def _means(reports: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: float(np.mean([report[name] for report in reports])) for name in reports[0]}

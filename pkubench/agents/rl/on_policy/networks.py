@@ -77,7 +77,8 @@ def spec_of(
     encoder = config.encoder
     if for_state and encoder.mismatch(shape):
         encoder = MLPEncoder(activation=encoder.activation, init=encoder.init)
-    if isinstance(encoder, MLPEncoder) and not config.is_recurrent:
+    if encoder.is_plain_mlp and not config.is_recurrent:
+        assert isinstance(encoder, MLPEncoder)
         return NetworkSpec(
             inputs=int(np.prod(shape)),
             hidden=encoder.hidden,

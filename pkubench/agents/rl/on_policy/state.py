@@ -17,7 +17,7 @@ from pkubench.errors import WeightsError
 
 
 def state_of(learner: OnPolicyLearner, collector: Collector) -> dict[str, Any]:
-    """Return the state of networks, optimisers, normalisers, constraint and rollout."""
+    """Return the state of networks, optimisers, normalisers, constraint, credit and rollout."""
     return {
         "networks": {
             name: {key: tensor.cpu().numpy() for key, tensor in module.state_dict().items()}
@@ -30,6 +30,7 @@ def state_of(learner: OnPolicyLearner, collector: Collector) -> dict[str, Any]:
         "norms": {name: norm.freeze() for name, norm in _norms(learner)},
         "critic_hidden": [stack.hidden for stack in learner.stacks],
         "constraint": None if learner.constraint is None else [*learner.constraint.state()],
+        "credit": learner.signals.credit.state(),
         "generator": learner.generator.get_state().numpy(),
         "collector": collector.freeze(),
     }
@@ -56,6 +57,8 @@ def load_state_of(state: State, learner: OnPolicyLearner, collector: Collector) 
             stack.hidden = hidden.copy()
         if learner.constraint is not None:
             learner.constraint.restore(np.asarray(state["constraint"], np.float64).tolist())
+        # absent in checkpoints of earlier releases, which had formulas only
+        learner.signals.credit.restore(state.get("credit", {}))
         learner.generator.set_state(torch.from_numpy(state["generator"].copy()))
         collector.thaw(state["collector"])
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
@@ -63,7 +66,7 @@ def load_state_of(state: State, learner: OnPolicyLearner, collector: Collector) 
 
 
 def _norms(learner: OnPolicyLearner) -> list[tuple[str, ObservationNorm]]:
-    signals = ((f"signal.{name}", norm) for name, norm in learner.signal_norms.items())
+    signals = ((f"signal.{name}", norm) for name, norm in learner.signals.norms.items())
     return [*learner.norms.items(), *signals]
 
 

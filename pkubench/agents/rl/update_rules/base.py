@@ -88,7 +88,10 @@ class Terms:
 
 
 class UpdateRule(Component, ABC, slot="update", package="pkubench.agents.rl.update_rules"):
-    """A policy update rule: a loss, and how it is minimised."""
+    """A policy update rule: a loss; a rule derives from the base that says how it is minimised.
+
+    That is ``GradientRule``, or ``TrustRegion`` in ``trust_region.py``.
+    """
 
     uses_kl = False
     """Whether the loss uses ``terms.kl``."""
