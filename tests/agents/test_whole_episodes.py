@@ -192,7 +192,7 @@ def test_running_moments_are_of_valid_steps_only() -> None:
     learner.update(data, 2.0, 0.0, 3.0)
     valid, number = data.valid, data.valid.shape[1]
     for name, signal in (("rewards", data.rewards.sum(-1)), ("costs", data.costs)):
-        norm = learner.signal_norms[name]
+        norm = learner.signals.norms[name]
         assert norm.count == valid.sum() < valid.size
         assert norm.mean[0] == pytest.approx(signal[valid].mean(), abs=1e-6)
     together = (data.terminated | data.truncated)[: SMALL["rollout_steps"] - 1].all(1).sum()
