@@ -105,6 +105,7 @@ def test_a_rollout_has_whole_episodes_of_at_least_the_steps_and_no_more_than_nee
         data = collected(learner, collector)
         ended = data.terminated | data.truncated
         steps = data.valid.sum(0)
+        assert not data.rewards[~data.valid].any() and not data.costs[~data.valid].any()
         assert steps.min() >= 6 and steps.max() == len(data.valid)
         for index, count in enumerate(steps):
             assert data.valid[:count, index].all() and not data.valid[count:, index].any()
