@@ -6,6 +6,7 @@ observations flattened to (B, numbers) in their own dtype.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -305,8 +306,8 @@ class EncodedNet(nn.Module):
 
 
 def _plain(component: Component) -> dict[str, Any]:
-    values = {name: getattr(component, name) for name in component.__dataclass_fields__}  # type: ignore[attr-defined]
-    return {"name": component.name, **values}
+    names = [field.name for field in dataclasses.fields(component)]  # type: ignore[arg-type]
+    return {"name": component.name, **{name: getattr(component, name) for name in names}}
 
 
 def _component(slot: type[Component], plain: dict[str, Any]) -> Component:
