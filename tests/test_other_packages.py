@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from pkubench import make_task, plugins, register_family, register_preset, register_suite
-from pkubench.agents import registry
+from pkubench.agents import registry, suitability
 from pkubench.agents.registry import AgentFamily, AgentPrefix, Preset
 from pkubench.errors import ConfigError, UnknownName
 from pkubench.tasks.registry import suites
@@ -426,8 +426,8 @@ def test_a_preset_starts_from_another_with_its_numbers_and_its_needs() -> None:
     assert second.config(speed).constraint.cost_limit == speed.cost_limit == 5.0
     # whom its base cannot train on, it cannot; a base is open to more suites than it
     spread = make_task("SimpleSpread-v0")
-    assert registry.why_not(first, spread) == registry.preset("ppo-lag").fits(spread) != ""
-    assert not registry.can_train(second, speed) and registry.can_train(second, hopper)
+    assert suitability.why_not(first, spread) == registry.preset("ppo-lag").fits(spread) != ""
+    assert not suitability.can_train(second, speed) and suitability.can_train(second, hopper)
     for wrong, error, words in (
         (derived("x", "happy"), UnknownName, "did you mean 'happo'"),
         (derived("x", "psro"), ConfigError, "'psro', which is of the family 'population'"),
@@ -443,9 +443,9 @@ def test_a_preset_starts_from_another_with_its_numbers_and_its_needs() -> None:
 @pytest.mark.usefixtures("clean")
 def test_a_preset_of_another_package_closes_no_suite_to_the_agents_of_the_family() -> None:
     task = replace(make_task("SpeedLimit-v0"), suite="theirs")
-    assert registry.is_meant_for(registry.preset("ppo"), task)
+    assert suitability.is_meant_for(registry.preset("ppo"), task)
     register_preset(derived(suites=("theirs",)))
-    assert registry.is_meant_for(registry.preset("ppo"), task)
+    assert suitability.is_meant_for(registry.preset("ppo"), task)
 
 
 @pytest.mark.parametrize("agent", ["ppo", "happo"])

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pkubench.agents.components import ENTRY_POINTS, changed, tuned_for
-from pkubench.agents.requirements import num_agents
 from pkubench.errors import ConfigError, UnknownName
 from pkubench.plugins import load_entry_points
 
@@ -70,9 +69,7 @@ class AgentFamily:
     """``module:function(Sequence[Context]) -> BatchLearner``: several seeds trained in a batch."""
     plan: str | None = None
     """``module:function(Context, results) -> Sequence[Stage]``: a pipeline instead of a learner.
-
-    Pure, and called again after every stage with the results of the finished ones.
-    """
+    Pure, and called again after every stage with the results of the finished ones."""
     load: str | None = None
     """``module:function(SavedAgent, Task | None, acting) -> Entrant``."""
     make: str | None = None
@@ -95,7 +92,7 @@ class AgentFamily:
         return self.learner is not None or self.plan is not None
 
     def acting_with(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the acting settings with which an agent is loaded: the defaults and ``given``."""
+        """Return all acting settings: ``given``, and the defaults of the others."""
         return {name: values[0] for name, values in self.acting.items()} | dict(given)
 
     @property
@@ -306,73 +303,10 @@ def family_of_kind(kind: str) -> AgentFamily:
     return by_kind[kind]
 
 
-def is_meant_for(agent: Preset, task: Task) -> bool:
-    """Return whether an agent is meant for a task's suite, trained or not.
-
-    A suite that no agent of the same package names is unknown to that package, and open to its
-    agents. A preset that starts from another one may be of any package, and speaks for itself only.
-    """
-    if not agent.suites or task.suite in agent.suites:
-        return True
-    package = family_of(agent).package
-    return all(
-        task.suite not in other.suites
-        for other in presets().values()
-        if family_of(other).package == package and not other.base
-    )
-
-
-def why_not(agent: Preset, task: Task) -> str:
-    """Return why an agent cannot train on a task; "" if it can.
-
-    Raises:
-        UnknownName: the task's environment is not registered.
-    """
-    family = family_of(agent)
-    if not family.is_trained:
-        return "it is not trained"
-    if not is_meant_for(agent, task):
-        *most, last = agent.suites
-        known = f"{', '.join(most)} and {last}" if most else last
-        return f"it trains on {known} tasks, and this is one of {task.suite}"
-    return family.fits(task) or _misfit(agent, task)
-
-
-def _misfit(agent: Preset, task: Task) -> str:
-    """Return why an agent, or one that it starts from, cannot train on a task that others can."""
-    why = agent.fits(task)
-    return why or (_misfit(preset(agent.base), task) if agent.base else "")
-
-
 def limits_of(task: Task | None) -> dict[str, Any]:
     """Return the settings that a component takes from the task when it is chosen."""
     limit = None if task is None else task.cost_limit
     return {} if limit is None else {"cost_limit": limit}
-
-
-def can_train(agent: Preset, task: Task) -> bool:
-    """Return whether an agent can train on a task."""
-    return not why_not(agent, task)
-
-
-def trainable(task: Task) -> list[Preset]:
-    """Return the agents that can train on a task, in the order in which to try them.
-
-    Learners of teams come first where there is a team, the others where there is not; those that
-    hold its cost limit before unconstrained ones; official settings last.
-    """
-    fitting = [agent for agent in presets().values() if can_train(agent, task)]
-    is_team = num_agents(task) > 1
-
-    def rank(agent: Preset) -> tuple[bool, ...]:
-        return (
-            agent.is_official,
-            (TEAM in agent.tags) != is_team,
-            (LIMITED in agent.tags) != (task.cost_limit is not None),
-            SUGGESTED not in agent.tags,
-        )
-
-    return sorted(fitting, key=rank)
 
 
 def import_function(path: str) -> Any:

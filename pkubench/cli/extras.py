@@ -36,6 +36,11 @@ EXTRAS: dict[str, Extra] = {
     "inspect": Extra(("inspect_ai",), "bridge to inspect-ai", _LATER),
     "data": Extra(("minari", "datasets"), "recorded data sets", _LATER),
     "cluster": Extra(("ray",), "evaluation beyond one machine", _LATER),
+    "trackers": Extra(
+        ("trackio", "wandb"),
+        "train --track trackio or wandb",
+        "both bring web servers that training itself does not need",
+    ),
     "warp": Extra(("mujoco_warp",), "physics on NVIDIA GPUs", _LATER),
 }
 

@@ -9,15 +9,8 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from pkubench.agents.registry import (
-    Preset,
-    can_train,
-    family_of,
-    is_meant_for,
-    presets,
-    trainable,
-    why_not,
-)
+from pkubench.agents.registry import Preset, family_of, presets
+from pkubench.agents.suitability import can_train, is_meant_for, trainable, why_not
 from pkubench.cli.names import handful, short
 from pkubench.errors import ConfigError, nearest
 from pkubench.tasks.registry import tasks

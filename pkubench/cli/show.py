@@ -16,20 +16,12 @@ from rich.markdown import Markdown
 from rich.text import Text
 
 from pkubench.agents.components import as_plain, settings_of
-from pkubench.agents.registry import (
-    SUGGESTED,
-    Preset,
-    can_train,
-    family_of,
-    is_meant_for,
-    presets,
-    trainable,
-    why_not,
-)
+from pkubench.agents.registry import SUGGESTED, Preset, family_of, presets
 from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.agents.resolve.sources import AgentSource
 from pkubench.agents.saved.population_content import POPULATION_SUFFIXES
 from pkubench.agents.saved.runs import Training, trainings
+from pkubench.agents.suitability import can_train, is_meant_for, trainable, why_not
 from pkubench.cli.game_card import game_card, game_rows
 from pkubench.cli.names import (
     command,

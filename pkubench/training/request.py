@@ -11,9 +11,10 @@ from typing import Any
 
 from pkubench.agents.components import as_plain, with_settings
 from pkubench.agents.learner import Context
-from pkubench.agents.registry import AgentFamily, family_of, limits_of, preset, why_not
+from pkubench.agents.registry import AgentFamily, family_of, limits_of, preset
 from pkubench.agents.saved.files import CONFIG, WEIGHTS
 from pkubench.agents.saved.runs import train_command
+from pkubench.agents.suitability import why_not
 from pkubench.envs.core.seeding import check_seed
 from pkubench.errors import ConfigError, StorageError, UnknownName
 from pkubench.tasks.task import Task

@@ -7,17 +7,8 @@ from typing import Any
 
 import pytest
 
-from pkubench.agents.registry import (
-    LIMITED,
-    can_train,
-    families,
-    family_of,
-    import_function,
-    preset,
-    presets,
-    trainable,
-    why_not,
-)
+from pkubench.agents.registry import LIMITED, families, family_of, import_function, preset, presets
+from pkubench.agents.suitability import can_train, trainable, why_not
 from pkubench.envs.core.registry import EnvFamily, register_env_family, traits
 from pkubench.errors import ConfigError, UnknownName
 from pkubench.tasks.registry import make_task, tasks

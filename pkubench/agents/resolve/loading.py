@@ -27,14 +27,7 @@ from typing import TYPE_CHECKING
 
 from pkubench.agents import registry
 from pkubench.agents.contract import Entrant
-from pkubench.agents.registry import (
-    can_train,
-    family_of,
-    import_function,
-    is_meant_for,
-    prefixes,
-    presets,
-)
+from pkubench.agents.registry import family_of, import_function, prefixes, presets
 from pkubench.agents.resolve.acting import acting_as, split_acting
 from pkubench.agents.resolve.hints import meant
 from pkubench.agents.resolve.populations import load_population_file, population_source
@@ -42,6 +35,7 @@ from pkubench.agents.resolve.saved import run_folder, saved_folders, saved_run
 from pkubench.agents.resolve.sources import AgentRun, AgentSource, file_hash
 from pkubench.agents.resolve.user_code import load_code
 from pkubench.agents.saved.population_content import POPULATION_SUFFIXES
+from pkubench.agents.suitability import can_train, is_meant_for
 from pkubench.errors import AgentError, UnknownName
 
 if TYPE_CHECKING:
