@@ -179,8 +179,7 @@ ADDITIONS = (
         Place(f"{_RL}.credit.own_reward", "OwnReward"),
         Place(f"{_RL}.credit.base", "Credit"),
         Place(f"{_RL}.on_policy.config", "OnPolicyConfig"),
-        "One module: from a rollout to the reward of each agent, (T, N, agents); a learned one "
-        "also has a state.",
+        "One module: from a rollout to each agent's reward; learned ones have a state.",
     ),
     Addition(
         "encoder",

@@ -12,6 +12,7 @@ import torch
 
 from pkubench.agents.nn.normalisers import centred, standardise
 from pkubench.agents.rl.credit.base import CreditFormula
+from pkubench.agents.rl.on_policy.batches import Advantages
 from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
 from pkubench.agents.rl.rollout import Collector, Rollout
 from tests.agents.configs import config_of
@@ -194,6 +195,9 @@ def test_the_fisher_matrix_uses_every_kth_of_the_sequences_with_a_living_agent()
     data = collected(learner, collector)
     assert data.alive is not None
     data.alive[:, [0, 3], 1] = False
+    advantages = Advantages([torch.arange(48.0)] * 2, None)
+    part = learner._samples(data, [1], advantages, None).every(3)
+    assert part.advantage.tolist() == np.arange(1.0, 48.0, 4.0)[:, None].tolist()  # the second
     figures = learner.update(data, math.nan, 0.0)
     assert math.isfinite(figures["kl"]) and finite(learner)
 
