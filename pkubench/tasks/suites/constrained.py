@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from pkubench.tasks.claims import omnisafe
 from pkubench.tasks.suite import Suite
 from pkubench.tasks.task import Metric, Protocol, Task
 
@@ -130,6 +131,7 @@ SUITE = Suite(
     title="Robots with a cost limit",
     summary="return counts only where the mean cost stays within the limit",
     tasks=_tasks(),
+    claims=omnisafe.CLAIMS,
     place=20,
     reference="ppo-lag",
     random_factor=10,
