@@ -77,6 +77,7 @@ def _of_row(row: Row, done: list[dict[str, Any]]) -> Sample:
         task=task.id,
         unit=UNITS.get(counted, counted),
         budget=float(row.steps),
+        keep=getattr(row, "keep", "last"),
         seeds=tuple(str(run["seed"]) for run in done),
         metrics={
             metric.name: tuple(report[metric.name]["mean"] for report in reports)

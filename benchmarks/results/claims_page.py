@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pkubench.cli.claims import budget, chance, runs
-from pkubench.evaluation.claims import LEVEL, judge
+from pkubench.cli.claims import budget, chance, runs, verdict
+from pkubench.evaluation.claims import LEVEL, judge_all
 from pkubench.evaluation.evidence import Sample, shipped
 from pkubench.evaluation.verdicts import MIN_RUNS, Comparison, Judgement, amount
 from pkubench.tasks.registry import claims
@@ -24,16 +24,17 @@ runs each; unequal budgets are not compared. Where a pair is compared on several
 cost limit, it is also compared over these together: by the probability that a run of the first
 beats one of the second, tested by permuting the agents of the runs within each task. Games are
 judged one by one. The p-values of a claim are corrected together (Holm 1979), and a comparison is
-*decided* below {LEVEL}; intervals are not corrected, so one can leave out 0 where nothing is decided.
-Against a cost limit, a mean cost has Student's t interval. A higher return counts only where the
-agent's mean cost is within the task's limit.
+*decided* below {LEVEL}; intervals are not corrected, so one can leave out 0 where nothing is
+decided. Against a cost limit, a mean cost has Student's t interval. A higher return counts only
+where the agent's mean cost is within the task's limit.
 
 A claim is **supported** if some comparisons are decided for it and none against, **contradicted**
 in the opposite case, **mixed** if both occur, **not shown** if none is decided. *Supported* does
-not say that every comparison is decided: read the counts. *Chance* is the probability that a run of
-a pair's first agent beats one of its second, averaged over all comparisons (0.5: no difference);
-for cost limits it is the share of runs on the claimed side. Its interval is from a bootstrap over
-runs, which is too narrow for three of them (of shares, Wilson's).
+not say that every comparison is decided: read the counts. A star says that the cause which the
+paper names is not supported too: the claim to be read with this one. *Chance* is the probability
+that a run of a pair's first agent beats one of its second, averaged over all comparisons (0.5: no
+difference); for cost limits it is the share of runs on the claimed side. Its interval is from a
+bootstrap over runs, which is too narrow for three of them (of shares, Wilson's).
 
 *Would decide* says how many runs of each side would show a difference with probability 0.8, at the
 observed spread and at the level that corrects for all comparisons of the claim: one as large as
@@ -48,7 +49,7 @@ budget, and not about the paper's.
 def page_of(samples: Sequence[Sample] | None = None) -> str:
     """Return the page, by default from the evidence in the package."""
     known = shipped() if samples is None else samples
-    judged = [judge(claim, known, suite) for suite, claim in claims().values()]
+    judged = judge_all(claims().values(), known)
     papers = list(dict.fromkeys(each.claim.paper for each in judged))
     sections = [_HEAD, "".join(_summary(judged))]
     for paper in papers:
@@ -62,7 +63,7 @@ def _summary(judged: Sequence[Judgement]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|\n"
     for each in judged:
         claim = each.claim
-        cells = [claim.paper, f"[{claim.text.rstrip('.')}](#{claim.name})", f"**{each.verdict}**"]
+        cells = [claim.paper, f"[{claim.text.rstrip('.')}](#{claim.name})", f"**{verdict(each)}**"]
         cells += [_counts(each), chance(each), runs(each), budget(each)]
         yield f"| {' | '.join(cells)} |\n"
     yield "\n"
@@ -83,7 +84,12 @@ def _section(judged: Judgement) -> Iterator[str]:
     yield f"*Published*: {claim.published}\n\n"
     yield f"*Note*: {claim.note}\n\n" if claim.note else ""
     if claim.ablation:
-        yield f"*Read with*: [{claim.ablation}](#{claim.ablation}).\n\n"
+        yield f"*Read with*: [{claim.ablation}](#{claim.ablation}), {judged.ablation}"
+        yield (
+            ": the cause that the paper names is not shown.\n\n"
+            if (judged.is_unexplained)
+            else ".\n\n"
+        )
     if judged.decide:
         yield f"*Would decide*: {'; '.join(judged.decide)}.\n\n"
     rows = [each for each in judged.comparisons if each.difference is not None]

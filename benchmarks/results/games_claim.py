@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.results.game_records import Line
-from benchmarks.results.page import holm
-from pkubench.evaluation.statistics import welch_interval
+from pkubench.evaluation.statistics import holm, welch_interval
 
 _METRICS = {"exploitability": "exploitability", "pe": "PE"}
 _RANKS = {"psd-psro": 0, "dpp-psro": 1, "bd-rd-psro": 1, "p-psro": 2, "psro-rn": 2, "psro": 2}

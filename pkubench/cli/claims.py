@@ -15,7 +15,7 @@ from pkubench.cli.options import Json, Quiet, verb_app
 from pkubench.cli.output import Column, Output, facts, number, prose, signed
 from pkubench.cli.results import find_reports
 from pkubench.errors import RecordError, UnknownName
-from pkubench.evaluation.claims import judge
+from pkubench.evaluation.claims import judge_all
 from pkubench.evaluation.evidence import from_reports, shipped
 from pkubench.evaluation.verdicts import Comparison, Judgement
 from pkubench.tasks.claim import Claim
@@ -61,7 +61,7 @@ def claims(
     chosen = _chosen(name, suite, paper)
     with Output(json=json, quiet=quiet) as output:
         samples = shipped() if results is None else from_reports(find_reports([results]))
-        judged = [judge(claim, samples, of) for of, claim in chosen]
+        judged = judge_all(chosen, samples)
         if results is not None:
             judged = [each for each in judged if _is_measured(each)]
             if not judged:
@@ -125,7 +125,7 @@ def _table(output: Output, title: str, judged: Sequence[Judgement]) -> Renderabl
     rows = [
         (
             each.claim.name,
-            Text(each.verdict, style=STYLES[each.verdict]),
+            Text(verdict(each), style=STYLES[each.verdict]),
             ", ".join(str(each.count(word)) for word in ("for", "against", "undecided")),
             chance(each),
             runs(each),
@@ -134,6 +134,11 @@ def _table(output: Output, title: str, judged: Sequence[Judgement]) -> Renderabl
         for each in judged
     ]
     return output.table(f"Claims of {title}", columns, rows)
+
+
+def verdict(judged: Judgement) -> str:
+    """Return the verdict, with a star if the cause that the paper names is not supported too."""
+    return f"{judged.verdict}{' *' if judged.is_unexplained else ''}"
 
 
 def chance(judged: Judgement) -> str:
@@ -175,7 +180,8 @@ def _details(output: Output, judged: Judgement) -> Iterator[RenderableType]:
     claim = judged.claim
     rows = [("claim", claim.text), ("published", claim.published)]
     rows += [("note", claim.note)] if claim.note else []
-    rows += [("read with", command("claims", claim.ablation))] if claim.ablation else []
+    if claim.ablation:
+        rows += [("read with", f"{claim.ablation} ({judged.ablation})")]
     rows += [("would decide", line) for line in judged.decide]
     yield facts(rows)
     yield ""
@@ -191,21 +197,24 @@ def _details(output: Output, judged: Judgement) -> Iterator[RenderableType]:
         Column(""),
     )
     yield output.table("", columns, [_row(each) for each in judged.comparisons])
-    for each in judged.pooled:
+    for pool in judged.pooled:
         yield ""
         yield prose(
-            f"{each.better} against {each.other} over {len(each.tasks)} tasks: a run is better "
-            f"with probability {each.chance.estimate:.2f} ({each.chance.low:.2f} to "
-            f"{each.chance.high:.2f}), p = {each.corrected:.2g}: {each.outcome}."
+            f"{pool.better} against {pool.other} over {len(pool.tasks)} tasks: a run is better "
+            f"with probability {pool.chance.estimate:.2f} ({pool.chance.low:.2f} to "
+            f"{pool.chance.high:.2f}), p = {pool.corrected:.2g}: {pool.outcome}."
         )
     yield ""
     yield prose(
         "p is corrected for all comparisons of the claim (Holm); intervals are not. Runs needed: "
         "of each side, for a difference as large as the one seen."
     )
-    for each in judged.comparisons:
-        if each.missing:
-            yield prose(f"{short(each.task)}: {each.outcome} ({each.missing}).")
+    missing = dict.fromkeys(
+        f"{short(each.task)}: {each.outcome} ({each.missing})."
+        for each in judged.comparisons
+        if each.missing
+    )
+    yield from map(prose, missing)
 
 
 def _row(each: Comparison) -> tuple[str, ...]:
@@ -232,6 +241,11 @@ def _remarks(judged: Sequence[Judgement], *, is_own: bool) -> Iterator[Renderabl
         decide = "; ".join(each.decide) or "nothing: every comparison is decided"
         yield prose(f"{each.claim.name}: {each.claim.text} Would decide: {decide}.")
     yield ""
+    if any(each.is_unexplained for each in judged):
+        yield prose(
+            "* Supported, but not the cause that the paper names: the claim to be read with it "
+            "(`pkubench claims NAME`) is not supported."
+        )
     yield prose(
         "Chance: that a run of the first agent beats one of the second, averaged over all "
         "comparisons; for limits, the share of runs on the claimed side. n: runs of each side."

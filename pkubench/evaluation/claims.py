@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from pkubench.errors import RecordError
+from pkubench.errors import RecordError, UnknownName
 from pkubench.evaluation.evidence import Sample
 from pkubench.evaluation.metrics import EXACT_DIGITS, feasible
 from pkubench.evaluation.statistics import (
@@ -39,7 +39,7 @@ from pkubench.evaluation.verdicts import (
     what_would_decide,
 )
 from pkubench.tasks.claim import LIMIT, Claim, Pair
-from pkubench.tasks.registry import make_task
+from pkubench.tasks.registry import claims, make_task
 from pkubench.tasks.task import Metric, Task
 
 LEVEL = 0.05
@@ -64,6 +64,32 @@ class _Compared(NamedTuple):
     first: _Side | None = None
     second: _Side | None = None
     """None also for a limit."""
+
+
+def judge_all(chosen: Iterable[tuple[str, Claim]], samples: Sequence[Sample]) -> list[Judgement]:
+    """Judge claims, each given with its suite, and the ablations that must be read with them.
+
+    Raises:
+        RecordError: as :func:`judge`.
+        UnknownName: a claim's ablation, a task or its metric does not exist.
+    """
+    declared = claims()
+    judged: dict[str, Judgement] = {}
+
+    def of(suite: str, claim: Claim) -> Judgement:
+        if claim.name not in judged:
+            judged[claim.name] = judge(claim, samples, suite)
+        return judged[claim.name]
+
+    found = []
+    for suite, claim in chosen:
+        verdict = None
+        if claim.ablation:
+            if claim.ablation not in declared:
+                raise UnknownName("claim", claim.ablation, declared)
+            verdict = of(*declared[claim.ablation]).verdict
+        found.append(replace(of(suite, claim), ablation=verdict))
+    return found
 
 
 def judge(claim: Claim, samples: Iterable[Sample], suite: str = "") -> Judgement:
@@ -178,9 +204,9 @@ def _compare(
         for agent, found in zip(agents, budgets, strict=True)
     ]
     second = sides[1] if len(sides) > 1 else None
-    result = replace(
-        result, budget=budget, n=(len(sides[0].values), len(second.values) if second else 0)
-    )
+    keeps = tuple(found[budget].keep for found in budgets)
+    result = replace(result, budget=budget, keeps=keeps if len(set(keeps)) > 1 else ())
+    result = replace(result, n=(len(sides[0].values), len(second.values) if second else 0))
     return _tested(result, sides[0], second, task)
 
 

@@ -34,6 +34,8 @@ class Sample:
     """Unit of the budget (``pkubench.tasks.claim.UNITS``); "" if the budget is not recorded."""
     budget: float | None = None
     """What each run was trained for, in ``unit``; None if it is not recorded."""
+    keep: str = "last"
+    """Which weights of a run were scored: the last ones, or the ``best`` by validation."""
     seeds: tuple[str, ...]
     """(n,) training seeds, as they are called in records."""
     metrics: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
@@ -93,6 +95,7 @@ def _sample(entry: Mapping[str, Any]) -> Sample:
         task=str(entry["task"]),
         unit=str(entry["unit"]),
         budget=float(entry["budget"]),
+        keep=str(entry.get("keep", "last")),
         seeds=tuple(map(str, entry["seeds"])),
         metrics={name: tuple(map(float, values)) for name, values in entry["metrics"].items()},
     )
@@ -108,6 +111,7 @@ def save(samples: Iterable[Sample], path: Path) -> None:
                 "task": sample.task,
                 "unit": sample.unit,
                 "budget": sample.budget,
+                **({} if sample.keep == "last" else {"keep": sample.keep}),
                 "seeds": list(sample.seeds),
                 "metrics": {name: list(values) for name, values in sample.metrics.items()},
             }

@@ -55,6 +55,8 @@ class Comparison:
     """The same for a difference of ``five_points``."""
     missing: str = ""
     """Why nothing was tested."""
+    keeps: tuple[str, ...] = ()
+    """Which weights of each side's runs were scored (``Sample.keep``), if not the same of both."""
 
     @property
     def is_tested(self) -> bool:
@@ -91,6 +93,13 @@ class Judgement:
     pooled: tuple[Pooled, ...]
     decide: tuple[str, ...]
     """What would decide the claim, or what keeps the verdict from being the paper's."""
+    ablation: Verdict | None = None
+    """Verdict on the claim's ablation; None if it names none."""
+
+    @property
+    def is_unexplained(self) -> bool:
+        """Whether the claim is supported and its ablation, the cause that it names, is not."""
+        return self.verdict == "supported" and self.ablation not in ("supported", None)
 
     @property
     def tested(self) -> list[Comparison]:
@@ -123,7 +132,9 @@ class Judgement:
             "published_budget": dict(claim.budget),
             "published": claim.published,
             "note": claim.note,
-            "ablation": claim.ablation or None,
+            "ablation": (
+                {"name": claim.ablation, "verdict": self.ablation} if claim.ablation else None
+            ),
             "decide": list(self.decide),
             "comparisons": [
                 {name: getattr(c, name) for name in Comparison.__slots__} for c in self.comparisons
@@ -167,6 +178,9 @@ def what_would_decide(judgement: Judgement) -> Iterator[str]:
     needed = [f"{span} to show {what}" for what, span in spans if span]
     if needed:
         yield f"runs a side: {', '.join(needed)}"
+    uneven = [each for each in comparisons if each.keeps and each.is_tested]
+    if uneven:
+        yield f"one rule for which weights are scored, last or best: {_listed(uneven)}"
     short = {
         (each.budget, published)
         for each in comparisons

@@ -23,7 +23,7 @@ class Runs(NamedTuple):
 
 
 def improvement_interval(
-    pairs: Sequence[tuple[Runs, Runs]], seed: int = 0, resamples: int = 2000
+    pairs: Sequence[tuple[Runs, Runs]], seed: int = 0, resamples: int = 1000
 ) -> Interval:
     """Chance that a run of the first beats one of the second, averaged over pairs of samples.
 
