@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import argparse
 import functools
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.results import foundation, game_records, games, marl, records, safety
+from benchmarks.results import cooperative_games, foundation, game_records, marl, records, safety
 from benchmarks.results.claims_page import page_of
-from benchmarks.results.game_records import Line
+from benchmarks.results.game_records import GameRow, Line
+from benchmarks.results.games_claim import equal_budgets
 from benchmarks.results.rows import ROOT, Row
-from pkubench.agents.registry import family_of, preset
+from pkubench.agents.registry import family_of, preset, presets
 from pkubench.envs.games.normal_form import MatrixGame
 from pkubench.envs.games.trees import registered_game
 from pkubench.evaluation.evidence import EVIDENCE, Sample, save
 from pkubench.tasks.registry import claims, make_task
 
-TABLES = (foundation.ROWS, marl.ROWS, safety.ROWS)
+TABLES = (foundation.ROWS, marl.ROWS, safety.ROWS, cooperative_games.ROWS)
 PAGE = ROOT / "docs/claims.md"
 FILE = ROOT / "pkubench/tasks/claims" / EVIDENCE
 UNITS = {"environment_steps": "steps"}
@@ -54,9 +57,14 @@ def gathered() -> list[Sample]:
     return list(found.values())
 
 
-def spelling(agent: str, changes: tuple[tuple[str, str], ...]) -> str:
-    """Return how claims spell an agent with other settings than its preset's."""
-    return f"{agent} with {', '.join('='.join(c) for c in changes)}" if changes else agent
+def spelling(agent: str, changes: Iterable[tuple[str, str]]) -> str:
+    """Return how claims spell an agent with other settings than its preset's.
+
+    >>> spelling("ppo", [("clip", "0.1"), ("gamma", "0.9")])
+    'ppo with clip=0.1, gamma=0.9'
+    """
+    words = ", ".join(f"{name}={value}" for name, value in changes)
+    return f"{agent} with {words}" if words else agent
 
 
 def _trained() -> Iterator[Sample]:
@@ -89,37 +97,48 @@ def _of_row(row: Row, done: list[dict[str, Any]]) -> Sample:
 
 def _populations() -> Iterator[Sample]:
     """Yield the populations of each game at the budgets that are equal for its methods."""
-    lines: dict[str, list[Line]] = {}
-    for row in games.ROWS:
-        runs = game_records.read(row)
-        if len(runs) == row.seeds and row.game != game_records.MIXTURE:
-            lines.setdefault(row.heading, []).append(Line(row, runs))
-    for found in lines.values():
-        budgets = {
-            "iterations": float(min(line.row.iterations for line in found)),
-            **game_records.equal_budgets(found),
-        }
-        for line in found:
+    headings: dict[str, list[tuple[str, Line]]] = {}
+    for path in sorted(game_records.RECORDS.rglob("*.json")):
+        record = json.loads(path.read_text())
+        if record["game"] != game_records.MIXTURE and record.get("clock") == game_records.CLOCK:
+            name, line = _line(path, record)
+            headings.setdefault(line.row.heading, []).append((name, line))
+    for found in headings.values():
+        # a record of the ends alone has no values in between
+        curves = [line for _, line in found if line.row.every < line.row.iterations]
+        last = float(min(line.row.iterations for line in curves))
+        budgets = {"iterations": last, **equal_budgets(curves)}
+        for name, line in found:
             for unit, most in budgets.items():
-                yield _of_line(line, unit, float(f"{most:.6g}"))
+                if unit == "iterations" or line in curves:
+                    yield _of_line(name, line, unit, float(f"{most:.6g}"))
 
 
-def _of_line(line: Line, unit: str, most: float) -> Sample:
+def _line(path: Path, record: Mapping[str, Any]) -> tuple[str, Line]:
+    """Return a record's spelling and its runs: its file is ``AGENT+SETTING=VALUE.json``."""
+    stem = path.name.removesuffix(".json")
+    agent, *changes = [stem] if stem in presets() else stem.split("+")
+    name = spelling(agent, ((key, value) for key, _, value in (c.partition("=") for c in changes)))
+    row = GameRow(agent, record["game"], record["iterations"], len(record["runs"]), record["every"])
+    return name, Line(row, record["runs"])
+
+
+def _of_line(name: str, line: Line, unit: str, most: float) -> Sample:
     """Return a row at a budget, in the units of its game's payoffs."""
     scale = _scale(line.row.game)
     # a record's PE is of one side: the task's metric is summed over both
     columns = {"exploitability": ("exploitability", 1.0), "population_exploitability": ("pe", 2.0)}
     return Sample(
-        agent=spelling(line.row.agent, getattr(line.row, "changes", ())),
+        agent=name,
         task=make_task(line.row.game).id,
         unit=unit,
         budget=most,
         seeds=tuple(str(run["seed"]) for run in line.runs),
         metrics={
-            name: tuple(
+            metric: tuple(
                 float(f"{scale * factor * value:.6g}") for value in line.at(column, unit, most)
             )
-            for name, (column, factor) in columns.items()
+            for metric, (column, factor) in columns.items()
         },
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pkubench.cli.claims import budget, chance, runs, verdict
+from pkubench.cli.claims import budget, chance, runs
 from pkubench.evaluation.claims import LEVEL, judge_all
 from pkubench.evaluation.evidence import Sample, shipped
 from pkubench.evaluation.verdicts import MIN_RUNS, Comparison, Judgement, amount
@@ -51,6 +51,7 @@ def page_of(samples: Sequence[Sample] | None = None) -> str:
     known = shipped() if samples is None else samples
     judged = judge_all(claims().values(), known)
     papers = list(dict.fromkeys(each.claim.paper for each in judged))
+    judged.sort(key=lambda each: papers.index(each.claim.paper))
     sections = [_HEAD, "".join(_summary(judged))]
     for paper in papers:
         sections.append(f"## {paper}\n\n")
@@ -63,10 +64,14 @@ def _summary(judged: Sequence[Judgement]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|\n"
     for each in judged:
         claim = each.claim
-        cells = [claim.paper, f"[{claim.text.rstrip('.')}](#{claim.name})", f"**{verdict(each)}**"]
+        cells = [claim.paper, f"[{claim.text.rstrip('.')}](#{claim.name})", _verdict(each)]
         cells += [_counts(each), chance(each), runs(each), budget(each)]
         yield f"| {' | '.join(cells)} |\n"
     yield "\n"
+
+
+def _verdict(judged: Judgement) -> str:
+    return f"**{judged.verdict}**" + (" \\*" if judged.is_unexplained else "")
 
 
 def _counts(judged: Judgement) -> str:

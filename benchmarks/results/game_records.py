@@ -17,8 +17,6 @@ import numpy as np
 from pkubench.files import write_json
 
 _ZERO = 1e-9
-_FAST = ("self-play", "cfr+")
-"""Methods that do not set a budget for the others, because they are much faster."""
 RECORDS = Path(__file__).parent / "records" / "games"
 MIXTURE = "mixture model"
 CLOCK = "processor"
@@ -83,20 +81,6 @@ class Line(NamedTuple):
         """Return how many runs reached an equilibrium, and after how many iterations."""
         taken = [run["curve"]["iterations"][-1] for run in self.runs if run["finished"]]
         return f"{len(taken)}, at {np.mean(taken):.0f}" if taken else "0"
-
-
-def equal_budgets(lines: Sequence[Line]) -> dict[str, float]:
-    """Return the episodes and the seconds at which the methods of one game are compared.
-
-    Each is the smallest with which a method's runs end, on average. Self-play and CFR+ take very
-    little time, too little for any population method, and do not count.
-    """
-    budgets = {}
-    for budget in ("episodes", "seconds"):
-        counted = [line for line in lines if line.row.method not in _FAST]
-        counted = [line for line in counted or lines if max(line.ends(budget)) > 0]
-        budgets[budget] = min(float(np.mean(line.ends(budget))) for line in counted)
-    return budgets
 
 
 def _rounded(value: float) -> float:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.results.game_records import MIXTURE, GameRow, Line, equal_budgets, read
-from benchmarks.results.games_claim import claim
+from benchmarks.results.game_records import MIXTURE, GameRow, Line, read
+from benchmarks.results.games_claim import claim, equal_budgets
 from pkubench.agents.families.psro.diversities.members import Members
 from pkubench.agents.families.psro.oracles.learned import LearnedOracle
 from pkubench.agents.families.psro.presets import PRESETS

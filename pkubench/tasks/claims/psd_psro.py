@@ -19,7 +19,10 @@ _TREES = tuple(
 )
 _OTHERS = ("psro", "p-psro", "psro-rn", "dpp-psro", "bd-rd-psro")
 _BUDGET = {game: 200.0 for game in (*_SKILL, _BLOTTO)}
-_NO_TERM = "psd-psro-paper with diversity_weight=0"
+_EQUAL_STEP = "psd-psro-paper with diversity_step=0.5"
+"""With the step of every other method: the published 0.6 lowers PE by itself."""
+_NO_TERM = "psd-psro-paper with diversity_weight=0.0"
+_EQUAL_STEP_NO_TERM = f"{_EQUAL_STEP}, diversity_weight=0.0"
 _FIGURES = (
     "stored for the AlphaStar league (888 policies, 5 seeds, 200 iterations), a payoff table that "
     "is not redistributable"
@@ -42,6 +45,9 @@ _NOTES: dict[Unit, str] = {
 _SOLVED = (
     "Games that both solve within the budget are ties and count for neither. The league is not "
     "here: random games of skill of its size stand for it."
+)
+_STEP = (
+    "PSD-PSRO's diverse responses take a longer step than others' (0.6 of the way instead of 0.5). "
 )
 
 
@@ -87,6 +93,29 @@ def _questions() -> Iterator[Claim]:
             note=_NOTES[unit] + _SOLVED,
             ablation="diversity-term",
         )
+    for metric in ("exploitability", "population_exploitability"):
+        word, words = metric.split("_")[0], metric.replace("_", " ")
+        yield Claim(
+            name=f"psd-{word}-equal-steps",
+            paper=_PAPER,
+            text=(
+                f"PSD-PSRO has a lower {words} than other PSRO methods, at equal iterations and "
+                "equal steps of its responses."
+            ),
+            pairs=(
+                *pairs(
+                    [(_EQUAL_STEP, f"{other}-paper") for other in _OTHERS], (_SKILL[0], _BLOTTO)
+                ),
+                *pairs([(_EQUAL_STEP, "p-psro-paper")], _SKILL[1:]),
+            ),
+            equal="iterations",
+            budget=_BUDGET,
+            metric=metric,
+            over_tasks=False,
+            published="None: in the published code its diverse responses take a longer step.",
+            note=_STEP + _SOLVED,
+            ablation="diversity-term",
+        )
     for metric, name in (
         ("population_exploitability", "diversity-term"),
         ("exploitability", "diversity-term-exploitability"),
@@ -98,16 +127,13 @@ def _questions() -> Iterator[Claim]:
                 f"The diversity term by itself lowers the {metric.replace('_', ' ')}, all else "
                 "equal."
             ),
-            pairs=pairs([("psd-psro-paper", _NO_TERM)], (*_SKILL, _BLOTTO)),
+            pairs=pairs([(_EQUAL_STEP, _EQUAL_STEP_NO_TERM), ("psd-psro-paper", _NO_TERM)], _SKILL),
             equal="iterations",
             budget=_BUDGET,
             metric=metric,
             over_tasks=False,
             published="None: no published run has the term's weight at zero.",
-            note=(
-                "PSD-PSRO's diverse responses also take a longer step than others' (0.6 of the way "
-                "instead of 0.5); with the weight at zero only the step is left."
-            ),
+            note=_STEP + "With the weight at zero only the step is left.",
         )
 
 
