@@ -70,7 +70,7 @@ GENERIC = (
     *("agents.contract", "agents.settings", "agents.saved", "agents.resolve"),
     *("files", "plugins", "errors"),
 )
-"""What names no agent, suite, family or environment; of tasks, all but the suites' and the claims' modules."""
+"""What names no agent, suite, family or environment; of tasks, all but NOT_GENERIC."""
 NOT_GENERIC = ("tasks.suites", "tasks.claims")
 ALLOWED_NAMES: dict[str, str] = {
     "random": "the zero of every normalised scale is called so, in references and examples",

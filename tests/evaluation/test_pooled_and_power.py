@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -55,8 +56,17 @@ def test_the_permutation_test_of_several_tasks_keeps_its_level() -> None:
     assert permutation_test(pairs) < 0.002
 
 
-def test_ties_are_no_evidence() -> None:
+def test_ties_count_one_half() -> None:
     assert permutation_test([([1.0, 1.0], [1.0, 1.0])]) == 1.0
+    x, y = [1.0, 2.0, 2.0, 2.0], [2.0, 2.0, 3.0, 5.0]
+    every, seen = [], probability_of_improvement([[v] for v in x], [[v] for v in y])
+    for chosen in combinations(range(8), 4):
+        first = [[(x + y)[k]] for k in chosen]
+        second = [[(x + y)[k]] for k in range(8) if k not in chosen]
+        every.append(probability_of_improvement(first, second))
+    exact = np.mean(np.abs(np.array(every) - 0.5) >= abs(seen - 0.5) - 1e-12)
+    assert 0.1 < exact < 0.5
+    assert permutation_test([(x, y)]) == pytest.approx(exact, abs=0.02)
 
 
 def test_a_chance_is_that_of_the_bootstrap_where_both_are_defined() -> None:
