@@ -129,7 +129,7 @@ def _questions() -> Iterator[Claim]:
             ),
             pairs=pairs([(_EQUAL_STEP, _EQUAL_STEP_NO_TERM), ("psd-psro-paper", _NO_TERM)], _SKILL),
             equal="iterations",
-            budget=_BUDGET,
+            budget=dict.fromkeys(_SKILL, 200.0),
             metric=metric,
             over_tasks=False,
             published="None: no published run has the term's weight at zero.",
