@@ -82,6 +82,7 @@ REFERENCE = (
     # tasks
     "pkubench.tasks.task",
     "pkubench.tasks.suite",
+    "pkubench.tasks.claim",
     "pkubench.tasks.registry",
     "pkubench.tasks.scoring",
     "pkubench.tasks.records",
@@ -113,6 +114,9 @@ REFERENCE = (
     "pkubench.evaluation.run.harness",
     "pkubench.evaluation.report",
     "pkubench.evaluation.statistics",
+    "pkubench.evaluation.claims",
+    "pkubench.evaluation.verdicts",
+    "pkubench.evaluation.evidence",
     "pkubench.plugins",
     "pkubench.errors",
 )
@@ -394,6 +398,7 @@ def write_navigation(groups: dict[str, list[EnvSpec]], modules: list[str]) -> No
             f"        - [{short_name(s.id)}](environments/{short_name(s.id)}.md)" for s in specs
         ]
     lines += ["- Agents", "    - [All](agents/index.md)", *section("agents")]
+    results.append("    - [The papers' claims](claims.md)")
     for title, pages in (("Concepts", concepts), ("Results", results)):
         if pages:
             lines += [f"- {title}", *pages]

@@ -77,8 +77,8 @@ GENERIC = (
     *("agents.contract", "agents.settings", "agents.saved", "agents.resolve"),
     *("files", "plugins", "errors"),
 )
-"""What names no agent, suite, family or environment; of tasks, all but the suites' own modules."""
-NOT_GENERIC = ("tasks.suites",)
+"""What names no agent, suite, family or environment; of tasks, all but NOT_GENERIC."""
+NOT_GENERIC = ("tasks.suites", "tasks.claims")
 ALLOWED_NAMES: dict[str, str] = {
     "random": "the zero of every normalised scale is called so, in references and examples",
     "payoff": "the word of a matrix's entries, as well as the prefix of files of them",

@@ -55,7 +55,13 @@ def test_import_pkubench_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--help",), ("list",), ("list", "--json"), ("show", "SimpleSpread-v0")],
+    [
+        ("--help",),
+        ("list",),
+        ("list", "--json"),
+        ("show", "SimpleSpread-v0"),
+        ("claims", "--paper", "HASAC"),
+    ],
     ids=" ".join,
 )
 def test_quick_commands_import_nothing_heavy(arguments: tuple[str, ...]) -> None:

@@ -84,7 +84,9 @@ def test_environments_run_on_the_core_or_name_the_extra_they_need() -> None:
     assert "pip install 'pkubench[games]'" in said["openspiel:kuhn_poker"]
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("list",), ("doctor",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("list",), ("claims", "--paper", "HARL"), ("doctor",)], ids=" ".join
+)
 def test_the_command_line_runs_on_the_core(arguments: tuple[str, ...]) -> None:
     done = core_only(RUN, *arguments)
     assert done.returncode in (0, 1) if arguments == ("doctor",) else done.returncode == 0

@@ -16,7 +16,6 @@ from benchmarks.results import (
     foundation,
     foundation_page,
     marl,
-    marl_claims,
     marl_page,
     records,
     safety,
@@ -135,44 +134,6 @@ def last_digit(number: str) -> float:
     """Return what one in the last digit is worth: 0.01 of 3.14, 1e-05 of 1.4e-04."""
     mantissa, _, exponent = number.partition("e")
     return 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
-
-
-def test_a_verdict_says_which_way_a_claim_came_out() -> None:
-    a, b, neither, pooled = (
-        f"- a {subject}, corrected p = 0.01: {words}.\n"
-        for subject, words in (
-            ("minus b on T: 1 [0, 2], n = 5 and 5", "**a is better**"),
-            ("minus b on T: 1 [0, 2], n = 5 and 5", "**b is better**"),
-            ("minus b on T: 1 [0, 2], n = 5 and 5", "no difference shown"),
-            ("against b over S, T", "**b is better**"),
-        )
-    )
-    single = "- a minus b on T: one run a side, so nothing to say.\n"
-    for lines, word, counts in (
-        ([a, neither, single], "Supported", (2, 1, 0, 1)),
-        ([b, pooled], "Contradicted", (2, 0, 2, 0)),
-        ([a, pooled, neither], "Mixed", (3, 1, 1, 1)),
-        ([neither, single], "Not shown", (1, 0, 0, 1)),
-    ):
-        text = marl_claims.verdict(lines)
-        assert text.startswith(f"**{word}.**")
-        assert tuple(map(int, re.findall(r"\d+", text))) == counts
-
-
-def test_the_permutation_test_of_several_environments_keeps_its_level() -> None:
-    rng = np.random.default_rng(0)
-    ps = [
-        marl_claims.permutation_test(rng.normal(size=(3, 2)), rng.normal(size=(3, 2)), draws=199)
-        for _ in range(400)
-    ]
-    assert np.mean(np.array(ps) <= 0.05) < 0.075  # 0.05 and three of its deviations
-    assert 0.4 < np.mean(ps) < 0.65
-    # environments of different scales: runs are permuted within their own
-    shift = np.array([0.0, 100.0])
-    p = marl_claims.permutation_test(
-        rng.normal(size=(5, 2)) + shift + 4.0, rng.normal(size=(5, 2)) + shift
-    )
-    assert p < 0.002
 
 
 def test_the_foundation_is_whole() -> None:

@@ -11,11 +11,10 @@ import pytest
 from benchmarks.results import game_records, games, games_page
 from benchmarks.results.game_records import MIXTURE, GameRow, Line, read, write
 from benchmarks.results.games_claim import claim, comparisons
-from benchmarks.results.page import holm
 from pkubench.agents.components import matches
 from pkubench.agents.families.psro.mixture_points import mixture_settings
 from pkubench.agents.families.psro.presets import PRESETS
-from pkubench.evaluation.statistics import welch_interval
+from pkubench.evaluation.statistics import holm, welch_interval
 
 PAGE = Path(__file__).parents[1] / "docs/results/games.md"
 RECORDED = [row for row in games.ROWS if row.path.exists()]

@@ -8,13 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.results.game_records import Line
-from benchmarks.results.page import holm
-from pkubench.evaluation.statistics import welch_interval
+from pkubench.evaluation.statistics import holm, welch_interval
 
 _METRICS = {"exploitability": "exploitability", "pe": "PE"}
 _RANKS = {"psd-psro": 0, "dpp-psro": 1, "bd-rd-psro": 1, "p-psro": 2, "psro-rn": 2, "psro": 2}
 """The published order at the end of the runs, lowest first; equal ranks are not distinguished."""
 _LEVEL = 0.05
+FAST = ("self-play", "cfr+")
+"""Methods that do not set a budget for the others, because they are much faster."""
 
 
 class Comparison(NamedTuple):
@@ -53,6 +54,20 @@ class Comparison(NamedTuple):
         if not self.p < _LEVEL:
             return "undecided"
         return "better" if self.difference < 0.0 else "worse"
+
+
+def equal_budgets(lines: Sequence[Line]) -> dict[str, float]:
+    """Return the largest episodes and seconds that all methods' runs reach, in the mean.
+
+    Self-play takes very little time, too little for any population method, and is left out, as is
+    CFR+, which plays no episodes.
+    """
+    budgets = {}
+    for budget in ("episodes", "seconds"):
+        counted = [line for line in lines if line.row.method not in FAST]
+        counted = [line for line in counted or lines if max(line.ends(budget)) > 0]
+        budgets[budget] = min(float(np.mean(line.ends(budget))) for line in counted)
+    return budgets
 
 
 def comparisons(lines: Sequence[Line]) -> list[Comparison]:

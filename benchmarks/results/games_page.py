@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.results.game_records import MIXTURE, GameRow, Line, read
-from benchmarks.results.games_claim import claim
+from benchmarks.results.games_claim import claim, equal_budgets
 from pkubench.agents.families.psro.diversities.members import Members
 from pkubench.agents.families.psro.oracles.learned import LearnedOracle
 from pkubench.agents.families.psro.presets import PRESETS
@@ -42,8 +42,6 @@ _NMM = {
 _OFFICIAL_PLAYS = 162 * 20_000
 _SKILL = "matrix:game_of_skill"
 _CLAIMED, _BAR = 0.0088 / 0.0202, 0.75
-_FAST = ("self-play", "cfr+")
-"""Methods that do not set a budget for the others, because they are much faster."""
 _HEAD = """# Games
 
 Written by `make results-games`; none of our figures is entered by hand. All scores are exact:
@@ -109,12 +107,7 @@ def _section(game: str, lines: list[Line], page: Path) -> Iterator[str]:
         yield "Run for the ratio above.\n\n"
     if lines[0].row.is_deep:
         yield _deep_budget(lines)
-    budgets = {}
-    for budget in ("episodes", "seconds"):
-        # Self-play takes very little time, too little for any population method.
-        counted = [line for line in lines if line.row.method not in _FAST]
-        counted = [line for line in counted or lines if max(line.ends(budget)) > 0]
-        budgets[budget] = min(float(np.mean(line.ends(budget))) for line in counted)
+    budgets = equal_budgets(lines)
     last = max(line.row.iterations for line in lines)
     is_tree = _is_tree(lines)
     columns = [

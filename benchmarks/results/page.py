@@ -10,7 +10,7 @@ from benchmarks.results.records import Scored, read, scored_agent, scored_row
 from benchmarks.results.rows import Row
 from pkubench.evaluation.figures.plots import return_against_cost, score_intervals
 from pkubench.evaluation.metrics import feasible
-from pkubench.evaluation.statistics import Difference, welch_interval
+from pkubench.evaluation.statistics import Difference, holm, welch_interval
 from pkubench.tasks.registry import make_task
 
 OLDER = " °"
@@ -202,18 +202,3 @@ def normalised(value: float, low: float, high: float) -> float:
     50.0
     """
     return 100.0 * (value - low) / (high - low)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values corrected for their number (Holm 1979): the family-wise error is kept.
-
-    The k-th smallest of m is multiplied by m - k + 1, and none falls below a smaller one's.
-
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    corrected, largest = [0.0] * len(p_values), 0.0
-    for rank, k in enumerate(sorted(range(len(p_values)), key=lambda k: p_values[k])):
-        largest = max(largest, (len(p_values) - rank) * p_values[k])
-        corrected[k] = min(largest, 1.0)
-    return corrected

@@ -47,6 +47,7 @@ VERBS: dict[str, Verb] = {
     "export": Verb("Build", "Turn an agent into an ONNX policy."),
     "evaluate": Verb("Measure", "Score agents on tasks, one record per episode."),
     "compare": Verb("Measure", "Which agent is better, and how sure is that?"),
+    "claims": Verb("Measure", "What papers claim, and what the runs say of it."),
     "plot": Verb("Measure", "Curves, bars and profiles from runs or results."),
     "reproduce": Verb("Measure", "The command behind an agent, a score or a run."),
     "verify": Verb("Measure", "Check that results or a bundle are what they say."),

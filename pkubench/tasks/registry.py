@@ -20,6 +20,7 @@ from typing import Any
 from pkubench.envs.core.registry import current_id, family_of, resolve, superseded
 from pkubench.errors import ConfigError, UnknownName
 from pkubench.plugins import load_entry_points
+from pkubench.tasks.claim import Claim
 from pkubench.tasks.outside import imported_task, is_outside, registered_tasks
 from pkubench.tasks.suite import Suite
 from pkubench.tasks.task import Reference, Task
@@ -37,8 +38,8 @@ def register_suite(suite: Suite) -> None:
     """Make a suite and its tasks known to every verb. Again, it changes nothing.
 
     Raises:
-        ConfigError: another suite has the name, or a task names another suite or is one of
-            another suite.
+        ConfigError: another suite has the name, a task names another suite or is one of
+            another suite, or a claim has the name of another claim.
         UnknownName: a task is on an environment that is not registered.
     """
     _register_declared()
@@ -62,6 +63,10 @@ def _add(suite: Suite) -> None:
         if task.id in taken:
             raise ConfigError(f"another suite has the task {task.id!r} already")
         resolve(task.id)
+    names = [claim.name for other in (*_SUITES.values(), suite) for claim in other.claims]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ConfigError(f"there are two claims {twice[0]!r}")
     _SUITES[suite.name] = suite
     tasks.cache_clear()
 
@@ -81,6 +86,13 @@ def _register_declared() -> None:
         suite: Suite = importlib.import_module(f"{package.__name__}.{found.name}").SUITE
         own = tuple(_with_references(task, measured.get(task.id, {})) for task in suite.tasks)
         _add(dataclasses.replace(suite, tasks=own))
+
+
+def claims() -> Mapping[str, tuple[str, Claim]]:
+    """Return every claim by name, with the name of its suite, suite by suite."""
+    return {
+        claim.name: (suite.name, claim) for suite in suites().values() for claim in suite.claims
+    }
 
 
 @functools.cache

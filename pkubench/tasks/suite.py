@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from pkubench.tasks.claim import Claim
 from pkubench.tasks.task import Task
 
 
@@ -19,6 +20,8 @@ class Suite:
     summary: str = ""
     """What they test, to be read after the title and a colon."""
     tasks: tuple[Task, ...]
+    claims: tuple[Claim, ...] = ()
+    """What papers claim about agents on these tasks: see ``pkubench claims``."""
     place: int = 100
     """Its position in lists: lower first."""
     by_name: Mapping[str, Callable[[str], Task]] = field(default_factory=dict)

@@ -12,21 +12,37 @@ argument: the same seed gives the same bits, and NumPy's global generator is nev
 
 from .aggregates import iqm, optimality_gap, performance_profile, probability_of_improvement
 from .bootstrap import Band, profile_band, rank_intervals, stratified_bootstrap
-from .intervals import Difference, Interval, mean_interval, welch_interval, wilson_interval
+from .corrections import holm
+from .intervals import (
+    Difference,
+    Interval,
+    mean_interval,
+    offset_interval,
+    welch_interval,
+    wilson_interval,
+)
+from .pooled import Runs, improvement_interval, permutation_test
+from .power import runs_needed
 from .samples import StatisticsError
 
 __all__ = [
     "Band",
     "Difference",
     "Interval",
+    "Runs",
     "StatisticsError",
+    "holm",
+    "improvement_interval",
     "iqm",
     "mean_interval",
+    "offset_interval",
     "optimality_gap",
     "performance_profile",
+    "permutation_test",
     "probability_of_improvement",
     "profile_band",
     "rank_intervals",
+    "runs_needed",
     "stratified_bootstrap",
     "welch_interval",
     "wilson_interval",

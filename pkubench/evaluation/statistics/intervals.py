@@ -76,6 +76,32 @@ def welch_interval(x: ArrayLike, y: ArrayLike, confidence: float = 0.95) -> Diff
     return Difference(gap, gap - half, gap + half, p_value)
 
 
+def offset_interval(x: ArrayLike, known: float, confidence: float = 0.95) -> Difference:
+    """Distance of a mean from a known number, with Student's t interval and two-sided p-value.
+
+    Args:
+        x: (n,) array, one value per run.
+        known: What the mean is compared with, such as a limit.
+        confidence: Coverage asked for, in (0, 1).
+
+    Returns:
+        ``mean(x) - known``. Bounds and p-value are NaN for a single value. If the sample does not
+        vary the interval is a point, and p is 1 where the mean equals ``known``, otherwise 0.
+
+    Raises:
+        StatisticsError: If the sample is empty, not one-dimensional or not finite.
+    """
+    mean, square, degrees = _moments(vector(x, "x"))
+    tail, gap = tail_of(confidence), mean - known
+    if math.isnan(square):
+        return Difference(gap, math.nan, math.nan, math.nan)
+    if square == 0.0:
+        return Difference(gap, gap, gap, 1.0 if gap == 0.0 else 0.0)
+    half = _half_width(tail, degrees, square)
+    p_value = 2.0 * float(special.stdtr(degrees, -abs(gap) / math.sqrt(square)))
+    return Difference(gap, gap - half, gap + half, p_value)
+
+
 def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Interval:
     """Success rate with Wilson's score interval, which stays inside [0, 1] at any count.
 

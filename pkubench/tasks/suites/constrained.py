@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from pkubench.tasks.claims import omnisafe
 from pkubench.tasks.suite import Suite
 from pkubench.tasks.task import Metric, Protocol, Task
 
@@ -131,6 +132,7 @@ SUITE = Suite(
     title="Robots with a cost limit",
     summary="return counts only where the mean cost stays within the limit",
     tasks=_tasks(),
+    claims=omnisafe.CLAIMS,
     place=20,
     reference="ppo-lag",
     random_factor=10,

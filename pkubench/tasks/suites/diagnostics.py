@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pkubench.envs.diagnostics import risky_corridor, speed_limit
+from pkubench.tasks.claims import harl, hasac
 from pkubench.tasks.suite import Suite
 from pkubench.tasks.task import Metric, Protocol, Task
 
@@ -107,6 +108,7 @@ SUITE = Suite(
     title="Environments solved on paper",
     summary="what an algorithm does compared with what its theory claims",
     tasks=_tasks(),
+    claims=harl.ROLES + hasac.EQUILIBRIA,
     place=40,
     reference="scripted:optimum",
 )

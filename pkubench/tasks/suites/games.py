@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pkubench.tasks.claims import psd_psro
 from pkubench.tasks.exact import Exact
 from pkubench.tasks.suite import Suite
 from pkubench.tasks.task import Metric, Protocol, Task
@@ -94,6 +95,7 @@ SUITE = Suite(
     title="Two-player zero-sum games",
     summary="scored exactly, by what a perfect opponent would win",
     tasks=_tasks(),
+    claims=psd_psro.CLAIMS,
     place=30,
     reference="scripted:equilibrium",
     reference_score=0.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pkubench.tasks.claims import harl, hasac
 from pkubench.tasks.suite import Suite
 from pkubench.tasks.task import Metric, Protocol, Task
 
@@ -91,6 +92,7 @@ SUITE = Suite(
     title="Cooperative environments",
     summary="how well a team does when each agent acts on its own observation",
     tasks=_tasks(),
+    claims=harl.CLAIMS + hasac.CLAIMS,
     place=10,
     reference="happo",
 )
