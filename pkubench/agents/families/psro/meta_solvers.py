@@ -95,6 +95,58 @@ def fictitious_play(
     return MetaStrategy(played_x / played_x.sum(), played_y / played_y.sum())
 
 
+def fictitious_play_official(
+    payoff: ArrayLike, *, iterations: int = 1000, rng: np.random.Generator | None = None
+) -> MetaStrategy:
+    """Return fictitious play as PSD-PSRO's released code keeps its books.
+
+    It starts from a random mixture (independent uniform numbers, divided by their sum), and the
+    average that it returns last is taken before the last response: the random mixture weighs as
+    much as each of ``iterations - 1`` responses. So every policy has some weight, about one
+    ``iterations``-th divided by their number, whatever it is worth.
+
+    Args:
+        payoff: ``(rows, columns)``.
+        iterations: Plays of each player, the random start included.
+        rng: Draws the starts; None draws the same ones at each call.
+    """
+    rows, columns = _table(payoff).shape
+    draws = np.random.default_rng(0) if rng is None else rng
+    start = MetaStrategy(_drawn(rows, draws), _drawn(columns, draws))
+    return (
+        start
+        if iterations == 1
+        else fictitious_play(payoff, iterations=iterations - 1, start=start)
+    )
+
+
+def fictitious_play_official_symmetric(
+    payoff: ArrayLike, *, iterations: int = 1000, rng: np.random.Generator | None = None
+) -> Floats:
+    """Return :func:`fictitious_play_official` of one population, which responds to itself.
+
+    Args:
+        payoff: Antisymmetric ``(policies, policies)``.
+        iterations: As for :func:`fictitious_play_official`.
+        rng: As for :func:`fictitious_play_official`.
+    """
+    table = _table(payoff)
+    if iterations < 1:
+        raise ConfigError(f"iterations must be at least 1, got {iterations}")
+    played = _drawn(len(table), np.random.default_rng(0) if rng is None else rng)
+    worth = table @ played
+    for _ in range(iterations - 1):
+        response = int(worth.argmax())
+        played[response] += 1.0
+        worth += table[:, response]
+    return np.asarray(played / played.sum())
+
+
+def _drawn(size: int, rng: np.random.Generator) -> Floats:
+    draws = rng.random(size)
+    return np.asarray(draws / draws.sum())
+
+
 def regret_matching(payoff: ArrayLike, *, iterations: int = 10_000) -> MetaStrategy:
     """Return the average play of regret matching in self-play (Hart and Mas-Colell 2000).
 
@@ -302,6 +354,7 @@ SOLVERS: dict[str, MetaSolver] = {
     "nash": nash,
     "nash-simplex": nash_simplex,
     "fictitious-play": fictitious_play,
+    "fictitious-play-official": fictitious_play_official,
     "regret-matching": regret_matching,
     "alpha-rank": alpha_rank,
     "projected-replicator": projected_replicator,
@@ -321,13 +374,37 @@ def meta_solver(name: str) -> MetaSolver:
     return SOLVERS[name]
 
 
-def solve_symmetric(name: str, payoff: ArrayLike) -> Floats:
-    """Return the meta-strategy of a single population, from its antisymmetric payoffs.
+def solve(name: str, payoff: ArrayLike, rng: np.random.Generator | None = None) -> MetaStrategy:
+    """Return the meta-strategies of two populations.
+
+    Args:
+        name: The meta-solver.
+        payoff: ``(rows, columns)``, what the first population wins.
+        rng: What ``fictitious-play-official`` draws its start from; the others draw nothing.
 
     Raises:
         UnknownName: No such solver.
     """
     solver = meta_solver(name)
+    if solver is fictitious_play_official:
+        return fictitious_play_official(payoff, rng=rng)
+    return solver(payoff)
+
+
+def solve_symmetric(name: str, payoff: ArrayLike, rng: np.random.Generator | None = None) -> Floats:
+    """Return the meta-strategy of a single population, from its antisymmetric payoffs.
+
+    Args:
+        name: The meta-solver.
+        payoff: ``(policies, policies)``.
+        rng: As for :func:`solve`.
+
+    Raises:
+        UnknownName: No such solver.
+    """
+    solver = meta_solver(name)
+    if solver is fictitious_play_official:
+        return fictitious_play_official_symmetric(payoff, rng=rng)
     return alpha_rank_symmetric(payoff) if solver is alpha_rank else solver(payoff).x
 
 
