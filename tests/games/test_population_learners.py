@@ -18,7 +18,7 @@ from pkubench.agents.families.psro.settings import PSRO_PRESETS, PSROConfig
 from pkubench.agents.families.psro.spaces import PlanSpace, Situation
 from pkubench.envs.games import ZeroSumGame, make_matrix_game
 from pkubench.envs.games.linear_programs import matrix_game
-from pkubench.envs.games.trees import game_tree
+from pkubench.envs.games.trees import game_tree, registered_game
 from pkubench.errors import ConfigError, UnknownName
 from tests.games.configs import adjusted, psro
 
@@ -408,6 +408,20 @@ def test_soft_responses_by_mirror_ascent_bring_exploitability_down(diversity: st
     rows = learner.plans()[0]
     assert ((rows > 1e-6) & (rows < 1.0 - 1e-6)).any()
     assert learner.measure(True)["nash_conv"] < 0.1 * first
+
+
+@pytest.mark.slow
+def test_double_oracle_with_lowest_index_ties_solves_goofspiel_five_only_late() -> None:
+    # Random ties take about 132 iterations. Here the policies of the first hundreds play the lowest
+    # card wherever the opponent does not lead yet; but each iteration adds some, to the end.
+    game = registered_game("Goofspiel5-v0")
+    learner = PopulationLearner(game, adjusted(PSRO_PRESETS["psro"], ties="lowest"), 3)
+    while not learner.finished and learner.iteration < 330:
+        sizes = [len(rows) for rows in learner.plans()]
+        learner.advance()
+        assert max(np.subtract([len(rows) for rows in learner.plans()], sizes)) == 1
+    assert learner.finished and learner.iteration > 200
+    assert learner.measure(True)["restricted_value"] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_at_equal_steps_the_distance_brings_actions_that_payoff_alone_never_plays() -> None:
