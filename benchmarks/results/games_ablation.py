@@ -137,6 +137,31 @@ def _text(found: Interval) -> str:
     return f"{found.estimate:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
 
+def summary() -> str:
+    """Return what the ablation says of the claim, for the first lines of the page."""
+    plain, long = measured(Cell(0.5), "pe"), measured(Cell(0.6), "pe")
+    equal = measured(Cell(0.5, 0.5, _WEIGHT), "pe")
+    published = measured(Cell(*_PUBLISHED, _WEIGHT), "pe")
+    zeroed = measured(Cell(*_PUBLISHED, 0.0), "pe")
+    if not (plain and long and equal and published and zeroed):
+        return ""
+    fair, apart = ratio(equal, plain), ratio(published, zeroed)
+    words = {
+        "lower": "the distance lowers PE",
+        "higher": "the distance raises PE",
+        "no difference shown": "no effect of the distance on PE is shown",
+    }
+    return (
+        "**Diversity and step.** On random games of skill PSD-PSRO as published has "
+        f"{_text(ratio(published, plain))} times the PE of P-PSRO; but it takes longer steps. With "
+        f"the weight of the distance set to 0 it has {_text(ratio(zeroed, plain))} times, and "
+        f"P-PSRO with the longer step {_text(ratio(long, plain))}. At equal steps of 0.5 PSD-PSRO "
+        f"has {_text(fair)} times: there {words[verdict(fair)]}. At the published steps "
+        f"{words[verdict(apart)]} ({_text(apart)} of the PE with weight 0). "
+        "[The ablation](#diversity-or-step-an-ablation) has the settings.\n\n"
+    )
+
+
 def section(page: Path) -> Iterator[str]:
     """Yield the section of the page: comparisons, table and figure, from the records."""
     yield (

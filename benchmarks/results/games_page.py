@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.results import games_ablation
 from benchmarks.results.game_records import MIXTURE, GameRow, Line, read
-from benchmarks.results.games_ablation import section as ablation
 from benchmarks.results.games_claim import OFFICIAL_PLAYS, claim, equal_budgets
 from pkubench.agents.families.psro.diversities.members import Members
 from pkubench.agents.families.psro.oracles.learned import LearnedOracle
@@ -42,17 +42,15 @@ _NMM = {
 """Likewise for the mixture model: what Adam finds against the mixture, 50 iterations."""
 _SKILL = "matrix:game_of_skill"
 _CLAIMED, _BAR = 0.0088 / 0.0202, 0.75
-_HEAD = """# Games
-
-Written by `make results-games`; none of our figures is entered by hand. All scores are exact:
-*exploitability* is half of NashConv of the equilibrium mixture of a population, *PE* half of the
-population exploitability, what one side's best mixture loses to an opponent outside the population;
-both are 0 at an equilibrium ([definitions](../concepts/games.md)), and less than 1e-9 is shown as
-0. PE is of all policies, those in training included. *Solved* says how many runs reached an
-equilibrium, and after how many iterations on average. Payoffs of matrix games are in units of the
-largest. Brackets are 95 % Student t intervals over seeds. The records, with settings, curves and
-commands, are in `benchmarks/results/records/games`; [game learners](../agents/games.md) describes
-the methods.
+_HEAD = """Written by `make results-games`; none of our figures is entered by hand. All scores are
+exact: *exploitability* is half of NashConv of the equilibrium mixture of a population, *PE* half
+of the population exploitability, what one side's best mixture loses to an opponent outside the
+population; both are 0 at an equilibrium ([definitions](../concepts/games.md)), and less than 1e-9
+is shown as 0. PE is of all policies, those in training included. *Solved* says how many runs
+reached an equilibrium, and after how many iterations on average. Payoffs of matrix games are in
+units of the largest. Brackets are 95 % Student t intervals over seeds. The records, with settings,
+curves and commands, are in `benchmarks/results/records/games`; [game learners](../agents/games.md)
+describes the methods.
 
 Budgets are made equal three ways. *At equal iterations* is the end of the runs. *At equal episodes*
 is the value of a run at the smallest number of episodes with which a method's runs end (self-play
@@ -77,7 +75,14 @@ def page_of(rows: Sequence[GameRow], page: Path) -> str:
             left_out.setdefault(row.heading, []).append(row.method)
             continue
         games.setdefault(row.heading, []).append(Line(row, runs[: row.seeds]))
-    sections = [_HEAD, *claim(games), *_ratio(games), *ablation(page)]
+    sections = [
+        "# Games\n\n",
+        games_ablation.summary(),
+        _HEAD,
+        *claim(games),
+        *_ratio(games),
+        *games_ablation.section(page),
+    ]
     for title, chosen in (
         ("Matrix games", [g for g in games if not _is_tree(games[g])]),
         ("Game trees", [g for g in games if _is_tree(games[g])]),

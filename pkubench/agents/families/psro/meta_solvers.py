@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pkubench.agents.families.psro.markov_chains import stationary
 from pkubench.envs.games.forest import Floats
 from pkubench.envs.games.linear_programs import matrix_game
 from pkubench.envs.games.payoff_matrices import checked_payoff
@@ -27,7 +28,6 @@ EPSILON = 1e-10
 _TIE = 1e-12
 """Payoffs closer than this, in units of the largest one, are equal up to rounding."""
 _MIN_SELECTION = 1e-14
-_PANEL = 64
 
 
 class MetaStrategy(NamedTuple):
@@ -284,35 +284,6 @@ def alpha_rank_symmetric(
     _check_size(len(table))
     takes_over = _fixation(alpha, population, float(np.abs(table).max()))
     return stationary(takes_over(table.T * (population / (population - 1.0))))
-
-
-def stationary(rates: Floats) -> Floats:
-    """Return the stationary distribution of a Markov chain.
-
-    Grassmann, Taskar and Heyman (1985): elimination without subtractions, so that probabilities
-    many orders of magnitude apart come out accurate.
-
-    Args:
-        rates: Non-negative ``(states, states)``, from row to column, up to a common factor; the
-            diagonal is ignored. The chain must have one recurrent class that holds state 0.
-    """
-    work = np.array(rates, np.float64)
-    np.fill_diagonal(work, 0.0)
-    # States are eliminated from the last to the second. Those of a panel first update each other's
-    # rows and columns; the block above and left of the panel is updated by one matrix product.
-    for end in range(len(work), 1, -_PANEL):
-        first = max(end - _PANEL, 1)
-        for state in range(end - 1, first - 1, -1):
-            row, column = work[state, :state], work[:state, state]
-            column /= row.sum()
-            work[first:state, :state] += np.outer(column[first:], row)
-            work[:first, first:state] += np.outer(column[:first], row[first:])
-        work[:first, :first] += work[:first, first:end] @ work[first:end, :first]
-    weights = np.zeros(len(work))
-    weights[0] = 1.0
-    for state in range(1, len(work)):
-        weights[state] = weights[:state] @ work[:state, state]
-    return np.asarray(weights / weights.sum())
 
 
 def _fixation(alpha: float | None, population: int, scale: float) -> Callable[[Floats], Floats]:

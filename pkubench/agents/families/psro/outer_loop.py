@@ -201,7 +201,7 @@ class PopulationLearner:
         places = {number: len(side.rows) - 1 - above for number, side in self._sides.items()}
         sizes = places[0], places[max(places)]
         is_scored = sizes == self._table.shape and self.config.meta_solver == self._scorer
-        meta = self._meta if is_scored else self._solve(self.config.meta_solver, *sizes, rng=rng)
+        meta = self._meta if is_scored else self._solve(self.config.meta_solver, *sizes, rng)
         if self.config.targets == "latest":
             meta = MetaStrategy(*(np.eye(size)[-1] for size in sizes))
         targets = {
@@ -242,7 +242,8 @@ class PopulationLearner:
         that loses to all (it has weight only if the meta-strategy is not an equilibrium) responds
         to the whole meta-strategy.
         """
-        meta = self._solve(self.config.meta_solver, *self._table.shape, rng=rng)
+        rows, columns = self._table.shape
+        meta = self._solve(self.config.meta_solver, rows, columns, rng)
         own, other = meta if number == 0 else meta[::-1]
         table = self._table if number == 0 else -self._table.T
         value = float(own @ table @ other) - _TIE * self.space.scale
