@@ -172,7 +172,7 @@ def train(rows: Sequence[GameRow], seconds: float, *, seeds_first: bool = False)
         if seed < len(done):
             continue
         if clock.is_over():
-            print(f"time is up before {row.agent} {row.game} seed {seed}", flush=True)
+            print(f"time is up before {row.path.stem} {row.game} seed {seed}", flush=True)
             return
         before = time.perf_counter()
         done.append(run(row, seed))
