@@ -8,24 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.results import game_records, games, games_page
+from benchmarks.results import game_records, games, games_ablation, games_page
 from benchmarks.results.game_records import MIXTURE, GameRow, Line, read, write
-from benchmarks.results.games_claim import claim, comparisons
-from pkubench.agents.components import matches
+from benchmarks.results.games_ablation import SKILL, Cell, by_game, ratio, verdict
+from benchmarks.results.games_claim import Question, Solutions, claim, comparisons, log_rank
+from pkubench.agents.components import changed, matches
 from pkubench.agents.families.psro.mixture_points import mixture_settings
 from pkubench.agents.families.psro.presets import PRESETS
 from pkubench.evaluation.statistics import holm, welch_interval
 
 PAGE = Path(__file__).parents[1] / "docs/results/games.md"
-RECORDED = [row for row in games.ROWS if row.path.exists()]
+EVERY = {row.path: row for row in (*games_ablation.rows(), *games.ROWS)}
+RECORDED = [row for row in EVERY.values() if row.path.exists()]
 
 
-@pytest.mark.parametrize("row", RECORDED, ids=lambda row: f"{row.agent} {row.game}")
+@pytest.mark.parametrize("row", RECORDED, ids=lambda row: f"{row.path.stem} {row.game}")
 def test_a_record_is_of_its_row_and_of_todays_settings(row: GameRow) -> None:
     record = json.loads(row.path.read_text())
     assert (record["agent"], record["game"]) == (row.agent, row.game)
     now = mixture_settings(row.agent) if row.game == MIXTURE else PRESETS[row.agent]
-    assert matches(now, record["settings"])
+    assert matches(changed(now, dict(row.changes)), record["settings"])
     runs = read(row)
     assert [run["seed"] for run in runs] == list(range(len(runs)))
     for run in runs:
@@ -40,7 +42,9 @@ def test_a_record_is_of_its_row_and_of_todays_settings(row: GameRow) -> None:
 
 @pytest.mark.parametrize("agent", ["psd-psro-paper", "bd-rd-psro-paper"])
 def test_a_recorded_run_is_what_the_learner_does_now(agent: str) -> None:
-    (row,) = (r for r in games.ROWS if (r.agent, r.game) == (agent, "matrix:blotto(10,3)"))
+    (row,) = (
+        r for r in games.ROWS if (r.agent, r.game, r.changes) == (agent, "matrix:blotto(10,3)", ())
+    )
     kept = read(row)[1]["curve"]
     made, _, scale = games.started(row, 1)
     for _ in range(20):
@@ -83,23 +87,125 @@ def test_self_play_does_not_set_the_budget(tmp_path: Path, monkeypatch: pytest.M
     assert "exploitability, 1 M episodes" in text and "exploitability, 4 s" in text
 
 
-def test_the_claim_counts_all_comparisons_of_the_section_and_corrects_for_them() -> None:
-    low, middle, high = [1.0, 1.01, 0.99], [2.0, 2.01, 1.99], [3.0, 3.01, 2.99]
-    lines = [row_of("psd-psro", low), row_of("dpp-psro", middle), row_of("psro", high)]
-    # Three pairs of ranks and two metrics: the largest p-value counts once, the smallest six times.
-    plain = [welch_interval(a, b).p_value for a, b in ((low, middle), (low, high), (middle, high))]
-    found = comparisons(lines)
-    assert [each.p for each in found] == pytest.approx(holm([p for p in plain for _ in range(2)]))
-    text = "".join(claim(lines))
-    assert "for all 6 comparisons" in text and "**is reproduced**" in text
-    assert "- PE: PSD-PSRO is better in 2, worse in 0, undecided in 0." in text
+LOW, MIDDLE, HIGH = [1.0, 1.01, 0.99], [2.0, 2.01, 1.99], [3.0, 3.01, 2.99]
 
-    text = "".join(claim([*lines, row_of("p-psro", [0.5, 1.9, 2.5])]))
-    assert "is reproduced in part" in text
-    assert "- PE: PSD-PSRO is better in 2, worse in 0, undecided in 1." in text
 
-    text = "".join(claim([row_of("psd-psro", high), *lines[1:], row_of("self-play", low)]))
-    assert "**is not reproduced**" in text and "worse in 2" in text
+def test_a_question_is_corrected_for_its_games_and_for_no_others() -> None:
+    games_ = {
+        "one": [row_of("psd-psro", LOW), row_of("psro", [1.0, 1.05, 1.04])],
+        "two": [row_of("psd-psro", LOW), row_of("psro", HIGH), row_of("dpp-psro", MIDDLE)],
+        "three": [row_of("psd-psro", HIGH), row_of("psro", LOW)],
+    }
+    found = {(each.game, each.question): each for each in comparisons(games_)}
+    question = Question("psro", "pe", "iterations")
+    plain = [
+        welch_interval(ours, theirs).p_value
+        for ours, theirs in ((LOW, [1.0, 1.05, 1.04]), (LOW, HIGH), (HIGH, LOW))
+    ]
+    family = [found[game, question] for game in games_]
+    assert [each.p for each in family] == pytest.approx(holm(plain))
+    assert [each.verdict for each in family] == ["undecided", "better", "worse"]
+    # A question about another method is a family of its own: one game, so nothing is corrected.
+    other = found["two", Question("dpp-psro", "pe", "iterations")]
+    assert other.p == pytest.approx(welch_interval(LOW, MIDDLE).p_value)
+    # Three budgets and two metrics of four pairs.
+    assert len(found) == 3 * 2 * 4
+    text = "".join(claim(games_))
+    assert "| psro | PE | better 1, worse 1, undecided 1 |" in text
+    assert "| dpp-psro | exploitability | better 1, worse 0, undecided 0 |" in text
+
+
+def test_verdicts_at_equal_episodes_are_of_the_values_there() -> None:
+    # PSD-PSRO ends lower, with twice the episodes: at those of the other it is half way, higher.
+    def line(method: str, end: float, episodes: float) -> Line:
+        made = row_of(method, [end, end + 0.01, end - 0.01])
+        for run in made.runs:
+            run["curve"]["episodes"] = [0.0, episodes]
+        return made
+
+    games_ = {"one": [line("psd-psro", 1.0, 2e6), line("psro", 2.0, 1e6)]}
+    found = {each.question.budget: each for each in comparisons(games_)}
+    assert found["iterations"].verdict == "better" and found["episodes"].verdict == "worse"
+    # Half way from 9 to 1 is 5, and the other has 2.
+    assert found["episodes"].difference == pytest.approx(3.0)
+
+
+def test_solved_games_are_compared_by_the_time_that_it_took_and_never_by_zeros() -> None:
+    def line(method: str, iterations: list[float], finished: bool = True) -> Line:
+        made = row_of(method, [0.0] * len(iterations))
+        for run, at in zip(made.runs, iterations, strict=True):
+            run["curve"].update(iterations=[0.0, at], episodes=[0.0, at], seconds=[0.0, at])
+            run["finished"] = finished
+        return made
+
+    early, late = [10.0, 11.0, 12.0, 13.0], [20.0, 21.0, 22.0, 23.0]
+    games_ = {
+        "one": [
+            line("psd-psro", early),
+            line("psro", late),
+            line("psro-rn", [50.0] * 4, finished=False),
+        ]
+    }
+    found = comparisons(games_)
+    assert {each.question.metric for each in found} == {"solution"}
+    # All early before all late: 2 of the 70 divisions of 8 runs are as far apart.
+    assert [each.p for each in found] == pytest.approx([2 / 70] * 6)
+    assert {each.verdict for each in found} == {"better"}
+    text = "".join(claim(games_))
+    assert "| one | psro-rn | 0 of 4 | > 50 | > 50 | > 50 |" in text
+    assert "| one | psd-psro | 4 of 4 | 11 |" in text
+
+
+def test_the_log_rank_statistic_is_worked_by_hand() -> None:
+    # Solved at 1 and 3 against solved at 2 and still unsolved at 4. At 1 four runs are left, at 2
+    # three, at 3 two: expected of the first group 2/4 + 1/3 + 1/2 = 4/3, observed 2.
+    ours, theirs = Solutions([1.0, 3.0], [True, True]), Solutions([2.0, 4.0], [True, False])
+    score, p = log_rank(ours, theirs)
+    assert score == pytest.approx(2.0 - 4.0 / 3.0)
+    # Scores 3/4, -1/12 | 5/12, -13/12: of six divisions four sum to at least 2/3 in size.
+    assert p == pytest.approx(4 / 6)
+    assert log_rank(theirs, ours) == (pytest.approx(-score), pytest.approx(p))
+    assert ours.median == 1.0 and theirs.median == 2.0
+    assert Solutions([5.0, 4.0, 3.0], [False, False, True]).median == float("inf")
+
+
+def test_learned_responses_count_once_their_budget_is_the_papers() -> None:
+    def lines(plays: float) -> dict[str, list[Line]]:
+        made = [row_of("psd-psro-deep", LOW), row_of("psro-deep", HIGH)]
+        for line in made:
+            for run in line.runs:
+                run["curve"]["episodes"] = [0.0, plays]
+        exact = [row_of("psd-psro", LOW), row_of("psro", HIGH)]
+        return {"LeducPoker-v0": exact, "LeducPoker-v0, learned from plays": made}
+
+    assert {each.game for each in comparisons(lines(1.62e6))} == {"LeducPoker-v0"}
+    assert "Not counted: LeducPoker-v0, learned from plays" in "".join(claim(lines(1.62e6)))
+    assert len({each.game for each in comparisons(lines(3.24e6))}) == 2
+
+
+def test_the_ablation_reads_equal_settings_from_the_main_table_and_names_the_others() -> None:
+    main = {row.path for row in games.ROWS}
+    shared = [Cell(0.5), Cell(0.5, 0.5, 0.01), Cell(0.5, 0.6, 0.01)]
+    for cell in games_ablation.CELLS:
+        assert (cell.row(SKILL[0]).path in main) == (cell in shared)
+        row = cell.row(SKILL[0])
+        settings = changed(PRESETS[row.agent], dict(row.changes))
+        assert settings.oracle.step == cell.step and settings.meta_solver == cell.meta_solver
+        if cell.weight is not None:
+            assert settings.diversity.diversity_weight == cell.weight
+            assert settings.diversity.diversity_step == cell.diverse_step
+    paths = [row.path for row in games_ablation.rows()]
+    assert len(set(paths)) == len(paths)
+
+
+def test_ratios_of_the_ablation_are_geometric_means_over_games() -> None:
+    found = ratio([[1.0, 3.0], [4.0, 4.0]], [[1.0, 1.0], [1.0, 3.0]])  # 2 and 2
+    assert (found.estimate, found.low, found.high) == pytest.approx((2.0, 2.0, 2.0))
+    assert verdict(found) == "higher"
+    apart = ratio([[1.0], [4.0]], [[2.0], [1.0]])  # 1/2 and 4
+    assert apart.estimate == pytest.approx(2.0**0.5) and verdict(apart) == "no difference shown"
+    assert by_game([LOW, HIGH], [MIDDLE, MIDDLE]) == "1 lower, 1 higher"
+    assert by_game([[1.0], HIGH], [MIDDLE, MIDDLE]) == "-"
 
 
 def test_a_record_by_another_clock_is_run_again(
@@ -122,6 +228,9 @@ def test_the_page_is_written_from_the_records(
     drawn = []
     for name in ("exploitability_curves", "gamescape", "policies_in_plane"):
         monkeypatch.setattr(games_page, name, lambda data, out, **_: drawn.append(out.name))
+    monkeypatch.setattr(
+        games_ablation, "ratios_by_step", lambda data, out, **_: drawn.append(out.name)
+    )
     assert games_page.page_of(games.ROWS, tmp_path / "games.md") == PAGE.read_text()
     assert drawn == re.findall(r"\(figures/(.*?)\)", PAGE.read_text())
     assert all((PAGE.parent / "figures" / name).exists() for name in drawn)

@@ -33,11 +33,15 @@ class GameRow:
     seeds: int
     every: int
     """Iterations between two points of the curve."""
+    changes: tuple[tuple[str, Any], ...] = ()
+    """Settings that differ from the agent's, such as ``(("diversity_step", 0.5),)``."""
+    label: str = ""
+    """Its name in tables; the algorithm's if empty."""
 
     @property
     def method(self) -> str:
-        """The algorithm's name without the suffix of its settings."""
-        return self.agent.removesuffix("-paper")
+        """Its name in tables: the algorithm's, without the suffix of its settings."""
+        return self.label or self.agent.removesuffix("-paper")
 
     @property
     def is_deep(self) -> bool:
@@ -53,7 +57,8 @@ class GameRow:
     def path(self) -> Path:
         """Where its record is."""
         folder = "".join(c if c.isalnum() else "-" for c in self.game).strip("-")
-        return RECORDS / folder / f"{self.agent}.json"
+        changes = "".join(f"+{name}={value}" for name, value in self.changes)
+        return RECORDS / folder / f"{self.agent}{changes}.json"
 
 
 class Line(NamedTuple):
@@ -104,6 +109,7 @@ def write(row: GameRow, runs: Sequence[Mapping[str, Any]], versions: Mapping[str
     if settings is None:
         settings = json.loads(row.path.read_text())["settings"]
     command = f"pkubench train {row.agent} '{row.game}' --steps {row.iterations} --seed SEED"
+    command += "".join(f" --set {name}={value}" for name, value in row.changes)
     if row.game == MIXTURE:
         command = f"python -m benchmarks.results.games --only '^{row.agent} {MIXTURE}'"
     write_json(

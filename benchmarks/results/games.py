@@ -3,7 +3,8 @@
 ``make results-games`` runs what has no record yet, one run after the other, and writes
 ``docs/results/games.md``. It can be stopped and started again at any time: each finished run is in
 its row's record. The matrix games take minutes, the trees hours; ``--only`` chooses rows by a
-regular expression on ``AGENT GAME``, ``--seconds`` limits the time.
+regular expression on ``AGENT GAME`` (``AGENT+SETTING=VALUE GAME`` where settings are changed),
+``--seconds`` limits the time. The stage ``ablation`` is of the section with that name.
 
     python -m benchmarks.results.games --stage train --only matrix:
     python -m benchmarks.results.games --stage table
@@ -18,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import argparse
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,9 @@ from typing import Any
 import numpy as np
 
 import pkubench
-from benchmarks.results import games_page
+from benchmarks.results import games_ablation, games_page
 from benchmarks.results.game_records import MIXTURE, GameRow, read, write
-from pkubench.agents.components import as_plain
+from pkubench.agents.components import as_plain, changed
 from pkubench.agents.families.psro.learner import GameLearner
 from pkubench.agents.families.psro.mixture_points import PointSpace, mixture_settings
 from pkubench.agents.families.psro.outer_loop import PopulationLearner
@@ -43,18 +44,30 @@ SKILL = tuple(f"matrix:game_of_skill(888,{seed})" for seed in range(5))
 TREES = ("KuhnPoker-v0", "LeducPoker-v0", "LiarsDice5-v0", "Goofspiel5-v0")
 ON_TREES = (*METHODS[:-1], "psd-psro-hull", "cfr+")
 DEEP = ("psro-deep", "psd-psro-deep")
+EQUAL_STEP = (("diversity_step", 0.5),)
+"""PSD-PSRO's diverse responses with the step of every other method. The published 0.6 lowers PE by
+itself (see the ablation), so rows named ``psd-psro`` take equal steps, and those named
+``psd-psro-0.6`` are as published."""
+
+
+def _matrix_rows(game: str, methods: Sequence[str]) -> Iterator[GameRow]:
+    """Yield a matrix game's rows, with the official settings and PSD-PSRO in both forms."""
+    for method in methods:
+        row = GameRow(f"{method}-paper", game, 200, 10, every=5)
+        if method == "psd-psro":
+            yield replace(row, changes=EQUAL_STEP)
+            row = replace(row, label="psd-psro-0.6")
+        yield row
+
+
 ROWS = (
     *(
-        GameRow(f"{method}-paper", game, 200, 10, every=5)
-        for game in (SKILL[0], "matrix:blotto(10,3)")
-        for method in METHODS
+        row
+        for game in (SKILL[0], "matrix:blotto(10,3)", "matrix:blotto(10,4,payoff=margin)")
+        for row in _matrix_rows(game, METHODS)
     ),
     *(GameRow(method, MIXTURE, 50, 10, every=5) for method in (*METHODS, "bd-rd-psro-official")),
-    *(
-        GameRow(f"{method}-paper", game, 200, 10, every=5)
-        for game in SKILL[1:]
-        for method in ("p-psro", "psd-psro")
-    ),
+    *(row for game in SKILL[1:] for row in _matrix_rows(game, ("p-psro", "psd-psro"))),
     *(
         # CFR+ is deterministic: all its seeds give the same run
         GameRow(method, game, 200, 1 if method == "cfr+" else 5, 1 if game == TREES[0] else 10)
@@ -70,14 +83,15 @@ def started(row: GameRow, seed: int) -> tuple[GameLearner, Mapping[str, Any], fl
     if row.game == MIXTURE:
         config = mixture_settings(row.agent)
         return PopulationLearner(PointSpace(config), config, seed), as_plain(config), 1.0
-    settings = PRESETS[row.agent]
+    settings = changed(PRESETS[row.agent], dict(row.changes))
+    plain = as_plain(settings)
     game = registered_game(row.game)
     # Payoffs of matrix games are in units of the largest one, as in the published figures.
     scale = game.max_utility if isinstance(game, MatrixGame) else 1.0
     if isinstance(settings, PSROConfig):
         settings = replace(settings, pe_every=10**9)
     made = learner(settings, row.game, seed)
-    return made, as_plain(PRESETS[row.agent]), scale
+    return made, plain, scale
 
 
 def run(row: GameRow, seed: int) -> dict[str, Any]:
@@ -108,7 +122,7 @@ def run(row: GameRow, seed: int) -> dict[str, Any]:
         "finished": bool(made.finished),
         "curve": curve,
         "settings": dict(settings),
-        **({"plane": plane(row, made)} if seed == 0 else {}),
+        **({"plane": plane(row, made)} if seed == 0 and row.every < row.iterations else {}),
     }
 
 
@@ -140,37 +154,57 @@ class Clock:
         return time.monotonic() - self.started > self.seconds
 
 
-def train(rows: Sequence[GameRow], seconds: float) -> None:
-    """Do every run that has no record, and write each when it is done."""
+def train(rows: Sequence[GameRow], seconds: float, *, seeds_first: bool = False) -> None:
+    """Do every run that has no record, and write each when it is done.
+
+    Args:
+        rows: The rows.
+        seconds: No run starts later than this.
+        seeds_first: Do the first seed of all rows before the second, so that a comparison stands
+            early with few seeds.
+    """
     clock = Clock(seconds, time.monotonic())
-    for row in rows:
+    jobs = [(row, seed) for row in rows for seed in range(row.seeds)]
+    if seeds_first:
+        jobs.sort(key=lambda job: job[1])
+    for row, seed in jobs:
         done = read(row)
-        for seed in range(len(done), row.seeds):
-            if clock.is_over():
-                print(f"time is up before {row.agent} {row.game} seed {seed}", flush=True)
-                return
-            before = time.perf_counter()
-            done.append(run(row, seed))
-            write(row, done, {"pkubench": pkubench.__version__, "numpy": np.__version__})
-            last = {name: values[-1] for name, values in done[-1]["curve"].items()}
-            print(
-                f"{row.agent} {row.game} seed {seed}: exploitability {last['exploitability']:.4g}, "
-                f"PE {last['pe']:.4g}, {last['seconds']:.1f} s of learning, "
-                f"{time.perf_counter() - before:.1f} s in all",
-                flush=True,
-            )
+        if seed < len(done):
+            continue
+        if clock.is_over():
+            print(f"time is up before {row.path.stem} {row.game} seed {seed}", flush=True)
+            return
+        before = time.perf_counter()
+        done.append(run(row, seed))
+        write(row, done, {"pkubench": pkubench.__version__, "numpy": np.__version__})
+        last = {name: values[-1] for name, values in done[-1]["curve"].items()}
+        print(
+            f"{row.path.stem} {row.game} seed {seed}: exploitability "
+            f"{last['exploitability']:.4g}, PE {last['pe']:.4g}, {last['seconds']:.1f} s of "
+            f"learning, {time.perf_counter() - before:.1f} s in all",
+            flush=True,
+        )
 
 
 def main() -> None:
     """Run the stages that the command line asks for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--stage", choices=("all", "train", "table"), default="all")
-    parser.add_argument("--only", default="", help="rows whose 'AGENT GAME' this matches")
+    parser.add_argument("--stage", choices=("all", "train", "ablation", "table"), default="all")
+    parser.add_argument(
+        "--only", default="", help="rows whose 'AGENT[+SETTING=VALUE] GAME' this matches"
+    )
     parser.add_argument("--seconds", type=float, default=float("inf"))
     args = parser.parse_args()
     if args.stage in ("all", "train"):
-        chosen = [row for row in ROWS if re.search(args.only, f"{row.agent} {row.game}")]
+        chosen = [row for row in ROWS if re.search(args.only, f"{row.path.stem} {row.game}")]
         train(chosen, args.seconds)
+    if args.stage in ("all", "ablation"):
+        chosen = [
+            row
+            for row in games_ablation.rows()
+            if re.search(args.only, f"{row.path.stem} {row.game}")
+        ]
+        train(chosen, args.seconds, seeds_first=True)
     if args.stage in ("all", "table"):
         page = Path(__file__).parents[2] / "docs/results/games.md"
         page.write_text(games_page.page_of(ROWS, page))

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.results import games_ablation
 from benchmarks.results.game_records import MIXTURE, GameRow, Line, read
-from benchmarks.results.games_claim import claim, equal_budgets
+from benchmarks.results.games_claim import OFFICIAL_PLAYS, claim, equal_budgets
 from pkubench.agents.families.psro.diversities.members import Members
 from pkubench.agents.families.psro.oracles.learned import LearnedOracle
 from pkubench.agents.families.psro.presets import PRESETS
@@ -24,7 +25,7 @@ _ALPHASTAR = {
     "psro-rn": (0.0491, 0.0196),
     "dpp-psro": (0.0308, 0.0124),
     "bd-rd-psro": (0.0331, 0.0130),
-    "psd-psro": (0.0240, 0.0088),
+    "psd-psro-0.6": (0.0240, 0.0088),
     "self-play": (1.046, None),
 }
 """Stored by PSD-PSRO's authors for their league of 888 AlphaStar agents, 200 iterations, means of 5
@@ -39,20 +40,17 @@ _NMM = {
     "psd-psro": 0.0168,
 }
 """Likewise for the mixture model: what Adam finds against the mixture, 50 iterations."""
-_OFFICIAL_PLAYS = 162 * 20_000
 _SKILL = "matrix:game_of_skill"
 _CLAIMED, _BAR = 0.0088 / 0.0202, 0.75
-_HEAD = """# Games
-
-Written by `make results-games`; none of our figures is entered by hand. All scores are exact:
-*exploitability* is half of NashConv of the equilibrium mixture of a population, *PE* half of the
-population exploitability, what one side's best mixture loses to an opponent outside the population;
-both are 0 at an equilibrium ([definitions](../concepts/games.md)), and less than 1e-9 is shown as
-0. PE is of all policies, those in training included. *Solved* says how many runs reached an
-equilibrium, and after how many iterations on average. Payoffs of matrix games are in units of the
-largest. Brackets are 95 % Student t intervals over seeds. The records, with settings, curves and
-commands, are in `benchmarks/results/records/games`; [game learners](../agents/games.md) describes
-the methods.
+_HEAD = """Written by `make results-games`; none of our figures is entered by hand. All scores are
+exact: *exploitability* is half of NashConv of the equilibrium mixture of a population, *PE* half
+of the population exploitability, what one side's best mixture loses to an opponent outside the
+population; both are 0 at an equilibrium ([definitions](../concepts/games.md)), and less than 1e-9
+is shown as 0. PE is of all policies, those in training included. *Solved* says how many runs
+reached an equilibrium, and after how many iterations on average. Payoffs of matrix games are in
+units of the largest. Brackets are 95 % Student t intervals over seeds. The records, with settings,
+curves and commands, are in `benchmarks/results/records/games`; [game learners](../agents/games.md)
+describes the methods.
 
 Budgets are made equal three ways. *At equal iterations* is the end of the runs. *At equal episodes*
 is the value of a run at the smallest number of episodes with which a method's runs end (self-play
@@ -77,7 +75,14 @@ def page_of(rows: Sequence[GameRow], page: Path) -> str:
             left_out.setdefault(row.heading, []).append(row.method)
             continue
         games.setdefault(row.heading, []).append(Line(row, runs[: row.seeds]))
-    sections = [_HEAD, *claim([line for lines in games.values() for line in lines]), *_ratio(games)]
+    sections = [
+        "# Games\n\n",
+        games_ablation.summary(),
+        _HEAD,
+        *claim(games),
+        *_ratio(games),
+        *games_ablation.section(page),
+    ]
     for title, chosen in (
         ("Matrix games", [g for g in games if not _is_tree(games[g])]),
         ("Game trees", [g for g in games if _is_tree(games[g])]),
@@ -95,6 +100,12 @@ def _is_tree(lines: Sequence[Line]) -> bool:
     return lines[0].row.game.endswith("-v0")
 
 
+def _is_for_the_ratio(game: str, lines: Sequence[Line]) -> bool:
+    """Say whether a game of skill was played by the two methods of the ratio only."""
+    methods = {line.row.method for line in lines}
+    return game.startswith(_SKILL) and methods <= {"p-psro", "psd-psro", "psd-psro-0.6"}
+
+
 def _seconds(value: float) -> str:
     """Format a duration with two digits, as a whole number above 100 s."""
     return f"{value:.0f}" if value >= 100 else f"{value:.2g}"
@@ -103,7 +114,7 @@ def _seconds(value: float) -> str:
 def _section(game: str, lines: list[Line], page: Path) -> Iterator[str]:
     """Yield one game's table, comparisons and figures."""
     yield f"### {game}\n\n"
-    if len(lines) < 3 and game.startswith(_SKILL):
+    if _is_for_the_ratio(game, lines):
         yield "Run for the ratio above.\n\n"
     if lines[0].row.is_deep:
         yield _deep_budget(lines)
@@ -164,7 +175,7 @@ def _deep_budget(lines: Sequence[Line]) -> str:
         "Responses are learned by Q-learning from plays and played as a softmax; the payoff table "
         "is computed, so episodes here are the plays of training, each counted once. A run has "
         f"{plays / 1e6:.3g} M of them in {iterations} iterations, "
-        f"{plays / _OFFICIAL_PLAYS:.0%} of the {_OFFICIAL_PLAYS / 1e6:.3g} M with which the "
+        f"{plays / OFFICIAL_PLAYS:.0%} of the {OFFICIAL_PLAYS / 1e6:.3g} M with which the "
         "published code trains (162 iterations of 20,000; it plays 1,000 more for each new entry "
         f"of its table).\n\n{''.join(_deep_settings(line) for line in lines)}\n"
     )
@@ -214,41 +225,45 @@ def _text(values: Sequence[float]) -> str:
 
 
 def _ratio(games: dict[str, list[Line]]) -> Iterator[str]:
-    """Yield the ratio of both methods' PE over games of skill, with the verdict."""
+    """Yield the ratios of both methods' PE over games of skill, at equal steps and as published."""
+    yield "## PE(PSD-PSRO) / PE(P-PSRO) on random games of skill\n\n"
+    yield "Means over seeds after 200 iterations, geometric mean over the games:\n\n"
+    for method, words in (
+        ("psd-psro", "at equal steps of 0.5"),
+        ("psd-psro-0.6", "as published, diverse responses with a step of 0.6"),
+    ):
+        yield from _one_ratio(games, method, words)
+    yield (
+        f"\nPublished for the AlphaStar league: {_CLAIMED:.2f}. The ratio as published is no "
+        "evidence for diversity, because it compares different steps: the ablation below measures "
+        "both apart.\n\n"
+    )
+
+
+def _one_ratio(games: dict[str, list[Line]], method: str, words: str) -> Iterator[str]:
+    """Yield one form's ratio with its verdict."""
     ratios = []
-    texts = []
     for game, lines in games.items():
         found = {line.row.method: line for line in lines}
-        if not game.startswith(_SKILL) or not {"psd-psro", "p-psro"} <= set(found):
-            continue
-        ours, theirs = (float(np.mean(found[m].ends("pe"))) for m in ("psd-psro", "p-psro"))
-        ratios.append(ours / theirs)
-        texts.append(f"{game}: {ours:.4g} / {theirs:.4g} = {ratios[-1]:.2f}")
-    yield "## PE(PSD-PSRO) / PE(P-PSRO) on random games of skill\n\n"
+        if game.startswith(_SKILL) and {method, "p-psro"} <= set(found):
+            ours, theirs = (float(np.mean(found[m].ends("pe"))) for m in (method, "p-psro"))
+            ratios.append(ours / theirs)
     if len(ratios) < 5:
-        yield f"Only {len(ratios)} of 5 games are done, so there is no verdict.\n\n"
+        yield f"- {words}: only {len(ratios)} of 5 games are done, so there is no verdict.\n"
         return
-    found_log = mean_interval(np.log(ratios))
-    estimate, low, high = (float(np.exp(value)) for value in found_log)
-    yield "Means over seeds after 200 iterations:\n\n" + "".join(f"- {text}\n" for text in texts)
-    yield (
-        f"\nGeometric mean over {len(ratios)} games: **{estimate:.2f}** [{low:.2f}, {high:.2f}] "
-        f"(95 % Student t of the logarithm over games). Published for the AlphaStar league: "
-        f"{_CLAIMED:.2f}. "
-    )
-    if high < 1.0:
-        yield "That PSD-PSRO has the lower PE is confirmed"
-    elif low > 1.0:
-        yield "That PSD-PSRO has the lower PE is refuted here"
-    else:
-        yield "That PSD-PSRO has the lower PE is not shown"
+    estimate, low, high = (float(np.exp(value)) for value in mean_interval(np.log(ratios)))
+    each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+    shown = "lower" if high < 1.0 else "higher" if low > 1.0 else "not shown to differ"
     below = "is" if high < _BAR else "is not shown to be" if low < _BAR else "is not"
-    yield f"; the ratio {below} below {_BAR}.\n\n"
+    yield (
+        f"- {words}: **{estimate:.2f}** [{low:.2f}, {high:.2f}] ({each}; 95 % Student t of the "
+        f"logarithm over games). PSD-PSRO's PE is {shown}; the ratio {below} below {_BAR}.\n"
+    )
 
 
 def _figures(game: str, lines: Sequence[Line], page: Path) -> Iterator[str]:
     """Draw a game's figures next to the page and yield the Markdown that shows them."""
-    if len(lines) < 3 and not lines[0].row.is_deep:
+    if _is_for_the_ratio(game, lines):
         return
     stem = "games-" + "".join(c if c.isalnum() else "-" for c in game).strip("-")
     folder = page.parent / "figures"

@@ -302,7 +302,7 @@ def test_mirror_ascent_never_descends_and_converges_to_the_best_response(
     worth = game.gains(player, population(game, 1 - player, 1)[0]) / game.max_utility
     plan, last = game.uniform_plan(player), -np.inf
     for _ in range(300):
-        plan = game.climb(player, plan, worth, 20.0)
+        plan = game.mirror_step(player, plan, worth, 20.0)
         game.check_plan(plan, player)
         assert worth @ plan >= last - 1e-12
         last = float(worth @ plan)
@@ -310,7 +310,7 @@ def test_mirror_ascent_never_descends_and_converges_to_the_best_response(
 
 
 def test_a_step_of_mirror_ascent_is_multiplicative_weights() -> None:
-    plan = RPS.climb(0, np.full(3, 1 / 3), [np.log(2), 0.0, np.log(3)], 1.0)
+    plan = RPS.mirror_step(0, np.full(3, 1 / 3), [np.log(2), 0.0, np.log(3)], 1.0)
     np.testing.assert_allclose(plan, [2 / 6, 1 / 6, 3 / 6])
 
 

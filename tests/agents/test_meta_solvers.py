@@ -46,6 +46,8 @@ def test_every_solver_gives_distributions_and_leaves_its_input_alone(
 
 @pytest.mark.parametrize("name", SOLVERS)
 def test_solvers_do_not_care_which_player_is_called_the_row(name: str) -> None:
+    if name == "fictitious-play-official":  # each side draws a start of its own
+        return
     # A game whose solutions are unique, up to ties that fictitious play breaks by index.
     payoff = random_payoff(3)
     one, other = SOLVERS[name](payoff), SOLVERS[name](-payoff.T)
@@ -97,6 +99,35 @@ def test_fictitious_play_on_rock_paper_scissors_is_worked_by_hand() -> None:
     meta = meta_solvers.fictitious_play(RPS, iterations=1, start=start)
     np.testing.assert_allclose(meta.x, [0.5, 0.0, 0.5])
     np.testing.assert_allclose(meta.y, [0.0, 1.0, 0.0])
+
+
+def test_official_fictitious_play_is_the_released_bookkeeping_written_out() -> None:
+    # As released: a list of plays that starts with one random mixture; the average of the list is
+    # noted, then the response to it is appended. The last average noted is returned.
+    payoff = make_matrix_game("matrix:game_of_skill(7)").payoff
+    draws = np.random.default_rng(5).random(7)
+    plays, noted = [draws / draws.sum()], []
+    for _ in range(40):
+        noted.append(np.mean(plays, axis=0))
+        plays.append(np.eye(7)[int((noted[-1] @ payoff).argmin())])
+    found = solve_symmetric("fictitious-play-official", payoff, np.random.default_rng(5))
+    assert found.min() > 0.0  # the random start never leaves
+    short = meta_solvers.fictitious_play_official_symmetric(
+        payoff, iterations=40, rng=np.random.default_rng(5)
+    )
+    np.testing.assert_allclose(short, noted[-1], atol=1e-12)
+    again = meta_solvers.fictitious_play_official_symmetric(
+        payoff, iterations=1, rng=np.random.default_rng(5)
+    )
+    np.testing.assert_allclose(again, plays[0], atol=1e-15)
+    # Two populations draw a start each, and respond at the same time.
+    rng = np.random.default_rng(6)
+    x, y = (d / d.sum() for d in (rng.random(4), rng.random(3)))
+    table = random_payoff(1)
+    both = meta_solvers.fictitious_play_official(table, iterations=3, rng=np.random.default_rng(6))
+    wanted = meta_solvers.fictitious_play(table, iterations=2, start=MetaStrategy(x, y))
+    np.testing.assert_allclose(both.x, wanted.x)
+    np.testing.assert_allclose(both.y, wanted.y)
 
 
 def test_fictitious_play_is_the_slow_one_in_exact_arithmetic() -> None:

@@ -48,7 +48,7 @@ def test_a_page_tells_the_size_and_the_value_of_a_game(pkubench: Command) -> Non
     assert "size 2 actions; 6 and 6 information states; 58 histories" in kuhn
     assert "value -0.05556 for the first seat" in kuhn
     blotto = " ".join(pkubench("show", "matrix:blotto(5,3)").out.split())
-    assert "game matrix:blotto(coins=5,fields=3) size 21 rows, 21 columns" in blotto
+    assert "game matrix:blotto(coins=5,fields=3,payoff=sign) size 21 rows, 21 columns" in blotto
     assert "symmetric yes: one population plays both sides value 0 for the row player" in blotto
     np.save("mine.npy", [[3.0, 0.0, 1.0], [1.0, 2.0, 1.0]])
     card = pkubench("show", "payoff:mine.npy", "--json").json["game"]

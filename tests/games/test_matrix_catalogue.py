@@ -52,6 +52,23 @@ def test_blotto_is_openspiels_and_of_the_known_rank(coins: int, rank: int) -> No
     assert five.payoff[placed.index((3, 2, 0)), placed.index((2, 0, 3))] == 1.0
 
 
+def test_the_margin_payoff_of_blotto_is_that_of_the_official_tables() -> None:
+    # Stored with PSD-PSRO's code: (10, 4) has rank 40 and levels of half the largest lead; 38 % of
+    # the entries differ from who wins more fields, whose rank is 248. On three fields none do.
+    sign, margin = named("blotto(10,4)"), named("blotto(10,4,payoff=margin)")
+    assert np.linalg.matrix_rank(margin.payoff) == 40
+    assert np.linalg.matrix_rank(sign.payoff) == 248
+    assert (sign.payoff != margin.payoff).mean() == pytest.approx(0.38, abs=0.005)
+    np.testing.assert_array_equal(np.unique(margin.payoff), [-1.0, -0.5, 0.0, 0.5, 1.0])
+    np.testing.assert_array_equal(np.sign(margin.payoff), sign.payoff)
+    placed = [tuple(row) for row in compositions(10, 4).tolist()]
+    # Three fields won and one lost leads by 2, the most there is; two to one leads by 1.
+    assert margin.payoff[placed.index((1, 3, 3, 3)), placed.index((10, 0, 0, 0))] == 1.0
+    assert margin.payoff[placed.index((0, 3, 3, 4)), placed.index((0, 2, 2, 6))] == 0.5
+    np.testing.assert_array_equal(named("blotto(10,3,margin)").payoff, named("blotto(10,3)").payoff)
+    assert named("blotto(10,4,margin)").name == "matrix:blotto(coins=10,fields=4,payoff=margin)"
+
+
 def test_blotto_with_one_field_has_one_action() -> None:
     assert compositions(7, 1).tolist() == [[7]]
     assert named("blotto(7,1)").payoff.tolist() == [[0.0]]
@@ -143,7 +160,7 @@ def test_random_games_depend_on_their_seed_alone(spelling: str) -> None:
 
 
 def test_parameters_are_given_in_order_or_by_name() -> None:
-    assert named("blotto(5,fields=3)").name == "matrix:blotto(coins=5,fields=3)"
+    assert named("blotto(5,fields=3)").name == "matrix:blotto(coins=5,fields=3,payoff=sign)"
     assert make_matrix_game("matrix:cyclic").shape == (5, 5)
     assert named("elo(3, noise=0.5)").normalised().max_utility == 1.0
 
@@ -152,7 +169,11 @@ def test_parameters_are_given_in_order_or_by_name() -> None:
     ("spelling", "error", "says"),
     [
         ("matrix:bloto(5,3)", UnknownName, "did you mean 'blotto'"),
-        ("matrix:blotto(5,3,1)", ConfigError, r"blotto takes \(coins, fields\)"),
+        ("matrix:blotto(5,3,margin,1)", ConfigError, r"blotto takes \(coins, fields, payoff\)"),
+        ("matrix:blotto(5,3,1)", ConfigError, "payoff must be a word"),
+        ("matrix:blotto(5,three)", ConfigError, "fields must be a whole number"),
+        ("matrix:blotto(5,3,lead)", UnknownName, "margin"),
+        ("matrix:rock_paper_scissors(rock=two)", ConfigError, "rock must be a number"),
         ("matrix:blotto(coin=5)", ConfigError, "coin"),
         ("matrix:blotto(5.5,3)", ConfigError, "coins must be a whole number"),
         ("matrix:blotto(40,6)", ConfigError, "more than 5,000 actions"),
@@ -161,15 +182,15 @@ def test_parameters_are_given_in_order_or_by_name() -> None:
         ("matrix:cyclic(4)", ConfigError, "odd"),
         ("matrix:elo(5,noise=-1)", ConfigError, "noise must be at least 0"),
         ("matrix:disc(0)", ConfigError, r"1 \.\. 5,000 actions"),
-        ("matrix:game_of_skill(10**6)", ConfigError, "numbers as parameters"),
+        ("matrix:game_of_skill(10**6)", ConfigError, "numbers or words as parameters"),
         ("matrix:game_of_skill(1000000)", ConfigError, r"5,000 actions"),
         ("matrix:gaussian(2,6000)", ConfigError, r"5,000 actions"),
         ("matrix:disc(4,seed=-1)", ConfigError, "seed must be at least 0"),
         ("matrix:rock_paper_scissors(rock=0)", ConfigError, "more than 0"),
-        ("matrix:disc(__import__('os'))", ConfigError, "numbers as parameters"),
-        ("matrix:disc(True)", ConfigError, "numbers as parameters"),
-        ("matrix:", ConfigError, "numbers as parameters"),
-        ("matrix:disc(**{})", ConfigError, "numbers as parameters"),
+        ("matrix:disc(__import__('os'))", ConfigError, "numbers or words as parameters"),
+        ("matrix:disc(True)", ConfigError, "numbers or words as parameters"),
+        ("matrix:", ConfigError, "numbers or words as parameters"),
+        ("matrix:disc(**{})", ConfigError, "numbers or words as parameters"),
         ("blotto(5,3)", ConfigError, "matrix:NAME"),
     ],
 )

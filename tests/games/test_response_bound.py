@@ -54,7 +54,7 @@ def test_plays_on_states_show_what_the_tree_shows() -> None:
         ends[str(state.history())] = slow.returns[index].tolist()
         assert slow.returns[index].tolist() == state.returns()
     assert len(ends) > 20
-    assert (slow.row == slow.nobody).all() and (slow.returns.sum(axis=1) == 0.0).all()
+    assert (slow.row == slow.terminal_row).all() and (slow.returns.sum(axis=1) == 0.0).all()
 
 
 def test_chance_on_states_draws_with_its_probabilities_at_every_index() -> None:

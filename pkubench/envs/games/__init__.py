@@ -80,6 +80,7 @@ ENV_FAMILIES = (
     ),
     EnvFamily(prefix="matrix", entry_point=_ANY, traits=_SEAT),
     EnvFamily(prefix="payoff", entry_point=_ANY, traits=_SEAT),
+    EnvFamily(prefix="alphastar", entry_point=_ANY, traits=_SEAT),
 )
 
 

@@ -17,7 +17,7 @@ from pkubench.envs.games.tree import GameTree
 
 @dataclass(frozen=True)
 class GameTables:
-    """Tables indexed by history, and by row: player 0's states, player 1's, and one for nobody.
+    """Tables indexed by history, and by row: player 0's states, player 1's, terminal.
 
     Attributes:
         row: int64 ``(histories,)``; the row of who is to act, the last one elsewhere.

@@ -26,6 +26,8 @@ from pkubench.errors import ConfigError, UnknownName
 MAX_ACTIONS = 5000
 """Larger games are refused: the payoff matrix alone takes hundreds of megabytes."""
 
+_BLOTTO_PAYOFFS = ("sign", "margin")
+
 
 def rock_paper_scissors(
     rock: float = 1.0, paper: float = 1.0, scissors: float = 1.0
@@ -59,19 +61,26 @@ def matching_pennies() -> MatrixGame:
     return MatrixGame([[1, -1], [-1, 1]], "matching_pennies")
 
 
-def blotto(coins: int = 10, fields: int = 3) -> SymmetricMatrixGame:
+def blotto(coins: int = 10, fields: int = 3, payoff: str = "sign") -> SymmetricMatrixGame:
     """Return Colonel Blotto: distribute ``coins`` over ``fields``; more on a field wins it.
 
     Actions are all compositions in lexicographic order, ``C(coins + fields - 1, fields - 1)`` of
-    them; who wins more fields than the other wins 1.
+    them. The lead is the number of fields won minus those lost. With ``payoff=sign`` who leads wins
+    1, as in OpenSpiel; with ``payoff=margin`` the lead divided by the largest there is, as in the
+    tables of Czarnecki et al. (2020) on which PSD-PSRO's code trains. On up to three fields both
+    are the same game, because the lead cannot exceed 1 there.
     """
     if coins < 1 or fields < 1:
         raise ConfigError(f"coins and fields must be at least 1, got {coins} and {fields}")
+    if payoff not in _BLOTTO_PAYOFFS:
+        raise UnknownName("payoff of blotto", payoff, _BLOTTO_PAYOFFS)
     placed = compositions(coins, fields)
     lead = np.zeros((len(placed), len(placed)), np.int64)
     for field in placed.T:
         lead += np.sign(field[:, None] - field[None, :])
-    return SymmetricMatrixGame(np.sign(lead), "blotto")
+    if payoff == "sign":
+        lead = np.sign(lead)
+    return SymmetricMatrixGame(lead / max(lead.max(), 1), "blotto")
 
 
 def compositions(coins: int, fields: int) -> NDArray[np.int64]:
@@ -171,8 +180,8 @@ def make_matrix_game(spelling: str) -> MatrixGame:
     """Make a matrix game from its spelling.
 
     Args:
-        spelling: ``matrix:NAME`` or ``matrix:NAME(parameters)`` with numbers in order or by name,
-            or ``payoff:FILE.npy``.
+        spelling: ``matrix:NAME`` or ``matrix:NAME(parameters)`` with numbers (and words, such as
+            ``payoff=margin``) in order or by name, or ``payoff:FILE.npy``.
 
     Returns:
         The game; its ``name`` is a spelling that makes it again, all parameters written out.
@@ -224,26 +233,33 @@ def _bound(spelling: str) -> tuple[str, inspect.BoundArguments]:
         default = signature.parameters[key].default
         if isinstance(default, int) and not isinstance(value, int):
             raise ConfigError(f"{name}: {key} must be a whole number, got {value!r}")
+        if isinstance(default, str) != isinstance(value, str):
+            wanted = "a word" if isinstance(default, str) else "a number"
+            raise ConfigError(f"{name}: {key} must be {wanted}, got {value!r}")
     return name, bound
 
 
 def _parsed(text: str) -> tuple[str, list[Any], dict[str, Any]]:
-    """Split ``name(1, key=2)``; parameters are numbers."""
+    """Split ``name(1, key=2)``; parameters are numbers or words."""
     try:
         node = ast.parse(text.strip(), mode="eval").body
         if isinstance(node, ast.Name):
             return node.id, [], {}
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            args = [_number(arg) for arg in node.args]
-            kwargs = {k.arg: _number(k.value) for k in node.keywords if k.arg is not None}
+            args = [_value(arg) for arg in node.args]
+            kwargs = {k.arg: _value(k.value) for k in node.keywords if k.arg is not None}
             if len(kwargs) == len(node.keywords):
                 return node.func.id, args, kwargs
     except (SyntaxError, ValueError):
         pass
-    raise ConfigError(f"{text!r} is no NAME or NAME(1, key=2) with numbers as parameters")
+    raise ConfigError(
+        f"{text!r} is not a NAME or NAME(1, key=2) with numbers or words as parameters"
+    )
 
 
-def _number(node: ast.expr) -> int | float:
+def _value(node: ast.expr) -> int | float | str:
+    if isinstance(node, ast.Name):
+        return node.id
     value = ast.literal_eval(node)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(value)

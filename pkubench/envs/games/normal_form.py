@@ -252,7 +252,7 @@ class MatrixGame(ZeroSumGame):
         chosen = tied[0] if rng is None else rng.choice(tied)
         return float(worth.max()), _pure(int(chosen), len(worth))
 
-    def climb(self, player: int, plan: ArrayLike, slopes: ArrayLike, rate: float) -> Floats:
+    def mirror_step(self, player: int, plan: ArrayLike, slopes: ArrayLike, rate: float) -> Floats:
         """Return a strategy after a step of multiplicative weights: ``plan * exp(rate slopes)``."""
         worth = self._slopes(player, slopes)
         moved = self._one_plan(plan, player) * np.exp(rate * (worth - worth.max()))

@@ -78,7 +78,7 @@ class GameSeat(BatchEnv):
         self.tree = game_tree(name)
         self._outcomes = Outcomes.build(self.tree, opponents(self.tree, opponent))
         self._tables = game_tables(self.tree)
-        self._nobody = len(self._tables.masks) - 1
+        self._terminal_row = len(self._tables.masks) - 1
         # Tensors are indicators in most games; a game by name may count in them.
         low = min(float(self._tables.tensors.min()), 0.0)
         high = max(float(self._tables.tensors.max()), 1.0)
@@ -108,7 +108,7 @@ class GameSeat(BatchEnv):
     def _look(self, ids: IntArray) -> None:
         """Note what the environments ``ids`` show now."""
         self._shown[ids] = np.where(
-            self._forfeited[ids], self._nobody, self._tables.row[self.history[ids]]
+            self._forfeited[ids], self._terminal_row, self._tables.row[self.history[ids]]
         )
 
     def _step(

@@ -47,8 +47,8 @@ def _key(spelling: str) -> Any:
         raise
     except PkubenchError:  # no environment of ours
         game = spelling
-    if game.startswith("payoff:"):
-        return os.path.abspath(game.removeprefix("payoff:"))
+    if game.startswith(("payoff:", "alphastar:")):
+        return os.path.abspath(game.partition(":")[2])
     try:
         return full_name(game) if is_matrix(game) else _openspiel_key(game)
     except MissingExtra:

@@ -25,7 +25,7 @@ class StateBatch:
 
     Attributes:
         tensors: float32 ``(capacity + 1, size)``; observations of the states met so far, by row.
-        masks: int8 ``(capacity + 1, actions)``; legal actions. The last row is nobody's.
+        masks: int8 ``(capacity + 1, actions)``; legal actions. The last row is of finished plays.
         states: The states met so far.
         owners: For each, who acts there.
     """
@@ -72,7 +72,7 @@ class StateBatch:
         return float(max(abs(self._game.min_utility()), abs(self._game.max_utility())))
 
     @property
-    def nobody(self) -> int:
+    def terminal_row(self) -> int:
         """The row of finished plays."""
         return len(self.masks) - 1
 
@@ -110,7 +110,7 @@ class StateBatch:
             place = int(np.searchsorted(running, draw * running[-1], "right"))
             state.apply_action(outcomes[min(place, len(outcomes) - 1)])
         if state.is_terminal():
-            self.player[index], self.row[index] = TERMINAL, self.nobody
+            self.player[index], self.row[index] = TERMINAL, self.terminal_row
             return
         who = state.current_player()
         self.player[index] = who
@@ -121,7 +121,7 @@ class StateBatch:
 
     def _enter(self, state: Any, who: int, text: str) -> int:
         row = len(self.states)
-        if row == self.nobody:
+        if row == self.terminal_row:
             raise GameError(f"plays of {self.name} met more than {row:,} information states")
         legal = tuple(state.legal_actions())
         self.tensors[row] = self._see(state, who)

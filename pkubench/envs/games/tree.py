@@ -150,7 +150,7 @@ class GameTree(TreePlans):
         choice[forest.best_sequences(gains, rng, unit=unit)] = 1.0
         return float(gains[0]), forest.plan(choice)
 
-    def climb(self, player: int, plan: ArrayLike, slopes: ArrayLike, rate: float) -> Floats:
+    def mirror_step(self, player: int, plan: ArrayLike, slopes: ArrayLike, rate: float) -> Floats:
         """Return a plan after one step of mirror ascent at every information state.
 
         ``b(a) <- b(a) exp(rate q(a)) / sum``, with ``q`` what an action is worth by ``slopes`` if

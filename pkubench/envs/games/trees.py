@@ -13,8 +13,8 @@ from pkubench.envs.games.tree import GameTree
 from pkubench.envs.games.zero_sum import ZeroSumGame
 from pkubench.errors import ConfigError
 
-_FILE = "payoff:"
-_MATRIX = ("matrix:", _FILE)
+_FILES = ("payoff:", "alphastar:")
+_MATRIX = ("matrix:", *_FILES)
 
 
 def matrix_game(game: str) -> MatrixGame:
@@ -34,7 +34,8 @@ def game_tree(game: str) -> GameTree:
 
     Args:
         game: OpenSpiel's name with parameters, with or without ``openspiel:`` before it; or a
-            matrix game, ``matrix:NAME(parameters)`` or ``payoff:FILE.npy``.
+            matrix game, ``matrix:NAME(parameters)`` or ``payoff:FILE.npy`` or
+            ``alphastar:FILE.npy``.
 
     Raises:
         MissingExtra, UnknownName, GameError: As :meth:`GameTree.from_openspiel` and
@@ -60,6 +61,10 @@ def is_matrix(game: str) -> bool:
 
 @lru_cache(maxsize=16)
 def _matrix_game(game: str, written: tuple[int, int] | None) -> MatrixGame:
+    if game.startswith("alphastar:"):
+        from pkubench.envs.games.alphastar import load_alphastar
+
+        return load_alphastar(game.removeprefix("alphastar:"))
     return make_matrix_game(game)
 
 
@@ -72,10 +77,10 @@ def _game_tree(game: str, written: tuple[int, int] | None) -> GameTree:
 
 def _written(game: str) -> tuple[int, int] | None:
     """Return when a payoff file was last written, and its size; None for what is not a file."""
-    if not game.startswith(_FILE):
+    if not game.startswith(_FILES):
         return None
     try:
-        facts = Path(game.removeprefix(_FILE)).stat()
+        facts = Path(game.partition(":")[2]).stat()
     except OSError:  # raised where the file is read
         return None
     return facts.st_mtime_ns, facts.st_size

@@ -148,7 +148,7 @@ class ZeroSumGame(ABC):
         """
 
     @abstractmethod
-    def climb(self, player: int, plan: ArrayLike, slopes: ArrayLike, rate: float) -> Floats:
+    def mirror_step(self, player: int, plan: ArrayLike, slopes: ArrayLike, rate: float) -> Floats:
         """Return a plan after one step of mirror ascent on an objective with these ``slopes``.
 
         At every decision, actions are weighted by ``exp(rate x what they lead to)``, the natural

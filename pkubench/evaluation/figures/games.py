@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +18,7 @@ from pkubench.errors import RecordError
 from .style import BASELINE_COLOUR, agent_styles, canvas, shown
 
 FloatArray = NDArray[np.float64]
+T = TypeVar("T")
 
 
 def gamescape(
@@ -117,7 +119,7 @@ def _turn(a: FloatArray, b: FloatArray, c: FloatArray) -> float:
     return float((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))
 
 
-def _some(values: Mapping[str, ArrayLike]) -> Mapping[str, ArrayLike]:
+def _some(values: Mapping[str, T]) -> Mapping[str, T]:
     if not values:
         raise RecordError("nothing to draw: a figure of populations needs at least one agent")
     return values
@@ -128,3 +130,55 @@ def _points(name: str, points: ArrayLike) -> FloatArray:
     if array.ndim != 2 or array.shape[1] != 2 or not len(array) or not np.isfinite(array).all():
         raise RecordError(f"{name!r}: expected finite points of shape (n, 2), got {array.shape}")
     return array
+
+
+def ratios_by_step(
+    ratios: Mapping[str, Mapping[float, ArrayLike]],
+    out: str | os.PathLike[str],
+    *,
+    title: str = "",
+    x_label: str = "step",
+    y_label: str = "ratio",
+) -> Path:
+    """Draw ratios against a setting, on a log axis: the geometric mean of games, each game faint.
+
+    Args:
+        ratios: For each method, setting -> positive ratios, one per game.
+        out: File to write, ``.svg`` or ``.png``.
+        title: Line above the figure.
+        x_label: The setting.
+        y_label: What is divided by what.
+
+    Returns:
+        The path written.
+
+    Raises:
+        RecordError: If there is no method, or a ratio is not positive and finite.
+    """
+    drawn = _some(ratios)
+    for name, line in drawn.items():
+        for values in line.values():
+            array = np.asarray(values, np.float64)
+            if not (array.size and np.isfinite(array).all() and (array > 0.0).all()):
+                raise RecordError(f"the ratios of {name!r} must be positive and finite")
+    caption = "Line: geometric mean over games. Point: one game, the mean of its runs."
+    styles = agent_styles(drawn)
+    with canvas(out, title, caption) as (axes,):
+        for name, line in drawn.items():
+            colour, dash, marker = styles[name]
+            settings = sorted(line)
+            for setting in settings:
+                values = np.asarray(line[setting], np.float64)
+                axes.plot(
+                    np.full(values.shape, setting),
+                    values,
+                    marker,
+                    color=colour,
+                    alpha=0.45,
+                    markersize=4,
+                )
+            means = [float(np.exp(np.log(np.asarray(line[s])).mean())) for s in settings]
+            axes.plot(settings, means, linestyle=dash, color=colour, label=shown(name))
+        axes.axhline(1.0, color=BASELINE_COLOUR, linewidth=1.0)
+        axes.set(xlabel=x_label, ylabel=y_label, yscale="log")
+    return Path(out)

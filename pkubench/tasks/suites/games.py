@@ -18,6 +18,7 @@ _NAMED = {
     "openspiel": "a two-player zero-sum game of OpenSpiel, by its name",
     "matrix": "a game in normal form, by its name",
     "payoff": "a payoff matrix of your own",
+    "alphastar": "the payoff table of the AlphaStar league, from your copy of it",
 }
 """Prefix -> what games with this prefix are."""
 _CHIPS, _POINTS = "chips per game", "points per game (1 won, -1 lost)"

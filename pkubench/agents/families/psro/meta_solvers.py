@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pkubench.agents.families.psro.markov_chains import stationary
 from pkubench.envs.games.forest import Floats
 from pkubench.envs.games.linear_programs import matrix_game
 from pkubench.envs.games.payoff_matrices import checked_payoff
@@ -27,7 +28,6 @@ EPSILON = 1e-10
 _TIE = 1e-12
 """Payoffs closer than this, in units of the largest one, are equal up to rounding."""
 _MIN_SELECTION = 1e-14
-_PANEL = 64
 
 
 class MetaStrategy(NamedTuple):
@@ -93,6 +93,58 @@ def fictitious_play(
         worth_x += table[:, column]
         worth_y -= table[row]
     return MetaStrategy(played_x / played_x.sum(), played_y / played_y.sum())
+
+
+def fictitious_play_official(
+    payoff: ArrayLike, *, iterations: int = 1000, rng: np.random.Generator | None = None
+) -> MetaStrategy:
+    """Return fictitious play as PSD-PSRO's released code keeps its books.
+
+    It starts from a random mixture (independent uniform numbers, divided by their sum), and the
+    average that it returns last is taken before the last response: the random mixture weighs as
+    much as each of ``iterations - 1`` responses. So every policy has some weight, about one
+    ``iterations``-th divided by their number, whatever it is worth.
+
+    Args:
+        payoff: ``(rows, columns)``.
+        iterations: Plays of each player, the random start included.
+        rng: Draws the starts; None draws the same ones at each call.
+    """
+    rows, columns = _table(payoff).shape
+    draws = np.random.default_rng(0) if rng is None else rng
+    start = MetaStrategy(_drawn(rows, draws), _drawn(columns, draws))
+    return (
+        start
+        if iterations == 1
+        else fictitious_play(payoff, iterations=iterations - 1, start=start)
+    )
+
+
+def fictitious_play_official_symmetric(
+    payoff: ArrayLike, *, iterations: int = 1000, rng: np.random.Generator | None = None
+) -> Floats:
+    """Return :func:`fictitious_play_official` of one population, which responds to itself.
+
+    Args:
+        payoff: Antisymmetric ``(policies, policies)``.
+        iterations: As for :func:`fictitious_play_official`.
+        rng: As for :func:`fictitious_play_official`.
+    """
+    table = _table(payoff)
+    if iterations < 1:
+        raise ConfigError(f"iterations must be at least 1, got {iterations}")
+    played = _drawn(len(table), np.random.default_rng(0) if rng is None else rng)
+    worth = table @ played
+    for _ in range(iterations - 1):
+        response = int(worth.argmax())
+        played[response] += 1.0
+        worth += table[:, response]
+    return np.asarray(played / played.sum())
+
+
+def _drawn(size: int, rng: np.random.Generator) -> Floats:
+    draws = rng.random(size)
+    return np.asarray(draws / draws.sum())
 
 
 def regret_matching(payoff: ArrayLike, *, iterations: int = 10_000) -> MetaStrategy:
@@ -234,35 +286,6 @@ def alpha_rank_symmetric(
     return stationary(takes_over(table.T * (population / (population - 1.0))))
 
 
-def stationary(rates: Floats) -> Floats:
-    """Return the stationary distribution of a Markov chain.
-
-    Grassmann, Taskar and Heyman (1985): elimination without subtractions, so that probabilities
-    many orders of magnitude apart come out accurate.
-
-    Args:
-        rates: Non-negative ``(states, states)``, from row to column, up to a common factor; the
-            diagonal is ignored. The chain must have one recurrent class that holds state 0.
-    """
-    work = np.array(rates, np.float64)
-    np.fill_diagonal(work, 0.0)
-    # States are eliminated from the last to the second. Those of a panel first update each other's
-    # rows and columns; the block above and left of the panel is updated by one matrix product.
-    for end in range(len(work), 1, -_PANEL):
-        first = max(end - _PANEL, 1)
-        for state in range(end - 1, first - 1, -1):
-            row, column = work[state, :state], work[:state, state]
-            column /= row.sum()
-            work[first:state, :state] += np.outer(column[first:], row)
-            work[:first, first:state] += np.outer(column[:first], row[first:])
-        work[:first, :first] += work[:first, first:end] @ work[first:end, :first]
-    weights = np.zeros(len(work))
-    weights[0] = 1.0
-    for state in range(1, len(work)):
-        weights[state] = weights[:state] @ work[:state, state]
-    return np.asarray(weights / weights.sum())
-
-
 def _fixation(alpha: float | None, population: int, scale: float) -> Callable[[Floats], Floats]:
     """Return the probability that a mutant takes over, as a function of its advantage.
 
@@ -302,6 +325,7 @@ SOLVERS: dict[str, MetaSolver] = {
     "nash": nash,
     "nash-simplex": nash_simplex,
     "fictitious-play": fictitious_play,
+    "fictitious-play-official": fictitious_play_official,
     "regret-matching": regret_matching,
     "alpha-rank": alpha_rank,
     "projected-replicator": projected_replicator,
@@ -321,13 +345,37 @@ def meta_solver(name: str) -> MetaSolver:
     return SOLVERS[name]
 
 
-def solve_symmetric(name: str, payoff: ArrayLike) -> Floats:
-    """Return the meta-strategy of a single population, from its antisymmetric payoffs.
+def solve(name: str, payoff: ArrayLike, rng: np.random.Generator | None = None) -> MetaStrategy:
+    """Return the meta-strategies of two populations.
+
+    Args:
+        name: The meta-solver.
+        payoff: ``(rows, columns)``, what the first population wins.
+        rng: What ``fictitious-play-official`` draws its start from; the others draw nothing.
 
     Raises:
         UnknownName: No such solver.
     """
     solver = meta_solver(name)
+    if solver is fictitious_play_official:
+        return fictitious_play_official(payoff, rng=rng)
+    return solver(payoff)
+
+
+def solve_symmetric(name: str, payoff: ArrayLike, rng: np.random.Generator | None = None) -> Floats:
+    """Return the meta-strategy of a single population, from its antisymmetric payoffs.
+
+    Args:
+        name: The meta-solver.
+        payoff: ``(policies, policies)``.
+        rng: As for :func:`solve`.
+
+    Raises:
+        UnknownName: No such solver.
+    """
+    solver = meta_solver(name)
+    if solver is fictitious_play_official:
+        return fictitious_play_official_symmetric(payoff, rng=rng)
     return alpha_rank_symmetric(payoff) if solver is alpha_rank else solver(payoff).x
 
 

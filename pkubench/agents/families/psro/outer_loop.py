@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pkubench.agents.families.psro.learner import Floats, Tensors
-from pkubench.agents.families.psro.meta_solvers import MetaStrategy, meta_solver, solve_symmetric
+from pkubench.agents.families.psro.meta_solvers import MetaStrategy, solve, solve_symmetric
 from pkubench.agents.families.psro.settings import PSROConfig
 from pkubench.agents.families.psro.spaces import PolicySpace, Situation
 from pkubench.envs.games.zero_sum import ZeroSumGame
@@ -120,15 +120,17 @@ class PopulationLearner:
         name = self.config.meta_solver
         return name if name.startswith("nash") else self.space.scorer
 
-    def _solve(self, solver: str, rows: int, columns: int) -> MetaStrategy:
+    def _solve(
+        self, solver: str, rows: int, columns: int, rng: np.random.Generator | None = None
+    ) -> MetaStrategy:
         """Return the meta-strategy among the first policies of each side."""
         table = self._table[:rows, :columns]
         if np.ptp(table) <= _TIE * self.space.scale:  # a solver would solve for rounding errors
             table = np.zeros_like(table)
         if len(self._sides) == 1:
-            mass = solve_symmetric(solver, table)
+            mass = solve_symmetric(solver, table, rng)
             return MetaStrategy(mass, mass)
-        return meta_solver(solver)(table)
+        return solve(solver, table, rng)
 
     # Populations
 
@@ -199,7 +201,7 @@ class PopulationLearner:
         places = {number: len(side.rows) - 1 - above for number, side in self._sides.items()}
         sizes = places[0], places[max(places)]
         is_scored = sizes == self._table.shape and self.config.meta_solver == self._scorer
-        meta = self._meta if is_scored else self._solve(self.config.meta_solver, *sizes)
+        meta = self._meta if is_scored else self._solve(self.config.meta_solver, *sizes, rng)
         if self.config.targets == "latest":
             meta = MetaStrategy(*(np.eye(size)[-1] for size in sizes))
         targets = {
@@ -217,7 +219,7 @@ class PopulationLearner:
     def _rectified_turn(self, rng: np.random.Generator) -> None:
         """Update one policy per side; find new targets when all the old ones are done."""
         for number, side in self._sides.items():
-            side.jobs = side.jobs or self._good_targets(number)
+            side.jobs = side.jobs or self._good_targets(number, rng)
             if not side.busy:
                 side.start(self.space.fresh(number, rng))
                 side.busy = True
@@ -233,14 +235,15 @@ class PopulationLearner:
                 del side.performance[-1]
                 side.unseen = 0
 
-    def _good_targets(self, number: int) -> list[Target]:
+    def _good_targets(self, number: int, rng: np.random.Generator | None = None) -> list[Target]:
         """Return, for each policy with weight, the opponents it does not lose to, as weights.
 
         In an asymmetric game, losing is winning less than the restricted game's value. A policy
         that loses to all (it has weight only if the meta-strategy is not an equilibrium) responds
         to the whole meta-strategy.
         """
-        meta = self._solve(self.config.meta_solver, *self._table.shape)
+        rows, columns = self._table.shape
+        meta = self._solve(self.config.meta_solver, rows, columns, rng)
         own, other = meta if number == 0 else meta[::-1]
         table = self._table if number == 0 else -self._table.T
         value = float(own @ table @ other) - _TIE * self.space.scale

@@ -184,7 +184,7 @@ def _respond(
         )
 
     for _ in range(batches):
-        played = play(games, count, side, met, act(config.exploration), games.nobody, rng)
+        played = play(games, count, side, met, act(config.exploration), games.terminal_row, rng)
         if played is not None:
             learner.replay.add(played.decisions)
         if len(learner.replay) >= config.batch_size:
@@ -193,7 +193,7 @@ def _respond(
     # Fresh plays: training plays would overestimate the response.
     won = []
     for _ in range(scoring):
-        play(games, count, side, met, act(0.0), games.nobody, rng)
+        play(games, count, side, met, act(0.0), games.terminal_row, rng)
         won.append(games.returns[:, side])
     every = np.concatenate(won)
     error = float(every.std(ddof=1) / np.sqrt(len(every)))

@@ -39,5 +39,5 @@ class Mirror(PlanOracle):
         plan = situation.row
         for _ in range(self.mirror_steps):
             slopes = aim.base if aim.bonus is None else aim.base + aim.bonus.slopes(plan)
-            plan = game.climb(situation.side, plan, slopes, self.mirror_rate)
+            plan = game.mirror_step(situation.side, plan, slopes, self.mirror_rate)
         return plan, np.inf
