@@ -2,9 +2,9 @@
 
 At points spread evenly over the budget the agent is exported, loaded as an evaluation loads it, and
 plays some episodes at the mode of its policy, with the code that evaluations use for a block of
-episodes; at the last point it also plays them with sampled actions. Every point has its own
-episodes, from the run's stream of ``validation_seeds``. No generator of the training is used, so
-that the weights are bit-equal with and without validation.
+episodes; at the last point, or at every one if asked, it also plays them with sampled actions.
+Every point has its own episodes, from the run's stream of ``validation_seeds``. No generator of the
+training is used, so that the weights are bit-equal with and without validation.
 
 The results decide which weights are saved (``keep``). The mean that selected the best ones is
 biased upwards by that selection: scores come from a protocol's episodes.
@@ -47,6 +47,8 @@ class Validation:
     """Points averaged to rate the weights of the last of them."""
     keep: Keep = "last"
     """Which weights are saved: the last ones, or those of the best window's last point."""
+    sampled: bool = False
+    """Also play every point with sampled actions, at twice the time; else the last point only."""
 
     def __post_init__(self) -> None:
         """Check the domains."""
@@ -73,6 +75,7 @@ def validation_for(
     episodes: int | None = None,
     window: int | None = None,
     keep: str = "last",
+    sampled: bool = False,
 ) -> Validation | None:
     """Return the settings for a task; None where nothing is validated.
 
@@ -82,6 +85,7 @@ def validation_for(
         episodes: None is 8.
         window: None is half the points.
         keep: ``last`` or ``best``.
+        sampled: Whether every point is also played with sampled actions.
 
     Raises:
         ConfigError: a number is out of its domain; or the best is to be kept without validation.
@@ -98,6 +102,7 @@ def validation_for(
         episodes=8 if episodes is None else episodes,
         window=max(points // 2, 1) if window is None else window,
         keep=how,
+        sampled=sampled,
     )
 
 
@@ -134,7 +139,7 @@ class Validator:
         self.how, self.family, self.task, self.env = how, family, task, env
         self.seed, self.total = seed, total
         self.points: list[Point] = []
-        self.sampled: Point | None = None
+        self.sampled: list[Point] = []
         self.best: Best | None = None
 
     def is_due(self, done: int, is_last: bool) -> bool:
@@ -154,16 +159,18 @@ class Validator:
             export: The agent.
             config: The ``config.json`` it would be saved with.
             done: How much of the budget is spent.
-            is_last: Whether training is over: then also sampling from the policy.
+            is_last: Whether training is over: then also sampling from the policy, which other
+                points do only if the settings say so.
         """
         saved = SavedAgent(dict(config), dict(export.tensors))
         first = len(self.points) * self.how.episodes
         point = self._play(saved, first, done, "mode")
         self.points.append(point)
         figures = {f"validation_{name}": value for name, value in point.figures.items()}
-        if is_last and "sampled" in self.family.acting.get("mode", ()):
-            self.sampled = self._play(saved, first, done, "sampled")
-            found = self.sampled.figures
+        is_sampled = is_last or self.how.sampled
+        if is_sampled and "sampled" in self.family.acting.get("mode", ()):
+            self.sampled.append(self._play(saved, first, done, "sampled"))
+            found = self.sampled[-1].figures
             figures |= {f"validation_sampled_{name}": value for name, value in found.items()}
         if self.how.keep == "best":
             self._consider(export, done)
@@ -226,8 +233,10 @@ class Validator:
             "seed": self.seed,
             "points": [_written(point) for point in self.points],
         }
-        if self.sampled is not None:
-            found["sampled"] = _written(self.sampled)
+        if self.sampled:
+            found["sampled"] = _written(self.sampled[-1])
+        if how.sampled:
+            found["sampled_points"] = [_written(point) for point in self.sampled]
         return {"validation": found, "saved": saved}
 
     def state(self) -> dict[str, Any]:
@@ -243,11 +252,16 @@ class Validator:
                 "tensors": dict(export.tensors),
                 "files": files,
             }
-        return {"points": [point._asdict() for point in self.points], "best": best}
+        return {
+            "points": [point._asdict() for point in self.points],
+            "sampled": [point._asdict() for point in self.sampled],
+            "best": best,
+        }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Restore the state of a checkpoint."""
         self.points = [Point(**point) for point in state["points"]]
+        self.sampled = [Point(**point) for point in state["sampled"]]
         best = state["best"]
         if best is not None:
             files = {name: data.tobytes() for name, data in best["files"].items()}
