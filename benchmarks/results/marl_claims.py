@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.results.anchors import floor_of
 from benchmarks.results.page import LEVEL, Pair, Table, compared, holm, line_of, normalised
 from pkubench.evaluation.statistics import (
     iqm,
@@ -153,7 +154,7 @@ def verdict(lines: Sequence[str]) -> str:
 def _over_environments(
     table: Table, environments: Mapping[str, str], pair: tuple[str, str]
 ) -> Pooled | None:
-    """Compare two rows over the particle environments, on the scale random 0, controller 100.
+    """Compare two rows over the particle environments, on the scale floor 0, controller 100.
 
     None if there is only one environment, a single run, or a missing row.
     """
@@ -168,7 +169,7 @@ def _over_environments(
         task.removeprefix("Simple").removesuffix("Continuous-v0") for task in environments
     )
     text = (
-        f"over {names}, random 0 and controller 100: "
+        f"over {names}, floor 0 and controller 100: "
         f"IQM {left.estimate:.1f} [{left.low:.1f}, {left.high:.1f}] and "
         f"{right.estimate:.1f} [{right.low:.1f}, {right.high:.1f}]; probability to beat "
         f"{better.estimate:.2f} [{better.low:.2f}, {better.high:.2f}]"
@@ -211,10 +212,11 @@ def permutation_test(
 def _scores(
     table: Table, environments: Mapping[str, str], name: str
 ) -> npt.NDArray[np.float64] | None:
-    """Return (runs, environments) scores, random 0, controller 100; None where runs are missing."""
+    """Return (runs, environments) scores, floor 0, controller 100; None where runs are missing."""
     columns = []
     for task, controller in environments.items():
         lines = table[task]
-        low, high = lines["random"].mean("return"), lines[controller].mean("return")
+        floor = lines[floor_of(task, lines)]
+        low, high = floor.mean("return"), lines[controller].mean("return")
         columns.append([normalised(run["return"], low, high) for run in lines[name].runs])
     return np.stack(columns, axis=1) if len({*map(len, columns)}) == 1 else None
