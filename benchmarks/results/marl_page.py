@@ -105,10 +105,11 @@ the end of the ten consecutive validations with the best mean, of 20 on seeds th
 and with sampled actions, averaged over runs: a score far above it is of a policy that was lost.
 
 The numbers of the CPU presets were chosen on training seeds of environments that are compared here:
-those of HAPPO and MAPPO on SimpleSpread (discrete), and on HalfCheetah 2x3 and Hopper 3x1 at
-300,000 steps; those of the off-policy learners on the three continuous particle environments, and
-their returns of one step, where the papers have 5 to 20, on HalfCheetah 2x3 with training seed
-1000. Which seeds the other choices were made on was not recorded: they may be among those reported.
+those of HAPPO and MAPPO on SimpleSpread (discrete); those of the off-policy learners on the three
+continuous particle environments, and their returns of one step, where the papers have 5 to 20, on
+HalfCheetah 2x3 with training seed 1000. For robots HAPPO and MAPPO have numbers that were compared
+[on training seeds of their own](marl-tuning.md). Which seeds the other choices were made on was not
+recorded: they may be among those reported.
 No evaluation seed was used. The CPU presets update off policy every 6.67 or 10 steps; the papers
 every 20, or 10 for DDPG and TD3 on robots.
 
