@@ -210,10 +210,17 @@ def task_section(task: Task) -> Iterator[str]:
         better = "higher" if metric.higher_is_better else "lower"
         yield f"| {metric.name} | {better} | {metric.unit} | {metric.describe} |"
     if task.references:
-        yield "\n| reference | agent | score | n | measured by |\n|---|---|---|---|---|"
-    for name, reference in task.references.items():
         yield (
-            f"| {name} | {reference.agent} | {reference.score:.6g} | {reference.n} "
+            "\nNormalised scores are 0 at the best of random and the lazy policies, and 1 at the "
+            "reference, where there is one above them."
+        )
+        yield "\n| anchor | agent | score | normalised | n | measured by |"
+        yield "|---|---|---|---|---|---|"
+    for name, reference in task.references.items():
+        scaled = task.normalised(reference.score)
+        yield (
+            f"| {name} | {reference.agent} | {reference.score:.6g} "
+            f"| {'-' if scaled is None else format(scaled, '.3g')} | {reference.n} "
             f"| `{reference.command}` |"
         )
     yield ""

@@ -1,9 +1,10 @@
 """Measure the reference scores of the tasks and write them to pkubench/tasks/references.json.
 
-    python tools/measure_references.py [TASK ...] [--only random|reference]
+    python tools/measure_references.py [TASK ...] [--only random|lazy|reference]
 
-Every normalised score is based on these numbers: 0 is the random agent, 1 the reference agent. Both
-are scored by the harness like any entry, the random agent on many more episodes. In games the
+Every normalised score is based on these numbers: 0 is the best of the random agent and the lazy
+policies, 1 the reference agent. All are scored by the harness like any entry, untrained ones on
+more episodes. A lazy policy over the cost limit is no floor and is left out. In games the
 reference is the equilibrium, whose exploitability is 0; where a linear program gives the optimum
 within the cost limit, it is that optimum. Entries that are not measured again stay as they are; a
 reference agent without shipped weights for a task is skipped with a note.
@@ -28,18 +29,35 @@ from pkubench.tasks.task import Task
 FILE = Path(pkubench.__file__).parent / "tasks" / REFERENCES
 LONG_HORIZON, LONG_FACTOR = 1000, 10
 """Longer episodes have more steps, and take longer."""
+SCRIPTED_EPISODES, SCRIPTED_LONG_EPISODES = 2000, 64
+"""Of scripted agents, whose scores vary less than those of random play."""
 
 
 def measured(task: Task, agent: str, episodes: int, anchor: str) -> dict[str, Any]:
     """Score an agent and return its entry of the file."""
     report = pkubench.evaluate(agent, task, episodes=episodes)
     found = report.metrics[task.ranking.name]
-    if found.mean is None or (anchor == "reference" and report.score is None):
+    if found.mean is None or (anchor != "random" and report.score is None):
         why = "it is over the cost limit" if report.failed == 0 else next(iter(report.failures))
         raise AgentError(f"{agent} gives no {anchor} score on {task.id}: {why}")
     short = task.id.rpartition("/")[2]
     command = f"pkubench evaluate {agent} {short} --episodes {episodes}"
     return {"agent": agent, "score": found.mean, "n": found.n, "command": command}
+
+
+def lazy(task: Task, episodes: int) -> dict[str, dict[str, Any]]:
+    """Return the entries of a task's lazy policies; those over the cost limit have none."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, score in task.lazy.items():
+        if score is not None:
+            why = f"{score / (task.protocol.horizon or 1):g} a step for surviving"
+            found[name] = {"agent": name, "score": score, "n": 1, "command": why}
+            continue
+        try:
+            found[name] = measured(task, f"scripted:{name}", episodes, name)
+        except AgentError as error:
+            print(f"{task.id}: {error}", file=sys.stderr)
+    return found
 
 
 def known(task: Task, suite: Suite) -> dict[str, Any]:
@@ -63,18 +81,23 @@ def entries(task: Task, only: str | None) -> dict[str, dict[str, Any]]:
     """Measure what was asked for of one task."""
     found: dict[str, dict[str, Any]] = {}
     episodes, suite = task.protocol.episodes, suites()[task.suite]
+    long = (task.protocol.horizon or 0) >= LONG_HORIZON
+    scripted = SCRIPTED_LONG_EPISODES if long else SCRIPTED_EPISODES
     if only in (None, "random"):
-        long = (task.protocol.horizon or 0) >= LONG_HORIZON
         many = (LONG_FACTOR if long else suite.random_factor) * episodes
         found["random"] = measured(task, "random", many, "random")
+    if only in (None, "lazy"):
+        found |= lazy(task, scripted)
     if only in (None, "reference"):
         if suite.reference_score is not None:
             found["reference"] = known(task, suite)
         elif (optimum := optimum_of(task)) is not None:
             found["reference"] = optimum
         else:
+            agent = task.reference or suite.reference
+            count = scripted if task.reference else episodes
             try:
-                found["reference"] = measured(task, suite.reference, episodes, "reference")
+                found["reference"] = measured(task, agent, count, "reference")
             except AgentError as error:
                 print(f"{task.id}: {error}", file=sys.stderr)
     return found
@@ -84,17 +107,19 @@ def main() -> int:
     """Measure, and rewrite the file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tasks", nargs="*", metavar="TASK", help="default: all")
-    parser.add_argument("--only", choices=("random", "reference"))
+    parser.add_argument("--only", choices=("random", "lazy", "reference"))
     options = parser.parse_args()
     chosen = [pkubench.make_task(name) for name in options.tasks] or list(pkubench.tasks())
     stored: dict[str, dict[str, Any]] = json.loads(FILE.read_text())
     for task in chosen:
         new = entries(task, options.only)
-        stored[task.id] = {**stored.get(task.id, {}), **new}
+        both = {**stored.get(task.id, {}), **new}
+        order = ("random", *task.lazy, "reference")
+        stored[task.id] = {anchor: both[anchor] for anchor in order if anchor in both}
         for anchor, entry in new.items():
             print(f"{task.id} {anchor}: {entry['agent']} {entry['score']:.4f} (n = {entry['n']})")
-    ordered = {t.id: stored[t.id] for t in pkubench.tasks() if stored.get(t.id)}
-    FILE.write_text(json.dumps(ordered, indent=1) + "\n")
+        ordered = {t.id: stored[t.id] for t in pkubench.tasks() if stored.get(t.id)}
+        FILE.write_text(json.dumps(ordered, indent=1) + "\n")
     return 0
 
 

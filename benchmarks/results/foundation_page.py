@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from benchmarks.results.anchors import floor_of
 from benchmarks.results.page import (
     Pair,
     Table,
@@ -77,13 +78,14 @@ def _verdicts(table: Table) -> list[str]:
         )
     lines += verdicts(table, [Pair(task, "happo", "mappo") for task in _CONTROLLERS])
     if "happo-10m" in spread:
-        anchors = ("random", _CONTROLLERS["SimpleSpread-v0"])
-        ours = [spread[name].mean("return") for name in ("happo-10m", *anchors)]
-        old = [by_old_rules(name, "SimpleSpread-v0") for name in anchors]
+        controller = _CONTROLLERS["SimpleSpread-v0"]
+        floor = floor_of("SimpleSpread-v0", spread)
+        ours = [spread[name].mean("return") for name in ("happo-10m", floor, controller)]
+        old = [by_old_rules(name, "SimpleSpread-v0") for name in (floor, controller)]
         lines.append(
             f"- One HAPPO run of 10 M steps on SimpleSpread: {ours[0]:.1f}, which is "
-            f"{normalised(*ours):.0f} where random is 0 and the controller 100. The paper's curve "
-            f"ends near -62 by the v2 rules, which is {normalised(-62.0, *old):.0f} on that scale. "
+            f"{normalised(*ours):.0f} where doing nothing is 0 and the controller 100. The paper's "
+            f"curve ends near -62 by the v2 rules, {normalised(-62.0, *old):.0f} on that scale. "
             "One run does not support a claim.\n"
         )
     if "happo-paper" in spread:

@@ -16,13 +16,20 @@ _SPREAD, _TALK, _REFERENCE = (
     f"Simple{name}Continuous-v0" for name in ("Spread", "SpeakerListener", "Reference")
 )
 _PARTICLE = (_SPREAD, _TALK, _REFERENCE)
+_ROBOTS = ("MultiHalfCheetah2x3-v1", "MultiHopper3x1-v0", "MultiWalker2d2x3-v0", "MultiAnt4x2-v1")
+_ON_POLICY = ("happo", "mappo")
 _CLAIMED = ("happo", "mappo", "hasac", "hatd3")
 _OTHERS = ("hatrpo", "haa2c", "haddpg", "maddpg", "matd3", "masac")
 _ABLATIONS = ("happo-simultaneous", "hatd3-simultaneous", "hasac-simultaneous")
 
 
-def _row(agent: str, task: str, seeds: int, **more: object) -> Row:
-    return Row(agent, task, _STEPS, seeds, **{"ships": 1, "table": "marl", **more})  # type: ignore[arg-type]
+def _row(agent: str, task: str, seeds: int, steps: int = _STEPS, **more: object) -> Row:
+    return Row(agent, task, steps, seeds, **{"ships": 1, "table": "marl", **more})  # type: ignore[arg-type]
+
+
+def _longer(agent: str, task: str, millions: int, **more: object) -> Row:
+    label = f"{agent}-{millions}m"
+    return _row(agent, task, 3, millions * 1_000_000, ships=0, label=label, keep="best", **more)
 
 
 ROWS = (
@@ -30,16 +37,19 @@ ROWS = (
     *(_row(agent, task, 3) for task in _PARTICLE for agent in _OTHERS),
     # where the agents' spaces differ nothing is shared, and mappo is happo-simultaneous
     *(_row(agent, task, 5) for task in (_SPREAD, _REFERENCE) for agent in _ABLATIONS),
-    *(_row(a, t, 3) for t in ("MultiHalfCheetah2x3-v1", "MultiHopper3x1-v0") for a in _CLAIMED),
-    *(_row(a, t, 1) for t in ("MultiWalker2d2x3-v0", "MultiAnt4x2-v1") for a in _CLAIMED),
+    *(_row(a, t, 3, keep="best") for t in _ROBOTS for a in _ON_POLICY),
+    *(_row(a, t, 3) for t in _ROBOTS[:2] for a in ("hasac", "hatd3")),
+    *(_row(a, t, 1) for t in _ROBOTS[2:] for a in ("hasac", "hatd3")),
     # the papers' networks, batches, returns and ratio of updates, where the small ones score low
     *(_row(a, "MultiHopper3x1-v0", 1) for a in ("hasac-paper", "hatd3-paper")),
-    Row("mappo", "SimpleSpread-v0", 10_000_000, 1, ships=0, label="mappo-10m", table="marl"),
-    Row("happo", "SimpleSpread-v0", 10_000_000, 1, ships=0, label="happo-10m"),
+    # the papers' budget: on SimpleReference one million discrete steps end at silence
+    *(_longer(a, f"Simple{t}-v0", 10) for t in ("Spread", "Reference") for a in _ON_POLICY),
     *(
         Row(f"{a}-paper", "SimpleSpread-v0", 10_000_000, 1, 0, f"{a}-paper-10m", "marl")
-        for a in ("happo", "mappo")
+        for a in _ON_POLICY
     ),
+    *(_longer(a, "MultiHalfCheetah2x3-v1", 5) for a in _ON_POLICY),
+    *(_longer(a, "MultiAnt4x2-v1", 5) for a in _ON_POLICY),
 )
 
 if __name__ == "__main__":

@@ -7,9 +7,18 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
-from benchmarks.results.page import markdown, normalised, score_figure, table_of, unfinished
+from benchmarks.results.anchors import floor_of, is_trained, not_above_floor, old_floor
+from benchmarks.results.page import (
+    Table,
+    markdown,
+    normalised,
+    score_figure,
+    table_of,
+    unfinished,
+)
 from benchmarks.results.records import by_old_rules
 from benchmarks.results.rows import Row, page_path
+from pkubench.tasks.registry import make_task
 
 _SPREAD, _TALK, _REFERENCE = (
     f"Simple{name}Continuous-v0" for name in ("Spread", "SpeakerListener", "Reference")
@@ -19,8 +28,8 @@ _CONTROLLERS = {
     _TALK: "scripted:messenger",
     _REFERENCE: "scripted:messenger",
     "SimpleSpread-v0": "scripted:assignment",
+    "SimpleReference-v0": "scripted:messenger",
 }
-_ANCHORS = {"random", *_CONTROLLERS.values()}
 _CURVES = {
     _SPREAD: {
         "happo": "-65",
@@ -52,7 +61,14 @@ _CURVES = {
         "happo-paper-10m": "-62",
         "mappo-paper-10m": "-58",
     },
-    "MultiHalfCheetah2x3-v1": {"happo": "7000", "mappo": "6850", "hatd3": "8800"},
+    "SimpleReference-v0": {"happo-10m": "-13 to -12", "mappo-10m": "-13 to -12"},
+    "MultiHalfCheetah2x3-v1": {
+        "happo": "7000",
+        "mappo": "6850",
+        "happo-5m": "7000",
+        "mappo-5m": "6850",
+        "hatd3": "8800",
+    },
     "MultiHopper3x1-v0": {
         "happo": "3450 to 3600",
         "mappo": "3600",
@@ -65,8 +81,8 @@ _CURVES = {
 """HARL (JMLR 2024), ends of the curves, read off the figures with 2-3 % error: 10 M steps, 5 M for
 off-policy methods on particle environments; SimpleSpread by the v2 rules, MuJoCo by Gym's v2
 robots. The HASAC paper has only curves, without numbers."""
-_HEAD = """# Heterogeneous multi-agent learning
-
+_TITLE = "# Heterogeneous multi-agent learning\n\n"
+_HEAD = """\
 Written by `make results-marl`; no score here is entered by hand. Every run is scored by `pkubench
 evaluate` on seeds that no learner has trained on. Intervals are 95 % Student t intervals over
 training seeds (n); a row with one run shows the interval over its episodes and says so. The column
@@ -77,15 +93,22 @@ off-policy learner computes more in each. The records, with command and settings
 in `benchmarks/results/records/marl`. The package ships seed 0 of each row (of rows named `10m`
 nothing): `make evaluate` and `pkubench evaluate NAME TASK` score that run alone.
 
-*Normalised* is 100 (s - random) / (controller - random). The controllers are heuristics, not
-optima, so a learner can pass 100. (`pkubench evaluate` normalises by each task's own reference,
-which for SimpleSpread is a trained agent.)
+*Normalised* is 100 (s - floor) / (controller - floor), where the floor is the best of random and
+the lazy policies: `scripted:no-op` does nothing, `scripted:silent` moves to the centroid of the
+landmarks without a message, and *standing* is what a robot earns that only stays upright, its
+healthy reward. The controllers are heuristics, not optima, so a learner can pass 100.
+
+Which weights are scored: those after the last update; where *training* says *best kept*, those at
+the end of the ten consecutive validations with the best mean, of 20 on seeds that no table has.
+*Last ten validations* is the mean return of the last ten, 8 episodes each, with the policy's mode
+and with sampled actions, averaged over runs: a score far above it is of a policy that was lost.
 
 The numbers of the CPU presets were chosen on training seeds of environments that are compared here:
-those of HAPPO and MAPPO on SimpleSpread (discrete), and on HalfCheetah 2x3 and Hopper 3x1 at
-300,000 steps; those of the off-policy learners on the three continuous particle environments, and
-their returns of one step, where the papers have 5 to 20, on HalfCheetah 2x3 with training seed
-1000. Which seeds the other choices were made on was not recorded: they may be among those reported.
+those of HAPPO and MAPPO on SimpleSpread (discrete); those of the off-policy learners on the three
+continuous particle environments, and their returns of one step, where the papers have 5 to 20, on
+HalfCheetah 2x3 with training seed 1000. For robots HAPPO and MAPPO have numbers that were compared
+[on training seeds of their own](marl-tuning.md). Which seeds the other choices were made on was not
+recorded: they may be among those reported.
 No evaluation seed was used. The CPU presets update off policy every 6.67 or 10 steps; the papers
 every 20, or 10 for DDPG and TD3 on robots.
 
@@ -93,11 +116,11 @@ every 20, or 10 for DDPG and TD3 on robots.
 on particle environments 5 M. On particle environments they were measured by the v2 rules, where a
 step updates velocities before positions and, on SimpleSpread, an agent collides with itself (-37.5
 per episode). So they are not on the scale of our returns; the bracket normalises them by what
-random and the controller score under those rules, which is given below each table.
+the floor and the controller score under those rules, which is given below each table.
 
 """
 _TEN_MILLION = """Rows named `10m` are the agent of that name, trained for the paper's 10 M steps.
-Five seeds of 1.5 M steps are in [foundation](foundation.md).
+Five seeds of smaller budgets are in [foundation](foundation.md).
 
 """
 _MUJOCO_NOTE = """\
@@ -122,7 +145,7 @@ def page_of(rows: tuple[Row, ...], scale: float) -> str:
     """Return the page, from the records of all finished rows."""
     table = table_of(rows, scale, _CONTROLLERS)
     page = page_path("marl", scale)
-    sections = [_HEAD]
+    sections = [_TITLE, *_not_learned(table), _HEAD]
     for title, note, prefix in (
         ("Particle worlds", "", "Simple"),
         ("Multi-Agent MuJoCo", _MUJOCO_NOTE, "Multi"),
@@ -130,27 +153,45 @@ def page_of(rows: tuple[Row, ...], scale: float) -> str:
         chosen = [task for task in table if task.startswith(prefix)]
         if chosen:
             sections.append(f"## {title}\n\n{note}")
-            several = {t: table[t] for t in chosen if len(table[t].keys() - _ANCHORS) > 1}
-            sections.append(score_figure(prefix.lower(), title, several, _ANCHORS, page))
+            several = {t: table[t] for t in chosen if sum(map(is_trained, table[t])) > 1}
+            sections.append(score_figure(prefix.lower(), title, several, page))
         for task in chosen:
             sections += markdown(task, table[task], _published(task), _CONTROLLERS.get(task, "-"))
             sections += _old_rules_note(task)
-            sections += [_TEN_MILLION] if task == "SimpleSpread-v0" else []
+            sections += [_TEN_MILLION] if task in ("SimpleSpread-v0", "SimpleReference-v0") else []
     sections += [*_progress(rows), _CLAIMS, *unfinished(rows, scale)]
     return "".join(sections)
 
 
+def _not_learned(table: Table) -> Iterator[str]:
+    """Say which rows do not beat random and the lazy policies; in the first lines of the page."""
+    lines = []
+    for task, rows in table.items():
+        names = not_above_floor(task, rows)
+        if names:
+            floor = floor_of(task, rows)
+            score = rows[floor].mean(make_task(task).ranking.name)
+            lines.append(f"- {task}: {', '.join(names)} ({floor} scores {score:.4g})\n")
+    if lines:
+        yield (
+            "**Not better than a lazy policy.** The intervals of these rows do not lie above those "
+            "of random play, of doing nothing, of keeping silent and of standing still, so nothing "
+            "shows that they learned the task:\n\n"
+        )
+        yield from lines
+        yield "\n"
+
+
 @cache
 def _old_scale(task: str) -> tuple[float, float]:
-    """Return what random and the controller score on a particle environment by the v2 rules."""
-    random, controller = (by_old_rules(agent, task) for agent in ("random", _CONTROLLERS[task]))
-    return random, controller
+    """Return what the floor and the controller score on a particle environment by the v2 rules."""
+    return old_floor(task), by_old_rules(_CONTROLLERS[task], task)
 
 
 def _old_rules_note(task: str) -> Iterator[str]:
     if task in _CONTROLLERS:
         low, high = _old_scale(task)
-        yield f"By the v2 rules random scores {low:.4g} and the controller {high:.4g}.\n\n"
+        yield f"By the v2 rules the floor is {low:.4g} and the controller scores {high:.4g}.\n\n"
 
 
 def _published(task: str) -> dict[tuple[str, str], str]:

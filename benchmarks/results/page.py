@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.results.records import Scored, read, scored_agent, scored_row
+from benchmarks.results.anchors import anchor_lines, floor_of, is_trained
+from benchmarks.results.records import Scored, read, scored_row
 from benchmarks.results.rows import Row
 from pkubench.evaluation.figures.plots import return_against_cost, score_intervals
 from pkubench.evaluation.metrics import feasible
@@ -32,7 +33,8 @@ def table_of(rows: Sequence[Row], scale: float, anchors: Mapping[str, str]) -> T
     Args:
         rows: the rows of the table.
         scale: of the budgets.
-        anchors: task -> an agent shown after ``random``, such as ``scripted:assignment``.
+        anchors: task -> an agent shown after ``random`` and the lazy policies, such as
+            ``scripted:assignment``.
     """
     table: Table = {}
     for row in rows:
@@ -41,8 +43,7 @@ def table_of(rows: Sequence[Row], scale: float, anchors: Mapping[str, str]) -> T
             print(f"left out, its training is not finished: {row.name} on {row.task}")
             continue
         if row.task not in table:
-            named = ["random", *([anchors[row.task]] if row.task in anchors else [])]
-            table[row.task] = {name: scored_agent(name, row.task) for name in named}
+            table[row.task] = anchor_lines(row.task, anchors.get(row.task))
         table[row.task][row.name] = found
     return table
 
@@ -53,7 +54,8 @@ def markdown(
     """Yield one task's table.
 
     With an ``anchor`` among the lines, the column ``normalised`` holds
-    100 (s - random) / (anchor - random); with another text it is left out.
+    100 (s - floor) / (anchor - floor), the floor being the best of random and the lazy policies;
+    with another text it is left out.
     """
     found = make_task(task)
     metric = found.ranking.name
@@ -63,7 +65,8 @@ def markdown(
     if has_cost:  # defined in docs/concepts/constraints.md
         columns += ["cost [95 %]", "violation [95 %]", "feasible runs"]
         columns += ["excess in training"] if is_counted else []
-    columns += ["n"]
+    is_validated = any(line.validated for line in lines.values())
+    columns += ["n", *(["last ten validations: mode, sampled"] if is_validated else [])]
     columns += [*([f"normalised ({anchor} = 100)"] if anchor in lines else []), "published"]
     yield f"### {task}\n\n"
     yield "| " + " | ".join(columns) + " |\n"
@@ -75,8 +78,9 @@ def markdown(
             cells += [line.training_excess()] if is_counted else []
         older = OLDER if line.in_float32 else ""
         cells.append(f"{line.metrics[metric][-1]} {line.sample}{older}")
+        cells += [line.validation()] if is_validated else []
         if anchor in lines:
-            low, high = lines["random"].mean(metric), lines[anchor].mean(metric)
+            low, high = lines[floor_of(task, lines)].mean(metric), lines[anchor].mean(metric)
             cells.append(f"{normalised(line.mean(metric), low, high):.0f}")
         cells.append(published.get((name, task), "-"))
         yield "| " + " | ".join(cells) + " |\n"
@@ -106,10 +110,10 @@ def return_cost_figure(task: str, lines: Mapping[str, Scored], page: Path) -> st
     return f"![Return against cost on {task}: limit {found.cost_limit:g}]({figure.as_posix()})\n\n"
 
 
-def score_figure(stem: str, title: str, table: Table, anchors: Set[str], page: Path) -> str:
+def score_figure(stem: str, title: str, table: Table, page: Path) -> str:
     """Draw the scores of tasks, a panel each, and return the Markdown that shows the figure.
 
-    Lines named in ``anchors`` are dashed. The figure is written next to the page,
+    Lines that are not trained are dashed. The figure is written next to the page,
     ``figures/PAGE-STEM.svg``.
     """
     scores, references = {}, {}
@@ -121,9 +125,9 @@ def score_figure(stem: str, title: str, table: Table, anchors: Set[str], page: P
                 "sample": line.sample,
             }
             for name, line in lines.items()
-            if name not in anchors
+            if is_trained(name)
         }
-        references[task] = {n: lines[n].mean(metric) for n in lines if n in anchors}
+        references[task] = {n: lines[n].mean(metric) for n in lines if not is_trained(n)}
     figure = Path("figures") / f"{page.stem}-{stem}.svg"
     score_intervals(
         scores, page.parent / figure, title=title, x_label="return", references=references

@@ -24,6 +24,8 @@ from pkubench.tasks.registry import make_task
 
 INFERENCE = "float64"
 """Precision in which saved agents act; what they return is rounded to float32."""
+LAST_POINTS = 10
+"""Validation points averaged in a record."""
 RECORDS = Path(__file__).parent / "records"
 """Where the records are; weights and curves are in ``runs`` while they are needed."""
 
@@ -64,9 +66,30 @@ def write(row: Row, seed: int, budget: int, run: Path) -> dict[str, Any]:
     }
     if "training_cost" in config:
         record["training_cost"] = config["training_cost"]
+    if "validation" in config:
+        record["validation"] = validated(config["validation"])
     path_of(row, seed, budget).parent.mkdir(parents=True, exist_ok=True)
     write_json(path_of(row, seed, budget), record)
     return record
+
+
+def validated(validation: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a record keeps of a run's validation.
+
+    ``mode`` and ``sampled`` are means of the last ten points' returns, ``best`` is the best point's
+    at the mode. Where only the last point was sampled there is no ``sampled``.
+
+    >>> points = [{"at": k, "return": float(k)} for k in range(1, 12)]
+    >>> validated({"points": points})
+    {'mode': 6.5, 'best': 11.0}
+    """
+    found: dict[str, Any] = {}
+    for name, key in (("mode", "points"), ("sampled", "sampled_points")):
+        last = [point.get("return") for point in validation.get(key, ())][-LAST_POINTS:]
+        if last and None not in last:
+            found[name] = round(sum(last) / len(last), 6)
+    returns = [point["return"] for point in validation["points"] if "return" in point]
+    return {**found, "best": max(returns)} if returns else found
 
 
 def write_again(row: Row, seed: int, weights: Path) -> None:
@@ -114,6 +137,8 @@ class Scored:
     """Each run's cost of training, if all runs recorded it."""
     weights: Sequence[str] = ()
     """Each run's hash of its weights."""
+    validated: Sequence[Mapping[str, float]] = ()
+    """Each run's means over its last ten validations, if all runs were validated."""
     in_float32: int = 0
     """Runs evaluated when agents acted in float32, without weights to evaluate them again."""
 
@@ -147,6 +172,14 @@ class Scored:
             return f"{found.estimate:.4g}"
         return f"{found.estimate:.4g} [{found.low:.4g}, {found.high:.4g}]"
 
+    def validation(self) -> str:
+        """Return the means over the last ten validations of the runs: ``mode, sampled``."""
+        cells = []
+        for name in ("mode", "sampled"):
+            found = [run[name] for run in self.validated if name in run]
+            cells.append(f"{sum(found) / len(found):.4g}" if found else "-")
+        return ", ".join(cells) if self.validated else "-"
+
     def mean(self, metric: str) -> float:
         """Return the mean over runs."""
         return self.metrics[metric][0]
@@ -164,13 +197,19 @@ def scored_row(row: Row, budget: int) -> Scored | None:
     if "updates_per_step" in settings:
         ratio = settings["num_envs"] / settings["updates_per_step"]
         training += f", an update every {ratio:.3g}"
+    training += ", best kept" if row.keep == "best" else ""
     seconds = [r["seconds"] for r in records if r["seconds"] is not None]
     training += f", {sum(seconds) / len(seconds):.0f} s per run" if seconds else ""
     costs = [r["training_cost"] for r in records if "training_cost" in r]
     costs = costs if len(costs) == len(records) else []
     line = _scored(row.name, training, [r["report"] for r in records], costs)
-    older = sum(acted_in(record) != INFERENCE for record in records)
-    return replace(line, weights=[r["weights"] for r in records], in_float32=older)
+    points = [r["validation"] for r in records if "validation" in r]
+    return replace(
+        line,
+        weights=[r["weights"] for r in records],
+        in_float32=sum(acted_in(record) != INFERENCE for record in records),
+        validated=points if len(points) == len(records) else [],
+    )
 
 
 def scored_agent(agent: str, task: str) -> Scored:

@@ -34,6 +34,9 @@ class Row:
     """Names the folder of its runs and records."""
     changes: tuple[tuple[str, str], ...] = ()
     """Settings that are not the preset's, as after ``--set``; such a row has a label."""
+    keep: str = "last"
+    """Which weights are scored: the last ones, or with ``best`` those of the best ten consecutive
+    ones of 20 validations, on episodes that no table has."""
 
     @property
     def name(self) -> str:
@@ -49,6 +52,14 @@ class Row:
         table = f"{self.table}-fresh" if fresh else self.table
         return ROOT / "runs" / table / self.name / self.task / str(budget) / f"seed{seed}"
 
+    def flags(self) -> list[str]:
+        """Return the options of its training command that are not the usual ones."""
+        words = [word for pair in self.changes for word in ("--set", "=".join(pair))]
+        if self.keep == "best":
+            words += ["--validate", "20", "--validation-episodes", "8", "--window", "10"]
+            words += ["--keep", "best", "--validate-sampled"]
+        return words
+
     def shipped(self, seed: int) -> Path:
         """Return where the weights of a run are in the package."""
         return WEIGHTS / self.agent / make_task(self.task).id.rpartition("/")[2] / f"seed{seed}"
@@ -58,7 +69,10 @@ class Row:
 
         Settings introduced after the run are ignored: they have their defaults.
         """
-        if f"--steps {budget} " not in f"{config['command']} ":
+        command = f"{config['command']} "
+        if f"--steps {budget} " not in command or (self.keep == "best") != (
+            "--keep best " in command
+        ):
             return False
         if "settings" not in config:
             return True

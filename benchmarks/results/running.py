@@ -107,8 +107,7 @@ def _train_job(row: Row, seeds: tuple[int, ...], budget: int, fresh: bool) -> st
         if (run / DONE).exists():  # with settings that the preset no longer has
             shutil.rmtree(run)
     command = [sys.executable, "-m", "pkubench", "train", row.agent, row.task, "--quiet"]
-    command += ["--steps", str(budget)]
-    command += [word for pair in row.changes for word in ("--set", "=".join(pair))]
+    command += ["--steps", str(budget), *row.flags()]
     if len(seeds) == 1:
         command += ["--seed", str(seeds[0]), "--out", str(runs[0])]
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from benchmarks.results.anchors import is_trained
 from benchmarks.results.page import (
     Pair,
     Table,
@@ -245,7 +246,7 @@ def claims(table: Table) -> Iterator[str]:
         yield from lines
         yield "\n"
     yield "Runs within the limit, over all tasks here:\n\n"
-    names = dict.fromkeys(n for lines in table.values() for n in lines if n != "random")
+    names = dict.fromkeys(n for lines in table.values() for n in lines if is_trained(n))
     for name in names:
         runs = [
             feasible(make_task(task), run["cost"])

@@ -140,6 +140,8 @@ def _sources(name: str, task: Task | None, seed: int | None) -> Iterator[Source]
         )
     chosen = task_named(name)
     for anchor, reference in chosen.references.items():
+        if not reference.command.startswith("pkubench "):
+            continue  # it is known without measuring
         yield Source(f"{anchor} score of {short(chosen.id)}", reference.command, None)
     for agent in presets():
         for folder in shipped_seeds(agent, chosen.id):

@@ -249,11 +249,10 @@ def _references(output: Output, task: Task) -> Any:
         Column("n", right=True),
         Column("measured by", rank=2, wraps=True),
     )
-    scale = {"random": "0", "reference": "1"}
-    rows = [
-        (scale.get(name, name), ref.agent, number(ref.score), number(ref.n), ref.command)
-        for name, ref in task.references.items()
-    ]
+    rows = []
+    for ref in task.references.values():
+        scaled, score = (number(value) for value in (task.normalised(ref.score), ref.score))
+        rows.append((scaled, ref.agent, score, number(ref.n), ref.command))
     return output.table("Reference scores", columns, rows)
 
 

@@ -126,6 +126,13 @@ def train(
         str,
         typer.Option("--keep", metavar="last|best", help="Which weights are saved."),
     ] = "last",
+    validate_sampled: Annotated[
+        bool,
+        typer.Option(
+            "--validate-sampled",
+            help="Validate with sampled actions too at every point; default: at the last one.",
+        ),
+    ] = False,
     track: Annotated[
         list[str] | None,
         typer.Option(
@@ -172,7 +179,12 @@ def train(
             seeds=numbers if is_batch else numbers[:1],
             device=device,
             validation=validation_for(
-                chosen, points=validate, episodes=validation_episodes, window=window, keep=keep
+                chosen,
+                points=validate,
+                episodes=validation_episodes,
+                window=window,
+                keep=keep,
+                sampled=validate_sampled,
             ),
             track=track or (),
             inputs={n: Path(p) for n, p in _pairs("--input", inputs or [], "data=FILE").items()},

@@ -2,13 +2,15 @@
 
 This is the only definition: the table of ``pkubench compare``, the performance profile of
 ``pkubench plot`` and the suite ranking of the leaderboard all read their matrices from here. A
-normalised score is (score - random) / (reference - random); a row is a run, that is, a training
-seed, averaged over its episodes; a column is a task.
+normalised score is (score - floor) / (reference - floor) (``Task.normalised``). The floor is the
+best of the random agent and of the task's lazy policies (doing nothing, keeping silent, standing
+still), so that an agent that has not learned the task scores 0 or less, however bad random play is.
+A row is a run, that is, a training seed, averaged over its episodes; a column is a task.
 
 What counts is the same for everyone. An agent has no column on a task where an episode failed,
-where its mean cost is over the task's limit, where the task lacks a reference score, or where its
-episodes are those of another evaluation seed than the others'. A matrix is rectangular: an agent
-with more runs on one task than on another is counted with the first ones.
+where its mean cost is over the task's limit, where the task has no reference score above the floor,
+or where its episodes are those of another evaluation seed than the others'. A matrix is
+rectangular: an agent with more runs on one task than on another is counted with the first ones.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from pkubench.tasks.task import Task
 FloatArray = npt.NDArray[np.float64]
 
 OVER_LIMIT = "over the cost limit"
-NO_REFERENCES = "the task lacks a reference score"
+NO_REFERENCES = "the task lacks a reference score above its floor"
 
 
 class Excluded(NamedTuple):
@@ -47,7 +49,7 @@ class Matrix(NamedTuple):
     runs: tuple[tuple[str, ...], ...]
     """For each task the labels of its runs, the rows."""
     scores: FloatArray
-    """(runs, tasks): 0 is the random agent, 1 the reference agent."""
+    """(runs, tasks): 0 is the floor, 1 the reference agent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ class Report:
     score: float | None
     """The ranking metric's mean; None if an episode failed or the mean cost is over the limit."""
     normalised: float | None
-    """0 is the random agent, 1 the reference agent; None without score or references."""
+    """0 is the task's floor, 1 the reference agent; None without score or references."""
     feasible: bool | None
     """Whether the mean cost is within the limit; None without limit, or if an episode failed."""
     constraint: Constraint | None

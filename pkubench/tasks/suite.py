@@ -31,8 +31,8 @@ class Suite:
     reference_score: float | None = None
     """The reference agent's score where it is known without measuring it."""
     random_factor: int = 100
-    """How many times a protocol's episodes the random agent plays for the 0 of the scale: it has
-    no training seeds, so episodes take their place."""
+    """How many times a protocol's episodes untrained agents play for the anchors of the scale: they
+    have no training seeds, so episodes take their place."""
 
     @property
     def sentence(self) -> str:

@@ -73,7 +73,7 @@ class Reference:
     n: int
     """Runs (or episodes, for an untrained agent) behind the score."""
     command: str
-    """The command that measured it."""
+    """The command that measured it, or why it is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,13 @@ class Task:
     """How entrants become records and records become the metrics."""
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     references: Mapping[str, Reference] = field(default_factory=dict)
-    """``random`` (normalised 0) and ``reference`` (normalised 1)."""
+    """``random``, the ``lazy`` policies, and ``reference`` (normalised 1)."""
+    reference: str = ""
+    """Spelling of the agent that has score 1; "" is the suite's."""
+    lazy: Mapping[str, float | None] = field(default_factory=dict)
+    """Policies that a learner falls into which does not learn the task: ``no-op``, ``silent``,
+    ``standing``. None: the score of ``scripted:NAME`` is measured; a number is a score that needs
+    no measuring, such as what surviving alone earns."""
     cost_limit: float | None = None
     """Constrained tasks rank by return among entries whose mean cost is at most this."""
     notes: str = ""
@@ -123,9 +129,22 @@ class Task:
             raise UnknownName(f"metric of {self.id}", name, by_name)
         return self.ranking if name is None else by_name[name]
 
+    @property
+    def floor(self) -> Reference | None:
+        """The best of random and the lazy policies: normalised 0. None: nothing is measured."""
+        found = [reference for name, reference in self.references.items() if name != "reference"]
+        sign = 1.0 if self.ranking.higher_is_better else -1.0
+        return max(found, key=lambda reference: sign * reference.score, default=None)
+
     def normalised(self, score: float) -> float | None:
-        """Return (score - random) / (reference - random), None where a reference is missing."""
-        if "random" not in self.references or "reference" not in self.references:
+        """Return (score - floor) / (reference - floor).
+
+        None where a reference is missing, or is no better than the floor.
+        """
+        top, floor = self.references.get("reference"), self.floor
+        if top is None or floor is None:
             return None
-        low, high = self.references["random"].score, self.references["reference"].score
-        return None if high == low else (score - low) / (high - low)
+        sign = 1.0 if self.ranking.higher_is_better else -1.0
+        if sign * top.score <= sign * floor.score:
+            return None
+        return (score - floor.score) / (top.score - floor.score)

@@ -49,6 +49,7 @@ def train(
     validation_episodes: int | None = None,
     window: int | None = None,
     keep: str = "last",
+    validate_sampled: bool = False,
     track: Sequence[str] = (),
     inputs: Mapping[str, Path | str] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -72,6 +73,7 @@ def train(
         validation_episodes: Episodes of each point; None is 8.
         window: Points averaged to rate the weights; None is half of them.
         keep: Which weights are saved: the ``last``, or the ``best`` by validation.
+        validate_sampled: Validate with sampled actions too at every point, not only the last one.
         track: In addition to the curve: ``tensorboard``, ``trackio``, ``wandb``.
         inputs: Data, teachers or initial weights, by the names that the agent's family declares.
         on_progress: Called with each report.
@@ -89,7 +91,12 @@ def train(
         seeds=[seed],
         device=device,
         validation=validation_for(
-            chosen, points=validate, episodes=validation_episodes, window=window, keep=keep
+            chosen,
+            points=validate,
+            episodes=validation_episodes,
+            window=window,
+            keep=keep,
+            sampled=validate_sampled,
         ),
         track=track,
         inputs={name: Path(path) for name, path in (inputs or {}).items()},

@@ -85,6 +85,7 @@ class Request:
             if how is not None:
                 flags += ["--validation-episodes", str(how.episodes)]
                 flags += ["--window", str(how.window), "--keep", how.keep]
+                flags += ["--validate-sampled"] if how.sampled else []
         for name, path in self.inputs.items():
             flags += ["--input", f"{name}={path}"]
         total = self.total if total is None else total

@@ -2,10 +2,10 @@
 
 At points spread evenly over the budget the agent is exported, loaded as an evaluation loads it, and
 plays some episodes with its usual settings of acting (the mode of its policy), with the code that
-evaluations use for a block of episodes; after the last point the agent to be saved also plays them
-with sampled actions. Every point has its own
-episodes, from the run's stream of ``validation_seeds``. No generator of the training is used, so
-that the weights are bit-equal with and without validation.
+evaluations use for a block of episodes. With sampled actions it plays them at every point if asked;
+otherwise only the agent to be saved does, after the last point. Every point has its own episodes,
+from the run's stream of ``validation_seeds``. No generator of the training is used, so that the
+weights are bit-equal with and without validation.
 
 The results decide which weights are saved (``keep``). The mean that selected the best ones is
 biased upwards by that selection: scores come from a protocol's episodes.
@@ -48,6 +48,8 @@ class Validation:
     """Points averaged to rate the weights of the last of them."""
     keep: Keep = "last"
     """Which weights are saved: the last ones, or those of the best window's last point."""
+    sampled: bool = False
+    """Also play every point with sampled actions, at twice the time; else the last point only."""
 
     def __post_init__(self) -> None:
         """Check the domains."""
@@ -74,6 +76,7 @@ def validation_for(
     episodes: int | None = None,
     window: int | None = None,
     keep: str = "last",
+    sampled: bool = False,
 ) -> Validation | None:
     """Return the settings for a task; None where nothing is validated.
 
@@ -83,6 +86,7 @@ def validation_for(
         episodes: None is 8, or 4 where an episode lasts 1,000 steps or more.
         window: None is half the points.
         keep: ``last`` or ``best``.
+        sampled: Whether every point is also played with sampled actions.
 
     Raises:
         ConfigError: a number is out of its domain; or the best is to be kept without validation.
@@ -100,6 +104,7 @@ def validation_for(
         episodes=episodes,
         window=max(points // 2, 1) if window is None else window,
         keep=how,
+        sampled=sampled,
     )
 
 
@@ -136,7 +141,9 @@ class Validator:
         self.how, self.family, self.task, self.env = how, family, task, env
         self.seed, self.total = seed, total
         self.points: list[Point] = []
-        self.sampled: Point | None = None
+        self.sampled: list[Point] = []
+        self.best_sampled: Point | None = None
+        """Of the agent to be saved, where it is not the last one."""
         self.best: Best | None = None
 
     def is_due(self, done: int, is_last: bool) -> bool:
@@ -156,7 +163,8 @@ class Validator:
             export: The agent.
             identity: The entries that its ``config.json`` has besides the export's.
             done: How much of the budget is spent.
-            is_last: Whether training is over: the agent to be saved then also samples its actions.
+            is_last: Whether training is over: the agent to be saved then also samples its actions,
+                which those of other points do only if the settings say so.
         """
         first = len(self.points) * self.how.episodes
         point = self._play(export, identity, first, done)
@@ -164,12 +172,16 @@ class Validator:
         figures = {f"validation_{name}": value for name, value in point.figures.items()}
         if self.how.keep == "best":
             self._consider(export, done)
-        if is_last and "sampled" in self.family.acting.get("mode", ()):
-            kept, at = (export, done) if self.best is None else (self.best.export, self.best.at)
-            self.sampled = self._play(kept, identity, first, at, mode="sampled")
-            if at == done:
-                found = self.sampled.figures
-                figures |= {f"validation_sampled_{name}": value for name, value in found.items()}
+        if "sampled" not in self.family.acting.get("mode", ()):
+            return figures
+        is_other = self.best is not None and self.best.at != done
+        if self.how.sampled or (is_last and not is_other):
+            point = self._play(export, identity, first, done, mode="sampled")
+            self.sampled.append(point)
+            figures |= {f"validation_sampled_{name}": v for name, v in point.figures.items()}
+        if is_last and self.best is not None and is_other:
+            kept, at = self.best.export, self.best.at
+            self.best_sampled = self._play(kept, identity, first, at, mode="sampled")
         return figures
 
     def _play(
@@ -235,8 +247,12 @@ class Validator:
             "seed": self.seed,
             "points": [_written(point) for point in self.points],
         }
-        if self.sampled is not None:
-            found["sampled"] = _written(self.sampled)
+        if self.best_sampled is not None:
+            found["sampled"] = _written(self.best_sampled)
+        elif self.sampled and self.sampled[-1].at == saved["at"]:
+            found["sampled"] = _written(self.sampled[-1])
+        if how.sampled:
+            found["sampled_points"] = [_written(point) for point in self.sampled]
         return {"validation": found, "saved": saved}
 
     def state(self) -> dict[str, Any]:
@@ -252,15 +268,19 @@ class Validator:
                 "tensors": dict(export.tensors),
                 "files": files,
             }
-        sampled = None if self.sampled is None else self.sampled._asdict()
-        points = [point._asdict() for point in self.points]
-        return {"points": points, "sampled": sampled, "best": best}
+        return {
+            "points": [point._asdict() for point in self.points],
+            "sampled": [point._asdict() for point in self.sampled],
+            "best_sampled": None if self.best_sampled is None else self.best_sampled._asdict(),
+            "best": best,
+        }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Restore the state of a checkpoint."""
         self.points = [Point(**point) for point in state["points"]]
-        sampled, best = state["sampled"], state["best"]
-        self.sampled = None if sampled is None else Point(**sampled)
+        self.sampled = [Point(**point) for point in state["sampled"]]
+        best, best_sampled = state["best"], state["best_sampled"]
+        self.best_sampled = None if best_sampled is None else Point(**best_sampled)
         if best is not None:
             files = {name: data.tobytes() for name, data in best["files"].items()}
             export = Export(best["config"], best["tensors"], files)

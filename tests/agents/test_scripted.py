@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import pkubench
+from pkubench.agents.contract import Team
 from pkubench.agents.families.scripted.policies import MessengerAgent, scripted_agent
 from pkubench.errors import AgentError
 
@@ -79,3 +80,49 @@ def test_the_equilibrium_of_a_game_cannot_be_exploited(name: str) -> None:
 def test_only_games_have_an_equilibrium_agent() -> None:
     with pytest.raises(AgentError, match="plays games, not 'pkubench/SimpleSpread-v0'"):
         scripted_agent("equilibrium", "pkubench/SimpleSpread-v0")
+
+
+@pytest.mark.parametrize("received", [None, 0, 1, 2])
+def test_a_silent_team_says_the_same_word_and_moves_to_the_centroid_whatever_it_receives(
+    received: int | None,
+) -> None:
+    silent = MessengerAgent("both", continuous=False, is_silent=True)
+    assert silent.act(reference_view(received), None, ALONE)[0].tolist() == [UP]
+    silent = MessengerAgent("both", continuous=True, is_silent=True)
+    action, _ = silent.act(reference_view(received), None, ALONE)
+    assert action[0, 4] > 0 and not action[0, :4].any() and not action[0, 5:].any()
+    speaker = MessengerAgent("speaker", continuous=False, is_silent=True)
+    assert speaker.act(np.array([GOAL_2]), None, ALONE)[0].tolist() == [0]
+
+
+def test_a_silent_team_is_between_random_play_and_messages() -> None:
+    scores = [
+        pkubench.evaluate(f"scripted:{name}", "SimpleSpeakerListener-v0", episodes=200).score
+        for name in ("no-op", "silent", "messenger")
+    ]
+    assert scores == sorted(scores, key=lambda score: score or 0.0)
+
+
+@pytest.mark.parametrize("task", ["MultiHopper3x1-v0", "HopperVelocity-v0", "SimpleReference-v0"])
+def test_no_op_plays_zeros_in_every_action_space(task: str) -> None:
+    env = pkubench.make_batch(task, 2)
+    found = scripted_agent("no-op", task)
+    members = found.members if isinstance(found, Team) else {env.agents[0]: found}
+    for agent, space in env.action_spaces.items():
+        action, _ = members[agent].act(np.zeros((2, 3)), None, np.ones(2, bool))
+        assert not action.any() and all(space.contains(a.astype(space.dtype)) for a in action)
+
+
+def test_no_op_refuses_games_and_standing_other_robots() -> None:
+    with pytest.raises(AgentError, match="scripted:no-op: no action of"):
+        scripted_agent("no-op", "pkubench/Climbing-v0")
+    with pytest.raises(AgentError, match="HopperVelocity-v0 only"):
+        scripted_agent("standing", "pkubench/Walker2dVelocity-v0")
+    with pytest.raises(AgentError, match="scripted:silent plays"):
+        scripted_agent("silent", "pkubench/SimpleSpread-v0")
+
+
+def test_the_standing_hopper_survives_all_steps_below_the_speed_limit() -> None:
+    report = pkubench.evaluate("scripted:standing", "HopperVelocity-v0", episodes=4)
+    assert report.metrics["return"].mean == pytest.approx(1000, rel=0.02)
+    assert report.metrics["cost"].mean == 0.0

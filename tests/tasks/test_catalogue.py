@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +13,7 @@ import pkubench
 from pkubench.envs.core.registry import environments
 from pkubench.errors import UnknownName
 from pkubench.tasks.registry import make_task, suites, tasks
-from pkubench.tasks.task import Task
+from pkubench.tasks.task import Reference, Task
 
 ALL = {task.id: task for task in tasks()}
 
@@ -31,18 +33,58 @@ def test_a_task_says_what_a_reader_needs(task: Task) -> None:
     assert 1 <= task.protocol.quick_episodes <= task.protocol.episodes
     assert (task.cost_limit is not None) == ("cost" in {m.name for m in task.metrics})
     for anchor, reference in task.references.items():
-        assert anchor in ("random", "reference")
+        assert anchor in ("random", "reference", *task.lazy)
         assert reference.n >= 1 and reference.command and reference.agent
 
 
 @pytest.mark.parametrize("task", tasks(), ids=lambda task: task.id)
-def test_the_random_agent_is_the_zero_of_the_scale(task: Task) -> None:
+def test_the_best_of_random_and_lazy_policies_is_the_zero_of_the_scale(task: Task) -> None:
     assert task.references["random"].agent == "random"
-    if "reference" in task.references:
-        assert task.normalised(task.references["random"].score) == 0.0
-        assert task.normalised(task.references["reference"].score) == 1.0
+    sign = 1.0 if task.ranking.higher_is_better else -1.0
+    lazy = [sign * r.score for name, r in task.references.items() if name != "reference"]
+    top = task.references.get("reference")
+    if top is not None and sign * top.score > max(lazy):
+        assert task.normalised(sign * max(lazy)) == 0.0
+        assert task.normalised(top.score) == 1.0
     else:
         assert task.normalised(0.0) is None
+
+
+def test_a_lazy_policy_above_random_is_worth_nothing_whichever_way_is_better() -> None:
+    def task(higher_is_better: bool, **scores: float) -> Task:
+        found = make_task("MultiAnt4x2-v1")
+        metric = replace(found.ranking, higher_is_better=higher_is_better)
+        anchors = {n: Reference(agent=n, score=s, n=1, command="-") for n, s in scores.items()}
+        return replace(found, metrics=(metric,), references=anchors)
+
+    ant = task(True, **{"random": -50.0, "no-op": 1000.0, "reference": 3000.0})
+    assert [ant.normalised(s) for s in (1000.0, 2000.0, -50.0)] == [0.0, 0.5, -0.525]
+    fall = task(False, **{"random": 0.8, "silent": 0.4, "reference": 0.0})
+    assert [fall.normalised(s) for s in (0.4, 0.1)] == pytest.approx([0.0, 0.75])
+    # a reference that is no better than doing nothing gives no scale
+    assert task(True, **{"random": 0.0, "no-op": 9.0, "reference": 9.0}).normalised(5.0) is None
+    assert task(True, random=0.0).normalised(5.0) is None
+
+
+@pytest.mark.parametrize(
+    "task",
+    [t for t in tasks() if re.search("Velocity|/Multi|/Simple", t.id)],
+    ids=lambda task: task.id,
+)
+def test_robots_and_particles_have_the_scores_of_their_lazy_policies(task: Task) -> None:
+    assert set(task.lazy) <= set(task.references) and "no-op" in task.lazy
+    falls = any(name in task.id for name in ("Hopper", "Walker2d", "Humanoid"))
+    assert ("standing" in task.lazy) == falls
+    assert ("silent" in task.lazy) == ("Reference" in task.id or "Listener" in task.id)
+    if falls:  # the healthy reward of each of 1,000 steps
+        healthy = 5000.0 if "Humanoid" in task.id else 1000.0
+        assert task.references["standing"].score == pytest.approx(healthy, rel=0.02)
+
+
+def test_silent_teams_score_what_the_geometry_gives() -> None:
+    # an independent simulation of going to the centroid (standard error 0.2)
+    for name, expected in (("SimpleReference-v0", -34.9), ("SimpleReferenceContinuous-v0", -34.3)):
+        assert make_task(name).references["silent"].score == pytest.approx(expected, abs=1.0)
 
 
 def test_a_short_name_will_do_and_a_wrong_one_names_the_nearest() -> None:

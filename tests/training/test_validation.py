@@ -96,6 +96,22 @@ def test_points_are_spread_evenly_or_are_at_each_of_fewer_updates(
     assert ["validation_sampled_return" in line for line in lines].index(True) == len(lines) - 1
 
 
+def test_every_point_can_also_be_sampled(tmp_path: Path) -> None:
+    usual, sampled = (
+        Validation(points=4, episodes=4, window=2, sampled=flag) for flag in (False, True)
+    )
+    assert len(run(tmp_path / "usual", usual)) == len(run(tmp_path / "sampled", sampled))
+    facts = load_saved(tmp_path / "sampled").config["validation"]
+    lines = [json.loads(x) for x in (tmp_path / "sampled/training.jsonl").read_text().splitlines()]
+    found = [x["validation_sampled_return"] for x in lines if "validation_sampled_return" in x]
+    assert found == pytest.approx([point["return"] for point in facts["sampled_points"]], abs=1e-6)
+    assert [p["at"] for p in facts["sampled_points"]] == [p["at"] for p in facts["points"]]
+    assert facts["sampled"] == facts["sampled_points"][-1]
+    weights = [(tmp_path / n / "weights.safetensors").read_bytes() for n in ("usual", "sampled")]
+    assert weights[0] == weights[1]
+    assert "sampled_points" not in load_saved(tmp_path / "usual").config["validation"]
+
+
 def test_at_least_ten_points_lie_in_the_last_half_of_a_usual_run() -> None:
     how = validation_for(make_task("SimpleSpread-v0"))
     assert how is not None

@@ -17,11 +17,12 @@ class ValueNorm:
     """Debiased exponential averages of a value target's mean and second moment.
 
     HARL ``ValueNorm``: beta 0.99999, variance at least 0.01, updated with every minibatch before
-    it is used.
+    it is used. Without data the variance is that floor, as in HARL, where both averages begin at 0:
+    the values of the first rollout are scaled by 0.1 before its advantages are computed.
     """
 
     def __init__(self, beta: float = 0.99999, min_variance: float = 1e-2) -> None:
-        """Start with no data: normalising is the identity."""
+        """Start with no data: mean 0, variance ``min_variance``."""
         self.beta = beta
         self.min_variance = min_variance
         self.sums: npt.NDArray[np.float64] = np.zeros(3)
@@ -35,10 +36,9 @@ class ValueNorm:
 
     def _moments(self) -> tuple[float, float]:
         weight = self.sums[2]
-        if weight == 0.0:
-            return 0.0, 1.0
-        mean = self.sums[0] / weight
-        variance = max(self.sums[1] / weight - mean * mean, self.min_variance)
+        # HARL divides by at least 1e-5; after one update the weight is 1e-5 already
+        mean, square = self.sums[:2] / weight if weight else (0.0, 0.0)
+        variance = max(square - mean * mean, self.min_variance)
         return float(mean), float(np.sqrt(variance))
 
     def normalise(self, targets: Array) -> Array:

@@ -60,7 +60,7 @@ class Standing:
     feasible: bool | None
     """Whether the mean cost is within the limit; None on tasks without one."""
     normalised: float | None
-    """0 is the random agent, 1 the reference; None over the cost limit or without references."""
+    """0 is the task's floor, 1 the reference; None over the cost limit or without references."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

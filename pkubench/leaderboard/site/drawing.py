@@ -98,7 +98,7 @@ def interval_picture(interval: Interval, scale: Scale, label: str) -> Markup:
 
 
 def bar_picture(share: float, label: str) -> Markup:
-    """Draw a normalised score as a bar from 0 (random) to 1 (reference), cut at -0.25 and 1.25."""
+    """Draw a normalised score as a bar from 0 (floor) to 1 (reference), cut at -0.25 and 1.25."""
     width, low, high = 120.0, -0.25, 1.25
 
     def at(value: float) -> float:

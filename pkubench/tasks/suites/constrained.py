@@ -36,6 +36,9 @@ _ROBOTS = {
     "Ant": "an ant",
     "Humanoid": "a humanoid",
 }
+_STANDING = {"Hopper": None, "Walker2d": 1000.0, "Humanoid": 5000.0}
+"""What a robot earns that stands still for a whole episode: its healthy reward, 1 or 5 a step; None
+is measured, with a scripted agent. The other robots cannot fall, or stand without torque."""
 _TEAMS = {
     "HalfCheetah2x3": "two agents, one leg each, run a cheetah",
     "Ant4x2": "four agents, one leg each, walk an ant",
@@ -82,7 +85,9 @@ def _tasks() -> tuple[Task, ...]:
 def _velocity() -> Iterator[Task]:
     for name, robot in _ROBOTS.items():
         title = f"{robot} moves forward below a speed limit"
-        yield _task(f"{name}Velocity", title, "above the speed limit", 1000)
+        task = _task(f"{name}Velocity", title, "above the speed limit", 1000)
+        standing = {"standing": _STANDING[name]} if name in _STANDING else {}
+        yield replace(task, lazy={**task.lazy, **standing})
 
 
 def _teams() -> Iterator[Task]:
@@ -123,6 +128,7 @@ def _task(name: str, title: str, counted: str, horizon: int, version: int = 0) -
             episodes=16, horizon=horizon, budget={"environment_steps": 10_000_000}, quick_episodes=4
         ),
         cost_limit=COST_LIMIT,
+        lazy={"no-op": None},
         notes=_NOTES,
     )
 

@@ -33,6 +33,11 @@ _TITLES = {
     "SimpleReference": "two agents tell each other where to go",
     "SimpleSpeakerListener": "one agent speaks, the other walks",
 }
+_CONTROLLERS = {
+    "SimpleSpread": "scripted:assignment",
+    "SimpleReference": "scripted:messenger",
+    "SimpleSpeakerListener": "scripted:messenger",
+}
 _ROBOTS = {
     "HalfCheetah2x3-v1": "two agents, one leg each, run a cheetah",
     "HalfCheetah6x1-v1": "six agents, one joint each, run a cheetah",
@@ -46,6 +51,9 @@ _ROBOTS = {
     "Humanoid9p8-v0": "two agents, the upper and the lower body, walk a humanoid",
     "Humanoid17x1-v0": "seventeen agents, one joint each, walk a humanoid",
 }
+_SURVIVAL = {"Hopper": 1000.0, "Walker2d": 1000.0, "Humanoid": 5000.0}
+"""What a robot earns that stands still for a whole episode: its healthy reward, 1 or 5 a step.
+Others cannot fall, or stand without torque."""
 _ROBOT_NOTES = (
     "The return is that of Gymnasium's single-agent v5 environment, once: each of n agents "
     "receives 1/n of the reward. Agents observe the whole state and their index, standardised, as "
@@ -66,10 +74,16 @@ def _robot_tasks() -> tuple[Task, ...]:
             title=title,
             metrics=(_RETURN,),
             protocol=_ROBOT_PROTOCOL,
+            lazy={"no-op": None, **_standing(name)},
             notes=_ROBOT_NOTES,
         )
         for name, title in _ROBOTS.items()
     )
+
+
+def _standing(name: str) -> dict[str, float]:
+    found = [score for robot, score in _SURVIVAL.items() if name.startswith(robot)]
+    return {"standing": found[0]} if found else {}
 
 
 def _particle_tasks() -> tuple[Task, ...]:
@@ -80,6 +94,8 @@ def _particle_tasks() -> tuple[Task, ...]:
             title=f"{title} ({'continuous' if suffix else 'discrete'} actions)",
             metrics=(_RETURN,),
             protocol=_PARTICLE_PROTOCOL,
+            reference=_CONTROLLERS[name],
+            lazy={"no-op": None} | ({} if name == "SimpleSpread" else {"silent": None}),
             notes=_NOTES + (_SPREAD_NOTES if name == "SimpleSpread" else ""),
         )
         for name, title in _TITLES.items()

@@ -112,6 +112,18 @@ _CPU = {
     "critic_lr": 1e-3,
 }
 _CPU_HAA2C = {**_CPU, "epochs": 5}
+_STEADY = {
+    **_CPU,
+    **_clip(0.1),
+    "target_kl": 0.01,
+    "lr_decay": True,
+    "critic_lr_decay": True,
+}
+"""For HAPPO and MAPPO, whose policies collapsed with ``_CPU``, at a KL of up to 3 per update. The
+clip is HARL's on robots; the KL that stops the passes is HARL's radius for HATRPO."""
+_UNSTEADY = {**_CPU, "target_kl": None, "lr_decay": False, "critic_lr_decay": False}
+_AS_HAPPO_LAG = {name: _UNSTEADY for name in ("happo", "mappo", "ippo", "happo-simultaneous")}
+"""Under a speed limit: as HAPPO-Lag has them, which these are compared with."""
 
 TUNED: dict[str, dict[str, dict[str, Any]]] = {
     "Multi": {
@@ -119,16 +131,18 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
         "mappo-paper": _DEEP,
         "hatrpo-paper": {**_DEEP, **_clip(0.2), "kl_limit": 0.01},
         "haa2c-paper": _DEEP_HAA2C,
-        "happo": _CPU,
+        "happo": _STEADY,
         "happo-lag": _CPU,
-        "mappo": _CPU,
-        "ippo": _CPU,
+        "mappo": _STEADY,
+        "ippo": _STEADY,
         "hatrpo": _CPU,
         "haa2c": _CPU_HAA2C,
-        "happo-simultaneous": _CPU,
+        "happo-simultaneous": _STEADY,
         "hatrpo-simultaneous": _CPU,
         "haa2c-simultaneous": _CPU_HAA2C,
     },
+    "MultiHalfCheetah2x3Velocity": _AS_HAPPO_LAG,
+    "MultiAnt4x2Velocity": _AS_HAPPO_LAG,
     "MultiAnt4x2": {"hatrpo-paper": {"kl_limit": 0.005}},
     "MultiHalfCheetah2x3": {"happo-paper": _CHEETAH, "mappo-paper": _CHEETAH},
     "MultiHopper3x1": {
@@ -158,5 +172,6 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
 The ``-paper`` rows are the official tuned configuration files of Multi-Agent MuJoCo (10 M steps, 20
 environments of 200); robots and agents without such a file keep the family's row. The others are
 sized for a CPU: updates are half as large and steps longer than the official ones, chosen on a
-training seed of HalfCheetah 2x3 and Hopper 3x1 at 300,000 steps.
+training seed of HalfCheetah 2x3 and Hopper 3x1 at 300,000 steps. What HAPPO and MAPPO have instead
+is compared with that by ``python -m benchmarks.tuning.robots``, on seeds that no table has.
 """

@@ -12,12 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from pkubench.agents.contract import Array, BoolArray, Entrant, FloatArray, IntArray, Team
+from pkubench.agents.families.scripted.lazy import ConstantAgent, no_op, standing
 from pkubench.envs.core.registry import make_batch
 from pkubench.envs.core.seeding import RandomStreams
 from pkubench.errors import AgentError, ConfigError, UnknownName
 
 _MOVES: Final = 5
 """Movement actions of a particle; SimpleReference's Discrete(50) is movement + 5 x message."""
+Role = Literal["both", "speaker", "listener"]
+"""What an agent does in a task with messages."""
 _MAX_ENUMERATED: Final = 6
 """Teams up to this size try every assignment (720); larger ones solve each episode separately."""
 
@@ -146,9 +149,12 @@ class MessengerAgent:
     and -11.8 in SimpleSpeakerListener.
     """
 
-    role: Literal["both", "speaker", "listener"]
+    role: Role
     continuous: bool
     gains: Gains = Gains()
+    is_silent: bool = False
+    """Send nothing (with discrete actions always the first message) and move to the mean of the
+    landmarks: what a team earns that has not learned to communicate."""
 
     def begin(self, seeds: IntArray) -> None:
         """Return None: no state, and no randomness."""
@@ -168,7 +174,8 @@ class MessengerAgent:
         landmarks = seen[:, 2:8].reshape(-1, 3, 2)
         received = seen[:, 11:14] if self.role == "both" else seen[:, 8:11]
         target = landmarks[np.arange(len(seen)), received.argmax(1)]
-        offset = np.where(received.any(1, keepdims=True), target, landmarks.mean(1))
+        is_told = received.any(1, keepdims=True) & (not self.is_silent)
+        offset = np.where(is_told, target, landmarks.mean(1))
         steps: Array = (self.gains.push if self.continuous else self.gains.move)(offset, velocity)
         if self.role == "listener":
             return steps, None
@@ -180,47 +187,46 @@ class MessengerAgent:
 
     def _words(self, goal: FloatArray, channels: int) -> Array:
         """Return messages (episodes,), or one-hot channels (episodes, channels)."""
-        word = goal.argmax(1)
+        word = np.zeros(len(goal), np.int64) if self.is_silent else goal.argmax(1)
         strengths: Array = np.eye(channels, dtype=np.float32)[word]
+        if self.is_silent:
+            strengths = np.zeros_like(strengths)
         return strengths if self.continuous else word
 
 
-def messenger_team(task_id: str) -> Entrant:
+def messenger_team(task_id: str, *, is_silent: bool = False) -> Entrant:
     """Return the team for a SimpleReference or SimpleSpeakerListener task.
 
     Raises:
         AgentError: another task.
     """
     name = task_id.rsplit("/", 1)[-1]
-    continuous = "Continuous" in name
+
+    def member(role: Role) -> MessengerAgent:
+        return MessengerAgent(role, "Continuous" in name, is_silent=is_silent)
+
     if name.startswith("SimpleReference"):
-        return Team({f"agent_{i}": MessengerAgent("both", continuous) for i in range(2)})
+        return Team({f"agent_{i}": member("both") for i in range(2)})
     if name.startswith("SimpleSpeakerListener"):
         return Team(
             {
-                "speaker_0": MessengerAgent("speaker", continuous),
-                "listener_0": MessengerAgent("listener", continuous),
+                "speaker_0": member("speaker"),
+                "listener_0": member("listener"),
             }
         )
     raise AgentError(
-        "scripted:messenger plays the SimpleReference and SimpleSpeakerListener tasks only, "
-        f"not {task_id!r}"
+        f"scripted:{'silent' if is_silent else 'messenger'} plays the SimpleReference and "
+        f"SimpleSpeakerListener tasks only, not {task_id!r}"
     )
 
 
-@dataclass(frozen=True, slots=True)
-class ConstantAgent:
-    """Plays one constant action."""
+def silent_team(task_id: str) -> Entrant:
+    """Return the team that does not communicate, as ``messenger_team`` does.
 
-    action: Array
-    """An element of the agent's action space."""
-
-    def begin(self, seeds: IntArray) -> None:
-        """Return None: no state, and no randomness."""
-
-    def act(self, observation: Array, state: None, active: BoolArray) -> tuple[Array, None]:
-        """Return the action for every episode."""
-        return np.repeat(self.action[None], len(active), axis=0), None
+    Raises:
+        AgentError: another task.
+    """
+    return messenger_team(task_id, is_silent=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +289,9 @@ def equilibrium_population(task_id: str) -> Entrant:
 SCRIPTED: dict[str, Callable[[str], Entrant]] = {
     "assignment": assignment_team,
     "messenger": messenger_team,
+    "no-op": no_op,
+    "silent": silent_team,
+    "standing": standing,
     "optimum": optimum_team,
     "equilibrium": equilibrium_population,
 }

@@ -1,4 +1,4 @@
-"""The random agent: uniform over the (legal) actions; its score is 0 on normalised scales."""
+"""The random agent: uniform over the (legal) actions; no agent should score less."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Choices of settings: what was compared, on which training seeds, and what came of it."""
