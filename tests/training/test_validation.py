@@ -225,7 +225,15 @@ def test_the_best_weights_survive_a_kill(tmp_path: Path, monkeypatch: pytest.Mon
     # What is sampled from is what is saved.
     sampled = config[whole]["validation"]["sampled"]
     assert sampled["at"] == saved["at"]
-    assert sampled["return"] != config[last]["validation"]["sampled"]["return"]
+    agent = load_agent(f"{whole}+mode=sampled", LIMITED)
+    assert _mean_return(agent, 3, sampled["first_episode"], 2) == sampled["return"]
+
+
+def _mean_return(agent: Any, seed: int, first: int, count: int) -> float:
+    env = make_batch(LIMITED.id, count)
+    seeds = validation_seeds(seed, count, first).tolist()
+    episodes = [Episode(number=first + k, seed=s, agent_seed=s) for k, s in enumerate(seeds)]
+    return float(np.mean([r.return_ or 0.0 for r in run_block(env, agent, LIMITED, episodes)]))
 
 
 def test_a_stop_after_the_last_update_loses_nothing(tmp_path: Path) -> None:
