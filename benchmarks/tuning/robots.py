@@ -56,9 +56,10 @@ CHOSEN = "both"
 """What the presets have."""
 WHY = (
     "So far this rests on an argument more than on figures: with *first* the KL of an agent's "
-    "update reaches 0.2 on Hopper and 2 to 3 on Walker and Ant, and policies collapse; the clip "
-    "of *both* is HARL's on robots, its KL is HARL's radius for HATRPO, and the decay is HARL's "
-    "on Hopper and Walker. Only rows below are measured."
+    "update reached 0.2 on Hopper and 2 to 3 on Walker and Ant in runs of a million steps, and "
+    "policies collapsed; the clip of *both* is HARL's on robots, its KL is HARL's radius for "
+    "HATRPO, and the decay is HARL's on Hopper and Walker. Single runs below decide nothing, and "
+    "only candidates with a row were measured."
 )
 """Why, on the page."""
 

@@ -15,8 +15,9 @@ Written by `python -m benchmarks.tuning.robots`. Candidates are compared on trai
 on, which no table has, by the validation of the training session: 20 points of 4 episodes each, on
 seeds of their own, so no score of a table chose them. *Mode* and *sampled* are the mean return over
 the last ten points with the policy's mode and with sampled actions. *Last / best* is the last
-point's return over that of the best point: far below 1, the policy collapsed. *KL* is that of an
-agent's update, KL(old || new) by the last minibatch's samples, median and maximum over updates.
+point's return over that of the best point: far below 1, the policy collapsed. *KL* is
+KL(old || new) of an agent's update, the mean over agents, median and maximum over updates: of the
+whole batch where it stops the passes, else estimated on the last minibatch.
 
 """
 
