@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pkubench.agents.components import register
 from pkubench.agents.rl.constraints.base import Weights
-from pkubench.agents.rl.constraints.lagrangian import LagrangeMultiplier, Lagrangian
+from pkubench.agents.rl.constraints.lagrangian import GradientAscent, LagrangeMultiplier
 from pkubench.agents.rl.update_rules.base import CostTerms, GradientRule, Terms
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @register("cup", formerly="corrected")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CUP(Lagrangian):
+class CUP(GradientAscent):
     """A second phase of every update lowers the cost; the first one ascends A_R alone."""
 
     corrects: ClassVar[bool] = True
@@ -28,9 +28,9 @@ class CUP(Lagrangian):
         return "" if config.gamma < 1.0 else "gamma below 1: it weighs costs by 1/(1 - gamma)"
 
     def weight(self, terms: Any) -> float:
-        """Return ``nu c``, with ``c = (1 - gamma lam) / (1 - gamma)``."""
+        """Return ``nu c``, with ``c = (1 - gamma lam) / (1 - gamma)`` and the lambda of costs."""
         cost: CostTerms = terms.cost
-        multiplier, gamma, lam = cost.multiplier, cost.gamma, cost.lam
+        multiplier, gamma, lam = cost.multiplier, cost.gamma, cost.cost_lam
         return multiplier * (1.0 - gamma * lam) / (1.0 - gamma)
 
     def correction(self, terms: Terms) -> Tensor:

@@ -9,22 +9,23 @@ from typing import ClassVar
 
 from pkubench.agents.components import register
 from pkubench.agents.rl.constraints.base import LimitedCost
-from pkubench.agents.rl.constraints.multiplier import MultiplierConstraint
+from pkubench.agents.rl.constraints.multiplier import MultiplierConstraint, PricedCost
 
 
-@register("lagrangian")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lagrangian(LimitedCost):
+class GradientAscent(LimitedCost):
     """A multiplier that rises while the episode cost exceeds its limit.
 
-    Gradient ascent on ``lambda (EpCost - limit)`` by Adam, clamped to [0, ``lambda_upper``], once
-    per update, before the policy.
+    Gradient ascent on ``lambda (EpCost - limit)``, clamped to [0, ``lambda_upper``], once per
+    update, before the policy. By Adam where the multiplier has no unit of its own; in the reward's
+    unit by ``lambda_lr price clip((EpCost - limit) / limit, -1, 1)``, without Adam's memory of
+    early, larger excesses, which slows it down near the limit.
     """
 
     lambda_init: float = 0.001
     """The multiplier's initial value."""
     lambda_lr: float = 0.035
-    """Adam's learning rate of the multiplier."""
+    """Learning rate of the multiplier."""
     lambda_upper: float | None = None
     """Upper bound of the multiplier; None is no bound."""
     not_negative: ClassVar[tuple[str, ...]] = (
@@ -39,25 +40,39 @@ class Lagrangian(LimitedCost):
         return LagrangeMultiplier(self.cost_limit, self.lambda_init, self)
 
 
+@register("lagrangian")
+@dataclass(frozen=True, kw_only=True)
+class Lagrangian(PricedCost, GradientAscent):
+    """The multiplier weighs the advantage of cost."""
+
+
 @dataclass(slots=True)
 class LagrangeMultiplier(MultiplierConstraint):
     """Lambda and its Adam moments."""
 
-    settings: Lagrangian
+    settings: GradientAscent
     moments: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
     """Adam's first moment, second moment and step count."""
 
-    def _adapt(self, episode_cost: float) -> None:
-        gradient = -(episode_cost - self.limit)
+    def _adapt(self, episode_cost: float, price: float | None) -> None:
+        if price is None:
+            rise = self.settings.lambda_lr * self._step_of_adam(-self.excess)
+        else:
+            share = min(max(self.relative_excess, -1.0), 1.0)
+            rise = self.settings.lambda_lr * price * share
+        self.value = max(self.value + rise, 0.0)
+        if self.settings.lambda_upper is not None:
+            self.value = min(self.value, self.settings.lambda_upper)
+
+    def _step_of_adam(self, gradient: float) -> float:
+        """Return Adam's step at a rate of 1."""
         first, second, count = self.moments
         count += 1.0
         first = 0.9 * first + 0.1 * gradient
         second = 0.999 * second + 0.001 * gradient * gradient
         step = (first / (1.0 - 0.9**count)) / (math.sqrt(second / (1.0 - 0.999**count)) + 1e-8)
         self.moments = [first, second, count]
-        self.value = max(self.value - self.settings.lambda_lr * step, 0.0)
-        if self.settings.lambda_upper is not None:
-            self.value = min(self.value, self.settings.lambda_upper)
+        return -step
 
     def state(self) -> list[float]:
         """Return everything that changes, for a checkpoint."""

@@ -20,8 +20,9 @@ from torch import Tensor
 from pkubench.agents.nn.actor import Actor, action_size
 from pkubench.agents.nn.distributions import Distribution
 from pkubench.agents.nn.fast.policy import map_action
-from pkubench.agents.nn.normalisers import ObservationNorm, standardise
+from pkubench.agents.nn.normalisers import ObservationNorm
 from pkubench.agents.rl.advantages import gae
+from pkubench.agents.rl.constraints.scale import AdvantageScale
 from pkubench.agents.rl.on_policy.actor_update import (
     resolve_gradients,
     trainer_for,
@@ -31,6 +32,7 @@ from pkubench.agents.rl.on_policy.actor_update import (
 from pkubench.agents.rl.on_policy.batches import Advantages, actor_samples, flat
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.on_policy.critic import Critic, CriticStack, Sequences
+from pkubench.agents.rl.on_policy.mixing import Estimated, mixed
 from pkubench.agents.rl.on_policy.networks import seen_of, spec_of, state_seen
 from pkubench.agents.rl.rollout import Array, Rollout
 from pkubench.agents.rl.samples import ActorSamples
@@ -63,6 +65,8 @@ class OnPolicyLearner:
         self.generator = torch.Generator().manual_seed(seed)
         self.seen = {a: seen_of(env.observation_spaces[a], config) for a in self.agents}
         self.constraint = config.constraint.start()
+        self.scale = AdvantageScale()
+        """Of the advantages so far, where the constraint mixes them in their own units."""
         self._build_actors()
         self._build_critics(env)
         self._build_norms(env)
@@ -214,10 +218,7 @@ class OnPolicyLearner:
             for stack in self.stacks:
                 stack.trainer.adam.lr = config.critic_lr * (1.0 - progress)
         metrics: dict[str, float] = {}
-        if self.constraint is not None:
-            self.constraint.update(episode_cost, episode_length)
-            metrics |= self.constraint.metrics()
-        advantages = self._advantages(data, metrics)
+        advantages = self._advantages(data, (episode_cost, episode_length), metrics)
         if config.scheme == "sequential":
             metrics |= self._update_sequentially(data, advantages)
         else:
@@ -237,11 +238,16 @@ class OnPolicyLearner:
             costs = self.signal_norms["costs"].in_steps(costs)
         return [column * np.float32(self.config.reward_scale) for column in rewards], costs
 
-    def _advantages(self, data: Rollout, metrics: dict[str, float]) -> Advantages:
-        """Return each agent's advantages, and train the critics on the matching returns."""
+    def _advantages(
+        self, data: Rollout, measured: tuple[float, float], metrics: dict[str, float]
+    ) -> Advantages:
+        """Return each agent's advantages, and train the critics on the matching returns.
+
+        The constraint is updated with ``measured``, the cost and length of episodes, before the
+        advantages are mixed.
+        """
         rewards, costs = self._signals(data)
-        to_ascend: list[Tensor] = []
-        of_cost: list[Tensor] = []
+        of_agents: list[Estimated] = []
         fits: list[tuple[Any, ...]] = []
         for k, (stack, reward) in enumerate(zip(self.stacks, rewards, strict=True)):
             agent = self.agents[k]
@@ -263,19 +269,16 @@ class OnPolicyLearner:
             ]
             raw, targets, advantages = (np.stack(of) for of in zip(*estimates, strict=True))
             fits.append((stack, states, raw, targets, usable, before))
-            each = [flat(advantage, self.device) for advantage in advantages]
             chosen = None if usable is None else flat(usable, self.device)
-            total = standardise(each[0], self.config.advantage_epsilon, chosen)
-            if self.constraint is not None:
-                of_cost.append(each[1] - (each[1] if chosen is None else each[1][chosen]).mean())
-                by_reward, by_cost = self.constraint.weights()
-                total = by_reward * total + by_cost * of_cost[-1]
-            to_ascend.append(total)
+            reward_and_cost = [flat(advantage, self.device) for advantage in advantages]
+            of_agents.append(Estimated(chosen, *reward_and_cost))
         for fit in fits:
             losses = self._fit(data, *fit)
             metrics |= dict(zip(("value_loss", "cost_value_loss"), losses, strict=False))
-        agents = len(self.agents) if self.is_shared else 1
-        return Advantages(to_ascend * agents, of_cost * agents if of_cost else None)
+        found = mixed(of_agents, self.constraint, self.scale, self.config, measured)
+        if self.constraint is not None:
+            metrics |= self.constraint.metrics()
+        return found.times(len(self.agents)) if self.is_shared else found
 
     def _fit(
         self,
