@@ -38,8 +38,8 @@ def _updates(kind: str, reward: float, cost: float, **more: Any) -> tuple[list[f
     for k, measured in enumerate((12.0, 9.0, 8.0, 4.0, 7.0)):
         noise = torch.from_numpy(rng.normal(size=(2, 400)))
         # A_R shrinks as a policy converges, A_C has the noise of the environment
-        of = Estimated(None, reward * noise[0] * 0.5**k, cost * (3.0 * noise[1] + 1.0))
-        found = mixed([of], constraint, scale, config, (measured * cost, 16.0))
+        of = Estimated(None, reward * noise[0] * 0.5**k, [cost * (3.0 * noise[1] + 1.0)])
+        found = mixed([of], constraint, [scale], config, ([measured * cost], 16.0))
         multipliers.append(constraint.multiplier)  # type: ignore[union-attr]
         ascended.append(found.to_ascend[0])
     return multipliers, ascended
@@ -67,15 +67,15 @@ def test_the_mixed_advantage_weighs_cost_by_the_multiplier_and_has_unit_deviatio
     rng = torch.Generator().manual_seed(0)
     reward, cost = torch.randn(2, 300, generator=rng, dtype=torch.float64)
     usable = torch.arange(300) < 200
-    of = Estimated(usable, 0.01 * reward + 7.0, 5.0 * cost - 3.0)
+    of = Estimated(usable, 0.01 * reward + 7.0, [5.0 * cost - 3.0])
     scale = AdvantageScale()
-    found = mixed([of], constraint, scale, config, (math.nan, math.nan))  # no new episode
+    found = mixed([of], constraint, [scale], config, ([math.nan], math.nan))  # no new episode
     assert constraint.multiplier == 0.06  # type: ignore[union-attr]
     price = constraint.multiplier  # type: ignore[union-attr]
-    wanted = of.reward - price * of.cost
+    wanted = of.reward - price * of.costs[0]
     wanted = (wanted - wanted[usable].mean()) / wanted[usable].std(correction=0)
     torch.testing.assert_close(found.to_ascend[0], wanted)
-    torch.testing.assert_close(found.of_cost[0], of.cost - of.cost[usable].mean())  # type: ignore[index]
+    torch.testing.assert_close(found.of_cost[0], of.costs[0] - of.costs[0][usable].mean())  # type: ignore[index]
 
 
 def test_in_deviations_a_multiplier_prices_a_cost_at_less_and_less_reward() -> None:

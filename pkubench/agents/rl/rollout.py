@@ -8,7 +8,7 @@ deterministic function of an episode's seed and actions, so unfinished episodes 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -19,8 +19,10 @@ from pkubench.agents.rl.behaviour import Behaviour as Behaviour
 from pkubench.agents.rl.behaviour import RecurrentBehaviour
 from pkubench.agents.rl.budget import RAW_REWARD
 from pkubench.agents.rl.training_cost import TrainingCost
+from pkubench.agents.rl.window import EpisodeWindow
 from pkubench.envs.core.batch import BatchEnv
 from pkubench.envs.core.seeding import TrainingSeeds
+from pkubench.errors import ConfigError
 
 Array = npt.NDArray[Any]
 
@@ -53,6 +55,8 @@ class Rollout:
     valid: Array
     """(T, N) bool: the step belongs to an episode. All do, unless whole episodes of different
     lengths were collected."""
+    sources: Array | None = None
+    """(T, N, sources) float32, costs by source where these have limits of their own."""
     alive: Array | None = None
     """(T, N, agents) bool: the agent could act. None where agents do not die."""
     died: Array | None = None
@@ -82,65 +86,6 @@ class Rollout:
         return self.terminated if self.died is None else self.terminated | self.died[..., agent]
 
 
-@dataclass(slots=True)
-class EpisodeWindow:
-    """Undiscounted sums of the most recent finished episodes, and totals of cost over all."""
-
-    size: int
-    training: TrainingCost | None = None
-    """None in a task without a cost limit."""
-    returns: deque[float] = field(default_factory=deque)
-    costs: deque[float] = field(default_factory=deque)
-    lengths: deque[float] = field(default_factory=deque)
-    has_new_episodes: bool = False
-    """Whether an episode ended since the last ``take_means``."""
-
-    def add(self, total: float, cost: float, length: int) -> None:
-        """Add a finished episode."""
-        self.has_new_episodes = True
-        for queue, value in (
-            (self.returns, total),
-            (self.costs, cost),
-            (self.lengths, float(length)),
-        ):
-            queue.append(value)
-            if len(queue) > self.size:
-                queue.popleft()
-        if self.training is not None:
-            self.training.add(cost)
-
-    def take_means(self) -> tuple[float, float]:
-        """Return mean cost and length, or NaN where no episode ended since the last call.
-
-        A constraint updated twice with one mean would react twice to one excess.
-        """
-        if not self.has_new_episodes:
-            return float("nan"), float("nan")
-        self.has_new_episodes = False
-        return self.means()
-
-    def means(self) -> tuple[float, float]:
-        """Return mean cost and length of the recent episodes, NaN without one."""
-        return self.mean(self.costs), self.mean(self.lengths)
-
-    def curve(self) -> dict[str, float]:
-        """Return the episode columns of ``training.jsonl``; NaN where unknown."""
-        columns = {"return": self.mean(self.returns), "length": self.mean(self.lengths)}
-        if self.training is not None:
-            columns |= {"cost": self.mean(self.costs), **self.training.curve()}
-        return columns
-
-    def training_cost_entry(self) -> dict[str, Any]:
-        """Return the entry ``training_cost`` of ``config.json``, or nothing where it is unknown."""
-        found = None if self.training is None else self.training.summary()
-        return {} if found is None else {"training_cost": found}
-
-    @staticmethod
-    def mean(values: deque[float]) -> float:
-        """Return the mean, NaN without an episode."""
-        return float(np.mean(values)) if values else float("nan")
-
-
 class Collector:
     """Steps the training environments with a behaviour policy."""
 
@@ -150,14 +95,15 @@ class Collector:
         seed: int,
         window: int,
         prepare: _Prepare,
-        cost_key: str = "cost",
+        cost_keys: Sequence[str] = (),
         cost_limit: float | None = None,
         units: Mapping[str, int] | None = None,
     ) -> None:
         """Start an episode in each environment of ``env``.
 
         ``prepare`` turns the environment's arrays into network inputs (normalisation), seeing each
-        fresh array once; with the task's ``cost_limit`` the cost of training is counted. ``units``
+        fresh array once; ``cost_keys`` are entries of the info with limits of their own; with the
+        task's ``cost_limit`` the cost of training is counted. ``units``
         are the sizes of each agent's hidden state, for a ``RecurrentBehaviour``.
         """
         self.env = env
@@ -165,10 +111,10 @@ class Collector:
         counted = None if cost_limit is None else TrainingCost(cost_limit)
         self.window = EpisodeWindow(window, counted)
         self.prepare = prepare
-        self.cost_key = cost_key
+        self.cost_keys = tuple(cost_keys)
         self.episode_seeds = np.zeros(env.num_envs, dtype=np.int64)
-        self.sums = np.zeros((2, env.num_envs))
-        """Return and cost so far of the unfinished episodes."""
+        self.sums = np.zeros((2 + len(self.cost_keys), env.num_envs))
+        """Return, cost and costs by source so far of the unfinished episodes."""
         self.history: deque[dict[str, Array]] = deque()
         """Environment actions since the oldest unfinished episode began."""
         self.raw: dict[str, Array] = {}
@@ -216,10 +162,14 @@ class Collector:
             self.raw, self.info = step.observations, step.info
             reward = step.rewards.sum(1)
             zeros = np.zeros_like(reward)
-            cost = self.info.get(self.cost_key)
+            cost = self.info.get("cost")
             self.sums[0] += self.info.get(RAW_REWARD, reward)
             if cost is not None:
                 self.sums[1] += cost
+            if self.cost_keys:
+                sources = self._sources()
+                self.sums[2:] += sources
+                rows["sources"].append(sources.T)
             done = step.terminated | step.truncated
             ended = np.flatnonzero(done)
             next_inputs, next_state = self.prepare(self.raw, self.state_of(self.raw), True)
@@ -245,8 +195,8 @@ class Collector:
                 rows[name].append(value)
             if len(ended):
                 for index in ended:
-                    total, cost = self.sums[:, index]
-                    self.window.add(float(total), float(cost), int(env.elapsed[index]))
+                    total, cost, *by_source = self.sums[:, index].tolist()
+                    self.window.add(total, cost, int(env.elapsed[index]), by_source)
                 self._reset(ended)
                 next_inputs, next_state = self.prepare(
                     self.raw, self.state_of(self.raw), len(ended) == env.num_envs
@@ -255,6 +205,21 @@ class Collector:
             while len(self.history) > int(env.elapsed.max()):
                 self.history.popleft()
         return _stack(rows, agents, hidden)
+
+    def _sources(self) -> Array:
+        """Return a step's costs by source, (sources, N).
+
+        Raises:
+            ConfigError: the environment does not report one of them.
+        """
+        for key in self.cost_keys:
+            if key not in self.info:
+                known = ", ".join(sorted(k for k in self.info if k.startswith("cost")))
+                raise ConfigError(
+                    f"cost_limits names {key!r}, which this environment does not report; it has "
+                    f"{known or 'no costs'}"
+                )
+        return np.stack([np.asarray(self.info[key], np.float64) for key in self.cost_keys])
 
     def _act(
         self,
@@ -284,6 +249,8 @@ class Collector:
             "has_new_episodes": np.array(self.window.has_new_episodes),
             "has_begun": np.array(bool(self.raw)),
         }
+        if self.cost_keys:
+            frozen["source_costs"] = np.array(self.window.sources, dtype=np.float64)
         if self.window.training is not None:
             frozen["training_cost"] = self.window.training.freeze()
         frozen |= {f"hidden.{agent}": hidden for agent, hidden in self.hidden.items()}
@@ -307,6 +274,9 @@ class Collector:
         ):
             queue.clear()
             queue.extend(float(v) for v in values)
+        self.window.sources.clear()
+        if self.cost_keys:
+            self.window.sources.extend(frozen["source_costs"].tolist())
         # absent in checkpoints of earlier releases, whose last update had used all episodes
         self.window.has_new_episodes = bool(frozen.get("has_new_episodes", False))
         if self.window.training is not None:
@@ -372,6 +342,7 @@ def _stack(
         next_states=_floats(rows["next_states"]),
         first=first,
         valid=np.ones_like(first),
+        sources=plain("sources") if rows["sources"] else None,
         alive=plain("alive", np.bool_) if rows["alive"] else None,
         died=plain("died", np.bool_) if rows["died"] else None,
         hidden=hidden,

@@ -214,10 +214,14 @@ _SHORT = {name: getattr(PPO, name) for name in ("rollout_steps", "minibatches")}
 """Updates of 4,096 steps. They suffice where the cost is a speed, which is known at every step: in
 1 M steps of HalfCheetahVelocity CPO earns 1,993 at a cost of 25 with them and 1,576 at 25 with
 whole episodes, TRPO-Lag 2,027 at 10 and 1,806 at 66 (training episodes of seed 1000)."""
-_OFFICIAL = {
-    **{"window": 100},
+_UPDATED_OFTEN = {
+    **{"window": 100, "lambda_lr": 0.6, "pid_kp": 1.0, "pid_smoothing": 0.5},
     **_SHORT,
 }
+"""A measured cost is not older than an update here, so that a multiplier may follow it quickly: one
+that is slow beside its policy circles round the limit in wide swings."""
+_CUP_OF = {env: {"lambda_lr": 0.035} for env in _OFTEN}
+"""CUP's multiplier weighs costs against a KL divergence; there it has the official rate."""
 _CONSTRAINED = [name for name in _METHODS if PRESETS[name].constraint.name != "none"]
 TUNED: dict[str, dict[str, dict[str, Any]]] = {
     f"{robot}{task}{k}": {
@@ -229,9 +233,9 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
     for task in ("Goal", "Circle")
     for k in (1, 2)
 } | {
-    env: dict.fromkeys(_CONSTRAINED, settings)
+    env: {**dict.fromkeys(_CONSTRAINED, settings), "cup": {**settings, **_CUP_OF.get(env, {})}}
     for settings, envs in (
-        (_OFFICIAL, _OFTEN),
+        (_UPDATED_OFTEN, _OFTEN),
         ({**_SHORT, "window": _WINDOW}, ("HalfCheetahVelocity", "SwimmerVelocity")),
     )
     for env in envs

@@ -94,6 +94,11 @@ class Constraint(Component, slot="constraint", package="pkubench.agents.rl.const
     """Whether it needs a trust-region step that enforces the constraint itself."""
 
     @property
+    def cost_keys(self) -> tuple[str, ...]:
+        """Keys of an environment's info with a limit of their own; none: one limit, of ``cost``."""
+        return ()
+
+    @property
     def mixes_raw_advantages(self) -> bool:
         """Whether the advantages are mixed in the units of reward and cost, and then standardised.
 
@@ -101,8 +106,8 @@ class Constraint(Component, slot="constraint", package="pkubench.agents.rl.const
         """
         return False
 
-    def start(self) -> CostConstraint | None:
-        """Return the state at the start of training; None where costs need no critic."""
+    def start(self) -> Any:
+        """Return a ``CostConstraint`` (or several as one); None where costs need no critic."""
         return None
 
     def wrap(self, env: BatchEnv) -> BatchEnv:

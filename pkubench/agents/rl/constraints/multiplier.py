@@ -9,11 +9,13 @@ where the linear program's multiplier is 0.06, and the limit is never reached. W
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from pkubench.agents.rl.constraints.base import CostConstraint, LimitedCost, Weights
+from pkubench.errors import ConfigError
 
 LambdaUnit = Literal["reward", "deviation"]
 
@@ -29,10 +31,69 @@ class PricedCost(LimitedCost):
     all units. ``deviation``: OmniSafe's form; A_R is standardised alone, so that lambda is in
     deviations of A_R in the present batch."""
 
+    cost_limits: tuple[str, ...] = ()
+    """Limits per source of cost, such as ``["cost_hazards:10", "cost_vases:5"]``: entries of the
+    environment's info, each with its own critic and multiplier, instead of ``cost_limit`` on
+    ``info["cost"]``."""
+
+    def __post_init__(self) -> None:
+        """Check the domains and the limits per source."""
+        super().__post_init__()
+        limits_of(self.cost_limits)
+        if self.cost_limits and self.lambda_unit != "reward":
+            raise ConfigError("cost_limits need lambda_unit=reward, one unit for all multipliers")
+
     @property
     def mixes_raw_advantages(self) -> bool:
         """Whether the multiplier is in the reward's unit."""
         return self.lambda_unit == "reward"
+
+    @property
+    def cost_keys(self) -> tuple[str, ...]:
+        """Keys of the info with a limit of their own."""
+        return tuple(limits_of(self.cost_limits))
+
+    def needs(self, config: Any) -> str:
+        """Require that costs are not standardised together where they have limits of their own."""
+        is_normed = getattr(config, "signal_norm", False)
+        return "signal_norm=false (with cost_limits)" if self.cost_limits and is_normed else ""
+
+    def unused(self, config: Any) -> Mapping[str, str]:
+        """Return ``cost_limit`` where sources have limits of their own."""
+        return {"cost_limit": "no cost_limits"} if self.cost_limits else {}
+
+    def start(self) -> Any:
+        """Return the multiplier at its initial value; with ``cost_limits`` one for each source."""
+        if not self.cost_limits:
+            return super().start()
+        return SeveralMultipliers(
+            {
+                key: replace(self, cost_limit=limit, cost_limits=()).start()
+                for key, limit in limits_of(self.cost_limits).items()
+            }
+        )
+
+
+def limits_of(texts: Sequence[str]) -> dict[str, float]:
+    """Return the limits in texts ``KEY:LIMIT``.
+
+    Raises:
+        ConfigError: one is not of this form, is negative, or names a key twice.
+    """
+    found: dict[str, float] = {}
+    for text in texts:
+        key, _, number = str(text).rpartition(":")
+        try:
+            limit = float(number)
+        except ValueError:
+            limit = math.nan
+        if not key or not 0.0 <= limit < math.inf or key in found:
+            raise ConfigError(
+                f"cost_limits entry {text!r} must be KEY:LIMIT, with a limit of at least 0, and a "
+                'key once: for example ["cost_hazards:10", "cost_vases:5"]'
+            )
+        found[key] = limit
+    return found
 
 
 @dataclass(slots=True)
@@ -63,3 +124,28 @@ class MultiplierConstraint(CostConstraint):
         """Restore a state that ``state`` returned."""
         CostConstraint.restore(self, state[:2])
         self.value = state[2]
+
+
+@dataclass(slots=True)
+class SeveralMultipliers:
+    """One multiplier for each source of cost: the actor ascends ``A_R - sum lambda_i A_Ci``."""
+
+    parts: Mapping[str, MultiplierConstraint]
+    """Key of an info -> its multiplier."""
+
+    def metrics(self) -> dict[str, float]:
+        """Return ``multiplier.KEY`` of each source."""
+        return {f"multiplier.{key}": part.value for key, part in self.parts.items()}
+
+    def state(self) -> list[float]:
+        """Return everything that changes, for a checkpoint, each part's length first."""
+        states = [part.state() for part in self.parts.values()]
+        return [number for state in states for number in (float(len(state)), *state)]
+
+    def restore(self, state: Sequence[float]) -> None:
+        """Restore a state that ``state`` returned."""
+        rest = list(state)
+        for part in self.parts.values():
+            size, *rest = rest
+            part.restore(rest[: int(size)])
+            rest = rest[int(size) :]

@@ -19,7 +19,8 @@ from pkubench.agents.rl.off_policy.config import OffPolicyConfig
 from pkubench.agents.rl.off_policy.learner import OffPolicyLearner
 from pkubench.agents.rl.off_policy.state import load_state_of, state_of
 from pkubench.agents.rl.replay import Array, ReplayBuffer
-from pkubench.agents.rl.rollout import Behaviour, Collector, EpisodeWindow, Rollout, masks_of
+from pkubench.agents.rl.rollout import Behaviour, Collector, Rollout, masks_of
+from pkubench.agents.rl.window import EpisodeWindow
 from pkubench.envs.core.batch import BatchEnv
 from pkubench.errors import ConfigError, WeightsError
 

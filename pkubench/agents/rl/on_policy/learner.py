@@ -65,8 +65,8 @@ class OnPolicyLearner:
         self.generator = torch.Generator().manual_seed(seed)
         self.seen = {a: seen_of(env.observation_spaces[a], config) for a in self.agents}
         self.constraint = config.constraint.start()
-        self.scale = AdvantageScale()
-        """Of the advantages so far, where the constraint mixes them in their own units."""
+        self.scales = [AdvantageScale() for _ in config.constraint.cost_keys or ("cost",)]
+        """Of the advantages so far; one for each cost with a limit."""
         self._build_actors()
         self._build_critics(env)
         self._build_norms(env)
@@ -104,12 +104,12 @@ class OnPolicyLearner:
         """Whether the critics of one stack serve all agents."""
         state = state_seen(env, self.seen, config)
         inputs = list(self.seen.values()) if self.local else [state] * len(self.agents)
-        count = 1 if self.constraint is None else 2
+        count = 1 if self.constraint is None else 1 + len(self.scales)
         self.stacks = [
             CriticStack(seen, count, config, self.device, self.generator)
             for seen in (inputs[:1] if self.is_shared else inputs)
         ]
-        """One, or one per agent; a critic of reward and, under a constraint, one of cost."""
+        """One, or one per agent; critics of reward and, under a constraint, of each cost."""
 
     def _build_norms(self, env: BatchEnv) -> None:
         config, sizes = self.config, {a: int(np.prod(s.shape)) for a, s in self.seen.items()}
@@ -194,7 +194,7 @@ class OnPolicyLearner:
     def update(
         self,
         data: Rollout,
-        episode_cost: float,
+        episode_cost: float | Sequence[float],
         progress: float,
         episode_length: float = 1.0,
     ) -> dict[str, float]:
@@ -202,8 +202,8 @@ class OnPolicyLearner:
 
         Args:
             data: the rollout, collected with the present actors.
-            episode_cost: mean undiscounted cost of recent episodes, for the constraint; NaN leaves
-                the constraint unchanged.
+            episode_cost: mean undiscounted cost of recent episodes, or one for each source with a
+                limit of its own; NaN leaves the constraint unchanged.
             progress: fraction of the run done, in [0, 1], for the learning-rate decay.
             episode_length: mean steps of these episodes.
 
@@ -218,33 +218,35 @@ class OnPolicyLearner:
             for stack in self.stacks:
                 stack.trainer.adam.lr = config.critic_lr * (1.0 - progress)
         metrics: dict[str, float] = {}
-        advantages = self._advantages(data, (episode_cost, episode_length), metrics)
+        costs = [episode_cost] if isinstance(episode_cost, float | int) else episode_cost
+        advantages = self._advantages(data, (costs, episode_length), metrics)
         if config.scheme == "sequential":
             metrics |= self._update_sequentially(data, advantages)
         else:
             metrics |= self._update_simultaneously(data, advantages)
         return metrics
 
-    def _signals(self, data: Rollout) -> tuple[list[Array], Array]:
-        """Return each agent's rewards (only one where they are shared), and the costs: (T, N).
+    def _signals(self, data: Rollout) -> tuple[list[Array], list[Array]]:
+        """Return each agent's rewards (only one where they are shared), and each source's costs.
 
-        They are float32, after the credit step, standardised and scaled by the settings.
+        They are (T, N) float32, after the credit step, standardised and scaled.
         """
-        credited, costs = self.config.credit(data), data.costs
+        credited, costs = self.config.credit(data), [data.costs]
+        if data.sources is not None:
+            costs = [data.sources[..., k] for k in range(len(self.scales))]
         columns = credited[..., :1] if self.is_shared else credited
         rewards = [columns[..., k].astype(np.float32) for k in range(columns.shape[-1])]
         if self.signal_norms:
             rewards = [self.signal_norms["rewards"].in_steps(column) for column in rewards]
-            costs = self.signal_norms["costs"].in_steps(costs)
+            costs = [self.signal_norms["costs"].in_steps(column) for column in costs]
         return [column * np.float32(self.config.reward_scale) for column in rewards], costs
 
     def _advantages(
-        self, data: Rollout, measured: tuple[float, float], metrics: dict[str, float]
+        self, data: Rollout, measured: tuple[Sequence[float], float], metrics: dict[str, float]
     ) -> Advantages:
         """Return each agent's advantages, and train the critics on the matching returns.
 
-        The constraint is updated with ``measured``, the cost and length of episodes, before the
-        advantages are mixed.
+        ``measured``: cost and length of episodes, with which the constraint is updated first.
         """
         rewards, costs = self._signals(data)
         of_agents: list[Estimated] = []
@@ -259,7 +261,7 @@ class OnPolicyLearner:
             usable = data.usable_states if self.is_shared else data.usable(k)
             streams = [(reward, self.config.lam)]
             if self.constraint is not None:
-                streams.append((costs, self.config.cost_lam))
+                streams += [(column, self.config.cost_lam) for column in costs]
             before = stack.hidden.copy()
             # a team's rewards continue after the death of an agent; an agent's own end with it
             ended = data.terminated if self.config.credit.is_shared else data.ended(k)
@@ -270,12 +272,12 @@ class OnPolicyLearner:
             raw, targets, advantages = (np.stack(of) for of in zip(*estimates, strict=True))
             fits.append((stack, states, raw, targets, usable, before))
             chosen = None if usable is None else flat(usable, self.device)
-            reward_and_cost = [flat(advantage, self.device) for advantage in advantages]
-            of_agents.append(Estimated(chosen, *reward_and_cost))
+            of_reward, *of_costs = (flat(advantage, self.device) for advantage in advantages)
+            of_agents.append(Estimated(chosen, of_reward, of_costs))
         for fit in fits:
             losses = self._fit(data, *fit)
             metrics |= dict(zip(("value_loss", "cost_value_loss"), losses, strict=False))
-        found = mixed(of_agents, self.constraint, self.scale, self.config, measured)
+        found = mixed(of_agents, self.constraint, self.scales, self.config, measured)
         if self.constraint is not None:
             metrics |= self.constraint.metrics()
         return found.times(len(self.agents)) if self.is_shared else found

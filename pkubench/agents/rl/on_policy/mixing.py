@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pkubench.agents.nn.normalisers import standardise
 from pkubench.agents.rl.constraints.base import CostConstraint
+from pkubench.agents.rl.constraints.multiplier import SeveralMultipliers
 from pkubench.agents.rl.constraints.scale import AdvantageScale
 from pkubench.agents.rl.on_policy.batches import Advantages
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
@@ -22,8 +23,8 @@ class Estimated(NamedTuple):
     """(T * N,) bool: the steps that moments are taken of; None: all."""
     reward: Tensor
     """(T * N,), in the units of rewards."""
-    cost: Tensor | None = None
-    """(T * N,), in the units of costs; None without a critic of cost."""
+    costs: Sequence[Tensor] = ()
+    """(T * N,) each, in the units of costs; one per critic of cost."""
 
     def variance(self, of: Tensor) -> float:
         """Return the population variance over the usable steps."""
@@ -32,43 +33,50 @@ class Estimated(NamedTuple):
 
 def mixed(
     estimates: Sequence[Estimated],
-    constraint: CostConstraint | None,
-    scale: AdvantageScale,
+    constraint: CostConstraint | SeveralMultipliers | None,
+    scales: Sequence[AdvantageScale],
     config: OnPolicyConfig,
-    measured: tuple[float, float],
+    measured: tuple[Sequence[float], float],
 ) -> Advantages:
     """Update the constraint and return the advantages to ascend.
 
     Args:
         estimates: one for each agent, or for all.
         constraint: updated with ``measured``; None without one.
-        scale: counts these advantages, where the multiplier is in the reward's unit.
+        scales: of each source of cost; they count these advantages where a multiplier is in the
+            reward's unit.
         config: the learner's settings.
-        measured: mean cost and length of recent episodes; NaN without a new one.
+        measured: mean cost of recent episodes by source, and their mean length; NaN without a new
+            episode.
     """
     epsilon, is_raw = config.advantage_epsilon, config.constraint.mixes_raw_advantages
     if constraint is None:
         return Advantages([standardise(of.reward, epsilon, of.usable) for of in estimates], None)
-    price = None
-    if is_raw:
-        scale.add(
-            float(np.mean([of.variance(of.reward) for of in estimates])),
-            float(np.mean([of.variance(_cost(of)) for of in estimates])),
-        )
-        price = scale.price(cost_at_limit(constraint.limit, measured[1], config))
-    constraint.update(*measured, price)
-    by_reward, by_cost = constraint.weights()
+    several = isinstance(constraint, SeveralMultipliers)
+    parts = [*constraint.parts.values()] if several else [constraint]
+    of_reward = float(np.mean([of.variance(of.reward) for of in estimates]))
+    for k, (part, scale, cost) in enumerate(zip(parts, scales, measured[0], strict=True)):
+        price = None
+        if is_raw:
+            scale.add(of_reward, float(np.mean([of.variance(of.costs[k]) for of in estimates])))
+            price = scale.price(cost_at_limit(part.limit, measured[1], config))
+        part.update(cost, measured[1], price)
+    by_reward, by_cost = parts[0].weights()
+    weights = [-part.multiplier for part in parts] if several else [by_cost]
     to_ascend, of_cost = [], []
     for of in estimates:
-        cost = _cost(of)
-        cost = cost - (cost if of.usable is None else cost[of.usable]).mean()
-        if is_raw:
-            total = standardise(by_reward * of.reward + by_cost * cost, epsilon, of.usable)
-        else:
-            total = by_reward * standardise(of.reward, epsilon, of.usable) + by_cost * cost
-        to_ascend.append(total)
-        of_cost.append(cost)
+        costs = [_centred(cost, of.usable) for cost in of.costs]
+        reward = of.reward if is_raw else standardise(of.reward, epsilon, of.usable)
+        total = reward if several else by_reward * reward
+        for weight, cost in zip(weights, costs, strict=True):
+            total = total + weight * cost
+        to_ascend.append(standardise(total, epsilon, of.usable) if is_raw else total)
+        of_cost.append(costs[0])
     return Advantages(to_ascend, of_cost)
+
+
+def _centred(advantage: Tensor, usable: Tensor | None) -> Tensor:
+    return advantage - (advantage if usable is None else advantage[usable]).mean()
 
 
 def cost_at_limit(limit: float, episode_length: float, config: OnPolicyConfig) -> float:
@@ -78,8 +86,3 @@ def cost_at_limit(limit: float, episode_length: float, config: OnPolicyConfig) -
     """
     decay = 1.0 - config.gamma * config.cost_lam
     return limit / max(episode_length * decay, 1.0)
-
-
-def _cost(of: Estimated) -> Tensor:
-    assert of.cost is not None
-    return of.cost

@@ -30,7 +30,7 @@ def state_of(learner: OnPolicyLearner, collector: Collector) -> dict[str, Any]:
         "norms": {name: norm.freeze() for name, norm in _norms(learner)},
         "critic_hidden": [stack.hidden for stack in learner.stacks],
         "constraint": None if learner.constraint is None else [*learner.constraint.state()],
-        "advantage_scale": learner.scale.state(),
+        "advantage_scales": [scale.state() for scale in learner.scales],
         "generator": learner.generator.get_state().numpy(),
         "collector": collector.freeze(),
     }
@@ -57,7 +57,8 @@ def load_state_of(state: State, learner: OnPolicyLearner, collector: Collector) 
             stack.hidden = hidden.copy()
         if learner.constraint is not None:
             learner.constraint.restore(np.asarray(state["constraint"], np.float64).tolist())
-            learner.scale.restore(np.asarray(state["advantage_scale"], np.float64).tolist())
+            for scale, saved in zip(learner.scales, state["advantage_scales"], strict=True):
+                scale.restore(np.asarray(saved, np.float64).tolist())
         learner.generator.set_state(torch.from_numpy(state["generator"].copy()))
         collector.thaw(state["collector"])
     except (KeyError, RuntimeError, TypeError, ValueError) as error:

@@ -40,6 +40,7 @@ class OnPolicyTraining:
                 context.seed,
                 config.window,
                 self.learner.prepare,
+                cost_keys=config.constraint.cost_keys,
                 cost_limit=context.task.cost_limit,
                 units=self.learner.units,
             )
@@ -54,9 +55,10 @@ class OnPolicyTraining:
         data = collector.collect(
             config.rollout_steps, learner.behave, restart=config.reset_each_rollout
         )
+        by_source = collector.window.source_means()
         cost, length = collector.window.take_means()
         share_done = self.counters.environment_steps / self.total
-        diagnostics = learner.update(data, cost, share_done, length)
+        diagnostics = learner.update(data, by_source or cost, share_done, length)
         done = self.counters
         self.counters = done._replace(
             iterations=done.iterations + 1,
