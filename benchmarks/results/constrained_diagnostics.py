@@ -111,7 +111,7 @@ def train(agent: str, task_name: str, seed: int) -> dict[str, Any]:
         done = learner.counters.environment_steps
         if done * POINTS // steps > (points[-1]["steps"] if points else 0) * POINTS // steps:
             found = learner.export()
-            saved = SavedAgent({**found.config, "kind": "on-policy"}, dict(found.tensors))
+            saved = SavedAgent({**found.config, "task": task.id}, dict(found.tensors))
             value, cost = exact(saved, task)
             points.append({"steps": done, "return": value, "cost": cost})
     late = points[-LATE:]

@@ -19,6 +19,7 @@ _FORMER: dict[str, dict[str, str]] = {
     **dict.fromkeys(("cppo-pid", "trpo-pid"), _PID),
     "cpo": {"acceptance": "in-sample"},
     "pcpo": {"acceptance": "in-sample"},
+    "cup": {"nu_scale": "fixed", "lambda_lr": "0.02"},
     "p3o": {"gate": "minibatch"},
     "hatd3-lag": {"lambda_lr": "0.1"},
 }

@@ -89,7 +89,6 @@ def test_in_deviations_a_multiplier_prices_a_cost_at_less_and_less_reward() -> N
 
 def test_the_price_of_the_first_updates_worked_by_hand() -> None:
     scale = AdvantageScale()
-    assert scale.price(1.0) == 1.0
     scale.add(of_reward=4.0, of_cost=1.0)
     assert scale.price(0.5) == pytest.approx(2.0)
     assert scale.price(8.0) == pytest.approx(0.25)  # before the first cost A_C is noise
@@ -107,6 +106,20 @@ def test_the_cost_at_the_limit_is_of_the_horizon_of_an_advantage() -> None:
     assert cost_at_limit(5.0, 8.0, config) == 5.0  # of an episode, if that is shorter
     whole = config_of(constraint="lagrangian", gamma=1.0, cost_lam=1.0)
     assert cost_at_limit(5.0, 1000.0, whole) == 5.0
+
+
+def test_cups_multiplier_times_a_cost_is_the_same_in_all_units() -> None:
+    """The correction weighs ``nu A_C`` against a KL divergence, which has no unit."""
+    for unit in (1.0, 10.0):
+        config = config_of(constraint="cup", cost_limit=5.0 * unit, lambda_init=0.0, lambda_lr=0.1)
+        constraint = config.constraint.start()
+        cost = unit * torch.tensor([-2.0, 2.0])
+        of = Estimated(None, torch.tensor([1.0, -1.0]), [cost])
+        mixed([of], constraint, [AdvantageScale()], config, ([6.0 * unit], 500.0))
+        # a rate of 0.1, over a deviation of 2, for an excess of a fifth of the limit
+        assert constraint.value * unit == pytest.approx(0.1 / 2.0 * 0.2)  # type: ignore[union-attr]
+    plain = config_of(constraint="cup", nu_scale="fixed", lambda_init=0.0, lambda_lr=0.1)
+    assert plain.constraint.price(AdvantageScale(), 1.0) is None
 
 
 def test_a_step_of_a_multiplier_in_the_rewards_unit_worked_by_hand() -> None:
@@ -132,6 +145,7 @@ def test_paper_presets_keep_the_published_forms() -> None:
         assert (mine.lambda_unit, paper.lambda_unit) == ("reward", "deviation")
     for name, field, ours, theirs in (
         ("p3o", "gate", "batch", "minibatch"),
+        ("cup", "nu_scale", "running", "fixed"),
         ("cpo", "acceptance", "held-out", "in-sample"),
         ("pcpo", "acceptance", "held-out", "in-sample"),
     ):

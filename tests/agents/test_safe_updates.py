@@ -219,17 +219,23 @@ def _correction(pi: Any, middle: Any, ratio: Tensor, a: Tensor, m: Tensor, c: Te
 
 
 def test_a_cup_update_equals_a_slow_reference_in_two_phases() -> None:
-    learner, moves = _learner("cup", 9.0, lambda_lr=0.5, target_kl=None, cost_lam=0.9)
+    learner, moves = _learner(
+        "cup", 9.0, lambda_lr=0.5, nu_scale="fixed", target_kl=None, cost_lam=0.9
+    )
     wanted = _slow(learner, moves, [_clipped, _correction])
     torch.testing.assert_close(_after(learner), wanted, atol=1e-5, rtol=0)
 
 
 def test_cups_correction_stops_at_its_target_kl_from_the_first_phase() -> None:
     # which stays below 0.058 itself
-    learner, moves = _learner("cup", 9.0, lambda_lr=0.5, target_kl=0.06, epochs=6, cost_lam=0.9)
+    learner, moves = _learner(
+        "cup", 9.0, lambda_lr=0.5, nu_scale="fixed", target_kl=0.06, epochs=6, cost_lam=0.9
+    )
     wanted = _slow(learner, moves, [_clipped, _correction])
     torch.testing.assert_close(_after(learner), wanted, atol=1e-5, rtol=0)
-    free, _ = _learner("cup", 9.0, lambda_lr=0.5, target_kl=None, epochs=6, cost_lam=0.9)
+    free, _ = _learner(
+        "cup", 9.0, lambda_lr=0.5, nu_scale="fixed", target_kl=None, epochs=6, cost_lam=0.9
+    )
     assert float((_after(learner) - _after(free)).abs().max()) > 1e-2
 
 

@@ -96,6 +96,7 @@ CHANGES: dict[str, tuple[str, str]] = {
     "relative_tolerance": ("crpo", "0.0"),
     "lambda_unit": ("ppo-lag", "deviation"),
     "gate": ("p3o", "minibatch"),
+    "nu_scale": ("cup", "fixed"),
     "acceptance": ("cpo", "in-sample"),
     "focops_eta": ("focops", "1e-9"),
     "focops_lam": ("focops", "0.1"),

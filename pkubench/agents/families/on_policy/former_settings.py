@@ -15,6 +15,7 @@ from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 
 _FORMERLY = {
     "constraint.lambda_unit": "deviation",
+    "constraint.nu_scale": "fixed",
     "constraint.gate": "minibatch",
     "constraint.acceptance": "in-sample",
 }

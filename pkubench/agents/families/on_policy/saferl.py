@@ -141,6 +141,7 @@ _PAPER: dict[str, dict[str, Any]] = {
 _PUBLISHED_FORM: dict[str, dict[str, Any]] = {
     "lagrangian": {"lambda_unit": "deviation"},
     "pid": {"lambda_unit": "deviation"},
+    "cup": {"nu_scale": "fixed"},
     "p3o": {"gate": "minibatch"},
     "cpo": {"acceptance": "in-sample"},
     "pcpo": {"acceptance": "in-sample"},
@@ -220,8 +221,8 @@ _UPDATED_OFTEN = {
 }
 """A measured cost is not older than an update here, so that a multiplier may follow it quickly: one
 that is slow beside its policy circles round the limit in wide swings."""
-_CUP_OF = {env: {"lambda_lr": 0.035} for env in _OFTEN}
-"""CUP's multiplier weighs costs against a KL divergence; there it has the official rate."""
+_CUP_OF = {env: {"lambda_lr": 0.02} for env in _OFTEN}
+"""CUP's multiplier weighs costs against a KL divergence and keeps its rate."""
 _CONSTRAINED = [name for name in _METHODS if PRESETS[name].constraint.name != "none"]
 TUNED: dict[str, dict[str, dict[str, Any]]] = {
     f"{robot}{task}{k}": {
@@ -233,7 +234,7 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
     for task in ("Goal", "Circle")
     for k in (1, 2)
 } | {
-    env: {**dict.fromkeys(_CONSTRAINED, settings), "cup": {**settings, **_CUP_OF.get(env, {})}}
+    env: {**dict.fromkeys(_CONSTRAINED, settings), "cup": settings | _CUP_OF.get(env, {})}
     for settings, envs in (
         (_UPDATED_OFTEN, _OFTEN),
         ({**_SHORT, "window": _WINDOW}, ("HalfCheetahVelocity", "SwimmerVelocity")),

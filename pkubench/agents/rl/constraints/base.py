@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from pkubench.agents.components import Component
+from pkubench.agents.rl.constraints.scale import AdvantageScale
 from pkubench.agents.rl.update_rules.base import CostTerms, Terms
 from pkubench.agents.settings import check_domains
 from pkubench.envs.core.batch import BatchEnv
@@ -50,8 +51,7 @@ class CostConstraint:
         Args:
             episode_cost: mean undiscounted cost.
             episode_length: mean number of steps.
-            price: the scale of a multiplier in the reward's unit (see ``AdvantageScale``); None
-                where it is in deviations of the advantage.
+            price: the scale of a multiplier's steps (see ``Constraint.price``); None without one.
         """
         if math.isfinite(episode_cost):
             self.excess = episode_cost - self.limit
@@ -105,6 +105,15 @@ class Constraint(Component, slot="constraint", package="pkubench.agents.rl.const
         Otherwise the advantage of reward is standardised by itself, before they are mixed.
         """
         return False
+
+    def price(self, scale: AdvantageScale, cost_at_limit: float) -> float | None:
+        """Return the scale of the steps of a multiplier; None where they have none.
+
+        Args:
+            scale: of the advantages, with those of this update.
+            cost_at_limit: see ``AdvantageScale.cost``.
+        """
+        return None
 
     def start(self) -> Any:
         """Return a ``CostConstraint`` (or several as one); None where costs need no critic."""

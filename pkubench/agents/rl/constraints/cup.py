@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pkubench.agents.components import register
 from pkubench.agents.rl.constraints.base import Weights
 from pkubench.agents.rl.constraints.lagrangian import GradientAscent, LagrangeMultiplier
+from pkubench.agents.rl.constraints.scale import AdvantageScale
 from pkubench.agents.rl.update_rules.base import CostTerms, GradientRule, Terms
 
 if TYPE_CHECKING:
@@ -20,6 +21,15 @@ class CUP(GradientAscent):
     """A second phase of every update lowers the cost; the first one ascends A_R alone."""
 
     corrects: ClassVar[bool] = True
+
+    nu_scale: Literal["running", "fixed"] = "running"
+    """``running``: the rate of the multiplier is divided by the running deviation of A_C, and it
+    moves by the excess as a share of the limit, so that it is the same in all units of cost: the
+    correction weighs costs against a KL divergence. ``fixed``: Adam on the excess (OmniSafe)."""
+
+    def price(self, scale: AdvantageScale, cost_at_limit: float) -> float | None:
+        """Return 1 over the deviation of A_C; None for a fixed scale."""
+        return 1.0 / scale.cost(cost_at_limit) if self.nu_scale == "running" else None
 
     def needs(self, config: Any) -> str:
         """Require a rule with passes over the data, and a discount."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pkubench.agents.rl.constraints.base import CostConstraint, LimitedCost, Weights
+from pkubench.agents.rl.constraints.scale import AdvantageScale
 from pkubench.errors import ConfigError
 
 LambdaUnit = Literal["reward", "deviation"]
@@ -47,6 +48,10 @@ class PricedCost(LimitedCost):
     def mixes_raw_advantages(self) -> bool:
         """Whether the multiplier is in the reward's unit."""
         return self.lambda_unit == "reward"
+
+    def price(self, scale: AdvantageScale, cost_at_limit: float) -> float | None:
+        """Return reward per unit of cost; None for a multiplier in deviations."""
+        return scale.price(cost_at_limit) if self.lambda_unit == "reward" else None
 
     @property
     def cost_keys(self) -> tuple[str, ...]:

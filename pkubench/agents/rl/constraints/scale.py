@@ -29,17 +29,22 @@ class AdvantageScale:
         self.of_cost += of_cost
 
     def price(self, cost_at_limit: float) -> float:
-        """Return the ratio of the deviations, reward per unit of cost.
+        """Return the ratio of the deviations, reward per unit of cost (see ``cost``)."""
+        return self.reward / self.cost(cost_at_limit)
+
+    @property
+    def reward(self) -> float:
+        """The root mean square of A_R."""
+        return math.sqrt(self.of_reward / self.updates)
+
+    def cost(self, cost_at_limit: float) -> float:
+        """Return the root mean square of A_C, bounded from below.
 
         Args:
-            cost_at_limit: the cost within the horizon of an advantage at a policy on its limit; a
-                lower bound of the cost's deviation, which is only the critic's noise before the
-                first cost.
+            cost_at_limit: the cost within the horizon of an advantage at a policy on its limit: the
+                bound, as A_C is only the critic's noise before the first cost.
         """
-        if self.updates == 0.0:
-            return 1.0
-        reward, cost = (math.sqrt(of / self.updates) for of in (self.of_reward, self.of_cost))
-        return reward / max(cost, cost_at_limit, 1e-8)
+        return max(math.sqrt(self.of_cost / self.updates), cost_at_limit, 1e-8)
 
     def state(self) -> list[float]:
         """Return everything that changes, for a checkpoint."""

@@ -43,8 +43,7 @@ def mixed(
     Args:
         estimates: one for each agent, or for all.
         constraint: updated with ``measured``; None without one.
-        scales: of each source of cost; they count these advantages where a multiplier is in the
-            reward's unit.
+        scales: of each source of cost; these advantages are counted.
         config: the learner's settings.
         measured: mean cost of recent episodes by source, and their mean length; NaN without a new
             episode.
@@ -56,10 +55,8 @@ def mixed(
     parts = [*constraint.parts.values()] if several else [constraint]
     of_reward = float(np.mean([of.variance(of.reward) for of in estimates]))
     for k, (part, scale, cost) in enumerate(zip(parts, scales, measured[0], strict=True)):
-        price = None
-        if is_raw:
-            scale.add(of_reward, float(np.mean([of.variance(of.costs[k]) for of in estimates])))
-            price = scale.price(cost_at_limit(part.limit, measured[1], config))
+        scale.add(of_reward, float(np.mean([of.variance(of.costs[k]) for of in estimates])))
+        price = config.constraint.price(scale, cost_at_limit(part.limit, measured[1], config))
         part.update(cost, measured[1], price)
     by_reward, by_cost = parts[0].weights()
     weights = [-part.multiplier for part in parts] if several else [by_cost]
