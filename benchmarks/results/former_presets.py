@@ -11,16 +11,21 @@ from dataclasses import replace
 from benchmarks.results.rows import Row
 
 _PUBLISHED = {"lambda_unit": "deviation"}
+_DECAY = {"lr_decay": "true"}
 _LAG = {**_PUBLISHED, "lambda_lr": "0.1"}
 _PID = {**_PUBLISHED, "pid_kp": "0.02", "pid_ki": "0.004", "pid_kd": "0.01"}
 _FORMER: dict[str, dict[str, str]] = {
-    **dict.fromkeys(("ppo-lag", "trpo-lag", "rcpo", "pdo"), _LAG),
-    "focops": {**_LAG, "lambda_upper": "2.0"},
-    **dict.fromkeys(("cppo-pid", "trpo-pid"), _PID),
+    "trpo-lag": _LAG,
+    "rcpo": _LAG,
+    "ppo-lag": {**_LAG, **_DECAY},
+    "pdo": {**_LAG, **_DECAY},
+    "focops": {**_LAG, **_DECAY, "lambda_upper": "2.0"},
+    "cppo-pid": {**_PID, **_DECAY},
+    "trpo-pid": _PID,
     "cpo": {"acceptance": "in-sample"},
     "pcpo": {"acceptance": "in-sample"},
-    "cup": {"nu_scale": "fixed", "lambda_lr": "0.02"},
-    "p3o": {"gate": "minibatch"},
+    "cup": {**_DECAY, "nu_scale": "fixed", "lambda_lr": "0.02"},
+    "p3o": {**_DECAY, "gate": "minibatch"},
     "hatd3-lag": {"lambda_lr": "0.1"},
 }
 """Agent -> settings of its recorded runs that the preset no longer has."""

@@ -124,7 +124,7 @@ def test_cups_multiplier_times_a_cost_is_the_same_in_all_units() -> None:
 
 def test_a_step_of_a_multiplier_in_the_rewards_unit_worked_by_hand() -> None:
     multiplier = Lagrangian(cost_limit=5.0, lambda_init=0.0, lambda_lr=0.1).start()
-    for cost, wanted in ((50.0, 0.03), (6.0, 0.036), (4.0, 0.03), (0.0, 0.0), (10.0, 0.03)):
+    for cost, wanted in ((50.0, 0.03), (6.0, 0.012), (4.0, 0.0), (10.0, 0.066), (7.5, 0.066)):
         multiplier.update(cost, 10.0, 0.3)
         assert multiplier.value == pytest.approx(wanted), cost
     pid = PID(

@@ -174,6 +174,9 @@ _SMALL_CONSTRAINED: dict[str, dict[str, Any]] = {
 }
 """Constraint -> what the CPU presets also change."""
 
+_SWINGING = ("lagrangian", "pid", "cup", "p3o")
+"""Constraints round which a policy swings, so that the actor's learning rate must not decay: at a
+rate of 0 the policy stays where it is in its swing while its multiplier moves on."""
 _PG = {"epochs": 1, "actor_lr": 1e-3}
 _SMALL: dict[str, dict[str, Any]] = {
     "policy-gradient": {"target_kl": None, **_PG},
@@ -195,6 +198,8 @@ def _preset(name: str) -> OnPolicyConfig:
             is_large_step = "update" in rule and rule["update"] != "a2c"
             size = _WHOLE if is_large_step else {"window": _WINDOW}
             held = {**size, **_SMALL_CONSTRAINED.get(kind, {})}
+            if kind in _SWINGING and not isinstance(rule.get("update"), TrustRegion):
+                held["lr_decay"] = False
         return changed(PPO, {**rule, **differences, **held, **_SMALL.get(name, {})})
     sized = _STEP_PAPER if rule is _STEP or base == "natural-pg" else {}
     published = _PUBLISHED_FORM.get(str(differences.get("constraint")), {})
@@ -216,7 +221,7 @@ _SHORT = {name: getattr(PPO, name) for name in ("rollout_steps", "minibatches")}
 1 M steps of HalfCheetahVelocity CPO earns 1,993 at a cost of 25 with them and 1,576 at 25 with
 whole episodes, TRPO-Lag 2,027 at 10 and 1,806 at 66 (training episodes of seed 1000)."""
 _UPDATED_OFTEN = {
-    **{"window": 100, "lambda_lr": 0.6, "pid_kp": 1.0, "pid_smoothing": 0.5},
+    **{"window": 100, "lambda_lr": 0.4, "pid_kp": 1.0, "pid_smoothing": 0.5},
     **_SHORT,
 }
 """A measured cost is not older than an update here, so that a multiplier may follow it quickly: one

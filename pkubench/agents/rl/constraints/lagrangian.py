@@ -17,9 +17,11 @@ class GradientAscent(LimitedCost):
     """A multiplier that rises while the episode cost exceeds its limit.
 
     Gradient ascent on ``lambda (EpCost - limit)``, clamped to [0, ``lambda_upper``], once per
-    update, before the policy. By Adam where the multiplier has no unit of its own; in the reward's
-    unit by ``lambda_lr price clip((EpCost - limit) / limit, -1, 1)``, without Adam's memory of
-    early, larger excesses, which slows it down near the limit.
+    update, before the policy. By Adam where its steps have no scale (``Constraint.price``). With
+    one, by optimistic ascent (Daskalakis et al. 2018): ``lambda_lr price (2 e - e')`` with e and e'
+    the excess as a share of the limit, in [-1, 1], now and at the update before. Ascent and descent
+    in alternation circle round a saddle point whose policy draws lots; the second term damps the
+    circles, and there is no memory of early, larger excesses, as in Adam's moments.
     """
 
     lambda_init: float = 0.001
@@ -53,13 +55,17 @@ class LagrangeMultiplier(MultiplierConstraint):
     settings: GradientAscent
     moments: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
     """Adam's first moment, second moment and step count."""
+    share: float | None = None
+    """The excess as a share of the limit, in [-1, 1], at the last update with a scale."""
 
     def _adapt(self, episode_cost: float, price: float | None) -> None:
         if price is None:
             rise = self.settings.lambda_lr * self._step_of_adam(-self.excess)
         else:
             share = min(max(self.relative_excess, -1.0), 1.0)
-            rise = self.settings.lambda_lr * price * share
+            before = share if self.share is None else self.share
+            rise = self.settings.lambda_lr * price * (2.0 * share - before)
+            self.share = share
         self.value = max(self.value + rise, 0.0)
         if self.settings.lambda_upper is not None:
             self.value = min(self.value, self.settings.lambda_upper)
@@ -76,9 +82,11 @@ class LagrangeMultiplier(MultiplierConstraint):
 
     def state(self) -> list[float]:
         """Return everything that changes, for a checkpoint."""
-        return [*MultiplierConstraint.state(self), *self.moments]
+        share = math.nan if self.share is None else self.share
+        return [*MultiplierConstraint.state(self), *self.moments, share]
 
     def restore(self, state: Sequence[float]) -> None:
         """Restore a state that ``state`` returned."""
         MultiplierConstraint.restore(self, state[:3])
-        self.moments = list(state[3:])
+        self.moments = list(state[3:6])
+        self.share = None if math.isnan(state[6]) else state[6]

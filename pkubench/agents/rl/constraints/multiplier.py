@@ -67,6 +67,10 @@ class PricedCost(LimitedCost):
         """Return ``cost_limit`` where sources have limits of their own."""
         return {"cost_limit": "no cost_limits"} if self.cost_limits else {}
 
+    def excess(self, state: Any) -> float:
+        """Return the excess per step; 0.0 with several limits, of which no loss uses any."""
+        return 0.0 if self.cost_limits else super().excess(state)
+
     def start(self) -> Any:
         """Return the multiplier at its initial value; with ``cost_limits`` one for each source."""
         if not self.cost_limits:
