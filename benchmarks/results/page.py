@@ -62,8 +62,12 @@ def markdown(
     has_cost = found.cost_limit is not None
     columns = ["agent", "training", f"{metric.replace('_', ' ')} [95 %]"]
     is_counted = any(line.training_costs for line in lines.values())
+    is_sampled = any(line.sampled for line in lines.values())
+    has_end = any(line.at_the_end for line in lines.values())
     if has_cost:  # defined in docs/concepts/constraints.md
         columns += ["cost [95 %]", "violation [95 %]", "feasible runs"]
+        columns += ["sampled: return [95 %]", "sampled: cost [95 %]"] if is_sampled else []
+        columns += ["cost at the end of training"] if has_end else []
         columns += ["excess in training"] if is_counted else []
     is_validated = any(line.validated for line in lines.values())
     columns += ["n", *(["last ten validations: mode, sampled"] if is_validated else [])]
@@ -75,6 +79,9 @@ def markdown(
         cells = [name, line.training, line.text(metric)]
         if has_cost:
             cells += [line.text("cost"), line.violation(), line.feasible_runs()]
+            if is_sampled:
+                cells += [line.sampled_text(metric), line.sampled_text("cost")]
+            cells += [line.cost_at_the_end()] if has_end else []
             cells += [line.training_excess()] if is_counted else []
         older = OLDER if line.in_float32 else ""
         cells.append(f"{line.metrics[metric][-1]} {line.sample}{older}")

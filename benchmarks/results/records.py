@@ -17,11 +17,16 @@ from typing import Any
 
 import pkubench
 from benchmarks.results.rows import Row
+from pkubench.agents.registry import family_of, preset
+from pkubench.agents.resolve.acting import with_acting
 from pkubench.evaluation.metrics import Aggregate, Constraint, constraint
 from pkubench.evaluation.statistics import mean_interval
 from pkubench.files import write_json
 from pkubench.tasks.registry import make_task
 
+MANY = 256
+"""Episodes by which a run's own cost is compared with its limit: of a protocol's 64 layouts the
+interval of the mean cost covers the limit in half of the runs."""
 INFERENCE = "float64"
 """Precision in which saved agents act; what they return is rounded to float32."""
 LAST_POINTS = 10
@@ -68,6 +73,8 @@ def write(row: Row, seed: int, budget: int, run: Path) -> dict[str, Any]:
         record["training_cost"] = config["training_cost"]
     if "validation" in config:
         record["validation"] = validated(config["validation"])
+        last = json.loads((run / "training.jsonl").read_text().splitlines()[-1])
+        record["training_cost_at_the_end"] = last["cost"]
     path_of(row, seed, budget).parent.mkdir(parents=True, exist_ok=True)
     write_json(path_of(row, seed, budget), record)
     return record
@@ -102,7 +109,15 @@ def write_again(row: Row, seed: int, weights: Path) -> None:
 def _evaluated(row: Row, run: Path) -> dict[str, Any]:
     report = pkubench.evaluate(str(run), row.task).to_json()
     # The run's folder is a path of this machine.
-    return {"inference": INFERENCE, "report": {**report, "agent": row.agent}}
+    found = {"inference": INFERENCE, "report": {**report, "agent": row.agent}}
+    if make_task(row.task).cost_limit is None:
+        return found
+    many = pkubench.evaluate(str(run), row.task, episodes=MANY)
+    found["many"] = {"episodes": MANY, "metrics": many.to_json()["metrics"]}
+    if "sampled" in family_of(preset(row.agent)).acting.get("mode", ()):
+        sampled = pkubench.evaluate(with_acting(str(run), {"mode": "sampled"}), row.task)
+        found["sampled"] = {"metrics": sampled.to_json()["metrics"]}
+    return found
 
 
 def acted_in(record: Mapping[str, Any]) -> str:
@@ -135,6 +150,10 @@ class Scored:
     """How well the cost limit is kept; None in a task without one."""
     training_costs: Sequence[Mapping[str, float]] = ()
     """Each run's cost of training, if all runs recorded it."""
+    sampled: Sequence[Mapping[str, float]] = ()
+    """Each run's means when its policy samples its actions, if all runs recorded them."""
+    at_the_end: Sequence[float] = ()
+    """Mean cost of each run's last training episodes, if all runs recorded it."""
     weights: Sequence[str] = ()
     """Each run's hash of its weights."""
     validated: Sequence[Mapping[str, float]] = ()
@@ -165,12 +184,15 @@ class Scored:
 
     def training_excess(self) -> str:
         """Return the mean excess cost of a training episode, over runs ``mean [low, high]``."""
-        if not self.training_costs:
-            return "-"
-        found = mean_interval([cost["mean_excess"] for cost in self.training_costs])
-        if len(self.training_costs) == 1:
-            return f"{found.estimate:.4g}"
-        return f"{found.estimate:.4g} [{found.low:.4g}, {found.high:.4g}]"
+        return _over_runs([cost["mean_excess"] for cost in self.training_costs])
+
+    def sampled_text(self, metric: str) -> str:
+        """Return a metric of the sampled policy, over runs ``mean [low, high]``."""
+        return _over_runs([run[metric] for run in self.sampled])
+
+    def cost_at_the_end(self) -> str:
+        """Return the mean cost of the last training episodes, over runs ``mean [low, high]``."""
+        return _over_runs(self.at_the_end)
 
     def validation(self) -> str:
         """Return the means over the last ten validations of the runs: ``mode, sampled``."""
@@ -183,6 +205,15 @@ class Scored:
     def mean(self, metric: str) -> float:
         """Return the mean over runs."""
         return self.metrics[metric][0]
+
+
+def _over_runs(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    found = mean_interval(values)
+    if len(values) == 1:
+        return f"{found.estimate:.4g}"
+    return f"{found.estimate:.4g} [{found.low:.4g}, {found.high:.4g}]"
 
 
 def scored_row(row: Row, budget: int) -> Scored | None:
@@ -203,9 +234,19 @@ def scored_row(row: Row, budget: int) -> Scored | None:
     costs = [r["training_cost"] for r in records if "training_cost" in r]
     costs = costs if len(costs) == len(records) else []
     line = _scored(row.name, training, [r["report"] for r in records], costs)
+    if all("many" in r for r in records) and line.constraint is not None:
+        many = [r["many"]["metrics"]["cost"]["mean"] for r in records]
+        of_runs = constraint(line.constraint.limit, Aggregate(*line.metrics["cost"]), many)
+        line = replace(line, constraint=of_runs)
     points = [r["validation"] for r in records if "validation" in r]
+    sampled = [r["sampled"]["metrics"] for r in records if "sampled" in r]
+    ends = [r["training_cost_at_the_end"] for r in records if "training_cost_at_the_end" in r]
     return replace(
         line,
+        sampled=[{m: of["mean"] for m, of in run.items()} for run in sampled]
+        if len(sampled) == len(records)
+        else (),
+        at_the_end=ends if len(ends) == len(records) else (),
         weights=[r["weights"] for r in records],
         in_float32=sum(acted_in(record) != INFERENCE for record in records),
         validated=points if len(points) == len(records) else [],

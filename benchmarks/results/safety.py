@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from benchmarks.results.former_presets import as_trained
 from benchmarks.results.rows import Row
 from benchmarks.results.running import run_stages
 from benchmarks.results.safety_page import page_of
@@ -32,24 +33,29 @@ def _row(agent: str, task: str, steps: int, seeds: int, ships: int = 1, label: s
     return Row(agent, task, steps, seeds, ships, label, table="safety")
 
 
-ROWS = (
-    *(_row(agent, _GOAL, 2 * _M, 5) for agent in _FOUR),
-    *(_row(agent, _GOAL, 2 * _M, 3) for agent in _SIX),
-    # PPO and PPO-Lag on the cheetah ship from the foundation table, trained for longer
-    *(_row(a, _CHEETAH, _M, 3, ships=0 if a in ("ppo", "ppo-lag") else 1) for a in _FOUR + _SIX),
-    *(Row(agent, _HOPPER, _M, 5) for agent in ("ppo", "ppo-lag")),
-    *(_row(agent, _HOPPER, _M, 3) for agent in (*_FOUR[2:], *_SIX)),
-    *(_row(agent, task, _M, 3) for task in (_CAR, _CIRCLE) for agent in _FOUR),
-    *(_row(agent, _HOPPER, _M, 3) for agent in _REPLAYED),
-    *(_row(agent, _CIRCLE, _M // 2, 3) for agent in _REPLAYED),
-    *(_row(agent, _TEAM, _M, 3) for agent in ("happo", "happo-lag", "hasac-lag")),
-    _row("hatd3-lag", _TEAM, _M // 2, 1),
-    *(_row(agent, _CIRCLE, _M // 2, 1) for agent in (*_REST, *_REST_REPLAYED)),
-    *(_row(f"{agent}-paper", _GOAL, 10 * _M, 1, 0, f"{agent}-paper-10m") for agent in _FOUR),
-    replace(
-        _row("cpo-paper", _GOAL, 10 * _M, 1, 0, "cpo-omnisafe-10m"),
-        changes=(("variant", "omnisafe"), ("kl_mean_over_dimensions", "true")),
-    ),
+ROWS = as_trained(
+    (
+        *(_row(agent, _GOAL, 2 * _M, 5) for agent in _FOUR),
+        *(_row(agent, _GOAL, 2 * _M, 3) for agent in _SIX),
+        # PPO and PPO-Lag on the cheetah ship from the foundation table, trained for longer
+        *(
+            _row(a, _CHEETAH, _M, 3, ships=0 if a in ("ppo", "ppo-lag") else 1)
+            for a in _FOUR + _SIX
+        ),
+        *(Row(agent, _HOPPER, _M, 5) for agent in ("ppo", "ppo-lag")),
+        *(_row(agent, _HOPPER, _M, 3) for agent in (*_FOUR[2:], *_SIX)),
+        *(_row(agent, task, _M, 3) for task in (_CAR, _CIRCLE) for agent in _FOUR),
+        *(_row(agent, _HOPPER, _M, 3) for agent in _REPLAYED),
+        *(_row(agent, _CIRCLE, _M // 2, 3) for agent in _REPLAYED),
+        *(_row(agent, _TEAM, _M, 3) for agent in ("happo", "happo-lag", "hasac-lag")),
+        _row("hatd3-lag", _TEAM, _M // 2, 1),
+        *(_row(agent, _CIRCLE, _M // 2, 1) for agent in (*_REST, *_REST_REPLAYED)),
+        *(_row(f"{agent}-paper", _GOAL, 10 * _M, 1, 0, f"{agent}-paper-10m") for agent in _FOUR),
+        replace(
+            _row("cpo-paper", _GOAL, 10 * _M, 1, 0, "cpo-omnisafe-10m"),
+            changes=(("variant", "omnisafe"), ("kl_mean_over_dimensions", "true")),
+        ),
+    )
 )
 
 if __name__ == "__main__":

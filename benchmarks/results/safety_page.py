@@ -138,6 +138,14 @@ run, are in `benchmarks/results/records/safety`. Seed 0 of a row ships with the 
 rows named `10m`, nor of PPO and PPO-Lag on HalfCheetahVelocity, which [foundation](foundation.md)
 ships.
 
+Where a table has these columns, *sampled* is the same policy with sampled actions, which is what a
+constraint holds in training, and *cost at the end of training* the mean of the last training
+episodes; *feasible runs* is then decided by 256 episodes of each run. Rows of agents whose preset
+has changed since are shown as they were trained, with the
+[published forms](../agents/constrained.md): a multiplier in deviations of the advantage, P3O's
+penalty in minibatches, in-sample acceptance of CPO's and PCPO's steps. Which of the present presets
+hold a limit where the optimum is known is in [constrained diagnostics](constrained-diagnostics.md).
+
 The CPU presets were chosen with training seed 1000, which no row uses, by returns and costs of
 training episodes: on policy on PointGoal1 and HalfCheetahVelocity, off policy on HopperVelocity and
 PointCircle1. No evaluation seed was used.

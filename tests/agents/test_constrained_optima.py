@@ -5,32 +5,40 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from benchmarks.results.constrained_diagnostics import BARS, PRESETS, SEEDS, Bar, read
+from benchmarks.results.constrained_diagnostics import train as trained
 from pkubench.agents.families.on_policy.presets import preset
 from pkubench.agents.resolve.loading import load_agent
+from pkubench.envs.diagnostics.speed_limit import (
+    action_to,
+    driving_reward,
+    gaussian_value,
+    speeding_cost,
+)
 from pkubench.tasks.registry import make_task
 from pkubench.training.session import train
 from tests.agents.configs import that_fit
 from tests.agents.optima import exact, late, optimum
 
 CORRIDOR = "RiskyCorridor-v0"
-SETTINGS: dict[str, str] = {
+SMALL: dict[str, str] = {
     "num_envs": "32",
     "rollout_steps": "50",
     "minibatches": "4",
     "hidden": "[16]",
-    "window": "128",
     "actor_lr": "0.001",
     "critic_lr": "0.003",
     "lr_decay": "false",
-    "lambda_lr": "0.05",
 }
+"""Smaller networks and batches than the presets', whose constraints have their own settings."""
 
 
 def _run(name: str, folder: Path, **changes: str) -> list[Any]:
     task = make_task(CORRIDOR)
-    settings = that_fit(preset(name, task), {**SETTINGS, **changes})
+    settings = that_fit(preset(name, task), {**SMALL, **changes})
     return list(train(name, task, steps=80_000, seed=2, settings=settings, out=folder))
 
 
@@ -70,3 +78,36 @@ def test_an_unconstrained_learner_takes_the_short_way(tmp_path: Path) -> None:
     run = _run("ppo", tmp_path / "run", entropy="0.001")
     assert late(run, "return") > 0.8
     assert late(run, "cost") > 15.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bar", BARS, ids=lambda bar: bar.task)
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_holds_its_limit_where_the_optimum_is_known(name: str, bar: Bar) -> None:
+    """As it ships, for the protocol's budget, by the exact value of its sampled policy."""
+    found = trained(name, bar.task, seed=1000)
+    assert bar.verdict(found["return"], found["cost"]) == "holds", (found["return"], found["cost"])
+
+
+def test_recorded_presets_hold_their_limits() -> None:
+    """The table's rows whose runs are all done, as means over seeds."""
+    for bar in BARS:
+        for name in PRESETS:
+            runs = [read(name, bar.task, seed) for seed in range(SEEDS)]
+            done = [run for run in runs if run is not None]
+            if len(done) == SEEDS:
+                value, cost = (np.mean([run[of] for run in done]) for of in ("return", "cost"))
+                assert bar.verdict(float(value), float(cost)) == "holds", (name, bar.task)
+
+
+def test_the_exact_value_of_a_gaussian_policy_in_speed_limit() -> None:
+    """Of the optimum nearly without noise; and, with noise, of a million sampled episodes."""
+    value, cost = gaussian_value(lambda v: (action_to(0.75, v), np.full_like(v, 1e-3)))
+    assert (value, cost) == pytest.approx((18.75, 5.0), abs=2e-2)
+    rng, speed, sums = np.random.default_rng(0), np.zeros(200_000), np.zeros(2)
+    for _ in range(20):
+        throttle = np.clip(0.4 - 0.2 * speed + 0.5 * rng.normal(size=speed.shape), -1.0, 1.0)
+        speed = (speed + 1.5 * throttle) / 2.0
+        sums += driving_reward(speed).mean(), speeding_cost(speed).mean()
+    found = gaussian_value(lambda v: (0.4 - 0.2 * v, np.full_like(v, 0.5)))
+    np.testing.assert_allclose(found, sums, rtol=5e-3)

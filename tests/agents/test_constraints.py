@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from pkubench.agents.nn.fast.loss_gradients import (
 from pkubench.agents.nn.networks import NetworkSpec
 from pkubench.agents.rl import constrained_step as constrained
 from pkubench.agents.rl import trust_region
-from pkubench.agents.rl.constrained_step import constrained_step
+from pkubench.agents.rl.constrained_step import constrained_step, cross_fitted_step
 from pkubench.agents.rl.constraints.base import Constraint, CostConstraint
 from pkubench.agents.rl.constraints.cpo import CPO, cpo_combination
 from pkubench.agents.rl.constraints.crpo import CRPO
@@ -73,10 +74,14 @@ def test_the_barrier_steepens_towards_the_limit_and_is_capped_past_it() -> None:
 
 
 def test_crpo_descends_the_cost_only_beyond_its_tolerance() -> None:
-    crpo = CRPO(tolerance=2.0).start()
-    for cost, wanted in ((10.0, (1.0, 0.0)), (27.0, (1.0, 0.0)), (27.5, (0.0, -1.0))):
+    crpo = CRPO(cost_limit=25.0, relative_tolerance=0.08).start()  # OmniSafe's 2
+    for cost, wanted in ((10.0, (1.0, 0.0)), (26.9, (1.0, 0.0)), (27.1, (0.0, -1.0))):
         crpo.update(cost)
         assert crpo.weights() == wanted
+    small = CRPO(cost_limit=5.0, relative_tolerance=0.08).start()
+    for cost, wanted in ((5.3, (1.0, 0.0)), (5.5, (0.0, -1.0))):
+        small.update(cost)
+        assert small.weights() == wanted
 
 
 def test_cups_multiplier_stays_out_of_the_first_phase() -> None:
@@ -388,6 +393,14 @@ def test_a_safe_policy_shortens_a_step_that_would_lower_its_reward() -> None:
     assert report.step.improvement > 0.0
 
 
+def test_a_natural_gradient_refuses_a_step_whose_kl_is_not_finite() -> None:
+    actor, samples, _ = _case(3)
+    before = _flat(actor)
+    step = trust_region_step(actor, samples, replace(SETTINGS, kl_limit=1e300, search_steps=0))
+    assert not step.is_accepted
+    torch.testing.assert_close(_flat(actor), before, atol=0, rtol=0)
+
+
 def test_a_natural_gradient_takes_the_full_step_without_a_line_search() -> None:
     for tries, fraction in ((1, 0.0), (0, 1.0)):
         actor, samples, _ = _case(3)
@@ -404,6 +417,50 @@ def test_an_unsafe_policy_may_lose_reward_on_its_way_back(rule: Any, case: int) 
     report = constrained_step(actor, samples, 0.1, SETTINGS, RULES[rule])
     assert report.case == case and report.step.is_accepted
     assert report.step.improvement < 0.0 and report.cost_change < 0.0
+
+
+def _halves(seed: int, sign: float) -> tuple[Actor, Samples]:
+    """Return an actor and a batch of two environments, in the second of which costs are turned."""
+    actor, samples, costs = _case(seed)
+    copies = torch.arange(200) % 2
+    turned = torch.where(copies == 1, sign * costs, costs)
+    return actor, samples._replace(costs=turned, copies=copies)
+
+
+@pytest.mark.parametrize("rule", ["cpo", "pcpo"])
+def test_a_step_is_accepted_by_data_that_it_was_not_computed_from(rule: Any) -> None:
+    """Costs of opposite signs in two halves: what lowers it in one raises it in the other."""
+    for sign, is_taken in ((1.0, True), (-1.0, False)):
+        actor, samples = _halves(5, sign)
+        before = _flat(actor)
+        report = cross_fitted_step(actor, samples, 0.3, SETTINGS, RULES[rule])
+        assert report.step.is_accepted == is_taken
+        assert (report.cost_change < 0.0) == is_taken
+        assert bool((_flat(actor) != before).any()) == is_taken
+    own, other = samples.halves()
+    for half in (own, other):  # while each half would have accepted its own step
+        actor, _ = _halves(5, -1.0)
+        assert constrained_step(actor, half, 0.3, SETTINGS, RULES[rule]).cost_change < 0.0
+
+
+@pytest.mark.parametrize("rule", ["cpo", "pcpo"])
+def test_a_cross_fitted_step_is_the_mean_of_two_and_stays_in_the_ball(rule: Any) -> None:
+    actor, samples = _halves(5, 1.0)
+    start = _flat(actor)
+    halves = samples.halves()
+    assert [len(half.actions) for half in halves] == [100, 100]
+    assert all((half.copies == k).all() for k, half in enumerate(halves))  # type: ignore[union-attr]
+    steps, changes = [], []
+    for own, other in (halves, halves[::-1]):
+        mine, _ = _halves(5, 1.0)
+        report = constrained_step(mine, own, 0.02, SETTINGS, RULES[rule], held_out=other)
+        steps.append(_flat(mine) - start)
+        changes.append(report.cost_change)
+    found = cross_fitted_step(actor, samples, 0.02, SETTINGS, RULES[rule])
+    torch.testing.assert_close(_flat(actor), start + (steps[0] + steps[1]) / 2)
+    assert found.cost_change == pytest.approx(sum(changes) / 2)
+    old = _halves(5, 1.0)[0](samples.observations)
+    assert float(old.kl(actor(samples.observations)).mean().detach()) < 0.02
 
 
 def test_an_unsafe_policy_lowers_its_cost_even_without_a_reward_gradient() -> None:
@@ -492,6 +549,38 @@ def test_the_exact_penalty_worked_by_hand() -> None:
     assert float(swapped) == pytest.approx((0.8 * 2.0 - 3.0 * 1.2 * 2.0) / 2 + 4.0)
     plain = exact_penalty(ratio.flip(0), cost, factor, clip=None, excess=5.0, weight=1.0)
     assert float(plain) == pytest.approx((0.5 * 2.0 - 3.0 * 1.5 * 2.0) / 2 + 5.0)
+
+
+def test_a_gate_replaces_the_relu_of_the_exact_penalty() -> None:
+    ratio, cost = torch.tensor([1.5, 0.5]), torch.tensor([2.0, -2.0])
+    ones = torch.ones(2)
+    # max(3, 2.4) and max(-1, -1.6): a mean of 1
+    for excess, is_over, wanted in ((-3.0, True, -40.0), (3.0, False, 0.0), (3.0, True, 80.0)):
+        loss = exact_penalty(
+            ratio, cost, ones, clip=0.2, excess=excess, weight=20.0, is_over=is_over
+        )
+        assert float(loss) == pytest.approx(wanted)
+        slope = exact_penalty_slope(
+            ratio.numpy(),
+            cost.numpy(),
+            ones.numpy(),
+            clip=0.2,
+            excess=excess,
+            weight=20.0,
+            is_over=is_over,
+        )
+        assert slope.any() == is_over
+
+
+def test_cups_weight_has_the_lambda_of_costs() -> None:
+    config = config_of(constraint="cup", gamma=0.9, lam=0.3, cost_lam=0.5)
+    state = config.constraint.start()
+    assert state is not None
+    state.value = 2.0  # type: ignore[attr-defined]
+    cost = config.constraint.terms(state, config, 1)
+    terms: Any = SimpleNamespace(cost=cost)
+    held: Any = config.constraint
+    assert held.weight(terms) == pytest.approx(2.0 * (1.0 - 0.9 * 0.5) / (1.0 - 0.9))
 
 
 def test_cups_correction_worked_by_hand() -> None:

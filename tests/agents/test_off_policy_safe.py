@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from pkubench.agents.components import with_settings
+from pkubench.agents.components import changed, with_settings
 from pkubench.agents.families.off_policy import hasac
 from pkubench.agents.families.off_policy import saferl as saferl_off_policy
 from pkubench.agents.families.off_policy.presets import preset
+from pkubench.agents.learner import Context
 from pkubench.agents.nn.fast.stacked import shorten
 from pkubench.agents.resolve.loading import load_agent
 from pkubench.agents.rl.constraints.lagrangian import LagrangeMultiplier
@@ -27,6 +28,7 @@ from pkubench.agents.rl.off_policy.learner import OffPolicyLearner
 from pkubench.agents.rl.off_policy.rules.ddpg import DDPG
 from pkubench.agents.rl.off_policy.rules.sac import SAC
 from pkubench.agents.rl.off_policy.rules.td3 import TD3
+from pkubench.agents.rl.off_policy.training import OffPolicyBatch
 from pkubench.agents.rl.replay import ReplayBuffer
 from pkubench.agents.rl.rollout import Collector
 from pkubench.envs.core.registry import make_batch
@@ -62,6 +64,24 @@ LEARNING = {
 def _train(agent: str, task: Any, out: Path, steps: int, **more: Any) -> list[Any]:
     settings = applicable(preset(agent, task), {**LEARNING, **more})
     return list(train(agent, task, steps=steps, seed=0, settings=settings, out=out))
+
+
+def test_one_excess_changes_a_multiplier_once_off_policy() -> None:
+    """Episodes of 20 steps end in the third, fifth, eighth and tenth interval of 8 steps."""
+    task = make_task("SpeedLimit-v0")
+    settings = {"num_envs": 2, "train_interval": 8, "warmup_steps": 8, "hidden": (4,), "n_step": 1}
+    config = changed(
+        preset("td3-lag", task), {**settings, "batch_size": 4, "updates_per_step": 0.25}
+    )
+    config = changed(config, {"cost_limit": 0.0})
+    context = Context(agent="td3-lag", task=task, settings=config, seed=0, total=160)
+    batch = OffPolicyBatch([context])
+    multipliers = []
+    for _ in range(10):
+        batch.iterate()
+        multipliers.append(batch.learner.constraints[0].value)
+    batch.members[0].close()
+    assert (np.flatnonzero(np.diff([0.001, *multipliers])) + 1).tolist() == [3, 5, 8, 10]
 
 
 def test_the_gradient_of_the_actors_objective_is_mixed_as_worked_by_hand() -> None:

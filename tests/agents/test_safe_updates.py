@@ -12,11 +12,15 @@ import torch
 from torch import Tensor
 
 from pkubench.agents.families.on_policy import harl, saferl
+from pkubench.agents.learner import Context
 from pkubench.agents.resolve.loading import load_agent
 from pkubench.agents.rl.constraints.lagrangian import LagrangeMultiplier
+from pkubench.agents.rl.objective import Objective
 from pkubench.agents.rl.on_policy import actor_update
 from pkubench.agents.rl.on_policy.learner import Advantages, OnPolicyLearner
+from pkubench.agents.rl.on_policy.training import OnPolicyTraining
 from pkubench.agents.rl.rollout import Collector
+from pkubench.agents.rl.update_rules.base import CostTerms
 from pkubench.errors import ConfigError
 from pkubench.tasks.registry import make_task
 from pkubench.training.session import train
@@ -123,7 +127,9 @@ def _gaussian_kl(p: Any, q: Any) -> Tensor:
 
 
 def test_a_ppo_lag_update_ascends_the_weighted_advantages() -> None:
-    learner, moves = _learner("ppo-lag", 9.0, lambda_lr=0.5, target_kl=None)
+    learner, moves = _learner(
+        "ppo-lag", 9.0, lambda_lr=0.5, lambda_unit="deviation", target_kl=None
+    )
     assert isinstance(learner.constraint, LagrangeMultiplier)
     assert learner.constraint.value == pytest.approx(0.501)  # before the policy update
     torch.testing.assert_close(
@@ -146,7 +152,7 @@ def test_a_p3o_update_equals_a_slow_reference() -> None:
         penalty = 5.0 * torch.relu(change + (9.0 - LIMIT) / MEAN_LENGTH)
         return _clipped(pi, old, ratio, a, m, c) + penalty
 
-    learner, moves = _learner("p3o", 9.0, target_kl=None)
+    learner, moves = _learner("p3o", 9.0, target_kl=None, gate="minibatch")
     torch.testing.assert_close(_after(learner), _slow(learner, moves, [loss]), atol=1e-5, rtol=0)
 
 
@@ -155,28 +161,81 @@ def test_omnisafes_p3o_neither_clips_costs_nor_divides_the_excess() -> None:
         penalty = 5.0 * torch.relu((ratio * c).mean() + 9.0 - LIMIT)
         return _clipped(pi, old, ratio, a, m, c) + penalty
 
-    more: dict[str, Any] = {"variant": "omnisafe", "target_kl": None, "epochs": 6}
+    more: dict[str, Any] = {"variant": "omnisafe", "gate": "minibatch", "target_kl": None}
+    more["epochs"] = 6
     learner, moves = _learner("p3o", 9.0, **more, actor_lr=5e-2)
     torch.testing.assert_close(_after(learner), _slow(learner, moves, [loss]), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("gradients", ["fast", "autograd"])
+@pytest.mark.parametrize("cost", [LIMIT - 0.02, LIMIT + 0.02])
+def test_p3os_penalty_is_on_or_off_for_a_whole_pass(cost: float, gradients: str) -> None:
+    """Within 0.02 of the limit the means of minibatches lie on both sides of it."""
+    excess = (cost - LIMIT) / MEAN_LENGTH
+    gates: list[bool] = []
+
+    def loss(pi: Any, old: Any, ratio: Tensor, a: Tensor, m: Tensor, c: Tensor) -> Tensor:
+        change = torch.maximum(ratio * c, ratio.clamp(0.8, 1.2) * c).mean()
+        return _clipped(pi, old, ratio, a, m, c) + 5.0 * gates[-1] * (change + excess)
+
+    more: dict[str, Any] = {"target_kl": None, "epochs": 1, "minibatches": 4}
+    learner, moves = _learner("p3o", cost, gradients=gradients, **more)
+    gates.append(cost > LIMIT)  # at a ratio of 1 the surrogate of a centred advantage is 0
+    torch.testing.assert_close(_after(learner), _slow(learner, moves, [loss]), atol=1e-5, rtol=0)
+    if cost < LIMIT:
+        free, _ = _learner("p3o", 0.0, gradients=gradients, **more)
+        torch.testing.assert_close(_after(learner), _after(free), atol=0, rtol=0)
+        noisy, _ = _learner("p3o", cost, gate="minibatch", gradients=gradients, **more)
+        assert float((_after(noisy) - _after(free)).abs().max()) > 1e-4
+
+
+@pytest.mark.parametrize("gradients", ["fast", "autograd"])
+def test_p3os_gate_is_the_mean_over_the_batch_of_costs_that_are_not_clipped(
+    gradients: str,
+) -> None:
+    learner, moves = _learner("p3o", 9.0, gradients=gradients, actor_lr=5e-2, target_kl=None)
+    samples = moves.given[-1][2]
+    trainer = learner.trainers["agent"]
+    trainer.load(samples, False, False)
+    with torch.no_grad():
+        pi = learner.actors["agent"](samples.observations)
+        ratio = (pi.log_prob(samples.actions) - samples.log_probs).exp()
+    plain = float((ratio * samples.costs).mean())
+    clipped = float(
+        torch.maximum(ratio * samples.costs, ratio.clamp(0.8, 1.2) * samples.costs).mean()
+    )
+    assert plain < clipped - 1e-2  # the pessimistic mean would keep the penalty on for longer
+    assert trainer.cost_change() == pytest.approx(plain, abs=1e-5)
+    objective = Objective(learner.config.update, learner.config.constraint, CostTerms())  # type: ignore[arg-type]
+    for excess, is_over in ((1e-3, True), (-1e-3, False)):
+        cost = CostTerms(excess=excess - plain)
+        gated = objective._replace(cost=cost).gated(trainer.cost_change())
+        assert gated.cost.is_over == is_over
+
+
 def _correction(pi: Any, middle: Any, ratio: Tensor, a: Tensor, m: Tensor, c: Tensor) -> Tensor:
-    weight = 0.501 * (1 - 0.99 * 0.95) / (1 - 0.99)
+    weight = 0.501 * (1 - 0.99 * 0.9) / (1 - 0.99)
     return (weight * ratio * c + _gaussian_kl(pi, middle)).mean()
 
 
 def test_a_cup_update_equals_a_slow_reference_in_two_phases() -> None:
-    learner, moves = _learner("cup", 9.0, lambda_lr=0.5, target_kl=None)
+    learner, moves = _learner(
+        "cup", 9.0, lambda_lr=0.5, nu_scale="fixed", target_kl=None, cost_lam=0.9
+    )
     wanted = _slow(learner, moves, [_clipped, _correction])
     torch.testing.assert_close(_after(learner), wanted, atol=1e-5, rtol=0)
 
 
 def test_cups_correction_stops_at_its_target_kl_from_the_first_phase() -> None:
     # which stays below 0.058 itself
-    learner, moves = _learner("cup", 9.0, lambda_lr=0.5, target_kl=0.06, epochs=6)
+    learner, moves = _learner(
+        "cup", 9.0, lambda_lr=0.5, nu_scale="fixed", target_kl=0.06, epochs=6, cost_lam=0.9
+    )
     wanted = _slow(learner, moves, [_clipped, _correction])
     torch.testing.assert_close(_after(learner), wanted, atol=1e-5, rtol=0)
-    free, _ = _learner("cup", 9.0, lambda_lr=0.5, target_kl=None, epochs=6)
+    free, _ = _learner(
+        "cup", 9.0, lambda_lr=0.5, nu_scale="fixed", target_kl=None, epochs=6, cost_lam=0.9
+    )
     assert float((_after(learner) - _after(free)).abs().max()) > 1e-2
 
 
@@ -212,7 +271,23 @@ def test_a_multiplier_of_zero_is_reported_and_a_missing_one_is_not() -> None:
     assert "multiplier" not in reports["cpo"] and "multiplier" not in reports["crpo"]
 
 
-@pytest.mark.parametrize(("cost", "climbs"), [(LIMIT + 1.9, True), (LIMIT + 2.1, False)])
+@pytest.mark.parametrize("constraint", ["lagrangian", "pid"])
+def test_one_excess_changes_a_multiplier_once(constraint: str) -> None:
+    """Episodes of 20 steps end in the third, fifth, eighth and tenth rollout of 8 steps."""
+    task = make_task("SpeedLimit-v0")
+    settings: dict[str, Any] = {"num_envs": 2, "rollout_steps": 8, "minibatches": 1, "epochs": 1}
+    config = with_changes(
+        saferl.PRESETS["ppo-lag"], constraint=constraint, cost_limit=0.0, hidden=(4,), **settings
+    )
+    training = OnPolicyTraining(
+        Context(agent="ppo-lag", task=task, settings=config, seed=0, total=160)
+    )
+    multipliers = [0.001, *(training.iterate()["multiplier"] for _ in range(10))]
+    training.close()
+    assert (np.flatnonzero(np.diff(multipliers)) + 1).tolist() == [3, 5, 8, 10]
+
+
+@pytest.mark.parametrize(("cost", "climbs"), [(1.07 * LIMIT, True), (1.09 * LIMIT, False)])
 def test_crpo_ascends_the_reward_or_descends_the_cost(cost: float, climbs: bool) -> None:
     _, moves = _learner("crpo", cost)
     (_, _, _, advantage, _, costs, _) = moves.given[-1]
@@ -222,8 +297,8 @@ def test_crpo_ascends_the_reward_or_descends_the_cost(cost: float, climbs: bool)
         torch.testing.assert_close(advantage, -costs)
 
 
-def test_costs_are_centred_and_rewards_standardised_before_they_are_mixed() -> None:
-    _, moves = _learner("ppo-lag", 9.0, lambda_lr=3.0)
+def test_in_deviations_costs_are_centred_and_rewards_standardised_before_they_are_mixed() -> None:
+    _, moves = _learner("ppo-lag", 9.0, lambda_lr=3.0, lambda_unit="deviation")
     (_, _, _, advantage, _, cost, _) = moves.given[-1]
     reward = 4.001 * advantage + 3.001 * cost
     assert float(cost.mean()) == pytest.approx(0.0, abs=1e-6)
@@ -247,13 +322,13 @@ def test_a_cpo_update_uses_the_excess_of_a_step_and_omnisafes_that_of_an_episode
 def excesses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Collects the excess that each constrained step receives."""
     received: list[float] = []
-    step = actor_update.constrained_step
+    step = actor_update.cross_fitted_step
 
     def spy(actor: Any, samples: Any, excess: float, *more: Any, fast: bool) -> Any:
         received.append(excess)
         return step(actor, samples, excess, *more, fast=fast)
 
-    monkeypatch.setattr(actor_update, "constrained_step", spy)
+    monkeypatch.setattr(actor_update, "cross_fitted_step", spy)
     return received
 
 
@@ -391,7 +466,7 @@ def test_rewards_and_costs_are_standardised_for_the_learner_and_not_for_reports(
         assert 0.0 < moments.mean[0] < 1.0
     collector = Collector(SpeedEnv(8), 1, 50, learner.prepare)
     data = collector.collect(16, learner.behave, False)
-    (rewards,), costs = learner.signals(data)
+    (rewards,), (costs,) = learner.signals(data)
     for plain, standard in ((data.team_rewards, rewards), (data.costs, costs)):
         assert float(plain.min()) >= 0.0 and float(standard.min()) < -0.5
         assert abs(float(standard.mean())) < 0.3
@@ -411,15 +486,12 @@ FREE = ("policy-gradient", "natural-pg", "ppo", "trpo")
 SAFE = {
     **dict.fromkeys(("ppo-lag", "trpo-lag", "rcpo", "cppo-pid", "trpo-pid"), (0.85, 1.25)),
     **dict.fromkeys(("cpo", "pcpo", "ipo", "focops", "cup", "pdo"), (0.7, 1.25)),
-    # a cost of up to 2 above the limit is tolerated
-    "crpo": (0.9, (LIMIT + 2.0) / LIMIT + 0.1),
+    # a cost of up to 8 % above the limit is tolerated
+    "crpo": (0.85, 1.08 + 0.15),
     # a penalty, a discounted budget and a cut episode stay below the limit
     **dict.fromkeys(("p3o", "ppo-saute", "ppo-early-terminated"), (0.61, 1.0)),
 }
 """Agent -> least return, a share of the best feasible one, and most cost, a share of the limit."""
-OWN = {"p3o": {"kappa": "2"}}
-"""A unit of cost is worth less here than on robots: P3O's penalty, always on in some minibatch,
-would drive the cost to half the limit."""
 
 
 def test_every_preset_is_tested() -> None:
@@ -429,7 +501,7 @@ def test_every_preset_is_tested() -> None:
 
 def _learned(name: str, steps: int, folder: Path, **more: str) -> tuple[float, float]:
     """Return the mean return and cost of the last third of a run on the concave environment."""
-    task, settings = task_of(SpeedEnv, cost_limit=LIMIT), {**TUNED, **OWN.get(name, {}), **more}
+    task, settings = task_of(SpeedEnv, cost_limit=LIMIT), {**TUNED, **more}
     settings = that_fit(saferl.PRESETS[name], settings)
     found = [
         (progress.metrics["return"], progress.metrics["cost"])

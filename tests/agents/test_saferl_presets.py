@@ -83,7 +83,7 @@ def test_a_paper_preset_has_the_published_numbers(line: list[str]) -> None:
         "focops": {"focops_eta": 0.02, "focops_lam": 1.5},
         "p3o": {"kappa": 20.0},
         "ipo": {"barrier": 0.01, "penalty_max": 1.0},
-        "crpo": {"tolerance": 2.0},
+        "crpo": {"relative_tolerance": 2.0 / 25.0},
         "ppo-saute": {"saute_gamma": 0.999, "unsafe_reward": -1.0},
     }
     assert {field: getattr(c, field) for field in own.get(name, {})} == own.get(name, {})
@@ -124,10 +124,11 @@ HELD = [n for n, c in saferl.PRESETS.items() if c.constraint.name != "none" and 
 
 @pytest.mark.parametrize("task", ["HopperVelocity-v0", "AntVelocity-v0", "RiskyCorridor-v0"])
 @pytest.mark.parametrize("name", HELD)
-def test_official_rates_are_kept_where_every_update_has_new_episodes(name: str, task: str) -> None:
+def test_where_every_update_has_new_episodes_the_window_is_the_official_one(
+    name: str, task: str
+) -> None:
     small, paper = (Flat(preset(n, make_task(task))) for n in (name, f"{name}-paper"))
-    for field in ("window", "lambda_lr", "pid_kp", "pid_ki", "pid_kd", "pid_smoothing"):
-        assert getattr(small, field, None) == getattr(paper, field, None), field
+    assert small.window == paper.window == 100
     assert small.batch_steps == 4_096
 
 
@@ -140,6 +141,7 @@ def test_constraints_with_few_updates_have_larger_rates(name: str, task: str) ->
     if c.constraint in ("lagrangian", "cup"):
         assert c.lambda_lr == (0.02 if name == "cup" else 0.1)
     if c.constraint == "pid":
-        assert (c.pid_kp, c.pid_ki, c.pid_kd, c.pid_smoothing) == (0.02, 0.004, 0.01, 0.8)
+        # of the excess as a share of 25: 0.02, 0.004 and 0.01 of the excess
+        assert (c.pid_kp, c.pid_ki, c.pid_kd, c.pid_smoothing) == (0.5, 0.1, 0.25, 0.8)
     assert getattr(c, "recovery", None) == (10.0 if name in ("cpo", "pcpo") else None)
     assert getattr(c, "kappa", None) == (5.0 if name == "p3o" else None)

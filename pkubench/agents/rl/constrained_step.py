@@ -27,6 +27,7 @@ from pkubench.agents.rl.trust_region import (
     flat_gradient,
     line_search,
     numbers_averaged,
+    place,
     surrogate_of,
 )
 from pkubench.agents.rl.update_rules.trust_region import TrustRegion
@@ -39,9 +40,43 @@ class ConstrainedStep(NamedTuple):
     """Result of a constrained step."""
 
     step: Step
-    case: int
+    case: float
+    """CPO's (see ``Combination``); of a cross-fitted step the mean of two."""
     cost_change: float
-    """Change of the cost's surrogate (0.0 when restored)."""
+    """Change of the cost's surrogate (0.0 when restored), on the data that accepted it."""
+
+
+def cross_fitted_step(
+    actor: Actor,
+    samples: ActorSamples,
+    excess: float,
+    rule: TrustRegion,
+    constraint: StepConstraint,
+    *,
+    fast: bool = True,
+) -> ConstrainedStep:
+    """Take the mean of two steps, each from one half of the environments and tested on the other.
+
+    A step that its held-out half does not accept counts as 0. A mean of two steps in the ball is in
+    the ball. The arguments are those of ``constrained_step``; so is the result, as a mean.
+    """
+    start = parameters_to_vector(actor.parameters()).detach().clone()
+    first, second = samples.halves()
+    ends, found = [], []
+    for own, other in ((first, second), (second, first)):
+        place(actor, start)
+        found.append(
+            constrained_step(actor, own, excess, rule, constraint, held_out=other, fast=fast)
+        )
+        ends.append(parameters_to_vector(actor.parameters()).detach().clone())
+    place(actor, start + 0.5 * ((ends[0] - start) + (ends[1] - start)))
+    if not any(one.step.is_accepted for one in found):
+        place(actor, start)
+    fraction, kl, improvement, entropy = (
+        0.5 * (a + b) for a, b in zip(found[0].step, found[1].step, strict=True)
+    )
+    case, cost_change = (0.5 * (a + b) for a, b in zip(found[0][1:], found[1][1:], strict=True))
+    return ConstrainedStep(Step(fraction, kl, improvement, entropy), case, cost_change)
 
 
 def constrained_step(
@@ -51,6 +86,7 @@ def constrained_step(
     rule: TrustRegion,
     constraint: StepConstraint,
     *,
+    held_out: ActorSamples | None = None,
     fast: bool = True,
 ) -> ConstrainedStep:
     """Maximise ``mean[M r A]`` inside the KL ball subject to ``excess + mean[M r A_C] <= 0``.
@@ -66,6 +102,7 @@ def constrained_step(
             ``mean[r A_C]`` is a mean over steps.
         rule: the ball and the search.
         constraint: CPO or PCPO.
+        held_out: the data that a step length is tested on; None: ``samples``.
         fast: hand-written products with the Fisher matrix, where the network has them.
     """
     averaged = numbers_averaged(actor, samples, rule)
@@ -94,6 +131,11 @@ def constrained_step(
         # x is on the scale of the KL and g is not; with an averaged KL the step along g is shorter
         ascent = g / averaged
     step = chosen.of_reward * ascent - chosen.of_cost * p
+    if held_out is not None:
+        assert held_out.costs is not None  # as in the samples of the step
+        samples, of_cost = held_out, held_out._replace(advantage=held_out.costs)
+        old = samples.policy(actor).detach()
+        before, cost_before = surrogate_of(rule, old, samples), surrogate_of(rule, old, of_cost)
     reached, cost_reached = float(before.detach()), float(cost_before.detach())
     kl = improvement = cost_change = 0.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,11 +22,17 @@ class EpisodeWindow:
     returns: deque[float] = field(default_factory=deque)
     costs: deque[float] = field(default_factory=deque)
     lengths: deque[float] = field(default_factory=deque)
+    sources: deque[list[float]] = field(default_factory=deque)
+    """Costs by source, where these have limits of their own."""
     has_new_episodes: bool = False
     """Whether an episode ended since the last ``take_means``."""
 
-    def add(self, total: float, cost: float, length: int) -> None:
+    def add(self, total: float, cost: float, length: int, sources: Sequence[float] = ()) -> None:
         """Add a finished episode."""
+        if sources:
+            self.sources.append([*sources])
+            if len(self.sources) > self.size:
+                self.sources.popleft()
         self.has_new_episodes = True
         for queue, value in (
             (self.returns, total),
@@ -51,6 +58,12 @@ class EpisodeWindow:
     def means(self) -> tuple[float, float]:
         """Return mean cost and length of the recent episodes, NaN without one."""
         return self.mean(self.costs), self.mean(self.lengths)
+
+    def source_means(self) -> list[float]:
+        """Return mean costs by source, NaN without a new episode; none without limits of theirs."""
+        if not self.has_new_episodes:
+            return [float("nan")] * len(self.sources[0]) if self.sources else []
+        return [float(np.mean(of)) for of in zip(*self.sources, strict=True)]
 
     def curve(self) -> dict[str, float]:
         """Return the episode columns of ``training.jsonl``; NaN where unknown."""

@@ -28,6 +28,16 @@ class Objective(NamedTuple):
         """Whether it uses ``terms.kl``."""
         return self.is_correction or self.rule.uses_kl
 
+    @property
+    def is_gated_by_batch(self) -> bool:
+        """Whether its penalty is on or off for a whole pass."""
+        return not self.is_correction and self.constraint.is_gated_by_batch
+
+    def gated(self, cost_change: float) -> Objective:
+        """Return the objective of a pass that starts at ``mean[M r A_C] = cost_change``."""
+        is_over = cost_change + self.cost.excess > 0.0
+        return self._replace(cost=self.cost._replace(is_over=is_over))
+
     def loss(self, terms: Terms) -> Tensor:
         """Return the scalar to minimise."""
         if self.is_correction:

@@ -8,7 +8,7 @@ deterministic function of an episode's seed and actions, so unfinished episodes 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from pkubench.agents.rl.training_cost import TrainingCost
 from pkubench.agents.rl.waiting import standing_still
 from pkubench.envs.core.batch import BatchEnv, BoolArray
 from pkubench.envs.core.seeding import TrainingSeeds
+from pkubench.errors import ConfigError
 
 Array = npt.NDArray[Any]
 
@@ -59,6 +60,8 @@ class Rollout:
     valid: Array
     """(T, N) bool: the step belongs to an episode. All do, unless whole episodes of different
     lengths were collected."""
+    sources: Array | None = None
+    """(T, N, sources) float32, costs by source where these have limits of their own."""
     alive: Array | None = None
     """(T, N, agents) bool: the agent could act. None where agents do not die."""
     died: Array | None = None
@@ -90,6 +93,7 @@ class Rollout:
             masks=each(self.masks, 1),
             rewards=blank(self.rewards),
             costs=blank(self.costs),
+            sources=None if self.sources is None else blank(self.sources),
             terminated=self.terminated & self.valid,
             truncated=self.truncated & self.valid,
             next_observations=each(self.next_observations),
@@ -128,14 +132,15 @@ class Collector:
         seed: int,
         window: int,
         prepare: Prepare,
-        cost_key: str = "cost",
+        cost_keys: Sequence[str] = (),
         cost_limit: float | None = None,
         units: Mapping[str, int] | None = None,
     ) -> None:
         """Start an episode in each environment of ``env``.
 
         ``prepare`` turns the environment's arrays into network inputs (normalisation), seeing each
-        fresh array once; with the task's ``cost_limit`` the cost of training is counted. ``units``
+        fresh array once; ``cost_keys`` are entries of the info with limits of their own; with the
+        task's ``cost_limit`` the cost of training is counted. ``units``
         are the sizes of each agent's hidden state, for a ``RecurrentBehaviour``.
         """
         self.env = env
@@ -143,10 +148,10 @@ class Collector:
         counted = None if cost_limit is None else TrainingCost(cost_limit)
         self.window = EpisodeWindow(window, counted)
         self.prepare = prepare
-        self.cost_key = cost_key
+        self.cost_keys = tuple(cost_keys)
         self.episode_seeds = np.zeros(env.num_envs, dtype=np.int64)
-        self.sums = np.zeros((2, env.num_envs))
-        """Return and cost so far of the unfinished episodes."""
+        self.sums = np.zeros((2 + len(self.cost_keys), env.num_envs))
+        """Return, cost and costs by source so far of the unfinished episodes."""
         self.history: deque[dict[str, Array]] = deque()
         """Environment actions since the oldest unfinished episode began."""
         self.raw: dict[str, Array] = {}
@@ -210,8 +215,8 @@ class Collector:
                 rows[name].append(value)
             taken += 1
             for index in np.flatnonzero(done):
-                total, cost = self.sums[:, index]
-                self.window.add(float(total), float(cost), int(env.elapsed[index]))
+                total, cost, *by_source = self.sums[:, index].tolist()
+                self.window.add(total, cost, int(env.elapsed[index]), by_source)
             if whole_episodes and taken >= steps:
                 active = active & ~done
                 done = np.zeros_like(done)
@@ -245,10 +250,11 @@ class Collector:
         waiting = None if active.all() else ~active
         step = env.step(actions, None if waiting is None else active.copy())
         if waiting is not None:
-            step = standing_still(step, waiting, self.raw, before, (self.cost_key, RAW_REWARD))
+            keys = ("cost", RAW_REWARD, *self.cost_keys)
+            step = standing_still(step, waiting, self.raw, before, keys)
         self.raw, self.info = step.observations, step.info
         reward = step.rewards.sum(1)
-        cost = self.info.get(self.cost_key)
+        cost = self.info.get("cost")
         self.sums[0] += self.info.get(RAW_REWARD, reward)
         if cost is not None:
             self.sums[1] += cost
@@ -269,9 +275,28 @@ class Collector:
             "first": first,
             "valid": active,
         }
+        if self.cost_keys:
+            sources = self._sources()
+            self.sums[2:] += sources
+            row["sources"] = sources.T
         if alive is not None:
             row |= {"alive": alive, "died": alive & ~self.info["alive"]}
         return row, step.terminated | step.truncated, next_state
+
+    def _sources(self) -> Array:
+        """Return a step's costs by source, (sources, N).
+
+        Raises:
+            ConfigError: the environment does not report one of them.
+        """
+        for key in self.cost_keys:
+            if key not in self.info:
+                known = ", ".join(sorted(k for k in self.info if k.startswith("cost")))
+                raise ConfigError(
+                    f"cost_limits names {key!r}, which this environment does not report; it has "
+                    f"{known or 'no costs'}"
+                )
+        return np.stack([np.asarray(self.info[key], np.float64) for key in self.cost_keys])
 
     def _act(
         self,
@@ -301,6 +326,8 @@ class Collector:
             "has_new_episodes": np.array(self.window.has_new_episodes),
             "has_begun": np.array(bool(self.raw)),
         }
+        if self.cost_keys:
+            frozen["source_costs"] = np.array(self.window.sources, dtype=np.float64)
         if self.window.training is not None:
             frozen["training_cost"] = self.window.training.freeze()
         frozen |= {f"hidden.{agent}": hidden for agent, hidden in self.hidden.items()}
@@ -321,6 +348,9 @@ class Collector:
         ):
             queue.clear()
             queue.extend(float(v) for v in values)
+        self.window.sources.clear()
+        if self.cost_keys:
+            self.window.sources.extend(frozen["source_costs"].tolist())
         # absent in checkpoints of earlier releases, whose last update had used all episodes
         self.window.has_new_episodes = bool(frozen.get("has_new_episodes", False))
         if self.window.training is not None:
@@ -380,6 +410,7 @@ def _stack(
         next_states=_floats(rows["next_states"]),
         first=first,
         valid=plain("valid", np.bool_),
+        sources=plain("sources") if rows["sources"] else None,
         alive=plain("alive", np.bool_) if rows["alive"] else None,
         died=plain("died", np.bool_) if rows["died"] else None,
         hidden=hidden,

@@ -28,6 +28,8 @@ class Samples(NamedTuple):
     """(B,), product of the ratios of the agents updated before; ones for a single agent."""
     costs: Tensor | None = None
     """(B,), advantages of cost; None without a critic of cost."""
+    copies: Tensor | None = None
+    """(B,) int64, the environment index of each step."""
 
     @property
     def size(self) -> int:
@@ -52,9 +54,22 @@ class Samples(NamedTuple):
         """Return every k-th step."""
         return self if k == 1 else Samples(*(None if of is None else of[::k] for of in self))  # type: ignore[arg-type]
 
+    def halves(self) -> tuple[Samples, Samples]:
+        """Return the steps of the environments with even and with odd indices.
+
+        Steps of one episode are correlated, so an episode is never in both.
+        """
+        assert self.copies is not None
+        is_odd = self.copies % 2 == 1
+        return self.take(~is_odd), self.take(is_odd)
+
     def policy(self, actor: Actor) -> Distribution:
         """Return the actor's distribution of each step."""
         return actor(self.observations, self.masks)  # type: ignore[no-any-return]
+
+
+_OF_SEQUENCES = ("hidden", "copies")
+"""Fields of ``SequenceSamples`` with one entry per sequence."""
 
 
 class SequenceSamples(NamedTuple):
@@ -77,6 +92,8 @@ class SequenceSamples(NamedTuple):
     factor: Tensor
     costs: Tensor | None = None
     """(T, N) each (see ``Samples``)."""
+    copies: Tensor | None = None
+    """(N,) int64, the environment index of each sequence."""
 
     @property
     def size(self) -> int:
@@ -105,7 +122,7 @@ class SequenceSamples(NamedTuple):
     def take(self, index: Tensor) -> SequenceSamples:
         """Return some of the sequences."""
         parts: dict[str, Any] = {
-            name: None if of is None else of[index] if name == "hidden" else of[:, index]
+            name: None if of is None else of[index] if name in _OF_SEQUENCES else of[:, index]
             for name, of in self._asdict().items()
         }
         return SequenceSamples(**parts)
@@ -113,6 +130,12 @@ class SequenceSamples(NamedTuple):
     def every(self, k: int) -> SequenceSamples:
         """Return every k-th sequence of those with a usable step."""
         return self if k == 1 else self.take(self.usable.any(0).nonzero()[::k, 0])
+
+    def halves(self) -> tuple[SequenceSamples, SequenceSamples]:
+        """Return the sequences of the environments with even and with odd indices."""
+        assert self.copies is not None
+        is_odd = self.copies % 2 == 1
+        return self.take(~is_odd), self.take(is_odd)
 
     def policy(self, actor: Actor) -> Distribution:
         """Return the actor's distribution of each usable step."""

@@ -24,7 +24,7 @@ from pkubench.agents.nn.distributions import Distribution
 from pkubench.agents.nn.fast.stacked import Adam
 from pkubench.agents.rl.objective import Objective
 from pkubench.agents.rl.samples import ActorSamples, terms_of
-from pkubench.agents.rl.update_rules.base import Terms
+from pkubench.agents.rl.update_rules.base import Terms, surrogate
 from pkubench.agents.rl.value_loss import value_loss
 
 Array = npt.NDArray[Any]
@@ -174,6 +174,8 @@ class ActorTrainer(Trainer, ABC):
         kl = entropy = float("nan")
         for _ in range(epochs):
             terms: Any = None
+            if objective.is_gated_by_batch:
+                objective = objective.gated(self.cost_change())
             for terms in self.one_pass(objective, parts, generator):  # noqa: B007 - the last one
                 pass
             entropy, kl = self.entropy_and_kl(terms)
@@ -200,6 +202,10 @@ class ActorTrainer(Trainer, ABC):
     @abstractmethod
     def kl_from_start(self) -> float:
         """Return the mean KL(start||now) over the batch."""
+
+    @abstractmethod
+    def cost_change(self) -> float:
+        """Return the cost's surrogate over the batch, ``mean[M r A_C]``, not clipped."""
 
 
 class AutogradActorTrainer(ActorTrainer):
@@ -261,6 +267,12 @@ class AutogradActorTrainer(ActorTrainer):
         """Return the mean KL(start||now) over the batch."""
         assert self._start is not None
         return float(self._start.kl(self._samples.policy(self.actor)).mean())  # type: ignore[arg-type]
+
+    @torch.no_grad()
+    def cost_change(self) -> float:
+        """Return the cost's surrogate over the batch (see ``ActorTrainer``)."""
+        terms = terms_of(self._samples, self._samples.policy(self.actor))
+        return float(surrogate(terms.ratio, terms.cost_advantage, terms.factor))
 
 
 class CriticTrainer(Trainer, ABC):

@@ -6,6 +6,7 @@ directions and line search with its own acceptance test.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -52,6 +53,7 @@ def trust_region_step(
     conjugate gradients and the full step is ``x sqrt(2 radius / x'F x)``, the boundary of the ball
     to second order. The line search takes the first of the shrinking lengths with a KL below the
     radius and a surrogate increase of more than 0 and more than ``accept_ratio`` times ``g' step``.
+    Without a line search the full step is taken unless its KL is not finite.
     With one agent (M = 1) this is TRPO (Schulman et al. 2015).
 
     Args:
@@ -80,7 +82,7 @@ def trust_region_step(
         kl = float(mean_kl(old, new, rule.discrete_kl))
         improvement = float(surrogate_of(rule, new, samples)) - reached
         if rule.search_steps == 0:
-            return True
+            return math.isfinite(kl)
         is_sufficient = improvement > rule.accept_ratio * fraction * expected
         return kl < radius and improvement > 0.0 and is_sufficient
 
@@ -168,15 +170,17 @@ def line_search(
     """
     fraction = 1.0
     for _ in range(tries):
-        _place(actor, start + fraction * step)
+        place(actor, start + fraction * step)
         if accept(fraction):
             return fraction
         fraction *= decay
-    _place(actor, start)
+    place(actor, start)
     return 0.0
 
 
-def _place(actor: Actor, vector: Tensor) -> None:
+@torch.no_grad()
+def place(actor: Actor, vector: Tensor) -> None:
+    """Set an actor's parameters to those of a flat vector (P,), in place."""
     # torch's vector_to_parameters would leave the parameters as views of one vector
     parameters = list(actor.parameters())
     parts = torch.split(vector, [p.numel() for p in parameters])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
+from scipy.special import ndtr
 
 from pkubench.envs.core.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
 from pkubench.envs.core.seeding import IntArray
@@ -134,6 +135,38 @@ def speeding_cost(speed: FloatArray) -> FloatArray:
     """Return 4 max(0, v - 1/2)^2, which is 1 at the speed that is best without a limit."""
     cost: FloatArray = 4.0 * np.maximum(speed - FREE_SPEED, 0.0) ** 2
     return cost
+
+
+def gaussian_value(
+    policy: Callable[[FloatArray], tuple[FloatArray, FloatArray]],
+    horizon: int = 20,
+    speeds: int = 1101,
+    throttles: int = 401,
+) -> tuple[float, float]:
+    """Return expected return and cost of a Gaussian policy, to about four digits.
+
+    By dynamic programming over a grid of speeds and, for every speed, of the throttle, whose
+    probability beyond the bounds is that of the bounds, as the environment clips it.
+
+    Args:
+        policy: from speeds (n,) to mean and deviation of the throttle, (n,) each, before clipping.
+        horizon: steps of an episode.
+        speeds: points of the grid of speeds.
+        throttles: points of the grid of throttles.
+    """
+    grid = np.linspace(-TOP_SPEED, TOP_SPEED, speeds)
+    actions = np.linspace(-1.0, 1.0, throttles)
+    mean, deviation = (array[:, None] for array in policy(grid))
+    edges = np.concatenate([[-np.inf], (actions[1:] + actions[:-1]) / 2.0, [np.inf]])
+    chances = np.diff(ndtr((edges - mean) / deviation), axis=1)
+    reached = (grid[:, None] + TOP_SPEED * actions) / 2.0
+    found = []
+    for gained in (driving_reward(reached), speeding_cost(reached)):
+        value = np.zeros(speeds)
+        for _ in range(horizon):
+            value = (chances * (gained + np.interp(reached, grid, value))).sum(axis=1)
+        found.append(float(np.interp(0.0, grid, value)))
+    return found[0], found[1]
 
 
 def speed_table(parts: int, horizon: int = 20) -> ConstrainedMDP:

@@ -13,6 +13,14 @@ from pkubench.agents.components import as_plain, changed, choices
 from pkubench.agents.rl.constraints.base import Constraint
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 
+_FORMERLY = {
+    "constraint.lambda_unit": "deviation",
+    "constraint.nu_scale": "fixed",
+    "constraint.gate": "minibatch",
+    "constraint.acceptance": "in-sample",
+}
+"""Setting of a later release -> its value in runs saved without it."""
+
 
 def present_settings(saved: Mapping[str, Any]) -> dict[str, Any]:
     """Return saved settings in the present form of ``as_plain``, without newer settings.
@@ -23,8 +31,8 @@ def present_settings(saved: Mapping[str, Any]) -> dict[str, Any]:
             for everything that OmniSafe's code does differently.
     """
     if "credit" in saved:
-        return dict(saved)
-    settings = dict(saved)
+        return {**_FORMERLY, **_relative(saved, "constraint.")}
+    settings = _relative(saved, "")
     if "constraint" in settings:
         former: str = settings["constraint"]
         choices(Constraint)
@@ -35,4 +43,14 @@ def present_settings(saved: Mapping[str, Any]) -> dict[str, Any]:
     if "variant" in settings:
         settings["kl_mean_over_dimensions"] = settings["variant"] == "omnisafe"
     plain = as_plain(changed(OnPolicyConfig(), settings, strict=False))
-    return {name: of for name, of in plain.items() if name.rpartition(".")[2] in settings}
+    kept = {name: of for name, of in plain.items() if name.rpartition(".")[2] in settings}
+    return {**_FORMERLY, **kept}
+
+
+def _relative(saved: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return settings with CRPO's former tolerance, in units of cost, as a share of the limit."""
+    settings = dict(saved)
+    tolerance, limit = settings.pop(f"{prefix}tolerance", None), saved.get(f"{prefix}cost_limit")
+    if tolerance is not None and limit:
+        settings[f"{prefix}relative_tolerance"] = tolerance / limit
+    return settings

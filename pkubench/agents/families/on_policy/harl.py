@@ -65,7 +65,7 @@ number of environments, so that the part has states of every environment."""
 HAA2C = changed(HAPPO, {"update": "a2c"})
 """HAA2C with the numbers above."""
 
-HAPPO_LAG = changed(HAPPO, {"constraint": "lagrangian"})
+HAPPO_LAG = changed(HAPPO, {"constraint": "lagrangian", "lambda_unit": "deviation"})
 """HAPPO under a cost limit: every agent ascends the team's (A_R - lambda A_C) / (1 + lambda)."""
 
 PRESETS = {

@@ -122,7 +122,7 @@ _METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "cup": ("ppo", {"constraint": "cup", "lambda_upper": 2.0}),
     "p3o": ("ppo", {"constraint": "p3o", "kappa": 20.0}),
     "ipo": ("ppo", {"constraint": "ipo", "barrier": 0.01, "penalty_max": 1.0}),
-    "crpo": ("trpo", {"constraint": "crpo", "tolerance": 2.0}),
+    "crpo": ("trpo", {"constraint": "crpo", "relative_tolerance": 0.08}),
     "ppo-saute": ("ppo", {"constraint": "saute"}),
     "ppo-early-terminated": ("ppo", {"constraint": "early-termination"}),
 }
@@ -137,6 +137,16 @@ _PAPER: dict[str, dict[str, Any]] = {
     "ipo": {"epochs": 10, "critic_epochs": 10, "signal_norm": True},
 }
 """Name -> further official settings."""
+
+_PUBLISHED_FORM: dict[str, dict[str, Any]] = {
+    "lagrangian": {"lambda_unit": "deviation"},
+    "pid": {"lambda_unit": "deviation"},
+    "cup": {"nu_scale": "fixed"},
+    "p3o": {"gate": "minibatch"},
+    "cpo": {"acceptance": "in-sample"},
+    "pcpo": {"acceptance": "in-sample"},
+}
+"""Constraint -> the published forms that the CPU presets depart from (see the settings)."""
 
 _STEP_PAPER: dict[str, Any] = {"minibatches": 156}
 """Minibatches of 128 for the critics of a trust-region step."""
@@ -157,17 +167,21 @@ _SMALL_CONSTRAINED: dict[str, dict[str, Any]] = {
     "lagrangian": {"lambda_lr": 0.1},
     # its correction weighs the cost (1 - gamma lam)/(1 - gamma) = 6 times as much
     "cup": {**_WHOLE, "lambda_lr": 0.02},
-    # slow enough for a skill to be learned before its cost is penalised (the same seed, 2 M steps
-    # of CPPO-PID: 16.4 at a cost of 21; with the official gains 4.1 at 38 in 1.6 M)
-    "pid": {"pid_kp": 0.02, "pid_ki": 0.004, "pid_smoothing": 0.8},
+    # in units of the limit, slow enough for a skill to be learned before its cost is penalised
+    "pid": {"pid_kp": 0.5, "pid_ki": 0.1, "pid_kd": 0.25, "pid_smoothing": 0.8},
     "p3o": {"kappa": 5.0},
     **dict.fromkeys(("cpo", "pcpo"), _RECOVERY),
 }
 """Constraint -> what the CPU presets also change."""
 
+_SWINGING = ("lagrangian", "pid", "cup", "p3o")
+"""Constraints round which a policy swings, so that the actor's learning rate must not decay: at a
+rate of 0 the policy stays where it is in its swing while its multiplier moves on."""
 _PG = {"epochs": 1, "actor_lr": 1e-3}
 _SMALL: dict[str, dict[str, Any]] = {
     "policy-gradient": {"target_kl": None, **_PG},
+    # an upper bound of 2 deviations says nothing of one in the reward's unit
+    "focops": {"lambda_upper": None},
     "pdo": {"target_kl": None, **_PG},
 }
 """Name -> what the CPU presets also change."""
@@ -184,9 +198,13 @@ def _preset(name: str) -> OnPolicyConfig:
             is_large_step = "update" in rule and rule["update"] != "a2c"
             size = _WHOLE if is_large_step else {"window": _WINDOW}
             held = {**size, **_SMALL_CONSTRAINED.get(kind, {})}
+            if kind in _SWINGING and not isinstance(rule.get("update"), TrustRegion):
+                held["lr_decay"] = False
         return changed(PPO, {**rule, **differences, **held, **_SMALL.get(name, {})})
     sized = _STEP_PAPER if rule is _STEP or base == "natural-pg" else {}
-    return changed(PPO_PAPER, {**rule, **sized, **differences, **_PAPER.get(method, {})})
+    published = _PUBLISHED_FORM.get(str(differences.get("constraint")), {})
+    official = {**differences, **published, **_PAPER.get(method, {})}
+    return changed(PPO_PAPER, {**rule, **sized, **official})
 
 
 NAMES = (*_METHODS, *(f"{name}-paper" for name in _METHODS))
@@ -202,10 +220,14 @@ _SHORT = {name: getattr(PPO, name) for name in ("rollout_steps", "minibatches")}
 """Updates of 4,096 steps. They suffice where the cost is a speed, which is known at every step: in
 1 M steps of HalfCheetahVelocity CPO earns 1,993 at a cost of 25 with them and 1,576 at 25 with
 whole episodes, TRPO-Lag 2,027 at 10 and 1,806 at 66 (training episodes of seed 1000)."""
-_OFFICIAL = {
-    **{"window": 100, "lambda_lr": 0.035, "pid_kp": 0.1, "pid_ki": 0.01, "pid_smoothing": 0.95},
+_UPDATED_OFTEN = {
+    **{"window": 100, "lambda_lr": 0.4, "pid_kp": 1.0, "pid_smoothing": 0.5},
     **_SHORT,
 }
+"""A measured cost is not older than an update here, so that a multiplier may follow it quickly: one
+that is slow beside its policy circles round the limit in wide swings."""
+_CUP_OF = {env: {"lambda_lr": 0.02} for env in _OFTEN}
+"""CUP's multiplier weighs costs against a KL divergence and keeps its rate."""
 _CONSTRAINED = [name for name in _METHODS if PRESETS[name].constraint.name != "none"]
 TUNED: dict[str, dict[str, dict[str, Any]]] = {
     f"{robot}{task}{k}": {
@@ -217,9 +239,9 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
     for task in ("Goal", "Circle")
     for k in (1, 2)
 } | {
-    env: dict.fromkeys(_CONSTRAINED, settings)
+    env: {**dict.fromkeys(_CONSTRAINED, settings), "cup": settings | _CUP_OF.get(env, {})}
     for settings, envs in (
-        (_OFFICIAL, _OFTEN),
+        (_UPDATED_OFTEN, _OFTEN),
         ({**_SHORT, "window": _WINDOW}, ("HalfCheetahVelocity", "SwimmerVelocity")),
     )
     for env in envs

@@ -141,6 +141,7 @@ def _p3o(constraint: P3O, terms: FastTerms) -> LossGradients:
         clip=constraint.clip,
         excess=terms.cost.excess,
         weight=constraint.kappa,
+        is_over=terms.cost.is_over,
     )
     return LossGradients(log_prob=slope)
 
@@ -195,6 +196,7 @@ def exact_penalty_slope(
     clip: float | None,
     excess: float,
     weight: float,
+    is_over: bool | None = None,
 ) -> Array:
     """Return the derivative (B,) of ``exact_penalty`` w.r.t. log-probability; same arguments."""
     change = ratio * cost_advantage
@@ -203,7 +205,9 @@ def exact_penalty_slope(
         clipped = np.minimum(np.maximum(ratio, 1.0 - clip), 1.0 + clip) * cost_advantage
         slope = change * (change >= clipped)
         change = np.maximum(change, clipped)
-    if float((factor * change).mean()) + excess <= 0.0:
+    if is_over is None:
+        is_over = float((factor * change).mean()) + excess > 0.0
+    if not is_over:
         return np.zeros_like(ratio)
     penalised: Array = factor * slope * (weight / len(ratio))
     return penalised

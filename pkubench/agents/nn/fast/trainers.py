@@ -117,6 +117,13 @@ class FastActorTrainer(ActorTrainer):
         """Return the mean KL(start||now) over the batch."""
         return float(self._start.kl(self.policies(self._inputs, self._masks)).mean())
 
+    def cost_change(self) -> float:
+        """Return the cost's surrogate over the batch (see ``ActorTrainer``)."""
+        held: Any = self._named
+        log_ratio = self.policies(self._inputs, self._masks).log_prob(held["actions"])
+        ratio = np.exp(log_ratio - held["log_probs"])
+        return float((held["factor"] * ratio * held["costs"]).mean())
+
     def _heads(self, outputs: Array, masks: Array | None) -> Policies:
         if self.actor.discrete:
             return Categoricals.from_outputs(outputs, masks)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from pkubench.agents.components import Component
+from pkubench.agents.rl.constraints.scale import AdvantageScale
 from pkubench.agents.rl.update_rules.base import CostTerms, Terms
 from pkubench.agents.settings import check_domains
 from pkubench.envs.core.batch import BatchEnv
@@ -42,14 +43,27 @@ class CostConstraint:
     length: float = field(default=1.0, init=False)
     """Mean steps of an episode, which turns a sum over episodes into a mean over steps."""
 
-    def update(self, episode_cost: float, episode_length: float = 1.0) -> None:
-        """Update with means over recent episodes; without a new episode (NaN) nothing changes."""
+    def update(
+        self, episode_cost: float, episode_length: float = 1.0, price: float | None = None
+    ) -> None:
+        """Update with means over recent episodes; without a new episode (NaN) nothing changes.
+
+        Args:
+            episode_cost: mean undiscounted cost.
+            episode_length: mean number of steps.
+            price: the scale of a multiplier's steps (see ``Constraint.price``); None without one.
+        """
         if math.isfinite(episode_cost):
             self.excess = episode_cost - self.limit
             self.length = episode_length
-            self._adapt(episode_cost)
+            self._adapt(episode_cost, price)
 
-    def _adapt(self, episode_cost: float) -> None:
+    @property
+    def relative_excess(self) -> float:
+        """The excess as a share of the limit; as it is at a limit of 0."""
+        return self.excess / self.limit if self.limit > 0.0 else self.excess
+
+    def _adapt(self, episode_cost: float, price: float | None) -> None:
         """Update what the constraint adapts, such as a multiplier."""
 
     def weights(self) -> Weights:
@@ -79,13 +93,40 @@ class Constraint(Component, slot="constraint", package="pkubench.agents.rl.const
     modifies_step: ClassVar[bool] = False
     """Whether it needs a trust-region step that enforces the constraint itself."""
 
-    def start(self) -> CostConstraint | None:
-        """Return the state at the start of training; None where costs need no critic."""
+    @property
+    def cost_keys(self) -> tuple[str, ...]:
+        """Keys of an environment's info with a limit of their own; none: one limit, of ``cost``."""
+        return ()
+
+    @property
+    def mixes_raw_advantages(self) -> bool:
+        """Whether the advantages are mixed in the units of reward and cost, and then standardised.
+
+        Otherwise the advantage of reward is standardised by itself, before they are mixed.
+        """
+        return False
+
+    def price(self, scale: AdvantageScale, cost_at_limit: float) -> float | None:
+        """Return the scale of the steps of a multiplier; None where they have none.
+
+        Args:
+            scale: of the advantages, with those of this update.
+            cost_at_limit: see ``AdvantageScale.cost``.
+        """
+        return None
+
+    def start(self) -> Any:
+        """Return a ``CostConstraint`` (or several as one); None where costs need no critic."""
         return None
 
     def wrap(self, env: BatchEnv) -> BatchEnv:
         """Return the training environment: ``env`` itself, or a wrapper with a cost budget."""
         return env
+
+    @property
+    def is_gated_by_batch(self) -> bool:
+        """Whether ``penalty`` is on or off for a whole pass, as ``CostTerms.is_over`` says."""
+        return False
 
     def excess(self, state: CostConstraint) -> float:
         """Return the cost's excess on the scale of ``mean[M r A_C]``, a mean over steps.
@@ -114,7 +155,9 @@ class Constraint(Component, slot="constraint", package="pkubench.agents.rl.const
             simultaneous: agents updated simultaneously; each gets its part of the cost's excess.
         """
         multiplier = float(getattr(state, "multiplier", 0.0))
-        return CostTerms(self.excess(state) / simultaneous, multiplier, config.gamma, config.lam)
+        return CostTerms(
+            self.excess(state) / simultaneous, multiplier, config.gamma, config.cost_lam
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

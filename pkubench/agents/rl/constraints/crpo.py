@@ -14,13 +14,14 @@ from pkubench.agents.rl.constraints.base import CostConstraint, LimitedCost, Wei
 class CRPO(LimitedCost):
     """Ascend the reward while the cost is within tolerance, else descend the cost."""
 
-    tolerance: float = 2.0
-    """Tolerance: excess of the cost up to which the reward is ascended."""
-    not_negative: ClassVar[tuple[str, ...]] = ("cost_limit", "tolerance")
+    relative_tolerance: float = 0.08
+    """Excess of the cost up to which the reward is ascended, as a share of the limit; OmniSafe's 2
+    at its limit of 25."""
+    not_negative: ClassVar[tuple[str, ...]] = ("cost_limit", "relative_tolerance")
 
     def start(self) -> CRPOSwitch:
         """Return the switch, set to the reward."""
-        return CRPOSwitch(self.cost_limit, self.tolerance)
+        return CRPOSwitch(self.cost_limit, self.relative_tolerance * self.cost_limit)
 
 
 @dataclass(slots=True)
@@ -28,6 +29,7 @@ class CRPOSwitch(CostConstraint):
     """Chooses reward or cost by the measured cost."""
 
     tolerance: float
+    """Excess up to which the reward is ascended, in units of cost."""
 
     def weights(self) -> Weights:
         """Return (1, 0) or (0, -1)."""

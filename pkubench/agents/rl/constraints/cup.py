@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pkubench.agents.components import register
 from pkubench.agents.rl.constraints.base import Weights
-from pkubench.agents.rl.constraints.lagrangian import LagrangeMultiplier, Lagrangian
+from pkubench.agents.rl.constraints.lagrangian import GradientAscent, LagrangeMultiplier
+from pkubench.agents.rl.constraints.scale import AdvantageScale
 from pkubench.agents.rl.update_rules.base import CostTerms, GradientRule, Terms
 
 if TYPE_CHECKING:
@@ -16,10 +17,19 @@ if TYPE_CHECKING:
 
 @register("cup", formerly="corrected")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CUP(Lagrangian):
+class CUP(GradientAscent):
     """A second phase of every update lowers the cost; the first one ascends A_R alone."""
 
     corrects: ClassVar[bool] = True
+
+    nu_scale: Literal["running", "fixed"] = "running"
+    """``running``: the rate of the multiplier is divided by the running deviation of A_C, and it
+    moves by the excess as a share of the limit, so that it is the same in all units of cost: the
+    correction weighs costs against a KL divergence. ``fixed``: Adam on the excess (OmniSafe)."""
+
+    def price(self, scale: AdvantageScale, cost_at_limit: float) -> float | None:
+        """Return 1 over the deviation of A_C; None for a fixed scale."""
+        return 1.0 / scale.cost(cost_at_limit) if self.nu_scale == "running" else None
 
     def needs(self, config: Any) -> str:
         """Require a rule with passes over the data, and a discount."""
@@ -28,9 +38,9 @@ class CUP(Lagrangian):
         return "" if config.gamma < 1.0 else "gamma below 1: it weighs costs by 1/(1 - gamma)"
 
     def weight(self, terms: Any) -> float:
-        """Return ``nu c``, with ``c = (1 - gamma lam) / (1 - gamma)``."""
+        """Return ``nu c``, with ``c = (1 - gamma lam) / (1 - gamma)`` and the lambda of costs."""
         cost: CostTerms = terms.cost
-        multiplier, gamma, lam = cost.multiplier, cost.gamma, cost.lam
+        multiplier, gamma, lam = cost.multiplier, cost.gamma, cost.cost_lam
         return multiplier * (1.0 - gamma * lam) / (1.0 - gamma)
 
     def correction(self, terms: Terms) -> Tensor:

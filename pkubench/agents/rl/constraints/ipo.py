@@ -36,7 +36,7 @@ class IPOBarrier(MultiplierConstraint):
 
     settings: IPO
 
-    def _adapt(self, episode_cost: float) -> None:
+    def _adapt(self, episode_cost: float, price: float | None) -> None:
         slope = self.settings.barrier / (self.limit - episode_cost + 1e-8)
         is_inside = 0.0 <= slope <= self.settings.penalty_max
         self.value = slope if is_inside else self.settings.penalty_max

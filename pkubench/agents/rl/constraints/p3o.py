@@ -23,6 +23,11 @@ class P3O(LimitedCost):
     """Weight of the penalty; large enough, the loss has the constrained problem's solution."""
     cost_clip: float = 0.2
     """eps of the pessimistic ``max(r A_C, clip(r) A_C)``."""
+    gate: Literal["batch", "minibatch"] = "batch"
+    """Over what the mean in ``max(0, .)`` is taken. ``batch``: the penalty is on or off for a whole
+    pass, by all samples, of which costs are not clipped. ``minibatch``: the paper's loss in each
+    minibatch, where noise of its mean turns the penalty on below the limit too, because
+    ``E[max(0, noise + excess)] > 0``."""
     variant: Literal["published", "omnisafe"] = "published"
     """``omnisafe`` restores what its code does differently: costs are not clipped, and an episode's
     summed excess is added to a mean over steps."""
@@ -48,6 +53,11 @@ class P3O(LimitedCost):
         """The clipping of costs; None: not clipped."""
         return self.cost_clip if self.variant == "published" else None
 
+    @property
+    def is_gated_by_batch(self) -> bool:
+        """Whether the whole batch decides if there is a penalty."""
+        return self.gate == "batch"
+
     def excess(self, state: CostConstraint) -> float:
         """Return the excess over the episode length, or an episode's sum (``omnisafe``)."""
         return state.excess if self.variant == "omnisafe" else LimitedCost.excess(self, state)
@@ -61,6 +71,7 @@ class P3O(LimitedCost):
             clip=self.clip,
             excess=terms.cost.excess,
             weight=self.kappa,
+            is_over=terms.cost.is_over,
         )
 
 
@@ -72,6 +83,7 @@ def exact_penalty(
     clip: float | None,
     excess: float,
     weight: float,
+    is_over: bool | None = None,
 ) -> Tensor:
     """Return P3O's penalty ``kappa max(0, mean[M r A_C] + excess)``.
 
@@ -83,8 +95,11 @@ def exact_penalty(
         excess: mean episode cost minus the limit, over the mean episode length. The paper has
             discounted costs and the factor ``1 - gamma`` here.
         weight: kappa.
+        is_over: whether the argument of ``max(0, .)`` is above 0, where that is decided by the
+            whole batch; None: decided by these samples.
     """
     change = ratio * cost_advantage
     if clip is not None:
         change = change.maximum(ratio.clamp(1.0 - clip, 1.0 + clip) * cost_advantage)
-    return weight * ((factor * change).mean() + excess).relu()
+    over = (factor * change).mean() + excess
+    return weight * (over.relu() if is_over is None else over * float(is_over))

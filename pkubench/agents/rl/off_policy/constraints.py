@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pkubench.agents.components import Component, register
-from pkubench.agents.rl.constraints.lagrangian import LagrangeMultiplier, Lagrangian
+from pkubench.agents.rl.constraints.lagrangian import GradientAscent, LagrangeMultiplier
 from pkubench.agents.rl.constraints.multiplier import MultiplierConstraint
-from pkubench.agents.rl.constraints.pid import PID, PIDMultiplier
+from pkubench.agents.rl.constraints.pid import Controller, PIDMultiplier
 from pkubench.agents.settings import check_domains
 
 if TYPE_CHECKING:
@@ -92,29 +92,29 @@ class HeldByMultiplier(OffPolicyConstraint):
 
 @register("lagrangian")
 @dataclass(frozen=True, kw_only=True)
-class OffPolicyLagrangian(HeldByMultiplier, Lagrangian):
+class OffPolicyLagrangian(HeldByMultiplier, GradientAscent):
     """A multiplier learned by gradient ascent."""
 
     def __post_init__(self) -> None:
         """Check the domains."""
-        Lagrangian.__post_init__(self)
+        GradientAscent.__post_init__(self)
         check_domains(self, not_negative=("lambda_warmup_steps",))
 
     def start(self) -> LagrangeMultiplier:
         """Return the multiplier at its initial value."""
-        return Lagrangian.start(self)
+        return GradientAscent.start(self)
 
 
 @register("pid")
 @dataclass(frozen=True, kw_only=True)
-class OffPolicyPID(HeldByMultiplier, PID):
+class OffPolicyPID(HeldByMultiplier, Controller):
     """A multiplier set by a PID controller."""
 
     def __post_init__(self) -> None:
         """Check the domains."""
-        PID.__post_init__(self)
+        Controller.__post_init__(self)
         check_domains(self, not_negative=("lambda_warmup_steps",))
 
     def start(self) -> PIDMultiplier:
         """Return the multiplier at its initial value."""
-        return PID.start(self)
+        return Controller.start(self)

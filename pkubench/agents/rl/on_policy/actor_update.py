@@ -11,7 +11,7 @@ import torch
 from pkubench.agents.nn.actor import Actor
 from pkubench.agents.nn.fast.loss_gradients import has_gradients
 from pkubench.agents.nn.fast.trainers import FastActorTrainer, is_fast
-from pkubench.agents.rl.constrained_step import constrained_step
+from pkubench.agents.rl.constrained_step import constrained_step, cross_fitted_step
 from pkubench.agents.rl.constraints.base import CostConstraint
 from pkubench.agents.rl.constraints.step import StepConstraint
 from pkubench.agents.rl.objective import Objective
@@ -117,10 +117,11 @@ def update_by_a_step(
         excess = held.terms(constraint, config, simultaneous).excess + changed_before(samples)
         if excess > 0.0 and held.variant == "published":
             excess *= held.recovery
-        found = constrained_step(actor, samples, excess, rule, held, fast=fast)
+        take = cross_fitted_step if held.acceptance == "held-out" else constrained_step
+        found = take(actor, samples, excess, rule, held, fast=fast)
         step, more = found.step, {"cost_change": found.cost_change}
         if held.has_cases:
-            more["case"] = float(found.case)
+            more["case"] = found.case
     else:
         step = trust_region_step(actor, samples, rule, fast=fast)
     return {

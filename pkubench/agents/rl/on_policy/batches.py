@@ -21,6 +21,11 @@ class Advantages(NamedTuple):
     of_cost: Sequence[Tensor] | None
     """(T * N,), centred; None without a critic of cost."""
 
+    def times(self, agents: int) -> Advantages:
+        """Return those of one agent for each of several."""
+        costs = None if self.of_cost is None else [*self.of_cost] * agents
+        return Advantages([*self.to_ascend] * agents, costs)
+
 
 def actor_samples(
     data: Rollout,
@@ -68,6 +73,9 @@ def actor_samples(
         "factor": torch.ones_like(to_ascend) if factor is None else joined([factor]),
         "costs": None if costs is None else joined([costs[k] for k in members]),
     }
+    copies = torch.arange(data.first.shape[1], device=device)
+    copies = copies if is_recurrent else copies.repeat(len(data.first))
+    rest["copies"] = copies.repeat(len(members))
     usable = [data.usable(k) for k in members]
     everywhere = np.ones_like(data.first)
     kept = [everywhere if of is None else of for of in usable]

@@ -20,8 +20,9 @@ from torch import Tensor
 from pkubench.agents.nn.actor import Actor, action_size
 from pkubench.agents.nn.distributions import Distribution
 from pkubench.agents.nn.fast.policy import map_action
-from pkubench.agents.nn.normalisers import ObservationNorm, centred, standardise
+from pkubench.agents.nn.normalisers import ObservationNorm
 from pkubench.agents.rl.advantages import gae
+from pkubench.agents.rl.constraints.scale import AdvantageScale
 from pkubench.agents.rl.credit.base import CreditContext
 from pkubench.agents.rl.on_policy.actor_update import (
     means,
@@ -33,6 +34,7 @@ from pkubench.agents.rl.on_policy.actor_update import (
 from pkubench.agents.rl.on_policy.batches import Advantages, actor_samples, flat, seen_alive
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.on_policy.critic import Critic, CriticStack, Sequences
+from pkubench.agents.rl.on_policy.mixing import Estimated, mixed
 from pkubench.agents.rl.on_policy.networks import seen_of, spec_of, state_seen
 from pkubench.agents.rl.on_policy.signals import Signals
 from pkubench.agents.rl.rollout import Array, Rollout
@@ -66,6 +68,8 @@ class OnPolicyLearner:
         self.generator = torch.Generator().manual_seed(seed)
         self.seen = {a: seen_of(env.observation_spaces[a], config) for a in self.agents}
         self.constraint = config.constraint.start()
+        self.scales = [AdvantageScale() for _ in config.constraint.cost_keys or ("cost",)]
+        """Of the advantages so far; one for each cost with a limit."""
         self._build_actors()
         self._build_critics(env)
         self._build_norms(env)
@@ -113,12 +117,12 @@ class OnPolicyLearner:
         self.has_byte_states = state.is_bytes and not config.encoder.mismatch(state.shape)
         """Whether the critics of states take bytes; others take bytes as numbers in [0, 1]."""
         inputs = list(self.seen.values()) if self.local else [state] * len(self.agents)
-        count = 1 if self.constraint is None else 2
+        count = 1 if self.constraint is None else 1 + len(self.scales)
         self.stacks = [
             CriticStack(seen, count, config, self.device, self.generator)
             for seen in (inputs[:1] if self.is_shared else inputs)
         ]
-        """One, or one per agent; a critic of reward and, under a constraint, one of cost."""
+        """One, or one per agent; critics of reward and, under a constraint, of each cost."""
 
     def _build_norms(self, env: BatchEnv) -> None:
         config, sizes = self.config, {a: int(np.prod(s.shape)) for a, s in self.seen.items()}
@@ -206,7 +210,7 @@ class OnPolicyLearner:
     def update(
         self,
         data: Rollout,
-        episode_cost: float,
+        episode_cost: float | Sequence[float],
         progress: float,
         episode_length: float = 1.0,
     ) -> dict[str, float]:
@@ -214,8 +218,8 @@ class OnPolicyLearner:
 
         Args:
             data: the rollout, collected with the present actors.
-            episode_cost: mean undiscounted cost of recent episodes, for the constraint; NaN leaves
-                the constraint unchanged.
+            episode_cost: mean undiscounted cost of recent episodes, or one for each source with a
+                limit of its own; NaN leaves the constraint unchanged.
             progress: fraction of the run done, in [0, 1], for the learning-rate decay.
             episode_length: mean steps of these episodes.
 
@@ -230,22 +234,24 @@ class OnPolicyLearner:
             for stack in self.stacks:
                 stack.trainer.adam.lr = config.critic_lr * (1.0 - progress)
         metrics: dict[str, float] = {}
-        if self.constraint is not None:
-            self.constraint.update(episode_cost, episode_length)
-            metrics |= self.constraint.metrics()
         metrics |= self.signals.learn(data)
-        advantages = self._advantages(data, metrics)
+        costs = [episode_cost] if isinstance(episode_cost, float | int) else episode_cost
+        advantages = self._advantages(data, (costs, episode_length), metrics)
         if config.scheme == "sequential":
             metrics |= self._update_sequentially(data, advantages)
         else:
             metrics |= self._update_simultaneously(data, advantages)
         return metrics
 
-    def _advantages(self, data: Rollout, metrics: dict[str, float]) -> Advantages:
-        """Return each agent's advantages, and train the critics on the matching returns."""
+    def _advantages(
+        self, data: Rollout, measured: tuple[Sequence[float], float], metrics: dict[str, float]
+    ) -> Advantages:
+        """Return each agent's advantages, and train the critics on the matching returns.
+
+        ``measured``: cost and length of episodes, with which the constraint is updated first.
+        """
         rewards, costs = self.signals(data)
-        to_ascend: list[Tensor] = []
-        of_cost: list[Tensor] = []
+        of_agents: list[Estimated] = []
         fits: list[tuple[Any, ...]] = []
         for k, (stack, reward) in enumerate(zip(self.stacks, rewards, strict=True)):
             agent = self.agents[k]
@@ -258,7 +264,7 @@ class OnPolicyLearner:
             ended = data.ended(k) if self.config.credit.ends_at_death else data.terminated
             streams = [(reward, self.config.lam, ended)]
             if self.constraint is not None:  # a team's costs continue after the death of an agent
-                streams.append((costs, self.config.cost_lam, data.terminated))
+                streams += [(column, self.config.cost_lam, data.terminated) for column in costs]
             before = stack.hidden.copy()
             estimates = [
                 self._estimate(stack, row, data, signal, states, next_states, lam, end)
@@ -266,20 +272,17 @@ class OnPolicyLearner:
             ]
             raw, targets, advantages = (np.stack(of) for of in zip(*estimates, strict=True))
             fits.append((stack, states, raw, targets, usable, before))
-            each = [flat(advantage, self.device) for advantage in advantages]
             acted = data.usable_states if self.is_shared else data.usable(k)
             chosen = None if acted is None else flat(acted, self.device)
-            total = standardise(each[0], self.config.advantage_epsilon, chosen)
-            if self.constraint is not None:
-                of_cost.append(centred(each[1], chosen))
-                by_reward, by_cost = self.constraint.weights()
-                total = by_reward * total + by_cost * of_cost[-1]
-            to_ascend.append(total)
+            of_reward, *of_costs = (flat(advantage, self.device) for advantage in advantages)
+            of_agents.append(Estimated(chosen, of_reward, of_costs))
         losses = [self._fit(data, *fit) for fit in fits]
         names = ("value_loss", "cost_value_loss")
         metrics |= means([dict(zip(names, of, strict=False)) for of in losses])
-        agents = len(self.agents) if self.is_shared else 1
-        return Advantages(to_ascend * agents, of_cost * agents if of_cost else None)
+        found = mixed(of_agents, self.constraint, self.scales, self.config, measured)
+        if self.constraint is not None:
+            metrics |= self.constraint.metrics()
+        return found.times(len(self.agents)) if self.is_shared else found
 
     def _fit(
         self,

@@ -42,17 +42,19 @@ class Signals:
         self.credit.update(data)
         return self.credit.metrics()
 
-    def __call__(self, data: Rollout) -> tuple[list[Array], Array]:
-        """Return the rewards of each stream, and the costs: float32 (T, N).
+    def __call__(self, data: Rollout) -> tuple[list[Array], list[Array]]:
+        """Return the rewards of each stream, and the costs of each source: float32 (T, N).
 
         They are standardised and scaled by the settings; the moments are of the steps that count.
         """
-        credited, costs = self.credit(data), data.costs
+        credited, costs = self.credit(data), [data.costs]
+        if data.sources is not None:
+            costs = [data.sources[..., k] for k in range(data.sources.shape[-1])]
         rewards = [credited[..., k].astype(np.float32) for k in range(len(self.streams))]
         if self.norms:
             ends = self.config.credit.ends_at_death
             for k, name in enumerate(self.streams):
                 counted = data.usable(k) if ends else data.valid
                 rewards[k] = self.norms[name].in_steps(rewards[k], counted)
-            costs = self.norms["costs"].in_steps(costs, data.valid)
+            costs = [self.norms["costs"].in_steps(column, data.valid) for column in costs]
         return [column * np.float32(self.config.reward_scale) for column in rewards], costs

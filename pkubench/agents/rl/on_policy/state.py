@@ -31,6 +31,7 @@ def state_of(learner: OnPolicyLearner, collector: Collector) -> dict[str, Any]:
         "critic_hidden": [stack.hidden for stack in learner.stacks],
         "constraint": None if learner.constraint is None else [*learner.constraint.state()],
         "credit": learner.signals.credit.state(),
+        "advantage_scales": [scale.state() for scale in learner.scales],
         "generator": learner.generator.get_state().numpy(),
         "collector": collector.freeze(),
     }
@@ -57,6 +58,8 @@ def load_state_of(state: State, learner: OnPolicyLearner, collector: Collector) 
             stack.hidden = hidden.copy()
         if learner.constraint is not None:
             learner.constraint.restore(np.asarray(state["constraint"], np.float64).tolist())
+            for scale, saved in zip(learner.scales, state["advantage_scales"], strict=True):
+                scale.restore(np.asarray(saved, np.float64).tolist())
         # absent in checkpoints of earlier releases, which had formulas only
         learner.signals.credit.restore(state.get("credit", {}))
         learner.generator.set_state(torch.from_numpy(state["generator"].copy()))

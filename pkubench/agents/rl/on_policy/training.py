@@ -40,6 +40,7 @@ class OnPolicyTraining:
                 context.seed,
                 config.window,
                 self.learner.prepare,
+                cost_keys=config.constraint.cost_keys,
                 cost_limit=context.task.cost_limit,
                 units=self.learner.units,
             )
@@ -57,10 +58,11 @@ class OnPolicyTraining:
             restart=config.reset_each_rollout,
             whole_episodes=config.rollout == "episodes",
         )
+        by_source = collector.window.source_means()
         cost, length = collector.window.take_means()
         share_done = self.counters.environment_steps / self.total
         before = _adam_steps(learner)
-        diagnostics = learner.update(data, cost, share_done, length)
+        diagnostics = learner.update(data, by_source or cost, share_done, length)
         done, steps = self.counters, _adam_steps(learner) - before
         if not learner.trainers:  # each actor took one trust-region step
             steps += len(learner.actors)

@@ -29,8 +29,11 @@ class CostTerms(NamedTuple):
     """lambda or nu, where the constraint has one."""
     gamma: float = 0.99
     """Discount per step."""
-    lam: float = 0.95
-    """GAE's lambda."""
+    cost_lam: float = 0.95
+    """GAE's lambda for costs."""
+    is_over: bool | None = None
+    """Whether ``mean[M r A_C] + excess > 0`` over the whole batch at the start of the pass; None
+    where the constraint is not gated by the batch."""
 
 
 @dataclass(eq=False)
