@@ -343,7 +343,7 @@ def test_a_table_goes_on_with_a_run_of_its_own_settings_alone(tmp_path: Path) ->
     row = next(row for row in safety.ROWS if row.name == "focops")
     facts = {
         "command": f"pkubench train focops {row.task} --steps {row.steps} --seed 0",
-        "settings": settings_of(row.agent, row.task),
+        "settings": settings_of(row.agent, row.task, dict(row.changes)),
     }
     held = tmp_path / "training.json"
     held.write_text(json.dumps(facts))
