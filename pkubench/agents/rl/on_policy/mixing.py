@@ -69,8 +69,8 @@ def mixed(
     to_ascend, centred_costs = [], []
     for of in estimates:
         costs = [centred(cost, of.usable) for cost in of.costs]
-        reward = of.reward if is_raw else standardise(of.reward, epsilon, of.usable)
-        total: Tensor = reward if by_reward == 1.0 else by_reward * reward
+        reward: Tensor = of.reward if is_raw else standardise(of.reward, epsilon, of.usable)
+        total = reward if by_reward == 1.0 else reward * by_reward
         for weight, cost in zip(weights, costs, strict=True):
             total = total + weight * cost
         to_ascend.append(standardise(total, epsilon, of.usable) if is_raw else total)
