@@ -211,7 +211,7 @@ def test_a_request_is_checked_before_anything_is_built() -> None:
         ("no device 'tpu'; choose cpu or cuda", {"device": "tpu"}),
         ("trains one seed at a time", {"seeds": [0, 1]}),
         ("must be at least 1, got 0", {"steps": 0}),
-        ("no input of happo 'teacher'", {"inputs": {"teacher": Path("x")}}),
+        ("happo has no input 'teacher'", {"inputs": {"teacher": Path("x")}}),
     ):
         with pytest.raises(PkubenchError, match=words):
             request("happo", task, {}, **{"steps": 10, "seeds": [0], **more})

@@ -47,7 +47,7 @@ _ROBOTS = {
 }
 _ROBOT_NOTES = (
     "The return is that of Gymnasium's single-agent v5 environment, once: each of n agents "
-    "receives 1/n of the reward. Agents observe the whole state and their index, standardised, as "
+    "receives 1/n of the reward. Agents observe the whole state and their index, standardized, as "
     "in HARL. HARL's published returns are of the v2 environments, with other rewards and "
     "contacts: not comparable in numbers."
 )

@@ -147,7 +147,7 @@ class OnPolicyConfig:
             )
         if not isinstance(self.update, GradientRule | TrustRegion):
             raise ConfigError(
-                f"update={self.update.name} does not say how its loss is minimised: derive it from "
+                f"update={self.update.name} does not say how its loss is minimized: derive it from "
                 "GradientRule (passes of Adam) or from TrustRegion (one step)"
             )
         if self.scheme == "sequential" and self.shared:
