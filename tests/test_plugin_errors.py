@@ -6,9 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from pkubench.agents.components import register
+from pkubench.agents.rl.update_rules.base import UpdateRule
+from pkubench.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
 BROKEN = """
@@ -100,6 +105,16 @@ assert main(["show", "ppo"]) == 2
 """
     said = _python(folder, "taken", program)
     assert "plug-ins environments fail broken PKUBENCH_PLUGINS names the module 'taken'" in said
+
+
+def test_a_component_must_have_the_methods_of_its_slot() -> None:
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Half(UpdateRule):
+        pass
+
+    with pytest.raises(ConfigError, match="Half lacks the methods of its slot"):
+        register("half")(Half)
+    assert "half" not in UpdateRule.registered
 
 
 def test_workers_import_what_the_parent_has_imported(folder: Path) -> None:

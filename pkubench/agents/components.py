@@ -84,12 +84,14 @@ def register(name: str, *, formerly: str = "") -> Callable[[type[ComponentT]], t
 
     Raises:
         ConfigError: the slot has another component of the name, or the class is not a frozen
-            dataclass below a slot.
+            dataclass below a slot, or lacks a method of it.
     """
 
     def enter(cls: type[ComponentT]) -> type[ComponentT]:
         if not dataclasses.is_dataclass(cls) or not hasattr(cls, "registered"):
             raise ConfigError(f"{cls.__name__} must be a frozen dataclass below a component slot")
+        if missing := ", ".join(sorted(getattr(cls, "__abstractmethods__", ()))):
+            raise ConfigError(f"{cls.__name__} lacks the methods of its slot: {missing}")
         if not is_own(cls.__module__):
             note_registrant()
             _import_all(cls.package)  # so that a name taken is an error of the newcomer
