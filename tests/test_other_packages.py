@@ -301,12 +301,12 @@ from dataclasses import dataclass
 from pkubench import register_preset
 from pkubench.agents.components import register
 from pkubench.agents.registry import Preset
-from pkubench.agents.rl.credit.base import Credit
+from pkubench.agents.rl.credit.base import CreditFormula
 
 
 @register("scaled")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scaled(Credit):
+class Scaled(CreditFormula):
     by: float = 2.0
     """Factor."""
 
