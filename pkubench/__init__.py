@@ -7,9 +7,12 @@ Heavy libraries are imported when something needs them, not here.
 from __future__ import annotations
 
 import importlib
+import os
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pkubench.envs.core.registry import register_declared as _register_declared
+from pkubench.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from pkubench.envs.adapters.factories import parallel_env
     from pkubench.envs.core.registry import make_batch, register_environment
     from pkubench.evaluation.report import Report
+    from pkubench.evaluation.run.execution import Backend, Limits
+    from pkubench.evaluation.run.harness import Progress
     from pkubench.evaluation.run.sources import AgentSource
     from pkubench.tasks.outside import register_task
     from pkubench.tasks.registry import make_task, register_suite
@@ -66,7 +71,7 @@ __all__ = [
 
 
 def evaluate(
-    agent: str | Entrant | AgentSource,
+    agent: str | Path | Entrant | AgentSource,
     task: str | Task,
     *,
     episodes: int | None = None,
@@ -74,7 +79,11 @@ def evaluate(
     workers: int = 1,
     out: Path | str | None = None,
     trust: bool = False,
-    **options: Any,
+    name: str | None = None,
+    act: Mapping[str, Any] | None = None,
+    limits: Limits | None = None,
+    backend: Backend | None = None,
+    progress: Callable[[Progress], None] | None = None,
 ) -> Report:
     """Score an agent on a task.
 
@@ -88,13 +97,19 @@ def evaluate(
         workers: Processes; never changes a result.
         out: Folder for records and report; None keeps records in memory.
         trust: Allow ``sb3:`` files, which run code when they are read.
-        options: Passed on to ``pkubench.evaluation.run.harness.evaluate``.
+        name: Name of an agent given as an object.
+        act: Settings of acting of a saved agent, such as ``{"mode": "sampled"}``.
+        limits: How long the agent may take.
+        backend: Where blocks of episodes run; overrides ``workers``.
+        progress: Called whenever a block is done.
 
     Raises:
-        PkubenchError: the task or agent does not exist or cannot be loaded, or ``out`` cannot be
-            used. What an agent does wrong while acting is in the report instead.
+        PkubenchError: the task or agent does not exist or cannot be loaded, ``out`` cannot be
+            used, or an argument is not of its kind. What an agent does wrong while acting is in the
+            report instead.
     """
-    from pkubench.agents.resolve.loading import resolve_agent
+    from pkubench.agents.resolve.acting import acting_as
+    from pkubench.agents.resolve.loading import resolve_agent, spelled
     from pkubench.agents.resolve.user_code import checked_entrant
     from pkubench.evaluation.run import harness
     from pkubench.evaluation.run.sources import AgentSource
@@ -102,20 +117,35 @@ def evaluate(
 
     task = as_task(task)
     source: Entrant | AgentSource
-    if isinstance(agent, str):
-        source = resolve_agent(agent, task, trust=trust)
+    if isinstance(agent, str | os.PathLike):
+        source = resolve_agent(spelled(agent), task, trust=trust)
     elif isinstance(agent, AgentSource):
         source = agent
     else:
         source = checked_entrant(agent, "what was given to evaluate", task.id)
-        options.setdefault("name", type(agent).__name__)
+        name = name or type(agent).__name__
+    if act:
+        if not isinstance(source, AgentSource):
+            raise ConfigError("act has settings of a saved agent, and this one is an object")
+        source = acting_as(source, {key: str(value) for key, value in act.items()})
     return harness.evaluate(
-        source, task, episodes=episodes, seed=seed, workers=workers, out=out, **options
+        source,
+        task,
+        episodes=episodes,
+        seed=seed,
+        workers=workers,
+        out=out,
+        name=name,
+        limits=limits,
+        backend=backend,
+        progress=progress,
     )
 
 
-def load_agent(spelling: str, task: str | Task | None = None, *, trust: bool = False) -> Entrant:
-    """Load an agent by its spelling; of an agent with several runs, the first.
+def load_agent(
+    spelling: str | Path, task: str | Task | None = None, *, trust: bool = False
+) -> Entrant:
+    """Load an agent by its spelling, or from a path; of an agent with several runs, the first.
 
     Raises:
         PkubenchError: there is no such agent or task, or it cannot be loaded.
@@ -124,7 +154,7 @@ def load_agent(spelling: str, task: str | Task | None = None, *, trust: bool = F
     from pkubench.tasks.registry import as_task
 
     chosen = None if task is None else as_task(task)
-    return loading.load_agent(spelling, chosen, trust=trust)
+    return loading.load_agent(loading.spelled(spelling), chosen, trust=trust)
 
 
 def __getattr__(name: str) -> Any:

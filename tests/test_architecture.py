@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # never a suite or an environment by name. A task is a type to them: see TYPES_ONLY.
     "agents": ("errors", "files", "plugins", "envs.core", "envs.adapters", "envs.games"),
     # Evaluation knows agents by the contract, never by name.
-    "evaluation": ("errors", "files", "envs", "tasks", "agents.contract"),
+    "evaluation": ("errors", "files", "plugins", "envs", "tasks", "agents.contract"),
     # A session validates as evaluations play; it knows learners by the contract, and families and
     # presets by the registry.
     "training": (
@@ -62,7 +62,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "agents.saved",
     ),
     "cli": (
-        *("errors", "files", "envs", "tasks", "agents", "evaluation", "training"),
+        *("errors", "files", "plugins", "envs", "tasks", "agents", "evaluation", "training"),
         "leaderboard",
     ),
 }

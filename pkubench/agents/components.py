@@ -35,7 +35,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from pkubench.agents.settings import fitted, read_value
 from pkubench.errors import ConfigError, PkubenchWarning, UnknownName
-from pkubench.plugins import load_entry_points
+from pkubench.plugins import MISSING, is_own, load_entry_points, note_registrant
 
 ConfigT = TypeVar("ConfigT")
 ComponentT = TypeVar("ComponentT", bound="Component")
@@ -84,12 +84,17 @@ def register(name: str, *, formerly: str = "") -> Callable[[type[ComponentT]], t
 
     Raises:
         ConfigError: the slot has another component of the name, or the class is not a frozen
-            dataclass below a slot.
+            dataclass below a slot, or lacks a method of it.
     """
 
     def enter(cls: type[ComponentT]) -> type[ComponentT]:
         if not dataclasses.is_dataclass(cls) or not hasattr(cls, "registered"):
             raise ConfigError(f"{cls.__name__} must be a frozen dataclass below a component slot")
+        if missing := ", ".join(sorted(getattr(cls, "__abstractmethods__", ()))):
+            raise ConfigError(f"{cls.__name__} lacks the methods of its slot: {missing}")
+        if not is_own(cls.__module__):
+            note_registrant()
+            _import_all(cls.package)  # so that a name taken is an error of the newcomer
         other = cls.registered.get(name)
         if other is not None and (other.__module__, other.__qualname__) != (
             cls.__module__,
@@ -309,7 +314,14 @@ def _chosen(
             stacklevel=4,
         )
     if not isinstance(value, str) or value not in known:
-        raise UnknownName(slot.slot, str(value), known)
+        unknown = UnknownName(slot.slot, str(value), known)
+        raise (
+            unknown
+            if unknown.nearest
+            else UnknownName(
+                slot.slot, str(value), (), f"known: {', '.join(sorted(known))}; {MISSING}"
+            )
+        )
     cls: Any = known[value]
     if type(before) is cls:
         return before
@@ -354,6 +366,11 @@ def _owner(
             f"{slot}={parts[slot].name}" for slot in dict.fromkeys(slot for slot, _ in elsewhere)
         )
         raise ConfigError(f"{name} has no effect here: it is a setting of {of}, and this is {now}")
+    if wanted and dot:
+        own = ", ".join(f"{prefix}.{field}" for field in _fields_of(type(parts[prefix])))
+        raise ConfigError(
+            f"{prefix}={parts[prefix].name} has no setting {leaf!r}; it has {own or 'none'}"
+        )
     known = [f"{slot}.{field}" for slot, part in parts.items() for field in _fields_of(type(part))]
     raise UnknownName("setting", name, [*own, *known, *(k.rpartition(".")[2] for k in known)])
 

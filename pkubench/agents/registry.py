@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pkubench.agents.components import ENTRY_POINTS, changed, tuned_for
 from pkubench.errors import ConfigError, UnknownName
-from pkubench.plugins import load_entry_points
+from pkubench.plugins import MISSING, load_entry_points, note_registrant, raise_misdeclared
 
 if TYPE_CHECKING:
     from pkubench.tasks.task import Task
@@ -198,6 +198,7 @@ def register_family(family: AgentFamily, presets: Iterable[Preset] = ()) -> None
             its kind, or a preset is of another family.
         UnknownName: a preset starts from one that does not exist.
     """
+    note_registrant()
     _register_declared()
     _add(family, tuple(presets))
 
@@ -209,6 +210,7 @@ def register_preset(preset: Preset) -> None:
         ConfigError: another agent has its name, or it starts from one of another family.
         UnknownName: there is no such family, or no such preset to start from.
     """
+    note_registrant()
     if preset.family not in families():
         raise UnknownName("agent family", preset.family, families())
     _add(families()[preset.family], (preset,))
@@ -247,6 +249,7 @@ def register_prefix(prefix: AgentPrefix) -> None:
     Raises:
         ConfigError: another one has the prefix.
     """
+    note_registrant()
     if _PREFIXES.setdefault(prefix.prefix, prefix) != prefix:
         raise ConfigError(f"another prefix {prefix.prefix!r} is registered already")
 
@@ -299,7 +302,7 @@ def family_of_kind(kind: str) -> AgentFamily:
     """
     by_kind = {family.kind: family for family in families().values() if family.kind}
     if kind not in by_kind:
-        raise UnknownName("kind of saved agent", kind, by_kind)
+        raise UnknownName("kind of saved agent", kind, (), MISSING)
     return by_kind[kind]
 
 
@@ -310,9 +313,17 @@ def limits_of(task: Task | None) -> dict[str, Any]:
 
 
 def import_function(path: str) -> Any:
-    """Import the object named ``module:name``."""
+    """Import the object named ``module:name``.
+
+    Raises:
+        ConfigError: a plug-in names one that does not exist.
+    """
     module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise_misdeclared(path, error)
+        raise
 
 
 @functools.cache

@@ -50,7 +50,7 @@ def bundle(
         str | None, typer.Option("--code-url", metavar="URL", help="Where the code is.")
     ] = None,
     license_: Annotated[
-        str, typer.Option("--license", help="Licence of the weights, by its SPDX name.")
+        str, typer.Option("--license", help="License of the weights, by its SPDX name.")
     ] = "Apache-2.0",
     weights: Annotated[
         list[Path] | None,
@@ -64,16 +64,16 @@ def bundle(
 ) -> None:
     """Pack the records of one agent, and its weights, into one zip.
 
-    Weights are recognised by their hash, so a parent folder will do; those that pkubench ships
+    Weights are recognized by their hash, so a parent folder will do; those that pkubench ships
     need not be named. The same input gives the same bytes.
     """
     if no_weights and weights:
         raise ConfigError("--weights and --no-weights contradict each other; give one")
-    from pkubench.leaderboard.submissions.bundle import create_bundle
+    from pkubench.leaderboard.submissions.bundle import create_bundle, is_of_records
 
-    runs = [path for path in results if training_folders(path)]
-    records = [path for path in results if path not in runs]
-    if not records:
+    records = [path for path in results if is_of_records(path)]
+    runs = [path for path in results if path not in records]
+    if not records and any(training_folders(path) for path in runs):
         raise ConfigError(
             f"{', '.join(map(str, runs))}: runs without records; first "
             f"`{command('evaluate', runs[0], '--out', 'results')}`, then "
@@ -81,7 +81,7 @@ def bundle(
         )
     with Output(json=json, quiet=quiet) as output:
         made = create_bundle(
-            records,
+            records or runs,  # which are refused as not being records
             out,
             name=None if name is None else as_text(name),
             authors=None if author is None else [as_text(one) for one in author],

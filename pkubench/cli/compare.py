@@ -344,7 +344,7 @@ def _overall_table(output: Output, overall: Sequence[Mapping[str, Any]]) -> Any:
         )
         for row in overall
     ]
-    return output.table("Normalised scores over tasks (0 random, 1 reference)", columns, rows)
+    return output.table("Normalized scores over tasks (0 random, 1 reference)", columns, rows)
 
 
 def _remarks(comparisons: Sequence[Comparison]) -> list[RenderableType]:

@@ -17,6 +17,7 @@ import typer
 from rich.text import Text
 
 from pkubench import __version__
+from pkubench.agents import registry as agents
 from pkubench.cli.extras import EXTRAS, missing_modules
 from pkubench.cli.options import (
     Json,
@@ -24,6 +25,10 @@ from pkubench.cli.options import (
     verb_app,
 )
 from pkubench.cli.output import Column, Output
+from pkubench.envs.core import registry as envs
+from pkubench.errors import ConfigError
+from pkubench.plugins import load_entry_points, registrants
+from pkubench.tasks import registry as suites
 
 app = verb_app()
 
@@ -57,7 +62,7 @@ def doctor(json: Json = False, quiet: Quiet = False) -> None:
     Exit code 1 if something must be fixed.
     """
     with Output(json=json, quiet=quiet) as output:
-        findings = [*_versions(), *_extras(), *_machine(), *_folders()]
+        findings = [*_versions(), *_extras(), *_plugins(), *_machine(), *_folders()]
         broken = [finding for finding in findings if finding.status == "fail"]
         if json:
             output.document({"ok": not broken, "findings": [f._asdict() for f in findings]})
@@ -113,6 +118,19 @@ def _extras() -> Iterator[Finding]:
         else:
             version = _version(extra.modules[0]) or ""
             yield Finding("extras", name, "ok", f"{extra.modules[0]} {version}".strip())
+
+
+def _plugins() -> Iterator[Finding]:
+    """Load the plug-ins of every group: installed packages, and modules of PKUBENCH_PLUGINS."""
+    for group in (envs.ENTRY_POINTS, suites.ENTRY_POINTS, agents.ENTRY_POINTS):
+        try:
+            load_entry_points(group)
+        except ConfigError as error:
+            yield Finding("plug-ins", group.partition(".")[2], "fail", "broken", str(error))
+            return
+    found = registrants()
+    value = ", ".join(found) if found else "none"
+    yield Finding("plug-ins", "modules", "ok" if found else "absent", value)
 
 
 def _version(module: str) -> str | None:

@@ -257,6 +257,13 @@ def _check_responses(pairs: list[Pair], is_one: bool, out: Path | None) -> None:
 
 def _next(output: Output, out: Path | None, reports: int, agent: str, source: AgentSource) -> None:
     """Suggest the next command; ``agent`` is how ``source``, the last one scored, was spelled."""
+    from pkubench.agents.resolve.acting import split_acting
+
+    if out is not None and split_acting(source.name)[1]:
+        output.note(
+            "results with settings of acting cannot be submitted: boards take agents as they act "
+            "by default"
+        )
     if out is None:
         output.next(this_command(add="--out results"))
     elif reports > 1:

@@ -26,6 +26,7 @@ from pkubench.cli.extras import EXTRAS, extra_of_module
 from pkubench.cli.interrupt import Interrupted, command_line
 from pkubench.cli.output import print_anything
 from pkubench.errors import ConfigError, MissingExtra, PkubenchError, PkubenchWarning
+from pkubench.plugins import culprit
 
 BROKEN_PIPE, DEFECT = 141, 70
 
@@ -239,6 +240,12 @@ def _error_message(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError):
         named = f"{error.filename}: " if error.filename else ""
         return f"error: {named}{error.strerror or error}", 2
+    if module := culprit(error):
+        return (
+            f"error: the plug-in {module} failed: {type(error).__name__}: {error}; it is not part "
+            "of pkubench: report it to its authors (the same command with --debug shows where)",
+            2,
+        )
     return (
         f"error: unexpected {type(error).__name__}: {error}. "
         "This is a defect; the same command with --debug shows where",

@@ -125,7 +125,7 @@ def _lacking(
     return {
         "bars": f"no result there has a mean of {metric or 'what ranks'}; "
         f"known: {', '.join(means) or 'none'}",
-        "profile": "it needs two runs or more of an agent, on tasks with a normalised score that "
+        "profile": "it needs two runs or more of an agent, on tasks with a normalized score that "
         "all such agents have done, within the limit where there is one",
         "cost": "no result there is of a task with a cost limit, or each has failed episodes",
     }[kind or "bars"]

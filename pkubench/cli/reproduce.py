@@ -29,7 +29,8 @@ from pkubench.cli.options import (
     verb_app,
 )
 from pkubench.cli.output import Column, Output
-from pkubench.errors import AgentError, ConfigError, RefusedError, StorageError, UnknownName
+from pkubench.envs.core.registry import unknown_id
+from pkubench.errors import AgentError, ConfigError, RefusedError, StorageError
 from pkubench.tasks.registry import tasks
 from pkubench.tasks.task import Task
 
@@ -135,9 +136,7 @@ def _sources(name: str, task: Task | None, seed: int | None) -> Iterator[Source]
         return
     known = {known.id for known in tasks()}
     if name not in known | {task_id.partition("/")[2] for task_id in known}:
-        raise UnknownName(
-            "agent, task or run", name, known | presets().keys(), "see: pkubench list"
-        )
+        raise unknown_id("agent, task or run", name, known | presets().keys())
     chosen = task_named(name)
     for anchor, reference in chosen.references.items():
         if not reference.command.startswith("pkubench "):

@@ -100,7 +100,7 @@ def excluded_lines(scores: NormalisedScores) -> list[str]:
     Tasks without reference scores are not mentioned: no agent has a normalised score there.
     """
     return [
-        f"Not in the normalised scores: {item.agent} on {short(item.task)} ({item.reason})."
+        f"Not in the normalized scores: {item.agent} on {short(item.task)} ({item.reason})."
         for item in scores.excluded
         if item.reason != NO_REFERENCES
     ]
@@ -131,7 +131,7 @@ def _table(output: Output, reports: list[Report]) -> RenderableType:
         Column("cost", right=True),
         Column("violation", right=True),
         Column("feasible runs", right=True, rank=2),
-        Column("normalised", right=True, rank=3),
+        Column("normalized", right=True, rank=3),
         Column("failed", right=True, rank=1),
     )
     # Columns that are empty in every row are left out.
@@ -139,7 +139,7 @@ def _table(output: Output, reports: list[Report]) -> RenderableType:
     if all(make_task(report.task).cost_limit is None for report in reports):
         empty |= {"cost", "violation", "feasible runs"}
     if all(report.normalised is None for report in reports):
-        empty.add("normalised")
+        empty.add("normalized")
     rows: list[list[str | Text]] = []
     last = ""
     for report in reports:

@@ -22,6 +22,7 @@ from pkubench.agents.resolve.sources import AgentSource
 from pkubench.agents.saved.population_content import POPULATION_SUFFIXES
 from pkubench.agents.saved.runs import Training, trainings
 from pkubench.agents.suitability import can_train, is_meant_for, trainable, why_not
+from pkubench.cli.component_card import components_called, show_components
 from pkubench.cli.game_card import game_card, game_rows
 from pkubench.cli.names import (
     command,
@@ -42,7 +43,7 @@ from pkubench.cli.options import (
 )
 from pkubench.cli.output import Column, Output, facts, number, prose
 from pkubench.cli.presets import check_meant_for, meanings
-from pkubench.envs.core.registry import env_class, make_batch, resolve, traits
+from pkubench.envs.core.registry import env_class, make_batch, resolve, traits, unknown_id
 from pkubench.envs.core.registry import family_of as env_family_of
 from pkubench.errors import ConfigError, MissingExtra, UnknownName, counted
 from pkubench.tasks.outside import is_outside
@@ -61,8 +62,9 @@ def show(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="TASK|AGENT",
-            help="A task, or an agent in any spelling: a name, a run folder, ...",
+            metavar="TASK|AGENT|COMPONENT",
+            help="A task, an agent in any spelling (a name, a run folder, ...), or a component of "
+            "learners, such as pid.",
             autocompletion=_complete,
         ),
     ],
@@ -77,7 +79,7 @@ def show(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Everything about one task, agent or run."""
+    """Everything about one task, agent, run or component."""
     chosen = None if task is None else task_named(task)
     name = present_with_notice(name)
     agent, _, seed = name.partition("@")
@@ -99,11 +101,12 @@ def show(
                 f"{handful(map(str, inside))}"
             )
         else:
+            if not is_task and (parts := components_called(name)):
+                show_components(output, name, parts)
+                return
             known = {task.id for task in tasks()}
             if not is_task and name not in known | {task.partition("/")[2] for task in known}:
-                raise UnknownName(
-                    "task or agent", name, known | presets().keys(), "see: pkubench list"
-                )
+                raise unknown_id("task or agent", name, known | presets().keys())
             if chosen is not None:
                 raise ConfigError(f"show one task at a time: {name}, or {task}")
             _show_task(output, task_named(name))
@@ -243,7 +246,7 @@ def _metrics(output: Output, metrics: tuple[Metric, ...]) -> Any:
 
 def _references(output: Output, task: Task) -> Any:
     columns = (
-        Column("normalised", right=True),
+        Column("normalized", right=True),
         Column("agent", style="bold"),
         Column("score", right=True),
         Column("n", right=True),
@@ -314,7 +317,11 @@ def _show_agent(output: Output, agent: Preset, task: Task | None) -> None:
     known = (
         [task.id]
         if task
-        else [t.id for t in tasks() if (can_train if is_trained else is_meant_for)(agent, t)]
+        else [
+            t.id
+            for t in sorted(tasks(), key=lambda t: t.suite not in (agent.suites or (t.suite,)))
+            if (can_train if is_trained else is_meant_for)(agent, t)
+        ]
     )
     chosen = next(iter(() if task else weights), known[0] if known else "TASK")
     examples = []

@@ -38,6 +38,8 @@ app = verb_app()
 
 _MARKS = {True: ("ok", "green"), False: ("wrong", "red"), None: ("not rerun", "yellow")}
 """``ok`` of a row -> its mark and style; None where lines agree but --rerun found no agent."""
+_UNCHECKED = ("not checked", "yellow")
+"""Mark and style of a row whose task is not registered."""
 
 
 class _Entry(NamedTuple):
@@ -73,7 +75,8 @@ def verify(
     """Check that reports follow from the episode lines, and the lines from seeds and agents.
 
     Exit code 1 if something does not agree. An entry whose agent is not found is checked by its
-    lines only, and marked `not rerun`; exit code 2 if no agent is found.
+    lines only, and marked `not rerun`; exit code 2 if no agent is found, or if a task is not
+    registered, whose entries cannot be checked at all.
     """
     if agent is not None and not rerun:
         raise ConfigError("--agent names the agent to run again: add --rerun N")
@@ -83,8 +86,9 @@ def verify(
         else:
             rows = _result_rows(path, rerun, agent, workers, trust, output)
         ok = all(row["ok"] is not False for row in rows)
+        is_complete = all("unchecked" not in row for row in rows)
         if json:
-            output.document({"ok": ok, "checked": rows})
+            output.document({"ok": ok and is_complete, "checked": rows})
         else:
             columns = (
                 Column("task", style="bold"),
@@ -94,13 +98,13 @@ def verify(
             )
             table = []
             for row in rows:
-                mark = Text(*_MARKS[row["ok"]])
+                mark = Text(*(_UNCHECKED if "unchecked" in row else _MARKS[row["ok"]]))
                 table.append((short(row["task"]), row["agent"], mark, "\n".join(row["found"])))
             output.show("", output.table("", columns, table), "")
             if ok and not rerun:
                 output.next(command("verify", path, "--rerun", 16))
-    if not ok:
-        raise typer.Exit(1)
+    if not (ok and is_complete):
+        raise typer.Exit(2 if ok else 1)
 
 
 def _bundle_rows(path: Path, rerun: bool, workers: int, output: Output) -> list[dict[str, Any]]:
@@ -135,22 +139,22 @@ def _result_rows(
         raise RecordError(f"{path} holds no records; give what `pkubench evaluate --out` wrote")
     rows: list[dict[str, Any]] = []
     entries: dict[int, _Entry] = {}
-    unknown: list[ConfigError] = []
+    unknown: list[ConfigError | UnknownName] = []
     for number, folder in enumerate(folders):
         # Until it has been read, agent and task are known only from its path, OUT/AGENT/TASK.
         row = {"task": folder.name, "agent": folder.parent.name, "folder": str(folder), "ok": False}
         rows.append(row)
         try:
             entry = entries[number] = _entry(folder)
-        except (RecordError, UnknownName) as error:
+        except RecordError as error:
             row["found"] = [str(error)]
-        except ConfigError as error:  # the module of its task cannot be imported
-            row["found"] = [str(error)]
+        except (ConfigError, UnknownName) as error:  # the module of its task is not imported
+            row |= {"ok": None, "unchecked": True, "found": [f"cannot be checked: {error}"]}
             unknown.append(error)
         else:
             row |= {"task": entry.task.id, "agent": entry.agent}
     if len(unknown) == len(rows):
-        raise unknown[0]
+        raise ConfigError(f"cannot check {path}: {unknown[0]}")
     given = _given(agent, list(entries.values()), trust)
     lost: list[PkubenchError] = []
     for number, entry in entries.items():

@@ -12,6 +12,7 @@ import re
 
 from pkubench.envs.core.registry import family_of, resolve
 from pkubench.errors import ConfigError, UnknownName
+from pkubench.plugins import note_registrant
 from pkubench.tasks.task import Task
 
 _FULL_ID = re.compile(r"[A-Za-z_][\w.]*:[\w.-]+/[\w.-]+-v\d+")
@@ -32,6 +33,7 @@ def register_task(task: Task) -> None:
         ConfigError: the id is not spelled so, or is that of another task.
         UnknownName: there is no such environment.
     """
+    note_registrant()
     if not _FULL_ID.fullmatch(task.id):
         raise ConfigError(
             f"task id {task.id!r} must be module:namespace/Name-vN, such as "

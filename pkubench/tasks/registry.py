@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
-from pkubench.envs.core.registry import current_id, family_of, resolve, superseded
+from pkubench.envs.core.registry import current_id, family_of, resolve, superseded, unknown_id
 from pkubench.errors import ConfigError, UnknownName
-from pkubench.plugins import load_entry_points
+from pkubench.plugins import load_entry_points, note_registrant
 from pkubench.tasks.claim import Claim
 from pkubench.tasks.outside import imported_task, is_outside, registered_tasks
 from pkubench.tasks.suite import Suite
@@ -42,6 +42,7 @@ def register_suite(suite: Suite) -> None:
             another suite, or a claim has the name of another claim.
         UnknownName: a task is on an environment that is not registered.
     """
+    note_registrant()
     _register_declared()
     _add(suite)
 
@@ -130,7 +131,7 @@ def make_task(name: str) -> Task:
         found = [task_id for task_id in known if task_id.partition("/")[2] == name]
         full = found[0] if len(found) == 1 else full
     if full not in known:
-        raise UnknownName("task", name, known, "`pkubench list` shows all")
+        raise unknown_id("task", name, known)
     return known[full]
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pkubench.agents.saved.runs import claimed, read_curve
+from pkubench.errors import ConfigError
+from pkubench.evaluation.run.arguments import output_folder, whole_number
 from pkubench.tasks.registry import as_task
 from pkubench.tasks.task import Task
 from pkubench.training.progress import Progress
@@ -50,7 +52,7 @@ def train(
     window: int | None = None,
     keep: str = "last",
     validate_sampled: bool = False,
-    track: Sequence[str] = (),
+    track: str | Sequence[str] = (),
     inputs: Mapping[str, Path | str] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Trained:
@@ -74,19 +76,25 @@ def train(
         window: Points averaged to rate the weights; None is half of them.
         keep: Which weights are saved: the ``last``, or the ``best`` by validation.
         validate_sampled: Validate with sampled actions too at every point, not only the last one.
-        track: In addition to the curve: ``tensorboard``, ``trackio``, ``wandb``.
+        track: In addition to the curve: ``tensorboard``, ``trackio``, ``wandb``; one, or several.
         inputs: Data, teachers or initial weights, by the names that the agent's family declares.
         on_progress: Called with each report.
 
     Raises:
+        ConfigError: an argument is not of its kind.
         PkubenchError: the agent, task or a setting does not exist or does not fit; or the folder
             holds another run, or cannot be used.
     """
+    if not isinstance(agent, str):
+        raise ConfigError(f"agent must be the name of a preset, got {agent!r:.80}")
+    steps, validate = _count("steps", steps), _count("validate", validate)
+    validation_episodes = _count("validation_episodes", validation_episodes)
+    window, seed = _count("window", window), whole_number("seed", seed)
     chosen = as_task(task)
     asked = request(
         agent,
         chosen,
-        {name: _text(value) for name, value in (settings or {}).items()},
+        {name: _text(value) for name, value in _mapping("settings", settings).items()},
         steps=steps,
         seeds=[seed],
         device=device,
@@ -98,10 +106,10 @@ def train(
             keep=keep,
             sampled=validate_sampled,
         ),
-        track=track,
-        inputs={name: Path(path) for name, path in (inputs or {}).items()},
+        track=(track,) if isinstance(track, str) else track,
+        inputs={name: Path(path) for name, path in _mapping("inputs", inputs).items()},
     )
-    folder = run_folder(agent, chosen, seed) if out is None else Path(out)
+    folder = output_folder(out) or run_folder(agent, chosen, seed)
     with claimed([folder], resume):
         running = run_request(asked, [folder], resume=resume)
         last: Progress | None = None
@@ -115,6 +123,16 @@ def train(
         *_, line = read_curve(folder) or [{"steps": asked.total}]
         last = Progress(int(line.pop("steps")), asked.total, line)
     return Trained(folder, last.steps, last.metrics)
+
+
+def _count(name: str, value: Any) -> int | None:
+    return None if value is None else whole_number(name, value)
+
+
+def _mapping(name: str, value: Any) -> Mapping[str, Any]:
+    if value is not None and not isinstance(value, Mapping):
+        raise ConfigError(f"{name} must be a mapping by name, got {value!r:.80}")
+    return value or {}
 
 
 def _text(value: Any) -> str:

@@ -16,10 +16,13 @@ from pkubench.agents.saved.files import CONFIG, WEIGHTS
 from pkubench.agents.saved.runs import train_command
 from pkubench.agents.suitability import why_not
 from pkubench.envs.core.seeding import check_seed
-from pkubench.errors import ConfigError, StorageError, UnknownName
+from pkubench.errors import ConfigError, StorageError
 from pkubench.tasks.task import Task
 from pkubench.training.trackers import check_trackers
 from pkubench.training.validation import Validation, validation_for
+
+MAX_BATCH = 100_000_000
+"""Environment steps of one update: observations of ten numbers take 4 GB then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,13 +129,14 @@ def request(
         own = getattr(config, "iterations", None) if family.unit == "iterations" else None
         total = own if own is not None else task.protocol.budget.get(family.unit)
     if total is None:
-        raise ConfigError(f"{task.id} has no budget of its own: give --steps N")
+        raise ConfigError(f"{task.id} has no budget of its own: give a number of steps (--steps)")
     if total < 1:
-        raise ConfigError(f"--steps must be at least 1, got {total}")
+        raise ConfigError(f"steps must be at least 1, got {total}")
     for seed in seeds:
         check_seed(seed)
     if len(seeds) > 1 and family.batch is None:
         raise ConfigError(f"{agent} trains one seed at a time: leave --batch-seeds out")
+    _check_size(config)
     _check_device(device)
     _check_constraint(agent, task, before, config)
     check_trackers(tuple(track), len(seeds))
@@ -155,6 +159,16 @@ def request(
     )
 
 
+def _check_size(config: Any) -> None:
+    """Refuse a batch of an update that no machine holds."""
+    envs, steps = (getattr(config, name, 1) for name in ("num_envs", "rollout_steps"))
+    if envs * steps > MAX_BATCH:
+        raise ConfigError(
+            f"num_envs={envs:,} with rollout_steps={steps:,} makes {envs * steps:,} steps per "
+            f"update; at most {MAX_BATCH:,} are taken: reduce num_envs or rollout_steps"
+        )
+
+
 def _check_device(device: str) -> None:
     if device not in ("cpu", "cuda"):
         raise ConfigError(f"no device {device!r}; choose cpu or cuda")
@@ -162,7 +176,7 @@ def _check_device(device: str) -> None:
         import torch
 
         if not torch.cuda.is_available():
-            raise ConfigError("no CUDA device is visible to torch; use --device cpu")
+            raise ConfigError("no CUDA device is visible to torch; use the device cpu")
 
 
 def constraint_name(config: Any) -> str:
@@ -177,7 +191,7 @@ def _check_constraint(agent: str, task: Task, before: Any, config: Any) -> None:
     if constraint_name(before) == "none":
         raise ConfigError(
             f"constraint={constraint_name(config)} enforces a cost limit; {task.id} has no cost; "
-            "leave --set constraint out"
+            "leave this setting out"
         )
     raise ConfigError(
         f"{agent} enforces a cost limit, but {task.id} has no cost; use an agent without a "
@@ -189,10 +203,13 @@ def _check_inputs(agent: str, family: AgentFamily, inputs: Mapping[str, Path]) -
     known = {entry.name: entry for entry in family.inputs}
     for name in inputs:
         if name not in known:
-            raise UnknownName(f"input of {agent}", name, known)
+            takes = f"it takes {', '.join(known)}" if known else "it takes none"
+            raise ConfigError(f"{agent} has no input {name!r}; {takes}")
     for name, entry in known.items():
         if entry.is_required and name not in inputs:
-            raise ConfigError(f"{agent} needs --input {name}=PATH: {entry.summary}")
+            raise ConfigError(
+                f"{agent} needs the input {name!r} (--input {name}=PATH): {entry.summary}"
+            )
 
 
 def sha256_of(path: Path) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pkubench.agents.learner import Context, Counters, Learner
 from pkubench.agents.saved.files import load_saved, save_agent
-from pkubench.agents.saved.runs import Ended, begin_training
+from pkubench.agents.saved.runs import CURVE, TRAINING, Ended, begin_training
 from pkubench.envs.core.registry import resolve
 from pkubench.errors import WeightsError
 from pkubench.training.progress import Progress
@@ -195,6 +196,16 @@ class SeedRun:
         if self.validator is not None:
             about |= self.validator.facts(self.done)
         return {**about, "command": self.request.command(self.total)}
+
+    def discard(self) -> None:
+        """Remove what a run without an iteration has written."""
+        for tracker in self.trackers:
+            tracker.close()
+        self.trackers = []
+        for name in (TRAINING, CURVE):
+            (self.out / name).unlink(missing_ok=True)
+        shutil.rmtree(self.out / "tensorboard", ignore_errors=True)
+        (self.out / "wandb.id").unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close trackers and environments."""

@@ -146,6 +146,8 @@ class Session:
             for context, member, out in zip(contexts, members, outs, strict=True)
         ]
         self._spacing = checkpoints.Spacing()
+        self._is_begun = False
+        """Whether there is an iteration to resume from."""
 
     @property
     def _is_over(self) -> bool:
@@ -167,10 +169,17 @@ class Session:
                 self._finish()
                 return
         generators = generator_states()
-        for run in self.runs:
-            run.open_trackers(is_resumed)
-        set_generators(generators)  # trackers may have drawn from them
-        yield from self._loop()
+        self._is_begun = resume
+        try:
+            for run in self.runs:
+                run.open_trackers(is_resumed)
+            set_generators(generators)  # trackers may have drawn from them
+            yield from self._loop()
+        except Exception:
+            if not self._is_begun:  # what failed at once must not block the corrected command
+                for run in self.runs:
+                    run.discard()
+            raise
 
     def _loop(self) -> Generator[list[Progress], None, None]:
         # An interrupt may come in the middle of an update, where networks and environments are not
@@ -188,7 +197,7 @@ class Session:
                     run.report(of, elapsed, at)
                     for run, of, at in zip(self.runs, figures, before, strict=True)
                 ]
-                is_between, is_saved = True, False
+                is_between, is_saved, self._is_begun = True, False, True
                 whole = self._snapshot()
                 if self._spacing.is_due and not self._is_over:
                     self._checkpoint()

@@ -89,8 +89,14 @@ def validation_for(
         sampled: Whether every point is also played with sampled actions.
 
     Raises:
-        ConfigError: a number is out of its domain; or the best is to be kept without validation.
+        ConfigError: a number is out of its domain; there are settings for a task whose scores are
+            computed; or the best is to be kept without validation.
     """
+    if is_exact(task) and any((points, episodes, window)):
+        raise ConfigError(
+            f"{task.id} is scored by {task.scoring.summary}, so nothing is validated: leave the "
+            "settings of validation out"
+        )
     if is_exact(task) or points == 0:
         if keep != "last":
             raise ConfigError(f"keep={keep} needs validation, and {task.id} is trained without")

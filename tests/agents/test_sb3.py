@@ -396,7 +396,7 @@ def test_the_statistics_of_vecnormalize_are_asked_for_and_applied(
     statistics = tmp_path / name
     statistics.parent.mkdir(exist_ok=True)
     env.save(statistics)
-    with pytest.warns(AgentNotice, match=f"normalised by {statistics.name}"):
+    with pytest.warns(AgentNotice, match=f"normalized by {statistics.name}"):
         source = resolve_agent(f"sb3:{path}", task, trust=True)
     assert set(source.runs[0].hashes) == {path.name, statistics.name}
     agent: Any = source.runs[0].load()

@@ -219,9 +219,11 @@ def test_results_of_a_task_that_cannot_be_imported_do_not_hide_the_others(
     _edit(f"results/lost/{KUHN}/run/run.json", task="gone_module:own/Maze-v0")
     _edit(f"results/other/{KUHN}/run/run.json", agent="other")
     Path(f"results/other/{KUHN}/report.json").unlink()
-    rows = {row["agent"]: row for row in pkubench("verify", "results", "--json").json["checked"]}
+    verified = pkubench("verify", "results", "--json")
+    rows = {row["agent"]: row for row in verified.json["checked"]}
+    assert verified.code == 2 and verified.json["ok"] is False
     assert {agent: row["ok"] for agent, row in rows.items()} == {
-        **{"lost": False, "mine": True, "random": True},
+        **{"lost": None, "mine": True, "random": True},
         "other": True,
     }
     assert "cannot be imported" in rows["lost"]["found"][0]

@@ -57,6 +57,6 @@ def test_no_run_is_dropped_without_a_word() -> None:
     found = profile_scores(by_task)
     assert found.matrices["happo"].scores.shape == (2, 2)
     assert excluded_lines(found) == [
-        "Not in the normalised scores: happo on SimpleSpread-v0 (counted with the first 2 of 5 "
+        "Not in the normalized scores: happo on SimpleSpread-v0 (counted with the first 2 of 5 "
         "runs)."
     ]

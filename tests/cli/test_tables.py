@@ -139,7 +139,7 @@ def test_every_verb_keeps_what_its_table_is_for(
         ("leaderboard", "show", "--results", "results"): "rank return ↑ interval seeds cost",
         ("verify", "results"): "task agent found 3 episodes: report and lines agree",
         ("list", "--suite", "constrained"): "task metric agent",
-        ("show", "RiskyCorridor-v0"): "metric interval meaning normalised agent score n",
+        ("show", "RiskyCorridor-v0"): "metric interval meaning normalized agent score n",
         ("show", "happo"): "setting default",
     }
     for command, wanted in tables.items():

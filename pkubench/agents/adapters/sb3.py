@@ -130,12 +130,12 @@ def fit(path: Path, task: Task) -> Fit:
         )
         statistics = None
     elif statistics is not None:
-        notices.append(f"observations are normalised by {statistics.name}, as in training")
+        notices.append(f"observations are normalized by {statistics.name}, as in training")
     elif header.is_normalised:
         raise AgentError(
             f"{path.name} was trained behind VecNormalize, and its statistics are not in the zip; "
             f"put the file of env.save('vecnormalize.pkl') next to it (also if only rewards were "
-            "normalised)"
+            "normalized)"
         )
     return Fit(acted, rescaling, statistics, tuple(notices))
 

@@ -36,7 +36,7 @@ from pkubench.agents.resolve.sources import AgentRun, AgentSource, file_hash
 from pkubench.agents.resolve.user_code import load_code
 from pkubench.agents.saved.population_content import POPULATION_SUFFIXES
 from pkubench.agents.suitability import can_train, is_meant_for
-from pkubench.errors import AgentError, UnknownName
+from pkubench.errors import AgentError, ConfigError, UnknownName
 
 if TYPE_CHECKING:
     from pkubench.tasks.task import Task
@@ -90,6 +90,20 @@ def resolve_agent(spelling: str, task: Task | None = None, *, trust: bool = Fals
         raise AgentError(f"there is no run folder {spelling!r}")
     known = "`pkubench list` shows all; a run folder, package.module:factory or one of "
     raise UnknownName("agent", spelling, presets(), known + _all_prefixes())
+
+
+def spelled(agent: str | os.PathLike[str]) -> str:
+    """Return the spelling of an agent given by it or as a path, which is never a preset's name.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if isinstance(agent, str):
+        return agent
+    if not isinstance(agent, os.PathLike):
+        raise ConfigError(f"an agent is named by text or a path, got {agent!r:.80}")
+    path = os.fspath(agent)
+    return path if os.path.dirname(path) else os.path.join(os.curdir, path)
 
 
 def load_agent(spelling: str, task: Task | None = None, *, trust: bool = False) -> Entrant:

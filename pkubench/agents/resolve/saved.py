@@ -26,6 +26,7 @@ from pkubench.errors import (
     UnknownName,
     WeightsError,
 )
+from pkubench.plugins import MISSING
 
 if TYPE_CHECKING:
     from pkubench.tasks.task import Task
@@ -137,7 +138,8 @@ def _family(folder: Path, saved: SavedAgent) -> AgentFamily:
     except UnknownName as error:
         kinds = ", ".join(family.kind for family in families().values() if family.load)
         raise WeightsError(
-            f"{folder / CONFIG} is of kind {kind!r}; known kinds are {kinds}"
+            f"{folder / CONFIG} is of kind {kind!r}; known kinds are {kinds}; "
+            f"if it is of another package, {MISSING}"
         ) from error
     if family.load is None:
         raise WeightsError(f"{folder} is of kind {kind!r}, which is not an agent that acts")

@@ -20,6 +20,8 @@ from pkubench.errors import ConfigError, StorageError, counted
 from pkubench.files import lock_folder, unlock, write_json
 
 TRAINING = "training.json"
+VALIDATED = "validated"
+"""The entry of a description with the settings of validation; absent where there is none."""
 CURVE = "training.jsonl"
 CHECKPOINT, COMMIT = "checkpoint", "checkpoint.json"
 """The folder of checkpoints in a run folder, and the file in it that names the complete ones."""
@@ -202,7 +204,7 @@ def claimed(folders: Sequence[Path], resume: bool, *, is_many: bool = False) -> 
         for folder in folders:
             if is_nonempty(folder) and not resume:
                 raise ConfigError(
-                    f"{folder} is not empty; --resume continues the run, --out writes elsewhere"
+                    f"{folder} is not empty; resume the run (--resume), or write elsewhere (--out)"
                 )
         yield
 
@@ -234,6 +236,10 @@ def begin_training(
             it is set.
         StorageError: The folder cannot be written.
     """
+    if (folder / CHECKPOINT).is_file():
+        raise StorageError(
+            f"{folder / CHECKPOINT} is a file; checkpoints need a folder of this name"
+        )
     facts = {**identity, **(more or {}), "command": command}
     if not resume:
         if is_training(folder):
@@ -254,14 +260,16 @@ def check_identity(folder: Path, held: Mapping[str, Any], identity: Mapping[str,
     Raises:
         ConfigError: The entries ``held`` there differ; the message names different settings.
     """
-    for key, value in identity.items():
-        mine, there = json.loads(json.dumps(value)), held.get(key)
+    for key in dict.fromkeys([*identity, VALIDATED]):
+        mine, there = json.loads(json.dumps(identity.get(key))), held.get(key)
         if there == mine:
             continue
         what = f"another {key} ({there!r}, not {mine!r})"
-        if isinstance(there, dict) and isinstance(mine, dict):
+        if key == VALIDATED and None in (there, mine):
+            what = f"{'no' if there is None else 'a'} validation"
+        elif isinstance(there, dict) and isinstance(mine, dict):
             names = [name for name in mine if there.get(name) != mine[name]]
-            what = "other settings: " + ", ".join(
+            what = f"other settings{' of validation' * (key == VALIDATED)}: " + ", ".join(
                 f"{name}={there.get(name)!r}, not {mine[name]!r}" for name in names
             )
         run = read_training(folder)

@@ -338,7 +338,7 @@ def check_rendering(subject: Subject) -> None:
                 f"render gave {picture.dtype} {picture.shape}, wanted uint8 (h, w, 3)"
             )
         if picture.min() == picture.max():
-            raise CheckFailed("render drew one colour everywhere")
+            raise CheckFailed("render drew one color everywhere")
 
 
 def check_gymnasium(subject: Subject) -> None:

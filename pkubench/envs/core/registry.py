@@ -12,15 +12,16 @@ import functools
 import importlib
 import inspect
 import pkgutil
+import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pkubench.envs.core.batch import BatchEnv
 from pkubench.envs.core.traits import Traits, traits_of
 from pkubench.errors import ConfigError, MissingExtra, SupersededWarning, UnknownName
-from pkubench.plugins import load_entry_points
+from pkubench.plugins import MISSING, load_entry_points, note_registrant, raise_misdeclared
 
 NAMESPACE = "pkubench"
 ENTRY_POINTS = "pkubench.environments"
@@ -61,6 +62,7 @@ class EnvFamily:
     engines: tuple[str, ...] = ()
 
 
+_ID = re.compile(r"[\w.-]+/[\w.-]+-v\d+")
 _SPECS: dict[str, EnvSpec] = {}
 _FAMILIES: dict[str, EnvFamily] = {}
 _SUPERSEDED: dict[str, str] = {}
@@ -89,12 +91,17 @@ def register_environment(spec: EnvSpec) -> None:
     """Make an environment known here and to Gymnasium. Again, it changes nothing.
 
     Raises:
-        ConfigError: another environment has the id.
+        ConfigError: another environment has the id, or it is not spelled as ids are.
     """
     import gymnasium
 
+    note_registrant()
     if _SPECS.get(spec.id) == spec:
         return
+    if not _ID.fullmatch(spec.id):
+        raise ConfigError(
+            f"environment id {spec.id!r} must be namespace/Name-vN, such as 'mine/Maze-v0'"
+        )
     if spec.id in _SPECS:
         raise ConfigError(
             f"another environment {spec.id!r} is registered already; use a new name or -vN"
@@ -120,6 +127,7 @@ def register_env_family(family: EnvFamily) -> None:
     Raises:
         ConfigError: another family has the prefix.
     """
+    note_registrant()
     if _FAMILIES.setdefault(family.prefix, family) != family:
         raise ConfigError(f"another family {family.prefix!r} is registered already")
 
@@ -195,9 +203,23 @@ def resolve(name: str) -> EnvSpec:
     module, colon, own = name.rpartition(":")
     full, known = current_id(own), environments()
     if full not in known:
-        hint = f"no module {module!r} that registers it is imported" if colon else ""
-        raise UnknownName("environment", name, known, hint or "`pkubench list` shows all")
+        if colon:
+            hint = f"no module {module!r} that registers it is imported"
+            raise UnknownName("environment", name, known, hint)
+        raise unknown_id("environment", name, known)
     return known[full]
+
+
+def unknown_id(kind: str, name: str, known: Iterable[str]) -> UnknownName:
+    """Return the error about an id that is not among the known ones.
+
+    One of another namespace is compared with none of ours: its package is not loaded.
+    """
+    space = name.rpartition("/")[0]
+    if space == NAMESPACE or not _ID.fullmatch(name):
+        return UnknownName(kind, name, known, "`pkubench list` shows all")
+    own = [other for other in known if other.startswith(f"{space}/")]
+    return UnknownName(kind, name, own, "" if own else MISSING)
 
 
 def traits(name: str, **kwargs: Any) -> Traits:
@@ -231,10 +253,15 @@ def env_class(spec: EnvSpec) -> type[BatchEnv]:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
+        raise_misdeclared(spec.entry_point, error)
         if spec.extra is None or (error.name or "").startswith("pkubench"):
             raise
         raise MissingExtra(spec.extra, f"environment {spec.id}") from error
-    cls: type[BatchEnv] = getattr(module, class_name)
+    try:
+        cls: type[BatchEnv] = getattr(module, class_name)
+    except AttributeError as error:
+        raise_misdeclared(spec.entry_point, error)
+        raise
     return cls
 
 

@@ -126,7 +126,7 @@ def performance_profiles(
     *,
     title: str = "",
     thresholds: ArrayLike | None = None,
-    x_label: str = "normalised score τ",
+    x_label: str = "normalized score τ",
     seed: int = 0,
     resamples: int = 2000,
     confidence: float = 0.95,

@@ -28,6 +28,7 @@ import pkubench.errors as errors
 from pkubench.errors import AgentError, PkubenchError
 from pkubench.evaluation.run.episodes import OUT_OF_TIME, TIMEOUT, failed_record
 from pkubench.evaluation.run.execution import Job, Result, deadline_of, out_of_time
+from pkubench.plugins import PLUGINS, for_workers
 from pkubench.tasks.records import EpisodeRecord, parse_record
 
 POLL_S = 0.1
@@ -124,7 +125,7 @@ class _Worker:
             self.slots = np.frombuffer(self._memory, dtype=np.float64)
             fds = (theirs.fileno(), shared.fileno())
             path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-            environment = {**os.environ, **variables}
+            environment = {**os.environ, PLUGINS: for_workers(), **variables}
             if "OPENBLAS_CORETYPE" in variables:  # a cache size that was set for another kernel
                 environment.pop("OPENBLAS_L2_SIZE", None)
             self.process = subprocess.Popen(

@@ -154,7 +154,7 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column(
         name="normalised",
-        header="normalised",
+        header="normalized",
         value=lambda s: s.normalised,
         digits=3,
         title="0 is the best of random and the lazy policies, 1 the reference agent.",
@@ -219,7 +219,7 @@ SUITE_COLUMNS: tuple[Column, ...] = (
         name="aggregate",
         header="IQM",
         value=_estimate("aggregate"),
-        title="Interquartile mean of the normalised scores over all runs and tasks.",
+        title="Interquartile mean of the normalized scores over all runs and tasks.",
         on=SUITE,
         css="num s",
     ),

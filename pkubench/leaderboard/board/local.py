@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from pkubench.agents.resolve.acting import split_acting
 from pkubench.errors import PkubenchWarning
 from pkubench.leaderboard.board.reading import Bundle
 from pkubench.leaderboard.board.store import Board
@@ -43,7 +44,8 @@ def board_of_results(
         workers: processes for that.
 
     Warns:
-        PkubenchWarning: records of an earlier version of a task are left out.
+        PkubenchWarning: records of an earlier version of a task, or of an agent with settings of
+            acting, are left out.
 
     Raises:
         BundleError: there are no records, two runs have the same weights, or, with ``rerun``, an
@@ -59,6 +61,15 @@ def board_of_results(
             warnings.warn(f"{folder} is left out: its {outdated}", PkubenchWarning, stacklevel=2)
             continue
         make_task(str(report.get("task")))  # imports its module, where it is of another package
+        if acting := split_acting(str(report.get("agent")))[1]:
+            settings = ", ".join(f"{name}={value}" for name, value in acting.items())
+            warnings.warn(
+                f"{folder} is left out: it was evaluated with {settings}, and boards take agents "
+                "as they act by default",
+                PkubenchWarning,
+                stacklevel=2,
+            )
+            continue
         by_agent.setdefault(str(report.get("agent")), []).append(folder)
     board = Board.open(where)
     is_own = os.fspath(where) == ":memory:"

@@ -149,7 +149,7 @@ def task_row(standing: Standing, scale: Scale | None) -> Row:
         label = f"{name}: {number(standing.score.estimate)}, interval {low} to {high}"
         picture = interval_picture(standing.score, scale, label)
     if standing.normalised is not None:
-        bar = bar_picture(standing.normalised, f"normalised {number(standing.normalised, 3)}")
+        bar = bar_picture(standing.normalised, f"normalized {number(standing.normalised, 3)}")
     return Row(standing, picture, bar)
 
 

@@ -184,19 +184,23 @@ def task_folders(paths: Iterable[Path]) -> list[Path]:
     searched = []
     for path in paths:
         searched.append(str(path))
-        for report in [
-            path / REPORT,
-            *sorted(path.glob(f"*/{REPORT}")),
-            *path.glob(f"*/*/{REPORT}"),
-        ]:
-            if report.is_file():
-                found[report.parent.resolve()] = None
+        found |= {report.parent.resolve(): None for report in _reports_below(path)}
     if not found:
         raise BundleError(
             f"there are no records in {', '.join(searched) or 'no folder'}; make some with "
             "`pkubench evaluate AGENT TASK --out results` and give results/AGENT"
         )
     return sorted(found)
+
+
+def is_of_records(path: Path) -> bool:
+    """Return whether a folder holds records, rather than weights."""
+    return any(True for _ in _reports_below(path))
+
+
+def _reports_below(path: Path) -> Iterator[Path]:
+    files = (path / REPORT, *sorted(path.glob(f"*/{REPORT}")), *path.glob(f"*/*/{REPORT}"))
+    return (file for file in files if file.is_file())
 
 
 def _the_agent(agents: Mapping[str, str]) -> tuple[str, str]:

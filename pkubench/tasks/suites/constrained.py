@@ -45,7 +45,7 @@ _TEAMS = {
 }
 _TEAM_NOTES = (
     "Return and cost are the team's: each of n agents receives 1/n of the reward, and a step above "
-    "the limit costs 1, once. Agents observe the whole state and their index, standardised."
+    "the limit costs 1, once. Agents observe the whole state and their index, standardized."
 )
 _NAVIGATORS = {"Point": "a point", "Car": "a car", "Doggo": "a dog", "Ant": "an ant"}
 _NAVIGATION = {

@@ -56,7 +56,7 @@ _SURVIVAL = {"Hopper": 1000.0, "Walker2d": 1000.0, "Humanoid": 5000.0}
 Others cannot fall, or stand without torque."""
 _ROBOT_NOTES = (
     "The return is that of Gymnasium's single-agent v5 environment, once: each of n agents "
-    "receives 1/n of the reward. Agents observe the whole state and their index, standardised, as "
+    "receives 1/n of the reward. Agents observe the whole state and their index, standardized, as "
     "in HARL. HARL's published returns are of the v2 environments, with other rewards and "
     "contacts: not comparable in numbers."
 )

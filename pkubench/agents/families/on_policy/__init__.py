@@ -53,7 +53,7 @@ _CONSTRAINED = (
     ("pdo", "policy gradient with a Lagrange multiplier"),
     ("cppo-pid", "PPO with a PID-controlled multiplier"),
     ("trpo-pid", "TRPO with a PID-controlled multiplier"),
-    ("cpo", "trust-region step within the linearised constraint"),
+    ("cpo", "trust-region step within the linearized constraint"),
     ("pcpo", "trust-region step, projected onto the constraint set"),
     ("focops", "projection of the optimal nonparametric policy, with a multiplier"),
     ("cup", "PPO on the reward, then a correction for the cost"),

@@ -41,14 +41,14 @@ PRESETS = (
             ("p-psro", "PSRO with two policies trained in parallel", ()),
             ("psro-rn", "PSRO with responses to the opponents that a policy does not lose to", ()),
             ("dpp-psro", "P-PSRO with a determinantal-point-process diversity bonus", ()),
-            ("bd-rd-psro", "P-PSRO with behavioural and response diversity", ()),
+            ("bd-rd-psro", "P-PSRO with behavioral and response diversity", ()),
             (
                 "bd-rd-psro-official",
                 "BD&RD-PSRO with the rounding noise of its released code",
                 (),
             ),
-            ("psd-psro", "P-PSRO that maximises the distance from every member", ()),
-            ("psd-psro-hull", "P-PSRO that maximises the distance from the policy hull", ()),
+            ("psd-psro", "P-PSRO that maximizes the distance from every member", ()),
+            ("psd-psro-hull", "P-PSRO that maximizes the distance from the policy hull", ()),
             ("self-play", "responses to the newest policy alone", ()),
             ("psro-deep", "PSRO with responses learned from plays", ()),
             ("psd-psro-deep", "PSD-PSRO with responses learned from plays", ()),
@@ -58,8 +58,8 @@ PRESETS = (
             ("-paper", "; official hyperparameters", (OFFICIAL,)),
         )
     ),
-    _preset("cfr+", "CFR+ (Tammelin 2014)", "counterfactual regret minimisation plus", SUGGESTED),
-    _preset("cfr", "CFR (NeurIPS 2007)", "counterfactual regret minimisation"),
+    _preset("cfr+", "CFR+ (Tammelin 2014)", "counterfactual regret minimization plus", SUGGESTED),
+    _preset("cfr", "CFR (NeurIPS 2007)", "counterfactual regret minimization"),
     _preset("xfp", "XFP (ICML 2015)", "extensive-form fictitious play"),
 )
 

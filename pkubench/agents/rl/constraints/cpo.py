@@ -18,7 +18,7 @@ from pkubench.agents.rl.constraints.step import (
 @register("cpo", formerly="linearised")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CPO(StepConstraint):
-    """The best step inside the ball and on the safe side of the linearised constraint."""
+    """The best step inside the ball and on the safe side of the linearized constraint."""
 
     has_cases: ClassVar[bool] = True
 

@@ -72,9 +72,9 @@ class HeldByMultiplier(OffPolicyConstraint):
     1e-5), and the cost critic's targets use the mode of the actor, not of the target actor."""
     cost_twins: bool = False
     """Take the larger of two cost critics, as the smaller of two reward critics is taken. OmniSafe
-    has one, which becomes too low because actors minimise it."""
+    has one, which becomes too low because actors minimize it."""
     cost_norm: bool = False
-    """Costs are standardised by running moments before they enter the replay (OmniSafe's
+    """Costs are standardized by running moments before they enter the replay (OmniSafe's
     ``cost_normalize``, which also subtracts the mean); reported and constrained costs are not."""
     lambda_warmup_steps: int = 0
     """Environment steps before the first update of the multiplier."""

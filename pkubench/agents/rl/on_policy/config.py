@@ -98,7 +98,7 @@ class OnPolicyConfig:
     """Box actions: clipped to the bounds, or [-1, 1] stretched to them and clipped."""
 
     value_norm: bool = True
-    """Critics predict returns normalised by running moments."""
+    """Critics predict returns normalized by running moments."""
     value_clip: float | None = 0.2
     """Clips the value loss where a value changes by more than this; None: no clipping."""
     huber_delta: float | None = 10.0
@@ -106,14 +106,14 @@ class OnPolicyConfig:
     critic_l2: float = 0.0
     """Weight of the critic's summed squared parameters in its loss."""
     observation_norm: bool = False
-    """Observations are normalised by running moments, saved with the policy."""
+    """Observations are normalized by running moments, saved with the policy."""
     signal_norm: bool = False
-    """Rewards and costs are standardised by running moments inside the learner (OmniSafe's
+    """Rewards and costs are standardized by running moments inside the learner (OmniSafe's
     ``reward_normalize`` and ``cost_normalize``); reported and constrained values are not."""
     reward_scale: float = 1.0
     """Rewards are multiplied by this inside the learner; reported returns are not."""
     advantage_epsilon: float = 1e-5
-    """Added to the standard deviation of advantages in their normalisation."""
+    """Added to the standard deviation of advantages in their normalization."""
 
     threads: int = 1
     """Threads of torch; results are bit-reproducible at equal threads."""
@@ -147,7 +147,7 @@ class OnPolicyConfig:
             )
         if not isinstance(self.update, GradientRule | TrustRegion):
             raise ConfigError(
-                f"update={self.update.name} does not say how its loss is minimised: derive it from "
+                f"update={self.update.name} does not say how its loss is minimized: derive it from "
                 "GradientRule (passes of Adam) or from TrustRegion (one step)"
             )
         if self.scheme == "sequential" and self.shared:
