@@ -1,4 +1,4 @@
-"""Linear-quadratic teams: dynamics over many steps whose optima are exact, also of shared policies."""
+"""Linear-quadratic teams: dynamics over many steps, with exact optima and sharing bounds."""
 
 from pkubench.envs.core.registry import EnvSpec
 from pkubench.envs.core.traits import Traits

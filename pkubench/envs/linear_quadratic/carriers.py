@@ -22,8 +22,8 @@ from pkubench.envs.particle.drawing import AGENT_COLOR, GREY, LANDMARK_COLORS, D
 
 PLACES: Final = ((1.0, 0.0), (0.0, 1.0), (-0.8, -0.6))
 """Where the carriers hold the load, in metres from its centre; each faces the centre."""
-STRENGTHS: Final = (2.5, 1.25, 3.75)
-"""Acceleration of the load by a full push of each carrier in m/s^2; sideways also in rad/s^2."""
+STRENGTHS: Final = (1.0, 0.5, 1.5)
+"""Acceleration of the load in m/s^2 by a push of 1 of each carrier; sideways also in rad/s^2."""
 DT: Final = 0.4
 """Seconds a step."""
 STIFFNESS: Final = 1.5
@@ -33,12 +33,14 @@ DAMPING: Final = 1.0
 REACH: Final = 0.45
 """Start positions (m, rad) and gusts (m/s, rad/s) are uniform within plus and minus this."""
 STATE_WEIGHT: Final = 10.0
-ACTION_WEIGHT: Final = 0.6
+ACTION_WEIGHT: Final = 0.1
+LIMIT: Final = 2.5
+"""Bound of the actions."""
 
 _DRAWN: Final = 0.55
 """Metres are drawn this much smaller, so that the carriers stay in view."""
-_ARROW: Final = 1.5
-"""Length of a full push, before the scene shortens arrows to a third."""
+_ARROW: Final = 0.6
+"""Length of an acceleration of 1, before the scene shortens arrows to a third."""
 
 
 def _pushes() -> FloatArray:
@@ -66,18 +68,18 @@ _EFFECTS: Final = [
 class HeterogeneousCarriers(BatchEnv):
     """Three carriers of unlike strength, each facing the load from another side, hold it still.
 
-    | part        | type                        | meaning                                          |
-    |-------------|-----------------------------|--------------------------------------------------|
-    | agents      | `agent_0` ... `agent_2`     | carriers at (1, 0), (0, 1), (-0.8, -0.6) m       |
-    | observation | Box(6) float32              | the load's x, y, angle and their velocities      |
-    | action      | Box(-1, 1, (2,)) float32    | push forward (to the centre), push to one's left |
-    | reward      | float64, one an agent       | a third of −10 (x² + y² + angle²) − 0.6 Σ ‖uᵢ‖²  |
-    | state       | Box(6) float32              | as an observation                                |
-    | ends        |                             | never; truncated at 50 steps (20 s)              |
+    | part        | type                         | meaning                                         |
+    |-------------|------------------------------|-------------------------------------------------|
+    | agents      | `agent_0` ... `agent_2`      | carriers at (1, 0), (0, 1), (−0.8, −0.6) m      |
+    | observation | Box(6) float32               | the load's x, y, angle and their velocities     |
+    | action      | Box(-2.5, 2.5, (2,)) float32 | push forward, to the load's centre, and left    |
+    | reward      | float64, one an agent        | a third of −10 (x² + y² + angle²) − 0.1 Σ ‖uᵢ‖² |
+    | state       | Box(6) float32               | as an observation                               |
+    | ends        |                              | never; truncated at 50 steps (20 s)             |
 
     A load hangs from a cable and swings about its rest position 0; gusts push it in every step. A
-    full push accelerates it by 2.5, 1.25 and 3.75 m/s²: forward along the carrier's view, to the
-    left across it, and a push to the left also turns the load clockwise by as many rad/s². The
+    push of 1 accelerates it by 1, 0.5 and 1.5 m/s²: forward along the carrier's view, to the left
+    across it, and a push to the left also turns the load clockwise by as many rad/s². The
     model is the one for small displacements: forces act at fixed places. With the sum a of all
     accelerations and a gust w, one step of 0.4 s is
 
@@ -92,24 +94,24 @@ class HeterogeneousCarriers(BatchEnv):
     agents that share a policy and do not know who they are all do the same. The problem is
     linear-quadratic, and two Riccati recursions solve it exactly, for separate policies and for
     the best shared policy *of any form* without memory
-    (`pkubench.envs.linear_quadratic.riccati` has the proof). Both stay within the bounds in every
-    possible episode (largest actions 0.82 and 0.91). Expected team returns, of all
-    agents together:
+    (`pkubench.envs.linear_quadratic.riccati` has the proof). Both stay within the bounds of the
+    actions in every possible episode (largest actions 2.02 and 2.25). Expected team returns, the
+    sum over agents:
 
-    | policy                                  | return  | of the gain over no-op |
-    |-----------------------------------------|---------|------------------------|
-    | uniform random actions                  | RANDOM  |                        |
-    | no-op                                   | NOOP    | 0                      |
-    | best shared (`scripted:best-shared`)    | SHARED  | SHARE                  |
-    | optimum (`scripted:optimum`)            | OPTIMUM | 1                      |
+    | policy                               | return   | of the optimum's gain over no-op |
+    |--------------------------------------|----------|----------------------------------|
+    | uniform random actions               | −1672.91 |                                  |
+    | no-op                                | −89.83   | 0                                |
+    | best shared (`scripted:best-shared`) | −54.85   | 0.500                            |
+    | optimum (`scripted:optimum`)         | −19.85   | 1                                |
 
-    The policies of the last two rows count steps, which observations do not show. It is worth next
-    to nothing: the first step's gains throughout earn STATIONARY.
+    The policies of the last two rows count steps, which observations do not show. This is worth
+    next to nothing: playing the first step's gains throughout, they lose less than 0.03.
 
     Actions must be chosen jointly. An agent's best push depends on what the others push, and
     exact best responses at the first step approach the optimum when agents respond in turn (the
-    error shrinks to GS of itself per sweep) and move away from it when all respond at once
-    (it grows to JACOBI of itself).
+    error shrinks by a factor of 0.67 per sweep) and move away from it when all respond at once (it
+    grows by a factor of 1.12).
 
     Setting: `observe_id` appends the agent's index, one-hot, to its observation (Box(9)), as in
     `HeterogeneousCarriersId-v0`. A shared policy can then be a different one for each agent, and
@@ -139,7 +141,7 @@ class HeterogeneousCarriers(BatchEnv):
         self.observation_spaces = {
             a: spaces.Box(-np.inf, np.inf, (length,), np.float32) for a in self.agents
         }
-        self.action_spaces = {a: spaces.Box(-1.0, 1.0, (2,), np.float32) for a in self.agents}
+        self.action_spaces = {a: spaces.Box(-LIMIT, LIMIT, (2,), np.float32) for a in self.agents}
         self.state_space = spaces.Box(-np.inf, np.inf, (6,), np.float32)
         self.random = RandomStreams(num_envs)
         self.positions: FloatArray = np.zeros((3, num_envs))
@@ -170,26 +172,32 @@ class HeterogeneousCarriers(BatchEnv):
     @property
     def exact_returns(self) -> dict[str, float]:
         """Expected team returns: ``random``, ``no-op``, ``best-shared`` and ``optimum``."""
-        optimum = optimal_gains(self.team)
+        optimum, shared = self._gains(shared=False), self._gains(shared=True)
         nothing = np.zeros_like(optimum)
         return {
-            "random": exact_return(self.team, nothing, action_variance=1 / 3),
+            "random": exact_return(self.team, nothing, action_variance=LIMIT**2 / 3),
             "no-op": exact_return(self.team, nothing),
-            "best-shared": exact_return(self.team, best_shared_gains(self.team)),
+            "best-shared": exact_return(self.team, shared),
             "optimum": exact_return(self.team, optimum),
         }
 
     def linear_policies(self, shared: bool = False) -> dict[str, FloatArray]:
         """Return the optimum, or the best shared policy: agent id -> (horizon, 2, observation).
 
-        In step t the agent's action is the t-th matrix times its observation.
+        In step t the agent's action is the t-th matrix times its observation. Agents that observe
+        who they are can share the optimum.
         """
-        gains = (best_shared_gains if shared else optimal_gains)(self.team)
+        gains = self._gains(shared)
         padding = ((0, 0), (0, 0), (0, self.num_agents * self.observe_id))
         return {
             agent: np.pad(-gains[:, 2 * i : 2 * i + 2], padding)
             for i, agent in enumerate(self.agents)
         }
+
+    def _gains(self, shared: bool) -> FloatArray:
+        """Return the gains of a policy, (horizon, 6, 6): the joint action is minus them times x."""
+        solve = best_shared_gains if shared and not self.observe_id else optimal_gains
+        return solve(self.team)
 
     def _reset(self, ids: IntArray, seeds: IntArray) -> None:
         self.random.seed(ids, seeds)
@@ -202,7 +210,7 @@ class HeterogeneousCarriers(BatchEnv):
     ) -> tuple[FloatArray, BoolArray, Info]:
         gust = self.random.uniform(self._all, 3, -REACH, REACH).T
         for index, agent in enumerate(self.agents):
-            np.clip(actions[agent].T, -1.0, 1.0, out=self._actions[index])
+            np.clip(actions[agent].T, -LIMIT, LIMIT, out=self._actions[index])
         # Sums are written out: matrix products round differently with the size of the batch.
         effort = np.zeros(self.num_envs)
         for push in self._actions.reshape(-1, self.num_envs):
@@ -255,12 +263,12 @@ class HeterogeneousCarriers(BatchEnv):
         ]
         for carrier, place in enumerate(PLACES):
             at = _DRAWN * (np.array([x, y]) + turn @ np.array(place))
-            push = PUSHES[carrier, :2] @ self._actions[carrier, :, index] / max(STRENGTHS)
+            push = PUSHES[carrier, :2] @ self._actions[carrier, :, index]
             discs.append(
                 Disc(
                     x=float(at[0]),
                     y=float(at[1]),
-                    radius=0.06 + 0.02 * STRENGTHS[carrier],
+                    radius=0.06 + 0.05 * STRENGTHS[carrier],
                     color=AGENT_COLOR,
                     label=str(carrier),
                     velocity=(float(_ARROW * push[0]), float(_ARROW * push[1])),

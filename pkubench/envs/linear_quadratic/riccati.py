@@ -13,10 +13,10 @@ with P_T = 0, S_t = Q + P_{t+1}, gains K_t = (R + B' S_t B)^-1 B' S_t A and
 P_t = A' S_t (A - B K_t) (the Riccati recursion; Bertsekas, "Dynamic Programming and Optimal
 Control", vol. 1, section 3.1). No policy, of whatever form, costs less than u_t = -K_t x_t.
 
-**A shared policy.** Agents that share a policy and observe the same draw their actions from the same
+**A shared policy.** Agents that share a policy and observe the same draw their actions from one
 distribution, independently, with a mean m_t(x) and a covariance C_t(x). Let x' P x + c be a lower
-bound of the cost to go from step t + 1. The cost to go from t is then at least the expectation of a
-convex quadratic function of u. By Jensen's inequality it is at least that function at the mean
+bound of the cost to go from step t + 1. The cost to go from t is then at least the expectation of
+a convex quadratic function of u. By Jensen's inequality it is at least that function at the mean
 u = (m, ..., m), and equal to it only if C_t(x) = 0. So random actions do not help, and what is left
 is one controller of m with B = sum_i B_i and R = sum_i R_i, which the same recursion solves. Its
 cost is the least of all shared policies without memory: deterministic or stochastic, linear or not,
@@ -157,9 +157,7 @@ def best_response_factors(team: LinearTeam) -> tuple[float, float]:
     owner = np.repeat(np.arange(agents), actions)
     unit = np.eye(len(hessian))
     at_once, in_turn = (
-        float(
-            np.abs(np.linalg.eigvals(unit - np.linalg.solve(hessian * kept, hessian))).max()
-        )
+        float(np.abs(np.linalg.eigvals(unit - np.linalg.solve(hessian * kept, hessian))).max())
         for kept in (owner[:, None] == owner, owner[:, None] >= owner)
     )
     return at_once, in_turn
