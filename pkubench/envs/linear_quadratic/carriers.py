@@ -23,24 +23,24 @@ from pkubench.envs.particle.drawing import AGENT_COLOR, GREY, LANDMARK_COLORS, D
 PLACES: Final = ((1.0, 0.0), (0.0, 1.0), (-0.8, -0.6))
 """Where the carriers hold the load, in metres from its centre; each faces the centre."""
 STRENGTHS: Final = (1.0, 0.5, 1.5)
-"""Acceleration of the load in m/s^2 by a push of 1 of each carrier; sideways also in rad/s^2."""
+"""Acceleration of the load in m/s^2 by a full push of each carrier; sideways also in rad/s^2."""
 DT: Final = 0.4
 """Seconds a step."""
 STIFFNESS: Final = 1.5
 """Pull back to the rest position, per s^2: the load hangs from a cable."""
 DAMPING: Final = 1.0
 """Per s."""
-REACH: Final = 0.45
-"""Start positions (m, rad) and gusts (m/s, rad/s) are uniform within plus and minus this."""
+REACH: Final = 0.2
+"""Start positions (m, rad) are uniform within plus and minus this."""
+GUST: Final = 0.18
+"""A gust changes each velocity by plus or minus this (m/s, rad/s)."""
 STATE_WEIGHT: Final = 10.0
 ACTION_WEIGHT: Final = 0.1
-LIMIT: Final = 2.5
-"""Bound of the actions."""
 
 _DRAWN: Final = 0.55
 """Metres are drawn this much smaller, so that the carriers stay in view."""
 _ARROW: Final = 0.6
-"""Length of an acceleration of 1, before the scene shortens arrows to a third."""
+"""Length of an acceleration of 1 m/s^2, before the scene shortens arrows to a third."""
 
 
 def _pushes() -> FloatArray:
@@ -72,21 +72,22 @@ class HeterogeneousCarriers(BatchEnv):
     |-------------|------------------------------|-------------------------------------------------|
     | agents      | `agent_0` ... `agent_2`      | carriers at (1, 0), (0, 1), (−0.8, −0.6) m      |
     | observation | Box(6) float32               | the load's x, y, angle and their velocities     |
-    | action      | Box(-2.5, 2.5, (2,)) float32 | push forward, to the load's centre, and left    |
+    | action      | Box(-1, 1, (2,)) float32     | push forward, to the load's centre, and left    |
     | reward      | float64, one an agent        | a third of −10 (x² + y² + angle²) − 0.1 Σ ‖uᵢ‖² |
     | state       | Box(6) float32               | as an observation                               |
     | ends        |                              | never; truncated at 50 steps (20 s)             |
 
     A load hangs from a cable and swings about its rest position 0; gusts push it in every step. A
-    push of 1 accelerates it by 1, 0.5 and 1.5 m/s²: forward along the carrier's view, to the left
-    across it, and a push to the left also turns the load clockwise by as many rad/s². The
-    model is the one for small displacements: forces act at fixed places. With the sum a of all
-    accelerations and a gust w, one step of 0.4 s is
+    full push accelerates it by 1, 0.5 and 1.5 m/s²: forward along the carrier's view, to the left
+    across it, and a push to the left also turns the load clockwise by as many rad/s². The model is
+    the one for small displacements: forces act at fixed places. With the sum a of all accelerations
+    and a gust w, one step of 0.4 s is
 
         v ← v + 0.4 (a − 1.5 p − v) + w,    p ← p + 0.4 v,
 
-    for the positions p = (x, y, angle), whose cost is that after the step. Start positions and
-    gusts are uniform in [−0.45, 0.45], starts are at rest. Actions beyond the bounds are clipped.
+    for the positions p = (x, y, angle), whose cost is that after the step. Start positions are
+    uniform in [−0.2, 0.2], at rest; each number of a gust is −0.18 or 0.18, with equal
+    probabilities. Actions beyond the bounds are clipped.
 
     **What it shows.** The price of sharing a policy among heterogeneous agents, over many steps of
     dynamics. All agents observe the same and their spaces are equal, so that they *can* share a
@@ -95,18 +96,18 @@ class HeterogeneousCarriers(BatchEnv):
     linear-quadratic, and two Riccati recursions solve it exactly, for separate policies and for
     the best shared policy *of any form* without memory
     (`pkubench.envs.linear_quadratic.riccati` has the proof). Both stay within the bounds of the
-    actions in every possible episode (largest actions 2.02 and 2.25). Expected team returns, the
+    actions in every possible episode (largest actions 0.85 and 0.90). Expected team returns, the
     sum over agents:
 
     | policy                               | return   | of the optimum's gain over no-op |
     |--------------------------------------|----------|----------------------------------|
-    | uniform random actions               | −1672.91 |                                  |
-    | no-op                                | −89.83   | 0                                |
-    | best shared (`scripted:best-shared`) | −54.85   | 0.500                            |
-    | optimum (`scripted:optimum`)         | −19.85   | 1                                |
+    | uniform random actions               | −295.89  |                                  |
+    | no-op                                | −42.59   | 0                                |
+    | best shared (`scripted:best-shared`) | −26.02   | 0.501                            |
+    | optimum (`scripted:optimum`)         | −9.48    | 1                                |
 
     The policies of the last two rows count steps, which observations do not show. This is worth
-    next to nothing: playing the first step's gains throughout, they lose less than 0.03.
+    next to nothing: playing the first step's gains throughout, they lose less than 0.02.
 
     Actions must be chosen jointly. An agent's best push depends on what the others push, and
     exact best responses at the first step approach the optimum when agents respond in turn (the
@@ -141,7 +142,7 @@ class HeterogeneousCarriers(BatchEnv):
         self.observation_spaces = {
             a: spaces.Box(-np.inf, np.inf, (length,), np.float32) for a in self.agents
         }
-        self.action_spaces = {a: spaces.Box(-LIMIT, LIMIT, (2,), np.float32) for a in self.agents}
+        self.action_spaces = {a: spaces.Box(-1.0, 1.0, (2,), np.float32) for a in self.agents}
         self.state_space = spaces.Box(-np.inf, np.inf, (6,), np.float32)
         self.random = RandomStreams(num_envs)
         self.positions: FloatArray = np.zeros((3, num_envs))
@@ -166,7 +167,7 @@ class HeterogeneousCarriers(BatchEnv):
             action_cost=np.stack([ACTION_WEIGHT * np.eye(2)] * self.num_agents),
             horizon=self.max_episode_steps or 50,
             start_reach=np.array([REACH] * 3 + [0.0] * 3),
-            disturbance_reach=np.full(3, REACH),
+            disturbance_size=np.full(3, GUST),
         )
 
     @property
@@ -175,7 +176,7 @@ class HeterogeneousCarriers(BatchEnv):
         optimum, shared = self._gains(shared=False), self._gains(shared=True)
         nothing = np.zeros_like(optimum)
         return {
-            "random": exact_return(self.team, nothing, action_variance=LIMIT**2 / 3),
+            "random": exact_return(self.team, nothing, action_variance=1 / 3),
             "no-op": exact_return(self.team, nothing),
             "best-shared": exact_return(self.team, shared),
             "optimum": exact_return(self.team, optimum),
@@ -208,9 +209,10 @@ class HeterogeneousCarriers(BatchEnv):
     def _step(
         self, actions: Mapping[str, Array], active: BoolArray | None
     ) -> tuple[FloatArray, BoolArray, Info]:
-        gust = self.random.uniform(self._all, 3, -REACH, REACH).T
+        is_positive = self.random.uniform(self._all, 3).T < 0.5
+        gust = np.where(is_positive, GUST, -GUST)
         for index, agent in enumerate(self.agents):
-            np.clip(actions[agent].T, -LIMIT, LIMIT, out=self._actions[index])
+            np.clip(actions[agent].T, -1.0, 1.0, out=self._actions[index])
         # Sums are written out: matrix products round differently with the size of the batch.
         effort = np.zeros(self.num_envs)
         for push in self._actions.reshape(-1, self.num_envs):

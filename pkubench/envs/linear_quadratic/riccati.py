@@ -55,8 +55,8 @@ class LinearTeam:
     """T."""
     start_reach: FloatArray
     """(states,): start states are uniform within plus and minus this."""
-    disturbance_reach: FloatArray
-    """(disturbances,): disturbances are uniform within plus and minus this."""
+    disturbance_size: FloatArray
+    """(disturbances,): a disturbance is plus or minus this, with equal probabilities."""
 
     @property
     def joint_inputs(self) -> FloatArray:
@@ -113,7 +113,7 @@ def exact_return(team: LinearTeam, gains: FloatArray, action_variance: float = 0
     """
     inputs, action_cost = team.joint_inputs, team.joint_action_cost
     states = np.diag(team.start_reach**2 / 3)  # the variance of a uniform number is reach^2 / 3
-    disturbed = team.disturbance * team.disturbance_reach / np.sqrt(3)
+    disturbed = team.disturbance * team.disturbance_size  # of the variance size^2
     added = disturbed @ disturbed.T + action_variance * inputs @ inputs.T
     cost = team.horizon * action_variance * np.trace(action_cost)
     for gain in gains:
@@ -127,8 +127,8 @@ def exact_return(team: LinearTeam, gains: FloatArray, action_variance: float = 0
 def largest_action(team: LinearTeam, gains: FloatArray) -> float:
     """Return the largest absolute action of u_t = -K_t x_t over all starts and disturbances.
 
-    An action is a linear function of start and disturbances, each within plus and minus its reach,
-    so its largest value is the sum of the absolute coefficients times the reaches.
+    An action is a linear function of start and disturbances, whose sizes are
+    bounded, so its largest value is the sum of the absolute coefficients times their sizes.
     """
     sources: Sequence[FloatArray] = [np.diag(team.start_reach)]
     largest = 0.0
@@ -137,7 +137,7 @@ def largest_action(team: LinearTeam, gains: FloatArray) -> float:
         largest = max(largest, float(np.max(reached)))
         closed = team.dynamics - team.joint_inputs @ gain
         sources = [closed @ source for source in sources]
-        sources.append(team.disturbance * team.disturbance_reach)
+        sources.append(team.disturbance * team.disturbance_size)
     return largest
 
 

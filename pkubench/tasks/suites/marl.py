@@ -51,9 +51,7 @@ _ROBOT_NOTES = (
 )
 
 
-_CARRIER_PROTOCOL = Protocol(
-    episodes=200, horizon=50, training_steps=1_000_000, quick_episodes=50
-)
+_CARRIER_PROTOCOL = Protocol(episodes=200, horizon=50, training_steps=1_000_000, quick_episodes=50)
 _CARRIER_NOTES = (
     "Each agent receives a third of the reward, so the SUM of all agents' rewards is the team's, "
     "once. The optimum and the best shared policy are exact and stay within the action bounds."
@@ -61,8 +59,8 @@ _CARRIER_NOTES = (
 _CARRIERS = {
     "": (
         "three unlike agents steady a load",
-        " Observations do not say which agent one is: a policy that all share earns half of the "
-        "optimum's gain over doing nothing, at most.",
+        " Observations do not say which agent one is: a policy that all share earns at most half "
+        "of the optimum's gain over doing nothing.",
     ),
     "Id": (
         "three unlike agents, which know who they are, steady a load",
