@@ -19,6 +19,12 @@ _PARTICLE = (_SPREAD, _TALK, _REFERENCE)
 _CLAIMED = ("happo", "mappo", "hasac", "hatd3")
 _OTHERS = ("hatrpo", "haa2c", "haddpg", "maddpg", "matd3", "masac")
 _ABLATIONS = ("happo-simultaneous", "hatd3-simultaneous", "hasac-simultaneous")
+_CARRIERS = "HeterogeneousCarriers-v0"
+_CARRIER_ROWS = {
+    ("happo", "happo-simultaneous", "mappo"): 1_000_000,
+    ("hasac", "hasac-simultaneous", "masac"): 100_000,
+}
+"""Separate actors in sequence, separate ones at once, a shared one; equal steps in a family."""
 
 
 def _row(agent: str, task: str, seeds: int, **more: object) -> Row:
@@ -34,6 +40,13 @@ ROWS = (
     *(_row(a, t, 1) for t in ("MultiWalker2d2x3-v0", "MultiAnt4x2-v1") for a in _CLAIMED),
     # the papers' networks, batches, returns and ratio of updates, where the small ones score low
     *(_row(a, "MultiHopper3x1-v0", 1) for a in ("hasac-paper", "hatd3-paper")),
+    # where sharing one policy costs a known amount, and where agents know who they are
+    *(
+        Row(agent, task, steps, 5, ships=0, table="marl")
+        for task in (_CARRIERS, _CARRIERS.replace("-", "Id-"))
+        for agents, steps in _CARRIER_ROWS.items()
+        for agent in agents
+    ),
     Row("mappo", "SimpleSpread-v0", 10_000_000, 1, ships=0, label="mappo-10m", table="marl"),
     Row("happo", "SimpleSpread-v0", 10_000_000, 1, ships=0, label="happo-10m"),
     *(
