@@ -21,7 +21,7 @@ _OTHERS = ("hatrpo", "haa2c", "haddpg", "maddpg", "matd3", "masac")
 _ABLATIONS = ("happo-simultaneous", "hatd3-simultaneous", "hasac-simultaneous")
 _CARRIERS = "HeterogeneousCarriers-v0"
 _CARRIER_ROWS = {
-    ("happo", "happo-simultaneous", "mappo"): 1_000_000,
+    ("happo", "happo-simultaneous", "mappo"): 300_000,
     ("hasac", "hasac-simultaneous", "masac"): 100_000,
 }
 """Separate actors in sequence, separate ones at once, a shared one; equal steps in a family."""

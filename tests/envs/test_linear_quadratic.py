@@ -14,8 +14,10 @@ import pytest
 from scipy.optimize import minimize
 
 import pkubench
+from pkubench.agents.components import as_plain
 from pkubench.agents.contract import Team
 from pkubench.agents.families.scripted.policies import LinearAgent, scripted_agent
+from pkubench.agents.registry import preset
 from pkubench.envs.core.registry import make_batch
 from pkubench.envs.linear_quadratic import carriers
 from pkubench.envs.linear_quadratic.carriers import GUST, PUSHES, REACH, HeterogeneousCarriers
@@ -187,7 +189,8 @@ def test_a_direct_search_over_shared_policies_finds_the_sharing_bound() -> None:
     gust = team.disturbance @ team.disturbance.T * GUST**2
 
     def cost(numbers: Any) -> float:
-        mean, spread, total = np.zeros(6), np.diag(team.start_reach**2 / 3), 0.0
+        mean, total = np.zeros(6), 0.0
+        spread: Any = np.diag(team.start_reach**2 / 3)
         for own in numbers.reshape(2, 15):
             gain, offset = np.tile(own[:12].reshape(2, 6), (3, 1)), np.tile(own[12:14], 3)
             action = offset - gain @ mean
@@ -232,6 +235,30 @@ def test_scripted_policies_earn_the_exact_returns(agent: str, key: str, observe_
     error = returns.std() / episodes**0.5
     assert abs(returns.mean() - env.exact_returns[key]) < 3.5 * error
     assert error < 0.012 * abs(env.exact_returns[key])
+
+
+def test_a_linear_agent_plays_the_matrix_of_its_step() -> None:
+    agent = LinearAgent(np.array([[[1.0, 0.0]], [[0.0, -2.0]]]))
+    seen, active = np.array([[3.0, 5.0], [7.0, 0.5]], dtype=np.float32), np.ones(2, dtype=bool)
+    state, played = agent.begin(np.arange(2)), []
+    for _ in range(3):  # the last matrix stays
+        action, state = agent.act(seen, state, active)
+        played.append(action[:, 0].tolist())
+    assert played == [[3.0, 7.0], [-10.0, -1.0], [-10.0, -1.0]]
+
+
+@pytest.mark.parametrize("name", [NAME, NAME_ID])
+def test_presets_see_the_size_of_the_state_and_differ_in_sharing_and_sequence_only(
+    name: str,
+) -> None:
+    configs = {}
+    for agent in ("happo", "happo-simultaneous", "mappo"):
+        config = preset(agent).config(make_task(name))
+        assert not config.encoder.layer_norm
+        configs[agent] = as_plain(config)
+    plain = configs["happo-simultaneous"]
+    assert configs["happo"] == {**plain, "scheme": "sequential"}
+    assert configs["mappo"] == {**plain, "shared": True}
 
 
 def test_doing_nothing_and_random_actions_earn_the_exact_returns() -> None:
