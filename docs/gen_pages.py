@@ -47,6 +47,7 @@ FILMED_STEPS = 150
 
 FAMILIES = {
     "particle": "Teams of particles",
+    "linear_quadratic": "Teams with exact optima",
     "multi_mujoco": "Robots controlled by a team",
     "safety": "Robots with a cost limit",
     "games": "Two-player games",
@@ -72,6 +73,7 @@ REFERENCE = (
     "pkubench.envs.core.seeding",
     "pkubench.envs.adapters.factories",
     "pkubench.envs.adapters.sb3",
+    "pkubench.envs.linear_quadratic.riccati",
     "pkubench.envs.games",
     "pkubench.envs.games.matrix_catalogue",
     "pkubench.envs.games.mixture_model",

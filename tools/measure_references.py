@@ -6,8 +6,10 @@ Every normalised score is based on these numbers: 0 is the best of the random ag
 policies, 1 the reference agent. All are scored by the harness like any entry, untrained ones on
 more episodes. A lazy policy over the cost limit is no floor and is left out. In games the
 reference is the equilibrium, whose exploitability is 0; where a linear program gives the optimum
-within the cost limit, it is that optimum. Entries that are not measured again stay as they are; a
-reference agent without shipped weights for a task is skipped with a note.
+within the cost limit, it is that optimum. An environment that knows
+expected returns exactly (its ``exact_returns``) gives the reference, doing nothing and the best
+shared policy. Entries that are not measured again stay as they are; a reference agent without
+shipped weights for a task is skipped with a note.
 """
 
 from __future__ import annotations
@@ -77,6 +79,31 @@ def optimum_of(task: Task) -> dict[str, Any] | None:
     return {"agent": "scripted:optimum", "score": score, "n": 1, "command": command}
 
 
+EXACT_ROWS = {
+    "no-op": ("scripted:no-op", "no-op"),
+    "best-shared": ("scripted:best-shared", "best-shared"),
+    "reference": ("scripted:optimum", "optimum"),
+}
+"""Row -> agent, and its name in an environment's ``exact_returns``."""
+
+
+def exact_rows(task: Task) -> dict[str, dict[str, Any]]:
+    """Return the rows whose expected returns an environment computes, if it does, else nothing."""
+    env = make_batch(task.id)
+    exact: dict[str, float] = getattr(env, "exact_returns", {})
+    made = f"pkubench.envs.core.registry.make_batch({task.id.rpartition('/')[2]!r})"
+    return {
+        row: {
+            "agent": agent,
+            "score": round(exact[name], 12),
+            "n": 1,
+            "command": f"{made}.exact_returns[{name!r}]",
+        }
+        for row, (agent, name) in EXACT_ROWS.items()
+        if name in exact and (row == "reference" or exact[name] < exact["optimum"])
+    }
+
+
 def entries(task: Task, only: str | None) -> dict[str, dict[str, Any]]:
     """Measure what was asked for of one task."""
     found: dict[str, dict[str, Any]] = {}
@@ -93,6 +120,8 @@ def entries(task: Task, only: str | None) -> dict[str, dict[str, Any]]:
             found["reference"] = known(task, suite)
         elif (optimum := optimum_of(task)) is not None:
             found["reference"] = optimum
+        elif rows := exact_rows(task):
+            found |= rows
         else:
             agent = task.reference or suite.reference
             count = scripted if task.reference else episodes

@@ -21,6 +21,12 @@ _ON_POLICY = ("happo", "mappo")
 _CLAIMED = ("happo", "mappo", "hasac", "hatd3")
 _OTHERS = ("hatrpo", "haa2c", "haddpg", "maddpg", "matd3", "masac")
 _ABLATIONS = ("happo-simultaneous", "hatd3-simultaneous", "hasac-simultaneous")
+_CARRIERS = "HeterogeneousCarriers-v0"
+_CARRIER_ROWS = {
+    ("happo", "happo-simultaneous", "mappo"): 300_000,
+    ("hasac", "hasac-simultaneous", "masac"): 100_000,
+}
+"""Separate actors in sequence, separate ones at once, a shared one; equal steps in a family."""
 
 
 def _row(agent: str, task: str, seeds: int, steps: int = _STEPS, **more: object) -> Row:
@@ -44,6 +50,13 @@ ROWS = (
     *(_row(a, "MultiHopper3x1-v0", 1) for a in ("hasac-paper", "hatd3-paper")),
     # the papers' budget: on SimpleReference one million discrete steps end at silence
     *(_longer(a, f"Simple{t}-v0", 10) for t in ("Spread", "Reference") for a in _ON_POLICY),
+    # where sharing one policy costs a known amount, and where agents know who they are
+    *(
+        Row(agent, task, steps, 5, ships=0, table="marl")
+        for task in (_CARRIERS, _CARRIERS.replace("-", "Id-"))
+        for agents, steps in _CARRIER_ROWS.items()
+        for agent in agents
+    ),
     *(
         Row(f"{a}-paper", "SimpleSpread-v0", 10_000_000, 1, 0, f"{a}-paper-10m", "marl")
         for a in _ON_POLICY

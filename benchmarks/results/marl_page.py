@@ -123,6 +123,13 @@ _TEN_MILLION = """Rows named `10m` are the agent of that name, trained for the p
 Five seeds of smaller budgets are in [foundation](foundation.md).
 
 """
+_CARRIERS_NOTE = """\
+Three unlike agents with equal spaces. The optimum and the best shared policy are
+[exact](../environments/HeterogeneousCarriers-v0.md): MAPPO and MASAC share one actor and observe no
+identity there, so that no training takes them beyond the second. Where agents observe their index
+(`Id`), a shared actor can reach the optimum.
+
+"""
 _MUJOCO_NOTE = """\
 The robots are Gymnasium's v5. HARL's published returns are of Gym's v2 robots, which differ in
 control cost, contact forces, healthy reward and observations, so the two columns are not on the
@@ -148,6 +155,7 @@ def page_of(rows: tuple[Row, ...], scale: float) -> str:
     sections = [_TITLE, *_not_learned(table), _HEAD]
     for title, note, prefix in (
         ("Particle worlds", "", "Simple"),
+        ("Heterogeneous carriers", _CARRIERS_NOTE, "Heterogeneous"),
         ("Multi-Agent MuJoCo", _MUJOCO_NOTE, "Multi"),
     ):
         chosen = [task for task in table if task.startswith(prefix)]

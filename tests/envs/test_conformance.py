@@ -31,7 +31,10 @@ SEEDS = np.arange(64) + 2_000
 
 every_environment = pytest.mark.parametrize("name", HERE)
 sampled_environments = pytest.mark.parametrize("name", SAMPLE)
-TEAMS = tuple(f"pkubench.envs.{name}" for name in ("particle", "diagnostics", "multi_mujoco"))
+TEAMS = tuple(
+    f"pkubench.envs.{name}"
+    for name in ("particle", "linear_quadratic", "diagnostics", "multi_mujoco")
+)
 every_team = pytest.mark.parametrize(
     "name", [name for name in HERE if environments()[name].entry_point.startswith(TEAMS)]
 )

@@ -33,7 +33,7 @@ def test_a_task_says_what_a_reader_needs(task: Task) -> None:
     assert 1 <= task.protocol.quick_episodes <= task.protocol.episodes
     assert (task.cost_limit is not None) == ("cost" in {m.name for m in task.metrics})
     for anchor, reference in task.references.items():
-        assert anchor in ("random", "reference", *task.lazy)
+        assert anchor in ("random", "best-shared", "reference", *task.lazy)
         assert reference.n >= 1 and reference.command and reference.agent
 
 

@@ -62,8 +62,41 @@ _ROBOT_NOTES = (
 )
 
 
+_CARRIER_PROTOCOL = Protocol(episodes=200, horizon=50, training_steps=1_000_000, quick_episodes=50)
+_CARRIER_NOTES = (
+    "Each agent receives a third of the reward, so the SUM of all agents' rewards is the team's, "
+    "once. The optimum and the best shared policy are exact and stay within the action bounds."
+)
+_CARRIERS = {
+    "": (
+        "three unlike agents steady a load",
+        " Observations do not say which agent one is: a policy that all share earns at most half "
+        "of the optimum's gain over doing nothing.",
+    ),
+    "Id": (
+        "three unlike agents, which know who they are, steady a load",
+        " Observations end with the agent's index, one-hot, so that a shared policy can be as good "
+        "as separate ones.",
+    ),
+}
+
+
 def _tasks() -> tuple[Task, ...]:
-    return _particle_tasks() + _robot_tasks()
+    return _particle_tasks() + _carrier_tasks() + _robot_tasks()
+
+
+def _carrier_tasks() -> tuple[Task, ...]:
+    return tuple(
+        Task(
+            id=f"pkubench/HeterogeneousCarriers{suffix}-v0",
+            suite=_NAME,
+            title=title,
+            metrics=(_RETURN,),
+            protocol=_CARRIER_PROTOCOL,
+            notes=_CARRIER_NOTES + note,
+        )
+        for suffix, (title, note) in _CARRIERS.items()
+    )
 
 
 def _robot_tasks() -> tuple[Task, ...]:

@@ -20,7 +20,14 @@ FOLDER = Path(__file__).parent
 SEED = 7
 MAX_NUMBERS = 24
 """Longer arrays are cut, and their sum is given instead."""
-LENGTH = {"particle": 25, "safety": 5, "multi_mujoco": 5, "games": 20, "diagnostics": 20}
+LENGTH = {
+    "particle": 25,
+    "linear_quadratic": 25,
+    "safety": 5,
+    "multi_mujoco": 5,
+    "games": 20,
+    "diagnostics": 20,
+}
 """Steps by family; simulations are short, because physics engines differ in the last bits."""
 
 

@@ -248,8 +248,33 @@ class OptimalAgent:
         return self.choose(observation, uniform), state
 
 
+@dataclass(frozen=True, slots=True)
+class LinearAgent:
+    """Plays actions that are linear in the observation, by matrices that change with the step."""
+
+    gains: FloatArray
+    """(steps, action, observation)."""
+
+    def begin(self, seeds: IntArray) -> IntArray:
+        """Return the episodes' number of steps, 0."""
+        return np.zeros(len(seeds), dtype=np.int64)
+
+    def act(
+        self, observation: Array, state: IntArray, active: BoolArray
+    ) -> tuple[npt.NDArray[np.float32], IntArray]:
+        """Return the actions (episodes, action); after the last matrix it stays in use."""
+        gains = self.gains[np.minimum(state, len(self.gains) - 1)]
+        action = np.zeros(gains.shape[:2])
+        # Written out: the rounding of a matrix product depends on the size of the batch.
+        for number in range(gains.shape[2]):
+            action += gains[:, :, number] * observation[:, number, None].astype(np.float64)
+        return action.astype(np.float32), state + 1
+
+
 def optimum_team(task_id: str) -> Entrant:
-    """Return the agents of the known optimum: a game's joint action, or a policy within a limit.
+    """Return the agents of the known optimum.
+
+    It is a game's joint action, a policy within a limit, or the linear policies of a team.
 
     Raises:
         AgentError: the optimum of the task's environment is not known.
@@ -257,15 +282,38 @@ def optimum_team(task_id: str) -> Entrant:
     env = make_batch(task_id)
     actions: dict[str, Array] | None = getattr(env, "optimal_actions", None)
     choose: Callable[[Array, FloatArray], Array] | None = getattr(env, "choose_optimally", None)
+    is_linear = hasattr(env, "linear_policies")
     env.close()
     if choose is not None:
         return OptimalAgent(choose)
+    if is_linear:
+        return _linear_team(task_id, shared=False)
     if actions is None:
         raise AgentError(
-            "scripted:optimum plays the suite diagnostics, where the optima are known, not "
-            f"{task_id!r}"
+            "scripted:optimum plays the suite diagnostics and linear-quadratic teams, where the "
+            f"optima are known, not {task_id!r}"
         )
     return Team({agent: ConstantAgent(action) for agent, action in actions.items()})
+
+
+def best_shared_team(task_id: str) -> Entrant:
+    """Return agents that all play the best policy that a team can share.
+
+    Raises:
+        AgentError: it is not known in the task's environment.
+    """
+    return _linear_team(task_id, shared=True)
+
+
+def _linear_team(task_id: str, shared: bool) -> Entrant:
+    env = make_batch(task_id)
+    policies: Callable[[bool], dict[str, FloatArray]] | None = getattr(env, "linear_policies", None)
+    env.close()
+    if policies is None:
+        raise AgentError(
+            f"scripted:best-shared plays linear-quadratic teams, where it is known, not {task_id!r}"
+        )
+    return Team({agent: LinearAgent(gains) for agent, gains in policies(shared).items()})
 
 
 def equilibrium_population(task_id: str) -> Entrant:
@@ -293,6 +341,7 @@ SCRIPTED: dict[str, Callable[[str], Entrant]] = {
     "silent": silent_team,
     "standing": standing,
     "optimum": optimum_team,
+    "best-shared": best_shared_team,
     "equilibrium": equilibrium_population,
 }
 """Factories of the scripted agents, by the NAME of ``scripted:NAME``, from a task id."""
