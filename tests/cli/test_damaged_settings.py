@@ -55,7 +55,7 @@ def test_rows_of_no_known_task_and_of_no_settings_are_wrong_too(
 ) -> None:
     damage(results, "task", "pkubench/Nothing-v0")
     said = pkubench("verify", str(results), "--json")
-    assert said.code == 1, said.err
+    assert said.code == 2, said.err
     assert sorted((row["agent"], row["ok"]) for row in said.json["checked"]) == [
         ("hurt", False),
         ("sound", True),
