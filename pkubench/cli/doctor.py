@@ -17,7 +17,7 @@ import typer
 from rich.text import Text
 
 from pkubench import __version__
-from pkubench.agents import registry as agents
+from pkubench.agents import components as agents
 from pkubench.cli.extras import EXTRAS, missing_modules
 from pkubench.cli.options import (
     Json,
