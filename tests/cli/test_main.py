@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from pkubench import plugins
 from pkubench.agents.components import as_plain
 from pkubench.agents.families.off_policy.presets import preset
 from pkubench.cli import main as main_module
@@ -248,7 +247,6 @@ def test_errors_are_one_line_with_the_right_code(
     code: int,
     part: str,
 ) -> None:
-    monkeypatch.setattr(plugins, "_REGISTRANTS", {})  # or these tests are a plug-in at fault
     fail_with(monkeypatch, error)
     said = pkubench("list")
     assert (said.code, said.out, len(said.err.splitlines())) == (code, "", 1)
