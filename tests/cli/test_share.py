@@ -236,7 +236,7 @@ def test_a_film_that_fails_leaves_nothing(
     [
         (("watch", "random", SPREAD, "--out", "film.avi"), ".mp4 or .gif"),
         (("bundle", "mine", "--out", "x.zip"), "runs without records"),
-        (("bundle", "nowhere", "--out", "x.zip"), "there are no weights at nowhere"),
+        (("bundle", "nowhere", "--out", "x.zip"), "there are no records in nowhere"),
         (("bundle", "results/mine", "--out", "x.zip"), "name their folder with --weights"),
         (("bundle", "results"), "--out"),
         (("leaderboard", "show"), "there is no board at board.sqlite"),
