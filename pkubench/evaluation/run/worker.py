@@ -68,7 +68,7 @@ def main(connection_fd: int, shared_fd: int) -> None:
 
 
 def _serve(job: Job, connection: mpc.Connection, clock: SharedClock, loader: Loader) -> None:
-    load_all()  # before the clock starts: how long plug-ins take is no fault of the agent
+    load_all()  # outside the clock: importing plug-ins is not part of loading the agent
     clock.slots[LOADING] = 1.0
     with clock:
         try:
