@@ -125,7 +125,6 @@ def test_an_agent_with_further_files_is_not_submitted_without_them(
     with pytest.raises(BundleError, match=r"needs vocab.txt besides its weights.*--no-weights"):
         create_bundle(folder, tmp_path / "x.zip", weights=tmp_path / "weights")
     assert not (tmp_path / "x.zip").exists()
-    create_bundle(folder, tmp_path / "x.zip", include_weights=False)
 
 
 def test_weights_that_were_not_evaluated_do_not_get_in(tmp_path: Path, results: Writer) -> None:
