@@ -225,10 +225,10 @@ ADDITIONS = (
     ),
     Addition(
         "tracker",
-        Place("pkubench.training.trackers", "TRACKERS"),
+        Place("pkubench.training.trackers", "TrackerKind"),
         Place("pkubench.training.trackers", "Tracker"),
         Place("pkubench.training.run", "SeedRun"),
-        "A class with log and close, and one entry in TRACKERS.",
+        "A class with log and close, and its TrackerKind in TRACKERS.",
     ),
     Addition(
         "column",

@@ -110,6 +110,7 @@ def evaluate(
     """
     from pkubench.agents.resolve.acting import acting_as
     from pkubench.agents.resolve.loading import resolve_agent, spelled
+    from pkubench.agents.resolve.sources import AgentSource as Resolved
     from pkubench.agents.resolve.user_code import checked_entrant
     from pkubench.evaluation.run import harness
     from pkubench.evaluation.run.sources import AgentSource
@@ -125,7 +126,7 @@ def evaluate(
         source = checked_entrant(agent, "what was given to evaluate", task.id)
         name = name or type(agent).__name__
     if act:
-        if not isinstance(source, AgentSource):
+        if not isinstance(source, Resolved):
             raise ConfigError("act has settings of a saved agent, and this one is an object")
         source = acting_as(source, {key: str(value) for key, value in act.items()})
     return harness.evaluate(

@@ -22,6 +22,8 @@ from importlib import metadata
 from pkubench.errors import ConfigError
 
 PLUGINS = "PKUBENCH_PLUGINS"
+GROUPS = tuple(f"pkubench.{of}" for of in ("environments", "suites", "agents"))
+"""The groups of entry points."""
 _LOADED: set[str] = set()
 _REGISTRANTS: dict[str, bool] = {}
 """Module of another package that registered something -> whether importing it does so."""
@@ -63,6 +65,16 @@ def load_entry_points(group: str) -> None:
                 f"{group}, which cannot be loaded ({type(error).__name__}: {error}); fix or "
                 "uninstall it"
             ) from error
+
+
+def load_all() -> None:
+    """Import all plug-ins now, in a process whose later calls are timed.
+
+    Raises:
+        ConfigError: as :func:`load_entry_points`.
+    """
+    for group in GROUPS:
+        load_entry_points(group)
 
 
 def note_registrant() -> None:

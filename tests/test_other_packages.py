@@ -352,7 +352,7 @@ def test_a_preset_joins_a_family_of_ours_from_a_module(
         *(4, 8),
         "sequential",
     )
-    assert changed[0] == 2 and "'credit.own'" in changed[2]
+    assert changed[0] == 2 and "credit=scaled has no setting 'credit.own'" in changed[2]
     assert trained[0] == 0, trained[2]
     config = json.loads((installed.parent / "runs/a/config.json").read_text())
     assert config["agent"] == "my-happo" and config["settings"]["credit.by"] == 3.0

@@ -138,3 +138,12 @@ print(report.failed)
         assert code == 2 and missing in error and "did you mean" not in error, error
     (bundled,) = _said(folder, "corridor", "bundle results/one runs --out entry.zip")
     assert bundled[0] == 0 and "3 files" in bundled[1], bundled
+
+
+def test_workers_import_the_plug_ins_of_every_group() -> None:
+    from pkubench.agents import components
+    from pkubench.envs.core import registry as environments
+    from pkubench.plugins import GROUPS
+    from pkubench.tasks import registry as suites
+
+    assert set(GROUPS) == {of.ENTRY_POINTS for of in (components, environments, suites)}

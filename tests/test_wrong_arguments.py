@@ -27,7 +27,10 @@ WEIGHTS = Path(pkubench.__file__).parent / "weights/ppo"
         ({"out": 5}, "out must be a path"),
         ({"settings": {"num_envs": 10**9}}, "reduce num_envs or rollout_steps"),
         ({"inputs": {"teacher": "x"}}, "happo has no input 'teacher'; it takes none"),
-        ({"settings": {"memory": "gru", "memory.kp": 1}}, "no setting 'kp'; it has memory.units"),
+        (
+            {"settings": {"memory": "gru", "memory.kp": 1}},
+            "no setting 'memory.kp'; it has memory.units",
+        ),
         ({"track": "nowhere"}, "no tracker 'nowhere'"),
     ],
 )

@@ -369,7 +369,7 @@ def _owner(
     if wanted and dot:
         own = ", ".join(f"{prefix}.{field}" for field in _fields_of(type(parts[prefix])))
         raise ConfigError(
-            f"{prefix}={parts[prefix].name} has no setting {leaf!r}; it has {own or 'none'}"
+            f"{prefix}={parts[prefix].name} has no setting {name!r}; it has {own or 'none'}"
         )
     known = [f"{slot}.{field}" for slot, part in parts.items() for field in _fields_of(type(part))]
     raise UnknownName("setting", name, [*own, *known, *(k.rpartition(".")[2] for k in known)])

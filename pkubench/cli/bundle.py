@@ -88,7 +88,7 @@ def bundle(
             description=None if description is None else as_text(description),
             code_url=code_url,
             license=license_,
-            weights=[*runs, *(weights or [])],
+            weights=[*(runs if records else []), *(weights or [])],
             include_weights=not no_weights,
         )
         _show(output, made)

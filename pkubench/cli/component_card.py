@@ -45,7 +45,8 @@ def show_components(output: Output, name: str, parts: Mapping[str, type[Componen
 def _slots_of_agent(agent: Preset) -> Mapping[str, type[Component]]:
     """Return the slots of an agent's settings; none where they have no components."""
     config = agent.config()
-    return slots_of(type(config)) if dataclasses.is_dataclass(config) else {}
+    cls: Any = type(config)
+    return slots_of(cls) if dataclasses.is_dataclass(config) else {}
 
 
 def components_called(name: str) -> dict[str, type[Component]]:

@@ -17,7 +17,6 @@ import typer
 from rich.text import Text
 
 from pkubench import __version__
-from pkubench.agents import registry as agents
 from pkubench.cli.extras import EXTRAS, missing_modules
 from pkubench.cli.options import (
     Json,
@@ -25,10 +24,8 @@ from pkubench.cli.options import (
     verb_app,
 )
 from pkubench.cli.output import Column, Output
-from pkubench.envs.core import registry as envs
 from pkubench.errors import ConfigError
-from pkubench.plugins import load_entry_points, registrants
-from pkubench.tasks import registry as suites
+from pkubench.plugins import GROUPS, load_entry_points, registrants
 
 app = verb_app()
 
@@ -122,7 +119,7 @@ def _extras() -> Iterator[Finding]:
 
 def _plugins() -> Iterator[Finding]:
     """Load the plug-ins of every group: installed packages, and modules of PKUBENCH_PLUGINS."""
-    for group in (envs.ENTRY_POINTS, suites.ENTRY_POINTS, agents.ENTRY_POINTS):
+    for group in GROUPS:
         try:
             load_entry_points(group)
         except ConfigError as error:

@@ -82,7 +82,7 @@ def validation_for(
 
     Args:
         task: What is trained on.
-        points: None is 20, ten of them in the last half of the budget; 0 is no validation.
+        points: None is 20, ten of them in the last half of the budget; 0 turns validation off.
         episodes: None is 8, or 4 where an episode lasts 1,000 steps or more.
         window: None is half the points.
         keep: ``last`` or ``best``.

@@ -27,13 +27,10 @@ from tests.agents.configs import config_of
 from tests.agents.encoded_envs import MortalTeam
 from tests.agents.learned_credit import LinearCredit, LinearRewards
 from tests.agents.toy_envs import SharingEnv, task_of
+from tests.training.toys import killed_after
 
 SMALL = {"num_envs": "4", "rollout_steps": "8", "hidden": "[4]", "epochs": "1"}
 LEARNED = {**SMALL, "critic_epochs": "1", "credit": "linear-rewards", "credit_lr": "0.1"}
-
-
-class Killed(BaseException):
-    """What a kill is to a program: nothing is saved on the way out."""
 
 
 def test_a_formula_is_its_own_model_and_has_no_state() -> None:
@@ -97,19 +94,9 @@ def test_a_run_with_a_learned_credit_model_is_killed_and_resumes_to_the_same_bit
             pass
 
     run(whole)
-    iterate = OnPolicyTraining.iterate
     for kill_at in (1, 3):
-        with monkeypatch.context() as patch:
-
-            def killed(self: Any, at: int = kill_at) -> Any:
-                figures = iterate(self)
-                if self.counters.iterations == at:
-                    raise Killed
-                return figures
-
-            patch.setattr(OnPolicyTraining, "iterate", killed)
-            with pytest.raises(Killed):
-                run(parts, resume=kill_at > 1)
+        with killed_after(OnPolicyTraining, kill_at):
+            run(parts, resume=kill_at > 1)
     run(parts, resume=True)
     name = "weights.safetensors"
     assert (parts / name).read_bytes() == (whole / name).read_bytes()

@@ -363,10 +363,11 @@ def test_wrong_settings_are_one_clear_error(tmp_path: Path) -> None:
         _train("happo", task, tmp_path, 64, settings={"clip": 1.5})
     with pytest.raises(ConfigError, match="shared=false"):
         _train("happo", task, tmp_path, 64, settings={"shared": "true"})
-    with pytest.raises(ConfigError, match="no cost"):
+    with pytest.raises(ConfigError, match="needs a cost limit"):
         _train("ppo-lag", task, tmp_path, 64)
+    limited = task_of(SpeedEnv, cost_limit=4.0)
     with pytest.raises(ConfigError, match="at least 0"):
-        _train("ppo-lag", task, tmp_path, 64, settings={"cost_limit": -1})
+        _train("ppo-lag", limited, tmp_path, 64, settings={"cost_limit": -1})
 
 
 @pytest.mark.parametrize(

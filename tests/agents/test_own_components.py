@@ -122,7 +122,7 @@ def test_the_critic_of_a_single_agent_takes_the_environments_state(norm: bool) -
 
 
 class ImageTeam(ImageEnv):
-    """Two agents with images; with ``flat_state`` a state of bytes that is no image."""
+    """Two agents with images; with ``flat_state`` a flat state of bytes."""
 
     flat_state = False
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from pkubench.agents import registry
 from pkubench.agents.components import with_settings
+from pkubench.agents.registry import Preset
 from pkubench.agents.saved.runs import (
     TRAINING,
     begin_training,
@@ -196,12 +198,23 @@ def test_a_setting_of_a_wrong_type_names_what_fits(name: str, text: str, words: 
         with_settings(preset("happo", make_task(SPREAD)), {name: text})
 
 
-def test_a_constraint_is_refused_where_it_comes_from() -> None:
+def test_a_constraint_is_refused_where_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
     task = make_task(SPREAD)
+    # What a preset of another package starts from fits the task; the constraint it adds does not.
+    own = Preset(
+        name="own-lag",
+        family="on-policy",
+        summary="-",
+        base="happo",
+        settings={"constraint": "lagrangian"},
+    )
+    monkeypatch.setattr(registry, "_sorted_presets", lambda: {**registry._PRESETS, own.name: own})
     how: dict[str, Any] = {"steps": 10, "seeds": [0]}
     with pytest.raises(ConfigError, match="leave this setting out"):
         request("hasac", task, {"constraint": "lagrangian"}, **how)
-    with pytest.raises(ConfigError, match="sac-lag enforces a cost limit"):
+    with pytest.raises(ConfigError, match="own-lag enforces a cost limit"):
+        request("own-lag", task, {}, **how)
+    with pytest.raises(ConfigError, match=r"sac-lag does not train on .*: it trains on "):
         request("sac-lag", task, {}, **how)
 
 

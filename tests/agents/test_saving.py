@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from pkubench.agents.saved.files import CONFIG, WEIGHTS, load_saved, load_tensors, save_agent
+from pkubench.agents.saved.runs import CHECKPOINT, CURVE, TRAINING
 from pkubench.errors import ConfigError, StorageError, WeightsError
 
 FACTS = {"kind": "on-policy", "agent": "happo", "task": "pkubench/SimpleSpread-v0"}
@@ -44,7 +45,10 @@ def test_further_files_are_checked_like_the_weights(tmp_path: Path) -> None:
         load_saved(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["../vocab.txt", "a/b", "", ".", "..", "config.json", "/etc/x"])
+@pytest.mark.parametrize(
+    "name",
+    ["../vocab.txt", "a/b", "", ".", "..", "config.json", "/etc/x", CURVE, TRAINING, CHECKPOINT],
+)
 def test_a_further_file_is_in_the_agents_folder_and_none_of_its_own(
     tmp_path: Path, name: str
 ) -> None:

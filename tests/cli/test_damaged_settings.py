@@ -50,14 +50,14 @@ def test_a_setting_of_a_wrong_type_is_told_and_the_other_rows_go_on(
         assert f"{key!r} is" in said.err
 
 
-def test_rows_of_no_known_task_and_of_no_settings_are_wrong_too(
+def test_rows_of_no_known_task_are_not_checked_and_those_of_no_settings_are_wrong(
     pkubench: Command, results: Path
 ) -> None:
     damage(results, "task", "pkubench/Nothing-v0")
     said = pkubench("verify", str(results), "--json")
-    assert said.code == 1, said.err
+    assert said.code == 2, said.err
     assert sorted((row["agent"], row["ok"]) for row in said.json["checked"]) == [
-        ("hurt", False),
+        ("hurt", None),
         ("sound", True),
     ]
     (path,) = (results / "hurt").rglob("run.json")

@@ -228,7 +228,8 @@ def test_ctrl_c_keeps_whole_blocks_and_the_same_command_finishes(tmp_path: Path)
     process = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     lines = tmp_path / "results" / "mine-slow" / SPREAD / "run" / "episodes.jsonl"
     deadline = time.monotonic() + 30
-    while not lines.exists() and time.monotonic() < deadline:
+    # The file is there a moment before its first block is.
+    while not (lines.exists() and lines.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)

@@ -216,6 +216,9 @@ def test_misuse_is_one_line_and_exit_code_2(
 
 
 def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    # Tests of this process that registered toys would make the module below one of a plug-in.
+    monkeypatch.setattr("pkubench.plugins._REGISTRANTS", {})
+
     def fail(*args: object, **kwargs: object) -> None:
         raise error
 

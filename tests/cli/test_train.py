@@ -386,7 +386,7 @@ def test_validation_is_set_by_flags_and_said_by_the_command(pkubench: Command) -
         (("--keep", "first"), "must be last or best"),
         (("--track", "tensorbord"), "did you mean 'tensorboard'"),
         (("--input", "teacher"), "--input 'teacher' is not KEY=VALUE"),
-        (("--input", "teacher=x"), "no input of happo 'teacher'"),
+        (("--input", "teacher=x"), "happo has no input 'teacher'"),
     ):
         said = pkubench(*words[:4], 64, "--out", "other", *more)
         assert (said.code, len(said.err.splitlines())) == (2, 1)

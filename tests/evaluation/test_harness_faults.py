@@ -297,6 +297,18 @@ def test_an_agent_that_cannot_be_loaded_is_one_line_and_leaves_nothing(
     assert evaluate(Honest(), task, workers=0, out=tmp_path, name=source.name).failed == 0
 
 
+def test_the_time_that_plug_ins_take_is_not_the_agent_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow_plugin.py").write_text("import time\n\ntime.sleep(2.5)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PKUBENCH_PLUGINS", "slow_plugin")
+    task = counting_task()
+    source = resolve_agent("tests.evaluation.actors:broken", task)
+    with pytest.raises(AgentError, match="RuntimeError: no weights today"):
+        evaluate(source, task, limits=Limits(load=2.0))
+
+
 def test_a_fault_in_the_environment_is_not_blamed_on_the_agent() -> None:
     from pkubench.evaluation.run.workers import WorkerError
 

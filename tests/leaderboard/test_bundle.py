@@ -114,6 +114,19 @@ def test_a_folder_without_records_says_what_to_run(tmp_path: Path) -> None:
         create_bundle(tmp_path, tmp_path / "a.zip")
 
 
+def test_an_agent_with_further_files_is_not_submitted_without_them(
+    tmp_path: Path, results: Writer
+) -> None:
+    folder = results("mine", TASK, spread_scores(-38.0, runs=1, episodes=4))
+    (info,) = folder.rglob("run.json")
+    facts = json.loads(info.read_text())
+    facts["hashes"]["vocab.txt"] = "0" * 64
+    info.write_text(json.dumps(facts))
+    with pytest.raises(BundleError, match=r"needs vocab.txt besides its weights.*--no-weights"):
+        create_bundle(folder, tmp_path / "x.zip", weights=tmp_path / "weights")
+    assert not (tmp_path / "x.zip").exists()
+
+
 def test_weights_that_were_not_evaluated_do_not_get_in(tmp_path: Path, results: Writer) -> None:
     agent = results("tuned", TASK, spread_scores(-38.0, runs=1, episodes=4))
     weights = tmp_path / "weights" / "tuned" / TASK / "seed0" / "weights.safetensors"

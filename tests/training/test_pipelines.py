@@ -120,5 +120,7 @@ def test_a_pipeline_trains_from_python_and_is_one_run(tmp_path: Path) -> None:
     assert facts["command"].startswith("pkubench train toy-plan ")
     with pytest.raises(ConfigError, match="another seed"):
         list(train("toy-plan", TASK, steps=60, seed=4, out=tmp_path / "a", resume=True))
-    with pytest.raises(ConfigError, match="toy-from needs --input start=PATH: weights"):
+    with pytest.raises(
+        ConfigError, match=r"toy-from needs the input 'start' \(--input start=PATH\): weights"
+    ):
         list(train("toy-from", TASK, steps=60, seed=4, out=tmp_path / "b"))

@@ -24,15 +24,11 @@ from pkubench.errors import ConfigError, WeightsError
 from pkubench.training import checkpoints
 from pkubench.training.session import train, train_batch
 from tests.training import toys as toy_module
-from tests.training.toys import toy_task, weights
+from tests.training.toys import Killed, killed_after, toy_task, weights
 
 pytestmark = pytest.mark.usefixtures("toys")
 ROOT = Path(__file__).parents[2]
 TASK = toy_task()
-
-
-class Killed(BaseException):
-    """What a kill is to a program: nothing is saved on the way out."""
 
 
 def run(agent: str, out: Path, steps: int = 100, seed: int = 3, **more: Any) -> list[Any]:
@@ -57,20 +53,10 @@ def test_a_run_killed_at_every_iteration_resumes_to_the_same_bits(
 ) -> None:
     whole = run(agent, tmp_path / "whole")
     learner = getattr(toy_module, cls)
-    iterate = learner.iterate
     parts = tmp_path / "parts"
     for kill_at in range(1, len(whole) + 1):
-        with monkeypatch.context() as patch:
-
-            def killed(self: Any, at: int = kill_at) -> Any:
-                figures = iterate(self)
-                if self.counters.iterations == at:
-                    raise Killed
-                return figures
-
-            patch.setattr(learner, "iterate", killed)
-            with pytest.raises(Killed):
-                run(agent, parts, resume=kill_at > 1)
+        with killed_after(learner, kill_at):
+            run(agent, parts, resume=kill_at > 1)
         random.random(), np.random.random()  # noqa: NPY002 - another process drew otherwise
     rest = run(agent, parts, resume=True)
     assert [r.steps for r in rest] == [whole[-1].steps]

@@ -284,3 +284,23 @@ def toy_task(budget: int | None = 100) -> Task:
 def weights(folder: Path) -> bytes:
     """Return the bytes of a run's weights."""
     return (folder / "weights.safetensors").read_bytes()
+
+
+class Killed(BaseException):
+    """A kill between an update and what the session does after it."""
+
+
+@contextmanager
+def killed_after(learner: type[Any], iteration: int) -> Iterator[None]:
+    """Expect the training inside to be killed when a learner has done an iteration."""
+    iterate = learner.iterate
+
+    def killed(self: Any) -> Any:
+        figures = iterate(self)
+        if self.counters.iterations == iteration:
+            raise Killed
+        return figures
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(learner, "iterate", killed)
+        yield

@@ -134,11 +134,9 @@ def _hashes(path: Path, config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _is_plain(name: str) -> bool:
-    """Whether a name stays in its folder and replaces none of the agent's own files."""
-    return bool(re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name)) and name not in (
-        CONFIG,
-        WEIGHTS,
-    )
+    """Whether a name stays in its folder and is none that a run folder has itself."""
+    is_own = name in (CONFIG, WEIGHTS, "checkpoint") or name.startswith("training.")
+    return bool(re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name)) and not is_own
 
 
 def _further(folder: Path, config: Mapping[str, Any]) -> dict[str, bytes]:

@@ -18,6 +18,7 @@ from pkubench.errors import AgentError, PkubenchError
 from pkubench.evaluation.run.execution import Job, Loader, run_job
 from pkubench.evaluation.run.failures import describe_error
 from pkubench.evaluation.run.workers import LOADING, SLOTS, STARTED, STEPS
+from pkubench.plugins import load_all
 
 
 class SharedClock:
@@ -67,6 +68,7 @@ def main(connection_fd: int, shared_fd: int) -> None:
 
 
 def _serve(job: Job, connection: mpc.Connection, clock: SharedClock, loader: Loader) -> None:
+    load_all()  # outside the clock: importing plug-ins is not part of loading the agent
     clock.slots[LOADING] = 1.0
     with clock:
         try:

@@ -13,6 +13,7 @@ from pkubench.agents.registry import prefixes
 from pkubench.agents.resolve.acting import split_acting
 from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.agents.resolve.sources import file_hash
+from pkubench.agents.saved.files import WEIGHTS
 from pkubench.agents.saved.population_content import POPULATION_SUFFIXES
 from pkubench.agents.saved.runs import spent
 from pkubench.errors import AgentError, BundleError, StorageError, UnknownName
@@ -148,6 +149,7 @@ def _packed(
         }
         saved: dict[str, bytes] = {}
         if given is not None and info.get("hashes"):
+            _check_files(info)
             where = _find_weights(info, [*given, *_shipped(info, task)])
             if where is None and _are_weights(info) and missing_weights == "refuse":
                 raise BundleError(_not_found(info))
@@ -274,6 +276,20 @@ def _are_weights(info: Mapping[str, Any]) -> bool:
     """Whether what was evaluated is data, rather than code or a pickle."""
     suffixes = (".safetensors", ".onnx", *POPULATION_SUFFIXES)
     return all(f in DATA_FILES or f.endswith(suffixes) for f in info["hashes"])
+
+
+def _check_files(info: Mapping[str, Any]) -> None:
+    """Refuse a saved agent with files that no board unpacks; without them it could not be loaded.
+
+    Raises:
+        BundleError: it is one.
+    """
+    further = sorted({*info["hashes"]} - {*DATA_FILES, WEIGHTS})
+    if CONFIG in info["hashes"] and WEIGHTS in info["hashes"] and further:
+        raise BundleError(
+            f"{info.get('agent')} needs {', '.join(further)} besides its weights, and boards do "
+            "not take such files yet: --no-weights submits its records alone (then never ranked)"
+        )
 
 
 def _not_found(info: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pkubench.agents.nn.modules import EncoderModule
 
 MAX_LAYERS = 100
-"""A saved description with more is no network that was trained here."""
+"""Bounds what a saved description can make a loader build."""
 
 
 @register("sequence")
