@@ -81,13 +81,10 @@ class HeterogeneousCarriers(BatchEnv):
     full push accelerates it by 1, 0.5 and 1.5 m/s²: forward along the carrier's view, to the left
     across it, and a push to the left also turns the load clockwise by as many rad/s². The model is
     the one for small displacements: forces act at fixed places. With the sum a of all accelerations
-    and a gust w, one step of 0.4 s is
-
-        v ← v + 0.4 (a − 1.5 p − v) + w,    p ← p + 0.4 v,
-
-    for the positions p = (x, y, angle), whose cost is that after the step. Start positions are
-    uniform in [−0.2, 0.2], at rest; each number of a gust is −0.18 or 0.18, with equal
-    probabilities. Actions beyond the bounds are clipped.
+    and a gust w, one step of 0.4 s is v ← v + 0.4 (a − 1.5 p − v) + w, then p ← p + 0.4 v, for the
+    positions p = (x, y, angle) and their velocities v. Rewards are of the positions after the step.
+    Start positions are uniform in [−0.2, 0.2], at rest; each number of a gust is −0.18 or 0.18,
+    with equal probabilities. Actions beyond the bounds are clipped.
 
     **What it shows.** The price of sharing a policy among heterogeneous agents, over many steps of
     dynamics. All agents observe the same and their spaces are equal, so that they *can* share a
@@ -119,8 +116,8 @@ class HeterogeneousCarriers(BatchEnv):
     sharing costs nothing in principle.
 
     Source: ours. Kuba et al., "Trust Region Policy Optimisation in Multi-Agent Reinforcement
-    Learning", ICLR 2022, show the price of sharing in a matrix game ([SharingGap](SharingGap-v0.md)
-    here). Versions: v0 first release.
+    Learning", ICLR 2022, show the price of sharing in a matrix game (here `SharingGap-v0`).
+    Versions: v0 first release.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 5}
