@@ -124,7 +124,7 @@ def test_reported_returns_are_of_the_unwrapped_environment() -> None:
         actions = _pay(1.0, 2.0)
         return actions, actions, {SOLE_AGENT: np.zeros(2, np.float32)}
 
-    def plain(observations: Any, state: Any, fresh: bool) -> Any:
+    def plain(observations: Any, state: Any, fresh: bool, alive: Any = None) -> Any:
         return observations, state
 
     collector = Collector(Saute(TollEnv(2), Budget(4.0, 1.0), -50.0), 0, 10, plain)
@@ -143,7 +143,7 @@ def test_the_remaining_share_keeps_its_scale() -> None:
     assert abs(float(norm(batch)[:, :2].mean())) < 1e-6
     config = saferl.PRESETS["ppo-saute"]
     learner = OnPolicyLearner(Saute(TollEnv(2), Budget(4.0, 1.0), -1.0), config, 0)
-    assert learner.norms[SOLE_AGENT].scaled == 2
+    assert learner.inputs.norms[SOLE_AGENT].scaled == 2
 
 
 def test_early_termination_ends_an_episode_once_its_cost_is_over_the_limit() -> None:

@@ -55,7 +55,7 @@ def test_the_rewards_of_a_learned_model_are_those_that_agents_are_trained_on() -
     config = config_of(num_envs=4, rollout_steps=8, hidden=(4,), credit=LinearCredit())
     env = SharingEnv(4)
     learner = OnPolicyLearner(env, config, 0)
-    data = Collector(env, 0, 10, learner.prepare).collect(8, learner.behave, False)
+    data = Collector(env, 0, 10, learner.inputs).collect(8, learner.behave, False)
     seen: list[Any] = []
     estimate = learner._estimate
     learner._estimate = lambda *given: (seen.append(given[3]), estimate(*given))[1]  # type: ignore[method-assign,func-returns-value]
@@ -67,7 +67,7 @@ def test_the_rewards_of_a_learned_model_are_those_that_agents_are_trained_on() -
 def test_a_learned_model_learns_what_explains_the_returns() -> None:
     env = MortalTeam(8)
     learner = OnPolicyLearner(env, config_of(num_envs=8, rollout_steps=12, hidden=(4,)), 0)
-    data = Collector(env, 0, 10, learner.prepare).collect(12, learner.behave, False)
+    data = Collector(env, 0, 10, learner.inputs).collect(12, learner.behave, False)
     shapes, actions = {"a": (2,), "b": (2,)}, env.action_spaces
     context = CreditContext(env.agents, shapes, actions, (4,), "cpu")
     model = LinearCredit(credit_lr=0.1).start(context, learner.generator)
@@ -118,7 +118,7 @@ def test_a_state_without_the_learned_model_is_refused() -> None:
     def made(credit: Any) -> tuple[OnPolicyLearner, Collector]:
         env = SharingEnv(4)
         learner = OnPolicyLearner(env, config_of(num_envs=4, hidden=(4,), credit=credit), 0)
-        return learner, Collector(env, 0, 10, learner.prepare)
+        return learner, Collector(env, 0, 10, learner.inputs)
 
     state = state_of(*made(LinearCredit()))
     learner, collector = made(LinearCredit())

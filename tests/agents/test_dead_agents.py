@@ -25,7 +25,7 @@ def made(**settings: Any) -> tuple[OnPolicyLearner, Collector]:
     """Return a learner and a collector of ``MortalTeam``: b dies after one of six steps."""
     env = MortalTeam(settings.get("num_envs", TEAM["num_envs"]))
     learner = OnPolicyLearner(env, config_of(**{**TEAM, **settings}), 0)
-    return learner, Collector(env, 0, 10, learner.prepare, units=learner.units)
+    return learner, Collector(env, 0, 10, learner.inputs, units=learner.units)
 
 
 def collected(learner: OnPolicyLearner, collector: Collector) -> Rollout:
@@ -126,6 +126,23 @@ def test_observations_and_actions_of_dead_agents_change_no_weight(
         found.append([p.detach().numpy().copy() for net in nets for p in net.parameters()])
     for one, other in zip(*found, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(("rollout", "starts"), [("steps", 3), ("episodes", 2)])
+def test_what_dead_agents_observe_is_not_in_the_moments_of_observations(
+    rollout: str, starts: int
+) -> None:
+    """b is alive for the first observation of an episode alone."""
+    env = MortalTeam(3)
+    env.garbage = 1e6
+    learner = OnPolicyLearner(env, config_of(**TEAM, observation_norm=True, rollout=rollout), 0)
+    collector = Collector(env, 0, 10, learner.inputs)
+    collector.collect(12, learner.behave, False, whole_episodes=rollout == "episodes")
+    norms = learner.inputs.norms
+    np.testing.assert_array_equal(norms["b"].mean, 1.0)
+    np.testing.assert_array_equal(norms["b"].squares, 0.0)
+    assert norms["b"].count == 3 * starts
+    assert norms["a"].count == norms["state"].count == 3 * (starts + 12)
 
 
 @pytest.mark.parametrize("critic", ["state", "local"])

@@ -58,7 +58,7 @@ def _trained(
     """Return a learner after some updates, and the mean return of its last 200 episodes."""
     env = env_type(config.num_envs)
     learner = OnPolicyLearner(env, config, seed)
-    collector = Collector(env, seed, config.window, learner.prepare, units=learner.units)
+    collector = Collector(env, seed, config.window, learner.inputs, units=learner.units)
     for _ in range(updates):
         data = collector.collect(config.rollout_steps, learner.behave, False)
         learner.update(data, math.nan, 0.0)
@@ -291,7 +291,7 @@ def test_a_learner_with_dropout_and_memory_resumes_exactly_at_every_update() -> 
     def made() -> tuple[OnPolicyLearner, Collector]:
         env = SequenceEnv(6)
         learner = OnPolicyLearner(env, config, 1)
-        return learner, Collector(env, 1, 10, learner.prepare, units=learner.units)
+        return learner, Collector(env, 1, 10, learner.inputs, units=learner.units)
 
     def update(learner: OnPolicyLearner, collector: Collector) -> None:
         learner.update(collector.collect(7, learner.behave, False), math.nan, 0.0)

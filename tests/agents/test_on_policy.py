@@ -48,7 +48,7 @@ def _train(agent: str, task: Any, out: Path, steps: int, seed: int = 0, **more: 
 def _learner(config: OnPolicyConfig, seed: int = 3) -> tuple[OnPolicyLearner, Any]:
     env = make_batch("SimpleSpread-v0", config.num_envs)
     learner = OnPolicyLearner(env, config, seed)
-    collector = Collector(env, seed, config.window, learner.prepare)
+    collector = Collector(env, seed, config.window, learner.inputs)
     return learner, collector.collect(config.rollout_steps, learner.behave, False)
 
 

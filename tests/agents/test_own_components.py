@@ -29,7 +29,7 @@ SMALL: dict[str, Any] = {"num_envs": 2, "rollout_steps": 4, "hidden": (4,), "cri
 def updated(env: Any, **settings: Any) -> tuple[OnPolicyLearner, Rollout]:
     """Return a learner after an update, and the rollout of it."""
     learner = OnPolicyLearner(env, config_of(**{**SMALL, **settings}), 0)
-    collector = Collector(env, 0, 10, learner.prepare, units=learner.units)
+    collector = Collector(env, 0, 10, learner.inputs, units=learner.units)
     data = collector.collect(learner.config.rollout_steps, learner.behave, False)
     figures = learner.update(data, math.nan, 0.0)
     assert all(math.isfinite(value) for value in figures.values()), figures
@@ -118,7 +118,7 @@ def test_the_critic_of_a_single_agent_takes_the_environments_state(norm: bool) -
     learner, data = updated(WithState(2), observation_norm=norm)
     assert data.states.shape == (4, 2, 7)
     assert learner.stacks[0].members[0].net.spec.inputs == 7
-    assert ("state" in learner.norms) == norm
+    assert ("state" in learner.inputs.norms) == norm
 
 
 class ImageTeam(ImageEnv):

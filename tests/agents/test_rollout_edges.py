@@ -66,7 +66,7 @@ def terminates(seeds: Any, step: Any) -> Any:
 
 
 def _as_they_are(
-    observations: Mapping[str, Array], state: Array, fresh: bool
+    observations: Mapping[str, Array], state: Array, fresh: bool, alive: Any = None
 ) -> tuple[dict[str, Array], Array]:
     return {a: o.astype(np.float32) for a, o in observations.items()}, state.astype(np.float32)
 
@@ -124,7 +124,7 @@ def test_observation_statistics_count_every_next_observation_exactly_once() -> N
     config = config_of(num_envs=NUM_ENVS, hidden=(4,), observation_norm=True)
     env = Ladder(NUM_ENVS)
     learner = OnPolicyLearner(env, config, 0)
-    counting = Collector(env, 11, 7, learner.prepare)
+    counting = Collector(env, 11, 7, learner.inputs)
     plain = Collector(Ladder(NUM_ENVS), 11, 7, _as_they_are)
     seen = []
     for part in range(2):
@@ -133,7 +133,7 @@ def test_observation_statistics_count_every_next_observation_exactly_once() -> N
         first = [data.observations[SOLE_AGENT][:1]] if part == 0 else []
         seen += [*first, data.next_observations[SOLE_AGENT]]
     every = np.concatenate(seen).reshape(-1, 2).astype(np.float64)
-    norm = learner.norms[SOLE_AGENT]
+    norm = learner.inputs.norms[SOLE_AGENT]
     assert norm.count == len(every) == NUM_ENVS * (1 + 34)
     np.testing.assert_allclose(norm.mean, every.mean(0))
     np.testing.assert_allclose(norm.std, every.std(0, ddof=1))
@@ -185,7 +185,7 @@ def test_masked_actions_are_neither_taken_nor_counted_in_the_update(scheme: Any)
     )
     env = Masked(8)
     learner = OnPolicyLearner(env, config, 0)
-    collector = Collector(env, 0, 10, learner.prepare)
+    collector = Collector(env, 0, 10, learner.inputs)
     data = collector.collect(18, learner.behave, False)
     for agent in "ab":
         legal = data.masks[agent]
@@ -224,7 +224,7 @@ def _run(seed: int) -> tuple[OnPolicyLearner, Collector]:
     )
     env = SpeedEnv(4)
     learner = OnPolicyLearner(env, config, seed)
-    return learner, Collector(env, seed, config.window, learner.prepare)
+    return learner, Collector(env, seed, config.window, learner.inputs)
 
 
 def _advance(learner: OnPolicyLearner, collector: Collector) -> None:
@@ -250,9 +250,9 @@ def test_a_checkpoint_holds_every_part_of_the_state(tmp_path: Path) -> None:
     for old, new in zip(*both, strict=True):
         assert old.norm is not None and new.norm is not None
         np.testing.assert_array_equal(old.norm.sums, new.norm.sums)
-    for name, norm in learner.norms.items():
-        np.testing.assert_array_equal(other.norms[name].mean, norm.mean)
-        np.testing.assert_array_equal(other.norms[name].std, norm.std)
+    for name, norm in learner.inputs.norms.items():
+        np.testing.assert_array_equal(other.inputs.norms[name].mean, norm.mean)
+        np.testing.assert_array_equal(other.inputs.norms[name].std, norm.std)
     np.testing.assert_array_equal(restored.env.elapsed, collector.env.elapsed)
     np.testing.assert_array_equal(restored.episode_seeds, collector.episode_seeds)
     np.testing.assert_array_equal(restored.sums, collector.sums)

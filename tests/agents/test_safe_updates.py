@@ -63,7 +63,7 @@ def _learner(name: str, cost: float, **changes: Any) -> tuple[OnPolicyLearner, _
     """Train one update at a measured episode cost of ``cost`` and return what happened."""
     config = with_changes(saferl.PRESETS[name], **{**SMALL, **changes})
     learner = OnPolicyLearner(SpeedEnv(config.num_envs), config, 0)
-    collector = Collector(SpeedEnv(config.num_envs), 0, 50, learner.prepare)
+    collector = Collector(SpeedEnv(config.num_envs), 0, 50, learner.inputs)
     for critic in learner.stacks[0].members:  # values that are not near zero
         with torch.no_grad():
             critic.net.head.bias.add_(1.0)
@@ -261,7 +261,7 @@ def test_a_multiplier_of_zero_is_reported_and_a_missing_one_is_not() -> None:
     reports: dict[str, dict[str, float]] = {}
     for name in ("ppo-lag", "cpo", "crpo"):
         learner, _ = _learner(name, 0.0, lambda_init=0.0)
-        env = Collector(SpeedEnv(8), 0, 50, learner.prepare)
+        env = Collector(SpeedEnv(8), 0, 50, learner.inputs)
         reports[name] = learner.update(
             env.collect(16, learner.behave, False), 0.0, 0.0, MEAN_LENGTH
         )
@@ -364,7 +364,7 @@ def _team(name: str, cost: float, **changes: Any) -> tuple[OnPolicyLearner, _Mov
     """Train a team of two one update at a measured episode cost of ``cost``."""
     config = with_changes(harl.PRESETS[name], **{**TEAM, **changes})
     learner = OnPolicyLearner(BudgetEnv(config.num_envs), config, 0)
-    collector = Collector(BudgetEnv(config.num_envs), 0, 50, learner.prepare)
+    collector = Collector(BudgetEnv(config.num_envs), 0, 50, learner.inputs)
     moves = _Moves(learner)
     learner.update(collector.collect(config.rollout_steps, learner.behave, False), cost, 0.0, 10.0)
     return learner, moves
@@ -418,7 +418,7 @@ def test_a_penalty_of_agents_updated_simultaneously_is_of_their_part_of_the_slac
         harl.PRESETS["happo-lag"], **{**TEAM, "constraint": "p3o", "minibatches": 1, **more}
     )
     learner = OnPolicyLearner(BudgetEnv(8), config, 0)
-    collector = Collector(BudgetEnv(8), 0, 50, learner.prepare)
+    collector = Collector(BudgetEnv(8), 0, 50, learner.inputs)
     data = collector.collect(16, learner.behave, False)
     assert learner.constraint is not None
     learner.constraint.update(cost, 10.0)
@@ -438,7 +438,7 @@ def test_a_penalty_counts_what_earlier_agents_have_saved_once(
         harl.PRESETS["happo-lag"], **{**TEAM, "constraint": "p3o", "minibatches": 1}
     )
     learner = OnPolicyLearner(BudgetEnv(8), config, 0)
-    collector = Collector(BudgetEnv(8), 0, 50, learner.prepare)
+    collector = Collector(BudgetEnv(8), 0, 50, learner.inputs)
     data = collector.collect(16, learner.behave, False)
     assert learner.constraint is not None
     learner.constraint.update(cost, 10.0)
@@ -464,7 +464,7 @@ def test_rewards_and_costs_are_standardised_for_the_learner_and_not_for_reports(
         moments = learner.signals.norms[name]
         assert moments.count == 8 * 16
         assert 0.0 < moments.mean[0] < 1.0
-    collector = Collector(SpeedEnv(8), 1, 50, learner.prepare)
+    collector = Collector(SpeedEnv(8), 1, 50, learner.inputs)
     data = collector.collect(16, learner.behave, False)
     (rewards,), (costs,) = learner.signals(data)
     for plain, standard in ((data.team_rewards, rewards), (data.costs, costs)):
@@ -519,7 +519,7 @@ def test_unconstrained_learners_reach_the_unconstrained_optimum(name: str, tmp_p
 
 
 QUICK = ("ppo-lag", "cpo", "ppo-saute")
-"""One of each kind: a penalty, a trust region, a wrapper. The others are trained by the slow run."""
+"""A penalty, a trust region and a wrapper; the slow tests train the others."""
 
 
 @pytest.mark.parametrize(

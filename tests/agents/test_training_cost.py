@@ -58,7 +58,7 @@ def test_a_checkpoint_without_totals_makes_them_unknown_for_good() -> None:
     assert again.summary() is None
 
 
-def _plain(observations: Any, state: Any, fresh: bool) -> Any:
+def _plain(observations: Any, state: Any, fresh: bool, alive: Any = None) -> Any:
     return observations, state
 
 

@@ -204,7 +204,7 @@ def _team(update: Any, task: str, **changes: Any) -> tuple[OnPolicyLearner, Any,
     )
     env = make_batch(task, 6)
     learner = OnPolicyLearner(env, config, 3)
-    collector = Collector(env, 3, config.window, learner.prepare)
+    collector = Collector(env, 3, config.window, learner.inputs)
     data = collector.collect(30, learner.behave, False)
     return learner, data, torch.randn(180, generator=torch.Generator().manual_seed(9))
 
@@ -404,7 +404,7 @@ def test_one_agent_alone_is_trpo() -> None:
     )
     env = SpeedEnv(32)
     learner = OnPolicyLearner(env, config, 0)
-    collector = Collector(env, 0, 50, learner.prepare)
+    collector = Collector(env, 0, 50, learner.inputs)
     for _ in range(25):
         data = collector.collect(16, learner.behave, False)
         report = learner.update(data, math.nan, 0.0)

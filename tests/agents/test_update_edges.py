@@ -58,7 +58,7 @@ def test_critics_are_trained_on_the_returns_of_their_own_states(
     )
     env = SpeedEnv(5) if constraint == "lagrangian" else make_batch("SimpleSpeakerListener-v0", 5)
     learner = OnPolicyLearner(env, config, 0)
-    collector = Collector(env, 0, 10, learner.prepare)
+    collector = Collector(env, 0, 10, learner.inputs)
     for stack in learner.stacks:
         for one, centre in zip(stack.members, (5.0, -3.0), strict=False):
             # normalisers with a past, so that both scales matter
@@ -113,7 +113,7 @@ def test_passes_stop_once_the_kl_exceeds_the_target(limit: float | None, passes:
     )
     env = make_batch("SimpleSpread-v0", 4)
     learner = OnPolicyLearner(env, config, 0)
-    collector = Collector(env, 0, 10, learner.prepare)
+    collector = Collector(env, 0, 10, learner.inputs)
     data = collector.collect(25, learner.behave, False)
     learner.update(data, math.nan, 0.0)
     for trainer in learner.trainers.values():
@@ -124,7 +124,7 @@ def test_the_learning_rate_of_the_actor_falls_linearly() -> None:
     config = config_of(num_envs=4, rollout_steps=5, hidden=(8,), lr_decay=True, actor_lr=0.4)
     env = make_batch("SimpleSpread-v0", 4)
     learner = OnPolicyLearner(env, config, 0)
-    collector = Collector(env, 0, 10, learner.prepare)
+    collector = Collector(env, 0, 10, learner.inputs)
     data = collector.collect(5, learner.behave, False)
     for progress, rate in ((0.0, 0.4), (0.25, 0.3), (0.9, 0.04)):
         learner.update(data, math.nan, progress)

@@ -75,7 +75,7 @@ def made(config: OnPolicyConfig, seed: int = 3) -> tuple[OnPolicyLearner, Collec
     env = Unlike(config.num_envs)
     learner = OnPolicyLearner(env, config, seed)
     return learner, Collector(
-        env, seed, config.window, learner.prepare, cost_limit=1.0, units=learner.units
+        env, seed, config.window, learner.inputs, cost_limit=1.0, units=learner.units
     )
 
 
@@ -197,7 +197,7 @@ def test_running_moments_are_of_valid_steps_only() -> None:
         assert norm.count == valid.sum() < valid.size
         assert norm.mean[0] == pytest.approx(signal[valid].mean(), abs=1e-6)
     together = (data.terminated | data.truncated)[: SMALL["rollout_steps"] - 1].all(1).sum()
-    for norm in learner.norms.values():  # first observations count where all begin at once
+    for norm in learner.inputs.norms.values():  # first observations count where all begin at once
         assert norm.count == valid.sum() + number * (1 + together)
 
 

@@ -124,7 +124,7 @@ def _trained(
     config = with_changes(config, gradients=gradients)
     env = config.constraint.wrap(env_type(config.num_envs))
     learner = OnPolicyLearner(env, config, 3)
-    collector = Collector(env, 3, config.window, learner.prepare, cost_limit=1.0)
+    collector = Collector(env, 3, config.window, learner.inputs, cost_limit=1.0)
     for k in range(updates):
         data = collector.collect(config.rollout_steps, learner.behave, False)
         learner.update(data, 20.5 - k, k / updates, 5.0)
@@ -223,7 +223,7 @@ def test_a_rule_from_outside_trains_by_its_loss_alone() -> None:
     env = SpeedEnv(16)
     learner = OnPolicyLearner(env, config, 0)
     assert learner.config.gradients == "autograd"
-    collector = Collector(env, 0, 50, learner.prepare)
+    collector = Collector(env, 0, 50, learner.inputs)
     for _ in range(60):
         learner.update(collector.collect(20, learner.behave, False), math.nan, 0.0)
     with torch.no_grad():
@@ -238,7 +238,7 @@ def test_a_constraint_from_outside_changes_the_learned_weights() -> None:
     env = SpeedEnv(16)
     learner = OnPolicyLearner(env, config, 0)
     assert learner.config.gradients == "autograd"  # its penalty has no hand-written derivative
-    collector = Collector(env, 0, 50, learner.prepare)
+    collector = Collector(env, 0, 50, learner.inputs)
     for _ in range(50):
         report = learner.update(collector.collect(20, learner.behave, False), 9.0, 0.0, 6.0)
     assert np.isfinite(report["cost_value_loss"])

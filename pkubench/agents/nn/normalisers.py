@@ -77,6 +77,8 @@ class ObservationNorm:
         """Update with observations (B, size) (Chan et al.'s parallel formula)."""
         batch = batch.astype(np.float64)
         n = len(batch)
+        if not n:
+            return
         mean = batch.mean(0)
         delta = mean - self.mean
         total = self.count + n

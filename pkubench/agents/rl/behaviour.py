@@ -41,10 +41,15 @@ class Prepare(Protocol):
     """Turns an environment's arrays into network inputs, and normalises them."""
 
     def __call__(
-        self, observations: Mapping[str, Array], state: Array, fresh: bool | Array
+        self,
+        observations: Mapping[str, Array],
+        state: Array,
+        fresh: bool | Array,
+        alive: Array | None = None,
     ) -> tuple[dict[str, Array], Array]:
         """Return network inputs.
 
         ``fresh``: whether the arrays, or (N,) which of their rows, have not been counted before.
+        ``alive``: (N, agents) bool; what a dead agent observes is not counted. None: all live.
         """
         ...

@@ -180,6 +180,10 @@ class Collector:
             return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
         return self.env.state()
 
+    def _prepared(self, fresh: bool | Array) -> tuple[dict[str, Array], Array]:
+        """Return network inputs for the latest observations and their state."""
+        return self.prepare(self.raw, self.state_of(self.raw), fresh, self.info.get("alive"))
+
     def collect(
         self,
         steps: int,
@@ -203,7 +207,7 @@ class Collector:
         if begin:
             self.history.clear()
             self.start()
-        inputs, state = self.prepare(self.raw, self.state_of(self.raw), begin)
+        inputs, state = self._prepared(begin)
         rows: dict[str, list[Any]] = {name: [] for name in _FIELDS}
         hidden = self.hidden
         active: BoolArray = np.ones(env.num_envs, np.bool_)
@@ -222,9 +226,7 @@ class Collector:
                 done = np.zeros_like(done)
             if done.any():
                 self._reset(np.flatnonzero(done))
-                next_inputs, next_state = self.prepare(
-                    self.raw, self.state_of(self.raw), bool(done.all())
-                )
+                next_inputs, next_state = self._prepared(bool(done.all()))
             inputs, state = next_inputs, next_state
             while len(self.history) > int(env.elapsed.max()):
                 self.history.popleft()
@@ -259,7 +261,7 @@ class Collector:
         if cost is not None:
             self.sums[1] += cost
         fresh = True if waiting is None else active
-        next_inputs, next_state = self.prepare(self.raw, self.state_of(self.raw), fresh)
+        next_inputs, next_state = self._prepared(fresh)
         row = {
             "observations": inputs,
             "states": state,

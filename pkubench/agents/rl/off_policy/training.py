@@ -255,7 +255,10 @@ class OffPolicyBatch:
 
 
 def _plain(
-    observations: Mapping[str, Array], state: Array, fresh: bool | Array
+    observations: Mapping[str, Array],
+    state: Array,
+    fresh: bool | Array,
+    alive: Array | None = None,
 ) -> tuple[dict[str, Array], Array]:
     """Return flat float32 network inputs, not normalised."""
     flat = {

@@ -20,7 +20,6 @@ from torch import Tensor
 from pkubench.agents.nn.actor import Actor, action_size
 from pkubench.agents.nn.distributions import Distribution
 from pkubench.agents.nn.fast.policy import map_action
-from pkubench.agents.nn.normalisers import ObservationNorm
 from pkubench.agents.rl.advantages import gae
 from pkubench.agents.rl.constraints.scale import AdvantageScale
 from pkubench.agents.rl.credit.base import CreditContext
@@ -34,6 +33,7 @@ from pkubench.agents.rl.on_policy.actor_update import (
 from pkubench.agents.rl.on_policy.batches import Advantages, actor_samples, flat, seen_alive
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.on_policy.critic import Critic, CriticStack, Sequences
+from pkubench.agents.rl.on_policy.inputs import Inputs
 from pkubench.agents.rl.on_policy.mixing import Estimated, mixed
 from pkubench.agents.rl.on_policy.networks import seen_of, spec_of, state_seen
 from pkubench.agents.rl.on_policy.signals import Signals
@@ -72,7 +72,8 @@ class OnPolicyLearner:
         """Of the advantages so far; one for each cost with a limit."""
         self._build_actors()
         self._build_critics(env)
-        self._build_norms(env)
+        self.inputs = Inputs(env, config)
+        """Normalises observations with running moments."""
         context = CreditContext(
             agents=self.agents,
             observation_shapes={agent: seen.shape for agent, seen in self.seen.items()},
@@ -114,8 +115,6 @@ class OnPolicyLearner:
         self.is_shared = not self.local and config.credit.is_shared
         """Whether the critics of one stack serve all agents."""
         state = state_seen(env, self.seen, config)
-        self.has_byte_states = state.is_bytes and not config.encoder.mismatch(state.shape)
-        """Whether the critics of states take bytes; others take bytes as numbers in [0, 1]."""
         inputs = list(self.seen.values()) if self.local else [state] * len(self.agents)
         count = 1 if self.constraint is None else 1 + len(self.scales)
         self.stacks = [
@@ -124,52 +123,10 @@ class OnPolicyLearner:
         ]
         """One, or one per agent; critics of reward and, under a constraint, of each cost."""
 
-    def _build_norms(self, env: BatchEnv) -> None:
-        config, sizes = self.config, {a: int(np.prod(s.shape)) for a, s in self.seen.items()}
-        self.norms: dict[str, ObservationNorm] = {}
-        """By agent, and ``state``: running moments of observations."""
-        if config.observation_norm:
-            # the budget of Saute comes last and keeps its scale
-            kept = config.constraint.observed
-            self.norms = {a: ObservationNorm(sizes[a], kept) for a in self.agents}
-            if env.state_space is not None or len(self.agents) > 1:
-                state = int(np.prod(state_seen(env, self.seen, config).shape))
-                self.norms["state"] = ObservationNorm(state, kept)
-
     @property
     def units(self) -> dict[str, int]:
         """Size of each agent's hidden state, for the collector; 0 without memory."""
         return {agent: self.actors[name].units for agent, name in self.actor_names.items()}
-
-    def prepare(
-        self, observations: Mapping[str, Array], state: Array, fresh: bool | Array
-    ) -> tuple[dict[str, Array], Array]:
-        """Return network inputs (N, numbers), updating the running statistics with fresh ones.
-
-        They are float32, except bytes for an encoder of images. See ``behaviour.Prepare``.
-        """
-        flat = {a: o.reshape(len(o), -1) for a, o in observations.items()}
-        if not self.norms:
-            return {a: self._numbers(o) for a, o in flat.items()}, self._state_numbers(state)
-        if fresh is not False:
-            rows = slice(None) if fresh is True else fresh
-            for agent, norm in self.norms.items():
-                norm.update((state if agent == "state" else flat[agent])[rows])
-        inputs = {a: self.norms[a](o) for a, o in flat.items()}
-        if "state" in self.norms:
-            return inputs, self.norms["state"](state)
-        return inputs, inputs[self.agents[0]]
-
-    def _numbers(self, array: Array) -> Array:
-        if array.dtype == np.uint8 and not self.config.encoder.is_flat:
-            return array
-        return array.astype(np.float32, copy=False)
-
-    def _state_numbers(self, state: Array) -> Array:
-        numbers = self._numbers(state)
-        if numbers.dtype != np.uint8 or self.has_byte_states:
-            return numbers
-        return numbers.astype(np.float32) / np.float32(255.0)
 
     @torch.no_grad()
     def behave(

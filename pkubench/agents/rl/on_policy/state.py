@@ -70,7 +70,7 @@ def load_state_of(state: State, learner: OnPolicyLearner, collector: Collector) 
 
 def _norms(learner: OnPolicyLearner) -> list[tuple[str, ObservationNorm]]:
     signals = ((f"signal.{name}", norm) for name, norm in learner.signals.norms.items())
-    return [*learner.norms.items(), *signals]
+    return [*learner.inputs.norms.items(), *signals]
 
 
 def _critics(learner: OnPolicyLearner) -> list[tuple[str, Critic]]:

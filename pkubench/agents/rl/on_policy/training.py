@@ -39,7 +39,7 @@ class OnPolicyTraining:
                 self.env,
                 context.seed,
                 config.window,
-                self.learner.prepare,
+                self.learner.inputs,
                 cost_keys=config.constraint.cost_keys,
                 cost_limit=context.task.cost_limit,
                 units=self.learner.units,
@@ -97,7 +97,7 @@ class OnPolicyTraining:
                 key = key.removeprefix("net.")
                 tensors[f"{name}.{key}"] = tensor.cpu().numpy().copy()
         for agent, name in learner.actor_names.items():
-            norm = learner.norms.get(agent)
+            norm = learner.inputs.norms.get(agent)
             if norm is not None:
                 tensors[f"{agent}.observation_mean"] = norm.mean.astype("float32")
                 tensors[f"{agent}.observation_std"] = norm.std.astype("float32")
