@@ -107,6 +107,7 @@ def exact_rows(task: Task) -> dict[str, dict[str, Any]]:
 def entries(task: Task, only: str | None) -> dict[str, dict[str, Any]]:
     """Measure what was asked for of one task."""
     found: dict[str, dict[str, Any]] = {}
+    exact = exact_rows(task)
     episodes, suite = task.protocol.episodes, suites()[task.suite]
     long = (task.protocol.horizon or 0) >= LONG_HORIZON
     scripted = SCRIPTED_LONG_EPISODES if long else SCRIPTED_EPISODES
@@ -114,14 +115,14 @@ def entries(task: Task, only: str | None) -> dict[str, dict[str, Any]]:
         many = (LONG_FACTOR if long else suite.random_factor) * episodes
         found["random"] = measured(task, "random", many, "random")
     if only in (None, "lazy"):
-        found |= lazy(task, scripted)
+        found |= lazy(task, scripted) | {k: row for k, row in exact.items() if k in task.lazy}
     if only in (None, "reference"):
         if suite.reference_score is not None:
             found["reference"] = known(task, suite)
         elif (optimum := optimum_of(task)) is not None:
             found["reference"] = optimum
-        elif rows := exact_rows(task):
-            found |= rows
+        elif exact:
+            found |= exact
         else:
             agent = task.reference or suite.reference
             count = scripted if task.reference else episodes
@@ -143,7 +144,7 @@ def main() -> int:
     for task in chosen:
         new = entries(task, options.only)
         both = {**stored.get(task.id, {}), **new}
-        order = ("random", *task.lazy, "reference")
+        order = ("random", *task.lazy, "best-shared", "reference")
         stored[task.id] = {anchor: both[anchor] for anchor in order if anchor in both}
         for anchor, entry in new.items():
             print(f"{task.id} {anchor}: {entry['agent']} {entry['score']:.4f} (n = {entry['n']})")

@@ -132,7 +132,8 @@ class Task:
     @property
     def floor(self) -> Reference | None:
         """The best of random and the lazy policies: normalised 0. None: nothing is measured."""
-        found = [reference for name, reference in self.references.items() if name != "reference"]
+        names = ("random", *self.lazy)
+        found = [self.references[name] for name in names if name in self.references]
         sign = 1.0 if self.ranking.higher_is_better else -1.0
         return max(found, key=lambda reference: sign * reference.score, default=None)
 

@@ -91,12 +91,19 @@ ROLES = (
         name="separate-over-shared-roles",
         paper=_PAPER,
         text="Separate actors earn a higher return than a shared one, where roles differ.",
-        pairs=pairs([("happo-simultaneous", "mappo")], ["pkubench/SharingGap-v0"]),
+        pairs=pairs(
+            [("happo-simultaneous", "mappo"), ("hasac-simultaneous", "masac")],
+            ["pkubench/HeterogeneousCarriers-v0"],
+        )
+        + pairs([("happo-simultaneous", "mappo")], ["pkubench/SharingGap-v0"]),
         published=(
             "Proposition 1 (after Kuba et al. 2022): where half of n agents must do the opposite "
             "of the other half, the best shared policy earns 2^(1-n) of what separate ones do."
         ),
-        note="Both update simultaneously. Agents are scored at their mode, and a shared mode is 0.",
+        note=(
+            "Both update simultaneously. On SharingGap agents are scored at their mode, and a "
+            "shared mode earns 0. What sharing costs on HeterogeneousCarriers is known exactly."
+        ),
     ),
 )
 """On environments solved on paper."""

@@ -62,7 +62,9 @@ _ROBOT_NOTES = (
 )
 
 
-_CARRIER_PROTOCOL = Protocol(episodes=200, horizon=50, training_steps=1_000_000, quick_episodes=50)
+_CARRIER_PROTOCOL = Protocol(
+    episodes=200, horizon=50, budget={"environment_steps": 1_000_000}, quick_episodes=50
+)
 _CARRIER_NOTES = (
     "Each agent receives a third of the reward, so the SUM of all agents' rewards is the team's, "
     "once. The optimum and the best shared policy are exact and stay within the action bounds."
@@ -93,6 +95,8 @@ def _carrier_tasks() -> tuple[Task, ...]:
             title=title,
             metrics=(_RETURN,),
             protocol=_CARRIER_PROTOCOL,
+            reference="scripted:optimum",
+            lazy={"no-op": None},
             notes=_CARRIER_NOTES + note,
         )
         for suffix, (title, note) in _CARRIERS.items()

@@ -58,8 +58,8 @@ def mixed(
     of_reward = [of.variance(of.reward) for of in counted]
     for k, (part, scale, cost) in enumerate(zip(parts, scales, measured[0], strict=True)):
         if counted:
-            of_cost = [of.variance(of.costs[k]) for of in counted]
-            scale.add(float(np.mean(of_reward)), float(np.mean(of_cost)))
+            spread = [of.variance(of.costs[k]) for of in counted]
+            scale.add(float(np.mean(of_reward)), float(np.mean(spread)))
         price = config.constraint.price(scale, cost_at_limit(part.limit, measured[1], config))
         part.update(cost, measured[1], price)
     by_reward, by_cost = parts[0].weights()
@@ -71,8 +71,8 @@ def mixed(
         costs = [centred(cost, of.usable) for cost in of.costs]
         reward: Tensor = of.reward if is_raw else standardise(of.reward, epsilon, of.usable)
         total = reward if by_reward == 1.0 else reward * by_reward
-        for weight, cost in zip(weights, costs, strict=True):
-            total = total + weight * cost
+        for weight, of_cost in zip(weights, costs, strict=True):
+            total = total + weight * of_cost
         to_ascend.append(standardise(total, epsilon, of.usable) if is_raw else total)
         centred_costs.append(costs[0])
     return Advantages(to_ascend, centred_costs)
