@@ -142,8 +142,14 @@ def from_reports(reports: Sequence[Report]) -> list[Sample]:
             task=report.task,
             seeds=tuple(run.label for run in report.runs),
             metrics={
-                name: tuple(float(run.metrics[name] or 0.0) for run in report.runs)
-                for name in report.metrics
+                name: values for name in report.metrics if len(values := _known(report, name)) > 0
             },
         )
     return list(samples.values())
+
+
+def _known(report: Report, metric: str) -> tuple[float, ...]:
+    """Return a metric's value of each run; () if a run has none."""
+    values = [run.metrics[metric] for run in report.runs]
+    known = tuple(value for value in values if value is not None)
+    return known if len(known) == len(values) else ()
