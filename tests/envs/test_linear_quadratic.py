@@ -16,7 +16,8 @@ from scipy.optimize import minimize
 import pkubench
 from pkubench.agents.components import as_plain
 from pkubench.agents.contract import Team
-from pkubench.agents.families.scripted.policies import LinearAgent, scripted_agent
+from pkubench.agents.families.scripted.linear import LinearAgent
+from pkubench.agents.families.scripted.policies import scripted_agent
 from pkubench.agents.registry import preset
 from pkubench.envs.core.registry import make_batch
 from pkubench.envs.linear_quadratic import carriers
@@ -239,12 +240,16 @@ def test_scripted_policies_earn_the_exact_returns(agent: str, key: str, observe_
 
 def test_a_linear_agent_plays_the_matrix_of_its_step() -> None:
     agent = LinearAgent(np.array([[[1.0, 0.0]], [[0.0, -2.0]]]))
-    seen, active = np.array([[3.0, 5.0], [7.0, 0.5]], dtype=np.float32), np.ones(2, dtype=bool)
+    seen = np.array([[0.25, 0.375], [0.75, 0.0625]], dtype=np.float32)
+    active = np.ones(2, dtype=bool)
     state, played = agent.begin(np.arange(2)), []
     for _ in range(3):  # the last matrix stays
         action, state = agent.act(seen, state, active)
         played.append(action[:, 0].tolist())
-    assert played == [[3.0, 7.0], [-10.0, -1.0], [-10.0, -1.0]]
+    assert played == [[0.25, 0.75], [-0.75, -0.125], [-0.75, -0.125]]
+    around = LinearAgent(np.array([[[4.0, 0.0]]]), np.array([0.5, 9.0]), np.array([0.25]))
+    action, _ = around.act(seen, around.begin(np.arange(2)), active)
+    assert action[:, 0].tolist() == [-0.75, 1.0]  # 0.25 + 4 (-0.25); 0.25 + 4 (0.25) is clipped
 
 
 @pytest.mark.parametrize("name", [NAME, NAME_ID])

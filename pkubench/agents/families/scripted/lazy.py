@@ -6,31 +6,16 @@ play: a random robot wastes energy and falls, so a policy that keeps still may b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from gymnasium import spaces
 
-from pkubench.agents.contract import Array, BoolArray, Entrant, FloatArray, IntArray, Team
+from pkubench.agents.contract import Array, Entrant, Team
+from pkubench.agents.families.scripted.linear import ConstantAgent, LinearAgent
 from pkubench.envs.core.batch import SOLE_AGENT
 from pkubench.envs.core.registry import make_batch
 from pkubench.errors import AgentError
-
-
-@dataclass(frozen=True, slots=True)
-class ConstantAgent:
-    """Plays one constant action."""
-
-    action: Array
-    """An element of the agent's action space."""
-
-    def begin(self, seeds: IntArray) -> None:
-        """Return None: no state, and no randomness."""
-
-    def act(self, observation: Array, state: None, active: BoolArray) -> tuple[Array, None]:
-        """Return the action for every episode."""
-        return np.repeat(self.action[None], len(active), axis=0), None
 
 
 def no_op(task_id: str) -> Entrant:
@@ -59,28 +44,6 @@ def no_op(task_id: str) -> Entrant:
     return Team({agent: ConstantAgent(action) for agent, action in actions.items()})
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class LinearAgent:
-    """Plays ``clip(action - gain (observation - rest), -1, 1)``."""
-
-    gain: FloatArray
-    """(action, observation)."""
-    rest: FloatArray
-    """(observation,)."""
-    action: FloatArray
-    """(action,), at rest."""
-
-    def begin(self, seeds: IntArray) -> None:
-        """Return None: no state, and no randomness."""
-
-    def act(self, observation: Array, state: None, active: BoolArray) -> tuple[Array, None]:
-        """Return the actions (episodes, action), float32."""
-        off = observation.astype(np.float64) - self.rest
-        # a sum over one axis, not a matrix product: the same bits in every batch
-        push = self.action - (off[:, None, :] * self.gain).sum(axis=2)
-        return np.clip(push, -1.0, 1.0).astype(np.float32), None
-
-
 _HOPPER_REST: Final = np.array([1.2079, *[0.0] * 10])
 """The height at which the foot carries the weight; upright, at rest."""
 _HOPPER_GAIN: Final = np.array(
@@ -105,4 +68,4 @@ def standing(task_id: str) -> Entrant:
     """
     if task_id.rpartition("/")[2] != "HopperVelocity-v0":
         raise AgentError(f"scripted:standing plays HopperVelocity-v0 only, not {task_id!r}")
-    return LinearAgent(_HOPPER_GAIN, _HOPPER_REST, np.full(3, -0.0335))
+    return LinearAgent(-_HOPPER_GAIN[None], _HOPPER_REST, np.full(3, -0.0335))

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pkubench.agents.contract import Array, BoolArray, Entrant, FloatArray, IntArray, Team
-from pkubench.agents.families.scripted.lazy import ConstantAgent, no_op, standing
+from pkubench.agents.families.scripted.lazy import no_op, standing
+from pkubench.agents.families.scripted.linear import ConstantAgent, LinearAgent
 from pkubench.envs.core.registry import make_batch
 from pkubench.envs.core.seeding import RandomStreams
 from pkubench.errors import AgentError, ConfigError, UnknownName
@@ -246,29 +247,6 @@ class OptimalAgent:
         """Return the actions (episodes, ...)."""
         uniform = state.uniform(np.arange(len(active)), 1)[:, 0]
         return self.choose(observation, uniform), state
-
-
-@dataclass(frozen=True, slots=True)
-class LinearAgent:
-    """Plays actions that are linear in the observation, by matrices that change with the step."""
-
-    gains: FloatArray
-    """(steps, action, observation)."""
-
-    def begin(self, seeds: IntArray) -> IntArray:
-        """Return the episodes' number of steps, 0."""
-        return np.zeros(len(seeds), dtype=np.int64)
-
-    def act(
-        self, observation: Array, state: IntArray, active: BoolArray
-    ) -> tuple[npt.NDArray[np.float32], IntArray]:
-        """Return the actions (episodes, action); after the last matrix it stays in use."""
-        gains = self.gains[np.minimum(state, len(self.gains) - 1)]
-        action = np.zeros(gains.shape[:2])
-        # Written out: the rounding of a matrix product depends on the size of the batch.
-        for number in range(gains.shape[2]):
-            action += gains[:, :, number] * observation[:, number, None].astype(np.float64)
-        return action.astype(np.float32), state + 1
 
 
 def optimum_team(task_id: str) -> Entrant:
