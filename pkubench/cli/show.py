@@ -200,7 +200,7 @@ def _fenced(docstring: str) -> str:
 
 
 def _spaces(task: Task) -> list[tuple[str, str | Text]]:
-    """Return an environment's agents and spaces; nothing if its simulator is not installed."""
+    """Return an environment's agents, spaces and options; nothing without its simulator."""
     try:
         env = make_batch(task.id, 1, **task.env_kwargs)
     except MissingExtra:
@@ -208,6 +208,9 @@ def _spaces(task: Task) -> list[tuple[str, str | Text]]:
     seen, done = (_by_space(of) for of in (env.observation_spaces, env.action_spaces))
     env.close()
     rows: list[tuple[str, str | Text]] = [("observation", seen), ("action", done)]
+    for name, option in env.episode_options.items():
+        values = f"reset option of {option.space}, {option.default!r} by default"
+        rows.append((name, f"{option.meaning} ({values})"))
     return [("agents", ", ".join(env.agents)), *rows] if len(env.agents) > 1 else rows
 
 

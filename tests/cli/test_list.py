@@ -6,8 +6,11 @@ import re
 import subprocess
 
 import pytest
+from gymnasium import spaces
 
 from pkubench.agents.registry import presets
+from pkubench.envs.core.options import Option
+from pkubench.envs.core.registry import env_class, resolve
 from pkubench.tasks.registry import tasks
 from tests.cli.conftest import Command
 
@@ -57,3 +60,16 @@ def test_patterns_choose_tasks_and_agents(pkubench: Command) -> None:
     assert (said.code, len(said.err.splitlines())) == (2, 1)
     assert "no task or agent 'hapo'; did you mean 'happo'" in said.err
     assert pkubench("list", "*-paper", "--suite", "diagnostics").code in (0, 2)
+
+
+def test_a_task_s_card_lists_what_a_reset_may_choose(
+    pkubench: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    option = Option(2, spaces.Discrete(5), "number of the layout")
+    monkeypatch.setattr(env_class(resolve("SpeedLimit-v0")), "episode_options", {"layout": option})
+    monkeypatch.setenv("COLUMNS", "100")
+    (line,) = (
+        line for line in pkubench("show", "SpeedLimit-v0").out.splitlines() if "reset" in line
+    )
+    assert line.split("  ")[0].strip() == "layout"
+    assert "number of the layout (reset option of Discrete(5), 2 by default)" in line
