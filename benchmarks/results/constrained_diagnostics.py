@@ -152,9 +152,20 @@ def page() -> str:
 _HEAD = f"""# Constrained presets where the optimum is known
 
 Written by `python -m benchmarks.results.constrained_diagnostics`; no figure is entered by hand.
-Each preset is trained for the protocol's budget with its own settings. At {POINTS} points the
-return and the cost of its policy, which samples its actions, are computed exactly; a run is the
-mean of the last {LATE}. Presets were chosen on training seeds from 1000 on, which no row uses.
+Each preset is trained for the protocol's budget with the settings it has on these two tasks. At
+{POINTS} points the return and the cost of its policy, which samples its actions, are computed
+exactly; a run is the mean of the last {LATE}. In brackets: least and most of {SEEDS} runs. The
+settings were chosen on training seeds from 1000 on, which no row uses.
+
+Settings for these tasks alone (`saferl.py`): updates of 2,048 steps and a learning rate of actors
+of 1e-3, since a budget of 200,000 steps is 49 updates otherwise; CUP has rates of 5e-4 for its
+actor and 0.4 for its multiplier; P3O updates of 1,024 steps and a kappa of 4.
+
+Departures from the papers, which every CPU preset shares and `-paper` presets do not: multipliers
+in the reward's unit with optimistic ascent (PPO-Lag, TRPO-Lag, FOCOPS) or with a controller of the
+relative excess (CPPO-PID); CUP's multiplier in the unit of costs; P3O's penalty on or off for a
+whole pass; CPO and PCPO test a step on data that it was not computed from, and weigh an excess ten
+times. See [constrained agents](../agents/constrained.md).
 
 """
 

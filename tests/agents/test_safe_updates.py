@@ -248,12 +248,19 @@ def test_passes_stop_at_the_target_kl() -> None:
 
 
 def test_the_reported_kl_is_from_the_old_policy() -> None:
-    # after two passes KL(old || new) is 0.124 and KL(new || old) 0.132
-    more: dict[str, Any] = {"actor_lr": 3e-2, "epochs": 3}
-    learner, moves = _learner("ppo-lag", 9.0, target_kl=0.128, **more)
+    """Passes stop by KL(old || new): a target between it and KL(new || old) stops none of three."""
+    more: dict[str, Any] = {"actor_lr": 3e-2}
+    after_two, moves = _learner("ppo-lag", 9.0, target_kl=None, epochs=2, **more)
+    before, observations = moves.given[-1][1], moves.given[-1][2].observations
+    with torch.no_grad():
+        old, new = before(observations.double()), after_two.actors["agent"](observations)
+    from_old, from_new = (float(_gaussian_kl(*pair).mean()) for pair in ((old, new), (new, old)))
+    assert from_new > 1.05 * from_old
+    target = (from_old + from_new) / 2.0
+    learner, moves = _learner("ppo-lag", 9.0, target_kl=target, epochs=3, **more)
     wanted = _slow(learner, moves, [_clipped])
     torch.testing.assert_close(_after(learner), wanted, atol=1e-5, rtol=0)
-    free, _ = _learner("ppo-lag", 9.0, target_kl=None, **more)
+    free, _ = _learner("ppo-lag", 9.0, target_kl=None, epochs=3, **more)
     torch.testing.assert_close(_after(learner), _after(free), atol=0, rtol=0)
 
 
@@ -480,7 +487,6 @@ TUNED: dict[str, str] = {
     "window": "64",
     "actor_lr": "0.003",
     "lr_decay": "false",
-    "lambda_lr": "0.02",
 }
 FREE = ("policy-gradient", "natural-pg", "ppo", "trpo")
 SAFE = {

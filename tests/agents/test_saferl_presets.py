@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pkubench.agents.components import changed
 from pkubench.agents.families.on_policy import saferl
 from pkubench.agents.families.on_policy.presets import preset
 from pkubench.tasks.registry import make_task
@@ -122,7 +123,7 @@ def test_rules_with_large_steps_update_on_whole_episodes_where_costs_are_rare() 
 HELD = [n for n, c in saferl.PRESETS.items() if c.constraint.name != "none" and "-paper" not in n]
 
 
-@pytest.mark.parametrize("task", ["HopperVelocity-v0", "AntVelocity-v0", "RiskyCorridor-v0"])
+@pytest.mark.parametrize("task", ["HopperVelocity-v0", "AntVelocity-v0"])
 @pytest.mark.parametrize("name", HELD)
 def test_where_every_update_has_new_episodes_the_window_is_the_official_one(
     name: str, task: str
@@ -130,6 +131,19 @@ def test_where_every_update_has_new_episodes_the_window_is_the_official_one(
     small, paper = (Flat(preset(n, make_task(task))) for n in (name, f"{name}-paper"))
     assert small.window == paper.window == 100
     assert small.batch_steps == 4_096
+
+
+@pytest.mark.parametrize("task", ["RiskyCorridor-v0", "SpeedLimit-v0"])
+@pytest.mark.parametrize("name", HELD)
+def test_the_diagnostics_have_short_updates_and_keep_the_published_settings(
+    name: str, task: str
+) -> None:
+    small, there = (preset(name, make_task(of)) for of in (task, "HopperVelocity-v0"))
+    assert small.batch_steps == (1_024 if name == "p3o" else 2_048)
+    assert small.batch_steps // small.minibatches == there.batch_steps // there.minibatches
+    assert getattr(small.update, "actor_lr", 1e-3) == (5e-4 if name == "cup" else 1e-3)
+    official = preset(f"{name}-paper", make_task(task))
+    assert changed(official, {"cost_limit": 25.0}, strict=False) == preset(f"{name}-paper", None)
 
 
 @pytest.mark.parametrize("task", ["PointGoal1-v0", "CarCircle1-v0", "HalfCheetahVelocity-v0"])
