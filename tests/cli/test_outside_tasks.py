@@ -13,6 +13,7 @@ import pytest
 
 import pkubench as package
 from examples.relay import TASK
+from pkubench import plugins
 from pkubench.envs.core import registry
 from pkubench.envs.core.registry import register_environment, resolve
 from pkubench.errors import BundleError, ConfigError, UnknownName
@@ -27,6 +28,7 @@ OWN = TASK.id.replace("examples.relay", "own_relay").replace("examples/", "own/"
 def forget() -> None:
     """Leave the module as a new process finds it."""
     sys.modules.pop("own_relay", None)
+    plugins._REGISTRANTS.pop("own_relay", None)
     outside._REGISTERED.pop(OWN, None)
     if registry._SPECS.pop("own/Relay-v0", None) is not None:
         gymnasium.registry.pop("own/Relay-v0")
