@@ -11,7 +11,8 @@ import pytest
 from benchmarks.results import claims as command
 from benchmarks.results.claims_page import page_of
 from pkubench.agents.components import with_settings
-from pkubench.agents.registry import preset, presets, why_not
+from pkubench.agents.registry import preset, presets
+from pkubench.agents.suitability import why_not
 from pkubench.evaluation.evidence import parse, shipped
 from pkubench.tasks.claim import LIMIT, UNITS, Claim
 from pkubench.tasks.registry import claims, make_task

@@ -64,7 +64,9 @@ def _add(suite: Suite) -> None:
         if task.id in taken:
             raise ConfigError(f"another suite has the task {task.id!r} already")
         resolve(task.id)
-    names = [claim.name for other in (*_SUITES.values(), suite) for claim in other.claims]
+    # resolving an id may import a plug-in, which has all suites registered first: this one too
+    both = {**_SUITES, suite.name: suite}
+    names = [claim.name for each in both.values() for claim in each.claims]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise ConfigError(f"there are two claims {twice[0]!r}")

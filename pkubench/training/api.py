@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,9 +70,8 @@ def train(
         out: Run folder; None is ``runs/AGENT-TASK-seedN``.
         resume: Resume the run in ``out``.
         device: ``cpu`` or ``cuda``.
-        validate: Points of validation, spread evenly over the budget; None is 20, or 10 where
-            episodes are long; 0 is none.
-        validation_episodes: Episodes of each point; None is 8.
+        validate: Points of validation, spread evenly over the budget; None is 20; 0 is none.
+        validation_episodes: Episodes of each point; None is 8, or 4 where episodes are long.
         window: Points averaged to rate the weights; None is half of them.
         keep: Which weights are saved: the ``last``, or the ``best`` by validation.
         validate_sampled: Validate with sampled actions too at every point, not only the last one.
@@ -112,17 +111,25 @@ def train(
     folder = output_folder(out) or run_folder(agent, chosen, seed)
     with claimed([folder], resume):
         running = run_request(asked, [folder], resume=resume)
-        last: Progress | None = None
-        try:
-            for (last,) in running:
-                if on_progress is not None:
-                    on_progress(last)
-        finally:
-            running.close()
+        last = _followed(running, on_progress)
     if last is None:  # it was finished already
         *_, line = read_curve(folder) or [{"steps": asked.total}]
         last = Progress(int(line.pop("steps")), asked.total, line)
     return Trained(folder, last.steps, last.metrics)
+
+
+def _followed(
+    running: Generator[list[Progress], None, None], on_progress: Callable[[Progress], None] | None
+) -> Progress | None:
+    """Report the progress of a run of one seed to its end; return the last, None without any."""
+    last: Progress | None = None
+    try:
+        for (last,) in running:
+            if on_progress is not None:
+                on_progress(last)
+    finally:
+        running.close()
+    return last
 
 
 def _count(name: str, value: Any) -> int | None:

@@ -196,7 +196,7 @@ def test_ppo_lag_finds_the_best_feasible_return_where_ppo_ignores_the_limit(
     limit = MEAN_LENGTH / 2
     task = task_of(SpeedEnv, cost_limit=limit)
     settings = {"num_envs": 16, "rollout_steps": 32, "actor_lr": 0.003, "minibatches": 2}
-    settings |= {"lr_decay": "false", "lambda_lr": 0.02, "epochs": 10, "critic_epochs": 10}
+    settings |= {"lr_decay": "false", "epochs": 10, "critic_epochs": 10}
     free = _train("ppo", task, tmp_path / "p", 25_000, settings=settings)
     safe = _train("ppo-lag", task, tmp_path / "l", 40_000, settings=settings)
 
@@ -442,16 +442,23 @@ def test_a_paper_preset_has_the_official_numbers_of_its_task(
         ("haa2c", "haa2c-simultaneous", {"scheme": "simultaneous"}),
         ("happo-simultaneous", "mappo", {"shared": True}),
         ("mappo", "ippo", {"shared": False, "critic": "local"}),
-        ("happo", "happo-lag", {"constraint": "lagrangian"}),
+        ("happo", "happo-lag", {"constraint": "lagrangian", "lambda_unit": "deviation"}),
     ],
 )
-@pytest.mark.parametrize("task", ["SimpleSpread", "SimpleReferenceContinuous", "MultiHopper3x1"])
+@pytest.mark.parametrize(
+    "task",
+    ["SimpleSpread", "SimpleReferenceContinuous", "MultiHopper3x1", "MultiHalfCheetah2x3Velocity"],
+)
 def test_an_ablation_differs_only_in_what_it_removes(
     task: str, one: str, other: str, differences: dict[str, Any]
 ) -> None:
     first, second = (
         with_changes(PRESETS[n], **tuned(n, f"pkubench/{task}-v0")) for n in (one, other)
     )
+    if other == "happo-lag" and "Velocity" not in task and task.startswith("Multi"):
+        pytest.skip(
+            "HAPPO-Lag is for tasks with a limit, and has the settings of robots there only"
+        )
     assert second == with_changes(first, **differences)
     assert second != first
 

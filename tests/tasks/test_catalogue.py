@@ -41,7 +41,8 @@ def test_a_task_says_what_a_reader_needs(task: Task) -> None:
 def test_the_best_of_random_and_lazy_policies_is_the_zero_of_the_scale(task: Task) -> None:
     assert task.references["random"].agent == "random"
     sign = 1.0 if task.ranking.higher_is_better else -1.0
-    lazy = [sign * r.score for name, r in task.references.items() if name != "reference"]
+    floors = {"random", *task.lazy}
+    lazy = [sign * r.score for name, r in task.references.items() if name in floors]
     top = task.references.get("reference")
     if top is not None and sign * top.score > max(lazy):
         assert task.normalised(sign * max(lazy)) == 0.0
@@ -55,7 +56,8 @@ def test_a_lazy_policy_above_random_is_worth_nothing_whichever_way_is_better() -
         found = make_task("MultiAnt4x2-v1")
         metric = replace(found.ranking, higher_is_better=higher_is_better)
         anchors = {n: Reference(agent=n, score=s, n=1, command="-") for n, s in scores.items()}
-        return replace(found, metrics=(metric,), references=anchors)
+        lazy = dict.fromkeys(scores.keys() - {"random", "reference"})
+        return replace(found, metrics=(metric,), references=anchors, lazy=lazy)
 
     ant = task(True, **{"random": -50.0, "no-op": 1000.0, "reference": 3000.0})
     assert [ant.normalised(s) for s in (1000.0, 2000.0, -50.0)] == [0.0, 0.5, -0.525]

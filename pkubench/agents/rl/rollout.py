@@ -19,11 +19,12 @@ from pkubench.agents.rl.behaviour import Behaviour as Behaviour
 from pkubench.agents.rl.behaviour import Prepare, RecurrentBehaviour
 from pkubench.agents.rl.budget import RAW_REWARD
 from pkubench.agents.rl.episode_window import EpisodeWindow
+from pkubench.agents.rl.rows import cost_sources, stacked
+from pkubench.agents.rl.rows import masks_of as masks_of
 from pkubench.agents.rl.training_cost import TrainingCost
 from pkubench.agents.rl.waiting import standing_still
 from pkubench.envs.core.batch import BatchEnv, BoolArray
 from pkubench.envs.core.seeding import TrainingSeeds
-from pkubench.errors import ConfigError
 
 Array = npt.NDArray[Any]
 
@@ -140,8 +141,8 @@ class Collector:
 
         ``prepare`` turns the environment's arrays into network inputs (normalisation), seeing each
         fresh array once; ``cost_keys`` are entries of the info with limits of their own; with the
-        task's ``cost_limit`` the cost of training is counted. ``units``
-        are the sizes of each agent's hidden state, for a ``RecurrentBehaviour``.
+        task's ``cost_limit`` the cost of training is counted. ``units`` are the sizes of each
+        agent's hidden state, for a ``RecurrentBehaviour``.
         """
         self.env = env
         self.seeds = TrainingSeeds(seed, env.num_envs)
@@ -233,7 +234,7 @@ class Collector:
         if whole_episodes:  # nothing is under way
             self.raw = {}
             self.history.clear()
-        return _stack(rows, env.agents, hidden)
+        return Rollout(**stacked(rows, env.agents), hidden=hidden)
 
     def _step(
         self,
@@ -278,27 +279,12 @@ class Collector:
             "valid": active,
         }
         if self.cost_keys:
-            sources = self._sources()
+            sources = cost_sources(self.info, self.cost_keys)
             self.sums[2:] += sources
             row["sources"] = sources.T
         if alive is not None:
             row |= {"alive": alive, "died": alive & ~self.info["alive"]}
         return row, step.terminated | step.truncated, next_state
-
-    def _sources(self) -> Array:
-        """Return a step's costs by source, (sources, N).
-
-        Raises:
-            ConfigError: the environment does not report one of them.
-        """
-        for key in self.cost_keys:
-            if key not in self.info:
-                known = ", ".join(sorted(k for k in self.info if k.startswith("cost")))
-                raise ConfigError(
-                    f"cost_limits names {key!r}, which this environment does not report; it has "
-                    f"{known or 'no costs'}"
-                )
-        return np.stack([np.asarray(self.info[key], np.float64) for key in self.cost_keys])
 
     def _act(
         self,
@@ -378,48 +364,3 @@ class Collector:
 
 
 _FIELDS = tuple(Rollout.__dataclass_fields__)
-
-
-def masks_of(info: Mapping[str, Array], agents: tuple[str, ...]) -> dict[str, Array]:
-    """Return the action masks in an info: ``action_mask`` or ``action_mask:AGENT``."""
-    if "action_mask" in info:
-        return {agents[0]: info["action_mask"]}
-    return {a: info[f"action_mask:{a}"] for a in agents if f"action_mask:{a}" in info}
-
-
-def _stack(
-    rows: Mapping[str, list[Any]], agents: tuple[str, ...], hidden: dict[str, Array]
-) -> Rollout:
-    def by_agent(name: str) -> dict[str, Array]:
-        return {a: np.stack([row[a] for row in rows[name]]) for a in agents if a in rows[name][0]}
-
-    def plain(name: str, dtype: Any = np.float32) -> Array:
-        return np.stack(rows[name]).astype(dtype, copy=False)
-
-    first = plain("first", np.bool_)
-
-    return Rollout(
-        observations=by_agent("observations"),
-        states=_floats(rows["states"]),
-        actions=by_agent("actions"),
-        log_probs=by_agent("log_probs"),
-        masks=by_agent("masks"),
-        rewards=plain("rewards", np.float64),
-        costs=plain("costs"),
-        terminated=plain("terminated", np.bool_),
-        truncated=plain("truncated", np.bool_),
-        next_observations=by_agent("next_observations"),
-        next_states=_floats(rows["next_states"]),
-        first=first,
-        valid=plain("valid", np.bool_),
-        sources=plain("sources") if rows["sources"] else None,
-        alive=plain("alive", np.bool_) if rows["alive"] else None,
-        died=plain("died", np.bool_) if rows["died"] else None,
-        hidden=hidden,
-    )
-
-
-def _floats(rows: list[Array]) -> Array:
-    """Return rows as float32, except bytes (images), which stay as they are."""
-    stacked = np.stack(rows)
-    return stacked if stacked.dtype == np.uint8 else stacked.astype(np.float32, copy=False)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
-from scipy.special import ndtr
 
 from pkubench.envs.core.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
 from pkubench.envs.core.seeding import IntArray
@@ -158,6 +157,8 @@ def gaussian_value(
     actions = np.linspace(-1.0, 1.0, throttles)
     mean, deviation = (array[:, None] for array in policy(grid))
     edges = np.concatenate([[-np.inf], (actions[1:] + actions[:-1]) / 2.0, [np.inf]])
+    from scipy.special import ndtr  # its import takes longer than that of all tasks
+
     chances = np.diff(ndtr((edges - mean) / deviation), axis=1)
     reached = (grid[:, None] + TOP_SPEED * actions) / 2.0
     found = []
