@@ -19,11 +19,12 @@ from pkubench.agents.rl.behaviour import Behaviour as Behaviour
 from pkubench.agents.rl.behaviour import Prepare, RecurrentBehaviour
 from pkubench.agents.rl.budget import RAW_REWARD
 from pkubench.agents.rl.episode_window import EpisodeWindow
+from pkubench.agents.rl.rows import cost_sources, credit_extras, stacked
+from pkubench.agents.rl.rows import masks_of as masks_of
 from pkubench.agents.rl.training_cost import TrainingCost
 from pkubench.agents.rl.waiting import standing_still
 from pkubench.envs.core.batch import BatchEnv, BoolArray
 from pkubench.envs.core.seeding import TrainingSeeds
-from pkubench.errors import ConfigError
 
 Array = npt.NDArray[Any]
 
@@ -66,6 +67,8 @@ class Rollout:
     """(T, N, agents) bool: the agent could act. None where agents do not die."""
     died: Array | None = None
     """(T, N, agents) bool: the agent was alive before the step and is not after it."""
+    extras: dict[str, Array] = field(default_factory=dict)
+    """Name -> (T, N, ...) float64, entries of the info that the credit model reads."""
     hidden: dict[str, Array] = field(default_factory=dict)
     """Agent id -> (N, units) float32, hidden states before the first step; empty without memory."""
 
@@ -98,6 +101,7 @@ class Rollout:
             truncated=self.truncated & self.valid,
             next_observations=each(self.next_observations),
             next_states=blank(self.next_states),
+            extras=each(self.extras),
             first=self.first & self.valid,
         )
 
@@ -135,20 +139,22 @@ class Collector:
         cost_keys: Sequence[str] = (),
         cost_limit: float | None = None,
         units: Mapping[str, int] | None = None,
+        info_keys: Sequence[str] = (),
     ) -> None:
         """Start an episode in each environment of ``env``.
 
         ``prepare`` turns the environment's arrays into network inputs (normalisation), seeing each
         fresh array once; ``cost_keys`` are entries of the info with limits of their own; with the
         task's ``cost_limit`` the cost of training is counted. ``units``
-        are the sizes of each agent's hidden state, for a ``RecurrentBehaviour``.
+        are the sizes of each agent's hidden state, for a ``RecurrentBehaviour``; ``info_keys`` are
+        entries of the info that the credit model reads.
         """
         self.env = env
         self.seeds = TrainingSeeds(seed, env.num_envs)
         counted = None if cost_limit is None else TrainingCost(cost_limit)
         self.window = EpisodeWindow(window, counted)
         self.prepare = prepare
-        self.cost_keys = tuple(cost_keys)
+        self.cost_keys, self.info_keys = tuple(cost_keys), tuple(info_keys)
         self.episode_seeds = np.zeros(env.num_envs, dtype=np.int64)
         self.sums = np.zeros((2 + len(self.cost_keys), env.num_envs))
         """Return, cost and costs by source so far of the unfinished episodes."""
@@ -233,7 +239,7 @@ class Collector:
         if whole_episodes:  # nothing is under way
             self.raw = {}
             self.history.clear()
-        return _stack(rows, env.agents, hidden)
+        return Rollout(**stacked(rows, env.agents), hidden=hidden)
 
     def _step(
         self,
@@ -252,7 +258,7 @@ class Collector:
         waiting = None if active.all() else ~active
         step = env.step(actions, None if waiting is None else active.copy())
         if waiting is not None:
-            keys = ("cost", RAW_REWARD, *self.cost_keys)
+            keys = ("cost", RAW_REWARD, *self.cost_keys, *self.info_keys)
             step = standing_still(step, waiting, self.raw, before, keys)
         self.raw, self.info = step.observations, step.info
         reward = step.rewards.sum(1)
@@ -278,27 +284,14 @@ class Collector:
             "valid": active,
         }
         if self.cost_keys:
-            sources = self._sources()
+            sources = cost_sources(self.info, self.cost_keys)
             self.sums[2:] += sources
             row["sources"] = sources.T
+        if self.info_keys:
+            row["extras"] = credit_extras(self.info, self.info_keys)
         if alive is not None:
             row |= {"alive": alive, "died": alive & ~self.info["alive"]}
         return row, step.terminated | step.truncated, next_state
-
-    def _sources(self) -> Array:
-        """Return a step's costs by source, (sources, N).
-
-        Raises:
-            ConfigError: the environment does not report one of them.
-        """
-        for key in self.cost_keys:
-            if key not in self.info:
-                known = ", ".join(sorted(k for k in self.info if k.startswith("cost")))
-                raise ConfigError(
-                    f"cost_limits names {key!r}, which this environment does not report; it has "
-                    f"{known or 'no costs'}"
-                )
-        return np.stack([np.asarray(self.info[key], np.float64) for key in self.cost_keys])
 
     def _act(
         self,
@@ -378,48 +371,3 @@ class Collector:
 
 
 _FIELDS = tuple(Rollout.__dataclass_fields__)
-
-
-def masks_of(info: Mapping[str, Array], agents: tuple[str, ...]) -> dict[str, Array]:
-    """Return the action masks in an info: ``action_mask`` or ``action_mask:AGENT``."""
-    if "action_mask" in info:
-        return {agents[0]: info["action_mask"]}
-    return {a: info[f"action_mask:{a}"] for a in agents if f"action_mask:{a}" in info}
-
-
-def _stack(
-    rows: Mapping[str, list[Any]], agents: tuple[str, ...], hidden: dict[str, Array]
-) -> Rollout:
-    def by_agent(name: str) -> dict[str, Array]:
-        return {a: np.stack([row[a] for row in rows[name]]) for a in agents if a in rows[name][0]}
-
-    def plain(name: str, dtype: Any = np.float32) -> Array:
-        return np.stack(rows[name]).astype(dtype, copy=False)
-
-    first = plain("first", np.bool_)
-
-    return Rollout(
-        observations=by_agent("observations"),
-        states=_floats(rows["states"]),
-        actions=by_agent("actions"),
-        log_probs=by_agent("log_probs"),
-        masks=by_agent("masks"),
-        rewards=plain("rewards", np.float64),
-        costs=plain("costs"),
-        terminated=plain("terminated", np.bool_),
-        truncated=plain("truncated", np.bool_),
-        next_observations=by_agent("next_observations"),
-        next_states=_floats(rows["next_states"]),
-        first=first,
-        valid=plain("valid", np.bool_),
-        sources=plain("sources") if rows["sources"] else None,
-        alive=plain("alive", np.bool_) if rows["alive"] else None,
-        died=plain("died", np.bool_) if rows["died"] else None,
-        hidden=hidden,
-    )
-
-
-def _floats(rows: list[Array]) -> Array:
-    """Return rows as float32, except bytes (images), which stay as they are."""
-    stacked = np.stack(rows)
-    return stacked if stacked.dtype == np.uint8 else stacked.astype(np.float32, copy=False)
