@@ -124,6 +124,4 @@ def started(name: str, agents: int = 2, actions: int = 4, seed: int = 0, **setti
     cls: Any = choices(Credit)[name]
     known = NETWORKS.get(name, {})
     component = cls(**{**known, **settings})
-    return component.start(
-        context_of(agents, actions=actions), torch.Generator().manual_seed(seed)
-    )
+    return component.start(context_of(agents, actions=actions), torch.Generator().manual_seed(seed))

@@ -140,10 +140,12 @@ def test_the_past_ignores_the_future_where_a_method_is_causal_and_nowhere_else(k
     model, episodes = started(name, 3, **settings), made_up([6, 6], 3)
     if name == "ircr":
         model.low, model.high = -10.0, 10.0
-    before, after = (model.assign(e)[:, :, :4] for e in (episodes, with_another_future(episodes, 4)))
+    before, after = (
+        model.assign(e)[:, :, :4] for e in (episodes, with_another_future(episodes, 4))
+    )
     assert (np.abs(before - after).max() < 1e-6) == model.is_causal
     wanted = name in ("stas", "stas-ml", "arel", "rudder", "undecomposed")
-    wanted = wanted and not settings or kind == "tar2 without weights and outcome"
+    wanted = (wanted and not settings) or kind == "tar2 without weights and outcome"
     assert model.is_causal == wanted
 
 

@@ -45,20 +45,21 @@ class MultiHeadAttention(nn.Module):
         """Map (..., L, E) to (..., L, E).
 
         Args:
-            x: the sequence.
+            x: the sequences.
             mask: (..., 1, L, L) float, added to the scores of all heads.
             is_causal: no position attends to a later one; without a ``mask``.
         """
         length = x.shape[-2]
-        parts = self.attend(x).unflatten(-1, (3, self.heads, self.head_width))
-        query, key, value = (part.transpose(-3, -2) for part in parts.unbind(-3))
+        parts = self.attend(x.reshape(-1, *x.shape[-2:]))  # fused kernels take four axes
+        parts = parts.unflatten(-1, (3, self.heads, self.head_width))
+        query, key, value = (part.transpose(1, 2) for part in parts.unbind(2))
         found = functional.scaled_dot_product_attention(
             query,
             key,
             value,
-            attn_mask=mask,
+            attn_mask=None if mask is None else mask.reshape(-1, 1, length, length),
             dropout_p=self.dropout if self.training else 0.0,
             is_causal=is_causal and length > 1,
         )
-        mixed: Tensor = self.mix(found.transpose(-3, -2).flatten(-2))
-        return mixed
+        mixed: Tensor = self.mix(found.transpose(1, 2).flatten(2))
+        return mixed.view(x.shape)

@@ -78,6 +78,7 @@ _CREDIT = (
     ("undecomposed-sil", _OWN, "the return at the last step, with self-imitation", ()),
     ("dense", _OWN, "the rewards that an episodic task withholds: an upper reference", ()),
 )
+_POLICY = {"tar2": "recurrent MAPPO"}
 _CREDIT_PAPERS = ("stas", "stas-ml", "arel", "tar2", "rudder", "undecomposed")
 
 PRESETS = (
@@ -139,7 +140,7 @@ PRESETS = (
             f"{name}-paper",
             paper,
             ("credit",),
-            f"{'recurrent MAPPO' if paper == _TAR2 else 'IPPO'} on {summary}; official hyperparameters",
+            f"{_POLICY.get(name, 'IPPO')} on {summary}; official hyperparameters",
             TEAM,
             OFFICIAL,
         )

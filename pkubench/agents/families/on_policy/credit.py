@@ -1,8 +1,8 @@
 """Presets for delayed team rewards: one policy, and one credit model each (STAS, AAAI 2024).
 
 The policy is STAS's: independent PPO with one actor for all agents, which sees no agent's id, and
-critics of own observations. All presets differ in ``credit`` alone, and ``--set credit=stas`` puts a
-model under any other on-policy agent, together with ``--set rollout=episodes``.
+critics of own observations. All presets differ in ``credit`` alone, and ``--set credit=stas``
+puts a model under any other on-policy agent, together with ``--set rollout=episodes``.
 
 The plain names are sized for minutes on a CPU: the paper's batch of 2,048 steps, smaller networks,
 observations normalised, learning rates of 5e-4. Policies wait for 20,400 episodes of random play
@@ -13,8 +13,8 @@ depart from it in that
 * the clip does not decay with the learning rate, and the entropy bonus is that of the policy, where
   the code has ``p log p`` of the action taken;
 * epsilon-greedy exploration, over after 900 steps there, is left out;
-* AREL, RUDDER and the undecomposed return are under the same policy, where AREL's code trains MADDPG
-  off policy; TAR2 has its own, recurrent MAPPO with normalised returns, and no dropout.
+* AREL, RUDDER and the undecomposed return are under the same policy, where AREL's code trains
+  MADDPG off policy; TAR2 has its own, recurrent MAPPO with normalised returns, and no dropout.
 """
 
 from __future__ import annotations

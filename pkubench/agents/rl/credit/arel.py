@@ -1,4 +1,4 @@
-"""AREL (Xiao, Ramasubramanian & Poovendran, AAMAS 2022): a team reward by agent-temporal attention."""
+"""AREL (Xiao, Ramasubramanian & Poovendran, AAMAS 2022): attention over time and agents."""
 
 from __future__ import annotations
 
@@ -35,9 +35,7 @@ class ARELCredit(LearnedCredit):
     def __post_init__(self) -> None:
         """Check the domains."""
         LearnedCredit.__post_init__(self)
-        check_domains(
-            self, at_least_one=("layers", "heads", "widest"), not_negative=("variance",)
-        )
+        check_domains(self, at_least_one=("layers", "heads", "widest"), not_negative=("variance",))
 
     def network(self, layout: Layout, generator: torch.Generator) -> CreditNetwork:
         """Return the network with initial weights (see ``LearnedCredit``)."""

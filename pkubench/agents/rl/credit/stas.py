@@ -26,8 +26,8 @@ class CoalitionCredit(LearnedCredit):
     published code: random coalitions and a random permutation of the agents' embeddings in
     evaluation as well, and time masks of other episodes where lengths are unequal."""
     sampler: Literal["permutation", "bernoulli", "stratified"] = "permutation"
-    """Coalitions: ``permutation`` averages to Shapley values; ``bernoulli``, STAS's code, to Banzhaf
-    values, which differ for three agents and more; ``stratified`` is TAR2's code."""
+    """Coalitions: ``permutation`` averages to Shapley values; ``bernoulli``, STAS's code, to
+    Banzhaf values, which differ for three agents and more; ``stratified`` is TAR2's code."""
     coalitions: int = 4
     """Random coalitions in a training step; all are used where there are no more."""
     width: int = 32

@@ -112,7 +112,7 @@ class SelfImitationCredit(ReplayCredit):
     alone: ClassVar[str] = "its return at the last step, with self-imitation"
 
     def needs(self, config: Any) -> str:
-        """Require whole episodes, and policies without memory that are trained by gradient steps."""
+        """Require whole episodes, and policies without memory that take gradient steps."""
         if wanted := EpisodeCredit.needs(self, config):
             return wanted
         if not hasattr(config.update, "actor_lr"):

@@ -51,9 +51,9 @@ def _step(
 
     def chosen(array: Array) -> torch.Tensor:
         """Return the valid steps of the members, (B, ...)."""
-        return torch.from_numpy(
-            np.concatenate([array[:, k][episodes.valid] for k in members])
-        ).to(device)
+        return torch.from_numpy(np.concatenate([array[:, k][episodes.valid] for k in members])).to(
+            device
+        )
 
     seen = chosen(episodes.observations[:, :, :-1, :size])
     actions, advantage = chosen(episodes.actions), chosen(ahead)

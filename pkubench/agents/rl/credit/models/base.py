@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 CHUNK = 64
 """Episodes whose credit is assigned in one pass of the network."""
+HELD_OUT = 16
+"""New episodes of an update on which the error is measured, before the network has seen them."""
 
 
 class Batch(NamedTuple):
@@ -115,6 +117,7 @@ class LearnedModel(EpisodeModel):
     def update(self, rollout: Rollout) -> None:
         """Store the rollout's episodes, and fit the network as often as is due."""
         fresh = episodes_of(rollout, spans_of(rollout), self.layout)
+        self.error = self._held_out_error(fresh.take(np.arange(min(len(fresh), HELD_OUT))))
         self.replay.add(fresh)
         self.waiting += len(fresh)
         due, self.waiting = divmod(self.waiting, self.config.fit_every)
@@ -162,13 +165,17 @@ class LearnedModel(EpisodeModel):
     def __call__(self, rollout: Rollout) -> FloatArray:
         """Return the reward of each agent, float64 (T, N, agents)."""
         spans = spans_of(rollout)
-        episodes = episodes_of(rollout, spans, self.layout)
-        shares = self.assign(episodes)
-        self.error = float(np.sqrt(np.mean((shares.sum((1, 2)) - episodes.returns) ** 2)))
-        return self.rewards(shares, spans, rollout)
+        return self.rewards(self.assign(episodes_of(rollout, spans, self.layout)), spans, rollout)
+
+    @torch.no_grad()
+    def _held_out_error(self, episodes: Episodes) -> float:
+        """Return the root of the mean squared error of the network's sums, in units of reward."""
+        batch = Batch.of(episodes, self.config.return_scale, self.device)
+        found = self.network.shares(batch).sum((1, 2)).cpu().numpy() / self.config.return_scale
+        return float(np.sqrt(np.mean((found - episodes.returns) ** 2)))
 
     def metrics(self) -> dict[str, float]:
-        """Return the loss of the last fit, and what the replay holds."""
+        """Return the loss of the last fit, the error on new episodes, and what the replay holds."""
         return {
             "credit_loss": self.fit_loss,
             "credit_error": self.error,
@@ -183,7 +190,7 @@ class LearnedModel(EpisodeModel):
             "adam": self.trainer.state(),
             "replay": self.replay.state(),
             "waiting": self.waiting,
-            "figures": np.array([self.fit_loss, self.error]),
+            "fit_loss": self.fit_loss,
         }
 
     def restore(self, state: State) -> None:
@@ -195,4 +202,4 @@ class LearnedModel(EpisodeModel):
         self.trainer.load_state(state["adam"])
         self.replay.restore(state["replay"])
         self.waiting = int(state["waiting"])
-        self.fit_loss, self.error = map(float, state["figures"])
+        self.fit_loss = float(state["fit_loss"])

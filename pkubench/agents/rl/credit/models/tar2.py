@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import torch
@@ -97,6 +98,6 @@ class TAR2Network(CoalitionNetwork):
 
 def _mlp(sizes: tuple[int, ...], generator: torch.Generator) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for a, b in zip(sizes[:-1], sizes[1:], strict=True):
+    for a, b in itertools.pairwise(sizes):
         layers += [linear(a, b, generator), nn.GELU()]
     return nn.Sequential(*layers[:-1])
