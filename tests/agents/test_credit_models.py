@@ -289,7 +289,9 @@ def test_a_network_fits_the_returns_of_its_episodes(name: str, is_discrete: bool
             action_spaces=dict.fromkeys(context.agents, spaces.Box(-1.0, 1.0, (2,)))
         )
     if name == "arel":
-        component = changed(config_of(rollout="episodes", credit=component), {"variance": 0.0})
+        component = changed(
+            config_of(rollout="episodes", credit=component), {"variance_weight": 0.0}
+        )
         component = component.credit
     model: Any = component.start(context, torch.Generator().manual_seed(1))
     batch = Batch.of(episodes, 0.1, "cpu")
@@ -358,6 +360,53 @@ def test_a_diverged_model_says_so() -> None:
         model.assign(made_up([2]))
 
 
+CHANGES: dict[str, tuple[str, Any]] = {
+    "times_agents": ("uniform", False),
+    "buffer": ("stas", 3),
+    "success_share": ("stas", 0.9),
+    "fit_every": ("stas", 1),
+    "fit_steps": ("stas", 1),
+    "fit_episodes": ("stas", 5),
+    "credit_lr": ("stas", 0.1),
+    "credit_decay": ("stas", 1.0),
+    "credit_grad_norm": ("stas", 0.01),
+    "return_scale": ("stas", 1.0),
+    "normaliser": ("stas", "remainder"),
+    "mode": ("stas", "repo"),
+    "sampler": ("stas", "bernoulli"),
+    "coalitions": ("stas", 2),
+    "variance": ("stas", 5.0),
+    "widest": ("arel", 1),
+    "variance_weight": ("arel", 0.0),
+    "early_weight": ("rudder", 9.0),
+    "start_value": ("rudder", "learned"),
+    "weights": ("tar2", "published"),
+    "reads_outcome": ("tar2", False),
+    "inverse_dynamics": ("tar2", 9.0),
+    "heads": ("stas", 4),
+    "layers": ("stas", 2),
+    "width": ("stas", 4),
+    "dropout": ("stas", 0.5),
+    "units": ("rudder", 3),
+}
+"""Setting -> credit, and another value; ``warmup_episodes`` has a test of its own."""
+
+
+@pytest.mark.parametrize("setting", CHANGES)
+def test_a_setting_changes_what_agents_are_trained_on(setting: str) -> None:
+    name, value = CHANGES[setting]
+    found = []
+    for more in ({}, {setting: value}):
+        settings = {**NETWORKS.get(name, {}), **FITS, **SMALL, "credit": name, **more}
+        if "coalitions" in settings and not more.get("coalitions"):
+            settings["coalitions"] = 1
+        learner, collector = made(WithheldThree, **settings)
+        data = collected(learner, collector)
+        learner.signals.credit.update(data)
+        found.append(learner.signals.credit(data))
+    assert np.isfinite(found[0]).all() and (found[0] != found[1]).any()
+
+
 # ---- under any learner
 
 
@@ -422,6 +471,16 @@ def test_a_time_limit_that_is_terminal_is_followed_by_no_value() -> None:
     given = (learner.stacks[0], 0, data, rewards, data.states, data.next_states, 1.0)
     _, targets, _ = learner._estimate(*given, data.terminated)
     np.testing.assert_allclose(targets[0], rewards.sum(0), atol=1e-4)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_agents_that_share_an_actor_are_normalised_alike(shared: bool) -> None:
+    """By moments of its own, an agent that is always elsewhere would look like the others."""
+    learner, collector = made(observation_norm=True, shared=shared)
+    norms = learner.inputs.norms
+    collected(learner, collector)
+    assert (norms["a"] is norms["b"]) == shared
+    assert norms["a"].count == (2 if shared else 1) * norms["state"].count
 
 
 # ---- self-imitation

@@ -29,13 +29,15 @@ class ARELCredit(LearnedCredit):
     """Attention heads, each of full width; 3 in the paper's code."""
     widest: int = 100
     """Observations with more numbers are compressed to so many."""
-    variance: float = 20.0
+    variance_weight: float = 20.0
     """Weight of the variance over an episode's steps in the loss."""
 
     def __post_init__(self) -> None:
         """Check the domains."""
         LearnedCredit.__post_init__(self)
-        check_domains(self, at_least_one=("layers", "heads", "widest"), not_negative=("variance",))
+        check_domains(
+            self, at_least_one=("layers", "heads", "widest"), not_negative=("variance_weight",)
+        )
 
     def network(self, layout: Layout, generator: torch.Generator) -> CreditNetwork:
         """Return the network with initial weights (see ``LearnedCredit``)."""

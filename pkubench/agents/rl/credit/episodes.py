@@ -183,7 +183,9 @@ def episodes_of(rollout: Rollout, spans: Spans, layout: Layout) -> Episodes:
     seen = np.zeros((count, number, length + 1, layout.observation), np.float32)
     last = np.arange(count)
     for k, agent in enumerate(layout.agents):
-        size, alive, lives = layout.shapes[agent], None, None
+        size = layout.shapes[agent]
+        alive: Array | None = None
+        lives: Array | None = None
         now, after = rollout.observations[agent], rollout.next_observations[agent]
         if rollout.alive is not None and rollout.died is not None:
             alive = rollout.alive[..., k]

@@ -29,7 +29,8 @@ def with_remainder(scores: Array, returns: Array, valid: Array) -> FloatArray:
     masked = _masked(scores, valid)
     slots = scores.shape[1] * valid.sum(1)
     rest = (returns - masked.sum((1, 2))) / slots
-    return masked + np.where(valid[:, None], rest[:, None, None], 0.0)
+    shares: FloatArray = masked + np.where(valid[:, None], rest[:, None, None], 0.0)
+    return shares
 
 
 def softmax_shares(scores: Array, returns: Array, valid: Array) -> FloatArray:
@@ -66,7 +67,8 @@ def minimum_shift_shares(scores: Array, returns: Array, valid: Array) -> FloatAr
 
 
 def _masked(scores: Array, valid: Array) -> FloatArray:
-    return np.where(valid[:, None], scores.astype(np.float64), 0.0)
+    masked: FloatArray = np.where(valid[:, None], scores.astype(np.float64), 0.0)
+    return masked
 
 
 def _softmax(x: FloatArray, axis: int) -> FloatArray:

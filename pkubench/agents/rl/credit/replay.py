@@ -61,7 +61,7 @@ class EpisodeReplay:
                 held[places[newest]] = new[newest]
                 continue
             axis = 1 if name == "states" else 2
-            inner = (slice(None),) * (axis - 1) + (slice(None, new.shape[axis]),)
+            inner: tuple[Any, ...] = (slice(None),) * (axis - 1) + (slice(None, new.shape[axis]),)
             held[places[newest]] = 0
             held[(places[newest], *inner)] = new[newest]
         self.total += len(episodes)

@@ -84,6 +84,7 @@ class STASMLCredit(STASCredit):
     """STAS with a layer over coalitions after every layer over time; its head sees them all."""
 
     layers: int = 2
+    """Layers of attention over time, each with one over coalitions; 3 in the paper's code."""
 
     def network(self, layout: Layout, generator: torch.Generator) -> CreditNetwork:
         """Return the network with initial weights (see ``LearnedCredit``)."""

@@ -30,6 +30,8 @@ class TAR2Credit(CoalitionCredit):
     """
 
     sampler: Literal["permutation", "bernoulli", "stratified"] = "stratified"
+    """Coalitions: TAR2's code draws one of a uniform size for all agents (``stratified``), STAS's
+    flips coins (``bernoulli``); ``permutation`` averages to Shapley values."""
     weights: Literal["softmax", "published", "none"] = "softmax"
     """``softmax`` over steps, then agents: shares sum to the return. ``published``: scores minus
     their minimum, which give the lowest agent nothing and lose the return where scores are equal.

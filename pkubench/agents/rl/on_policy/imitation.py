@@ -58,7 +58,8 @@ def _step(
     seen = chosen(episodes.observations[:, :, :-1, :size])
     actions, advantage = chosen(episodes.actions), chosen(ahead)
     if actions.ndim == 2:
-        actions = actions[:, : learner.action_spaces[learner.agents[members[0]]].shape[0]]
+        space = learner.action_spaces[learner.agents[members[0]]]
+        actions = actions[:, : (space.shape or (1,))[0]]
     with torch.no_grad():
         log_probs = actor(seen, None).log_prob(actions)
     samples = Samples(

@@ -47,7 +47,7 @@ class ARELNetwork(CreditNetwork):
         """Build and initialise from ``generator``."""
         super().__init__()
         width = min(layout.observation, settings.widest)
-        self.number, self.weight = len(layout.agents), settings.variance
+        self.number, self.weight = len(layout.agents), settings.variance_weight
         self.compress = linear(layout.observation, width, generator)
         self.positions = table(layout.horizon, width, generator)
         pairs = [

@@ -40,6 +40,8 @@ class Tokens(nn.Module):
         super().__init__()
         self.observe = linear(layout.observation, width, generator)
         self.is_discrete = layout.is_discrete
+        self.padding = 0
+        """The discrete action of steps behind the end, where they are attended to at all."""
         if layout.is_discrete:
             # the last row is that of padding, in the original code
             self.actions = table(layout.actions + 1, width, generator)
@@ -57,7 +59,10 @@ class Tokens(nn.Module):
         """Return tokens (B, n, L, E)."""
         length = batch.actions.shape[2]
         seen: Tensor = self.observe(batch.observations[:, :, :length])
-        return seen + self.acted(batch.actions) + self.positions[:length]
+        actions = batch.actions
+        if self.padding:
+            actions = actions.masked_fill(~batch.valid[:, None], self.padding)
+        return seen + self.acted(actions) + self.positions[:length]
 
 
 class TimeLayer(nn.Module):

@@ -24,17 +24,25 @@ from pkubench.agents.rl.credit.models.layers import (
 )
 
 if TYPE_CHECKING:
-    from pkubench.agents.rl.credit.stas import STASCredit
+    from pkubench.agents.rl.credit.stas import CoalitionCredit, STASCredit
+
+
+PADDING = 4
+"""The action of steps behind the end in the published code, a real one where there are five."""
 
 
 class CoalitionNetwork(CreditNetwork):
     """What networks with coalition layers share: which coalitions they see, and when."""
 
-    def __init__(self, settings: STASCredit, layout: Layout, generator: torch.Generator) -> None:
+    def __init__(
+        self, settings: CoalitionCredit, layout: Layout, generator: torch.Generator
+    ) -> None:
         """Enumerate, or draw from a fixed seed, the coalitions of evaluation."""
         super().__init__()
         self.settings, self.generator, self.number = settings, generator, len(layout.agents)
         self.tokens = Tokens(layout, settings.width, generator)
+        if settings.mode == "repo" and layout.is_discrete:
+            self.tokens.padding = min(PADDING, layout.actions)
         fixed = for_evaluation(settings.sampler, self.number)
         self.register_buffer("fixed_members", fixed.members, persistent=False)
         self.register_buffer("fixed_weights", fixed.weights, persistent=False)
@@ -72,6 +80,8 @@ class CoalitionNetwork(CreditNetwork):
 
 class STASNetwork(CoalitionNetwork):
     """Attention over time, one coalition layer, and a linear head (STAS)."""
+
+    settings: STASCredit
 
     def __init__(self, settings: STASCredit, layout: Layout, generator: torch.Generator) -> None:
         """Build and initialise from ``generator``."""
