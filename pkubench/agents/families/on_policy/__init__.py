@@ -39,7 +39,7 @@ def _preset(name: str, paper: str, suites: tuple[str, ...], summary: str, *tags:
 
 _HARL, _OMNISAFE, _OWN = "HARL (JMLR 2024)", "OmniSafe (JMLR 2024)", "composed here"
 _STAS, _AREL, _TAR2 = "STAS (AAAI 2024)", "AREL (AAMAS 2022)", "TAR2 (2025)"
-_TEAMS = ("marl", "diagnostics")
+_TEAMS = ("marl", "diagnostics", "credit")
 _SAFE = ("constrained", "diagnostics")
 _UNCONSTRAINED = (
     ("policy-gradient", "plain surrogate, unconstrained"),
