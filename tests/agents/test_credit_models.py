@@ -605,6 +605,7 @@ def test_a_state_has_everything_that_changes(name: str) -> None:
     assert [b.returns.tolist() for b in batches[0]] == [b.returns.tolist() for b in batches[1]]
     np.testing.assert_array_equal(one(data), two(data))
     assert one.metrics() == two.metrics()
+    assert getattr(one, "waiting", 0) == getattr(two, "waiting", 0)
     with pytest.raises((KeyError, ValueError)):
         started(name, 3).restore({k: v for k, v in state.items() if k == "waiting"})
 

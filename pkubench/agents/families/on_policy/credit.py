@@ -158,11 +158,20 @@ _ALICE_PAPER = {
     "credit_lr": 1e-4,
 }
 _PAPER = ("stas-paper", "stas-ml-paper")
+_PARTICLES = {"warmup_episodes": 4_000, "buffer": 15_000, "fit_every": 80}
+"""The paper's replay and warm-up; rewards are dense here, so that no success has to be waited for."""
+_LARGE = {"buffer": 4_000}
+"""Of fifteen agents: 170 MB."""
 TUNED: dict[str, dict[str, dict[str, Any]]] = {
     "AliceAndBob": {
         **dict.fromkeys(METHODS, _ALICE),
         **dict.fromkeys(_PAPER, _ALICE_PAPER),
         "undecomposed-paper": {k: _ALICE_PAPER[k] for k in (*_ALICE, "clip", "minibatches")},
     },
+    **dict.fromkeys(
+        ("Navigation", "PredatorPrey", "CooperativePush"), dict.fromkeys(METHODS, _PARTICLES)
+    ),
+    "Navigation15": dict.fromkeys(METHODS, _LARGE),
 }
-"""Prefix of a task's name -> agent -> settings that replace the preset's; longer prefixes win."""
+"""Prefix of a task's name -> agent -> settings that replace the preset's; longer prefixes win. The
+numbers are the papers' and our trial's, not searched for."""
