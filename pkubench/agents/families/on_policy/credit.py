@@ -159,7 +159,7 @@ _ALICE_PAPER = {
 }
 _PAPER = ("stas-paper", "stas-ml-paper")
 _PARTICLES = {"warmup_episodes": 4_000, "buffer": 15_000, "fit_every": 80}
-"""The paper's replay and warm-up; rewards are dense here, so that no success has to be waited for."""
+"""The paper's replay and warm-up; no success has to be waited for where rewards are dense."""
 _LARGE = {"buffer": 4_000}
 """Of fifteen agents: 170 MB."""
 TUNED: dict[str, dict[str, dict[str, Any]]] = {
