@@ -17,6 +17,7 @@ from pkubench.agents.saved.files import load_saved
 from pkubench.training.session import train
 from tests.agents.configs import that_fit
 from tests.agents.encoded_envs import ImageEnv, NoisyTeam, PointEnv, SequenceEnv
+from tests.agents.test_credit_models import CHANGES as CREDIT_CHANGES
 from tests.agents.toy_envs import MEAN_LENGTH, SharingEnv, SpeedEnv, task_of
 
 LIMIT = 0.5
@@ -192,7 +193,7 @@ def test_every_setting_is_tested() -> None:
         if component.__module__.startswith("pkubench.")
         for field in dataclasses.fields(component)  # type: ignore[arg-type]
     }
-    assert known == {*CHANGES, *UNSEEN}
+    assert known == {*CHANGES, *UNSEEN, *CREDIT_CHANGES, "warmup_episodes"}
 
 
 @pytest.mark.parametrize("name", CHANGES)

@@ -69,10 +69,13 @@ class MLP(nn.Module):
 
 def initialise(linear: nn.Linear, how: str, gain: float, generator: torch.Generator) -> None:
     """Fill a layer's parameters: ``orthogonal`` with a gain (HARL), or ``kaiming`` (torch)."""
+    bias: Tensor | None = linear.bias
     if how == "orthogonal":
         nn.init.orthogonal_(linear.weight, gain=gain, generator=generator)
-        nn.init.zeros_(linear.bias)
+        if bias is not None:
+            nn.init.zeros_(bias)
         return
     nn.init.kaiming_uniform_(linear.weight, a=math.sqrt(5.0), generator=generator)
-    bound = 1.0 / math.sqrt(linear.in_features)
-    nn.init.uniform_(linear.bias, -bound, bound, generator=generator)
+    if bias is not None:
+        bound = 1.0 / math.sqrt(linear.in_features)
+        nn.init.uniform_(bias, -bound, bound, generator=generator)

@@ -19,7 +19,7 @@ from pkubench.agents.rl.behaviour import Behaviour as Behaviour
 from pkubench.agents.rl.behaviour import Prepare, RecurrentBehaviour
 from pkubench.agents.rl.budget import RAW_REWARD
 from pkubench.agents.rl.episode_window import EpisodeWindow
-from pkubench.agents.rl.rows import cost_sources, stacked
+from pkubench.agents.rl.rows import cost_sources, credit_extras, stacked
 from pkubench.agents.rl.rows import masks_of as masks_of
 from pkubench.agents.rl.training_cost import TrainingCost
 from pkubench.agents.rl.waiting import standing_still
@@ -67,6 +67,8 @@ class Rollout:
     """(T, N, agents) bool: the agent could act. None where agents do not die."""
     died: Array | None = None
     """(T, N, agents) bool: the agent was alive before the step and is not after it."""
+    extras: dict[str, Array] = field(default_factory=dict)
+    """Name -> (T, N, ...) float64, entries of the info that the credit model reads."""
     hidden: dict[str, Array] = field(default_factory=dict)
     """Agent id -> (N, units) float32, hidden states before the first step; empty without memory."""
 
@@ -99,6 +101,7 @@ class Rollout:
             truncated=self.truncated & self.valid,
             next_observations=each(self.next_observations),
             next_states=blank(self.next_states),
+            extras=each(self.extras),
             first=self.first & self.valid,
         )
 
@@ -136,20 +139,22 @@ class Collector:
         cost_keys: Sequence[str] = (),
         cost_limit: float | None = None,
         units: Mapping[str, int] | None = None,
+        info_keys: Sequence[str] = (),
     ) -> None:
         """Start an episode in each environment of ``env``.
 
         ``prepare`` turns the environment's arrays into network inputs (normalisation), seeing each
         fresh array once; ``cost_keys`` are entries of the info with limits of their own; with the
         task's ``cost_limit`` the cost of training is counted. ``units`` are the sizes of each
-        agent's hidden state, for a ``RecurrentBehaviour``.
+        agent's hidden state, for a ``RecurrentBehaviour``; ``info_keys`` are entries of the info
+        that the credit model reads.
         """
         self.env = env
         self.seeds = TrainingSeeds(seed, env.num_envs)
         counted = None if cost_limit is None else TrainingCost(cost_limit)
         self.window = EpisodeWindow(window, counted)
         self.prepare = prepare
-        self.cost_keys = tuple(cost_keys)
+        self.cost_keys, self.info_keys = tuple(cost_keys), tuple(info_keys)
         self.episode_seeds = np.zeros(env.num_envs, dtype=np.int64)
         self.sums = np.zeros((2 + len(self.cost_keys), env.num_envs))
         """Return, cost and costs by source so far of the unfinished episodes."""
@@ -253,7 +258,7 @@ class Collector:
         waiting = None if active.all() else ~active
         step = env.step(actions, None if waiting is None else active.copy())
         if waiting is not None:
-            keys = ("cost", RAW_REWARD, *self.cost_keys)
+            keys = ("cost", RAW_REWARD, *self.cost_keys, *self.info_keys)
             step = standing_still(step, waiting, self.raw, before, keys)
         self.raw, self.info = step.observations, step.info
         reward = step.rewards.sum(1)
@@ -282,6 +287,8 @@ class Collector:
             sources = cost_sources(self.info, self.cost_keys)
             self.sums[2:] += sources
             row["sources"] = sources.T
+        if self.info_keys:
+            row["extras"] = credit_extras(self.info, self.info_keys)
         if alive is not None:
             row |= {"alive": alive, "died": alive & ~self.info["alive"]}
         return row, step.terminated | step.truncated, next_state

@@ -36,6 +36,21 @@ def cost_sources(info: Mapping[str, Array], keys: Sequence[str]) -> Array:
     return np.stack([np.asarray(info[key], np.float64) for key in keys])
 
 
+def credit_extras(info: Mapping[str, Array], keys: Sequence[str]) -> dict[str, Array]:
+    """Return the entries of a step's info that the credit model reads, each (N, ...) float64.
+
+    Raises:
+        ConfigError: the environment does not report one of them.
+    """
+    for key in keys:
+        if key not in info:
+            raise ConfigError(
+                f"this credit reads {key!r} in the info of every step, which this environment does "
+                "not report"
+            )
+    return {key: np.asarray(info[key], np.float64) for key in keys}
+
+
 def stacked(rows: Mapping[str, list[Any]], agents: tuple[str, ...]) -> dict[str, Any]:
     """Return the fields of a rollout, but for hidden states, from those of each of its steps."""
 
@@ -45,6 +60,7 @@ def stacked(rows: Mapping[str, list[Any]], agents: tuple[str, ...]) -> dict[str,
     def plain(name: str, dtype: Any = np.float32) -> Array:
         return np.stack(rows[name]).astype(dtype, copy=False)
 
+    keys = rows["extras"][0] if rows["extras"] else ()
     return {
         "observations": by_agent("observations"),
         "states": _floats(rows["states"]),
@@ -62,6 +78,7 @@ def stacked(rows: Mapping[str, list[Any]], agents: tuple[str, ...]) -> dict[str,
         "sources": plain("sources") if rows["sources"] else None,
         "alive": plain("alive", np.bool_) if rows["alive"] else None,
         "died": plain("died", np.bool_) if rows["died"] else None,
+        "extras": {key: np.stack([row[key] for row in rows["extras"]]) for key in keys},
     }
 
 

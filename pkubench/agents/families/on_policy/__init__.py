@@ -38,7 +38,8 @@ def _preset(name: str, paper: str, suites: tuple[str, ...], summary: str, *tags:
 
 
 _HARL, _OMNISAFE, _OWN = "HARL (JMLR 2024)", "OmniSafe (JMLR 2024)", "composed here"
-_TEAMS = ("marl", "diagnostics")
+_STAS, _AREL, _TAR2 = "STAS (AAAI 2024)", "AREL (AAMAS 2022)", "TAR2 (2025)"
+_TEAMS = ("marl", "diagnostics", "credit")
 _SAFE = ("constrained", "diagnostics")
 _UNCONSTRAINED = (
     ("policy-gradient", "plain surrogate, unconstrained"),
@@ -64,6 +65,21 @@ _CONSTRAINED = (
     ("ppo-early-terminated", "PPO with training episodes that end above the cost limit"),
 )
 _FIRST = ("ppo", "ppo-lag")
+_CREDIT = (
+    ("stas", _STAS, "shares by attention over time and coalitions of agents", (SUGGESTED,)),
+    ("stas-ml", _STAS, "shares by STAS with coalitions after every layer over time", ()),
+    ("arel", _AREL, "a team reward by attention over time and agents", ()),
+    ("tar2", _TAR2, "the return times weights of steps and agents", ()),
+    ("rudder", "RUDDER (NeurIPS 2019)", "changes of a predicted return", ()),
+    ("ircr", "IRCR (NeurIPS 2020)", "the normalized return at every step", ()),
+    ("uniform", _OWN, "the return divided evenly among steps and agents", ()),
+    ("difference", _OWN, "difference rewards: an oracle that the environment reports", ()),
+    ("undecomposed", _OWN, "the return at the last step", (SUGGESTED,)),
+    ("undecomposed-sil", _OWN, "the return at the last step, with self-imitation", ()),
+    ("dense", _OWN, "the rewards that an episodic task withholds: an upper reference", ()),
+)
+_POLICY = {"tar2": "recurrent MAPPO"}
+_CREDIT_PAPERS = ("stas", "stas-ml", "arel", "tar2", "rudder", "undecomposed")
 
 PRESETS = (
     _preset(
@@ -114,5 +130,21 @@ PRESETS = (
         TEAM,
         LIMITED,
         SUGGESTED,
+    ),
+    *(
+        _preset(name, paper, ("credit",), f"IPPO on {summary}", TEAM, *tags)
+        for name, paper, summary, tags in _CREDIT
+    ),
+    *(
+        _preset(
+            f"{name}-paper",
+            paper,
+            ("credit",),
+            f"{_POLICY.get(name, 'IPPO')} on {summary}; official hyperparameters",
+            TEAM,
+            OFFICIAL,
+        )
+        for name, paper, summary, _ in _CREDIT
+        if name in _CREDIT_PAPERS
     ),
 )

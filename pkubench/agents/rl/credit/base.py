@@ -8,7 +8,7 @@ model has networks, which are trained beside the learner and saved in its checkp
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gymnasium import spaces
 
     from pkubench.agents.learner import State
+    from pkubench.agents.rl.credit.episodes import Episodes
     from pkubench.agents.rl.rollout import Rollout
 
 
@@ -36,6 +37,10 @@ class CreditContext(NamedTuple):
     """The shape of a state, which a rollout has flat."""
     device: str
     """Where networks are trained."""
+    horizon: int | None = None
+    """Most steps of an episode; None where it has no time limit."""
+    has_state_critics: bool = True
+    """Whether critics are of the state, not of an agent's own observation."""
 
 
 class CreditModel(ABC):
@@ -48,6 +53,15 @@ class CreditModel(ABC):
     @abstractmethod
     def update(self, rollout: Rollout) -> None:
         """Learn from a rollout, before its credit is assigned."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether policies are trained already; until then they only collect episodes."""
+        return True
+
+    def to_imitate(self) -> Iterable[Episodes]:
+        """Return the batches of past episodes that policies imitate after this update."""
+        return ()
 
     def metrics(self) -> dict[str, float]:
         """Return figures of the last update for the training curve."""
@@ -74,6 +88,13 @@ class Credit(Component, ABC, slot="credit", package="pkubench.agents.rl.credit")
     """Whether all columns are equal, so that one critic of the state serves all agents."""
     ends_at_death: ClassVar[bool] = False
     """Whether an agent's rewards end with its death, so that no value follows it."""
+    info_keys: ClassVar[tuple[str, ...]] = ()
+    """Entries of the environment's info that it reads: ``Rollout.extras`` has them."""
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether the reward of a step is a function of the episode up to that step."""
+        return True
 
     @abstractmethod
     def start(self, context: CreditContext, generator: torch.Generator) -> CreditModel:

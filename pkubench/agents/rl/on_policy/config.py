@@ -72,8 +72,9 @@ class OnPolicyConfig:
     """GAE's lambda for rewards: 0 trusts the critic, 1 the returns."""
     cost_lam: float = 0.95
     """GAE's lambda for costs."""
-    truncation: Literal["bootstrap", "official"] = "bootstrap"
-    """``official``: HARL's ``use_proper_time_limits``, which gives truncated steps advantage 0."""
+    truncation: Literal["bootstrap", "official", "terminal"] = "bootstrap"
+    """``official``: HARL's ``use_proper_time_limits``, which gives truncated steps advantage 0;
+    ``terminal``: the time limit is a terminal state, after which nothing is earned."""
 
     critic_epochs: int = 5
     """Passes of each critic over the data."""

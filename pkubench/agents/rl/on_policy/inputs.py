@@ -24,11 +24,14 @@ class Inputs:
         self.has_byte_states = state.is_bytes and not config.encoder.mismatch(state.shape)
         """Whether the critics of states take bytes; others take bytes as numbers in [0, 1]."""
         self.norms: dict[str, ObservationNorm] = {}
-        """By agent, and ``state``: running moments of observations."""
+        """By agent, and ``state``: running moments of observations. Agents that share an actor
+        share them too: by its own moments each agent would look like the others."""
         if config.observation_norm:
             # the budget of Saute comes last and keeps its scale
             kept = config.constraint.observed
             self.norms = {a: ObservationNorm(int(np.prod(seen[a].shape)), kept) for a in seen}
+            if config.shared:
+                self.norms = dict.fromkeys(seen, self.norms[self.agents[0]])
             if env.state_space is not None or len(self.agents) > 1:
                 self.norms["state"] = ObservationNorm(int(np.prod(state.shape)), kept)
 

@@ -33,6 +33,7 @@ from pkubench.agents.rl.on_policy.actor_update import (
 from pkubench.agents.rl.on_policy.batches import Advantages, actor_samples, flat, seen_alive
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.on_policy.critic import Critic, CriticStack, Sequences
+from pkubench.agents.rl.on_policy.imitation import imitate
 from pkubench.agents.rl.on_policy.inputs import Inputs
 from pkubench.agents.rl.on_policy.mixing import Estimated, mixed
 from pkubench.agents.rl.on_policy.networks import seen_of, spec_of, state_seen
@@ -80,6 +81,8 @@ class OnPolicyLearner:
             action_spaces=self.action_spaces,
             state_shape=state_seen(env, self.seen, config).shape,
             device=device,
+            horizon=env.max_episode_steps,
+            has_state_critics=not self.local,
         )
         self.signals = Signals(context, config, self.is_shared, self.generator)
 
@@ -192,13 +195,15 @@ class OnPolicyLearner:
                 stack.trainer.adam.lr = config.critic_lr * (1.0 - progress)
         metrics: dict[str, float] = {}
         metrics |= self.signals.learn(data)
+        if not self.signals.credit.is_ready:
+            return metrics
         costs = [episode_cost] if isinstance(episode_cost, float | int) else episode_cost
         advantages = self._advantages(data, (costs, episode_length), metrics)
         if config.scheme == "sequential":
             metrics |= self._update_sequentially(data, advantages)
         else:
             metrics |= self._update_simultaneously(data, advantages)
-        return metrics
+        return metrics | imitate(self, self.signals.credit.to_imitate())
 
     def _advantages(
         self, data: Rollout, measured: tuple[Sequence[float], float], metrics: dict[str, float]
@@ -286,15 +291,16 @@ class OnPolicyLearner:
         next_values = np.empty_like(values)
         next_values[:-1] = values[1:]
         next_values[final] = critic.denormalise(found.next_values[final])
+        is_terminal = self.config.truncation == "terminal"
         advantages = gae(
             rewards,
             values,
             next_values,
-            ended,
+            ended | data.truncated if is_terminal else ended,
             data.truncated,
             gamma=self.config.gamma,
             lam=lam,
-            bootstrap_truncated=self.config.truncation == "bootstrap",
+            bootstrap_truncated=self.config.truncation != "official",
         )
         return found.values, advantages + values, advantages
 

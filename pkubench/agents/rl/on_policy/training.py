@@ -43,6 +43,7 @@ class OnPolicyTraining:
                 cost_keys=config.constraint.cost_keys,
                 cost_limit=context.task.cost_limit,
                 units=self.learner.units,
+                info_keys=config.credit.info_keys,
             )
         except BaseException:
             self.env.close()

@@ -1,0 +1,44 @@
+"""Models of whole episodes without a network: formulas of an episode's return and length."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pkubench.agents.rl.credit.episodes import Episodes, FloatArray, Spans, returns_of, spans_of
+from pkubench.agents.rl.credit.whole_episodes import EpisodeModel
+
+if TYPE_CHECKING:
+    from pkubench.agents.learner import State
+    from pkubench.agents.rl.rollout import Rollout
+
+
+class FormulaModel(EpisodeModel):
+    """``assign`` reads returns and lengths alone."""
+
+    def __call__(self, rollout: Rollout) -> FloatArray:
+        """Return the reward of each agent, float64 (T, N, agents)."""
+        spans = spans_of(rollout)
+        return self.rewards(self.assign(outlines_of(rollout, spans)), spans, rollout)
+
+    def update(self, rollout: Rollout) -> None:
+        """Learn nothing."""
+
+    def state(self) -> State:
+        """Return nothing."""
+        return {}
+
+    def restore(self, state: State) -> None:
+        """Restore nothing."""
+
+
+def outlines_of(rollout: Rollout, spans: Spans) -> Episodes:
+    """Return the episodes of a rollout without what was observed."""
+    (count, length), number = spans.valid.shape, rollout.rewards.shape[-1]
+    return Episodes(
+        np.zeros((count, number, length + 1, 0), np.float32),
+        np.zeros((count, number, length), np.int64),
+        spans.lengths,
+        returns_of(rollout, spans),
+    )
