@@ -14,6 +14,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from pkubench.envs.core.batch import Array, BatchEnv, BoolArray, FloatArray, Info
+from pkubench.envs.core.delayed_reward import EpisodicReward
 from pkubench.envs.core.episode_seeds import EpisodeSeeds
 from pkubench.envs.core.options import option_arrays
 from pkubench.envs.core.seeding import IntArray
@@ -101,6 +102,12 @@ class GymnasiumAdapter(_Adapter, gymnasium.Env[Any, Any]):
         """
         chosen = option_arrays(self.batch.episode_options, options, 1)
         seeds = self.seeds.take(self._lane, seed)
+        if isinstance(self.batch, EpisodicReward) and self.batch.is_cut_short():
+            gymnasium.logger.warn(
+                "An episode was cut short before its delayed rewards were paid. A time limit that "
+                "is put around the environment, as gymnasium.make(max_episode_steps=) does, is not "
+                "known to it: give that of the environment itself or a longer one."
+            )
         super().reset(seed=seed)
         observations, info = self.batch.reset(seeds, None, chosen)
         return self._first(observations), self._info_at(info, np.zeros(self.batch.num_agents))

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pkubench.envs.core.batch import BatchEnv
+from pkubench.envs.core.delayed_reward import DELAY, delayed
 from pkubench.envs.core.traits import Traits, traits_of
 from pkubench.errors import ConfigError, MissingExtra, SupersededWarning, UnknownName
 from pkubench.plugins import MISSING, load_entry_points, note_registrant, raise_misdeclared
@@ -268,17 +269,28 @@ def env_class(spec: EnvSpec) -> type[BatchEnv]:
 def make_batch(name: str, num_envs: int = 1, **kwargs: Any) -> BatchEnv:
     """Make ``num_envs`` copies of an environment by name; ``kwargs`` override the id's settings.
 
+    Every environment has the setting ``delay``, unless its constructor takes one of this name:
+    ``"episode"`` pays all rewards at the end of an episode, and k every k steps
+    (``pkubench.envs.core.delayed_reward``); None pays them at once.
+
+    >>> make_batch("SimpleSpread-v0", delay="episode").unwrapped
+    <pkubench.envs.particle.spread.SimpleSpread object at ...>
+
     Raises:
         MissingExtra: its dependencies are not installed.
         UnknownName: no such environment, or a setting that it does not have.
+        ConfigError: a setting has a value that it cannot have.
     """
     spec = resolve(name)
     cls = env_class(spec)
     settings = {**spec.kwargs, **kwargs}
+    delay = None
+    if DELAY in settings and DELAY not in _settings_of(cls):
+        delay = settings.pop(DELAY)
     try:
-        return cls(num_envs=num_envs, **settings)
+        return delayed(cls(num_envs=num_envs, **settings), delay)
     except TypeError as error:
-        known = _settings_of(cls)
+        known = _settings_of(cls) | {DELAY}
         unknown = [name for name in kwargs if name not in known]
         if not unknown or "unexpected keyword" not in str(error):
             raise
