@@ -1,7 +1,7 @@
 """Delayed rewards: an environment that pays at the end of an episode, or every k steps.
 
-``make_batch(name, delay="episode")`` and ``make_batch(name, delay=20)`` wrap any environment, and so
-do ``gymnasium.make``, ``gymnasium.make_vec``, ``pkubench.parallel_env``, ``Task.env_kwargs`` and an
+``make_batch(name, delay="episode")`` and ``make_batch(name, delay=20)`` wrap any environment. So do
+``gymnasium.make``, ``gymnasium.make_vec``, ``pkubench.parallel_env``, ``Task.env_kwargs`` and an
 ``EnvSpec``'s ``kwargs``, which pass settings on.
 """
 

@@ -69,7 +69,12 @@ def _draw_cell(
     elif what in "kK" and not is_taken["kK".index(what)]:
         color = _KEYS["kK".index(what)]
         _disc(pen, (middle[0] - 0.12 * size, middle[1]), 0.14 * size, color)
-        shaft = (middle[0], middle[1] - 0.04 * size, middle[0] + 0.3 * size, middle[1] + 0.04 * size)
+        shaft = (
+            middle[0],
+            middle[1] - 0.04 * size,
+            middle[0] + 0.3 * size,
+            middle[1] + 0.04 * size,
+        )
         pen.rectangle(shaft, fill=color)
     elif what == "T":
         pen.rectangle([x + 0.2 * size, y + 0.3 * size, x + 0.8 * size, y + 0.75 * size], fill=_GOLD)

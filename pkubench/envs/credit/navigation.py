@@ -61,11 +61,11 @@ class Navigation(ImprovedParticleEnv):
     The last agents are `agent_2`, `agent_5` and `agent_14`. The sum is over landmarks, and two
     agents that touch count as two collisions, one of each with the other.
 
-    | N  | start in | landmarks            | an agent sees                                          |
-    |----|----------|----------------------|--------------------------------------------------------|
-    | 3  | [−3, 3]² | 0.675 apart or more  | 3 nearest landmarks and 2 nearest agents               |
-    | 6  | [−1.5, 1.5]² | anywhere         | all landmarks, and all agents from left to right       |
-    | 15 | [−2.2, 2.2]² | 0.675 apart or more | 6 nearest landmarks and 5 nearest agents            |
+    | N  | start in     | landmarks     | an agent sees                                          |
+    |----|--------------|---------------|--------------------------------------------------------|
+    | 3  | [−3, 3]²     | 0.675 apart   | the landmarks and the other agents, the nearest first  |
+    | 6  | [−1.5, 1.5]² | anywhere      | the landmarks, and the other agents from left to right |
+    | 15 | [−2.2, 2.2]² | 0.675 apart   | the 6 nearest landmarks and the 5 nearest agents       |
 
     An observation has the agent's velocity (2) and position (2), then landmarks and agents relative
     to it, the nearest first for N = 3 and 15. Rules are those of "improved" particle environments:
