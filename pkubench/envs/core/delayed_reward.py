@@ -55,26 +55,30 @@ class EpisodicReward(EnvWrapper):
 
     def _begin(self, ids: IntArray) -> None:
         self.withheld[ids] = 0.0
-        self._alive = self._started.get(ALIVE)
+        alive = self._started.get(ALIVE)
+        self._alive = None if alive is None else alive.copy()
 
     def _change(self, step: Step) -> tuple[FloatArray, BoolArray, Info]:
         self.withheld += step.rewards
-        due = self._due(step)
-        if not due.any():
-            paid = np.zeros_like(self.withheld)
-        else:
-            paid = np.where(due, self.withheld, 0.0)
-            self.withheld -= paid
+        paid = np.zeros_like(self.withheld)
+        due = np.flatnonzero(self._is_due(step))
+        if len(due):
+            paid[due] = self.withheld[due]
+            self.withheld[due] = 0.0
+        if ALIVE in step.info:
+            self._pay_the_dead(paid, step.info[ALIVE])
         return paid, step.terminated, {**step.info, DENSE_REWARD: step.rewards}
 
-    def _due(self, step: Step) -> BoolArray:
-        """Return who is paid after a step: (num_envs, num_agents), or (num_envs, 1) for all."""
-        due: BoolArray = (step.terminated | step.truncated)[:, None]
-        if ALIVE in step.info:
-            if self._alive is not None:
-                due = due | (self._alive & ~step.info[ALIVE])
-            self._alive = step.info[ALIVE]
-        return due
+    def _is_due(self, step: Step) -> BoolArray:
+        """Return where all agents are paid after a step, (num_envs,)."""
+        return step.terminated | step.truncated
+
+    def _pay_the_dead(self, paid: FloatArray, alive: BoolArray) -> None:
+        if self._alive is not None:
+            died = self._alive & ~alive
+            paid[died] += self.withheld[died]
+            self.withheld[died] = 0.0
+        self._alive = alive.copy()
 
     def _info(self) -> Info:
         nothing = np.zeros((self.num_envs, self.num_agents))
@@ -100,10 +104,10 @@ class DelayedReward(EpisodicReward):
         super().__init__(inner)
         self.period = period
 
-    def _due(self, step: Step) -> BoolArray:
+    def _is_due(self, step: Step) -> BoolArray:
         # The clock of this step is still to be advanced here, and has been inside.
         is_time: BoolArray = self.inner.elapsed % self.period == 0
-        return super()._due(step) | is_time[:, None]
+        return super()._is_due(step) | is_time
 
 
 def delayed(env: BatchEnv, delay: Any) -> BatchEnv:

@@ -144,8 +144,7 @@ class AliceAndBob(BatchEnv):
         outcome += actions["bob"]
         # Environments that are not active may hold anything: "clip" keeps those harmless.
         self.states = known.following.take(outcome, mode="clip")
-        rewards = np.empty((self.num_envs, 2))
-        rewards[:] = (0.5 * known.rewards.take(outcome, mode="clip"))[:, None]
+        rewards = known.halves.take(outcome, axis=0, mode="clip")
         is_over = known.is_terminal.take(self.states)
         return rewards, is_over, {"success": is_over.copy()}
 

@@ -64,6 +64,8 @@ class Table:
     """(S, 16): the next state; a terminal state's is itself."""
     rewards: FloatArray
     """(S, 16): the team's reward."""
+    halves: FloatArray
+    """(16 S, 2): each agent's half of it; row 16 s + j is of joint action j in state s."""
     is_terminal: BoolArray
     """(S,): the treasure was reached."""
     observations: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
@@ -95,6 +97,7 @@ def table() -> Table:
     return Table(
         following=np.searchsorted(known, _keys(reached)).reshape(-1, JOINT_ACTIONS),
         rewards=rewards.reshape(-1, JOINT_ACTIONS),
+        halves=np.repeat(0.5 * rewards[:, None], 2, axis=1),
         is_terminal=_is_terminal(states),
         observations=(_observations(states, 0), _observations(states, 1)),
         occupancy=_occupancy(states),
