@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -22,9 +24,10 @@ from pkubench.envs.core.delayed_reward import (
     delayed,
 )
 from pkubench.envs.core.options import Option
-from pkubench.envs.core.registry import environments, make_batch
+from pkubench.envs.core.registry import environments, make_batch, traits
 from pkubench.envs.core.seeding import IntArray
 from pkubench.errors import ConfigError, UnknownName
+from pkubench.tasks.registry import make_listed_task
 
 
 class Ladder(BatchEnv):
@@ -223,10 +226,16 @@ def test_the_other_adapters_pay_at_the_time_limit_of_the_environment() -> None:
 def test_gymnasium_warns_of_a_time_limit_around_it_that_it_does_not_know() -> None:
     env = gymnasium.make("pkubench/Navigation3-v0", max_episode_steps=5)
     env.reset(seed=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # an early reset by itself is nothing to warn of
+        for steps in (5, 5, 3, 5, 5, 5, 5):
+            for _ in range(steps):
+                step = env.step(env.action_space.sample())
+            assert step[1] == 0.0 and step[3] == (steps == 5)
+            env.reset()
     for _ in range(5):
-        step = env.step(env.action_space.sample())
-    assert step[1] == 0.0 and step[3]
-    with pytest.warns(UserWarning, match="cut short before its delayed rewards were paid"):
+        env.step(env.action_space.sample())
+    with pytest.warns(UserWarning, match="last 5 episodes were cut at step 5"):
         env.reset()
 
 
@@ -316,3 +325,24 @@ def test_the_tasks_of_the_suite_pay_at_the_end() -> None:
     for name in names:
         assert environments()[name].kwargs["delay"] == "episode"
         assert isinstance(make_batch(name, 1), EpisodicReward)
+
+
+def test_any_task_has_a_delayed_variant_by_name(tmp_path: Path) -> None:
+    plain, late = (pkubench.make_task(f"AliceAndBob-v0{end}") for end in ("", "+delay=007"))
+    assert late.id == "pkubench/AliceAndBob-v0+delay=7"
+    assert late.references == plain.references and late.metrics == plain.metrics
+    env = make_batch(late.id, 2)
+    assert isinstance(env, DelayedReward) and env.period == 7
+    assert traits(late.id) == traits(plain.id)
+    found = pkubench.evaluate("scripted:optimum", late, episodes=2, workers=2, out=tmp_path)
+    assert found.metrics["return"].mean == 100.0
+    assert found.task == late.id
+    with pytest.raises(UnknownName, match="variant of an environment"):
+        pkubench.make_task("AliceAndBob-v0+dleay=7")
+    for wrong in ("0", "-1", "1.5", "", "ever"):
+        with pytest.raises(ConfigError, match="delay must be"):
+            pkubench.make_task(f"AliceAndBob-v0+delay={wrong}")
+    with pytest.raises(UnknownName, match="AliceAndBob"):
+        pkubench.make_task("AliceAndBbo-v0+delay=7")
+    with pytest.raises(UnknownName, match="boards accept"):
+        make_listed_task(late.id)

@@ -28,6 +28,9 @@ It is there to score credit assignment with. No learner trains on infos of this 
 """
 
 
+_WRONG: Final = 'delay must be "episode", a positive number of steps, or None, got {!r:.80}'
+
+
 class EpisodicReward(EnvWrapper):
     """Withholds all rewards until the episode ends, and pays each agent its sum then.
 
@@ -48,10 +51,6 @@ class EpisodicReward(EnvWrapper):
         self.withheld: FloatArray = np.zeros((self.num_envs, self.num_agents))
         """(num_envs, num_agents): earned and not yet paid."""
         self._alive: BoolArray | None = None
-
-    def is_cut_short(self) -> bool:
-        """Return whether an episode of several steps is under way with rewards withheld."""
-        return bool((self.withheld.any(axis=1) & (self.elapsed > 1)).any())
 
     def _begin(self, ids: IntArray) -> None:
         self.withheld[ids] = 0.0
@@ -110,6 +109,18 @@ class DelayedReward(EpisodicReward):
         return super()._is_due(step) | is_time
 
 
+def read_delay(text: str) -> int | str:
+    """Return a delay that is written as text: ``20`` or ``episode``.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    delay = int(text) if text.isascii() and text.isdecimal() else text
+    if delay != EPISODE and not (isinstance(delay, int) and delay > 0):
+        raise ConfigError(_WRONG.format(text))
+    return delay
+
+
 def delayed(env: BatchEnv, delay: Any) -> BatchEnv:
     """Return an environment with its rewards delayed as the setting ``delay`` says.
 
@@ -126,9 +137,7 @@ def delayed(env: BatchEnv, delay: Any) -> BatchEnv:
     if isinstance(delay, int | np.integer) and not isinstance(delay, bool) and delay > 0:
         return DelayedReward(env, int(delay))
     if delay != EPISODE:
-        raise ConfigError(
-            f'delay must be "episode", a positive number of steps, or None, got {delay!r:.80}'
-        )
+        raise ConfigError(_WRONG.format(delay))
     if env.max_episode_steps is None and env.default_horizon is not None:
         raise ConfigError(
             f'delay="episode" pays at the end of an episode, and {type(env).__name__} without a '

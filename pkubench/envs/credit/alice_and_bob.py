@@ -38,17 +38,17 @@ class AliceAndBob(BatchEnv):
     | state       | Box(81) float32    | the code of each cell                                     |
     | ends        |                    | when the treasure is taken; truncated at 40 steps         |
 
-    ```text
-    #########     A Alice, B Bob; k opens the door a, K opens the door b
-    #A..#..B#
-    #...#...#     Bob takes k, which opens Alice's door; she takes K, which opens his.
-    #...#k..#     With both out of the upper rooms, one of them takes the treasure T.
-    ##a###b##
-    #K......#
-    #.......#
-    #......T#
-    #########
-    ```
+    | map         | A and B are where Alice and Bob start                             |
+    |-------------|-------------------------------------------------------------------|
+    | `#########` |                                                                   |
+    | `#A..#..B#` | First Bob takes the key k, which opens Alice's door a.            |
+    | `#...#...#` |                                                                   |
+    | `#...#k..#` | Then she takes the key K, which opens his door b.                 |
+    | `##a###b##` |                                                                   |
+    | `#K......#` | With both outside the upper rooms, one takes the treasure T.      |
+    | `#.......#` |                                                                   |
+    | `#......T#` |                                                                   |
+    | `#########` |                                                                   |
 
     Alice moves first. Agents may share a cell, and either may take a key, by walking on it. The
     treasure is taken when an agent stands on it while both have left the upper rooms; a door's cell

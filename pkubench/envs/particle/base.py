@@ -146,7 +146,6 @@ class ParticleEnv(BatchEnv):
         self._distance: FloatArray = np.zeros((shape[0], self.num_envs))
         # Obstacles have rows too: what pushes them is added there, divided by an infinite mass.
         self._pushes: FloatArray = np.zeros((colliders, 2, self.num_envs))
-        self._push = self._pushes[:count]
         masses = [body.mass for body in self.bodies] + [np.inf] * len(obstacle_radii)
         self._inverse_mass: FloatArray = 1.0 / np.array(masses)
 
@@ -154,6 +153,11 @@ class ParticleEnv(BatchEnv):
     def landmarks(self) -> FloatArray:
         """Positions of the landmarks, a view (num_landmarks, 2, num_envs)."""
         return self.positions[len(self.bodies) :]
+
+    @property
+    def _push(self) -> FloatArray:
+        """Changes of the bodies' velocities, a view (bodies, 2, num_envs)."""
+        return self._pushes[: len(self.bodies)]
 
     def refresh(self) -> None:
         """Recompute what follows from the positions; call it after writing to them."""
@@ -206,7 +210,7 @@ class ParticleEnv(BatchEnv):
 
     def _read_action(self, index: int, action: Array) -> None:
         """Turn an action into a push (change of velocity) and a message."""
-        body, push = self.bodies[index], self._push[index]
+        body, push = self.bodies[index], self._pushes[index]
         if not self.continuous_actions:
             if body.moves:
                 table = self._push_tables[index]
