@@ -243,6 +243,11 @@ def test_the_infos_count_what_happened() -> None:
     env.velocities[:] = 0
     env.refresh()
     assert env._info()["touching"].tolist() == [[True, True, False]]
+    rewards = np.empty((1, 3))
+    env._rewards(rewards)  # 10 for each of two contacts, less a tenth of the three distances
+    team = 20 - 0.1 * (0.05 + 0.05 + math.hypot(0.9, 0.05))
+    np.testing.assert_allclose(rewards, team / 3, rtol=1e-12)
+    assert env._info()["contacts"].tolist() == [2]
     wide = Navigation(1)
     wide.reset(np.zeros(1, dtype=np.int64))
     wide.positions[:, :, 0] = [(0, 0), (1, 1), (2, 2), (0, 0.09), (1.11, 1), (2, 2)]

@@ -70,13 +70,13 @@ class PredatorPrey(ImprovedParticleEnv):
     As registered, the environment pays at the end of an episode only (`delay="episode"`);
     `info["dense_reward"]` has what each step earned, for scoring, and `delay=None` pays it at once.
     `info["touching"]`, bool (N,), says which predators touch prey, and `info["contacts"]` counts
-    pairs that touch, summed over the episode. Team returns of uniform random actions and of doing
-    nothing (4,000 episodes), and of chasing the nearest prey (`scripted:chase`; 2,000):
+    pairs that touch, summed over the episode. Team returns of uniform random actions (20,000
+    episodes), of doing nothing, and of chasing the nearest prey (`scripted:chase`; 2,000 episodes):
 
     | N | random | no-op | chase |
     |---|--------|-------|-------|
     | 3 | −10.4  | −10.2 | −4.4  |
-    | 6 | −22.7  | −22.5 | −8.9  |
+    | 6 | −22.6  | −22.4 | −8.8  |
 
     Setting: `num_agents`, the number of predators. The team's reward counts once, as the original
     does with 6 predators; with 3 it pays the whole to each.

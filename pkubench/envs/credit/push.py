@@ -41,12 +41,13 @@ class CooperativePush(ImprovedParticleEnv):
 
     As registered, the environment pays at the end of an episode only (`delay="episode"`);
     `info["dense_reward"]` has what each step earned, for scoring, and `delay=None` pays it at once.
-    `info["distance"]` is that of ball and target. Team returns of uniform random actions and of
-    doing nothing (4,000 episodes), and of pushing from behind the ball (`scripted:push`; 2,000):
+    `info["distance"]` is that of ball and target. Team returns of uniform random actions (20,000
+    episodes), of doing nothing, and of pushing from behind the ball (`scripted:push`; 2,000
+    episodes):
 
     | random | no-op | push  |
     |--------|-------|-------|
-    | −58.1  | −57.9 | −46.9 |
+    | −57.8  | −57.3 | −46.3 |
 
     Source: Liu, Yeh and Schwing, "PIC: Permutation Invariant Critic for Multi-Agent Deep
     Reinforcement Learning", CoRL 2019, whose environments STAS (Chen et al., AAAI 2024) uses.
