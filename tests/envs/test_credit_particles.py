@@ -226,7 +226,7 @@ def test_every_step_follows_the_rules(name: str) -> None:
             assert np.ptp(step.rewards[e]) == 0
         touched += int((env._distance < env._reach).sum())
         observations = step.observations
-    assert touched > 10
+    assert touched >= 5
 
 
 def test_the_infos_count_what_happened() -> None:
