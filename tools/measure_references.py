@@ -7,9 +7,9 @@ policies, 1 the reference agent. All are scored by the harness like any entry, u
 more episodes. A lazy policy over the cost limit is no floor and is left out. In games the
 reference is the equilibrium, whose exploitability is 0; where a linear program gives the optimum
 within the cost limit, it is that optimum. An environment that knows
-expected returns exactly (its ``exact_returns``) gives the reference, doing nothing and the best
-shared policy. Entries that are not measured again stay as they are; a reference agent without
-shipped weights for a task is skipped with a note.
+expected returns exactly (its ``exact_returns``) gives the reference, random play, doing nothing
+and the best shared policy. Entries that are not measured again stay as they are; a reference agent
+without shipped weights for a task is skipped with a note.
 """
 
 from __future__ import annotations
@@ -80,6 +80,7 @@ def optimum_of(task: Task) -> dict[str, Any] | None:
 
 
 EXACT_ROWS = {
+    "random": ("random", "random"),
     "no-op": ("scripted:no-op", "no-op"),
     "best-shared": ("scripted:best-shared", "best-shared"),
     "reference": ("scripted:optimum", "optimum"),
@@ -89,9 +90,9 @@ EXACT_ROWS = {
 
 def exact_rows(task: Task) -> dict[str, dict[str, Any]]:
     """Return the rows whose expected returns an environment computes, if it does, else nothing."""
-    env = make_batch(task.id)
+    env = make_batch(task.id).unwrapped
     exact: dict[str, float] = getattr(env, "exact_returns", {})
-    made = f"pkubench.envs.core.registry.make_batch({task.id.rpartition('/')[2]!r})"
+    made = f"pkubench.envs.core.registry.make_batch({task.id.rpartition('/')[2]!r}).unwrapped"
     return {
         row: {
             "agent": agent,
@@ -113,7 +114,7 @@ def entries(task: Task, only: str | None) -> dict[str, dict[str, Any]]:
     scripted = SCRIPTED_LONG_EPISODES if long else SCRIPTED_EPISODES
     if only in (None, "random"):
         many = (LONG_FACTOR if long else suite.random_factor) * episodes
-        found["random"] = measured(task, "random", many, "random")
+        found["random"] = exact.get("random") or measured(task, "random", many, "random")
     if only in (None, "lazy"):
         found |= lazy(task, scripted) | {k: row for k, row in exact.items() if k in task.lazy}
     if only in (None, "reference"):

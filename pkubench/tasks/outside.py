@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import re
 
-from pkubench.envs.core.registry import family_of, resolve
+from pkubench.envs.core.registry import VARIANT, family_of, resolve
 from pkubench.errors import ConfigError, UnknownName
 from pkubench.plugins import note_registrant
 from pkubench.tasks.task import Task
@@ -53,6 +53,7 @@ def registered_tasks() -> tuple[Task, ...]:
 
 def is_outside(name: str) -> bool:
     """Return whether a name is spelled as a task of another package is."""
+    name = name.partition(VARIANT)[0]
     return family_of(name) is None and _NAME.fullmatch(name) is not None
 
 

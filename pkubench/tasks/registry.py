@@ -17,7 +17,14 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
-from pkubench.envs.core.registry import current_id, family_of, resolve, superseded, unknown_id
+from pkubench.envs.core.registry import (
+    VARIANT,
+    current_id,
+    family_of,
+    resolve,
+    superseded,
+    unknown_id,
+)
 from pkubench.errors import ConfigError, UnknownName
 from pkubench.plugins import load_entry_points, note_registrant
 from pkubench.tasks.claim import Claim
@@ -108,8 +115,11 @@ def make_task(name: str) -> Task:
     """Return a task by its full id, by its name without the namespace, or for a named game.
 
     ``module:Name-v0`` names one of another package and imports the module
-    (``pkubench.tasks.outside``).
+    (``pkubench.tasks.outside``). ``Name-v0+delay=20`` is the task ``Name-v0`` with rewards paid
+    every 20 steps and at the end of an episode: returns, and reference scores, are the same.
 
+    >>> make_task("SimpleSpread-v0+delay=episode").id
+    'pkubench/SimpleSpread-v0+delay=episode'
     >>> make_task("LeducPoker-v0").ranking.name
     'exploitability'
     >>> make_task("openspiel:tic_tac_toe").scoring.name
@@ -117,8 +127,13 @@ def make_task(name: str) -> Task:
 
     Raises:
         UnknownName: no such task; the message names the nearest one.
-        ConfigError: the module that a name begins with cannot be imported.
+        ConfigError: the module that a name begins with cannot be imported; another delay.
     """
+    base, plus, change = name.partition(VARIANT)
+    if plus:
+        task = make_task(base)
+        own = resolve(f"{task.id}{VARIANT}{change}").id.partition(VARIANT)[2]
+        return dataclasses.replace(task, id=f"{task.id}{VARIANT}{own}")
     family = family_of(name)
     if family is not None:
         for suite in suites().values():
@@ -163,7 +178,7 @@ def as_task(task: Task | str) -> Task:
 
 
 def make_listed_task(name: str) -> Task:
-    """Return a task of a suite, as :func:`make_task`, but not a game that is only named.
+    """Return a task of a suite, as :func:`make_task`, but no game or variant that is only named.
 
     Untrusted input (a submission) must not make this machine look for files, build games of any
     size or import modules. A task of another package is found if whoever runs this has installed
@@ -175,7 +190,7 @@ def make_listed_task(name: str) -> Task:
     for task in registered_tasks():
         if task.id == name:
             return task
-    if family_of(name) is not None or is_outside(name):
+    if family_of(name) is not None or is_outside(name) or VARIANT in name:
         raise UnknownName(
             "listed task", name, (), "`pkubench list` shows all tasks that boards accept"
         )

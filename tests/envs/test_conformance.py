@@ -33,14 +33,18 @@ every_environment = pytest.mark.parametrize("name", HERE)
 sampled_environments = pytest.mark.parametrize("name", SAMPLE)
 TEAMS = tuple(
     f"pkubench.envs.{name}"
-    for name in ("particle", "linear_quadratic", "diagnostics", "multi_mujoco")
+    for name in ("particle", "linear_quadratic", "diagnostics", "multi_mujoco", "credit")
 )
 every_team = pytest.mark.parametrize(
     "name", [name for name in HERE if environments()[name].entry_point.startswith(TEAMS)]
 )
 WITHOUT_CHANCE = "pkubench.envs.diagnostics"
 """Games that start the same whatever the seed, and see the same until they are over."""
-START_ALIKE = (WITHOUT_CHANCE, "pkubench.envs.games.goofspiel")
+START_ALIKE = (
+    WITHOUT_CHANCE,
+    "pkubench.envs.games.goofspiel",
+    "pkubench.envs.credit.alice_and_bob",
+)
 """Environments whose first picture is the same whatever the seed."""
 every_environment_of_chance = pytest.mark.parametrize(
     "name",
@@ -256,7 +260,10 @@ def test_only_the_clock_truncates(name: str) -> None:
     limited = list(play(make_batch(name, 4, max_episode_steps=7), SEEDS[:4], 8))[1:]
     for count, moment in enumerate(limited, start=1):
         assert (moment.arrays["truncated"] == (count >= 7)).all()
-    endless = list(play(make_batch(name, 4, max_episode_steps=None), SEEDS[:4], 30))[1:]
+    # A reward that is paid at the end would never be, without one: it is not delayed here.
+    prompt = {"delay": None} if "delay" in environments()[name].kwargs else {}
+    without_limit = make_batch(name, 4, max_episode_steps=None, **prompt)
+    endless = list(play(without_limit, SEEDS[:4], 30))[1:]
     assert not any(moment.arrays["truncated"].any() for moment in endless)
     for moment, unlimited in zip(limited, endless, strict=False):
         np.testing.assert_array_equal(moment.arrays["terminated"], unlimited.arrays["terminated"])

@@ -10,6 +10,7 @@ from tests.envs.tape import SAMPLE
 TOLERANCE = {
     "particle": 2e-5,
     "linear_quadratic": 1e-5,
+    "credit": 2e-5,
     "safety": 1e-3,
     "multi_mujoco": 1e-3,
     "games": 0.0,

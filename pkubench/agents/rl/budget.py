@@ -7,11 +7,9 @@ Both wrap a ``BatchEnv`` and are one. The reward of the unwrapped environment is
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from gymnasium import spaces
 
 from pkubench.agents.contract import (
@@ -22,7 +20,8 @@ from pkubench.agents.contract import (
     MaskedObservation,
     State,
 )
-from pkubench.envs.core.batch import Array, BatchEnv, Info
+from pkubench.envs.core.batch import Array, BatchEnv, Info, Step
+from pkubench.envs.core.wrapper import EnvWrapper
 from pkubench.errors import ConfigError
 
 RAW_REWARD = "raw_reward"
@@ -56,67 +55,24 @@ class Budget(NamedTuple):
         return remaining
 
 
-class EnvWrapper(BatchEnv):
-    """Wraps an environment and changes its rewards and terminations."""
+class BudgetWrapper(EnvWrapper):
+    """Wraps an environment that has a cost; changes its rewards and terminations."""
 
-    def __init__(self, inner: BatchEnv) -> None:
-        """Wrap ``inner`` and take over its time limit, options and spaces."""
-        self.episode_options = inner.episode_options  # type: ignore[misc]  # of another class
-        super().__init__(inner.num_envs, inner.max_episode_steps)
-        self.inner = inner
-        self.agents = inner.agents
-        self.observation_spaces, self.action_spaces = inner.observation_spaces, inner.action_spaces
-        self.state_space = inner.state_space
-        self._seen: dict[str, Array] = {}
-        self._started: Info = {}
-
-    def _reset(self, ids: IntArray, seeds: IntArray) -> None:
-        self._seen, self._started = self.inner.reset(
-            seeds, ids, {name: values[ids] for name, values in self.options.items()}
-        )
-        self._begin(ids)
-
-    def _step(
-        self, actions: Mapping[str, Array], active: BoolArray | None
-    ) -> tuple[FloatArray, BoolArray, Info]:
-        step = self.inner.step(actions, active)
+    def _change(self, step: Step) -> tuple[FloatArray, BoolArray, Info]:
         if "cost" not in step.info:
-            raise ConfigError(f"{type(self.inner).__name__} has no cost to keep a budget of")
-        self._seen = step.observations
+            raise ConfigError(f"{type(self.unwrapped).__name__} has no cost to keep a budget of")
         info = {**step.info, RAW_REWARD: step.rewards.sum(1)}
-        rewards, terminated = self._change(step.rewards, step.terminated, info)
+        rewards, terminated = self._spend(step.rewards, step.terminated, info)
         return rewards, terminated, info
 
     @abstractmethod
-    def _begin(self, ids: IntArray) -> None:
-        """Start the budgets of new episodes."""
-
-    @abstractmethod
-    def _change(
+    def _spend(
         self, rewards: FloatArray, terminated: BoolArray, info: Info
     ) -> tuple[FloatArray, BoolArray]:
         """Return rewards and terminations for the learner."""
 
-    def _observe(self) -> dict[str, Array]:
-        return self._seen
 
-    def _info(self) -> Info:
-        return self._started
-
-    def state(self) -> Array:
-        """Return the inner environment's state."""
-        return self.inner.state()
-
-    def close(self) -> None:
-        """Close the inner environment."""
-        self.inner.close()
-
-    def render(self, index: int = 0) -> npt.NDArray[np.uint8]:
-        """Draw the inner environment."""
-        return self.inner.render(index)
-
-
-class Saute(EnvWrapper):
+class Saute(BudgetWrapper):
     """The remaining share of the budget is observed; once spent, a step earns ``unsafe_reward``.
 
     The share is the last entry of every agent's observation and of the state, and starts at 1
@@ -137,7 +93,7 @@ class Saute(EnvWrapper):
     def _begin(self, ids: IntArray) -> None:
         self.left[ids] = 1.0
 
-    def _change(
+    def _spend(
         self, rewards: FloatArray, terminated: BoolArray, info: Info
     ) -> tuple[FloatArray, BoolArray]:
         self.left = self.budget.after(self.left, info["cost"])
@@ -154,7 +110,7 @@ class Saute(EnvWrapper):
         return with_share(self.inner.state(), self.left)
 
 
-class EarlyTermination(EnvWrapper):
+class EarlyTermination(BudgetWrapper):
     """An episode ends, with no reward for its last step, once its cost exceeds the limit.
 
     The count restarts with every episode. OmniSafe resets it only after terminating an episode, so
@@ -171,7 +127,7 @@ class EarlyTermination(EnvWrapper):
     def _begin(self, ids: IntArray) -> None:
         self.spent[ids] = 0.0
 
-    def _change(
+    def _spend(
         self, rewards: FloatArray, terminated: BoolArray, info: Info
     ) -> tuple[FloatArray, BoolArray]:
         self.spent = self.spent + info["cost"]

@@ -24,6 +24,7 @@ from pkubench.agents.rl.rows import masks_of as masks_of
 from pkubench.agents.rl.training_cost import TrainingCost
 from pkubench.agents.rl.waiting import standing_still
 from pkubench.envs.core.batch import BatchEnv, BoolArray
+from pkubench.envs.core.delayed_reward import DENSE_REWARD
 from pkubench.envs.core.seeding import TrainingSeeds
 
 Array = npt.NDArray[Any]
@@ -258,7 +259,7 @@ class Collector:
         waiting = None if active.all() else ~active
         step = env.step(actions, None if waiting is None else active.copy())
         if waiting is not None:
-            keys = ("cost", RAW_REWARD, *self.cost_keys, *self.info_keys)
+            keys = ("cost", RAW_REWARD, DENSE_REWARD, *self.cost_keys, *self.info_keys)
             step = standing_still(step, waiting, self.raw, before, keys)
         self.raw, self.info = step.observations, step.info
         reward = step.rewards.sum(1)

@@ -17,7 +17,8 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers import HumanRendering
 
 from pkubench.envs.adapters.gymnasium import RENDER_MODES, GymnasiumAdapter, VectorAdapter
-from pkubench.envs.core.registry import make_batch
+from pkubench.envs.core.delayed_reward import DELAY
+from pkubench.envs.core.registry import make_batch, resolve
 from pkubench.errors import ConfigError, MissingExtra
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def make_single(
     """Make one copy of an environment as a Gymnasium environment; ``gymnasium.make`` calls this.
 
     It has no time limit of its own, because ``gymnasium.make`` wraps it in ``TimeLimit``; pass
-    ``max_episode_steps`` to set one here.
+    ``max_episode_steps`` to set one here. With delayed rewards it has: the last step pays what was
+    withheld, so that the environment must know it.
 
     Returns:
         A ``GymnasiumAdapter``; for ``render_mode="human"`` in Gymnasium's wrapper that opens a
@@ -40,7 +42,8 @@ def make_single(
         UnknownName, MissingExtra, ConfigError: as ``make_batch``; also if a window is asked for
             where none can be opened.
     """
-    kwargs.setdefault("max_episode_steps", None)
+    is_delayed = {**resolve(env_id).kwargs, **kwargs}.get(DELAY) is not None
+    kwargs.setdefault("max_episode_steps", -1 if is_delayed else None)
     if render_mode == "human":
         _check_window()
         return HumanRendering(GymnasiumAdapter(make_batch(env_id, 1, **kwargs), "rgb_array"))

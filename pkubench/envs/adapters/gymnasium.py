@@ -14,12 +14,15 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from pkubench.envs.core.batch import Array, BatchEnv, BoolArray, FloatArray, Info
+from pkubench.envs.core.delayed_reward import EpisodicReward
 from pkubench.envs.core.episode_seeds import EpisodeSeeds
 from pkubench.envs.core.options import option_arrays
 from pkubench.envs.core.seeding import IntArray
 from pkubench.errors import ActionError, ConfigError
 
 RENDER_MODES: Final = ("rgb_array",)
+_CUTS: Final = 5
+"""Episodes in a row that end alike without their delayed rewards, before a warning."""
 
 
 def checked_render_mode(render_mode: str | None) -> str | None:
@@ -90,6 +93,9 @@ class GymnasiumAdapter(_Adapter, gymnasium.Env[Any, Any]):
         self.observation_space = self._joint(batch.observation_spaces)
         self.action_space = self._joint(batch.action_spaces)
         self._lane: IntArray = np.zeros(1, dtype=np.int64)
+        self._cut = (-1, 0)
+        """At which step an episode was last cut before delayed rewards were paid, and how many in a
+        row were."""
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -101,9 +107,24 @@ class GymnasiumAdapter(_Adapter, gymnasium.Env[Any, Any]):
         """
         chosen = option_arrays(self.batch.episode_options, options, 1)
         seeds = self.seeds.take(self._lane, seed)
+        self._note_cut()
         super().reset(seed=seed)
         observations, info = self.batch.reset(seeds, None, chosen)
         return self._first(observations), self._info_at(info, np.zeros(self.batch.num_agents))
+
+    def _note_cut(self) -> None:
+        """Warn where episode after episode ends at one step without its delayed rewards."""
+        batch, length = self.batch, int(self.batch.elapsed[0])
+        if not isinstance(batch, EpisodicReward) or not batch.withheld.any():
+            return
+        cut_at, times = self._cut
+        self._cut = length, times + 1 if cut_at == length else 1
+        if self._cut[1] == _CUTS:
+            gymnasium.logger.warn(
+                f"The last {_CUTS} episodes were cut at step {length}, before their delayed "
+                "rewards were paid. A time limit that is put around the environment, as "
+                "gymnasium.make(max_episode_steps=) does, is not known to it."
+            )
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Advance by one step.

@@ -31,7 +31,11 @@ class ParallelAdapter(ParallelEnv[str, Any, Any]):  # type: ignore[misc]
             raise ConfigError(f"a parallel environment is a batch of 1, got {batch.num_envs}")
         self.batch = batch
         self.render_mode = checked_render_mode(render_mode)
-        self.metadata = {**batch.metadata, "name": type(batch).__name__, "is_parallelizable": True}
+        self.metadata = {
+            **batch.metadata,
+            "name": type(batch.unwrapped).__name__,
+            "is_parallelizable": True,
+        }
         self.possible_agents = list(batch.agents)
         self.agents: list[str] = []
         self.observation_spaces = dict(batch.observation_spaces)

@@ -99,6 +99,11 @@ class BatchEnv(ABC):
         """Number of agents of the environment."""
         return len(self.agents)
 
+    @property
+    def unwrapped(self) -> BatchEnv:
+        """The environment itself; of a wrapper, the one inside all wrappers."""
+        return self
+
     def reset(
         self,
         seeds: IntArray,

@@ -15,10 +15,11 @@ import pkgutil
 import re
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pkubench.envs.core.batch import BatchEnv
+from pkubench.envs.core.delayed_reward import DELAY, delayed, read_delay
 from pkubench.envs.core.traits import Traits, traits_of
 from pkubench.errors import ConfigError, MissingExtra, SupersededWarning, UnknownName
 from pkubench.plugins import MISSING, load_entry_points, note_registrant, raise_misdeclared
@@ -26,6 +27,8 @@ from pkubench.plugins import MISSING, load_entry_points, note_registrant, raise_
 NAMESPACE = "pkubench"
 ENTRY_POINTS = "pkubench.environments"
 """Group of the entry points by which other packages add environments."""
+VARIANT = "+"
+"""Begins what a name changes of an environment: ``HopperVelocity-v0+delay=20``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,8 @@ class EnvSpec:
     """Constructor settings that make this id."""
     supersedes: str | None = None
     """The id of the previous version, which now resolves to this one."""
+    variant_of: EnvSpec | None = None
+    """Of a variant, which is named and not registered: the environment that it changes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,13 +187,21 @@ def resolve(name: str) -> EnvSpec:
     spells it. Its module must be imported: unlike there, it is not imported here, since names also
     come from files.
 
+    ``Name-v0+delay=20`` names a variant: the environment with this setting.
+
     >>> resolve("openspiel:tic_tac_toe").kwargs["game"]
     'openspiel:tic_tac_toe'
+    >>> resolve("SimpleSpread-v0+delay=episode").kwargs["delay"]
+    'episode'
 
     Raises:
         UnknownName: no such environment; the message names the nearest one. Whether a family has
             the game is found out when it is made.
+        ConfigError: a variant of another kind.
     """
+    base, plus, change = name.partition(VARIANT)
+    if plus:
+        return _variant(resolve(base), change)
     family = family_of(name)
     if family is not None:
         return EnvSpec(
@@ -208,6 +221,20 @@ def resolve(name: str) -> EnvSpec:
             raise UnknownName("environment", name, known, hint)
         raise unknown_id("environment", name, known)
     return known[full]
+
+
+def _variant(spec: EnvSpec, change: str) -> EnvSpec:
+    setting, _, value = change.partition("=")
+    if setting != DELAY:
+        raise UnknownName("variant of an environment", setting, [DELAY], f"+{DELAY}=20")
+    delay = read_delay(value)
+    return replace(
+        spec,
+        id=f"{spec.id}{VARIANT}{DELAY}={delay}",
+        kwargs={**spec.kwargs, DELAY: delay},
+        supersedes=None,
+        variant_of=spec,
+    )
 
 
 def unknown_id(kind: str, name: str, known: Iterable[str]) -> UnknownName:
@@ -268,17 +295,28 @@ def env_class(spec: EnvSpec) -> type[BatchEnv]:
 def make_batch(name: str, num_envs: int = 1, **kwargs: Any) -> BatchEnv:
     """Make ``num_envs`` copies of an environment by name; ``kwargs`` override the id's settings.
 
+    Every environment has the setting ``delay``, unless its constructor takes one of this name:
+    ``"episode"`` pays all rewards at the end of an episode, and k every k steps
+    (``pkubench.envs.core.delayed_reward``); None pays them at once.
+
+    >>> make_batch("SimpleSpread-v0", delay="episode").unwrapped
+    <pkubench.envs.particle.spread.SimpleSpread object at ...>
+
     Raises:
         MissingExtra: its dependencies are not installed.
         UnknownName: no such environment, or a setting that it does not have.
+        ConfigError: a setting has a value that it cannot have.
     """
     spec = resolve(name)
     cls = env_class(spec)
     settings = {**spec.kwargs, **kwargs}
+    delay = None
+    if DELAY in settings and DELAY not in _settings_of(cls):
+        delay = settings.pop(DELAY)
     try:
-        return cls(num_envs=num_envs, **settings)
+        return delayed(cls(num_envs=num_envs, **settings), delay)
     except TypeError as error:
-        known = _settings_of(cls)
+        known = _settings_of(cls) | {DELAY}
         unknown = [name for name in kwargs if name not in known]
         if not unknown or "unexpected keyword" not in str(error):
             raise

@@ -30,7 +30,7 @@ DT: Final = 0.1
 VELOCITY_KEPT: Final = 0.75
 """What damping 0.25 leaves of a velocity after each step."""
 SENSITIVITY: Final = 5.0
-"""Force of a full push (the mass is 1)."""
+"""Force of a full push, unless a body says otherwise."""
 CONTACT_FORCE: Final = 100.0
 CONTACT_MARGIN: Final = 1e-3
 """Width of the soft contact: the overlap is margin * log(1 + exp((reach - distance) / margin))."""
@@ -44,12 +44,12 @@ the change unless it is itself below 1e-33.
 MOVES: Final = 5
 """Nothing, left, right, down, up."""
 
-_PUSH: Final = SENSITIVITY * DT * np.array([[0.0, -1, 1, 0, 0], [0, 0, 0, -1, 1]])
+_DIRECTIONS: Final = np.array([[0.0, -1, 1, 0, 0], [0, 0, 0, -1, 1]])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
-    """One agent of a particle environment."""
+    """One agent of a particle environment, or what moves there without being an agent."""
 
     name: str
     radius: float
@@ -58,6 +58,10 @@ class Body:
     moves: bool = True
     channels: int = 0
     """Length of the message it sends each step; 0 for a silent agent."""
+    force: float = SENSITIVITY
+    """Of a full push."""
+    mass: float = 1.0
+    max_speed: float | None = None
 
     def action_space(self, continuous: bool) -> spaces.Space[Any]:
         """Return Box(0, 1) of one number a move and channel, or Discrete over their product."""
@@ -70,14 +74,17 @@ class ParticleEnv(BatchEnv):
     """Base of the particle environments: the state, the moves and the picture.
 
     An environment says in ``_see`` what its agents observe (rows of ``_views``) and in ``_rewards``
-    what they earn. ``positions`` (entities, 2, num_envs; agents first, then landmarks) and
-    ``velocities`` (agents, 2, num_envs) may be written to; call ``refresh`` afterwards.
+    what they earn. ``positions`` (entities, 2, num_envs; bodies first, then landmarks) and
+    ``velocities`` (bodies, 2, num_envs) may be written to; call ``refresh`` afterwards. ``bodies``
+    are the agents, and after them what else moves (``_push_others`` says how).
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 10}
     default_horizon: ClassVar[int | None] = 25
+    no_op_action: ClassVar[int] = 0
+    """The discrete action that does nothing (says the first word, where an agent must speak)."""
     collide: ClassVar[bool] = False
-    """Whether agents push each other away."""
+    """Whether bodies push each other away."""
 
     def __init__(
         self,
@@ -88,14 +95,19 @@ class ParticleEnv(BatchEnv):
         max_episode_steps: int | None,
         continuous_actions: bool,
         rules: Rules,
+        others: Sequence[Body] = (),
+        obstacle_radii: Sequence[float] = (),
     ) -> None:
-        """Allocate the state of all environments; ``reset`` fills it."""
+        """Allocate the state of all environments; ``reset`` fills it.
+
+        ``bodies`` are the agents and ``others`` what moves besides them. The first landmarks are
+        obstacles, which bodies cannot pass, if they have radii.
+        """
         super().__init__(num_envs, max_episode_steps)
         if rules not in ("v3", "v2"):
             raise ConfigError(f"rules must be 'v3' (mpe2) or 'v2' (PettingZoo <= 1.22): {rules!r}")
         self.rules: Rules = rules
         self.continuous_actions = bool(continuous_actions)
-        self.bodies = tuple(bodies)
         self.agents = tuple(body.name for body in bodies)
         self.action_spaces = {b.name: b.action_space(self.continuous_actions) for b in bodies}
         self.observation_spaces = {
@@ -104,31 +116,48 @@ class ParticleEnv(BatchEnv):
         total = sum(b.sees for b in bodies)
         self.state_space = spaces.Box(-np.inf, np.inf, (total,), np.float32)
 
-        count, pairs = len(bodies), len(bodies) * (len(bodies) - 1) // 2
+        self.bodies = (*bodies, *others)
+        count = len(self.bodies)
         self.num_landmarks = num_landmarks
         self.random = RandomStreams(num_envs)
         self.positions: FloatArray = np.zeros((count + num_landmarks, 2, num_envs))
         self.velocities: FloatArray = np.zeros((count, 2, num_envs))
-        self._push: FloatArray = np.zeros((count, 2, num_envs))
         self._views: npt.NDArray[np.float32] = np.zeros(
-            (count, max(b.sees for b in bodies), num_envs), dtype=np.float32
+            (len(bodies), max(b.sees for b in bodies), num_envs), dtype=np.float32
         )
-        first, second = np.triu_indices(count, 1)
-        self._first, self._second = first.astype(np.int64), second.astype(np.int64)
-        self._reach: FloatArray = np.array(
-            [a.radius + b.radius for a, b in combinations(bodies, 2)]
-        ).reshape(-1, 1)
-        shape = (pairs, 2, num_envs) if self.collide else (0, 2, num_envs)
+        # Which of the moves each discrete action means; a message is the quotient by MOVES.
+        self._push_tables = [
+            np.tile(b.force * DT / b.mass * _DIRECTIONS, max(b.channels, 1)) for b in self.bodies
+        ]
+        self._limited = [(i, b.max_speed) for i, b in enumerate(self.bodies) if b.max_speed]
+        self._allocate_pairs([body.radius for body in self.bodies], obstacle_radii)
+
+    def _allocate_pairs(self, radii: Sequence[float], obstacle_radii: Sequence[float]) -> None:
+        """Allocate what is computed of each pair of a body with a later body or an obstacle."""
+        count, colliders = len(radii), len(radii) + len(obstacle_radii)
+        pairs = [pair for pair in combinations(range(colliders), 2) if pair[0] < count]
+        every = [*radii, *obstacle_radii]
+        self._colliders = colliders
+        self._first, self._second = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+        self._reach: FloatArray = np.array([every[a] + every[b] for a, b in pairs]).reshape(-1, 1)
+        shape = (len(pairs) if self.collide else 0, 2, self.num_envs)
         self._gap: FloatArray = np.zeros(shape)
         self._gap_squared: FloatArray = np.zeros(shape)
-        self._distance: FloatArray = np.zeros((shape[0], num_envs))
-        # Which of the moves each discrete action means; a message is the quotient by MOVES.
-        self._push_tables = [np.tile(_PUSH, max(b.channels, 1)) for b in bodies]
+        self._distance: FloatArray = np.zeros((shape[0], self.num_envs))
+        # Obstacles have rows too: what pushes them is added there, divided by an infinite mass.
+        self._pushes: FloatArray = np.zeros((colliders, 2, self.num_envs))
+        masses = [body.mass for body in self.bodies] + [np.inf] * len(obstacle_radii)
+        self._inverse_mass: FloatArray = 1.0 / np.array(masses)
 
     @property
     def landmarks(self) -> FloatArray:
         """Positions of the landmarks, a view (num_landmarks, 2, num_envs)."""
         return self.positions[len(self.bodies) :]
+
+    @property
+    def _push(self) -> FloatArray:
+        """Changes of the bodies' velocities, a view (bodies, 2, num_envs)."""
+        return self._pushes[: len(self.bodies)]
 
     def refresh(self) -> None:
         """Recompute what follows from the positions; call it after writing to them."""
@@ -164,19 +193,24 @@ class ParticleEnv(BatchEnv):
     def _step(
         self, actions: Mapping[str, Array], active: BoolArray | None
     ) -> tuple[FloatArray, BoolArray, Info]:
-        for index in range(len(self.bodies)):
-            self._read_action(index, actions[self.bodies[index].name])
+        for index, agent in enumerate(self.agents):
+            self._read_action(index, actions[agent])
+        self._push_others()
         if self.collide:
             self._push_apart()
         self._integrate()
         self.refresh()
-        rewards = np.empty((self.num_envs, len(self.bodies)))
+        rewards = np.empty((self.num_envs, self.num_agents))
         self._rewards(rewards)
-        return rewards, np.zeros(self.num_envs, dtype=np.bool_), {}
+        return rewards, np.zeros(self.num_envs, dtype=np.bool_), self._info()
+
+    def _push_others(self) -> None:
+        """Write the pushes of the bodies that are not agents; without an engine they have none."""
+        self._push[self.num_agents :] = 0.0
 
     def _read_action(self, index: int, action: Array) -> None:
         """Turn an action into a push (change of velocity) and a message."""
-        body, push = self.bodies[index], self._push[index]
+        body, push = self.bodies[index], self._pushes[index]
         if not self.continuous_actions:
             if body.moves:
                 table = self._push_tables[index]
@@ -192,7 +226,7 @@ class ParticleEnv(BatchEnv):
         if body.moves:
             push[0] = action[2] - action[1]
             push[1] = action[4] - action[3]
-            push *= SENSITIVITY * DT
+            push *= body.force * DT / body.mass
             action = action[MOVES:]
         if body.channels:
             self._hear(index, action)
@@ -203,20 +237,31 @@ class ParticleEnv(BatchEnv):
         if self.rules == "v2":
             self.velocities *= VELOCITY_KEPT
             self.velocities += self._push
+            self._limit_speeds()
             moving += np.multiply(self.velocities, DT, out=self._push)
         else:
             moving += self.velocities * DT
             self.velocities *= VELOCITY_KEPT
             self.velocities += self._push
+            self._limit_speeds()
+
+    def _limit_speeds(self) -> None:
+        for index, limit in self._limited:
+            x, y = self.velocities[index]
+            speed = np.sqrt(x * x + y * y)
+            too_fast = speed > limit
+            if too_fast.any():
+                for part in (x, y):
+                    part[too_fast] = part[too_fast] / speed[too_fast] * limit
 
     def _measure_pairs(self) -> None:
-        """Compute offset and distance of every pair of agents."""
+        """Compute offset and distance of every pair of bodies, and of bodies and obstacles."""
         start = 0
-        for index in range(len(self.bodies) - 1):
-            stop = start + len(self.bodies) - 1 - index
+        for index in range(min(len(self.bodies), self._colliders - 1)):
+            stop = start + self._colliders - 1 - index
             np.subtract(
                 self.positions[index],
-                self.positions[index + 1 : len(self.bodies)],
+                self.positions[index + 1 : self._colliders],
                 out=self._gap[start:stop],
             )
             start = stop
@@ -234,17 +279,19 @@ class ParticleEnv(BatchEnv):
         distance = np.maximum(self._distance[pair, env_index], np.finfo(np.float64).tiny)
         overlap = np.logaddexp(0.0, (self._reach[pair, 0] - distance) / CONTACT_MARGIN)
         strength = CONTACT_FORCE * CONTACT_MARGIN * DT * overlap / distance
-        push = self._push.reshape(-1)
+        push = self._pushes.reshape(-1)
+        first, second = self._first[pair], self._second[pair]
         for axis in range(2):
             change = strength * self._gap[pair, axis, env_index]
             offset = axis * self.num_envs + env_index
-            np.add.at(push, self._first[pair] * (2 * self.num_envs) + offset, change)
-            np.subtract.at(push, self._second[pair] * (2 * self.num_envs) + offset, change)
+            by_first, by_second = (change * self._inverse_mass[body] for body in (first, second))
+            np.add.at(push, first * (2 * self.num_envs) + offset, by_first)
+            np.subtract.at(push, second * (2 * self.num_envs) + offset, by_second)
 
     def _observe(self) -> dict[str, Array]:
         return {
-            body.name: np.array(self._views[index, : body.sees].T, order="C")
-            for index, body in enumerate(self.bodies)
+            agent: np.array(self._views[index, : self.bodies[index].sees].T, order="C")
+            for index, agent in enumerate(self.agents)
         }
 
     def render(self, env_index: int = 0) -> npt.NDArray[np.uint8]:

@@ -102,8 +102,9 @@ class Loader:
 
     def __call__(self, job: Job) -> Entrant:
         """Return the entrant of a job, after registering its environment in this process."""
-        if family_of(job.env.id) is None:
-            register_environment(job.env)
+        env = job.env.variant_of or job.env
+        if family_of(env.id) is None:
+            register_environment(env)
         # Runs are compared whole, with where they lie and their hashes: names are not unique.
         if not job.run.reusable or self._entrant is None or job.run != self._run:
             self._entrant, self._run = None, None

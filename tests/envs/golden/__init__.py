@@ -23,6 +23,7 @@ MAX_NUMBERS = 24
 LENGTH = {
     "particle": 25,
     "linear_quadratic": 25,
+    "credit": 25,
     "safety": 5,
     "multi_mujoco": 5,
     "games": 20,

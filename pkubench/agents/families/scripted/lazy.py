@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium import spaces
 
 from pkubench.agents.contract import Array, Entrant, Team
-from pkubench.agents.families.scripted.linear import ConstantAgent, LinearAgent
+from pkubench.agents.families.scripted.linear import ConstantAgent, LinearAgent, PlanAgent
 from pkubench.envs.core.batch import SOLE_AGENT
 from pkubench.envs.core.registry import make_batch
 from pkubench.errors import AgentError
@@ -21,27 +21,41 @@ from pkubench.errors import AgentError
 def no_op(task_id: str) -> Entrant:
     """Return the agents that do nothing: no torque, no movement, no message.
 
-    Where actions are discrete the first one is nothing, as in the particle environments; a message
-    that cannot be omitted is the first one.
+    Where actions are discrete, the environment says which one does nothing (``no_op_action``); a
+    message that cannot be omitted is the first one.
 
     Raises:
         AgentError: the task's environment has no such action.
     """
     env = make_batch(task_id)
     action_spaces = dict(env.action_spaces)
+    nothing: int | None = getattr(env.unwrapped, "no_op_action", None)
     env.close()
-    is_particle = task_id.rpartition("/")[2].startswith("Simple")
     actions: dict[str, Array] = {}
     for agent, space in action_spaces.items():
         if isinstance(space, spaces.Box) and space.contains(np.zeros(space.shape, space.dtype)):
             actions[agent] = np.zeros(space.shape, space.dtype)
-        elif isinstance(space, spaces.Discrete) and is_particle:
-            actions[agent] = np.array(0)
+        elif isinstance(space, spaces.Discrete) and nothing is not None:
+            actions[agent] = np.array(nothing)
         else:
             raise AgentError(f"scripted:no-op: no action of {task_id!r} does nothing")
     if list(actions) == [SOLE_AGENT]:
         return ConstantAgent(actions[SOLE_AGENT])
     return Team({agent: ConstantAgent(action) for agent, action in actions.items()})
+
+
+def pacing(task_id: str) -> Entrant:
+    """Return the agents that walk to and fro, where that avoids every penalty and leads nowhere.
+
+    Raises:
+        AgentError: the task's environment has no such plan.
+    """
+    env = make_batch(task_id).unwrapped
+    plan: dict[str, Array] | None = getattr(env, "lazy_plan", None)
+    env.close()
+    if plan is None:
+        raise AgentError(f"scripted:pacing plays AliceAndBob-v0 only, not {task_id!r}")
+    return Team({agent: PlanAgent(actions) for agent, actions in plan.items()})
 
 
 _HOPPER_REST: Final = np.array([1.2079, *[0.0] * 10])

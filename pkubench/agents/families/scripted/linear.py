@@ -1,4 +1,4 @@
-"""Policies of one formula: a constant action, and one linear in the observation."""
+"""Policies of one formula: a constant action, a plan, and one linear in the observation."""
 
 from __future__ import annotations
 
@@ -23,6 +23,22 @@ class ConstantAgent:
     def act(self, observation: Array, state: None, active: BoolArray) -> tuple[Array, None]:
         """Return the action for every episode."""
         return np.repeat(self.action[None], len(active), axis=0), None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanAgent:
+    """Plays a sequence of actions, whatever it observes, and begins again at its end."""
+
+    actions: Array
+    """(steps, ...), elements of the agent's action space."""
+
+    def begin(self, seeds: IntArray) -> IntArray:
+        """Return the episodes' number of steps, 0."""
+        return np.zeros(len(seeds), dtype=np.int64)
+
+    def act(self, observation: Array, state: IntArray, active: BoolArray) -> tuple[Array, IntArray]:
+        """Return the actions (episodes, ...)."""
+        return self.actions[state % len(self.actions)], state + 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)

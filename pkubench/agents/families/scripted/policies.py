@@ -9,11 +9,11 @@ from functools import lru_cache
 from typing import Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from pkubench.agents.contract import Array, BoolArray, Entrant, FloatArray, IntArray, Team
-from pkubench.agents.families.scripted.lazy import no_op, standing
-from pkubench.agents.families.scripted.linear import ConstantAgent, LinearAgent
+from pkubench.agents.families.scripted.lazy import no_op, pacing, standing
+from pkubench.agents.families.scripted.linear import ConstantAgent, LinearAgent, PlanAgent
+from pkubench.agents.families.scripted.steering import DEFAULT_GAINS, ChaseAgent, Gains, PushAgent
 from pkubench.envs.core.registry import make_batch
 from pkubench.envs.core.seeding import RandomStreams
 from pkubench.errors import AgentError, ConfigError, UnknownName
@@ -26,62 +26,38 @@ _MAX_ENUMERATED: Final = 6
 """Teams up to this size try every assignment (720); larger ones solve each episode separately."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gains:
-    """Gains of a controller towards a landmark at ``offset``, moving at ``velocity``."""
-
-    lookahead: float = 0.25
-    """Discrete actions: seconds of present motion that are subtracted from the offset; then the
-    agent pushes along the axis with the larger remainder. Braking and damping together stop a body
-    in about that time."""
-    deadband: float = 0.03
-    """Discrete actions: offsets below this are ignored."""
-    proportional: float = 20.0
-    """Continuous actions: push = clip(proportional × offset − derivative × velocity, −1, 1)."""
-    derivative: float = 6.0
-
-    def move(self, offset: FloatArray, velocity: FloatArray) -> IntArray:
-        """Return moves (episodes,): 0 nothing, 1 left, 2 right, 3 down, 4 up."""
-        error = offset - self.lookahead * velocity
-        axis = np.abs(error).argmax(axis=1)
-        worst = error[np.arange(len(error)), axis]
-        return np.where(np.abs(worst) < self.deadband, 0, 1 + 2 * axis + (worst > 0))
-
-    def push(self, offset: FloatArray, velocity: FloatArray) -> npt.NDArray[np.float32]:
-        """Return pushes (episodes, 5): nothing, left, right, down, up, each in [0, 1]."""
-        push = self.proportional * offset - self.derivative * velocity
-        action = np.zeros((len(push), 5), dtype=np.float32)
-        action[:, [1, 3]] = np.clip(-push, 0.0, 1.0)
-        action[:, [2, 4]] = np.clip(push, 0.0, 1.0)
-        return action
-
-
 @dataclass(frozen=True, slots=True)
 class AssignmentAgent:
-    """Covers landmarks in SimpleSpread by the assignment with the least total distance.
+    """Covers landmarks by the assignment with the least total distance.
 
-    Every agent observes all bodies and landmarks, so each computes the whole team's assignment from
-    its own observation, and all agree: execution is decentralised. With the default
-    gains a team of three gets -22.4 with discrete and -19.8 with continuous actions (v3 rules, the
-    sum over agents; 20,000 episodes, standard error 0.07).
+    Every agent of SimpleSpread, and of Navigation with 3 or 6 agents, observes all bodies and
+    landmarks, so each computes the whole team's assignment from its own observation, and all agree:
+    execution is decentralised. With 15 agents each assigns the 6 landmarks and 5 agents that it
+    sees. With the default gains a team of three gets -22.4 with discrete and -19.8 with continuous
+    actions in SimpleSpread (v3 rules, the sum over agents; 20,000 episodes, standard error 0.07).
     """
 
     index: int
-    """This agent's index in the team."""
+    """This agent's index among those that it observes and itself."""
     continuous: bool
-    gains: Gains = Gains()
+    gains: Gains = DEFAULT_GAINS
+    channels: int = 2
+    """Numbers at the end of an observation for each of the others, which are ignored."""
 
     def begin(self, seeds: IntArray) -> None:
         """Return None: no state, and no randomness."""
 
     def act(self, observation: Array, state: None, active: BoolArray) -> tuple[Array, None]:
-        """Move to the landmark assigned to this agent; observation (episodes, 6 N)."""
+        """Move to the landmark assigned to this agent.
+
+        The observation of N landmarks and N - 1 others is (episodes, 2 + 4 N + channels (N - 1)).
+        """
         batch, length = observation.shape
-        count, rest = divmod(length, 6)
+        count, rest = divmod(length - 2 + self.channels, 4 + self.channels)
         if rest or not self.index < count:
             raise AgentError(
-                f"scripted:assignment plays SimpleSpread, where agents observe 6 numbers for each "
-                f"agent of the team; got {length}"
+                "scripted:assignment plays tasks where agents observe as many landmarks as agents; "
+                f"an observation of {length} numbers is of another kind"
             )
         seen = observation.astype(np.float64)
         velocity = seen[:, 0:2]
@@ -127,16 +103,50 @@ def _permutations(count: int) -> IntArray:
 
 
 def assignment_team(task_id: str) -> Entrant:
-    """Return the team for a SimpleSpread task.
+    """Return the team for a SimpleSpread or a Navigation task.
 
     Raises:
         AgentError: another task.
     """
     name = task_id.rsplit("/", 1)[-1]
+    if name.startswith("Navigation"):
+        member = AssignmentAgent(0, continuous=False, channels=0)
+        return Team(dict.fromkeys(_agents_of(task_id), member))
     if not name.startswith("SimpleSpread"):
-        raise AgentError(f"scripted:assignment plays the SimpleSpread tasks only, not {task_id!r}")
+        raise AgentError(
+            f"scripted:assignment plays the SimpleSpread and Navigation tasks only, not {task_id!r}"
+        )
     continuous = "Continuous" in name
     return Team({f"agent_{i}": AssignmentAgent(i, continuous) for i in range(3)})
+
+
+def chase_team(task_id: str) -> Entrant:
+    """Return the predators that each move to the nearest prey.
+
+    Raises:
+        AgentError: another task than PredatorPrey.
+    """
+    name, agents = task_id.rsplit("/", 1)[-1], _agents_of(task_id)
+    if not name.startswith("PredatorPrey"):
+        raise AgentError(f"scripted:chase plays the PredatorPrey tasks only, not {task_id!r}")
+    return Team(dict.fromkeys(agents, ChaseAgent(prey=len(agents) // 3)))
+
+
+def push_team(task_id: str) -> Entrant:
+    """Return the agents that push the ball from behind.
+
+    Raises:
+        AgentError: another task than CooperativePush.
+    """
+    if not task_id.rsplit("/", 1)[-1].startswith("CooperativePush"):
+        raise AgentError(f"scripted:push plays the CooperativePush tasks only, not {task_id!r}")
+    return Team(dict.fromkeys(_agents_of(task_id), PushAgent()))
+
+
+def _agents_of(task_id: str) -> tuple[str, ...]:
+    env = make_batch(task_id)
+    env.close()
+    return env.agents
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +162,7 @@ class MessengerAgent:
 
     role: Role
     continuous: bool
-    gains: Gains = Gains()
+    gains: Gains = DEFAULT_GAINS
     is_silent: bool = False
     """Send nothing (with discrete actions always the first message) and move to the mean of the
     landmarks: what a team earns that has not learned to communicate."""
@@ -252,12 +262,14 @@ class OptimalAgent:
 def optimum_team(task_id: str) -> Entrant:
     """Return the agents of the known optimum.
 
-    It is a game's joint action, a policy within a limit, or the linear policies of a team.
+    It is a game's joint action, a policy within a limit, the linear policies of a team, or a plan
+    where nothing is random.
 
     Raises:
         AgentError: the optimum of the task's environment is not known.
     """
-    env = make_batch(task_id)
+    env = make_batch(task_id).unwrapped
+    plan: dict[str, Array] | None = getattr(env, "optimal_plan", None)
     actions: dict[str, Array] | None = getattr(env, "optimal_actions", None)
     choose: Callable[[Array, FloatArray], Array] | None = getattr(env, "choose_optimally", None)
     is_linear = hasattr(env, "linear_policies")
@@ -266,10 +278,12 @@ def optimum_team(task_id: str) -> Entrant:
         return OptimalAgent(choose)
     if is_linear:
         return _linear_team(task_id, shared=False)
+    if plan is not None:
+        return Team({agent: PlanAgent(actions) for agent, actions in plan.items()})
     if actions is None:
         raise AgentError(
-            "scripted:optimum plays the suite diagnostics and linear-quadratic teams, where the "
-            f"optima are known, not {task_id!r}"
+            "scripted:optimum plays the suite diagnostics, linear-quadratic teams and AliceAndBob, "
+            f"where the optima are known, not {task_id!r}"
         )
     return Team({agent: ConstantAgent(action) for agent, action in actions.items()})
 
@@ -284,7 +298,7 @@ def best_shared_team(task_id: str) -> Entrant:
 
 
 def _linear_team(task_id: str, shared: bool) -> Entrant:
-    env = make_batch(task_id)
+    env = make_batch(task_id).unwrapped
     policies: Callable[[bool], dict[str, FloatArray]] | None = getattr(env, "linear_policies", None)
     env.close()
     if policies is None:
@@ -314,8 +328,11 @@ def equilibrium_population(task_id: str) -> Entrant:
 
 SCRIPTED: dict[str, Callable[[str], Entrant]] = {
     "assignment": assignment_team,
+    "chase": chase_team,
     "messenger": messenger_team,
     "no-op": no_op,
+    "pacing": pacing,
+    "push": push_team,
     "silent": silent_team,
     "standing": standing,
     "optimum": optimum_team,
