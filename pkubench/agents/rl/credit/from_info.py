@@ -10,13 +10,13 @@ import numpy as np
 from pkubench.agents.components import register
 from pkubench.agents.contract import FloatArray
 from pkubench.agents.rl.credit.base import CreditFormula
+from pkubench.envs.core.delayed_reward import DENSE_REWARD
 
 if TYPE_CHECKING:
     from pkubench.agents.rl.rollout import Rollout
 
-DENSE, DIFFERENCE = "dense_reward", "difference_reward"
-"""Keys of the info: the reward that an episodic task withholds, (N,) or (N, agents); the difference
-reward of each agent, (N, agents)."""
+DIFFERENCE = "difference_reward"
+"""Key of the info: the difference reward of each agent, (N, agents)."""
 
 
 @register("dense")
@@ -25,11 +25,11 @@ class DenseReward(CreditFormula):
     """The team's reward of each step, which an episodic task withholds until the end."""
 
     is_shared: ClassVar[bool] = True
-    info_keys: ClassVar[tuple[str, ...]] = (DENSE,)
+    info_keys: ClassVar[tuple[str, ...]] = (DENSE_REWARD,)
 
     def __call__(self, rollout: Rollout) -> FloatArray:
         """Return the team's sum, repeated."""
-        dense = rollout.extras[DENSE]
+        dense = rollout.extras[DENSE_REWARD]
         team = dense if dense.ndim == 2 else dense.sum(-1)
         return np.broadcast_to(team[..., None], rollout.rewards.shape)
 
