@@ -33,7 +33,8 @@ class Spans(NamedTuple):
     @property
     def lengths(self) -> Array:
         """(B,) int64, steps of each episode."""
-        return self.valid.sum(1)
+        found: Array = self.valid.sum(1)
+        return found
 
     def gather(self, array: Array) -> Array:
         """Return the steps of an array (T, N, ...) by episode, (B, L, ...), zeros behind ends."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +62,8 @@ class ARELNetwork(CreditNetwork):
         """Return the team's reward of each step, (B, L)."""
         x = self.compress(batch.observations[:, :, 1:])
         x = x + self.positions[: x.shape[2]]
-        for over_time, over_agents in self.layers:  # type: ignore[misc]
+        layers: Any = self.layers
+        for over_time, over_agents in layers:
             x = over_time(x, is_causal=True)
             x = over_agents(x.transpose(1, 2), is_causal=False).transpose(1, 2)
         found = self.head(self.second(self.first(x)).sum(1))[..., 0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +45,8 @@ class TAR2Network(CoalitionNetwork):
         """Return the outputs of all layers, concatenated, (B, n, L, layers E)."""
         x, mask = self.tokens(batch), self.time_mask(batch)
         outputs = []
-        for over_time, over_agents in self.layers:  # type: ignore[misc]
+        layers: Any = self.layers
+        for over_time, over_agents in layers:
             x = over_agents(over_time(x, mask), self.coalitions(), self.order())
             outputs.append(x)
         return torch.cat(outputs, -1)
