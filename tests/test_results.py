@@ -190,14 +190,8 @@ def test_a_page_holds_every_finished_row_and_no_other(name: str) -> None:
         assert others - {"agent"} == rows
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] * (name != "foundation"))
-        for name, page in pages().items()
-        if page.exists()
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, page in pages().items() if page.exists()])
 def test_a_page_is_what_its_records_give(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

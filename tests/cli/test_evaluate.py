@@ -134,7 +134,7 @@ def test_a_suite_leaves_out_what_does_not_fit_and_says_so(pkubench: Command) -> 
     said = pkubench("evaluate", "mine:still", "--suite", "games")
     assert (said.code, said.out) == (2, "")
     assert "left out mine:still on KuhnPoker-v0: the team has no member for" in said.err
-    said = pkubench("evaluate", "mine:still", "--suite", "marl", "--episodes", 1)
+    said = pkubench("evaluate", "mine:still", "SimpleSpreadContinuous-v0", "--episodes", 1)
     assert said.code == 1  # pushes are not integers: the agent is accepted, and fails the episode
     assert "1 episode of mine:still on SimpleSpreadContinuous-v0 failed: wrong" in said.out
 

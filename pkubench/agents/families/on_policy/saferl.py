@@ -234,8 +234,7 @@ costs 1.2 of the return. (PPO-Lag, exact values of seed 1000: 17.9 and 18.6; CPO
 _DIAGNOSTIC_OF: dict[str, dict[str, Any]] = {
     # The correction has to undo what the first phase changes, against a KL divergence that grows as
     # a policy becomes certain: nu must follow faster than it does, and actors not outrun it. (Seed
-    # 1000, SpeedLimit: cost 6.9 with nu at 0.02, 6.0 with both as the others have them, 5.5 so.
-    # RiskyCorridor: swings of the cost between 2.3 and 7 at 0.06, between 3.6 and 6.2 at 0.4.)
+    # 1000, SpeedLimit: cost 6.9 with nu at 0.02, 6.0 with both as the others have them, 5.5 so.)
     "cup": {"lambda_lr": 0.4, "actor_lr": 5e-4},
     # A penalty that is on often ends the update after one pass, at the target KL: many short
     # updates. kappa must exceed the price of cost in deviations of A_R, which shrink.
