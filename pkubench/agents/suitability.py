@@ -71,16 +71,18 @@ def trainable(task: Task) -> list[Preset]:
     """Return the agents that can train on a task, in the order in which to try them.
 
     Learners of teams come first where there is a team, the others where there is not; those that
-    hold its cost limit before unconstrained ones; official settings last.
+    hold its cost limit before unconstrained ones, and those for delayed rewards before others where
+    rewards are; official settings last.
     """
     fitting = [agent for agent in presets().values() if can_train(agent, task)]
-    is_team = num_agents(task) > 1
+    is_team, is_late = num_agents(task) > 1, is_delayed(task)
 
     def rank(agent: Preset) -> tuple[bool, ...]:
         return (
             agent.is_official,
             (TEAM in agent.tags) != is_team,
             (LIMITED in agent.tags) != (task.cost_limit is not None),
+            (DELAYED in agent.tags) != is_late,
             SUGGESTED not in agent.tags,
         )
 

@@ -16,7 +16,7 @@ from rich.markdown import Markdown
 from rich.text import Text
 
 from pkubench.agents.components import as_plain, settings_of
-from pkubench.agents.registry import SUGGESTED, Preset, family_of, presets
+from pkubench.agents.registry import DELAYED, SUGGESTED, Preset, family_of, presets
 from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.agents.resolve.sources import AgentSource
 from pkubench.agents.saved.population_content import POPULATION_SUFFIXES
@@ -43,7 +43,15 @@ from pkubench.cli.options import (
 )
 from pkubench.cli.output import Column, Output, facts, number, prose
 from pkubench.cli.presets import check_meant_for, meanings
-from pkubench.envs.core.registry import env_class, make_batch, resolve, traits, unknown_id
+from pkubench.envs.core.delayed_reward import DELAY, EPISODE
+from pkubench.envs.core.registry import (
+    VARIANT,
+    env_class,
+    make_batch,
+    resolve,
+    traits,
+    unknown_id,
+)
 from pkubench.envs.core.registry import family_of as env_family_of
 from pkubench.errors import ConfigError, MissingExtra, UnknownName, counted
 from pkubench.tasks.outside import is_outside
@@ -105,7 +113,8 @@ def show(
                 show_components(output, name, parts)
                 return
             known = {task.id for task in tasks()}
-            if not is_task and name not in known | {task.partition("/")[2] for task in known}:
+            listed = name.partition(VARIANT)[0]
+            if not is_task and listed not in known | {task.partition("/")[2] for task in known}:
                 raise unknown_id("task or agent", name, known | presets().keys())
             if chosen is not None:
                 raise ConfigError(f"show one task at a time: {name}, or {task}")
@@ -132,7 +141,7 @@ def _show_task(output: Output, task: Task) -> None:
     if task.scoring.is_played:
         episodes = f"{protocol.episodes:,} a run ({protocol.quick_episodes} with --quick)"
         limit = counted(f"{protocol.horizon:,}", "step") if protocol.horizon else "the game's end"
-        rows += [("episodes", episodes), ("time limit", limit)]
+        rows += [("episodes", episodes), ("time limit", limit), *_delay(task)]
     rows += game_rows(card) if card else []
     rows += [("game", lacking)] if lacking else []
     rows.append(("training budget", _budget(task)))
@@ -156,6 +165,17 @@ def _show_task(output: Output, task: Task) -> None:
     examples = [command("evaluate", "random", short(task.id))]
     examples += [command("train", agents[0], short(task.id))] if agents else []
     output.next(*examples)
+
+
+def _delay(task: Task) -> list[tuple[str, str | Text]]:
+    """Return when rewards are paid, where they are paid late."""
+    delay = {**resolve(task.id).kwargs, **task.env_kwargs}.get(DELAY)
+    if delay is None:
+        return []
+    when = (
+        "at the end of an episode" if delay == EPISODE else f"every {delay} steps, and at the end"
+    )
+    return [("rewards", f"paid {when}")]
 
 
 def _card_of(task: Task) -> tuple[dict[str, Any], str]:
@@ -282,6 +302,7 @@ def _show_agent(output: Output, agent: Preset, task: Task | None) -> None:
         }
         output.document(card)
         return
+    is_late = DELAYED in agent.tags
     lacks = "" if task is None else why_not(agent, task)
     is_trained = family_of(agent).is_trained and not lacks
     training = f"pkubench train {agent.name} TASK" if is_trained else "none"
@@ -291,6 +312,7 @@ def _show_agent(output: Output, agent: Preset, task: Task | None) -> None:
         ("what", agent.summary),
         ("paper", agent.paper),
         ("suites", ", ".join(agent.suites or suites())),
+        *([("other tasks", f"those with delayed rewards (TASK+{DELAY}=...)")] if is_late else ()),
         ("training", training),
     ]
     output.show(Text(agent.name, style="bold"), facts(rows), "")

@@ -61,7 +61,8 @@ def made(
 ) -> tuple[OnPolicyLearner, Collector]:
     settings = {**SMALL, **FITS, **NETWORKS.get(str(settings.get("credit")), {}), **settings}
     config = config_of(**settings)
-    copies = env(config.num_envs, **config.credit.env_settings)
+    reports = config.credit.env_settings if issubclass(env, WithheldTeam) else {}
+    copies = env(config.num_envs, **reports)
     learner = OnPolicyLearner(copies, config, seed)
     more: dict[str, Any] = {"units": learner.units, "info_keys": config.credit.info_keys}
     return learner, Collector(copies, seed, 10, learner.inputs, **more)

@@ -22,8 +22,6 @@ DELAY: Final = "delay"
 are."""
 EPISODE: Final = "episode"
 
-_WRONG: Final = 'delay must be "episode", a positive number of steps, or None, got {!r:.80}'
-
 
 class EpisodicReward(EnvWrapper):
     """Withholds all rewards until the episode ends, and pays each agent its sum then.
@@ -104,14 +102,16 @@ class DelayedReward(EpisodicReward):
 
 
 def read_delay(text: str) -> int | str:
-    """Return a delay that is written as text: ``20`` or ``episode``.
+    """Return a delay that is written in a name: ``20`` or ``episode``.
 
     Raises:
         ConfigError: it is neither.
     """
     delay = int(text) if text.isascii() and text.isdecimal() else text
     if delay != EPISODE and not (isinstance(delay, int) and delay > 0):
-        raise ConfigError(_WRONG.format(text))
+        raise ConfigError(
+            f"+{DELAY}= takes a positive number of steps, or {EPISODE}, got {text!r:.80}"
+        )
     return delay
 
 
@@ -131,7 +131,9 @@ def delayed(env: BatchEnv, delay: Any) -> BatchEnv:
     if isinstance(delay, int | np.integer) and not isinstance(delay, bool) and delay > 0:
         return DelayedReward(env, int(delay))
     if delay != EPISODE:
-        raise ConfigError(_WRONG.format(delay))
+        raise ConfigError(
+            f'{DELAY} must be "{EPISODE}", a positive number of steps, or None, got {delay!r:.80}'
+        )
     if env.max_episode_steps is None and env.default_horizon is not None:
         raise ConfigError(
             f'delay="episode" pays at the end of an episode, and {type(env).__name__} without a '

@@ -76,17 +76,17 @@ _CONSTRAINED = (
 )
 _FIRST = ("ppo", "ppo-lag")
 _CREDIT = (
-    ("stas", _STAS, "shares by attention over time and coalitions of agents", (SUGGESTED,)),
-    ("stas-ml", _STAS, "shares by STAS with coalitions after every layer over time", ()),
-    ("arel", _AREL, "a team reward by attention over time and agents", ()),
-    ("tar2", _TAR2, "the return times weights of steps and agents", ()),
-    ("rudder", "RUDDER (NeurIPS 2019)", "changes of a predicted return", ()),
-    ("ircr", "IRCR (NeurIPS 2020)", "the normalized return at every step", ()),
-    ("uniform", _OWN, "the return divided evenly among steps and agents", ()),
+    ("stas", _STAS, "shares by attention over time and coalitions of agents", (DELAYED, SUGGESTED)),
+    ("stas-ml", _STAS, "shares by STAS with coalitions after every layer over time", (DELAYED,)),
+    ("arel", _AREL, "a team reward by attention over time and agents", (DELAYED,)),
+    ("tar2", _TAR2, "the return times weights of steps and agents", (DELAYED,)),
+    ("rudder", "RUDDER (NeurIPS 2019)", "changes of a predicted return", (DELAYED,)),
+    ("ircr", "IRCR (NeurIPS 2020)", "the normalized return at every step", (DELAYED,)),
+    ("uniform", _OWN, "the return divided evenly among steps and agents", (DELAYED,)),
     ("difference", _OWN, "difference rewards: an oracle that the environment reports", ()),
-    ("undecomposed", _OWN, "the return at the last step", (SUGGESTED,)),
-    ("undecomposed-sil", _OWN, "the return at the last step, with self-imitation", ()),
-    ("dense", _OWN, "the rewards that an episodic task withholds: an upper reference", ()),
+    ("undecomposed", _OWN, "the return at the last step", (DELAYED, SUGGESTED)),
+    ("undecomposed-sil", _OWN, "the return at the last step, with self-imitation", (DELAYED,)),
+    ("dense", _OWN, "the rewards that an episodic task withholds: an upper reference", (DELAYED,)),
 )
 _POLICY = {"tar2": "recurrent MAPPO"}
 _CREDIT_PAPERS = ("stas", "stas-ml", "arel", "tar2", "rudder", "undecomposed")
@@ -142,7 +142,7 @@ PRESETS = (
         SUGGESTED,
     ),
     *(
-        _preset(name, paper, ("credit",), f"IPPO on {summary}", TEAM, DELAYED, *tags)
+        _preset(name, paper, ("credit",), f"IPPO on {summary}", TEAM, *tags)
         for name, paper, summary, tags in _CREDIT
     ),
     *(
