@@ -6,12 +6,10 @@ import dataclasses
 import inspect
 import json as json_module
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from gymnasium.spaces import Box, Space
 from rich.markdown import Markdown
 from rich.text import Text
 
@@ -23,6 +21,7 @@ from pkubench.agents.saved.population_content import POPULATION_SUFFIXES
 from pkubench.agents.saved.runs import Training, trainings
 from pkubench.agents.suitability import can_train, is_meant_for, trainable, why_not
 from pkubench.cli.component_card import components_called, show_components
+from pkubench.cli.env_card import delay_of, spaces_of
 from pkubench.cli.game_card import game_card, game_rows
 from pkubench.cli.names import (
     command,
@@ -43,11 +42,10 @@ from pkubench.cli.options import (
 )
 from pkubench.cli.output import Column, Output, facts, number, prose
 from pkubench.cli.presets import check_meant_for, meanings
-from pkubench.envs.core.delayed_reward import DELAY, EPISODE
+from pkubench.envs.core.delayed_reward import DELAY
 from pkubench.envs.core.registry import (
     VARIANT,
     env_class,
-    make_batch,
     resolve,
     traits,
     unknown_id,
@@ -135,13 +133,13 @@ def _show_task(output: Output, task: Task) -> None:
     rows: list[tuple[str, str | Text]] = [
         ("suite", task.suite),
         ("asks", task.title),
-        *(_spaces(task) if task.scoring.is_played else ()),
+        *(spaces_of(task) if task.scoring.is_played else ()),
         ("scored by", task.scoring.summary),
     ]
     if task.scoring.is_played:
         episodes = f"{protocol.episodes:,} a run ({protocol.quick_episodes} with --quick)"
         limit = counted(f"{protocol.horizon:,}", "step") if protocol.horizon else "the game's end"
-        rows += [("episodes", episodes), ("time limit", limit), *_delay(task)]
+        rows += [("episodes", episodes), ("time limit", limit), *delay_of(task)]
     rows += game_rows(card) if card else []
     rows += [("game", lacking)] if lacking else []
     rows.append(("training budget", _budget(task)))
@@ -165,17 +163,6 @@ def _show_task(output: Output, task: Task) -> None:
     examples = [command("evaluate", "random", short(task.id))]
     examples += [command("train", agents[0], short(task.id))] if agents else []
     output.next(*examples)
-
-
-def _delay(task: Task) -> list[tuple[str, str | Text]]:
-    """Return when rewards are paid, where they are paid late."""
-    delay = {**resolve(task.id).kwargs, **task.env_kwargs}.get(DELAY)
-    if delay is None:
-        return []
-    when = (
-        "at the end of an episode" if delay == EPISODE else f"every {delay} steps, and at the end"
-    )
-    return [("rewards", f"paid {when}")]
 
 
 def _card_of(task: Task) -> tuple[dict[str, Any], str]:
@@ -217,32 +204,6 @@ def _fenced(docstring: str) -> str:
     return re.sub(
         r"^>>> .*(?:\n.+)*", lambda found: f"```pycon\n{found[0]}\n```", docstring, flags=re.M
     )
-
-
-def _spaces(task: Task) -> list[tuple[str, str | Text]]:
-    """Return an environment's agents, spaces and options; nothing without its simulator."""
-    try:
-        env = make_batch(task.id, 1, **task.env_kwargs)
-    except MissingExtra:
-        return []
-    seen, done = (_by_space(of) for of in (env.observation_spaces, env.action_spaces))
-    env.close()
-    rows: list[tuple[str, str | Text]] = [("observation", seen), ("action", done)]
-    for name, option in env.episode_options.items():
-        values = f"reset option of {option.space}, {option.default!r} by default"
-        rows.append((name, f"{option.meaning} ({values})"))
-    return [("agents", ", ".join(env.agents)), *rows] if len(env.agents) > 1 else rows
-
-
-def _by_space(spaces: Mapping[str, Space[Any]]) -> str:
-    agents: dict[str, list[str]] = {}
-    for agent, space in spaces.items():
-        shape = "×".join(map(str, space.shape or ()))
-        name = f"Box({shape})" if isinstance(space, Box) else str(space)
-        agents.setdefault(name, []).append(agent)
-    if len(agents) == 1:
-        return next(iter(agents)) + (" each" if len(spaces) > 1 else "")
-    return "; ".join(f"{', '.join(who)}: {space}" for space, who in agents.items())
 
 
 def _metrics(output: Output, metrics: tuple[Metric, ...]) -> Any:
