@@ -18,7 +18,7 @@ from pkubench.envs.credit.navigation import Navigation
 from pkubench.envs.credit.predator_prey import PredatorPrey
 from pkubench.envs.credit.push import CooperativePush
 from pkubench.envs.particle.base import ParticleEnv
-from pkubench.errors import AgentError, ConfigError
+from pkubench.errors import AgentError, ConfigError, UnknownName
 
 STEPS = 25
 Point = tuple[float, float]
@@ -321,11 +321,13 @@ def test_difference_rewards_by_hand_of_who_pushes_the_ball() -> None:
     assert found[1:] == [0.0, 0.0]
 
 
-def test_difference_rewards_change_nothing_else() -> None:
+def test_difference_rewards_change_nothing_else_and_are_the_same_at_any_index() -> None:
     for name in ("Navigation6-v0", "PredatorPrey3-v0", "CooperativePush3-v0", "AliceAndBob-v0"):
         plain, env = make_batch(name, 8), make_batch(name, 8, difference_rewards=True)
         _, started = plain.reset(np.arange(8))
         _, info = env.reset(np.arange(8))
+        alone = make_batch(name, 1, difference_rewards=True)
+        alone.reset(np.array([5]))
         assert info.keys() == started.keys() | {"difference_reward"}
         assert not info["difference_reward"].any()
         rng = np.random.default_rng(0)
@@ -338,6 +340,8 @@ def test_difference_rewards_change_nothing_else() -> None:
                 np.testing.assert_array_equal(value, other.info[key])
             found = other.info["difference_reward"]
             assert found.shape == (8, env.num_agents) and found.dtype == np.float64
+            single = alone.step({agent: acted[5:6] for agent, acted in actions.items()})
+            np.testing.assert_array_equal(single.info["difference_reward"], found[5:6])
 
 
 def test_starts_are_where_the_spec_has_them() -> None:
@@ -457,6 +461,8 @@ def test_other_sizes_and_rewards_are_refused() -> None:
             Navigation(1, **settings)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="num_agents"):
         PredatorPrey(1, num_agents=5)
+    with pytest.raises(UnknownName, match="no setting of pkubench/Navigation3-v0 'rules'"):
+        make_batch("Navigation3-v0", rules="v3")  # of its base's constructor, and not of its own
 
 
 def test_two_bodies_at_one_point_do_not_break_the_prey() -> None:
