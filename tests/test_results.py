@@ -25,12 +25,10 @@ from benchmarks.results import (
 from benchmarks.results.page import markdown
 from benchmarks.results.rows import ROOT, Row, runs_of, settings_of
 from benchmarks.results.running import is_interrupted
-from pkubench.agents.registry import WEIGHTS
 from pkubench.envs.core.registry import superseded
 from pkubench.evaluation.metrics import Aggregate, constraint
 from pkubench.evaluation.statistics import mean_interval
 from pkubench.tasks.registry import make_task
-from pkubench.tasks.task import Task
 from pkubench.training.request import request
 from pkubench.training.validation import Validation
 
@@ -85,35 +83,6 @@ def test_a_row_of_float32_is_marked_and_one_whose_weights_ship_is_not() -> None:
     assert f"{row.seeds} runs ° |" in page and f"° {line.in_float32} runs of the rows" in page
     whole = replace(line, in_float32=0)
     assert "°" not in "".join(markdown(row.task, {"happo": whole}, {}, ""))
-
-
-def share_of_best(score: float, best: float, task: Task) -> float:
-    """Return a score over the best validation of its run, both from the task's floor up."""
-    assert task.floor is not None
-    if best <= task.floor.score:  # nothing was learned that could have been lost
-        return 1.0
-    return (score - task.floor.score) / (best - task.floor.score)
-
-
-def validated_weights() -> list[Path]:
-    """Return the folders of shipped weights whose run was validated; older ones were not."""
-    configs = (path.with_name("config.json") for path in WEIGHTS.rglob("score.json"))
-    return [
-        c.parent for c in configs if json.loads(c.read_text()).get("validation", {}).get("points")
-    ]
-
-
-def test_no_shipped_weight_scores_below_half_of_the_best_validation_of_its_run() -> None:
-    ant = make_task("MultiAnt4x2-v1")
-    assert ant.floor is not None and ant.floor.score > 900.0  # doing nothing
-    assert share_of_best(1200.0, 2000.0, ant) < 0.5 < share_of_best(1600.0, 2000.0, ant)
-    for folder in validated_weights():
-        config = json.loads((folder / "config.json").read_text())
-        task = make_task(config["task"])
-        returns = [p["return"] for p in config["validation"]["points"] if "return" in p]
-        score = json.loads((folder / "score.json").read_text())
-        if score["metric"] == "return" and task.floor is not None and returns:
-            assert share_of_best(score["mean"], max(returns), task) >= 0.5, folder
 
 
 def test_rows_that_a_lazy_policy_equals_are_named_and_no_others() -> None:
