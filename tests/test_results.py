@@ -22,7 +22,7 @@ from benchmarks.results import (
     safety,
     safety_page,
 )
-from benchmarks.results.page import markdown
+from benchmarks.results.page import markdown, not_learned
 from benchmarks.results.rows import ROOT, Row, runs_of, settings_of
 from benchmarks.results.running import is_interrupted
 from pkubench.envs.core.registry import superseded
@@ -97,9 +97,57 @@ def test_rows_that_a_lazy_policy_equals_are_named_and_no_others() -> None:
         "walks": line("walks", 1500.0, 1400.0, 1600.0),
     }
     assert anchors.not_above_floor("MultiAnt4x2-v1", lines) == ["still", "worse"]
+    (title, named, end) = not_learned({"MultiAnt4x2-v1": lines})
+    assert title.startswith("**Not better than a lazy policy.**") and end == "\n"
+    assert named == "- MultiAnt4x2-v1: still, worse (scripted:no-op scores 995)\n"
+    del lines["still"], lines["worse"]
+    assert list(not_learned({"MultiAnt4x2-v1": lines})) == []
     assert anchors.floor_of("MultiAnt4x2-v1", lines) == "scripted:no-op"
     del lines["scripted:no-op"]
     assert anchors.floor_of("MultiAnt4x2-v1", lines) == "random"
+
+
+def test_lower_is_better_in_games_when_rows_are_held_against_random_play() -> None:
+    def line(name: str, low: float, high: float) -> records.Scored:
+        metrics = {"exploitability": ((low + high) / 2.0, low, high, 3)}
+        return records.Scored(name, "-", "runs", metrics, [])
+
+    lines = {
+        "random": line("random", 0.45, 0.46),
+        "solves": line("solves", 0.0, 0.01),
+        "plays on": line("plays on", 0.40, 0.45),
+    }
+    assert anchors.not_above_floor("KuhnPoker-v0", lines) == ["plays on"]
+
+
+def test_a_bar_inside_an_interval_is_said_to_be_there() -> None:
+    def line(low: float, high: float) -> records.Scored:
+        metrics = {"return": ((low + high) / 2.0, low, high, 5)}
+        return records.Scored("happo", "-", "runs", metrics, [])
+
+    against = foundation_page._against
+    assert against(-38.0, line(-42.0, -30.0)) == (
+        "meets the bar of -38 on average, with the bar inside its interval,"
+    )
+    assert against(-38.0, line(-37.0, -30.0)) == "meets the bar of -38"
+    assert against(-38.0, line(-50.0, -40.0)) == "misses the bar of -38"
+
+
+def test_curves_are_shown_of_the_runs_that_the_rows_are_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [row for row in marl.ROWS if row.task.startswith("Multi")]
+    shown = "".join(marl_page._progress(tuple(rows)))
+    recorded = {
+        row.name
+        for row in rows
+        if (record := records.read(row, 0, row.steps)) is not None
+        and record["weights"] == records.sha256_of(row.shipped(0) / "weights.safetensors")
+    }
+    assert set(re.findall(r"\| Multi\S+ \| (\S+) \|", shown)) == recorded
+    # another row of the agent, with a longer budget, has not that run
+    (longer,) = (r for r in rows if r.name == "happo-5m" and r.task.startswith("MultiHalf"))
+    assert list(marl_page._progress((longer,))) == []
 
 
 def test_a_row_that_keeps_the_best_is_another_than_one_that_keeps_the_last() -> None:

@@ -38,10 +38,11 @@ bootstrap over runs, which is too narrow for three of them (of shares, Wilson's)
 
 *Would decide* says how many runs of each side would show a difference with probability 0.8, at the
 observed spread and at the level that corrects for all comparisons of the claim: one as large as
-the one seen, or one of 5 points of the normalised scale (100 is the reference agent or, without
-one, the best mean seen; of a cost, 5 % of its limit). A few runs estimate the spread badly, so the
-numbers are a guide. It names published budgets where ours are smaller: then a verdict is about our
-budget, and not about the paper's.
+the one seen, or one of 5 points of the normalised scale (0 is the best of random and lazy play, 100
+the reference agent or, without one above that, the best mean seen within the cost limit; of a cost,
+5 % of its limit). A few runs estimate the spread badly, so the numbers are a guide. It names
+published budgets where ours are smaller: then a verdict is about our budget, and not about the
+paper's.
 
 """
 

@@ -10,6 +10,7 @@ from benchmarks.results.page import (
     Pair,
     Table,
     markdown,
+    not_learned,
     return_cost_figure,
     table_of,
     unfinished,
@@ -123,8 +124,8 @@ _CEILINGS = {
         without_cost=False,
     ),
 }
-_HEAD = """# Constrained control
-
+_TITLE = "# Constrained control\n\n"
+_HEAD = """\
 Written by `make results-safety`; no score here is entered by hand. Every run is scored by `pkubench
 evaluate`, with its deterministic policy, on seeds that no learner has trained on. The cost limit is
 25 per episode. Intervals are 95 % Student t intervals over training seeds (n); a row with one run
@@ -160,7 +161,7 @@ PointCircle1. No evaluation seed was used.
 def page_of(rows: tuple[Row, ...], scale: float) -> str:
     """Return the page, from the records of all finished rows."""
     table = table_of(rows, scale, {})
-    sections, page = [_HEAD], page_path("safety", scale)
+    sections, page = [_TITLE, *not_learned(table), _HEAD], page_path("safety", scale)
     for title, suffix in (
         ("Navigation", ""),
         ("Robots under a speed limit", "Velocity-v0"),
