@@ -223,7 +223,8 @@ def _side_of(sample: Sample, task: Task, metric: Metric, agent: str) -> _Side:
     values = sample.metrics[metric.name]
     if metric.interval == "exact":  # rounding errors of solvers around zero make no agent better
         values = tuple(round(value, EXACT_DIGITS) for value in values)
-    return _Side(f"{agent} {task.id}", values, _mean_cost(sample, task))
+    # the name tells a sample from another one of the agent, with another budget
+    return _Side(f"{agent} {task.id} {sample.budget}", values, _mean_cost(sample, task))
 
 
 def _tested(result: Comparison, first: _Side, second: _Side | None, task: Task) -> _Compared:

@@ -245,6 +245,22 @@ def test_five_points_are_of_the_normalised_scale() -> None:
     assert each.five_points == pytest.approx(0.25)
 
 
+def test_an_agent_with_two_budgets_has_two_samples_in_the_chance() -> None:
+    # a beats b at one budget and loses to c at another, in every run: one half, without a doubt
+    samples = [
+        sample("a", SPREAD, (7.0, 8.0, 9.0), 100.0),
+        sample("b", SPREAD, (1.0, 2.0, 3.0), 100.0),
+        sample("a", SPREAD, (1.0, 2.0, 3.0), 200.0),
+        sample("c", SPREAD, (7.0, 8.0, 9.0), 200.0),
+    ]
+    both_pairs = replace(
+        claim(SPREAD), pairs=(Pair("a", "b", (SPREAD,)), Pair("a", "c", (SPREAD,)))
+    )
+    found = judge(replace(claim(SPREAD), pairs=pairs), samples)
+    assert [each.budget for each in found.comparisons] == [100.0, 200.0]
+    assert found.chance is not None and tuple(found.chance) == (0.5, 0.5, 0.5)
+
+
 def test_without_a_reference_100_is_the_best_mean_within_the_limit_and_0_the_floor() -> None:
     ant = registry.make_task("MultiAnt4x2-v1")
     assert "reference" not in ant.references and ant.floor is not None
