@@ -253,9 +253,7 @@ def test_an_agent_with_two_budgets_has_two_samples_in_the_chance() -> None:
         sample("a", SPREAD, (1.0, 2.0, 3.0), 200.0),
         sample("c", SPREAD, (7.0, 8.0, 9.0), 200.0),
     ]
-    both_pairs = replace(
-        claim(SPREAD), pairs=(Pair("a", "b", (SPREAD,)), Pair("a", "c", (SPREAD,)))
-    )
+    pairs = Pair("a", "b", (SPREAD,)), Pair("a", "c", (SPREAD,))
     found = judge(replace(claim(SPREAD), pairs=pairs), samples)
     assert [each.budget for each in found.comparisons] == [100.0, 200.0]
     assert found.chance is not None and tuple(found.chance) == (0.5, 0.5, 0.5)
