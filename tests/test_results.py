@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -105,6 +106,57 @@ def test_rows_that_a_lazy_policy_equals_are_named_and_no_others() -> None:
     assert anchors.floor_of("MultiAnt4x2-v1", lines) == "scripted:no-op"
     del lines["scripted:no-op"]
     assert anchors.floor_of("MultiAnt4x2-v1", lines) == "random"
+
+
+@pytest.mark.parametrize("has_cost", [False, True])
+def test_a_finished_run_leaves_a_record_with_and_without_costs(
+    has_cost: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = next(row for row in marl.ROWS if row.keep == "best")
+    config: dict[str, Any] = {
+        "command": f"pkubench train {row.agent} {row.task} --steps {row.steps} --seed 0",
+        "validation": {"points": [{"at": 1, "return": 3.0}], "sampled_points": []},
+    }
+    line = {"steps": row.steps, "return": 2.0}
+    if has_cost:
+        config["training_cost"], line["cost"] = {"mean_cost": 9.0}, 7.0
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "training.jsonl").write_text(json.dumps(line) + "\n")
+    (tmp_path / "weights.safetensors").write_bytes(b"")
+    monkeypatch.setattr(records, "RECORDS", tmp_path / "records")
+    monkeypatch.setattr(records, "_evaluated", lambda row, run: {"report": {}})
+    found = records.write(row, 0, row.steps, tmp_path)
+    assert json.loads(records.path_of(row, 0, row.steps).read_text()) == found
+    assert found["validation"] == {"mode": 3.0, "best": 3.0}
+    assert found.get("training_cost_at_the_end") == (7.0 if has_cost else None)
+    assert ("training_cost" in found) == has_cost
+
+
+def test_many_episodes_decide_which_runs_are_within_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    row = next(r for r in safety.ROWS if r.name == "cpo" and r.task == "CarGoal1-v0")
+    read = records.read
+
+    def more(row: Row, seed: int, budget: int) -> dict[str, Any] | None:
+        found = read(row, seed, budget)
+        assert found is not None
+        many = {"episodes": 256, "metrics": {"cost": {"mean": (24.0, 30.0, 20.0)[seed]}}}
+        sampled = {"metrics": {name: {"mean": 10.0 * seed} for name in ("return", "cost")}}
+        return {**found, "many": many, "sampled": sampled, "training_cost_at_the_end": 1.0 + seed}
+
+    before = records.scored_row(row, row.steps)
+    monkeypatch.setattr(records, "read", more)
+    line = records.scored_row(row, row.steps)
+    assert before is not None and line is not None
+    assert before.feasible_runs().startswith("0 of 3")
+    assert line.feasible_runs().startswith("2 of 3")
+    assert line.violation() == before.violation()  # of the protocol's episodes
+    assert line.sampled_text("cost").startswith("10 [") and line.cost_at_the_end().startswith("2 [")
+    page = "".join(markdown(row.task, {"cpo": line}, {}, ""))
+    assert "| sampled: return [95 %] | sampled: cost [95 %] | cost at the end of training |" in page
+    listed = "".join(safety_page.claims({row.task: {"cpo": line}}))
+    assert "- cpo: 2 of 3 runs.\n" in listed  # as in the table
 
 
 def test_lower_is_better_in_games_when_rows_are_held_against_random_play() -> None:

@@ -111,9 +111,9 @@ def markdown(
         cells.append(published.get((name, task), "-"))
         yield "| " + " | ".join(cells) + " |\n"
     yield "\n"
-    older = sum(line.in_float32 for line in lines.values())
-    if older:
-        yield OLDER_NOTE.format(runs=older) + "\n\n"
+    runs = sum(line.in_float32 for line in lines.values())
+    if runs:
+        yield OLDER_NOTE.format(runs=runs) + "\n\n"
 
 
 def return_cost_figure(task: str, lines: Mapping[str, Scored], page: Path) -> str:

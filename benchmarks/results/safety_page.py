@@ -18,8 +18,6 @@ from benchmarks.results.page import (
 )
 from benchmarks.results.records import Scored
 from benchmarks.results.rows import Row, page_path
-from pkubench.evaluation.metrics import feasible
-from pkubench.tasks.registry import make_task
 
 _ON_POLICY = {
     "PointGoal1-v0": {
@@ -255,13 +253,12 @@ def claims(table: Table) -> Iterator[str]:
         yield from lines
         yield "\n"
     yield "Runs within the limit, over all tasks here:\n\n"
-    names = dict.fromkeys(n for lines in table.values() for n in lines if is_trained(n))
-    for name in names:
-        runs = [
-            feasible(make_task(task), run["cost"])
-            for task, lines in table.items()
-            if name in lines
-            for run in lines[name].runs
-        ]
-        yield f"- {name}: {runs.count(True)} of {len(runs)} runs.\n"
-    yield "\n"
+    within: dict[str, list[int]] = {}
+    for lines_of_task in table.values():
+        for name, line in lines_of_task.items():
+            if is_trained(name) and line.constraint is not None:
+                share, _, _, n = line.constraint.feasible_runs
+                within.setdefault(name, []).append(round((share or 0.0) * n))
+    for name, counts in within.items():
+        n = sum(len(lines[name].runs) for lines in table.values() if name in lines)
+        yield f"- {name}: {sum(counts)} of {n} runs.\n"
