@@ -145,6 +145,9 @@ def test_seconds_are_compared_only_of_rows_that_were_timed_alike(
     lines = [ours, quick, busy, former]
     assert timed_alike(lines) == [ours, quick]
     assert timed_alike([former, row_of("psro", LOW), busy]) == [former, row_of("psro", LOW)]
+    del ours.runs[0]["yardstick"]  # timed at two times: like nothing else
+    assert timed_alike([ours, former]) == [former]
+    ours.runs[0]["yardstick"] = 0.1
     found = {each.question for each in comparisons({"one": lines})}
     for other in ("psro", "dpp-psro", "p-psro"):
         assert Question(other, "pe", "episodes") in found

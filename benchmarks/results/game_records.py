@@ -82,7 +82,7 @@ class Line(NamedTuple):
 
     @property
     def yardstick(self) -> float | None:
-        """Median over runs of the seconds of a fixed computation; None in older records."""
+        """Median over runs of the seconds of a fixed computation; None if a run is without."""
         found = [run["yardstick"] for run in self.runs if "yardstick" in run]
         return float(np.median(found)) if len(found) == len(self.runs) else None
 
@@ -99,10 +99,11 @@ class Line(NamedTuple):
 def timed_alike(lines: Sequence[Line]) -> list[Line]:
     """Return the most rows whose seconds may be compared, because their yardsticks are alike.
 
-    These differ by at most ``ALIKE``. Rows without one were timed by one release, on a machine that
-    did nothing else, and are alike among themselves. Of equally large groups, the quickest.
+    These differ by at most ``ALIKE``. Rows of which no run has one were timed by one release, on a
+    machine that did nothing else, and are alike among themselves. Of equally large groups, the
+    quickest.
     """
-    groups = [[line for line in lines if line.yardstick is None]]
+    groups = [[line for line in lines if not any("yardstick" in run for run in line.runs)]]
     for least in sorted(line.yardstick for line in lines if line.yardstick is not None):
         groups.append(
             [
