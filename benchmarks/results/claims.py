@@ -108,9 +108,11 @@ def _populations() -> Iterator[Sample]:
         curves = [line for _, line in found if line.row.every < line.row.iterations]
         last = float(min(line.row.iterations for line in curves))
         budgets = {"iterations": last, **equal_budgets(curves)}
+        has = {"iterations": [line for _, line in found], "episodes": curves}
+        has["seconds"] = game_records.timed_alike(curves)
         for name, line in found:
             for unit, most in budgets.items():
-                if unit == "iterations" or line in curves:
+                if line in has[unit]:
                     yield _of_line(name, line, unit, float(f"{most:.6g}"))
 
 

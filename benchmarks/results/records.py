@@ -19,10 +19,11 @@ import pkubench
 from benchmarks.results.rows import Row
 from pkubench.agents.registry import family_of, preset
 from pkubench.agents.resolve.acting import with_acting
-from pkubench.evaluation.metrics import Aggregate, Constraint, constraint
+from pkubench.evaluation.metrics import Constraint, constraint
 from pkubench.evaluation.statistics import mean_interval
 from pkubench.files import write_json
 from pkubench.tasks.registry import make_task
+from pkubench.tasks.scoring import Aggregate
 
 MANY = 256
 """Episodes by which a run's own cost is compared with its limit: of a protocol's 64 layouts the
@@ -71,10 +72,10 @@ def write(row: Row, seed: int, budget: int, run: Path) -> dict[str, Any]:
     }
     if "training_cost" in config:
         record["training_cost"] = config["training_cost"]
-    if "validation" in config:
-        record["validation"] = validated(config["validation"])
         last = json.loads((run / "training.jsonl").read_text().splitlines()[-1])
         record["training_cost_at_the_end"] = last["cost"]
+    if "validation" in config:
+        record["validation"] = validated(config["validation"])
     path_of(row, seed, budget).parent.mkdir(parents=True, exist_ok=True)
     write_json(path_of(row, seed, budget), record)
     return record
@@ -236,7 +237,7 @@ def scored_row(row: Row, budget: int) -> Scored | None:
     line = _scored(row.name, training, [r["report"] for r in records], costs)
     if all("many" in r for r in records) and line.constraint is not None:
         many = [r["many"]["metrics"]["cost"]["mean"] for r in records]
-        of_runs = constraint(line.constraint.limit, Aggregate(*line.metrics["cost"]), many)
+        of_runs = constraint(line.constraint.cost_limit, Aggregate(*line.metrics["cost"]), many)
         line = replace(line, constraint=of_runs)
     points = [r["validation"] for r in records if "validation" in r]
     sampled = [r["sampled"]["metrics"] for r in records if "sampled" in r]
@@ -266,7 +267,10 @@ def by_old_rules(agent: str, task: str) -> float:
     """
     found = make_task(task)
     old = replace(found, env_kwargs={**found.env_kwargs, "rules": "v2"})
-    return float(pkubench.evaluate(agent, old, workers=2).metrics[found.ranking.name].mean)
+    score = pkubench.evaluate(agent, old, workers=2).metrics[found.ranking.name].mean
+    if score is None:
+        raise ValueError(f"{agent} failed episodes of {task} by the v2 rules")
+    return score
 
 
 def _scored(

@@ -153,6 +153,8 @@ def _show_task(output: Output, task: Task) -> None:
     output.show(_metrics(output, task.metrics), "")
     if task.references:
         output.show(_references(output, task), "")
+        if task.no_scale:
+            output.show(prose(f"There are no normalized scores: {task.no_scale}."), "")
     if task.notes:
         output.show(Text("Before you compare", style="bold"), prose(task.notes), "")
     if description:
