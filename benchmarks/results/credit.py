@@ -14,7 +14,7 @@ from benchmarks.results.rows import Row
 from benchmarks.results.running import run_stages
 
 STEPS = 1_700_000
-"""On AliceAndBob: 20,400 episodes of warm-up are 0.82 M of them."""
+"""On AliceAndBob."""
 EPISODES = 50
 """Of each of the last ten evaluations."""
 MINIBATCH = 1_024
@@ -56,7 +56,7 @@ ROWS = (
     *_rows("Navigation3-v0", (*METHODS, "dense"), PARTICLE_STEPS, 5),
     *_rows("Navigation6-v0", MAIN, PARTICLE_STEPS, 3),
     *_rows("PredatorPrey3-v0", (*MAIN, "dense"), PARTICLE_STEPS, 3),
-    *_rows("Navigation15-v0", LARGE, 1_000_000, 1),
+    *_rows("Navigation15-v0", LARGE, 1_000_000, 3),
 )
 
 if __name__ == "__main__":
