@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.results import credit, credit_page, records
-from benchmarks.results.credit_page import ALICE, LANES, name_at, sampled
+from benchmarks.results.credit_page import ALICE, LANES, STANDARDISED, name_at, sampled
 from benchmarks.results.records import Scored
 from benchmarks.results.rows import Row, config_of
 from pkubench.agents.components import as_plain
@@ -31,7 +31,8 @@ def test_the_rows_of_a_task_differ_in_credit_and_in_what_they_say() -> None:
             rows = [
                 row
                 for row in credit.ROWS
-                if row.task == task and (lanes is None or config(row).num_envs == lanes)
+                if row.task == task and not row.name.endswith(STANDARDISED)
+                if lanes is None or config(row).num_envs == lanes
             ]
             policies = []
             for row in rows:
@@ -48,6 +49,15 @@ def test_minibatches_are_of_equal_size(row: Row) -> None:
     agents = len(make_batch(make_task(row.task).id, 1).agents)
     samples = found.batch_steps * agents / found.minibatches
     assert 0.9 * credit.MINIBATCH < samples <= credit.MINIBATCH
+
+
+def test_standardised_rows_differ_in_that_alone() -> None:
+    rows = [row for row in credit.ROWS if row.name.endswith(STANDARDISED)]
+    assert {row.agent for row in rows} == set(credit.METHODS)
+    for row in rows:
+        here, there = as_plain(config(row)), as_plain(config_of(row.agent, ALICE))
+        assert {k for k in here if here[k] != there[k]} == {"advantage_epsilon"}
+        assert (here["advantage_epsilon"], there["advantage_epsilon"]) == (1e-5, 1.0)
 
 
 def test_methods_that_learn_have_the_same_replay() -> None:
@@ -83,8 +93,10 @@ def test_a_line_has_the_sampled_policys_last_evaluations_and_not_the_modes() -> 
 
 def test_the_table_has_agents_down_and_lanes_across() -> None:
     cells = {"undecomposed-sil": "a", "undecomposed-sil-512": "b", "stas-1024": "c", "stas": "d"}
+    cells["arel-standardised"] = "e"
     text = "".join(credit_page._grid(cells))
     assert "| undecomposed-sil | a | - | b | - |\n| stas | d | - | - | c |\n" in text
+    assert "e" not in text.split() and "standardised" not in text
     assert [name_at("stas", lanes) for lanes in LANES][:2] == ["stas", "stas-256"]
 
 

@@ -8,8 +8,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
-from benchmarks.results.credit_page import ALICE, LANES, page_of
+from benchmarks.results.credit_page import ALICE, LANES, STANDARDISED, name_at, page_of
 from benchmarks.results.rows import Row
 from benchmarks.results.running import run_stages
 
@@ -29,22 +30,18 @@ def _row(agent: str, task: str, steps: int, seeds: int, ships: int = 1) -> Row:
     return Row(agent, task, steps, seeds, ships, table="credit", sampled=EPISODES)
 
 
+def _changed(agent: str, label: str, seeds: int, **changes: float) -> Row:
+    """Return a row on AliceAndBob with other settings than the preset's."""
+    texts = tuple((name, str(value)) for name, value in changes.items())
+    return replace(_row(agent, ALICE, STEPS, seeds, ships=0), label=label, changes=texts)
+
+
 def _with_lanes(agent: str, lanes: int) -> Row:
     """Return the row of an agent on AliceAndBob whose updates have so many lanes of 40 steps."""
     if lanes == LANES[0]:  # the preset's
         return _row(agent, ALICE, STEPS, 5)
-    changes = {"num_envs": lanes, "minibatches": lanes * 40 * 2 // MINIBATCH}
-    return Row(
-        agent,
-        ALICE,
-        STEPS,
-        5,
-        ships=0,
-        label=f"{agent}-{lanes}",
-        table="credit",
-        changes=tuple((name, str(value)) for name, value in changes.items()),
-        sampled=EPISODES,
-    )
+    minibatches = lanes * 40 * 2 // MINIBATCH
+    return _changed(agent, name_at(agent, lanes), 5, num_envs=lanes, minibatches=minibatches)
 
 
 def _rows(task: str, agents: Iterable[str], steps: int, seeds: int) -> tuple[Row, ...]:
@@ -53,6 +50,7 @@ def _rows(task: str, agents: Iterable[str], steps: int, seeds: int) -> tuple[Row
 
 ROWS = (
     *(_with_lanes(agent, lanes) for lanes in LANES for agent in METHODS),
+    *(_changed(a, f"{a}{STANDARDISED}", 5, advantage_epsilon=1e-5) for a in METHODS),
     *_rows("Navigation3-v0", (*METHODS, "dense"), PARTICLE_STEPS, 5),
     *_rows("Navigation6-v0", MAIN, PARTICLE_STEPS, 3),
     *_rows("PredatorPrey3-v0", (*MAIN, "dense"), PARTICLE_STEPS, 3),

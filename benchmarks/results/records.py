@@ -74,7 +74,8 @@ def write(row: Row, seed: int, budget: int, run: Path) -> dict[str, Any]:
     if "validation" in config:
         record["validation"] = validated(config["validation"])
         last = json.loads((run / "training.jsonl").read_text().splitlines()[-1])
-        record["training_cost_at_the_end"] = last["cost"]
+        if "cost" in last:
+            record["training_cost_at_the_end"] = last["cost"]
     path_of(row, seed, budget).parent.mkdir(parents=True, exist_ok=True)
     write_json(path_of(row, seed, budget), record)
     return record

@@ -50,6 +50,29 @@ CLAIMS = (
         ),
     ),
     Claim(
+        name="stas-with-standardised-advantages",
+        paper=_STAS,
+        text=(
+            "STAS earns a higher return than other credit, and than none, where advantages are "
+            "standardised as in its code."
+        ),
+        pairs=pairs(
+            [
+                ("stas with advantage_epsilon=1e-05", f"{name} with advantage_epsilon=1e-05")
+                for name in ("arel", "uniform", "undecomposed", "undecomposed-sil")
+            ],
+            (ALICE,),
+        ),
+        budget=_BUDGET,
+        published="That of the claim above: the paper's code standardises advantages.",
+        note=(
+            "In an update without a success, standardised penalties for walking into walls weigh "
+            "as much as successes do elsewhere. The other claims' agents add 1 to the deviation "
+            "that advantages are divided by."
+        ),
+        ablation="stas-over-other-credit",
+    ),
+    Claim(
         name="stas-with-more-agents",
         paper=_STAS,
         text="STAS earns a higher return than the undecomposed reward, with 3 to 15 agents.",
