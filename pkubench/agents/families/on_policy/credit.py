@@ -1,15 +1,16 @@
 """Presets for delayed team rewards: one policy, and one credit model each (STAS, AAAI 2024).
 
 The policy is STAS's: independent PPO with one actor for all agents, which sees no agent's id, and
-critics of own observations. All presets differ in ``credit`` alone, and ``--set credit=stas``
-puts a model under any other on-policy agent, together with ``--set rollout=episodes``.
+critics of own observations: one for all agents, and on AliceAndBob one for each. All presets differ
+in ``credit`` alone, and ``--set credit=stas`` puts a model under any other on-policy agent,
+together with ``--set rollout=episodes``.
 
 The plain names are sized for minutes on a CPU: the paper's batch of 2,048 steps, smaller networks,
 observations normalised, learning rates of 5e-4. Policies wait for 2,040 episodes of random play
 where a network has to learn what credit is. ``*-paper`` have the sizes of the papers' code, and
 depart from it in that
 
-* each agent has its own critic, and actors start with the gains of this project's networks;
+* actors and critics start with the gains of this project's networks;
 * the clip does not decay with the learning rate, and the entropy bonus is that of the policy, where
   the code has ``p log p`` of the action taken;
 * epsilon-greedy exploration, over after 900 steps there, is left out;
@@ -69,6 +70,7 @@ POLICY_PAPER = changed(
         "value_clip": 0.5,
         "minibatches": 48,
         "max_grad_norm": 10.0,
+        "critic": "local-shared",
         "observation_norm": False,
         "reward_scale": 1.0,
         "advantage_epsilon": 1e-5,
@@ -171,6 +173,7 @@ _PARTICLES: dict[str, Any] = {
     **{"warmup_episodes": 4_000, "buffer": 15_000},
     **{"fit_every": 80, "fit_steps": 10, "credit_lr": 3e-3},
     **{"entropy": 0.01, "epochs": 10, "critic_epochs": 10, "advantage_epsilon": 1e-5},
+    "critic": "local-shared",
 }
 """The paper's replay, warm-up, entropy and passes over the data. Returns differ in every update, so
 that advantages are divided by their deviation. A return is a sum over many steps here: it takes
