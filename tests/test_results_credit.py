@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.results import credit, credit_page, records
+from benchmarks.results import claims, credit, credit_page, records
 from benchmarks.results.credit_page import ALICE, LANES, STANDARDISED, name_at, sampled
 from benchmarks.results.records import Scored
 from benchmarks.results.rows import Row, config_of
@@ -18,6 +18,7 @@ from pkubench.agents.learner import Context
 from pkubench.agents.registry import preset
 from pkubench.agents.rl.on_policy.training import OnPolicyTraining
 from pkubench.envs.core.registry import make_batch
+from pkubench.tasks.registry import claims as every_claim
 from pkubench.tasks.registry import make_task
 
 
@@ -115,6 +116,19 @@ def test_the_last_ten_sampled_points_are_recorded() -> None:
     # of 11 to 19 and 1
     assert found["sampled"] == pytest.approx(13.6)
     assert found["sampled_success"] == pytest.approx(0.68) and found["mode"] == 15.5
+
+
+def test_claims_are_judged_by_the_sampled_figures_of_the_table() -> None:
+    row = next(row for row in credit.ROWS if row.name == f"stas{STANDARDISED}")
+    late = [{"sampled": 60.0 + k, "sampled_success": 0.6, "mode": 0.0} for k in range(3)]
+    mode = {"metrics": {"return": {"mean": 100.0}, "success": {"mean": 1.0}}}
+    found = claims._of_row(
+        row, [{"seed": k, "report": mode, "validation": run} for k, run in enumerate(late)]
+    )
+    assert found.agent == "stas with advantage_epsilon=1e-05" and found.budget == 1_700_000
+    assert found.metrics == {"return": (60.0, 61.0, 62.0), "success": (0.6, 0.6, 0.6)}
+    spelt = {a for _, c in every_claim().values() for p in c.pairs for a in (p.better, p.other)}
+    assert found.agent in spelt
 
 
 def success(learner: OnPolicyTraining, updates: int) -> float:

@@ -9,6 +9,7 @@ from benchmarks.results.anchors import floor_of, is_trained
 from benchmarks.results.page import Table, normalised, table_of, unfinished
 from benchmarks.results.records import Scored
 from benchmarks.results.rows import Row
+from pkubench.envs.credit.alice_and_bob_table import random_success
 from pkubench.evaluation.statistics import mean_interval
 from pkubench.tasks.registry import make_task
 
@@ -52,7 +53,7 @@ _ALICE = """## AliceAndBob: batch size
 
 Success in %, after {steps:,} steps. A lane is an environment that plays for 40 steps, one episode
 of the time limit; an update with n lanes has 40 n steps or a few more. 51 lanes are the paper's
-2,048 steps. Random play succeeds in {random:.2f} % of the episodes; the optimum in all.
+2,048 steps. Random play succeeds in {random:.3f} % of the episodes (exactly), the optimum in all.
 
 """
 _SCALED = """### Standardised advantages
@@ -73,7 +74,8 @@ see, an upper reference. *Normalised* is 100 (s - floor) / (controller - floor),
 the best of random play and of doing nothing; the controllers are heuristics, not optima.
 
 """
-_CLAIMS = """## The papers' claims
+_CLAIMS = """
+## The papers' claims
 
 STAS's and TAR2's claims are judged by these runs on [the page of claims](../claims.md)
 (`pkubench claims --suite credit`). COMA, QMIX and SQDDPG, which STAS is compared with in its paper,
@@ -118,7 +120,7 @@ def sampled(line: Scored) -> Scored:
 def _alice(lines: Mapping[str, Scored], steps: int) -> Iterator[str]:
     trained = {name: sampled(line) for name, line in lines.items() if is_trained(name)}
     cells = {name: _percent(line) for name, line in trained.items()}
-    yield _ALICE.format(steps=steps, random=100.0 * lines["random"].mean("success"))
+    yield _ALICE.format(steps=steps, random=100.0 * random_success(40))
     yield from _grid(cells)
     for words, end in (("", ""), (" with standardised advantages", STANDARDISED)):
         yield from _expected(trained, words, end)
