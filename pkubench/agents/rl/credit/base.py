@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from pkubench.agents.components import Component
-from pkubench.agents.contract import FloatArray
+from pkubench.agents.contract import Array, FloatArray
 
 if TYPE_CHECKING:
     import torch
@@ -68,6 +68,18 @@ class CreditModel(ABC):
         return {}
 
     @abstractmethod
+    def learned(self) -> dict[str, Array]:
+        """Return what assigning credit reads of what was learned, to be saved with the agent."""
+
+    @abstractmethod
+    def load_learned(self, learned: Mapping[str, Array]) -> None:
+        """Restore what ``learned`` returned.
+
+        Raises:
+            KeyError, RuntimeError, ValueError: it is of another model.
+        """
+
+    @abstractmethod
     def state(self) -> State:
         """Return everything that changes, for a checkpoint: nested arrays and plain data."""
 
@@ -117,6 +129,13 @@ class CreditFormula(Credit, CreditModel):
 
     def update(self, rollout: Rollout) -> None:
         """Learn nothing."""
+
+    def learned(self) -> dict[str, Array]:
+        """Return nothing."""
+        return {}
+
+    def load_learned(self, learned: Mapping[str, Array]) -> None:
+        """Restore nothing."""
 
     def state(self) -> State:
         """Return nothing."""
