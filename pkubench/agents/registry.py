@@ -30,6 +30,7 @@ Unit = Literal["environment_steps", "gradient_steps", "iterations"]
 
 
 OFFICIAL, TEAM, LIMITED, SUGGESTED = "official", "team", "limited", "suggested"
+DELAYED = "delayed"
 """Tags of presets."""
 
 
@@ -125,7 +126,8 @@ class Preset:
     """Why this agent cannot train on a task that its family can train on; "" where it can."""
     tags: frozenset[str] = frozenset()
     """``official``: its settings are the official ones of its paper; ``team``: a learner of teams;
-    ``limited``: it holds a cost limit; ``suggested``: one to try first where it fits."""
+    ``limited``: it holds a cost limit; ``delayed``: it is meant for tasks of every suite whose
+    rewards are delayed, too; ``suggested``: one to try first where it fits."""
     place: int = 100
     """Sort key in lists: lower first, ties in order of declaration."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pkubench.agents.components import as_plain, with_settings
+from pkubench.agents.components import as_plain, check_fits, with_settings
 from pkubench.agents.learner import Context
 from pkubench.agents.registry import AgentFamily, family_of, limits_of, preset
 from pkubench.agents.saved.files import CONFIG, WEIGHTS
@@ -113,8 +113,8 @@ def request(
     Raises:
         UnknownName: no such agent, setting, input or tracker.
         ConfigError: the agent is not trained, or does not fit the task; a budget below 1; a seed
-            out of range; no such device; a setting of a wrong type or out of its domain; or a
-            constraint on a task without cost.
+            out of range; no such device; a setting of a wrong type or out of its domain; a
+            constraint on a task without cost; or a component that does not fit the task.
     """
     chosen = preset(agent)
     family = family_of(chosen)
@@ -139,6 +139,7 @@ def request(
     _check_size(config)
     _check_device(device)
     _check_constraint(agent, task, before, config)
+    check_fits(config, task)
     check_trackers(tuple(track), len(seeds))
     inputs = dict(inputs or {})
     _check_inputs(agent, family, inputs)

@@ -61,7 +61,7 @@ def made(
 ) -> tuple[OnPolicyLearner, Collector]:
     settings = {**SMALL, **FITS, **NETWORKS.get(str(settings.get("credit")), {}), **settings}
     config = config_of(**settings)
-    copies = env(config.num_envs)  # type: ignore[call-arg]
+    copies = env(config.num_envs, **config.credit.env_settings)
     learner = OnPolicyLearner(copies, config, seed)
     more: dict[str, Any] = {"units": learner.units, "info_keys": config.credit.info_keys}
     return learner, Collector(copies, seed, 10, learner.inputs, **more)

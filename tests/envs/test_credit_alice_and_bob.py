@@ -281,7 +281,12 @@ def test_difference_rewards_compare_with_the_mean_over_an_agents_actions() -> No
     # Alice in her upper left corner bumps by going left or up, half of her actions; so does Bob, in
     # the upper right one, by going right or up. (right, left) bumps nobody, (up, up) both.
     both = exact.difference_rewards(np.repeat(start, 3), np.array([[0, 1], [2, 2], [0, 2]]))
-    np.testing.assert_allclose(both, [[0.05, 0.05], [-0.05, -0.05], [0.05, -0.05]], atol=1e-12)
+    wanted = [[0.05, 0.05], [-0.05, -0.05], [0.05, -0.05]]
+    np.testing.assert_allclose(both, wanted, atol=1e-12)
+    env = make_batch(NAME, 3, difference_rewards=True)
+    env.reset(np.arange(3))
+    step = env.step({"alice": np.array([0, 2, 0]), "bob": np.array([1, 2, 2])})
+    np.testing.assert_allclose(step.info["difference_reward"], wanted, atol=1e-12)
     # The treasure: one step before the plan's end only the agent that takes it makes a difference.
     plan = exact.best_plan()
     state = exact.walk(plan)[-2]

@@ -17,15 +17,11 @@ from gymnasium import spaces
 import pkubench
 from pkubench.agents.rl.rollout import Collector, Rollout
 from pkubench.envs.core.batch import Array, BatchEnv, BoolArray, FloatArray, Info
-from pkubench.envs.core.delayed_reward import (
-    DENSE_REWARD,
-    DelayedReward,
-    EpisodicReward,
-    delayed,
-)
+from pkubench.envs.core.delayed_reward import DelayedReward, EpisodicReward, delayed
 from pkubench.envs.core.options import Option
 from pkubench.envs.core.registry import environments, make_batch, traits
 from pkubench.envs.core.seeding import IntArray
+from pkubench.envs.core.traits import DENSE_REWARD
 from pkubench.errors import ConfigError, UnknownName
 from pkubench.tasks.registry import make_listed_task
 

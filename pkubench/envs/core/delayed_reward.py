@@ -13,7 +13,7 @@ import numpy as np
 
 from pkubench.envs.core.batch import BatchEnv, BoolArray, FloatArray, Info, Step
 from pkubench.envs.core.seeding import IntArray
-from pkubench.envs.core.traits import ALIVE
+from pkubench.envs.core.traits import ALIVE, DENSE_REWARD
 from pkubench.envs.core.wrapper import EnvWrapper
 from pkubench.errors import ConfigError
 
@@ -21,12 +21,6 @@ DELAY: Final = "delay"
 """The setting of ``make_batch``: ``"episode"``, a number of steps, or None for the rewards as they
 are."""
 EPISODE: Final = "episode"
-DENSE_REWARD: Final = "dense_reward"
-"""The info with what each agent would have been paid for the step, (num_envs, num_agents) float64.
-
-It is there to score credit assignment with. No learner trains on infos of this name.
-"""
-
 
 _WRONG: Final = 'delay must be "episode", a positive number of steps, or None, got {!r:.80}'
 

@@ -231,6 +231,7 @@ def _variant(spec: EnvSpec, change: str) -> EnvSpec:
     return replace(
         spec,
         id=f"{spec.id}{VARIANT}{DELAY}={delay}",
+        traits=None if spec.traits is None else replace(spec.traits, is_delayed=True),
         kwargs={**spec.kwargs, DELAY: delay},
         supersedes=None,
         variant_of=spec,

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from pkubench.envs.core.batch import Array, BatchEnv, BoolArray, FloatArray, Info
+from pkubench.envs.core.difference_reward import DIFFERENCE_REWARD
 from pkubench.envs.core.seeding import IntArray
 from pkubench.envs.credit.alice_and_bob_table import (
     ACTIONS,
@@ -87,7 +88,10 @@ class AliceAndBob(BatchEnv):
     wall, which costs 0.1: no action does nothing, and without a bump she reaches the door at odd
     steps only.
 
-    `info["success"]` is True where the treasure is taken.
+    `info["success"]` is True where the treasure is taken. With the setting `difference_rewards`,
+    `info["difference_reward"]` has for each agent the team's reward of the step less its mean over
+    the agent's four actions, given the other's (Wolpert and Tumer 2001): no action does nothing, so
+    there is none to compare with.
 
     Source: Chen et al., "STAS: Spatial-Temporal Return Decomposition for Solving Sparse Rewards
     Problems in Multi-Agent Reinforcement Learning", AAAI 2024, in the version that the authors
@@ -97,9 +101,16 @@ class AliceAndBob(BatchEnv):
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 4}
     default_horizon: ClassVar[int | None] = 40
 
-    def __init__(self, num_envs: int = 1, max_episode_steps: int | None = -1) -> None:
+    def __init__(
+        self,
+        num_envs: int = 1,
+        max_episode_steps: int | None = -1,
+        *,
+        difference_rewards: bool = False,
+    ) -> None:
         """Make ``num_envs`` environments."""
         super().__init__(num_envs, max_episode_steps)
+        self.difference_rewards = bool(difference_rewards)
         self.agents = ("alice", "bob")
         seen = spaces.Box(-8.0, 8.0, (OBSERVED,), np.float32)
         self.observation_spaces = dict.fromkeys(self.agents, seen)
@@ -153,10 +164,16 @@ class AliceAndBob(BatchEnv):
         self.states = known.following.take(outcome, mode="clip")
         rewards = known.halves.take(outcome, axis=0, mode="clip")
         is_over = known.is_terminal.take(self.states)
-        return rewards, is_over, {"success": is_over.copy()}
+        info: Info = {"success": is_over.copy()}
+        if self.difference_rewards:
+            info[DIFFERENCE_REWARD] = known.differences.take(outcome, axis=0, mode="clip")
+        return rewards, is_over, info
 
     def _info(self) -> Info:
-        return {"success": self.table.is_terminal[self.states]}
+        info: Info = {"success": self.table.is_terminal[self.states]}
+        if self.difference_rewards:
+            info[DIFFERENCE_REWARD] = np.zeros((self.num_envs, self.num_agents))
+        return info
 
     def _observe(self) -> dict[str, Array]:
         return {

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from pkubench.agents.registry import LIMITED, OFFICIAL, SUGGESTED, TEAM, AgentFamily, Preset
+from pkubench.agents.registry import (
+    DELAYED,
+    LIMITED,
+    OFFICIAL,
+    SUGGESTED,
+    TEAM,
+    AgentFamily,
+    Preset,
+)
 from pkubench.agents.requirements import (
     acts_in_box_or_discrete,
     all_of,
     holds_cost_limit,
     plays_episodes,
+    reads_difference_rewards,
 )
 
 _LEARNERS = "pkubench.agents.rl.on_policy"
+_FITS = {"difference": reads_difference_rewards}
 
 FAMILY = AgentFamily(
     name="on-policy",
@@ -34,7 +44,7 @@ def _preset(name: str, paper: str, suites: tuple[str, ...], summary: str, *tags:
         suites=suites,
         tags=frozenset(tags),
         place=10 if paper == _HARL else 30,
-        fits=holds_cost_limit if LIMITED in tags else all_of(),
+        fits=_FITS.get(name, holds_cost_limit if LIMITED in tags else all_of()),
     )
 
 
@@ -133,7 +143,7 @@ PRESETS = (
         SUGGESTED,
     ),
     *(
-        _preset(name, paper, ("credit",), f"IPPO on {summary}", TEAM, *tags)
+        _preset(name, paper, ("credit",), f"IPPO on {summary}", TEAM, DELAYED, *tags)
         for name, paper, summary, tags in _CREDIT
     ),
     *(
@@ -143,6 +153,7 @@ PRESETS = (
             ("credit",),
             f"{_POLICY.get(name, 'IPPO')} on {summary}; official hyperparameters",
             TEAM,
+            DELAYED,
             OFFICIAL,
         )
         for name, paper, summary, _ in _CREDIT

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from pkubench.agents.components import Component
@@ -102,6 +103,8 @@ class Credit(Component, ABC, slot="credit", package="pkubench.agents.rl.credit")
     """Whether an agent's rewards end with its death, so that no value follows it."""
     info_keys: ClassVar[tuple[str, ...]] = ()
     """Entries of the environment's info that it reads: ``Rollout.extras`` has them."""
+    env_settings: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Settings of training environments, with which they report these."""
 
     @property
     def is_causal(self) -> bool:

@@ -32,7 +32,8 @@ class OnPolicyTraining:
         torch.set_num_threads(config.threads)
         keep_freed_memory()
         self.config, self.total = config, context.total
-        self.env = config.constraint.wrap(context.make_env(config.num_envs))
+        env = context.make_env(config.num_envs, **config.credit.env_settings)
+        self.env = config.constraint.wrap(env)
         try:
             self.learner = OnPolicyLearner(self.env, config, context.seed, context.device)
             self.collector = Collector(
