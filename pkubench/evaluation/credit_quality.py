@@ -25,8 +25,9 @@ import numpy.typing as npt
 
 from pkubench.agents.contract import Entrant, FloatArray
 from pkubench.envs.core.batch import BatchEnv
+from pkubench.envs.core.difference_reward import DIFFERENCE_REWARD, DIFFERENCE_REWARDS
 from pkubench.envs.core.recording import Recorder, Recording
-from pkubench.envs.core.registry import make_batch
+from pkubench.envs.core.registry import make_batch, traits
 from pkubench.envs.core.seeding import PROTOCOL_EPISODES, evaluation_seeds
 from pkubench.errors import AgentError, ConfigError
 from pkubench.evaluation.run.episodes import run_block
@@ -35,8 +36,6 @@ from pkubench.tasks.task import Task
 
 Assign = Callable[[Recording], FloatArray]
 """Returns shares (T, N, agents)."""
-DIFFERENCE: Final = "difference_reward"
-"""The entry of the info with the difference reward of each agent, (N, agents)."""
 _TINY: Final = 1e-9
 """Deviations below this, times the largest number, are rounding: such a signal is constant."""
 
@@ -102,7 +101,8 @@ def value_gains(recording: Recording) -> FloatArray | None:
 
 def differences(recording: Recording) -> FloatArray | None:
     """Return the difference rewards, (T, N, agents); None where they are not reported."""
-    return recording.info[DIFFERENCE][1:] if DIFFERENCE in recording.info else None
+    known = recording.info.get(DIFFERENCE_REWARD)
+    return None if known is None else known[1:]
 
 
 def over_time(credit: FloatArray, truth: FloatArray | None, valid: npt.NDArray[np.bool_]) -> float:
@@ -170,6 +170,8 @@ def recorded_as_planned(entrant: Entrant, task: Task, episodes: list[Episode]) -
     settings: dict[str, Any] = dict(task.env_kwargs)
     if task.protocol.horizon is not None:
         settings["max_episode_steps"] = task.protocol.horizon
+    if traits(task.id, **task.env_kwargs).has_difference_rewards:
+        settings[DIFFERENCE_REWARDS] = True
     env = make_batch(task.id, len(episodes), **settings)
     try:
         recorder = Recorder(env)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from pkubench.envs.core.batch import Array, BatchEnv, BoolArray, FloatArray, Info, Step
-from pkubench.envs.core.delayed_reward import DENSE_REWARD
 from pkubench.envs.core.seeding import IntArray
+from pkubench.envs.core.traits import DENSE_REWARD
 
 
 @dataclass(frozen=True, slots=True)

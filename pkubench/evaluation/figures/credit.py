@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pkubench.agents.contract import Array, FloatArray
-from pkubench.envs.core.delayed_reward import DENSE_REWARD
 from pkubench.envs.core.recording import Recording
+from pkubench.envs.core.traits import DENSE_REWARD
 from pkubench.evaluation.credit_quality import value_gains
 from pkubench.evaluation.figures.style import PALETTE, canvas, shown
 
