@@ -91,6 +91,8 @@ def credit(
 
     names = _names(policies, chosen)
     source = resolve_agent(agent, chosen)
+    for run in source.runs:
+        run.load()  # an agent of another task says so here
     credits = {run.label: credit_of(source.name, run) for run in source.runs}
     sources = {name: _source(name, agent, chosen) for name in names}
     found, shown_first = [], None
@@ -212,7 +214,7 @@ HEADS = {
     "time": "time",
     "agents": "agents",
     "value": "value",
-    "value_rmse": "from value",
+    "value_rmse": "gap",
     "spread": "spread",
 }
 """Score -> head of its column."""
