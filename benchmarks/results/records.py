@@ -84,15 +84,20 @@ def validated(validation: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a record keeps of a run's validation.
 
     ``mode`` and ``sampled`` are means of the last ten points' returns, ``best`` is the best point's
-    at the mode. Where only the last point was sampled there is no ``sampled``.
+    at the mode; ``sampled_success`` is the sampled policy's where the task has successes. Where
+    only the last point was sampled there is no ``sampled``.
 
     >>> points = [{"at": k, "return": float(k)} for k in range(1, 12)]
     >>> validated({"points": points})
     {'mode': 6.5, 'best': 11.0}
     """
     found: dict[str, Any] = {}
-    for name, key in (("mode", "points"), ("sampled", "sampled_points")):
-        last = [point.get("return") for point in validation.get(key, ())][-LAST_POINTS:]
+    for name, key, figure in (
+        ("mode", "points", "return"),
+        ("sampled", "sampled_points", "return"),
+        ("sampled_success", "sampled_points", "success"),
+    ):
+        last = [point.get(figure) for point in validation.get(key, ())][-LAST_POINTS:]
         if last and None not in last:
             found[name] = round(sum(last) / len(last), 6)
     returns = [point["return"] for point in validation["points"] if "return" in point]
@@ -110,11 +115,12 @@ def _evaluated(row: Row, run: Path) -> dict[str, Any]:
     report = pkubench.evaluate(str(run), row.task).to_json()
     # The run's folder is a path of this machine.
     found = {"inference": INFERENCE, "report": {**report, "agent": row.agent}}
-    if make_task(row.task).cost_limit is None:
-        return found
-    many = pkubench.evaluate(str(run), row.task, episodes=MANY)
-    found["many"] = {"episodes": MANY, "metrics": many.to_json()["metrics"]}
-    if "sampled" in family_of(preset(row.agent)).acting.get("mode", ()):
+    has_limit = make_task(row.task).cost_limit is not None
+    if has_limit:
+        many = pkubench.evaluate(str(run), row.task, episodes=MANY)
+        found["many"] = {"episodes": MANY, "metrics": many.to_json()["metrics"]}
+    acting = family_of(preset(row.agent)).acting
+    if (has_limit or row.sampled) and "sampled" in acting.get("mode", ()):
         sampled = pkubench.evaluate(with_acting(str(run), {"mode": "sampled"}), row.task)
         found["sampled"] = {"metrics": sampled.to_json()["metrics"]}
     return found
@@ -158,6 +164,8 @@ class Scored:
     """Each run's hash of its weights."""
     validated: Sequence[Mapping[str, float]] = ()
     """Each run's means over its last ten validations, if all runs were validated."""
+    seconds: float | None = None
+    """Mean time of training of the runs that recorded it."""
     in_float32: int = 0
     """Runs evaluated when agents acted in float32, without weights to evaluate them again."""
 
@@ -248,6 +256,7 @@ def scored_row(row: Row, budget: int) -> Scored | None:
         else (),
         at_the_end=ends if len(ends) == len(records) else (),
         weights=[r["weights"] for r in records],
+        seconds=sum(seconds) / len(seconds) if seconds else None,
         in_float32=sum(acted_in(record) != INFERENCE for record in records),
         validated=points if len(points) == len(records) else [],
     )
