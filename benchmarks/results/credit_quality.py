@@ -336,9 +336,9 @@ def _games_table() -> Iterator[str]:
         return
     yield (
         "## Shapley values\n\nThree agents each take part or not, and the return is the value of "
-        "those who do, in one step. Below is the mean absolute difference of credit from the exact "
-        f"Shapley value after {GAME_STEPS} steps of Adam on {PLAYS} random plays. `uniform` divides "
-        "the value evenly.\n\n"
+        "those who do, in one step. Below is the mean absolute difference of credit from the "
+        f"exact Shapley value after {GAME_STEPS} steps of Adam on {PLAYS} random plays. `uniform` "
+        "divides the value evenly.\n\n"
     )
     yield f"| credit | {' | '.join(GAMES)} | n |\n|---|{'---|' * len(GAMES)}---|\n"
     for method, of in done.items():
