@@ -93,8 +93,8 @@ def test_the_spread_is_the_standard_deviation_between_two_calls() -> None:
 def test_perfect_credit_scores_one_and_constant_credit_nothing() -> None:
     perfect = quality(lambda _: np.where(VALID[..., None], DENSE, 0.0), by_hand())
     assert (perfect.return_rmse, perfect.return_r2, perfect.time) == pytest.approx((0, 1, 1))
-    # A thirds of 0.1 has rounding errors around its mean, which are no signal.
-    even = np.where(VALID[..., None], 0.1 / 3.0, 0.0)
+    # The mean of three times 0.1 is not 0.1 to the last bit: that is no signal.
+    even = np.where(VALID[..., None], 0.05, 0.0)
     constant = quality(lambda _: even, by_hand())
     assert (constant.time, constant.agents, constant.value) == (0.0, 0.0, 0.0)
 
@@ -138,6 +138,8 @@ def test_a_recording_is_what_the_environment_gave() -> None:
         for t, (actions, step) in enumerate(steps):
             np.testing.assert_array_equal(found.observations[a][t + 1], step.observations[a])
             np.testing.assert_array_equal(found.actions[a][t], actions[a])
+    # The last episode ends at the time limit, but by itself.
+    assert steps[-1][1].truncated[2] and found.terminated[3, 2] and not found.truncated.any()
     earned = found.info["dense_reward"][1:].sum(-1)
     np.testing.assert_array_equal(found.team_rewards, np.where(found.valid, earned, 0.0))
     # What is paid at the end is all that was earned until then.
