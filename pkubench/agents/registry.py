@@ -78,6 +78,9 @@ class AgentFamily:
     bound: str | None = None
     """``module:function(Entrant, game, plays, seed) -> ResponseBound``: a lower bound of
     exploitability, learned from plays, where the exact value cannot be computed."""
+    credit: str | None = None
+    """``module:function(run folder, Task) -> RecordedCredit``: what a saved agent was trained with,
+    called with a ``Recording`` for each agent's shares."""
     fits: Callable[[Task], str] = _fits
     """Why the family cannot train on a task; "" where it can. Reads the task and the traits of its
     environment, see ``pkubench.agents.requirements``."""

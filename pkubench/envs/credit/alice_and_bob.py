@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,16 +14,23 @@ from pkubench.envs.core.difference_reward import DIFFERENCE_REWARD
 from pkubench.envs.core.seeding import IntArray
 from pkubench.envs.credit.alice_and_bob_table import (
     ACTIONS,
+    BUMPED,
     JOINT_ACTIONS,
     OBSERVED,
     SIDE,
+    TREASURE,
     Table,
     best_plan,
+    optimal_values,
     random_success,
     random_values,
     table,
 )
 from pkubench.envs.credit.drawing import draw_grid
+
+VALUE_DISCOUNT: Final = 0.9
+"""Of ``AliceAndBob.optimal_values``. Without a discount the value is 100 until it is too late, and
+no step towards the treasure changes it."""
 
 
 class AliceAndBob(BatchEnv):
@@ -177,6 +184,26 @@ class AliceAndBob(BatchEnv):
     def state(self) -> npt.NDArray[np.float32]:
         """Return the code of every cell, (num_envs, 81)."""
         return self.table.occupancy[self.states].astype(np.float32)
+
+    def optimal_values(self) -> FloatArray:
+        """Return what optimal play earns from each state before the time limit, (num_envs,).
+
+        Discounted by ``VALUE_DISCOUNT`` a step, so that each step towards the treasure raises it,
+        and each other step, or one that makes it too late, lowers it.
+        """
+        left = np.maximum(self._horizon - self.elapsed, 0)
+        found: FloatArray = optimal_values(self._horizon, VALUE_DISCOUNT)[left, self.states]
+        return found
+
+    def events(self) -> dict[str, BoolArray]:
+        """Return whose key opened a door, who took the treasure, and who walked into a wall."""
+        events = self.table.events[self.states]
+        return {
+            "opens Alice's door": events == 2,
+            "opens Bob's door": events == 3,
+            "takes the treasure": events == TREASURE,
+            "walks into a wall": events == BUMPED,
+        }
 
     def render(self, index: int = 0) -> npt.NDArray[np.uint8]:
         """Draw an environment: (432, 432, 3) uint8, keys and doors of one color belong together."""

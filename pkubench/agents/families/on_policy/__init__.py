@@ -29,6 +29,7 @@ FAMILY = AgentFamily(
     configure=f"{__name__}.presets:preset",
     learner=f"{_LEARNERS}:make_learner",
     load=f"{__name__}.loading:load",
+    credit=f"{_LEARNERS}.saved_credit:load_credit",
     acting={"mode": ("mode", "sampled")},
     fits=all_of(plays_episodes, acts_in_box_or_discrete),
 )

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from pkubench.agents.components import Component
-from pkubench.agents.contract import FloatArray
+from pkubench.agents.contract import Array, FloatArray
 
 if TYPE_CHECKING:
     import torch
@@ -69,6 +69,18 @@ class CreditModel(ABC):
         return {}
 
     @abstractmethod
+    def learned(self) -> dict[str, Array]:
+        """Return what assigning credit reads of what was learned, to be saved with the agent."""
+
+    @abstractmethod
+    def load_learned(self, learned: Mapping[str, Array]) -> None:
+        """Restore what ``learned`` returned.
+
+        Raises:
+            KeyError, RuntimeError, ValueError: it is of another model.
+        """
+
+    @abstractmethod
     def state(self) -> State:
         """Return everything that changes, for a checkpoint: nested arrays and plain data."""
 
@@ -120,6 +132,13 @@ class CreditFormula(Credit, CreditModel):
 
     def update(self, rollout: Rollout) -> None:
         """Learn nothing."""
+
+    def learned(self) -> dict[str, Array]:
+        """Return nothing."""
+        return {}
+
+    def load_learned(self, learned: Mapping[str, Array]) -> None:
+        """Restore nothing."""
 
     def state(self) -> State:
         """Return nothing."""
