@@ -182,8 +182,10 @@ def _percent(line: Scored) -> str:
 def _particles(task: str, lines: Mapping[str, Scored]) -> Iterator[str]:
     found = make_task(task)
     other = next(metric.name for metric in found.metrics if metric is not found.ranking)
-    columns = ("agent", "training", "return [95 %]", "n", "normalised", "protocol: return, mode")
-    columns += ("protocol: return, sampled", f"protocol: {other}, sampled")
+    columns = (
+        *("agent", "training", "return [95 %]", "n", "normalised", "protocol: return, mode"),
+        *("protocol: return, sampled", f"protocol: {other}, sampled"),
+    )
     low, high = lines[floor_of(task, lines)].mean("return"), lines[CONTROLLERS[task]].mean("return")
     yield f"### {task}\n\n| " + " | ".join(columns) + " |\n"
     yield "|" + "---|" * len(columns) + "\n"

@@ -107,7 +107,7 @@ def half_random(task: Task, count: int, seed: int) -> Recording:
 
 def held_out(task: Task, seed: int) -> dict[str, Recording]:
     """Return the episodes that credit is scored on, of evaluation seeds."""
-    sources = {"random": "random", cast(str, task.reference): cast(str, task.reference)}
+    sources = {name: name for name in ("random", task.reference) if name}
     found = {
         name: recorded(resolve_agent(of, task).runs[0].load(), task, HELD_OUT, seed)
         for name, of in sources.items()
@@ -290,7 +290,7 @@ def _table(task_name: str) -> Iterator[str]:
         method: [of for seed in range(SEEDS) if (of := read(method, task_name, seed)) is not None]
         for method in METHODS
     }
-    done = {method: of for method, of in known.items() if of}
+    done = {method: records for method, records in known.items() if records}
     if not done:
         return
     yield f"## {task_name}\n\n"
@@ -302,9 +302,9 @@ def _table(task_name: str) -> Iterator[str]:
         names = [n for n in _COLUMNS if any(_values(of, policy, n) for of in done.values())]
         yield f"| credit | {' | '.join(_COLUMNS[name] for name in names)} | n |\n"
         yield f"|---|{'---|' * len(names)}---|\n"
-        for method, of in done.items():
-            cells = [_cell(_values(of, policy, name)) for name in names]
-            yield f"| {method} | {' | '.join(cells)} | {len(of)} |\n"
+        for method, records in done.items():
+            cells = [_cell(_values(records, policy, name)) for name in names]
+            yield f"| {method} | {' | '.join(cells)} | {len(records)} |\n"
         yield "\n"
 
 
