@@ -120,6 +120,7 @@ REFERENCE = (
     "pkubench.evaluation.report",
     "pkubench.evaluation.statistics",
     "pkubench.evaluation.claims",
+    "pkubench.evaluation.credit_quality",
     "pkubench.evaluation.verdicts",
     "pkubench.evaluation.evidence",
     "pkubench.plugins",
