@@ -38,6 +38,7 @@ TEAM: Any = SimpleNamespace(
         for a, (_, act) in SIZES.items()
     },
     state_space=spaces.Box(-9, 9, (STATE,)),
+    max_episode_steps=None,
 )
 CONFIG: dict[str, Any] = {
     "scheme": "sequential",

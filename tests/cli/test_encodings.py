@@ -15,7 +15,7 @@ from pkubench.cli.main import VERBS, main
 from pkubench.cli.output import print_anything
 
 ROOT = Path(__file__).parents[2]
-GAME, LIMITED = "KuhnPoker-v0", "RiskyCorridor-v0"
+GAME, LIMITED, DELAYED = "KuhnPoker-v0", "RiskyCorridor-v0", "AliceAndBob-v0"
 STORY = [
     ["list"],
     ["list", "--all"],
@@ -32,6 +32,8 @@ STORY = [
     ["plot", "results"],
     ["watch", "runs/mine", GAME, "--episodes", "1", "--out", "film.gif"],
     ["reproduce", "runs/mine"],
+    ["train", "uniform", DELAYED, "--steps", "160", "--set", "num_envs=4", "--out", "runs/credit"],
+    ["credit", "runs/credit", "--policies", "own", "--episodes", "1"],
     ["verify", "results", "--rerun", "16"],
     ["export", "runs/mine", GAME, "--population", "mine.npz"],
     ["bundle", "results/mine", "runs/mine", "--name", "Kühn–Łąka", "--out", "mine.zip"],
