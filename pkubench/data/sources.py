@@ -34,7 +34,9 @@ def episodes_for(source: str, task: Task) -> Episodes:
     """
     episodes = read(source)
     spec = resolve(task.id)
-    base = spec if spec.variant_of is None else spec.variant_of
+    base = spec
+    while base.variant_of is not None and DELAY in base.kwargs:
+        base = base.variant_of
     if episodes.task not in ("", base.id):
         raise DataError(f"{episodes.name} is a data set of {episodes.task}, not of {base.id}")
     env = make_batch(task.id, 1, **task.env_kwargs)

@@ -51,8 +51,16 @@ class EnvSpec:
     """Constructor settings that make this id."""
     supersedes: str | None = None
     """The id of the previous version, which now resolves to this one."""
+    variants: str | None = None
+    """``module:function(setting, text) -> (kwargs, horizon)``: what a name may change besides the
+    delay, as in ``Name-v0+corridor=100``; raises ConfigError for anything else."""
     variant_of: EnvSpec | None = None
     """Of a variant, which is named and not registered: the environment that it changes."""
+
+    @property
+    def registered(self) -> EnvSpec:
+        """The environment that this is a variant of; itself if it is none."""
+        return self if self.variant_of is None else self.variant_of.registered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +207,7 @@ def resolve(name: str) -> EnvSpec:
             the game is found out when it is made.
         ConfigError: a variant of another kind.
     """
-    base, plus, change = name.partition(VARIANT)
+    base, plus, change = name.rpartition(VARIANT)
     if plus:
         return _variant(resolve(base), change)
     family = family_of(name)
@@ -225,13 +233,19 @@ def resolve(name: str) -> EnvSpec:
 
 def _variant(spec: EnvSpec, change: str) -> EnvSpec:
     setting, _, value = change.partition("=")
-    if setting != DELAY:
+    horizon = spec.horizon
+    if setting == DELAY:
+        changes: dict[str, Any] = {DELAY: read_delay(value)}
+    elif spec.variants is not None:
+        module, _, function = spec.variants.partition(":")
+        changes, horizon = getattr(importlib.import_module(module), function)(setting, value)
+    else:
         raise UnknownName("variant of an environment", setting, [DELAY], f"+{DELAY}=20")
-    delay = read_delay(value)
     return replace(
         spec,
-        id=f"{spec.id}{VARIANT}{DELAY}={delay}",
-        kwargs={**spec.kwargs, DELAY: delay},
+        id=f"{spec.id}{VARIANT}{setting}={changes[setting]}",
+        horizon=horizon,
+        kwargs={**spec.kwargs, **changes},
         supersedes=None,
         variant_of=spec,
     )

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from pkubench.agents.contract import Array, BoolArray, Entrant, FloatArray, IntArray, Team
+from pkubench.agents.contract import Agent, Array, BoolArray, Entrant, FloatArray, IntArray, Team
 from pkubench.agents.families.scripted.lazy import no_op, pacing, standing
 from pkubench.agents.families.scripted.linear import ConstantAgent, LinearAgent, PlanAgent
 from pkubench.agents.families.scripted.steering import DEFAULT_GAINS, ChaseAgent, Gains, PushAgent
@@ -262,8 +262,8 @@ class OptimalAgent:
 def optimum_team(task_id: str) -> Entrant:
     """Return the agents of the known optimum.
 
-    It is a game's joint action, a policy within a limit, the linear policies of a team, or a plan
-    where nothing is random.
+    It is a game's joint action, a policy within a limit, the linear policies of a team, a plan
+    where nothing is random, or an agent with memory that the environment provides.
 
     Raises:
         AgentError: the optimum of the task's environment is not known.
@@ -272,18 +272,21 @@ def optimum_team(task_id: str) -> Entrant:
     plan: dict[str, Array] | None = getattr(env, "optimal_plan", None)
     actions: dict[str, Array] | None = getattr(env, "optimal_actions", None)
     choose: Callable[[Array, FloatArray], Array] | None = getattr(env, "choose_optimally", None)
+    remembering: Callable[[], Agent] | None = getattr(env, "optimal_agent", None)
     is_linear = hasattr(env, "linear_policies")
     env.close()
     if choose is not None:
         return OptimalAgent(choose)
+    if remembering is not None:
+        return remembering()
     if is_linear:
         return _linear_team(task_id, shared=False)
     if plan is not None:
         return Team({agent: PlanAgent(actions) for agent, actions in plan.items()})
     if actions is None:
         raise AgentError(
-            "scripted:optimum plays the suite diagnostics, linear-quadratic teams and AliceAndBob, "
-            f"where the optima are known, not {task_id!r}"
+            "scripted:optimum plays the suites diagnostics and sequence, linear-quadratic teams "
+            f"and AliceAndBob, where the optima are known, not {task_id!r}"
         )
     return Team({agent: ConstantAgent(action) for agent, action in actions.items()})
 
