@@ -22,6 +22,7 @@ from pkubench.envs.core.batch import (
 )
 from pkubench.envs.core.seeding import IntArray, RandomStreams
 from pkubench.envs.memory.drawing import draw_graph
+from pkubench.envs.memory.policies import TableAgent
 
 NODES: Final = 20
 GOAL: Final = 0
@@ -150,10 +151,25 @@ class GraphPath(BatchEnv):
         title = f"GraphPath   (step {int(self.elapsed[index])})"
         return draw_graph(title, SUCCESSORS, GOAL, int(self._node[index]))
 
-    @staticmethod
-    def choose_optimally(observation: Array, lots: FloatArray) -> IntArray:
-        """Return the optimum's actions (episodes,): to the successor nearest to the goal."""
+    @property
+    def exact_returns(self) -> dict[str, float]:
+        """Expected returns over all first nodes: ``random``, ``staying`` and ``optimum``."""
+        horizon = self.max_episode_steps or 10
+        away = np.zeros(NODES)  # the return from each node with a number of steps left
+        for _ in range(horizon):
+            away = (np.where(LEADS_TO == GOAL, 0.0, -1.0) + away[LEADS_TO]).mean(axis=1)
+            away[GOAL] = 0.0
+        return {
+            "random": float(away[list(STARTS)].mean()),
+            "staying": -float(horizon),
+            "optimum": float(np.maximum(1.0 - DISTANCES[list(STARTS)], -horizon).mean()),
+        }
+
+    def scripted_agents(self) -> dict[str, TableAgent]:
+        """Return the agents that step to the successor nearest the goal, and that stay."""
         away = np.where(DISTANCES < 0, NODES, DISTANCES)
-        best: IntArray = away[LEADS_TO].argmin(axis=1)
-        chosen: IntArray = best[observation.argmax(axis=1)]
-        return chosen
+        stay = (np.arange(NODES)[:, None] == LEADS_TO).argmax(axis=1)
+        return {
+            "optimum": TableAgent(away[LEADS_TO].argmin(axis=1)),
+            "staying": TableAgent(stay),
+        }

@@ -237,12 +237,23 @@ class KeyToDoor(BatchEnv):
         row, column = self._at[index].tolist()
         return draw_rooms(name, rows, (row, column), bool(self._has_key[index]))
 
+    @property
+    def exact_returns(self) -> dict[str, float]:
+        """Expected returns: ``random``, ``without-key`` and ``optimum``."""
+        from pkubench.envs.memory import key_to_door_plan as plan
+
+        best, random = plan.best_success(self.phases), plan.random_success(self.phases)
+        return {"random": random, "without-key": 0.0, "optimum": best}
+
     @classmethod
-    def optimal_agent(cls) -> KeyToDoorPlanner:
-        """Return an agent that searches the key and the door as well as possible."""
+    def scripted_agents(cls) -> dict[str, KeyToDoorPlanner]:
+        """Return the agents that search both targets, and the door alone (``without-key``)."""
         from pkubench.envs.memory.key_to_door_plan import KeyToDoorPlanner
 
-        return KeyToDoorPlanner(cls.phases)
+        return {
+            "optimum": KeyToDoorPlanner(cls.phases),
+            "without-key": KeyToDoorPlanner(cls.phases, skips_key=True),
+        }
 
 
 class KeyToDoorLong(KeyToDoor):

@@ -193,9 +193,9 @@ class Search(NamedTuple):
 class KeyToDoorPlanner:
     """Searches the key and the door as well as possible: successes are ``best_success``."""
 
-    def __init__(self, phases: tuple[int, int, int]) -> None:
-        """Plan for rooms of these numbers of steps."""
-        self.phases = phases
+    def __init__(self, phases: tuple[int, int, int], *, skips_key: bool = False) -> None:
+        """Plan for rooms of these numbers of steps; one may leave the key alone, and walk south."""
+        self.phases, self.skips_key = phases, skips_key
 
     def begin(self, seeds: IntArray) -> Search:
         """Return the memory at the start of each episode."""
@@ -230,6 +230,8 @@ class KeyToDoorPlanner:
             search = _searches(steps)[cell, unseen[at], left]
             move = np.where(target[at] >= 0, _ways()[cell, target[at]], search)
             moves[at] = _UPSIDE_DOWN[move] if is_turned else move
+        if self.skips_key:
+            moves[time < first] = SOUTH
         return moves, Search(time + 1, unseen, target)
 
 
@@ -251,8 +253,3 @@ def _look(
     place = (of.cells[cell] + offset)[:, None] == of.cells[of.targets]
     now = np.where(is_target.any(axis=1), place.all(axis=2).argmax(axis=1), target)
     return unseen & ~of.sees[cell], now
-
-
-def exact_values(phases: tuple[int, int, int]) -> dict[str, float]:
-    """Return the success rates of random play and of the optimum."""
-    return {"random": random_success(phases), "optimum": best_success(phases)}

@@ -12,6 +12,7 @@ from gymnasium import spaces
 from pkubench.envs.core.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
 from pkubench.envs.core.seeding import IntArray, RandomStreams
 from pkubench.envs.memory.drawing import draw_row
+from pkubench.envs.memory.policies import TableAgent
 
 CELLS: Final = 5
 SAFE_REWARD: Final = 1.0
@@ -36,11 +37,11 @@ class LuckyArm(BatchEnv):
     on the draw, which ends the episode, so this is its exact score. (The mean of 500 episodes'
     returns has a standard error of 0.10.)
 
-    | policy                           | expected return |
-    |----------------------------------|-----------------|
-    | always right                     | 0.5             |
-    | uniform random actions           | 0.7493          |
-    | optimum, left (`scripted:optimum`)| 1              |
+    | policy                            | expected return |
+    |-----------------------------------|-----------------|
+    | right (`scripted:lucky`)          | 0.5             |
+    | uniform random actions            | 0.7493          |
+    | left, the optimum (`scripted:optimum`) | 1          |
 
     **What it shows.** An agent that is conditioned on a return imitates what happened before such a
     return. Asked for 10 it goes right, because only that ever led to 10, and earns half of what the
@@ -92,7 +93,24 @@ class LuckyArm(BatchEnv):
         title = f"LuckyArm   (step {int(self.elapsed[index])})"
         return draw_row(title, labels, int(self._cell[index]))
 
-    @staticmethod
-    def choose_optimally(observation: Array, lots: FloatArray) -> IntArray:
-        """Return the optimum's actions (episodes,): left."""
-        return np.full(len(observation), LEFT, dtype=np.int64)
+    @property
+    def exact_returns(self) -> dict[str, float]:
+        """Expected returns: ``random``, ``lucky`` and ``optimum``."""
+        here = np.eye(CELLS)[CELLS // 2]
+        ends = np.zeros(CELLS)
+        for _ in range(self.max_episode_steps or 20):
+            moved = np.zeros(CELLS)
+            moved[:-1] += here[1:] / 2
+            moved[1:] += here[:-1] / 2
+            ends += moved * [1, 0, 0, 0, 1]
+            here = moved * [0, 1, 1, 1, 0]
+        lucky = LUCK * LUCKY_REWARD
+        return {
+            "random": float(ends[0] * SAFE_REWARD + ends[-1] * lucky),
+            "lucky": lucky,
+            "optimum": SAFE_REWARD,
+        }
+
+    def scripted_agents(self) -> dict[str, TableAgent]:
+        """Return the agents that go left (``optimum``) and right (``lucky``)."""
+        return {"optimum": TableAgent([LEFT] * CELLS), "lucky": TableAgent([RIGHT] * CELLS)}

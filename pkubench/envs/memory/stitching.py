@@ -21,6 +21,7 @@ from pkubench.envs.core.batch import (
 )
 from pkubench.envs.core.seeding import IntArray
 from pkubench.envs.memory.drawing import draw_row
+from pkubench.envs.memory.policies import TableAgent
 
 A, B, J, END = range(4)
 STATES: Final = ("A", "B", "J", "end")
@@ -94,8 +95,12 @@ class Stitching(BatchEnv):
         title = f"Stitching   (step {int(self.elapsed[index])})"
         return draw_row(title, STATES, int(self._state[index]))
 
-    @staticmethod
-    def choose_optimally(observation: Array, lots: FloatArray) -> IntArray:
-        """Return the optimum's actions (episodes,): a1 in A, g in J."""
-        found: IntArray = (observation[:, J] == 1.0).astype(np.int64)
-        return found
+    @property
+    def exact_returns(self) -> dict[str, float]:
+        """Expected returns from A: ``random``, ``safe`` and ``optimum``."""
+        random = (_REWARDS[A, 0] + _REWARDS[J].mean() + _REWARDS[A, 1]) / 2
+        return {"random": float(random), "safe": 0.2, "optimum": 1.0}
+
+    def scripted_agents(self) -> dict[str, TableAgent]:
+        """Return the agents that play a1 and g (``optimum``), and a2 (``safe``)."""
+        return {"optimum": TableAgent([0, 0, 1]), "safe": TableAgent([1, 0, 0])}

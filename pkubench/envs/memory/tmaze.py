@@ -144,9 +144,32 @@ class TMazePassive(BatchEnv):
         place = (int(self._x[index]), int(self._y[index]))
         return draw_tmaze(name, self.end, place, self.oracle, int(self._goal[index]))
 
-    def optimal_agent(self) -> RememberingAgent:
-        """Return an agent that remembers the sign: it earns 1."""
-        return RememberingAgent(begins_at_sign=self.oracle == 0)
+    @property
+    def exact_returns(self) -> dict[str, float]:
+        """Expected returns: ``random``, ``memoryless`` and ``optimum``."""
+        return {"random": self._random_return(), "memoryless": 0.5, "optimum": 1.0}
+
+    def _random_return(self) -> float:
+        row = np.zeros(self.end + 1)  # the chance of each cell of the corridor
+        row[self.oracle] = 1.0
+        arms, total = 0.0, 0.0
+        for time in range(1, self.length + 1):
+            moved = row / 2  # up and down, into a wall
+            moved[1:] += row[:-1] / 4
+            moved[:-1] += row[1:] / 4
+            moved[0] += row[0] / 4
+            moved[-1] += row[-1] / 4 - row[-1] / 2 + arms / 4
+            arms = row[-1] / 2 + 3 * arms / 4
+            row = moved
+            if time < self.length:
+                behind = row[: max(time - self.oracle, 0)].sum()
+                behind += arms * (self.end < time - self.oracle)
+                total -= behind / self.corridor
+        return float(total + arms / 2)
+
+    def scripted_agents(self) -> dict[str, RememberingAgent]:
+        """Return the agents that remember the sign, and that do not (``memoryless``)."""
+        return {"optimum": RememberingAgent(), "memoryless": RememberingAgent(forgets=True)}
 
 
 class TMazeActive(TMazePassive):
@@ -201,9 +224,9 @@ def _variant(name: str, text: str, more: int) -> tuple[dict[str, Any], int]:
 class RememberingAgent:
     """Goes to the sign, remembers it, walks right to the turn, and turns as it said."""
 
-    def __init__(self, *, begins_at_sign: bool) -> None:
-        """Make an agent; where an episode begins at the sign, it need not look for it."""
-        self.begins_at_sign = begins_at_sign
+    def __init__(self, *, forgets: bool = False) -> None:
+        """Make an agent; one that forgets walks right at once, and always turns up."""
+        self.forgets = forgets
 
     def begin(self, seeds: IntArray) -> IntArray:
         """Return the signs remembered in each episode, (episodes,): 0, none yet."""
@@ -215,6 +238,8 @@ class RememberingAgent:
         """Return actions (episodes,) and the signs remembered."""
         is_end, sign = observation[:, 0] == 1.0, observation[:, 1].astype(np.int64)
         known = np.where((state == 0) & ~is_end, sign, state)
+        if self.forgets:
+            known = np.ones_like(known)
         turn = np.where(known < 0, DOWN, UP)
         search = np.where(known == 0, LEFT, RIGHT)
         return np.where(is_end, turn, search).astype(np.int64), known

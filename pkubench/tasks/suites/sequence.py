@@ -43,7 +43,7 @@ def _task(
     quick: int = 50,
     steps: int = 1_000_000,
     scoring: Scoring | None = None,
-    lazy: dict[str, float | None],
+    lazy: str,
     notes: str,
 ) -> Task:
     return Task(
@@ -58,7 +58,7 @@ def _task(
             quick_episodes=quick,
         ),
         scoring=Episodes() if scoring is None else scoring,
-        lazy=lazy,
+        lazy={lazy: None},
         notes=notes,
     )
 
@@ -80,7 +80,7 @@ def _tasks() -> tuple[Task, ...]:
             "KeyToDoor",
             "a key opens a door, twelve steps among apples later",
             horizon=28,
-            lazy={"without-key": 0.0},
+            lazy="without-key",
             notes=f"Whether the key is held is not observed.{_OFFLINE}",
         ),
         _task(
@@ -88,7 +88,7 @@ def _tasks() -> tuple[Task, ...]:
             "a key opens a door, thirty steps among apples later",
             horizon=60,
             steps=2_000_000,
-            lazy={"without-key": 0.0},
+            lazy="without-key",
             notes=f"Whether the key is held is not observed.{_OFFLINE}",
         ),
         _task(
@@ -96,7 +96,7 @@ def _tasks() -> tuple[Task, ...]:
             "a sign at the start says where to turn at the end",
             horizon=11,
             scoring=_BOTH_GOALS,
-            lazy={"memoryless": 0.5},
+            lazy="memoryless",
             notes=_MAZE.format("TMazePassive"),
         ),
         _task(
@@ -104,7 +104,7 @@ def _tasks() -> tuple[Task, ...]:
             "a sign that must be looked up says where to turn at the end",
             horizon=13,
             scoring=_BOTH_GOALS,
-            lazy={"memoryless": 0.5},
+            lazy="memoryless",
             notes=_MAZE.format("TMazeActive"),
         ),
         _task(
@@ -113,7 +113,7 @@ def _tasks() -> tuple[Task, ...]:
             horizon=20,
             metrics=(_EXPECTED, _RETURN),
             steps=100_000,
-            lazy={"lucky": 0.5},
+            lazy="lucky",
             notes=(
                 "The draw of the lottery is scored by its mean, so that the score of an agent "
                 f"without chance is exact.{_OFFLINE}"
@@ -125,7 +125,7 @@ def _tasks() -> tuple[Task, ...]:
             horizon=2,
             metrics=(_RETURN,),
             steps=100_000,
-            lazy={"safe": 0.2},
+            lazy="safe",
             notes=(
                 "Nothing is random: at its mode a policy plays one episode. The task is meant for "
                 f"agents that learn from its data set.{_OFFLINE}"
@@ -139,7 +139,7 @@ def _tasks() -> tuple[Task, ...]:
             quick=2 * len(STARTS),
             steps=200_000,
             scoring=_ALL_STARTS,
-            lazy={"staying": -10.0},
+            lazy="staying",
             notes=f"Every first node is played equally often.{_OFFLINE}",
         ),
     )
