@@ -321,8 +321,8 @@ class EpisodesBuilder:
         self._parts.append((*part, cost))
         self._terminated.append(bool(terminated))
 
-    def build(self) -> Episodes:
-        """Return the data set.
+    def build(self, **facts: Any) -> Episodes:
+        """Return the data set; ``facts`` replace those of the constructor.
 
         Raises:
             DataError: as :class:`Episodes`.
@@ -338,7 +338,7 @@ class EpisodesBuilder:
             terminated=np.array(self._terminated),
             starts=np.concatenate([[0], np.cumsum([len(array) for array in taken])]),
             costs=None if cost[0] is None else np.concatenate(cost),
-            **self._facts,
+            **{**self._facts, **facts},
         )
 
 

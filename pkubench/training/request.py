@@ -57,6 +57,8 @@ class Request:
     hashes: Mapping[str, str] = field(default_factory=dict)
     """Their SHA-256."""
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    save_points: bool = False
+    """Whether the agent of every validation point is saved too, in ``points/``."""
 
     def context(self, seed: int) -> Context:
         """Return what the learner of one seed is made from."""
@@ -118,6 +120,7 @@ def request(
     track: Sequence[str] = (),
     inputs: Mapping[str, Path | str] | None = None,
     env_kwargs: Mapping[str, Any] | None = None,
+    save_points: bool = False,
 ) -> Request:
     """Return a checked request: valid settings, a budget, and an available device.
 
@@ -169,6 +172,7 @@ def request(
         values=values,
         hashes=hashes,
         env_kwargs=dict(env_kwargs or {}),
+        save_points=save_points,
     )
 
 
