@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -111,7 +112,9 @@ def main(words: Sequence[str] | None = None) -> int:
     wrong = 0
     for plan in PLANS:
         if not given.tasks or plan.task in given.tasks:
-            maker = Maker(plan, given.runs, given.out, update=given.update)
+            maker = Maker(
+                plan, given.runs, given.out, update=given.update, threads=os.cpu_count() or 1
+            )
             wrong += sum(not maker.make(name, how) for name, how in maker.sets().items())
     return 1 if wrong else 0
 
@@ -119,9 +122,20 @@ def main(words: Sequence[str] | None = None) -> int:
 class Maker:
     """Makes the data sets of one task."""
 
-    def __init__(self, plan: Plan, runs: Path, below: Path | None, *, update: bool = False) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        runs: Path,
+        below: Path | None,
+        *,
+        update: bool = False,
+        threads: int = 1,
+    ) -> None:
         self.plan, self.runs, self.below, self.update = plan, runs, below, update
         self.task = make_task(plan.task)
+        self.settings = dict(self.task.env_kwargs)
+        if threads > 1 and self.task.id.endswith("Velocity-v0"):  # a robot's physics
+            self.settings["num_threads"] = threads
 
     def sets(self) -> dict[str, Callable[[str], tuple[Episodes, str]]]:
         """Return how each set is made, by its id: a function of the id, to episodes and policy."""
@@ -170,11 +184,14 @@ class Maker:
     def play(
         self, entrant: Entrant, name: str, run: int, *, steps: int = 0, episodes: int = 0
     ) -> Episodes:
-        """Record an entrant until there are so many steps or episodes; the same for any machine."""
-        count = min(NUM_ENVS, episodes) if episodes else NUM_ENVS
-        env = RecordingEnv(make_batch(self.task.id, count, **self.task.env_kwargs))
-        seeds = TrainingSeeds(FIRST_RUN + run, count)
-        while env.num_steps < steps or env.num_episodes < episodes:
+        """Record an entrant until there are so many steps or episodes; the same for any machine.
+
+        Blocks of episodes are played to their ends, so that none is left out for being long.
+        """
+        seeds, parts, done = TrainingSeeds(FIRST_RUN + run, NUM_ENVS), [], 0
+        while done < (episodes or steps):
+            count = min(NUM_ENVS, episodes - done) if episodes else NUM_ENVS
+            env = RecordingEnv(make_batch(self.task.id, count, **self.settings))
             block = [
                 Episode(number=k, seed=seed, agent_seed=seed)
                 for k, seed in enumerate(seeds.next(np.arange(count)).tolist())
@@ -182,9 +199,10 @@ class Maker:
             for record in run_block(env, entrant, self.task, block):
                 if record.failure:
                     raise RuntimeError(f"{name}: {record.failure}")
-        found = env.recorded(task=self.task.id, name=name)
-        env.close()
-        return found.select(np.arange(episodes)) if episodes else found
+            done += env.num_episodes if episodes else env.num_steps
+            parts.append(env.recorded(task=self.task.id, name=name))
+            env.close()
+        return joined(parts, name)
 
     def random_entrant(self) -> Entrant:
         """Return the entrant of uniform random actions."""
