@@ -225,8 +225,10 @@ def task_section(task: Task) -> Iterator[str]:
         yield f"| {metric.name} | {better} | {metric.unit} | {metric.describe} |"
     if task.references:
         yield (
-            "\nNormalised scores are 0 at the best of random and the lazy policies, and 1 at the "
-            "reference, where there is one above them."
+            f"\nThere are no normalised scores: {task.no_scale}."
+            if task.no_scale
+            else "\nNormalised scores are 0 at the best of random and the lazy policies, and 1 at "
+            "the reference."
         )
         yield "\n| anchor | agent | score | normalised | n | measured by |"
         yield "|---|---|---|---|---|---|"

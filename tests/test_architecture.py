@@ -83,6 +83,7 @@ GENERIC = (
 NOT_GENERIC = ("tasks.suites", "tasks.claims")
 ALLOWED_NAMES: dict[str, str] = {
     "random": "the zero of every normalised scale is called so, in references and examples",
+    "credit": "a verb, and the slot and file of credit models, as well as a suite",
     "difference": "the title of a column, as well as an agent",
     "payoff": "the word of a matrix's entries, as well as the prefix of files of them",
     "matrix": "the mathematical object, as well as a prefix",

@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -22,15 +23,13 @@ from benchmarks.results import (
     safety,
     safety_page,
 )
-from benchmarks.results.page import markdown
+from benchmarks.results.page import markdown, not_learned
 from benchmarks.results.rows import ROOT, Row, runs_of, settings_of
 from benchmarks.results.running import is_interrupted
-from pkubench.agents.registry import WEIGHTS
 from pkubench.envs.core.registry import superseded
 from pkubench.evaluation.metrics import Aggregate, constraint
 from pkubench.evaluation.statistics import mean_interval
 from pkubench.tasks.registry import make_task
-from pkubench.tasks.task import Task
 from pkubench.training.request import request
 from pkubench.training.validation import Validation
 
@@ -87,35 +86,6 @@ def test_a_row_of_float32_is_marked_and_one_whose_weights_ship_is_not() -> None:
     assert "°" not in "".join(markdown(row.task, {"happo": whole}, {}, ""))
 
 
-def share_of_best(score: float, best: float, task: Task) -> float:
-    """Return a score over the best validation of its run, both from the task's floor up."""
-    assert task.floor is not None
-    if best <= task.floor.score:  # nothing was learned that could have been lost
-        return 1.0
-    return (score - task.floor.score) / (best - task.floor.score)
-
-
-def validated_weights() -> list[Path]:
-    """Return the folders of shipped weights whose run was validated; older ones were not."""
-    configs = (path.with_name("config.json") for path in WEIGHTS.rglob("score.json"))
-    return [
-        c.parent for c in configs if json.loads(c.read_text()).get("validation", {}).get("points")
-    ]
-
-
-def test_no_shipped_weight_scores_below_half_of_the_best_validation_of_its_run() -> None:
-    ant = make_task("MultiAnt4x2-v1")
-    assert ant.floor is not None and ant.floor.score > 900.0  # doing nothing
-    assert share_of_best(1200.0, 2000.0, ant) < 0.5 < share_of_best(1600.0, 2000.0, ant)
-    for folder in validated_weights():
-        config = json.loads((folder / "config.json").read_text())
-        task = make_task(config["task"])
-        returns = [p["return"] for p in config["validation"]["points"] if "return" in p]
-        score = json.loads((folder / "score.json").read_text())
-        if score["metric"] == "return" and task.floor is not None and returns:
-            assert share_of_best(score["mean"], max(returns), task) >= 0.5, folder
-
-
 def test_rows_that_a_lazy_policy_equals_are_named_and_no_others() -> None:
     def line(name: str, mean: float, low: float | None, high: float | None) -> records.Scored:
         return records.Scored(name, "-", "runs", {"return": (mean, low, high, 3)}, [])
@@ -128,9 +98,108 @@ def test_rows_that_a_lazy_policy_equals_are_named_and_no_others() -> None:
         "walks": line("walks", 1500.0, 1400.0, 1600.0),
     }
     assert anchors.not_above_floor("MultiAnt4x2-v1", lines) == ["still", "worse"]
+    (title, named, end) = not_learned({"MultiAnt4x2-v1": lines})
+    assert title.startswith("**Not better than a lazy policy.**") and end == "\n"
+    assert named == "- MultiAnt4x2-v1: still, worse (scripted:no-op scores 995)\n"
+    del lines["still"], lines["worse"]
+    assert list(not_learned({"MultiAnt4x2-v1": lines})) == []
     assert anchors.floor_of("MultiAnt4x2-v1", lines) == "scripted:no-op"
     del lines["scripted:no-op"]
     assert anchors.floor_of("MultiAnt4x2-v1", lines) == "random"
+
+
+@pytest.mark.parametrize("has_cost", [False, True])
+def test_a_finished_run_leaves_a_record_with_and_without_costs(
+    has_cost: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = next(row for row in marl.ROWS if row.keep == "best")
+    config: dict[str, Any] = {
+        "command": f"pkubench train {row.agent} {row.task} --steps {row.steps} --seed 0",
+        "validation": {"points": [{"at": 1, "return": 3.0}], "sampled_points": []},
+    }
+    line = {"steps": row.steps, "return": 2.0}
+    if has_cost:
+        config["training_cost"], line["cost"] = {"mean_cost": 9.0}, 7.0
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "training.jsonl").write_text(json.dumps(line) + "\n")
+    (tmp_path / "weights.safetensors").write_bytes(b"")
+    monkeypatch.setattr(records, "RECORDS", tmp_path / "records")
+    monkeypatch.setattr(records, "_evaluated", lambda row, run: {"report": {}})
+    found = records.write(row, 0, row.steps, tmp_path)
+    assert json.loads(records.path_of(row, 0, row.steps).read_text()) == found
+    assert found["validation"] == {"mode": 3.0, "best": 3.0}
+    assert found.get("training_cost_at_the_end") == (7.0 if has_cost else None)
+    assert ("training_cost" in found) == has_cost
+
+
+def test_many_episodes_decide_which_runs_are_within_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    row = next(r for r in safety.ROWS if r.name == "cpo" and r.task == "CarGoal1-v0")
+    read = records.read
+
+    def more(row: Row, seed: int, budget: int) -> dict[str, Any] | None:
+        found = read(row, seed, budget)
+        assert found is not None
+        many = {"episodes": 256, "metrics": {"cost": {"mean": (24.0, 30.0, 20.0)[seed]}}}
+        sampled = {"metrics": {name: {"mean": 10.0 * seed} for name in ("return", "cost")}}
+        return {**found, "many": many, "sampled": sampled, "training_cost_at_the_end": 1.0 + seed}
+
+    before = records.scored_row(row, row.steps)
+    monkeypatch.setattr(records, "read", more)
+    line = records.scored_row(row, row.steps)
+    assert before is not None and line is not None
+    assert before.feasible_runs().startswith("0 of 3")
+    assert line.feasible_runs().startswith("2 of 3")
+    assert line.violation() == before.violation()  # of the protocol's episodes
+    assert line.sampled_text("cost").startswith("10 [") and line.cost_at_the_end().startswith("2 [")
+    page = "".join(markdown(row.task, {"cpo": line}, {}, ""))
+    assert "| sampled: return [95 %] | sampled: cost [95 %] | cost at the end of training |" in page
+    listed = "".join(safety_page.claims({row.task: {"cpo": line}}))
+    assert "- cpo: 2 of 3 runs.\n" in listed  # as in the table
+
+
+def test_lower_is_better_in_games_when_rows_are_held_against_random_play() -> None:
+    def line(name: str, low: float, high: float) -> records.Scored:
+        metrics = {"exploitability": ((low + high) / 2.0, low, high, 3)}
+        return records.Scored(name, "-", "runs", metrics, [])
+
+    lines = {
+        "random": line("random", 0.45, 0.46),
+        "solves": line("solves", 0.0, 0.01),
+        "plays on": line("plays on", 0.40, 0.45),
+    }
+    assert anchors.not_above_floor("KuhnPoker-v0", lines) == ["plays on"]
+
+
+def test_a_bar_inside_an_interval_is_said_to_be_there() -> None:
+    def line(low: float, high: float) -> records.Scored:
+        metrics = {"return": ((low + high) / 2.0, low, high, 5)}
+        return records.Scored("happo", "-", "runs", metrics, [])
+
+    against = foundation_page._against
+    assert against(-38.0, line(-42.0, -30.0)) == (
+        "meets the bar of -38 on average, with the bar inside its interval,"
+    )
+    assert against(-38.0, line(-37.0, -30.0)) == "meets the bar of -38"
+    assert against(-38.0, line(-50.0, -40.0)) == "misses the bar of -38"
+
+
+def test_curves_are_shown_of_the_runs_that_the_rows_are_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [row for row in marl.ROWS if row.task.startswith("Multi")]
+    shown = "".join(marl_page._progress(tuple(rows)))
+    recorded = {
+        row.name
+        for row in rows
+        if (record := records.read(row, 0, row.steps)) is not None
+        and record["weights"] == records.sha256_of(row.shipped(0) / "weights.safetensors")
+    }
+    assert set(re.findall(r"\| Multi\S+ \| (\S+) \|", shown)) == recorded
+    # another row of the agent, with a longer budget, has not that run
+    (longer,) = (r for r in rows if r.name == "happo-5m" and r.task.startswith("MultiHalf"))
+    assert list(marl_page._progress((longer,))) == []
 
 
 def test_a_row_that_keeps_the_best_is_another_than_one_that_keeps_the_last() -> None:

@@ -40,7 +40,7 @@ def test_a_claim_names_what_exists(claim: Claim) -> None:
 
 def test_every_paper_has_claims() -> None:
     papers = {claim.paper for _, claim in claims().values()}
-    assert papers == {"HARL", "HASAC", "OmniSafe", "PSD-PSRO"}
+    assert papers == {"HARL", "HASAC", "OmniSafe", "PSD-PSRO", "STAS", "TAR2"}
 
 
 def test_the_diversity_claims_are_read_with_the_terms_own() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.results import game_records, games, games_ablation, games_page
-from benchmarks.results.game_records import MIXTURE, GameRow, Line, read, write
+from benchmarks.results.game_records import MIXTURE, GameRow, Line, read, timed_alike, write
 from benchmarks.results.games_ablation import SKILL, Cell, by_game, ratio, verdict
 from benchmarks.results.games_claim import Question, Solutions, claim, comparisons, log_rank
 from pkubench.agents.components import changed, matches
@@ -128,6 +128,39 @@ def test_verdicts_at_equal_episodes_are_of_the_values_there() -> None:
     assert found["iterations"].verdict == "better" and found["episodes"].verdict == "worse"
     # Half way from 9 to 1 is 5, and the other has 2.
     assert found["episodes"].difference == pytest.approx(3.0)
+
+
+def test_seconds_are_compared_only_of_rows_that_were_timed_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def line(method: str, values: list[float], *yardsticks: float) -> Line:
+        made = row_of(method, values)
+        for run, value in zip(made.runs, yardsticks, strict=bool(yardsticks)):
+            run["yardstick"] = value
+        return made
+
+    ours = line("psd-psro", LOW, 0.1, 0.1, 0.9)  # the median is what counts
+    quick, busy = line("psro", HIGH, *[0.12] * 3), line("dpp-psro", HIGH, *[0.2] * 3)
+    former = line("p-psro", HIGH)
+    lines = [ours, quick, busy, former]
+    assert timed_alike(lines) == [ours, quick]
+    assert timed_alike([former, row_of("psro", LOW), busy]) == [former, row_of("psro", LOW)]
+    del ours.runs[0]["yardstick"]  # timed at two times: like nothing else
+    assert timed_alike([ours, former]) == [former]
+    ours.runs[0]["yardstick"] = 0.1
+    found = {each.question for each in comparisons({"one": lines})}
+    for other in ("psro", "dpp-psro", "p-psro"):
+        assert Question(other, "pe", "episodes") in found
+        assert (Question(other, "pe", "seconds") in found) == (other == "psro")
+    text = "".join(claim({"one": lines}))
+    assert text.count("| - |\n") == 2 * 2 * 2
+    # and the budget itself is of these rows alone
+    for run in former.runs:
+        run["curve"]["seconds"] = [0.0, 0.5]
+    monkeypatch.setattr(games_page, "_figures", lambda *_: iter(()))
+    page = "".join(games_page._section("KuhnPoker-v0", lines, tmp_path / "games.md"))
+    assert "exploitability, 4 s" in page
+    assert "without equal seconds: dpp-psro, p-psro." in page
 
 
 def test_solved_games_are_compared_by_the_time_that_it_took_and_never_by_zeros() -> None:

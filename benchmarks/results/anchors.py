@@ -17,7 +17,10 @@ def lazy_names(task: Task) -> dict[str, float | None]:
     >>> lazy_names(make_task("MultiWalker2d2x3-v0"))
     {'scripted:no-op': None, 'standing': 1000.0}
     """
-    return {name if score else f"{_SCRIPTED}{name}": score for name, score in task.lazy.items()}
+    return {
+        name if score is not None else f"{_SCRIPTED}{name}": score
+        for name, score in task.lazy.items()
+    }
 
 
 def is_trained(name: str) -> bool:
@@ -57,14 +60,18 @@ def old_floor(task_id: str) -> float:
 
 
 def not_above_floor(task_id: str, lines: Mapping[str, Scored]) -> list[str]:
-    """Return the trained lines whose interval is not above that of every untrained lazy line."""
+    """Return the trained lines whose interval is not better than that of every untrained lazy line.
+
+    A line without an interval is taken at its mean.
+    """
     task = make_task(task_id)
-    metric = task.ranking.name
-    lazy = [lines[name].metrics[metric] for name in ("random", *lazy_names(task)) if name in lines]
-    top = max(mean if high is None else high for mean, _, high, _ in lazy)
-    found = []
-    for name, line in lines.items():
-        mean, low, _, _ = line.metrics[metric]
-        if is_trained(name) and (mean if low is None else low) <= top:
-            found.append(name)
-    return found
+    metric = task.ranking
+    sign = 1.0 if metric.higher_is_better else -1.0
+
+    def ends(name: str) -> tuple[float, float]:
+        mean, low, high, _ = lines[name].metrics[metric.name]
+        found = [sign * mean if end is None else sign * end for end in (low, high)]
+        return min(found), max(found)
+
+    top = max(ends(name)[1] for name in ("random", *lazy_names(task)) if name in lines)
+    return [name for name in lines if is_trained(name) and ends(name)[0] <= top]

@@ -16,7 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.results import cooperative_games, foundation, game_records, marl, records, safety
+from benchmarks.results import (
+    cooperative_games,
+    credit,
+    foundation,
+    game_records,
+    marl,
+    records,
+    safety,
+)
 from benchmarks.results.claims_page import page_of
 from benchmarks.results.game_records import GameRow, Line
 from benchmarks.results.games_claim import equal_budgets
@@ -27,7 +35,7 @@ from pkubench.envs.games.trees import registered_game
 from pkubench.evaluation.evidence import EVIDENCE, Sample, save
 from pkubench.tasks.registry import claims, make_task
 
-TABLES = (foundation.ROWS, marl.ROWS, safety.ROWS, cooperative_games.ROWS)
+TABLES = (foundation.ROWS, marl.ROWS, safety.ROWS, cooperative_games.ROWS, credit.ROWS)
 PAGE = ROOT / "docs/claims.md"
 FILE = ROOT / "pkubench/tasks/claims" / EVIDENCE
 UNITS = {"environment_steps": "steps"}
@@ -80,6 +88,15 @@ def _of_row(row: Row, done: list[dict[str, Any]]) -> Sample:
     task = make_task(row.task)
     counted = family_of(preset(row.agent)).unit
     reports = [run["report"]["metrics"] for run in done]
+    metrics = {
+        metric.name: tuple(report[metric.name]["mean"] for report in reports)
+        for metric in task.metrics
+        if all(metric.name in report for report in reports)
+    }
+    if row.sampled:  # the figures of its table
+        late = [run["validation"] for run in done]
+        keys = {"return": "sampled", "success": "sampled_success"}
+        metrics = {m: tuple(run[k] for run in late) for m, k in keys.items() if k in late[0]}
     return Sample(
         agent=spelling(row.agent, row.changes),
         task=task.id,
@@ -87,11 +104,7 @@ def _of_row(row: Row, done: list[dict[str, Any]]) -> Sample:
         budget=float(row.steps),
         keep=getattr(row, "keep", "last"),
         seeds=tuple(str(run["seed"]) for run in done),
-        metrics={
-            metric.name: tuple(report[metric.name]["mean"] for report in reports)
-            for metric in task.metrics
-            if all(metric.name in report for report in reports)
-        },
+        metrics=metrics,
     )
 
 
@@ -108,9 +121,11 @@ def _populations() -> Iterator[Sample]:
         curves = [line for _, line in found if line.row.every < line.row.iterations]
         last = float(min(line.row.iterations for line in curves))
         budgets = {"iterations": last, **equal_budgets(curves)}
+        has = {"iterations": [line for _, line in found], "episodes": curves}
+        has["seconds"] = game_records.timed_alike(curves)
         for name, line in found:
             for unit, most in budgets.items():
-                if unit == "iterations" or line in curves:
+                if line in has[unit]:
                     yield _of_line(name, line, unit, float(f"{most:.6g}"))
 
 

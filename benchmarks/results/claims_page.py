@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pkubench.cli.claims import budget, chance, runs
+from pkubench.cli.claims import budget, chance, counts, runs
 from pkubench.evaluation.claims import LEVEL, judge_all
 from pkubench.evaluation.evidence import Sample, shipped
 from pkubench.evaluation.verdicts import MIN_RUNS, Comparison, Judgement, amount
@@ -29,19 +29,21 @@ decided. Against a cost limit, a mean cost has Student's t interval. A higher re
 where the agent's mean cost is within the task's limit.
 
 A claim is **supported** if some comparisons are decided for it and none against, **contradicted**
-in the opposite case, **mixed** if both occur, **not shown** if none is decided. *Supported* does
-not say that every comparison is decided: read the counts. A star says that the cause which the
-paper names is not supported too: the claim to be read with this one. *Chance* is the probability
-that a run of a pair's first agent beats one of its second, averaged over all comparisons (0.5: no
-difference); for cost limits it is the share of runs on the claimed side. Its interval is from a
-bootstrap over runs, which is too narrow for three of them (of shares, Wilson's).
+in the opposite case, **mixed** if both occur, **not shown** if none is decided, or nothing is
+measured yet. *Supported* does not say that every comparison is decided: read the counts. A star
+says that the cause which the paper names is not supported too: the claim to be read with this one.
+*Chance* is the probability that a run of a pair's first agent beats one of its second, averaged
+over all comparisons (0.5: no difference); for cost limits it is the share of runs on the claimed
+side. Its interval is from a bootstrap over runs, which is too narrow for three of them (of shares,
+Wilson's).
 
 *Would decide* says how many runs of each side would show a difference with probability 0.8, at the
 observed spread and at the level that corrects for all comparisons of the claim: one as large as
-the one seen, or one of 5 points of the normalised scale (100 is the reference agent or, without
-one, the best mean seen; of a cost, 5 % of its limit). A few runs estimate the spread badly, so the
-numbers are a guide. It names published budgets where ours are smaller: then a verdict is about our
-budget, and not about the paper's.
+the one seen, or one of 5 points of the normalised scale (0 is the best of random and lazy play, 100
+the reference agent or, without one above that, the best mean seen within the cost limit; of a cost,
+5 % of its limit). A few runs estimate the spread badly, so the numbers are a guide. It names
+published budgets where ours are smaller: then a verdict is about our budget, and not about the
+paper's.
 
 """
 
@@ -65,7 +67,7 @@ def _summary(judged: Sequence[Judgement]) -> Iterator[str]:
     for each in judged:
         claim = each.claim
         cells = [claim.paper, f"[{claim.text.rstrip('.')}](#{claim.name})", _verdict(each)]
-        cells += [_counts(each), chance(each), runs(each), budget(each)]
+        cells += [counts(each), chance(each), runs(each), budget(each)]
         yield f"| {' | '.join(cells)} |\n"
     yield "\n"
 
@@ -74,15 +76,11 @@ def _verdict(judged: Judgement) -> str:
     return f"**{judged.verdict}**" + (" \\*" if judged.is_unexplained else "")
 
 
-def _counts(judged: Judgement) -> str:
-    return ", ".join(str(judged.count(word)) for word in ("for", "against", "undecided"))
-
-
 def _section(judged: Judgement) -> Iterator[str]:
     claim = judged.claim
     yield f"### {claim.name}\n\n{claim.text}\n\n"
     tied, over = judged.count("tie"), judged.count("over the limit")
-    yield f"**{judged.verdict.capitalize()}.** For, against, undecided: {_counts(judged)}"
+    yield f"**{judged.verdict.capitalize()}.** For, against, undecided: {counts(judged)}"
     yield f"; ties: {tied}" if tied else ""
     yield f"; higher return over the limit: {over}" if over else ""
     yield f". Equal {claim.equal}. Chance {chance(judged)}.\n\n"

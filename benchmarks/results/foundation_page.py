@@ -10,6 +10,7 @@ from benchmarks.results.page import (
     Table,
     markdown,
     normalised,
+    not_learned,
     return_cost_figure,
     table_of,
     verdicts,
@@ -35,8 +36,8 @@ _CONTROLLERS = {
     "SimpleReference-v0": "scripted:messenger",
     "SimpleSpeakerListener-v0": "scripted:messenger",
 }
-_HEAD = """# Foundation: reference agents
-
+_TITLE = "# Foundation: reference agents\n\n"
+_HEAD = """\
 Written by `make results-foundation`; no score here is entered by hand. Every row is scored by
 `pkubench evaluate` on seeds that no learner has trained on. Intervals are 95 % Student t intervals
 over training seeds (n); a row with one run shows the interval over its episodes and says so.
@@ -51,7 +52,7 @@ environments are on a different scale from ours ([marl](marl.md) normalises both
 def page_of(rows: tuple[Row, ...], scale: float) -> str:
     """Return the page, from the records of all finished rows."""
     table = table_of(rows, scale, _CONTROLLERS)
-    sections, page = [_HEAD], page_path("foundation", scale)
+    sections, page = [_TITLE, *not_learned(table), _HEAD], page_path("foundation", scale)
     for title, suffix in (
         ("Cooperative particle environments", ""),
         ("Robots under a speed limit (cost at most 25 per episode)", "Velocity-v0"),
@@ -71,9 +72,8 @@ def _verdicts(table: Table) -> list[str]:
     lines = []
     spread = table.get("SimpleSpread-v0", {})
     if "happo" in spread:
-        met = "meets" if spread["happo"].mean("return") >= -38 else "misses"
         lines.append(
-            f"- HAPPO on SimpleSpread {met} the bar of -38 at 1.5 M steps: "
+            f"- HAPPO on SimpleSpread {_against(-38.0, spread['happo'])} at 1.5 M steps: "
             f"{spread['happo'].text('return')}, n = {len(spread['happo'].runs)}.\n"
         )
     lines += verdicts(table, [Pair(task, "happo", "mappo") for task in _CONTROLLERS])
@@ -99,6 +99,14 @@ def _verdicts(table: Table) -> list[str]:
     return lines
 
 
+def _against(bar: float, line: Scored) -> str:
+    """Say whether a row's return meets a bar, and whether its interval leaves that open."""
+    mean, low, high, _ = line.metrics["return"]
+    text = f"{'meets' if mean >= bar else 'misses'} the bar of {bar:,.0f}"
+    is_open = low is not None and high is not None and low < bar < high
+    return f"{text} on average, with the bar inside its interval," if is_open else text
+
+
 def _constrained(lines: Mapping[str, Scored], robot: str, bar: float | None) -> Iterator[str]:
     """Say whether PPO-Lag keeps the limit, and what unconstrained PPO costs."""
     if "ppo-lag" not in lines:
@@ -111,8 +119,7 @@ def _constrained(lines: Mapping[str, Scored], robot: str, bar: float | None) -> 
         f"return {safe.text('return')}"
     )
     if bar is not None:
-        met = "meets" if is_within and safe.mean("return") >= bar else "misses"
-        text += f"; it {met} the bar of {bar:,.0f}"
+        text += f"; it {_against(bar, safe)}" if is_within else f"; it misses the bar of {bar:,.0f}"
     yield text + ".\n"
     over = [f"seed {k}" for k, run in enumerate(safe.runs) if run["cost"] > COST_LIMIT]
     if over:

@@ -21,6 +21,8 @@ RECORDS = Path(__file__).parent / "records" / "games"
 MIXTURE = "mixture model"
 CLOCK = "processor"
 """The clock behind the seconds of records; older records have wall-clock seconds."""
+ALIKE = 1.25
+"""Largest ratio of the yardsticks of rows whose seconds are compared (see ``timed_alike``)."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,12 @@ class Line(NamedTuple):
             for run in self.runs
         ]
 
+    @property
+    def yardstick(self) -> float | None:
+        """Median over runs of the seconds of a fixed computation; None if a run is without."""
+        found = [run["yardstick"] for run in self.runs if "yardstick" in run]
+        return float(np.median(found)) if len(found) == len(self.runs) else None
+
     def ends(self, column: str) -> list[float]:
         """Return each run's last value."""
         return [_rounded(run["curve"][column][-1]) for run in self.runs]
@@ -86,6 +94,25 @@ class Line(NamedTuple):
         """Return how many runs reached an equilibrium, and after how many iterations."""
         taken = [run["curve"]["iterations"][-1] for run in self.runs if run["finished"]]
         return f"{len(taken)}, at {np.mean(taken):.0f}" if taken else "0"
+
+
+def timed_alike(lines: Sequence[Line]) -> list[Line]:
+    """Return the most rows whose seconds may be compared, because their yardsticks are alike.
+
+    These differ by at most ``ALIKE``. Rows of which no run has one were timed by one release, on a
+    machine that did nothing else, and are alike among themselves. Of equally large groups, the
+    quickest.
+    """
+    groups = [[line for line in lines if not any("yardstick" in run for run in line.runs)]]
+    for least in sorted(line.yardstick for line in lines if line.yardstick is not None):
+        groups.append(
+            [
+                line
+                for line in lines
+                if line.yardstick is not None and least <= line.yardstick <= ALIKE * least
+            ]
+        )
+    return max(groups, key=len)
 
 
 def _rounded(value: float) -> float:

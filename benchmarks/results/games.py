@@ -94,8 +94,21 @@ def started(row: GameRow, seed: int) -> tuple[GameLearner, Mapping[str, Any], fl
     return made, plain, scale
 
 
+def yardstick() -> float:
+    """Return the processor seconds that one fixed learning takes now.
+
+    Processor time leaves out other processes, but they take cache and memory bandwidth: on a busy
+    machine a run has taken twice the seconds. A quicker release has other seconds, too.
+    """
+    made, before = learner(PRESETS["p-psro-paper"], SKILL[0], 0), time.process_time()
+    for _ in range(40):
+        made.advance()
+    return time.process_time() - before
+
+
 def run(row: GameRow, seed: int) -> dict[str, Any]:
     """Do one run and return its record."""
+    measures = [yardstick()]
     made, settings, scale = started(row, seed)
     spent = 0.0
     curve: dict[str, list[float]] = {}
@@ -117,9 +130,11 @@ def run(row: GameRow, seed: int) -> dict[str, Any]:
         is_last = made.iteration == row.iterations or made.finished
         if is_last or made.iteration % row.every == 0:
             point()
+    measures.append(yardstick())
     return {
         "seed": seed,
         "finished": bool(made.finished),
+        "yardstick": float(f"{np.mean(measures):.3g}"),
         "curve": curve,
         "settings": dict(settings),
         **({"plane": plane(row, made)} if seed == 0 and row.every < row.iterations else {}),

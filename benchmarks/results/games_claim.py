@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.results.game_records import Line
+from benchmarks.results.game_records import Line, timed_alike
 from benchmarks.results.page import LEVEL
 from pkubench.evaluation.statistics import holm, welch_interval
 
@@ -109,12 +109,13 @@ def equal_budgets(lines: Sequence[Line]) -> dict[str, float]:
     """Return the largest episodes and seconds that all methods' runs reach, in the mean.
 
     Self-play takes very little time, too little for any population method, and is left out, as is
-    CFR+, which plays no episodes.
+    CFR+, which plays no episodes. Seconds are those of the rows that were timed alike.
     """
     budgets = {}
     for budget in ("episodes", "seconds"):
-        counted = [line for line in lines if line.row.method not in FAST]
-        counted = [line for line in counted or lines if max(line.ends(budget)) > 0]
+        of = timed_alike(lines) if budget == "seconds" else lines
+        counted = [line for line in of if line.row.method not in FAST]
+        counted = [line for line in counted or of if max(line.ends(budget)) > 0]
         budgets[budget] = min(float(np.mean(line.ends(budget))) for line in counted)
     return budgets
 
@@ -184,10 +185,13 @@ def comparisons(games: Mapping[str, Sequence[Line]]) -> list[Comparison]:
         ours = next((line for line in lines if _plain(line) == _OURS), None)
         if ours is None or not is_counted(lines):
             continue
+        alike = timed_alike(lines)
         for theirs in lines:
             if theirs is not ours and theirs.row.method != "cfr+":
                 compare = _compared_solutions if is_solved(lines) else _compared_values
-                found += compare(game, ours, theirs, equal_budgets(lines))
+                asked = compare(game, ours, theirs, equal_budgets(lines))
+                is_timed = ours in alike and theirs in alike
+                found += [e for e in asked if is_timed or e.question.budget != "seconds"]
     questions = dict.fromkeys(each.question for each in found)
     corrected: dict[tuple[str, Question], float] = {}
     for question in questions:
@@ -257,7 +261,7 @@ def claim(games: Mapping[str, Sequence[Line]]) -> Iterator[str]:
                 for budget in BUDGETS
             ]
             if asked[0]:
-                cells = [other, word, *(counts(family) for family in asked)]
+                cells = [other, word, *(counts(family) if family else "-" for family in asked)]
                 yield "| " + " | ".join(cells) + " |\n"
     yield "\n"
     for metric, word in METRICS.items():
@@ -288,8 +292,8 @@ def _by_game(found: Sequence[Comparison], metric: str, word: str) -> Iterator[st
             cells = [game, other]
             for budget in BUDGETS:
                 question = Question(other, metric, budget)
-                (each,) = (e for e in chosen if (e.game, e.question) == (game, question))
-                cells.append(f"{each.text}, p {each.p:.2g}: {each.verdict}")
+                same = [e for e in chosen if (e.game, e.question) == (game, question)]
+                cells += [f"{e.text}, p {e.p:.2g}: {e.verdict}" for e in same] or ["-"]
             yield "| " + " | ".join(cells) + " |\n"
     yield "\n"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.results import games_ablation
-from benchmarks.results.game_records import MIXTURE, GameRow, Line, read
+from benchmarks.results.game_records import MIXTURE, GameRow, Line, read, timed_alike
 from benchmarks.results.games_claim import OFFICIAL_PLAYS, claim, equal_budgets
 from pkubench.agents.families.psro.diversities.members import Members
 from pkubench.agents.families.psro.oracles.learned import LearnedOracle
@@ -58,7 +58,10 @@ and CFR+ excluded), interpolated linearly between the neighbouring points of its
 ends sooner is taken at its end. An iteration counts 20,000 episodes for each policy trained and
 1,000 for each new entry of the payoff table, the numbers of the published code with a deep oracle.
 *At equal seconds* is the same for the processor time of learning, on one thread and without that of
-scoring. Self-play is scored like the others, by the mixture of all its policies so far. CFR+ is
+scoring. Other work on a machine lengthens processor time too, through cache and memory, and so does
+a slower release: beside each run one fixed computation is timed, and rows are compared in seconds
+only where it took the same to 25 % (rows from before it was recorded, only with each other).
+Self-play is scored like the others, by the mixture of all its policies so far. CFR+ is
 deterministic, so it has one run.
 
 """
@@ -118,7 +121,7 @@ def _section(game: str, lines: list[Line], page: Path) -> Iterator[str]:
         yield "Run for the ratio above.\n\n"
     if lines[0].row.is_deep:
         yield _deep_budget(lines)
-    budgets = equal_budgets(lines)
+    budgets, alike = equal_budgets(lines), timed_alike(lines)
     last = max(line.row.iterations for line in lines)
     is_tree = _is_tree(lines)
     columns = [
@@ -140,7 +143,7 @@ def _section(game: str, lines: list[Line], page: Path) -> Iterator[str]:
     for line in lines:
         cells = [line.row.method, *(_text(line.ends(c)) for c in ("exploitability", "pe"))]
         for budget, most in budgets.items():
-            is_counted = max(line.ends(budget)) > 0
+            is_counted = max(line.ends(budget)) > 0 and (budget != "seconds" or line in alike)
             for column in ("exploitability", "pe"):
                 cells.append(_text(line.at(column, budget, most)) if is_counted else "-")
         cells.append(f"{np.mean(line.ends('policies')):.0f}")
@@ -150,6 +153,9 @@ def _section(game: str, lines: list[Line], page: Path) -> Iterator[str]:
         cells += [published.get(line.row.method, "-")] if published else []
         yield "| " + " | ".join(cells) + " |\n"
     yield "\n"
+    apart = [line.row.method for line in lines if line not in alike]
+    if apart:
+        yield f"Not timed like the others, so without equal seconds: {', '.join(apart)}.\n\n"
     if game == MIXTURE:
         yield (
             "*Published*: best responses found by Adam, stored by the authors; a local search "

@@ -7,18 +7,18 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
-from benchmarks.results.anchors import floor_of, is_trained, not_above_floor, old_floor
+from benchmarks.results.anchors import is_trained, old_floor
 from benchmarks.results.page import (
-    Table,
     markdown,
     normalised,
+    not_learned,
     score_figure,
     table_of,
     unfinished,
 )
-from benchmarks.results.records import by_old_rules
+from benchmarks.results.records import by_old_rules, read, sha256_of
 from benchmarks.results.rows import Row, page_path
-from pkubench.tasks.registry import make_task
+from pkubench.agents.saved.files import WEIGHTS
 
 _SPREAD, _TALK, _REFERENCE = (
     f"Simple{name}Continuous-v0" for name in ("Spread", "SpeakerListener", "Reference")
@@ -152,7 +152,7 @@ def page_of(rows: tuple[Row, ...], scale: float) -> str:
     """Return the page, from the records of all finished rows."""
     table = table_of(rows, scale, _CONTROLLERS)
     page = page_path("marl", scale)
-    sections = [_TITLE, *_not_learned(table), _HEAD]
+    sections = [_TITLE, *not_learned(table), _HEAD]
     for title, note, prefix in (
         ("Particle worlds", "", "Simple"),
         ("Heterogeneous carriers", _CARRIERS_NOTE, "Heterogeneous"),
@@ -169,25 +169,6 @@ def page_of(rows: tuple[Row, ...], scale: float) -> str:
             sections += [_TEN_MILLION] if task in ("SimpleSpread-v0", "SimpleReference-v0") else []
     sections += [*_progress(rows), _CLAIMS, *unfinished(rows, scale)]
     return "".join(sections)
-
-
-def _not_learned(table: Table) -> Iterator[str]:
-    """Say which rows do not beat random and the lazy policies; in the first lines of the page."""
-    lines = []
-    for task, rows in table.items():
-        names = not_above_floor(task, rows)
-        if names:
-            floor = floor_of(task, rows)
-            score = rows[floor].mean(make_task(task).ranking.name)
-            lines.append(f"- {task}: {', '.join(names)} ({floor} scores {score:.4g})\n")
-    if lines:
-        yield (
-            "**Not better than a lazy policy.** The intervals of these rows do not lie above those "
-            "of random play, of doing nothing, of keeping silent and of standing still, so nothing "
-            "shows that they learned the task:\n\n"
-        )
-        yield from lines
-        yield "\n"
 
 
 @cache
@@ -225,11 +206,16 @@ def with_normalised(text: str, low: float, high: float) -> str:
 
 
 def _progress(rows: tuple[Row, ...]) -> Iterator[str]:
-    """Yield a table of returns during training on the robots, of the shipped runs."""
+    """Yield a table of returns during training on the robots, of the rows' shipped runs.
+
+    What ships may still be the run of an earlier preset, or of another row of the agent.
+    """
     lines = []
     for row in rows:
-        curve = row.shipped(0) / "training.jsonl"
-        if not row.task.startswith("Multi") or not curve.exists():
+        curve, record = row.shipped(0) / "training.jsonl", read(row, 0, row.steps)
+        if not row.task.startswith("Multi") or record is None or not curve.exists():
+            continue
+        if sha256_of(row.shipped(0) / WEIGHTS) != record["weights"]:
             continue
         log = [line for line in map(json.loads, curve.read_text().splitlines()) if "return" in line]
         cells = [f"{_mean_near(log, 'return', share):.4g}" for share in (0.3, 0.6, 1.0)]

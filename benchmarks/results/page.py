@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.results.anchors import anchor_lines, floor_of, is_trained
+from benchmarks.results.anchors import anchor_lines, floor_of, is_trained, not_above_floor
 from benchmarks.results.records import Scored, read, scored_row
 from benchmarks.results.rows import Row
 from pkubench.evaluation.figures.plots import return_against_cost, score_intervals
@@ -46,6 +46,25 @@ def table_of(rows: Sequence[Row], scale: float, anchors: Mapping[str, str]) -> T
             table[row.task] = anchor_lines(row.task, anchors.get(row.task))
         table[row.task][row.name] = found
     return table
+
+
+def not_learned(table: Table) -> Iterator[str]:
+    """Say which rows are no better than random and the lazy policies; for a page's first lines."""
+    lines = []
+    for task, rows in table.items():
+        names = not_above_floor(task, rows)
+        if names:
+            floor = floor_of(task, rows)
+            score = rows[floor].mean(make_task(task).ranking.name)
+            lines.append(f"- {task}: {', '.join(names)} ({floor} scores {score:.4g})\n")
+    if lines:
+        yield (
+            "**Not better than a lazy policy.** The intervals of these rows do not lie above those "
+            "of random play, of doing nothing, of keeping silent and of standing still, so these "
+            "runs do not show that they learned the task:\n\n"
+        )
+        yield from lines
+        yield "\n"
 
 
 def markdown(
@@ -92,9 +111,9 @@ def markdown(
         cells.append(published.get((name, task), "-"))
         yield "| " + " | ".join(cells) + " |\n"
     yield "\n"
-    older = sum(line.in_float32 for line in lines.values())
-    if older:
-        yield OLDER_NOTE.format(runs=older) + "\n\n"
+    runs = sum(line.in_float32 for line in lines.values())
+    if runs:
+        yield OLDER_NOTE.format(runs=runs) + "\n\n"
 
 
 def return_cost_figure(task: str, lines: Mapping[str, Scored], page: Path) -> str:

@@ -19,10 +19,11 @@ import pkubench
 from benchmarks.results.rows import Row
 from pkubench.agents.registry import family_of, preset
 from pkubench.agents.resolve.acting import with_acting
-from pkubench.evaluation.metrics import Aggregate, Constraint, constraint
+from pkubench.evaluation.metrics import Constraint, constraint
 from pkubench.evaluation.statistics import mean_interval
 from pkubench.files import write_json
 from pkubench.tasks.registry import make_task
+from pkubench.tasks.scoring import Aggregate
 
 MANY = 256
 """Episodes by which a run's own cost is compared with its limit: of a protocol's 64 layouts the
@@ -71,10 +72,11 @@ def write(row: Row, seed: int, budget: int, run: Path) -> dict[str, Any]:
     }
     if "training_cost" in config:
         record["training_cost"] = config["training_cost"]
+        last = json.loads((run / "training.jsonl").read_text().splitlines()[-1])
+        if "cost" in last:
+            record["training_cost_at_the_end"] = last["cost"]
     if "validation" in config:
         record["validation"] = validated(config["validation"])
-        last = json.loads((run / "training.jsonl").read_text().splitlines()[-1])
-        record["training_cost_at_the_end"] = last["cost"]
     path_of(row, seed, budget).parent.mkdir(parents=True, exist_ok=True)
     write_json(path_of(row, seed, budget), record)
     return record
@@ -84,15 +86,20 @@ def validated(validation: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a record keeps of a run's validation.
 
     ``mode`` and ``sampled`` are means of the last ten points' returns, ``best`` is the best point's
-    at the mode. Where only the last point was sampled there is no ``sampled``.
+    at the mode; ``sampled_success`` is the sampled policy's where the task has successes. Where
+    only the last point was sampled there is no ``sampled``.
 
     >>> points = [{"at": k, "return": float(k)} for k in range(1, 12)]
     >>> validated({"points": points})
     {'mode': 6.5, 'best': 11.0}
     """
     found: dict[str, Any] = {}
-    for name, key in (("mode", "points"), ("sampled", "sampled_points")):
-        last = [point.get("return") for point in validation.get(key, ())][-LAST_POINTS:]
+    for name, key, figure in (
+        ("mode", "points", "return"),
+        ("sampled", "sampled_points", "return"),
+        ("sampled_success", "sampled_points", "success"),
+    ):
+        last = [point.get(figure) for point in validation.get(key, ())][-LAST_POINTS:]
         if last and None not in last:
             found[name] = round(sum(last) / len(last), 6)
     returns = [point["return"] for point in validation["points"] if "return" in point]
@@ -110,11 +117,12 @@ def _evaluated(row: Row, run: Path) -> dict[str, Any]:
     report = pkubench.evaluate(str(run), row.task).to_json()
     # The run's folder is a path of this machine.
     found = {"inference": INFERENCE, "report": {**report, "agent": row.agent}}
-    if make_task(row.task).cost_limit is None:
-        return found
-    many = pkubench.evaluate(str(run), row.task, episodes=MANY)
-    found["many"] = {"episodes": MANY, "metrics": many.to_json()["metrics"]}
-    if "sampled" in family_of(preset(row.agent)).acting.get("mode", ()):
+    has_limit = make_task(row.task).cost_limit is not None
+    if has_limit:
+        many = pkubench.evaluate(str(run), row.task, episodes=MANY)
+        found["many"] = {"episodes": MANY, "metrics": many.to_json()["metrics"]}
+    acting = family_of(preset(row.agent)).acting
+    if (has_limit or row.sampled) and "sampled" in acting.get("mode", ()):
         sampled = pkubench.evaluate(with_acting(str(run), {"mode": "sampled"}), row.task)
         found["sampled"] = {"metrics": sampled.to_json()["metrics"]}
     return found
@@ -158,6 +166,8 @@ class Scored:
     """Each run's hash of its weights."""
     validated: Sequence[Mapping[str, float]] = ()
     """Each run's means over its last ten validations, if all runs were validated."""
+    seconds: float | None = None
+    """Mean time of training of the runs that recorded it."""
     in_float32: int = 0
     """Runs evaluated when agents acted in float32, without weights to evaluate them again."""
 
@@ -236,7 +246,7 @@ def scored_row(row: Row, budget: int) -> Scored | None:
     line = _scored(row.name, training, [r["report"] for r in records], costs)
     if all("many" in r for r in records) and line.constraint is not None:
         many = [r["many"]["metrics"]["cost"]["mean"] for r in records]
-        of_runs = constraint(line.constraint.limit, Aggregate(*line.metrics["cost"]), many)
+        of_runs = constraint(line.constraint.cost_limit, Aggregate(*line.metrics["cost"]), many)
         line = replace(line, constraint=of_runs)
     points = [r["validation"] for r in records if "validation" in r]
     sampled = [r["sampled"]["metrics"] for r in records if "sampled" in r]
@@ -248,6 +258,7 @@ def scored_row(row: Row, budget: int) -> Scored | None:
         else (),
         at_the_end=ends if len(ends) == len(records) else (),
         weights=[r["weights"] for r in records],
+        seconds=sum(seconds) / len(seconds) if seconds else None,
         in_float32=sum(acted_in(record) != INFERENCE for record in records),
         validated=points if len(points) == len(records) else [],
     )
@@ -266,7 +277,10 @@ def by_old_rules(agent: str, task: str) -> float:
     """
     found = make_task(task)
     old = replace(found, env_kwargs={**found.env_kwargs, "rules": "v2"})
-    return float(pkubench.evaluate(agent, old, workers=2).metrics[found.ranking.name].mean)
+    score = pkubench.evaluate(agent, old, workers=2).metrics[found.ranking.name].mean
+    if score is None:
+        raise ValueError(f"{agent} failed episodes of {task} by the v2 rules")
+    return score
 
 
 def _scored(

@@ -37,6 +37,9 @@ class Row:
     keep: str = "last"
     """Which weights are scored: the last ones, or with ``best`` those of the best ten consecutive
     ones of 20 validations, on episodes that no table has."""
+    sampled: int = 0
+    """Episodes of each of 20 validations that are also played with sampled actions: the record has
+    the means of the last ten, and the protocol's episodes with sampled actions. 0: none are."""
 
     @property
     def name(self) -> str:
@@ -55,9 +58,9 @@ class Row:
     def flags(self) -> list[str]:
         """Return the options of its training command that are not the usual ones."""
         words = [word for pair in self.changes for word in ("--set", "=".join(pair))]
-        if self.keep == "best":
-            words += ["--validate", "20", "--validation-episodes", "8", "--window", "10"]
-            words += ["--keep", "best", "--validate-sampled"]
+        if self.keep == "best" or self.sampled:
+            words += ["--validate", "20", "--validation-episodes", str(self.sampled or 8)]
+            words += ["--window", "10", "--keep", self.keep, "--validate-sampled"]
         return words
 
     def shipped(self, seed: int) -> Path:
@@ -73,6 +76,8 @@ class Row:
         if f"--steps {budget} " not in command or (self.keep == "best") != (
             "--keep best " in command
         ):
+            return False
+        if self.sampled and f"--validation-episodes {self.sampled} " not in command:
             return False
         if "settings" not in config:
             return True

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results import records
+from benchmarks.results.kept import SCORE, compared
 from benchmarks.results.records import sha256_of
 from benchmarks.results.rows import DONE, ROOT, Row, jobs_of, page_path, runs_of
 from pkubench.agents import registry
@@ -23,8 +24,6 @@ from pkubench.agents.saved.runs import has_checkpoint, read_training
 from pkubench.files import write_json
 from pkubench.tasks.registry import make_task
 
-SCORE = "score.json"
-"""A shipped run's score, which a test compares with a new evaluation."""
 CURVE_LINES = 200
 """Lines kept of a shipped training curve."""
 Rows = tuple[Row, ...]
@@ -155,7 +154,8 @@ def _restore(row: Row, seed: int, budget: int) -> bool:
 def ship(rows: Rows) -> None:
     """Copy weights, configuration, a thinned curve and the score of runs into the package.
 
-    Only runs with the rows' full budgets, the last trained ones first.
+    Only runs with the rows' full budgets, the last trained ones first, and none whose last update
+    lost the policy (see ``compared``).
     """
     for row, seed in runs_of(rows):
         record = records.read(row, seed, row.steps)
@@ -194,7 +194,13 @@ def _write_score(row: Row, seed: int, record: dict[str, Any]) -> None:
 
 
 def _ship_run(run: Path, row: Row, seed: int, record: dict[str, Any]) -> None:
-    target = row.shipped(seed)
+    target, task = row.shipped(seed), make_task(row.task)
+    mean = record["report"]["metrics"][task.ranking.name]["mean"]
+    found = compared(run, mean, task) if task.ranking.name == "return" else None
+    if found is not None and found.is_validated and found.is_lost:
+        run_name = f"{row.name} {row.task} seed {seed}"
+        print(f'not shipped, train the row with keep="best": {run_name}, {found.text}', flush=True)
+        return
     if not (run / SCORE).exists():  # else it was restored from the package
         target.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(run / WEIGHTS, target / WEIGHTS)

@@ -10,6 +10,7 @@ from benchmarks.results.page import (
     Pair,
     Table,
     markdown,
+    not_learned,
     return_cost_figure,
     table_of,
     unfinished,
@@ -17,8 +18,6 @@ from benchmarks.results.page import (
 )
 from benchmarks.results.records import Scored
 from benchmarks.results.rows import Row, page_path
-from pkubench.evaluation.metrics import feasible
-from pkubench.tasks.registry import make_task
 
 _ON_POLICY = {
     "PointGoal1-v0": {
@@ -123,8 +122,8 @@ _CEILINGS = {
         without_cost=False,
     ),
 }
-_HEAD = """# Constrained control
-
+_TITLE = "# Constrained control\n\n"
+_HEAD = """\
 Written by `make results-safety`; no score here is entered by hand. Every run is scored by `pkubench
 evaluate`, with its deterministic policy, on seeds that no learner has trained on. The cost limit is
 25 per episode. Intervals are 95 % Student t intervals over training seeds (n); a row with one run
@@ -160,7 +159,7 @@ PointCircle1. No evaluation seed was used.
 def page_of(rows: tuple[Row, ...], scale: float) -> str:
     """Return the page, from the records of all finished rows."""
     table = table_of(rows, scale, {})
-    sections, page = [_HEAD], page_path("safety", scale)
+    sections, page = [_TITLE, *not_learned(table), _HEAD], page_path("safety", scale)
     for title, suffix in (
         ("Navigation", ""),
         ("Robots under a speed limit", "Velocity-v0"),
@@ -254,13 +253,12 @@ def claims(table: Table) -> Iterator[str]:
         yield from lines
         yield "\n"
     yield "Runs within the limit, over all tasks here:\n\n"
-    names = dict.fromkeys(n for lines in table.values() for n in lines if is_trained(n))
-    for name in names:
-        runs = [
-            feasible(make_task(task), run["cost"])
-            for task, lines in table.items()
-            if name in lines
-            for run in lines[name].runs
-        ]
-        yield f"- {name}: {runs.count(True)} of {len(runs)} runs.\n"
-    yield "\n"
+    within: dict[str, list[int]] = {}
+    for lines_of_task in table.values():
+        for name, line in lines_of_task.items():
+            if is_trained(name) and line.constraint is not None:
+                share, _, _, n = line.constraint.feasible_runs
+                within.setdefault(name, []).append(round((share or 0.0) * n))
+    for name, counts in within.items():
+        n = sum(len(lines[name].runs) for lines in table.values() if name in lines)
+        yield f"- {name}: {sum(counts)} of {n} runs.\n"

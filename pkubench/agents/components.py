@@ -31,11 +31,14 @@ import typing
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from pkubench.agents.settings import fitted, read_value
 from pkubench.errors import ConfigError, PkubenchWarning, UnknownName
 from pkubench.plugins import MISSING, is_own, load_entry_points, note_registrant
+
+if TYPE_CHECKING:
+    from pkubench.tasks.task import Task
 
 ConfigT = TypeVar("ConfigT")
 ComponentT = TypeVar("ComponentT", bound="Component")
@@ -64,6 +67,10 @@ class Component:
 
     def needs(self, config: Any) -> str:
         """Return in words what this component requires of ``config`` and lacks, or ""."""
+        return ""
+
+    def fits(self, task: Task) -> str:
+        """Return why this component cannot train on a task, as a clause ("it ..."), or ""."""
         return ""
 
     def unused(self, config: Any) -> Mapping[str, str]:
@@ -257,6 +264,19 @@ def check_needs(config: Any) -> None:
         wanted = part.needs(config)
         if wanted:
             raise ConfigError(f"{slot}={part.name} needs {wanted}")
+
+
+def check_fits(config: Any, task: Task) -> None:
+    """Check that the components of a config can train on a task.
+
+    Raises:
+        ConfigError: one cannot.
+    """
+    cls: Any = type(config)
+    for slot in slots_of(cls) if hasattr(cls, "__dataclass_fields__") else ():
+        part: Component = getattr(config, slot)
+        if why := part.fits(task):
+            raise ConfigError(f"{slot}={part.name} does not train on {task.id}: {why}")
 
 
 def unused_settings(config: Any, names: Iterable[str]) -> Iterator[tuple[str, str]]:

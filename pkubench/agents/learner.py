@@ -40,13 +40,16 @@ class Counters(NamedTuple):
 
 
 class Export(NamedTuple):
-    """A trained agent in its saved form: everything that acting needs and nothing else."""
+    """A trained agent in its saved form: everything that acting needs, and ``extra``."""
 
     config: Mapping[str, Any]
     """JSON values. The session adds the identity (agent, task, seed, settings, family's kind)."""
     tensors: Mapping[str, Array]
     files: Mapping[str, bytes] = {}
     """Further files by name; hashed like the tensors."""
+    extra: Mapping[str, Mapping[str, Array]] = {}
+    """Tensors that acting does not read (of a credit model, say), by the name of their file without
+    its suffix. They stay in the run folder: bundles and shipped weights do not have them."""
     about: Mapping[str, Any] = {}
     """Facts about the whole training so far, such as its cost: they stand in the saved config
     whichever weights are kept. JSON values."""

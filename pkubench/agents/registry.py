@@ -30,6 +30,7 @@ Unit = Literal["environment_steps", "gradient_steps", "iterations"]
 
 
 OFFICIAL, TEAM, LIMITED, SUGGESTED = "official", "team", "limited", "suggested"
+DELAYED = "delayed"
 """Tags of presets."""
 
 
@@ -99,6 +100,9 @@ class AgentFamily:
     bound: str | None = None
     """``module:function(Entrant, game, plays, seed) -> ResponseBound``: a lower bound of
     exploitability, learned from plays, where the exact value cannot be computed."""
+    credit: str | None = None
+    """``module:function(run folder, Task) -> RecordedCredit``: what a saved agent was trained with,
+    called with a ``Recording`` for each agent's shares."""
     fits: Callable[[Task], str] = _fits
     """Why the family cannot train on a task; "" where it can. Reads the task and the traits of its
     environment, see ``pkubench.agents.requirements``."""
@@ -144,7 +148,8 @@ class Preset:
     """Why this agent cannot train on a task that its family can train on; "" where it can."""
     tags: frozenset[str] = frozenset()
     """``official``: its settings are the official ones of its paper; ``team``: a learner of teams;
-    ``limited``: it holds a cost limit; ``suggested``: one to try first where it fits."""
+    ``limited``: it holds a cost limit; ``delayed``: it is meant for tasks of every suite whose
+    rewards are delayed, too; ``suggested``: one to try first where it fits."""
     place: int = 100
     """Sort key in lists: lower first, ties in order of declaration."""
 

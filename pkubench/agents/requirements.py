@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pkubench.envs.core.registry import traits
+from pkubench.envs.core.delayed_reward import DELAY, EPISODE
+from pkubench.envs.core.registry import VARIANT, traits
 from pkubench.envs.core.traits import Traits
 from pkubench.errors import MissingExtra
 
@@ -70,6 +71,31 @@ def plays_zero_sum_games(task: Task) -> str:
 def holds_cost_limit(task: Task) -> str:
     """Require a cost limit."""
     return "" if task.cost_limit is not None else "it needs a cost limit, and this task has none"
+
+
+def reads_dense_rewards(task: Task) -> str:
+    """Require rewards that are paid late, with those of each step in the infos."""
+    known = _known(task)
+    if known is None or known.is_delayed:
+        return ""
+    return (
+        "it reads the reward of each step where rewards are paid late, and here they are not: add "
+        f"{VARIANT}{DELAY}={EPISODE} to the task's name"
+    )
+
+
+def reads_difference_rewards(task: Task) -> str:
+    """Require an environment that can report difference rewards."""
+    known = _known(task)
+    if known is None or known.has_difference_rewards:
+        return ""
+    return "it reads difference rewards, which this environment does not report"
+
+
+def is_delayed(task: Task) -> bool:
+    """Return whether a task's rewards are paid late; False where that is not known here."""
+    known = _known(task)
+    return known is not None and known.is_delayed
 
 
 def num_agents(task: Task) -> int:

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pkubench.agents.registry import LIMITED, SUGGESTED, TEAM, Preset, family_of, preset, presets
-from pkubench.agents.requirements import num_agents
+from pkubench.agents.registry import (
+    DELAYED,
+    LIMITED,
+    SUGGESTED,
+    TEAM,
+    Preset,
+    family_of,
+    preset,
+    presets,
+)
+from pkubench.agents.requirements import is_delayed, num_agents
+from pkubench.envs.core.delayed_reward import DELAY
 
 if TYPE_CHECKING:
     from pkubench.tasks.task import Task
 
 
 def is_meant_for(agent: Preset, task: Task) -> bool:
-    """Return whether an agent is meant for a task's suite, trained or not.
+    """Return whether an agent is meant for a task's suite or its delayed rewards, trained or not.
 
     A suite that no agent of the same package names is unknown to that package, and open to its
     agents. A preset that starts from another one may be of any package, and speaks for itself only.
     """
     if not agent.suites or task.suite in agent.suites:
+        return True
+    if DELAYED in agent.tags and is_delayed(task):
         return True
     package = family_of(agent).package
     return all(
@@ -39,7 +51,8 @@ def why_not(agent: Preset, task: Task) -> str:
     if not is_meant_for(agent, task):
         *most, last = agent.suites
         known = f"{', '.join(most)} and {last}" if most else last
-        return f"it trains on {known} tasks, and this is one of {task.suite}"
+        also = f" and where rewards are delayed (+{DELAY}=...)" if DELAYED in agent.tags else ""
+        return f"it trains on {known} tasks{also}, and this is one of {task.suite}"
     return family.fits(task) or _misfit(agent, task)
 
 
@@ -58,16 +71,18 @@ def trainable(task: Task) -> list[Preset]:
     """Return the agents that can train on a task, in the order in which to try them.
 
     Learners of teams come first where there is a team, the others where there is not; those that
-    hold its cost limit before unconstrained ones; official settings last.
+    hold its cost limit before unconstrained ones, and those for delayed rewards before others where
+    rewards are; official settings last.
     """
     fitting = [agent for agent in presets().values() if can_train(agent, task)]
-    is_team = num_agents(task) > 1
+    is_team, is_late = num_agents(task) > 1, is_delayed(task)
 
     def rank(agent: Preset) -> tuple[bool, ...]:
         return (
             agent.is_official,
             (TEAM in agent.tags) != is_team,
             (LIMITED in agent.tags) != (task.cost_limit is not None),
+            (DELAYED in agent.tags) != is_late,
             SUGGESTED not in agent.tags,
         )
 

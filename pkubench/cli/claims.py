@@ -14,9 +14,9 @@ from pkubench.cli.names import command, short
 from pkubench.cli.options import Json, Quiet, verb_app
 from pkubench.cli.output import Column, Output, facts, number, prose, signed
 from pkubench.cli.results import find_reports
-from pkubench.errors import RecordError, UnknownName
+from pkubench.errors import ConfigError, RecordError, UnknownName
 from pkubench.evaluation.claims import judge_all
-from pkubench.evaluation.evidence import from_reports, shipped
+from pkubench.evaluation.evidence import Sample, from_reports, shipped
 from pkubench.evaluation.verdicts import Comparison, Judgement
 from pkubench.tasks.claim import Claim
 from pkubench.tasks.registry import claims as declared
@@ -60,7 +60,7 @@ def claims(
     """
     chosen = _chosen(name, suite, paper)
     with Output(json=json, quiet=quiet) as output:
-        samples = shipped() if results is None else from_reports(find_reports([results]))
+        samples = shipped() if results is None else _own(results)
         judged = judge_all(chosen, samples)
         if results is not None:
             judged = [each for each in judged if _is_measured(each)]
@@ -83,11 +83,24 @@ def claims(
         output.next(command("claims", judged[0].claim.name))
 
 
+def _own(results: Path) -> list[Sample]:
+    """Return the samples of evaluations below a folder.
+
+    Raises:
+        RecordError: there are none, or as :func:`from_reports`.
+    """
+    reports = find_reports([results])
+    if not reports:
+        raise RecordError(f"no evaluation in {results}; `pkubench evaluate --out` makes them")
+    return from_reports(reports)
+
+
 def _chosen(name: str | None, suite: str | None, paper: str | None) -> list[tuple[str, Claim]]:
     """Return the claims that are asked for, with their suites.
 
     Raises:
         UnknownName: there is no such claim, suite or paper.
+        ConfigError: no claim is of all that is asked for.
     """
     known = declared()
     papers = {claim.paper.lower(): claim.paper for _, claim in known.values()}
@@ -105,8 +118,20 @@ def _chosen(name: str | None, suite: str | None, paper: str | None) -> list[tupl
         and (paper is None or claim.paper == papers[paper.lower()])
     ]
     if not chosen:
-        raise UnknownName("claim", name or "of these options", (), "`pkubench claims` shows all")
+        raise ConfigError(_why_none(name, suite, paper))
     return chosen
+
+
+def _why_none(name: str | None, suite: str | None, paper: str | None) -> str:
+    """Return why no claim has this name, suite and paper, each of which is known."""
+    known = declared()
+    if name is not None:
+        of, claim = known[name]
+        return f"claim {name!r} is of paper {claim.paper} and suite {of}: leave the options out"
+    if paper is None:
+        return f"suite {suite!r} has no claims; `pkubench claims` shows all"
+    places = {of for of, claim in known.values() if claim.paper.lower() == paper.lower()}
+    return f"{paper} has no claims in suite {suite!r}, but in {', '.join(sorted(places))}"
 
 
 def _is_measured(judged: Judgement) -> bool:
@@ -126,7 +151,7 @@ def _table(output: Output, title: str, judged: Sequence[Judgement]) -> Renderabl
         (
             each.claim.name,
             Text(verdict(each), style=STYLES[each.verdict]),
-            ", ".join(str(each.count(word)) for word in ("for", "against", "undecided")),
+            counts(each),
             chance(each),
             runs(each),
             budget(each),
@@ -139,6 +164,13 @@ def _table(output: Output, title: str, judged: Sequence[Judgement]) -> Renderabl
 def verdict(judged: Judgement) -> str:
     """Return the verdict, with a star if the cause that the paper names is not supported too."""
     return f"{judged.verdict}{' *' if judged.is_unexplained else ''}"
+
+
+def counts(judged: Judgement) -> str:
+    """Return how many comparisons are decided for it, against it, and undecided."""
+    if not judged.tested and not judged.count("tie"):
+        return "not measured"
+    return ", ".join(str(judged.count(word)) for word in ("for", "against", "undecided"))
 
 
 def chance(judged: Judgement) -> str:

@@ -344,7 +344,8 @@ def _overall_table(output: Output, overall: Sequence[Mapping[str, Any]]) -> Any:
         )
         for row in overall
     ]
-    return output.table("Normalized scores over tasks (0 random, 1 reference)", columns, rows)
+    title = "Normalized scores over tasks (0 the best of random and lazy play, 1 the reference)"
+    return output.table(title, columns, rows)
 
 
 def _remarks(comparisons: Sequence[Comparison]) -> list[RenderableType]:

@@ -16,6 +16,7 @@ from pkubench.agents.contract import BoolArray, Entrant, IntArray
 from pkubench.envs.core.batch import Array, BatchEnv, Info, Step
 from pkubench.envs.core.registry import env_class, resolve, traits
 from pkubench.errors import ConfigError, MissingExtra, StorageError
+from pkubench.evaluation.figures.strip import CreditStrip
 from pkubench.evaluation.run.episodes import run_block
 from pkubench.tasks.records import EpisodeRecord
 from pkubench.tasks.scoring import Episode
@@ -142,9 +143,15 @@ def reel(path: Path, env_fps: float, speed: float = 1.0) -> Iterator[Reel]:
 class Camera:
     """Wraps a batch of one environment and films it; all other attributes are the environment's."""
 
-    def __init__(self, env: BatchEnv, film: Reel, on_step: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        env: BatchEnv,
+        film: Reel,
+        on_step: Callable[[int], None],
+        strip: CreditStrip | None = None,
+    ) -> None:
         """Film ``env``; ``on_step`` is called with the number of each step."""
-        self._env, self._film, self._on_step = env, film, on_step
+        self._env, self._film, self._on_step, self._strip = env, film, on_step, strip
         self._steps = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -159,8 +166,13 @@ class Camera:
     ) -> tuple[dict[str, Array], Info]:
         """Reset the environment and film its start."""
         start = self._env.reset(seeds, ids, options)
-        self._film.add(self._env.render(0))
+        self._steps = 0
+        self._shoot()
         return start
+
+    def _shoot(self) -> None:
+        frame = self._env.render(0)
+        self._film.add(frame if self._strip is None else self._strip.under(frame, self._steps))
 
     def step(self, actions: Mapping[str, Array], active: BoolArray | None = None) -> Step:
         """Step the environment; film every k-th step, and the last one."""
@@ -168,7 +180,7 @@ class Camera:
         self._steps += 1
         is_over = bool(step.terminated[0] | step.truncated[0])
         if self._steps % self._film.every == 0 or is_over:
-            self._film.add(self._env.render(0))
+            self._shoot()
         self._on_step(self._steps)
         return step
 
@@ -179,11 +191,21 @@ def filmed_episode(
     episode: Episode,
     film: Reel,
     on_step: Callable[[int], None],
+    strip: CreditStrip | None = None,
 ) -> EpisodeRecord:
-    """Play one episode in front of the camera and return its record."""
+    """Play one episode in front of the camera and return its record.
+
+    Args:
+        entrant: who acts.
+        task: what is played.
+        episode: which episode.
+        film: where frames go.
+        on_step: called with the number of each step.
+        strip: of the episode's credit, drawn below its frames.
+    """
     play = task.scoring.stage(entrant, task)
     try:
-        camera = cast(BatchEnv, Camera(play.env, film, on_step))
+        camera = cast(BatchEnv, Camera(play.env, film, on_step, strip))
         [record] = run_block(camera, play.entrant, play.task, [episode])
     finally:
         play.env.close()

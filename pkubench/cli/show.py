@@ -6,23 +6,22 @@ import dataclasses
 import inspect
 import json as json_module
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from gymnasium.spaces import Box, Space
 from rich.markdown import Markdown
 from rich.text import Text
 
 from pkubench.agents.components import as_plain, settings_of
-from pkubench.agents.registry import SUGGESTED, Preset, family_of, presets
+from pkubench.agents.registry import DELAYED, SUGGESTED, Preset, family_of, presets
 from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.agents.resolve.sources import AgentSource
 from pkubench.agents.saved.population_content import POPULATION_SUFFIXES
 from pkubench.agents.saved.runs import Training, trainings
 from pkubench.agents.suitability import can_train, is_meant_for, trainable, why_not
 from pkubench.cli.component_card import components_called, show_components
+from pkubench.cli.env_card import delay_of, spaces_of
 from pkubench.cli.game_card import game_card, game_rows
 from pkubench.cli.names import (
     command,
@@ -43,7 +42,14 @@ from pkubench.cli.options import (
 )
 from pkubench.cli.output import Column, Output, facts, number, prose
 from pkubench.cli.presets import check_meant_for, meanings
-from pkubench.envs.core.registry import env_class, make_batch, resolve, traits, unknown_id
+from pkubench.envs.core.delayed_reward import DELAY
+from pkubench.envs.core.registry import (
+    VARIANT,
+    env_class,
+    resolve,
+    traits,
+    unknown_id,
+)
 from pkubench.envs.core.registry import family_of as env_family_of
 from pkubench.errors import ConfigError, MissingExtra, UnknownName, counted
 from pkubench.tasks.outside import is_outside
@@ -105,7 +111,8 @@ def show(
                 show_components(output, name, parts)
                 return
             known = {task.id for task in tasks()}
-            if not is_task and name not in known | {task.partition("/")[2] for task in known}:
+            listed = name.partition(VARIANT)[0]
+            if not is_task and listed not in known | {task.partition("/")[2] for task in known}:
                 raise unknown_id("task or agent", name, known | presets().keys())
             if chosen is not None:
                 raise ConfigError(f"show one task at a time: {name}, or {task}")
@@ -126,13 +133,13 @@ def _show_task(output: Output, task: Task) -> None:
     rows: list[tuple[str, str | Text]] = [
         ("suite", task.suite),
         ("asks", task.title),
-        *(_spaces(task) if task.scoring.is_played else ()),
+        *(spaces_of(task) if task.scoring.is_played else ()),
         ("scored by", task.scoring.summary),
     ]
     if task.scoring.is_played:
         episodes = f"{protocol.episodes:,} a run ({protocol.quick_episodes} with --quick)"
         limit = counted(f"{protocol.horizon:,}", "step") if protocol.horizon else "the game's end"
-        rows += [("episodes", episodes), ("time limit", limit)]
+        rows += [("episodes", episodes), ("time limit", limit), *delay_of(task)]
     rows += game_rows(card) if card else []
     rows += [("game", lacking)] if lacking else []
     rows.append(("training budget", _budget(task)))
@@ -146,6 +153,8 @@ def _show_task(output: Output, task: Task) -> None:
     output.show(_metrics(output, task.metrics), "")
     if task.references:
         output.show(_references(output, task), "")
+        if task.no_scale:
+            output.show(prose(f"There are no normalized scores: {task.no_scale}."), "")
     if task.notes:
         output.show(Text("Before you compare", style="bold"), prose(task.notes), "")
     if description:
@@ -197,32 +206,6 @@ def _fenced(docstring: str) -> str:
     return re.sub(
         r"^>>> .*(?:\n.+)*", lambda found: f"```pycon\n{found[0]}\n```", docstring, flags=re.M
     )
-
-
-def _spaces(task: Task) -> list[tuple[str, str | Text]]:
-    """Return an environment's agents, spaces and options; nothing without its simulator."""
-    try:
-        env = make_batch(task.id, 1, **task.env_kwargs)
-    except MissingExtra:
-        return []
-    seen, done = (_by_space(of) for of in (env.observation_spaces, env.action_spaces))
-    env.close()
-    rows: list[tuple[str, str | Text]] = [("observation", seen), ("action", done)]
-    for name, option in env.episode_options.items():
-        values = f"reset option of {option.space}, {option.default!r} by default"
-        rows.append((name, f"{option.meaning} ({values})"))
-    return [("agents", ", ".join(env.agents)), *rows] if len(env.agents) > 1 else rows
-
-
-def _by_space(spaces: Mapping[str, Space[Any]]) -> str:
-    agents: dict[str, list[str]] = {}
-    for agent, space in spaces.items():
-        shape = "×".join(map(str, space.shape or ()))
-        name = f"Box({shape})" if isinstance(space, Box) else str(space)
-        agents.setdefault(name, []).append(agent)
-    if len(agents) == 1:
-        return next(iter(agents)) + (" each" if len(spaces) > 1 else "")
-    return "; ".join(f"{', '.join(who)}: {space}" for space, who in agents.items())
 
 
 def _metrics(output: Output, metrics: tuple[Metric, ...]) -> Any:
@@ -282,6 +265,7 @@ def _show_agent(output: Output, agent: Preset, task: Task | None) -> None:
         }
         output.document(card)
         return
+    is_late = DELAYED in agent.tags
     lacks = "" if task is None else why_not(agent, task)
     is_trained = family_of(agent).is_trained and not lacks
     training = f"pkubench train {agent.name} TASK" if is_trained else "none"
@@ -291,6 +275,7 @@ def _show_agent(output: Output, agent: Preset, task: Task | None) -> None:
         ("what", agent.summary),
         ("paper", agent.paper),
         ("suites", ", ".join(agent.suites or suites())),
+        *([("other tasks", f"those with delayed rewards (TASK+{DELAY}=...)")] if is_late else ()),
         ("training", training),
     ]
     output.show(Text(agent.name, style="bold"), facts(rows), "")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,8 +22,15 @@ from pkubench.cli.options import (
 )
 from pkubench.cli.output import Column, Output, number
 from pkubench.cli.progress import Meter
-from pkubench.errors import ConfigError
+from pkubench.errors import AgentError, ConfigError
 from pkubench.tasks.records import EpisodeRecord
+from pkubench.tasks.task import Task
+
+if TYPE_CHECKING:
+    from pkubench.agents.contract import Entrant, FloatArray
+    from pkubench.envs.core.recording import Recording
+    from pkubench.evaluation.figures.strip import CreditStrip
+    from pkubench.tasks.scoring import Episode
 
 app = verb_app()
 
@@ -52,10 +59,12 @@ def watch(
 ) -> None:
     """Film an agent: the first episodes of the evaluation with the same --seed.
 
-    In a game the agent sits in both seats. Exit code 1 if it fails an episode.
+    In a game the agent sits in both seats. Where the run folder has a learned credit model, its
+    credit for the episode is drawn below the frames. Exit code 1 if it fails an episode.
     """
     chosen = task_named(task)
     from pkubench.agents.resolve.loading import resolve_agent
+    from pkubench.agents.resolve.saved import learned_credit_of
     from pkubench.cli.filming import FORMATS, filmed_episode, frames_per_second, reel
     from pkubench.evaluation.run.harness import folder_name
     from pkubench.tasks.scoring import Episodes
@@ -66,6 +75,7 @@ def watch(
         raise ConfigError(f"--out {path}: films are {' or '.join(FORMATS)} files")
     with Output(json=json, quiet=quiet) as output, sigterm_as_interrupt():
         run = resolve_agent(agent, chosen, trust=trust).runs[0]
+        assign = learned_credit_of(agent, run)
         fps = frames_per_second(chosen)
         records = []
         title = f"filming {agent} on {short(chosen.id)}"
@@ -77,8 +87,10 @@ def watch(
                     limit = chosen.protocol.horizon or step
                     meter.update(before * limit + step, episodes * limit)
 
+                # Credit is of whole episodes: one is played first, and then again for the film.
+                strip = None if assign is None else _strip(assign, run.load(), chosen, planned)
                 entrant = run.load()
-                records.append(filmed_episode(entrant, chosen, planned, film, on_step))
+                records.append(filmed_episode(entrant, chosen, planned, film, on_step, strip))
                 on_step(chosen.protocol.horizon or records[-1].length)
         if json:
             facts = {"film": str(path), "agent": agent, "run": run.label, "task": chosen.id}
@@ -88,6 +100,20 @@ def watch(
             output.next(command("evaluate", agent, short(chosen.id)))
     if any(record.failure for record in records):
         raise typer.Exit(1)
+
+
+def _strip(
+    assign: Callable[[Recording], FloatArray], entrant: Entrant, task: Task, episode: Episode
+) -> CreditStrip | None:
+    """Return the credit of an episode to be filmed; None if the agent fails it."""
+    from pkubench.evaluation.credit_quality import recorded_as_planned
+    from pkubench.evaluation.figures.strip import CreditStrip
+
+    try:
+        recording = recorded_as_planned(entrant, task, [episode])
+    except AgentError:  # the film shows how far it comes
+        return None
+    return CreditStrip(recording, assign(recording))
 
 
 def _facts(record: EpisodeRecord) -> dict[str, Any]:

@@ -155,15 +155,22 @@ def _by_agent_and_task(samples: Iterable[Sample], claim: Claim) -> _Known:
 
 
 def _scale(known: _Known) -> Mapping[str, float]:
-    """Return the best mean return of each task without a reference score."""
+    """Return the best mean return on each task, of agents within its cost limit if it has one."""
     best: dict[str, float] = {}
     for (_, name), budgets in known.items():
         task = make_task(name)
         for sample in budgets.values():
             values = sample.metrics.get(task.ranking.name, ())
-            if values and task.ranking.higher_is_better:
-                best[name] = max(best.get(name, values[0]), sum(values) / len(values))
+            is_over = feasible(task, _mean_cost(sample, task)) is False
+            if values and task.ranking.higher_is_better and not is_over:
+                mean = sum(values) / len(values)
+                best[name] = max(best.get(name, mean), mean)
     return best
+
+
+def _mean_cost(sample: Sample, task: Task) -> float | None:
+    costs = sample.metrics.get("cost", ()) if task.cost_limit is not None else ()
+    return sum(costs) / len(costs) if costs else None
 
 
 def _compare(
@@ -216,8 +223,8 @@ def _side_of(sample: Sample, task: Task, metric: Metric, agent: str) -> _Side:
     values = sample.metrics[metric.name]
     if metric.interval == "exact":  # rounding errors of solvers around zero make no agent better
         values = tuple(round(value, EXACT_DIGITS) for value in values)
-    costs = sample.metrics.get("cost", ()) if task.cost_limit is not None else ()
-    return _Side(f"{agent} {task.id}", values, sum(costs) / len(costs) if costs else None)
+    # the name tells a sample from another one of the agent, with another budget
+    return _Side(f"{agent} {task.id} {sample.budget}", values, _mean_cost(sample, task))
 
 
 def _tested(result: Comparison, first: _Side, second: _Side | None, task: Task) -> _Compared:
@@ -278,7 +285,10 @@ def _side(is_first: bool) -> Outcome:
 
 
 def _five_points(task: Task, metric: Metric, scale: Mapping[str, float]) -> float | None:
-    """Return 5 points of the normalised scale; without a reference, the best mean seen is 100."""
+    """Return 5 points of the normalised scale; without a reference, the best mean seen is 100.
+
+    None where that is not above the floor, so that there is no scale.
+    """
     if metric.name == "cost" and task.cost_limit is not None:
         return FIVE_POINTS * task.cost_limit
     if metric.name != task.ranking.name:
@@ -286,9 +296,9 @@ def _five_points(task: Task, metric: Metric, scale: Mapping[str, float]) -> floa
     zero, one = task.normalised(0.0), task.normalised(1.0)
     if zero is not None and one is not None:
         return FIVE_POINTS / abs(one - zero)
-    if task.id not in scale or "random" not in task.references:
+    if task.id not in scale or task.floor is None or scale[task.id] <= task.floor.score:
         return None
-    return abs(scale[task.id] - task.references["random"].score) * FIVE_POINTS or None
+    return FIVE_POINTS * (scale[task.id] - task.floor.score)
 
 
 def _pool(pair: Pair, tested: Sequence[_Compared]) -> Pooled | None:

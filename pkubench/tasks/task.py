@@ -137,6 +137,19 @@ class Task:
         sign = 1.0 if self.ranking.higher_is_better else -1.0
         return max(found, key=lambda reference: sign * reference.score, default=None)
 
+    @property
+    def no_scale(self) -> str:
+        """Why there are no normalised scores, as a clause; "" where there are."""
+        top, floor = self.references.get("reference"), self.floor
+        if top is None or floor is None:
+            return "no reference agent is measured"
+        if self.normalised(top.score) is not None:
+            return ""
+        return (
+            f"the reference ({top.agent}, {top.score:.4g}) is not above the best of random and the "
+            f"lazy policies ({floor.agent}, {floor.score:.4g})"
+        )
+
     def normalised(self, score: float) -> float | None:
         """Return (score - floor) / (reference - floor).
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pkubench.agents.components import as_plain, with_settings
+from pkubench.agents.components import as_plain, check_fits, with_settings
 from pkubench.agents.learner import Context
 from pkubench.agents.registry import (
     AgentFamily,
@@ -128,8 +128,8 @@ def request(
         UnknownName: no such agent, setting, input or tracker.
         DataError: a data set is damaged, or of another task.
         ConfigError: the agent is not trained, or does not fit the task; a budget below 1; a seed
-            out of range; no such device; a setting of a wrong type or out of its domain; or a
-            constraint on a task without cost.
+            out of range; no such device; a setting of a wrong type or out of its domain; a
+            constraint on a task without cost; or a component that does not fit the task.
     """
     chosen = preset(agent)
     family = family_of(chosen)
@@ -154,6 +154,7 @@ def request(
     _check_size(config)
     _check_device(device)
     _check_constraint(agent, task, before, config)
+    check_fits(config, task)
     check_trackers(tuple(track), len(seeds))
     inputs = dict(inputs or {})
     values, hashes = _read_inputs(agent, family, inputs, task)

@@ -182,7 +182,7 @@ class SeedRun:
             kept = self.validator.best.export
         # what the learner reports of the training is of all of it, whichever weights are kept
         config = {**self._identity(), **self._about(), **newest.about, **kept.config}
-        save_agent(self.out, config, dict(kept.tensors), kept.files)
+        save_agent(self.out, config, dict(kept.tensors), kept.files, kept.extra)
 
     def _identity(self) -> dict[str, Any]:
         identity = self.request.identity(self.context.seed)

@@ -273,6 +273,7 @@ class Validator:
                 "config": dict(export.config),
                 "tensors": dict(export.tensors),
                 "files": files,
+                "extra": {name: dict(tensors) for name, tensors in export.extra.items()},
             }
         return {
             "points": [point._asdict() for point in self.points],
@@ -289,7 +290,8 @@ class Validator:
         self.best_sampled = None if best_sampled is None else Point(**best_sampled)
         if best is not None:
             files = {name: data.tobytes() for name, data in best["files"].items()}
-            export = Export(best["config"], best["tensors"], files)
+            extra = best.get("extra", {})  # absent in checkpoints of earlier releases
+            export = Export(best["config"], best["tensors"], files, extra)
             self.best = Best(best["at"], (int(best["rank"][0]), float(best["rank"][1])), export)
 
     def close(self) -> None:

@@ -34,8 +34,15 @@ class WithheldTeam(BatchEnv):
     default_horizon = 4
     size = 2
 
-    def __init__(self, num_envs: int = 1, max_episode_steps: int | None = -1) -> None:
+    def __init__(
+        self,
+        num_envs: int = 1,
+        max_episode_steps: int | None = -1,
+        *,
+        difference_rewards: bool = False,
+    ) -> None:
         super().__init__(num_envs, max_episode_steps)
+        self.difference_rewards = difference_rewards
         self.agents = tuple("abc"[: self.size])
         box = spaces.Box(0.0, 9.0, (2,), np.float32)
         self.observation_spaces = dict.fromkeys(self.agents, box)
@@ -64,7 +71,8 @@ class WithheldTeam(BatchEnv):
         return paid, ended, self._reports(earned.astype(np.float64))
 
     def _reports(self, earned: FloatArray) -> Info:
-        return {"dense_reward": earned, "difference_reward": earned.copy()}
+        more = {"difference_reward": earned.copy()} if self.difference_rewards else {}
+        return {"dense_reward": earned, **more}
 
     def _info(self) -> Info:
         return self._reports(np.zeros((self.num_envs, self.size)))

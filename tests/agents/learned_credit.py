@@ -77,17 +77,25 @@ class LinearRewards(CreditModel):
         """Return the squared error of the predicted returns."""
         return {"credit_loss": self.loss, "credit_episodes": float(self.episodes[0])}
 
+    def learned(self) -> dict[str, Array]:
+        """Return the weights."""
+        return {"weights": self.flat.numpy().copy()}
+
+    def load_learned(self, learned: Mapping[str, Array]) -> None:
+        """Restore the weights."""
+        self.flat.copy_(torch.from_numpy(np.array(learned["weights"])))
+
     def state(self) -> dict[str, Any]:
         """Return weights, moments and counts."""
         return {
-            "weights": self.flat.numpy().copy(),
+            **self.learned(),
             "adam": self.trainer.state(),
             "episodes": self.episodes.copy(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Restore them."""
-        self.flat.copy_(torch.from_numpy(np.array(state["weights"])))
+        self.load_learned(state)
         self.trainer.load_state(state["adam"])
         self.episodes = state["episodes"].copy()
 

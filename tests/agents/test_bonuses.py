@@ -9,11 +9,15 @@ import pytest
 
 from pkubench.agents.families.psro.distances import divergences, hull_distance
 from pkubench.agents.families.psro.diversities import Bonus
-from pkubench.agents.families.psro.diversities.bd_rd import JensenShannon, PayoffDistance
+from pkubench.agents.families.psro.diversities.bd_rd import (
+    JensenShannon,
+    PayoffDistance,
+    behaviour_weight,
+)
 from pkubench.agents.families.psro.diversities.dpp import Cardinality
 from pkubench.agents.families.psro.diversities.hull import HullDistance
 from pkubench.agents.families.psro.diversities.members import MemberDistance
-from pkubench.agents.families.psro.mixture_points import PointSpace, mixture_settings
+from pkubench.agents.families.psro.mixture_points import PointSpace, bonus_share, mixture_settings
 from pkubench.agents.families.psro.outer_loop import PopulationLearner
 from pkubench.agents.families.psro.settings import PSRO_PRESETS
 from pkubench.agents.families.psro.spaces import PlanSpace, Situation
@@ -215,6 +219,14 @@ def test_jensen_shannon_is_the_gap_of_entropies_of_the_official_code() -> None:
     np.testing.assert_allclose(values - values[0], slopes - slopes[0], atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("iteration", "weight"), [(0, 500.0), (75, 500.0), (76, 100.0), (150, 100.0), (151, 50.0)]
+)
+def test_behavioural_diversity_weighs_500_then_100_then_50(iteration: int, weight: float) -> None:
+    # The three stages of the official code, of 75 iterations each, of which the last is open.
+    assert behaviour_weight(iteration) == weight
+
+
 def test_few_distances_need_solving_to_find_the_best_of_all_actions() -> None:
     rng = np.random.default_rng(0)
     misled = 0
@@ -389,6 +401,24 @@ def test_weights_of_bonuses_of_points_are_those_of_official_code() -> None:
     old, new = ([value / sum(row) for value in row] for row in raised)
     distance = sum(p * np.log(p / q) for p, q in zip(new, old, strict=True))
     assert found == pytest.approx(0.5 * 0.3 * distance, rel=1e-9)
+
+
+def test_the_share_of_a_bonus_of_points_rises_over_the_iterations() -> None:
+    # w_t = 1 - 0.7 / (1 + exp(-(t - 25) / 4)): half of 0.7 at t = 25, nearly all of it at the end.
+    found = [bonus_share(t) for t in (0, 25, 29, 50)]
+    odds = [np.exp(-25 / 4), 1.0, np.e, np.exp(25 / 4)]
+    assert found == pytest.approx([0.7 * odd / (1.0 + odd) for odd in odds], rel=1e-9)
+    assert found[0] < 0.002 and found[-1] > 0.69
+
+    # and that share is used: early on a diverse response is nearly the plain one
+    def moved(name: str, iteration: int) -> np.ndarray:
+        space = PointSpace(mixture_settings(name))
+        own = 0.1 * np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 1.0]])
+        seen = situation_of(space, own)._replace(row=np.array([1.5, 1.0]), iteration=iteration)
+        return space.respond(seen, np.random.default_rng(0)).row
+
+    early, late = (np.abs(moved("psd-psro", t) - moved("psro", t)).max() for t in (0, 50))
+    assert early < 0.1 * late
 
 
 @pytest.mark.parametrize("name", ["psro", "psd-psro", "dpp-psro", "bd-rd-psro"])

@@ -572,6 +572,20 @@ def test_a_gate_replaces_the_relu_of_the_exact_penalty() -> None:
         assert slope.any() == is_over
 
 
+def test_in_a_minibatch_the_clipped_mean_decides_whether_there_is_a_penalty() -> None:
+    ratio, cost = np.array([0.5, 1.5, 1.0]), np.array([2.0, -2.0, 1.0])
+    # Without clipping 1, -3 and 1: with an excess of 0.1 a mean below 0. Clipped 1.6, -2.4 and 1:
+    # a mean above 0, in which only the third depends on the policy.
+    log_ratio = torch.from_numpy(np.log(ratio)).requires_grad_()
+    settings: dict[str, Any] = {"clip": 0.2, "excess": 0.1, "weight": 6.0}
+    ones = torch.ones(3, dtype=torch.float64)
+    loss = exact_penalty(log_ratio.exp(), torch.from_numpy(cost), ones, **settings)
+    assert float(loss.detach()) == pytest.approx(6.0 * (0.2 / 3 + 0.1))
+    (slope,) = torch.autograd.grad(loss, log_ratio)
+    for found in (slope.numpy(), exact_penalty_slope(ratio, cost, np.ones(3), **settings)):
+        assert found.tolist() == pytest.approx([0.0, 0.0, 2.0])
+
+
 def test_cups_weight_has_the_lambda_of_costs() -> None:
     config = config_of(constraint="cup", gamma=0.9, lam=0.3, cost_lam=0.5)
     state = config.constraint.start()

@@ -104,12 +104,13 @@ def test_what_lies_behind_an_episodes_end_is_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LEARNED)
-def test_one_episode_of_one_agent_and_one_step(name: str) -> None:
+def test_one_episode_of_one_step_and_of_one_agent(name: str) -> None:
     with pytest.warns(UserWarning, match="single agent is credit over time alone"):
         model = started(name, 1)
-    shares = model.assign(made_up([1], 1))
-    assert shares.shape == (1, 1, 1) and np.isfinite(shares).all()
-    model.step(Batch.of(made_up([1], 1), 0.1, "cpu"))
+    for found, agents in ((model, 1), (started(name, 3), 3)):
+        shares = found.assign(made_up([1], agents))
+        assert shares.shape == (1, agents, 1) and np.isfinite(shares).all()
+        found.step(Batch.of(made_up([1], agents), 0.1, "cpu"))
 
 
 # ---- causality

@@ -13,6 +13,7 @@ import torch
 from pkubench.agents.nn.normalisers import centred, standardise
 from pkubench.agents.rl.credit.base import CreditFormula
 from pkubench.agents.rl.on_policy.batches import Advantages
+from pkubench.agents.rl.on_policy.critic import Fit
 from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
 from pkubench.agents.rl.rollout import Collector, Rollout
 from tests.agents.configs import config_of
@@ -88,13 +89,13 @@ class HalfOfTheTeam(CreditFormula):
         return np.repeat(rollout.rewards.sum(-1, keepdims=True) / 2, 2, -1)
 
 
-def fits_of(learner: OnPolicyLearner, data: Rollout) -> list[Any]:
-    """Return what an update gives to each critic: states, values, targets, usable, hidden."""
-    seen: list[Any] = []
+def fits_of(learner: OnPolicyLearner, data: Rollout) -> list[Fit]:
+    """Return what critics are fitted to in an update, one entry per stack."""
+    seen: list[Fit] = []
     fit = learner._fit
-    learner._fit = lambda *given: (seen.append(given), fit(*given))[1]  # type: ignore[method-assign,func-returns-value]
+    learner._fit = lambda *given: (seen.append(given[1]), fit(*given))[1]  # type: ignore[method-assign,func-returns-value]
     learner.update(data, math.nan, 0.0)
-    return [of[2:] for of in seen]  # without the rollout and the stack
+    return seen
 
 
 @pytest.mark.parametrize("memory", ["none", "gru"])
@@ -149,8 +150,15 @@ def test_what_dead_agents_observe_is_not_in_the_moments_of_observations(
 def test_critics_are_trained_wherever_their_rewards_count(critic: str) -> None:
     for credit, trained in (("team-sum", 48), (HalfOfTheTeam(), 48), ("own-reward", 8)):
         learner, collector = made(credit=credit, critic=critic)
-        usable = fits_of(learner, collected(learner, collector))[-1][3]
+        usable = fits_of(learner, collected(learner, collector))[-1].usable
         assert (48 if usable is None else usable.sum()) == trained
+
+
+def test_a_shared_critic_is_trained_on_the_living_agents() -> None:
+    learner, collector = made(credit="own-reward", critic="local-shared")
+    (fit,) = fits_of(learner, collected(learner, collector))
+    assert fit.usable is not None
+    assert [half.sum() for half in np.hsplit(fit.usable, 2)] == [48, 8]
 
 
 def test_an_agents_death_ends_its_own_rewards() -> None:
@@ -160,7 +168,8 @@ def test_an_agents_death_ends_its_own_rewards() -> None:
         with torch.no_grad():
             stack.members[0].net.head.bias.add_(5.0)
     data = collected(learner, collector)
-    _, _, targets, usable, _ = fits_of(learner, data)[1]
+    fit = fits_of(learner, data)[1]
+    targets, usable = fit.targets, fit.usable
     np.testing.assert_allclose(targets[0][usable], data.rewards[..., 1][usable], atol=1e-6)
 
 
@@ -175,7 +184,7 @@ def test_a_teams_rewards_and_costs_count_after_the_death_of_an_agent(
     data = collected(learner, collector)
     data.costs[:] = np.arange(12)[:, None] % 6
     data.terminated, data.truncated = data.truncated, data.terminated  # no value at the end
-    targets = fits_of(learner, data)[-1][2]
+    targets = fits_of(learner, data)[-1].targets
     earned = scale * data.rewards.sum(-1)
     np.testing.assert_allclose(targets[0, 0], earned[:6].sum(0), atol=1e-5)
     np.testing.assert_allclose(targets[1, 0], 15.0, atol=1e-5)
@@ -187,7 +196,8 @@ def test_costs_count_after_the_death_of_an_agent_that_is_trained_on_its_own_rewa
     data = collected(learner, collector)
     data.costs[:] = np.arange(12)[:, None] % 6
     data.terminated, data.truncated = data.truncated, data.terminated  # no value at the end
-    _, _, targets, usable, _ = fits_of(learner, data)[1]
+    fit = fits_of(learner, data)[1]
+    targets, usable = fit.targets, fit.usable
     np.testing.assert_allclose(targets[0, 0], data.rewards[0, :, 1], atol=1e-5)
     np.testing.assert_allclose(targets[1, 0], 15.0, atol=1e-5)
     assert usable is None  # the critic of cost must know what a death costs

@@ -57,6 +57,13 @@ def of_another_package(name: str, **changes: Any) -> Task:
         ("psro", of_another_package("KuhnPoker-v0"), ""),
         ("psro", of_another_package("SimpleSpread-v0"), "two-player zero-sum games"),
         ("happo", of_another_package("SimpleSpread-v0"), ""),
+        ("stas", make_task("HopperVelocity-v0"), "on credit tasks and where rewards are delayed"),
+        ("stas", make_task("HopperVelocity-v0+delay=20"), ""),
+        ("dense", make_task("SimpleSpread-v0+delay=episode"), ""),
+        ("difference", make_task("Navigation3-v0+delay=20"), ""),
+        ("difference", make_task("SimpleSpread-v0+delay=20"), "it trains on credit tasks, and"),
+        ("difference", of_another_package("SimpleSpread-v0"), "it reads difference rewards"),
+        ("happo", make_task("SimpleSpread-v0+delay=20"), ""),
         ("hasac", of_another_package("SimpleSpread-v0"), ""),
     ],
 )
@@ -91,6 +98,8 @@ def test_networks_of_numbers_do_not_train_on_text_tasks() -> None:
         ("PointGoal0-v0", ["ppo", "policy-gradient", "natural-pg"]),
         ("MultiAnt4x2Velocity-v1", ["happo-lag", "hasac-lag", "hatd3-lag"]),
         ("KuhnPoker-v0", ["psro", "cfr+", "p-psro"]),
+        ("AliceAndBob-v0", ["stas", "undecomposed", "stas-ml"]),
+        ("SimpleSpread-v0+delay=episode", ["stas", "undecomposed", "stas-ml"]),
     ],
 )
 def test_what_to_try_first_on_a_task(task: str, first: list[str]) -> None:

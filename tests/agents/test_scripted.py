@@ -65,7 +65,7 @@ def test_messenger_is_far_above_random_play(task: str, at_least: float) -> None:
 def test_scripted_agents_refuse_other_tasks() -> None:
     with pytest.raises(AgentError, match="SimpleReference and SimpleSpeakerListener"):
         scripted_agent("messenger", "pkubench/SimpleSpread-v0")
-    with pytest.raises(AgentError, match="SimpleSpread tasks only"):
+    with pytest.raises(AgentError, match="SimpleSpread and Navigation tasks only"):
         scripted_agent("assignment", "pkubench/SimpleReference-v0")
     with pytest.raises(AgentError, match="observes 11 numbers as listener, got 3"):
         MessengerAgent("listener", continuous=False).act(np.zeros((1, 3)), None, ALONE)

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from pkubench.agents.rl.on_policy.critic import Critic, CriticStack
+from pkubench.agents.rl.on_policy.critic import Critic, CriticStack, Fit, joined
 from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
 from pkubench.agents.rl.rollout import Collector, Rollout
 from pkubench.envs.core.batch import Array
 from pkubench.envs.core.registry import make_batch
+from pkubench.errors import ConfigError
 from tests.agents.configs import config_of
 from tests.agents.toy_envs import SpeedEnv
 
@@ -91,6 +92,91 @@ def test_critics_are_trained_on_the_returns_of_their_own_states(
         for who, targets in seen[5 * k : 5 * k + 5]:  # five passes over the same returns
             assert who is stack
             np.testing.assert_allclose(targets, np.stack(wanted), atol=2e-4, rtol=1e-4)
+
+
+def test_a_shared_critic_is_trained_on_the_own_states_of_all_agents() -> None:
+    config = config_of(
+        critic="local-shared",
+        credit="own-reward",
+        num_envs=4,
+        rollout_steps=30,
+        hidden=(8,),
+        gamma=0.9,
+        lam=0.8,
+        critic_epochs=1,
+        minibatches=3,
+    )
+    env = make_batch("SimpleSpread-v0", 4)
+    learner = OnPolicyLearner(env, config, 0)
+    (stack,) = learner.stacks
+    assert all(learner.stack_of(k) is stack for k in range(3))
+    data = Collector(env, 0, 10, learner.inputs).collect(30, learner.behave, False)
+    judge = stack.members[0]
+    expected = [
+        _slow_returns(
+            judge,
+            data.rewards[..., k].astype(np.float32),
+            data.observations[agent],
+            data.next_observations[agent],
+            data,
+            0.8,
+        )
+        for k, agent in enumerate(env.agents)
+    ]
+    found: list[tuple[Array, Array, Array]] = []
+    descend = type(stack.trainer).descend
+
+    def spy(self: Any, inputs: Array, old: Array, targets: Array) -> Array:
+        found.append((inputs.copy(), old.copy(), targets.copy()))
+        return descend(self, inputs, old, targets)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(type(stack.trainer), "descend", spy)
+        learner.update(data, 0.0, 0.0)
+    assert [len(old[0]) for _, old, _ in found] == [120, 120, 120]
+    old, targets = (np.sort(np.concatenate([of[k][0] for of in found])) for k in (1, 2))
+    values = [judge_values.reshape(-1) for judge_values in _values_before(learner, data)]
+    np.testing.assert_allclose(old, np.sort(np.concatenate(values)), atol=1e-6)
+    assert judge.norm is not None
+    spread = np.sort(np.concatenate(expected))
+    # normalised anew with every minibatch, so only the order and the spread are compared
+    assert np.corrcoef(targets, spread)[0, 1] > 0.999
+
+
+def _values_before(learner: OnPolicyLearner, data: Rollout) -> list[Array]:
+    """Values of a learner with the same initial weights, each agent's own states."""
+    fresh = OnPolicyLearner(make_batch("SimpleSpread-v0", 4), learner.config, 0)
+    return [
+        fresh.stack_of(k).members[0].values(data.observations[agent], "cpu")
+        for k, agent in enumerate(learner.agents)
+    ]
+
+
+def test_fits_of_one_stack_are_joined_and_others_are_left_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    one, other = (CriticStack(2, 1, config_of(), "cpu", generator) for _ in range(2))
+
+    def fit(stack: CriticStack, number: float, usable: Array | None) -> Fit:
+        filled = np.full((1, 3, 2), number, np.float32)
+        return Fit(stack, np.full((3, 2, 2), number), filled, filled + 10, usable, filled[:, :1])
+
+    dead = np.array([[True, False]] * 3)
+    alone = fit(other, 5.0, None)
+    both, left = joined([fit(one, 1.0, None), alone, fit(one, 2.0, dead)])
+    assert left is alone and both.stack is one
+    assert both.usable is not None
+    np.testing.assert_array_equal(both.usable, [[True, True, True, False]] * 3)
+    np.testing.assert_array_equal(both.states[..., 1], [[1.0, 1.0, 2.0, 2.0]] * 3)
+    np.testing.assert_array_equal(both.raw[0], [[1.0, 1.0, 2.0, 2.0]] * 3)
+    np.testing.assert_array_equal(both.targets[0], [[11.0, 11.0, 12.0, 12.0]] * 3)
+
+
+def test_a_critic_cannot_be_shared_across_unequal_observations_or_with_memory() -> None:
+    env = make_batch("SimpleSpeakerListener-v0", 2)
+    with pytest.raises(ConfigError, match="agents differ in their observations"):
+        OnPolicyLearner(env, config_of(critic="local-shared", num_envs=2), 0)
+    with pytest.raises(ConfigError, match="critic=local-shared has no memory"):
+        config_of(critic="local-shared", memory="gru")
 
 
 def test_the_weight_of_the_critics_squares_pulls_it_to_zero() -> None:

@@ -59,13 +59,27 @@ def test_json_is_one_document_of_all_claims(pkubench: Command) -> None:
         }[each["verdict"]]
 
 
-def test_claims_are_chosen_by_paper(pkubench: Command) -> None:
+def test_a_claim_without_runs_is_said_to_be_not_measured(
+    pkubench: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pkubench.cli.claims.shipped", tuple)
+    said = pkubench("claims", "happo-over-mappo")
+    assert said.code == 0 and "not measured" in said.out and "0, 0, 0" not in said.out
+
+
+def test_claims_are_chosen_by_paper(
+    pkubench: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     found = pkubench("claims", "--json", "--paper", "harl").json["claims"]
     assert {each["paper"] for each in found} == {"HARL"}
     for words, text in (
         (("--paper", "HARLL"), "did you mean 'HARL'"),
         (("--suite", "game"), "did you mean 'games'"),
         (("happo-over-mapo",), "did you mean 'happo-over-mappo'"),
+        (("diversity-term", "--paper", "HARL"), "is of paper PSD-PSRO and suite games"),
+        (("--suite", "games", "--paper", "HARL"), "no claims in suite 'games', but in diagnostics"),
+        (("--results", "."), "no evaluation in ."),
     ):
         said = pkubench("claims", *words)
         assert said.code == 2 and text in said.err, said.err

@@ -276,12 +276,40 @@ def test_values_say_which_step_loses_the_treasure() -> None:
     np.testing.assert_allclose(ours[40, states[-4:-1]], [81, 90, 100], rtol=1e-12)
 
 
+def test_an_environment_knows_the_value_of_its_state_and_what_happened() -> None:
+    # Both walk into walls until time is up: nothing changes but the steps that are left.
+    env = make_batch(NAME)
+    env.reset(np.zeros(1, dtype=np.int64))
+    plain = by_plain_rules(HORIZON, lambda outcomes: outcomes.max(axis=1), gamma=0.9)
+    found = [env.optimal_values()]
+    for _ in range(HORIZON):
+        env.step({"alice": np.array([1]), "bob": np.array([0])})
+        found.append(env.optimal_values())
+        assert env.events()["walks into a wall"].tolist() == [[True, True]]
+    np.testing.assert_allclose(np.array(found)[:, 0], plain[::-1], rtol=0, atol=1e-9)
+    # Along the plan each event is the one of the rules, and of the agent that the rules name.
+    names = {2: "opens Alice's door", 3: "opens Bob's door", 7: "takes the treasure"}
+    env.reset(np.zeros(1, dtype=np.int64))
+    place = opening()
+    for alice, bob in exact.best_plan().tolist():
+        place, _, _ = plain_step(place, (alice, bob))
+        env.step({"alice": np.array([alice]), "bob": np.array([bob])})
+        happened = env.events()
+        for code, name in names.items():
+            assert happened[name].tolist() == [[event == code for event in place.events]]
+
+
 def test_difference_rewards_compare_with_the_mean_over_an_agents_actions() -> None:
     start = np.array([exact.table().start])
     # Alice in her upper left corner bumps by going left or up, half of her actions; so does Bob, in
     # the upper right one, by going right or up. (right, left) bumps nobody, (up, up) both.
     both = exact.difference_rewards(np.repeat(start, 3), np.array([[0, 1], [2, 2], [0, 2]]))
-    np.testing.assert_allclose(both, [[0.05, 0.05], [-0.05, -0.05], [0.05, -0.05]], atol=1e-12)
+    wanted = [[0.05, 0.05], [-0.05, -0.05], [0.05, -0.05]]
+    np.testing.assert_allclose(both, wanted, atol=1e-12)
+    env = make_batch(NAME, 3, difference_rewards=True)
+    env.reset(np.arange(3))
+    step = env.step({"alice": np.array([0, 2, 0]), "bob": np.array([1, 2, 2])})
+    np.testing.assert_allclose(step.info["difference_reward"], wanted, atol=1e-12)
     # The treasure: one step before the plan's end only the agent that takes it makes a difference.
     plan = exact.best_plan()
     state = exact.walk(plan)[-2]

@@ -18,7 +18,7 @@ from pkubench.envs.credit.navigation import Navigation
 from pkubench.envs.credit.predator_prey import PredatorPrey
 from pkubench.envs.credit.push import CooperativePush
 from pkubench.envs.particle.base import ParticleEnv
-from pkubench.errors import AgentError, ConfigError
+from pkubench.errors import AgentError, ConfigError, UnknownName
 
 STEPS = 25
 Point = tuple[float, float]
@@ -260,6 +260,90 @@ def test_the_infos_count_what_happened() -> None:
     assert ball._info()["distance"].tolist() == [0.5]
 
 
+def differences(
+    env: ParticleEnv, places: list[Point], velocities: dict[int, Point]
+) -> tuple[list[float], float]:
+    """Return difference rewards and team reward of a step in which nobody pushes."""
+    env.reset(np.zeros(1, dtype=np.int64))
+    env.positions[:, :, 0] = places
+    env.velocities[:] = 0.0
+    for body, velocity in velocities.items():
+        env.velocities[body, :, 0] = velocity
+    env.refresh()
+    step = env.step({agent: np.zeros(1, dtype=np.int64) for agent in env.agents})
+    return step.info["difference_reward"][0].tolist(), step.rewards.sum()
+
+
+def test_difference_rewards_by_hand_of_who_covers_landmarks_and_who_collides() -> None:
+    env = Navigation(1, difference_rewards=True)
+    # Each landmark has its own agent, 0.5, 1 and 1 away; without it, the nearest of the others.
+    places: list[Point] = [(0, 0), (1, 0), (5, 5), (0, 0.5), (1, 1), (5, 6)]
+    found, team = differences(env, places, {})
+    assert team == pytest.approx(-2.5)
+    wanted = [math.hypot(1, 0.5) - 0.5, math.sqrt(2) - 1, math.hypot(4, 6) - 1]
+    assert found == pytest.approx(wanted, rel=1e-12)
+    # Two that move 0.1125 towards each other touch then, 0.275 apart, each on its landmark.
+    places = [(0, 0), (0.5, 0), (5, 5), (0.1125, 0), (0.3875, 0), (5, 5)]
+    found, team = differences(env, places, {0: (1.5, 0), 1: (-1.5, 0)})
+    assert team == pytest.approx(-2.0)
+    assert found[:2] == pytest.approx([-2.0 + 0.275] * 2)
+    # Agent 0 pushes agent 1 off its landmark, by 0.1: without it, it would have stayed.
+    places = [(-0.2, 0), (0, 0), (5, 5), (0, 0), (5, 5), (5, 5)]
+    found, team = differences(env, places, {})
+    assert team == pytest.approx(-0.1, abs=1e-6)
+    assert found == pytest.approx([-0.1, 0.1, 2 * math.hypot(4.9, 5)], abs=1e-6)
+
+
+def test_difference_rewards_by_hand_of_predators_from_which_prey_flees() -> None:
+    env = PredatorPrey(1, difference_rewards=True)
+    # The prey runs away from predator 0, to the right, by 0.04; without it, downwards.
+    places: list[Point] = [(-0.4, 0), (0, 0.9), (0.9, -0.9), (0, 0), (-0.9, -0.9), (-0.9, 0.9)]
+    found, team = differences(env, places, {})
+    apart = [0.44, math.hypot(0.04, 0.9), math.hypot(0.86, 0.9)]
+    assert team == pytest.approx(-0.1 * sum(apart))
+    assert found[0] == pytest.approx(team + 0.1 * (0.94 + math.hypot(0.9, 0.86)), rel=1e-9)
+    assert found[1:] == pytest.approx([-0.1 * apart[1], -0.1 * apart[2]], rel=1e-9)
+    # Predator 0 catches the prey, 0.075 and 0.0575 nearer to each other after the step.
+    places = [(0, 0), (-0.9, 0.9), (-0.9, -0.9), (0.25, 0), (0.9, 0.9), (0.9, -0.9)]
+    found, _ = differences(env, places, {0: (1, 0), 3: (-1.3, 0)})
+    far = math.hypot(1.0925, 0.9)
+    assert found == pytest.approx([10 - 0.01175, -0.1 * far, -0.1 * far], rel=1e-9)
+    assert env._info()["contacts"].tolist() == [1]  # those of the step alone
+
+
+def test_difference_rewards_by_hand_of_who_pushes_the_ball() -> None:
+    env = CooperativePush(1, difference_rewards=True)
+    # Agent 0 is 0.01 inside the ball: it moves the ball by 0.005, and itself back by 0.01.
+    places: list[Point] = [(0, 0), (-0.5, 0.5), (-0.5, -0.5), (0.15, 0), (0.8, 0)]
+    found, team = differences(env, places, {})
+    assert team == pytest.approx(-2 * 0.645 - 0.1 * 0.165, abs=1e-6)
+    assert found[0] == pytest.approx(team + 2 * 0.65 + 0.1 * math.hypot(0.65, 0.5), abs=1e-6)
+    assert found[1:] == [0.0, 0.0]
+
+
+def test_difference_rewards_change_nothing_else_and_are_the_same_at_any_index() -> None:
+    for name in ("Navigation6-v0", "PredatorPrey3-v0", "CooperativePush3-v0", "AliceAndBob-v0"):
+        plain, env = make_batch(name, 8), make_batch(name, 8, difference_rewards=True)
+        _, started = plain.reset(np.arange(8))
+        _, info = env.reset(np.arange(8))
+        alone = make_batch(name, 1, difference_rewards=True)
+        alone.reset(np.array([5]))
+        assert info.keys() == started.keys() | {"difference_reward"}
+        assert not info["difference_reward"].any()
+        rng = np.random.default_rng(0)
+        for _ in range(12):
+            actions = {agent: rng.integers(0, 4, 8) for agent in env.agents}
+            one, other = plain.step(actions), env.step(actions)
+            for agent in env.agents:
+                np.testing.assert_array_equal(one.observations[agent], other.observations[agent])
+            for key, value in one.info.items():
+                np.testing.assert_array_equal(value, other.info[key])
+            found = other.info["difference_reward"]
+            assert found.shape == (8, env.num_agents) and found.dtype == np.float64
+            single = alone.step({agent: acted[5:6] for agent, acted in actions.items()})
+            np.testing.assert_array_equal(single.info["difference_reward"], found[5:6])
+
+
 def test_starts_are_where_the_spec_has_them() -> None:
     for count, half_width, spacing in ((3, 3.0, 0.675), (6, 1.5, 0.0), (15, 2.2, 0.675)):
         env = Navigation(500, num_agents=count)
@@ -377,6 +461,8 @@ def test_other_sizes_and_rewards_are_refused() -> None:
             Navigation(1, **settings)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="num_agents"):
         PredatorPrey(1, num_agents=5)
+    with pytest.raises(UnknownName, match="no setting of pkubench/Navigation3-v0 'rules'"):
+        make_batch("Navigation3-v0", rules="v3")  # of its base's constructor, and not of its own
 
 
 def test_two_bodies_at_one_point_do_not_break_the_prey() -> None:

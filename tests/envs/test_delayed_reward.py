@@ -17,15 +17,11 @@ from gymnasium import spaces
 import pkubench
 from pkubench.agents.rl.rollout import Collector, Rollout
 from pkubench.envs.core.batch import Array, BatchEnv, BoolArray, FloatArray, Info
-from pkubench.envs.core.delayed_reward import (
-    DENSE_REWARD,
-    DelayedReward,
-    EpisodicReward,
-    delayed,
-)
+from pkubench.envs.core.delayed_reward import DelayedReward, EpisodicReward, delayed
 from pkubench.envs.core.options import Option
 from pkubench.envs.core.registry import environments, make_batch, traits
 from pkubench.envs.core.seeding import IntArray
+from pkubench.envs.core.traits import DENSE_REWARD
 from pkubench.errors import ConfigError, UnknownName
 from pkubench.tasks.registry import make_listed_task
 
@@ -337,10 +333,11 @@ def test_any_task_has_a_delayed_variant_by_name(tmp_path: Path) -> None:
     found = pkubench.evaluate("scripted:optimum", late, episodes=2, workers=2, out=tmp_path)
     assert found.metrics["return"].mean == 100.0
     assert found.task == late.id
-    with pytest.raises(UnknownName, match="variant of an environment"):
-        pkubench.make_task("AliceAndBob-v0+dleay=7")
-    for wrong in ("0", "-1", "1.5", "", "ever"):
-        with pytest.raises(ConfigError, match="delay must be"):
+    for wrong in ("dleay=7", "", "mass=2"):
+        with pytest.raises(UnknownName, match=r"variants are \+delay=20 and \+delay=episode"):
+            pkubench.make_task(f"AliceAndBob-v0+{wrong}")
+    for wrong in ("0", "-1", "1.5", "", "ever", "3+delay=4"):
+        with pytest.raises(ConfigError, match="delay= takes a positive number of steps, or epi"):
             pkubench.make_task(f"AliceAndBob-v0+delay={wrong}")
     with pytest.raises(UnknownName, match="AliceAndBob"):
         pkubench.make_task("AliceAndBbo-v0+delay=7")

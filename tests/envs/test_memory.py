@@ -134,7 +134,7 @@ def test_a_name_says_the_length_of_the_corridor() -> None:
     for name in ("TMazePassive-v0+corridor=0", "TMazePassive-v0+corridor=x", "TMazeActive-v0+c=1"):
         with pytest.raises(ConfigError, match=r"a T-maze varies in its corridor"):
             make_task(name)
-    with pytest.raises(UnknownName, match="no variant of an environment 'corridor'"):
+    with pytest.raises(UnknownName, match="no variant of pkubench/LuckyArm-v0 'corridor'"):
         make_task("LuckyArm-v0+corridor=3")
 
 

@@ -245,6 +245,45 @@ def test_five_points_are_of_the_normalised_scale() -> None:
     assert each.five_points == pytest.approx(0.25)
 
 
+def test_an_agent_with_two_budgets_has_two_samples_in_the_chance() -> None:
+    # a beats b at one budget and loses to c at another, in every run: one half, without a doubt
+    samples = [
+        sample("a", SPREAD, (7.0, 8.0, 9.0), 100.0),
+        sample("b", SPREAD, (1.0, 2.0, 3.0), 100.0),
+        sample("a", SPREAD, (1.0, 2.0, 3.0), 200.0),
+        sample("c", SPREAD, (7.0, 8.0, 9.0), 200.0),
+    ]
+    pairs = Pair("a", "b", (SPREAD,)), Pair("a", "c", (SPREAD,))
+    found = judge(replace(claim(SPREAD), pairs=pairs), samples)
+    assert [each.budget for each in found.comparisons] == [100.0, 200.0]
+    assert found.chance is not None and tuple(found.chance) == (0.5, 0.5, 0.5)
+
+
+def test_without_a_reference_100_is_the_best_mean_within_the_limit_and_0_the_floor() -> None:
+    ant = registry.make_task("MultiAnt4x2-v1")
+    assert "reference" not in ant.references and ant.floor is not None
+    floor = ant.floor.score
+    assert floor > 900.0  # doing nothing; random play earns less than 0
+
+    def five_points(task: str, first: float, second: float, **more: Any) -> float | None:
+        near = [(mean - 1.0, mean, mean + 1.0) for mean in (first, second)]
+        costs = more.get("costs", (0.0, 0.0))
+        samples = [
+            sample(name, task, values, others={"cost": (cost,) * 3} if more else {})
+            for name, values, cost in zip("ab", near, costs, strict=True)
+        ]
+        return judge(claim(task), samples).comparisons[0].five_points
+
+    assert five_points(ant.id, floor + 1000.0, floor + 400.0) == pytest.approx(50.0)
+    # nobody is above doing nothing: there is no scale
+    assert five_points(ant.id, floor - 100.0, floor - 400.0) is None
+    ant_on_limit = registry.make_task("AntVelocity-v0")
+    assert ant_on_limit.floor is not None
+    top = ant_on_limit.floor.score + 1000.0
+    over = five_points(ant_on_limit.id, top + 5000.0, top, costs=(500.0, 20.0))
+    assert over == pytest.approx(50.0)
+
+
 def test_runs_that_are_missing_are_named() -> None:
     judged = judge(claim(SPREAD, TALK), both(SPREAD, HIGH, LOW))
     assert outcomes(judged) == ["for", "not measured"]

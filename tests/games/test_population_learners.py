@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import product
 
 import numpy as np
@@ -18,6 +19,7 @@ from pkubench.agents.families.psro.settings import PSRO_PRESETS, PSROConfig
 from pkubench.agents.families.psro.spaces import PlanSpace, Situation
 from pkubench.envs.games import ZeroSumGame, make_matrix_game
 from pkubench.envs.games.linear_programs import matrix_game
+from pkubench.envs.games.normal_form import MatrixGame
 from pkubench.envs.games.trees import game_tree, registered_game
 from pkubench.errors import ConfigError, UnknownName
 from tests.games.configs import adjusted, psro
@@ -78,6 +80,39 @@ def test_a_half_step_moves_half_way_and_a_plateau_of_three_percent_ends_it() -> 
         assert len(learner.state()["plans_0"]) == 2 + (turn == 5)
     learner.advance()
     assert len(learner.plans()[0]) == 3
+
+
+@pytest.mark.parametrize(("loss", "is_finished"), [(0.88, True), (0.8, False)])
+def test_a_first_response_that_loses_nearly_everything_ends_the_policy(
+    loss: float, is_finished: bool
+) -> None:
+    # A payoff counts from -1, and a new policy's first one is compared with 0.1 x 1.03: the row
+    # player ends with about 0.07 after the first response, or continues with 0.12.
+    game = MatrixGame([[-loss, -1.0], [-1.0, -loss]])
+    learner = PopulationLearner(game, PSRO_PRESETS["psro-paper"], 0)
+    learner.advance()
+    assert len(learner.state()["plans_0"]) == 2 + is_finished
+    assert len(learner.state()["plans_1"]) == 2
+
+
+@pytest.mark.parametrize("name", ["p-psro-paper", "psd-psro-paper", "bd-rd-psro-paper"])
+def test_published_responses_move_half_way_and_those_by_distance_further(name: str) -> None:
+    config = adjusted(PSRO_PRESETS[name], learners=1)
+    if name != "p-psro-paper":
+        config = adjusted(config, diversity_chance=1.0)
+    learner = started(RPS, config, [ROCK, np.full(3, 1.0 / 3.0)])
+    learner.advance()
+    # The old policy's third of every action is scaled by 1 - step.
+    left = learner.plans()[0][1].min()
+    assert left == pytest.approx((0.4 if name == "psd-psro-paper" else 0.5) / 3.0)
+
+
+def test_diversity_has_the_chance_and_the_weight_of_official_code() -> None:
+    # A response is diverse where a standard normal number exceeds 0.85.
+    chance = 0.5 * math.erfc(0.85 / math.sqrt(2.0))
+    for name in ("dpp-psro-paper", "bd-rd-psro-paper", "psd-psro-paper"):
+        assert PSRO_PRESETS[name].diversity.diversity_chance == pytest.approx(chance, abs=5e-5)
+    assert PSRO_PRESETS["psd-psro-paper"].diversity.diversity_weight == 0.01  # type: ignore[attr-defined]
 
 
 def test_a_step_on_a_tree_mixes_whole_policies() -> None:
@@ -218,10 +253,14 @@ def test_a_rectified_learner_with_many_light_policies_continues_from_the_heavies
             "flags_0": np.array([0, 0]),
         }
     )
-    # All have 1/120, so the first is as heavy as any.
+    # All have 1/120, less than 0.01, so the first is as heavy as any.
     (target,) = learner._good_targets(0)
     np.testing.assert_allclose(target.weights, (table[0] >= -1e-12) / (table[0] >= -1e-12).sum())
     learner.advance()
+    # Of 50 each has 0.02, so that each responds.
+    fewer = {"table": table[:50, :50], "plans_0": rows[:50], "performance_0": np.full(50, 0.1)}
+    learner.restore({**learner.state(), **fewer, "flags_0": np.array([0, 0])})
+    assert len(learner._good_targets(0)) == 50
 
 
 @pytest.mark.parametrize("game", [SKILL, KUHN], ids=["matrix", "tree"])

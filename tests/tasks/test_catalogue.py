@@ -64,8 +64,12 @@ def test_a_lazy_policy_above_random_is_worth_nothing_whichever_way_is_better() -
     fall = task(False, **{"random": 0.8, "silent": 0.4, "reference": 0.0})
     assert [fall.normalised(s) for s in (0.4, 0.1)] == pytest.approx([0.0, 0.75])
     # a reference that is no better than doing nothing gives no scale
-    assert task(True, **{"random": 0.0, "no-op": 9.0, "reference": 9.0}).normalised(5.0) is None
+    level = task(True, **{"random": 0.0, "no-op": 9.0, "reference": 9.0})
+    assert level.normalised(5.0) is None
+    assert "(reference, 9) is not above" in level.no_scale and "(no-op, 9)" in level.no_scale
     assert task(True, random=0.0).normalised(5.0) is None
+    assert task(True, random=0.0).no_scale == "no reference agent is measured"
+    assert ant.no_scale == fall.no_scale == ""
 
 
 @pytest.mark.parametrize(

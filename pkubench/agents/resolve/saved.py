@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pkubench.agents.contract import Entrant
+from pkubench.agents.contract import Entrant, FloatArray
 from pkubench.agents.registry import AgentFamily, families, family_of_kind, import_function
 from pkubench.agents.resolve.sources import AgentRun, AgentSource, file_hash
 from pkubench.agents.saved.files import (
@@ -15,9 +15,11 @@ from pkubench.agents.saved.files import (
     SavedAgent,
     Tensors,
     files_of,
+    has_extra,
     load_saved,
 )
 from pkubench.agents.saved.runs import read_training, spent, training_folders, trainings
+from pkubench.envs.core.recording import Recording
 from pkubench.errors import (
     AgentError,
     MissingExtra,
@@ -120,6 +122,37 @@ def tensors_read(folder: Path, task: Task) -> Tensors:
     noting = _Noting(saved.tensors)
     _rebuilt(folder, saved._replace(tensors=noting), task)
     return noting.read
+
+
+Credit = Callable[[Recording], FloatArray]
+"""From recorded episodes to each agent's shares (T, N, agents)."""
+
+
+def credit_of(name: str, run: AgentRun) -> Credit:
+    """Return the credit that a saved run was trained with.
+
+    Args:
+        name: of the agent, for messages.
+        run: one of its runs.
+
+    Raises:
+        AgentError: it is not a saved agent, or its family assigns no credit.
+        WeightsError: its files are damaged, or do not have what the credit model learned.
+    """
+    if run.function is not load_folder:
+        raise AgentError(f"{name} is not a saved agent: credit is assigned in a training")
+    folder, task = run.arguments[:2]
+    family = _family(folder, load_saved(folder))
+    if family.credit is None:
+        raise AgentError(f"agents of the family {family.name!r} assign no credit")
+    found: Credit = import_function(family.credit)(folder, task)
+    return found
+
+
+def learned_credit_of(name: str, run: AgentRun) -> Credit | None:
+    """Return the credit of a run whose folder holds a credit model; None for any other."""
+    is_saved = run.function is load_folder
+    return credit_of(name, run) if is_saved and has_extra(run.arguments[0]) else None
 
 
 def family_in(folder: Path) -> AgentFamily:

@@ -24,8 +24,8 @@ from pkubench.agents.rl.rows import masks_of as masks_of
 from pkubench.agents.rl.training_cost import TrainingCost
 from pkubench.agents.rl.waiting import standing_still
 from pkubench.envs.core.batch import BatchEnv, BoolArray
-from pkubench.envs.core.delayed_reward import DENSE_REWARD
 from pkubench.envs.core.seeding import TrainingSeeds
+from pkubench.envs.core.traits import DENSE_REWARD
 
 Array = npt.NDArray[Any]
 

@@ -25,6 +25,10 @@ DIGEST = "weights_sha256"
 FILES = "files"
 """Entry of ``config.json`` with the SHA-256 of each further file, by name."""
 
+EXTRA = "extra_files"
+"""Entry of ``config.json`` with the SHA-256 of each file of tensors that acting does not read. They
+may be absent: shipped weights and bundles do not have them."""
+
 Tensors = dict[str, npt.NDArray[Any]]
 
 
@@ -43,8 +47,16 @@ def save_agent(
     config: Mapping[str, Any],
     tensors: Tensors,
     files: Mapping[str, bytes] | None = None,
+    extra: Mapping[str, Mapping[str, npt.NDArray[Any]]] | None = None,
 ) -> None:
     """Save an agent. ``config`` needs ``kind``, ``agent`` and ``task``.
+
+    Args:
+        folder: is made if it does not exist.
+        config: JSON values.
+        tensors: of the weights.
+        files: further files that acting reads, by name.
+        extra: tensors that acting does not read, by the name of their file without its suffix.
 
     Raises:
         ConfigError: the name of a further file is not a plain one.
@@ -57,10 +69,16 @@ def save_agent(
             raise ConfigError(f"{name!r} cannot be the name of a file of a saved agent")
     for name, data in (files or {}).items():
         write_bytes(folder / name, data)
+    beside = {
+        f"{n}.safetensors": write_tensors(folder / f"{n}.safetensors", dict(of))
+        for n, of in (extra or {}).items()
+    }
     digest = write_tensors(folder / WEIGHTS, tensors)
     entries: dict[str, Any] = {"format": FORMAT, **config, DIGEST: digest}
     if hashes:
         entries[FILES] = hashes
+    if beside:
+        entries[EXTRA] = beside
     # Last, so that a kill between the two leaves weights that do not match the old config.
     write_json(folder / CONFIG, entries, allow_nan=True)
 
@@ -102,6 +120,38 @@ def load_saved(folder: Path) -> SavedAgent:
             "interrupted"
         )
     return SavedAgent(config, tensors, _further(folder, config))
+
+
+def load_extra(folder: Path, name: str) -> Tensors:
+    """Read tensors of a saved agent that acting does not read.
+
+    Args:
+        folder: of the saved agent.
+        name: of their file, without its suffix.
+
+    Raises:
+        WeightsError: there are none, or they are not what was saved with the agent.
+    """
+    path = folder / f"{name}.safetensors"
+    known = _config(folder / CONFIG).get(EXTRA, {})
+    if not path.is_file() or not isinstance(known, dict) or path.name not in known:
+        raise WeightsError(f"{folder} has no {path.name}")
+    data = _read(path)
+    if hashlib.sha256(data).hexdigest() != known[path.name]:
+        raise WeightsError(
+            f"{path} is not the file that was saved with {CONFIG} (its SHA-256 differs from the "
+            "one there): copy both again"
+        )
+    return _tensors(data, path)
+
+
+def has_extra(folder: Path) -> bool:
+    """Return whether a folder has all tensors that were saved there for other ends than acting."""
+    try:
+        known = _config(folder / CONFIG).get(EXTRA)
+    except (WeightsError, StorageError):  # said when it is loaded
+        return False
+    return isinstance(known, dict) and bool(known) and all((folder / n).is_file() for n in known)
 
 
 def files_of(folder: Path) -> tuple[str, ...]:

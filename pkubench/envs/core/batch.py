@@ -185,6 +185,22 @@ class BatchEnv(ABC):
             [observations[a].reshape(self.num_envs, -1) for a in self.agents], axis=1
         )
 
+    def optimal_values(self) -> FloatArray | None:
+        """Return what optimal play earns from each present state, where that is known exactly.
+
+        Returns:
+            (num_envs,), by the environment's own discount; None where it is not known.
+        """
+        return None
+
+    def events(self) -> dict[str, BoolArray]:
+        """Return what happened in the last step, in words that pictures show.
+
+        Returns:
+            What -> (num_envs, num_agents), whose it was; empty where the environment names nothing.
+        """
+        return {}
+
     def close(self) -> None:  # noqa: B027 - most environments hold nothing that needs closing
         """Release what the environment holds (renderers, simulators). Safe to call twice."""
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from pkubench.envs.core.batch import BatchEnv, BoolArray, FloatArray, Info, Step
 from pkubench.envs.core.seeding import IntArray
-from pkubench.envs.core.traits import ALIVE
+from pkubench.envs.core.traits import ALIVE, DENSE_REWARD
 from pkubench.envs.core.wrapper import EnvWrapper
 from pkubench.errors import ConfigError
 
@@ -21,14 +21,6 @@ DELAY: Final = "delay"
 """The setting of ``make_batch``: ``"episode"``, a number of steps, or None for the rewards as they
 are."""
 EPISODE: Final = "episode"
-DENSE_REWARD: Final = "dense_reward"
-"""The info with what each agent would have been paid for the step, (num_envs, num_agents) float64.
-
-It is there to score credit assignment with. No learner trains on infos of this name.
-"""
-
-
-_WRONG: Final = 'delay must be "episode", a positive number of steps, or None, got {!r:.80}'
 
 
 class EpisodicReward(EnvWrapper):
@@ -110,14 +102,16 @@ class DelayedReward(EpisodicReward):
 
 
 def read_delay(text: str) -> int | str:
-    """Return a delay that is written as text: ``20`` or ``episode``.
+    """Return a delay that is written in a name: ``20`` or ``episode``.
 
     Raises:
         ConfigError: it is neither.
     """
     delay = int(text) if text.isascii() and text.isdecimal() else text
     if delay != EPISODE and not (isinstance(delay, int) and delay > 0):
-        raise ConfigError(_WRONG.format(text))
+        raise ConfigError(
+            f"+{DELAY}= takes a positive number of steps, or {EPISODE}, got {text!r:.80}"
+        )
     return delay
 
 
@@ -137,7 +131,9 @@ def delayed(env: BatchEnv, delay: Any) -> BatchEnv:
     if isinstance(delay, int | np.integer) and not isinstance(delay, bool) and delay > 0:
         return DelayedReward(env, int(delay))
     if delay != EPISODE:
-        raise ConfigError(_WRONG.format(delay))
+        raise ConfigError(
+            f'{DELAY} must be "{EPISODE}", a positive number of steps, or None, got {delay!r:.80}'
+        )
     if env.max_episode_steps is None and env.default_horizon is not None:
         raise ConfigError(
             f'delay="episode" pays at the end of an episode, and {type(env).__name__} without a '

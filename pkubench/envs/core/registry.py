@@ -233,18 +233,21 @@ def resolve(name: str) -> EnvSpec:
 
 def _variant(spec: EnvSpec, change: str) -> EnvSpec:
     setting, _, value = change.partition("=")
-    horizon = spec.horizon
+    horizon, traits = spec.horizon, spec.traits
     if setting == DELAY:
         changes: dict[str, Any] = {DELAY: read_delay(value)}
+        traits = None if traits is None else replace(traits, is_delayed=True)
     elif spec.variants is not None:
         module, _, function = spec.variants.partition(":")
         changes, horizon = getattr(importlib.import_module(module), function)(setting, value)
     else:
-        raise UnknownName("variant of an environment", setting, [DELAY], f"+{DELAY}=20")
+        known = f"variants are {VARIANT}{DELAY}=20 and {VARIANT}{DELAY}=episode"
+        raise UnknownName(f"variant of {spec.id}", setting, [DELAY], known)
     return replace(
         spec,
         id=f"{spec.id}{VARIANT}{setting}={changes[setting]}",
         horizon=horizon,
+        traits=traits,
         kwargs={**spec.kwargs, **changes},
         supersedes=None,
         variant_of=spec,
@@ -339,9 +342,14 @@ def make_batch(name: str, num_envs: int = 1, **kwargs: Any) -> BatchEnv:
 
 def _settings_of(cls: type[BatchEnv]) -> set[str]:
     """Return the keywords of an environment's constructor and of those it passes them on to."""
-    return {
-        parameter.name
-        for base in cls.__mro__
-        for parameter in inspect.signature(base).parameters.values()
-        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-    } - {"num_envs"}
+    found: set[str] = set()
+    for base in cls.__mro__:
+        parameters = inspect.signature(base).parameters.values()
+        found |= {
+            parameter.name
+            for parameter in parameters
+            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        }
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            break
+    return found - {"num_envs"}

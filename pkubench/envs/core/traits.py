@@ -7,12 +7,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from pkubench.envs.core.batch import BatchEnv
+from pkubench.envs.core.difference_reward import DIFFERENCE_REWARDS
 
 ACTION_MASK = "action_mask"
 """Begins the names of the infos that say which actions are legal."""
 
 ALIVE = "alive"
 """The info that says which agents are alive, (num_envs, agents) bool."""
+
+DENSE_REWARD = "dense_reward"
+"""The info with what each agent would have been paid for the step, had its reward not been delayed,
+(num_envs, num_agents) float64.
+
+It is there to score credit assignment with. No learner trains on it, but the agent ``dense``, an
+upper reference.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +41,10 @@ class Traits:
     """Whether ``info`` says which actions are legal."""
     has_deaths: bool = False
     """Whether ``info`` says who is ``alive``: agents may die before their episode ends."""
+    is_delayed: bool = False
+    """Whether rewards are paid late, and ``info`` has the ``dense_reward`` of each step."""
+    has_difference_rewards: bool = False
+    """Whether ``info`` can have difference rewards: it has the setting ``difference_rewards``."""
     is_zero_sum_game: bool = False
     """Whether it is a seat at a two-player zero-sum game that the exact engine takes."""
 
@@ -57,5 +70,7 @@ def traits_of(env: BatchEnv) -> Traits:
         has_cost="cost" in info,
         has_action_masks=any(name.startswith(ACTION_MASK) for name in info),
         has_deaths=ALIVE in info,
+        is_delayed=DENSE_REWARD in info,
+        has_difference_rewards=hasattr(env.unwrapped, DIFFERENCE_REWARDS),
         is_zero_sum_game=isinstance(getattr(type(env), "game", None), str),
     )

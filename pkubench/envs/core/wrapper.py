@@ -66,6 +66,14 @@ class EnvWrapper(BatchEnv):
         """Return the inner environment's state."""
         return self.inner.state()
 
+    def optimal_values(self) -> FloatArray | None:
+        """Return the inner environment's values: of what is earned, whenever it is paid."""
+        return self.inner.optimal_values()
+
+    def events(self) -> dict[str, BoolArray]:
+        """Return what happened in the inner environment."""
+        return self.inner.events()
+
     def close(self) -> None:
         """Close the inner environment."""
         self.inner.close()

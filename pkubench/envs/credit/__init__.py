@@ -9,7 +9,9 @@ ENVS = tuple(
         id=f"pkubench/{name}-v0",
         entry_point=f"pkubench.envs.credit.{entry_point}",
         horizon=horizon,
-        traits=Traits(num_agents=agents, action="discrete"),
+        traits=Traits(
+            num_agents=agents, action="discrete", is_delayed=True, has_difference_rewards=True
+        ),
         kwargs={**({"num_agents": agents} if is_sized else {}), DELAY: EPISODE},
     )
     for name, entry_point, horizon, agents, is_sized in (

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
 from pkubench.envs.core.batch import Array, BatchEnv, BoolArray, FloatArray, Info
+from pkubench.envs.core.difference_reward import DIFFERENCE_REWARD
 from pkubench.envs.core.seeding import IntArray
 from pkubench.envs.credit.alice_and_bob_table import (
     ACTIONS,
+    BUMPED,
     JOINT_ACTIONS,
     OBSERVED,
     SIDE,
+    TREASURE,
     Table,
     best_plan,
+    optimal_values,
     random_success,
     random_values,
     table,
 )
 from pkubench.envs.credit.drawing import draw_grid
+
+VALUE_DISCOUNT: Final = 0.9
+"""Of ``AliceAndBob.optimal_values``. Without a discount the value is 100 until it is too late, and
+no step towards the treasure changes it."""
 
 
 class AliceAndBob(BatchEnv):
@@ -80,7 +88,10 @@ class AliceAndBob(BatchEnv):
     wall, which costs 0.1: no action does nothing, and without a bump she reaches the door at odd
     steps only.
 
-    `info["success"]` is True where the treasure is taken.
+    `info["success"]` is True where the treasure is taken. With the setting `difference_rewards`,
+    `info["difference_reward"]` has for each agent the team's reward of the step less its mean over
+    the agent's four actions, given the other's (Wolpert and Tumer 2001): no action does nothing, so
+    there is none to compare with.
 
     Source: Chen et al., "STAS: Spatial-Temporal Return Decomposition for Solving Sparse Rewards
     Problems in Multi-Agent Reinforcement Learning", AAAI 2024, in the version that the authors
@@ -90,9 +101,16 @@ class AliceAndBob(BatchEnv):
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 4}
     default_horizon: ClassVar[int | None] = 40
 
-    def __init__(self, num_envs: int = 1, max_episode_steps: int | None = -1) -> None:
+    def __init__(
+        self,
+        num_envs: int = 1,
+        max_episode_steps: int | None = -1,
+        *,
+        difference_rewards: bool = False,
+    ) -> None:
         """Make ``num_envs`` environments."""
         super().__init__(num_envs, max_episode_steps)
+        self.difference_rewards = bool(difference_rewards)
         self.agents = ("alice", "bob")
         seen = spaces.Box(-8.0, 8.0, (OBSERVED,), np.float32)
         self.observation_spaces = dict.fromkeys(self.agents, seen)
@@ -146,10 +164,16 @@ class AliceAndBob(BatchEnv):
         self.states = known.following.take(outcome, mode="clip")
         rewards = known.halves.take(outcome, axis=0, mode="clip")
         is_over = known.is_terminal.take(self.states)
-        return rewards, is_over, {"success": is_over.copy()}
+        info: Info = {"success": is_over.copy()}
+        if self.difference_rewards:
+            info[DIFFERENCE_REWARD] = known.differences.take(outcome, axis=0, mode="clip")
+        return rewards, is_over, info
 
     def _info(self) -> Info:
-        return {"success": self.table.is_terminal[self.states]}
+        info: Info = {"success": self.table.is_terminal[self.states]}
+        if self.difference_rewards:
+            info[DIFFERENCE_REWARD] = np.zeros((self.num_envs, self.num_agents))
+        return info
 
     def _observe(self) -> dict[str, Array]:
         return {
@@ -160,6 +184,26 @@ class AliceAndBob(BatchEnv):
     def state(self) -> npt.NDArray[np.float32]:
         """Return the code of every cell, (num_envs, 81)."""
         return self.table.occupancy[self.states].astype(np.float32)
+
+    def optimal_values(self) -> FloatArray:
+        """Return what optimal play earns from each state before the time limit, (num_envs,).
+
+        Discounted by ``VALUE_DISCOUNT`` a step, so that each step towards the treasure raises it,
+        and each other step, or one that makes it too late, lowers it.
+        """
+        left = np.maximum(self._horizon - self.elapsed, 0)
+        found: FloatArray = optimal_values(self._horizon, VALUE_DISCOUNT)[left, self.states]
+        return found
+
+    def events(self) -> dict[str, BoolArray]:
+        """Return whose key opened a door, who took the treasure, and who walked into a wall."""
+        events = self.table.events[self.states]
+        return {
+            "opens Alice's door": events == 2,
+            "opens Bob's door": events == 3,
+            "takes the treasure": events == TREASURE,
+            "walks into a wall": events == BUMPED,
+        }
 
     def render(self, index: int = 0) -> npt.NDArray[np.uint8]:
         """Draw an environment: (432, 432, 3) uint8, keys and doors of one color belong together."""

@@ -66,6 +66,9 @@ class Table:
     """(S, 16): the team's reward."""
     halves: FloatArray
     """(16 S, 2): each agent's half of it; row 16 s + j is of joint action j in state s."""
+    differences: FloatArray
+    """(16 S, 2): each agent's difference reward (see :func:`difference_rewards`), by the same
+    rows."""
     is_terminal: BoolArray
     """(S,): the treasure was reached."""
     observations: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
@@ -98,6 +101,7 @@ def table() -> Table:
         following=np.searchsorted(known, _keys(reached)).reshape(-1, JOINT_ACTIONS),
         rewards=rewards.reshape(-1, JOINT_ACTIONS),
         halves=np.repeat(0.5 * rewards[:, None], 2, axis=1),
+        differences=_differences(rewards.reshape(-1, ACTIONS, ACTIONS)),
         is_terminal=_is_terminal(states),
         observations=(_observations(states, 0), _observations(states, 1)),
         occupancy=_occupancy(states),
@@ -159,14 +163,15 @@ def difference_rewards(states: IntArray, actions: IntArray) -> FloatArray:
         states: (...), before the step.
         actions: (..., 2).
     """
-    rewards = table().rewards.reshape(-1, ACTIONS, ACTIONS)[states]
-    taken = np.take_along_axis
-    by_alice = taken(rewards, actions[..., None, 1:], -1)[..., 0]
-    by_bob = taken(rewards, actions[..., :1, None], -2)[..., 0, :]
-    paid = taken(by_bob, actions[..., 1:], -1)
-    return np.concatenate(
-        [paid - by_alice.mean(-1, keepdims=True), paid - by_bob.mean(-1, keepdims=True)], axis=-1
-    )
+    joint = ACTIONS * actions[..., 0] + actions[..., 1]
+    found: FloatArray = table().differences[states * JOINT_ACTIONS + joint]
+    return found
+
+
+def _differences(rewards: FloatArray) -> FloatArray:
+    """Return the difference rewards (16 S, 2) of rewards (S, Alice's action, Bob's action)."""
+    compared = [rewards - rewards.mean(axis=axis, keepdims=True) for axis in (1, 2)]
+    return np.stack(compared, axis=-1).reshape(-1, 2)
 
 
 def walk(actions: IntArray) -> IntArray:

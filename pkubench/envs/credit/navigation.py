@@ -85,6 +85,10 @@ class Navigation(ImprovedParticleEnv):
 
     With 15 agents each assigns only what it sees.
 
+    With the setting `difference_rewards`, `info["difference_reward"]` has for each agent the team's
+    reward of the step less what it would have been had the agent not been there: the step is played
+    without it, so that it is near no landmark and pushes nobody (Wolpert and Tumer 2001).
+
     Settings: `num_agents`. `reward="repo"` is what the original code pays for N = 6, where each
     agent's reward has all distances, and its collision with itself, and the six are added up: six
     times the distances, the collisions, and 6. For other N it changes nothing. `repo_sorting`
@@ -110,6 +114,7 @@ class Navigation(ImprovedParticleEnv):
         num_agents: int = 3,
         reward: Reward = "normalised",
         repo_sorting: bool = False,
+        difference_rewards: bool = False,
     ) -> None:
         """Make ``num_envs`` environments with ``num_agents`` agents and as many landmarks."""
         if num_agents not in LAYOUTS:
@@ -125,8 +130,10 @@ class Navigation(ImprovedParticleEnv):
             num_agents,
             num_envs=num_envs,
             max_episode_steps=max_episode_steps,
+            difference_rewards=difference_rewards,
         )
         self._to_landmarks: FloatArray = np.zeros((num_agents, num_agents, 2, num_envs))
+        self._to_landmarks_squared: FloatArray = np.zeros((num_agents, num_agents, num_envs))
         self._to_others: FloatArray = np.zeros((num_agents, num_agents - 1, 2, num_envs))
         self._nearest: FloatArray = np.zeros((num_agents, num_envs))
         """Distance of each landmark to its nearest agent."""
@@ -139,10 +146,16 @@ class Navigation(ImprovedParticleEnv):
         marks = scatter(self.random, ids, count, layout.half_width, layout.spacing)
         return np.concatenate([agents, marks])
 
+    def _measure_pairs(self) -> None:
+        super()._measure_pairs()
+        agents = self.positions[: self.num_agents]
+        np.subtract(self.landmarks, agents[:, None], out=self._to_landmarks)
+        self._to_landmarks_squared = _squared(self._to_landmarks)
+        self._nearest = np.sqrt(self._to_landmarks_squared.min(axis=0))
+
     def _see(self) -> None:
         count, layout = self.num_agents, self.layout
         agents, views = self.positions[:count], self._views
-        np.subtract(self.landmarks, agents[:, None], out=self._to_landmarks)
         others, start = self._to_others, 0
         for index in range(count - 1):
             stop = start + count - 1 - index
@@ -150,8 +163,6 @@ class Navigation(ImprovedParticleEnv):
             others[index + 1 :, index] = self._gap[start:stop]
             np.negative(self._gap[start:stop], out=others[index, index:])
             start = stop
-        squared = _squared(self._to_landmarks)
-        self._nearest = np.sqrt(squared.min(axis=0))
         views[:, 0:2] = self.velocities
         views[:, 2:4] = agents
         split = 4 + 2 * layout.landmarks_seen
@@ -159,17 +170,17 @@ class Navigation(ImprovedParticleEnv):
             views[:, 4:split] = self._to_landmarks.reshape(count, 2 * count, self.num_envs)
             views[:, split:] = _first(others, others[:, :, 0], layout.others_seen)
             return
-        keys, other_keys = squared, _squared(others)
+        keys, other_keys = self._to_landmarks_squared, _squared(others)
         if self.repo_sorting and count == 15:
             own = agents[:, None]
             keys, other_keys = _squared(self._to_landmarks - own), _squared(others - own)
         views[:, 4:split] = _first(self._to_landmarks, keys, layout.landmarks_seen)
         views[:, split:] = _first(others, other_keys, layout.others_seen)
 
-    def _rewards(self, out: FloatArray) -> None:
+    def _team_reward(self, absent: int | None = None) -> FloatArray:
         # Added up by hand: NumPy sums eight numbers or more in another order when there is one
         # environment than when there are many.
-        total = self._nearest[0].copy()
+        total: FloatArray = self._nearest[0].copy()
         for distance in self._nearest[1:]:
             total += distance
         touching = (self._distance < self._reach).sum(axis=0)
@@ -177,10 +188,9 @@ class Navigation(ImprovedParticleEnv):
             total *= 6
             total += 6
         total += 2 * touching
-        total /= -self.num_agents
-        out[:] = total[:, None]
+        return np.negative(total, out=total)
 
-    def _info(self) -> Info:
+    def _report(self) -> Info:
         covered: Array = (self._nearest < COVERED_AT).sum(axis=0) / self.num_agents
         return {"covered": covered}
 

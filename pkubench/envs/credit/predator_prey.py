@@ -78,6 +78,10 @@ class PredatorPrey(ImprovedParticleEnv):
     | 3 | −10.4  | −10.2 | −4.4  |
     | 6 | −22.6  | −22.4 | −8.8  |
 
+    With the setting `difference_rewards`, `info["difference_reward"]` has for each agent the team's
+    reward of the step less what it would have been had the agent not been there: the step is played
+    without it, so that prey does not flee from it either (Wolpert and Tumer 2001).
+
     Setting: `num_agents`, the number of predators. The team's reward counts once, as the original
     does with 6 predators; with 3 it pays the whole to each.
 
@@ -94,6 +98,7 @@ class PredatorPrey(ImprovedParticleEnv):
         max_episode_steps: int | None = -1,
         *,
         num_agents: int = 3,
+        difference_rewards: bool = False,
     ) -> None:
         """Make ``num_envs`` environments with ``num_agents`` predators."""
         if num_agents not in HUNTS:
@@ -108,6 +113,7 @@ class PredatorPrey(ImprovedParticleEnv):
             self.hunt.obstacles,
             num_envs=num_envs,
             max_episode_steps=max_episode_steps,
+            difference_rewards=difference_rewards,
             others=[
                 Body(name=f"prey_{i}", radius=0.05, sees=0, force=4.0, max_speed=1.3)
                 for i in range(self.hunt.prey)
@@ -165,16 +171,18 @@ class PredatorPrey(ImprovedParticleEnv):
         views[:, column + 2 * (bodies - 1) :] = self.velocities[count:].reshape(-1, self.num_envs)
 
     def _rewards(self, out: FloatArray) -> None:
+        super()._rewards(out)
+        self._contacts += self._touches().sum(axis=(0, 1))
+
+    def _team_reward(self, absent: int | None = None) -> FloatArray:
         nearest = self._distance[self._catches].min(axis=1)
-        total = nearest[0].copy()
-        for distance in nearest[1:]:
-            total += distance
+        total = np.zeros(self.num_envs)
+        for predator, distance in enumerate(nearest):
+            if predator != absent:
+                total += distance
         total *= -DISTANCE_WEIGHT
-        contacts = self._touches().sum(axis=(0, 1))
-        self._contacts += contacts
-        total += CONTACT_REWARD * contacts
-        total /= self.num_agents
-        out[:] = total[:, None]
+        total += CONTACT_REWARD * self._touches().sum(axis=(0, 1))
+        return total
 
     def _touches(self) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
         """Return which predators touch which prey, (predators, prey, num_envs)."""
@@ -182,7 +190,7 @@ class PredatorPrey(ImprovedParticleEnv):
         touches = self._distance[self._catches] < self._reach[self._catches]
         return touches
 
-    def _info(self) -> Info:
+    def _report(self) -> Info:
         touching = np.ascontiguousarray(self._touches().any(axis=1).T)
         return {"touching": touching, "contacts": self._contacts.copy()}
 

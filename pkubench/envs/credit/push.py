@@ -49,6 +49,11 @@ class CooperativePush(ImprovedParticleEnv):
     |--------|-------|-------|
     | −57.8  | −57.3 | −46.3 |
 
+    With the setting `difference_rewards`, `info["difference_reward"]` has for each agent the team's
+    reward of the step less what it would have been had the agent not been there: the step is played
+    without it, so that it does not push the ball (Wolpert and Tumer 2001). What the ball still
+    gains from a push in later steps is not counted.
+
     Source: Liu, Yeh and Schwing, "PIC: Permutation Invariant Critic for Multi-Agent Deep
     Reinforcement Learning", CoRL 2019, whose environments STAS (Chen et al., AAAI 2024) uses.
     Versions: v0 first release.
@@ -56,13 +61,20 @@ class CooperativePush(ImprovedParticleEnv):
 
     collide: ClassVar[bool] = True
 
-    def __init__(self, num_envs: int = 1, max_episode_steps: int | None = -1) -> None:
+    def __init__(
+        self,
+        num_envs: int = 1,
+        max_episode_steps: int | None = -1,
+        *,
+        difference_rewards: bool = False,
+    ) -> None:
         """Make ``num_envs`` environments."""
         super().__init__(
             [Body(name=f"agent_{i}", radius=AGENT_RADIUS, sees=12) for i in range(AGENTS)],
             1,
             num_envs=num_envs,
             max_episode_steps=max_episode_steps,
+            difference_rewards=difference_rewards,
             others=[Body(name="ball", radius=BALL_RADIUS, sees=0, mass=BALL_MASS)],
         )
         pairs = zip(self._first.tolist(), self._second.tolist(), strict=True)
@@ -76,6 +88,11 @@ class CooperativePush(ImprovedParticleEnv):
         ball = self._uniform_places(ids, 1, 0.8)
         return np.concatenate([agents, ball, scatter(self.random, ids, 1, 0.8, LEAST_WAY, ball)])
 
+    def _measure_pairs(self) -> None:
+        super()._measure_pairs()
+        way = self.landmarks[0] - self.positions[AGENTS]
+        self._way = np.sqrt(way[0] * way[0] + way[1] * way[1])
+
     def _see(self) -> None:
         agents, views = self.positions[:AGENTS], self._views
         ball, target = self.positions[AGENTS], self.landmarks[0]
@@ -87,17 +104,14 @@ class CooperativePush(ImprovedParticleEnv):
             for place, other in enumerate(k for k in range(AGENTS) if k != index):
                 start = 8 + 2 * place
                 views[index, start : start + 2] = agents[other] - agents[index]
-        way = target - ball
-        self._way = np.sqrt(way[0] * way[0] + way[1] * way[1])
 
-    def _rewards(self, out: FloatArray) -> None:
+    def _team_reward(self, absent: int | None = None) -> FloatArray:
         gaps = self._distance[self._kicks]
         touching = (gaps < AGENT_RADIUS + BALL_RADIUS).sum(axis=0)
-        total = 0.1 * touching - 2.0 * self._way - 0.1 * gaps.min(axis=0)
-        total /= AGENTS
-        out[:] = total[:, None]
+        total: FloatArray = 0.1 * touching - 2.0 * self._way - 0.1 * gaps.min(axis=0)
+        return total
 
-    def _info(self) -> Info:
+    def _report(self) -> Info:
         return {"distance": self._way.copy()}
 
     def _discs(self, env_index: int) -> list[Disc]:

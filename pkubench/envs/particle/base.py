@@ -193,16 +193,20 @@ class ParticleEnv(BatchEnv):
     def _step(
         self, actions: Mapping[str, Array], active: BoolArray | None
     ) -> tuple[FloatArray, BoolArray, Info]:
+        self._move(actions)
+        self.refresh()
+        rewards = np.empty((self.num_envs, self.num_agents))
+        self._rewards(rewards)
+        return rewards, np.zeros(self.num_envs, dtype=np.bool_), self._info()
+
+    def _move(self, actions: Mapping[str, Array]) -> None:
+        """Advance positions and velocities by one step; ``refresh`` is still to be called."""
         for index, agent in enumerate(self.agents):
             self._read_action(index, actions[agent])
         self._push_others()
         if self.collide:
             self._push_apart()
         self._integrate()
-        self.refresh()
-        rewards = np.empty((self.num_envs, self.num_agents))
-        self._rewards(rewards)
-        return rewards, np.zeros(self.num_envs, dtype=np.bool_), self._info()
 
     def _push_others(self) -> None:
         """Write the pushes of the bodies that are not agents; without an engine they have none."""

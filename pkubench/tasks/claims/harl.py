@@ -55,7 +55,10 @@ CLAIMS = (
     Claim(
         name="separate-over-shared-alike",
         paper=_PAPER,
-        text="Separate actors earn a higher return than a shared one, where roles are alike.",
+        text=(
+            "Separate actors earn a higher return than a shared one even where roles are alike "
+            "(a control: the paper does not claim it)."
+        ),
         pairs=pairs([("happo-simultaneous", "mappo"), ("hasac-simultaneous", "masac")], _ALIKE),
         budget=_BUDGET,
         published=(

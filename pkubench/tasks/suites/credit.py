@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pkubench.tasks.claims import stas
 from pkubench.tasks.suite import Suite
 from pkubench.tasks.task import Metric, Protocol, Task
 
@@ -112,5 +113,6 @@ SUITE = Suite(
     title="Delayed team rewards",
     summary="which step, and which agent, earned what is paid at the end",
     tasks=_tasks(),
+    claims=stas.CLAIMS,
     place=50,
 )

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from pkubench.agents.registry import LIMITED, OFFICIAL, SUGGESTED, TEAM, AgentFamily, Preset
+from pkubench.agents.registry import (
+    DELAYED,
+    LIMITED,
+    OFFICIAL,
+    SUGGESTED,
+    TEAM,
+    AgentFamily,
+    Preset,
+)
 from pkubench.agents.requirements import (
     acts_in_box_or_discrete,
     all_of,
     holds_cost_limit,
     plays_episodes,
+    reads_difference_rewards,
 )
 
 _LEARNERS = "pkubench.agents.rl.on_policy"
+_FITS = {"difference": reads_difference_rewards}
 
 FAMILY = AgentFamily(
     name="on-policy",
@@ -19,6 +29,7 @@ FAMILY = AgentFamily(
     configure=f"{__name__}.presets:preset",
     learner=f"{_LEARNERS}:make_learner",
     load=f"{__name__}.loading:load",
+    credit=f"{_LEARNERS}.saved_credit:load_credit",
     acting={"mode": ("mode", "sampled")},
     fits=all_of(plays_episodes, acts_in_box_or_discrete),
 )
@@ -33,7 +44,7 @@ def _preset(name: str, paper: str, suites: tuple[str, ...], summary: str, *tags:
         suites=suites,
         tags=frozenset(tags),
         place=10 if paper == _HARL else 30,
-        fits=holds_cost_limit if LIMITED in tags else all_of(),
+        fits=_FITS.get(name, holds_cost_limit if LIMITED in tags else all_of()),
     )
 
 
@@ -66,17 +77,17 @@ _CONSTRAINED = (
 )
 _FIRST = ("ppo", "ppo-lag")
 _CREDIT = (
-    ("stas", _STAS, "shares by attention over time and coalitions of agents", (SUGGESTED,)),
-    ("stas-ml", _STAS, "shares by STAS with coalitions after every layer over time", ()),
-    ("arel", _AREL, "a team reward by attention over time and agents", ()),
-    ("tar2", _TAR2, "the return times weights of steps and agents", ()),
-    ("rudder", "RUDDER (NeurIPS 2019)", "changes of a predicted return", ()),
-    ("ircr", "IRCR (NeurIPS 2020)", "the normalized return at every step", ()),
-    ("uniform", _OWN, "the return divided evenly among steps and agents", ()),
+    ("stas", _STAS, "shares by attention over time and coalitions of agents", (DELAYED, SUGGESTED)),
+    ("stas-ml", _STAS, "shares by STAS with coalitions after every layer over time", (DELAYED,)),
+    ("arel", _AREL, "a team reward by attention over time and agents", (DELAYED,)),
+    ("tar2", _TAR2, "the return times weights of steps and agents", (DELAYED,)),
+    ("rudder", "RUDDER (NeurIPS 2019)", "changes of a predicted return", (DELAYED,)),
+    ("ircr", "IRCR (NeurIPS 2020)", "the normalized return at every step", (DELAYED,)),
+    ("uniform", _OWN, "the return divided evenly among steps and agents", (DELAYED,)),
     ("difference", _OWN, "difference rewards: an oracle that the environment reports", ()),
-    ("undecomposed", _OWN, "the return at the last step", (SUGGESTED,)),
-    ("undecomposed-sil", _OWN, "the return at the last step, with self-imitation", ()),
-    ("dense", _OWN, "the rewards that an episodic task withholds: an upper reference", ()),
+    ("undecomposed", _OWN, "the return at the last step", (DELAYED, SUGGESTED)),
+    ("undecomposed-sil", _OWN, "the return at the last step, with self-imitation", (DELAYED,)),
+    ("dense", _OWN, "the rewards that an episodic task withholds: an upper reference", (DELAYED,)),
 )
 _POLICY = {"tar2": "recurrent MAPPO"}
 _CREDIT_PAPERS = ("stas", "stas-ml", "arel", "tar2", "rudder", "undecomposed")
@@ -142,6 +153,7 @@ PRESETS = (
             ("credit",),
             f"{_POLICY.get(name, 'IPPO')} on {summary}; official hyperparameters",
             TEAM,
+            DELAYED,
             OFFICIAL,
         )
         for name, paper, summary, _ in _CREDIT

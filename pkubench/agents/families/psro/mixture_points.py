@@ -46,6 +46,11 @@ def mixture_settings(name: str) -> PSROConfig:
     return changed(config, whole, strict=False)
 
 
+def bonus_share(iteration: int) -> float:
+    """Return ``1 - w_t``, the share of the bonus in an ascent: it rises from 0 to 0.7."""
+    return float(0.7 / (1.0 + np.exp(-0.25 * (iteration - 25))))
+
+
 class PointSpace(PolicySpace):
     """Points of the mixture model; one population plays both sides."""
 
@@ -77,7 +82,7 @@ class PointSpace(PolicySpace):
 
     def respond(self, situation: Situation, rng: np.random.Generator) -> Response:
         """Return the point after the ascent."""
-        share = 0.7 / (1.0 + np.exp(-0.25 * (situation.iteration - 25)))
+        share = bonus_share(situation.iteration)
         bonus = self._bonus(situation, share)
         point = situation.row.copy()
         mean, square = np.zeros(2), np.zeros(2)

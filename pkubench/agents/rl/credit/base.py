@@ -10,10 +10,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from pkubench.agents.components import Component
-from pkubench.agents.contract import FloatArray
+from pkubench.agents.contract import Array, FloatArray
 
 if TYPE_CHECKING:
     import torch
@@ -68,6 +69,18 @@ class CreditModel(ABC):
         return {}
 
     @abstractmethod
+    def learned(self) -> dict[str, Array]:
+        """Return what assigning credit reads of what was learned, to be saved with the agent."""
+
+    @abstractmethod
+    def load_learned(self, learned: Mapping[str, Array]) -> None:
+        """Restore what ``learned`` returned.
+
+        Raises:
+            KeyError, RuntimeError, ValueError: it is of another model.
+        """
+
+    @abstractmethod
     def state(self) -> State:
         """Return everything that changes, for a checkpoint: nested arrays and plain data."""
 
@@ -90,6 +103,8 @@ class Credit(Component, ABC, slot="credit", package="pkubench.agents.rl.credit")
     """Whether an agent's rewards end with its death, so that no value follows it."""
     info_keys: ClassVar[tuple[str, ...]] = ()
     """Entries of the environment's info that it reads: ``Rollout.extras`` has them."""
+    env_settings: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Settings of training environments, with which they report these."""
 
     @property
     def is_causal(self) -> bool:
@@ -117,6 +132,13 @@ class CreditFormula(Credit, CreditModel):
 
     def update(self, rollout: Rollout) -> None:
         """Learn nothing."""
+
+    def learned(self) -> dict[str, Array]:
+        """Return nothing."""
+        return {}
+
+    def load_learned(self, learned: Mapping[str, Array]) -> None:
+        """Restore nothing."""
 
     def state(self) -> State:
         """Return nothing."""

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pkubench.agents.rl.credit.episodes import Episodes, FloatArray, Spans, returns_of, spans_of
+from pkubench.agents.rl.credit.episodes import (
+    Array,
+    Episodes,
+    FloatArray,
+    Spans,
+    returns_of,
+    spans_of,
+)
 from pkubench.agents.rl.credit.whole_episodes import EpisodeModel
 
 if TYPE_CHECKING:
@@ -25,12 +33,20 @@ class FormulaModel(EpisodeModel):
     def update(self, rollout: Rollout) -> None:
         """Learn nothing."""
 
-    def state(self) -> State:
+    def learned(self) -> dict[str, Array]:
         """Return nothing."""
         return {}
 
-    def restore(self, state: State) -> None:
+    def load_learned(self, learned: Mapping[str, Array]) -> None:
         """Restore nothing."""
+
+    def state(self) -> State:
+        """Return what was learned: nothing else changes."""
+        return self.learned()
+
+    def restore(self, state: State) -> None:
+        """Restore it."""
+        self.load_learned(state)
 
 
 def outlines_of(rollout: Rollout, spans: Spans) -> Episodes:

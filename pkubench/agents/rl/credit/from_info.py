@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from pkubench.agents.components import register
 from pkubench.agents.contract import FloatArray
+from pkubench.agents.requirements import reads_dense_rewards, reads_difference_rewards
 from pkubench.agents.rl.credit.base import CreditFormula
-from pkubench.envs.core.delayed_reward import DENSE_REWARD
+from pkubench.envs.core.difference_reward import DIFFERENCE_REWARD, DIFFERENCE_REWARDS
+from pkubench.envs.core.traits import DENSE_REWARD
 
 if TYPE_CHECKING:
     from pkubench.agents.rl.rollout import Rollout
-
-DIFFERENCE = "difference_reward"
-"""Key of the info: the difference reward of each agent, (N, agents)."""
+    from pkubench.tasks.task import Task
 
 
 @register("dense")
@@ -26,6 +28,10 @@ class DenseReward(CreditFormula):
 
     is_shared: ClassVar[bool] = True
     info_keys: ClassVar[tuple[str, ...]] = (DENSE_REWARD,)
+
+    def fits(self, task: Task) -> str:
+        """Require delayed rewards."""
+        return reads_dense_rewards(task)
 
     def __call__(self, rollout: Rollout) -> FloatArray:
         """Return the team's sum, repeated."""
@@ -39,13 +45,19 @@ class DenseReward(CreditFormula):
 class DifferenceReward(CreditFormula):
     """Each agent's difference reward, computed by the environment (Wolpert & Tumer 2001).
 
-    What the team earned minus what it would have earned had the agent acted otherwise: an oracle,
-    not a method, since it needs the reward function and its counterfactuals.
+    What the team earned minus what it would have earned without the agent, or had it acted
+    otherwise, as the environment says: an oracle, not a method, since it needs the reward function
+    and its counterfactuals.
     """
 
-    info_keys: ClassVar[tuple[str, ...]] = (DIFFERENCE,)
+    info_keys: ClassVar[tuple[str, ...]] = (DIFFERENCE_REWARD,)
+    env_settings: ClassVar[Mapping[str, Any]] = MappingProxyType({DIFFERENCE_REWARDS: True})
+
+    def fits(self, task: Task) -> str:
+        """Require an environment that can report them."""
+        return reads_difference_rewards(task)
 
     def __call__(self, rollout: Rollout) -> FloatArray:
         """Return the difference rewards."""
-        found: FloatArray = rollout.extras[DIFFERENCE]
+        found: FloatArray = rollout.extras[DIFFERENCE_REWARD]
         return found

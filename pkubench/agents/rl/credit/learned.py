@@ -49,7 +49,7 @@ class ReplayCredit(EpisodeCredit):
 class LearnedCredit(ReplayCredit):
     """A network whose shares of an episode sum, nearly, to its return."""
 
-    warmup_episodes: int = 20_400
+    warmup_episodes: int = 2_040
     """Episodes that the first policy collects before policies are trained."""
     credit_lr: float = 1e-3
     """Adam's learning rate."""

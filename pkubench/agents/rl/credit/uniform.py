@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -9,14 +10,13 @@ import numpy as np
 
 from pkubench.agents.components import register
 from pkubench.agents.rl.credit.base import CreditContext, CreditModel
-from pkubench.agents.rl.credit.episodes import Episodes, FloatArray, returns_of, spans_of
+from pkubench.agents.rl.credit.episodes import Array, Episodes, FloatArray, returns_of, spans_of
 from pkubench.agents.rl.credit.formulas import FormulaModel
 from pkubench.agents.rl.credit.whole_episodes import EpisodeCredit
 
 if TYPE_CHECKING:
     import torch
 
-    from pkubench.agents.learner import State
     from pkubench.agents.rl.rollout import Rollout
 
 
@@ -66,13 +66,13 @@ class IRCRModel(FormulaModel):
         place = (episodes.returns - self.low) / width if width > 0.0 else 0.0 * episodes.returns
         return _spread(episodes, place)
 
-    def state(self) -> State:
+    def learned(self) -> dict[str, Array]:
         """Return the extremes."""
         return {"extremes": np.array([self.low, self.high])}
 
-    def restore(self, state: State) -> None:
+    def load_learned(self, learned: Mapping[str, Array]) -> None:
         """Restore them."""
-        self.low, self.high = map(float, state["extremes"])
+        self.low, self.high = map(float, learned["extremes"])
 
 
 @register("ircr")

@@ -50,8 +50,9 @@ class OnPolicyConfig:
     ``point-set``, ``sequence``. A critic of a vector state has an ``mlp``."""
     memory: Memory = field(default=NoMemory())
     """``gru``: recurrent actors and critics, trained on whole rollouts of each environment."""
-    critic: Literal["state", "local"] = "state"
-    """``state``: critics of the global state; ``local``: of each agent's own observation."""
+    critic: Literal["state", "local", "local-shared"] = "state"
+    """``state``: critics of the global state; ``local``: of each agent's own observation;
+    ``local-shared``: one of own observations for all agents, which needs equal spaces."""
     gradients: Literal["auto", "fast", "autograd"] = "auto"
     """``autograd`` differentiates the written loss. ``fast`` has hand-written gradients, equal up
     to rounding, for networks, rules and constraints that have them, in minibatches of at most 1024
@@ -151,6 +152,8 @@ class OnPolicyConfig:
                 f"update={self.update.name} does not say how its loss is minimized: derive it from "
                 "GradientRule (passes of Adam) or from TrustRegion (one step)"
             )
+        if self.critic == "local-shared" and self.is_recurrent:
+            raise ConfigError("critic=local-shared has no memory: set memory=none or critic=local")
         if self.scheme == "sequential" and self.shared:
             raise ConfigError("a sequential update needs separate actors: set shared=false")
         if self.observation_norm and not self.encoder.is_flat:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -114,12 +115,13 @@ class CriticStack:
         config: OnPolicyConfig,
         device: str,
         generator: torch.Generator,
+        agents: int = 1,
     ) -> None:
-        """Build ``count`` critics of states of a shape."""
+        """Build ``count`` critics of states of a shape, trained on the samples of some agents."""
         self.config = config
         self.members = [Critic(seen, config, device, generator) for _ in range(count)]
         nets: list[Any] = [critic.net for critic in self.members]
-        samples = -(-config.batch_steps // config.minibatches)
+        samples = -(-config.batch_steps * agents // config.minibatches)
         is_hand_written = config.gradients == "fast" and is_fast(nets[0], samples)
         kind: Any = FastCriticTrainer if is_hand_written else AutogradCriticTrainer
         self.trainer: CriticTrainer = kind(
@@ -215,3 +217,46 @@ class CriticStack:
             critic.norm.update(targets[row])
             wanted[row] = critic.norm.normalise(targets[row])
         return wanted
+
+
+class Fit(NamedTuple):
+    """What the critics of a stack are trained on after a rollout."""
+
+    stack: CriticStack
+    states: Array
+    """(T, N, s)."""
+    raw: Array
+    """(R, T, N), values on the networks' scale when the data was collected."""
+    targets: Array
+    """(R, T, N), returns."""
+    usable: Array | None
+    """(T, N) bool; None: all are."""
+    hidden: Array
+    """(R, N, units), before the first step."""
+
+
+def joined(fits: Sequence[Fit]) -> list[Fit]:
+    """Return one fit per stack: those of a stack that serves several agents side by side."""
+    of_stacks: dict[int, list[Fit]] = {}
+    for fit in fits:
+        of_stacks.setdefault(id(fit.stack), []).append(fit)
+    found = []
+    for parts in of_stacks.values():
+        one = parts[0]
+        if len(parts) == 1:
+            found.append(one)
+            continue
+        usable = [
+            np.ones(p.states.shape[:2], bool) if p.usable is None else p.usable for p in parts
+        ]
+        found.append(
+            Fit(
+                one.stack,
+                np.concatenate([part.states for part in parts], 1),
+                np.concatenate([part.raw for part in parts], 2),
+                np.concatenate([part.targets for part in parts], 2),
+                np.concatenate(usable, 1),
+                one.hidden,
+            )
+        )
+    return found

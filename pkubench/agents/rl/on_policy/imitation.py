@@ -77,7 +77,7 @@ def _advantages(learner: OnPolicyLearner, episodes: Episodes) -> Array:
     returns = config.gamma**to_go * episodes.returns[:, None] * config.reward_scale
     found = np.zeros(episodes.actions.shape[:3], np.float32)
     for k, agent in enumerate(learner.agents):
-        critic = learner.stacks[0 if learner.is_shared else k].members[0]
+        critic = learner.stack_of(k).members[0]
         states = episodes.states
         if learner.local:
             states = episodes.observations[:, k, :-1, : int(np.prod(learner.seen[agent].shape))]

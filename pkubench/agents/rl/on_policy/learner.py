@@ -32,7 +32,7 @@ from pkubench.agents.rl.on_policy.actor_update import (
 )
 from pkubench.agents.rl.on_policy.batches import Advantages, actor_samples, flat, seen_alive
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
-from pkubench.agents.rl.on_policy.critic import Critic, CriticStack, Sequences
+from pkubench.agents.rl.on_policy.critic import Critic, CriticStack, Fit, Sequences, joined
 from pkubench.agents.rl.on_policy.imitation import imitate
 from pkubench.agents.rl.on_policy.inputs import Inputs
 from pkubench.agents.rl.on_policy.mixing import Estimated, mixed
@@ -114,17 +114,28 @@ class OnPolicyLearner:
 
     def _build_critics(self, env: BatchEnv) -> None:
         config = self.config
-        self.local = config.critic == "local"
+        self.local = config.critic != "state"
         self.is_shared = not self.local and config.credit.is_shared
-        """Whether the critics of one stack serve all agents."""
+        """Whether one value, of the state, is that of all agents."""
         state = state_seen(env, self.seen, config)
         inputs = list(self.seen.values()) if self.local else [state] * len(self.agents)
         count = 1 if self.constraint is None else 1 + len(self.scales)
+        is_one = self.is_shared or config.critic == "local-shared"
+        if is_one and len(set(inputs)) > 1:
+            raise ConfigError(
+                "agents differ in their observations, so they cannot share a critic: --set "
+                "critic=local"
+            )
+        several = len(inputs) if config.critic == "local-shared" else 1
         self.stacks = [
-            CriticStack(seen, count, config, self.device, self.generator)
-            for seen in (inputs[:1] if self.is_shared else inputs)
+            CriticStack(seen, count, config, self.device, self.generator, several)
+            for seen in (inputs[:1] if is_one else inputs)
         ]
         """One, or one per agent; critics of reward and, under a constraint, of each cost."""
+
+    def stack_of(self, agent: int) -> CriticStack:
+        """Return the critics of an agent (by number)."""
+        return self.stacks[agent if len(self.stacks) > 1 else 0]
 
     @property
     def units(self) -> dict[str, int]:
@@ -214,9 +225,9 @@ class OnPolicyLearner:
         """
         rewards, costs = self.signals(data)
         of_agents: list[Estimated] = []
-        fits: list[tuple[Any, ...]] = []
-        for k, (stack, reward) in enumerate(zip(self.stacks, rewards, strict=True)):
-            agent = self.agents[k]
+        fits: list[Fit] = []
+        for k, reward in enumerate(rewards):
+            agent, stack = self.agents[k], self.stack_of(k)
             states, next_states = (
                 seen_alive(data, k, agent) if self.local else (data.states, data.next_states)
             )
@@ -233,12 +244,12 @@ class OnPolicyLearner:
                 for row, (signal, lam, end) in enumerate(streams)
             ]
             raw, targets, advantages = (np.stack(of) for of in zip(*estimates, strict=True))
-            fits.append((stack, states, raw, targets, usable, before))
+            fits.append(Fit(stack, states, raw, targets, usable, before))
             acted = data.usable_states if self.is_shared else data.usable(k)
             chosen = None if acted is None else flat(acted, self.device)
             of_reward, *of_costs = (flat(advantage, self.device) for advantage in advantages)
             of_agents.append(Estimated(chosen, of_reward, of_costs))
-        losses = [self._fit(data, *fit) for fit in fits]
+        losses = [self._fit(data, fit) for fit in joined(fits)]
         names = ("value_loss", "cost_value_loss")
         metrics |= means([dict(zip(names, of, strict=False)) for of in losses])
         found = mixed(of_agents, self.constraint, self.scales, self.config, measured)
@@ -246,24 +257,16 @@ class OnPolicyLearner:
             metrics |= self.constraint.metrics()
         return found.times(len(self.agents)) if self.is_shared else found
 
-    def _fit(
-        self,
-        data: Rollout,
-        stack: CriticStack,
-        states: Array,
-        raw: Array,
-        targets: Array,
-        usable: Array | None,
-        hidden: Array,
-    ) -> list[float]:
+    def _fit(self, data: Rollout, fit: Fit) -> list[float]:
+        stack, states, usable = fit.stack, fit.states, fit.usable
         if self.config.is_recurrent:
-            sequences = Sequences(data.first, hidden)
-            return stack.fit(states, raw, targets, self.generator, usable, sequences)
+            sequences = Sequences(data.first, fit.hidden)
+            return stack.fit(states, fit.raw, fit.targets, self.generator, usable, sequences)
         sizes = (len(stack.members), -1)
         return stack.fit(
             states.reshape(-1, states.shape[-1]),
-            raw.reshape(sizes),
-            targets.reshape(sizes),
+            fit.raw.reshape(sizes),
+            fit.targets.reshape(sizes),
             self.generator,
             None if usable is None else usable.reshape(-1),
         )

@@ -32,7 +32,8 @@ class OnPolicyTraining:
         torch.set_num_threads(config.threads)
         keep_freed_memory()
         self.config, self.total = config, context.total
-        self.env = config.constraint.wrap(context.make_env(config.num_envs))
+        env = context.make_env(config.num_envs, **config.credit.env_settings)
+        self.env = config.constraint.wrap(env)
         try:
             self.learner = OnPolicyLearner(self.env, config, context.seed, context.device)
             self.collector = Collector(
@@ -89,7 +90,7 @@ class OnPolicyTraining:
         self.counters = Counters(**state["counters"])
 
     def export(self) -> Export:
-        """Return the actors: their networks, and the moments that normalise their observations."""
+        """Return the actors with the moments that normalise their observations, and the credit."""
         learner = self.learner
         tensors: dict[str, Array] = {}
         members: dict[str, Any] = {}
@@ -112,7 +113,13 @@ class OnPolicyTraining:
             if isinstance(self.env, Saute):
                 members[agent]["budget"] = self.env.budget._asdict()
         about = {"settings": as_plain(learner.config), "members": members}
-        return Export(about, tensors, about=self.collector.window.training_cost_entry())
+        learned = learner.signals.credit.learned()
+        return Export(
+            about,
+            tensors,
+            extra={"credit": learned} if learned else {},
+            about=self.collector.window.training_cost_entry(),
+        )
 
     def close(self) -> None:
         """Release the environments."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,7 +13,14 @@ from torch import Tensor, nn
 
 from pkubench.agents.learner import State
 from pkubench.agents.rl.credit.base import CreditContext
-from pkubench.agents.rl.credit.episodes import Episodes, FloatArray, Layout, episodes_of, spans_of
+from pkubench.agents.rl.credit.episodes import (
+    Array,
+    Episodes,
+    FloatArray,
+    Layout,
+    episodes_of,
+    spans_of,
+)
 from pkubench.agents.rl.credit.learned import check_finite
 from pkubench.agents.rl.credit.normalise import with_remainder
 from pkubench.agents.rl.credit.replay import EpisodeReplay
@@ -183,10 +191,21 @@ class LearnedModel(EpisodeModel):
             "credit_successes": len(self.replay.successes) / max(len(self.replay), 1),
         }
 
+    def learned(self) -> dict[str, Array]:
+        """Return the network's weights in one vector."""
+        return {"weights": self.flat.cpu().numpy().copy()}
+
+    def load_learned(self, learned: Mapping[str, Array]) -> None:
+        """Restore the weights (see ``CreditModel``)."""
+        weights = torch.from_numpy(np.array(learned["weights"]))
+        if weights.shape != self.flat.shape:
+            raise ValueError("the credit model has another shape")
+        self.flat.copy_(weights)
+
     def state(self) -> State:
         """Return weights, Adam's moments, the replay and counters."""
         return {
-            "weights": self.flat.cpu().numpy().copy(),
+            **self.learned(),
             "adam": self.trainer.state(),
             "replay": self.replay.state(),
             "waiting": self.waiting,
@@ -195,10 +214,7 @@ class LearnedModel(EpisodeModel):
 
     def restore(self, state: State) -> None:
         """Restore a state (see ``CreditModel``)."""
-        weights = torch.from_numpy(np.array(state["weights"]))
-        if weights.shape != self.flat.shape:
-            raise ValueError("the credit model has another shape")
-        self.flat.copy_(weights)
+        self.load_learned(state)
         self.trainer.load_state(state["adam"])
         self.replay.restore(state["replay"])
         self.waiting = int(state["waiting"])
