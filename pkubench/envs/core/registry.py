@@ -205,7 +205,7 @@ def resolve(name: str) -> EnvSpec:
     Raises:
         UnknownName: no such environment; the message names the nearest one. Whether a family has
             the game is found out when it is made.
-        ConfigError: a variant of another kind.
+        ConfigError: a value that a variant cannot have, or two values.
     """
     base, plus, change = name.rpartition(VARIANT)
     if plus:
@@ -234,6 +234,8 @@ def resolve(name: str) -> EnvSpec:
 def _variant(spec: EnvSpec, change: str) -> EnvSpec:
     setting, _, value = change.partition("=")
     horizon, traits = spec.horizon, spec.traits
+    if f"{VARIANT}{setting}=" in spec.id:
+        raise ConfigError(f"{spec.id}{VARIANT}{change} sets {setting} twice")
     if setting == DELAY:
         changes: dict[str, Any] = {DELAY: read_delay(value)}
         traits = None if traits is None else replace(traits, is_delayed=True)
