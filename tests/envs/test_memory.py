@@ -320,7 +320,11 @@ def test_random_walks_through_the_graph_earn_what_is_computed() -> None:
     assert abs(total.mean() - exact) < 4 * total.std() / np.sqrt(4000)
 
 
-def test_an_action_beyond_the_successors_stays() -> None:
+def test_actions_choose_the_successors_in_order_and_one_beyond_them_stays() -> None:
+    for node, successors in enumerate(graph_path.SUCCESSORS):
+        if node != graph_path.GOAL:
+            wanted = [*successors, *[node] * (5 - len(successors))]
+            assert graph_path.LEADS_TO[node].tolist() == wanted
     env = make_batch("GraphPath-v0", 1)
     start = next(n for n in graph_path.STARTS if len(graph_path.SUCCESSORS[n]) == 1)
     env.reset(np.array([0]), options={"start": start})
