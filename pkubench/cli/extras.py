@@ -34,7 +34,7 @@ EXTRAS: dict[str, Extra] = {
     ),
     "llm": Extra(("transformers",), "local language models", _LATER),
     "inspect": Extra(("inspect_ai",), "bridge to inspect-ai", _LATER),
-    "data": Extra(("minari", "datasets"), "recorded data sets", _LATER),
+    "data": Extra(("minari", "h5py"), "recorded data sets"),
     "cluster": Extra(("ray",), "evaluation beyond one machine", _LATER),
     "trackers": Extra(
         ("trackio", "wandb"),

@@ -55,7 +55,14 @@ def test_list_has_the_schema_of_the_design(pkubench: Command) -> None:
     assert (said.code, said.err) == (0, "")
     listing = said.json
     assert set(listing) == {"suites", "tasks", "agents"}
-    assert listing["suites"] == ["marl", "constrained", "games", "diagnostics", "credit"]
+    assert listing["suites"] == [
+        "marl",
+        "constrained",
+        "games",
+        "diagnostics",
+        "credit",
+        "sequence",
+    ]
     assert [task["id"] for task in listing["tasks"]] == [task.id for task in tasks()]
     kuhn = next(task for task in listing["tasks"] if task["id"] == "pkubench/KuhnPoker-v0")
     assert (kuhn["suite"], kuhn["metric"], kuhn["higher_is_better"]) == (
