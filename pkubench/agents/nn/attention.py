@@ -2,11 +2,42 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pkubench.agents.nn.networks import initialise
+
+
+class KeyValues:
+    """Keys and values of the tokens that one layer has processed; tokens are appended."""
+
+    def __init__(self) -> None:
+        """Start with no token."""
+        self._room: Tensor | None = None
+        self.length = 0
+        """Number of tokens."""
+
+    def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Add tokens (B, H, n, D); return keys and values of all tokens, (B, H, length, D)."""
+        end = self.length + key.shape[2]
+        if self._room is None or end > self._room.shape[3]:
+            # twice what is needed, so that tokens are moved a logarithmic number of times
+            wider = key.new_empty(2, *key.shape[:2], 2 * end, key.shape[3])
+            if self._room is not None:
+                wider[:, :, :, : self.length] = self._room[:, :, :, : self.length]
+            self._room = wider
+        self._room[0, :, :, self.length : end] = key
+        self._room[1, :, :, self.length : end] = value
+        self.length = end
+        return self._room[0, :, :, :end], self._room[1, :, :, :end]
+
+    def select(self, rows: Tensor) -> None:
+        """Keep the sequences ``rows`` (B',), repeated or left out."""
+        if self._room is not None:
+            self._room = self._room[:, rows]
 
 
 class MultiHeadAttention(nn.Module):
@@ -51,15 +82,84 @@ class MultiHeadAttention(nn.Module):
         """
         length = x.shape[-2]
         parts = self.attend(x.reshape(-1, *x.shape[-2:]))  # fused kernels take four axes
-        parts = parts.unflatten(-1, (3, self.heads, self.head_width))
-        query, key, value = (part.transpose(1, 2) for part in parts.unbind(2))
+        query, key, value = self._by_head(parts, 3)
+        allowed = None if mask is None else mask.reshape(-1, 1, length, length)
+        found = self._attended(query, key, value, allowed, is_causal and length > 1)
+        return found.view(x.shape)
+
+    def causal(
+        self,
+        x: Tensor,
+        *,
+        queries: slice | None = None,
+        hidden: Tensor | None = None,
+        before: KeyValues | None = None,
+    ) -> Tensor:
+        """Map (B, L, E) to (B, Q, E): no position attends to a later one.
+
+        Args:
+            x: the sequences.
+            queries: the positions whose outputs are wanted; None: all, Q = L.
+            hidden: (M,) bool for M >= L, the positions that nothing attends to, not even
+                themselves.
+            before: keys and values of the tokens before ``x``, to which those of ``x`` are added;
+                without ``hidden``.
+        """
+        length, start = x.shape[1], 0 if before is None else before.length
+        asking = range(length)[queries or slice(None)]
+        if len(asking) == length:
+            query, key, value = self._by_head(self.attend(x), 3)
+        else:
+            inner = self.heads * self.head_width
+            weight, bias = self.attend.weight, self.attend.bias
+            parts = functional.linear(x[:, queries], weight[:inner], bias[:inner])
+            (query,) = self._by_head(parts, 1)
+            parts = functional.linear(x, weight[inner:], bias[inner:])
+            key, value = self._by_head(parts, 2)
+        if before is not None:
+            key, value = before.append(key, value)
+        if hidden is not None:
+            mask = causal_mask(asking, length, 0).to(x.device) & ~hidden[:length]
+            return self._attended(query, key, value, mask)
+        if len(asking) == length and not start:
+            return self._attended(query, key, value, None, length > 1)
+        if length == 1 or asking == range(length - 1, length):  # the last one attends to all
+            return self._attended(query, key, value)
+        return self._attended(query, key, value, causal_mask(asking, length, start).to(x.device))
+
+    def _by_head(self, parts: Tensor, count: int) -> list[Tensor]:
+        """Return (B, H, L, D) of each of ``count`` parts of (B, L, count * H * D)."""
+        split = parts.unflatten(-1, (count, self.heads, self.head_width))
+        return [part.transpose(1, 2) for part in split.unbind(2)]
+
+    def _attended(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None = None,
+        is_causal: bool = False,
+    ) -> Tensor:
         found = functional.scaled_dot_product_attention(
             query,
             key,
             value,
-            attn_mask=None if mask is None else mask.reshape(-1, 1, length, length),
+            attn_mask=mask,
             dropout_p=self.dropout if self.training else 0.0,
-            is_causal=is_causal and length > 1,
+            is_causal=is_causal,
         )
         mixed: Tensor = self.mix(found.transpose(1, 2).flatten(2))
-        return mixed.view(x.shape)
+        return mixed
+
+
+@functools.lru_cache(maxsize=256)
+def causal_mask(asking: range, length: int, start: int) -> Tensor:
+    """Return (Q, start + length) bool: which tokens the positions ``asking`` may attend to.
+
+    Args:
+        asking: positions among the ``length`` new tokens.
+        length: number of new tokens.
+        start: number of tokens before them.
+    """
+    own = torch.tensor(asking)[:, None] + start
+    return own >= torch.arange(start + length)
