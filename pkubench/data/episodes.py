@@ -170,8 +170,8 @@ class Episodes:
         order = np.argsort(by_left, kind="stable")
         counts = np.bincount(by_left)
         rows = np.split(order, np.cumsum(counts)[:-1])
-        for now in rows[1:]:
-            found[now] += gamma * found[now + 1]
+        for at in rows[1:]:
+            found[at] += gamma * found[at + 1]
         return found
 
     def num_steps_left(self) -> IntArray:
