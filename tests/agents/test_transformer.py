@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from pkubench.agents.nn.attention import causal_mask
-from pkubench.agents.nn.transformer import Transformer, TransformerSpec, check_precision
+from pkubench.agents.nn.precision import check_precision
+from pkubench.agents.nn.transformer import Transformer, TransformerSpec
 from pkubench.agents.rl.offline.models.decision import DecisionSpec, DecisionTransformer, Steps
 from pkubench.errors import ConfigError
 

@@ -129,7 +129,7 @@ class MultiHeadAttention(nn.Module):
 
     def _by_head(self, parts: Tensor, count: int) -> list[Tensor]:
         """Return (B, H, L, D) of each of ``count`` parts of (B, L, count * H * D)."""
-        split = parts.unflatten(-1, (count, self.heads, self.head_width))
+        split = parts.view(*parts.shape[:2], count, self.heads, self.head_width)
         return [part.transpose(1, 2) for part in split.unbind(2)]
 
     def _attended(

@@ -7,8 +7,6 @@ those whose keys and values are cached. What a token is, and where positions ent
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -22,7 +20,6 @@ from pkubench.errors import ConfigError
 
 MAX_LAYERS = 100
 """Bounds what a saved description can make a loader build."""
-Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,25 +141,3 @@ class _Block(nn.Module):
         x = (x if queries is None else x[:, queries]) + self.drop(found)
         inner = self.activate(self.widen(self.norms[1](x)))
         return x + self.drop(self.narrow(inner))  # type: ignore[no-any-return]
-
-
-def check_precision(precision: Precision, device: str) -> None:
-    """Check that a processor multiplies in ``precision``.
-
-    Raises:
-        ConfigError: bfloat16 on a CPU without its instructions, where it is slower than float32.
-    """
-    if precision == "float32" or torch.device(device).type != "cpu":
-        return
-    if not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
-        raise ConfigError(
-            "precision=bfloat16 needs a processor with avx512_bf16 or AMX, which this one is not; "
-            "use precision=float32"
-        )
-
-
-@contextmanager
-def autocast(precision: Precision, device: str) -> Iterator[None]:
-    """Multiply in ``precision``; parameters and sums stay in float32."""
-    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bfloat16"):
-        yield

@@ -1,7 +1,7 @@
 """The Decision Transformer's network (Chen et al., NeurIPS 2021, kzl/decision-transformer, gym/).
 
-A step is three tokens: return-to-go, state, action. Each is a linear map (an embedding where actions
-are discrete) plus the embedding of the step's number in its episode, then LayerNorm; the action is
+A step is three tokens: return-to-go, state, action. Each is a linear map (an embedding where
+actions are discrete) plus the embedding of the step's number in its episode, then LayerNorm; the action is
 read from the state's token, which attends to no action of its own step. The heads of the original
 that predict states and returns are left out: nothing trains them.
 """
@@ -87,9 +87,9 @@ class DecisionTransformer(nn.Module):
         for module in (self.embed_return, self.embed_state, self.embed_action, self.head):
             if isinstance(module, nn.Linear):
                 initialise(module, "kaiming", 1.0, generator)
-        for module in (self.embed_action, self.embed_time):
-            if isinstance(module, nn.Embedding):
-                nn.init.normal_(module.weight, generator=generator)
+        for table in (self.embed_action, self.embed_time):
+            if isinstance(table, nn.Embedding):
+                nn.init.normal_(table.weight, generator=generator)
 
     def forward(self, steps: Steps, *, is_last_only: bool = False) -> Tensor:
         """Return the outputs of every step, (B, L, outputs), or of the last one, (B, 1, outputs).
