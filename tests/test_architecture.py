@@ -68,7 +68,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "leaderboard",
     ),
 }
-TYPES_ONLY = {"agents": ("tasks",)}
+TYPES_ONLY = {"agents": ("tasks",), "data": ("tasks",)}
 """Room -> rooms that it may import under ``if TYPE_CHECKING``."""
 
 FAMILIES = "pkubench.agents.families"

@@ -45,6 +45,28 @@ class Input:
     """As in ``--input NAME=PATH``."""
     summary: str
     is_required: bool = False
+    read: str | None = None
+    """``module:function(text, Task) -> value``: reads what the user named, before anything is
+    trained. ``Context.inputs`` has the value, which has a ``sha256``; None: the path."""
+    is_own_flag: bool = False
+    """Whether the command line has a flag of its name: ``--data X`` is ``--input data=X``."""
+
+    def spelled(self, given: str) -> list[str]:
+        """Return the words of the command line that give it."""
+        return (
+            [f"--{self.name}", given] if self.is_own_flag else ["--input", f"{self.name}={given}"]
+        )
+
+
+DATA = Input(
+    name="data",
+    summary="recorded episodes in Minari's format, by id or path",
+    is_required=True,
+    read="pkubench.data.sources:episodes_for",
+    is_own_flag=True,
+)
+"""The input of families that learn from data: ``context.inputs["data"]`` is the task's
+:class:`pkubench.data.episodes.Episodes`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
