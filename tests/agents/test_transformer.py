@@ -109,12 +109,11 @@ def test_selected_sequences_of_a_cache_continue_as_their_own() -> None:
 
 def test_hidden_positions_are_attended_to_by_none_not_even_themselves() -> None:
     made, x = transformer(), tokens()
-    hidden = torch.zeros(12, dtype=torch.bool)
-    hidden[[3, 7]] = True
+    hidden = slice(3, None, 4)
     before = made(x, hidden=hidden)
     x[:, [3, 7]] *= -1.0
     after = made(x, hidden=hidden)
-    shown = ~hidden[:9]
+    shown = [0, 1, 2, 4, 5, 6, 8]
     assert torch.equal(before[:, shown], after[:, shown])
     attention = made.blocks[0].attention
     parts = attention.attend(x).unflatten(-1, (3, 2, 8)).transpose(1, 3)
@@ -125,9 +124,25 @@ def test_hidden_positions_are_attended_to_by_none_not_even_themselves() -> None:
     torch.testing.assert_close(found, by_hand, atol=1e-12, rtol=0)
 
 
+@pytest.mark.parametrize("cuts", [(5, 4), (3, 1, 2, 1, 2), (1,) * 9])
+def test_a_cache_leaves_hidden_tokens_out(cuts: tuple[int, ...]) -> None:
+    made, x = transformer(), tokens()
+    cache, found, at = made.cache(), [], 0
+    for part in x.split(cuts, 1):
+        length = part.shape[1]
+        own = slice((3 - at) % 4, None, 4)  # positions 3 and 7 of the whole
+        found.append(made.extend(part, cache, hidden=own))
+        at += length
+    whole = made(x, hidden=slice(3, None, 4))
+    torch.testing.assert_close(torch.cat(found, 1), whole, atol=1e-12, rtol=0)
+    assert cache.length == 7
+
+
 def test_the_mask_of_new_tokens_by_hand() -> None:
     found = causal_mask(range(0, 3, 2), 3, 2).int().tolist()
     assert found == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]
+    found = causal_mask(range(3), 3, 1, range(1, 2)).int().tolist()
+    assert found == [[1, 1, 0], [1, 1, 0], [1, 1, 1]]
 
 
 @pytest.mark.parametrize("is_discrete", [False, True])

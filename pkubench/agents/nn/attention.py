@@ -92,7 +92,7 @@ class MultiHeadAttention(nn.Module):
         x: Tensor,
         *,
         queries: slice | None = None,
-        hidden: Tensor | None = None,
+        hidden: slice | None = None,
         before: KeyValues | None = None,
     ) -> Tensor:
         """Map (B, L, E) to (B, Q, E): no position attends to a later one.
@@ -100,10 +100,10 @@ class MultiHeadAttention(nn.Module):
         Args:
             x: the sequences.
             queries: the positions whose outputs are wanted; None: all, Q = L.
-            hidden: (M,) bool for M >= L, the positions that nothing attends to, not even
-                themselves.
-            before: keys and values of the tokens before ``x``, to which those of ``x`` are added;
-                without ``hidden``.
+            hidden: the positions that nothing attends to, not even they themselves; never the first
+                token of all.
+            before: keys and values of the tokens before ``x``, to which those of ``x`` are added
+                that are not hidden.
         """
         length, start = x.shape[1], 0 if before is None else before.length
         asking = range(length)[queries or slice(None)]
@@ -116,16 +116,19 @@ class MultiHeadAttention(nn.Module):
             (query,) = self._by_head(parts, 1)
             parts = functional.linear(x, weight[inner:], bias[inner:])
             key, value = self._by_head(parts, 2)
+        unseen = range(length)[hidden] if hidden is not None else range(0)
+        if unseen:
+            left = [k for k in range(length) if k not in unseen]
+            shown = torch.tensor(left, dtype=torch.int64, device=x.device)
+            key, value = key[:, :, shown], value[:, :, shown]
         if before is not None:
             key, value = before.append(key, value)
-        if hidden is not None:
-            mask = causal_mask(asking, length, 0).to(x.device) & ~hidden[:length]
-            return self._attended(query, key, value, mask)
-        if len(asking) == length and not start:
-            return self._attended(query, key, value, None, length > 1)
-        if length == 1 or asking == range(length - 1, length):  # the last one attends to all
+        if len(asking) == length > 1 and not start and not unseen:
+            return self._attended(query, key, value, is_causal=True)
+        if asking == range(length - 1, length):  # the last one attends to all that is shown
             return self._attended(query, key, value)
-        return self._attended(query, key, value, causal_mask(asking, length, start).to(x.device))
+        mask = causal_mask(asking, length, start, unseen).to(x.device)
+        return self._attended(query, key, value, mask)
 
     def _by_head(self, parts: Tensor, count: int) -> list[Tensor]:
         """Return (B, H, L, D) of each of ``count`` parts of (B, L, count * H * D)."""
@@ -153,13 +156,14 @@ class MultiHeadAttention(nn.Module):
 
 
 @functools.lru_cache(maxsize=256)
-def causal_mask(asking: range, length: int, start: int) -> Tensor:
-    """Return (Q, start + length) bool: which tokens the positions ``asking`` may attend to.
+def causal_mask(asking: range, length: int, start: int, unseen: range = range(0)) -> Tensor:
+    """Return (Q, K) bool: which tokens the positions ``asking`` may attend to.
 
     Args:
         asking: positions among the ``length`` new tokens.
         length: number of new tokens.
         start: number of tokens before them.
+        unseen: positions among the new tokens that have no key.
     """
-    own = torch.tensor(asking)[:, None] + start
-    return own >= torch.arange(start + length)
+    keys = [*range(-start, 0), *(k for k in range(length) if k not in unseen)]
+    return torch.tensor(asking)[:, None] >= torch.tensor(keys, dtype=torch.int64)

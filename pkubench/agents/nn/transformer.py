@@ -63,7 +63,7 @@ class Transformer(nn.Module):
         self.drop = nn.Dropout(spec.dropout)
 
     def forward(
-        self, x: Tensor, *, wanted: slice | None = None, hidden: Tensor | None = None
+        self, x: Tensor, *, wanted: slice | None = None, hidden: slice | None = None
     ) -> Tensor:
         """Map tokens (B, L, E) to features (B, L', E).
 
@@ -71,7 +71,7 @@ class Transformer(nn.Module):
             x: embedded tokens. Sequences of different lengths are padded on the right, where
                 nothing attends to the padding.
             wanted: the positions to return; the last block computes no others. None: all.
-            hidden: (M,) bool for M >= L, the positions that nothing attends to.
+            hidden: the positions that nothing attends to.
         """
         x = self.drop(x)
         last = len(self.blocks) - 1
@@ -79,7 +79,14 @@ class Transformer(nn.Module):
             x = block(x, queries=wanted if k == last else None, hidden=hidden)
         return self.norm(x)  # type: ignore[no-any-return]
 
-    def extend(self, x: Tensor, cache: Cache, *, wanted: slice | None = None) -> Tensor:
+    def extend(
+        self,
+        x: Tensor,
+        cache: Cache,
+        *,
+        wanted: slice | None = None,
+        hidden: slice | None = None,
+    ) -> Tensor:
         """Map the tokens (B, n, E) that follow those in ``cache`` to features, and add them to it.
 
         Equal to ``forward`` of all tokens, as long as none of them has been dropped: the keys and
@@ -87,7 +94,9 @@ class Transformer(nn.Module):
         """
         last = len(self.blocks) - 1
         for k, block in enumerate(self.blocks):
-            x = block(x, queries=wanted if k == last else None, before=cache.layers[k])
+            x = block(
+                x, queries=wanted if k == last else None, hidden=hidden, before=cache.layers[k]
+            )
         return self.norm(x)  # type: ignore[no-any-return]
 
     def cache(self) -> Cache:
@@ -104,7 +113,7 @@ class Cache:
 
     @property
     def length(self) -> int:
-        """Number of tokens."""
+        """Number of tokens, without hidden ones."""
         return self.layers[0].length
 
     def select(self, rows: Tensor) -> None:
@@ -132,7 +141,7 @@ class _Block(nn.Module):
         self,
         x: Tensor,
         queries: slice | None = None,
-        hidden: Tensor | None = None,
+        hidden: slice | None = None,
         before: KeyValues | None = None,
     ) -> Tensor:
         found = self.attention.causal(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pkubench.agents.registry import OFFICIAL, AgentFamily, Input, Preset
+from pkubench.agents.registry import DATA, OFFICIAL, AgentFamily, Preset
 from pkubench.agents.requirements import (
     acts_in_box_or_discrete,
     all_of,
@@ -29,14 +29,18 @@ FAMILY = AgentFamily(
     configure=f"{__name__}.presets:preset",
     learner="pkubench.agents.rl.offline:make_learner",
     load=f"{__name__}.loading:load",
-    acting={"mode": ("mode", "sampled"), "target_return": (None, float)},
+    acting={
+        "mode": ("mode", "sampled"),
+        "target_return": (None, float),
+        "beam": (None, int),
+        "horizon": (None, int),
+    },
     fits=all_of(plays_episodes, acts_in_box_or_discrete, takes_no_masks, _is_alone),
-    inputs=(
-        Input(name="data", summary="a data set of episodes of the task", is_required=True),
-    ),
+    inputs=(DATA,),
 )
 
 _DT, _ODT = "Decision Transformer (NeurIPS 2021)", "Online Decision Transformer (ICML 2022)"
+_TT = "Trajectory Transformer (NeurIPS 2021)"
 _IQL, _CQL = "IQL (ICLR 2022)", "CQL (NeurIPS 2020)"
 
 
@@ -56,6 +60,8 @@ PRESETS = (
     _preset("dt-paper", _DT, "DT with the official hyperparameters", OFFICIAL),
     _preset("odt", _ODT, "a stochastic DT, pre-trained and then trained on its own episodes"),
     _preset("odt-paper", _ODT, "Online DT with the official hyperparameters", OFFICIAL),
+    _preset("tt", _TT, "a model of trajectories, and a beam search in it for every action"),
+    _preset("tt-paper", _TT, "TT with the official hyperparameters", OFFICIAL),
     _preset("bc", "-", "imitates the data"),
     _preset("bc-10", "-", "imitates the best episodes, a tenth of the data"),
     _preset("iql", _IQL, "expectiles of the data's values, and imitation weighted by advantage"),

@@ -20,6 +20,13 @@ from pkubench.errors import AgentError, ConfigError, WeightsError
 if TYPE_CHECKING:
     from pkubench.tasks.task import Task
 
+DEFAULTS: Mapping[str, Any] = {
+    "mode": "mode",
+    "target_return": None,
+    "beam": None,
+    "horizon": None,
+}
+"""Settings of acting; None: what the saved agent has."""
 HEADS = ("categorical", "deterministic", "gaussian")
 """Heads of policies of the present state."""
 
@@ -32,14 +39,15 @@ def load(
     Args:
         saved: what ``load_saved`` read.
         task: the task to act in; None is the one it was trained on.
-        acting: ``mode`` and, for a Decision Transformer, ``target_return``.
+        acting: ``mode``; of a Decision Transformer ``target_return``, of a Trajectory Transformer
+            ``beam`` and ``horizon``.
 
     Raises:
         WeightsError: the weights do not fit their own description.
         AgentError: the task has other spaces.
         ConfigError: a setting of acting has no effect here, or is out of range.
     """
-    chosen = {"mode": "mode", "target_return": None, **(acting or {})}
+    chosen = {**DEFAULTS, **(acting or {})}
     policy = saved.config.get("policy")
     if not isinstance(policy, dict) or not isinstance(saved.config.get("task"), str):
         raise WeightsError("config.json of an agent that learned from data needs a 'policy'")
@@ -51,9 +59,13 @@ def load(
         action = env.action_spaces[SOLE_AGENT]
     finally:
         env.close()
-    read = {"mlp": _read_mlp, "decision": _read_decision}.get(str(policy.get("form")))
-    if read is None:
-        raise WeightsError(f"config.json describes a policy of unknown form {policy.get('form')!r}")
+    form = str(policy.get("form"))
+    if form not in _FORMS:
+        raise WeightsError(f"config.json describes a policy of unknown form {form!r}")
+    read, used = _FORMS[form]
+    for name, value in chosen.items():
+        if name != "mode" and name not in used and value is not None:
+            raise ConfigError(f"{name} has no effect here: this agent does not act with it")
     try:
         return read(policy, saved.tensors, observation, action, chosen)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -76,8 +88,6 @@ def _read_mlp(
     space: spaces.Space[Any],
     acting: Mapping[str, Any],
 ) -> Agent:
-    if acting["target_return"] is not None:
-        raise ConfigError("target_return has no effect here: this agent is not asked for a return")
     head, spec = policy["head"], policy["spec"]
     if head not in HEADS:
         raise WeightsError(f"unknown head {head!r}")
@@ -115,8 +125,6 @@ def _read_decision(
     space: spaces.Space[Any],
     acting: Mapping[str, Any],
 ) -> Agent:
-    import torch
-
     from pkubench.agents.rl.offline.acting import DecisionPolicy, DecisionSettings
     from pkubench.agents.rl.offline.models.decision import DecisionSpec, DecisionTransformer
 
@@ -130,14 +138,7 @@ def _read_decision(
         raise AgentError(f"it acts with {spec.actions} numbers, and the action space is {space}")
     outputs = wanted * (2 if head == "squashed" else 1)
     _check_fit(spec.states, spec.outputs, observation, outputs)
-    with torch.device("meta"):
-        shapes = DecisionTransformer(spec, torch.Generator()).state_dict()
-    state = {
-        key: torch.from_numpy(saved_floats(tensors, f"net.{key}", tuple(value.shape)))
-        for key, value in shapes.items()
-    }
-    net = DecisionTransformer(spec, torch.Generator())
-    net.load_state_dict(state)
+    net = _module(DecisionTransformer, spec, tensors)
     low, high = (float(value) for value in policy["returns"])
     settings = DecisionSettings(
         space=space,
@@ -151,6 +152,62 @@ def _read_decision(
         raise WeightsError("context and return_scale of a saved agent must be positive")
     target = target_return(acting["target_return"], low, high)
     return DecisionPolicy(net, settings, target, stochastic=acting["mode"] == "sampled")
+
+
+def _read_trajectory(
+    policy: Mapping[str, Any],
+    tensors: Mapping[str, Any],
+    observation: spaces.Space[Any],
+    space: spaces.Space[Any],
+    acting: Mapping[str, Any],
+) -> Agent:
+    from pkubench.agents.rl.offline.acting_by_plans import TrajectoryPolicy
+    from pkubench.agents.rl.offline.models.discretiser import Discretiser
+    from pkubench.agents.rl.offline.models.trajectory import TrajectorySpec, TrajectoryTransformer
+    from pkubench.agents.rl.offline.planning import PlanSettings
+
+    spec = TrajectorySpec.from_config(dict(policy["spec"]))
+    is_discrete = isinstance(space, spaces.Discrete)
+    if policy["is_discrete"] is not is_discrete:
+        raise AgentError(f"it has other actions than the task's action space {space}")
+    wanted = 1 if is_discrete else int(np.prod(space.shape or ()))
+    _check_fit(spec.states, spec.actions, observation, wanted)
+    net = _module(TrajectoryTransformer, spec, tensors)
+    shape = (spec.width, spec.bins)
+    bins = Discretiser(
+        saved_floats(tensors, "edges", (spec.width, spec.bins - 1)),
+        saved_floats(tensors, "values", shape),
+    )
+    sizes = {}
+    for name in ("beam", "horizon", "expand"):
+        sizes[name] = int(policy[name] if acting.get(name) is None else acting[name])
+        if sizes[name] < 1:
+            raise ConfigError(f"{name} must be at least 1, got {sizes[name]}")
+    settings = PlanSettings(**sizes, cdf=float(policy["cdf"]), gamma=float(policy["gamma"]))
+    return TrajectoryPolicy(net, bins, space, settings, int(policy["context"]))
+
+
+_FORMS = {
+    "mlp": (_read_mlp, ()),
+    "decision": (_read_decision, ("target_return",)),
+    "trajectory": (_read_trajectory, ("beam", "horizon")),
+}
+"""Form of a policy -> what reads it, and the settings of acting that it has."""
+
+
+def _module(make: Any, spec: Any, tensors: Mapping[str, Any]) -> Any:
+    """Return a torch module with saved tensors; memory is allocated after shapes are compared."""
+    import torch
+
+    with torch.device("meta"):
+        shapes = make(spec, torch.Generator()).state_dict()
+    state = {
+        key: torch.from_numpy(saved_floats(tensors, f"net.{key}", tuple(value.shape)))
+        for key, value in shapes.items()
+    }
+    net = make(spec, torch.Generator())
+    net.load_state_dict(state)
+    return net
 
 
 def target_return(asked: float | None, low: float, high: float) -> float:

@@ -19,6 +19,7 @@ from pkubench.agents.rl.offline.methods.cql import ConservativeQ
 from pkubench.agents.rl.offline.methods.dt import DecisionTransformerMethod
 from pkubench.agents.rl.offline.methods.iql import ImplicitQ
 from pkubench.agents.rl.offline.methods.odt import OnlineDecisionMethod
+from pkubench.agents.rl.offline.methods.tt import TrajectoryMethod
 from pkubench.envs.core.registry import traits
 from pkubench.errors import UnknownName
 
@@ -43,13 +44,20 @@ PRESETS = {
         batch_size=64,
     ),
     "odt-paper": _ODT_PAPER,
+    "tt": OfflineConfig(
+        method=TrajectoryMethod(
+            width=64, layers=2, heads=2, lr=1e-3, decay_share=1.0, beam=32, horizon=5
+        ),
+        batch_size=32,
+    ),
+    "tt-paper": OfflineConfig(method=TrajectoryMethod(), batch_size=256),
     "bc": _BC,
     "bc-10": replace(_BC, method=BehaviourCloning(best_share=0.1)),
     "iql": OfflineConfig(method=ImplicitQ(), batch_size=256),
     "cql": OfflineConfig(method=ConservativeQ(hidden=(64, 64), policy_lr=3e-4), batch_size=256),
 }
 
-_ROBOT = {"return_scale": 1000.0, "reward_range": 1000.0}
+_ROBOT = {"return_scale": 1000.0, "reward_range": 1000.0, "termination_reward": -100.0}
 TUNED: dict[str, dict[str, Any]] = {name: _ROBOT for name in ("HalfCheetah", "Hopper", "Walker2d")}
 """Prefix of a task's name -> the papers' settings for it, of the methods that have them."""
 _DISCRETE = {"alpha": 1.0}

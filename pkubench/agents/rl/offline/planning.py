@@ -1,0 +1,171 @@
+"""Beam search in a model of trajectories (Janner et al. 2021), for several episodes together.
+
+Every step of a plan draws actions from the model, predicts reward and return, keeps the best plans
+by ``sum_{k <= t} gamma^k r_k + gamma^(t + 1) V_t`` and predicts the next state. Rewards and returns
+enter the score as expectations and the plan as their most likely bins. What the class of ended
+episodes has of a probability counts as a reward and a return of 0.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pkubench.agents.rl.offline.data import Array
+from pkubench.agents.rl.offline.models.trajectory import TrajectoryTransformer
+
+
+class PlanSettings(NamedTuple):
+    """Settings of a search (see ``methods/tt.py``)."""
+
+    beam: int
+    horizon: int
+    expand: int
+    cdf: float
+    gamma: float
+
+
+class TrajectoryModel(Protocol):
+    """Predicts the next token of each of several sequences."""
+
+    def start(self, tokens: Tensor) -> Tensor:
+        """Begin with tokens (B, L); return logits (B, N + 1)."""
+        ...
+
+    def extend(self, tokens: Tensor) -> Tensor:
+        """Add a token (B,) to each; return logits (B, N + 1)."""
+        ...
+
+    def select(self, rows: Tensor) -> None:
+        """Keep the sequences ``rows`` (B',), repeated or left out."""
+        ...
+
+
+class CachedModel:
+    """A Trajectory Transformer with its cache, as long as nothing has left its window.
+
+    Beyond it every token is predicted from a window of whole transitions, computed again.
+    """
+
+    def __init__(self, net: TrajectoryTransformer) -> None:
+        """Use ``net``, which is in evaluation mode."""
+        self.net, self.cache = net, net.transformer.cache()
+        self.tokens = torch.zeros(0, 0, dtype=torch.int64)
+
+    def start(self, tokens: Tensor) -> Tensor:
+        """Begin with tokens (B, L); return logits (B, N + 1)."""
+        self.cache, self.tokens = self.net.transformer.cache(), tokens
+        return self.net.extend(tokens, self.cache, 0)
+
+    def extend(self, tokens: Tensor) -> Tensor:
+        """Add a token (B,) to each; return logits (B, N + 1)."""
+        before, width = self.tokens.shape[1], self.net.spec.width
+        self.tokens = torch.cat([self.tokens, tokens[:, None]], 1)
+        too_many = before + 1 - self.net.spec.window * width
+        if too_many <= 0:
+            return self.net.extend(tokens[:, None], self.cache, before)
+        dropped = -(-too_many // width) * width
+        return self.net(self.tokens[:, dropped:], is_last_only=True)[:, 0]  # type: ignore[no-any-return]
+
+    def select(self, rows: Tensor) -> None:
+        """Keep the sequences ``rows`` (B',), repeated or left out."""
+        self.cache.select(rows)
+        self.tokens = self.tokens[rows]
+
+
+class Draws(Protocol):
+    """Uniform random numbers of each episode."""
+
+    def __call__(self, count: int) -> Array:
+        """Return (episodes, count) numbers in [0, 1)."""
+        ...
+
+
+def plan(
+    model: TrajectoryModel,
+    prefix: Tensor,
+    sizes: tuple[int, int],
+    values: Tensor,
+    settings: PlanSettings,
+    draws: Draws,
+) -> Tensor:
+    """Return the first action of the best plan of each episode, (R, d_a) bins.
+
+    Args:
+        model: predicts tokens.
+        prefix: (R, L): past transitions, then the present state.
+        sizes: dimensions of a state and of an action.
+        values: (2, N) what the bins of rewards and of returns stand for.
+        settings: of the search.
+        draws: random numbers.
+    """
+    states, actions = sizes
+    episodes, width = len(prefix), settings.beam * settings.expand
+    logits = model.start(prefix)
+
+    def keep(rows: Tensor) -> None:
+        """Continue the plans ``rows`` (R, n), numbers among those of the same episode."""
+        nonlocal logits, rewards, first
+        flat = (rows + torch.arange(episodes)[:, None] * (len(logits) // episodes)).flatten()
+        model.select(flat)
+        logits = logits[flat]
+        rewards = rewards.gather(1, rows)
+        first = first.gather(1, rows[..., None].expand(-1, -1, actions))
+
+    def advance(tokens: Tensor) -> None:
+        nonlocal logits
+        logits = model.extend(tokens)
+
+    rewards = torch.zeros(episodes, 1, dtype=values.dtype)
+    first = torch.zeros(episodes, 1, actions, dtype=torch.int64)
+    keep(torch.zeros(episodes, settings.beam, dtype=torch.int64))
+    for t in range(settings.horizon):
+        keep(torch.arange(settings.beam).repeat_interleave(settings.expand).expand(episodes, -1))
+        for k in range(actions):
+            uniform = torch.from_numpy(draws(width)).flatten()
+            drawn = sampled(logits, settings.cdf, uniform)
+            if t == 0:
+                first[..., k] = drawn.view(episodes, width)
+            advance(drawn)
+        reward, token = expected(logits, values[0])
+        rewards = rewards + settings.gamma**t * reward.view(episodes, width)
+        advance(token)
+        future, token = expected(logits, values[1])
+        score = rewards + settings.gamma ** (t + 1) * future.view(episodes, width)
+        # rounded as outputs are, so that plans of equal worth tie on any processor
+        best = score.float().topk(settings.beam, dim=1).indices
+        if t + 1 == settings.horizon:
+            return first.gather(1, best[:, :1, None].expand(-1, -1, actions))[:, 0]
+        advance(token)
+        keep(best)
+        for _ in range(states):
+            advance(logits.argmax(-1))
+    raise AssertionError("a plan has at least one step")
+
+
+def sampled(logits: Tensor, cdf: float, uniform: Tensor) -> Tensor:
+    """Draw bins (B,) of actions by inverse transform.
+
+    The least likely bins are left out as long as they have a probability below ``cdf`` in all, and
+    the class of ended episodes always is.
+    """
+    probability = logits[:, :-1].softmax(-1)
+    ascending, order = probability.sort(-1)
+    kept = ascending.masked_fill(ascending.cumsum(-1) < cdf, 0.0)
+    edges = kept.cumsum(-1)
+    place = (edges <= uniform[:, None] * edges[:, -1:]).sum(-1).clamp(max=edges.shape[-1] - 1)
+    return order.gather(-1, place[:, None])[:, 0]
+
+
+def expected(logits: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the expectation (B,) of numbers with ``values`` (N,), and the most likely class."""
+    probability = logits.softmax(-1)
+    return probability[:, :-1] @ values, logits.argmax(-1)
+
+
+def prefix_of(past: Array, state: Array) -> Tensor:
+    """Return (R, L) tokens of past transitions (R, T, D) and the present state (R, d)."""
+    return torch.from_numpy(np.concatenate([past.reshape(len(past), -1), state], 1))
