@@ -14,7 +14,11 @@ from pkubench.agents.nn.transformer import TransformerSpec
 from pkubench.agents.rl.offline import make_learner
 from pkubench.agents.rl.offline.acting_by_plans import TrajectoryPolicy
 from pkubench.agents.rl.offline.data import prepare
-from pkubench.agents.rl.offline.learners.trajectory import TrajectoryLearner, schedule, transitions_of
+from pkubench.agents.rl.offline.learners.trajectory import (
+    TrajectoryLearner,
+    schedule,
+    transitions_of,
+)
 from pkubench.agents.rl.offline.models.discretiser import Discretiser
 from pkubench.agents.rl.offline.models.trajectory import TrajectorySpec, TrajectoryTransformer
 from pkubench.agents.rl.offline.planning import CachedModel, PlanSettings, expected, plan, sampled
@@ -81,7 +85,9 @@ def learner_of(total: int = 100, task: Any = CHAIN, data: Any = None, **settings
     return made
 
 
-def test_after_a_terminal_state_comes_the_class_of_the_end_and_after_a_truncated_one_nothing() -> None:
+def test_after_a_terminal_state_comes_the_class_of_the_end_and_after_a_truncated_one_nothing() -> (
+    None
+):
     learner = learner_of().learner
     assert isinstance(learner, TrajectoryLearner)
     data = learner.data.episodes

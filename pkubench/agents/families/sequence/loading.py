@@ -106,9 +106,9 @@ def _read_mlp(
 
 
 def _normalising(layers: Layers, tensors: Mapping[str, Any]) -> Layers:
-    """Return layers that take states as they are: ``W ((x - m) / s) + b = (W / s) x + b - W m / s``.
+    """Return layers that take states as they are, in the double precision in which they act.
 
-    In double precision, in which the policy acts.
+    ``W ((x - m) / s) + b = (W / s) x + b - (W / s) m``.
     """
     (weight, bias), *rest = layers.linears
     mean, std = (

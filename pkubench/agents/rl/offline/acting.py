@@ -1,9 +1,9 @@
 """Acting with a Decision Transformer: asked for a return, in double precision on one thread.
 
-The first step is asked for the target return, and each reward is subtracted from what is asked next.
-The network looks at the last K steps. As long as an episode is not longer than that, keys and values
-of earlier tokens are cached, which gives the same numbers; from then on each window is computed
-again: cached keys would still carry the steps that have left it.
+The first step is asked for the target return, and each reward is subtracted from what is asked
+next. The network looks at the last K steps. As long as an episode is not longer than that, keys and
+values of earlier tokens are cached, which gives the same numbers; from then on each window is
+computed again: cached keys would still carry the steps that have left it.
 """
 
 from __future__ import annotations

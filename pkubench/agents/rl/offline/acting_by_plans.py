@@ -65,7 +65,11 @@ class TrajectoryPolicy:
         present = np.zeros((len(active), spec.width), np.int64)
         present[:, : spec.states] = self._encoded(flat_states(seen), 0)
         rows = np.flatnonzero(active)
-        past = np.stack([part[rows] for part in state.tokens], 1) if state.tokens else present[rows, :0]
+        past = (
+            np.stack([part[rows] for part in state.tokens], 1)
+            if state.tokens
+            else present[rows, :0]
+        )
         with one_thread(), torch.no_grad():
             chosen = plan(
                 CachedModel(self.net),

@@ -101,14 +101,10 @@ def prepare(
     action_size(action)
     wide = flat_states(episodes.observations).astype(np.float64)
     mean, std = wide.mean(0), wide.std(0) + 1e-6
-    return _arranged(
-        episodes, action, mean.astype(np.float32), std.astype(np.float32)
-    )
+    return _arranged(episodes, action, mean.astype(np.float32), std.astype(np.float32))
 
 
-def _arranged(
-    episodes: Episodes, action: spaces.Space[Any], mean: Array, std: Array
-) -> Prepared:
+def _arranged(episodes: Episodes, action: spaces.Space[Any], mean: Array, std: Array) -> Prepared:
     if isinstance(action, spaces.Discrete):
         actions = episodes.actions - int(action.start)
     else:
@@ -132,7 +128,7 @@ def flat_states(observations: Array) -> Array:
 
 
 def best_episodes(episodes: Episodes, share: float) -> Array:
-    """Return the numbers of the best episodes, which together have at most a ``share`` of all steps.
+    """Return the numbers of the best episodes, with at most a ``share`` of all steps together.
 
     Episodes are ranked by undiscounted return, earlier ones first where returns are equal, and are
     taken from the best on while their steps stay within the share; at least the best one is. So

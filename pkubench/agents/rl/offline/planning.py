@@ -84,6 +84,37 @@ class Draws(Protocol):
         ...
 
 
+class _Plans:
+    """The plans of R episodes, equally many of each."""
+
+    def __init__(
+        self, model: TrajectoryModel, prefix: Tensor, actions: int, dtype: torch.dtype
+    ) -> None:
+        self.model, self.logits = model, model.start(prefix)
+        self.episodes = len(prefix)
+        self.rewards = torch.zeros(self.episodes, 1, dtype=dtype)
+        """(R, n): discounted rewards so far."""
+        self.first = torch.zeros(self.episodes, 1, actions, dtype=torch.int64)
+        """(R, n, d_a): the first action."""
+
+    def keep(self, rows: Tensor) -> None:
+        """Continue the plans ``rows`` (R, n), numbers among those of the same episode."""
+        count = len(self.logits) // self.episodes
+        flat = (rows + torch.arange(self.episodes)[:, None] * count).flatten()
+        self.model.select(flat)
+        self.logits = self.logits[flat]
+        self.rewards = self.rewards.gather(1, rows)
+        self.first = self.first_of(rows)
+
+    def first_of(self, rows: Tensor) -> Tensor:
+        """Return the first actions (R, n, d_a) of some plans (R, n)."""
+        return self.first.gather(1, rows[..., None].expand(-1, -1, self.first.shape[-1]))
+
+    def advance(self, tokens: Tensor) -> None:
+        """Add a token to each plan."""
+        self.logits = self.model.extend(tokens)
+
+
 def plan(
     model: TrajectoryModel,
     prefix: Tensor,
@@ -102,48 +133,32 @@ def plan(
         settings: of the search.
         draws: random numbers.
     """
-    states, actions = sizes
-    episodes, width = len(prefix), settings.beam * settings.expand
-    logits = model.start(prefix)
-
-    def keep(rows: Tensor) -> None:
-        """Continue the plans ``rows`` (R, n), numbers among those of the same episode."""
-        nonlocal logits, rewards, first
-        flat = (rows + torch.arange(episodes)[:, None] * (len(logits) // episodes)).flatten()
-        model.select(flat)
-        logits = logits[flat]
-        rewards = rewards.gather(1, rows)
-        first = first.gather(1, rows[..., None].expand(-1, -1, actions))
-
-    def advance(tokens: Tensor) -> None:
-        nonlocal logits
-        logits = model.extend(tokens)
-
-    rewards = torch.zeros(episodes, 1, dtype=values.dtype)
-    first = torch.zeros(episodes, 1, actions, dtype=torch.int64)
-    keep(torch.zeros(episodes, settings.beam, dtype=torch.int64))
+    (states, actions), (episodes, beam) = sizes, (len(prefix), settings.beam)
+    width, gamma = beam * settings.expand, settings.gamma
+    plans = _Plans(model, prefix, actions, values.dtype)
+    plans.keep(torch.zeros(episodes, beam, dtype=torch.int64))
+    repeated = torch.arange(beam).repeat_interleave(settings.expand).expand(episodes, -1)
     for t in range(settings.horizon):
-        keep(torch.arange(settings.beam).repeat_interleave(settings.expand).expand(episodes, -1))
+        plans.keep(repeated)
         for k in range(actions):
             uniform = torch.from_numpy(draws(width)).flatten()
-            drawn = sampled(logits, settings.cdf, uniform)
+            drawn = sampled(plans.logits, settings.cdf, uniform)
             if t == 0:
-                first[..., k] = drawn.view(episodes, width)
-            advance(drawn)
-        reward, token = expected(logits, values[0])
-        rewards = rewards + settings.gamma**t * reward.view(episodes, width)
-        advance(token)
-        future, token = expected(logits, values[1])
-        score = rewards + settings.gamma ** (t + 1) * future.view(episodes, width)
+                plans.first[..., k] = drawn.view(episodes, width)
+            plans.advance(drawn)
+        reward, token = expected(plans.logits, values[0])
+        plans.rewards = plans.rewards + gamma**t * reward.view(episodes, width)
+        plans.advance(token)
+        future, token = expected(plans.logits, values[1])
+        score = plans.rewards + gamma ** (t + 1) * future.view(episodes, width)
         # rounded as outputs are, so that plans of equal worth tie on any processor
-        best = score.float().topk(settings.beam, dim=1).indices
-        if t + 1 == settings.horizon:
-            return first.gather(1, best[:, :1, None].expand(-1, -1, actions))[:, 0]
-        advance(token)
-        keep(best)
-        for _ in range(states):
-            advance(logits.argmax(-1))
-    raise AssertionError("a plan has at least one step")
+        best = score.float().topk(beam, dim=1).indices
+        if t + 1 < settings.horizon:
+            plans.advance(token)
+            plans.keep(best)
+            for _ in range(states):
+                plans.advance(plans.logits.argmax(-1))
+    return plans.first_of(best[:, :1])[:, 0]
 
 
 def sampled(logits: Tensor, cdf: float, uniform: Tensor) -> Tensor:

@@ -64,4 +64,6 @@ class MethodLearner(ABC):
 
 def tensors_of(module: nn.Module) -> dict[str, Array]:
     """Return copies of a module's tensors by name."""
-    return {name: value.detach().cpu().numpy().copy() for name, value in module.state_dict().items()}
+    return {
+        name: value.detach().cpu().numpy().copy() for name, value in module.state_dict().items()
+    }

@@ -168,9 +168,7 @@ class ContinuousLearner(MethodLearner):
         return exported(self.policy, "gaussian", self.data)
 
 
-def _network(
-    inputs: int, method: ConservativeQ, outputs: int, generator: torch.Generator
-) -> MLP:
+def _network(inputs: int, method: ConservativeQ, outputs: int, generator: torch.Generator) -> MLP:
     spec = NetworkSpec(
         inputs=inputs,
         hidden=method.hidden,

@@ -1,8 +1,8 @@
 """The Decision Transformer's update (kzl/decision-transformer, gym/).
 
-Windows are padded on the right, where causal attention never looks, and not on the left with a mask:
-every unpadded step has the same output (the model has no positions in the window), and the fused
-causal kernel needs no mask.
+Windows are padded on the right, where causal attention never looks, and not on the left with a
+mask: every unpadded step has the same output (the model has no positions in the window), and the
+fused causal kernel needs no mask.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Policies of one state: networks from states to actions, saved in the form that NumPy acts with."""
+"""Policies of the present state, saved in the form that NumPy acts with."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from pkubench.agents.nn.networks import MLP, NetworkSpec
 from pkubench.agents.rl.offline.data import Array, Prepared
 from pkubench.agents.rl.offline.learners.base import tensors_of
 
-def network(
-    inputs: int, hidden: tuple[int, ...], outputs: int, generator: torch.Generator
-) -> MLP:
+
+def network(inputs: int, hidden: tuple[int, ...], outputs: int, generator: torch.Generator) -> MLP:
     """Return a network with ReLU and torch's initial weights."""
     spec = NetworkSpec(
         inputs=inputs,

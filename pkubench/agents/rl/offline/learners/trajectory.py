@@ -97,7 +97,9 @@ class TrajectoryLearner(MethodLearner):
             targets: (B, L).
             counts: (B, L) bool.
         """
-        entropy = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+        entropy = functional.cross_entropy(
+            logits.flatten(0, 1), targets.flatten(), reduction="none"
+        )
         weighted = entropy.view(targets.shape) * self.weights
         return (weighted * counts).mean()
 
@@ -149,7 +151,7 @@ def groups_of(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 
 
 def schedule(total: int, warmup_share: float, decay_share: float) -> Schedule:
-    """Return a linear rise, then a cosine with a floor of a tenth that is not stopped at its end."""
+    """Return a linear rise, then a cosine that is at least a tenth and goes on after its end."""
     warmup, end = warmup_share * total, decay_share * total
 
     def factor(step: int) -> float:

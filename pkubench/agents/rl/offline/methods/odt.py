@@ -35,7 +35,7 @@ class OnlineDecisionMethod(DecisionMethod):
     """Its own episodes are asked for this times the best return R of the data, if that is positive;
     in general for R + (exploration - 1) |R|."""
     temperature: float = 0.1
-    """Initial weight of the entropy, adapted towards an entropy of one nat below 0 per dimension."""
+    """Initial weight of the entropy, adapted towards an entropy of -1 nat per dimension."""
     temperature_lr: float = 1e-4
     """Learning rate of its logarithm."""
 

@@ -1,9 +1,9 @@
 """The Decision Transformer's network (Chen et al., NeurIPS 2021, kzl/decision-transformer, gym/).
 
 A step is three tokens: return-to-go, state, action. Each is a linear map (an embedding where
-actions are discrete) plus the embedding of the step's number in its episode, then LayerNorm; the action is
-read from the state's token, which attends to no action of its own step. The heads of the original
-that predict states and returns are left out: nothing trains them.
+actions are discrete) plus the embedding of the step's number in its episode, then LayerNorm; the
+action is read from the state's token, which attends to no action of its own step. The heads of the
+original that predict states and returns are left out: nothing trains them.
 """
 
 from __future__ import annotations

@@ -81,7 +81,8 @@ class TrajectoryTransformer(nn.Module):
             return x @ self.heads[(length - 1) % width].mT  # type: ignore[no-any-return]
         # one product for each dimension's head, over all transitions
         padding = -length % width
-        rows = nn.functional.pad(x, (0, 0, 0, padding)).unflatten(1, (-1, width))
+        whole = nn.functional.pad(x, (0, 0, 0, padding))
+        rows = whole.view(len(x), -1, width, x.shape[-1])
         logits = torch.einsum("btde,dne->btdn", rows, self.heads)
         return logits.flatten(1, 2)[:, :length]
 
@@ -107,4 +108,4 @@ class TrajectoryTransformer(nn.Module):
         bins, width, length = self.spec.bins, self.spec.width, tokens.shape[1]
         dimensions = (torch.arange(length, device=tokens.device) + start) % width
         ids = torch.where(tokens == bins, bins * width, dimensions * bins + tokens)
-        return self.embed(ids) + self.positions[start : start + length]  # type: ignore[no-any-return]
+        return self.embed(ids) + self.positions[start : start + length]
