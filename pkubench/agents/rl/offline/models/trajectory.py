@@ -84,7 +84,8 @@ class TrajectoryTransformer(nn.Module):
         whole = nn.functional.pad(x, (0, 0, 0, padding))
         rows = whole.view(len(x), -1, width, x.shape[-1])
         logits = torch.einsum("btde,dne->btdn", rows, self.heads)
-        return logits.flatten(1, 2)[:, :length]
+        found: Tensor = logits.flatten(1, 2)[:, :length]
+        return found
 
     def extend(self, tokens: Tensor, cache: Cache, start: int) -> Tensor:
         """Return the logits (B, N + 1) after more tokens (B, n), and add these to ``cache``.
