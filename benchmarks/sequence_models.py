@@ -5,8 +5,10 @@ missed. Training: at the same sizes (those of ``dt-paper`` and ``dt``), in float
 gradient step of ours, the drawing of its windows included, takes at most 1/1.2 of the time that the
 library's model takes, which runs in its own virtual environment. Both take turns, and the fastest
 step of each counts, in processor time. Acting: 16 episodes that are no longer than the window take
-at most a fifth of the time with cached keys and values of what they take when each window is
-computed from its first token on, without padding. Tests hold both to the same numbers.
+at most a fifth of the time with cached keys and values of what they take the published way, with a
+window that is padded to its full length and computed whole at every step. The table also has what
+is between the two: windows computed from their first token on, without padding, for the last step
+alone. All are in double precision, as agents act here; tests hold them to the same numbers.
 """
 
 from __future__ import annotations
@@ -23,15 +25,17 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
+from torch.nn.functional import pad
 
 from benchmarks.peers import TRANSFORMERS, PeerError, run_peer
-from pkubench.agents.contract import Outcome
+from pkubench.agents.contract import BoolArray, FloatArray, Outcome
 from pkubench.agents.registry import preset
 from pkubench.agents.rl.malloc import keep_freed_memory
-from pkubench.agents.rl.offline.acting import DecisionPolicy, DecisionSettings
+from pkubench.agents.rl.offline.acting import DecisionPolicy, DecisionSettings, Window
 from pkubench.agents.rl.offline.data import prepare
 from pkubench.agents.rl.offline.learners.decision import DecisionLearner
 from pkubench.agents.rl.offline.methods.base import Setup
+from pkubench.agents.rl.offline.models.decision import Steps
 from pkubench.data.episodes import Episodes, EpisodesBuilder
 
 TRAINING_BAR, ACTING_BAR = 1.2, 5.0
@@ -89,8 +93,19 @@ def episode_seconds(policy: DecisionPolicy, steps: int) -> float:
     return time.process_time() - start
 
 
+class PaddedPolicy(DecisionPolicy):
+    """Acts the published way."""
+
+    def _outputs(self, state: Window, active: BoolArray) -> FloatArray:
+        steps = self._steps(state, len(state.states), slice(None))
+        missing = self.settings.context - steps.times.shape[1]
+        padded = [pad(part, (0, 0) * (part.ndim - 2) + (0, missing)) for part in steps]
+        found: FloatArray = self.net(Steps(*padded)).numpy()[:, steps.times.shape[1] - 1]
+        return found
+
+
 def policies(made: DecisionLearner) -> list[DecisionPolicy]:
-    """Return the learner's policy without and with a cache."""
+    """Return the learner's policy in its three forms, the slowest first."""
     unit = spaces.Box(-1.0, 1.0, (ACTIONS,), np.float32)
     settings = DecisionSettings(
         space=unit,
@@ -100,7 +115,11 @@ def policies(made: DecisionLearner) -> list[DecisionPolicy]:
         mean=made.data.mean,
         std=made.data.std,
     )
-    return [DecisionPolicy(made.net, settings, 100.0, is_cached=kept) for kept in (False, True)]
+    return [
+        PaddedPolicy(made.net, settings, 100.0, is_cached=False),
+        DecisionPolicy(made.net, settings, 100.0, is_cached=False),
+        DecisionPolicy(made.net, settings, 100.0),
+    ]
 
 
 def main() -> int:
@@ -131,16 +150,17 @@ def main() -> int:
         ratio = peer / mine
         print(f"| {agent} | {1 / peer:.1f} | {1 / mine:.1f} | {ratio:.2f} | {TRAINING_BAR:g} |")
         missed += [f"training {agent}"] if ratio < TRAINING_BAR else []
-    print("\n| acting, a step of 16 episodes | without cache, ms | with, ms | ratio | bar |")
-    print("|------|------:|------:|------:|------:|")
+    print("\n| a step of 16 episodes | padded, ms | not padded | cached | ratio | bar |")
+    print("|------|------:|------:|------:|------:|------:|")
     for agent in ("dt-paper", "dt"):
         made = learner(agent)
         steps = made.method.context
         sides = policies(made)
         best = [min(episode_seconds(of, steps) for _ in range(4 * options.rounds)) for of in sides]
-        plain, cached = (1000 * seconds / steps for seconds in best)
-        ratio = plain / cached
-        print(f"| {agent} | {plain:.2f} | {cached:.2f} | {ratio:.1f} | {ACTING_BAR:g} |")
+        padded, plain, cached = (1000 * seconds / steps for seconds in best)
+        ratio = padded / cached
+        times = f"{padded:.2f} | {plain:.2f} | {cached:.2f}"
+        print(f"| {agent} | {times} | {ratio:.1f} | {ACTING_BAR:g} |")
         missed += [f"acting {agent}"] if ratio < ACTING_BAR else []
     print(f"\nMISSED: {', '.join(missed)}" if missed else "\nmet: both bars")
     return 1 if missed else 0

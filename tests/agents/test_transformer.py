@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from pkubench.agents.nn.attention import causal_mask
+from pkubench.agents.nn.dropout import Dropout
 from pkubench.agents.nn.precision import check_precision
 from pkubench.agents.nn.transformer import Transformer, TransformerSpec
 from pkubench.agents.rl.offline.models.decision import DecisionSpec, DecisionTransformer, Steps
@@ -297,3 +298,32 @@ def copy_weights(theirs: Any, ours: DecisionTransformer) -> None:
         copied[key] = found.t() if is_turned else found
         assert copied[key].shape == value.shape, key
     ours.load_state_dict(copied)
+
+
+def test_dropout_drops_at_its_rate_and_keeps_the_mean() -> None:
+    torch.manual_seed(0)
+    drop, x = Dropout(0.1), torch.ones(401, 251)  # not a multiple of four
+    assert torch.equal(drop.eval()(x), x)
+    found = drop.train()(x)
+    share = float((found == 0).float().mean())
+    assert share == pytest.approx(0.1, abs=5 * (0.1 * 0.9 / x.numel()) ** 0.5)
+    assert found.unique().tolist() == pytest.approx([0.0, 1 / 0.9], rel=1e-4)
+    assert not torch.equal(found, drop(x))
+    assert not Dropout(1.0).train()(x).any() and torch.equal(Dropout(0.0).train()(x), x)
+    source = torch.ones(5, 5, requires_grad=True)
+    out = drop(source)
+    out.sum().backward()
+    torch.testing.assert_close(source.grad, out.detach())
+
+
+@pytest.mark.parametrize("hidden", [None, slice(3, None, 4)])
+@pytest.mark.parametrize("wanted", [None, slice(1, None, 3)])
+def test_attention_that_drops_nothing_is_the_fused_one(
+    hidden: slice | None, wanted: slice | None
+) -> None:
+    made, x = transformer(), tokens()
+    fused = made(x, hidden=hidden, wanted=wanted)
+    made.train()
+    for block in made.blocks:
+        block.attention.dropout = 0.5  # takes the path with dropout, whose module drops nothing
+    torch.testing.assert_close(made(x, hidden=hidden, wanted=wanted), fused, atol=1e-12, rtol=0)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pkubench.agents.nn.dropout import Dropout
 from pkubench.agents.nn.networks import initialise
 
 
@@ -65,6 +66,7 @@ class MultiHeadAttention(nn.Module):
         """
         super().__init__()
         self.heads, self.dropout = heads, dropout
+        self.drop = Dropout(dropout)
         self.head_width = width // heads if head_width is None else head_width
         inner = heads * self.head_width
         self.attend = nn.Linear(width, 3 * inner, bias=has_bias)
@@ -123,6 +125,9 @@ class MultiHeadAttention(nn.Module):
             key, value = key[:, :, shown], value[:, :, shown]
         if before is not None:
             key, value = before.append(key, value)
+        if self.training and self.dropout:
+            mask = causal_mask(asking, length, start, unseen).to(x.device)
+            return self._attended_with_dropout(query, key, value, mask)
         if len(asking) == length > 1 and not start and not unseen:
             return self._attended(query, key, value, is_causal=True)
         if asking == range(length - 1, length):  # the last one attends to all that is shown
@@ -134,6 +139,18 @@ class MultiHeadAttention(nn.Module):
         """Return (B, H, L, D) of each of ``count`` parts of (B, L, count * H * D)."""
         split = parts.view(*parts.shape[:2], count, self.heads, self.head_width)
         return [part.transpose(1, 2) for part in split.unbind(2)]
+
+    def _attended_with_dropout(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor
+    ) -> Tensor:
+        """Attend by products, as the fused call does where it drops weights, with other draws."""
+        scores = query @ key.mT
+        bias = torch.zeros(mask.shape, dtype=scores.dtype, device=mask.device)
+        bias.masked_fill_(~mask, -torch.inf)
+        weights = torch.add(bias, scores, alpha=self.head_width**-0.5).softmax(-1)
+        found = self.drop(weights) @ value
+        mixed: Tensor = self.mix(found.transpose(1, 2).flatten(2))
+        return mixed
 
     def _attended(
         self,

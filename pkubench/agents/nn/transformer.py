@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pkubench.agents.nn.attention import KeyValues, MultiHeadAttention
+from pkubench.agents.nn.dropout import Dropout
 from pkubench.agents.settings import check_domains
 from pkubench.errors import ConfigError
 
@@ -60,7 +61,7 @@ class Transformer(nn.Module):
         self.spec = spec
         self.blocks = nn.ModuleList(_Block(spec, generator) for _ in range(spec.layers))
         self.norm = nn.LayerNorm(spec.width)
-        self.drop = nn.Dropout(spec.dropout)
+        self.drop = Dropout(spec.dropout)
 
     def forward(
         self, x: Tensor, *, wanted: slice | None = None, hidden: slice | None = None
@@ -132,7 +133,7 @@ class _Block(nn.Module):
         self.attention = MultiHeadAttention(width, spec.heads, generator, dropout=spec.dropout)
         self.widen, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
         self.activate = functional.relu if spec.activation == "relu" else functional.gelu
-        self.drop = nn.Dropout(spec.dropout)
+        self.drop = Dropout(spec.dropout)
         for linear in (self.attention.attend, self.attention.mix, self.widen, self.narrow):
             nn.init.normal_(linear.weight, std=0.02, generator=generator)
             nn.init.zeros_(linear.bias)

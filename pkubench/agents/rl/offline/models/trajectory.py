@@ -78,7 +78,7 @@ class TrajectoryTransformer(nn.Module):
         hidden = slice(width - 1, None, width)
         x = self.transformer(self._embedded(tokens, 0), wanted=wanted, hidden=hidden)
         if is_last_only:
-            return x @ self.heads[(length - 1) % width].mT  # type: ignore[no-any-return]
+            return self._logits(x, length - 1)
         # one product for each dimension's head, over all transitions
         padding = -length % width
         whole = nn.functional.pad(x, (0, 0, 0, padding))
@@ -102,7 +102,12 @@ class TrajectoryTransformer(nn.Module):
             wanted=slice(length - 1, None),
             hidden=slice((width - 1 - start) % width, None, width),
         )
-        return x[:, 0] @ self.heads[(start + length - 1) % width].mT  # type: ignore[no-any-return]
+        return self._logits(x[:, 0], start + length - 1)
+
+    def _logits(self, x: Tensor, place: int) -> Tensor:
+        """Return the logits after features of tokens at a place."""
+        found: Tensor = x @ self.heads[place % self.spec.width].mT
+        return found
 
     def _embedded(self, tokens: Tensor, start: int) -> Tensor:
         """Return embedded tokens; ids are dimension * N + bin, and dimensions * N at the end."""
