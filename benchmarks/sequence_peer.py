@@ -1,9 +1,9 @@
 """Training speed of the transformers library's Decision Transformer; run in its own environment.
 
 ``python sequence_peer.py SECONDS WIDTH LAYERS HEADS CONTEXT BATCH STATES ACTIONS`` prints, as JSON,
-the processor seconds of the fastest gradient step. A step is what kzl/decision-transformer does with
-that model: squared error of unpadded actions, gradients clipped to 0.25, AdamW. The batch is ready
-in memory, padded on the left with a mask, as that code pads it.
+the processor seconds of the fastest gradient step. A step is what kzl/decision-transformer does
+with that model: squared error of unpadded actions, gradients clipped to 0.25, AdamW. The batch is
+ready in memory, padded on the left with a mask, as that code pads it.
 """
 
 from __future__ import annotations

@@ -39,8 +39,8 @@ FAMILY = AgentFamily(
     inputs=(DATA,),
 )
 
-_DT, _ODT = "Decision Transformer (NeurIPS 2021)", "Online Decision Transformer (ICML 2022)"
-_TT = "Trajectory Transformer (NeurIPS 2021)"
+_DT, _ODT = "DT (NeurIPS 2021)", "Online DT (ICML 2022)"
+_TT = "TT (NeurIPS 2021)"
 _IQL, _CQL = "IQL (ICLR 2022)", "CQL (NeurIPS 2020)"
 
 

@@ -106,12 +106,13 @@ class TrajectoryTransformer(nn.Module):
 
     def _logits(self, x: Tensor, place: int) -> Tensor:
         """Return the logits after features of tokens at a place."""
-        found: Tensor = x @ self.heads[place % self.spec.width].mT
-        return found
+        head: Tensor = self.heads[place % self.spec.width]
+        return x @ head.mT
 
     def _embedded(self, tokens: Tensor, start: int) -> Tensor:
         """Return embedded tokens; ids are dimension * N + bin, and dimensions * N at the end."""
         bins, width, length = self.spec.bins, self.spec.width, tokens.shape[1]
         dimensions = (torch.arange(length, device=tokens.device) + start) % width
         ids = torch.where(tokens == bins, bins * width, dimensions * bins + tokens)
-        return self.embed(ids) + self.positions[start : start + length]
+        embedded: Tensor = self.embed(ids) + self.positions[start : start + length]
+        return embedded
