@@ -152,6 +152,8 @@ def test_the_robots_have_the_papers_scale_and_discrete_actions_a_smaller_penalty
     assert preset("tt").config(hopper).method.termination_reward == -100.0
     assert preset("cql").config(hopper).method.alpha == 10.0
     assert preset("cql").config(CHAIN).method.alpha == 1.0
+    assert preset("tt").config(CHAIN).method.cdf == 0.0
+    assert preset("tt").config(hopper).method.cdf == 0.6
 
 
 def test_they_are_single_agents() -> None:

@@ -85,16 +85,15 @@ def learner_of(total: int = 100, task: Any = CHAIN, data: Any = None, **settings
     return made
 
 
-def test_after_a_terminal_state_comes_the_class_of_the_end_and_after_a_truncated_one_nothing() -> (
-    None
-):
+def test_only_after_a_terminal_state_comes_the_class_of_the_end() -> None:
     learner = learner_of().learner
     assert isinstance(learner, TrajectoryLearner)
     data = learner.data.episodes
     learner.setup = learner.setup._replace(batch_size=400)
     tokens, counts = learner.draw(np.random.default_rng(0))
     tokens, counts = (part.view(400, 3, 8).numpy() for part in (tokens, counts))
-    assert counts[:, :2].all()  # no window begins at a last step
+    assert counts[:, 0].all() and (tokens[:, 0] < 5).all()
+    assert (tokens[:, 1] == 5).all(-1).any()  # windows begin at the last step of ended episodes
     is_end = (tokens[:, 2] == 5).all(-1)
     assert is_end.any() and (is_end | (tokens[:, 2] < 5).all(-1)).all()
     assert counts[:, 2].all()  # all episodes that are this short have ended
@@ -220,6 +219,35 @@ def test_a_plan_is_the_best_of_all_where_every_action_is_drawn(seed: int) -> Non
         best = max(scores.values())
         firsts = {actions[0] for actions, score in scores.items() if score > best - 1e-9}
         assert int(found[start, 0]) in firsts
+
+
+class Ending(Oracle):
+    """The same, but action 0 in state 1 ends the episode, and whatever follows an end is a 14."""
+
+    def _logits(self) -> torch.Tensor:
+        whole, place = self.tokens, (self.tokens.shape[1] - 1) % 4
+        ended = (whole == 15).any(1)
+        self.tokens = whole.masked_fill(ended[:, None], 0)
+        logits = super()._logits()
+        self.tokens = whole
+        certain = torch.eye(16, dtype=torch.float64) * 80.0 - 40.0
+        logits[ended] = certain[14]
+        if place == 3:
+            logits[~ended & (whole[:, -4] == 1) & (whole[:, -3] == 0)] = certain[15]
+        return logits
+
+
+def test_a_plan_that_has_ended_earns_nothing_more() -> None:
+    rewards, returns = np.zeros((5, 3), np.int64), np.zeros(5, np.int64)
+    rewards[1, 0], rewards[1, 1], rewards[3, 0] = 5, 1, 9
+    values = torch.arange(15, dtype=torch.float64).expand(2, 15)
+    settings = PlanSettings(beam=64, horizon=2, expand=1, cdf=0.0, gamma=1.0)
+    rng = np.random.default_rng(0)
+    prefix = torch.tensor([[1]])
+    found = plan(
+        Ending(rewards, returns), prefix, (1, 1), values, settings, lambda n: rng.random((1, n))
+    )
+    assert int(found) == 1  # 1 + 9, not 5 and the end
 
 
 def test_unlikely_bins_are_not_drawn() -> None:

@@ -3,7 +3,8 @@
 Every step of a plan draws actions from the model, predicts reward and return, keeps the best plans
 by ``sum_{k <= t} gamma^k r_k + gamma^(t + 1) V_t`` and predicts the next state. Rewards and returns
 enter the score as expectations and the plan as their most likely bins. What the class of ended
-episodes has of a probability counts as a reward and a return of 0.
+episodes has of a probability counts as a reward and a return of 0. A plan whose state is of that
+class has ended: it stays so, and earns nothing more.
 """
 
 from __future__ import annotations
@@ -96,6 +97,8 @@ class _Plans:
         """(R, n): discounted rewards so far."""
         self.first = torch.zeros(self.episodes, 1, actions, dtype=torch.int64)
         """(R, n, d_a): the first action."""
+        self.has_ended = torch.zeros(self.episodes, 1, dtype=torch.bool)
+        """(R, n): whether the episode has."""
 
     def keep(self, rows: Tensor) -> None:
         """Continue the plans ``rows`` (R, n), numbers among those of the same episode."""
@@ -105,14 +108,29 @@ class _Plans:
         self.logits = self.logits[flat]
         self.rewards = self.rewards.gather(1, rows)
         self.first = self.first_of(rows)
+        self.has_ended = self.has_ended.gather(1, rows)
 
     def first_of(self, rows: Tensor) -> Tensor:
         """Return the first actions (R, n, d_a) of some plans (R, n)."""
         return self.first.gather(1, rows[..., None].expand(-1, -1, self.first.shape[-1]))
 
     def advance(self, tokens: Tensor) -> None:
-        """Add a token to each plan."""
-        self.logits = self.model.extend(tokens)
+        """Add a token to each plan; the class of the end, where it has ended."""
+        end = self.logits.shape[-1] - 1
+        self.logits = self.model.extend(tokens.masked_fill(self.has_ended.flatten(), end))
+
+    def predict_state(self, size: int) -> None:
+        """Add the most likely state."""
+        end, first = self.logits.shape[-1] - 1, self.logits.argmax(-1)
+        self.has_ended = self.has_ended | (first.view(self.has_ended.shape) == end)
+        self.advance(first)
+        for _ in range(size - 1):
+            self.advance(self.logits.argmax(-1))
+
+    def expected(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the expectation (R, n) of what comes next, and its most likely class."""
+        found, token = expected(self.logits, values)
+        return found.view(self.has_ended.shape).masked_fill(self.has_ended, 0.0), token
 
 
 def plan(
@@ -146,18 +164,17 @@ def plan(
             if t == 0:
                 plans.first[..., k] = drawn.view(episodes, width)
             plans.advance(drawn)
-        reward, token = expected(plans.logits, values[0])
-        plans.rewards = plans.rewards + gamma**t * reward.view(episodes, width)
+        reward, token = plans.expected(values[0])
+        plans.rewards = plans.rewards + gamma**t * reward
         plans.advance(token)
-        future, token = expected(plans.logits, values[1])
-        score = plans.rewards + gamma ** (t + 1) * future.view(episodes, width)
+        future, token = plans.expected(values[1])
+        score = plans.rewards + gamma ** (t + 1) * future
         # rounded as outputs are, so that plans of equal worth tie on any processor
         best = score.float().topk(beam, dim=1).indices
         if t + 1 < settings.horizon:
             plans.advance(token)
             plans.keep(best)
-            for _ in range(states):
-                plans.advance(plans.logits.argmax(-1))
+            plans.predict_state(states)
     return plans.first_of(best[:, :1])[:, 0]
 
 

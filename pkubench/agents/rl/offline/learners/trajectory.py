@@ -1,7 +1,9 @@
 """The Trajectory Transformer's update (jannerm/trajectory-transformer).
 
-A departure: where an episode was truncated, what follows its last step is left out of the loss; the
-published code trains on the class of ended episodes there.
+Two departures. Where an episode was truncated, what follows its last step is left out of the loss;
+the published code trains on the class of ended episodes there. And a window may begin at the last
+step of an episode that has ended, which that code leaves out: it would never see an episode of one
+step.
 """
 
 from __future__ import annotations
@@ -61,10 +63,10 @@ class TrajectoryLearner(MethodLearner):
         weights[spec.states : spec.states + spec.actions] = method.action_weight
         # of the tokens after the first one: the targets
         self.weights = weights.repeat(method.window)[1:].to(self.device)
-        left = setup.data.episodes.num_steps_left()
-        starts = np.flatnonzero(left > 0)
-        self.starts = starts if len(starts) else np.arange(len(left))
-        """Where windows begin: at any but the last step of an episode."""
+        episodes = setup.data.episodes
+        starts = np.flatnonzero((episodes.num_steps_left() > 0) | episodes.terminations())
+        self.starts = starts if len(starts) else np.arange(episodes.num_steps)
+        """Where windows begin: at any step but the last one of a truncated episode."""
 
     def update(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """Take a step on a batch of windows; return its loss."""
