@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,18 +14,21 @@ from pkubench.agents.contract import Agent, Outcome
 from pkubench.agents.families.sequence.loading import load, target_return
 from pkubench.agents.learner import Context
 from pkubench.agents.nn.fast.policy import NetworkPolicy
+from pkubench.agents.resolve.loading import load_agent
 from pkubench.agents.rl.offline import make_learner
 from pkubench.agents.rl.offline.acting import DecisionPolicy
 from pkubench.agents.rl.offline.data import best_episodes, prepare
 from pkubench.agents.rl.offline.learners.decision import DecisionLearner
 from pkubench.agents.rl.offline.training import OfflineTraining
-from pkubench.agents.saved.files import SavedAgent
+from pkubench.agents.saved.files import SavedAgent, load_saved
 from pkubench.data.episodes import EpisodesBuilder
 from pkubench.errors import AgentError, ConfigError, DataError, WeightsError
 from pkubench.evaluation.run.episodes import run_block
 from pkubench.tasks.scoring import Episode
 from pkubench.tasks.task import Task
+from pkubench.training.session import train
 from pkubench.training.state import join, split
+from pkubench.training.validation import Validation
 from tests.agents.offline_toys import (
     CHAIN,
     DIAL,
@@ -312,3 +316,36 @@ def test_an_agent_of_other_spaces_or_damaged_is_refused(dial: OfflineTraining) -
         config = {"task": DIAL.id, "policy": policy}
         with pytest.raises(WeightsError):
             load(SavedAgent(config, dict(export.tensors)), DIAL, {})
+
+
+@pytest.mark.parametrize("name", ["dt", "odt"])
+def test_a_session_trains_validates_stops_and_resumes(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pkubench.data.sources.episodes_for", lambda source, task: DIAL_DATA)
+    settings = {key: str(value) for key, value in {**QUICK[name], "context": 4}.items()}
+    how = Validation(points=2, episodes=2, window=1)
+    options: dict[str, Any] = {"settings": settings, "inputs": {"data": "x"}, "validation": how}
+
+    def folder(stop: int | None) -> Path:
+        out = tmp_path / f"{name}{stop}"
+        running = train(name, DIAL, steps=20, seed=3, out=out, **options)
+        for progress in running:
+            if progress.steps == stop:
+                running.close()
+                break
+        else:
+            return out
+        for _ in train(name, DIAL, steps=20, seed=3, out=out, resume=True, **options):
+            pass
+        return out
+
+    whole, halted = folder(None), folder(10)
+    weights = [(of / "weights.safetensors").read_bytes() for of in (whole, halted)]
+    assert weights[0] == weights[1]
+    config = load_saved(whole).config
+    assert config["gradient_steps"] == 20 and len(config["validation"]["points"]) == 2
+    agent = load_agent(f"{whole}+target_return=3", DIAL)
+    assert isinstance(agent, DecisionPolicy) and agent.target_return == 3.0
+    with pytest.raises(ConfigError, match="needs the input 'data'"):
+        next(train(name, DIAL, steps=20, seed=3, out=tmp_path / "no", settings=settings))
