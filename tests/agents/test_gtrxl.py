@@ -88,6 +88,11 @@ def test_a_step_without_a_past_attends_to_nothing() -> None:
     torch.testing.assert_close(made(x, first, dirty)[0], clean)
     late, _ = made(x, ~first, dirty)
     assert not torch.isclose(late, clean).all()
+    with torch.no_grad():
+        for block in made.blocks:
+            block.value.weight.mul_(-2.0)
+    # not to itself either
+    torch.testing.assert_close(made(x, first, dirty)[0], clean)
 
 
 def test_the_gate_by_hand() -> None:

@@ -196,15 +196,15 @@ class Oracle:
         return logits.scatter(1, answer[:, None], 40.0)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(12))
 def test_a_plan_is_the_best_of_all_where_every_action_is_drawn(seed: int) -> None:
     rng = np.random.default_rng(seed)
     rewards, returns = rng.integers(15, size=(5, 3)), rng.integers(15, size=5)
-    gamma, horizon = 0.8, 3
+    gamma, horizon = 0.5, 2
     values = torch.arange(15, dtype=torch.float64).expand(2, 15)
     prefix = torch.arange(5)[:, None]  # every state at once
-    # one continuation of each plan, so that none is dropped: 500 draws of 27 sequences
-    settings = PlanSettings(beam=500, horizon=horizon, expand=1, cdf=0.0, gamma=gamma)
+    # one continuation of each plan, so that none is dropped: 150 draws of 9 sequences
+    settings = PlanSettings(beam=150, horizon=horizon, expand=1, cdf=0.0, gamma=gamma)
     found = plan(
         Oracle(rewards, returns), prefix, (1, 1), values, settings, lambda n: rng.random((5, n))
     )
