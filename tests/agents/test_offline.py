@@ -39,7 +39,7 @@ from tests.agents.offline_toys import (
     dial_data,
 )
 
-SMALL: dict[str, Any] = {"width": 32, "layers": 2, "warmup_steps": 20, "dropout": 0.0}
+SMALL: dict[str, Any] = {"width": 32, "layers": 1, "warmup_steps": 20, "dropout": 0.0}
 DIAL_DATA, CHAIN_DATA = dial_data(), chain_data()
 
 
@@ -66,7 +66,9 @@ def returns_of(agent: Agent, task: Task, env: Any, episodes: int = 4) -> list[fl
 
 @pytest.fixture(scope="module")
 def dial() -> OfflineTraining:
-    return trained(context_of("dt", DIAL, DIAL_DATA, 400, context=4, lr=3e-3, **SMALL))
+    return trained(
+        context_of("dt", DIAL, DIAL_DATA, 300, context=4, lr=4e-3, batch_size=32, **SMALL)
+    )
 
 
 def test_actions_are_mapped_to_the_unit_interval_and_states_to_the_unit_normal() -> None:
@@ -209,7 +211,9 @@ def test_an_episode_does_not_depend_on_the_ones_beside_it(dial: OfflineTraining)
 
 
 def test_a_discrete_decision_transformer_takes_the_end_that_pays_what_is_asked() -> None:
-    learner = trained(context_of("dt", CHAIN, CHAIN_DATA, 300, context=5, lr=3e-3, **SMALL))
+    learner = trained(
+        context_of("dt", CHAIN, CHAIN_DATA, 250, context=5, lr=4e-3, batch_size=32, **SMALL)
+    )
     for asked in (1.0, 0.5):
         agent = agent_of(learner, CHAIN, target_return=asked)
         assert returns_of(agent, CHAIN, ChainEnv, 1) == [asked]
