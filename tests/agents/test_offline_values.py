@@ -17,9 +17,9 @@ from pkubench.agents.rl.offline.learners.decision import return_scale
 from pkubench.agents.rl.offline.learners.iql import ImplicitQLearner, expectile_loss
 from pkubench.agents.rl.offline.learners.lamb import Lamb
 from pkubench.agents.rl.offline.learners.online import OnlineLearner, squashed_log_prob
-from pkubench.agents.rl.offline.learners.optimiser import Optimiser, cosine, warmed_up
 from pkubench.agents.rl.offline.learners.transitions import Transitions
 from pkubench.agents.rl.offline.training import OfflineTraining
+from pkubench.agents.rl.optimiser import Optimiser, cosine, warmed_up
 from pkubench.data.episodes import Episodes
 from tests.agents.offline_toys import CHAIN, DIAL, DialEnv, chain_data, context_of, dial_data
 

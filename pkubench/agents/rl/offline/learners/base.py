@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from pkubench.agents.rl.offline.data import Array
-from pkubench.agents.rl.offline.learners.optimiser import Optimiser
 from pkubench.agents.rl.offline.methods.base import Setup
+from pkubench.agents.rl.optimiser import Optimiser
 from pkubench.errors import WeightsError
 
 

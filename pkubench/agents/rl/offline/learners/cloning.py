@@ -11,10 +11,10 @@ from torch.nn import functional
 
 from pkubench.agents.rl.offline.data import Array, best_episodes
 from pkubench.agents.rl.offline.learners.base import MethodLearner
-from pkubench.agents.rl.offline.learners.optimiser import Optimiser, adam
 from pkubench.agents.rl.offline.learners.policy import exported, network
 from pkubench.agents.rl.offline.methods.base import Setup
 from pkubench.agents.rl.offline.methods.bc import BehaviourCloning
+from pkubench.agents.rl.optimiser import Optimiser, adam
 
 
 class CloningLearner(MethodLearner):

@@ -17,11 +17,11 @@ from pkubench.agents.nn.networks import MLP, NetworkSpec
 from pkubench.agents.nn.squashed import Bounds, Squashed, sample
 from pkubench.agents.rl.offline.data import Array
 from pkubench.agents.rl.offline.learners.base import MethodLearner
-from pkubench.agents.rl.offline.learners.optimiser import Optimiser, adam
 from pkubench.agents.rl.offline.learners.policy import exported
 from pkubench.agents.rl.offline.learners.transitions import Transitions, follow
 from pkubench.agents.rl.offline.methods.base import Setup
 from pkubench.agents.rl.offline.methods.cql import ConservativeQ
+from pkubench.agents.rl.optimiser import Optimiser, adam
 
 
 class DiscreteLearner(MethodLearner):

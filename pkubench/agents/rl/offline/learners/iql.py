@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from pkubench.agents.rl.offline.data import Array
 from pkubench.agents.rl.offline.learners.base import MethodLearner
-from pkubench.agents.rl.offline.learners.optimiser import Optimiser, adam, cosine
 from pkubench.agents.rl.offline.learners.policy import exported, network
 from pkubench.agents.rl.offline.learners.transitions import Transitions, follow
 from pkubench.agents.rl.offline.methods.base import Setup
 from pkubench.agents.rl.offline.methods.iql import ImplicitQ
+from pkubench.agents.rl.optimiser import Optimiser, adam, cosine
 
 MAX_WEIGHT = 100.0
 """Of an action in the policy's loss."""

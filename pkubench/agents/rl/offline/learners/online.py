@@ -30,9 +30,9 @@ from pkubench.agents.rl.offline.acting import (
 from pkubench.agents.rl.offline.data import Array, Prepared
 from pkubench.agents.rl.offline.learners.decision import DecisionLearner
 from pkubench.agents.rl.offline.learners.lamb import Lamb
-from pkubench.agents.rl.offline.learners.optimiser import Optimiser, adam, warmed_up
 from pkubench.agents.rl.offline.methods.base import Setup
 from pkubench.agents.rl.offline.methods.odt import OnlineDecisionMethod
+from pkubench.agents.rl.optimiser import Optimiser, adam, warmed_up
 from pkubench.data.episodes import Episodes, EpisodesBuilder, joined
 from pkubench.envs.core.batch import SOLE_AGENT, BatchEnv
 from pkubench.envs.core.seeding import TrainingSeeds
