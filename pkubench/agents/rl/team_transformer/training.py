@@ -1,7 +1,7 @@
 """MAT's training for a session: a rollout, advantages of each agent, passes of PPO.
 
-With continuous actions the ratio is of each dimension, is clipped so, and the surrogates are summed;
-the losses of actions, entropies and values are added and descended by one Adam.
+With continuous actions the ratio is of each dimension, is clipped so, and the surrogates are
+summed; the losses of actions, entropies and values are added and descended by one Adam.
 """
 
 from __future__ import annotations
@@ -101,24 +101,23 @@ class TeamTraining:
         config = self.config
         observations = self._stacked(data.observations)
         actions, old = self._stacked(data.actions), self._stacked(data.log_probs)
-        raw, targets, advantages = self._estimates(data, observations)
-        advantages = standardise(torch.from_numpy(advantages.reshape(-1)), 1e-5).view(raw.shape)
-        count, sums = len(raw.reshape(-1, self.spec.agents)), np.zeros(3)
-        flat = (observations, actions, old, torch.from_numpy(raw), advantages)
-        columns = [of.reshape(count, *of.shape[2:]).to(self.device) for of in flat]
+        raw, targets, estimated = self._estimates(data, observations)
+        advantages = standardise(torch.from_numpy(estimated.reshape(-1)), 1e-5)
+        count, sums = raw.shape[0] * raw.shape[1], np.zeros(3)
+        steps = (observations, actions, old, torch.from_numpy(raw), advantages.view(raw.shape))
+        columns = [of.flatten(0, 1).to(self.device) for of in steps]
         goals = targets.reshape(count, -1)
         for _ in range(config.epochs):
             order = torch.randperm(count, generator=self.generator)
             for rows in order.chunk(config.minibatches):
-                batch = [of[rows] for of in columns]
+                seen, acted, before, value, advantage = (of[rows] for of in columns)
                 target = goals[rows.numpy()]
                 self.norm.update(target.reshape(-1))
                 wanted = torch.from_numpy(self.norm.normalise(target)).to(self.device)
-                losses = self.losses(*batch, wanted)
-                surrogate, entropy, value = losses
-                self.optimiser.step(
-                    surrogate - config.entropy * entropy + config.value_weight * value
-                )
+                losses = self.losses(seen, acted, before, value, advantage, wanted)
+                weights = (1.0, -config.entropy, config.value_weight)
+                terms = [w * loss for w, loss in zip(weights, losses, strict=True)]
+                self.optimiser.step(terms[0] + terms[1] + terms[2])
                 sums += [float(loss.detach()) for loss in losses]
         means = sums / (config.epochs * min(config.minibatches, count))
         return dict(zip(("policy_loss", "entropy", "value_loss"), means.tolist(), strict=True))
