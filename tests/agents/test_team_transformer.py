@@ -128,10 +128,10 @@ def test_the_surrogate_is_clipped_per_dimension_and_summed() -> None:
     agents, size = made.spec.agents, made.spec.actions
     seen = torch.randn(5, agents, made.spec.observations)
     actions = torch.randn(5, agents, size)
-    now, _, values = made.net.evaluate(seen, actions)
-    old = (now - torch.linspace(-1, 1, size)).detach()
+    now = made.net.evaluate(seen, actions)
+    old, values = (now[0] - torch.linspace(-1, 1, size)).detach(), now[2].detach()
     advantages = torch.randn(5, agents)
-    found, *_ = made.losses(seen, actions, old, values.detach(), advantages, values.detach())
+    found, *_ = made.losses(now, (old, values, advantages, values))
     ratio = np.exp(np.linspace(-1, 1, size))
     gain = advantages.numpy()[..., None]
     wanted = np.minimum(ratio * gain, np.clip(ratio, 0.8, 1.2) * gain).sum(-1).mean()
@@ -146,13 +146,35 @@ def test_a_truncated_step_bootstraps_or_has_no_advantage() -> None:
         data = made.collector.collect(4, made.behave, restart=False)
         assert data.truncated[3].all()
         observations = made._stacked(data.observations)
-        raw, returns, found[how] = made._estimates(data, observations)
+        raw, returns, found[how] = made.estimates(data, observations)
         np.testing.assert_allclose(returns - found[how], made.norm.denormalise(raw), atol=1e-6)
         made.close()
     assert not found["official"][3].any() and found["bootstrap"][3].any()
 
 
-@pytest.mark.parametrize("agent", ["mat", "mat-dec"])
+def test_sables_second_rollout_has_its_own_probabilities_and_values() -> None:
+    made = learner_of("sable", rollout_steps="3")  # of episodes of four steps
+    made.collector.collect(3, made.behave, restart=False)
+    data = made.collector.collect(3, made.behave, restart=False)
+    assert np.abs(data.hidden["a"]).max() > 0 and data.truncated.any()
+    observations, actions = made._stacked(data.observations), made._stacked(data.actions)
+    rows = torch.arange(8)
+    log_probs, _, values = made.evaluate(data, observations, actions, rows)
+    old = made._stacked(data.log_probs)
+    torch.testing.assert_close(log_probs.detach(), old, atol=1e-5, rtol=0)
+    final = data.truncated.copy()
+    final[-1] = True
+    raw, ahead = made.values(data, observations, final)
+    np.testing.assert_allclose(raw, values.detach().numpy(), atol=1e-5)
+    assert ahead.shape == (final.sum(), 2)
+    # the last step's next state is the first one of the rollout after it
+    after = made.collector.collect(1, made.behave, restart=False)
+    first, _ = made.values(after, made._stacked(after.observations), np.ones((1, 8), bool))
+    np.testing.assert_allclose(first[0], ahead[-8:], atol=1e-5)
+    made.close()
+
+
+@pytest.mark.parametrize("agent", ["mat", "mat-dec", "sable"])
 def test_a_state_resumes_to_the_same_bits(agent: str) -> None:
     made = learner_of(agent)
     made.iterate()
@@ -170,15 +192,21 @@ def test_a_state_resumes_to_the_same_bits(agent: str) -> None:
 
 @pytest.mark.parametrize(
     ("agent", "task"),
-    [("mat", SHARING), ("mat-dec", SHARING), ("mat", make_task("SimpleSpreadContinuous-v0"))],
+    [
+        ("mat", SHARING),
+        ("mat-dec", SHARING),
+        ("sable", SHARING),
+        ("mat", make_task("SimpleSpreadContinuous-v0")),
+        ("sable", make_task("SimpleSpreadContinuous-v0")),
+    ],
 )
 def test_a_saved_team_acts_and_says_how(agent: str, task: Task, tmp_path: Path) -> None:
     for _ in train(agent, task, steps=64, seed=1, settings=SMALL, out=tmp_path / "run"):
         pass
     for mode in ("mode", "sampled"):
         team = load_agent(f"{tmp_path / 'run'}+mode={mode}", task)
-        assert isinstance(team, CentralisedTeam) is (agent == "mat")
-        assert isinstance(team, Team) is (agent != "mat")
+        assert isinstance(team, CentralisedTeam) is (agent != "mat-dec")
+        assert isinstance(team, Team) is (agent == "mat-dec")
     from pkubench.envs.core.registry import make_batch
 
     plan = [Episode(number=k, seed=k, agent_seed=k) for k in range(3)]
@@ -190,8 +218,9 @@ def test_a_saved_team_acts_and_says_how(agent: str, task: Task, tmp_path: Path) 
         load_agent(str(tmp_path / "run"), make_task("SimpleReferenceContinuous-v0"))
 
 
-def test_agents_in_order_learn_to_differ_where_equal_actors_cannot() -> None:
-    made = learner_of("mat", num_envs="32", lr="1e-2", width="16", minibatches="1", epochs="5")
+@pytest.mark.parametrize("agent", ["mat", "sable"])
+def test_agents_in_order_learn_to_differ_where_equal_actors_cannot(agent: str) -> None:
+    made = learner_of(agent, num_envs="32", lr="1e-2", width="16", minibatches="1", epochs="5")
     for _ in range(12):
         figures = made.iterate()
     made.close()

@@ -1,4 +1,4 @@
-"""Teams whose agents are one sequence: the Multi-Agent Transformer."""
+"""Teams whose agents are one sequence: the Multi-Agent Transformer and Sable."""
 
 from __future__ import annotations
 
@@ -30,12 +30,15 @@ FAMILY = AgentFamily(
 )
 
 
-def _preset(name: str, summary: str, *tags: str) -> Preset:
+_MAT, _SABLE = "MAT (NeurIPS 2022)", "Sable (ICML 2025)"
+
+
+def _preset(name: str, paper: str, summary: str, *tags: str) -> Preset:
     return Preset(
         name=name,
         family=FAMILY.name,
         summary=summary,
-        paper="MAT (NeurIPS 2022)",
+        paper=paper,
         suites=("marl", "diagnostics", "credit"),
         tags=frozenset((TEAM, *tags)),
         place=25,
@@ -43,8 +46,10 @@ def _preset(name: str, summary: str, *tags: str) -> Preset:
 
 
 PRESETS = (
-    _preset("mat", "agents act in order, each given all observations: centralized execution"),
-    _preset("mat-dec", "agents act on their own observations; the transformer is the critic"),
-    _preset("mat-paper", "MAT with the official hyperparameters", OFFICIAL),
-    _preset("mat-dec-paper", "MAT-Dec with the official hyperparameters", OFFICIAL),
+    _preset("mat", _MAT, "agents act in order, each given all observations: centralized execution"),
+    _preset("mat-dec", _MAT, "agents act on their own observations; the transformer is the critic"),
+    _preset("sable", _SABLE, "MAT with retention over agents and time: centralized execution"),
+    _preset("sable-paper", _SABLE, "Sable with the official hyperparameters", OFFICIAL),
+    _preset("mat-paper", _MAT, "MAT with the official hyperparameters", OFFICIAL),
+    _preset("mat-dec-paper", _MAT, "MAT-Dec with the official hyperparameters", OFFICIAL),
 )

@@ -11,8 +11,9 @@ from gymnasium import spaces
 
 from pkubench.agents.contract import CentralisedTeam, Team
 from pkubench.agents.nn.fast.policy import NetworkPolicy, NetworkSettings, saved_floats
-from pkubench.agents.rl.team_transformer.acting import LocalNetwork, TeamPolicy
+from pkubench.agents.rl.team_transformer.acting import LocalNetwork, SablePolicy, TeamPolicy
 from pkubench.agents.rl.team_transformer.networks import TeamSpec, TeamTransformer
+from pkubench.agents.rl.team_transformer.sable import Sable
 from pkubench.agents.saved.files import SavedAgent
 from pkubench.agents.saved.team import is_sampled
 from pkubench.envs.core.registry import make_batch
@@ -55,9 +56,10 @@ def load(
             _check(agent, spec, env.observation_spaces[agent], space)
     finally:
         env.close()
+    make: Any = Sable if spec.has_memory else TeamTransformer
     with torch.device("meta"):
-        shapes = TeamTransformer(spec, torch.Generator()).state_dict()
-    net = TeamTransformer(spec, torch.Generator())
+        shapes = make(spec, torch.Generator()).state_dict()
+    net = make(spec, torch.Generator())
     net.load_state_dict(
         {
             key: torch.from_numpy(saved_floats(saved.tensors, f"net.{key}", tuple(value.shape)))
@@ -65,8 +67,9 @@ def load(
         }
     )
     if not spec.is_decentralised:
-        return TeamPolicy(net, action_spaces, stochastic=stochastic)
-    std = None if spec.is_discrete else net.std().detach().double().numpy()
+        kind = SablePolicy if spec.has_memory else TeamPolicy
+        return kind(net, action_spaces, stochastic=stochastic)
+    std = None if spec.is_discrete else net.distribution.std().detach().double().numpy()
     members = {}
     for k, (agent, space) in enumerate(action_spaces.items()):
         network = LocalNetwork(net.actors[0 if spec.shared else k], spec.observations)

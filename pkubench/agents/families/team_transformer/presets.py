@@ -1,9 +1,10 @@
-"""The settings of the Multi-Agent Transformer (Wen et al., NeurIPS 2022).
+"""The settings of MAT (Wen et al., NeurIPS 2022) and of Sable (Mahjoub et al., ICML 2025).
 
-``-paper`` have those of the official script for the particle tasks. The plain names have the
+MAT's ``-paper`` presets have the numbers of the official script for the particle tasks,
+``sable-paper`` those of Mava, with 16 environments. The plain names have the
 numbers of the CPU presets of HAPPO: 160 environments of 25 steps, a discount of 0.95, a learning
 rate of 1e-3, five passes, a ratio within 0.2, and bootstrapping at the time limit. They were taken
-over, not tuned for MAT.
+over, not tuned for these agents.
 """
 
 from __future__ import annotations
@@ -28,7 +29,20 @@ _SMALL = replace(
     max_grad_norm=10.0,
     truncation="bootstrap",
 )
+_SABLE = replace(
+    _PAPER,
+    memory="retention",
+    num_envs=16,
+    rollout_steps=128,
+    lr=5e-4,
+    clip=0.2,
+    value_weight=0.5,
+    max_grad_norm=10.0,
+    truncation="bootstrap",
+)
 PRESETS = {
+    "sable": replace(_SMALL, memory="retention"),
+    "sable-paper": _SABLE,
     "mat": _SMALL,
     "mat-dec": replace(_SMALL, execution="decentralised"),
     "mat-paper": _PAPER,

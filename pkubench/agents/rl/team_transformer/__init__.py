@@ -1,4 +1,4 @@
-"""PPO with a transformer over the agents of a team (MAT), which acts for all of them."""
+"""PPO with a transformer over the agents of a team (MAT, Sable)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def make_learner(context: Context) -> Learner:
         import torch  # noqa: F401 - looked for, so that the error names the extra
     except ModuleNotFoundError as error:
         raise MissingExtra("agents", "training") from error
+    from pkubench.agents.rl.team_transformer.sable_training import SableTraining
     from pkubench.agents.rl.team_transformer.training import TeamTraining
 
-    return TeamTraining(context)
+    return (TeamTraining if context.settings.memory == "none" else SableTraining)(context)

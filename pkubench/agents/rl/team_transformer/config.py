@@ -17,6 +17,8 @@ class TeamTransformerConfig:
     """``centralised``: agents act one after another, each given all observations and the actions
     before it (MAT). ``decentralised``: each acts on its own observation (MAT-Dec), and the
     transformer is the critic alone."""
+    memory: Literal["none", "retention"] = "none"
+    """``retention``: over agents and the steps of an episode (Sable); of a centralised team."""
     shared: bool = False
     """One decentralised actor for all agents."""
     width: int = 64
@@ -32,7 +34,7 @@ class TeamTransformerConfig:
     epochs: int = 10
     """Passes over the data of an update."""
     minibatches: int = 1
-    """Minibatches of steps per pass."""
+    """Minibatches per pass, of steps; with a memory, of whole environments."""
     lr: float = 7e-4
     """Adam's learning rate."""
     adam_epsilon: float = 1e-5
@@ -72,5 +74,8 @@ class TeamTransformerConfig:
         )
         if self.width % self.heads:
             raise ConfigError(f"heads must divide width={self.width}, got {self.heads}")
-        if self.minibatches > self.num_envs * self.rollout_steps:
-            raise ConfigError("minibatches must be at most num_envs * rollout_steps, the steps")
+        if self.memory != "none" and self.execution != "centralised":
+            raise ConfigError(f"memory={self.memory} needs execution=centralised")
+        units = self.num_envs * (1 if self.memory != "none" else self.rollout_steps)
+        if self.minibatches > units:
+            raise ConfigError(f"minibatches must be at most {units}, the units of an update")

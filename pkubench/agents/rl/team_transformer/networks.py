@@ -40,6 +40,8 @@ class TeamSpec:
     heads: int
     is_decentralised: bool
     shared: bool
+    has_memory: bool = False
+    """Whether it is Sable's network."""
 
     def __post_init__(self) -> None:
         """Check the domains."""
@@ -67,7 +69,7 @@ class TeamTransformer(nn.Module):
         self.decoder = None if spec.is_decentralised else Decoder(spec, generator)
         count = 0 if not spec.is_decentralised else 1 if spec.shared else spec.agents
         self.actors = nn.ModuleList(Actor(spec, generator) for _ in range(count))
-        self.log_std = None if spec.is_discrete else nn.Parameter(torch.ones(spec.actions))
+        self.distribution = TeamHead(spec)
 
     def values(self, observations: Tensor) -> Tensor:
         """Return each agent's value (B, n) of observations (B, n, d)."""
@@ -89,19 +91,17 @@ class TeamTransformer(nn.Module):
             outputs = self._local(observations)
         else:
             outputs = self.decoder(features, shifted(actions, self.spec))
-        return *self._log_probs(outputs, actions), values
+        return *self.distribution.log_probs(outputs, actions), values
 
     @torch.no_grad()
     def act(self, observations: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Sample actions, agent by agent; return them and their log-probabilities, as above."""
 
         def sample(agent: int, outputs: Tensor) -> Tensor:
-            if self.spec.is_discrete:
-                return Categorical.from_logits(outputs).sample(generator)
-            return DiagonalGaussian(outputs, self.std()).sample(generator)
+            return self.distribution.sample(outputs, generator)
 
         outputs, actions = self.one_by_one(observations, sample)
-        return actions, self._log_probs(outputs, actions)[0]
+        return actions, self.distribution.log_probs(outputs, actions)[0]
 
     def one_by_one(self, observations: Tensor, choose: Any) -> tuple[Tensor, Tensor]:
         """Return outputs (B, n, A) and actions where agents act in order.
@@ -126,26 +126,43 @@ class TeamTransformer(nn.Module):
             actions[:, agent] = choose(agent, rows[-1])
         return torch.stack(rows, 1), actions
 
-    def std(self) -> Tensor:
-        """Return the standard deviations (d_a,)."""
-        assert self.log_std is not None
-        return 0.5 * torch.sigmoid(self.log_std)
-
     def _local(self, observations: Tensor) -> Tensor:
         """Return the outputs (B, n, A) of decentralised actors."""
         if self.spec.shared:
             return self.actors[0](observations)  # type: ignore[no-any-return]
         return torch.stack([of(observations[:, k]) for k, of in enumerate(self.actors)], 1)
 
-    def _log_probs(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        if self.spec.is_discrete:
+
+class TeamHead(nn.Module):
+    """Action distributions: categorical, or normal with a deviation that all states share."""
+
+    def __init__(self, spec: TeamSpec) -> None:
+        """Start at a deviation of 0.5 sigmoid(1)."""
+        super().__init__()
+        self.is_discrete = spec.is_discrete
+        self.log_std = None if spec.is_discrete else nn.Parameter(torch.ones(spec.actions))
+
+    def std(self) -> Tensor:
+        """Return the standard deviations (d_a,)."""
+        assert self.log_std is not None
+        return 0.5 * torch.sigmoid(self.log_std)
+
+    def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
+        """Return actions (B,) or (B, d_a) of outputs (B, A)."""
+        if self.is_discrete:
+            return Categorical.from_logits(outputs).sample(generator)
+        return DiagonalGaussian(outputs, self.std()).sample(generator)
+
+    def log_probs(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log-probabilities (..., 1) or (..., d_a), and entropies (...)."""
+        if self.is_discrete:
             log_p = outputs.log_softmax(-1)
             entropy = -(log_p.exp() * log_p).sum(-1)
             return log_p.gather(-1, actions.unsqueeze(-1)), entropy
         std = self.std()
         z = (actions - outputs) / std
         constant = 0.5 * math.log(2.0 * math.pi)
-        entropy = (std.log() + constant + 0.5).sum().expand(outputs.shape[:2])
+        entropy = (std.log() + constant + 0.5).sum().expand(outputs.shape[:-1])
         return -0.5 * z * z - std.log() - constant, entropy
 
 
@@ -158,7 +175,7 @@ class Encoder(nn.Module):
         width = spec.width
         self.embed = nn.Sequential(
             nn.LayerNorm(spec.observations),
-            _linear(spec.observations, width, generator, is_activated=True),
+            linear(spec.observations, width, generator, is_activated=True),
             nn.GELU(),
             nn.LayerNorm(width),
         )
@@ -181,7 +198,7 @@ class Decoder(nn.Module):
         super().__init__()
         width, inputs = spec.width, spec.actions + spec.is_discrete
         self.embed = nn.Sequential(
-            _linear(inputs, width, generator, is_activated=True, has_bias=not spec.is_discrete),
+            linear(inputs, width, generator, is_activated=True, has_bias=not spec.is_discrete),
             nn.GELU(),
             nn.LayerNorm(width),
         )
@@ -204,13 +221,13 @@ class Actor(nn.Sequential):
         width = spec.width
         super().__init__(
             nn.LayerNorm(spec.observations),
-            _linear(spec.observations, width, generator, is_activated=True),
+            linear(spec.observations, width, generator, is_activated=True),
             nn.GELU(),
             nn.LayerNorm(width),
-            _linear(width, width, generator, is_activated=True),
+            linear(width, width, generator, is_activated=True),
             nn.GELU(),
             nn.LayerNorm(width),
-            _linear(width, spec.actions, generator),
+            linear(width, spec.actions, generator),
         )
 
 
@@ -232,7 +249,7 @@ class _Attention(nn.Module):
     def __init__(self, spec: TeamSpec, generator: torch.Generator, is_masked: bool) -> None:
         super().__init__()
         self.heads, self.is_masked = spec.heads, is_masked
-        layers = [_linear(spec.width, spec.width, generator) for _ in range(4)]
+        layers = [linear(spec.width, spec.width, generator) for _ in range(4)]
         self.query, self.key, self.value, self.mix = layers
 
     def forward(self, query: Tensor, other: Tensor) -> Tensor:
@@ -271,17 +288,17 @@ class _DecoderBlock(nn.Module):
 
 
 def _inner(width: int, generator: torch.Generator) -> nn.Sequential:
-    first = _linear(width, width, generator, is_activated=True)
-    return nn.Sequential(first, nn.GELU(), _linear(width, width, generator))
+    first = linear(width, width, generator, is_activated=True)
+    return nn.Sequential(first, nn.GELU(), linear(width, width, generator))
 
 
 def _head(width: int, outputs: int, generator: torch.Generator) -> nn.Sequential:
-    first = _linear(width, width, generator, is_activated=True)
-    last = _linear(width, outputs, generator)
+    first = linear(width, width, generator, is_activated=True)
+    last = linear(width, outputs, generator)
     return nn.Sequential(first, nn.GELU(), nn.LayerNorm(width), last)
 
 
-def _linear(
+def linear(
     inputs: int,
     outputs: int,
     generator: torch.Generator,
@@ -289,6 +306,7 @@ def _linear(
     is_activated: bool = False,
     has_bias: bool = True,
 ) -> nn.Linear:
+    """Return a layer with orthogonal weights, of a small gain where no activation follows."""
     made = nn.Linear(inputs, outputs, bias=has_bias)
     gain = math.sqrt(2.0) if is_activated else GAIN
     nn.init.orthogonal_(made.weight, gain=gain, generator=generator)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
-from torch import Tensor
+from torch import Tensor, nn
 
 from pkubench.agents.components import as_plain
 from pkubench.agents.learner import Context, Counters, Export, State
@@ -30,7 +30,7 @@ from pkubench.errors import ConfigError, WeightsError
 
 
 class TeamTraining:
-    """One training seed; see ``pkubench.agents.learner.Learner``."""
+    """One training seed of MAT; see ``pkubench.agents.learner.Learner``."""
 
     is_anytime = False
     ended = ""
@@ -50,18 +50,28 @@ class TeamTraining:
             self.spec = _spec_of(self.env, config)
             self.space = next(iter(self.env.action_spaces.values()))
             self.generator = torch.Generator().manual_seed(context.seed)
-            self.net = TeamTransformer(self.spec, self.generator).to(self.device)
+            self.net: Any = self.make_net().to(self.device)
             self.norm = ValueNorm()
             self.optimiser = Optimiser(
                 lambda p: torch.optim.Adam(p, lr=config.lr, eps=config.adam_epsilon, fused=True),
                 self.net.parameters(),
                 max_grad_norm=config.max_grad_norm,
             )
-            self.collector = Collector(self.env, context.seed, config.window, _plain)
+            self.collector = Collector(
+                self.env, context.seed, config.window, _plain, units=self.units()
+            )
         except BaseException:
             self.env.close()
             raise
         self.counters = Counters()
+
+    def make_net(self) -> nn.Module:
+        """Return the network, with its initial weights."""
+        return TeamTransformer(self.spec, self.generator)
+
+    def units(self) -> dict[str, int]:
+        """Return the size of the team's memory, under the first agent's name."""
+        return {}
 
     def iterate(self) -> dict[str, float]:
         """Collect a rollout and update once."""
@@ -81,10 +91,24 @@ class TeamTraining:
         self, observations: Mapping[str, Array], masks: Mapping[str, Array]
     ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
         """Act (see ``rl.behaviour.Behaviour``); log-probabilities are (N, 1) or (N, d_a)."""
+        stacked = self.team_of(observations, masks)
+        return self.by_agent(*self.net.act(stacked, self.generator))
+
+    def team_of(self, observations: Mapping[str, Array], masks: Mapping[str, Array]) -> Tensor:
+        """Return the observations (N, n, d) of all agents.
+
+        Raises:
+            ConfigError: not every action is legal.
+        """
         if masks:
             raise ConfigError("this agent acts where every action is always legal")
-        stacked = torch.from_numpy(np.stack([observations[a] for a in self.env.agents], 1))
-        actions, log_probs = self.net.act(stacked.to(self.device), self.generator)
+        stacked = np.stack([observations[a] for a in self.env.agents], 1)
+        return torch.from_numpy(stacked).to(self.device)
+
+    def by_agent(
+        self, actions: Tensor, log_probs: Tensor
+    ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
+        """Return raw actions, those for the environment, and log-probabilities, by agent id."""
         raw, mapped, found = {}, {}, {}
         for k, agent in enumerate(self.env.agents):
             raw[agent] = actions[:, k].cpu().numpy()
@@ -101,20 +125,19 @@ class TeamTraining:
         config = self.config
         observations = self._stacked(data.observations)
         actions, old = self._stacked(data.actions), self._stacked(data.log_probs)
-        raw, targets, estimated = self._estimates(data, observations)
-        advantages = standardise(torch.from_numpy(estimated.reshape(-1)), 1e-5)
-        count, sums = raw.shape[0] * raw.shape[1], np.zeros(3)
-        steps = (observations, actions, old, torch.from_numpy(raw), advantages.view(raw.shape))
-        columns = [of.flatten(0, 1).to(self.device) for of in steps]
-        goals = targets.reshape(count, -1)
+        raw, targets, estimated = self.estimates(data, observations)
+        advantages = standardise(torch.from_numpy(estimated.reshape(-1)), 1e-5).view(raw.shape)
+        values, sums = torch.from_numpy(raw), np.zeros(3)
+        count = self.count(data)
         for _ in range(config.epochs):
             order = torch.randperm(count, generator=self.generator)
             for rows in order.chunk(config.minibatches):
-                seen, acted, before, value, advantage = (of[rows] for of in columns)
-                target = goals[rows.numpy()]
+                target = self.take(torch.from_numpy(targets), rows).numpy()
                 self.norm.update(target.reshape(-1))
                 wanted = torch.from_numpy(self.norm.normalise(target)).to(self.device)
-                losses = self.losses(seen, acted, before, value, advantage, wanted)
+                given = [self.take(of, rows).to(self.device) for of in (old, values, advantages)]
+                found = self.evaluate(data, observations, actions, rows)
+                losses = self.losses(found, (given[0], given[1], given[2], wanted))
                 weights = (1.0, -config.entropy, config.value_weight)
                 terms = [w * loss for w, loss in zip(weights, losses, strict=True)]
                 self.optimiser.step(terms[0] + terms[1] + terms[2])
@@ -122,22 +145,37 @@ class TeamTraining:
         means = sums / (config.epochs * min(config.minibatches, count))
         return dict(zip(("policy_loss", "entropy", "value_loss"), means.tolist(), strict=True))
 
+    def count(self, data: Rollout) -> int:
+        """Return the number of units that minibatches are of: steps."""
+        return int(data.first.size)
+
+    def take(self, of: Tensor, rows: Tensor) -> Tensor:
+        """Return the units ``rows`` of something (T, N, ...)."""
+        return of.flatten(0, 1)[rows]
+
+    def evaluate(
+        self, data: Rollout, observations: Tensor, actions: Tensor, rows: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return log-probabilities, entropies and values of some units of a rollout."""
+        given = [self.take(of, rows).to(self.device) for of in (observations, actions)]
+        found: tuple[Tensor, Tensor, Tensor] = self.net.evaluate(*given)
+        return found
+
     def losses(
         self,
-        observations: Tensor,
-        actions: Tensor,
-        old_log_probs: Tensor,
-        old_values: Tensor,
-        advantages: Tensor,
-        targets: Tensor,
+        found: tuple[Tensor, Tensor, Tensor],
+        given: tuple[Tensor, Tensor, Tensor, Tensor],
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the surrogate loss, the mean entropy and the value loss of B steps.
+        """Return the surrogate loss, the mean entropy and the value loss.
 
-        All are (B, n, ...); values and targets are on the normalised scale.
+        Args:
+            found: log-probabilities (..., n, d), entropies (..., n) and values (..., n) now.
+            given: log-probabilities and values when the data was collected, advantages and targets;
+                values and targets on the normalised scale.
         """
         clip = self.config.clip
-        log_probs, entropy, values = self.net.evaluate(observations, actions)
-        ratio = (log_probs - old_log_probs).exp()
+        (log_probs, entropy, values), (before, old_values, advantages, targets) = found, given
+        ratio = (log_probs - before).exp()
         gain = advantages.unsqueeze(-1)
         surrogate = torch.minimum(ratio * gain, ratio.clamp(1 - clip, 1 + clip) * gain)
         value = value_loss(
@@ -149,17 +187,15 @@ class TeamTraining:
         )
         return -surrogate.sum(-1).mean(), entropy.mean(), value
 
-    @torch.no_grad()
-    def _estimates(self, data: Rollout, observations: Tensor) -> tuple[Array, Array, Array]:
+    def estimates(self, data: Rollout, observations: Tensor) -> tuple[Array, Array, Array]:
         """Return values as the network gives them, returns and advantages, (T, N, n) float32."""
         config, final = self.config, data.truncated.copy()
         final[-1] = True
-        raw = self._values(observations)
+        raw, ahead = self.values(data, observations, final)
         values = self.norm.denormalise(raw)
         following = np.empty_like(values)
         following[:-1] = values[1:]
-        ahead = self._stacked(data.next_observations)[torch.from_numpy(final)]
-        following[final] = self.norm.denormalise(self._values(ahead[None])[0])
+        following[final] = self.norm.denormalise(ahead)
         advantages = np.stack(
             [
                 gae(
@@ -178,11 +214,12 @@ class TeamTraining:
         )
         return raw, advantages + values, advantages
 
-    def _values(self, observations: Tensor) -> Array:
-        """Return values (T, N, n) of observations (T, N, n, d)."""
-        flat = self.net.values(observations.flatten(0, 1).to(self.device))
-        found: Array = flat.view(*observations.shape[:2], -1).cpu().numpy()
-        return found
+    @torch.no_grad()
+    def values(self, data: Rollout, observations: Tensor, final: Array) -> tuple[Array, Array]:
+        """Return values (T, N, n), and those of the next observations where ``final``, (K, n)."""
+        ahead = self._stacked(data.next_observations)[torch.from_numpy(final)]
+        flat = self.net.values(observations.flatten(0, 1).to(self.device)).cpu().numpy()
+        return flat.reshape(*final.shape, -1), self.net.values(ahead.to(self.device)).cpu().numpy()
 
     def _stacked(self, arrays: Mapping[str, Array]) -> Tensor:
         """Return (T, N, n, ...) of arrays by agent."""
@@ -243,6 +280,7 @@ def _spec_of(env: Any, config: TeamTransformerConfig) -> TeamSpec:
         heads=config.heads,
         is_decentralised=config.execution == "decentralised",
         shared=config.shared,
+        has_memory=config.memory != "none",
     )
 
 
