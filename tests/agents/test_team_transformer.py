@@ -153,10 +153,13 @@ def test_a_truncated_step_bootstraps_or_has_no_advantage() -> None:
 
 
 def test_sables_second_rollout_has_its_own_probabilities_and_values() -> None:
-    made = learner_of("sable", rollout_steps="3")  # of episodes of four steps
-    made.collector.collect(3, made.behave, restart=False)
-    data = made.collector.collect(3, made.behave, restart=False)
-    assert np.abs(data.hidden["a"]).max() > 0 and data.truncated.any()
+    task = make_task("SimpleSpread-v0")
+    made = learner_of("sable", task, rollout_steps="20")  # of episodes of 25 steps
+    with torch.no_grad():  # values that differ by more than rounding
+        made.net.value_head[-1].weight.normal_(generator=torch.Generator().manual_seed(0))
+    made.collector.collect(20, made.behave, restart=False)
+    data = made.collector.collect(20, made.behave, restart=False)
+    assert np.abs(data.hidden[made.env.agents[0]]).max() > 0 and data.truncated.any()
     observations, actions = made._stacked(data.observations), made._stacked(data.actions)
     rows = torch.arange(8)
     log_probs, _, values = made.evaluate(data, observations, actions, rows)
@@ -165,12 +168,13 @@ def test_sables_second_rollout_has_its_own_probabilities_and_values() -> None:
     final = data.truncated.copy()
     final[-1] = True
     raw, ahead = made.values(data, observations, final)
-    np.testing.assert_allclose(raw, values.detach().numpy(), atol=1e-5)
-    assert ahead.shape == (final.sum(), 2)
+    np.testing.assert_allclose(raw, values.detach().numpy(), atol=1e-4)
+    assert np.ptp(raw) > 0.5
+    assert ahead.shape == (final.sum(), 3)
     # the last step's next state is the first one of the rollout after it
     after = made.collector.collect(1, made.behave, restart=False)
     first, _ = made.values(after, made._stacked(after.observations), np.ones((1, 8), bool))
-    np.testing.assert_allclose(first[0], ahead[-8:], atol=1e-5)
+    np.testing.assert_allclose(first[0], ahead[-8:], atol=1e-4)
     made.close()
 
 
