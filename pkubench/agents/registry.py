@@ -107,7 +107,9 @@ class AgentFamily:
     """Why the family cannot train on a task; "" where it can. Reads the task and the traits of its
     environment, see ``pkubench.agents.requirements``."""
     acting: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    """Acting settings -> values, the default first: ``{"mode": ("mode", "sampled")}``."""
+    """Acting settings -> values, the default first: ``{"mode": ("mode", "sampled")}``; or a default
+    that any value of its type replaces, ``{"beam": (32,)}``; or None and that type, where the saved
+    agent has the default: ``{"target_return": (None, float)}``."""
     inputs: tuple[Input, ...] = ()
     extra: str | None = "agents"
     """The optional dependency set that training and loading need."""

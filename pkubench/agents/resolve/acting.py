@@ -69,7 +69,9 @@ def _checked(family: AgentFamily, acting: Mapping[str, str]) -> dict[str, Any]:
             hint = "" if family.acting else f"the family {family.name!r} has none"
             raise UnknownName("setting of acting", name, family.acting, hint)
         values = family.acting[name]
-        if isinstance(values[0], str):
+        if values[0] is None:
+            chosen[name] = fitted(name, read_value(text), values[1])
+        elif isinstance(values[0], str):
             if text not in values:
                 listed = ", ".join(map(repr, values))
                 raise ConfigError(f"{name} must be one of {listed}, got {text!r}")
