@@ -16,6 +16,7 @@ from pkubench.agents.rl.credit.models.coalitions import Sampler, drawn, enumerat
 from pkubench.agents.rl.credit.models.layers import CoalitionLayer
 from pkubench.agents.rl.credit.normalise import (
     minimum_shift_shares,
+    signed_softmax_shares,
     softmax_shares,
     with_remainder,
 )
@@ -299,7 +300,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("normalise", [softmax_shares, with_remainder])
+@pytest.mark.parametrize("normalise", [signed_softmax_shares, softmax_shares, with_remainder])
 def test_corrected_shares_sum_to_the_return(case: str, normalise: Any) -> None:
     scores, total = CASES[case]
     steps = scores.shape[2]
@@ -315,6 +316,40 @@ def test_softmax_shares_by_hand() -> None:
     scores = np.log([[[1.0, 3.0], [1.0, 1.0]]])  # sums log 1 and log 3
     shares = softmax_shares(scores, np.array([8.0]), np.ones((1, 2), bool))
     np.testing.assert_allclose(shares, [[[1.0, 4.5], [1.0, 1.5]]])
+
+
+def test_of_a_negative_return_tar2_blames_the_best_unless_its_weights_are_signed() -> None:
+    """Steps of 2/3 and 1/3, agents of 2/3 and 1/3 in the first: by hand, of -9 and of 9."""
+    scores, total, valid = (
+        np.log([[[2.0, 1.0], [1.0, 1.0]]]),
+        np.array([-9.0]),
+        np.ones((1, 2), bool),
+    )
+    unsigned, signed = (f(scores, total, valid) for f in (softmax_shares, signed_softmax_shares))
+    np.testing.assert_allclose(unsigned, [[[-4.0, -1.5], [-2.0, -1.5]]])
+    np.testing.assert_allclose(signed, [[[-1.0, -3.0], [-2.0, -3.0]]])
+    np.testing.assert_allclose(signed_softmax_shares(scores, -total, valid), -unsigned)
+    # as published, the step with the lower score loses nothing, and the best agent all
+    shares = minimum_shift_shares(scores, total, valid)
+    np.testing.assert_allclose(shares, [[[-9.0, 0.0], [0.0, 0.0]]], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("weights", "is_kept"), [("signed-softmax", True), ("softmax", False), ("published", False)]
+)
+def test_a_higher_score_of_tar2_is_a_higher_share_of_any_return(
+    weights: str, is_kept: bool
+) -> None:
+    model, episodes = started("tar2", 3, weights=weights), made_up([5] * 4, 3)
+    scores = RNG.standard_normal((4, 3, 5))
+    for sign in (1.0, -1.0):
+        episodes.returns[:] = 7.0 * sign
+        shares = model.settings.shares_of(scores, episodes)
+        order = np.argsort(scores.sum(1), -1)
+        team = np.take_along_axis(shares.sum(1), order, -1)
+        assert (np.diff(team, axis=-1) >= 0.0).all() == (is_kept or sign > 0.0)
+        own = np.take_along_axis(shares, np.argsort(scores, 1), 1)
+        assert (np.diff(own, axis=1) >= 0.0).all() == (is_kept or sign > 0.0)
 
 
 def test_published_tar2_gives_the_lowest_agent_nothing_and_of_two_one_takes_all() -> None:
