@@ -216,22 +216,22 @@ def test_evaluation_has_all_coalitions_of_six_agents_and_the_same_of_more() -> N
 
 
 @pytest.mark.parametrize("sampler", ["permutation", "bernoulli", "stratified"])
-@pytest.mark.parametrize("dropout", [0.0, 1e-9])
+@pytest.mark.parametrize(("n", "dropout"), [(3, 0.0), (4, 0.0), (3, 1e-9), (4, 1e-9)])
 def test_the_mean_over_coalitions_is_that_of_masked_attentions(
-    sampler: Sampler, dropout: float
+    sampler: Sampler, n: int, dropout: float
 ) -> None:
     """One attention for each coalition, with a query for each agent, and then their mean."""
     generator = torch.Generator().manual_seed(1)
-    layer = CoalitionLayer(8, 2, 4, dropout, generator).train()
-    x = torch.randn(2, 4, 3, 8, generator=generator) * 3.0
-    coalitions = drawn(sampler, 4, 5, generator)
+    layer = CoalitionLayer(8, 2, n, dropout, generator).train()
+    x = torch.randn(2, n, 3, 8, generator=generator) * 3.0
+    coalitions = drawn(sampler, n, 5, generator)
     found = layer(x, coalitions)
     key_value = layer.key_value.weight, layer.key_value.bias
-    total = torch.zeros(2, 3, 4, 8)
+    total = torch.zeros(2, 3, n, 8)
     tokens = x.transpose(1, 2) + layer.agents
     for members in coalitions.members:
         rows = []
-        for i in range(4):
+        for i in range(n):
             query = tokens[:, :, i] @ layer.query[i] + layer.query_bias[i]
             key, value = torch.nn.functional.linear(tokens, *key_value).chunk(2, -1)
             heads = []
@@ -244,12 +244,27 @@ def test_the_mean_over_coalitions_is_that_of_masked_attentions(
     torch.testing.assert_close(found, (total / 5).transpose(1, 2), atol=1e-5, rtol=1e-4)
 
 
-def test_scores_far_apart_give_finite_weights_and_gradients() -> None:
-    layer = CoalitionLayer(4, 1, 3, 0.0, torch.Generator().manual_seed(0))
-    x = (torch.randn(1, 3, 1, 4) * 100.0).requires_grad_()
-    out = layer(x, enumerated("permutation", 3))
+@pytest.mark.parametrize("n", [3, 4])
+def test_scores_far_apart_give_finite_weights_and_gradients(n: int) -> None:
+    layer = CoalitionLayer(4, 1, n, 0.0, torch.Generator().manual_seed(0))
+    x = (torch.randn(1, n, 1, 4) * 100.0).requires_grad_()
+    out = layer(x, enumerated("permutation", n))
     out.sum().backward()
     assert out.isfinite().all() and x.grad is not None and x.grad.isfinite().all()
+
+
+def test_few_agents_attend_by_pairs_as_many_do_by_products() -> None:
+    """The same outputs and gradients, to rounding."""
+    found = []
+    for name in ("_by_pairs", "_by_products"):
+        layer = CoalitionLayer(8, 2, 3, 0.0, torch.Generator().manual_seed(0))
+        layer._by_pairs = getattr(layer, name)  # type: ignore[method-assign]
+        x = torch.randn(2, 3, 5, 8, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        out = layer(x, enumerated("permutation", 3))
+        out.square().sum().backward()
+        found.append((out, x.grad, *(p.grad for p in layer.parameters())))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
 
 
 def test_the_credit_of_who_took_part_is_exact() -> None:
