@@ -266,12 +266,11 @@ in brackets where seeds differ.
   episode. **agents**: that of each agent's credit with its difference reward, over the agents of a
   step. **value**: that of the team's credit with what a step gains by the exact value of optimal
   play, V(s') - V(s) plus the reward, discounted by 0.9. **gap**: root mean squared difference from
-  that gain.
+  that gain. **spread**: standard deviation of a share between two calls.
 * Credit that is constant over the steps, or the same for all agents, has a correlation of 0. A
   dash: the truth is constant or unknown.
 
-`difference` and `dense` are oracles, which read the truth. Two calls differ by nothing for every
-method here (**spread**).
+`difference` and `dense` are oracles, which read the truth.
 
 """
 _COLUMNS = {
