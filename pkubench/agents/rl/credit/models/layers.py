@@ -128,10 +128,12 @@ class CoalitionLayer(nn.Module):
         query = torch.baddbmm(self.query_bias[:, None], by_agent, self.query)
         maps = zip(self.key_value.weight.chunk(2), self.key_value.bias.chunk(2), strict=True)
         key, value = (functional.linear(by_agent, *of) for of in maps)
-        parts = (part.unflatten(-1, (self.heads, -1)) for part in (query, key, value))
+        q, k, v = (
+            part.view(number, -1, self.heads, width // self.heads) for part in (query, key, value)
+        )
         is_dropped = self.training and self.rate > 0.0
         attend = self._by_pairs if number <= FEW and not is_dropped else self._by_products
-        mixed = self.dropout(self.out(attend(*parts, coalitions).flatten(-2)))
+        mixed = self.dropout(self.out(attend(q, k, v, coalitions).flatten(-2)))
         return mixed.unflatten(1, (batch, length)).transpose(0, 1)  # type: ignore[no-any-return]
 
     def _by_pairs(self, query: Tensor, key: Tensor, value: Tensor, of: Coalitions) -> Tensor:
