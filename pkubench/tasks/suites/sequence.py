@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pkubench.envs.memory.graph_path import STARTS
 from pkubench.tasks.balanced import BalancedEpisodes
+from pkubench.tasks.claims import sequence_models
 from pkubench.tasks.scoring import Episodes, Scoring
 from pkubench.tasks.suite import Suite
 from pkubench.tasks.task import Metric, Protocol, Task
@@ -150,6 +151,7 @@ SUITE = Suite(
     title="Memory and sequences",
     summary="what was seen long ago, what pays much later, and what data alone can teach",
     tasks=_tasks(),
+    claims=sequence_models.CLAIMS,
     place=60,
     reference="scripted:optimum",
 )

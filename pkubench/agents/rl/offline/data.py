@@ -24,6 +24,11 @@ class Windows(NamedTuple):
     valid: Array
     """(B, L) bool: whether a slot is a step, not padding."""
 
+    def trimmed(self) -> Windows:
+        """Return the slices without the columns that are padding in all of them."""
+        length = int(self.valid.any(axis=0).sum())
+        return Windows(self.rows[:, :length], self.valid[:, :length])
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Prepared:

@@ -86,7 +86,7 @@ class DecisionLearner(MethodLearner):
 
     def update(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """Take a step on a batch of windows; return its loss."""
-        drawn = self.data.draw_windows(self.setup.batch_size, self.method.context, rng)
+        drawn = self.data.draw_windows(self.setup.batch_size, self.method.context, rng).trimmed()
         steps, valid = self.windows(drawn.rows), torch.from_numpy(drawn.valid).to(self.device)
         self.net.train()
         with autocast(self.setup.precision, self.device):

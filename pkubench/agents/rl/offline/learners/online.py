@@ -131,7 +131,7 @@ class OnlineLearner(DecisionLearner):
 
     def update(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """Take a step on a batch of windows and one of the temperature."""
-        drawn = self.data.draw_windows(self.setup.batch_size, self.method.context, rng)
+        drawn = self.data.draw_windows(self.setup.batch_size, self.method.context, rng).trimmed()
         steps, valid = self.windows(drawn.rows), torch.from_numpy(drawn.valid).to(self.device)
         self.net.train()
         with autocast(self.setup.precision, self.device):
