@@ -187,6 +187,42 @@ def test_abilities_of_agents_that_learn_from_data() -> None:
     assert sequence_scores.abilities_of({}, sequence_scores.LEARNED_FROM_DATA) == {}
 
 
+def test_the_page_has_a_section_for_each_kind_of_row(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    known = table()
+    for lines in known.values():
+        lines["scripted:optimum"] = lines["perfect"]
+    known["GraphPath-v0"]["dt"] = returns("dt", -2.0, -2.2)
+    known["GraphPath-v0"]["dt-k1"] = returns("dt-k1", -3.0, -3.2)
+    robot = {"return": 900.0, "cost": 3.0}
+    targets = [
+        {"target": t, "metrics": {"return": {"mean": got}}}
+        for t, got in ((100.0, 150.0), (200.0, 180.0))
+    ]
+    known["HopperVelocity-v0"] = {
+        "random": line("random", [{"return": 18.0, "cost": 0.0}]),
+        "bc-medium": line("bc-medium", [robot, robot]),
+        "dt-medium": line("dt-medium", [robot, robot], asked=[targets, targets]),
+    }
+    for found in known.values():  # as of runs, with bounds
+        for name, of in found.items():
+            bounds = {m: (v[0], v[0], v[0], v[3]) for m, v in of.metrics.items()}
+            found[name] = replace(of, metrics=bounds)
+    monkeypatch.setattr(sequence_page, "table_of", lambda rows, scale, anchors: known)
+    monkeypatch.setattr(sequence_page, "page_path", lambda name, scale: tmp_path / "sequence.md")
+    page = sequence_page.page_of((), 1.0)
+    assert "### LuckyArm-v0\n" in page and "Exactly: random 0.7493, lucky 0.5, reference 1" in page
+    assert "| perfect | 100 | 100 | 100 | 100 | 100 |" in page
+    assert "| GraphPath-v0 | -2.1 [-2.1, -2.1] | -3.1 [-3.1, -3.1] |" in page
+    assert "### HopperVelocity-v0, medium data" in page and "mixed data" not in page
+    assert "| dt-medium | 150 [150, 150] | 180 [180, 180] | 1.00 | 35 |" in page
+    assert "| HopperVelocity-v0 | dt-medium | bc-medium | 0" in page
+    drawn = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert drawn == {"sequence-abilities-data.svg", "sequence-HopperVelocity-v0.svg"}
+
+
 def test_abilities_of_agents_with_a_memory() -> None:
     tasks = {"": (1.0, 0.5), "+corridor=30": (1.0, 0.5), "+corridor=100": (0.5, 0.5)}
     mazes = {

@@ -243,6 +243,8 @@ def _robots(table: Table, page: Path) -> Iterator[str]:
     for task in tasks:
         curves = {}
         for kind in KINDS:
+            if not any(name.endswith(f"-{kind}") for name in table[task]):
+                continue
             lines = {
                 name: line
                 for name, line in table[task].items()

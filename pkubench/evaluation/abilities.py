@@ -58,7 +58,7 @@ def share(score: float, lazy: float, best: float) -> float:
     Raises:
         StatisticsError: the lazy score is the best one.
 
-    >>> share(0.6, lazy=0.2, best=1.0), share(0.0, lazy=0.2, best=1.0)
+    >>> share(0.75, lazy=0.5, best=1.0), share(0.0, lazy=0.5, best=1.0)
     (0.5, 0.0)
     """
     if lazy == best:
