@@ -166,7 +166,7 @@ class Maker:
             return {f"{stem}/halves-v0": self._halves}
         source = Trained(self) if self.plan.agent else Scripted(self)
         found = {f"{stem}/{kind}-v0": getattr(source, kind) for kind in KINDS}
-        if self.plan.task.startswith("KeyToDoor"):
+        if isinstance(source, Scripted) and self.plan.task.startswith("KeyToDoor"):
             found[f"{stem}/random-1k-v0"] = source.few
         return found
 
@@ -447,7 +447,8 @@ def recorded(asked: Request) -> tuple[Request, list[RecordingEnv]]:
 
 def _team(episodes: Episodes) -> Array:
     """Return the team's return of each episode, (E,)."""
-    return episodes.returns.reshape(len(episodes), -1).sum(axis=1)
+    returns: Array = episodes.returns.reshape(len(episodes), -1).sum(axis=1)
+    return returns
 
 
 if __name__ == "__main__":

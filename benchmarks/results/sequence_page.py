@@ -21,7 +21,7 @@ from benchmarks.results.sequence_scores import (
 )
 from pkubench.data.cards import cards
 from pkubench.evaluation.abilities import longest_solved
-from pkubench.evaluation.figures.abilities import ability_radar, calibration_curves
+from pkubench.evaluation.figures.abilities import Asked, ability_radar, calibration_curves
 from pkubench.tasks.registry import make_task
 
 TABLE = "sequence"
@@ -242,7 +242,7 @@ def _robots(table: Table, page: Path) -> Iterator[str]:
     if tasks:
         yield _ROBOTS
     for task in tasks:
-        curves = {}
+        curves: dict[str, list[Asked]] = {}
         for kind in KINDS:
             if not any(name.endswith(f"-{kind}") for name in table[task]):
                 continue

@@ -30,7 +30,7 @@ _NO_MEMORY = 20_000.0
 _CONTEXT_OF_ONE = 120.0
 _READING = {"KeyToDoor": 20.0, "LuckyArm": 4.0, "Hopper": 4.0, "HalfCheetah": 3.0}
 """Prefix of the task -> core seconds in which its data set is read."""
-_PLAYING = {"dt": 0.0008, "odt": 0.002, "tt": 0.15}
+_PLAYING = {"dt": 0.0012, "odt": 0.002, "tt": 0.15}
 """Core seconds of a step of an episode of a robot, where an agent is slow to act."""
 _START = 6.0
 """Core seconds until a training begins, and of a short evaluation."""

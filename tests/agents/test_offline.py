@@ -17,7 +17,7 @@ from pkubench.agents.nn.fast.policy import NetworkPolicy
 from pkubench.agents.resolve.loading import load_agent
 from pkubench.agents.rl.offline import make_learner
 from pkubench.agents.rl.offline.acting import DecisionPolicy
-from pkubench.agents.rl.offline.data import best_episodes, prepare
+from pkubench.agents.rl.offline.data import Windows, best_episodes, prepare
 from pkubench.agents.rl.offline.learners.decision import DecisionLearner
 from pkubench.agents.rl.offline.training import OfflineTraining
 from pkubench.agents.saved.files import SavedAgent, load_saved
@@ -82,6 +82,16 @@ def test_actions_are_mapped_to_the_unit_interval_and_states_to_the_unit_normal()
     np.testing.assert_array_equal(after[2], data.states[3])
     np.testing.assert_array_equal(after[3], DIAL_DATA.final_observations[0])
     assert not ends.any()
+
+
+def test_only_columns_that_are_padding_in_every_window_are_left_out() -> None:
+    rows = np.arange(8).reshape(2, 4)
+    valid = np.array([[True, True, False, False], [True, True, True, False]])
+    trimmed = Windows(rows, valid).trimmed()
+    assert trimmed.rows.tolist() == [[0, 1, 2], [4, 5, 6]]
+    assert trimmed.valid.tolist() == [[True, True, False], [True, True, True]]
+    whole = Windows(rows, np.ones((2, 4), np.bool_)).trimmed()
+    assert whole.rows.tolist() == rows.tolist()
 
 
 def test_windows_begin_at_any_step_and_end_with_their_episode() -> None:

@@ -64,6 +64,20 @@ def test_a_set_that_is_not_the_one_of_its_card_is_said(small, capsys, monkeypatc
     assert small(Plan("Stitching-v0", size=3), "--update") == 0
 
 
+def test_a_trial_is_smaller_and_has_no_cards(small, tmp_path: Path):
+    out = tmp_path / "trial"
+    words = ("--scale", "0.1", "--out", str(out))
+    assert small(Plan("GraphPath-v0", size=300), *words) == 0
+    assert len(read(str(out / "pkubench/GraphPath/random-v0"))) == 30
+    assert not cards() and not (tmp_path / "sets").exists()
+    with pytest.raises(SystemExit):
+        small(Plan("GraphPath-v0", size=300), "--scale", "0.1")
+    plan = Plan("HopperVelocity-v0", "ppo", 1_000_000, 500_000)
+    assert plan.scaled(1.0) is plan
+    assert plan.scaled(0.002) == Plan("HopperVelocity-v0", "ppo", 2_000, 1_000, is_trial=True)
+    assert plan.scaled(1e-9).steps == 1 and plan.scaled(1e-9).size == 20
+
+
 def test_the_halves_of_stitching(small):
     small(Plan("Stitching-v0", size=2))
     found = read("pkubench/Stitching/halves-v0")
