@@ -220,6 +220,7 @@ def test_an_episode_does_not_depend_on_the_ones_beside_it(dial: OfflineTraining)
     assert returns_of(agent, DIAL, DialEnv, 1) == together[:1]
 
 
+@pytest.mark.slow
 def test_a_discrete_decision_transformer_takes_the_end_that_pays_what_is_asked() -> None:
     learner = trained(
         context_of("dt", CHAIN, CHAIN_DATA, 250, context=5, lr=4e-3, batch_size=32, **SMALL)

@@ -222,6 +222,7 @@ def test_a_saved_team_acts_and_says_how(agent: str, task: Task, tmp_path: Path) 
         load_agent(str(tmp_path / "run"), make_task("SimpleReferenceContinuous-v0"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("agent", ["mat", "sable"])
 def test_agents_in_order_learn_to_differ_where_equal_actors_cannot(agent: str) -> None:
     made = learner_of(agent, num_envs="32", lr="1e-2", width="16", minibatches="1", epochs="5")

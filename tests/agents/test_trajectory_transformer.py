@@ -266,6 +266,7 @@ def test_expectations_count_the_end_as_nothing() -> None:
     assert float(value) == pytest.approx(2.0) and token.tolist() == [2]
 
 
+@pytest.mark.slow
 def test_a_trained_model_plans_to_the_end_that_pays_more() -> None:
     torch.manual_seed(0)
     made = learner_of(150, data=chain_data(200), lr=0.01, dropout=0.0, updates=150)

@@ -87,6 +87,7 @@ def test_the_halves_of_stitching(small):
     assert found.actions.tolist() == [0, 0, 0, 0, 1, 1, 0, 1, 0, 1]
 
 
+@pytest.mark.slow
 def test_sets_of_a_learner(small, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(offline_data, "SEEDS", (0,))
     monkeypatch.setattr(offline_data, "VALIDATION", Validation(points=4, episodes=4, window=2))
