@@ -73,6 +73,8 @@ class Episodes:
     def __post_init__(self) -> None:
         for name, kind in _KINDS.items():
             if (array := getattr(self, name)) is not None:
+                if np.asarray(array).dtype.kind not in "biuf":
+                    raise self._error(f"{name} are not numbers")
                 object.__setattr__(self, name, _as_kind(array, kind))
         self._check_shapes()
         for name in ("observations", "final_observations", "actions", "rewards", "costs"):
@@ -317,7 +319,10 @@ class EpisodesBuilder:
                 f"observations, {taken} actions and {earned} rewards; L + 1, L and L are wanted"
             )
         if self._parts and (cost is None) != (self._parts[0][3] is None):
-            raise DataError("costs are given for some episodes and not for others")
+            raise DataError(
+                f"{self._facts['name'] or 'the data set'}: costs are given for some episodes and "
+                "not for others"
+            )
         self._parts.append((*part, cost))
         self._terminated.append(bool(terminated))
 
@@ -330,6 +335,13 @@ class EpisodesBuilder:
         if not self._parts:
             raise DataError(f"{self._facts['name'] or 'the data set'}: no episodes")
         seen, taken, earned, cost = zip(*self._parts, strict=True)
+        for what, arrays in (("observations", seen), ("actions", taken), ("rewards", earned)):
+            shapes = {array.shape[1:] for array in arrays}
+            if len(shapes) > 1:
+                raise DataError(
+                    f"{self._facts['name'] or 'the data set'}: {what} of its episodes have "
+                    f"different shapes, {' and '.join(map(str, sorted(shapes)[:2]))}"
+                )
         return Episodes(
             observations=np.concatenate([array[:-1] for array in seen]),
             final_observations=np.stack([array[-1] for array in seen]),

@@ -118,6 +118,18 @@ def test_a_builder_counts():
         builder.add([0, 1, 2], [0, 0], [0, 0], True, [0, 0])
 
 
+def test_episodes_of_different_shapes_and_what_are_no_numbers():
+    builder = EpisodesBuilder(name="mine")
+    builder.add(np.zeros((2, 3)), [0], [0], True)
+    builder.add(np.zeros((2, 4)), [0], [0], True)
+    with pytest.raises(DataError, match=r"mine: observations of its .* shapes, \(3,\) and \(4,\)"):
+        builder.build()
+    builder = EpisodesBuilder(name="mine")
+    builder.add([0, 1], ["left"], [0], True)
+    with pytest.raises(DataError, match="mine: actions are not numbers"):
+        builder.build()
+
+
 def test_spaces_of_another_task():
     episodes = two()
     episodes.check_spaces(spaces.Box(-9, 9, (2,)), spaces.Discrete(2))
