@@ -11,13 +11,15 @@ import torch
 
 from pkubench.agents.components import with_settings
 from pkubench.agents.contract import CentralisedTeam, Team
+from pkubench.agents.families.team_transformer.loading import load
 from pkubench.agents.learner import Context
 from pkubench.agents.registry import preset
 from pkubench.agents.resolve.loading import load_agent
 from pkubench.agents.rl.team_transformer import make_learner
 from pkubench.agents.rl.team_transformer.networks import TeamSpec, TeamTransformer, shifted
+from pkubench.agents.saved.files import SavedAgent
 from pkubench.agents.suitability import why_not
-from pkubench.errors import AgentError
+from pkubench.errors import AgentError, WeightsError
 from pkubench.evaluation.run.episodes import run_block
 from pkubench.tasks.registry import make_task
 from pkubench.tasks.scoring import Episode
@@ -84,6 +86,17 @@ def test_an_action_is_seen_by_the_agents_after_it_alone(is_discrete: bool) -> No
     after = made.decoder(features, shifted(other, made.spec))
     assert torch.equal(before[:, :2], after[:, :2])
     assert (before[:, 2:] != after[:, 2:]).any(-1).all()
+
+
+def test_the_residual_of_the_decoder_is_the_encoders_features() -> None:
+    made = net()
+    seen, actions = batch()
+    features, _ = made.encoder(seen)
+    assert made.decoder is not None
+    with torch.no_grad():
+        made.decoder.blocks[-1].other.mix.weight.zero_()  # actions would remain in another residual
+    found = [made.decoder(features, shifted(a, made.spec)) for a in (actions, 2 - actions)]
+    torch.testing.assert_close(found[0], found[1], atol=1e-12, rtol=0)
 
 
 def test_the_encoder_permutes_with_its_agents_and_every_agent_counts() -> None:
@@ -220,6 +233,19 @@ def test_a_saved_team_acts_and_says_how(agent: str, task: Task, tmp_path: Path) 
     assert alone[0].return_ == records[0].return_  # whatever the batch
     with pytest.raises(AgentError, match="team"):
         load_agent(str(tmp_path / "run"), make_task("SimpleReferenceContinuous-v0"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"width": 2**20}, {"width": 2**62}, {"has_memory": True, "is_decentralised": True}],
+)
+def test_a_description_of_no_network_is_refused(wrong: dict[str, Any]) -> None:
+    made = learner_of("mat")
+    export = made.export()
+    made.close()
+    config = {"task": SHARING.id, **export.config, "spec": {**export.config["spec"], **wrong}}
+    with pytest.raises(WeightsError):
+        load(SavedAgent(config, dict(export.tensors)), SHARING)
 
 
 @pytest.mark.parametrize("agent", ["mat", "sable"])
