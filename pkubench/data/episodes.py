@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -67,8 +67,6 @@ class Episodes:
     """Full id of the task that it was recorded on; "" where another library recorded it."""
     name: str = ""
     """What to call it in messages: a data set's id, or its path."""
-    about: Mapping[str, Any] = field(default_factory=dict)
-    """What its author wrote about it; JSON values."""
 
     def __post_init__(self) -> None:
         for name, kind in _KINDS.items():
@@ -199,7 +197,6 @@ class Episodes:
             agents=self.agents,
             task=self.task,
             name=self.name,
-            about=self.about,
         )
 
     @functools.cached_property
@@ -278,15 +275,8 @@ class EpisodesBuilder:
     array([1.])
     """
 
-    def __init__(
-        self, *, task: str = "", name: str = "", agents: Sequence[str] = (), **about: Any
-    ) -> None:
-        self._facts: dict[str, Any] = {
-            "task": task,
-            "name": name,
-            "agents": tuple(agents),
-            "about": about,
-        }
+    def __init__(self, *, task: str = "", name: str = "", agents: Sequence[str] = ()) -> None:
+        self._facts: dict[str, Any] = {"task": task, "name": name, "agents": tuple(agents)}
         self._parts: list[tuple[Array, Array, Array, Array | None]] = []
         self._terminated: list[bool] = []
 
@@ -382,7 +372,6 @@ def joined(parts: Iterable[Episodes], name: str = "") -> Episodes:
         agents=first.agents,
         task=first.task,
         name=name or first.name,
-        about=first.about,
     )
 
 

@@ -296,6 +296,12 @@ def test_it_is_pretrained_on_all_data_and_then_on_its_buffer() -> None:
         assert len(other.data.episodes) == count
 
 
+def test_its_head_begins_orthogonal_and_without_bias() -> None:
+    head = learner_of("odt", dial_data(6), DIAL, **ODT).net.head
+    assert not head.bias.any()
+    torch.testing.assert_close(head.weight.square().sum(1), torch.ones(2))  # one row of each part
+
+
 def test_its_loss_is_the_negative_likelihood_less_the_weighted_entropy() -> None:
     learner, losses = learner_of("odt", dial_data(6), DIAL, temperature=0.5, **ODT), []
     learner.optimisers["net"].step = losses.append

@@ -55,6 +55,7 @@ class OnlineLearner(DecisionLearner):
         if not setup.data.is_discrete:
             for rows in self.net.head.weight.detach().chunk(2):
                 nn.init.orthogonal_(rows, generator=self.generator)
+            nn.init.zeros_(self.net.head.bias)
         self.optimisers["net"] = Optimiser(
             partial(Lamb, lr=method.lr, weight_decay=method.weight_decay),
             self.net.parameters(),
@@ -67,7 +68,7 @@ class OnlineLearner(DecisionLearner):
             adam(method.temperature_lr), [self.log_temperature]
         )
         ascending = np.argsort(self.returns, kind="stable")[-method.buffer_size :]
-        given = replace(setup.data.episodes, costs=None, task="", name="", about={})
+        given = replace(setup.data.episodes, costs=None, task="", name="")
         self.buffer = [given.select([k]) for k in ascending]
         """Episodes; at first ascending by return."""
         self.played: dict[int, int] = {}
