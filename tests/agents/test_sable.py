@@ -111,10 +111,16 @@ def test_the_query_and_the_residual_of_the_decoder_are_the_encoders_features() -
     decay = Decay.of(first, AGENTS, block.other.kappa, is_ordered=True)
     start = torch.zeros(COPIES, 2, 4, 4, dtype=torch.float64)
     asked: list[torch.Tensor] = []
-    block.other.query.register_forward_pre_hook(lambda _, given: asked.append(given[0]))
+    gating: list[torch.Tensor] = []
+    keys: list[torch.Tensor] = []
+    for layer, seen_by in (("query", asked), ("gate", gating), ("key", keys)):
+        getattr(block.other, layer).register_forward_pre_hook(
+            lambda _, given, seen_by=seen_by: seen_by.append(given[0])
+        )
     block.chunk(x, features, decay, start, start)
     block.step(x[:, :1], features[:, :1], start, start)
     assert torch.equal(asked[0], features) and torch.equal(asked[1], features[:, :1])
+    assert all(map(torch.equal, gating, keys)) and len(gating) == 2  # the gate is of the keys
     with torch.no_grad():
         block.other.mix.weight.zero_()  # then all that is left of the actions is a residual
     other = actions.clone()

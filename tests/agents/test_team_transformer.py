@@ -152,6 +152,16 @@ def test_the_surrogate_is_clipped_per_dimension_and_summed() -> None:
     made.close()
 
 
+def test_one_optimiser_descends_the_weighted_sum_of_the_losses() -> None:
+    made = learner_of(entropy="0.1", value_weight="0.5", epochs="1", minibatches="1")
+    data, taken = made.collector.collect(4, made.behave, restart=False), []
+    made.losses = lambda found, given: tuple(map(torch.tensor, (1.0, 2.0, 3.0)))
+    made.optimiser.step = taken.append
+    made.update(data)
+    made.close()
+    assert [float(loss) for loss in taken] == [pytest.approx(1.0 - 0.1 * 2.0 + 0.5 * 3.0)]
+
+
 def test_a_truncated_step_bootstraps_or_has_no_advantage() -> None:
     found = {}
     for how in ("official", "bootstrap"):

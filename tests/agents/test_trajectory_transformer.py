@@ -53,6 +53,8 @@ def test_thresholds_are_every_so_manyth_value_and_the_maximum() -> None:
     bins = Discretiser.of(data, 4)  # every third: 0, 3, 6, 9, and 9
     assert bins.edges[0].tolist() == [3.0, 6.0, 9.0]
     assert bins.values[0].tolist() == [1.5, 4.5, 7.5, 9.0]
+    # a number that equals a threshold is in the bin that begins there
+    assert bins.encode(np.array([[3.0], [5.9], [6.0], [9.0]])).ravel().tolist() == [1, 1, 2, 3]
 
 
 def test_few_different_values_are_kept_exactly() -> None:
