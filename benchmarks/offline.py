@@ -29,7 +29,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.offline_data import NUM_ENVS, Maker, NoisyAgent, Plan
+from benchmarks.offline_data import NUM_ENVS, Maker, Plan
+from benchmarks.offline_scripted import NoisyAgent
 from pkubench.agents.contract import Entrant
 from pkubench.agents.families.scripted.policies import scripted_agent
 from pkubench.agents.registry import WEIGHTS, family_of, import_function, preset

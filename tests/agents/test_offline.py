@@ -131,6 +131,15 @@ def test_a_window_has_the_return_that_includes_its_own_reward(dial: OfflineTrain
     np.testing.assert_array_equal(steps.times[0], [0, 1, 2, 3])
 
 
+def test_padding_does_not_enter_the_loss(dial: OfflineTraining) -> None:
+    learner: Any = dial.learner
+    given = np.random.default_rng(0)
+    drawn = learner.data.draw_windows(learner.setup.batch_size, 4, np.random.default_rng(0))
+    outputs, actions = learner.unpadded(given)
+    assert not drawn.valid.all() and len(outputs) == len(actions) == drawn.valid.sum()
+    np.testing.assert_array_equal(actions.numpy(), learner.data.actions[drawn.rows[drawn.valid]])
+
+
 def test_what_is_asked_for_is_the_return_to_go_of_what_is_got(dial: OfflineTraining) -> None:
     agent = agent_of(dial, DIAL, target_return=5.0)
     assert isinstance(agent, DecisionPolicy)
@@ -331,6 +340,17 @@ def test_an_agent_of_other_spaces_or_damaged_is_refused(dial: OfflineTraining) -
         config = {"task": DIAL.id, "policy": policy}
         with pytest.raises(WeightsError):
             load(SavedAgent(config, dict(export.tensors)), DIAL, {})
+
+
+def test_a_description_of_a_network_too_large_to_build_is_refused(dial: OfflineTraining) -> None:
+    export = dial.export()
+    spec = export.config["policy"]["spec"]
+    for width in (2**20, 2**62):  # a terabyte, and more than can be counted
+        inner = {**spec["transformer"], "width": width}
+        policy = {**export.config["policy"], "spec": {**spec, "transformer": inner}}
+        with pytest.raises(WeightsError) as caught:
+            load(SavedAgent({"task": DIAL.id, "policy": policy}, dict(export.tensors)), DIAL, {})
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["dt", "odt"])

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from benchmarks import offline_data
-from benchmarks.offline_data import NoisyAgent, Plan
+from benchmarks.offline_data import Plan
+from benchmarks.offline_scripted import NoisyAgent
 from pkubench.agents.families.scripted.policies import scripted_agent
 from pkubench.agents.saved.files import load_saved
 from pkubench.data import cards as card_module

@@ -70,8 +70,9 @@ _OFFLINE = (
 )
 _MAZE = (
     "Each episode is played with both signs, so that an agent that forgets the sign and turns "
-    "earns exactly 1/2. Name the length of the corridor as in {}-v0+corridor=100; references and "
-    "the floor are the same for all lengths."
+    "earns exactly 1/2. Name the length of the corridor as in {}-v0+corridor=100; the optimum and "
+    "the floor are the same for all lengths, and random play, which falls to -1 as they grow, is "
+    "stated for 10."
 )
 
 
