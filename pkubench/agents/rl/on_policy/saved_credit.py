@@ -71,7 +71,10 @@ def load_credit(folder: Path, task: Task) -> RecordedCredit:
     saved = load_saved(folder)
     settings = saved.config.get("settings", {})
     if CREDIT not in settings:
-        raise AgentError(f"{folder} was trained by an earlier release, which had no credit models")
+        raise AgentError(
+            f"{folder} was trained by an earlier release, which had no credit models; train the "
+            "agent again with `pkubench train`"
+        )
     config = changed(OnPolicyConfig(), settings, strict=False)
     model, found = start(config, task, _moments(saved))
     if not model.learned():
