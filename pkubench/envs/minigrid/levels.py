@@ -51,6 +51,11 @@ class Family(ABC):
 
     @property
     @abstractmethod
+    def parameters(self) -> int:
+        """How many numbers a layout has."""
+
+    @property
+    @abstractmethod
     def mission(self) -> str:
         """What is asked, in MiniGrid's words."""
 
@@ -86,9 +91,9 @@ class Family(ABC):
         """Return every layout that a level can have, (layouts, parameters), in lexical order."""
         raise NotImplementedError
 
-    def origin(self, draws: Draws) -> IntArray:
-        """Return where in MiniGrid's grid the painted ones begin, (n, 2): column, row."""
-        return np.zeros((draws.count, 2), dtype=np.int64)
+    def origin(self, seed: int) -> tuple[int, int]:
+        """Return the column and row of MiniGrid's grid at which a level's painted one begins."""
+        return 0, 0
 
     def _room(self, count: int, wall: int = cells.WALL) -> Codes:
         """Return empty grids with walls around: (count, height, width)."""
@@ -139,6 +144,11 @@ class DoorKey(Family):
     def is_listed(self) -> bool:
         """Small grids have few layouts; the tables of a large one would fill hundreds of MB."""
         return self.size <= 8
+
+    @property
+    def parameters(self) -> int:
+        """Numbers of a layout."""
+        return 2
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -196,6 +206,11 @@ class DistShift(Family):
     """Row of the second strip of lava."""
 
     @property
+    def parameters(self) -> int:
+        """Numbers of a layout."""
+        return 0
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Height and width."""
         return 7, 9
@@ -229,6 +244,11 @@ class RedBlueDoors(Family):
 
     mission: ClassVar[str] = "open the red door then the blue door"  # type: ignore[misc]
     size: int
+
+    @property
+    def parameters(self) -> int:
+        """Numbers of a layout."""
+        return 2
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -282,6 +302,11 @@ class LavaGap(Family):
     size: int
 
     @property
+    def parameters(self) -> int:
+        """Numbers of a layout."""
+        return 2
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Height and width."""
         return self.size, self.size
@@ -317,6 +342,11 @@ class Memory(Family):
     words: ClassVar[int] = 4
     size: int
     random_length: bool = False
+
+    @property
+    def parameters(self) -> int:
+        """Numbers of a layout."""
+        return 3
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -396,6 +426,11 @@ class Crossing(Family):
     def is_listed(self) -> bool:
         """Up to two rivers have some hundred layouts, more have thousands."""
         return self.crossings <= 2
+
+    @property
+    def parameters(self) -> int:
+        """Numbers of a layout."""
+        return 1 + self.crossings
 
     @property
     def shape(self) -> tuple[int, int]:

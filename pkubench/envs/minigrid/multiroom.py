@@ -38,6 +38,11 @@ class MultiRoom(Family):
     max_size: int
 
     @property
+    def parameters(self) -> int:
+        """Numbers of a layout."""
+        return _PER_ROOM * self.rooms + 2
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Height and width."""
         return SIDE, SIDE
@@ -226,9 +231,11 @@ class TwoSmallRooms(MultiRoom):
         layout[:, [Y, DOOR_Y, _PER_ROOM + Y, _PER_ROOM + DOOR_Y, -1]] -= top
         return drawn._replace(layout=layout, x=drawn.x - left[:, 0], y=drawn.y - top[:, 0])
 
-    def origin(self, draws: Draws) -> IntArray:
+    def origin(self, seed: int) -> tuple[int, int]:
         """Return where the piece begins; see :class:`Family`."""
-        return self._chains(draws)[:, 0, [X, Y]] - np.array(_FIRST)
+        draws = Draws(np.array([seed], dtype=np.int64), self.words)
+        left, top = self._chains(draws)[0, 0, [X, Y]].tolist()
+        return left - _FIRST[0], top - _FIRST[1]
 
     def layouts(self) -> IntArray:
         """Return every layout."""

@@ -43,6 +43,10 @@ class Tables(NamedTuple):
     numbers: npt.NDArray[np.int32]
     """(layouts, door settings, key places, cells) -> the state of direction 0, or -1. Door setting 0
     is that of the start; the last key place is the agent's hand, and the only one without a key."""
+    parts: npt.NDArray[np.int16]
+    """(states / 4, 4): layout, door setting, key place and cell of each four states."""
+    scenes: Codes
+    """(layouts, door settings, cells): the grids, without the key."""
 
     @property
     def size(self) -> int:
@@ -96,7 +100,8 @@ def compile_tables(grids: Codes, border: int, has_item: bool) -> Tables:
             )
             images[some, direction] = _images(layouts, found[:, some], direction)
     look, unique = _without_repetition(images.reshape(4 * groups, -1))
-    return Tables(moves.reshape(-1, ROW), look, unique, numbers)
+    parts = found.T.astype(np.int16)
+    return Tables(moves.reshape(-1, ROW), look, unique, numbers, parts, layouts.scenes)
 
 
 def _layouts(grids: Codes, border: int, has_item: bool) -> _Layouts:

@@ -1,0 +1,172 @@
+"""MiniGrid levels as a BatchEnv: one family, or several in one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from pkubench.envs.core.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
+from pkubench.envs.core.options import Option
+from pkubench.envs.core.seeding import IntArray
+from pkubench.envs.minigrid import cells, view
+from pkubench.envs.minigrid.catalogue import FAMILIES
+from pkubench.envs.minigrid.drawing import draw_scene
+from pkubench.envs.minigrid.engines import CHANNELS, make_engine
+from pkubench.envs.minigrid.supply import LevelSupply
+from pkubench.errors import UnknownName
+
+FROM_SEED = -1
+"""The task of an episode is its seed modulo the number of tasks."""
+
+
+class GridWorld(BatchEnv):
+    """Levels of one or more families that are made here (see ``catalogue``)."""
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 10}
+
+    def __init__(
+        self, num_envs: int, max_episode_steps: int | None, levels: Sequence[str], with_task: bool
+    ) -> None:
+        """Make ``num_envs`` environments.
+
+        Args:
+            num_envs: number of environments.
+            max_episode_steps: time limit; None for none, -1 for MiniGrid's own. Rewards are those
+                of MiniGrid's own limit in any case.
+            levels: names of the families.
+            with_task: whether observations have the task as a fourth channel.
+
+        Raises:
+            UnknownName: a level that is not made here.
+        """
+        for name in levels:
+            if name not in FAMILIES:
+                raise UnknownName("MiniGrid level that is made here", name, FAMILIES)
+        self.levels = tuple(levels)
+        limits = [FAMILIES[name].max_steps for name in levels]
+        self._max_steps: IntArray = np.array(limits, dtype=np.int64)
+        super().__init__(num_envs, max(limits) if max_episode_steps == -1 else max_episode_steps)
+        shape = (view.SIDE, view.SIDE, CHANNELS + with_task)
+        self.observation_spaces = {SOLE_AGENT: spaces.Box(0, 255, shape, np.uint8)}
+        self.action_spaces = {SOLE_AGENT: spaces.Discrete(cells.ACTIONS)}
+        self._engine = make_engine(self.levels, num_envs, with_task)
+        self._supply = LevelSupply(num_envs, self._engine.records, self._task_of)
+        self._task: IntArray = np.zeros(num_envs, dtype=np.int64)
+        self._seed: IntArray = np.zeros(num_envs, dtype=np.int64)
+
+    @property
+    def missions(self) -> tuple[str, ...]:
+        """What is asked in each family, in MiniGrid's words."""
+        return tuple(FAMILIES[name].mission for name in self.levels)
+
+    def _task_of(self, seeds: IntArray) -> IntArray:
+        """Return the tasks that episodes have where a reset chooses none."""
+        return seeds % len(self.levels)
+
+    def _tasks_of(self, ids: IntArray, seeds: IntArray) -> IntArray:
+        """Return the tasks of new episodes."""
+        return self._task_of(seeds)
+
+    def _reset(self, ids: IntArray, seeds: IntArray) -> None:
+        tasks = self._tasks_of(ids, seeds)
+        self._engine.start(ids, tasks, self._supply.take(ids, tasks, seeds))
+        self._task[ids] = tasks
+        self._seed[ids] = seeds
+
+    def _step(
+        self, actions: Mapping[str, Array], active: BoolArray | None
+    ) -> tuple[FloatArray, BoolArray, Info]:
+        succeeds, ends = self._engine.step(actions[SOLE_AGENT])
+        rewards = np.zeros((self.num_envs, 1))
+        won = succeeds.nonzero()[0]
+        if len(won):
+            limit = self._max_steps[self._task[won]]
+            rewards[won, 0] = 1 - 0.9 * ((self.elapsed[won] + 1) / limit)
+        return rewards, ends, self._infos(succeeds)
+
+    def _observe(self) -> dict[str, Array]:
+        return {SOLE_AGENT: self._engine.observe()}
+
+    def _info(self) -> Info:
+        return self._infos(np.zeros(self.num_envs, dtype=np.bool_))
+
+    def _infos(self, success: BoolArray) -> Info:
+        return {"direction": self._engine.directions(), "success": success}
+
+    def steps_to_success(self) -> IntArray:
+        """Return the least number of steps from the present states to success, (num_envs,) int64.
+
+        It is ``tables.NEVER`` where success cannot be reached. The search knows the whole level;
+        an agent has to find out.
+        """
+        found = [self._engine.steps_to_success(index) for index in range(self.num_envs)]
+        return np.array(found, dtype=np.int64)
+
+    def best_returns(self) -> FloatArray:
+        """Return what the shortest way pays from the present states, (num_envs,); 0 if too long."""
+        steps, limit = self.elapsed + self.steps_to_success(), self._max_steps[self._task]
+        return np.where(steps <= limit, 1 - 0.9 * (steps / limit), 0.0)
+
+    def render(self, index: int = 0) -> npt.NDArray[np.uint8]:
+        """Draw one environment as MiniGrid does: (32 * height, 32 * width, 3) uint8."""
+        family = FAMILIES[self.levels[int(self._task[index])]]
+        scene = self._engine.scene(index)
+        if scene.grid.shape != family.full_shape:
+            left, top = family.origin(int(self._seed[index]))
+            scene = scene.within(family.full_shape, left, top)
+        return draw_scene(scene, family.border)
+
+
+class OneLevel(GridWorld):
+    """Levels of one family; what the agent sees is MiniGrid's image, to the bit."""
+
+    level: ClassVar[str]
+    """Its name; a subclass's own."""
+
+    def __init__(self, num_envs: int = 1, max_episode_steps: int | None = -1) -> None:
+        """Make ``num_envs`` environments; ``max_episode_steps`` is MiniGrid's limit by default."""
+        super().__init__(num_envs, max_episode_steps, (self.level,), False)
+
+
+class MixedLevels(GridWorld):
+    """Levels of several families, side by side in one batch."""
+
+    members: ClassVar[tuple[str, ...]] = ()
+    """The families of a subclass."""
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        max_episode_steps: int | None = -1,
+        levels: Sequence[str] | None = None,
+    ) -> None:
+        """Make ``num_envs`` environments.
+
+        Args:
+            num_envs: number of environments.
+            max_episode_steps: a further limit; each task has MiniGrid's own in any case.
+            levels: names of other families than ``members``.
+
+        Raises:
+            UnknownName: a level that is not made here.
+        """
+        names = self.members if levels is None else tuple(levels)
+        tasks = spaces.Discrete(len(names) + 1, start=FROM_SEED)
+        meaning = f"its index among the tasks; {FROM_SEED}: the seed modulo their number"
+        self.episode_options = {"task": Option(FROM_SEED, tasks, meaning)}  # type: ignore[misc]
+        super().__init__(num_envs, max_episode_steps, names, True)
+
+    def _tasks_of(self, ids: IntArray, seeds: IntArray) -> IntArray:
+        chosen = self.options["task"][ids]
+        return np.where(chosen == FROM_SEED, self._task_of(seeds), chosen)
+
+    def _limits(self) -> IntArray:
+        own = self._max_steps[self._task]
+        return own if self.max_episode_steps is None else np.minimum(own, self.max_episode_steps)
+
+    def _infos(self, success: BoolArray) -> Info:
+        return {**super()._infos(success), "task_id": self._task.copy()}
