@@ -69,13 +69,15 @@ CELLS: Final = (
     Cell("key", _GREEN, note="fixed"),
     Cell("ball", _GREEN, note="fixed"),
     Cell("wall", _GREY, note="clear"),
+    *_DOORS,
     Cell("door", _BLUE, 1, note="last"),
     Cell("door", _BLUE, 0, note="last"),
-    *_DOORS,
 )
-"""Every cell, by code. The first one is what an observation has of cells out of sight."""
+"""Every cell, by code. The first one is what an observation has of cells out of sight; of cells that
+look alike, the plain one comes first."""
 UNSEEN, EMPTY, WALL, GOAL, LAVA, KEY, MATCH, MISMATCH = range(8)
-FIXED_KEY, FIXED_BALL, CLEAR_WALL, LAST_DOOR, LAST_DOOR_OPEN = range(8, 13)
+FIXED_KEY, FIXED_BALL, CLEAR_WALL = range(8, 11)
+LAST_DOOR, LAST_DOOR_OPEN = len(CELLS) - 2, len(CELLS) - 1
 NOTHING: Final = UNSEEN
 """The carried object of an agent that carries none."""
 

@@ -74,8 +74,8 @@ class Engine(Protocol):
         """Return one environment's state."""
         ...
 
-    def steps_to_success(self, index: int) -> int:
-        """Return the least number of steps to success from one environment's state."""
+    def steps_to_success(self) -> IntArray:
+        """Return the least number of steps to success from the present states, (num_envs,)."""
         ...
 
 
@@ -202,10 +202,10 @@ class TableEngine:
         carried = cells.KEY if carries else cells.NOTHING
         return Scene(grid.reshape(height, width), cell % width, cell // width, state & 3, carried)
 
-    def steps_to_success(self, index: int) -> int:
-        """Return the length of the shortest way; see :class:`Engine`."""
-        name, state = self._located(index)
-        return int(tables.family_steps(name)[state])
+    def steps_to_success(self) -> IntArray:
+        """Return the lengths of the shortest ways; see :class:`Engine`."""
+        steps = np.concatenate([tables.family_steps(name) for name in self.names])
+        return steps[self._state].astype(np.int64)
 
 
 class GridEngine:
@@ -311,8 +311,12 @@ class GridEngine:
             int(self._carried[index]),
         )
 
-    def steps_to_success(self, index: int) -> int:
-        """Return the length of the shortest way, by the tables of this one level as it stands."""
+    def steps_to_success(self) -> IntArray:
+        """Return the lengths of the shortest ways, by the tables of each level as it stands."""
+        found = [self._search(index) for index in range(len(self._grids))]
+        return np.array(found, dtype=np.int64)
+
+    def _search(self, index: int) -> int:
         family = FAMILIES[self.names[int(self._task[index])]]
         scene = self.scene(index)
         lies = np.flatnonzero(scene.grid == cells.KEY)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from typing import Any, ClassVar
 
 import gymnasium
@@ -94,8 +96,9 @@ class OriginalLevel(BatchEnv):
         return np.array([env.max_steps for env in self._envs], dtype=np.int64)
 
     def _reset(self, ids: IntArray, seeds: IntArray) -> None:
-        for index, seed in zip(ids.tolist(), seeds.tolist(), strict=True):
-            self._images[index] = self._envs[index].reset(seed=seed)[0]["image"]
+        with redirect_stdout(io.StringIO()):  # BabyAI prints which levels it rejects
+            for index, seed in zip(ids.tolist(), seeds.tolist(), strict=True):
+                self._images[index] = self._envs[index].reset(seed=seed)[0]["image"]
 
     def _step(
         self, actions: Mapping[str, Array], active: BoolArray | None

@@ -21,22 +21,23 @@ from pkubench.errors import AgentError
 def no_op(task_id: str) -> Entrant:
     """Return the agents that do nothing: no torque, no movement, no message.
 
-    Where actions are discrete the first one is nothing, as in the particle environments; a message
-    that cannot be omitted is the first one.
+    Where actions are discrete, that is the environment's ``idle_action``, or the first one in the
+    particle environments; a message that cannot be omitted is the first one.
 
     Raises:
         AgentError: the task's environment has no such action.
     """
     env = make_batch(task_id)
     action_spaces = dict(env.action_spaces)
+    idle: int | None = getattr(env, "idle_action", None)
     env.close()
     is_particle = task_id.rpartition("/")[2].startswith("Simple")
     actions: dict[str, Array] = {}
     for agent, space in action_spaces.items():
         if isinstance(space, spaces.Box) and space.contains(np.zeros(space.shape, space.dtype)):
             actions[agent] = np.zeros(space.shape, space.dtype)
-        elif isinstance(space, spaces.Discrete) and is_particle:
-            actions[agent] = np.array(0)
+        elif isinstance(space, spaces.Discrete) and (is_particle or idle is not None):
+            actions[agent] = np.array(idle or 0)
         else:
             raise AgentError(f"scripted:no-op: no action of {task_id!r} does nothing")
     if list(actions) == [SOLE_AGENT]:
