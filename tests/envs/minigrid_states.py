@@ -13,13 +13,14 @@ from pkubench.envs.minigrid.grid_world import GridWorld
 
 
 def scattered(scene: Scene, has_item: bool, rng: np.random.Generator) -> Scene:
-    """Return the scene with agent, key and doors anywhere."""
+    """Return the scene with agent, key and doors anywhere, but in no state that is the end."""
     grid = np.where(scene.grid == cells.KEY, cells.EMPTY, scene.grid).astype(np.uint8)
     flat = grid.reshape(-1)
     for place in np.flatnonzero(cells.IS_DOOR[flat]):
         for _ in range(rng.integers(3)):
             flat[place] = cells.effect(cells.KEY, int(flat[place]), cells.TOGGLE).front
-    free = np.flatnonzero(cells.WALKABLE[flat])
+    flat[flat == cells.LAST_DOOR_OPEN] = cells.LAST_DOOR
+    free = np.flatnonzero(cells.WALKABLE[flat] & ~np.isin(flat, (cells.MATCH, cells.MISMATCH)))
     agent = int(rng.choice(free))
     carried = cells.NOTHING
     if has_item:

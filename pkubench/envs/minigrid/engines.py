@@ -92,7 +92,7 @@ def make_engine(names: tuple[str, ...], num_envs: int, with_task: bool) -> Engin
 
 def by_task(tasks: IntArray) -> dict[int, IntArray]:
     """Return the places of each task that occurs."""
-    if len(tasks) == 1 or (tasks == tasks[0]).all():
+    if len(tasks) and (tasks == tasks[0]).all():
         return {int(tasks[0]): np.arange(len(tasks))}
     return {int(task): np.flatnonzero(tasks == task) for task in np.unique(tasks)}
 

@@ -45,9 +45,12 @@ class LevelSupply:
 
     def take(self, ids: IntArray, tasks: IntArray, seeds: IntArray) -> IntArray:
         """Return the levels of the episodes ``seeds`` in the environments ``ids``."""
-        if not self._has(ids, tasks, seeds) and self._follow(ids, seeds):
+        is_usual = bool((tasks == self._task_of(seeds)).all())
+        is_kept = is_usual and self._has(ids, seeds)
+        if is_usual and not is_kept and self._follow(ids, seeds):
+            self._next[ids] = self._seeds.shape[1] - 1
             self._fill()
-        is_kept = self._has(ids, tasks, seeds)
+            is_kept = True
         self._last[ids] = seeds
         if not is_kept:
             self._next[ids] = self._seeds.shape[1] - 1
@@ -57,9 +60,8 @@ class LevelSupply:
         levels: IntArray = self._levels[ids, place]
         return levels
 
-    def _has(self, ids: IntArray, tasks: IntArray, seeds: IntArray) -> bool:
-        is_kept = self._seeds[ids, self._next[ids]] == seeds
-        return bool((is_kept & (tasks == self._task_of(seeds))).all())
+    def _has(self, ids: IntArray, seeds: IntArray) -> bool:
+        return bool((self._seeds[ids, self._next[ids]] == seeds).all())
 
     def _follow(self, ids: IntArray, seeds: IntArray) -> bool:
         """Whether every one of the ``seeds`` follows the last one of its environment."""
