@@ -40,7 +40,11 @@ every_team = pytest.mark.parametrize(
 )
 WITHOUT_CHANCE = "pkubench.envs.diagnostics"
 """Games that start the same whatever the seed, and see the same until they are over."""
-START_ALIKE = (WITHOUT_CHANCE, "pkubench.envs.games.goofspiel")
+START_ALIKE = (
+    WITHOUT_CHANCE,
+    "pkubench.envs.games.goofspiel",
+    "pkubench.envs.minigrid.members:DistShift1",
+)
 """Environments whose first picture is the same whatever the seed."""
 every_environment_of_chance = pytest.mark.parametrize(
     "name",

@@ -185,7 +185,7 @@ class BatchEnv(ABC):
         """Release what the environment holds (renderers, simulators). Safe to call twice."""
 
     def _limits(self) -> IntArray | int | None:
-        """Return the time limit of each present episode, (num_envs,), or one for all; None: none."""
+        """Return the time limits of the present episodes, (num_envs,) or one for all, if any."""
         return self.max_episode_steps
 
     @abstractmethod

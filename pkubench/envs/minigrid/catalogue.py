@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from pkubench.envs.minigrid.levels import (
-    Crossing,
-    DistShift,
-    DoorKey,
-    Family,
-    LavaGap,
-    Memory,
-    RedBlueDoors,
-)
+from pkubench.envs.minigrid.crossing_levels import Crossing, DistShift, LavaGap
+from pkubench.envs.minigrid.door_levels import DoorKey, RedBlueDoors
+from pkubench.envs.minigrid.levels import Family
+from pkubench.envs.minigrid.memory_levels import Memory
 from pkubench.envs.minigrid.multiroom import MultiRoom, TwoSmallRooms
 
 FAMILIES: Final[dict[str, Family]] = {

@@ -73,8 +73,8 @@ CELLS: Final = (
     Cell("door", _BLUE, 1, note="last"),
     Cell("door", _BLUE, 0, note="last"),
 )
-"""Every cell, by code. The first one is what an observation has of cells out of sight; of cells that
-look alike, the plain one comes first."""
+"""Every cell, by code. The first one is what an observation has of cells out of sight; of cells
+that look alike, the plain one comes first."""
 UNSEEN, EMPTY, WALL, GOAL, LAVA, KEY, MATCH, MISMATCH = range(8)
 FIXED_KEY, FIXED_BALL, CLEAR_WALL = range(8, 11)
 LAST_DOOR, LAST_DOOR_OPEN = len(CELLS) - 2, len(CELLS) - 1
@@ -147,7 +147,9 @@ OPENS_LAST: Final = np.array([e.opens_last for e in _EFFECTS])
 TURNS: Final = np.array([-1, 1, 0, 0, 0, 0, 0], dtype=np.int64)
 
 
-def effect_index(carried: Codes, front: Codes, action: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def effect_index(
+    carried: Codes, front: Codes, action: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
     """Return where an action's effects are in the tables; arguments broadcast."""
     has_key = (carried == KEY).astype(np.int64)
     index: npt.NDArray[np.int64] = (has_key * len(CELLS) + front) * ACTIONS + action

@@ -18,7 +18,14 @@ _Bools = npt.NDArray[np.bool_]
 TILE: Final = 32
 _FINE: Final = 3
 """Each pixel is the mean of so many in both directions."""
-_RGB: Final = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (112, 39, 195), (255, 255, 0), (100, 100, 100))
+_RGB: Final = (
+    (255, 0, 0),
+    (0, 255, 0),
+    (0, 0, 255),
+    (112, 39, 195),
+    (255, 255, 0),
+    (100, 100, 100),
+)
 _BLACK: Final = (0, 0, 0)
 _LIGHTER: Final = 0.30
 """How much of white is mixed into what the agent sees."""
@@ -109,7 +116,7 @@ def tile(code: int, direction: int | None, is_seen: bool) -> Picture:
         lighter = pixels + _LIGHTER * (np.full(3, 255, dtype=np.uint8) - pixels)
         pixels = lighter.clip(0, 255).astype(np.uint8)
     fine = pixels.reshape(TILE, _FINE, TILE, _FINE, 3)
-    picture = fine.mean(axis=3).mean(axis=1).astype(np.uint8)
+    picture: Picture = fine.mean(axis=3).mean(axis=1).astype(np.uint8)
     picture.setflags(write=False)
     return picture
 

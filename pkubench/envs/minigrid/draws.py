@@ -118,7 +118,7 @@ class Draws:
         # srandom: the state of 0 is stepped, the seed is added, and the state is stepped again,
         # which the first output does.
         self._state = _plus(*self._increment, state_high, state_low)
-        high, low = _times(*self._state, _U(_LCG >> 64), _U(_LCG & _M64))
+        high, low = _times(*self._state, *_jumps(1)[:2])
         self._state = _plus(high, low, *self._increment)
         self._tape: Words = np.zeros((self.count, 0), dtype=np.uint64)
         self._flat: Words = self._tape.reshape(-1)
@@ -166,7 +166,8 @@ class Draws:
             drawn = np.zeros(len(rows), dtype=np.int64)
             several = np.flatnonzero(size > 1)
             drawn[several] = self.integers(0, size[several], rows[several])
-            return low + drawn
+            drawn += low
+            return drawn
         span = size.astype(np.uint64)
         product = self._next(rows) * span
         again = np.flatnonzero((product & _LOW) < span)  # about one in a thousand million
@@ -179,7 +180,8 @@ class Draws:
                 product[again] = self._next(rows[again]) * spans
                 threshold = (_U(_M32) - (spans - _ONE)) % spans
                 again = again[(product[again] & _LOW) < threshold]
-        return low + (product >> _S32).astype(np.int64)
+        found: IntArray = low + (product >> _S32).astype(np.int64)
+        return found
 
     def shuffle(self, items: IntArray) -> None:
         """Shuffle each row of ``items`` (n, m) in place, as ``shuffle`` does lists of length m."""

@@ -254,9 +254,7 @@ class GridEngine:
             self._carried[own] = cells.NOTHING
             self._task[own] = task
 
-    def _levels(
-        self, name: str, records: IntArray
-    ) -> tuple[Codes, IntArray, IntArray, IntArray]:
+    def _levels(self, name: str, records: IntArray) -> tuple[Codes, IntArray, IntArray, IntArray]:
         """Return grids, columns, rows and directions of levels of one family."""
         family = FAMILIES[name]
         x, y, direction, item = records[:, :4].T

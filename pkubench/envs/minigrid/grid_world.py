@@ -14,7 +14,7 @@ from pkubench.envs.core.options import Option
 from pkubench.envs.core.seeding import IntArray, evaluation_seeds
 from pkubench.envs.minigrid import cells, view
 from pkubench.envs.minigrid.catalogue import FAMILIES
-from pkubench.envs.minigrid.drawing import draw_scene
+from pkubench.envs.minigrid.drawing import TILE, draw_scene
 from pkubench.envs.minigrid.engines import CHANNELS, make_engine
 from pkubench.envs.minigrid.supply import LevelSupply
 from pkubench.errors import UnknownName
@@ -125,7 +125,7 @@ class GridWorld(BatchEnv):
 
     @property
     def exact_returns(self) -> dict[str, float]:
-        """Mean returns of waiting and of the shortest way, over the first levels of the protocol."""
+        """Mean returns of waiting and of the shortest way, over the protocol's first levels."""
         seeds, means = evaluation_seeds(0, OPTIMUM_LEVELS), []
         for name in self.levels:
             env = GridWorld(OPTIMUM_LEVELS, None, (name,), False)
@@ -162,8 +162,8 @@ class MixedLevels(GridWorld):
 
     An episode's option `task` chooses its task, as in `reset(options={"task": 2})`; otherwise it is
     the seed modulo the number of tasks. Time limits are the tasks' own. `info`: `direction` (0
-    right, 1 down, 2 left, 3 up), `success` and `task_id`. The setting `levels` takes other tasks, by
-    MiniGrid's names: `["DoorKey-8x8-v0", "LavaGapS7-v0"]`.
+    right, 1 down, 2 left, 3 up), `success` and `task_id`. The setting `levels` takes other tasks,
+    by MiniGrid's names: `["DoorKey-8x8-v0", "LavaGapS7-v0"]`.
     """
 
     members: ClassVar[tuple[str, ...]] = ()
@@ -198,6 +198,15 @@ class MixedLevels(GridWorld):
     def _limits(self) -> IntArray:
         own = self._max_steps[self._task]
         return own if self.max_episode_steps is None else np.minimum(own, self.max_episode_steps)
+
+    def render(self, index: int = 0) -> npt.NDArray[np.uint8]:
+        """Draw one environment, in the middle of a black picture as large as the largest task's."""
+        picture = super().render(index)
+        largest = np.max([FAMILIES[name].full_shape for name in self.levels], axis=0) * TILE
+        room = largest - picture.shape[:2]
+        before = room // 2
+        margins = [*zip(before.tolist(), (room - before).tolist(), strict=True), (0, 0)]
+        return np.pad(picture, margins)
 
     def _infos(self, success: BoolArray) -> Info:
         return {**super()._infos(success), "task_id": self._task.copy()}

@@ -1,4 +1,4 @@
-"""Levels by MiniGrid itself, for a NumPy whose generators draw other numbers than those restated."""
+"""Levels by MiniGrid itself, for a NumPy whose generators draw other numbers than ours."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def original(name: str) -> Any:
 
 
 def original_level(name: str, seed: int) -> tuple[Codes, int, int, int]:
-    """Return the grid (height, width) of MiniGrid's level, and the agent's column, row, direction."""
+    """Return the grid (height, width) of MiniGrid's level; the agent's column, row, direction."""
     env = original(name)
     env.reset(seed=seed)
     shown = env.grid.encode().transpose(1, 0, 2)

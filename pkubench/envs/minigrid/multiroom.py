@@ -32,7 +32,7 @@ _PER_ROOM = 7
 class MultiRoom(Family):
     """Chains of ``rooms`` rooms of sides 4 to ``max_size``."""
 
-    mission: ClassVar[str] = "traverse the rooms to get to the goal"  # type: ignore[misc]
+    mission: ClassVar[str] = "traverse the rooms to get to the goal"
     words: ClassVar[int] = 32
     rooms: int
     max_size: int

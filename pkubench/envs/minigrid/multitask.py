@@ -11,12 +11,12 @@ from pkubench.envs.minigrid.grid_world import MixedLevels
 class MT3(MixedLevels):
     """Three MiniGrid tasks for one agent, which sees which of them it is in.
 
-    | part        | type                         | meaning                                            |
-    |-------------|------------------------------|----------------------------------------------------|
-    | observation | Box(0, 255, (7, 7, 4)) uint8 | object, color, state of cells; index of the task   |
-    | action      | Discrete(7)                  | left, right, forward, pickup, drop, toggle, done   |
-    | reward      | float64                      | 1 − 0.9 t / T on success in step t, else 0         |
-    | ends        |                              | as in the task; truncated after its T steps        |
+    | part        | type            | meaning                                              |
+    |-------------|-----------------|------------------------------------------------------|
+    | observation | uint8 (7, 7, 4) | object, color, state of cells; index of the task     |
+    | action      | Discrete(7)     | left, right, forward, pickup, drop, toggle, done     |
+    | reward      | float64         | 1 − 0.9 t / T on success in step t, else 0           |
+    | ends        |                 | as in the task; truncated after its T steps          |
 
     | index | task               | T   |
     |-------|--------------------|-----|
@@ -35,12 +35,12 @@ class MT3(MixedLevels):
 class MT5(MixedLevels):
     """Five MiniGrid tasks for one agent, which sees which of them it is in.
 
-    | part        | type                         | meaning                                            |
-    |-------------|------------------------------|----------------------------------------------------|
-    | observation | Box(0, 255, (7, 7, 4)) uint8 | object, color, state of cells; index of the task   |
-    | action      | Discrete(7)                  | left, right, forward, pickup, drop, toggle, done   |
-    | reward      | float64                      | 1 − 0.9 t / T on success in step t, else 0         |
-    | ends        |                              | as in the task; truncated after its T steps        |
+    | part        | type            | meaning                                              |
+    |-------------|-----------------|------------------------------------------------------|
+    | observation | uint8 (7, 7, 4) | object, color, state of cells; index of the task     |
+    | action      | Discrete(7)     | left, right, forward, pickup, drop, toggle, done     |
+    | reward      | float64         | 1 − 0.9 t / T on success in step t, else 0           |
+    | ends        |                 | as in the task; truncated after its T steps          |
 
     | index | task               | T   |
     |-------|--------------------|-----|
@@ -61,12 +61,12 @@ class MT5(MixedLevels):
 class MT7(MixedLevels):
     """Seven MiniGrid tasks for one agent, which sees which of them it is in.
 
-    | part        | type                         | meaning                                            |
-    |-------------|------------------------------|----------------------------------------------------|
-    | observation | Box(0, 255, (7, 7, 4)) uint8 | object, color, state of cells; index of the task   |
-    | action      | Discrete(7)                  | left, right, forward, pickup, drop, toggle, done   |
-    | reward      | float64                      | 1 − 0.9 t / T on success in step t, else 0         |
-    | ends        |                              | as in the task; truncated after its T steps        |
+    | part        | type            | meaning                                              |
+    |-------------|-----------------|------------------------------------------------------|
+    | observation | uint8 (7, 7, 4) | object, color, state of cells; index of the task     |
+    | action      | Discrete(7)     | left, right, forward, pickup, drop, toggle, done     |
+    | reward      | float64         | 1 − 0.9 t / T on success in step t, else 0           |
+    | ends        |                 | as in the task; truncated after its T steps          |
 
     | index | task               | T   |
     |-------|--------------------|-----|

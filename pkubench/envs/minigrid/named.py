@@ -55,12 +55,12 @@ def registered_levels() -> list[str]:
 class OriginalLevel(BatchEnv):
     """A level that MiniGrid's own code plays, one environment after the other.
 
-    | part        | type                        | meaning                                       |
-    |-------------|-----------------------------|-----------------------------------------------|
-    | observation | Box(0, 255, (7, 7, 3)) uint8 | the cells in front: object, color, state     |
-    | action      | Discrete                    | MiniGrid's: left, right, forward, pickup, drop, toggle, done |
-    | reward      | float64                     | MiniGrid's                                    |
-    | ends        |                             | as in MiniGrid                                |
+    | part        | type            | meaning                                          |
+    |-------------|-----------------|--------------------------------------------------|
+    | observation | uint8 (7, 7, 3) | cells in front: object, color, state             |
+    | action      | Discrete(7)     | left, right, forward, pickup, drop, toggle, done |
+    | reward      | float64         | MiniGrid's                                       |
+    | ends        |                 | as in MiniGrid                                   |
 
     BabyAI sets the time limit of an episode by its instruction. `info`: `direction`, `success` (a
     positive reward) and `mission`, the instruction, which observations do not have.

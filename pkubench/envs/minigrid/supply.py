@@ -1,4 +1,4 @@
-"""Levels ahead of time: the seeds that follow are known, and many levels cost little more than one."""
+"""Levels ahead of time: following seeds are known, and many levels cost little more than one."""
 
 from __future__ import annotations
 

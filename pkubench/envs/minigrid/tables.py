@@ -41,8 +41,8 @@ class Tables(NamedTuple):
     images: Codes
     """(images, 147): what is seen, without repetition."""
     numbers: npt.NDArray[np.int32]
-    """(layouts, door settings, key places, cells) -> the state of direction 0, or -1. Door setting 0
-    is that of the start; the last key place is the agent's hand, and the only one without a key."""
+    """(layouts, door settings, key places, cells) -> the state of direction 0, or -1. Door setting
+    0 is that of the start; the last key place is the agent's hand, the only one without a key."""
     parts: npt.NDArray[np.int16]
     """(states / 4, 4): layout, door setting, key place and cell of each four states."""
     scenes: Codes
@@ -206,8 +206,8 @@ def _without_repetition(images: Codes) -> tuple[npt.NDArray[np.int32], Codes]:
     """Return the number of each image (n, 147) among the different ones, and these."""
     factors = np.random.default_rng(0).integers(1, 2**63, images.shape[1], dtype=np.uint64)
     hashes = np.zeros(len(images), dtype=np.uint64)
-    for column, factor in zip(images.T, factors, strict=True):
-        hashes += column * factor
+    for column in range(images.shape[1]):
+        hashes += images[:, column] * factors[column]
     _, first, numbers = np.unique(hashes, return_index=True, return_inverse=True)
     unique = images[first]
     if not np.array_equal(unique[numbers], images):  # two images with the same hash

@@ -36,9 +36,9 @@ _MEMBERS = {
 }
 """Name -> what is to be done, and the time limit."""
 _NOTES = (
-    "Levels, observations and rewards are those of MiniGrid 3.2.0. The reference is the mean of the "
-    "shortest ways, found by search, over the levels of 10,000 evaluation seeds; an agent that does "
-    "not see the whole level cannot always reach it."
+    "Levels, observations and rewards are those of MiniGrid 3.2.0. The reference is what the "
+    "shortest ways pay, found by search, on average over the levels of 10,000 evaluation seeds; an "
+    "agent that does not see the whole level cannot always reach it."
 )
 _MULTITASK_NOTES = (
     " Episode k plays task k modulo {}, so that each has equally many. The return is the mean over "
