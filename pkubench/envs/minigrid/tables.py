@@ -207,7 +207,7 @@ def _without_repetition(images: Codes) -> tuple[npt.NDArray[np.int32], Codes]:
     factors = np.random.default_rng(0).integers(1, 2**63, images.shape[1], dtype=np.uint64)
     hashes = np.zeros(len(images), dtype=np.uint64)
     for column in range(images.shape[1]):
-        hashes += images[:, column] * factors[column]
+        hashes += images[:, column] * factors[column : column + 1]
     _, first, numbers = np.unique(hashes, return_index=True, return_inverse=True)
     unique = images[first]
     if not np.array_equal(unique[numbers], images):  # two images with the same hash
