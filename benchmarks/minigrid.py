@@ -1,10 +1,10 @@
-"""Steps per second of the MiniGrid tasks compared with EnvPool and with MiniGrid itself, in one run.
+"""Steps per second of MiniGrid tasks compared with EnvPool and with MiniGrid itself, in one run.
 
 ``python -m benchmarks.minigrid`` prints Markdown tables, and exits with 1 if a bar is missed: with
 256 environments at least 5 times EnvPool's rate on every task of MT7 (4 times on MultiRoom), with
 64 at least twice, with 1,024 at least 8 times on DoorKey-8x8, and one environment no slower than
-MiniGrid's. A step moves one environment by an action drawn beforehand. Ours are
-``gymnasium.make_vec``'s, with their checks, automatic resets, infos and observations of C-contiguous
+MiniGrid's. A step moves one environment by an action drawn beforehand. Ours are those of
+``gymnasium.make_vec``, with their checks, automatic resets, infos and observations of C-contiguous
 uint8, and every episode plays a new level, the one that MiniGrid makes of its seed. EnvPool 1.2.5
 (C++, one thread) has the batch that suits it best, its own levels, and a virtual environment of its
 own (``benchmarks/peers.py``).

@@ -204,10 +204,11 @@ def _images(layouts: _Layouts, states: IntArray, direction: int) -> Codes:
 
 def _without_repetition(images: Codes) -> tuple[npt.NDArray[np.int32], Codes]:
     """Return the number of each image (n, 147) among the different ones, and these."""
-    factors = np.random.default_rng(0).integers(1, 2**63, images.shape[1], dtype=np.uint64)
+    draw = np.random.default_rng(0)
+    factors: npt.NDArray[np.uint64] = draw.integers(1, 2**63, images.shape[1], dtype=np.uint64)
     hashes = np.zeros(len(images), dtype=np.uint64)
     for column in range(images.shape[1]):
-        hashes += images[:, column] * factors[column : column + 1]
+        hashes += images[:, column] * factors[column]
     _, first, numbers = np.unique(hashes, return_index=True, return_inverse=True)
     unique = images[first]
     if not np.array_equal(unique[numbers], images):  # two images with the same hash
