@@ -173,7 +173,7 @@ def test_levels_made_ahead_are_those_made_on_demand(monkeypatch: pytest.MonkeyPa
         return np.stack([seeds, tasks], axis=1)
 
     monkeypatch.setattr(supply, "_AHEAD", 4)
-    levels = supply.LevelSupply(3, make, lambda seeds: seeds % 2)
+    levels = supply.LevelSupply(3, 2, make, lambda seeds: seeds % 2)
     ids, seeds = np.arange(3), np.array([7, 2**33, 9])
     for _ in range(11):  # all together: the first episodes, then blocks of four each
         assert levels.take(ids, seeds % 2, seeds).tolist() == [[s, s % 2] for s in seeds]
@@ -192,6 +192,19 @@ def test_levels_made_ahead_are_those_made_on_demand(monkeypatch: pytest.MonkeyPa
     seed = seeds[1:2]  # and one that follows, with a task of its own choice
     for task in (0, 1):
         assert levels.take(ids[1:2], np.array([task]), seed).tolist() == [[int(seed[0]), task]]
+
+
+def test_levels_of_mixed_families_made_ahead_are_minigrids(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supply, "_AHEAD", 2)
+    names = ["LavaGapS5-v0", "MultiRoom-N4-S5-v1"]  # of 2 and 30 parameters
+    env: Any = make_batch("MiniGridMT3-v0", 3, levels=names)
+    seeds = np.arange(3)
+    env.reset(seeds)
+    for turn in range(24):  # environments are reset at unlike rates
+        ids = np.flatnonzero(turn % np.array([1, 2, 3]) == 0)
+        seeds[ids] = next_seeds(seeds[ids])
+        env.reset(seeds[ids], ids)
+        assert not any(differs(env, int(i), int(seeds[i])) for i in ids)
 
 
 # --- steps ----------------------------------------------------------------------------------------

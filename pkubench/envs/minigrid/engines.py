@@ -50,8 +50,11 @@ class Scene(NamedTuple):
 class Engine(Protocol):
     """Steps ``num_envs`` environments; ``tasks`` are indices into its level names."""
 
+    record_width: int
+    """How many numbers a level's record has."""
+
     def records(self, tasks: IntArray, seeds: IntArray) -> IntArray:
-        """Return levels (n, numbers) of the families ``tasks`` from ``seeds``, (n,) each."""
+        """Return levels (n, record_width) of the families ``tasks`` from ``seeds``, (n,) each."""
         ...
 
     def start(self, ids: IntArray, tasks: IntArray, records: IntArray) -> None:
@@ -138,6 +141,7 @@ class TableEngine:
     def __init__(self, names: tuple[str, ...], num_envs: int, with_task: bool) -> None:
         """Make or take the tables of the families ``names``."""
         self.names = names
+        self.record_width = 1
         self._with_task = with_task
         self._state: npt.NDArray[np.int32] = np.zeros(num_envs, dtype=np.int32)
         self._tables = _joined(names, with_task)
@@ -208,12 +212,17 @@ class TableEngine:
         return steps[self._state].astype(np.int64)
 
 
+_START = ("x", "y", "direction", "item")
+"""The parts of a drawn level that come before its layout's parameters in a record on grids."""
+
+
 class GridEngine:
     """Moves cells in padded grids; a level's record has its parameters."""
 
     def __init__(self, names: tuple[str, ...], num_envs: int, with_task: bool) -> None:
         """Make empty grids, as large as the largest family's."""
         self.names = names
+        self.record_width = self._record_width()
         self._with_task = with_task
         shapes = [self._shape(name) for name in names]
         self._height = max(height for height, _ in shapes) + 2 * view.PADDING
@@ -228,15 +237,16 @@ class GridEngine:
     def _shape(self, name: str) -> tuple[int, int]:
         return FAMILIES[name].shape
 
+    def _record_width(self) -> int:
+        return len(_START) + max(FAMILIES[name].parameters for name in self.names)
+
     def records(self, tasks: IntArray, seeds: IntArray) -> IntArray:
         """Return levels; see :class:`Engine`."""
-        found = np.zeros((len(seeds), 1), dtype=np.int64)
+        found = np.zeros((len(seeds), self.record_width), dtype=np.int64)
         for task, places in by_task(tasks).items():
             drawn = draw(self.names[task], seeds[places])
-            rows = np.stack([drawn.x, drawn.y, drawn.direction, drawn.item], axis=1)
-            rows = np.concatenate([rows, drawn.layout], axis=1)
-            if rows.shape[1] > found.shape[1]:
-                found = np.pad(found, ((0, 0), (0, rows.shape[1] - found.shape[1])))
+            start = [getattr(drawn, part) for part in _START]
+            rows = np.concatenate([np.stack(start, axis=1), drawn.layout], axis=1)
             found[places, : rows.shape[1]] = rows
         return found
 
@@ -257,8 +267,9 @@ class GridEngine:
     def _levels(self, name: str, records: IntArray) -> tuple[Codes, IntArray, IntArray, IntArray]:
         """Return grids, columns, rows and directions of levels of one family."""
         family = FAMILIES[name]
-        x, y, direction, item = records[:, :4].T
-        grids = family.paint(records[:, 4 : 4 + family.parameters])
+        first = len(_START)
+        x, y, direction, item = records[:, :first].T
+        grids = family.paint(records[:, first : first + family.parameters])
         if family.has_item:
             grids.reshape(len(grids), -1)[np.arange(len(grids)), item] = cells.KEY
         return grids, x, y, direction

@@ -67,7 +67,9 @@ class GridWorld(BatchEnv):
         self.observation_spaces = {SOLE_AGENT: spaces.Box(0, 255, shape, np.uint8)}
         self.action_spaces = {SOLE_AGENT: spaces.Discrete(cells.ACTIONS)}
         self._engine = make_engine(self.levels, num_envs, with_task)
-        self._supply = LevelSupply(num_envs, self._engine.records, self._task_of)
+        self._supply = LevelSupply(
+            num_envs, self._engine.record_width, self._engine.records, self._task_of
+        )
         self._task: IntArray = np.zeros(num_envs, dtype=np.int64)
         self._seed: IntArray = np.zeros(num_envs, dtype=np.int64)
 

@@ -64,6 +64,9 @@ class OriginalLevels(GridEngine):
     def _shape(self, name: str) -> tuple[int, int]:
         return FAMILIES[name].full_shape
 
+    def _record_width(self) -> int:
+        return 1
+
     def records(self, tasks: IntArray, seeds: IntArray) -> IntArray:
         """Return levels; see :class:`Engine`."""
         return seeds[:, None].astype(np.int64)

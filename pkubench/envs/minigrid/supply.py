@@ -25,6 +25,7 @@ class LevelSupply:
     def __init__(
         self,
         num_envs: int,
+        width: int,
         make: Callable[[IntArray, IntArray], IntArray],
         task_of: Callable[[IntArray], IntArray],
     ) -> None:
@@ -32,7 +33,8 @@ class LevelSupply:
 
         Args:
             num_envs: number of environments.
-            make: from tasks and seeds, (n,) each, to levels (n, numbers).
+            width: how many numbers a level has.
+            make: from tasks and seeds, (n,) each, to levels (n, width).
             task_of: from seeds (n,) to the tasks that resets without a task have.
         """
         self._make = make
@@ -41,7 +43,7 @@ class LevelSupply:
         self._last: IntArray = np.full(num_envs, -1, dtype=np.int64)
         self._next: IntArray = np.full(num_envs, ahead, dtype=np.int64)
         self._seeds: IntArray = np.full((num_envs, ahead + 1), -1, dtype=np.int64)
-        self._levels: IntArray = np.zeros((num_envs, ahead, 1), dtype=np.int64)
+        self._levels: IntArray = np.zeros((num_envs, ahead, width), dtype=np.int64)
 
     def take(self, ids: IntArray, tasks: IntArray, seeds: IntArray) -> IntArray:
         """Return the levels of the episodes ``seeds`` in the environments ``ids``."""
@@ -75,8 +77,6 @@ class LevelSupply:
         seeds = following_seeds(self._last[low], ahead)
         flat = seeds.reshape(-1)
         levels = self._make(self._task_of(flat), flat)
-        if levels.shape[1] != self._levels.shape[2]:
-            self._levels = np.zeros((*self._levels.shape[:2], levels.shape[1]), dtype=np.int64)
         self._seeds[low, :ahead] = seeds
         self._levels[low] = levels.reshape(len(low), ahead, -1)
         self._next[low] = 0
