@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import pickle
 from collections.abc import Iterable
 from typing import Any
@@ -282,29 +281,17 @@ def test_success_on_the_last_step_both_ends_and_truncates(name: str) -> None:
     ours, theirs = grid_world(name), original(name)
     ours.reset(np.array([4]))
     theirs.reset(seed=4)
-    assert isinstance(ours._engine, TableEngine)
-    first, way = ours._engine._state.copy(), []
-    for _ in range(int(ours.steps_to_success()[0])):  # the shortest way
-        found = [_after(ours, action) for action in range(7)]
-        way.append(int(np.argmin(found)))
-        ours._engine.step(np.array(way[-1:]))
-    ours._engine._state = first
-    limit = FAMILIES[name].max_steps
-    ours.elapsed[0] = theirs.step_count = limit - len(way)
-    for action in way:
+    length, limit = int(ours.steps_to_success()[0]), FAMILIES[name].max_steps
+    ours.elapsed[0] = theirs.step_count = limit - length
+    assert ours.best_returns()[0] == 1 - 0.9 * (limit / limit)
+    for left in range(length, 0, -1):  # the shortest way
+        after = ours.steps_after()[0]
+        assert after.min() == left - 1
+        action = int(after.argmin())
         step, wanted = ours.step({"agent": np.array([action])}), theirs.step(action)
-        assert same_moment(step, wanted)
+        assert same_moment(step, wanted) and bool(step.terminated[0]) == (left == 1)
     assert step.terminated[0] and step.truncated[0]
     assert step.rewards[0, 0] == 1 - 0.9 * (limit / limit)
-
-
-def _after(env: GridWorld, action: int) -> int:
-    """Return the steps to success after an action."""
-    engine = copy.deepcopy(env._engine)
-    succeeds, ends = engine.step(np.array([action]))
-    if ends[0]:
-        return 0 if succeeds[0] else tables.NEVER
-    return int(engine.steps_to_success()[0])
 
 
 @pytest.mark.parametrize(
@@ -329,7 +316,7 @@ def test_grids_and_tables_agree(name: str) -> None:
     for engine in (one, two):
         engine.start(few, task[few], engine.records(task[few], seeds[few]))
         engine.step(np.array([cells.LEFT, cells.FORWARD]))
-    assert two.steps_to_success().tolist() == one.steps_to_success().tolist()
+    assert two.steps_after().tolist() == one.steps_after().tolist()
 
 
 # --- pictures -------------------------------------------------------------------------------------

@@ -77,8 +77,8 @@ class Engine(Protocol):
         """Return one environment's state."""
         ...
 
-    def steps_to_success(self) -> IntArray:
-        """Return the least number of steps to success from the present states, (num_envs,)."""
+    def steps_after(self) -> IntArray:
+        """Return ``tables.steps_after`` of the present states, (num_envs, actions)."""
         ...
 
 
@@ -206,10 +206,11 @@ class TableEngine:
         carried = cells.KEY if carries else cells.NOTHING
         return Scene(grid.reshape(height, width), cell % width, cell // width, state & 3, carried)
 
-    def steps_to_success(self) -> IntArray:
-        """Return the lengths of the shortest ways; see :class:`Engine`."""
+    def steps_after(self) -> IntArray:
+        """Return what is left after each action; see :class:`Engine`."""
         steps = np.concatenate([tables.family_steps(name) for name in self.names])
-        return steps[self._state].astype(np.int64)
+        moves = self._tables.moves.reshape(-1, tables.ROW)[self._state]
+        return tables.steps_after(moves, steps).astype(np.int64)
 
 
 _START = ("x", "y", "direction", "item")
@@ -320,12 +321,12 @@ class GridEngine:
             int(self._carried[index]),
         )
 
-    def steps_to_success(self) -> IntArray:
-        """Return the lengths of the shortest ways, by the tables of each level as it stands."""
+    def steps_after(self) -> IntArray:
+        """Return what is left after each action, by the tables of each level as it stands."""
         found = [self._search(index) for index in range(len(self._grids))]
-        return np.array(found, dtype=np.int64)
+        return np.concatenate(found).astype(np.int64)
 
-    def _search(self, index: int) -> int:
+    def _search(self, index: int) -> npt.NDArray[np.int32]:
         family = FAMILIES[self.names[int(self._task[index])]]
         scene = self.scene(index)
         lies = np.flatnonzero(scene.grid == cells.KEY)
@@ -333,4 +334,4 @@ class GridEngine:
         own = tables.compile_tables(grid[None], family.border, family.has_item)
         item = int(lies[0]) if len(lies) else own.numbers.shape[2] - 1
         state = own.numbers[0, 0, item, scene.y * grid.shape[1] + scene.x] + scene.direction
-        return int(tables.steps_to_success(own)[state])
+        return tables.steps_after(own.moves[[state]], tables.steps_to_success(own))

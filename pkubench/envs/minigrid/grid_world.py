@@ -17,6 +17,7 @@ from pkubench.envs.minigrid.catalogue import FAMILIES
 from pkubench.envs.minigrid.drawing import TILE, draw_scene
 from pkubench.envs.minigrid.engines import CHANNELS, make_engine
 from pkubench.envs.minigrid.supply import LevelSupply
+from pkubench.envs.minigrid.tables import NEVER
 from pkubench.errors import UnknownName
 
 OPTIMUM_LEVELS = 10_000
@@ -118,7 +119,16 @@ class GridWorld(BatchEnv):
         It is ``tables.NEVER`` where success cannot be reached. The search knows the whole level;
         an agent has to find out.
         """
-        return self._engine.steps_to_success()
+        steps: IntArray = np.minimum(self.steps_after().min(axis=1) + 1, NEVER)
+        return steps
+
+    def steps_after(self) -> IntArray:
+        """Return the steps to success that are left after each action, (num_envs, actions) int64.
+
+        It is 0 where the action succeeds, and ``tables.NEVER`` where it ends the episode otherwise.
+        Best are the actions that leave the fewest.
+        """
+        return self._engine.steps_after()
 
     def best_returns(self) -> FloatArray:
         """Return what the shortest way pays from the present states, (num_envs,); 0 if too long."""

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from pkubench.envs.core.batch import BoolArray
 from pkubench.envs.core.seeding import IntArray
 from pkubench.envs.minigrid import cells
 from pkubench.envs.minigrid.cells import Codes
@@ -112,7 +114,7 @@ def place(
     right: IntArray | int,
     top: IntArray | int,
     bottom: IntArray | int,
-    taken: object,
+    taken: Callable[[IntArray, IntArray, IntArray], BoolArray],
 ) -> tuple[IntArray, IntArray]:
     """Draw cells of rectangles until none is taken (MiniGrid's ``place_obj``).
 
@@ -134,7 +136,7 @@ def place(
         low_x, high_x, low_y, high_y = (bound[rows] for bound in bounds)
         x[rows] = draws.integers(low_x, high_x, rows)
         y[rows] = draws.integers(low_y, high_y, rows)
-        rows = rows[taken(x[rows], y[rows], rows)]  # type: ignore[operator]
+        rows = rows[taken(x[rows], y[rows], rows)]
     return x, y
 
 

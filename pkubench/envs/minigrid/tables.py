@@ -204,8 +204,7 @@ def _images(layouts: _Layouts, states: IntArray, direction: int) -> Codes:
 
 def _without_repetition(images: Codes) -> tuple[npt.NDArray[np.int32], Codes]:
     """Return the number of each image (n, 147) among the different ones, and these."""
-    draw = np.random.default_rng(0)
-    factors: npt.NDArray[np.uint64] = draw.integers(1, 2**63, images.shape[1], dtype=np.uint64)
+    factors = np.random.default_rng(0).integers(1, 2**63, images.shape[1]).astype(np.uint64)
     hashes = np.zeros(len(images), dtype=np.uint64)
     for column in range(images.shape[1]):
         hashes += images[:, column] * factors[column]
@@ -216,16 +215,30 @@ def _without_repetition(images: Codes) -> tuple[npt.NDArray[np.int32], Codes]:
     return numbers.astype(np.int32), unique
 
 
+def steps_after(
+    moves: npt.NDArray[np.int32], steps: npt.NDArray[np.int32]
+) -> npt.NDArray[np.int32]:
+    """Return how many steps to success are left after each action, (n, actions).
+
+    Args:
+        moves: (n, 8) of some states.
+        steps: of every state.
+
+    Returns:
+        0 where the action succeeds, ``NEVER`` where the episode ends otherwise.
+    """
+    actions = moves[:, : cells.ACTIONS]
+    after = steps[actions >> 2]
+    after[(actions & ENDS) != 0] = NEVER
+    after[(actions & SUCCEEDS) != 0] = 0
+    return after
+
+
 def steps_to_success(tables: Tables) -> npt.NDArray[np.int32]:
     """Return the least number of steps to success from each state, (states,); ``NEVER`` if none."""
-    moves = tables.moves[:, : cells.ACTIONS]
-    following, succeeds = moves >> 2, (moves & SUCCEEDS) != 0
-    ends = ((moves & ENDS) != 0) & ~succeeds
-    steps = np.where(succeeds.any(axis=1), 1, NEVER).astype(np.int32)
+    steps = np.full(tables.size, NEVER, dtype=np.int32)
     while True:
-        ways = steps[following]
-        ways[ends] = NEVER
-        shorter = np.minimum(steps, ways.min(axis=1) + 1)
+        shorter = np.minimum(steps, steps_after(tables.moves, steps).min(axis=1) + 1)
         if np.array_equal(shorter, steps):
             return steps
         steps = shorter
