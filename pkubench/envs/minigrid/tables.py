@@ -204,7 +204,7 @@ def _images(layouts: _Layouts, states: IntArray, direction: int) -> Codes:
 
 def _without_repetition(images: Codes) -> tuple[npt.NDArray[np.int32], Codes]:
     """Return the number of each image (n, 147) among the different ones, and these."""
-    factors = np.random.default_rng(0).integers(1, 2**63, images.shape[1]).astype(np.uint64)
+    factors = np.random.default_rng(0).integers(1, 2**63, (images.shape[1],)).astype(np.uint64)
     hashes = np.zeros(len(images), dtype=np.uint64)
     for column in range(images.shape[1]):
         hashes += images[:, column] * factors[column]
@@ -228,7 +228,7 @@ def steps_after(
         0 where the action succeeds, ``NEVER`` where the episode ends otherwise.
     """
     actions = moves[:, : cells.ACTIONS]
-    after = steps[actions >> 2]
+    after: npt.NDArray[np.int32] = steps[actions >> 2]
     after[(actions & ENDS) != 0] = NEVER
     after[(actions & SUCCEEDS) != 0] = 0
     return after
