@@ -55,6 +55,7 @@ FAMILIES = {
     "safety": "Robots with a cost limit",
     "games": "Two-player games",
     "diagnostics": "Environments solved on paper",
+    "minigrid": "Grid worlds of many tasks",
 }
 TUTORIALS = (
     "evaluate",

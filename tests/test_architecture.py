@@ -89,6 +89,7 @@ ALLOWED_NAMES: dict[str, str] = {
     "matrix": "the mathematical object, as well as a prefix",
     "games": "an extra of pyproject.toml, as well as a suite",
     "marl": "an extra of pyproject.toml, as well as a suite",
+    "minigrid": "an extra of pyproject.toml, as well as a prefix",
     "population": "a kind of bundle, as well as a family",
 }
 """Strings of generic code that are names of ours and mean something else there -> what."""

