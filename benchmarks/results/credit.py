@@ -37,12 +37,24 @@ def _changed(agent: str, label: str, seeds: int, **changes: float) -> Row:
     return replace(_row(agent, ALICE, STEPS, seeds, ships=0), label=label, changes=texts)
 
 
+def _sizes(lanes: int) -> dict[str, float]:
+    """Return the settings of updates of so many lanes of 40 steps; none are the preset's."""
+    if lanes == LANES[0]:
+        return {}
+    return {"num_envs": lanes, "minibatches": lanes * 40 * 2 // MINIBATCH}
+
+
 def _with_lanes(agent: str, lanes: int) -> Row:
-    """Return the row of an agent on AliceAndBob whose updates have so many lanes of 40 steps."""
-    if lanes == LANES[0]:  # the preset's
+    """Return the row of an agent on AliceAndBob whose updates have so many lanes."""
+    if lanes == LANES[0]:
         return _row(agent, ALICE, STEPS, 5)
-    minibatches = lanes * 40 * 2 // MINIBATCH
-    return _changed(agent, name_at(agent, lanes), 5, num_envs=lanes, minibatches=minibatches)
+    return _changed(agent, name_at(agent, lanes), 5, **_sizes(lanes))
+
+
+def _standardised(agent: str, lanes: int) -> Row:
+    """Return the same, with advantages divided by their deviation alone."""
+    label = f"{name_at(agent, lanes)}{STANDARDISED}"
+    return _changed(agent, label, 3, advantage_epsilon=1e-5, **_sizes(lanes))
 
 
 def _rows(task: str, agents: Iterable[str], steps: int, seeds: int) -> tuple[Row, ...]:
@@ -51,7 +63,8 @@ def _rows(task: str, agents: Iterable[str], steps: int, seeds: int) -> tuple[Row
 
 ROWS = (
     *(_with_lanes(agent, lanes) for lanes in LANES for agent in METHODS),
-    *(_changed(a, f"{a}{STANDARDISED}", 3, advantage_epsilon=1e-5) for a in METHODS),
+    *(_standardised(agent, LANES[0]) for agent in METHODS),
+    *(_standardised(agent, 512) for agent in ("stas", "undecomposed")),
     *_rows("Navigation3-v0", (*METHODS, "dense"), PARTICLE_STEPS, 5),
     *_rows("Navigation6-v0", MAIN, PARTICLE_STEPS, 3),
     *_rows("PredatorPrey3-v0", (*MAIN, "dense"), PARTICLE_STEPS, 3),

@@ -39,8 +39,9 @@ on [the page of claims](../claims.md).
 **What is equal**: environment steps, of which a method with a network spends the warm-up (2,040
 episodes on AliceAndBob, 4,000 elsewhere) with random play; the policy's settings; the replay, its
 share of successes, and the number and size of the steps in which networks are fitted and successes
-imitated. Minibatches have about 1,024 agent-steps at every batch size, so that larger updates take
-as many gradient steps for the same data.
+imitated. A success is nearer to the best return of the replay than to the worst; on particle
+worlds, where the worst is an outlier, most episodes are. Minibatches have about 1,024 agent-steps
+at every batch size, so that larger updates take as many gradient steps for the same data.
 
 **What was tuned**, with training seeds from 1000 on, and then set for all agents alike. On
 AliceAndBob: values are not clipped, and 1 is added to the deviation by which advantages are divided
@@ -51,17 +52,20 @@ AREL, by their error on random play). Sizes of networks were not searched.
 """
 _ALICE = """## AliceAndBob: batch size
 
-Success in %, after {steps:,} steps. A lane is an environment that plays for 40 steps, one episode
-of the time limit; an update with n lanes has 40 n steps or a few more. 51 lanes are the paper's
-2,048 steps. Random play succeeds in {random:.3f} % of the episodes (exactly), the optimum in all.
+Success in %, after {steps:,} steps. A lane is an environment that plays whole episodes until 40
+steps, the time limit, are over: one episode of random play, and often two where successes end them
+earlier. So an update with n lanes has n episodes or more, of 40 n to 79 n steps. 51 lanes are the
+paper's 2,048 steps. Random play succeeds in {random:.3f} % of the episodes (exactly), the optimum
+in all.
 
 """
 _SCALED = """### Standardised advantages
 
-The same in percent, at 51 lanes, where advantages are divided by their standard deviation, as in
-the paper's code, and by the deviation plus 1, as above. An update without a success has penalties
-of 0.01 for walking into walls and nothing else. Divided by their deviation these weigh as much as
-successes do in other updates, so that policies learn to avoid walls and may stop meeting successes.
+The same in percent, where advantages are divided by their standard deviation, as in the paper's
+code, and by the deviation plus 1, as above; at 51 lanes, and for two agents at 512. An update
+without a success has penalties of 0.01 for walking into walls and nothing else. Divided by their
+deviation these weigh as much as successes do in other updates, so that policies learn to avoid
+walls and may stop meeting successes.
 
 """
 _SECONDS = """Seconds of training per run, on one core of a machine of two that did other work too:

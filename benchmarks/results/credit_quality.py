@@ -53,14 +53,15 @@ METHODS = (*LEARNED, *FORMULAS)
 SEEDS = 5
 EPISODES, HELD_OUT = 20_000, 500
 """Random episodes to fit to, and of each policy to score on."""
-STEPS = 600
-"""Steps of Adam."""
 BLOCK = 1_000
 """Episodes that are played side by side."""
 TABLE = "credit-quality"
 PAGE = ROOT / "docs/results" / f"{TABLE}.md"
 ALICE = "AliceAndBob-v0"
-TASKS = (ALICE, "Navigation3-v0")
+STEPS = {ALICE: 600, "Navigation3-v0": 2_000}
+"""Task -> steps of Adam. Batches on Navigation3 are a quarter as large; policies are trained there
+after as many."""
+TASKS = tuple(STEPS)
 HALF = "half random"
 """AliceAndBob: each agent plays its part of an optimal joint action, or at random, by a coin."""
 GAMES: dict[str, FloatArray] = {
@@ -162,7 +163,7 @@ def measure(
     begun = time.process_time()
     model, ask = start(preset(method).config(task), task, moments, seed)
     if isinstance(model, LearnedModel):
-        fit(model, replay, STEPS)
+        fit(model, replay, steps_on(task))
     elif isinstance(model, IRCRModel):
         returns = replay.state()["returns"]
         model.low, model.high = float(returns.min()), float(returns.max())
@@ -225,7 +226,12 @@ def _of_games(method: str) -> Any:
 def settings_of(method: str, task: Task) -> dict[str, Any]:
     """Return what decides a record: the credit's settings, and the sizes here."""
     credit = preset(method).config(task).credit
-    return {**_plain(credit), "episodes": EPISODES, "held_out": HELD_OUT, "steps": STEPS}
+    return {**_plain(credit), "episodes": EPISODES, "held_out": HELD_OUT, "steps": steps_on(task)}
+
+
+def steps_on(task: Task) -> int:
+    """Return the steps of Adam on a task."""
+    return STEPS[task.id.rpartition("/")[2]]
 
 
 def _plain(credit: Any) -> dict[str, Any]:
@@ -255,23 +261,23 @@ def section() -> str:
 _HEAD = f"""# Quality of credit
 
 Written by `python -m benchmarks.results.credit_quality`; no figure is entered by hand. No policy is
-trained here. The methods of a seed get the same {EPISODES:,} random episodes, networks take
-{STEPS:,} steps of Adam on batches from them (a tenth of a batch are successes), with the settings
-of the presets, and credit is scored on {HELD_OUT} new episodes of each policy. `pkubench credit`
-scores the credit of a trained agent in the same way. Means over seeds, with the least and the most
-in brackets where seeds differ.
+trained here. The methods of a seed get the same {EPISODES:,} random episodes, and networks take as
+many steps of Adam on batches from them, with the settings of the presets (a tenth of a batch are
+successes): {" and ".join(f"{n:,} on {task.removesuffix('-v0')}" for task, n in STEPS.items())}.
+Credit is scored on {HELD_OUT} new episodes of each policy. `pkubench credit` scores the credit of a
+trained agent in the same way. Means over n seeds, with the least and the most in brackets where
+seeds differ.
 
 * **RMSE**, **R²**: the sum of an episode's shares as a prediction of its return.
 * **time**: correlation of the team's credit with the reward that is withheld, over the steps of an
   episode. **agents**: that of each agent's credit with its difference reward, over the agents of a
   step. **value**: that of the team's credit with what a step gains by the exact value of optimal
   play, V(s') - V(s) plus the reward, discounted by 0.9. **gap**: root mean squared difference from
-  that gain.
+  that gain. **spread**: standard deviation of a share between two calls.
 * Credit that is constant over the steps, or the same for all agents, has a correlation of 0. A
   dash: the truth is constant or unknown.
 
-`difference` and `dense` are oracles, which read the truth. Two calls differ by nothing for every
-method here (**spread**).
+`difference` and `dense` are oracles, which read the truth.
 
 """
 _COLUMNS = {

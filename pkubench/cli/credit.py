@@ -124,7 +124,10 @@ def _own_task(agent: str) -> Task:
     """
     from pkubench.agents.resolve.acting import split_acting
 
-    for run in trainings(Path(split_acting(agent)[0])):
+    folder = Path(split_acting(agent)[0])
+    if folder.name != str(folder) and not folder.exists():
+        raise AgentError(f"there is no run folder {agent}")
+    for run in trainings(folder):
         if isinstance(run.facts.get("task"), str):
             return task_named(str(run.facts["task"]))
     raise AgentError(

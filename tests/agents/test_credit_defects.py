@@ -16,6 +16,7 @@ from pkubench.agents.rl.credit.models.coalitions import Sampler, drawn, enumerat
 from pkubench.agents.rl.credit.models.layers import CoalitionLayer
 from pkubench.agents.rl.credit.normalise import (
     minimum_shift_shares,
+    signed_softmax_shares,
     softmax_shares,
     with_remainder,
 )
@@ -215,22 +216,22 @@ def test_evaluation_has_all_coalitions_of_six_agents_and_the_same_of_more() -> N
 
 
 @pytest.mark.parametrize("sampler", ["permutation", "bernoulli", "stratified"])
-@pytest.mark.parametrize("dropout", [0.0, 1e-9])
+@pytest.mark.parametrize(("n", "dropout"), [(3, 0.0), (4, 0.0), (3, 1e-9), (4, 1e-9)])
 def test_the_mean_over_coalitions_is_that_of_masked_attentions(
-    sampler: Sampler, dropout: float
+    sampler: Sampler, n: int, dropout: float
 ) -> None:
     """One attention for each coalition, with a query for each agent, and then their mean."""
     generator = torch.Generator().manual_seed(1)
-    layer = CoalitionLayer(8, 2, 4, dropout, generator).train()
-    x = torch.randn(2, 4, 3, 8, generator=generator) * 3.0
-    coalitions = drawn(sampler, 4, 5, generator)
+    layer = CoalitionLayer(8, 2, n, dropout, generator).train()
+    x = torch.randn(2, n, 3, 8, generator=generator) * 3.0
+    coalitions = drawn(sampler, n, 5, generator)
     found = layer(x, coalitions)
     key_value = layer.key_value.weight, layer.key_value.bias
-    total = torch.zeros(2, 3, 4, 8)
+    total = torch.zeros(2, 3, n, 8)
     tokens = x.transpose(1, 2) + layer.agents
     for members in coalitions.members:
         rows = []
-        for i in range(4):
+        for i in range(n):
             query = tokens[:, :, i] @ layer.query[i] + layer.query_bias[i]
             key, value = torch.nn.functional.linear(tokens, *key_value).chunk(2, -1)
             heads = []
@@ -243,12 +244,27 @@ def test_the_mean_over_coalitions_is_that_of_masked_attentions(
     torch.testing.assert_close(found, (total / 5).transpose(1, 2), atol=1e-5, rtol=1e-4)
 
 
-def test_scores_far_apart_give_finite_weights_and_gradients() -> None:
-    layer = CoalitionLayer(4, 1, 3, 0.0, torch.Generator().manual_seed(0))
-    x = (torch.randn(1, 3, 1, 4) * 100.0).requires_grad_()
-    out = layer(x, enumerated("permutation", 3))
+@pytest.mark.parametrize("n", [3, 4])
+def test_scores_far_apart_give_finite_weights_and_gradients(n: int) -> None:
+    layer = CoalitionLayer(4, 1, n, 0.0, torch.Generator().manual_seed(0))
+    x = (torch.randn(1, n, 1, 4) * 100.0).requires_grad_()
+    out = layer(x, enumerated("permutation", n))
     out.sum().backward()
     assert out.isfinite().all() and x.grad is not None and x.grad.isfinite().all()
+
+
+def test_few_agents_attend_by_pairs_as_many_do_by_products() -> None:
+    """The same outputs and gradients, to rounding."""
+    found = []
+    for name in ("_by_pairs", "_by_products"):
+        layer = CoalitionLayer(8, 2, 3, 0.0, torch.Generator().manual_seed(0))
+        layer._by_pairs = getattr(layer, name)  # type: ignore[method-assign]
+        x = torch.randn(2, 3, 5, 8, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        out = layer(x, enumerated("permutation", 3))
+        out.square().sum().backward()
+        found.append((out, x.grad, *(p.grad for p in layer.parameters())))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
 
 
 def test_the_credit_of_who_took_part_is_exact() -> None:
@@ -299,7 +315,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("normalise", [softmax_shares, with_remainder])
+@pytest.mark.parametrize("normalise", [signed_softmax_shares, softmax_shares, with_remainder])
 def test_corrected_shares_sum_to_the_return(case: str, normalise: Any) -> None:
     scores, total = CASES[case]
     steps = scores.shape[2]
@@ -315,6 +331,40 @@ def test_softmax_shares_by_hand() -> None:
     scores = np.log([[[1.0, 3.0], [1.0, 1.0]]])  # sums log 1 and log 3
     shares = softmax_shares(scores, np.array([8.0]), np.ones((1, 2), bool))
     np.testing.assert_allclose(shares, [[[1.0, 4.5], [1.0, 1.5]]])
+
+
+def test_of_a_negative_return_tar2_blames_the_best_unless_its_weights_are_signed() -> None:
+    """Steps of 2/3 and 1/3, agents of 2/3 and 1/3 in the first: by hand, of -9 and of 9."""
+    scores, total, valid = (
+        np.log([[[2.0, 1.0], [1.0, 1.0]]]),
+        np.array([-9.0]),
+        np.ones((1, 2), bool),
+    )
+    unsigned, signed = (f(scores, total, valid) for f in (softmax_shares, signed_softmax_shares))
+    np.testing.assert_allclose(unsigned, [[[-4.0, -1.5], [-2.0, -1.5]]])
+    np.testing.assert_allclose(signed, [[[-1.0, -3.0], [-2.0, -3.0]]])
+    np.testing.assert_allclose(signed_softmax_shares(scores, -total, valid), -unsigned)
+    # as published, the step with the lower score loses nothing, and the best agent all
+    shares = minimum_shift_shares(scores, total, valid)
+    np.testing.assert_allclose(shares, [[[-9.0, 0.0], [0.0, 0.0]]], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("weights", "is_kept"), [("signed-softmax", True), ("softmax", False), ("published", False)]
+)
+def test_a_higher_score_of_tar2_is_a_higher_share_of_any_return(
+    weights: str, is_kept: bool
+) -> None:
+    model, episodes = started("tar2", 3, weights=weights), made_up([5] * 4, 3)
+    scores = RNG.standard_normal((4, 3, 5))
+    for sign in (1.0, -1.0):
+        episodes.returns[:] = 7.0 * sign
+        shares = model.settings.shares_of(scores, episodes)
+        order = np.argsort(scores.sum(1), -1)
+        team = np.take_along_axis(shares.sum(1), order, -1)
+        assert (np.diff(team, axis=-1) >= 0.0).all() == (is_kept or sign > 0.0)
+        own = np.take_along_axis(shares, np.argsort(scores, 1), 1)
+        assert (np.diff(own, axis=1) >= 0.0).all() == (is_kept or sign > 0.0)
 
 
 def test_published_tar2_gives_the_lowest_agent_nothing_and_of_two_one_takes_all() -> None:

@@ -14,6 +14,7 @@ from gymnasium import spaces
 
 from pkubench.agents.components import changed, choices
 from pkubench.agents.families.on_policy import credit as presets
+from pkubench.agents.learner import Context
 from pkubench.agents.registry import preset
 from pkubench.agents.rl.credit.base import Credit
 from pkubench.agents.rl.credit.episodes import Episodes, Layout, episodes_of, spans_of
@@ -21,10 +22,12 @@ from pkubench.agents.rl.credit.models.base import Batch
 from pkubench.agents.rl.credit.replay import EpisodeReplay
 from pkubench.agents.rl.on_policy.imitation import imitate
 from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
+from pkubench.agents.rl.on_policy.mixing import Estimated, mixed
 from pkubench.agents.rl.on_policy.training import OnPolicyTraining
 from pkubench.agents.rl.rollout import Collector, Rollout
 from pkubench.envs.core.batch import BatchEnv
 from pkubench.errors import ConfigError, PkubenchWarning, WeightsError
+from pkubench.tasks.registry import make_task
 from pkubench.training.checkpoints import Spacing
 from pkubench.training.session import train
 from tests.agents.configs import config_of
@@ -476,6 +479,29 @@ def test_a_time_limit_that_is_terminal_is_followed_by_no_value() -> None:
     np.testing.assert_allclose(targets[0], rewards.sum(0), atol=1e-4)
 
 
+@pytest.mark.parametrize("critic", ["state", "local", "local-shared"])
+def test_a_rollout_has_states_where_critics_read_them_alone(critic: str) -> None:
+    """Without them the rest of it is the same."""
+    config = config_of(**SMALL, critic=critic, observation_norm=True)
+    context = Context(
+        agent="mappo", task=task_of(WithheldTeam), settings=config, seed=0, total=1_000
+    )
+    training = OnPolicyTraining(context)
+    assert training.collector.has_states == (critic == "state")
+    assert ("state" in training.learner.inputs.norms) == (critic == "state")
+    learner, collector = made(critic="state", observation_norm=True)
+    known = collected(learner, collector)
+    collector = Collector(
+        WithheldTeam(6), 0, 10, training.learner.inputs, has_states=critic == "state"
+    )
+    data = collector.collect(4, training.learner.behave, False, whole_episodes=True)
+    assert data.states.shape == data.next_states.shape
+    assert data.states.shape[-1] == (4 if critic == "state" else 0)
+    for agent in learner.agents:
+        np.testing.assert_array_equal(data.observations[agent][0], known.observations[agent][0])
+    training.close()
+
+
 @pytest.mark.parametrize("shared", [True, False])
 def test_agents_that_share_an_actor_are_normalised_alike(shared: bool) -> None:
     """By moments of its own, an agent that is always elsewhere would look like the others."""
@@ -484,6 +510,22 @@ def test_agents_that_share_an_actor_are_normalised_alike(shared: bool) -> None:
     collected(learner, collector)
     assert (norms["a"] is norms["b"]) == shared
     assert norms["a"].count == (2 if shared else 1) * norms["state"].count
+
+
+def test_agents_that_share_an_actor_are_standardised_together() -> None:
+    """By its own moments, an agent that earned next to nothing would weigh as much as another."""
+    rewards = torch.tensor([[3.0, -1.0, 4.0, 99.0], [0.1, -0.1, 0.0, 0.2]], dtype=torch.float64)
+    usable = torch.tensor([True, True, True, False])
+    estimates = [Estimated(usable, rewards[0]), Estimated(None, rewards[1])]
+    for shared in (True, False):
+        config = config_of(shared=shared, advantage_epsilon=0.5)
+        found = mixed(estimates, None, [], config, ([], 1.0)).to_ascend
+        counted = torch.cat([rewards[0, :3], rewards[1]])
+        of = [counted, counted] if shared else [rewards[0, :3], rewards[1]]
+        for own, advantage, moments in zip(rewards, found, of, strict=True):
+            wanted = (own - moments.mean()) / (moments.std(correction=0) + 0.5)
+            torch.testing.assert_close(advantage, wanted)
+    assert found[1].abs().max() > 0.2  # each by its own
 
 
 # ---- self-imitation
@@ -657,3 +699,24 @@ def test_presets_differ_in_their_credit_alone(name: str) -> None:
         preset("stas").config(), {"credit": "team-sum"}
     )
     assert preset(name).suites == ("credit",)
+
+
+@pytest.mark.parametrize("name", presets._OF_PAPERS)
+def test_minibatches_of_the_papers_policy_have_its_size_on_every_task(name: str) -> None:
+    """128 agent-steps on particle worlds and 256 on AliceAndBob, of 2,048 steps of whole episodes.
+
+    All of these presets have the clip of their task, of the value loss too.
+    """
+    for short, agents, size, clip in (
+        ("AliceAndBob", 2, 256, 0.2),
+        ("Navigation3", 3, 128, 0.5),
+        ("PredatorPrey6", 6, 128, 0.5),
+        ("Navigation15", 15, 128, 0.5),
+    ):
+        task = make_task(f"{short}-v0")
+        config: Any = preset(name).config(task)
+        horizon = task.protocol.horizon or 0
+        steps = config.num_envs * horizon
+        assert 2_048 <= steps < 2_048 + horizon
+        assert steps * agents / config.minibatches == pytest.approx(size, rel=0.02)
+        assert config.update.clip == config.value_clip == clip

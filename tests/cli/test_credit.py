@@ -63,6 +63,7 @@ def test_json_has_the_scores_of_every_run_and_policy(pkubench: Command, run: Pat
     [
         (("random", TASK), "random is not a saved agent"),
         (("random",), "no task given for random"),
+        (("runs/nowhere",), "there is no run folder runs/nowhere"),
         (("RUN", "--out", "map.pdf"), "figures are .svg or .png files"),
         (("RUN", "--policies", ","), "--policies names none"),
         (("RUN", "--policies", "nobody"), "nobody"),

@@ -41,7 +41,7 @@ class Rollout:
     observations: dict[str, Array]
     """Agent id -> (T, N, d) float32, as the actor saw them."""
     states: Array
-    """(T, N, s) float32, as the critic sees them."""
+    """(T, N, s) float32, as the critic sees them; no numbers where critics see observations."""
     actions: dict[str, Array]
     """Agent id -> (T, N) int64 or (T, N, d) float32, before any clipping to bounds."""
     log_probs: dict[str, Array]
@@ -141,6 +141,7 @@ class Collector:
         cost_limit: float | None = None,
         units: Mapping[str, int] | None = None,
         info_keys: Sequence[str] = (),
+        has_states: bool = True,
     ) -> None:
         """Start an episode in each environment of ``env``.
 
@@ -148,13 +149,13 @@ class Collector:
         fresh array once; ``cost_keys`` are entries of the info with limits of their own; with the
         task's ``cost_limit`` the cost of training is counted. ``units`` are the sizes of each
         agent's hidden state, for a ``RecurrentBehaviour``; ``info_keys`` are entries of the info
-        that the credit model reads.
+        that the credit model reads. Without ``has_states`` the states of a rollout have no numbers.
         """
         self.env = env
         self.seeds = TrainingSeeds(seed, env.num_envs)
         counted = None if cost_limit is None else TrainingCost(cost_limit)
         self.window = EpisodeWindow(window, counted)
-        self.prepare = prepare
+        self.prepare, self.has_states = prepare, has_states
         self.cost_keys, self.info_keys = tuple(cost_keys), tuple(info_keys)
         self.episode_seeds = np.zeros(env.num_envs, dtype=np.int64)
         self.sums = np.zeros((2 + len(self.cost_keys), env.num_envs))
@@ -182,6 +183,8 @@ class Collector:
 
     def state_of(self, observations: Mapping[str, Array]) -> Array:
         """Return the global state that belongs to the latest ``observations``."""
+        if not self.has_states:
+            return np.zeros((self.env.num_envs, 0), np.float32)
         if self.env.state_space is None:
             parts = [observations[a].reshape(self.env.num_envs, -1) for a in self.env.agents]
             return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)

@@ -88,8 +88,9 @@ CLAIMS = (
         pairs=pairs([("tar2", "stas"), ("tar2", "arel")], (ALICE, _THREE, _SIX, _PREY)),
         published="Curves on SMACLite and Google Research Football, under recurrent MAPPO.",
         note=(
-            "Neither environment is here. TAR2 has softmax weights, since its published ones give "
-            "one of two agents everything; all methods have the same policy and replay."
+            "Neither environment is here. TAR2 has softmax weights of signed scores, since its "
+            "published ones give one of two agents everything, and the best agent the largest part "
+            "of a negative return; all methods have the same policy and replay."
         ),
     ),
 )

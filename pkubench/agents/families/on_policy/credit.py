@@ -163,12 +163,21 @@ PRESETS: dict[str, OnPolicyConfig] = {
 }
 
 _ALICE = {"num_envs": 51, "rollout_steps": 40}
+_ALICE_POLICY_PAPER: dict[str, Any] = {
+    "num_envs": 52,
+    "rollout_steps": 40,
+    "clip": 0.2,
+    "value_clip": 0.2,
+    "minibatches": 16,
+}
 _ALICE_PAPER = {
-    **{"num_envs": 52, "rollout_steps": 40, "clip": 0.2, "value_clip": 0.2, "minibatches": 16},
+    **_ALICE_POLICY_PAPER,
     **{"coalitions": 3, "buffer": 20_000, "warmup_episodes": 10_000, "fit_every": 52},
     "credit_lr": 1e-4,
 }
 _PAPER = ("stas-paper", "stas-ml-paper")
+_OF_PAPERS = (*_PAPER, "arel-paper", "rudder-paper", "undecomposed-paper")
+"""The presets with STAS's policy in full; TAR2's has its own minibatches."""
 _PARTICLES: dict[str, Any] = {
     **{"warmup_episodes": 4_000, "buffer": 15_000},
     **{"fit_every": 80, "fit_steps": 40, "fit_episodes": 16, "credit_lr": 3e-3},
@@ -189,19 +198,26 @@ def _minibatches(agents: int) -> dict[str, int]:
     return {"minibatches": -(-2_000 * agents // 1_024)}
 
 
-_WORLDS = {"Navigation": (3, 6), "PredatorPrey": (3, 6), "CooperativePush": (3,)}
+def _minibatches_paper(agents: int) -> dict[str, int]:
+    """Return how many minibatches of 128 agent-steps an update of 82 episodes has (the paper's)."""
+    return {"minibatches": -(-82 * 25 * agents // 128)}
+
+
+_WORLDS = {"Navigation": (3, 6, 15), "PredatorPrey": (3, 6), "CooperativePush": (3,)}
 TUNED: dict[str, dict[str, dict[str, Any]]] = {
     "AliceAndBob": {
         **dict.fromkeys(METHODS, _ALICE),
+        **dict.fromkeys(_OF_PAPERS, _ALICE_POLICY_PAPER),
         **dict.fromkeys(_PAPER, _ALICE_PAPER),
-        "undecomposed-paper": {k: _ALICE_PAPER[k] for k in (*_ALICE, "clip", "minibatches")},
     },
     **{
-        f"{world}{n}": dict.fromkeys(METHODS, _PARTICLES | _minibatches(n))
+        f"{world}{n}": {
+            **dict.fromkeys(METHODS, _PARTICLES | _minibatches(n) | (_LARGE if n == 15 else {})),
+            **dict.fromkeys(_OF_PAPERS, _minibatches_paper(n)),
+        }
         for world, sizes in _WORLDS.items()
         for n in sizes
     },
-    "Navigation15": dict.fromkeys(METHODS, _PARTICLES | _LARGE | _minibatches(15)),
 }
 """Prefix of a task's name -> agent -> settings that replace the preset's; longer prefixes win. The
 numbers are the papers' and our trials', on training seeds from 1000 on; none is for one method."""

@@ -35,13 +35,14 @@ class CreditContext(NamedTuple):
     action_spaces: Mapping[str, spaces.Space[Any]]
     """Agent id -> Discrete or Box."""
     state_shape: tuple[int, ...]
-    """The shape of a state, which a rollout has flat."""
+    """The shape of a state, which a rollout has flat if critics are of it."""
     device: str
     """Where networks are trained."""
     horizon: int | None = None
     """Most steps of an episode; None where it has no time limit."""
     has_state_critics: bool = True
-    """Whether critics are of the state, not of an agent's own observation."""
+    """Whether critics are of the state; else they are of own observations, and a rollout has no
+    states."""
 
 
 class CreditModel(ABC):

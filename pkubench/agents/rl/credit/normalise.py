@@ -37,7 +37,8 @@ def softmax_shares(scores: Array, returns: Array, valid: Array) -> FloatArray:
     """Return ``w_t w_{i|t} R`` with softmax weights, over steps and then agents: they sum to R.
 
     ``w_t`` is the softmax over steps of the team's scores, ``w_{i|t}`` that over the agents of a
-    step. The arguments are those of ``with_remainder``.
+    step. The arguments are those of ``with_remainder``. Of a negative return the step and the agent
+    with the highest score, which is the best one, get the largest part of the loss.
     """
     masked = _masked(scores, valid)
     of_steps = _softmax(np.where(valid, masked.sum(1), -np.inf), 1)
@@ -46,13 +47,24 @@ def softmax_shares(scores: Array, returns: Array, valid: Array) -> FloatArray:
     return shares
 
 
+def signed_softmax_shares(scores: Array, returns: Array, valid: Array) -> FloatArray:
+    """Return softmax shares whose weights are of ``c sign(R)``, with the scores c.
+
+    A higher score gets a higher share whatever the sign of the return; shares sum to R. The
+    arguments are those of ``with_remainder``.
+    """
+    signs = np.where(np.asarray(returns) < 0.0, -1.0, 1.0)
+    return softmax_shares(scores * signs[:, None, None], returns, valid)
+
+
 def minimum_shift_shares(scores: Array, returns: Array, valid: Array) -> FloatArray:
     """Return TAR2's shares as its code computes them; they do not sum to R.
 
     With ``u_t`` the sum over agents, ``w_t = (u_t - min u) / (sum (u - min u) + 1e-5)`` and
     ``w_{i|t} = (c_it - min_i c_it) / (sum_i (c_it - min_i c_it) + 1e-5)``. So the lowest step and
     the lowest agent of every step get nothing: of two agents one takes everything. Where scores are
-    equal the whole return is lost, and elsewhere a part, by the 1e-5. The arguments are those of
+    equal the whole return is lost, and elsewhere a part, by the 1e-5. Of a negative return the
+    highest scores get the largest losses, as with ``softmax_shares``. The arguments are those of
     ``with_remainder``.
     """
     masked = _masked(scores, valid)

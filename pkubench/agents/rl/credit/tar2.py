@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pkubench.agents.components import register
-from pkubench.agents.rl.credit.normalise import minimum_shift_shares, softmax_shares
+from pkubench.agents.rl.credit.normalise import (
+    minimum_shift_shares,
+    signed_softmax_shares,
+    softmax_shares,
+)
 from pkubench.agents.rl.credit.stas import CoalitionCredit
 from pkubench.agents.settings import check_domains
 
@@ -15,6 +19,12 @@ if TYPE_CHECKING:
 
     from pkubench.agents.rl.credit.episodes import Episodes, FloatArray, Layout
     from pkubench.agents.rl.credit.models.base import CreditNetwork
+
+_SHARES = {
+    "signed-softmax": signed_softmax_shares,
+    "softmax": softmax_shares,
+    "published": minimum_shift_shares,
+}
 
 
 @register("tar2")
@@ -32,10 +42,12 @@ class TAR2Credit(CoalitionCredit):
     sampler: Literal["permutation", "bernoulli", "stratified"] = "stratified"
     """Coalitions: TAR2's code draws one of a uniform size for all agents (``stratified``), STAS's
     flips coins (``bernoulli``); ``permutation`` averages to Shapley values."""
-    weights: Literal["softmax", "published", "none"] = "softmax"
-    """``softmax`` over steps, then agents: shares sum to the return. ``published``: scores minus
-    their minimum, which give the lowest agent nothing and lose the return where scores are equal.
-    ``none``: the scores themselves."""
+    weights: Literal["signed-softmax", "softmax", "published", "none"] = "signed-softmax"
+    """``published``: scores minus their minimum, which give the lowest agent nothing and lose the
+    return where scores are equal. ``softmax`` over steps, then agents (in the code too, commented
+    out): shares sum to the return. Of a negative return both give the best step and agent the
+    largest part of the loss; with ``signed-softmax``, of scores times the return's sign, a higher
+    score always is a higher share. ``none``: the scores themselves."""
     reads_outcome: bool = True
     """Scores also depend on the layers' outputs at each agent's last step."""
     inverse_dynamics: float = 0.05
@@ -62,5 +74,4 @@ class TAR2Credit(CoalitionCredit):
         """Return weights times the return (see ``LearnedCredit``)."""
         if self.weights == "none":
             return scores / self.return_scale
-        to_shares = softmax_shares if self.weights == "softmax" else minimum_shift_shares
-        return to_shares(scores, episodes.returns, episodes.valid)
+        return _SHARES[self.weights](scores, episodes.returns, episodes.valid)

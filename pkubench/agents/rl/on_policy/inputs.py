@@ -19,6 +19,7 @@ class Inputs:
     def __init__(self, env: BatchEnv, config: OnPolicyConfig) -> None:
         """Start without data for the running moments, if observations are normalised at all."""
         self.agents, self.encoder = env.agents, config.encoder
+        self.has_states = config.critic == "state"
         seen = {a: seen_of(env.observation_spaces[a], config) for a in self.agents}
         state = state_seen(env, seen, config)
         self.has_byte_states = state.is_bytes and not config.encoder.mismatch(state.shape)
@@ -32,7 +33,7 @@ class Inputs:
             self.norms = {a: ObservationNorm(int(np.prod(seen[a].shape)), kept) for a in seen}
             if config.shared:
                 self.norms = dict.fromkeys(seen, self.norms[self.agents[0]])
-            if env.state_space is not None or len(self.agents) > 1:
+            if self.has_states and (env.state_space is not None or len(self.agents) > 1):
                 self.norms["state"] = ObservationNorm(int(np.prod(state.shape)), kept)
 
     def __call__(
@@ -56,6 +57,8 @@ class Inputs:
             for name, norm in self.norms.items():
                 norm.update((state if name == "state" else flat[name])[counted[name]])
         inputs = {a: self.norms[a](o) for a, o in flat.items()}
+        if not self.has_states:
+            return inputs, state
         if "state" in self.norms:
             return inputs, self.norms["state"](state)
         return inputs, inputs[self.agents[0]]

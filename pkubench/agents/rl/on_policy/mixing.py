@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from pkubench.agents.nn.normalisers import centred, standardise
@@ -40,6 +41,9 @@ def mixed(
 ) -> Advantages:
     """Update the constraint and return the advantages to ascend.
 
+    Agents that share an actor are standardised by the moments of all of them: by its own, one that
+    earned next to nothing would weigh as much as the others.
+
     Args:
         estimates: one for each agent, or for all.
         constraint: updated with ``measured``; None without one.
@@ -48,9 +52,9 @@ def mixed(
         measured: mean cost of recent episodes by source, and their mean length; NaN without a new
             episode.
     """
-    epsilon, is_raw = config.advantage_epsilon, config.constraint.mixes_raw_advantages
     if constraint is None:
-        return Advantages([standardise(of.reward, epsilon, of.usable) for of in estimates], None)
+        return Advantages(_standardised([of.reward for of in estimates], estimates, config), None)
+    is_raw = config.constraint.mixes_raw_advantages
     parts: list[CostConstraint] = (
         [*constraint.parts.values()] if isinstance(constraint, SeveralMultipliers) else [constraint]
     )
@@ -67,15 +71,36 @@ def mixed(
     if isinstance(constraint, SeveralMultipliers):
         by_reward, weights = 1.0, [-part.multiplier for part in constraint.parts.values()]
     to_ascend, centred_costs = [], []
-    for of in estimates:
+    rewards = [of.reward for of in estimates]
+    if not is_raw:
+        rewards = _standardised(rewards, estimates, config)
+    for reward, of in zip(rewards, estimates, strict=True):
         costs = [centred(cost, of.usable) for cost in of.costs]
-        reward: Tensor = of.reward if is_raw else standardise(of.reward, epsilon, of.usable)
         total = reward if by_reward == 1.0 else reward * by_reward
         for weight, of_cost in zip(weights, costs, strict=True):
             total = total + weight * of_cost
-        to_ascend.append(standardise(total, epsilon, of.usable) if is_raw else total)
+        to_ascend.append(total)
         centred_costs.append(costs[0])
+    if is_raw:
+        to_ascend = _standardised(to_ascend, estimates, config)
     return Advantages(to_ascend, centred_costs)
+
+
+def _standardised(
+    advantages: Sequence[Tensor], estimates: Sequence[Estimated], config: OnPolicyConfig
+) -> list[Tensor]:
+    """Return advantages (T * N,) of each agent, standardised: together where they share an actor.
+
+    Their moments are of the usable steps of ``estimates``.
+    """
+    epsilon, usable = config.advantage_epsilon, [of.usable for of in estimates]
+    if not config.shared or len(advantages) == 1:
+        return [standardise(a, epsilon, u) for a, u in zip(advantages, usable, strict=True)]
+    chosen = None
+    if any(u is not None for u in usable):
+        everywhere = torch.ones_like(advantages[0], dtype=torch.bool)
+        chosen = torch.cat([everywhere if u is None else u for u in usable])
+    return list(standardise(torch.cat(list(advantages)), epsilon, chosen).chunk(len(advantages)))
 
 
 def cost_at_limit(limit: float, episode_length: float, config: OnPolicyConfig) -> float:

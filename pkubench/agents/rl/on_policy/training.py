@@ -45,6 +45,7 @@ class OnPolicyTraining:
                 cost_limit=context.task.cost_limit,
                 units=self.learner.units,
                 info_keys=config.credit.info_keys,
+                has_states=config.critic == "state",
             )
         except BaseException:
             self.env.close()

@@ -18,6 +18,9 @@ MASKED = -1e9
 """Score of a masked position, as in the original code."""
 LARGEST = 60.0
 """Scores exceed an agent's score of itself by this at most: e^60 is still a float32."""
+FEW = 3
+"""Most agents whose pairs are multiplied number by number, which is faster than matrix products of
+two or three rows."""
 
 
 def linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
@@ -123,15 +126,31 @@ class CoalitionLayer(nn.Module):
         named = self.agents if order is None else self.agents[order]
         by_agent = (x + named[:, None]).transpose(0, 1).reshape(number, -1, width)
         query = torch.baddbmm(self.query_bias[:, None], by_agent, self.query)
-        key, value = self.key_value(by_agent).chunk(2, -1)
-        # (n, B L, E) -> (B L, H, n, D)
-        query, key, value = (
-            part.unflatten(-1, (self.heads, -1)).permute(1, 2, 0, 3) for part in (query, key, value)
+        maps = zip(self.key_value.weight.chunk(2), self.key_value.bias.chunk(2), strict=True)
+        key, value = (functional.linear(by_agent, *of) for of in maps)
+        q, k, v = (
+            part.view(number, -1, self.heads, width // self.heads) for part in (query, key, value)
         )
-        scores = query @ key.transpose(-1, -2) / math.sqrt(width / self.heads)
-        found = self._averaged(scores, coalitions) @ value
-        mixed = self.dropout(self.out(found.permute(2, 0, 1, 3).flatten(-2)))
+        is_dropped = self.training and self.rate > 0.0
+        attend = self._by_pairs if number <= FEW and not is_dropped else self._by_products
+        mixed = self.dropout(self.out(attend(q, k, v, coalitions).flatten(-2)))
         return mixed.unflatten(1, (batch, length)).transpose(0, 1)  # type: ignore[no-any-return]
+
+    def _by_pairs(self, query: Tensor, key: Tensor, value: Tensor, of: Coalitions) -> Tensor:
+        """Return the mean attention over coalitions, (n, B L, H, D) like the arguments."""
+        scores = (query[:, None] * key).sum(-1) / math.sqrt(key.shape[-1])  # (n, n, B L, H)
+        own = scores.diagonal(dim1=0, dim2=1).movedim(-1, 0)[:, None]
+        e = (scores - own).clamp(max=LARGEST).exp()
+        members, flat = of.members.transpose(0, 1), e.flatten(2)  # (n, M, n), (n, n, B L H)
+        sums = members @ flat  # (n, M, B L H)
+        share = members.transpose(1, 2) @ (of.weights.T[..., None] / sums)  # (n, n, B L H)
+        return ((flat * share).view_as(e)[..., None] * value).sum(1)
+
+    def _by_products(self, query: Tensor, key: Tensor, value: Tensor, of: Coalitions) -> Tensor:
+        """Return what ``_by_pairs`` does, with matrix products of all agents of a step."""
+        q, k, v = (part.permute(1, 2, 0, 3) for part in (query, key, value))  # (B L, H, n, D)
+        scores = q @ k.transpose(-1, -2) / math.sqrt(k.shape[-1])
+        return (self._averaged(scores, of) @ v).permute(2, 0, 1, 3)
 
     def _averaged(self, scores: Tensor, coalitions: Coalitions) -> Tensor:
         """Return the mean over coalitions of attention weights (B L, H, n, n)."""
