@@ -16,7 +16,7 @@ def test_tables_are_means_over_the_seeds_of_the_present_settings(
 ) -> None:
     monkeypatch.setattr(page, "RECORDS", tmp_path)
     task = make_task(page.ALICE)
-    scores = dict.fromkeys(page._COLUMNS) | {"time": 0.25, "agents": 0.0}
+    scores = dict.fromkeys(page.HEADS) | {"time": 0.25, "agents": 0.0}
     for seed, error in enumerate((1.0, 2.0, 99.0)):
         settings = page.settings_of("stas", task) | ({"steps": 1} if seed == 2 else {})
         found = {"random": {**scores, "return_rmse": error}}

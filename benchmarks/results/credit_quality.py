@@ -31,6 +31,7 @@ from pkubench.agents.rl.credit.replay import EpisodeReplay
 from pkubench.agents.rl.credit.shapley import shapley_error
 from pkubench.agents.rl.credit.uniform import IRCRModel
 from pkubench.agents.rl.on_policy.saved_credit import Moments, RecordedCredit, rollout_of, start
+from pkubench.cli.credit import HEADS
 from pkubench.envs.core.batch import BatchEnv, FloatArray
 from pkubench.envs.core.recording import Recorder, Recording
 from pkubench.envs.core.registry import make_batch
@@ -280,15 +281,6 @@ seeds differ.
 `difference` and `dense` are oracles, which read the truth.
 
 """
-_COLUMNS = {
-    "return_rmse": "RMSE",
-    "return_r2": "R²",
-    "time": "time",
-    "agents": "agents",
-    "value": "value",
-    "value_rmse": "gap",
-    "spread": "spread",
-}
 
 
 def _table(task_name: str) -> Iterator[str]:
@@ -305,8 +297,8 @@ def _table(task_name: str) -> Iterator[str]:
             np.mean([of["returns"][policy] for of in done["uniform"]]) if "uniform" in done else 0
         )
         yield f"Episodes of `{policy}`, mean return {mean:.4g}:\n\n"
-        names = [n for n in _COLUMNS if any(_values(of, policy, n) for of in done.values())]
-        yield f"| credit | {' | '.join(_COLUMNS[name] for name in names)} | n |\n"
+        names = [n for n in HEADS if any(_values(of, policy, n) for of in done.values())]
+        yield f"| credit | {' | '.join(HEADS[name] for name in names)} | n |\n"
         yield f"|---|{'---|' * len(names)}---|\n"
         for method, records in done.items():
             cells = [_cell(_values(records, policy, name)) for name in names]
