@@ -28,20 +28,28 @@ DECISION, RETRIEVAL = 0, 1
 
 
 class Groups(NamedTuple):
-    """Samples by task."""
+    """Samples by task, each task's padded to the number of the largest."""
 
-    counts: tuple[int, ...]
-    """Samples of each task."""
-    order: Tensor | None
-    """(B,) indices that sort samples by task; None where they are sorted."""
+    padded: Tensor
+    """(K, most) numbers of samples; 0 in padding."""
+    places: Tensor
+    """(B,) where each sample stands in ``padded``, flattened."""
 
     @staticmethod
-    def of(tasks: IntArray, count: int) -> Groups:
+    def of(tasks: IntArray, count: int, device: str | torch.device = "cpu") -> Groups:
         """Group samples of ``tasks`` (B,), numbers below ``count``."""
-        counts = tuple(np.bincount(tasks, minlength=count).tolist())
-        if (tasks[1:] >= tasks[:-1]).all():
-            return Groups(counts, None)
-        return Groups(counts, torch.from_numpy(np.argsort(tasks, kind="stable")))
+        counts = np.bincount(tasks, minlength=count)
+        order = np.argsort(tasks, kind="stable")
+        most = int(counts.max(initial=1))
+        within = np.arange(len(tasks)) - np.repeat(np.cumsum(counts) - counts, counts)
+        places = np.empty(len(tasks), np.int64)
+        places[order] = tasks[order] * most + within
+        padded = np.zeros(count * most, np.int64)
+        padded[places] = np.arange(len(tasks))
+        return Groups(
+            torch.from_numpy(padded.reshape(count, most)).to(device),
+            torch.from_numpy(places).to(device),
+        )
 
 
 class TaskLayer(NamedTuple):
@@ -52,18 +60,11 @@ class TaskLayer(NamedTuple):
 
     def __call__(self, x: Tensor, groups: Groups) -> Tensor:
         """Map (B, in) to (B, out), one product a task."""
-        given = x if groups.order is None else x[groups.order.to(x.device)]
-        parts = [
-            torch.addmm(bias, part, weight)
-            for part, weight, bias in zip(
-                given.split(groups.counts), self.weight, self.bias, strict=True
-            )
-            if len(part)
-        ]
-        found = torch.cat(parts)
-        if groups.order is None:
-            return found
-        return torch.empty_like(found).index_copy(0, groups.order.to(x.device), found)
+        if not len(x):
+            return x.new_zeros(0, self.bias.shape[1])
+        given = x.index_select(0, groups.padded.view(-1)).view(*groups.padded.shape, -1)
+        found = torch.baddbmm(self.bias[:, None], given, self.weight)
+        return found.flatten(0, 1).index_select(0, groups.places)
 
 
 class Spec(NamedTuple):
@@ -107,7 +108,12 @@ def unit_rows(module: nn.Module, generator: torch.Generator) -> None:
 
 
 class GridEncoder(nn.Module):
-    """Three convolutions of 2 x 2 cells, a max-pooling after the first: 64 features of a view."""
+    """Three convolutions of 2 x 2 cells, a max-pooling after the first: 64 features of a view.
+
+    On 7 x 7 cells the convolutions are products of matrices: of 36 patches; of 3 x 3 pooled cells,
+    all four outputs together; and of what is left. This is faster than a library's convolution, and
+    patches of a view are made once for all passes over it.
+    """
 
     scale: Tensor
 
@@ -118,15 +124,36 @@ class GridEncoder(nn.Module):
             nn.Conv2d(inputs, outputs, 2) for inputs, outputs in ((3, 16), (16, 32), (32, WIDTH))
         )
         scale = torch.tensor(LARGEST) if normalise else torch.ones(3)
-        self.register_buffer("scale", scale.view(3, 1, 1), persistent=False)
+        self.register_buffer("scale", scale, persistent=False)
+
+    def patches(self, images: Tensor) -> Tensor:
+        """Return (B, 4, 9, 12): patches of views (B, 7, 7, 3), the four pooled together apart."""
+        x = images.to(self.scale.dtype) / self.scale
+        corners = [x[:, dy : dy + 6, dx : dx + 6] for dy in (0, 1) for dx in (0, 1)]
+        every = torch.cat(corners, -1).view(-1, 3, 2, 3, 2, 12)
+        return every.permute(0, 2, 4, 1, 3, 5).reshape(-1, 4, 9, 12)
+
+    def encode(self, patches: Tensor) -> Tensor:
+        """Map patches to (B, 64)."""
+        first, second, third = self.layers
+        h = torch.addmm(first.bias, patches.reshape(-1, 12), _matrix(first.weight))
+        h = h.view(-1, 4, 9 * 16).amax(1).relu()
+        weight = second.weight.permute(2, 3, 1, 0)  # (dy, dx, in, out)
+        places = [
+            functional.pad(weight, (0, 0, 0, 0, x, 1 - x, y, 1 - y)) for y in (0, 1) for x in (0, 1)
+        ]
+        matrix = torch.stack(places, 3).reshape(9 * 16, 4 * 32)
+        h = torch.addmm(second.bias.repeat(4), h, matrix).relu()
+        return torch.addmm(third.bias, h, _matrix(third.weight)).relu()
 
     def forward(self, images: Tensor) -> Tensor:
         """Map views (B, 7, 7, 3), of bytes or numbers, to (B, 64)."""
-        x = images.permute(0, 3, 1, 2).to(self.scale.dtype) / self.scale
-        x = functional.max_pool2d(functional.relu(self.layers[0](x)), 2)
-        for layer in self.layers[1:]:
-            x = functional.relu(layer(x))
-        return x.flatten(1)
+        return self.encode(self.patches(images))
+
+
+def _matrix(weight: Tensor) -> Tensor:
+    """Return a convolution's weights (out, in, 2, 2) as (2 * 2 * in, out)."""
+    return weight.permute(2, 3, 1, 0).reshape(-1, len(weight))
 
 
 class Hypernetwork(nn.Module):

@@ -25,8 +25,8 @@ from pkubench.envs.core.batch import SOLE_AGENT
 class Batch(NamedTuple):
     """The data of an update, steps flattened: M = T N of them; tensors on the device."""
 
-    images: Tensor
-    """(M, 7, 7, 3) uint8."""
+    patches: Tensor
+    """(M, 4, 9, 12) of views, see ``GridEncoder``."""
     tasks: Tensor
     actions: Tensor
     log_probs: Tensor
@@ -52,16 +52,16 @@ class Objective:
         """
         config, net = self.config, self.net
         layers = net.generate(decision_only=contents is None)
-        images = batch.images[rows]
+        patches = batch.patches.index_select(0, rows)
         if contents is None:
-            features = net.policy.encoder(images)
+            features = net.policy.encoder.encode(patches)
             stored = features[:0]
         else:
-            both = net.policy.encoder(torch.cat([images, contents.images]))
+            both = net.policy.encoder.encode(torch.cat([patches, contents.patches]))
             features, stored = both[: len(rows)], both[len(rows) :]
         h = self._remembered(features, rows, data) if net.policy.units else features
         tasks = batch.tasks[rows]
-        groups = Groups.of(tasks.cpu().numpy(), net.policy.spec.tasks)
+        groups = Groups.of(tasks.cpu().numpy(), net.policy.spec.tasks, tasks.device)
         logits, values = net.evaluate(h, tasks, groups, layers.decision)
         read = None
         if contents is not None:
@@ -114,7 +114,7 @@ class Objective:
     def _remembered(self, features: Tensor, rows: Tensor, data: Rollout) -> Tensor:
         """Return the memory's outputs for rows of whole environments, time first."""
         steps, envs = data.first.shape
-        some = rows[: len(rows) // steps] % envs
+        some = rows[: len(rows) // steps].cpu() % envs
         hidden = torch.from_numpy(data.hidden[SOLE_AGENT])[some].to(features.device)
         first = torch.from_numpy(data.first)[:, some].to(features.device)
         outputs, _ = self.net.policy.remember(features.view(steps, len(some), -1), first, hidden)

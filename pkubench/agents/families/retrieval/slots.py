@@ -13,7 +13,7 @@ from torch import Tensor
 from pkubench.agents.contract import BoolArray, IntArray
 from pkubench.agents.families.retrieval.bank import Bank
 from pkubench.agents.families.retrieval.episodes import Experience
-from pkubench.agents.families.retrieval.networks import WIDTH, Groups
+from pkubench.agents.families.retrieval.networks import WIDTH, GridEncoder, Groups
 from pkubench.agents.families.retrieval.retrievers import SlotRetriever
 from pkubench.errors import ConfigError
 
@@ -23,10 +23,10 @@ OWNERLESS = -1
 
 
 class Contents(NamedTuple):
-    """The slots that are filled, sorted by task, as tensors (S, ...)."""
+    """The slots that are filled, as tensors (S, ...)."""
 
-    images: Tensor
-    """uint8 (S, 7, 7, 3)."""
+    patches: Tensor
+    """(S, 4, 9, 12) of views, see ``GridEncoder``."""
     values: Tensor
     """As they are read, float32 (S,)."""
     tasks: Tensor
@@ -124,18 +124,17 @@ class Slots:
             order = torch.randperm(len(at), generator=self.generator).numpy()
             self.shown[at] = self.values[at[order]]
 
-    def contents(self, device: str = "cpu") -> Contents | None:
-        """Return what is filled; None where nothing is."""
+    def contents(self, encoder: GridEncoder, device: str = "cpu") -> Contents | None:
+        """Return what is filled, cut for an encoder; None where nothing is."""
         at = np.flatnonzero(self.filled)
         if not len(at):
             return None
-        at = at[np.argsort(self.tasks[at], kind="stable")]
         images, values, tasks, episodes, keys = (
             torch.from_numpy(of[at]).to(device)
             for of in (self.images, self.shown, self.tasks, self.episodes, self.keys)
         )
-        groups = Groups.of(self.tasks[at], self.tasks_count)
-        return Contents(images, values, tasks, episodes, keys, groups)
+        groups = Groups.of(self.tasks[at], self.tasks_count, device)
+        return Contents(encoder.patches(images), values, tasks, episodes, keys, groups)
 
     def state(self) -> dict[str, Array]:
         """Return everything as arrays."""

@@ -166,7 +166,7 @@ class RetrievalTraining:
     def _sample(
         self, features: Tensor, tasks: IntArray
     ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
-        groups, policy = Groups.of(tasks, self.spec.tasks), self.net.policy
+        groups, policy = Groups.of(tasks, self.spec.tasks, self.device), self.net.policy
         numbers = torch.from_numpy(tasks).to(self.device)
         logits = policy.logits(features, numbers, groups, self.layers.decision)
         chosen = Categorical.from_logits(logits)
@@ -183,10 +183,11 @@ class RetrievalTraining:
     def update(self, data: Rollout) -> dict[str, float]:
         """Write what ended to the memory, and improve the networks; return diagnostics."""
         batch = self.prepare(data)
-        contents = None if self.slots is None else self.slots.contents(self.device)
+        encoder = self.net.policy.encoder
+        contents = None if self.slots is None else self.slots.contents(encoder, self.device)
         sums: dict[str, float] = {}
         count = 0
-        for rows in self._minibatches(batch, data):
+        for rows in self._minibatches(data):
             loss, figures = self.objective(batch, rows, contents, data)
             self.optimiser.step(loss)
             count += 1
@@ -219,31 +220,32 @@ class RetrievalTraining:
         elif self.slots is not None and self.bank is not None:
             self.slots.fill(self.bank)
         flat = (
-            *(seen[..., :3], tasks, data.actions[SOLE_AGENT], data.log_probs[SOLE_AGENT]),
+            *(tasks, data.actions[SOLE_AGENT], data.log_probs[SOLE_AGENT]),
             *(values, advantages + values, advantages, numbers),
         )
         return Batch(
+            self.net.policy.encoder.patches(self._images(seen.reshape(-1, *seen.shape[2:]))),
             *(
                 torch.from_numpy(np.ascontiguousarray(of.reshape(-1, *of.shape[2:]))).to(
                     self.device
                 )
                 for of in flat
-            )
+            ),
         )
 
-    def _minibatches(self, batch: Batch, data: Rollout) -> Iterator[Tensor]:
+    def _minibatches(self, data: Rollout) -> Iterator[Tensor]:
         """Yield rows of each minibatch of an update; with a memory, of whole environments."""
         config, (steps, envs) = self.config, data.first.shape
         size = config.batch_size
         for _ in range(config.epochs):
             if not self.net.policy.units:
                 order = torch.randperm(steps * envs, generator=self.generator)
-                for rows in order.split(size):
-                    yield rows[batch.tasks[rows].cpu().argsort(stable=True)]
+                yield from order.to(self.device).split(size)
                 continue
             chosen = torch.randperm(envs, generator=self.generator)
             for some in chosen.split(max(1, size // steps)):
-                yield (torch.arange(steps)[:, None] * envs + some).flatten()
+                rows = torch.arange(steps)[:, None] * envs + some
+                yield rows.flatten().to(self.device)
 
     @torch.no_grad()
     def _values(self, data: Rollout) -> tuple[Array, Array]:
@@ -270,7 +272,7 @@ class RetrievalTraining:
 
     def _critic(self, features: Tensor, tasks: IntArray) -> Array:
         numbers = torch.from_numpy(tasks).to(self.device)
-        groups = Groups.of(tasks, self.spec.tasks)
+        groups = Groups.of(tasks, self.spec.tasks, self.device)
         found: Array = (
             self.net.evaluate(features, numbers, groups, self.layers.decision)[1].cpu().numpy()
         )
