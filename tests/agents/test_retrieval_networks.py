@@ -82,7 +82,9 @@ def test_the_encoder_is_three_convolutions_with_a_pooling_whatever_the_scale() -
 
 def test_a_task_layer_is_one_product_a_task_in_any_order() -> None:
     rng = np.random.default_rng(0)
-    weight, bias, x = (torch.from_numpy(rng.standard_normal(s)) for s in ((3, 4, 2), (3, 2), (6, 4)))
+    weight, bias, x = (
+        torch.from_numpy(rng.standard_normal(s)) for s in ((3, 4, 2), (3, 2), (6, 4))
+    )
     for tasks in ([0, 0, 0, 0, 2, 2], [2, 0, 2, 1, 0, 2], [1] * 6):
         found = TaskLayer(weight, bias)(x, Groups.of(np.array(tasks), 3))
         wanted = torch.stack([x[b] @ weight[k] + bias[k] for b, k in enumerate(tasks)])
@@ -193,8 +195,8 @@ def test_the_learner_excludes_the_episode_of_each_sample() -> None:
     assert float(parts["memory_weight"]) == 0
     one_of_5 = contents._replace(episodes=torch.tensor([4, 5, 4]))
     parts = objective(batch, torch.tensor([0]), one_of_5, EVERYWHERE)[1]
-    error = (given.slot_values[1] - given.returns[0]) ** 2
-    assert float(parts["memory_error"]) == pytest.approx(float(error))
+    error = (given.slot_values[1] - given.returns[0]).detach() ** 2
+    assert float(parts["memory_error"].detach()) == pytest.approx(float(error))
     assert float(parts["memory_weight"]) == pytest.approx(1.0)
 
 
@@ -212,7 +214,11 @@ def test_the_kernel_averages_the_nearest_allowed_slots() -> None:
 
 
 def test_missions_are_bags_of_words_of_length_2() -> None:
-    same, other, empty = embedded(["open the red door", "red door the open", ""]), embedded(["x"]), 2
+    same, other, empty = (
+        embedded(["open the red door", "red door the open", ""]),
+        embedded(["x"]),
+        2,
+    )
     torch.testing.assert_close(torch.from_numpy(same[0]), torch.from_numpy(same[1]))
     assert np.linalg.norm(same[:2], axis=1) == pytest.approx(2.0)
     assert np.linalg.norm(other) == pytest.approx(2.0) and not same[empty].any()
