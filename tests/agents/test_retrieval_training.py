@@ -17,12 +17,14 @@ from pkubench.agents.families.retrieval.networks import Groups
 from pkubench.agents.families.retrieval.presets import PRESETS
 from pkubench.agents.families.retrieval.setup import INITIAL_VALUE, tasks_of
 from pkubench.agents.families.retrieval.training import RetrievalTraining
-from pkubench.agents.registry import preset
+from pkubench.agents.registry import families, preset
 from pkubench.agents.rl.rollout import Rollout
 from pkubench.agents.saved.files import SavedAgent
 from pkubench.envs.core.batch import SOLE_AGENT
+from pkubench.envs.core.registry import make_batch
 from pkubench.errors import AgentError, ConfigError, WeightsError
 from pkubench.tasks.registry import make_task
+from pkubench.training.validation import Validation, Validator
 from tests.agents.retrieval_parts import SMALL, training
 
 FULL = "retrieval-hypernetwork"
@@ -280,3 +282,18 @@ def test_the_profile_says_which_defects_it_keeps() -> None:
         training("mt-ppo", {"retrieval": "attention"})
     with pytest.raises(ConfigError, match="batch_size"):
         training(changes={"batch_size": 1000})
+
+
+def test_a_validation_has_equally_many_episodes_of_each_task() -> None:
+    made, task = training(), make_task("MiniGridMT3-v0")
+    env = make_batch(task.id, 6, max_episode_steps=5)
+    how = Validation(points=1, episodes=6, window=1)
+    validator = Validator(how, families()["retrieval"], task, env, 0, 100)
+    figures = validator.validate(made.export(), {"task": task.id}, 100, is_last=True)
+    assert (env.options["task"] == [0, 1, 2, 0, 1, 2]).all()
+    names = {name for name in figures if ":" in name}
+    modes = ("validation", "validation_sampled")
+    assert names == {f"{mode}_return:task={k}" for mode in modes for k in range(3)}
+    by_task = [figures[f"validation_return:task={k}"] for k in range(3)]
+    assert figures["validation_return"] == pytest.approx(np.mean(by_task))
+    assert validator.points[0].first == 0 and not validator.points[0].failure

@@ -270,6 +270,7 @@ class RetrievalTraining:
         following[final] = self._critic(after, tasks_of(ahead[final]))
         return values, following
 
+    @torch.no_grad()
     def _critic(self, features: Tensor, tasks: IntArray) -> Array:
         numbers = torch.from_numpy(tasks).to(self.device)
         groups = Groups.of(tasks, self.spec.tasks, self.device)
