@@ -163,6 +163,9 @@ def test_a_bank_fills_slots_of_each_task_without_repetition() -> None:
     assert made.values[0] == 8.0 and len(set(chosen)) == 3 and max(chosen) < 8
     made.fill(bank)
     assert made.values[3:].tolist() != chosen  # another draw
+    made.fill(make_bank(states[:3], np.arange(3.0), np.array([1] * 3)))
+    assert made.filled.tolist() == [False] * 3 + [True] * 3  # nothing is left of the draw before
+    assert sorted(made.values[3:].tolist()) == [0.0, 1.0, 2.0]
 
 
 @pytest.mark.parametrize(
