@@ -25,7 +25,8 @@ def embedded(missions: Sequence[str]) -> npt.NDArray[np.float32]:
         for word in mission.lower().split():
             row += _vector(word)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return (NORM * rows / np.maximum(lengths, 1e-12)).astype(np.float32)
+    scaled: npt.NDArray[np.float32] = (NORM * rows / np.maximum(lengths, 1e-12)).astype(np.float32)
+    return scaled
 
 
 def _vector(word: str) -> npt.NDArray[np.float64]:
