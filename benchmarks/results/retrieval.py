@@ -2,7 +2,7 @@
 
 ``make results-retrieval`` trains and scores what has no record yet and writes
 ``docs/results/retrieval.md``. It can be stopped and started again. ``--scale`` multiplies every
-budget, ``--fresh`` trains again what has a record. A run takes about seven minutes of one core, and
+budget, ``--fresh`` trains again what has a record. A run takes about eight minutes of one core, and
 there are 55.
 """
 
