@@ -3,7 +3,7 @@
 from pkubench.envs.core.registry import EnvFamily, EnvSpec
 from pkubench.envs.core.traits import Traits
 
-_TRAITS = Traits(action="discrete")
+_TRAITS = Traits(action="discrete", has_missions=True)
 
 ENVS = tuple(
     EnvSpec(
@@ -29,7 +29,7 @@ ENV_FAMILIES = (
     EnvFamily(
         prefix="minigrid",
         entry_point="pkubench.envs.minigrid.named:NamedLevel",
-        traits=_TRAITS,
+        traits=Traits(action="discrete"),  # those that MiniGrid plays have no list of missions
         extra="minigrid",
         engines=("minigrid",),
     ),
