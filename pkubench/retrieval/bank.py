@@ -60,6 +60,16 @@ class Slots(NamedTuple):
     tasks: IntArray
     """(N,) the agent's index of the task."""
 
+    def save(self, path: Path) -> str:
+        """Write the three arrays by their names (``npz``), and return the SHA-256 of the file.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        data = packed(self._asdict())
+        write_bytes(path, data)
+        return hashlib.sha256(data).hexdigest()
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MemoryBank:
@@ -174,7 +184,7 @@ class MemoryBank:
         """
         if num_tasks is not None and self.task.max() >= num_tasks:
             raise self._error(
-                f"it has the task {self.task.max()}, and the agent knows {num_tasks} tasks from 0 on"
+                f"it has the task {self.task.max()}, and the agent knows those below {num_tasks}"
             )
         if count < 1:
             raise ConfigError(f"a memory has at least one slot, got {count}")
@@ -242,12 +252,7 @@ class MemoryBank:
         Raises:
             StorageError: the file cannot be written.
         """
-        facts = {**self._facts(), _HASH: self.sha256}
-        text = np.frombuffer(json.dumps(facts, sort_keys=True).encode(), dtype=np.uint8)
-        whole = io.BytesIO()
-        arrays: dict[str, Any] = {_ABOUT: text, **self._arrays()}
-        np.savez_compressed(whole, allow_pickle=False, **arrays)
-        write_bytes(path, whole.getvalue())
+        write_bytes(path, packed(self._arrays(), {**self._facts(), _HASH: self.sha256}))
 
     @classmethod
     def load(cls, path: Path | str) -> MemoryBank:
@@ -318,6 +323,16 @@ def _content_hash(facts: Mapping[str, Any], arrays: Mapping[str, Array]) -> str:
         whole.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
         whole.update(np.ascontiguousarray(array).data)
     return whole.hexdigest()
+
+
+def packed(arrays: Mapping[str, Array], facts: Mapping[str, Any] | None = None) -> bytes:
+    """Return a file of arrays and of JSON values that describe it; the same bytes for the same."""
+    whole, parts = io.BytesIO(), dict(arrays)
+    if facts is not None:
+        text = json.dumps(facts, sort_keys=True).encode()
+        parts[_ABOUT] = np.frombuffer(text, dtype=np.uint8)
+    np.savez_compressed(whole, allow_pickle=False, **parts)
+    return whole.getvalue()
 
 
 def read_arrays(path: Path, kind: str, version: int) -> tuple[dict[str, Any], dict[str, Array]]:

@@ -179,7 +179,10 @@ def play(level: str, behaviour: str, seeds: IntArray) -> Played:
             break
     each = list(enumerate(lengths.tolist()))
     return Played(
-        [(images[i, : n + 1], actions[i, :n], rewards[i, :n], bool(terminated[i])) for i, n in each],
+        [
+            (images[i, : n + 1], actions[i, :n], rewards[i, :n], bool(terminated[i]))
+            for i, n in each
+        ],
         np.concatenate([directions[i, :n] for i, n in each]),
         truncated,
     )
