@@ -161,9 +161,9 @@ own.
   action in common with it.
 * **nDCG**: discounted cumulative gain, as a share of the oracle's; a state is worth
   exp(-|difference of V*| / 0.05), and 0 without an optimal action in common.
-* **RMSE**: root mean squared difference of V_mem, the weighted mean of the returns in the bank, from
-  V* of the query. **RMSE of V***: the same with the optimal values of the states in place of their
-  returns, which leaves the error of looking at the wrong states.
+* **RMSE**: root mean squared difference of V_mem, the weighted mean of the returns in the bank,
+  from V* of the query. **RMSE of V***: the same with the optimal values of the states in place of
+  their returns, which leaves the error of looking at the wrong states.
 * **calibration**: Spearman's correlation of the confidence with -|V_mem - V*|: 1 is best. A dash:
   the confidence is constant.
 

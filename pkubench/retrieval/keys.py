@@ -19,6 +19,7 @@ Embed = Callable[[Images, IntArray], Keys]
 _SIZES: Final = (11, 6, 4)
 """How many objects, colors and states MiniGrid has."""
 _CHUNK: Final = 4096
+_GRID: Final = 2.0**12
 
 
 def raw_pixels(images: Images, tasks: IntArray) -> Keys:
@@ -37,8 +38,10 @@ def one_hot(images: Images) -> Keys:
 class RandomProjection:
     """A random linear map of the one-hot image, which keeps distances approximately.
 
-    The squared distance of two keys is the number of differing entries on average (Johnson and
-    Lindenstrauss, 1984). The task is not in it.
+    The squared distance of two keys is on average the number of entries that differ (Johnson and
+    Lindenstrauss, 1984). Weights are multiples of 2**-12, so that float32 holds the sums
+    exactly: equal images have equal keys, whatever is computed beside them. The task is not in a
+    key.
     """
 
     width: int = 64
@@ -49,11 +52,12 @@ class RandomProjection:
         """Return keys (n, width)."""
         entries = images.shape[1] * images.shape[2] * sum(_SIZES)
         rng = np.random.default_rng(self.seed)
-        weights = rng.standard_normal((entries, self.width)) / np.sqrt(self.width)
+        normal = rng.standard_normal((entries, self.width)) / np.sqrt(self.width)
+        weights = (np.rint(normal * _GRID) / _GRID).astype(np.float32)
         keys = np.empty((len(images), self.width), dtype=np.float32)
         for first in range(0, len(images), _CHUNK):
             some = slice(first, first + _CHUNK)
-            keys[some] = one_hot(images[some]) @ weights.astype(np.float32)
+            keys[some] = one_hot(images[some]) @ weights
         return keys
 
 
