@@ -217,8 +217,8 @@ def section() -> str:
 
 _HEAD = f"""# Transfer with a bank
 
-Written by `python -m benchmarks.results.retrieval_transfer`; no figure is entered by hand. One agent
-learns {", ".join(name.removesuffix("-v0") for name in TARGETS[:-1])} and
+Written by `python -m benchmarks.results.retrieval_transfer`; no figure is entered by hand. One
+agent learns {", ".join(name.removesuffix("-v0") for name in TARGETS[:-1])} and
 {TARGETS[-1].removesuffix("-v0")} together, {STEPS_PER_TASK:,} frames of each, and its memory is
 filled from a [bank](../concepts/memory-banks.md) of smaller levels of the same kinds:
 {", ".join(s.level.removesuffix("-v0") for s in SPLITS["size-shift"].sources)}. The memory corrects
@@ -246,14 +246,12 @@ def _table() -> Iterator[str]:
         for arm in ARMS:
             if arm.name not in done:
                 continue
-            records = list(done[arm.name].values())
-            cells = [_interval([area(of, known) for of in records])]
+            runs = list(done[arm.name].values())
+            cells = [_interval([area(of, known) for of in runs])]
             for name in TARGETS:
                 low, high = known[name]
-                cells.append(
-                    _interval([(of["returns"][name] - low) / (high - low) for of in records])
-                )
-            yield f"| {arm.name} | {arm.note} | {' | '.join(cells)} | {len(records)} |\n"
+                cells.append(_interval([(of["returns"][name] - low) / (high - low) for of in runs]))
+            yield f"| {arm.name} | {arm.note} | {' | '.join(cells)} | {len(runs)} |\n"
         yield "\n"
         yield from _utility(done, known)
     if missing:

@@ -200,7 +200,9 @@ def choose(behaviour: str, env: GridWorld, draws: RandomStreams) -> IntArray:
     if behaviour == RANDOM:
         return random
     left = env.steps_after()
-    best = np.where(left == left.min(axis=1, keepdims=True), drawn[:, 2:], -1.0).argmax(axis=1)
+    best: IntArray = np.where(left == left.min(axis=1, keepdims=True), drawn[:, 2:], -1.0).argmax(
+        axis=1
+    )
     if behaviour != SEARCH_EPSILON:
         return best
     return np.where(drawn[:, 0] < EPSILON, random, best)

@@ -27,7 +27,7 @@ class Optimum(NamedTuple):
     actions: Bits
     """(n,) A*: the actions that begin a shortest way, action ``a`` as the bit ``1 << a``."""
 
-    def __getitem__(self, rows: IntArray) -> Optimum:  # type: ignore[override]
+    def select(self, rows: IntArray) -> Optimum:
         """Return the answers for some of the states."""
         return Optimum(self.values[rows], self.actions[rows])
 
@@ -74,7 +74,7 @@ def optimum_of(bank: MemoryBank, rows: IntArray | None = None) -> Optimum:
     for level in range(len(bank.levels)):
         _replay(bank, level, wanted, values, actions)
     found = Optimum(values, actions)
-    return found if rows is None else found[rows]
+    return found if rows is None else found.select(rows)
 
 
 def _replay(

@@ -41,7 +41,8 @@ class Neighbors(NamedTuple):
     def mean(self, values: FloatArray) -> FloatArray:
         """Return V_mem, the weighted mean of the found rows' values (M,), (n,); 0 of none."""
         found = np.where(self.rows == NONE, 0.0, values[self.rows])
-        return (self.weights * found).sum(axis=1)
+        mean: FloatArray = (self.weights * found).sum(axis=1)
+        return mean
 
 
 class Retriever(ABC):
@@ -180,7 +181,8 @@ def _weighted(found: Found, index: Index) -> Neighbors:
 
 def _normalised(weights: FloatArray) -> FloatArray:
     total = weights.sum(axis=1, keepdims=True)
-    return weights / np.where(total > 0, total, 1.0)
+    shares: FloatArray = weights / np.where(total > 0, total, 1.0)
+    return shares
 
 
 class _Kept(Retriever):

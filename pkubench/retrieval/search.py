@@ -53,6 +53,8 @@ class Index(ABC):
             raise ConfigError(f"metric must be l2 or dot, got {metric!r}")
         self.metric: Metric = metric
         self.keys: Keys = np.zeros((0, 0), dtype=np.float32)
+        self.squares: Keys = np.zeros(0, dtype=np.float32)
+        """(M,) squared lengths of the keys."""
         self.tasks: IntArray = np.zeros(0, dtype=np.int64)
         self.episodes: IntArray = np.zeros(0, dtype=np.int64)
 
@@ -63,6 +65,7 @@ class Index(ABC):
     def fit(self, keys: Keys, tasks: IntArray, episodes: IntArray) -> None:
         """Replace what is there by keys (n, d), their tasks and episodes (n,)."""
         self.keys = np.zeros((0, keys.shape[1]), dtype=np.float32)
+        self.squares = np.zeros(0, dtype=np.float32)
         self.tasks = self.episodes = np.zeros(0, dtype=np.int64)
         self.add(keys, tasks, episodes)
 
@@ -80,6 +83,7 @@ class Index(ABC):
         if not np.isfinite(keys).all():
             raise ConfigError("a key is NaN or infinite")
         self.keys = np.concatenate([self.keys, keys])
+        self.squares = np.concatenate([self.squares, (keys * keys).sum(axis=1)])
         self.tasks = np.concatenate([self.tasks, tasks])
         self.episodes = np.concatenate([self.episodes, episodes])
 
@@ -186,7 +190,8 @@ class ExactIndex(Index):
         own = torch.from_numpy(self.keys[some])
         if self.metric == "dot":
             return asked @ own.T
-        return torch.addmm((own * own).sum(1)[None], asked, own.T, beta=-1.0, alpha=2.0)
+        squares = torch.from_numpy(self.squares[some])
+        return torch.addmm(squares[None], asked, own.T, beta=-1.0, alpha=2.0)
 
     def _refused(
         self, some: slice, tasks: IntArray | None, episodes: IntArray | None
