@@ -252,6 +252,9 @@ def _measure_all(methods: Mapping[str, Callable[[], Retriever] | None]) -> None:
 
 
 def _time_all() -> None:
+    import torch
+
+    torch.set_num_threads(1)
     for kind, (sizes, queries) in TIMED.items():
         if read(kind.kind, "latency") is None:
             try:

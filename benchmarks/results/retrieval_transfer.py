@@ -49,8 +49,10 @@ VALIDATION = Validation(points=20, episodes=40, window=10)
 ANCHOR_LEVELS, ANCHOR_EPISODES = 1_000, 5_000
 """Levels of the mean optimum, and episodes of random play."""
 _FULL = "retrieval-hypernetwork"
-_KEPT = (("writes", "false"),)
-"""The memory stays what the bank gives."""
+_EVEN = (("num_envs", "16"),)
+"""Four environments of each task."""
+_KEPT = (*_EVEN, ("writes", "false"))
+"""And the memory stays what the bank gives."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Arm:
     agent: str
     bank: str = ""
     """The split that its memory is filled from; "": it starts empty, and the agent writes."""
-    settings: tuple[tuple[str, str], ...] = ()
+    settings: tuple[tuple[str, str], ...] = _EVEN
     note: str = ""
 
     def run(self, seed: int) -> Path:
@@ -164,7 +166,11 @@ def anchors() -> dict[str, list[float]]:
     found = {}
     for name in TARGETS:
         seeds = evaluation_seeds(0, ANCHOR_EPISODES)
-        rewards = [earned.sum() for _, _, earned, _ in play(name, "random", seeds).episodes]
+        rewards = [
+            earned.sum()
+            for block in np.split(seeds, 10)
+            for _, _, earned, _ in play(name, "random", block).episodes
+        ]
         env = GridWorld(ANCHOR_LEVELS, -1, (name,), False)
         env.reset(seeds[:ANCHOR_LEVELS])
         found[name] = [float(np.mean(rewards)), float(env.best_returns().mean())]

@@ -62,6 +62,18 @@ def test_an_episode_does_not_depend_on_those_beside_it(bank: MemoryBank) -> None
         np.testing.assert_array_equal(alone.directions, bank.directions[rows])
 
 
+def test_directions_turn_with_the_actions(bank: MemoryBank) -> None:
+    turn = np.array([-1, 1, 0, 0, 0, 0, 0])[bank.episodes.actions]
+    inner = np.ones(len(bank), bool)
+    inner[bank.episodes.starts[1:] - 1] = False
+    after = (bank.directions + turn) % 4
+    np.testing.assert_array_equal(after[:-1][inner[:-1]], bank.directions[1:][inner[:-1]])
+    env = GridWorld(9, -1, ("DoorKey-5x5-v0",), False)
+    _, info = env.reset(np.arange(9))
+    np.testing.assert_array_equal(info["direction"], bank.directions[bank.episodes.starts[:9]])
+    assert len(set(bank.directions.tolist())) == 4
+
+
 def test_the_search_takes_the_shortest_way(bank: MemoryBank) -> None:
     shift = (bank.level == 1) & (bank.behaviour == 2)
     assert bank.episodes.lengths[shift].tolist() == [13, 13, 13]  # the spec's optimum
