@@ -69,6 +69,8 @@ def test_places_without_an_allowed_key_are_marked(kind: type[Index]) -> None:
     assert [sorted(rows[rows != NONE].tolist()) for rows in found.rows] == [[2], [3, 4, 5], []]
     assert np.isneginf(found.scores[found.rows == NONE]).all()
     assert (found.rows[0] == [2, NONE, NONE, NONE]).all()
+    index.fit(drawn(6), NONES[:6], NONES[:6])  # -1 is no episode, so it is not the same one
+    assert set(index.query(drawn(1), 6, None, NONES[:1]).rows[0].tolist()) == set(range(6))
 
 
 def test_equal_keys_are_taken_in_the_same_order_whatever_the_chunks(
