@@ -40,8 +40,7 @@ class Neighbors(NamedTuple):
 
     def mean(self, values: FloatArray) -> FloatArray:
         """Return V_mem, the weighted mean of the found rows' values (M,), (n,); 0 of none."""
-        found = np.where(self.rows == NONE, 0.0, values[self.rows])
-        mean: FloatArray = (self.weights * found).sum(axis=1)
+        mean: FloatArray = (self.weights * values[self.rows]).sum(axis=1)
         return mean
 
 
@@ -224,7 +223,8 @@ class _Kept(Retriever):
         """Return up to k of the rows ``among``, none of the episode, for one query."""
 
     def _confidence(self, rows: IntArray) -> FloatArray:
-        return (rows != NONE).any(axis=1).astype(np.float64)
+        found: FloatArray = (rows != NONE).any(axis=1).astype(np.float64)
+        return found
 
 
 class RandomRetriever(_Kept):

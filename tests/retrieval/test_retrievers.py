@@ -158,7 +158,7 @@ def answers(values: list[float], actions: list[int]) -> Optimum:
     return Optimum(np.array(values), np.array(actions, dtype=np.uint8))
 
 
-KNOWN = answers([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0], [1, 2, 1, 2, 1, 2, 1, 2, 3, 4])
+KNOWN = answers([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0], [1, 2, 1, 2, 1, 2, 1, 2, 3, 6])
 
 
 def test_the_oracle_finds_the_nearest_values_with_a_common_action() -> None:
