@@ -169,8 +169,8 @@ own.
 
 V* depends on the time that is left, on what is out of sight and, in Memory, on the cue, and images
 show none of it. So keys of single images do not reach the oracle, which knows the answers. Most
-states of a bank are of random play, whose long episodes mostly earn 0: returns fall short of V* even
-where the oracle looks, which is why slots are drawn by episodes and not by steps.
+states of a bank are of random play, whose long episodes mostly earn 0: returns fall short of V*
+even where the oracle looks, which is why slots are drawn by episodes and not by steps.
 
 """
 _COLUMNS = {
