@@ -94,6 +94,12 @@ REFERENCE = (
     "pkubench.data.recording",
     "pkubench.data.minari_files",
     "pkubench.data.teams",
+    "pkubench.retrieval.bank",
+    "pkubench.retrieval.building",
+    "pkubench.retrieval.optima",
+    "pkubench.retrieval.retrievers",
+    "pkubench.retrieval.search",
+    "pkubench.retrieval.quality",
     # tasks
     "pkubench.tasks.task",
     "pkubench.tasks.suite",

@@ -30,6 +30,11 @@ EXTRAS: dict[str, Extra] = {
     "llm": Extra(("transformers",), "local language models", _LATER),
     "inspect": Extra(("inspect_ai",), "bridge to inspect-ai", _LATER),
     "data": Extra(("minari", "h5py"), "recorded data sets"),
+    "search": Extra(
+        ("usearch",),
+        "approximate search in large memory banks",
+        "no verb uses it",
+    ),
     "cluster": Extra(("ray",), "evaluation beyond one machine", _LATER),
     "trackers": Extra(
         ("trackio", "wandb"),

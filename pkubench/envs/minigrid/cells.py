@@ -95,6 +95,14 @@ WALKABLE: Final = np.array([cell.is_walkable for cell in CELLS])
 IS_DOOR: Final = np.array([cell.kind == "door" for cell in CELLS])
 
 
+def codes_of(shown: Codes) -> Codes:
+    """Return the codes (...) of cells (..., 3) by object, color and state; 0 of others."""
+    codes = np.zeros(shown.shape[:-1], dtype=np.uint8)
+    for code in range(len(CELLS) - 1, -1, -1):  # the first of cells that look alike
+        codes[(shown == SHOWN[code]).all(axis=-1)] = code
+    return codes
+
+
 class Effect(NamedTuple):
     """What an action does, besides turning."""
 

@@ -331,7 +331,20 @@ class GridEngine:
         scene = self.scene(index)
         lies = np.flatnonzero(scene.grid == cells.KEY)
         grid = np.where(scene.grid == cells.KEY, cells.EMPTY, scene.grid).astype(np.uint8)
-        own = tables.compile_tables(grid[None], family.border, family.has_item)
+        own, steps = _searched(grid.tobytes(), grid.shape, family.border, family.has_item)
         item = int(lies[0]) if len(lies) else own.numbers.shape[2] - 1
         state = own.numbers[0, 0, item, scene.y * grid.shape[1] + scene.x] + scene.direction
-        return tables.steps_after(own.moves[[state]], tables.steps_to_success(own))
+        return tables.steps_after(own.moves[[state]], steps)
+
+
+@functools.lru_cache(maxsize=256)
+def _searched(
+    codes: bytes, shape: tuple[int, int], border: int, has_item: bool
+) -> tuple[tables.Tables, npt.NDArray[np.int32]]:
+    """Return the tables of one grid, and the steps to success from each of its states.
+
+    Kept for the last grids: an episode is in the same one most of the time.
+    """
+    grid = np.frombuffer(codes, dtype=np.uint8).reshape(1, *shape)
+    own = tables.compile_tables(grid, border, has_item)
+    return own, tables.steps_to_success(own)

@@ -35,7 +35,7 @@ def original_level(name: str, seed: int) -> tuple[Codes, int, int, int]:
     env = original(name)
     env.reset(seed=seed)
     shown = env.grid.encode().transpose(1, 0, 2)
-    grid = _codes(shown)
+    grid = cells.codes_of(shown)
     if hasattr(env, "success_pos"):
         for (x, y), code in (
             (env.success_pos, cells.MATCH),
@@ -48,14 +48,6 @@ def original_level(name: str, seed: int) -> tuple[Codes, int, int, int]:
         grid[grid == cells.door(2, 1)] = cells.LAST_DOOR
     x, y = (int(place) for place in env.agent_pos)
     return grid, x, y, int(env.agent_dir)
-
-
-def _codes(shown: Codes) -> Codes:
-    """Return the codes of cells (height, width, 3) by object, color and state."""
-    grid = np.zeros(shown.shape[:2], dtype=np.uint8)
-    for code in range(len(cells.CELLS) - 1, -1, -1):  # the first of cells that look alike
-        grid[(shown == cells.SHOWN[code]).all(axis=2)] = code
-    return grid
 
 
 class OriginalLevels(GridEngine):

@@ -105,7 +105,7 @@ SUITE = Suite(
         *(_multitask(name, count) for name, count in _MULTITASK.items()),
         *(_member(name, title, horizon) for name, (title, horizon) in _MEMBERS.items()),
     ),
-    place=50,
+    place=70,
     random_factor=50,
     by_name={"minigrid": _named},
 )
