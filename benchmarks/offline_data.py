@@ -28,14 +28,14 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from pkubench.agents.contract import Array, BoolArray, Entrant, IntArray
-from pkubench.agents.families.scripted.policies import scripted_agent
+from benchmarks.offline_scripted import THIRD, Scripted
+from pkubench.agents.contract import Array, Entrant
 from pkubench.agents.families.scripted.random import random_entrant
 from pkubench.agents.learner import Context
 from pkubench.agents.registry import family_of, import_function, preset
@@ -48,7 +48,7 @@ from pkubench.data.episodes import Episodes, joined
 from pkubench.data.recording import RecordingEnv
 from pkubench.envs.core.batch import BatchEnv
 from pkubench.envs.core.registry import make_batch
-from pkubench.envs.core.seeding import RandomStreams, TrainingSeeds
+from pkubench.envs.core.seeding import TrainingSeeds
 from pkubench.evaluation.run.episodes import run_block
 from pkubench.files import write_json
 from pkubench.tasks.registry import make_task
@@ -61,13 +61,10 @@ from pkubench.training.validation import Validation
 KINDS = ("random", "medium", "mixed", "expert")
 SEEDS = (0, 1, 2)
 """Of the trainings; the best one is the expert."""
-THIRD = 1 / 3
 FIRST_RUN = 19_000
 """Data set k of a task plays training seeds of the run 19,000 + k."""
 NUM_ENVS = 250
 """Episodes that are played together."""
-GRID = np.arange(0, 21) / 20
-"""Shares of the optimum's actions."""
 VALIDATION = Validation(points=50, episodes=4, window=10)
 
 
@@ -82,6 +79,16 @@ class Plan:
     """Its budget."""
     size: int = 10_000
     """Episodes of a set; of steps, where an agent is trained."""
+    is_trial: bool = False
+    """Whether budget and sizes are not the published ones: then there are no cards, and the medium
+    agent is the first one saved."""
+
+    def scaled(self, scale: float) -> Plan:
+        """Return the plan with its budget and sizes multiplied; of 1 the published one."""
+        if scale == 1.0:
+            return self
+        steps, size = (int(scale * number) for number in (self.steps, self.size))
+        return replace(self, steps=max(steps, 1), size=max(size, 20), is_trial=True)
 
 
 PLANS = (
@@ -104,16 +111,28 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("tasks", nargs="*", help="such as KeyToDoor-v0; default: all")
     parser.add_argument("--out", type=Path, help="folder of the data sets; default: Minari's")
     parser.add_argument("--runs", type=Path, default=Path("runs/offline"), help="trainings")
-    parser.add_argument("--update", action="store_true", help="write the cards anew")
+    parser.add_argument("--update", action="store_true", help="write the cards again")
+    parser.add_argument(
+        "--scale",
+        type=float,
+        default=1.0,
+        help="multiplies budgets and sizes, for a trial in --out",
+    )
     given = parser.parse_args(words)
     unknown = sorted(set(given.tasks) - {plan.task for plan in PLANS})
     if unknown:
         parser.error(f"no data sets of {', '.join(unknown)}")
+    if given.scale != 1.0 and given.out is None:
+        parser.error("--scale makes other data sets: give them a folder, --out")
     wrong = 0
     for plan in PLANS:
         if not given.tasks or plan.task in given.tasks:
             maker = Maker(
-                plan, given.runs, given.out, update=given.update, threads=os.cpu_count() or 1
+                plan.scaled(given.scale),
+                given.runs,
+                given.out,
+                update=given.update,
+                threads=os.cpu_count() or 1,
             )
             wrong += sum(not maker.make(name, how) for name, how in maker.sets().items())
     return 1 if wrong else 0
@@ -144,14 +163,16 @@ class Maker:
             return {f"{stem}/halves-v0": self._halves}
         source = Trained(self) if self.plan.agent else Scripted(self)
         found = {f"{stem}/{kind}-v0": getattr(source, kind) for kind in KINDS}
-        if self.plan.task.startswith("KeyToDoor"):
+        if isinstance(source, Scripted) and self.plan.task.startswith("KeyToDoor"):
             found[f"{stem}/random-1k-v0"] = source.few
         return found
 
     def make(self, name: str, how: Callable[[str], tuple[Episodes, str]]) -> bool:
         """Make a set unless it is there; return whether it has the hash of its card."""
-        known = cards().get(name)
+        known = None if self.plan.is_trial else cards().get(name)
         folder = (minari_files.root() if self.below is None else self.below) / name
+        if self.plan.is_trial and (folder / minari_files.DATA).is_dir():
+            return True
         if known is not None and (folder / minari_files.DATA).is_dir() and not self.update:
             metadata = minari_files.read_metadata(folder / minari_files.DATA)
             if metadata.get(minari_files.HASH) == known["sha256"]:
@@ -174,6 +195,8 @@ class Maker:
         )
         env.close()
         print(f"{name}: {card['steps']:,} steps, return {card['return']['mean']:.4g}", flush=True)
+        if self.plan.is_trial:
+            return True
         if known is None or self.update:
             write_json(CARDS, dict(sorted({**cards(), name: card}.items())))
             return True
@@ -226,83 +249,6 @@ class Maker:
         return joined(parts, name), "the same number of episodes of A a1 J x, A a2 and B J g"
 
 
-@dataclass(frozen=True)
-class NoisyAgent:
-    """Plays an agent's action with probability ``share``, and a uniform random one otherwise."""
-
-    agent: Any
-    random: Any
-    share: float
-
-    def begin(self, seeds: IntArray) -> Any:
-        """Start the agent, the random actions, and the draws between them."""
-        draws = RandomStreams.started(seeds + 1)
-        return self.agent.begin(seeds), self.random.begin(seeds), draws
-
-    def act(self, observation: Array, state: Any, active: BoolArray) -> tuple[Array, Any]:
-        """Return actions (episodes,)."""
-        inner, random, draws = state
-        wanted, inner = self.agent.act(observation, inner, active)
-        other, random = self.random.act(observation, random, active)
-        is_own = draws.uniform(np.arange(len(active)), 1)[:, 0] < self.share
-        return np.where(is_own, wanted, other), (inner, random, draws)
-
-
-class Scripted:
-    """Data of the known optimum, with random actions in between."""
-
-    PROBED = 2000
-    """Episodes to measure a share's mean return on."""
-
-    def __init__(self, maker: Maker) -> None:
-        self.maker, self.size = maker, maker.plan.size
-
-    def _play(self, share: float, name: str, run: int, episodes: int) -> Episodes:
-        task = self.maker.task
-        agent = NoisyAgent(scripted_agent("optimum", task.id), self.maker.random_entrant(), share)
-        return self.maker.play(agent, name, run, episodes=episodes)
-
-    def random(self, name: str) -> tuple[Episodes, str]:
-        """Return episodes of random play, and who acted."""
-        return self._play(0.0, name, 0, self.size), "uniform random actions"
-
-    def few(self, name: str) -> tuple[Episodes, str]:
-        """Return the first tenth of the random set."""
-        whole, policy = self.random(name)
-        return whole.select(np.arange(self.size // 10)), policy
-
-    def expert(self, name: str) -> tuple[Episodes, str]:
-        """Return episodes of the optimum."""
-        return self._play(1.0, name, 3, self.size), "scripted:optimum"
-
-    @functools.cached_property
-    def _share(self) -> float:
-        """The medium agent's share of the optimum's actions."""
-        base, best = self._mean(0.0), self._mean(1.0)
-        wanted = base + THIRD * (best - base)
-        return float(next(share for share in GRID if self._mean(share) >= wanted))
-
-    def _mean(self, share: float) -> float:
-        return float(self._play(share, "probe", 4, self.PROBED).returns.mean())
-
-    def medium(self, name: str) -> tuple[Episodes, str]:
-        """Return episodes of the agent that is a third as good."""
-        share = self._share
-        policy = f"scripted:optimum with probability {share:g}, else a random action"
-        return self._play(share, name, 1, self.size), policy
-
-    def mixed(self, name: str) -> tuple[Episodes, str]:
-        """Return episodes of all agents from random play to the medium one."""
-        shares = GRID[self._share >= GRID]
-        each = -(-self.size // len(shares))
-        parts = [self._play(s, name, 100 + k, each) for k, s in enumerate(shares)]
-        policy = (
-            f"scripted:optimum with probability 0, 0.05, ... {shares[-1]:g}, else a random "
-            f"action; {each} episodes of each"
-        )
-        return joined(parts, name), policy
-
-
 class Expert(NamedTuple):
     """The training that data sets are made from."""
 
@@ -347,7 +293,7 @@ class Trained:
         base = float(_team(random).mean())
         wanted = base + THIRD * (expert.mean - base)
         for point in expert.points:
-            if point.get("return", -np.inf) >= wanted:
+            if self.plan.is_trial or point.get("return", -np.inf) >= wanted:
                 return expert, int(point["at"])
         raise RuntimeError(f"no validation point of seed {expert.seed} reaches {wanted:g}")
 
@@ -421,7 +367,8 @@ def recorded(asked: Request) -> tuple[Request, list[RecordingEnv]]:
 
 def _team(episodes: Episodes) -> Array:
     """Return the team's return of each episode, (E,)."""
-    return episodes.returns.reshape(len(episodes), -1).sum(axis=1)
+    returns: Array = episodes.returns.reshape(len(episodes), -1).sum(axis=1)
+    return returns
 
 
 if __name__ == "__main__":

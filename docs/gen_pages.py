@@ -137,6 +137,7 @@ REFERENCE = (
     "pkubench.evaluation.statistics",
     "pkubench.evaluation.claims",
     "pkubench.evaluation.credit_quality",
+    "pkubench.evaluation.abilities",
     "pkubench.evaluation.verdicts",
     "pkubench.evaluation.evidence",
     "pkubench.plugins",

@@ -94,7 +94,7 @@ def exact_rows(task: Task) -> dict[str, dict[str, Any]]:
     """Return the rows whose expected returns an environment computes, if it does, else nothing."""
     env = make_batch(task.id).unwrapped
     exact: dict[str, float] = getattr(env, "exact_returns", {})
-    made = f"pkubench.envs.core.registry.make_batch({task.id.rpartition('/')[2]!r}).unwrapped"
+    made = f"pkubench.make_batch({task.id.rpartition('/')[2]!r}).unwrapped"
     is_played = not getattr(env, "optimum_by_search", False)
     return {
         row: {

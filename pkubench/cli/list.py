@@ -20,7 +20,7 @@ from pkubench.cli.options import (
 )
 from pkubench.cli.output import Column, Output, number, prose
 from pkubench.envs.core.registry import resolve
-from pkubench.errors import UnknownName, counted
+from pkubench.errors import ConfigError, UnknownName, counted
 from pkubench.tasks.registry import suites, tasks
 from pkubench.tasks.task import Task
 
@@ -63,6 +63,8 @@ def list_(
     for pattern in patterns:
         names = [*(short(task.id) for task in chosen), *(agent.name for agent in agents)]
         if not any(_fits(name, [pattern]) for name in names):
+            if pattern in known:
+                raise ConfigError(f"{pattern!r} is a suite; see: pkubench list --suite {pattern}")
             raise UnknownName("task or agent", pattern, names, "see: pkubench list --all")
     if patterns:
         chosen = [task for task in chosen if _fits(short(task.id), patterns)]

@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -67,12 +67,12 @@ class Episodes:
     """Full id of the task that it was recorded on; "" where another library recorded it."""
     name: str = ""
     """What to call it in messages: a data set's id, or its path."""
-    about: Mapping[str, Any] = field(default_factory=dict)
-    """What its author wrote about it; JSON values."""
 
     def __post_init__(self) -> None:
         for name, kind in _KINDS.items():
             if (array := getattr(self, name)) is not None:
+                if np.asarray(array).dtype.kind not in "biuf":
+                    raise self._error(f"{name} are not numbers")
                 object.__setattr__(self, name, _as_kind(array, kind))
         self._check_shapes()
         for name in ("observations", "final_observations", "actions", "rewards", "costs"):
@@ -197,7 +197,6 @@ class Episodes:
             agents=self.agents,
             task=self.task,
             name=self.name,
-            about=self.about,
         )
 
     @functools.cached_property
@@ -276,15 +275,8 @@ class EpisodesBuilder:
     array([1.])
     """
 
-    def __init__(
-        self, *, task: str = "", name: str = "", agents: Sequence[str] = (), **about: Any
-    ) -> None:
-        self._facts: dict[str, Any] = {
-            "task": task,
-            "name": name,
-            "agents": tuple(agents),
-            "about": about,
-        }
+    def __init__(self, *, task: str = "", name: str = "", agents: Sequence[str] = ()) -> None:
+        self._facts: dict[str, Any] = {"task": task, "name": name, "agents": tuple(agents)}
         self._parts: list[tuple[Array, Array, Array, Array | None]] = []
         self._terminated: list[bool] = []
 
@@ -317,7 +309,10 @@ class EpisodesBuilder:
                 f"observations, {taken} actions and {earned} rewards; L + 1, L and L are wanted"
             )
         if self._parts and (cost is None) != (self._parts[0][3] is None):
-            raise DataError("costs are given for some episodes and not for others")
+            raise DataError(
+                f"{self._facts['name'] or 'the data set'}: costs are given for some episodes and "
+                "not for others"
+            )
         self._parts.append((*part, cost))
         self._terminated.append(bool(terminated))
 
@@ -330,6 +325,13 @@ class EpisodesBuilder:
         if not self._parts:
             raise DataError(f"{self._facts['name'] or 'the data set'}: no episodes")
         seen, taken, earned, cost = zip(*self._parts, strict=True)
+        for what, arrays in (("observations", seen), ("actions", taken), ("rewards", earned)):
+            shapes = {array.shape[1:] for array in arrays}
+            if len(shapes) > 1:
+                raise DataError(
+                    f"{self._facts['name'] or 'the data set'}: {what} of its episodes have "
+                    f"different shapes, {' and '.join(map(str, sorted(shapes)[:2]))}"
+                )
         return Episodes(
             observations=np.concatenate([array[:-1] for array in seen]),
             final_observations=np.stack([array[-1] for array in seen]),
@@ -370,7 +372,6 @@ def joined(parts: Iterable[Episodes], name: str = "") -> Episodes:
         agents=first.agents,
         task=first.task,
         name=name or first.name,
-        about=first.about,
     )
 
 

@@ -33,6 +33,7 @@ DATA, METADATA = "data", "metadata.json"
 ROOT_VARIABLE = "MINARI_DATASETS_PATH"
 HASH, CARD, TASK = "episodes_sha256", "card", "task"
 COST = "cost"
+_SPACES = ("observation_space", "action_space")
 
 
 def root() -> Path:
@@ -77,16 +78,18 @@ def read(source: str) -> Episodes:
     """Read a data set by its id or path.
 
     Raises:
-        DataError: there is none; it is damaged, or has no rewards, no episodes, an episode without
-            a step, NaN; or observations or actions that are not one array each.
+        DataError: there is none; it is damaged, or has no spaces, no rewards, no episodes, an
+            episode without a step, NaN; or observations or actions that are not one array each.
         MissingExtra: Minari is not installed.
     """
     folder = find(source)
     metadata = read_metadata(folder)
     name = str(metadata.get("dataset_id", source))
+    if not all(isinstance(metadata.get(space), str) for space in _SPACES):
+        # Minari would make the environment that the metadata name, which runs code of their choice.
+        raise DataError(f"{name} does not say what its spaces are ({' and '.join(_SPACES)})")
     agents = teams.agents_of(metadata)
     builder = EpisodesBuilder(task=str(metadata.get(TASK, "")), name=name, agents=agents)
-    number = 0
     for number, episode in enumerate(_episodes(folder, name)):
         where = f"{name}: episode {number}"
         if agents:
@@ -136,9 +139,21 @@ def _episodes(folder: Path, name: str) -> Iterator[Mapping[str, Any]]:
         raise DataError(f"{name} is damaged: no {error}") from error
     except ImportError as error:
         raise MissingExtra("data", f"the format of {name}") from error
-    except (OSError, ValueError, AssertionError, AttributeError) as error:
+    except _UNREADABLE as error:
         text = " ".join(str(error).split())
         raise DataError(f"{name} cannot be read: {text or type(error).__name__}") from error
+
+
+_UNREADABLE = (
+    AssertionError,
+    AttributeError,
+    IndexError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What Minari and h5py raise on damaged files, and on spaces that Minari does not know."""
 
 
 def _check_installed() -> None:

@@ -26,8 +26,17 @@ AGENTS, REWARDS = "agents", "rewards"
 
 
 def agents_of(metadata: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the ids of the agents of a data set; empty for a single agent."""
-    return tuple(str(agent) for agent in metadata.get(AGENTS, ()))
+    """Return the ids of the agents of a data set; empty for a single agent.
+
+    Raises:
+        DataError: they are not a list of different names.
+    """
+    found = metadata.get(AGENTS, [])
+    if not isinstance(found, list) or not all(isinstance(agent, str) for agent in found):
+        raise DataError(f"{AGENTS} in the metadata must be a list of names, got {found!r}")
+    if len(set(found)) != len(found):
+        raise DataError(f"{AGENTS} in the metadata has a name twice: {found}")
+    return tuple(found)
 
 
 def space_of(space: spaces.Space[Any], agents: Sequence[str]) -> spaces.Dict:

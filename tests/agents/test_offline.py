@@ -17,7 +17,7 @@ from pkubench.agents.nn.fast.policy import NetworkPolicy
 from pkubench.agents.resolve.loading import load_agent
 from pkubench.agents.rl.offline import make_learner
 from pkubench.agents.rl.offline.acting import DecisionPolicy
-from pkubench.agents.rl.offline.data import best_episodes, prepare
+from pkubench.agents.rl.offline.data import Windows, best_episodes, prepare
 from pkubench.agents.rl.offline.learners.decision import DecisionLearner
 from pkubench.agents.rl.offline.training import OfflineTraining
 from pkubench.agents.saved.files import SavedAgent, load_saved
@@ -84,6 +84,16 @@ def test_actions_are_mapped_to_the_unit_interval_and_states_to_the_unit_normal()
     assert not ends.any()
 
 
+def test_only_columns_that_are_padding_in_every_window_are_left_out() -> None:
+    rows = np.arange(8).reshape(2, 4)
+    valid = np.array([[True, True, False, False], [True, True, True, False]])
+    trimmed = Windows(rows, valid).trimmed()
+    assert trimmed.rows.tolist() == [[0, 1, 2], [4, 5, 6]]
+    assert trimmed.valid.tolist() == [[True, True, False], [True, True, True]]
+    whole = Windows(rows, np.ones((2, 4), np.bool_)).trimmed()
+    assert whole.rows.tolist() == rows.tolist()
+
+
 def test_windows_begin_at_any_step_and_end_with_their_episode() -> None:
     env = ChainEnv(1)
     data = prepare(CHAIN_DATA, env.observation_spaces["agent"], env.action_spaces["agent"])
@@ -119,6 +129,15 @@ def test_a_window_has_the_return_that_includes_its_own_reward(dial: OfflineTrain
     action = DIAL_DATA.actions[8, 0]
     np.testing.assert_allclose(steps.returns[0], action * np.array([4, 3, 2, 1]), rtol=1e-5)
     np.testing.assert_array_equal(steps.times[0], [0, 1, 2, 3])
+
+
+def test_padding_does_not_enter_the_loss(dial: OfflineTraining) -> None:
+    learner: Any = dial.learner
+    given = np.random.default_rng(0)
+    drawn = learner.data.draw_windows(learner.setup.batch_size, 4, np.random.default_rng(0))
+    outputs, actions = learner.unpadded(given)
+    assert not drawn.valid.all() and len(outputs) == len(actions) == drawn.valid.sum()
+    np.testing.assert_array_equal(actions.numpy(), learner.data.actions[drawn.rows[drawn.valid]])
 
 
 def test_what_is_asked_for_is_the_return_to_go_of_what_is_got(dial: OfflineTraining) -> None:
@@ -210,6 +229,7 @@ def test_an_episode_does_not_depend_on_the_ones_beside_it(dial: OfflineTraining)
     assert returns_of(agent, DIAL, DialEnv, 1) == together[:1]
 
 
+@pytest.mark.slow
 def test_a_discrete_decision_transformer_takes_the_end_that_pays_what_is_asked() -> None:
     learner = trained(
         context_of("dt", CHAIN, CHAIN_DATA, 250, context=5, lr=4e-3, batch_size=32, **SMALL)
@@ -320,6 +340,17 @@ def test_an_agent_of_other_spaces_or_damaged_is_refused(dial: OfflineTraining) -
         config = {"task": DIAL.id, "policy": policy}
         with pytest.raises(WeightsError):
             load(SavedAgent(config, dict(export.tensors)), DIAL, {})
+
+
+def test_a_description_of_a_network_too_large_to_build_is_refused(dial: OfflineTraining) -> None:
+    export = dial.export()
+    spec = export.config["policy"]["spec"]
+    for width in (2**20, 2**62):  # a terabyte, and more than can be counted
+        inner = {**spec["transformer"], "width": width}
+        policy = {**export.config["policy"], "spec": {**spec, "transformer": inner}}
+        with pytest.raises(WeightsError) as caught:
+            load(SavedAgent({"task": DIAL.id, "policy": policy}, dict(export.tensors)), DIAL, {})
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["dt", "odt"])

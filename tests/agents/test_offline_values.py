@@ -160,6 +160,58 @@ def test_the_continuous_penalty_estimates_the_integral() -> None:
     assert float(estimated) == pytest.approx(float(wanted), abs=0.02)
 
 
+def test_continuous_cqls_update_by_hand() -> None:
+    """Each loss is computed here from the networks before the step, with the same draws."""
+    learner = learner_of("cql", dial_data(8), DIAL, hidden=[8], gamma=GAMMA, alpha=3.0)
+    assert isinstance(learner, ContinuousLearner)
+    for k, net in enumerate((*learner.critics, *learner.targets)):  # far from each other
+        nn.init.normal_(net.head.weight, generator=torch.Generator().manual_seed(k))
+    batch = learner.transitions
+    torch.manual_seed(4)
+    with torch.no_grad():
+        drawn = learner.act(batch.states)
+        q = [learner.q(net, batch.states, drawn.action) for net in learner.critics]
+        policy = (drawn.log_prob - torch.minimum(*q)).mean()  # at a temperature of 1
+        after = learner.act(batch.next_states).action
+        future = torch.minimum(*(learner.q(n, batch.next_states, after) for n in learner.targets))
+        goal = batch.rewards + GAMMA * future  # no episode of these data has terminated
+        actions, log_density = learner.proposals(batch, 10)
+        critics = torch.zeros(())
+        for net in learner.critics:
+            own = learner.q(net, batch.states, batch.actions)
+            pushed = (learner.q(net, batch.states, actions) - log_density).logsumexp(0)
+            critics = critics + ((own - goal) ** 2).mean() + 3.0 * (pushed - own).mean()
+    taken: dict[str, torch.Tensor] = {}
+    for name, optimiser in learner.optimisers.items():
+        optimiser.step = lambda loss, name=name: taken.update({name: loss.detach()})
+    torch.manual_seed(4)
+    figures = learner.update(np.random.default_rng(0))
+    torch.testing.assert_close(taken["policy"], policy)
+    torch.testing.assert_close(taken["critics"], critics)
+    # the temperature's logarithm is 0, and its loss -log_temperature (log pi - dimensions)
+    assert float(taken["temperature"]) == 0.0 and float(figures["temperature"]) == 1.0
+
+
+def test_cqls_temperature_rises_while_the_entropy_is_below_its_target() -> None:
+    for log_std, sign in ((-5.0, 1), (0.0, -1)):  # the target is -1 nat
+        learner = learner_of("cql", dial_data(8), DIAL, hidden=[8], policy_lr=0.01)
+        with torch.no_grad():
+            learner.policy.head.weight.zero_()
+            learner.policy.head.bias[1] = log_std
+        learner.update(np.random.default_rng(0))
+        assert np.sign(learner.log_temperature.item()) == sign
+
+
+def test_cql_begins_with_values_near_0_and_actions_in_the_middle() -> None:
+    learner = learner_of("cql", dial_data(8), DIAL)
+    states = learner.transitions.states
+    with torch.no_grad():
+        values = learner.q(learner.critics[0], states, learner.transitions.actions)
+        mean, log_std = learner.policy(states).chunk(2, -1)
+    assert values.abs().max() < 0.1 and mean.abs().max() < 0.1
+    torch.testing.assert_close(log_std, torch.full_like(log_std, -1.0), atol=0.1, rtol=0)
+
+
 def test_truncation_and_total_shape_the_schedules() -> None:
     assert [warmed_up(4)(k) for k in (0, 1, 3, 9)] == [0.25, 0.5, 1.0, 1.0]
     assert [cosine(10)(k) for k in (0, 5, 10, 20)] == pytest.approx([1.0, 0.5, 0.0, 0.0])
@@ -230,6 +282,35 @@ def test_online_dt_overwrites_its_worst_episode_first_then_its_oldest() -> None:
         np.testing.assert_allclose(
             learner._to_go[first] * learner.scale, played.returns[0], rtol=1e-6
         )
+
+
+def test_it_is_pretrained_on_all_data_and_then_on_its_buffer() -> None:
+    data = dial_data(6)
+    learner = learner_of("odt", data, DIAL, buffer_size=2, **ODT)
+    assert learner.data.episodes is data
+    learner.play(DialEnv(1), 1, 0)
+    assert len(learner.data.episodes) == 2
+    for state, count in ((learner.state(), 2), (learner_of("odt", data, DIAL, **ODT).state(), 6)):
+        other = learner_of("odt", data, DIAL, buffer_size=2, **ODT)
+        other.load_state(state)
+        assert len(other.data.episodes) == count
+
+
+def test_its_head_begins_orthogonal_and_without_bias() -> None:
+    head = learner_of("odt", dial_data(6), DIAL, **ODT).net.head
+    assert not head.bias.any()
+    torch.testing.assert_close(head.weight.square().sum(1), torch.ones(2))  # one row of each part
+
+
+def test_its_loss_is_the_negative_likelihood_less_the_weighted_entropy() -> None:
+    learner, losses = learner_of("odt", dial_data(6), DIAL, temperature=0.5, **ODT), []
+    learner.optimisers["net"].step = losses.append
+    figures = learner.update(np.random.default_rng(0))
+    wanted = figures["loss"] - 0.5 * figures["entropy"]
+    torch.testing.assert_close(losses[0].detach(), wanted)
+    given = torch.full((1, 1), 0.3)
+    close, far = torch.tensor([[0.3, 0.0]]), torch.tensor([[2.0, 0.0]])
+    assert learner.likelihood(close, given)[0] > learner.likelihood(far, given)[0]
 
 
 def test_it_plays_after_the_pretraining_and_asks_for_twice_the_best() -> None:

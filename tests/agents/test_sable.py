@@ -101,6 +101,35 @@ def test_later_agents_see_the_actions_before_them_and_the_past_alone() -> None:
     assert not changed[:, 1:].any()
 
 
+def test_the_query_and_the_residual_of_the_decoder_are_the_encoders_features() -> None:
+    made = net()
+    seen, first, hidden, _ = inputs(made)
+    actions = torch.zeros(STEPS, COPIES, AGENTS, dtype=torch.int64)
+    block = made.decoder[-1]
+    features = torch.randn(COPIES, STEPS * AGENTS, 8, dtype=torch.float64)
+    x = torch.randn_like(features)
+    decay = Decay.of(first, AGENTS, block.other.kappa, is_ordered=True)
+    start = torch.zeros(COPIES, 2, 4, 4, dtype=torch.float64)
+    asked: list[torch.Tensor] = []
+    gating: list[torch.Tensor] = []
+    keys: list[torch.Tensor] = []
+    for layer, seen_by in (("query", asked), ("gate", gating), ("key", keys)):
+        getattr(block.other, layer).register_forward_pre_hook(
+            lambda _, given, seen_by=seen_by: seen_by.append(given[0])
+        )
+    block.chunk(x, features, decay, start, start)
+    block.step(x[:, :1], features[:, :1], start, start)
+    assert torch.equal(asked[0], features) and torch.equal(asked[1], features[:, :1])
+    assert all(map(torch.equal, gating, keys)) and len(gating) == 2  # the gate is of the keys
+    with torch.no_grad():
+        block.other.mix.weight.zero_()  # then all that is left of the actions is a residual
+    other = actions.clone()
+    other[:, :, 0] = 1
+    before, after = (made.evaluate(seen, a, first, hidden) for a in (actions, other))
+    torch.testing.assert_close(before[1], after[1], atol=1e-12, rtol=0)  # entropies
+    assert before[1].std() > 0.01
+
+
 def test_the_decay_by_hand() -> None:
     first = torch.tensor([[False], [True], [False]])
     kappa = torch.tensor([0.5])

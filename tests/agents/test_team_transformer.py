@@ -11,13 +11,15 @@ import torch
 
 from pkubench.agents.components import with_settings
 from pkubench.agents.contract import CentralisedTeam, Team
+from pkubench.agents.families.team_transformer.loading import load
 from pkubench.agents.learner import Context
 from pkubench.agents.registry import preset
 from pkubench.agents.resolve.loading import load_agent
 from pkubench.agents.rl.team_transformer import make_learner
 from pkubench.agents.rl.team_transformer.networks import TeamSpec, TeamTransformer, shifted
+from pkubench.agents.saved.files import SavedAgent
 from pkubench.agents.suitability import why_not
-from pkubench.errors import AgentError
+from pkubench.errors import AgentError, WeightsError
 from pkubench.evaluation.run.episodes import run_block
 from pkubench.tasks.registry import make_task
 from pkubench.tasks.scoring import Episode
@@ -86,6 +88,17 @@ def test_an_action_is_seen_by_the_agents_after_it_alone(is_discrete: bool) -> No
     assert (before[:, 2:] != after[:, 2:]).any(-1).all()
 
 
+def test_the_residual_of_the_decoder_is_the_encoders_features() -> None:
+    made = net()
+    seen, actions = batch()
+    features, _ = made.encoder(seen)
+    assert made.decoder is not None
+    with torch.no_grad():
+        made.decoder.blocks[-1].other.mix.weight.zero_()  # actions would remain in another residual
+    found = [made.decoder(features, shifted(a, made.spec)) for a in (actions, 2 - actions)]
+    torch.testing.assert_close(found[0], found[1], atol=1e-12, rtol=0)
+
+
 def test_the_encoder_permutes_with_its_agents_and_every_agent_counts() -> None:
     made, (seen, _) = net(), batch()
     order = torch.tensor([2, 0, 3, 1])
@@ -137,6 +150,16 @@ def test_the_surrogate_is_clipped_per_dimension_and_summed() -> None:
     wanted = np.minimum(ratio * gain, np.clip(ratio, 0.8, 1.2) * gain).sum(-1).mean()
     assert found.item() == pytest.approx(-wanted, rel=1e-4)
     made.close()
+
+
+def test_one_optimiser_descends_the_weighted_sum_of_the_losses() -> None:
+    made = learner_of(entropy="0.1", value_weight="0.5", epochs="1", minibatches="1")
+    data, taken = made.collector.collect(4, made.behave, restart=False), []
+    made.losses = lambda found, given: tuple(map(torch.tensor, (1.0, 2.0, 3.0)))
+    made.optimiser.step = taken.append
+    made.update(data)
+    made.close()
+    assert [float(loss) for loss in taken] == [pytest.approx(1.0 - 0.1 * 2.0 + 0.5 * 3.0)]
 
 
 def test_a_truncated_step_bootstraps_or_has_no_advantage() -> None:
@@ -222,6 +245,20 @@ def test_a_saved_team_acts_and_says_how(agent: str, task: Task, tmp_path: Path) 
         load_agent(str(tmp_path / "run"), make_task("SimpleReferenceContinuous-v0"))
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"width": 2**20}, {"width": 2**62}, {"has_memory": True, "is_decentralised": True}],
+)
+def test_a_description_of_no_network_is_refused(wrong: dict[str, Any]) -> None:
+    made = learner_of("mat")
+    export = made.export()
+    made.close()
+    config = {"task": SHARING.id, **export.config, "spec": {**export.config["spec"], **wrong}}
+    with pytest.raises(WeightsError):
+        load(SavedAgent(config, dict(export.tensors)), SHARING)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("agent", ["mat", "sable"])
 def test_agents_in_order_learn_to_differ_where_equal_actors_cannot(agent: str) -> None:
     made = learner_of(agent, num_envs="32", lr="1e-2", width="16", minibatches="1", epochs="5")

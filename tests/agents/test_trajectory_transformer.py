@@ -16,6 +16,7 @@ from pkubench.agents.rl.offline.acting_by_plans import TrajectoryPolicy
 from pkubench.agents.rl.offline.data import prepare
 from pkubench.agents.rl.offline.learners.trajectory import (
     TrajectoryLearner,
+    groups_of,
     schedule,
     transitions_of,
 )
@@ -52,6 +53,8 @@ def test_thresholds_are_every_so_manyth_value_and_the_maximum() -> None:
     bins = Discretiser.of(data, 4)  # every third: 0, 3, 6, 9, and 9
     assert bins.edges[0].tolist() == [3.0, 6.0, 9.0]
     assert bins.values[0].tolist() == [1.5, 4.5, 7.5, 9.0]
+    # a number that equals a threshold is in the bin that begins there
+    assert bins.encode(np.array([[3.0], [5.9], [6.0], [9.0]])).ravel().tolist() == [1, 1, 2, 3]
 
 
 def test_few_different_values_are_kept_exactly() -> None:
@@ -115,6 +118,18 @@ def test_the_loss_by_hand() -> None:
     # the first transition's targets: 4 more state dimensions, the action, reward and return
     wanted = np.log(3.0) * (4 + 5.0 + 2) / slots
     assert float(learner.loss(logits, targets, counts)) == pytest.approx(wanted)
+
+
+def test_weights_of_linear_layers_and_heads_decay_and_nothing_else() -> None:
+    net = net_of()
+    decayed, others = groups_of(net, 0.3)
+    assert (decayed["weight_decay"], others["weight_decay"]) == (0.3, 0.0)
+    names = {id(p): name for name, p in net.named_parameters()}
+    found = {names[id(p)] for p in decayed["params"]}
+    block = ["attention.attend", "attention.mix", "widen", "narrow"]
+    wanted = {f"transformer.blocks.{k}.{name}.weight" for k in range(2) for name in block}
+    assert found == wanted | {"heads"}
+    assert len(decayed["params"]) + len(others["params"]) == len(names)
 
 
 def test_the_rate_rises_falls_to_a_tenth_and_rises_again() -> None:
@@ -266,6 +281,7 @@ def test_expectations_count_the_end_as_nothing() -> None:
     assert float(value) == pytest.approx(2.0) and token.tolist() == [2]
 
 
+@pytest.mark.slow
 def test_a_trained_model_plans_to_the_end_that_pays_more() -> None:
     torch.manual_seed(0)
     made = learner_of(150, data=chain_data(200), lr=0.01, dropout=0.0, updates=150)

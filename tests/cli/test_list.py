@@ -59,6 +59,8 @@ def test_patterns_choose_tasks_and_agents(pkubench: Command) -> None:
     said = pkubench("list", "cfr", "hapo")
     assert (said.code, len(said.err.splitlines())) == (2, 1)
     assert "no task or agent 'hapo'; did you mean 'happo'" in said.err
+    said = pkubench("list", "credit")
+    assert said.err == "error: 'credit' is a suite; see: pkubench list --suite credit\n"
     assert pkubench("list", "*-paper", "--suite", "diagnostics").code in (0, 2)
 
 

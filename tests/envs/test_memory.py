@@ -243,7 +243,7 @@ def test_the_chance_of_random_play_is_worked_out() -> None:
     draws = np.random.default_rng(0)
     for _ in range(8):
         env.step({SOLE_AGENT: draws.integers(0, 4, 20_000)})
-    share = env._was_key_taken.mean()
+    share = env._has_key.mean()
     assert abs(share - exact) < 4 * np.sqrt(exact / 20_000)
 
 

@@ -10,9 +10,9 @@ from pkubench.data.episodes import Episodes, EpisodesBuilder, joined
 from pkubench.errors import DataError
 
 
-def two(task: str = "toy/A-v0", **about: object) -> Episodes:
+def two(task: str = "toy/A-v0", name: str = "two") -> Episodes:
     """Episodes of 3 and 2 steps; an observation is (episode, step)."""
-    builder = EpisodesBuilder(task=task, name="two", **about)
+    builder = EpisodesBuilder(task=task, name=name)
     builder.add([(0, t) for t in range(4)], [0, 1, 0], [1.0, 2.0, 4.0], True, [0.0, 1.0, 1.0])
     builder.add([(1, t) for t in range(3)], [1, 1], [8.0, 16.0], False, [1.0, 0.0])
     return builder.build()
@@ -67,7 +67,7 @@ def test_select_and_join():
 
 
 def test_the_hash_is_of_the_content():
-    assert two().sha256 == two(policy="another note").sha256
+    assert two().sha256 == two(name="other").sha256
     assert two().sha256 != two("toy/B-v0").sha256
     assert two().sha256 != two().select([1, 0]).sha256
     assert two().sha256 == two().select([0, 1]).sha256
@@ -116,6 +116,18 @@ def test_a_builder_counts():
     builder.add([0, 1, 2], [0, 0], [0, 0], True)
     with pytest.raises(DataError, match="costs are given for some"):
         builder.add([0, 1, 2], [0, 0], [0, 0], True, [0, 0])
+
+
+def test_episodes_of_different_shapes_and_what_are_no_numbers():
+    builder = EpisodesBuilder(name="mine")
+    builder.add(np.zeros((2, 3)), [0], [0], True)
+    builder.add(np.zeros((2, 4)), [0], [0], True)
+    with pytest.raises(DataError, match=r"mine: observations of its .* shapes, \(3,\) and \(4,\)"):
+        builder.build()
+    builder = EpisodesBuilder(name="mine")
+    builder.add([0, 1], ["left"], [0], True)
+    with pytest.raises(DataError, match="mine: actions are not numbers"):
+        builder.build()
 
 
 def test_spaces_of_another_task():

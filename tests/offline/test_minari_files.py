@@ -12,27 +12,16 @@ import pytest
 from gymnasium import spaces
 
 from pkubench.data import minari_files
-from pkubench.data.episodes import Episodes, EpisodesBuilder
+from pkubench.data.episodes import EpisodesBuilder
 from pkubench.data.minari_files import read, write
 from pkubench.data.sources import episodes_for, withheld
 from pkubench.envs.core.registry import make_batch
 from pkubench.errors import DataError
 from pkubench.tasks.registry import make_task
+from tests.offline.toys import ACTION, ID, SEEN, TASK, corridor
 
 minari = pytest.importorskip("minari")
 h5py = pytest.importorskip("h5py")
-SEEN, ACTION = spaces.Box(0.0, 1.0, (21,), np.float32), spaces.Discrete(3)
-TASK = "pkubench/RiskyCorridor-v0"
-ID = "pkubench/RiskyCorridor/two-v0"
-
-
-def corridor() -> Episodes:
-    """Two episodes in the spaces of RiskyCorridor, with costs: 3 steps to an end, and 2."""
-    cells = np.eye(21, dtype=np.float32)
-    builder = EpisodesBuilder(task=TASK, name=ID)
-    builder.add(cells[[0, 1, 2, 5]], [1, 1, 2], [-0.1, -0.1, 1.9], True, [0, 0, 10])
-    builder.add(cells[[0, 0, 1]], [0, 1], [-0.1, -0.1], False, [0, 0])
-    return builder.build()
 
 
 @pytest.fixture(autouse=True)
@@ -168,6 +157,24 @@ def test_a_data_set_of_another_task_is_refused(written: Path):
         episodes_for(ID, make_task("SpeedLimit-v0"))
     with pytest.raises(DataError, match="has the agents"):
         episodes_for(ID, make_task("SimpleSpread-v0"))
+
+
+def test_no_code_that_a_data_set_names_is_run(written: Path, tmp_path: Path):
+    path, trace = written / "data" / "metadata.json", tmp_path / "trace"
+    facts = json.loads(path.read_text())
+    spec = {"id": "a/B-v0", "entry_point": "os:mkdir", "kwargs": {"path": str(trace)}}
+    facts["env_spec"] = json.dumps({**json.loads(facts["env_spec"]), **spec})
+    for space in ("observation_space", "action_space"):
+        path.write_text(json.dumps({k: v for k, v in facts.items() if k != space}))
+        with pytest.raises(DataError, match=f"{ID} does not say what its spaces are"):
+            read(ID)
+    path.write_text(json.dumps({**facts, "agents": 3}))
+    with pytest.raises(DataError, match="agents in the metadata must be a list of names, got 3"):
+        read(ID)
+    path.write_text(json.dumps({**facts, "observation_space": '{"type": "Graph"}'}))
+    with pytest.raises(DataError, match=f"{ID} cannot be read"):
+        read(ID)
+    assert not trace.exists()
 
 
 def test_an_observation_of_several_parts_is_refused(tmp_path: Path):

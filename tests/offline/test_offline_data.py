@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from benchmarks import offline_data
-from benchmarks.offline_data import NoisyAgent, Plan
+from benchmarks.offline_data import Plan
+from benchmarks.offline_scripted import NoisyAgent
 from pkubench.agents.families.scripted.policies import scripted_agent
 from pkubench.agents.saved.files import load_saved
 from pkubench.data import cards as card_module
@@ -64,6 +65,20 @@ def test_a_set_that_is_not_the_one_of_its_card_is_said(small, capsys, monkeypatc
     assert small(Plan("Stitching-v0", size=3), "--update") == 0
 
 
+def test_a_trial_is_smaller_and_has_no_cards(small, tmp_path: Path):
+    out = tmp_path / "trial"
+    words = ("--scale", "0.1", "--out", str(out))
+    assert small(Plan("GraphPath-v0", size=300), *words) == 0
+    assert len(read(str(out / "pkubench/GraphPath/random-v0"))) == 30
+    assert not cards() and not (tmp_path / "sets").exists()
+    with pytest.raises(SystemExit):
+        small(Plan("GraphPath-v0", size=300), "--scale", "0.1")
+    plan = Plan("HopperVelocity-v0", "ppo", 1_000_000, 500_000)
+    assert plan.scaled(1.0) is plan
+    assert plan.scaled(0.002) == Plan("HopperVelocity-v0", "ppo", 2_000, 1_000, is_trial=True)
+    assert plan.scaled(1e-9).steps == 1 and plan.scaled(1e-9).size == 20
+
+
 def test_the_halves_of_stitching(small):
     small(Plan("Stitching-v0", size=2))
     found = read("pkubench/Stitching/halves-v0")
@@ -73,6 +88,7 @@ def test_the_halves_of_stitching(small):
     assert found.actions.tolist() == [0, 0, 0, 0, 1, 1, 0, 1, 0, 1]
 
 
+@pytest.mark.slow
 def test_sets_of_a_learner(small, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(offline_data, "SEEDS", (0,))
     monkeypatch.setattr(offline_data, "VALIDATION", Validation(points=4, episodes=4, window=2))

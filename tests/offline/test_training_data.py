@@ -14,7 +14,7 @@ from pkubench.cli.main import main
 from pkubench.data import minari_files
 from pkubench.data.minari_files import write
 from pkubench.errors import ConfigError, DataError
-from tests.offline.test_minari_files import ACTION, ID, SEEN, TASK, corridor
+from tests.offline.toys import ACTION, ID, SEEN, TASK, corridor
 from tests.training.toys import toys
 
 __all__ = ["toys"]

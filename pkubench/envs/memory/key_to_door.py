@@ -134,7 +134,6 @@ class KeyToDoor(BatchEnv):
         self._key: IntArray = np.tile(_KEYS[0], (num_envs, 1))
         self._door: IntArray = np.tile(_DOORS[0], (num_envs, 1))
         self._has_key: BoolArray = np.zeros(num_envs, dtype=np.bool_)
-        self._was_key_taken: BoolArray = np.zeros(num_envs, dtype=np.bool_)
         self._is_open: BoolArray = np.zeros(num_envs, dtype=np.bool_)
         self._apples: BoolArray = np.zeros((num_envs, HEIGHT, WIDTH), dtype=np.bool_)
         self._eaten_at: IntArray = np.full((num_envs, HEIGHT, WIDTH), -1, dtype=np.int64)
@@ -157,7 +156,7 @@ class KeyToDoor(BatchEnv):
         rows, columns = _TREES[grown].transpose(2, 0, 1)
         apples[np.arange(len(ids))[:, None], rows, columns] = True
         self._apples[ids], self._eaten_at[ids] = apples, -1
-        self._has_key[ids] = self._was_key_taken[ids] = self._is_open[ids] = False
+        self._has_key[ids] = self._is_open[ids] = False
         self._time[ids] = 0
 
     def _step(
@@ -167,9 +166,7 @@ class KeyToDoor(BatchEnv):
         room = self._room[at]
         self._move(at, room, actions[SOLE_AGENT][at])
         in_key, in_apples, in_door = (at[room == number] for number in range(3))
-        takes = in_key[(self._at[in_key] == self._key[in_key]).all(axis=1)]
-        takes = takes[~self._was_key_taken[takes]]
-        self._has_key[takes] = self._was_key_taken[takes] = True
+        self._has_key[in_key] |= (self._at[in_key] == self._key[in_key]).all(axis=1)
         self._eat(in_apples)
         opens = in_door[(self._at[in_door] == self._door[in_door]).all(axis=1)]
         opens = opens[~self._is_open[opens]]
@@ -216,7 +213,7 @@ class KeyToDoor(BatchEnv):
         for number, cell, kind in ((0, self._key, "key"), (2, self._door, "door")):
             at = np.flatnonzero(room == number)
             if number == 0:
-                at = at[~self._was_key_taken[at]]
+                at = at[~self._has_key[at]]
             inner[at, cell[at, 0], cell[at, 1]] = KINDS.index(kind)
         at = np.flatnonzero(room == 1)
         inner[at] = np.where(self._apples[at], KINDS.index("apple"), inner[at])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pkubench.envs.memory.graph_path import STARTS
 from pkubench.tasks.balanced import BalancedEpisodes
+from pkubench.tasks.claims import sequence_models
 from pkubench.tasks.scoring import Episodes, Scoring
 from pkubench.tasks.suite import Suite
 from pkubench.tasks.task import Metric, Protocol, Task
@@ -69,8 +70,9 @@ _OFFLINE = (
 )
 _MAZE = (
     "Each episode is played with both signs, so that an agent that forgets the sign and turns "
-    "earns exactly 1/2. Name the length of the corridor as in {}-v0+corridor=100; references and "
-    "the floor are the same for all lengths."
+    "earns exactly 1/2. Name the length of the corridor as in {}-v0+corridor=100; the optimum and "
+    "the floor are the same for all lengths, and random play, which falls to -1 as they grow, is "
+    "stated for 10."
 )
 
 
@@ -150,6 +152,7 @@ SUITE = Suite(
     title="Memory and sequences",
     summary="what was seen long ago, what pays much later, and what data alone can teach",
     tasks=_tasks(),
+    claims=sequence_models.CLAIMS,
     place=60,
     reference="scripted:optimum",
 )

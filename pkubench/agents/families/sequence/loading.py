@@ -125,6 +125,7 @@ def _read_decision(
     space: spaces.Space[Any],
     acting: Mapping[str, Any],
 ) -> Agent:
+    from pkubench.agents.nn.torch_policy import read_module
     from pkubench.agents.rl.offline.acting import DecisionPolicy, DecisionSettings
     from pkubench.agents.rl.offline.models.decision import DecisionSpec, DecisionTransformer
 
@@ -138,7 +139,7 @@ def _read_decision(
         raise AgentError(f"it acts with {spec.actions} numbers, and the action space is {space}")
     outputs = wanted * (2 if head == "squashed" else 1)
     _check_fit(spec.states, spec.outputs, observation, outputs)
-    net = _module(DecisionTransformer, spec, tensors)
+    net = read_module(DecisionTransformer, spec, tensors)
     low, high = (float(value) for value in policy["returns"])
     settings = DecisionSettings(
         space=space,
@@ -161,6 +162,7 @@ def _read_trajectory(
     space: spaces.Space[Any],
     acting: Mapping[str, Any],
 ) -> Agent:
+    from pkubench.agents.nn.torch_policy import read_module
     from pkubench.agents.rl.offline.acting_by_plans import TrajectoryPolicy
     from pkubench.agents.rl.offline.models.discretiser import Discretiser
     from pkubench.agents.rl.offline.models.trajectory import TrajectorySpec, TrajectoryTransformer
@@ -172,7 +174,7 @@ def _read_trajectory(
         raise AgentError(f"it has other actions than the task's action space {space}")
     wanted = 1 if is_discrete else int(np.prod(space.shape or ()))
     _check_fit(spec.states, spec.actions, observation, wanted)
-    net = _module(TrajectoryTransformer, spec, tensors)
+    net = read_module(TrajectoryTransformer, spec, tensors)
     shape = (spec.width, spec.bins)
     bins = Discretiser(
         saved_floats(tensors, "edges", (spec.width, spec.bins - 1)),
@@ -193,21 +195,6 @@ _FORMS = {
     "trajectory": (_read_trajectory, ("beam", "horizon")),
 }
 """Form of a policy -> what reads it, and the settings of acting that it has."""
-
-
-def _module(make: Any, spec: Any, tensors: Mapping[str, Any]) -> Any:
-    """Return a torch module with saved tensors; memory is allocated after shapes are compared."""
-    import torch
-
-    with torch.device("meta"):
-        shapes = make(spec, torch.Generator()).state_dict()
-    state = {
-        key: torch.from_numpy(saved_floats(tensors, f"net.{key}", tuple(value.shape)))
-        for key, value in shapes.items()
-    }
-    net = make(spec, torch.Generator())
-    net.load_state_dict(state)
-    return net
 
 
 def target_return(asked: float | None, low: float, high: float) -> float:

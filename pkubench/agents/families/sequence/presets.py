@@ -1,8 +1,9 @@
 """The settings of each agent that learns from data.
 
 ``dt-paper`` and ``odt-paper`` have the published code's hyperparameters (kzl/decision-transformer,
-gym/; facebookresearch/online-dt). The plain names are for a CPU: a narrower transformer and a
-shorter warm-up, for trainings of some 10,000 gradient steps where the papers have 100,000 and more.
+gym/; facebookresearch/online-dt). The plain names are for a CPU: a narrower transformer, smaller
+batches and a shorter warm-up, for trainings of some 10,000 gradient steps where the papers have
+100,000 and more.
 ``bc`` is a network of the present state, as in CORL; ``bc-10`` learns from the best episodes
 (``best_episodes`` defines the ranking). ``iql`` and ``cql`` are CORL's, with ``cql`` narrower.
 """
@@ -34,14 +35,16 @@ _ODT_PAPER = OfflineConfig(
 )
 _BC = OfflineConfig(method=BehaviourCloning(), batch_size=256)
 PRESETS = {
-    "dt": OfflineConfig(method=DecisionTransformerMethod(width=64, lr=1e-3, warmup_steps=500)),
+    "dt": OfflineConfig(
+        method=DecisionTransformerMethod(width=64, lr=1e-3, warmup_steps=500), batch_size=32
+    ),
     "dt-paper": _DT_PAPER,
     "odt": replace(
         _ODT_PAPER,
         method=OnlineDecisionMethod(
             width=128, layers=3, heads=1, weight_decay=5e-4, lr=1e-3, warmup_steps=500
         ),
-        batch_size=64,
+        batch_size=32,
     ),
     "odt-paper": _ODT_PAPER,
     "tt": OfflineConfig(
@@ -58,8 +61,12 @@ PRESETS = {
 }
 
 _ROBOT = {"return_scale": 1000.0, "reward_range": 1000.0, "termination_reward": -100.0}
-TUNED: dict[str, dict[str, Any]] = {name: _ROBOT for name in ("HalfCheetah", "Hopper", "Walker2d")}
-"""Prefix of a task's name -> the papers' settings for it, of the methods that have them."""
+TUNED: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(("HalfCheetah", "Hopper", "Walker2d"), _ROBOT),
+    "Stitching": {"context": 2, "window": 3},
+}
+"""Prefix of a task's name -> settings for it, of the methods that have them: the papers' for the
+robots; windows of Stitching are no longer than an episode, which is all that they could hold."""
 _DISCRETE = {"alpha": 1.0, "cdf": 0.0}
 """What discrete actions change. CQL's paper has penalties of 0.5 to 4 for Atari games. Of a few
 choices, as against a hundred bins, the least likely ones are worth planning with too: of two at 49

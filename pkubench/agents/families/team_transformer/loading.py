@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from gymnasium import spaces
 
 from pkubench.agents.contract import CentralisedTeam, Team
-from pkubench.agents.nn.fast.policy import NetworkPolicy, NetworkSettings, saved_floats
+from pkubench.agents.nn.fast.policy import NetworkPolicy, NetworkSettings
+from pkubench.agents.nn.torch_policy import read_module
 from pkubench.agents.rl.team_transformer.acting import LocalNetwork, SablePolicy, TeamPolicy
 from pkubench.agents.rl.team_transformer.networks import TeamSpec, TeamTransformer
 from pkubench.agents.rl.team_transformer.sable import Sable
@@ -56,16 +56,7 @@ def load(
             _check(agent, spec, env.observation_spaces[agent], space)
     finally:
         env.close()
-    make: Any = Sable if spec.has_memory else TeamTransformer
-    with torch.device("meta"):
-        shapes = make(spec, torch.Generator()).state_dict()
-    net = make(spec, torch.Generator())
-    net.load_state_dict(
-        {
-            key: torch.from_numpy(saved_floats(saved.tensors, f"net.{key}", tuple(value.shape)))
-            for key, value in shapes.items()
-        }
-    )
+    net = read_module(Sable if spec.has_memory else TeamTransformer, spec, saved.tensors)
     if not spec.is_decentralised:
         kind = SablePolicy if spec.has_memory else TeamPolicy
         return kind(net, action_spaces, stochastic=stochastic)

@@ -24,6 +24,11 @@ class Windows(NamedTuple):
     valid: Array
     """(B, L) bool: whether a slot is a step, not padding."""
 
+    def trimmed(self) -> Windows:
+        """Return the slices without the columns that are padding in all of them."""
+        length = int(self.valid.any(axis=0).sum())
+        return Windows(self.rows[:, :length], self.valid[:, :length])
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Prepared:
@@ -62,11 +67,7 @@ class Prepared:
 
     def next_rows(self) -> tuple[Array, Array]:
         """Return the flat states after each step (M, d), and whether they are terminal (M,)."""
-        episodes = self.episodes
-        after = np.empty_like(self.states)
-        after[:-1] = self.states[1:]
-        after[episodes.starts[1:] - 1] = flat_states(episodes.final_observations)
-        return after, episodes.terminations()
+        return flat_states(self.episodes.next_observations()), self.episodes.terminations()
 
     def like(self, episodes: Episodes) -> Prepared:
         """Return other episodes in the same form, with the moments of these."""

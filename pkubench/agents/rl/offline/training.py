@@ -22,7 +22,7 @@ from pkubench.errors import ConfigError, WeightsError
 class OfflineTraining:
     """One training seed on a data set; see ``pkubench.agents.learner.Learner``.
 
-    Batches are drawn from a generator made anew for every ``iterate``, from the seed and the number
+    Batches are drawn from a new generator for every ``iterate``, from the seed and the number
     of gradient steps; dropout uses torch's global one, which the session saves.
     """
 

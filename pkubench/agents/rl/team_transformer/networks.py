@@ -52,6 +52,8 @@ class TeamSpec:
                 f"no transformer has width {self.width}, {self.heads} heads and "
                 f"{self.layers} layers"
             )
+        if self.has_memory and self.is_decentralised:
+            raise ConfigError("a team with a memory acts together: it is not decentralised")
 
     def as_config(self) -> dict[str, Any]:
         """Return plain data for ``config.json``."""

@@ -23,6 +23,11 @@ from pkubench.agents.rl.offline.methods.base import Setup
 from pkubench.agents.rl.offline.methods.cql import ConservativeQ
 from pkubench.agents.rl.optimiser import Optimiser, adam
 
+HEAD_GAIN = 0.01
+"""Of the last layers' initial weights: values begin near 0, and actions in the middle."""
+LOG_STD = -1.0
+"""Of the policy's actions at first, before tanh."""
+
 
 class DiscreteLearner(MethodLearner):
     """Double Q-learning with the penalty over all actions; the policy is greedy."""
@@ -78,6 +83,8 @@ class ContinuousLearner(MethodLearner):
         self.critics = nn.ModuleList(build(states + self.size, 1) for _ in range(2))
         self.targets = copy.deepcopy(self.critics)
         self.policy = build(states, 2 * self.size)
+        with torch.no_grad():
+            self.policy.head.bias[self.size :] = LOG_STD
         self.log_temperature = nn.Parameter(torch.zeros((), device=self.device))
         self.modules = {
             "critics": self.critics,
@@ -176,6 +183,6 @@ def _network(inputs: int, method: ConservativeQ, outputs: int, generator: torch.
         activation="relu",
         layer_norm=False,
         init="orthogonal",
-        head_gain=math.sqrt(2.0),
+        head_gain=HEAD_GAIN,
     )
     return MLP(spec, generator)

@@ -86,14 +86,18 @@ class DecisionLearner(MethodLearner):
 
     def update(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """Take a step on a batch of windows; return its loss."""
-        drawn = self.data.draw_windows(self.setup.batch_size, self.method.context, rng)
+        loss = self.loss(*self.unpadded(rng))
+        self.optimisers["net"].step(loss)
+        return {"loss": loss.detach()}
+
+    def unpadded(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Return outputs (N, n) and actions of the N unpadded steps of a batch of windows."""
+        drawn = self.data.draw_windows(self.setup.batch_size, self.method.context, rng).trimmed()
         steps, valid = self.windows(drawn.rows), torch.from_numpy(drawn.valid).to(self.device)
         self.net.train()
         with autocast(self.setup.precision, self.device):
             outputs = self.net(steps)
-        loss = self.loss(outputs.float()[valid], steps.actions[valid])
-        self.optimisers["net"].step(loss)
-        return {"loss": loss.detach()}
+        return outputs.float()[valid], steps.actions[valid]
 
     def loss(self, outputs: Tensor, actions: Tensor) -> Tensor:
         """Return the mean loss of N unpadded steps, given outputs (N, n) and actions."""

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pkubench.agents.contract import Outcome
-from pkubench.agents.nn.precision import autocast
 from pkubench.agents.rl.offline.acting import (
     MAX_UNIT,
     DecisionPolicy,
@@ -42,7 +41,10 @@ _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 
 
 class OnlineLearner(DecisionLearner):
-    """A stochastic Decision Transformer, its temperature, and a buffer of episodes."""
+    """A stochastic Decision Transformer, its temperature, and a buffer of episodes.
+
+    Windows are drawn from all data until the first episode is played, then from the buffer.
+    """
 
     head = "squashed"
     method: OnlineDecisionMethod
@@ -53,6 +55,7 @@ class OnlineLearner(DecisionLearner):
         if not setup.data.is_discrete:
             for rows in self.net.head.weight.detach().chunk(2):
                 nn.init.orthogonal_(rows, generator=self.generator)
+            nn.init.zeros_(self.net.head.bias)
         self.optimisers["net"] = Optimiser(
             partial(Lamb, lr=method.lr, weight_decay=method.weight_decay),
             self.net.parameters(),
@@ -65,13 +68,12 @@ class OnlineLearner(DecisionLearner):
             adam(method.temperature_lr), [self.log_temperature]
         )
         ascending = np.argsort(self.returns, kind="stable")[-method.buffer_size :]
-        given = replace(setup.data.episodes, costs=None, task="", name="", about={})
+        given = replace(setup.data.episodes, costs=None, task="", name="")
         self.buffer = [given.select([k]) for k in ascending]
         """Episodes; at first ascending by return."""
         self.played: dict[int, int] = {}
         """Place in the buffer -> number of the played episode there."""
         self.next_place = 0
-        self._take_buffer()
 
     def outputs(self, data: Prepared) -> int:
         """Return the number of the head's outputs: logits, or means and log-deviations."""
@@ -131,12 +133,7 @@ class OnlineLearner(DecisionLearner):
 
     def update(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """Take a step on a batch of windows and one of the temperature."""
-        drawn = self.data.draw_windows(self.setup.batch_size, self.method.context, rng)
-        steps, valid = self.windows(drawn.rows), torch.from_numpy(drawn.valid).to(self.device)
-        self.net.train()
-        with autocast(self.setup.precision, self.device):
-            outputs = self.net(steps)
-        likelihood, entropy = self.likelihood(outputs.float()[valid], steps.actions[valid])
+        likelihood, entropy = self.likelihood(*self.unpadded(rng))
         temperature = self.log_temperature.detach().exp()
         self.optimisers["net"].step(-likelihood - temperature * entropy)
         gap = entropy.detach() - self.target_entropy
@@ -208,7 +205,8 @@ class OnlineLearner(DecisionLearner):
             self.next_place = int(state["next_place"])
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise WeightsError(f"the state does not fit this run: {error}") from error
-        self._take_buffer()
+        if self.played:
+            self._take_buffer()
 
 
 def _episode(observations: Array, actions: Array, rewards: Array, terminated: bool) -> Episodes:

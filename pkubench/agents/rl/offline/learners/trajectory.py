@@ -9,6 +9,7 @@ step.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -129,21 +130,17 @@ def transitions_of(data: Prepared, gamma: float, termination_reward: float | Non
     rewards = np.array(episodes.rewards)
     if termination_reward is not None:
         rewards[episodes.terminations()] = termination_reward
-    to_go = np.array(rewards)
-    left = episodes.num_steps_left()
     following = np.zeros_like(rewards)
-    for k in range(1, int(left.max()) + 1):  # all episodes together, from their ends backwards
-        rows = np.flatnonzero(left == k)
-        following[rows] = to_go[rows + 1]
-        to_go[rows] += gamma * following[rows]
+    following[:-1] = replace(episodes, rewards=rewards).returns_to_go(gamma)[1:]
+    following[episodes.starts[1:] - 1] = 0.0
     actions = data.actions[:, None] if data.is_discrete else data.actions
     columns = (data.states, actions, rewards[:, None], following[:, None])
     return np.concatenate(columns, 1).astype(np.float32)
 
 
-def groups_of(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Return two groups of parameters: weights of linear layers, which decay, and the others."""
-    linear = [m.weight for m in net.modules() if isinstance(m, nn.Linear)]
+def groups_of(net: TrajectoryTransformer, weight_decay: float) -> list[dict[str, Any]]:
+    """Return two groups of parameters: the linear layers' weights, which decay, and the others."""
+    linear = [*(m.weight for m in net.modules() if isinstance(m, nn.Linear)), net.heads]
     known = {id(weight) for weight in linear}
     others = [p for p in net.parameters() if id(p) not in known]
     return [
@@ -153,7 +150,7 @@ def groups_of(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 
 
 def schedule(total: int, warmup_share: float, decay_share: float) -> Schedule:
-    """Return a linear rise, then a cosine that is at least a tenth and goes on after its end."""
+    """Return a linear rise, then a cosine, at least a tenth, that does not stop at its end."""
     warmup, end = warmup_share * total, decay_share * total
 
     def factor(step: int) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pkubench.agents.components import Component
 
@@ -32,9 +32,6 @@ class Setup(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method(Component, ABC, slot="method", package="pkubench.agents.rl.offline.methods"):
     """A method that learns from a data set. The component holds settings and imports no torch."""
-
-    is_online: ClassVar[bool] = False
-    """Whether it also plays episodes of its own."""
 
     @abstractmethod
     def start(self, setup: Setup) -> MethodLearner:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from pkubench.agents.components import register
 from pkubench.agents.rl.offline.methods.base import Setup
@@ -23,10 +23,8 @@ class OnlineDecisionMethod(DecisionMethod):
     the place of the buffer's oldest. There are no embeddings of time.
     """
 
-    is_online: ClassVar[bool] = True
-
     pretrain_steps: int = 5_000
-    """Gradient steps on the data alone."""
+    """Gradient steps on the data alone, on all of them."""
     buffer_size: int = 1_000
     """Episodes: at first the best of the data, the worst of which are replaced first."""
     acting_context: int = 5

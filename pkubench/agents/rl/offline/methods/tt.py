@@ -34,12 +34,12 @@ class TrajectoryMethod(Method):
     lr: float = 6e-4
     """Highest learning rate of AdamW."""
     weight_decay: float = 0.1
-    """Of the weights of linear layers."""
+    """Of the weights of linear layers, the heads among them."""
     warmup_share: float = 0.02
     """Share of the training over which the rate rises: one of fifty epochs."""
     decay_share: float = 0.4
-    """Share of the training after which half a cosine ends, at a tenth of the rate; the cosine goes
-    on, as in the published code, so that the rate rises again."""
+    """Share of the training after which half a cosine ends, at a tenth of the rate; the cosine does
+    not stop there, as in the published code, so that the rate rises again."""
     action_weight: float = 5.0
     """Weight of an action's tokens in the loss; that of all others is 1."""
     gamma: float = 0.99

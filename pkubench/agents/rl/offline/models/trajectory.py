@@ -63,8 +63,9 @@ class TrajectoryTransformer(nn.Module):
         self.positions = nn.Parameter(torch.zeros(spec.window * width, embedded))
         self.transformer = Transformer(spec.transformer, generator)
         self.heads = nn.Parameter(torch.empty(width, spec.bins + 1, embedded))
-        for weight in (self.embed.weight, self.heads):
-            nn.init.normal_(weight, std=0.02, generator=generator)
+        nn.init.normal_(self.embed.weight, std=0.02, generator=generator)
+        bound = embedded**-0.5
+        nn.init.uniform_(self.heads, -bound, bound, generator=generator)
 
     def forward(self, tokens: Tensor, *, is_last_only: bool = False) -> Tensor:
         """Return the logits after each token, (B, L, N + 1), or after the last, (B, 1, N + 1).
