@@ -133,7 +133,7 @@ def write_again(row: Row, seed: int, weights: Path) -> None:
 def _evaluated(row: Row, run: Path) -> dict[str, Any]:
     report = pkubench.evaluate(str(run), row.task, episodes=row.episodes or None).to_json()
     # The run's folder is a path of this machine.
-    found = {"inference": INFERENCE, "report": {**report, "agent": row.agent}}
+    found: dict[str, Any] = {"inference": INFERENCE, "report": {**report, "agent": row.agent}}
     has_limit = make_task(row.task).cost_limit is not None
     if has_limit:
         many = pkubench.evaluate(str(run), row.task, episodes=MANY)

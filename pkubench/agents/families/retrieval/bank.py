@@ -65,7 +65,7 @@ def read_bank(path: str, task: Task) -> Bank:
     try:
         sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         with np.load(path, allow_pickle=False) as file:
-            arrays = [file[name] for name in ("states", "values", "tasks")]
+            states, values, tasks = (file[name] for name in ("states", "values", "tasks"))
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is no bank: {error}") from error
-    return make_bank(*arrays, sha256)
+    return make_bank(states, values, tasks, sha256)

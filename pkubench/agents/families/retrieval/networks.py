@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -135,16 +135,17 @@ class GridEncoder(nn.Module):
 
     def encode(self, patches: Tensor) -> Tensor:
         """Map patches to (B, 64)."""
-        first, second, third = self.layers
-        h = torch.addmm(first.bias, patches.reshape(-1, 12), _matrix(first.weight))
+        layers = [(layer.weight, layer.bias) for layer in self.layers]
+        (w1, b1), (w2, b2), (w3, b3) = cast("list[tuple[Tensor, Tensor]]", layers)
+        h = torch.addmm(b1, patches.reshape(-1, 12), _matrix(w1))
         h = h.view(-1, 4, 9 * 16).amax(1).relu()
-        weight = second.weight.permute(2, 3, 1, 0)  # (dy, dx, in, out)
+        weight = w2.permute(2, 3, 1, 0)  # (dy, dx, in, out)
         places = [
             functional.pad(weight, (0, 0, 0, 0, x, 1 - x, y, 1 - y)) for y in (0, 1) for x in (0, 1)
         ]
         matrix = torch.stack(places, 3).reshape(9 * 16, 4 * 32)
-        h = torch.addmm(second.bias.repeat(4), h, matrix).relu()
-        return torch.addmm(third.bias, h, _matrix(third.weight)).relu()
+        h = torch.addmm(b2.repeat(4), h, matrix).relu()
+        return torch.addmm(b3, h, _matrix(w3)).relu()
 
     def forward(self, images: Tensor) -> Tensor:
         """Map views (B, 7, 7, 3), of bytes or numbers, to (B, 64)."""

@@ -214,7 +214,7 @@ class RetrievalTraining:
         ended = data.terminated | data.truncated
         steps = Steps(seen[..., :3], tasks, values, rewards, data.first, ended)
         numbers = np.zeros(tasks.shape, np.int64)
-        if self.slots is not None and self.config.retrieval.writes:
+        if self.slots is not None and self.slots.settings.writes:
             experience, numbers = self.recorder.add(steps)
             self.slots.write(experience)
         elif self.slots is not None and self.bank is not None:
@@ -240,10 +240,10 @@ class RetrievalTraining:
         for _ in range(config.epochs):
             if not self.net.policy.units:
                 order = torch.randperm(steps * envs, generator=self.generator)
-                yield from order.to(self.device).split(size)
+                yield from torch.split(order.to(self.device), size)
                 continue
             chosen = torch.randperm(envs, generator=self.generator)
-            for some in chosen.split(max(1, size // steps)):
+            for some in torch.split(chosen, max(1, size // steps)):
                 rows = torch.arange(steps)[:, None] * envs + some
                 yield rows.flatten().to(self.device)
 
