@@ -55,6 +55,7 @@ FAMILIES = {
     "safety": "Robots with a cost limit",
     "games": "Two-player games",
     "diagnostics": "Environments solved on paper",
+    "minigrid": "Grid worlds of many tasks",
 }
 TUTORIALS = (
     "evaluate",
@@ -93,6 +94,12 @@ REFERENCE = (
     "pkubench.data.recording",
     "pkubench.data.minari_files",
     "pkubench.data.teams",
+    "pkubench.retrieval.bank",
+    "pkubench.retrieval.building",
+    "pkubench.retrieval.optima",
+    "pkubench.retrieval.retrievers",
+    "pkubench.retrieval.search",
+    "pkubench.retrieval.quality",
     # tasks
     "pkubench.tasks.task",
     "pkubench.tasks.suite",

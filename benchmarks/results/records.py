@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pkubench
@@ -22,6 +23,7 @@ from pkubench.agents.resolve.acting import with_acting
 from pkubench.evaluation.metrics import Constraint, constraint
 from pkubench.evaluation.statistics import mean_interval
 from pkubench.files import write_json
+from pkubench.tasks.records import EPISODES, read_records, returns_by_option
 from pkubench.tasks.registry import make_task
 from pkubench.tasks.scoring import Aggregate
 
@@ -30,6 +32,8 @@ MANY = 256
 interval of the mean cost covers the limit in half of the runs."""
 INFERENCE = "float64"
 """Precision in which saved agents act; what they return is rounded to float32."""
+BY_OPTION = "return:"
+"""Begins the names of mean returns by option."""
 UNITS = {"iterations": "iterations", "gradient_steps": "gradient steps"}
 """What a family counts -> how tables name it; all else are steps of the environment."""
 LAST_POINTS = 10
@@ -93,7 +97,8 @@ def validated(validation: Mapping[str, Any]) -> dict[str, Any]:
 
     ``mode`` and ``sampled`` are means of the last ten points' returns, ``best`` is the best point's
     at the mode; ``sampled_success`` is the sampled policy's where the task has successes. Where
-    only the last point was sampled there is no ``sampled``.
+    only the last point was sampled there is no ``sampled``. ``curve`` has the sampled policy's
+    returns by option at every point, where episodes have options.
 
     >>> points = [{"at": k, "return": float(k)} for k in range(1, 12)]
     >>> validated({"points": points})
@@ -108,6 +113,12 @@ def validated(validation: Mapping[str, Any]) -> dict[str, Any]:
         last = [point.get(figure) for point in validation.get(key, ())][-LAST_POINTS:]
         if last and None not in last:
             found[name] = round(sum(last) / len(last), 6)
+    curve = [
+        {"at": point["at"], **{k: round(v, 6) for k, v in point.items() if k.startswith(BY_OPTION)}}
+        for point in validation.get("sampled_points", ())
+    ]
+    if any(len(point) > 1 for point in curve):
+        found["curve"] = curve
     returns = [point["return"] for point in validation["points"] if "return" in point]
     return {**found, "best": max(returns)} if returns else found
 
@@ -122,15 +133,21 @@ def write_again(row: Row, seed: int, weights: Path) -> None:
 def _evaluated(row: Row, run: Path) -> dict[str, Any]:
     report = pkubench.evaluate(str(run), row.task, episodes=row.episodes or None).to_json()
     # The run's folder is a path of this machine.
-    found = {"inference": INFERENCE, "report": {**report, "agent": row.agent}}
+    found: dict[str, Any] = {"inference": INFERENCE, "report": {**report, "agent": row.agent}}
     has_limit = make_task(row.task).cost_limit is not None
     if has_limit:
         many = pkubench.evaluate(str(run), row.task, episodes=MANY)
         found["many"] = {"episodes": MANY, "metrics": many.to_json()["metrics"]}
     acting = family_of(preset(row.agent)).acting
     if (has_limit or row.sampled) and "sampled" in acting.get("mode", ()):
-        sampled = pkubench.evaluate(with_acting(str(run), {"mode": "sampled"}), row.task)
+        with TemporaryDirectory() as folder:
+            acting_sampled = with_acting(str(run), {"mode": "sampled"})
+            sampled = pkubench.evaluate(acting_sampled, row.task, out=folder)
+            (episodes,) = Path(folder).rglob(EPISODES)
+            by_option = returns_by_option(read_records(episodes))
         found["sampled"] = {"metrics": sampled.to_json()["metrics"]}
+        if by_option:
+            found["sampled"]["by_option"] = by_option
     return found
 
 

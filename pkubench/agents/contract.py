@@ -100,6 +100,20 @@ class Observer(Protocol):
 
 
 @runtime_checkable
+class Illustrator(Protocol):
+    """An Agent that shows in films what it looked at, beside the frames of the environment."""
+
+    def beside(self, observation: Any, state: State) -> npt.NDArray[np.uint8]:
+        """Return a picture, (height, width, 3) uint8, of the same shape at every step.
+
+        Args:
+            observation: of one episode, (1, ...), as ``act`` received it.
+            state: the state that ``act`` returned.
+        """
+        ...
+
+
+@runtime_checkable
 class StochasticPolicy(Protocol):
     """An Agent without memory that returns action probabilities, so games can score it exactly."""
 

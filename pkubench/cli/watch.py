@@ -60,7 +60,8 @@ def watch(
     """Film an agent: the first episodes of the evaluation with the same --seed.
 
     In a game the agent sits in both seats. Where the run folder has a learned credit model, its
-    credit for the episode is drawn below the frames. Exit code 1 if it fails an episode.
+    credit for the episode is drawn below the frames; what an agent looked up is shown beside them.
+    Exit code 1 if it fails an episode.
     """
     chosen = own_task(agent, "watch") if task is None else task_named(task)
     from pkubench.agents.resolve.loading import resolve_agent

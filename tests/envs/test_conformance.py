@@ -46,6 +46,7 @@ START_ALIKE = (
     "pkubench.envs.credit.alice_and_bob",
     "pkubench.envs.memory.lucky_arm",
     "pkubench.envs.memory.stitching",
+    "pkubench.envs.minigrid.members:DistShift1",
 )
 """Environments whose first picture is the same whatever the seed."""
 SMALL = tuple(f"pkubench.envs.memory.{name}" for name in ("lucky_arm", "stitching", "tmaze"))

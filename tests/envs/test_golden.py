@@ -16,6 +16,7 @@ TOLERANCE = {
     "multi_mujoco": 1e-3,
     "games": 0.0,
     "diagnostics": 1e-6,
+    "minigrid": 0.0,
 }
 """How far a number may lie from the written one, relatively or (below 1) absolutely."""
 

@@ -29,6 +29,7 @@ LENGTH = {
     "multi_mujoco": 5,
     "games": 20,
     "diagnostics": 20,
+    "minigrid": 20,
 }
 """Steps by family; simulations are short, because physics engines differ in the last bits."""
 
