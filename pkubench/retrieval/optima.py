@@ -44,7 +44,7 @@ def optimal_values(steps: IntArray, elapsed: IntArray, limit: int, gamma: float)
     Returns:
         (n,); 0 where t + d is beyond T.
 
-    >>> optimal_values(np.array([1, 3, 3]), np.array([9, 97, 98]), 100, 0.5).tolist()
+    >>> optimal_values(np.array([1, 3, 3]), np.array([9, 97, 98]), 100, 0.5).round(12).tolist()
     [0.91, 0.025, 0.0]
     """
     ends = elapsed + steps
