@@ -35,6 +35,7 @@ def here(made: Path, pkubench: Command, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.usefixtures("in_process")
 def test_results_that_were_not_touched_are_verified_and_run_again(
     pkubench: Command, here: Path
 ) -> None:

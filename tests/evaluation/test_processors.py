@@ -136,6 +136,7 @@ def check(
         assert found == expected, (variables, there)
 
 
+@pytest.mark.slow
 def test_records_are_the_same_bytes_under_another_kernel_and_simd_level(folder: Path) -> None:
     every = list(settings(thorough=False))
     assert len(every) >= 2, "this processor runs one setting only"
