@@ -348,13 +348,15 @@ def test_an_sb3_zip_is_refused_without_trust(tmp_path: Path) -> None:
 
 
 def test_changed_weights_are_another_evaluation(seed_folder: Path, tmp_path: Path) -> None:
-    mine, out = resolve_agent(str(seed_folder), SPREAD), tmp_path / "out"
-    evaluate(mine, SPREAD, episodes=2, workers=0, out=out)
+    def again() -> None:
+        source = resolve_agent(str(seed_folder), SPREAD)
+        evaluate(source, SPREAD, episodes=2, workers=0, out=tmp_path / "out")
+
+    again()
     config = json.loads((seed_folder / "config.json").read_text())
     (seed_folder / "config.json").write_text(json.dumps({**config, "note": "retrained"}))
     with pytest.raises(PkubenchError, match=r"called 'mine' too \(config.json there"):
-        mine, out = resolve_agent(str(seed_folder), SPREAD), tmp_path / "out"
-    evaluate(mine, SPREAD, episodes=2, workers=0, out=out)
+        again()
 
 
 def test_weights_that_are_not_shipped_come_with_a_training_only_if_the_agent_learns_the_task() -> (
