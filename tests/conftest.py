@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -20,9 +23,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Play the blocks of a test's evaluations in this process."""
+def in_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Play the blocks of a test's evaluations in this process; forget the test's own modules."""
     play_in_process(monkeypatch)
+    yield
+    for name, module in list(sys.modules.items()):
+        if (file := getattr(module, "__file__", None)) and Path(file).parent == Path.cwd():
+            del sys.modules[name]
 
 
 def play_in_process(patch: pytest.MonkeyPatch) -> None:
