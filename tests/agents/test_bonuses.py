@@ -272,8 +272,19 @@ def test_the_gain_of_a_response_is_over_the_payoff_of_the_own_mixture(side: int)
     assert response.gain == pytest.approx(response.payoff - value)
 
 
-@pytest.mark.parametrize("diversity", ["members", "hull", "dpp", "bd-rd"])
-@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize(
+    ("side", "diversity"),
+    [
+        (0, "members"),
+        (1, "hull"),
+        (0, "dpp"),
+        (1, "bd-rd"),
+        *(
+            pytest.param(side, name, marks=pytest.mark.slow)
+            for side, name in ((1, "members"), (0, "hull"), (1, "dpp"), (0, "bd-rd"))
+        ),
+    ],
+)
 def test_diverse_responses_are_worth_more_than_plain_ones(diversity: str, side: int) -> None:
     for game in (KUHN, LEDUC):
         config = adjusted(

@@ -42,7 +42,7 @@ def _run(name: str, folder: Path, **changes: str) -> list[Any]:
     return list(train(name, task, steps=80_000, seed=2, settings=settings, out=folder))
 
 
-@pytest.mark.parametrize("name", ["cpo", "pcpo"])
+@pytest.mark.parametrize("name", [pytest.param("cpo", marks=pytest.mark.slow), "pcpo"])
 def test_steps_that_hold_the_constraint_settle_at_the_linear_programs_optimum(
     name: str, tmp_path: Path
 ) -> None:
@@ -56,7 +56,13 @@ def test_steps_that_hold_the_constraint_settle_at_the_linear_programs_optimum(
     assert found.cost < 1.5 * limit  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("name", ["cpo", "ppo-lag", "trpo-pid", "crpo", "ppo"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in ("cpo", "ppo-lag")))
+        for name in ("cpo", "ppo-lag", "trpo-pid", "crpo", "ppo")
+    ],
+)
 def test_no_policy_that_was_learned_beats_the_dual_bound(name: str, tmp_path: Path) -> None:
     """For every policy, return <= V* + lambda* (cost - limit): the multiplier prices the limit.
 

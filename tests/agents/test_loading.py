@@ -80,7 +80,7 @@ def test_a_preset_is_all_its_shipped_seeds_or_the_one_named(
     trained: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(registry, "WEIGHTS", trained)
-    report = evaluate(resolve_agent("happo", SPREAD), SPREAD, episodes=4, out=tmp_path)
+    report = evaluate(resolve_agent("happo", SPREAD), SPREAD, episodes=4, workers=0, out=tmp_path)
     assert (report.sample, report.metrics["return"].n, len(report.runs)) == ("runs", 2, 2)
     means = [run.metrics["return"] for run in report.runs]
     assert report.score == pytest.approx(np.mean(means)) and means[0] != means[1]
@@ -120,7 +120,7 @@ def test_a_saved_agent_does_not_act_on_other_spaces(seed_folder: Path) -> None:
         resolve_agent(str(seed_folder), task).runs[0].load()
     task = make_task("SimpleSpreadContinuous-v0")
     with pytest.raises(AgentError, match=r"18 numbers to 5 logits.*Box"):
-        evaluate(resolve_agent(str(seed_folder), task), task, episodes=1)
+        evaluate(resolve_agent(str(seed_folder), task), task, episodes=1, workers=0)
 
 
 def test_code_of_ones_own_is_called_with_the_task_or_with_nothing() -> None:
@@ -136,9 +136,9 @@ def test_code_of_ones_own_is_called_with_the_task_or_with_nothing() -> None:
 def test_code_that_remembers_between_blocks_gives_the_same_with_any_workers() -> None:
     task = counting_task()
     source = resolve_agent("tests.evaluation.actors:sloppy", task)
-    reports = [evaluate(source, task, workers=workers) for workers in (0, 1, 2)]
-    assert reports[0].runs == reports[1].runs == reports[2].runs
-    as_object = evaluate(Sloppy(), task).runs[0].hashes["episodes.jsonl"]
+    reports = [evaluate(source, task, workers=workers) for workers in (0, 2)]
+    assert reports[0].runs == reports[1].runs
+    as_object = evaluate(Sloppy(), task, workers=0).runs[0].hashes["episodes.jsonl"]
     assert as_object == reports[0].runs[0].hashes["episodes.jsonl"]
 
 
@@ -156,7 +156,7 @@ def test_agents_of_one_name_are_each_scored_by_their_own_weights(
         together = [evaluate(s, SPREAD, episodes=2, backend=pool).score for s in sources]
     finally:
         pool.close()
-    apart = [evaluate(source, SPREAD, episodes=2).score for source in sources]
+    apart = [evaluate(source, SPREAD, episodes=2, workers=0).score for source in sources]
     assert together == apart and apart[0] != apart[1]
 
 
@@ -179,7 +179,7 @@ def test_code_that_draws_while_it_loads_is_one_agent_in_all_blocks_and_processes
     monkeypatch.syspath_prepend(tmp_path)
     task = counting_task()
     source = resolve_agent("drawn_agent:Drawn", task)
-    reports = [evaluate(source, task, workers=workers) for workers in (1, 1, 3, 0)]
+    reports = [evaluate(source, task, workers=workers) for workers in (0, 2, 0)]
     assert reports[0].failed == 0
     assert all(report.runs == reports[0].runs for report in reports)
 
@@ -348,11 +348,15 @@ def test_an_sb3_zip_is_refused_without_trust(tmp_path: Path) -> None:
 
 
 def test_changed_weights_are_another_evaluation(seed_folder: Path, tmp_path: Path) -> None:
-    evaluate(resolve_agent(str(seed_folder), SPREAD), SPREAD, episodes=2, out=tmp_path / "out")
+    def again() -> None:
+        source = resolve_agent(str(seed_folder), SPREAD)
+        evaluate(source, SPREAD, episodes=2, workers=0, out=tmp_path / "out")
+
+    again()
     config = json.loads((seed_folder / "config.json").read_text())
     (seed_folder / "config.json").write_text(json.dumps({**config, "note": "retrained"}))
     with pytest.raises(PkubenchError, match=r"called 'mine' too \(config.json there"):
-        evaluate(resolve_agent(str(seed_folder), SPREAD), SPREAD, episodes=2, out=tmp_path / "out")
+        again()
 
 
 def test_weights_that_are_not_shipped_come_with_a_training_only_if_the_agent_learns_the_task() -> (
@@ -373,7 +377,8 @@ def test_weights_that_are_not_shipped_come_with_a_training_only_if_the_agent_lea
 
 
 def test_a_report_never_mixes_the_runs_of_two_agents(seed_folder: Path, tmp_path: Path) -> None:
-    evaluate(resolve_agent(str(seed_folder), SPREAD), SPREAD, episodes=2, out=tmp_path / "out")
+    mine, out = resolve_agent(str(seed_folder), SPREAD), tmp_path / "out"
+    evaluate(mine, SPREAD, episodes=2, workers=0, out=out)
     before = {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
     other = tmp_path / "elsewhere" / seed_folder.name
     shutil.copytree(seed_folder, other / "seed7")

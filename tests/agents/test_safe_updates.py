@@ -517,15 +517,18 @@ def _learned(name: str, steps: int, folder: Path, **more: str) -> tuple[float, f
     return float(mean[0]), float(mean[1])
 
 
-@pytest.mark.parametrize("name", FREE)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name not in ("ppo", "trpo"))) for name in FREE],
+)
 def test_unconstrained_learners_reach_the_unconstrained_optimum(name: str, tmp_path: Path) -> None:
     reward, cost = _learned(name, 30_000, tmp_path / "run")
     assert reward > 0.85 * MEAN_LENGTH
     assert cost > 1.5 * LIMIT
 
 
-QUICK = ("ppo-lag", "cpo", "ppo-saute")
-"""A penalty, a trust region and a wrapper; the slow tests train the others."""
+QUICK = ("ppo-lag", "cpo")
+"""A penalty and a trust region; the slow tests train the others."""
 
 
 @pytest.mark.parametrize(

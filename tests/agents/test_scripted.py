@@ -49,15 +49,15 @@ def test_speaker_says_a_word_and_the_listener_follows_it() -> None:
 @pytest.mark.parametrize(
     ("task", "at_least"),
     [
-        ("SimpleReference-v0", -16.5),
+        pytest.param("SimpleReference-v0", -16.5, marks=pytest.mark.slow),
         ("SimpleReferenceContinuous-v0", -13.5),
         ("SimpleSpeakerListener-v0", -17.5),
-        ("SimpleSpeakerListenerContinuous-v0", -14.0),
+        pytest.param("SimpleSpeakerListenerContinuous-v0", -14.0, marks=pytest.mark.slow),
     ],
 )
 def test_messenger_is_far_above_random_play(task: str, at_least: float) -> None:
     # 400 episodes: the bounds are three standard errors below the means in the docstring.
-    report = pkubench.evaluate("scripted:messenger", task, episodes=400)
+    report = pkubench.evaluate("scripted:messenger", task, episodes=400, workers=0)
     assert report.score is not None
     assert report.score > at_least
 
@@ -73,7 +73,7 @@ def test_scripted_agents_refuse_other_tasks() -> None:
 
 @pytest.mark.parametrize("name", ["KuhnPoker-v0", "matrix:gaussian(4,6)", "matrix:cyclic(5)"])
 def test_the_equilibrium_of_a_game_cannot_be_exploited(name: str) -> None:
-    report = pkubench.evaluate("scripted:equilibrium", name)
+    report = pkubench.evaluate("scripted:equilibrium", name, workers=0)
     assert report.score == pytest.approx(0.0, abs=1e-9)
 
 
@@ -97,7 +97,9 @@ def test_a_silent_team_says_the_same_word_and_moves_to_the_centroid_whatever_it_
 
 def test_a_silent_team_is_between_random_play_and_messages() -> None:
     scores = [
-        pkubench.evaluate(f"scripted:{name}", "SimpleSpeakerListener-v0", episodes=200).score
+        pkubench.evaluate(
+            f"scripted:{name}", "SimpleSpeakerListener-v0", episodes=200, workers=0
+        ).score
         for name in ("no-op", "silent", "messenger")
     ]
     assert scores == sorted(scores, key=lambda score: score or 0.0)

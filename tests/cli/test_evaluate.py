@@ -81,6 +81,7 @@ AGENTS = dedent(
 def agents(pkubench: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("mine.py").write_text(AGENTS)
     monkeypatch.setattr(sys, "path", sys.path.copy())
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
 
 
 def evaluate(pkubench: Command, *words: str) -> None:
@@ -105,6 +106,7 @@ def test_several_are_a_list_and_what_agents_print_stays_off_stdout(pkubench: Com
     assert {report["agent"] for report in said.json} == {"random", "mine:still"}
 
 
+@pytest.mark.usefixtures("in_process")
 def test_the_table_names_agents_intervals_and_sample(pkubench: Command) -> None:
     said = pkubench("evaluate", "--agents", "random,mine:still", SPREAD, "KuhnPoker-v0", "--quick")
     assert said.code == 2  # mine:still cannot play a game, and it was named explicitly
@@ -115,6 +117,7 @@ def test_the_table_names_agents_intervals_and_sample(pkubench: Command) -> None:
     assert "pkubench compare results" in said.err
 
 
+@pytest.mark.usefixtures("in_process")
 def test_records_lie_where_the_design_says(pkubench: Command) -> None:
     evaluate(pkubench, "random", SPREAD, "--episodes", "3", "--out", "results")
     lines = Path("results/random/SimpleSpread-v0/run/episodes.jsonl").read_text().splitlines()
@@ -122,6 +125,7 @@ def test_records_lie_where_the_design_says(pkubench: Command) -> None:
     assert Path("results/random/SimpleSpread-v0/report.json").is_file()
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_failing_agent_is_a_result_with_exit_code_1(pkubench: Command) -> None:
     said = pkubench("evaluate", "mine:crash", SPREAD, "--episodes", 2)
     assert said.code == 1
@@ -130,15 +134,17 @@ def test_a_failing_agent_is_a_result_with_exit_code_1(pkubench: Command) -> None
     assert "Traceback" not in said.err
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_suite_leaves_out_what_does_not_fit_and_says_so(pkubench: Command) -> None:
-    said = pkubench("evaluate", "mine:still", "--suite", "games")
+    said = pkubench("evaluate", "mine:slow", "--suite", "games")
     assert (said.code, said.out) == (2, "")
-    assert "left out mine:still on KuhnPoker-v0: the team has no member for" in said.err
-    said = pkubench("evaluate", "mine:still", "SimpleSpreadContinuous-v0", "--episodes", 1)
+    assert "left out mine:slow on KuhnPoker-v0: the team has no member for" in said.err
+    said = pkubench("evaluate", "mine:slow", "SimpleSpreadContinuous-v0", "--episodes", 1)
     assert said.code == 1  # pushes are not integers: the agent is accepted, and fails the episode
-    assert "1 episode of mine:still on SimpleSpreadContinuous-v0 failed: wrong" in said.out
+    assert "1 episode of mine:slow on SimpleSpreadContinuous-v0 failed: wrong" in said.out
 
 
+@pytest.mark.usefixtures("in_process")
 def test_all_of_an_untrained_agent_is_every_task(pkubench: Command) -> None:
     said = pkubench("evaluate", "random", "--suite", "games", "--json")
     assert [report["task"] for report in said.json] == [
@@ -244,6 +250,7 @@ def test_ctrl_c_keeps_whole_blocks_and_the_same_command_finishes(tmp_path: Path)
     assert len(lines.read_text().splitlines()) == 48
 
 
+@pytest.mark.usefixtures("in_process")
 def test_compare_gives_the_welch_interval_of_the_records(pkubench: Command) -> None:
     for agent in ("random", "mine:still"):
         evaluate(pkubench, agent, SPREAD, "--episodes", "20", "--out", "results")
@@ -268,6 +275,7 @@ def test_compare_gives_the_welch_interval_of_the_records(pkubench: Command) -> N
     assert found["probability_of_improvement"] == pytest.approx(wins.mean())
 
 
+@pytest.mark.usefixtures("in_process")
 def test_compare_evaluates_agents_named_with_a_task(pkubench: Command) -> None:
     said = pkubench("compare", "random", "mine:still", "--task", SPREAD, "--episodes", 4)
     assert said.code == 0, said.err
@@ -296,6 +304,7 @@ def test_two_agents_of_one_name_are_told_apart_or_refused(pkubench: Command) -> 
     assert refusal in pkubench("compare", "a/mine", "b/mine", "--task", SPREAD).err
 
 
+@pytest.mark.usefixtures("in_process")
 def test_lower_is_better_in_games(pkubench: Command) -> None:
     Path("mine.py").write_text(
         AGENTS
@@ -323,6 +332,7 @@ def test_lower_is_better_in_games(pkubench: Command) -> None:
     assert comparison["verdict"] == "unclear"
 
 
+@pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize(
     ("words", "part"),
     [
@@ -353,6 +363,7 @@ def test_misuse_of_results_is_one_line(
     assert part in said.err
 
 
+@pytest.mark.usefixtures("in_process")
 def test_plot_draws_scores_and_curves(pkubench: Command) -> None:
     evaluate(pkubench, "random", SPREAD, "--episodes", "4", "--out", "results", "--quiet")
     for seed in (0, 1):
@@ -375,6 +386,7 @@ def test_plot_draws_scores_and_curves(pkubench: Command) -> None:
     assert Path("curve.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.usefixtures("in_process")
 def test_curves_of_other_settings_stand_apart_and_none_counts_twice(pkubench: Command) -> None:
     def run(name: str, seed: int, gamma: float) -> None:
         facts = {"agent": "happo", "task": f"pkubench/{SPREAD}", "seed": seed}
@@ -407,6 +419,7 @@ def test_curves_of_other_settings_stand_apart_and_none_counts_twice(pkubench: Co
     assert "there are two results of random on SimpleSpread-v0: give one of them" in said.err
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_constrained_task_shows_its_violation(pkubench: Command) -> None:
     said = pkubench("evaluate", "random", "SpeedLimit-v0", "--episodes", "8", "--json")
     found = said.json["constraint"]
@@ -432,6 +445,7 @@ def test_a_constrained_task_shows_its_violation(pkubench: Command) -> None:
     assert "pkubench train ppo PointCircle0-v0\n" in pkubench("show", "ppo", "PointCircle0-v0").err
 
 
+@pytest.mark.usefixtures("in_process")
 def test_an_agent_or_a_task_named_twice_is_evaluated_once(pkubench: Command) -> None:
     words = ("RiskyCorridor-v0", "RiskyCorridor-v0", "--episodes", "1", "--json")
     said = pkubench("evaluate", "--agents", "random,scripted:optimum, random", *words)

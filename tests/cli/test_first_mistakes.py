@@ -16,6 +16,7 @@ import pkubench as suite
 from pkubench.cli.main import main
 from pkubench.errors import ConfigError
 from tests.cli.conftest import Command
+from tests.conftest import play_in_process
 
 KUHN, SPREAD = "KuhnPoker-v0", "SimpleSpread-v0"
 OLD, NEW = "MultiAnt4x2-v0", "MultiAnt4x2-v1"
@@ -27,6 +28,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        play_in_process(patch)
         words = ["train", "cfr+", KUHN, "--steps", "5", "--out", "far away/mine", "-q"]
         assert main(words) == 0
         assert main(["evaluate", "far away/mine", "--out", "results", "-q"]) == 0
@@ -46,6 +48,7 @@ def _edit(path: str, **changes: Any) -> None:
     Path(path).write_text(json.dumps({**settings, **changes}))
 
 
+@pytest.mark.usefixtures("in_process")
 def test_an_agent_that_is_not_found_does_not_keep_others_from_a_rerun(
     pkubench: Command, here: Path
 ) -> None:
@@ -61,6 +64,7 @@ def test_an_agent_that_is_not_found_does_not_keep_others_from_a_rerun(
     assert (said.code, said.json["checked"][0]["ok"]) == (1, False)
 
 
+@pytest.mark.usefixtures("in_process")
 def test_the_hint_of_an_agent_given_by_path_says_where_it_is(pkubench: Command, here: Path) -> None:
     said = pkubench("evaluate", "far away/mine", "--out", "new")
     [hint] = [line for line in said.err.splitlines() if line.startswith("next: ")]
@@ -172,6 +176,7 @@ def test_why_an_entry_is_not_ranked_stays_on_a_narrow_screen(
     assert reason and all(word in said.out for word in reason.split())
 
 
+@pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize(
     ("words", "parts"),
     [

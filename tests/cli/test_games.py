@@ -64,6 +64,7 @@ def test_a_page_tells_the_size_and_the_value_of_a_game(pkubench: Command) -> Non
     assert "information-state strings" in pkubench("show", "openspiel:backgammon").err
 
 
+@pytest.mark.usefixtures("in_process")
 def test_every_reference_of_a_game_is_an_agent(pkubench: Command) -> None:
     reference = KUHN.references["reference"]
     words = reference.command.split()
@@ -136,6 +137,7 @@ def test_a_stopped_training_is_told_from_a_solved_one_and_goes_on(pkubench: Comm
     assert again == json.loads(Path("whole/config.json").read_text())
 
 
+@pytest.mark.usefixtures("in_process")
 def test_show_tells_what_a_folder_of_runs_and_a_population_file_are(pkubench: Command) -> None:
     pkubench("train", "cfr+", "KuhnPoker-v0", "--steps", 1, "--out", "of mine/first one")
     said = pkubench("show", "of mine")
@@ -177,6 +179,7 @@ def test_figures_of_games_have_safe_names_and_labels_in_words(pkubench: Command)
     assert "is --metric" in pkubench("plot", str(run), "--kind", "exploitability").err
 
 
+@pytest.mark.usefixtures("in_process")
 def test_rounding_makes_no_equilibrium_better_than_another(pkubench: Command) -> None:
     for side in ("left", "right"):
         assert pkubench("evaluate", "psro", "KuhnPoker-v0", "--out", side).code == 0
@@ -190,6 +193,7 @@ def test_rounding_makes_no_equilibrium_better_than_another(pkubench: Command) ->
     assert found.second.mean == pytest.approx(1.02e-15)
 
 
+@pytest.mark.usefixtures("in_process")
 def test_of_results_only_what_shows_the_metric_asked_for_is_drawn(pkubench: Command) -> None:
     assert pkubench("evaluate", "psro", "KuhnPoker-v0", "--out", "results").code == 0
     scores = "plots/{}-scores.svg"
@@ -202,6 +206,7 @@ def test_of_results_only_what_shows_the_metric_asked_for_is_drawn(pkubench: Comm
     )
 
 
+@pytest.mark.usefixtures("in_process")
 def test_an_evaluation_of_a_game_counts_no_episodes(pkubench: Command) -> None:
     assert "episodes" not in pkubench("evaluate", "random", "KuhnPoker-v0").err
 
@@ -236,6 +241,7 @@ def test_seeds_of_what_draws_nothing_are_said_to_be_one_run(pkubench: Command) -
     assert "deterministic" not in pkubench("train", "psro", "KuhnPoker-v0", *words).err
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_larger_tree_is_allowed_by_what_the_refusal_names(
     pkubench: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -361,6 +361,7 @@ def test_the_module_is_the_command() -> None:
     assert main(["--version"]) == 0
 
 
+@pytest.mark.usefixtures("in_process")
 def test_hints_are_commands_that_a_shell_takes_as_they_are(pkubench: Command) -> None:
     """With a space, a quote and a dollar in every path that the user gave."""
     folder, site = "my 'best' $results", "a site"
@@ -405,6 +406,7 @@ def test_numbers_agree_with_their_nouns() -> None:
     assert written == ["0 episodes", "1 episode", "2 episodes", "1 episode", "1,000 episodes"]
 
 
+@pytest.mark.usefixtures("in_process")
 def test_nothing_speaks_of_1_episodes(pkubench: Command) -> None:
     agents = ("--agents", "random,scripted:optimum")
     said = [

@@ -11,6 +11,7 @@ import pytest
 from pkubench.cli.main import main
 from pkubench.cli.submit import board_place
 from tests.cli.conftest import Command
+from tests.conftest import play_in_process
 
 KUHN = "KuhnPoker-v0"
 SPREAD = "SimpleSpread-v0"
@@ -22,6 +23,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        play_in_process(patch)
         assert main(["train", "psro", KUHN, "--seeds", "0-4", "--out", "mine", "-q"]) == 0
         assert main(["evaluate", "mine", "--out", "results", "-q"]) == 0
         words = ["evaluate", "random", SPREAD, "--episodes", "20", "--out", "results", "-q"]
@@ -35,6 +37,7 @@ def here(made: Path, pkubench: Command, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.usefixtures("in_process")
 def test_results_that_were_not_touched_are_verified_and_run_again(
     pkubench: Command, here: Path
 ) -> None:

@@ -126,7 +126,8 @@ def test_names_are_folded_between_their_parts(
         assert printed(capsys, [Column("agent")], (name,)).splitlines()[2:] == lines
 
 
-@pytest.mark.parametrize("width", ["80", "60"])
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("width", ["80", pytest.param("60", marks=pytest.mark.slow)])
 def test_every_verb_keeps_what_its_table_is_for(
     pkubench: Command, monkeypatch: pytest.MonkeyPatch, width: str
 ) -> None:

@@ -24,7 +24,7 @@ from pkubench.envs.particle.speaker_listener import SimpleSpeakerListener
 from pkubench.envs.particle.spread import SimpleSpread
 from pkubench.errors import ConfigError
 
-SEEDS, STEPS = 100, 25
+SEEDS, STEPS = 40, 25
 
 PAIRS: dict[str, tuple[type[ParticleEnv], Any, dict[str, Any], dict[str, Any]]] = {
     "spread": (SimpleSpread, simple_spread_v3, {}, {}),

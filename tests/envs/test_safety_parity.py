@@ -176,6 +176,7 @@ def test_a_free_run_stays_with_the_original_until_contacts_part_them(task: str) 
             assert apart[:10].max() < 1e-12
 
 
+@pytest.mark.slow
 def test_most_free_runs_of_a_car_stay_with_the_original_too() -> None:
     tasks = [task for task in TASKS if task.startswith("Car")]
     tens = [apart[:10].max() for task in tasks for apart in free_runs(task)]

@@ -51,7 +51,9 @@ def truth(tmp_path_factory: pytest.TempPathFactory) -> list[EpisodeRecord]:
         ("words", "wrong-dtype: agent gave <U3, wanted an integer"),
         ("ragged", "wrong-shape: agent gave no array"),
         ("alone", "wrong-shape: act of agent must return (actions, state), got ndarray"),
-        ("dying", "crashed: the agent's process ended with exit code 7"),
+        pytest.param(
+            "dying", "crashed: the agent's process ended with exit code 7", marks=pytest.mark.slow
+        ),
         ("killed", "crashed: the agent's process was ended by SIGKILL"),
     ],
 )
@@ -76,7 +78,7 @@ def test_a_fault_of_the_batch_fails_its_active_episodes(
     assert report.metrics["return"].mean is None, "no mean over the episodes that were survived"
 
 
-@pytest.mark.parametrize("fault", ["hanging", "deaf"])
+@pytest.mark.parametrize("fault", [pytest.param("hanging", marks=pytest.mark.slow), "deaf"])
 def test_a_hanging_agent_is_stopped_and_its_finished_episodes_are_kept(
     fault: str, truth: list[EpisodeRecord], tmp_path: Path
 ) -> None:
@@ -278,9 +280,15 @@ class DiesInSecondBlock(Honest):
     ("spelling", "message"),
     [
         ("tests.evaluation.actors:broken", "could not be loaded: RuntimeError: no weights today"),
-        ("tests.evaluation.actors:two", "may take one argument"),
-        ("tests.evaluation.actors:NOT_AN_AGENT", r"is not an agent \(int\)"),
-        ("tests.evaluation.actors:nobody", "has no 'nobody'"),
+        pytest.param(
+            "tests.evaluation.actors:two", "may take one argument", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            "tests.evaluation.actors:NOT_AN_AGENT",
+            r"is not an agent \(int\)",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("tests.evaluation.actors:nobody", "has no 'nobody'", marks=pytest.mark.slow),
         ("tests.evaluation.actors:endless", "could not be loaded: timeout"),
     ],
 )

@@ -34,6 +34,8 @@ QUICK = (
 )
 """Agent, task and episodes: each kind (on policy, off policy, population, scripted, random, ONNX,
 SB3 rebuilt and through ``predict``), each suite."""
+FEW = (QUICK[0], QUICK[2])
+"""A team's network on particles, and one whose actions drive MuJoCo."""
 THOROUGH = (
     *QUICK,
     ("happo", "MultiAnt4x2-v1", 2),
@@ -136,10 +138,19 @@ def check(
         assert found == expected, (variables, there)
 
 
-def test_records_are_the_same_bytes_under_another_kernel_and_simd_level(folder: Path) -> None:
+def two_settings() -> list[dict[str, str]]:
     every = list(settings(thorough=False))
     assert len(every) >= 2, "this processor runs one setting only"
-    check(QUICK, folder, [every[0], every[-1]])
+    return [every[0], every[-1]]
+
+
+def test_records_are_the_same_bytes_under_another_kernel_and_simd_level(tmp_path: Path) -> None:
+    check(FEW, tmp_path, two_settings())
+
+
+@pytest.mark.slow
+def test_records_of_every_kind_of_agent_are_the_same_bytes_under_another(folder: Path) -> None:
+    check(QUICK, folder, two_settings())
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ OTHER = "Nehalem" if KERNEL != "Nehalem" else "Sandybridge"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("results")
-    evaluate(source(), TASK, out=out, episodes=48, workers=1)
+    evaluate(source(), TASK, out=out, episodes=48, workers=0)
     (found,) = run_folders(next(out.glob("*/*")))
     return found
 
@@ -87,13 +87,22 @@ def test_records_name_processor_instruction_sets_kernel_and_library(folder: Path
 
 def test_the_same_bytes_settle_it_wherever_they_were_made(folder: Path) -> None:
     for run in (run_of(folder), run_of(folder, blas="mkl 9 Elbrus", libc="musl 1")):
-        found = replay([run], source(), TASK, ALL)
+        found = replay([run], source(), TASK, ALL, workers=0)
         assert (found.problem, found.reproduced) == ("", 48)
         assert found.how == "48 of 48 episodes played again came out as the same bytes"
 
 
-@pytest.mark.parametrize("episode", [0, 20, 47])
-@pytest.mark.parametrize("blas", [None, f"{LIBRARY} {OTHER}"])
+@pytest.mark.parametrize(
+    ("blas", "episode"),
+    [
+        (None, 0),
+        pytest.param(None, 20, marks=pytest.mark.slow),
+        pytest.param(None, 47, marks=pytest.mark.slow),
+        pytest.param(f"{LIBRARY} {OTHER}", 0, marks=pytest.mark.slow),
+        (f"{LIBRARY} {OTHER}", 20),
+        pytest.param(f"{LIBRARY} {OTHER}", 47, marks=pytest.mark.slow),
+    ],
+)
 def test_one_return_raised_by_half_a_per_cent_is_found(
     folder: Path, episode: int, blas: str | None
 ) -> None:
@@ -177,16 +186,16 @@ def test_an_episode_that_failed_by_the_clock_is_left_aside(folder: Path) -> None
         for r in run.records
     ]
     slow = RunRecords(label=run.label, settings=run.settings, records=late, digest="")
-    found = replay([slow], source(), TASK, ALL)
+    found = replay([slow], source(), TASK, ALL, workers=0)
     assert found.problem == "" and "1 episode that failed by the clock left aside" in found.how
 
 
 def test_of_a_machine_that_cannot_be_imitated_means_are_compared(folder: Path) -> None:
     there = run_of(folder, libc="musl 1.2")
-    few = replay([raised(there, 1.005, range(1))], source(), TASK, ALL)
+    few = replay([raised(there, 1.005, range(1))], source(), TASK, ALL, workers=0)
     assert few.problem == "" and "Welch's test" in few.how and "libc musl 1.2 then" in few.how
     assert [r.return_ for r in few.records["run"]] == [r.return_ for r in there.records]
-    many = replay([raised(there, 0.5, range(48))], source(), TASK, ALL)
+    many = replay([raised(there, 0.5, range(48))], source(), TASK, ALL, workers=0)
     assert "run run: mean return" in many.problem and f"level of {LEVEL:g}" in many.problem
 
 
@@ -194,7 +203,7 @@ def test_records_that_name_no_machine_are_compared_by_their_means(folder: Path) 
     run = run_of(folder)
     settings = {k: v for k, v in run.settings.items() if k != "machines"}
     old = RunRecords(label=run.label, settings=settings, records=run.records, digest="")
-    found = replay([raised(old, 1.005, range(1))], source(), TASK, ALL)
+    found = replay([raised(old, 1.005, range(1))], source(), TASK, ALL, workers=0)
     assert found.problem == "" and "do not say on what machine" in found.how
 
 

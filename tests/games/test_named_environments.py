@@ -116,8 +116,8 @@ def test_observations_in_words_name_the_winner_of_each_prize() -> None:
 def test_a_named_game_is_a_task_and_an_environment_like_any_other() -> None:
     task = make_task("openspiel:kuhn_poker")
     assert registered_tree(task.id).fingerprint == registered_tree("KuhnPoker-v0").fingerprint
-    named = pkubench.evaluate("random", task.id)
-    listed = pkubench.evaluate("random", "KuhnPoker-v0")
+    named = pkubench.evaluate("random", task.id, workers=0)
+    listed = pkubench.evaluate("random", "KuhnPoker-v0", workers=0)
     assert named.score == listed.score == pytest.approx(0.916667 / 2, abs=1e-6)
     batch = make_batch("openspiel:kuhn_poker", 3, seat=1)
     assert isinstance(batch, GameSeat)
@@ -136,7 +136,7 @@ def test_a_game_without_tensors_is_scored_by_the_policies_of_a_population() -> N
     tree = registered_tree("openspiel:coordinated_mp")
     seats = [tree.behaviour(plan, p) for p, plan in enumerate(tree.solve()[1:])]
     entrant = Population(([seats[0]], [seats[1]]), (np.ones(1), np.ones(1)))
-    report = pkubench.evaluate(entrant, "openspiel:coordinated_mp")
+    report = pkubench.evaluate(entrant, "openspiel:coordinated_mp", workers=0)
     assert report.score == pytest.approx(0.0, abs=1e-9)
 
 
@@ -157,7 +157,7 @@ def test_a_game_of_perfect_information_shows_its_position() -> None:
     name = "openspiel:hex(board_size=2)"
     # Who moves first wins, from any corner but by one blunder.
     assert registered_tree(name).solve().value == pytest.approx(1.0, abs=1e-9)
-    assert 0.0 < pkubench.evaluate("random", name).score < 1.0
+    assert 0.0 < pkubench.evaluate("random", name, workers=0).score < 1.0
     batch = make_batch(name, 1, seat=0)
     batch.reset(np.arange(1, dtype=np.int64))
     observation, *_ = batch.step({"agent": np.array([1])})
@@ -178,7 +178,7 @@ def test_a_game_of_perfect_information_shows_its_position() -> None:
 
 
 def test_a_named_game_has_no_place_on_a_board(tmp_path: Path) -> None:
-    pkubench.evaluate("random", "openspiel:kuhn_poker", out=tmp_path)
+    pkubench.evaluate("random", "openspiel:kuhn_poker", workers=0, out=tmp_path)
     with pytest.raises(UnknownName, match="no listed task 'openspiel:kuhn_poker'"):
         create_bundle(tmp_path, tmp_path / "a.zip", include_weights=False)
 

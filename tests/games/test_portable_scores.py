@@ -42,7 +42,7 @@ def records(kind: str, processor: dict[str, str], folder: Path) -> str:
 @pytest.mark.parametrize(
     ("kind", "processors", "lines"),
     [
-        ("quick", PROCESSORS[:3], 9),
+        ("quick", PROCESSORS[:2], 9),
         pytest.param("all", PROCESSORS, 17, marks=pytest.mark.slow),
     ],
 )

@@ -292,7 +292,9 @@ def submitted(path: Path, board: Path, kernel: str) -> subprocess.CompletedProce
     return subprocess.run(command, env=env, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize(("episode", "kernel"), [(3, "Nehalem"), (29, "Prescott")])
+@pytest.mark.parametrize(
+    ("episode", "kernel"), [(3, "Nehalem"), pytest.param(29, "Prescott", marks=pytest.mark.slow)]
+)
 def test_a_return_raised_by_half_a_per_cent_in_any_block_is_refused_under_any_kernel(
     tmp_path: Path, honest: Bundle, episode: int, kernel: str
 ) -> None:
