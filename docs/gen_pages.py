@@ -53,6 +53,7 @@ FAMILIES = {
     "safety": "Robots with a cost limit",
     "games": "Two-player games",
     "diagnostics": "Environments solved on paper",
+    "alignment": "Values in choices",
 }
 TUTORIALS = (
     "evaluate",

@@ -14,6 +14,7 @@ TOLERANCE = {
     "safety": 1e-3,
     "multi_mujoco": 1e-3,
     "games": 0.0,
+    "alignment": 1e-6,
     "diagnostics": 1e-6,
 }
 """How far a number may lie from the written one, relatively or (below 1) absolutely."""

@@ -28,6 +28,7 @@ LENGTH = {
     "multi_mujoco": 5,
     "games": 20,
     "diagnostics": 20,
+    "alignment": 10,
 }
 """Steps by family; simulations are short, because physics engines differ in the last bits."""
 
