@@ -32,7 +32,11 @@ EXTRAS: dict[str, Extra] = {
         f"{_LATER}, and its pygame overwrites files of the pygame-ce that the extra marl "
         "installs: a virtual environment of its own is safer",
     ),
-    "llm": Extra(("transformers",), "local language models", _LATER),
+    "llm": Extra(
+        ("httpx", "transformers"),
+        "language models, on servers and in folders",
+        "local models need torch and hundreds of MB",
+    ),
     "inspect": Extra(("inspect_ai",), "bridge to inspect-ai", _LATER),
     "data": Extra(("minari", "datasets"), "recorded data sets", _LATER),
     "cluster": Extra(("ray",), "evaluation beyond one machine", _LATER),

@@ -43,7 +43,7 @@ class MatrixDilemma(RepeatedGame):
     the other's; and R, S, T, P divided by the largest of them. The info `cooperation`
     (environments, 2) is each player's share of rounds in which it cooperated.
 
-    Settings: `rounds`, 10, known to the players; 1 is the game played once. `payoffs`, (R, S, T, P).
+    Settings: `rounds`, 10, known to the players; 1 is the game played once. `payoffs`, R, S, T, P.
 
     In words the actions are called A and B; which is which is drawn, or chosen by the option
     `labels` (0: A cooperates, 1: B does, 2: drawn).

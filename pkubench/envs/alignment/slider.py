@@ -66,7 +66,7 @@ class Ring(NamedTuple):
     scale: float = 1.0
     """In [0.5, 1]."""
     rotation: float = 0.0
-    """Degrees in [-20, 20]. Up to there every ideal type chooses the same end of each item, where
+    """Degrees in [-15, 15]. Up to there every ideal type chooses the same end of each item, where
     it is not indifferent."""
     centre: float = 50.0
     """Coins in [50, 100], for oneself and for the other."""
@@ -81,7 +81,7 @@ def check_ring(ring: Ring) -> Ring:
     Raises:
         ConfigError: it does not; payoffs could be negative, or ideal types change their choices.
     """
-    limits = {"scale": (0.5, 1.0), "rotation": (-20.0, 20.0), "centre": (50.0, 100.0)}
+    limits = {"scale": (0.5, 1.0), "rotation": (-15.0, 15.0), "centre": (50.0, 100.0)}
     for name, (low, high) in limits.items():
         if not low <= getattr(ring, name) <= high:
             raise ConfigError(f"ring {name} must lie in [{low:g}, {high:g}], got {ring}")
@@ -117,8 +117,15 @@ def angle(means: npt.ArrayLike, ring: Ring = STANDARD) -> FloatArray:
     atan2 agrees with the published atan(other / self) where oneself gets more than the centre, and
     is defined everywhere.
     """
-    from_centre = np.asarray(means, dtype=np.float64) - ring.centre
-    degrees = np.degrees(np.arctan2(from_centre[..., 1], from_centre[..., 0])) - ring.rotation
+    return angles_around(np.asarray(means, dtype=np.float64), ring.centre, ring.rotation)
+
+
+def angles_around(
+    means: FloatArray, centre: float | FloatArray, rotation: float | FloatArray
+) -> FloatArray:
+    """Return the angles (...) of mean payoffs (..., 2), each on a ring of its own."""
+    own, other = means[..., 0] - centre, means[..., 1] - centre
+    degrees = np.degrees(np.arctan2(other, own)) - rotation
     found: FloatArray = (degrees + 180.0) % 360.0 - 180.0
     return found
 

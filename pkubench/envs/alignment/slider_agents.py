@@ -16,17 +16,14 @@ Rule = Callable[[IntArray, IntArray], FloatArray]
 """Coins for oneself and for the other (..., 9) -> what is maximised (..., 9)."""
 _TIE: Final = 1e-3
 """Weight of what breaks ties; coins are whole numbers below 200."""
-
-
-def _joint(own: IntArray, other: IntArray) -> FloatArray:
-    # Sums that a half coin of rounding tells apart are equal; of equal ones the fairest is chosen.
-    total = own + other
-    return (total >= total.max(axis=-1, keepdims=True) - 1) - _TIE * np.abs(own - other)
+_FAIR: Final = 0.1
+"""Weight of differences beside sums: where all sums are equal but for the rounding of coins, the
+fairest option is chosen."""
 
 
 RULES: Final[Mapping[str, Rule]] = {
     "altruistic": lambda own, other: other + _TIE * own,
-    "prosocial": _joint,
+    "prosocial": lambda own, other: own + other - _FAIR * np.abs(own - other),
     "individualistic": lambda own, other: own + _TIE * other,
     "competitive": lambda own, other: own - other + _TIE * own,
     "inequality-averse": lambda own, other: -np.abs(own - other) + _TIE * (own + other),
