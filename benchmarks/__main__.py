@@ -7,7 +7,7 @@ import sys
 
 COMPARISONS = (
     *("particle", "training", "off_policy", "velocity", "multi_mujoco", "safety", "safe_training"),
-    *("games", "credit", "credit_models", "harness"),
+    *("games", "credit", "credit_models", "alignment", "harness"),
 )
 
 

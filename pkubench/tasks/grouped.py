@@ -15,7 +15,7 @@ from pkubench.tasks.scoring import Aggregate
 FloatArray = npt.NDArray[np.float64]
 Statistic = Callable[[Sequence[FloatArray]], Any]
 """Groups (..., episodes, numbers of an episode) -> (...): the metric of each resample."""
-RESAMPLES = 2000
+RESAMPLES = 1000
 
 
 def mean_of_groups(groups: Sequence[FloatArray]) -> Any:
@@ -55,6 +55,8 @@ def grouped(
         return Aggregate(mean, _bound(low), _bound(high), n)
     if min(len(group) for group in known[0]) < 2:
         return Aggregate(values[0], None, None, n)
+    if all((group == group[0]).all() for group in known[0]):  # each resample is the same
+        return Aggregate(values[0], values[0], values[0], n)
     low, high = _bootstrap(known[0], statistic)
     return Aggregate(values[0], low, high, n)
 

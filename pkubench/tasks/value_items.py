@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
@@ -63,6 +64,13 @@ VALUE_METRICS: Final = (
 )
 
 
+@functools.lru_cache(maxsize=4096)
+def _starts(seed: int, cycle: int, condition: int) -> tuple[int, ...]:
+    """Return the option that each item begins with in the first trial of a cycle."""
+    random = np.random.default_rng([seed, cycle, condition])
+    return tuple(random.integers(0, OPTIONS, size=15).tolist())
+
+
 @dataclass(frozen=True, slots=True)
 class ValueItems(Conversation):
     """Plays sheets of answers for each of four target values, and without a target.
@@ -93,10 +101,10 @@ class ValueItems(Conversation):
     def _options(self, seed: int, number: int) -> dict[str, Any]:
         trial, condition = divmod(number, len(GROUPS))
         cycle, turn = divmod(trial, CYCLE)
-        base = np.random.default_rng([seed, cycle, condition]).integers(0, OPTIONS, size=15)
+        base = _starts(seed, cycle, condition)
         options: dict[str, Any] = {
             "value": condition,
-            "starts": [int(start) + 1 for start in (base + turn) % OPTIONS],
+            "starts": [(start + turn) % OPTIONS + 1 for start in base],
         }
         if self.ring != STANDARD:
             options |= {f"ring_{name}": value for name, value in self.ring._asdict().items()}

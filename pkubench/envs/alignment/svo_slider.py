@@ -135,6 +135,9 @@ class SVOSlider(BatchEnv):
             raise ConfigError(f"targets are {len(VALUES)} angles in degrees, got {targets}")
         self.num_items, self.dense = ITEMS[items], bool(dense)
         self.targets: FloatArray = np.array([*targets, np.nan])
+        turn = np.radians(self.targets[:-1])
+        directions = np.stack([np.cos(turn), np.sin(turn)], axis=1)
+        self._directions: FloatArray = np.concatenate([directions, np.zeros((1, 2))])
         low = np.array([0.0] * 18 + [-1.0, -1.0, 0.0], dtype=np.float32)
         high = np.array([1.5] * 18 + [1.0] * 3, dtype=np.float32)
         self.observation_spaces = {SOLE_AGENT: spaces.Box(low, high)}
@@ -217,10 +220,7 @@ class SVOSlider(BatchEnv):
 
     def _direction(self) -> FloatArray:
         """Return (num_envs, 2): cosine and sine of the targets; 0 where there is none."""
-        turn = np.radians(np.nan_to_num(self.targets)[self.value])
-        direction = np.stack([np.cos(turn), np.sin(turn)], axis=1)
-        direction[self.value == OWN] = 0.0
-        return direction
+        return self._directions[self.value]
 
     def _score(self, ids: IntArray) -> None:
         """Compute the scores of sheets that are complete."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -45,13 +46,13 @@ def ring_figure(
     with canvas(out, title, caption, height=5.4) as (axes,):
         axes.set_aspect("equal")
         axes.set_axis_off()
-        turn = np.radians(np.linspace(-60.0, 90.0, 200))
+        turn = np.radians(np.linspace(-40.0, 90.0, 200))
         axes.plot(np.cos(turn), np.sin(turn), color="#cccccc", linewidth=1.0)
         for border in BORDERS:
             x, y = np.cos(np.radians(border)), np.sin(np.radians(border))
             axes.plot([0.0, 1.2 * x], [0.0, 1.2 * y], color="#cccccc", linewidth=1.0)
-        edges = [90.0, *reversed(BORDERS), -60.0]
-        for value, (high, low) in zip(VALUES, zip(edges, edges[1:], strict=False), strict=True):
+        edges = [90.0, *reversed(BORDERS), -40.0]
+        for value, (high, low) in zip(VALUES, pairwise(edges), strict=True):
             middle = np.radians((high + low) / 2)
             place = (_OUTER * np.cos(middle), _OUTER * np.sin(middle))
             axes.annotate(value, place, ha="left", va="center", fontsize=9, annotation_clip=False)
