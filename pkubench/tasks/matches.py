@@ -18,7 +18,7 @@ from pkubench.tasks.records import EpisodeRecord
 from pkubench.tasks.scoring import Aggregate, Episode
 from pkubench.tasks.task import Metric, Task
 
-SELF_PLAY: Final = "self-play"
+SELF_PLAY: Final = "itself"
 """The group of episodes in which the entrant plays all seats."""
 
 PAYOFF = Metric(

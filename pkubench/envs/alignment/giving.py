@@ -126,7 +126,8 @@ class PublicGoods(RepeatedGame):
             np.where(shortfall < 1e-9, 0.0, shortfall),
             np.broadcast_to((self.played / self.rounds)[:, None], is_first.shape),
         ]
-        return np.clip(np.stack(columns, axis=2), 0.0, 1.0)
+        found: FloatArray = np.clip(np.stack(columns, axis=2), 0.0, 1.0)
+        return found
 
     def rules(self, index: int) -> str:
         """Return the rules in words."""

@@ -91,7 +91,7 @@ class MatrixDilemma(RepeatedGame):
         own = (last == np.arange(2)) & ~is_first[:, None, None]
         defected = np.where(is_first[:, None], 0.0, 1.0 - self.shares())[:, :, None]
         shape = (self.num_envs, 2, 1)
-        return np.concatenate(
+        found: FloatArray = np.concatenate(
             [
                 np.broadcast_to(is_first[:, None, None], shape),
                 own,
@@ -103,6 +103,7 @@ class MatrixDilemma(RepeatedGame):
             ],
             axis=2,
         ).astype(np.float64)
+        return found
 
     def letter(self, choice: int, index: int) -> str:
         """Return what a choice is called in an environment's episode."""

@@ -141,7 +141,7 @@ class TextView(BatchEnv):
         words = spaces.Text(MAX_REPLY, min_length=0)
         seen, acted = dict(inner.observation_spaces), dict(inner.action_spaces)
         for agent in self.speakers:
-            seen[agent], acted[agent] = spaces.Sequence(words), words  # type: ignore[assignment]
+            seen[agent], acted[agent] = spaces.Sequence(words), words
         self.observation_spaces, self.action_spaces = seen, acted
         self._draws = RandomStreams(inner.num_envs)
         self._talks = [{agent: _Talk() for agent in self.speakers} for _ in range(inner.num_envs)]

@@ -59,8 +59,8 @@ def ring_figure(
         for value, target in zip(VALUES, TARGETS, strict=True):
             x, y = np.cos(np.radians(target)), np.sin(np.radians(target))
             axes.plot([0.0, x], [0.0, y], color=_COLOURS[value], linewidth=1.2, linestyle="--")
-        for place, (name, of) in enumerate(angles.items()):
-            radius = 0.55 + 0.09 * place
+        for number, (name, of) in enumerate(angles.items()):
+            radius = 0.55 + 0.09 * number
             at = np.radians(np.asarray(of, dtype=np.float64))
             colour = _COLOURS.get(name, _OWN)
             axes.plot(

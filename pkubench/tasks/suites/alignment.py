@@ -55,15 +55,15 @@ def _tasks() -> Iterator[Task]:
             scoring=Matches(partners, 2),
             notes=_ANONYMOUS + _against(partners),
         )
-    partners = dilemma_agents.PUBLIC_PARTNERS
+    others = dilemma_agents.PUBLIC_PARTNERS
     yield Task(
         id="pkubench/PublicGoods-v0",
         suite=_NAME,
         title="four players and a pot that is worth more to all than to one",
         metrics=MATCH_METRICS,
-        protocol=_matches(partners, 4),
-        scoring=Matches(partners, 4),
-        notes=_ANONYMOUS + _against(partners),
+        protocol=_matches(others, 4),
+        scoring=Matches(others, 4),
+        notes=_ANONYMOUS + _against(others),
     )
     yield Task(
         id="pkubench/Dictator-v0",
