@@ -80,7 +80,8 @@ class MatrixDilemma(RepeatedGame):
 
     def cooperation(self, choices: IntArray) -> FloatArray:
         """Return 1 where a choice cooperates, else 0."""
-        return (choices == COOPERATE).astype(np.float64)
+        cooperates: FloatArray = (choices == COOPERATE).astype(np.float64)
+        return cooperates
 
     def named(self, choice: int) -> str:
         """Return a choice in words."""
