@@ -7,7 +7,8 @@ import sys
 
 COMPARISONS = (
     *("particle", "training", "off_policy", "velocity", "multi_mujoco", "safety", "safe_training"),
-    *("games", "credit", "credit_models", "alignment", "harness"),
+    *("minigrid", "games", "credit", "credit_models", "offline", "sequence_models"),
+    *("retrieval", "alignment", "harness"),
 )
 
 

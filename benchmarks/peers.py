@@ -21,6 +21,13 @@ SAFETY_GYMNASIUM = (
 OMNISAFE = ("omnisafe", ["omnisafe==0.5.0", "torch==2.13.0", "numpy==1.26.4"], "3.10")
 """OmniSafe's: it brings safety-gymnasium 0.4.1 and MuJoCo 2.3.0, and imports only on numpy 1."""
 
+TRANSFORMERS = (
+    "transformers",
+    ["transformers==5.24.0", "torch==2.13.0", "numpy==2.4.6"],
+    None,
+)
+"""The transformers library's, with our torch; our own Python is new enough."""
+
 
 class PeerError(RuntimeError):
     """A peer that could not be installed or did not run."""

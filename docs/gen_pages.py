@@ -26,6 +26,7 @@ from pkubench.agents.registry import LIMITED, presets
 from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.cli.filming import Reel, filmed_episode
 from pkubench.cli.names import shipped_tasks
+from pkubench.data.cards import cards
 from pkubench.envs.core.batch import SOLE_AGENT, BatchEnv
 from pkubench.envs.core.registry import EnvSpec, env_class, environments, make_batch
 from pkubench.envs.diagnostics import equilibria
@@ -49,10 +50,12 @@ FAMILIES = {
     "particle": "Teams of particles",
     "linear_quadratic": "Teams with exact optima",
     "credit": "Teams that are paid at the end",
+    "memory": "Memory and sequences",
     "multi_mujoco": "Robots controlled by a team",
     "safety": "Robots with a cost limit",
     "games": "Two-player games",
     "diagnostics": "Environments solved on paper",
+    "minigrid": "Grid worlds of many tasks",
     "alignment": "Values in choices",
 }
 TUTORIALS = (
@@ -60,6 +63,7 @@ TUTORIALS = (
     "other-libraries",
     "evaluate-a-language-model",
     "train",
+    "learn-from-data",
     "use-an-environment",
     "add-an-environment",
     "add-a-task",
@@ -79,6 +83,7 @@ REFERENCE = (
     "pkubench.envs.adapters.sb3",
     "pkubench.envs.linear_quadratic.riccati",
     "pkubench.envs.credit.alice_and_bob_table",
+    "pkubench.envs.memory.key_to_door_plan",
     "pkubench.envs.alignment.slider",
     "pkubench.envs.core.text_view",
     "pkubench.envs.games",
@@ -88,6 +93,17 @@ REFERENCE = (
     "pkubench.envs.diagnostics.equilibria",
     "pkubench.envs.diagnostics.tabular",
     "pkubench.envs.diagnostics.constrained_mdp",
+    # recorded episodes
+    "pkubench.data.episodes",
+    "pkubench.data.recording",
+    "pkubench.data.minari_files",
+    "pkubench.data.teams",
+    "pkubench.retrieval.bank",
+    "pkubench.retrieval.building",
+    "pkubench.retrieval.optima",
+    "pkubench.retrieval.retrievers",
+    "pkubench.retrieval.search",
+    "pkubench.retrieval.quality",
     # tasks
     "pkubench.tasks.task",
     "pkubench.tasks.suite",
@@ -128,6 +144,7 @@ REFERENCE = (
     "pkubench.evaluation.statistics",
     "pkubench.evaluation.claims",
     "pkubench.evaluation.credit_quality",
+    "pkubench.evaluation.abilities",
     "pkubench.evaluation.orientation",
     "pkubench.evaluation.verdicts",
     "pkubench.evaluation.evidence",
@@ -340,6 +357,27 @@ def write_environment_index(groups: dict[str, list[EnvSpec]]) -> None:
             print(file=file)
 
 
+def write_data_sets() -> None:
+    """Write the table of the data sets, from their cards."""
+    with mkdocs_gen_files.open("environments/data-sets.md", "w") as file:
+        print("# Data sets\n", file=file)
+        print(
+            "[Learn from data](../tutorials/learn-from-data.md) says how they are made and used. "
+            "Returns are the mean over episodes, and the least and the largest.\n",
+            file=file,
+        )
+        print("| id | who acted | episodes | steps | return | SHA-256 |", file=file)
+        print("|---|---|---:|---:|---:|---|", file=file)
+        for name, card in cards().items():
+            returns = card["return"]
+            figures = f"{returns['mean']:.4g} ({returns['min']:.4g} to {returns['max']:.4g})"
+            size = f"{card['episodes']:,} | {card['steps']:,}"
+            print(
+                f"| `{name}` | {card['policy']} | {size} | {figures} | `{card['sha256'][:12]}` |",
+                file=file,
+            )
+
+
 def write_agents() -> None:
     """Write the table of named agents."""
     with mkdocs_gen_files.open("agents/index.md", "w") as file:
@@ -415,6 +453,7 @@ def write_navigation(groups: dict[str, list[EnvSpec]], modules: list[str]) -> No
     if tutorials:
         lines += ["- Tutorials", *tutorials]
     lines += ["- Environments", "    - [All](environments/index.md)"]
+    lines.append("    - [Data sets](environments/data-sets.md)")
     for title, specs in groups.items():
         lines.append(f"    - {title}")
         lines += [
@@ -441,6 +480,7 @@ def main() -> None:
         groups.setdefault(family(spec), []).append(spec)
         write_environment(spec, standard.get(spec.id))
     write_environment_index(groups)
+    write_data_sets()
     write_agents()
     write_soft_objective()
     modules = write_reference()

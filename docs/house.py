@@ -25,7 +25,9 @@ ROOMS = (
     Room("evaluation", 30, 214, 320, 76, ("episodes to records", "statistics, reports, figures")),
     Room("tasks", 30, 338, 320, 76, ("protocol, metrics, scoring", "one module per suite")),
     Room("agents", 410, 214, 320, 200, ()),
-    Room("envs", 30, 462, 700, 54, ("one program on arrays per environment; its public forms",)),
+    Room("retrieval", 600, 440, 130, 54, ("memory banks",)),
+    Room("data", 480, 520, 250, 54, ("recorded episodes to learn from",)),
+    Room("envs", 30, 610, 700, 54, ("one program on arrays per environment; its public forms",)),
 )
 PARTS = (
     ("contract", "what is asked of anything that acts"),
@@ -43,7 +45,10 @@ ARROWS = (
     ("training", "agents"),
     ("evaluation", "tasks"),
     ("tasks", "envs"),
+    ("agents", "data"),
     ("agents", "envs"),
+    ("retrieval", "data"),
+    ("data", "envs"),
 )
 """Importing room -> imported room, as drawn; what follows from two of them is not drawn."""
 NARROW = (
@@ -60,7 +65,7 @@ def draw_house() -> str:
         "house",
         760,
         "Imports point down: cli to leaderboard and training, both to evaluation and agents, "
-        "evaluation to tasks, tasks and agents to envs",
+        "evaluation to tasks, agents and retrieval to data, and tasks, agents and data to envs",
     )
     for room in ROOMS:
         picture.box(room.x, room.y, room.width, room.height)
@@ -78,8 +83,11 @@ def draw_house() -> str:
         picture.arrow((x, 186), (x, 214))
     picture.arrow((190, 186), (570, 186), head=False)  # each of the two above to both below
     picture.arrow((190, 290), (190, 338))
-    picture.arrow((190, 414), (190, 462))
-    picture.arrow((570, 414), (570, 462))
+    picture.arrow((190, 414), (190, 610))
+    picture.arrow((445, 414), (445, 610))
+    picture.arrow((540, 414), (540, 520))
+    picture.arrow((665, 494), (665, 520))
+    picture.arrow((605, 574), (605, 610))
     # parts alone
     picture.arrow((350, 254), (410, 254), dashed=True)
     picture.arrow((350, 356), (380, 356), (380, 254), dashed=True, head=False)
@@ -88,8 +96,8 @@ def draw_house() -> str:
     picture.text(380, 412, "types", size=11, centered=True)
     picture.text(
         30,
-        540,
+        688,
         "Below all of them: errors, files, plugins. Solid: imports; dashed: that part alone.",
         size=12,
     )
-    return picture.svg(552)
+    return picture.svg(700)

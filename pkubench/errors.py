@@ -66,6 +66,10 @@ class WeightsError(AgentError):
     """A weights file that is corrupt, truncated, of another format, or does not fit."""
 
 
+class DataError(PkubenchError):
+    """Recorded episodes that are damaged or incomplete, or do not fit what is trained on them."""
+
+
 class RecordError(PkubenchError):
     """Records that are corrupt, incomplete, or of another evaluation."""
 

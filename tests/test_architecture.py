@@ -32,11 +32,18 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "files": ("errors",),
     "plugins": ("errors",),
     "envs": ("errors", "plugins"),
+    # Recorded episodes know spaces and environments; what a task is, agents tell them.
+    "data": ("errors", "files", "envs.core"),
+    # Banks are of grid worlds: recorded, replayed and drawn.
+    "retrieval": ("errors", "files", "data", "envs"),
     # The statistics are functions of arrays that import nothing else of the house.
     "tasks": ("errors", "plugins", "envs", "agents.contract", "evaluation.statistics"),
     # Agents see environments through the batch contract, and games through their exact engine;
     # never a suite or an environment by name. A task is a type to them: see TYPES_ONLY.
-    "agents": ("errors", "files", "plugins", "envs.core", "envs.adapters", "envs.games"),
+    "agents": (
+        *("errors", "files", "plugins", "data", "retrieval"),
+        *("envs.core", "envs.adapters", "envs.games"),
+    ),
     # Evaluation knows agents by the contract, never by name.
     "evaluation": ("errors", "files", "plugins", "envs", "tasks", "agents.contract"),
     # A session validates as evaluations play; it knows learners by the contract, and families and
@@ -66,7 +73,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "leaderboard",
     ),
 }
-TYPES_ONLY = {"agents": ("tasks",)}
+TYPES_ONLY = {"agents": ("tasks",), "data": ("tasks",)}
 """Room -> rooms that it may import under ``if TYPE_CHECKING``."""
 
 FAMILIES = "pkubench.agents.families"
@@ -87,6 +94,7 @@ ALLOWED_NAMES: dict[str, str] = {
     "matrix": "the mathematical object, as well as a prefix",
     "games": "an extra of pyproject.toml, as well as a suite",
     "marl": "an extra of pyproject.toml, as well as a suite",
+    "minigrid": "an extra of pyproject.toml, as well as a prefix",
     "population": "a kind of bundle, as well as a family",
 }
 """Strings of generic code that are names of ours and mean something else there -> what."""

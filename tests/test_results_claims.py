@@ -14,7 +14,7 @@ from pkubench.agents.components import with_settings
 from pkubench.agents.registry import preset, presets
 from pkubench.agents.suitability import why_not
 from pkubench.evaluation.evidence import parse, shipped
-from pkubench.tasks.claim import LIMIT, UNITS, Claim
+from pkubench.tasks.claim import LIMIT, RECORDED, UNITS, Claim
 from pkubench.tasks.registry import claims, make_task
 
 EVERY = [pytest.param(claim, id=name) for name, (_, claim) in claims().items()]
@@ -32,6 +32,8 @@ def test_a_claim_names_what_exists(claim: Claim) -> None:
                 assert agent in presets(), agent
                 assert not why_not(preset(agent), task), (agent, name)
                 settings = dict(text.split("=") for text in changes.split(", ") if text)
+                assert ("data" in settings) == (claim.equal == RECORDED)
+                settings.pop("data", None)
                 with_settings(preset(agent).config(task), settings)
     assert claim.published and claim.text.endswith(".")
     assert claim.ablation in ("", *claims()) and claim.ablation != claim.name
@@ -40,12 +42,15 @@ def test_a_claim_names_what_exists(claim: Claim) -> None:
 
 def test_every_paper_has_claims() -> None:
     papers = {claim.paper for _, claim in claims().values()}
-    assert papers == {"HARL", "HASAC", "OmniSafe", "PSD-PSRO", "STAS", "TAR2"}
+    assert papers == {
+        *("HARL", "HASAC", "OmniSafe", "PSD-PSRO", "STAS", "TAR2"),
+        *("DT", "Online DT", "TT", "ESPER", "IQL", "GTrXL", "MAT", "Sable"),
+    }
 
 
 def test_the_diversity_claims_are_read_with_the_terms_own() -> None:
     wanted = [claim for _, claim in claims().values() if claim.name.startswith("psd-")]
-    assert {claim.equal for claim in wanted} == set(UNITS) - {"steps"}
+    assert {claim.equal for claim in wanted} == set(UNITS) - {"steps", RECORDED}
     assert {claim.ablation for claim in wanted} == {"diversity-term"}
 
 

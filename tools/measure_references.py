@@ -7,7 +7,7 @@ policies, 1 the reference agent. All are scored by the harness like any entry, u
 more episodes. A lazy policy over the cost limit is no floor and is left out. In games the
 reference is the equilibrium, whose exploitability is 0; where a linear program gives the optimum
 within the cost limit, it is that optimum. An environment that knows
-expected returns exactly (its ``exact_returns``) gives the reference, random play, doing nothing
+expected returns exactly (its ``exact_returns``) gives the reference, random play, its lazy policies
 and the best shared policy. Entries that are not measured again stay as they are; a reference agent
 without shipped weights for a task is skipped with a note.
 """
@@ -47,10 +47,12 @@ def measured(task: Task, agent: str, episodes: int, anchor: str) -> dict[str, An
     return {"agent": agent, "score": found.mean, "n": found.n, "command": command}
 
 
-def lazy(task: Task, episodes: int) -> dict[str, dict[str, Any]]:
-    """Return the entries of a task's lazy policies; those over the cost limit have none."""
+def lazy(task: Task, episodes: int, known: set[str]) -> dict[str, dict[str, Any]]:
+    """Return the entries of a task's lazy policies but the known ones; none over the cost limit."""
     found: dict[str, dict[str, Any]] = {}
     for name, score in task.lazy.items():
+        if name in known:
+            continue
         if score is not None:
             why = f"{score / (task.protocol.horizon or 1):g} a step for surviving"
             found[name] = {"agent": name, "score": score, "n": 1, "command": why}
@@ -92,15 +94,19 @@ def exact_rows(task: Task) -> dict[str, dict[str, Any]]:
     """Return the rows whose expected returns an environment computes, if it does, else nothing."""
     env = make_batch(task.id).unwrapped
     exact: dict[str, float] = getattr(env, "exact_returns", {})
-    made = f"pkubench.envs.core.registry.make_batch({task.id.rpartition('/')[2]!r}).unwrapped"
+    made = f"pkubench.make_batch({task.id.rpartition('/')[2]!r}).unwrapped"
+    is_played = not getattr(env, "optimum_by_search", False)
     return {
         row: {
-            "agent": agent,
+            "agent": agent if row != "reference" or is_played else "search",
             "score": round(exact[name], 12),
             "n": 1,
             "command": f"{made}.exact_returns[{name!r}]",
         }
-        for row, (agent, name) in EXACT_ROWS.items()
+        for row, (agent, name) in {
+            **EXACT_ROWS,
+            **{name: (f"scripted:{name}", name) for name in task.lazy},
+        }.items()
         if name in exact and (row == "reference" or exact[name] < exact["optimum"])
     }
 
@@ -116,7 +122,8 @@ def entries(task: Task, only: str | None) -> dict[str, dict[str, Any]]:
         many = (LONG_FACTOR if long else suite.random_factor) * episodes
         found["random"] = exact.get("random") or measured(task, "random", many, "random")
     if only in (None, "lazy"):
-        found |= lazy(task, scripted) | {k: row for k, row in exact.items() if k in task.lazy}
+        known_rows = {name: row for name, row in exact.items() if name in task.lazy}
+        found |= known_rows | lazy(task, scripted, set(known_rows))
     if only in (None, "reference"):
         if suite.reference_score is not None:
             found["reference"] = known(task, suite)

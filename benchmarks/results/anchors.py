@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from benchmarks.results.records import Scored, by_old_rules, scored_agent
 from pkubench.tasks.registry import make_task
@@ -28,15 +28,13 @@ def is_trained(name: str) -> bool:
     return name not in ("random", "standing") and not name.startswith(_SCRIPTED)
 
 
-def anchor_lines(task_id: str, controller: str | None) -> dict[str, Scored]:
-    """Evaluate random, the lazy policies and a controller; return their lines by name."""
+def anchor_lines(task_id: str, others: Sequence[str]) -> dict[str, Scored]:
+    """Evaluate random, the lazy policies and others, untrained too; return their lines by name."""
     task = make_task(task_id)
     lines = {"random": scored_agent("random", task_id)}
     for name, score in lazy_names(task).items():
         lines[name] = scored_agent(name, task_id) if score is None else _stated(name, score, task)
-    if controller is not None:
-        lines[controller] = scored_agent(controller, task_id)
-    return lines
+    return lines | {name: scored_agent(name, task_id) for name in others}
 
 
 def _stated(name: str, score: float, task: Task) -> Scored:

@@ -24,18 +24,28 @@ from benchmarks.results import (
     marl,
     records,
     safety,
+    sequence,
 )
 from benchmarks.results.claims_page import page_of
 from benchmarks.results.game_records import GameRow, Line
 from benchmarks.results.games_claim import equal_budgets
 from benchmarks.results.rows import ROOT, Row
 from pkubench.agents.registry import family_of, preset, presets
+from pkubench.data.cards import cards
 from pkubench.envs.games.normal_form import MatrixGame
 from pkubench.envs.games.trees import registered_game
 from pkubench.evaluation.evidence import EVIDENCE, Sample, save
+from pkubench.tasks.claim import RECORDED
 from pkubench.tasks.registry import claims, make_task
 
-TABLES = (foundation.ROWS, marl.ROWS, safety.ROWS, cooperative_games.ROWS, credit.ROWS)
+TABLES = (
+    foundation.ROWS,
+    marl.ROWS,
+    safety.ROWS,
+    cooperative_games.ROWS,
+    credit.ROWS,
+    sequence.ROWS,
+)
 PAGE = ROOT / "docs/claims.md"
 FILE = ROOT / "pkubench/tasks/claims" / EVIDENCE
 UNITS = {"environment_steps": "steps"}
@@ -87,6 +97,11 @@ def _trained() -> Iterator[Sample]:
 def _of_row(row: Row, done: list[dict[str, Any]]) -> Sample:
     task = make_task(row.task)
     counted = family_of(preset(row.agent)).unit
+    unit, budget = UNITS.get(counted, counted), float(row.steps)
+    learned_from: tuple[tuple[str, str], ...] = ()
+    if row.data:
+        unit, budget = RECORDED, float(cards()[row.data]["steps"])
+        learned_from = (("data", row.data.rpartition("/")[2].removesuffix("-v0")),)
     reports = [run["report"]["metrics"] for run in done]
     metrics = {
         metric.name: tuple(report[metric.name]["mean"] for report in reports)
@@ -98,10 +113,10 @@ def _of_row(row: Row, done: list[dict[str, Any]]) -> Sample:
         keys = {"return": "sampled", "success": "sampled_success"}
         metrics = {m: tuple(run[k] for run in late) for m, k in keys.items() if k in late[0]}
     return Sample(
-        agent=spelling(row.agent, row.changes),
+        agent=spelling(row.agent, (*row.changes, *learned_from)),
         task=task.id,
-        unit=UNITS.get(counted, counted),
-        budget=float(row.steps),
+        unit=unit,
+        budget=budget,
         keep=getattr(row, "keep", "last"),
         seeds=tuple(str(run["seed"]) for run in done),
         metrics=metrics,

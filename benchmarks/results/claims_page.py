@@ -20,7 +20,9 @@ evaluations of your own.
 
 Each pair of agents is compared on each task by the difference of means over training seeds, with
 Welch's 95 % interval, at the largest budget that both were trained for with at least {MIN_RUNS}
-runs each; unequal budgets are not compared. Where a pair is compared on several tasks without a
+runs each; unequal budgets are not compared. Agents that learn from data have equal data, whose
+recorded steps are then the budget; their gradient steps are on [their page](results/sequence.md).
+Where a pair is compared on several tasks without a
 cost limit, it is also compared over these together: by the probability that a run of the first
 beats one of the second, tested by permuting the agents of the runs within each task. Games are
 judged one by one. The p-values of a claim are corrected together (Holm 1979), and a comparison is

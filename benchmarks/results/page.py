@@ -27,7 +27,12 @@ Table = dict[str, dict[str, Scored]]
 """Task -> name of the row -> its line, anchors first."""
 
 
-def table_of(rows: Sequence[Row], scale: float, anchors: Mapping[str, str]) -> Table:
+def table_of(
+    rows: Sequence[Row],
+    scale: float,
+    anchors: Mapping[str, str],
+    others: Mapping[str, Sequence[str]] | None = None,
+) -> Table:
     """Gather the finished rows; one whose runs are not all recorded is left out, with a note.
 
     Args:
@@ -35,6 +40,7 @@ def table_of(rows: Sequence[Row], scale: float, anchors: Mapping[str, str]) -> T
         scale: of the budgets.
         anchors: task -> an agent shown after ``random`` and the lazy policies, such as
             ``scripted:assignment``.
+        others: task -> more agents that need no training, shown before that one.
     """
     table: Table = {}
     for row in rows:
@@ -43,7 +49,9 @@ def table_of(rows: Sequence[Row], scale: float, anchors: Mapping[str, str]) -> T
             print(f"left out, its training is not finished: {row.name} on {row.task}")
             continue
         if row.task not in table:
-            table[row.task] = anchor_lines(row.task, anchors.get(row.task))
+            anchor = [anchors[row.task]] if row.task in anchors else []
+            names = [*(others or {}).get(row.task, ()), *anchor]
+            table[row.task] = anchor_lines(row.task, names)
         table[row.task][row.name] = found
     return table
 

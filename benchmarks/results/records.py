@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pkubench
@@ -22,6 +23,7 @@ from pkubench.agents.resolve.acting import with_acting
 from pkubench.evaluation.metrics import Constraint, constraint
 from pkubench.evaluation.statistics import mean_interval
 from pkubench.files import write_json
+from pkubench.tasks.records import EPISODES, read_records, returns_by_option
 from pkubench.tasks.registry import make_task
 from pkubench.tasks.scoring import Aggregate
 
@@ -30,6 +32,10 @@ MANY = 256
 interval of the mean cost covers the limit in half of the runs."""
 INFERENCE = "float64"
 """Precision in which saved agents act; what they return is rounded to float32."""
+BY_OPTION = "return:"
+"""Begins the names of mean returns by option."""
+UNITS = {"iterations": "iterations", "gradient_steps": "gradient steps"}
+"""What a family counts -> how tables name it; all else are steps of the environment."""
 LAST_POINTS = 10
 """Validation points averaged in a record."""
 RECORDS = Path(__file__).parent / "records"
@@ -49,7 +55,7 @@ def read(row: Row, seed: int, budget: int) -> dict[str, Any] | None:
     if not path.exists():
         return None
     found: dict[str, Any] = json.loads(path.read_text())
-    is_by_protocol = found["report"]["episodes"] == make_task(row.task).protocol.episodes
+    is_by_protocol = found["report"]["episodes"] == row.num_episodes
     is_of_row = found["budget"] == budget and row.is_made_by(found, budget)
     return found if is_by_protocol and is_of_row else None
 
@@ -70,6 +76,10 @@ def write(row: Row, seed: int, budget: int, run: Path) -> dict[str, Any]:
         "weights": sha256_of(run / "weights.safetensors"),
         **_evaluated(row, run),
     }
+    if row.data:
+        record["data"] = {"id": row.data, "sha256": config["inputs"]["data"]}
+    if row.asked:
+        record["asked"] = asked(row, run, config["policy"]["returns"])
     if "training_cost" in config:
         record["training_cost"] = config["training_cost"]
         last = json.loads((run / "training.jsonl").read_text().splitlines()[-1])
@@ -87,7 +97,8 @@ def validated(validation: Mapping[str, Any]) -> dict[str, Any]:
 
     ``mode`` and ``sampled`` are means of the last ten points' returns, ``best`` is the best point's
     at the mode; ``sampled_success`` is the sampled policy's where the task has successes. Where
-    only the last point was sampled there is no ``sampled``.
+    only the last point was sampled there is no ``sampled``. ``curve`` has the sampled policy's
+    returns by option at every point, where episodes have options.
 
     >>> points = [{"at": k, "return": float(k)} for k in range(1, 12)]
     >>> validated({"points": points})
@@ -102,6 +113,12 @@ def validated(validation: Mapping[str, Any]) -> dict[str, Any]:
         last = [point.get(figure) for point in validation.get(key, ())][-LAST_POINTS:]
         if last and None not in last:
             found[name] = round(sum(last) / len(last), 6)
+    curve = [
+        {"at": point["at"], **{k: round(v, 6) for k, v in point.items() if k.startswith(BY_OPTION)}}
+        for point in validation.get("sampled_points", ())
+    ]
+    if any(len(point) > 1 for point in curve):
+        found["curve"] = curve
     returns = [point["return"] for point in validation["points"] if "return" in point]
     return {**found, "best": max(returns)} if returns else found
 
@@ -114,18 +131,52 @@ def write_again(row: Row, seed: int, weights: Path) -> None:
 
 
 def _evaluated(row: Row, run: Path) -> dict[str, Any]:
-    report = pkubench.evaluate(str(run), row.task).to_json()
+    report = pkubench.evaluate(str(run), row.task, episodes=row.episodes or None).to_json()
     # The run's folder is a path of this machine.
-    found = {"inference": INFERENCE, "report": {**report, "agent": row.agent}}
+    found: dict[str, Any] = {"inference": INFERENCE, "report": {**report, "agent": row.agent}}
     has_limit = make_task(row.task).cost_limit is not None
     if has_limit:
         many = pkubench.evaluate(str(run), row.task, episodes=MANY)
         found["many"] = {"episodes": MANY, "metrics": many.to_json()["metrics"]}
     acting = family_of(preset(row.agent)).acting
     if (has_limit or row.sampled) and "sampled" in acting.get("mode", ()):
-        sampled = pkubench.evaluate(with_acting(str(run), {"mode": "sampled"}), row.task)
+        with TemporaryDirectory() as folder:
+            acting_sampled = with_acting(str(run), {"mode": "sampled"})
+            sampled = pkubench.evaluate(acting_sampled, row.task, out=folder)
+            (episodes,) = Path(folder).rglob(EPISODES)
+            by_option = returns_by_option(read_records(episodes))
         found["sampled"] = {"metrics": sampled.to_json()["metrics"]}
+        if by_option:
+            found["sampled"]["by_option"] = by_option
     return found
+
+
+def asked(row: Row, run: Path, returns: Sequence[float]) -> list[dict[str, Any]]:
+    """Evaluate a run with each target return of its row.
+
+    Args:
+        row: whose ``asked`` says for what.
+        run: the agent's folder.
+        returns: the worst and the best return of its data.
+    """
+    found = []
+    for text in row.asked:
+        target = target_of(text, *returns)
+        agent = with_acting(str(run), {"target_return": f"{target:.6g}"})
+        report = pkubench.evaluate(agent, row.task, episodes=row.episodes or None)
+        found.append({"asked": text, "target": target, "metrics": report.to_json()["metrics"]})
+    return found
+
+
+def target_of(text: str, worst: float, best: float) -> float:
+    """Return the target return that a row asks for.
+
+    >>> target_of("50%", -10.0, 0.0), target_of("10", 0.0, 1.0)
+    (-5.0, 10.0)
+    """
+    if text.endswith("%"):
+        return worst + float(text[:-1]) / 100.0 * (best - worst)
+    return float(text)
 
 
 def acted_in(record: Mapping[str, Any]) -> str:
@@ -168,6 +219,8 @@ class Scored:
     """Each run's means over its last ten validations, if all runs were validated."""
     seconds: float | None = None
     """Mean time of training of the runs that recorded it."""
+    asked: Sequence[Sequence[Mapping[str, Any]]] = ()
+    """Each run's evaluations by target return, if all runs recorded them (``asked``)."""
     in_float32: int = 0
     """Runs evaluated when agents acted in float32, without weights to evaluate them again."""
 
@@ -232,7 +285,7 @@ def scored_row(row: Row, budget: int) -> Scored | None:
     records = [record for record in found if record is not None]
     if len(records) < row.seeds:
         return None
-    unit = "iterations" if row.agent == "psro" else "steps"
+    unit = UNITS.get(family_of(preset(row.agent)).unit, "steps")
     training = f"{records[0]['steps']:,} {unit}"
     settings = records[0]["settings"]
     if "updates_per_step" in settings:
@@ -259,6 +312,7 @@ def scored_row(row: Row, budget: int) -> Scored | None:
         at_the_end=ends if len(ends) == len(records) else (),
         weights=[r["weights"] for r in records],
         seconds=sum(seconds) / len(seconds) if seconds else None,
+        asked=[r["asked"] for r in records] if all("asked" in r for r in records) else (),
         in_float32=sum(acted_in(record) != INFERENCE for record in records),
         validated=points if len(points) == len(records) else [],
     )

@@ -40,6 +40,15 @@ class Row:
     sampled: int = 0
     """Episodes of each of 20 validations that are also played with sampled actions: the record has
     the means of the last ten, and the protocol's episodes with sampled actions. 0: none are."""
+    data: str = ""
+    """Id of the data set that is learned from."""
+    validate: int | None = None
+    """Points of validation; None: the usual number."""
+    episodes: int = 0
+    """Episodes of the evaluation; 0: the protocol's."""
+    asked: tuple[str, ...] = ()
+    """Target returns that the agent is also evaluated with: numbers, or shares of the way from the
+    worst to the best return of its data, such as ``50%``."""
 
     @property
     def name(self) -> str:
@@ -61,7 +70,14 @@ class Row:
         if self.keep == "best" or self.sampled:
             words += ["--validate", "20", "--validation-episodes", str(self.sampled or 8)]
             words += ["--window", "10", "--keep", self.keep, "--validate-sampled"]
-        return words
+        if self.validate is not None:
+            words += ["--validate", str(self.validate)]
+        return words + (["--data", self.data] if self.data else [])
+
+    @property
+    def num_episodes(self) -> int:
+        """Episodes of the evaluation in a record."""
+        return self.episodes or make_task(self.task).protocol.episodes
 
     def shipped(self, seed: int) -> Path:
         """Return where the weights of a run are in the package."""
@@ -78,6 +94,8 @@ class Row:
         ):
             return False
         if self.sampled and f"--validation-episodes {self.sampled} " not in command:
+            return False
+        if self.data and f"--data {self.data} " not in command:
             return False
         if "settings" not in config:
             return True

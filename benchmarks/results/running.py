@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -30,20 +30,36 @@ Rows = tuple[Row, ...]
 
 
 def run_stages(
-    rows: Rows, table: str, describe: str, page_of: Callable[[Rows, float], str]
+    rows: Rows,
+    table: str,
+    describe: str,
+    page_of: Callable[[Rows, float], str],
+    *,
+    make_data: Callable[[Rows, float], None] | None = None,
+    seconds: Callable[[Row], float] | None = None,
 ) -> None:
     """Parse the command line that all tables share and run the chosen stages.
 
     Only the rows' full budgets reach the package and the documentation; with ``--scale`` weights,
     records and page stay in ``runs``.
+
+    Args:
+        rows: of the table, in the order in which they are trained.
+        table: its name.
+        describe: one line on it.
+        page_of: returns the page of the rows at a scale.
+        make_data: makes the data sets of some rows at a scale, those that are not there yet; called
+            before their training, and by the stage ``data`` alone.
+        seconds: the expected core seconds of a row's runs, for the stage ``plan``.
     """
+    own = [*(["data"] if make_data else []), *(["plan"] if seconds else [])]
     parser = argparse.ArgumentParser(description=describe)
     parser.add_argument(
         "--stage",
-        choices=("all", "train", "ship", "score", "table"),
+        choices=("all", *own, "train", "ship", "score", "table"),
         default="all",
         help="score: evaluate the shipped weights again after a change of environment, protocol or "
-        "acting (not part of all)",
+        "acting; plan: print what is left to do, and how long it takes (neither is part of all)",
     )
     parser.add_argument("--jobs", type=int, default=2, help="number of parallel training processes")
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies every step budget")
@@ -54,18 +70,35 @@ def run_stages(
         "--fresh", action="store_true", help="train again what the repository has records of"
     )
     args = parser.parse_args()
+    chosen = tuple(row for row in rows if re.search(args.only, f"{row.name} {row.task}"))
+    if args.stage == "plan" and seconds:
+        print("".join(plan_of(chosen, seconds)), end="")
+    if args.stage in ("all", "data", "train") and make_data:
+        make_data(chosen, args.scale)
     if args.stage in ("all", "train"):
-        chosen = tuple(row for row in rows if re.search(args.only, f"{row.name} {row.task}"))
         train(chosen, args.jobs, args.scale, args.fresh)
     if args.stage in ("all", "ship"):
         ship(rows)
     if args.stage == "score":
-        score(tuple(row for row in rows if re.search(args.only, f"{row.name} {row.task}")))
+        score(chosen)
     if args.stage in ("all", "table"):
         page = page_path(table, args.scale)
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(page_of(rows, args.scale))
         print(f"wrote {page}")
+
+
+def plan_of(rows: Rows, seconds: Callable[[Row], float]) -> Iterator[str]:
+    """Yield a table of rows with the core seconds of their runs that have no record yet."""
+    total = 0.0
+    yield "| row | task | steps | runs to do | core seconds | sum |\n|---|---|---|---|---|---|\n"
+    for row in rows:
+        left = sum(records.read(row, seed, row.steps) is None for seed in range(row.seeds))
+        own = seconds(row) * left / row.seeds
+        total += own
+        cells = [row.name, row.task, f"{row.steps:,}", f"{left} of {row.seeds}"]
+        yield f"| {' | '.join([*cells, f'{own:,.0f}', f'{total:,.0f}'])} |\n"
+    yield f"\n{total:,.0f} core seconds, {total / 3600:.1f} hours of a core\n"
 
 
 def train(rows: Rows, jobs: int, scale: float, fresh: bool) -> None:

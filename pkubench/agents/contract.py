@@ -104,22 +104,42 @@ def converses(entrant: Any) -> bool:
     return getattr(entrant, "converses", False) is True
 
 
-@runtime_checkable
-class CostObserver(Protocol):
-    """An Agent that observes the cost of each step, as one with a cost budget must (Saute).
+class Outcome(NamedTuple):
+    """What a step brought in each episode; meaningless for finished ones."""
 
-    In an environment with costs the harness passes them to agents with this method.
+    reward: FloatArray
+    """float64 (episodes,): the agent's own; all agents' together for a centralised team."""
+    cost: FloatArray | None
+    """float64 (episodes,); None where the task counts no costs."""
+
+
+@runtime_checkable
+class Observer(Protocol):
+    """An Agent that observes what each step brought, as one with a target return must.
+
+    The harness passes it to agents with this method after each step but the last of an episode.
     """
 
-    def observe_cost(self, cost: FloatArray, state: State) -> State:
-        """Observe the cost of the last step.
+    def observe(self, outcome: Outcome, state: State) -> State:
+        """Observe the outcome of the last step; return the new state.
 
         Args:
-            cost: float64 (episodes,); meaningless for finished episodes.
+            outcome: reward and cost.
             state: the state that ``act`` returned.
+        """
+        ...
 
-        Returns:
-            The new state.
+
+@runtime_checkable
+class Illustrator(Protocol):
+    """An Agent that shows in films what it looked at, beside the frames of the environment."""
+
+    def beside(self, observation: Any, state: State) -> npt.NDArray[np.uint8]:
+        """Return a picture, (height, width, 3) uint8, of the same shape at every step.
+
+        Args:
+            observation: of one episode, (1, ...), as ``act`` received it.
+            state: the state that ``act`` returned.
         """
         ...
 

@@ -69,8 +69,9 @@ class Context:
     total: int
     """The budget in the family's unit."""
     device: str = "cpu"
-    inputs: Mapping[str, Path] = field(default_factory=dict)
-    """Data, teachers or initial weights by name; the session has hashed them."""
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    """Data, teachers or initial weights by name, as the family's ``Input`` of that name says: read,
+    or a path. The session has hashed them."""
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the environment besides the task's own."""
 

@@ -46,6 +46,28 @@ class Input:
     """As in ``--input NAME=PATH``."""
     summary: str
     is_required: bool = False
+    read: str | None = None
+    """``module:function(text, Task) -> value``: reads what the user named, before anything is
+    trained. ``Context.inputs`` has the value, which has a ``sha256``; None: the path."""
+    is_own_flag: bool = False
+    """Whether the command line has a flag of its name: ``--data X`` is ``--input data=X``."""
+
+    def spelled(self, given: str) -> list[str]:
+        """Return the words of the command line that give it."""
+        return (
+            [f"--{self.name}", given] if self.is_own_flag else ["--input", f"{self.name}={given}"]
+        )
+
+
+DATA = Input(
+    name="data",
+    summary="recorded episodes in Minari's format, by id or path",
+    is_required=True,
+    read="pkubench.data.sources:episodes_for",
+    is_own_flag=True,
+)
+"""The input of families that learn from data: ``context.inputs["data"]`` is the task's
+:class:`pkubench.data.episodes.Episodes`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +107,9 @@ class AgentFamily:
     """Why the family cannot train on a task; "" where it can. Reads the task and the traits of its
     environment, see ``pkubench.agents.requirements``."""
     acting: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    """Acting settings -> values, the default first: ``{"mode": ("mode", "sampled")}``."""
+    """Acting settings -> values, the default first: ``{"mode": ("mode", "sampled")}``; or a default
+    that any value of its type replaces, ``{"beam": (32,)}``; or None and that type, where the saved
+    agent has the default: ``{"target_return": (None, float)}``."""
     inputs: tuple[Input, ...] = ()
     extra: str | None = "agents"
     """The optional dependency set that training and loading need."""

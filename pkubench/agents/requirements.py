@@ -60,6 +60,14 @@ def takes_no_deaths(task: Task) -> str:
     return "it does not support agents that die before their team, and here they do"
 
 
+def are_agents_alike(task: Task) -> str:
+    """Require a team whose agents have the same spaces."""
+    known = _known(task)
+    if known is not None and (known.num_agents < 2 or not known.are_agents_alike):
+        return "it takes teams of agents with equal spaces, and this has none"
+    return ""
+
+
 def plays_zero_sum_games(task: Task) -> str:
     """Require a two-player zero-sum game that is scored exactly."""
     known = _known(task)

@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from pkubench.agents.saved.runs import trainings
-from pkubench.cli.names import command, short, task_named
+from pkubench.cli.names import command, own_task, short, task_named
 from pkubench.cli.options import (
     AgentName,
     Json,
+    OwnTaskName,
     Quiet,
     Seed,
-    complete_tasks,
     count,
     verb_app,
 )
 from pkubench.cli.output import Column, Output, number
 from pkubench.cli.progress import Meter
-from pkubench.errors import AgentError, ConfigError
+from pkubench.errors import ConfigError
 from pkubench.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -47,14 +46,7 @@ class Played(NamedTuple):
 @app.command()
 def credit(
     agent: AgentName,
-    task: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[TASK]",
-            help="The task; that of the run folder if left.",
-            autocompletion=complete_tasks,
-        ),
-    ] = None,
+    task: OwnTaskName = None,
     policies: Annotated[
         str | None,
         typer.Option(
@@ -84,7 +76,7 @@ def credit(
     """
     if out is not None and out.suffix not in FORMATS:
         raise ConfigError(f"--out {out}: figures are {' or '.join(FORMATS)} files")
-    chosen = _own_task(agent) if task is None else task_named(task)
+    chosen = own_task(agent, "credit") if task is None else task_named(task)
     from pkubench.agents.resolve.loading import resolve_agent
     from pkubench.agents.resolve.saved import credit_of
     from pkubench.evaluation.credit_quality import quality, recorded
@@ -114,25 +106,6 @@ def credit(
         if out is not None and shown_first is not None:
             figure = str(_draw(out, agent, chosen, names[0], *shown_first))
         _show(output, agent, chosen, seed, found, figure)
-
-
-def _own_task(agent: str) -> Task:
-    """Return the task that a run folder was trained on.
-
-    Raises:
-        AgentError: it is not one.
-    """
-    from pkubench.agents.resolve.acting import split_acting
-
-    folder = Path(split_acting(agent)[0])
-    if folder.name != str(folder) and not folder.exists():
-        raise AgentError(f"there is no run folder {agent}")
-    for run in trainings(folder):
-        if isinstance(run.facts.get("task"), str):
-            return task_named(str(run.facts["task"]))
-    raise AgentError(
-        f"no task given for {agent}: name one, as in `pkubench credit runs/my-run TASK`"
-    )
 
 
 def _names(policies: str | None, task: Task) -> list[str]:

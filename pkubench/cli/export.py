@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from pkubench.cli.names import command, short, task_named
+from pkubench.cli.names import command, own_task, short, task_named
 from pkubench.cli.options import (
     AgentName,
     Json,
+    OwnTaskName,
     Quiet,
-    TaskName,
     Trust,
     verb_app,
 )
@@ -25,7 +25,7 @@ app = verb_app()
 @app.command()
 def export(
     agent: AgentName,
-    task: TaskName,
+    task: OwnTaskName = None,
     onnx: Annotated[
         Path | None,
         typer.Option("--onnx", metavar="FILE", help="ONNX file to write; for a team a folder."),
@@ -54,7 +54,7 @@ def export(
     from pkubench.agents.contract import Population
     from pkubench.agents.resolve.loading import resolve_agent
 
-    chosen = task_named(task)
+    chosen = own_task(agent, "export") if task is None else task_named(task)
     target = onnx or population
     if target is None or (onnx and population):
         raise ConfigError("name one file to write, with --onnx FILE or --population FILE")

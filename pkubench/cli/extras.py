@@ -26,19 +26,19 @@ EXTRAS: dict[str, Extra] = {
     "plots": Extra(("matplotlib", "imageio", "imageio_ffmpeg", "PIL"), "plots and videos"),
     "leaderboard": Extra(("sqlalchemy", "jinja2", "fastapi", "uvicorn"), "boards and their site"),
     "onnx": Extra(("onnx", "onnxruntime", "onnxscript"), "ONNX policies, both ways"),
-    "minigrid": Extra(
-        ("minigrid",),
-        "grid worlds",
-        f"{_LATER}, and its pygame overwrites files of the pygame-ce that the extra marl "
-        "installs: a virtual environment of its own is safer",
-    ),
+    "minigrid": Extra(("minigrid",), "levels of MiniGrid and BabyAI by their names"),
     "llm": Extra(
         ("httpx", "transformers"),
         "language models, on servers and in folders",
         "local models need torch and hundreds of MB",
     ),
     "inspect": Extra(("inspect_ai",), "bridge to inspect-ai", _LATER),
-    "data": Extra(("minari", "datasets"), "recorded data sets", _LATER),
+    "data": Extra(("minari", "h5py"), "recorded data sets"),
+    "search": Extra(
+        ("usearch",),
+        "approximate search in large memory banks",
+        "no verb uses it",
+    ),
     "cluster": Extra(("ray",), "evaluation beyond one machine", _LATER),
     "trackers": Extra(
         ("trackio", "wandb"),

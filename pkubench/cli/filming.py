@@ -12,7 +12,14 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from pkubench.agents.contract import BoolArray, Entrant, IntArray
+from pkubench.agents.contract import (
+    Agent,
+    BoolArray,
+    Entrant,
+    Illustrator,
+    IntArray,
+    Observer,
+)
 from pkubench.envs.core.batch import Array, BatchEnv, Info, Step
 from pkubench.envs.core.registry import env_class, resolve, traits
 from pkubench.errors import ConfigError, MissingExtra, StorageError
@@ -149,9 +156,19 @@ class Camera:
         film: Reel,
         on_step: Callable[[int], None],
         strip: CreditStrip | None = None,
+        beside: Callable[[], Picture] | None = None,
     ) -> None:
-        """Film ``env``; ``on_step`` is called with the number of each step."""
-        self._env, self._film, self._on_step, self._strip = env, film, on_step, strip
+        """Film ``env``.
+
+        Args:
+            env: a batch of one environment.
+            film: where frames go.
+            on_step: called with the number of each step.
+            strip: of the episode's credit, drawn below the frames.
+            beside: returns what the agent shows of the step that it has just chosen.
+        """
+        self._env, self._film, self._on_step = env, film, on_step
+        self._strip, self._beside = strip, beside
         self._steps = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -167,22 +184,69 @@ class Camera:
         """Reset the environment and film its start."""
         start = self._env.reset(seeds, ids, options)
         self._steps = 0
-        self._shoot()
+        if self._beside is None:
+            self._shoot()
         return start
 
     def _shoot(self) -> None:
         frame = self._env.render(0)
+        if self._beside is not None:
+            frame = side_by_side(frame, self._beside())
         self._film.add(frame if self._strip is None else self._strip.under(frame, self._steps))
 
     def step(self, actions: Mapping[str, Array], active: BoolArray | None = None) -> Step:
-        """Step the environment; film every k-th step, and the last one."""
+        """Step the environment; film every k-th step, and the last one.
+
+        An agent with pictures of its own is filmed when it has acted and before the step, so that
+        they are of the state in the frame; the last state, in which it does not act, has the last.
+        """
+        if self._beside is not None and self._steps % self._film.every == 0:
+            self._shoot()
         step = self._env.step(actions, active)
         self._steps += 1
         is_over = bool(step.terminated[0] | step.truncated[0])
-        if self._steps % self._film.every == 0 or is_over:
+        is_next = self._steps % self._film.every == 0 and self._beside is None
+        if is_next or is_over:
             self._shoot()
         self._on_step(self._steps)
         return step
+
+
+class _Illustrated:
+    """Passes calls on to an agent, and keeps the picture of its last step."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._picture: Picture = np.zeros((1, 1, 3), dtype=np.uint8)
+        if isinstance(agent, Observer):
+            self.observe = agent.observe
+
+    def begin(self, seeds: IntArray) -> Any:
+        """Start episodes."""
+        return self._agent.begin(seeds)
+
+    def act(self, observation: Any, state: Any, active: BoolArray) -> tuple[Any, Any]:
+        """Let the agent act and draw; what goes wrong with either fails the episode."""
+        actions, state = self._agent.act(observation, state, active)
+        picture = np.asarray(cast(Illustrator, self._agent).beside(observation, state))
+        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+            raise ValueError(f"beside gave {picture.shape} {picture.dtype}, wanted (h, w, 3) uint8")
+        self._picture = picture
+        return actions, state
+
+    def picture(self) -> Picture:
+        """Return the picture of the last step."""
+        return self._picture
+
+
+def side_by_side(frame: Picture, other: Picture) -> Picture:
+    """Return two pictures beside each other; below the lower one it is white."""
+    height = max(len(frame), len(other))
+    both = [
+        np.pad(of, ((0, height - len(of)), (0, 0), (0, 0)), constant_values=255)
+        for of in (frame, other)
+    ]
+    return np.concatenate(both, axis=1)
 
 
 def filmed_episode(
@@ -196,7 +260,7 @@ def filmed_episode(
     """Play one episode in front of the camera and return its record.
 
     Args:
-        entrant: who acts.
+        entrant: who acts; an ``Illustrator`` has its own pictures beside the frames.
         task: what is played.
         episode: which episode.
         film: where frames go.
@@ -204,9 +268,13 @@ def filmed_episode(
         strip: of the episode's credit, drawn below its frames.
     """
     play = task.scoring.stage(entrant, task)
+    actor, beside = play.entrant, None
+    if isinstance(actor, Illustrator) and isinstance(actor, Agent):
+        actor = _Illustrated(actor)
+        beside = actor.picture
     try:
-        camera = cast(BatchEnv, Camera(play.env, film, on_step, strip))
-        [record] = run_block(camera, play.entrant, play.task, [episode])
+        camera = cast(BatchEnv, Camera(play.env, film, on_step, strip, beside))
+        [record] = run_block(camera, actor, play.task, [episode])
     finally:
         play.env.close()
     film.hold()

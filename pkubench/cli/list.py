@@ -20,7 +20,7 @@ from pkubench.cli.options import (
 )
 from pkubench.cli.output import Column, Output, number, prose
 from pkubench.envs.core.registry import resolve
-from pkubench.errors import UnknownName, counted
+from pkubench.errors import ConfigError, UnknownName, counted
 from pkubench.tasks.registry import suites, tasks
 from pkubench.tasks.task import Task
 
@@ -63,6 +63,8 @@ def list_(
     for pattern in patterns:
         names = [*(short(task.id) for task in chosen), *(agent.name for agent in agents)]
         if not any(_fits(name, [pattern]) for name in names):
+            if pattern in known:
+                raise ConfigError(f"{pattern!r} is a suite; see: pkubench list --suite {pattern}")
             raise UnknownName("task or agent", pattern, names, "see: pkubench list --all")
     if patterns:
         chosen = [task for task in chosen if _fits(short(task.id), patterns)]
@@ -127,14 +129,24 @@ def _overview(chosen: list[Task], agents: list[Preset]) -> list[RenderableType]:
     for agent in _without_official(agents):
         papers.setdefault(agent.paper, []).append(agent.name)
     parts += ["", Text("agents", style="bold")]
-    alone = Text()
+    alone: list[str] = []
     for paper, names in papers.items():
-        line = Text.assemble(("" if paper == "-" else f"{paper}  ", "dim"), "  ".join(names))
         if len(names) > 1:
-            parts.append(prose(line))
+            head = "" if paper == "-" else f"{paper}  "
+            parts.append(prose(Text.assemble((head, "dim"), "  ".join(_variants(names)))))
         else:
-            alone.append_text(line).append("    ")
-    return [*parts, prose(alone), ""]
+            alone += names
+    others = Text.assemble(("other papers  ", "dim"), "  ".join(alone))
+    return [*parts, *([prose(others)] if alone else []), ""]
+
+
+def _variants(names: Sequence[str]) -> list[str]:
+    """Join each name with those that continue it after a hyphen, as a shell expands them."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(names, key=len):
+        stem = next((stem for stem in found if name.startswith(f"{stem}-")), name)
+        found.setdefault(stem, []).append(name.removeprefix(stem))
+    return [f"{stem}{_choice(found[stem])}" for stem in names if stem in found]
 
 
 def _braced(names: Iterable[str]) -> list[str]:
@@ -153,6 +165,7 @@ def _braced(names: Iterable[str]) -> list[str]:
 
 
 def _choice(words: list[str]) -> str:
+    """Return words as alternatives in a shell's braces; one alone as it is."""
     return words[0] if len(words) == 1 else f"{{{','.join(words)}}}"
 
 

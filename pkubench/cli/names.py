@@ -11,10 +11,11 @@ from pathlib import Path
 
 from pkubench.agents import registry
 from pkubench.agents.registry import presets
+from pkubench.agents.saved.runs import trainings
 from pkubench.envs.core.registry import NAMESPACE, current_id, superseded_by
-from pkubench.errors import ConfigError
+from pkubench.errors import AgentError, ConfigError
 from pkubench.tasks.outside import is_outside
-from pkubench.tasks.registry import make_task
+from pkubench.tasks.registry import make_task, tasks
 from pkubench.tasks.task import Task
 
 
@@ -61,6 +62,28 @@ def task_named(name: str) -> Task:
     if is_outside(name):
         look_here()
     return make_task(name)
+
+
+def own_task(agent: str, verb: str) -> Task:
+    """Return the task that a run folder was trained on, for a ``verb`` that was given none.
+
+    Raises:
+        AgentError: It is not a run folder.
+        ConfigError: It is a task.
+    """
+    from pkubench.agents.resolve.acting import split_acting
+
+    folder = Path(split_acting(agent)[0])
+    if folder.name != str(folder) and ":" not in agent and not folder.exists():
+        raise AgentError(f"there is no run folder {agent}")
+    for run in trainings(folder):
+        if isinstance(run.facts.get("task"), str):
+            return task_named(str(run.facts["task"]))
+    if f"{NAMESPACE}/{short(agent)}" in {task.id for task in tasks()}:
+        raise ConfigError(
+            f"{agent} is a task; the agent comes first: pkubench {verb} AGENT {agent}"
+        )
+    raise AgentError(f"no task given for {agent}: name one, as in `pkubench {verb} {agent} TASK`")
 
 
 def look_here() -> None:

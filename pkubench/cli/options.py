@@ -93,11 +93,11 @@ AgentName = Annotated[
         autocompletion=complete_agents,
     ),
 ]
-TaskName = Annotated[
-    str,
+OwnTaskName = Annotated[
+    str | None,
     typer.Argument(
-        metavar="TASK",
-        help="A task of `pkubench list`; the part before the slash may be left out.",
+        metavar="[TASK]",
+        help="The task; that of the run folder if left.",
         autocompletion=complete_tasks,
     ),
 ]

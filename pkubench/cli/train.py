@@ -51,6 +51,7 @@ app = verb_app()
 
 MAX_SEEDS = 1000
 """Of one command."""
+_UNITS = {"iterations": "iteration", "gradient_steps": "gradient step"}
 
 
 @app.command()
@@ -76,8 +77,8 @@ def train(
         count(
             "--steps",
             1,
-            "Environment steps, such as 1e5, or iterations of a game learner; default: the "
-            "task's budget, or the learner's own number.",
+            "Environment steps, such as 1e5; gradient steps of an offline learner, iterations of a "
+            "game learner; default: the task's budget, or the learner's own number.",
         ),
     ] = None,
     seed: Annotated[int | None, SEED] = None,
@@ -99,6 +100,10 @@ def train(
     inputs: Annotated[
         list[str] | None,
         typer.Option("--input", metavar="NAME=PATH", help="Data or weights to train from."),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="ID|PATH", help="Data set to learn from, of Minari's kind."),
     ] = None,
     out: Out = None,
     resume: Annotated[
@@ -187,7 +192,7 @@ def train(
                 sampled=validate_sampled,
             ),
             track=track or (),
-            inputs={n: Path(p) for n, p in _pairs("--input", inputs or [], "data=FILE").items()},
+            inputs=_pairs("--input", _with_data(inputs or [], data), "teacher=RUN"),
         )
     except UnknownName as error:
         if error.kind != "setting":
@@ -233,7 +238,7 @@ def _train(
     began = time.monotonic()
     asked = dataclasses.replace(asked, seeds=tuple(seed for seed, _ in job))
     outs = [folder for _, folder in job]
-    unit = "iteration" if asked.family.unit == "iterations" else "step"
+    unit = _UNITS.get(asked.family.unit, "step")
     is_resumed = resume and all([_is_begun(folder, output) for folder in outs])
     title = f"{asked.agent} {short(asked.task.id)} seed {', '.join(map(str, asked.seeds))}"
     progress = run_request(asked, outs, resume=is_resumed)
@@ -258,7 +263,7 @@ def _train(
             if last.ended:
                 output.note(f"ended {last.ended} after {counted(f'{last.steps:,}', unit)}")
             output.show(card(runs[-1], unit))
-            if not has_return(asked.task, last.metrics):
+            if unit == "step" and not has_return(asked.task, last.metrics):
                 output.note(no_episode(asked.task, last.steps))
     return runs
 
@@ -299,6 +304,11 @@ def _pairs(flag: str, words: Sequence[str], example: str) -> dict[str, str]:
             raise ConfigError(f"{flag} {name} is given twice")
         pairs[name] = value
     return pairs
+
+
+def _with_data(inputs: Sequence[str], data: str | None) -> list[str]:
+    """Return the inputs, with ``--data X`` as the ``--input data=X`` that it stands for."""
+    return [*inputs, *([] if data is None else [f"data={data}"])]
 
 
 def _seeds(text: str) -> list[int]:

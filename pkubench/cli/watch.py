@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pkubench.cli.interrupt import sigterm_as_interrupt
-from pkubench.cli.names import command, short, task_named
+from pkubench.cli.names import command, own_task, short, task_named
 from pkubench.cli.options import (
     AgentName,
     Json,
+    OwnTaskName,
     Quiet,
     Seed,
-    TaskName,
     Trust,
     count,
     verb_app,
@@ -38,7 +38,7 @@ app = verb_app()
 @app.command()
 def watch(
     agent: AgentName,
-    task: TaskName,
+    task: OwnTaskName = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -60,9 +60,10 @@ def watch(
     """Film an agent: the first episodes of the evaluation with the same --seed.
 
     In a game the agent sits in both seats. Where the run folder has a learned credit model, its
-    credit for the episode is drawn below the frames. Exit code 1 if it fails an episode.
+    credit for the episode is drawn below the frames; what an agent looked up is shown beside them.
+    Exit code 1 if it fails an episode.
     """
-    chosen = task_named(task)
+    chosen = own_task(agent, "watch") if task is None else task_named(task)
     from pkubench.agents.resolve.loading import resolve_agent
     from pkubench.agents.resolve.saved import learned_credit_of
     from pkubench.cli.filming import FORMATS, filmed_episode, frames_per_second, reel

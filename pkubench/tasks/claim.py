@@ -15,10 +15,12 @@ from pkubench.errors import ConfigError
 
 LIMIT = "cost limit"
 """In place of the second agent of a pair: the task's cost limit, a known number."""
-Unit = Literal["steps", "iterations", "episodes", "seconds"]
+Unit = Literal["steps", "iterations", "episodes", "seconds", "recorded steps"]
 """What of the training is equal on both sides: environment steps, iterations of a population,
-episodes that training its policies takes, or seconds of learning on one processor thread."""
-UNITS: tuple[Unit, ...] = ("steps", "iterations", "episodes", "seconds")
+episodes that training its policies takes, seconds of learning on one processor thread, or the steps
+of the data set that is learned from, by as many gradient steps as each agent is given."""
+UNITS: tuple[Unit, ...] = ("steps", "iterations", "episodes", "seconds", "recorded steps")
+RECORDED: Unit = "recorded steps"
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 
 
@@ -27,7 +29,8 @@ class Pair:
     """On each of some tasks, one agent is claimed to be better than another."""
 
     better: str
-    """A name of ``pkubench list``; or NAME with SETTING=VALUE, for other settings than its own."""
+    """A name of ``pkubench list``; or NAME with SETTING=VALUE, for other settings than its own, and
+    with ``data=KIND`` for what it learned from."""
     other: str
     """The same, or ``LIMIT``."""
     tasks: tuple[str, ...]

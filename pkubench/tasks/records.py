@@ -142,6 +142,20 @@ def _why(error: Exception) -> str:
     return "a value is of another type"
 
 
+def returns_by_option(records: Iterable[EpisodeRecord]) -> dict[str, float]:
+    """Return the mean return of the episodes with each value of an option.
+
+    Keys are such as ``return:task=2``; there are none where episodes have no options. The mean is
+    NaN where an episode failed.
+    """
+    groups: dict[str, list[float]] = {}
+    for record in records:
+        for name, value in record.options.items():
+            found = math.nan if record.return_ is None else record.return_
+            groups.setdefault(f"return:{name}={value}", []).append(found)
+    return {name: math.fsum(of) / len(of) for name, of in sorted(groups.items())}
+
+
 def read_records(path: Path, episodes: int | None = None) -> list[EpisodeRecord]:
     """Read a finished ``episodes.jsonl``.
 

@@ -116,7 +116,9 @@ def make_task(name: str) -> Task:
 
     ``module:Name-v0`` names one of another package and imports the module
     (``pkubench.tasks.outside``). ``Name-v0+delay=20`` is the task ``Name-v0`` with rewards paid
-    every 20 steps and at the end of an episode: returns, and reference scores, are the same.
+    every 20 steps and at the end of an episode: returns, and reference scores, are the same. An
+    environment may declare further variants (``TMazePassive-v0+corridor=100``), and a name may have
+    several.
 
     >>> make_task("SimpleSpread-v0+delay=episode").id
     'pkubench/SimpleSpread-v0+delay=episode'
@@ -129,11 +131,9 @@ def make_task(name: str) -> Task:
         UnknownName: no such task; the message names the nearest one.
         ConfigError: the module that a name begins with cannot be imported; another delay.
     """
-    base, plus, change = name.partition(VARIANT)
+    base, plus, change = name.rpartition(VARIANT)
     if plus:
-        task = make_task(base)
-        own = resolve(f"{task.id}{VARIANT}{change}").id.partition(VARIANT)[2]
-        return dataclasses.replace(task, id=f"{task.id}{VARIANT}{own}")
+        return _variant(make_task(base), change)
     family = family_of(name)
     if family is not None:
         for suite in suites().values():
@@ -150,6 +150,15 @@ def make_task(name: str) -> Task:
     if full not in known:
         raise unknown_id("task", name, known)
     return known[full]
+
+
+def _variant(task: Task, change: str) -> Task:
+    spec = resolve(f"{task.id}{VARIANT}{change}")
+    own = spec.id.rpartition(VARIANT)[2]
+    protocol = task.protocol
+    if spec.variant_of is not None and spec.horizon != spec.variant_of.horizon:
+        protocol = dataclasses.replace(protocol, horizon=spec.horizon)
+    return dataclasses.replace(task, id=f"{task.id}{VARIANT}{own}", protocol=protocol)
 
 
 def why_outdated(task_id: str) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from pkubench.envs.core.batch import BatchEnv
@@ -203,6 +203,24 @@ class Episodes:
         if task.protocol.horizon is not None:
             settings["max_episode_steps"] = task.protocol.horizon
         return Play(make_batch(task.id, 1, **settings), entrant, task)
+
+
+@dataclass(frozen=True, slots=True)
+class CycledEpisodes(Episodes):
+    """Episodes that take the values of an option in turn, so that each has equally many."""
+
+    option: str
+    """Name of the option."""
+    values: tuple[Any, ...]
+    """Its values, as JSON has them; episode ``k`` has the value ``k`` modulo their number."""
+
+    def plan(self, task: Task, seed: int, count: int) -> Sequence[Episode]:
+        """Return ``count`` episodes; see :class:`Scoring`."""
+        plain = Episodes().plan(task, seed, count)
+        return [
+            replace(episode, options={self.option: self.values[episode.number % len(self.values)]})
+            for episode in plain
+        ]
 
 
 def means(runs: Sequence[Sequence[EpisodeRecord]], task: Task) -> dict[str, Aggregate]:

@@ -76,7 +76,8 @@ def train(
         keep: Which weights are saved: the ``last``, or the ``best`` by validation.
         validate_sampled: Validate with sampled actions too at every point, not only the last one.
         track: In addition to the curve: ``tensorboard``, ``trackio``, ``wandb``; one, or several.
-        inputs: Data, teachers or initial weights, by the names that the agent's family declares.
+        inputs: Data, teachers or initial weights, by the names that the agent's family declares:
+            ``{"data": "pkubench/KeyToDoor/random-v0"}``.
         on_progress: Called with each report.
 
     Raises:
@@ -106,7 +107,7 @@ def train(
             sampled=validate_sampled,
         ),
         track=(track,) if isinstance(track, str) else track,
-        inputs={name: Path(path) for name, path in _mapping("inputs", inputs).items()},
+        inputs={name: str(given) for name, given in _mapping("inputs", inputs).items()},
     )
     folder = output_folder(out) or run_folder(agent, chosen, seed)
     with claimed([folder], resume):

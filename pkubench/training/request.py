@@ -11,7 +11,14 @@ from typing import Any
 
 from pkubench.agents.components import as_plain, check_fits, with_settings
 from pkubench.agents.learner import Context
-from pkubench.agents.registry import AgentFamily, family_of, limits_of, preset
+from pkubench.agents.registry import (
+    AgentFamily,
+    Input,
+    family_of,
+    import_function,
+    limits_of,
+    preset,
+)
 from pkubench.agents.saved.files import CONFIG, WEIGHTS
 from pkubench.agents.saved.runs import train_command
 from pkubench.agents.suitability import why_not
@@ -43,10 +50,15 @@ class Request:
     device: str = "cpu"
     validation: Validation | None = None
     track: tuple[str, ...] = ()
-    inputs: Mapping[str, Path] = field(default_factory=dict)
+    inputs: Mapping[str, Path | str] = field(default_factory=dict)
+    """As the user named them."""
+    values: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """What learners get of them: read, or the path."""
     hashes: Mapping[str, str] = field(default_factory=dict)
-    """Of the inputs."""
+    """Their SHA-256."""
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    save_points: bool = False
+    """Whether the agent of every validation point is saved too, in ``points/``."""
 
     def context(self, seed: int) -> Context:
         """Return what the learner of one seed is made from."""
@@ -57,7 +69,7 @@ class Request:
             seed=seed,
             total=self.total,
             device=self.device,
-            inputs=self.inputs,
+            inputs=self.values,
             env_kwargs=self.env_kwargs,
         )
 
@@ -89,8 +101,9 @@ class Request:
                 flags += ["--validation-episodes", str(how.episodes)]
                 flags += ["--window", str(how.window), "--keep", how.keep]
                 flags += ["--validate-sampled"] if how.sampled else []
-        for name, path in self.inputs.items():
-            flags += ["--input", f"{name}={path}"]
+        for entry in self.family.inputs:
+            if entry.name in self.inputs:
+                flags += entry.spelled(str(self.inputs[entry.name]))
         total = self.total if total is None else total
         return train_command(self.agent, self.task.id, total, self.seeds, self.settings, flags)
 
@@ -105,13 +118,15 @@ def request(
     device: str = "cpu",
     validation: Validation | None = None,
     track: Sequence[str] = (),
-    inputs: Mapping[str, Path] | None = None,
+    inputs: Mapping[str, Path | str] | None = None,
     env_kwargs: Mapping[str, Any] | None = None,
+    save_points: bool = False,
 ) -> Request:
     """Return a checked request: valid settings, a budget, and an available device.
 
     Raises:
         UnknownName: no such agent, setting, input or tracker.
+        DataError: a data set is damaged, or of another task.
         ConfigError: the agent is not trained, or does not fit the task; a budget below 1; a seed
             out of range; no such device; a setting of a wrong type or out of its domain; a
             constraint on a task without cost; or a component that does not fit the task.
@@ -125,8 +140,8 @@ def request(
     before = chosen.config(task)
     config = with_settings(before, settings, limits_of(task))
     total = steps
-    if total is None:  # learners that count iterations have a default number of them
-        own = getattr(config, "iterations", None) if family.unit == "iterations" else None
+    if total is None:  # learners that count iterations or gradient steps may have a default number
+        own = None if family.unit == "environment_steps" else getattr(config, family.unit, None)
         total = own if own is not None else task.protocol.budget.get(family.unit)
     if total is None:
         raise ConfigError(f"{task.id} has no budget of its own: give a number of steps (--steps)")
@@ -142,7 +157,7 @@ def request(
     check_fits(config, task)
     check_trackers(tuple(track), len(seeds))
     inputs = dict(inputs or {})
-    _check_inputs(agent, family, inputs)
+    values, hashes = _read_inputs(agent, family, inputs, task)
     return Request(
         agent=agent,
         task=task,
@@ -155,8 +170,10 @@ def request(
         validation=None if family.load is None else validation,  # an artefact does not act
         track=tuple(track),
         inputs=inputs,
-        hashes={name: sha256_of(path) for name, path in inputs.items()},
+        values=values,
+        hashes=hashes,
         env_kwargs=dict(env_kwargs or {}),
+        save_points=save_points,
     )
 
 
@@ -200,17 +217,33 @@ def _check_constraint(agent: str, task: Task, before: Any, config: Any) -> None:
     )
 
 
-def _check_inputs(agent: str, family: AgentFamily, inputs: Mapping[str, Path]) -> None:
+def _read_inputs(
+    agent: str, family: AgentFamily, inputs: Mapping[str, Path | str], task: Task
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return what learners get of the inputs, and the hash of each."""
     known = {entry.name: entry for entry in family.inputs}
+    _check_inputs(agent, known, inputs)
+    values: dict[str, Any] = {}
+    hashes: dict[str, str] = {}
+    for name, given in inputs.items():
+        if (read := known[name].read) is None:
+            values[name] = Path(given)
+            hashes[name] = sha256_of(values[name])
+        else:
+            values[name] = import_function(read)(str(given), task)
+            hashes[name] = values[name].sha256
+    return values, hashes
+
+
+def _check_inputs(agent: str, known: Mapping[str, Input], inputs: Mapping[str, Path | str]) -> None:
     for name in inputs:
         if name not in known:
             takes = f"it takes {', '.join(known)}" if known else "it takes none"
             raise ConfigError(f"{agent} has no input {name!r}; {takes}")
     for name, entry in known.items():
         if entry.is_required and name not in inputs:
-            raise ConfigError(
-                f"{agent} needs the input {name!r} (--input {name}=PATH): {entry.summary}"
-            )
+            flag = " ".join(entry.spelled("PATH"))
+            raise ConfigError(f"{agent} needs the input {name!r} ({flag}): {entry.summary}")
 
 
 def sha256_of(path: Path) -> str:

@@ -17,6 +17,8 @@ from pkubench.training.request import Request
 from pkubench.training.trackers import Run, Tracker, open_trackers
 from pkubench.training.validation import Validator
 
+POINTS = "points"
+"""The folder in a run folder with the agents of validation points, by what was done."""
 _DONE = {"environment_steps": "steps"}
 """Name of the number done in ``config.json``, where it is not the unit's."""
 
@@ -135,6 +137,10 @@ class SeedRun:
         if self.validator is not None and self.validator.is_due(done, is_last):
             export = self.learner.export()
             found = self.validator.validate(export, self._identity(), done, is_last)
+            if self.request.save_points:
+                config = {**self._identity(), self._done_name: done, **export.config}
+                folder = self.out / POINTS / str(done)
+                save_agent(folder, config, dict(export.tensors), export.files)
         if not figures and not found:
             return None
         metrics = {**figures, **self._gradient_steps}

@@ -53,7 +53,7 @@ def train(
         resume: Resume the run in ``out``: from its checkpoint, or from the start if it was killed
             before its first one.
         options: As :func:`pkubench.training.request.request`: ``device``, ``validation`` (none if
-            left), ``track``, ``inputs``, ``env_kwargs``.
+            left), ``track``, ``inputs``, ``env_kwargs``, ``save_points``.
 
     Raises:
         ConfigError: Settings out of domain, or ``out`` holds another run.

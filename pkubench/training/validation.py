@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -28,7 +28,7 @@ from pkubench.envs.core.generators import kept_generators, seed_generators
 from pkubench.envs.core.seeding import agent_seeds, validation_seeds
 from pkubench.errors import AgentError, ConfigError
 from pkubench.evaluation.run.episodes import run_block
-from pkubench.tasks.scoring import Episode
+from pkubench.tasks.records import returns_by_option
 from pkubench.tasks.task import Task
 
 LONG_HORIZON = 1000
@@ -123,7 +123,7 @@ class Point(NamedTuple):
     """Number of its first episode in the run's stream."""
     figures: dict[str, float]
     """Means over its episodes: ``return``, ``length``, and ``cost`` and ``success`` where the task
-    has them."""
+    has them; and of the episodes with each value of an option, such as ``return:task=2``."""
     failure: str = ""
     """Why there are no means."""
 
@@ -196,9 +196,10 @@ class Validator:
         config = {**identity, **export.config}
         saved = SavedAgent(config, dict(export.tensors), export.files)
         seeds = validation_seeds(self.seed, self.how.episodes, first)
-        episodes = [
-            Episode(number=first + k, seed=seed, agent_seed=seed)
-            for k, seed in enumerate(seeds.tolist())
+        planned = self.task.scoring.plan(self.task, 0, first + self.how.episodes)[first:]
+        episodes = [  # seeds of its own, and the options that the task's episodes have
+            replace(episode, seed=seed, agent_seed=seed)
+            for episode, seed in zip(planned, seeds.tolist(), strict=True)
         ]
         with kept_generators():
             seed_generators(int(agent_seeds(seeds[:1], "global")[0]))
@@ -220,7 +221,8 @@ class Validator:
             found = [getattr(record, name) for record in records]
             if None not in found:
                 columns[name] = [float(value) for value in found]
-        return Point(done, first, {name: float(np.mean(v)) for name, v in columns.items()})
+        means = {name: float(np.mean(values)) for name, values in columns.items()}
+        return Point(done, first, means | returns_by_option(records))
 
     def _consider(self, export: Export, done: int) -> None:
         """Keep the newest weights as the best ones if their window is the best."""

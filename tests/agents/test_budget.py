@@ -11,7 +11,7 @@ import pytest
 from gymnasium import spaces
 
 from pkubench.agents.adapters.onnx_export import export_onnx
-from pkubench.agents.contract import CostObserver, MaskedObservation
+from pkubench.agents.contract import MaskedObservation, Observer, Outcome
 from pkubench.agents.families.on_policy import saferl
 from pkubench.agents.nn.normalisers import ObservationNorm
 from pkubench.agents.resolve.loading import load_agent
@@ -190,7 +190,7 @@ def test_a_policy_acts_on_the_same_share_in_training_and_in_the_harness() -> Non
         shown.append(env.step(_pay(1.0, 2.0)).observations[SOLE_AGENT])
     inner = Recorder()
     policy = BudgetPolicy(inner, budget)
-    assert isinstance(policy, CostObserver) and not isinstance(inner, CostObserver)
+    assert isinstance(policy, Observer) and not isinstance(inner, Observer)
     task = task_of(TollEnv, cost_limit=3.0, cost=True)
     records = list(run_block(TollEnv(2), policy, task, EPISODES))
     assert [record.cost for record in sorted(records, key=lambda r: r.episode)] == [5.0, 10.0]
@@ -221,7 +221,7 @@ def test_a_budget_cannot_be_kept_in_onnx_and_the_error_says_why(tmp_path: Path) 
 class Deaf(BudgetPolicy):
     """Fails when it observes a cost."""
 
-    def observe_cost(self, cost: Any, state: Any) -> Any:
+    def observe(self, outcome: Any, state: Any) -> Any:
         raise RuntimeError("no ear")
 
 
@@ -264,7 +264,7 @@ def test_a_saute_agent_is_saved_with_its_budget(tmp_path: Path) -> None:
     active = np.ones(2, np.bool_)
     observation = np.zeros((2, 2))
     before, state = agent.act(observation, state, active)
-    state = agent.observe_cost(np.array([0.0, 4.0]), state)
+    state = agent.observe(Outcome(np.zeros(2), np.array([0.0, 4.0])), state)
     after, _ = agent.act(observation, state, active)
     assert before[0] == before[1]
     assert after[0] != after[1]  # the second has spent most of its budget

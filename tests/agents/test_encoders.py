@@ -18,6 +18,7 @@ from pkubench.agents.nn.encoders.mlp import MLPEncoder
 from pkubench.agents.nn.encoders.point_set import PointSetEncoder
 from pkubench.agents.nn.encoders.sequence import SequenceEncoder
 from pkubench.agents.nn.memory.gru import GRUMemory
+from pkubench.agents.nn.memory.gtrxl import GTrXLMemory
 from pkubench.agents.nn.memory.none import NoMemory
 from pkubench.agents.nn.modules import EncodedNet, EncodedSpec
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
@@ -104,12 +105,16 @@ def test_point_set_and_sequence_policies_learn(
     assert score > least
 
 
-def test_a_recurrent_policy_recalls_a_cue_and_one_without_memory_cannot() -> None:
+@pytest.mark.parametrize(
+    "memory",
+    [GRUMemory(units=16), GTrXLMemory(width=16, layers=1, length=4, gate_bias=0.0)],
+)
+def test_a_policy_with_memory_recalls_a_cue_and_one_without_cannot(memory: Any) -> None:
     config = config_of(
         **{**SMALL, "gamma": 0.95, "actor_lr": 2e-2, "critic_lr": 1e-2}
         | {"num_envs": 64, "rollout_steps": 4, "minibatches": 2, "critic_epochs": 2},
         encoder=MLPEncoder(hidden=(16,), layer_norm=False),
-        memory=GRUMemory(units=16),
+        memory=memory,
     )
     _, score = _trained(RecallEnv, config, 25)
     assert score > 0.95
@@ -172,6 +177,7 @@ def test_a_sequence_of_steps_is_steps_one_after_another_with_resets() -> None:
         (SequenceEnv, {"encoder": "sequence"}),
         (RecallEnv, {"memory": "gru"}),
         (SpeedEnv, {"memory": "gru"}),
+        (RecallEnv, {"memory": GTrXLMemory(width=8, layers=2, length=3)}),
     ],
 )
 def test_a_saved_policy_acts_as_the_trained_one(env_type: Any, more: Any) -> None:

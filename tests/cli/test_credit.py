@@ -62,7 +62,8 @@ def test_json_has_the_scores_of_every_run_and_policy(pkubench: Command, run: Pat
     ("words", "line"),
     [
         (("random", TASK), "random is not a saved agent"),
-        (("random",), "no task given for random"),
+        (("random",), "name one, as in `pkubench credit random TASK`"),
+        ((TASK,), f"{TASK} is a task; the agent comes first: pkubench credit AGENT {TASK}"),
         (("runs/nowhere",), "there is no run folder runs/nowhere"),
         (("RUN", "--out", "map.pdf"), "figures are .svg or .png files"),
         (("RUN", "--policies", ","), "--policies names none"),
@@ -78,6 +79,16 @@ def test_what_cannot_be_scored_is_said_in_one_line(
     assert line in said.err.splitlines()[-1] and said.err.splitlines()[-1].startswith("error: ")
 
 
+@pytest.mark.parametrize("verb", ["watch", "export"])
+def test_a_verb_without_a_task_asks_for_one_unless_a_run_folder_has_it(
+    pkubench: Command, run: Path, verb: str
+) -> None:
+    said = pkubench(verb, "random")
+    assert said.code == 2 and f"as in `pkubench {verb} random TASK`" in said.err
+    said = pkubench(verb, str(run), "--out" if verb == "watch" else "--onnx", "x.bad")
+    assert "no task given" not in said.err
+
+
 def test_a_film_shows_the_credit_below_where_the_run_folder_has_it(
     pkubench: Command, run: Path
 ) -> None:
@@ -87,7 +98,7 @@ def test_a_film_shows_the_credit_below_where_the_run_folder_has_it(
     shutil.copytree(run, "bare")
     Path("bare/credit.safetensors").unlink()
     for name, folder in (("with", str(run)), ("without", "bare")):
-        said = pkubench("watch", folder, TASK, "--out", f"{name}.gif", "--speed", "8", "-q")
+        said = pkubench("watch", folder, "--out", f"{name}.gif", "--speed", "8", "-q")
         assert said.code == 0, said.err
         with Image.open(f"{name}.gif") as film:
             heights[name] = film.size[1]

@@ -114,7 +114,7 @@ def test_no_joint_action_beats_the_optimum() -> None:
 
 
 def test_the_scripted_optimum_refuses_other_tasks() -> None:
-    with pytest.raises(AgentError, match="suite diagnostics"):
+    with pytest.raises(AgentError, match="suites diagnostics"):
         scripted_agent("optimum", "pkubench/SimpleSpread-v0")
 
 

@@ -11,11 +11,13 @@ TOLERANCE = {
     "particle": 2e-5,
     "linear_quadratic": 1e-5,
     "credit": 2e-5,
+    "memory": 1e-6,
     "safety": 1e-3,
     "multi_mujoco": 1e-3,
     "games": 0.0,
     "alignment": 1e-6,
     "diagnostics": 1e-6,
+    "minigrid": 0.0,
 }
 """How far a number may lie from the written one, relatively or (below 1) absolutely."""
 

@@ -76,6 +76,22 @@ class Counting:
         self.closed += 1
 
 
+class Imitating(Counting):
+    """Takes gradient steps on data; its weight is the data's mean reward, times their number."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.mean_reward = float(context.inputs["data"].rewards.mean())
+
+    def iterate(self) -> Mapping[str, float]:
+        done = self.counters
+        self.counters = done._replace(
+            iterations=done.iterations + 1, gradient_steps=done.gradient_steps + 5
+        )
+        self.weight = np.full(3, self.mean_reward * self.counters.gradient_steps)
+        return {"loss": 1 / self.counters.gradient_steps}
+
+
 class CountingBatch:
     """Several of them side by side."""
 
@@ -208,6 +224,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
         "Counting",
         {"inputs": (registry.Input(name="start", summary="weights", is_required=True),)},
     ),
+    "toy-data": ("Imitating", {"inputs": (registry.DATA,), "unit": "gradient_steps"}),
     "toy-anytime": ("Anytime", {"unit": "iterations"}),
     "toy-recurrent": ("Recurrent", {}),
     "toy-plan": ("", {"plan": "tests.training.toys:plan_two"}),

@@ -11,7 +11,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from pkubench.agents.nn.distributions import Categorical, DiagonalGaussian, Distribution
-from pkubench.agents.nn.modules import EncodedNet, EncodedSpec
+from pkubench.agents.nn.modules import EncodedNet, EncodedSpec, States
 from pkubench.agents.nn.networks import MLP, NetworkSpec
 from pkubench.errors import ConfigError
 
@@ -63,7 +63,7 @@ class Actor(nn.Module):
 
     def sequence(
         self, observations: Tensor, first: Tensor, hidden: Tensor, mask: Tensor | None = None
-    ) -> tuple[Distribution, Tensor]:
+    ) -> tuple[Distribution, States]:
         """Return the distributions of T * N steps, time first, and the hidden states after each.
 
         Args:

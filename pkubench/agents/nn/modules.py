@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -192,13 +192,30 @@ class _Block(nn.Module):
         return x + self.dropout(self.narrow(inner))  # type: ignore[no-any-return]
 
 
-class Recurrent(nn.Module):
-    """A GRU whose hidden state is zero where an episode begins."""
+class States(Protocol):
+    """Hidden states (T, N, units) after each of T steps: a tensor, or what computes its rows."""
+
+    def __getitem__(self, index: Any) -> Tensor:
+        """Return (N, units) of a step, or (K, units) of a mask (T, N)."""
+        ...
+
+
+class MemoryModule(nn.Module):
+    """What an actor or critic remembers of an episode; at first its hidden state is zero."""
+
+    units: int
+    """Size of the hidden state."""
+    features: int
+    """Size of the output."""
+
+
+class Recurrent(MemoryModule):
+    """A GRU; its hidden state is its output."""
 
     def __init__(self, features: int, units: int, generator: torch.Generator) -> None:
         """Build, with orthogonal weights as in HARL."""
         super().__init__()
-        self.units = units
+        self.units = self.features = units
         self.cell = nn.GRUCell(features, units)
         for name, parameter in self.cell.named_parameters():
             if name.startswith("weight"):
@@ -206,8 +223,8 @@ class Recurrent(nn.Module):
             else:
                 nn.init.zeros_(parameter)
 
-    def forward(self, features: Tensor, first: Tensor, hidden: Tensor) -> Tensor:
-        """Return the hidden states (T, N, units) after each of T steps.
+    def forward(self, features: Tensor, first: Tensor, hidden: Tensor) -> tuple[Tensor, States]:
+        """Return outputs (T, N, features) and the hidden states (T, N, units) after each step.
 
         Args:
             features: (T, N, features).
@@ -218,7 +235,8 @@ class Recurrent(nn.Module):
         for x, begins in zip(features, first, strict=True):
             hidden = self.cell(x, hidden.masked_fill(begins[:, None], 0.0))
             states.append(hidden)
-        return torch.stack(states)
+        stacked = torch.stack(states)
+        return stacked, stacked
 
 
 class EncodedSpec(NamedTuple):
@@ -267,7 +285,7 @@ class EncodedSpec(NamedTuple):
 
 
 class EncodedNet(nn.Module):
-    """``encoder -> [GRU] -> Linear``."""
+    """``encoder -> [memory] -> Linear``."""
 
     def __init__(self, spec: EncodedSpec, generator: torch.Generator) -> None:
         """Build and initialise from ``generator`` alone."""
@@ -277,7 +295,7 @@ class EncodedNet(nn.Module):
         self.memory = spec.memory.build(self.encoder.features, generator)
         if spec.memory.is_recurrent is (self.memory is None):
             raise ConfigError(f"memory={spec.memory.name}: is_recurrent contradicts build")
-        width = self.encoder.features if self.memory is None else self.memory.units
+        width = self.encoder.features if self.memory is None else self.memory.features
         self.head = nn.Linear(width, spec.outputs)
         initialise(self.head, spec.encoder.init, spec.head_gain, generator)
 
@@ -291,7 +309,7 @@ class EncodedNet(nn.Module):
         assert self.memory is None
         return self.head(self.encoder(x))  # type: ignore[no-any-return]
 
-    def sequence(self, x: Tensor, first: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    def sequence(self, x: Tensor, first: Tensor, hidden: Tensor) -> tuple[Tensor, States]:
         """Return outputs (T, N, outputs) and hidden states (T, N, units) of sequences.
 
         Args:
@@ -301,8 +319,8 @@ class EncodedNet(nn.Module):
         """
         assert self.memory is not None
         features = self.encoder(x.flatten(0, 1)).unflatten(0, x.shape[:2])
-        states = self.memory(features, first, hidden)
-        return self.head(states), states
+        remembered, states = self.memory(features, first, hidden)
+        return self.head(remembered), states
 
 
 def _plain(component: Component) -> dict[str, Any]:

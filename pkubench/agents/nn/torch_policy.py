@@ -6,7 +6,7 @@ kernels of other processors then give the same action.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -86,10 +86,7 @@ class RecurrentPolicy:
 def read_network(
     tensors: Mapping[str, Array], prefix: str, spec: Mapping[str, Any]
 ) -> TorchNetwork:
-    """Read the network ``prefix`` from saved tensors.
-
-    Memory is allocated after the shapes are compared: a description may come from anywhere, and
-    say anything.
+    """Read the network ``prefix`` from saved tensors (see ``read_module``).
 
     Raises:
         WeightsError: ``spec`` describes no network, or a tensor does not fit it.
@@ -101,18 +98,39 @@ def read_network(
             wrong = f"{spec['inputs']} inputs are not those of shape {described.shape}"
         if wrong:
             raise ConfigError(wrong)
-        with torch.device("meta"):
-            shapes = EncodedNet(described, torch.Generator()).state_dict()
     except _NO_NETWORK as error:
         raise WeightsError(f"network {prefix!r} cannot be rebuilt: {error}") from error
+    return TorchNetwork(read_module(EncodedNet, described, tensors, prefix))
+
+
+def read_module(
+    make: Callable[[Any, torch.Generator], Any],
+    spec: Any,
+    tensors: Mapping[str, Array],
+    prefix: str = "net",
+) -> Any:
+    """Return the module that ``make(spec, generator)`` builds, with saved tensors.
+
+    Memory is allocated after the shapes are compared: a description may come from anywhere, and
+    say anything.
+
+    Raises:
+        WeightsError: no such module can be built, or a tensor does not fit it.
+    """
+    try:
+        with torch.device("meta"):
+            shapes = make(spec, torch.Generator()).state_dict()
+    except _NO_NETWORK as error:
+        text = str(error).partition("\n")[0]
+        raise WeightsError(f"network {prefix!r} cannot be rebuilt: {text}") from error
     state = {
         key: torch.from_numpy(saved_floats(tensors, f"{prefix}.{key}", tuple(value.shape)))
         for key, value in shapes.items()
     }
     # built again, with memory, for buffers that are not saved
-    net = EncodedNet(described, torch.Generator())
-    net.load_state_dict(state)
-    return TorchNetwork(net)
+    module = make(spec, torch.Generator())
+    module.load_state_dict(state)
+    return module
 
 
 _NO_NETWORK = (

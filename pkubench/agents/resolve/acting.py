@@ -80,7 +80,9 @@ def _checked(
             hint = "" if known else f"{whose} has none"
             raise UnknownName("setting of acting", name, known, hint)
         values = known[name]
-        if isinstance(values[0], str):
+        if values[0] is None:
+            chosen[name] = fitted(name, read_value(text), values[1])
+        elif isinstance(values[0], str):
             if text not in values:
                 listed = ", ".join(map(repr, values))
                 raise ConfigError(f"{name} must be one of {listed}, got {text!r}")

@@ -18,6 +18,7 @@ from pkubench.agents.contract import (
     FloatArray,
     IntArray,
     MaskedObservation,
+    Outcome,
     State,
 )
 from pkubench.envs.core.batch import Array, BatchEnv, Info, Step
@@ -157,10 +158,10 @@ class BudgetPolicy:
         actions, own = self.policy.act(seen, own, active)
         return actions, (own, left)
 
-    def observe_cost(self, cost: FloatArray, state: State) -> State:
-        """Subtract a step's cost (episodes,) from the budget."""
+    def observe(self, outcome: Outcome, state: State) -> State:
+        """Subtract a step's cost from the budget, where the task counts costs."""
         own, left = state
-        return own, self.budget.after(left, cost)
+        return own, left if outcome.cost is None else self.budget.after(left, outcome.cost)
 
 
 def with_share(observation: Array, left: FloatArray) -> Array:

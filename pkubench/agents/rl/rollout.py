@@ -142,6 +142,7 @@ class Collector:
         units: Mapping[str, int] | None = None,
         info_keys: Sequence[str] = (),
         has_states: bool = True,
+        options: Mapping[str, Array] | None = None,
     ) -> None:
         """Start an episode in each environment of ``env``.
 
@@ -150,12 +151,14 @@ class Collector:
         task's ``cost_limit`` the cost of training is counted. ``units`` are the sizes of each
         agent's hidden state, for a ``RecurrentBehaviour``; ``info_keys`` are entries of the info
         that the credit model reads. Without ``has_states`` the states of a rollout have no numbers.
+        ``options`` are those of each environment's episodes, (N, ...) by name.
         """
         self.env = env
         self.seeds = TrainingSeeds(seed, env.num_envs)
         counted = None if cost_limit is None else TrainingCost(cost_limit)
         self.window = EpisodeWindow(window, counted)
         self.prepare, self.has_states = prepare, has_states
+        self.options = dict(options or {})
         self.cost_keys, self.info_keys = tuple(cost_keys), tuple(info_keys)
         self.episode_seeds = np.zeros(env.num_envs, dtype=np.int64)
         self.sums = np.zeros((2 + len(self.cost_keys), env.num_envs))
@@ -179,7 +182,12 @@ class Collector:
     def _reset(self, ids: npt.NDArray[np.int64]) -> None:
         self.episode_seeds[ids] = self.seeds.next(ids)
         self.sums[:, ids] = 0.0
-        self.raw, self.info = self.env.reset(self.episode_seeds[ids], ids)
+        self._start_episodes(ids)
+
+    def _start_episodes(self, ids: npt.NDArray[np.int64]) -> None:
+        """Reset environments to their present episodes' seeds and options."""
+        options = {name: values[ids] for name, values in self.options.items()}
+        self.raw, self.info = self.env.reset(self.episode_seeds[ids], ids, options)
 
     def state_of(self, observations: Mapping[str, Array]) -> Array:
         """Return the global state that belongs to the latest ``observations``."""
@@ -359,19 +367,19 @@ class Collector:
             return
         agents, elapsed = self.env.agents, frozen["elapsed"].astype(np.int64)
         length = int(elapsed.max())
-        self.raw, self.info = self.env.reset(self.episode_seeds)
+        self._start_episodes(np.arange(self.env.num_envs))
         self.history.clear()
         for k in range(length):
             actions = {a: frozen[f"history.{a}"][k] for a in agents}
             self.history.append(actions)
             begin = np.flatnonzero(elapsed == length - k)
             if len(begin) and k:
-                self.env.reset(self.episode_seeds[begin], begin)
+                self._start_episodes(begin)
             step = self.env.step(actions)
             self.raw, self.info = step.observations, step.info
         begin = np.flatnonzero(elapsed == 0)
         if len(begin) and length:
-            self.raw, self.info = self.env.reset(self.episode_seeds[begin], begin)
+            self._start_episodes(begin)
 
 
 _FIELDS = tuple(Rollout.__dataclass_fields__)

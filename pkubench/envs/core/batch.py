@@ -150,10 +150,11 @@ class BatchEnv(ABC):
         """
         rewards, terminated, info = self._step(actions, active)
         self.elapsed += 1
-        if self.max_episode_steps is None:
+        limits = self._limits()
+        if limits is None:
             truncated = np.zeros(self.num_envs, dtype=np.bool_)
         else:
-            truncated = self.elapsed >= self.max_episode_steps
+            truncated = self.elapsed >= limits
         return Step(self._observe(), rewards, terminated, truncated, info)
 
     def check_actions(
@@ -203,6 +204,10 @@ class BatchEnv(ABC):
 
     def close(self) -> None:  # noqa: B027 - most environments hold nothing that needs closing
         """Release what the environment holds (renderers, simulators). Safe to call twice."""
+
+    def _limits(self) -> IntArray | int | None:
+        """Return the time limits of the present episodes, (num_envs,) or one for all, if any."""
+        return self.max_episode_steps
 
     @abstractmethod
     def _reset(self, ids: IntArray, seeds: IntArray) -> None:

@@ -51,8 +51,16 @@ class EnvSpec:
     """Constructor settings that make this id."""
     supersedes: str | None = None
     """The id of the previous version, which now resolves to this one."""
+    variants: str | None = None
+    """``module:function(setting, text) -> (kwargs, horizon)``: what a name may change besides the
+    delay, as in ``Name-v0+corridor=100``; raises ConfigError for anything else."""
     variant_of: EnvSpec | None = None
     """Of a variant, which is named and not registered: the environment that it changes."""
+
+    @property
+    def registered(self) -> EnvSpec:
+        """The environment that this is a variant of; itself if it is none."""
+        return self if self.variant_of is None else self.variant_of.registered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,9 +205,9 @@ def resolve(name: str) -> EnvSpec:
     Raises:
         UnknownName: no such environment; the message names the nearest one. Whether a family has
             the game is found out when it is made.
-        ConfigError: a variant of another kind.
+        ConfigError: a value that a variant cannot have, or two values.
     """
-    base, plus, change = name.partition(VARIANT)
+    base, plus, change = name.rpartition(VARIANT)
     if plus:
         return _variant(resolve(base), change)
     family = family_of(name)
@@ -225,15 +233,24 @@ def resolve(name: str) -> EnvSpec:
 
 def _variant(spec: EnvSpec, change: str) -> EnvSpec:
     setting, _, value = change.partition("=")
-    if setting != DELAY:
+    horizon, traits = spec.horizon, spec.traits
+    if f"{VARIANT}{setting}=" in spec.id:
+        raise ConfigError(f"{spec.id}{VARIANT}{change} sets {setting} twice")
+    if setting == DELAY:
+        changes: dict[str, Any] = {DELAY: read_delay(value)}
+        traits = None if traits is None else replace(traits, is_delayed=True)
+    elif spec.variants is not None:
+        module, _, function = spec.variants.partition(":")
+        changes, horizon = getattr(importlib.import_module(module), function)(setting, value)
+    else:
         known = f"variants are {VARIANT}{DELAY}=20 and {VARIANT}{DELAY}=episode"
         raise UnknownName(f"variant of {spec.id}", setting, [DELAY], known)
-    delay = read_delay(value)
     return replace(
         spec,
-        id=f"{spec.id}{VARIANT}{DELAY}={delay}",
-        traits=None if spec.traits is None else replace(spec.traits, is_delayed=True),
-        kwargs={**spec.kwargs, DELAY: delay},
+        id=f"{spec.id}{VARIANT}{setting}={changes[setting]}",
+        horizon=horizon,
+        traits=traits,
+        kwargs={**spec.kwargs, **changes},
         supersedes=None,
         variant_of=spec,
     )

@@ -115,11 +115,19 @@ def next_seeds(seeds: IntArray) -> IntArray:
     its own results does not do: it soon runs into a short cycle (64 environments play the same
     episodes as each other after about 1,000). Larger seeds enter the cycle at a hashed place.
     """
+    return following_seeds(seeds, 1)[..., 0]
+
+
+def following_seeds(seeds: IntArray, count: int) -> IntArray:
+    """Return the seeds of the next ``count`` episodes after each given one, (..., count)."""
     seeds = np.asarray(seeds, dtype=np.int64)
     outside = (seeds < 0) | (seeds >= EVALUATION_SEED_START)
-    place = np.where(outside, _hash(0x6E657874, seeds) & _RANGE_MASK, seeds.astype(np.uint64))
-    count = _mix31(_mix31(place, _GATHER) + _STRIDE & _RANGE_MASK, _SPREAD)
-    return count.astype(np.int64)
+    place = seeds.astype(np.uint64)
+    if outside.any():
+        place = np.where(outside, _hash(0x6E657874, seeds) & _RANGE_MASK, place)
+    steps = np.arange(1, count + 1, dtype=np.uint64) * _STRIDE
+    counted = _mix31(_mix31(place, _GATHER)[..., None] + steps & _RANGE_MASK, _SPREAD)
+    return counted.astype(np.int64)
 
 
 def _mix31(

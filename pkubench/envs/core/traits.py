@@ -45,6 +45,8 @@ class Traits:
     """Whether rewards are paid late, and ``info`` has the ``dense_reward`` of each step."""
     has_difference_rewards: bool = False
     """Whether ``info`` can have difference rewards: it has the setting ``difference_rewards``."""
+    has_missions: bool = False
+    """Whether it says in words what is asked in each of its tasks: its ``missions``."""
     is_zero_sum_game: bool = False
     """Whether it is a seat at a two-player zero-sum game that the exact engine takes."""
 
@@ -72,5 +74,6 @@ def traits_of(env: BatchEnv) -> Traits:
         has_deaths=ALIVE in info,
         is_delayed=DENSE_REWARD in info,
         has_difference_rewards=hasattr(env.unwrapped, DIFFERENCE_REWARDS),
+        has_missions=hasattr(env.unwrapped, "missions"),
         is_zero_sum_game=isinstance(getattr(type(env), "game", None), str),
     )

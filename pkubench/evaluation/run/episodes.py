@@ -88,7 +88,7 @@ class _Block:
         self.costs = np.zeros(num_envs)
         names = {metric.name for metric in task.metrics}
         self.has_cost, self.has_success = "cost" in names, "success" in names
-        self.observers = [seat for seat in seats if self.has_cost and seat.observes_cost]
+        self.observers = [seat for seat in seats if seat.is_observer]
         self.extra = [
             m.name for m in task.metrics if m.name not in _KEPT_METRICS and not m.is_derived
         ]
@@ -148,7 +148,7 @@ class _Block:
                     self._end(i)
             if self.observers and self.alive:
                 try:
-                    self._report_cost(info["cost"])
+                    self._report(step.rewards, info["cost"] if self.has_cost else None)
                 except ActionFault as fault:
                     yield from self._fail_all(str(fault))
                     return
@@ -189,14 +189,14 @@ class _Block:
                 faults = {**wrong, **faults}
         return actions, faults
 
-    def _report_cost(self, cost: Array) -> None:
-        """Report the step's cost to the agents that observe costs."""
+    def _report(self, rewards: Array, cost: Array | None) -> None:
+        """Report what the step brought to the agents that observe it."""
         name = ""
         try:
             with self.clock:
                 for seat in self.observers:
                     name = seat.name
-                    seat.observe_cost(cost)
+                    seat.observe(rewards, cost)
         except (Exception, SystemExit, StepLimit) as error:
             raise ActionFault(self._reason(name, error)) from error
 

@@ -102,7 +102,7 @@ class Loader:
 
     def __call__(self, job: Job) -> Entrant:
         """Return the entrant of a job, after registering its environment in this process."""
-        env = job.env.variant_of or job.env
+        env = job.env.registered
         if family_of(env.id) is None:
             register_environment(env)
         # Runs are compared whole, with where they lie and their hashes: names are not unique.

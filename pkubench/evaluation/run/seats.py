@@ -13,10 +13,12 @@ from pkubench.agents.contract import (
     Array,
     BoolArray,
     CentralisedTeam,
-    CostObserver,
     Entrant,
+    FloatArray,
     IntArray,
     MaskedObservation,
+    Observer,
+    Outcome,
     Population,
     State,
     Team,
@@ -58,10 +60,21 @@ class View:
 class Seat:
     """One acting object: a team member with its own view, or a centralised team with all."""
 
-    def __init__(self, name: str, actor: Any, views: Sequence[View], joint: bool) -> None:
-        """Seat ``actor``; ``joint`` says that it gets and gives mappings over agent ids."""
+    def __init__(
+        self, name: str, actor: Any, views: Sequence[View], joint: bool, columns: Sequence[int]
+    ) -> None:
+        """Seat ``actor``.
+
+        Args:
+            name: of the seat, in messages and for seeds.
+            actor: who acts.
+            views: of its agent ids.
+            joint: it gets and gives mappings over agent ids.
+            columns: its agents' places in the environment's rewards.
+        """
         self.name, self.actor, self.views, self.joint = name, actor, views, joint
-        self.observes_cost = isinstance(actor, CostObserver)
+        self.is_observer = isinstance(actor, Observer)
+        self.columns = list(columns)
         self.state: State = None
 
     def begin(self, seeds: IntArray) -> None:
@@ -99,9 +112,11 @@ class Seat:
         else:
             raise ActionFault(f"wrong-shape: {self.name} must return actions for every agent id")
 
-    def observe_cost(self, cost: Array) -> None:
-        """Report the cost of the last step to an actor that observes costs."""
-        self.state = self.actor.observe_cost(cost.copy(), self.state)
+    def observe(self, rewards: FloatArray, cost: FloatArray | None) -> None:
+        """Report the last step to an observer: rewards (num_envs, agents) and cost (num_envs,)."""
+        own = rewards[:, self.columns].sum(1)  # copies, so that nothing of the harness is shared
+        outcome = Outcome(own, None if cost is None else cost.copy())
+        self.state = self.actor.observe(outcome, self.state)
 
 
 def seats_of(entrant: Entrant, env: BatchEnv) -> list[Seat]:
@@ -121,9 +136,12 @@ def seats_of(entrant: Entrant, env: BatchEnv) -> list[Seat]:
                 f"the team has no member for {_listed(missing)}; it has "
                 f"{_listed(entrant.members)}, and the environment's agents are {_listed(ids)}"
             )
-        return [Seat(a, entrant.members[a], (views[a],), joint=False) for a in ids]
+        return [
+            Seat(a, entrant.members[a], (views[a],), joint=False, columns=[k])
+            for k, a in enumerate(ids)
+        ]
     if isinstance(entrant, CentralisedTeam) and entrant.centralised is True:
-        return [Seat("team", entrant, tuple(views.values()), joint=True)]
+        return [Seat("team", entrant, tuple(views.values()), joint=True, columns=range(len(ids)))]
     if not isinstance(entrant, Agent):
         raise AgentError(f"{type(entrant).__name__} is not an agent: it has no begin and act")
     if len(ids) > 1:
@@ -131,7 +149,7 @@ def seats_of(entrant: Entrant, env: BatchEnv) -> list[Seat]:
             f"the environment has agents {list(ids)}, so it takes a Team with a member for each "
             "(or a CentralisedTeam), not a single Agent"
         )
-    return [Seat(ids[0], entrant, (views[ids[0]],), joint=False)]
+    return [Seat(ids[0], entrant, (views[ids[0]],), joint=False, columns=[0])]
 
 
 def _listed(names: Iterable[object]) -> str:

@@ -24,10 +24,12 @@ LENGTH = {
     "particle": 25,
     "linear_quadratic": 25,
     "credit": 25,
+    "memory": 25,
     "safety": 5,
     "multi_mujoco": 5,
     "games": 20,
     "diagnostics": 20,
+    "minigrid": 20,
     "alignment": 10,
 }
 """Steps by family; simulations are short, because physics engines differ in the last bits."""

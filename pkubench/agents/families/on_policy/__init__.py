@@ -49,6 +49,7 @@ def _preset(name: str, paper: str, suites: tuple[str, ...], summary: str, *tags:
 
 
 _HARL, _OMNISAFE, _OWN = "HARL (JMLR 2024)", "OmniSafe (JMLR 2024)", "composed here"
+_GTRXL = "GTrXL (ICML 2020)"
 _STAS, _AREL, _TAR2 = "STAS (AAAI 2024)", "AREL (AAMAS 2022)", "TAR2 (2025)"
 _TEAMS = ("marl", "diagnostics", "credit")
 _SAFE = ("constrained", "diagnostics")
@@ -133,6 +134,8 @@ PRESETS = (
             ("-paper", "; official hyperparameters", (OFFICIAL,)),
         )
     ),
+    _preset("gru-ppo", "-", ("sequence", "diagnostics"), "PPO with a recurrent memory"),
+    _preset("gtrxl-ppo", _GTRXL, ("sequence", "diagnostics"), "PPO with a gated transformer"),
     _preset(
         "happo-lag",
         _OWN,

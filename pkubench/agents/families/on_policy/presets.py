@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pkubench.agents.components import changed, tuned_for
-from pkubench.agents.families.on_policy import credit, harl, saferl
+from pkubench.agents.families.on_policy import credit, harl, memory, saferl
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.envs.core.registry import traits
 from pkubench.errors import UnknownName
@@ -13,7 +13,12 @@ from pkubench.errors import UnknownName
 if TYPE_CHECKING:
     from pkubench.tasks.task import Task
 
-PRESETS: dict[str, OnPolicyConfig] = {**harl.PRESETS, **saferl.PRESETS, **credit.PRESETS}
+PRESETS: dict[str, OnPolicyConfig] = {
+    **harl.PRESETS,
+    **saferl.PRESETS,
+    **credit.PRESETS,
+    **memory.PRESETS,
+}
 TUNED = {**harl.TUNED, **saferl.TUNED, **credit.TUNED}
 """Prefix of a task's name -> agent -> settings that replace the preset's; longer prefixes win."""
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, Literal
 
 import numpy as np
 
-from pkubench.agents.contract import Array, BoolArray, Entrant, FloatArray, IntArray, Team
+from pkubench.agents.contract import Agent, Array, BoolArray, Entrant, FloatArray, IntArray, Team
 from pkubench.agents.families.scripted.lazy import no_op, pacing, standing
 from pkubench.agents.families.scripted.linear import ConstantAgent, LinearAgent, PlanAgent
 from pkubench.agents.families.scripted.steering import DEFAULT_GAINS, ChaseAgent, Gains, PushAgent
+from pkubench.envs.core.batch import BatchEnv
 from pkubench.envs.core.registry import make_batch
 from pkubench.envs.core.seeding import RandomStreams
 from pkubench.errors import AgentError, ConfigError, UnknownName
@@ -262,8 +263,8 @@ class OptimalAgent:
 def optimum_team(task_id: str) -> Entrant:
     """Return the agents of the known optimum.
 
-    It is a game's joint action, a policy within a limit, the linear policies of a team, or a plan
-    where nothing is random.
+    It is a game's joint action, a policy within a limit, the linear policies of a team, a plan
+    where nothing is random, or an agent that the environment provides.
 
     Raises:
         AgentError: the optimum of the task's environment is not known.
@@ -272,20 +273,43 @@ def optimum_team(task_id: str) -> Entrant:
     plan: dict[str, Array] | None = getattr(env, "optimal_plan", None)
     actions: dict[str, Array] | None = getattr(env, "optimal_actions", None)
     choose: Callable[[Array, FloatArray], Array] | None = getattr(env, "choose_optimally", None)
+    provided = _provided_by(env)
     is_linear = hasattr(env, "linear_policies")
     env.close()
     if choose is not None:
         return OptimalAgent(choose)
+    if "optimum" in provided:
+        return provided["optimum"]
     if is_linear:
         return _linear_team(task_id, shared=False)
     if plan is not None:
         return Team({agent: PlanAgent(actions) for agent, actions in plan.items()})
     if actions is None:
         raise AgentError(
-            "scripted:optimum plays the suite diagnostics, linear-quadratic teams and AliceAndBob, "
-            f"where the optima are known, not {task_id!r}"
+            "scripted:optimum plays the suites diagnostics and sequence, linear-quadratic teams "
+            f"and AliceAndBob, where the optima are known, not {task_id!r}"
         )
     return Team({agent: ConstantAgent(action) for agent, action in actions.items()})
+
+
+def _provided_by(env: BatchEnv) -> Mapping[str, Agent]:
+    """Return the agents that an environment brings along, by name."""
+    make: Callable[[], Mapping[str, Agent]] | None = getattr(env, "scripted_agents", None)
+    return {} if make is None else make()
+
+
+def provided_agent(name: str, task_id: str) -> Entrant:
+    """Return an agent that the task's environment brings along.
+
+    Raises:
+        AgentError: it has none of this name.
+    """
+    env = make_batch(task_id).unwrapped
+    provided = _provided_by(env)
+    env.close()
+    if name not in provided:
+        raise AgentError(f"scripted:{name} does not play {task_id!r}")
+    return provided[name]
 
 
 def best_shared_team(task_id: str) -> Entrant:
@@ -338,6 +362,10 @@ SCRIPTED: dict[str, Callable[[str], Entrant]] = {
     "optimum": optimum_team,
     "best-shared": best_shared_team,
     "equilibrium": equilibrium_population,
+    **{
+        name: partial(provided_agent, name)
+        for name in ("lucky", "memoryless", "safe", "staying", "without-key")
+    },
 }
 """Factories of the scripted agents, by the NAME of ``scripted:NAME``, from a task id."""
 

@@ -11,7 +11,7 @@ from pkubench.agents.components import Component
 if TYPE_CHECKING:
     import torch
 
-    from pkubench.agents.nn.modules import Recurrent
+    from pkubench.agents.nn.modules import MemoryModule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,5 +22,5 @@ class Memory(Component, ABC, slot="memory", package="pkubench.agents.nn.memory")
     """Whether there is a hidden state; False: ``build`` returns None."""
 
     @abstractmethod
-    def build(self, features: int, generator: torch.Generator) -> Recurrent | None:
+    def build(self, features: int, generator: torch.Generator) -> MemoryModule | None:
         """Return the module after an encoder of ``features`` features; None: no memory."""

@@ -49,7 +49,8 @@ class OnPolicyConfig:
     """From observations to features, for actors and critics: ``mlp`` (vectors), ``cnn`` (images),
     ``point-set``, ``sequence``. A critic of a vector state has an ``mlp``."""
     memory: Memory = field(default=NoMemory())
-    """``gru``: recurrent actors and critics, trained on whole rollouts of each environment."""
+    """``gru``, ``gtrxl``: actors and critics with memory, trained on whole rollouts of each
+    environment."""
     critic: Literal["state", "local", "local-shared"] = "state"
     """``state``: critics of the global state; ``local``: of each agent's own observation;
     ``local-shared``: one of own observations for all agents, which needs equal spaces."""

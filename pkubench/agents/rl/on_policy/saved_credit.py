@@ -19,7 +19,7 @@ from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.on_policy.networks import seen_of
 from pkubench.agents.rl.rollout import Array, Rollout
 from pkubench.agents.rl.rows import credit_extras
-from pkubench.agents.saved.files import SavedAgent, load_extra, load_saved
+from pkubench.agents.saved.files import SavedAgent, has_extra, load_extra, load_saved
 from pkubench.envs.core.batch import FloatArray
 from pkubench.envs.core.recording import Recording
 from pkubench.envs.core.registry import make_batch
@@ -71,7 +71,10 @@ def load_credit(folder: Path, task: Task) -> RecordedCredit:
     saved = load_saved(folder)
     settings = saved.config.get("settings", {})
     if CREDIT not in settings:
-        raise AgentError(f"{folder} was trained by an earlier release, which had no credit models")
+        raise AgentError(
+            f"{folder} was trained by an earlier release, which had no credit models; train the "
+            "agent again with `pkubench train`"
+        )
     config = changed(OnPolicyConfig(), settings, strict=False)
     model, found = start(config, task, _moments(saved))
     if not model.learned():
@@ -79,6 +82,8 @@ def load_credit(folder: Path, task: Task) -> RecordedCredit:
     try:
         model.load_learned(load_extra(folder, CREDIT))
     except WeightsError as error:
+        if has_extra(folder):  # damaged, which the error says
+            raise
         raise WeightsError(
             f"{error}: the credit model of this agent was not saved, as in shipped weights, which "
             "have what acting reads; train one with `pkubench train`"

@@ -1,0 +1,322 @@
+"""Does a bank of smaller levels help to learn larger ones? Arms with and without it (track B).
+
+``python -m benchmarks.results.retrieval_transfer`` writes ``docs/results/retrieval-transfer.md``
+from the records; with ``--train`` it first trains what has none (``--only`` chooses arms), and can
+be stopped and started again. ``--list`` prints the arms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import pkubench
+from benchmarks import retrieval_bank
+from benchmarks.results.records import RECORDS
+from benchmarks.results.rows import DONE, ROOT
+from pkubench.agents.registry import presets
+from pkubench.agents.saved.files import load_saved
+from pkubench.agents.saved.runs import is_nonempty
+from pkubench.envs.core.registry import make_batch
+from pkubench.envs.core.seeding import evaluation_seeds
+from pkubench.envs.minigrid.catalogue import FAMILIES
+from pkubench.envs.minigrid.grid_world import GridWorld
+from pkubench.evaluation.run.episodes import run_block
+from pkubench.evaluation.statistics import mean_interval
+from pkubench.files import write_json
+from pkubench.retrieval.building import SPLITS, play
+from pkubench.tasks.registry import make_task
+from pkubench.tasks.scoring import CycledEpisodes
+from pkubench.tasks.task import Protocol, Task
+from pkubench.training.validation import Validation
+
+TABLE = "retrieval-transfer"
+PAGE = ROOT / "docs/results" / f"{TABLE}.md"
+RUNS = ROOT / "runs" / TABLE
+TARGETS = SPLITS["size-shift"].targets
+STEPS_PER_TASK, SEEDS, EPISODES = 200_000, 3, 100
+"""Frames of each task, training seeds, and episodes of each task in the evaluation."""
+STEPS = STEPS_PER_TASK * len(TARGETS)
+VALIDATION = Validation(points=20, episodes=40, window=10)
+ANCHOR_LEVELS, ANCHOR_EPISODES = 1_000, 5_000
+"""Levels of the mean optimum, and episodes of random play."""
+_FULL = "retrieval-hypernetwork"
+_EVEN = (("num_envs", "16"),)
+"""Four environments of each task."""
+_KEPT = (*_EVEN, ("writes", "false"))
+"""And the memory stays what the bank gives."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A way to train on the targets."""
+
+    name: str
+    agent: str
+    bank: str = ""
+    """The split that its memory is filled from; "": it starts empty, and the agent writes."""
+    settings: tuple[tuple[str, str], ...] = _EVEN
+    note: str = ""
+
+    def run(self, seed: int) -> Path:
+        """Return the folder of a run."""
+        return RUNS / self.name.replace(" ", "-") / f"seed{seed}"
+
+
+ARMS = (
+    Arm("bank", _FULL, "size-shift", _KEPT, "states of smaller levels"),
+    Arm("no bank", _FULL, note="its own episodes, as in the paper"),
+    Arm("no memory", f"{_FULL}-no-memory", note="the critic is not corrected"),
+    Arm("random retrieval", f"{_FULL}-random-keys", "size-shift", _KEPT, "keys say nothing"),
+    Arm("shuffled values", f"{_FULL}-shuffled", "size-shift", _KEPT, "values say nothing"),
+    Arm("unrelated bank", _FULL, "unrelated", _KEPT, "MultiRoom and RedBlueDoors"),
+)
+ORACLE_NOTE = (
+    "The control that retrieves the nearest state by V* with an optimal action in common has no "
+    "row: an agent would have to be told V* while it trains. Its retrieval alone is measured in "
+    "[quality of retrieval](retrieval-quality.md).\n\n"
+)
+CONTROLS = ("shuffled values", "random retrieval", "no bank", "unrelated bank", "no memory")
+
+
+def task() -> Task:
+    """Return the four targets side by side, played in turn."""
+    mixed = make_task("MiniGridMT5-v0")
+    count = len(TARGETS)
+    horizon = max(FAMILIES[name].max_steps for name in TARGETS)
+    return replace(
+        mixed,
+        title="four larger levels",
+        env_kwargs={"levels": list(TARGETS)},
+        scoring=CycledEpisodes("task", tuple(range(count))),
+        protocol=Protocol(
+            episodes=EPISODES * count,
+            horizon=horizon,
+            budget={"environment_steps": STEPS},
+            quick_episodes=10 * count,
+        ),
+        references={},
+        lazy={},
+    )
+
+
+@cache
+def slots_of(split: str) -> Path:
+    """Return the file of slots of a split, which is built if it is not there."""
+    path = RUNS / "banks" / f"{split}-slots.npz"
+    return path if path.is_file() else retrieval_bank.write(split, path.parent)
+
+
+def train(arm: Arm, seed: int) -> dict[str, Any]:
+    """Train and evaluate one run; return its record."""
+    folder = arm.run(seed)
+    inputs = {"bank": slots_of(arm.bank)} if arm.bank else {}
+    if not (folder / DONE).exists():
+        pkubench.train(
+            arm.agent,
+            task(),
+            steps=STEPS,
+            seed=seed,
+            settings=dict(arm.settings),
+            out=folder,
+            resume=is_nonempty(folder),
+            validate=VALIDATION.points,
+            validation_episodes=VALIDATION.episodes,
+            window=VALIDATION.window,
+            inputs=inputs,
+        )
+        (folder / DONE).touch()
+    config = load_saved(folder).config
+    return {
+        **identity(arm, seed),
+        "bank_sha256": config.get("inputs", {}),
+        "curve": [[p["at"], p["return"]] for p in config["validation"]["points"]],
+        "returns": evaluated(folder),
+    }
+
+
+def evaluated(folder: Path) -> dict[str, float]:
+    """Return the mean return of a saved agent on each target, of the first evaluation seeds."""
+    of = task()
+    planned = of.scoring.plan(of, 0, of.protocol.episodes)
+    env = make_batch(of.id, len(planned), **of.env_kwargs)
+    found: dict[int, list[float]] = {k: [] for k in range(len(TARGETS))}
+    for record in run_block(env, pkubench.load_agent(str(folder), of), of, planned):
+        if record.return_ is None:
+            raise RuntimeError(f"{folder}: {record.failure}")
+        found[record.options["task"]].append(record.return_)
+    env.close()
+    return {TARGETS[k]: float(np.mean(of)) for k, of in found.items()}
+
+
+def anchors() -> dict[str, list[float]]:
+    """Return the mean return of random play and of the shortest ways on each target."""
+    path = RECORDS / TABLE / "anchors.json"
+    if path.exists():
+        found: dict[str, list[float]] = json.loads(path.read_text())
+        return found
+    found = {}
+    for name in TARGETS:
+        seeds = evaluation_seeds(0, ANCHOR_EPISODES)
+        rewards = [
+            earned.sum()
+            for block in np.split(seeds, 10)
+            for _, _, earned, _ in play(name, "random", block).episodes
+        ]
+        env = GridWorld(ANCHOR_LEVELS, -1, (name,), False)
+        env.reset(seeds[:ANCHOR_LEVELS])
+        found[name] = [float(np.mean(rewards)), float(env.best_returns().mean())]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, found)
+    return found
+
+
+def identity(arm: Arm, seed: int) -> dict[str, Any]:
+    """Return what decides a record."""
+    return {
+        "arm": arm.name,
+        "agent": arm.agent,
+        "bank": arm.bank,
+        "settings": [list(pair) for pair in arm.settings],
+        "seed": seed,
+        "steps": STEPS,
+    }
+
+
+def path_of(arm: Arm, seed: int) -> Path:
+    """Return the path of a record."""
+    return RECORDS / TABLE / arm.name.replace(" ", "-") / f"seed{seed}.json"
+
+
+def read(arm: Arm, seed: int) -> dict[str, Any] | None:
+    """Return the record of a run as the arm is now, or None."""
+    path = path_of(arm, seed)
+    if not path.exists():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found if identity(arm, seed).items() <= found.items() else None
+
+
+def area(record: Mapping[str, Any], known: Mapping[str, Sequence[float]]) -> float:
+    """Return the area under a run's normalised curve, by trapezoids, as a share of the budget.
+
+    The curve is the mean validation return over the tasks; 0 is random play and 1 the shortest
+    ways. It begins at 0.
+    """
+    low, high = np.mean(list(known.values()), axis=0)
+    at, returns = np.array([[0.0, low], *record["curve"]]).T
+    return float(np.trapezoid((returns - low) / (high - low), at / STEPS))
+
+
+def section() -> str:
+    """Return the page, from the records that there are."""
+    return "".join([_HEAD, ORACLE_NOTE, *_table()])
+
+
+_HEAD = f"""# Transfer with a bank
+
+Written by `python -m benchmarks.results.retrieval_transfer`; no figure is entered by hand. One
+agent learns {", ".join(name.removesuffix("-v0") for name in TARGETS[:-1])} and
+{TARGETS[-1].removesuffix("-v0")} together, {STEPS_PER_TASK:,} frames of each, and its memory is
+filled from a [bank](../concepts/memory-banks.md) of smaller levels of the same kinds:
+{", ".join(s.level.removesuffix("-v0") for s in SPLITS["size-shift"].sources)}. The memory corrects
+the critic and never acts, so every control is trained for itself.
+
+**area** is under the curve of normalised mean return (0 random play, 1 the shortest ways) over
+{VALIDATION.points} validations; the other columns are normalised scores of the last policy in
+{EPISODES} episodes of each task. Means over seeds, with 95 % t-intervals.
+
+"""
+
+
+def _table() -> Iterator[str]:
+    done = {
+        arm.name: records
+        for arm in ARMS
+        if (records := {s: of for s in range(SEEDS) if (of := read(arm, s)) is not None})
+    }
+    missing = [arm for arm in ARMS if len(done.get(arm.name, {})) < SEEDS]
+    if done:
+        known = anchors()
+        columns = [name.removesuffix("-v0") for name in TARGETS]
+        yield f"| memory | what it has | area | {' | '.join(columns)} | n |\n"
+        yield f"|---|---|---|{'---|' * len(columns)}---|\n"
+        for arm in ARMS:
+            if arm.name not in done:
+                continue
+            runs = list(done[arm.name].values())
+            cells = [_interval([area(of, known) for of in runs])]
+            for name in TARGETS:
+                low, high = known[name]
+                cells.append(_interval([(of["returns"][name] - low) / (high - low) for of in runs]))
+            yield f"| {arm.name} | {arm.note} | {' | '.join(cells)} | {len(runs)} |\n"
+        yield "\n"
+        yield from _utility(done, known)
+    if missing:
+        yield "## Not yet measured\n\n"
+        for arm in missing:
+            yield f"- {arm.name} ({len(done.get(arm.name, {}))} of {SEEDS} runs): {arm.note}\n"
+        yield "\n"
+
+
+def _utility(
+    done: Mapping[str, Mapping[int, Mapping[str, Any]]], known: Mapping[str, Sequence[float]]
+) -> Iterator[str]:
+    """Yield the differences of areas from the controls, by pairs of equal seeds."""
+    if "bank" not in done:
+        return
+    yield (
+        "**Retrieval utility** is the area with the bank minus that of a control, "
+        "by paired seeds:\n\n"
+    )
+    for name in CONTROLS:
+        pairs = sorted(done["bank"].keys() & done.get(name, {}).keys())
+        if pairs:
+            gained = [area(done["bank"][s], known) - area(done[name][s], known) for s in pairs]
+            yield f"- minus {name}: {_interval(gained)}, n = {len(pairs)}\n"
+    yield "\n"
+
+
+def _interval(values: Sequence[float]) -> str:
+    if len(values) < 2:
+        return f"{values[0]:.3f}"
+    mean, low, high = mean_interval(values)
+    return f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def main() -> None:
+    """Train what is asked for and write the page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--train", action="store_true", help="train what has no record")
+    parser.add_argument("--only", default="", help="arms whose names match")
+    parser.add_argument("--list", action="store_true", help="print the arms")
+    given = parser.parse_args()
+    if given.list:
+        for arm in ARMS:
+            print(f"{arm.name}: {arm.agent}, bank {arm.bank or '-'}, {dict(arm.settings)}")
+        return
+    runs = [(arm, seed) for seed in range(SEEDS) for arm in ARMS if given.train]
+    for arm, seed in runs:
+        if not re.search(given.only, arm.name) or read(arm, seed) is not None:
+            continue
+        if arm.agent not in presets():
+            print(f"left out: there is no agent {arm.agent}")
+            continue
+        path = path_of(arm, seed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, train(arm, seed))
+        print(f"{arm.name} seed {seed}", flush=True)
+    PAGE.write_text(section())
+    print(f"wrote {PAGE.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

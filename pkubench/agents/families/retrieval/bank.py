@@ -1,0 +1,71 @@
+"""A bank that the memory starts from: states with values, in a NumPy file."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pkubench.agents.contract import IntArray
+from pkubench.errors import DataError
+
+if TYPE_CHECKING:
+    from pkubench.tasks.task import Task
+
+Array = npt.NDArray[Any]
+
+
+class Bank(NamedTuple):
+    """n states with their values."""
+
+    states: Array
+    """(n, 7, 7, 3) uint8, views of grid worlds."""
+    values: Array
+    """(n,) float32, discounted returns from there."""
+    tasks: IntArray
+    """(n,), numbers among the missions of the task that is trained on."""
+    sha256: str = ""
+    """Of the file."""
+
+
+def make_bank(states: Array, values: Array, tasks: Array, sha256: str = "") -> Bank:
+    """Return a bank of arrays.
+
+    Raises:
+        DataError: shapes or dtypes are others than those of :class:`Bank`, it is empty, a value is
+            not finite or a task is negative.
+    """
+    count = len(states)
+    wanted = {
+        "states": (states, (count, 7, 7, 3), "u"),
+        "values": (values, (count,), "f"),
+        "tasks": (tasks, (count,), "iu"),
+    }
+    for name, (array, shape, kinds) in wanted.items():
+        if array.shape != shape or array.dtype.kind not in kinds or not count:
+            raise DataError(
+                f"{name} of a bank have shape {shape} and {kinds!r} numbers, n at least 1; got "
+                f"{array.shape} of {array.dtype}"
+            )
+    if not np.isfinite(values).all() or (tasks < 0).any() or states.max() > 255:
+        raise DataError("values of a bank are finite, and tasks are numbers from 0 on")
+    return Bank(states.astype(np.uint8), values.astype(np.float32), tasks.astype(np.int64), sha256)
+
+
+def read_bank(path: str, task: Task) -> Bank:
+    """Read ``states``, ``values`` and ``tasks`` of an ``.npz`` file.
+
+    Raises:
+        DataError: there is no such file, or it holds something else.
+    """
+    try:
+        sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        with np.load(path, allow_pickle=False) as file:
+            states, values, tasks = (file[name] for name in ("states", "values", "tasks"))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is no bank: {error}") from error
+    return make_bank(states, values, tasks, sha256)

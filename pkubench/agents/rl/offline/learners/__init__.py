@@ -1,0 +1,1 @@
+"""Networks and updates of the methods that learn from a data set."""

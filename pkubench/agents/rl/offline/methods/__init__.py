@@ -1,0 +1,1 @@
+"""Methods that learn from a data set: one module each, with its settings."""

@@ -1,0 +1,1 @@
+"""Memory banks: recorded episodes of grid worlds to look up, what looks them up, and how well."""

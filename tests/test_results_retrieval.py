@@ -1,0 +1,90 @@
+"""The page of retrieval: normalised scores of tasks, and pairs of runs of the same seed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.results import retrieval, retrieval_page
+from benchmarks.results.records import validated
+from benchmarks.results.rows import config_of
+from pkubench.agents.components import as_plain
+from pkubench.envs.minigrid.multitask import MT7
+from pkubench.tasks.records import EpisodeRecord, returns_by_option
+from pkubench.tasks.registry import make_task
+
+
+def returns(share: float) -> dict[str, float]:
+    """Return each task's return at a share of the way from random play to the optimum."""
+    found = {}
+    for k, name in enumerate(retrieval_page.MEMBERS):
+        anchors = make_task(f"MiniGrid{name}-v0").references
+        low, high = anchors["random"].score, anchors["reference"].score
+        found[f"return:task={k}"] = low + share * (high - low)
+    return found
+
+
+def record(final: float, slope: float = 1.0) -> dict[str, Any]:
+    points = [{"at": 70_000 * k, **returns(slope * k / 20), "return": 0.0} for k in range(1, 21)]
+    validation = validated({"points": [], "sampled_points": points})
+    return {
+        "validation": validation,
+        "sampled": {"by_option": returns(final)},
+        "seconds": 100.0,
+    }
+
+
+def test_the_members_are_those_of_the_task_in_its_order() -> None:
+    own = [name.removesuffix("-v0").replace("-", "") for name in MT7.members]
+    assert own == list(retrieval_page.MEMBERS)
+
+
+def test_scores_are_normalised_between_random_play_and_the_optimum(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(retrieval_page, "read", lambda row, seed, budget: record(0.5 + 0.1 * seed))
+    found = retrieval_page.runs_of(retrieval.ROWS[-1], 1.0)
+    assert found is not None and found.final.shape == (3, 7)
+    assert found.final[:, 3] == pytest.approx([0.5, 0.6, 0.7])
+    assert found.early == pytest.approx(np.full((3, 7), 0.4), abs=1e-5)  # at 560,000
+    assert found.area == pytest.approx(np.full((3, 7), 0.525), abs=1e-5)
+    page = retrieval_page.page_of(retrieval.ROWS, 1.0)
+    assert "| mt-ppo-heads | 0.600 [" in page and "| 3 | 100 |" in page
+    monkeypatch.setattr(retrieval_page, "read", lambda row, seed, budget: None)
+    assert retrieval_page.runs_of(retrieval.ROWS[0], 1.0) is None
+
+
+def test_the_utility_compares_runs_of_the_same_seed() -> None:
+    ours = np.repeat([[0.5], [0.9], [0.1]], 7, 1)
+    found, count = retrieval_page.paired(ours, ours[:2] - [[0.1], [0.3]])
+    assert (found.estimate, count) == (pytest.approx(0.2), 2)
+
+
+def test_rows_share_the_settings_that_their_names_do_not_change() -> None:
+    names = {row.name for row in retrieval.ROWS}
+    assert len(names) == 9 and {row.seeds for row in retrieval.ROWS} == {10, 3}
+    own = ("retrieval", "task_layer")
+    plain = [
+        {
+            k: v
+            for k, v in as_plain(config_of(name, retrieval.TASK)).items()
+            if not k.startswith(own)
+        }
+        for name in sorted(names - {f"{retrieval.FULL}-paper"})
+    ]
+    assert all(settings == plain[0] for settings in plain)
+
+
+def test_returns_by_option_are_means_of_the_episodes_with_each_value() -> None:
+    records = [
+        EpisodeRecord(episode=k, seed=k, return_=float(k), length=1, options={"task": k % 2})
+        for k in range(5)
+    ]
+    assert returns_by_option(records) == {"return:task=0": 2.0, "return:task=1": 2.0}
+    failed = EpisodeRecord(
+        episode=5, seed=5, return_=None, length=1, options={"task": 1}, failure="x"
+    )
+    assert np.isnan(returns_by_option([*records, failed])["return:task=1"])
+    assert returns_by_option([EpisodeRecord(episode=0, seed=0, return_=1.0, length=1)]) == {}
