@@ -95,6 +95,6 @@ SUITE = Suite(
     title="Values in choices",
     summary="the value an agent is given, and the one that its choices reveal",
     tasks=tuple(_tasks()),
-    place=70,
+    place=80,
     random_factor=10,
 )
