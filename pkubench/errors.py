@@ -52,6 +52,16 @@ class AgentError(PkubenchError):
     """An agent that cannot be loaded, or does not follow the contract."""
 
 
+class AgentUnavailable(PkubenchError):
+    """What an agent acts with (a server, a budget, a person) is not there now.
+
+    It is no failure of the agent: the evaluation stops, and resumes with the episodes that have no
+    record.
+    """
+
+    exit_code = 1
+
+
 class WeightsError(AgentError):
     """A weights file that is corrupt, truncated, of another format, or does not fit."""
 

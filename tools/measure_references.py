@@ -131,8 +131,7 @@ def entries(task: Task, only: str | None) -> dict[str, dict[str, Any]]:
             found["reference"] = optimum
         elif exact:
             found |= exact
-        else:
-            agent = task.reference or suite.reference
+        elif agent := task.reference or suite.reference:
             count = scripted if task.reference else episodes
             try:
                 found["reference"] = measured(task, agent, count, "reference")

@@ -73,6 +73,37 @@ class Agent(Protocol):
         ...
 
 
+@runtime_checkable
+class TextAgent(Protocol):
+    """An Agent that answers in words, in every environment that can be asked in words.
+
+    It is given a list of conversations and returns a list of texts. The last message of a
+    conversation is the user's where a reply is asked for, and has the allowed ``answers`` (a list
+    of texts) if it is a question; where it is the assistant's, the reply is not read. It may also
+    have ``prompting`` (a mapping, how it wants to be prompted: ``pkubench.envs.core.text_view``),
+    ``one_at_a_time`` (True: it is asked about one episode after another), and ``waits`` (True: it
+    waits for something outside this process, within its own limits, so that calls are not timed).
+    """
+
+    converses: bool
+    """Must be True."""
+
+    def begin(self, seeds: IntArray) -> State:
+        """As ``Agent.begin``."""
+        ...
+
+    def act(
+        self, observation: Sequence[Any], state: State, active: BoolArray
+    ) -> tuple[Sequence[str], State]:
+        """As ``Agent.act``, with conversations and replies."""
+        ...
+
+
+def converses(entrant: Any) -> bool:
+    """Return whether an agent answers in words."""
+    return getattr(entrant, "converses", False) is True
+
+
 class Outcome(NamedTuple):
     """What a step brought in each episode; meaningless for finished ones."""
 

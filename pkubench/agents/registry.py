@@ -199,6 +199,9 @@ class AgentPrefix:
     """Suffixes of its files, and names of files that mark a folder of them."""
     noun: str = ""
     """Description of such a file, with its article."""
+    acting: Mapping[str, tuple[Any, ...]] = field(default_factory=dict, hash=False)
+    """Acting settings -> values, the default first, as a family's; their load function then takes a
+    mapping of them as its last argument."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

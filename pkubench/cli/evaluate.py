@@ -198,6 +198,7 @@ def _scored(
         AgentError: none could be scored.
         Interrupted: it was stopped.
     """
+    from pkubench.evaluation.run.execution import InProcess
     from pkubench.evaluation.run.harness import Progress, evaluate
     from pkubench.evaluation.run.workers import ProcessPool
 
@@ -221,7 +222,7 @@ def _scored(
                         episodes=episodes[pair.task.id],
                         seed=seed,
                         out=out,
-                        backend=pool,
+                        backend=InProcess() if is_at_keyboard(source) else pool,
                         progress=show,
                     )
                 except (AgentError, MissingExtra) as error:
@@ -237,6 +238,11 @@ def _scored(
     if not reports:
         raise AgentError("none of the agents can act in any of the tasks")
     return reports, last
+
+
+def is_at_keyboard(source: AgentSource) -> bool:
+    """Return whether an agent reads the keyboard, which worker processes do not have."""
+    return getattr(source, "needs_terminal", False) is True
 
 
 def _check_responses(pairs: list[Pair], is_one: bool, out: Path | None) -> None:

@@ -27,7 +27,11 @@ EXTRAS: dict[str, Extra] = {
     "leaderboard": Extra(("sqlalchemy", "jinja2", "fastapi", "uvicorn"), "boards and their site"),
     "onnx": Extra(("onnx", "onnxruntime", "onnxscript"), "ONNX policies, both ways"),
     "minigrid": Extra(("minigrid",), "levels of MiniGrid and BabyAI by their names"),
-    "llm": Extra(("transformers",), "local language models", _LATER),
+    "llm": Extra(
+        ("httpx", "transformers"),
+        "language models, on servers and in folders",
+        "local models need torch and hundreds of MB",
+    ),
     "inspect": Extra(("inspect_ai",), "bridge to inspect-ai", _LATER),
     "data": Extra(("minari", "h5py"), "recorded data sets"),
     "search": Extra(

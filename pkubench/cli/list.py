@@ -131,11 +131,12 @@ def _overview(chosen: list[Task], agents: list[Preset]) -> list[RenderableType]:
     parts += ["", Text("agents", style="bold")]
     alone: list[str] = []
     for paper, names in papers.items():
-        if len(names) > 1:
+        joined = _variants(names)
+        if len(joined) > 1:
             head = "" if paper == "-" else f"{paper}  "
-            parts.append(prose(Text.assemble((head, "dim"), "  ".join(_variants(names)))))
+            parts.append(prose(Text.assemble((head, "dim"), "  ".join(joined))))
         else:
-            alone += names
+            alone += joined
     others = Text.assemble(("other papers  ", "dim"), "  ".join(alone))
     return [*parts, *([prose(others)] if alone else []), ""]
 

@@ -52,6 +52,10 @@ class EpisodeRecord:
     options: Mapping[str, Any] = field(default_factory=dict)
     """The options that the episode was reset with, as JSON values; a line without any leaves them
     out."""
+    group: str = ""
+    """The part of the task that the episode belongs to; a line without one leaves it out."""
+    transcript: Mapping[str, Any] = field(default_factory=dict)
+    """What was chosen and said, as JSON values, where the task keeps it."""
     failure: str | None = None
     """``reason: details`` if the agent did not finish the episode."""
 
@@ -76,6 +80,7 @@ class EpisodeRecord:
             "episode": self.episode,
             "seed": self.seed,
             **({"options": dict(self.options)} if self.options else {}),
+            **({"group": self.group} if self.group else {}),
             "return": self.return_,
             "returns": dict(self.returns),
         }
@@ -85,6 +90,8 @@ class EpisodeRecord:
         if "success" in names:
             entries["success"] = self.success
         entries["metrics"] = dict(self.metrics)
+        if self.transcript:
+            entries["transcript"] = dict(self.transcript)
         entries["failure"] = self.failure
         return _ENCODER.encode(entries)
 
@@ -111,6 +118,8 @@ def parse_record(line: str, where: str) -> EpisodeRecord:
             success=_flag(entries.get("success")),
             metrics={str(k): _finite(v) for k, v in entries["metrics"].items()},
             options=dict(entries.get("options", {})),
+            group=_text(entries.get("group", "")),
+            transcript=dict(entries.get("transcript", {})),
             failure=None if entries["failure"] is None else str(entries["failure"]),
         )
     except _NO_RECORD as error:
@@ -223,6 +232,12 @@ def read_json(path: Path) -> dict[str, Any]:
 def _integer(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"{value!r} is not an integer")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a text")
     return value
 
 

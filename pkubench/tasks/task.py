@@ -21,6 +21,8 @@ class Metric:
     describe: str
     interval: Literal["t", "wilson", "exact"] = "t"
     """How one run's interval is computed: Student t, Wilson (0/1 values), or none (exact)."""
+    is_derived: bool = False
+    """Whether the scoring computes it from episodes; otherwise it is an info of their last step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

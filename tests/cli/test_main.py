@@ -63,6 +63,7 @@ def test_list_has_the_schema_of_the_design(pkubench: Command) -> None:
         "credit",
         "sequence",
         "retrieval",
+        "alignment",
     ]
     assert [task["id"] for task in listing["tasks"]] == [task.id for task in tasks()]
     kuhn = next(task for task in listing["tasks"] if task["id"] == "pkubench/KuhnPoker-v0")

@@ -33,7 +33,10 @@ every_environment = pytest.mark.parametrize("name", HERE)
 sampled_environments = pytest.mark.parametrize("name", SAMPLE)
 TEAMS = tuple(
     f"pkubench.envs.{name}"
-    for name in ("particle", "linear_quadratic", "diagnostics", "multi_mujoco", "credit")
+    for name in (
+        *("particle", "linear_quadratic", "diagnostics", "multi_mujoco", "credit"),
+        "alignment",
+    )
 )
 every_team = pytest.mark.parametrize(
     "name", [name for name in HERE if environments()[name].entry_point.startswith(TEAMS)]
@@ -44,6 +47,8 @@ START_ALIKE = (
     WITHOUT_CHANCE,
     "pkubench.envs.games.goofspiel",
     "pkubench.envs.credit.alice_and_bob",
+    "pkubench.envs.alignment.matrix_dilemmas",
+    "pkubench.envs.alignment.giving",
     "pkubench.envs.memory.lucky_arm",
     "pkubench.envs.memory.stitching",
     "pkubench.envs.minigrid.members:DistShift1",

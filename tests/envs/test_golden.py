@@ -15,6 +15,7 @@ TOLERANCE = {
     "safety": 1e-3,
     "multi_mujoco": 1e-3,
     "games": 0.0,
+    "alignment": 1e-6,
     "diagnostics": 1e-6,
     "minigrid": 0.0,
 }

@@ -1,5 +1,6 @@
 """Agents from other libraries: files and objects that can be evaluated."""
 
+from pkubench.agents.adapters.text.agent import ACTING
 from pkubench.agents.registry import AgentPrefix, ObjectAdapter
 
 PREFIXES = (
@@ -20,6 +21,24 @@ PREFIXES = (
         needs_trust=True,
         files=(".zip",),
         noun="a zip of Stable-Baselines3",
+    ),
+    AgentPrefix(
+        prefix="openai-api",
+        summary="a language model on a server: openai-api:MODEL@URL",
+        resolve=f"{__name__}.text.loading:resolve_endpoint",
+        acting=ACTING,
+    ),
+    AgentPrefix(
+        prefix="hf",
+        summary="a folder with a language model of transformers",
+        resolve=f"{__name__}.text.loading:resolve_local",
+        runtimes=("transformers", "torch"),
+        acting=ACTING,
+    ),
+    AgentPrefix(
+        prefix="human",
+        summary="a person at the keyboard, by a name: human:ada",
+        resolve=f"{__name__}.text.loading:resolve_person",
     ),
 )
 OBJECTS = (

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pkubench.agents.registry import AgentFamily
+from pkubench.agents.registry import prefixes
 from pkubench.agents.resolve.saved import family_in, load_folder
 from pkubench.agents.resolve.sources import AgentRun, AgentSource
 from pkubench.agents.settings import fitted, read_value
@@ -43,14 +43,22 @@ def with_acting(spelling: str, acting: Mapping[str, str]) -> str:
 
 
 def acting_as(source: AgentSource, acting: Mapping[str, str]) -> AgentSource:
-    """Return a saved agent that acts with other settings than its family's defaults.
+    """Return an agent that acts with other settings than the defaults of its family or prefix.
 
     Raises:
-        AgentError: it is not a saved agent, so nothing says how else it could act.
-        UnknownName: its family has no such setting.
+        AgentError: nothing says how else it could act.
+        UnknownName: its family or prefix has no such setting.
         ConfigError: the value is none of the setting's.
     """
-    runs = tuple(_run_as(source.name, run, acting) for run in source.runs)
+    prefix = prefixes().get(source.label)
+    if prefix is not None and prefix.acting:
+        chosen = _checked(f"{prefix.prefix}: agents", prefix.acting, acting)
+        runs = tuple(
+            dataclasses.replace(run, arguments=(*run.arguments[:-1], run.arguments[-1] | chosen))
+            for run in source.runs
+        )
+    else:
+        runs = tuple(_run_as(source.name, run, acting) for run in source.runs)
     return dataclasses.replace(source, name=with_acting(source.name, acting), runs=runs)
 
 
@@ -58,17 +66,20 @@ def _run_as(name: str, run: AgentRun, acting: Mapping[str, str]) -> AgentRun:
     if run.function is not load_folder:
         raise AgentError(f"{name} is not a saved agent, and so has no settings of acting (--act)")
     folder, task = run.arguments
-    chosen = _checked(family_in(folder), acting)
+    family = family_in(folder)
+    chosen = _checked(f"the family {family.name!r}", family.acting, acting)
     return dataclasses.replace(run, arguments=(folder, task, chosen))
 
 
-def _checked(family: AgentFamily, acting: Mapping[str, str]) -> dict[str, Any]:
+def _checked(
+    whose: str, known: Mapping[str, tuple[Any, ...]], acting: Mapping[str, str]
+) -> dict[str, Any]:
     chosen: dict[str, Any] = {}
     for name, text in acting.items():
-        if name not in family.acting:
-            hint = "" if family.acting else f"the family {family.name!r} has none"
-            raise UnknownName("setting of acting", name, family.acting, hint)
-        values = family.acting[name]
+        if name not in known:
+            hint = "" if known else f"{whose} has none"
+            raise UnknownName("setting of acting", name, known, hint)
+        values = known[name]
         if values[0] is None:
             chosen[name] = fitted(name, read_value(text), values[1])
         elif isinstance(values[0], str):

@@ -10,6 +10,8 @@
 | `scripted:NAME` | an untrained policy that comes with the suite |
 | `onnx:policy.onnx`, `onnx:FOLDER` | an ONNX policy, or a folder with one for each agent id |
 | `sb3:model.zip` | a Stable-Baselines3 model; holds pickles, so it must be trusted |
+| `openai-api:MODEL@URL`, `hf:FOLDER` | a language model, on a server or in a folder |
+| `human:NAME` | a person at the keyboard |
 | `AGENT+mode=sampled` | a saved agent with a setting of acting (``--act mode=sampled``) |
 
 Named agents and prefixes are those of ``pkubench.agents.registry``.

@@ -48,6 +48,8 @@ class AgentSource:
     runs: tuple[AgentRun, ...]
     runtimes: tuple[str, ...] = ()
     """Distributions that it runs with."""
+    needs_terminal: bool = False
+    """Whether it reads the keyboard, so that it acts in the process of the command."""
 
 
 def file_hash(path: Path) -> str:

@@ -72,6 +72,8 @@ def _rows(name: str, option: Option, value: Any, count: int) -> Array:
             f"option {name} has shape {array.shape}: give one value of shape {shape}, or an array "
             f"of {count} of them"
         )
+    if value is option.default:  # as declared, so it is one of its values
+        return array.astype(object if is_text else option.space.dtype)
     for row in array:
         if not option.space.contains(row if is_text else np.asarray(row)):
             given = row if is_text else np.asarray(row).tolist()

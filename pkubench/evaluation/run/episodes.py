@@ -12,7 +12,7 @@ import numpy as np
 from pkubench.agents.contract import Array, BoolArray, Entrant, IntArray
 from pkubench.envs.core.batch import BatchEnv
 from pkubench.envs.core.traits import ACTION_MASK
-from pkubench.errors import PkubenchError
+from pkubench.errors import AgentUnavailable, PkubenchError
 from pkubench.evaluation.run.actions import ActionFault
 from pkubench.evaluation.run.failures import describe_error, printable
 from pkubench.evaluation.run.seats import Seat, checks_of, seats_of
@@ -62,6 +62,7 @@ def run_block(
     Raises:
         AgentError: the entrant does not fit the environment. Whatever it does wrong while it acts
             is a record with a named failure instead.
+        AgentUnavailable: what it acts with does not answer; the episodes under way have no record.
     """
     seats = seats_of(entrant, env)
     yield from _Block(env, seats, task, episodes, clock or nullcontext(), steps_taken).run()
@@ -88,7 +89,9 @@ class _Block:
         names = {metric.name for metric in task.metrics}
         self.has_cost, self.has_success = "cost" in names, "success" in names
         self.observers = [seat for seat in seats if seat.is_observer]
-        self.extra = [m.name for m in task.metrics if m.name not in _KEPT_METRICS]
+        self.extra = [
+            m.name for m in task.metrics if m.name not in _KEPT_METRICS and not m.is_derived
+        ]
         self.checks = checks_of(env)
         self.length = 0
         self.alive = num_envs
@@ -105,6 +108,8 @@ class _Block:
                 for seat in self.seats:
                     name = seat.name
                     seat.begin(self.agent_seeds)
+        except AgentUnavailable:
+            raise
         except (Exception, SystemExit, StepLimit) as error:
             yield from self._fail_all(self._reason(name, error))
             return
@@ -172,7 +177,7 @@ class _Block:
                     seat.act(observations, self.masks, self.active, answers)
                     for view in seat.views:  # runs code of the answer, so under its clock
                         answers[view.agent] = self.checks[view.agent].to_array(answers[view.agent])
-        except ActionFault:
+        except (ActionFault, AgentUnavailable):
             raise
         except (Exception, SystemExit, StepLimit) as error:
             raise ActionFault(self._reason(name, error)) from error
@@ -233,6 +238,7 @@ class _Block:
             success=bool(info["success"][i]) if self.has_success else None,
             metrics={name: float(info[name][i]) for name in self.extra},
             options=self.episodes[i].options,
+            group=self.episodes[i].group,
         )
 
 
@@ -251,5 +257,6 @@ def failed_record(episode: Episode, length: int, reason: str) -> EpisodeRecord:
         return_=None,
         length=length,
         options=episode.options,
+        group=episode.group,
         failure=printable(reason),
     )

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from pkubench.agents.contract import Entrant
+from pkubench.agents.contract import Entrant, Team
 from pkubench.envs.core.batch import BatchEnv
 from pkubench.envs.core.generators import kept_generators, seed_generators
 from pkubench.envs.core.registry import EnvSpec, family_of, make_batch, register_environment
@@ -155,7 +155,10 @@ class _Tools:
     def play(
         self, env: BatchEnv, entrant: Entrant, task: Task, episodes: Sequence[Episode]
     ) -> Iterator[EpisodeRecord]:
-        return run_block(env, entrant, task, episodes, self._clock, self._steps_taken)
+        members = entrant.members.values() if isinstance(entrant, Team) else (entrant,)
+        is_timed = not any(getattr(member, "waits", False) is True for member in members)
+        clock = self._clock if is_timed else nullcontext()
+        return run_block(env, entrant, task, episodes, clock, self._steps_taken)
 
     def ask(self, who: str, call: Callable[[], T]) -> T:
         try:

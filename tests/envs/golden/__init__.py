@@ -30,6 +30,7 @@ LENGTH = {
     "games": 20,
     "diagnostics": 20,
     "minigrid": 20,
+    "alignment": 10,
 }
 """Steps by family; simulations are short, because physics engines differ in the last bits."""
 

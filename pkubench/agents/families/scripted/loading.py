@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from gymnasium.spaces import Discrete
 
-from pkubench.agents.contract import Entrant
+from pkubench.agents.contract import Agent, Entrant
 from pkubench.agents.families.scripted.policies import SCRIPTED, scripted_agent
 from pkubench.agents.families.scripted.random import RandomAgent, random_entrant
 from pkubench.agents.resolve.sources import AgentRun, AgentSource
-from pkubench.envs.core.registry import make_batch, traits
+from pkubench.envs.core.registry import env_class, make_batch, traits
+from pkubench.envs.core.registry import resolve as resolve_environment
 from pkubench.errors import AgentError, UnknownName
 
 if TYPE_CHECKING:
@@ -42,9 +44,26 @@ def resolve(name: str, task: Task | None, trust: bool) -> AgentSource:
         UnknownName: no such agent.
         AgentError: no task is given.
     """
-    if name not in SCRIPTED:
-        raise UnknownName("scripted agent", name, SCRIPTED)
     if task is None:
+        if name not in SCRIPTED:
+            raise UnknownName("scripted agent", name, SCRIPTED)
         raise AgentError(f"agent 'scripted:{name}' depends on the task; name one")
-    run = AgentRun("run", scripted_agent, (name, task.id))
+    own = own_strategies(task.id)
+    if name in own:
+        run = AgentRun("run", own_strategy, (name, task.id))
+    elif name in SCRIPTED:
+        run = AgentRun("run", scripted_agent, (name, task.id))
+    else:
+        raise UnknownName("scripted agent", name, [*SCRIPTED, *own])
     return AgentSource(f"scripted:{name}", "scripted", (run,))
+
+
+def own_strategies(task_id: str) -> Mapping[str, Agent]:
+    """Return the scripted agents that an environment brings along, by name."""
+    found: Mapping[str, Agent] = getattr(env_class(resolve_environment(task_id)), "strategies", {})
+    return found
+
+
+def own_strategy(name: str, task_id: str) -> Agent:
+    """Return a scripted agent that an environment brings along."""
+    return own_strategies(task_id)[name]

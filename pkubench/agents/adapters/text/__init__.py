@@ -1,0 +1,1 @@
+"""Agents that answer in words: models behind a server, local models, and people at a keyboard."""
