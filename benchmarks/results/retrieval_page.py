@@ -27,7 +27,7 @@ PAIRS = {
     "retrieval utility: true against shuffled values": f"{FULL}-shuffled",
     "with against without the memory": f"{FULL}-no-memory",
     "against random keys": f"{FULL}-random-keys",
-    "against PPO that is told the task": "mt-ppo",
+    "against PPO conditioned on the task": "mt-ppo",
 }
 _HEAD = """# Grid worlds: does retrieval help?
 

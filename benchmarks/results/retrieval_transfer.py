@@ -81,7 +81,7 @@ ARMS = (
 )
 ORACLE_NOTE = (
     "The control that retrieves the nearest state by V* with an optimal action in common has no "
-    "row: an agent would have to be told V* while it trains. Its retrieval alone is measured in "
+    "row: an agent would need V* while it trains. Its retrieval alone is measured in "
     "[quality of retrieval](retrieval-quality.md).\n\n"
 )
 CONTROLS = ("shuffled values", "random retrieval", "no bank", "unrelated bank", "no memory")

@@ -52,7 +52,7 @@ class SlotRetriever(Retriever):
     exclude_episode: bool = False
     """A state does not retrieve states of its own episode."""
     writes: bool = True
-    """False: the memory stays what the input ``bank`` gives; slots are drawn from it anew at every
+    """False: the memory stays what the input ``bank`` gives; slots are drawn from it again at every
     update."""
 
     def __post_init__(self) -> None:
