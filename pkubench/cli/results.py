@@ -24,6 +24,7 @@ from pkubench.evaluation.normalised import NO_REFERENCES, NormalisedScores
 from pkubench.evaluation.report import Report, ranking_key
 from pkubench.tasks.records import EPISODES
 from pkubench.tasks.registry import make_task, tasks
+from pkubench.tasks.task import Metric
 
 _T = TypeVar("_T")
 
@@ -110,6 +111,7 @@ def reports_table(output: Output, reports: Iterable[Report]) -> list[RenderableT
     """Return the tables of scores, and a line for every kind of failure.
 
     Tasks with a cost limit have a table of their own, because most of its columns are theirs alone.
+    A single evaluation is shown with all that its task measures, several by what ranks them.
     """
     reports = list(reports)
     groups: tuple[list[Report], list[Report]] = ([], [])
@@ -143,21 +145,11 @@ def _table(output: Output, reports: list[Report]) -> RenderableType:
     rows: list[list[str | Text]] = []
     last = ""
     for report in reports:
-        metric = make_task(report.task).ranking
-        measured = report.metrics[metric.name]
-        bounds = "–"
-        if measured.low is not None and measured.high is not None:
-            bounds = f"{number(measured.low)} to {number(measured.high)}"
-        if metric.interval == "exact" and measured.n == 1:
-            bounds = "exact"
         rows.append(
             [
                 short(report.task) if report.task != last else "",
                 report.agent,
-                f"{metric.name} {'↑' if metric.higher_is_better else '↓'}",
-                number(measured.mean),
-                bounds,
-                f"{measured.n} {report.sample}" if measured.n > 1 else str(measured.n),
+                *_measured(report, make_task(report.task).ranking),
                 _cost(report),
                 *_constraint(report),
                 number(report.normalised, 3),
@@ -165,8 +157,31 @@ def _table(output: Output, reports: list[Report]) -> RenderableType:
             ]
         )
         last = report.task
+    if len(reports) == 1:
+        rows += [["", "", *_measured(reports[0], metric)] for metric in _other_metrics(reports[0])]
+        rows[1:] = [[*row, *[""] * (len(columns) - len(row))] for row in rows[1:]]
     kept = [i for i, column in enumerate(columns) if column.title not in empty]
     return output.table("", [columns[i] for i in kept], [[row[i] for i in kept] for row in rows])
+
+
+def _measured(report: Report, metric: Metric) -> tuple[str, str, str, str]:
+    """Return a metric's cells: name, mean, interval and sample."""
+    measured = report.metrics[metric.name]
+    bounds = "–"
+    if measured.low is not None and measured.high is not None:
+        bounds = f"{number(measured.low)} to {number(measured.high)}"
+    if metric.interval == "exact" and measured.n == 1:
+        bounds = "exact"
+    sample = f"{measured.n} {report.sample}" if measured.n > 1 else str(measured.n)
+    name = f"{metric.name} {'↑' if metric.higher_is_better else '↓'}"
+    return name, number(measured.mean), bounds, sample
+
+
+def _other_metrics(report: Report) -> list[Metric]:
+    """Return what a task measures besides its ranking metric and the cost, if the report has it."""
+    task = make_task(report.task)
+    shown = {task.ranking.name, "cost"}
+    return [m for m in task.metrics if m.name not in shown and m.name in report.metrics]
 
 
 def _cost(report: Report) -> Text:

@@ -118,6 +118,14 @@ def test_the_table_names_agents_intervals_and_sample(pkubench: Command) -> None:
 
 
 @pytest.mark.usefixtures("in_process")
+def test_one_evaluation_shows_all_that_its_task_measures(pkubench: Command) -> None:
+    task = ("AliceAndBob-v0", "--episodes", "4", "--quiet")
+    assert "success" in pkubench("evaluate", "random", *task).out
+    several = pkubench("evaluate", "--agents", "random,scripted:optimum", *task)
+    assert several.code == 0
+    assert "success" not in several.out
+
+
 def test_records_lie_where_the_design_says(pkubench: Command) -> None:
     evaluate(pkubench, "random", SPREAD, "--episodes", "3", "--out", "results")
     lines = Path("results/random/SimpleSpread-v0/run/episodes.jsonl").read_text().splitlines()
