@@ -36,7 +36,6 @@ ROWS = as_trained(
         Row("mappo", "SimpleReference-v0", _TALK, 5),
         Row("ppo", "HopperVelocity-v0", _HOPPER, 5),
         Row("ppo", "HalfCheetahVelocity-v0", _CHEETAH, 5),
-        Row("happo", "SimpleSpread-v0", 10_000_000, 1, ships=0, label="happo-10m"),
         Row("happo-paper", "SimpleSpread-v0", _SPREAD, 3, ships=0),
     )
 )

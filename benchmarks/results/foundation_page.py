@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from benchmarks.results.anchors import floor_of
 from benchmarks.results.page import (
     Pair,
     Table,
     markdown,
-    normalised,
     not_learned,
     return_cost_figure,
     table_of,
     verdicts,
 )
-from benchmarks.results.records import Scored, by_old_rules
+from benchmarks.results.records import Scored
 from benchmarks.results.rows import Row, page_path
 from pkubench.tasks.suites.constrained import COST_LIMIT
 
 _PUBLISHED = {
-    ("happo-10m", "SimpleSpread-v0"): "-62 at 10 M steps, v2 rules",
     ("happo", "SimpleSpeakerListener-v0"): "about -9 at 10 M, v2 rules",
     ("mappo", "SimpleSpeakerListener-v0"): "-13 at 10 M, v2 rules",
     ("happo", "SimpleReference-v0"): "-12 to -13 at 10 M, v2 rules",
@@ -77,17 +74,6 @@ def _verdicts(table: Table) -> list[str]:
             f"{spread['happo'].text('return')}, n = {len(spread['happo'].runs)}.\n"
         )
     lines += verdicts(table, [Pair(task, "happo", "mappo") for task in _CONTROLLERS])
-    if "happo-10m" in spread:
-        controller = _CONTROLLERS["SimpleSpread-v0"]
-        floor = floor_of("SimpleSpread-v0", spread)
-        ours = [spread[name].mean("return") for name in ("happo-10m", floor, controller)]
-        old = [by_old_rules(name, "SimpleSpread-v0") for name in (floor, controller)]
-        lines.append(
-            f"- One HAPPO run of 10 M steps on SimpleSpread: {ours[0]:.1f}, which is "
-            f"{normalised(*ours):.0f} where doing nothing is 0 and the controller 100. The paper's "
-            f"curve ends near -62 by the v2 rules, {normalised(-62.0, *old):.0f} on that scale. "
-            "One run does not support a claim.\n"
-        )
     if "happo-paper" in spread:
         lines.append(
             "- HAPPO with the official settings (gamma 0.99, 5e-4, 20 x 200) at 1.5 M steps: "
