@@ -353,9 +353,7 @@ def packed(arrays: Mapping[str, Array], facts: Mapping[str, Any] | None = None) 
     return whole.getvalue()
 
 
-def read_arrays(
-    path: Path | io.BytesIO, kind: str, version: int
-) -> tuple[dict[str, Any], dict[str, Array]]:
+def read_arrays(path: Path, kind: str, version: int) -> tuple[dict[str, Any], dict[str, Array]]:
     """Return the description and the arrays of a file; no code in it is run.
 
     Raises:

@@ -90,7 +90,7 @@ def test_slots_keep_the_answers_of_the_rows_that_fill_them() -> None:
         row = int(np.flatnonzero(given.values == made.slots.values[slot])[0])
         assert made.slots.optimal_values[slot] == given.optimal_values[row]
         assert made.slots.optimal_actions[slot] == given.optimal_actions[row]
-    assert not made.export().files  # nothing to show without the answers
+    assert not made.export().extra  # nothing to show without the answers
 
 
 def test_an_oracle_without_answers_is_refused() -> None:

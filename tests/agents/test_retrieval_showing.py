@@ -15,9 +15,9 @@ from pkubench.agents.contract import Illustrator
 from pkubench.agents.families.retrieval.bank import make_bank
 from pkubench.agents.families.retrieval.loading import load
 from pkubench.agents.families.retrieval.networks import Groups
-from pkubench.agents.families.retrieval.showing import MEMORY, PLACES
+from pkubench.agents.families.retrieval.showing import MEMORY, PLACES, Recall
 from pkubench.agents.families.retrieval.training import RetrievalTraining
-from pkubench.agents.saved.files import SavedAgent, save_agent
+from pkubench.agents.saved.files import SavedAgent, load_extra, load_saved, save_agent
 from pkubench.cli.filming import Reel, filmed_episode
 from pkubench.envs.core.batch import SOLE_AGENT
 from pkubench.errors import WeightsError
@@ -40,9 +40,12 @@ def trained(agent: str = FULL, **changes: Any) -> RetrievalTraining:
     return made
 
 
-def saved(made: RetrievalTraining) -> SavedAgent:
+def saved(made: RetrievalTraining, folder: Path) -> SavedAgent:
+    """Return a training's agent as it is read from its run folder."""
     export = made.export()
-    return SavedAgent({**export.config, "task": TASK}, dict(export.tensors), export.files)
+    config = {**export.config, "kind": "retrieval", "agent": FULL, "task": TASK}
+    save_agent(folder, config, dict(export.tensors), export.files, export.extra)
+    return load_saved(folder)
 
 
 def by_the_learner(made: RetrievalTraining, seen: Any, task: int) -> tuple[Any, Any]:
@@ -67,9 +70,9 @@ def by_the_learner(made: RetrievalTraining, seen: Any, task: int) -> tuple[Any, 
 
 
 @pytest.mark.parametrize("name", ["", "-shuffled", "-random-keys", "-episodic", "-no-hypernetwork"])
-def test_what_is_shown_is_what_the_learner_would_read(name: str) -> None:
+def test_what_is_shown_is_what_the_learner_would_read(name: str, tmp_path: Path) -> None:
     made = trained(FULL + name)
-    agent: Any = load(saved(made))
+    agent: Any = load(saved(made, tmp_path))
     assert isinstance(agent, Illustrator) and made.slots is not None
     data = made.collect()
     for env in (0, 3, 5):
@@ -82,9 +85,9 @@ def test_what_is_shown_is_what_the_learner_would_read(name: str) -> None:
         np.testing.assert_array_equal(agent.recall.images[slots], made.slots.images[at[slots]])
 
 
-def test_pictures_have_the_best_first_and_one_size() -> None:
+def test_pictures_have_the_best_first_and_one_size(tmp_path: Path) -> None:
     made = trained()
-    agent: Any = load(saved(made))
+    agent: Any = load(saved(made, tmp_path))
     assert agent.recall.names == ["LavaGapS7", "RedBlueDoors-6x6", "MemoryS11"]
     seen = made.collect().observations[SOLE_AGENT][3, :1]
     picture = agent.beside(seen, None)
@@ -93,29 +96,49 @@ def test_pictures_have_the_best_first_and_one_size() -> None:
         top, left = (place * size + 8 for place, size in zip(divmod(k, 2), CARD, strict=True))
         own = picture[top : top + 112, left : left + 112]
         np.testing.assert_array_equal(own, view_picture(agent.recall.images[slot]))
-    empty: Any = load(saved(training()))
+    empty: Any = load(saved(training(), tmp_path))
     assert not len(empty.recall.tasks)
     blank = empty.beside(seen, None)
     assert blank.shape == picture.shape and (blank == 255).all()
 
 
-def test_agents_without_a_memory_show_nothing_and_recurrent_ones_do() -> None:
+def test_agents_without_a_memory_show_nothing_and_recurrent_ones_do(tmp_path: Path) -> None:
     for name in ("mt-ppo", f"{FULL}-no-memory"):
-        made = saved(training(name))
-        assert not made.files and not isinstance(load(made), Illustrator)
+        assert not isinstance(load(saved(training(name), tmp_path / name)), Illustrator)
     made = trained(memory="gru")
-    agent: Any = load(saved(made))
+    agent: Any = load(saved(made, tmp_path))
     seen = made.collect().observations[SOLE_AGENT][3, :1]
     assert isinstance(agent, Illustrator)
     assert agent.beside(seen, agent.begin(np.zeros(1, np.int64))).shape[2] == 3
 
 
-def test_a_damaged_memory_is_refused() -> None:
-    made = saved(trained())
-    other = saved(training("retrieval-hypernetwork", task="MiniGridMT5-v0"))
-    for data in (b"text", made.files[MEMORY][:-30], other.files[MEMORY]):
+def test_weights_alone_act_the_same_and_show_nothing(tmp_path: Path) -> None:
+    made = trained()
+    whole: Any = load(saved(made, tmp_path))
+    (tmp_path / f"{MEMORY}.safetensors").unlink()  # as in bundles and shipped weights
+    alone: Any = load(load_saved(tmp_path))
+    assert isinstance(whole, Illustrator) and not isinstance(alone, Illustrator)
+    seen, everyone = made.collect().observations[SOLE_AGENT][3], np.ones(6, np.bool_)
+    actions = [agent.act(seen, None, everyone)[0] for agent in (whole, alone)]
+    np.testing.assert_array_equal(*actions)
+
+
+def test_a_damaged_memory_is_refused(tmp_path: Path) -> None:
+    made = saved(trained(), tmp_path)
+    other = saved(training(FULL, task="MiniGridMT5-v0"), tmp_path / "other")
+    network: Any = load(made)
+    with pytest.raises(WeightsError, match="not of this agent"):
+        Recall(network.recall.network, other.config[MEMORY], load_extra(tmp_path / "other", MEMORY))
+    arrays = load_extra(tmp_path, MEMORY)
+    for name in arrays:
         with pytest.raises(WeightsError):
-            load(made._replace(files={MEMORY: data}))
+            Recall(network.recall.network, made.config[MEMORY], {**arrays, name: np.zeros(3)})
+    for facts in ({}, {**made.config[MEMORY], "settings": {"retrieval": "none"}}):
+        with pytest.raises(WeightsError):
+            Recall(network.recall.network, facts, arrays)
+    (tmp_path / f"{MEMORY}.safetensors").write_bytes(b"text")
+    with pytest.raises(WeightsError, match="is not the file that was saved"):
+        load(load_saved(tmp_path))
 
 
 class Film:
@@ -134,9 +157,7 @@ class Film:
 
 
 def test_a_saved_run_is_filmed_beside_what_it_retrieves(tmp_path: Path) -> None:
-    export = trained().export()
-    config = {**export.config, "kind": "retrieval", "agent": FULL, "task": TASK}
-    save_agent(tmp_path, config, dict(export.tensors), export.files)
+    saved(trained(), tmp_path)
     task = make_task(TASK)
     task = replace(task, protocol=replace(task.protocol, horizon=3))
     [planned] = task.scoring.plan(task, 0, 1)

@@ -22,10 +22,9 @@ from pkubench.agents.families.retrieval.networks import (
 )
 from pkubench.agents.families.retrieval.setup import missions_of
 from pkubench.agents.families.retrieval.showing import (
-    MEMORY,
-    Recall,
     ShowingPolicy,
     ShowingRecurrentPolicy,
+    recall_of,
 )
 from pkubench.agents.nn.fast.policy import NetworkPolicy, NetworkSettings, saved_floats
 from pkubench.agents.nn.memory.base import Memory
@@ -87,12 +86,13 @@ def load(
         layer = TaskLayer(torch.from_numpy(weight), torch.from_numpy(bias))
     network: Any = ActingNetwork(net, layer)
     made = NetworkSettings(space, None, "clip", None, None)
-    if MEMORY not in saved.files:
+    recall = recall_of(saved, network)
+    if recall is None:
         kind = RecurrentPolicy if net.units else NetworkPolicy
         return kind(network, made, stochastic=stochastic)
     showing = ShowingRecurrentPolicy if net.units else ShowingPolicy
     agent = showing(network, made, stochastic=stochastic)
-    agent.recall = Recall(network, saved.files[MEMORY])
+    agent.recall = recall
     return agent
 
 

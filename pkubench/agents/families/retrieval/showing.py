@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,16 +25,16 @@ from pkubench.agents.families.retrieval.setup import missions_of
 from pkubench.agents.families.retrieval.slots import Slots
 from pkubench.agents.nn.fast.policy import NetworkPolicy, saved_floats
 from pkubench.agents.nn.torch_policy import RecurrentPolicy, one_thread
+from pkubench.agents.saved.files import EXTRA, SavedAgent, load_extra
 from pkubench.envs.core.batch import BatchEnv
-from pkubench.errors import ConfigError, DataError, UnknownName, WeightsError
-from pkubench.retrieval.bank import packed, read_arrays
+from pkubench.errors import ConfigError, UnknownName, WeightsError
 from pkubench.retrieval.picture import cards
 
-MEMORY = "memory.npz"
-"""File of a saved agent that has what its training remembered at the end."""
+Array = npt.NDArray[Any]
+MEMORY = "remembered"
+"""Names the file of what a training remembered at its end, and its entry in the config."""
 PLACES = 4
 """States that a film shows, those of the largest weights."""
-_FORMAT, _VERSION = "pkubench agent memory", 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +48,16 @@ def names_of(env: BatchEnv) -> list[str]:
     return [str(name).removesuffix("-v0") for name in names]
 
 
-def packed_memory(slots: Slots, layer: TaskLayer | None, names: Sequence[str]) -> bytes:
-    """Return the file of a memory: the same bytes for the same content.
+def described(slots: Slots, env: BatchEnv) -> dict[str, Any]:
+    """Return what the config says of a memory: how it is read, and names of the tasks."""
+    read = slots.settings
+    return {"settings": {"retrieval": read.name, **asdict(read)}, "names": names_of(env)}
 
-    Args:
-        slots: those that are filled are written, with values as they are read.
-        layer: the projection of queries and keys, for attention.
-        names: of the tasks.
+
+def remembered(slots: Slots, layer: TaskLayer | None) -> dict[str, Array]:
+    """Return a memory as tensors: the slots that are filled, with values as they are read.
+
+    ``layer`` is the projection of queries and keys, for attention.
     """
     at, read = np.flatnonzero(slots.filled), slots.settings
     arrays = {"images": slots.images[at], "values": slots.shown[at], "tasks": slots.tasks[at]}
@@ -64,25 +66,43 @@ def packed_memory(slots: Slots, layer: TaskLayer | None, names: Sequence[str]) -
         arrays |= {"weight": layer.weight.cpu().numpy(), "bias": layer.bias.cpu().numpy()}
         if read.keys == "random":
             arrays["keys"] = slots.keys[at]
-    facts = {"retrieval": read.name, **asdict(read)}
-    return packed(
-        arrays,
-        {"format": _FORMAT, "version": _VERSION, "names": list(names), "settings": facts},
-    )
+    return arrays
+
+
+def recall_of(saved: SavedAgent, network: ActingNetwork) -> Recall | None:
+    """Return the memory that was saved beside an agent; None where there is none.
+
+    Bundles and shipped weights do not have it.
+
+    Raises:
+        WeightsError: it is not what was saved, or is not of this network.
+    """
+    file = f"{MEMORY}.safetensors"
+    if saved.folder is None or file not in saved.config.get(EXTRA, {}):
+        return None
+    if not (saved.folder / file).is_file():
+        return None
+    return Recall(network, saved.config.get(MEMORY, {}), load_extra(saved.folder, MEMORY))
 
 
 class Recall:
     """Looks up what a saved agent remembers."""
 
-    def __init__(self, network: ActingNetwork, data: bytes) -> None:
-        """Read a memory that was saved with the weights of ``network``.
+    def __init__(
+        self, network: ActingNetwork, facts: Mapping[str, Any], arrays: Mapping[str, Array]
+    ) -> None:
+        """Take over a memory that was saved with the weights of ``network``.
+
+        Args:
+            network: the agent's.
+            facts: see :func:`described`.
+            arrays: see :func:`remembered`.
 
         Raises:
-            WeightsError: it is damaged, or is not of this network.
+            WeightsError: they do not fit each other.
         """
         self.network, count = network, network.net.spec.tasks
         try:
-            facts, arrays = read_arrays(io.BytesIO(data), _FORMAT, _VERSION)
             self.retriever = changed(_Slot(), facts["settings"]).retrieval
             self.names = [str(name) for name in facts["names"]]
             self.images, tasks = arrays["images"], arrays["tasks"]
@@ -92,10 +112,10 @@ class Recall:
                 and (tasks.ndim, tasks.dtype.kind, len(self.names)) == (1, "i", count)
                 and bool(((tasks >= 0) & (tasks < count)).all())
             )
-        except (DataError, ConfigError, UnknownName, LookupError, TypeError) as error:
-            raise WeightsError(f"{MEMORY} is damaged: {error}") from error
+        except (AttributeError, ConfigError, LookupError, TypeError, UnknownName) as error:
+            raise WeightsError(f"the saved memory is incomplete: {error}") from error
         if not is_whole or not isinstance(self.retriever, AttentionRetriever | KernelRetriever):
-            raise WeightsError(f"{MEMORY} is damaged, or of another agent")
+            raise WeightsError("the saved memory is not of this agent")
         self.tasks: IntArray = tasks.astype(np.int64)
         self.values = saved_floats(arrays, "values", (len(tasks),))
         self.layer, self.keys = None, None

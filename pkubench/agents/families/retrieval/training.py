@@ -37,7 +37,7 @@ from pkubench.agents.families.retrieval.setup import (
     task_options,
     tasks_of,
 )
-from pkubench.agents.families.retrieval.showing import MEMORY, names_of, packed_memory
+from pkubench.agents.families.retrieval.showing import MEMORY, described, remembered
 from pkubench.agents.families.retrieval.slots import Slots
 from pkubench.agents.learner import Context, Counters, Export, State
 from pkubench.agents.nn.distributions import Categorical
@@ -361,9 +361,6 @@ class RetrievalTraining:
         if layer is not None:
             tensors["layer.weight"] = layer.weight.cpu().numpy().copy()
             tensors["layer.bias"] = layer.bias.cpu().numpy().copy()
-        files = {}
-        if self.slots is not None and not isinstance(self.slots.settings, OracleRetriever):
-            files[MEMORY] = packed_memory(self.slots, retrieval, names_of(self.env))
         spec = self.spec._asdict() | {"memory": as_plain(self.config)["memory"]}
         kept = self.config.defects
         config: dict[str, Any] = {
@@ -372,8 +369,12 @@ class RetrievalTraining:
             "missions": list(missions_of(self.env)),
             "kept_defects": list(kept),
         }
+        extra = {}
+        if self.slots is not None and not isinstance(self.slots.settings, OracleRetriever):
+            config[MEMORY] = described(self.slots, self.env)
+            extra[MEMORY] = remembered(self.slots, retrieval)
         about = self.collector.window.training_cost_entry()
-        return Export(config, tensors, files, about=about)
+        return Export(config, tensors, extra=extra, about=about)
 
     def close(self) -> None:
         """Release the environments."""
