@@ -10,14 +10,21 @@ import numpy as np
 import pytest
 import torch
 
-import pkubench
 from pkubench.agents.contract import Illustrator
 from pkubench.agents.families.retrieval.bank import make_bank
 from pkubench.agents.families.retrieval.loading import load
 from pkubench.agents.families.retrieval.networks import Groups
 from pkubench.agents.families.retrieval.showing import MEMORY, PLACES, Recall
 from pkubench.agents.families.retrieval.training import RetrievalTraining
-from pkubench.agents.saved.files import SavedAgent, load_extra, load_saved, save_agent
+from pkubench.agents.resolve.loading import resolve_agent
+from pkubench.agents.resolve.saved import learned_credit_of
+from pkubench.agents.saved.files import (
+    SavedAgent,
+    has_extra,
+    load_extra,
+    load_saved,
+    save_agent,
+)
 from pkubench.cli.filming import Reel, filmed_episode
 from pkubench.envs.core.batch import SOLE_AGENT
 from pkubench.errors import WeightsError
@@ -161,7 +168,9 @@ def test_a_saved_run_is_filmed_beside_what_it_retrieves(tmp_path: Path) -> None:
     task = make_task(TASK)
     task = replace(task, protocol=replace(task.protocol, horizon=3))
     [planned] = task.scoring.plan(task, 0, 1)
-    film, agent = Film(), pkubench.load_agent(str(tmp_path), task)
+    run = resolve_agent(str(tmp_path), task).runs[0]
+    assert has_extra(tmp_path) and learned_credit_of("it", run) is None
+    film, agent = Film(), run.load()
     record = filmed_episode(agent, task, planned, cast(Reel, film), lambda step: None)
     assert record.failure is None and len(film.frames) == 4
     cards = agent.beside(np.zeros((1, 7, 7, 4), np.uint8), None)  # type: ignore[union-attr]
