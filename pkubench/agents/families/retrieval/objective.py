@@ -44,11 +44,10 @@ class Batch(NamedTuple):
 
     def select(self, rows: Tensor) -> Batch:
         """Return some rows."""
-        some = (of.index_select(0, rows) for of in self[:-1] if isinstance(of, Tensor))
         optima = None
         if self.optima is not None:
             optima = Optima(*(of.index_select(0, rows) for of in self.optima))
-        return Batch(*some, optima)
+        return Batch._make([*(of.index_select(0, rows) for of in self[:-1]), optima])
 
 
 class Objective:
@@ -73,7 +72,7 @@ class Objective:
             stored = features[:0]
         else:
             both = net.policy.encoder.encode(torch.cat([some.patches, contents.patches]))
-            features, stored = both.split([len(rows), len(contents.patches)])
+            features, stored = both.split_with_sizes([len(rows), len(contents.patches)])
         h = self._remembered(features, rows, data) if net.policy.units else features
         groups = Groups.of(some.tasks.cpu().numpy(), net.policy.spec.tasks, rows.device)
         logits, values = net.evaluate(h, some.tasks, groups, layers.decision)

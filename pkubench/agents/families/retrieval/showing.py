@@ -118,7 +118,8 @@ class Recall:
             raise WeightsError("the saved memory is not of this agent")
         self.tasks: IntArray = tasks.astype(np.int64)
         self.values = saved_floats(arrays, "values", (len(tasks),))
-        self.layer, self.keys = None, None
+        self.layer: TaskLayer | None = None
+        self.keys: torch.Tensor | None = None
         if isinstance(self.retriever, AttentionRetriever):
             weight = saved_floats(arrays, "weight", (count, WIDTH, WIDTH))
             bias = saved_floats(arrays, "bias", (count, WIDTH))

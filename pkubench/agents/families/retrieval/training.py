@@ -256,16 +256,11 @@ class RetrievalTraining:
         if self.optima:
             stacked = (np.stack(of).reshape(-1) for of in zip(*self.optima, strict=True))
             optima = Optima(*(torch.from_numpy(of).to(self.device) for of in stacked))
-        return Batch(
-            patches,
-            *(
-                torch.from_numpy(np.ascontiguousarray(of.reshape(-1, *of.shape[2:]))).to(
-                    self.device
-                )
-                for of in flat
-            ),
-            optima,
-        )
+        tensors = [
+            torch.from_numpy(np.ascontiguousarray(of.reshape(-1, *of.shape[2:]))).to(self.device)
+            for of in flat
+        ]
+        return Batch._make([patches, *tensors, optima])
 
     def _minibatches(self, data: Rollout) -> Iterator[Tensor]:
         """Yield rows of each minibatch of an update; with a memory, of whole environments."""
