@@ -209,6 +209,21 @@ def test_the_order_of_slots_does_not_matter() -> None:
     torch.testing.assert_close(parts["memory_error"], found["memory_error"])
 
 
+def test_random_keys_are_read_whatever_the_stored_states_are() -> None:
+    net, given = network(), samples()
+    batch, contents = batched(net, given)
+    keys = torch.from_numpy(np.random.default_rng(2).standard_normal((9, 64)))
+    other = contents._replace(keys=keys, patches=contents.patches.flip(0))
+    for kind, is_same in (("states", False), ("random", True)):
+        read = replace(ATTENTION, keys=kind)
+        objective = Objective(replace(PRESETS["retrieval-hypernetwork"], retrieval=read), net)
+        errors = [
+            float(objective(batch, torch.arange(20), of, EVERYWHERE)[1]["memory_error"])
+            for of in (contents._replace(keys=keys), other, contents)
+        ]
+        assert (errors[0] == errors[1]) == is_same and (errors[0] == errors[2]) != is_same
+
+
 def test_slots_of_the_same_episode_are_left_out_and_nothing_is_read_where_all_are() -> None:
     keys, values = torch.eye(3) * 5.0, torch.tensor([1.0, 2.0, 3.0])
     queries = torch.eye(3)[:2].requires_grad_()

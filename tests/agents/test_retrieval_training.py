@@ -161,6 +161,8 @@ def test_the_time_limit_is_bootstrapped_and_in_the_paper_it_is_an_end() -> None:
         data = made.collect()
         data.truncated[5, 2] = True
         data.terminated[5, 2] = False
+        # another state than the one that the next step begins in, as after a reset
+        data.next_observations[SOLE_AGENT][5, 2] = data.observations[SOLE_AGENT][0, 5]
         batch = made.prepare(data)
         values, gains = (of.view(24, 6) for of in (batch.values, batch.advantages))
         after = data.next_observations[SOLE_AGENT][5, 2][None]
