@@ -131,7 +131,7 @@ def update_seconds(rounds: int) -> tuple[float, float]:
     """Return the processor seconds of an update by the loop and by the agent."""
     made = learner()
     made.iterate()
-    data = made.collector.collect(made.config.rollout_steps, made.behave, restart=False)
+    data = made.collect()
     batch = made.prepare(data)
     assert made.slots is not None
     contents = made.slots.contents(made.net.policy.encoder)

@@ -2,7 +2,8 @@
 
 Each split (``mt7``, ``size-shift``, ``unrelated``) becomes ``DIR/SPLIT.npz``, the same bytes on
 every machine, and ``DIR/SPLIT-slots.npz``, states of it with their returns as agents read them
-(``--input bank=...``). ``--minari`` also writes a bank as data sets in Minari's format.
+(``--input bank=...``), and with optimal values and actions, which only the oracle reads.
+``--minari`` also writes a bank as data sets in Minari's format.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from pkubench.retrieval.bank import MemoryBank
 from pkubench.retrieval.building import EPISODES, SPLITS, build
+from pkubench.retrieval.optima import optimum_of
 
 SLOTS = 20_000
 """States of a file of slots, an equal number of each task."""
@@ -28,7 +30,8 @@ def write(split: str, folder: Path, episodes: int = EPISODES, slots: int = SLOTS
     bank = bank_of(split, episodes)
     bank.save(folder / f"{split}.npz")
     path = folder / f"{split}-slots.npz"
-    digest = bank.slots(slots, seed=0).save(path)
+    rows = bank.slot_rows(slots, seed=0)
+    digest = bank.slots_at(rows, optimum_of(bank, rows)).save(path)
     print(f"{folder / split}.npz: {len(bank):,} states, content {bank.sha256}")
     print(f"{path}: {slots:,} states, file {digest}", flush=True)
     return path

@@ -46,6 +46,7 @@ ARROWS = (
     ("evaluation", "tasks"),
     ("tasks", "envs"),
     ("agents", "data"),
+    ("agents", "retrieval"),
     ("agents", "envs"),
     ("retrieval", "data"),
     ("data", "envs"),
@@ -65,7 +66,8 @@ def draw_house() -> str:
         "house",
         760,
         "Imports point down: cli to leaderboard and training, both to evaluation and agents, "
-        "evaluation to tasks, agents and retrieval to data, and tasks, agents and data to envs",
+        "evaluation to tasks, agents to retrieval, these to data, and tasks, agents and data to "
+        "envs",
     )
     for room in ROOMS:
         picture.box(room.x, room.y, room.width, room.height)
@@ -86,6 +88,7 @@ def draw_house() -> str:
     picture.arrow((190, 414), (190, 610))
     picture.arrow((445, 414), (445, 610))
     picture.arrow((540, 414), (540, 520))
+    picture.arrow((665, 414), (665, 440))
     picture.arrow((665, 494), (665, 520))
     picture.arrow((605, 574), (605, 610))
     # parts alone

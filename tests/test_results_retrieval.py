@@ -9,21 +9,17 @@ import pytest
 
 from benchmarks.results import retrieval, retrieval_page
 from benchmarks.results.records import validated
+from benchmarks.results.retrieval_scores import difference, steps_to
 from benchmarks.results.rows import config_of
 from pkubench.agents.components import as_plain
 from pkubench.envs.minigrid.multitask import MT7
 from pkubench.tasks.records import EpisodeRecord, returns_by_option
-from pkubench.tasks.registry import make_task
 
 
 def returns(share: float) -> dict[str, float]:
     """Return each task's return at a share of the way from random play to the optimum."""
-    found = {}
-    for k, name in enumerate(retrieval_page.MEMBERS):
-        anchors = make_task(f"MiniGrid{name}-v0").references
-        low, high = anchors["random"].score, anchors["reference"].score
-        found[f"return:task={k}"] = low + share * (high - low)
-    return found
+    ends = retrieval_page.anchors()
+    return {f"return:task={k}": low + share * (high - low) for k, (low, high) in enumerate(ends)}
 
 
 def record(final: float, slope: float = 1.0) -> dict[str, Any]:
@@ -49,17 +45,42 @@ def test_scores_are_normalised_between_random_play_and_the_optimum(
     assert found is not None and found.final.shape == (3, 7)
     assert found.final[:, 3] == pytest.approx([0.5, 0.6, 0.7])
     assert found.early == pytest.approx(np.full((3, 7), 0.4), abs=1e-5)  # at 560,000
-    assert found.area == pytest.approx(np.full((3, 7), 0.525), abs=1e-5)
+    assert found.area == pytest.approx(np.full((3, 7), 0.5), abs=1e-5)  # a triangle
+    assert found.reached == 700_000
     page = retrieval_page.page_of(retrieval.ROWS, 1.0)
-    assert "| mt-ppo-heads | 0.600 [" in page and "| 3 | 100 |" in page
+    assert "| mt-ppo-heads | 0.600 [" in page and "| 700,000 | 3 | 100 |" in page
     monkeypatch.setattr(retrieval_page, "read", lambda row, seed, budget: None)
     assert retrieval_page.runs_of(retrieval.ROWS[0], 1.0) is None
 
 
-def test_the_utility_compares_runs_of_the_same_seed() -> None:
-    ours = np.repeat([[0.5], [0.9], [0.1]], 7, 1)
-    found, count = retrieval_page.paired(ours, ours[:2] - [[0.1], [0.3]])
+def test_the_utility_compares_runs_of_the_same_seed_and_has_a_verdict(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found, count = difference([0.5, 0.9, 0.1], [0.4, 0.6])
     assert (found.estimate, count) == (pytest.approx(0.2), 2)
+    slopes = {f"{retrieval.FULL}-shuffled": -0.1, f"{retrieval.FULL}-no-memory": 0.1}
+
+    def read(row: Any, seed: int, budget: int) -> dict[str, Any] | None:
+        # the same seed moves both sides alike, so that only pairs show the difference
+        return record(0.5, 0.6 + 0.03 * seed + slopes.get(row.name, 0.0) * (1 + seed % 2))
+
+    monkeypatch.setattr(retrieval_page, "read", read)
+    lines = [
+        line for line in retrieval_page.page_of(retrieval.ROWS, 1.0).split("\n") if "|" in line
+    ]
+    verdicts = {line.split("|")[1].strip(): line for line in lines}
+    utility = verdicts["retrieval utility: true values against shuffled ones"]
+    assert "| 0.075 [" in utility and "| 10 | supported |" in utility
+    memory = verdicts["with the memory against without it"]
+    assert "| -0.075 [" in memory and "| 10 | contradicted |" in memory
+    released = verdicts["the released profile against PPO conditioned on the task"]
+    assert "| 3 | not shown |" in released
+
+
+def test_a_score_that_is_never_reached_is_above_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrieval_page, "read", lambda row, seed, budget: record(0.5, 0.4))
+    assert "| > 1,400,000 | 10 | 100 |" in retrieval_page.page_of(retrieval.ROWS, 1.0)
+    assert steps_to(0.5, [10, 20, 30], np.array([[0.4, 0.5], [0.4, 0.6], [0.0, 0.0]])) == 20
 
 
 def test_rows_share_the_settings_that_their_names_do_not_change() -> None:

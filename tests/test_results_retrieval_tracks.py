@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,16 @@ import pytest
 from benchmarks import retrieval_bank
 from benchmarks.results import retrieval_quality as quality_page
 from benchmarks.results import retrieval_transfer as transfer
+from pkubench.agents.components import with_settings
+from pkubench.agents.families.retrieval.bank import read_bank
+from pkubench.agents.families.retrieval.retrievers import OracleRetriever
+from pkubench.agents.registry import preset
 from pkubench.envs.core.registry import make_batch
 from pkubench.files import write_json
 from pkubench.retrieval.bank import MemoryBank
 from pkubench.retrieval.building import SPLITS, Source, Split
 from pkubench.retrieval.keys import raw_pixels
+from pkubench.retrieval.optima import optimum_of
 from pkubench.retrieval.retrievers import KeyRetriever, RandomRetriever
 
 SMALL = Split(("DistShift1-v0",), (Source("DistShift1-v0", 0),))
@@ -69,8 +75,14 @@ def test_banks_are_written_with_slots_of_every_task(
     retrieval_bank.main(words)
     bank = MemoryBank.load(tmp_path / "one.npz")
     assert len(bank.episodes) == 3 and bank.sha256 in capsys.readouterr().out
-    with np.load(tmp_path / "one-slots.npz") as file:
-        assert file["states"].shape == (12, 7, 7, 3) and file["tasks"].tolist() == [0] * 12
+    slots = read_bank(str(tmp_path / "one-slots.npz"), transfer.task())
+    assert slots.states.shape == (12, 7, 7, 3) and slots.tasks.tolist() == [0] * 12
+    rows = bank.slot_rows(12, 0)
+    known = optimum_of(bank, rows)
+    np.testing.assert_array_equal(slots.states, bank.images[rows])
+    np.testing.assert_array_equal(slots.optimal_values, known.values.astype(np.float32))
+    np.testing.assert_array_equal(slots.optimal_actions, known.actions)
+    assert slots.optimal_values.min() > 0.5 and (slots.optimal_actions > 0).all()
     with pytest.raises(SystemExit):
         retrieval_bank.main(["nothing"])
     assert "no split nothing" in capsys.readouterr().err
@@ -94,15 +106,48 @@ def test_every_control_is_an_arm_and_banks_are_splits() -> None:
         assert not arm.bank or SPLITS[arm.bank].targets == transfer.TARGETS
 
 
-KNOWN = {name: [0.0, 0.8] if k else [0.2, 1.0] for k, name in enumerate(transfer.TARGETS)}
+KNOWN = {name: [0.0, 0.5] if k else [0.2, 1.0] for k, name in enumerate(transfer.TARGETS)}
 
 
-def test_the_area_is_that_of_the_normalised_curve() -> None:
-    # the anchors' means are 0.05 and 0.85; 0.45 is half way
-    half = {"curve": [[transfer.STEPS / 2, 0.45], [transfer.STEPS, 0.45]]}
-    assert transfer.area(half, KNOWN) == pytest.approx(0.25 * 0.5 + 0.5 * 0.5)
-    assert transfer.area({"curve": [[transfer.STEPS, 0.85]]}, KNOWN) == pytest.approx(0.5)
-    assert transfer.area({"curve": [[transfer.STEPS, 0.05]]}, KNOWN) == pytest.approx(0.0)
+def returns(share: float) -> dict[str, float]:
+    """Return each target's return at a share of the way from random play to the optimum."""
+    ends = KNOWN.values()
+    return {f"return:task={k}": low + share * (high - low) for k, (low, high) in enumerate(ends)}
+
+
+def test_the_area_is_the_mean_of_the_targets_normalised_curves() -> None:
+    half = [{"at": transfer.STEPS * k / 2, **returns(0.5)} for k in (1, 2)]
+    assert transfer.area_of({"curve": half}, KNOWN) == pytest.approx(0.25 * 0.5 + 0.5 * 0.5)
+    one = {**returns(0.0), "return:task=0": 1.0}  # at the end the first target is at its optimum
+    curve = [{"at": transfer.STEPS, **one}]
+    assert transfer.area_of({"curve": curve}, KNOWN) == pytest.approx(0.5 / 4)
+
+
+def test_a_record_has_the_sampled_policies_returns_of_each_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point = {"at": 7, "first_episode": 0, "return": 0.3, "length": 9.0, **returns(0.5)}
+    config = {"validation": {"points": [], "sampled_points": [point]}}
+    trained: dict[str, Any] = {}
+
+    def train(agent: str, task: Any, **settings: Any) -> None:
+        trained.update(settings, agent=agent)
+        (tmp_path / "run").mkdir()
+
+    monkeypatch.setattr(transfer.pkubench, "train", train)
+    monkeypatch.setattr(transfer, "RUNS", tmp_path / "none")
+    monkeypatch.setattr(transfer.Arm, "run", lambda arm, seed: tmp_path / "run")
+    monkeypatch.setattr(transfer, "slots_of", lambda split: tmp_path / split)
+    monkeypatch.setattr(transfer, "load_saved", lambda folder: SimpleNamespace(config=config))
+    monkeypatch.setattr(transfer, "evaluated", lambda folder: returns(1.0))
+    oracle = next(arm for arm in transfer.ARMS if arm.name == "oracle retrieval")
+    record = transfer.train(oracle, 2)
+    assert record["curve"] == [{"at": 7, **returns(0.5)}] and record["returns"] == returns(1.0)
+    assert trained["validate_sampled"] and trained["seed"] == 2
+    assert trained["settings"] == {"num_envs": "16", "writes": "false", "retrieval": "oracle"}
+    assert trained["inputs"] == {"bank": tmp_path / "size-shift"}
+    chosen = with_settings(preset(trained["agent"]).config(transfer.task()), trained["settings"])
+    assert chosen.retrieval == OracleRetriever()
 
 
 def test_the_page_of_transfer_compares_paired_seeds(
@@ -113,20 +158,20 @@ def test_the_page_of_transfer_compares_paired_seeds(
     assert empty.count("(0 of 3 runs)") == len(transfer.ARMS) and "| memory |" not in empty
     write_json(tmp_path / transfer.TABLE / "anchors.json", KNOWN)
     by_name = {arm.name: arm for arm in transfer.ARMS}
-    for name, ends in (("bank", (0.85, 0.45)), ("shuffled values", (0.45, 0.45, 0.05))):
+    for name, ends in (("bank", (1.0, 0.5)), ("shuffled values", (0.5, 0.5, 0.0))):
         for seed, end in enumerate(ends):
             arm = by_name[name]
             record = {
                 **transfer.identity(arm, seed),
-                "curve": [[transfer.STEPS, end]],
-                "returns": dict.fromkeys(transfer.TARGETS, 0.6),
+                "curve": [{"at": transfer.STEPS, **returns(end)}],
+                "returns": {**returns(0.75), "return:task=0": 0.6},
             }
             write_json(transfer.path_of(arm, seed), record)
     text = transfer.section()
     # areas: 0.5 and 0.25 against 0.25, 0.25 and 0
     assert "| bank | states of smaller levels | 0.375 [" in text
     assert "- minus shuffled values: 0.125 [" in text and "n = 2" in text
-    assert "0.500 [0.500, 0.500] | 0.750 [0.750, 0.750]" in text  # 0.6 on both scales
+    assert "0.500 [0.500, 0.500] | 0.750 [0.750, 0.750]" in text
     assert "- bank (2 of 3 runs)" in text and "- shuffled values (" not in text
     write_json(transfer.path_of(by_name["bank"], 0), {**record, "steps": 1})
     assert "- bank (1 of 3 runs)" in transfer.section()

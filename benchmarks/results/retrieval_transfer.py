@@ -20,9 +20,11 @@ import numpy as np
 
 import pkubench
 from benchmarks import retrieval_bank
-from benchmarks.results.records import RECORDS
+from benchmarks.results.records import BY_OPTION, RECORDS
+from benchmarks.results.retrieval_scores import area, difference, normalised, text_of
 from benchmarks.results.rows import DONE, ROOT
 from pkubench.agents.registry import presets
+from pkubench.agents.resolve.acting import with_acting
 from pkubench.agents.saved.files import load_saved
 from pkubench.agents.saved.runs import is_nonempty
 from pkubench.envs.core.registry import make_batch
@@ -33,6 +35,7 @@ from pkubench.evaluation.run.episodes import run_block
 from pkubench.evaluation.statistics import mean_interval
 from pkubench.files import write_json
 from pkubench.retrieval.building import SPLITS, play
+from pkubench.tasks.records import returns_by_option
 from pkubench.tasks.registry import make_task
 from pkubench.tasks.scoring import CycledEpisodes
 from pkubench.tasks.task import Protocol, Task
@@ -45,7 +48,7 @@ TARGETS = SPLITS["size-shift"].targets
 STEPS_PER_TASK, SEEDS, EPISODES = 200_000, 3, 100
 """Frames of each task, training seeds, and episodes of each task in the evaluation."""
 STEPS = STEPS_PER_TASK * len(TARGETS)
-VALIDATION = Validation(points=20, episodes=40, window=10)
+VALIDATION = Validation(points=20, episodes=40, window=10, sampled=True)
 ANCHOR_LEVELS, ANCHOR_EPISODES = 1_000, 5_000
 """Levels of the mean optimum, and episodes of random play."""
 _FULL = "retrieval-hypernetwork"
@@ -78,13 +81,15 @@ ARMS = (
     Arm("random retrieval", f"{_FULL}-random-keys", "size-shift", _KEPT, "keys say nothing"),
     Arm("shuffled values", f"{_FULL}-shuffled", "size-shift", _KEPT, "values say nothing"),
     Arm("unrelated bank", _FULL, "unrelated", _KEPT, "MultiRoom and RedBlueDoors"),
+    Arm(
+        "oracle retrieval",
+        _FULL,
+        "size-shift",
+        (*_KEPT, ("retrieval", "oracle")),
+        "the slot of the nearest V* with an optimal action in common",
+    ),
 )
-ORACLE_NOTE = (
-    "The control that retrieves the nearest state by V* with an optimal action in common has no "
-    "row: an agent would need V* while it trains. Its retrieval alone is measured in "
-    "[quality of retrieval](retrieval-quality.md).\n\n"
-)
-CONTROLS = ("shuffled values", "random retrieval", "no bank", "unrelated bank", "no memory")
+CONTROLS = tuple(arm.name for arm in ARMS if arm.name != "bank")
 
 
 def task() -> Task:
@@ -131,6 +136,7 @@ def train(arm: Arm, seed: int) -> dict[str, Any]:
             validate=VALIDATION.points,
             validation_episodes=VALIDATION.episodes,
             window=VALIDATION.window,
+            validate_sampled=VALIDATION.sampled,
             inputs=inputs,
         )
         (folder / DONE).touch()
@@ -138,27 +144,33 @@ def train(arm: Arm, seed: int) -> dict[str, Any]:
     return {
         **identity(arm, seed),
         "bank_sha256": config.get("inputs", {}),
-        "curve": [[p["at"], p["return"]] for p in config["validation"]["points"]],
+        "curve": [
+            {"at": point["at"], **{k: v for k, v in point.items() if k.startswith(BY_OPTION)}}
+            for point in config["validation"]["sampled_points"]
+        ],
         "returns": evaluated(folder),
     }
 
 
 def evaluated(folder: Path) -> dict[str, float]:
-    """Return the mean return of a saved agent on each target, of the first evaluation seeds."""
+    """Return the mean return of a saved agent on each target, of the first evaluation seeds.
+
+    It samples its actions. Names are those of ``retrieval_scores.normalised``.
+    """
     of = task()
+    agent = pkubench.load_agent(with_acting(str(folder), {"mode": "sampled"}), of)
     planned = of.scoring.plan(of, 0, of.protocol.episodes)
     env = make_batch(of.id, len(planned), **of.env_kwargs)
-    found: dict[int, list[float]] = {k: [] for k in range(len(TARGETS))}
-    for record in run_block(env, pkubench.load_agent(str(folder), of), of, planned):
-        if record.return_ is None:
-            raise RuntimeError(f"{folder}: {record.failure}")
-        found[record.options["task"]].append(record.return_)
+    records = list(run_block(env, agent, of, planned))
     env.close()
-    return {TARGETS[k]: float(np.mean(of)) for k, of in found.items()}
+    failures = [record.failure for record in records if record.failure]
+    if failures:
+        raise RuntimeError(f"{folder}: {failures[0]}")
+    return returns_by_option(records)
 
 
 def anchors() -> dict[str, list[float]]:
-    """Return the mean return of random play and of the shortest ways on each target."""
+    """Return the mean return of random play and of the shortest ways on each target, in order."""
     path = RECORDS / TABLE / "anchors.json"
     if path.exists():
         found: dict[str, list[float]] = json.loads(path.read_text())
@@ -205,20 +217,16 @@ def read(arm: Arm, seed: int) -> dict[str, Any] | None:
     return found if identity(arm, seed).items() <= found.items() else None
 
 
-def area(record: Mapping[str, Any], known: Mapping[str, Sequence[float]]) -> float:
-    """Return the area under a run's normalised curve, by trapezoids, as a share of the budget.
-
-    The curve is the mean validation return over the tasks; 0 is random play and 1 the shortest
-    ways. It begins at 0.
-    """
-    low, high = np.mean(list(known.values()), axis=0)
-    at, returns = np.array([[0.0, low], *record["curve"]]).T
-    return float(np.trapezoid((returns - low) / (high - low), at / STEPS))
+def area_of(record: Mapping[str, Any], known: Mapping[str, Sequence[float]]) -> float:
+    """Return the area under a run's normalised curve, the mean over the targets."""
+    curve, ends = record["curve"], list(known.values())
+    scores = np.array([normalised(point, ends) for point in curve])
+    return float(area([point["at"] for point in curve], scores).mean())
 
 
 def section() -> str:
     """Return the page, from the records that there are."""
-    return "".join([_HEAD, ORACLE_NOTE, *_table()])
+    return "".join([_HEAD, *_table()])
 
 
 _HEAD = f"""# Transfer with a bank
@@ -230,9 +238,12 @@ filled from a [bank](../concepts/memory-banks.md) of smaller levels of the same 
 {", ".join(s.level.removesuffix("-v0") for s in SPLITS["size-shift"].sources)}. The memory corrects
 the critic and never acts, so every control is trained for itself.
 
-**area** is under the curve of normalised mean return (0 random play, 1 the shortest ways) over
-{VALIDATION.points} validations; the other columns are normalised scores of the last policy in
-{EPISODES} episodes of each task. Means over seeds, with 95 % t-intervals.
+**area** is under the curve of the normalised return (0 random play, 1 the shortest ways; the mean
+over tasks) over {VALIDATION.points} validations; the other columns are normalised scores of the
+last policy in {EPISODES} episodes of each task. Policies sample their actions. Means over seeds,
+with 95 % t-intervals. **oracle retrieval** is told the optimal values and actions of its states
+while it trains, and reads one slot of the same bank: an upper reference for retrieval, not an
+agent.
 
 """
 
@@ -246,17 +257,16 @@ def _table() -> Iterator[str]:
     missing = [arm for arm in ARMS if len(done.get(arm.name, {})) < SEEDS]
     if done:
         known = anchors()
-        columns = [name.removesuffix("-v0") for name in TARGETS]
-        yield f"| memory | what it has | area | {' | '.join(columns)} | n |\n"
-        yield f"|---|---|---|{'---|' * len(columns)}---|\n"
+        targets = [name.removesuffix("-v0") for name in TARGETS]
+        yield f"| memory | what it has | area | {' | '.join(targets)} | n |\n"
+        yield f"|---|---|---|{'---|' * len(targets)}---|\n"
         for arm in ARMS:
             if arm.name not in done:
                 continue
             runs = list(done[arm.name].values())
-            cells = [_interval([area(of, known) for of in runs])]
-            for name in TARGETS:
-                low, high = known[name]
-                cells.append(_interval([(of["returns"][name] - low) / (high - low) for of in runs]))
+            scores = np.array([normalised(of["returns"], list(known.values())) for of in runs])
+            columns = [[area_of(of, known) for of in runs], *scores.T.tolist()]
+            cells = [text_of(mean_interval(values)) for values in columns]
             yield f"| {arm.name} | {arm.note} | {' | '.join(cells)} | {len(runs)} |\n"
         yield "\n"
         yield from _utility(done, known)
@@ -280,16 +290,10 @@ def _utility(
     for name in CONTROLS:
         pairs = sorted(done["bank"].keys() & done.get(name, {}).keys())
         if pairs:
-            gained = [area(done["bank"][s], known) - area(done[name][s], known) for s in pairs]
-            yield f"- minus {name}: {_interval(gained)}, n = {len(pairs)}\n"
+            both = ([area_of(done[of][s], known) for s in pairs] for of in ("bank", name))
+            gained, count = difference(*both)
+            yield f"- minus {name}: {text_of(gained)}, n = {count}\n"
     yield "\n"
-
-
-def _interval(values: Sequence[float]) -> str:
-    if len(values) < 2:
-        return f"{values[0]:.3f}"
-    mean, low, high = mean_interval(values)
-    return f"{mean:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def main() -> None:

@@ -59,14 +59,18 @@ class Slots(NamedTuple):
     """(N,) discounted return to go."""
     tasks: IntArray
     """(N,) the agent's index of the task."""
+    optimal_values: npt.NDArray[np.float32] | None = None
+    """(N,) V*, where it is known."""
+    optimal_actions: npt.NDArray[np.uint8] | None = None
+    """(N,) optimal actions as bits, where they are known."""
 
     def save(self, path: Path) -> str:
-        """Write the three arrays by their names (``npz``), and return the SHA-256 of the file.
+        """Write the arrays by their names (``npz``), and return the SHA-256 of the file.
 
         Raises:
             StorageError: the file cannot be written.
         """
-        data = packed(self._asdict())
+        data = packed({name: of for name, of in self._asdict().items() if of is not None})
         write_bytes(path, data)
         return hashlib.sha256(data).hexdigest()
 
@@ -166,6 +170,23 @@ class MemoryBank:
     def slots(
         self, count: int, seed: int, quota: bool = True, num_tasks: int | None = None
     ) -> Slots:
+        """Return states to fill an agent's memory with; see :meth:`slot_rows`."""
+        return self.slots_at(self.slot_rows(count, seed, quota, num_tasks))
+
+    def slots_at(self, rows: IntArray, optimum: tuple[Array, Array] | None = None) -> Slots:
+        """Return rows as slots, with V* and optimal actions (N,) each where these are known."""
+        values = self.returns_to_go[rows].astype(np.float32)
+        slots = Slots(self.images[rows], values, self.row_tasks[rows])
+        if optimum is None:
+            return slots
+        return slots._replace(
+            optimal_values=optimum[0].astype(np.float32),
+            optimal_actions=optimum[1].astype(np.uint8),
+        )
+
+    def slot_rows(
+        self, count: int, seed: int, quota: bool = True, num_tasks: int | None = None
+    ) -> IntArray:
         """Draw states to fill an agent's memory with; all different rows.
 
         With a quota, each task gets equally many (the first ones one more where it does not come
@@ -190,19 +211,16 @@ class MemoryBank:
             raise ConfigError(f"a memory has at least one slot, got {count}")
         rng, by_row = np.random.default_rng(seed), self.row_tasks
         if not quota:
-            rows = self._drawn(rng, np.arange(len(self)), count, None)
-        else:
-            tasks = np.unique(self.task)
-            shares = [count // len(tasks) + (k < count % len(tasks)) for k in range(len(tasks))]
-            weights = 1.0 / self.episodes.lengths[self.row_episodes]
-            rows = np.concatenate(
-                [
-                    self._drawn(rng, np.flatnonzero(by_row == task), share, weights)
-                    for task, share in zip(tasks, shares, strict=True)
-                ]
-            )
-        values = self.returns_to_go[rows].astype(np.float32)
-        return Slots(self.images[rows], values, by_row[rows])
+            return self._drawn(rng, np.arange(len(self)), count, None)
+        tasks = np.unique(self.task)
+        shares = [count // len(tasks) + (k < count % len(tasks)) for k in range(len(tasks))]
+        weights = 1.0 / self.episodes.lengths[self.row_episodes]
+        return np.concatenate(
+            [
+                self._drawn(rng, np.flatnonzero(by_row == task), share, weights)
+                for task, share in zip(tasks, shares, strict=True)
+            ]
+        )
 
     def _drawn(
         self, rng: np.random.Generator, rows: IntArray, count: int, weights: FloatArray | None

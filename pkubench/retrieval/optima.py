@@ -7,10 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pkubench.data.episodes import FloatArray, IntArray
+from pkubench.data.episodes import BoolArray, FloatArray, IntArray
 from pkubench.envs.core.batch import SOLE_AGENT
 from pkubench.envs.minigrid import cells
-from pkubench.envs.minigrid.catalogue import FAMILIES
 from pkubench.envs.minigrid.grid_world import GridWorld
 from pkubench.envs.minigrid.tables import NEVER
 from pkubench.errors import DataError
@@ -27,18 +26,20 @@ class Optimum(NamedTuple):
     actions: Bits
     """(n,) A*: the actions that begin a shortest way, action ``a`` as the bit ``1 << a``."""
 
-    def select(self, rows: IntArray) -> Optimum:
+    def select(self, rows: IntArray | BoolArray) -> Optimum:
         """Return the answers for some of the states."""
         return Optimum(self.values[rows], self.actions[rows])
 
 
-def optimal_values(steps: IntArray, elapsed: IntArray, limit: int, gamma: float) -> FloatArray:
+def optimal_values(
+    steps: IntArray, elapsed: IntArray, limit: IntArray | int, gamma: float
+) -> FloatArray:
     """Return V* = gamma^(d - 1) (1 - 0.9 (t + d) / T).
 
     Args:
         steps: d, the least number of steps to success, (n,).
         elapsed: t, the steps taken, (n,).
-        limit: T, MiniGrid's time limit.
+        limit: T, MiniGrid's time limit, one or (n,).
         gamma: discount.
 
     Returns:
@@ -51,6 +52,13 @@ def optimal_values(steps: IntArray, elapsed: IntArray, limit: int, gamma: float)
     known = np.minimum(steps, limit)  # no powers of what is out of reach
     values = gamma ** (known - 1.0) * (1 - 0.9 * (ends / limit))
     return np.where(ends <= limit, values, 0.0)
+
+
+def optimum_now(env: GridWorld, gamma: float) -> Optimum:
+    """Return the exact answers for the present states of an environment, (num_envs,)."""
+    left = env.steps_after()
+    steps = np.minimum(left.min(axis=1) + 1, NEVER)
+    return Optimum(optimal_values(steps, env.elapsed, env.reward_limits, gamma), _bits(left))
 
 
 def optimum_of(bank: MemoryBank, rows: IntArray | None = None) -> Optimum:
@@ -88,7 +96,6 @@ def _replay(
         return
     name = bank.levels[level]
     env = GridWorld(len(own), None, (name,), False)
-    limit = FAMILIES[name].max_steps
     seen, _ = env.reset(bank.seeds[own])
     first, lengths = starts[:-1][own], bank.episodes.lengths[own]
     for time in range(int(lengths.max())):
@@ -102,11 +109,8 @@ def _replay(
             )
         asked = active & wanted[at]
         if asked.any():
-            left = env.steps_after()[asked]
-            steps = np.minimum(left.min(axis=1) + 1, NEVER)
-            elapsed = np.full(len(steps), time, dtype=np.int64)
-            values[at[asked]] = optimal_values(steps, elapsed, limit, bank.gamma)
-            actions[at[asked]] = _bits(left)
+            now = optimum_now(env, bank.gamma).select(asked)
+            values[at[asked]], actions[at[asked]] = now
         taken = np.where(active, bank.episodes.actions[at], cells.DONE)
         seen = env.step({SOLE_AGENT: taken}, active.copy()).observations
 

@@ -14,6 +14,7 @@ from pkubench.agents.families.retrieval.missions import embedded
 from pkubench.agents.families.retrieval.networks import Groups, MultitaskNet, Spec
 from pkubench.agents.families.retrieval.objective import Batch
 from pkubench.agents.families.retrieval.presets import make_learner
+from pkubench.agents.families.retrieval.reading import Optima
 from pkubench.agents.families.retrieval.slots import Contents
 from pkubench.agents.families.retrieval.training import RetrievalTraining
 from pkubench.agents.learner import Context
@@ -92,5 +93,6 @@ def batched(net: MultitaskNet, given: Samples) -> tuple[Batch, Contents]:
         torch.full((slots,), -1),
         torch.zeros(slots, 64),
         Groups.of(given.slot_tasks.numpy(), 7),
+        Optima(torch.zeros(slots), torch.zeros(slots, dtype=torch.uint8)),
     )
     return batch, contents

@@ -142,6 +142,43 @@ def test_a_weight_below_the_floor_has_no_gradient() -> None:
     assert confidence.grad is not None and confidence.grad.tolist() == [0.0, 0.5]
 
 
+def test_at_its_floor_the_memory_keeps_a_tenth_of_the_weight_and_loses_its_gradient() -> None:
+    # V = 0.1 lies nearer to R = 0 than to V_mem = 1, so that l1 counts
+    value, confidence = torch.tensor([0.1] * 4).requires_grad_(), torch.tensor([0.02] * 4)
+    confidence.requires_grad_()
+    found = torch.tensor([True, True, False, False])
+    zero = torch.zeros(4)
+    slopes = []
+    for floor in (0.1, 0.0):
+        read = Read(zero + 1.0, confidence, found)
+        loss = corrected_value_loss(value, value.detach(), zero, read, clip=0.2, floor=floor)
+        slope, of_confidence = torch.autograd.grad(4 * loss, [value, confidence])
+        slopes.append(slope.tolist())
+        # d l1 / d lambda = (V - V_mem)^2 - (V - R)^2, and none below the floor or without a slot
+        wanted = 0.0 if floor else 0.9**2 - 0.1**2
+        assert of_confidence.tolist() == pytest.approx([wanted, wanted, 0.0, 0.0])
+    plain = 2 * 0.1
+    at_floor, vanishing = 0.9 * plain + 0.1 * 2 * (0.1 - 1.0), 0.98 * plain + 0.02 * 2 * (0.1 - 1.0)
+    assert slopes[0] == pytest.approx([at_floor, at_floor, plain, plain])
+    assert slopes[1] == pytest.approx([vanishing, vanishing, plain, plain])
+
+
+@pytest.mark.parametrize("confidence", [0.0, 0.02, 0.3, 0.5, 0.8, 1.0])
+def test_the_critic_goes_towards_the_memory_and_never_beyond_the_middle(confidence: float) -> None:
+    # The larger of (1 - l) (V - R)^2 + l (V - M)^2 and (V - R)^2 is least at R + l (M - R); beyond
+    # the middle the second one is the larger, and rises.
+    returns, remembered = 0.2, 1.0
+    grid = torch.linspace(-0.5, 1.5, 2001)
+    read = Read(torch.tensor([remembered]), torch.tensor([confidence]), torch.tensor([True]))
+    target = torch.tensor([returns])
+    losses = [
+        float(corrected_value_loss(v[None], v[None], target, read, clip=0.2, floor=0.1))
+        for v in grid
+    ]
+    wanted = returns + min(max(confidence, 0.1), 0.5) * (remembered - returns)
+    assert float(grid[int(np.argmin(losses))]) == pytest.approx(wanted, abs=2e-3)
+
+
 def test_without_confidence_the_loss_is_ppos_clipped_value_loss() -> None:
     generator = torch.Generator().manual_seed(0)
     value, old, target, remembered = torch.randn(4, 40, generator=generator)
@@ -170,6 +207,21 @@ def test_the_order_of_slots_does_not_matter() -> None:
     )
     torch.testing.assert_close(loss, other)
     torch.testing.assert_close(parts["memory_error"], found["memory_error"])
+
+
+def test_random_keys_are_read_whatever_the_stored_states_are() -> None:
+    net, given = network(), samples()
+    batch, contents = batched(net, given)
+    keys = torch.from_numpy(np.random.default_rng(2).standard_normal((9, 64)))
+    other = contents._replace(keys=keys, patches=contents.patches.flip(0))
+    for kind, is_same in (("states", False), ("random", True)):
+        read = replace(ATTENTION, keys=kind)
+        objective = Objective(replace(PRESETS["retrieval-hypernetwork"], retrieval=read), net)
+        errors = [
+            float(objective(batch, torch.arange(20), of, EVERYWHERE)[1]["memory_error"])
+            for of in (contents._replace(keys=keys), other, contents)
+        ]
+        assert (errors[0] == errors[1]) == is_same and (errors[0] == errors[2]) != is_same
 
 
 def test_slots_of_the_same_episode_are_left_out_and_nothing_is_read_where_all_are() -> None:

@@ -18,7 +18,6 @@ from pkubench.agents.families.retrieval.presets import PRESETS
 from pkubench.agents.families.retrieval.setup import INITIAL_VALUE, tasks_of
 from pkubench.agents.families.retrieval.training import RetrievalTraining
 from pkubench.agents.registry import families, preset
-from pkubench.agents.rl.rollout import Rollout
 from pkubench.agents.saved.files import SavedAgent
 from pkubench.envs.core.batch import SOLE_AGENT
 from pkubench.envs.core.registry import make_batch
@@ -28,13 +27,6 @@ from pkubench.training.validation import Validation, Validator
 from tests.agents.retrieval_parts import SMALL, training
 
 FULL = "retrieval-hypernetwork"
-
-
-def collected(made: RetrievalTraining) -> Rollout:
-    with torch.no_grad():
-        made.layers = made.net.generate(decision_only=True)
-    behave = made.behave_with_memory if made.net.policy.units else made.behave
-    return made.collector.collect(made.config.rollout_steps, behave, restart=False)
 
 
 def generates_identity(made: RetrievalTraining) -> None:
@@ -65,7 +57,7 @@ def test_with_identity_layers_and_no_memory_an_update_is_plain_ppo() -> None:
     made = training(f"{FULL}-no-memory", changes)
     made.net.double()
     generates_identity(made)
-    data = collected(made)
+    data = made.collect()
     net = copy.deepcopy(made.net)
     generator = torch.Generator()
     generator.set_state(made.generator.get_state())
@@ -117,7 +109,7 @@ def test_before_its_first_step_an_update_has_the_probabilities_of_acting(agent: 
     name, changes = (FULL, {"memory": "gru"}) if agent == "gru" else (agent, {})
     made = training(name, changes)
     made.iterate()
-    data = collected(made)
+    data = made.collect()
     batch = made.prepare(data)
     contents = None if made.slots is None else made.slots.contents(made.net.policy.encoder)
     rows = next(made._minibatches(data))
@@ -154,7 +146,7 @@ def test_a_resumed_training_has_the_same_bits(agent: str, changes: dict[str, Any
 
 def test_each_environment_plays_one_task_and_tasks_have_equal_shares() -> None:
     made = training(changes={"num_envs": 6, "rollout_steps": 24})
-    data = [collected(made) for _ in range(3)]
+    data = [made.collect() for _ in range(3)]
     tasks = np.concatenate([tasks_of(of.observations[SOLE_AGENT]) for of in data])
     assert (tasks == [0, 0, 1, 1, 2, 2]).all()
     assert sum(of.terminated.sum() for of in data) > 0  # over resets too
@@ -166,13 +158,15 @@ def test_each_environment_plays_one_task_and_tasks_have_equal_shares() -> None:
 def test_the_time_limit_is_bootstrapped_and_in_the_paper_it_is_an_end() -> None:
     for agent, factor in ((FULL, 0.99), (f"{FULL}-paper", 0.0)):
         made = training(agent)
-        data = collected(made)
+        data = made.collect()
         data.truncated[5, 2] = True
         data.terminated[5, 2] = False
+        # another state than the one that the next step begins in, as after a reset
+        data.next_observations[SOLE_AGENT][5, 2] = data.observations[SOLE_AGENT][0, 5]
         batch = made.prepare(data)
         values, gains = (of.view(24, 6) for of in (batch.values, batch.advantages))
         after = data.next_observations[SOLE_AGENT][5, 2][None]
-        following = made._critic(made.net.policy.encoder(made._images(after)), tasks_of(after))
+        following = made._critic(made.net.policy.encoder(torch.from_numpy(after)), tasks_of(after))
         wanted = data.team_rewards[5, 2] + factor * following[0] - float(values[5, 2])
         assert float(gains[5, 2]) == pytest.approx(float(wanted), abs=1e-6)
         assert abs(following[0]) > 1e-3
@@ -185,7 +179,7 @@ def test_the_memory_is_written_before_the_update_and_starts_as_its_setting_says(
     assert (paper.slots.tasks == 2).all()
     assert paper.slots.values == pytest.approx(INITIAL_VALUE)
     assert len(np.unique(paper.slots.images, axis=0)) <= 13
-    data = collected(made)
+    data = made.collect()
     data.terminated[3, 0] = True
     made.prepare(data)
     assert made.slots.filled.sum() >= 4
@@ -228,7 +222,7 @@ def test_a_saved_policy_acts_like_the_trained_one(
 ) -> None:
     made = training(agent, changes)
     made.iterate()
-    data = collected(made)
+    data = made.collect()
     found: Any = load(saved(made))
     assert sum(of.size for of in saved(made).tensors.values()) < most
     seen = data.observations[SOLE_AGENT]
@@ -239,7 +233,7 @@ def test_a_saved_policy_acts_like_the_trained_one(
         policy = made.net.policy
         hidden = torch.zeros(6, policy.units).double()
         for t in range(6):
-            h = policy.encoder(made._images(seen[t]))
+            h = policy.encoder(torch.from_numpy(seen[t]))
             if policy.units:
                 never = torch.zeros(1, 6, dtype=torch.bool)
                 h, states = policy.remember(h[None], never, hidden)
@@ -273,10 +267,12 @@ def test_a_policy_of_other_missions_or_damaged_weights_is_refused() -> None:
 
 
 def test_the_profile_says_which_defects_it_keeps() -> None:
-    assert PRESETS[FULL].defects == ()
+    assert PRESETS[FULL].defects == ("no memory within an episode",)
+    assert training(changes={"memory": "gru"}).config.defects == ()
     assert set(PRESETS[f"{FULL}-paper"].defects) == {
         *("raw cell numbers", "truncation as termination", "centring over tasks", "no quota"),
         *("initial memory of one task", "unscaled attention", "gradient of the confidence"),
+        "no memory within an episode",
     }
     with pytest.raises(ConfigError, match="task_layer=hypernetwork"):
         training("mt-ppo", {"retrieval": "attention"})

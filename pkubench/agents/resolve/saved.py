@@ -151,8 +151,10 @@ def credit_of(name: str, run: AgentRun) -> Credit:
 
 def learned_credit_of(name: str, run: AgentRun) -> Credit | None:
     """Return the credit of a run whose folder holds a credit model; None for any other."""
-    is_saved = run.function is load_folder
-    return credit_of(name, run) if is_saved and has_extra(run.arguments[0]) else None
+    if run.function is not load_folder or not has_extra(run.arguments[0]):
+        return None
+    family = family_in(run.arguments[0])  # others have other tensors that acting does not read
+    return None if family.credit is None else credit_of(name, run)
 
 
 def family_in(folder: Path) -> AgentFamily:

@@ -40,6 +40,8 @@ class SavedAgent(NamedTuple):
     tensors: Tensors
     files: Mapping[str, bytes] = {}
     """Further files that acting reads (a vocabulary, say), by name."""
+    folder: Path | None = None
+    """Where it was read, for tensors that acting does not read; None where it is in no folder."""
 
 
 def save_agent(
@@ -119,7 +121,7 @@ def load_saved(folder: Path) -> SavedAgent:
             "from weights_sha256 there): copy both again, or continue with --resume if saving was "
             "interrupted"
         )
-    return SavedAgent(config, tensors, _further(folder, config))
+    return SavedAgent(config, tensors, _further(folder, config), folder)
 
 
 def load_extra(folder: Path, name: str) -> Tensors:

@@ -115,6 +115,14 @@ class GridWorld(BatchEnv):
     def _infos(self, success: BoolArray) -> Info:
         return {"direction": self._engine.directions(), "success": success}
 
+    @property
+    def reward_limits(self) -> IntArray:
+        """T of the reward 1 - 0.9 t / T: MiniGrid's limit in each environment's task, (num_envs,).
+
+        It does not change with ``max_episode_steps``.
+        """
+        return self._max_steps[self._task]
+
     def steps_to_success(self) -> IntArray:
         """Return the least number of steps from the present states to success, (num_envs,) int64.
 
@@ -134,7 +142,7 @@ class GridWorld(BatchEnv):
 
     def best_returns(self) -> FloatArray:
         """Return what the shortest way pays from the present states, (num_envs,); 0 if too long."""
-        steps, limit = self.elapsed + self.steps_to_success(), self._max_steps[self._task]
+        steps, limit = self.elapsed + self.steps_to_success(), self.reward_limits
         return np.where(steps <= limit, 1 - 0.9 * (steps / limit), 0.0)
 
     @property

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pkubench.agents.contract import FloatArray
+from pkubench.agents.contract import FloatArray, IntArray
 from pkubench.agents.families.retrieval.networks import SIDE, Groups, Policy, TaskLayer
 from pkubench.agents.nn.torch_policy import one_thread
 
@@ -30,26 +30,32 @@ class ActingNetwork:
         """Map (B, inputs) float64 to logits (B, actions) float64."""
         with one_thread(), torch.no_grad():
             seen = self._views(x)
-            return self._logits(self.net.encoder(seen[..., :3]), seen)
+            return self._logits(self.net.encoder(seen), self._tasks(seen))
 
     def step(self, x: FloatArray, hidden: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return logits (B, actions) and hidden states (B, units) after one step."""
         with one_thread(), torch.no_grad():
             seen = self._views(x)
             never = torch.zeros(1, len(x), dtype=torch.bool)
-            features = self.net.encoder(seen[..., :3])[None]
+            features = self.net.encoder(seen)[None]
             h, states = self.net.remember(features, never, torch.from_numpy(hidden))
-            return self._logits(h[0], seen), states[0].numpy()
+            return self._logits(h[0], self._tasks(seen)), states[0].numpy()
+
+    def features(self, x: FloatArray) -> tuple[Tensor, IntArray]:
+        """Return the encoder's features (B, 64) float64 and the tasks (B,) of observations."""
+        seen = self._views(x)
+        return self.net.encoder(seen), self._tasks(seen)
 
     def _views(self, x: FloatArray) -> Tensor:
         return torch.from_numpy(x).view(len(x), SIDE, SIDE, self.net.spec.channels)
 
-    def _logits(self, h: Tensor, seen: Tensor) -> FloatArray:
-        count = self.net.spec.tasks
+    def _tasks(self, seen: Tensor) -> IntArray:
         if self.net.spec.channels == 3:
-            tasks = torch.zeros(len(seen), dtype=torch.int64)
-        else:
-            tasks = seen[:, 0, 0, 3].long().clamp(max=count - 1)
-        groups = Groups.of(np.asarray(tasks), count)
-        found: FloatArray = self.net.logits(h, tasks, groups, self.layer).numpy()
+            return np.zeros(len(seen), dtype=np.int64)
+        found: IntArray = seen[:, 0, 0, 3].long().clamp(max=self.net.spec.tasks - 1).numpy()
+        return found
+
+    def _logits(self, h: Tensor, tasks: IntArray) -> FloatArray:
+        groups = Groups.of(tasks, self.net.spec.tasks)
+        found: FloatArray = self.net.logits(h, torch.from_numpy(tasks), groups, self.layer).numpy()
         return found

@@ -28,11 +28,23 @@ class Bank(NamedTuple):
     """(n,) float32, discounted returns from there."""
     tasks: IntArray
     """(n,), numbers among the missions of the task that is trained on."""
+    optimal_values: Array
+    """(n,) float32, V*; no numbers where they are not known."""
+    optimal_actions: Array
+    """(n,) uint8, optimal actions as bits; no numbers where they are not known."""
     sha256: str = ""
     """Of the file."""
 
 
-def make_bank(states: Array, values: Array, tasks: Array, sha256: str = "") -> Bank:
+def make_bank(
+    states: Array,
+    values: Array,
+    tasks: Array,
+    optimal_values: Array | None = None,
+    optimal_actions: Array | None = None,
+    *,
+    sha256: str = "",
+) -> Bank:
     """Return a bank of arrays.
 
     Raises:
@@ -45,19 +57,32 @@ def make_bank(states: Array, values: Array, tasks: Array, sha256: str = "") -> B
         "values": (values, (count,), "f"),
         "tasks": (tasks, (count,), "iu"),
     }
+    if optimal_values is not None and optimal_actions is not None:
+        wanted["optimal_values"] = optimal_values, (count,), "f"
+        wanted["optimal_actions"] = optimal_actions, (count,), "u"
+    else:
+        optimal_values, optimal_actions = np.zeros(0), np.zeros(0)
     for name, (array, shape, kinds) in wanted.items():
         if array.shape != shape or array.dtype.kind not in kinds or not count:
             raise DataError(
                 f"{name} of a bank have shape {shape} and {kinds!r} numbers, n at least 1; got "
                 f"{array.shape} of {array.dtype}"
             )
-    if not np.isfinite(values).all() or (tasks < 0).any() or states.max() > 255:
+    is_finite = np.isfinite(values).all() and np.isfinite(optimal_values).all()
+    if not is_finite or (tasks < 0).any() or states.max() > 255:
         raise DataError("values of a bank are finite, and tasks are numbers from 0 on")
-    return Bank(states.astype(np.uint8), values.astype(np.float32), tasks.astype(np.int64), sha256)
+    return Bank(
+        states.astype(np.uint8),
+        values.astype(np.float32),
+        tasks.astype(np.int64),
+        optimal_values.astype(np.float32),
+        optimal_actions.astype(np.uint8),
+        sha256,
+    )
 
 
 def read_bank(path: str, task: Task) -> Bank:
-    """Read ``states``, ``values`` and ``tasks`` of an ``.npz`` file.
+    """Read the arrays of an ``.npz`` file by the names that they have in :class:`Bank`.
 
     Raises:
         DataError: there is no such file, or it holds something else.
@@ -66,6 +91,9 @@ def read_bank(path: str, task: Task) -> Bank:
         sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         with np.load(path, allow_pickle=False) as file:
             states, values, tasks = (file[name] for name in ("states", "values", "tasks"))
+            optima = [file[n] for n in ("optimal_values", "optimal_actions") if n in file.files]
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is no bank: {error}") from error
-    return make_bank(states, values, tasks, sha256)
+    if len(optima) == 1:
+        raise DataError(f"{path} has optimal values or optimal actions, and not both")
+    return make_bank(states, values, tasks, *optima, sha256=sha256)

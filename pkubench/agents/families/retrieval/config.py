@@ -88,6 +88,7 @@ class RetrievalConfig:
         found: Mapping[str, bool] = {
             "raw cell numbers": not self.normalise,
             "truncation as termination": self.truncation == "terminal",
+            "no memory within an episode": isinstance(self.memory, NoMemory),
         }
         read = self.retrieval
         if isinstance(read, SlotRetriever):

@@ -21,6 +21,11 @@ from pkubench.agents.families.retrieval.networks import (
     spec_of,
 )
 from pkubench.agents.families.retrieval.setup import missions_of
+from pkubench.agents.families.retrieval.showing import (
+    ShowingPolicy,
+    ShowingRecurrentPolicy,
+    recall_of,
+)
 from pkubench.agents.nn.fast.policy import NetworkPolicy, NetworkSettings, saved_floats
 from pkubench.agents.nn.memory.base import Memory
 from pkubench.agents.nn.memory.none import NoMemory
@@ -81,8 +86,14 @@ def load(
         layer = TaskLayer(torch.from_numpy(weight), torch.from_numpy(bias))
     network: Any = ActingNetwork(net, layer)
     made = NetworkSettings(space, None, "clip", None, None)
-    kind = RecurrentPolicy if net.units else NetworkPolicy
-    return kind(network, made, stochastic=stochastic)
+    recall = recall_of(saved, network)
+    if recall is None:
+        kind = RecurrentPolicy if net.units else NetworkPolicy
+        return kind(network, made, stochastic=stochastic)
+    showing = ShowingRecurrentPolicy if net.units else ShowingPolicy
+    agent = showing(network, made, stochastic=stochastic)
+    agent.recall = recall
+    return agent
 
 
 def _space(

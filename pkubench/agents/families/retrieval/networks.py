@@ -5,6 +5,7 @@ Samples are grouped by task: a layer of a task's own is one product for each tas
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
@@ -23,8 +24,6 @@ SIDE, WIDTH, TEXT = 7, 64, 512
 """Cells of a view's side, features, numbers of a mission's embedding."""
 LARGEST = (10.0, 5.0, 2.0)
 """Largest index of an object, a color and a state in MiniGrid."""
-DECISION, RETRIEVAL = 0, 1
-"""Roles of a generated layer."""
 
 
 class Groups(NamedTuple):
@@ -107,6 +106,14 @@ def unit_rows(module: nn.Module, generator: torch.Generator) -> None:
             nn.init.uniform_(part.bias, -bound, bound, generator=generator)
 
 
+class EncoderMatrices(NamedTuple):
+    """The encoder's convolutions as matrices and biases, in the order of the layers."""
+
+    weights: tuple[Tensor, Tensor, Tensor]
+    """(12, 16), (144, 128) and (128, 64)."""
+    biases: tuple[Tensor, Tensor, Tensor]
+
+
 class GridEncoder(nn.Module):
     """Three convolutions of 2 x 2 cells, a max-pooling after the first: 64 features of a view.
 
@@ -124,31 +131,36 @@ class GridEncoder(nn.Module):
             nn.Conv2d(inputs, outputs, 2) for inputs, outputs in ((3, 16), (16, 32), (32, WIDTH))
         )
         scale = torch.tensor(LARGEST) if normalise else torch.ones(3)
-        self.register_buffer("scale", scale, persistent=False)
+        self.register_buffer("scale", scale.repeat(4), persistent=False)
 
     def patches(self, images: Tensor) -> Tensor:
-        """Return (B, 4, 9, 12): patches of views (B, 7, 7, 3), the four pooled together apart."""
-        x = images.to(self.scale.dtype) / self.scale
-        corners = [x[:, dy : dy + 6, dx : dx + 6] for dy in (0, 1) for dx in (0, 1)]
-        every = torch.cat(corners, -1).view(-1, 3, 2, 3, 2, 12)
-        return every.permute(0, 2, 4, 1, 3, 5).reshape(-1, 4, 9, 12)
+        """Return (B, 4, 9, 12): patches of views (B, 7, 7, 3), the four pooled together apart.
 
-    def encode(self, patches: Tensor) -> Tensor:
-        """Map patches to (B, 64)."""
+        Views may have further channels, which are left out.
+        """
+        places = _patch_places(images.shape[-1]).to(images.device)
+        cut = images.reshape(len(images), -1).index_select(1, places)
+        return cut.view(-1, 4, 9, 12).to(self.scale.dtype) / self.scale
+
+    def matrices(self) -> EncoderMatrices:
+        """Return the layers as matrices, for as many calls of :meth:`encode` as they stay."""
         layers = [(layer.weight, layer.bias) for layer in self.layers]
         (w1, b1), (w2, b2), (w3, b3) = cast("list[tuple[Tensor, Tensor]]", layers)
-        h = torch.addmm(b1, patches.reshape(-1, 12), _matrix(w1))
+        # each output of the second layer sees four of the nine pooled cells, and zeros of the rest
+        padded = functional.pad(w2.flatten(), (0, 1))
+        second = padded.index_select(0, _second_places().to(w2.device)).view(9 * 16, 4 * 32)
+        return EncoderMatrices((_matrix(w1), second, _matrix(w3)), (b1, b2.repeat(4), b3))
+
+    def encode(self, patches: Tensor, matrices: EncoderMatrices | None = None) -> Tensor:
+        """Map patches to (B, 64); ``matrices`` are the layers', made here if they are not given."""
+        (w1, w2, w3), (b1, b2, b3) = self.matrices() if matrices is None else matrices
+        h = torch.addmm(b1, patches.view(-1, 12), w1)
         h = h.view(-1, 4, 9 * 16).amax(1).relu()
-        weight = w2.permute(2, 3, 1, 0)  # (dy, dx, in, out)
-        places = [
-            functional.pad(weight, (0, 0, 0, 0, x, 1 - x, y, 1 - y)) for y in (0, 1) for x in (0, 1)
-        ]
-        matrix = torch.stack(places, 3).reshape(9 * 16, 4 * 32)
-        h = torch.addmm(b2.repeat(4), h, matrix).relu()
-        return torch.addmm(b3, h, _matrix(w3)).relu()
+        h = torch.addmm(b2, h, w2).relu()
+        return torch.addmm(b3, h, w3).relu()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map views (B, 7, 7, 3), of bytes or numbers, to (B, 64)."""
+        """Map views (B, 7, 7, 3 or more), of bytes or numbers, to (B, 64)."""
         return self.encode(self.patches(images))
 
 
@@ -157,29 +169,55 @@ def _matrix(weight: Tensor) -> Tensor:
     return weight.permute(2, 3, 1, 0).reshape(-1, len(weight))
 
 
+@functools.cache
+def _patch_places(channels: int) -> Tensor:
+    """Return where the numbers of the patches (4, 9, 12) are in a flat view, (432,)."""
+    x = torch.arange(SIDE * SIDE * channels).view(SIDE, SIDE, channels)[..., :3]
+    corners = [x[dy : dy + 6, dx : dx + 6] for dy in (0, 1) for dx in (0, 1)]
+    every = torch.cat(corners, -1).view(3, 2, 3, 2, 12)
+    return every.permute(1, 3, 0, 2, 4).flatten()
+
+
+@functools.cache
+def _second_places() -> Tensor:
+    """Return where the second layer's matrix (144, 128) has its numbers, flattened.
+
+    Rows are pooled cells and channels, columns are outputs and channels; places are those in the
+    flat weights (32, 16, 2, 2) with a zero behind them.
+    """
+    own = torch.arange(32 * 16 * 4).view(32, 16, 2, 2)
+    found = torch.full((3, 3, 16, 2, 2, 32), own.numel())
+    for y, x in np.ndindex(2, 2):
+        found[y : y + 2, x : x + 2, :, y, x] = own.permute(2, 3, 1, 0)
+    return found.flatten()
+
+
 class Hypernetwork(nn.Module):
     """From a mission, a task's number and a role to a layer of 64 x 64 weights and 64 biases."""
 
     missions: Tensor
+    numbers: Tensor
 
     def __init__(self, missions: Tensor) -> None:
         """Build for embeddings (K, 512) of the missions."""
         super().__init__()
+        count = len(missions)
         self.register_buffer("missions", missions)
-        self.role = nn.Sequential(nn.Linear(len(missions) + 1, 32), nn.ReLU(), nn.Linear(32, WIDTH))
+        # of each role, decision and retrieval, (2, K, K + 1): the task's number, and the role
+        roles = [functional.pad(torch.eye(count), (0, 1), value=float(role)) for role in (0, 1)]
+        self.register_buffer("numbers", torch.stack(roles), persistent=False)
+        self.role = nn.Sequential(nn.Linear(count + 1, 32), nn.ReLU(), nn.Linear(32, WIDTH))
         self.text = nn.Linear(TEXT, WIDTH)
         self.weight = nn.Linear(2 * WIDTH, WIDTH * WIDTH)
         self.bias = nn.Linear(2 * WIDTH, WIDTH)
 
-    def forward(self, roles: tuple[int, ...]) -> list[TaskLayer]:
-        """Return the layers of every task for each of some roles, in one call."""
+    def forward(self, roles: int) -> list[TaskLayer]:
+        """Return the layers of every task for the first ``roles`` roles, in one call."""
         count = len(self.missions)
-        numbers = torch.eye(count, dtype=self.missions.dtype, device=self.missions.device)
-        which = torch.cat([functional.pad(numbers, (0, 1), value=float(r)) for r in roles])
-        text = self.text(self.missions).repeat(len(roles), 1)
-        z = torch.cat([text, self.role(which)], 1)
-        weights = self.weight(z).view(len(roles), count, WIDTH, WIDTH)
-        biases = self.bias(z).view(len(roles), count, WIDTH)
+        text = self.text(self.missions)
+        z = torch.cat([text.repeat(roles, 1), self.role(self.numbers[:roles].flatten(0, 1))], 1)
+        weights = self.weight(z).view(roles, count, WIDTH, WIDTH)
+        biases = self.bias(z).view(roles, count, WIDTH)
         return [TaskLayer(*pair) for pair in zip(weights, biases, strict=True)]
 
 
@@ -295,7 +333,7 @@ class MultitaskNet(nn.Module):
         decision = retrieval = None
         if self.hypernetwork is not None:
             both = self.is_retrieval_generated and not decision_only
-            made = self.hypernetwork((DECISION, RETRIEVAL) if both else (DECISION,))
+            made = self.hypernetwork(2 if both else 1)
             decision, retrieval = made[0], made[1] if both else None
         if self.static is not None:
             count = self.policy.spec.tasks

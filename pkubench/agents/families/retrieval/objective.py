@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,8 +14,13 @@ from pkubench.agents.families.retrieval.losses import (
     policy_loss,
 )
 from pkubench.agents.families.retrieval.networks import Groups, Layers, MultitaskNet
-from pkubench.agents.families.retrieval.reading import Read, attend, nearest
-from pkubench.agents.families.retrieval.retrievers import AttentionRetriever, SlotRetriever
+from pkubench.agents.families.retrieval.reading import Optima, Read, attend, best, nearest
+from pkubench.agents.families.retrieval.retrievers import (
+    AttentionRetriever,
+    KernelRetriever,
+    OracleRetriever,
+    SlotRetriever,
+)
 from pkubench.agents.families.retrieval.slots import Contents
 from pkubench.agents.nn.distributions import Categorical
 from pkubench.agents.rl.rollout import Rollout
@@ -34,6 +39,15 @@ class Batch(NamedTuple):
     returns: Tensor
     advantages: Tensor
     episodes: Tensor
+    optima: Optima | None = None
+    """Of the states; None where the retriever does not know them."""
+
+    def select(self, rows: Tensor) -> Batch:
+        """Return some rows."""
+        optima = None
+        if self.optima is not None:
+            optima = Optima(*(of.index_select(0, rows) for of in self.optima))
+        return Batch._make([*(of.index_select(0, rows) for of in self[:-1]), optima])
 
 
 class Objective:
@@ -52,58 +66,58 @@ class Objective:
         """
         config, net = self.config, self.net
         layers = net.generate(decision_only=contents is None)
-        patches = batch.patches.index_select(0, rows)
+        some = batch.select(rows)
         if contents is None:
-            features = net.policy.encoder.encode(patches)
+            features = net.policy.encoder.encode(some.patches)
             stored = features[:0]
         else:
-            both = net.policy.encoder.encode(torch.cat([patches, contents.patches]))
-            features, stored = both[: len(rows)], both[len(rows) :]
+            both = net.policy.encoder.encode(torch.cat([some.patches, contents.patches]))
+            features, stored = both.split_with_sizes([len(rows), len(contents.patches)])
         h = self._remembered(features, rows, data) if net.policy.units else features
-        tasks = batch.tasks[rows]
-        groups = Groups.of(tasks.cpu().numpy(), net.policy.spec.tasks, tasks.device)
-        logits, values = net.evaluate(h, tasks, groups, layers.decision)
+        groups = Groups.of(some.tasks.cpu().numpy(), net.policy.spec.tasks, rows.device)
+        logits, values = net.evaluate(h, some.tasks, groups, layers.decision)
         read = None
         if contents is not None:
-            read = self._read(
-                features, stored, (groups, tasks, batch.episodes[rows]), contents, layers
-            )
+            read = self._read(features, stored, groups, some, contents, layers)
         chosen = Categorical.from_logits(logits)
-        log_probs = chosen.log_prob(batch.actions[rows])
-        gain = policy_loss(log_probs, batch.log_probs[rows], batch.advantages[rows], config.clip)
+        log_probs = chosen.log_prob(some.actions)
+        gain = policy_loss(log_probs, some.log_probs, some.advantages, config.clip)
         entropy = chosen.entropy().mean()
         floor = config.retrieval.floor if isinstance(config.retrieval, SlotRetriever) else 0.0
         value = corrected_value_loss(
-            values, batch.values[rows], batch.returns[rows], read, clip=config.clip, floor=floor
+            values, some.values, some.returns, read, clip=config.clip, floor=floor
         )
-        parts = {"policy_loss": gain, "entropy": entropy, "value_loss": value}
-        if read is not None:
-            parts["memory_weight"] = memory_weight(read, floor).mean()
-            parts["memory_error"] = (read.value - batch.returns[rows]).square().mean()
+        with torch.no_grad():
+            parts = {"policy_loss": gain, "entropy": entropy, "value_loss": value}
+            if read is not None:
+                parts["memory_weight"] = memory_weight(read, floor).mean()
+                parts["memory_error"] = (read.value - some.returns).square().mean()
         return gain - config.entropy * entropy + config.value_weight * value, parts
 
     def _read(
         self,
         features: Tensor,
         stored: Tensor,
-        samples: tuple[Groups, Tensor, Tensor],
+        groups: Groups,
+        some: Batch,
         contents: Contents,
         layers: Layers,
     ) -> Read:
-        """Read the memory for samples given as groups, tasks and numbers of episodes."""
-        retriever, (groups, tasks, episodes) = self.config.retrieval, samples
+        """Read the memory for samples ``some``, of ``features`` and grouped."""
+        retriever = self.config.retrieval
         assert isinstance(retriever, SlotRetriever)
+        values = contents.values.to(features.dtype)
+        if isinstance(retriever, OracleRetriever):
+            assert some.optima is not None
+            return best(some.optima, contents.optima, values)
         allowed = None
         if retriever.exclude_episode:
-            allowed = contents.episodes != episodes[:, None]
-        values = contents.values.to(features.dtype)
-        if not isinstance(retriever, AttentionRetriever):
-            same = contents.tasks == tasks[:, None]
-            chosen: Any = retriever
-            return nearest(
-                features, stored, values, chosen, same if allowed is None else same & allowed
-            )
-        assert layers.retrieval is not None
+            allowed = contents.episodes != some.episodes[:, None]
+        if isinstance(retriever, KernelRetriever):
+            same = contents.tasks == some.tasks[:, None]
+            allowed = same if allowed is None else same & allowed
+            return nearest(features, stored, values, retriever, allowed)
+        assert isinstance(retriever, AttentionRetriever) and layers.retrieval is not None
         queries = layers.retrieval(features, groups)
         if retriever.keys == "random":
             keys = contents.keys.to(features.dtype)

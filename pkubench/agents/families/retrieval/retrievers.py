@@ -109,3 +109,20 @@ class KernelRetriever(SlotRetriever):
         """Check the domains."""
         SlotRetriever.__post_init__(self)
         check_domains(self, at_least_one=("neighbours",), positive=("delta",))
+
+
+@register("oracle")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OracleRetriever(SlotRetriever):
+    """A control that knows the answers: of the slots with an optimal action in common, the nearest.
+
+    Nearest is by the optimal value V*. The confidence is 1, and 0 where no slot has such an action.
+    It needs a bank with optimal values and actions, and an environment that knows its own.
+    """
+
+    writes: bool = False
+    """It cannot rate states of other origin than the bank."""
+
+    def needs(self, config: Any) -> str:
+        """Require that the memory stays the bank's."""
+        return "writes=false" if self.writes else ""

@@ -65,6 +65,15 @@ def tasks_of(seen: Array) -> IntArray:
     return seen[..., 0, 0, 3].astype(np.int64)
 
 
+def optimum_in(env: BatchEnv, gamma: float) -> tuple[Array, Array]:
+    """Return V* (num_envs,) float32 and optimal actions as bits of an environment's states."""
+    from pkubench.retrieval.optima import optimum_now
+
+    own: Any = env.unwrapped
+    found = optimum_now(own, gamma)
+    return found.values.astype(np.float32), found.actions
+
+
 def one_task(context: Context, tasks: int, slots: int) -> Experience:
     """Return what the released memory starts with: near-duplicates of the last task at one value.
 

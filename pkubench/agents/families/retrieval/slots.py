@@ -14,6 +14,7 @@ from pkubench.agents.contract import BoolArray, IntArray
 from pkubench.agents.families.retrieval.bank import Bank
 from pkubench.agents.families.retrieval.episodes import Experience
 from pkubench.agents.families.retrieval.networks import WIDTH, GridEncoder, Groups
+from pkubench.agents.families.retrieval.reading import Optima
 from pkubench.agents.families.retrieval.retrievers import SlotRetriever
 from pkubench.errors import ConfigError
 
@@ -34,6 +35,8 @@ class Contents(NamedTuple):
     keys: Tensor
     """(S, 64), random."""
     groups: Groups
+    optima: Optima
+    """Of states of a bank that knows them, zeros of others."""
 
 
 class Slots:
@@ -64,6 +67,8 @@ class Slots:
         self.tasks: IntArray = np.zeros(size, dtype=np.int64)
         self.episodes: IntArray = np.full(size, OWNERLESS, dtype=np.int64)
         self.keys: Array = np.zeros((size, WIDTH), np.float32)
+        self.optimal_values: Array = np.zeros(size, np.float32)
+        self.optimal_actions: Array = np.zeros(size, np.uint8)
         self.filled: BoolArray = np.zeros(size, dtype=np.bool_)
         self.shown: Array = self.values.copy()
         """Values as they are read: the true ones, or permuted."""
@@ -100,7 +105,10 @@ class Slots:
                 else np.arange(len(bank.values))
             )
             chosen = rows[self._draw(len(rows), min(self.share, len(rows)), replacement=False)]
-            self._put(owner, given, given.returns, chosen)
+            at = self._put(owner, given, given.returns, chosen)
+            if len(bank.optimal_values):
+                self.optimal_values[at] = bank.optimal_values[chosen]
+                self.optimal_actions[at] = bank.optimal_actions[chosen]
         self._show()
 
     def _draw(self, count: int, size: int, *, replacement: bool) -> IntArray:
@@ -108,14 +116,16 @@ class Slots:
             return torch.randint(count, (size,), generator=self.generator).numpy()
         return torch.randperm(count, generator=self.generator)[:size].numpy()
 
-    def _put(self, owner: int, given: Experience, values: Array, rows: IntArray) -> None:
-        """Write ``rows`` at an owner's pointer, and move it on."""
-        at = owner * self.share + (self.pointers[owner] + np.arange(len(rows))) % self.share
+    def _put(self, owner: int, given: Experience, values: Array, rows: IntArray) -> IntArray:
+        """Write ``rows`` at an owner's pointer, and move it on; return their slots."""
+        places = (self.pointers[owner] + np.arange(len(rows))) % self.share
+        at: IntArray = owner * self.share + places
         self.pointers[owner] = (self.pointers[owner] + len(rows)) % self.share
         self.images[at], self.values[at] = given.images[rows], values[rows]
         self.tasks[at], self.episodes[at] = given.tasks[rows], given.episodes[rows]
         self.keys[at] = torch.randn(len(rows), WIDTH, generator=self.generator).numpy()
         self.filled[at] = True
+        return at
 
     def _show(self) -> None:
         self.shown = self.values.copy()
@@ -129,12 +139,17 @@ class Slots:
         at = np.flatnonzero(self.filled)
         if not len(at):
             return None
-        images, values, tasks, episodes, keys = (
+        images, values, tasks, episodes, keys, *optima = (
             torch.from_numpy(of[at]).to(device)
-            for of in (self.images, self.shown, self.tasks, self.episodes, self.keys)
+            for of in (
+                *(self.images, self.shown, self.tasks, self.episodes, self.keys),
+                *(self.optimal_values, self.optimal_actions),
+            )
         )
         groups = Groups.of(self.tasks[at], self.tasks_count, device)
-        return Contents(encoder.patches(images), values, tasks, episodes, keys, groups)
+        return Contents(
+            encoder.patches(images), values, tasks, episodes, keys, groups, Optima(*optima)
+        )
 
     def state(self) -> dict[str, Array]:
         """Return everything as arrays."""
@@ -146,4 +161,7 @@ class Slots:
             getattr(self, name)[...] = state[name]
 
 
-_ARRAYS = ("pointers", "images", "values", "tasks", "episodes", "keys", "filled", "shown")
+_ARRAYS = (
+    *("pointers", "images", "values", "tasks", "episodes", "keys", "filled", "shown"),
+    *("optimal_values", "optimal_actions"),
+)

@@ -23,14 +23,21 @@ from pkubench.agents.families.retrieval.episodes import EpisodeRecorder, Steps
 from pkubench.agents.families.retrieval.missions import embedded
 from pkubench.agents.families.retrieval.networks import Groups, Layers, MultitaskNet
 from pkubench.agents.families.retrieval.objective import Batch, Objective
-from pkubench.agents.families.retrieval.retrievers import AttentionRetriever, SlotRetriever
+from pkubench.agents.families.retrieval.reading import Optima
+from pkubench.agents.families.retrieval.retrievers import (
+    AttentionRetriever,
+    OracleRetriever,
+    SlotRetriever,
+)
 from pkubench.agents.families.retrieval.setup import (
     missions_of,
     one_task,
+    optimum_in,
     spec_of_env,
     task_options,
     tasks_of,
 )
+from pkubench.agents.families.retrieval.showing import MEMORY, described, remembered
 from pkubench.agents.families.retrieval.slots import Slots
 from pkubench.agents.learner import Context, Counters, Export, State
 from pkubench.agents.nn.distributions import Categorical
@@ -89,6 +96,13 @@ class RetrievalTraining:
             raise
         self.layers = Layers(None, None)
         """What the hypernetwork generates, in the present rollout."""
+        with torch.no_grad():
+            self.matrices = self.net.policy.encoder.matrices()
+        """Of the encoder, in the present rollout."""
+        self.optima: list[tuple[Array, Array]] = []
+        """Optimal values and actions of the states of the present rollout, for the oracle."""
+        self.groups = np.zeros(0, np.int64), Groups.of(np.zeros(0, np.int64), self.spec.tasks)
+        """Tasks of the environments in the last step, and their groups."""
         self.counters = Counters()
 
     def _make_net(self, missions: Tensor) -> MultitaskNet:
@@ -108,6 +122,11 @@ class RetrievalTraining:
                 raise ConfigError(f"retrieval={read.name} has no memory that a bank could fill")
             return None
         slots = Slots(read, self.spec.tasks, self.generator)
+        if isinstance(read, OracleRetriever):
+            if not getattr(self.env.unwrapped, "optimum_by_search", False):
+                raise ConfigError("retrieval=oracle needs grid worlds, whose optimum is searched")
+            if self.bank is not None and not len(self.bank.optimal_values):
+                raise ConfigError("retrieval=oracle needs optimal values and actions in the bank")
         if self.bank is not None:
             if self.bank.tasks.max() >= self.spec.tasks:
                 raise ConfigError(
@@ -124,10 +143,7 @@ class RetrievalTraining:
     def iterate(self) -> dict[str, float]:
         """Collect a rollout, write to the memory and update once."""
         config, done = self.config, self.counters
-        with torch.no_grad():
-            self.layers = self.net.generate(decision_only=True)
-        behave = self.behave_with_memory if self.net.policy.units else self.behave
-        data = self.collector.collect(config.rollout_steps, behave, restart=False)
+        data = self.collect()
         figures = self.update(data)
         self.counters = done._replace(
             iterations=done.iterations + 1,
@@ -138,13 +154,22 @@ class RetrievalTraining:
         figures = {**self.collector.window.curve(), **figures}
         return {name: round(value, 6) for name, value in figures.items()}
 
+    def collect(self) -> Rollout:
+        """Collect a rollout."""
+        with torch.no_grad():
+            self.layers = self.net.generate(decision_only=True)
+            self.matrices = self.net.policy.encoder.matrices()
+        self.optima = []
+        behave = self.behave_with_memory if self.net.policy.units else self.behave
+        return self.collector.collect(self.config.rollout_steps, behave, restart=False)
+
     @torch.no_grad()
     def behave(
         self, observations: Mapping[str, Array], masks: Mapping[str, Array]
     ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
         """Act (see ``rl.behaviour.Behaviour``)."""
         seen = observations[SOLE_AGENT]
-        return self._sample(self.net.policy.encoder(self._images(seen)), tasks_of(seen))
+        return self._sample(self._encoded(seen), tasks_of(seen))
 
     @torch.no_grad()
     def behave_with_memory(
@@ -157,7 +182,7 @@ class RetrievalTraining:
         """Act (see ``rl.behaviour.RecurrentBehaviour``)."""
         seen, policy = observations[SOLE_AGENT], self.net.policy
         h, states = policy.remember(
-            policy.encoder(self._images(seen))[None],
+            self._encoded(seen)[None],
             torch.from_numpy(np.asarray(first))[None].to(self.device),
             torch.from_numpy(hidden[SOLE_AGENT]).to(self.device),
         )
@@ -166,9 +191,12 @@ class RetrievalTraining:
     def _sample(
         self, features: Tensor, tasks: IntArray
     ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
-        groups, policy = Groups.of(tasks, self.spec.tasks, self.device), self.net.policy
+        if isinstance(self.config.retrieval, OracleRetriever):
+            self.optima.append(optimum_in(self.env, self.config.gamma))
+        if not np.array_equal(tasks, self.groups[0]):
+            self.groups = tasks, Groups.of(tasks, self.spec.tasks, self.device)
         numbers = torch.from_numpy(tasks).to(self.device)
-        logits = policy.logits(features, numbers, groups, self.layers.decision)
+        logits = self.net.policy.logits(features, numbers, self.groups[1], self.layers.decision)
         chosen = Categorical.from_logits(logits)
         actions = chosen.sample(self.generator)
         space = self.env.action_spaces[SOLE_AGENT]
@@ -198,7 +226,8 @@ class RetrievalTraining:
     def prepare(self, data: Rollout) -> Batch:
         """Return what an update reads, after the episodes that ended were written to the memory."""
         config, seen = self.config, data.observations[SOLE_AGENT]
-        values, following = self._values(data)
+        patches = self._patches(seen.reshape(-1, *seen.shape[2:]))
+        values, following = self._values(data, patches)
         is_terminal = config.truncation == "terminal"
         rewards = data.team_rewards
         advantages = gae(
@@ -223,15 +252,15 @@ class RetrievalTraining:
             *(tasks, data.actions[SOLE_AGENT], data.log_probs[SOLE_AGENT]),
             *(values, advantages + values, advantages, numbers),
         )
-        return Batch(
-            self.net.policy.encoder.patches(self._images(seen.reshape(-1, *seen.shape[2:]))),
-            *(
-                torch.from_numpy(np.ascontiguousarray(of.reshape(-1, *of.shape[2:]))).to(
-                    self.device
-                )
-                for of in flat
-            ),
-        )
+        optima = None
+        if self.optima:
+            stacked = (np.stack(of).reshape(-1) for of in zip(*self.optima, strict=True))
+            optima = Optima(*(torch.from_numpy(of).to(self.device) for of in stacked))
+        tensors = [
+            torch.from_numpy(np.ascontiguousarray(of.reshape(-1, *of.shape[2:]))).to(self.device)
+            for of in flat
+        ]
+        return Batch._make([patches, *tensors, optima])
 
     def _minibatches(self, data: Rollout) -> Iterator[Tensor]:
         """Yield rows of each minibatch of an update; with a memory, of whole environments."""
@@ -248,14 +277,17 @@ class RetrievalTraining:
                 yield rows.flatten().to(self.device)
 
     @torch.no_grad()
-    def _values(self, data: Rollout) -> tuple[Array, Array]:
-        """Return V(s_t) and V(s_{t+1}), of the final state where an episode ends, (T, N)."""
+    def _values(self, data: Rollout, patches: Tensor) -> tuple[Array, Array]:
+        """Return V(s_t) and V(s_{t+1}), of the final state where an episode ends, (T, N).
+
+        ``patches`` are those of the rollout's observations.
+        """
         final = data.truncated.copy()
         final[-1] = True
         seen, ahead = (of[SOLE_AGENT] for of in (data.observations, data.next_observations))
         policy, states = self.net.policy, None
-        h = policy.encoder(self._images(seen.reshape(-1, *seen.shape[2:])))
-        after = policy.encoder(self._images(ahead[final]))
+        h = policy.encoder.encode(patches, self.matrices)
+        after = self._encoded(ahead[final])
         if policy.units:
             first = torch.from_numpy(data.first).to(self.device)
             hidden = torch.from_numpy(data.hidden[SOLE_AGENT]).to(self.device)
@@ -279,8 +311,12 @@ class RetrievalTraining:
         )
         return found
 
-    def _images(self, seen: Array) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(seen[..., :3])).to(self.device)
+    def _patches(self, seen: Array) -> Tensor:
+        return self.net.policy.encoder.patches(torch.from_numpy(seen).to(self.device))
+
+    def _encoded(self, seen: Array) -> Tensor:
+        """Return features of views (B, 7, 7, 3 or 4), by the encoder of the present rollout."""
+        return self.net.policy.encoder.encode(self._patches(seen), self.matrices)
 
     def state(self) -> State:
         """Return networks, optimiser, memory, episodes under way and counters."""
@@ -311,9 +347,12 @@ class RetrievalTraining:
 
     @torch.no_grad()
     def export(self) -> Export:
-        """Return what acting reads: the policy, and its generated layers without the generator."""
+        """Return the policy, its generated layers without the generator, and the memory.
+
+        The memory does not act: films show what a state retrieves from it.
+        """
         tensors = {k: v.cpu().numpy().copy() for k, v in self.net.policy.state_dict().items()}
-        layer = self.net.generate(decision_only=True).decision
+        layer, retrieval = self.net.generate()
         if layer is not None:
             tensors["layer.weight"] = layer.weight.cpu().numpy().copy()
             tensors["layer.bias"] = layer.bias.cpu().numpy().copy()
@@ -325,7 +364,12 @@ class RetrievalTraining:
             "missions": list(missions_of(self.env)),
             "kept_defects": list(kept),
         }
-        return Export(config, tensors, about=self.collector.window.training_cost_entry())
+        extra = {}
+        if self.slots is not None and not isinstance(self.slots.settings, OracleRetriever):
+            config[MEMORY] = described(self.slots, self.env)
+            extra[MEMORY] = remembered(self.slots, retrieval)
+        about = self.collector.window.training_cost_entry()
+        return Export(config, tensors, extra=extra, about=about)
 
     def close(self) -> None:
         """Release the environments."""
