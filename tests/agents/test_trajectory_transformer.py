@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 
+from pkubench.agents.contract import Outcome
 from pkubench.agents.families.sequence.loading import load
 from pkubench.agents.nn.transformer import TransformerSpec
-from pkubench.agents.rl.offline import make_learner
+from pkubench.agents.rl.offline import acting_by_plans, make_learner
 from pkubench.agents.rl.offline.acting_by_plans import TrajectoryPolicy
 from pkubench.agents.rl.offline.data import prepare
 from pkubench.agents.rl.offline.learners.trajectory import (
@@ -176,6 +178,57 @@ def test_a_model_beyond_its_window_drops_whole_transitions() -> None:
         torch.testing.assert_close(found, wanted, atol=1e-12, rtol=0)
 
 
+def test_every_dimension_has_embeddings_of_its_own_and_the_end_one() -> None:
+    net = net_of()
+    tokens = torch.tensor([[2, 2, 2, 2, 2, 2, 4]])
+    rows = net.embed.weight[[2, 6, 10, 14, 18, 2, 20]]
+    torch.testing.assert_close(net._embedded(tokens, 0)[0], rows + net.positions[:7])
+    torch.testing.assert_close(net._embedded(tokens[:, 3:], 3)[0], (rows + net.positions[:7])[3:])
+
+
+def test_the_tokens_of_an_action_weigh_five_times_as_much() -> None:
+    learner = learner_of(window=2).learner
+    # five states, the action, reward and return; nothing predicts the first token
+    assert learner.weights.tolist() == [1, 1, 1, 1, 5, 1, 1, 1, 1, 1, 1, 1, 5, 1, 1]
+    assert learner.optimisers["net"].max_grad_norm == 1.0
+
+
+def test_a_plan_begins_with_the_last_transitions_and_the_present_state(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inner = TransformerSpec(width=4, layers=1, heads=1, activation="gelu", dropout=0.0)
+    spec = TrajectorySpec(transformer=inner, states=2, actions=1, bins=4, window=4)
+    net = TrajectoryTransformer(spec, torch.Generator().manual_seed(0))
+    edges = np.tile(np.float32([0.5, 1.5, 2.5]), (5, 1))
+    edges[3] += 1.0  # rewards are coarser, so that their bins are told from those of returns
+    values = np.tile(np.arange(4, dtype=np.float32), (5, 1))
+    values[2] = [-1.0, -0.5, 0.5, 1.0]
+    settings = PlanSettings(beam=2, horizon=1, expand=1, cdf=0.0, gamma=1.0)
+    space = spaces.Box(-2.0, 2.0, (1,), np.float32)
+    policy = TrajectoryPolicy(net, Discretiser(edges, values), space, settings, context=2)
+    prefixes: list[list[list[int]]] = []
+
+    def planned(model: Any, prefix: torch.Tensor, *rest: Any) -> torch.Tensor:
+        prefixes.append(prefix.tolist())
+        return torch.full((len(prefix), 1), min(len(prefixes), 3))
+
+    monkeypatch.setattr(acting_by_plans, "plan", planned)
+    state, taken = policy.begin(np.arange(2)), []
+    for t in range(4):
+        seen, active = np.float32([[t, 0], [t, 3]]), np.array([True, t < 3])
+        actions, state = policy.act(seen, state, active)
+        taken.append(actions[0, 0])
+        state = policy.observe(Outcome(np.array([3.0, 0.0]), None), state)
+    assert taken == pytest.approx([-1.0, 1.0, 2.0, 2.0])  # of bins 1, 2, 3, 3: half of the range
+    # a transition: two numbers of the state, the action, the reward's bin, a return that none sees
+    assert prefixes[0] == [[0, 0], [0, 3]]
+    assert prefixes[1] == [[0, 0, 1, 2, 0, 1, 0], [0, 3, 1, 0, 0, 1, 3]]
+    assert prefixes[2][0] == [0, 0, 1, 2, 0, 1, 0, 2, 2, 0, 2, 0]
+    assert prefixes[3] == [
+        [1, 0, 2, 2, 0, 2, 0, 3, 2, 0, 3, 0]
+    ]  # two past transitions, one episode
+
+
 class Oracle:
     """Knows a deterministic chain: state 0 to 4, three actions, rewards by (state, action)."""
 
@@ -216,7 +269,8 @@ def test_a_plan_is_the_best_of_all_where_every_action_is_drawn(seed: int) -> Non
     rng = np.random.default_rng(seed)
     rewards, returns = rng.integers(15, size=(5, 3)), rng.integers(15, size=5)
     gamma, horizon = 0.5, 2
-    values = torch.arange(15, dtype=torch.float64).expand(2, 15)
+    bins = torch.arange(15, dtype=torch.float64)
+    values = torch.stack([bins, 3.0 * bins - 20.0])  # of rewards, and of returns
     prefix = torch.arange(5)[:, None]  # every state at once
     # one continuation of each plan, so that none is dropped: 150 draws of 9 sequences
     settings = PlanSettings(beam=150, horizon=horizon, expand=1, cdf=0.0, gamma=gamma)
@@ -230,10 +284,62 @@ def test_a_plan_is_the_best_of_all_where_every_action_is_drawn(seed: int) -> Non
             for t, action in enumerate(actions):
                 total += gamma**t * rewards[state, action]
                 state = (state + action + 1) % 5
-            scores[actions] = total + gamma**horizon * returns[state]
+            scores[actions] = total + gamma**horizon * (3.0 * returns[state] - 20.0)
         best = max(scores.values())
         firsts = {actions[0] for actions, score in scores.items() if score > best - 1e-9}
         assert int(found[start, 0]) in firsts
+
+
+@pytest.mark.parametrize(("seed", "beam"), [(0, 3), (1, 6), (2, 30)])
+def test_a_plan_is_that_of_a_beam_search_by_hand(seed: int, beam: int) -> None:
+    """Every plan is continued by each of the three actions, and the best ones so far are kept."""
+    rng = np.random.default_rng(seed)
+    rewards, returns = rng.integers(15, size=(5, 3)), rng.integers(15, size=5)
+    values = torch.from_numpy(np.sort(rng.normal(size=(2, 15))))
+    settings = PlanSettings(beam=beam, horizon=3, expand=3, cdf=0.0, gamma=0.9)
+
+    def draws(count: int) -> np.ndarray:
+        return np.tile((np.arange(count) % 3 + 0.5) / 3, (5, 1))
+
+    prefix = torch.arange(5)[:, None]
+    found = plan(Oracle(rewards, returns), prefix, (1, 1), values, settings, draws)
+    paid, ahead = values[0].numpy()[rewards], values[1].numpy()[returns]
+    for start in range(5):
+        kept = [(0.0, 0.0, start, -1)] * beam  # score, rewards, state, first action
+        for t in range(3):
+            ways = []
+            for _, total, state, first in kept:
+                for action in range(3):
+                    earned = total + 0.9**t * paid[state, action]
+                    after = (state + action + 1) % 5
+                    score = earned + 0.9 ** (t + 1) * ahead[after]
+                    ways.append((score, earned, after, action if t == 0 else first))
+            kept = sorted(ways, key=lambda way: way[0], reverse=True)[:beam]
+        assert int(found[start, 0]) == kept[0][3]
+
+
+class Uncertain(Oracle):
+    """The same, but action 0 pays class 0 or class 14, equally often."""
+
+    def _logits(self) -> torch.Tensor:
+        logits = super()._logits()
+        if (self.tokens.shape[1] - 1) % 4 == 1:
+            logits[self.tokens[:, -1] == 0] = -40.0
+            logits[self.tokens[:, -1] == 0, 0] = logits[self.tokens[:, -1] == 0, 14] = 40.0
+        return logits
+
+
+@pytest.mark.parametrize(("certain", "wanted"), [(5, 0), (8, 1)])
+def test_a_reward_counts_as_its_expectation(certain: int, wanted: int) -> None:
+    rewards, returns = np.zeros((5, 3), np.int64), np.zeros(5, np.int64)
+    rewards[0, 1] = certain  # against 7 on average
+    values = torch.arange(15, dtype=torch.float64).expand(2, 15)
+    settings = PlanSettings(beam=9, horizon=1, expand=3, cdf=0.0, gamma=1.0)
+    found = plan(
+        *(Uncertain(rewards, returns), torch.tensor([[0]]), (1, 1), values, settings),
+        lambda n: (np.arange(n)[None] % 3 + 0.5) / 3,
+    )
+    assert int(found) == wanted
 
 
 class Ending(Oracle):
