@@ -100,14 +100,18 @@ def corridors(table: Table) -> dict[str, dict[int, float]]:
 
 
 def kept(table: Table, timely: str, late: str) -> list[tuple[str, str, str, float | None]]:
-    """Return agents with both rows: name, score in time, score with late rewards, share kept."""
+    """Return agents with both rows: name, score in time, score with late rewards, share kept.
+
+    The share is None where the optimum is not known, or nothing was earned in time.
+    """
     found = []
-    lazy, best = ends_of(timely)
-    metric = make_task(timely).ranking.name
+    of = make_task(timely)
+    ends = ends_of(timely) if "reference" in of.references else None
+    metric = of.ranking.name
     for name, line in table.get(late, {}).items():
         other = table.get(timely, {}).get(name)
         if other is not None and _is_agent(table, name, Ability("", late, "")):
-            part = kept_share(line.mean(metric), other.mean(metric), lazy, best)
+            part = kept_share(line.mean(metric), other.mean(metric), *ends) if ends else None
             found.append((name, other.text(metric), line.text(metric), part))
     return found
 
@@ -148,7 +152,7 @@ def margins(table: Table) -> list[tuple[str, str, str, str]]:
     """Return task, agent, the better imitator, and the difference of means with its interval."""
     found = []
     for task, lines in table.items():
-        for end in ("", "-medium", "-mixed"):
+        for end in ("", "-1k", "-medium", "-mixed"):
             imitators = {n: lines[n] for n in (f"bc{end}", f"bc-10{end}") if n in lines}
             if not imitators:
                 continue

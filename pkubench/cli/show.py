@@ -14,7 +14,15 @@ from rich.markdown import Markdown
 from rich.text import Text
 
 from pkubench.agents.components import as_plain, settings_of
-from pkubench.agents.registry import DELAYED, SUGGESTED, Preset, family_of, presets
+from pkubench.agents.registry import (
+    DATA,
+    DELAYED,
+    SUGGESTED,
+    Input,
+    Preset,
+    family_of,
+    presets,
+)
 from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.agents.resolve.sources import AgentSource
 from pkubench.agents.saved.population_content import POPULATION_SUFFIXES
@@ -42,6 +50,7 @@ from pkubench.cli.options import (
 )
 from pkubench.cli.output import Column, Output, facts, number, prose
 from pkubench.cli.presets import check_meant_for, meanings
+from pkubench.data.cards import cards
 from pkubench.envs.core.delayed_reward import DELAY
 from pkubench.envs.core.registry import (
     VARIANT,
@@ -268,7 +277,10 @@ def _show_agent(output: Output, agent: Preset, task: Task | None) -> None:
     is_late = DELAYED in agent.tags
     lacks = "" if task is None else why_not(agent, task)
     is_trained = family_of(agent).is_trained and not lacks
-    training = f"pkubench train {agent.name} TASK" if is_trained else "none"
+    family = family_of(agent)
+    required = [entry for entry in family.inputs if entry.is_required]
+    needs = [word for entry in required for word in entry.spelled(entry.name.upper())]
+    training = " ".join(["pkubench train", agent.name, "TASK", *needs]) if is_trained else "none"
     if task is not None and lacks:
         training = f"none on {short(task.id)}: {lacks}"
     rows: list[tuple[str, str | Text]] = [
@@ -277,6 +289,7 @@ def _show_agent(output: Output, agent: Preset, task: Task | None) -> None:
         ("suites", ", ".join(agent.suites or suites())),
         *([("other tasks", f"those with delayed rewards (TASK+{DELAY}=...)")] if is_late else ()),
         ("training", training),
+        *([("acting", f"{', '.join(family.acting)} (--act NAME=VALUE)")] if family.acting else ()),
     ]
     output.show(Text(agent.name, style="bold"), facts(rows), "")
     if weights:
@@ -316,8 +329,16 @@ def _show_agent(output: Output, agent: Preset, task: Task | None) -> None:
     if not family_of(agent).is_trained or chosen in weights:
         examples.append(command("evaluate", agent.name, short(chosen)))
     if is_trained:
-        examples.append(command("train", agent.name, short(chosen)))
+        words = [w for entry in required for w in entry.spelled(_example_of(entry, chosen))]
+        examples.append(command("train", agent.name, short(chosen), *words))
     output.next(*examples)
+
+
+def _example_of(entry: Input, task: str) -> str:
+    """Return what may be named for an input: a data set of ours, else a word in capitals."""
+    base = task.partition("+")[0]
+    ours = sorted(name for name, card in cards().items() if card["task"] == base)
+    return ours[-1] if entry == DATA and ours else entry.name.upper()
 
 
 def _show_source(output: Output, source: AgentSource) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import distributions, nn
 
+from pkubench.agents.rl.offline import make_learner
 from pkubench.agents.rl.offline.acting import DecisionPolicy
 from pkubench.agents.rl.offline.learners import online
 from pkubench.agents.rl.offline.learners.cql import ContinuousLearner, DiscreteLearner
@@ -16,7 +17,7 @@ from pkubench.agents.rl.offline.learners.iql import ImplicitQLearner
 from pkubench.agents.rl.offline.learners.lamb import Lamb
 from pkubench.agents.rl.offline.learners.online import OnlineLearner
 from pkubench.agents.rl.offline.learners.transitions import Transitions
-from tests.agents.offline_toys import DIAL, DialEnv, dial_data
+from tests.agents.offline_toys import CHAIN, DIAL, DialEnv, context_of, dial_data
 from tests.agents.test_offline_values import FEW, GAMMA, ODT, learner_of
 
 
@@ -101,6 +102,38 @@ def test_iqls_update_by_hand(kind: str) -> None:
     assert (id(learner.log_std) in known) == (kind == "gaussian")
     assert learner.optimisers["policy"].schedule(10_000) == pytest.approx(0.0)
     assert learner.optimisers["value"].schedule(10_000) == 1.0
+
+
+@pytest.mark.parametrize("agent", ["iql", "cql", "bc"])
+def test_equal_rows_are_computed_once_and_counted(agent: str) -> None:
+    """The gradient is that of the batch row by row, at a fraction of its rows."""
+    found = []
+    for is_merged in (True, False):
+        context = context_of(agent, CHAIN, FEW, 10_000, hidden=[8], batch_size=64)
+        made: Any = make_learner(context)
+        learner = made.learner
+        rows = learner.rows if agent == "bc" else learner.batches
+        columns, shares = rows.draw(np.random.default_rng(1))
+        # three cells, two actions, and one that ends in two ways
+        assert len(columns[0]) <= 7 and float(shares.sum()) == pytest.approx(1.0)
+        drawn = np.random.default_rng(1).integers(len(FEW.rewards), size=64)
+        counts = [(FEW.actions[drawn] == action).sum() / 64 for action in (0, 1)]
+        by_action = [float(shares[columns[1] == action].sum()) for action in (0, 1)]
+        assert by_action == pytest.approx(counts)
+        if not is_merged:
+            rows.kinds = None
+            assert len(rows.draw(np.random.default_rng(1))[0][0]) == 64
+        found.append((losses_of(learner), copies(next(iter(learner.modules.values())))))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
+    for merged, plain in zip(found[0][1], found[1][1], strict=True):
+        torch.testing.assert_close(merged, plain, atol=1e-4, rtol=1e-4)
+
+
+def test_rows_of_many_kinds_are_drawn_as_they_are() -> None:
+    learner = learner_of("iql", dial_data(60), DIAL, hidden=[8], batch_size=64)
+    assert learner.batches.kinds is None  # 240 different ones
+    continuous = learner_of("cql", dial_data(5), DIAL, hidden=[8])
+    assert continuous.batches.kinds is None  # each has its own proposals
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "deterministic"])
