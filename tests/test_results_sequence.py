@@ -231,7 +231,10 @@ def test_the_page_has_a_section_for_each_kind_of_row(
         {"target": t, "metrics": {"return": {"mean": got}}}
         for t, got in ((100.0, 150.0), (200.0, 180.0))
     ]
-    known["HopperVelocity-v0+delay=episode"] = {"dt-medium": line("dt-medium", [robot, robot])}
+    known["HopperVelocity-v0+delay=episode"] = {
+        "random": line("random", [{"return": 18.0, "cost": 0.0}]),
+        "dt-medium": line("dt-medium", [robot, robot]),
+    }
     known["HopperVelocity-v0"] = {
         "random": line("random", [{"return": 18.0, "cost": 0.0}]),
         "bc-medium": line("bc-medium", [robot, robot]),

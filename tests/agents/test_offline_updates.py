@@ -114,8 +114,11 @@ def test_equal_rows_are_computed_once_and_counted(agent: str) -> None:
         learner = made.learner
         rows = learner.rows if agent == "bc" else learner.batches
         columns, shares = rows.draw(np.random.default_rng(1))
+        for column in rows.columns:
+            assert torch.equal(column, column[torch.from_numpy(rows.kinds)])
         # three cells, two actions, and one that ends in two ways
-        assert len(columns[0]) <= 7 and float(shares.sum()) == pytest.approx(1.0)
+        assert len(columns[0]) <= len(set(rows.kinds)) <= 7
+        assert float(shares.sum()) == pytest.approx(1.0)
         drawn = np.random.default_rng(1).integers(len(FEW.rewards), size=64)
         counts = [(FEW.actions[drawn] == action).sum() / 64 for action in (0, 1)]
         by_action = [float(shares[columns[1] == action].sum()) for action in (0, 1)]

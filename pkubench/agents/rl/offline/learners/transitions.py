@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pkubench.agents.rl.offline.data import Prepared
+from pkubench.agents.rl.offline.data import Array, Prepared
 
 
 class Transitions(NamedTuple):
@@ -71,14 +71,8 @@ class Rows:
     def __init__(self, columns: Sequence[Tensor], batch: int) -> None:
         """Keep columns (M, ...) for batches of a size; of more kinds than that none is sought."""
         self.columns, self.batch, self.count = tuple(columns), batch, len(columns[0])
-        flat = [c.reshape(self.count, -1).double().cpu().numpy() for c in columns]
-        rng = np.random.default_rng(0)
-        marks = sum(part @ rng.standard_normal(part.shape[1]) for part in flat)
-        _, first, kind = np.unique(marks, return_index=True, return_inverse=True)
-        self.kinds: np.ndarray | None = None
+        self.kinds = _kinds(self.columns, batch)
         """(M,) row that stands for each; None: each for itself."""
-        if len(first) <= batch and all((part[first[kind]] == part).all() for part in flat):
-            self.kinds = first[kind]
 
     def draw(self, rng: np.random.Generator) -> tuple[tuple[Tensor, ...], Tensor | None]:
         """Return the columns of a batch, and the shares of its rows; None: equal ones."""
@@ -92,19 +86,31 @@ class Rows:
         return tuple(column[chosen] for column in self.columns), shares
 
 
+def _kinds(columns: Sequence[Tensor], most: int) -> Array | None:
+    """Return the first row (M,) that equals each in all columns; None of more than ``most``."""
+    arrays = [column.cpu().numpy() for column in columns]
+    first: dict[bytes, int] = {}
+    found = np.empty(len(arrays[0]), np.int64)
+    for row in range(len(found)):
+        found[row] = first.setdefault(b"".join(a[row].tobytes() for a in arrays), row)
+        if len(first) > most:
+            return None
+    return found
+
+
 class Batches(Rows):
     """Batches of transitions."""
 
     def __init__(self, every: Transitions, batch: int, *, merges: bool = True) -> None:
         """Keep all transitions of a data set; equal ones apart without ``merges``."""
-        super().__init__(every[:5], batch)  # type: ignore[arg-type]
+        super().__init__(every[:5], batch)
         if not merges:
             self.kinds = None
 
     def transitions(self, rng: np.random.Generator) -> Transitions:
         """Return a batch."""
         columns, shares = self.draw(rng)
-        return Transitions(*columns, shares)
+        return Transitions(*columns)._replace(shares=shares)
 
 
 @torch.no_grad()
