@@ -10,6 +10,7 @@ from benchmarks.results.records import Scored
 from benchmarks.results.rows import Row, config_of, page_path
 from benchmarks.results.sequence_scores import (
     LEARNED_FROM_DATA,
+    OPTIMUM,
     SOLVED,
     WITH_MEMORY,
     abilities_of,
@@ -43,7 +44,6 @@ ASKED = {
     **dict.fromkeys(("GraphPath-v0", *ROBOTS), TENTHS),
 }
 """Target returns that agents which are asked for one are also evaluated with."""
-OPTIMUM = "scripted:optimum"
 _CONTROLLERS = {
     **dict.fromkeys((*DIAGNOSTICS, *LONG, DELAYED), OPTIMUM),
     PARTICLES[0]: "scripted:assignment",
@@ -88,8 +88,8 @@ _MAZES = """Without a memory exactly 1/2 can be earned: the sign is as often up 
 _LATE = """### Late rewards
 
 The same data and environment with all rewards paid at the end of an episode. *Kept* is the
-normalised score with late rewards over that with timely ones, where an optimum is known. Imitation
-does not read single rewards, so that `bc` and `bc-10` would be the same agents.
+normalised score with late rewards over that with timely ones, where the optimum is known.
+Imitation does not read single rewards, so that `bc` and `bc-10` would be the same agents.
 
 """
 _ROBOTS = """## Robots

@@ -20,6 +20,7 @@ from pkubench.tasks.registry import make_task
 
 SOLVED = 0.95
 """Return of a T-maze from which on its corridor counts as solved: the optimum is 1, luck 0.5."""
+OPTIMUM = "scripted:optimum"
 _CORRIDOR = "TMazePassive-v0"
 _DEFAULT_CORRIDOR = 10
 _LATE = ("GraphPath-v0", "GraphPath-v0+delay=episode")
@@ -106,7 +107,8 @@ def kept(table: Table, timely: str, late: str) -> list[tuple[str, str, str, floa
     """
     found = []
     of = make_task(timely)
-    ends = ends_of(timely) if "reference" in of.references else None
+    best = of.references.get("reference")
+    ends = ends_of(timely) if best is not None and best.agent == OPTIMUM else None
     metric = of.ranking.name
     for name, line in table.get(late, {}).items():
         other = table.get(timely, {}).get(name)

@@ -14,15 +14,7 @@ from rich.markdown import Markdown
 from rich.text import Text
 
 from pkubench.agents.components import as_plain, settings_of
-from pkubench.agents.registry import (
-    DATA,
-    DELAYED,
-    SUGGESTED,
-    Input,
-    Preset,
-    family_of,
-    presets,
-)
+from pkubench.agents.registry import DATA, DELAYED, SUGGESTED, Input, Preset, family_of, presets
 from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.agents.resolve.sources import AgentSource
 from pkubench.agents.saved.population_content import POPULATION_SUFFIXES
