@@ -14,7 +14,7 @@ from rich.markdown import Markdown
 from rich.text import Text
 
 from pkubench.agents.components import as_plain, settings_of
-from pkubench.agents.registry import DATA, DELAYED, SUGGESTED, Input, Preset, family_of, presets
+from pkubench.agents.registry import DELAYED, SUGGESTED, Preset, family_of, presets
 from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.agents.resolve.sources import AgentSource
 from pkubench.agents.saved.population_content import POPULATION_SUFFIXES
@@ -42,7 +42,6 @@ from pkubench.cli.options import (
 )
 from pkubench.cli.output import Column, Output, facts, number, prose
 from pkubench.cli.presets import check_meant_for, meanings
-from pkubench.data.cards import cards
 from pkubench.envs.core.delayed_reward import DELAY
 from pkubench.envs.core.registry import (
     VARIANT,
@@ -321,16 +320,9 @@ def _show_agent(output: Output, agent: Preset, task: Task | None) -> None:
     if not family_of(agent).is_trained or chosen in weights:
         examples.append(command("evaluate", agent.name, short(chosen)))
     if is_trained:
-        words = [w for entry in required for w in entry.spelled(_example_of(entry, chosen))]
+        words = [w for entry in required for w in entry.spelled(entry.example_for(chosen))]
         examples.append(command("train", agent.name, short(chosen), *words))
     output.next(*examples)
-
-
-def _example_of(entry: Input, task: str) -> str:
-    """Return what may be named for an input: a data set of ours, else a word in capitals."""
-    base = task.partition("+")[0]
-    ours = sorted(name for name, card in cards().items() if card["task"] == base)
-    return ours[-1] if entry == DATA and ours else entry.name.upper()
 
 
 def _show_source(output: Output, source: AgentSource) -> None:
