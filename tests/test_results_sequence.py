@@ -10,10 +10,18 @@ from typing import Any
 import pytest
 
 from benchmarks import offline_data
-from benchmarks.results import claims, records, running, sequence, sequence_page, sequence_scores
+from benchmarks.results import (
+    claims,
+    records,
+    running,
+    sequence,
+    sequence_page,
+    sequence_plan,
+    sequence_scores,
+)
 from benchmarks.results.records import Scored, target_of
 from benchmarks.results.rows import Row, config_of
-from benchmarks.results.sequence_plan import seconds
+from benchmarks.results.sequence_plan import data_seconds, seconds
 from pkubench.agents.components import as_plain
 from pkubench.data.cards import cards
 from pkubench.tasks.registry import claims as every_claim
@@ -40,7 +48,8 @@ def test_every_row_can_be_trained_and_is_one_row() -> None:
         assert not row.changes or row.label
         assert row.ships == 0 and seconds(row) > 0
         if row.data:
-            plan = next(p for p in offline_data.PLANS if row.task.startswith(p.task[:-3]))
+            base = row.task.partition("+")[0]
+            plan = next(p for p in offline_data.PLANS if p.task == base)
             assert plan.task.removesuffix("-v0") == row.data.split("/")[1]
         assert {"--data", row.data} <= set(row.flags()) or not row.data
 
@@ -59,7 +68,26 @@ def test_rows_are_those_of_the_issue() -> None:
         rows = {row.name: row for row in sequence.ROWS if row.task == task}
         assert set(rows) == {"mat", "mat-dec", "sable", "happo", "mappo"}
         assert {row.steps for row in rows.values()} == {1_000_000}
-    assert sum(map(seconds, OWN)) < 16 * 3600  # the issue's eight hours of two cores
+    late = [row for row in OWN if row.task == "HopperVelocity-v0+delay=episode"]
+    assert {(row.name, row.data) for row in late} == {
+        (f"{agent}-medium", "pkubench/HopperVelocity/medium-v0") for agent in ("dt", "iql", "cql")
+    }
+    assert {row.name for row in OWN if row.task == "KeyToDoorLong-v0"} >= {"dt", "bc-10", "cql"}
+    planned = OWN[: 1 + max(k for k, row in enumerate(OWN) if row.task == sequence_page.ROBOTS[1])]
+    making = sum(sequence_plan._MAKING.values())
+    assert sum(map(seconds, planned)) + making < 16 * 3600  # the issue's eight hours of two cores
+    assert sum(map(seconds, OWN)) + making < 19.5 * 3600
+
+
+def test_the_robots_data_are_priced_until_they_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(sequence.ROOT_VARIABLE, str(tmp_path))
+    hopper = [row for row in OWN if row.data == "pkubench/HopperVelocity/medium-v0"]
+    assert data_seconds(hopper) == 2_000.0
+    assert data_seconds(OWN) == 5_000.0
+    (tmp_path / "pkubench/HopperVelocity/medium-v0/data").mkdir(parents=True)
+    assert data_seconds(hopper) == 0.0
 
 
 def test_memory_rows_differ_in_their_memory_alone() -> None:
@@ -182,6 +210,8 @@ def test_abilities_of_agents_that_learn_from_data() -> None:
     assert set(found) == {"poor", "perfect"}
     assert list(found["perfect"].values()) == [1.0] * 5
     assert list(found["poor"].values()) == pytest.approx([0.5, 0.0, 0.25, 0.0, 0.0])
+    few = [row for row in OWN if row.data.endswith("random-1k-v0")]
+    assert {row.name for row in few} == {"dt-1k", "bc-1k", "bc-10-1k", "cql-1k"}
     kept = sequence_scores.kept(table(), "GraphPath-v0", "GraphPath-v0+delay=episode")
     assert [(name, part) for name, _, _, part in kept] == [("poor", None), ("perfect", 1.0)]
     assert sequence_scores.abilities_of({}, sequence_scores.LEARNED_FROM_DATA) == {}
@@ -201,6 +231,10 @@ def test_the_page_has_a_section_for_each_kind_of_row(
         {"target": t, "metrics": {"return": {"mean": got}}}
         for t, got in ((100.0, 150.0), (200.0, 180.0))
     ]
+    known["HopperVelocity-v0+delay=episode"] = {
+        "random": line("random", [{"return": 18.0, "cost": 0.0}]),
+        "dt-medium": line("dt-medium", [robot, robot]),
+    }
     known["HopperVelocity-v0"] = {
         "random": line("random", [{"return": 18.0, "cost": 0.0}]),
         "bc-medium": line("bc-medium", [robot, robot]),
@@ -216,6 +250,8 @@ def test_the_page_has_a_section_for_each_kind_of_row(
     assert "### LuckyArm-v0\n" in page and "Exactly: random 0.7493, lucky 0.5, reference 1" in page
     assert "| perfect | 100 | 100 | 100 | 100 | 100 |" in page
     assert "| GraphPath-v0 | -2.1 [-2.1, -2.1] | -3.1 [-3.1, -3.1] |" in page
+    assert "| HopperVelocity-v0 | dt-medium | 900 [900, 900] | 900 [900, 900] | - |" in page
+    assert "| GraphPath-v0 | perfect |" in page and "### HopperVelocity-v0+delay" not in page
     assert "### HopperVelocity-v0, medium data" in page and "mixed data" not in page
     assert "| dt-medium | 150 [150, 150] | 180 [180, 180] | 1.00 | 35 |" in page
     assert "| HopperVelocity-v0 | dt-medium | bc-medium | 0" in page
@@ -284,7 +320,7 @@ def test_data_of_a_trial_are_kept_apart(monkeypatch: pytest.MonkeyPatch, tmp_pat
     sequence.make_data(rows, 1.0)
     assert words[0] == list(dict.fromkeys(row.task for row in rows))
     sequence.make_data(rows[:1], 0.5)
-    assert words[1][:4] == ["LuckyArm-v0", "--scale", "0.5", "--out"]
+    assert words[1][:4] == [rows[0].task, "--scale", "0.5", "--out"]
     monkeypatch.setattr(offline_data, "main", lambda given: 1)
     with pytest.raises(SystemExit, match="differ from their cards"):
         sequence.make_data(rows, 1.0)

@@ -37,6 +37,7 @@ def run_stages(
     *,
     make_data: Callable[[Rows, float], None] | None = None,
     seconds: Callable[[Row], float] | None = None,
+    data_seconds: Callable[[Rows], float] | None = None,
 ) -> None:
     """Parse the command line that all tables share and run the chosen stages.
 
@@ -51,6 +52,7 @@ def run_stages(
         make_data: makes the data sets of some rows at a scale, those that are not there yet; called
             before their training, and by the stage ``data`` alone.
         seconds: the expected core seconds of a row's runs, for the stage ``plan``.
+        data_seconds: those in which the data sets of rows are made, those not there yet.
     """
     own = [*(["data"] if make_data else []), *(["plan"] if seconds else [])]
     parser = argparse.ArgumentParser(description=describe)
@@ -73,6 +75,8 @@ def run_stages(
     chosen = tuple(row for row in rows if re.search(args.only, f"{row.name} {row.task}"))
     if args.stage == "plan" and seconds:
         print("".join(plan_of(chosen, seconds)), end="")
+        if data_seconds and (making := data_seconds(chosen)):
+            print(f"{making:,.0f} core seconds before that, for data sets that are not there yet")
     if args.stage in ("all", "data", "train") and make_data:
         make_data(chosen, args.scale)
     if args.stage in ("all", "train"):

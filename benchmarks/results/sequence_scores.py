@@ -20,6 +20,7 @@ from pkubench.tasks.registry import make_task
 
 SOLVED = 0.95
 """Return of a T-maze from which on its corridor counts as solved: the optimum is 1, luck 0.5."""
+OPTIMUM = "scripted:optimum"
 _CORRIDOR = "TMazePassive-v0"
 _DEFAULT_CORRIDOR = 10
 _LATE = ("GraphPath-v0", "GraphPath-v0+delay=episode")
@@ -100,14 +101,19 @@ def corridors(table: Table) -> dict[str, dict[int, float]]:
 
 
 def kept(table: Table, timely: str, late: str) -> list[tuple[str, str, str, float | None]]:
-    """Return agents with both rows: name, score in time, score with late rewards, share kept."""
+    """Return agents with both rows: name, score in time, score with late rewards, share kept.
+
+    The share is None where the optimum is not known, or nothing was earned in time.
+    """
     found = []
-    lazy, best = ends_of(timely)
-    metric = make_task(timely).ranking.name
+    of = make_task(timely)
+    best = of.references.get("reference")
+    ends = ends_of(timely) if best is not None and best.agent == OPTIMUM else None
+    metric = of.ranking.name
     for name, line in table.get(late, {}).items():
         other = table.get(timely, {}).get(name)
         if other is not None and _is_agent(table, name, Ability("", late, "")):
-            part = kept_share(line.mean(metric), other.mean(metric), lazy, best)
+            part = kept_share(line.mean(metric), other.mean(metric), *ends) if ends else None
             found.append((name, other.text(metric), line.text(metric), part))
     return found
 
@@ -148,7 +154,7 @@ def margins(table: Table) -> list[tuple[str, str, str, str]]:
     """Return task, agent, the better imitator, and the difference of means with its interval."""
     found = []
     for task, lines in table.items():
-        for end in ("", "-medium", "-mixed"):
+        for end in ("", "-1k", "-medium", "-mixed"):
             imitators = {n: lines[n] for n in (f"bc{end}", f"bc-10{end}") if n in lines}
             if not imitators:
                 continue

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-LAST = 10
-"""Validation points averaged."""
+from benchmarks.tuning.trials import LAST
+
 _HEAD = """# Settings of HAPPO and MAPPO on robots
 
 Written by `python -m benchmarks.tuning.robots`. Candidates are compared on training seeds from 1000
@@ -44,7 +44,7 @@ def page_of(
         chosen: the name of the candidate that the presets have.
         why: a sentence on the choice.
     """
-    trials = sorted(_trials(records), key=lambda t: (t.steps, t.task, t.name))
+    trials = sorted(trials_of(records), key=lambda t: (t.steps, t.task, t.name))
     order = {name: k for k, name in enumerate(candidates)}
     trials.sort(key=lambda t: (t.steps, t.task, t.name, order.get(t.candidate, len(order))))
     sections = [_HEAD, *_candidates(candidates, chosen, why)]
@@ -53,7 +53,8 @@ def page_of(
     return "".join(sections)
 
 
-def _trials(records: Path) -> Iterator[Trial]:
+def trials_of(records: Path) -> Iterator[Trial]:
+    """Yield the trials that have a record below a folder."""
     for path in records.rglob("*.json"):
         steps, candidate, task, _ = path.relative_to(records).parts
         yield Trial(int(steps), candidate, task, path.stem, json.loads(path.read_text()))

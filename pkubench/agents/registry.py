@@ -51,6 +51,13 @@ class Input:
     trained. ``Context.inputs`` has the value, which has a ``sha256``; None: the path."""
     is_own_flag: bool = False
     """Whether the command line has a flag of its name: ``--data X`` is ``--input data=X``."""
+    example: str | None = None
+    """``module:function(task id) -> str``: what may be named on a task, "" if nothing is known."""
+
+    def example_for(self, task: str) -> str:
+        """Return what may be named on a task, or a word in capitals that stands for it."""
+        known = import_function(self.example)(task) if self.example else ""
+        return known or self.name.upper()
 
     def spelled(self, given: str) -> list[str]:
         """Return the words of the command line that give it."""
@@ -65,6 +72,7 @@ DATA = Input(
     is_required=True,
     read="pkubench.data.sources:episodes_for",
     is_own_flag=True,
+    example="pkubench.data.cards:example_for",
 )
 """The input of families that learn from data: ``context.inputs["data"]`` is the task's
 :class:`pkubench.data.episodes.Episodes`."""

@@ -82,7 +82,7 @@ def list_(
         if patterns or all_ or suite is not None:
             shown = agents if patterns or all_ else _without_official(agents)
             tables = [_tasks_table(output, chosen)] if chosen else []
-            tables += [_agents_table(output, shown)] if shown else []
+            tables += [_agents_table(output, shown, suite)] if shown else []
             for table in tables:
                 output.show(table, "")
         else:
@@ -232,10 +232,10 @@ def _tasks_table(output: Output, chosen: list[Task]) -> Any:
     return output.table(counted(len(chosen), "task"), columns, rows)
 
 
-def _agents_table(output: Output, agents: list[Preset]) -> Any:
+def _agents_table(output: Output, agents: list[Preset], suite: str | None) -> Any:
     columns = (
         Column("agent", style="bold"),
-        Column("suites", rank=1),
+        *([Column("suites", rank=1)] if suite is None else []),
         Column("trained for", right=True, rank=2),
         Column("what it is", wraps=True),
         Column("paper", rank=3),
@@ -244,6 +244,6 @@ def _agents_table(output: Output, agents: list[Preset]) -> Any:
     for agent in agents:
         weights = counted(len(shipped_tasks(agent.name)), "task")
         trained = weights if family_of(agent).is_trained else "–"
-        of = ", ".join(_suites(agent))
-        rows.append((agent.name, of, trained, agent.summary, agent.paper))
+        of = [", ".join(_suites(agent))] if suite is None else []
+        rows.append((agent.name, *of, trained, agent.summary, agent.paper))
     return output.table(counted(len(agents), "agent"), columns, rows)

@@ -268,7 +268,10 @@ def _show_agent(output: Output, agent: Preset, task: Task | None) -> None:
     is_late = DELAYED in agent.tags
     lacks = "" if task is None else why_not(agent, task)
     is_trained = family_of(agent).is_trained and not lacks
-    training = f"pkubench train {agent.name} TASK" if is_trained else "none"
+    family = family_of(agent)
+    required = [entry for entry in family.inputs if entry.is_required]
+    needs = [word for entry in required for word in entry.spelled(entry.name.upper())]
+    training = " ".join(["pkubench train", agent.name, "TASK", *needs]) if is_trained else "none"
     if task is not None and lacks:
         training = f"none on {short(task.id)}: {lacks}"
     rows: list[tuple[str, str | Text]] = [
@@ -277,6 +280,7 @@ def _show_agent(output: Output, agent: Preset, task: Task | None) -> None:
         ("suites", ", ".join(agent.suites or suites())),
         *([("other tasks", f"those with delayed rewards (TASK+{DELAY}=...)")] if is_late else ()),
         ("training", training),
+        *([("acting", f"{', '.join(family.acting)} (--act NAME=VALUE)")] if family.acting else ()),
     ]
     output.show(Text(agent.name, style="bold"), facts(rows), "")
     if weights:
@@ -316,7 +320,8 @@ def _show_agent(output: Output, agent: Preset, task: Task | None) -> None:
     if not family_of(agent).is_trained or chosen in weights:
         examples.append(command("evaluate", agent.name, short(chosen)))
     if is_trained:
-        examples.append(command("train", agent.name, short(chosen)))
+        words = [w for entry in required for w in entry.spelled(entry.example_for(chosen))]
+        examples.append(command("train", agent.name, short(chosen), *words))
     output.next(*examples)
 
 

@@ -94,7 +94,11 @@ _SPENT = {"seconds": "seconds of learning", "scoring_seconds": "seconds of scori
 
 def card(run: Mapping[str, Any], unit: str) -> Any:
     """Return the card of a finished run."""
-    values = {_SPENT.get(name, name): number(value) for name, value in run["metrics"].items()}
+    values = {
+        _SPENT.get(name, name): number(value)
+        for name, value in run["metrics"].items()
+        if name.replace("_", " ") != f"{unit}s"  # the budget, which has its line
+    }
     return facts(
         [
             ("agent", run["agent"]),

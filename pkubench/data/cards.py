@@ -21,6 +21,16 @@ def cards() -> Mapping[str, dict[str, Any]]:
     return found
 
 
+def example_for(task: str) -> str:
+    """Return the id of a data set of ours that is of a task, delayed or not; "" if there is none.
+
+    >>> example_for("pkubench/LuckyArm-v0")
+    'pkubench/LuckyArm/random-v0'
+    """
+    base = task.partition("+")[0]
+    return max((name for name, card in cards().items() if card["task"] == base), default="")
+
+
 def card_of(episodes: Episodes, *, policy: str, command: str) -> dict[str, Any]:
     """Return the card of a data set: JSON values.
 

@@ -95,6 +95,38 @@ def test_a_step_without_a_past_attends_to_nothing() -> None:
     torch.testing.assert_close(made(x, first, dirty)[0], clean)
 
 
+def test_attention_by_hand_is_scaled_by_the_root_of_the_width() -> None:
+    """Each step's scores, one by one; the divisor is sqrt(E), not sqrt(E / heads), as published."""
+    made, x = module(), normal(6, 1, 4)
+    first = torch.zeros(6, 1, dtype=torch.bool)
+    first[0] = True
+    found, _ = made(x, first, torch.zeros(1, 51, dtype=torch.float64))
+    wanted = torch.relu(x[:, 0] @ made.embed.weight.T + made.embed.bias)
+    with torch.no_grad():
+        for block in made.blocks:
+            outputs = []
+            for t in range(6):
+                now, past = wanted[t], wanted[max(t - 3, 0) : t]
+                query = block.query.weight @ block.norms[0](now)
+                seen = block.norms[1](past)
+                heads = []
+                for head in (slice(0, 4), slice(4, 8)):
+                    keys = [block.key.weight[head] @ entry for entry in seen]
+                    values = [block.value.weight[head] @ entry for entry in seen]
+                    scores = [float(query[head] @ key) / 8**0.5 for key in keys]
+                    total = sum(map(np.exp, scores))
+                    shares = [np.exp(score) / total for score in scores]
+                    parts = [share * value for share, value in zip(shares, values, strict=True)]
+                    heads.append(sum(parts, torch.zeros(4, dtype=torch.float64)))
+                attended = block.mix.weight @ torch.cat(heads) + block.mix.bias
+                # a step without a past attends to nothing
+                h = block.gates[0](now, attended if t else torch.zeros_like(attended))
+                inner = block.inner.weight @ block.norms[2](h) + block.inner.bias
+                outputs.append(block.gates[1](h, torch.relu(inner)))
+            wanted = torch.stack(outputs)
+    torch.testing.assert_close(found[:, 0].detach(), wanted, atol=1e-12, rtol=0)
+
+
 def test_the_gate_by_hand() -> None:
     gate = (
         GTrXLMemory(width=1, layers=1, length=1, gate_bias=2.0)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.tuning.robots import CANDIDATES, CHOSEN, LAST, PAGE, TASKS, figures_of
+from benchmarks.tuning.robots import CANDIDATES, CHOSEN, PAGE, TASKS
 from benchmarks.tuning.robots_page import page_of
+from benchmarks.tuning.trials import LAST, figures_of
 from pkubench.agents.registry import preset
 from pkubench.tasks.registry import make_task
 from tests.agents.configs import Flat

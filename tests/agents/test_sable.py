@@ -153,3 +153,56 @@ def test_heads_decay_at_scales_of_their_own() -> None:
     made = net()
     kappa = made.encoder[0].retention.kappa
     torch.testing.assert_close(kappa, torch.tensor([0.8 * 31 / 32, 0.8 * 511 / 512]).double())
+
+
+@pytest.mark.parametrize("is_ordered", [False, True])
+def test_retention_by_hand(is_ordered: bool) -> None:
+    """Token by token and head by head: decays, the state before, GroupNorm, the swish gate."""
+    made = net().encoder[0].retention
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        made.norm.weight.normal_(generator=generator)
+        made.norm.bias.normal_(generator=generator)
+    query, key, value = torch.randn(3, 1, 6, 8, dtype=torch.float64, generator=generator)
+    state = torch.randn(1, 2, 4, 4, dtype=torch.float64, generator=generator)
+    first = torch.tensor([[False], [False], [True]])
+    found, _ = made.chunk(query, key, value, Decay.of(first, 2, made.kappa, is_ordered), state)
+    q, k, v = made.query(query)[0], made.key(key)[0], made.value(value)[0]
+    for i in range(6):
+        normed = []
+        for h in range(2):
+            own, kappa = slice(4 * h, 4 * h + 4), made.kappa[h]
+            y = torch.zeros(4, dtype=torch.float64)
+            for j in range(6):
+                gap = i // 2 - j // 2
+                is_cut = i >= 4 and j < 4  # the third step begins an episode
+                if not is_cut and (gap > 0 or (gap == 0 and (j <= i or not is_ordered))):
+                    y = y + kappa**gap * (q[i, own] @ k[j, own]) * v[j, own]
+            if i < 4:
+                y = y + kappa ** (i // 2 + 1) * (q[i, own] @ state[0, h])
+            y = (y - y.mean()) / (y.var(unbiased=False) + 1e-5).sqrt()
+            normed.append(y * made.norm.weight[own] + made.norm.bias[own])
+        gate = made.gate(key)[0, i]
+        wanted = made.mix(gate * gate.sigmoid() * torch.cat(normed))
+        torch.testing.assert_close(found[0, i], wanted, atol=1e-12, rtol=0)
+
+
+def test_a_block_by_hand_and_agents_are_told_apart() -> None:
+    made = net()
+    seen, first, hidden, _ = inputs(made)
+    alike = seen[:, :, :1].expand(-1, -1, AGENTS, -1)
+    _, values, _ = made.encode(alike, first, hidden)
+    assert not torch.isclose(values[..., 0], values[..., 1]).any()
+    block, x = made.encoder[0], torch.randn(1, 2, 8, dtype=torch.float64)
+    start = torch.zeros(1, 2, 4, 4, dtype=torch.float64)
+    decay = Decay.of(torch.ones(1, 1, dtype=torch.bool), AGENTS, block.retention.kappa, False)
+
+    def scaled(of: torch.Tensor, norm: torch.nn.RMSNorm) -> torch.Tensor:
+        root = (of.square().mean(-1, keepdim=True) + torch.finfo(of.dtype).eps).sqrt()
+        return of / root * norm.weight
+
+    h = scaled(x + block.retention.chunk(x, x, x, decay, start)[0], block.norms[0])
+    gate = block.inner.gate(h)
+    inner = block.inner.narrow(gate * gate.sigmoid() * block.inner.widen(h))
+    found, _ = block.chunk(x, decay, start)
+    torch.testing.assert_close(found, scaled(h + inner, block.norms[1]), atol=1e-9, rtol=0)

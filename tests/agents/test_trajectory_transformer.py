@@ -1,17 +1,18 @@
-"""The Trajectory Transformer: bins, tokens, its update, and plans against exhaustive search."""
+"""The Trajectory Transformer: bins, tokens, its network, its update, and what plans begin with."""
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 
+from pkubench.agents.contract import Outcome
 from pkubench.agents.families.sequence.loading import load
 from pkubench.agents.nn.transformer import TransformerSpec
-from pkubench.agents.rl.offline import make_learner
+from pkubench.agents.rl.offline import acting_by_plans, make_learner
 from pkubench.agents.rl.offline.acting_by_plans import TrajectoryPolicy
 from pkubench.agents.rl.offline.data import prepare
 from pkubench.agents.rl.offline.learners.trajectory import (
@@ -22,7 +23,7 @@ from pkubench.agents.rl.offline.learners.trajectory import (
 )
 from pkubench.agents.rl.offline.models.discretiser import Discretiser
 from pkubench.agents.rl.offline.models.trajectory import TrajectorySpec, TrajectoryTransformer
-from pkubench.agents.rl.offline.planning import CachedModel, PlanSettings, expected, plan, sampled
+from pkubench.agents.rl.offline.planning import CachedModel, PlanSettings
 from pkubench.agents.saved.files import SavedAgent
 from pkubench.errors import ConfigError
 from pkubench.evaluation.run.episodes import run_block
@@ -176,109 +177,55 @@ def test_a_model_beyond_its_window_drops_whole_transitions() -> None:
         torch.testing.assert_close(found, wanted, atol=1e-12, rtol=0)
 
 
-class Oracle:
-    """Knows a deterministic chain: state 0 to 4, three actions, rewards by (state, action)."""
-
-    def __init__(self, rewards: np.ndarray, returns: np.ndarray) -> None:
-        self.rewards, self.returns, self.tokens = rewards, returns, torch.zeros(0, 0)
-
-    def start(self, tokens: torch.Tensor) -> torch.Tensor:
-        self.tokens = tokens
-        return self._logits()
-
-    def extend(self, tokens: torch.Tensor) -> torch.Tensor:
-        self.tokens = torch.cat([self.tokens, tokens[:, None]], 1)
-        return self._logits()
-
-    def select(self, rows: torch.Tensor) -> None:
-        self.tokens = self.tokens[rows]
-
-    def _logits(self) -> torch.Tensor:
-        place = (self.tokens.shape[1] - 1) % 4  # of state, action, reward, return
-        if place == 0:  # any of the three actions
-            logits = torch.full((len(self.tokens), 16), -torch.inf, dtype=torch.float64)
-            logits[:, :3] = 0.0
-            return logits
-        state, action = self.tokens[:, -place - 1], self.tokens[:, -place]
-        following = (state + action + 1) % 5
-        if place == 1:
-            answer = torch.from_numpy(self.rewards)[state, action]
-        elif place == 2:
-            answer = torch.from_numpy(self.returns)[following]
-        else:
-            answer = following
-        logits = torch.full((len(self.tokens), 16), -40.0, dtype=torch.float64)
-        return logits.scatter(1, answer[:, None], 40.0)
+def test_every_dimension_has_embeddings_of_its_own_and_the_end_one() -> None:
+    net = net_of()
+    tokens = torch.tensor([[2, 2, 2, 2, 2, 2, 4]])
+    rows = net.embed.weight[[2, 6, 10, 14, 18, 2, 20]]
+    torch.testing.assert_close(net._embedded(tokens, 0)[0], rows + net.positions[:7])
+    torch.testing.assert_close(net._embedded(tokens[:, 3:], 3)[0], (rows + net.positions[:7])[3:])
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_a_plan_is_the_best_of_all_where_every_action_is_drawn(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    rewards, returns = rng.integers(15, size=(5, 3)), rng.integers(15, size=5)
-    gamma, horizon = 0.5, 2
-    values = torch.arange(15, dtype=torch.float64).expand(2, 15)
-    prefix = torch.arange(5)[:, None]  # every state at once
-    # one continuation of each plan, so that none is dropped: 150 draws of 9 sequences
-    settings = PlanSettings(beam=150, horizon=horizon, expand=1, cdf=0.0, gamma=gamma)
-    found = plan(
-        Oracle(rewards, returns), prefix, (1, 1), values, settings, lambda n: rng.random((5, n))
-    )
-    for start in range(5):
-        scores = {}
-        for actions in itertools.product(range(3), repeat=horizon):
-            state, total = start, 0.0
-            for t, action in enumerate(actions):
-                total += gamma**t * rewards[state, action]
-                state = (state + action + 1) % 5
-            scores[actions] = total + gamma**horizon * returns[state]
-        best = max(scores.values())
-        firsts = {actions[0] for actions, score in scores.items() if score > best - 1e-9}
-        assert int(found[start, 0]) in firsts
+def test_the_tokens_of_an_action_weigh_five_times_as_much() -> None:
+    learner = learner_of(window=2).learner
+    # five states, the action, reward and return; nothing predicts the first token
+    assert learner.weights.tolist() == [1, 1, 1, 1, 5, 1, 1, 1, 1, 1, 1, 1, 5, 1, 1]
+    assert learner.optimisers["net"].max_grad_norm == 1.0
 
 
-class Ending(Oracle):
-    """The same, but action 0 in state 1 ends the episode, and whatever follows an end is a 14."""
+def test_a_plan_begins_with_the_last_transitions_and_the_present_state(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inner = TransformerSpec(width=4, layers=1, heads=1, activation="gelu", dropout=0.0)
+    spec = TrajectorySpec(transformer=inner, states=2, actions=1, bins=4, window=4)
+    net = TrajectoryTransformer(spec, torch.Generator().manual_seed(0))
+    edges = np.tile(np.float32([0.5, 1.5, 2.5]), (5, 1))
+    edges[3] += 1.0  # rewards are coarser, so that their bins are told from those of returns
+    values = np.tile(np.arange(4, dtype=np.float32), (5, 1))
+    values[2] = [-1.0, -0.5, 0.5, 1.0]
+    settings = PlanSettings(beam=2, horizon=1, expand=1, cdf=0.0, gamma=1.0)
+    space = spaces.Box(-2.0, 2.0, (1,), np.float32)
+    policy = TrajectoryPolicy(net, Discretiser(edges, values), space, settings, context=2)
+    prefixes: list[list[list[int]]] = []
 
-    def _logits(self) -> torch.Tensor:
-        whole, place = self.tokens, (self.tokens.shape[1] - 1) % 4
-        ended = (whole == 15).any(1)
-        self.tokens = whole.masked_fill(ended[:, None], 0)
-        logits = super()._logits()
-        self.tokens = whole
-        certain = torch.eye(16, dtype=torch.float64) * 80.0 - 40.0
-        logits[ended] = certain[14]
-        if place == 3:
-            logits[~ended & (whole[:, -4] == 1) & (whole[:, -3] == 0)] = certain[15]
-        return logits
+    def planned(model: Any, prefix: torch.Tensor, *rest: Any) -> torch.Tensor:
+        prefixes.append(prefix.tolist())
+        return torch.full((len(prefix), 1), min(len(prefixes), 3))
 
-
-def test_a_plan_that_has_ended_earns_nothing_more() -> None:
-    rewards, returns = np.zeros((5, 3), np.int64), np.zeros(5, np.int64)
-    rewards[1, 0], rewards[1, 1], rewards[3, 0] = 5, 1, 9
-    values = torch.arange(15, dtype=torch.float64).expand(2, 15)
-    settings = PlanSettings(beam=64, horizon=2, expand=1, cdf=0.0, gamma=1.0)
-    rng = np.random.default_rng(0)
-    prefix = torch.tensor([[1]])
-    found = plan(
-        Ending(rewards, returns), prefix, (1, 1), values, settings, lambda n: rng.random((1, n))
-    )
-    assert int(found) == 1  # 1 + 9, not 5 and the end
-
-
-def test_unlikely_bins_are_not_drawn() -> None:
-    logits = torch.tensor([[0.1, 0.4, 0.3, 0.2, 0.9]]).log().expand(1000, 5)
-    uniform = (torch.arange(1000) + 0.5) / 1000
-    # 0.1, 0.1 + 0.2 and 0.1 + 0.2 + 0.3 without rounding: dropped below 0.65
-    assert set(sampled(logits, 0.65, uniform).tolist()) == {1}
-    counts = np.bincount(sampled(logits, 0.25, uniform), minlength=4)
-    np.testing.assert_allclose(counts / 1000, [0, 4 / 9, 3 / 9, 2 / 9], atol=0.002)
-    everything = np.bincount(sampled(logits, 0.0, uniform), minlength=4)
-    np.testing.assert_allclose(everything / 1000, [0.1, 0.4, 0.3, 0.2], atol=0.002)
-
-
-def test_expectations_count_the_end_as_nothing() -> None:
-    value, token = expected(torch.tensor([[0.25, 0.25, 0.5]]).log(), torch.tensor([2.0, 6.0]))
-    assert float(value) == pytest.approx(2.0) and token.tolist() == [2]
+    monkeypatch.setattr(acting_by_plans, "plan", planned)
+    state, taken = policy.begin(np.arange(2)), []
+    for t in range(4):
+        seen, active = np.float32([[t, 0], [t, 3]]), np.array([True, t < 3])
+        actions, state = policy.act(seen, state, active)
+        taken.append(actions[0, 0])
+        state = policy.observe(Outcome(np.array([3.0, 0.0]), None), state)
+    assert taken == pytest.approx([-1.0, 1.0, 2.0, 2.0])  # of bins 1, 2, 3, 3: half of the range
+    # a transition: two numbers of the state, the action, the reward's bin, a return that none sees
+    assert prefixes[0] == [[0, 0], [0, 3]]
+    assert prefixes[1] == [[0, 0, 1, 2, 0, 1, 0], [0, 3, 1, 0, 0, 1, 3]]
+    assert prefixes[2][0] == [0, 0, 1, 2, 0, 1, 0, 2, 2, 0, 2, 0]
+    assert prefixes[3] == [
+        [1, 0, 2, 2, 0, 2, 0, 3, 2, 0, 3, 0]
+    ]  # two past transitions, one episode
 
 
 @pytest.mark.slow

@@ -220,7 +220,7 @@ def test_bfloat16_is_refused_where_the_processor_lacks_it(monkeypatch: pytest.Mo
 
 
 def test_it_equals_the_transformers_library_with_copied_weights() -> None:
-    library = pytest.importorskip("transformers", reason="the library is a test-only extra (llm)")
+    library = pytest.importorskip("transformers", reason="the library comes with the extra dev")
     spec = DecisionSpec(
         transformer=TransformerSpec(width=32, layers=3, heads=1, activation="relu", dropout=0.1),
         states=3,

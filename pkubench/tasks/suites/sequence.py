@@ -129,8 +129,8 @@ def _tasks() -> tuple[Task, ...]:
             steps=100_000,
             lazy="safe",
             notes=(
-                "Nothing is random: at its mode a policy plays one episode. The task is meant for "
-                f"agents that learn from its data set.{_OFFLINE}"
+                "Nothing is random: at its mode a policy always plays the same. The task is meant "
+                f"for agents that learn from its data set.{_OFFLINE}"
             ),
         ),
         _task(

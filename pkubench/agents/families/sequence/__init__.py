@@ -50,6 +50,7 @@ def _preset(name: str, paper: str, summary: str, *tags: str) -> Preset:
         family=FAMILY.name,
         summary=summary,
         paper=paper,
+        suites=("sequence", "constrained", "diagnostics", "retrieval"),
         tags=frozenset(tags),
         place=60,
     )

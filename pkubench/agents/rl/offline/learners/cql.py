@@ -18,7 +18,7 @@ from pkubench.agents.nn.squashed import Bounds, Squashed, sample
 from pkubench.agents.rl.offline.data import Array
 from pkubench.agents.rl.offline.learners.base import MethodLearner
 from pkubench.agents.rl.offline.learners.policy import exported
-from pkubench.agents.rl.offline.learners.transitions import Transitions, follow
+from pkubench.agents.rl.offline.learners.transitions import Batches, Transitions, follow
 from pkubench.agents.rl.offline.methods.base import Setup
 from pkubench.agents.rl.offline.methods.cql import ConservativeQ
 from pkubench.agents.rl.optimiser import Optimiser, adam
@@ -37,6 +37,7 @@ class DiscreteLearner(MethodLearner):
         super().__init__(setup)
         self.method, data = method, setup.data
         self.transitions = Transitions.of(data, method.reward_range, self.device)
+        self.batches = Batches(self.transitions, setup.batch_size)
         self.critic = _network(data.num_states, method, data.num_actions, self.generator)
         self.critic = self.critic.to(self.device)
         self.target = copy.deepcopy(self.critic)
@@ -45,21 +46,21 @@ class DiscreteLearner(MethodLearner):
 
     def update(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """Take a step of the critic on a batch of transitions; return its losses."""
-        batch, method = self.transitions.draw(self.setup.batch_size, rng), self.method
+        batch, method = self.batches.transitions(rng), self.method
         values = self.critic(batch.states)
         taken = values.gather(-1, batch.actions[:, None]).squeeze(-1)
         with torch.no_grad():
             greedy = self.critic(batch.next_states).argmax(-1, keepdim=True)
             future = self.target(batch.next_states).gather(-1, greedy).squeeze(-1)
             goal = batch.rewards + method.gamma * (1.0 - batch.ends) * future
-        error = 0.5 * (taken - goal).square().mean()
-        penalty = (values.logsumexp(-1) - taken).mean()
+        error = 0.5 * batch.mean((taken - goal).square())
+        penalty = batch.mean(values.logsumexp(-1) - taken)
         self.optimisers["critic"].step(error + method.alpha * penalty)
         follow(self.target, self.critic, method.target_rate)
         return {
             "critic_loss": error.detach(),
             "penalty": penalty.detach(),
-            "value": taken.detach().mean(),
+            "value": batch.mean(taken.detach()),
         }
 
     def export(self) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -75,6 +76,8 @@ class ContinuousLearner(MethodLearner):
         super().__init__(setup)
         self.method, data = method, setup.data
         self.transitions = Transitions.of(data, method.reward_range, self.device)
+        # proposals are drawn for every transition of a batch, equal ones too
+        self.batches = Batches(self.transitions, setup.batch_size, merges=False)
         states, self.size = data.num_states, data.num_actions
 
         def build(inputs: int, outputs: int) -> MLP:
@@ -102,7 +105,7 @@ class ContinuousLearner(MethodLearner):
 
     def update(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """Take a step of temperature, policy and critics on a batch of transitions."""
-        batch, method = self.transitions.draw(self.setup.batch_size, rng), self.method
+        batch, method = self.batches.transitions(rng), self.method
         drawn = self.act(batch.states)
         temperature = self.log_temperature.detach().exp()
         self.optimisers["temperature"].step(

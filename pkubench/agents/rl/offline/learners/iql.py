@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pkubench.agents.rl.offline.data import Array
 from pkubench.agents.rl.offline.learners.base import MethodLearner
 from pkubench.agents.rl.offline.learners.policy import exported, network
-from pkubench.agents.rl.offline.learners.transitions import Transitions, follow
+from pkubench.agents.rl.offline.learners.transitions import Batches, Transitions, follow
 from pkubench.agents.rl.offline.methods.base import Setup
 from pkubench.agents.rl.offline.methods.iql import ImplicitQ
 from pkubench.agents.rl.optimiser import Optimiser, adam, cosine
@@ -30,6 +30,7 @@ class ImplicitQLearner(MethodLearner):
         super().__init__(setup)
         self.method, data = method, setup.data
         self.transitions = Transitions.of(data, method.reward_range, self.device)
+        self.batches = Batches(self.transitions, setup.batch_size)
         states, actions = data.num_states, data.num_actions
         sizes = (states, actions) if data.is_discrete else (states + actions, 1)
 
@@ -61,27 +62,27 @@ class ImplicitQLearner(MethodLearner):
 
     def update(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """Take a step of value, critics and policy on a batch of transitions; return the losses."""
-        batch, method = self.transitions.draw(self.setup.batch_size, rng), self.method
+        batch, method = self.batches.transitions(rng), self.method
         with torch.no_grad():
             q = torch.minimum(*(self.q(net, batch) for net in self.targets))
             next_value = self.value(batch.next_states).squeeze(-1)
         value = self.value(batch.states).squeeze(-1)
         advantage = q - value
-        value_loss = expectile_loss(advantage, method.expectile)
+        value_loss = batch.mean(expectile_loss(advantage, method.expectile))
         self.optimisers["value"].step(value_loss)
         target = batch.rewards + method.gamma * (1.0 - batch.ends) * next_value
-        errors = [(self.q(net, batch) - target).square().mean() for net in self.critics]
+        errors = [batch.mean((self.q(net, batch) - target).square()) for net in self.critics]
         critic_loss = (errors[0] + errors[1]) / 2
         self.optimisers["critics"].step(critic_loss)
         follow(self.targets, self.critics, method.target_rate)
         weight = (method.beta * advantage.detach()).exp().clamp(max=MAX_WEIGHT)
-        policy_loss = (weight * self.unlikelihood(batch)).mean()
+        policy_loss = batch.mean(weight * self.unlikelihood(batch))
         self.optimisers["policy"].step(policy_loss)
         return {
             "value_loss": value_loss.detach(),
             "critic_loss": critic_loss.detach(),
             "policy_loss": policy_loss.detach(),
-            "value": value.detach().mean(),
+            "value": batch.mean(value.detach()),
         }
 
     def q(self, net: nn.Module, batch: Transitions) -> Tensor:
@@ -115,10 +116,10 @@ class ImplicitQLearner(MethodLearner):
 
 
 def expectile_loss(advantage: Tensor, expectile: float) -> Tensor:
-    """Return the mean of |tau - 1(u < 0)| u^2, whose minimiser over v in u = q - v is an expectile.
+    """Return |tau - 1(u < 0)| u^2, the mean of which is least over v in u = q - v at an expectile.
 
-    >>> float(expectile_loss(torch.tensor([2.0, -1.0]), 0.7))  # (0.7 * 4 + 0.3 * 1) / 2
-    1.549999...
+    >>> expectile_loss(torch.tensor([2.0, -1.0]), 0.75)
+    tensor([3.0000, 0.2500])
     """
     weight = torch.where(advantage < 0.0, 1.0 - expectile, expectile)
-    return (weight * advantage.square()).mean()
+    return weight * advantage.square()
