@@ -3,7 +3,8 @@
 ``python -m benchmarks.results.safe_rlhf`` trains what has no record of the present settings and
 writes ``docs/results/safe-rlhf.md``; it can be stopped and started again. ``--only`` chooses rows,
 ``--plan`` lists what is left, ``--page`` trains nothing. ``--seeds`` from 1000 on are for tuning:
-they are printed and leave no record. A row takes about a minute of one processor; see ``SECONDS``.
+they are printed and leave no record. A run takes about a minute of one processor, all of
+them some seventy minutes; see ``SECONDS``.
 """
 
 from __future__ import annotations
@@ -44,7 +45,10 @@ SHARED = {"reference": "sft", "reward": "reward-model", "cost": "cost-model"}
 """Input of the methods -> agent that makes it, once for each seed."""
 METHODS = ("rlhf", "ppo-shaping", "safe-rlhf", "dpo", "sacpo", "repo")
 SCORES = ("true", "learned")
-SECONDS = {"dpo": 35, "sacpo": 70, "": 45, "sft": 11, "reward-model": 20, "cost-model": 20}
+SECONDS = {
+    **{"rlhf": 60, "ppo-shaping": 60, "safe-rlhf": 80, "repo": 80, "dpo": 35, "sacpo": 70},
+    **{"sft": 11, "reward-model": 20, "cost-model": 20},
+}
 """Expected processor seconds of a run, of one thread of a processor that does about 40 GFLOP/s."""
 
 
@@ -342,7 +346,7 @@ def main() -> None:
         if re.search(args.only, f"{row.method} {row.scores}") and row.read(seed) is None
     ]
     if args.plan:
-        expected = sum(SECONDS.get(row.method, SECONDS[""]) for row, _ in left)
+        expected = sum(SECONDS[row.method] for row, _ in left)
         makers = {(seed, name) for row, seed in left for name in row.inputs}
         expected += sum(SECONDS[SHARED[name]] for _, name in makers)
         print(f"{len(left)} runs, about {expected / 60:.0f} processor-minutes")

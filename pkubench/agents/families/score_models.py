@@ -15,7 +15,6 @@ _PAPER = "Safe RLHF (ICLR 2024)"
 FAMILY = AgentFamily(
     name="score-model",
     summary="reward and cost models, learned from pairs of responses",
-    kind="score-model",
     unit="iterations",
     configure=f"{__name__}:configure",
     learner="pkubench.agents.rl.language:make_learner",

@@ -62,6 +62,6 @@ def configure(agent: str, task: Task | None) -> LanguageConfig:
         "sft": LanguageConfig(method=Imitation(), iterations=200, batch_size=512),
         "preference-tuning": LanguageConfig(method=DPO(), iterations=400),
         "token-ppo": LanguageConfig(
-            method=LagrangianPPO(), iterations=200, batch_size=384, weight_decay=0.01
+            method=LagrangianPPO(), iterations=200, batch_size=512, weight_decay=0.01
         ),
     }[agent]

@@ -50,7 +50,7 @@ class PPOPipeline(PipelineConfig):
 
     method: Literal["ppo", "ppo-shaping", "ppo-lag", "repo"] = "ppo-lag"
     """How costs count."""
-    batch_size: int = 384
+    batch_size: int = 512
     """Responses of an update of the policy."""
 
 
