@@ -35,7 +35,7 @@ def sigma(x: float) -> float:
 
 def test_reward_loss_at_zero_and_elsewhere() -> None:
     better, worse = leaf(0.0), leaf(0.0)
-    loss = reward_loss(better, worse, 0.0)
+    loss: Any = reward_loss(better, worse, 0.0)
     loss.backward()
     assert loss.item() == pytest.approx(LN2) and better.grad.item() == -0.5
     better, worse = leaf(1.5, -0.5), leaf(0.5, 0.25)
@@ -56,21 +56,21 @@ def test_cost_loss_at_zero(
     lower_sign: float, higher_sign: float, lower_slope: float, higher_slope: float
 ) -> None:
     lower, higher = leaf(0.0), leaf(0.0)
-    loss = cost_loss(lower, higher, leaf(lower_sign), leaf(higher_sign), 0.001)
+    loss: Any = cost_loss(lower, higher, leaf(lower_sign), leaf(higher_sign), 0.001)
     loss.backward()
     assert loss.item() == pytest.approx(3 * LN2)
     assert (lower.grad.item(), higher.grad.item()) == (lower_slope, higher_slope)
 
 
 def test_cost_loss_elsewhere() -> None:
-    loss = cost_loss(leaf(-0.5), leaf(2.0), leaf(-1.0), leaf(1.0), 0.1)
+    loss: Any = cost_loss(leaf(-0.5), leaf(2.0), leaf(-1.0), leaf(1.0), 0.1)
     wanted = -math.log(sigma(2.5)) - math.log(sigma(0.5)) - math.log(sigma(2.0))
     assert loss.item() == pytest.approx(wanted + 0.1 * (0.25 + 4.0) / 2)
 
 
 def test_dpo_and_kto_at_the_reference_and_elsewhere() -> None:
     better, worse = leaf(0.0), leaf(0.0)
-    loss = dpo_loss(better, worse, 0.1)
+    loss: Any = dpo_loss(better, worse, 0.1)
     loss.backward()
     assert loss.item() == pytest.approx(LN2)
     assert (better.grad.item(), worse.grad.item()) == pytest.approx((-0.05, 0.05))
@@ -124,24 +124,26 @@ def test_the_critics_loss_takes_the_larger_of_two_halves() -> None:
     assert critic_loss(leaf(7.0), leaf(0.0), leaf(1.0), 5.0).item() == pytest.approx(18.0)
 
 
-def minimised(scores: np.ndarray, reference: np.ndarray, beta: float) -> np.ndarray:  # type: ignore[type-arg]
+def minimised(scores: np.ndarray, reference: np.ndarray, beta: float) -> np.ndarray:
     """Minimise the expected DPO loss over all pairs, labelled by Bradley-Terry on ``scores``."""
     logits = torch.zeros(len(scores), dtype=torch.float64, requires_grad=True)
     before = torch.from_numpy(np.log(reference))
     chances = 1.0 / (1.0 + np.exp(scores[None] - scores[:, None]))
-    optimiser = torch.optim.LBFGS([logits], max_iter=300, tolerance_grad=1e-12,
+    optimiser: Any = torch.optim.LBFGS([logits], max_iter=300, tolerance_grad=1e-12,
                                   tolerance_change=0.0, line_search_fn="strong_wolfe")  # fmt: skip
 
     def closure() -> Any:
         optimiser.zero_grad()
         k = logits.log_softmax(0) - before
         pairs = [(i, j) for i in range(len(scores)) for j in range(len(scores)) if i != j]
-        loss = sum(chances[i, j] * dpo_loss(k[i : i + 1], k[j : j + 1], beta) for i, j in pairs)
+        loss: Any = sum(
+            chances[i, j] * dpo_loss(k[i : i + 1], k[j : j + 1], beta) for i, j in pairs
+        )
         loss.backward()
         return loss
 
     optimiser.step(closure)
-    found: np.ndarray = logits.detach().softmax(0).numpy()  # type: ignore[type-arg]
+    found: np.ndarray = logits.detach().softmax(0).numpy()
     return found
 
 

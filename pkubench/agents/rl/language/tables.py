@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from pkubench.agents.contract import FloatArray
+from pkubench.agents.contract import FloatArray, IntArray
 from pkubench.agents.rl.language.models import LanguageModel, ScoreModel
 from pkubench.envs.core.language import Language
 
@@ -35,6 +35,6 @@ def score_table(model: ScoreModel, language: Language) -> FloatArray:
     return np.stack(found)
 
 
-def _with_prompt(model: torch.nn.Module, prompt: FloatArray, words: FloatArray) -> torch.Tensor:
+def _with_prompt(model: torch.nn.Module, prompt: IntArray, words: IntArray) -> torch.Tensor:
     whole = np.concatenate([np.tile(prompt, (len(words), 1)), words], axis=1)
     return torch.from_numpy(whole).to(next(model.parameters()).device)

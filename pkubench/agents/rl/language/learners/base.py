@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pkubench.agents.contract import BoolArray, FloatArray, IntArray
 from pkubench.agents.rl.language.config import LanguageConfig
 from pkubench.agents.rl.language.models import (
     Headed,
@@ -59,7 +60,7 @@ class Draws(NamedTuple):
 class Responses(NamedTuple):
     """B responses and the prompts that they answer."""
 
-    prompts: np.ndarray[Any, np.dtype[np.int64]]
+    prompts: IntArray
     """(B,) numbers of prompts."""
     tokens: Tensor
     """(B, tokens of a prompt + length)."""
@@ -156,18 +157,14 @@ class MethodLearner(ABC):
 
     # Responses
 
-    def prompts(self, draws: Draws, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def prompts(self, draws: Draws, count: int) -> IntArray:
         """Return the numbers of prompts (count,) in random order, each as often as others."""
         total = len(self.language.prompts)
         first = draws.numpy.integers(total)
-        found: np.ndarray[Any, np.dtype[np.int64]] = draws.numpy.permutation(
-            (first + np.arange(count)) % total
-        )
+        found: IntArray = draws.numpy.permutation((first + np.arange(count)) % total)
         return found
 
-    def responses(
-        self, draws: Draws, prompts: np.ndarray[Any, np.dtype[np.int64]], uniform: float
-    ) -> Responses:
+    def responses(self, draws: Draws, prompts: IntArray, uniform: float) -> Responses:
         """Draw responses: a share of ``uniform`` ones, the others from the reference."""
         count = len(prompts)
         words = draws.numpy.integers(0, self.language.words, (count, self.language.length))
@@ -181,17 +178,15 @@ class MethodLearner(ABC):
                 )
         return Responses(prompts, tokens)
 
-    def rewards(self, of: Responses) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def rewards(self, of: Responses) -> FloatArray:
         """Return rewards (B,): the language's, or learned ones."""
         return self._scores(self.setup.reward, of, 0)
 
-    def costs(self, of: Responses) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def costs(self, of: Responses) -> FloatArray:
         """Return costs (B,): the language's, or learned ones."""
         return self._scores(self.setup.cost, of, 1)
 
-    def _scores(
-        self, model: ScoreModel | None, of: Responses, which: int
-    ) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def _scores(self, model: ScoreModel | None, of: Responses, which: int) -> FloatArray:
         if model is not None:
             with torch.no_grad():
                 parts = [model.scores(part) for part in of.tokens.split(FEW)]
@@ -224,7 +219,7 @@ class MethodLearner(ABC):
             raise WeightsError(f"the state does not fit this run: {error}") from error
 
 
-def ordered(of: Responses, other: Responses, is_first: np.ndarray[Any, Any]) -> Pairs:
+def ordered(of: Responses, other: Responses, is_first: BoolArray) -> Pairs:
     """Return pairs with the first response as the better one where ``is_first`` (B,) is True."""
     first = torch.from_numpy(is_first)[:, None].to(of.tokens.device)
     return Pairs(
@@ -233,8 +228,8 @@ def ordered(of: Responses, other: Responses, is_first: np.ndarray[Any, Any]) -> 
     )
 
 
-def bradley_terry(draws: Draws, scores: Any, others: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def bradley_terry(draws: Draws, scores: Any, others: Any) -> BoolArray:
     """Draw whether the first responses are preferred: with probability sigma(score - other)."""
     chance = 1.0 / (1.0 + np.exp(np.asarray(others) - np.asarray(scores)))
-    found: np.ndarray[Any, np.dtype[np.bool_]] = draws.numpy.random(len(chance)) < chance
+    found: BoolArray = draws.numpy.random(len(chance)) < chance
     return found

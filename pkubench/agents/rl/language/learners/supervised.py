@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pkubench.agents.contract import IntArray
 from pkubench.agents.rl.language.learners.base import (
     Draws,
     MethodLearner,
@@ -31,7 +32,7 @@ class Demonstrations:
             weights = np.exp(sharpness * (rewards - rewards.max()))
             self.shares[prompt] = np.cumsum(weights) / weights.sum()
 
-    def draw(self, draws: Draws, prompts: np.ndarray) -> Responses:  # type: ignore[type-arg]
+    def draw(self, draws: Draws, prompts: IntArray) -> Responses:
         """Return a response to each of the prompts of numbers (B,)."""
         at = draws.numpy.random(len(prompts))
         chosen = [np.searchsorted(self.shares[p], u) for p, u in zip(prompts, at, strict=True)]
