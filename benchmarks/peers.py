@@ -28,6 +28,13 @@ TRANSFORMERS = (
 )
 """The transformers library's, with our torch; our own Python is new enough."""
 
+TRL = (
+    "trl",
+    ["trl==1.16.0", "transformers==5.24.0", "torch==2.13.0", "numpy==2.4.6"],
+    None,
+)
+"""TRL's, with datasets and accelerate, which it brings."""
+
 
 class PeerError(RuntimeError):
     """A peer that could not be installed or did not run."""

@@ -45,6 +45,7 @@ def test_every_paper_has_claims() -> None:
     assert papers == {
         *("HARL", "HASAC", "OmniSafe", "PSD-PSRO", "STAS", "TAR2"),
         *("DT", "Online DT", "TT", "ESPER", "IQL", "GTrXL", "MAT", "Sable"),
+        *("Safe RLHF", "RePO"),
     }
 
 

@@ -23,6 +23,7 @@ from benchmarks.results import (
     game_records,
     marl,
     records,
+    safe_rlhf,
     safety,
     sequence,
 )
@@ -66,7 +67,7 @@ def gathered() -> list[Sample]:
         for agent in (pair.better, pair.other)
     }
     found: dict[tuple[str, str, str, float | None], Sample] = {}
-    for sample in (*_trained(), *_populations()):
+    for sample in (*_trained(), *_populations(), *safe_rlhf.samples()):
         if (sample.agent, sample.task) not in wanted:
             continue
         key = sample.agent, sample.task, sample.unit, sample.budget

@@ -100,6 +100,14 @@ def reads_difference_rewards(task: Task) -> str:
     return "it reads difference rewards, which this environment does not report"
 
 
+def writes_language(task: Task) -> str:
+    """Require an environment whose actions are words of a language with exact scores."""
+    known = _known(task)
+    if known is None or known.has_language:
+        return ""
+    return "it writes responses in a language, and this has none"
+
+
 def is_delayed(task: Task) -> bool:
     """Return whether a task's rewards are paid late; False where that is not known here."""
     known = _known(task)

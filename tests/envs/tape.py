@@ -63,6 +63,9 @@ class Tape:
             elif isinstance(space, spaces.Discrete):
                 draws = self.random.integers(self.indices, 1, int(space.n))[:, 0]
                 actions[agent] = draws + int(space.start)
+            elif isinstance(space, spaces.MultiDiscrete):
+                draws = [self.random.integers(self.indices, 1, int(n)) for n in space.nvec]
+                actions[agent] = np.concatenate(draws, axis=1)
             else:
                 assert isinstance(space, spaces.Box)
                 assert space.shape is not None

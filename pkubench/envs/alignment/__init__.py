@@ -1,4 +1,4 @@
-"""Which values an agent acts on: the SVO slider and social dilemmas, on arrays and in words."""
+"""Which values an agent acts on: the SVO slider, social dilemmas, and help without harm."""
 
 from pkubench.envs.core.registry import EnvSpec
 from pkubench.envs.core.traits import Traits
@@ -8,14 +8,17 @@ ENVS = tuple(
         id=f"pkubench/{name}-v0",
         entry_point=f"pkubench.envs.alignment.{module}:{name}",
         horizon=None,
-        traits=Traits(num_agents=agents, action="discrete"),
+        traits=traits,
     )
-    for name, module, agents in (
-        ("SVOSlider", "svo_slider", 1),
-        ("PrisonersDilemma", "matrix_dilemmas", 2),
-        ("StagHunt", "matrix_dilemmas", 2),
-        ("Chicken", "matrix_dilemmas", 2),
-        ("PublicGoods", "giving", 4),
-        ("Dictator", "giving", 1),
+    for name, module, traits in (
+        ("SVOSlider", "svo_slider", Traits(action="discrete")),
+        ("PrisonersDilemma", "matrix_dilemmas", Traits(num_agents=2, action="discrete")),
+        ("StagHunt", "matrix_dilemmas", Traits(num_agents=2, action="discrete")),
+        ("Chicken", "matrix_dilemmas", Traits(num_agents=2, action="discrete")),
+        ("PublicGoods", "giving", Traits(num_agents=4, action="discrete")),
+        ("Dictator", "giving", Traits(action="discrete")),
+        ("SafeBandit", "safe_bandit", Traits(action="discrete", has_cost=True)),
+        ("SafePreference", "safe_preference", Traits(action="multidiscrete")),
+        ("ToyLanguage", "writing", Traits(action="discrete", has_cost=True, has_language=True)),
     )
 )

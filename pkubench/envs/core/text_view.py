@@ -93,7 +93,10 @@ class TextForm(Protocol):
         ...
 
     def answers(self, agent: str, index: int) -> Sequence[str]:
-        """Return the answers that the present question allows, one for each action, in order."""
+        """Return the answers that the present question allows, one for each action, in order.
+
+        Of a MultiDiscrete space the last number changes fastest.
+        """
         ...
 
     def parse(self, agent: str, index: int, reply: str) -> str | None:
@@ -195,9 +198,9 @@ class TextView(BatchEnv):
         chosen = {agent: np.asarray(actions[agent]) for agent in self.agents}
         for agent in self.speakers:
             space = self.inner.action_spaces[agent]
-            given = np.zeros(self.num_envs, dtype=space.dtype)
+            given = np.zeros((self.num_envs, *(space.shape or ())), dtype=space.dtype)
             for index in np.flatnonzero(ready).tolist():
-                given[index] = self._talks[index][agent].action
+                given[index] = _numbered(space, self._talks[index][agent].action)
             chosen[agent] = given
         step = self.inner.step(chosen, ready)
         self._seen = step.observations
@@ -271,6 +274,13 @@ class TextView(BatchEnv):
     def render(self, index: int = 0) -> npt.NDArray[np.uint8]:
         """Draw the inner environment."""
         return self.inner.render(index)
+
+
+def _numbered(space: spaces.Space[Any], number: int | None) -> Any:
+    """Return the action of a number in a Discrete or MultiDiscrete space, the last axis fastest."""
+    if isinstance(space, spaces.MultiDiscrete):
+        return np.unravel_index(int(number or 0), tuple(space.nvec))
+    return number
 
 
 class _Talk:

@@ -47,6 +47,8 @@ class Traits:
     """Whether ``info`` can have difference rewards: it has the setting ``difference_rewards``."""
     has_missions: bool = False
     """Whether it says in words what is asked in each of its tasks: its ``missions``."""
+    has_language: bool = False
+    """Whether its actions are words of a ``language``, whose responses have exact scores."""
     is_zero_sum_game: bool = False
     """Whether it is a seat at a two-player zero-sum game that the exact engine takes."""
 
@@ -75,5 +77,6 @@ def traits_of(env: BatchEnv) -> Traits:
         is_delayed=DENSE_REWARD in info,
         has_difference_rewards=hasattr(env.unwrapped, DIFFERENCE_REWARDS),
         has_missions=hasattr(env.unwrapped, "missions"),
+        has_language=hasattr(env.unwrapped, "language"),
         is_zero_sum_game=isinstance(getattr(type(env), "game", None), str),
     )

@@ -1,0 +1,1 @@
+"""The learner of each method: networks, optimisers and one update."""
