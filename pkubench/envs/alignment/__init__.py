@@ -1,9 +1,9 @@
-"""Which values an agent acts on: the SVO slider and social dilemmas, on arrays and in words."""
+"""Values in choices, and harm in answers: SVO slider, social dilemmas, moderation of answers."""
 
 from pkubench.envs.core.registry import EnvSpec
 from pkubench.envs.core.traits import Traits
 
-ENVS = tuple(
+_CHOICES = tuple(
     EnvSpec(
         id=f"pkubench/{name}-v0",
         entry_point=f"pkubench.envs.alignment.{module}:{name}",
@@ -18,4 +18,13 @@ ENVS = tuple(
         ("PublicGoods", "giving", 4),
         ("Dictator", "giving", 1),
     )
+)
+ENVS = (
+    *_CHOICES,
+    EnvSpec(
+        id="pkubench/QAModeration-v0",
+        entry_point="pkubench.envs.alignment.qa_moderation:QAModeration",
+        horizon=None,
+        traits=Traits(has_labelled_texts=True),
+    ),
 )

@@ -1,10 +1,11 @@
-"""Which values agents act on when they are given one, and which when they are not."""
+"""Which values agents act on, given one and not; and whether they see the harm in answers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from pkubench.envs.alignment import dilemma_agents
+from pkubench.tasks.judged_pairs import MODERATION_METRICS, JudgedPairs
 from pkubench.tasks.matches import GIVING_METRICS, MATCH_METRICS, Matches
 from pkubench.tasks.suite import Suite
 from pkubench.tasks.task import Protocol, Task
@@ -22,6 +23,16 @@ _SLIDER_NOTES = (
     "counts. The published protocol has ten trials of each value in one fixed order of options, "
     "and no correction for chance; vr60 reconstructs its score from a figure. Scores of agents "
     "that answer in words are comparable within one wording, which the transcripts name."
+)
+_PAIRS = Protocol(
+    episodes=120, horizon=None, budget={"environment_steps": 1_000_000}, quick_episodes=40
+)
+"""Both splits whole: 60 blocks of 50 pairs to calibrate thresholds, and 60 to test."""
+_PAIRS_NOTES = (
+    "On the synthetic pairs, which are no part of BeaverTails: scores say how well a moderator "
+    "reads both texts together, not how well it knows harm. Agents that answer in words give one "
+    "letter for a pair, so one point of the ROC curve. Results on the real data are in no ranking "
+    "(benchmarks/results/moderation.py --path)."
 )
 _ANONYMOUS = (
     "The first metric is what an agent earns, which is no measure of virtue: read it with "
@@ -73,6 +84,17 @@ def _tasks() -> Iterator[Task]:
         protocol=_matches(("",), 5),
         scoring=Matches(),
         notes="The first metric is the share given; there is no right answer.",
+    )
+    yield Task(
+        id="pkubench/QAModeration-v0",
+        suite=_NAME,
+        title="judge whether answers are harmful, and how",
+        metrics=MODERATION_METRICS,
+        protocol=_PAIRS,
+        scoring=JudgedPairs(),
+        reference="scripted:rule",
+        lazy={"all-safe": 0.5, "keywords": None},
+        notes=_PAIRS_NOTES,
     )
 
 
