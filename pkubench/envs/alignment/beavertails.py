@@ -1,4 +1,4 @@
-"""Reading BeaverTails, from files or from a pinned revision on the hub: never anything else instead.
+"""Reading BeaverTails, from files or from a pinned revision; other data never take its place.
 
 The data are under CC BY-NC 4.0: none are in this package, and published results on them are not for
 commercial use.

@@ -54,7 +54,9 @@ class ModerationConfig:
 
 
 _TFIDF = ModerationConfig(model=TfidfModel(), lr=0.1, gradient_steps=1000)
-_TRANSFORMER = ModerationConfig(model=TransformerModel(), weight_decay=0.01)
+_TRANSFORMER = ModerationConfig(
+    model=TransformerModel(), lr=0.002, weight_decay=0.01, gradient_steps=800
+)
 PRESETS = {
     "tfidf-moderator": _TFIDF,
     "tfidf-moderator-prompt": replace(_TFIDF, reads="prompt"),
