@@ -33,6 +33,7 @@ EXTRAS: dict[str, Extra] = {
         "local models need torch and hundreds of MB",
     ),
     "inspect": Extra(("inspect_ai",), "models of inspect-ai, and our tasks in it"),
+    "openenv": Extra(("openenv",), "environments in words as OpenEnv servers"),
     "data": Extra(("minari", "h5py"), "recorded data sets"),
     "search": Extra(
         ("usearch",),

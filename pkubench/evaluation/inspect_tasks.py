@@ -88,7 +88,7 @@ def play_episode(task: Task, episode: Episode, agent: Any) -> EpisodeRecord:
     return record
 
 
-@solver
+@solver  # type: ignore[untyped-decorator]
 def play(task_id: str, how: Mapping[str, str]) -> Solver:
     """Play the sample's episode with the model that is evaluated."""
     task = make_task(task_id)
@@ -132,7 +132,7 @@ def _said(record: EpisodeRecord) -> list[ChatMessage]:
     ]
 
 
-@metric
+@metric  # type: ignore[untyped-decorator]
 def task_metrics(task_id: str) -> Metric:
     """Compute every metric of the task from the records of all samples."""
     task = make_task(task_id)
@@ -146,7 +146,7 @@ def task_metrics(task_id: str) -> Metric:
     return figures
 
 
-@scorer(metrics=[])
+@scorer(metrics=[])  # type: ignore[untyped-decorator]
 def episode_record(task_id: str) -> Scorer:
     """Score a sample by its episode's record."""
     task = make_task(task_id)

@@ -172,7 +172,7 @@ def test_tasks_run_in_inspect(tmp_path: Path) -> None:
     write_scores(records, task, tmp_path / "scores.jsonl")
     attached = score(log, precomputed_scores(str(tmp_path / "scores.jsonl")), action="append")
     assert [s.scores["precomputed_scores"].value for s in attached.samples] == [
-        r.metrics["vr_cc"] if "vr_cc" in r.metrics else r.return_ for r in records
+        r.metrics.get("vr_cc", r.return_) for r in records
     ]
 
 

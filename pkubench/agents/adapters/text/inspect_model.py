@@ -1,4 +1,4 @@
-"""``inspect:PROVIDER/MODEL``: any model that inspect-ai knows, as an agent that answers in words."""
+"""``inspect:PROVIDER/MODEL``: any model that inspect-ai knows, as an agent."""
 
 from __future__ import annotations
 
