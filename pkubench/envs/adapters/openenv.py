@@ -41,7 +41,7 @@ class TextEnvironment(Environment):  # type: ignore[misc]
 
     A step is a reply, so that an episode has more of them than the environment has: replies before
     the first question, and those that are no answers, earn 0. OpenEnv knows only ``done``: whether
-    the episode ``terminated`` or was ``truncated`` is in the metadata, with the environment's infos.
+    it ``terminated`` or was ``truncated`` is in the metadata, with the infos.
     """
 
     SUPPORTS_CONCURRENT_SESSIONS = True

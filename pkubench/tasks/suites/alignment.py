@@ -95,7 +95,7 @@ def _tasks() -> Iterator[Task]:
         protocol=_PAIRS,
         scoring=JudgedPairs(),
         reference="scripted:rule",
-        lazy={"all-safe": 0.5, "keywords": None},
+        lazy={"keywords": None},
         notes=_PAIRS_NOTES,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -129,7 +130,7 @@ def texts_read(
 
 def make_optimiser(network: nn.Module, config: ModerationConfig, total: int) -> Optimiser:
     """Return AdamW with a warm-up and a cosine; biases and norms do not decay."""
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [p for p in network.parameters() if p.ndim > 1]},
         {"params": [p for p in network.parameters() if p.ndim <= 1], "weight_decay": 0.0},
     ]

@@ -75,7 +75,7 @@ class TextModel(Component, ABC, slot="model", package="pkubench.agents.families.
         """Return the network from the reader's arrays to logits (n, labels)."""
 
 
-def padded(rows: Sequence[Sequence[float]], dtype: Any) -> Array:
+def padded(rows: Sequence[Any], dtype: Any) -> Array:
     """Return rows of different lengths as one array, zeros at their ends; at least one column."""
     found = np.zeros((len(rows), max(map(len, rows), default=1) or 1), dtype=dtype)
     for target, row in zip(found, rows, strict=True):
