@@ -443,7 +443,7 @@ def test_a_failure_leaves_no_score() -> None:
 
 
 def test_controls_score_what_they_should(folder: Path) -> None:
-    task = small_task(folder, prompts=400, pairs=50, episodes=16)
+    task = small_task(folder, prompts=600, pairs=50, episodes=20)
     wanted = {"all-safe": 0.5, "all-unsafe": 0.5, "keywords-prompt": 0.5, "rule": 1.0}
     for name, value in wanted.items():
         report = pkubench.evaluate(f"scripted:{name}", task, workers=0)
