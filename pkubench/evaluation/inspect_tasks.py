@@ -29,7 +29,7 @@ from inspect_ai.model import (
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-import pkubench
+from pkubench import __version__
 from pkubench.agents.contract import BoolArray, IntArray
 from pkubench.envs.core.registry import resolve
 from pkubench.envs.core.text_view import prompting
@@ -191,7 +191,7 @@ def make_inspect_task(
         solver=play(task_id, dict(how)),
         scorer=episode_record(task_id),
         metrics=[task_metrics(task_id)],
-        metadata={"pkubench": pkubench.__version__},
+        metadata={"pkubench": __version__},
     )
 
 
