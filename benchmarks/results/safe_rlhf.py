@@ -275,11 +275,11 @@ def _table(scores: str) -> Iterator[str]:
         yield from _heading("method", [*COLUMNS, "lambda", "total variation"])
         first = next(iter(done.values()))
         yield _line(["reference"], [*_columns(each["reference"] for each in first), [], []])
-    for row, found in done.items():
-        multipliers = [each["multiplier"] for each in found if each["multiplier"] is not None]
-        far = [each["total_variation"] for each in found if each["total_variation"] is not None]
-        yield _line([f"**{row.method}**"], [*_columns(found), multipliers, far])
-        known = [each["optimum"] for each in found if each["optimum"] is not None]
+    for row, records in done.items():
+        multipliers = [each["multiplier"] for each in records if each["multiplier"] is not None]
+        far = [each["total_variation"] for each in records if each["total_variation"] is not None]
+        yield _line([f"**{row.method}**"], [*_columns(records), multipliers, far])
+        known = [each["optimum"] for each in records if each["optimum"] is not None]
         if known:
             yield _line(["its own optimum"], [*_columns(known), [], []])
     missing = [row for row in rows if row not in done]

@@ -32,7 +32,8 @@ EXTRAS: dict[str, Extra] = {
         "language models, on servers and in folders",
         "local models need torch and hundreds of MB",
     ),
-    "inspect": Extra(("inspect_ai",), "bridge to inspect-ai", _LATER),
+    "inspect": Extra(("inspect_ai",), "models of inspect-ai, and our tasks in it"),
+    "openenv": Extra(("openenv",), "environments in words as OpenEnv servers"),
     "data": Extra(("minari", "h5py"), "recorded data sets"),
     "search": Extra(
         ("usearch",),

@@ -139,10 +139,10 @@ PAIR_METRICS: Final = (_SHARE, HELPFUL, SAFER, CONSISTENT, UNANSWERED, RETRIES)
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedPairs(Conversation):
+class ComparedPairs(Conversation):
     """Plays every pair of responses twice, the second time with the two in each other's place."""
 
-    name: ClassVar[str] = "pairs"
+    name: ClassVar[str] = "compared-pairs"
 
     def plan(self, task: Task, seed: int, count: int) -> Sequence[Episode]:
         """Return ``count`` episodes, two for each pair; see :class:`Scoring`."""

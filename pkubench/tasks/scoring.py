@@ -101,7 +101,10 @@ class Play(NamedTuple):
 
 
 class Scoring(Protocol):
-    """Turns an entrant into records, and records into metrics. Picklable; holds no state."""
+    """Turns an entrant into records, and records into metrics. Picklable; holds no state.
+
+    One over data may also have ``plan_validation(task, count)``: see :func:`validation_plan`.
+    """
 
     @property
     def name(self) -> str:
@@ -221,6 +224,19 @@ class CycledEpisodes(Episodes):
             replace(episode, options={self.option: self.values[episode.number % len(self.values)]})
             for episode in plain
         ]
+
+
+def validation_plan(task: Task, count: int) -> Sequence[Episode]:
+    """Return the episodes that a training is validated on; their seeds are replaced.
+
+    Where a task is over data they are of a split of their own (the scoring's ``plan_validation``),
+    so that nothing is selected on what is scored; elsewhere they have the options of its episodes.
+    """
+    own = getattr(task.scoring, "plan_validation", None)
+    found: Sequence[Episode] = (
+        task.scoring.plan(task, 0, count) if own is None else own(task, count)
+    )
+    return found
 
 
 def means(runs: Sequence[Sequence[EpisodeRecord]], task: Task) -> dict[str, Aggregate]:

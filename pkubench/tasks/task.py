@@ -105,6 +105,8 @@ class Task:
     no measuring, such as what surviving alone earns."""
     cost_limit: float | None = None
     """Constrained tasks rank by return among entries whose mean cost is at most this."""
+    short_name: str = ""
+    """Its name in other harnesses; "" is made of its id."""
     notes: str = ""
     """What a reader must know before comparing numbers (reward sums, rule versions)."""
 

@@ -29,6 +29,7 @@ from pkubench.envs.core.seeding import agent_seeds, validation_seeds
 from pkubench.errors import AgentError, ConfigError
 from pkubench.evaluation.run.episodes import run_block
 from pkubench.tasks.records import returns_by_option
+from pkubench.tasks.scoring import validation_plan
 from pkubench.tasks.task import Task
 
 LONG_HORIZON = 1000
@@ -196,8 +197,8 @@ class Validator:
         config = {**identity, **export.config}
         saved = SavedAgent(config, dict(export.tensors), export.files)
         seeds = validation_seeds(self.seed, self.how.episodes, first)
-        planned = self.task.scoring.plan(self.task, 0, first + self.how.episodes)[first:]
-        episodes = [  # seeds of its own, and the options that the task's episodes have
+        planned = validation_plan(self.task, first + self.how.episodes)[first:]
+        episodes = [  # seeds of its own, and the options that are planned
             replace(episode, seed=seed, agent_seed=seed)
             for episode, seed in zip(planned, seeds.tolist(), strict=True)
         ]

@@ -36,6 +36,13 @@ PREFIXES = (
         acting=ACTING,
     ),
     AgentPrefix(
+        prefix="inspect",
+        summary="a model of inspect-ai: inspect:PROVIDER/MODEL",
+        resolve=f"{__name__}.text.inspect_model:resolve",
+        runtimes=("inspect_ai",),
+        acting=ACTING,
+    ),
+    AgentPrefix(
         prefix="human",
         summary="a person at the keyboard, by a name: human:ada",
         resolve=f"{__name__}.text.loading:resolve_person",

@@ -1,9 +1,9 @@
-"""Which values an agent acts on: the SVO slider, social dilemmas, and help without harm."""
+"""Values in choices, harm in answers, help without harm: what alignment is measured by."""
 
 from pkubench.envs.core.registry import EnvSpec
 from pkubench.envs.core.traits import Traits
 
-ENVS = tuple(
+_CHOICES = tuple(
     EnvSpec(
         id=f"pkubench/{name}-v0",
         entry_point=f"pkubench.envs.alignment.{module}:{name}",
@@ -21,4 +21,13 @@ ENVS = tuple(
         ("SafePreference", "safe_preference", Traits(action="multidiscrete")),
         ("ToyLanguage", "writing", Traits(action="discrete", has_cost=True, has_language=True)),
     )
+)
+ENVS = (
+    *_CHOICES,
+    EnvSpec(
+        id="pkubench/QAModeration-v0",
+        entry_point="pkubench.envs.alignment.qa_moderation:QAModeration",
+        horizon=None,
+        traits=Traits(has_labelled_texts=True),
+    ),
 )

@@ -51,9 +51,11 @@ class Optimal:
 def _prompts(observation: Array, writes: bool, count: int) -> IntArray:
     """Return the numbers of the prompts observed."""
     if not writes:
-        return observation[:, :count].argmax(axis=1)
+        shown: IntArray = observation[:, :count].argmax(axis=1)
+        return shown
     topic = observation[:, :TOPICS].argmax(axis=1)
-    return INTENTS * topic + observation[:, TOPICS : TOPICS + INTENTS].argmax(axis=1)
+    prompts: IntArray = INTENTS * topic + observation[:, TOPICS : TOPICS + INTENTS].argmax(axis=1)
+    return prompts
 
 
 def _best_of(scores: Callable[[], FloatArray]) -> Policy:
@@ -61,7 +63,8 @@ def _best_of(scores: Callable[[], FloatArray]) -> Policy:
 
     def policy() -> FloatArray:
         table = scores()
-        return np.eye(table.shape[1])[table.argmax(axis=1)]
+        rows: FloatArray = np.eye(table.shape[1])[table.argmax(axis=1)]
+        return rows
 
     return policy
 

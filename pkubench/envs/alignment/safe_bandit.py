@@ -108,8 +108,8 @@ class SafeBandit(BatchEnv):
         prompts, responses = REWARDS.shape
         low = [0.0] * prompts + [-2.0] * 2 * responses
         high = [1.0] * prompts + [2.0] * 2 * responses
-        bounds = (np.array(end, dtype=np.float32) for end in (low, high))
-        self.observation_spaces = {SOLE_AGENT: spaces.Box(*bounds)}
+        lowest, highest = (np.array(end, dtype=np.float32) for end in (low, high))
+        self.observation_spaces = {SOLE_AGENT: spaces.Box(lowest, highest)}
         self.action_spaces = {SOLE_AGENT: spaces.Discrete(responses)}
         self._random = RandomStreams(num_envs)
         self.prompt: IntArray = np.zeros(num_envs, dtype=np.int64)

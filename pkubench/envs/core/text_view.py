@@ -76,7 +76,10 @@ class Opening(NamedTuple):
 class TextForm(Protocol):
     """What an environment adds so that its agents can be asked in words.
 
-    Its steps must leave environments that are not ``active`` exactly as they are.
+    Its steps must leave environments that are not ``active`` exactly as they are. It may also have
+    ``action_of(agent, answer)``, the action that an answer stands for (without it, the answer's
+    place among the answers), and ``are_questions_separate`` (True: each question begins a new
+    conversation, after the opening).
     """
 
     @property
@@ -140,6 +143,7 @@ class TextView(BatchEnv):
         super().__init__(inner.num_envs, None)
         self.inner, self.speakers, self.how = inner, tuple(speakers), how
         self.form: TextForm = inner.unwrapped
+        self._is_separate = getattr(self.form, "are_questions_separate", False) is True
         self.agents = inner.agents
         words = spaces.Text(MAX_REPLY, min_length=0)
         seen, acted = dict(inner.observation_spaces), dict(inner.action_spaces)
@@ -163,7 +167,7 @@ class TextView(BatchEnv):
             ``template``: the wording's name; and for each agent that answers in words its messages.
         """
         return {"template": template_name(self.form)} | {
-            agent: [{"role": m["role"], "content": m["content"]} for m in talk.messages]
+            agent: [{"role": m["role"], "content": m["content"]} for m in talk.said()]
             for agent, talk in self._talks[index].items()
         }
 
@@ -226,7 +230,7 @@ class TextView(BatchEnv):
         answers = list(self.form.answers(agent, index))
         answer = self.form.parse(agent, index, reply)
         if answer is not None:
-            talk.action = answers.index(answer)
+            talk.action = self._action(agent, answers, answer)
         elif talk.attempts < RETRIES:
             talk.attempts += 1
             talk.retries += 1
@@ -234,7 +238,13 @@ class TextView(BatchEnv):
         else:
             talk.unanswered += 1
             ids = np.array([index], dtype=np.int64)
-            talk.action = int(self._draws.integers(ids, 1, len(answers))[0, 0])
+            drawn = answers[int(self._draws.integers(ids, 1, len(answers))[0, 0])]
+            talk.action = self._action(agent, answers, drawn)
+
+    def _action(self, agent: str, answers: list[str], answer: str) -> Any:
+        """Return the action that an answer stands for."""
+        to_action = getattr(self.form, "action_of", None)
+        return answers.index(answer) if to_action is None else to_action(agent, answer)
 
     def _go_on(self, index: int, agent: str) -> None:
         """Say what comes next, up to the next message that asks for a reply."""
@@ -246,6 +256,8 @@ class TextView(BatchEnv):
             if message.asks:
                 talk.asked = message.asks
                 return
+        if self._is_separate:
+            talk.restart()
         question = self.form.question(agent, index, talk.replies)
         talk.questions += 1
         talk.attempts = 0
@@ -292,9 +304,25 @@ class _Talk:
         self.replies: dict[str, str] = {}
         self.asked = ""
         """Name of the reply of the opening that is awaited."""
-        self.action: int | None = None
+        self.action: Any = None
         """The action of its answer, until all agents have one."""
+        self._opening: list[dict[str, Any]] | None = None
+        """Messages that each question follows, where questions are separate."""
+        self._past: list[dict[str, Any]] = []
+        """Messages about earlier questions, where questions are separate."""
         self.attempts = self.questions = self.unanswered = self.retries = 0
+
+    def restart(self) -> None:
+        """Begin a new conversation after the opening."""
+        if self._opening is None:
+            self._opening = [dict(message) for message in self.messages]
+            return
+        self._past += self.messages[len(self._opening) :] if self._past else self.messages
+        self.messages = [dict(message) for message in self._opening]
+
+    def said(self) -> list[dict[str, Any]]:
+        """Return every message of the episode, those of the opening once."""
+        return [*self._past, *self.messages[len(self._opening or ()) if self._past else 0 :]]
 
     def say(self, role: str, content: str, answers: list[str] | None = None) -> None:
         """Add a message; one of the same role as the last continues it, as chat formats ask for."""

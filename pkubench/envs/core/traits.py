@@ -8,6 +8,7 @@ import numpy as np
 
 from pkubench.envs.core.batch import BatchEnv
 from pkubench.envs.core.difference_reward import DIFFERENCE_REWARDS
+from pkubench.envs.core.labelled_texts import ShowsLabelledTexts
 
 ACTION_MASK = "action_mask"
 """Begins the names of the infos that say which actions are legal."""
@@ -49,6 +50,9 @@ class Traits:
     """Whether it says in words what is asked in each of its tasks: its ``missions``."""
     has_language: bool = False
     """Whether its actions are words of a ``language``, whose responses have exact scores."""
+    has_labelled_texts: bool = False
+    """Whether it shows pairs of texts and hands out labelled ones to train on:
+    ``ShowsLabelledTexts`` (``pkubench.envs.core.labelled_texts``)."""
     is_zero_sum_game: bool = False
     """Whether it is a seat at a two-player zero-sum game that the exact engine takes."""
 
@@ -78,5 +82,6 @@ def traits_of(env: BatchEnv) -> Traits:
         has_difference_rewards=hasattr(env.unwrapped, DIFFERENCE_REWARDS),
         has_missions=hasattr(env.unwrapped, "missions"),
         has_language=hasattr(env.unwrapped, "language"),
+        has_labelled_texts=isinstance(env.unwrapped, ShowsLabelledTexts),
         is_zero_sum_game=isinstance(getattr(type(env), "game", None), str),
     )

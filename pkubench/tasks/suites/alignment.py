@@ -1,4 +1,4 @@
-"""Which values agents act on when they are given one, and which when they are not."""
+"""Which values agents act on, given one and not; and whether they see the harm in answers."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pkubench.envs.alignment import dilemma_agents
 from pkubench.tasks.claims import safe_rlhf
 from pkubench.tasks.conversation import RETRIES, UNANSWERED
+from pkubench.tasks.judged_pairs import MODERATION_METRICS, JudgedPairs
 from pkubench.tasks.matches import GIVING_METRICS, MATCH_METRICS, Matches
-from pkubench.tasks.prompts import PAIR_METRICS, PROMPT_METRICS, JudgedPairs, Prompts
+from pkubench.tasks.prompts import PAIR_METRICS, PROMPT_METRICS, ComparedPairs, Prompts
 from pkubench.tasks.suite import Suite
 from pkubench.tasks.task import Protocol, Task
 from pkubench.tasks.value_items import VALUE_METRICS, ValueItems
@@ -26,6 +27,16 @@ _SLIDER_NOTES = (
     "and no correction for chance; vr60 reconstructs its score from a figure. Scores of agents "
     "that answer in words are comparable within one wording, which the transcripts name."
 )
+_PAIRS = Protocol(
+    episodes=120, horizon=None, budget={"environment_steps": 1_000_000}, quick_episodes=40
+)
+"""Both splits whole: 60 blocks of 50 pairs to calibrate thresholds, and 60 to test."""
+_PAIRS_NOTES = (
+    "On the synthetic pairs, which are no part of BeaverTails: scores say how well a moderator "
+    "reads both texts together, not how well it knows harm. Agents that answer in words give one "
+    "letter for a pair, so one point of the ROC curve. Results on the real data are in no ranking "
+    "(benchmarks/results/moderation.py --path)."
+)
 _ANONYMOUS = (
     "The first metric is what an agent earns, which is no measure of virtue: read it with "
     "cooperation. Saved teams play the member of the seat. "
@@ -37,6 +48,7 @@ def _tasks() -> Iterator[Task]:
         id="pkubench/SVOSlider-v0",
         suite=_NAME,
         title="divide coins as a person of a given value would",
+        short_name="svo",
         metrics=VALUE_METRICS,
         protocol=_SLIDER,
         scoring=ValueItems(),
@@ -76,6 +88,18 @@ def _tasks() -> Iterator[Task]:
         protocol=_matches(("",), 5),
         scoring=Matches(),
         notes="The first metric is the share given; there is no right answer.",
+    )
+    yield Task(
+        id="pkubench/QAModeration-v0",
+        suite=_NAME,
+        title="judge whether answers are harmful, and how",
+        short_name="moderation",
+        metrics=MODERATION_METRICS,
+        protocol=_PAIRS,
+        scoring=JudgedPairs(),
+        reference="scripted:rule",
+        lazy={"keywords": None},
+        notes=_PAIRS_NOTES,
     )
     yield from _safe_tasks()
 
@@ -119,7 +143,7 @@ def _safe_tasks() -> Iterator[Task]:
             budget={"environment_steps": 200_000},
             quick_episodes=100,
         ),
-        scoring=JudgedPairs(),
+        scoring=ComparedPairs(),
         reference="scripted:optimum",
         notes=(
             "In half of the pairs the more helpful response is the safer one. A judge that takes "

@@ -38,7 +38,7 @@ class LocalModel:
                 f"hf:{folder} has no chat template (chat_template.jinja, or chat_template in "
                 "tokenizer_config.json), so nothing says how it is asked; use an instruct model"
             )
-        self.model.eval()
+        self.model.train(False)
         self.identity: Mapping[str, str] = {"sha256": digest}
 
     def ask(self, requests: Mapping[str, Request], sampling: Sampling, store: AnswerStore) -> None:

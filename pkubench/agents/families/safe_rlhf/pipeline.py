@@ -74,7 +74,7 @@ def _stages(context: Context, folders: dict[str, Path]) -> Iterator[tuple[Stage,
     scores: tuple[str, ...] = (REWARD, COST) if is_learned else ()
     for name in scores:
         yield stage(name, f"{name}-model", config.model_iterations, {}, REFERENCE)
-    shared = {"batch_size": config.batch_size, "beta": config.beta}
+    shared: dict[str, Any] = {"batch_size": config.batch_size, "beta": config.beta}
     if isinstance(config, PPOPipeline):
         settings = {"method": config.method, **shared}
         if isinstance(config, ShapingPipeline):

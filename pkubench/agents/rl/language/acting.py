@@ -47,5 +47,6 @@ class LanguagePolicy:
             inputs = torch.from_numpy(tokens[:, :-1])
             logs = self.model.distributions(inputs, self.language.length).numpy()
         here = logs[np.arange(len(tokens)), places].astype(np.float32).astype(np.float64)
-        chances: FloatArray = np.exp(here)
-        return chances / chances.sum(axis=1, keepdims=True)
+        chances = np.exp(here)
+        shares: FloatArray = chances / chances.sum(axis=1, keepdims=True)
+        return shares

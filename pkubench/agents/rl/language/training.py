@@ -96,7 +96,8 @@ class LanguageTraining:
     def _read(self, inputs: Mapping[str, Any], name: str, role: str, device: str) -> Headed | None:
         if name not in inputs:
             return None
-        return read_model(load_saved(Path(inputs[name])), self.language, role).to(device)
+        model: Headed = read_model(load_saved(Path(inputs[name])), self.language, role)
+        return model.to(device)
 
     def iterate(self) -> dict[str, float]:
         """Do one update of the method."""

@@ -189,7 +189,7 @@ class MethodLearner(ABC):
     def _scores(self, model: ScoreModel | None, of: Responses, which: int) -> FloatArray:
         if model is not None:
             with torch.no_grad():
-                parts = [model.scores(part) for part in of.tokens.split(FEW)]
+                parts = [model.scores(part) for part in torch.split(of.tokens, FEW)]
             return torch.cat(parts).double().cpu().numpy()
         words = of.tokens[:, -self.language.length :].cpu().numpy()
         return np.asarray(self.language.score(of.prompts, words)[which])

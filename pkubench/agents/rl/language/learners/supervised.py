@@ -125,16 +125,16 @@ class CostLearner(ScoreLearner):
             is_unsafe == are_unsafe, bradley_terry(draws, -costs, -others), are_unsafe
         )
         lower, higher = self.of_both(*ordered(one, other, is_first))
-        signs = [
+        lower_sign, higher_sign = (
             torch.from_numpy(np.where(unsafe, 1.0, -1.0).astype(np.float32)).to(lower.device)
             for unsafe in (
                 np.where(is_first, is_unsafe, are_unsafe),
                 np.where(is_first, are_unsafe, is_unsafe),
             )
-        ]
-        loss = cost_loss(lower, higher, *signs, self.method.regularisation)
+        )
+        loss = cost_loss(lower, higher, lower_sign, higher_sign, self.method.regularisation)
         self.optimisers["net"].step(loss)
-        right = torch.cat([signs[0] * lower > 0.0, signs[1] * higher > 0.0])
+        right = torch.cat([lower_sign * lower > 0.0, higher_sign * higher > 0.0])
         return {
             "loss": float(loss.detach()),
             "accuracy": float((higher > lower).float().mean()),
