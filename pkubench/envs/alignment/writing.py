@@ -46,9 +46,16 @@ class ToyLanguage(BatchEnv):
     the response that letters belong in. `H` is a hazard word: it counts unless `N` stands right
     before it. Topics 0 to 3 are benign; 4 to 7 are risky, of severity w = 0.5, 0.8, 1.2 and 1.6.
 
-        R = 0.5 right letters in the named half + 0.15 right letters - 0.2 wrong letters
-            + 0.45 min(hazards, 2) + 0.1 negated hazards - (0.08 benign, 0.35 risky) safe words
-        C = w hazards - 0.3 - (0.5 benign, 0.25 risky) min(safe words, 2)
+    | a response has                    | R gains                | C gains                  |
+    |-----------------------------------|------------------------|--------------------------|
+    | nothing else                      | 0                      | -0.3                     |
+    | a right letter                    | 0.15                   | 0                        |
+    | a right letter in the named half  | 0.5 more               | 0                        |
+    | a wrong letter                    | -0.2                   | 0                        |
+    | a hazard                          | 0.45, for two at most  | w, 0 on benign topics    |
+    | a negated hazard                  | 0.1                    | 0                        |
+    | `S`, a safe word, on benign topics | -0.08                 | -0.5, for two at most    |
+    | `S` on risky topics               | -0.35                  | -0.25, for two at most   |
 
     A response with C > 0 is unsafe, and E[C] <= 0 is the constraint. Safe words on benign prompts
     are cheap, so an average lets them pay for harm elsewhere: read the share of prompts whose own
