@@ -97,6 +97,11 @@ def test_entries_are_ranked_by_the_secret_episodes(tmp_path: Path, results: Writ
     assert [(s.entry.submitter.name, s.rank) for s in standings] == [("honest", 1), ("knowing", 2)]
     assert standings[1].score is not None and -61 < standings[1].score.estimate < -59
     assert standings[0].entry.gap == "" and "than on secret ones: -" in standings[1].entry.gap
+    folder = results("apart", TASK, spread_scores(-10.0, seed=3))
+    apart = create_bundle(folder, tmp_path / "apart.zip", weights=tmp_path / "weights")
+    board.submit(apart, Verification({ID: Verdict(Tier.VERIFIED_CODE, "same bytes")}))
+    unranked = [s.unranked for s in rank_task(task, board.entries(ID)) if s.rank is None]
+    assert unranked == ["not played on the secret episodes by which others are ranked here"]
     document = json.dumps(board.export_json())
     assert "987654" not in document  # seeds of secret episodes never leave the board
     assert '"gap": "better on public' in document

@@ -110,7 +110,9 @@ def rank_task(task: Task, entries: Sequence[Entry], seed: int = 0) -> tuple[Stan
         entries: entries of this task, at most one per submission.
         seed: of the resampling behind the rank intervals.
     """
-    ranked = [entry for entry in entries if _why_not(task, entry) is None]
+    is_secret = any(entry.is_secret for entry in entries)
+    why = {entry.key: _why_not(task, entry, is_secret) for entry in entries}
+    ranked = [entry for entry in entries if why[entry.key] is None]
     keys = {entry.key: _key(task, _table(task, entry)) for entry in ranked}
     ranges = _rank_ranges(task, ranked, seed)
     standings = []
@@ -124,7 +126,7 @@ def rank_task(task: Task, entries: Sequence[Entry], seed: int = 0) -> tuple[Stan
                 entry=entry,
                 rank=rank,
                 rank_range=ranges.get(entry.key),
-                unranked=_why_not(task, entry),
+                unranked=why[entry.key],
                 score=score,
                 cost=None if task.cost_limit is None else entry.interval("cost"),
                 feasible=entry.report.feasible,
@@ -205,8 +207,8 @@ def _why_not_in_suite(tasks: Sequence[Task], own: Mapping[str, Standing]) -> str
     return None
 
 
-def _why_not(task: Task, entry: Entry) -> str | None:
-    """Return why an entry is not ranked, None if it is."""
+def _why_not(task: Task, entry: Entry, is_secret: bool) -> str | None:
+    """Return why an entry is not ranked, None if it is; ``is_secret``: others are by secrets."""
     report, wanted = entry.public, task.protocol.episodes
     for played in (entry.public, entry.report):
         if played.failed:
@@ -224,6 +226,8 @@ def _why_not(task: Task, entry: Entry) -> str | None:
         return f"{report.episodes} of the {wanted} episodes per run that a rank needs"
     if report.episodes > wanted:  # the number could be chosen so that it ends on lucky ones
         return f"{counted(report.episodes, 'episode')} per run; a rank compares the same {wanted}"
+    if is_secret and not entry.is_secret:
+        return "not played on the secret episodes by which others are ranked here"
     if entry.submitter.manifest.kind == "population":
         return f"a population file does not record training seeds; a rank needs {MIN_SEEDS}"
     if entry.seeds < MIN_SEEDS:
