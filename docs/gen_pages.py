@@ -471,6 +471,7 @@ def write_navigation(groups: dict[str, list[EnvSpec]], modules: list[str]) -> No
     for title, pages in (("Concepts", concepts), ("Results", results)):
         if pages:
             lines += [f"- {title}", *pages]
+    lines += ["- Boards", "    - [Operate a board](operate.md)", "    - [API](board-api.md)"]
     lines += ["- Python", "    - [Public names](python-api.md)"]
     lines += [f"    - [{m}](reference/{m}.md)" for m in modules]
     lines += ["- [Architecture](architecture.md)", "- [Changelog](changelog.md)"]

@@ -59,6 +59,14 @@ def bundle(
     no_weights: Annotated[
         bool, typer.Option("--no-weights", help="Leave weights out: displayed, but never ranked.")
     ] = False,
+    code: Annotated[
+        Path | None,
+        typer.Option(
+            "--code",
+            metavar="DIR",
+            help="The modules of an agent that is module:factory; boards run it in a sandbox.",
+        ),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -90,6 +98,7 @@ def bundle(
             license=license_,
             weights=[*(runs if records else []), *(weights or [])],
             include_weights=not no_weights,
+            code=code,
         )
         _show(output, made)
 

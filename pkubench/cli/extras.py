@@ -24,7 +24,10 @@ EXTRAS: dict[str, Extra] = {
     "mujoco": Extra(("mujoco", "gymnasium_robotics"), "robots"),
     "games": Extra(("pyspiel", "open_spiel"), "poker and other games"),
     "plots": Extra(("matplotlib", "imageio", "imageio_ffmpeg", "PIL"), "plots and videos"),
-    "leaderboard": Extra(("sqlalchemy", "jinja2", "fastapi", "uvicorn"), "boards and their site"),
+    "leaderboard": Extra(
+        ("sqlalchemy", "alembic", "jinja2", "fastapi", "uvicorn", "psycopg", "python_multipart"),
+        "boards, their site and their server",
+    ),
     "onnx": Extra(("onnx", "onnxruntime", "onnxscript"), "ONNX policies, both ways"),
     "minigrid": Extra(("minigrid",), "levels of MiniGrid and BabyAI by their names"),
     "llm": Extra(

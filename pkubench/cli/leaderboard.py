@@ -1,4 +1,4 @@
-"""``pkubench leaderboard``: show a board, or write it as a static web site."""
+"""``pkubench leaderboard``: show a board, write it as a static web site, or serve it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 from rich.text import Text
 
+from pkubench.cli import leaderboard_service as service
 from pkubench.cli.names import command, short, task_named
 from pkubench.cli.options import Json, Quiet, Workers, complete_tasks
 from pkubench.cli.output import Column, Output, number
@@ -26,8 +27,12 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
-    help="Show a board, or write it as a web site.",
+    help="Show a board, write it as a web site, or serve it to others.",
 )
+app.command()(service.serve)
+app.command()(service.worker)
+app.command()(service.retry)
+app.add_typer(service.tokens_app, name="token")
 
 ResultsFolder = Annotated[
     Path | None,
@@ -89,7 +94,7 @@ def show(
                             "task": known.id,
                             "suite": known.suite,
                             "metric": known.ranking.name,
-                            "standings": [_document(standing) for standing in standings],
+                            "standings": [standing.to_json() for standing in standings],
                         }
                         for known, standings in tables
                     ]
@@ -169,25 +174,6 @@ def _same_place(
     if results is not None:
         return ["--results", results, *(x for path in weights or () for x in ("--weights", path))]
     return ["--board", board] if board else []
-
-
-def _document(standing: Standing) -> dict[str, Any]:
-    entry = standing.entry
-    kept = entry.report.constraint
-    return {
-        "rank": standing.rank,
-        "rank_range": standing.rank_range,
-        "name": entry.submitter.name,
-        "submission": entry.submitter.digest,
-        "tier": entry.verdict.tier.value,
-        "score": None if standing.score is None else standing.score._asdict(),
-        "normalised": standing.normalised,
-        "cost": None if standing.cost is None else standing.cost._asdict(),
-        "feasible": standing.feasible,
-        "constraint": None if kept is None else kept.to_json(),
-        "seeds": entry.seeds,
-        "unranked": standing.unranked,
-    }
 
 
 def _table(output: Output, task: Task, standings: tuple[Standing, ...]) -> Any:

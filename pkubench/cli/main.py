@@ -54,8 +54,8 @@ VERBS: dict[str, Verb] = {
     "reproduce": Verb("Measure", "The command behind an agent, a score or a run."),
     "verify": Verb("Measure", "Check that results or a bundle are what they say."),
     "bundle": Verb("Share", "Pack records and weights into one file to submit."),
-    "submit": Verb("Share", "Check a bundle and put it on a board."),
-    "leaderboard": Verb("Share", "Show a board, or write it as a web site."),
+    "submit": Verb("Share", "Check a bundle, and put it on a board or send it to one."),
+    "leaderboard": Verb("Share", "Show a board, write it as a web site, or serve it."),
 }
 
 

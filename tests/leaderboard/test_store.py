@@ -20,6 +20,7 @@ from pkubench.leaderboard import Board, create_bundle
 from pkubench.leaderboard.board import store
 from pkubench.leaderboard.board.local import board_of_results, own_records
 from pkubench.leaderboard.board.reading import Bundle
+from pkubench.leaderboard.board.tables import METADATA
 from pkubench.leaderboard.board.tiers import Tier, Verdict, Verification
 from pkubench.leaderboard.submissions.manifest import STORED_SCHEMAS, parse_manifest
 from tests.leaderboard.writing import Writer, spread_scores
@@ -261,8 +262,8 @@ def test_what_is_no_board_is_a_one_line_error(tmp_path: Path) -> None:
 def test_a_board_of_a_newer_release_is_left_alone(tmp_path: Path) -> None:
     Board.open(tmp_path / "b.sqlite").close()
     with sqlite3.connect(tmp_path / "b.sqlite") as connection:
-        connection.execute("update board set value = '9'")
-    with pytest.raises(StorageError, match="schema 9"):
+        connection.execute("update alembic_version set version_num = '9999'")
+    with pytest.raises(StorageError, match="revision 9999 of a newer release"):
         Board.open(tmp_path / "b.sqlite")
 
 
@@ -308,5 +309,5 @@ def test_the_tables_are_portable_to_postgresql() -> None:
     from sqlalchemy.dialects import postgresql
     from sqlalchemy.schema import CreateTable
 
-    for table in store.METADATA.sorted_tables:
+    for table in METADATA.sorted_tables:
         assert "CREATE TABLE" in str(CreateTable(table).compile(dialect=postgresql.dialect()))

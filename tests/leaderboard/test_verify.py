@@ -13,11 +13,13 @@ import pytest
 from pkubench.agents.adapters.onnx import TEAM_FORMAT
 from pkubench.agents.adapters.onnx_export import Linear, mlp_bytes
 from pkubench.agents.resolve.loading import resolve_agent
+from pkubench.errors import RefusedError
 from pkubench.evaluation.report import build_report
 from pkubench.evaluation.run.harness import evaluate
 from pkubench.leaderboard import Board, create_bundle, rank_task, read_bundle, verify_bundle
 from pkubench.leaderboard.board.reading import Bundle, parse_lines, run_records
 from pkubench.leaderboard.board.tiers import Tier
+from pkubench.leaderboard.sandbox.bubblewrap import check_bubblewrap
 from pkubench.leaderboard.submissions.archive import Digest, write_archive
 from pkubench.leaderboard.submissions.manifest import MANIFEST, encode
 from pkubench.tasks.registry import make_task
@@ -26,6 +28,14 @@ from tests.leaderboard.writing import Writer, bind, spread_scores
 
 SPREAD, KUHN = "SimpleSpread-v0", "KuhnPoker-v0"
 KUHN_ID = f"pkubench/{KUHN}"
+
+
+def sandbox_works() -> bool:
+    try:
+        check_bubblewrap()
+    except RefusedError:
+        return False
+    return True
 
 
 @pytest.fixture
@@ -181,5 +191,7 @@ def test_an_onnx_team_is_run_again(tmp_path: Path) -> None:
     (agent_folder,) = (tmp_path / "results").iterdir()
     bundle = create_bundle(agent_folder, tmp_path / "a.zip", name="mine", weights=team)
     assert bundle.manifest.kind == "onnx"
-    verdict = verify_bundle(bundle, workers=0).verdict(f"pkubench/{SPREAD}")
-    assert verdict.tier is Tier.VERIFIED_WEIGHTS, verdict.reason
+    for is_sandboxed in (False, True) if sandbox_works() else (False,):
+        verification = verify_bundle(bundle, workers=0, sandbox_graphs=is_sandboxed)
+        verdict = verification.verdict(f"pkubench/{SPREAD}")
+        assert verdict.tier is Tier.VERIFIED_WEIGHTS, verdict.reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -15,11 +16,16 @@ import numpy.typing as npt
 
 from pkubench.evaluation.report import Report, RunRecords, build_report
 from pkubench.evaluation.statistics import Interval
+from pkubench.leaderboard.board.secret import gap
 from pkubench.leaderboard.board.tiers import Verdict
 from pkubench.leaderboard.submissions.manifest import STORED_SCHEMAS, Manifest, parse_manifest
 from pkubench.tasks.records import EpisodeRecord, parse_record
+from pkubench.tasks.registry import make_task
 
 FloatArray = npt.NDArray[np.float64]
+
+SECRET_SEED = -1
+"""Stands in reports for the seed of secret episodes."""
 
 
 class StoredRun(NamedTuple):
@@ -30,6 +36,8 @@ class StoredRun(NamedTuple):
     config: Mapping[str, Any]
     curve: bytes
     lines: bytes
+    secret: bytes | None = None
+    """Lines of the board's secret episodes, if it played any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +84,11 @@ class RunResult:
     steps: int | None
     command: str | None
     records: tuple[EpisodeRecord, ...]
+    """The public episodes."""
     metrics: Mapping[str, float | None]
-    """Mean over the episodes; None if one failed."""
+    """Mean over the episodes that rank: secret ones where there are any. None if one failed."""
     failed: int
+    """Of the episodes that rank."""
     config: Mapping[str, Any]
     curve: tuple[Mapping[str, Any], ...]
     """Lines of ``training.jsonl``."""
@@ -95,7 +105,12 @@ class Entry:
     verdict: Verdict
     runs: tuple[RunResult, ...]
     report: Report
-    """Computed from the lines by the evaluation code, as for everyone."""
+    """Of the episodes that rank, computed from the lines by the evaluation code, as for everyone.
+    Where the board played secret episodes, these."""
+    public: Report
+    """Of the episodes that everyone knows."""
+    gap: str = ""
+    """What the test found between the two, in words."""
 
     @classmethod
     def of(
@@ -103,19 +118,17 @@ class Entry:
     ) -> Entry:
         """Build an entry from the rows of the store."""
         stored = sorted(stored, key=lambda run: (len(run.name), run.name))  # seed10 after seed9
-        records = [
-            RunRecords(
-                label=run.name,
-                settings=run.info,
-                records=tuple(
-                    parse_record(line, f"{run.name}:{number}")
-                    for number, line in enumerate(run.lines.decode().splitlines(), start=1)
-                ),
-                digest=hashlib.sha256(run.lines).hexdigest(),
-            )
-            for run in stored
-        ]
-        report = build_report(records)
+        public = [_records(run, run.lines, run.info) for run in stored]
+        report = public_report = build_report(public)
+        found = ""
+        if all(run.secret is not None for run in stored):
+            secret = [
+                _records(run, run.secret or b"", {**run.info, "seed": SECRET_SEED})
+                for run in stored
+            ]
+            report = build_report(secret)
+            both = ([run.records for run in side] for side in (public, secret))
+            found = gap(make_task(task), *both)
         training = {
             run.name: run.training
             for entry in submitter.manifest.tasks
@@ -135,9 +148,22 @@ class Entry:
                 curve=tuple(json.loads(line) for line in run.curve.splitlines()),
                 lines=run.lines,
             )
-            for run, own, summary in zip(stored, records, report.runs, strict=True)
+            for run, own, summary in zip(stored, public, report.runs, strict=True)
         )
-        return cls(submitter=submitter, task=task, verdict=verdict, runs=runs, report=report)
+        return cls(
+            submitter=submitter,
+            task=task,
+            verdict=verdict,
+            runs=runs,
+            report=report,
+            public=public_report,
+            gap=found,
+        )
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether it is ranked by episodes that only the board knows."""
+        return self.report.seed == SECRET_SEED
 
     @property
     def key(self) -> str:
@@ -174,8 +200,31 @@ class Entry:
                 {"run": run.name, "seed": run.seed, "steps": run.steps, "command": run.command}
                 for run in self.runs
             ],
-            "report": self.report.to_json(),
+            "report": self.public.to_json(),
+            **self._secret_json(),
         }
+
+    def _secret_json(self) -> dict[str, Any]:
+        if not self.is_secret:
+            return {}
+        # Neither the seed nor the hash of lines that contain it.
+        runs = tuple(dataclasses.replace(run, hashes={}) for run in self.report.runs)
+        report = dataclasses.replace(self.report, runs=runs).to_json()
+        del report["seed"]
+        return {"secret_report": report, "gap": self.gap}
+
+
+def _records(run: StoredRun, lines: bytes, settings: Mapping[str, Any]) -> RunRecords:
+    records = tuple(
+        parse_record(line, f"{run.name}:{number}")
+        for number, line in enumerate(lines.decode().splitlines(), start=1)
+    )
+    return RunRecords(
+        label=run.name,
+        settings={**settings, "episodes": len(records)},
+        records=records,
+        digest=hashlib.sha256(lines).hexdigest(),
+    )
 
 
 @functools.lru_cache(maxsize=256)

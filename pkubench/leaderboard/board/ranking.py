@@ -5,6 +5,7 @@ Rules, the same for everyone:
 * an entry is ranked when the board verified it, it has at least :data:`MIN_SEEDS` training seeds
   within the task's training budget, it played exactly the protocol's episodes and none failed;
   every other entry is shown with the reason why it is not ranked;
+* where the board played secret episodes too (a served board does), the score is that of these;
 * a task ranks by the mean over runs of its ranking metric; equal means share a rank;
 * a task with a cost limit ranks entries whose mean cost is within the limit by return, and after
   them the others, the lowest cost first;
@@ -16,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +64,27 @@ class Standing:
     normalised: float | None
     """0 is the task's floor, 1 the reference; None over the cost limit or without references."""
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the standing as JSON values; bounds that are not known are null."""
+        entry = self.entry
+        kept = entry.report.constraint
+        return {
+            "rank": self.rank,
+            "rank_range": self.rank_range,
+            "name": entry.submitter.name,
+            "submission": entry.submitter.digest,
+            "tier": entry.verdict.tier.value,
+            "score": _interval_json(self.score),
+            "is_secret": entry.is_secret,
+            "gap": entry.gap,
+            "normalised": self.normalised,
+            "cost": _interval_json(self.cost),
+            "feasible": self.feasible,
+            "constraint": None if kept is None else kept.to_json(),
+            "seeds": entry.seeds,
+            "unranked": self.unranked,
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteStanding:
@@ -87,7 +110,9 @@ def rank_task(task: Task, entries: Sequence[Entry], seed: int = 0) -> tuple[Stan
         entries: entries of this task, at most one per submission.
         seed: of the resampling behind the rank intervals.
     """
-    ranked = [entry for entry in entries if _why_not(task, entry) is None]
+    is_secret = any(entry.is_secret for entry in entries)
+    why = {entry.key: _why_not(task, entry, is_secret) for entry in entries}
+    ranked = [entry for entry in entries if why[entry.key] is None]
     keys = {entry.key: _key(task, _table(task, entry)) for entry in ranked}
     ranges = _rank_ranges(task, ranked, seed)
     standings = []
@@ -101,7 +126,7 @@ def rank_task(task: Task, entries: Sequence[Entry], seed: int = 0) -> tuple[Stan
                 entry=entry,
                 rank=rank,
                 rank_range=ranges.get(entry.key),
-                unranked=_why_not(task, entry),
+                unranked=why[entry.key],
                 score=score,
                 cost=None if task.cost_limit is None else entry.interval("cost"),
                 feasible=entry.report.feasible,
@@ -163,6 +188,12 @@ def rank_suite(
     return tuple(sorted(found, key=_suite_order))
 
 
+def _interval_json(interval: Interval | None) -> dict[str, float | None] | None:
+    if interval is None:
+        return None
+    return {k: None if math.isnan(v) else v for k, v in interval._asdict().items()}
+
+
 def _why_not_in_suite(tasks: Sequence[Task], own: Mapping[str, Standing]) -> str | None:
     """Return why a submission is not ranked in a suite, None if it is."""
     unranked = [standing.unranked for standing in own.values() if standing.unranked]
@@ -176,11 +207,13 @@ def _why_not_in_suite(tasks: Sequence[Task], own: Mapping[str, Standing]) -> str
     return None
 
 
-def _why_not(task: Task, entry: Entry) -> str | None:
-    """Return why an entry is not ranked, None if it is."""
-    report, wanted = entry.report, task.protocol.episodes
-    if report.failed:
-        return f"{report.failed} of {counted(report.episodes * len(report.runs), 'episode')} failed"
+def _why_not(task: Task, entry: Entry, is_secret: bool) -> str | None:
+    """Return why an entry is not ranked, None if it is; ``is_secret``: others are by secrets."""
+    report, wanted = entry.public, task.protocol.episodes
+    for played in (entry.public, entry.report):
+        if played.failed:
+            total = counted(played.episodes * len(played.runs), "episode")
+            return f"{played.failed} of {total} failed"
     if entry.submitter.manifest.kind == "named":
         return "a baseline that is not trained"
     if entry.verdict.tier is Tier.FLAGGED:
@@ -193,6 +226,8 @@ def _why_not(task: Task, entry: Entry) -> str | None:
         return f"{report.episodes} of the {wanted} episodes per run that a rank needs"
     if report.episodes > wanted:  # the number could be chosen so that it ends on lucky ones
         return f"{counted(report.episodes, 'episode')} per run; a rank compares the same {wanted}"
+    if is_secret and not entry.is_secret:
+        return "not played on the secret episodes by which others are ranked here"
     if entry.submitter.manifest.kind == "population":
         return f"a population file does not record training seeds; a rank needs {MIN_SEEDS}"
     if entry.seeds < MIN_SEEDS:

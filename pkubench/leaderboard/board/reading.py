@@ -13,7 +13,7 @@ from typing import Any
 from pkubench.errors import BundleError, PkubenchError, RecordError, StorageError, UnknownName
 from pkubench.evaluation.report import RunRecords, build_report, check_settings
 from pkubench.evaluation.run.episodes import BLOCK
-from pkubench.leaderboard.submissions.archive import Archive, Digest, Limits
+from pkubench.leaderboard.submissions.archive import CODE, Archive, Digest, Limits
 from pkubench.leaderboard.submissions.manifest import (
     MANIFEST,
     Manifest,
@@ -92,6 +92,24 @@ class Bundle:
     manifest: Manifest
     tasks: tuple[BundleTask, ...]
 
+    def extract_code(self, folder: Path) -> Path:
+        """Write the agent's code into a new folder, for a sandbox, and return it.
+
+        Raises:
+            BundleError: the file changed since it was read.
+            StorageError: the folder cannot be written.
+        """
+        archive = Archive(self.path)
+        try:
+            for member in self.manifest.code:
+                data = _checked(archive, member, self.manifest.members[member])
+                path = folder / member.removeprefix(CODE)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+        except OSError as error:
+            raise StorageError(f"cannot write {folder}: {error.strerror or error}") from error
+        return folder
+
     def extract_weights(self, run: BundleRun, folder: Path) -> Path:
         """Write a run's saved agent into a new folder and return it.
 
@@ -132,6 +150,8 @@ def read_bundle(path: str | os.PathLike[str], limits: Limits | None = None) -> B
     unused = sorted(manifest.members.keys() - manifest.referenced())
     if unused:
         raise BundleError(f"{unused[0]} does not belong to a run of the manifest; take it out")
+    for member in manifest.code:
+        _checked(archive, member, manifest.members[member])
     tasks = tuple(_read_task(archive, manifest, entry) for entry in manifest.tasks)
     for task in tasks:
         _check_apart(task, manifest)

@@ -9,29 +9,30 @@ from __future__ import annotations
 import datetime
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import sqlalchemy as sql
 
 from pkubench.errors import BundleError, StorageError, UnknownName
+from pkubench.leaderboard.board.database import Database
 from pkubench.leaderboard.board.entries import Entry, StoredRun, Submitter
 from pkubench.leaderboard.board.reading import Bundle, read_bundle
 from pkubench.leaderboard.board.tables import (
-    BOARD,
     ENTRIES,
     EPISODES,
-    METADATA,
     RUNS,
-    SCHEMA,
+    SECRET_EPISODES,
+    SETTINGS,
     SUBMISSIONS,
-    connect,
 )
 from pkubench.leaderboard.board.tiers import Tier, Verdict, Verification
 from pkubench.leaderboard.submissions.copies import known_weights
 from pkubench.tasks.outside import registered_tasks
 from pkubench.tasks.registry import tasks as known_tasks
+
+SCHEMA = 1
+"""Version of the exported document."""
 
 
 class SubmissionId(NamedTuple):
@@ -45,37 +46,21 @@ class SubmissionId(NamedTuple):
 class Board:
     """A leaderboard's store. Safe to use from several processes simultaneously."""
 
-    def __init__(self, engine: sql.Engine, where: str) -> None:
-        """Use :meth:`open`."""
-        self._engine, self._where = engine, where
+    def __init__(self, database: Database) -> None:
+        """Keep the board in a database; see also :meth:`open`."""
+        self.database = database
 
     @classmethod
     def open(cls, where: str | os.PathLike[str] = ":memory:") -> Board:
         """Open a board, making it where there is none.
 
         Args:
-            where: a SQLite file, ``:memory:``, or any SQLAlchemy URL.
+            where: a SQLite file, ``:memory:``, or a URL such as ``postgresql://user@host/board``.
 
         Raises:
-            StorageError: the file cannot be made, is not a board, or is of a newer release.
+            StorageError: it cannot be made or reached, is not a board, or is of a newer release.
         """
-        text = os.fspath(where)
-        try:
-            engine = connect(text)
-        except (sql.exc.ArgumentError, ImportError) as error:
-            raise StorageError(f"cannot open the board {text}: {error}") from error
-        board = cls(engine, engine.url.render_as_string(hide_password=True))
-        with board._transaction() as connection:
-            METADATA.create_all(connection)
-            key = BOARD.c.key == "schema"
-            found = connection.scalar(sql.select(BOARD.c.value).where(key))
-            if found is None:
-                connection.execute(BOARD.insert().values(key="schema", value=str(SCHEMA)))
-            elif found != str(SCHEMA):
-                raise StorageError(
-                    f"the board {text} has schema {found}; this release reads {SCHEMA}"
-                )
-        return board
+        return cls(Database.open(where))
 
     def submit(
         self,
@@ -83,6 +68,7 @@ class Board:
         verification: Verification | None = None,
         *,
         submitted_at: datetime.datetime | None = None,
+        also: Callable[[sql.Connection, Verification], None] | None = None,
     ) -> SubmissionId:
         """Store a bundle, whole or not at all.
 
@@ -94,6 +80,8 @@ class Board:
             verification: what :func:`~pkubench.leaderboard.submissions.verify.verify_bundle`
                 found; None stores the entries as self-reported.
             submitted_at: shown on the site; None shows no date.
+            also: called with the verdicts that are stored, in the same transaction; if it raises,
+                nothing is stored.
 
         Raises:
             BundleError: the agent, run again, produced different episodes.
@@ -103,9 +91,12 @@ class Board:
             reasons = [v.reason for v in verification.verdicts.values() if v.is_contradicted]
             raise BundleError(f"not submitted: {reasons[0]}")
         data = _read(bundle)
-        with self._transaction() as connection:
+        with self.database.transaction("exclusive") as connection:
             if verification is not None:
                 verification = _without_copies(connection, bundle, verification)
+            if also is not None:
+                also(connection, verification or Verification({}))
+            _count_change(connection)
             known = _find(connection, bundle.digest)
             if known is not None:
                 if verification is not None:
@@ -125,9 +116,11 @@ class Board:
             )
             for entry_values, runs in rows:
                 entry = _insert(connection, ENTRIES, submission=submission, **entry_values)
-                for run_values, lines in runs:
+                for run_values, lines, secret in runs:
                     run = _insert(connection, RUNS, entry=entry, **run_values)
                     connection.execute(EPISODES.insert().values(run=run, lines=lines))
+                    if secret is not None:
+                        connection.execute(SECRET_EPISODES.insert().values(run=run, lines=secret))
         return SubmissionId(bundle.digest, True)
 
     def verdicts(self, digest: str) -> dict[str, Verdict]:
@@ -137,21 +130,26 @@ class Board:
             .join(SUBMISSIONS)
             .where(SUBMISSIONS.c.digest == digest)
         )
-        with self._transaction(write=False) as connection:
+        with self.database.transaction("read") as connection:
             return {
                 task: Verdict(Tier(tier), reason)
                 for task, tier, reason in connection.execute(query)
             }
 
+    def version(self) -> int:
+        """Return a number that grows with each change of the board."""
+        with self.database.transaction("read") as connection:
+            return _version(connection)
+
     def tasks(self) -> tuple[str, ...]:
         """Return the ids of the tasks with an entry, sorted."""
-        with self._transaction(write=False) as connection:
+        with self.database.transaction("read") as connection:
             query = sql.select(ENTRIES.c.task).distinct().order_by(ENTRIES.c.task)
             return tuple(connection.scalars(query))
 
     def submissions(self) -> tuple[Submitter, ...]:
         """Return the submissions on the board, sorted by name, then by hash."""
-        with self._transaction(write=False) as connection:
+        with self.database.transaction("read") as connection:
             query = sql.select(
                 SUBMISSIONS.c.digest, SUBMISSIONS.c.submitted_at, SUBMISSIONS.c.manifest
             )
@@ -178,17 +176,19 @@ class Board:
                 RUNS.c.config,
                 RUNS.c.curve,
                 EPISODES.c.lines,
+                SECRET_EPISODES.c.lines.label("secret"),
             )
             .join_from(ENTRIES, SUBMISSIONS)
             .join(RUNS, RUNS.c.entry == ENTRIES.c.id)
             .join(EPISODES, EPISODES.c.run == RUNS.c.id)
+            .join(SECRET_EPISODES, SECRET_EPISODES.c.run == RUNS.c.id, isouter=True)
         )
         if task is not None:
             query = query.where(ENTRIES.c.task == task)
         known = {known_task.id for known_task in (*known_tasks(), *registered_tasks())}
         runs: dict[tuple[str, str], list[StoredRun]] = {}
         heads: dict[tuple[str, str], tuple[Submitter, Verdict]] = {}
-        with self._transaction(write=False) as connection:
+        with self.database.transaction("read") as connection:
             for row in connection.execute(query):
                 if task is None and row.task not in known:
                     continue
@@ -203,6 +203,7 @@ class Board:
                         json.loads(row.config),
                         row.curve,
                         row.lines,
+                        row.secret,
                     )
                 )
         found = [
@@ -217,7 +218,7 @@ class Board:
         Raises:
             UnknownName: the board has no such submission.
         """
-        with self._transaction(write=False) as connection:
+        with self.database.transaction("read") as connection:
             query = sql.select(SUBMISSIONS.c.bundle).where(SUBMISSIONS.c.digest == digest)
             data = connection.scalar(query)
             if data is None:
@@ -236,25 +237,13 @@ class Board:
 
     def close(self) -> None:
         """Close the connections."""
-        self._engine.dispose()
+        self.database.close()
 
     def __enter__(self) -> Board:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-    @contextmanager
-    def _transaction(self, *, write: bool = True) -> Iterator[sql.Connection]:
-        try:
-            with (
-                self._engine.connect().execution_options(pkubench_write=write) as connection,
-                connection.begin(),
-            ):
-                yield connection
-        except sql.exc.SQLAlchemyError as error:
-            cause = getattr(error, "orig", None) or error
-            raise StorageError(f"the board {self._where} cannot be used: {cause}") from error
 
 
 def _read(bundle: Bundle) -> bytes:
@@ -272,6 +261,21 @@ def _insert(connection: sql.Connection, table: sql.Table, **values: Any) -> int:
     key = connection.execute(table.insert().values(**values)).inserted_primary_key
     assert key is not None
     return int(key[0])
+
+
+def _version(connection: sql.Connection) -> int:
+    query = sql.select(SETTINGS.c.value).where(SETTINGS.c.key == "version")
+    return int(connection.scalar(query) or 0)
+
+
+def _count_change(connection: sql.Connection) -> None:
+    """Raise the version; the transaction is exclusive."""
+    version = _version(connection)
+    if version == 0:
+        connection.execute(SETTINGS.insert().values(key="version", value="1"))
+    else:
+        change = SETTINGS.update().where(SETTINGS.c.key == "version")
+        connection.execute(change.values(value=str(version + 1)))
 
 
 def _find(connection: sql.Connection, digest: str) -> int | None:
@@ -296,6 +300,13 @@ def _judge(connection: sql.Connection, submission: int, verification: Verificati
             connection.execute(
                 EPISODES.update().where(EPISODES.c.run == key.scalar_subquery()).values(lines=lines)
             )
+        for run, lines in verdict.secret.items():
+            own = sql.select(RUNS.c.id).where(
+                RUNS.c.entry == entry.scalar_subquery(), RUNS.c.name == run
+            )
+            number = connection.scalar(own)
+            connection.execute(SECRET_EPISODES.delete().where(SECRET_EPISODES.c.run == number))
+            connection.execute(SECRET_EPISODES.insert().values(run=number, lines=lines))
 
 
 def _without_copies(
@@ -336,6 +347,7 @@ def _rows_of(bundle: Bundle, verification: Verification) -> list[tuple[dict[str,
                     "curve": run.curve,
                 },
                 verdict.played.get(run.name, run.lines),
+                verdict.secret.get(run.name),
             )
             for run in task.runs
         ]

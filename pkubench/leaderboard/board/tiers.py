@@ -41,6 +41,8 @@ class Verdict:
     played: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     """Run -> its episode lines as this board played them, where bytes differ from those submitted
     and their means agree: the board shows these instead."""
+    secret: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """Run -> the lines of the board's secret episodes; empty where it played none."""
 
 
 NOT_RUN = Verdict(Tier.SELF_REPORTED, "the agent was not run again by this board")

@@ -1,10 +1,14 @@
-"""Build the site: read the board once, rank, and fill the templates."""
+"""Build the site: read the board once, rank, and fill the templates.
+
+The exported site and the served one are these pages; a page is filled when it is asked for.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,7 @@ from pkubench.errors import StorageError
 from pkubench.leaderboard.board.columns import SUITE_COLUMNS, Column, agent_columns
 from pkubench.leaderboard.board.entries import Entry, RunResult, Submitter
 from pkubench.leaderboard.board.ranking import MIN_SEEDS, RESAMPLES, rank_suite, rank_task
+from pkubench.leaderboard.board.secret import GAP_LEVEL
 from pkubench.leaderboard.board.store import Board
 from pkubench.leaderboard.site.drawing import (
     COLOURS,
@@ -46,6 +51,11 @@ MARKER = "site.json"
 """Lists the files of the site: the next export may replace and remove these."""
 _ASSETS = ("style.css", "sort.js")
 _MAX_CURVES = 8
+LIVE_PAGES = (
+    {"href": "queue.html", "text": "Queue"},
+    {"href": "submit.html", "text": "Submit"},
+)
+"""Pages that a server adds."""
 
 
 def export(board: Board, folder: str | os.PathLike[str]) -> Path:
@@ -58,7 +68,7 @@ def export(board: Board, folder: str | os.PathLike[str]) -> Path:
         StorageError: the folder cannot be written, or holds files that are not an exported site.
     """
     root = Path(folder)
-    files = dict(_Site(board).files())
+    files = {name: make() for name, make in Site(board).files.items()}
     listing = {"schema": 1, "files": sorted(files)}
     old = _earlier_files(root)
     try:
@@ -75,12 +85,23 @@ def export(board: Board, folder: str | os.PathLike[str]) -> Path:
     return root / "index.html"
 
 
-class _Site:
-    def __init__(self, board: Board) -> None:
-        self.board = board
+Maker = Callable[[], bytes]
+"""Returns the content of a file."""
+
+
+class Site:
+    """The pages of a board as it stood when it was read."""
+
+    def __init__(self, board: Board, *, is_live: bool = False) -> None:
+        """Read the board and rank.
+
+        Args:
+            board: whose pages these are; bundles are read from it when they are asked for.
+            is_live: whether a server adds the queue and the form for submissions.
+        """
+        self.board, self.is_live = board, is_live
         self.entries = board.entries()
         self.submitters = board.submissions()
-        self.document = board.export_json()
         self.colours = {s.digest: number for number, s in enumerate(self.submitters)}
         by_task: dict[str, list[Entry]] = {}
         for entry in self.entries:
@@ -116,22 +137,35 @@ class _Site:
             "version": __version__,
             "min_seeds": MIN_SEEDS,
             "resamples": RESAMPLES,
+            "gap_level": GAP_LEVEL,
             "navigation": [
                 {"href": "index.html", "text": "Overview"},
                 *(
                     {"href": f"suites/{suite.name}.html", "text": _heading(suite.name)}
                     for suite in self.suites
                 ),
+                *(LIVE_PAGES if is_live else ()),
                 {"href": "methodology.html", "text": "Method"},
             ],
+            "is_live": is_live,
         }
 
-    def files(self) -> Iterator[tuple[str, bytes]]:
-        """Yield each file's name below the root and its content."""
+    @cached_property
+    def files(self) -> dict[str, Maker]:
+        """Each file's name below the root, and what makes its content."""
+        return dict(self._files())
+
+    def page(self, name: str, template: str, **values: Any) -> bytes:
+        """Fill a template; ``name`` is the page's address below the root."""
+        root = "../" * name.count("/")
+        text = self.environment.get_template(template).render(root=root, here=name, **values)
+        return text.encode()
+
+    def _files(self) -> Iterator[tuple[str, Maker]]:
         package = resources.files("pkubench.leaderboard.site")
         for name in _ASSETS:
-            yield name, (package / name).read_bytes()
-        yield "board.json", _json(self.document)
+            yield name, (package / name).read_bytes
+        yield "board.json", lambda: _json(self.board.export_json())
         counts = {
             "agents": len(self.submitters),
             "tasks": len(self.pages),
@@ -155,10 +189,8 @@ class _Site:
         for submitter in self.submitters:
             yield from self._agent_files(submitter)
 
-    def _page(self, name: str, template: str, **values: Any) -> tuple[str, bytes]:
-        root = "../" * name.count("/")
-        text = self.environment.get_template(template).render(root=root, here=name, **values)
-        return name, text.encode()
+    def _page(self, name: str, template: str, **values: Any) -> tuple[str, Maker]:
+        return name, partial(self.page, name, template, **values)
 
     def _task_page(self, task: Task, entries: Sequence[Entry]) -> TaskPage:
         standings = rank_task(task, entries)
@@ -208,11 +240,10 @@ class _Site:
         rows = tuple(SuiteRow(standing, suite_picture(standing, scale)) for standing in standings)
         return SuitePage(name, summary, pages, compared, rows)
 
-    def _agent_files(self, submitter: Submitter) -> Iterator[tuple[str, bytes]]:
-        bundle = self.board.bundle(submitter.digest)
+    def _agent_files(self, submitter: Submitter) -> Iterator[tuple[str, Maker]]:
         stem = agent_page(submitter).removeprefix("agents/").removesuffix(".html")
-        bundle_name = f"downloads/{stem}/{stem}.zip"
-        yield bundle_name, bundle
+        bundle = f"downloads/{stem}/{stem}.zip"
+        yield bundle, partial(self.board.bundle, submitter.digest)
         parts = []
         for page in self.pages:
             for row in page.rows:
@@ -223,26 +254,33 @@ class _Site:
                 for run in entry.runs:
                     label = UNSAFE.sub("-", run.name)
                     name = f"downloads/{stem}/{page.slug}/{label}.episodes.jsonl"
-                    yield name, run.lines
+                    yield name, partial(bytes, run.lines)
                     runs.append({"result": run, "href": name})
-                parts.append(
-                    {
-                        "page": page,
-                        "row": row,
-                        "runs": runs,
-                        "metrics": [metric.name for metric in page.task.metrics],
-                        "figures": list(self._figures(page.task, [entry])),
-                        "command": _command(entry.runs),
-                        "config": _config(entry.runs),
-                    }
-                )
-        yield self._page(
+                parts.append({"page": page, "row": row, "runs": runs})
+        yield agent_page(submitter), partial(self._agent_page, submitter, bundle, parts)
+
+    def _agent_page(
+        self, submitter: Submitter, bundle: str, parts: Sequence[Mapping[str, Any]]
+    ) -> bytes:
+        filled = []
+        for part in parts:
+            task, entry = part["page"].task, part["row"].standing.entry
+            filled.append(
+                {
+                    **part,
+                    "metrics": [metric.name for metric in task.metrics],
+                    "figures": list(self._figures(task, [entry])),
+                    "command": _command(entry.runs),
+                    "config": _config(entry.runs),
+                }
+            )
+        return self.page(
             agent_page(submitter),
             "agent.html",
             submitter=submitter,
             columns=agent_columns(),
-            parts=parts,
-            bundle={"href": bundle_name, "size": _size(len(bundle))},
+            parts=filled,
+            bundle={"href": bundle, "size": _size(len(self.board.bundle(submitter.digest)))},
         )
 
 

@@ -17,6 +17,9 @@ from pkubench.errors import BundleError, StorageError
 SUFFIXES = (".json", ".jsonl", ".safetensors", ".onnx", ".npz")
 """What a bundle may hold: data only. Anything else, such as a pickle or a script, is refused."""
 
+CODE = "code/"
+"""Folder of the members that may be Python files: code that runs in a sandbox only."""
+
 MANIFEST = "manifest.json"
 """The member that every bundle has."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -178,8 +181,8 @@ def _check_member(info: zipfile.ZipInfo) -> None:
         raise BundleError(f"{name} is a link or a special file; a bundle holds plain files only")
     if info.flag_bits & _ENCRYPTED:
         raise BundleError(f"{name} is encrypted; make the bundle without a password")
-    if not name.endswith(SUFFIXES):
+    if not name.endswith(SUFFIXES) and not (name.startswith(CODE) and name.endswith(".py")):
         raise BundleError(
             f"{name} is of a kind that is never read from a submission; a bundle holds "
-            f"{', '.join('*' + suffix for suffix in SUFFIXES)}"
+            f"{', '.join('*' + suffix for suffix in SUFFIXES)}, and {CODE}*.py"
         )

@@ -19,7 +19,7 @@ from pkubench.agents.saved.runs import spent
 from pkubench.errors import AgentError, BundleError, StorageError, UnknownName
 from pkubench.evaluation.report import run_folders
 from pkubench.leaderboard.board.reading import CONFIG, CURVE, DATA_FILES, Bundle, read_bundle
-from pkubench.leaderboard.submissions.archive import Digest, write_archive
+from pkubench.leaderboard.submissions.archive import CODE, SUFFIXES, Digest, write_archive
 from pkubench.leaderboard.submissions.manifest import (
     MANIFEST,
     Manifest,
@@ -60,6 +60,7 @@ def create_bundle(
     weights: PathLike | Sequence[PathLike] | None = None,
     missing_weights: Literal["refuse", "leave-out"] = "refuse",
     include_weights: bool = True,
+    code: PathLike | None = None,
 ) -> Bundle:
     """Pack the records of one agent, and its weights, into one zip.
 
@@ -80,6 +81,7 @@ def create_bundle(
         missing_weights: whether to refuse to make a bundle, or make one that a board cannot verify,
             where the evaluated weights are not found.
         include_weights: False makes a bundle that a board can show but not verify.
+        code: folder with the modules of a ``module:factory`` agent, for a board's sandbox.
 
     Raises:
         BundleError: there are no records, records of several agents or of an earlier version of a
@@ -108,10 +110,12 @@ def create_bundle(
         tasks.append(entry)
         members |= packed
     agent, label = _the_agent(agents)
+    own_code = {} if code is None else _code(Path(code), agent, label)
+    members |= own_code
     manifest = Manifest(
         name=check_text(agent if name is None else name, "name", 80),
         agent=agent,
-        kind=_kind(label),
+        kind="code" if own_code else _kind(label),
         license=check_text(license, "license", 80),
         authors=(authors,) if isinstance(authors, str) else tuple(authors or ()),
         description=check_text(description or "", "description", 4000, empty=True),
@@ -119,6 +123,7 @@ def create_bundle(
         versions=versions or {"pkubench": __version__},
         tasks=tuple(sorted(tasks, key=lambda entry: entry.task)),
         members={member: Digest.of(data) for member, data in members.items()},
+        code=tuple(sorted(own_code)),
     )
     path = Path(out)
     write_archive(path, {MANIFEST: encode(manifest.to_json()), **members})
@@ -169,6 +174,23 @@ def _packed(
     members[f"records/{base}/{REPORT}"] = _content(folder / REPORT)
     entry = TaskEntry(task=task.id, report=f"records/{base}/{REPORT}", runs=tuple(runs))
     return entry, members
+
+
+def _code(folder: Path, agent: str, label: str) -> dict[str, bytes]:
+    """Return the members of an agent's code.
+
+    Raises:
+        BundleError: the agent is not code, or its module is not in the folder.
+    """
+    if label != "code":
+        raise BundleError(f"{agent} is not package.module:factory, so it needs no code")
+    module = agent.partition(":")[0].replace(".", "/")
+    suffixes = (".py", *SUFFIXES)
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name.endswith(suffixes)]
+    found = {CODE + path.relative_to(folder).as_posix(): _content(path) for path in files}
+    if not {f"{CODE}{module}.py", f"{CODE}{module}/__init__.py"} & found.keys():
+        raise BundleError(f"{folder} has no {module}.py, which {agent} is in")
+    return found
 
 
 def _kind(label: str) -> str:

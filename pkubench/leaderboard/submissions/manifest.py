@@ -11,17 +11,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pkubench.errors import BundleError
+from pkubench.leaderboard.submissions.archive import CODE, Digest
 from pkubench.leaderboard.submissions.archive import MANIFEST as MANIFEST
-from pkubench.leaderboard.submissions.archive import Digest
 
 SCHEMA = 2
 """Version of the bundle format."""
 STORED_SCHEMAS = (1, SCHEMA)
 """Versions that a board may hold. Bundles of version 1, without a ``binding``, were accepted when
 that was the format; new files of it are no longer accepted."""
-KINDS = ("named", "saved", "onnx", "population", "external")
+KINDS = ("named", "saved", "onnx", "population", "code", "external")
 """How a board can run it again: by its name, from saved weights, from an ONNX graph, from a file of
-game policies; or not."""
+game policies, from its code in a sandbox; or not."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
@@ -70,6 +70,8 @@ class Manifest:
     versions: Mapping[str, str]
     tasks: tuple[TaskEntry, ...]
     members: Mapping[str, Digest]
+    code: tuple[str, ...] = ()
+    """Members of the agent's code, for a sandbox; empty for agents that are data."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON document that :func:`parse_manifest` reads."""
@@ -104,6 +106,7 @@ class Manifest:
                 name: {"sha256": digest.sha256, "bytes": digest.size}
                 for name, digest in sorted(self.members.items())
             },
+            **({"code": list(self.code)} if self.code else {}),
             "binding": self.binding(),
         }
 
@@ -117,11 +120,12 @@ class Manifest:
             for task in self.tasks
             for run in task.runs
         ]
-        return hashlib.sha256(encode([self.name, self.agent, runs])).hexdigest()
+        code = [[[name, self.members[name].sha256] for name in self.code]] if self.code else []
+        return hashlib.sha256(encode([self.name, self.agent, runs, *code])).hexdigest()
 
     def referenced(self) -> set[str]:
         """Return the members that the tasks name."""
-        return {
+        return {*self.code} | {
             member
             for task in self.tasks
             for member in (
@@ -188,9 +192,11 @@ def parse_manifest(document: Any, *, schemas: Collection[int] = (SCHEMA,)) -> Ma
             name: _digest(_Reader(value, f"{MANIFEST} members.{name}"))
             for name, value in top.mapping("members").items()
         },
+        code=tuple(top.items("code", str, 1000)) if "code" in top.value else (),
     )
     if not manifest.tasks:
         raise BundleError(f"{MANIFEST} names no task; a bundle holds the records of at least one")
+    _check_code(manifest)
     _check_unique([task.task for task in manifest.tasks], "task")
     for task in manifest.tasks:
         _check_unique([run.name for run in task.runs], f"run of {task.task}")
@@ -203,6 +209,14 @@ def parse_manifest(document: Any, *, schemas: Collection[int] = (SCHEMA,)) -> Ma
             "these weights; make the bundle again with `pkubench bundle`"
         )
     return manifest
+
+
+def _check_code(manifest: Manifest) -> None:
+    if (manifest.kind == "code") != bool(manifest.code):
+        raise BundleError(f"{MANIFEST}: an agent of the kind 'code' has code, and no other has any")
+    outside = [name for name in manifest.code if not name.startswith(CODE)]
+    if outside:
+        raise BundleError(f"{MANIFEST} calls {outside[0]} code; code is below {CODE}")
 
 
 def check_text(value: str, what: str, longest: int, *, empty: bool = False) -> str:

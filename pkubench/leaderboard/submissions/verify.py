@@ -1,16 +1,17 @@
 """Verification: run the weights of a bundle again on the same seeds and compare the episodes.
 
-Nothing that was submitted is executed. Saved weights are data for an architecture that pkubench
-registers, ONNX graphs go to ONNX Runtime, and named agents are pkubench's own. An agent that is
-code (``package.module:factory``, ``sb3:``) is not run; its entries stay self-reported.
+Nothing that was submitted is executed but in a sandbox. Saved weights are data for an architecture
+that pkubench registers, ONNX graphs go to ONNX Runtime, and named agents are pkubench's own. An
+agent whose code is in the bundle runs in a sandbox; one that is code elsewhere (``sb3:``) is not
+run, and its entries stay self-reported.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pkubench.agents.registry import prefixes
@@ -18,11 +19,25 @@ from pkubench.agents.resolve.loading import is_installed_code, resolve_agent
 from pkubench.agents.resolve.sources import AgentSource
 from pkubench.agents.saved.population_content import POPULATION_SUFFIXES
 from pkubench.errors import AgentError, RefusedError, UnknownName, counted
+from pkubench.evaluation.run.episodes import ran_late
 from pkubench.evaluation.run.execution import Limits
+from pkubench.evaluation.run.planned import play_planned
 from pkubench.evaluation.run.replay import Replay, replay, time_left
 from pkubench.leaderboard.board.reading import Bundle, BundleRun, BundleTask, run_records
+from pkubench.leaderboard.board.secret import SecretSeeds
 from pkubench.leaderboard.board.tiers import Tier, Verdict, Verification
+from pkubench.leaderboard.sandbox.agents import SandboxRun, SandboxSource
+from pkubench.leaderboard.sandbox.bubblewrap import AGENT, SandboxLimits, check_bubblewrap
 from pkubench.leaderboard.submissions.copies import suspicions
+from pkubench.tasks.records import EpisodeRecord
+from pkubench.tasks.task import Task
+
+Played = Mapping[str, Sequence[EpisodeRecord]]
+"""Label of a run -> its records."""
+
+_TIERS = {"named": Tier.EVALUATED_HERE, "code": Tier.VERIFIED_CODE}
+"""Kinds without weights that could be verified or compared."""
+_GRAPHS = ("onnx",)
 
 TOTAL_S = 4 * 3600.0
 """Default limit of the time for playing all episodes of a bundle, in seconds."""
@@ -34,6 +49,9 @@ def verify_bundle(
     workers: int = 1,
     limits: Limits | None = None,
     progress: Callable[[str], None] | None = None,
+    on_block: Callable[[str], None] | None = None,
+    secret: SecretSeeds | None = None,
+    sandbox_graphs: bool = False,
 ) -> Verification:
     """Play every episode of a bundle again and compare (``pkubench.evaluation.run.replay``).
 
@@ -42,6 +60,9 @@ def verify_bundle(
         workers: processes of each evaluation; see :func:`pkubench.evaluate`.
         limits: how long the agent may take, one call and all episodes of the bundle together.
         progress: called with a sentence before each task.
+        on_block: called with a sentence after each block of episodes.
+        secret: a board's secret episodes, which are played by what was found to be verified.
+        sandbox_graphs: whether ONNX graphs run in a sandbox too, as code always does.
 
     Returns:
         A verdict for each task: ``verified-weights`` if every episode of every run is the same
@@ -55,33 +76,77 @@ def verify_bundle(
         MissingExtra: the task's environment or the weights need something that is not installed.
     """
     limits, started = limits or Limits(total=TOTAL_S), time.monotonic()
-    return Verification(
-        {
-            task.task.id: _verify_task(bundle, task, workers, time_left(limits, started), progress)
-            for task in bundle.tasks
-        }
-    )
+    verdicts = {}
+    for task in bundle.tasks:
+        if progress is not None:
+            what = f"{_count(task)} of {bundle.manifest.name} on {task.task.id}"
+            progress(f"{what}, {task.task.scoring.done} again")
+        left = time_left(limits, started)
+        player = _Player(workers, left, sandbox_graphs, on_block or (lambda _: None))
+        verdicts[task.task.id] = _verify_task(bundle, task, player, secret)
+    return Verification(verdicts)
+
+
+@dataclass(frozen=True)
+class _Player:
+    """Plays episodes of one task; both sets share the time that is left."""
+
+    workers: int
+    limits: Limits
+    sandbox_graphs: bool
+    on_block: Callable[[str], None]
+    started: float = field(default_factory=time.monotonic)
+
+    def again(self, source: AgentSource | SandboxSource, task: BundleTask) -> Replay:
+        """Play the recorded episodes again."""
+        records = [run_records(run) for run in task.runs]
+        blocks = {r.label: range(0, len(r.records), int(r.settings["block"])) for r in records}
+        return replay(
+            records,
+            source,
+            task.task,
+            blocks,
+            workers=self.workers,
+            limits=self.limits,
+            progress=self._reporter(task.task, f"{task.task.scoring.unit}s again"),
+        )
+
+    def secret(
+        self, source: AgentSource | SandboxSource, task: Task, secret: SecretSeeds
+    ) -> Played:
+        """Play a board's secret episodes; nothing where a task has none."""
+        planned = secret.plan(task)
+        if not planned:
+            return {}
+        return play_planned(
+            source,
+            task,
+            planned,
+            workers=self.workers,
+            limits=time_left(self.limits, self.started),
+            progress=self._reporter(task, f"secret {task.scoring.unit}s"),
+        )
+
+    def _reporter(self, task: Task, what: str) -> Callable[[int, int], None]:
+        return lambda done, total: self.on_block(f"{task.id}: {done} of {total} {what}")
 
 
 def _verify_task(
-    bundle: Bundle,
-    task: BundleTask,
-    workers: int,
-    limits: Limits,
-    progress: Callable[[str], None] | None,
+    bundle: Bundle, task: BundleTask, player: _Player, secret: SecretSeeds | None
 ) -> Verdict:
     kind = bundle.manifest.kind
     if kind == "external":
         return Verdict(Tier.SELF_REPORTED, "the agent is code, which this board does not run")
-    if kind != "named" and not all(run.entry.weights for run in task.runs):
+    if kind not in ("named", "code") and not all(run.entry.weights for run in task.runs):
         return Verdict(Tier.SELF_REPORTED, "the bundle has no weights to run again")
-    if progress is not None:
-        what = f"{_count(task)} of {bundle.manifest.name} on {task.task.id}"
-        progress(f"{what}, {task.task.scoring.done} again")
     with tempfile.TemporaryDirectory(prefix="pkubench-verify-") as folder:
         try:
-            found = _play_again(bundle, task, Path(folder), workers, limits)
-            copies = [] if kind == "named" or found.problem else suspicions(task, Path(folder))
+            source = _agent(bundle, task, Path(folder), player)
+            found = player.again(source, task)
+            copies = [] if kind in _TIERS or found.problem else suspicions(task, Path(folder))
+            unknown: Played = {}
+            if secret is not None and not (found.problem or copies):
+                unknown = player.secret(source, task.task, secret)
         except (AgentError, UnknownName, RefusedError) as error:
             return Verdict(Tier.SELF_REPORTED, f"the agent cannot be run again: {error}")
     if found.is_late:
@@ -93,33 +158,68 @@ def _verify_task(
         return Verdict(Tier.SELF_REPORTED, reason, is_contradicted=True)
     if copies:
         return Verdict(Tier.FLAGGED, f"looks like one training counted twice: {copies[0]}")
-    # A named agent has no weights that could be verified.
-    tier = Tier.EVALUATED_HERE if kind == "named" else Tier.VERIFIED_WEIGHTS
+    tier = _TIERS.get(kind, Tier.VERIFIED_WEIGHTS)
+    if any(ran_late(record) for records in unknown.values() for record in records):
+        return Verdict(Tier.SELF_REPORTED, "its secret episodes did not end within the time limits")
+    lines = _lines(task.task, unknown)
     if found.reproduced == found.replayed:
-        return Verdict(tier, found.how)
-    return Verdict(
-        tier, f"{found.how}; the episodes shown are those played here", played=_lines(task, found)
-    )
+        return Verdict(tier, found.how, secret=lines)
+    how = f"{found.how}; the episodes shown are those played here"
+    return Verdict(tier, how, played=_lines(task.task, found.records), secret=lines)
 
 
-def _play_again(
-    bundle: Bundle, task: BundleTask, folder: Path, workers: int, limits: Limits
-) -> Replay:
+def _agent(
+    bundle: Bundle, task: BundleTask, folder: Path, player: _Player
+) -> AgentSource | SandboxSource:
+    """Return the agent of a bundle, with the runs of a task."""
+    if bundle.manifest.kind == "code":
+        return _sandboxed(bundle, task, bundle.extract_code(folder / "code"), player.limits)
+    if bundle.manifest.kind in _GRAPHS and player.sandbox_graphs:
+        return _sandboxed(bundle, task, folder, player.limits)
     sources = [_source(bundle, task, run, folder / run.name) for run in task.runs]
     runs = tuple(
         replace(source.runs[0], label=run.name)
         for source, run in zip(sources, task.runs, strict=True)
     )
-    records = [run_records(run) for run in task.runs]
-    blocks = {run.label: range(0, len(run.records), int(run.settings["block"])) for run in records}
-    source = replace(sources[0], name=bundle.manifest.name, runs=runs)
-    return replay(records, source, task.task, blocks, workers=workers, limits=limits)
+    return replace(sources[0], name=bundle.manifest.name, runs=runs)
 
 
-def _lines(task: BundleTask, found: Replay) -> dict[str, bytes]:
+def _sandboxed(bundle: Bundle, task: BundleTask, folder: Path, limits: Limits) -> SandboxSource:
+    """Return an agent that runs in a sandbox, within the harness's limits of time.
+
+    Raises:
+        RefusedError: there is no sandbox here.
+    """
+    check_bubblewrap()
+    within = SandboxLimits(
+        reply_s=limits.act or SandboxLimits().reply_s, load_s=limits.load or SandboxLimits().load_s
+    )
+    runs = []
+    for run in task.runs:
+        place, agent = folder, bundle.manifest.agent
+        if bundle.manifest.kind != "code":
+            place = bundle.extract_weights(run, folder / run.name)
+            agent = _graph_spelling(bundle, place, Path(AGENT))
+        runs.append(SandboxRun(run.name, place, agent, task.task.id, within))
+    (runtimes, *_) = [of.runtimes for of in prefixes().values() if of.bundle in _GRAPHS]
+    is_graph = bundle.manifest.kind in _GRAPHS
+    return SandboxSource(
+        bundle.manifest.name, tuple(runs), runtimes=tuple(runtimes) if is_graph else ()
+    )
+
+
+def _graph_spelling(bundle: Bundle, folder: Path, seen_as: Path) -> str:
+    """Return how an agent of ONNX graphs in a folder is spelled where that is ``seen_as``."""
+    graphs = sorted(folder.glob("*.onnx"))
+    alone = len(graphs) == 1 and not (folder / "team.json").exists()
+    (prefix,) = (name for name, of in prefixes().items() if of.bundle == bundle.manifest.kind)
+    return f"{prefix}:{seen_as / graphs[0].name if alone else seen_as}"
+
+
+def _lines(task: Task, played: Played) -> dict[str, bytes]:
     return {
-        label: "".join(f"{record.line(task.task)}\n" for record in records).encode()
-        for label, records in found.records.items()
+        label: "".join(f"{record.line(task)}\n" for record in records).encode()
+        for label, records in played.items()
     }
 
 
@@ -141,10 +241,7 @@ def _source(bundle: Bundle, task: BundleTask, run: BundleRun, folder: Path) -> A
         if len(files) != 1:
             raise RefusedError(f"the run {run.name!r} has {len(files)} population files, not one")
         return resolve_agent(str(files[0].resolve()), task.task)
-    graphs = sorted(folder.glob("*.onnx"))
-    alone = len(graphs) == 1 and not (folder / "team.json").exists()
-    (prefix,) = (name for name, of in prefixes().items() if of.bundle == bundle.manifest.kind)
-    return resolve_agent(f"{prefix}:{graphs[0] if alone else folder}", task.task)
+    return resolve_agent(_graph_spelling(bundle, folder, folder), task.task)
 
 
 def _count(task: BundleTask) -> str:

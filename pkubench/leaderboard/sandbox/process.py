@@ -1,0 +1,184 @@
+"""An agent's process in a sandbox, seen from outside: frames with time limits, and named ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+
+from pkubench.errors import AgentError
+from pkubench.leaderboard.sandbox.bubblewrap import SandboxLimits, sandbox_command
+from pkubench.leaderboard.sandbox.frames import Array, Frame, FrameError, Kind, pack, read
+
+_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+
+
+class SandboxError(AgentError):
+    """An agent in a sandbox that failed or was ended; the message names the reason."""
+
+
+class SandboxProcess:
+    """One warm process. After an error of the pipe it is gone; a new one has to be started."""
+
+    def __init__(
+        self, folder: Path, limits: SandboxLimits, command: list[str] | None = None
+    ) -> None:
+        """Start it.
+
+        Args:
+            folder: the submitted files.
+            limits: what it may use.
+            command: how to run it; None is in a sandbox. For measuring what the sandbox costs.
+
+        Raises:
+            RefusedError: there is no bubblewrap here.
+        """
+        self.limits = limits
+        if command is None and os.geteuid() == 0:
+            _open_to_others(folder)
+        self._command = command or sandbox_command(
+            inside_program(limits), folder, limits, _ONE_THREAD
+        )
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={} if command is None else None,
+            cwd="/",
+            start_new_session=True,
+            bufsize=0,
+        )
+        # An agent that nobody holds any more leaves no process behind.
+        weakref.finalize(self, _kill_group, self._process)
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._to, self._from = self._process.stdin.fileno(), self._process.stdout.fileno()
+        os.set_blocking(self._to, False)
+        os.set_blocking(self._from, False)
+        self._readable, self._writable = select.poll(), select.poll()
+        self._readable.register(self._from, select.POLLIN)
+        self._writable.register(self._to, select.POLLOUT)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it can be asked."""
+        return self._process.poll() is None
+
+    def ask(
+        self, kind: Kind, parts: Sequence[Array] = (), seat: int = 0, time_s: float | None = None
+    ) -> Frame:
+        """Send a frame and return the answer.
+
+        Args:
+            kind: of the question.
+            parts: its arrays.
+            seat: which member of a team is asked.
+            time_s: seconds for the answer; None is ``reply_s`` of the limits.
+
+        Raises:
+            SandboxError: the agent failed, broke a limit, or answered with something else.
+        """
+        limit = self.limits.reply_s if time_s is None else time_s
+        deadline = time.monotonic() + limit
+        try:
+            self._send(pack(kind, parts, seat), deadline)
+            frame = read(lambda size: self._take(size, deadline))
+        except TimeoutError:
+            self.kill()
+            raise SandboxError(f"sandbox: no answer within {limit:g} s") from None
+        except FrameError as error:
+            self.kill()
+            raise SandboxError(f"sandbox: malformed frame: {error}") from error
+        except (EOFError, BrokenPipeError):
+            raise SandboxError(f"sandbox: {self._end()}") from None
+        if frame.kind is Kind.FAILED:
+            raise SandboxError(frame.text if frame.parts else "failed without a reason")
+        if frame.kind is not Kind.DONE or frame.seat != seat:
+            self.kill()
+            raise SandboxError(f"sandbox: malformed frame: an answer of kind {frame.kind}")
+        return frame
+
+    def kill(self) -> None:
+        """End it, and whatever it started."""
+        _kill_group(self._process)
+
+    def _send(self, data: bytes, deadline: float) -> None:
+        left = memoryview(data)
+        while left:
+            try:
+                left = left[os.write(self._to, left) :]
+            except BlockingIOError:
+                _wait(self._writable, deadline)
+
+    def _take(self, size: int, deadline: float) -> bytes:
+        parts, left = [], size
+        while left:
+            try:
+                part = os.read(self._from, min(left, 1 << 20))
+            except BlockingIOError:
+                _wait(self._readable, deadline)
+                continue
+            if not part:
+                raise EOFError
+            parts.append(part)
+            left -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _end(self) -> str:
+        """Return how the process ended, in words."""
+        try:
+            code = self._process.wait(timeout=5.0)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return "the agent closed the pipe"
+        self.kill()
+        number = code - 128 if code > 128 else -code
+        if number == signal.SIGXCPU:
+            return f"used more than {self.limits.cpu_s} s of processor time"
+        if number in signal.valid_signals():
+            return f"ended by {signal.Signals(number).name}"
+        return f"ended with exit code {code}"
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+
+
+def _open_to_others(folder: Path) -> None:
+    """Let the user of the sandbox read the submitted files."""
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def inside_program(limits: SandboxLimits) -> list[str]:
+    """Return the command line of what runs inside."""
+    values = {
+        "RLIMIT_AS": limits.memory,
+        "RLIMIT_NPROC": limits.processes,
+        "RLIMIT_CPU": limits.cpu_s,
+        "RLIMIT_FSIZE": limits.tmp,
+        "RLIMIT_NOFILE": limits.files,
+        "RLIMIT_CORE": 0,
+    }
+    module = "pkubench.leaderboard.sandbox.inside"
+    return [sys.executable, "-m", module, json.dumps(values)]
+
+
+def _wait(poll: select.poll, deadline: float) -> None:
+    left = deadline - time.monotonic()
+    if left <= 0 or not poll.poll(left * 1000):
+        raise TimeoutError

@@ -1,0 +1,72 @@
+"""The site's pages as a server shows them: as of the latest verdict, filled once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pkubench.leaderboard.board.store import Board
+from pkubench.leaderboard.site.builder import Site
+
+_UNKEPT = ("downloads/", "board.json")
+"""Files that are made on each request: they are large, or rarely asked for."""
+
+
+class _Edition(NamedTuple):
+    """The pages of one version of the board."""
+
+    version: int
+    site: Site
+    filled: dict[str, bytes]
+    """Pages that somebody asked for, by their addresses."""
+
+
+class LivePages:
+    """Pages of a board that changes.
+
+    While the board is read again after a change, the pages from before it are served, so that no
+    reader waits for the ranking of a large board.
+    """
+
+    def __init__(self, board: Board) -> None:
+        """Read the board for the first time."""
+        self._board, self._lock = board, threading.Lock()
+        self._edition = self._read()
+
+    def refresh(self) -> None:
+        """Read the board now, if it has changed."""
+        with self._lock:
+            if self._board.version() != self._edition.version:
+                self._edition = self._read()
+
+    def file(self, name: str) -> bytes | None:
+        """Return a file of the site; None if there is none of this name."""
+        _, site, filled = self._latest()
+        make = site.files.get(name)
+        if make is None:
+            return None
+        if name.startswith(_UNKEPT):
+            return make()
+        if name not in filled:
+            filled[name] = make()
+        return filled[name]
+
+    def page(self, name: str, template: str, **values: Any) -> bytes:
+        """Fill a page that only a server has."""
+        return self._latest().site.page(name, template, **values)
+
+    def standings(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """Return the standings of each task, as JSON values."""
+        pages = self._latest().site.pages
+        return {page.task.id: [one.to_json() for one in page.standings] for page in pages}
+
+    def _read(self) -> _Edition:
+        version = self._board.version()  # before the entries: a change in between is seen later
+        return _Edition(version, Site(self._board, is_live=True), {})
+
+    def _latest(self) -> _Edition:
+        """Return the pages there are, and start to read the board again if it has changed."""
+        if self._board.version() != self._edition.version and not self._lock.locked():
+            threading.Thread(target=self.refresh, daemon=True).start()
+        return self._edition

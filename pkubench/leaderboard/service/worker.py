@@ -1,0 +1,140 @@
+"""A worker: leases submissions, runs them again, and writes their verdicts.
+
+Any number of workers may run, on any machines that reach the database. A worker that is killed
+loses its lease after a while, and another one starts the submission from the beginning; entries and
+verdict are written in one transaction, so nothing is counted twice.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import os
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pkubench.errors import BundleError, PkubenchError, StorageError
+from pkubench.evaluation.run.execution import Limits
+from pkubench.leaderboard.board.secret import SecretSeeds
+from pkubench.leaderboard.board.store import Board
+from pkubench.leaderboard.service.jobs import LEASE_S, Lease, LeaseLost, Queue
+from pkubench.leaderboard.submissions.bundle import read_bundle
+from pkubench.leaderboard.submissions.verify import TOTAL_S, verify_bundle
+
+POLL_S = 2.0
+"""How often an idle worker looks for a job."""
+_LOG = logging.getLogger("pkubench.leaderboard.worker")
+
+
+class Worker:
+    """Works on one submission at a time."""
+
+    def __init__(
+        self,
+        board: Board,
+        *,
+        processes: int = 1,
+        limits: Limits | None = None,
+        lease_s: float = LEASE_S,
+        name: str | None = None,
+    ) -> None:
+        """Work for a board.
+
+        Args:
+            board: where jobs are leased, and entries and verdicts are written.
+            processes: how many play episodes; 0 plays them in this one.
+            limits: how long a submission may take.
+            lease_s: after how long without a heartbeat another worker takes a job over.
+            name: in the queue; None is the machine's and the process's.
+        """
+        self.board, self.queue = board, Queue(board.database, lease_s=lease_s)
+        self.processes, self.limits = processes, limits or Limits(total=TOTAL_S)
+        self.name = name or f"{socket.gethostname()}:{os.getpid()}"
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until ``stop`` is set; then finish the submission under way."""
+        while not stop.is_set():
+            try:
+                if not self.work():
+                    stop.wait(POLL_S)
+            except StorageError as error:  # the database restarts, or is full
+                _LOG.warning("%s", error)
+                stop.wait(POLL_S)
+
+    def work(self) -> bool:
+        """Lease one job and give its verdict; False if there is none.
+
+        Raises:
+            StorageError: the board cannot be used; the job is leased again later.
+        """
+        lease = self.queue.lease(self.name)
+        if lease is None:
+            return False
+        _LOG.info("submission %s, attempt %d", lease.digest, lease.attempt)
+        try:
+            self._judge(lease)
+        except LeaseLost as error:
+            _LOG.warning("%s", error)
+        except StorageError:
+            raise
+        except Exception as error:
+            # A fault of this machine or of pkubench, such as a missing extra: never a verdict.
+            what = str(error) if isinstance(error, PkubenchError) else repr(error)
+            _LOG.warning("submission %s: %s", lease.digest, what)
+            self._report(lease, what)
+        return True
+
+    def _report(self, lease: Lease, reason: str) -> None:
+        try:
+            self.queue.fail(lease, reason[:2000])
+        except LeaseLost as error:
+            _LOG.warning("%s", error)
+
+    def _judge(self, lease: Lease) -> None:
+        with tempfile.TemporaryDirectory(prefix="pkubench-worker-") as folder, self._beat(lease):
+            path = Path(folder) / "bundle.zip"
+            path.write_bytes(self.queue.bundle(lease))
+            try:
+                bundle = read_bundle(path)
+                verification = verify_bundle(
+                    bundle,
+                    workers=self.processes,
+                    limits=self.limits,
+                    on_block=lambda text: self.queue.heartbeat(lease, text),
+                    secret=SecretSeeds.of(self.board.database),
+                    sandbox_graphs=True,
+                )
+                self.board.submit(
+                    bundle,
+                    verification,
+                    submitted_at=datetime.datetime.now(datetime.UTC),
+                    also=lambda connection, found: self.queue.accept(connection, lease, found),
+                )
+            except BundleError as error:
+                self.queue.refuse(lease, str(error).removeprefix("not submitted: "))
+
+    @contextmanager
+    def _beat(self, lease: Lease) -> Iterator[None]:
+        """Hold a lease while a block of episodes takes long."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(self.queue.lease_s / 3):
+                try:
+                    self.queue.heartbeat(lease)
+                except LeaseLost:  # the next report of progress ends the work
+                    return
+                except StorageError as error:
+                    _LOG.warning("%s", error)
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
