@@ -33,6 +33,7 @@ SERVE = """
 import sys, uvicorn
 from pkubench.leaderboard import Board
 from pkubench.leaderboard.service.app import Service, create_app
+from pkubench.leaderboard.service.rates import Rate
 rate = Rate(10**6, 1.0)
 app = create_app(Board.open(sys.argv[1]), Service(submissions=rate, wrong_tokens=rate))
 uvicorn.run(app, port=int(sys.argv[2]), log_config=None)
