@@ -27,7 +27,7 @@ from pkubench.tasks.task import Task
 app = verb_app()
 
 
-_FAMILY = re.compile(r"(.*?[a-z])(\d[a-z\d]*|Continuous|)(-v\d+)")
+_FAMILY = re.compile(r"(.*?[a-z])(\d[a-z\d]*|Continuous|Id|Long|)(-v\d+)")
 _FIRST_WORD = re.compile(r"([A-Z][a-z0-9]+)([A-Z].*)")
 
 

@@ -19,14 +19,6 @@ from pkubench.envs.alignment.qa_pairs import CATEGORIES, SPLITS
 from pkubench.envs.core.batch import BatchEnv, BoolArray, FloatArray
 from pkubench.envs.core.seeding import IntArray, evaluation_seeds
 from pkubench.errors import RecordError
-from pkubench.evaluation.statistics.detection import (
-    auroc,
-    average_precision,
-    bootstrap_by_group,
-    calibration_error,
-    confusion,
-    threshold_at,
-)
 from pkubench.tasks.conversation import RETRIES, UNANSWERED, Conversation
 from pkubench.tasks.grouped import grouped, mean_of_groups, only
 from pkubench.tasks.records import EpisodeRecord
@@ -99,6 +91,14 @@ def judged_pairs(records: Sequence[EpisodeRecord], split: str) -> Judged | None:
 
 def overall(test: Judged, calibration: Judged, weights: FloatArray | None = None) -> Figures:
     """Return the figures of flagging pairs, for each row of weights (..., n) of the test pairs."""
+    from pkubench.evaluation.statistics.detection import (  # imports SciPy: slow
+        auroc,
+        average_precision,
+        calibration_error,
+        confusion,
+        threshold_at,
+    )
+
     scores = test.scores
     found: Figures = {
         "auroc": auroc(scores, test.unsafe, weights),
@@ -130,6 +130,12 @@ def overall(test: Judged, calibration: Judged, weights: FloatArray | None = None
 
 def by_category(test: Judged, weights: FloatArray | None = None) -> Mapping[str, Figures]:
     """Return the figures of each category: its pairs against the safe ones, others left out."""
+    from pkubench.evaluation.statistics.detection import (  # imports SciPy: slow
+        auroc,
+        average_precision,
+        confusion,
+    )
+
     found = {}
     for place, name in enumerate(CATEGORIES):
         positive = test.categories[:, place]
@@ -149,6 +155,8 @@ def by_category(test: Judged, weights: FloatArray | None = None) -> Mapping[str,
 
 def labels_together(test: Judged, weights: FloatArray | None = None) -> Figures:
     """Return the means over categories, and F1 of all labels in one table (micro), at 0.5."""
+    from pkubench.evaluation.statistics.detection import confusion  # imports SciPy: slow
+
     of = list(by_category(test, weights).values())
     known = [figures for figures in of if figures["pairs"] > 0]
     said = test.probabilities > THRESHOLD
@@ -300,6 +308,8 @@ class JudgedPairs(Conversation):
         drawn: Mapping[str, tuple[float, float]] = {}
         test, calibration = parts[0]
         if len(runs) == 1 and test is not None and calibration is not None:
+            from pkubench.evaluation.statistics.detection import bootstrap_by_group
+
             drawn = bootstrap_by_group(
                 lambda weights: figures_of(test, calibration, weights), test.prompts, RESAMPLES
             )

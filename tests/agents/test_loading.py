@@ -276,7 +276,8 @@ def _header(path: Path) -> None:
 
 
 def _nan(path: Path) -> None:
-    config, tensors, _ = load_saved(path.parent)
+    saved = load_saved(path.parent)
+    config, tensors = saved.config, saved.tensors
     name = next(iter(tensors))
     save_agent(path.parent, config, {**tensors, name: np.full_like(tensors[name], np.nan)})
 

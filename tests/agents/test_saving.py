@@ -25,7 +25,7 @@ def _save(folder: Path) -> None:
 
 def test_a_saved_agent_comes_back_bit_for_bit(tmp_path: Path) -> None:
     _save(tmp_path)
-    config, tensors, files = load_saved(tmp_path)
+    config, tensors, files, _ = load_saved(tmp_path)
     assert files == {}
     digest = hashlib.sha256((tmp_path / WEIGHTS).read_bytes()).hexdigest()
     assert config == {"format": 1, **FACTS, "weights_sha256": digest}
