@@ -118,6 +118,14 @@ def reports_table(output: Output, reports: Iterable[Report]) -> list[RenderableT
     for report in reports:
         groups[make_task(report.task).cost_limit is not None].append(report)
     tables = [_table(output, group) for group in groups if group]
+    if len(reports) == 1 and (others := _other_metrics(reports[0])):
+        columns = ("metric", "mean", "95 % interval", "n")
+        rows = [_measured(reports[0], metric) for metric in others]
+        tables.append(
+            output.table(
+                "", [Column(c, right=c != "metric") for c in columns], [[*r] for r in rows]
+            )
+        )
     spaced = [part for table in tables for part in (table, "")][:-1]
     return [*spaced, *_failures(reports), *_beyond_budgets(reports)]
 
@@ -157,9 +165,6 @@ def _table(output: Output, reports: list[Report]) -> RenderableType:
             ]
         )
         last = report.task
-    if len(reports) == 1:
-        rows += [["", "", *_measured(reports[0], metric)] for metric in _other_metrics(reports[0])]
-        rows[1:] = [[*row, *[""] * (len(columns) - len(row))] for row in rows[1:]]
     kept = [i for i, column in enumerate(columns) if column.title not in empty]
     return output.table("", [columns[i] for i in kept], [[row[i] for i in kept] for row in rows])
 
