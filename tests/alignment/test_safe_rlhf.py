@@ -145,7 +145,7 @@ def test_the_multiplier_moves_first_and_from_a_window_of_episodes(
     assert rising.update(draws())["multiplier"] == pytest.approx(math.exp(0.25), abs=1e-6)
 
 
-def test_an_update_steps_the_actor_then_the_critics_and_then_imitates(
+def test_an_update_moves_the_multiplier_then_the_actor_then_the_critics(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = learner(LagrangianPPO(epochs=2, imitation=0.5))
@@ -155,9 +155,52 @@ def test_an_update_steps_the_actor_then_the_critics_and_then_imitates(
         monkeypatch.setattr(
             optimiser, "step", lambda loss, step=step, name=name: (order.append(name), step(loss))
         )
+    move = made.move_multiplier
+    monkeypatch.setattr(
+        made, "move_multiplier", lambda method: (order.append("multiplier"), move(method))
+    )
+    used: list[float] = []
+    combined = made.combined
+    monkeypatch.setattr(
+        made, "combined", lambda *a: (used.append(made.multiplier), combined(*a))[1]
+    )
+    monkeypatch.setattr(made, "costs", lambda of: np.full(len(of.prompts), 0.4))
     made.update(draws())
-    assert order == ["net", "reward", "cost", "net"] * 2
+    assert order == ["multiplier", "net", "reward", "cost"] * 2
+    # log lambda moves by 0.1 x lambda x 0.4 in each epoch, and the costs are recorded once
+    first = math.exp(0.04)
+    assert used == pytest.approx([first, first * math.exp(0.04 * first)], rel=1e-6)
+    assert made.episode_costs == pytest.approx([0.4] * 32)
     assert list(learner(TokenPPO()).optimisers) == ["net", "reward"]
+
+
+def test_imitation_is_in_the_actors_step_with_its_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gradient(weight: float) -> torch.Tensor:
+        made = learner(TokenPPO(epochs=1, imitation=weight))
+        found: list[torch.Tensor] = []
+
+        def step(loss: torch.Tensor) -> None:
+            loss.backward()
+            found.append(made.actor.head.weight.grad.clone())
+
+        monkeypatch.setattr(made.optimisers["net"], "step", step)
+        made.update(draws())
+        assert len(found) == 1, "one step, not one for each loss"
+        return found[0]
+
+    alone, one, two = gradient(0.0), gradient(1.0), gradient(2.0)
+    # each is the mean of two losses: (g + w h) / 2
+    assert torch.allclose(2.0 * two - alone, 2.0 * (2.0 * one - alone), atol=1e-6)
+    assert (2.0 * one - alone).norm() > 1e-3
+
+
+def test_the_actors_rate_reaches_0_at_the_end_and_no_sooner() -> None:
+    made = learner(TokenPPO(epochs=2, imitation=1.0), batch_size=16, total=3)
+    for number in range(3):
+        made.update(draws(number))
+    actor = made.optimisers["net"]
+    assert actor.count == 6 and actor.schedule(actor.count) == pytest.approx(0.0, abs=1e-12)
+    assert actor.schedule(actor.count - 1) > 0.05
 
 
 def test_the_actors_first_step_is_the_policy_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
