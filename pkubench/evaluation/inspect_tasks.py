@@ -37,7 +37,7 @@ from pkubench.errors import AgentUnavailable
 from pkubench.evaluation.inspect_scores import score_of
 from pkubench.evaluation.run.execution import Job, Limits, run_job
 from pkubench.evaluation.run.sources import as_source
-from pkubench.tasks.conversation import Conversation
+from pkubench.tasks.conversation import is_asked_in_words
 from pkubench.tasks.records import EpisodeRecord, parse_record
 from pkubench.tasks.registry import make_task, tasks
 from pkubench.tasks.scoring import Episode
@@ -219,5 +219,5 @@ def _declare(task: Task) -> None:
 
 
 for _task in tasks():
-    if isinstance(_task.scoring, Conversation):
+    if is_asked_in_words(_task):
         _declare(_task)

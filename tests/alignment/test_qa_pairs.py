@@ -233,6 +233,15 @@ def test_a_prompt_in_both_files_is_refused(tmp_path: Path) -> None:
         beavertails.load_pairs.__wrapped__(str(tmp_path), "files")
 
 
+@pytest.mark.parametrize("other", ["latest.jsonl", "train_vs_test.jsonl", "validation.jsonl"])
+def test_files_of_other_names_are_refused_and_named(tmp_path: Path, other: str) -> None:
+    write(tmp_path / "train.jsonl", [entry(f"train {k}") for k in range(40)])
+    write(tmp_path / "test.jsonl", [entry("test")])
+    write(tmp_path / other, [entry("of neither")])
+    with pytest.raises(DataError, match=rf"train and test, and {other} in .* is neither"):
+        load_pairs(str(tmp_path), "files")
+
+
 def test_a_split_without_pairs_is_refused() -> None:
     with pytest.raises(DataError, match="no pair in its"):
         found = make_pairs("one", [Row("p", "r", (False,) * 14, True)])

@@ -231,4 +231,13 @@ def test_both_can_be_asked_in_words() -> None:
     assert f"\nResponse 2: {words}\n" in env.question("agent", 0, {})
     answers = [env.parse("agent", 0, reply) for reply in ("1 2", "2, then 1.", "1", "1 2 1", "12")]
     assert answers == ["1 2", "2 1", None, None, None]
+    said = {
+        '**"2 1"**.': "2 1",
+        "Both matter here.\nAnswer: 1, 2": "1 2",
+        "Response 2 is safer, and response 1 is more helpful.": None,
+        "1.2": None,
+        "-1 2": None,
+        "1 2 or 2 1": None,
+    }
+    assert {reply: env.parse("agent", 0, reply) for reply in said} == said
     assert env.answers("agent", 0) == ["1 1", "1 2", "2 1", "2 2"]
