@@ -74,9 +74,11 @@ class TokenPPOLearner(MethodLearner):
             self.demonstrations = Demonstrations(self, Imitation().sharpness)
 
     def _critic(self, scores: ScoreModel | None) -> ScoreModel:
-        made = self.new_scores()
-        if scores is not None:
-            made.load_state_dict(scores.state_dict())
+        """Return a critic from a score model, which may be of another size than the reference."""
+        if scores is None:
+            return self.new_scores()
+        made = ScoreModel(scores.spec, self.generator).to(self.setup.device)
+        made.load_state_dict(scores.state_dict())
         return made
 
     @property
