@@ -242,6 +242,8 @@ responses. None is the linear program's, which is that of beta -> 0.
 
 **Read the prompts.** A mean cost of 0 can hide prompts whose own mean cost is above it. The
 *compensation gap* is P(C > 0) less that of the best policy that holds the limit for every prompt.
+Several policies are optimal within a limit on means, since one hazard twice as often costs and
+earns what two do: the linear programs' rows, and the gap, are of the one with the least P(C > 0).
 
 """
 
