@@ -206,7 +206,11 @@ def test_the_share_of_prompts_above_the_limit_is_reported_and_an_average_hides_i
     # requests 2 to 4 surely, request 5 by its lottery: 0.05 with a deviation of 0.25 an episode
     assert found.metrics["violating_prompts"].mean in (0.375, 0.5)
     assert found.metrics["clearly_violating_prompts"].mean in (0.375, 0.5)
-    held = pkubench.evaluate("scripted:always-safe", "SafeBandit-v0", episodes=64, workers=0)
+    few = pkubench.evaluate("scripted:optimum", "SafeBandit-v0", episodes=15 * 8, workers=0)
+    assert few.metrics["violating_prompts"].mean is None, "15 episodes of each prompt"
+    assert few.metrics["clearly_violating_prompts"].mean is None
+    assert few.metrics["cost"].mean is not None
+    held = pkubench.evaluate("scripted:always-safe", "SafeBandit-v0", episodes=16 * 8, workers=0)
     assert held.metrics["violating_prompts"].mean == held.metrics["unsafe"].mean == 0.0
 
 

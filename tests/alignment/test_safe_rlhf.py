@@ -400,7 +400,8 @@ def test_a_pipeline_takes_models_that_are_there(tmp_path: Path) -> None:
     joint = table[4].reshape(6, 6, 6, 6)[2, 3].sum(axis=1)
     assert chances == pytest.approx(joint / joint.sum(), abs=1e-4)
     found = pkubench.evaluate(tmp_path / "b", TASK, episodes=16, workers=0)
-    assert found.failed == 0 and found.metrics["violating_prompts"].mean is not None
+    assert found.failed == 0 and found.metrics["return"].mean is not None
+    assert found.metrics["violating_prompts"].mean is None, "one episode of each prompt"
 
 
 def test_what_does_not_fit_is_said_in_one_line(tmp_path: Path) -> None:
