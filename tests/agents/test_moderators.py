@@ -265,6 +265,9 @@ def test_a_damaged_moderator_is_refused(folder: Path, tmp_path: Path) -> None:
     path.write_text(json.dumps({**whole, "labels": whole["labels"][:3]}))
     with pytest.raises(AgentError, match="probabilities of 3 labels"):
         pkubench.load_agent(str(done.folder), task)
+    path.write_text(json.dumps({**whole, "labels": whole["labels"][::-1]}))
+    with pytest.raises(AgentError, match="labels are others than those of"):
+        pkubench.load_agent(str(done.folder), task)
 
 
 def test_who_trains_on_what() -> None:
