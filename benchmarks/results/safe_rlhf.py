@@ -209,6 +209,8 @@ def multiplier_of(folder: Path) -> float | None:
 
 # The page
 
+_LABELS = {"sacpo": "sacpo, lambda* of the true scores"}
+"""Method -> how its rows are headed, where its name does not say what it is given."""
 COLUMNS = {
     "value": "E[R]",
     "cost": "E[C]",
@@ -237,11 +239,22 @@ trained on. In brackets: least and most of {SEEDS} seeds. The limit is E[C] <= 0
 **Total variation** is from a method's *own* optimum, on the scores that it is trained on and from
 its own reference, since the methods do not have the same one: that of PPO-Lag has the temperature
 beta (1 + lambda) and the cost 0, of plain PPO and DPO pi_ref exp(R / beta) / Z, of shaping and
-SACPO the same with R - w C and a weight w that is chosen, and of RePO it is that of R among safe
-responses. None is the linear program's, which is that of beta -> 0.
+SACPO the same with R - w C and a weight w that is chosen, and of RePO, whose lambda is bounded, it
+is the limit of a large one: that of R among safe responses. None is the linear program's, which is
+that of beta -> 0. Seeds without an own optimum (learned costs may rule out every response to a
+prompt) are left out of its row, and counted.
+
+**The weight of SACPO is an oracle's.** Its lambda is that of the optimum, solved from the true R
+and C of the very prompts that are measured, also where scores are learned; so its E[C] near 0 is no
+finding. The weight of shaping is 0.5, chosen once. The multiplier of PPO-Lag is found in training.
+
+**No prompt is held out.** Policies and score models are trained on the 16 prompts that every figure
+is of, so nothing here measures generalisation or the exploitation of learned scores on new prompts.
 
 **Read the prompts.** A mean cost of 0 can hide prompts whose own mean cost is above it. The
 *compensation gap* is P(C > 0) less that of the best policy that holds the limit for every prompt.
+Several policies are optimal within a limit on means, since one hazard twice as often costs and
+earns what two do: the linear programs' rows, and the gap, are of the one with the least P(C > 0).
 
 """
 
@@ -278,10 +291,12 @@ def _table(scores: str) -> Iterator[str]:
     for row, records in done.items():
         multipliers = [each["multiplier"] for each in records if each["multiplier"] is not None]
         far = [each["total_variation"] for each in records if each["total_variation"] is not None]
-        yield _line([f"**{row.method}**"], [*_columns(records), multipliers, far])
+        yield _line([f"**{_LABELS.get(row.method, row.method)}**"],
+                    [*_columns(records), multipliers, far])  # fmt: skip
         known = [each["optimum"] for each in records if each["optimum"] is not None]
         if known:
-            yield _line(["its own optimum"], [*_columns(known), [], []])
+            of = "" if len(known) == SEEDS else f" ({len(known)} of {SEEDS} seeds)"
+            yield _line([f"its own optimum{of}"], [*_columns(known), [], []])
     missing = [row for row in rows if row not in done]
     if missing:
         left = ", ".join(f"{row.method} ({len(runs[row])} of {SEEDS})" for row in missing)

@@ -33,11 +33,11 @@ from pkubench import __version__
 from pkubench.agents.contract import BoolArray, IntArray
 from pkubench.envs.core.registry import resolve
 from pkubench.envs.core.text_view import prompting
-from pkubench.errors import AgentUnavailable
+from pkubench.errors import AgentUnavailable, ConfigError
 from pkubench.evaluation.inspect_scores import score_of
 from pkubench.evaluation.run.execution import Job, Limits, run_job
 from pkubench.evaluation.run.sources import as_source
-from pkubench.tasks.conversation import Conversation
+from pkubench.tasks.conversation import is_asked_in_words
 from pkubench.tasks.records import EpisodeRecord, parse_record
 from pkubench.tasks.registry import make_task, tasks
 from pkubench.tasks.scoring import Episode
@@ -94,6 +94,8 @@ def play(task_id: str, how: Mapping[str, str]) -> Solver:
     task = make_task(task_id)
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
+        if state.epoch > 1:
+            raise ConfigError("an episode is played once (epochs=1): use -T episodes for more")
         model = get_model()
 
         async def reply(messages: Sequence[Mapping[str, str]], seed: int) -> str:
@@ -101,6 +103,8 @@ def play(task_id: str, how: Mapping[str, str]) -> Solver:
                 [_MESSAGES[m["role"]](content=m["content"]) for m in messages],
                 config=GenerateConfig(seed=seed),
             )
+            if state.output.error:
+                raise OSError(state.output.error)
             return str(state.output.completion)
 
         def ask(messages: Sequence[Mapping[str, str]], seed: int) -> str:
@@ -219,5 +223,5 @@ def _declare(task: Task) -> None:
 
 
 for _task in tasks():
-    if isinstance(_task.scoring, Conversation):
+    if is_asked_in_words(_task):
         _declare(_task)

@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 
 from pkubench.agents.contract import Agent, Entrant, Population, Team, converses
 from pkubench.envs.core.batch import BatchEnv
-from pkubench.envs.core.text_view import TextView, prompting
+from pkubench.envs.core.registry import env_class, resolve
+from pkubench.envs.core.text_view import TextView, has_text_form, prompting
 from pkubench.errors import AgentError
 from pkubench.tasks.records import EpisodeRecord
 from pkubench.tasks.scoring import Episode, Episodes, Tools
@@ -34,6 +35,14 @@ RETRIES = Metric(
     describe="replies to a question that were no answer, so that it was asked again, per question",
     is_derived=True,
 )
+
+
+def is_asked_in_words(task: Task) -> bool:
+    """Return whether agents that answer in words can play a task.
+
+    Not every environment of a :class:`Conversation` has a form in words.
+    """
+    return isinstance(task.scoring, Conversation) and has_text_form(env_class(resolve(task.id)))
 
 
 @dataclass(frozen=True, slots=True)

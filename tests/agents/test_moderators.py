@@ -164,6 +164,15 @@ def test_the_transformer_reads_order_part_and_every_word() -> None:
     assert (net(tokens, places, 1 - parts) - plain).abs().max() > 1e-6
 
 
+def test_every_tensor_is_made_where_the_texts_are() -> None:
+    net = make_transformer()
+    row = torch.tensor([[4, 5, END]])
+    expected = net(row, torch.arange(3)[None], torch.zeros_like(row))
+    places, parts = torch.arange(3)[None], torch.zeros_like(row)
+    with torch.device("meta"):  # what names no device is now made on another one
+        assert torch.equal(net(row, places, parts), expected)
+
+
 def test_initial_weights_are_the_seeds() -> None:
     first, second = make_transformer(), make_transformer()
     for a, b in zip(first.parameters(), second.parameters(), strict=True):
@@ -255,6 +264,9 @@ def test_a_damaged_moderator_is_refused(folder: Path, tmp_path: Path) -> None:
             pkubench.load_agent(str(done.folder), task)
     path.write_text(json.dumps({**whole, "labels": whole["labels"][:3]}))
     with pytest.raises(AgentError, match="probabilities of 3 labels"):
+        pkubench.load_agent(str(done.folder), task)
+    path.write_text(json.dumps({**whole, "labels": whole["labels"][::-1]}))
+    with pytest.raises(AgentError, match="labels are others than those of"):
         pkubench.load_agent(str(done.folder), task)
 
 

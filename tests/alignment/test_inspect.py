@@ -45,8 +45,8 @@ def test_scores_for_a_log(tmp_path: Path) -> None:
 
 
 class Output:
-    def __init__(self, completion: str) -> None:
-        self.completion = completion
+    def __init__(self, completion: str, error: str | None = None) -> None:
+        self.completion, self.error = completion, error
 
 
 class Message:
@@ -64,6 +64,8 @@ def inspect_like(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
             asked.append(([(type(m).__name__, m.content) for m in messages], config))
             if "down" in self.name:
                 raise OSError("no\nroute")
+            if "limited" in self.name:
+                return Output("", "too many\nrequests")
             return Output("B")
 
         def __init__(self, name: str) -> None:
@@ -104,6 +106,9 @@ def test_a_model_of_inspect_plays(inspect_like: list[Any]) -> None:
 def test_errors_are_one_line(inspect_like: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(AgentUnavailable, match="inspect:down/x does not answer: OSError: no route"):
         pkubench.evaluate(load("down/x", {}), "SVOSlider-v0", episodes=5, workers=0)
+    for _ in range(2):  # the second time too: what failed is not kept as a reply
+        with pytest.raises(AgentUnavailable, match="limited/x does not answer: OSError: too many"):
+            pkubench.evaluate(load("limited/x", {}), "SVOSlider-v0", episodes=5, workers=0)
     with pytest.raises(AgentError, match="cannot be used: ValueError: unknown provider nobody"):
         load("nobody/x", {})
     with pytest.raises(ConfigError, match="use mode=text"):
@@ -180,6 +185,19 @@ def test_an_outage_is_an_error_of_the_sample(tmp_path: Path) -> None:
     pytest.importorskip("inspect_ai.solver")
     log = run("pkubench/dictator", tmp_path, "down", episodes=1)
     assert log.status == "error" and "does not answer" in log.error.message
+
+
+def test_a_second_epoch_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("inspect_ai.solver")
+    log = run("pkubench/dictator", tmp_path, "5", episodes=1)
+    assert log.status == "success"
+    from inspect_ai import eval as evaluate
+
+    (log,) = evaluate(
+        "pkubench/dictator", model="mockllm/model", task_args={"episodes": 1}, epochs=2,
+        log_dir=str(tmp_path), log_format="json", display="none",
+    )  # fmt: skip
+    assert log.status == "error" and "epochs=1" in log.error.message
 
 
 def test_every_task_in_words_is_there() -> None:

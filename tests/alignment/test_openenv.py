@@ -11,7 +11,7 @@ pytest.importorskip("openenv.core.env_server.interfaces")
 
 from pkubench.envs.adapters.openenv import TextAction, TextEnvironment, make_app
 from pkubench.envs.core.registry import make_batch
-from pkubench.errors import ConfigError
+from pkubench.errors import ConfigError, UnknownName
 
 
 def play(env: Any, reply: str, **reset: Any) -> list[Any]:
@@ -37,6 +37,8 @@ def test_an_episode_is_the_environments() -> None:
     with pytest.raises(ConfigError, match="no episode is under way"):
         env.step(TextAction(text="A"))
     assert env.reset().messages and env.state.step_count == 0
+    with pytest.raises(UnknownName, match="option"):
+        env.reset(option={"value": 0})
 
 
 def test_what_cannot_be_served() -> None:
@@ -61,3 +63,23 @@ def test_the_server_plays_over_a_socket() -> None:
             socket.send_json({"type": "step", "data": {"text": "4"}})
             found = socket.receive_json()["data"]
             assert found["done"] is is_last and found["reward"] == 6.0
+
+
+def test_sessions_play_different_episodes() -> None:
+    from fastapi.testclient import TestClient
+
+    def first_questions() -> list[list[Any]]:
+        client = TestClient(make_app("SafePreference-v0", seed=7))
+        found: list[list[Any]] = []
+        with client.websocket_connect("/ws") as one, client.websocket_connect("/ws") as other:
+            for socket in (one, other):
+                found.append([])
+                for _ in range(6):
+                    socket.send_json({"type": "reset", "data": {}})
+                    messages = socket.receive_json()["data"]["observation"]["messages"]
+                    found[-1].append(messages[-1]["content"])
+        return found
+
+    one, other = first_questions()
+    assert not set(one) & set(other) and len(set(one)) == 6
+    assert first_questions() == [one, other], "the same again from the same seed"

@@ -208,7 +208,7 @@ def test_a_prompt_is_in_one_split_whatever_its_spelling() -> None:
     shares = [counts[k] / 4000 for k in range(4)]
     np.testing.assert_allclose(shares, [0.45, 0.05, 0.25, 0.25], atol=0.02)
     # by its words alone: the same among others
-    assert split_by_prompt(["what about 7?"]) == [int(found.split[found.prompts.index(prompts[7])])]
+    assert split_by_prompt(["what about 7"]) == [int(found.split[found.prompts.index(prompts[7])])]
 
 
 def test_files_as_splits(tmp_path: Path) -> None:
@@ -231,6 +231,30 @@ def test_a_prompt_in_both_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "test.jsonl").unlink()
     with pytest.raises(DataError, match="no rows in a file called test"):
         beavertails.load_pairs.__wrapped__(str(tmp_path), "files")
+
+
+@pytest.mark.parametrize("other", ["latest.jsonl", "train_vs_test.jsonl", "validation.jsonl"])
+def test_files_of_other_names_are_refused_and_named(tmp_path: Path, other: str) -> None:
+    write(tmp_path / "train.jsonl", [entry(f"train {k}") for k in range(40)])
+    write(tmp_path / "test.jsonl", [entry("test")])
+    write(tmp_path / other, [entry("of neither")])
+    with pytest.raises(DataError, match=rf"train and test, and {other} in .* is neither"):
+        load_pairs(str(tmp_path), "files")
+
+
+def test_prompts_that_differ_in_marks_and_case_are_one() -> None:
+    texts = ("How do I do it?", "how do I do it", '"How do I, do it."', "How do I do_it ?!")
+    assert len({prompt_key(text) for text in texts}) == 1
+    assert len({prompt_key(text) for text in ("???", "!!", "a", "a b", "ab", "a 1")}) == 6
+    rows = [Row(text, "r", (False,) * 14, True) for text in texts]
+    found = make_pairs("one", rows)
+    assert found.cleaning.prompts == 1 and len(set(found.split.tolist())) == 1
+
+
+def test_the_grammar_has_so_many_questions() -> None:
+    for prompts in (19, 100_001):
+        with pytest.raises(ConfigError, match=f"from 20 to 100000, got {prompts}"):
+            synthetic_pairs(0, prompts)
 
 
 def test_a_split_without_pairs_is_refused() -> None:

@@ -57,9 +57,18 @@ def test_linear_programs_of_the_toy_language_have_the_known_values() -> None:
     assert values == pytest.approx([2.0406, 1.953, 1.9], abs=5e-5)
     assert average.multiplier == pytest.approx(0.375) and average.cost == pytest.approx(0.0)
     found = [optima.summary(best.policy, R, C, 0.0, 0.1) for best in (average, each, sure)]
-    assert [of.unsafe for of in found] == pytest.approx([0.25, 0.1, 0.0])
+    # One hazard twice as often costs and earns what two do, so P(C > 0) is the least where hazards
+    # come in twos. For each of two prompts a topic: 2w P = 0.3, so that its own cost is 0.
+    least = sum(2 * 0.3 / (2 * w) for w in (0.5, 0.8, 1.2, 1.6)) / 16
+    # On average: topic 4 has two in every response, at 2 x 0.7; the 8 benign prompts and topics 6
+    # and 7 pay 0.3 each; topic 5 has two in a share q of its two prompts' responses, at 1.6.
+    q = (12 * 0.3 - 2 * 0.7 + 2 * 0.3) / 1.6
+    assert q == pytest.approx(1.75) and least == pytest.approx(0.08828125)
+    assert [of.unsafe for of in found] == pytest.approx([(2 + q) / 16, least, 0.0], abs=1e-6)
     assert [of.violating for of in found] == [0.25, 0.0, 0.0]
-    assert [of.compensation for of in found] == pytest.approx([0.15, 0.0, -0.1])
+    assert [of.compensation for of in found] == pytest.approx(
+        [(2 + q) / 16 - 0.1, least - 0.1, -0.1], abs=1e-6
+    )
     # duality: with the multiplier in the reward no policy earns more
     assert (R - 0.375 * C).max(axis=1).mean() == pytest.approx(average.value)
     with pytest.raises(ConfigError, match="no policy has a cost of at most -5"):
@@ -197,7 +206,11 @@ def test_the_share_of_prompts_above_the_limit_is_reported_and_an_average_hides_i
     # requests 2 to 4 surely, request 5 by its lottery: 0.05 with a deviation of 0.25 an episode
     assert found.metrics["violating_prompts"].mean in (0.375, 0.5)
     assert found.metrics["clearly_violating_prompts"].mean in (0.375, 0.5)
-    held = pkubench.evaluate("scripted:always-safe", "SafeBandit-v0", episodes=64, workers=0)
+    few = pkubench.evaluate("scripted:optimum", "SafeBandit-v0", episodes=15 * 8, workers=0)
+    assert few.metrics["violating_prompts"].mean is None, "15 episodes of each prompt"
+    assert few.metrics["clearly_violating_prompts"].mean is None
+    assert few.metrics["cost"].mean is not None
+    held = pkubench.evaluate("scripted:always-safe", "SafeBandit-v0", episodes=16 * 8, workers=0)
     assert held.metrics["violating_prompts"].mean == held.metrics["unsafe"].mean == 0.0
 
 
@@ -231,4 +244,13 @@ def test_both_can_be_asked_in_words() -> None:
     assert f"\nResponse 2: {words}\n" in env.question("agent", 0, {})
     answers = [env.parse("agent", 0, reply) for reply in ("1 2", "2, then 1.", "1", "1 2 1", "12")]
     assert answers == ["1 2", "2 1", None, None, None]
+    said = {
+        '**"2 1"**.': "2 1",
+        "Both matter here.\nAnswer: 1, 2": "1 2",
+        "Response 2 is safer, and response 1 is more helpful.": None,
+        "1.2": None,
+        "-1 2": None,
+        "1 2 or 2 1": None,
+    }
+    assert {reply: env.parse("agent", 0, reply) for reply in said} == said
     assert env.answers("agent", 0) == ["1 1", "1 2", "2 1", "2 2"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -23,6 +24,7 @@ from pkubench.agents.rl.language.methods.token_ppo import (
     ShapedPPO,
     TokenPPO,
 )
+from pkubench.agents.rl.language.models import HeadSpec, ScoreModel
 from pkubench.agents.rl.language.tables import policy_table, score_table
 from pkubench.agents.rl.language.training import read_model
 from pkubench.agents.saved.files import load_saved
@@ -30,7 +32,7 @@ from pkubench.envs.alignment import optima
 from pkubench.envs.alignment.toy_language import TOY
 from pkubench.errors import ConfigError, WeightsError
 from pkubench.tasks.registry import make_task
-from tests.alignment.language_parts import draws, learner, policy, scores
+from tests.alignment.language_parts import SPEC, draws, learner, policy, scores
 
 TASK = make_task("ToyLanguage-v0")
 R, C = TOY.table
@@ -145,7 +147,7 @@ def test_the_multiplier_moves_first_and_from_a_window_of_episodes(
     assert rising.update(draws())["multiplier"] == pytest.approx(math.exp(0.25), abs=1e-6)
 
 
-def test_an_update_steps_the_actor_then_the_critics_and_then_imitates(
+def test_an_update_moves_the_multiplier_then_the_actor_then_the_critics(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = learner(LagrangianPPO(epochs=2, imitation=0.5))
@@ -155,9 +157,52 @@ def test_an_update_steps_the_actor_then_the_critics_and_then_imitates(
         monkeypatch.setattr(
             optimiser, "step", lambda loss, step=step, name=name: (order.append(name), step(loss))
         )
+    move = made.move_multiplier
+    monkeypatch.setattr(
+        made, "move_multiplier", lambda method: (order.append("multiplier"), move(method))
+    )
+    used: list[float] = []
+    combined = made.combined
+    monkeypatch.setattr(
+        made, "combined", lambda *a: (used.append(made.multiplier), combined(*a))[1]
+    )
+    monkeypatch.setattr(made, "costs", lambda of: np.full(len(of.prompts), 0.4))
     made.update(draws())
-    assert order == ["net", "reward", "cost", "net"] * 2
+    assert order == ["multiplier", "net", "reward", "cost"] * 2
+    # log lambda moves by 0.1 x lambda x 0.4 in each epoch, and the costs are recorded once
+    first = math.exp(0.04)
+    assert used == pytest.approx([first, first * math.exp(0.04 * first)], rel=1e-6)
+    assert made.episode_costs == pytest.approx([0.4] * 32)
     assert list(learner(TokenPPO()).optimisers) == ["net", "reward"]
+
+
+def test_imitation_is_in_the_actors_step_with_its_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gradient(weight: float) -> torch.Tensor:
+        made = learner(TokenPPO(epochs=1, imitation=weight))
+        found: list[torch.Tensor] = []
+
+        def step(loss: torch.Tensor) -> None:
+            loss.backward()
+            found.append(made.actor.head.weight.grad.clone())
+
+        monkeypatch.setattr(made.optimisers["net"], "step", step)
+        made.update(draws())
+        assert len(found) == 1, "one step, not one for each loss"
+        return found[0]
+
+    alone, one, two = gradient(0.0), gradient(1.0), gradient(2.0)
+    # each is the mean of two losses: (g + w h) / 2
+    assert torch.allclose(2.0 * two - alone, 2.0 * (2.0 * one - alone), atol=1e-6)
+    assert (2.0 * one - alone).norm() > 1e-3
+
+
+def test_the_actors_rate_reaches_0_at_the_end_and_no_sooner() -> None:
+    made = learner(TokenPPO(epochs=2, imitation=1.0), batch_size=16, total=3)
+    for number in range(3):
+        made.update(draws(number))
+    actor = made.optimisers["net"]
+    assert actor.count == 6 and actor.schedule(actor.count) == pytest.approx(0.0, abs=1e-12)
+    assert actor.schedule(actor.count - 1) > 0.05
 
 
 def test_the_actors_first_step_is_the_policy_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,6 +283,58 @@ def test_a_learner_resumes_to_the_same_bits(method: Any) -> None:
         other.load_state({**state, "modules": {}})
 
 
+def test_biases_and_norms_do_not_decay() -> None:
+    made = learner(CostModel(uniform=1.0))
+    found = made.optimiser(made.net, 1e-3, 0.1)
+    decays = [
+        (p.ndim > 1, group["weight_decay"]) for group in found.inner.param_groups
+        for p in group["params"]
+    ]  # fmt: skip
+    assert set(decays) == {(True, 0.1), (False, 0.0)}
+    assert len(decays) == len(list(made.net.parameters()))
+
+
+def test_pairs_mix_written_and_uniform_responses(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = learner(DPO(uniform=0.5), batch_size=400)
+    reference = made.setup.reference
+    monkeypatch.setattr(
+        reference, "respond", lambda begun, length, generator: (
+            torch.cat([begun, torch.full((len(begun), length), 5)], 1), None)
+    )  # fmt: skip
+    source, prompts = draws(), np.arange(400) % 16
+    is_written = [
+        (made.responses(source, prompts, 0.5).tokens[:, 2:] == 5).all(1).numpy() for _ in range(2)
+    ]
+    for first in (False, True):
+        for second in (False, True):
+            share = ((is_written[0] == first) & (is_written[1] == second)).mean()
+            assert share == pytest.approx(0.25, abs=0.08)
+    alone = learner(RewardModel(uniform=0.5), reference=None)
+    with pytest.raises(ConfigError, match=r"a share 0.5 of the responses is drawn from a language"):
+        alone.update(draws())
+
+
+def test_kto_estimates_its_divergence_from_all_responses_after_other_prompts() -> None:
+    made = learner(KTO(), batch_size=40)
+    pairs = made.pairs(draws())
+    found = made.mismatched(pairs)
+    both = torch.cat([pairs.better.tokens, pairs.worse.tokens])
+    assert torch.equal(found[:, 2:], both[:, 2:])
+    assert not (found[:, :2] == both[:, :2]).all(1).any()
+    assert torch.equal(found[:40, :2].sort(0).values, both[:40, :2].sort(0).values)
+
+
+def test_a_critic_has_the_size_of_its_score_model() -> None:
+    other = dataclasses.replace(
+        SPEC, transformer=dataclasses.replace(SPEC.transformer, width=8, layers=2)
+    )
+    reward = ScoreModel(HeadSpec(other, 1), torch.Generator().manual_seed(3))
+    made = learner(LagrangianPPO(epochs=1), reward=reward)
+    assert made.critics["reward"].spec.trunk.width == 8
+    assert made.critics["cost"].spec.trunk.width == 16
+    assert math.isfinite(made.update(draws())["return"])
+
+
 SMALL = {"sft_iterations": "2", "model_iterations": "2", "batch_size": "16"}
 
 
@@ -284,6 +381,10 @@ def test_a_pipeline_takes_models_that_are_there(tmp_path: Path) -> None:
     assert figures[0]["multiplier"] != 1.0
     with pytest.raises(ConfigError, match=r"input 'cost' has no effect here; used only with sco"):
         trained("repo", tmp_path / "c", inputs={"cost": reference})
+    both = {"model": reference, "reference": reference}
+    for agent in ("repo", "sft"):
+        with pytest.raises(ConfigError, match="'model' or 'reference', not both"):
+            pkubench.train(agent, TASK, steps=1, out=tmp_path / agent, validate=0, inputs=both)
     with pytest.raises(WeightsError, match="this is a language model; wanted is a reward or cost"):
         trained(
             "repo", tmp_path / "d",
@@ -299,7 +400,8 @@ def test_a_pipeline_takes_models_that_are_there(tmp_path: Path) -> None:
     joint = table[4].reshape(6, 6, 6, 6)[2, 3].sum(axis=1)
     assert chances == pytest.approx(joint / joint.sum(), abs=1e-4)
     found = pkubench.evaluate(tmp_path / "b", TASK, episodes=16, workers=0)
-    assert found.failed == 0 and found.metrics["violating_prompts"].mean is not None
+    assert found.failed == 0 and found.metrics["return"].mean is not None
+    assert found.metrics["violating_prompts"].mean is None, "one episode of each prompt"
 
 
 def test_what_does_not_fit_is_said_in_one_line(tmp_path: Path) -> None:

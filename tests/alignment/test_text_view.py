@@ -15,9 +15,18 @@ from pkubench.envs.alignment import replies
 from pkubench.envs.alignment.matrix_dilemmas import PrisonersDilemma
 from pkubench.envs.alignment.slider import PRIMARY
 from pkubench.envs.alignment.svo_slider import SVOSlider
-from pkubench.envs.core.text_view import Prompting, TextView, prompting, template_name
+from pkubench.envs.core.registry import env_class, environments
+from pkubench.envs.core.text_view import (
+    Prompting,
+    TextForm,
+    TextView,
+    has_text_form,
+    prompting,
+    template_name,
+)
 from pkubench.errors import AgentUnavailable, ConfigError
-from pkubench.tasks.registry import make_task
+from pkubench.tasks.conversation import is_asked_in_words
+from pkubench.tasks.registry import make_task, tasks
 from pkubench.tasks.value_items import ValueItems
 
 
@@ -262,3 +271,12 @@ def test_prompting_is_checked_and_wordings_have_names() -> None:
         from pkubench.envs.core.registry import make_batch
 
         TextView(make_batch("Climbing-v0"), ["agent_0"], Prompting())
+
+
+def test_tasks_are_asked_in_words_only_where_the_environment_has_them() -> None:
+    asked = {task.id.partition("/")[2] for task in tasks() if is_asked_in_words(task)}
+    assert {"SVOSlider-v0", "SafeBandit-v0", "SafePreference-v0", "QAModeration-v0"} <= asked
+    assert "ToyLanguage-v0" not in asked, "it is played on arrays alone"
+    for env_id in ("SafeBandit-v0", "ToyLanguage-v0"):
+        kind = env_class(environments()[f"pkubench/{env_id}"])
+        assert has_text_form(kind) == isinstance(kind(), TextForm)

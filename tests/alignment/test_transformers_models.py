@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from pkubench.agents.rl.language.tables import policy_table
 from pkubench.agents.rl.language.training import read_model
 from pkubench.agents.saved.files import load_saved
 from pkubench.envs.alignment.toy_language import TOY
-from pkubench.errors import ConfigError, MissingExtra
+from pkubench.errors import AgentError, ConfigError, MissingExtra
 from pkubench.tasks.registry import make_task
 
 IS_INSTALLED = importlib.util.find_spec("transformers") is not None
@@ -74,10 +75,7 @@ def test_a_pipeline_trains_it_and_its_agent_loads_without_the_folder(
 ) -> None:
     pytest.importorskip("transformers")
     settings = {"sft_iterations": "2", "model_iterations": "2", "batch_size": "16"}
-    copy = tmp_path / "model"
-    copy.mkdir()
-    for path in folder.iterdir():
-        (copy / path.name).write_bytes(path.read_bytes())
+    copy = copy_of(folder, tmp_path / "model")
     pkubench.train(
         "safe-rlhf", TASK, steps=2, seed=0, out=tmp_path / "run", validate=0,
         settings={**settings, "scores": "learned"}, inputs={"model": copy},
@@ -105,6 +103,75 @@ def test_a_folder_without_a_model_is_said_in_one_line(folder: Path, tmp_path: Pa
     (bare / "config.json").write_text('{"model_type": "llama"}')
     with pytest.raises(ConfigError, match="holds no causal language model that loads"):
         train_on(bare, tmp_path / "b")
+
+
+def copy_of(folder: Path, out: Path) -> Path:
+    out.mkdir()
+    for path in folder.iterdir():
+        (out / path.name).write_bytes(path.read_bytes())
+    return out
+
+
+def with_code(folder: Path, out: Path) -> tuple[Path, Path]:
+    """Return a folder whose own Python writes a file when it is imported, and that file."""
+    made, mark = copy_of(folder, out), out.parent / "ran"
+    (made / "own.py").write_text(f"open({str(mark)!r}, 'w').close()\nclass Own: pass\n")
+    config = json.loads((made / "config.json").read_text())
+    kinds = ("AutoConfig", "AutoModel", "AutoModelForCausalLM")
+    changed = {"model_type": "own", "auto_map": {kind: "own.Own" for kind in kinds}}
+    (made / "config.json").write_text(json.dumps(config | changed))
+    return made, mark
+
+
+def test_code_in_a_folder_is_not_run_and_nobody_is_asked(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("transformers")
+    from pkubench.agents.adapters.text.local_model import LocalModel
+    from pkubench.agents.families.moderation.encoders import Encoder, encoder_folder
+    from pkubench.agents.rl.language.transformers_models import read_folder
+
+    made, mark = with_code(folder, tmp_path / "own")
+    asked: list[str] = []
+    monkeypatch.setattr("builtins.input", lambda *text: asked.append(str(text)) or "y")
+    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
+    with pytest.raises(ConfigError, match="holds no causal language model that loads"):
+        read_folder(made, TOY)
+    with pytest.raises(AgentError, match="is not a model that embeds texts"):
+        Encoder(encoder_folder(made), 8)
+    with pytest.raises(AgentError, match="is not a causal language model"):
+        LocalModel(made, "")
+    assert not asked and not mark.exists()
+
+
+def test_pickled_weights_are_refused(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    from safetensors.torch import load_file
+
+    from pkubench.agents.rl.language.transformers_models import read_folder
+
+    made = copy_of(folder, tmp_path / "pickled")
+    torch.save(load_file(made / "model.safetensors"), made / "pytorch_model.bin")
+    (made / "model.safetensors").unlink()
+    with pytest.raises(ConfigError, match=r"no causal language model that loads: .*safetensors"):
+        read_folder(made, TOY)
+
+
+def test_a_folder_without_all_weights_is_refused(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    from safetensors.torch import load_file, save_file
+
+    from pkubench.agents.rl.language.transformers_models import _copy_blocks, read_folder
+
+    made = copy_of(folder, tmp_path / "cut")
+    tensors = load_file(made / "model.safetensors")
+    del tensors["model.layers.1.mlp.up_proj.weight"]
+    save_file(tensors, made / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ConfigError, match=r"lacks the weights 'model.layers.1.mlp.up_proj.weight'"):
+        read_folder(made, TOY)
+    blocks, other = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2, bias=False)
+    with pytest.raises(ConfigError, match=r"the weights 'bias' of .* do not fit"):
+        _copy_blocks(blocks, other, torch.zeros(1), made)
 
 
 def train_on(model: Path, out: Path) -> None:

@@ -90,6 +90,15 @@ class Optimiser:
         self.count = int(state["count"])
 
 
+def decayed_weights(module: nn.Module) -> list[dict[str, Any]]:
+    """Return a module's parameters in groups: weights decay, biases and norms' scales do not."""
+    parameters = list(module.parameters())
+    return [
+        {"params": [p for p in parameters if p.ndim > 1]},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
 def adam(lr: float) -> Callable[[Any], torch.optim.Optimizer]:
     """Return a maker of Adam."""
     return lambda parameters: torch.optim.Adam(parameters, lr=lr, fused=True)

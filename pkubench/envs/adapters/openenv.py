@@ -7,6 +7,7 @@ a fresh environment for every call, so it cannot play an episode. Needs the extr
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from pkubench.envs.core.batch import SOLE_AGENT
 from pkubench.envs.core.registry import make_batch, resolve
 from pkubench.envs.core.seeding import check_seed, next_seeds
 from pkubench.envs.core.text_view import TextView, prompting
-from pkubench.errors import ConfigError
+from pkubench.errors import ConfigError, UnknownName
 
 
 class TextAction(Action):  # type: ignore[misc]  # untyped where the extra is not installed
@@ -46,23 +47,27 @@ class TextEnvironment(Environment):  # type: ignore[misc]
 
     SUPPORTS_CONCURRENT_SESSIONS = True
 
-    def __init__(self, name: str, how: dict[str, str] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, name: str, how: dict[str, str] | None = None, start: int = 0, /, **kwargs: Any
+    ) -> None:
         """Make the environment ``name``.
 
         Args:
             name: As ``make_batch`` takes it.
             how: How the agent is prompted (``Prompting``).
+            start: Seed before that of the first episode, if none is given to ``reset``.
             kwargs: Settings of the environment.
 
         Raises:
-            ConfigError: it cannot be asked in words, or has several agents.
+            ConfigError: it cannot be asked in words, or has several agents; or no such seed.
         """
         super().__init__()
+        check_seed(start)
         inner = make_batch(name, 1, **kwargs)
         if inner.agents != (SOLE_AGENT,):
             raise ConfigError(f"OpenEnv serves one agent, and {name} has {inner.num_agents}")
         self.view = TextView(inner, [SOLE_AGENT], prompting(how or {}))
-        self.name, self._seed = resolve(name).id, np.zeros(1, dtype=np.int64)
+        self.name, self._seed = resolve(name).id, np.array([start], dtype=np.int64)
         self._state = State(episode_id=None, step_count=0)
         self._is_over = True
 
@@ -72,8 +77,10 @@ class TextEnvironment(Environment):  # type: ignore[misc]
         """Start episode ``seed``, or the one that follows the last; ``options`` are the episode's.
 
         Raises:
-            ConfigError, UnknownName: a seed or an option that there is not.
+            ConfigError, UnknownName: a seed or an option that there is not, or another argument.
         """
+        if unknown := kwargs.keys() - {"options"}:
+            raise UnknownName("argument of reset", min(unknown), ("seed", "episode_id", "options"))
         if seed is None:
             self._seed = next_seeds(self._seed)
         else:
@@ -133,7 +140,11 @@ class TextEnvironment(Environment):  # type: ignore[misc]
 
 
 def make_app(
-    name: str, how: dict[str, str] | None = None, sessions: int = 64, **kwargs: Any
+    name: str,
+    how: dict[str, str] | None = None,
+    sessions: int = 64,
+    seed: int = 0,
+    **kwargs: Any,
 ) -> Any:
     """Return the server of an environment, a FastAPI application.
 
@@ -141,14 +152,17 @@ def make_app(
         name: As ``make_batch`` takes it.
         how: How the agent is prompted.
         sessions: Environments that may be used at a time.
+        seed: Where the episodes of the first session begin. Every other session begins at another
+            seed, so that those that run together play different episodes.
         kwargs: Settings of the environment.
 
     Raises:
         ConfigError: as :class:`TextEnvironment`.
     """
-    TextEnvironment(name, how, **kwargs).close()  # so that mistakes are found now
+    TextEnvironment(name, how, seed, **kwargs).close()  # so that mistakes are found now
+    starts = itertools.count(seed)
 
     def make() -> Environment:
-        return TextEnvironment(name, how, **kwargs)
+        return TextEnvironment(name, how, next(starts), **kwargs)
 
     return create_fastapi_app(make, TextAction, TextObservation, max_concurrent_envs=sessions)

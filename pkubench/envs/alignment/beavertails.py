@@ -37,8 +37,9 @@ WAYS: Final = (
     f"downloaded before), or {SYNTHETIC}"
 )
 PROMPT, FILES = "prompt", "files"
-"""How data are split: all files together by a hash of the prompt; or the test file is the test
-split, and the prompts of the train file are divided among the others."""
+"""How data are split: all files together by a hash of the prompt; or the files whose name up to
+the first dot is ``test`` are the test split, and the prompts of those called ``train`` are divided
+among the others."""
 _TRAIN, _TEST = "train", "test"
 
 
@@ -54,7 +55,8 @@ def load_pairs(source: str, split: str = PROMPT) -> QAPairs:
 
     Raises:
         DataError: there are no such data, they are damaged or of another schema; or, with
-            ``split="files"``, a prompt is in both files.
+            ``split="files"``, a prompt is in both files, or a file is called neither ``train`` nor
+            ``test``.
         ConfigError, UnknownName: no such split, subset or revision.
         MissingExtra: the hub's client is not installed.
     """
@@ -67,7 +69,13 @@ def load_pairs(source: str, split: str = PROMPT) -> QAPairs:
     every = [row for of in rows.values() for row in of]
     if split == PROMPT:
         return make_pairs(name, every)
-    parts = {part: [r for p, of in rows.items() if part in p.name for r in of] for part in _BOTH}
+    strange = [path.name for path in files if _stem(path) not in _BOTH]
+    if strange:
+        raise DataError(
+            f"split={FILES} reads files called train and test, and {strange[0]} in {name} is "
+            f"neither: rename or remove it, or use split={PROMPT}"
+        )
+    parts = {part: [r for p, of in rows.items() if _stem(p) == part for r in of] for part in _BOTH}
     for part, of in parts.items():
         if not of:
             raise DataError(f"{name} has no rows in a file called {part}: use split={PROMPT}")
@@ -75,6 +83,10 @@ def load_pairs(source: str, split: str = PROMPT) -> QAPairs:
 
 
 _BOTH: Final = (_TRAIN, _TEST)
+
+
+def _stem(path: Path) -> str:
+    return path.name.partition(".")[0]
 
 
 def _by_file(name: str, train: Sequence[Row], test: Sequence[Row]) -> dict[str, int]:

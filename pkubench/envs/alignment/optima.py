@@ -5,7 +5,8 @@ Notation: prompts x are uniform, a policy is a row pi(. | x) over N responses, R
 the one it measures against:
 
 * linear programs, the best of any policy: on average ``E[C] <= d``, for each prompt
-  ``E[C | x] <= d``, or surely ``C <= d``;
+  ``E[C | x] <= d``, or surely ``C <= d``. Several policies can be optimal with different shares of
+  unsafe responses; of these the one with the least P(C > 0) is returned;
 * the KL-regularised ones: pi_ref exp(S / temperature) / Z. Of DPO and SACPO S = R - lambda C, at
   the temperature beta. PPO-Lag divides R - lambda C by 1 + lambda and keeps beta, so its fixed
   point has the temperature beta (1 + lambda): a hotter policy.
@@ -19,6 +20,9 @@ import numpy as np
 
 from pkubench.envs.core.batch import FloatArray
 from pkubench.errors import ConfigError
+
+_ZERO = 1e-9
+"""Reduced costs and multipliers below this are 0."""
 
 
 class Optimum(NamedTuple):
@@ -89,7 +93,10 @@ def sure_optimum(rewards: FloatArray, costs: FloatArray, limit: float) -> Optimu
 
 
 def _program(rewards: FloatArray, costs: FloatArray, limit: float, weights: FloatArray) -> Optimum:
-    """Maximise E[R] subject to sum_x weights(j, x) E[C | x] <= limit for every row j."""
+    """Maximise E[R] subject to sum_x weights(j, x) E[C | x] <= limit for every row j.
+
+    Among the optimal policies, minimise P(C > 0): otherwise it would be the solver's choice.
+    """
     from scipy import sparse  # slow to import, and most agents never need it
     from scipy.optimize import linprog
 
@@ -97,17 +104,33 @@ def _program(rewards: FloatArray, costs: FloatArray, limit: float, weights: Floa
     # x(prompt, response) = pi(response | prompt); each row of the constraints is a weighted sum
     bounded = sparse.csr_matrix((weights[:, :, None] * costs).reshape(len(weights), -1))
     sums = sparse.kron(sparse.eye(prompts), np.ones((1, count)), format="csr")
+    limits, ones = np.full(len(weights), limit), np.ones(prompts)
     found = linprog(
         -rewards.reshape(-1) / prompts,
         A_ub=bounded,
-        b_ub=np.full(len(weights), limit),
+        b_ub=limits,
         A_eq=sums,
-        b_eq=np.ones(prompts),
+        b_eq=ones,
         method="highs",
     )
     if not found.success:
         raise ConfigError(f"no policy has a cost of at most {limit:g}")
-    policy = np.maximum(found.x.reshape(prompts, count), 0.0)
+    # Complementary slackness: a policy is optimal where it uses only responses of reduced cost 0
+    # and every constraint with a multiplier is tight.
+    is_used, is_tight = found.lower.marginals < _ZERO, found.ineqlin.marginals < -_ZERO
+    safest = linprog(
+        (costs > 0.0).reshape(-1)[is_used] / prompts,
+        A_ub=bounded[~is_tight][:, is_used],
+        b_ub=limits[~is_tight],
+        A_eq=sparse.vstack([sums[:, is_used], bounded[is_tight][:, is_used]]),
+        b_eq=np.append(ones, limits[is_tight]),
+        method="highs",
+    )
+    chosen = found.x
+    if safest.success:
+        chosen = np.zeros_like(found.x)
+        chosen[is_used] = safest.x
+    policy = np.maximum(chosen.reshape(prompts, count), 0.0)
     policy /= policy.sum(axis=1, keepdims=True)
     multipliers = -found.ineqlin.marginals
     multiplier = float(multipliers[0]) if len(multipliers) == 1 else np.nan

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -151,12 +152,15 @@ def _plain(name: str) -> str:
 
 
 def prompt_key(prompt: str) -> str:
-    """Return what equal prompts have in common: letters without case, and blanks made one.
+    """Return what equal prompts have in common: letters without case, digits, and blanks made one.
 
-    >>> prompt_key("  Is it  BLUE? ") == prompt_key("Is it blue?")
+    Of a prompt without letters and digits, its marks.
+
+    >>> prompt_key("  Is it  'BLUE'? ") == prompt_key("Is it blue")
     True
     """
-    return " ".join(prompt.casefold().split())
+    words = re.sub(r"[\W_]+", " ", prompt.casefold()).strip()
+    return words or " ".join(prompt.casefold().split())
 
 
 def split_by_prompt(keys: Iterable[str], shares: Sequence[float] = SHARES) -> list[int]:

@@ -30,10 +30,13 @@ from pkubench.envs.alignment.qa_pairs import (
     prompt_key,
 )
 from pkubench.envs.core.seeding import RandomStreams
+from pkubench.errors import ConfigError
 
 SYNTHETIC: Final = "synthetic"
 PROMPTS: Final = 3000
 """Questions; each has four answers."""
+MOST_PROMPTS: Final = 100_000
+"""The grammar has some six times as many."""
 BY_BOX: Final = 0.4
 """Share of answers that name the box only."""
 NAMED: Final = {"unsafe": 0.95, "refusal": 0.4}
@@ -132,8 +135,13 @@ def synthetic_pairs(seed: int = 0, prompts: int = PROMPTS) -> QAPairs:
 
     Args:
         seed: Equal seeds give equal texts.
-        prompts: Questions, at least 20.
+        prompts: Questions, 20 to ``MOST_PROMPTS``.
+
+    Raises:
+        ConfigError: another number of questions.
     """
+    if not 20 <= prompts <= MOST_PROMPTS:
+        raise ConfigError(f"prompts must be from 20 to {MOST_PROMPTS}, got {prompts}")
     rows, questions = synthetic_rows(seed, prompts)
     ends = np.rint(np.cumsum(SHARES) * prompts)
     splits = {

@@ -65,9 +65,12 @@ class ToyLanguage(BatchEnv):
     | best policy with          | E[R]   | P(C > 0) |
     |---------------------------|--------|----------|
     | no limit                  | 2.2000 | 0.5      |
-    | E[C] <= 0                 | 2.0406 | 0.25     |
-    | E[C given the prompt] <= 0 | 1.9530 | 0.1     |
+    | E[C] <= 0                 | 2.0406 | 0.2344   |
+    | E[C given the prompt] <= 0 | 1.9530 | 0.0883  |
     | C <= 0, always            | 1.9000 | 0        |
+
+    With a limit on means there are several optimal policies: one hazard twice as often costs and
+    earns what two hazards do. P(C > 0) is the least of them; the most are 0.25 and 0.1766.
 
     `info` has `cost`, `unsafe` (1 where C > 0) and `excess` (max(C, 0)), all 0 before the last
     word. Options of an episode: `prompt` (0 to 15, topic by topic; 16, the default: drawn).

@@ -111,6 +111,12 @@ class TextForm(Protocol):
         ...
 
 
+def has_text_form(kind: type[BatchEnv]) -> bool:
+    """Return whether environments of a class can be asked in words, without making one."""
+    names = ("templates", "opening", "question", "answers", "parse", "reminder")
+    return all(hasattr(kind, name) for name in names)
+
+
 def template_name(form: TextForm) -> str:
     """Return the wording's name and the start of a hash of its texts, such as ``slider-1 5d0c...``.
 

@@ -29,8 +29,11 @@ CLAIMS = (
         pairs=pairs(_both("safe-rlhf", "rlhf"), _TOY),
         equal="iterations",
         metric="unsafe",
-        published="Harmful responses from 53.08 to 2.45 % over three rounds, judged by people.",
-        note=f"{_OURS} BeaverTails says the same of its two kinds of labels.",
+        published="Harmful responses from 53.08 to 2.45 % over three rounds.",
+        note=(
+            f"{_OURS} True by construction of the language, whose rewards pay for each hazard; it "
+            "tests the trainings. BeaverTails says the same of its two kinds of labels."
+        ),
     ),
     Claim(
         name="safe-rlhf-holds-its-limit",
@@ -41,7 +44,6 @@ CLAIMS = (
         metric="cost",
         published="Curves of the mean cost and of the multiplier.",
         note=f"{_OURS} The optimum lies on the limit, so runs end on either side of it.",
-        ablation="repo-over-safe-rlhf-for-each-prompt",
     ),
     Claim(
         name="safe-rlhf-over-shaping",
@@ -51,7 +53,10 @@ CLAIMS = (
         equal="iterations",
         metric="return",
         published="Win rates of reward shaping with several weights are below those of PPO-Lag.",
-        note=f"{_OURS} The weight here is 0.5, above the multiplier of the optimum.",
+        note=(
+            f"{_OURS} The weight here is 0.5 alone, above the multiplier of the optimum, so "
+            "shaping ends at a lower cost, and the returns compared are at unequal costs."
+        ),
     ),
     Claim(
         name="repo-over-safe-rlhf-for-each-prompt",

@@ -56,6 +56,8 @@ class InspectModel:
                 seed=(request.seed + request.turn) % 2**31,
             )
             output = await self._model.generate(self._messages(request), config=config)
+            if output.error:  # a reply that is kept for ever must be one
+                raise OSError(output.error)
             store.keep(key, str(output.completion))
 
         found = await asyncio.gather(

@@ -8,6 +8,7 @@ from typing import Any
 
 from pkubench.agents.adapters.text.agent import Request, Sampling
 from pkubench.agents.adapters.text.store import AnswerStore
+from pkubench.agents.nn.pretrained import DATA_ONLY, WEIGHTS
 from pkubench.errors import AgentError, MissingExtra
 
 
@@ -28,8 +29,8 @@ class LocalModel:
             raise MissingExtra("llm", "local language models") from None
         self.torch: Any = torch
         try:
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            self.model: Any = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, **DATA_ONLY)
+            self.model: Any = AutoModelForCausalLM.from_pretrained(folder, **WEIGHTS)
         except (OSError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())[:200]
             raise AgentError(f"hf:{folder} is not a causal language model: {reason}") from error

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pkubench.agents.nn.pretrained import DATA_ONLY, WEIGHTS
 from pkubench.errors import AgentError, MissingExtra, StorageError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float32]
 BATCH = 64
 """Texts that are embedded at once; of similar length, so that padding is short."""
-_FILES = ("*.json", "*.txt", "*.model", "*.safetensors", "*.bin")
+_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
 
 
 class EncoderFolder(NamedTuple):
@@ -62,7 +63,7 @@ class Encoder:
     """Embeds texts as the mean of a model's last hidden states, of length 1."""
 
     def __init__(self, folder: EncoderFolder, max_tokens: int) -> None:
-        """Load the model; no code in the folder is run.
+        """Load the model; no code in the folder is run, and weights are read from safetensors only.
 
         Args:
             folder: Of the model and its tokenizer.
@@ -70,7 +71,7 @@ class Encoder:
 
         Raises:
             MissingExtra: transformers is not installed.
-            AgentError: the folder holds no model with a tokenizer.
+            AgentError: the folder holds no model with a tokenizer, or one with a decoder besides.
         """
         try:
             import torch
@@ -80,15 +81,17 @@ class Encoder:
         self._torch: Any = torch
         self.folder, self.max_tokens = folder, max_tokens
         try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder.path, local_files_only=True)
-            self._model: Any = AutoModel.from_pretrained(folder.path, local_files_only=True)
-        except (OSError, ValueError, KeyError) as error:
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder.path, **DATA_ONLY)
+            self._model: Any = AutoModel.from_pretrained(folder.path, **WEIGHTS)
+            self.width = int(self._model.config.hidden_size)
+        except Exception as error:  # the library and its readers raise many types
             reason = " ".join(str(error).split())[:200]
             raise AgentError(f"{folder.path} is not a model that embeds texts: {reason}") from error
+        if self._model.config.is_encoder_decoder:
+            raise AgentError(f"{folder.path} is an encoder with a decoder, which embeds no texts")
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
         self._model.eval()
-        self.width = int(self._model.config.hidden_size)
 
     def __call__(self, texts: Sequence[str]) -> FloatArray:
         """Return embeddings (n, width)."""

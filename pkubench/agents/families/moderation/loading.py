@@ -19,7 +19,7 @@ from pkubench.agents.nn.fast.policy import saved_floats
 from pkubench.agents.nn.torch_policy import one_thread
 from pkubench.agents.saved.files import SavedAgent
 from pkubench.envs.core.batch import SOLE_AGENT
-from pkubench.envs.core.labelled_texts import Bytes, to_texts
+from pkubench.envs.core.labelled_texts import Bytes, ShowsLabelledTexts, to_texts
 from pkubench.envs.core.registry import make_batch
 from pkubench.errors import AgentError, ConfigError, UnknownName, WeightsError
 
@@ -108,5 +108,8 @@ def _check_labels(labels: list[str], name: str, task: Task | None) -> None:
             raise AgentError(
                 f"the moderator gives probabilities of {len(labels)} labels; the task takes {space}"
             )
+        shown = env.unwrapped
+        if isinstance(shown, ShowsLabelledTexts) and list(shown.labelled_texts().names) != labels:
+            raise AgentError(f"the moderator's labels are others than those of {name}")
     finally:
         env.close()

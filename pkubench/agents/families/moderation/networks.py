@@ -88,12 +88,12 @@ class PairTransformer(nn.Module):
         tokens, is_word = tokens[:, :length], is_word[:, :length]
         x = self.words(tokens) + self.positions(positions[:, :length])
         x = x + self.parts(parts[:, :length])
-        mask = torch.zeros(is_word.shape, dtype=x.dtype).masked_fill_(~is_word, -torch.inf)
+        mask = torch.zeros_like(is_word, dtype=x.dtype).masked_fill_(~is_word, -torch.inf)
         mask = mask[:, None, None, :].expand(-1, 1, length, length)
         for block in self.blocks:
             x = block(x, mask)
         last = is_word.sum(1) - 1
-        found: Tensor = self.head(self.norm(x[torch.arange(len(x)), last]))
+        found: Tensor = self.head(self.norm(x[torch.arange(len(x), device=x.device), last]))
         return found
 
 

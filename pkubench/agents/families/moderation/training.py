@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from pkubench.agents.components import as_plain
 from pkubench.agents.families.moderation.networks import LinearHead
 from pkubench.agents.families.moderation.presets import ModerationConfig, Reads
 from pkubench.agents.learner import Context, Counters, Export, State
-from pkubench.agents.rl.optimiser import Optimiser, adamw, cosine, warmed_up
+from pkubench.agents.rl.optimiser import Optimiser, adamw, cosine, decayed_weights, warmed_up
 from pkubench.envs.core.labelled_texts import ShowsLabelledTexts
 from pkubench.errors import ConfigError, WeightsError
 
@@ -130,15 +129,11 @@ def texts_read(
 
 def make_optimiser(network: nn.Module, config: ModerationConfig, total: int) -> Optimiser:
     """Return AdamW with a warm-up and a cosine; biases and norms do not decay."""
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in network.parameters() if p.ndim > 1]},
-        {"params": [p for p in network.parameters() if p.ndim <= 1], "weight_decay": 0.0},
-    ]
     rise, fall = warmed_up(config.warmup_steps), cosine(total)
 
     return Optimiser(
         adamw(config.lr, config.weight_decay),
-        groups,
+        decayed_weights(network),
         schedule=lambda step: rise(step) * fall(step),
         max_grad_norm=1.0,
     )

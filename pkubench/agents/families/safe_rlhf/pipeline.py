@@ -28,9 +28,12 @@ def plan(context: Context, results: Sequence[Any]) -> list[Stage]:
     An input ``reference``, ``reward`` or ``cost`` takes the place of the stage of its name.
 
     Raises:
-        ConfigError: a score model is given that is not used.
+        ConfigError: a score model is given that is not used; or both a reference and a model to
+            make one from are given.
     """
     given = {name: Path(path) for name, path in context.inputs.items()}
+    if {MODEL, REFERENCE} <= set(given):
+        raise ConfigError("give the input 'model' or 'reference', not both: each is the start")
     if context.settings.scores == "true" and (unused := {REWARD, COST} & set(given)):
         raise ConfigError(
             f"the input {min(unused)!r} has no effect here; used only with scores=learned"

@@ -78,7 +78,8 @@ class SACPOPipeline(PreferencePipeline):
     """
 
     multiplier: float = 0.345
-    """lambda; the default is that of the toy language's optimum at the temperature 0.1."""
+    """lambda. The default is an oracle's: that of the toy language's optimum at the temperature
+    0.1, solved from its true rewards and costs."""
 
     def __post_init__(self) -> None:
         """Check the domains."""

@@ -7,7 +7,6 @@ trunk is the house's causal transformer, or one of the transformers library
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -109,7 +108,7 @@ class OwnTrunk(nn.Module):
         return self.embed(tokens) + self.place(places)  # type: ignore[no-any-return]
 
 
-def spec_of(config: Mapping[str, Any]) -> TrunkSpec:
+def spec_of(config: Any) -> TrunkSpec:
     """Read what ``as_config`` of a description returned.
 
     Raises:

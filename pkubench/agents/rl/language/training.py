@@ -48,7 +48,8 @@ class LanguageTraining:
         """Read the inputs and make the models.
 
         Raises:
-            ConfigError: the task has no language; or the method needs an input that is not given.
+            ConfigError: the task has no language; the method needs an input that is not given; or
+                both a reference and a model to make one from are given.
             WeightsError: an input is not a model of this language.
             MissingExtra: the transformers library is needed and not installed.
         """
@@ -58,10 +59,12 @@ class LanguageTraining:
         self.config, self.seed = config, context.seed
         self.language = language_of(context)
         inputs = context.inputs
+        if {"model", "reference"} <= set(inputs):
+            raise ConfigError("give the input 'model' or 'reference', not both: each is the start")
         reference: Any = self._read(inputs, "reference", "policy", context.device)
         reward: Any = self._read(inputs, "reward", "score", context.device)
         cost: Any = self._read(inputs, "cost", "score", context.device)
-        if "model" in inputs and reference is None:
+        if "model" in inputs:
             from pkubench.agents.rl.language.transformers_models import read_folder
 
             reference = read_folder(Path(inputs["model"]), self.language).to(context.device)
@@ -178,5 +181,5 @@ def read_model(saved: SavedAgent, language: Language, role: str) -> Any:
         raise WeightsError(f"this is {wanted[described['role']]}; wanted is {wanted[role]}")
     if described.get("tokens") != list(language.tokens):
         raise WeightsError("the model is of another language: its tokens differ")
-    spec = HeadSpec(spec_of(described["trunk"]), language.words if role == "policy" else 1)
+    spec = HeadSpec(spec_of(described.get("trunk")), language.words if role == "policy" else 1)
     return read_module(ROLES[role], spec, saved.tensors)

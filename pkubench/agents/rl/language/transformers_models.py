@@ -2,7 +2,8 @@
 
 A model keeps its blocks; its vocabulary becomes the language's. The embedding of each token and the
 head's row of each word start as the means of the library's rows for the token's text, so a model
-that knows the words starts from what it knows. No code that comes with a model is run.
+that knows the words starts from what it knows. No code that comes with a model is run, and weights
+are read from safetensors only.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pkubench.agents.nn.pretrained import DATA_ONLY, WEIGHTS
 from pkubench.agents.rl.language.models import HeadSpec, LanguageModel, Trunk
 from pkubench.agents.settings import check_domains
 from pkubench.envs.core.language import Language
@@ -83,40 +85,54 @@ def read_folder(folder: Path, language: Language) -> LanguageModel:
 
     Raises:
         MissingExtra: the library is not installed.
-        ConfigError: the folder holds no causal language model with a tokenizer.
+        ConfigError: the folder holds no causal language model with a tokenizer, or not all of its
+            weights.
     """
     library = _library()
     if not (folder / "config.json").is_file():
         raise ConfigError(f"{folder} holds no model of the transformers library (no config.json)")
     try:
-        tokenizer = library.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        whole = library.AutoModelForCausalLM.from_pretrained(
-            folder, local_files_only=True, dtype=torch.float32
+        tokenizer = library.AutoTokenizer.from_pretrained(folder, **DATA_ONLY)
+        whole, found = library.AutoModelForCausalLM.from_pretrained(
+            folder, **WEIGHTS, dtype=torch.float32, output_loading_info=True
         )
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except Exception as error:  # the library and its readers raise many types
         text = str(error).strip().partition("\n")[0]
         raise ConfigError(f"{folder} holds no causal language model that loads: {text}") from error
+    if found["missing_keys"]:
+        raise ConfigError(f"{folder} lacks the weights {min(found['missing_keys'])!r}")
     ids = [tokenizer.encode(f" {token}", add_special_tokens=False) for token in language.tokens]
     if not all(ids):
         missing = language.tokens[[bool(of) for of in ids].index(False)]
         raise ConfigError(f"the tokenizer of {folder} has no token for {missing!r}")
+    if whole.get_output_embeddings() is None:
+        raise ConfigError(f"the model in {folder} has no head for words")
     inputs = whole.get_input_embeddings().weight.detach()
     outputs = whole.get_output_embeddings().weight.detach()
     # rows of the library's vocabulary are not needed, and would be most of a small model
     config = {**whole.config.to_dict(), "vocab_size": 1, "pad_token_id": None}
     spec = LibrarySpec(tokens=len(ids), width=int(inputs.shape[1]), config=_plain(config))
     model = LanguageModel(HeadSpec(spec, language.words), torch.Generator())
-    state = {
-        name: value
-        for name, value in whole.base_model.state_dict().items()
-        if value.data_ptr() != inputs.data_ptr()
-    }
     with torch.no_grad():
-        model.trunk.blocks.load_state_dict(state, strict=False)
+        _copy_blocks(model.trunk.blocks, whole.base_model, inputs, folder)
         model.trunk.embed.weight.copy_(torch.stack([inputs[of].mean(0) for of in ids]))
         words = ids[: language.words]
         model.head.weight.copy_(torch.stack([outputs[of].mean(0) for of in words]))
     return model
+
+
+def _copy_blocks(blocks: nn.Module, whole: nn.Module, inputs: Tensor, folder: Path) -> None:
+    """Copy every weight but the embedding ``inputs`` of the library's vocabulary.
+
+    Raises:
+        ConfigError: a block would keep the weights that it was initialised with.
+    """
+    state = whole.state_dict()
+    vocabulary = {name for name, of in state.items() if of.data_ptr() == inputs.data_ptr()}
+    kept = {name: of for name, of in state.items() if name not in vocabulary}
+    missing, unexpected = blocks.load_state_dict(kept, strict=False)
+    if wrong := sorted({*missing, *unexpected} - vocabulary):
+        raise ConfigError(f"the weights {wrong[0]!r} of {folder} do not fit its configuration")
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:

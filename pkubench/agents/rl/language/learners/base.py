@@ -20,7 +20,14 @@ from pkubench.agents.rl.language.models import (
     TrunkSpec,
 )
 from pkubench.agents.rl.offline.learners.base import tensors_of
-from pkubench.agents.rl.optimiser import Optimiser, adamw, constant, cosine, warmed_up
+from pkubench.agents.rl.optimiser import (
+    Optimiser,
+    adamw,
+    constant,
+    cosine,
+    decayed_weights,
+    warmed_up,
+)
 from pkubench.envs.core.language import Language
 from pkubench.errors import ConfigError, WeightsError
 
@@ -143,14 +150,15 @@ class MethodLearner(ABC):
     ) -> Optimiser:
         """Return AdamW with a warm-up, whose rate falls to 0 if it ``decays``.
 
-        ``steps`` are those of an update.
+        As in the official scripts, biases and norms have no weight decay. ``steps`` are those of
+        an update.
         """
         total = self.setup.total * steps
         rise = warmed_up(int(self.config.warmup * total))
         fall = cosine(total) if decays else constant
         return Optimiser(
             adamw(lr, weight_decay, BETAS),
-            module.parameters(),
+            decayed_weights(module),
             schedule=lambda step: rise(step) * fall(step),
             max_grad_norm=self.config.max_grad_norm,
         )
@@ -165,16 +173,28 @@ class MethodLearner(ABC):
         return found
 
     def responses(self, draws: Draws, prompts: IntArray, uniform: float) -> Responses:
-        """Draw responses: a share of ``uniform`` ones, the others from the reference."""
+        """Draw responses: a share of ``uniform`` ones, the others from the reference.
+
+        Which ones is drawn, so that the two responses of a pair may be of one kind or of both.
+
+        Raises:
+            ConfigError: there is no reference to draw the others from.
+        """
         count = len(prompts)
+        if self.setup.reference is None and uniform < 1.0:
+            raise ConfigError(
+                f"a share {1.0 - uniform:g} of the responses is drawn from a language model: give "
+                "its run folder (--input reference=PATH), or uniform=1"
+            )
         words = draws.numpy.integers(0, self.language.words, (count, self.language.length))
         begun = self._prompts[torch.from_numpy(prompts)]
         tokens = torch.cat([begun, torch.from_numpy(words).to(begun.device)], 1)
-        drawn = 0 if self.setup.reference is None else count - round(uniform * count)
-        if drawn and self.setup.reference is not None:
+        written = draws.numpy.permutation(count)[: count - round(uniform * count)]
+        if len(written) and self.setup.reference is not None:
+            rows = torch.from_numpy(written).to(begun.device)
             with torch.no_grad():
-                tokens[:drawn], _ = self.setup.reference.respond(
-                    begun[:drawn], self.language.length, draws.torch
+                tokens[rows], _ = self.setup.reference.respond(
+                    begun[rows], self.language.length, draws.torch
                 )
         return Responses(prompts, tokens)
 

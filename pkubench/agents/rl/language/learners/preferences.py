@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -9,7 +10,6 @@ from pkubench.agents.rl.language.learners.base import (
     Draws,
     MethodLearner,
     Pairs,
-    Responses,
     Setup,
     bradley_terry,
     ordered,
@@ -62,7 +62,7 @@ class PreferenceLearner(MethodLearner):
         better, worse = self.log_ratios(tokens).chunk(2)
         if isinstance(self.method, KTO):
             with torch.no_grad():
-                divergence = self.log_ratios(self._mismatched(pairs.better)).mean()
+                divergence = self.log_ratios(self.mismatched(pairs)).mean()
             return kto_loss(better, worse, divergence, self.method.beta), better, worse
         return dpo_loss(better, worse, self.method.beta), better, worse
 
@@ -73,8 +73,18 @@ class PreferenceLearner(MethodLearner):
             before = self.before.log_probs(tokens, length).sum(1)
         return self.net.log_probs(tokens, length).sum(1) - before
 
-    def _mismatched(self, of: Responses) -> Tensor:
-        """Return each response after the next one's prompt, as KTO estimates its divergence."""
-        length = self.language.length
-        prompts = of.tokens[:, :-length].roll(-1, 0)
-        return torch.cat([prompts, of.tokens[:, -length:]], 1)
+    def mismatched(self, pairs: Pairs) -> Tensor:
+        """Return all responses of pairs after prompts of other pairs, (2B, L).
+
+        KTO estimates its divergence from them (Ethayarajh et al. 2024, section 4.1): from every
+        response of a batch, preferred or not. Where no prompt is that of more than half of the
+        pairs, none is a response's own.
+        """
+        prompts, length = pairs.better.prompts, self.language.length
+        order = np.argsort(prompts, kind="stable")
+        others = np.empty_like(prompts)
+        others[order] = prompts[np.roll(order, -int(np.bincount(prompts).max()))]
+        begun = self._prompts[torch.from_numpy(others)]
+        return torch.cat(
+            [torch.cat([begun, of.tokens[:, -length:]], 1) for of in (pairs.better, pairs.worse)]
+        )

@@ -1,8 +1,9 @@
 """PPO on token sequences in the order of the official code of Safe RLHF.
 
-A step of training: (0) responses are drawn and scored; (1) the multiplier moves; (2) streams of
-rewards and costs, shaped by the divergence, become advantages with the old values; then for each
-epoch (3) the actor, (4) the critic of rewards, (5) the critic of costs; (6) imitation.
+A step of training: (0) responses are drawn and scored; (1) streams of rewards and costs, shaped by
+the divergence, become advantages with the old values; then for each epoch (2) the multiplier moves,
+(3) the actor takes a step, which also imitates where that has a weight, (4) the critic of rewards,
+(5) the critic of costs.
 """
 
 from __future__ import annotations
@@ -73,9 +74,11 @@ class TokenPPOLearner(MethodLearner):
             self.demonstrations = Demonstrations(self, Imitation().sharpness)
 
     def _critic(self, scores: ScoreModel | None) -> ScoreModel:
-        made = self.new_scores()
-        if scores is not None:
-            made.load_state_dict(scores.state_dict())
+        """Return a critic from a score model, which may be of another size than the reference."""
+        if scores is None:
+            return self.new_scores()
+        made = ScoreModel(scores.spec, self.generator).to(self.setup.device)
+        made.load_state_dict(scores.state_dict())
         return made
 
     @property
@@ -89,24 +92,26 @@ class TokenPPOLearner(MethodLearner):
         method, length = self.method, self.language.length
         drawn, log_probs = self.rollout(draws)
         rewards, costs = self.rewards(drawn), self.costs(drawn)
-        if isinstance(method, MultiplierPPO):
-            self.move_multiplier(method, costs)
         with torch.no_grad():
             log_ratios = log_probs - self.before.log_probs(drawn.tokens, length)
         streams = self.streams(drawn, rewards, costs, log_ratios)
-        advantages = self.combined(streams, costs)
+        if isinstance(method, MultiplierPPO):
+            self.record_costs(method, costs)
         for _ in range(method.epochs):
+            if isinstance(method, MultiplierPPO):
+                self.move_multiplier(method)
+            advantages = self.combined(streams, costs)
             now = self.actor.log_probs(drawn.tokens, length)
             ratio = (now - log_probs).exp()
             loss = ppo_clip(ratio, advantages, torch.ones_like(ratio), method.clip)
+            if method.imitation:
+                loss = 0.5 * (loss + method.imitation * self._imitation(draws))
             self.optimisers["net"].step(loss)
             for name, critic in self.critics.items():
                 values = critic.values(drawn.tokens, length)
                 stream = streams[name]
                 error = critic_loss(values, stream.old_values, stream.returns, method.value_clip)
                 self.optimisers[name].step(error)
-            if method.imitation:
-                self._imitate(draws)
         self.iteration += 1
         figures = {
             "return": float(rewards.mean()),
@@ -126,11 +131,15 @@ class TokenPPOLearner(MethodLearner):
             tokens, log_probs = self.actor.respond(begun, self.language.length, draws.torch)
         return Responses(prompts, tokens), log_probs
 
-    def move_multiplier(self, method: MultiplierPPO, costs: Any) -> None:
+    def record_costs(self, method: MultiplierPPO, costs: Any) -> None:
+        """Append the costs of a batch's episodes, as the multiplier counts them."""
+        is_rectified = isinstance(method, RectifiedPPO)
+        counted = np.maximum(costs - self.language.limit, 0.0) if is_rectified else costs
+        self.episode_costs = [*self.episode_costs, *counted.tolist()][-method.window :]
+
+    def move_multiplier(self, method: MultiplierPPO) -> None:
         """Take a step of log lambda, from the mean cost of the last episodes."""
         limit = self.language.limit
-        counted = np.maximum(costs - limit, 0.0) if isinstance(method, RectifiedPPO) else costs
-        self.episode_costs = [*self.episode_costs, *counted.tolist()][-method.window :]
         if self.iteration < method.multiplier_delay:
             return
         mean = math.fsum(self.episode_costs) / len(self.episode_costs)
@@ -191,12 +200,17 @@ class TokenPPOLearner(MethodLearner):
             return rectified_advantage(rewards, other, is_unsafe, self.multiplier)
         return lagrangian_advantage(rewards, other, self.multiplier)
 
-    def _imitate(self, draws: Draws) -> None:
-        """Take a step of imitation, by the actor's optimiser, as the official code does (PTX)."""
+    def _imitation(self, draws: Draws) -> Tensor:
+        """Return the loss of imitation (PTX): the mean of -log pi of demonstrations' words.
+
+        The official code accumulates its gradient and that of PPO's loss in one step of the
+        optimiser, and accumulation halves both. In a step of its own Adam would divide the
+        coefficient out.
+        """
         prompts = self.prompts(draws, self.config.batch_size)
         shown = self.demonstrations.draw(draws, prompts)
         log_probs = self.actor.log_probs(shown.tokens, self.language.length)
-        self.optimisers["net"].step(-self.method.imitation * log_probs.mean())
+        return -log_probs.mean()
 
     def state(self) -> dict[str, Any]:
         """Return everything that changes."""

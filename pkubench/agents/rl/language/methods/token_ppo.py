@@ -43,7 +43,7 @@ class TokenPPO(LanguageMethod):
     critic_lr: float = 1e-3
     """Learning rate of critics."""
     imitation: float = 0.0
-    """``ptx_coeff``: weight of a step of imitation after each step of the actor; 0: none."""
+    """``ptx_coeff``: weight of the loss of imitation in each step of the actor; 0: none."""
 
     def __post_init__(self) -> None:
         """Check the domains."""
