@@ -137,6 +137,30 @@ def surveying(task: str) -> Any:
     return Does(survey)
 
 
+def limited(task: str) -> Any:
+    def limits() -> dict[str, Any]:
+        import resource
+
+        names = ("AS", "NPROC", "CPU", "FSIZE", "NOFILE", "CORE")
+        found = {f"RLIMIT_{n}": resource.getrlimit(getattr(resource, f"RLIMIT_{n}")) for n in names}
+        return {"ran": os.path.exists("/tmp/ran"), **found}
+
+    return Does(limits)
+
+
+def shouting(task: str) -> Any:
+    def write() -> None:
+        text = b"\0\x1b[2J" * 10_000
+        part = struct.pack("<BBI", 2, 1, len(text)) + text
+        data = struct.pack("<4sBBHQ", b"PKU1", 65, 1, 0, len(part)) + part
+        for number in range(3, 20):
+            with contextlib.suppress(OSError):
+                os.write(number, data)
+        time.sleep(60.0)
+
+    return Does(write)
+
+
 def exiting(task: str) -> Any:
     return Does(lambda: os._exit(7))
 

@@ -159,6 +159,50 @@ def test_an_attack_from_inside_finds_nothing_and_does_no_harm(
 
 
 @needs_bubblewrap
+def test_submitted_modules_cannot_replace_those_that_start_the_sandbox(folder: Path) -> None:
+    """Each would run before the limits hold, if it were found before Python's own."""
+    evil = "import os\nopen('/tmp/ran', 'a').write(__name__)\n"
+    for name in ("sitecustomize", "usercustomize", "site", "resource", "json", "numpy", "pkubench"):
+        (folder / f"{name}.py").write_text(evil)
+    process = start(folder, "limited", memory=2 << 30, processes=8, cpu_s=100, files=50)
+    found = json.loads(act(process))
+    process.kill()
+    assert found == {
+        "ran": False,
+        "RLIMIT_AS": [2 << 30, 2 << 30],
+        "RLIMIT_NPROC": [8, 8],
+        "RLIMIT_CPU": [100, 105],
+        "RLIMIT_FSIZE": [64 << 20, 64 << 20],
+        "RLIMIT_NOFILE": [50, 50],
+        "RLIMIT_CORE": [0, 0],
+    }
+
+
+@needs_bubblewrap
+def test_a_reason_is_short_and_harmless_whatever_the_agent_sends(folder: Path) -> None:
+    with pytest.raises(SandboxError) as error:
+        act(start(folder, "shouting"))
+    assert len(str(error.value)) <= 400
+    assert "\0" not in str(error.value) and "\x1b" not in str(error.value)
+
+
+@needs_bubblewrap
+def test_what_interrupts_a_question_ends_the_process(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the late answer would be taken for that to the next question."""
+    process = start(folder, "honest")
+
+    def interrupted(size: int, deadline: float) -> bytes:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(process, "_take", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        act(process)
+    assert not process.is_running
+
+
+@needs_bubblewrap
 @pytest.mark.parametrize(
     ("factory", "limits", "reason"),
     [
@@ -170,7 +214,7 @@ def test_an_attack_from_inside_finds_nothing_and_does_no_harm(
         pytest.param(
             "burning",
             {"cpu_s": 8},
-            "sandbox: (used more than 8 s of processor time|ended by SIGKILL)",
+            "sandbox: used more than 8 s of processor time",
             marks=pytest.mark.slow,
         ),
     ],
@@ -255,7 +299,7 @@ def test_an_agent_that_ends_itself_fails_its_block_and_starts_again_with_the_nex
 @pytest.mark.slow
 def test_the_sandbox_costs_little_over_the_bare_pipe(folder: Path) -> None:
     """Median of the time for an action; 20 % is the bound that the issue set."""
-    bare = [*inside_program(SandboxLimits())]
+    bare = [*inside_program()]
     path = os.pathsep.join([str(Path(__file__).parents[2]), str(folder)])
     times = {}
     os.environ["PYTHONPATH"], before = path, os.environ.get("PYTHONPATH", "")
