@@ -221,6 +221,21 @@ class Knowing(Honest):
         return np.where(state, towards, 2), state
 
 
+class Telling(Knowing):
+    """Fails with what it observes in episodes that are not public."""
+
+    def act(self, observation: Any, state: Any, active: Any) -> Any:
+        if not state.all():
+            raise ValueError(f"observed:{observation.tobytes().hex()}")
+        return super().act(observation, state, active)
+
+
+def telling(task: str) -> Any:
+    from pkubench.agents.contract import Team as Members
+
+    return Members({f"agent_{k}": Telling(f"agent_{k}") for k in range(3)})
+
+
 def knowing(task: str) -> Any:
     from pkubench.agents.contract import Team as Members
 

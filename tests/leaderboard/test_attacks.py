@@ -35,13 +35,13 @@ from pkubench.leaderboard import (
     verify_bundle,
 )
 from pkubench.leaderboard.board.reading import Bundle, parse_lines, run_records
-from pkubench.leaderboard.board.tiers import Tier
+from pkubench.leaderboard.board.tiers import Tier, Verdict, Verification
 from pkubench.leaderboard.site import export
 from pkubench.leaderboard.submissions.archive import Digest, write_archive
 from pkubench.leaderboard.submissions.copies import arrays_of, share_of_close, suspicions
-from pkubench.leaderboard.submissions.manifest import MANIFEST, encode
+from pkubench.leaderboard.submissions.manifest import MANIFEST, encode, parse_manifest
 from pkubench.tasks.registry import make_task
-from tests.leaderboard.writing import bind
+from tests.leaderboard.writing import Writer, bind, spread_scores
 
 TASK = make_task("SimpleSpreadContinuous-v0")
 SHIPPED = WEIGHTS / "happo" / "SimpleSpreadContinuous-v0" / "seed0"
@@ -94,6 +94,26 @@ def test_one_run_copied_five_times_is_refused(tmp_path: Path) -> None:
     weights = runs(tmp_path / "copied", lambda *_: None)
     with pytest.raises(BundleError, match=r"seed0 and seed1 of .* have the same weights"):
         bundled(tmp_path, weights)
+
+
+def test_one_code_listed_five_times_is_refused(tmp_path: Path, results: Writer) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "mine.py").write_text("def agent(task): ...\n")
+    records = results("mine:agent", "SimpleSpread-v0", spread_scores(-1.0), label="code")
+    with pytest.raises(BundleError, match="has 5 runs of the same code"):
+        create_bundle(records, tmp_path / "code.zip", code=code)
+    shutil.rmtree(records)
+    alone = results("mine:agent", "SimpleSpread-v0", spread_scores(-1.0, runs=1), label="code")
+    bundle = create_bundle(alone, tmp_path / "code.zip", code=code)
+    other = bundle.manifest.to_json() | {"agent": "happo:agent"}
+    with pytest.raises(BundleError, match="the module of happo:agent is not in its code"):
+        parse_manifest(other)
+    with Board.open() as board:
+        verdict = Verdict(Tier.VERIFIED_CODE, "same bytes")
+        board.submit(bundle, Verification({"pkubench/SimpleSpread-v0": verdict}))
+        (standing,) = rank_task(make_task("SimpleSpread-v0"), board.entries())
+    assert standing.unranked is not None and "code is one run" in standing.unranked
 
 
 def test_copies_that_differ_by_a_millionth_are_flagged_and_take_no_rank(tmp_path: Path) -> None:

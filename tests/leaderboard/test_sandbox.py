@@ -27,6 +27,7 @@ from pkubench.leaderboard.sandbox.agents import SandboxRun, SandboxSource
 from pkubench.leaderboard.sandbox.bubblewrap import SandboxLimits, check_bubblewrap
 from pkubench.leaderboard.sandbox.frames import FrameError, Kind, pack, read, text_part
 from pkubench.leaderboard.sandbox.process import SandboxError, SandboxProcess, inside_program
+from pkubench.leaderboard.site.builder import Site
 from pkubench.tasks.registry import make_task
 
 TASK = "SimpleSpread-v0"
@@ -266,6 +267,30 @@ def test_an_agent_that_knows_the_public_seeds_is_found_out_by_the_secret_ones(
     public, secret = entry.public.metrics["return"].mean, entry.report.metrics["return"].mean
     assert public is not None and secret is not None and secret < public - 10.0
     assert entry.gap.startswith("better on public episodes than on secret ones")
+
+
+@needs_bubblewrap
+def test_what_an_agent_says_of_secret_episodes_is_not_published(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = make_task(TASK)
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.chdir(folder)
+    source = resolve_agent("mine:telling", task)
+    evaluate(source, task, episodes=4, workers=0, out=tmp_path / "results")
+    (records,) = (tmp_path / "results").iterdir()
+    bundle = create_bundle(records, tmp_path / "code.zip", code=folder)
+    board, reports = Board.open(), list[str]()
+    found = verify_bundle(
+        bundle, workers=0, secret=SecretSeeds.of(board.database), on_block=reports.append
+    )
+    board.submit(bundle, found)
+    (entry,) = board.entries(task.id)
+    assert entry.report.failures == {"agent-error": 200}
+    site = b"".join(make() for name, make in Site(board).files.items() if ".zip" not in name)
+    published = [json.dumps(board.export_json()), *reports, site.decode()]
+    assert not any("observed:" in text for text in published)
+    assert not any(b"Error" in lines for lines in found.verdict(task.id).secret.values())
 
 
 @needs_bubblewrap

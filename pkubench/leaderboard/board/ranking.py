@@ -228,6 +228,8 @@ def _why_not(task: Task, entry: Entry, is_secret: bool) -> str | None:
         return f"{counted(report.episodes, 'episode')} per run; a rank compares the same {wanted}"
     if is_secret and not entry.is_secret:
         return "not played on the secret episodes by which others are ranked here"
+    if entry.submitter.manifest.kind == "code":
+        return f"code is one run, whatever it was trained with; a rank needs {MIN_SEEDS}"
     if entry.submitter.manifest.kind == "population":
         return f"a population file does not record training seeds; a rank needs {MIN_SEEDS}"
     if entry.seeds < MIN_SEEDS:

@@ -213,7 +213,12 @@ def _read_task(archive: Archive, manifest: Manifest, entry: TaskEntry) -> Bundle
 
 
 def _check_apart(task: BundleTask, manifest: Manifest) -> None:
-    """Refuse the same weights submitted as several runs: their interval would be zero."""
+    """Refuse one agent submitted as several runs: their interval would be zero."""
+    if manifest.kind == "code" and len(task.runs) > 1:
+        raise BundleError(
+            f"{task.task.id} has {len(task.runs)} runs of the same code; runs differ by what was "
+            "trained, and code has no weights of a run's own, so submit it as one run"
+        )
     seen: dict[frozenset[str], str] = {}
     for run in task.runs:
         hashes = frozenset(manifest.members[name].sha256 for name in run.weights)

@@ -10,6 +10,7 @@ import datetime
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import sqlalchemy as sql
@@ -100,7 +101,7 @@ class Board:
             known = _find(connection, bundle.digest)
             if known is not None:
                 if verification is not None:
-                    _judge(connection, known, verification)
+                    _judge(connection, known, _with_lines(bundle, verification))
                 return SubmissionId(bundle.digest, False)
             rows = _rows_of(bundle, verification or Verification({}))
             submission = _insert(
@@ -283,6 +284,19 @@ def _find(connection: sql.Connection, digest: str) -> int | None:
     return connection.scalar(query)
 
 
+def _with_lines(bundle: Bundle, verification: Verification) -> Verification:
+    """Return verdicts with the lines to show of each run: those played here, or the bundle's."""
+    return Verification(
+        {
+            task.task.id: replace(
+                verdict, played={run.name: run.lines for run in task.runs} | {**verdict.played}
+            )
+            for task in bundle.tasks
+            for verdict in [verification.verdict(task.task.id)]
+        }
+    )
+
+
 def _judge(connection: sql.Connection, submission: int, verification: Verification) -> None:
     for task, verdict in verification.verdicts.items():
         connection.execute(
@@ -293,6 +307,9 @@ def _judge(connection: sql.Connection, submission: int, verification: Verificati
         entry = sql.select(ENTRIES.c.id).where(
             ENTRIES.c.submission == submission, ENTRIES.c.task == task
         )
+        # What an earlier verdict rested on must not outlive it.
+        own_runs = sql.select(RUNS.c.id).where(RUNS.c.entry == entry.scalar_subquery())
+        connection.execute(SECRET_EPISODES.delete().where(SECRET_EPISODES.c.run.in_(own_runs)))
         for run, lines in verdict.played.items():
             key = sql.select(RUNS.c.id).where(
                 RUNS.c.entry == entry.scalar_subquery(), RUNS.c.name == run
@@ -305,7 +322,6 @@ def _judge(connection: sql.Connection, submission: int, verification: Verificati
                 RUNS.c.entry == entry.scalar_subquery(), RUNS.c.name == run
             )
             number = connection.scalar(own)
-            connection.execute(SECRET_EPISODES.delete().where(SECRET_EPISODES.c.run == number))
             connection.execute(SECRET_EPISODES.insert().values(run=number, lines=lines))
 
 

@@ -217,6 +217,15 @@ def _check_code(manifest: Manifest) -> None:
     outside = [name for name in manifest.code if not name.startswith(CODE)]
     if outside:
         raise BundleError(f"{MANIFEST} calls {outside[0]} code; code is below {CODE}")
+    if manifest.code and not has_module(manifest.agent, manifest.code):
+        raise BundleError(f"{MANIFEST}: the module of {manifest.agent} is not in its code")
+
+
+def has_module(agent: str, members: Collection[str]) -> bool:
+    """Return whether members of a bundle include the module of ``module:factory``."""
+    module, colon, _ = agent.partition(":")
+    path = CODE + module.replace(".", "/")
+    return bool(colon) and any(name in members for name in (f"{path}.py", f"{path}/__init__.py"))
 
 
 def check_text(value: str, what: str, longest: int, *, empty: bool = False) -> str:

@@ -161,7 +161,7 @@ def _verify_task(
     tier = _TIERS.get(kind, Tier.VERIFIED_WEIGHTS)
     if any(ran_late(record) for records in unknown.values() for record in records):
         return Verdict(Tier.SELF_REPORTED, "its secret episodes did not end within the time limits")
-    lines = _lines(task.task, unknown)
+    lines = _lines(task.task, {run: _without_texts(records) for run, records in unknown.items()})
     if found.reproduced == found.replayed:
         return Verdict(tier, found.how, secret=lines)
     how = f"{found.how}; the episodes shown are those played here"
@@ -214,6 +214,19 @@ def _graph_spelling(bundle: Bundle, folder: Path, seen_as: Path) -> str:
     alone = len(graphs) == 1 and not (folder / "team.json").exists()
     (prefix,) = (name for name, of in prefixes().items() if of.bundle == bundle.manifest.kind)
     return f"{prefix}:{seen_as / graphs[0].name if alone else seen_as}"
+
+
+def _without_texts(records: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:
+    """Return records whose failures say only of what kind they are.
+
+    The text of an error is the agent's: it could hold what it observed in a secret episode.
+    """
+    return [
+        record
+        if record.failure is None
+        else replace(record, failure=record.failure.partition(":")[0])
+        for record in records
+    ]
 
 
 def _lines(task: Task, played: Played) -> dict[str, bytes]:
