@@ -116,6 +116,39 @@ def test_one_code_listed_five_times_is_refused(tmp_path: Path, results: Writer) 
     assert standing.unranked is not None and "code is one run" in standing.unranked
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        [("1" + 399 * "0", "0"), ("100", "1" + 399 * "0"), ("1000", "2")],
+        [("1", "1.7e308"), ("2", "-1.7e308")],
+        [("1", "0"), ("2", "5e-324")],
+        [("1", "1e999"), ("2", "1"), ("3", "-1e100")],
+    ],
+)
+def test_no_curve_breaks_the_pages(
+    tmp_path: Path, results: Writer, values: list[tuple[str, str]]
+) -> None:
+    records = results("mine", "SimpleSpread-v0", spread_scores(-30.0, runs=1))
+    (curve,) = (tmp_path / "weights").rglob("training.jsonl")
+    lines = (f'{{"steps": {steps}, "return": {value}}}\n' for steps, value in values)
+    curve.write_text("".join(lines))
+    bundle = create_bundle(records, tmp_path / "a.zip", weights=tmp_path / "weights")
+    with Board.open() as board:
+        board.submit(bundle)
+        export(board, tmp_path / "site")
+
+
+def test_values_that_no_float_can_hold_are_refused(tmp_path: Path, results: Writer) -> None:
+    records = results("mine", "SimpleSpread-v0", [[1e60, 1e60]])
+    with pytest.raises(BundleError, match=r"has a value beyond 1e\+50"):
+        create_bundle(records, tmp_path / "a.zip", weights=tmp_path / "weights")
+    fine = results("other", "SimpleSpread-v0", [[1.0, 2.0]])
+    document = create_bundle(fine, tmp_path / "b.zip", weights=tmp_path).manifest.to_json()
+    document["tasks"][0]["runs"][0]["training"]["steps"] = 10**399
+    with pytest.raises(BundleError, match=r"training\.steps does not fit 64 bits"):
+        parse_manifest(document)
+
+
 def test_copies_that_differ_by_a_millionth_are_flagged_and_take_no_rank(tmp_path: Path) -> None:
     bundle = bundled(tmp_path, runs(tmp_path / "nudged", nudged))
     verdict = verify_bundle(bundle, workers=0).verdict(TASK.id)

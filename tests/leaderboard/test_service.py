@@ -20,12 +20,14 @@ from pkubench.cli.main import main
 from pkubench.errors import BundleError, MissingExtra
 from pkubench.evaluation.run.harness import evaluate
 from pkubench.leaderboard import Board, create_bundle
+from pkubench.leaderboard.board.entries import Entry
 from pkubench.leaderboard.board.reading import Bundle
 from pkubench.leaderboard.service import client as client_module
 from pkubench.leaderboard.service import worker as worker_module
 from pkubench.leaderboard.service.app import Service, create_app
 from pkubench.leaderboard.service.client import Client
 from pkubench.leaderboard.service.jobs import LeaseLost, Queue
+from pkubench.leaderboard.service.pages import LivePages
 from pkubench.leaderboard.service.rates import Rate
 from pkubench.leaderboard.service.tokens import Tokens
 from pkubench.leaderboard.service.worker import Worker
@@ -229,6 +231,32 @@ def test_forged_records_are_refused_and_leave_no_entry(board: Board, forged: Bun
     assert board.submissions() == ()
 
 
+def test_pages_that_cannot_be_made_refuse_a_submission_and_leave_the_others(
+    board: Board, honest: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web = TestClient(create_app(board))
+    queue = Queue(board.database)
+    queue.add(honest.digest, "x", honest.path.read_bytes())
+
+    def fail(*_: Any) -> None:
+        raise OverflowError("int too large to convert to float")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Entry, "of", fail)
+        assert Worker(board, processes=0).work()
+        status = queue.status(honest.digest)
+        assert (status.state, board.submissions()) == ("refused", ())
+        assert status.reason == "its pages cannot be made: OverflowError"
+        # Were there one all the same, the earlier pages are served, and not made at each request.
+        board.submit(honest)
+        pages = web.app.state.desk.pages  # type: ignore[attr-defined]
+        pages.refresh()
+        reads: list[int] = []
+        patched.setattr(LivePages, "refresh", lambda self: reads.append(1))
+        assert [web.get("/index.html").status_code for _ in range(3)] == [200] * 3
+        assert reads == []
+
+
 def test_a_fault_of_the_worker_is_no_verdict(
     board: Board, honest: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,6 +282,8 @@ def test_a_worker_that_is_lost_loses_nothing_and_counts_nothing_twice(
     submit = Board.submit
 
     def submit_late(self: Board, *arguments: Any, **settings: Any) -> Any:
+        if self.database is not board.database:  # the one in memory on which pages are tried
+            return submit(self, *arguments, **settings)
         monkeypatch.setattr(Board, "submit", submit)
         assert second.work()  # the lease of the first one is over: another one does it all
         try:

@@ -35,6 +35,9 @@ DATA_FILES = (CONFIG, "team.json")
 TOLERANCE = 1e-9
 """Relative difference that another machine's mathematical library may make in an aggregate."""
 
+LARGEST = 1e50
+"""Largest value of an episode; the squares in intervals of larger ones overflow."""
+
 _CHECKED = (
     *("task", "agent", "label", "score", "metrics", "sample"),
     *("seed", "episodes", "failed", "failures", "runs", "block"),
@@ -296,6 +299,9 @@ def _check_settings(
         where = f"{entry.episodes}:{record.episode + 1}"
         if record.line(task) != line:
             raise BundleError(f"{where} is not written as the harness writes it")
+        values = (record.return_, record.cost, *record.returns.values(), *record.metrics.values())
+        if any(value is not None and abs(value) > LARGEST for value in values):
+            raise BundleError(f"{where} has a value beyond {LARGEST:g}")
         if wrong := task.scoring.check(record, task):
             raise BundleError(f"{where}: {wrong}")
     planned = task.scoring.plan(task, seed, len(records))

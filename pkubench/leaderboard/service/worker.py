@@ -19,9 +19,12 @@ from pathlib import Path
 
 from pkubench.errors import BundleError, PkubenchError, StorageError
 from pkubench.evaluation.run.execution import Limits
+from pkubench.leaderboard.board.reading import Bundle
 from pkubench.leaderboard.board.secret import SecretSeeds
 from pkubench.leaderboard.board.store import Board
+from pkubench.leaderboard.board.tiers import Verification
 from pkubench.leaderboard.service.jobs import LEASE_S, Lease, LeaseLost, Queue
+from pkubench.leaderboard.site.builder import Site
 from pkubench.leaderboard.submissions.bundle import read_bundle
 from pkubench.leaderboard.submissions.verify import TOTAL_S, verify_bundle
 
@@ -108,6 +111,7 @@ class Worker:
                     secret=SecretSeeds.of(self.board.database),
                     sandbox_graphs=True,
                 )
+                _check_pages(bundle, verification)
                 self.board.submit(
                     bundle,
                     verification,
@@ -138,3 +142,20 @@ class Worker:
         finally:
             over.set()
             thread.join()
+
+
+def _check_pages(bundle: Bundle, verification: Verification) -> None:
+    """Make the pages of a submission alone, so that none can break those of the board.
+
+    Raises:
+        BundleError: they cannot be made.
+    """
+    if verification.is_contradicted:
+        return
+    with Board.open() as alone:
+        alone.submit(bundle, verification)
+        try:
+            for make in Site(alone, is_live=True).files.values():
+                make()
+        except (ArithmeticError, ValueError, TypeError, KeyError, RuntimeError) as error:
+            raise BundleError(f"its pages cannot be made: {type(error).__name__}") from error

@@ -25,6 +25,7 @@ game policies, from its code in a sandbox; or not."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+_LARGEST = 2**63 - 1
 _LONGEST_NUMBER = 400  # digits; Python refuses more than 4300 with an error of its own
 
 
@@ -277,7 +278,9 @@ def _run(reader: _Reader) -> RunEntry:
     training = reader.mapping("training")
     for key in ("seed", "steps"):
         if training.get(key) is not None:
-            _expect(training[key], int, f"{reader.where}.training.{key}")
+            value = _expect(training[key], int, f"{reader.where}.training.{key}")
+            if abs(value) > _LARGEST:
+                raise BundleError(f"{reader.where}.training.{key} does not fit 64 bits")
     if training.get("command") is not None:
         command = _expect(training["command"], str, f"{reader.where}.training.command")
         check_text(command, "training command", 2000)
