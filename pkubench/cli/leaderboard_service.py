@@ -87,8 +87,10 @@ def worker(
     """
     from pkubench.evaluation.run.execution import Limits
     from pkubench.leaderboard import Board
+    from pkubench.leaderboard.sandbox.bubblewrap import check_bubblewrap
     from pkubench.leaderboard.service.worker import Worker
 
+    check_bubblewrap()
     _log(quiet)
     with Board.open(board_place(board)) as opened:
         own = Worker(opened, processes=workers, limits=Limits(total=time_limit))
@@ -114,7 +116,7 @@ def retry(
     ],
     board: BoardPlace = None,
 ) -> None:
-    """Queue a submission again that ended without a verdict (`dead` in the queue)."""
+    """Queue a submission again: `dead` in the queue, or accepted and to be verified anew."""
     from pkubench.leaderboard import Board
     from pkubench.leaderboard.service.jobs import Queue
 

@@ -19,9 +19,11 @@ from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.cli.main import main
 from pkubench.errors import BundleError, MissingExtra
 from pkubench.evaluation.run.harness import evaluate
-from pkubench.leaderboard import Board, create_bundle
+from pkubench.leaderboard import Board, create_bundle, verify_bundle
 from pkubench.leaderboard.board.entries import Entry
 from pkubench.leaderboard.board.reading import Bundle
+from pkubench.leaderboard.board.tiers import Tier, Verdict, Verification
+from pkubench.leaderboard.sandbox import bubblewrap
 from pkubench.leaderboard.service import client as client_module
 from pkubench.leaderboard.service import worker as worker_module
 from pkubench.leaderboard.service.app import Service, create_app
@@ -271,6 +273,42 @@ def test_a_fault_of_the_worker_is_no_verdict(
     status = queue.status(honest.digest)
     assert (status.state, status.attempt) == ("queued", 1)
     assert "pip install 'pkubench[mujoco]'" in status.reason
+
+
+def test_an_accepted_submission_can_be_verified_anew(board: Board, honest: Bundle) -> None:
+    queue = Queue(board.database)
+    queue.add(honest.digest, "x", honest.path.read_bytes())
+    board.submit(honest, Verification({ID: Verdict(Tier.SELF_REPORTED, "a slow machine")}))
+    lease = queue.lease("slow")
+    assert lease is not None
+    with board.database.transaction() as connection:
+        queue.accept(connection, lease, Verification({}))
+    queue.retry(honest.digest)
+    assert Worker(board, processes=0).work()
+    assert queue.status(honest.digest).state == "accepted"
+    (entry,) = board.entries()
+    assert entry.verdict.tier is Tier.EVALUATED_HERE and entry.is_secret
+
+
+def test_without_a_sandbox_a_worker_gives_no_verdict_and_does_not_start(
+    board: Board, tmp_path: Path, results: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "mine.py").write_text("def agent(task): ...\n")
+    records = results("mine:agent", TASK, spread_scores(-1.0, runs=1), label="code")
+    bundle = create_bundle(records, tmp_path / "code.zip", code=code)
+    queue = Queue(board.database)
+    queue.add(bundle.digest, "x", bundle.path.read_bytes())
+    monkeypatch.setattr(bubblewrap, "_problem", lambda: "bubblewrap is not installed")
+    assert Worker(board, processes=0).work()
+    status = queue.status(bundle.digest)
+    assert (status.state, board.submissions()) == ("queued", ())
+    assert "bubblewrap is not installed" in status.reason
+    assert main(["leaderboard", "worker", "--board", str(tmp_path / "b.sqlite"), "--once"]) != 0
+    # On a board of one's own it is shown as what nobody ran again.
+    verdict = verify_bundle(bundle, workers=0).verdict(ID)
+    assert verdict.tier is Tier.SELF_REPORTED and not verdict.is_contradicted
 
 
 def test_a_worker_that_is_lost_loses_nothing_and_counts_nothing_twice(

@@ -29,7 +29,7 @@ from pkubench.evaluation.run.execution import Backend, Job, Limits
 from pkubench.evaluation.run.harness import backend_for, versions_for
 from pkubench.evaluation.run.machine import differences, environment_of, machine, machines_of
 from pkubench.evaluation.run.sources import AgentSource
-from pkubench.evaluation.run.workers import ProcessPool
+from pkubench.evaluation.run.workers import ProcessPool, check_undisturbed
 from pkubench.tasks.records import EpisodeRecord
 from pkubench.tasks.task import Task
 
@@ -88,6 +88,7 @@ def replay(
     Raises:
         RecordError: the agent has no run of a recorded label.
         AgentError: the agent cannot be loaded.
+        WorkerError: its process was ended from outside.
     """
     limits = limits or Limits()
     started = time.monotonic()
@@ -95,6 +96,7 @@ def replay(
     played = _play(jobs, owners, backend or backend_for(agent, workers), backend is None, progress)
     by_run = _by_run(runs, played)
     recorded = {(run.label, r.episode): r for run in runs for r in run.records}
+    check_undisturbed(r.failure for key, r in played.items() if recorded[key].failure is None)
     late = sum(ran_late(recorded[key]) for key in played)
     count = len(played)
     noun, verb = task.scoring.unit, task.scoring.done
@@ -116,6 +118,7 @@ def replay(
         left = time_left(limits, started)
         again, owner = _jobs(runs, agent, task, _blocks(different, owners), left)
         there = _play_as_there(again, owner, max(workers, 1), variables)
+        check_undisturbed(r.failure for r in (there or {}).values())
     as_there = played | (there or {})
     equal = sum(
         _agrees(record, as_there[run.label, record.episode], task)

@@ -33,6 +33,10 @@ _INSTALL = "on Debian or Ubuntu: apt-get install bubblewrap"
 _LINKS = ("lib", "lib64", "bin", "sbin")
 
 
+class NoSandbox(RefusedError):
+    """There is no sandbox on this machine, which says nothing about an agent."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxLimits:
     """What an agent in a sandbox may use."""
@@ -70,7 +74,7 @@ def sandbox_command(
         variables: environment inside, besides ``PATH``, ``HOME`` and those of Python.
 
     Raises:
-        RefusedError: bubblewrap is not installed, or does not work here.
+        NoSandbox: bubblewrap is not installed, or does not work here.
     """
     check_bubblewrap()
     inner = [
@@ -108,11 +112,11 @@ def check_bubblewrap() -> None:
     """Check that sandboxes can be made here.
 
     Raises:
-        RefusedError: they cannot, and how to change that.
+        NoSandbox: they cannot, and how to change that.
     """
     problem = _problem()
     if problem:
-        raise RefusedError(f"submitted code runs in a sandbox only, and {problem}")
+        raise NoSandbox(f"submitted code runs in a sandbox only, and {problem}")
 
 
 @cache

@@ -23,11 +23,17 @@ from pkubench.evaluation.run.episodes import ran_late
 from pkubench.evaluation.run.execution import Limits
 from pkubench.evaluation.run.planned import play_planned
 from pkubench.evaluation.run.replay import Replay, replay, time_left
+from pkubench.evaluation.run.workers import check_undisturbed
 from pkubench.leaderboard.board.reading import Bundle, BundleRun, BundleTask, run_records
 from pkubench.leaderboard.board.secret import SecretSeeds
 from pkubench.leaderboard.board.tiers import Tier, Verdict, Verification
 from pkubench.leaderboard.sandbox.agents import SandboxRun, SandboxSource
-from pkubench.leaderboard.sandbox.bubblewrap import AGENT, SandboxLimits, check_bubblewrap
+from pkubench.leaderboard.sandbox.bubblewrap import (
+    AGENT,
+    NoSandbox,
+    SandboxLimits,
+    check_bubblewrap,
+)
 from pkubench.leaderboard.submissions.copies import suspicions
 from pkubench.tasks.records import EpisodeRecord
 from pkubench.tasks.task import Task
@@ -62,7 +68,8 @@ def verify_bundle(
         progress: called with a sentence before each task.
         on_block: called with a sentence after each block of episodes.
         secret: a board's secret episodes, which are played by what was found to be verified.
-        sandbox_graphs: whether ONNX graphs run in a sandbox too, as code always does.
+        sandbox_graphs: whether ONNX graphs run in a sandbox too, as code always does; then it is
+            an error where there is no sandbox, not a verdict.
 
     Returns:
         A verdict for each task: ``verified-weights`` if every episode of every run is the same
@@ -73,6 +80,8 @@ def verify_bundle(
 
     Raises:
         StorageError: there is no space for temporary files.
+        NoSandbox: there is no sandbox here, and ``sandbox_graphs`` is set.
+        WorkerError: an agent's process was ended from outside.
         MissingExtra: the task's environment or the weights need something that is not installed.
     """
     limits, started = limits or Limits(total=TOTAL_S), time.monotonic()
@@ -147,8 +156,14 @@ def _verify_task(
             unknown: Played = {}
             if secret is not None and not (found.problem or copies):
                 unknown = player.secret(source, task.task, secret)
-        except (AgentError, UnknownName, RefusedError) as error:
+        except NoSandbox as error:
+            if player.sandbox_graphs:
+                raise
             return Verdict(Tier.SELF_REPORTED, f"the agent cannot be run again: {error}")
+        except (AgentError, UnknownName, RefusedError) as error:
+            check_undisturbed([str(error)])
+            return Verdict(Tier.SELF_REPORTED, f"the agent cannot be run again: {error}")
+    check_undisturbed(record.failure for records in unknown.values() for record in records)
     if found.is_late:
         return Verdict(Tier.SELF_REPORTED, f"the agent cannot be run again: {found.problem}")
     if found.replayed != sum(len(run.records) for run in task.runs):
