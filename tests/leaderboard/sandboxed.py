@@ -6,6 +6,7 @@ import contextlib
 import gc
 import json
 import os
+import random
 import socket
 import struct
 import sys
@@ -31,6 +32,26 @@ def honest(task: str) -> Any:
     from pkubench.agents.contract import Team as Members
 
     return Members({f"agent_{k}": Honest() for k in range(3)})
+
+
+class Drawing(Honest):
+    """Depends on all that the harness resets with each block: its own state and generators."""
+
+    def __init__(self) -> None:
+        self.rng, self.calls, self.drawn = np.random.default_rng(0), 0, np.random.random()  # noqa: NPY002
+
+    def act(self, observation: Any, state: Any, active: Any) -> Any:
+        self.calls += 1
+        observation -= observation.mean()  # agents may write to what they observe
+        number = 10.0 * (self.rng.random() + self.drawn + np.random.random() + random.random())  # noqa: NPY002
+        actions = (np.abs(observation[:, 0]) * 10 + number + self.calls).astype(np.int64) % 5
+        return actions, state
+
+
+def drawing(task: str) -> Any:
+    from pkubench.agents.contract import Team as Members
+
+    return Members({f"agent_{k}": Drawing() for k in range(3)})
 
 
 class Does(Honest):

@@ -232,13 +232,14 @@ def test_an_agent_that_breaks_a_rule_is_ended_with_a_reason(
 
 
 @needs_bubblewrap
+@pytest.mark.parametrize("factory", ["honest", "drawing"])
 def test_code_in_a_sandbox_scores_the_same_bytes_and_is_verified(
-    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, factory: str
 ) -> None:
     task = make_task(TASK)
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.chdir(folder)
-    source = resolve_agent("mine:honest", task)
+    source = resolve_agent(f"mine:{factory}", task)
     evaluate(source, task, episodes=20, workers=0, out=tmp_path / "results")
     (records,) = (tmp_path / "results").iterdir()
     bundle = create_bundle(records, tmp_path / "code.zip", code=folder)

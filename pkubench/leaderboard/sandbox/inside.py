@@ -19,6 +19,7 @@ from pkubench.agents.contract import (
     Outcome,
     Team,
 )
+from pkubench.envs.core.generators import seed_generators
 from pkubench.leaderboard.sandbox.frames import (
     Array,
     Frame,
@@ -89,9 +90,14 @@ class _Host:
 
     def _load(self, what: Mapping[str, Any]) -> dict[str, Any]:
         from pkubench.agents.resolve.loading import resolve_agent
+        from pkubench.evaluation.run.execution import load_seeded
         from pkubench.tasks.registry import make_task
 
-        entrant: Entrant = resolve_agent(what["agent"], make_task(what["task"])).runs[0].load()
+        # As the harness does it for an agent in its own process.
+        run = resolve_agent(what["agent"], make_task(what["task"])).runs[0]
+        entrant: Entrant = load_seeded(run)
+        seed_generators(int(what.get("seed", 0)))
+        self._ids, self._states, self._is_joint = [], {}, False
         if isinstance(entrant, Team):
             self._ids, self._actors = list(entrant.members), list(entrant.members.values())
             kind = "team"

@@ -215,7 +215,8 @@ def _sandboxed(bundle: Bundle, task: BundleTask, folder: Path, limits: Limits) -
         if bundle.manifest.kind != "code":
             place = bundle.extract_weights(run, folder / run.name)
             agent = _graph_spelling(bundle, place, Path(AGENT))
-        runs.append(SandboxRun(run.name, place, agent, task.task.id, within))
+        is_code = bundle.manifest.kind == "code"
+        runs.append(SandboxRun(run.name, place, agent, task.task.id, within, is_code=is_code))
     (runtimes, *_) = [of.runtimes for of in prefixes().values() if of.bundle in _GRAPHS]
     is_graph = bundle.manifest.kind in _GRAPHS
     return SandboxSource(
