@@ -47,16 +47,23 @@ def serve(
     import uvicorn
 
     from pkubench.leaderboard import Board
+    from pkubench.leaderboard.board.database import without_password
     from pkubench.leaderboard.service.app import Service, create_app
 
     _log(quiet)
     with Output(quiet=quiet) as output, Board.open(board_place(board)) as opened:
         app = create_app(opened, Service(max_upload=max_upload << 20))
         config = uvicorn.Config(
-            app, host=host, port=port, log_config=None, access_log=False, server_header=False
+            app,
+            host=host,
+            port=port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=5,  # whoever watches a submission would hold it for hours
         )
         output.note(f"serving {opened.database.where}")
-        given = ["--board", board] if board else []
+        given = ["--board", without_password(board)] if board else []
         output.next(command("leaderboard", "worker", *given))
         uvicorn.Server(config).run()
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
+from fastapi import Request
 from fastapi.testclient import TestClient
 
 from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.cli.main import main
-from pkubench.errors import BundleError, MissingExtra
+from pkubench.errors import BundleError, ConfigError, MissingExtra, PkubenchError, StorageError
 from pkubench.evaluation.run.harness import evaluate
 from pkubench.leaderboard import Board, create_bundle, verify_bundle
 from pkubench.leaderboard.board.entries import Entry
@@ -26,7 +29,7 @@ from pkubench.leaderboard.board.tiers import Tier, Verdict, Verification
 from pkubench.leaderboard.sandbox import bubblewrap
 from pkubench.leaderboard.service import client as client_module
 from pkubench.leaderboard.service import worker as worker_module
-from pkubench.leaderboard.service.app import Service, create_app
+from pkubench.leaderboard.service.app import FORMS, Service, TooLarge, _counted, create_app
 from pkubench.leaderboard.service.client import Client
 from pkubench.leaderboard.service.jobs import LeaseLost, Queue
 from pkubench.leaderboard.service.pages import LivePages
@@ -206,6 +209,87 @@ def test_the_form_takes_a_bundle_and_says_why_not(
     assert taken.status_code == 303
     assert taken.headers["location"] == f"submissions/{honest.digest}.html"
     assert Queue(board.database).status(honest.digest).submitter == "alice"
+
+
+def test_the_form_reads_no_more_than_the_limit(
+    board: Board, web: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = 0
+    boundary = {"content-type": "multipart/form-data; boundary=x"}
+    head = b'--x\r\nContent-Disposition: form-data; name="bundle"; filename="a"\r\n\r\n'
+
+    def chunks() -> Iterator[bytes]:
+        nonlocal read
+        yield head
+        for _ in range(48):
+            read += 1
+            yield bytes(1 << 18)
+
+    assert web.post("/submit", content=chunks(), headers=boundary).status_code == 411
+    large = {**boundary, "content-length": str(12 << 20)}
+    assert web.post("/submit", content=chunks(), headers=large).status_code == 413
+    # Were a server to pass on more than it was told, it would not be read either.
+    untrue = Request(
+        {"type": "http", "headers": [(b"content-length", b"10")]},
+        lambda: asyncio.sleep(0, {"type": "http.request", "body": bytes(1 << 21)}),  # type: ignore[arg-type]
+    )
+    with pytest.raises(TooLarge, match="larger than 1 MB"):
+        asyncio.run(_counted(untrue, Service(max_upload=1 << 20)).body())
+    desk = web.app.state.desk  # type: ignore[attr-defined]
+    monkeypatch.setattr(desk, "_forms", FORMS)
+    files = {"bundle": ("x.zip", b"x", "application/zip")}
+    assert web.post("/submit", data={"token": "x"}, files=files).status_code == 429
+
+
+def test_faults_of_the_database_are_not_shown_to_everyone(
+    board: Board, web: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise StorageError("the board postgresql://alice@db.internal/x cannot be used: down")
+
+    monkeypatch.setattr(Queue, "counts", fail)
+    answer = web.get("/api/v1/queue")
+    assert (answer.status_code, answer.json()) == (
+        503,
+        {"error": "the board is not available; try again later"},
+    )
+    with pytest.raises(StorageError) as error:
+        Board.open("mysql://alice:hunter2@db/x")
+    assert "hunter2" not in str(error.value) and "mysql://alice:***@db/x" in str(error.value)
+
+
+def test_a_token_does_not_follow_a_redirect(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unencrypted"):
+        Client("http://board.example.org", "pku_x")
+    asked: list[str] = []
+
+    class Redirect(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.path)
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(302)
+            self.send_header("location", "/elsewhere")
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_: Any) -> None: ...
+
+    server = HTTPServer(("127.0.0.1", 0), Redirect)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    (tmp_path / "a.zip").write_bytes(b"x")
+    try:
+        with pytest.raises(PkubenchError, match="it answered 302"):
+            Client(f"http://127.0.0.1:{server.server_port}", "pku_x").submit(tmp_path / "a.zip")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert asked == ["/api/v1/submissions"]
 
 
 def test_the_api_describes_itself(web: TestClient) -> None:

@@ -9,6 +9,7 @@ import mimetypes
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from fastapi import APIRouter, FastAPI, HTTPException, Request
 from fastapi import Path as InPath
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.types import Message
 
 from pkubench import __version__
 from pkubench.errors import (
@@ -36,6 +38,10 @@ from pkubench.leaderboard.submissions.bundle import read_bundle
 SUBMISSIONS, WRONG_TOKENS = Rate(20, 3600.0), Rate(20, 60.0)
 EVENTS_S = 0.5
 """How often the state of a submission that somebody watches is looked up."""
+FORMS, FORM_S = 4, 600.0
+"""Forms that are read at the same time, and how long reading one may take."""
+_FORM_TEXTS = 1 << 16
+"""Bytes of a form besides its file."""
 KEEP_ALIVE_S = 15.0
 """Proxies end streams in which nothing is sent for long."""
 
@@ -68,6 +74,10 @@ class TooLarge(PkubenchError):
     """An upload over the limit."""
 
 
+class NoLength(PkubenchError):
+    """An upload of unknown length."""
+
+
 class TooMany(PkubenchError):
     """More requests than a rate limit lets through."""
 
@@ -80,6 +90,7 @@ class TooMany(PkubenchError):
 _STATUS: dict[type[PkubenchError], int] = {
     TokenError: 401,
     UnknownName: 404,
+    NoLength: 411,
     TooLarge: 413,
     BundleError: 422,
     TooMany: 429,
@@ -113,7 +124,7 @@ class _Desk:
     """What the routes share."""
 
     def __init__(self, board: Board, service: Service) -> None:
-        self.service, self.board = service, board
+        self.service, self.board, self._forms = service, board, 0
         self.queue, self.pages = Queue(board.database), LivePages(board)
         self.tokens, self.rates = Tokens(board.database), Rates(board.database)
 
@@ -141,6 +152,24 @@ class _Desk:
         wait = self.rates.wait(f"submit:{holder.id}", self.service.submissions)
         if wait:
             raise TooMany(f"submissions of {holder.name}", wait)
+
+    @asynccontextmanager
+    async def form_place(self) -> AsyncIterator[None]:
+        """Hold one of the places for forms, whose bodies are read before their tokens.
+
+        Raises:
+            TooMany: all are taken.
+        """
+        if self._forms >= FORMS:
+            raise TooMany("uploads by the form at once", FORM_S)
+        self._forms += 1
+        try:
+            async with asyncio.timeout(FORM_S):
+                yield
+        except TimeoutError:
+            raise TooLarge("the upload took too long; use `pkubench submit`") from None
+        finally:
+            self._forms -= 1
 
     def take(self, path: Path, holder: Holder) -> JobStatus:
         """Check a bundle and queue it.
@@ -176,7 +205,15 @@ async def _error_response(request: Request, error: Exception) -> Response:
     headers = {"www-authenticate": "Bearer"} if status == 401 else {}
     if isinstance(error, TooMany):
         headers["retry-after"] = str(int(error.wait_s) + 1)
-    return JSONResponse({"error": str(error)}, status, headers)
+    return JSONResponse({"error": _public(error)}, status, headers)
+
+
+def _public(error: Exception) -> str:
+    """Return an error's text for everyone: not the place, user or driver of the database."""
+    if isinstance(error, StorageError):
+        _LOG.error("%s", error)
+        return "the board is not available; try again later"
+    return str(error)
 
 
 def _status_of(error: Exception) -> int:
@@ -286,6 +323,32 @@ def _check_size(length: str | None, service: Service) -> None:
         raise TooLarge(f"the bundle is larger than {_megabytes(service)}, which this board takes")
 
 
+def _counted(request: Request, service: Service) -> Request:
+    """Return a request whose body is read up to the limit only, since a form is read as a whole.
+
+    Raises:
+        NoLength: it does not say how long its body is.
+        TooLarge: it is larger than the limit.
+    """
+    length = request.headers.get("content-length")
+    if length is None or not length.isdecimal() or "transfer-encoding" in request.headers:
+        raise NoLength("the form must be sent with a content-length")
+    limit = service.max_upload + _FORM_TEXTS
+    if int(length) > limit:
+        _check_size(length, service)
+    size = 0
+
+    async def receive() -> Message:
+        nonlocal size
+        message = await request.receive()
+        size += len(message.get("body", b""))
+        if size > limit:
+            _check_size(str(size), service)
+        return message
+
+    return Request(request.scope, receive)
+
+
 def _megabytes(service: Service) -> str:
     return f"{service.max_upload >> 20} MB"
 
@@ -342,9 +405,10 @@ async def submit_form(request: Request) -> Response:
     """Queue the bundle of the form, and go to its page."""
     desk = _desk(request)
     try:
-        # The form's own texts are small.
-        _check_size(request.headers.get("content-length"), desk.service)
-        async with request.form(max_files=1, max_fields=4) as form:
+        async with (
+            desk.form_place(),
+            _counted(request, desk.service).form(max_files=1, max_fields=4) as form,
+        ):
             token, upload = form.get("token"), form.get("bundle")
             token = token if isinstance(token, str) else None
             holder = await run_in_threadpool(desk.holder, token, _client(request))
@@ -360,7 +424,7 @@ async def submit_form(request: Request) -> Response:
                         file.write(chunk)
                 status = await run_in_threadpool(desk.take, path, holder)
     except PkubenchError as error:
-        return _form(request, str(error), _status_of(error))
+        return _form(request, _public(error), _status_of(error))
     return RedirectResponse(f"submissions/{status.digest}.html", 303)
 
 
