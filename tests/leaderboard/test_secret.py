@@ -12,6 +12,7 @@ from pkubench.envs.core.seeding import MAX_SEED, agent_seeds, evaluation_seeds
 from pkubench.leaderboard import Board, create_bundle, rank_task
 from pkubench.leaderboard.board.secret import SecretSeeds, gap
 from pkubench.leaderboard.board.tiers import Tier, Verdict, Verification
+from pkubench.leaderboard.site.builder import Site
 from pkubench.tasks.balanced import BalancedEpisodes
 from pkubench.tasks.records import EpisodeRecord
 from pkubench.tasks.registry import make_task
@@ -107,6 +108,21 @@ def test_entries_are_ranked_by_the_secret_episodes(tmp_path: Path, results: Writ
         board.submit(bundle, Verification({ID: verdict}))
     standings = rank_task(task, board.entries(ID))
     assert [(s.entry.submitter.name, s.rank) for s in standings] == [("honest", 1), ("knowing", 2)]
+    (suite,) = (page for page in Site(board).suites if page.name == task.suite)
+    assert [(row.standing.submitter.name, row.standing.rank) for row in suite.rows] == [
+        ("honest", 1),
+        ("knowing", 2),
+    ]
+    # Published to a tenth of the interval, and of no single run.
+    score = standings[1].score
+    exact = standings[1].entry.report.metrics["return"].mean
+    assert score is not None and exact is not None
+    assert 0 < abs(score.estimate - exact) < 0.05 * (score.high - score.low)
+    text = json.dumps([board.export_json(), [s.to_json() for s in standings]])
+    site = b"".join(make() for name, make in Site(board).files.items() if ".zip" not in name)
+    for run in standings[1].entry.runs:
+        for shown in (text, site.decode()):
+            assert f"{run.metrics['return']:.6f}"[:7] not in shown
     assert standings[1].score is not None and -61 < standings[1].score.estimate < -59
     assert standings[0].entry.gap == "" and "than on secret ones: -" in standings[1].entry.gap
     folder = results("apart", TASK, spread_scores(-10.0, seed=3))

@@ -35,7 +35,7 @@ from pkubench.leaderboard.service.rates import Rate, Rates
 from pkubench.leaderboard.service.tokens import Holder, Role, TokenError, Tokens
 from pkubench.leaderboard.submissions.bundle import read_bundle
 
-SUBMISSIONS, WRONG_TOKENS = Rate(20, 3600.0), Rate(20, 60.0)
+SUBMISSIONS, WRONG_TOKENS = Rate(20, 24 * 3600.0), Rate(20, 60.0)
 EVENTS_S = 0.5
 """How often the state of a submission that somebody watches is looked up."""
 FORMS, FORM_S = 4, 600.0
