@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
+from functools import cache
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.cli.main import main
 from pkubench.errors import BundleError, ConfigError, MissingExtra, PkubenchError, StorageError
 from pkubench.evaluation.run.harness import evaluate
+from pkubench.evaluation.run.workers import WorkerError
 from pkubench.leaderboard import Board, create_bundle, verify_bundle
 from pkubench.leaderboard.board.entries import Entry
 from pkubench.leaderboard.board.reading import Bundle
@@ -359,6 +361,42 @@ def test_a_fault_of_the_worker_is_no_verdict(
     assert "pip install 'pkubench[mujoco]'" in status.reason
 
 
+def test_a_traceback_with_a_secret_seed_stays_in_the_log(
+    board: Board, honest: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Queue(board.database)
+    queue.add(honest.digest, "x", honest.path.read_bytes())
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise WorkerError("Traceback: reward that is not finite (seed 4242)")
+
+    monkeypatch.setattr(worker_module, "verify_bundle", fail)
+    assert Worker(board, processes=0).work()
+    assert queue.status(honest.digest).reason == "the worker failed; its log says why"
+
+
+def test_a_short_outage_of_the_database_costs_no_work(
+    board: Board, honest: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, submit = Queue(board.database), Board.submit
+    queue.add(honest.digest, "x", honest.path.read_bytes())
+    failures = [StorageError("away"), StorageError("away")]
+
+    def submit_later(self: Board, *arguments: Any, **settings: Any) -> Any:
+        if self.database is board.database and failures:
+            raise failures.pop()
+        return submit(self, *arguments, **settings)
+
+    def beat_never(self: Queue, lease: Any, progress: str | None = None) -> None:
+        raise StorageError("away")
+
+    monkeypatch.setattr(Board, "submit", submit_later)
+    monkeypatch.setattr(Queue, "heartbeat", beat_never)
+    monkeypatch.setattr(worker_module, "SUBMIT_WAITS_S", (0.0, 0.0))
+    assert Worker(board, processes=0).work()
+    assert (queue.status(honest.digest).state, failures) == ("accepted", [])
+
+
 def test_an_accepted_submission_can_be_verified_anew(board: Board, honest: Bundle) -> None:
     queue = Queue(board.database)
     queue.add(honest.digest, "x", honest.path.read_bytes())
@@ -384,7 +422,7 @@ def test_without_a_sandbox_a_worker_gives_no_verdict_and_does_not_start(
     bundle = create_bundle(records, tmp_path / "code.zip", code=code)
     queue = Queue(board.database)
     queue.add(bundle.digest, "x", bundle.path.read_bytes())
-    monkeypatch.setattr(bubblewrap, "_problem", lambda: "bubblewrap is not installed")
+    monkeypatch.setattr(bubblewrap, "_problem", cache(lambda: "bubblewrap is not installed"))
     assert Worker(board, processes=0).work()
     status = queue.status(bundle.digest)
     assert (status.state, board.submissions()) == ("queued", ())

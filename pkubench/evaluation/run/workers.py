@@ -215,17 +215,21 @@ class _Worker:
         return f"crashed: the agent's process ended with exit code {code}"
 
 
+class AgentKilled(WorkerError):
+    """An agent's process was ended from outside, which says nothing about the agent."""
+
+
 def check_undisturbed(failures: Iterable[str | None]) -> None:
     """Check that no agent's process was ended from outside: a restart, or too little memory.
 
     Such an end says nothing about the agent.
 
     Raises:
-        WorkerError: one was.
+        AgentKilled: one was.
     """
     for failure in failures:
         if failure is not None and _KILLED.search(failure):
-            raise WorkerError(f"an agent was ended from outside, which says nothing: {failure}")
+            raise AgentKilled(f"an agent was ended from outside, which says nothing: {failure}")
 
 
 def _rebuilt(message: dict[str, Any]) -> PkubenchError:

@@ -19,8 +19,8 @@ from sqlalchemy.pool import StaticPool
 from pkubench.errors import StorageError
 from pkubench.leaderboard.board.migrations import HEAD, migrate, revision_of
 
-BUSY_TIMEOUT_S = 60
-"""How long one writer waits for another."""
+BUSY_TIMEOUT_S = 15
+"""How long one writer waits for another: well below a worker's lease."""
 
 Mode = Literal["read", "write", "exclusive"]
 """``exclusive`` transactions of one database run one after another, on any engine."""

@@ -116,6 +116,7 @@ def check_bubblewrap() -> None:
     """
     problem = _problem()
     if problem:
+        _problem.cache_clear()  # it may be mended while a worker runs
         raise NoSandbox(f"submitted code runs in a sandbox only, and {problem}")
 
 
@@ -133,7 +134,12 @@ def _problem() -> str:
         *_usr(),
         *("--proc", "/proc", "--", "/usr/bin/true"),
     ]
-    done = subprocess.run(probe, env={}, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            probe, env={}, capture_output=True, text=True, check=False, timeout=30.0
+        )
+    except subprocess.TimeoutExpired:
+        return "bubblewrap does not answer here"
     if done.returncode == 0:
         return ""
     return (

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sql
 
 from pkubench.errors import PkubenchError, UnknownName
+from pkubench.evaluation.run.failures import printable
 from pkubench.leaderboard.board.database import Database, insert_if_new, now
 from pkubench.leaderboard.board.tables import JOBS, SUBMISSIONS, TOKENS, UPLOADS
 from pkubench.leaderboard.board.tiers import Verification
@@ -178,7 +179,7 @@ class Queue:
             LeaseLost: another worker has the job.
         """
         with self._database.transaction() as connection:
-            _finish(connection, lease, state=REFUSED, reason=reason)
+            _finish(connection, lease, state=REFUSED, reason=printable(reason))
 
     def fail(self, lease: Lease, reason: str) -> None:
         """Report that an attempt ended without a verdict, by no fault of the bundle's.
@@ -187,7 +188,7 @@ class Queue:
             LeaseLost: another worker has the job.
         """
         with self._database.transaction() as connection:
-            time = now(connection)
+            time, reason = now(connection), printable(reason)
             if _was_last(lease.attempt):
                 _change(connection, lease, state=DEAD, reason=reason, finished_at=time)
                 return

@@ -14,7 +14,7 @@ from pkubench.leaderboard.site.builder import Site
 RETRY_S = 60.0
 """How long the earlier pages are served after a failure before the board is read again."""
 _LOG = logging.getLogger("pkubench.leaderboard.server")
-_UNKEPT = ("downloads/", "board.json")
+_UNKEPT = ("downloads/",)
 """Files that are made on each request: they are large, or rarely asked for."""
 
 

@@ -21,6 +21,7 @@ from pkubench.agents.saved.population_content import POPULATION_SUFFIXES
 from pkubench.errors import AgentError, RefusedError, UnknownName, counted
 from pkubench.evaluation.run.episodes import ran_late
 from pkubench.evaluation.run.execution import Limits
+from pkubench.evaluation.run.failures import printable
 from pkubench.evaluation.run.planned import play_planned
 from pkubench.evaluation.run.replay import Replay, replay, time_left
 from pkubench.evaluation.run.workers import check_undisturbed
@@ -160,10 +161,14 @@ def _verify_task(
         except NoSandbox as error:
             if player.sandbox_graphs:
                 raise
-            return Verdict(Tier.SELF_REPORTED, f"the agent cannot be run again: {error}")
+            return Verdict(
+                Tier.SELF_REPORTED, f"the agent cannot be run again: {printable(str(error))}"
+            )
         except (AgentError, UnknownName, RefusedError) as error:
             check_undisturbed([str(error)])
-            return Verdict(Tier.SELF_REPORTED, f"the agent cannot be run again: {error}")
+            return Verdict(
+                Tier.SELF_REPORTED, f"the agent cannot be run again: {printable(str(error))}"
+            )
     check_undisturbed(record.failure for records in unknown.values() for record in records)
     if found.is_late:
         return Verdict(Tier.SELF_REPORTED, f"the agent cannot be run again: {found.problem}")
@@ -208,7 +213,9 @@ def _sandboxed(bundle: Bundle, task: BundleTask, folder: Path, limits: Limits) -
     """
     check_bubblewrap()
     within = SandboxLimits(
-        reply_s=limits.act or SandboxLimits().reply_s, load_s=limits.load or SandboxLimits().load_s
+        # Longer than the harness's own limit, which decides and is known to be one of time.
+        reply_s=(limits.act or SandboxLimits().reply_s) + 5.0,
+        load_s=limits.load or SandboxLimits().load_s,
     )
     runs = []
     for run in task.runs:
