@@ -34,6 +34,7 @@ from pkubench.leaderboard import (
     read_bundle,
     verify_bundle,
 )
+from pkubench.leaderboard.board import store
 from pkubench.leaderboard.board.reading import Bundle, parse_lines, run_records
 from pkubench.leaderboard.board.tiers import Tier, Verdict, Verification
 from pkubench.leaderboard.site import export
@@ -147,6 +148,45 @@ def test_values_that_no_float_can_hold_are_refused(tmp_path: Path, results: Writ
     document["tasks"][0]["runs"][0]["training"]["steps"] = 10**399
     with pytest.raises(BundleError, match=r"training\.steps does not fit 64 bits"):
         parse_manifest(document)
+
+
+def test_one_member_for_many_runs_and_a_file_that_is_a_folder_are_refused(
+    tmp_path: Path, results: Writer
+) -> None:
+    fine = results("mine", "SimpleSpread-v0", [[1.0, 2.0]])
+    bundle = create_bundle(fine, tmp_path / "a.zip", weights=tmp_path / "weights")
+    document = bundle.manifest.to_json()
+    runs = document["tasks"][0]["runs"]
+    runs += [runs[0] | {"name": f"seed{k}"} for k in range(1, 9)]
+    with pytest.raises(BundleError, match=r"has the member '.*episodes.jsonl' twice"):
+        parse_manifest(document)
+    runs += [runs[0]] * 100
+    with pytest.raises(BundleError, match="109 items; at most 100"):
+        parse_manifest(document)
+    with zipfile.ZipFile(bundle.path, "a") as archive:
+        archive.writestr("code/a.py", b"")
+        archive.writestr("code/a.py/b.py", b"")
+    with pytest.raises(BundleError, match=r"holds code/a.py as a file and as a folder"):
+        read_bundle(bundle.path)
+
+
+def test_copies_are_looked_for_before_the_board_is_locked(
+    tmp_path: Path, results: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[int] = []
+
+    def count(bundle: Bundle, task: Any, others: Any) -> str:
+        compared.append(len(list(others)))
+        return ""
+
+    monkeypatch.setattr(store, "known_weights", count)
+    verified = Verification({"pkubench/SimpleSpread-v0": Verdict(Tier.VERIFIED_WEIGHTS, "")})
+    with Board.open() as board:
+        for name in ("first", "second"):
+            records = results(name, "SimpleSpread-v0", [[1.0, 2.0]])
+            path = tmp_path / f"{name}.zip"
+            board.submit(create_bundle(records, path, weights=tmp_path / "weights"), verified)
+    assert compared == [0, 0, 1, 0]  # of each: before, and what came since
 
 
 def test_copies_that_differ_by_a_millionth_are_flagged_and_take_no_rank(tmp_path: Path) -> None:

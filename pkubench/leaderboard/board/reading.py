@@ -150,7 +150,7 @@ def read_bundle(path: str | os.PathLike[str], limits: Limits | None = None) -> B
     for member in archive.names:
         if member != MANIFEST and member not in manifest.members:
             raise BundleError(f"{member} is not in the manifest; take it out")
-    unused = sorted(manifest.members.keys() - manifest.referenced())
+    unused = sorted(manifest.members.keys() - {*manifest.referenced()})
     if unused:
         raise BundleError(f"{unused[0]} does not belong to a run of the manifest; take it out")
     for member in manifest.code:
@@ -321,7 +321,7 @@ def _check_report(
     """Compute the report again from the lines and compare."""
     try:
         computed = build_report([run_records(run) for run in runs], task).to_json()
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise BundleError(f"the runs of {task.id} do not say what was evaluated") from error
     except PkubenchError as error:
         raise BundleError(str(error)) from error

@@ -7,6 +7,7 @@ import json
 import logging
 import mimetypes
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -38,6 +39,8 @@ from pkubench.leaderboard.submissions.bundle import read_bundle
 SUBMISSIONS, WRONG_TOKENS = Rate(20, 24 * 3600.0), Rate(20, 60.0)
 EVENTS_S = 0.5
 """How often the state of a submission that somebody watches is looked up."""
+READERS = 2
+"""Bundles that are read at the same time; one may unpack to a gigabyte."""
 FORMS, FORM_S = 4, 600.0
 """Forms that are read at the same time, and how long reading one may take."""
 _FORM_TEXTS = 1 << 16
@@ -125,6 +128,7 @@ class _Desk:
 
     def __init__(self, board: Board, service: Service) -> None:
         self.service, self.board, self._forms = service, board, 0
+        self._reading = threading.BoundedSemaphore(READERS)
         self.queue, self.pages = Queue(board.database), LivePages(board)
         self.tokens, self.rates = Tokens(board.database), Rates(board.database)
 
@@ -177,7 +181,8 @@ class _Desk:
         Raises:
             BundleError: it is not acceptable, with the reason.
         """
-        bundle = read_bundle(path)
+        with self._reading:
+            bundle = read_bundle(path)
         self.queue.add(bundle.digest, bundle.manifest.name, path.read_bytes(), holder.id)
         return self.queue.status(bundle.digest)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ SCHEMA = 2
 STORED_SCHEMAS = (1, SCHEMA)
 """Versions that a board may hold. Bundles of version 1, without a ``binding``, were accepted when
 that was the format; new files of it are no longer accepted."""
+MAX_RUNS = 100
+"""Runs of a task; intervals are computed by resampling them."""
 KINDS = ("named", "saved", "onnx", "population", "code", "external")
 """How a board can run it again: by its name, from saved weights, from an ONNX graph, from a file of
 game policies, from its code in a sandbox; or not."""
@@ -124,16 +127,14 @@ class Manifest:
         code = [[[name, self.members[name].sha256] for name in self.code]] if self.code else []
         return hashlib.sha256(encode([self.name, self.agent, runs, *code])).hexdigest()
 
-    def referenced(self) -> set[str]:
-        """Return the members that the tasks name."""
-        return {*self.code} | {
-            member
-            for task in self.tasks
-            for member in (
-                task.report,
-                *(m for run in task.runs for m in (run.episodes, run.info, *run.weights)),
-            )
-        }
+    def referenced(self) -> list[str]:
+        """Return the members that code, tasks and runs name, in their order."""
+        found = [*self.code]
+        for task in self.tasks:
+            found.append(task.report)
+            for run in task.runs:
+                found += [run.episodes, run.info, *run.weights]
+        return found
 
 
 def encode(document: Any) -> bytes:
@@ -201,7 +202,9 @@ def parse_manifest(document: Any, *, schemas: Collection[int] = (SCHEMA,)) -> Ma
     _check_unique([task.task for task in manifest.tasks], "task")
     for task in manifest.tasks:
         _check_unique([run.name for run in task.runs], f"run of {task.task}")
-    missing = sorted(manifest.referenced() - manifest.members.keys())
+    # Each belongs to one run: a small file could be read ten thousand times otherwise.
+    _check_unique(manifest.referenced(), "member")
+    missing = sorted({*manifest.referenced()} - manifest.members.keys())
     if missing:
         raise BundleError(f"{MANIFEST} names {missing[0]} but gives no hash for it")
     if schema > 1 and top.get("binding", str) != manifest.binding():
@@ -264,7 +267,7 @@ def check_url(url: str | None) -> str | None:
 
 
 def _task(reader: _Reader) -> TaskEntry:
-    runs = tuple(_run(run) for run in reader.readers("runs", 10_000))
+    runs = tuple(_run(run) for run in reader.readers("runs", MAX_RUNS))
     if not runs:
         raise BundleError(f"{reader.where} has no run")
     return TaskEntry(
@@ -301,9 +304,9 @@ def _digest(reader: _Reader) -> Digest:
 
 
 def _check_unique(names: list[str], what: str) -> None:
-    for name in names:
-        if names.count(name) > 1:
-            raise BundleError(f"{MANIFEST} has the {what} {name!r} twice")
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise BundleError(f"{MANIFEST} has the {what} {twice[0]!r} twice")
 
 
 def _no_constant(text: str) -> float:
