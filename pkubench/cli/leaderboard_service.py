@@ -48,7 +48,8 @@ def serve(
 
     from pkubench.leaderboard import Board
     from pkubench.leaderboard.board.database import without_password
-    from pkubench.leaderboard.service.app import Service, create_app
+    from pkubench.leaderboard.service.app import create_app
+    from pkubench.leaderboard.service.uploads import Service
 
     _log(quiet)
     with Output(quiet=quiet) as output, Board.open(board_place(board)) as opened:

@@ -96,7 +96,8 @@ def submit(
     """Check a bundle, play all its episodes again, and put it on a board.
 
     Submitted code runs in a sandbox only. Weights are data for architectures that pkubench
-    registers, or ONNX graphs for ONNX Runtime. Records that the weights do not reproduce are refused, exit code 1.
+    registers, or ONNX graphs for ONNX Runtime. Records that the weights do not reproduce are
+    refused, exit code 1.
     A bundle whose weights the board has run already is not run again.
 
     With `--to` a served board does all this, on secret episodes too; the queue and the verdict are

@@ -32,8 +32,9 @@ CLIENTS, WORKERS, KILLS = min(32, SUBMISSIONS), 2, 10
 SERVE = """
 import sys, uvicorn
 from pkubench.leaderboard import Board
-from pkubench.leaderboard.service.app import Service, create_app
+from pkubench.leaderboard.service.app import create_app
 from pkubench.leaderboard.service.rates import Rate
+from pkubench.leaderboard.service.uploads import Service
 rate = Rate(10**6, 1.0)
 app = create_app(Board.open(sys.argv[1]), Service(submissions=rate, wrong_tokens=rate))
 uvicorn.run(app, port=int(sys.argv[2]), log_config=None)

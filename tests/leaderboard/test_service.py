@@ -31,12 +31,13 @@ from pkubench.leaderboard.board.tiers import Tier, Verdict, Verification
 from pkubench.leaderboard.sandbox import bubblewrap
 from pkubench.leaderboard.service import client as client_module
 from pkubench.leaderboard.service import worker as worker_module
-from pkubench.leaderboard.service.app import FORMS, Service, TooLarge, _counted, create_app
+from pkubench.leaderboard.service.app import FORMS, create_app
 from pkubench.leaderboard.service.client import Client
 from pkubench.leaderboard.service.jobs import LeaseLost, Queue
 from pkubench.leaderboard.service.pages import LivePages
 from pkubench.leaderboard.service.rates import Rate
 from pkubench.leaderboard.service.tokens import Tokens
+from pkubench.leaderboard.service.uploads import Service, TooLarge, counted
 from pkubench.leaderboard.service.worker import Worker
 from pkubench.leaderboard.site import export
 from pkubench.tasks.registry import make_task
@@ -236,7 +237,7 @@ def test_the_form_reads_no_more_than_the_limit(
         lambda: asyncio.sleep(0, {"type": "http.request", "body": bytes(1 << 21)}),  # type: ignore[arg-type]
     )
     with pytest.raises(TooLarge, match="larger than 1 MB"):
-        asyncio.run(_counted(untrue, Service(max_upload=1 << 20)).body())
+        asyncio.run(counted(untrue, Service(max_upload=1 << 20)).body())
     desk = web.app.state.desk  # type: ignore[attr-defined]
     monkeypatch.setattr(desk, "_forms", FORMS)
     files = {"bundle": ("x.zip", b"x", "application/zip")}

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +18,6 @@ from fastapi import APIRouter, FastAPI, HTTPException, Request
 from fastapi import Path as InPath
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
-from starlette.types import Message
 
 from pkubench import __version__
 from pkubench.errors import (
@@ -32,19 +30,25 @@ from pkubench.errors import (
 from pkubench.leaderboard.board.store import Board
 from pkubench.leaderboard.service.jobs import JobStatus, Queue
 from pkubench.leaderboard.service.pages import LivePages
-from pkubench.leaderboard.service.rates import Rate, Rates
+from pkubench.leaderboard.service.rates import Rates
 from pkubench.leaderboard.service.tokens import Holder, Role, TokenError, Tokens
+from pkubench.leaderboard.service.uploads import (
+    NoLength,
+    Service,
+    TooLarge,
+    TooMany,
+    check_size,
+    counted,
+    megabytes,
+)
 from pkubench.leaderboard.submissions.bundle import read_bundle
 
-SUBMISSIONS, WRONG_TOKENS = Rate(20, 24 * 3600.0), Rate(20, 60.0)
 EVENTS_S = 0.5
 """How often the state of a submission that somebody watches is looked up."""
 READERS = 2
 """Bundles that are read at the same time; one may unpack to a gigabyte."""
 FORMS, FORM_S = 4, 600.0
 """Forms that are read at the same time, and how long reading one may take."""
-_FORM_TEXTS = 1 << 16
-"""Bytes of a form besides its file."""
 KEEP_ALIVE_S = 15.0
 """Proxies end streams in which nothing is sent for long."""
 
@@ -59,35 +63,6 @@ _HEADERS = {
     "referrer-policy": "no-referrer",
 }
 Digest = Annotated[str, InPath(pattern="^[0-9a-f]{64}$")]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
-    """The settings of a server."""
-
-    max_upload: int = 256 << 20
-    """Largest bundle, in bytes."""
-    submissions: Rate = SUBMISSIONS
-    """Submissions of each token."""
-    wrong_tokens: Rate = WRONG_TOKENS
-    """Requests with a wrong token from each address."""
-
-
-class TooLarge(PkubenchError):
-    """An upload over the limit."""
-
-
-class NoLength(PkubenchError):
-    """An upload of unknown length."""
-
-
-class TooMany(PkubenchError):
-    """More requests than a rate limit lets through."""
-
-    def __init__(self, what: str, wait_s: float) -> None:
-        """Say after how many seconds the next one is let through."""
-        super().__init__(f"too many {what}; the next one is taken in {wait_s:.0f} s")
-        self.wait_s = wait_s
 
 
 _STATUS: dict[type[PkubenchError], int] = {
@@ -272,14 +247,14 @@ async def submit(request: Request) -> dict[str, Any]:
     """Queue a bundle: the zip file is the body. Needs a token with the role ``submit``."""
     desk = _desk(request)
     holder = await run_in_threadpool(desk.holder, _bearer(request), _client(request))
-    _check_size(request.headers.get("content-length"), desk.service)
+    check_size(request.headers.get("content-length"), desk.service)
     await run_in_threadpool(desk.count, holder)
     with tempfile.TemporaryDirectory(prefix="pkubench-upload-") as folder:
         path, size = Path(folder) / "bundle.zip", 0
         with path.open("wb") as file:
             async for chunk in request.stream():
                 size += len(chunk)
-                _check_size(str(size), desk.service)
+                check_size(str(size), desk.service)
                 file.write(chunk)
         return status_json(await run_in_threadpool(desk.take, path, holder))
 
@@ -321,41 +296,6 @@ def retry_submission(request: Request, digest: Digest) -> dict[str, Any]:
     desk.holder(_bearer(request), _client(request), "maintain")
     desk.queue.retry(digest)
     return status_json(desk.queue.status(digest))
-
-
-def _check_size(length: str | None, service: Service) -> None:
-    if length is not None and length.isdecimal() and int(length) > service.max_upload:
-        raise TooLarge(f"the bundle is larger than {_megabytes(service)}, which this board takes")
-
-
-def _counted(request: Request, service: Service) -> Request:
-    """Return a request whose body is read up to the limit only, since a form is read as a whole.
-
-    Raises:
-        NoLength: it does not say how long its body is.
-        TooLarge: it is larger than the limit.
-    """
-    length = request.headers.get("content-length")
-    if length is None or not length.isdecimal() or "transfer-encoding" in request.headers:
-        raise NoLength("the form must be sent with a content-length")
-    limit = service.max_upload + _FORM_TEXTS
-    if int(length) > limit:
-        _check_size(length, service)
-    size = 0
-
-    async def receive() -> Message:
-        nonlocal size
-        message = await request.receive()
-        size += len(message.get("body", b""))
-        if size > limit:
-            _check_size(str(size), service)
-        return message
-
-    return Request(request.scope, receive)
-
-
-def _megabytes(service: Service) -> str:
-    return f"{service.max_upload >> 20} MB"
 
 
 _PAGES = APIRouter(include_in_schema=False)
@@ -412,7 +352,7 @@ async def submit_form(request: Request) -> Response:
     try:
         async with (
             desk.form_place(),
-            _counted(request, desk.service).form(max_files=1, max_fields=4) as form,
+            counted(request, desk.service).form(max_files=1, max_fields=4) as form,
         ):
             token, upload = form.get("token"), form.get("bundle")
             token = token if isinstance(token, str) else None
@@ -425,7 +365,7 @@ async def submit_form(request: Request) -> Response:
                 with path.open("wb") as file:
                     while chunk := await upload.read(1 << 20):
                         size += len(chunk)
-                        _check_size(str(size), desk.service)
+                        check_size(str(size), desk.service)
                         file.write(chunk)
                 status = await run_in_threadpool(desk.take, path, holder)
     except PkubenchError as error:
@@ -449,7 +389,7 @@ def _form(request: Request, problem: str, code: int) -> Response:
     desk = _desk(request)
     values = {
         "problem": problem,
-        "limit": _megabytes(desk.service),
+        "limit": megabytes(desk.service),
         "address": str(request.base_url).rstrip("/"),
     }
     return _html(desk.pages.page("submit.html", "submit.html", **values), code)
