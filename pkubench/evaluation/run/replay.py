@@ -90,8 +90,7 @@ def replay(
         AgentError: the agent cannot be loaded.
         WorkerError: its process was ended from outside.
     """
-    limits = limits or Limits()
-    started = time.monotonic()
+    limits, started = limits or Limits(), time.monotonic()
     jobs, owners = _jobs(runs, agent, task, blocks, limits)
     played = _play(jobs, owners, backend or backend_for(agent, workers), backend is None, progress)
     by_run = _by_run(runs, played)
@@ -118,7 +117,6 @@ def replay(
         left = time_left(limits, started)
         again, owner = _jobs(runs, agent, task, _blocks(different, owners), left)
         there = _play_as_there(again, owner, max(workers, 1), variables)
-        check_undisturbed(r.failure for r in (there or {}).values())
     as_there = played | (there or {})
     equal = sum(
         _agrees(record, as_there[run.label, record.episode], task)
@@ -262,9 +260,11 @@ def _play_as_there(
 ) -> Played | None:
     """Play with the recorded kernel and instruction sets; None where no such process starts."""
     try:
-        return _play(jobs, owners, ProcessPool(workers, variables), True, None)
+        played = _play(jobs, owners, ProcessPool(workers, variables), True, None)
     except AgentError:
         return None
+    check_undisturbed(record.failure for record in played.values())
+    return played
 
 
 def _differs(job: Job, run: RunRecords, played: Played, task: Task) -> bool:
