@@ -47,16 +47,24 @@ def serve(
     import uvicorn
 
     from pkubench.leaderboard import Board
-    from pkubench.leaderboard.service.app import Service, create_app
+    from pkubench.leaderboard.board.database import without_password
+    from pkubench.leaderboard.service.app import create_app
+    from pkubench.leaderboard.service.uploads import Service
 
     _log(quiet)
     with Output(quiet=quiet) as output, Board.open(board_place(board)) as opened:
         app = create_app(opened, Service(max_upload=max_upload << 20))
         config = uvicorn.Config(
-            app, host=host, port=port, log_config=None, access_log=False, server_header=False
+            app,
+            host=host,
+            port=port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=5,  # whoever watches a submission would hold it for hours
         )
         output.note(f"serving {opened.database.where}")
-        given = ["--board", board] if board else []
+        given = ["--board", without_password(board)] if board else []
         output.next(command("leaderboard", "worker", *given))
         uvicorn.Server(config).run()
 
@@ -87,8 +95,10 @@ def worker(
     """
     from pkubench.evaluation.run.execution import Limits
     from pkubench.leaderboard import Board
+    from pkubench.leaderboard.sandbox.bubblewrap import check_bubblewrap
     from pkubench.leaderboard.service.worker import Worker
 
+    check_bubblewrap()
     _log(quiet)
     with Board.open(board_place(board)) as opened:
         own = Worker(opened, processes=workers, limits=Limits(total=time_limit))
@@ -114,7 +124,7 @@ def retry(
     ],
     board: BoardPlace = None,
 ) -> None:
-    """Queue a submission again that ended without a verdict (`dead` in the queue)."""
+    """Queue a submission again: `dead` in the queue, or accepted and to be verified anew."""
     from pkubench.leaderboard import Board
     from pkubench.leaderboard.service.jobs import Queue
 

@@ -95,8 +95,9 @@ def submit(
 ) -> None:
     """Check a bundle, play all its episodes again, and put it on a board.
 
-    Nothing that is submitted is executed: weights are data for architectures that pkubench
-    registers, or ONNX graphs. Records that the weights do not reproduce are refused, exit code 1.
+    Submitted code runs in a sandbox only. Weights are data for architectures that pkubench
+    registers, or ONNX graphs for ONNX Runtime. Records that the weights do not reproduce are
+    refused, exit code 1.
     A bundle whose weights the board has run already is not run again.
 
     With `--to` a served board does all this, on secret episodes too; the queue and the verdict are

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,9 +20,11 @@ from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.agents.resolve.sources import AgentSource
 from pkubench.evaluation.report import RunRecords, read_run, run_folders
 from pkubench.evaluation.run import machine as machines
+from pkubench.evaluation.run import replay as replay_module
 from pkubench.evaluation.run.episodes import TIMEOUT, failed_record
 from pkubench.evaluation.run.harness import evaluate
 from pkubench.evaluation.run.replay import LEVEL, differ, disagreement, replay
+from pkubench.evaluation.run.workers import WorkerError
 from pkubench.tasks.records import EPISODES, RUN, EpisodeRecord
 from pkubench.tasks.registry import make_task
 from pkubench.tasks.scoring import Episode
@@ -188,6 +191,28 @@ def test_an_episode_that_failed_by_the_clock_is_left_aside(folder: Path) -> None
     slow = RunRecords(label=run.label, settings=run.settings, records=late, digest="")
     found = replay([slow], source(), TASK, ALL, workers=0)
     assert found.problem == "" and "1 episode that failed by the clock left aside" in found.how
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "crashed: the agent's process was ended by SIGTERM",
+        "agent-error: agent_0: SandboxError: sandbox: ended by SIGKILL",
+    ],
+)
+def test_a_process_that_was_ended_from_outside_contradicts_nothing(
+    folder: Path, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, play = run_of(folder), replay_module._play
+
+    def killed(*arguments: Any) -> Any:
+        played = play(*arguments)
+        key = min(played)
+        return played | {key: replace(played[key], failure=reason)}
+
+    monkeypatch.setattr(replay_module, "_play", killed)
+    with pytest.raises(WorkerError, match=r"ended from outside.*ended by SIG(TERM|KILL)"):
+        replay([run], source(), TASK, ALL, workers=0)
 
 
 def test_of_a_machine_that_cannot_be_imitated_means_are_compared(folder: Path) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import json
 import os
+import random
 import socket
 import struct
 import sys
@@ -31,6 +32,26 @@ def honest(task: str) -> Any:
     from pkubench.agents.contract import Team as Members
 
     return Members({f"agent_{k}": Honest() for k in range(3)})
+
+
+class Drawing(Honest):
+    """Depends on all that the harness resets with each block: its own state and generators."""
+
+    def __init__(self) -> None:
+        self.rng, self.calls, self.drawn = np.random.default_rng(0), 0, np.random.random()  # noqa: NPY002
+
+    def act(self, observation: Any, state: Any, active: Any) -> Any:
+        self.calls += 1
+        observation -= observation.mean()  # agents may write to what they observe
+        number = 10.0 * (self.rng.random() + self.drawn + np.random.random() + random.random())  # noqa: NPY002
+        actions = (np.abs(observation[:, 0]) * 10 + number + self.calls).astype(np.int64) % 5
+        return actions, state
+
+
+def drawing(task: str) -> Any:
+    from pkubench.agents.contract import Team as Members
+
+    return Members({f"agent_{k}": Drawing() for k in range(3)})
 
 
 class Does(Honest):
@@ -137,6 +158,30 @@ def surveying(task: str) -> Any:
     return Does(survey)
 
 
+def limited(task: str) -> Any:
+    def limits() -> dict[str, Any]:
+        import resource
+
+        names = ("AS", "NPROC", "CPU", "FSIZE", "NOFILE", "CORE")
+        found = {f"RLIMIT_{n}": resource.getrlimit(getattr(resource, f"RLIMIT_{n}")) for n in names}
+        return {"ran": os.path.exists("/tmp/ran"), **found}
+
+    return Does(limits)
+
+
+def shouting(task: str) -> Any:
+    def write() -> None:
+        text = b"\0\x1b[2J" * 10_000
+        part = struct.pack("<BBI", 2, 1, len(text)) + text
+        data = struct.pack("<4sBBHQ", b"PKU1", 65, 1, 0, len(part)) + part
+        for number in range(3, 20):
+            with contextlib.suppress(OSError):
+                os.write(number, data)
+        time.sleep(60.0)
+
+    return Does(write)
+
+
 def exiting(task: str) -> Any:
     return Does(lambda: os._exit(7))
 
@@ -195,6 +240,21 @@ class Knowing(Honest):
         along_x = np.abs(near[:, 0]) > np.abs(near[:, 1])
         towards = np.where(along_x, np.where(near[:, 0] > 0, 2, 1), np.where(near[:, 1] > 0, 4, 3))
         return np.where(state, towards, 2), state
+
+
+class Telling(Knowing):
+    """Fails with what it observes in episodes that are not public."""
+
+    def act(self, observation: Any, state: Any, active: Any) -> Any:
+        if not state.all():
+            raise ValueError(f"observed:{observation.tobytes().hex()}")
+        return super().act(observation, state, active)
+
+
+def telling(task: str) -> Any:
+    from pkubench.agents.contract import Team as Members
+
+    return Members({f"agent_{k}": Telling(f"agent_{k}") for k in range(3)})
 
 
 def knowing(task: str) -> Any:

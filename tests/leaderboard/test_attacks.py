@@ -34,14 +34,15 @@ from pkubench.leaderboard import (
     read_bundle,
     verify_bundle,
 )
+from pkubench.leaderboard.board import store
 from pkubench.leaderboard.board.reading import Bundle, parse_lines, run_records
-from pkubench.leaderboard.board.tiers import Tier
+from pkubench.leaderboard.board.tiers import Tier, Verdict, Verification
 from pkubench.leaderboard.site import export
 from pkubench.leaderboard.submissions.archive import Digest, write_archive
 from pkubench.leaderboard.submissions.copies import arrays_of, share_of_close, suspicions
-from pkubench.leaderboard.submissions.manifest import MANIFEST, encode
+from pkubench.leaderboard.submissions.manifest import MANIFEST, encode, parse_manifest
 from pkubench.tasks.registry import make_task
-from tests.leaderboard.writing import bind
+from tests.leaderboard.writing import Writer, bind, spread_scores
 
 TASK = make_task("SimpleSpreadContinuous-v0")
 SHIPPED = WEIGHTS / "happo" / "SimpleSpreadContinuous-v0" / "seed0"
@@ -94,6 +95,98 @@ def test_one_run_copied_five_times_is_refused(tmp_path: Path) -> None:
     weights = runs(tmp_path / "copied", lambda *_: None)
     with pytest.raises(BundleError, match=r"seed0 and seed1 of .* have the same weights"):
         bundled(tmp_path, weights)
+
+
+def test_one_code_listed_five_times_is_refused(tmp_path: Path, results: Writer) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "mine.py").write_text("def agent(task): ...\n")
+    records = results("mine:agent", "SimpleSpread-v0", spread_scores(-1.0), label="code")
+    with pytest.raises(BundleError, match="has 5 runs of the same code"):
+        create_bundle(records, tmp_path / "code.zip", code=code)
+    shutil.rmtree(records)
+    alone = results("mine:agent", "SimpleSpread-v0", spread_scores(-1.0, runs=1), label="code")
+    bundle = create_bundle(alone, tmp_path / "code.zip", code=code)
+    other = bundle.manifest.to_json() | {"agent": "happo:agent"}
+    with pytest.raises(BundleError, match="the module of happo:agent is not in its code"):
+        parse_manifest(other)
+    with Board.open() as board:
+        verdict = Verdict(Tier.VERIFIED_CODE, "same bytes")
+        board.submit(bundle, Verification({"pkubench/SimpleSpread-v0": verdict}))
+        (standing,) = rank_task(make_task("SimpleSpread-v0"), board.entries())
+    assert standing.unranked is not None and "code is one run" in standing.unranked
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [("1" + 399 * "0", "0"), ("100", "1" + 399 * "0"), ("1000", "2")],
+        [("1", "1.7e308"), ("2", "-1.7e308")],
+        [("1", "0"), ("2", "5e-324")],
+        [("1", "1e999"), ("2", "1"), ("3", "-1e100")],
+    ],
+)
+def test_no_curve_breaks_the_pages(
+    tmp_path: Path, results: Writer, values: list[tuple[str, str]]
+) -> None:
+    records = results("mine", "SimpleSpread-v0", spread_scores(-30.0, runs=1))
+    (curve,) = (tmp_path / "weights").rglob("training.jsonl")
+    lines = (f'{{"steps": {steps}, "return": {value}}}\n' for steps, value in values)
+    curve.write_text("".join(lines))
+    bundle = create_bundle(records, tmp_path / "a.zip", weights=tmp_path / "weights")
+    with Board.open() as board:
+        board.submit(bundle)
+        export(board, tmp_path / "site")
+
+
+def test_values_that_no_float_can_hold_are_refused(tmp_path: Path, results: Writer) -> None:
+    records = results("mine", "SimpleSpread-v0", [[1e60, 1e60]])
+    with pytest.raises(BundleError, match=r"has a value beyond 1e\+50"):
+        create_bundle(records, tmp_path / "a.zip", weights=tmp_path / "weights")
+    fine = results("other", "SimpleSpread-v0", [[1.0, 2.0]])
+    document = create_bundle(fine, tmp_path / "b.zip", weights=tmp_path).manifest.to_json()
+    document["tasks"][0]["runs"][0]["training"]["steps"] = 10**399
+    with pytest.raises(BundleError, match=r"training\.steps does not fit 64 bits"):
+        parse_manifest(document)
+
+
+def test_one_member_for_many_runs_and_a_file_that_is_a_folder_are_refused(
+    tmp_path: Path, results: Writer
+) -> None:
+    fine = results("mine", "SimpleSpread-v0", [[1.0, 2.0]])
+    bundle = create_bundle(fine, tmp_path / "a.zip", weights=tmp_path / "weights")
+    document = bundle.manifest.to_json()
+    runs = document["tasks"][0]["runs"]
+    runs += [runs[0] | {"name": f"seed{k}"} for k in range(1, 9)]
+    with pytest.raises(BundleError, match=r"has the member '.*episodes.jsonl' twice"):
+        parse_manifest(document)
+    runs += [runs[0]] * 100
+    with pytest.raises(BundleError, match="109 items; at most 100"):
+        parse_manifest(document)
+    with zipfile.ZipFile(bundle.path, "a") as archive:
+        archive.writestr("code/a.py", b"")
+        archive.writestr("code/a.py/b.py", b"")
+    with pytest.raises(BundleError, match=r"holds code/a.py as a file and as a folder"):
+        read_bundle(bundle.path)
+
+
+def test_copies_are_looked_for_before_the_board_is_locked(
+    tmp_path: Path, results: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[int] = []
+
+    def count(bundle: Bundle, task: Any, others: Any) -> str:
+        compared.append(len(list(others)))
+        return ""
+
+    monkeypatch.setattr(store, "known_weights", count)
+    verified = Verification({"pkubench/SimpleSpread-v0": Verdict(Tier.VERIFIED_WEIGHTS, "")})
+    with Board.open() as board:
+        for name in ("first", "second"):
+            records = results(name, "SimpleSpread-v0", [[1.0, 2.0]])
+            path = tmp_path / f"{name}.zip"
+            board.submit(create_bundle(records, path, weights=tmp_path / "weights"), verified)
+    assert compared == [0, 0, 1, 0]  # of each: before, and what came since
 
 
 def test_copies_that_differ_by_a_millionth_are_flagged_and_take_no_rank(tmp_path: Path) -> None:

@@ -32,8 +32,9 @@ CLIENTS, WORKERS, KILLS = min(32, SUBMISSIONS), 2, 10
 SERVE = """
 import sys, uvicorn
 from pkubench.leaderboard import Board
-from pkubench.leaderboard.service.app import Service, create_app
+from pkubench.leaderboard.service.app import create_app
 from pkubench.leaderboard.service.rates import Rate
+from pkubench.leaderboard.service.uploads import Service
 rate = Rate(10**6, 1.0)
 app = create_app(Board.open(sys.argv[1]), Service(submissions=rate, wrong_tokens=rate))
 uvicorn.run(app, port=int(sys.argv[2]), log_config=None)
@@ -47,8 +48,9 @@ worker.Worker(Board.open(sys.argv[1]), processes=0, lease_s=5.0).run(threading.E
 """
 
 
-def start(program: str, *arguments: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", program, *arguments], stderr=subprocess.DEVNULL)
+def start(log: Path, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+    with log.open("ab") as file:
+        return subprocess.Popen([sys.executable, "-c", program, *arguments], stderr=file)
 
 
 @pytest.mark.slow
@@ -66,21 +68,22 @@ def test_every_submission_has_one_verdict_whatever_is_killed(where: str, tmp_pat
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     client = Client(f"http://127.0.0.1:{port}", token)
-    waiting, taken = list(bundles), set()
+    waiting, taken, log = list(bundles), set[str](), tmp_path / "log"
+    stop = threading.Event()
 
     def submit() -> None:
-        while waiting:
+        while waiting and not stop.is_set():
             bundle = waiting.pop()
-            while bundle.digest not in taken:
+            while bundle.digest not in taken and not stop.is_set():
                 try:
                     client.submit(bundle.path)
                     taken.add(bundle.digest)
                 except PkubenchError:  # the server is down
                     time.sleep(0.2)
 
-    processes = {"server": start(SERVE, where, port)}
-    processes |= {f"worker {n}": start(WORK, where) for n in range(WORKERS)}
-    threads = [threading.Thread(target=submit) for _ in range(CLIENTS)]
+    processes = {"server": start(log, SERVE, where, port)}
+    processes |= {f"worker {n}": start(log, WORK, where) for n in range(WORKERS)}
+    threads = [threading.Thread(target=submit, daemon=True) for _ in range(CLIENTS)]
     for thread in threads:
         thread.start()
     queue, rng, killed = Queue(database), random.Random(0), 0
@@ -88,18 +91,21 @@ def test_every_submission_has_one_verdict_whatever_is_killed(where: str, tmp_pat
         deadline = time.monotonic() + 3600.0
         while queue.counts()[ACCEPTED] < SUBMISSIONS and time.monotonic() < deadline:
             time.sleep(rng.uniform(0.5, 2.0))
+            ended = [name for name, process in processes.items() if process.poll() is not None]
+            assert not ended, f"{ended} ended by itself: {log.read_text()[-2000:]}"
             # Progress first: each process needs seconds to start.
             if killed < KILLS and queue.counts()[ACCEPTED] * KILLS >= killed * SUBMISSIONS:
                 name = rng.choice(sorted(processes))
                 os.kill(processes[name].pid, signal.SIGKILL)
                 processes[name].wait()
                 processes[name] = (
-                    start(SERVE, where, port) if name == "server" else start(WORK, where)
+                    start(log, SERVE, where, port) if name == "server" else start(log, WORK, where)
                 )
                 killed += 1
         for thread in threads:
             thread.join(60.0)
     finally:
+        stop.set()
         for process in processes.values():
             process.kill()
             process.wait()

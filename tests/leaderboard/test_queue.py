@@ -115,8 +115,24 @@ def test_failures_are_retried_later_and_then_dead_with_the_reason(database: Data
     lease = leased(queue)
     assert lease.attempt == jobs.ATTEMPTS + 1  # an old lease stays worthless
     assert queue.bundle(lease) == b"x"
-    with pytest.raises(UnknownName, match="dead job"):
+    with pytest.raises(UnknownName, match="dead or accepted job"):
         queue.retry("d")
+
+
+def test_what_was_refused_may_come_again_with_all_attempts(database: Database) -> None:
+    queue = Queue(database)
+    assert queue.add("d", "agent", b"x")
+    old = leased(queue)
+    queue.refuse(old, "it differs")
+    assert queue.add("d", "agent", b"x") and not queue.add("d", "agent", b"x")
+    assert queue.status("d").state == "queued" and queue.status("d").reason == ""
+    for _ in range(jobs.ATTEMPTS - 1):
+        queue.fail(leased(queue), "out of memory")
+        make_due(database)
+    lease = leased(queue)  # the attempts of before do not count
+    assert queue.bundle(lease) == b"x"
+    with pytest.raises(LeaseLost):
+        queue.heartbeat(old)
 
 
 def test_a_bundle_that_kills_its_workers_is_dead_after_some(database: Database) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from pkubench.envs.core.seeding import agent_seeds, evaluation_seeds
+from pkubench.envs.core.seeding import MAX_SEED, agent_seeds, evaluation_seeds
 from pkubench.leaderboard import Board, create_bundle, rank_task
 from pkubench.leaderboard.board.secret import SecretSeeds, gap
 from pkubench.leaderboard.board.tiers import Tier, Verdict, Verification
+from pkubench.leaderboard.site.builder import Site
+from pkubench.tasks.balanced import BalancedEpisodes
 from pkubench.tasks.records import EpisodeRecord
 from pkubench.tasks.registry import make_task
 from tests.leaderboard.writing import Writer, spread_scores
@@ -49,9 +52,19 @@ def test_no_secret_seed_is_public_nor_derived_from_another() -> None:
     hashes = {int(s) for e in planned for s in agent_seeds(np.array([e.seed]), "agent_0")}
     own = {int(s) for e in planned for s in agent_seeds(np.array([e.agent_seed]), "agent_0")}
     assert len(own) == len(planned) and own.isdisjoint(hashes)
-    assert all(
-        episode.agent_seed >= 2**32 or episode.agent_seed != episode.seed for episode in planned
-    )
+    # 31 bits could be tried one by one; of 200 seeds of 63 bits, one in 10^7 is below 2**40.
+    assert min(min(e.seed, e.agent_seed) for e in planned) > 2**40
+    assert all(0 <= e.seed <= MAX_SEED and 0 <= e.agent_seed <= MAX_SEED for e in planned)
+
+
+def test_episodes_that_share_a_seed_share_the_secret_one() -> None:
+    task = make_task("SimpleSpread-v0")
+    paired = replace(task, scoring=BalancedEpisodes(option="side", values=(0, 1)))
+    planned = SecretSeeds(bytes(32)).plan(paired)
+    for first, second in zip(planned[::2], planned[1::2], strict=True):
+        assert (first.seed, first.agent_seed) == (second.seed, second.agent_seed)
+        assert (first.options, second.options) == ({"side": 0}, {"side": 1})
+    assert len({episode.seed for episode in planned}) == len(planned) // 2
 
 
 def test_what_is_computed_exactly_has_no_secret_episodes() -> None:
@@ -95,6 +108,21 @@ def test_entries_are_ranked_by_the_secret_episodes(tmp_path: Path, results: Writ
         board.submit(bundle, Verification({ID: verdict}))
     standings = rank_task(task, board.entries(ID))
     assert [(s.entry.submitter.name, s.rank) for s in standings] == [("honest", 1), ("knowing", 2)]
+    (suite,) = (page for page in Site(board).suites if page.name == task.suite)
+    assert [(row.standing.submitter.name, row.standing.rank) for row in suite.rows] == [
+        ("honest", 1),
+        ("knowing", 2),
+    ]
+    # Published to a tenth of the interval, and of no single run.
+    score = standings[1].score
+    exact = standings[1].entry.report.metrics["return"].mean
+    assert score is not None and exact is not None
+    assert 0 < abs(score.estimate - exact) < 0.05 * (score.high - score.low)
+    text = json.dumps([board.export_json(), [s.to_json() for s in standings]])
+    site = b"".join(make() for name, make in Site(board).files.items() if ".zip" not in name)
+    for run in standings[1].entry.runs:
+        for shown in (text, site.decode()):
+            assert f"{run.metrics['return']:.6f}"[:7] not in shown
     assert standings[1].score is not None and -61 < standings[1].score.estimate < -59
     assert standings[0].entry.gap == "" and "than on secret ones: -" in standings[1].entry.gap
     folder = results("apart", TASK, spread_scores(-10.0, seed=3))
@@ -116,3 +144,16 @@ def test_entries_are_ranked_by_the_secret_episodes(tmp_path: Path, results: Writ
     )
     first = rank_task(task, board.entries(ID))[0]
     assert (first.entry.submitter.name, first.entry.gap) == ("knowing", "")
+    # One that played none leaves none behind, and lines played elsewhere go too.
+    elsewhere = {
+        run.name: lines[run.name].replace(b'"length": 25', b'"length": 24')
+        for run in bundle_again.tasks[0].runs
+    }
+    assert elsewhere != lines
+    board.submit(
+        bundle_again, Verification({ID: Verdict(Tier.VERIFIED_CODE, "", played=elsewhere)})
+    )
+    board.submit(bundle_again, Verification({ID: Verdict(Tier.SELF_REPORTED, "")}))
+    (entry,) = (e for e in board.entries(ID) if e.submitter.name == "knowing")
+    assert not entry.is_secret
+    assert {run.name: run.lines for run in entry.runs} == lines

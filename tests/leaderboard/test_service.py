@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
+from functools import cache
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
+from fastapi import Request
 from fastapi.testclient import TestClient
 
 from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.cli.main import main
-from pkubench.errors import BundleError, MissingExtra
+from pkubench.errors import BundleError, ConfigError, MissingExtra, PkubenchError, StorageError
 from pkubench.evaluation.run.harness import evaluate
-from pkubench.leaderboard import Board, create_bundle
+from pkubench.evaluation.run.workers import WorkerError
+from pkubench.leaderboard import Board, create_bundle, verify_bundle
+from pkubench.leaderboard.board.entries import Entry
 from pkubench.leaderboard.board.reading import Bundle
+from pkubench.leaderboard.board.tiers import Tier, Verdict, Verification
+from pkubench.leaderboard.sandbox import bubblewrap
 from pkubench.leaderboard.service import client as client_module
 from pkubench.leaderboard.service import worker as worker_module
-from pkubench.leaderboard.service.app import Service, create_app
+from pkubench.leaderboard.service.app import FORMS, create_app
 from pkubench.leaderboard.service.client import Client
 from pkubench.leaderboard.service.jobs import LeaseLost, Queue
+from pkubench.leaderboard.service.pages import LivePages
 from pkubench.leaderboard.service.rates import Rate
 from pkubench.leaderboard.service.tokens import Tokens
+from pkubench.leaderboard.service.uploads import Service, TooLarge, counted
 from pkubench.leaderboard.service.worker import Worker
 from pkubench.leaderboard.site import export
 from pkubench.tasks.registry import make_task
@@ -204,6 +214,87 @@ def test_the_form_takes_a_bundle_and_says_why_not(
     assert Queue(board.database).status(honest.digest).submitter == "alice"
 
 
+def test_the_form_reads_no_more_than_the_limit(
+    board: Board, web: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = 0
+    boundary = {"content-type": "multipart/form-data; boundary=x"}
+    head = b'--x\r\nContent-Disposition: form-data; name="bundle"; filename="a"\r\n\r\n'
+
+    def chunks() -> Iterator[bytes]:
+        nonlocal read
+        yield head
+        for _ in range(48):
+            read += 1
+            yield bytes(1 << 18)
+
+    assert web.post("/submit", content=chunks(), headers=boundary).status_code == 411
+    large = {**boundary, "content-length": str(12 << 20)}
+    assert web.post("/submit", content=chunks(), headers=large).status_code == 413
+    # Were a server to pass on more than it was told, it would not be read either.
+    untrue = Request(
+        {"type": "http", "headers": [(b"content-length", b"10")]},
+        lambda: asyncio.sleep(0, {"type": "http.request", "body": bytes(1 << 21)}),  # type: ignore[arg-type]
+    )
+    with pytest.raises(TooLarge, match="larger than 1 MB"):
+        asyncio.run(counted(untrue, Service(max_upload=1 << 20)).body())
+    desk = web.app.state.desk  # type: ignore[attr-defined]
+    monkeypatch.setattr(desk, "_forms", FORMS)
+    files = {"bundle": ("x.zip", b"x", "application/zip")}
+    assert web.post("/submit", data={"token": "x"}, files=files).status_code == 429
+
+
+def test_faults_of_the_database_are_not_shown_to_everyone(
+    board: Board, web: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise StorageError("the board postgresql://alice@db.internal/x cannot be used: down")
+
+    monkeypatch.setattr(Queue, "counts", fail)
+    answer = web.get("/api/v1/queue")
+    assert (answer.status_code, answer.json()) == (
+        503,
+        {"error": "the board is not available; try again later"},
+    )
+    with pytest.raises(StorageError) as error:
+        Board.open("mysql://alice:hunter2@db/x")
+    assert "hunter2" not in str(error.value) and "mysql://alice:***@db/x" in str(error.value)
+
+
+def test_a_token_does_not_follow_a_redirect(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unencrypted"):
+        Client("http://board.example.org", "pku_x")
+    asked: list[str] = []
+
+    class Redirect(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.path)
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(302)
+            self.send_header("location", "/elsewhere")
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_: Any) -> None: ...
+
+    server = HTTPServer(("127.0.0.1", 0), Redirect)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    (tmp_path / "a.zip").write_bytes(b"x")
+    try:
+        with pytest.raises(PkubenchError, match="it answered 302"):
+            Client(f"http://127.0.0.1:{server.server_port}", "pku_x").submit(tmp_path / "a.zip")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert asked == ["/api/v1/submissions"]
+
+
 def test_the_api_describes_itself(web: TestClient) -> None:
     document = web.get("/api/v1/openapi.json").json()
     assert document["openapi"].startswith("3.")
@@ -229,6 +320,32 @@ def test_forged_records_are_refused_and_leave_no_entry(board: Board, forged: Bun
     assert board.submissions() == ()
 
 
+def test_pages_that_cannot_be_made_refuse_a_submission_and_leave_the_others(
+    board: Board, honest: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web = TestClient(create_app(board))
+    queue = Queue(board.database)
+    queue.add(honest.digest, "x", honest.path.read_bytes())
+
+    def fail(*_: Any) -> None:
+        raise OverflowError("int too large to convert to float")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Entry, "of", fail)
+        assert Worker(board, processes=0).work()
+        status = queue.status(honest.digest)
+        assert (status.state, board.submissions()) == ("refused", ())
+        assert status.reason == "its pages cannot be made: OverflowError"
+        # Were there one all the same, the earlier pages are served, and not made at each request.
+        board.submit(honest)
+        pages = web.app.state.desk.pages  # type: ignore[attr-defined]
+        pages.refresh()
+        reads: list[int] = []
+        patched.setattr(LivePages, "refresh", lambda self: reads.append(1))
+        assert [web.get("/index.html").status_code for _ in range(3)] == [200] * 3
+        assert reads == []
+
+
 def test_a_fault_of_the_worker_is_no_verdict(
     board: Board, honest: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -245,6 +362,78 @@ def test_a_fault_of_the_worker_is_no_verdict(
     assert "pip install 'pkubench[mujoco]'" in status.reason
 
 
+def test_a_traceback_with_a_secret_seed_stays_in_the_log(
+    board: Board, honest: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Queue(board.database)
+    queue.add(honest.digest, "x", honest.path.read_bytes())
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise WorkerError("Traceback: reward that is not finite (seed 4242)")
+
+    monkeypatch.setattr(worker_module, "verify_bundle", fail)
+    assert Worker(board, processes=0).work()
+    assert queue.status(honest.digest).reason == "the worker failed; its log says why"
+
+
+def test_a_short_outage_of_the_database_costs_no_work(
+    board: Board, honest: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, submit = Queue(board.database), Board.submit
+    queue.add(honest.digest, "x", honest.path.read_bytes())
+    failures = [StorageError("away"), StorageError("away")]
+
+    def submit_later(self: Board, *arguments: Any, **settings: Any) -> Any:
+        if self.database is board.database and failures:
+            raise failures.pop()
+        return submit(self, *arguments, **settings)
+
+    def beat_never(self: Queue, lease: Any, progress: str | None = None) -> None:
+        raise StorageError("away")
+
+    monkeypatch.setattr(Board, "submit", submit_later)
+    monkeypatch.setattr(Queue, "heartbeat", beat_never)
+    monkeypatch.setattr(worker_module, "SUBMIT_WAITS_S", (0.0, 0.0))
+    assert Worker(board, processes=0).work()
+    assert (queue.status(honest.digest).state, failures) == ("accepted", [])
+
+
+def test_an_accepted_submission_can_be_verified_anew(board: Board, honest: Bundle) -> None:
+    queue = Queue(board.database)
+    queue.add(honest.digest, "x", honest.path.read_bytes())
+    board.submit(honest, Verification({ID: Verdict(Tier.SELF_REPORTED, "a slow machine")}))
+    lease = queue.lease("slow")
+    assert lease is not None
+    with board.database.transaction() as connection:
+        queue.accept(connection, lease, Verification({}))
+    queue.retry(honest.digest)
+    assert Worker(board, processes=0).work()
+    assert queue.status(honest.digest).state == "accepted"
+    (entry,) = board.entries()
+    assert entry.verdict.tier is Tier.EVALUATED_HERE and entry.is_secret
+
+
+def test_without_a_sandbox_a_worker_gives_no_verdict_and_does_not_start(
+    board: Board, tmp_path: Path, results: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "mine.py").write_text("def agent(task): ...\n")
+    records = results("mine:agent", TASK, spread_scores(-1.0, runs=1), label="code")
+    bundle = create_bundle(records, tmp_path / "code.zip", code=code)
+    queue = Queue(board.database)
+    queue.add(bundle.digest, "x", bundle.path.read_bytes())
+    monkeypatch.setattr(bubblewrap, "_problem", cache(lambda: "bubblewrap is not installed"))
+    assert Worker(board, processes=0).work()
+    status = queue.status(bundle.digest)
+    assert (status.state, board.submissions()) == ("queued", ())
+    assert "bubblewrap is not installed" in status.reason
+    assert main(["leaderboard", "worker", "--board", str(tmp_path / "b.sqlite"), "--once"]) != 0
+    # On a board of one's own it is shown as what nobody ran again.
+    verdict = verify_bundle(bundle, workers=0).verdict(ID)
+    assert verdict.tier is Tier.SELF_REPORTED and not verdict.is_contradicted
+
+
 def test_a_worker_that_is_lost_loses_nothing_and_counts_nothing_twice(
     board: Board, honest: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,6 +443,8 @@ def test_a_worker_that_is_lost_loses_nothing_and_counts_nothing_twice(
     submit = Board.submit
 
     def submit_late(self: Board, *arguments: Any, **settings: Any) -> Any:
+        if self.database is not board.database:  # the one in memory on which pages are tried
+            return submit(self, *arguments, **settings)
         monkeypatch.setattr(Board, "submit", submit)
         assert second.work()  # the lease of the first one is over: another one does it all
         try:

@@ -16,9 +16,21 @@ import numpy as np
 
 from pkubench.errors import WeightsError
 
+_SEEDED = [0, 0]
+"""How often they were seeded in this process, and with what the last time."""
+
+
+def last_seeding() -> tuple[int, int]:
+    """Return the number of the last seeding in this process, from 1, and its seed.
+
+    For agents that act in another process: it seeds its own generators whenever these here are.
+    """
+    return _SEEDED[0], _SEEDED[1]
+
 
 def seed_generators(seed: int) -> None:
     """Seed all of them; of a seed beyond 32 bits NumPy's legacy generator takes the lower ones."""
+    _SEEDED[:] = [_SEEDED[0] + 1, seed]
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - the legacy generator is the global one
     torch = sys.modules.get("torch")

@@ -108,20 +108,21 @@ class Loader:
         # Runs are compared whole, with where they lie and their hashes: names are not unique.
         if not job.run.reusable or self._entrant is None or job.run != self._run:
             self._entrant, self._run = None, None
-            self._entrant, self._run = self._loaded(job.run), job.run
+            self._entrant, self._run = load_seeded(job.run), job.run
         return self._entrant
 
-    def _loaded(self, run: RunSource) -> Entrant:
-        """Load an entrant that is the same in every block, whatever it draws in between."""
+
+def load_seeded(run: RunSource) -> Entrant:
+    """Load an entrant that is the same in every block, whatever it draws in between."""
+    seed_generators(0)
+    imported = len(sys.modules)
+    entrant = run.load()
+    if not run.reusable and len(sys.modules) != imported:
+        # A module is imported once per process; what it draws then must not shift what follows.
+        del entrant
         seed_generators(0)
-        imported = len(sys.modules)
         entrant = run.load()
-        if not run.reusable and len(sys.modules) != imported:
-            # A module is imported once per process; what it draws then must not shift what follows.
-            del entrant
-            seed_generators(0)
-            entrant = run.load()
-        return entrant
+    return entrant
 
 
 def run_job(

@@ -29,7 +29,7 @@ from pkubench.evaluation.run.execution import Backend, Job, Limits
 from pkubench.evaluation.run.harness import backend_for, versions_for
 from pkubench.evaluation.run.machine import differences, environment_of, machine, machines_of
 from pkubench.evaluation.run.sources import AgentSource
-from pkubench.evaluation.run.workers import ProcessPool
+from pkubench.evaluation.run.workers import ProcessPool, check_undisturbed
 from pkubench.tasks.records import EpisodeRecord
 from pkubench.tasks.task import Task
 
@@ -88,13 +88,14 @@ def replay(
     Raises:
         RecordError: the agent has no run of a recorded label.
         AgentError: the agent cannot be loaded.
+        WorkerError: its process was ended from outside.
     """
-    limits = limits or Limits()
-    started = time.monotonic()
+    limits, started = limits or Limits(), time.monotonic()
     jobs, owners = _jobs(runs, agent, task, blocks, limits)
     played = _play(jobs, owners, backend or backend_for(agent, workers), backend is None, progress)
     by_run = _by_run(runs, played)
     recorded = {(run.label, r.episode): r for run in runs for r in run.records}
+    check_undisturbed(r.failure for key, r in played.items() if recorded[key].failure is None)
     late = sum(ran_late(recorded[key]) for key in played)
     count = len(played)
     noun, verb = task.scoring.unit, task.scoring.done
@@ -259,9 +260,11 @@ def _play_as_there(
 ) -> Played | None:
     """Play with the recorded kernel and instruction sets; None where no such process starts."""
     try:
-        return _play(jobs, owners, ProcessPool(workers, variables), True, None)
+        played = _play(jobs, owners, ProcessPool(workers, variables), True, None)
     except AgentError:
         return None
+    check_undisturbed(record.failure for record in played.values())
+    return played
 
 
 def _differs(job: Job, run: RunRecords, played: Played, task: Task) -> bool:

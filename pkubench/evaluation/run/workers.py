@@ -13,6 +13,7 @@ import mmap
 import multiprocessing.connection as mpc
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -45,6 +46,9 @@ ONE_THREAD = {
         "VECLIB_MAXIMUM_THREADS",
     )
 }
+
+
+_KILLED = re.compile(r"ended by SIG(KILL|TERM|INT|HUP)\b")
 
 
 class WorkerError(PkubenchError):
@@ -209,6 +213,23 @@ class _Worker:
         if code < 0:
             return f"crashed: the agent's process was ended by {signal.Signals(-code).name}"
         return f"crashed: the agent's process ended with exit code {code}"
+
+
+class AgentKilled(WorkerError):
+    """An agent's process was ended from outside, which says nothing about the agent."""
+
+
+def check_undisturbed(failures: Iterable[str | None]) -> None:
+    """Check that no agent's process was ended from outside: a restart, or too little memory.
+
+    Such an end says nothing about the agent.
+
+    Raises:
+        AgentKilled: one was.
+    """
+    for failure in failures:
+        if failure is not None and _KILLED.search(failure):
+            raise AgentKilled(f"an agent was ended from outside, which says nothing: {failure}")
 
 
 def _rebuilt(message: dict[str, Any]) -> PkubenchError:

@@ -19,8 +19,8 @@ from sqlalchemy.pool import StaticPool
 from pkubench.errors import StorageError
 from pkubench.leaderboard.board.migrations import HEAD, migrate, revision_of
 
-BUSY_TIMEOUT_S = 60
-"""How long one writer waits for another."""
+BUSY_TIMEOUT_S = 15
+"""How long one writer waits for another: well below a worker's lease."""
 
 Mode = Literal["read", "write", "exclusive"]
 """``exclusive`` transactions of one database run one after another, on any engine."""
@@ -52,7 +52,9 @@ class Database:
         try:
             engine = _connect(text)
         except (sql.exc.ArgumentError, ImportError) as error:
-            raise StorageError(f"cannot open the board {text}: {error}") from error
+            raise StorageError(
+                f"cannot open the board {without_password(text)}: {error}"
+            ) from error
         database = cls(engine)
         try:
             with database.transaction("read") as connection:
@@ -85,6 +87,16 @@ class Database:
     def close(self) -> None:
         """Close the connections."""
         self._engine.dispose()
+
+
+def without_password(where: str) -> str:
+    """Return where a board is, as it may be shown: a URL without its password."""
+    if "://" not in where:
+        return where
+    try:
+        return sql.make_url(where).render_as_string(hide_password=True)
+    except sql.exc.ArgumentError:
+        return f"{where.partition('://')[0]}://..."
 
 
 def now(connection: sql.Connection) -> float:

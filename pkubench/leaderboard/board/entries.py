@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import json
@@ -87,6 +86,8 @@ class RunResult:
     """The public episodes."""
     metrics: Mapping[str, float | None]
     """Mean over the episodes that rank: secret ones where there are any. None if one failed."""
+    shown: Mapping[str, float | None]
+    """Mean over the public episodes: a run's exact secret means are not published."""
     failed: int
     """Of the episodes that rank."""
     config: Mapping[str, Any]
@@ -143,12 +144,15 @@ class Entry:
                 command=training[run.name].get("command"),
                 records=tuple(own.records),
                 metrics=summary.metrics,
+                shown=shown.metrics,
                 failed=summary.failed,
                 config=run.config,
                 curve=tuple(json.loads(line) for line in run.curve.splitlines()),
                 lines=run.lines,
             )
-            for run, own, summary in zip(stored, public, report.runs, strict=True)
+            for run, own, summary, shown in zip(
+                stored, public, report.runs, public_report.runs, strict=True
+            )
         )
         return cls(
             submitter=submitter,
@@ -181,12 +185,16 @@ class Entry:
         return None if None in means else np.array(means, dtype=np.float64)
 
     def interval(self, metric: str) -> Interval | None:
-        """Return mean and interval of the report, unknown bounds as NaN; None without a mean."""
+        """Return mean and interval of the report, unknown bounds as NaN; None without a mean.
+
+        Of secret episodes they are rounded (:func:`rounded`).
+        """
         found = self.report.metrics.get(metric)
         if found is None or found.mean is None:
             return None
         low, high = (math.nan if bound is None else bound for bound in (found.low, found.high))
-        return Interval(found.mean, low, high)
+        interval = Interval(found.mean, low, high)
+        return rounded(interval) if self.is_secret else interval
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry with its report as a JSON object."""
@@ -207,11 +215,39 @@ class Entry:
     def _secret_json(self) -> dict[str, Any]:
         if not self.is_secret:
             return {}
-        # Neither the seed nor the hash of lines that contain it.
-        runs = tuple(dataclasses.replace(run, hashes={}) for run in self.report.runs)
-        report = dataclasses.replace(self.report, runs=runs).to_json()
-        del report["seed"]
+        intervals = {name: self.interval(name) for name in self.report.metrics}
+        metrics = {
+            name: {k: None if math.isnan(v) else v for k, v in found._asdict().items()}
+            for name, found in intervals.items()
+            if found is not None
+        }
+        report = {
+            "episodes": self.report.episodes,
+            "failed": self.report.failed,
+            "failures": dict(self.report.failures),
+            "metrics": metrics,
+        }
         return {"secret_report": report, "gap": self.gap}
+
+
+def rounded(interval: Interval) -> Interval:
+    """Return an interval rounded to a power of ten of at most a tenth of its width.
+
+    The secret episodes are the same for every submission: exact means would let submitters climb by
+    small steps, and code report what it saw. Without a width, three significant digits are kept.
+
+    >>> rounded(Interval(-37.2514, -38.9, -35.4))
+    Interval(estimate=-37.3, low=-38.9, high=-35.4)
+    >>> rounded(Interval(0.123456, 0.123456, 0.123456)).estimate
+    0.123
+    """
+    width = interval.high - interval.low
+    if not (math.isfinite(width) and width > 0):
+        width = abs(interval.estimate) / 10
+    if width <= 0:
+        return interval
+    digits = -math.floor(math.log10(width / 10))
+    return Interval(*(round(v, digits) if math.isfinite(v) else v for v in interval))
 
 
 def _records(run: StoredRun, lines: bytes, settings: Mapping[str, Any]) -> RunRecords:

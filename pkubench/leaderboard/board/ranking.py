@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ import numpy.typing as npt
 from pkubench.errors import counted
 from pkubench.evaluation.metrics import EXACT_DIGITS, feasible
 from pkubench.evaluation.normalised import normalised_scores
+from pkubench.evaluation.report import Report
 from pkubench.evaluation.statistics import (
     Interval,
     iqm,
@@ -67,7 +68,7 @@ class Standing:
     def to_json(self) -> dict[str, Any]:
         """Return the standing as JSON values; bounds that are not known are null."""
         entry = self.entry
-        kept = entry.report.constraint
+        kept = entry.public.constraint  # exact, so never of secret episodes
         return {
             "rank": self.rank,
             "rank_range": self.rank_range,
@@ -154,7 +155,7 @@ def rank_suite(
             digest = standing.entry.submitter.digest
             by_submission.setdefault(digest, {})[task.id] = standing
     reports = {
-        task.id: {one.entry.submitter.digest: one.entry.report for one in standings[task.id]}
+        task.id: {one.entry.submitter.digest: _comparable(one.entry) for one in standings[task.id]}
         for task in tasks
     }
     scores = normalised_scores(reports, tasks, seed=EVALUATION_SEED, shared=False)
@@ -186,6 +187,11 @@ def rank_suite(
             )
         )
     return tuple(sorted(found, key=_suite_order))
+
+
+def _comparable(entry: Entry) -> Report:
+    """Return the report that ranks; secret episodes, the same for all, stand for the public set."""
+    return replace(entry.report, seed=EVALUATION_SEED) if entry.is_secret else entry.report
 
 
 def _interval_json(interval: Interval | None) -> dict[str, float | None] | None:
@@ -228,6 +234,8 @@ def _why_not(task: Task, entry: Entry, is_secret: bool) -> str | None:
         return f"{counted(report.episodes, 'episode')} per run; a rank compares the same {wanted}"
     if is_secret and not entry.is_secret:
         return "not played on the secret episodes by which others are ranked here"
+    if entry.submitter.manifest.kind == "code":
+        return f"code is one run, whatever it was trained with; a rank needs {MIN_SEEDS}"
     if entry.submitter.manifest.kind == "population":
         return f"a population file does not record training seeds; a rank needs {MIN_SEEDS}"
     if entry.seeds < MIN_SEEDS:

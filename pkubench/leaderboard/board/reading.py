@@ -35,6 +35,9 @@ DATA_FILES = (CONFIG, "team.json")
 TOLERANCE = 1e-9
 """Relative difference that another machine's mathematical library may make in an aggregate."""
 
+LARGEST = 1e50
+"""Largest value of an episode; the squares in intervals of larger ones overflow."""
+
 _CHECKED = (
     *("task", "agent", "label", "score", "metrics", "sample"),
     *("seed", "episodes", "failed", "failures", "runs", "block"),
@@ -147,7 +150,7 @@ def read_bundle(path: str | os.PathLike[str], limits: Limits | None = None) -> B
     for member in archive.names:
         if member != MANIFEST and member not in manifest.members:
             raise BundleError(f"{member} is not in the manifest; take it out")
-    unused = sorted(manifest.members.keys() - manifest.referenced())
+    unused = sorted(manifest.members.keys() - {*manifest.referenced()})
     if unused:
         raise BundleError(f"{unused[0]} does not belong to a run of the manifest; take it out")
     for member in manifest.code:
@@ -213,7 +216,12 @@ def _read_task(archive: Archive, manifest: Manifest, entry: TaskEntry) -> Bundle
 
 
 def _check_apart(task: BundleTask, manifest: Manifest) -> None:
-    """Refuse the same weights submitted as several runs: their interval would be zero."""
+    """Refuse one agent submitted as several runs: their interval would be zero."""
+    if manifest.kind == "code" and len(task.runs) > 1:
+        raise BundleError(
+            f"{task.task.id} has {len(task.runs)} runs of the same code; runs differ by what was "
+            "trained, and code has no weights of a run's own, so submit it as one run"
+        )
     seen: dict[frozenset[str], str] = {}
     for run in task.runs:
         hashes = frozenset(manifest.members[name].sha256 for name in run.weights)
@@ -291,6 +299,9 @@ def _check_settings(
         where = f"{entry.episodes}:{record.episode + 1}"
         if record.line(task) != line:
             raise BundleError(f"{where} is not written as the harness writes it")
+        values = (record.return_, record.cost, *record.returns.values(), *record.metrics.values())
+        if any(value is not None and abs(value) > LARGEST for value in values):
+            raise BundleError(f"{where} has a value beyond {LARGEST:g}")
         if wrong := task.scoring.check(record, task):
             raise BundleError(f"{where}: {wrong}")
     planned = task.scoring.plan(task, seed, len(records))
@@ -310,7 +321,7 @@ def _check_report(
     """Compute the report again from the lines and compare."""
     try:
         computed = build_report([run_records(run) for run in runs], task).to_json()
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise BundleError(f"the runs of {task.id} do not say what was evaluated") from error
     except PkubenchError as error:
         raise BundleError(str(error)) from error

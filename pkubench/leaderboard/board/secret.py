@@ -1,9 +1,10 @@
-"""Secret episodes: what a board plays that nobody could train, tune or select on.
+"""Secret episodes: what a board plays whose seeds only it knows.
 
 An agent that knows the answers to the public episodes scores there, and not here. The seeds follow
 from a key of 32 random bytes in the board's database by a keyed hash (BLAKE2b), the same for every
-submission, so that entries are compared on the same episodes. Agents' own seeds are keyed hashes
-too: those of public evaluations are unkeyed hashes of 31-bit numbers, which code could invert.
+submission, so that entries are compared on the same episodes. Those of environments and of agents
+have 63 bits: the 31 bits of public evaluations could be found from what an agent observes by trying
+them all.
 """
 
 from __future__ import annotations
@@ -60,7 +61,12 @@ class SecretSeeds:
             return ()
         planned = task.scoring.plan(task, self._number(f"set:{task.id}"), task.protocol.episodes)
         return tuple(
-            replace(episode, agent_seed=self._number(f"agent:{task.id}:{episode.number}"))
+            # By seed, not by number: episodes that share one go on sharing it.
+            replace(
+                episode,
+                seed=self._number(f"env:{task.id}:{episode.seed}"),
+                agent_seed=self._number(f"agent:{task.id}:{episode.agent_seed}"),
+            )
             for episode in planned
         )
 

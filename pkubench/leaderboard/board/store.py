@@ -9,7 +9,8 @@ from __future__ import annotations
 import datetime
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import sqlalchemy as sql
@@ -91,16 +92,20 @@ class Board:
             reasons = [v.reason for v in verification.verdicts.values() if v.is_contradicted]
             raise BundleError(f"not submitted: {reasons[0]}")
         data = _read(bundle)
+        compared: set[tuple[str, str]] = set()
+        if verification is not None:  # takes long on a large board, so while others may write
+            with self.database.transaction("read") as connection:
+                verification = _without_copies(connection, bundle, verification, compared)
         with self.database.transaction("exclusive") as connection:
             if verification is not None:
-                verification = _without_copies(connection, bundle, verification)
+                verification = _without_copies(connection, bundle, verification, compared)
             if also is not None:
                 also(connection, verification or Verification({}))
             _count_change(connection)
             known = _find(connection, bundle.digest)
             if known is not None:
                 if verification is not None:
-                    _judge(connection, known, verification)
+                    _judge(connection, known, _with_lines(bundle, verification))
                 return SubmissionId(bundle.digest, False)
             rows = _rows_of(bundle, verification or Verification({}))
             submission = _insert(
@@ -283,6 +288,19 @@ def _find(connection: sql.Connection, digest: str) -> int | None:
     return connection.scalar(query)
 
 
+def _with_lines(bundle: Bundle, verification: Verification) -> Verification:
+    """Return verdicts with the lines to show of each run: those played here, or the bundle's."""
+    return Verification(
+        {
+            task.task.id: replace(
+                verdict, played={run.name: run.lines for run in task.runs} | {**verdict.played}
+            )
+            for task in bundle.tasks
+            for verdict in [verification.verdict(task.task.id)]
+        }
+    )
+
+
 def _judge(connection: sql.Connection, submission: int, verification: Verification) -> None:
     for task, verdict in verification.verdicts.items():
         connection.execute(
@@ -293,6 +311,9 @@ def _judge(connection: sql.Connection, submission: int, verification: Verificati
         entry = sql.select(ENTRIES.c.id).where(
             ENTRIES.c.submission == submission, ENTRIES.c.task == task
         )
+        # What an earlier verdict rested on must not outlive it.
+        own_runs = sql.select(RUNS.c.id).where(RUNS.c.entry == entry.scalar_subquery())
+        connection.execute(SECRET_EPISODES.delete().where(SECRET_EPISODES.c.run.in_(own_runs)))
         for run, lines in verdict.played.items():
             key = sql.select(RUNS.c.id).where(
                 RUNS.c.entry == entry.scalar_subquery(), RUNS.c.name == run
@@ -305,20 +326,29 @@ def _judge(connection: sql.Connection, submission: int, verification: Verificati
                 RUNS.c.entry == entry.scalar_subquery(), RUNS.c.name == run
             )
             number = connection.scalar(own)
-            connection.execute(SECRET_EPISODES.delete().where(SECRET_EPISODES.c.run == number))
             connection.execute(SECRET_EPISODES.insert().values(run=number, lines=lines))
 
 
 def _without_copies(
-    connection: sql.Connection, bundle: Bundle, verification: Verification
+    connection: sql.Connection,
+    bundle: Bundle,
+    verification: Verification,
+    compared: set[tuple[str, str]],
 ) -> Verification:
-    """Return verdicts in which weights that another submission is ranked with are flagged."""
+    """Return verdicts in which weights that another submission is ranked with are flagged.
+
+    Args:
+        connection: gives the other submissions.
+        bundle: the weights.
+        verification: the verdicts so far.
+        compared: task and digest of the submissions to leave out; those compared are added.
+    """
     verdicts = dict(verification.verdicts)
     for task in bundle.tasks:
         if verification.verdict(task.task.id).tier is not Tier.VERIFIED_WEIGHTS:
             continue  # on a board of the user's own results, copies are allowed
         query = (
-            sql.select(SUBMISSIONS.c.name, SUBMISSIONS.c.bundle)
+            sql.select(SUBMISSIONS.c.digest)
             .join_from(ENTRIES, SUBMISSIONS)
             .where(
                 ENTRIES.c.task == task.task.id,
@@ -326,11 +356,22 @@ def _without_copies(
                 SUBMISSIONS.c.digest != bundle.digest,
             )
         )
-        others = [(str(name), bytes(data)) for name, data in connection.execute(query)]
-        found = known_weights(bundle, task, others)
+        left = {(task.task.id, digest) for digest in connection.scalars(query)} - compared
+        compared |= left
+        found = known_weights(bundle, task, _bundles(connection, sorted(left)))
         if found:
             verdicts[task.task.id] = Verdict(Tier.FLAGGED, found)
     return Verification(verdicts)
+
+
+def _bundles(
+    connection: sql.Connection, which: Sequence[tuple[str, str]]
+) -> Iterator[tuple[str, bytes]]:
+    """Yield name and file of submissions one by one: together they may not fit into memory."""
+    for _, digest in which:
+        query = sql.select(SUBMISSIONS.c.name, SUBMISSIONS.c.bundle)
+        for name, data in connection.execute(query.where(SUBMISSIONS.c.digest == digest)):
+            yield str(name), bytes(data)
 
 
 def _rows_of(bundle: Bundle, verification: Verification) -> list[tuple[dict[str, Any], Any]]:

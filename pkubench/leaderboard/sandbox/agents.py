@@ -1,7 +1,9 @@
 """Agents in a sandbox as the harness scores them: each call is a frame to one warm process.
 
-Memory stays inside: the harness's ``state`` is None. One process serves all episodes; one that was
-ended is started again with the next block, whose episodes then have their own chance.
+Memory stays inside: the harness's ``state`` is None. One process serves all episodes, in which code
+is loaded and generators are seeded again for each block, as the harness does it in its own
+processes. One that was ended is started again with the next block, whose episodes then have their
+own chance.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from pkubench.agents.contract import (
     State,
     Team,
 )
+from pkubench.envs.core.generators import last_seeding
 from pkubench.leaderboard.sandbox.bubblewrap import SandboxLimits
 from pkubench.leaderboard.sandbox.frames import Array, Kind, text_part
 from pkubench.leaderboard.sandbox.process import SandboxError, SandboxProcess
@@ -42,7 +45,10 @@ class SandboxRun:
     """Id of the task."""
     limits: SandboxLimits = field(default_factory=SandboxLimits)
     hashes: Mapping[str, str] = field(default_factory=dict)
+    is_code: bool = True
+    """Whether it is loaded again for each block, since what it keeps must not reach the next."""
     reusable: bool = True
+    """The process is; code is loaded again in it."""
 
     def load(self) -> Entrant:
         """Start the sandbox and return agents whose calls go to it.
@@ -80,11 +86,13 @@ class _Host:
     """The process of a run; started again where it was ended."""
 
     def __init__(self, run: SandboxRun) -> None:
-        self.run, self._process = run, self._start(run)
+        self.run, self._seeding = run, last_seeding()
+        self._process = SandboxProcess(run.folder, run.limits)
+        self._load()
 
-    def _start(self, run: SandboxRun) -> SandboxProcess:
-        process = SandboxProcess(run.folder, run.limits)
-        what = {"agent": run.agent, "task": run.task}
+    def _load(self) -> None:
+        run, process = self.run, self._process
+        what = {"agent": run.agent, "task": run.task, "seed": self._seeding[1]}
         try:
             answer = process.ask(Kind.LOAD, [text_part(json.dumps(what))], time_s=run.limits.load_s)
             found = json.loads(answer.text)
@@ -97,11 +105,15 @@ class _Host:
             process.kill()
             raise SandboxError(f"sandbox: malformed frame: {error!r:.200}") from error
         self.description = {"kind": kind, "ids": ids, "observers": observers}
-        return process
 
     def begin(self, seat: int, seeds: IntArray) -> None:
+        is_new_block = self._seeding != last_seeding()
+        self._seeding = last_seeding()
         if not self._process.is_running:
-            self._process = self._start(self.run)
+            self._process = SandboxProcess(self.run.folder, self.run.limits)
+            self._load()
+        elif is_new_block and self.run.is_code:
+            self._load()
         self._process.ask(Kind.BEGIN, [seeds], seat)
 
     def ask(self, kind: Kind, parts: list[Array], seat: int) -> tuple[Array, ...]:

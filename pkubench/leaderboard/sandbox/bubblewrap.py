@@ -2,8 +2,9 @@
 
 The sandbox has no network, a root of its own in which everything is read-only but ``/tmp`` (in
 memory, of limited size), its own processes, no capabilities, no way to gain privileges, and no user
-namespaces inside. Memory, processes and processor time are limited by ``setrlimit``, which the
-first program inside does before it loads anything submitted.
+namespaces inside. Memory, processes and processor time are limited by ``prlimit`` (util-linux),
+which starts the interpreter: no Python runs before the limits hold, so nothing submitted can
+replace what sets them.
 
 Linux does not apply the limit of processes to root. A worker that runs as root therefore starts the
 sandbox as the user 65534 (``nobody``); since that user may not be allowed to read the folders of
@@ -30,6 +31,10 @@ AGENT = "/agent"
 _PACKAGE = Path(errors.__file__).resolve().parent
 _INSTALL = "on Debian or Ubuntu: apt-get install bubblewrap"
 _LINKS = ("lib", "lib64", "bin", "sbin")
+
+
+class NoSandbox(RefusedError):
+    """There is no sandbox on this machine, which says nothing about an agent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,18 +70,19 @@ def sandbox_command(
     Args:
         program: command line inside.
         folder: holds the submitted files; read-only as ``/agent`` inside.
-        limits: of the size of ``/tmp``; the program sets the others.
+        limits: what the program and all that it starts may use.
         variables: environment inside, besides ``PATH``, ``HOME`` and those of Python.
 
     Raises:
-        RefusedError: bubblewrap is not installed, or does not work here.
+        NoSandbox: bubblewrap is not installed, or does not work here.
     """
     check_bubblewrap()
     inner = [
         *(_bwrap(), "--unshare-all", "--unshare-user", "--disable-userns"),
         *("--die-with-parent", "--new-session", "--clearenv"),
         *("--setenv", "PATH", "/usr/bin:/bin", "--setenv", "HOME", "/tmp"),
-        *("--setenv", "PYTHONPATH", f"{_PACKAGE.parent}{os.pathsep}{AGENT}"),
+        # Without the submitted files: a sitecustomize.py or json.py there must not be imported.
+        *("--setenv", "PYTHONPATH", str(_PACKAGE.parent)),
         *("--setenv", "PYTHONDONTWRITEBYTECODE", "1", "--setenv", "PYTHONHASHSEED", "0"),
     ]
     for name, value in (variables or {}).items():
@@ -85,18 +91,33 @@ def sandbox_command(
     inner += ["--proc", "/proc", "--dev", "/dev"]
     inner += ["--size", str(limits.tmp), "--tmpfs", "/tmp"]
     inner += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp"]
-    return [*_as_nobody(folder), *inner, "--", *program]
+    return [*_as_nobody(folder), *inner, "--", *_prlimit(limits), *program]
+
+
+def _prlimit(limits: SandboxLimits) -> list[str]:
+    """Return what starts a program within limits, by a path that only the system writes."""
+    return [
+        "/usr/bin/prlimit",
+        f"--as={limits.memory}",
+        f"--nproc={limits.processes}",
+        # The soft limit sends SIGXCPU, which names the reason; the hard one cannot be caught.
+        f"--cpu={limits.cpu_s}:{limits.cpu_s + 5}",
+        f"--fsize={limits.tmp}",
+        f"--nofile={limits.files}",
+        "--core=0",
+    ]
 
 
 def check_bubblewrap() -> None:
     """Check that sandboxes can be made here.
 
     Raises:
-        RefusedError: they cannot, and how to change that.
+        NoSandbox: they cannot, and how to change that.
     """
     problem = _problem()
     if problem:
-        raise RefusedError(f"submitted code runs in a sandbox only, and {problem}")
+        _problem.cache_clear()  # it may be mended while a worker runs
+        raise NoSandbox(f"submitted code runs in a sandbox only, and {problem}")
 
 
 @cache
@@ -105,13 +126,20 @@ def _problem() -> str:
         return f"bubblewrap is not installed ({_INSTALL})"
     if os.geteuid() == 0 and shutil.which("setpriv") is None:
         return "setpriv is not installed (on Debian or Ubuntu: apt-get install util-linux)"
+    if not Path("/usr/bin/prlimit").exists():
+        return "prlimit is not installed (on Debian or Ubuntu: apt-get install util-linux)"
     probe = [
         *_as_nobody(None),
         *(_bwrap(), "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent"),
         *_usr(),
         *("--proc", "/proc", "--", "/usr/bin/true"),
     ]
-    done = subprocess.run(probe, env={}, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            probe, env={}, capture_output=True, text=True, check=False, timeout=30.0
+        )
+    except subprocess.TimeoutExpired:
+        return "bubblewrap does not answer here"
     if done.returncode == 0:
         return ""
     return (

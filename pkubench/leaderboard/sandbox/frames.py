@@ -118,7 +118,8 @@ def read(take: Callable[[int], bytes]) -> Frame:
                 number *= length
             if number * _TYPES[code].itemsize > size - at:
                 raise FrameError("a part that is larger than its frame")
-            parts.append(np.frombuffer(body, _TYPES[code], number, at).reshape(shape))
+            # A copy can be written to and is aligned, like the arrays that agents get elsewhere.
+            parts.append(np.frombuffer(body, _TYPES[code], number, at).reshape(shape).copy())
             at += number * _TYPES[code].itemsize
     except struct.error as error:
         raise FrameError("a part without its head") from error

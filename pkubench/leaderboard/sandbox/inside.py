@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +19,7 @@ from pkubench.agents.contract import (
     Outcome,
     Team,
 )
+from pkubench.envs.core.generators import seed_generators
 from pkubench.leaderboard.sandbox.frames import (
     Array,
     Frame,
@@ -34,14 +34,13 @@ _LONGEST_REASON = 500
 
 
 def main() -> None:
-    """Set the limits, take the pipe away from prints, and serve."""
-    limits = json.loads(sys.argv[1])
-    for name, value in limits.items():
-        resource.setrlimit(getattr(resource, name), (value, value))
+    """Take the pipe away from prints, and serve; ``argv[1]`` is the folder of submitted files."""
     requests, replies = os.dup(0), os.dup(1)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1):  # what an agent prints must not look like an answer
         os.dup2(nowhere, number)
+    # At the end: what is submitted must not stand for a module of Python or of this package.
+    sys.path.append(sys.argv[1])
     host = _Host()
 
     def take(size: int) -> bytes:
@@ -91,9 +90,14 @@ class _Host:
 
     def _load(self, what: Mapping[str, Any]) -> dict[str, Any]:
         from pkubench.agents.resolve.loading import resolve_agent
+        from pkubench.evaluation.run.execution import load_seeded
         from pkubench.tasks.registry import make_task
 
-        entrant: Entrant = resolve_agent(what["agent"], make_task(what["task"])).runs[0].load()
+        # As the harness does it for an agent in its own process.
+        run = resolve_agent(what["agent"], make_task(what["task"])).runs[0]
+        entrant: Entrant = load_seeded(run)
+        seed_generators(int(what.get("seed", 0)))
+        self._ids, self._states, self._is_joint = [], {}, False
         if isinstance(entrant, Team):
             self._ids, self._actors = list(entrant.members), list(entrant.members.values())
             kind = "team"

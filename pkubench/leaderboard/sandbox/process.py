@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import signal
@@ -15,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pkubench.errors import AgentError
-from pkubench.leaderboard.sandbox.bubblewrap import SandboxLimits, sandbox_command
+from pkubench.evaluation.run.failures import printable
+from pkubench.leaderboard.sandbox.bubblewrap import AGENT, SandboxLimits, sandbox_command
 from pkubench.leaderboard.sandbox.frames import Array, Frame, FrameError, Kind, pack, read
 
 _ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
@@ -44,9 +44,7 @@ class SandboxProcess:
         self.limits = limits
         if command is None and os.geteuid() == 0:
             _open_to_others(folder)
-        self._command = command or sandbox_command(
-            inside_program(limits), folder, limits, _ONE_THREAD
-        )
+        self._command = command or sandbox_command(inside_program(), folder, limits, _ONE_THREAD)
         self._process = subprocess.Popen(
             self._command,
             stdin=subprocess.PIPE,
@@ -99,8 +97,12 @@ class SandboxProcess:
             raise SandboxError(f"sandbox: malformed frame: {error}") from error
         except (EOFError, BrokenPipeError):
             raise SandboxError(f"sandbox: {self._end()}") from None
+        except BaseException:  # such as StepLimit: a late answer must not be taken for the next one
+            self.kill()
+            raise
         if frame.kind is Kind.FAILED:
-            raise SandboxError(frame.text if frame.parts else "failed without a reason")
+            text = printable(frame.text) if frame.parts else ""
+            raise SandboxError(text or "failed without a reason")
         if frame.kind is not Kind.DONE or frame.seat != seat:
             self.kill()
             raise SandboxError(f"sandbox: malformed frame: an answer of kind {frame.kind}")
@@ -164,18 +166,10 @@ def _open_to_others(folder: Path) -> None:
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 
-def inside_program(limits: SandboxLimits) -> list[str]:
+def inside_program() -> list[str]:
     """Return the command line of what runs inside."""
-    values = {
-        "RLIMIT_AS": limits.memory,
-        "RLIMIT_NPROC": limits.processes,
-        "RLIMIT_CPU": limits.cpu_s,
-        "RLIMIT_FSIZE": limits.tmp,
-        "RLIMIT_NOFILE": limits.files,
-        "RLIMIT_CORE": 0,
-    }
-    module = "pkubench.leaderboard.sandbox.inside"
-    return [sys.executable, "-m", module, json.dumps(values)]
+    # Not -I: it would ignore PYTHONHASHSEED, on which the order of sets depends.
+    return [sys.executable, "-s", "-P", "-m", "pkubench.leaderboard.sandbox.inside", AGENT]
 
 
 def _wait(poll: select.poll, deadline: float) -> None:

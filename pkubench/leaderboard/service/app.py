@@ -7,9 +7,10 @@ import json
 import logging
 import mimetypes
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,13 +30,25 @@ from pkubench.errors import (
 from pkubench.leaderboard.board.store import Board
 from pkubench.leaderboard.service.jobs import JobStatus, Queue
 from pkubench.leaderboard.service.pages import LivePages
-from pkubench.leaderboard.service.rates import Rate, Rates
+from pkubench.leaderboard.service.rates import Rates
 from pkubench.leaderboard.service.tokens import Holder, Role, TokenError, Tokens
+from pkubench.leaderboard.service.uploads import (
+    NoLength,
+    Service,
+    TooLarge,
+    TooMany,
+    check_size,
+    counted,
+    megabytes,
+)
 from pkubench.leaderboard.submissions.bundle import read_bundle
 
-SUBMISSIONS, WRONG_TOKENS = Rate(20, 3600.0), Rate(20, 60.0)
 EVENTS_S = 0.5
 """How often the state of a submission that somebody watches is looked up."""
+READERS = 2
+"""Bundles that are read at the same time; one may unpack to a gigabyte."""
+FORMS, FORM_S = 4, 600.0
+"""Forms that are read at the same time, and how long reading one may take."""
 KEEP_ALIVE_S = 15.0
 """Proxies end streams in which nothing is sent for long."""
 
@@ -52,34 +65,10 @@ _HEADERS = {
 Digest = Annotated[str, InPath(pattern="^[0-9a-f]{64}$")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
-    """The settings of a server."""
-
-    max_upload: int = 256 << 20
-    """Largest bundle, in bytes."""
-    submissions: Rate = SUBMISSIONS
-    """Submissions of each token."""
-    wrong_tokens: Rate = WRONG_TOKENS
-    """Requests with a wrong token from each address."""
-
-
-class TooLarge(PkubenchError):
-    """An upload over the limit."""
-
-
-class TooMany(PkubenchError):
-    """More requests than a rate limit lets through."""
-
-    def __init__(self, what: str, wait_s: float) -> None:
-        """Say after how many seconds the next one is let through."""
-        super().__init__(f"too many {what}; the next one is taken in {wait_s:.0f} s")
-        self.wait_s = wait_s
-
-
 _STATUS: dict[type[PkubenchError], int] = {
     TokenError: 401,
     UnknownName: 404,
+    NoLength: 411,
     TooLarge: 413,
     BundleError: 422,
     TooMany: 429,
@@ -113,7 +102,8 @@ class _Desk:
     """What the routes share."""
 
     def __init__(self, board: Board, service: Service) -> None:
-        self.service, self.board = service, board
+        self.service, self.board, self._forms = service, board, 0
+        self._reading = threading.BoundedSemaphore(READERS)
         self.queue, self.pages = Queue(board.database), LivePages(board)
         self.tokens, self.rates = Tokens(board.database), Rates(board.database)
 
@@ -142,13 +132,32 @@ class _Desk:
         if wait:
             raise TooMany(f"submissions of {holder.name}", wait)
 
+    @asynccontextmanager
+    async def form_place(self) -> AsyncIterator[None]:
+        """Hold one of the places for forms, whose bodies are read before their tokens.
+
+        Raises:
+            TooMany: all are taken.
+        """
+        if self._forms >= FORMS:
+            raise TooMany("uploads by the form at once", FORM_S)
+        self._forms += 1
+        try:
+            async with asyncio.timeout(FORM_S):
+                yield
+        except TimeoutError:
+            raise TooLarge("the upload took too long; use `pkubench submit`") from None
+        finally:
+            self._forms -= 1
+
     def take(self, path: Path, holder: Holder) -> JobStatus:
         """Check a bundle and queue it.
 
         Raises:
             BundleError: it is not acceptable, with the reason.
         """
-        bundle = read_bundle(path)
+        with self._reading:
+            bundle = read_bundle(path)
         self.queue.add(bundle.digest, bundle.manifest.name, path.read_bytes(), holder.id)
         return self.queue.status(bundle.digest)
 
@@ -176,7 +185,15 @@ async def _error_response(request: Request, error: Exception) -> Response:
     headers = {"www-authenticate": "Bearer"} if status == 401 else {}
     if isinstance(error, TooMany):
         headers["retry-after"] = str(int(error.wait_s) + 1)
-    return JSONResponse({"error": str(error)}, status, headers)
+    return JSONResponse({"error": _public(error)}, status, headers)
+
+
+def _public(error: Exception) -> str:
+    """Return an error's text for everyone: not the place, user or driver of the database."""
+    if isinstance(error, StorageError):
+        _LOG.error("%s", error)
+        return "the board is not available; try again later"
+    return str(error)
 
 
 def _status_of(error: Exception) -> int:
@@ -230,14 +247,14 @@ async def submit(request: Request) -> dict[str, Any]:
     """Queue a bundle: the zip file is the body. Needs a token with the role ``submit``."""
     desk = _desk(request)
     holder = await run_in_threadpool(desk.holder, _bearer(request), _client(request))
-    _check_size(request.headers.get("content-length"), desk.service)
+    check_size(request.headers.get("content-length"), desk.service)
     await run_in_threadpool(desk.count, holder)
     with tempfile.TemporaryDirectory(prefix="pkubench-upload-") as folder:
         path, size = Path(folder) / "bundle.zip", 0
         with path.open("wb") as file:
             async for chunk in request.stream():
                 size += len(chunk)
-                _check_size(str(size), desk.service)
+                check_size(str(size), desk.service)
                 file.write(chunk)
         return status_json(await run_in_threadpool(desk.take, path, holder))
 
@@ -279,15 +296,6 @@ def retry_submission(request: Request, digest: Digest) -> dict[str, Any]:
     desk.holder(_bearer(request), _client(request), "maintain")
     desk.queue.retry(digest)
     return status_json(desk.queue.status(digest))
-
-
-def _check_size(length: str | None, service: Service) -> None:
-    if length is not None and length.isdecimal() and int(length) > service.max_upload:
-        raise TooLarge(f"the bundle is larger than {_megabytes(service)}, which this board takes")
-
-
-def _megabytes(service: Service) -> str:
-    return f"{service.max_upload >> 20} MB"
 
 
 _PAGES = APIRouter(include_in_schema=False)
@@ -342,9 +350,10 @@ async def submit_form(request: Request) -> Response:
     """Queue the bundle of the form, and go to its page."""
     desk = _desk(request)
     try:
-        # The form's own texts are small.
-        _check_size(request.headers.get("content-length"), desk.service)
-        async with request.form(max_files=1, max_fields=4) as form:
+        async with (
+            desk.form_place(),
+            counted(request, desk.service).form(max_files=1, max_fields=4) as form,
+        ):
             token, upload = form.get("token"), form.get("bundle")
             token = token if isinstance(token, str) else None
             holder = await run_in_threadpool(desk.holder, token, _client(request))
@@ -356,11 +365,11 @@ async def submit_form(request: Request) -> Response:
                 with path.open("wb") as file:
                     while chunk := await upload.read(1 << 20):
                         size += len(chunk)
-                        _check_size(str(size), desk.service)
+                        check_size(str(size), desk.service)
                         file.write(chunk)
                 status = await run_in_threadpool(desk.take, path, holder)
     except PkubenchError as error:
-        return _form(request, str(error), _status_of(error))
+        return _form(request, _public(error), _status_of(error))
     return RedirectResponse(f"submissions/{status.digest}.html", 303)
 
 
@@ -380,7 +389,7 @@ def _form(request: Request, problem: str, code: int) -> Response:
     desk = _desk(request)
     values = {
         "problem": problem,
-        "limit": _megabytes(desk.service),
+        "limit": megabytes(desk.service),
         "address": str(request.base_url).rstrip("/"),
     }
     return _html(desk.pages.page("submit.html", "submit.html", **values), code)

@@ -17,8 +17,7 @@ from pkubench.errors import BundleError, ConfigError, PkubenchError, RefusedErro
 TIMEOUT_S = 60.0
 """How long the server may say nothing; it sends a comment every 15 s while somebody watches."""
 _LONGEST = 1 << 20
-
-
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 RETRIES, RETRY_S = 5, 2.0
 """How often, and after how many seconds, a lost connection is made again while watching."""
 
@@ -40,11 +39,14 @@ class Client:
         """Talk to the board at an address.
 
         Raises:
-            ConfigError: it is not an http or https address.
+            ConfigError: it is not an http or https address, or a token would be sent to another
+                machine unencrypted.
         """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError(f"--to {url!r} is not the address of a board, such as https://HOST")
+        if token and parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+            raise ConfigError(f"--to {url!r} would send the token unencrypted; use https://")
         self._api, self._token = url.rstrip("/") + "/api/v1", token
 
     def submit(self, path: Path) -> dict[str, Any]:
@@ -108,7 +110,7 @@ class Client:
 
     def _open(self, request: urllib.request.Request) -> Any:
         try:
-            return urllib.request.urlopen(request, timeout=TIMEOUT_S)
+            return _OPENER.open(request, timeout=TIMEOUT_S)
         except urllib.error.HTTPError as error:
             try:
                 reason = str(json.loads(error.read(_LONGEST))["error"])
@@ -119,6 +121,16 @@ class Client:
             raise (kind or other)(reason) from error
         except (OSError, http.client.HTTPException) as error:  # URLError too
             raise Unreachable(f"cannot reach {self._api}: {error}") from error
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: urllib would send the token on to wherever it leads."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Return no further request."""
+
+
+_OPENER = urllib.request.build_opener(_NoRedirect)
 
 
 def _document(data: bytes) -> dict[str, Any]:

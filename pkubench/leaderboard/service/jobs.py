@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import sqlalchemy as sql
 
 from pkubench.errors import PkubenchError, UnknownName
+from pkubench.evaluation.run.failures import printable
 from pkubench.leaderboard.board.database import Database, insert_if_new, now
-from pkubench.leaderboard.board.tables import JOBS, TOKENS, UPLOADS
+from pkubench.leaderboard.board.tables import JOBS, SUBMISSIONS, TOKENS, UPLOADS
 from pkubench.leaderboard.board.tiers import Verification
 
 LEASE_S = 60.0
@@ -75,7 +76,10 @@ class Queue:
         self._database, self.lease_s = database, lease_s
 
     def add(self, digest: str, name: str, bundle: bytes, token: int | None = None) -> bool:
-        """Queue a bundle for its verdict; False if the same content is or was in the queue."""
+        """Queue a bundle for its verdict; False if the same content is or was in the queue.
+
+        One that was refused may come again, since another release may find otherwise.
+        """
         with self._database.transaction() as connection:
             time = now(connection)
             is_new = insert_if_new(
@@ -92,6 +96,9 @@ class Queue:
                 reason="",
                 verdicts="{}",
             )
+            if not is_new:
+                was_refused = sql.and_(JOBS.c.digest == digest, JOBS.c.state == REFUSED)
+                is_new = _queue_again(connection, was_refused, time)
             if is_new:
                 job = sql.select(JOBS.c.id).where(JOBS.c.digest == digest).scalar_subquery()
                 connection.execute(UPLOADS.insert().values(job=job, bundle=bundle))
@@ -172,7 +179,7 @@ class Queue:
             LeaseLost: another worker has the job.
         """
         with self._database.transaction() as connection:
-            _finish(connection, lease, state=REFUSED, reason=reason)
+            _finish(connection, lease, state=REFUSED, reason=printable(reason))
 
     def fail(self, lease: Lease, reason: str) -> None:
         """Report that an attempt ended without a verdict, by no fault of the bundle's.
@@ -181,7 +188,7 @@ class Queue:
             LeaseLost: another worker has the job.
         """
         with self._database.transaction() as connection:
-            time = now(connection)
+            time, reason = now(connection), printable(reason)
             if _was_last(lease.attempt):
                 _change(connection, lease, state=DEAD, reason=reason, finished_at=time)
                 return
@@ -189,18 +196,27 @@ class Queue:
             _change(connection, lease, state=QUEUED, reason=reason, not_before=time + wait)
 
     def retry(self, digest: str) -> None:
-        """Queue a dead job again, with as many further attempts.
+        """Queue a dead or an accepted job again, with as many further attempts.
+
+        The entries of an accepted one stay as they are until its new verdict.
 
         Raises:
-            UnknownName: there is no dead job of this digest.
+            UnknownName: there is no such job of this digest.
         """
         with self._database.transaction() as connection:
-            is_dead = JOBS.c.state == DEAD
-            update = JOBS.update().where(JOBS.c.digest == digest, is_dead)
-            values = {"state": QUEUED, "not_before": now(connection), "finished_at": None}
-            if connection.execute(update.values(**values)).rowcount != 1:
-                known = connection.scalars(sql.select(JOBS.c.digest).where(is_dead))
-                raise UnknownName("dead job", digest, known)
+            time, own = now(connection), JOBS.c.digest == digest
+            if _queue_again(connection, sql.and_(own, JOBS.c.state == DEAD), time):
+                return
+            if _queue_again(connection, sql.and_(own, JOBS.c.state == ACCEPTED), time):
+                kept = sql.select(JOBS.c.id, SUBMISSIONS.c.bundle).join_from(
+                    JOBS, SUBMISSIONS, JOBS.c.digest == SUBMISSIONS.c.digest
+                )
+                connection.execute(UPLOADS.insert().from_select(["job", "bundle"], kept.where(own)))
+                return
+            known = connection.scalars(
+                sql.select(JOBS.c.digest).where(JOBS.c.state.in_((DEAD, ACCEPTED)))
+            )
+            raise UnknownName("dead or accepted job", digest, known)
 
     def status(self, digest: str) -> JobStatus:
         """Return the state of a submission.
@@ -267,6 +283,23 @@ class Queue:
 def _was_last(attempt: int) -> bool:
     # The number never starts again, so that a lease of long ago proves nothing after a retry.
     return attempt % ATTEMPTS == 0
+
+
+def _queue_again(connection: sql.Connection, which: Any, time: float) -> bool:
+    """Queue a job that is over again, with all attempts; return whether there was one."""
+    rest = (ATTEMPTS - JOBS.c.attempt % ATTEMPTS) % ATTEMPTS
+    again = JOBS.update().where(which)
+    values = {
+        "state": QUEUED,
+        "not_before": time,
+        "finished_at": None,
+        # The number never starts again, so that an old lease stays worthless.
+        "attempt": JOBS.c.attempt + rest,
+        "progress": "",
+        "reason": "",
+        "verdicts": "{}",
+    }
+    return connection.execute(again.values(**values)).rowcount == 1
 
 
 def _finish(connection: sql.Connection, lease: Lease, **values: Any) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pkubench.leaderboard.board.store import Board
 from pkubench.leaderboard.site.builder import Site
 
-_UNKEPT = ("downloads/", "board.json")
+RETRY_S = 60.0
+"""How long the earlier pages are served after a failure before the board is read again."""
+_LOG = logging.getLogger("pkubench.leaderboard.server")
+_UNKEPT = ("downloads/",)
 """Files that are made on each request: they are large, or rarely asked for."""
 
 
@@ -31,14 +36,20 @@ class LivePages:
 
     def __init__(self, board: Board) -> None:
         """Read the board for the first time."""
-        self._board, self._lock = board, threading.Lock()
+        self._board, self._lock, self._next_try = board, threading.Lock(), 0.0
         self._edition = self._read()
 
     def refresh(self) -> None:
         """Read the board now, if it has changed."""
         with self._lock:
-            if self._board.version() != self._edition.version:
+            if self._board.version() == self._edition.version:
+                return
+            try:
                 self._edition = self._read()
+            except Exception:
+                # The pages there are stay; to try at each request would read the board each time.
+                self._next_try = time.monotonic() + RETRY_S
+                _LOG.exception("the board's pages cannot be made")
 
     def file(self, name: str) -> bytes | None:
         """Return a file of the site; None if there is none of this name."""
@@ -67,6 +78,7 @@ class LivePages:
 
     def _latest(self) -> _Edition:
         """Return the pages there are, and start to read the board again if it has changed."""
-        if self._board.version() != self._edition.version and not self._lock.locked():
+        is_idle = not self._lock.locked() and time.monotonic() >= self._next_try
+        if is_idle and self._board.version() != self._edition.version:
             threading.Thread(target=self.refresh, daemon=True).start()
         return self._edition

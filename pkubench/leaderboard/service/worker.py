@@ -13,20 +13,28 @@ import os
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pkubench.errors import BundleError, PkubenchError, StorageError
+from pkubench.errors import BundleError, MissingExtra, StorageError
 from pkubench.evaluation.run.execution import Limits
+from pkubench.evaluation.run.workers import AgentKilled
+from pkubench.leaderboard.board.reading import Bundle
 from pkubench.leaderboard.board.secret import SecretSeeds
 from pkubench.leaderboard.board.store import Board
+from pkubench.leaderboard.board.tiers import Verification
+from pkubench.leaderboard.sandbox.bubblewrap import NoSandbox
 from pkubench.leaderboard.service.jobs import LEASE_S, Lease, LeaseLost, Queue
+from pkubench.leaderboard.site.builder import Site
 from pkubench.leaderboard.submissions.bundle import read_bundle
 from pkubench.leaderboard.submissions.verify import TOTAL_S, verify_bundle
 
 POLL_S = 2.0
 """How often an idle worker looks for a job."""
+SUBMIT_WAITS_S = (1.0, 5.0, 15.0)
+"""Waits between attempts to store a verdict."""
 _LOG = logging.getLogger("pkubench.leaderboard.worker")
 
 
@@ -83,14 +91,15 @@ class Worker:
             raise
         except Exception as error:
             # A fault of this machine or of pkubench, such as a missing extra: never a verdict.
-            what = str(error) if isinstance(error, PkubenchError) else repr(error)
-            _LOG.warning("submission %s: %s", lease.digest, what)
-            self._report(lease, what)
+            _LOG.exception("submission %s", lease.digest)
+            # Other texts could hold paths, values, or the seed of a secret episode.
+            is_public = isinstance(error, MissingExtra | NoSandbox | AgentKilled)
+            self._report(lease, str(error) if is_public else "the worker failed; its log says why")
         return True
 
     def _report(self, lease: Lease, reason: str) -> None:
         try:
-            self.queue.fail(lease, reason[:2000])
+            self.queue.fail(lease, reason)
         except LeaseLost as error:
             _LOG.warning("%s", error)
 
@@ -104,18 +113,38 @@ class Worker:
                     bundle,
                     workers=self.processes,
                     limits=self.limits,
-                    on_block=lambda text: self.queue.heartbeat(lease, text),
+                    on_block=lambda text: self._tell(lease, text),
                     secret=SecretSeeds.of(self.board.database),
                     sandbox_graphs=True,
                 )
+                _check_pages(bundle, verification)
+                self._accept(lease, bundle, verification)
+            except BundleError as error:
+                self.queue.refuse(lease, str(error).removeprefix("not submitted: "))
+
+    def _tell(self, lease: Lease, progress: str) -> None:
+        """Report progress; a database that is away for a while costs no work."""
+        try:
+            self.queue.heartbeat(lease, progress)
+        except StorageError as error:
+            _LOG.warning("%s", error)
+
+    def _accept(self, lease: Lease, bundle: Bundle, verification: Verification) -> None:
+        """Store what took long to find, even if the database is away for a while."""
+        for wait in (*SUBMIT_WAITS_S, None):
+            try:
                 self.board.submit(
                     bundle,
                     verification,
                     submitted_at=datetime.datetime.now(datetime.UTC),
                     also=lambda connection, found: self.queue.accept(connection, lease, found),
                 )
-            except BundleError as error:
-                self.queue.refuse(lease, str(error).removeprefix("not submitted: "))
+                return
+            except StorageError as error:
+                if wait is None:
+                    raise
+                _LOG.warning("%s", error)
+                time.sleep(wait)
 
     @contextmanager
     def _beat(self, lease: Lease) -> Iterator[None]:
@@ -138,3 +167,20 @@ class Worker:
         finally:
             over.set()
             thread.join()
+
+
+def _check_pages(bundle: Bundle, verification: Verification) -> None:
+    """Make the pages of a submission alone, so that none can break those of the board.
+
+    Raises:
+        BundleError: they cannot be made.
+    """
+    if verification.is_contradicted:
+        return
+    with Board.open() as alone:
+        alone.submit(bundle, verification)
+        try:
+            for make in Site(alone, is_live=True).files.values():
+                make()
+        except (ArithmeticError, ValueError, TypeError, KeyError, RuntimeError) as error:
+            raise BundleError(f"its pages cannot be made: {type(error).__name__}") from error

@@ -20,6 +20,8 @@ MINUS = "\N{MINUS SIGN}"
 LOG_FLOOR = 1e-8
 """Rounding error of an exact solver around 0; smaller values are drawn here on a log axis."""
 _POINTS = 160
+_LARGEST = 1e100
+"""Larger values of a curve are left out: their differences could be infinite."""
 
 
 class Scale(NamedTuple):
@@ -228,7 +230,7 @@ def nice_ticks(low: float, high: float, most: int = 5) -> list[float]:
     >>> nice_ticks(0.0, 1.0)
     [0.0, 0.25, 0.5, 0.75, 1.0]
     """
-    if high <= low:
+    if not high - low > 1e-12 * max(abs(high), abs(low), 1e-200):  # equal, but for rounding
         high = low + (abs(low) or 1.0)
     rough = (high - low) / max(1, most - 1)
     power = 10.0 ** math.floor(math.log10(rough))
@@ -266,4 +268,6 @@ def _c(value: float) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Return whether a value of a submitted curve can be drawn; integers may exceed any float."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) <= _LARGEST

@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from pkubench.errors import BundleError, StorageError
@@ -160,6 +160,9 @@ class Archive:
                     f"{info.filename} unpacks to {info.file_size} bytes; at most "
                     f"{self.limits.member} are read"
                 )
+        folders = {str(parent) for name in seen for parent in PurePosixPath(name).parents}
+        if both := sorted(seen & folders):
+            raise BundleError(f"{self.path.name} holds {both[0]} as a file and as a folder")
         total = sum(info.file_size for info in infos)
         if total > self.limits.total:
             raise BundleError(

@@ -28,6 +28,7 @@ from pkubench.leaderboard.submissions.manifest import (
     check_text,
     check_url,
     encode,
+    has_module,
 )
 from pkubench.tasks.records import EPISODES, REPORT, RUN, read_json
 from pkubench.tasks.registry import make_listed_task, why_outdated
@@ -184,12 +185,11 @@ def _code(folder: Path, agent: str, label: str) -> dict[str, bytes]:
     """
     if label != "code":
         raise BundleError(f"{agent} is not package.module:factory, so it needs no code")
-    module = agent.partition(":")[0].replace(".", "/")
     suffixes = (".py", *SUFFIXES)
     files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name.endswith(suffixes)]
     found = {CODE + path.relative_to(folder).as_posix(): _content(path) for path in files}
-    if not {f"{CODE}{module}.py", f"{CODE}{module}/__init__.py"} & found.keys():
-        raise BundleError(f"{folder} has no {module}.py, which {agent} is in")
+    if not has_module(agent, found):
+        raise BundleError(f"{folder} does not have the module of {agent}")
     return found
 
 

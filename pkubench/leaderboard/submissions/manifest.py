@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,12 +20,15 @@ SCHEMA = 2
 STORED_SCHEMAS = (1, SCHEMA)
 """Versions that a board may hold. Bundles of version 1, without a ``binding``, were accepted when
 that was the format; new files of it are no longer accepted."""
+MAX_RUNS = 100
+"""Runs of a task; intervals are computed by resampling them."""
 KINDS = ("named", "saved", "onnx", "population", "code", "external")
 """How a board can run it again: by its name, from saved weights, from an ONNX graph, from a file of
 game policies, from its code in a sandbox; or not."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+_LARGEST = 2**63 - 1
 _LONGEST_NUMBER = 400  # digits; Python refuses more than 4300 with an error of its own
 
 
@@ -123,16 +127,14 @@ class Manifest:
         code = [[[name, self.members[name].sha256] for name in self.code]] if self.code else []
         return hashlib.sha256(encode([self.name, self.agent, runs, *code])).hexdigest()
 
-    def referenced(self) -> set[str]:
-        """Return the members that the tasks name."""
-        return {*self.code} | {
-            member
-            for task in self.tasks
-            for member in (
-                task.report,
-                *(m for run in task.runs for m in (run.episodes, run.info, *run.weights)),
-            )
-        }
+    def referenced(self) -> list[str]:
+        """Return the members that code, tasks and runs name, in their order."""
+        found = [*self.code]
+        for task in self.tasks:
+            found.append(task.report)
+            for run in task.runs:
+                found += [run.episodes, run.info, *run.weights]
+        return found
 
 
 def encode(document: Any) -> bytes:
@@ -200,7 +202,9 @@ def parse_manifest(document: Any, *, schemas: Collection[int] = (SCHEMA,)) -> Ma
     _check_unique([task.task for task in manifest.tasks], "task")
     for task in manifest.tasks:
         _check_unique([run.name for run in task.runs], f"run of {task.task}")
-    missing = sorted(manifest.referenced() - manifest.members.keys())
+    # Each belongs to one run: a small file could be read ten thousand times otherwise.
+    _check_unique(manifest.referenced(), "member")
+    missing = sorted({*manifest.referenced()} - manifest.members.keys())
     if missing:
         raise BundleError(f"{MANIFEST} names {missing[0]} but gives no hash for it")
     if schema > 1 and top.get("binding", str) != manifest.binding():
@@ -217,6 +221,15 @@ def _check_code(manifest: Manifest) -> None:
     outside = [name for name in manifest.code if not name.startswith(CODE)]
     if outside:
         raise BundleError(f"{MANIFEST} calls {outside[0]} code; code is below {CODE}")
+    if manifest.code and not has_module(manifest.agent, manifest.code):
+        raise BundleError(f"{MANIFEST}: the module of {manifest.agent} is not in its code")
+
+
+def has_module(agent: str, members: Collection[str]) -> bool:
+    """Return whether members of a bundle include the module of ``module:factory``."""
+    module, colon, _ = agent.partition(":")
+    path = CODE + module.replace(".", "/")
+    return bool(colon) and any(name in members for name in (f"{path}.py", f"{path}/__init__.py"))
 
 
 def check_text(value: str, what: str, longest: int, *, empty: bool = False) -> str:
@@ -254,7 +267,7 @@ def check_url(url: str | None) -> str | None:
 
 
 def _task(reader: _Reader) -> TaskEntry:
-    runs = tuple(_run(run) for run in reader.readers("runs", 10_000))
+    runs = tuple(_run(run) for run in reader.readers("runs", MAX_RUNS))
     if not runs:
         raise BundleError(f"{reader.where} has no run")
     return TaskEntry(
@@ -268,7 +281,9 @@ def _run(reader: _Reader) -> RunEntry:
     training = reader.mapping("training")
     for key in ("seed", "steps"):
         if training.get(key) is not None:
-            _expect(training[key], int, f"{reader.where}.training.{key}")
+            value = _expect(training[key], int, f"{reader.where}.training.{key}")
+            if abs(value) > _LARGEST:
+                raise BundleError(f"{reader.where}.training.{key} does not fit 64 bits")
     if training.get("command") is not None:
         command = _expect(training["command"], str, f"{reader.where}.training.command")
         check_text(command, "training command", 2000)
@@ -289,9 +304,9 @@ def _digest(reader: _Reader) -> Digest:
 
 
 def _check_unique(names: list[str], what: str) -> None:
-    for name in names:
-        if names.count(name) > 1:
-            raise BundleError(f"{MANIFEST} has the {what} {name!r} twice")
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise BundleError(f"{MANIFEST} has the {what} {twice[0]!r} twice")
 
 
 def _no_constant(text: str) -> float:

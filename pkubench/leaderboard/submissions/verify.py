@@ -21,13 +21,20 @@ from pkubench.agents.saved.population_content import POPULATION_SUFFIXES
 from pkubench.errors import AgentError, RefusedError, UnknownName, counted
 from pkubench.evaluation.run.episodes import ran_late
 from pkubench.evaluation.run.execution import Limits
+from pkubench.evaluation.run.failures import printable
 from pkubench.evaluation.run.planned import play_planned
 from pkubench.evaluation.run.replay import Replay, replay, time_left
+from pkubench.evaluation.run.workers import check_undisturbed
 from pkubench.leaderboard.board.reading import Bundle, BundleRun, BundleTask, run_records
 from pkubench.leaderboard.board.secret import SecretSeeds
 from pkubench.leaderboard.board.tiers import Tier, Verdict, Verification
 from pkubench.leaderboard.sandbox.agents import SandboxRun, SandboxSource
-from pkubench.leaderboard.sandbox.bubblewrap import AGENT, SandboxLimits, check_bubblewrap
+from pkubench.leaderboard.sandbox.bubblewrap import (
+    AGENT,
+    NoSandbox,
+    SandboxLimits,
+    check_bubblewrap,
+)
 from pkubench.leaderboard.submissions.copies import suspicions
 from pkubench.tasks.records import EpisodeRecord
 from pkubench.tasks.task import Task
@@ -62,7 +69,8 @@ def verify_bundle(
         progress: called with a sentence before each task.
         on_block: called with a sentence after each block of episodes.
         secret: a board's secret episodes, which are played by what was found to be verified.
-        sandbox_graphs: whether ONNX graphs run in a sandbox too, as code always does.
+        sandbox_graphs: whether ONNX graphs run in a sandbox too, as code always does; then it is
+            an error where there is no sandbox, not a verdict.
 
     Returns:
         A verdict for each task: ``verified-weights`` if every episode of every run is the same
@@ -73,6 +81,8 @@ def verify_bundle(
 
     Raises:
         StorageError: there is no space for temporary files.
+        NoSandbox: there is no sandbox here, and ``sandbox_graphs`` is set.
+        WorkerError: an agent's process was ended from outside.
         MissingExtra: the task's environment or the weights need something that is not installed.
     """
     limits, started = limits or Limits(total=TOTAL_S), time.monotonic()
@@ -115,7 +125,7 @@ class _Player:
         self, source: AgentSource | SandboxSource, task: Task, secret: SecretSeeds
     ) -> Played:
         """Play a board's secret episodes; nothing where a task has none."""
-        planned = secret.plan(task)
+        planned, unit = secret.plan(task), task.scoring.unit
         if not planned:
             return {}
         return play_planned(
@@ -124,7 +134,8 @@ class _Player:
             planned,
             workers=self.workers,
             limits=time_left(self.limits, self.started),
-            progress=self._reporter(task, f"secret {task.scoring.unit}s"),
+            # Without numbers: whoever watches could read from their times what an agent saw.
+            progress=lambda _, total: self.on_block(f"{task.id}: {total} secret {unit}s"),
         )
 
     def _reporter(self, task: Task, what: str) -> Callable[[int, int], None]:
@@ -147,8 +158,18 @@ def _verify_task(
             unknown: Played = {}
             if secret is not None and not (found.problem or copies):
                 unknown = player.secret(source, task.task, secret)
+        except NoSandbox as error:
+            if player.sandbox_graphs:
+                raise
+            return Verdict(
+                Tier.SELF_REPORTED, f"the agent cannot be run again: {printable(str(error))}"
+            )
         except (AgentError, UnknownName, RefusedError) as error:
-            return Verdict(Tier.SELF_REPORTED, f"the agent cannot be run again: {error}")
+            check_undisturbed([str(error)])
+            return Verdict(
+                Tier.SELF_REPORTED, f"the agent cannot be run again: {printable(str(error))}"
+            )
+    check_undisturbed(record.failure for records in unknown.values() for record in records)
     if found.is_late:
         return Verdict(Tier.SELF_REPORTED, f"the agent cannot be run again: {found.problem}")
     if found.replayed != sum(len(run.records) for run in task.runs):
@@ -161,7 +182,7 @@ def _verify_task(
     tier = _TIERS.get(kind, Tier.VERIFIED_WEIGHTS)
     if any(ran_late(record) for records in unknown.values() for record in records):
         return Verdict(Tier.SELF_REPORTED, "its secret episodes did not end within the time limits")
-    lines = _lines(task.task, unknown)
+    lines = _lines(task.task, {run: _without_texts(records) for run, records in unknown.items()})
     if found.reproduced == found.replayed:
         return Verdict(tier, found.how, secret=lines)
     how = f"{found.how}; the episodes shown are those played here"
@@ -192,7 +213,9 @@ def _sandboxed(bundle: Bundle, task: BundleTask, folder: Path, limits: Limits) -
     """
     check_bubblewrap()
     within = SandboxLimits(
-        reply_s=limits.act or SandboxLimits().reply_s, load_s=limits.load or SandboxLimits().load_s
+        # Longer than the harness's own limit, which decides and is known to be one of time.
+        reply_s=(limits.act or SandboxLimits().reply_s) + 5.0,
+        load_s=limits.load or SandboxLimits().load_s,
     )
     runs = []
     for run in task.runs:
@@ -200,7 +223,8 @@ def _sandboxed(bundle: Bundle, task: BundleTask, folder: Path, limits: Limits) -
         if bundle.manifest.kind != "code":
             place = bundle.extract_weights(run, folder / run.name)
             agent = _graph_spelling(bundle, place, Path(AGENT))
-        runs.append(SandboxRun(run.name, place, agent, task.task.id, within))
+        is_code = bundle.manifest.kind == "code"
+        runs.append(SandboxRun(run.name, place, agent, task.task.id, within, is_code=is_code))
     (runtimes, *_) = [of.runtimes for of in prefixes().values() if of.bundle in _GRAPHS]
     is_graph = bundle.manifest.kind in _GRAPHS
     return SandboxSource(
@@ -214,6 +238,19 @@ def _graph_spelling(bundle: Bundle, folder: Path, seen_as: Path) -> str:
     alone = len(graphs) == 1 and not (folder / "team.json").exists()
     (prefix,) = (name for name, of in prefixes().items() if of.bundle == bundle.manifest.kind)
     return f"{prefix}:{seen_as / graphs[0].name if alone else seen_as}"
+
+
+def _without_texts(records: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:
+    """Return records whose failures say only of what kind they are.
+
+    The text of an error is the agent's: it could hold what it observed in a secret episode.
+    """
+    return [
+        record
+        if record.failure is None
+        else replace(record, failure=record.failure.partition(":")[0])
+        for record in records
+    ]
 
 
 def _lines(task: Task, played: Played) -> dict[str, bytes]:
