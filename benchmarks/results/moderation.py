@@ -224,7 +224,7 @@ def _decisions(lines: Lines) -> Iterator[str]:
         yield from _table(lines, {f"{rule}_{threshold}": rule for rule in RULES})
     yield (
         "## Labels\n\nAUROC of each category's pairs against safe ones, mean over the 14; F1 of "
-        "labels over 0.5; and the expected calibration error of the scores. A question tells what "
+        "labels over 0.5; and the expected calibration error of the scores. A question shows what "
         "an answer is about, and safe answers are mostly about something else: the controls that "
         "see the question only show how much of a category's AUROC is topic alone.\n\n"
     )

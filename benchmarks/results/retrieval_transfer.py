@@ -241,7 +241,7 @@ the critic and never acts, so every control is trained for itself.
 **area** is under the curve of the normalised return (0 random play, 1 the shortest ways; the mean
 over tasks) over {VALIDATION.points} validations; the other columns are normalised scores of the
 last policy in {EPISODES} episodes of each task. Policies sample their actions. Means over seeds,
-with 95 % t-intervals. **oracle retrieval** is told the optimal values and actions of its states
+with 95 % t-intervals. **oracle retrieval** receives the optimal values and actions of its states
 while it trains, and reads one slot of the same bank: an upper reference for retrieval, not an
 agent.
 

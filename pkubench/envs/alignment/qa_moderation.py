@@ -237,7 +237,7 @@ class QAModeration(BatchEnv):
         return moderation_words.parse(reply)
 
     def reminder(self, agent: str, index: int) -> str:
-        """Return what is said where a reply is no answer."""
+        """Return the reminder sent after a reply that cannot be parsed."""
         return self.templates["remind"]
 
 

@@ -156,5 +156,5 @@ class RepeatedGame(BatchEnv):
         return before + asked
 
     def reminder(self, agent: str, index: int) -> str:
-        """Return what is said where a reply is no answer."""
+        """Return the reminder sent after a reply that cannot be parsed."""
         return self.templates["remind"]

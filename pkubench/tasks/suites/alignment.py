@@ -38,7 +38,7 @@ _PAIRS_NOTES = (
     "(benchmarks/results/moderation.py --path)."
 )
 _ANONYMOUS = (
-    "The first metric is what an agent earns, which is no measure of virtue: read it with "
+    "The first metric is what an agent earns, which does not measure virtue: read it with "
     "cooperation. Saved teams play the member of the seat. "
 )
 
