@@ -25,7 +25,7 @@ from pkubench.agents.rl.language.models import (
     spec_of,
 )
 from pkubench.agents.rl.malloc import keep_freed_memory
-from pkubench.agents.rl.offline.learners.base import tensors_of
+from pkubench.agents.rl.trained import tensors_of
 from pkubench.agents.saved.files import SavedAgent, load_saved
 from pkubench.envs.core.language import Language
 from pkubench.errors import ConfigError, WeightsError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +18,6 @@ from pkubench.agents.rl.language.models import (
     ScoreModel,
     TrunkSpec,
 )
-from pkubench.agents.rl.offline.learners.base import tensors_of
 from pkubench.agents.rl.optimiser import (
     Optimiser,
     adamw,
@@ -28,8 +26,9 @@ from pkubench.agents.rl.optimiser import (
     decayed_weights,
     warmed_up,
 )
+from pkubench.agents.rl.trained import Trained
 from pkubench.envs.core.language import Language
-from pkubench.errors import ConfigError, WeightsError
+from pkubench.errors import ConfigError
 
 BETAS = (0.9, 0.95)
 """Of Adam, in the official scripts of Safe RLHF."""
@@ -80,7 +79,7 @@ class Pairs(NamedTuple):
     worse: Responses
 
 
-class MethodLearner(ABC):
+class MethodLearner(Trained, ABC):
     """Models and their update; the session's side is ``training.py``."""
 
     def __init__(self, setup: Setup) -> None:
@@ -88,9 +87,9 @@ class MethodLearner(ABC):
         self.setup, self.language, self.config = setup, setup.language, setup.config
         self.generator = torch.Generator().manual_seed(setup.seed)
         """Source of the initial weights."""
-        self.modules: dict[str, Headed] = {}
+        self.modules = {}
         """What is trained; ``net`` is exported."""
-        self.optimisers: dict[str, Optimiser] = {}
+        self.optimisers = {}
         self._prompts = torch.from_numpy(self.language.prompts).to(setup.device)
 
     @abstractmethod
@@ -213,30 +212,6 @@ class MethodLearner(ABC):
             return torch.cat(parts).double().cpu().numpy()
         words = of.tokens[:, -self.language.length :].cpu().numpy()
         return np.asarray(self.language.score(of.prompts, words)[which])
-
-    # State
-
-    def state(self) -> dict[str, Any]:
-        """Return everything that changes."""
-        return {
-            "modules": {name: tensors_of(module) for name, module in self.modules.items()},
-            "optimisers": {name: made.state() for name, made in self.optimisers.items()},
-        }
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Restore a state.
-
-        Raises:
-            WeightsError: it is of models of another shape.
-        """
-        try:
-            for name, module in self.modules.items():
-                tensors = state["modules"][name].items()
-                module.load_state_dict({key: torch.from_numpy(v.copy()) for key, v in tensors})
-            for name, made in self.optimisers.items():
-                made.load_state(state["optimisers"][name])
-        except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
-            raise WeightsError(f"the state does not fit this run: {error}") from error
 
 
 def ordered(of: Responses, other: Responses, is_first: BoolArray) -> Pairs:

@@ -18,11 +18,12 @@ from torch.nn import functional
 from pkubench.agents.nn.precision import autocast
 from pkubench.agents.nn.transformer import TransformerSpec
 from pkubench.agents.rl.offline.data import Array, Prepared
-from pkubench.agents.rl.offline.learners.base import MethodLearner, tensors_of
+from pkubench.agents.rl.offline.learners.base import MethodLearner
 from pkubench.agents.rl.offline.methods.base import Setup
 from pkubench.agents.rl.offline.methods.dt import DecisionMethod
 from pkubench.agents.rl.offline.models.decision import DecisionSpec, DecisionTransformer, Steps
 from pkubench.agents.rl.optimiser import Optimiser, adamw, warmed_up
+from pkubench.agents.rl.trained import tensors_of
 
 
 class DecisionLearner(MethodLearner):

@@ -8,7 +8,7 @@ import torch
 
 from pkubench.agents.nn.networks import MLP, NetworkSpec
 from pkubench.agents.rl.offline.data import Array, Prepared
-from pkubench.agents.rl.offline.learners.base import tensors_of
+from pkubench.agents.rl.trained import tensors_of
 
 
 def network(inputs: int, hidden: tuple[int, ...], outputs: int, generator: torch.Generator) -> MLP:

@@ -20,12 +20,13 @@ from torch.nn import functional
 from pkubench.agents.nn.precision import autocast
 from pkubench.agents.nn.transformer import TransformerSpec
 from pkubench.agents.rl.offline.data import Array, Prepared
-from pkubench.agents.rl.offline.learners.base import MethodLearner, tensors_of
+from pkubench.agents.rl.offline.learners.base import MethodLearner
 from pkubench.agents.rl.offline.methods.base import Setup
 from pkubench.agents.rl.offline.methods.tt import TrajectoryMethod
 from pkubench.agents.rl.offline.models.discretiser import Discretiser
 from pkubench.agents.rl.offline.models.trajectory import TrajectorySpec, TrajectoryTransformer
 from pkubench.agents.rl.optimiser import Optimiser, Schedule, adamw
+from pkubench.agents.rl.trained import tensors_of
 
 
 class TrajectoryLearner(MethodLearner):
