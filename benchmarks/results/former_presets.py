@@ -1,7 +1,7 @@
 """Settings of runs that were trained before their preset changed, until they are trained again.
 
-Remove an agent from ``_FORMER`` (and, with the last one, this module) to have its rows trained with
-the preset as it is now.
+Remove a task from ``_TASKS`` (and, with the last one, this module) to have its rows trained with
+the presets as they are now.
 """
 
 from __future__ import annotations
@@ -29,13 +29,8 @@ _FORMER: dict[str, dict[str, str]] = {
     "hatd3-lag": {"lambda_lr": "0.1"},
 }
 """Agent -> settings of its recorded runs that the preset no longer has."""
-_HOPPER = {
-    "lambda_lr": "0.035",
-    "pid_kp": "0.1",
-    "pid_ki": "0.01",
-    "pid_smoothing": "0.95",
-}
-"""Those of them that were others on Hopper."""
+_TASKS = ("PointGoal1-v0", "CarGoal1-v0", "MultiHalfCheetah2x3Velocity-v1")
+"""Tasks whose rows have the former settings."""
 
 
 def as_trained(rows: tuple[Row, ...]) -> tuple[Row, ...]:
@@ -45,9 +40,6 @@ def as_trained(rows: tuple[Row, ...]) -> tuple[Row, ...]:
 
 def _as_trained(row: Row) -> Row:
     former = _FORMER.get(row.agent)
-    if former is None or row.changes:
+    if former is None or row.changes or row.task not in _TASKS:
         return row
-    if row.task.startswith("Hopper"):
-        has = {"pid_smoothing", *former} if "pid_kp" in former else {*former}
-        former = {**former, **{name: value for name, value in _HOPPER.items() if name in has}}
     return replace(row, changes=tuple(former.items()))
