@@ -56,8 +56,11 @@ def table_of(
     return table
 
 
-def not_learned(table: Table) -> Iterator[str]:
-    """Say which rows are no better than random and the lazy policies; for a page's first lines."""
+def not_learned(table: Table, tried: str = "") -> Iterator[str]:
+    """Say which rows are no better than random and the lazy policies; for a page's first lines.
+
+    ``tried`` says what was done about it.
+    """
     lines = []
     for task, rows in table.items():
         names = not_above_floor(task, rows)
@@ -72,7 +75,7 @@ def not_learned(table: Table) -> Iterator[str]:
             "runs do not show that they learned the task:\n\n"
         )
         yield from lines
-        yield "\n"
+        yield f"\n{tried}\n" if tried else "\n"
 
 
 def markdown(
