@@ -43,7 +43,9 @@ ROWS = (
     *(_row(agent, task, 3) for task in _PARTICLE for agent in _OTHERS),
     # where the agents' spaces differ nothing is shared, and mappo is happo-simultaneous
     *(_row(agent, task, 5) for task in (_SPREAD, _REFERENCE) for agent in _ABLATIONS),
-    *(_row(a, t, 3, keep="best") for t in _ROBOTS for a in _ON_POLICY),
+    # three seeds left open whether HAPPO and MAPPO do more than stand on Walker2d and Ant
+    *(_row(a, t, 3, keep="best") for t in _ROBOTS[:2] for a in _ON_POLICY),
+    *(_row(a, t, 5, keep="best") for t in _ROBOTS[2:] for a in _ON_POLICY),
     *(_row(a, t, 3) for t in _ROBOTS[:2] for a in ("hasac", "hatd3")),
     *(_row(a, t, 1) for t in _ROBOTS[2:] for a in ("hasac", "hatd3")),
     # the papers' networks, batches, returns and ratio of updates, where the small ones score low
@@ -62,7 +64,6 @@ ROWS = (
         for a in _ON_POLICY
     ),
     *(_longer(a, "MultiHalfCheetah2x3-v1", 5) for a in _ON_POLICY),
-    *(_longer(a, "MultiAnt4x2-v1", 5) for a in _ON_POLICY),
 )
 
 if __name__ == "__main__":
