@@ -12,5 +12,5 @@ ENVS = tuple(
         extra="mujoco",
         engines=("mujoco", "gymnasium-robotics"),
     )
-    for name in ("Sphere",)
+    for name in ("Sphere", "Small", "Full")
 )

@@ -123,8 +123,8 @@ class GraspBatch(MujocoBatch):
     are 0.03 and 0.17 m above it; without, as in the paper, the goal is (0, 0, 0.9) and the
     thresholds 0.63 and 0.8, so that thick objects collect the lower one on the table.
 
-    An episode starts with the object at rest in one of its stable poses with a yaw in ±3.14, the
-    hand open above it: at 0.8 m as in the paper, or higher where less than 5 cm would be between
+    An episode starts with the object at rest in one of its stable poses, drawn as often as a drop
+    ends in it, with a yaw in ±3.14, the hand open above it: at 0.8 m as in the paper, or higher where less than 5 cm would be between
     them. (The original drops the object from 0.7 m, which throws the hand off thick objects.)
     Options of an episode: `object` and `pose`, by number; −1 draws from the seed.
 
@@ -197,7 +197,7 @@ class GraspBatch(MujocoBatch):
             "pose": Option(
                 FROM_SEED,
                 spaces.Discrete(MAX_POSES + 1, start=FROM_SEED),
-                "number of its stable pose, modulo how many it has; -1 draws it from the seed",
+                "number of its stable pose, the likeliest first, modulo how many it has; -1 draws it",
             ),
         }
         super().__init__(model, SUBSTEPS, num_envs, max_episode_steps, num_threads)
@@ -298,8 +298,11 @@ class GraspBatch(MujocoBatch):
         for row, (item, wanted) in enumerate(zip(number.tolist(), pose.tolist(), strict=True)):
             poses = self.items[item].poses
             count = len(poses.height)
-            place = wanted % count if wanted >= 0 else int(draw[row] * count)
-            quat[row], height[row], top[row] = (field[place] for field in poses)
+            if wanted < 0:
+                wanted = int(np.searchsorted(poses.chance, draw[row], side="right"))
+            place = wanted % count
+            quat[row], height[row] = poses.quaternion[place], poses.height[place]
+            top[row] = poses.top[place]
         return quat, height, top
 
     def code(self, number: int) -> FloatArray:

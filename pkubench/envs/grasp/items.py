@@ -27,6 +27,8 @@ class RestingPoses(NamedTuple):
     """(P,): of the object's origin above the table, in m."""
     top: FloatArray
     """(P,): of its highest point above the table, in m."""
+    chance: FloatArray
+    """(P,): the share of drops that end in the pose or one before it; the last is 1."""
 
 
 class Item(Protocol):
@@ -80,7 +82,8 @@ class Ball:
     def poses(self) -> RestingPoses:
         """The only one: all others are alike."""
         upright = np.array([[1.0, 0.0, 0.0, 0.0]])
-        return RestingPoses(upright, np.array([self.radius]), np.array([2.0 * self.radius]))
+        radius = np.array([self.radius])
+        return RestingPoses(upright, radius, 2.0 * radius, np.ones(1))
 
     def surface(self, count: int) -> FloatArray:
         """Return points of a Fibonacci lattice, (count, 3) in m."""
@@ -122,9 +125,11 @@ class Solid:
         from pkubench.envs.grasp.objects.stable import stable_poses
 
         found = stable_poses(self.object, self.scale)
-        vertices = self.scale * np.concatenate([part.vertices for part in self.object.parts])
+        vertices = self.scale * self.object.vertices
         above = rotate(found.quaternion[:, None], vertices)[..., 2].max(axis=1)
-        return RestingPoses(found.quaternion, found.height, found.height + above)
+        chance = np.cumsum(found.probability)
+        chance[-1] = 1.0
+        return RestingPoses(found.quaternion, found.height, found.height + above, chance)
 
     def surface(self, count: int) -> FloatArray:
         """Return points sampled on its surface, (count, 3) in m."""

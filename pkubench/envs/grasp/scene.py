@@ -33,6 +33,7 @@ FILLER = "filler"
 _FILLER_M = 0.001
 _ITERATIONS = 10
 _TABLE = (0.85, 0.8, 0.72, 1.0)
+_FLOOR = (0.6, 0.62, 0.65, 1.0)
 _OBJECT = (0.85, 0.45, 0.25, 1.0)
 
 
@@ -138,6 +139,9 @@ def _add_table(spec: Any) -> None:
         size=[0.5, 0.5, half],
         pos=[0.0, 0.0, half],
         rgba=_TABLE,
+    )
+    spec.worldbody.add_geom(
+        name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[5.0, 5.0, 0.1], rgba=_FLOOR
     )
 
 
