@@ -26,7 +26,14 @@ from pkubench.envs.grasp.observations import (
 )
 from pkubench.envs.grasp.picture import ScenePicture
 from pkubench.envs.grasp.rewards import LIFT_M, Distances, Success, reward
-from pkubench.envs.grasp.rotations import euler_xyz, multiply, rotate, yaw_quaternions
+from pkubench.envs.grasp.rotations import (
+    conjugate,
+    cross,
+    euler_xyz,
+    multiply,
+    rotate,
+    yaw_quaternions,
+)
 from pkubench.envs.grasp.scene import (
     HAND_JOINT,
     OBJECT,
@@ -69,8 +76,14 @@ class GraspState(NamedTuple):
     """(num_envs, 4), w first."""
     palm: FloatArray
     """The palm's center, (num_envs, 3) in m."""
+    palm_quaternion: FloatArray
+    """(num_envs, 4), w first."""
     tips: FloatArray
     """The points of the fingertips that a reward is about, (num_envs, fingers, 3) in m."""
+    tip_position: FloatArray
+    """The origins of the fingertips' bodies, (num_envs, fingers, 3) in m."""
+    tip_quaternion: FloatArray
+    """(num_envs, fingers, 4), w first."""
 
 
 class GraspBatch(MujocoBatch):
@@ -213,6 +226,7 @@ class GraspBatch(MujocoBatch):
         self._codes: dict[int, FloatArray] = {}
         size = 6 + self.model.nu
         self._action: FloatArray = np.zeros((num_envs, size))
+        self._state = self.grasp_state()
         self.action_spaces = {SOLE_AGENT: spaces.Box(-1.0, 1.0, (size,), np.float32)}
         self.observation_spaces = {
             SOLE_AGENT: spaces.Box(-LIMIT, LIMIT, (self.layout.size,), np.float32)
@@ -223,6 +237,10 @@ class GraspBatch(MujocoBatch):
         model, hand = self.model, self.hand
         self._palm = model.body(hand.palm).id
         self._tips = np.array([model.body(name).id for name in hand.fingertips])
+        self._parts = np.array([self._palm, *self._tips])
+        self._points = np.array([hand.palm_point, *[hand.tip_point] * len(self._tips)])
+        self._tip_center = model.body_ipos[self._tips]
+        self._tip_weight = -model.body_mass[self._tips, None] * model.opt.gravity
         joints = np.array([j for j in range(model.njnt) if model.jnt_type[j] != 0])
         self._joint_qpos, self._joint_dofs = model.jnt_qposadr[joints], model.jnt_dofadr[joints]
         self._joint_low, high = model.jnt_range[joints].T.copy()
@@ -280,6 +298,7 @@ class GraspBatch(MujocoBatch):
             self._lifted[ids], self._high[ids] = rest + LIFTED_RELATIVE_M, rest + HIGH_RELATIVE_M
         self._action[ids] = 0.0
         self.success.reset(ids)
+        self._state = self.grasp_state()
 
     def _resting(
         self, number: IntArray, pose: IntArray, draw: FloatArray
@@ -332,19 +351,19 @@ class GraspBatch(MujocoBatch):
 
     def grasp_state(self) -> GraspState:
         """Return where object, palm and fingertips are, as new arrays."""
-        thing = self._object_at
-        palm = self._xpos[:, self._palm] + rotate(
-            self._xquat[:, self._palm], np.array(self.hand.palm_point)
-        )
-        tips = self._xpos[:, self._tips] + rotate(
-            self._xquat[:, self._tips], np.array(self.hand.tip_point)
-        )
+        parts, thing = self._parts, self._object_at
+        position, quat = self._xpos[:, parts], self._xquat[:, parts]
+        points = position + rotate(quat, self._points)
         motion = self.qpos[:, thing : thing + 7].copy()
-        return GraspState(motion[:, :3], motion[:, 3:], palm, tips)
+        return GraspState(
+            *(motion[:, :3], motion[:, 3:], points[:, 0], quat[:, 0]),
+            *(points[:, 1:], position[:, 1:], quat[:, 1:]),
+        )
 
     def distances(self) -> Distances:
         """Return what rewards are functions of, in the present state."""
         state = self.grasp_state()
+        self._state = state
         return Distances.between(state.object_position, state.palm, state.tips, self.goal)
 
     def _info(self) -> Info:
@@ -362,16 +381,16 @@ class GraspBatch(MujocoBatch):
         }
 
     def _observe(self) -> dict[str, Array]:
-        layout, state = self.layout, self.grasp_state()
+        layout, state = self.layout, self._state
         found = np.zeros((self.num_envs, layout.size), dtype=np.float32)
         angles = self.qpos[:, self._joint_qpos] - self._joint_low
         found[:, layout.joint_position] = 2.0 * angles / self._joint_span - 1.0
         found[:, layout.joint_velocity] = VELOCITY_SCALE * self.qvel[:, self._joint_dofs]
         found[:, layout.joint_force] = FORCE_SCALE * self._torque[:, self._joint_dofs]
-        found[:, layout.fingertips] = self._tip_states()
-        found[:, layout.fingertip_force] = FORCE_SCALE * self._tip_force
+        found[:, layout.fingertips] = self._tip_states(state)
+        found[:, layout.fingertip_force] = FORCE_SCALE * self._tip_forces(state)
         found[:, layout.palm] = state.palm
-        found[:, layout.hand_rotation] = euler_xyz(self._xquat[:, self._palm])
+        found[:, layout.hand_rotation] = euler_xyz(state.palm_quaternion)
         found[:, layout.action] = self._action
         found[:, layout.object_position] = state.object_position
         found[:, layout.object_quaternion] = state.object_quaternion[:, [1, 2, 3, 0]]
@@ -384,23 +403,26 @@ class GraspBatch(MujocoBatch):
         np.clip(found, -LIMIT, LIMIT, out=found)
         return {SOLE_AGENT: found}
 
-    def _tip_states(self) -> FloatArray:
+    def _tip_states(self, state: GraspState) -> FloatArray:
         """Return position, quaternion, velocity and spin of the fingertips, (num_envs, 13 n)."""
-        tips = self._tips
-        position, quat, motion = self._xpos[:, tips], self._xquat[:, tips], self._cvel[:, tips]
+        position, quat, motion = state.tip_position, state.tip_quaternion, self._cvel[:, self._tips]
         spin, velocity = motion[..., :3], motion[..., 3:]
         # MuJoCo has the velocity at the center of mass of the whole hand.
         arm = position - self._center[:, self._palm, None]
-        velocity = velocity + np.stack(
-            (
-                spin[..., 1] * arm[..., 2] - spin[..., 2] * arm[..., 1],
-                spin[..., 2] * arm[..., 0] - spin[..., 0] * arm[..., 2],
-                spin[..., 0] * arm[..., 1] - spin[..., 1] * arm[..., 0],
-            ),
-            axis=-1,
-        )
+        velocity = velocity + cross(spin, arm)
         parts = (position, quat[..., 1:], quat[..., :1], velocity, spin)
         return np.concatenate(parts, axis=-1).reshape(self.num_envs, -1)
+
+    def _tip_forces(self, state: GraspState) -> FloatArray:
+        """Return force and torque on the fingertips in their frames, (num_envs, 6 n).
+
+        MuJoCo's sensors include the weight, which does not act on this hand.
+        """
+        found = self._tip_force.reshape(self.num_envs, -1, 2, 3).copy()
+        weight = rotate(conjugate(state.tip_quaternion), self._tip_weight)
+        found[:, :, 0] -= weight
+        found[:, :, 1] -= cross(self._tip_center, weight)
+        return found.reshape(self.num_envs, -1)
 
     def render(self, index: int = 0) -> npt.NDArray[np.uint8]:
         """Draw one environment off-screen: (480, 480, 3) uint8.

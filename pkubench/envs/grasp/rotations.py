@@ -11,8 +11,8 @@ FloatArray = npt.NDArray[np.float64]
 def rotate(quat: FloatArray, vector: FloatArray) -> FloatArray:
     """Return vectors (..., 3) turned by unit quaternions (..., 4); shapes broadcast."""
     w, v = quat[..., :1], quat[..., 1:]
-    twice = 2.0 * _cross(v, vector)
-    turned: FloatArray = vector + w * twice + _cross(v, twice)
+    twice = 2.0 * cross(v, vector)
+    turned: FloatArray = vector + w * twice + cross(v, twice)
     return turned
 
 
@@ -21,7 +21,7 @@ def multiply(first: FloatArray, second: FloatArray) -> FloatArray:
     w, v = first[..., :1], first[..., 1:]
     u, q = second[..., :1], second[..., 1:]
     scalar = w * u - (v * q).sum(axis=-1, keepdims=True)
-    product: FloatArray = np.concatenate((scalar, w * q + u * v + _cross(v, q)), axis=-1)
+    product: FloatArray = np.concatenate((scalar, w * q + u * v + cross(v, q)), axis=-1)
     return product
 
 
@@ -45,7 +45,14 @@ def euler_xyz(quat: FloatArray) -> FloatArray:
     return angles
 
 
-def _cross(a: FloatArray, b: FloatArray) -> FloatArray:
+def conjugate(quat: FloatArray) -> FloatArray:
+    """Return the opposite rotations, (..., 4)."""
+    opposite: FloatArray = quat * np.array([1.0, -1.0, -1.0, -1.0])
+    return opposite
+
+
+def cross(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Return the cross products of vectors (..., 3); shapes broadcast."""
     # np.cross is several times slower on many short vectors.
     x = a[..., 1] * b[..., 2] - a[..., 2] * b[..., 1]
     y = a[..., 2] * b[..., 0] - a[..., 0] * b[..., 2]
