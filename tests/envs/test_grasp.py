@@ -41,7 +41,9 @@ def acted(env: GraspSphere, **parts: FloatArray | float) -> dict[str, FloatArray
     action = np.zeros((env.num_envs, 24), dtype=np.float32)
     action[:, 6:] = 2.0 * (np.clip(0.0, env._low, None) - env._low) / env._span - 1.0
     for name, value in parts.items():
-        action[:, {"force": slice(0, 3), "torque": slice(3, 6), "joints": slice(6, 24)}[name]] = value
+        action[:, {"force": slice(0, 3), "torque": slice(3, 6), "joints": slice(6, 24)}[name]] = (
+            value
+        )
     return {"agent": action}
 
 
@@ -322,7 +324,9 @@ def test_rewards_after_a_step_are_those_of_the_state_that_it_left() -> None:
             d_f = 0.0
             for finger in ("ff", "mf", "rf", "lf", "th"):
                 body = data.body(f"{PREFIX}{finger}distal")
-                d_f += float(np.linalg.norm(ball - body.xpos - body.xmat.reshape(3, 3)[:, 2] * 0.02))
+                d_f += float(
+                    np.linalg.norm(ball - body.xpos - body.xmat.reshape(3, 3)[:, 2] * 0.02)
+                )
             d_h = min(float(np.linalg.norm(ball - center)), 0.5)
             assert paid[index, 0] == pytest.approx(-d_h - 0.5 * min(d_f, 3.0), abs=1e-12)
 

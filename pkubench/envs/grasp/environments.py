@@ -24,7 +24,7 @@ class GraspSphere(GraspBatch):
     >>> import gymnasium, pkubench
     >>> env = gymnasium.make("pkubench/GraspSphere-v0")
     >>> observation, info = env.reset(seed=0)
-    >>> observation.shape, bool(info["success_any"])
+    >>> observation.shape, bool(info["success"])
     ((300,), False)
 
     Versions: v0 first release.

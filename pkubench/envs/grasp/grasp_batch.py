@@ -128,7 +128,7 @@ class GraspBatch(MujocoBatch):
     h ≤ 0.12: −h − f/2, and while held + 0.9 − 2g, + 0.2 if z is at least the upper threshold or else
     + 0.1 + 0.1 a[2] if it is at least the lower one, + 1/(1 + 10 g) if g ≤ 0.05.
 
-    **Success** is g ≤ 0.05: `success_any` in any step of the episode (the paper's), `success_final`
+    **Success** is g ≤ 0.05: `success` in any step of the episode (the paper's), `success_final`
     now, `success_hold` now and in the 29 steps before. Other `info`: `distance_to_goal` (m),
     `is_held`, `object` (its number), `simulation_failed`.
 
@@ -284,7 +284,9 @@ class GraspBatch(MujocoBatch):
         qpos[:, root : root + 2] = 0.0
         qpos[:, root + 2] = np.maximum(HAND_HEIGHT_M, lowest)
         qpos[:, root + 3 : root + 7] = self.hand.start_quat
-        qpos[:, self._joint_qpos] = np.clip(0.0, self._joint_low, self._joint_low + self._joint_span)
+        qpos[:, self._joint_qpos] = np.clip(
+            0.0, self._joint_low, self._joint_low + self._joint_span
+        )
         qpos[:, thing : thing + 2] = 0.0
         qpos[:, thing + 2] = TABLE_TOP_M + height
         qpos[:, thing + 3 : thing + 7] = multiply(yaw_quaternions(yaw), quat)
@@ -371,7 +373,7 @@ class GraspBatch(MujocoBatch):
 
     def _describe(self, distances: Distances) -> Info:
         return {
-            "success_any": self.success.any,
+            "success": self.success.any,
             "success_final": self.success.final,
             "success_hold": self.success.hold,
             "distance_to_goal": distances.goal,

@@ -95,13 +95,17 @@ def read_hand(hand: str | Hand) -> Hand:
 
 def _free(spec: Any, path: str) -> None:
     """Give the root of a user's hand a free joint if it has no joint."""
-    roots = [body for body in spec.bodies if body.parent is not None and body.parent.name == "world"]
+    roots = [
+        body for body in spec.bodies if body.parent is not None and body.parent.name == "world"
+    ]
     if len(roots) != 1:
         raise ConfigError(f"the hand {path!r} has {len(roots)} bodies on the world; wanted one")
     (root,) = roots
     if not root.joints:
         root.add_freejoint(name="hand")
     elif len(root.joints) > 1 or root.joints[0].type != mujoco.mjtJoint.mjJNT_FREE:
-        raise ConfigError(f"the root {root.name!r} of the hand {path!r} has joints that are not free")
+        raise ConfigError(
+            f"the root {root.name!r} of the hand {path!r} has joints that are not free"
+        )
     root.pos = np.zeros(3)
     root.quat = np.array([1.0, 0.0, 0.0, 0.0])

@@ -69,7 +69,9 @@ def shadow_hand_xml(is_drawn: bool = False) -> str:
     if is_drawn:
         asset = ElementTree.SubElement(root, "asset")
         used = {geom.get("mesh") for geom in palm.iter("geom")}
-        asset.extend(mesh for mesh in parts["shared_asset"].iter("mesh") if mesh.get("name") in used)
+        asset.extend(
+            mesh for mesh in parts["shared_asset"].iter("mesh") if mesh.get("name") in used
+        )
     ElementTree.SubElement(root, "worldbody").append(palm)
     contact = ElementTree.SubElement(root, "contact")
     contact.extend(_pairs(parts["shared"]))

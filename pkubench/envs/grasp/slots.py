@@ -64,9 +64,7 @@ class Slots:
             field[ids] = self.rows[name][objects]
 
 
-def compile_slots(
-    settings: SceneSettings, items: Sequence[Solid], is_drawn: bool = False
-) -> Slots:
+def compile_slots(settings: SceneSettings, items: Sequence[Solid], is_drawn: bool = False) -> Slots:
     """Return the scene for any of the objects.
 
     Args:
@@ -124,9 +122,7 @@ def _compiled_rows(items: Sequence[Solid], count: int, filler: int) -> dict[str,
     return rows
 
 
-def _derived_rows(
-    model: Any, rows: dict[str, Array], place: dict[str, slice]
-) -> dict[str, Array]:
+def _derived_rows(model: Any, rows: dict[str, Array], place: dict[str, slice]) -> dict[str, Array]:
     """Return the fields that MuJoCo derives from masses."""
     batch = Batch(model, len(rows["body_mass"]), 1)
     for name in _BODY_FIELDS:
