@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pkubench.envs.alignment import dilemma_agents
-from pkubench.tasks.claims import safe_rlhf
+from pkubench.tasks.claims import beavertails, hvae, safe_rlhf
 from pkubench.tasks.conversation import RETRIES, UNANSWERED
 from pkubench.tasks.judged_pairs import MODERATION_METRICS, JudgedPairs
 from pkubench.tasks.matches import GIVING_METRICS, MATCH_METRICS, Matches
@@ -175,7 +175,7 @@ SUITE = Suite(
     title="Values in choices",
     summary="the value an agent is given, and the one that its choices reveal",
     tasks=tuple(_tasks()),
-    claims=safe_rlhf.CLAIMS,
+    claims=(*hvae.CLAIMS, *beavertails.CLAIMS, *safe_rlhf.CLAIMS),
     place=80,
     random_factor=10,
 )
