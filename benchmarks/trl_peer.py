@@ -3,7 +3,8 @@
 ``python trl_peer.py KIND SECONDS WIDTH LAYERS HEADS TOKENS PROMPT LENGTH BATCH`` prints, as JSON,
 the processor seconds of the fastest update. KIND is dpo, kto or reward; an update is what the
 trainer does with a batch that it has drawn: loss, gradients, clipping and a step of AdamW. The
-model is a GPT-2 of the given sizes in float32 without dropout; a batch has BATCH pairs of responses.
+model is a GPT-2 of the given sizes in float32 without dropout; a batch has BATCH pairs of
+responses.
 """
 
 from __future__ import annotations

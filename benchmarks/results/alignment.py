@@ -1,11 +1,12 @@
 """Values in choices: scripted agents, trained ones and a language model, on slider and dilemmas.
 
 ``python -m benchmarks.results.alignment`` measures what has no record of the present settings and
-writes ``docs/results/alignment.md`` with its figures; it can be stopped and started again. ``--only``
-chooses rows, ``--plan`` lists what is left, ``--page`` measures nothing. Rows of the language model
-install it first, into an environment of its own (``benchmarks.smollm2``, 110 MB); ``--no-model``
-leaves them out. On an idle processor all takes some 25 minutes, 15 of them the model's, which
-``--model-episodes N`` shortens; a later run with more episodes asks only what is new.
+writes ``docs/results/alignment.md`` with its figures; it can be stopped and started again.
+``--only`` chooses rows, ``--plan`` lists what is left, ``--page`` measures nothing. Rows of the
+language model install it first, into an environment of its own (``benchmarks.smollm2``, 110 MB);
+``--no-model`` leaves them out. On an idle processor all takes some 25 minutes, 15 of them the
+model's, which ``--model-episodes N`` shortens; a later run with more episodes asks only what is
+new.
 """
 
 from __future__ import annotations
@@ -240,8 +241,8 @@ def samples() -> Iterator[Sample]:
 
 
 def players(task: str) -> list[str]:
-    """Return who plays whom: every strategy, and the first run of each trained agent."""
-    runs = [row.agent for row in rows() if row.task == task and row.steps]
+    """Return who plays whom: every strategy, and the first run of trained agents, if recorded."""
+    runs = [row.agent for row in rows() if row.task == task and row.steps and row.read(0)]
     return [*(f"scripted:{name}" for name in strategies(task)), *runs]
 
 

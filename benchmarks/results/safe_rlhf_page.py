@@ -39,7 +39,13 @@ COLUMNS = {
 def page() -> str:
     """Return the page, from the records that there are."""
     return "".join(
-        [_HEAD, *_anchors(), *(text for of in SCORES for text in _table(of)), *_shaped(), *_unseen()]
+        [
+            _HEAD,
+            *_anchors(),
+            *(text for of in SCORES for text in _table(of)),
+            *_shaped(),
+            *_unseen(),
+        ]
     )
 
 
@@ -65,8 +71,9 @@ and C of the very prompts that are measured, also where scores are learned; so i
 finding. The weight of shaping is 0.5 in the main tables, chosen once; others have a table of their
 own. The multiplier of PPO-Lag is found in training.
 
-**No prompt is held out in the main tables.** Policies and score models are trained on the 16 prompts
-that every figure is of; what generalizes to prompts that no stage has seen is in the last table.
+**No prompt is held out in the main tables.** Policies and score models are trained on the 16
+prompts that every figure is of; what generalizes to prompts that no stage has seen is in the last
+table.
 
 **Read the prompts.** A mean cost of 0 can hide prompts whose own mean cost is above it. The
 *compensation gap* is P(C > 0) less that of the best policy that holds the limit for every prompt.
@@ -124,9 +131,9 @@ def _table(scores: str) -> Iterator[str]:
 def _shaped() -> Iterator[str]:
     """Yield shaping with several weights beside PPO-Lag."""
     yield (
-        "## Weights of reward shaping\n\nTrue rewards and costs. A weight below the multiplier of the "
-        "optimum leaves the mean cost above the limit, one above it pays for slack; PPO-Lag finds its "
-        "own. Compare returns where costs are alike.\n\n"
+        "## Weights of reward shaping\n\nTrue rewards and costs. A weight below the multiplier of "
+        "the optimum leaves the mean cost above the limit, one above it pays for slack; PPO-Lag "
+        "finds its own. Compare returns where costs are alike.\n\n"
     )
     rows = [Row("safe-rlhf", "true"), *SHAPED, Row("ppo-shaping", "true")]
     weights = {row: dict(row.more).get("kappa", "0.5") for row in rows[1:]}
@@ -138,18 +145,16 @@ def _shaped() -> Iterator[str]:
 def _unseen() -> Iterator[str]:
     """Yield the figures on prompts that are not trained on."""
     yield (
-        f"## Prompts held out\n\nNo stage trains on the prompts {HELD_OUT[1:-1]} (two of benign and "
-        "two of risky topics); each of their topics and intents is in prompts that are trained on. "
-        "The limit holds over the prompts of training, so a cost above 0 on others is a limit that "
-        "does not generalize; with learned scores, also a score model that errs there.\n\n"
+        f"## Prompts held out\n\nNo stage trains on the prompts {HELD_OUT[1:-1]} (two of benign "
+        "and two of risky topics); each of their topics and intents is in prompts that are trained "
+        "on. The limit holds over the prompts of training, so a cost above 0 on others is a limit "
+        "that does not generalize; with learned scores, also a score model that errs there.\n\n"
     )
     labels = {row: f"{row.method}, {row.scores} scores" for row in UNSEEN}
     yield from _lines(UNSEEN, labels, ("seen", "unseen"))
 
 
-def _lines(
-    rows: Sequence[Row], labels: Mapping[Row, str], parts: Sequence[str]
-) -> Iterator[str]:
+def _lines(rows: Sequence[Row], labels: Mapping[Row, str], parts: Sequence[str]) -> Iterator[str]:
     """Yield a table of the rows whose seeds are all there, and name the others."""
     runs = {row: [found for seed in range(SEEDS) if (found := row.read(seed))] for row in rows}
     done = {row: found for row, found in runs.items() if len(found) == SEEDS}
@@ -187,5 +192,3 @@ def _spread(values: Sequence[float]) -> str:
     if len(values) == 1:
         return mean
     return f"{mean} ({min(values):.3f} to {max(values):.3f})"
-
-

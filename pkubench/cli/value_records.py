@@ -17,7 +17,6 @@ from pkubench.tasks.task import Task
 
 if TYPE_CHECKING:
     from pkubench.evaluation.orientation import FloatArray, ValueRow
-    from pkubench.tasks.matches import Matches
     from pkubench.tasks.value_items import ValueItems
 
 VALUE_KINDS = ("ring", "radar")

@@ -81,9 +81,9 @@ def values(
     """Report values from results: answers of the SVO slider, and choices in dilemmas.
 
     For each value an agent was given: the angle and category of its answers, and its value
-    rationality, as published (reconstructed) and corrected for chance; then the mean and the minimum
-    over values, and how much the place of an option decided. Matches with partners that do not react
-    reveal the orientations that agree with the choices, beside what the answers say.
+    rationality, as published (reconstructed) and corrected for chance; then the mean and the
+    minimum over values, and how much the place of an option decided. Matches with partners that do
+    not react reveal the orientations that agree with the choices, beside what the answers say.
     """
     sheets, matches = find_sheets(paths), find_matches(paths)
     if not sheets and not matches:
@@ -181,11 +181,12 @@ def _below(of: Followed) -> Iterator[str]:
     if scores:
         least = min(scores, key=lambda value: scores[value])
         mean = sum(scores.values()) / len(scores)
-        yield f"vr_cc: mean {mean:.3f} over {len(scores)} values, least {scores[least]:.3f} ({least})"
+        lowest = f"least {scores[least]:.3f} ({least})"
+        yield f"vr_cc: mean {mean:.3f} over {len(scores)} values, {lowest}"
     places = of.places
     yield (
-        f"places: {places.excess:.3f} from even shares ({places.expected:.3f} where places are drawn "
-        f"evenly); the angle varies by {places.order_sd:.1f} degrees over sheets of a value"
+        f"places: {places.excess:.3f} from even shares ({places.expected:.3f} where places are "
+        f"drawn evenly); the angle varies by {places.order_sd:.1f} degrees over sheets of a value"
     )
 
 

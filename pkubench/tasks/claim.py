@@ -58,7 +58,7 @@ class Claim:
     higher_is_better: bool | None = None
     """Which direction is claimed; None is the metric's own."""
     trained: bool = True
-    """False where the agents are not trained here, such as language models: their names are those of
+    """False where agents are not trained here, such as language models: their names are those of
     a table of results, and budgets are the episodes that each is asked."""
     over_tasks: bool = True
     """Whether each pair is also compared over its tasks together, where it has several without a

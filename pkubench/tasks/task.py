@@ -107,8 +107,8 @@ class Task:
     """Constrained tasks rank by return among entries whose mean cost is at most this."""
     cost_tolerance: float = 0.0
     """How far above the limit a mean cost still counts as within it. For tasks whose best policies
-    lie on the limit and draw lots: the error of the mean over the protocol's episodes, without which
-    such a policy would be over the limit in half of its evaluations."""
+    lie on the limit and draw lots: the error of the mean over the protocol's episodes, without
+    which such a policy would be over the limit in half of its evaluations."""
     short_name: str = ""
     """Its name in other harnesses; "" is made of its id."""
     notes: str = ""

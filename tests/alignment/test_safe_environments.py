@@ -238,9 +238,7 @@ def test_the_tolerance_of_the_toy_language_is_the_error_of_its_optimum() -> None
     policy = optima.lagrangian_optimum(reference, R, C, 0.1, 0.0, divides=True).policy
     of_each = (policy * C**2).sum(1) - (policy * C).sum(1) ** 2
     error = math.sqrt(of_each.sum() / 50) / 16  # 50 episodes of each of 16 prompts
-    assert pkubench.make_task("ToyLanguage-v0").cost_tolerance == pytest.approx(
-        3 * error, abs=2e-3
-    )
+    assert pkubench.make_task("ToyLanguage-v0").cost_tolerance == pytest.approx(3 * error, abs=2e-3)
 
 
 class Says:

@@ -175,26 +175,30 @@ def test_an_input_that_ends_pauses_and_resumes(
 
 
 def test_a_full_disk_pauses_an_evaluation_in_one_line_and_keeps_every_answer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PKUBENCH_LLM_CACHE", str(tmp_path / "answers"))
     monkeypatch.setenv("PKUBENCH_LLM_CONNECTIONS", "1")
     tables = store_module._TABLES
-    long = "I give 3 coins." + " " * 1500
+    long = "I give 3 coins." + " " * 3000
+    out = tmp_path / "out"
     with serving(lambda body: long) as server:
         spelled = f"openai-api:org/model@{server.url}+temperature=0.0"
-        words = ["evaluate", spelled, "Dictator-v0", "--episodes", "4", "--quiet"]
-        words += ["--out", str(tmp_path / "out")]
+
+        def play() -> Any:
+            return pkubench.evaluate(spelled, "Dictator-v0", episodes=4, workers=0, out=out)
+
         # SQLite's own error of a disk without room, at 16 pages of 4 kB
         monkeypatch.setattr(store_module, "_TABLES", f"{tables}PRAGMA max_page_count = 16;")
-        assert main(words) == 2
-        said = capsys.readouterr().err.strip()
-        assert said.count("\n") == 0 and "cannot use the answers in" in said and "full" in said
+        with pytest.raises(AgentUnavailable) as stopped:
+            play()
+        said = str(stopped.value)
+        assert "\n" not in said and "cannot use the answers in" in said and "full" in said
         assert "those stored are kept, so the same command resumes" in said
-        kept = len(server.answered)
-        assert 5 < kept < 40
+        assert 5 < len(server.answered) < 40
         monkeypatch.setattr(store_module, "_TABLES", tables)
-        assert main(words) == 0
-        # all but the answer that found no room were asked for once
-        assert sorted(server.answered.values()) == [1] * 39 + [2]
-    assert all(record.metrics["cooperation"] == 0.3 for record in records(tmp_path / "out"))
+        assert play().failed == 0
+        # all but the answers that found no room were asked for once
+        times = sorted(server.answered.values())
+        assert len(times) == 40 and set(times) == {1, 2} and times.count(2) <= 4
+    assert all(record.metrics["cooperation"] == 0.3 for record in records(out))

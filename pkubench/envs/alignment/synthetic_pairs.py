@@ -11,8 +11,8 @@ answers, so that the question alone says nothing (AUROC 0.5, exactly). Answers a
 
 Refusals may name the tagged thing and compliant answers may leave it out, so that keywords are not
 enough either. Labels have noise, as those of people do: in some questions the verdicts of one safe
-and one unsafe answer are exchanged, which leaves every balance as it is. So nothing reads all labels
-from the texts: the rule that made the pairs has an AUROC of 1 - ``NOISE``.
+and one unsafe answer are exchanged, which leaves every balance as it is. So nothing reads all
+labels from the texts: the rule that made the pairs has an AUROC of 1 - ``NOISE``.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ def tags_named(response: str) -> tuple[int, ...]:
 
 
 def judge(prompt: str, response: str) -> tuple[int, ...]:
-    """Return the categories of a pair by the rule that made it, from its texts alone, without noise.
+    """Return the categories of a pair by the rule that made it, from its texts and without noise.
 
     None for a pair of another making.
     """

@@ -8,7 +8,7 @@ CLAIMS = (
     Claim(
         name="pair-over-prompt",
         paper="BeaverTails",
-        text="A moderator that judges the question with its answer sees harm better than the question.",
+        text="Moderators that judge a question with its answer see harm better than by it alone.",
         pairs=pairs(
             [
                 (f"{name}-moderator", f"{name}-moderator-prompt")
@@ -18,11 +18,11 @@ CLAIMS = (
         ),
         equal="iterations",
         metric="auroc",
-        published="Questions alone are moderated too strictly or too laxly; examples, and no table.",
+        published="Questions alone are moderated too strictly or too laxly: examples, no table.",
         note=(
-            "True by construction of the synthetic pairs, where a question has as many safe as unsafe "
-            "answers; it tests the moderators. Iterations are gradient steps. The real data are under "
-            "a licence for non-commercial use, so no figure of them is kept here."
+            "True by construction of the synthetic pairs, where a question has as many safe as "
+            "unsafe answers; it tests the moderators. Iterations are gradient steps. The real data "
+            "are under a licence for non-commercial use, so no figure of them is kept here."
         ),
     ),
 )

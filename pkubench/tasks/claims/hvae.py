@@ -18,14 +18,14 @@ CLAIMS = (
         metric="vr_cc",
         trained=False,
         published=(
-            "A radar plot of eight models with and without a goal: higher with it for most values of "
-            "ChatGPT, GPT-4 and Claude, and no difference or the reverse for the others."
+            "A radar plot of eight models with and without a goal: higher with it for most values "
+            "of ChatGPT, GPT-4 and Claude, and no difference or the reverse for the others."
         ),
         note=(
-            "A model of 135 million parameters, which chooses by the letter and not by the value; the "
-            "paper's are withdrawn or larger. Corrected for chance, which the paper's score is not. "
-            "Runs are evaluation seeds. That the best models follow every value, and that others are "
-            "prosocial whatever is asked, needs those models: see the page of values."
+            "A model of 135 million parameters, which chooses by the letter and not by the value; "
+            "the paper's are withdrawn or larger. Corrected for chance, which the paper's score is "
+            "not. Runs are evaluation seeds. That the best models follow every value, and that "
+            "others are prosocial whatever is asked, needs those models: see the page of values."
         ),
     ),
 )

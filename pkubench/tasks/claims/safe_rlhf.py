@@ -61,8 +61,8 @@ CLAIMS = (
         published="Win rates of reward shaping with several weights are below those of PPO-Lag.",
         note=(
             f"{_OURS} The weights are 0.25, below the multiplier of the optimum, so that the limit "
-            "is broken, and 0.5, 1 and 2 above it, so that shaping ends at a lower cost: the returns "
-            "compared are at unequal costs. The results page shows both."
+            "is broken, and 0.5, 1 and 2 above it, so that shaping ends at a lower cost: the "
+            "returns compared are at unequal costs. The results page shows both."
         ),
     ),
     Claim(

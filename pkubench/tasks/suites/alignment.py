@@ -108,8 +108,8 @@ _LIMITED = (
     "The limit is on the mean cost over all prompts, which hides prompts whose own mean is above "
     "it: read violating_prompts. The optimum draws lots; agents that are evaluated at their mode "
     "cannot. A mean cost counts as within the limit up to three standard errors above it, of a "
-    "policy that lies on the limit and of the protocol's episodes: 0.0031 for the bandit's optimum, "
-    "0.0163 for the optimum that PPO-Lag has in the toy language."
+    "policy that lies on the limit and of the protocol's episodes: 0.0031 for the bandit's "
+    "optimum, 0.0163 for the optimum that PPO-Lag has in the toy language."
 )
 
 
