@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+import pkubench
 from benchmarks.results.alignment import (
     MATRIX,
     SLIDER,
@@ -16,6 +19,9 @@ from benchmarks.results.alignment import (
     strategies,
 )
 from benchmarks.results.alignment_page import PAGE, page
+from pkubench.agents.contract import Team
+from pkubench.agents.registry import preset
+from pkubench.agents.suitability import why_not
 from pkubench.tasks.registry import make_task
 
 
@@ -75,3 +81,19 @@ def test_who_meets_whom_by_hand() -> None:
     nice = ("cooperate", "tit-for-tat", "grim", "win-stay-lose-shift")
     assert all(paid(one, other) == pytest.approx(3.0) for one in nice for other in nice)
     assert found["cooperation"][at["grim"]][at["defect"]] == pytest.approx(0.1)
+
+
+def test_learners_of_teams_train_on_dilemmas_and_take_a_seat(tmp_path: Path) -> None:
+    task = make_task(MATRIX[0])
+    small = {"num_envs": "4", "rollout_steps": "20", "hidden": "[8]"}
+    for name, more in (("ippo", {"credit": "own-reward"}), ("mappo", {})):
+        out = tmp_path / name
+        pkubench.train(name, task, steps=160, seed=0, out=out, settings=small | more, validate=0)
+        team = pkubench.load_agent(out, task)
+        assert isinstance(team, Team) and set(team.members) == {"player_0", "player_1"}
+        report = pkubench.evaluate(str(out), task, episodes=12, workers=0)
+        assert report.failed == 0 and report.score is not None
+    out = tmp_path / "ppo"
+    pkubench.train("ppo", SLIDER, steps=160, seed=0, out=out, settings=small, validate=0)
+    assert pkubench.evaluate(str(out), SLIDER, episodes=5, workers=0).failed == 0
+    assert why_not(preset("ppo"), make_task("QAModeration-v0")).startswith("it reads numbers")
