@@ -50,6 +50,7 @@ VERBS: dict[str, Verb] = {
     "compare": Verb("Measure", "Which agent is better, and how sure is that?"),
     "claims": Verb("Measure", "What papers claim, and what the runs say of it."),
     "credit": Verb("Measure", "How well a training assigned credit to steps and agents."),
+    "values": Verb("Measure", "Which values answers follow, and which ones choices reveal."),
     "plot": Verb("Measure", "Curves, bars and profiles from runs or results."),
     "reproduce": Verb("Measure", "The command behind an agent, a score or a run."),
     "verify": Verb("Measure", "Check that results or a bundle are what they say."),
