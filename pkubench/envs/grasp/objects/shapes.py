@@ -58,7 +58,9 @@ def cylinder(radius: float, height: float, z: float = 0.0, segments: int = SEGME
 def rounded(radius: float, height: float, edge: float, z: float = 0.0) -> Solid:
     """Return an upright cylinder with chamfered edges."""
     top = z + height
-    return turned((radius - edge, z), (radius, z + edge), (radius, top - edge), (radius - edge, top))
+    return turned(
+        (radius - edge, z), (radius, z + edge), (radius, top - edge), (radius - edge, top)
+    )
 
 
 def box(x: float, y: float, z: float, at: Vector = (0.0, 0.0, 0.0)) -> Solid:
@@ -172,14 +174,20 @@ def arc(
     parts = []
     for k in range(pieces):
         corners = [
-            ((radius + side * thickness / 2) * cos[i], y * width / 2, (radius + side * thickness / 2) * sin[i])
+            (
+                (radius + side * thickness / 2) * cos[i],
+                y * width / 2,
+                (radius + side * thickness / 2) * sin[i],
+            )
             for i, side, y in itertools.product((k, k + 1), (-1, 1), (-1, 1))
         ]
         parts.append(np.array(corners))
     return parts
 
 
-def move(parts: Solid | Iterable[Solid], x: float = 0.0, y: float = 0.0, z: float = 0.0) -> list[Solid]:
+def move(
+    parts: Solid | Iterable[Solid], x: float = 0.0, y: float = 0.0, z: float = 0.0
+) -> list[Solid]:
     """Return parts moved."""
     return [part + np.array([x, y, z]) for part in _listed(parts)]
 
@@ -197,7 +205,9 @@ def turn(parts: Solid | Iterable[Solid], axis: str, turns: float) -> list[Solid]
     return found
 
 
-def stretch(parts: Solid | Iterable[Solid], x: float = 1.0, y: float = 1.0, z: float = 1.0) -> list[Solid]:
+def stretch(
+    parts: Solid | Iterable[Solid], x: float = 1.0, y: float = 1.0, z: float = 1.0
+) -> list[Solid]:
     """Return parts stretched along the axes."""
     return [part * np.array([x, y, z]) for part in _listed(parts)]
 

@@ -76,8 +76,10 @@ def vase(draw: Draws) -> list[Solid]:
     foot, mouth = draw.between(0.4, 0.7), draw.between(0.55, 0.9)
     h = draw.between(1.4, 2.4)
     return [
-        turned((foot, 0), (belly * 0.9, h * 0.3), (belly, h * 0.5), (belly * 0.9, h * 0.7), (waist, h)),
-        turned((waist, h), (waist * 1.15, h + 0.5), (mouth, h + 0.9)),
+        turned(
+            (foot, 0), (belly * 0.9, h * 0.3), (belly, h * 0.5), (belly * 0.9, h * 0.7), (waist, h)
+        ),
+        turned((waist, h), (mouth, h + 0.9)),
     ]
 
 
@@ -249,7 +251,13 @@ def teapot(draw: Draws) -> list[Solid]:
     squat = draw.between(0.7, 0.95)
     spout = bar((0.7, 0, -0.25 * squat), (1.75, 0, 0.6 * squat), 0.28, 0.12)
     return [
-        turned((0.6, -squat * 0.8), (0.95, -squat * 0.4), (1, 0), (0.9, squat * 0.5), (0.5, squat * 0.85)),
+        turned(
+            (0.6, -squat * 0.8),
+            (0.95, -squat * 0.4),
+            (1, 0),
+            (0.9, squat * 0.5),
+            (0.5, squat * 0.85),
+        ),
         turned((0.48, squat * 0.85), (0.2, squat * 1.05)),
         *move(ball(0.17), z=squat * 1.2),
         spout,
@@ -261,7 +269,9 @@ def teapot(draw: Draws) -> list[Solid]:
 def goblet(draw: Draws) -> list[Solid]:
     """A trophy: a base, a stem, a filled cup and two ears."""
     h = draw.between(0.9, 1.3)
-    ears = [part for side in (0.0, 0.5) for part in turn(handle(0.85, 1.9, 0.4, draw, 4), "z", side)]
+    ears = [
+        part for side in (0.0, 0.5) for part in turn(handle(0.85, 1.9, 0.4, draw, 4), "z", side)
+    ]
     return [
         turned((0.75, 0), (0.65, 0.3)),
         turned((0.4, 0.3), (0.16, 1.0)),
@@ -281,4 +291,3 @@ def hourglass(draw: Draws) -> list[Solid]:
         turned((waist, 0), (bulb, h * 0.6), (bulb, h)),
         cylinder(disc, 0.18, h),
     ]
-

@@ -25,7 +25,7 @@ from pkubench.envs.grasp.objects.shapes import (
 )
 
 
-@family(6, )
+@family(6)
 def cardboard_box(draw: Draws) -> list[Solid]:
     """A plain box."""
     return [box(2.0, draw.between(0.8, 2.0), draw.between(0.5, 2.0))]
@@ -160,7 +160,8 @@ def knife(draw: Draws) -> list[Solid]:
     edge = hull(
         *((0, 0.04, 0), (0, 0.04, wide), (0, -0.04, wide), (0, -0.02, 0), (0, 0.02, 0)),
         *((blade * 0.75, 0.03, wide), (blade * 0.75, -0.03, wide)),
-        (blade, 0.0, wide * 0.55), (blade * 0.8, 0.0, 0.0),
+        (blade, 0.0, wide * 0.55),
+        (blade * 0.8, 0.0, 0.0),
     )
     handle = box(grip, 0.2, wide * 0.8, (-grip / 2, 0, wide * 0.55))
     return [edge, handle, box(0.1, 0.28, wide * 1.2, (0, 0, wide * 0.5))]
@@ -190,7 +191,12 @@ def fork(draw: Draws) -> list[Solid]:
         box(0.75, 0.07, 0.07, (-0.55, (k - (tines - 1) / 2) * 0.17, 0.0)) for k in range(tines)
     ]
     neck = hull(
-        *((0.0, wide / 2, 0.05), (0.0, -wide / 2, 0.05), (0.0, wide / 2, -0.05), (0.0, -wide / 2, -0.05)),
+        *(
+            (0.0, wide / 2, 0.05),
+            (0.0, -wide / 2, 0.05),
+            (0.0, wide / 2, -0.05),
+            (0.0, -wide / 2, -0.05),
+        ),
         *((0.45, 0.07, 0.05), (0.45, -0.07, 0.05), (0.45, 0.07, -0.05), (0.45, -0.07, -0.05)),
     )
     base = box(0.25, wide, 0.09, (-0.1, 0, 0))
@@ -221,9 +227,7 @@ def hairbrush(draw: Draws) -> list[Solid]:
 def chair(draw: Draws) -> list[Solid]:
     """A seat, four legs and a back, in miniature."""
     h, back = draw.between(0.8, 1.2), draw.between(0.9, 1.3)
-    legs = [
-        box(0.13, 0.13, h, (0.42 * sx, 0.42 * sy, -h / 2)) for sx in (-1, 1) for sy in (-1, 1)
-    ]
+    legs = [box(0.13, 0.13, h, (0.42 * sx, 0.42 * sy, -h / 2)) for sx in (-1, 1) for sy in (-1, 1)]
     rest = turn(box(0.1, 1.0, back, (0, 0, back / 2)), "y", -draw.between(0.0, 0.03))
     return [box(1, 1, 0.14, (0, 0, 0.05)), *legs, *move(rest, x=-0.44, z=0.1)]
 

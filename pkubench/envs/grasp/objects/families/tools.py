@@ -79,7 +79,9 @@ def scissors(draw: Draws) -> list[Solid]:
     length, open_by = draw.between(1.5, 2.0), draw.between(0.02, 0.05)
     parts = []
     for side in (-1, 1):
-        blade = prism([(-0.4, -0.1), (0.1, -0.14), (length, 0.0), (0.1, 0.12), (-0.4, 0.1)], 0, 0.07)
+        blade = prism(
+            [(-0.4, -0.1), (0.1, -0.14), (length, 0.0), (0.1, 0.12), (-0.4, 0.1)], 0, 0.07
+        )
         ring = move(wall((0.2, 0.2), (0.32, 0.32), 0.0, 0.1, 6), x=-0.68, y=-0.08 * side)
         half = turn([blade, *ring], "z", side * open_by)
         parts += move(half, z=0.035 * (side - 1))
@@ -141,7 +143,7 @@ def pistol(draw: Draws) -> list[Solid]:
 def power_drill(draw: Draws) -> list[Solid]:
     """A motor, a chuck with its bit, a grip and a battery."""
     length, grip = draw.between(1.1, 1.5), draw.between(0.8, 1.1)
-    front = turn(turned((0.32, 0), (0.15, 0.45), (0.05, 0.46), (0.05, 0.46), segments=8), "y", 0.25)
+    front = turn(turned((0.32, 0), (0.15, 0.45), segments=8), "y", 0.25)
     motor = turn(cylinder(0.36, length, -length / 2), "y", 0.25)
     return [
         *motor,
@@ -156,7 +158,9 @@ def power_drill(draw: Draws) -> list[Solid]:
 def saw(draw: Draws) -> list[Solid]:
     """A blade that narrows and a closed handle."""
     length, tall = draw.between(2.0, 2.8), draw.between(0.55, 0.75)
-    turned_blade = turn(prism([(0, 0), (length, 0), (length, tall * 0.4), (0, tall)], -0.03, 0.03), "x", 0.25)
+    turned_blade = turn(
+        prism([(0, 0), (length, 0), (length, tall * 0.4), (0, tall)], -0.03, 0.03), "x", 0.25
+    )
     frame = [
         box(0.18, 0.22, tall + 0.2, (0.05, 0, tall / 2)),
         box(0.75, 0.22, 0.16, (-0.35, 0, tall + 0.03)),
@@ -191,7 +195,7 @@ def paint_roller(draw: Draws) -> list[Solid]:
     ]
 
 
-@family(3)
+@family(4)
 def dumbbell(draw: Draws) -> list[Solid]:
     """A bar between two weights of six sides."""
     grip, weight = draw.between(0.9, 1.4), draw.between(0.5, 0.8)
@@ -218,7 +222,9 @@ def baseball_bat(draw: Draws) -> list[Solid]:
     """A club that tapers to a handle with a knob."""
     length = draw.between(2.0, 2.6)
     return [
-        turned((0.2, length + 0.06), (0.27, length), (0.28, length * 0.6), (0.13, 0.0), segments=12),
+        turned(
+            (0.2, length + 0.06), (0.27, length), (0.28, length * 0.6), (0.13, 0.0), segments=12
+        ),
         cylinder(0.12, 0.7, -0.7, 8),
         turned((0.17, -0.78), (0.2, -0.7), (0.13, -0.6), segments=8),
     ]
@@ -289,7 +295,7 @@ def binoculars(draw: Draws) -> list[Solid]:
     length, wide = draw.between(1.2, 1.7), draw.between(0.4, 0.5)
     tube = [
         turned((wide, 0), (wide, length * 0.45), (0.32, length * 0.65)),
-        turned((0.32, length * 0.65), (0.28, length), (0.3, length + 0.15)),
+        turned((0.32, length * 0.65), (0.3, length + 0.15)),
     ]
     both = [part for s in (-1, 1) for part in move(tube, x=s * (wide + 0.08))]
     return [*both, box(0.5, 0.24, length * 0.4, (0, 0, length * 0.45))]
@@ -315,9 +321,15 @@ def pliers(draw: Draws) -> list[Solid]:
     length, spread = draw.between(1.4, 1.9), draw.between(0.25, 0.45)
     parts: list[Solid] = [cylinder(0.27, 0.3, -0.15)]
     for s in (-1, 1):
-        parts.append(prism([(0.1, 0.02 * s), (0.1, 0.26 * s), (0.95, 0.1 * s), (0.95, 0.02 * s)], -0.12, 0.12))
+        parts.append(
+            prism(
+                [(0.1, 0.02 * s), (0.1, 0.26 * s), (0.95, 0.1 * s), (0.95, 0.02 * s)], -0.12, 0.12
+            )
+        )
         parts.append(bar((-0.1, 0.08 * s, 0), (-length * 0.5, spread * s, 0), 0.12, 0.13))
-        parts.append(bar((-length * 0.48, spread * s, 0), (-length, spread * 0.8 * s, 0), 0.13, 0.12))
+        parts.append(
+            bar((-length * 0.48, spread * s, 0), (-length, spread * 0.8 * s, 0), 0.13, 0.12)
+        )
     return parts
 
 
@@ -360,9 +372,7 @@ def ladle(draw: Draws) -> list[Solid]:
 def clothes_peg(draw: Draws) -> list[Solid]:
     """Two legs held apart by a spring."""
     length, spread = draw.between(2.0, 2.6), draw.between(0.03, 0.06)
-    legs = [
-        move(turn(box(length, 0.4, 0.2), "y", s * spread), z=s * 0.22)[0] for s in (-1, 1)
-    ]
+    legs = [move(turn(box(length, 0.4, 0.2), "y", s * spread), z=s * 0.22)[0] for s in (-1, 1)]
     coil = turn(cylinder(0.2, 0.5, -0.25, 8), "x", 0.25)
     return [*legs, *coil]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from pkubench.envs.grasp.objects.draws import Draws
 from pkubench.envs.grasp.objects.families.registry import family
 from pkubench.envs.grasp.objects.shapes import (
@@ -10,6 +12,7 @@ from pkubench.envs.grasp.objects.shapes import (
     ball,
     bar,
     box,
+    cos_sin,
     cylinder,
     hull,
     move,
@@ -34,8 +37,7 @@ def wheels(draw: Draws, x: float, y: float, z: float) -> list[Solid]:
 @family(4)
 def sphere(draw: Draws) -> list[Solid]:
     """A ball; its facets differ from object to object."""
-    points = turn(turn(ball(1.0), "x", draw.between(0, 1)), "y", draw.between(0, 1))
-    return points
+    return turn(turn(ball(1.0), "x", draw.between(0, 1)), "y", draw.between(0, 1))
 
 
 @family(4)
@@ -79,16 +81,25 @@ def airplane(draw: Draws) -> list[Solid]:
     """A fuselage, wings and a tail."""
     length, span = draw.between(2.4, 3.2), draw.between(1.0, 1.5)
     sweep = draw.between(0.1, 0.6)
-    nose = [turned((0.28, 0), (0.22, 0.3), (0.06, 0.5)), turned((0.28, 0), (0.28, -length * 0.6), (0.1, -length))]
+    nose = [
+        turned((0.28, 0), (0.22, 0.3), (0.06, 0.5)),
+        turned((0.28, 0), (0.28, -length * 0.6), (0.1, -length)),
+    ]
     wings = [
-        prism([(-0.3, 0.1 * s), (-1.0, 0.1 * s), (-1.0 - sweep, span * s), (-0.6 - sweep, span * s)], -0.05, 0.05)
+        prism(
+            [(-0.3, 0.1 * s), (-1.0, 0.1 * s), (-1.0 - sweep, span * s), (-0.6 - sweep, span * s)],
+            -0.05,
+            0.05,
+        )
         for s in (-1, 1)
     ]
     tail = [
         prism([(0.0, 0.0), (-0.4, 0.0), (-0.6, 0.55 * s), (-0.3, 0.55 * s)], -0.04, 0.04)
         for s in (-1, 1)
     ]
-    fin = turn(prism([(0.0, 0.0), (-0.4, 0.0), (-0.5, 0.65), (-0.25, 0.65)], -0.04, 0.04), "x", 0.25)
+    fin = turn(
+        prism([(0.0, 0.0), (-0.4, 0.0), (-0.5, 0.65), (-0.25, 0.65)], -0.04, 0.04), "x", 0.25
+    )
     return [*turn(nose, "y", 0.25), *wings, *move([*tail, *fin], x=-length + 0.45, z=0.03)]
 
 
@@ -96,12 +107,12 @@ def airplane(draw: Draws) -> list[Solid]:
 def boat(draw: Draws) -> list[Solid]:
     """A pointed hull, a deckhouse and a funnel."""
     x, y = draw.between(2.0, 2.8), draw.between(0.7, 1.0)
-    hull_part = np_hull(x, y)
+    hull_part = _ship(x, y)
     house = box(x * 0.35, y * 0.6, 0.4, (-x * 0.12, 0, 0.25))
     return [hull_part, house, *move(cylinder(0.16, 0.4, 0.0, 8), x=-x * 0.18, z=0.42)]
 
 
-def np_hull(x: float, y: float) -> Solid:
+def _ship(x: float, y: float) -> Solid:
     """Return the hull of a boat of length x and beam y, its deck at z = 0.05."""
     return hull(
         *((-x / 2, y / 2, 0.05), (-x / 2, -y / 2, 0.05), (x * 0.2, y / 2, 0.05)),
@@ -180,7 +191,7 @@ def toy_figure(draw: Draws) -> list[Solid]:
     ]
 
 
-@family(3)
+@family(4)
 def mushroom(draw: Draws) -> list[Solid]:
     """A stem under a cap."""
     stem, h = draw.between(0.28, 0.45), draw.between(0.7, 1.2)
@@ -204,13 +215,14 @@ def banana(draw: Draws) -> list[Solid]:
     """A bent fruit that thins toward both ends."""
     bend, pieces = draw.between(0.22, 0.32), 6
     parts = arc(1.6, 0.25 - bend / 2, 0.25 + bend / 2, pieces, 0.56, 0.5)
-    return [*_thinned_ends(parts, bend), *move(box(0.14, 0.14, 0.22), x=_end(bend)[0], z=_end(bend)[1])]
+    return [
+        *_thinned_ends(parts, bend),
+        *move(box(0.14, 0.14, 0.22), x=_end(bend)[0], z=_end(bend)[1]),
+    ]
 
 
 def _end(bend: float) -> tuple[float, float]:
     """Return x and z of the stalk's middle of a banana."""
-    from pkubench.envs.grasp.objects.shapes import cos_sin
-
     cos, sin = cos_sin(0.25 - bend / 2)
     return 1.6 * float(cos), 1.6 * float(sin) - 0.08
 
@@ -256,16 +268,13 @@ def donut(draw: Draws) -> list[Solid]:
     """A ring with a hexagonal section."""
     thick = draw.between(0.26, 0.36)
     parts = []
-    for part in arc(0.7, 0.0, 1.0, 10, 2 * thick, 1.0):
-        middle = part * [1, 0, 1]
-        rim = middle.copy()
-        flat = part * [1, thick * 1.7, 1]
-        # Narrow where the ring is flat, full width at half its height.
-        ends = []
-        for rows in (slice(0, 4), slice(4, 8)):
-            center = middle[rows].mean(axis=0)
-            ends += [rim[rows], (flat[rows] - center) * [0.55, 1.0, 0.55] + center]
-        parts.append(hull(*[tuple(row) for row in sum((e.tolist() for e in ends), [])]))
+    for part in arc(0.7, 0.0, 1.0, 10, 2 * thick, 1.7 * thick):
+        sections = []
+        for rows in (part[:4], part[4:]):
+            rim, center = rows * [1, 0, 1], rows.mean(axis=0)
+            # As wide as the ring at half its height, and narrower where it is flat.
+            sections += [rim[::2], (rows - center) * [0.55, 1.0, 0.55] + center]
+        parts.append(np.concatenate(sections))
     return turn(parts, "x", 0.25)
 
 
@@ -275,9 +284,7 @@ def star(draw: Draws) -> list[Solid]:
     points, h = draw.whole(5, 6), draw.between(0.35, 0.7)
     inner = draw.between(0.42, 0.55)
     outer, valley = regular(points, 1.0), regular(points, inner, -0.5 / points)
-    tips = [
-        prism([valley[k], outer[k], valley[(k + 1) % points]], 0.0, h) for k in range(points)
-    ]
+    tips = [prism([valley[k], outer[k], valley[(k + 1) % points]], 0.0, h) for k in range(points)]
     return [prism(valley, 0.0, h), *tips]
 
 
@@ -292,7 +299,10 @@ def pyramid(draw: Draws) -> list[Solid]:
 def cone(draw: Draws) -> list[Solid]:
     """A traffic cone on a square foot."""
     h = draw.between(1.6, 2.2)
-    return [slab(1.6, 1.6, 0.14, 0.15, (0, 0, 0.07)), turned((0.6, 0.14), (0.12, h), (0.08, h + 0.04))]
+    return [
+        slab(1.6, 1.6, 0.14, 0.15, (0, 0, 0.07)),
+        turned((0.6, 0.14), (0.12, h), (0.08, h + 0.04)),
+    ]
 
 
 @family(3)
@@ -312,7 +322,8 @@ def bowling_pin(draw: Draws) -> list[Solid]:
     """A belly, a neck and a round head."""
     belly = draw.between(0.58, 0.7)
     return [
-        turned((0.32, 0), (belly, 0.9), (belly, 1.2), (0.4, 1.9), (0.27, 2.3)),
+        turned((0.32, 0), (belly, 0.9), (belly, 1.2), (0.34, 2.0)),
+        turned((0.34, 2.0), (0.27, 2.3)),
         turned((0.27, 2.3), (0.36, 2.7), (0.32, 2.95), (0.14, 3.1)),
     ]
 
@@ -320,24 +331,30 @@ def bowling_pin(draw: Draws) -> list[Solid]:
 @family(3)
 def building_brick(draw: Draws) -> list[Solid]:
     """A block with rows of studs."""
-    across, along = draw.whole(1, 2), draw.whole(2, 4)
+    across, along, tall = draw.whole(1, 2), draw.whole(2, 4), draw.between(0.8, 1.3)
     studs = [
-        move(cylinder(0.28, 0.2, 0.0, 8), x=(i - (along - 1) / 2), y=(j - (across - 1) / 2), z=1.0)[0]
+        move(cylinder(0.28, 0.2, 0.0, 8), i - (along - 1) / 2, j - (across - 1) / 2, tall)[0]
         for i in range(along)
         for j in range(across)
     ]
-    return [box(along, across, 1.0, (0, 0, 0.5)), *studs]
+    return [box(along, across, tall, (0, 0, tall / 2)), *studs]
 
 
 @family(2)
 def toy_house(draw: Draws) -> list[Solid]:
     """Walls, a gabled roof and a chimney."""
     x, h, roof = draw.between(1.3, 1.9), draw.between(0.8, 1.2), draw.between(0.5, 0.9)
-    gable = turn(turn(prism([(-0.75, 0), (0.75, 0), (0, roof)], -x * 0.55, x * 0.55), "x", 0.25), "z", 0.25)
-    return [box(x, 1.2, h, (0, 0, h / 2)), *move(gable, z=h), box(0.2, 0.2, 0.5, (x * 0.3, 0.3, h + roof * 0.6 + 0.1))]
+    gable = turn(
+        turn(prism([(-0.75, 0), (0.75, 0), (0, roof)], -x * 0.55, x * 0.55), "x", 0.25), "z", 0.25
+    )
+    return [
+        box(x, 1.2, h, (0, 0, h / 2)),
+        *move(gable, z=h),
+        box(0.2, 0.2, 0.5, (x * 0.3, 0.3, h + roof * 0.6 + 0.1)),
+    ]
 
 
-@family(2)
+@family(4)
 def l_block(draw: Draws) -> list[Solid]:
     """Two beams at a right angle."""
     a, b = draw.between(1.3, 2.0), draw.between(0.8, 1.6)
@@ -360,7 +377,11 @@ def bus(draw: Draws) -> list[Solid]:
         *((-x / 2, -0.5, tall), (-x / 2, 0.5, tall), (x / 2 - 0.15, -0.5, tall)),
         *((x / 2 - 0.15, 0.5, tall), (x / 2, -0.5, tall * 0.5), (x / 2, 0.5, tall * 0.5)),
     )
-    return [body, box(x * 0.7, 0.7, 0.12, (-0.05, 0, tall + 0.05)), *wheels(draw, x * 0.3, 0.48, 0.0)]
+    return [
+        body,
+        box(x * 0.7, 0.7, 0.12, (-0.05, 0, tall + 0.05)),
+        *wheels(draw, x * 0.3, 0.48, 0.0),
+    ]
 
 
 @family(2, is_unseen=True)
@@ -378,7 +399,9 @@ def pear(draw: Draws) -> list[Solid]:
 def rocket(draw: Draws) -> list[Solid]:
     """A body with a pointed nose and three or four fins."""
     h, fins = draw.between(1.8, 2.6), draw.whole(3, 4)
-    fin = turn(prism([(0.35, 0.8), (0.35, 0.0), (0.95, -0.35), (0.95, 0.15)], -0.05, 0.05), "x", 0.25)
+    fin = turn(
+        prism([(0.35, 0.8), (0.35, 0.0), (0.95, -0.35), (0.95, 0.15)], -0.05, 0.05), "x", 0.25
+    )
     return [
         turned((0.36, 0), (0.42, 0.5), (0.42, h)),
         turned((0.42, h), (0.28, h + 0.45), (0.04, h + 0.9)),
@@ -415,7 +438,12 @@ def rubber_duck(draw: Draws) -> list[Solid]:
         *((0.4, 0.14, 0.0), (0.4, -0.14, 0.0), (0.4, 0.0, -0.06)),
     )
     at = x * 0.5
-    return [body, tail, *move(ball(head), x=at, z=0.55 + head * 0.7), *move(beak, x=at + head * 0.88, z=0.5 + head * 0.7)]
+    return [
+        body,
+        tail,
+        *move(ball(head), x=at, z=0.55 + head * 0.7),
+        *move(beak, x=at + head * 0.88, z=0.5 + head * 0.7),
+    ]
 
 
 @family(2, is_unseen=True)
@@ -450,5 +478,7 @@ def crown(draw: Draws) -> list[Solid]:
 def lemon(draw: Draws) -> list[Solid]:
     """An ellipsoid with a nub at each end."""
     long_by = draw.between(1.15, 1.4)
-    nubs = [bar((0, 0, s * long_by * 0.9), (0, 0, s * (long_by + 0.22)), 0.24, 0.12) for s in (-1, 1)]
+    nubs = [
+        bar((0, 0, s * long_by * 0.9), (0, 0, s * (long_by + 0.22)), 0.24, 0.12) for s in (-1, 1)
+    ]
     return [*stretch(ball(0.9), z=long_by / 0.9), *nubs]
