@@ -33,7 +33,8 @@ def cos_sin(turns: npt.ArrayLike) -> tuple[Solid, Solid]:
 
 def hull(*points: Vector) -> Solid:
     """Return the hull of single points."""
-    return np.array(points, dtype=np.float64)
+    corners: Solid = np.array(points, dtype=np.float64)
+    return corners
 
 
 def ring(radius: float | tuple[float, float], z: float, segments: int = SEGMENTS) -> Solid:
@@ -66,12 +67,14 @@ def rounded(radius: float, height: float, edge: float, z: float = 0.0) -> Solid:
 def box(x: float, y: float, z: float, at: Vector = (0.0, 0.0, 0.0)) -> Solid:
     """Return a box of side lengths x, y, z whose center is ``at``."""
     signs = np.array(list(itertools.product((-0.5, 0.5), repeat=3)))
-    return signs * np.array([x, y, z]) + np.array(at)
+    corners: Solid = signs * np.array([x, y, z]) + np.array(at)
+    return corners
 
 
 def slab(x: float, y: float, z: float, edge: float, at: Vector = (0.0, 0.0, 0.0)) -> Solid:
     """Return a box whose four upright edges are chamfered by ``edge``."""
-    return prism(chamfered(x, y, edge), at[2] - z / 2, at[2] + z / 2) + np.array([at[0], at[1], 0])
+    corners: Solid = prism(chamfered(x, y, edge), -z / 2, z / 2) + np.array(at)
+    return corners
 
 
 def chamfered(x: float, y: float, edge: float) -> list[tuple[float, float]]:
@@ -107,15 +110,16 @@ def regular(corners: int, radius: float, first: float = 0.0) -> list[tuple[float
 
 def ball(x: float, y: float | None = None, z: float | None = None) -> Solid:
     """Return an ellipsoid of semi-axes x, y, z about the origin: 42 points of an icosphere."""
-    corners = []
+    poles = []
     for a, b in itertools.product((-1.0, 1.0), (-_GOLDEN, _GOLDEN)):
-        corners += [(0.0, a, b), (a, b, 0.0), (b, 0.0, a)]
-    points = np.array(corners)
+        poles += [(0.0, a, b), (a, b, 0.0), (b, 0.0, a)]
+    points = np.array(poles)
     first, second = np.array(list(itertools.combinations(range(12), 2))).T
     is_edge = ((points[first] - points[second]) ** 2).sum(axis=1) < 4.5
     points = np.concatenate([points, (points[first] + points[second])[is_edge] / 2.0])
     points /= np.sqrt((points**2).sum(axis=1))[:, None]
-    return points * np.array([x, x if y is None else y, x if z is None else z])
+    corners: Solid = points * np.array([x, x if y is None else y, x if z is None else z])
+    return corners
 
 
 def bar(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 from pkubench.envs.grasp.objects.draws import Draws
 from pkubench.envs.grasp.objects.families.registry import family
 from pkubench.envs.grasp.objects.shapes import (
     Solid,
+    Vector,
     arc,
     ball,
     bar,
@@ -395,12 +398,9 @@ def padlock(draw: Draws) -> list[Solid]:
 def dice(draw: Draws) -> list[Solid]:
     """A cube with all corners cut."""
     cut = draw.between(0.15, 0.45)
-    corners = []
-    for sx in (-1, 1):
-        for sy in (-1, 1):
-            for sz in (-1, 1):
-                corners += [((1 - cut) * sx, sy, sz), (sx, (1 - cut) * sy, sz)]
-                corners += [(sx, sy, (1 - cut) * sz)]
+    corners: list[Vector] = []
+    for sx, sy, sz in itertools.product((-1.0, 1.0), repeat=3):
+        corners += [((1 - cut) * sx, sy, sz), (sx, (1 - cut) * sy, sz), (sx, sy, (1 - cut) * sz)]
     return [hull(*corners)]
 
 
