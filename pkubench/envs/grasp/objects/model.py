@@ -147,7 +147,7 @@ def geometry_digest(parts: Sequence[ConvexPart]) -> str:
 
 
 def hull_faces(points: FloatArray, name: str) -> IntArray:
-    """Return the triangles (F, 3) of the convex hull of points (V, 3), oriented outward.
+    """Return the triangles (F, 3) of the convex hull of points (V, 3), oriented outward and sorted.
 
     Raises:
         DataError: the points are fewer than 4, lie in a plane, or are not finite.
@@ -161,6 +161,10 @@ def hull_faces(points: FloatArray, name: str) -> IntArray:
     is_inward = np.einsum("fi,fi->f", np.cross(b - a, c - a), hull.equations[:, :3]) < 0
     faces = hull.simplices.astype(np.int32)
     faces[is_inward] = faces[is_inward][:, ::-1]
+    # In an order of their own: each from its lowest corner, then by corners.
+    first = faces.argmin(axis=1)[:, None]
+    faces = np.take_along_axis(faces, (first + np.arange(3)) % 3, axis=1)
+    faces = faces[np.lexsort(faces.T[::-1])]
     return _read_only(faces)
 
 

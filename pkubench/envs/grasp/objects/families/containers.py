@@ -124,7 +124,7 @@ def plate(draw: Draws) -> list[Solid]:
     rim, h = draw.between(0.6, 0.75), draw.between(0.14, 0.26)
     return [
         turned((rim * 0.95, 0), (rim, 0.08)),
-        *wall((rim, 0.97), (rim * 1.02, 1.0), 0.0, h, 12),
+        *wall((rim - 0.05, 0.92), (rim + 0.02, 1.0), 0.04, h, 12),
     ]
 
 
