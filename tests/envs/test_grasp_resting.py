@@ -13,7 +13,7 @@ from pkubench.envs.grasp.objects.families import FAMILIES
 from pkubench.envs.grasp.objects.model import QUANTUM, FloatArray, GraspObject, make_object
 from pkubench.envs.grasp.objects.shapes import box, cylinder, prism, turned
 from pkubench.envs.grasp.objects.splits import small_split
-from pkubench.envs.grasp.objects.stable import _compute, stable_poses
+from pkubench.envs.grasp.objects.stable import find_stable_poses, stable_poses
 
 
 def lowest(item: GraspObject, quaternion: FloatArray) -> float:
@@ -120,7 +120,7 @@ def test_equally_likely_poses_have_an_order_that_depends_on_the_shape_alone() ->
     corners = box(1.0, 1.0, 1.0)
     first = stable_poses(make_object("a/0000", [corners]))
     # Other numbers for the same corners, and other rounding.
-    second = _compute(make_object("b/0000", [corners[[3, 1, 7, 0, 2, 6, 5, 4]] * 3.0]))
+    second = find_stable_poses(make_object("b/0000", [corners[[3, 1, 7, 0, 2, 6, 5, 4]] * 3.0]))
     np.testing.assert_array_equal(first.quaternion, second.quaternion)
     np.testing.assert_array_equal(first.height, second.height)
 
