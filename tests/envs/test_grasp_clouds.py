@@ -21,6 +21,7 @@ from pkubench.envs.grasp.clouds.observation import (
     vision_observation,
 )
 from pkubench.envs.grasp.clouds.sampling import farthest_points, resample
+from pkubench.envs.grasp.clouds.scene_cloud import SceneCloud
 from pkubench.envs.grasp.clouds.views import CAMERAS, Camera, Viewer, camera_rays, is_kept
 from pkubench.envs.grasp.objects.families import FAMILIES
 from pkubench.envs.grasp.objects.surface import contains, surface_points
@@ -237,6 +238,28 @@ def test_a_cloud_says_which_points_are_the_hands_and_the_objects() -> None:
     assert cloud[0, :, 6].tolist() == [0, 1, 0, 0]
     assert cloud[0, :, 7].tolist() == [0, 0, 1, 0]
     np.testing.assert_array_equal(cloud[0, :, :3].ravel(), np.arange(12))
+
+
+def test_the_cloud_of_a_scene_has_the_hand_and_each_environments_own_object() -> None:
+    hand = BodyPoints(np.zeros((2, 3), dtype=np.float32), (1,), (2,))
+    asked = []
+
+    def surface(number: int) -> np.ndarray:
+        asked.append(number)
+        return np.full((3, 3), 0.1 * number)
+
+    scene = SceneCloud(hand, object_body=2, surface=surface)
+    places = np.zeros((3, 3, 3))
+    places[:, 1], places[:, 2] = [1.0, 0, 0], [0, 2.0, 0]
+    turns = np.tile([1.0, 0, 0, 0], (3, 3, 1))
+    for _ in range(2):
+        cloud = scene.of(places, turns, [4, 5, 4])
+    assert cloud.shape == (3, 5, 8) and sorted(asked) == [4, 5]
+    np.testing.assert_allclose(cloud[:, :2, :3], np.broadcast_to([1.0, 0, 0], (3, 2, 3)))
+    np.testing.assert_allclose(cloud[1, 4, :3], [0.5, 2.5, 0.5], atol=1e-6)
+    np.testing.assert_allclose(cloud[2, 4, :3], [0.4, 2.4, 0.4], atol=1e-6)
+    assert cloud[0, :, 6].tolist() == [1, 1, 0, 0, 0]
+    assert cloud[0, :, 7].tolist() == [0, 0, 1, 1, 1]
 
 
 def test_the_vision_observation_has_the_objects_pose_only_where_the_leak_is_asked_for() -> None:

@@ -100,7 +100,9 @@ def _renumbered(found: Clusters) -> Clusters:
 
 def assign(features: npt.ArrayLike, centroids: npt.ArrayLike) -> IntArray:
     """Return the nearest centroid of each feature, (n,): where a new task belongs."""
-    return cdist(np.asarray(features, float), np.asarray(centroids, float)).argmin(axis=1)
+    squares = cdist(np.asarray(features, float), np.asarray(centroids, float), "sqeuclidean")
+    nearest: IntArray = squares.argmin(axis=1).astype(np.int64)
+    return nearest
 
 
 def random_partition(labels: npt.ArrayLike, seed: int) -> IntArray:
