@@ -46,6 +46,7 @@ def test_every_paper_has_claims() -> None:
     papers = {claim.paper for _, claim in claims().values()}
     assert papers == {
         *("HARL", "HASAC", "OmniSafe", "PSD-PSRO", "STAS", "TAR2"),
+        *("Anytime PSRO", "SP-PSRO", "XDO"),
         *("DT", "Online DT", "TT", "ESPER", "IQL", "GTrXL", "MAT", "Sable"),
         *("HVAE", "BeaverTails", "Safe RLHF", "RePO"),
     }

@@ -48,6 +48,7 @@ VERBS: dict[str, Verb] = {
     "export": Verb("Build", "Turn an agent into an ONNX policy."),
     "evaluate": Verb("Measure", "Score agents on tasks, one record per episode."),
     "compare": Verb("Measure", "Which agent is better, and how sure is that?"),
+    "rate": Verb("Measure", "Ratings from tables of results: Nash averaging, alpha-rank, Elo."),
     "claims": Verb("Measure", "What papers claim, and what the runs say of it."),
     "credit": Verb("Measure", "How well a training assigned credit to steps and agents."),
     "values": Verb("Measure", "Which values answers follow, and which ones choices reveal."),
