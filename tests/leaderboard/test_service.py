@@ -31,8 +31,9 @@ from pkubench.leaderboard.board.tiers import Tier, Verdict, Verification
 from pkubench.leaderboard.sandbox import bubblewrap
 from pkubench.leaderboard.service import client as client_module
 from pkubench.leaderboard.service import worker as worker_module
-from pkubench.leaderboard.service.app import FORMS, create_app
+from pkubench.leaderboard.service.app import create_app
 from pkubench.leaderboard.service.client import Client
+from pkubench.leaderboard.service.desk import FORMS
 from pkubench.leaderboard.service.jobs import LeaseLost, Queue
 from pkubench.leaderboard.service.pages import LivePages
 from pkubench.leaderboard.service.rates import Rate
@@ -300,6 +301,7 @@ def test_the_api_describes_itself(web: TestClient) -> None:
     assert document["openapi"].startswith("3.")
     assert set(document["paths"]) == {
         "/api/v1/board",
+        "/api/v1/compare",
         "/api/v1/standings",
         "/api/v1/queue",
         "/api/v1/submissions",
