@@ -16,6 +16,7 @@ from pkubench.leaderboard.board.ranking import MIN_SEEDS, RESAMPLES
 from pkubench.leaderboard.board.secret import GAP_LEVEL
 from pkubench.leaderboard.site.drawing import number, tick_label
 from pkubench.leaderboard.site.pages import agent_page, label_of
+from pkubench.leaderboard.submissions.plausible import FASTER, LEVEL
 
 
 def environment(**values: Any) -> jinja2.Environment:
@@ -55,6 +56,8 @@ def environment(**values: Any) -> jinja2.Environment:
         "min_seeds": MIN_SEEDS,
         "resamples": RESAMPLES,
         "gap_level": GAP_LEVEL,
+        "doubt_level": LEVEL,
+        "faster": f"{FASTER:g}",
         **values,
     }
     return made
