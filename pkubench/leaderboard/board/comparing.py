@@ -109,18 +109,19 @@ def compare_entries(task: Task, first: Entry, second: Entry) -> Pairing:
 
 def _secretly(blank: Pairing) -> Pairing:
     """Compare the means of runs over the secret episodes, which are published rounded only."""
-    values = [entry.values(blank.task.ranking.name) for entry in (blank.first, blank.second)]
-    if values[0] is None or values[1] is None:
+    name = blank.task.ranking.name
+    first, second = blank.first.values(name), blank.second.values(name)
+    if first is None or second is None:
         return replace(blank, why_not="an agent failed episodes, so it has no mean")
-    gap = welch_interval(values[0], values[1])
+    gap = welch_interval(first, second)
     sign = 1.0 if blank.task.ranking.higher_is_better else -1.0
-    sides = [Runs(name, sign * side) for name, side in zip("ab", values, strict=True)]
+    pair = (Runs("first", sign * first), Runs("second", sign * second))
     return replace(
         blank,
         difference=rounded(Interval(*gap[:3])),
         p_value=float(f"{gap.p_value:.1g}"),
-        chance=round(improvement_interval([(sides[0], sides[1])], resamples=1).estimate, 2),
-        n=(len(values[0]), len(values[1])),
+        chance=round(improvement_interval([pair], resamples=1).estimate, 2),
+        n=(len(first), len(second)),
     )
 
 
