@@ -47,7 +47,7 @@ def filled(where: str | Path, bundles: list[Bundle]) -> Board:
     board = Board.open(where)
     first, second = bundles
     secret = {run.name: run.lines for run in first.tasks[0].runs}
-    verdict = Verdict(Tier.VERIFIED_WEIGHTS, "played again", secret=secret)
+    verdict = Verdict(Tier.EVALUATED_HERE, "played again", secret=secret)
     board.submit(first, Verification({first.tasks[0].task.id: verdict}))
     Tokens(board.database).add("alice")
     Queue(board.database).add(second.digest, "two", second.path.read_bytes())

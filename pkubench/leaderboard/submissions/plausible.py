@@ -99,8 +99,8 @@ def above_optimum(task: Task, values: FloatArray) -> str:
     if p_value >= LEVEL:
         return ""
     return (
-        f"better than the best that any agent can be: {float(values.mean()):.6g}, and the optimum "
-        f"is {top.score:.6g} (one-sided t-test over episodes, p = {p_value:.1g})"
+        f"its mean is better than {top.score:.6g}, the best that any agent can have (one-sided "
+        f"t-test over episodes, p = {p_value:.1g})"
     )
 
 
