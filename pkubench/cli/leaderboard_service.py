@@ -219,6 +219,7 @@ def _known(log: str) -> LogFormat:
     Raises:
         ConfigError: there is none of this name.
     """
-    if log == "text" or log == "json":
-        return log
-    raise ConfigError(f"--log must be text or json, got {log!r}")
+    formats: dict[str, LogFormat] = {"text": "text", "json": "json"}
+    if log not in formats:
+        raise ConfigError(f"--log must be text or json, got {log!r}")
+    return formats[log]

@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from pkubench.agents.registry import presets
 from pkubench.agents.suitability import trainable
 from pkubench.errors import StorageError
 from pkubench.evaluation.claims import LEVEL, judge_all
@@ -46,7 +47,7 @@ from pkubench.leaderboard.site.pages import (
 )
 from pkubench.leaderboard.site.templating import environment, navigation
 from pkubench.tasks.outside import registered_tasks
-from pkubench.tasks.registry import claims, suites, tasks
+from pkubench.tasks.registry import claims, make_task, suites, tasks
 from pkubench.tasks.task import Task
 
 MARKER = "site.json"
@@ -125,13 +126,13 @@ class Site:
         every = [suite for name in names if (suite := self._suite_page(name)) is not None]
         self.suites = [suite for suite in every if suite.pages]
         self.empty_suites = [suite for suite in every if not suite.pages]
-        self._environment = environment(
-            navigation=navigation(
+        self._common = {
+            "navigation": navigation(
                 {f"suites/{suite.name}.html": suite.name for suite in self.suites}, is_live
             ),
-            is_live=is_live,
-            to_board=f" --to {address or 'URL'}" if is_live else "",
-        )
+            "is_live": is_live,
+            "to_board": f" --to {address or 'URL'}" if is_live else "",
+        }
 
     @cached_property
     def files(self) -> dict[str, Maker]:
@@ -141,8 +142,8 @@ class Site:
     def page(self, name: str, template: str, **values: Any) -> bytes:
         """Fill a template; ``name`` is the page's address below the root."""
         root = "../" * name.count("/")
-        text = self._environment.get_template(template).render(root=root, here=name, **values)
-        return text.encode()
+        values = {**self._common, "root": root, "here": name, **values}
+        return environment().get_template(template).render(values).encode()
 
     def _files(self) -> Iterator[tuple[str, Maker]]:
         package = resources.files("pkubench.leaderboard.site")
@@ -223,14 +224,13 @@ class Site:
 
     def _filled_task(self, page: TaskPage, number: int) -> bytes:
         sheet = page.sheets[number - 1]
-        learners = trainable(page.task)
         return self.page(
             sheet.href,
             "task.html",
             page=page,
             sheet=sheet,
             figures=list(self.figures(page.task, [s.entry for s in page.standings])),
-            learner=learners[0].name if learners else "",
+            learner=_learner(page.task.id, len(presets())),
         )
 
     def _task_comparison(self, page: TaskPage) -> bytes:
@@ -307,6 +307,13 @@ class Site:
         summary = "Tasks of another package" if suite is None else suite.sentence
         rows = tuple(SuiteRow(standing, suite_picture(standing, scale)) for standing in standings)
         return SuitePage(name, summary, pages, compared, rows, empty)
+
+
+@lru_cache(maxsize=1000)
+def _learner(task: str, known: int) -> str:
+    """Return the agent to try first on a task, "" if none trains; ``known`` presets there are."""
+    fitting = trainable(make_task(task))
+    return fitting[0].name if fitting else ""
 
 
 @lru_cache(maxsize=1)

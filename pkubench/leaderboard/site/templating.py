@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -19,8 +20,9 @@ from pkubench.leaderboard.site.pages import agent_page, label_of
 from pkubench.leaderboard.submissions.plausible import FASTER, LEVEL
 
 
-def environment(**values: Any) -> jinja2.Environment:
-    """Return the environment of the site's templates; ``values`` are known to all of them."""
+@functools.cache
+def environment() -> jinja2.Environment:
+    """Return the environment of the site's templates, which are compiled once in a process."""
     made = jinja2.Environment(
         loader=jinja2.PackageLoader("pkubench.leaderboard.site"),
         autoescape=True,  # every name and text of a submission is escaped
@@ -58,7 +60,6 @@ def environment(**values: Any) -> jinja2.Environment:
         "gap_level": GAP_LEVEL,
         "doubt_level": LEVEL,
         "faster": f"{FASTER:g}",
-        **values,
     }
     return made
 
