@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import pickle
 import time
@@ -107,7 +108,9 @@ def connect() -> tuple[Any, bool]:
         return ray, False
     try:
         ray.init(
-            address=os.environ.get(ADDRESS, "auto"), log_to_driver=False, logging_level="error"
+            address=os.environ.get(ADDRESS, "auto"),
+            log_to_driver=False,
+            logging_level=logging.ERROR,
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise WorkerError(

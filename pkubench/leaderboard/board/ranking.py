@@ -298,7 +298,8 @@ def _rank_ranges(task: Task, entries: Sequence[Entry], seed: int) -> dict[str, t
         if task.ranking.interval == "exact":
             goodness = np.round(goodness, EXACT_DIGITS)
         limit = math.inf if task.cost_limit is None else task.cost_limit
-        return np.where(cost <= limit, goodness, lowest - cost)
+        found: FloatArray = np.where(cost <= limit, goodness, lowest - cost)
+        return found
 
     intervals = rank_intervals(
         numbers, seed=seed, resamples=RESAMPLES, statistic=statistic, rows=rows
