@@ -70,6 +70,7 @@ TUTORIALS = (
     "add-an-algorithm",
     "add-an-agent-family",
     "submit",
+    "cluster",
 )
 REFERENCE = (
     "pkubench",

@@ -67,6 +67,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "agents.registry",
         "agents.resolve",
         "agents.saved",
+        "agents.suitability",
     ),
     "cli": (
         *("errors", "files", "plugins", "envs", "tasks", "agents", "evaluation", "training"),

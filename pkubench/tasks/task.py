@@ -99,6 +99,8 @@ class Task:
     """``random``, the ``lazy`` policies, and ``reference`` (normalised 1)."""
     reference: str = ""
     """Spelling of the agent that has score 1; "" is the suite's."""
+    is_reference_optimal: bool = False
+    """Whether no agent can have a better mean than the reference's: boards flag entries that do."""
     lazy: Mapping[str, float | None] = field(default_factory=dict)
     """Policies that a learner falls into which does not learn the task: ``no-op``, ``silent``,
     ``standing``. None: the score of ``scripted:NAME`` is measured; a number is a score that needs

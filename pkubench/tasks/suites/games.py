@@ -87,6 +87,7 @@ def _task(name: str, title: str, unit: str, what: str = "tree") -> Task:
         ),
         protocol=_PROTOCOL,
         scoring=Exact(),
+        is_reference_optimal=True,
         notes=_NOTES.format(f"game {what}" if what == "tree" else what),
     )
 
