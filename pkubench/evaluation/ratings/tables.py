@@ -31,10 +31,20 @@ _MAX_BYTES = 1 << 28
 class Results(Protocol):
     """A table of results that can be drawn again from its runs."""
 
-    names: tuple[str, ...]
-    """Of the rows."""
-    columns: tuple[str, ...]
-    kind: Kind
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the rows."""
+        ...
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        ...
+
+    @property
+    def kind(self) -> Kind:
+        """What the entries are."""
+        ...
 
     @property
     def runs(self) -> int:
