@@ -46,6 +46,11 @@ SOLVERS = ("anytime-psro", "sp-psro", "xdo", "xdo-exact", "mmd", "mmd-magnet")
 ON_TREES = (*METHODS[:-1], "psd-psro-hull", "cfr+", *SOLVERS)
 DETERMINISTIC = ("cfr+", "mmd", "mmd-magnet")
 """All seeds give the same run."""
+PUBLISHED_MMD: dict[tuple[str, str], tuple[tuple[str, float], ...]] = {
+    ("mmd", "LeducPoker-v0"): (("alpha", 5.0),),
+    ("mmd", "LiarsDice5-v0"): (("eta", 2.0),),
+}
+"""Where MMD's authors anneal from other numbers than 1."""
 DEEP = ("psro-deep", "psd-psro-deep")
 EQUAL_STEP = (("diversity_step", 0.5),)
 """PSD-PSRO's diverse responses with the step of every other method. The published 0.6 lowers PE by
@@ -79,6 +84,7 @@ ROWS = (
             200,
             1 if method in DETERMINISTIC else 5,
             1 if game == TREES[0] else 10,
+            PUBLISHED_MMD.get((method, game), ()),
         )
         for game in TREES
         for method in ON_TREES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -94,29 +95,16 @@ def rate(
         raise ConfigError(f"--out {out}: figures are .svg or .png files")
     with Output(json=json, quiet=quiet) as output:
         results, title, remarks = _results(names, task, kind, trust)
-        found = rate(results, Settings(alpha, population, resamples, seed))
+        settings = Settings(alpha, population, resamples, seed)
+        found = rate(results, settings)
         figure = None
         if out is not None:
             from pkubench.evaluation.figures.ratings import rating_figure
 
             figure = str(rating_figure(found, out, title=f"Ratings: {title}"))
         if json:
-            output.document(
-                {
-                    "schema": 1,
-                    "of": list(names),
-                    "task": task,
-                    "settings": {
-                        "alpha": alpha,
-                        "population": population,
-                        "resamples": resamples,
-                        "seed": seed,
-                    },
-                    **found.to_json(),
-                    "remarks": remarks,
-                    "figure": figure,
-                }
-            )
+            about = {"schema": 1, "of": list(names), "task": task, "settings": asdict(settings)}
+            output.document({**about, **found.to_json(), "remarks": remarks, "figure": figure})
             return
         output.show("", _table(output, title, found), "", *map(prose, _said(found)))
         output.show(*map(prose, remarks))

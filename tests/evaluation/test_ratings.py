@@ -222,6 +222,8 @@ def test_runs_of_agents_meet_each_other_and_are_drawn_within_agents() -> None:
     drawn = [found.resampled(np.random.default_rng(seed))[0, 1] for seed in range(200)]
     assert set(np.round(drawn, 6)) == {0.25, 0.5, 0.75}
     assert found.runs == 1  # b has one: no interval
+    rounding = wins_of_scores({"a": np.ones((1, 1)), "b": np.full((1, 1), 1.0 + 1e-15)})
+    np.testing.assert_allclose(rounding.table(), 0.5)
     better = wins_of_scores({"a": np.full((3, 1), 1.0), "b": np.zeros((3, 1))})
     np.testing.assert_allclose(better.table(), [[0.5, 1.0], [0.0, 0.5]])
 

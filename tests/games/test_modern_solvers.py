@@ -78,6 +78,31 @@ def test_without_luck_the_response_comes_from_the_linear_program(
     assert curve(AnytimePSRO(KUHN, AnytimeConfig(), 0))[-1] <= 2e-9
 
 
+def test_of_all_tied_responses_only_those_of_the_program_are_drawn() -> None:
+    game = MatrixGame(np.zeros((60, 3)))  # every action is a best response
+    made = AnytimePSRO(game, AnytimeConfig(), 0)
+    made._holding[0] = np.eye(60)[37]
+    for seed in range(5):
+        plan = made._of_the_program(0, np.zeros(60), np.random.default_rng(seed))
+        assert plan is not None and plan[37] == 1.0
+    made._rows[0] = np.eye(60)[36:39]
+    assert made._of_the_program(0, np.zeros(60), np.random.default_rng(0)) is None
+
+
+@pytest.mark.parametrize("game", [KUHN, with_ties(0, 8)], ids=["tree", "matrix"])
+@pytest.mark.parametrize("player", [0, 1])
+def test_the_programs_opponent_holds_every_member_to_the_value(game: Any, player: int) -> None:
+    rng = np.random.default_rng(3)
+    rows = np.stack([game.random_plan(player, rng, pure=True) for _ in range(4)])
+    found = game.population_value(player, rows)
+    game.check_plan(found.opponent, 1 - player)
+    if player == 0:
+        won = game.payoffs(rows, found.opponent[None])[:, 0]
+    else:
+        won = -game.payoffs(found.opponent[None], rows)[0]
+    assert won.max() == pytest.approx(found.value, abs=1e-9)
+
+
 @pytest.mark.parametrize("steps", [0, 5])
 def test_populations_of_kuhn_poker_never_lose_more(steps: int) -> None:
     made = AnytimePSRO(KUHN, AnytimeConfig(self_play_steps=steps), 1)
@@ -228,6 +253,14 @@ def test_annealed_mmd_follows_the_reference_on_kuhn_poker(
     for _ in range(steps):
         made.advance()
     assert made.measure(last=True)["exploitability"] == pytest.approx(wanted, rel=5e-3)
+
+
+def test_annealed_mmd_follows_the_reference_on_leduc_poker() -> None:
+    made = learner(changed(PRESETS["mmd"], {"alpha": 5.0}), "LeducPoker-v0", 0)
+    for wanted, steps in ((0.720, 10), (0.235, 90)):
+        for _ in range(steps):
+            made.advance()
+        assert made.measure(last=True)["exploitability"] == pytest.approx(wanted, abs=1e-3)
 
 
 def test_a_moving_magnet_goes_to_an_equilibrium() -> None:

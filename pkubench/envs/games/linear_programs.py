@@ -118,7 +118,8 @@ def solve_sequence_form(
     right = np.zeros(own.shape[0])
     right[0] = 1.0
     above = sparse.hstack([-_in_units(payoff).T, other.T], format="csr")
-    kept, most = np.arange(theirs.size), [None] * mine.size
+    kept = np.arange(theirs.size)
+    most: list[int | None] = [None] * mine.size
     if allowed is not None:  # the second player's other sequences are no constraints
         kept = np.flatnonzero(allowed[1])
         above, most = above[kept], [None if use else 0 for use in allowed[0].tolist()]

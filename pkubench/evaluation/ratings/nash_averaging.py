@@ -102,7 +102,7 @@ def _only(above: Floats, allowed: Bools, equations: Bools) -> Floats | None:
         return None
     weights = np.zeros(above.shape[1])
     weights[left] = np.maximum(found, 0.0)
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum())
 
 
 def max_entropy(above: Floats) -> Floats:

@@ -26,15 +26,27 @@ KINDS: dict[str, str] = {
 }
 SUFFIXES = (".csv", ".json", ".npz", ".npy")
 _MAX_BYTES = 1 << 28
+_DRAW = 1e-9
+"""Normalised scores closer than this are a draw: exactly computed ones differ by rounding."""
 
 
 class Results(Protocol):
     """A table of results that can be drawn again from its runs."""
 
-    names: tuple[str, ...]
-    """Of the rows."""
-    columns: tuple[str, ...]
-    kind: Kind
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the rows."""
+        ...
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        ...
+
+    @property
+    def kind(self) -> Kind:
+        """What the entries are."""
+        ...
 
     @property
     def runs(self) -> int:
@@ -137,7 +149,8 @@ def wins_of_scores(scores: Mapping[str, Floats]) -> AgentRuns:
     """Return how often a run of one agent scores more than a run of another, task by task.
 
     Args:
-        scores: agent -> float64 ``(runs, tasks)``, higher is better; the same tasks for all.
+        scores: agent -> normalised scores, float64 ``(runs, tasks)``, higher is better; the same
+            tasks for all.
 
     Raises:
         RecordError: There are fewer than two agents.
@@ -148,7 +161,8 @@ def wins_of_scores(scores: Mapping[str, Floats]) -> AgentRuns:
             "evaluate another one on the same tasks"
         )
     every = np.concatenate(list(scores.values()))
-    met = 0.5 * (1.0 + np.sign(every.T[:, :, None] - every.T[:, None, :]))
+    ahead = every.T[:, :, None] - every.T[:, None, :]
+    met = 0.5 * (1.0 + np.where(np.abs(ahead) <= _DRAW, 0.0, np.sign(ahead)))
     ends = np.cumsum([len(runs) for runs in scores.values()])
     of = np.split(np.arange(len(every)), ends[:-1])
     return AgentRuns(tuple(scores), "wins", tuple(of), met)
