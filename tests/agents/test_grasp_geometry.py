@@ -96,6 +96,9 @@ def test_a_code_depends_on_the_set_of_points_and_not_on_their_order_or_number() 
     shuffled = cloud[:, ::-1]
     np.testing.assert_array_equal(codes(cloud), codes(shuffled))
     np.testing.assert_array_equal(codes(cloud), codes(np.concatenate([cloud, cloud], axis=1)))
+    # The maximum over points: one that is there twice counts once.
+    more = np.concatenate([cloud, cloud[:, :5]], axis=1)
+    np.testing.assert_array_equal(codes(cloud), codes(more))
     assert not np.allclose(codes(cloud), codes(1.5 * cloud))
     np.testing.assert_array_equal(codes(cloud, block=1), codes(cloud))
 
@@ -163,6 +166,13 @@ def test_clusters_of_a_line_by_hand() -> None:
     np.testing.assert_array_equal(again.labels, found.labels)
     each = geo_clustering(points, 5, seed=0)
     assert each.labels.tolist() == [0, 1, 2, 3, 4] and each.inertia == 0.0
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_best_of_the_restarts_is_kept(seed: int) -> None:
+    # Cut across its short side, this rectangle is a local optimum of inertia 1.44.
+    corners = [[0.0, 0.0], [0.0, 1.0], [1.2, 0.0], [1.2, 1.0]]
+    assert geo_clustering(corners, 2, seed=seed).inertia == pytest.approx(1.0)
 
 
 def test_clusters_that_cannot_be_are_refused() -> None:

@@ -145,9 +145,11 @@ def test_the_digest_is_of_the_geometry_alone() -> None:
 
 
 def test_draws_are_the_leading_53_bits_of_a_hash() -> None:
-    word = hashlib.sha256(b"mug/0000#0").digest()[:8]
-    expected = (int.from_bytes(word, "little") >> 11) / 2**53
-    assert Draws("mug/0000").between(0.0, 1.0) == expected
+    for number in range(8):
+        name = f"mug/{number:04d}"
+        word = hashlib.sha256(f"{name}#0".encode()).digest()[:8]
+        expected = (int.from_bytes(word, "little") >> 11) / 2**53
+        assert Draws(name).between(0.0, 1.0) == expected
     draws = Draws("uniform")
     numbers = np.array([draws.whole(1, 4) for _ in range(4000)])
     counts = np.bincount(numbers, minlength=5)[1:]

@@ -64,6 +64,27 @@ def test_an_oblique_prism_does_not_stand_on_its_base() -> None:
     assert len(straight) == 6 and len(poses) == 4
 
 
+def test_drops_end_where_rays_from_the_center_and_tipping_say() -> None:
+    # The oblique prism about its center of mass: the planes of its sides, by hand. An end, which
+    # does not hold it, tips onto the x side below it; the two are alike by symmetry.
+    leaning = prism([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)], 0.0, 2.0)
+    leaning[:, 0] += 1.5 * leaning[:, 2]
+    slant = np.array([1.0, 0.0, -1.5])
+    normals = np.array([slant, -slant, [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]])
+    offsets = np.array([0.5, 0.5, 0.5, 0.5, 1.0, 1.0])
+    rays = np.random.default_rng(0).normal(size=(100_000, 3))
+    exits = np.argmax(rays @ normals.T / offsets, axis=1)
+    on_y = float(np.isin(exits, (2, 3)).mean())
+    poses = stable_poses(make_object("oblique/0001", [leaning]))
+    down = Rotation.from_quat(poses.quaternion, scalar_first=True).inv().apply([0.0, 0.0, -1.0])
+    is_y = np.abs(down[:, 1]) > 0.99
+    deviation = 4 * math.sqrt(on_y * (1 - on_y) / len(rays))
+    assert is_y.sum() == 2
+    assert poses.probability[is_y].sum() == pytest.approx(on_y, abs=deviation + 1e-3)
+    np.testing.assert_allclose(poses.probability[is_y], on_y / 2, atol=deviation + 1e-3)
+    np.testing.assert_allclose(poses.probability[~is_y], (1 - on_y) / 2, atol=deviation + 1e-3)
+
+
 def test_a_side_that_hardly_holds_is_left_out_and_its_share_goes_where_it_tips() -> None:
     # A needle standing on its end: half a width of 0.02 beside a half length of 1.
     item = make_object("needle/0000", [box(0.04, 0.04, 2.0)])
