@@ -10,6 +10,7 @@ import pytest
 from pkubench.agents.families.psro.distances import divergences, hull_distance
 from pkubench.agents.families.psro.diversities import Bonus
 from pkubench.agents.families.psro.diversities.bd_rd import (
+    BDRD,
     JensenShannon,
     PayoffDistance,
     behaviour_weight,
@@ -225,6 +226,18 @@ def test_jensen_shannon_is_the_gap_of_entropies_of_the_official_code() -> None:
 def test_behavioural_diversity_weighs_500_then_100_then_50(iteration: int, weight: float) -> None:
     # The three stages of the official code, of 75 iterations each, of which the last is open.
     assert behaviour_weight(iteration) == weight
+
+
+@pytest.mark.parametrize(("iteration", "weight"), [(75, 500.0), (76, 100.0), (151, 50.0)])
+def test_a_response_is_given_the_weight_of_its_iteration(iteration: int, weight: float) -> None:
+    # Rock against a mixture that is all paper: log 2 for each of the two actions.
+    rock, paper, _ = np.eye(3)
+    one = np.ones(1)
+    seen = Situation(0, rock, paper[None], one, paper[None], one, np.zeros((1, 1)), iteration)
+    rng = np.random.default_rng(2)  # draws 0.26 first: behavioural diversity
+    bonus, of_payoff = BDRD().bonus(RPS, seen, paper, rng)
+    assert bonus.values(rock[None]) == pytest.approx(weight * 2.0 * np.log(2.0))
+    assert of_payoff == 1.0
 
 
 def test_distances_are_solved_only_of_actions_that_may_be_the_best() -> None:

@@ -548,7 +548,7 @@ def _learned(name: str, steps: int, folder: Path, **more: str) -> tuple[float, f
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name not in ("ppo", "trpo"))) for name in FREE],
+    [pytest.param(name, marks=[pytest.mark.slow] * (name != "trpo")) for name in FREE],
 )
 def test_unconstrained_learners_reach_the_unconstrained_optimum(name: str, tmp_path: Path) -> None:
     reward, cost = _learned(name, 30_000, tmp_path / "run")
@@ -556,8 +556,8 @@ def test_unconstrained_learners_reach_the_unconstrained_optimum(name: str, tmp_p
     assert cost > 1.5 * LIMIT
 
 
-QUICK = ("ppo-lag", "cpo")
-"""A penalty and a trust region; the slow tests train the others."""
+QUICK = ("cpo",)
+"""A trust region; ``test_on_policy.py`` trains PPO and PPO-Lag here, the slow tests all others."""
 
 
 @pytest.mark.parametrize(
