@@ -10,6 +10,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ SCORES = {"alpha": -30.0, "beta": -31.0, "gamma": -45.0, "delta": -20.0}
 
 
 class Served:
-    """A board with entries and a server; the worker starts when a test asks for it."""
+    """A board with entries and a server; a worker works when a test asks for it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -49,24 +50,26 @@ class Served:
                 verdicts = Verification(dict.fromkeys(verdicts.verdicts, flagged))
             self.board.submit(bundle, verdicts)
         config = uvicorn.Config(create_app(self.board), port=0, log_config=None)
-        self._server, self._stop = uvicorn.Server(config), threading.Event()
-        self._threads = [threading.Thread(target=self._server.run)]
-        self._threads[0].start()
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run)
+        self._thread.start()
         while not self._server.started:
             threading.Event().wait(0.02)
         (socket,) = self._server.servers[0].sockets
         self.address = f"http://127.0.0.1:{socket.getsockname()[1]}"
 
-    def work(self) -> None:
-        worker = Worker(self.board, processes=0)
-        self._threads.append(threading.Thread(target=worker.run, args=(self._stop,)))
-        self._threads[-1].start()
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        worker, stop = Worker(self.board, processes=0), threading.Event()
+        thread = threading.Thread(target=worker.run, args=(stop,))
+        thread.start()
+        yield
+        stop.set()
+        thread.join()
 
     def close(self) -> None:
-        self._stop.set()
         self._server.should_exit = True
-        for thread in self._threads:
-            thread.join()
+        self._thread.join()
         self.board.close()
 
 
@@ -165,8 +168,8 @@ def test_without_scripts_everything_is_there_but_interaction(chromium: Any, serv
     assert page.locator(".chart svg.curves").count() == 1
     assert not page.get_by_label("Search").is_visible()
     page.get_by_role("link", name="Compare two of these").click()
-    page.get_by_label("First", exact=True).select_option(label="alpha")
-    page.get_by_label("Second").select_option(label="gamma")
+    page.locator("select[name=a]").select_option(label="alpha")
+    page.locator("select[name=b]").select_option(label="gamma")
     page.get_by_role("button", name="Compare").click()
     assert page.locator("h1").inner_text() == "alpha and gamma"
     assert "< 0.001" in page.locator("table.pairs").inner_text()
@@ -234,9 +237,8 @@ def test_a_bundle_is_submitted_and_its_verdict_arrives(
     page.wait_for_url(f"**/submissions/{bundle.digest}.html")
     assert "number 1 in the queue" in page.get_by_role("status").inner_text()
     tab.check(f"{where}-queued")
-    if where == "desktop":
-        served.work()  # from here on the page changes by itself
-    page.get_by_text("evaluated-here").wait_for()
+    with served.working():  # the page changes by itself
+        page.get_by_text("evaluated-here").wait_for()
     assert "accepted" in page.get_by_role("status").inner_text()
     tab.check(f"{where}-accepted")
     page.get_by_role("link", name="Queue").first.click()
