@@ -154,7 +154,7 @@ def _figures(done: Done) -> None:
     FIGURES.mkdir(parents=True, exist_ok=True)
     known = {row: records_of(found[0]) for row, found in _on(done, SLIDER).items()}
     agents = {
-        row.name: value_rows(of)
+        row.name.replace("-135M-Instruct", ""): value_rows(of)
         for row, of in known.items()
         if (row.agent in RADAR or row.is_model) and _has_all_values(of)
     }
