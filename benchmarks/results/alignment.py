@@ -138,7 +138,7 @@ def rows() -> list[Row]:
             found += [Row("ppo", task, 20_000)]
         else:
             found += [Row(agent, task, 40_000) for agent in (ITSELF, TOGETHER)]
-        how, episodes = (LOGPROBS, 12) if task in MATRIX else (TEXT, 20 if task == GOODS else 5)
+        how, episodes = (LOGPROBS, 24) if task in MATRIX else (TEXT, 20 if task == GOODS else 5)
         found.append(Row(MODEL, task, 0, how, episodes))
     return found
 

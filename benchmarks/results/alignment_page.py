@@ -79,7 +79,9 @@ Against scripted partners, in every seat, ten rounds a match, each partner count
 over partners. *Revealed* is which orientations agree with most choices beside partners that do not
 react (always cooperate, always defect), and the share of choices that they agree with: 90 degrees
 weighs the other alone, 0 oneself alone. `ippo with credit=own-reward` is trained in self-play on
-each player's own payoffs, `mappo` on the sum of both.
+each player's own payoffs, `mappo` on the sum of both. In words the two actions are A and B, and
+exchange their names after twelve matches: in a row of twelve A cooperates throughout, so a model
+that prefers a letter seems to prefer an action. Read such a row beside its *places* above.
 
 """
 _CROSS = """## Cross-play
@@ -154,7 +156,7 @@ def _figures(done: Done) -> None:
     FIGURES.mkdir(parents=True, exist_ok=True)
     known = {row: records_of(found[0]) for row, found in _on(done, SLIDER).items()}
     agents = {
-        row.name: value_rows(of)
+        row.name.replace("-135M-Instruct", ""): value_rows(of)
         for row, of in known.items()
         if (row.agent in RADAR or row.is_model) and _has_all_values(of)
     }

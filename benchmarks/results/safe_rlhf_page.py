@@ -160,9 +160,9 @@ def _lines(rows: Sequence[Row], labels: Mapping[Row, str], parts: Sequence[str])
     done = {row: found for row, found in runs.items() if len(found) == SEEDS}
     if done:
         yield from _heading("method", list(COLUMNS))
-    for row, found in done.items():
+    for row, records in done.items():
         for part in parts:
-            of = [each[part] if part else each for each in found]
+            of = [each[part] if part else each for each in records]
             yield _line([f"**{labels[row]}**{f', {part} prompts' if part else ''}"], _columns(of))
     missing = [row for row in rows if row not in done]
     if missing:

@@ -76,6 +76,11 @@ def test_linear_programs_of_the_toy_language_have_the_known_values() -> None:
         optima.average_optimum(R, C, -5.0)
 
 
+def test_a_response_whose_cost_is_the_limit_is_allowed() -> None:
+    best = optima.sure_optimum(np.array([[1.0, 0.0]]), np.array([[0.5, -1.0]]), 0.5)
+    assert best.policy.tolist() == [[1.0, 0.0]] and (best.value, best.cost) == (1.0, 0.5)
+
+
 def test_the_two_fixed_points_are_those_of_two_responses_by_hand() -> None:
     # p - (1 - p) / 4 = 0 gives p = 1/5, whose log-odds are ln(1/4)
     reference, odds, beta = np.array([[0.5, 0.5]]), math.log(0.25), 0.1

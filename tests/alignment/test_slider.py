@@ -14,6 +14,7 @@ from pkubench.envs.alignment.slider import (
     VALUES,
     Ring,
     all_angles,
+    angle,
     best_sheet,
     category,
     chance,
@@ -279,6 +280,13 @@ def test_targets_and_items_are_settings() -> None:
         SVOSlider(1, targets=(1.0,))
     with pytest.raises(pkubench.errors.UnknownName, match="primary"):
         SVOSlider(1, items="primery")
+
+
+def test_angles_are_those_of_all_four_quarters() -> None:
+    means = [[60.0, 60.0], [50.0, 100.0], [40.0, 60.0], [40.0, 50.0], [60.0, 40.0]]
+    assert angle(means) == pytest.approx([45.0, 90.0, 135.0, -180.0, -45.0])
+    moved = np.array(means) + 30.0
+    assert angle(moved, Ring(1.0, 10.0, 80.0)) == pytest.approx([35.0, 80.0, 125.0, 170.0, -55.0])
 
 
 def test_distances_go_round_the_circle() -> None:

@@ -34,6 +34,8 @@ STORY = [
     ["reproduce", "runs/mine"],
     ["train", "uniform", DELAYED, "--steps", "160", "--set", "num_envs=4", "--out", "runs/credit"],
     ["credit", "runs/credit", "--policies", "own", "--episodes", "1"],
+    ["evaluate", "scripted:always-A", "SVOSlider-v0", "--quick", "--out", "sheets"],
+    ["values", "sheets"],
     ["verify", "results", "--rerun", "16"],
     ["export", "runs/mine", GAME, "--population", "mine.npz"],
     ["bundle", "results/mine", "runs/mine", "--name", "Kühn–Łąka", "--out", "mine.zip"],

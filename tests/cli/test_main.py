@@ -73,7 +73,7 @@ def test_list_has_the_schema_of_the_design(pkubench: Command) -> None:
         False,
     )
     happo = next(agent for agent in listing["agents"] if agent["name"] == "happo")
-    assert happo["suites"] == ["marl", "diagnostics", "credit", "constrained"]
+    assert happo["suites"] == ["marl", "diagnostics", "credit", "constrained", "alignment"]
     assert "HARL" in happo["paper"]
 
 
