@@ -57,6 +57,7 @@ FAMILIES = {
     "diagnostics": "Environments solved on paper",
     "minigrid": "Grid worlds of many tasks",
     "alignment": "Values in choices",
+    "grasp": "Dexterous grasping",
 }
 TUTORIALS = (
     "evaluate",

@@ -123,10 +123,10 @@ class GraspBatch(MujocoBatch):
     The geometry code is, by default, the distances of 64 fixed points to the object's surface in
     units of 5 cm.
 
-    **Reward.** With the distances of the object to the goal `g`, to the palm `h` (at most 0.5 m) and
-    to the five fingertips summed `f` (at most 3 m), its height `z`, and held meaning f ≤ 0.6 and
-    h ≤ 0.12: −h − f/2, and while held + 0.9 − 2g, + 0.2 if z is at least the upper threshold or else
-    + 0.1 + 0.1 a[2] if it is at least the lower one, + 1/(1 + 10 g) if g ≤ 0.05.
+    **Reward.** With the distances of the object to the goal `g`, to the palm `h` (at most 0.5 m)
+    and to the five fingertips summed `f` (at most 3 m), its height `z`, and held meaning f ≤ 0.6
+    and h ≤ 0.12: −h − f/2, and while held + 0.9 − 2g, + 0.2 if z is at least the upper threshold
+    or else + 0.1 + 0.1 a[2] if it is at least the lower one, + 1/(1 + 10 g) if g ≤ 0.05.
 
     **Success** is g ≤ 0.05: `success` in any step of the episode (the paper's), `success_final`
     now, `success_hold` now and in the 29 steps before. Other `info`: `distance_to_goal` (m),
@@ -137,8 +137,10 @@ class GraspBatch(MujocoBatch):
     thresholds 0.63 and 0.8, so that thick objects collect the lower one on the table.
 
     An episode starts with the object at rest in one of its stable poses, drawn as often as a drop
-    ends in it, with a yaw in ±3.14, the hand open above it: at 0.8 m as in the paper, or higher where less than 5 cm would be between
-    them. (The original drops the object from 0.7 m, which throws the hand off thick objects.)
+    ends in it, with a yaw in ±3.14, the hand open above it: at 0.8 m as in the paper, or higher
+    where less than 5 cm would be between them. (The original drops the object from 0.7 m, which
+    throws the hand off thick objects.) The released code's `random_time`, which starts the clocks
+    of the first episodes at random steps, is left out: an episode is its seed.
     Options of an episode: `object` and `pose`, by number; −1 draws from the seed.
 
     Settings: `lift_relative`, `hand` ("shadow", the path of an MJCF file, or a
@@ -210,7 +212,7 @@ class GraspBatch(MujocoBatch):
             "pose": Option(
                 FROM_SEED,
                 spaces.Discrete(MAX_POSES + 1, start=FROM_SEED),
-                "number of its stable pose, the likeliest first, modulo how many it has; -1 draws it",
+                "number of its stable pose, likeliest first, modulo how many it has; -1 draws it",
             ),
         }
         super().__init__(model, SUBSTEPS, num_envs, max_episode_steps, num_threads)
