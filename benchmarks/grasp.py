@@ -36,13 +36,13 @@ import mujoco
 import numpy as np
 
 from benchmarks.peers import PeerError, peer_python
-from pkubench.agents.families.grasp.open_loop import ScriptAgent
-from pkubench.agents.families.grasp.search import EPISODE_STEPS, first_scripts
 from pkubench.envs.core.batch import SOLE_AGENT
 from pkubench.envs.grasp.environments import load_split
 from pkubench.envs.grasp.grasp_batch import GraspBatch
 from pkubench.envs.grasp.items import Solid
+from pkubench.envs.grasp.open_loop import ScriptAgent
 from pkubench.envs.grasp.scene import SUBSTEPS, TIMESTEP_S
+from pkubench.envs.grasp.search import EPISODE_STEPS, first_scripts
 
 ENVPOOL = ["envpool==1.2.5"]
 PEER_TIMESTEP_S = 0.002

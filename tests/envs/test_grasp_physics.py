@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 import pkubench
-from pkubench.agents.families.grasp.open_loop import ScriptAgent
-from pkubench.agents.families.grasp.search import EPISODE_STEPS, Round, search
 from pkubench.envs.core.batch import FloatArray
 from pkubench.envs.grasp.environments import GraspSphere
 from pkubench.envs.grasp.grasp_batch import GraspBatch
 from pkubench.envs.grasp.items import Solid
 from pkubench.envs.grasp.objects.model import GraspObject, make_object
+from pkubench.envs.grasp.open_loop import ScriptAgent
+from pkubench.envs.grasp.search import EPISODE_STEPS, Round, search
 from tests.envs.test_grasp_slots import lumps
 
 POPULATION = 128

@@ -13,8 +13,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from pkubench.agents.contract import BoolArray, FloatArray
-from pkubench.agents.families.grasp.open_loop import (
+from pkubench.envs.core.batch import SOLE_AGENT, BoolArray, FloatArray
+from pkubench.envs.grasp.grasp_batch import GraspBatch
+from pkubench.envs.grasp.items import Item
+from pkubench.envs.grasp.open_loop import (
     CLOSE_STEPS,
     JOINTS,
     LIFT_STEPS,
@@ -24,9 +26,6 @@ from pkubench.agents.families.grasp.open_loop import (
     TURN,
     ScriptAgent,
 )
-from pkubench.envs.core.batch import SOLE_AGENT
-from pkubench.envs.grasp.grasp_batch import GraspBatch
-from pkubench.envs.grasp.items import Item
 from pkubench.envs.grasp.rewards import HOLD_STEPS
 from pkubench.errors import ConfigError
 
@@ -65,7 +64,8 @@ class Round(NamedTuple):
     @property
     def best(self) -> FloatArray:
         """The script with the highest score, (24,)."""
-        return self.scripts[int(np.argmax(self.scores))]
+        script: FloatArray = self.scripts[int(np.argmax(self.scores))]
+        return script
 
 
 def search(env: GraspBatch, seed: int, *, start: int = 0, number: int = 0) -> Iterator[Round]:
