@@ -57,6 +57,7 @@ FAMILIES = {
     "diagnostics": "Environments solved on paper",
     "minigrid": "Grid worlds of many tasks",
     "alignment": "Values in choices",
+    "grasp": "Dexterous grasping",
 }
 TUTORIALS = (
     "evaluate",
@@ -101,6 +102,9 @@ REFERENCE = (
     "pkubench.envs.grasp.clouds.observation",
     "pkubench.envs.core.text_view",
     "pkubench.envs.core.labelled_texts",
+    "pkubench.envs.grasp.grasp_batch",
+    "pkubench.envs.grasp.hands",
+    "pkubench.envs.grasp.search",
     "pkubench.envs.games",
     "pkubench.envs.games.matrix_catalogue",
     "pkubench.envs.games.alpha_rank",

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 import pkubench
-from pkubench.agents.families.grasp.open_loop import ScriptAgent
-from pkubench.agents.families.grasp.search import EPISODE_STEPS, Round, search
 from pkubench.envs.core.batch import FloatArray
 from pkubench.envs.grasp.environments import GraspSphere
 from pkubench.envs.grasp.grasp_batch import GraspBatch
 from pkubench.envs.grasp.items import Solid
 from pkubench.envs.grasp.objects.model import GraspObject, make_object
+from pkubench.envs.grasp.open_loop import ScriptAgent
+from pkubench.envs.grasp.search import EPISODE_STEPS, Round, search
 from tests.envs.test_grasp_slots import lumps
 
 POPULATION = 128
@@ -64,7 +64,7 @@ def test_large_objects_start_without_penetration_and_leave_the_hand_alone() -> N
         assert data.qpos[31] + turned[:, 2].min() == pytest.approx(0.6, abs=2e-4)
     lowest = env.qpos[:, 2] - env._reach_down
     assert (lowest - np.array(tops)).min() == pytest.approx(0.05, abs=1e-9)
-    assert env.qpos[:, 2].min() >= 0.8 and env.qpos[:, 2].max() > 0.85
+    assert env.qpos[:, 2].min() >= 0.8 and env.qpos[:, 2].max() > 0.84
     before = env.qpos[:, 29:].copy()
     for _ in range(30):
         env.step(open_hand(env))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import pickle
 from typing import Any
 
@@ -10,13 +11,19 @@ import mujoco
 import numpy as np
 import pytest
 
+import pkubench
 from pkubench.envs.core.batch import FloatArray
+from pkubench.envs.core.checks import Subject, run_checks
+from pkubench.envs.core.registry import resolve
 from pkubench.envs.core.seeding import IntArray
+from pkubench.envs.core.traits import traits_of
+from pkubench.envs.grasp.environments import GraspSphere
 from pkubench.envs.grasp.grasp_batch import GraspBatch
 from pkubench.envs.grasp.hands import SHADOW_HAND
 from pkubench.envs.grasp.items import Solid
 from pkubench.envs.grasp.objects.model import GraspObject, make_object
 from pkubench.envs.grasp.scene import DENSITY, OBJECT, SUBSTEPS, SceneSettings, compile_scene
+from pkubench.errors import ConfigError, UnknownName
 
 OBJECTS = 8
 HAND_FORCE_N = -150.0
@@ -224,8 +231,6 @@ def test_a_hand_of_the_user_has_the_slices_of_its_own_size(tmp_path: Any) -> Non
         f"<geom type='box' size='0.06 0.02 0.02' mass='1'/>{fingers}</body></worldbody>"
         f"<actuator>{motors}</actuator></mujoco>"
     )
-    from pkubench.envs.grasp.environments import GraspSphere
-
     env = GraspSphere(2, hand=str(path))
     assert env.action_spaces["agent"].shape == (8,)
     size = 3 * 2 + 13 * 2 + 6 * 2 + 3 + 3 + 8 + 13 + 3 + 29 + 64
@@ -238,3 +243,39 @@ def test_a_hand_of_the_user_has_the_slices_of_its_own_size(tmp_path: Any) -> Non
     mass = float(env.model.body("base").subtreemass[0])
     assert env.qvel[0, 2] == pytest.approx(833.333 / (100 * mass), rel=1e-2)
     assert np.isfinite(step.rewards).all()
+
+
+def full(**settings: Any) -> Any:
+    return pkubench.make_batch("GraspFull-v0", **settings)
+
+
+@pytest.mark.slow
+def test_the_full_set_keeps_the_rules_of_environments() -> None:
+    few = functools.partial(full, splits="unseen_category", objects=20)
+    outcomes = list(run_checks(Subject("GraspFull-v0", few)))
+    assert [o for o in outcomes if o.status == "fail"] == []
+    env = full(num_envs=3)
+    assert {name: len(numbers) for name, numbers in env.members.items()} == {
+        "train": 3200,
+        "seen_category": 141,
+        "unseen_category": 100,
+    }
+    assert traits_of(env) == resolve("GraspFull-v0").traits
+    assert env.max_episode_steps == 200
+    _, info = env.reset(np.arange(3), options={"object": np.array([0, 3200, 3440])})
+    assert info["object"].tolist() == [0, 3200, 3440]
+    goal = env.goal[:, 2]
+    assert goal == pytest.approx(0.9), "the full set has the paper's goal"
+
+
+def test_splits_are_numbered_in_order_and_others_are_refused() -> None:
+    env = pkubench.make_batch("GraspSmall-v0", 200, splits=["seen_category", "train"], objects=3)
+    assert dict(env.members) == {"seen_category": range(3), "train": range(3, 6)}
+    _, info = env.reset(np.arange(200))
+    assert set(info["object"]) == {0, 1, 2}
+    with pytest.raises(UnknownName, match="trian"):
+        pkubench.make_batch("GraspSmall-v0", splits="trian")
+    with pytest.raises(ConfigError, match="objects must be at least 1"):
+        pkubench.make_batch("GraspSmall-v0", objects=0)
+    with pytest.raises(ConfigError, match="object"):
+        env.reset(np.arange(200), options={"object": 6})

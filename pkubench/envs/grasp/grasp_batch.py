@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import mujoco
 import numpy as np
@@ -27,8 +27,6 @@ from pkubench.envs.grasp.observations import (
 from pkubench.envs.grasp.picture import ScenePicture
 from pkubench.envs.grasp.rewards import LIFT_M, Distances, Success, reward
 from pkubench.envs.grasp.rotations import (
-    conjugate,
-    cross,
     euler_xyz,
     multiply,
     rotate,
@@ -43,6 +41,7 @@ from pkubench.envs.grasp.scene import (
     compile_scene,
 )
 from pkubench.envs.grasp.slots import compile_slots
+from pkubench.envs.grasp.state import GraspState, reach_below_root, tip_forces, tip_states
 from pkubench.envs.mujoco.batch import MujocoBatch
 from pkubench.errors import ConfigError
 
@@ -62,28 +61,9 @@ LIFTED_M, HIGH_M = 0.63, 0.8
 LIFTED_RELATIVE_M, HIGH_RELATIVE_M = 0.03, 0.17
 """Those of ``lift_relative``, above where the object rests."""
 FROM_SEED = -1
-MAX_POSES = 64
+MAX_POSES = 128
 _FAILURE_REWARD = -2.0
 """The lowest reward there is: of a step in which a simulation broke down."""
-
-
-class GraspState(NamedTuple):
-    """Where everything is, in the world's axes."""
-
-    object_position: FloatArray
-    """(num_envs, 3) in m."""
-    object_quaternion: FloatArray
-    """(num_envs, 4), w first."""
-    palm: FloatArray
-    """The palm's center, (num_envs, 3) in m."""
-    palm_quaternion: FloatArray
-    """(num_envs, 4), w first."""
-    tips: FloatArray
-    """The points of the fingertips that a reward is about, (num_envs, fingers, 3) in m."""
-    tip_position: FloatArray
-    """The origins of the fingertips' bodies, (num_envs, fingers, 3) in m."""
-    tip_quaternion: FloatArray
-    """(num_envs, fingers, 4), w first."""
 
 
 class GraspBatch(MujocoBatch):
@@ -123,10 +103,10 @@ class GraspBatch(MujocoBatch):
     The geometry code is, by default, the distances of 64 fixed points to the object's surface in
     units of 5 cm.
 
-    **Reward.** With the distances of the object to the goal `g`, to the palm `h` (at most 0.5 m) and
-    to the five fingertips summed `f` (at most 3 m), its height `z`, and held meaning f ≤ 0.6 and
-    h ≤ 0.12: −h − f/2, and while held + 0.9 − 2g, + 0.2 if z is at least the upper threshold or else
-    + 0.1 + 0.1 a[2] if it is at least the lower one, + 1/(1 + 10 g) if g ≤ 0.05.
+    **Reward.** With the distances of the object to the goal `g`, to the palm `h` (at most 0.5 m)
+    and to the five fingertips summed `f` (at most 3 m), its height `z`, and held meaning f ≤ 0.6
+    and h ≤ 0.12: −h − f/2, and while held + 0.9 − 2g, + 0.2 if z is at least the upper threshold
+    or else + 0.1 + 0.1 a[2] if it is at least the lower one, + 1/(1 + 10 g) if g ≤ 0.05.
 
     **Success** is g ≤ 0.05: `success` in any step of the episode (the paper's), `success_final`
     now, `success_hold` now and in the 29 steps before. Other `info`: `distance_to_goal` (m),
@@ -137,8 +117,10 @@ class GraspBatch(MujocoBatch):
     thresholds 0.63 and 0.8, so that thick objects collect the lower one on the table.
 
     An episode starts with the object at rest in one of its stable poses, drawn as often as a drop
-    ends in it, with a yaw in ±3.14, the hand open above it: at 0.8 m as in the paper, or higher where less than 5 cm would be between
-    them. (The original drops the object from 0.7 m, which throws the hand off thick objects.)
+    ends in it, with a yaw in ±3.14, the hand open above it: at 0.8 m as in the paper, or higher
+    where less than 5 cm would be between them. (The original drops the object from 0.7 m, which
+    throws the hand off thick objects.) The released code's `random_time`, which starts the clocks
+    of the first episodes at random steps, is left out: an episode is its seed.
     Options of an episode: `object` and `pose`, by number; −1 draws from the seed.
 
     Settings: `lift_relative`, `hand` ("shadow", the path of an MJCF file, or a
@@ -210,7 +192,7 @@ class GraspBatch(MujocoBatch):
             "pose": Option(
                 FROM_SEED,
                 spaces.Discrete(MAX_POSES + 1, start=FROM_SEED),
-                "number of its stable pose, the likeliest first, modulo how many it has; -1 draws it",
+                "number of its stable pose, likeliest first, modulo how many it has; -1 draws it",
             ),
         }
         super().__init__(model, SUBSTEPS, num_envs, max_episode_steps, num_threads)
@@ -255,19 +237,7 @@ class GraspBatch(MujocoBatch):
         self._xpos, self._xquat = self.bind("xpos"), self.bind("xquat")
         self._cvel, self._center = self.bind("cvel"), self.bind("subtree_com")
         self._torque, self._tip_force = self.bind("qfrc_actuator"), self.bind("sensordata")
-        self._reach_down = self._hand_below_root()
-
-    def _hand_below_root(self) -> float:
-        """Return how far the open hand reaches below its root at the start, in m."""
-        model, data = self.model, mujoco.MjData(self.model)
-        data.qpos[self._root_at : self._root_at + 7] = (0, 0, 0, *self.hand.start_quat)
-        mujoco.mj_kinematics(model, data)
-        is_hand = model.body_rootid[model.geom_bodyid] == self._palm
-        solid = is_hand & (model.geom_contype > 0)
-        up = data.geom_xmat[solid].reshape(-1, 3, 3)[:, 2]
-        middle, half = np.split(model.geom_aabb[solid], 2, axis=1)
-        lowest = data.geom_xpos[solid, 2] + (up * middle).sum(axis=1) - (abs(up) * half).sum(axis=1)
-        return -float(lowest.min())
+        self._reach_down = reach_below_root(model, hand)
 
     def _reset(self, ids: IntArray, seeds: IntArray) -> None:
         self._streams.seed(ids, seeds)
@@ -389,8 +359,12 @@ class GraspBatch(MujocoBatch):
         found[:, layout.joint_position] = 2.0 * angles / self._joint_span - 1.0
         found[:, layout.joint_velocity] = VELOCITY_SCALE * self.qvel[:, self._joint_dofs]
         found[:, layout.joint_force] = FORCE_SCALE * self._torque[:, self._joint_dofs]
-        found[:, layout.fingertips] = self._tip_states(state)
-        found[:, layout.fingertip_force] = FORCE_SCALE * self._tip_forces(state)
+        found[:, layout.fingertips] = tip_states(
+            state, self._cvel[:, self._tips], self._center[:, self._palm]
+        )
+        found[:, layout.fingertip_force] = FORCE_SCALE * tip_forces(
+            state, self._tip_force, self._tip_weight, self._tip_center
+        )
         found[:, layout.palm] = state.palm
         found[:, layout.hand_rotation] = euler_xyz(state.palm_quaternion)
         found[:, layout.action] = self._action
@@ -404,27 +378,6 @@ class GraspBatch(MujocoBatch):
         found[:, layout.code] = CODE_SCALE * self._code
         np.clip(found, -LIMIT, LIMIT, out=found)
         return {SOLE_AGENT: found}
-
-    def _tip_states(self, state: GraspState) -> FloatArray:
-        """Return position, quaternion, velocity and spin of the fingertips, (num_envs, 13 n)."""
-        position, quat, motion = state.tip_position, state.tip_quaternion, self._cvel[:, self._tips]
-        spin, velocity = motion[..., :3], motion[..., 3:]
-        # MuJoCo has the velocity at the center of mass of the whole hand.
-        arm = position - self._center[:, self._palm, None]
-        velocity = velocity + cross(spin, arm)
-        parts = (position, quat[..., 1:], quat[..., :1], velocity, spin)
-        return np.concatenate(parts, axis=-1).reshape(self.num_envs, -1)
-
-    def _tip_forces(self, state: GraspState) -> FloatArray:
-        """Return force and torque on the fingertips in their frames, (num_envs, 6 n).
-
-        MuJoCo's sensors include the weight, which does not act on this hand.
-        """
-        found = self._tip_force.reshape(self.num_envs, -1, 2, 3).copy()
-        weight = rotate(conjugate(state.tip_quaternion), self._tip_weight)
-        found[:, :, 0] -= weight
-        found[:, :, 1] -= cross(self._tip_center, weight)
-        return found.reshape(self.num_envs, -1)
 
     def render(self, index: int = 0) -> npt.NDArray[np.uint8]:
         """Draw one environment off-screen: (480, 480, 3) uint8.

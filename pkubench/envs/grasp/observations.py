@@ -76,7 +76,8 @@ class Layout:
     @property
     def size(self) -> int:
         """Length of an observation."""
-        return self.code.stop
+        stop: int = self.code.stop
+        return stop
 
     @property
     def proprioception(self) -> slice:

@@ -7,8 +7,10 @@ mass of the body. A row is what MuJoCo computes when it compiles the object alon
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import mujoco
@@ -71,7 +73,17 @@ def compile_slots(settings: SceneSettings, items: Sequence[Solid], is_drawn: boo
         settings: hand, friction.
         items: objects at their scales, at least one.
         is_drawn: with what is seen and touches nothing.
+
+    Returns:
+        The scene with a model of its own. What was compiled last is kept: thousands of objects take
+        seconds, and each block of an evaluation makes the environment again.
     """
+    found = _compiled(settings, tuple(items), is_drawn)
+    return replace(found, model=copy.copy(found.model))
+
+
+@functools.lru_cache(maxsize=2)
+def _compiled(settings: SceneSettings, items: tuple[Solid, ...], is_drawn: bool) -> Slots:
     meshes = [part for item in items for part in item.parts]
     count = max(len(item.object.parts) for item in items)
     model = compile_scene(settings, meshes, count, is_drawn)

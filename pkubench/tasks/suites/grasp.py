@@ -15,7 +15,7 @@ _EPISODES = (
         name=_OF,
         higher_is_better=True,
         unit="share of episodes",
-        describe="the object was within 5 cm of the goal in any step: the papers' success, success_any",
+        describe="the object was within 5 cm of the goal in any step (the papers' success)",
         interval="wilson",
     ),
     Metric(

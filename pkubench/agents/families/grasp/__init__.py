@@ -1,1 +1,1 @@
-"""Agents that grasp: scripts of a lift, and the search that finds them."""
+"""What agents that grasp are made of."""

@@ -13,8 +13,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from pkubench.agents.contract import BoolArray, FloatArray
-from pkubench.agents.families.grasp.open_loop import (
+from pkubench.envs.core.batch import SOLE_AGENT, BoolArray, FloatArray
+from pkubench.envs.grasp.grasp_batch import GraspBatch
+from pkubench.envs.grasp.items import Item
+from pkubench.envs.grasp.open_loop import (
     CLOSE_STEPS,
     JOINTS,
     LIFT_STEPS,
@@ -24,8 +26,6 @@ from pkubench.agents.families.grasp.open_loop import (
     TURN,
     ScriptAgent,
 )
-from pkubench.envs.core.batch import SOLE_AGENT
-from pkubench.envs.grasp.grasp_batch import GraspBatch
 from pkubench.envs.grasp.rewards import HOLD_STEPS
 from pkubench.errors import ConfigError
 
@@ -64,7 +64,8 @@ class Round(NamedTuple):
     @property
     def best(self) -> FloatArray:
         """The script with the highest score, (24,)."""
-        return self.scripts[int(np.argmax(self.scores))]
+        script: FloatArray = self.scripts[int(np.argmax(self.scores))]
+        return script
 
 
 def search(env: GraspBatch, seed: int, *, start: int = 0, number: int = 0) -> Iterator[Round]:
@@ -86,11 +87,7 @@ def search(env: GraspBatch, seed: int, *, start: int = 0, number: int = 0) -> It
     if limit is not None and limit < EPISODE_STEPS:
         raise ConfigError(f"a search needs episodes of {EPISODE_STEPS} steps, got {limit}")
     random = np.random.default_rng(seed)
-    top = float(env.items[number].poses.top.max() - env.items[number].poses.height.max())
-    mean, spread = np.zeros(SCRIPT_SIZE), np.empty(SCRIPT_SIZE)
-    mean[OFFSET], spread[OFFSET] = _FIRST_OFFSET_M + [0.0, 0.0, top], 0.015
-    mean[TURN], spread[TURN] = 0.0, 0.1
-    mean[JOINTS], spread[JOINTS] = _FIRST_JOINTS, 0.3
+    mean, spread = _first_distribution(env.items[number])
     least, begun, episodes = _LEAST_SPREAD * spread, time.process_time(), 0
     while True:
         scripts = mean + spread * random.normal(size=(count, SCRIPT_SIZE))
@@ -103,6 +100,23 @@ def search(env: GraspBatch, seed: int, *, start: int = 0, number: int = 0) -> It
         episodes += count
         spent = time.process_time() - begun
         yield Round(scripts, scores, reached, held, mean.copy(), episodes, spent)
+
+
+def first_scripts(item: Item, count: int, random: np.random.Generator) -> FloatArray:
+    """Return scripts of the first round for an object, (count, 24)."""
+    mean, spread = _first_distribution(item)
+    scripts: FloatArray = mean + spread * random.normal(size=(count, SCRIPT_SIZE))
+    return scripts
+
+
+def _first_distribution(item: Item) -> tuple[FloatArray, FloatArray]:
+    """Return mean and standard deviation of the first round's scripts, (24,) each."""
+    top = float(item.poses.top.max() - item.poses.height.max())
+    mean, spread = np.zeros(SCRIPT_SIZE), np.empty(SCRIPT_SIZE)
+    mean[OFFSET], spread[OFFSET] = _FIRST_OFFSET_M + np.array([0.0, 0.0, top]), 0.015
+    mean[TURN], spread[TURN] = 0.0, 0.1
+    mean[JOINTS], spread[JOINTS] = _FIRST_JOINTS, 0.3
+    return mean, spread
 
 
 def play(

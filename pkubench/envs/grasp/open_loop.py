@@ -12,7 +12,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pkubench.agents.contract import Array, BoolArray, FloatArray, IntArray
+from pkubench.envs.core.batch import Array, BoolArray, FloatArray
+from pkubench.envs.core.seeding import IntArray
 from pkubench.envs.grasp.grasp_batch import FORCE_N, TORQUE_NM
 from pkubench.envs.grasp.hands import SHADOW_HAND
 from pkubench.envs.grasp.observations import Layout
