@@ -47,7 +47,7 @@ def entry(prompt: str, response: str = "No.", *labels: int, safe: bool | None = 
 def write(path: Path, entries: list[Any]) -> str:
     text = "\n".join(json.dumps(e) for e in entries) + "\n"
     data = text.encode()
-    path.write_bytes(gzip.compress(data) if path.name.endswith(".gz") else data)
+    path.write_bytes(gzip.compress(data, mtime=0) if path.name.endswith(".gz") else data)
     return str(path)
 
 
@@ -109,7 +109,7 @@ def test_another_schema_is_one_clear_line(tmp_path: Path, wrong: Any, message: s
         ("a.jsonl", b'{"prompt": "a"', "a.jsonl:1 is not JSON"),
         ("a.jsonl", b"[" * 100_000, "a.jsonl:1 is not JSON"),
         ("a.jsonl.gz", b"plain", "cannot read"),
-        ("a.jsonl.gz", gzip.compress(b"{}" * 99)[:-9], "cannot read"),
+        ("a.jsonl.gz", gzip.compress(b"{}" * 99, mtime=0)[:-9], "cannot read"),
         ("a.json", b"{}", "a.json is not a list of rows"),
         ("a.json", b"[]", "a.json is not a list of rows"),
         ("a.csv", b"prompt,response", "a.csv is none of .jsonl"),
