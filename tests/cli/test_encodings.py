@@ -28,6 +28,7 @@ STORY = [
     ["evaluate", "--agents", "random,scripted:optimum", LIMITED, "--quick", "--out", "results"],
     ["evaluate", "runs/mine", "--out", "results"],
     ["compare", "results"],
+    ["rate", "random", "runs/mine", "--task", GAME],
     ["claims", "--paper", "HASAC"],
     ["plot", "results"],
     ["watch", "runs/mine", GAME, "--episodes", "1", "--out", "film.gif"],
