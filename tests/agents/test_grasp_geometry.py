@@ -212,6 +212,9 @@ def test_the_curriculum_begins_in_the_middle_and_grows_to_all_tasks() -> None:
         assert set(before.tolist()) <= set(after.tolist())
     assert levels[-1].tolist() == list(range(121))
     assert [len(level) for level in geo_curriculum(points[:3], 0)] == [1, 3]
+    for seed in range(10):  # no level stands twice, also where one before the last has all tasks
+        sizes = [len(level) for level in geo_curriculum(blobs(2)[0][:6], seed, sizes=(1, 4, 5))]
+        assert sizes == sorted(set(sizes)) and sizes[-1] == 6
     with pytest.raises(ConfigError, match="increase"):
         geo_curriculum(points, 0, sizes=(4, 1))
 

@@ -41,9 +41,11 @@ def test_a_mesh_is_cut_into_convex_parts_once(
     assert mesh_object(source, cache=cache).digest == first.digest
     # A damaged file of the cache is made anew, and the file's content decides, not its name.
     (kept,) = cache.iterdir()
-    kept.write_bytes(b"damaged")
-    with pytest.raises(MissingExtra, match=r"pkubench\[meshes\]"):
-        mesh_object(source, cache=cache)
+    whole = kept.read_bytes()
+    for damaged in (b"damaged", whole[: len(whole) // 2]):
+        kept.write_bytes(damaged)
+        with pytest.raises(MissingExtra, match=r"pkubench\[meshes\]"):
+            mesh_object(source, cache=cache)
 
 
 def test_what_is_not_a_mesh_is_refused_on_one_line(tmp_path: Path) -> None:

@@ -166,8 +166,8 @@ class GraspBatch(MujocoBatch):
         """
         if not items:
             raise ConfigError("no objects to grasp; give at least one")
-        if friction < 0:
-            raise ConfigError(f"friction must not be negative, got {friction}")
+        if not 0.0 <= friction < np.inf:
+            raise ConfigError(f"friction must be finite and not negative, got {friction}")
         self.hand = read_hand(hand)
         self.items = tuple(items)
         self.lift_relative = lift_relative

@@ -12,6 +12,7 @@ import io
 import os
 from pathlib import Path
 from typing import Any, Final
+from zipfile import BadZipFile
 
 import mujoco
 import numpy as np
@@ -170,7 +171,7 @@ def _read_parts(path: Path) -> list[FloatArray] | None:
     try:
         with np.load(path, allow_pickle=False) as file:
             points, counts = file["points"], file["counts"]
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None
     if points.ndim != 2 or points.shape[1] != 3 or counts.sum() != len(points):
         return None

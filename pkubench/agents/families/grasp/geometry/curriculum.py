@@ -50,6 +50,8 @@ def geo_curriculum(
             break
         centroids = geo_clustering(points, size, seed).centroids
         before = np.union1d(before, cdist(centroids, points).argmin(axis=1))
+        if len(before) == len(points):
+            break
         levels.append(before)
     return [*levels, np.arange(len(points))]
 
