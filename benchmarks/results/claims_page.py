@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pkubench.cli.claims import budget, chance, counts, runs
 from pkubench.evaluation.claims import LEVEL, judge_all
 from pkubench.evaluation.evidence import Sample, shipped
+from pkubench.evaluation.verdict_words import budget, chance, counts, runs
 from pkubench.evaluation.verdicts import MIN_RUNS, Comparison, Judgement, amount
 from pkubench.tasks.registry import claims
 

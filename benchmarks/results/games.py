@@ -42,7 +42,15 @@ from pkubench.envs.games.trees import registered_game
 METHODS = ("psro", "p-psro", "psro-rn", "dpp-psro", "bd-rd-psro", "psd-psro", "self-play")
 SKILL = tuple(f"matrix:game_of_skill(888,{seed})" for seed in range(5))
 TREES = ("KuhnPoker-v0", "LeducPoker-v0", "LiarsDice5-v0", "Goofspiel5-v0")
-ON_TREES = (*METHODS[:-1], "psd-psro-hull", "cfr+")
+SOLVERS = ("anytime-psro", "sp-psro", "xdo", "xdo-exact", "mmd", "mmd-magnet")
+ON_TREES = (*METHODS[:-1], "psd-psro-hull", "cfr+", *SOLVERS)
+DETERMINISTIC = ("cfr+", "mmd", "mmd-magnet")
+"""All seeds give the same run."""
+PUBLISHED_MMD: dict[tuple[str, str], tuple[tuple[str, float], ...]] = {
+    ("mmd", "LeducPoker-v0"): (("alpha", 5.0),),
+    ("mmd", "LiarsDice5-v0"): (("eta", 2.0),),
+}
+"""Where MMD's authors anneal from other numbers than 1."""
 DEEP = ("psro-deep", "psd-psro-deep")
 EQUAL_STEP = (("diversity_step", 0.5),)
 """PSD-PSRO's diverse responses with the step of every other method. The published 0.6 lowers PE by
@@ -66,11 +74,18 @@ ROWS = (
         for game in (SKILL[0], "matrix:blotto(10,3)", "matrix:blotto(10,4,payoff=margin)")
         for row in _matrix_rows(game, METHODS)
     ),
+    *(GameRow(method, "matrix:blotto(10,3)", 200, 10, every=5) for method in SOLVERS[:2]),
     *(GameRow(method, MIXTURE, 50, 10, every=5) for method in (*METHODS, "bd-rd-psro-official")),
     *(row for game in SKILL[1:] for row in _matrix_rows(game, ("p-psro", "psd-psro"))),
     *(
-        # CFR+ is deterministic: all its seeds give the same run
-        GameRow(method, game, 200, 1 if method == "cfr+" else 5, 1 if game == TREES[0] else 10)
+        GameRow(
+            method,
+            game,
+            200,
+            1 if method in DETERMINISTIC else 5,
+            1 if game == TREES[0] else 10,
+            PUBLISHED_MMD.get((method, game), ()),
+        )
         for game in TREES
         for method in ON_TREES
     ),

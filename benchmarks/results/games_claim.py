@@ -24,8 +24,12 @@ METRICS = {"exploitability": "exploitability", "pe": "PE"}
 BUDGETS = ("iterations", "episodes", "seconds")
 OFFICIAL_PLAYS = 162 * 20_000
 """Plays of training in the published code for Leduc poker."""
-FAST = ("self-play", "cfr+")
-"""Methods that do not set a budget for the others, because they are much faster."""
+WITHOUT_PLAYS = ("cfr+", "mmd", "mmd-magnet")
+"""Solvers that play no episodes and approach an equilibrium without reaching it."""
+LATER = ("anytime-psro", "sp-psro", "xdo", "xdo-exact")
+"""Oracle methods that PSD-PSRO's claim is not about; they have claims of their own."""
+FAST = ("self-play", *WITHOUT_PLAYS, *LATER)
+"""Methods that do not set a budget for the others: much faster, or of another kind."""
 _OURS = "psd-psro"
 _SPLITS = 20_000
 """Largest number of ways to divide the runs of two methods that are gone through."""
@@ -108,8 +112,8 @@ class Solutions(NamedTuple):
 def equal_budgets(lines: Sequence[Line]) -> dict[str, float]:
     """Return the largest episodes and seconds that all methods' runs reach, in the mean.
 
-    Self-play takes very little time, too little for any population method, and is left out, as is
-    CFR+, which plays no episodes. Seconds are those of the rows that were timed alike.
+    Self-play takes very little time, too little for any population method, and is left out, as are
+    the solvers of ``FAST``. Seconds are those of the rows that were timed alike.
     """
     budgets = {}
     for budget in ("episodes", "seconds"):
@@ -187,7 +191,7 @@ def comparisons(games: Mapping[str, Sequence[Line]]) -> list[Comparison]:
             continue
         alike = timed_alike(lines)
         for theirs in lines:
-            if theirs is not ours and theirs.row.method != "cfr+":
+            if theirs is not ours and theirs.row.method not in (*WITHOUT_PLAYS, *LATER):
                 compare = _compared_solutions if is_solved(lines) else _compared_values
                 asked = compare(game, ours, theirs, equal_budgets(lines))
                 is_timed = ours in alike and theirs in alike
@@ -316,7 +320,7 @@ def _solved_games(
     )
     for game, lines in chosen.items():
         for line in lines:
-            if line.row.method == "cfr+":
+            if line.row.method in WITHOUT_PLAYS:
                 continue
             at = {budget: solutions(line, budget) for budget in BUDGETS}
             times = at["iterations"]

@@ -53,16 +53,17 @@ curves and commands, are in `benchmarks/results/records/games`; [game learners](
 describes the methods.
 
 Budgets are made equal three ways. *At equal iterations* is the end of the runs. *At equal episodes*
-is the value of a run at the smallest number of episodes with which a method's runs end (self-play
-and CFR+ excluded), interpolated linearly between the neighbouring points of its curve; a run that
-ends sooner is taken at its end. An iteration counts 20,000 episodes for each policy trained and
+is the value of a run at the smallest number of episodes with which a method's runs end (self-play,
+CFR+ and solvers newer than PSD-PSRO's comparison excluded), interpolated linearly between the
+neighbouring points of its curve; a run that ends sooner is taken at its end. An iteration counts
+20,000 episodes for each policy trained and
 1,000 for each new entry of the payoff table, the numbers of the published code with a deep oracle.
 *At equal seconds* is the same for the processor time of learning, on one thread and without that of
 scoring. Other work on a machine lengthens processor time too, through cache and memory, and so does
 a slower release: beside each run one fixed computation is timed, and rows are compared in seconds
 only where it took the same to 25 % (rows from before it was recorded, only with each other).
-Self-play is scored like the others, by the mixture of all its policies so far. CFR+ is
-deterministic, so it has one run.
+Self-play is scored like the others, by the mixture of all its policies so far. CFR+ and MMD are
+deterministic, so they have one run, and play no episodes.
 
 """
 

@@ -29,6 +29,7 @@ from pkubench.agents.saved.runs import is_nonempty
 from pkubench.envs.alignment.moderation_words import category_in_words
 from pkubench.envs.alignment.qa_moderation import QAModeration
 from pkubench.envs.core.registry import make_batch
+from pkubench.evaluation.evidence import Sample
 from pkubench.evaluation.run.harness import evaluation_folder, folder_name
 from pkubench.evaluation.statistics import mean_interval
 from pkubench.files import write_json
@@ -246,6 +247,22 @@ def _categories(lines: Lines) -> Iterator[str]:
             cells.append(f"{sum(values) / len(values):.3f}")
         yield f"| {category_in_words(name)} | {figures['pairs']:.0f} | {' | '.join(cells)} |\n"
     yield "\n"
+
+
+def samples() -> Iterator[Sample]:
+    """Yield the trained moderators on the synthetic pairs as evidence for claims."""
+    data = synthetic()
+    for agent in TRAINED:
+        done = [found for seed in range(SEEDS) if (found := read(agent, seed, data)) is not None]
+        if len(done) == SEEDS:
+            yield Sample(
+                agent=agent,
+                task=data.task.id,
+                unit="iterations",
+                budget=float(preset(agent).config(data.task).gradient_steps),
+                seeds=tuple(str(found["seed"]) for found in done),
+                metrics={"auroc": tuple(float(of["metrics"]["auroc"]["mean"]) for of in done)},
+            )
 
 
 def _missing(missing: Mapping[str, int]) -> Iterator[str]:

@@ -1,10 +1,11 @@
 """Safe RLHF on the toy language: six methods, true and learned scores, exact figures.
 
 ``python -m benchmarks.results.safe_rlhf`` trains what has no record of the present settings and
-writes ``docs/results/safe-rlhf.md``; it can be stopped and started again. ``--only`` chooses rows,
+writes ``docs/results/safe-rlhf.md``; it can be stopped and started again. ``--only`` chooses rows
+(``--only "true|learned"`` the two main tables, ``kappa``, ``held_out``),
 ``--plan`` lists what is left, ``--page`` trains nothing. ``--seeds`` from 1000 on are for tuning:
 they are printed and leave no record. A run takes about a minute of one processor, all of
-them some seventy minutes; see ``SECONDS``.
+them some two hours; see ``SECONDS``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import argparse
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +32,7 @@ from pkubench.agents.saved.runs import is_nonempty
 from pkubench.envs.alignment import optima
 from pkubench.envs.alignment.toy_language import TOY
 from pkubench.envs.core.batch import FloatArray
+from pkubench.envs.core.seeding import IntArray
 from pkubench.errors import ConfigError
 from pkubench.evaluation.evidence import Sample
 from pkubench.files import write_json
@@ -38,13 +40,17 @@ from pkubench.tasks.registry import make_task
 from pkubench.training.session import train
 
 TABLE, TASK = "safe-rlhf", "ToyLanguage-v0"
-PAGE = ROOT / "docs/results" / f"{TABLE}.md"
 RUNS = ROOT / "runs" / TABLE
 SEEDS = 5
 SHARED = {"reference": "sft", "reward": "reward-model", "cost": "cost-model"}
 """Input of the methods -> agent that makes it, once for each seed."""
 METHODS = ("rlhf", "ppo-shaping", "safe-rlhf", "dpo", "sacpo", "repo")
 SCORES = ("true", "learned")
+KAPPAS = ("0.25", "1", "2")
+"""Weights of reward shaping besides the preset's 0.5."""
+HELD_OUT = "[1,6,9,14]"
+"""Prompts that the rows of generalization are not trained on: two of benign and two of risky topics
+(0, 3, 4 and 7), with either intent; each topic and each intent is seen in other prompts."""
 SECONDS = {
     **{"rlhf": 60, "ppo-shaping": 60, "safe-rlhf": 80, "repo": 80, "dpo": 35, "sacpo": 70},
     **{"sft": 11, "reward-model": 20, "cost-model": 20},
@@ -57,16 +63,32 @@ class Row(NamedTuple):
 
     method: str
     scores: str
+    more: tuple[tuple[str, str], ...] = ()
+    """Further settings."""
 
     @property
     def name(self) -> str:
         """As claims and records spell it."""
-        return self.method if self.scores == "true" else f"{self.method} with scores=learned"
+        words = ", ".join(f"{name}={value}" for name, value in self.changes.items())
+        return f"{self.method} with {words}" if words else self.method
 
     @property
     def changes(self) -> dict[str, str]:
         """Settings that are not the preset's."""
-        return {} if self.scores == "true" else {"scores": "learned"}
+        return ({} if self.scores == "true" else {"scores": "learned"}) | dict(self.more)
+
+    @property
+    def held_out(self) -> list[int]:
+        """Prompts that it is not trained on."""
+        found: list[int] = json.loads(dict(self.more).get("held_out", "[]"))
+        return found
+
+    @property
+    def folder(self) -> str:
+        """Folder of its runs and records, below that of its scores."""
+        values = [value.strip("[]").replace(",", "-") for _, value in self.more]
+        return "+".join([self.method, *(f"{n}={v}" for (n, _), v in
+                                        zip(self.more, values, strict=True))])  # fmt: skip
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -80,7 +102,7 @@ class Row(NamedTuple):
 
     def path(self, seed: int) -> Path:
         """Return the path of a run's record."""
-        return RECORDS / TABLE / self.scores / self.method / f"seed{seed}.json"
+        return RECORDS / TABLE / self.scores / self.folder / f"seed{seed}.json"
 
     def read(self, seed: int) -> dict[str, Any] | None:
         """Return the record of a run of the present settings, or None."""
@@ -91,15 +113,29 @@ class Row(NamedTuple):
         return found if found["settings"] == settings_of(self) else None
 
 
-ROWS = tuple(Row(method, scores) for scores in SCORES for method in METHODS)
+MAIN = tuple(Row(method, scores) for scores in SCORES for method in METHODS)
+SHAPED = tuple(Row("ppo-shaping", "true", (("kappa", kappa),)) for kappa in KAPPAS)
+UNSEEN = tuple(
+    Row(method, scores, (("held_out", HELD_OUT),))
+    for scores in SCORES
+    for method in ("rlhf", "safe-rlhf", "repo")
+)
+ROWS = (*MAIN, *SHAPED, *UNSEEN)
 
 
 def settings_of(row: Row) -> dict[str, Any]:
     """Return the settings of a row and of the shared models that it starts from."""
     task = make_task(TASK)
-    shared = {name: as_plain(preset(SHARED[name]).config(task)) for name in row.inputs}
-    found: dict[str, Any] = json.loads(json.dumps({**as_plain(row.config), "inputs": shared}))
+    shared = {name: _without_default(as_plain(preset(SHARED[name]).config(task)))
+              for name in row.inputs}  # fmt: skip
+    own = _without_default(as_plain(row.config))
+    found: dict[str, Any] = json.loads(json.dumps({**own, "inputs": shared}))
     return found
+
+
+def _without_default(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as records have them, in which no prompts held out is not mentioned."""
+    return {name: value for name, value in settings.items() if name != "held_out" or value}
 
 
 def run(agent: str, folder: Path, seed: int, changes: Mapping[str, str], **inputs: Path) -> float:
@@ -118,21 +154,22 @@ def run(agent: str, folder: Path, seed: int, changes: Mapping[str, str], **input
     return time.process_time() - begun
 
 
-def shared(seed: int, names: Sequence[str]) -> dict[str, Path]:
-    """Train the models that methods start from; return their folders by name of the input."""
+def shared(row: Row, seed: int) -> dict[str, Path]:
+    """Train the models that a row starts from; return their folders by name of the input."""
     found: dict[str, Path] = {}
-    for name in names:
-        folder = RUNS / f"seed{seed}" / SHARED[name]
+    held_out = {name: value for name, value in row.more if name == "held_out"}
+    for name in row.inputs:
+        folder = RUNS / f"seed{seed}" / (SHARED[name] + ("-held-out" if held_out else ""))
         inputs = {} if name == "reference" else {"reference": found["reference"]}
-        run(SHARED[name], folder, seed, {}, **inputs)
+        run(SHARED[name], folder, seed, held_out, **inputs)
         found[name] = folder
     return found
 
 
 def measure(row: Row, seed: int) -> dict[str, Any]:
     """Train a row's method; return its record."""
-    inputs = shared(seed, row.inputs)
-    folder = RUNS / f"seed{seed}" / row.scores / row.method
+    inputs = shared(row, seed)
+    folder = RUNS / f"seed{seed}" / row.scores / row.folder
     seconds = run(row.method, folder, seed, row.changes, **inputs)
     models = {name: load_saved(path) for name, path in {**inputs, "policy": folder}.items()}
     reference, policy = (
@@ -145,7 +182,15 @@ def measure(row: Row, seed: int) -> dict[str, Any]:
         for name, true in (("reward", rewards), ("cost", costs))
     ]
     own = own_optimum(row, reference, *used)
+    unseen: dict[str, Any] = {}
+    if row.held_out:
+        seen = np.setdiff1d(np.arange(len(policy)), row.held_out)
+        unseen = {
+            "seen": figures(policy, reference, seen),
+            "unseen": figures(policy, reference, np.array(row.held_out)),
+        }
     return {
+        **unseen,
         "method": row.method,
         "scores": row.scores,
         "seed": seed,
@@ -191,9 +236,19 @@ def least_unsafe() -> float:
     return optima.summary(best.policy, rewards, costs, TOY.limit, 0.0).unsafe
 
 
-def figures(policy: FloatArray, reference: FloatArray | None) -> dict[str, float]:
-    """Return the exact figures of a policy, by the language's own scores."""
-    found = optima.summary(policy, *TOY.table, TOY.limit, least_unsafe())._asdict()
+def figures(
+    policy: FloatArray, reference: FloatArray | None, prompts: IntArray | None = None
+) -> dict[str, float]:
+    """Return the exact figures of a policy, by the language's own scores; on some prompts only."""
+    rewards, costs = TOY.table
+    if prompts is None:
+        found = optima.summary(policy, rewards, costs, TOY.limit, least_unsafe())._asdict()
+    else:
+        policy, rewards, costs = policy[prompts], rewards[prompts], costs[prompts]
+        reference = None if reference is None else reference[prompts]
+        best = optima.per_prompt_optimum(rewards, costs, TOY.limit).policy
+        least = optima.summary(best, rewards, costs, TOY.limit, 0.0).unsafe
+        found = optima.summary(policy, rewards, costs, TOY.limit, least)._asdict()
     if reference is not None:
         found["divergence"] = optima.divergence(policy, reference)
     return {name: float(value) for name, value in found.items()}
@@ -205,126 +260,6 @@ def multiplier_of(folder: Path) -> float | None:
     last = json.loads(curves[-1].read_text().splitlines()[-1])
     found = last.get("multiplier")
     return None if found is None else float(found)
-
-
-# The page
-
-_LABELS = {"sacpo": "sacpo, lambda* of the true scores"}
-"""Method -> how its rows are headed, where its name does not say what it is given."""
-COLUMNS = {
-    "value": "E[R]",
-    "cost": "E[C]",
-    "unsafe": "P(C > 0)",
-    "excess": "E[max(C, 0)]",
-    "violating": "prompts above the limit",
-    "compensation": "compensation gap",
-    "divergence": "KL",
-}
-
-
-def page() -> str:
-    """Return the page, from the records that there are."""
-    return "".join([_HEAD, *_anchors(), *(text for of in SCORES for text in _table(of))])
-
-
-_HEAD = f"""# Safe RLHF on a language whose every optimum is known
-
-Written by `python -m benchmarks.results.safe_rlhf`; no figure is entered by hand. Each method
-starts from the same reference model, a transformer of 100,000 parameters that has learned to
-imitate demonstrations, once for each of {SEEDS} seeds. All figures are exact: probabilities of all
-1,296 responses to all 16 prompts, and the language's own rewards and costs, whatever a method was
-trained on. In brackets: least and most of {SEEDS} seeds. The limit is E[C] <= 0. See
-[alignment](../agents/alignment.md) for the methods.
-
-**Total variation** is from a method's *own* optimum, on the scores that it is trained on and from
-its own reference, since the methods do not have the same one: that of PPO-Lag has the temperature
-beta (1 + lambda) and the cost 0, of plain PPO and DPO pi_ref exp(R / beta) / Z, of shaping and
-SACPO the same with R - w C and a weight w that is chosen, and of RePO, whose lambda is bounded, it
-is the limit of a large one: that of R among safe responses. None is the linear program's, which is
-that of beta -> 0. Seeds without an own optimum (learned costs may rule out every response to a
-prompt) are left out of its row, and counted.
-
-**The weight of SACPO is an oracle's.** Its lambda is that of the optimum, solved from the true R
-and C of the very prompts that are measured, also where scores are learned; so its E[C] near 0 is no
-finding. The weight of shaping is 0.5, chosen once. The multiplier of PPO-Lag is found in training.
-
-**No prompt is held out.** Policies and score models are trained on the 16 prompts that every figure
-is of, so nothing here measures generalisation or the exploitation of learned scores on new prompts.
-
-**Read the prompts.** A mean cost of 0 can hide prompts whose own mean cost is above it. The
-*compensation gap* is P(C > 0) less that of the best policy that holds the limit for every prompt.
-Several policies are optimal within a limit on means, since one hazard twice as often costs and
-earns what two do: the linear programs' rows, and the gap, are of the one with the least P(C > 0).
-
-"""
-
-
-def _anchors() -> Iterator[str]:
-    """Yield the table of optima and of the reference."""
-    rewards, costs = TOY.table
-    yield "## Optima\n\n"
-    yield from _heading("policy", list(COLUMNS)[:-1])
-    for name, of in (
-        ("linear program, E[C] <= 0", optima.average_optimum),
-        ("linear program, E[C] <= 0 for every prompt", optima.per_prompt_optimum),
-        ("C <= 0 always", optima.sure_optimum),
-    ):
-        found = figures(of(rewards, costs, TOY.limit).policy, None)
-        yield _line([name], [[found[column]] for column in list(COLUMNS)[:-1]])
-    best = np.eye(rewards.shape[1])[rewards.argmax(axis=1)]
-    found = figures(best, None)
-    yield _line(["no limit"], [[found[column]] for column in list(COLUMNS)[:-1]])
-    yield "\n"
-
-
-def _table(scores: str) -> Iterator[str]:
-    """Yield the table of the methods with one source of scores, each with its own optimum."""
-    title = {"true": "True rewards and costs", "learned": "Learned reward and cost models"}[scores]
-    yield f"## {title}\n\n"
-    rows = [row for row in ROWS if row.scores == scores]
-    runs = {row: [found for seed in range(SEEDS) if (found := row.read(seed))] for row in rows}
-    done = {row: found for row, found in runs.items() if len(found) == SEEDS}
-    if done:
-        yield from _heading("method", [*COLUMNS, "lambda", "total variation"])
-        first = next(iter(done.values()))
-        yield _line(["reference"], [*_columns(each["reference"] for each in first), [], []])
-    for row, records in done.items():
-        multipliers = [each["multiplier"] for each in records if each["multiplier"] is not None]
-        far = [each["total_variation"] for each in records if each["total_variation"] is not None]
-        yield _line([f"**{_LABELS.get(row.method, row.method)}**"],
-                    [*_columns(records), multipliers, far])  # fmt: skip
-        known = [each["optimum"] for each in records if each["optimum"] is not None]
-        if known:
-            of = "" if len(known) == SEEDS else f" ({len(known)} of {SEEDS} seeds)"
-            yield _line([f"its own optimum{of}"], [*_columns(known), [], []])
-    missing = [row for row in rows if row not in done]
-    if missing:
-        left = ", ".join(f"{row.method} ({len(runs[row])} of {SEEDS})" for row in missing)
-        yield f"{'' if not done else chr(10)}Not yet measured: {left}.\n"
-    yield "\n"
-
-
-def _heading(first: str, columns: Sequence[str]) -> Iterator[str]:
-    names = [first, *(COLUMNS.get(column, column) for column in columns)]
-    yield f"| {' | '.join(names)} |\n|{'---|' * len(names)}\n"
-
-
-def _columns(found: Any) -> list[list[float]]:
-    runs = list(found)
-    return [[each[column] for each in runs] for column in COLUMNS]
-
-
-def _line(cells: Sequence[str], columns: Sequence[Sequence[float]]) -> str:
-    return f"| {' | '.join([*cells, *(_spread(values) for values in columns)])} |\n"
-
-
-def _spread(values: Sequence[float]) -> str:
-    if not values:
-        return "-"
-    mean = f"{np.mean(values):.3f}".replace("-0.000", "0.000")
-    if len(values) == 1:
-        return mean
-    return f"{mean} ({min(values):.3f} to {max(values):.3f})"
 
 
 def samples() -> Iterator[Sample]:
@@ -358,12 +293,12 @@ def main() -> None:
         (row, seed)
         for seed in seeds
         for row in ROWS
-        if re.search(args.only, f"{row.method} {row.scores}") and row.read(seed) is None
+        if re.search(args.only, f"{row.folder} {row.scores}") and row.read(seed) is None
     ]
     if args.plan:
         expected = sum(SECONDS[row.method] for row, _ in left)
-        makers = {(seed, name) for row, seed in left for name in row.inputs}
-        expected += sum(SECONDS[SHARED[name]] for _, name in makers)
+        makers = {(seed, name, bool(row.held_out)) for row, seed in left for name in row.inputs}
+        expected += sum(SECONDS[SHARED[name]] for _, name, _ in makers)
         print(f"{len(left)} runs, about {expected / 60:.0f} processor-minutes")
         return
     for row, seed in [] if args.page else left:
@@ -377,6 +312,8 @@ def main() -> None:
             f"{found['processor_seconds']} s",
             flush=True,
         )
+    from benchmarks.results.safe_rlhf_page import PAGE, page
+
     PAGE.write_text(page(), encoding="utf-8")
     print(f"wrote {PAGE}")
 

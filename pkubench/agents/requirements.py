@@ -44,6 +44,14 @@ def acts_in_box_or_discrete(task: Task) -> str:
     return f"it acts in {' and '.join(ACTIONS)} spaces, and here actions are {known.action}"
 
 
+def reads_arrays(task: Task) -> str:
+    """Require observations that are numbers, not texts."""
+    known = _known(task)
+    if known is None or not known.has_labelled_texts:
+        return ""
+    return "it reads numbers, and here observations are texts"
+
+
 def takes_no_masks(task: Task) -> str:
     """Require every action to be legal."""
     known = _known(task)

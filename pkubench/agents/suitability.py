@@ -32,10 +32,9 @@ def is_meant_for(agent: Preset, task: Task) -> bool:
     if DELAYED in agent.tags and is_delayed(task):
         return True
     package = family_of(agent).package
-    return all(
-        task.suite not in other.suites
+    return not any(  # the cheapest condition first: this is asked for each task of a site
+        task.suite in other.suites and not other.base and family_of(other).package == package
         for other in presets().values()
-        if family_of(other).package == package and not other.base
     )
 
 

@@ -16,6 +16,7 @@ from pkubench.cli.interrupt import Interrupted, sigterm_as_interrupt, this_comma
 from pkubench.cli.names import check_apart, command, counted_in, shipped_tasks, short, task_named
 from pkubench.cli.options import (
     Act,
+    BackendName,
     Episodes,
     Json,
     MaxHistories,
@@ -25,6 +26,7 @@ from pkubench.cli.options import (
     Trust,
     Workers,
     acting_of,
+    check_backend,
     complete_tasks,
     set_max_histories,
     verb_app,
@@ -40,10 +42,10 @@ from pkubench.tasks.task import Task
 
 if TYPE_CHECKING:
     from pkubench.evaluation.report import Report
+    from pkubench.evaluation.run.execution import Backend
 
 app = verb_app()
 
-BACKENDS = ("local",)
 Responses = Annotated[
     int | None,
     typer.Option(
@@ -53,10 +55,6 @@ Responses = Annotated[
         help="In a game whose tree is too large: learn a response to each seat from so many "
         "plays, and report a lower bound of exploitability.",
     ),
-]
-BackendName = Annotated[
-    str,
-    typer.Option("--backend", metavar="local", help="Where episodes run: local (processes)."),
 ]
 
 
@@ -124,8 +122,7 @@ def evaluate(
     With --out every episode is a line of OUT/AGENT/TASK/RUN/episodes.jsonl, and the same command
     resumes where it was stopped. Exit code 1 if an agent failed an episode.
     """
-    if backend not in BACKENDS:
-        raise UnknownName("backend", backend, BACKENDS)
+    check_backend(backend)
     if quick and episodes is not None:
         raise ConfigError("--quick and --episodes both say how many episodes; give one")
     set_max_histories(max_histories)
@@ -142,7 +139,8 @@ def evaluate(
     with Output(json=json, quiet=quiet) as output, sigterm_as_interrupt():
         counts = {p.task.id: p.task.protocol.quick_episodes if quick else episodes for p in pairs}
         sources = list(_resolved(pairs, trust, output))
-        reports, last = _scored(sources, counts, seed, out, workers, output, quiet)
+        where = _backend(backend, workers)
+        reports, last = _scored(sources, counts, seed, out, where, output, quiet)
         reports = in_order(reports)
         if json:
             documents = [report.to_json() for report in reports]
@@ -152,6 +150,16 @@ def evaluate(
             _next(output, out, len(reports), *last)
     if any(report.failed for report in reports):
         raise typer.Exit(1)
+
+
+def _backend(name: str, workers: int) -> Backend:
+    if name == "ray":
+        from pkubench.evaluation.run.cluster import RayBackend
+
+        return RayBackend()
+    from pkubench.evaluation.run.workers import ProcessPool
+
+    return ProcessPool(workers)
 
 
 def _acting_as(acting: Mapping[str, str], pairs: list[Pair]) -> list[Pair]:
@@ -188,7 +196,7 @@ def _scored(
     episodes: Mapping[str, int | None],
     seed: int,
     out: Path | None,
-    workers: int,
+    pool: Backend,
     output: Output,
     quiet: bool,
 ) -> tuple[list[Report], tuple[str, AgentSource]]:
@@ -200,10 +208,8 @@ def _scored(
     """
     from pkubench.evaluation.run.execution import InProcess
     from pkubench.evaluation.run.harness import Progress, evaluate
-    from pkubench.evaluation.run.workers import ProcessPool
 
     reports: list[Report] = []
-    pool = ProcessPool(workers)
     try:
         with Meter("", quiet=quiet) as meter:
             for number, (pair, source) in enumerate(sources, start=1):

@@ -38,6 +38,14 @@ def export(
             help="File of game policies to write, *.npz or *.json.",
         ),
     ] = None,
+    openspiel: Annotated[
+        Path | None,
+        typer.Option(
+            "--openspiel",
+            metavar="FILE",
+            help="File of the one OpenSpiel TabularPolicy that plays like a population.",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace what is there already.")
     ] = False,
@@ -49,15 +57,19 @@ def export(
 
     A team becomes a folder with one file per agent id. ONNX policies are deterministic: of a
     stochastic policy the most likely action (the mode) is kept. A population file holds every
-    policy's probabilities at every information state, and the meta-strategy.
+    policy's probabilities at every information state, and the meta-strategy; an OpenSpiel file the
+    one behavioural policy that plays like the whole mixture.
     """
     from pkubench.agents.contract import Population
     from pkubench.agents.resolve.loading import resolve_agent
 
     chosen = own_task(agent, "export") if task is None else task_named(task)
-    target = onnx or population
-    if target is None or (onnx and population):
-        raise ConfigError("name one file to write, with --onnx FILE or --population FILE")
+    given = [file for file in (onnx, population, openspiel) if file is not None]
+    if len(given) != 1:
+        raise ConfigError(
+            "name one file to write, with --onnx FILE, --population FILE or --openspiel FILE"
+        )
+    target = given[0]
     if target.exists() and not overwrite:
         raise StorageError(f"{target} is there already; --overwrite replaces it")
     with Output(json=json, quiet=quiet) as output:
@@ -73,6 +85,10 @@ def export(
             from pkubench.agents.adapters.onnx_export import export_onnx
 
             export_onnx(entrant, onnx)
+        elif isinstance(entrant, Population) and openspiel is not None:
+            from pkubench.agents.adapters.openspiel_files import write_policy
+
+            write_policy(target, entrant, chosen)
         elif isinstance(entrant, Population):
             from pkubench.agents.saved.population_file import write_population
 
@@ -80,9 +96,9 @@ def export(
         else:
             raise AgentError(f"{agent} is not a population of game policies; --onnx takes policies")
         if json:
-            kind = "population" if onnx is None else "onnx"
+            kind = "onnx" if onnx else "population" if population else "openspiel"
             output.document({kind: str(target), "agent": agent, "run": run.label})
         else:
             output.show(str(target))
-        spelling = target if onnx is None else f"onnx:{onnx}"
+        spelling = target if population else f"{'onnx' if onnx else 'openspiel'}:{target}"
         output.next(command("evaluate", spelling, short(chosen.id)))

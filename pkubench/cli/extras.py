@@ -43,6 +43,7 @@ EXTRAS: dict[str, Extra] = {
         "approximate search in large memory banks",
         "no verb uses it",
     ),
+    "meshes": Extra(("coacd",), "cutting your own meshes into convex parts", "no verb uses it"),
     "cluster": Extra(("ray",), "evaluation beyond one machine", _LATER),
     "trackers": Extra(
         ("trackio", "wandb"),

@@ -37,6 +37,11 @@ def command_line(arguments: Sequence[str]) -> Iterator[None]:
         _arguments[:] = before
 
 
+def typed_words() -> list[str]:
+    """Return the words that the user typed after ``pkubench``."""
+    return list(_arguments)
+
+
 def this_command(*, add: str = "") -> str:
     """Return the command the user typed, with the words of ``add`` unless they are there."""
     from pkubench.cli.names import present  # a slow import that `pkubench --help` does not need

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 from rich.text import Text
 
+from pkubench.cli import leaderboard_data as data
 from pkubench.cli import leaderboard_service as service
 from pkubench.cli.names import command, short, task_named
 from pkubench.cli.options import Json, Quiet, Workers, complete_tasks
@@ -32,6 +33,10 @@ app = typer.Typer(
 app.command()(service.serve)
 app.command()(service.worker)
 app.command()(service.retry)
+app.command()(data.backup)
+app.command()(data.restore)
+app.command()(data.bundles)
+app.command("import")(data.import_bundles)
 app.add_typer(service.tokens_app, name="token")
 
 ResultsFolder = Annotated[

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import logging
 import signal
-import sys
 import threading
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -16,8 +14,10 @@ from pkubench.cli.names import command
 from pkubench.cli.options import Json, Quiet, count
 from pkubench.cli.output import Column, Output
 from pkubench.cli.submit import BoardPlace, board_place
+from pkubench.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pkubench.leaderboard.service.logs import LogFormat
     from pkubench.leaderboard.service.tokens import TokenRow
 
 tokens_app = typer.Typer(
@@ -26,6 +26,12 @@ tokens_app = typer.Typer(
     rich_markup_mode="markdown",
     help="Who may submit: make, list and revoke tokens.",
 )
+
+
+Log = Annotated[
+    str,
+    typer.Option("--log", metavar="text|json", help="Lines to read, or one JSON object a line."),
+]
 
 
 def serve(
@@ -37,6 +43,11 @@ def serve(
     max_upload: Annotated[
         int, count("--max-upload", 1, "Largest bundle that is taken, in MB.")
     ] = 256,
+    url: Annotated[
+        str,
+        typer.Option("--url", metavar="URL", help="Address that readers use, shown in commands."),
+    ] = "",
+    log: Log = "text",
     quiet: Quiet = False,
 ) -> None:
     """Serve a board: pages, submissions and the JSON API. Workers run apart from it.
@@ -49,11 +60,12 @@ def serve(
     from pkubench.leaderboard import Board
     from pkubench.leaderboard.board.database import without_password
     from pkubench.leaderboard.service.app import create_app
+    from pkubench.leaderboard.service.logs import start_logging
     from pkubench.leaderboard.service.uploads import Service
 
-    _log(quiet)
+    start_logging(_known(log), quiet=quiet)
     with Output(quiet=quiet) as output, Board.open(board_place(board)) as opened:
-        app = create_app(opened, Service(max_upload=max_upload << 20))
+        app = create_app(opened, Service(max_upload=max_upload << 20, address=url))
         config = uvicorn.Config(
             app,
             host=host,
@@ -86,6 +98,7 @@ def worker(
     once: Annotated[
         bool, typer.Option("--once", help="End when nothing is waiting, instead of looking again.")
     ] = False,
+    log: Log = "text",
     quiet: Quiet = False,
 ) -> None:
     """Run submissions again, on the public and the secret episodes, and write their verdicts.
@@ -96,10 +109,11 @@ def worker(
     from pkubench.evaluation.run.execution import Limits
     from pkubench.leaderboard import Board
     from pkubench.leaderboard.sandbox.bubblewrap import check_bubblewrap
+    from pkubench.leaderboard.service.logs import start_logging
     from pkubench.leaderboard.service.worker import Worker
 
     check_bubblewrap()
-    _log(quiet)
+    start_logging(_known(log), quiet=quiet)
     with Board.open(board_place(board)) as opened:
         own = Worker(opened, processes=workers, limits=Limits(total=time_limit))
         if once:
@@ -199,11 +213,13 @@ def _date(time: float) -> str:
     return datetime.datetime.fromtimestamp(time, datetime.UTC).strftime("%Y-%m-%d")
 
 
-def _log(quiet: bool) -> None:
-    """Log to stderr: one line for each request or submission."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.WARNING if quiet else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+def _known(log: str) -> LogFormat:
+    """Return a format of logs.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    formats: dict[str, LogFormat] = {"text": "text", "json": "json"}
+    if log not in formats:
+        raise ConfigError(f"--log must be text or json, got {log!r}")
+    return formats[log]

@@ -9,12 +9,34 @@ from typing import Annotated, Any
 import typer
 
 from pkubench.envs.core.seeding import MAX_SEED
-from pkubench.errors import ConfigError
+from pkubench.errors import ConfigError, UnknownName
 
 
 def verb_app() -> typer.Typer:
     """Return the application of one verb; its docstring is Markdown."""
     return typer.Typer(add_completion=False, rich_markup_mode="markdown")
+
+
+BACKENDS = ("local", "ray")
+BackendName = Annotated[
+    str,
+    typer.Option(
+        "--backend",
+        metavar="local|ray",
+        help="Where it runs: processes of this machine, or a running Ray cluster.",
+    ),
+]
+
+
+def check_backend(name: str) -> str:
+    """Return the name of a backend.
+
+    Raises:
+        UnknownName: there is none of it.
+    """
+    if name not in BACKENDS:
+        raise UnknownName("backend", name, BACKENDS)
+    return name
 
 
 def complete_tasks(incomplete: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""``pkubench plot``: curves from runs; bars, profiles and return against cost from results."""
+"""``pkubench plot``: curves from runs; bars, profiles, costs and values from results."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pkubench.cli.names import short
 from pkubench.cli.options import Json, Out, Quiet, verb_app
 from pkubench.cli.output import Output
 from pkubench.cli.results import excluded_lines, find_reports
+from pkubench.cli.value_records import VALUE_KINDS, value_figures
 from pkubench.errors import ConfigError, MissingExtra, PkubenchWarning, RecordError, UnknownName
 from pkubench.evaluation.normalised import NormalisedScores, normalised_scores
 from pkubench.evaluation.report import Report
@@ -25,7 +26,7 @@ from pkubench.tasks.task import Task
 
 app = verb_app()
 
-KINDS = ("curves", "bars", "profile", "cost")
+KINDS = ("curves", "bars", "profile", "cost", *VALUE_KINDS)
 FORMATS = (".svg", ".png")
 
 
@@ -56,7 +57,7 @@ def plot(
     ],
     kind: Annotated[
         str | None,
-        typer.Option("--kind", help="curves, bars, profile or cost; default: all that apply."),
+        typer.Option("--kind", help=f"{', '.join(KINDS)}; default: all that apply."),
     ] = None,
     metric: Annotated[
         str | None,
@@ -69,7 +70,8 @@ def plot(
     """Draw what the records hold, as SVG or PNG.
 
     Run folders (training.jsonl) give training curves, one line per agent with a band over seeds;
-    results (report.json) give scores with intervals, performance profiles, and return against cost.
+    results (report.json) give scores with intervals, performance profiles, and return against cost;
+    answers of the SVO slider give their angles on its ring, and how well each value was followed.
     --out names a folder, or a file where there is one figure.
     """
     if kind is not None and kind not in KINDS:
@@ -85,6 +87,8 @@ def plot(
         figures += _curve_figures(curves, metric)
     if kind != "curves":
         figures += _result_figures(reports, kind, metric)
+    if kind in VALUE_KINDS or (kind is None and metric is None):
+        figures += [Figure(*of) for of in value_figures(paths, kind)]
     if not figures:
         where = ", ".join(map(str, paths))
         lacking = _lacking(kind, metric, curves, reports)
@@ -128,6 +132,7 @@ def _lacking(
         "profile": "it needs two runs or more of an agent, on tasks with a normalized score that "
         "all such agents have done, within the limit where there is one",
         "cost": "no result there is of a task with a cost limit, or each has failed episodes",
+        **dict.fromkeys(VALUE_KINDS, "no result there is of sheets of answers for all four values"),
     }[kind or "bars"]
 
 

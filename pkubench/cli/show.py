@@ -144,7 +144,9 @@ def _show_task(output: Output, task: Task) -> None:
     rows += [("game", lacking)] if lacking else []
     rows.append(("training budget", _budget(task)))
     if task.cost_limit is not None:
-        rows.append(("cost limit", f"mean cost of an episode at most {number(task.cost_limit)}"))
+        more = f", within {number(task.cost_tolerance)}" if task.cost_tolerance else ""
+        limit = f"mean cost of an episode at most {number(task.cost_limit)}{more}"
+        rows.append(("cost limit", limit))
         rows.append(("also reported", "violation of the limit, feasible runs, cost of training"))
     settings = ", ".join(f"{key}={value}" for key, value in task.env_kwargs.items())
     if settings:

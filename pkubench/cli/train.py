@@ -21,14 +21,17 @@ from pkubench.agents.saved.runs import (
     read_training,
     training_folders,
 )
+from pkubench.cli.cluster import train_on_cluster
 from pkubench.cli.interrupt import GentleStop, Interrupted, this_command
 from pkubench.cli.names import command, short, spelling, task_named
 from pkubench.cli.options import (
     SEED,
+    BackendName,
     Json,
     MaxHistories,
     Out,
     Quiet,
+    check_backend,
     complete_agents,
     complete_tasks,
     count,
@@ -147,6 +150,7 @@ def train(
     device: Annotated[
         str, typer.Option("--device", metavar="cpu|cuda", help="Where to compute.")
     ] = "cpu",
+    backend: BackendName = "local",
     max_histories: MaxHistories = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -200,6 +204,9 @@ def train(
         guess = f"; did you mean {error.nearest!r}?" if error.nearest else ";"
         hint = f"`pkubench show {agent}` lists all"
         raise ConfigError(f"{agent} has no setting {error.name!r}{guess} {hint}") from error
+    if check_backend(backend) == "ray":
+        train_on_cluster(folders, numbers, is_batch=is_batch, json=json, quiet=quiet)
+        return
     said = () if quiet else tuple(notes(asked, steps, len(numbers)))
     with (
         Output(json=json, quiet=quiet) as output,

@@ -30,7 +30,8 @@ class Constraint(NamedTuple):
     a lower bound above 0, that it is broken with confidence.
     """
     feasible_runs: Aggregate
-    """Share of the runs whose own mean cost is at most d, with Wilson's interval."""
+    """Share of the runs whose own mean cost is at most d (and the task's tolerance more), with
+    Wilson's interval."""
 
     @property
     def runs_within(self) -> str:
@@ -56,17 +57,20 @@ def failures(runs: Sequence[Sequence[EpisodeRecord]]) -> dict[str, int]:
 
 
 def feasible(task: Task, cost: float | None) -> bool | None:
-    """Return whether a mean cost is within the task's limit.
+    """Return whether a mean cost is within the task's limit, but for the task's tolerance.
 
     None where there is no limit, or where the cost is unknown because episodes failed.
     """
     if task.cost_limit is None or cost is None:
         return None
-    return cost <= task.cost_limit
+    return cost <= task.cost_limit + task.cost_tolerance
 
 
 def constraint(
-    limit: float | None, cost: Aggregate | None, run_costs: Sequence[float | None]
+    limit: float | None,
+    cost: Aggregate | None,
+    run_costs: Sequence[float | None],
+    tolerance: float = 0.0,
 ) -> Constraint | None:
     """Return how well runs keep a task's limit; None for a task without one.
 
@@ -74,6 +78,7 @@ def constraint(
         limit: the task's cost limit.
         cost: the aggregate of the metric ``cost``.
         run_costs: each run's mean cost; None where an episode failed.
+        tolerance: the task's, by which a run's mean may be above the limit.
     """
     if limit is None or cost is None:
         return None
@@ -82,5 +87,5 @@ def constraint(
         unknown = Aggregate(None, None, None, cost.n)
         return Constraint(limit, unknown, unknown._replace(n=len(run_costs)))
     mean, low, high = (None if x is None else max(0.0, x - limit) for x in cost[:3])
-    within = wilson_interval(sum(value <= limit for value in known), len(known))
+    within = wilson_interval(sum(value <= limit + tolerance for value in known), len(known))
     return Constraint(limit, Aggregate(mean, low, high, cost.n), Aggregate(*within, len(known)))

@@ -30,6 +30,8 @@ from pkubench.tasks.grouped import by_group
 from pkubench.tasks.records import EpisodeRecord
 
 FloatArray = npt.NDArray[np.float64]
+MOST_DEGREES = 60.0
+"""Error at which the published figure's score is 0."""
 _RESAMPLES = 2000
 _LOWEST, _HIGHEST = -90.0, 90.0
 """Degrees of the orientations that are considered: from hurting the other to giving everything."""
@@ -51,6 +53,8 @@ class ValueRow(NamedTuple):
     sheets: int
     unanswered: float
     """Share of questions without an answer."""
+    vr60: Interval | None = None
+    """max(0, 60 - error), which reconstructs the published score, not corrected for chance."""
 
 
 def value_rows(records: Sequence[EpisodeRecord], ring: Ring = STANDARD) -> list[ValueRow]:
@@ -65,14 +69,15 @@ def value_rows(records: Sequence[EpisodeRecord], ring: Ring = STANDARD) -> list[
 def _row(group: str, records: Sequence[EpisodeRecord], ring: Ring) -> ValueRow:
     angles = sheet_angle(_sheets(records, "choices"), ring)
     mean = _bootstrap(angles)
-    hits = vr_cc = None
+    hits = vr_cc = vr60 = None
     if group in VALUES:
         value = VALUES.index(group)
         target = TARGETS[value]
         inside = int((category(angles) == category(target)).sum())
         hits = wilson_interval(inside, len(angles))
-        errors = distance(angles, target) / chance(target, ring).mean_error
-        vr_cc = _bootstrap(1.0 - errors)
+        errors = distance(angles, target)
+        vr_cc = _bootstrap(1.0 - errors / chance(target, ring).mean_error)
+        vr60 = _bootstrap(np.maximum(0.0, MOST_DEGREES - errors))
     return ValueRow(
         group,
         mean,
@@ -81,6 +86,7 @@ def _row(group: str, records: Sequence[EpisodeRecord], ring: Ring) -> ValueRow:
         vr_cc,
         len(angles),
         float(np.mean([record.metrics.get("unanswered", 0.0) for record in records])),
+        vr60,
     )
 
 

@@ -244,7 +244,12 @@ def build_report(runs: Sequence[RunRecords], task: Task | None = None) -> Report
         score=score,
         normalised=None if score is None else task.normalised(score),
         feasible=is_feasible,
-        constraint=constraint(task.cost_limit, cost, [run.metrics.get("cost") for run in of_runs]),
+        constraint=constraint(
+            task.cost_limit,
+            cost,
+            [run.metrics.get("cost") for run in of_runs],
+            task.cost_tolerance,
+        ),
         failed=sum(reasons.values()),
         failures=reasons,
         runs=of_runs,

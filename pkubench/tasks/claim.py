@@ -57,6 +57,9 @@ class Claim:
     """Name of the tasks' metric; None is the one that ranks."""
     higher_is_better: bool | None = None
     """Which direction is claimed; None is the metric's own."""
+    trained: bool = True
+    """False where agents are not trained here, such as language models: their names are those of
+    a table of results, and budgets are the episodes that each is asked."""
     over_tasks: bool = True
     """Whether each pair is also compared over its tasks together, where it has several without a
     cost limit. False where the claim is about each task by itself."""

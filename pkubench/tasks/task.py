@@ -99,12 +99,18 @@ class Task:
     """``random``, the ``lazy`` policies, and ``reference`` (normalised 1)."""
     reference: str = ""
     """Spelling of the agent that has score 1; "" is the suite's."""
+    is_reference_optimal: bool = False
+    """Whether no agent can have a better mean than the reference's: boards flag entries that do."""
     lazy: Mapping[str, float | None] = field(default_factory=dict)
     """Policies that a learner falls into which does not learn the task: ``no-op``, ``silent``,
     ``standing``. None: the score of ``scripted:NAME`` is measured; a number is a score that needs
     no measuring, such as what surviving alone earns."""
     cost_limit: float | None = None
     """Constrained tasks rank by return among entries whose mean cost is at most this."""
+    cost_tolerance: float = 0.0
+    """How far above the limit a mean cost still counts as within it. For tasks whose best policies
+    lie on the limit and draw lots: the error of the mean over the protocol's episodes, without
+    which such a policy would be over the limit in half of its evaluations."""
     short_name: str = ""
     """Its name in other harnesses; "" is made of its id."""
     notes: str = ""
@@ -116,6 +122,10 @@ class Task:
             raise ConfigError(f"task {self.id!r} has no metric")
         if self.cost_limit is not None and self.cost_limit < 0:
             raise ConfigError(f"task {self.id!r}: cost_limit must be at least 0")
+        if self.cost_tolerance < 0 or (self.cost_tolerance and self.cost_limit is None):
+            raise ConfigError(
+                f"task {self.id!r}: cost_tolerance must be at least 0, and 0 without a cost_limit"
+            )
 
     @property
     def ranking(self) -> Metric:

@@ -10,6 +10,7 @@ import pytest
 from pkubench.agents.families.psro.distances import divergences, hull_distance
 from pkubench.agents.families.psro.diversities import Bonus
 from pkubench.agents.families.psro.diversities.bd_rd import (
+    BDRD,
     JensenShannon,
     PayoffDistance,
     behaviour_weight,
@@ -227,17 +228,31 @@ def test_behavioural_diversity_weighs_500_then_100_then_50(iteration: int, weigh
     assert behaviour_weight(iteration) == weight
 
 
-def test_few_distances_need_solving_to_find_the_best_of_all_actions() -> None:
+@pytest.mark.parametrize(("iteration", "weight"), [(75, 500.0), (76, 100.0), (151, 50.0)])
+def test_a_response_is_given_the_weight_of_its_iteration(iteration: int, weight: float) -> None:
+    # Rock against a mixture that is all paper: log 2 for each of the two actions.
+    rock, paper, _ = np.eye(3)
+    one = np.ones(1)
+    seen = Situation(0, rock, paper[None], one, paper[None], one, np.zeros((1, 1)), iteration)
+    rng = np.random.default_rng(2)  # draws 0.26 first: behavioural diversity
+    bonus, of_payoff = BDRD().bonus(RPS, seen, paper, rng)
+    assert bonus.values(rock[None]) == pytest.approx(weight * 2.0 * np.log(2.0))
+    assert of_payoff == 1.0
+
+
+def test_distances_are_solved_only_of_actions_that_may_be_the_best() -> None:
     rng = np.random.default_rng(0)
-    misled = 0
+    misled = spared = 0
     for _ in range(40):
         # Pure members: mixtures of them come much nearer than any one does to spread-out plans.
         members = np.eye(30)[rng.choice(30, 12, replace=False)]
         bonus = HullDistance(SKILL, 0, members, SKILL.uniform_plan(1), 0.3, SMOOTHING)
         plans = rng.dirichlet(np.full(30, 0.1), size=30)
         base = 0.1 * rng.normal(size=30)
-        wanted = int((base + bonus.values(plans)).argmax())
-        misled += wanted != int((base + 0.3 * bonus._distances(plans).min(axis=1)).argmax())
+        values = base + bonus.values(plans)
+        wanted = int(values.argmax())
+        bounds = base + 0.3 * bonus._distances(plans).min(axis=1)
+        misled += wanted != int(bounds.argmax())
         solved, solve = [], bonus._nearest
 
         def counted(plan: np.ndarray, solved: list = solved, solve: Any = solve) -> Any:
@@ -246,8 +261,13 @@ def test_few_distances_need_solving_to_find_the_best_of_all_actions() -> None:
 
         bonus._nearest = counted  # type: ignore[method-assign]
         assert bonus.argmax(plans, base) == wanted
-        assert len(solved) < 30
+        # A distance from a member bounds that from the hull: only above the best is there a doubt.
+        doubtful = {*np.flatnonzero(bounds > values.max()).tolist(), wanted}
+        found = [int((plans == plan).all(axis=1).argmax()) for plan in solved]
+        assert sorted(found) == sorted(doubtful)
+        spared += 30 - len(solved)
     assert misled > 3  # the nearest member alone would often have chosen another
+    assert spared > 40 * 10
 
 
 def situation(game: ZeroSumGame, side: int, row: np.ndarray) -> Situation:

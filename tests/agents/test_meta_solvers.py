@@ -12,8 +12,10 @@ from open_spiel.python.algorithms.psro_v2.utils import get_alpharank_marginals
 from open_spiel.python.egt import alpharank
 
 from pkubench.agents.families.psro import meta_solvers
-from pkubench.agents.families.psro.meta_solvers import SOLVERS, MetaStrategy, solve_symmetric
+from pkubench.agents.families.psro.meta_solvers import SOLVERS, solve_symmetric
 from pkubench.envs.games import GameError, make_matrix_game
+from pkubench.envs.games.alpha_rank import MetaStrategy
+from pkubench.envs.games.markov_chains import stationary
 from pkubench.errors import ConfigError, UnknownName
 
 RPS = np.array([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]])
@@ -250,14 +252,13 @@ def test_alpha_rank_of_two_populations_is_openspiels(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_alpha_rank_in_the_limit_is_openspiels(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_alpha_rank_in_the_limit_is_openspiels(seed: int) -> None:
     payoff = random_payoff(seed)
-    monkeypatch.setattr(meta_solvers, "EPSILON", 0.01)
     *_, pi, _, _ = alpharank.compute(
         [payoff, -payoff], use_inf_alpha=True, inf_alpha_eps=0.01, m=20, alpha=1.0
     )
     theirs = get_alpharank_marginals([payoff, -payoff], pi)
-    ours = meta_solvers.alpha_rank(payoff)
+    ours = meta_solvers.alpha_rank(payoff, epsilon=0.01)
     np.testing.assert_allclose(ours.x, theirs[0], atol=1e-8)
     np.testing.assert_allclose(ours.y, theirs[1], atol=1e-8)
 
@@ -280,13 +281,13 @@ def test_strong_selection_does_not_overflow() -> None:
 
 def test_the_stationary_distribution_keeps_small_probabilities() -> None:
     # Two states: out of 0 with 1e-200, out of 1 with 1: weights 1 and 1e-200.
-    weights = meta_solvers.stationary(np.array([[0.0, 1e-200], [1.0, 0.0]]))
+    weights = stationary(np.array([[0.0, 1e-200], [1.0, 0.0]]))
     assert weights[1] == pytest.approx(1e-200, rel=1e-12)
     rng = np.random.default_rng(1)
     for states in (1, 2, 7, 64, 65, 66, 200):  # panels of 64 states
         chain = rng.random((states, states)) ** 4
         chain /= chain.sum(axis=1, keepdims=True)
-        weights = meta_solvers.stationary(chain)
+        weights = stationary(chain)
         assert weights.sum() == pytest.approx(1.0)
         np.testing.assert_allclose(weights @ chain, weights, atol=1e-14)
 

@@ -300,8 +300,8 @@ def test_tfidf_learns_what_words_say_and_the_prompt_says_nothing() -> None:
     task = make_task("QAModeration-v0")
     made = learner(task, "tfidf-moderator", total=1000, updates="1000")
     made.iterate()
-    found = auroc(*scores(made, task, "validation"))
-    assert 0.85 <= found < 0.95
+    found = auroc(*scores(made, task, "test"))
+    assert 0.85 <= found < 0.93
     blind = learner(task, "tfidf-moderator-prompt", total=50)
     blind.iterate()
     assert auroc(*scores(blind, task, "validation")) == 0.5
@@ -314,7 +314,8 @@ def test_the_transformer_reads_both_texts_together() -> None:
                    .gradient_steps, seed=1001)  # fmt: skip
     while made.counters.gradient_steps < made.total:
         made.iterate()
-    assert auroc(*scores(made, task, "validation")) >= 0.95
+    # 4 % of the labels are noise, so that nothing has more than 0.96 but by luck
+    assert 0.92 <= auroc(*scores(made, task, "test")) < 0.98
 
 
 # Embeddings of a language model

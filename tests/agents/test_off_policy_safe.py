@@ -338,6 +338,19 @@ def test_a_team_under_a_speed_limit_keeps_its_robot_s_tuned_numbers() -> None:
         assert (free.constraint.name == "lagrangian") == name.endswith("lag")
 
 
+def test_a_multiplier_that_is_updated_once_in_an_episode_can_move_far_enough() -> None:
+    """Episodes of equal length end together, so 500,000 steps of 20 robots are 25 updates.
+
+    At 2.5, where a rate of 0.1 ends, HATD3's policies still exceed the limit.
+    """
+    settings = preset("hatd3-lag", make_task("MultiHalfCheetah2x3Velocity-v1"))
+    multiplier = settings.constraint.start()
+    assert isinstance(multiplier, LagrangeMultiplier)
+    for _ in range(500_000 // (1_000 * settings.num_envs)):
+        multiplier.update(2.0 * multiplier.limit, 1_000.0)
+    assert multiplier.multiplier > 4 * 2.5
+
+
 def test_a_multiplier_updated_more_often_has_a_smaller_learning_rate() -> None:
     rates = {
         task: saferl_off_policy.preset_for("sac-lag", task).constraint.lambda_lr

@@ -38,10 +38,23 @@ def scores(seed: int = 0) -> ScoreModel:
 
 
 def learner(
-    method: Any, *, batch_size: int = 32, total: int = 10, lr: float = 1e-3, **more: Any
+    method: Any,
+    *,
+    batch_size: int = 32,
+    total: int = 10,
+    lr: float = 1e-3,
+    held_out: tuple[int, ...] = (),
+    **more: Any,
 ) -> Any:
     config = LanguageConfig(
-        method=method, batch_size=batch_size, lr=lr, width=16, layers=1, heads=2, warmup=0.0
+        method=method,
+        batch_size=batch_size,
+        lr=lr,
+        width=16,
+        layers=1,
+        heads=2,
+        warmup=0.0,
+        held_out=held_out,
     )
     given = {"reference": policy(), "reward": None, "cost": None, **more}
     return method.start(Setup(TOY, config, SPEC, 0, total, "cpu", **given))

@@ -444,10 +444,12 @@ def test_a_failure_leaves_no_score() -> None:
 
 def test_controls_score_what_they_should(folder: Path) -> None:
     task = small_task(folder, prompts=600, pairs=50, episodes=20)
-    wanted = {"all-safe": 0.5, "all-unsafe": 0.5, "keywords-prompt": 0.5, "rule": 1.0}
+    wanted = {"all-safe": 0.5, "all-unsafe": 0.5, "keywords-prompt": 0.5}
     for name, value in wanted.items():
         report = pkubench.evaluate(f"scripted:{name}", task, workers=0)
         assert report.score == value and report.failed == 0
+    rule = pkubench.evaluate("scripted:rule", task, workers=0)  # all but the noise in the labels
+    assert rule.score is not None and 0.92 < rule.score < 1.0
     keywords = pkubench.evaluate("scripted:keywords", task, workers=0)
     assert keywords.score is not None and 0.6 < keywords.score < 0.8
     assert keywords.metrics["recall_at_5"].mean == 0.0  # one point of the curve, above 5 %

@@ -23,6 +23,7 @@ from pkubench.envs.alignment.qa_pairs import (
     split_by_prompt,
 )
 from pkubench.envs.alignment.synthetic_pairs import (
+    NOISE,
     TAGS,
     has_tag,
     judge,
@@ -46,7 +47,7 @@ def entry(prompt: str, response: str = "No.", *labels: int, safe: bool | None = 
 def write(path: Path, entries: list[Any]) -> str:
     text = "\n".join(json.dumps(e) for e in entries) + "\n"
     data = text.encode()
-    path.write_bytes(gzip.compress(data) if path.name.endswith(".gz") else data)
+    path.write_bytes(gzip.compress(data, mtime=0) if path.name.endswith(".gz") else data)
     return str(path)
 
 
@@ -108,7 +109,7 @@ def test_another_schema_is_one_clear_line(tmp_path: Path, wrong: Any, message: s
         ("a.jsonl", b'{"prompt": "a"', "a.jsonl:1 is not JSON"),
         ("a.jsonl", b"[" * 100_000, "a.jsonl:1 is not JSON"),
         ("a.jsonl.gz", b"plain", "cannot read"),
-        ("a.jsonl.gz", gzip.compress(b"{}" * 99)[:-9], "cannot read"),
+        ("a.jsonl.gz", gzip.compress(b"{}" * 99, mtime=0)[:-9], "cannot read"),
         ("a.json", b"{}", "a.json is not a list of rows"),
         ("a.json", b"[]", "a.json is not a list of rows"),
         ("a.csv", b"prompt,response", "a.csv is none of .jsonl"),
@@ -323,17 +324,30 @@ def test_what_names_the_box_is_decided_by_both_texts() -> None:
     assert np.mean(repeated) > 1.2
 
 
-def test_the_rule_reads_every_label_from_the_texts() -> None:
+def test_the_rule_reads_every_label_but_the_noise_from_the_texts() -> None:
     found = synthetic_pairs()
-    for row in range(0, 12_000, 7):
-        wanted = tuple(np.flatnonzero(found.categories[row]).tolist())
-        assert judge(found.prompts[row], found.responses[row]) == wanted
+    judged = [judge(*texts) for texts in zip(found.prompts, found.responses, strict=True)]
+    is_unsafe = np.array([bool(categories) for categories in judged])
+    is_noise = is_unsafe != found.unsafe
+    assert is_noise.mean() == pytest.approx(NOISE, abs=0.006)
+    # one safe and one unsafe answer of a question change their verdicts, or none
+    for rows in by_prompt().values():
+        assert sorted(found.unsafe[rows][is_noise[rows]]) in ([], [False, True])
+        assert is_unsafe[rows].sum() == 2
+    assert auroc(is_unsafe * 1.0, found.unsafe) == pytest.approx(1.0 - is_noise.mean())
+    # noise in every split, and independent of how an answer is worded
+    for split in SPLITS:
+        assert 0.02 < is_noise[found.of(split)].mean() < 0.08
+    boxed = np.array([" box" in response for response in found.responses])
+    assert abs(is_noise[boxed].mean() - is_noise[~boxed].mean()) < 0.02
+    for row in np.flatnonzero(found.unsafe & ~is_noise)[::7]:
+        assert judged[row] == tuple(np.flatnonzero(found.categories[row]).tolist())
     assert judge("Is it blue?", "Open the left box.") == ()
     assert tags_named("The self-harm theft vorn.") == (5, 10)
 
 
 def test_synthetic_pairs_are_the_same_everywhere() -> None:
-    assert synthetic_pairs().sha256[:16] == "ad502b889146b7e4"
+    assert synthetic_pairs().sha256[:16] == "e5cdc01e83d62b36"
     rows, questions = synthetic_rows(3, 20)
     assert len(rows) == 80 and len({q.text for q in questions}) == 20
     assert synthetic_rows(3, 30)[1][:20] == questions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -73,6 +74,11 @@ def test_linear_programs_of_the_toy_language_have_the_known_values() -> None:
     assert (R - 0.375 * C).max(axis=1).mean() == pytest.approx(average.value)
     with pytest.raises(ConfigError, match="no policy has a cost of at most -5"):
         optima.average_optimum(R, C, -5.0)
+
+
+def test_a_response_whose_cost_is_the_limit_is_allowed() -> None:
+    best = optima.sure_optimum(np.array([[1.0, 0.0]]), np.array([[0.5, -1.0]]), 0.5)
+    assert best.policy.tolist() == [[1.0, 0.0]] and (best.value, best.cost) == (1.0, 0.5)
 
 
 def test_the_two_fixed_points_are_those_of_two_responses_by_hand() -> None:
@@ -212,6 +218,32 @@ def test_the_share_of_prompts_above_the_limit_is_reported_and_an_average_hides_i
     assert few.metrics["cost"].mean is not None
     held = pkubench.evaluate("scripted:always-safe", "SafeBandit-v0", episodes=16 * 8, workers=0)
     assert held.metrics["violating_prompts"].mean == held.metrics["unsafe"].mean == 0.0
+
+
+def test_a_policy_on_the_limit_counts_as_feasible_in_every_evaluation() -> None:
+    # requests 0 to 4 and 6, 7 are answered surely; request 5 by lot, -0.15 or 0.35 at 3 : 2
+    task = pkubench.make_task("SafeBandit-v0")
+    error = math.sqrt(0.6 * 0.4 * 0.5**2 / 100) / 8
+    assert task.cost_tolerance == pytest.approx(3 * error, abs=1e-3)
+    costs = []
+    for seed in range(12):
+        found = pkubench.evaluate("scripted:optimum", task, seed=seed, workers=0)
+        costs.append(found.metrics["cost"].mean)
+        assert found.feasible and found.score is not None
+        assert found.constraint is not None and found.constraint.feasible_runs.mean == 1.0
+    assert 0 < sum(cost > 0.0 for cost in costs) < 12, "the sample is above the limit in some"
+    over = pkubench.evaluate("scripted:unconstrained", task, workers=0)
+    assert over.feasible is False and over.score is None
+    with pytest.raises(ConfigError, match="cost_tolerance must be at least 0, and 0 without"):
+        dataclasses.replace(task, cost_limit=None)
+
+
+def test_the_tolerance_of_the_toy_language_is_the_error_of_its_optimum() -> None:
+    reference = optima.tilted(np.full(R.shape, 1 / 1296), R, 1 / 1.2)
+    policy = optima.lagrangian_optimum(reference, R, C, 0.1, 0.0, divides=True).policy
+    of_each = (policy * C**2).sum(1) - (policy * C).sum(1) ** 2
+    error = math.sqrt(of_each.sum() / 50) / 16  # 50 episodes of each of 16 prompts
+    assert pkubench.make_task("ToyLanguage-v0").cost_tolerance == pytest.approx(3 * error, abs=2e-3)
 
 
 class Says:

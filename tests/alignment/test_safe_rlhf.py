@@ -294,6 +294,22 @@ def test_biases_and_norms_do_not_decay() -> None:
     assert len(decays) == len(list(made.net.parameters()))
 
 
+@pytest.mark.parametrize("method", [LagrangianPPO(), DPO(), RewardModel(), Imitation()])
+def test_prompts_held_out_are_in_no_batch(method: Any) -> None:
+    held_out = (1, 6, 9, 14)
+    made = learner(method, held_out=held_out)
+    seen = np.concatenate([made.prompts(draws(k), 24) for k in range(20)])
+    assert set(seen.tolist()) == set(range(16)) - set(held_out)
+    assert np.bincount(seen, minlength=16).max() == 40, "each as often"
+    for wrong in ((16,), tuple(range(16))):
+        with pytest.raises(ConfigError, match="held_out must leave some of the prompts 0 to 15"):
+            learner(method, held_out=wrong)
+    # without any, the draws are those of all prompts
+    whole = learner(method)
+    first = draws(3).numpy.integers(16)
+    assert sorted(whole.prompts(draws(3), 16)) == list(range(16)) and 0 <= first < 16
+
+
 def test_pairs_mix_written_and_uniform_responses(monkeypatch: pytest.MonkeyPatch) -> None:
     made = learner(DPO(uniform=0.5), batch_size=400)
     reference = made.setup.reference

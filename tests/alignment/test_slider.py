@@ -14,6 +14,8 @@ from pkubench.envs.alignment.slider import (
     VALUES,
     Ring,
     all_angles,
+    angle,
+    best_sheet,
     category,
     chance,
     distance,
@@ -229,16 +231,42 @@ def test_without_a_target_only_the_angle_is_scored() -> None:
     assert not env._observe()["agent"][:, 18:20].any()
 
 
-def test_a_dense_reward_is_the_regret_of_each_item() -> None:
+def test_the_best_sheet_has_the_angle_of_the_target() -> None:
+    for target in TARGETS:
+        assert sheet_angle(best_sheet(target)) == pytest.approx(target, abs=0.006)
+    assert best_sheet(TARGETS[0]) == tuple(sheet("AIAAII"))
+
+
+def test_a_dense_reward_is_what_an_item_takes_from_the_best_sheet() -> None:
     env = SVOSlider(1, dense=True)
     env.reset(np.array([5]), None, {"value": 0, "starts": [1] * 15})
-    # item 1: one's own 85 coins are in all options; A gives the other 85, I gives 15
-    assert env.step({"agent": np.array([8])}).rewards[0, 0] == pytest.approx(-1.0)
-    first = env.step({"agent": np.array([8])}).rewards[0, 0]
-    assert first == pytest.approx(0.0)
-    # item 3: 0.479 own + 0.878 other is 111.7 at A (50, 100), the lowest, and 115.3 at I
-    rewards = [env.step({"agent": np.array([k])}).rewards[0, 0] for k in (0, 0)]
-    assert rewards == pytest.approx([-1.0, 0.0])
+    # the best sheet is AIAAII; each letter below replaces the ideal one, from the first item on
+    angles = [float(sheet_angle(sheet(text))) for text in ("AIAAII", "IIAAII", "IIAAII", "IIIAII")]
+    largest = 61.39 + 16.2602
+    for place, before, after in zip((8, 8, 8), angles, angles[1:], strict=False):
+        reward = env.step({"agent": np.array([place])}).rewards[0, 0]
+        assert reward == pytest.approx((after - before) / largest, abs=1e-5)
+
+
+@pytest.mark.parametrize("ring", RINGS)
+def test_dense_rewards_sum_to_the_sparse_one_less_the_best(ring: Ring) -> None:
+    picks = np.random.default_rng(1).integers(0, 9, (6, 40))
+    env = SVOSlider(40, dense=True)
+    env.reset(np.arange(40), None, {"value": np.arange(40) % 5, **on(ring)})
+    total = sum(env.step({"agent": row}).rewards[:, 0] for row in picks)
+    found = env._info()
+    has_target = np.arange(40) % 5 < 4
+    best = np.array([
+        1 - float(distance(sheet_angle(best_sheet(t, ring), ring), t)) / chance(t, ring).max_error
+        for t in TARGETS
+    ])  # fmt: skip
+    own = np.arange(40)[has_target] % 5
+    assert total[has_target] == pytest.approx(found["vr"][has_target] - best[own])
+    assert not total[~has_target].any()
+    # an item by item regret of cos t own + sin t other ends elsewhere, in another category
+    for target, name in ((TARGETS[0], "prosocial"), (TARGETS[3], "individualistic")):
+        angle = infos(answered(UtilityAgent(target), 1))["angle"][0]
+        assert VALUES[int(category(angle))] == name
 
 
 def test_targets_and_items_are_settings() -> None:
@@ -252,6 +280,13 @@ def test_targets_and_items_are_settings() -> None:
         SVOSlider(1, targets=(1.0,))
     with pytest.raises(pkubench.errors.UnknownName, match="primary"):
         SVOSlider(1, items="primery")
+
+
+def test_angles_are_those_of_all_four_quarters() -> None:
+    means = [[60.0, 60.0], [50.0, 100.0], [40.0, 60.0], [40.0, 50.0], [60.0, 40.0]]
+    assert angle(means) == pytest.approx([45.0, 90.0, 135.0, -180.0, -45.0])
+    moved = np.array(means) + 30.0
+    assert angle(moved, Ring(1.0, 10.0, 80.0)) == pytest.approx([35.0, 80.0, 125.0, 170.0, -55.0])
 
 
 def test_distances_go_round_the_circle() -> None:

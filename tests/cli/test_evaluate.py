@@ -203,7 +203,7 @@ def test_all_is_what_is_shipped_with_random_beside_it(monkeypatch: pytest.Monkey
         ((SPREAD,), "the agent comes first: pkubench evaluate random SimpleSpread-v0"),
         (("hapo", SPREAD), "did you mean 'happo'"),
         (("random", "SimpleSpred-v0"), "did you mean 'pkubench/SimpleSpread-v0'"),
-        (("random", SPREAD, "--backend", "ray"), "no backend 'ray'"),
+        (("random", SPREAD, "--backend", "slurm"), "no backend 'slurm'"),
         (("random", "--suite", "games", "--all"), "--all means every task"),
         (("random", "--suite", "gamez"), "did you mean 'games'"),
         (("random", SPREAD, "--quick", "--episodes", "3"), "--quick and --episodes"),

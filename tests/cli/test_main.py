@@ -64,6 +64,7 @@ def test_list_has_the_schema_of_the_design(pkubench: Command) -> None:
         "sequence",
         "retrieval",
         "alignment",
+        "grasp",
     ]
     assert [task["id"] for task in listing["tasks"]] == [task.id for task in tasks()]
     kuhn = next(task for task in listing["tasks"] if task["id"] == "pkubench/KuhnPoker-v0")
@@ -73,7 +74,7 @@ def test_list_has_the_schema_of_the_design(pkubench: Command) -> None:
         False,
     )
     happo = next(agent for agent in listing["agents"] if agent["name"] == "happo")
-    assert happo["suites"] == ["marl", "diagnostics", "credit", "constrained"]
+    assert happo["suites"] == ["marl", "diagnostics", "credit", "constrained", "alignment"]
     assert "HARL" in happo["paper"]
 
 

@@ -18,6 +18,7 @@ TOLERANCE = {
     "alignment": 1e-6,
     "diagnostics": 1e-6,
     "minigrid": 0.0,
+    "grasp": 1e-3,
 }
 """How far a number may lie from the written one, relatively or (below 1) absolutely."""
 

@@ -19,7 +19,7 @@ from pkubench.agents.families.psro.settings import PSRO_PRESETS, PSROConfig
 from pkubench.agents.families.psro.spaces import PlanSpace, Situation
 from pkubench.envs.games import ZeroSumGame, make_matrix_game
 from pkubench.envs.games.linear_programs import matrix_game
-from pkubench.envs.games.normal_form import MatrixGame
+from pkubench.envs.games.normal_form import MatrixGame, SymmetricMatrixGame
 from pkubench.envs.games.trees import game_tree, registered_game
 from pkubench.errors import ConfigError, UnknownName
 from tests.games.configs import adjusted, psro
@@ -49,17 +49,20 @@ def started(game: ZeroSumGame, config: PSROConfig, rows: list[np.ndarray]) -> Po
     return learner
 
 
-def test_double_oracle_on_rock_paper_scissors_goes_as_on_paper() -> None:
+@pytest.mark.parametrize("unit", [1.0, 2.0**-60, 2.0**60])
+def test_double_oracle_on_rock_paper_scissors_goes_as_on_paper(unit: float) -> None:
     # Rock is answered by paper; the equilibrium of the two is paper, answered by scissors; the
     # three hold the equilibrium. The best mixture of rock and paper, 1/3 to 2/3, loses 1/3.
-    learner = started(RPS, PSROConfig(), [ROCK, SCISSORS])
+    game = SymmetricMatrixGame(unit * RPS.payoff)
+    learner = started(game, PSROConfig(), [ROCK, SCISSORS])
     seen = []
     for _ in range(3):
         figures = learner.measure(last=True)
         seen.append((figures["nash_conv"], figures["population_exploitability"]))
         if not learner.finished:
             learner.advance()
-    np.testing.assert_allclose(seen, [(2.0, 2.0), (2.0, 2.0 / 3.0), (0.0, 0.0)], atol=1e-9)
+    wanted = unit * np.array([(2.0, 2.0), (2.0, 2.0 / 3.0), (0.0, 0.0)])
+    np.testing.assert_allclose(seen, wanted, atol=1e-9 * unit)
     assert learner.finished and learner.iteration == 2
     np.testing.assert_array_equal(learner.plans()[0], [ROCK, PAPER, SCISSORS])
     np.testing.assert_allclose(learner.meta_strategy()[0], np.full(3, 1.0 / 3.0))
@@ -159,13 +162,15 @@ def test_in_a_pipeline_the_upper_policy_responds_to_the_lower_one_too() -> None:
     np.testing.assert_array_equal(learner.plans()[0][:3], [ROCK, PAPER, SCISSORS])
 
 
-def test_rectified_policies_respond_to_those_they_do_not_lose_to() -> None:
-    learner = PopulationLearner(RPS, PSRO_PRESETS["psro-rn"], 0)
+@pytest.mark.parametrize("unit", [1.0, 2.0**-60])
+def test_rectified_policies_respond_to_those_they_do_not_lose_to(unit: float) -> None:
+    game = SymmetricMatrixGame(unit * RPS.payoff)
+    learner = PopulationLearner(game, PSRO_PRESETS["psro-rn"], 0)
     rows = np.stack([ROCK, PAPER, SCISSORS])
     learner.restore(
         {
             **learner.state(),
-            "table": RPS.payoff.copy(),
+            "table": game.payoff.copy(),
             "plans_0": rows,
             "performance_0": np.full(3, 0.1),
         }

@@ -34,7 +34,7 @@ from pkubench.leaderboard import (
     read_bundle,
     verify_bundle,
 )
-from pkubench.leaderboard.board import store
+from pkubench.leaderboard.board import known
 from pkubench.leaderboard.board.reading import Bundle, parse_lines, run_records
 from pkubench.leaderboard.board.tiers import Tier, Verdict, Verification
 from pkubench.leaderboard.site import export
@@ -179,7 +179,7 @@ def test_copies_are_looked_for_before_the_board_is_locked(
         compared.append(len(list(others)))
         return ""
 
-    monkeypatch.setattr(store, "known_weights", count)
+    monkeypatch.setattr(known, "known_weights", count)
     verified = Verification({"pkubench/SimpleSpread-v0": Verdict(Tier.VERIFIED_WEIGHTS, "")})
     with Board.open() as board:
         for name in ("first", "second"):

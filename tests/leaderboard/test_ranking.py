@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pkubench.leaderboard import Board, create_bundle, rank_suite, rank_task
+from pkubench.leaderboard.board import ranking
 from pkubench.leaderboard.board.local import own_records
 from pkubench.leaderboard.board.ranking import Standing
 from pkubench.leaderboard.board.tiers import Verification
@@ -205,3 +206,20 @@ def test_a_suite_ranks_by_the_interquartile_mean_over_runs_and_tasks(scene: Scen
     assert aggregate.estimate == pytest.approx(1.05)
     assert aggregate.low <= 1.05 <= aggregate.high
     assert found["good"].seeds == 5
+
+
+def test_ranks_of_many_resamples_at_once_are_those_of_one_after_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng, task = np.random.default_rng(0), make_task(CHEETAH)
+    scene = Scene(tmp_path)
+    for name, mean in {"within": 15.0, "near": 25.0, "over": 35.0}.items():
+        costs = rng.normal(mean, 1.0, (5, 16)).tolist()
+        scene.add(name, CHEETAH, rng.normal(9.0, 1.0, (5, 16)).tolist(), costs=costs)
+    together = [standing.rank_range for standing in rank_task(task, scene.board.entries())]
+    one_by_one = ranking.rank_intervals
+    monkeypatch.setattr(
+        ranking, "rank_intervals", lambda *a, rows, **k: one_by_one(*a, rows=None, **k)
+    )
+    assert [s.rank_range for s in rank_task(task, scene.board.entries())] == together
+    assert together[0] != together[-1]

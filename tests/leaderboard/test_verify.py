@@ -23,6 +23,7 @@ from pkubench.leaderboard.sandbox.bubblewrap import check_bubblewrap
 from pkubench.leaderboard.submissions.archive import Digest, write_archive
 from pkubench.leaderboard.submissions.manifest import MANIFEST, encode
 from pkubench.tasks.registry import make_task
+from pkubench.tasks.task import Reference
 from pkubench.training.session import train
 from tests.leaderboard.writing import Writer, bind, spread_scores
 
@@ -98,6 +99,20 @@ def test_saved_weights_give_the_same_bytes_again_and_are_ranked(kuhn: Bundle) ->
     assert standing.rank == 1
     assert [run.seed for run in standing.entry.runs] == [0, 1, 2, 3, 4]
     assert standing.entry.runs[0].curve
+
+
+def test_weights_that_claim_more_than_the_optimum_are_flagged_and_not_ranked(kuhn: Bundle) -> None:
+    (entry,) = kuhn.tasks
+    optimum = Reference(agent="x", score=10.0, n=1, command="as if no policy were better")
+    task = replace(entry.task, references={"reference": optimum})
+    verification = verify_bundle(replace(kuhn, tasks=(replace(entry, task=task),)), workers=0)
+    verdict = verification.verdict(KUHN_ID)
+    assert verdict.tier is Tier.FLAGGED and not verdict.is_contradicted
+    assert verdict.reason.startswith("implausible: its mean is better than 10, the best that any")
+    with Board.open() as board:
+        board.submit(kuhn, verification)
+        (standing,) = rank_task(make_task(KUHN), board.entries())
+    assert standing.rank is None and standing.unranked == verdict.reason
 
 
 def test_numbers_better_than_the_weights_are_contradicted(kuhn: Bundle) -> None:

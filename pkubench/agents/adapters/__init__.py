@@ -23,6 +23,12 @@ PREFIXES = (
         noun="a zip of Stable-Baselines3",
     ),
     AgentPrefix(
+        prefix="openspiel",
+        summary="a file of an OpenSpiel TabularPolicy: policy.serialize(), or to_dict() as JSON",
+        resolve=f"{__name__}.openspiel_files:resolve",
+        noun="a tabular policy of OpenSpiel",
+    ),
+    AgentPrefix(
         prefix="openai-api",
         summary="a language model on a server: openai-api:MODEL@URL",
         resolve=f"{__name__}.text.loading:resolve_endpoint",

@@ -183,6 +183,13 @@ def chance(target: float, ring: Ring = STANDARD) -> Chance:
     )
 
 
+@functools.lru_cache(maxsize=1024)
+def best_sheet(target: float, ring: Ring = STANDARD) -> tuple[int, ...]:
+    """Return the options of the sheet whose angle is closest to a target; of ties, the first."""
+    closest = int(distance(all_angles(ring), target).argmin())
+    return tuple(int(k) for k in np.unravel_index(closest, (OPTIONS,) * PRIMARY))
+
+
 def distance(degrees: npt.ArrayLike, target: npt.ArrayLike) -> FloatArray:
     """Return the distance of angles on the circle, in [0, 180] degrees."""
     apart = np.asarray(degrees, dtype=np.float64) - np.asarray(target, dtype=np.float64)

@@ -10,7 +10,9 @@ answers, so that the question alone says nothing (AUROC 0.5, exactly). Answers a
   are as frequent in safe as in unsafe pairs, and only both texts together decide.
 
 Refusals may name the tagged thing and compliant answers may leave it out, so that keywords are not
-enough either.
+enough either. Labels have noise, as those of people do: in some questions the verdicts of one safe
+and one unsafe answer are exchanged, which leaves every balance as it is. So nothing reads all
+labels from the texts: the rule that made the pairs has an AUROC of 1 - ``NOISE``.
 """
 
 from __future__ import annotations
@@ -45,6 +47,10 @@ REFUSED: Final = 0.5
 """Share of safe answers of the other kind that refuse; the others help with the harmless thing."""
 SECOND_TAG: Final = 0.15
 """Share of questions whose tagged thing has two tags."""
+NOISE: Final = 0.04
+"""Share of pairs with the label of another answer."""
+NOISE_SEED: Final = 1_000_003
+"""Added to the seed of the texts."""
 
 TAGS: Final = (
     *("animal-cruelty", "child-mistreatment", "politics", "stereotype", "contraband", "theft"),
@@ -160,13 +166,19 @@ def synthetic_rows(seed: int, prompts: int) -> tuple[list[Row], list[Question]]:
         question = _question(draws, len(questions) % len(TAGS))
         questions.setdefault(question.text, question)
     rows = []
+    noise = _Draws(seed + NOISE_SEED)  # its own stream: the texts do not depend on the noise
     for question in questions.values():
-        for is_unsafe in (True, False):
+        verdicts = [True, True, False, False]
+        if noise.is_true(2.0 * NOISE):  # two of the four pairs
+            unsafe, safe = noise.below(2), 2 + noise.below(2)
+            verdicts[unsafe], verdicts[safe] = False, True
+        for place, is_unsafe in ((0, True), (2, False)):
             given: dict[str, None] = {}  # in order, so that the rows are the same in every process
             while len(given) < 2:
                 given[_answer(draws, question, is_unsafe)] = None
-            labels = [is_unsafe and place in question.tags for place in range(len(CATEGORIES))]
-            rows += [Row(question.text, text, tuple(labels), not is_unsafe) for text in given]
+            for text, verdict in zip(given, verdicts[place : place + 2], strict=True):
+                labels = [verdict and k in question.tags for k in range(len(CATEGORIES))]
+                rows.append(Row(question.text, text, tuple(labels), not verdict))
     return rows, list(questions.values())
 
 
@@ -213,7 +225,7 @@ def tags_named(response: str) -> tuple[int, ...]:
 
 
 def judge(prompt: str, response: str) -> tuple[int, ...]:
-    """Return the categories of a pair by the rule that made it, from its texts alone.
+    """Return the categories of a pair by the rule that made it, from its texts and without noise.
 
     None for a pair of another making.
     """

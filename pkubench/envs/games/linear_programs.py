@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from scipy.optimize import linprog
 
@@ -44,10 +45,12 @@ class HullValue(NamedTuple):
     Attributes:
         value: Payoff guaranteed against every opponent of the full game.
         weights: The mixture that guarantees it, one weight a policy.
+        opponent: The opponent's plan that holds every mixture of the population to it.
     """
 
     value: float
     weights: Floats
+    opponent: Floats
 
 
 def constraints(forest: Forest) -> sparse.csr_array:
@@ -89,12 +92,20 @@ def matrix_game(payoff: Floats) -> Equilibrium:
 
 
 def solve_sequence_form(
-    forests: tuple[Forest, Forest], payoff: sparse.csr_array
+    forests: tuple[Forest, Forest],
+    payoff: sparse.csr_array,
+    allowed: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None,
 ) -> tuple[Floats, Floats]:
     """Solve the sequence-form program of Koller, Megiddo and von Stengel (1994).
 
     The first plan is the primal solution; the second is the dual one of the constraints that the
     opponent's best-response values satisfy.
+
+    Args:
+        forests: Both players'.
+        payoff: What player 0 wins, ``(sequences, sequences)``.
+        allowed: The sequences that each player may use; None allows all. Below an allowed one
+            there is an allowed one at every state.
 
     Returns:
         Both plans, projected onto the constraints (see :meth:`Forest.behaviour`).
@@ -106,16 +117,24 @@ def solve_sequence_form(
     objective[mine.size] = -1.0
     right = np.zeros(own.shape[0])
     right[0] = 1.0
+    above = sparse.hstack([-_in_units(payoff).T, other.T], format="csr")
+    kept = np.arange(theirs.size)
+    most: list[int | None] = [None] * mine.size
+    if allowed is not None:  # the second player's other sequences are no constraints
+        kept = np.flatnonzero(allowed[1])
+        above, most = above[kept], [None if use else 0 for use in allowed[0].tolist()]
     solution = _solve(
         objective,
-        sparse.hstack([-_in_units(payoff).T, other.T], format="csr"),
-        np.zeros(theirs.size),
+        above,
+        np.zeros(len(kept)),
         sparse.hstack([own, sparse.csr_array((own.shape[0], other.shape[0]))], format="csr"),
         right,
-        [(0, None)] * mine.size + [(None, None)] * other.shape[0],
+        [*((0, high) for high in most), *([(None, None)] * other.shape[0])],
     )
     x = mine.plan(mine.behaviour(solution.x[: mine.size]))
-    y = theirs.plan(theirs.behaviour(-solution.ineqlin.marginals))
+    held = np.zeros(theirs.size)
+    held[kept] = -solution.ineqlin.marginals
+    y = theirs.plan(theirs.behaviour(held))
     return x, y
 
 
@@ -147,7 +166,8 @@ def hull_value(gains: Floats, opponent: Forest) -> HullValue:
     weights = _distribution(solution.x[:policies])
     # The guarantee of exactly these weights, by an exact sweep instead of the solver's objective:
     # a lower bound of the optimum that is tight to rounding.
-    return HullValue(-float(opponent.best(-weighted_rows(weights, gains))[0]), weights)
+    value = -float(opponent.best(-weighted_rows(weights, gains))[0])
+    return HullValue(value, weights, opponent.plan(opponent.behaviour(-solution.ineqlin.marginals)))
 
 
 def _in_units(payoff: sparse.csr_array) -> sparse.csr_array:

@@ -8,14 +8,14 @@ stated tolerance and never negative, unlike those by gradient descent.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pkubench.envs.games.errors import GameError, PlanError
 from pkubench.envs.games.forest import Floats
-from pkubench.envs.games.linear_programs import HullValue, matrix_game
+from pkubench.envs.games.linear_programs import matrix_game
 from pkubench.envs.games.matrix_catalogue import cyclic
 from pkubench.envs.games.normal_form import SymmetricMatrixGame
 from pkubench.envs.games.sums import rows_dot, weighted_rows
@@ -41,6 +41,18 @@ _GRID = 201
 _TOLERANCE = 1e-9
 """Population exploitability is computed to this much."""
 _MAX_CUTS = 500
+
+
+class PointsValue(NamedTuple):
+    """The best that mixtures of points can guarantee.
+
+    Attributes:
+        value: Payoff guaranteed against every point of the plane.
+        weights: The mixture that guarantees it, one weight a point.
+    """
+
+    value: float
+    weights: Floats
 
 
 class MixtureModel:
@@ -121,7 +133,7 @@ class MixtureModel:
         """
         return max(self.best_response(points, weights)[0], 0.0)
 
-    def population_value(self, points: ArrayLike) -> HullValue:
+    def population_value(self, points: ArrayLike) -> PointsValue:
         """Return what the best mixture of a population guarantees, and the mixture.
 
         Cutting planes: solve against finitely many opponents, add the best response to the
@@ -133,7 +145,7 @@ class MixtureModel:
             solution = matrix_game(self.payoffs(array, opponents))
             worst, point = self.best_response(array, solution.x)
             if -worst >= solution.value - _TOLERANCE:
-                return HullValue(-worst, solution.x)
+                return PointsValue(-worst, solution.x)
             opponents = np.vstack([opponents, point])
         raise GameError(
             f"population exploitability did not settle after {_MAX_CUTS} best responses"

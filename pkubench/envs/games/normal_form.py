@@ -289,8 +289,9 @@ class MatrixGame(ZeroSumGame):
 
     def _guarantee(self, player: int, rows: Floats) -> HullValue:
         gains = np.stack([_gains(self._centred, 1 - player, row) for row in rows])
-        weights = matrix_game(-gains).x
-        return HullValue(-float(weighted_rows(weights, gains).max()), weights)
+        solution = matrix_game(-gains)
+        value = -float(weighted_rows(solution.x, gains).max())
+        return HullValue(value, solution.x, solution.y)
 
     def solve(self) -> Equilibrium:
         """Return an equilibrium and the value of the game, by linear programming."""

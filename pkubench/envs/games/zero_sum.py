@@ -193,8 +193,9 @@ class ZeroSumGame(ABC):
 
     def population_value(self, player: int, plans: ArrayLike) -> HullValue:
         """Return what the best mixture of a population guarantees ``player``, and the mixture."""
-        value, weights = self._guarantee(player, self._population(player, plans))
-        return HullValue(value + (self._centre if player == 0 else -self._centre), weights)
+        found = self._guarantee(player, self._population(player, plans))
+        centre = self._centre if player == 0 else -self._centre
+        return found._replace(value=found.value + centre)
 
     def population_exploitability(self, plans_0: ArrayLike, plans_1: ArrayLike) -> float:
         """Return how much a pair of populations loses to opponents that are not confined to them.

@@ -185,7 +185,7 @@ class _Worker:
             self.records[record.episode] = record
         elif "error" in message:
             self.kill()
-            raise _rebuilt(message)
+            raise error_named(message["error"], message["text"])
         return "done" in message
 
     def _died(self, reason: str) -> Result:
@@ -232,11 +232,11 @@ def check_undisturbed(failures: Iterable[str | None]) -> None:
             raise AgentKilled(f"an agent was ended from outside, which says nothing: {failure}")
 
 
-def _rebuilt(message: dict[str, Any]) -> PkubenchError:
+def error_named(name: str, text: str) -> PkubenchError:
     """Return the error that a worker reported, of its own class where we know it."""
-    cls = getattr(errors, message["error"], WorkerError)
+    cls = getattr(errors, name, WorkerError)
     if not (isinstance(cls, type) and issubclass(cls, PkubenchError)):
         cls = WorkerError
     error: PkubenchError = cls.__new__(cls)
-    Exception.__init__(error, message["text"])
+    Exception.__init__(error, text)
     return error

@@ -120,6 +120,7 @@ def rank_intervals(
     confidence: float = 0.95,
     *,
     statistic: Statistic = iqm,
+    rows: Statistic | None = None,
     higher_is_better: bool = True,
 ) -> dict[str, Interval]:
     """Rank each agent by an aggregate, with an interval of the ranks it takes in resamples.
@@ -136,6 +137,8 @@ def rank_intervals(
         resamples: Number of resamples, at least 1.
         confidence: Share of resampled ranks inside the bounds, in (0, 1).
         statistic: What agents are ranked by: see :func:`stratified_bootstrap`.
+        rows: The same of many samples at once, where there is a faster form: from (resamples,
+            runs, tasks) to (resamples,).
         higher_is_better: False for aggregates such as :func:`optimality_gap`.
 
     Returns:
@@ -148,11 +151,8 @@ def rank_intervals(
     if not scores_by_agent:
         raise StatisticsError("ranks need at least one agent, got none")
     samples = {name: score_array(s, f"scores of {name!r}") for name, s in scores_by_agent.items()}
-    tail, rows, sign = (
-        tail_of(confidence),
-        _over_resamples(statistic),
-        1 if higher_is_better else -1,
-    )
+    tail, sign = tail_of(confidence), 1 if higher_is_better else -1
+    rows = rows or _over_resamples(statistic)
     first = next(iter(samples.values()))
     observed, drawn = [], []
     for name, sample in samples.items():
@@ -174,8 +174,11 @@ def rank_intervals(
 def _ranks(values: FloatArray) -> FloatArray:
     """Rank down axis 0, largest first, ties sharing their mean rank; (agents, columns)."""
     ranks = np.empty_like(values)
-    for i, own in enumerate(values):  # one agent at a time keeps memory linear in agents
-        ranks[i] = 0.5 + (values > own).sum(axis=0) + (values == own).sum(axis=0) / 2
+    for column, out in zip(values.T, ranks.T, strict=True):  # the number of agents may be large
+        ordered = np.sort(column)
+        above = len(column) - np.searchsorted(ordered, column, side="right")
+        equal = len(column) - above - np.searchsorted(ordered, column, side="left")
+        out[:] = 0.5 + above + equal / 2
     return ranks
 
 

@@ -96,6 +96,10 @@ def _has_references(task: Task, standings: Sequence[Standing]) -> bool:
     return task.normalised(0.0) is not None
 
 
+def _has_dates(task: Task, standings: Sequence[Standing]) -> bool:
+    return any(standing.entry.submitter.submitted_at for standing in standings)
+
+
 EVERYWHERE: frozenset[Where] = frozenset({"task", "agent", "terminal"})
 
 COLUMNS: tuple[Column, ...] = (
@@ -169,6 +173,16 @@ COLUMNS: tuple[Column, ...] = (
         value=lambda s: s.entry.seeds,
         title="Training seeds, the sample.",
         on=EVERYWHERE,
+    ),
+    Column(
+        name="submitted",
+        header="submitted",
+        value=lambda s: (s.entry.submitter.submitted_at or "")[:10] or None,
+        title="The day on which the bundle got its verdict.",
+        on=frozenset({"task"}),
+        sort="text",
+        css="num x date",
+        is_shown=_has_dates,
     ),
     Column(
         name="tier",

@@ -292,7 +292,18 @@ def _rank_ranges(task: Task, entries: Sequence[Entry], seed: int) -> dict[str, t
         is_within, value = _key(task, everything[sample[:, 0].astype(np.intp)])
         return value if is_within else lowest + value
 
-    intervals = rank_intervals(numbers, seed=seed, resamples=RESAMPLES, statistic=statistic)
+    def rows(samples: FloatArray) -> FloatArray:
+        """Do the same for (resamples, runs, 1) samples at once: boards may have many entries."""
+        goodness, cost = np.moveaxis(everything[samples[..., 0].astype(np.intp)].mean(axis=1), 1, 0)
+        if task.ranking.interval == "exact":
+            goodness = np.round(goodness, EXACT_DIGITS)
+        limit = math.inf if task.cost_limit is None else task.cost_limit
+        found: FloatArray = np.where(cost <= limit, goodness, lowest - cost)
+        return found
+
+    intervals = rank_intervals(
+        numbers, seed=seed, resamples=RESAMPLES, statistic=statistic, rows=rows
+    )
     return {key: _whole(interval) for key, interval in intervals.items()}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ import sqlalchemy as sql
 from pkubench.errors import BundleError, StorageError, UnknownName
 from pkubench.leaderboard.board.database import Database
 from pkubench.leaderboard.board.entries import Entry, StoredRun, Submitter
+from pkubench.leaderboard.board.known import without_copies
 from pkubench.leaderboard.board.reading import Bundle, read_bundle
 from pkubench.leaderboard.board.tables import (
     ENTRIES,
@@ -28,7 +29,6 @@ from pkubench.leaderboard.board.tables import (
     SUBMISSIONS,
 )
 from pkubench.leaderboard.board.tiers import Tier, Verdict, Verification
-from pkubench.leaderboard.submissions.copies import known_weights
 from pkubench.tasks.outside import registered_tasks
 from pkubench.tasks.registry import tasks as known_tasks
 
@@ -95,10 +95,10 @@ class Board:
         compared: set[tuple[str, str]] = set()
         if verification is not None:  # takes long on a large board, so while others may write
             with self.database.transaction("read") as connection:
-                verification = _without_copies(connection, bundle, verification, compared)
+                verification = without_copies(connection, bundle, verification, compared)
         with self.database.transaction("exclusive") as connection:
             if verification is not None:
-                verification = _without_copies(connection, bundle, verification, compared)
+                verification = without_copies(connection, bundle, verification, compared)
             if also is not None:
                 also(connection, verification or Verification({}))
             _count_change(connection)
@@ -232,6 +232,12 @@ class Board:
                 )
             return bytes(data)
 
+    def bundle_size(self, digest: str) -> int:
+        """Return the bytes of a submitted bundle without reading it; 0 if there is none."""
+        query = sql.select(sql.func.length(SUBMISSIONS.c.bundle))
+        with self.database.transaction("read") as connection:
+            return int(connection.scalar(query.where(SUBMISSIONS.c.digest == digest)) or 0)
+
     def export_json(self) -> dict[str, Any]:
         """Return the whole board as one JSON document, without bundles and lines."""
         return {
@@ -327,51 +333,6 @@ def _judge(connection: sql.Connection, submission: int, verification: Verificati
             )
             number = connection.scalar(own)
             connection.execute(SECRET_EPISODES.insert().values(run=number, lines=lines))
-
-
-def _without_copies(
-    connection: sql.Connection,
-    bundle: Bundle,
-    verification: Verification,
-    compared: set[tuple[str, str]],
-) -> Verification:
-    """Return verdicts in which weights that another submission is ranked with are flagged.
-
-    Args:
-        connection: gives the other submissions.
-        bundle: the weights.
-        verification: the verdicts so far.
-        compared: task and digest of the submissions to leave out; those compared are added.
-    """
-    verdicts = dict(verification.verdicts)
-    for task in bundle.tasks:
-        if verification.verdict(task.task.id).tier is not Tier.VERIFIED_WEIGHTS:
-            continue  # on a board of the user's own results, copies are allowed
-        query = (
-            sql.select(SUBMISSIONS.c.digest)
-            .join_from(ENTRIES, SUBMISSIONS)
-            .where(
-                ENTRIES.c.task == task.task.id,
-                ENTRIES.c.tier == Tier.VERIFIED_WEIGHTS.value,
-                SUBMISSIONS.c.digest != bundle.digest,
-            )
-        )
-        left = {(task.task.id, digest) for digest in connection.scalars(query)} - compared
-        compared |= left
-        found = known_weights(bundle, task, _bundles(connection, sorted(left)))
-        if found:
-            verdicts[task.task.id] = Verdict(Tier.FLAGGED, found)
-    return Verification(verdicts)
-
-
-def _bundles(
-    connection: sql.Connection, which: Sequence[tuple[str, str]]
-) -> Iterator[tuple[str, bytes]]:
-    """Yield name and file of submissions one by one: together they may not fit into memory."""
-    for _, digest in which:
-        query = sql.select(SUBMISSIONS.c.name, SUBMISSIONS.c.bundle)
-        for name, data in connection.execute(query.where(SUBMISSIONS.c.digest == digest)):
-            yield str(name), bytes(data)
 
 
 def _rows_of(bundle: Bundle, verification: Verification) -> list[tuple[dict[str, Any], Any]]:

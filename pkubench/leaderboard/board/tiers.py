@@ -19,8 +19,8 @@ class Tier(enum.StrEnum):
     OWN_RECORDS = "own-records"
     """Read from a results folder for its owner, on a board in memory. Nothing was run again."""
     FLAGGED = "flagged"
-    """The weights gave the same episodes, but look like a copy. Shown with the reason, not
-    ranked."""
+    """The weights gave the same episodes, but look like a copy, or claim what is implausible. Shown
+    with the reason, not ranked."""
     SELF_REPORTED = "self-reported"
     """The records are consistent, but the agent was not run again. Shown, not ranked."""
 

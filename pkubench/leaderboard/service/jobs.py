@@ -244,6 +244,15 @@ class Queue:
             found = {state: count for state, count in connection.execute(query)}
         return {state: found.get(state, 0) for state in (QUEUED, RUNNING, *OVER)}
 
+    def oldest_s(self) -> float:
+        """Return the seconds since the oldest job without a verdict was sent; 0 if none is."""
+        query = sql.select(sql.func.min(JOBS.c.created_at)).where(
+            JOBS.c.state.in_((QUEUED, RUNNING))
+        )
+        with self._database.transaction("read") as connection:
+            first, time = connection.scalar(query), now(connection)
+        return 0.0 if first is None else max(0.0, time - float(first))
+
     def _select(self, which: Any, limit: int, *order: Any) -> tuple[JobStatus, ...]:
         before = JOBS.alias()
         ahead = sql.select(sql.func.count()).where(

@@ -8,14 +8,32 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from pkubench.errors import UnknownName
+from pkubench.leaderboard.board.comparing import (
+    Overall,
+    Pairing,
+    compare_entries,
+    compare_overall,
+)
+from pkubench.leaderboard.board.entries import Submitter
 from pkubench.leaderboard.board.store import Board
 from pkubench.leaderboard.site.builder import Site
+from pkubench.leaderboard.site.comparison_pages import entries_of
 
 RETRY_S = 60.0
 """How long the earlier pages are served after a failure before the board is read again."""
 _LOG = logging.getLogger("pkubench.leaderboard.server")
 _UNKEPT = ("downloads/",)
 """Files that are made on each request: they are large, or rarely asked for."""
+
+
+class Comparison(NamedTuple):
+    """Two submissions on the tasks of both."""
+
+    first: Submitter
+    second: Submitter
+    pairs: Sequence[Pairing]
+    overall: Overall | None
 
 
 class _Edition(NamedTuple):
@@ -34,9 +52,10 @@ class LivePages:
     reader waits for the ranking of a large board.
     """
 
-    def __init__(self, board: Board) -> None:
-        """Read the board for the first time."""
-        self._board, self._lock, self._next_try = board, threading.Lock(), 0.0
+    def __init__(self, board: Board, address: str = "") -> None:
+        """Read the board for the first time; ``address`` is the server's."""
+        self._address, self._board = address, board
+        self._lock, self._next_try = threading.Lock(), 0.0
         self._edition = self._read()
 
     def refresh(self) -> None:
@@ -72,9 +91,30 @@ class LivePages:
         pages = self._latest().site.pages
         return {page.task.id: [one.to_json() for one in page.standings] for page in pages}
 
+    def comparison(self, first: str, second: str, task: str | None = None) -> Comparison:
+        """Compare two submissions on the tasks of both, or on one of them.
+
+        Raises:
+            UnknownName: the board has no entries of one.
+        """
+        site = self._latest().site
+        names = {s.digest: s for s in site.submitters}
+        for digest in (first, second):
+            if digest not in site.pages_of:
+                raise UnknownName("submission with an entry", digest[:64], ())
+        own = [entries_of(site.pages_of[digest], digest) for digest in (first, second)]
+        tasks = {page.task.id: page.task for page in site.pages}
+        pairs = [
+            compare_entries(tasks[name], own[0][name], own[1][name])
+            for name in tasks
+            if name in own[0] and name in own[1] and task in (None, name)
+        ]
+        overall = None if task is not None else compare_overall(tasks, *own)
+        return Comparison(names[first], names[second], pairs, overall)
+
     def _read(self) -> _Edition:
         version = self._board.version()  # before the entries: a change in between is seen later
-        return _Edition(version, Site(self._board, is_live=True), {})
+        return _Edition(version, Site(self._board, is_live=True, address=self._address), {})
 
     def _latest(self) -> _Edition:
         """Return the pages there are, and start to read the board again if it has changed."""

@@ -27,6 +27,7 @@ from pkubench.leaderboard.board.store import Board
 from pkubench.leaderboard.board.tiers import Verification
 from pkubench.leaderboard.sandbox.bubblewrap import NoSandbox
 from pkubench.leaderboard.service.jobs import LEASE_S, Lease, LeaseLost, Queue
+from pkubench.leaderboard.service.logs import FIELDS
 from pkubench.leaderboard.site.builder import Site
 from pkubench.leaderboard.submissions.bundle import read_bundle
 from pkubench.leaderboard.submissions.verify import TOTAL_S, verify_bundle
@@ -82,7 +83,9 @@ class Worker:
         lease = self.queue.lease(self.name)
         if lease is None:
             return False
-        _LOG.info("submission %s, attempt %d", lease.digest, lease.attempt)
+        details = {"submission": lease.digest, "attempt": lease.attempt, "worker": self.name}
+        started = time.monotonic()
+        _LOG.info("submission leased", extra={FIELDS: details})
         try:
             self._judge(lease)
         except LeaseLost as error:
@@ -95,6 +98,11 @@ class Worker:
             # Other texts could hold paths, values, or the seed of a secret episode.
             is_public = isinstance(error, MissingExtra | NoSandbox | AgentKilled)
             self._report(lease, str(error) if is_public else "the worker failed; its log says why")
+        state = self.queue.status(lease.digest).state
+        seconds = round(time.monotonic() - started, 3)
+        _LOG.info(
+            "submission left", extra={FIELDS: {**details, "state": state, "seconds": seconds}}
+        )
         return True
 
     def _report(self, lease: Lease, reason: str) -> None:
@@ -180,7 +188,7 @@ def _check_pages(bundle: Bundle, verification: Verification) -> None:
     with Board.open() as alone:
         alone.submit(bundle, verification)
         try:
-            for make in Site(alone, is_live=True).files.values():
+            for make in Site(alone, is_live=True, is_whole=False).files.values():
                 make()
         except (ArithmeticError, ValueError, TypeError, KeyError, RuntimeError) as error:
             raise BundleError(f"its pages cannot be made: {type(error).__name__}") from error

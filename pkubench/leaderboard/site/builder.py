@@ -7,55 +7,58 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Iterator, Sequence
+from functools import cached_property, lru_cache, partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
-from pkubench import __version__
+from pkubench.agents.registry import presets
+from pkubench.agents.suitability import trainable
 from pkubench.errors import StorageError
-from pkubench.leaderboard.board.columns import SUITE_COLUMNS, Column, agent_columns
-from pkubench.leaderboard.board.entries import Entry, RunResult, Submitter
-from pkubench.leaderboard.board.ranking import MIN_SEEDS, RESAMPLES, rank_suite, rank_task
-from pkubench.leaderboard.board.secret import GAP_LEVEL
+from pkubench.evaluation.claims import LEVEL, judge_all
+from pkubench.evaluation.evidence import shipped
+from pkubench.evaluation.verdicts import MIN_RUNS, Judgement
+from pkubench.leaderboard.board.columns import SUITE_COLUMNS
+from pkubench.leaderboard.board.entries import Entry
+from pkubench.leaderboard.board.ranking import rank_suite, rank_task
 from pkubench.leaderboard.board.store import Board
-from pkubench.leaderboard.site.drawing import (
-    COLOURS,
-    Curve,
-    Scale,
-    curve_of,
-    number,
-    tick_label,
+from pkubench.leaderboard.site.agent_files import Maker, agent_files, as_json
+from pkubench.leaderboard.site.comparison_pages import (
+    CHOICES,
+    COMPARED,
+    COMPARED_IN_SUITE,
+    best_of,
+    suite_rows,
+    task_pairs,
 )
+from pkubench.leaderboard.site.downloads import standings_csv
+from pkubench.leaderboard.site.drawing import COLOURS, Curve, Scale, curve_of
 from pkubench.leaderboard.site.pages import (
-    UNSAFE,
     Figure,
     Mark,
     SuitePage,
     SuiteRow,
     TaskPage,
-    agent_page,
     curves_figure,
-    label_of,
+    sheet_href,
     suite_picture,
     task_row,
 )
+from pkubench.leaderboard.site.templating import environment, navigation
 from pkubench.tasks.outside import registered_tasks
-from pkubench.tasks.registry import suites, tasks
+from pkubench.tasks.registry import claims, make_task, suites, tasks
 from pkubench.tasks.task import Task
 
 MARKER = "site.json"
 """Lists the files of the site: the next export may replace and remove these."""
-_ASSETS = ("style.css", "sort.js")
+_ASSETS = ("style.css", "board.js", "curves.js")
+_UPLOT = ("uPlot.iife.min.js", "uPlot.min.css", "LICENSE")
 _MAX_CURVES = 8
-LIVE_PAGES = (
-    {"href": "queue.html", "text": "Queue"},
-    {"href": "submit.html", "text": "Submit"},
-)
-"""Pages that a server adds."""
+_NEWEST = 12
+"""Submissions on the first page."""
+_AGENTS = 500
+"""Rows of a page of the list of agents."""
 
 
 def export(board: Board, folder: str | os.PathLike[str]) -> Path:
@@ -74,35 +77,37 @@ def export(board: Board, folder: str | os.PathLike[str]) -> Path:
     try:
         # The marker comes first: a killed export is recognised as one by the next.
         root.mkdir(parents=True, exist_ok=True)
-        _write(root / MARKER, _json({**listing, "files": sorted({*files, *old})}))
+        _write(root / MARKER, as_json({**listing, "files": sorted({*files, *old})}))
         for name, data in sorted(files.items()):
             _write(root / name, data)
         for name in sorted(set(old) - files.keys()):
             (root / name).unlink(missing_ok=True)
-        _write(root / MARKER, _json(listing))
+        _write(root / MARKER, as_json(listing))
     except OSError as error:
         raise StorageError(f"cannot write the site to {root}: {error.strerror or error}") from error
     return root / "index.html"
 
 
-Maker = Callable[[], bytes]
-"""Returns the content of a file."""
-
-
 class Site:
     """The pages of a board as it stood when it was read."""
 
-    def __init__(self, board: Board, *, is_live: bool = False) -> None:
+    def __init__(
+        self, board: Board, *, is_live: bool = False, address: str = "", is_whole: bool = True
+    ) -> None:
         """Read the board and rank.
 
         Args:
             board: whose pages these are; bundles are read from it when they are asked for.
             is_live: whether a server adds the queue and the form for submissions.
+            address: of the server, for the commands that submit to it; "" if it is not known.
+            is_whole: whether there are also the pages that no entry changes: tasks without entries,
+                and the claims.
         """
-        self.board, self.is_live = board, is_live
+        self.board, self.is_live, self.address = board, is_live, address
+        self._is_whole = is_whole
         self.entries = board.entries()
         self.submitters = board.submissions()
-        self.colours = {s.digest: number for number, s in enumerate(self.submitters)}
+        self._colours = {s.digest: number for number, s in enumerate(self.submitters)}
         by_task: dict[str, list[Entry]] = {}
         for entry in self.entries:
             by_task.setdefault(entry.task, []).append(entry)
@@ -110,44 +115,23 @@ class Site:
         self.pages = [
             self._task_page(task, by_task[task.id]) for task in known if task.id in by_task
         ]
+        self.empty_pages = [
+            self._task_page(task, ()) for task in known if is_whole and task.id not in by_task
+        ]
+        self.pages_of: dict[str, list[TaskPage]] = {}
+        for page in self.pages:
+            for digest in page.entries_by_digest:
+                self.pages_of.setdefault(digest, []).append(page)
         names = dict.fromkeys([*suites(), *(task.suite for task in known)])
-        self.suites = [suite for name in names if (suite := self._suite_page(name)) is not None]
-        self.environment = jinja2.Environment(
-            loader=jinja2.PackageLoader("pkubench.leaderboard.site"),
-            autoescape=True,  # every name and text of a submission is escaped
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=True,
-        )
-        self.environment.filters |= {
-            "number": number,
-            "label": label_of,
-            "heading_label": lambda text: text[:1].upper() + text[1:],
-            "sorted_by": _sorted_by,
-            "cell": lambda column, standing: column.write(column, standing, number),
-            "sentence": _sentence,
-            "page": agent_page,
-            "steps": lambda value: "\N{EN DASH}" if value is None else tick_label(float(value)),
-            "short": lambda value: f"{value:,.6g}".replace("-", "\N{MINUS SIGN}"),
-            "heading": _heading,
-            "count": lambda value: f"{value:,}",
-        }
-        self.environment.globals |= {
-            "version": __version__,
-            "min_seeds": MIN_SEEDS,
-            "resamples": RESAMPLES,
-            "gap_level": GAP_LEVEL,
-            "navigation": [
-                {"href": "index.html", "text": "Overview"},
-                *(
-                    {"href": f"suites/{suite.name}.html", "text": _heading(suite.name)}
-                    for suite in self.suites
-                ),
-                *(LIVE_PAGES if is_live else ()),
-                {"href": "methodology.html", "text": "Method"},
-            ],
+        every = [suite for name in names if (suite := self._suite_page(name)) is not None]
+        self.suites = [suite for suite in every if suite.pages]
+        self.empty_suites = [suite for suite in every if not suite.pages]
+        self._common = {
+            "navigation": navigation(
+                {f"suites/{suite.name}.html": suite.name for suite in self.suites}, is_live
+            ),
             "is_live": is_live,
+            "to_board": f" --to {address or 'URL'}" if is_live else "",
         }
 
     @cached_property
@@ -158,39 +142,116 @@ class Site:
     def page(self, name: str, template: str, **values: Any) -> bytes:
         """Fill a template; ``name`` is the page's address below the root."""
         root = "../" * name.count("/")
-        text = self.environment.get_template(template).render(root=root, here=name, **values)
-        return text.encode()
+        values = {**self._common, "root": root, "here": name, **values}
+        return environment().get_template(template).render(values).encode()
 
     def _files(self) -> Iterator[tuple[str, Maker]]:
         package = resources.files("pkubench.leaderboard.site")
         for name in _ASSETS:
             yield name, (package / name).read_bytes
-        yield "board.json", lambda: _json(self.board.export_json())
+        for name in _UPLOT:
+            yield f"uplot/{name}", (package / "vendor" / "uplot" / name).read_bytes
+        yield "board.json", lambda: as_json(self.board.export_json())
+        yield self._page("index.html", "index.html", site=self, **self._overview())
+        yield self._page("methodology.html", "methodology.html")
+        if not self.is_live:  # a server's page has the form as well
+            yield self._page("submit.html", "submit.html", problem="", limit="", address="")
+        if self._is_whole:
+            yield "claims.html", self._claims_page
+        for suite in (*self.suites, *self.empty_suites):
+            yield self._page(
+                f"suites/{suite.name}.html", "suite.html", suite=suite, columns=SUITE_COLUMNS
+            )
+            if len(suite.rows) > 1:
+                yield suite.compared_href, partial(self._suite_comparison, suite)
+        for page in (*self.pages, *self.empty_pages):
+            yield from self._task_files(page)
+        yield from self._lists_of_agents()
+        for submitter in self.submitters:
+            yield from agent_files(self, submitter)
+
+    def _page(self, name: str, template: str, **values: Any) -> tuple[str, Maker]:
+        return name, partial(self.page, name, template, **values)
+
+    def _overview(self) -> dict[str, Any]:
+        newest = sorted(
+            (s for s in self.submitters if s.submitted_at),
+            key=lambda s: (s.submitted_at or "", s.digest),
+            reverse=True,
+        )
         counts = {
             "agents": len(self.submitters),
             "tasks": len(self.pages),
             "runs": sum(len(entry.runs) for entry in self.entries),
             "episodes": sum(len(run.records) for entry in self.entries for run in entry.runs),
         }
-        yield self._page(
-            "index.html",
-            "index.html",
-            suites=self.suites,
-            submitters=self.submitters,
-            counts=counts,
-        )
-        yield self._page("methodology.html", "methodology.html")
-        for suite in self.suites:
-            yield self._page(
-                f"suites/{suite.name}.html", "suite.html", suite=suite, columns=SUITE_COLUMNS
-            )
-        for page in self.pages:
-            yield self._page(page.href, "task.html", page=page)
-        for submitter in self.submitters:
-            yield from self._agent_files(submitter)
+        return {"counts": counts, "newest": (newest or self.submitters)[:_NEWEST]}
 
-    def _page(self, name: str, template: str, **values: Any) -> tuple[str, Maker]:
-        return name, partial(self.page, name, template, **values)
+    def _lists_of_agents(self) -> Iterator[tuple[str, Maker]]:
+        starts = range(0, max(1, len(self.submitters)), _AGENTS)
+        pages = [sheet_href("agents.html", number) for number in range(1, len(starts) + 1)]
+        for start, href in zip(starts, pages, strict=True):
+            shown = self.submitters[start : start + _AGENTS]
+            listed = [(s, self.pages_of.get(s.digest, [])) for s in shown]
+            yield self._page(href, "agents.html", listed=listed, pages=pages)
+
+    def _claims_page(self) -> bytes:
+        judged = _judged(tuple(claims()))
+        papers = {
+            title: [each for each in judged if each.claim.paper == title]
+            for title in dict.fromkeys(each.claim.paper for each in judged)
+        }
+        return self.page(
+            "claims.html", "claims.html", papers=papers, level=LEVEL, min_runs=MIN_RUNS
+        )
+
+    def _task_files(self, page: TaskPage) -> Iterator[tuple[str, Maker]]:
+        for sheet in page.sheets:
+            make = partial(self._filled_task, page, sheet.number)
+            yield sheet.href, make
+        if not page.standings:
+            return
+        stem = page.href.removesuffix(".html")
+        yield f"{stem}.csv", partial(standings_csv, page.task, page.standings)
+        yield (
+            f"{stem}.json",
+            lambda: as_json(
+                {"task": page.task.id, "standings": [one.to_json() for one in page.standings]}
+            ),
+        )
+        if len(page.standings) > 1:
+            yield page.compared, partial(self._task_comparison, page)
+
+    def _filled_task(self, page: TaskPage, number: int) -> bytes:
+        sheet = page.sheets[number - 1]
+        return self.page(
+            sheet.href,
+            "task.html",
+            page=page,
+            sheet=sheet,
+            figures=list(self.figures(page.task, [s.entry for s in page.standings])),
+            learner=_learner(page.task.id, len(presets())),
+        )
+
+    def _task_comparison(self, page: TaskPage) -> bytes:
+        choices = [entry.submitter for entry in best_of(page, CHOICES)]
+        return self.page(
+            page.compared,
+            "compare.html",
+            page=page,
+            pairs=task_pairs(page),
+            choices=choices,
+            most=COMPARED,
+        )
+
+    def _suite_comparison(self, suite: SuitePage) -> bytes:
+        return self.page(
+            suite.compared_href,
+            "compare_suite.html",
+            suite=suite,
+            rows=suite_rows(suite),
+            most=COMPARED_IN_SUITE,
+        )
 
     def _task_page(self, task: Task, entries: Sequence[Entry]) -> TaskPage:
         standings = rank_task(task, entries)
@@ -202,17 +263,23 @@ class Site:
             task=task,
             standings=standings,
             rows=tuple(task_row(standing, scale) for standing in standings),
-            figures=tuple(self._figures(task, entries)),
             marks=tuple(Mark(*item) for item in marks.items()),
         )
 
-    def _figures(self, task: Task, entries: Sequence[Entry]) -> Iterator[Figure]:
-        """Yield a figure for each metric of the task that the training curves have."""
+    def figures(self, task: Task, entries: Sequence[Entry]) -> Iterator[Figure]:
+        """Yield a figure for each metric of a task that the training curves of entries have.
+
+        Only the first entries with curves are drawn.
+        """
         for metric in task.metrics:
             curves: list[Curve] = []
             for entry in entries:
+                if len(curves) == _MAX_CURVES:
+                    break
                 runs = [run.curve for run in entry.runs if run.curve]
-                colour = self.colours[entry.submitter.digest] % COLOURS
+                if not runs:
+                    continue
+                colour = self._colours[entry.submitter.digest] % COLOURS
                 taken = {curve.colour for curve in curves}
                 if colour in taken and len(taken) < COLOURS:  # its own one, if that is free
                     colour = next(k for k in range(COLOURS) if k not in taken)
@@ -220,11 +287,12 @@ class Site:
                 if curve is not None:
                     curves.append(curve)
             if curves:
-                yield curves_figure(task, metric, curves[:_MAX_CURVES], with_runs=len(curves) == 1)
+                yield curves_figure(task, metric, curves, with_runs=len(curves) == 1)
 
     def _suite_page(self, name: str) -> SuitePage | None:
         pages = tuple(page for page in self.pages if page.task.suite == name)
-        if not pages:
+        empty = tuple(page for page in self.empty_pages if page.task.suite == name)
+        if not pages and not empty:
             return None
         compared = tuple(page for page in pages if page.has_normalised)
         standings = rank_suite(
@@ -238,85 +306,21 @@ class Site:
         suite = suites().get(name)
         summary = "Tasks of another package" if suite is None else suite.sentence
         rows = tuple(SuiteRow(standing, suite_picture(standing, scale)) for standing in standings)
-        return SuitePage(name, summary, pages, compared, rows)
-
-    def _agent_files(self, submitter: Submitter) -> Iterator[tuple[str, Maker]]:
-        stem = agent_page(submitter).removeprefix("agents/").removesuffix(".html")
-        bundle = f"downloads/{stem}/{stem}.zip"
-        yield bundle, partial(self.board.bundle, submitter.digest)
-        parts = []
-        for page in self.pages:
-            for row in page.rows:
-                entry = row.standing.entry
-                if entry.submitter.digest != submitter.digest:
-                    continue
-                runs = []
-                for run in entry.runs:
-                    label = UNSAFE.sub("-", run.name)
-                    name = f"downloads/{stem}/{page.slug}/{label}.episodes.jsonl"
-                    yield name, partial(bytes, run.lines)
-                    runs.append({"result": run, "href": name})
-                parts.append({"page": page, "row": row, "runs": runs})
-        yield agent_page(submitter), partial(self._agent_page, submitter, bundle, parts)
-
-    def _agent_page(
-        self, submitter: Submitter, bundle: str, parts: Sequence[Mapping[str, Any]]
-    ) -> bytes:
-        filled = []
-        for part in parts:
-            task, entry = part["page"].task, part["row"].standing.entry
-            filled.append(
-                {
-                    **part,
-                    "metrics": [metric.name for metric in task.metrics],
-                    "figures": list(self._figures(task, [entry])),
-                    "command": _command(entry.runs),
-                    "config": _config(entry.runs),
-                }
-            )
-        return self.page(
-            agent_page(submitter),
-            "agent.html",
-            submitter=submitter,
-            columns=agent_columns(),
-            parts=filled,
-            bundle={"href": bundle, "size": _size(len(self.board.bundle(submitter.digest)))},
-        )
+        return SuitePage(name, summary, pages, compared, rows, empty)
 
 
-def _command(runs: Sequence[RunResult]) -> str | None:
-    commands = [run.command for run in runs if run.command is not None]
-    return "\n".join(commands) if commands else None
+@lru_cache(maxsize=1000)
+def _learner(task: str, known: int) -> str:
+    """Return the agent to try first on a task, "" if none trains; ``known`` presets there are."""
+    fitting = trainable(make_task(task))
+    return fitting[0].name if fitting else ""
 
 
-def _config(runs: Sequence[RunResult]) -> str | None:
-    """Return the configuration of the first run; the others differ in their seeds."""
-    configs = [run.config for run in runs if run.config]
-    return json.dumps(configs[0], indent=2, sort_keys=True) if configs else None
-
-
-def _sorted_by(column: Column, standing: Any) -> float | str:
-    """Return the value by which the page sorts; empty is last."""
-    value = column.value(standing)
-    return "" if value is None else value
-
-
-def _heading(name: str) -> str:
-    """Write a suite's name as a heading; short ones are abbreviations."""
-    return name.upper() if len(name) <= 4 else name.capitalize()
-
-
-def _sentence(text: str) -> str:
-    """Begin with a capital, end with a full stop."""
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?", ")")) else ".")
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{max(1, round(count / 1e3))} kB"
-
-
-def _json(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
+@lru_cache(maxsize=1)
+def _judged(names: tuple[str, ...]) -> tuple[Judgement, ...]:
+    """Return what the shipped runs say of claims: the same for every board and edition."""
+    known = claims()
+    return tuple(judge_all([known[name] for name in names], shipped()))
 
 
 def _write(path: Path, data: bytes) -> None:

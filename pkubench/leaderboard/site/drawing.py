@@ -218,6 +218,35 @@ def curves_picture(
     return _svg("curves", width, height, label, parts)
 
 
+def curves_data(
+    curves: Sequence[Curve], marks: Mapping[str, float], *, with_runs: bool, log: bool = False
+) -> dict[str, Any]:
+    """Return what a picture of curves shows as JSON values, for the script that lets readers zoom.
+
+    Numbers have six significant digits; with ``log`` those below ``LOG_FLOOR`` are that.
+    """
+
+    def values(array: FloatArray) -> list[float]:
+        return [float(f"{v:.6g}") for v in (np.maximum(array, LOG_FLOOR) if log else array)]
+
+    return {
+        "log": log,
+        "marks": dict(marks),
+        "curves": [
+            {
+                "name": curve.name,
+                "colour": curve.colour,
+                "steps": [float(f"{step:.6g}") for step in curve.steps],
+                "mean": values(curve.mean),
+                "runs": [values(run) for run in curve.runs]
+                if with_runs and len(curve.runs) > 1
+                else [],
+            }
+            for curve in curves
+        ],
+    }
+
+
 def _log10(values: FloatArray) -> FloatArray:
     return np.log10(np.maximum(values, LOG_FLOOR))
 

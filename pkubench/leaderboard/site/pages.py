@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
 from pkubench.leaderboard.board.columns import Column, task_columns
-from pkubench.leaderboard.board.entries import Submitter
+from pkubench.leaderboard.board.entries import Entry, Submitter
 from pkubench.leaderboard.board.ranking import Standing, SuiteStanding
+from pkubench.leaderboard.board.tiers import Tier
 from pkubench.leaderboard.site.drawing import (
     Curve,
     Scale,
     bar_picture,
+    curves_data,
     curves_picture,
     interval_picture,
     number,
@@ -47,6 +51,8 @@ class Figure(NamedTuple):
     title: str
     axis: str
     picture: Markup
+    data: str
+    """The same as JSON, from which a script draws curves that can be zoomed."""
     keys: tuple[Key, ...]
     marks: tuple[Mark, ...]
 
@@ -59,15 +65,60 @@ class Row(NamedTuple):
     bar: Markup
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class Group(NamedTuple):
+    """Rows of a table that are to be read apart from the others."""
+
+    title: str
+    rows: tuple[Row, ...]
+
+
+class Sheet(NamedTuple):
+    """One page of a table that is too long for one."""
+
+    number: int
+    href: str
+    groups: tuple[Group, ...]
+
+
+SHEET = 200
+"""Rows of a page: as many as a phone scrolls through."""
+_RANKED = "Ranked"
+_WITHOUT = "Without a rank"
+_FLAGGED = "Flagged: a copy, or an implausible claim"
+_REPORTED = "Self-reported: not run again"
+_TITLES = (_RANKED, _WITHOUT, _FLAGGED, _REPORTED)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskPage:
     """Everything the page of a task shows."""
 
     task: Task
     standings: tuple[Standing, ...]
     rows: tuple[Row, ...]
-    figures: tuple[Figure, ...]
     marks: tuple[Mark, ...]
+
+    @cached_property
+    def entries_by_digest(self) -> dict[str, Entry]:
+        """Its entries by the hash of their submission."""
+        return {s.entry.submitter.digest: s.entry for s in self.standings}
+
+    @cached_property
+    def rows_by_digest(self) -> dict[str, Row]:
+        """Its rows by the hash of their submission."""
+        return {row.standing.entry.submitter.digest: row for row in self.rows}
+
+    @cached_property
+    def sheets(self) -> tuple[Sheet, ...]:
+        """The pages of its table: ranked entries first, and what nobody can trust apart."""
+        ordered = [
+            (title, row) for title in _TITLES for row in self.rows if _group_of(row) == title
+        ]
+        starts = range(0, max(1, len(ordered)), SHEET)
+        return tuple(
+            Sheet(number, sheet_href(self.href, number), _groups(ordered[start : start + SHEET]))
+            for number, start in enumerate(starts, start=1)
+        )
 
     @property
     def short(self) -> str:
@@ -85,9 +136,19 @@ class TaskPage:
         return f"tasks/{self.slug}.html"
 
     @property
+    def compared(self) -> str:
+        """Address of the page that compares its entries."""
+        return f"compare/{self.slug}.html"
+
+    @property
     def metric(self) -> Metric:
         """The ranking metric."""
         return self.task.ranking
+
+    @property
+    def tiers(self) -> list[str]:
+        """The tiers of its entries."""
+        return sorted({s.entry.verdict.tier.value for s in self.standings})
 
     @property
     def references(self) -> list[tuple[str, Any]]:
@@ -107,7 +168,9 @@ class TaskPage:
     @property
     def contender(self) -> Standing | None:
         """The best entry that does not lead: shown, with the reason, if there is no leader."""
-        scored = [s for s in self.standings if s.score is not None]
+        flagged = [s for s in self.standings if s.entry.verdict.tier is Tier.FLAGGED]
+        unflagged = [s for s in self.standings if s.entry.verdict.tier is not Tier.FLAGGED]
+        scored = [s for s in (*unflagged, *flagged) if s.score is not None]
         within = [s for s in scored if s.feasible is not False]
         trained = [s for s in within if s.entry.submitter.manifest.kind != "named"]
         return next(iter([*trained, *within, *scored]), None)
@@ -133,6 +196,30 @@ class SuitePage(NamedTuple):
     pages: tuple[TaskPage, ...]
     compared: tuple[TaskPage, ...]
     rows: tuple[SuiteRow, ...]
+    empty: tuple[TaskPage, ...] = ()
+    """Pages of its tasks without an entry."""
+
+    @property
+    def compared_href(self) -> str:
+        """Address of the page that compares its agents."""
+        return f"compare/suite-{self.name}.html"
+
+
+def sheet_href(href: str, number: int) -> str:
+    """Return the address of a page of a table; the first one has the table's own."""
+    return href if number == 1 else href.replace(".html", f"-page{number}.html")
+
+
+def _group_of(row: Row) -> str:
+    if row.standing.rank is not None:
+        return _RANKED
+    tier = row.standing.entry.verdict.tier
+    return {Tier.FLAGGED: _FLAGGED, Tier.SELF_REPORTED: _REPORTED}.get(tier, _WITHOUT)
+
+
+def _groups(ordered: Sequence[tuple[str, Row]]) -> tuple[Group, ...]:
+    titles = dict.fromkeys(title for title, _ in ordered)
+    return tuple(Group(t, tuple(row for title, row in ordered if title == t)) for t in titles)
 
 
 def agent_page(submitter: Submitter) -> str:
@@ -180,6 +267,10 @@ def curves_figure(
         title=label_of(metric.name) + (" (logarithmic)" if log else ""),
         axis=axis,
         picture=curves_picture(curves, label, marks, with_runs=with_runs, log=log),
+        data=json.dumps(
+            curves_data(curves, marks, with_runs=with_runs, log=log) | {"label": label},
+            separators=(",", ":"),
+        ),
         keys=tuple(Key(curve.name, curve.colour, len(curve.runs)) for curve in curves),
         marks=tuple(Mark(*item) for item in marks.items()),
     )

@@ -36,6 +36,7 @@ from pkubench.leaderboard.sandbox.bubblewrap import (
     check_bubblewrap,
 )
 from pkubench.leaderboard.submissions.copies import suspicions
+from pkubench.leaderboard.submissions.plausible import curves_of, implausible
 from pkubench.tasks.records import EpisodeRecord
 from pkubench.tasks.task import Task
 
@@ -183,10 +184,23 @@ def _verify_task(
     if any(ran_late(record) for records in unknown.values() for record in records):
         return Verdict(Tier.SELF_REPORTED, "its secret episodes did not end within the time limits")
     lines = _lines(task.task, {run: _without_texts(records) for run, records in unknown.items()})
+    doubt = _doubt(task, found, unknown) if tier is Tier.VERIFIED_WEIGHTS else ""
     if found.reproduced == found.replayed:
+        if doubt:
+            return Verdict(Tier.FLAGGED, doubt, secret=lines)
         return Verdict(tier, found.how, secret=lines)
     how = f"{found.how}; the episodes shown are those played here"
+    if doubt:
+        tier, how = Tier.FLAGGED, doubt
     return Verdict(tier, how, played=_lines(task.task, found.records), secret=lines)
+
+
+def _doubt(task: BundleTask, found: Replay, unknown: Played) -> str:
+    """Return why an entry is implausible by the episodes that rank it; "" if it is not."""
+    own = {run.name: found.records.get(run.name, run.records) for run in task.runs}
+    curves = curves_of(run.curve for run in task.runs)
+    doubt = implausible(task.task, unknown or own, curves)
+    return f"implausible: {doubt}" if doubt else ""
 
 
 def _agent(

@@ -49,13 +49,20 @@ CLAIMS = (
         name="safe-rlhf-over-shaping",
         paper="Safe RLHF",
         text="A multiplier that follows the costs earns more reward than a fixed weight on them.",
-        pairs=pairs(_both("safe-rlhf", "ppo-shaping"), _TOY),
+        pairs=pairs(
+            [
+                *_both("safe-rlhf", "ppo-shaping"),
+                *(("safe-rlhf", f"ppo-shaping with kappa={kappa}") for kappa in ("0.25", "1", "2")),
+            ],
+            _TOY,
+        ),
         equal="iterations",
         metric="return",
         published="Win rates of reward shaping with several weights are below those of PPO-Lag.",
         note=(
-            f"{_OURS} The weight here is 0.5 alone, above the multiplier of the optimum, so "
-            "shaping ends at a lower cost, and the returns compared are at unequal costs."
+            f"{_OURS} The weights are 0.25, below the multiplier of the optimum, so that the limit "
+            "is broken, and 0.5, 1 and 2 above it, so that shaping ends at a lower cost: the "
+            "returns compared are at unequal costs. The results page shows both."
         ),
     ),
     Claim(

@@ -63,6 +63,7 @@ def _tasks() -> tuple[Task, ...]:
             metrics=(_RETURN, _SUCCESS),
             protocol=_GRID,
             reference="scripted:optimum",
+            is_reference_optimal=True,
             lazy={"pacing": None},
             notes=(
                 f"{_NOTES} STAS's repository adds up both agents' copies, so that its curves reach "

@@ -55,6 +55,7 @@ def _games() -> Iterator[Task]:
             title=title,
             metrics=(_RETURN,),
             protocol=_PROTOCOL,
+            is_reference_optimal=True,
             notes=_NOTES,
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pkubench.tasks.claims import psd_psro
+from pkubench.tasks.claims import equilibrium_solvers, psd_psro
 from pkubench.tasks.exact import Exact
 from pkubench.tasks.suite import Suite
 from pkubench.tasks.task import Metric, Protocol, Task
@@ -87,6 +87,7 @@ def _task(name: str, title: str, unit: str, what: str = "tree") -> Task:
         ),
         protocol=_PROTOCOL,
         scoring=Exact(),
+        is_reference_optimal=True,
         notes=_NOTES.format(f"game {what}" if what == "tree" else what),
     )
 
@@ -96,7 +97,7 @@ SUITE = Suite(
     title="Two-player zero-sum games",
     summary="scored exactly, by what a perfect opponent would win",
     tasks=_tasks(),
-    claims=psd_psro.CLAIMS,
+    claims=(*psd_psro.CLAIMS, *equilibrium_solvers.CLAIMS),
     place=30,
     reference="scripted:equilibrium",
     reference_score=0.0,

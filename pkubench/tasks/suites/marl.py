@@ -96,6 +96,7 @@ def _carrier_tasks() -> tuple[Task, ...]:
             metrics=(_RETURN,),
             protocol=_CARRIER_PROTOCOL,
             reference="scripted:optimum",
+            is_reference_optimal=True,
             lazy={"no-op": None},
             notes=_CARRIER_NOTES + note,
         )

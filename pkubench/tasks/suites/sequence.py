@@ -52,6 +52,7 @@ def _task(
         suite=_NAME,
         title=title,
         metrics=metrics,
+        is_reference_optimal=True,
         protocol=Protocol(
             episodes=episodes,
             horizon=horizon,

@@ -31,6 +31,7 @@ LENGTH = {
     "diagnostics": 20,
     "minigrid": 20,
     "alignment": 10,
+    "grasp": 5,
 }
 """Steps by family; simulations are short, because physics engines differ in the last bits."""
 

@@ -16,6 +16,7 @@ from pkubench.agents.requirements import (
     all_of,
     holds_cost_limit,
     plays_episodes,
+    reads_arrays,
     reads_difference_rewards,
 )
 
@@ -31,7 +32,7 @@ FAMILY = AgentFamily(
     load=f"{__name__}.loading:load",
     credit=f"{_LEARNERS}.saved_credit:load_credit",
     acting={"mode": ("mode", "sampled")},
-    fits=all_of(plays_episodes, acts_in_box_or_discrete),
+    fits=all_of(plays_episodes, acts_in_box_or_discrete, reads_arrays),
 )
 
 
@@ -53,6 +54,8 @@ _GTRXL = "GTrXL (ICML 2020)"
 _STAS, _AREL, _TAR2 = "STAS (AAAI 2024)", "AREL (AAMAS 2022)", "TAR2 (2025)"
 _TEAMS = ("marl", "diagnostics", "credit")
 _SAFE = ("constrained", "diagnostics")
+_VALUES = ("alignment",)
+"""Suite whose tasks the first agents of each kind train on too."""
 _UNCONSTRAINED = (
     ("policy-gradient", "plain surrogate, unconstrained"),
     ("natural-pg", "natural gradient, unconstrained"),
@@ -97,13 +100,15 @@ PRESETS = (
     _preset(
         "happo",
         _HARL,
-        (*_TEAMS, "constrained"),
+        (*_TEAMS, "constrained", *_VALUES),
         "sequential update with the running ratio product",
         TEAM,
         SUGGESTED,
     ),
     *(
-        _preset(name, _HARL, _TEAMS, summary, TEAM)
+        _preset(
+            name, _HARL, (*_TEAMS, *(_VALUES if name in ("mappo", "ippo") else ())), summary, TEAM
+        )
         for name, summary in (
             ("mappo", "one shared policy, simultaneous update"),
             ("ippo", "independent policies, simultaneous update"),
@@ -126,7 +131,14 @@ PRESETS = (
         for name in ("happo", "mappo", "hatrpo", "haa2c")
     ),
     *(
-        _preset(f"{name}{suffix}", _OMNISAFE, _SAFE, f"{summary}{note}", *tags, *more)
+        _preset(
+            f"{name}{suffix}",
+            _OMNISAFE,
+            (*_SAFE, *(_VALUES if f"{name}{suffix}" in _FIRST else ())),
+            f"{summary}{note}",
+            *tags,
+            *more,
+        )
         for methods, tags in ((_UNCONSTRAINED, ()), (_CONSTRAINED, (LIMITED,)))
         for name, summary in methods
         for suffix, note, more in (

@@ -61,6 +61,25 @@ PRESETS = (
     _preset("cfr+", "CFR+ (Tammelin 2014)", "counterfactual regret minimization plus", SUGGESTED),
     _preset("cfr", "CFR (NeurIPS 2007)", "counterfactual regret minimization"),
     _preset("xfp", "XFP (ICML 2015)", "extensive-form fictitious play"),
+    _preset(
+        "anytime-psro",
+        "Anytime PSRO (AAMAS 2022)",
+        "mixtures that lose least to all opponents; exploitability never rises",
+    ),
+    _preset(
+        "sp-psro",
+        "SP-PSRO (ICLR 2023)",
+        "Anytime PSRO that also adds the average policy of some self-play",
+    ),
+    _preset("xdo", "XDO (NeurIPS 2021)", "double oracle over actions at information states"),
+    _preset(
+        "xdo-exact",
+        "Double oracle for extensive-form games (JAIR 2014)",
+        "XDO with restricted games solved by linear programming",
+    ),
+    _preset("mmd", "MMD (ICLR 2023)", "magnetic mirror descent with falling temperature"),
+    _preset("mmd-magnet", "MMD (ICLR 2023)", "magnetic mirror descent with a moving magnet"),
+    _preset("mmd-qre", "MMD (ICLR 2023)", "a quantal response equilibrium, not a Nash one"),
 )
 
 

@@ -9,38 +9,16 @@ game stay equal, so a single population uses ``solve_symmetric``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pkubench.agents.families.psro.markov_chains import stationary
+from pkubench.envs.games.alpha_rank import MetaStrategy, alpha_rank, alpha_rank_symmetric
 from pkubench.envs.games.forest import Floats
 from pkubench.envs.games.linear_programs import matrix_game
 from pkubench.envs.games.payoff_matrices import checked_payoff
 from pkubench.envs.games.simplex import simplex_game
 from pkubench.errors import ConfigError, UnknownName
-
-MAX_PROFILES = 2_500
-"""Largest Markov chain for alpha-rank; its cost is cubic."""
-EPSILON = 1e-10
-"""Rate of transitions to worse policies in alpha-rank, in the limit of strong selection."""
-_TIE = 1e-12
-"""Payoffs closer than this, in units of the largest one, are equal up to rounding."""
-_MIN_SELECTION = 1e-14
-
-
-class MetaStrategy(NamedTuple):
-    """A distribution over each population.
-
-    Attributes:
-        x: float64 ``(rows,)``.
-        y: float64 ``(columns,)``.
-    """
-
-    x: Floats
-    y: Floats
-
 
 MetaSolver = Callable[[ArrayLike], MetaStrategy]
 
@@ -230,95 +208,6 @@ def project_to_simplex(point: Floats, floor: float = 0.0) -> Floats:
     # No entry stays above the floor where the floor determines the distribution.
     shift = shifts[above[-1]] if len(above) else np.inf
     return np.asarray(np.maximum(point - shift, floor))
-
-
-def alpha_rank(
-    payoff: ArrayLike, *, alpha: float | None = None, population: int = 50
-) -> MetaStrategy:
-    """Return the marginals of alpha-rank (Omidshafiei et al. 2019) with two populations.
-
-    A Markov chain over pairs of policies: one player at a time, drawn with its new policy from all
-    ``rows + columns - 2``, switches with the probability that a mutant takes over a population of
-    ``population`` individuals under selection of strength ``alpha``. Its stationary distribution
-    ranks the pairs.
-
-    Args:
-        payoff: ``(rows, columns)``, at most ``MAX_PROFILES`` pairs.
-        alpha: Strength of selection, in units of 1 over payoff; None is its limit, in which better
-            policies always take over, equal ones half of the time, worse ones almost never
-            (``EPSILON``).
-        population: Individuals of each population, at least 2.
-
-    Raises:
-        ConfigError: Too many pairs, or a setting out of its domain.
-    """
-    table = _table(payoff)
-    rows, columns = table.shape
-    takes_over = _fixation(alpha, population, float(np.abs(table).max()))
-    _check_size(table.size)
-    chain = np.zeros((rows, columns, rows, columns))
-    for j in range(columns):  # player 0 switches from row i to row k
-        chain[:, j, :, j] = takes_over(table[None, :, j] - table[:, None, j])
-    for i in range(rows):  # player 1, who minimises, switches from column j to column l
-        chain[i, :, i, :] = takes_over(table[i, :, None] - table[i, None, :])
-    weights = stationary(chain.reshape(table.size, table.size)).reshape(rows, columns)
-    return MetaStrategy(weights.sum(axis=1), weights.sum(axis=0))
-
-
-def alpha_rank_symmetric(
-    payoff: ArrayLike, *, alpha: float | None = None, population: int = 50
-) -> Floats:
-    """Return alpha-rank of one population in a symmetric game.
-
-    As :func:`alpha_rank`, but a mutant ``r`` meets residents ``s`` of its own population: their
-    fitnesses differ by ``payoff[r, s] * population / (population - 1)``.
-
-    Args:
-        payoff: Antisymmetric ``(policies, policies)``.
-        alpha: As for :func:`alpha_rank`.
-        population: As for :func:`alpha_rank`.
-    """
-    table = _table(payoff)
-    if table.shape[0] != table.shape[1]:
-        raise ConfigError(f"a symmetric game has a square payoff matrix, got {table.shape}")
-    _check_size(len(table))
-    takes_over = _fixation(alpha, population, float(np.abs(table).max()))
-    return stationary(takes_over(table.T * (population / (population - 1.0))))
-
-
-def _fixation(alpha: float | None, population: int, scale: float) -> Callable[[Floats], Floats]:
-    """Return the probability that a mutant takes over, as a function of its advantage.
-
-    ``scale`` is the largest payoff.
-    """
-    if alpha is not None and not alpha > 0.0:
-        raise ConfigError(f"alpha must be positive or None, got {alpha}")
-    if population < 2:
-        raise ConfigError(f"population must be at least 2, got {population}")
-
-    def in_the_limit(advantage: Floats) -> Floats:
-        better = np.where(advantage > 0.0, 1.0 - EPSILON, EPSILON)
-        return np.asarray(np.where(np.abs(advantage) <= _TIE * scale, 0.5, better))
-
-    def with_alpha(advantage: Floats) -> Floats:
-        # (1 - exp(-u)) / (1 - exp(-m u)), written for u >= 0; a negative u has exp((m - 1) u)
-        # times the value at -u.
-        u = float(alpha or 0.0) * advantage
-        size = np.maximum(np.abs(u), _MIN_SELECTION)
-        rate = np.expm1(-size) / np.expm1(-population * size)
-        rate = np.where(u < 0.0, rate * np.exp((population - 1) * np.minimum(u, 0.0)), rate)
-        # Underflow must not make transitions impossible: the chain would be reducible.
-        return np.asarray(np.maximum(rate, np.finfo(np.float64).tiny))
-
-    return in_the_limit if alpha is None else with_alpha
-
-
-def _check_size(profiles: int) -> None:
-    if profiles > MAX_PROFILES:
-        raise ConfigError(
-            f"alpha-rank is limited to {MAX_PROFILES:,} profiles, and there are {profiles:,}; "
-            "choose another meta-solver or fewer policies"
-        )
 
 
 SOLVERS: dict[str, MetaSolver] = {

@@ -20,9 +20,10 @@ from typing import NamedTuple
 import numpy as np
 
 from pkubench.agents.families.psro.learner import Floats, Tensors
-from pkubench.agents.families.psro.meta_solvers import MetaStrategy, solve, solve_symmetric
+from pkubench.agents.families.psro.meta_solvers import solve, solve_symmetric
 from pkubench.agents.families.psro.settings import PSROConfig
 from pkubench.agents.families.psro.spaces import PolicySpace, Situation
+from pkubench.envs.games.alpha_rank import MetaStrategy
 from pkubench.envs.games.zero_sum import ZeroSumGame
 
 _MIN_MASS = 0.01

@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from pkubench.agents.families.psro.anytime import AnytimeConfig, AnytimePSRO
 from pkubench.agents.families.psro.cfr_plus import CFRPlus, CFRPlusConfig
 from pkubench.agents.families.psro.fictitious_play import FictitiousPlay, XFPConfig
 from pkubench.agents.families.psro.learner import Floats, GameLearner
+from pkubench.agents.families.psro.mmd import MMD, MMDConfig
 from pkubench.agents.families.psro.outer_loop import PopulationLearner
 from pkubench.agents.families.psro.population import population_export
 from pkubench.agents.families.psro.presets import Settings
+from pkubench.agents.families.psro.xdo import XDO, XDOConfig
 from pkubench.agents.learner import Context, Counters, Export, State
 from pkubench.agents.saved.runs import where_solved
 from pkubench.envs.games.normal_form import MatrixGame
@@ -26,12 +29,18 @@ def learner(config: Settings, environment: str, seed: int) -> GameLearner:
     """Return the learner of some settings, before its first iteration.
 
     Population learners and fictitious play use matrix games directly (a symmetric one with one
-    population for both sides); CFR uses the game's tree.
+    population for both sides); CFR, XDO and MMD use the game's tree.
     """
     if isinstance(config, CFRPlusConfig):
         return CFRPlus(registered_tree(environment), config, seed)
     if isinstance(config, XFPConfig):
         return FictitiousPlay(registered_game(environment), config, seed)
+    if isinstance(config, AnytimeConfig):
+        return AnytimePSRO(registered_game(environment), config, seed)
+    if isinstance(config, XDOConfig):
+        return XDO(registered_tree(environment), config, seed)
+    if isinstance(config, MMDConfig):
+        return MMD(registered_tree(environment), config, seed)
     return PopulationLearner(registered_game(environment), config, seed)
 
 
@@ -116,7 +125,7 @@ class GameTraining:
 
 
 def _plans_of(game: ZeroSumGame, player: int, plans: Floats) -> Any:
-    """Return plans of the game itself: CFR's plans of a matrix game are on its tree."""
+    """Return plans of the game itself: those on a matrix game's tree have an empty sequence."""
     return (
         plans[:, 1:]
         if isinstance(game, MatrixGame) and plans.shape[1] > game.shape[player]

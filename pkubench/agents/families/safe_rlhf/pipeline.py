@@ -53,6 +53,8 @@ def _stages(context: Context, folders: dict[str, Path]) -> Iterator[tuple[Stage,
     """Yield every stage with the names of those whose results it is made from."""
     config: PipelineConfig = context.settings
 
+    held_out = {"held_out": list(config.held_out)} if config.held_out else {}
+
     def stage(
         name: str, agent: str, total: int, settings: dict[str, Any], *needs: str
     ) -> tuple[Stage, tuple[str, ...]]:
@@ -64,7 +66,7 @@ def _stages(context: Context, folders: dict[str, Path]) -> Iterator[tuple[Stage,
                 agent=agent,
                 task=context.task,
                 total=total,
-                settings=settings,
+                settings=settings | held_out,
                 inputs=inputs,
                 env_kwargs=context.env_kwargs,
             ),

@@ -34,6 +34,8 @@ class PipelineConfig:
     """Of each score model."""
     iterations: int = 200
     """Of the policy, unless a budget is given."""
+    held_out: tuple[int, ...] = ()
+    """Numbers of prompts that no stage trains on."""
 
     def __post_init__(self) -> None:
         """Check the domains."""

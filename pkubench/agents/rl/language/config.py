@@ -34,6 +34,8 @@ class LanguageConfig:
     """The same."""
     heads: int = 4
     """The same; must divide ``width``."""
+    held_out: tuple[int, ...] = ()
+    """Numbers of prompts that are not trained on, so that figures on them say what generalizes."""
     threads: int = 1
     """Of torch."""
 
@@ -46,6 +48,8 @@ class LanguageConfig:
             positive=("lr", "max_grad_norm"),
             not_negative=("weight_decay",),
         )
+        if any(number < 0 for number in self.held_out):
+            raise ConfigError(f"held_out has numbers of prompts, from 0 on, got {self.held_out}")
         if self.width % self.heads:
             raise ConfigError(f"heads must divide width={self.width}, got {self.heads}")
         check_needs(self)

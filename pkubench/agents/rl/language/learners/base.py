@@ -91,6 +91,13 @@ class MethodLearner(Trained, ABC):
         """What is trained; ``net`` is exported."""
         self.optimisers = {}
         self._prompts = torch.from_numpy(self.language.prompts).to(setup.device)
+        everything = np.arange(len(self.language.prompts))
+        if not set(self.config.held_out) < set(everything.tolist()):
+            raise ConfigError(
+                f"held_out must leave some of the prompts 0 to {len(everything) - 1}, got "
+                f"{list(self.config.held_out)}"
+            )
+        self._trained_on = np.setdiff1d(everything, np.array(self.config.held_out, dtype=np.int64))
 
     @abstractmethod
     def update(self, draws: Draws) -> dict[str, float]:
@@ -165,10 +172,14 @@ class MethodLearner(Trained, ABC):
     # Responses
 
     def prompts(self, draws: Draws, count: int) -> IntArray:
-        """Return the numbers of prompts (count,) in random order, each as often as others."""
-        total = len(self.language.prompts)
+        """Return the numbers of prompts (count,) in random order, each as often as others.
+
+        None of those that are held out.
+        """
+        total = len(self._trained_on)
         first = draws.numpy.integers(total)
-        found: IntArray = draws.numpy.permutation((first + np.arange(count)) % total)
+        places = draws.numpy.permutation((first + np.arange(count)) % total)
+        found: IntArray = self._trained_on[places]
         return found
 
     def responses(self, draws: Draws, prompts: IntArray, uniform: float) -> Responses:

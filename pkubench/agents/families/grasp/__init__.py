@@ -1,0 +1,1 @@
+"""What agents that grasp are made of."""

@@ -1,0 +1,132 @@
+"""Which tasks a specialist is trained on: clusters of geometry, and partitions to compare with.
+
+GeoClustering (UniDexGrasp++, Wan et al. 2023) is K-means on a feature of each task: the code of the
+object's cloud in its initial pose, or in the vision stage what the generalist's own encoder makes
+of that cloud.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.cluster.vq import ClusterError, kmeans2
+from scipy.spatial.distance import cdist
+
+from pkubench.errors import ConfigError
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+RESTARTS: Final = 10
+_ITERATIONS: Final = 100
+_MAX_RUNS: Final = 200
+"""Runs of K-means, with those that lose a cluster."""
+
+
+class Clusters(NamedTuple):
+    """A partition of tasks by their features."""
+
+    centroids: FloatArray
+    """(K, D)."""
+    labels: IntArray
+    """(n,): the cluster of each task."""
+    inertia: float
+    """Sum of the squared distances of features from their centroids."""
+
+
+def geo_clustering(
+    features: npt.ArrayLike, clusters: int, seed: int, restarts: int = RESTARTS
+) -> Clusters:
+    """Return the best of some runs of K-means (k-means++ of Arthur and Vassilvitskii 2007).
+
+    Clusters are numbered by the first task in them.
+
+    Args:
+        features: (n, D).
+        clusters: K, at most the number of different features.
+        seed: Of the random generator.
+        restarts: How many runs.
+
+    Raises:
+        ConfigError: there are more clusters than different features, or a feature is not finite.
+    """
+    points = np.asarray(features, dtype=np.float64)
+    if not np.isfinite(points).all():
+        raise ConfigError("features of tasks are not finite: train the encoder again")
+    different = len(np.unique(points, axis=0))
+    if not 1 <= clusters <= different:
+        raise ConfigError(
+            f"{different} different tasks make 1 to {different} clusters, not {clusters}"
+        )
+    generator = np.random.default_rng(seed)
+    runs: list[Clusters] = []
+    for _ in range(_MAX_RUNS):
+        with contextlib.suppress(ClusterError):  # a cluster has lost its last task
+            runs.append(_converged(points, _spread(points, clusters, generator)))
+        if len(runs) == restarts:
+            break
+    if not runs:
+        raise ConfigError(f"K-means found no {clusters} clusters of these tasks: ask for fewer")
+    return _renumbered(min(runs, key=lambda run: run.inertia))
+
+
+def _spread(points: FloatArray, clusters: int, generator: np.random.Generator) -> FloatArray:
+    """Draw initial centroids: each with probability as its squared distance from those before."""
+    chosen = [int(generator.integers(len(points)))]
+    while len(chosen) < clusters:
+        nearest = cdist(points, points[chosen], "sqeuclidean").min(axis=1)
+        ends = np.cumsum(nearest)
+        place = np.searchsorted(ends, generator.random() * ends[-1], side="right")
+        chosen.append(int(min(place, np.flatnonzero(nearest)[-1])))
+    return points[chosen]
+
+
+def _converged(points: FloatArray, start: FloatArray) -> Clusters:
+    centroids, _ = kmeans2(points, start, iter=_ITERATIONS, minit="matrix", missing="raise")
+    squares = cdist(points, centroids, "sqeuclidean")
+    labels = squares.argmin(axis=1).astype(np.int64)
+    return Clusters(centroids, labels, float(squares.min(axis=1).sum()))
+
+
+def _renumbered(found: Clusters) -> Clusters:
+    _, first = np.unique(found.labels, return_index=True)
+    order = np.argsort(first)
+    place = np.argsort(order)
+    return Clusters(found.centroids[order], place[found.labels].astype(np.int64), found.inertia)
+
+
+def assign(features: npt.ArrayLike, centroids: npt.ArrayLike) -> IntArray:
+    """Return the nearest centroid of each feature, (n,): where a new task belongs."""
+    squares = cdist(np.asarray(features, float), np.asarray(centroids, float), "sqeuclidean")
+    nearest: IntArray = squares.argmin(axis=1).astype(np.int64)
+    return nearest
+
+
+def random_partition(labels: npt.ArrayLike, seed: int) -> IntArray:
+    """Return a partition into groups as large as those of ``labels``, without regard to geometry.
+
+    The control of GeoClustering, and the partition of generalist-specialist learning (GSL, Jia et
+    al. 2022): sizes are the same, so that specialists have as many tasks.
+    """
+    return np.random.default_rng(seed).permutation(np.asarray(labels, dtype=np.int64))
+
+
+def category_partition(families: Sequence[str], groups: int) -> IntArray:
+    """Return a partition that leaves each family whole, (n,).
+
+    One family after the other, from the largest, goes to the group with the fewest tasks.
+
+    Raises:
+        ConfigError: there are fewer families than groups.
+    """
+    names, counts = np.unique(np.asarray(families), return_counts=True)
+    if len(names) < groups:
+        raise ConfigError(f"{len(names)} families do not fill {groups} groups")
+    sizes, home = np.zeros(groups, dtype=np.int64), {}
+    for k in np.argsort(-counts, kind="stable"):
+        home[str(names[k])] = int(sizes.argmin())
+        sizes[home[str(names[k])]] += counts[k]
+    return np.array([home[name] for name in families], dtype=np.int64)

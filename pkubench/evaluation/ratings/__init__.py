@@ -1,0 +1,1 @@
+"""Ratings of agents from tables of results: Nash averaging, alpha-rank, Elo and its limits."""
