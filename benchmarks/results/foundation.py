@@ -34,7 +34,7 @@ ROWS = as_trained(
         Row("mappo", "SimpleSpeakerListener-v0", _TALK, 5),
         Row("happo", "SimpleReference-v0", _TALK, 5),
         Row("mappo", "SimpleReference-v0", _TALK, 5),
-        Row("ppo", "HopperVelocity-v0", _HOPPER, 5, keep="best"),
+        Row("ppo", "HopperVelocity-v0", _HOPPER, 5),
         Row("ppo", "HalfCheetahVelocity-v0", _CHEETAH, 5),
         Row("happo-paper", "SimpleSpread-v0", _SPREAD, 3, ships=0),
     )
