@@ -13,7 +13,7 @@ import typer
 from pkubench.cli.names import command, task_named
 from pkubench.cli.options import Json, Quiet, Seed, Trust, complete_tasks, count, verb_app
 from pkubench.cli.output import Column, Output, number, prose
-from pkubench.errors import ConfigError, counted
+from pkubench.errors import ConfigError, RecordError, counted
 
 if TYPE_CHECKING:
     from pkubench.evaluation.ratings.rating import Ratings
@@ -167,8 +167,17 @@ def _of_folders(
     for report in find_reports(folders):
         if wanted in (None, report.task):
             reports.setdefault(report.task, {})[report.agent] = report
+    if not reports:
+        place = ", ".join(map(str, folders))
+        of_task = "" if task is None else f" of {task}"
+        raise RecordError(f"no results{of_task} in {place}; `pkubench evaluate` writes them")
     scores = normalised_scores(reports, [make_task(name) for name in reports])
     remarks = excluded_lines(scores)
+    if len(scores.matrices) < 2 and (reasons := {item.reason for item in scores.excluded}):
+        raise RecordError(
+            f"ratings compare normalized scores, and {len(scores.matrices)} of the agents have one "
+            f"({'; '.join(sorted(reasons))})"
+        )
     matrices = {agent: matrix.scores for agent, matrix in scores.matrices.items()}
     tasks = next((matrix.tasks for matrix in scores.matrices.values()), ())
     title = f"{counted(len(matrices), 'agent')} on {counted(len(tasks), 'task')}"

@@ -67,11 +67,22 @@ def test_agents_meet_each_other_in_a_game(pkubench: Command) -> None:
         (("t.csv", "--out", "f.pdf"), "figures are .svg or .png files"),
         (("t.csv", "--alpha", "-1"), "alpha must be positive"),
         (("t.csv", "--kind", "payoffs", "--population", "1"), "population"),
+        (("empty",), "no results in empty; `pkubench evaluate` writes them"),
+        (
+            ("grasps",),
+            "0 of the agents have one (the task lacks a reference score above its floor)",
+        ),
     ],
 )
 def test_what_cannot_be_rated_is_said_in_one_line(
     pkubench: Command, words: tuple[str, ...], line: str
 ) -> None:
     Path("t.csv").write_text(TABLE)
+    Path("empty").mkdir()
+    if words == ("grasps",):
+        agents = "random,scripted:no-op"
+        assert not pkubench(
+            "evaluate", "--agents", agents, "GraspSphere-v0", "--episodes", "1", "--out", "grasps"
+        ).code
     said = pkubench("rate", *words)
     assert said.code == 2 and line in said.err and len(said.err.strip().splitlines()) == 1, said.err

@@ -22,7 +22,7 @@ class GraspSphere(GraspBatch):
     |-------------|-----------------------|---------------------------------------------------|
     | observation | Box(−5, 5, (300,))    | hand, object, goal and geometry code; float32     |
     | action      | Box(−1, 1, (24,))     | force 3, torque 3, 18 joint targets               |
-    | reward      | float64               | nearness, lift and nearness of the goal, see below |
+    | reward      | float64               | nearness, lift and nearness of the goal           |
     | ends        |                       | never; truncated at 200 steps of 1/60 s           |
 
     The ball has a radius of 5 cm and a density of 500 kg/m³ (0.26 kg). `lift_relative` is on. A
@@ -165,7 +165,7 @@ class GraspSmall(SplitObjects):
     |-------------|-----------------------|---------------------------------------------------|
     | observation | Box(−5, 5, (300,))    | hand, object, goal and geometry code; float32     |
     | action      | Box(−1, 1, (24,))     | force 3, torque 3, 18 joint targets               |
-    | reward      | float64               | nearness, lift and nearness of the goal, see below |
+    | reward      | float64               | nearness, lift and nearness of the goal           |
     | ends        |                       | never; truncated at 200 steps of 1/60 s           |
 
     There are 24 objects of nine families to train on, 18 others of the same families, and 9 of nine
@@ -215,7 +215,7 @@ class GraspFull(SplitObjects):
     |-------------|-----------------------|---------------------------------------------------|
     | observation | Box(−5, 5, (300,))    | hand, object, goal and geometry code; float32     |
     | action      | Box(−1, 1, (24,))     | force 3, torque 3, 18 joint targets               |
-    | reward      | float64               | nearness, lift and nearness of the goal, see below |
+    | reward      | float64               | nearness, lift and nearness of the goal           |
     | ends        |                       | never; truncated at 200 steps of 1/60 s           |
 
     Counts and scales are those of UniDexGrasp++: 3,200 objects to train on, 141 others of the same

@@ -100,8 +100,7 @@ class GraspBatch(MujocoBatch):
     | 207:236 | zeros (UniDexGrasp's grasp to reach)                                            |
     | 236:300 | 0.1 × geometry code of the object                                               |
 
-    The geometry code is, by default, the distances of 64 fixed points to the object's surface in
-    units of 5 cm.
+    The geometry code is the distances of 64 fixed points to the object's surface in units of 5 cm.
 
     **Reward.** With the distances of the object to the goal `g`, to the palm `h` (at most 0.5 m)
     and to the five fingertips summed `f` (at most 3 m), its height `z`, and held meaning f ≤ 0.6
