@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import mujoco
@@ -23,6 +24,7 @@ from pkubench.envs.grasp.clouds.observation import (
 from pkubench.envs.grasp.clouds.sampling import farthest_points, resample
 from pkubench.envs.grasp.clouds.scene_cloud import SceneCloud
 from pkubench.envs.grasp.clouds.views import CAMERAS, Camera, Viewer, camera_rays, is_kept
+from pkubench.envs.grasp.environments import GraspSmall
 from pkubench.envs.grasp.objects.families import FAMILIES
 from pkubench.envs.grasp.objects.surface import contains, surface_points
 from pkubench.errors import ConfigError, DataError
@@ -159,6 +161,18 @@ def test_views_of_a_batch_equal_those_of_single_simulations() -> None:
         np.testing.assert_allclose(together.normals[k], alone.normals[0], atol=1e-5)
     some = viewer.of_batch(batch, ids=[2])
     np.testing.assert_array_equal(some.points[0], together.points[2])
+
+
+def test_objects_in_slots_are_seen_and_where_they_cannot_be_are_refused() -> None:
+    with contextlib.closing(GraspSmall(num_envs=2, splits="train")) as env:
+        env.reset([0, 1], options={"object": [0, 7]})
+        viewer = Viewer(side=16)
+        names = [env.batch.get_model(0).geom(k).name for k in range(env.batch.get_model(0).ngeom)]
+        slots = [k for k, name in enumerate(names) if name.startswith("slot")]
+        seen = np.isin(viewer.of_batch(env.batch).geom, slots).sum(axis=1)
+        assert np.all(seen >= 20), seen
+        with pytest.raises(ConfigError, match="of_batch"):
+            viewer.of_data(env.batch.get_model(0), env.batch.get_data(0))
 
 
 def test_the_crop_leaves_the_table_out_and_keeps_what_stands_on_it() -> None:

@@ -124,7 +124,14 @@ class Viewer:
         return self._view(distance, geom, normals)
 
     def of_data(self, model: Any, data: Any) -> View:
-        """Return what is seen in one simulation whose positions are computed (N = 1)."""
+        """Return what is seen in one simulation whose positions are computed (N = 1).
+
+        Raises:
+            ConfigError: The model is of a ``GraspBatch``. ``mj_multiRay`` sorts rays by the bounding
+                volumes of bodies, which were compiled for other shapes than a slot holds now.
+        """
+        if model.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_MIDPHASE:
+            raise ConfigError("the objects of this model are in slots; view it with of_batch")
         rays = len(self.origins)
         distance, geom = np.empty(rays), np.empty(rays, dtype=np.int32)
         normals = np.empty((rays, 3))
