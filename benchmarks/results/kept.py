@@ -95,6 +95,19 @@ def compared(folder: Path, score: float, task: Task) -> Kept | None:
     return Kept(folder, score, best, share_of_best(score, best, task), bool(points))
 
 
+def is_withheld(record: Mapping[str, Any], task: Task) -> bool:
+    """Return whether a record's run had a policy more than twice as good, so does not ship.
+
+    A record has the best return of all validations, those over a cost limit too, so this can be
+    true of weights that ship, but is never false of weights that were refused.
+    """
+    best = record.get("validation", {}).get("best")
+    if best is None or task.ranking.name != "return":
+        return False
+    score = record["report"]["metrics"]["return"]["mean"]
+    return share_of_best(score, best, task) < LEAST
+
+
 def shipped() -> Iterator[Kept]:
     """Yield all shipped weights that are scored by return."""
     for path in sorted(WEIGHTS.rglob(SCORE)):

@@ -135,7 +135,7 @@ the time of a run on one core of a machine that did other work too. Equal budget
 steps; an off-policy learner computes more in each. The records, with command and settings of every
 run, are in `benchmarks/results/records/safety`. Seed 0 of a row ships with the package, but not of
 rows named `10m`, nor of PPO and PPO-Lag on HalfCheetahVelocity, which [foundation](foundation.md)
-ships.
+ships, nor where its weights score below half of the run's best validation.
 
 Where a table has these columns, *sampled* is the same policy with sampled actions, which is what a
 constraint holds in training, and *cost at the end of training* the mean of the last training

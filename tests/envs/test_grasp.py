@@ -365,7 +365,7 @@ def test_it_is_a_gymnasium_environment_with_the_paper_s_time_limit() -> None:
     ("settings", "said"),
     [
         ({"radius": 0.0}, "radius must lie in"),
-        ({"friction": -1.0}, "friction must not be negative"),
+        ({"friction": -1.0}, "friction must be finite and not negative"),
         ({"hand": "no/such/hand.xml"}, "no hand 'no/such/hand.xml'"),
     ],
 )

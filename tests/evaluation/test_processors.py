@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 QUICK = (
     ("happo", "SimpleSpread-v0", 16),
     ("hasac", "SimpleSpreadContinuous-v0", 16),
-    ("ppo-lag@0", "HopperVelocity-v0", 1),
+    ("ppo-lag@1", "HopperVelocity-v0", 1),
     ("cpo", "PointCircle1-v0", 1),
     ("psro@0", "LeducPoker-v0", 1),
     ("scripted:optimum", "SpeedLimit-v0", 16),

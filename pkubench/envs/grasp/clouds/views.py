@@ -127,7 +127,7 @@ class Viewer:
         """Return what is seen in one simulation whose positions are computed (N = 1).
 
         Raises:
-            ConfigError: The model is of a ``GraspBatch``. ``mj_multiRay`` sorts rays by the bounding
+            ConfigError: The model is of a ``GraspBatch``. ``mj_multiRay`` sorts rays by bounding
                 volumes of bodies, which were compiled for other shapes than a slot holds now.
         """
         if model.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_MIDPHASE:
