@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from pkubench.errors import MissingExtra, PkubenchError
+from pkubench.errors import ConfigError, MissingExtra, PkubenchError
 from pkubench.evaluation.run.execution import Job, Result, deadline_of, out_of_time
 from pkubench.evaluation.run.workers import (
     AgentKilled,
@@ -47,7 +47,7 @@ class RayBackend:
 
         Raises:
             MissingExtra: Ray is not installed.
-            WorkerError: there is no cluster.
+            ConfigError: there is no cluster.
         """
         self._ray, self._is_ours = connect()
         self._play = remote(self._ray, _play, RETRIES)
@@ -98,7 +98,7 @@ def connect() -> tuple[Any, bool]:
 
     Raises:
         MissingExtra: Ray is not installed.
-        WorkerError: there is no cluster to connect to.
+        ConfigError: there is no cluster to connect to.
     """
     try:
         import ray
@@ -113,7 +113,7 @@ def connect() -> tuple[Any, bool]:
             logging_level=logging.ERROR,
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise WorkerError(
+        raise ConfigError(
             "there is no Ray cluster to run on: start one with `ray start --head`, or name its "
             f"head in {ADDRESS} ({str(error).strip().splitlines()[0]})"
         ) from None

@@ -41,7 +41,14 @@ _PAPER = "BeaverTails (NeurIPS 2023)"
 
 
 def _preset(name: str, summary: str) -> Preset:
-    return Preset(name=name, family=FAMILY.name, summary=summary, paper=_PAPER, place=65)
+    return Preset(
+        name=name,
+        family=FAMILY.name,
+        summary=summary,
+        paper=_PAPER,
+        suites=("alignment",),
+        place=65,
+    )
 
 
 PRESETS = (

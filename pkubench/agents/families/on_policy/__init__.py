@@ -134,7 +134,11 @@ PRESETS = (
         _preset(
             f"{name}{suffix}",
             _OMNISAFE,
-            (*_SAFE, *(_VALUES if f"{name}{suffix}" in _FIRST else ())),
+            (
+                *_SAFE,
+                *(_VALUES if f"{name}{suffix}" in _FIRST else ()),
+                *(("grasp",) if f"{name}{suffix}" == "ppo" else ()),
+            ),
             f"{summary}{note}",
             *tags,
             *more,
