@@ -49,7 +49,7 @@ def of_another_package(name: str, **changes: Any) -> Task:
     ("agent", "task", "reason"),
     [
         ("random", make_task("SimpleSpread-v0"), "it is not trained"),
-        ("ppo", make_task("SimpleSpread-v0"), "it trains on constrained, diagnostics and align"),
+        ("ppo", make_task("SimpleSpread-v0"), "it trains on constrained, diagnostics, align"),
         ("ppo", make_task("QAModeration-v0"), "it reads numbers, and here observations are texts"),
         ("ppo", make_task("SVOSlider-v0"), ""),
         ("ippo", make_task("PrisonersDilemma-v0"), ""),

@@ -314,7 +314,7 @@ def test_ctrl_c_in_a_shell_leaves_a_run_that_resume_finishes(
         (("train", "random", TASK), "these are: happo, mappo, ippo, hatrpo, haa2c, and more in"),
         (
             ("train", "ppo", TASK),
-            "it trains on constrained, diagnostics and alignment tasks, and this is one of marl",
+            "diagnostics, alignment and grasp tasks, and this is one of marl",
         ),
         (("train", "ppo", TASK), "agents for it: happo, mappo, ippo, hatrpo, haa2c; `pkubench"),
         (("train", "hasac-lag", "MultiHalfCheetah2x3-v1"), "'MultiHalfCheetah2x3Velocity-v1'? ag"),
