@@ -23,8 +23,8 @@ import xllamacpp
 
 SHA256 = "b179c952"
 """Begins the hash of the file in version 0.1.2."""
-TOKENS = 2048
-"""Of a conversation at most."""
+TOKENS = 4096
+"""Of a conversation at most; those of repeated dilemmas are longer than 2,048."""
 
 
 def main() -> None:
