@@ -13,7 +13,9 @@ from benchmarks.results.retrieval_scores import difference, steps_to
 from benchmarks.results.rows import config_of
 from pkubench.agents.components import as_plain
 from pkubench.envs.minigrid.multitask import MT7
+from pkubench.evaluation.claims import judge_all
 from pkubench.tasks.records import EpisodeRecord, returns_by_option
+from pkubench.tasks.registry import claims
 
 
 def returns(share: float) -> dict[str, float]:
@@ -75,6 +77,32 @@ def test_the_utility_compares_runs_of_the_same_seed_and_has_a_verdict(
     assert "| -0.075 [" in memory and "| 10 | contradicted |" in memory
     released = verdicts["the released profile against PPO conditioned on the task"]
     assert "| 3 | not shown |" in released
+
+
+def test_rows_are_evidence_by_which_the_utility_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    slopes = {f"{retrieval.FULL}-shuffled": -0.1, f"{retrieval.FULL}-no-memory": 0.1}
+
+    def read(row: Any, seed: int, budget: int) -> dict[str, Any] | None:
+        if row.name == "mt-ppo" and seed == 9:  # not done yet
+            return None
+        made = record(0.5, 0.6 + 0.03 * seed + slopes.get(row.name, 0.0) * (1 + seed % 2))
+        made["sampled"]["metrics"] = {m: {"mean": 0.01 * seed} for m in ("return", "success")}
+        return {**made, "seed": seed}
+
+    monkeypatch.setattr(retrieval_page, "read", read)
+    samples = list(retrieval_page.samples(retrieval.ROWS))
+    assert len(samples) == 8 and not any(of.agent == "mt-ppo" for of in samples)
+    assert samples[0].metrics["return"] == pytest.approx([0.01 * k for k in range(10)])
+    judged = {each.claim.name: each for each in judge_all(claims().values(), samples)}
+    (utility,) = judged["retrieval-utility"].comparisons
+    # half of the slope: 0.05 in even seeds and 0.1 in odd ones
+    assert utility.n == (10, 10) and utility.difference == pytest.approx(0.075, abs=1e-5)
+    assert utility.budget == 1_400_000
+    assert judged["retrieval-utility"].verdict == "supported"
+    assert judged["retrieval-over-no-memory"].verdict == "contradicted"
+    over_ppo = judged["retrieval-over-ppo"]
+    assert [each.outcome for each in over_ppo.comparisons].count("not measured") == 2
+    assert over_ppo.ablation == "supported"
 
 
 def test_a_score_that_is_never_reached_is_above_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,9 @@ from benchmarks.results.retrieval_scores import (
     verdict,
 )
 from benchmarks.results.rows import Row
+from pkubench.evaluation.evidence import Sample
 from pkubench.evaluation.statistics import iqm, stratified_bootstrap
+from pkubench.tasks.claim import AREA
 from pkubench.tasks.registry import make_task
 
 Array = npt.NDArray[Any]
@@ -120,6 +122,30 @@ def runs_of(row: Row, scale: float) -> Runs | None:
         float(np.median([steps_to(REACHED, steps, scores) for steps, scores in pairs])),
         float(np.mean([record["seconds"] for record in known])),
     )
+
+
+def samples(rows: tuple[Row, ...]) -> Iterator[Sample]:
+    """Yield the rows whose runs are all done as evidence for claims.
+
+    Returns and successes are those of the policies that sample their actions, at the end.
+    """
+    for row in rows:
+        runs = runs_of(row, 1.0)
+        if runs is None:
+            continue
+        found = [record for s in range(row.seeds) if (record := read(row, s, row.steps))]
+        ends = [record["sampled"]["metrics"] for record in found]
+        yield Sample(
+            agent=row.agent,
+            task=make_task(row.task).id,
+            unit="steps",
+            budget=float(row.steps),
+            seeds=tuple(str(record["seed"]) for record in found),
+            metrics={
+                AREA.name: tuple(np.round(runs.area.mean(1), 6).tolist()),
+                **{m: tuple(end[m]["mean"] for end in ends) for m in ("return", "success")},
+            },
+        )
 
 
 def anchors() -> Anchors:

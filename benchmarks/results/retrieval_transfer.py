@@ -11,7 +11,7 @@ import argparse
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,16 +29,16 @@ from pkubench.agents.saved.files import load_saved
 from pkubench.agents.saved.runs import is_nonempty
 from pkubench.envs.core.registry import make_batch
 from pkubench.envs.core.seeding import evaluation_seeds
-from pkubench.envs.minigrid.catalogue import FAMILIES
 from pkubench.envs.minigrid.grid_world import GridWorld
+from pkubench.evaluation.evidence import Sample
 from pkubench.evaluation.run.episodes import run_block
 from pkubench.evaluation.statistics import mean_interval
 from pkubench.files import write_json
 from pkubench.retrieval.building import SPLITS, play
+from pkubench.tasks.claim import AREA
 from pkubench.tasks.records import returns_by_option
 from pkubench.tasks.registry import make_task
-from pkubench.tasks.scoring import CycledEpisodes
-from pkubench.tasks.task import Protocol, Task
+from pkubench.tasks.task import Task
 from pkubench.training.validation import Validation
 
 TABLE = "retrieval-transfer"
@@ -94,23 +94,7 @@ CONTROLS = tuple(arm.name for arm in ARMS if arm.name != "bank")
 
 def task() -> Task:
     """Return the four targets side by side, played in turn."""
-    mixed = make_task("MiniGridMT5-v0")
-    count = len(TARGETS)
-    horizon = max(FAMILIES[name].max_steps for name in TARGETS)
-    return replace(
-        mixed,
-        title="four larger levels",
-        env_kwargs={"levels": list(TARGETS)},
-        scoring=CycledEpisodes("task", tuple(range(count))),
-        protocol=Protocol(
-            episodes=EPISODES * count,
-            horizon=horizon,
-            budget={"environment_steps": STEPS},
-            quick_episodes=10 * count,
-        ),
-        references={},
-        lazy={},
-    )
+    return make_task(f"minigrid:{','.join(TARGETS)}")
 
 
 @cache
@@ -159,8 +143,8 @@ def evaluated(folder: Path) -> dict[str, float]:
     """
     of = task()
     agent = pkubench.load_agent(with_acting(str(folder), {"mode": "sampled"}), of)
-    planned = of.scoring.plan(of, 0, of.protocol.episodes)
-    env = make_batch(of.id, len(planned), **of.env_kwargs)
+    planned = of.scoring.plan(of, 0, EPISODES * len(TARGETS))
+    env = make_batch(of.id, len(planned))
     records = list(run_block(env, agent, of, planned))
     env.close()
     failures = [record.failure for record in records if record.failure]
@@ -222,6 +206,23 @@ def area_of(record: Mapping[str, Any], known: Mapping[str, Sequence[float]]) -> 
     curve, ends = record["curve"], list(known.values())
     scores = np.array([normalised(point, ends) for point in curve])
     return float(area([point["at"] for point in curve], scores).mean())
+
+
+def samples() -> Iterator[Sample]:
+    """Yield the arms whose runs are all done as evidence for claims."""
+    for arm in ARMS:
+        done = [of for seed in range(SEEDS) if (of := read(arm, seed)) is not None]
+        if len(done) == SEEDS:
+            bank = (("bank", arm.bank),) if arm.bank else ()
+            words = ", ".join(f"{name}={value}" for name, value in (*bank, *arm.settings))
+            yield Sample(
+                agent=f"{arm.agent} with {words}",
+                task=task().id,
+                unit="steps",
+                budget=float(STEPS),
+                seeds=tuple(str(of["seed"]) for of in done),
+                metrics={AREA.name: tuple(round(area_of(of, anchors()), 6) for of in done)},
+            )
 
 
 def section() -> str:

@@ -266,6 +266,15 @@ def test_a_policy_of_other_missions_or_damaged_weights_is_refused() -> None:
             load(SavedAgent(made.config, {**made.tensors, name: np.zeros(3)}, {}))
 
 
+def test_the_paper_profile_has_the_released_codes_numbers() -> None:
+    config: Any = PRESETS[f"{FULL}-paper"]
+    assert (config.num_envs, config.rollout_steps, config.epochs) == (16, 128, 4)
+    assert (config.batch_size, config.lr, config.adam_epsilon) == (256, 1e-3, 1e-8)
+    assert (config.gamma, config.lam, config.clip) == (0.99, 0.95, 0.2)
+    assert (config.entropy, config.value_weight, config.max_grad_norm) == (0.01, 0.5, 0.5)
+    assert (config.retrieval.slots, config.retrieval.floor) == (50, 0.1)
+
+
 def test_the_profile_says_which_defects_it_keeps() -> None:
     assert PRESETS[FULL].defects == ("no memory within an episode",)
     assert training(changes={"memory": "gru"}).config.defects == ()
