@@ -79,6 +79,7 @@ def test_banks_are_written_with_slots_of_every_task(
     assert len(bank.episodes) == 3 and bank.sha256 in capsys.readouterr().out
     slots = read_bank(str(tmp_path / "one-slots.npz"), transfer.task())
     assert slots.states.shape == (12, 7, 7, 3) and slots.tasks.tolist() == [0] * 12
+    assert slots.targets == ("DistShift1-v0",)
     rows = bank.slot_rows(12, 0)
     known = optimum_of(bank, rows)
     np.testing.assert_array_equal(slots.states, bank.images[rows])
@@ -88,6 +89,9 @@ def test_banks_are_written_with_slots_of_every_task(
     with pytest.raises(SystemExit):
         retrieval_bank.main(["nothing"])
     assert "no split nothing" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        retrieval_bank.main([*words[:3], "--episodes", "0"])
+    assert "at least one episode of each behaviour, got 0" in capsys.readouterr().err
 
 
 def test_the_targets_are_played_in_turn_in_one_batch() -> None:

@@ -221,8 +221,8 @@ def _compare(
     keeps = tuple(found[budget].keep for found in budgets)
     result = replace(result, budget=budget, keeps=keeps if len(set(keeps)) > 1 else ())
     if claim.is_paired and second is not None:
-        common = [seed for seed in sides[0].seeds if seed in second.seeds]
-        sides = [_of_seeds(side, common) for side in sides]
+        both = [seed for seed in sides[0].seeds if seed in second.seeds]
+        sides = [_of_seeds(side, both) for side in sides]
         second = sides[1]
     result = replace(result, n=(len(sides[0].values), len(second.values) if second else 0))
     return _tested(result, sides[0], second, task, claim.is_paired)

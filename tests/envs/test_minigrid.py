@@ -478,7 +478,7 @@ def test_several_names_are_tasks_side_by_side() -> None:
     assert info["task_id"].tolist() == [0, 1, 0] and mixed._limits().tolist() == [250, 100, 250]
     alone = make_batch("minigrid:LavaGapS5-v0").reset(np.array([7]))[0]["agent"]
     assert np.array_equal(seen["agent"][1, ..., :3], alone[0])
-    with pytest.raises(UnknownName, match="level that is made here"):
+    with pytest.raises(UnknownName, match="level with a fast engine"):
         make_batch("minigrid:DoorKey-5x5-v0,BabyAI-GoToLocal-v0")
 
 
