@@ -24,6 +24,9 @@ def returns(share: float) -> dict[str, float]:
     return {f"return:task={k}": low + share * (high - low) for k, (low, high) in enumerate(ends)}
 
 
+FULL = retrieval.FULL
+
+
 def record(final: float, slope: float = 1.0) -> dict[str, Any]:
     points = [{"at": 70_000 * k, **returns(slope * k / 20), "return": 0.0} for k in range(1, 21)]
     validation = validated({"points": [], "sampled_points": points})
@@ -58,7 +61,7 @@ def test_scores_are_normalised_between_random_play_and_the_optimum(
 def test_the_utility_compares_runs_of_the_same_seed_and_has_a_verdict(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    found, count = difference([0.5, 0.9, 0.1], [0.4, 0.6])
+    found, count = difference([0.5, 0.9], [0.4, 0.6])
     assert (found.estimate, count) == (pytest.approx(0.2), 2)
     slopes = {f"{retrieval.FULL}-shuffled": -0.1, f"{retrieval.FULL}-no-memory": 0.1}
 
@@ -91,7 +94,8 @@ def test_rows_are_evidence_by_which_the_utility_is_judged(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(retrieval_page, "read", read)
     samples = list(retrieval_page.samples(retrieval.ROWS))
-    assert len(samples) == 8 and not any(of.agent == "mt-ppo" for of in samples)
+    by_agent = {of.agent: of for of in samples}
+    assert len(by_agent) == 9 and by_agent["mt-ppo"].seeds == tuple("012345678")
     assert samples[0].metrics["return"] == pytest.approx([0.01 * k for k in range(10)])
     judged = {each.claim.name: each for each in judge_all(claims().values(), samples)}
     (utility,) = judged["retrieval-utility"].comparisons
@@ -101,8 +105,28 @@ def test_rows_are_evidence_by_which_the_utility_is_judged(monkeypatch: pytest.Mo
     assert judged["retrieval-utility"].verdict == "supported"
     assert judged["retrieval-over-no-memory"].verdict == "contradicted"
     over_ppo = judged["retrieval-over-ppo"]
-    assert [each.outcome for each in over_ppo.comparisons].count("not measured") == 2
+    assert [each.n for each in over_ppo.comparisons] == [(10, 9), (10, 3), (3, 9), (3, 3)]
     assert over_ppo.ablation == "supported"
+
+
+def test_a_page_of_some_runs_pairs_them_by_seed_and_says_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done = {FULL: (0, 1, 5, 6), f"{FULL}-shuffled": (0, 5, 6, 7), "mt-ppo": (0, 1)}
+
+    def read(row: Any, seed: int, budget: int) -> dict[str, Any] | None:
+        if seed not in done.get(row.name, ()):
+            return None
+        return record(0.5, 0.1 * seed + (0.2 if row.name == FULL else 0.0))
+
+    monkeypatch.setattr(retrieval_page, "read", read)
+    page = retrieval_page.page_of(retrieval.ROWS, 1.0)
+    # seeds 0, 5 and 6 of both: half of 0.2 apart, in each
+    line = next(line for line in page.split("\n") if line.startswith("| retrieval utility"))
+    assert "| 0.100 [0.100, 0.100] | 3 | supported |" in line
+    assert "- retrieval-hypernetwork: 4 of 10 runs\n" in page and "- mt-ppo: 2 of 10 runs\n" in page
+    assert "| mt-ppo |" not in page and "the method against PPO" not in page
+    assert page.endswith("- mt-ppo-heads: 0 of 3 runs\n")
 
 
 def test_a_score_that_is_never_reached_is_above_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:

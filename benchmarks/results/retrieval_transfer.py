@@ -1,8 +1,9 @@
 """Does a bank of smaller levels help to learn larger ones? Arms with and without it (track B).
 
 ``python -m benchmarks.results.retrieval_transfer`` writes ``docs/results/retrieval-transfer.md``
-from the records; with ``--train`` it first trains what has none (``--only`` chooses arms), and can
-be stopped and started again. ``--list`` prints the arms.
+from the records; with ``--train`` it first trains what has none, and can be stopped and started
+again. It uses one core; ``--only`` chooses arms, so that several may run side by side. ``--list``
+prints the arms.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,18 +23,19 @@ import numpy as np
 import pkubench
 from benchmarks import retrieval_bank
 from benchmarks.results.records import BY_OPTION, RECORDS
-from benchmarks.results.retrieval_scores import area, difference, normalised, text_of
+from benchmarks.results.retrieval_scores import area, difference, normalised, text_of, verdict
 from benchmarks.results.rows import DONE, ROOT
 from pkubench.agents.registry import presets
 from pkubench.agents.resolve.acting import with_acting
 from pkubench.agents.saved.files import load_saved
-from pkubench.agents.saved.runs import is_nonempty
+from pkubench.agents.saved.runs import has_checkpoint
 from pkubench.envs.core.registry import make_batch
 from pkubench.envs.core.seeding import evaluation_seeds
 from pkubench.envs.minigrid.grid_world import GridWorld
 from pkubench.evaluation.evidence import Sample
 from pkubench.evaluation.run.episodes import run_block
 from pkubench.evaluation.statistics import mean_interval
+from pkubench.evaluation.verdicts import MIN_RUNS
 from pkubench.files import write_json
 from pkubench.retrieval.building import SPLITS, play
 from pkubench.tasks.claim import AREA
@@ -109,6 +112,9 @@ def train(arm: Arm, seed: int) -> dict[str, Any]:
     folder = arm.run(seed)
     inputs = {"bank": slots_of(arm.bank)} if arm.bank else {}
     if not (folder / DONE).exists():
+        is_interrupted = has_checkpoint(folder)
+        if not is_interrupted:
+            shutil.rmtree(folder, ignore_errors=True)
         pkubench.train(
             arm.agent,
             task(),
@@ -116,7 +122,7 @@ def train(arm: Arm, seed: int) -> dict[str, Any]:
             seed=seed,
             settings=dict(arm.settings),
             out=folder,
-            resume=is_nonempty(folder),
+            resume=is_interrupted,
             validate=VALIDATION.points,
             validation_episodes=VALIDATION.episodes,
             window=VALIDATION.window,
@@ -209,10 +215,10 @@ def area_of(record: Mapping[str, Any], known: Mapping[str, Sequence[float]]) -> 
 
 
 def samples() -> Iterator[Sample]:
-    """Yield the arms whose runs are all done as evidence for claims."""
+    """Yield the arms with enough runs as evidence for claims."""
     for arm in ARMS:
         done = [of for seed in range(SEEDS) if (of := read(arm, seed)) is not None]
-        if len(done) == SEEDS:
+        if len(done) >= MIN_RUNS:
             bank = (("bank", arm.bank),) if arm.bank else ()
             words = ", ".join(f"{name}={value}" for name, value in (*bank, *arm.settings))
             yield Sample(
@@ -293,7 +299,7 @@ def _utility(
         if pairs:
             both = ([area_of(done[of][s], known) for s in pairs] for of in ("bank", name))
             gained, count = difference(*both)
-            yield f"- minus {name}: {text_of(gained)}, n = {count}\n"
+            yield f"- minus {name}: {text_of(gained)}, n = {count}: {verdict(gained)}\n"
     yield "\n"
 
 
