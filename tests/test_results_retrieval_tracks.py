@@ -170,10 +170,12 @@ def test_a_record_has_the_sampled_policies_returns_of_each_target(
     monkeypatch.setattr(transfer, "slots_of", lambda split: tmp_path / split)
     monkeypatch.setattr(transfer, "load_saved", lambda folder: SimpleNamespace(config=config))
     monkeypatch.setattr(transfer, "evaluated", lambda folder: returns(1.0))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/training.jsonl").touch()  # of a run that ended before its first checkpoint
     oracle = next(arm for arm in transfer.ARMS if arm.name == "oracle retrieval")
     record = transfer.train(oracle, 2)
     assert record["curve"] == [{"at": 7, **returns(0.5)}] and record["returns"] == returns(1.0)
-    assert trained["validate_sampled"] and trained["seed"] == 2
+    assert trained["validate_sampled"] and trained["seed"] == 2 and not trained["resume"]
     assert trained["settings"] == {"num_envs": "16", "writes": "false", "retrieval": "oracle"}
     assert trained["inputs"] == {"bank": tmp_path / "size-shift"}
     chosen = with_settings(preset(trained["agent"]).config(transfer.task()), trained["settings"])
