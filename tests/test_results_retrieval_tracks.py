@@ -64,6 +64,16 @@ def test_what_is_measured_is_what_is_found_on_other_levels(
     assert keys["task_precision"] == 1.0
 
 
+@pytest.mark.parametrize("keys", ["mine", "mine=nowhere:function", "mine=math:nothing"])
+def test_keys_that_are_not_there_are_refused_before_anything_is_measured(
+    keys: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["retrieval_quality", "--keys", keys])
+    with pytest.raises(SystemExit):
+        quality_page.main()
+    assert f"{keys}" in capsys.readouterr().err
+
+
 def test_latency_is_of_single_queries() -> None:
     found = quality_page.latency(quality_page.ExactIndex, 500, 5)
     assert 0 < found["p50_ms"] <= found["p95_ms"]

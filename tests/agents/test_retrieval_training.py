@@ -21,6 +21,7 @@ from pkubench.agents.registry import families, preset
 from pkubench.agents.saved.files import SavedAgent
 from pkubench.envs.core.batch import SOLE_AGENT
 from pkubench.envs.core.registry import make_batch
+from pkubench.envs.core.seeding import EVALUATION_SEED_START
 from pkubench.errors import AgentError, ConfigError, WeightsError
 from pkubench.tasks.registry import make_task
 from pkubench.training.validation import Validation, Validator
@@ -150,6 +151,8 @@ def test_each_environment_plays_one_task_and_tasks_have_equal_shares() -> None:
     tasks = np.concatenate([tasks_of(of.observations[SOLE_AGENT]) for of in data])
     assert (tasks == [0, 0, 1, 1, 2, 2]).all()
     assert sum(of.terminated.sum() for of in data) > 0  # over resets too
+    levels: Any = made.env.unwrapped
+    assert (levels._seed < EVALUATION_SEED_START).all()  # of none that is evaluated or validated
     assert PRESETS[FULL].num_envs == 16
     for name, envs in (("MiniGridMT3-v0", 15), ("MiniGridMT5-v0", 15), ("MiniGridMT7-v0", 14)):
         assert preset(FULL).config(make_task(name)).num_envs == envs

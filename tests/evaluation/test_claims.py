@@ -307,7 +307,10 @@ def test_runs_of_the_same_seed_are_compared_where_a_claim_says_so() -> None:
     assert few.comparisons[0].missing == "2 pairs of runs with the same seed, 3 are needed"
     none = judge(paired, [first, replace(second, seeds=("5", "6", "8", "7"))])
     assert none.comparisons[0].missing == "no runs with the same training seed"
-    assert not judge(replace(paired, over_tasks=True), six).pooled
+    on_two = [*six, *(replace(of, task=TALK) for of in six)]
+    for over, pooled in ((claim(SPREAD, TALK, over_tasks=True), 1), (paired, 0)):
+        two = replace(over, pairs=(Pair("a", "b", (SPREAD, TALK)),), over_tasks=True)
+        assert len(judge(two, on_two).pooled) == pooled
 
 
 def test_the_area_under_the_curve_is_in_place_of_a_metric_and_evaluations_have_none() -> None:
