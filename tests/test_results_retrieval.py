@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks.results import retrieval, retrieval_page
+from benchmarks.results import retrieval, retrieval_page, retrieval_transfer
 from benchmarks.results.records import validated
 from benchmarks.results.retrieval_scores import difference, steps_to
-from benchmarks.results.rows import config_of
+from benchmarks.results.rows import config_of, page_path
 from pkubench.agents.components import as_plain
 from pkubench.envs.minigrid.multitask import MT7
 from pkubench.evaluation.claims import judge_all
@@ -127,6 +128,16 @@ def test_a_page_of_some_runs_pairs_them_by_seed_and_says_what_is_missing(
     assert "- retrieval-hypernetwork: 4 of 10 runs\n" in page and "- mt-ppo: 2 of 10 runs\n" in page
     assert "| mt-ppo |" not in page and "the method against PPO" not in page
     assert page.endswith("- mt-ppo-heads: 0 of 3 runs\n")
+
+
+def test_the_pages_are_what_their_records_give() -> None:
+    """To the last word; figures may be rounded apart by another processor."""
+    number = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?")
+    for made, page in (
+        (retrieval_page.page_of(retrieval.ROWS, 1.0), page_path("retrieval", 1.0)),
+        (retrieval_transfer.section(), retrieval_transfer.PAGE),
+    ):
+        assert number.sub("#", made) == number.sub("#", page.read_text())
 
 
 def test_a_score_that_is_never_reached_is_above_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
