@@ -445,6 +445,7 @@ def test_a_constrained_task_shows_its_violation(pkubench: Command) -> None:
         ("PointCircle0-v0", "ppo"),
         ("SpeedLimit-v0", "ppo-lag"),
         ("MultiAnt4x2Velocity-v1", "happo-lag"),
+        ("MiniGridMT7-v0", "retrieval-hypernetwork"),
     ):
         assert f"pkubench train {learner} {task}\n" in pkubench("show", task).err
     said = pkubench("show", "cpo", "PointCircle0-v0")
