@@ -44,6 +44,21 @@ def make_due(database: Database) -> None:
         connection.execute(JOBS.update().values(not_before=0.0, lease_until=0.0))
 
 
+def test_tokens_take_turns_so_that_nobody_waits_for_all_of_another(database: Database) -> None:
+    queue, tokens = Queue(database), Tokens(database)
+    one, two, three = (tokens.holder(tokens.add(name)).id for name in ("one", "two", "three"))
+    for name, token in (("a1", one), ("a2", one), ("a3", one), ("b1", two), ("b2", two)):
+        queue.add(name, name, b"", token)
+    expected = ["a1", "b1", "a2", "b2", "a3"]
+    assert [job.digest for job in queue.unfinished()] == expected
+    assert [queue.status(name).position for name in expected] == [1, 2, 3, 4, 5]
+    assert leased(queue).digest == "a1"  # it runs, and is the first of its token
+    queue.add("c1", "c1", b"", three)
+    assert [job.digest for job in queue.unfinished()] == ["a1", "b1", "c1", "a2", "b2", "a3"]
+    assert [leased(queue).digest for _ in range(5)] == ["b1", "c1", "a2", "b2", "a3"]
+    assert queue.lease("w") is None
+
+
 def test_a_job_goes_from_the_queue_to_its_verdict(database: Database) -> None:
     queue = Queue(database)
     token = Tokens(database).holder(Tokens(database).add("alice")).id
