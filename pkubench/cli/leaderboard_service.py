@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import signal
 import threading
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
@@ -108,13 +109,16 @@ def worker(
     """
     from pkubench.evaluation.run.execution import Limits
     from pkubench.leaderboard import Board
-    from pkubench.leaderboard.sandbox.bubblewrap import check_bubblewrap
+    from pkubench.leaderboard.sandbox.bubblewrap import check_bubblewrap, check_unreadable
     from pkubench.leaderboard.service.logs import start_logging
     from pkubench.leaderboard.service.worker import Worker
 
     check_bubblewrap()
     start_logging(_known(log), quiet=quiet)
-    with Board.open(board_place(board)) as opened:
+    place = board_place(board)
+    if "://" not in place and place != ":memory:":
+        check_unreadable(Path(place), "the board")
+    with Board.open(place) as opened:
         own = Worker(opened, processes=workers, limits=Limits(total=time_limit))
         if once:
             while own.work():

@@ -10,7 +10,7 @@ import sqlalchemy as sql
 
 from pkubench.errors import ConfigError, UnknownName
 from pkubench.leaderboard.board.database import Database
-from pkubench.leaderboard.board.tables import JOBS, TOKENS, UPLOADS
+from pkubench.leaderboard.board.tables import JOBS, RATES, TOKENS, UPLOADS
 from pkubench.leaderboard.board.tiers import Tier, Verdict, Verification
 from pkubench.leaderboard.service import jobs
 from pkubench.leaderboard.service.jobs import Lease, LeaseLost, Queue
@@ -242,3 +242,12 @@ def test_a_rate_lets_through_so_many_at_once_and_then_so_often(database: Databas
     assert rates.wait("a", rate, 1020.0) == 0.0
     assert rates.wait("a", rate, 1020.0) == pytest.approx(20.0)
     assert [rates.wait("a", rate, 9000.0) for _ in range(4)][:3] == [0.0, 0.0, 0.0]
+
+
+def test_rates_at_rest_are_forgotten_and_others_are_not(database: Database) -> None:
+    rates, rate = Rates(database), Rate(1, 60.0)
+    for key, time in (("old", 1000.0), ("young", 80_000.0)):
+        assert rates.wait(key, rate, time) == 0.0
+    assert rates.wait("new", rate, 1000.0 + 86_400.0 + 61.0) == 0.0
+    with database.transaction("read") as connection:
+        assert sorted(connection.scalars(sql.select(RATES.c.key))) == ["new", "young"]

@@ -24,7 +24,7 @@ from functools import cache
 from pathlib import Path
 
 import pkubench.errors as errors
-from pkubench.errors import RefusedError
+from pkubench.errors import ConfigError, RefusedError
 from pkubench.leaderboard.sandbox.syscalls import MACHINES, syscall_filter
 
 NOBODY = 65534
@@ -122,6 +122,20 @@ def check_bubblewrap() -> None:
     if problem:
         _problem.cache_clear()  # it may be mended while a worker runs
         raise NoSandbox(f"submitted code runs in a sandbox only, and {problem}")
+
+
+def check_unreadable(path: Path, what: str) -> None:
+    """Check that what runs in a sandbox cannot read a file.
+
+    Raises:
+        ConfigError: it could, and where else to put it.
+    """
+    found = path.resolve()
+    for folder in (Path("/usr"), *_prefixes()):
+        if found.is_relative_to(folder):
+            raise ConfigError(
+                f"{what} {path} is in {folder}, which submitted code can read; move it elsewhere"
+            )
 
 
 @cache
