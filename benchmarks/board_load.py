@@ -1,10 +1,10 @@
 """A board under load while its processes are killed: is every submission judged exactly once?
 
-``python -m benchmarks.board_load --submissions 1000 --clients 32`` sends as many bundles to a server
-from as many concurrent clients, while the server and its workers are killed with SIGKILL at random
-``--kills`` times and started again. It prints what it found, and exits with 1 if a bundle that the
-server took was lost, judged twice, or not judged. ``--database`` is an empty board: a file of SQLite
-(the default, in a temporary folder) or a URL of PostgreSQL.
+``python -m benchmarks.board_load --submissions 1000 --clients 32`` sends as many bundles to a
+server from as many concurrent clients, while the server and its workers are killed with SIGKILL at
+random ``--kills`` times and started again. It prints what it found, and exits with 1 if a bundle
+that the server took was lost, judged twice, or not judged. ``--database`` is an empty board: a file
+of SQLite (the default, in a temporary folder) or a URL of PostgreSQL.
 
 Clients send a bundle again until the server has answered; a job whose three workers were killed is
 queued again, as a maintainer does. The bundles are records of a scripted agent in a small game, so

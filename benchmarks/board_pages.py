@@ -1,9 +1,10 @@
 """How quickly a server answers for a board with many entries.
 
-``python -m benchmarks.board_pages --entries 10000`` fills a board, asks for every page of its tasks
-and suites, the lists, and a sample of its agents, and prints the 95th percentile of the time: when a
-page is filled for the first time after a verdict, and when it is kept in memory. Processor time is
-compared with the bar, because other work on the machine is not the page's; it exits with 1 over it.
+``python -m benchmarks.board_pages --entries 10000`` fills a board, asks for every page of its
+tasks and suites, the lists, and a sample of its agents, and prints the 95th percentile of the time:
+when a page is filled for the first time after a verdict, and when it is kept in memory. Processor
+time is compared with the bar, because other work on the machine is not the page's; it exits with 1
+over it.
 """
 
 from __future__ import annotations
@@ -116,7 +117,9 @@ def main() -> int:
         found = measure(board)
     print(f"{given.entries} entries, {found.pages} pages, {found.asked} of them asked for")
     for what, (processor, clock) in (("filled", found.filled), ("kept", found.kept)):
-        print(f"95 % within {1e3 * processor:.1f} ms of the processor, {1e3 * clock:.1f} ms, {what}")
+        print(
+            f"95 % within {1e3 * processor:.1f} ms of the processor, {1e3 * clock:.1f} ms, {what}"
+        )
     return int(max(found.filled[0], found.kept[0]) > BAR_S)
 
 

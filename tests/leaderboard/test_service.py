@@ -306,7 +306,9 @@ def test_wrong_tokens_of_a_network_are_counted_together(web: TestClient) -> None
     assert network_of("192.0.2.7") == "192.0.2.7"
     assert network_of("2001:db8:1:2:3::7") == network_of("2001:db8:1:2::ffff")
     assert network_of("2001:db8:1:2::1") != network_of("2001:db8:1:3::1")
-    assert network_of("::ffff:192.0.2.7") == "192.0.2.7" and network_of("testclient") == "testclient"
+    assert (
+        network_of("::ffff:192.0.2.7") == "192.0.2.7" and network_of("testclient") == "testclient"
+    )
     for number in range(4):  # the fixture lets three through
         client = TestClient(web.app, client=(f"2001:db8::{number}", 1))
         answer = client.post("/api/v1/submissions", headers={"authorization": "Bearer pku_x"})

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 MAX_AGENTS = 40
 """Names beside a figure can be read of so many."""
 _UNITS = {"elo": "Elo", "nash_rating": "rating against the equilibrium", "mean": "mean"}
+_ENTRIES = {
+    "wins": "share of wins",
+    "payoffs": "payoff",
+    "general": "payoff",
+    "scores": "score",
+}
+"""Kind of a table -> what its entries are."""
+_CYCLIC = {"wins": "cyclic part (log-odds)", "payoffs": "cyclic part (payoff)"}
 
 
 def rating_figure(ratings: Ratings, out: str | os.PathLike[str], *, title: str = "") -> Path:
@@ -51,9 +59,10 @@ def rating_figure(ratings: Ratings, out: str | os.PathLike[str], *, title: str =
         + ("what the ratings leave out (cyclic part)." if is_cyclic else "the table.")
     )
     height = 2.6 + 0.34 * len(names)
+    of_map = _CYCLIC[ratings.kind] if is_cyclic else _ENTRIES[ratings.kind]
     with canvas(out, title, caption, height=height, panels=(1, 1.3)) as (top, bottom):
         _dots(top, ratings, main, order, names)
-        _map(bottom, below, names, heads, is_signed=is_cyclic)
+        _map(bottom, below, names, heads, of_map, is_signed=is_cyclic)
     return Path(out)
 
 
@@ -67,7 +76,9 @@ def _dots(
     weight = ratings.values.get("nash_weight", np.zeros(len(order)))[order]
     axes.scatter(values, places, s=18.0 + 260.0 * weight, color=PALETTE[0], zorder=3)
     axes.set_yticks(places, names)
-    axes.invert_yaxis()
+    axes.set_ylim(len(order) - 0.3, -0.7)
+    # Room for the largest dot, which margins of data do not know the size of.
+    axes.margins(x=0.08)
     axes.set_xlabel(_UNITS[main])
 
 
@@ -76,6 +87,7 @@ def _map(
     table: NDArray[np.float64],
     names: Sequence[str],
     heads: Sequence[str],
+    label: str,
     *,
     is_signed: bool,
 ) -> None:
@@ -92,4 +104,4 @@ def _map(
     axes.set_yticks(range(len(names)), names)
     axes.set_xticks(range(len(heads)), heads, rotation=60, ha="right")
     assert axes.figure is not None
-    axes.figure.colorbar(image, ax=axes, shrink=0.8)
+    axes.figure.colorbar(image, ax=axes, shrink=0.8, label=label)

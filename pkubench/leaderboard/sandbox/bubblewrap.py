@@ -1,10 +1,10 @@
 """The command line of bubblewrap, and the limits of what runs in it.
 
 The sandbox has no network, a root of its own in which everything is read-only but ``/tmp`` (in
-memory, of limited size), its own processes, no capabilities, no way to gain privileges, and no user
-namespaces inside; a filter refuses system calls that no agent needs. Memory, processes and processor
-time are limited by ``prlimit`` (util-linux), which starts the interpreter: no Python runs before the
-limits hold, so nothing submitted can replace what sets them.
+memory, of limited size), its own processes, no capabilities, no way to gain privileges, and no
+user namespaces inside; a filter refuses system calls that no agent needs. Memory, processes and
+processor time are limited by ``prlimit`` (util-linux), which starts the interpreter: no Python runs
+before the limits hold, so nothing submitted can replace what sets them.
 
 Linux does not apply the limit of processes to root. A worker that runs as root therefore starts the
 sandbox as the user 65534 (``nobody``); since that user may not be allowed to read the folders of
@@ -164,9 +164,10 @@ def _problem() -> str:
         return "bubblewrap does not answer here"
     if done.returncode == 0:
         return ""
+    reason = done.stderr.decode(errors="replace").strip()[:200]
     return (
-        f"bubblewrap does not work here ({done.stderr.decode(errors='replace').strip()[:200]}); it needs version 0.8 and "
-        "unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1, "
+        f"bubblewrap does not work here ({reason}); it needs version 0.8 and unprivileged user "
+        "namespaces (sysctl kernel.unprivileged_userns_clone=1, "
         "user.max_user_namespaces above 0; in Docker: --security-opt seccomp=unconfined)"
     )
 

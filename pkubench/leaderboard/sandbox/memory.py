@@ -15,6 +15,8 @@ from collections.abc import Callable
 EVERY_S = 0.5
 _COUNTED = (b"RssAnon:", b"RssShmem:")
 """What a process has for itself, without the files of libraries."""
+_GONE = (OSError, ValueError, IndexError)
+"""What reading about a process raises that has just ended."""
 
 
 def memory_of(root: int) -> int:
@@ -22,9 +24,10 @@ def memory_of(root: int) -> int:
     parents: dict[int, int] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
-            with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/stat", "rb") as file:
+            with contextlib.suppress(*_GONE):
+                text = Path("/proc", name, "stat").read_bytes()
                 # The name in brackets may hold anything, brackets too.
-                parents[int(name)] = int(file.read().rpartition(b")")[2].split()[1])
+                parents[int(name)] = int(text.rpartition(b")")[2].split()[1])
     below, found = {root}, {root}
     while below:
         below = {process for process, parent in parents.items() if parent in below} - found
@@ -34,8 +37,8 @@ def memory_of(root: int) -> int:
 
 def _resident(process: int) -> int:
     total = 0
-    with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{process}/status", "rb") as file:
-        for line in file:
+    with contextlib.suppress(*_GONE):
+        for line in Path("/proc", str(process), "status").read_bytes().splitlines():
             if line.startswith(_COUNTED):
                 total += int(line.split()[1]) << 10
     return total
@@ -48,6 +51,7 @@ def watch_memory(
 
     In a thread of its own, until then or until ``over`` is set.
     """
+
     def watch() -> None:
         while not over.wait(EVERY_S):
             if memory_of(process.pid) > limit:

@@ -157,7 +157,8 @@ class SandboxProcess:
             return "the agent closed the pipe"
         self.kill()
         if self._too_large.is_set():
-            return f"its processes together used more than {self.limits.memory / 2**30:.3g} GB of memory"
+            size = f"{self.limits.memory / 2**30:.3g} GB"
+            return f"its processes together used more than {size} of memory"
         number = code - 128 if code > 128 else -code
         if number == signal.SIGXCPU:
             return f"used more than {self.limits.cpu_s} s of processor time"

@@ -121,8 +121,6 @@ def program(machine: Machine) -> bytes:
     places = {"allow": 0, "refuse": 1, "unknown": 2, "kill": 3}
     found = b""
     for at, (code, if_true, if_false, operand) in enumerate(body):
-        jumps = [
-            len(body) + places[name] - at - 1 if name else 0 for name in (if_true, if_false)
-        ]
+        jumps = [len(body) + places[name] - at - 1 if name else 0 for name in (if_true, if_false)]
         found += struct.pack("<HBBI", code, *jumps, operand)
     return found + b"".join(struct.pack("<HBBI", code, 0, 0, value) for code, value in ends)

@@ -14,7 +14,6 @@ import sqlalchemy as sql
 from pkubench.leaderboard.board.database import Database, insert_if_new, now
 from pkubench.leaderboard.board.tables import RATES
 
-
 FORGOTTEN_S = 86_400.0
 """Keys that have been at rest for so long are removed: a new one is the same."""
 
