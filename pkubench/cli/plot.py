@@ -85,7 +85,8 @@ def plot(
         if not path.exists():
             raise RecordError(f"there is nothing at {path}")
     curves, reports = _curves(paths), find_reports(paths)
-    chosen = chosen_agents(agents, {of.agent for of in (*curves, *reports)})
+    known = {curve.agent for curve in curves} | {report.agent for report in reports}
+    chosen = chosen_agents(agents, known)
     curves = [curve for curve in curves if curve.agent in chosen]
     reports = [report for report in reports if report.agent in chosen]
     figures: list[Figure] = []

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MAX_AGENTS = 40
 """Names beside a figure can be read of so many."""
 _UNITS = {"elo": "Elo", "nash_rating": "rating against the equilibrium", "mean": "mean"}
+_DIGITS = 10
 _ENTRIES = {
     "wins": "share of wins",
     "payoffs": "payoff",
@@ -46,7 +47,8 @@ def rating_figure(ratings: Ratings, out: str | os.PathLike[str], *, title: str =
     if max(len(ratings.names), len(ratings.columns)) > MAX_AGENTS:
         raise RecordError(f"a figure has at most {MAX_AGENTS} agents or tasks; use --json")
     main = next(name for name in ("elo", "nash_rating", "mean") if name in ratings.values)
-    order = np.argsort(-ratings.values[main], kind="stable")
+    # Where all are equal, as in a circle, they differ by rounding, which is not to be seen.
+    order = np.argsort(-ratings.values[main].round(_DIGITS), kind="stable")
     names = [shown(ratings.names[k]) for k in order]
     is_cyclic = ratings.cyclic is not None
     square = ratings.kind != "scores"
@@ -69,7 +71,7 @@ def rating_figure(ratings: Ratings, out: str | os.PathLike[str], *, title: str =
 def _dots(
     axes: Axes, ratings: Ratings, main: str, order: NDArray[np.int64], names: Sequence[str]
 ) -> None:
-    values, places = ratings.values[main][order], np.arange(len(order))
+    values, places = ratings.values[main][order].round(_DIGITS), np.arange(len(order))
     low, high = ratings.low[main][order], ratings.high[main][order]
     if np.isfinite(low).all():
         axes.hlines(places, low, high, color=BASELINE_COLOUR, linewidth=1.6)

@@ -11,6 +11,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 EVERY_S = 0.5
 _COUNTED = (b"RssAnon:", b"RssShmem:")
