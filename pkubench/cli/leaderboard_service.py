@@ -44,6 +44,10 @@ def serve(
     max_upload: Annotated[
         int, count("--max-upload", 1, "Largest bundle that is taken, in MB.")
     ] = 256,
+    no_code: Annotated[
+        bool,
+        typer.Option("--no-code", help="Refuse bundles with code (weights and ONNX are data)."),
+    ] = False,
     url: Annotated[
         str,
         typer.Option("--url", metavar="URL", help="Address that readers use, shown in commands."),
@@ -66,7 +70,9 @@ def serve(
 
     start_logging(_known(log), quiet=quiet)
     with Output(quiet=quiet) as output, Board.open(board_place(board)) as opened:
-        app = create_app(opened, Service(max_upload=max_upload << 20, address=url))
+        app = create_app(
+            opened, Service(max_upload=max_upload << 20, takes_code=not no_code, address=url)
+        )
         config = uvicorn.Config(
             app,
             host=host,

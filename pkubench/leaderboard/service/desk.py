@@ -162,6 +162,10 @@ class Desk:
         """
         with self._reading:
             bundle = read_bundle(path)
+        if bundle.manifest.kind == "code" and not self.service.takes_code:
+            raise BundleError(
+                "this board takes no code; send weights, or a policy as ONNX (`pkubench export`)"
+            )
         self.queue.add(bundle.digest, bundle.manifest.name, path.read_bytes(), holder.id)
         return self.queue.status(bundle.digest)
 
