@@ -468,6 +468,24 @@ def test_an_accepted_submission_can_be_verified_anew(board: Board, honest: Bundl
     assert entry.verdict.tier is Tier.EVALUATED_HERE and entry.is_secret
 
 
+def test_a_board_may_take_no_code(board: Board, tmp_path: Path, results: Writer) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "mine.py").write_text("def agent(task): ...\n")
+    records = results("mine:agent", TASK, spread_scores(-1.0, runs=1), label="code")
+    bundle = create_bundle(records, tmp_path / "code.zip", code=code)
+    statuses = []
+    for takes in (False, True):
+        client = TestClient(create_app(board, Service(takes_code=takes)))
+        data = bundle.path.read_bytes()
+        answer = client.post("/api/v1/submissions", content=data, headers=bearer(board))
+        statuses.append(answer.status_code)
+        if not takes:
+            assert answer.json()["error"].startswith("this board takes no code; send weights")
+            assert Queue(board.database).unfinished() == ()
+    assert statuses == [422, 202]
+
+
 def test_without_a_sandbox_a_worker_gives_no_verdict_and_does_not_start(
     board: Board, tmp_path: Path, results: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from pkubench.leaderboard.board.columns import agent_columns
 from pkubench.leaderboard.board.entries import RunResult, Submitter
 from pkubench.leaderboard.site.downloads import bibtex, episodes_csv
 from pkubench.leaderboard.site.pages import UNSAFE, TaskPage, agent_page
+from pkubench.tasks.scoring import Episodes
 from pkubench.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _command(runs: Sequence[RunResult]) -> str | None:
 def _watching(submitter: Submitter, stem: str, task: Task) -> str | None:
     """Return the commands that film it; None where code of a stranger would run, or none plays."""
     manifest = submitter.manifest
-    if not task.scoring.is_played:
+    if task.scoring.name != Episodes.name:
         return None
     short = task.id.rpartition("/")[2]
     if manifest.kind == "named":
