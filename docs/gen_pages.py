@@ -24,6 +24,7 @@ from PIL import Image
 
 from pkubench.agents.registry import LIMITED, presets
 from pkubench.agents.resolve.loading import resolve_agent
+from pkubench.agents.suitability import untrained
 from pkubench.cli.filming import Reel, filmed_episode
 from pkubench.cli.names import shipped_tasks
 from pkubench.data.cards import cards
@@ -264,6 +265,8 @@ def task_section(task: Task) -> Iterator[str]:
         )
     if task.cost_limit is not None:
         yield f"An entry is feasible if its mean cost is at most {task.cost_limit:g}."
+    agents = ", ".join(f"`{name}`" for name in untrained(task))
+    yield f"\nAgents that need no training: {agents}."
     if task.notes:
         yield f"\n{task.notes}"
     yield "\n| metric | better | unit | what it is |\n|---|---|---|---|"

@@ -350,6 +350,7 @@ def equilibrium_population(task_id: str) -> Entrant:
     return population_of(game, (x, y), (np.ones(1), np.ones(1)))
 
 
+EQUILIBRIUM = "equilibrium"
 SCRIPTED: dict[str, Callable[[str], Entrant]] = {
     "assignment": assignment_team,
     "chase": chase_team,
@@ -361,7 +362,7 @@ SCRIPTED: dict[str, Callable[[str], Entrant]] = {
     "standing": standing,
     "optimum": optimum_team,
     "best-shared": best_shared_team,
-    "equilibrium": equilibrium_population,
+    EQUILIBRIUM: equilibrium_population,
     **{
         name: partial(provided_agent, name)
         for name in ("lucky", "memoryless", "safe", "staying", "without-key")
