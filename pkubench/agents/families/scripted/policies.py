@@ -13,6 +13,7 @@ import numpy as np
 from pkubench.agents.contract import Agent, Array, BoolArray, Entrant, FloatArray, IntArray, Team
 from pkubench.agents.families.scripted.lazy import no_op, pacing, standing
 from pkubench.agents.families.scripted.linear import ConstantAgent, LinearAgent, PlanAgent
+from pkubench.agents.families.scripted.soldier import heuristic_team
 from pkubench.agents.families.scripted.steering import DEFAULT_GAINS, ChaseAgent, Gains, PushAgent
 from pkubench.envs.core.batch import BatchEnv
 from pkubench.envs.core.registry import make_batch
@@ -353,6 +354,7 @@ def equilibrium_population(task_id: str) -> Entrant:
 SCRIPTED: dict[str, Callable[[str], Entrant]] = {
     "assignment": assignment_team,
     "chase": chase_team,
+    "heuristic": heuristic_team,
     "messenger": messenger_team,
     "no-op": no_op,
     "pacing": pacing,
