@@ -70,7 +70,7 @@ class Combat:
         self._targets: IntArray = np.zeros((units, num_envs), dtype=np.int64)
         """Flat index of the unit that each unit that is shooting aims at."""
         self._columns: IntArray = np.arange(num_envs, dtype=np.int64)
-        self._graves: FloatArray = _GRAVEYARD * np.arange(1, units + 1)[:, None]
+        self._graves: FloatArray = np.linspace(1.0, units, units)[:, None] * _GRAVEYARD
 
     def place(self, ids: IntArray, positions: FloatArray, types: IntArray | None) -> None:
         """Start an episode in the environments ``ids``: all alive, at full health, not cooling.

@@ -164,7 +164,8 @@ class MicroBattle(BatchEnv):
         combat.act(actions, self.random, noise)
         self.views.refresh()
         lost = (before - combat.health[allies:]) / combat.stats.health[allies:]
-        allies_left, enemies_left = (team.any(axis=0) for team in np.split(combat.alive, [allies]))
+        allies_left: BoolArray = np.logical_or.reduce(combat.alive[:allies])
+        enemies_left: BoolArray = np.logical_or.reduce(combat.alive[allies:])
         is_won = allies_left & ~enemies_left
         reward = _total(lost) / self.scenario.num_enemies + is_won
         return reward, ~(allies_left & enemies_left), is_won
