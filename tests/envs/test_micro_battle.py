@@ -271,7 +271,7 @@ def test_the_script_is_the_same_on_both_sides() -> None:
 
 
 def test_scripted_soldiers_play_battles_only() -> None:
-    with pytest.raises(AgentError, match="MicroBattle tasks only"):
+    with pytest.raises(AgentError, match="scripted:heuristic does not play"):
         scripted_agent("heuristic", "pkubench/SimpleSpread-v0")
 
 

@@ -12,6 +12,7 @@ from gymnasium import spaces
 from pkubench.envs.battle.combat import ATTACK, STOP, Combat
 from pkubench.envs.battle.drawing import draw_battle
 from pkubench.envs.battle.heuristic import across, command
+from pkubench.envs.battle.soldier import SoldierAgent
 from pkubench.envs.battle.starts import draw_positions, draw_types
 from pkubench.envs.battle.units import read_scenario
 from pkubench.envs.battle.views import OWN, Views
@@ -149,6 +150,10 @@ class MicroBattle(BatchEnv):
         order = command(self.views.enemy_view(), self.enemy_targets, goal, luck)
         self.enemy_targets = order.targets
         return order.actions
+
+    def scripted_agents(self) -> dict[str, SoldierAgent]:
+        """Return ``heuristic``: a soldier that plays the script of the enemies."""
+        return {"heuristic": SoldierAgent(self.scenario)}
 
     def fight(
         self, actions: IntArray, noise: FloatArray | None = None

@@ -13,7 +13,6 @@ import numpy as np
 from pkubench.agents.contract import Agent, Array, BoolArray, Entrant, FloatArray, IntArray, Team
 from pkubench.agents.families.scripted.lazy import no_op, pacing, standing
 from pkubench.agents.families.scripted.linear import ConstantAgent, LinearAgent, PlanAgent
-from pkubench.agents.families.scripted.soldier import heuristic_team
 from pkubench.agents.families.scripted.steering import DEFAULT_GAINS, ChaseAgent, Gains, PushAgent
 from pkubench.envs.core.batch import BatchEnv
 from pkubench.envs.core.registry import make_batch
@@ -300,7 +299,7 @@ def _provided_by(env: BatchEnv) -> Mapping[str, Agent]:
 
 
 def provided_agent(name: str, task_id: str) -> Entrant:
-    """Return an agent that the task's environment brings along.
+    """Return an agent that the task's environment brings along; in a team, everyone plays it.
 
     Raises:
         AgentError: it has none of this name.
@@ -310,7 +309,8 @@ def provided_agent(name: str, task_id: str) -> Entrant:
     env.close()
     if name not in provided:
         raise AgentError(f"scripted:{name} does not play {task_id!r}")
-    return provided[name]
+    found = provided[name]
+    return Team(dict.fromkeys(env.agents, found)) if env.num_agents > 1 else found
 
 
 def best_shared_team(task_id: str) -> Entrant:
@@ -354,7 +354,6 @@ def equilibrium_population(task_id: str) -> Entrant:
 SCRIPTED: dict[str, Callable[[str], Entrant]] = {
     "assignment": assignment_team,
     "chase": chase_team,
-    "heuristic": heuristic_team,
     "messenger": messenger_team,
     "no-op": no_op,
     "pacing": pacing,
@@ -366,7 +365,7 @@ SCRIPTED: dict[str, Callable[[str], Entrant]] = {
     "equilibrium": equilibrium_population,
     **{
         name: partial(provided_agent, name)
-        for name in ("lucky", "memoryless", "safe", "staying", "without-key")
+        for name in ("heuristic", "lucky", "memoryless", "safe", "staying", "without-key")
     },
 }
 """Factories of the scripted agents, by the NAME of ``scripted:NAME``, from a task id."""

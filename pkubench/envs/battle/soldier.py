@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from pkubench.agents.contract import (
-    Array,
-    BoolArray,
-    Entrant,
-    FloatArray,
-    IntArray,
-    MaskedObservation,
-    Team,
-)
-from pkubench.envs.battle.combat import MAP
+from pkubench.envs.battle.combat import MAP, STOP
 from pkubench.envs.battle.heuristic import View, across, command
-from pkubench.envs.battle.micro_battle import MicroBattle
 from pkubench.envs.battle.units import TABLE, Scenario
 from pkubench.envs.battle.views import OTHER, OWN
-from pkubench.envs.core.registry import make_batch
-from pkubench.envs.core.seeding import RandomStreams
-from pkubench.errors import AgentError
+from pkubench.envs.core.batch import Array, BoolArray, FloatArray
+from pkubench.envs.core.seeding import IntArray, RandomStreams
+from pkubench.errors import ConfigError
 
 
 @dataclass(slots=True)
@@ -47,31 +38,26 @@ class SoldierAgent:
         nobody = np.full((1, len(seeds)), -1, dtype=np.int64)
         return Memory(RandomStreams.started(seeds), nobody, np.full((2, 1, len(seeds)), np.nan))
 
-    def act(
-        self, observation: Array | MaskedObservation, state: Memory, active: BoolArray
-    ) -> tuple[Array, Memory]:
-        """Return actions (episodes,) from observations (episodes, length)."""
-        if isinstance(observation, MaskedObservation):
-            seen, mask = observation.observation, observation.action_mask
-        else:
-            seen, mask = observation, None
-        view, place = self._read(np.asarray(seen, dtype=np.float64))
+    def act(self, observation: Any, state: Memory, active: BoolArray) -> tuple[Array, Memory]:
+        """Return actions (episodes,) from observations (episodes, length), with or without masks.
+
+        The script never asks for what is not available, but for the dead, which can only stop.
+        """
+        seen = np.asarray(getattr(observation, "observation", observation), dtype=np.float64)
+        view, place = self._read(seen)
         goal = np.where(np.isnan(state.goal), across(place), state.goal)
         luck = state.random.uniform(np.arange(len(active)), 1).T
         order = command(view, state.targets, goal - place, luck)
-        actions = order.actions[0]
-        if mask is not None:  # the dead can only stop
-            legal = mask[np.arange(len(actions)), actions] != 0
-            actions = np.where(legal, actions, mask.argmax(axis=1))
+        is_dead = seen[:, -OWN] <= 0.0
+        actions = np.where(is_dead, STOP, order.actions[0])
         return actions, Memory(state.random, order.targets, goal)
 
     def _read(self, seen: FloatArray) -> tuple[View, FloatArray]:
         """Return the view of the enemies, and the own place (2, 1, episodes)."""
         enemies, others = self.scenario.num_enemies, self.scenario.num_units - 1
         if seen.shape[1] != OTHER * others + OWN:
-            raise AgentError(
-                f"scripted:heuristic observes {OTHER * others + OWN} numbers here, "
-                f"got {seen.shape[1]}"
+            raise ConfigError(
+                f"this soldier observes {OTHER * others + OWN} numbers, got {seen.shape[1]}"
             )
         own = seen[:, OTHER * others :]
         kind = own[:, 4:].argmax(axis=1)
@@ -82,16 +68,3 @@ class SoldierAgent:
         is_seen = (rows[:, :, 0] > 0).T[:, None]
         is_near = is_seen & (squared < TABLE["reach"][kind] ** 2)
         return View(gap, squared, is_seen, is_near), MAP * own[:, 1:3].T[:, None]
-
-
-def heuristic_team(task_id: str) -> Entrant:
-    """Return the allies that play as the enemies do.
-
-    Raises:
-        AgentError: another task than MicroBattle.
-    """
-    env = make_batch(task_id).unwrapped
-    env.close()
-    if not isinstance(env, MicroBattle):
-        raise AgentError(f"scripted:heuristic plays the MicroBattle tasks only, not {task_id!r}")
-    return Team(dict.fromkeys(env.agents, SoldierAgent(env.scenario)))
