@@ -50,6 +50,7 @@ FILMED_STEPS = 150
 FAMILIES = {
     "particle": "Teams of particles",
     "linear_quadratic": "Teams with exact optima",
+    "battle": "Battles of unlike units",
     "credit": "Teams that are paid at the end",
     "memory": "Memory and sequences",
     "multi_mujoco": "Robots controlled by a team",
