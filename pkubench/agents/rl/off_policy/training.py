@@ -21,6 +21,7 @@ from pkubench.agents.rl.off_policy.learner import OffPolicyLearner
 from pkubench.agents.rl.off_policy.state import load_state_of, state_of
 from pkubench.agents.rl.replay import Array, ReplayBuffer
 from pkubench.agents.rl.rollout import Behaviour, Collector, Rollout, masks_of
+from pkubench.agents.rl.rows import flat_inputs
 from pkubench.envs.core.batch import BatchEnv
 from pkubench.errors import ConfigError, WeightsError
 
@@ -37,7 +38,7 @@ class OffPolicySeed:
         self.batch, self.learner, self.row, self.env = batch, batch.learner, row, env
         self.config = config
         self.collector = Collector(
-            env, context.seed, config.window, _plain, cost_limit=context.task.cost_limit
+            env, context.seed, config.window, flat_inputs, cost_limit=context.task.cost_limit
         )
         self.replay = ReplayBuffer(self.learner.layout, env.num_envs, config.buffer_size)
         self.costs = ObservationNorm(1) if config.constraint.cost_norm else None
@@ -252,16 +253,3 @@ class OffPolicyBatch:
             return
         for member, constraint in zip(self.members, self.learner.constraints, strict=True):
             constraint.update(*measured(member.collector.window))
-
-
-def _plain(
-    observations: Mapping[str, Array],
-    state: Array,
-    fresh: bool | Array,
-    alive: Array | None = None,
-) -> tuple[dict[str, Array], Array]:
-    """Return flat float32 network inputs, not normalised."""
-    flat = {
-        a: o.reshape(len(o), -1).astype(np.float32, copy=False) for a, o in observations.items()
-    }
-    return flat, state.astype(np.float32, copy=False)
