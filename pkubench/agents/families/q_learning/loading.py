@@ -10,11 +10,13 @@ import numpy as np
 from gymnasium import spaces
 
 from pkubench.agents.contract import Agent, Team
-from pkubench.agents.nn.torch_policy import read_network
+from pkubench.agents.nn.fast.policy import NetworkPolicy, NetworkSettings
+from pkubench.agents.nn.torch_policy import LocalNetwork, read_module, read_network
 from pkubench.agents.rl.q_learning.acting import GreedyPolicy
+from pkubench.agents.rl.q_learning.dueling import Dueling, DuelingSpec
 from pkubench.agents.saved.files import SavedAgent
 from pkubench.agents.saved.team import read_team
-from pkubench.errors import AgentError, WeightsError
+from pkubench.errors import AgentError, ConfigError, WeightsError
 
 if TYPE_CHECKING:
     from pkubench.tasks.task import Task
@@ -43,6 +45,8 @@ def load(
 def _member(
     agent: str, member: dict[str, Any], space: spaces.Space[Any], seen: int, saved: SavedAgent
 ) -> Agent:
+    if "dueling" in member:
+        return _dueling(agent, member, space, seen, saved)
     spec, size, place = member["spec"], member["group_size"], member["place"]
     if not (type(size) is type(place) is int and 0 <= place < size <= len(saved.config["members"])):
         raise WeightsError(f"{agent} is number {place} of a group of {size}")
@@ -58,3 +62,20 @@ def _member(
         )
     network = read_network(saved.tensors, member["network"], spec)
     return GreedyPolicy(network, space, is_told, who)
+
+
+def _dueling(
+    agent: str, member: dict[str, Any], space: spaces.Space[Any], seen: int, saved: SavedAgent
+) -> Agent:
+    try:
+        spec = DuelingSpec(**{**member["dueling"], "hidden": tuple(member["dueling"]["hidden"])})
+    except ConfigError as error:
+        raise WeightsError(f"{agent}: {error}") from error
+    if not isinstance(space, spaces.Discrete) or (spec.inputs, spec.outputs) != (seen, space.n):
+        raise AgentError(
+            f"{agent}: the network maps {spec.inputs} numbers to {spec.outputs} values, the "
+            f"task's observation has {seen} and its action space is {space}"
+        )
+    net = read_module(Dueling, spec, saved.tensors, member["network"])
+    settings = NetworkSettings(space, None, "clip", None, None)
+    return NetworkPolicy(LocalNetwork(net, spec.inputs), settings)

@@ -19,7 +19,7 @@ from pkubench.agents.rl.off_policy.batch import Batch
 from pkubench.agents.rl.off_policy.config import OffPolicyConfig
 from pkubench.agents.rl.off_policy.learner import OffPolicyLearner
 from pkubench.agents.rl.off_policy.state import load_state_of, state_of
-from pkubench.agents.rl.replay import Array, ReplayBuffer
+from pkubench.agents.rl.replay import Array, ReplayBuffer, rows_of
 from pkubench.agents.rl.rollout import Behaviour, Collector, Rollout, masks_of
 from pkubench.agents.rl.rows import flat_inputs
 from pkubench.envs.core.batch import BatchEnv
@@ -62,28 +62,9 @@ class OffPolicySeed:
 
     def _store(self, data: Rollout) -> None:
         """Add a rollout to the replay."""
-        layout, agents = self.learner.layout, self.env.agents
-        actions = [self._numbers(agent, data.actions[agent]) for agent in agents]
         costs = data.costs if self.costs is None else self.costs.in_steps(data.costs)
-        sums = np.stack([data.team_rewards, costs], -1)
-        seen = [data.observations[a] for a in agents]
-        after = [data.next_observations[a] for a in agents]
-        if layout.is_state_stored:
-            seen.append(data.states)
-            after.append(data.next_states)
-        rows = np.concatenate([*seen, *actions, sums], axis=-1)
-        next_rows = np.concatenate([*after, *map(np.zeros_like, actions), 0.0 * sums], axis=-1)
-        self.replay.add(rows, next_rows, data.terminated, data.truncated)
-
-    def _numbers(self, agent: str, actions: Array) -> Array:
-        """Return actions (T, N, d) as inputs of the critic."""
-        space = self.env.action_spaces[agent]
-        size = self.learner.layout.actions[agent]
-        if actions.ndim == 3:
-            return actions.astype(np.float32, copy=False)
-        start = int(getattr(space, "start", 0))
-        one_hot: Array = np.eye(size.stop - size.start, dtype=np.float32)[actions - start]
-        return one_hot
+        rows = rows_of(data, costs, self.learner.layout, self.env.action_spaces)
+        self.replay.add(*rows, data.terminated, data.truncated)
 
     def state(self) -> State:
         """Return networks, optimisers, constraint, collector, replay and counters."""

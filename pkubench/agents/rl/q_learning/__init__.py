@@ -1,4 +1,4 @@
-"""Value-based learners of teams with discrete actions: VDN and QMIX."""
+"""Value-based learners of teams with discrete actions: VDN, QMIX, HAD3QN."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ def make_learner(context: Context) -> Learner:
         import torch  # noqa: F401 - looked for, so that the error names the extra
     except ModuleNotFoundError as error:
         raise MissingExtra("agents", "training") from error
+    from pkubench.agents.rl.q_learning.dueling_config import DuelingConfig
+    from pkubench.agents.rl.q_learning.dueling_training import DuelingTraining
     from pkubench.agents.rl.q_learning.training import DecompositionTraining
 
-    return DecompositionTraining(context)
+    is_dueling = isinstance(context.settings, DuelingConfig)
+    return (DuelingTraining if is_dueling else DecompositionTraining)(context)
