@@ -150,6 +150,16 @@ PRESETS = (
             ("-paper", "; official hyperparameters", (OFFICIAL,)),
         )
     ),
+    *(
+        _preset(
+            f"{name}-gru",
+            _HARL,
+            (*_TEAMS, "sequence"),
+            f"{name.upper()} with a recurrent memory, trained on chunks",
+            TEAM,
+        )
+        for name in ("happo", "mappo")
+    ),
     _preset("gru-ppo", "-", ("sequence", "diagnostics"), "PPO with a recurrent memory"),
     _preset("gtrxl-ppo", _GTRXL, ("sequence", "diagnostics"), "PPO with a gated transformer"),
     _preset(
