@@ -13,6 +13,8 @@ from gymnasium import spaces
 from pkubench.envs.core.batch import SOLE_AGENT, Array, BoolArray, FloatArray, Info
 from pkubench.envs.core.options import Option
 from pkubench.envs.core.seeding import IntArray, RandomStreams
+from pkubench.envs.grasp.clouds.observation import official_leak
+from pkubench.envs.grasp.clouds.vision import CARRIED, OFFICIAL_LEAK, STATE, Vision, points_of
 from pkubench.envs.grasp.geometry_codes import basis_point_code
 from pkubench.envs.grasp.hands import SHADOW, Hand, read_hand
 from pkubench.envs.grasp.items import Ball, Item, Solid
@@ -40,11 +42,20 @@ from pkubench.envs.grasp.scene import (
     SceneSettings,
     compile_scene,
 )
+from pkubench.envs.grasp.settings import number
 from pkubench.envs.grasp.slots import compile_slots
-from pkubench.envs.grasp.state import GraspState, reach_below_root, tip_forces, tip_states
+from pkubench.envs.grasp.starts import StartPoses
+from pkubench.envs.grasp.state import (
+    GraspState,
+    hand_geoms,
+    reach_below_root,
+    tip_forces,
+    tip_states,
+)
 from pkubench.envs.mujoco.batch import MujocoBatch
 from pkubench.errors import ConfigError
 
+HORIZON = 200
 CONTROL_S = 1.0 / 60.0
 FORCE_N = CONTROL_S * 0.5 * 100_000.0
 """Force on the palm at full action: 833.3 N."""
@@ -61,6 +72,8 @@ LIFTED_M, HIGH_M = 0.63, 0.8
 LIFTED_RELATIVE_M, HIGH_RELATIVE_M = 0.03, 0.17
 """Those of ``lift_relative``, above where the object rests."""
 FROM_SEED = -1
+CLOUD_OF = "cloud_of"
+"""Option of an episode that shows the surface of another object than the one on the table."""
 MAX_POSES = 128
 _FAILURE_REWARD = -2.0
 """The lowest reward there is: of a step in which a simulation broke down."""
@@ -122,7 +135,14 @@ class GraspBatch(MujocoBatch):
     of the first episodes at random steps, is left out: an episode is its seed.
     Options of an episode: `object` and `pose`, by number; −1 draws from the seed.
 
-    Settings: `lift_relative`, `hand` ("shadow", the path of an MJCF file, or a
+    **Observation with a cloud** (`observation=cloud`): numbers 0:191 of the above, then `points`
+    (1,024) points with position (m), color, and whether they are the hand's and the object's;
+    half are on the hand and half on the object, fixed to their bodies. Nothing else says where the
+    object is. `observation=views` has what five cameras see instead. `observation=official-leak`
+    has 29 numbers more between the two, the object's pose among them, which the released vision
+    policy was shown. The option `cloud_of` shows another object's surface.
+
+    Settings: `observation`, `points`, `lift_relative`, `hand` ("shadow", the path of an MJCF file, or a
     `pkubench.envs.grasp.hands.Hand`), `friction`, `max_episode_steps`, `num_threads` (results do
     not depend on it). Where MuJoCo meets a value it cannot continue with, the episode ends with
     reward −2 and `simulation_failed`.
@@ -133,7 +153,7 @@ class GraspBatch(MujocoBatch):
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 60}
-    default_horizon: ClassVar[int | None] = 200
+    default_horizon: ClassVar[int | None] = HORIZON
 
     def __init__(
         self,
@@ -146,6 +166,8 @@ class GraspBatch(MujocoBatch):
         lift_relative: bool = False,
         hand: str | Hand = SHADOW,
         friction: float = 1.0,
+        observation: str = STATE,
+        points: int | None = None,
     ) -> None:
         """Compile the scene and make the simulations.
 
@@ -158,15 +180,18 @@ class GraspBatch(MujocoBatch):
             lift_relative: measure goal and lift from where the object rests.
             hand: "shadow", the path of an MJCF file, or a ``Hand``.
             friction: of hand, object and table.
+            observation: "state", "cloud", "views" or "official-leak".
+            points: of a cloud, 1,024 unless given; half of them on the hand.
 
         Raises:
             ConfigError: a number that is out of range, or a hand that cannot be read.
+            UnknownName: there is no such observation.
             MissingExtra: gymnasium-robotics, which has the ShadowHand, is not installed.
         """
         if not items:
             raise ConfigError("no objects to grasp; give at least one")
-        if not 0.0 <= friction < np.inf:
-            raise ConfigError(f"friction must be finite and not negative, got {friction}")
+        friction = number("friction", friction, 0.0)
+        shown_points = points_of(observation, points)
         self.hand = read_hand(hand)
         self.items = tuple(items)
         self.lift_relative = lift_relative
@@ -182,20 +207,22 @@ class GraspBatch(MujocoBatch):
             model = compile_scene(self._settings)
         else:
             raise ConfigError("a ball is the only object of its scene")
+        numbers = spaces.Discrete(len(self.items) + 1, start=FROM_SEED)
         self.episode_options = {  # type: ignore[misc]
-            "object": Option(
-                FROM_SEED,
-                spaces.Discrete(len(self.items) + 1, start=FROM_SEED),
-                "number of the object; -1 draws it from the seed",
-            ),
+            "object": Option(FROM_SEED, numbers, "number of the object; -1 draws it from the seed"),
             "pose": Option(
                 FROM_SEED,
                 spaces.Discrete(MAX_POSES + 1, start=FROM_SEED),
                 "number of its stable pose, likeliest first, modulo how many it has; -1 draws it",
             ),
         }
+        if observation in CARRIED:
+            meaning = "number of the object whose surface is shown in its place; -1: its own"
+            self.episode_options[CLOUD_OF] = Option(FROM_SEED, numbers, meaning)
         super().__init__(model, SUBSTEPS, num_envs, max_episode_steps, num_threads)
         self._find_parts()
+        self.vision = None if observation == STATE else self._make_vision(observation, shown_points)
+        self._shown: IntArray = np.zeros(num_envs, dtype=np.int64)
         self._fields = {} if self._slots is None else self._slots.expand(self.expand)
         self._streams = RandomStreams(num_envs)
         self.success = Success(num_envs)
@@ -205,13 +232,20 @@ class GraspBatch(MujocoBatch):
         self._high: FloatArray = np.full(num_envs, HIGH_M)
         self._code: FloatArray = np.zeros((num_envs, CODE_SIZE))
         self._codes: dict[int, FloatArray] = {}
+        self._starts = StartPoses(self.items)
+        self.top_m: FloatArray = np.zeros(num_envs)
         size = 6 + self.model.nu
         self._action: FloatArray = np.zeros((num_envs, size))
         self._state = self.grasp_state()
         self.action_spaces = {SOLE_AGENT: spaces.Box(-1.0, 1.0, (size,), np.float32)}
-        self.observation_spaces = {
-            SOLE_AGENT: spaces.Box(-LIMIT, LIMIT, (self.layout.size,), np.float32)
-        }
+        shown = self.layout.size if self.vision is None else self.vision.layout.size
+        self.observation_spaces = {SOLE_AGENT: spaces.Box(-LIMIT, LIMIT, (shown,), np.float32)}
+
+    def _make_vision(self, kind: str, points: int) -> Vision:
+        model, body = self.model, self.model.body(OBJECT).id
+        on_hand, on_object = hand_geoms(model, self.hand), np.flatnonzero(model.geom_bodyid == body)
+        own, joints = int(self.layout.proprioception.stop), len(self._joint_qpos)
+        return Vision(*(kind, points, model, (on_hand, on_object, body)), self.items, (own, joints))
 
     def _find_parts(self) -> None:
         """Find hand and object in the model, and bind what is read of them."""
@@ -241,15 +275,16 @@ class GraspBatch(MujocoBatch):
     def _reset(self, ids: IntArray, seeds: IntArray) -> None:
         self._streams.seed(ids, seeds)
         draw = self._streams.uniform(ids, 3)
-        chosen, pose = self.options["object"][ids], self.options["pose"][ids]
-        number = np.where(chosen >= 0, chosen, (draw[:, 0] * self._drawn).astype(np.int64))
+        asked, pose = self.options["object"][ids], self.options["pose"][ids]
+        chosen = np.where(asked >= 0, asked, (draw[:, 0] * self._drawn).astype(np.int64))
         if self._slots is not None:
-            self._slots.put(self._fields, ids, number)
-        quat, height, top = self._resting(number, pose, draw[:, 1])
+            self._slots.put(self._fields, ids, chosen)
+        quat, height, top = self._starts.at(chosen, pose, draw[:, 1])
         yaw = MAX_YAW * (2.0 * draw[:, 2] - 1.0)
         qpos = np.tile(self.model.qpos0, (len(ids), 1))
         root, thing = self._root_at, self._object_at
         lowest = TABLE_TOP_M + top + CLEARANCE_M + self._reach_down
+        self.top_m[ids] = top - height
         qpos[:, root : root + 2] = 0.0
         qpos[:, root + 2] = np.maximum(HAND_HEIGHT_M, lowest)
         qpos[:, root + 3 : root + 7] = self.hand.start_quat
@@ -260,8 +295,12 @@ class GraspBatch(MujocoBatch):
         qpos[:, thing + 2] = TABLE_TOP_M + height
         qpos[:, thing + 3 : thing + 7] = multiply(yaw_quaternions(yaw), quat)
         self._place(ids, qpos, np.zeros((len(ids), self.model.nv)))
-        self.object[ids] = number
-        self._code[ids] = [self.code(item) for item in number.tolist()]
+        self.object[ids] = self._shown[ids] = chosen
+        if self.vision is not None:
+            other = self.options.get(CLOUD_OF, self.object)[ids]
+            self._shown[ids] = np.where(other < 0, chosen, other)
+            self.vision.prepare(self._shown[ids])
+        self._code[ids] = [self.code(item) for item in chosen.tolist()]
         self.goal[ids] = 0.0, 0.0, NOMINAL_HEIGHT_M + LIFT_M
         if self.lift_relative:
             rest = TABLE_TOP_M + height
@@ -270,30 +309,6 @@ class GraspBatch(MujocoBatch):
         self._action[ids] = 0.0
         self.success.reset(ids)
         self._state = self.grasp_state()
-
-    def _resting(
-        self, number: IntArray, pose: IntArray, draw: FloatArray
-    ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Return the poses that episodes start in.
-
-        Args:
-            number: of the object, (n,).
-            pose: of its stable pose, or -1, (n,).
-            draw: in [0, 1), chooses where the pose is -1, (n,).
-
-        Returns:
-            Quaternion (n, 4), height (n,) of the origin and top (n,) above the table in m.
-        """
-        quat, height, top = np.empty((len(number), 4)), np.empty(len(number)), np.empty(len(number))
-        for row, (item, wanted) in enumerate(zip(number.tolist(), pose.tolist(), strict=True)):
-            poses = self.items[item].poses
-            count = len(poses.height)
-            if wanted < 0:
-                wanted = int(np.searchsorted(poses.chance, draw[row], side="right"))
-            place = wanted % count
-            quat[row], height[row] = poses.quaternion[place], poses.height[place]
-            top[row] = poses.top[place]
-        return quat, height, top
 
     def code(self, number: int) -> FloatArray:
         """Return the geometry code of an object by number, (64,)."""
@@ -352,6 +367,20 @@ class GraspBatch(MujocoBatch):
         }
 
     def _observe(self) -> dict[str, Array]:
+        seen = self.state_observation()
+        if self.vision is None:
+            return {SOLE_AGENT: seen}
+        leak = self._official_leak() if self.vision.kind == OFFICIAL_LEAK else None
+        bodies, own = (self._xpos, self._xquat), seen[:, self.layout.proprioception]
+        return {SOLE_AGENT: self.vision.observe(own, leak, self.batch, bodies, self._shown)}
+
+    def _official_leak(self) -> FloatArray:
+        state, palm = self._state, self._xpos[:, self._palm]
+        object_ = state.object_position, state.object_quaternion
+        return official_leak(palm, state.palm_quaternion, *object_, self.qpos[:, self._joint_qpos])
+
+    def state_observation(self) -> Array:
+        """Return the observation of a state policy, (num_envs, 300), whatever is shown instead."""
         layout, state = self.layout, self._state
         found = np.zeros((self.num_envs, layout.size), dtype=np.float32)
         angles = self.qpos[:, self._joint_qpos] - self._joint_low
@@ -376,7 +405,7 @@ class GraspBatch(MujocoBatch):
         found[:, layout.goal] = self.goal - state.object_position
         found[:, layout.code] = CODE_SCALE * self._code
         np.clip(found, -LIMIT, LIMIT, out=found)
-        return {SOLE_AGENT: found}
+        return found
 
     def render(self, index: int = 0) -> npt.NDArray[np.uint8]:
         """Draw one environment off-screen: (480, 480, 3) uint8.
