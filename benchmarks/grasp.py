@@ -95,8 +95,8 @@ class Ours:
     def __init__(self, item: Solid) -> None:
         self.env = GraspBatch([item], NUM_ENVS)
         self.seeds = np.arange(NUM_ENVS)
-        agent = ScriptAgent(first_scripts(item, NUM_ENVS, np.random.default_rng(0)))
         observations, _ = self.env.reset(self.seeds)
+        agent = ScriptAgent(first_scripts(self.env, np.random.default_rng(0)))
         state, active = agent.begin(self.seeds), np.ones(NUM_ENVS, dtype=np.bool_)
         self.tape: list[Any] = []
         self.inputs: list[tuple[Any, Any]] = []

@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 import pkubench
 from pkubench.envs.core.checks import Subject, run_checks
 from pkubench.envs.core.registry import resolve
+from pkubench.envs.grasp.clouds.swap import cloud_swap_cost, other_objects
 from pkubench.envs.grasp.clouds.vision import KINDS
 from pkubench.envs.grasp.grasp_batch import GraspBatch
 from pkubench.envs.grasp.hands import SHADOW_HAND
@@ -193,3 +194,41 @@ def test_a_name_says_what_is_seen() -> None:
 def test_observations_that_do_not_exist_are_named(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(PkubenchError, match=said):
         pkubench.make_batch("GraspSphere-v0", 1, **settings)
+
+
+class Sighted:
+    """Puts the object at its goal where the cloud shows the object's own surface."""
+
+    def __init__(self, env: GraspBatch) -> None:
+        self.env = env
+
+    def begin(self, seeds: Any) -> None:
+        return None
+
+    def act(self, observation: Any, state: None, active: Any) -> tuple[Any, None]:
+        assert self.env.vision is not None
+        clouds = self.env.vision.layout.clouds(observation)
+        for index, number in enumerate(self.env.object.tolist()):
+            turn = Rotation.from_quat(self.env.qpos[index, 32:], scalar_first=True)
+            points = clouds[index, POINTS // 2 :, :3] - self.env.qpos[index, 29:32]
+            if np.allclose(turn.inv().apply(points), self.env.items[number].surface(64), atol=1e-5):
+                self.env.qpos[index, 29:32] = self.env.goal[index]
+        return np.zeros((self.env.num_envs, 24), dtype=np.float32), None
+
+
+def test_the_cost_of_other_clouds_is_that_of_the_episodes_that_need_their_own() -> None:
+    env = small("cloud", max_episode_steps=2)
+    objects = np.arange(8)
+    shown = other_objects(objects, len(env.items), seed=0)
+    assert (shown != objects).all() and shown.max() < len(env.items)
+    assert np.array_equal(np.sort(other_objects(np.arange(2), 2, 0)), [0, 1])
+    shown[:2] = objects[:2]
+    cost = cloud_swap_cost(env, Sighted(env), np.arange(8), objects, shown)
+    assert cost.own.all() and cost.swapped.tolist() == [True] * 2 + [False] * 6
+    assert cost.points == pytest.approx(75.0)
+    with pytest.raises(ConfigError, match="observation=cloud"):
+        cloud_swap_cost(small("views"), Sighted(env), np.arange(8), objects, shown)
+    with pytest.raises(ConfigError, match="multiple of 4"):
+        cloud_swap_cost(env, Sighted(env), np.arange(7), objects[:7], shown[:7])
+    with pytest.raises(ConfigError, match="no other object"):
+        other_objects(objects, 1, 0)

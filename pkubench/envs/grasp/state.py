@@ -57,7 +57,8 @@ def tip_forces(
     Args:
         state: of the same moment.
         measured: by MuJoCo's sensors, which include the weight; it does not act on this hand.
-        weight: force that carries each fingertip, (n, 3) in N.
+        weight: force that carries each fingertip, (n, 3) in N; it turns by ``state``, which is one
+            physics step later than what was measured.
         center: center of mass of each fingertip in its frame, (n, 3) in m.
     """
     found = measured.reshape(len(measured), -1, 2, 3).copy()
