@@ -19,12 +19,7 @@ from pkubench.errors import ConfigError, UnknownName
 class GraspSphere(GraspBatch):
     """A floating hand grasps a ball on a table: the smallest grasping task.
 
-    | part        | type                  | meaning                                           |
-    |-------------|-----------------------|---------------------------------------------------|
-    | observation | Box(−5, 5, (300,))    | hand, object, goal and geometry code; float32     |
-    | action      | Box(−1, 1, (24,))     | force 3, torque 3, 18 joint targets               |
-    | reward      | float64               | nearness, lift and nearness of the goal           |
-    | ends        |                       | never; truncated at 200 steps of 1/60 s           |
+    Observation, action, reward and end are those of `GraspBatch`.
 
     The ball has a radius of 5 cm and a density of 500 kg/m³ (0.26 kg). `lift_relative` is on. A
     further setting is `radius` (m).
@@ -160,12 +155,7 @@ def load_split(name: str, is_small: bool, objects: int | None = None) -> tuple[S
 class GraspSmall(SplitObjects):
     """A floating hand grasps objects of 18 families with at most four convex parts.
 
-    | part        | type                  | meaning                                           |
-    |-------------|-----------------------|---------------------------------------------------|
-    | observation | Box(−5, 5, (300,))    | hand, object, goal and geometry code; float32     |
-    | action      | Box(−1, 1, (24,))     | force 3, torque 3, 18 joint targets               |
-    | reward      | float64               | nearness, lift and nearness of the goal           |
-    | ends        |                       | never; truncated at 200 steps of 1/60 s           |
+    Observation, action, reward and end are those of `GraspBatch`.
 
     There are 24 objects of nine families to train on, 18 others of the same families, and 9 of nine
     families that are not trained on, 6, 8 or 10 cm from center to farthest point. `lift_relative`
@@ -186,12 +176,7 @@ class GraspSmall(SplitObjects):
 class GraspFull(SplitObjects):
     """A floating hand grasps 3,200 objects, and is tested on 241 others.
 
-    | part        | type                  | meaning                                           |
-    |-------------|-----------------------|---------------------------------------------------|
-    | observation | Box(−5, 5, (300,))    | hand, object, goal and geometry code; float32     |
-    | action      | Box(−1, 1, (24,))     | force 3, torque 3, 18 joint targets               |
-    | reward      | float64               | nearness, lift and nearness of the goal           |
-    | ends        |                       | never; truncated at 200 steps of 1/60 s           |
+    Observation, action, reward and end are those of `GraspBatch`.
 
     Counts and scales are those of UniDexGrasp++: 3,200 objects to train on, 141 others of the same
     categories and 100 of other categories, 6 to 15 cm from center to farthest point. The objects
