@@ -153,7 +153,7 @@ class RegressionTraining(Trained):
             total += float(loss.detach())
         return total / config.updates
 
-    def state(self) -> State:
+    def state(self) -> dict[str, Any]:
         """Return network, optimiser, successes, generators and counters."""
         return {
             **super().state(),
