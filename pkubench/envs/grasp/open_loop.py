@@ -1,6 +1,7 @@
 """A grasp as a script: where the wrist goes, how the hand closes, and then up.
 
-A script is open loop in the object: it looks once, at the first observation, where the object is.
+A script is open loop in the object: it looks once, at the first observation, where the object and
+its goal are.
 The wrist is tracked from its own observed pose through the environment's ordinary actions, so that
 episodes of scripts are episodes that any policy can imitate.
 """
@@ -20,7 +21,6 @@ from pkubench.envs.grasp.grasp_batch import GraspBatch
 from pkubench.envs.grasp.grasp_scene import FORCE_N, TORQUE_NM
 from pkubench.envs.grasp.hands import SHADOW_HAND
 from pkubench.envs.grasp.observations import Layout
-from pkubench.envs.grasp.rewards import LIFT_M
 from pkubench.envs.grasp.rotations import conjugate, multiply, rotate
 from pkubench.envs.grasp.scene import ANGULAR_DAMPING, LINEAR_DAMPING
 from pkubench.errors import ConfigError
@@ -96,6 +96,8 @@ class ScriptState(NamedTuple):
     step: int
     object: FloatArray
     """(episodes, 3) in m."""
+    lift: FloatArray
+    """From the object to its goal, (episodes, 3) in m."""
     root: FloatArray
     """Where the wrist started, (episodes, 3) in m."""
     turn: FloatArray
@@ -107,14 +109,20 @@ class ScriptState(NamedTuple):
 class ScriptAgent:
     """Plays scripts from observations of the state."""
 
-    def __init__(self, scripts: npt.ArrayLike, grip: Grip = SHADOW_GRIP) -> None:
+    def __init__(
+        self,
+        scripts: npt.ArrayLike,
+        grip: Grip = SHADOW_GRIP,
+        reach_steps: int = REACH_STEPS,
+    ) -> None:
         """Take scripts of a hand, the ShadowHand unless given.
 
         Args:
             scripts: one for all episodes, (6 + actuators,), or one for each, (episodes, ...).
             grip: of the hand, see ``grip_of``.
+            reach_steps: steps until the hand closes; far turns of the wrist take more of them.
         """
-        self.grip = grip
+        self.grip, self.reach_steps = grip, reach_steps
         self.scripts: FloatArray = np.atleast_2d(np.asarray(scripts, dtype=np.float64))
 
     def begin(self, seeds: IntArray) -> ScriptState | None:
@@ -129,7 +137,8 @@ class ScriptAgent:
         root, turn = self._wrist(seen)
         if state is None:
             joints = seen[:, layout.joint_position][:, self.grip.driven]
-            state = ScriptState(0, seen[:, layout.object_position], root, turn, joints)
+            aim = seen[:, layout.object_position], seen[:, layout.goal]
+            state = ScriptState(0, *aim, root, turn, joints)
         wanted_root, wanted_turn, joints = self._wanted(state)
         speed = _POSITION_GAIN * (wanted_root - root)
         rest = multiply(wanted_turn, conjugate(turn))
@@ -151,11 +160,12 @@ class ScriptAgent:
         turn = multiply(_quaternions(scripts[:, TURN]), state.turn)
         palm = rotate(turn, np.array(self.grip.palm_point))
         grasp = state.object + scripts[:, OFFSET] - palm
-        reached = min(1.0, state.step / (REACH_STEPS - SETTLE_STEPS))
+        reached = min(1.0, state.step / (self.reach_steps - SETTLE_STEPS))
         root = state.root + reached * (grasp - state.root)
-        lifted = (state.step - REACH_STEPS - CLOSE_STEPS) / (LIFT_STEPS - SETTLE_STEPS)
-        root[:, 2] += LIFT_M * min(1.0, max(0.0, lifted))
-        closed = (state.step - REACH_STEPS) / (CLOSE_STEPS - SQUEEZE_STEPS)
+        closing = state.step - self.reach_steps
+        lifted = (closing - CLOSE_STEPS) / (LIFT_STEPS - SETTLE_STEPS)
+        root += min(1.0, max(0.0, lifted)) * state.lift
+        closed = closing / (CLOSE_STEPS - SQUEEZE_STEPS)
         targets = np.clip(scripts[:, JOINTS], -1.0, 1.0)
         joints = state.open + min(1.0, max(0.0, closed)) * (targets - state.open)
         early = list(self.grip.early)
