@@ -14,7 +14,6 @@ from tests.cli.conftest import Command
 
 FIELDS = {
     *("name", "suite", "paper", "text", "verdict", "counts", "chance", "n", "equal", "budgets"),
-    "is_paired",
     *("published_budget", "published", "note", "ablation", "decide", "comparisons", "pooled"),
 }
 

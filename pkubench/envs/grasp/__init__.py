@@ -10,7 +10,6 @@ ENVS = tuple(
         horizon=200,
         traits=Traits(),
         extra="mujoco",
-        variants="pkubench.envs.grasp.environments:variant",
         engines=("mujoco", "gymnasium-robotics"),
     )
     for name in ("Sphere", "Small", "Full")

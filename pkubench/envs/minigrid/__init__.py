@@ -29,8 +29,7 @@ ENV_FAMILIES = (
     EnvFamily(
         prefix="minigrid",
         entry_point="pkubench.envs.minigrid.named:NamedLevel",
-        # found out by making it: levels that MiniGrid itself plays have no list of missions
-        traits=None,
+        traits=Traits(action="discrete"),  # those that MiniGrid plays have no list of missions
         extra="minigrid",
         engines=("minigrid",),
     ),

@@ -29,7 +29,6 @@ from pkubench.leaderboard.site.comparison_pages import (
     COMPARED,
     COMPARED_IN_SUITE,
     best_of,
-    further_pairs,
     suite_rows,
     task_pairs,
 )
@@ -222,8 +221,6 @@ class Site:
         )
         if len(page.standings) > 1:
             yield page.compared, partial(self._task_comparison, page)
-        if len(best_of(page, CHOICES)) > COMPARED and not self.is_live:  # a server compares itself
-            yield page.further_pairs, partial(further_pairs, page)
 
     def _filled_task(self, page: TaskPage, number: int) -> bytes:
         sheet = page.sheets[number - 1]
@@ -245,7 +242,6 @@ class Site:
             pairs=task_pairs(page),
             choices=choices,
             most=COMPARED,
-            offered=CHOICES,
         )
 
     def _suite_comparison(self, suite: SuitePage) -> bytes:

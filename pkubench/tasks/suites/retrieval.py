@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pkubench.tasks.claims import retrieval
-from pkubench.tasks.scoring import CycledEpisodes, Episodes
+from pkubench.tasks.scoring import CycledEpisodes
 from pkubench.tasks.suite import Suite
 from pkubench.tasks.task import Metric, Protocol, Task
 
@@ -85,27 +84,16 @@ def _member(name: str, title: str, horizon: int) -> Task:
 def _named(name: str) -> Task:
     """Return the task of a level of MiniGrid or BabyAI by its name: ``minigrid:Empty-5x5-v0``.
 
-    Several names with commas between them are a multitask environment of these levels. It has no
-    reference scores and no place on a leaderboard. Whether there are such levels is found out when
-    they are used. Time limits are the levels' own.
+    It has no reference scores and no place on a leaderboard. Whether there is such a level is found
+    out when it is used. Its time limit is the level's own.
     """
-    count = name.count(",") + 1
-    if count == 1:
-        title = "a level of MiniGrid or BabyAI, by its name"
-        notes = "Observations do not have the mission, which differs by episode in many levels."
-    else:
-        title = f"{count} MiniGrid tasks for one agent, by their names"
-        notes = _MULTITASK_NOTES.format(count).strip()
     return Task(
         id=name,
         suite=_NAME,
-        title=title,
+        title="a level of MiniGrid or BabyAI, by its name",
         metrics=_METRICS,
-        protocol=Protocol(
-            episodes=_EPISODES_PER_TASK * count, horizon=None, quick_episodes=20 * count
-        ),
-        scoring=Episodes() if count == 1 else CycledEpisodes("task", tuple(range(count))),
-        notes=notes,
+        protocol=Protocol(episodes=_EPISODES_PER_TASK, horizon=None, quick_episodes=20),
+        notes="Observations do not have the mission, which differs by episode in many levels.",
     )
 
 
@@ -120,5 +108,4 @@ SUITE = Suite(
     place=70,
     random_factor=50,
     by_name={"minigrid": _named},
-    claims=retrieval.CLAIMS,
 )

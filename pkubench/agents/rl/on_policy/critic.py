@@ -11,7 +11,6 @@ import torch
 from pkubench.agents.nn.fast.trainers import FastCriticTrainer, is_fast
 from pkubench.agents.nn.modules import EncodedNet
 from pkubench.agents.nn.normalisers import ValueNorm
-from pkubench.agents.rl.chunks import Chunks
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.on_policy.networks import Seen, network_of
 from pkubench.agents.rl.rollout import Array
@@ -29,7 +28,7 @@ class Sequences(NamedTuple):
     first: Array
     """(T, N) bool, whether a step is the first one of its episode."""
     hidden: Array
-    """(R, K N, units), the critics' hidden states where training begins: see ``Values.starts``."""
+    """(R, N, units), the critics' hidden states before the first step."""
 
 
 class Values(NamedTuple):
@@ -41,8 +40,6 @@ class Values(NamedTuple):
     """(T, N), V(s_{t+1}) where needed, else 0."""
     hidden: Array
     """(N, units), the hidden state after the last step; no units without memory."""
-    starts: Array
-    """(K N, units), the hidden states before each of K chunks; K is 1 for whole rollouts."""
 
 
 class Critic:
@@ -54,7 +51,6 @@ class Critic:
         """Build a critic of states of a shape (an int: the size of vectors)."""
         self.net = network_of(seen, 1, 1.0, config, generator, for_state=True).to(device).eval()
         self.norm = ValueNorm() if config.value_norm else None
-        self.chunk_length = config.memory.chunk_length
 
     @property
     def units(self) -> int:
@@ -92,7 +88,7 @@ class Critic:
             values = self.values(states, device)
             raw = np.empty_like(values)
             raw[needed] = self.values(next_states[needed], device)
-            return Values(values, raw, hidden, hidden.copy())
+            return Values(values, raw, hidden)
         with torch.no_grad():
             x = torch.from_numpy(states).to(device)
             begins, before = torch.from_numpy(first).to(device), torch.from_numpy(hidden).to(device)
@@ -102,9 +98,7 @@ class Critic:
             chosen = torch.from_numpy(needed).to(device)
             ahead, _ = self.net.sequence(following, never, after[chosen])
         raw[needed] = ahead[0, :, 0].cpu().numpy()
-        chunks = Chunks.of(len(first), first.shape[1], self.chunk_length or len(first))
-        starts = torch.cat(chunks.starts(before, after)).cpu().numpy()
-        return Values(out[..., 0].cpu().numpy(), raw, after[-1].cpu().numpy(), starts)
+        return Values(out[..., 0].cpu().numpy(), raw, after[-1].cpu().numpy())
 
     def denormalise(self, values: Array) -> Array:
         """Return values on the scale of returns."""
@@ -195,14 +189,8 @@ class CriticStack:
         sequences: Sequences,
     ) -> Any:
         """Take a step on every minibatch of sequences; yield each critic's loss."""
-        trainer, first = self.trainer, sequences.first
+        trainer = self.trainer
         assert isinstance(trainer, AutogradCriticTrainer)
-        length = self.config.memory.chunk_length
-        if length is not None:
-            steps, envs, exists = Chunks.of(len(first), first.shape[1], length)
-            states, first = states[steps, envs], first[steps, envs]
-            usable = usable[steps, envs] & exists
-            raw, targets = raw[:, steps, envs], targets[:, steps, envs]
         for index in shuffled(states.shape[1], self.config.minibatches, generator):
             chosen: Any = slice(None) if index is None else index.numpy()
             part = usable[:, chosen]
@@ -212,7 +200,7 @@ class CriticStack:
             wanted[:, part] = self._normalised(wanted[:, part])
             yield trainer.descend_sequences(
                 states[:, chosen],
-                first[:, chosen],
+                sequences.first[:, chosen],
                 sequences.hidden[:, chosen],
                 part,
                 raw[:, :, chosen],
@@ -244,7 +232,7 @@ class Fit(NamedTuple):
     usable: Array | None
     """(T, N) bool; None: all are."""
     hidden: Array
-    """(R, K N, units), where training begins: see ``Values.starts``."""
+    """(R, N, units), before the first step."""
 
 
 def joined(fits: Sequence[Fit]) -> list[Fit]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from pkubench.envs.core.exact_math import cos_of_turns
 
-Corners = npt.NDArray[np.float64]
+Solid = npt.NDArray[np.float64]
 """Points (V, 3) whose convex hull is a part."""
 Vector = tuple[float, float, float]
 
@@ -25,19 +25,19 @@ SEGMENTS: Final = 16
 _GOLDEN: Final = (1.0 + math.sqrt(5.0)) / 2.0
 
 
-def cos_sin(turns: npt.ArrayLike) -> tuple[Corners, Corners]:
+def cos_sin(turns: npt.ArrayLike) -> tuple[Solid, Solid]:
     """Return cosine and sine of angles in turns."""
     angle = np.asarray(turns, dtype=np.float64)
     return cos_of_turns(angle % 1.0), cos_of_turns((angle - 0.25) % 1.0)
 
 
-def hull(*points: Vector) -> Corners:
+def hull(*points: Vector) -> Solid:
     """Return the hull of single points."""
-    corners: Corners = np.array(points, dtype=np.float64)
+    corners: Solid = np.array(points, dtype=np.float64)
     return corners
 
 
-def ring(radius: float | tuple[float, float], z: float, segments: int = SEGMENTS) -> Corners:
+def ring(radius: float | tuple[float, float], z: float, segments: int = SEGMENTS) -> Solid:
     """Return a circle or an ellipse at a height; one point where the radius is 0."""
     wide, deep = radius if isinstance(radius, tuple) else (radius, radius)
     if wide == 0.0 and deep == 0.0:
@@ -46,19 +46,17 @@ def ring(radius: float | tuple[float, float], z: float, segments: int = SEGMENTS
     return np.column_stack([wide * cos, deep * sin, np.full(segments, z)])
 
 
-def turned(
-    *profile: tuple[float | tuple[float, float], float], segments: int = SEGMENTS
-) -> Corners:
+def turned(*profile: tuple[float | tuple[float, float], float], segments: int = SEGMENTS) -> Solid:
     """Return a solid of revolution about z, by (radius, z) from one end to the other."""
     return np.concatenate([ring(radius, z, segments) for radius, z in profile])
 
 
-def cylinder(radius: float, height: float, z: float = 0.0, segments: int = SEGMENTS) -> Corners:
+def cylinder(radius: float, height: float, z: float = 0.0, segments: int = SEGMENTS) -> Solid:
     """Return an upright cylinder whose lower end is at z."""
     return turned((radius, z), (radius, z + height), segments=segments)
 
 
-def rounded(radius: float, height: float, edge: float, z: float = 0.0) -> Corners:
+def rounded(radius: float, height: float, edge: float, z: float = 0.0) -> Solid:
     """Return an upright cylinder with chamfered edges."""
     top = z + height
     return turned(
@@ -66,16 +64,16 @@ def rounded(radius: float, height: float, edge: float, z: float = 0.0) -> Corner
     )
 
 
-def box(x: float, y: float, z: float, at: Vector = (0.0, 0.0, 0.0)) -> Corners:
+def box(x: float, y: float, z: float, at: Vector = (0.0, 0.0, 0.0)) -> Solid:
     """Return a box of side lengths x, y, z whose center is ``at``."""
     signs = np.array(list(itertools.product((-0.5, 0.5), repeat=3)))
-    corners: Corners = signs * np.array([x, y, z]) + np.array(at)
+    corners: Solid = signs * np.array([x, y, z]) + np.array(at)
     return corners
 
 
-def slab(x: float, y: float, z: float, edge: float, at: Vector = (0.0, 0.0, 0.0)) -> Corners:
+def slab(x: float, y: float, z: float, edge: float, at: Vector = (0.0, 0.0, 0.0)) -> Solid:
     """Return a box whose four upright edges are chamfered by ``edge``."""
-    corners: Corners = prism(chamfered(x, y, edge), -z / 2, z / 2) + np.array(at)
+    corners: Solid = prism(chamfered(x, y, edge), -z / 2, z / 2) + np.array(at)
     return corners
 
 
@@ -88,7 +86,7 @@ def chamfered(x: float, y: float, edge: float) -> list[tuple[float, float]]:
 
 def taper(
     bottom: tuple[float, float], top: tuple[float, float], height: float, z: float = 0.0
-) -> Corners:
+) -> Solid:
     """Return a frustum with rectangular ends."""
     return np.concatenate(
         [
@@ -98,7 +96,7 @@ def taper(
     )
 
 
-def prism(outline: Sequence[tuple[float, float]], low: float, high: float) -> Corners:
+def prism(outline: Sequence[tuple[float, float]], low: float, high: float) -> Solid:
     """Return an outline (x, y), convex, raised from z = low to high."""
     flat = np.array(outline, dtype=np.float64)
     return np.concatenate([np.column_stack([flat, np.full(len(flat), z)]) for z in (low, high)])
@@ -110,7 +108,7 @@ def regular(corners: int, radius: float, first: float = 0.0) -> list[tuple[float
     return list(zip((radius * cos).tolist(), (radius * sin).tolist(), strict=True))
 
 
-def ball(x: float, y: float | None = None, z: float | None = None) -> Corners:
+def ball(x: float, y: float | None = None, z: float | None = None) -> Solid:
     """Return an ellipsoid of semi-axes x, y, z about the origin: 42 points of an icosphere."""
     poles = []
     for a, b in itertools.product((-1.0, 1.0), (-_GOLDEN, _GOLDEN)):
@@ -120,13 +118,13 @@ def ball(x: float, y: float | None = None, z: float | None = None) -> Corners:
     is_edge = ((points[first] - points[second]) ** 2).sum(axis=1) < 4.5
     points = np.concatenate([points, (points[first] + points[second])[is_edge] / 2.0])
     points /= np.sqrt((points**2).sum(axis=1))[:, None]
-    corners: Corners = points * np.array([x, x if y is None else y, x if z is None else z])
+    corners: Solid = points * np.array([x, x if y is None else y, x if z is None else z])
     return corners
 
 
 def bar(
     start: Vector, end: Vector, radius: float, end_radius: float | None = None, segments: int = 8
-) -> Corners:
+) -> Solid:
     """Return a straight rod between two points, which may taper."""
     a, b = np.array(start), np.array(end)
     axis = (b - a) / np.sqrt(((b - a) ** 2).sum())
@@ -142,7 +140,7 @@ def bar(
 
 def wall(
     inner: tuple[float, float], outer: tuple[float, float], low: float, high: float, pieces: int
-) -> list[Corners]:
+) -> list[Solid]:
     """Return a round wall about z, open above and below, as convex pieces side by side.
 
     Args:
@@ -165,7 +163,7 @@ def wall(
 
 def arc(
     radius: float, first: float, last: float, pieces: int, thickness: float, width: float
-) -> list[Corners]:
+) -> list[Solid]:
     """Return a bent bar in the plane of x and z about the origin, as convex pieces end to end.
 
     Args:
@@ -192,13 +190,13 @@ def arc(
 
 
 def move(
-    parts: Corners | Iterable[Corners], x: float = 0.0, y: float = 0.0, z: float = 0.0
-) -> list[Corners]:
+    parts: Solid | Iterable[Solid], x: float = 0.0, y: float = 0.0, z: float = 0.0
+) -> list[Solid]:
     """Return parts moved."""
     return [part + np.array([x, y, z]) for part in _listed(parts)]
 
 
-def turn(parts: Corners | Iterable[Corners], axis: str, turns: float) -> list[Corners]:
+def turn(parts: Solid | Iterable[Solid], axis: str, turns: float) -> list[Solid]:
     """Return parts turned about an axis (``x``, ``y`` or ``z``) through the origin."""
     cos, sin = (float(value) for value in cos_sin(turns))
     i, j = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
@@ -212,11 +210,11 @@ def turn(parts: Corners | Iterable[Corners], axis: str, turns: float) -> list[Co
 
 
 def stretch(
-    parts: Corners | Iterable[Corners], x: float = 1.0, y: float = 1.0, z: float = 1.0
-) -> list[Corners]:
+    parts: Solid | Iterable[Solid], x: float = 1.0, y: float = 1.0, z: float = 1.0
+) -> list[Solid]:
     """Return parts stretched along the axes."""
     return [part * np.array([x, y, z]) for part in _listed(parts)]
 
 
-def _listed(parts: Corners | Iterable[Corners]) -> list[Corners]:
+def _listed(parts: Solid | Iterable[Solid]) -> list[Solid]:
     return [parts] if isinstance(parts, np.ndarray) else list(parts)
