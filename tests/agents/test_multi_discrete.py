@@ -28,7 +28,7 @@ from pkubench.errors import AgentError, ConfigError
 from pkubench.tasks.registry import make_task
 from tests.agents.configs import config_of
 from tests.agents.test_encoders import saved
-from tests.agents.toy_envs import SharingEnv
+from tests.agents.toy_envs import SharingEnv, task_of
 
 COUNTS = (2, 3)
 
@@ -55,9 +55,8 @@ class Locks(BatchEnv):
         self, actions: Mapping[str, Array], active: BoolArray | None
     ) -> tuple[FloatArray, BoolArray, Info]:
         assert all((actions[a][:, 1] < 2).all() for a in "ab"), "illegal"
-        right = [
-            (actions[a] == np.array(b)).sum(-1) / 4 for a, b in zip("ab", self.best, strict=True)
-        ]
+        pairs = zip("ab", self.best, strict=True)
+        right = [(actions[a] == np.array(b)).sum(-1) / 4 for a, b in pairs]
         return np.stack(right, 1), np.zeros(self.num_envs, bool), self._info()
 
     def _info(self) -> Info:
@@ -166,8 +165,6 @@ def test_a_saved_policy_acts_as_the_trained_one(memory: str) -> None:
 
 
 def _of(agent: Any, env: type[BatchEnv]) -> Any:
-    from tests.agents.toy_envs import task_of
-
     return agent._replace(config={**agent.config, "task": task_of(env).id})
 
 
@@ -179,4 +176,4 @@ def test_what_fits() -> None:
     task = make_task("SafePreference-v0")
     assert why_not(preset("ppo"), task) == ""
     with pytest.raises(ConfigError, match="several choices"):
-        OnPolicyLearner(Locks(4), config_of(**SMALL, credit="stas"), 0)
+        OnPolicyLearner(Locks(4), config_of(**SMALL, credit="stas", rollout="episodes"), 0)

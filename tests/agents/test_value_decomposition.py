@@ -13,10 +13,10 @@ from gymnasium import spaces
 from torch import Tensor
 
 from pkubench.agents.components import changed
-from pkubench.agents.families.q_learning.presets import PRESETS
-from pkubench.agents.rl.q_learning.config import DecompositionConfig
-from pkubench.agents.rl.q_learning.decomposition import DecompositionLearner
-from pkubench.agents.rl.q_learning.episodes import Episodes, padded
+from pkubench.agents.families.value_based.presets import PRESETS
+from pkubench.agents.rl.value_based.config import DecompositionConfig
+from pkubench.agents.rl.value_based.decomposition import DecompositionLearner
+from pkubench.agents.rl.value_based.episodes import Episodes, padded
 from pkubench.envs.core.registry import make_batch
 from pkubench.envs.diagnostics.two_step import PAYOFFS, TwoStepGame
 
@@ -184,7 +184,7 @@ def test_updates_equal_a_slow_reference(mixer: str, dead: str) -> None:
         loss = reference_loss(nets, batch, dead == "included")
         gradients = torch.autograd.grad(loss, weights)
         found = made.update(batch)
-        assert found["loss"] == pytest.approx(float(loss), abs=1e-10)
+        assert found["loss"] == pytest.approx(loss.item(), abs=1e-10)
         norm = torch.sqrt(sum((g**2).sum() for g in gradients))  # type: ignore[arg-type]
         assert norm > 0.5, "the clip is at work"
         with torch.no_grad():

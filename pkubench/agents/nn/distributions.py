@@ -72,9 +72,12 @@ class MultiCategorical:
         logits: Tensor, counts: tuple[int, ...], mask: Tensor | None = None
     ) -> MultiCategorical:
         """Normalise logits (B, sum of counts), those of each choice by themselves; ``mask`` too."""
-        masks = [None] * len(counts) if mask is None else mask.split(counts, -1)
-        pairs = zip(logits.split(counts, -1), masks, strict=True)
-        return MultiCategorical(tuple(Categorical.from_logits(x, m) for x, m in pairs))
+        parts, end = [], 0
+        for count in counts:
+            at, end = end, end + count
+            own = None if mask is None else mask[:, at:end]
+            parts.append(Categorical.from_logits(logits[:, at:end], own))
+        return MultiCategorical(tuple(parts))
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Draw (B, k) int64 actions."""

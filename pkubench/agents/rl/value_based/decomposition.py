@@ -18,11 +18,11 @@ from torch.nn import functional
 from pkubench.agents.nn.normalisers import ObservationNorm
 from pkubench.agents.rl.advantages import gae
 from pkubench.agents.rl.optimiser import Optimiser, adam
-from pkubench.agents.rl.q_learning.config import DecompositionConfig
-from pkubench.agents.rl.q_learning.episodes import Episodes
-from pkubench.agents.rl.q_learning.networks import TeamShape, Utilities
 from pkubench.agents.rl.rollout import Array
 from pkubench.agents.rl.trained import Trained
+from pkubench.agents.rl.value_based.config import DecompositionConfig
+from pkubench.agents.rl.value_based.episodes import Episodes
+from pkubench.agents.rl.value_based.networks import TeamShape, Utilities
 from pkubench.envs.core.batch import BatchEnv
 
 NEVER = -1e10

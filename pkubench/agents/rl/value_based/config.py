@@ -7,8 +7,8 @@ from typing import Literal
 
 from pkubench.agents.nn.memory.base import Memory
 from pkubench.agents.nn.memory.gru import GRUMemory
-from pkubench.agents.rl.q_learning.mixers.base import Mixer
-from pkubench.agents.rl.q_learning.mixers.qmix import QMIX
+from pkubench.agents.rl.value_based.mixers.base import Mixer
+from pkubench.agents.rl.value_based.mixers.qmix import QMIX
 from pkubench.agents.settings import check_domains
 from pkubench.errors import ConfigError
 
