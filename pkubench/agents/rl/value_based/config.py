@@ -58,6 +58,10 @@ class DecompositionConfig:
     """``scale``: rewards are divided by their running deviation; ``standardise``: their running
     mean is subtracted first (EPyMARL), which can change what is optimal where episodes differ in
     length. Every step that was taken counts once."""
+    state_norm: bool = True
+    """States are normalised by running moments before they are mixed with. A state in large units
+    multiplies what the mixer's weights are computed from; the states that PyMARL trains on are
+    scaled by its environment."""
     target_interval: int = 25
     """Updates between two updates of the target networks."""
     tau: float = 1.0

@@ -58,7 +58,7 @@ class DecompositionTraining:
         learner.epsilon = config.epsilon(done.environment_steps)
         data = self.collector.collect(1, learner.behave, restart=True, whole_episodes=True)
         episodes = episodes_of(data, self.collector.info, learner.shape)
-        learner.observe_rewards(episodes)
+        learner.observe(episodes)
         self.buffer.add(episodes)
         figures: dict[str, float] = {}
         if len(self.buffer) >= config.batch_episodes:
